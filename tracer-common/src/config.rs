@@ -1,0 +1,139 @@
+use core::mem::size_of;
+
+macro_rules! config {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// What user space tells the eBPF programs at load time, in their frozen `.rodata`: where this kernel keeps its
+        /// fields, what it allows, and the filters. All are `u32`, so the verifier folds each into a constant.
+        #[derive(Clone, Copy)]
+        #[cfg_attr(feature = "user", derive(Debug, Default, bytemuck::NoUninit))]
+        #[repr(C)]
+        pub struct Config {
+            $($(#[$doc])* pub $field: u32,)*
+        }
+
+        impl Config {
+            /// All zero: what the object file holds before it is loaded.
+            pub const ZERO: Self = Self { $($field: 0,)* };
+            const FIELDS: usize = [$(stringify!($field)),*].len();
+        }
+    };
+}
+
+config! {
+    // struct sock, in bytes from its start
+    /// `__sk_common.skc_flags`
+    skc_flags,
+    /// `__sk_common.skc_state`
+    skc_state,
+    /// `__sk_common.skc_family`
+    skc_family,
+    /// `__sk_common.skc_net.net`
+    skc_net,
+    /// `__sk_common.skc_rcv_saddr`
+    skc_rcv_saddr,
+    /// `__sk_common.skc_daddr`
+    skc_daddr,
+    /// `__sk_common.skc_v6_rcv_saddr`
+    skc_v6_rcv_saddr,
+    /// `__sk_common.skc_v6_daddr`
+    skc_v6_daddr,
+    /// `__sk_common.skc_dport`
+    skc_dport,
+    /// `sk_err`
+    sk_err,
+    /// `sk_socket`
+    sk_socket,
+    /// `sk_lock.owned`
+    sk_lock_owned,
+    /// `sk_lingertime`
+    sk_lingertime,
+    /// `struct net`: `ns.inum`
+    net_inum,
+
+    // struct tcp_sock, in bytes from its start
+    /// `inet_conn.icsk_inet.inet_sport`: still set where `skc_num` is 0 already
+    inet_sport,
+    /// `snd_una`
+    snd_una,
+    /// `snd_nxt`
+    snd_nxt,
+    /// `write_seq`
+    write_seq,
+    /// `rcv_nxt`
+    rcv_nxt,
+    /// `rcv_wup`
+    rcv_wup,
+    /// `copied_seq`
+    copied_seq,
+    /// `segs_in`
+    segs_in,
+    /// `segs_out`
+    segs_out,
+    /// `bytes_acked`
+    bytes_acked,
+    /// `bytes_received`
+    bytes_received,
+    /// `total_retrans`
+    total_retrans,
+    /// `rcv_ooopack`
+    rcv_ooopack,
+
+    // struct sk_buff and struct task_struct
+    /// `sk_buff.cb` plus `tcp_skb_cb.tcp_flags`
+    skb_tcp_flags,
+    /// `task_struct.flags`
+    task_flags,
+    /// `task_struct.group_leader`
+    task_group_leader,
+    /// `task_struct.comm`
+    task_comm,
+
+    // The context of the classic tracepoint, in bytes from its start
+    /// Bytes of the record that hold fields
+    classic_size,
+    /// `skaddr`
+    classic_skaddr,
+    /// `oldstate`
+    classic_oldstate,
+    /// `newstate`
+    classic_newstate,
+    /// `sport`
+    classic_sport,
+    /// `dport`
+    classic_dport,
+    /// `family`
+    classic_family,
+    /// `protocol`
+    classic_protocol,
+    /// 1 where `protocol` has one byte (before 5.6), else 0
+    classic_protocol_is_byte,
+    /// `saddr_v6`
+    classic_saddr_v6,
+    /// `daddr_v6`
+    classic_daddr_v6,
+
+    // What this kernel allows: 1 or 0
+    /// `bpf_get_socket_cookie` may be called from tracing programs (5.12)
+    has_cookie,
+    /// `bpf_get_current_task_btf` exists (5.11)
+    has_task,
+    /// `tcp_send_reset` passes a reason as its third argument (6.10)
+    has_reset_reason,
+    /// `tcp_retransmit_skb` passes an error as its third argument (6.16)
+    has_retransmit_error,
+
+    // Filters: 0 lets everything pass
+    /// 1: every transition is wanted, those that tell nothing of a close too
+    every_transition,
+    /// 1: only local ports in `LOCAL_PORTS`
+    filter_local_ports,
+    /// 1: only peer ports in `PEER_PORTS`
+    filter_peer_ports,
+    /// Only this IP version (4 or 6)
+    filter_ip,
+    /// Only the network namespace with this inode number
+    filter_netns,
+}
+
+// No padding, and a size that the verifier reads as whole words.
+const _: () = assert!(size_of::<Config>() == 4 * Config::FIELDS);

@@ -1,0 +1,50 @@
+//! What crosses between the eBPF programs and user space: the records of the ring buffer, the [`Config`] given at load
+//! time, and the TCP state names.
+//!
+//! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one byte. Enums cross as
+//! raw integers; user space turns them into types with `TryFrom` and refuses what it does not know.
+#![no_std]
+
+mod config;
+mod signal;
+mod state;
+mod transition;
+
+pub use config::Config;
+pub use signal::Signal;
+pub use state::{TcpState, UnknownState};
+pub use transition::{COMM_LEN, Transition, flags};
+
+/// What a record of the ring buffer is: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A [`Transition`].
+    Transition = 1,
+    /// A [`Signal`]: this host sent a RST for the socket (`tcp:tcp_send_reset`).
+    ResetSent = 2,
+    /// A [`Signal`]: the peer's RST was accepted (`tcp:tcp_receive_reset`).
+    ResetReceived = 3,
+    /// A [`Signal`]: a segment with this socket's FIN was sent again (`tcp:tcp_retransmit_skb`).
+    FinRetransmitted = 4,
+}
+
+/// A first byte that names no [`RecordKind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownKind(pub u8);
+
+impl TryFrom<u8> for RecordKind {
+    type Error = UnknownKind;
+
+    fn try_from(raw: u8) -> Result<Self, UnknownKind> {
+        [
+            Self::Transition,
+            Self::ResetSent,
+            Self::ResetReceived,
+            Self::FinRetransmitted,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == raw)
+        .ok_or(UnknownKind(raw))
+    }
+}

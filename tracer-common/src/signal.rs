@@ -1,0 +1,40 @@
+use core::mem::{align_of, offset_of, size_of};
+
+/// Something that happened to a socket beside its transitions: a reset sent or received, a FIN sent again.
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
+#[repr(C)]
+pub struct Signal {
+    /// The [`crate::RecordKind`] that says which signal this is.
+    pub kind: u8,
+    /// `sk_state` at the time.
+    pub state: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Bits of [`crate::flags`]; only `COOKIE` is used.
+    pub flags: u32,
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub at: u64,
+    /// As [`crate::Transition::id`].
+    pub id: u64,
+    /// The kernel's `enum sk_rst_reason` of a reset sent; [`Signal::NO_REASON`] where the kernel gives none (before
+    /// 6.10). The numbers differ between kernels: names come from the kernel's BTF.
+    pub reason: u32,
+    /// Zero.
+    pub reserved2: u32,
+}
+
+impl Signal {
+    /// The kernel gave no reason.
+    pub const NO_REASON: u32 = u32::MAX;
+}
+
+const _: () = {
+    assert!(size_of::<Signal>() == 32);
+    assert!(align_of::<Signal>() == 8);
+    assert!(offset_of!(Signal, flags) == 4);
+    assert!(offset_of!(Signal, at) == 8);
+    assert!(offset_of!(Signal, id) == 16);
+    assert!(offset_of!(Signal, reason) == 24);
+    assert!(offset_of!(Signal, reserved2) + 4 == size_of::<Signal>());
+};

@@ -1,0 +1,115 @@
+use core::mem::{align_of, offset_of, size_of};
+
+/// Bytes of a task's `comm`, its closing NUL included (the kernel's `TASK_COMM_LEN`).
+pub const COMM_LEN: usize = 16;
+
+/// Bits of [`Transition::flags`] and [`crate::Signal::flags`].
+pub mod flags {
+    /// `id` is the socket cookie. Without it, `id` is the socket's address, which the kernel reuses.
+    pub const COOKIE: u32 = 1 << 0;
+    /// The fields read from the socket are filled. The classic tracepoint has none of them.
+    pub const EVIDENCE: u32 = 1 << 1;
+    /// `pid`, `uid`, `cgroup` and `comm` are of the task whose system call drove the transition.
+    pub const TASK: u32 = 1 << 2;
+    /// `SOCK_DEAD`: no process holds the socket any more.
+    pub const DEAD: u32 = 1 << 3;
+    /// `SOCK_DONE`: the peer's FIN has been received.
+    pub const DONE: u32 = 1 << 4;
+    /// `sk_socket` is NULL: not yet accepted, or (with [`DEAD`]) orphaned.
+    pub const NO_SOCKET: u32 = 1 << 5;
+    /// A process holds the socket's lock, so segments may have been waiting in its backlog.
+    pub const OWNED: u32 = 1 << 6;
+    /// `SO_LINGER` is on with a time of zero: close() resets.
+    pub const LINGER_ZERO: u32 = 1 << 7;
+}
+
+/// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect
+/// (`sock:inet_sock_set_state` fires before `sk_state` is written).
+///
+/// Sequence numbers are the absolute ones of the wire; counters are the kernel's `tcp_sock` fields of the same names.
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
+#[repr(C)]
+pub struct Transition {
+    /// [`crate::RecordKind::Transition`].
+    pub kind: u8,
+    /// The state that is left.
+    pub old: u8,
+    /// The state that is entered; never TIME_WAIT or NEW_SYN_RECV.
+    pub new: u8,
+    /// The IP version on the wire, 4 or 6; a v4-mapped connection is 4.
+    pub ip: u8,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub at: u64,
+    /// What joins the records of a socket: see [`flags::COOKIE`].
+    pub id: u64,
+    /// The socket's address, as bcc's tools show it. No identity: it is reused within milliseconds.
+    pub skaddr: u64,
+    /// Local address; IPv4 in the first four bytes.
+    pub local: [u8; 16],
+    /// Peer's address; IPv4 in the first four bytes.
+    pub peer: [u8; 16],
+    /// Local port, host order; 0 while none is chosen.
+    pub local_port: u16,
+    /// Peer's port, host order.
+    pub peer_port: u16,
+    /// Inode number of the network namespace; 0 where it is not known.
+    pub netns: u32,
+    /// First sequence number sent and not yet acknowledged.
+    pub snd_una: u32,
+    /// Next sequence number to send.
+    pub snd_nxt: u32,
+    /// Sequence number behind all that the application has written.
+    pub write_seq: u32,
+    /// Next sequence number expected from the peer.
+    pub rcv_nxt: u32,
+    /// `rcv_nxt` when a segment was last sent: what the peer has been told is received.
+    pub rcv_wup: u32,
+    /// Next sequence number the application will read.
+    pub copied_seq: u32,
+    /// Segments received.
+    pub segs_in: u32,
+    /// Segments sent.
+    pub segs_out: u32,
+    /// Sequence space acknowledged by the peer (counts FIN, and the SYN of an active open).
+    pub bytes_acked: u64,
+    /// Sequence space received (counts FIN).
+    pub bytes_received: u64,
+    /// `sk_err`, an errno.
+    pub error: u16,
+    /// Segments that came out of order (`rcv_ooopack`), at most 65,535.
+    pub out_of_order: u16,
+    /// Segments sent again in the whole life of the connection (`total_retrans`).
+    pub retransmits: u32,
+    /// Process id (tgid); 0 without [`flags::TASK`].
+    pub pid: u32,
+    /// User id; 0 without [`flags::TASK`].
+    pub uid: u32,
+    /// Id of the cgroup (v2); 0 without [`flags::TASK`].
+    pub cgroup: u64,
+    /// Name of the process, NUL-padded; zeros without [`flags::TASK`].
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = {
+    assert!(size_of::<Transition>() == 160);
+    assert!(align_of::<Transition>() == 8);
+    assert!(offset_of!(Transition, flags) == 4);
+    assert!(offset_of!(Transition, at) == 8);
+    assert!(offset_of!(Transition, id) == 16);
+    assert!(offset_of!(Transition, skaddr) == 24);
+    assert!(offset_of!(Transition, local) == 32);
+    assert!(offset_of!(Transition, peer) == 48);
+    assert!(offset_of!(Transition, local_port) == 64);
+    assert!(offset_of!(Transition, netns) == 68);
+    assert!(offset_of!(Transition, snd_una) == 72);
+    assert!(offset_of!(Transition, segs_in) == 96);
+    assert!(offset_of!(Transition, bytes_acked) == 104);
+    assert!(offset_of!(Transition, error) == 120);
+    assert!(offset_of!(Transition, pid) == 128);
+    assert!(offset_of!(Transition, cgroup) == 136);
+    // The last field ends where the record ends: no padding anywhere.
+    assert!(offset_of!(Transition, comm) + COMM_LEN == size_of::<Transition>());
+};

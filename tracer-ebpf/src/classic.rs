@@ -1,0 +1,124 @@
+//! `tracepoint:sock:inet_sock_set_state`, for kernels without BTF: no socket may be looked into, so the record has no
+//! evidence and no cookie.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::TracePointContext;
+use tcpclose_common::{RecordKind, Transition, flags};
+
+use crate::kernel::config;
+use crate::{filter, ring, task};
+
+const AF_INET: u16 = 2;
+const IPPROTO_TCP: u16 = 6;
+/// Words of eight bytes that a context may have: 72 bytes on every kernel but RHEL's, whose common fields are longer.
+const WORDS: usize = 10;
+
+/// A copy of the context. The verifier lets a context be read at constant offsets only, its copy at any known one.
+struct Context([u64; WORDS]);
+
+impl Context {
+    #[inline(always)]
+    fn copy(ctx: &TracePointContext) -> Self {
+        let from = ctx.as_ptr().cast::<u64>();
+        let mut words = [0; WORDS];
+        // SAFETY: the verifier checks each constant offset against the size of the context.
+        unsafe {
+            words[1] = from.add(1).read_volatile();
+            words[2] = from.add(2).read_volatile();
+            words[3] = from.add(3).read_volatile();
+            words[4] = from.add(4).read_volatile();
+            words[5] = from.add(5).read_volatile();
+            words[6] = from.add(6).read_volatile();
+            words[7] = from.add(7).read_volatile();
+            words[8] = from.add(8).read_volatile();
+            if config!(classic_size) > 72 {
+                words[9] = from.add(9).read_volatile();
+            }
+        }
+        Self(words)
+    }
+
+    /// The field at `offset`, or `None` where that is outside the copy.
+    #[inline(always)]
+    fn field<T: Copy>(&self, offset: u32) -> Option<T> {
+        let offset = offset as usize;
+        if offset + size_of::<T>() > size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: inside the array, checked above; fields of a trace record are naturally aligned.
+        Some(unsafe {
+            self.0
+                .as_ptr()
+                .cast::<u8>()
+                .add(offset)
+                .cast::<T>()
+                .read_volatile()
+        })
+    }
+}
+
+/// As [`crate::transition::on_set_state`], with what the tracepoint's own record says.
+#[inline(always)]
+pub fn on_set_state(ctx: &TracePointContext) {
+    let _ = try_on_set_state(&Context::copy(ctx));
+}
+
+#[inline(always)]
+fn try_on_set_state(ctx: &Context) -> Option<()> {
+    let protocol = if config!(classic_protocol_is_byte) != 0 {
+        u16::from(ctx.field::<u8>(config!(classic_protocol))?)
+    } else {
+        ctx.field(config!(classic_protocol))?
+    };
+    let old = ctx.field::<u32>(config!(classic_oldstate))? as u8;
+    let new = ctx.field::<u32>(config!(classic_newstate))? as u8;
+    if protocol != IPPROTO_TCP || filter::is_idle_talk(old, new) {
+        return None;
+    }
+    // The tracepoint gives ports in host order and v4 addresses in the v6 fields as v4-mapped.
+    let local_port = ctx.field::<u16>(config!(classic_sport))?;
+    let peer_port = ctx.field::<u16>(config!(classic_dport))?;
+    let peer_v6 = config!(classic_daddr_v6);
+    let peer: [u64; 2] = [ctx.field(peer_v6)?, ctx.field(peer_v6 + 8)?];
+    let is_mapped = peer[0] == 0 && u32::from_be(peer[1] as u32) == 0xffff;
+    let ip = if ctx.field::<u16>(config!(classic_family))? == AF_INET || is_mapped {
+        4
+    } else {
+        6
+    };
+    if !filter::wants(old, new, 0, ip, local_port, peer_port) {
+        return None;
+    }
+    let local_v6 = config!(classic_saddr_v6);
+    let (local, peer) = if ip == 4 {
+        let local: u32 = ctx.field(local_v6 + 12)?;
+        ([u64::from(local), 0], [peer[1] >> 32, 0])
+    } else {
+        ([ctx.field(local_v6)?, ctx.field(local_v6 + 8)?], peer)
+    };
+    let skaddr: u64 = ctx.field(config!(classic_skaddr))?;
+
+    let mut entry = ring::reserve::<Transition>()?;
+    let record = entry.as_mut_ptr();
+    // SAFETY: the ring gave this record to us; it is zeroed, so no field is left unwritten.
+    unsafe {
+        record.write_bytes(0, 1);
+        (*record).kind = RecordKind::Transition as u8;
+        (*record).old = old;
+        (*record).new = new;
+        (*record).ip = ip;
+        (*record).at = bpf_ktime_get_ns();
+        (*record).id = skaddr;
+        (*record).skaddr = skaddr;
+        (&raw mut (*record).local).cast::<[u64; 2]>().write(local);
+        (&raw mut (*record).peer).cast::<[u64; 2]>().write(peer);
+        (*record).local_port = local_port;
+        (*record).peer_port = peer_port;
+        if filter::is_syscall_driven(old, new, false) && task::fill(record) {
+            (*record).flags = flags::TASK;
+        }
+    }
+    ring::submit(entry);
+    Some(())
+}

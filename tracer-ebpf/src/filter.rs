@@ -1,0 +1,79 @@
+//! The filters that the user asked for, applied before a record costs anything.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::Array;
+
+use crate::kernel::config;
+
+const ESTABLISHED: u8 = 1;
+const SYN_SENT: u8 = 2;
+const SYN_RECV: u8 = 3;
+const CLOSE: u8 = 7;
+const LISTEN: u8 = 10;
+
+/// One bit a port.
+type PortSet = Array<u64>;
+
+/// Local ports wanted, where `filter_local_ports` is on.
+#[map]
+static LOCAL_PORTS: PortSet = Array::with_max_entries(1024, 0);
+
+/// Peer's ports wanted, where `filter_peer_ports` is on.
+#[map]
+static PEER_PORTS: PortSet = Array::with_max_entries(1024, 0);
+
+#[inline(always)]
+fn contains(ports: &PortSet, port: u16) -> bool {
+    match ports.get(u32::from(port >> 6)) {
+        Some(word) => word >> (port & 63) & 1 != 0,
+        None => false,
+    }
+}
+
+/// Whether the transition tells nothing of a close: LISTEN to SYN_RECV carries the listener's cookie or none, and the
+/// child's ESTABLISHED follows at once.
+#[inline(always)]
+pub fn is_idle_talk(old: u8, new: u8) -> bool {
+    old == LISTEN && new == SYN_RECV && config!(every_transition) == 0
+}
+
+/// Whether the user wants a transition of this socket.
+#[inline(always)]
+pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u16) -> bool {
+    let netns_filter = config!(filter_netns);
+    if netns_filter != 0 && netns != netns_filter {
+        return false;
+    }
+    // No port is chosen yet when connect() starts: the ESTABLISHED that follows decides.
+    let connecting = old == CLOSE && new == SYN_SENT && local_port == 0;
+    if config!(filter_local_ports) != 0 && !connecting && !contains(&LOCAL_PORTS, local_port) {
+        return false;
+    }
+    // A listener says who owns the connections that come in, from whatever port and in whatever IP version.
+    if old == LISTEN || new == LISTEN {
+        return true;
+    }
+    if config!(filter_peer_ports) != 0 && !contains(&PEER_PORTS, peer_port) {
+        return false;
+    }
+    let ip_filter = config!(filter_ip);
+    ip_filter == 0 || ip_filter == u32::from(ip)
+}
+
+/// Whether the task on the CPU is the one whose system call drove the transition.
+///
+/// connect(), listen() and the first FIN of an end happen in a system call only. A close from a live state without an
+/// error while a process holds the socket's lock is that process' own abort (unread data, `SO_LINGER`).
+#[inline(always)]
+pub fn is_syscall_driven(old: u8, new: u8, aborts: bool) -> bool {
+    const FIN_WAIT1: u8 = 4;
+    const CLOSE_WAIT: u8 = 8;
+    const LAST_ACK: u8 = 9;
+    match (old, new) {
+        (CLOSE, SYN_SENT) | (CLOSE, LISTEN) | (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
+            true
+        }
+        (ESTABLISHED, CLOSE) | (CLOSE_WAIT, CLOSE) | (SYN_SENT, CLOSE) => aborts,
+        _ => false,
+    }
+}

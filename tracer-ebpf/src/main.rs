@@ -1,0 +1,61 @@
+//! The eBPF programs of tcpclose. Each is one line here; what it does stands in the file of its topic.
+#![no_std]
+#![no_main]
+#![allow(missing_docs, reason = "the program macros drop the docs")]
+
+mod classic;
+mod filter;
+mod kernel;
+mod ring;
+mod signal;
+mod task;
+mod transition;
+
+use aya_ebpf::macros::{btf_tracepoint, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+
+/// Every TCP state transition, with the evidence that the socket holds.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    transition::on_set_state(&ctx);
+    0
+}
+
+/// The same transitions where the kernel has no BTF: states, addresses and ports only.
+#[tracepoint(category = "sock", name = "inet_sock_set_state")]
+pub fn inet_sock_set_state_classic(ctx: TracePointContext) -> u32 {
+    classic::on_set_state(&ctx);
+    0
+}
+
+/// This host sends a RST.
+#[btf_tracepoint(function = "tcp_send_reset")]
+pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
+    signal::on_send_reset(&ctx);
+    0
+}
+
+/// The kernel takes a RST for the peer's.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
+    signal::on_receive_reset(&ctx);
+    0
+}
+
+/// A segment is sent again.
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
+    signal::on_retransmit(&ctx);
+    0
+}
+
+/// The kernel lends its GPL-only helpers to programs under this name of their licence.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

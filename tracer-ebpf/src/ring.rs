@@ -1,0 +1,49 @@
+//! The one ring buffer, its losses, and when the reader is woken.
+
+use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::ring_buf::RingBufEntry;
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+
+/// Records on their way to user space. Its size is set at load time.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Records that found the ring full, counted on each CPU.
+#[map]
+static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// 1 while the reader sleeps without a time-out.
+#[map]
+static READER_ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Room for a record, or `None` (counted) when the ring is full.
+#[inline(always)]
+pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    let entry = EVENTS.reserve::<T>(0);
+    if entry.is_none()
+        && let Some(lost) = LOST.get_ptr_mut(0)
+    {
+        // SAFETY: this CPU's own slot; a program of the same CPU that interrupts this one can cost one count at most
+        // between the load and the store, which the verifier's atomics would not cost.
+        unsafe { *lost += 1 };
+    }
+    entry
+}
+
+/// Hands a record to user space. A wake-up costs ten times the record, so only a sleeping reader is woken, once: awake,
+/// it looks by itself every few milliseconds.
+#[inline(always)]
+pub fn submit<T>(entry: RingBufEntry<T>) {
+    let mut flags = BPF_RB_NO_WAKEUP;
+    if let Some(asleep) = READER_ASLEEP.get_ptr_mut(0) {
+        // SAFETY: a valid slot of the map. Two CPUs may both see 1 and both wake the reader: harmless.
+        unsafe {
+            if asleep.read_volatile() != 0 {
+                asleep.write_volatile(0);
+                flags = BPF_RB_FORCE_WAKEUP;
+            }
+        }
+    }
+    entry.submit(u64::from(flags));
+}

@@ -1,0 +1,64 @@
+//! The task whose system call drives a transition.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use tcpclose_common::{COMM_LEN, Transition};
+
+use crate::kernel::{config, load};
+
+/// `PF_KTHREAD` of include/linux/sched.h.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// Fills the record's task fields; false (and zeros) when the task is a kernel thread, which owns no connection: it
+/// only does a late close() for somebody.
+///
+/// # Safety
+/// `record` must point to writable memory of the record's size.
+#[inline(always)]
+pub unsafe fn fill(record: *mut Transition) -> bool {
+    let mut comm = [0u8; COMM_LEN];
+    if config!(has_task) != 0 {
+        // SAFETY: the helper returns the current task, typed; the offsets are BTF's.
+        unsafe {
+            let task = bpf_get_current_task_btf().cast::<c_void>().cast_const();
+            if load::<u32>(task, config!(task_flags)) & PF_KTHREAD != 0 {
+                clear(record);
+                return false;
+            }
+            // The process' name, as ps and ss show it: that of its first thread.
+            let leader: *const c_void = load(task, config!(task_group_leader));
+            let halves: [u64; 2] = [
+                load(leader, config!(task_comm)),
+                load(leader, config!(task_comm) + 8),
+            ];
+            comm = core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>(halves);
+        }
+    } else if let Ok(name) = bpf_get_current_comm() {
+        comm = name;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        (*record).uid = bpf_get_current_uid_gid() as u32;
+        (*record).cgroup = bpf_get_current_cgroup_id();
+        (*record).comm = comm;
+    }
+    true
+}
+
+/// Writes zeros where there is no task to tell of.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+pub unsafe fn clear(record: *mut Transition) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).pid = 0;
+        (*record).uid = 0;
+        (*record).cgroup = 0;
+        (*record).comm = [0; COMM_LEN];
+    }
+}

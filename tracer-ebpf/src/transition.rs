@@ -1,0 +1,163 @@
+//! `tp_btf/inet_sock_set_state`: the transition with all its evidence.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
+use tcpclose_common::{RecordKind, Transition, flags};
+
+use crate::kernel::{Sock, TcpSock, config};
+use crate::{filter, ring, task};
+
+const AF_INET: u16 = 2;
+/// `enum sock_flags` of include/net/sock.h: bit numbers in `skc_flags`.
+const SOCK_DEAD: u64 = 1 << 0;
+const SOCK_DONE: u64 = 1 << 1;
+const SOCK_LINGER: u64 = 1 << 4;
+
+/// Called before `sk_state` is written: the socket still shows what led here.
+#[inline(always)]
+pub fn on_set_state(ctx: &BtfTracePointContext) {
+    let sk = Sock(ctx.arg::<*const c_void>(0));
+    let old = ctx.arg::<i32>(1) as u8;
+    let new = ctx.arg::<i32>(2) as u8;
+    if filter::is_idle_talk(old, new) {
+        return;
+    }
+    let Some(tcp) = sk.tcp() else { return };
+
+    let netns = sk.netns();
+    let local_port = u16::from_be(tcp.field(config!(inet_sport)));
+    let peer_port = u16::from_be(sk.field(config!(skc_dport)));
+    let ip = ip_version(sk);
+    if !filter::wants(old, new, netns, ip, local_port, peer_port) {
+        debug!(
+            ctx,
+            "left out by the filters: state {} to {}, port {} to {}, netns {}",
+            old,
+            new,
+            local_port,
+            peer_port,
+            netns
+        );
+        return;
+    }
+    let Some(mut entry) = ring::reserve::<Transition>() else {
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    let (id, is_cookie) = sk.id();
+    let sock_flags: u64 = sk.field(config!(skc_flags));
+    let error: u32 = sk.field(config!(sk_err));
+    let owned = sk.field::<u32>(config!(sk_lock_owned)) != 0;
+
+    let mut bits = flags::EVIDENCE;
+    if is_cookie {
+        bits |= flags::COOKIE;
+    }
+    if sock_flags & SOCK_DEAD != 0 {
+        bits |= flags::DEAD;
+    }
+    if sock_flags & SOCK_DONE != 0 {
+        bits |= flags::DONE;
+    }
+    if sock_flags & SOCK_LINGER != 0 && sk.field::<u64>(config!(sk_lingertime)) == 0 {
+        bits |= flags::LINGER_ZERO;
+    }
+    if sk.field::<u64>(config!(sk_socket)) == 0 {
+        bits |= flags::NO_SOCKET;
+    }
+    if owned {
+        bits |= flags::OWNED;
+    }
+
+    // SAFETY: the ring gave this record to us; every field is written before it is submitted.
+    unsafe {
+        (*record).kind = RecordKind::Transition as u8;
+        (*record).old = old;
+        (*record).new = new;
+        (*record).ip = ip;
+        (*record).at = bpf_ktime_get_ns();
+        (*record).id = id;
+        (*record).skaddr = sk.0 as u64;
+        (*record).local_port = local_port;
+        (*record).peer_port = peer_port;
+        (*record).netns = netns;
+        (*record).error = error as u16;
+        fill_addresses(record, sk, ip);
+        fill_counters(record, tcp);
+        if filter::is_syscall_driven(old, new, owned && error == 0) {
+            if task::fill(record) {
+                bits |= flags::TASK;
+            }
+        } else {
+            task::clear(record);
+        }
+        (*record).flags = bits;
+    }
+    ring::submit(entry);
+}
+
+/// The version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
+#[inline(always)]
+fn ip_version(sk: Sock) -> u8 {
+    if sk.field::<u16>(config!(skc_family)) == AF_INET {
+        return 4;
+    }
+    let high: u64 = sk.field(config!(skc_v6_daddr));
+    let middle: u32 = sk.field(config!(skc_v6_daddr) + 8);
+    if high == 0 && u32::from_be(middle) == 0xffff {
+        4
+    } else {
+        6
+    }
+}
+
+/// # Safety
+/// `record` must point to writable memory of the record's size.
+#[inline(always)]
+unsafe fn fill_addresses(record: *mut Transition, sk: Sock, ip: u8) {
+    // SAFETY: the caller's promise; the address arrays start at multiples of 8 in the record.
+    unsafe {
+        let local = (&raw mut (*record).local).cast::<u64>();
+        let peer = (&raw mut (*record).peer).cast::<u64>();
+        if ip == 4 {
+            *local = u64::from(sk.field::<u32>(config!(skc_rcv_saddr)));
+            *local.add(1) = 0;
+            *peer = u64::from(sk.field::<u32>(config!(skc_daddr)));
+            *peer.add(1) = 0;
+        } else {
+            *local = sk.field(config!(skc_v6_rcv_saddr));
+            *local.add(1) = sk.field(config!(skc_v6_rcv_saddr) + 8);
+            *peer = sk.field(config!(skc_v6_daddr));
+            *peer.add(1) = sk.field(config!(skc_v6_daddr) + 8);
+        }
+    }
+}
+
+/// # Safety
+/// `record` must point to writable memory of the record's size.
+#[inline(always)]
+unsafe fn fill_counters(record: *mut Transition, tcp: TcpSock) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*record).snd_una = tcp.field(config!(snd_una));
+        (*record).snd_nxt = tcp.field(config!(snd_nxt));
+        (*record).write_seq = tcp.field(config!(write_seq));
+        (*record).rcv_nxt = tcp.field(config!(rcv_nxt));
+        (*record).rcv_wup = tcp.field(config!(rcv_wup));
+        (*record).copied_seq = tcp.field(config!(copied_seq));
+        (*record).segs_in = tcp.field(config!(segs_in));
+        (*record).segs_out = tcp.field(config!(segs_out));
+        (*record).bytes_acked = tcp.field(config!(bytes_acked));
+        (*record).bytes_received = tcp.field(config!(bytes_received));
+        (*record).retransmits = tcp.field(config!(total_retrans));
+        let out_of_order: u32 = tcp.field(config!(rcv_ooopack));
+        (*record).out_of_order = if out_of_order > 0xffff {
+            0xffff
+        } else {
+            out_of_order as u16
+        };
+    }
+}

@@ -1,0 +1,263 @@
+//! `tcpclose doctor`: what can be seen here, and what cannot.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::host::capabilities;
+use crate::kernel::loader::{self, LoadError, Options, Tier};
+use crate::kernel::sock_diag::DiagSocket;
+use crate::kernel::{btf, netns};
+
+/// What `tcpclose doctor` takes: nothing.
+#[derive(clap::Args)]
+pub(super) struct Args {}
+
+/// One line of the report.
+struct Check {
+    name: &'static str,
+    found: Result<String, Lack>,
+}
+
+/// What is missing, what that costs, and what to do.
+struct Lack {
+    what: String,
+    costs: &'static str,
+    remedy: &'static str,
+}
+
+impl Lack {
+    fn new(what: impl Into<String>, costs: &'static str, remedy: &'static str) -> Self {
+        Self {
+            what: what.into(),
+            costs,
+            remedy,
+        }
+    }
+}
+
+/// Exit code 0 when connections can be watched, 2 when not.
+pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let best = loader::load(&Options::default());
+    let classic = loader::load(&Options {
+        classic: true,
+        ..Options::default()
+    });
+    let checks = [
+        rights(),
+        kernel_btf(),
+        evidence(&best),
+        causes(&best),
+        cookies(&best),
+        classic_tracepoint(&classic),
+        sock_diag(),
+        namespaces(),
+    ];
+
+    let mut out = io::stdout().lock();
+    let written = report(&mut out, kernel.trim(), &checks, best.is_ok());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    match best {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn report(out: &mut impl Write, kernel: &str, checks: &[Check], works: bool) -> io::Result<()> {
+    writeln!(out, "Linux {kernel}")?;
+    for Check { name, found } in checks {
+        match found {
+            Ok(detail) => writeln!(out, "  yes  {name:<20} {detail}")?,
+            Err(Lack {
+                what,
+                costs,
+                remedy,
+            }) => {
+                writeln!(out, "  no   {name:<20} {what}")?;
+                writeln!(out, "       {:<20} costs: {costs}", "")?;
+                writeln!(out, "       {:<20} do: {remedy}", "")?;
+            }
+        }
+    }
+    let verdict = if works {
+        "tcpclose watch works here"
+    } else {
+        "tcpclose watch does not work here"
+    };
+    writeln!(out, "{verdict}")?;
+    out.flush()
+}
+
+fn rights() -> Check {
+    let missing = capabilities::missing();
+    let found = if capabilities::may_trace() {
+        Ok("may load and attach eBPF programs".to_owned())
+    } else {
+        Err(Lack::new(
+            format!("missing {}", missing.join(", ")),
+            "everything: no transition is seen",
+            "run it with sudo, or give it CAP_BPF and CAP_PERFMON",
+        ))
+    };
+    Check {
+        name: "rights",
+        found,
+    }
+}
+
+fn kernel_btf() -> Check {
+    let found = match fs::metadata(btf::VMLINUX) {
+        Ok(file) => Ok(format!("{} ({} KiB)", btf::VMLINUX, file.len() / 1024)),
+        Err(error) => Err(Lack::new(
+            format!("{}: {error}", btf::VMLINUX),
+            "the evidence: only states, addresses and ports are seen",
+            "use a kernel with CONFIG_DEBUG_INFO_BTF",
+        )),
+    };
+    Check {
+        name: "kernel BTF",
+        found,
+    }
+}
+
+fn evidence(best: &Result<loader::Programs, LoadError>) -> Check {
+    const COSTS: &str =
+        "paths that the states alone do not tell, initiators of resets, bytes, sequence numbers";
+    let found = match best {
+        Ok(programs) if programs.tier == Tier::Btf => Ok(
+            "tp_btf/inet_sock_set_state: each transition with the socket's own evidence".to_owned(),
+        ),
+        Ok(_) => Err(Lack::new(
+            "the classic tracepoint is used",
+            COSTS,
+            "use a kernel with BTF",
+        )),
+        Err(error) => Err(Lack::new(
+            error.to_string(),
+            "everything: no transition is seen",
+            "see the reason",
+        )),
+    };
+    Check {
+        name: "evidence",
+        found,
+    }
+}
+
+fn causes(best: &Result<loader::Programs, LoadError>) -> Check {
+    const COSTS: &str = "who sent a reset and why, and lost FINs";
+    let found = match best {
+        Ok(programs) if programs.tier == Tier::Btf && programs.missing.is_empty() => {
+            let named = if programs.reset_reasons.is_empty() {
+                ""
+            } else {
+                ", with the kernel's reasons"
+            };
+            Ok(format!("resets sent and received{named}; FINs sent again"))
+        }
+        Ok(programs) => {
+            let names: Vec<_> = programs
+                .missing
+                .iter()
+                .map(|(name, why)| format!("{name}: {why}"))
+                .collect();
+            let what = if names.is_empty() {
+                "needs BTF".to_owned()
+            } else {
+                names.join("; ")
+            };
+            Err(Lack::new(
+                what,
+                COSTS,
+                "use a kernel with BTF, 5.8 or newer",
+            ))
+        }
+        Err(_) => Err(Lack::new("nothing can be attached", COSTS, "see above")),
+    };
+    Check {
+        name: "causes",
+        found,
+    }
+}
+
+fn cookies(best: &Result<loader::Programs, LoadError>) -> Check {
+    let found = match best {
+        Ok(programs) if programs.has_cookie => {
+            Ok("a connection end is its socket cookie (ss -e: sk:)".to_owned())
+        }
+        Ok(_) => Err(Lack::new(
+            "eBPF programs may not ask for them here",
+            "connections are told apart by their kernel address and a number of our own",
+            "use Linux 5.12 or newer",
+        )),
+        Err(_) => Err(Lack::new(
+            "nothing can be attached",
+            "joining with ss",
+            "see above",
+        )),
+    };
+    Check {
+        name: "socket cookies",
+        found,
+    }
+}
+
+fn classic_tracepoint(classic: &Result<loader::Programs, LoadError>) -> Check {
+    let found = match classic {
+        Ok(_) => {
+            Ok("sock:inet_sock_set_state can be attached (used where there is no BTF)".to_owned())
+        }
+        Err(error) => Err(Lack::new(
+            error.to_string(),
+            "nothing, as long as there is BTF",
+            "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing",
+        )),
+    };
+    Check {
+        name: "classic tracepoint",
+        found,
+    }
+}
+
+fn sock_diag() -> Check {
+    let found = match DiagSocket::open() {
+        Ok(_) => {
+            Ok("the peer's FIN is found after close(), in the kernel's minisockets".to_owned())
+        }
+        Err(error) => Err(Lack::new(
+            error.to_string(),
+            "the end of a close whose process is gone: such closes are told as unknown",
+            "load the kernel module tcp_diag",
+        )),
+    };
+    Check {
+        name: "sock_diag",
+        found,
+    }
+}
+
+fn namespaces() -> Check {
+    let scan = netns::find_all();
+    let could_enter = scan
+        .found
+        .iter()
+        .filter(|found| found.enter(|| ()).is_ok())
+        .count();
+    let found = if could_enter == scan.found.len() && could_enter > 0 {
+        Ok(format!("{could_enter} found, all can be entered"))
+    } else {
+        Err(Lack::new(
+            format!("{could_enter} of {} can be entered", scan.found.len()),
+            "the end of closes in the others (containers): they are told as unknown",
+            "run it with sudo, or give it CAP_SYS_ADMIN",
+        ))
+    };
+    Check {
+        name: "network namespaces",
+        found,
+    }
+}

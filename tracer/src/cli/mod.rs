@@ -1,0 +1,45 @@
+//! The command line. Exit codes: 0 fine, 1 a finding, 2 could not run or bad usage.
+
+mod doctor;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Could not run, or bad usage.
+const EXIT_FAILED: u8 = 2;
+
+/// Watch TCP connections close: how each one does, from the kernel's own transitions, without a packet capture.
+#[derive(Parser)]
+#[command(
+    name = "tcpclose",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show every connection end as it closes
+    Watch(watch::Args),
+    /// Say what this kernel and these rights allow, and what each missing piece costs
+    Doctor(doctor::Args),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Watch(args) => watch::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("tcpclose: {error:#}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}

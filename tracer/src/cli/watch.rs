@@ -1,0 +1,315 @@
+//! `tcpclose watch`.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroU64;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use crate::host::cgroup::Cgroups;
+use crate::kernel::loader::{Options, Tier};
+use crate::kernel::netns;
+use crate::lifecycle::finding::{Finding, Loss, LossPlace};
+use crate::lifecycle::types::IpVersion;
+use crate::output::clock::WallClock;
+use crate::output::table::{STATES_HELP, loss_message};
+use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
+use crate::session::{RawTransition, Session, now};
+
+/// Live connection ends kept at most: 1,048,576, each some 200 bytes. The one quiet for longest makes room.
+const CAPACITY: usize = 1 << 20;
+
+/// How long the last lines may take when whoever reads them does not.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+const AFTER_HELP: &str = "\
+Examples:
+  tcpclose watch                      every close on this host
+  tcpclose watch -L 3306,5432         only connections of these local ports
+  tcpclose watch --format json        one JSON object a line";
+
+/// How lines are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Columns for people
+    Table,
+    /// One JSON object a line
+    Json,
+}
+
+/// What `tcpclose watch` takes.
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
+pub(super) struct Args {
+    /// Only connections of these processes
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// Only these local ports
+    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    local_ports: Vec<u16>,
+    /// Only these ports of the peer
+    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
+          value_delimiter = ',', value_parser = port())]
+    peer_ports: Vec<u16>,
+    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Only IPv6
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Stop after N lines
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU64>,
+    /// Stop after this long, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Print each raw state transition, as bcc's tcpstates does
+    #[arg(long)]
+    transitions: bool,
+    /// Use the classic tracepoint even where the kernel has BTF (tells less)
+    #[arg(long)]
+    no_btf: bool,
+    /// Let the eBPF programs say on stderr which transitions they leave out
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+impl Args {
+    fn options(&self) -> anyhow::Result<Options> {
+        let netns = match &self.netns {
+            Some(words) => Some(netns::by_user(words)?.id()),
+            None => None,
+        };
+        Ok(Options {
+            netns,
+            local_ports: BTreeSet::from_iter(self.local_ports.iter().copied()),
+            peer_ports: BTreeSet::from_iter(self.peer_ports.iter().copied()),
+            ip: match (self.ipv4, self.ipv6) {
+                (true, _) => Some(IpVersion::V4),
+                (_, true) => Some(IpVersion::V6),
+                _ => None,
+            },
+            every_transition: self.transitions,
+            classic: self.no_btf,
+            verbose: self.verbose,
+            ..Options::default()
+        })
+    }
+
+    /// Whether a finding is of a process that was asked for.
+    fn wants(&self, finding: &Finding) -> bool {
+        match finding {
+            Finding::Close(close) => {
+                self.pids.is_empty()
+                    || close
+                        .owner
+                        .as_ref()
+                        .is_some_and(|owner| self.pids.contains(&owner.pid))
+            }
+            Finding::Loss(_) => true,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let options = args.options()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop failed")?;
+    runtime.block_on(watch(args, &options))
+}
+
+async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut session = Session::start(options, CAPACITY)?;
+    announce(&session);
+
+    let mut printer = Printer::new(args)?;
+    let stop_at = args.duration.map(|duration| Instant::now() + duration);
+    let stop = async {
+        match stop_at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(stop);
+    while !printer.is_done() {
+        tokio::select! {
+            ready = session.wait() => ready.context("polling the ring buffer failed")?,
+            end = printer.writer.closed() => return ended(end),
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            () = &mut stop => break,
+        }
+        printer.pump(&mut session)?;
+    }
+    // What happened up to now is told, also what waited for its cause.
+    tokio::time::sleep(Duration::from_millis(25)).await;
+    printer.pump(&mut session)?;
+    printer.finish(&session)
+}
+
+/// The one thing that goes wrong with a writer and is fine: nobody reads any more.
+fn ended(end: WriterEnd) -> anyhow::Result<ExitCode> {
+    match end {
+        WriterEnd::PipeClosed => Ok(ExitCode::SUCCESS),
+        WriterEnd::Failed(error) => Err(error).context("writing to stdout failed"),
+    }
+}
+
+fn announce(session: &Session) {
+    let tier = match session.tier {
+        Tier::Btf => "every transition with the socket's own evidence",
+        Tier::Classic => {
+            "the classic tracepoint only: no paths in doubt, no byte counts (see `tcpclose doctor`)"
+        }
+    };
+    eprintln!("tcpclose: watching; {tier}; Ctrl-C ends it");
+    for (tracepoint, why) in &session.missing {
+        eprintln!(
+            "tcpclose: tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
+        );
+    }
+}
+
+/// Takes from the session and gives to the writer.
+struct Printer<'a> {
+    args: &'a Args,
+    writer: Writer,
+    left: u64,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a Args) -> anyhow::Result<Self> {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let format = match (args.format, args.transitions) {
+            (Format::Json, _) => writer::Format::Json,
+            (Format::Table, true) => writer::Format::TransitionTable,
+            (Format::Table, false) => writer::Format::Table,
+        };
+        let options = writer::Options {
+            clock: WallClock::new(),
+            cgroups: Box::new(Cgroups::new()),
+            width: if terminal { terminal_width() } else { None },
+            colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            capacity: DEFAULT_CAPACITY,
+        };
+        // Past std's own buffer, whose lines would count as written.
+        let out = File::from(
+            stdout
+                .as_fd()
+                .try_clone_to_owned()
+                .context("stdout cannot be used")?,
+        );
+        let writer = Writer::start(format, options, out).context("starting the writer failed")?;
+        Ok(Self {
+            args,
+            writer,
+            left: args.count.map_or(u64::MAX, NonZeroU64::get),
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    fn pump(&mut self, session: &mut Session) -> anyhow::Result<()> {
+        let (args, writer, left) = (self.args, &mut self.writer, &mut self.left);
+        let raw = |raw: &RawTransition<'_>| {
+            let wanted = args.pids.is_empty()
+                || raw
+                    .transition
+                    .task
+                    .is_some_and(|task| args.pids.contains(&task.pid));
+            if args.transitions && wanted && *left > 0 {
+                *left -= 1;
+                writer.send(Line::Transition(Box::new(writer::RawTransition {
+                    transition: *raw.transition,
+                    skaddr: raw.skaddr,
+                    in_old: raw.dwell,
+                })));
+            }
+        };
+        session
+            .pump(raw)
+            .context("reading the kernel's records failed")?;
+        while let Some(finding) = session.next_finding() {
+            if let Finding::Loss(loss) = &finding {
+                self.lost(loss, &finding);
+            } else if !self.args.transitions && self.left > 0 && self.args.wants(&finding) {
+                self.left -= 1;
+                self.writer.send(Line::Finding(finding));
+            }
+        }
+        let lost = self.writer.take_dropped();
+        if lost > 0 {
+            let loss = Loss {
+                at: now(),
+                lost,
+                place: LossPlace::Output,
+            };
+            self.lost(&loss, &Finding::Loss(loss));
+        }
+        Ok(())
+    }
+
+    /// A loss is data for programs, and a warning for people.
+    fn lost(&mut self, loss: &Loss, finding: &Finding) {
+        eprintln!("tcpclose: {}", loss_message(loss));
+        if self.args.format == Format::Json {
+            self.writer.send(Line::Finding(finding.clone()));
+        }
+    }
+
+    fn finish(self, session: &Session) -> anyhow::Result<ExitCode> {
+        let waiting = session.waiting_for_fin();
+        if waiting > 0 && !self.args.transitions {
+            eprintln!(
+                "tcpclose: {waiting} closed ends were still waiting for the peer's FIN and are not shown"
+            );
+        }
+        let unwritten = self.writer.finish(FLUSH_DEADLINE);
+        match unwritten {
+            Ok(0) => Ok(ExitCode::SUCCESS),
+            Ok(lost) => {
+                let loss = Loss {
+                    at: now(),
+                    lost,
+                    place: LossPlace::Output,
+                };
+                eprintln!("tcpclose: {}", loss_message(&loss));
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(end) => ended(end),
+        }
+    }
+}
+
+/// Columns of the terminal on stdout.
+fn terminal_width() -> Option<u16> {
+    // SAFETY: a valid struct for the length of the call, which fills it or fails.
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        let told = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0;
+        (told && size.ws_col > 0).then_some(size.ws_col)
+    }
+}

@@ -1,0 +1,265 @@
+//! A reader for the kernel's own type information (BTF): offsets of structure members, enum names, and which functions
+//! there are. Format: Documentation/bpf/btf.rst of the kernel.
+
+use std::fmt;
+
+/// Where the kernel publishes its BTF (`CONFIG_DEBUG_INFO_BTF`).
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+const MAGIC: u16 = 0xeb9f;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_ENUM64: u32 = 19;
+/// Kinds that only stand before another type: pointer, typedef, volatile, const, restrict, type tag.
+const KIND_TYPEDEF: u32 = 8;
+const KIND_PTR: u32 = 2;
+const TRANSPARENT: [u32; 5] = [KIND_TYPEDEF, 9, 10, 11, 18];
+
+/// What is wrong with the BTF, or missing in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BtfError {
+    /// The bytes are no BTF of this machine's byte order, or are cut off.
+    Malformed(&'static str),
+    /// No such type.
+    NoType(String),
+    /// The structure has no such member.
+    NoMember {
+        /// The structure.
+        structure: String,
+        /// The member looked for.
+        member: String,
+    },
+}
+
+impl fmt::Display for BtfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(what) => {
+                write!(f, "the kernel's BTF ({VMLINUX}) cannot be read: {what}")
+            }
+            Self::NoType(name) => write!(f, "the kernel's BTF has no type {name}"),
+            Self::NoMember { structure, member } => {
+                write!(f, "the kernel's struct {structure} has no member {member}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BtfError {}
+
+/// The kernel's BTF, indexed once.
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Byte offset of each type; type 0 is `void`.
+    starts: Vec<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Type<'a> {
+    name: u32,
+    kind: u32,
+    /// Whether member offsets carry a bit-field size in their upper byte.
+    kind_flag: bool,
+    /// Size, or the id of the type it refers to.
+    size_or_type: u32,
+    vlen: usize,
+    /// What follows the fixed twelve bytes.
+    rest: &'a [u8],
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(
+        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
+    ))
+}
+
+impl<'a> Btf<'a> {
+    /// Indexes raw BTF, as [`VMLINUX`] holds it.
+    ///
+    /// # Errors
+    /// [`BtfError::Malformed`] when the bytes are not whole.
+    pub fn parse(data: &'a [u8]) -> Result<Self, BtfError> {
+        const CUT: BtfError = BtfError::Malformed("it is cut off");
+        if data.get(..2) != Some(MAGIC.to_ne_bytes().as_slice()) {
+            return Err(BtfError::Malformed("it has no BTF magic"));
+        }
+        let section = |field: usize| -> Option<&'a [u8]> {
+            let header = word(data, 4)? as usize;
+            let start = header.checked_add(word(data, field)? as usize)?;
+            data.get(start..start.checked_add(word(data, field + 4)? as usize)?)
+        };
+        let (types, strings) = (section(8).ok_or(CUT)?, section(16).ok_or(CUT)?);
+        let mut btf = Self {
+            types,
+            strings,
+            starts: vec![0],
+        };
+        let mut at = 0;
+        while at < types.len() {
+            btf.starts.push(at as u32);
+            let found = btf.at(at).ok_or(CUT)?;
+            at += 12 + found.rest.len();
+        }
+        Ok(btf)
+    }
+
+    fn at(&self, at: usize) -> Option<Type<'a>> {
+        let info = word(self.types, at + 4)?;
+        let (kind, vlen) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
+        let rest = match kind {
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * vlen,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * vlen,
+            _ => 0,
+        };
+        Some(Type {
+            name: word(self.types, at)?,
+            kind,
+            kind_flag: info >> 31 != 0,
+            size_or_type: word(self.types, at + 8)?,
+            vlen,
+            rest: self.types.get(at + 12..at + 12 + rest)?,
+        })
+    }
+
+    fn by_id(&self, id: u32) -> Option<Type<'a>> {
+        if id == 0 {
+            return None;
+        }
+        self.at(*self.starts.get(id as usize)? as usize)
+    }
+
+    fn name_is(&self, name: u32, wanted: &str) -> bool {
+        self.strings
+            .get(name as usize..)
+            .and_then(|rest| rest.strip_prefix(wanted.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    fn string(&self, at: u32) -> &'a str {
+        let rest = self.strings.get(at as usize..).unwrap_or_default();
+        let end = rest
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(rest.len());
+        str::from_utf8(&rest[..end]).unwrap_or_default()
+    }
+
+    fn find(&self, kinds: &[u32], name: &str) -> Option<Type<'a>> {
+        let starts = self.starts.get(1..)?;
+        starts
+            .iter()
+            .filter_map(|&start| self.at(start as usize))
+            .find(|found| kinds.contains(&found.kind) && self.name_is(found.name, name))
+    }
+
+    /// Offset in bytes of a member, from the start of the structure. `path` may lead through embedded structures
+    /// (`sk_lock.owned`); anonymous ones are looked through.
+    ///
+    /// # Errors
+    /// When there is no such structure or member, or the member is a bit-field that starts inside a byte.
+    pub fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+        let mut current = self
+            .find(&[KIND_STRUCT, KIND_UNION], structure)
+            .ok_or_else(|| BtfError::NoType(format!("struct {structure}")))?;
+        let missing = || BtfError::NoMember {
+            structure: structure.into(),
+            member: path.into(),
+        };
+        let mut bits = 0;
+        for name in path.split('.') {
+            let (at, kind) = self.member(current, name, 0).ok_or_else(missing)?;
+            bits += at;
+            if let Some(inner) = self.resolve(kind) {
+                current = inner;
+            }
+        }
+        if bits % 8 == 0 {
+            Ok(bits / 8)
+        } else {
+            Err(missing())
+        }
+    }
+
+    /// Offset in bits and type of a member, also of anonymous structures inside.
+    fn member(&self, structure: Type<'a>, name: &str, depth: u32) -> Option<(u32, u32)> {
+        // The kernel nests a few levels; a cycle would be malformed data.
+        if depth > 16 || !matches!(structure.kind, KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        (0..structure.vlen).find_map(|index| {
+            let entry = structure.rest.get(12 * index..12 * (index + 1))?;
+            let (member, kind) = (word(entry, 0)?, word(entry, 4)?);
+            let raw = word(entry, 8)?;
+            let bits = if structure.kind_flag {
+                raw & 0x00ff_ffff
+            } else {
+                raw
+            };
+            if self.string(member).is_empty() {
+                let (inner, kind) = self.member(self.resolve(kind)?, name, depth + 1)?;
+                return Some((bits + inner, kind));
+            }
+            self.name_is(member, name).then_some((bits, kind))
+        })
+    }
+
+    /// Follows typedefs and qualifiers, not pointers.
+    fn resolve(&self, id: u32) -> Option<Type<'a>> {
+        let mut found = self.by_id(id)?;
+        for _ in 0..16 {
+            if !TRANSPARENT.contains(&found.kind) {
+                return Some(found);
+            }
+            found = self.by_id(found.size_or_type)?;
+        }
+        None
+    }
+
+    /// Whether the kernel has a function of this name, static or not.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.find(&[KIND_FUNC], name).is_some()
+    }
+
+    /// How many arguments a raw tracepoint passes to a `tp_btf` program; `None` where the kernel has no such tracepoint.
+    #[must_use]
+    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
+        let typedef = self.find(&[KIND_TYPEDEF], &format!("btf_trace_{tracepoint}"))?;
+        let mut prototype = self.resolve(typedef.size_or_type)?;
+        if prototype.kind == KIND_PTR {
+            prototype = self.resolve(prototype.size_or_type)?;
+        }
+        // The first argument is the tracepoint's own data pointer, which programs do not get.
+        (prototype.kind == KIND_FUNC_PROTO).then(|| prototype.vlen.saturating_sub(1))
+    }
+
+    /// Values and names of an enum; empty where the kernel has no such enum.
+    #[must_use]
+    pub fn enum_names(&self, name: &str) -> Vec<(u32, &'a str)> {
+        let Some(found) = self.find(&[KIND_ENUM], name) else {
+            return Vec::new();
+        };
+        (0..found.vlen)
+            .filter_map(|index| {
+                let entry = found.rest.get(8 * index..)?;
+                Some((word(entry, 4)?, self.string(word(entry, 0)?)))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "btf_tests.rs"]
+mod tests;

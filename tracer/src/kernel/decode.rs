@@ -1,0 +1,150 @@
+//! From the bytes of the ring buffer to the core's events.
+
+use std::fmt;
+
+use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
+
+use crate::lifecycle::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
+use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs, Tuple};
+
+/// A record that is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeError;
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record of the kernel's ring buffer is malformed")
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// One decoded record.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What the core takes.
+    pub event: Event,
+    /// The address of the kernel's socket, which only a transition carries: for people who know it from bcc's tools.
+    pub skaddr: u64,
+}
+
+/// Decodes one record. `reasons` are the kernel's names of its reset reasons, by number.
+///
+/// # Errors
+/// When the record's length, kind, states or IP version are unknown.
+pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Record, DecodeError> {
+    let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
+    if kind == RecordKind::Transition {
+        let record = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
+        return transition(&record);
+    }
+    let record: wire::Signal = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
+    let kind = match kind {
+        RecordKind::ResetSent => {
+            let name = reasons.get(record.reason as usize).copied();
+            SignalKind::ResetSent {
+                reason: name.filter(|name| !name.is_empty()),
+            }
+        }
+        RecordKind::ResetReceived => SignalKind::ResetReceived,
+        RecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
+        RecordKind::Transition => return Err(DecodeError),
+    };
+    let signal = Signal {
+        at: Nanos(record.at),
+        id: ConnId(record.id),
+        kind,
+    };
+    Ok(Record {
+        event: Event::Signal(signal),
+        skaddr: 0,
+    })
+}
+
+fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
+    let has = |flag: u32| record.flags & flag != 0;
+    let ip = match record.ip {
+        4 => IpVersion::V4,
+        6 => IpVersion::V6,
+        _ => return Err(DecodeError),
+    };
+    let task = has(flags::TASK).then_some(Task {
+        pid: record.pid,
+        uid: record.uid,
+        cgroup: record.cgroup,
+        comm: record.comm,
+    });
+    let evidence = has(flags::EVIDENCE).then(|| Evidence {
+        snd_una: record.snd_una,
+        snd_nxt: record.snd_nxt,
+        write_seq: record.write_seq,
+        rcv_nxt: record.rcv_nxt,
+        rcv_wup: record.rcv_wup,
+        copied_seq: record.copied_seq,
+        segs_in: record.segs_in,
+        segs_out: record.segs_out,
+        bytes_acked: record.bytes_acked,
+        bytes_received: record.bytes_received,
+        error: record.error,
+        out_of_order: record.out_of_order,
+        retransmits: record.retransmits,
+        dead: has(flags::DEAD),
+        done: has(flags::DONE),
+        no_socket: has(flags::NO_SOCKET),
+        owned: has(flags::OWNED),
+        linger_zero: has(flags::LINGER_ZERO),
+    });
+    let event = Event::Transition(Transition {
+        at: Nanos(record.at),
+        id: ConnId(record.id),
+        netns: NetNs(record.netns),
+        tuple: Tuple::new(
+            ip,
+            (record.local, record.local_port),
+            (record.peer, record.peer_port),
+        ),
+        old: TcpState::try_from(record.old).map_err(|_| DecodeError)?,
+        new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,
+        task,
+        evidence,
+    });
+    Ok(Record {
+        event,
+        skaddr: record.skaddr,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DecodeError, decode};
+    use crate::lifecycle::event::{Event, SignalKind};
+
+    #[test]
+    fn bytes_of_any_length_and_kind_never_panic() {
+        for kind in 0..=255 {
+            for length in 0..200 {
+                let mut bytes = vec![kind; length];
+                bytes.iter_mut().skip(1).for_each(|byte| *byte = 3);
+                let _ = decode(&bytes, &[]);
+            }
+        }
+        assert_eq!(decode(&[], &[]).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn a_reset_carries_the_kernels_name_for_its_reason() {
+        let mut bytes = [0; 32];
+        bytes[0] = 2;
+        bytes[24] = 1;
+        let record = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
+        let Event::Signal(signal) = record.event else {
+            panic!("not a signal")
+        };
+        assert_eq!(
+            signal.kind,
+            SignalKind::ResetSent {
+                reason: Some("NO_SOCKET")
+            }
+        );
+    }
+}

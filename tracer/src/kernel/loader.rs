@@ -1,0 +1,324 @@
+//! Loads the eBPF programs and attaches them: the tier with all evidence where the kernel has BTF, else the classic
+//! tracepoint.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
+use aya::{Ebpf, EbpfLoader};
+use tcpclose_common::Config;
+
+use super::btf::{self, Btf, BtfError};
+use super::ebpf_log::EbpfLog;
+use super::{EBPF_OBJECT, offsets, tracefs};
+use crate::lifecycle::types::{IpVersion, NetNs};
+
+/// The tracepoint that everything stands on.
+const SET_STATE: &str = "inet_sock_set_state";
+/// Tracepoints that add causes; without one of them the tool says less, and says so.
+const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
+
+/// What the kernel shall send.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this network namespace.
+    pub netns: Option<NetNs>,
+    /// Only these local ports; all when empty.
+    pub local_ports: BTreeSet<u16>,
+    /// Only these ports of the peer; all when empty.
+    pub peer_ports: BTreeSet<u16>,
+    /// Only this IP version.
+    pub ip: Option<IpVersion>,
+    /// Transitions too that tell nothing of a close.
+    pub every_transition: bool,
+    /// Do not use BTF even where the kernel has it.
+    pub classic: bool,
+    /// The eBPF programs say on stderr what they leave out. Without it that code is not even loaded: the verifier drops
+    /// what a constant turns off.
+    pub verbose: bool,
+    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+}
+
+impl Default for Options {
+    /// Everything, by the best tier, through a ring of 8 MiB: 50,000 records, half a second of the fastest churn.
+    fn default() -> Self {
+        Self {
+            netns: None,
+            local_ports: BTreeSet::new(),
+            peer_ports: BTreeSet::new(),
+            ip: None,
+            every_transition: false,
+            classic: false,
+            verbose: false,
+            ring_bytes: 8 << 20,
+        }
+    }
+}
+
+/// How much the kernel lets us see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// `tp_btf` programs: each transition with the socket's own evidence.
+    Btf,
+    /// The classic tracepoint: states, addresses and ports.
+    Classic,
+}
+
+/// Why nothing can be traced.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The program was built without its eBPF part.
+    NoObject,
+    /// The kernel refuses for lack of rights.
+    NotPermitted,
+    /// The kernel has no ring buffer (before 5.8).
+    NoRingBuffer,
+    /// The kernel's structures are not what the programs know.
+    Btf(BtfError),
+    /// The classic tracepoint is needed and cannot be used.
+    NoTracefs(io::Error),
+    /// The tracepoint's record lacks a field.
+    NoField(String),
+    /// The classic tier cannot see what a filter asks for.
+    FilterNeedsBtf(&'static str),
+    /// Loading or attaching failed otherwise.
+    Other {
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel or aya said.
+        source: anyhow::Error,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject => f.write_str(
+                "this tcpclose was built without its eBPF programs; build it with `cargo xtask build`",
+            ),
+            Self::NotPermitted => f.write_str(
+                "the kernel refuses to load eBPF programs: run tcpclose with sudo, or give it CAP_BPF and CAP_PERFMON",
+            ),
+            Self::NoRingBuffer => f.write_str(
+                "this kernel has no BPF ring buffer; tcpclose needs Linux 5.8 or newer (`tcpclose doctor` tells more)",
+            ),
+            Self::Btf(source) => write!(f, "{source}; try --no-btf for the classic tracepoint"),
+            Self::NoTracefs(source) => write!(
+                f,
+                "the classic tracepoint sock:{SET_STATE} cannot be used ({source}); mount tracefs with `mount -t \
+                 tracefs tracefs /sys/kernel/tracing`"
+            ),
+            Self::NoField(field) => {
+                write!(f, "this kernel's tracepoint sock:{SET_STATE} has no field {field}; it cannot be used")
+            }
+            Self::FilterNeedsBtf(flag) => {
+                write!(f, "{flag} needs the kernel's BTF, which is missing here or was refused by --no-btf")
+            }
+            Self::Other { doing, source } => write!(f, "{doing} failed: {source:#}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Programs at work. Dropping it detaches them.
+pub struct Programs {
+    /// Keeps programs and links alive.
+    pub(super) ebpf: Ebpf,
+    /// How much can be seen.
+    pub tier: Tier,
+    /// Whether sockets have cookies here, so that sock_diag can be joined.
+    pub has_cookie: bool,
+    /// Tracepoints that could not be attached, and why.
+    pub missing: Vec<(&'static str, String)>,
+    /// The kernel's names for its reset reasons, by number.
+    pub reset_reasons: Vec<&'static str>,
+    pub(super) events: RingBuf<MapData>,
+    pub(super) lost: PerCpuArray<MapData, u64>,
+    pub(super) reader_asleep: Array<MapData, u32>,
+    pub(super) log: Option<EbpfLog>,
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// [`LoadError`]; its message says what is missing and what to do.
+pub fn load(options: &Options) -> Result<Programs, LoadError> {
+    let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
+    if !crate::host::capabilities::may_trace() {
+        return Err(LoadError::NotPermitted);
+    }
+    lift_memlock_limit();
+    let raw_btf = if options.classic {
+        None
+    } else {
+        std::fs::read(btf::VMLINUX).ok()
+    };
+    let (tier, config, reset_reasons) = match &raw_btf {
+        Some(raw) => {
+            let btf = Btf::parse(raw).map_err(LoadError::Btf)?;
+            (
+                Tier::Btf,
+                offsets::from_btf(&btf).map_err(LoadError::Btf)?,
+                offsets::reset_reasons(&btf),
+            )
+        }
+        None => (Tier::Classic, classic_config(options)?, Vec::new()),
+    };
+    let config = Config {
+        every_transition: options.every_transition.into(),
+        filter_local_ports: (!options.local_ports.is_empty()).into(),
+        filter_peer_ports: (!options.peer_ports.is_empty()).into(),
+        filter_ip: options.ip.map_or(0, |ip| ip as u32),
+        filter_netns: options.netns.map_or(0, |netns| netns.0),
+        ..config
+    };
+    let mut ebpf = EbpfLoader::new()
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .override_global(aya_log::LEVEL, &log_level(options), true)
+        .map_max_entries("EVENTS", options.ring_bytes)
+        .load(object)
+        .map_err(|error| load_error(error.into()))?;
+    set_ports(&mut ebpf, "LOCAL_PORTS", &options.local_ports)?;
+    set_ports(&mut ebpf, "PEER_PORTS", &options.peer_ports)?;
+
+    let mut missing = Vec::new();
+    match tier {
+        Tier::Btf => {
+            let btf = aya::Btf::from_sys_fs().map_err(|error| load_error(error.into()))?;
+            // The causes first: they must be heard from the first transition on.
+            for name in SIGNALS {
+                if let Err(error) = attach_btf(&mut ebpf, name, &btf) {
+                    missing.push((name, format!("{error:#}")));
+                }
+            }
+            attach_btf(&mut ebpf, SET_STATE, &btf).map_err(load_error)?;
+        }
+        Tier::Classic => attach_classic(&mut ebpf).map_err(load_error)?,
+    }
+    let log = match options.verbose {
+        true => Some(EbpfLog::start(&mut ebpf).map_err(load_error)?),
+        false => None,
+    };
+    Ok(Programs {
+        tier,
+        log,
+        has_cookie: config.has_cookie != 0,
+        missing,
+        reset_reasons,
+        events: take_map(&mut ebpf, "EVENTS")?,
+        lost: take_map(&mut ebpf, "LOST")?,
+        reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
+        ebpf,
+    })
+}
+
+/// 0 turns every message off.
+fn log_level(options: &Options) -> u8 {
+    if options.verbose {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    }
+}
+
+fn classic_config(options: &Options) -> Result<Config, LoadError> {
+    // The record of the tracepoint does not say in which namespace it happened.
+    if options.netns.is_some() {
+        return Err(LoadError::FilterNeedsBtf("--netns"));
+    }
+    let format = tracefs::Format::read("sock/inet_sock_set_state").map_err(LoadError::NoTracefs)?;
+    offsets::from_format(&format).map_err(LoadError::NoField)
+}
+
+fn attach_btf(ebpf: &mut Ebpf, name: &'static str, btf: &aya::Btf) -> anyhow::Result<()> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
+    program.load(name, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn attach_classic(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+    let program: &mut TracePoint = program(ebpf, "inet_sock_set_state_classic")?.try_into()?;
+    program.load()?;
+    program.attach("sock", SET_STATE)?;
+    Ok(())
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut aya::programs::Program> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {name}"))
+}
+
+fn take_map<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| LoadError::Other {
+        doing: "opening the maps",
+        source: anyhow::anyhow!("the eBPF object has no map {name}"),
+    })?;
+    T::try_from(map).map_err(|error| LoadError::Other {
+        doing: "opening the maps",
+        source: error.into(),
+    })
+}
+
+fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), LoadError> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    let mut words: Array<MapData, u64> = take_map(ebpf, name)?;
+    let mut bits = std::collections::BTreeMap::<u32, u64>::new();
+    for port in ports {
+        *bits.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
+    }
+    for (index, word) in bits {
+        words
+            .set(index, word, 0)
+            .map_err(|error| load_error(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Before 5.11 maps count against RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be lifted, loading says so.
+fn lift_memlock_limit() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a valid struct for the length of the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// Finds the two refusals that have a remedy in what aya reports.
+fn load_error(error: anyhow::Error) -> LoadError {
+    let errno = error.chain().find_map(|cause| {
+        let program = match cause.downcast_ref::<ProgramError>() {
+            Some(ProgramError::LoadError { io_error, .. }) => io_error.raw_os_error(),
+            _ => None,
+        };
+        program.or_else(|| {
+            cause
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::raw_os_error)
+        })
+    });
+    if errno == Some(libc::EPERM) {
+        return LoadError::NotPermitted;
+    }
+    if errno == Some(libc::EINVAL)
+        && error
+            .chain()
+            .any(|cause| cause.to_string().contains("EVENTS"))
+    {
+        return LoadError::NoRingBuffer;
+    }
+    LoadError::Other {
+        doing: "loading the eBPF programs",
+        source: error,
+    }
+}

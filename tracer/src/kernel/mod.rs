@@ -1,0 +1,13 @@
+//! The doors to the kernel.
+
+pub mod btf;
+pub mod decode;
+pub mod ebpf_log;
+pub mod loader;
+pub mod netns;
+mod offsets;
+pub mod reader;
+pub mod sock_diag;
+mod tracefs;
+
+include!(concat!(env!("OUT_DIR"), "/ebpf_object.rs"));

@@ -1,0 +1,93 @@
+//! The eBPF programs' [`Config`]: where this kernel keeps the fields they read, and what it allows.
+
+use tcpclose_common::Config;
+
+use super::btf::{Btf, BtfError};
+use super::tracefs::Format;
+
+/// Fills the offsets and abilities for the `tp_btf` programs.
+///
+/// # Errors
+/// When the kernel's structures lack a member that the programs stand on.
+pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
+    let sock = |member: &str| btf.offset("sock", member);
+    let tcp = |member: &str| btf.offset("tcp_sock", member);
+    Ok(Config {
+        skc_flags: sock("__sk_common.skc_flags")?,
+        skc_state: sock("__sk_common.skc_state")?,
+        skc_family: sock("__sk_common.skc_family")?,
+        skc_net: sock("__sk_common.skc_net.net")?,
+        skc_rcv_saddr: sock("__sk_common.skc_rcv_saddr")?,
+        skc_daddr: sock("__sk_common.skc_daddr")?,
+        skc_v6_rcv_saddr: sock("__sk_common.skc_v6_rcv_saddr")?,
+        skc_v6_daddr: sock("__sk_common.skc_v6_daddr")?,
+        skc_dport: sock("__sk_common.skc_dport")?,
+        sk_err: sock("sk_err")?,
+        sk_socket: sock("sk_socket")?,
+        sk_lock_owned: sock("sk_lock.owned")?,
+        sk_lingertime: sock("sk_lingertime")?,
+        net_inum: btf.offset("net", "ns.inum")?,
+        inet_sport: tcp("inet_conn.icsk_inet.inet_sport")?,
+        snd_una: tcp("snd_una")?,
+        snd_nxt: tcp("snd_nxt")?,
+        write_seq: tcp("write_seq")?,
+        rcv_nxt: tcp("rcv_nxt")?,
+        rcv_wup: tcp("rcv_wup")?,
+        copied_seq: tcp("copied_seq")?,
+        segs_in: tcp("segs_in")?,
+        segs_out: tcp("segs_out")?,
+        bytes_acked: tcp("bytes_acked")?,
+        bytes_received: tcp("bytes_received")?,
+        total_retrans: tcp("total_retrans")?,
+        rcv_ooopack: tcp("rcv_ooopack")?,
+        skb_tcp_flags: btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", "tcp_flags")?,
+        task_flags: btf.offset("task_struct", "flags")?,
+        task_group_leader: btf.offset("task_struct", "group_leader")?,
+        task_comm: btf.offset("task_struct", "comm")?,
+        has_cookie: btf.has_function("bpf_get_socket_ptr_cookie").into(),
+        has_task: btf.has_function("bpf_get_current_task_btf").into(),
+        has_reset_reason: (btf.tracepoint_arguments("tcp_send_reset") >= Some(3)).into(),
+        has_retransmit_error: (btf.tracepoint_arguments("tcp_retransmit_skb") >= Some(3)).into(),
+        ..Config::ZERO
+    })
+}
+
+/// Names of `enum sk_rst_reason` without their prefix, by number; empty before 6.10.
+///
+/// They are leaked: a program loads once, and the few names live as long as the records that carry them.
+#[must_use]
+pub fn reset_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
+    let named = btf.enum_names("sk_rst_reason");
+    let mut names = Vec::new();
+    for (number, name) in named {
+        let number = number as usize;
+        // The numbers are small and dense; anything else is no reason to allocate without bound.
+        if number < 256 {
+            names.resize(names.len().max(number + 1), "");
+            names[number] = &*name.trim_start_matches("SK_RST_REASON_").to_owned().leak();
+        }
+    }
+    names
+}
+
+/// Fills the offsets of the classic tracepoint from its `format` file.
+///
+/// # Errors
+/// The name of the field that the format lacks.
+pub fn from_format(format: &Format) -> Result<Config, String> {
+    let at = |name: &str| format.field(name).map(|field| field.offset);
+    Ok(Config {
+        classic_size: format.size(),
+        classic_skaddr: at("skaddr")?,
+        classic_oldstate: at("oldstate")?,
+        classic_newstate: at("newstate")?,
+        classic_sport: at("sport")?,
+        classic_dport: at("dport")?,
+        classic_family: at("family")?,
+        classic_protocol: at("protocol")?,
+        classic_protocol_is_byte: (format.field("protocol")?.size == 1).into(),
+        classic_saddr_v6: at("saddr_v6")?,
+        classic_daddr_v6: at("daddr_v6")?,
+        ..Config::ZERO
+    })
+}

@@ -1,0 +1,117 @@
+//! The `format` files of classic tracepoints: where each field lies. RHEL shifts them, so they are read, never assumed.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Where tracefs may be mounted; the second is the older place.
+const MOUNTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// One field of a tracepoint's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    name: String,
+    /// Bytes from the start of the record.
+    pub offset: u32,
+    /// Bytes.
+    pub size: u32,
+}
+
+/// The fields of a tracepoint's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format(Vec<Field>);
+
+impl Format {
+    /// Reads a tracepoint's `format` file, such as `sock/inet_sock_set_state`.
+    ///
+    /// # Errors
+    /// `NotFound` where tracefs is not mounted or has no such tracepoint.
+    pub fn read(tracepoint: &str) -> io::Result<Self> {
+        let path = mount()?.join("events").join(tracepoint).join("format");
+        Ok(Self::parse(&fs::read_to_string(path)?))
+    }
+
+    /// Takes the `field:` lines; everything else in the file is for people.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self(text.lines().filter_map(parse_line).collect())
+    }
+
+    /// A field by its name.
+    ///
+    /// # Errors
+    /// The name, where there is no such field.
+    pub fn field(&self, name: &str) -> Result<&Field, String> {
+        self.0
+            .iter()
+            .find(|field| field.name == name)
+            .ok_or_else(|| name.to_owned())
+    }
+
+    /// Bytes of the whole record.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.0
+            .iter()
+            .map(|field| field.offset + field.size)
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+fn mount() -> io::Result<PathBuf> {
+    MOUNTS
+        .iter()
+        .map(Path::new)
+        .find(|path| path.join("events").is_dir())
+        .map(Path::to_owned)
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("tracefs is not mounted at {}", MOUNTS[0]),
+            )
+        })
+}
+
+/// `field:__u8 saddr[4]; offset:32; size:4; signed:0;`
+fn parse_line(line: &str) -> Option<Field> {
+    let mut parts = line.trim().split(';').map(str::trim);
+    let declaration = parts.next()?.strip_prefix("field:")?;
+    let name = declaration.rsplit([' ', '*']).next()?.split('[').next()?;
+    let offset = parts.next()?.strip_prefix("offset:")?.parse().ok()?;
+    let size = parts.next()?.strip_prefix("size:")?.parse().ok()?;
+    Some(Field {
+        name: name.to_owned(),
+        offset,
+        size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format;
+
+    const RHEL: &str = "\
+name: inet_sock_set_state
+ID: 1234
+format:
+	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
+	field:unsigned char common_preempt_lazy_count;	offset:8;	size:1;	signed:0;
+
+	field:const void * skaddr;	offset:16;	size:8;	signed:0;
+	field:int oldstate;	offset:24;	size:4;	signed:1;
+	field:__u16 protocol;	offset:38;	size:2;	signed:0;
+	field:__u8 daddr_v6[16];	offset:64;	size:16;	signed:0;
+
+print fmt: \"family=%s\", REC->family
+";
+
+    #[test]
+    fn fields_are_found_where_the_format_says() {
+        let format = Format::parse(RHEL);
+        assert_eq!(format.field("skaddr").unwrap().offset, 16);
+        assert_eq!(format.field("daddr_v6").unwrap().size, 16);
+        assert_eq!(format.field("protocol").unwrap().offset, 38);
+        assert_eq!(format.size(), 80);
+        assert_eq!(format.field("sport"), Err("sport".to_owned()));
+    }
+}

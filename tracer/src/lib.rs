@@ -1,0 +1,11 @@
+//! Watches TCP connections close.
+//!
+//! Arrows run one way: `cli` uses the session and the outputs; [`session`] joins the doors to the kernel
+//! ([`kernel`]) with the pure core ([`lifecycle`]), which knows none of them.
+
+pub mod cli;
+pub mod host;
+pub mod kernel;
+pub mod lifecycle;
+pub mod output;
+pub mod session;

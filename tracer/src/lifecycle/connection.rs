@@ -1,0 +1,148 @@
+//! One live connection end, and the marks that its closing leaves.
+
+use tcpclose_common::TcpState;
+
+use super::event::{Evidence, Transition};
+use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
+
+/// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
+/// seen to do what no path does.
+const MAX_MARKS: usize = 8;
+
+/// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    /// What the findings call it.
+    pub id: ConnId,
+    pub netns: NetNs,
+    pub tuple: Tuple,
+    pub role: Role,
+    pub seen_from_start: bool,
+    pub state: TcpState,
+    /// When `state` was entered; `None` where nobody saw that.
+    pub since: Option<Nanos>,
+    pub opened: Option<Nanos>,
+    pub origin: Origin,
+    pub owner: Option<SharedOwner>,
+    pub closing: Option<Box<Closing>>,
+}
+
+/// Where the connection's numbers start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origin {
+    /// Initial sequence number of this end.
+    pub iss: Option<u32>,
+    /// Initial sequence number of the peer.
+    pub irs: Option<u32>,
+    /// What `bytes_acked` showed at ESTABLISHED: 1 after an active open (the SYN), else 0.
+    pub acked_base: u8,
+}
+
+/// What has been seen of a close so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Closing {
+    pub marks: Vec<Mark>,
+    pub fin_retransmits: u32,
+    pub reset_received: bool,
+    pub reset_sent: Option<ResetSent>,
+    /// The states seen do not join: at least one transition was missed.
+    pub gap: bool,
+}
+
+/// A RST that this host sent for the connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ResetSent {
+    pub at: Nanos,
+    pub kernel_reason: Option<&'static str>,
+}
+
+/// A transition of a close, with the time spent in the state it left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    pub at: Nanos,
+    pub old: TcpState,
+    pub new: TcpState,
+    pub dwell: Option<Nanos>,
+    pub evidence: Option<Evidence>,
+}
+
+impl Connection {
+    pub fn new(id: ConnId, transition: &Transition) -> Self {
+        Self {
+            id,
+            netns: transition.netns,
+            tuple: transition.tuple,
+            role: Role::Unknown,
+            seen_from_start: false,
+            state: transition.old,
+            since: None,
+            opened: None,
+            origin: Origin::default(),
+            owner: None,
+            closing: None,
+        }
+    }
+
+    /// The handshake is complete: the numbers start here.
+    pub fn establish(&mut self, transition: &Transition) {
+        self.opened = Some(transition.at);
+        if let Some(evidence) = &transition.evidence {
+            self.origin = Origin {
+                iss: Some(evidence.snd_una.wrapping_sub(1)),
+                irs: Some(evidence.rcv_nxt.wrapping_sub(1)),
+                acked_base: evidence.bytes_acked.min(u64::from(u8::MAX)) as u8,
+            };
+        }
+    }
+
+    /// Takes the new state, and keeps a mark when the transition belongs to a close.
+    pub fn advance(&mut self, transition: &Transition) {
+        let Transition { at, old, new, .. } = *transition;
+        if self.tuple.local_port == 0 {
+            self.tuple = transition.tuple;
+        }
+        if old == new {
+            return;
+        }
+        let missed = old != self.state;
+        // Two CPUs' clocks may differ by a hair: time never runs backwards within a connection.
+        let at = self.since.map_or(at, |since| since.max(at));
+        let dwell = if missed {
+            None
+        } else {
+            self.since.map(|since| at - since)
+        };
+        if new != TcpState::Established && new != TcpState::SynSent && new != TcpState::SynRecv {
+            if self.origin.irs.is_none() {
+                self.origin.irs = transition.evidence.as_ref().and_then(first_received);
+            }
+            let closing = self.closing.get_or_insert_default();
+            closing.gap |= missed;
+            if closing.marks.len() < MAX_MARKS {
+                closing.marks.push(Mark {
+                    at,
+                    old,
+                    new,
+                    dwell,
+                    evidence: transition.evidence,
+                });
+            } else {
+                closing.gap = true;
+            }
+        }
+        self.state = new;
+        self.since = Some(at);
+    }
+}
+
+/// The peer's initial sequence number of a connection whose start nobody saw: `bytes_received` counts all that came
+/// since, a FIN too (tcp_rcv_nxt_update of net/ipv4/tcp_input.c). There is no such way for this end's own number:
+/// `bytes_acked` counts the SYN of an active open only.
+fn first_received(evidence: &Evidence) -> Option<u32> {
+    Some(
+        evidence
+            .rcv_nxt
+            .wrapping_sub(evidence.bytes_received as u32)
+            .wrapping_sub(1),
+    )
+}

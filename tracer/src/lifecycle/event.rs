@@ -1,0 +1,106 @@
+//! What goes into the core, besides the clock.
+
+use tcpclose_common::{COMM_LEN, TcpState};
+
+use super::types::{ConnId, Nanos, NetNs, Tuple};
+
+/// Something the kernel said about one socket.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Its state changed.
+    Transition(Transition),
+    /// Something happened beside its transitions.
+    Signal(Signal),
+}
+
+/// A state transition with what the socket held just before it took effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Transition {
+    /// When.
+    pub at: Nanos,
+    /// Which socket.
+    pub id: ConnId,
+    /// Where.
+    pub netns: NetNs,
+    /// Its addresses; the local port is 0 until one is chosen.
+    pub tuple: Tuple,
+    /// The state left.
+    pub old: TcpState,
+    /// The state entered.
+    pub new: TcpState,
+    /// The task whose system call drove the transition, and only then.
+    pub task: Option<Task>,
+    /// The socket's own evidence; the classic tracepoint has none.
+    pub evidence: Option<Evidence>,
+}
+
+/// A process, at the time of a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Process id (tgid).
+    pub pid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Cgroup (v2) id.
+    pub cgroup: u64,
+    /// Process name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are absolute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the kernel's names; meanings stand at tcpclose_common::Transition"
+)]
+pub struct Evidence {
+    pub snd_una: u32,
+    pub snd_nxt: u32,
+    pub write_seq: u32,
+    pub rcv_nxt: u32,
+    pub rcv_wup: u32,
+    pub copied_seq: u32,
+    pub segs_in: u32,
+    pub segs_out: u32,
+    pub bytes_acked: u64,
+    pub bytes_received: u64,
+    pub error: u16,
+    /// Segments that came out of order (`rcv_ooopack`), at most 65,535.
+    pub out_of_order: u16,
+    pub retransmits: u32,
+    /// `SOCK_DEAD`: orphaned.
+    pub dead: bool,
+    /// `SOCK_DONE`: the peer's FIN came.
+    pub done: bool,
+    /// `sk_socket` is NULL.
+    pub no_socket: bool,
+    /// A process holds the socket's lock.
+    pub owned: bool,
+    /// `SO_LINGER` with a time of zero.
+    pub linger_zero: bool,
+}
+
+/// What happened beside the transitions.
+#[derive(Clone, Copy, Debug)]
+pub struct Signal {
+    /// When.
+    pub at: Nanos,
+    /// Which socket.
+    pub id: ConnId,
+    /// What.
+    pub kind: SignalKind,
+}
+
+/// The kinds of [`Signal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalKind {
+    /// This host sent a RST for the socket.
+    ResetSent {
+        /// The kernel's name of the reason, without its prefix, where it gives one.
+        reason: Option<&'static str>,
+    },
+    /// The kernel took a RST as the peer's.
+    ResetReceived,
+    /// A segment with this end's FIN was sent again.
+    FinRetransmitted,
+}

@@ -1,0 +1,15 @@
+//! The pure core: events in, findings out. It has no clock, does no I/O and writes no log, so every test of it is exact.
+
+mod close_path;
+mod connection;
+pub mod event;
+pub mod finding;
+mod listeners;
+mod orphan;
+mod reset;
+mod table;
+mod tracker;
+pub mod types;
+
+pub use orphan::{Lookup, Minisocket};
+pub use tracker::{TIME_WAIT, Tracker};

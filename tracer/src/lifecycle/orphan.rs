@@ -1,0 +1,148 @@
+//! Ends that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the peer acknowledged, and
+//! its FIN is still to come, unseen by the tracepoint. sock_diag is asked now and then; this is who is asked for when.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::connection::Connection;
+use super::types::{ConnId, Nanos, NetNs, Tuple};
+
+/// Waits between two looks at one minisocket. Most peers close within a round trip; one that does not is in no hurry.
+const WAITS: [Nanos; 6] = [
+    Nanos::from_millis(20),
+    Nanos::from_millis(50),
+    Nanos::from_millis(100),
+    Nanos::from_millis(200),
+    Nanos::from_millis(500),
+    Nanos::from_millis(1000),
+];
+
+/// A minisocket to be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// Hand it back with the answer.
+    pub id: ConnId,
+    /// The namespace to ask in.
+    pub netns: NetNs,
+    /// What to ask for.
+    pub tuple: Tuple,
+}
+
+/// What sock_diag said of a minisocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Minisocket {
+    /// Still waiting for the peer's FIN, for so long at most.
+    FinWait2(Nanos),
+    /// The peer's FIN came: TIME_WAIT, with so much of its 60 s left.
+    TimeWait(Nanos),
+    /// There is none.
+    Gone,
+    /// It could not be asked (the namespace is gone, or may not be entered).
+    Unreachable,
+}
+
+/// A parked end.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    pub connection: Box<Connection>,
+    pub parked: Nanos,
+    /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a look has told.
+    pub deadline: Option<Nanos>,
+    looks: usize,
+}
+
+/// The parked ends, at most `capacity`; the one that waits longest makes room.
+#[derive(Debug)]
+pub(super) struct Orphans {
+    capacity: usize,
+    parked: HashMap<ConnId, Orphan>,
+    /// In order of parking; those that have ended since are still in it.
+    order: VecDeque<ConnId>,
+    /// One queue a wait, each in order of time: every entry waits equally long.
+    due: [VecDeque<(Nanos, ConnId)>; WAITS.len()],
+}
+
+impl Orphans {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            parked: HashMap::new(),
+            order: VecDeque::new(),
+            due: Default::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.parked.len()
+    }
+
+    /// Takes an end in; returns the one that had to go.
+    pub fn park(&mut self, connection: Box<Connection>, now: Nanos) -> Option<Orphan> {
+        let mut evicted = None;
+        while evicted.is_none() && self.parked.len() >= self.capacity {
+            evicted = self
+                .order
+                .pop_front()
+                .and_then(|id| self.parked.remove(&id));
+        }
+        if self.order.len() > 2 * self.parked.len() + 64 {
+            self.order.retain(|id| self.parked.contains_key(id));
+        }
+        let id = connection.id;
+        self.order.push_back(id);
+        self.due[0].push_back((now + WAITS[0], id));
+        self.parked.insert(
+            id,
+            Orphan {
+                connection,
+                parked: now,
+                deadline: None,
+                looks: 0,
+            },
+        );
+        evicted
+    }
+
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Orphan> {
+        self.parked.get_mut(&id)
+    }
+
+    pub fn remove(&mut self, id: ConnId) -> Option<Orphan> {
+        self.parked.remove(&id)
+    }
+
+    /// The end is still there: look again later.
+    pub fn look_again(&mut self, id: ConnId, now: Nanos) {
+        if let Some(orphan) = self.parked.get_mut(&id) {
+            orphan.looks = (orphan.looks + 1).min(WAITS.len() - 1);
+            self.due[orphan.looks].push_back((now + WAITS[orphan.looks], id));
+        }
+    }
+
+    /// Who is due now, `most` at a time; each must be answered.
+    pub fn take_due(&mut self, now: Nanos, most: usize, lookups: &mut Vec<Lookup>) {
+        for queue in &mut self.due {
+            while lookups.len() < most && queue.front().is_some_and(|(at, _)| *at <= now) {
+                let Some((_, id)) = queue.pop_front() else {
+                    break;
+                };
+                // Those that have ended since are skipped.
+                if let Some(Orphan { connection, .. }) = self.parked.get(&id) {
+                    lookups.push(Lookup {
+                        id,
+                        netns: connection.netns,
+                        tuple: connection.tuple,
+                    });
+                }
+            }
+        }
+    }
+
+    /// When the next look is due.
+    pub fn next_due(&self) -> Option<Nanos> {
+        self.due
+            .iter()
+            .filter_map(|queue| queue.front())
+            .map(|(at, _)| *at)
+            .min()
+    }
+}

@@ -1,0 +1,99 @@
+//! Who reset a connection, and why.
+
+use tcpclose_common::TcpState;
+
+use super::close_path::Fate;
+use super::connection::Connection;
+use super::event::Evidence;
+use super::finding::{Reset, ResetReason, Side};
+
+const EPIPE: u16 = 32;
+const ECONNABORTED: u16 = 103;
+const ECONNRESET: u16 = 104;
+const ETIMEDOUT: u16 = 110;
+const ECONNREFUSED: u16 = 111;
+
+/// Whether `sk_err` says that the peer's RST came (tcp_reset): ECONNREFUSED in SYN_SENT, EPIPE in CLOSE_WAIT, else
+/// ECONNRESET.
+pub(super) const fn is_reset_error(error: u16) -> bool {
+    matches!(error, ECONNREFUSED | EPIPE | ECONNRESET)
+}
+
+/// `None` when nobody reset it, or nobody could see that.
+pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
+    let closing = connection.closing.as_deref()?;
+    let last = closing.marks.last()?;
+    let sent = closing.reset_sent;
+    let by_us = |reason: Option<ResetReason>| {
+        let kernel_reason = sent.and_then(|sent| sent.kernel_reason);
+        let reason = reason.or_else(|| kernel_reason.and_then(from_kernel));
+        Some(Reset {
+            by: Side::Local,
+            reason,
+            kernel_reason,
+        })
+    };
+    match fate {
+        Fate::Told => {}
+        Fate::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
+        Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
+    }
+    let evidence = last.evidence.as_ref()?;
+    let waited_for_fin = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);
+    match evidence.error {
+        ECONNABORTED => sent.and_then(|_| by_us(Some(ResetReason::Destroyed))),
+        // tcp_rcv_state_process calls tcp_reset() itself when data comes for a socket that was closed; the RST that
+        // goes out is its own.
+        error if is_reset_error(error) && sent.is_some() && waited_for_fin => {
+            by_us(Some(ResetReason::DataAfterClose))
+        }
+        error if is_reset_error(error) => Some(Reset {
+            by: Side::Peer,
+            reason: (error == ECONNREFUSED).then_some(ResetReason::NoSocket),
+            kernel_reason: None,
+        }),
+        // The keepalive timer sends a RST before it gives up (tcp_keepalive_timer), the retransmission timer does not.
+        ETIMEDOUT if last.old == TcpState::Established => {
+            sent.and_then(|_| by_us(Some(ResetReason::Keepalive)))
+        }
+        0 if is_live(last.old) => by_us(abort(evidence, last.old)),
+        _ => sent.and_then(|_| by_us(None)),
+    }
+}
+
+/// States from which →CLOSE without an error is this host's own abort (tcp_disconnect, __tcp_close), which sends a RST
+/// (tcp_need_reset).
+pub(super) const fn is_live(state: TcpState) -> bool {
+    matches!(state, TcpState::Established | TcpState::CloseWait)
+}
+
+/// Why this host aborted. __tcp_close looks at unread data first, then at `SO_LINGER`.
+fn abort(evidence: &Evidence, old: TcpState) -> Option<ResetReason> {
+    let end_of_stream = u32::from(evidence.done || old == TcpState::CloseWait);
+    let unread = evidence
+        .rcv_nxt
+        .wrapping_sub(evidence.copied_seq)
+        .wrapping_sub(end_of_stream) as i32;
+    if evidence.no_socket && !evidence.dead {
+        Some(ResetReason::NotAccepted)
+    } else if unread > 0 {
+        Some(ResetReason::UnreadData)
+    } else if evidence.linger_zero {
+        Some(ResetReason::Linger)
+    } else {
+        None
+    }
+}
+
+/// The kernel's own reason, where it is one of ours.
+fn from_kernel(name: &'static str) -> Option<ResetReason> {
+    match name {
+        "TCP_ABORT_ON_CLOSE" => Some(ResetReason::UnreadData),
+        "TCP_ABORT_ON_LINGER" => Some(ResetReason::Linger),
+        "TCP_ABORT_ON_DATA" => Some(ResetReason::DataAfterClose),
+        "TCP_KEEPALIVE_TIMEOUT" => Some(ResetReason::Keepalive),
+        "TCP_DISCONNECT_WITH_DATA" => Some(ResetReason::Disconnect),
+        "NO_SOCKET" => Some(ResetReason::NoSocket),
+        _ => None,
+    }
+}

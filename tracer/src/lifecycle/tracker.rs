@@ -1,0 +1,372 @@
+//! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tcpclose_common::TcpState;
+
+use super::close_path::{Fate, reconstruct};
+use super::connection::{Connection, ResetSent};
+use super::event::{Event, Signal, SignalKind, Task, Transition};
+use super::finding::{Finding, Loss, LossPlace};
+use super::listeners::Listeners;
+use super::orphan::{Lookup, Minisocket, Orphans};
+use super::reset;
+use super::table::Table;
+use super::types::{ConnId, Nanos, Owner, OwnerSource, Role, SharedOwner};
+
+/// How long a TIME_WAIT lasts: `TCP_TIMEWAIT_LEN` of include/net/tcp.h, a constant.
+pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
+
+/// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the same system call.
+const RESET_WAIT: Nanos = Nanos::from_millis(20);
+
+/// How long an end may stay in SYN_SENT without a local port. The port filter hides the rest of such a connection's
+/// life when its port is not wanted; connect() gives up after 127 s by default.
+const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
+
+/// Distinct owners remembered at most, to share them between connections.
+const OWNERS: usize = 4096;
+
+/// Lookups handed out at one time: some milliseconds of work.
+const LOOKUPS: usize = 1024;
+
+/// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
+#[derive(Debug)]
+pub struct Tracker {
+    table: Table,
+    orphans: Orphans,
+    listeners: Listeners,
+    owners: HashSet<SharedOwner>,
+    /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
+    held: HashMap<ConnId, Box<Connection>>,
+    held_order: VecDeque<(Nanos, ConnId)>,
+    findings: VecDeque<Finding>,
+    evicted: u64,
+    /// Names for ends that have no cookie.
+    last_serial: u64,
+}
+
+impl Tracker {
+    /// A tracker for at most `capacity` live connection ends, and as many parked ones. When the table is full, the end
+    /// that has not changed its state for longest is forgotten and counted as [`LossPlace::Table`].
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            table: Table::new(capacity),
+            orphans: Orphans::new(capacity),
+            listeners: Listeners::default(),
+            owners: HashSet::new(),
+            held: HashMap::new(),
+            held_order: VecDeque::new(),
+            findings: VecDeque::new(),
+            evicted: 0,
+            last_serial: 0,
+        }
+    }
+
+    /// Live connection ends in the table.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Ends whose process has closed them and which wait for the peer's FIN.
+    #[must_use]
+    pub fn waiting_for_fin(&self) -> usize {
+        self.orphans.len()
+    }
+
+    /// Since when a socket has been in its state; `None` where that is not known.
+    #[must_use]
+    pub fn in_state_since(&self, id: ConnId) -> Option<(TcpState, Nanos)> {
+        let connection = self.table.get(id)?;
+        Some((connection.state, connection.since?))
+    }
+
+    /// Takes one event, in the order of the ring buffer.
+    pub fn ingest(&mut self, event: &Event) {
+        match event {
+            Event::Transition(transition) => self.transition(transition),
+            Event::Signal(signal) => self.signal(signal),
+        }
+    }
+
+    /// Lets time pass up to `now`, by which all earlier events must have been taken.
+    pub fn tick(&mut self, now: Nanos) {
+        while let Some((at, id)) = self.held_order.front().copied()
+            && at + RESET_WAIT <= now
+        {
+            self.held_order.pop_front();
+            if let Some(connection) = self.held.remove(&id) {
+                self.conclude(connection, now);
+            }
+        }
+        while let Some((key, oldest)) = self.table.oldest()
+            && oldest.state == TcpState::SynSent
+            && oldest.tuple.local_port == 0
+            && oldest
+                .since
+                .is_none_or(|since| since + CONNECT_PATIENCE <= now)
+        {
+            self.table.remove(key);
+        }
+        if self.evicted > 0 {
+            let lost = std::mem::take(&mut self.evicted);
+            self.findings.push_back(Finding::Loss(Loss {
+                at: now,
+                lost,
+                place: LossPlace::Table,
+            }));
+        }
+    }
+
+    /// Records were lost elsewhere; the finding takes its place among the others.
+    pub fn lose(&mut self, loss: Loss) {
+        self.findings.push_back(Finding::Loss(loss));
+    }
+
+    /// When [`Tracker::tick`] or [`Tracker::due_lookups`] next has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Nanos> {
+        let held = self.held_order.front().map(|(at, _)| *at + RESET_WAIT);
+        held.into_iter().chain(self.orphans.next_due()).min()
+    }
+
+    /// The minisockets to ask for now; each must be answered by [`Tracker::looked_up`].
+    pub fn due_lookups(&mut self, now: Nanos, lookups: &mut Vec<Lookup>) {
+        lookups.clear();
+        self.orphans.take_due(now, LOOKUPS, lookups);
+    }
+
+    /// What became of a minisocket, seen at `now`.
+    pub fn looked_up(&mut self, id: ConnId, minisocket: Minisocket, now: Nanos) {
+        let Some(orphan) = self.orphans.get_mut(id) else {
+            return;
+        };
+        let fate = match minisocket {
+            Minisocket::FinWait2(left) => {
+                orphan.deadline = Some(now + left);
+                self.orphans.look_again(id, now);
+                return;
+            }
+            // The timer started anew with TIME_WAIT; it is exact to a tick of the kernel's clock.
+            Minisocket::TimeWait(left) => {
+                Fate::PeerFin((now - (TIME_WAIT - left)).clamp(orphan.parked, now))
+            }
+            Minisocket::Gone => match orphan.deadline {
+                Some(deadline) if deadline <= now => Fate::FinTimeout(deadline.max(orphan.parked)),
+                _ => Fate::Lost(now),
+            },
+            Minisocket::Unreachable => Fate::Lost(now),
+        };
+        if let Some(orphan) = self.orphans.remove(id) {
+            self.emit(&orphan.connection, fate);
+        }
+    }
+
+    /// The next finding, in the order in which they became known.
+    pub fn next_finding(&mut self) -> Option<Finding> {
+        self.findings.pop_front()
+    }
+
+    fn transition(&mut self, transition: &Transition) {
+        match (transition.old, transition.new) {
+            // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
+            (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
+            (_, TcpState::Listen) => {
+                if let Some(owner) = self.owner(transition.task, OwnerSource::Listen) {
+                    self.listeners
+                        .opened(transition.netns, &transition.tuple, owner);
+                }
+            }
+            (TcpState::Listen, _) => self.listeners.closed(transition.netns, &transition.tuple),
+            (TcpState::Close, TcpState::SynSent) => {
+                // The socket's earlier life ended with a →CLOSE that was lost.
+                self.table.remove(transition.id);
+                let mut connection = self.begin(transition);
+                connection.role = Role::Client;
+                connection.seen_from_start = true;
+                connection.owner = self.owner(transition.task, OwnerSource::Connect);
+                connection.advance(transition);
+                self.insert(transition.id, connection);
+            }
+            (TcpState::SynRecv, _) if self.table.get(transition.id).is_none() => {
+                let mut connection = self.begin(transition);
+                connection.role = Role::Server;
+                connection.seen_from_start = true;
+                connection.since = Some(transition.at);
+                connection.owner = self
+                    .listeners
+                    .owner_of(transition.netns, &transition.tuple)
+                    .cloned();
+                self.insert(transition.id, connection);
+                self.advance(transition);
+            }
+            _ => {
+                if self.table.get(transition.id).is_none() {
+                    let connection = self.begin(transition);
+                    self.insert(transition.id, connection);
+                }
+                self.advance(transition);
+            }
+        }
+    }
+
+    /// A connection whose first transition this is.
+    fn begin(&mut self, transition: &Transition) -> Connection {
+        let id = if transition.id.is_cookie() {
+            transition.id
+        } else {
+            self.last_serial += 1;
+            ConnId(self.last_serial)
+        };
+        Connection::new(id, transition)
+    }
+
+    fn insert(&mut self, key: ConnId, connection: Connection) {
+        if self.table.insert(key, connection).is_some() {
+            self.evicted += 1;
+        }
+    }
+
+    /// Moves a connection that is in the table, and out of it at →CLOSE.
+    fn advance(&mut self, transition: &Transition) {
+        // connect() told the owner of a client already.
+        let closer = self.owner(transition.task, OwnerSource::Close);
+        let Some(connection) = self.table.touch(transition.id) else {
+            return;
+        };
+        if let Some(closer) = closer
+            && connection
+                .owner
+                .as_ref()
+                .is_none_or(|owner| owner.source != OwnerSource::Connect)
+        {
+            connection.owner = Some(closer);
+        }
+        connection.advance(transition);
+        match transition.new {
+            TcpState::Established if transition.old != TcpState::Established => {
+                connection.establish(transition);
+            }
+            TcpState::Close => {
+                if let Some(connection) = self.table.remove(transition.id) {
+                    self.close(transition.id, Box::new(connection), transition.at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The last transition has come. What may still learn of a RST waits a moment.
+    fn close(&mut self, key: ConnId, connection: Box<Connection>, now: Nanos) {
+        let closing = connection.closing.as_deref();
+        let last = closing.and_then(|closing| closing.marks.last());
+        let may_reset = last
+            .and_then(|last| Some((last.old, last.evidence?)))
+            .is_some_and(|(old, evidence)| {
+                match evidence.error {
+                    0 => reset::is_live(old) || old == TcpState::FinWait1,
+                    // Data for a closed socket: see reset::cause.
+                    error => {
+                        matches!(old, TcpState::FinWait1 | TcpState::FinWait2)
+                            && reset::is_reset_error(error)
+                    }
+                }
+            });
+        if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
+            self.held_order.push_back((now, key));
+            if let Some(earlier) = self.held.insert(key, connection) {
+                self.conclude(earlier, now);
+            }
+        } else {
+            self.conclude(connection, now);
+        }
+    }
+
+    /// All that will be heard of it has been heard: tell, or wait for the peer's FIN.
+    fn conclude(&mut self, connection: Box<Connection>, now: Nanos) {
+        let parked = connection.closing.as_deref().is_some_and(|closing| {
+            closing.reset_sent.is_none()
+                && closing.marks.last().is_some_and(|last| {
+                    last.old == TcpState::FinWait2
+                        && last
+                            .evidence
+                            .is_some_and(|evidence| evidence.error == 0 && !evidence.done)
+                })
+        });
+        if !parked {
+            self.emit(&connection, Fate::Told);
+        } else if let Some(evicted) = self.orphans.park(connection, now) {
+            self.evicted += 1;
+            self.emit(&evicted.connection, Fate::Lost(now));
+        }
+    }
+
+    fn emit(&mut self, connection: &Connection, fate: Fate) {
+        self.findings
+            .push_back(Finding::Close(Box::new(reconstruct(connection, fate))));
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        if let SignalKind::ResetSent { reason } = signal.kind
+            && let Some(mut orphan) = self.orphans.remove(signal.id)
+        {
+            // The peer sent data to the minisocket.
+            let sent = ResetSent {
+                at: signal.at,
+                kernel_reason: reason,
+            };
+            orphan.connection.closing.get_or_insert_default().reset_sent = Some(sent);
+            self.emit(&orphan.connection, Fate::ResetByUs(signal.at));
+            return;
+        }
+        let connection = match self.table.get_mut(signal.id) {
+            Some(connection) => connection,
+            None => match self.held.get_mut(&signal.id) {
+                Some(connection) => connection,
+                None => return,
+            },
+        };
+        let closing = connection.closing.get_or_insert_default();
+        match signal.kind {
+            SignalKind::ResetSent { reason } => {
+                closing.reset_sent = Some(ResetSent {
+                    at: signal.at,
+                    kernel_reason: reason,
+                });
+            }
+            SignalKind::ResetReceived => closing.reset_received = true,
+            SignalKind::FinRetransmitted => closing.fin_retransmits += 1,
+        }
+    }
+
+    fn owner(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {
+        let Task {
+            pid,
+            uid,
+            cgroup,
+            comm,
+        } = task?;
+        let length = comm
+            .iter()
+            .position(|&byte| byte == 0)
+            .unwrap_or(comm.len());
+        let owner = Owner {
+            pid,
+            uid,
+            cgroup,
+            comm: comm[..length].into(),
+            source,
+        };
+        if let Some(known) = self.owners.get(&owner) {
+            return Some(known.clone());
+        }
+        if self.owners.len() >= OWNERS {
+            self.owners.clear();
+        }
+        let owner = SharedOwner::new(owner);
+        self.owners.insert(owner.clone());
+        Some(owner)
+    }
+}

@@ -1,0 +1,209 @@
+//! The nouns of the core, each with its unit.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::{Add, Sub};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A point in time or a span, in nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nanos(pub u64);
+
+impl Nanos {
+    /// Milliseconds as nanoseconds.
+    #[must_use]
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms * 1_000_000)
+    }
+
+    /// Seconds as nanoseconds.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs * 1_000_000_000)
+    }
+
+    /// The value in milliseconds.
+    #[must_use]
+    pub fn as_millis(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+}
+
+impl From<Duration> for Nanos {
+    /// Saturates after 584 years.
+    fn from(duration: Duration) -> Self {
+        Self(duration.as_nanos().try_into().unwrap_or(u64::MAX))
+    }
+}
+
+impl Add for Nanos {
+    type Output = Self;
+
+    fn add(self, span: Self) -> Self {
+        Self(self.0.saturating_add(span.0))
+    }
+}
+
+impl Sub for Nanos {
+    type Output = Self;
+
+    /// Zero when `earlier` is the later one: records of two CPUs may be a few microseconds out of order.
+    fn sub(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// What identifies one end of a connection among all that are alive: the socket cookie, or where the kernel gives none
+/// the socket's address (see [`ConnId::is_cookie`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// Kernel addresses lie in the upper half of the address space; cookies count up from 1 and never get there.
+    #[must_use]
+    pub const fn is_cookie(self) -> bool {
+        self.0 < 1 << 63
+    }
+}
+
+/// Inode number of a network namespace, as `ls -L -i /proc/PID/ns/net` prints it; 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NetNs(pub u32);
+
+/// The IP version on the wire. A v4-mapped connection of an IPv6 socket is [`IpVersion::V4`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[allow(missing_docs, reason = "they are their names")]
+pub enum IpVersion {
+    V4 = 4,
+    V6 = 6,
+}
+
+/// Addresses and ports of a connection, seen from the local end. 40 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    local: [u8; 16],
+    peer: [u8; 16],
+    /// Local port; 0 while none is chosen.
+    pub local_port: u16,
+    /// Peer's port; 0 where there is no peer.
+    pub peer_port: u16,
+    ip: IpVersion,
+}
+
+impl Tuple {
+    /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest zero.
+    #[must_use]
+    pub const fn new(ip: IpVersion, local: ([u8; 16], u16), peer: ([u8; 16], u16)) -> Self {
+        Self {
+            local: local.0,
+            peer: peer.0,
+            local_port: local.1,
+            peer_port: peer.1,
+            ip,
+        }
+    }
+
+    /// The IP version on the wire.
+    #[must_use]
+    pub const fn ip(&self) -> IpVersion {
+        self.ip
+    }
+
+    /// Local address and port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        SocketAddr::new(address(self.ip, self.local), self.local_port)
+    }
+
+    /// Peer's address and port.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        SocketAddr::new(address(self.ip, self.peer), self.peer_port)
+    }
+}
+
+impl From<(SocketAddr, SocketAddr)> for Tuple {
+    /// Local and peer's end. Addresses that are v4-mapped become IPv4.
+    fn from((local, peer): (SocketAddr, SocketAddr)) -> Self {
+        let (local_ip, peer_ip) = (local.ip().to_canonical(), peer.ip().to_canonical());
+        let ip = if local_ip.is_ipv4() {
+            IpVersion::V4
+        } else {
+            IpVersion::V6
+        };
+        Self::new(
+            ip,
+            (bytes(local_ip), local.port()),
+            (bytes(peer_ip), peer.port()),
+        )
+    }
+}
+
+fn address(ip: IpVersion, bytes: [u8; 16]) -> IpAddr {
+    match ip {
+        IpVersion::V4 => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
+        IpVersion::V6 => Ipv6Addr::from(bytes).into(),
+    }
+}
+
+fn bytes(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&v4.octets());
+            bytes
+        }
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// Which end opened the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are their names")]
+pub enum Role {
+    Client,
+    Server,
+    #[default]
+    Unknown,
+}
+
+/// Where an [`Owner`] comes from. Never from whoever happened to be on the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnerSource {
+    /// The process that called connect().
+    Connect,
+    /// The process that called close() or shutdown(), or exited.
+    Close,
+    /// The process that called listen() on the socket the connection came in on.
+    Listen,
+    /// A process that holds a descriptor of the socket, from /proc.
+    Proc,
+}
+
+/// The process a connection end belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Process id (tgid) in the initial pid namespace.
+    pub pid: u32,
+    /// User id of the task, in the initial user namespace.
+    pub uid: u32,
+    /// Id of its cgroup (v2) at the time; 0 where unknown.
+    pub cgroup: u64,
+    /// Name of the process as the kernel has it: any bytes but NUL. Escape it before it is shown.
+    pub comm: Box<[u8]>,
+    /// Where this is known from.
+    pub source: OwnerSource,
+}
+
+/// An owner shared by the connections that have it.
+pub type SharedOwner = Arc<Owner>;
+
+/// How a reconstructed fact is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The kernel's own state at the time proves it.
+    Observed,
+    /// It follows from what was observed and the protocol, but nothing here saw it.
+    Inferred,
+}

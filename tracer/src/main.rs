@@ -1,0 +1,7 @@
+//! The program `tcpclose`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tcpclose::cli::main()
+}

@@ -1,0 +1,215 @@
+//! From the kernel's monotonic clock to wall time.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::lifecycle::types::Nanos;
+
+/// How often the clocks are read for one measurement; the tightest reading counts.
+const READINGS: usize = 5;
+
+/// NTP slews CLOCK_MONOTONIC and CLOCK_REALTIME alike, so their distance changes only in steps (NTP, an administrator,
+/// suspend). Smaller differences are the measurement's own jitter, and following it would swap neighbouring records.
+const STEP_NS: u64 = 1_000_000;
+
+/// Converts `CLOCK_MONOTONIC` to wall time by the distance of the two clocks as last measured.
+#[derive(Clone, Debug)]
+pub struct WallClock {
+    /// Wall time minus monotonic time, in ns.
+    offset: i128,
+    zone: TimeZone,
+    fixed: bool,
+}
+
+impl WallClock {
+    /// Measures the distance of the clocks, and shows local times in the system's time zone (`TZ`, else
+    /// /etc/localtime, else UTC).
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            offset: measure(),
+            zone: TimeZone::system(),
+            fixed: false,
+        }
+    }
+
+    /// A clock whose monotonic zero is this many nanoseconds after 1970 and stays there, for tests.
+    #[must_use]
+    pub const fn fixed(offset_ns: i128, zone: TimeZone) -> Self {
+        Self {
+            offset: offset_ns,
+            zone,
+            fixed: true,
+        }
+    }
+
+    /// Measures again, so that times after a step of the wall clock are right. Cheap: a few vDSO calls.
+    pub fn refresh(&mut self) {
+        if self.fixed {
+            return;
+        }
+        let measured = measure();
+        if measured.abs_diff(self.offset) >= u128::from(STEP_NS) {
+            self.offset = measured;
+        }
+    }
+
+    /// The wall time of a monotonic one; the nearest that can be represented where it lies beyond the year 9999.
+    #[must_use]
+    pub fn timestamp(&self, at: Nanos) -> Timestamp {
+        let nanos = i128::from(at.0).saturating_add(self.offset);
+        let nearest = if nanos < 0 {
+            Timestamp::MIN
+        } else {
+            Timestamp::MAX
+        };
+        Timestamp::from_nanosecond(nanos).unwrap_or(nearest)
+    }
+
+    /// RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000250Z`.
+    #[must_use]
+    pub fn rfc3339(&self, at: Nanos) -> Rfc3339 {
+        Rfc3339(self.timestamp(at))
+    }
+
+    /// Local time of day: `13:00:00`.
+    #[must_use]
+    pub fn time_of_day(&self, at: Nanos) -> impl fmt::Display + use<> {
+        let local = self.zone.to_datetime(self.timestamp(at));
+        TimeOfDay {
+            hour: local.hour(),
+            minute: local.minute(),
+            second: local.second(),
+        }
+    }
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// See [`WallClock::rfc3339`].
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(Timestamp);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.0)
+    }
+}
+
+impl serde::Serialize for Rfc3339 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+struct TimeOfDay {
+    hour: i8,
+    minute: i8,
+    second: i8,
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}:{:02}", self.hour, self.minute, self.second)
+    }
+}
+
+/// Wall time minus monotonic time, in ns: the wall clock is read between two readings of the monotonic one, and the
+/// pair that lies closest together is taken.
+fn measure() -> i128 {
+    let reading = || {
+        let before = monotonic();
+        let wall = Timestamp::now().as_nanosecond();
+        let after = monotonic();
+        (after - before, wall - (before + after) / 2)
+    };
+    (0..READINGS)
+        .map(|_| reading())
+        .min_by_key(|(span, _)| *span)
+        .map_or(0, |(_, offset)| offset)
+}
+
+/// `CLOCK_MONOTONIC`, in ns: the clock of `bpf_ktime_get_ns()`.
+fn monotonic() -> i128 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec to write to. The call cannot fail with a clock that every Linux has.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-01-31T12:00:00Z.
+    const NOON: i128 = 1_769_860_800_000_000_000;
+
+    fn zone(hours: i8) -> TimeZone {
+        TimeZone::fixed(jiff::tz::offset(hours))
+    }
+
+    #[test]
+    fn rfc_3339_always_has_six_decimals_and_is_utc() {
+        let clock = WallClock::fixed(NOON, zone(5));
+        assert_eq!(
+            clock.rfc3339(Nanos(0)).to_string(),
+            "2026-01-31T12:00:00.000000Z"
+        );
+        assert_eq!(
+            clock.rfc3339(Nanos(1_000_250_999)).to_string(),
+            "2026-01-31T12:00:01.000250Z"
+        );
+    }
+
+    #[test]
+    fn the_time_of_day_is_local() {
+        assert_eq!(
+            WallClock::fixed(NOON, zone(5))
+                .time_of_day(Nanos::from_secs(61))
+                .to_string(),
+            "17:01:01"
+        );
+        assert_eq!(
+            WallClock::fixed(NOON, zone(-11))
+                .time_of_day(Nanos(0))
+                .to_string(),
+            "01:00:00"
+        );
+    }
+
+    #[test]
+    fn absurd_times_stay_at_the_end_of_the_calendar() {
+        let clock = WallClock::fixed(i128::MAX, TimeZone::UTC);
+        assert_eq!(clock.timestamp(Nanos(u64::MAX)), Timestamp::MAX);
+    }
+
+    #[test]
+    fn the_measured_offset_gives_the_present() {
+        let mut clock = WallClock::new();
+        clock.refresh();
+        let now = u64::try_from(monotonic()).expect("a host is never up before it was started");
+        let error = clock.timestamp(Nanos(now)).duration_until(Timestamp::now());
+        assert!(error.abs().as_millis() < 1000, "off by {error:?}");
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_is_followed_and_jitter_is_not() {
+        let mut clock = WallClock::new();
+        let truth = clock.offset;
+        clock.offset = truth + 500_000;
+        clock.refresh();
+        assert_eq!(clock.offset, truth + 500_000);
+        clock.offset = truth + 3_600_000_000_000;
+        clock.refresh();
+        assert!(clock.offset.abs_diff(truth) < 1_000_000_000);
+    }
+}

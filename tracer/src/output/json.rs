@@ -1,0 +1,97 @@
+//! JSON lines, version 1: the records themselves are in `json/record.rs`.
+
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter};
+
+use crate::lifecycle::event::Transition;
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::types::Nanos;
+
+use super::cgroup_names::CgroupNames;
+use super::clock::WallClock;
+use super::escape::is_hostile;
+
+/// Appends a finding as one line.
+///
+/// # Errors
+/// None in practice: memory is written to, and every value has a JSON form. `line` is then as it was before.
+pub fn write_finding(
+    line: &mut Vec<u8>,
+    finding: &Finding,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+) -> io::Result<()> {
+    match finding {
+        Finding::Close(close) => {
+            let id = close
+                .owner
+                .as_ref()
+                .map(|owner| owner.cgroup)
+                .filter(|id| *id != 0);
+            let cgroup = id.and_then(|id| cgroups.name(id));
+            write_line(line, &record::Close::new(close, clock, cgroup))
+        }
+        Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
+    }
+}
+
+/// Appends a raw transition as one line. `skaddr` is the address of the kernel's `struct sock`, 0 where unknown;
+/// `in_old` the time spent in the state that was left.
+///
+/// # Errors
+/// As [`write_finding`].
+pub fn write_transition(
+    line: &mut Vec<u8>,
+    transition: &Transition,
+    skaddr: u64,
+    in_old: Option<Nanos>,
+    clock: &WallClock,
+) -> io::Result<()> {
+    write_line(
+        line,
+        &record::Transition::new(transition, skaddr, in_old, clock),
+    )
+}
+
+fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
+    let start = line.len();
+    if let Err(error) = record.serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
+        line.truncate(start);
+        return Err(error.into());
+    }
+    line.push(b'\n');
+    Ok(())
+}
+
+/// Compact JSON in which no string holds a raw character that could act on the terminal it is shown on. serde_json
+/// itself escapes C0 controls, quotes and backslashes only.
+struct Escaping;
+
+impl Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        // Every hostile character that serde_json leaves is DEL or two bytes and more.
+        while let Some((at, hostile)) = rest
+            .char_indices()
+            .find(|(_, character)| is_hostile(*character))
+        {
+            CompactFormatter.write_string_fragment(out, &rest[..at])?;
+            for unit in hostile.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + hostile.len_utf8()..];
+        }
+        CompactFormatter.write_string_fragment(out, rest)
+    }
+}

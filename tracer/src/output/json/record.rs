@@ -1,0 +1,350 @@
+//! The shape of each record: names and order of the fields are the contract that docs/ describes.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::ser::SerializeSeq as _;
+use serde::{Serialize, Serializer};
+use tcpclose_common::TcpState;
+
+use crate::host::cgroup::CgroupName;
+use crate::lifecycle::event;
+use crate::lifecycle::finding::{self, ResetReason};
+use crate::lifecycle::types::{self, IpVersion, Known, Nanos, NetNs, OwnerSource, Role};
+use crate::output::clock::{Rfc3339, WallClock};
+use crate::output::duration::rounded_ms;
+use crate::output::escape::until_nul;
+
+/// The version of the contract. Adding fields is compatible; anything else raises it.
+const VERSION: u8 = 1;
+
+/// A finished close.
+#[derive(Serialize)]
+pub(super) struct Close<'a> {
+    v: u8,
+    kind: &'static str,
+    ts: Rfc3339,
+    netns: Option<u32>,
+    conn: Conn,
+    owner: Option<Owner<'a>>,
+    close: ClosePath<'a>,
+    states: States<'a>,
+    bytes: Bytes,
+    retransmits: Option<u32>,
+    reset: Option<Reset>,
+    half_close: Option<HalfClose>,
+    time_wait: Option<()>,
+}
+
+impl<'a> Close<'a> {
+    pub(super) fn new(
+        close: &'a finding::Close,
+        clock: &WallClock,
+        cgroup: Option<&'a CgroupName>,
+    ) -> Self {
+        let finding::Close {
+            at,
+            conn,
+            owner,
+            path,
+            initiator,
+            steps,
+            segments,
+            states,
+            bytes,
+            retransmits,
+            reset,
+            half_close,
+        } = close;
+        Self {
+            v: VERSION,
+            kind: "close",
+            ts: clock.rfc3339(*at),
+            netns: netns(conn.netns),
+            conn: Conn::new(conn, clock),
+            owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
+            close: ClosePath {
+                path: path.name(),
+                initiator: initiator.name(),
+                segments: *segments,
+                steps: Steps(steps),
+            },
+            states: States(states),
+            bytes: Bytes {
+                sent: bytes.sent,
+                received: bytes.received,
+            },
+            retransmits: *retransmits,
+            reset: reset.as_ref().map(|reset| Reset {
+                by: reset.by.name(),
+                reason: reset.reason.map(ResetReason::name),
+                kernel_reason: reset.kernel_reason,
+            }),
+            half_close: half_close.map(|half| HalfClose {
+                by: half.by.name(),
+                ms: rounded_ms(half.lasted),
+                bytes_sent: half.bytes_sent,
+                bytes_received: half.bytes_received,
+            }),
+            time_wait: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Conn {
+    id: u64,
+    family: &'static str,
+    local: Endpoint,
+    peer: Endpoint,
+    role: &'static str,
+    seen_from_start: bool,
+    opened: Option<Rfc3339>,
+    lifetime_ms: Option<f64>,
+}
+
+impl Conn {
+    fn new(conn: &finding::Conn, clock: &WallClock) -> Self {
+        Self {
+            id: conn.id.0,
+            family: family(conn.tuple.ip()),
+            local: conn.tuple.local().into(),
+            peer: conn.tuple.peer().into(),
+            role: match conn.role {
+                Role::Client => "client",
+                Role::Server => "server",
+                Role::Unknown => "unknown",
+            },
+            seen_from_start: conn.seen_from_start,
+            opened: conn.opened.map(|at| clock.rfc3339(at)),
+            lifetime_ms: conn.lifetime.map(rounded_ms),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Endpoint {
+    addr: IpAddr,
+    port: u16,
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(end: SocketAddr) -> Self {
+        Self {
+            addr: end.ip(),
+            port: end.port(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Owner<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    uid: u32,
+    cgroup: Option<&'a str>,
+    container: Option<Container<'a>>,
+    source: &'static str,
+}
+
+impl<'a> Owner<'a> {
+    fn new(owner: &'a types::Owner, cgroup: Option<&'a CgroupName>) -> Self {
+        let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
+        Self {
+            pid: owner.pid,
+            comm: String::from_utf8_lossy(&owner.comm),
+            uid: owner.uid,
+            cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
+            container: container.map(|container| Container {
+                runtime: container.runtime,
+                id: &container.id,
+                pod: container.pod.as_deref(),
+            }),
+            source: match owner.source {
+                OwnerSource::Connect => "connect",
+                OwnerSource::Close => "close",
+                OwnerSource::Listen => "listen",
+                OwnerSource::Proc => "proc",
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Container<'a> {
+    runtime: &'static str,
+    id: &'a str,
+    pod: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ClosePath<'a> {
+    path: &'static str,
+    initiator: &'static str,
+    segments: Option<u32>,
+    steps: Steps<'a>,
+}
+
+struct Steps<'a>(&'a [finding::Step]);
+
+impl Serialize for Steps<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let first = self.0.iter().find_map(|step| step.at);
+        serializer.collect_seq(self.0.iter().map(|step| Step {
+            from: step.from.name(),
+            flags: step.flags.name(),
+            seq: step.seq,
+            ack: step.ack,
+            at_ms: step.at.zip(first).map(|(at, first)| rounded_ms(at - first)),
+            known: match step.known {
+                Known::Observed => "observed",
+                Known::Inferred => "inferred",
+            },
+        }))
+    }
+}
+
+#[derive(Serialize)]
+struct Step {
+    from: &'static str,
+    flags: &'static str,
+    seq: Option<u32>,
+    ack: Option<u32>,
+    /// Since the first closing step whose time is known.
+    at_ms: Option<f64>,
+    known: &'static str,
+}
+
+struct States<'a>(&'a [(TcpState, Option<Nanos>)]);
+
+impl Serialize for States<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut states = serializer.serialize_seq(Some(self.0.len()))?;
+        for (state, span) in self.0 {
+            states.serialize_element(&TimeInState {
+                state: state.name(),
+                ms: span.map(rounded_ms),
+            })?;
+        }
+        states.end()
+    }
+}
+
+#[derive(Serialize)]
+struct TimeInState {
+    state: &'static str,
+    ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    sent: Option<u64>,
+    received: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Reset {
+    by: &'static str,
+    reason: Option<&'static str>,
+    kernel_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct HalfClose {
+    by: &'static str,
+    ms: f64,
+    bytes_sent: u64,
+    bytes_received: u64,
+}
+
+/// Something that was lost.
+#[derive(Serialize)]
+pub(super) struct Loss {
+    v: u8,
+    kind: &'static str,
+    ts: Rfc3339,
+    lost: u64,
+    #[serde(rename = "where")]
+    place: &'static str,
+    repaired: bool,
+}
+
+impl Loss {
+    pub(super) fn new(loss: &finding::Loss, clock: &WallClock) -> Self {
+        let finding::Loss { at, lost, place } = *loss;
+        Self {
+            v: VERSION,
+            kind: "loss",
+            ts: clock.rfc3339(at),
+            lost,
+            place: place.name(),
+            repaired: false,
+        }
+    }
+}
+
+/// A raw transition.
+#[derive(Serialize)]
+pub(super) struct Transition<'a> {
+    v: u8,
+    kind: &'static str,
+    ts: Rfc3339,
+    netns: Option<u32>,
+    id: u64,
+    skaddr: Option<String>,
+    family: &'static str,
+    local: Endpoint,
+    peer: Endpoint,
+    old: &'static str,
+    new: &'static str,
+    ms: Option<f64>,
+    task: Option<Task<'a>>,
+}
+
+impl<'a> Transition<'a> {
+    pub(super) fn new(
+        transition: &'a event::Transition,
+        skaddr: u64,
+        in_old: Option<Nanos>,
+        clock: &WallClock,
+    ) -> Self {
+        let tuple = &transition.tuple;
+        Self {
+            v: VERSION,
+            kind: "transition",
+            ts: clock.rfc3339(transition.at),
+            netns: netns(transition.netns),
+            id: transition.id.0,
+            skaddr: (skaddr != 0).then(|| format!("{skaddr:#x}")),
+            family: family(tuple.ip()),
+            local: tuple.local().into(),
+            peer: tuple.peer().into(),
+            old: transition.old.name(),
+            new: transition.new.name(),
+            ms: in_old.map(rounded_ms),
+            task: transition.task.as_ref().map(|task| Task {
+                pid: task.pid,
+                comm: String::from_utf8_lossy(until_nul(&task.comm)),
+                uid: task.uid,
+            }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Task<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    uid: u32,
+}
+
+fn netns(netns: NetNs) -> Option<u32> {
+    (netns.0 != 0).then_some(netns.0)
+}
+
+const fn family(ip: IpVersion) -> &'static str {
+    match ip {
+        IpVersion::V4 => "ipv4",
+        IpVersion::V6 => "ipv6",
+    }
+}

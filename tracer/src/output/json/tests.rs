@@ -1,0 +1,186 @@
+use super::*;
+use crate::host::container::Container;
+use crate::lifecycle::finding::{Close, Loss, LossPlace};
+use crate::output::cgroup_names::NoCgroups;
+use crate::output::samples::{self, OneCgroup, us};
+
+fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
+    let mut line = Vec::new();
+    let finding = Finding::Close(Box::new(close));
+    write_finding(&mut line, &finding, &samples::clock(), cgroups)
+        .expect("memory takes everything");
+    let text = String::from_utf8(line).expect("JSON is UTF-8");
+    text.strip_suffix('\n').expect("one line").to_owned()
+}
+
+fn line(close: Close) -> String {
+    line_with(close, &mut NoCgroups)
+}
+
+fn parsed(close: Close) -> serde_json::Value {
+    serde_json::from_str(&line(close)).expect("valid JSON")
+}
+
+#[test]
+fn a_close_is_the_documented_record() {
+    let cgroup = &mut OneCgroup::new("/system.slice/cron.service", None);
+    assert_eq!(
+        line_with(samples::three_way(), cgroup),
+        concat!(
+            r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"#,
+            r#""conn":{"id":13,"family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
+            r#""peer":{"addr":"127.0.0.1","port":3306},"role":"client","seen_from_start":true,"#,
+            r#""opened":"2026-01-31T12:00:00.000100Z","lifetime_ms":8.4},"#,
+            r#""owner":{"pid":28089,"comm":"mariadb","uid":0,"cgroup":"/system.slice/cron.service","#,
+            r#""container":null,"source":"connect"},"#,
+            r#""close":{"path":"three_way","initiator":"peer","segments":3,"steps":["#,
+            r#"{"from":"peer","flags":"FIN,ACK","seq":175,"ack":212,"at_ms":0.0,"known":"observed"},"#,
+            r#"{"from":"local","flags":"FIN,ACK","seq":212,"ack":176,"at_ms":0.09,"known":"observed"},"#,
+            r#"{"from":"peer","flags":"ACK","seq":176,"ack":213,"at_ms":null,"known":"inferred"}]},"#,
+            r#""states":[{"state":"ESTABLISHED","ms":8.36},{"state":"CLOSE_WAIT","ms":0.09},"#,
+            r#"{"state":"LAST_ACK","ms":0.05}],"bytes":{"sent":211,"received":174},"#,
+            r#""retransmits":0,"reset":null,"half_close":null,"time_wait":null}"#,
+        )
+    );
+}
+
+#[test]
+fn what_is_unknown_is_null() {
+    assert_eq!(
+        line(samples::unknown()),
+        concat!(
+            r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":null,"#,
+            r#""conn":{"id":14,"family":"ipv4","local":{"addr":"10.0.0.1","port":22},"#,
+            r#""peer":{"addr":"10.0.0.2","port":60000},"role":"unknown","seen_from_start":false,"#,
+            r#""opened":null,"lifetime_ms":null},"owner":null,"#,
+            r#""close":{"path":"unknown","initiator":"unknown","segments":null,"steps":[]},"#,
+            r#""states":[{"state":"ESTABLISHED","ms":null},{"state":"LAST_ACK","ms":0.05}],"#,
+            r#""bytes":{"sent":null,"received":null},"retransmits":null,"reset":null,"#,
+            r#""half_close":null,"time_wait":null}"#,
+        )
+    );
+}
+
+#[test]
+fn a_reset_names_its_cause() {
+    let record = parsed(samples::reset());
+    let expected = serde_json::json!({
+        "by": "local", "reason": "unread_data", "kernel_reason": "TCP_ABORT_ON_CLOSE",
+    });
+    assert_eq!(record["reset"], expected);
+    assert_eq!(record["conn"]["family"], "ipv6");
+    assert_eq!(
+        record["conn"]["local"],
+        serde_json::json!({"addr": "2001:db8::1", "port": 443})
+    );
+    assert_eq!(record["close"]["steps"][0]["flags"], "RST,ACK");
+}
+
+#[test]
+fn a_half_close_has_its_time_and_bytes() {
+    let expected = serde_json::json!({
+        "by": "local", "ms": 1500.04, "bytes_sent": 0, "bytes_received": 65536,
+    });
+    assert_eq!(parsed(samples::half_closed())["half_close"], expected);
+}
+
+#[test]
+fn a_container_has_runtime_id_and_pod() {
+    let container = Container {
+        runtime: "containerd",
+        id: "0123abcd".to_owned(),
+        pod: Some("web-0".to_owned()),
+    };
+    let text = line_with(
+        samples::reset(),
+        &mut OneCgroup::new("/kubepods/x", Some(container)),
+    );
+    let expected = r#""container":{"runtime":"containerd","id":"0123abcd","pod":"web-0"}"#;
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn steps_count_from_the_first_one_with_a_time() {
+    let mut close = samples::three_way();
+    close.steps[0].at = None;
+    close.steps[2].at = Some(us(9_550));
+    let record = parsed(close);
+    let times: Vec<_> = (0..3)
+        .map(|index| record["close"]["steps"][index]["at_ms"].as_f64())
+        .collect();
+    assert_eq!(times, [None, Some(0.0), Some(1.0)]);
+}
+
+#[test]
+fn a_hostile_name_reaches_no_terminal_raw() {
+    let mut close = samples::three_way();
+    let comm = "\x1b[2J\n\x7f\u{9b}\u{2028}\u{202e}\"\\".as_bytes();
+    close.owner = samples::owner(1, &[comm, b"\xff"].concat());
+    let text = line_with(
+        close.clone(),
+        &mut OneCgroup::new("/a\u{85}b\u{2066}", None),
+    );
+    let expected = r#""comm":"\u001b[2J\n\u007f\u009b\u2028\u202e\"\\"#;
+    assert!(text.contains(&format!("{expected}\u{fffd}\"")), "{text}");
+    assert!(text.contains(r#""cgroup":"/a\u0085b\u2066""#), "{text}");
+    assert!(!text.chars().any(is_hostile), "{text:?}");
+
+    let comm = parsed(close)["owner"]["comm"].as_str().map(str::to_owned);
+    assert_eq!(
+        comm.as_deref(),
+        Some("\x1b[2J\n\x7f\u{9b}\u{2028}\u{202e}\"\\\u{fffd}")
+    );
+}
+
+#[test]
+fn a_loss_is_a_record() {
+    let loss = Finding::Loss(Loss {
+        at: us(1),
+        lost: 12,
+        place: LossPlace::Ring,
+    });
+    let mut line = Vec::new();
+    write_finding(&mut line, &loss, &samples::clock(), &mut NoCgroups)
+        .expect("memory takes everything");
+    let expected = concat!(
+        r#"{"v":1,"kind":"loss","ts":"2026-01-31T12:00:00.000001Z","lost":12,"where":"ring","repaired":false}"#,
+        "\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&line), expected);
+}
+
+#[test]
+fn a_transition_is_a_record() {
+    let mut line = Vec::new();
+    let transition = samples::transition();
+    write_transition(
+        &mut line,
+        &transition,
+        0xffff_8881_0000_0000,
+        Some(us(8_360)),
+        &samples::clock(),
+    )
+    .expect("memory takes everything");
+    let expected = concat!(
+        r#"{"v":1,"kind":"transition","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"id":13,"#,
+        r#""skaddr":"0xffff888100000000","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
+        r#""peer":{"addr":"127.0.0.1","port":3306},"old":"ESTABLISHED","new":"FIN_WAIT1","ms":8.36,"#,
+        r#""task":{"pid":28089,"comm":"curl","uid":1000}}"#,
+        "\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&line), expected);
+}
+
+#[test]
+fn a_transition_of_nobody_has_no_task() {
+    let mut line = Vec::new();
+    let transition = crate::lifecycle::event::Transition {
+        task: None,
+        ..samples::transition()
+    };
+    write_transition(&mut line, &transition, 0, None, &samples::clock())
+        .expect("memory takes everything");
+    let text = String::from_utf8_lossy(&line);
+    assert!(text.contains(r#""skaddr":null,"#), "{text}");
+    assert!(text.ends_with("\"ms\":null,\"task\":null}\n"), "{text}");
+}

@@ -1,0 +1,13 @@
+//! Findings out: JSON lines, the terminal table, and the thread that writes them.
+
+pub mod cgroup_names;
+pub mod clock;
+mod duration;
+mod escape;
+pub mod json;
+mod layout;
+#[cfg(test)]
+mod samples;
+pub mod table;
+pub mod transition;
+pub mod writer;

@@ -1,0 +1,227 @@
+//! Findings to format in tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use tcpclose_common::{COMM_LEN, TcpState};
+
+use crate::host::cgroup::CgroupName;
+use crate::host::container::Container;
+use crate::lifecycle::event::{Task, Transition};
+use crate::lifecycle::finding::{
+    Bytes, Close, ClosePath, Conn, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side,
+    Step,
+};
+use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
+use crate::output::cgroup_names::CgroupNames;
+use crate::output::clock::WallClock;
+
+/// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
+pub(super) fn clock() -> WallClock {
+    WallClock::fixed(1_769_860_800_000_000_000, TimeZone::UTC)
+}
+
+/// Microseconds.
+pub(super) const fn us(us: u64) -> Nanos {
+    Nanos(us * 1_000)
+}
+
+pub(super) fn ends(local: &str, peer: &str) -> Tuple {
+    let end = |text: &str| text.parse::<SocketAddr>().expect("a sample's address");
+    (end(local), end(peer)).into()
+}
+
+pub(super) fn owner(pid: u32, comm: &[u8]) -> Option<Arc<Owner>> {
+    Some(Arc::new(Owner {
+        pid,
+        uid: 0,
+        cgroup: 77,
+        comm: comm.into(),
+        source: OwnerSource::Connect,
+    }))
+}
+
+fn step(
+    from: Side,
+    flags: SegmentFlags,
+    numbers: (u32, u32),
+    at: Option<Nanos>,
+    known: Known,
+) -> Step {
+    Step {
+        from,
+        flags,
+        seq: Some(numbers.0),
+        ack: Some(numbers.1),
+        at,
+        known,
+    }
+}
+
+/// A MySQL client's end: the server closes first and the client's ACK and FIN are one segment.
+pub(super) fn three_way() -> Close {
+    use SegmentFlags::{Ack, FinAck};
+    Close {
+        at: us(8_500),
+        conn: Conn {
+            id: ConnId(13),
+            netns: NetNs(4_026_531_840),
+            tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
+            role: Role::Client,
+            seen_from_start: true,
+            opened: Some(us(100)),
+            lifetime: Some(us(8_400)),
+        },
+        owner: owner(28_089, b"mariadb"),
+        path: ClosePath::ThreeWay,
+        initiator: Initiator::Peer,
+        steps: vec![
+            step(
+                Side::Peer,
+                FinAck,
+                (175, 212),
+                Some(us(8_460)),
+                Known::Observed,
+            ),
+            step(
+                Side::Local,
+                FinAck,
+                (212, 176),
+                Some(Nanos(8_550_400)),
+                Known::Observed,
+            ),
+            step(Side::Peer, Ack, (176, 213), None, Known::Inferred),
+        ],
+        segments: Some(3),
+        states: vec![
+            (TcpState::Established, Some(us(8_360))),
+            (TcpState::CloseWait, Some(us(90))),
+            (TcpState::LastAck, Some(us(50))),
+        ],
+        bytes: Bytes {
+            sent: Some(211),
+            received: Some(174),
+        },
+        retransmits: Some(0),
+        reset: None,
+        half_close: None,
+    }
+}
+
+/// An IPv6 server's end that was reset with data unread.
+pub(super) fn reset() -> Close {
+    Close {
+        conn: Conn {
+            tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
+            role: Role::Server,
+            ..three_way().conn
+        },
+        path: ClosePath::Reset,
+        initiator: Initiator::Local,
+        steps: vec![step(
+            Side::Local,
+            SegmentFlags::RstAck,
+            (1, 7),
+            Some(us(8_500)),
+            Known::Observed,
+        )],
+        segments: Some(1),
+        states: vec![(TcpState::Established, Some(us(8_360)))],
+        reset: Some(Reset {
+            by: Side::Local,
+            reason: Some(ResetReason::UnreadData),
+            kernel_reason: Some("TCP_ABORT_ON_CLOSE"),
+        }),
+        ..three_way()
+    }
+}
+
+/// A client that sent its FIN and read on.
+pub(super) fn half_closed() -> Close {
+    Close {
+        path: ClosePath::FourWay,
+        initiator: Initiator::Local,
+        segments: Some(4),
+        steps: Vec::new(),
+        states: vec![
+            (TcpState::Established, Some(us(2_000))),
+            (TcpState::FinWait1, Some(us(40))),
+            (TcpState::FinWait2, Some(Nanos::from_millis(1_500))),
+        ],
+        half_close: Some(HalfClose {
+            by: Side::Local,
+            lasted: Nanos(1_500_040_000),
+            bytes_sent: 0,
+            bytes_received: 65_536,
+        }),
+        ..three_way()
+    }
+}
+
+/// An end of which next to nothing is known.
+pub(super) fn unknown() -> Close {
+    Close {
+        at: us(8_500),
+        conn: Conn {
+            id: ConnId(14),
+            netns: NetNs(0),
+            tuple: ends("10.0.0.1:22", "10.0.0.2:60000"),
+            role: Role::Unknown,
+            seen_from_start: false,
+            opened: None,
+            lifetime: None,
+        },
+        owner: None,
+        path: ClosePath::Unknown,
+        initiator: Initiator::Unknown,
+        steps: Vec::new(),
+        segments: None,
+        states: vec![
+            (TcpState::Established, None),
+            (TcpState::LastAck, Some(us(50))),
+        ],
+        bytes: Bytes::default(),
+        retransmits: None,
+        reset: None,
+        half_close: None,
+    }
+}
+
+pub(super) fn transition() -> Transition {
+    let mut comm = [0; COMM_LEN];
+    comm[..4].copy_from_slice(b"curl");
+    Transition {
+        at: us(8_500),
+        id: ConnId(13),
+        netns: NetNs(4_026_531_840),
+        tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
+        old: TcpState::Established,
+        new: TcpState::FinWait1,
+        task: Some(Task {
+            pid: 28_089,
+            uid: 1000,
+            cgroup: 77,
+            comm,
+        }),
+        evidence: None,
+    }
+}
+
+/// Knows cgroup 77 only.
+pub(super) struct OneCgroup(CgroupName);
+
+impl OneCgroup {
+    pub(super) fn new(path: &str, container: Option<Container>) -> Self {
+        Self(CgroupName {
+            path: path.to_owned(),
+            container,
+        })
+    }
+}
+
+impl CgroupNames for OneCgroup {
+    fn name(&mut self, id: u64) -> Option<&CgroupName> {
+        (id == 77).then_some(&self.0)
+    }
+}

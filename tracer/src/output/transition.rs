@@ -1,0 +1,148 @@
+//! Raw transitions, in the columns of bcc's and libbpf-tools' `tcpstates`.
+
+use std::fmt::Write as _;
+
+use crate::lifecycle::event::Transition;
+use crate::lifecycle::types::Nanos;
+
+use super::escape::{push_for_terminal, until_nul};
+use super::layout::{Cell, Gaps, starts};
+
+const COLUMNS: usize = 11;
+const TITLES: [&str; COLUMNS] = [
+    "SKADDR", "PID", "COMM", "LADDR", "LPORT", "RADDR", "RPORT", "OLDSTATE", "->", "NEWSTATE", "MS",
+];
+const STARTS: [usize; COLUMNS] = starts([16, 7, 10, 15, 5, 15, 5, 11, 2, 11, 0]);
+
+/// Formats raw transitions as lines of a table. Nothing is cut.
+#[derive(Debug, Default)]
+pub struct TransitionTable {
+    cells: [Cell; COLUMNS],
+}
+
+impl TransitionTable {
+    /// Appends the line of titles.
+    pub fn write_header(&mut self, out: &mut Vec<u8>) {
+        for (cell, title) in self.cells.iter_mut().zip(TITLES) {
+            cell.set(title);
+        }
+        self.write(out);
+    }
+
+    /// Appends the line of one transition. `skaddr` is the address of the kernel's `struct sock`, 0 where unknown;
+    /// `in_old` the time spent in the state that was left. PID and COMM are `-` unless a system call drove the
+    /// transition: tcpstates prints whoever was on the CPU.
+    pub fn write_transition(
+        &mut self,
+        out: &mut Vec<u8>,
+        transition: &Transition,
+        skaddr: u64,
+        in_old: Option<Nanos>,
+    ) {
+        let [
+            address,
+            pid,
+            comm,
+            laddr,
+            lport,
+            raddr,
+            rport,
+            old,
+            arrow,
+            new,
+            ms,
+        ] = &mut self.cells;
+        let (local, peer) = (transition.tuple.local(), transition.tuple.peer());
+        match skaddr {
+            0 => address.set_unknown(),
+            _ => {
+                let _ = write!(address.start(), "{skaddr:x}");
+            }
+        }
+        match &transition.task {
+            Some(task) => {
+                let _ = write!(pid.start(), "{}", task.pid);
+                push_for_terminal(comm.start(), until_nul(&task.comm));
+            }
+            None => {
+                pid.set_unknown();
+                comm.set_unknown();
+            }
+        }
+        let _ = write!(laddr.start(), "{}", local.ip());
+        let _ = write!(lport.start(), "{}", local.port());
+        let _ = write!(raddr.start(), "{}", peer.ip());
+        let _ = write!(rport.start(), "{}", peer.port());
+        old.set(transition.old.name());
+        arrow.set("->");
+        new.set(transition.new.name());
+        match in_old {
+            Some(span) => {
+                let _ = write!(ms.start(), "{:.3}", span.as_millis());
+            }
+            None => ms.set_unknown(),
+        }
+        self.write(out);
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        Gaps::new(&self.cells, &STARTS).write(&self.cells, false, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::event::Task;
+    use crate::output::samples::{self, ends, us};
+
+    fn line(transition: &Transition, skaddr: u64, in_old: Option<Nanos>) -> String {
+        let mut out = Vec::new();
+        TransitionTable::default().write_transition(&mut out, transition, skaddr, in_old);
+        String::from_utf8(out).expect("a line is UTF-8")
+    }
+
+    #[test]
+    fn the_columns_are_those_of_tcpstates() {
+        let mut out = Vec::new();
+        let mut table = TransitionTable::default();
+        table.write_header(&mut out);
+        table.write_transition(
+            &mut out,
+            &samples::transition(),
+            0xffff_8881_0a2b_3c40,
+            Some(us(8_360)),
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "\
+SKADDR           PID     COMM       LADDR           LPORT RADDR           RPORT OLDSTATE    -> NEWSTATE    MS
+ffff88810a2b3c40 28089   curl       127.0.0.1       48350 127.0.0.1       3306  ESTABLISHED -> FIN_WAIT1   8.360
+"
+        );
+    }
+
+    #[test]
+    fn nobody_is_made_the_owner_of_a_transition_from_softirq() {
+        let transition = Transition {
+            task: None,
+            tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
+            ..samples::transition()
+        };
+        assert_eq!(
+            line(&transition, 0, None),
+            "-                -       -          2001:db8::1     443   2001:db8::2     50000 ESTABLISHED -> FIN_WAIT1   -\n"
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_is_escaped() {
+        let mut comm = [0; tcpclose_common::COMM_LEN];
+        comm[..4].copy_from_slice(b"\x1b[m\n");
+        let transition = Transition {
+            task: samples::transition().task.map(|task| Task { comm, ..task }),
+            ..samples::transition()
+        };
+        assert!(line(&transition, 1, None).contains(" \\x1b[m\\n   127.0.0.1 "));
+    }
+}

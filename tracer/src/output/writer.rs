@@ -1,0 +1,223 @@
+//! Writes findings in a thread of its own, so that a slow reader of the output never stops the event loop.
+
+mod batch;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::lifecycle::event::Transition;
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::types::Nanos;
+
+use super::cgroup_names::{CgroupNames, NoCgroups};
+use super::clock::WallClock;
+
+/// How many lines may wait for a slow reader: a second of a very busy host, in a few MB.
+pub const DEFAULT_CAPACITY: usize = 8_192;
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The table of closes. Losses are left out: say them on standard error with [`super::table::loss_message`].
+    Table,
+    /// The table of raw transitions; losses as above.
+    TransitionTable,
+    /// JSON lines.
+    Json,
+}
+
+/// What formatting needs besides the lines.
+pub struct Options {
+    /// Turns the kernel's times into wall time.
+    pub clock: WallClock,
+    /// Names the owners' cgroups (JSON only). Asked in the writer's thread.
+    pub cgroups: Box<dyn CgroupNames>,
+    /// Columns of the terminal; `None` where the output is none, and nothing is cut.
+    pub width: Option<u16>,
+    /// Whether tables are coloured.
+    pub colours: bool,
+    /// How many lines may wait; more are dropped and counted.
+    pub capacity: usize,
+}
+
+impl Default for Options {
+    /// For a pipe or file: nothing cut, no colours, no cgroup names.
+    fn default() -> Self {
+        Self {
+            clock: WallClock::new(),
+            cgroups: Box::new(NoCgroups),
+            width: None,
+            colours: false,
+            capacity: DEFAULT_CAPACITY,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            clock,
+            cgroups: _,
+            width,
+            colours,
+            capacity,
+        } = self;
+        f.debug_struct("Options")
+            .field("clock", clock)
+            .field("width", width)
+            .field("colours", colours)
+            .field("capacity", capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is written as one line.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// A finding of the core.
+    Finding(Finding),
+    /// A raw transition.
+    Transition(Box<RawTransition>),
+}
+
+/// A transition as the kernel reported it, with what the table of transitions shows beside it.
+#[derive(Clone, Copy, Debug)]
+pub struct RawTransition {
+    /// The transition.
+    pub transition: Transition,
+    /// Address of the kernel's `struct sock`; 0 where unknown.
+    pub skaddr: u64,
+    /// Time spent in the state that was left, where that is known.
+    pub in_old: Option<Nanos>,
+}
+
+/// Why no more can be written.
+#[derive(Debug)]
+pub enum WriterEnd {
+    /// The reader of the pipe has gone (`| head`): for a filter that is success.
+    PipeClosed,
+    /// The output failed: disk full, for example.
+    Failed(io::Error),
+}
+
+/// A thread that formats and writes lines from a bounded queue.
+#[derive(Debug)]
+pub struct Writer {
+    queue: SyncSender<Line>,
+    /// Lines that the queue took.
+    queued: u64,
+    /// Lines of those that are written.
+    done: Arc<AtomicU64>,
+    dropped: u64,
+    end: Option<oneshot::Receiver<WriterEnd>>,
+    thread: JoinHandle<()>,
+    /// Disconnected when the thread is through.
+    running: Receiver<()>,
+}
+
+impl Writer {
+    /// Starts the thread, which writes the table's titles at once. `out` is best unbuffered, as lines are written in
+    /// batches and those in a buffer would count as written.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        format: Format,
+        options: Options,
+        out: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let (queue, lines) = mpsc::sync_channel(options.capacity);
+        let (end_of_output, end) = oneshot::channel();
+        let (alive, running) = mpsc::channel::<()>();
+        let done = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&done);
+        let thread = thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                let formatter = batch::Formatter::new(format, options);
+                if let Err(error) = batch::run(&lines, formatter, out, &counter) {
+                    let end = match error.kind() {
+                        io::ErrorKind::BrokenPipe => WriterEnd::PipeClosed,
+                        _ => WriterEnd::Failed(error),
+                    };
+                    // Nobody listens any more when the writer is being finished.
+                    let _ = end_of_output.send(end);
+                }
+            })?;
+        Ok(Self {
+            queue,
+            queued: 0,
+            done,
+            dropped: 0,
+            end: Some(end),
+            thread,
+            running,
+        })
+    }
+
+    /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted.
+    pub fn send(&mut self, line: Line) {
+        match self.queue.try_send(line) {
+            Ok(()) => self.queued += 1,
+            Err(_) => self.dropped += 1,
+        }
+    }
+
+    /// How many lines were dropped since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Waits until nothing can be written any more, and says why. Says it once: later calls wait for ever. Dropping
+    /// the future loses nothing.
+    pub async fn closed(&mut self) -> WriterEnd {
+        let Some(end) = &mut self.end else {
+            return future::pending().await;
+        };
+        let end = end.await;
+        self.end = None;
+        end.unwrap_or_else(|_| {
+            WriterEnd::Failed(io::Error::other(
+                "the thread that writes the output has ended",
+            ))
+        })
+    }
+
+    /// Writes what is queued and ends the thread, or leaves it behind when `deadline` has passed and the reader is
+    /// still stuck. Blocks that long. Returns how many lines were not written: those left in the queue, and those
+    /// dropped since the last [`Self::take_dropped`].
+    ///
+    /// # Errors
+    /// Why the output ended before all was written, where [`Self::closed`] has not said it already.
+    pub fn finish(self, deadline: Duration) -> Result<u64, WriterEnd> {
+        let Self {
+            queue,
+            queued,
+            done,
+            dropped,
+            end,
+            thread,
+            running,
+        } = self;
+        drop(queue);
+        if running.recv_timeout(deadline) == Err(RecvTimeoutError::Disconnected) {
+            // A panic in it has been reported by then; what it did not write is counted below.
+            let _ = thread.join();
+        }
+        match end.and_then(|mut end| end.try_recv().ok()) {
+            Some(end) => Err(end),
+            None => Ok(dropped + queued.saturating_sub(done.load(Ordering::Acquire))),
+        }
+    }
+}

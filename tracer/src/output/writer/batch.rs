@@ -1,0 +1,129 @@
+//! What the writer's thread does: lines in, batches of text out.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::Duration;
+
+use crate::lifecycle::finding::Finding;
+use crate::output::json;
+use crate::output::table::CloseTable;
+use crate::output::transition::TransitionTable;
+
+use super::{Format, Line, Options};
+
+/// Text that is collected before it is written: a pipe's default capacity.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// How long to wait for a reader when the output is non-blocking: a shared terminal or pipe that another program has
+/// set so.
+const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Formats lines into a batch of text.
+pub(super) struct Formatter {
+    format: Format,
+    options: Options,
+    closes: CloseTable,
+    transitions: TransitionTable,
+}
+
+impl Formatter {
+    pub(super) fn new(format: Format, options: Options) -> Self {
+        Self {
+            format,
+            closes: CloseTable::new(options.width, options.colours),
+            transitions: TransitionTable::default(),
+            options,
+        }
+    }
+
+    fn write_header(&mut self, batch: &mut Vec<u8>) {
+        match self.format {
+            Format::Table => self.closes.write_header(batch),
+            Format::TransitionTable => self.transitions.write_header(batch),
+            Format::Json => {}
+        }
+    }
+
+    fn write_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
+        let Options { clock, cgroups, .. } = &mut self.options;
+        match (self.format, line) {
+            (Format::Json, Line::Finding(finding)) => {
+                json::write_finding(batch, finding, clock, cgroups.as_mut())?;
+            }
+            (Format::Json, Line::Transition(raw)) => {
+                json::write_transition(batch, &raw.transition, raw.skaddr, raw.in_old, clock)?;
+            }
+            (_, Line::Finding(Finding::Close(close))) => {
+                self.closes.write_close(batch, close, clock);
+            }
+            (_, Line::Finding(Finding::Loss(_))) => {}
+            (_, Line::Transition(raw)) => {
+                let (transition, skaddr) = (&raw.transition, raw.skaddr);
+                self.transitions
+                    .write_transition(batch, transition, skaddr, raw.in_old);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the header and then all lines until the channel's other end is gone. Flushes whenever the channel is empty.
+/// `done` counts the lines that are out of the program's hands.
+pub(super) fn run(
+    lines: &Receiver<Line>,
+    mut formatter: Formatter,
+    mut out: impl Write,
+    done: &AtomicU64,
+) -> io::Result<()> {
+    let mut batch = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
+    formatter.write_header(&mut batch);
+    write_all(&mut out, &batch, |_| {})?;
+    out.flush()?;
+    while let Ok(first) = lines.recv() {
+        batch.clear();
+        formatter.options.clock.refresh();
+        let mut next = Some(first);
+        while let Some(line) = next {
+            let start = batch.len();
+            formatter.write_line(&mut batch, &line)?;
+            if batch.len() == start {
+                done.fetch_add(1, Ordering::Release);
+            }
+            let full = batch.len() >= BATCH_BYTES;
+            next = if full { None } else { lines.try_recv().ok() };
+        }
+        write_all(&mut out, &batch, |written| {
+            let ends = written.iter().filter(|byte| **byte == b'\n').count();
+            done.fetch_add(ends as u64, Ordering::Release);
+        })?;
+        if batch.len() < BATCH_BYTES {
+            out.flush()?;
+        }
+    }
+    out.flush()
+}
+
+/// Writes everything and reports each part as soon as it is written. Waits where a non-blocking output is full.
+fn write_all(
+    out: &mut impl Write,
+    mut text: &[u8],
+    mut written: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    while !text.is_empty() {
+        match out.write(text) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                written(&text[..count]);
+                text = &text[count..];
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(WOULD_BLOCK_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

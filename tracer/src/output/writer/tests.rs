@@ -1,0 +1,258 @@
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::*;
+use crate::lifecycle::finding::{Loss, LossPlace};
+use crate::output::samples::{self, OneCgroup, us};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// An output whose text can be looked at, and that can be stopped.
+#[derive(Clone, Default)]
+struct Page {
+    text: Arc<Mutex<Vec<u8>>>,
+    flushed: Arc<AtomicU64>,
+    /// Held by whoever does not want anything written.
+    gate: Arc<Mutex<()>>,
+}
+
+impl Page {
+    fn text(&self) -> String {
+        String::from_utf8(self.text.lock().expect("no panic in a writer").clone()).expect("UTF-8")
+    }
+}
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _open = self.gate.lock().expect("no panic in a test");
+        self.text
+            .lock()
+            .expect("no panic in a test")
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flushed.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Takes this many bytes and fails then.
+struct Failing(usize, io::ErrorKind);
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.min(bytes.len()) {
+            0 => Err(self.1.into()),
+            count => {
+                self.0 -= count;
+                Ok(count)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn options(capacity: usize) -> Options {
+    Options {
+        clock: samples::clock(),
+        cgroups: Box::new(OneCgroup::new("/user.slice", None)),
+        capacity,
+        ..Options::default()
+    }
+}
+
+fn close() -> Line {
+    Line::Finding(Finding::Close(Box::new(samples::three_way())))
+}
+
+fn loss() -> Line {
+    Line::Finding(Finding::Loss(Loss {
+        at: us(1),
+        lost: 12,
+        place: LossPlace::Ring,
+    }))
+}
+
+fn transition() -> Line {
+    Line::Transition(Box::new(RawTransition {
+        transition: samples::transition(),
+        skaddr: 0xffff_8881_0a2b_3c40,
+        in_old: Some(us(8_360)),
+    }))
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn end_of(writer: &mut Writer) -> WriterEnd {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let end = async { tokio::time::timeout(LONG, writer.closed()).await };
+    runtime
+        .expect("a runtime")
+        .block_on(end)
+        .expect("the writer's end is reported")
+}
+
+#[test]
+fn the_titles_come_first_and_at_once() {
+    for (format, title) in [
+        (Format::Table, "TIME     PID "),
+        (Format::TransitionTable, "SKADDR "),
+    ] {
+        let page = Page::default();
+        let writer = Writer::start(format, options(4), page.clone()).expect("a thread");
+        wait_until("titles are flushed", || {
+            page.flushed.load(Ordering::SeqCst) > 0
+        });
+        assert!(page.text().starts_with(title), "{}", page.text());
+        assert_eq!(writer.finish(LONG).unwrap(), 0);
+    }
+}
+
+#[test]
+fn finish_writes_all_that_is_queued() {
+    let page = Page::default();
+    let mut writer = Writer::start(Format::Json, options(1_000), page.clone()).expect("a thread");
+    let stopped = page.gate.lock().expect("no panic in a writer");
+    for _ in 0..999 {
+        writer.send(close());
+    }
+    writer.send(loss());
+    drop(stopped);
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+    let text = page.text();
+    assert_eq!(text.lines().count(), 1_000);
+    assert_eq!(text.matches(r#""cgroup":"/user.slice""#).count(), 999);
+    assert!(text.ends_with("\"where\":\"ring\",\"repaired\":false}\n"));
+}
+
+#[test]
+fn a_line_is_flushed_without_a_successor() {
+    let page = Page::default();
+    let mut writer = Writer::start(Format::Json, options(4), page.clone()).expect("a thread");
+    writer.send(transition());
+    wait_until("the line is out", || page.text().ends_with("}}\n"));
+    wait_until("it is flushed", || page.flushed.load(Ordering::SeqCst) >= 2);
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+}
+
+#[test]
+fn tables_leave_losses_to_standard_error() {
+    let page = Page::default();
+    let mut writer = Writer::start(Format::Table, options(4), page.clone()).expect("a thread");
+    writer.send(loss());
+    writer.send(close());
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+    assert_eq!(page.text().lines().count(), 2);
+}
+
+#[test]
+fn what_does_not_fit_is_counted_and_the_sender_goes_on() {
+    let page = Page::default();
+    let stopped = page.gate.lock().expect("no panic in a writer");
+    let mut writer = Writer::start(Format::Table, options(4), page.clone()).expect("a thread");
+    for _ in 0..10 {
+        writer.send(close());
+    }
+    // The thread still hangs in its titles.
+    assert_eq!(writer.take_dropped(), 6);
+    assert_eq!(writer.take_dropped(), 0);
+    drop(stopped);
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+    assert_eq!(page.text().lines().count(), 1 + 4);
+}
+
+#[test]
+fn a_stuck_reader_is_given_up() {
+    let page = Page::default();
+    let _stopped = page.gate.lock().expect("no panic in a writer");
+    let mut writer = Writer::start(Format::Table, options(4), page.clone()).expect("a thread");
+    for _ in 0..5 {
+        writer.send(close());
+    }
+    let start = Instant::now();
+    assert_eq!(writer.finish(Duration::from_millis(20)).unwrap(), 5);
+    assert!(start.elapsed() < LONG);
+}
+
+#[test]
+fn a_closed_pipe_is_reported_once() {
+    let (reader, pipe) = io::pipe().expect("a pipe");
+    drop(reader);
+    let mut writer = Writer::start(Format::Json, options(4), pipe).expect("a thread");
+    writer.send(close());
+    assert!(matches!(end_of(&mut writer), WriterEnd::PipeClosed));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let again = async { tokio::time::timeout(Duration::from_millis(5), writer.closed()).await };
+    assert!(runtime.expect("a runtime").block_on(again).is_err());
+    assert_eq!(writer.finish(LONG).unwrap(), 1);
+}
+
+#[test]
+fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
+    let mut one = Vec::new();
+    let Line::Finding(finding) = close() else {
+        unreachable!("a close is a finding")
+    };
+    let Options {
+        clock, mut cgroups, ..
+    } = options(0);
+    super::super::json::write_finding(&mut one, &finding, &clock, cgroups.as_mut())
+        .expect("memory");
+
+    let disk = Failing(one.len() * 5 / 2, io::ErrorKind::StorageFull);
+    let mut writer = Writer::start(Format::Json, options(8), disk).expect("a thread");
+    for _ in 0..4 {
+        writer.send(close());
+    }
+    match end_of(&mut writer) {
+        WriterEnd::Failed(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
+        WriterEnd::PipeClosed => panic!("a disk is no pipe"),
+    }
+    writer.send(close());
+    assert_eq!(writer.finish(LONG).unwrap(), 3);
+}
+
+#[test]
+fn an_output_that_would_block_is_waited_for() {
+    struct Hesitant(Page, bool);
+    impl Write for Hesitant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            let kind = if bytes.len().is_multiple_of(2) {
+                io::ErrorKind::WouldBlock
+            } else {
+                io::ErrorKind::Interrupted
+            };
+            if self.1 {
+                Err(kind.into())
+            } else {
+                self.0.write(&bytes[..bytes.len().min(100)])
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+    let page = Page::default();
+    let mut writer =
+        Writer::start(Format::Json, options(4), Hesitant(page.clone(), false)).expect("a thread");
+    writer.send(close());
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+    assert!(page.text().ends_with("\"time_wait\":null}\n"));
+}

@@ -1,0 +1,203 @@
+//! One tracing session: the single owner of the core. Events go in from the ring, answers from sock_diag, time from the
+//! monotonic clock; findings come out.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::kernel::loader::{self, LoadError, Options, Tier};
+use crate::kernel::reader::{Attached, Reader};
+use crate::kernel::sock_diag::{self, DiagSocket};
+use crate::kernel::{netns, sock_diag::Socket};
+use crate::lifecycle::event::{Event, Transition};
+use crate::lifecycle::finding::{Finding, Loss, LossPlace};
+use crate::lifecycle::types::{Nanos, NetNs};
+use crate::lifecycle::{Lookup, Minisocket, Tracker};
+use tcpclose_common::TcpState;
+
+/// How long a sock_diag socket is kept without a question for it: it keeps its network namespace alive.
+const KEEP_DIAG: Nanos = Nanos::from_secs(5);
+
+/// How often the eBPF programs' own messages are looked for, where they were asked for.
+const LISTEN: Duration = Duration::from_millis(200);
+
+/// Programs attached, reader and core running.
+pub struct Session {
+    reader: Reader,
+    tracker: Tracker,
+    /// How much the kernel lets us see.
+    pub tier: Tier,
+    /// Tracepoints that could not be attached, and why.
+    pub missing: Vec<(&'static str, String)>,
+    diag: HashMap<NetNs, Diag>,
+    lookups: Vec<Lookup>,
+    attached: Attached,
+}
+
+struct Diag {
+    /// `None` when the namespace could not be entered.
+    socket: Option<DiagSocket>,
+    used: Nanos,
+}
+
+/// A raw transition, for those who want to see every one.
+pub struct RawTransition<'a> {
+    /// The transition.
+    pub transition: &'a Transition,
+    /// The kernel's address of the socket.
+    pub skaddr: u64,
+    /// How long the socket had been in the old state, where that was seen.
+    pub dwell: Option<Nanos>,
+}
+
+impl Session {
+    /// Loads and attaches the programs; must run within a tokio runtime. `capacity` bounds the live connection ends.
+    ///
+    /// # Errors
+    /// [`LoadError`], whose message says what is missing and what to do.
+    pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
+        let programs = loader::load(options)?;
+        let (tier, missing) = (programs.tier, programs.missing.clone());
+        let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
+            doing: "polling the ring buffer",
+            source: error.into(),
+        })?;
+        Ok(Self {
+            reader,
+            tracker: Tracker::new(capacity),
+            tier,
+            missing,
+            diag: HashMap::new(),
+            lookups: Vec::new(),
+            attached,
+        })
+    }
+
+    /// Waits until there may be something to do. Safe to cancel.
+    ///
+    /// # Errors
+    /// When the ring buffer can no longer be polled.
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let next = self
+            .tracker
+            .next_deadline()
+            .map(|deadline| Duration::from_nanos((deadline - now()).0));
+        let listen = self.attached.log.as_ref().map(|_| LISTEN);
+        let deadline = next
+            .into_iter()
+            .chain(listen)
+            .min()
+            .map(|wait| Instant::now() + wait);
+        self.reader.wait(deadline).await
+    }
+
+    /// Takes all that has come: records, answers, time. `each` sees every transition before the core does.
+    ///
+    /// # Errors
+    /// When the ring buffer or its counters cannot be read.
+    pub fn pump(&mut self, mut each: impl FnMut(&RawTransition<'_>)) -> io::Result<()> {
+        let tracker = &mut self.tracker;
+        let mut malformed = 0;
+        self.reader.drain(|record| match record {
+            Ok(record) => {
+                if let Event::Transition(transition) = &record.event {
+                    let dwell = tracker
+                        .in_state_since(transition.id)
+                        .filter(|(state, _)| *state == transition.old)
+                        .map(|(_, since)| transition.at - since);
+                    each(&RawTransition {
+                        transition,
+                        skaddr: record.skaddr,
+                        dwell,
+                    });
+                }
+                tracker.ingest(&record.event);
+            }
+            Err(_) => malformed += 1,
+        })?;
+        let lost = self.reader.take_lost()?;
+        let at = now();
+        for (lost, place) in [(lost, LossPlace::Ring), (malformed, LossPlace::Decode)] {
+            if lost > 0 {
+                self.tracker.lose(Loss { at, lost, place });
+            }
+        }
+        self.tracker.tick(at);
+        self.look_up(at);
+        if let Some(log) = &mut self.attached.log {
+            log.flush();
+        }
+        Ok(())
+    }
+
+    /// The next finding.
+    pub fn next_finding(&mut self) -> Option<Finding> {
+        self.tracker.next_finding()
+    }
+
+    /// Ends that wait for the peer's FIN: closed by their process, but not yet told.
+    #[must_use]
+    pub fn waiting_for_fin(&self) -> usize {
+        self.tracker.waiting_for_fin()
+    }
+
+    fn look_up(&mut self, at: Nanos) {
+        let mut lookups = std::mem::take(&mut self.lookups);
+        self.tracker.due_lookups(at, &mut lookups);
+        for lookup in &lookups {
+            let answer = self.ask(lookup, at);
+            self.tracker.looked_up(lookup.id, answer, now());
+        }
+        self.lookups = lookups;
+        if !self.diag.is_empty() {
+            self.diag.retain(|_, diag| diag.used + KEEP_DIAG > at);
+        }
+    }
+
+    fn ask(&mut self, lookup: &Lookup, at: Nanos) -> Minisocket {
+        let diag = self.diag.entry(lookup.netns).or_insert_with(|| Diag {
+            socket: open(lookup.netns),
+            used: at,
+        });
+        diag.used = at;
+        let Some(socket) = &mut diag.socket else {
+            return Minisocket::Unreachable;
+        };
+        let question = sock_diag::Lookup::tuple(lookup.tuple).id(lookup.id);
+        match socket.lookup(&question) {
+            Ok(Some(found)) => minisocket(&found),
+            Ok(None) => Minisocket::Gone,
+            Err(_) => Minisocket::Unreachable,
+        }
+    }
+}
+
+fn open(id: NetNs) -> Option<DiagSocket> {
+    if netns::current().is_ok_and(|current| current == id) {
+        return DiagSocket::open().ok();
+    }
+    DiagSocket::open_in(&netns::by_inode(id).ok()?).ok()
+}
+
+fn minisocket(found: &Socket) -> Minisocket {
+    match (found.state, found.left_ms()) {
+        (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
+        (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
+        // Somebody else has taken the four-tuple.
+        _ => Minisocket::Gone,
+    }
+}
+
+/// `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with.
+#[must_use]
+pub fn now() -> Nanos {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a valid struct for the length of the call; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}

@@ -1,0 +1,77 @@
+//! Many connections at once: each end has its record, none is lost and none comes twice.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::thread;
+
+use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::sockets::{Family, ports_of, reset_on_close};
+
+for_ipv4_and_ipv6!(every_end_of_a_burst_is_told_once);
+
+const CLIENTS: u64 = 4;
+const VISITS: u64 = 250;
+
+/// Half of the connections are reset, half are closed by the client and then by the server.
+fn every_end_of_a_burst_is_told_once(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (listener, address) = lab.listen();
+    let expected: HashMap<u16, bool> = thread::scope(|scope| {
+        let lab = &lab;
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(move || {
+                    (0..VISITS)
+                        .map(|nth| visit(lab, address, nth))
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            for _ in 0..CLIENTS * VISITS {
+                let (mut server, _) = listener.accept().expect("accepting");
+                // A reset ends the stream too.
+                drop(server.read_to_end(&mut Vec::new()));
+            }
+        });
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+
+    let wanted = 2 * (CLIENTS * VISITS) as usize;
+    lab.wait_for_closes(wanted);
+    let closes = lab.finish();
+    assert_eq!(closes.len(), wanted);
+    let mut ends = HashMap::<u16, u32>::new();
+    for close in &closes {
+        let (local, peer) = close.ports();
+        let client = if peer == address.port() { local } else { peer };
+        *ends.entry(client).or_default() += 1;
+        let orderly: &[&str] = &["four_way", "three_way"];
+        close.has_one_of(
+            "/close/path",
+            if expected[&client] {
+                &["reset"]
+            } else {
+                orderly
+            },
+        );
+        close.is_ours().was_watched_from_start();
+    }
+    assert!(ends.values().all(|&count| count == 2), "{ends:?}");
+}
+
+/// The client's port, and whether it reset the connection.
+fn visit(lab: &Lab, address: SocketAddr, nth: u64) -> (u16, bool) {
+    let client = lab.dial(address);
+    let reset = nth.is_multiple_of(2);
+    if reset {
+        reset_on_close(&client);
+    }
+    (ports_of(&client).client, reset)
+}

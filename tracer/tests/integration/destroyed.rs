@@ -1,0 +1,67 @@
+//! An administrator destroys a socket (`ss -K`).
+
+use crate::closing::End::{self, Client, Server};
+use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::process::run;
+use crate::harness::requirements;
+use crate::harness::sockets::{Connection, Family};
+
+for_each_family!(the_clients_end_is_destroyed, the_servers_end_is_destroyed);
+
+fn the_clients_end_is_destroyed(family: Family) {
+    destroy(family, Client);
+}
+
+fn the_servers_end_is_destroyed(family: Family) {
+    destroy(family, Server);
+}
+
+fn destroy(family: Family, victim: End) {
+    if !requirements::has_programs(&["ss"]) {
+        return;
+    }
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let Connection {
+        client,
+        server,
+        listener: _listener,
+        ports,
+    } = lab.converse("ping", "pong!");
+
+    let (local, peer) = ports.seen_from(victim);
+    let mut ss = lab.ns.command(requirements::program_path("ss"));
+    let filter = format!("( sport = :{local} and dport = :{peer} )");
+    let killed = run(ss.args(["-K", "-t", "-n", "-H"]).arg(filter));
+    assert!(
+        killed.stdout.contains(&local.to_string()),
+        "ss -K: {} {}",
+        killed.stdout,
+        killed.stderr
+    );
+    lab.assert_captured(ports, &format!("{victim} RST,ACK"));
+
+    // The owner is who opened or holds the socket, never whoever ran `ss`.
+    let client_record = lab.truthful_close(ports, Client);
+    client_record
+        .is_our_client()
+        .moved(4, 5)
+        .passed(&["ESTABLISHED"]);
+    let server_record = lab.truthful_close(ports, Server);
+    server_record
+        .is_our_server()
+        .moved(5, 4)
+        .passed(&["ESTABLISHED"]);
+    let (destroyed, other) = if victim == Client {
+        (client_record, server_record)
+    } else {
+        (server_record, client_record)
+    };
+    destroyed.closed("destroyed", "local");
+    other.closed("reset", "peer").has("/reset/by", "peer");
+
+    drop((client, server));
+    // Closing the descriptors afterwards is no second close.
+    assert_eq!(lab.finish().len(), 2);
+}

@@ -1,0 +1,150 @@
+//! What really was on the wire, independent of the program under test.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+use super::netns::NetNs;
+use super::sys;
+use crate::closing::{End, Flags, Row};
+
+/// Ports of a connection. Inside a namespace of its own they tell all of a test's connections apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The connecting end's port.
+    pub client: u16,
+    /// The listening end's port.
+    pub server: u16,
+}
+
+impl Ports {
+    /// Local and peer's port as the given end sees them.
+    pub fn seen_from(self, end: End) -> (u16, u16) {
+        match end {
+            End::Client => (self.client, self.server),
+            End::Server => (self.server, self.client),
+        }
+    }
+}
+
+/// One TCP segment with the absolute numbers of its header.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet {
+    source: u16,
+    destination: u16,
+    seq: u32,
+    ack: u32,
+    /// Bytes of payload.
+    pub len: u32,
+    /// Its flags.
+    pub flags: Flags,
+}
+
+impl Packet {
+    /// Reads an IP packet; `None` when it is not TCP or cut short.
+    pub fn parse(packet: &[u8]) -> Option<Self> {
+        const TCP: u8 = 6;
+        const IPV6_HEADER: usize = 40;
+        let word = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
+        let number = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
+        let (protocol, tcp, end) = match packet.first()? >> 4 {
+            4 => (
+                *packet.get(9)?,
+                usize::from(packet[0] & 0xf) * 4,
+                usize::from(word(2)?),
+            ),
+            6 => (
+                *packet.get(6)?,
+                IPV6_HEADER,
+                IPV6_HEADER + usize::from(word(4)?),
+            ),
+            _ => return None,
+        };
+        if protocol != TCP {
+            return None;
+        }
+        let header = usize::from(*packet.get(tcp + 12)? >> 4) * 4;
+        Some(Self {
+            source: word(tcp)?,
+            destination: word(tcp + 2)?,
+            seq: number(tcp + 4)?,
+            ack: number(tcp + 8)?,
+            len: u32::try_from(end.checked_sub(tcp + header)?).ok()?,
+            flags: Flags::from_bits(*packet.get(tcp + 13)?),
+        })
+    }
+
+    fn sender(&self, ports: Ports) -> Option<End> {
+        [End::Client, End::Server]
+            .into_iter()
+            .find(|&end| ports.seen_from(end) == (self.source, self.destination))
+    }
+}
+
+/// The rows of each connection that used these ports, one after the other, numbered as Wireshark does.
+pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
+    let mut connections: Vec<Vec<Row>> = Vec::new();
+    // Number before the first byte: of the client, of the server.
+    let mut bases: [Option<u32>; 2] = [None; 2];
+    for packet in packets {
+        let Some(from) = packet.sender(ports) else {
+            continue;
+        };
+        let (own, other) = match from {
+            End::Client => (0, 1),
+            End::Server => (1, 0),
+        };
+        let opens = packet.flags.syn && !packet.flags.ack;
+        if connections.is_empty() || (opens && bases[own] != Some(packet.seq)) {
+            bases = [None; 2];
+            connections.push(Vec::new());
+        }
+        // Without a SYN, Wireshark takes the first segment's number as 1.
+        let base = *bases[own].get_or_insert(packet.seq.wrapping_sub(u32::from(!packet.flags.syn)));
+        let ack = if packet.flags.ack {
+            packet.ack.wrapping_sub(bases[other].unwrap_or(0))
+        } else {
+            0
+        };
+        let rows = connections.last_mut().expect("one has been pushed");
+        rows.push(Row {
+            from,
+            flags: packet.flags,
+            seq: packet.seq.wrapping_sub(base),
+            ack,
+            len: packet.len,
+        });
+    }
+    connections
+}
+
+/// Everything that leaves on a namespace's loopback interface.
+pub struct Capture {
+    tap: OwnedFd,
+    packets: Mutex<Vec<Packet>>,
+}
+
+impl Capture {
+    /// Starts to capture. The kernel buffers; nothing needs to run beside the test.
+    pub fn start(ns: &NetNs) -> Self {
+        let tap = ns
+            .run(sys::loopback_tap)
+            .expect("a packet socket on loopback");
+        Self {
+            tap,
+            packets: Mutex::default(),
+        }
+    }
+
+    /// All packets so far.
+    pub fn packets(&self) -> Vec<Packet> {
+        const LARGEST: usize = 1 << 16;
+        let mut packets = self.packets.lock().unwrap();
+        let mut buffer = vec![0; LARGEST];
+        while let Some(length) =
+            sys::next_departing(&self.tap, &mut buffer).expect("reading the capture")
+        {
+            packets.extend(Packet::parse(&buffer[..length]));
+        }
+        packets.clone()
+    }
+}

@@ -1,0 +1,319 @@
+//! A laboratory for one scenario: a namespace, a capture, and the program watching.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+
+use super::capture::{Capture, Packet, Ports, connections};
+use super::netns::NetNs;
+use super::process::{SOON, eventually, within};
+use super::record::Close;
+use super::requirements;
+use super::sockets::{Connection, Family, expect, ports_of, send};
+use super::watch::{Watch, agree};
+use super::wire::Wire;
+use crate::closing::{Closing, End};
+
+enum Truth {
+    Loopback(Capture),
+    Wire(Wire),
+}
+
+/// Namespace, capture and watching program of one scenario.
+pub struct Lab {
+    /// The namespace.
+    pub ns: NetNs,
+    /// The sockets' kind.
+    pub family: Family,
+    truth: Truth,
+    watch: Option<Watch>,
+}
+
+impl Lab {
+    /// A laboratory on loopback; `None` (and said so) where the program cannot trace.
+    pub fn on_loopback(family: Family) -> Option<Self> {
+        let mut lab = Self::not_yet_watching(family)?;
+        lab.watch();
+        Some(lab)
+    }
+
+    /// A laboratory on loopback in which the program does not run yet.
+    pub fn not_yet_watching(family: Family) -> Option<Self> {
+        if !requirements::can_trace() {
+            return None;
+        }
+        let ns = NetNs::new();
+        let truth = Truth::Loopback(Capture::start(&ns));
+        Some(Self {
+            ns,
+            family,
+            truth,
+            watch: None,
+        })
+    }
+
+    /// Starts the program.
+    pub fn watch(&mut self) {
+        self.watch = Some(Watch::start(&self.ns, &[]));
+    }
+
+    fn watching(&self) -> &Watch {
+        self.watch.as_ref().expect("the program watches")
+    }
+
+    /// A laboratory whose ends talk over a [`Wire`].
+    pub fn on_wire(family: Family) -> Option<Self> {
+        if !requirements::can_trace() {
+            return None;
+        }
+        let ns = NetNs::new();
+        let truth = Truth::Wire(Wire::lay(&ns)?);
+        let watch = Some(Watch::start(&ns, &[]));
+        Some(Self {
+            ns,
+            family,
+            truth,
+            watch,
+        })
+    }
+
+    /// The wire of a laboratory that has one.
+    pub fn wire(&self) -> &Wire {
+        match &self.truth {
+            Truth::Wire(wire) => wire,
+            Truth::Loopback(_) => panic!("this laboratory is on loopback"),
+        }
+    }
+
+    /// Where a server listens and what a client connects to (port 0).
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let (listen, connect) = match &self.truth {
+            Truth::Loopback(_) => (self.family.listen_address(), self.family.connect_address()),
+            Truth::Wire(_) => {
+                let ipv6 = self.family == Family::V6;
+                (Wire::near(ipv6), Wire::far(ipv6))
+            }
+        };
+        (SocketAddr::new(listen, 0), SocketAddr::new(connect, 0))
+    }
+
+    /// A listener on a port of the kernel's choice, and the address to connect to.
+    pub fn listen(&self) -> (TcpListener, SocketAddr) {
+        let (listen, mut connect) = self.addresses();
+        let listener = self
+            .ns
+            .run(|| TcpListener::bind(listen))
+            .expect("listening");
+        connect.set_port(listener.local_addr().expect("a bound socket").port());
+        (listener, connect)
+    }
+
+    /// An address to connect from on a port of the kernel's choice.
+    pub fn client_address(&self, port: u16) -> SocketAddr {
+        let (listen, connect) = self.addresses();
+        // Over the wire both ends live at the near address.
+        let near = if matches!(self.truth, Truth::Wire(_)) {
+            listen
+        } else {
+            connect
+        };
+        SocketAddr::new(near.ip(), port)
+    }
+
+    /// Where to connect to for a server on this port.
+    pub fn connect_address(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.addresses().1.ip(), port)
+    }
+
+    /// Connects without accepting.
+    pub fn dial(&self, address: SocketAddr) -> TcpStream {
+        self.ns
+            .run(|| TcpStream::connect(address))
+            .expect("connecting")
+    }
+
+    /// An established connection.
+    pub fn connect(&self) -> Connection {
+        let (listener, address) = self.listen();
+        let client = self.dial(address);
+        let (server, _) = listener.accept().expect("accepting");
+        let ports = ports_of(&client);
+        Connection {
+            client,
+            server,
+            listener,
+            ports,
+        }
+    }
+
+    /// A connection over which the client has asked `request` and the server has answered `answer`.
+    pub fn converse(&self, request: &str, answer: &str) -> Connection {
+        let connection = self.connect();
+        send(&connection.client, request);
+        expect(&connection.server, request);
+        send(&connection.server, answer);
+        expect(&connection.client, answer);
+        connection
+    }
+
+    fn packets(&self) -> Vec<Packet> {
+        match &self.truth {
+            Truth::Loopback(capture) => capture.packets(),
+            Truth::Wire(wire) => wire.packets(),
+        }
+    }
+
+    /// The closing of the `nth` connection with these ports as it was captured so far.
+    pub fn nth_captured(&self, ports: Ports, nth: usize) -> Closing {
+        connections(&self.packets(), ports)
+            .get(nth)
+            .map_or_else(|| Closing::of(&[]), |rows| Closing::of(rows))
+    }
+
+    /// The closing of the connection as it was captured so far.
+    pub fn captured(&self, ports: Ports) -> Closing {
+        self.nth_captured(ports, 0)
+    }
+
+    /// Waits until all data that one end has sent is acknowledged.
+    pub fn wait_until_acknowledged(&self, ports: Ports, sender: End) {
+        let acknowledged = || {
+            let rows = connections(&self.packets(), ports).pop()?;
+            let behind = rows
+                .iter()
+                .filter(|row| row.from == sender && row.len > 0)
+                .map(|row| row.seq + row.len)
+                .max()?;
+            rows.iter()
+                .any(|row| row.from != sender && row.flags.ack && row.ack >= behind)
+                .then_some(())
+        };
+        eventually(acknowledged)
+            .unwrap_or_else(|| panic!("the data of the {sender} is never acknowledged"));
+    }
+
+    /// Asserts that the connection closed on the wire as the scenario wants it, and waits until it has.
+    pub fn assert_captured(&self, ports: Ports, closing: &str) {
+        agree("the capture", &closing.to_owned(), || {
+            self.captured(ports).to_string()
+        });
+    }
+
+    /// Waits until both ends have sent a FIN, however many segments they needed, and the last is acknowledged.
+    pub fn assert_ends_closed(&self, ports: Ports) -> Closing {
+        self.nth_ends_closed(ports, 0)
+    }
+
+    /// As [`Self::assert_ends_closed`] for the `nth` connection with these ports.
+    pub fn nth_ends_closed(&self, ports: Ports, nth: usize) -> Closing {
+        let closed = || {
+            let closing = self.nth_captured(ports, nth);
+            let fins = closing
+                .segments
+                .iter()
+                .filter(|segment| segment.0.flags.fin)
+                .count();
+            (fins == 2 && closing.segments.last()?.flags() == "ACK").then_some(closing)
+        };
+        eventually(closed)
+            .unwrap_or_else(|| panic!("not closed: {}", self.nth_captured(ports, nth)))
+    }
+
+    /// The record of one end; it agrees with the capture in every closing segment.
+    pub fn truthful_close(&self, ports: Ports, end: End) -> Close {
+        let close = self.close(ports, end);
+        self.assert_truthful(&close, ports, end, 0);
+        close
+    }
+
+    /// Asserts that the record of one end of the `nth` connection agrees with the capture.
+    pub fn assert_truthful(&self, close: &Close, ports: Ports, end: End, nth: usize) {
+        close
+            .has("/conn/family", self.family.name())
+            .has("/netns", self.ns.inode());
+        let local = close
+            .get("/conn/local/addr")
+            .as_str()
+            .and_then(|text| text.parse::<IpAddr>().ok());
+        assert!(
+            local.is_some_and(|ip| ip.is_ipv6() == (self.family == Family::V6)),
+            "what is on the wire: {close}"
+        );
+        let record = close.closing();
+        // The capture's last segment may be read a little after the record.
+        let mut differences = Vec::new();
+        let agreed = within(SOON, || {
+            differences = self.nth_captured(ports, nth).differences(end, &record);
+            differences.is_empty().then_some(())
+        });
+        let captured = self.nth_captured(ports, nth);
+        assert!(
+            agreed.is_some(),
+            "not as captured: {differences:#?}\ncaptured: {captured}\nrecord of the {end}: {close}"
+        );
+    }
+
+    /// The record of one end, not compared with anything.
+    pub fn close(&self, ports: Ports, end: End) -> Close {
+        self.watching().close(ports, end)
+    }
+
+    /// The first records of one end of connections with the same ports.
+    pub fn closes(&self, ports: Ports, end: End, count: usize) -> Vec<Close> {
+        self.watching().closes(ports, end, count)
+    }
+
+    /// Waits until so many closes have been told.
+    pub fn wait_for_closes(&self, count: usize) {
+        let told = |lines: &[String]| (lines.len() >= count).then_some(());
+        self.watching().wait_for(&format!("{count} closes"), told);
+    }
+
+    /// Ends the scenario: the program stops cleanly and nothing was printed twice. Returns all it has seen.
+    pub fn finish(mut self) -> Vec<Close> {
+        self.watch.take().expect("the program watches").stop()
+    }
+}
+
+/// Runs a scenario, a `fn(Family)`, as one test for each kind of socket.
+macro_rules! for_each_family {
+    ($($scenario:ident),+ $(,)?) => {
+        $(mod $scenario {
+            use crate::harness::sockets::Family;
+
+            #[test]
+            fn ipv4() {
+                super::$scenario(Family::V4);
+            }
+
+            #[test]
+            fn ipv6() {
+                super::$scenario(Family::V6);
+            }
+
+            #[test]
+            fn v4_mapped() {
+                super::$scenario(Family::Mapped);
+            }
+        })+
+    };
+}
+
+/// As [`for_each_family`], for scenarios in which the v4-mapped kind teaches nothing new.
+macro_rules! for_ipv4_and_ipv6 {
+    ($($scenario:ident),+ $(,)?) => {
+        $(mod $scenario {
+            use crate::harness::sockets::Family;
+
+            #[test]
+            fn ipv4() {
+                super::$scenario(Family::V4);
+            }
+
+            #[test]
+            fn ipv6() {
+                super::$scenario(Family::V6);
+            }
+        })+
+    };
+}
+
+pub(crate) use {for_each_family, for_ipv4_and_ipv6};

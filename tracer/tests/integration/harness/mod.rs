@@ -1,0 +1,16 @@
+//! What the scenarios stand on.
+
+pub mod capture;
+pub mod helper;
+pub mod lab;
+pub mod netns;
+pub mod process;
+pub mod program;
+pub mod record;
+pub mod requirements;
+pub mod scratch;
+pub mod sockets;
+pub mod sys;
+pub mod tshark;
+pub mod watch;
+pub mod wire;

@@ -1,0 +1,208 @@
+//! A running `tcpclose watch`.
+
+use std::collections::HashSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::capture::Ports;
+use super::netns::NetNs;
+use super::process::{Process, eventually};
+use super::program;
+use super::record::Close;
+use crate::closing::End;
+
+/// `tcpclose watch`, attached.
+pub struct Watch {
+    process: Process,
+}
+
+impl Watch {
+    /// Watches one namespace from inside it, as JSON, with further arguments.
+    pub fn start(ns: &NetNs, args: &[&str]) -> Self {
+        let mut arguments = vec!["--format", "json"];
+        arguments.extend_from_slice(args);
+        Self::start_raw(ns, &arguments)
+    }
+
+    /// As [`Self::start`] in whatever format the arguments name.
+    pub fn start_raw(ns: &NetNs, args: &[&str]) -> Self {
+        let mut command = ns.command(program::path());
+        command
+            .arg("watch")
+            .arg("--netns")
+            .arg(ns.inode().to_string())
+            .args(args);
+        Self::spawn(&mut command)
+    }
+
+    /// Starts a command line of one's own and waits until it says that it watches.
+    pub fn spawn(command: &mut Command) -> Self {
+        let watch = Self {
+            process: Process::spawn(command),
+        };
+        watch.wait_until_attached();
+        watch
+    }
+
+    /// Takes over a process whose standard output the test reads itself.
+    pub fn adopt(process: Process) -> Self {
+        let watch = Self { process };
+        watch.wait_until_attached();
+        watch
+    }
+
+    fn wait_until_attached(&self) {
+        let attached = |lines: &[String]| {
+            lines
+                .iter()
+                .any(|line| line.starts_with("tcpclose: watching"))
+                .then_some(())
+        };
+        if self.process.stderr.wait(attached).is_none() {
+            panic!(
+                "tcpclose watch did not attach; its stderr:\n{}",
+                self.process.stderr.text()
+            );
+        }
+    }
+
+    /// Process id of the program.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Whether the program still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// The lines written so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.process.stdout.now()
+    }
+
+    /// Waits until `find` finds what it looks for among the lines.
+    pub fn wait_for<T>(&self, what: &str, find: impl FnMut(&[String]) -> Option<T>) -> T {
+        self.process.stdout.wait(find).unwrap_or_else(|| {
+            panic!(
+                "{what} did not come; stdout:\n{}\nstderr:\n{}",
+                self.process.stdout.text(),
+                self.process.stderr.text()
+            )
+        })
+    }
+
+    /// The `close` record of one end of a connection.
+    pub fn close(&self, ports: Ports, end: End) -> Close {
+        self.closes(ports, end, 1).remove(0)
+    }
+
+    /// The first `count` close records of one end of connections that used the same ports, in order.
+    pub fn closes(&self, ports: Ports, end: End, count: usize) -> Vec<Close> {
+        let what = format!("record {count} of the {end}'s end {ports:?}");
+        self.wait_for(&what, |lines| {
+            let mut closes = closes_in(lines);
+            closes.retain(|close| close.ports() == ports.seen_from(end));
+            (closes.len() >= count).then_some(closes)
+        })
+    }
+
+    /// Waits for an end by itself (`--count`, `--duration`): exit code 0, and nothing went wrong on the way.
+    pub fn ended(mut self) -> Vec<Close> {
+        let status = self.process.wait();
+        let stderr = self.process.stderr.text();
+        program::assert_no_panic(&stderr);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "exit code of tcpclose watch; its stderr:\n{stderr}"
+        );
+        let closes = closes_in(&self.lines());
+        let mut ids = HashSet::new();
+        for close in &closes {
+            // A socket keeps its id when it connects a second time.
+            let life = (close.id(), close.get("/conn/opened").to_string());
+            assert!(ids.insert(life), "printed twice: {close}");
+        }
+        closes
+    }
+
+    /// Stops it as Ctrl-C does; otherwise as [`Self::ended`].
+    pub fn stop(self) -> Vec<Close> {
+        self.process.interrupt();
+        self.ended()
+    }
+
+    /// Stops it and returns all it wrote, whatever the format.
+    pub fn stop_raw(mut self) -> Vec<String> {
+        self.process.interrupt();
+        let status = self.process.wait();
+        let stderr = self.process.stderr.text();
+        program::assert_no_panic(&stderr);
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "exit code of tcpclose watch; its stderr:\n{stderr}"
+        );
+        self.lines()
+    }
+
+    /// Waits for the end of a program that should end by itself; its exit code and stderr.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let code = self.process.wait().code();
+        (code, self.process.stderr.text())
+    }
+
+    /// Number of times its threads have gone to sleep of their own accord.
+    pub fn voluntary_switches(&self) -> u64 {
+        let tasks = format!("/proc/{}/task", self.pid());
+        let threads = std::fs::read_dir(tasks).expect("our own child is there");
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok())
+            .filter_map(|status| {
+                status.lines().find_map(|line| {
+                    line.strip_prefix("voluntary_ctxt_switches:")?
+                        .trim()
+                        .parse::<u64>()
+                        .ok()
+                })
+            })
+            .sum()
+    }
+}
+
+/// The close records among JSON lines. Panics over a line that is none of the format.
+pub fn closes_in(lines: &[String]) -> Vec<Close> {
+    let parse = |line: &String| -> Value {
+        let value: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"));
+        assert_eq!(value["v"], 1, "version: {line}");
+        value
+    };
+    lines
+        .iter()
+        .map(parse)
+        .filter(|value| value["kind"] == "close")
+        .map(Close::new)
+        .collect()
+}
+
+/// Repeats until the two sides agree; panics with both when they never do.
+pub fn agree<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    expected: &T,
+    mut look: impl FnMut() -> T,
+) {
+    let mut last = None;
+    let agreed = eventually(|| {
+        let seen = look();
+        let same = seen == *expected;
+        last = Some(seen);
+        same.then_some(())
+    });
+    assert!(
+        agreed.is_some(),
+        "{what}: expected {expected:?}, last seen {last:?}"
+    );
+}

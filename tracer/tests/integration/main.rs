@@ -1,0 +1,34 @@
+//! Scenarios against the running kernel, each in a network namespace of its own, as root. What cannot run here is
+//! skipped and says so; `TCPCLOSE_TEST_REQUIRE=1` makes that a failure.
+//!
+//! Every scenario captures its own packets: what tcpclose records is compared with what was on the wire.
+//! `TCPCLOSE_BIN` names another program to test than the one cargo has built.
+
+mod closing;
+mod closing_tests;
+mod harness;
+
+mod accept_queue;
+mod attached_late;
+mod bursts;
+mod closed_window;
+mod crossing;
+mod destroyed;
+mod disconnected;
+mod filters;
+mod fin_with_data;
+mod four_way;
+mod half_close;
+mod half_reset;
+mod hostile_names;
+mod mariadb;
+mod owners;
+mod port_reuse;
+mod refused;
+mod resets;
+mod stopping;
+mod surroundings;
+mod three_way;
+mod timeouts;
+mod transitions;
+mod usage;

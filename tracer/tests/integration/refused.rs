@@ -1,0 +1,85 @@
+//! Connections that never come to be.
+
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::closing::End::Client;
+use crate::harness::capture::Ports;
+use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::sockets::Family;
+
+for_each_family!(connecting_where_nobody_listens);
+
+fn connecting_where_nobody_listens(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    // A bound port on which nobody listens: no other socket can take it meanwhile.
+    let (ports, _bound) = lab.ns.run(|| {
+        let bound = Socket::new(
+            Domain::for_address(lab.client_address(0)),
+            Type::STREAM,
+            None,
+        )
+        .unwrap();
+        bound.bind(&lab.client_address(0).into()).unwrap();
+        let port = bound.local_addr().unwrap().as_socket().unwrap().port();
+
+        let client = Socket::new(
+            Domain::for_address(lab.client_address(0)),
+            Type::STREAM,
+            None,
+        )
+        .unwrap();
+        client.bind(&lab.client_address(0).into()).unwrap();
+        let local: SocketAddr = client.local_addr().unwrap().as_socket().unwrap();
+        let error = client
+            .connect(&lab.client_address(port).into())
+            .expect_err("nobody listens");
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        (
+            Ports {
+                client: local.port(),
+                server: port,
+            },
+            bound,
+        )
+    });
+    lab.assert_captured(ports, "server RST,ACK");
+
+    let close = lab.truthful_close(ports, Client);
+    close
+        .closed("connect_failed", "peer")
+        .has("/close/segments", 1)
+        .is_our_client();
+    close
+        .passed(&["SYN_SENT"])
+        .moved(0, 0)
+        .has("/conn/seen_from_start", true);
+    close
+        .has("/reset/by", "peer")
+        .has("/reset/reason", "no_socket");
+    // Where nobody listens there is no second end, and sockets that never connected do not close.
+    assert_eq!(lab.finish().len(), 1);
+}
+
+/// The port is chosen by connect() itself: it must be in the record all the same.
+#[test]
+fn the_port_that_connect_chose_is_known() {
+    let Some(lab) = Lab::on_loopback(Family::V4) else {
+        return;
+    };
+    let port = lab.ns.run(|| {
+        let bound = std::net::TcpListener::bind(lab.client_address(0)).unwrap();
+        bound.local_addr().unwrap().port()
+    });
+    lab.ns
+        .run(|| TcpStream::connect(lab.client_address(port)).expect_err("nobody listens any more"));
+
+    let closes = lab.finish();
+    assert_eq!(closes.len(), 1);
+    let (local, peer) = closes[0].ports();
+    assert!(local != 0 && peer == port, "{}", closes[0]);
+    closes[0].has("/close/path", "connect_failed");
+}

@@ -1,0 +1,54 @@
+//! Every table has a bound, and says when it was reached.
+
+use tcpclose::lifecycle::finding::{Finding, LossPlace};
+use tcpclose_common::TcpState;
+
+use crate::socket::{Socket, World, tuple};
+
+#[test]
+fn the_end_that_has_been_quiet_longest_makes_room_and_is_counted() {
+    let mut world = World::with_capacity(2);
+    let mut first = Socket::server(&mut world, 1);
+    let _second = Socket::server(&mut world, 2);
+    first.receives_fin();
+    first.to(&mut world, TcpState::CloseWait);
+    let _third = Socket::server(&mut world, 3);
+    assert_eq!(world.tracker.live(), 2);
+    world.pass_ms(1);
+    let findings = world.findings();
+    let [Finding::Loss(loss)] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert_eq!((loss.lost, loss.place), (1, LossPlace::Table));
+    // The one that changed its state stayed.
+    first.closes(&mut world, TcpState::LastAck);
+    first.is_acknowledged();
+    first.to(&mut world, TcpState::Close);
+    assert!(world.close().conn.seen_from_start);
+}
+
+#[test]
+fn a_connect_that_the_port_filter_hides_is_forgotten() {
+    let mut world = World::new();
+    let _connecting = Socket::connecting(&mut world, 1);
+    assert_eq!(world.tracker.live(), 1);
+    world.pass_ms(200_000);
+    assert_eq!(world.tracker.live(), 1, "connect() may still be trying");
+    world.pass_ms(100_000);
+    assert_eq!(world.tracker.live(), 0);
+    assert!(world.findings().is_empty(), "it was never wanted");
+}
+
+#[test]
+fn a_socket_that_connects_again_starts_anew() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.state = TcpState::Close; // its →CLOSE was lost
+    end.tuple = tuple(0, 80);
+    end.to(&mut world, TcpState::SynSent);
+    assert_eq!(world.tracker.live(), 1);
+    end.tuple = tuple(40_001, 80);
+    end.evidence.error = 111;
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(world.close().conn.tuple.peer_port, 80);
+}

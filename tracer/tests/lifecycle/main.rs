@@ -1,0 +1,8 @@
+//! The core without a kernel: event sequences in, findings out, every time exact.
+
+mod bounds;
+mod orphans;
+mod properties;
+mod resets;
+mod scenarios;
+mod socket;

@@ -1,0 +1,173 @@
+//! Whatever comes, in whatever order: no panic, no entry left behind, no time that was not there.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tcpclose::lifecycle::event::{Event, Evidence, Signal, SignalKind, Transition};
+use tcpclose::lifecycle::finding::Finding;
+use tcpclose::lifecycle::types::{ConnId, Nanos, NetNs};
+use tcpclose::lifecycle::{Minisocket, Tracker};
+use tcpclose_common::TcpState;
+
+use crate::socket::tuple;
+
+fn state() -> impl Strategy<Value = TcpState> {
+    prop::sample::select(TcpState::ALL.to_vec())
+}
+
+prop_compose! {
+    fn evidence()(
+        numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 5]>(),
+        error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
+    ) -> Evidence {
+        let [snd_una, snd_nxt, write_seq, rcv_nxt, rcv_wup, copied_seq, segs_in, segs_out] = numbers;
+        Evidence {
+            snd_una, snd_nxt, write_seq, rcv_nxt, rcv_wup, copied_seq, segs_in, segs_out,
+            bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
+            dead: flags[0], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    Transition {
+        socket: u64,
+        old: TcpState,
+        new: TcpState,
+        evidence: Option<Evidence>,
+        step_back: bool,
+    },
+    Signal {
+        socket: u64,
+        which: u8,
+    },
+    Pass(u64),
+    Answer(u8, u64),
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        6 => (0u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
+            |(socket, old, new, evidence, step_back)| Input::Transition { socket, old, new, evidence, step_back }
+        ),
+        1 => (0u64..4, 0u8..3).prop_map(|(socket, which)| Input::Signal { socket, which }),
+        1 => (0u64..70_000).prop_map(Input::Pass),
+        1 => (0u8..4, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
+    ]
+}
+
+/// The socket's key: half of them have a cookie, half an address.
+fn key(socket: u64) -> ConnId {
+    ConnId(if socket.is_multiple_of(2) {
+        socket + 1
+    } else {
+        0xffff_8000_0000_0000 + socket
+    })
+}
+
+fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
+    match input.clone() {
+        Input::Transition {
+            socket,
+            old,
+            new,
+            evidence,
+            step_back,
+        } => {
+            *now = *now + Nanos(1000);
+            let at = if step_back { *now - Nanos(5000) } else { *now };
+            let (id, netns, tuple) = (key(socket), NetNs(1), tuple(1, 2));
+            let transition = Transition {
+                at,
+                id,
+                netns,
+                tuple,
+                old,
+                new,
+                task: None,
+                evidence,
+            };
+            tracker.ingest(&Event::Transition(transition));
+        }
+        Input::Signal { socket, which } => {
+            let kind = match which {
+                0 => SignalKind::ResetSent {
+                    reason: Some("NOT_SPECIFIED"),
+                },
+                1 => SignalKind::ResetReceived,
+                _ => SignalKind::FinRetransmitted,
+            };
+            tracker.ingest(&Event::Signal(Signal {
+                at: *now,
+                id: key(socket),
+                kind,
+            }));
+        }
+        Input::Pass(ms) => {
+            *now = *now + Nanos::from_millis(ms);
+            tracker.tick(*now);
+        }
+        Input::Answer(which, left) => {
+            let left = Nanos::from_millis(left);
+            let mut lookups = Vec::new();
+            tracker.due_lookups(*now, &mut lookups);
+            for lookup in lookups {
+                let answer = match which {
+                    0 => Minisocket::FinWait2(left),
+                    1 => Minisocket::TimeWait(left),
+                    2 => Minisocket::Gone,
+                    _ => Minisocket::Unreachable,
+                };
+                tracker.looked_up(lookup.id, answer, *now);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_events_panics_or_reports_more_time_than_has_passed(inputs in vec(input(), 0..200)) {
+        let mut tracker = Tracker::new(3);
+        let start = Nanos::from_secs(100);
+        let mut now = start;
+        for input in &inputs {
+            feed(&mut tracker, &mut now, input);
+            prop_assert!(tracker.live() <= 3);
+            while let Some(finding) = tracker.next_finding() {
+                let Finding::Close(close) = finding else { continue };
+                let elapsed = now - start;
+                let known = close.states.iter().filter_map(|(_, dwell)| *dwell);
+                let total = known.fold(Nanos(0), |sum, dwell| sum + dwell);
+                prop_assert!(total <= elapsed, "{total:?} of {elapsed:?}: {close:?}");
+                prop_assert!(close.conn.lifetime.is_none_or(|lifetime| lifetime <= elapsed));
+                if let Some(segments) = close.segments {
+                    prop_assert!(segments as usize >= close.steps.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_entry_stays_behind_a_close(inputs in vec(input(), 0..100)) {
+        let mut tracker = Tracker::new(100);
+        let mut now = Nanos::from_secs(100);
+        for input in &inputs {
+            feed(&mut tracker, &mut now, input);
+        }
+        for socket in 0..4 {
+            let evidence = Some(Evidence { error: 104, ..Evidence::default() });
+            let end = Input::Transition {
+                socket, old: TcpState::Established, new: TcpState::Close, evidence, step_back: false,
+            };
+            feed(&mut tracker, &mut now, &end);
+        }
+        prop_assert_eq!(tracker.live(), 0);
+        // Nothing is held for good either: after the longest wait all is told.
+        for _ in 0..100 {
+            feed(&mut tracker, &mut now, &Input::Pass(2000));
+            feed(&mut tracker, &mut now, &Input::Answer(2, 0));
+        }
+        prop_assert_eq!(tracker.waiting_for_fin(), 0);
+        prop_assert_eq!(tracker.next_deadline(), None);
+    }
+}

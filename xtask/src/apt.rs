@@ -1,0 +1,127 @@
+//! Debian's packages, installed without a question and without removing anything.
+
+use std::{
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    admin::Admin,
+    command::{announce, find_program, stdout_of},
+};
+
+/// apt, on a machine that has it, for a user who may use it.
+pub struct Apt {
+    admin: Admin,
+}
+
+/// Whether the package lists are as new as this run.
+static UPDATED: AtomicBool = AtomicBool::new(false);
+
+impl Apt {
+    /// The reason is a clause that fits behind "because".
+    pub fn find(admin: Admin) -> Result<Self, &'static str> {
+        if find_program("apt-get").is_none() || find_program("apt-cache").is_none() {
+            return Err("there is no apt here");
+        }
+        if admin.unattended("true").is_none() {
+            return Err("apt needs root, or a sudo that asks no password");
+        }
+        Ok(Self { admin })
+    }
+
+    /// The version of `package` that would be installed, by lists that are up to date.
+    pub fn candidate(&self, package: &str) -> Option<String> {
+        self.update();
+        let policy = stdout_of(
+            Command::new("apt-cache")
+                .args(["policy", package])
+                .env("LC_ALL", "C"),
+        );
+        candidate_in(&policy.ok()?)
+    }
+
+    /// Installs `packages`, with what they need and nothing they only recommend.
+    pub fn install(&self, packages: &[&str]) -> Result<()> {
+        self.update();
+        announce(format_args!("apt: installing {}", packages.join(" ")));
+        let mut command = self.apt_get()?;
+        // --no-remove: rather fail than take another package's place (Debian's rustc-web conflicts with rustc).
+        command
+            .args(["install", "--no-install-recommends", "--no-remove"])
+            .args(packages);
+        stdout_of(&mut command)
+            .with_context(|| format!("cannot install {}", packages.join(" ")))?;
+        Ok(())
+    }
+
+    /// Fetches the package lists, once. A machine whose mirror cannot be reached may still have what we need.
+    fn update(&self) {
+        if UPDATED.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        announce("apt: updating the package lists");
+        let updated = self
+            .apt_get()
+            .and_then(|mut command| stdout_of(command.arg("update")));
+        if let Err(error) = updated {
+            announce(format_args!("apt: going on with the old lists: {error:#}"));
+        }
+    }
+
+    fn apt_get(&self) -> Result<Command> {
+        // `env` sets the variables behind sudo, which hands none on.
+        let Some(mut command) = self.admin.unattended("env") else {
+            bail!("apt needs root, or a sudo that asks no password");
+        };
+        command
+            .args([
+                "LC_ALL=C",
+                "DEBIAN_FRONTEND=noninteractive",
+                "DEBIAN_PRIORITY=critical",
+                "NEEDRESTART_SUSPEND=1",
+                "apt-get",
+                "-qq",
+                "-y",
+            ])
+            .args(["-o", "Dpkg::Use-Pty=0"])
+            .args(["-o", "Dpkg::Options::=--force-confold"])
+            // Another apt may be at work: a fresh machine runs one after boot.
+            .args(["-o", "DPkg::Lock::Timeout=120"])
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+}
+
+fn candidate_in(policy: &str) -> Option<String> {
+    let line = policy
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Candidate:"))?;
+    let version = line.trim();
+    (version != "(none)").then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::candidate_in;
+
+    #[test]
+    fn reads_the_candidate_from_a_policy() {
+        let policy = "rustc-web:\n  Installed: (none)\n  Candidate: 1.96.0+dfsg1-1~deb12u2\n  Version table:\n";
+        assert_eq!(
+            candidate_in(policy).as_deref(),
+            Some("1.96.0+dfsg1-1~deb12u2")
+        );
+    }
+
+    #[test]
+    fn a_package_without_candidate_or_unknown_to_apt_has_none() {
+        assert_eq!(
+            candidate_in("x:\n  Installed: (none)\n  Candidate: (none)\n"),
+            None
+        );
+        assert_eq!(candidate_in(""), None);
+    }
+}

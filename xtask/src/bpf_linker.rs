@@ -1,0 +1,134 @@
+//! bpf-linker: turns LLVM bitcode into one eBPF object with BTF.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    command::{announce, run, stdout_of},
+    ebpf_compiler::EbpfCompiler,
+    workspace::Workspace,
+};
+
+/// The last version that needs no LLVM packages: it loads rustc's own.
+const VERSION: &str = "0.10.4";
+
+/// The linker, ready to work with one compiler.
+#[derive(Debug)]
+pub struct BpfLinker {
+    /// The program.
+    pub program: PathBuf,
+    /// For LD_LIBRARY_PATH: a directory with nothing but the compiler's LLVM. The linker takes the first library
+    /// called libLLVM… that it finds there, and a system's library directory may hold several versions.
+    pub llvm_directory: PathBuf,
+}
+
+/// Finds the linker, or installs it.
+pub fn find_or_install(workspace: &Workspace, compiler: &EbpfCompiler) -> Result<BpfLinker> {
+    let tools = workspace.tools();
+    let program = tools.join("bin/bpf-linker");
+    if !is_ours(&program) {
+        install(workspace, &tools)?;
+    }
+    Ok(BpfLinker {
+        program,
+        llvm_directory: link_llvm(&tools, compiler)?,
+    })
+}
+
+fn is_ours(program: &Path) -> bool {
+    program.exists()
+        && stdout_of(Command::new(program).arg("--version"))
+            .is_ok_and(|told| told.split_whitespace().last() == Some(VERSION))
+}
+
+fn install(workspace: &Workspace, tools: &Path) -> Result<()> {
+    announce(format_args!(
+        "eBPF linker: installing bpf-linker {VERSION} below {} (a minute or two, once)",
+        tools.display()
+    ));
+    let build = tools.join("build");
+    run(
+        workspace
+            .cargo()
+            .args(["install", "bpf-linker", "--locked", "--quiet", "--force"])
+            .args(["--version", VERSION])
+            .arg("--root")
+            .arg(tools)
+            .arg("--target-dir")
+            .arg(&build)
+            // For the user's own programs, not for this one.
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .env_remove("CARGO_BUILD_TARGET")
+            // Its profile asks for them; without, it compiles faster and is a tenth of the size.
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "false"),
+        "installing bpf-linker",
+    )?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
+}
+
+/// Makes the directory for LD_LIBRARY_PATH and returns it.
+fn link_llvm(tools: &Path, compiler: &EbpfCompiler) -> Result<PathBuf> {
+    let rustc = &compiler.rustc;
+    let libraries = stdout_of(Command::new("ldd").arg(rustc))?;
+    let llvm = llvm_in(&libraries).with_context(|| {
+        format!(
+            "{} loads no libLLVM, which bpf-linker needs; use another compiler",
+            rustc.display()
+        )
+    })?;
+    let directory = tools.join("llvm");
+    let link = directory.join("libLLVM.so");
+    if fs::read_link(&link).is_ok_and(|target| target == llvm) {
+        return Ok(directory);
+    }
+    let put = || {
+        fs::create_dir_all(&directory)?;
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(&llvm, &link)
+    };
+    put().with_context(|| format!("cannot write {}", link.display()))?;
+    Ok(directory)
+}
+
+/// The path of libLLVM in what `ldd` says.
+fn llvm_in(libraries: &str) -> Option<PathBuf> {
+    let line = libraries
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("libLLVM"))?;
+    let (_, path) = line.split_once("=> ")?;
+    let path = path.split(" (").next()?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_compilers_llvm_among_its_libraries() {
+        let libraries = "\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f106ba1e000)\n\
+                         \tlibLLVM.so.22.1 => /lib/x86_64-linux-gnu/libLLVM.so.22.1 (0x00007f1062a00000)\n";
+        assert_eq!(
+            llvm_in(libraries),
+            Some(PathBuf::from("/lib/x86_64-linux-gnu/libLLVM.so.22.1"))
+        );
+    }
+
+    #[test]
+    fn a_library_that_is_not_found_is_none() {
+        assert_eq!(llvm_in("\tlibLLVM.so.22.1 => not found\n"), None);
+        assert_eq!(llvm_in("\tlibc.so.6 => /lib/libc.so.6 (0x7f)\n"), None);
+    }
+}

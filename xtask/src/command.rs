@@ -1,0 +1,157 @@
+//! Starting other programs, and saying so.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fmt,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Says, in one line on stderr, what happens next.
+pub fn announce(line: impl fmt::Display) {
+    eprintln!("xtask: {line}");
+}
+
+/// A program that ran and failed, having said why on stderr itself.
+#[derive(Debug)]
+pub struct Failed {
+    what: String,
+    /// Its exit code.
+    pub code: u8,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed; its messages are above", self.what)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Runs `command` on this terminal. `what` is the noun for a failure: "compiling the eBPF programs".
+pub fn run(command: &mut Command, what: &str) -> Result<()> {
+    let code = exit_code(status(command)?);
+    if code == 0 {
+        return Ok(());
+    }
+    Err(Failed {
+        what: what.to_owned(),
+        code,
+    }
+    .into())
+}
+
+/// Runs `command` on this terminal and returns how it ended.
+pub fn status(command: &mut Command) -> Result<ExitStatus> {
+    command.status().with_context(|| cannot_start(command))
+}
+
+/// Runs `command` and returns its stdout. What it wrote to stderr is part of the error when it fails.
+pub fn stdout_of(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| cannot_start(command))?;
+    if !output.status.success() {
+        bail!(
+            "`{}` failed: {}",
+            shown(command),
+            last_words(&String::from_utf8_lossy(&output.stderr))
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether `command` can be started and succeeds; nothing of it is shown.
+pub fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The exit code a shell would give: a signal's number plus 128 for a killed program.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| signal + 128));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+/// Where the program `name` is: on PATH, or in the directories that only root has there.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let for_root = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(for_root)
+        .map(|directory| directory.join(name))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    file.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// The last line that says something: package managers and rustup put the reason there.
+fn last_words(stderr: &str) -> String {
+    let mut lines = stderr.lines().rev().map(str::trim);
+    let line = lines.find(|line| !line.is_empty());
+    line.unwrap_or("it did not say why").to_owned()
+}
+
+fn cannot_start(command: &Command) -> String {
+    format!("cannot start `{}`", command.get_program().display())
+}
+
+fn shown(command: &Command) -> String {
+    let arguments = command.get_args().map(OsStr::to_string_lossy);
+    let program = command.get_program().to_string_lossy();
+    std::iter::once(program)
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_keeps_the_programs_exit_code() {
+        let error = run(Command::new("sh").args(["-c", "exit 7"]), "leaving").unwrap_err();
+        assert_eq!(error.downcast_ref::<Failed>().map(|f| f.code), Some(7));
+        assert_eq!(error.to_string(), "leaving failed; its messages are above");
+    }
+
+    #[test]
+    fn a_killed_program_ends_as_in_a_shell() {
+        let status = status(Command::new("sh").args(["-c", "kill -TERM $$"])).unwrap();
+        assert_eq!(exit_code(status), 128 + 15);
+    }
+
+    #[test]
+    fn the_reason_is_the_last_line_that_says_something() {
+        assert_eq!(
+            last_words("a\nE: no such package\n\n"),
+            "E: no such package"
+        );
+        assert_eq!(last_words(""), "it did not say why");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = status(&mut Command::new("/nowhere/at-all")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/at-all"));
+        assert!(find_program("no-program-has-this-name").is_none());
+    }
+}

@@ -1,0 +1,180 @@
+//! The compiler for the eBPF programs: found, or installed.
+//!
+//! Two are known to work: Debian's, which brings a compiled `core` for the kernel's target, and a nightly from rustup,
+//! which compiles `core` from its source.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    admin::Admin,
+    apt::Apt,
+    command::{announce, stdout_of},
+    debian_compiler, rustup_compiler,
+    workspace::Workspace,
+};
+
+/// The kernel's target; its byte order is the host's.
+pub const TARGET: &str = if cfg!(target_endian = "big") {
+    "bpfeb-unknown-none"
+} else {
+    "bpfel-unknown-none"
+};
+
+/// The LLVM that bpf-linker is built for. It loads rustc's own, so rustc must have this one.
+pub const LLVM_MAJOR: u32 = 22;
+
+/// Where `core` for the kernel's target comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Core {
+    /// Installed beside the compiler.
+    Prebuilt,
+    /// Compiled with the programs (`-Z build-std`).
+    FromSource,
+}
+
+/// A compiler that can compile the eBPF programs.
+#[derive(Debug)]
+pub struct EbpfCompiler {
+    /// Whose it is: "Debian's".
+    pub whose: &'static str,
+    /// The compiler itself.
+    pub rustc: PathBuf,
+    /// The cargo that belongs to it, where it must be that one.
+    pub cargo: Option<PathBuf>,
+    /// Where its `core` comes from.
+    pub core: Core,
+    /// The cargo-clippy that belongs to it, if it is installed.
+    pub clippy: Option<PathBuf>,
+    /// What it says about itself.
+    pub version: RustcVersion,
+}
+
+impl fmt::Display for EbpfCompiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { whose, version, .. } = self;
+        let RustcVersion { release, llvm, .. } = version;
+        write!(
+            f,
+            "{whose} rustc {release}, LLVM {llvm} ({})",
+            self.rustc.display()
+        )
+    }
+}
+
+/// Finds a compiler, or installs one.
+pub fn find_or_install(workspace: &Workspace) -> Result<EbpfCompiler> {
+    if let Some(compiler) = find(workspace) {
+        return Ok(compiler);
+    }
+    announce("eBPF compiler: none here yet");
+    let mut reasons = Vec::new();
+    let installed = Apt::find(Admin::detect())
+        .map_err(anyhow::Error::msg)
+        .and_then(|apt| debian_compiler::install(&apt));
+    if let Err(error) = installed {
+        announce(format_args!("eBPF compiler: not Debian's: {error:#}"));
+        reasons.push(format!("not from Debian ({error:#})"));
+    } else if let Some(compiler) = find(workspace) {
+        return Ok(compiler);
+    }
+    if let Err(error) = rustup_compiler::install(workspace) {
+        announce(format_args!("eBPF compiler: not rustup's: {error:#}"));
+        reasons.push(format!("not from rustup ({error:#})"));
+    } else if let Some(compiler) = find(workspace) {
+        return Ok(compiler);
+    }
+    bail!(
+        "no compiler for eBPF could be installed: {}; install rustup (https://rustup.rs), or as root on Debian run \
+         `apt-get install {}`",
+        reasons.join(", "),
+        debian_compiler::PACKAGES.join(" ")
+    )
+}
+
+/// Finds a compiler that is installed already.
+fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
+    let compiler = debian_compiler::find().or_else(|| rustup_compiler::find(workspace))?;
+    announce(format_args!("eBPF compiler: {compiler}"));
+    Some(compiler)
+}
+
+/// What `rustc -vV` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RustcVersion {
+    /// "1.96.0"
+    pub release: String,
+    /// "22.1.8"
+    pub llvm: String,
+    /// "x86_64-unknown-linux-gnu"
+    pub host: String,
+}
+
+impl RustcVersion {
+    /// Asks `rustc`.
+    pub fn of(rustc: &Path) -> Result<Self> {
+        let told = stdout_of(
+            Command::new(rustc)
+                .arg("-vV")
+                .env_remove("RUSTUP_TOOLCHAIN"),
+        )?;
+        Self::parse(&told)
+            .with_context(|| format!("cannot read what `{} -vV` says", rustc.display()))
+    }
+
+    /// Whether bpf-linker can work with its LLVM.
+    pub fn has_our_llvm(&self) -> bool {
+        let major = self.llvm.split('.').next().unwrap_or_default();
+        major.parse() == Ok(LLVM_MAJOR)
+    }
+
+    fn parse(told: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.strip_prefix(':')?.trim().to_owned())
+        };
+        Some(Self {
+            release: field("release")?,
+            llvm: field("LLVM version")?,
+            host: field("host")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: &str = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\nbinary: rustc\n\
+                        host: x86_64-unknown-linux-gnu\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
+
+    #[test]
+    fn reads_a_compilers_version() {
+        let version = RustcVersion::parse(TOLD).unwrap();
+        assert_eq!(version.release, "1.96.0");
+        assert_eq!(version.llvm, "22.1.8");
+        assert_eq!(version.host, "x86_64-unknown-linux-gnu");
+        assert!(version.has_our_llvm());
+    }
+
+    #[test]
+    fn another_llvm_is_not_ours() {
+        for llvm in ["21.1.0", "23.0.0", "2.2", "unknown"] {
+            let told = TOLD.replace("22.1.8", llvm);
+            assert!(
+                !RustcVersion::parse(&told).unwrap().has_our_llvm(),
+                "{llvm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_compiler_without_llvm_is_refused() {
+        assert_eq!(RustcVersion::parse("rustc 1.96.0\nrelease: 1.96.0\n"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! rustup's compiler: a nightly with the source of `core`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    command::{announce, find_program, stdout_of},
+    ebpf_compiler::{Core, EbpfCompiler, RustcVersion},
+    workspace::Workspace,
+};
+
+/// The nightly we install: dated, because a later one has another LLVM than bpf-linker is built for.
+const NIGHTLY: &str = "nightly-2026-05-01";
+
+/// Our own nightly, or the user's if it will do.
+pub fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
+    let rustup = find_program("rustup")?;
+    let homes = [Some(home(workspace)), None];
+    homes.into_iter().find_map(|home| {
+        let mut which = Command::new(&rustup);
+        which
+            .args(["which", "rustc", "--toolchain"])
+            .env("RUSTUP_AUTO_INSTALL", "0");
+        match home {
+            Some(home) if home.exists() => which.arg(NIGHTLY).env("RUSTUP_HOME", home),
+            Some(_) => return None,
+            None => which.arg("nightly"),
+        };
+        usable(Path::new(stdout_of(&mut which).ok()?.trim()))
+    })
+}
+
+/// Installs the nightly below target/: the user's own toolchains stay as they are.
+pub fn install(workspace: &Workspace) -> Result<()> {
+    let Some(rustup) = find_program("rustup") else {
+        bail!("there is no rustup here");
+    };
+    announce(format_args!(
+        "rustup: installing {NIGHTLY} below {}",
+        home(workspace).display()
+    ));
+    stdout_of(
+        Command::new(rustup)
+            .args(["toolchain", "install", NIGHTLY, "--profile", "minimal"])
+            .args(["--component", "rust-src", "--component", "clippy"])
+            .arg("--no-self-update")
+            .env("RUSTUP_HOME", home(workspace))
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .stdin(Stdio::null()),
+    )?;
+    Ok(())
+}
+
+fn home(workspace: &Workspace) -> PathBuf {
+    workspace.tools().join("rustup")
+}
+
+fn usable(rustc: &Path) -> Option<EbpfCompiler> {
+    let binaries = rustc.parent()?;
+    let source = binaries
+        .parent()?
+        .join("lib/rustlib/src/rust/library/core/Cargo.toml");
+    if !source.exists() {
+        return None;
+    }
+    let version = RustcVersion::of(rustc).ok()?;
+    version.has_our_llvm().then(|| EbpfCompiler {
+        whose: "rustup's",
+        rustc: rustc.to_owned(),
+        cargo: Some(binaries.join("cargo")),
+        core: Core::FromSource,
+        clippy: Some(binaries.join("cargo-clippy")).filter(|clippy| clippy.exists()),
+        version,
+    })
+}

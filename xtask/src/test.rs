@@ -1,0 +1,220 @@
+//! All the tests, from formatting to the running kernel.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    admin::Admin,
+    apt::Apt,
+    command::{self, Failed, announce, run},
+    compile::{Ebpf, OBJECT_VARIABLE},
+    counterparts,
+    debian_compiler::CLIPPY_PACKAGE,
+    ebpf_compiler::{Core, RustcVersion},
+    workspace::Workspace,
+};
+
+/// The test target that traces the running kernel, as root.
+const INTEGRATION: &str = "integration";
+/// The other test targets that need root.
+const NEED_ROOT: &[&str] = &["sock_diag"];
+/// Makes a missing precondition a failure of the test, not a skip.
+const REQUIRE_VARIABLE: &str = "TCPCLOSE_TEST_REQUIRE";
+
+/// Runs everything. The integration tests come last, so that the output ends with their totals.
+pub fn test(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
+    let ended = checks(workspace).and_then(|object| kernel_tests(workspace, object.as_ref(), args));
+    ended.or_else(|error| {
+        // The exit code of what failed is ours.
+        let failed = error.downcast::<Failed>()?;
+        announce(&failed);
+        Ok(ExitCode::from(failed.code))
+    })
+}
+
+/// All that needs no root. Returns the eBPF object, if there is one.
+fn checks(workspace: &Workspace) -> Result<Option<PathBuf>> {
+    let required = in_ci();
+    announce("formatting: cargo fmt --all --check");
+    run(
+        workspace.cargo().args(["fmt", "--all", "--check"]),
+        "`cargo fmt --all --check` (`cargo fmt --all` puts it right)",
+    )?;
+    counterparts::provide(Admin::detect(), required)?;
+
+    let object = match Ebpf::prepare(workspace) {
+        Ok(ebpf) => {
+            let object = ebpf.compile(workspace)?;
+            lint_ebpf(workspace, &ebpf, required)?;
+            Some(object)
+        }
+        Err(error) if required || error.is::<Failed>() => return Err(error),
+        Err(error) => {
+            announce(format_args!(
+                "eBPF programs: skipping them and the tests that load them: {error:#}"
+            ));
+            None
+        }
+    };
+
+    announce("lints: cargo clippy --all-targets, warnings denied");
+    run(
+        cargo(workspace, object.as_ref()).args([
+            "clippy",
+            "--all-targets",
+            "--",
+            "--deny",
+            "warnings",
+        ]),
+        "`cargo clippy`",
+    )?;
+    announce("unit and property tests");
+    run(
+        cargo(workspace, object.as_ref())
+            .args(["test", "--lib", "--bins"])
+            .args(without_root(&workspace.test_targets)),
+        "`cargo test`",
+    )?;
+    announce("documentation tests");
+    run(
+        cargo(workspace, object.as_ref()).args(["test", "--doc"]),
+        "`cargo test --doc`",
+    )?;
+    Ok(object)
+}
+
+fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf, required: bool) -> Result<()> {
+    announce("lints: clippy for the eBPF programs, warnings denied");
+    if ebpf.lint(workspace)? {
+        return Ok(());
+    }
+    // A nightly brings its own; Debian's is another package.
+    let reason = if ebpf.compiler().core == Core::Prebuilt {
+        let installed = Apt::find(Admin::detect())
+            .map_err(anyhow::Error::msg)
+            .and_then(|apt| apt.install(&[CLIPPY_PACKAGE]));
+        match installed {
+            Ok(()) if Ebpf::prepare(workspace)?.lint(workspace)? => return Ok(()),
+            Ok(()) => format!("{CLIPPY_PACKAGE} does not fit the compiler"),
+            Err(error) => format!("{error:#}"),
+        }
+    } else {
+        "run `rustup component add clippy` for that toolchain".to_owned()
+    };
+    if required {
+        bail!("the eBPF programs' compiler has no clippy: {reason}");
+    }
+    announce(format_args!(
+        "lints: skipping the eBPF programs, their compiler has no clippy: {reason}"
+    ));
+    Ok(())
+}
+
+/// Built as this user; only the test programs themselves are started as root.
+fn kernel_tests(
+    workspace: &Workspace,
+    object: Option<&PathBuf>,
+    args: &[OsString],
+) -> Result<ExitCode> {
+    let admin = Admin::detect();
+    let mut runner = None;
+    let how = if admin == Admin::Root {
+        ""
+    } else if admin.can_start_programs() {
+        runner = Some((runner_variable(&host()?), "sudo -E --"));
+        ", with sudo"
+    } else {
+        ", skipping those that need root: there is no sudo for it"
+    };
+    let start = |target: &str| {
+        announce(format_args!("kernel tests: {target}{how}"));
+        let mut command = cargo(workspace, object);
+        command.args(["test", "--test", target]);
+        command.envs(runner.clone());
+        if in_ci() {
+            command.env(REQUIRE_VARIABLE, "1");
+        }
+        command
+    };
+    for target in NEED_ROOT {
+        if workspace.test_targets.iter().any(|known| known == target) {
+            run(&mut start(target), &format!("`cargo test --test {target}`"))?;
+        }
+    }
+    // Nothing is said after it, however it ends: cargo has said it.
+    let status = command::status(start(INTEGRATION).arg("--").args(args))?;
+    Ok(ExitCode::from(command::exit_code(status)))
+}
+
+/// cargo for the host's crates: the same object for each step, or each would compile tcpclose again.
+fn cargo(workspace: &Workspace, object: Option<&PathBuf>) -> Command {
+    let mut command = workspace.cargo();
+    match object {
+        Some(object) => command.env(OBJECT_VARIABLE, object),
+        None => command.env_remove(OBJECT_VARIABLE),
+    };
+    command
+}
+
+/// Arguments that select all test targets except those that need root.
+fn without_root(test_targets: &[String]) -> impl Iterator<Item = &str> {
+    let targets = test_targets.iter().map(String::as_str);
+    targets
+        .filter(|target| *target != INTEGRATION && !NEED_ROOT.contains(target))
+        .flat_map(|target| ["--test", target])
+}
+
+fn host() -> Result<String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    Ok(RustcVersion::of(rustc.as_ref())?.host)
+}
+
+/// cargo's variable for the program that starts a target's binaries.
+fn runner_variable(host: &str) -> String {
+    format!(
+        "CARGO_TARGET_{}_RUNNER",
+        host.to_uppercase().replace('-', "_")
+    )
+}
+
+fn in_ci() -> bool {
+    env::var("CI").is_ok_and(|ci| is_true(&ci))
+}
+
+fn is_true(value: &str) -> bool {
+    !matches!(value.trim(), "" | "0" | "false" | "False" | "FALSE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tests_are_not_among_those_without_root() {
+        let targets = ["integration", "properties", "sock_diag"].map(str::to_owned);
+        let args: Vec<_> = without_root(&targets).collect();
+        assert_eq!(args, ["--test", "properties"]);
+    }
+
+    #[test]
+    fn names_cargos_runner_variable() {
+        assert_eq!(
+            runner_variable("x86_64-unknown-linux-gnu"),
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+        );
+    }
+
+    #[test]
+    fn ci_is_what_says_so() {
+        assert!(is_true("true"));
+        assert!(is_true("1"));
+        assert!(!is_true("false"));
+        assert!(!is_true(""));
+    }
+}
