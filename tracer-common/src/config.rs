@@ -47,6 +47,8 @@ config! {
     sk_lock_owned,
     /// `sk_lingertime`
     sk_lingertime,
+    /// `sk_receive_queue.prev`: its newest segment
+    sk_receive_queue_tail,
     /// `struct net`: `ns.inum`
     net_inum,
 
@@ -81,6 +83,8 @@ config! {
     // struct sk_buff and struct task_struct
     /// `sk_buff.cb` plus `tcp_skb_cb.tcp_flags`
     skb_tcp_flags,
+    /// `sk_buff.cb` plus `tcp_skb_cb.seq`
+    skb_seq,
     /// `task_struct.flags`
     task_flags,
     /// `task_struct.group_leader`

@@ -21,6 +21,8 @@ pub mod flags {
     pub const OWNED: u32 = 1 << 6;
     /// `SO_LINGER` is on with a time of zero: close() resets.
     pub const LINGER_ZERO: u32 = 1 << 7;
+    /// The newest segment of the receive queue begins with the peer's FIN: it carried no data.
+    pub const FIN_ALONE: u32 = 1 << 8;
 }
 
 /// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect

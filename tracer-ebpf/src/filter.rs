@@ -45,7 +45,7 @@ pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u
         return false;
     }
     // No port is chosen yet when connect() starts: the ESTABLISHED that follows decides.
-    let connecting = old == CLOSE && new == SYN_SENT && local_port == 0;
+    let connecting = old == CLOSE && new == SYN_SENT;
     if config!(filter_local_ports) != 0 && !connecting && !contains(&LOCAL_PORTS, local_port) {
         return false;
     }

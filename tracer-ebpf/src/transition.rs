@@ -7,7 +7,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use tcpclose_common::{RecordKind, Transition, flags};
 
-use crate::kernel::{Sock, TcpSock, config};
+use crate::kernel::{Sock, TcpSock, config, load};
 use crate::{filter, ring, task};
 
 const AF_INET: u16 = 2;
@@ -61,6 +61,9 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     }
     if sock_flags & SOCK_DONE != 0 {
         bits |= flags::DONE;
+        if newest_segment(sk) == tcp.field::<u32>(config!(rcv_nxt)).wrapping_sub(1) {
+            bits |= flags::FIN_ALONE;
+        }
     }
     if sock_flags & SOCK_LINGER != 0 && sk.field::<u64>(config!(sk_lingertime)) == 0 {
         bits |= flags::LINGER_ZERO;
@@ -97,6 +100,16 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).flags = bits;
     }
     ring::submit(entry);
+}
+
+/// Sequence number of the newest segment in the receive queue; of no meaning when that is empty. tcp_data_queue puts a
+/// FIN there before tcp_fin() changes the state, merged with data before it only if nobody else holds that segment.
+#[inline(always)]
+fn newest_segment(sk: Sock) -> u32 {
+    let skb: *const c_void = sk.field(config!(sk_receive_queue_tail));
+    // SAFETY: sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into the socket, where
+    // the verifier's guarded load reads some other number.
+    unsafe { load(skb, config!(skb_seq)) }
 }
 
 /// The version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.

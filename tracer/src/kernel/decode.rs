@@ -90,6 +90,7 @@ fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
         retransmits: record.retransmits,
         dead: has(flags::DEAD),
         done: has(flags::DONE),
+        fin_alone: has(flags::FIN_ALONE),
         no_socket: has(flags::NO_SOCKET),
         owned: has(flags::OWNED),
         linger_zero: has(flags::LINGER_ZERO),

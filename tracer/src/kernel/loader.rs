@@ -257,21 +257,27 @@ fn take_map<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError>
 where
     T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
-    let map = ebpf.take_map(name).ok_or_else(|| LoadError::Other {
-        doing: "opening the maps",
-        source: anyhow::anyhow!("the eBPF object has no map {name}"),
-    })?;
+    let map = ebpf.take_map(name).ok_or_else(|| missing_map(name))?;
     T::try_from(map).map_err(|error| LoadError::Other {
         doing: "opening the maps",
         source: error.into(),
     })
 }
 
+fn missing_map(name: &str) -> LoadError {
+    LoadError::Other {
+        doing: "opening the maps",
+        source: anyhow::anyhow!("the eBPF object has no map {name}"),
+    }
+}
+
 fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), LoadError> {
     if ports.is_empty() {
         return Ok(());
     }
-    let mut words: Array<MapData, u64> = take_map(ebpf, name)?;
+    // Borrowed, not taken: the programs are loaded with the object's own descriptor of the map.
+    let map = ebpf.map_mut(name).ok_or_else(|| missing_map(name))?;
+    let mut words = Array::<_, u64>::try_from(map).map_err(|error| load_error(error.into()))?;
     let mut bits = std::collections::BTreeMap::<u32, u64>::new();
     for port in ports {
         *bits.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);

@@ -187,6 +187,7 @@ impl<'a> Story<'a> {
                 TcpState::FinWait2 if evidence.done => Ending::Orderly,
                 _ => Ending::Unknown,
             },
+            _ if reset.is_some_and(|reset| reset.by == Side::Peer) => Ending::Reset,
             error if reset::is_reset_error(error) => Ending::Reset,
             // tcp_write_err: ETIMEDOUT, or the last unreachable error that ICMP told.
             _ => Ending::Timeout,
@@ -195,17 +196,39 @@ impl<'a> Story<'a> {
 
     fn initiator(&self, reset: Option<&Reset>) -> Initiator {
         match self.first_old() {
-            _ if self.crossed.is_some() => Initiator::Both,
             TcpState::CloseWait | TcpState::LastAck => Initiator::Peer,
             TcpState::FinWait1 | TcpState::FinWait2 => Initiator::Local,
             TcpState::Closing => Initiator::Both,
+            _ if self.crossed.is_some() && self.was_overtaken() => Initiator::Peer,
+            _ if self.crossed.is_some() => Initiator::Both,
             _ if self.peer_fin.is_some() => Initiator::Peer,
-            _ if self.fin.is_some() => Initiator::Local,
+            _ if self.fin.is_some() && self.fin_left() => Initiator::Local,
             _ => match reset.map(|reset| reset.by) {
                 Some(Side::Local) => Initiator::Local,
                 Some(Side::Peer) => Initiator::Peer,
                 None => Initiator::Unknown,
             },
+        }
+    }
+
+    /// Whether this end's FIN was ever sent. A window that the peer keeps closed holds it back.
+    fn fin_left(&self) -> bool {
+        let Some(fin) = self.fin else { return false };
+        match (fin.evidence, self.last.evidence) {
+            (Some(at_fin), Some(end)) => before(at_fin.write_seq, end.snd_nxt),
+            // Nothing tells, and it nearly always is.
+            _ => true,
+        }
+    }
+
+    /// Whether the peer's FIN came while this end's was still waiting to be sent: the FINs did not cross.
+    fn was_overtaken(&self) -> bool {
+        match (
+            self.fin.and_then(|mark| mark.evidence),
+            self.crossed.and_then(|mark| mark.evidence),
+        ) {
+            (Some(at_fin), Some(crossed)) => !before(at_fin.write_seq, crossed.snd_nxt),
+            _ => false,
         }
     }
 
@@ -275,7 +298,7 @@ impl<'a> Story<'a> {
             });
         }
         if let Some(mark) = self.fin {
-            steps.extend(self.fin_step(mark, ending));
+            steps.extend(self.fin_step(mark));
         }
         if ending == Ending::Orderly && self.last.old == TcpState::LastAck {
             steps.push(self.last_ack_step());
@@ -294,7 +317,12 @@ impl<'a> Story<'a> {
             return (ClosePath::Unknown, Vec::new());
         };
         let mut steps = Vec::with_capacity(4);
-        steps.extend(self.fin_step(fin, ending));
+        if let Some(crossed) = self.crossed
+            && self.was_overtaken()
+        {
+            return self.overtaken(fin, crossed, ending);
+        }
+        steps.extend(self.fin_step(fin));
         if let Some(crossed) = self.crossed {
             steps.push(self.peer_fin_step(crossed, None));
             // tcp_fin() sends the ACK before it enters CLOSING.
@@ -349,6 +377,28 @@ impl<'a> Story<'a> {
         }
     }
 
+    /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the states are called.
+    fn overtaken(&self, fin: &Mark, crossed: &Mark, ending: Ending) -> (ClosePath, Vec<Step>) {
+        let mut steps = vec![
+            self.peer_fin_step(crossed, None),
+            self.local_ack_step(crossed),
+        ];
+        if let Some(step) = self.fin_step(fin) {
+            let ack = crossed
+                .evidence
+                .and_then(|evidence| self.peer(evidence.rcv_nxt));
+            steps.push(Step {
+                ack,
+                at: None,
+                ..step
+            });
+        }
+        if ending == Ending::Orderly {
+            steps.push(self.last_ack_step());
+        }
+        (ClosePath::FourWay, steps)
+    }
+
     /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted in `segs_in` when it
     /// arrives, but one that waits in the backlog of a locked socket is processed later: two may wait there and look
     /// like one, unless only one has come since our FIN.
@@ -361,7 +411,7 @@ impl<'a> Story<'a> {
     }
 
     /// This end's FIN. `None` when there is no sign that it was ever sent (a closed window).
-    fn fin_step(&self, mark: &Mark, ending: Ending) -> Option<Step> {
+    fn fin_step(&self, mark: &Mark) -> Option<Step> {
         let Some(evidence) = mark.evidence else {
             return Some(inferred(
                 Side::Local,
@@ -371,19 +421,19 @@ impl<'a> Story<'a> {
                 mark.at,
             ));
         };
-        let end = self.last.evidence?;
-        let number = evidence.write_seq;
-        let sent = before(number, end.snd_nxt) || ending == Ending::Orderly;
-        if !sent {
+        if !self.fin_left() {
             return None;
         }
+        let number = evidence.write_seq;
         // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is then not known.
         let alone = evidence.snd_nxt == number;
         // With nothing in flight the FIN left at once; else the ACK number is sure only if it did not move.
         let after = self.next_after(mark);
         let settled = evidence.snd_una == evidence.snd_nxt
             || mark.new == TcpState::LastAck
-            || after.is_some_and(|after| after.rcv_nxt == evidence.rcv_nxt);
+            || after.is_some_and(|after| {
+                after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
+            });
         Some(Step {
             from: Side::Local,
             flags: SegmentFlags::FinAck,
@@ -416,7 +466,9 @@ impl<'a> Story<'a> {
         // What had been acknowledged to the peer, or read by the application, came before this segment. In TIME_WAIT's
         // case and CLOSING's the ACK of the FIN has gone out already, so rcv_wup says nothing.
         let passive = mark.new == TcpState::CloseWait;
-        let came_before = (passive && evidence.rcv_wup == number) || evidence.copied_seq == number;
+        let came_before = evidence.fin_alone
+            || (passive && evidence.rcv_wup == number)
+            || evidence.copied_seq == number;
         let untouched = self.fin_acked.or(self.fin).and_then(|mark| mark.evidence);
         let nothing_new = !passive && untouched.is_some_and(|before| before.rcv_nxt == number);
         let start = start.or_else(|| (came_before || nothing_new).then_some(number));
@@ -534,9 +586,11 @@ impl<'a> Story<'a> {
                 known: Known::Inferred,
             },
             // An abort carries an ACK, the answer of a socket that is gone does not; the kernel does not tell which
-            // one it took. After the peer's FIN, its socket is likely gone.
+            // one it took. After the peer's FIN, data that it never acknowledged has likely met no socket any more.
             Side::Peer => {
-                let answers = self.peer_fin.is_some();
+                let unanswered =
+                    evidence.is_some_and(|evidence| evidence.snd_una != evidence.snd_nxt);
+                let answers = self.peer_fin.is_some() && unanswered;
                 Step {
                     from: Side::Peer,
                     flags: if answers {
@@ -546,7 +600,7 @@ impl<'a> Story<'a> {
                     },
                     seq: received,
                     ack: None,
-                    at,
+                    at: closing.and_then(|closing| closing.reset_received).or(at),
                     known: Known::Inferred,
                 }
             }
@@ -614,12 +668,9 @@ impl<'a> Story<'a> {
                 .saturating_sub(self.connection.origin.acked_base.into());
             acked.saturating_add_signed(in_flight)
         });
-        // A connection that never opened has a SYN in flight, which is no byte.
-        let sent = if self.connection.opened.is_none() {
-            sent.and(Some(0))
-        } else {
-            sent
-        };
+        // A connection that never opened has at most a SYN in flight, which is no byte.
+        let never_opened = matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
+        let sent = if never_opened { Some(0) } else { sent };
         Bytes {
             sent,
             received: Some(received),

@@ -43,7 +43,8 @@ pub(super) struct Origin {
 pub(super) struct Closing {
     pub marks: Vec<Mark>,
     pub fin_retransmits: u32,
-    pub reset_received: bool,
+    /// When the kernel took a RST for the peer's.
+    pub reset_received: Option<Nanos>,
     pub reset_sent: Option<ResetSent>,
     /// The states seen do not join: at least one transition was missed.
     pub gap: bool,
@@ -64,6 +65,17 @@ pub(super) struct Mark {
     pub new: TcpState,
     pub dwell: Option<Nanos>,
     pub evidence: Option<Evidence>,
+}
+
+impl Mark {
+    /// Whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had closed it (SOCK_DEAD), and the
+    /// peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
+    pub fn is_parking(&self) -> bool {
+        self.old == TcpState::FinWait2
+            && self
+                .evidence
+                .is_some_and(|evidence| evidence.error == 0 && evidence.dead && !evidence.done)
+    }
 }
 
 impl Connection {

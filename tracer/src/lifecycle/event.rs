@@ -72,6 +72,8 @@ pub struct Evidence {
     pub dead: bool,
     /// `SOCK_DONE`: the peer's FIN came.
     pub done: bool,
+    /// The newest segment of the receive queue is the FIN, without data.
+    pub fin_alone: bool,
     /// `sk_socket` is NULL.
     pub no_socket: bool,
     /// A process holds the socket's lock.

@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::close_path::Fate;
-use super::connection::Connection;
+use super::connection::{Connection, Mark};
 use super::event::Evidence;
 use super::finding::{Reset, ResetReason, Side};
 
@@ -47,7 +47,7 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
         error if is_reset_error(error) && sent.is_some() && waited_for_fin => {
             by_us(Some(ResetReason::DataAfterClose))
         }
-        error if is_reset_error(error) => Some(Reset {
+        error if is_reset_error(error) || closing.reset_received.is_some() => Some(Reset {
             by: Side::Peer,
             reason: (error == ECONNREFUSED).then_some(ResetReason::NoSocket),
             kernel_reason: None,
@@ -56,15 +56,35 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
         ETIMEDOUT if last.old == TcpState::Established => {
             sent.and_then(|_| by_us(Some(ResetReason::Keepalive)))
         }
-        0 if is_live(last.old) => by_us(abort(evidence, last.old)),
+        0 if is_abort(last.old, evidence) => by_us(abort(evidence, last.old)),
         _ => sent.and_then(|_| by_us(None)),
     }
 }
 
-/// States from which →CLOSE without an error is this host's own abort (tcp_disconnect, __tcp_close), which sends a RST
-/// (tcp_need_reset).
-pub(super) const fn is_live(state: TcpState) -> bool {
-    matches!(state, TcpState::Established | TcpState::CloseWait)
+/// Whether →CLOSE was this host's own abort (tcp_disconnect, __tcp_close): no error, and the state is none that would
+/// have ended by itself just then. In LAST_ACK and CLOSING only the ACK of the FIN does that; in FIN_WAIT2 a socket that
+/// a process still holds waits for the peer.
+fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
+    match old {
+        _ if evidence.error != 0 => false,
+        TcpState::Established | TcpState::CloseWait => true,
+        TcpState::FinWait1 => !evidence.dead,
+        TcpState::FinWait2 => !evidence.dead && !evidence.done,
+        TcpState::LastAck | TcpState::Closing => evidence.snd_una != evidence.write_seq,
+        _ => false,
+    }
+}
+
+/// Whether the report of a RST that this host sends may still come after the transition.
+pub(super) fn may_follow(last: &Mark) -> bool {
+    let Some(evidence) = &last.evidence else {
+        return false;
+    };
+    let waiting = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);
+    is_abort(last.old, evidence)
+        // Out of memory for orphans (tcp_out_of_resources), and data for a closed socket.
+        || (last.old == TcpState::FinWait1 && evidence.error == 0)
+        || (waiting && is_reset_error(evidence.error))
 }
 
 /// Why this host aborted. __tcp_close looks at unread data first, then at `SO_LINGER`.

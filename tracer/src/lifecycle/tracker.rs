@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tcpclose_common::TcpState;
 
 use super::close_path::{Fate, reconstruct};
-use super::connection::{Connection, ResetSent};
+use super::connection::{Connection, Mark, ResetSent};
 use super::event::{Event, Signal, SignalKind, Task, Transition};
 use super::finding::{Finding, Loss, LossPlace};
 use super::listeners::Listeners;
@@ -188,6 +188,8 @@ impl Tracker {
                 connection.seen_from_start = true;
                 connection.owner = self.owner(transition.task, OwnerSource::Connect);
                 connection.advance(transition);
+                // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
+                connection.tuple.local_port = 0;
                 self.insert(transition.id, connection);
             }
             (TcpState::SynRecv, _) if self.table.get(transition.id).is_none() => {
@@ -262,18 +264,7 @@ impl Tracker {
     fn close(&mut self, key: ConnId, connection: Box<Connection>, now: Nanos) {
         let closing = connection.closing.as_deref();
         let last = closing.and_then(|closing| closing.marks.last());
-        let may_reset = last
-            .and_then(|last| Some((last.old, last.evidence?)))
-            .is_some_and(|(old, evidence)| {
-                match evidence.error {
-                    0 => reset::is_live(old) || old == TcpState::FinWait1,
-                    // Data for a closed socket: see reset::cause.
-                    error => {
-                        matches!(old, TcpState::FinWait1 | TcpState::FinWait2)
-                            && reset::is_reset_error(error)
-                    }
-                }
-            });
+        let may_reset = last.is_some_and(reset::may_follow);
         if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
             self.held_order.push_back((now, key));
             if let Some(earlier) = self.held.insert(key, connection) {
@@ -287,13 +278,7 @@ impl Tracker {
     /// All that will be heard of it has been heard: tell, or wait for the peer's FIN.
     fn conclude(&mut self, connection: Box<Connection>, now: Nanos) {
         let parked = connection.closing.as_deref().is_some_and(|closing| {
-            closing.reset_sent.is_none()
-                && closing.marks.last().is_some_and(|last| {
-                    last.old == TcpState::FinWait2
-                        && last
-                            .evidence
-                            .is_some_and(|evidence| evidence.error == 0 && !evidence.done)
-                })
+            closing.reset_sent.is_none() && closing.marks.last().is_some_and(Mark::is_parking)
         });
         if !parked {
             self.emit(&connection, Fate::Told);
@@ -321,23 +306,25 @@ impl Tracker {
             self.emit(&orphan.connection, Fate::ResetByUs(signal.at));
             return;
         }
-        let connection = match self.table.get_mut(signal.id) {
-            Some(connection) => connection,
-            None => match self.held.get_mut(&signal.id) {
-                Some(connection) => connection,
-                None => return,
-            },
+        let reset_sent = match signal.kind {
+            SignalKind::ResetSent { reason } => Some(ResetSent {
+                at: signal.at,
+                kernel_reason: reason,
+            }),
+            SignalKind::ResetReceived | SignalKind::FinRetransmitted => None,
         };
-        let closing = connection.closing.get_or_insert_default();
-        match signal.kind {
-            SignalKind::ResetSent { reason } => {
-                closing.reset_sent = Some(ResetSent {
-                    at: signal.at,
-                    kernel_reason: reason,
-                });
+        if let Some(connection) = self.table.get_mut(signal.id) {
+            let closing = connection.closing.get_or_insert_default();
+            closing.reset_sent = reset_sent.or(closing.reset_sent);
+            if signal.kind == SignalKind::ResetReceived {
+                closing.reset_received = Some(signal.at);
             }
-            SignalKind::ResetReceived => closing.reset_received = true,
-            SignalKind::FinRetransmitted => closing.fin_retransmits += 1,
+            closing.fin_retransmits += u32::from(signal.kind == SignalKind::FinRetransmitted);
+        } else if reset_sent.is_some()
+            && let Some(mut connection) = self.held.remove(&signal.id)
+        {
+            connection.closing.get_or_insert_default().reset_sent = reset_sent;
+            self.conclude(connection, signal.at);
         }
     }
 

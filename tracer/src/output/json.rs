@@ -60,7 +60,7 @@ pub fn write_transition(
     )
 }
 
-fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
+pub(super) fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
     let start = line.len();
     if let Err(error) = record.serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
         line.truncate(start);

@@ -46,7 +46,7 @@ pub struct Options {
     pub width: Option<u16>,
     /// Whether tables are coloured.
     pub colours: bool,
-    /// How many lines may wait; more are dropped and counted.
+    /// How many lines may wait, at least 1; more are dropped and counted.
     pub capacity: usize,
 }
 
@@ -114,6 +114,7 @@ pub enum WriterEnd {
 #[derive(Debug)]
 pub struct Writer {
     queue: SyncSender<Line>,
+    capacity: u64,
     /// Lines that the queue took.
     queued: u64,
     /// Lines of those that are written.
@@ -136,7 +137,8 @@ impl Writer {
         options: Options,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, lines) = mpsc::sync_channel(options.capacity);
+        let capacity = options.capacity.max(1);
+        let (queue, lines) = mpsc::sync_channel(capacity);
         let (end_of_output, end) = oneshot::channel();
         let (alive, running) = mpsc::channel::<()>();
         let done = Arc::new(AtomicU64::new(0));
@@ -157,6 +159,7 @@ impl Writer {
             })?;
         Ok(Self {
             queue,
+            capacity: capacity as u64,
             queued: 0,
             done,
             dropped: 0,
@@ -174,9 +177,19 @@ impl Writer {
         }
     }
 
-    /// How many lines were dropped since the last call.
+    /// How many lines were dropped since the last call, told only when the next line will fit: a record of the loss
+    /// that is sent at once gets through, instead of being lost itself and counted again and again.
     pub fn take_dropped(&mut self) -> u64 {
+        if self.unwritten() >= self.capacity {
+            return 0;
+        }
         std::mem::take(&mut self.dropped)
+    }
+
+    /// Lines that the queue took and that are not written yet; no fewer than the queue holds.
+    fn unwritten(&self) -> u64 {
+        self.queued
+            .saturating_sub(self.done.load(Ordering::Acquire))
     }
 
     /// Waits until nothing can be written any more, and says why. Says it once: later calls wait for ever. Dropping
@@ -196,23 +209,24 @@ impl Writer {
 
     /// Writes what is queued and ends the thread, or leaves it behind when `deadline` has passed and the reader is
     /// still stuck. Blocks that long. Returns how many lines were not written: those left in the queue, and those
-    /// dropped since the last [`Self::take_dropped`].
+    /// dropped and not yet told by [`Self::take_dropped`].
     ///
     /// # Errors
-    /// Why the output ended before all was written, where [`Self::closed`] has not said it already.
-    pub fn finish(self, deadline: Duration) -> Result<u64, WriterEnd> {
+    /// When the output ended by itself and [`Self::closed`] has not said so yet.
+    pub fn finish(mut self, deadline: Duration) -> Result<u64, WriterEnd> {
+        let end = self.end.take();
         let Self {
             queue,
             queued,
             done,
             dropped,
-            end,
-            thread,
             running,
+            thread,
+            ..
         } = self;
         drop(queue);
         if running.recv_timeout(deadline) == Err(RecvTimeoutError::Disconnected) {
-            // A panic in it has been reported by then; what it did not write is counted below.
+            // The panic hook has reported a panic; what was not written for it is counted below.
             let _ = thread.join();
         }
         match end.and_then(|mut end| end.try_recv().ok()) {

@@ -111,9 +111,10 @@ pub enum Initiator {
 pub struct Closing {
     /// Who began.
     pub initiator: Initiator,
-    /// Each end's FIN, the first ACK of each, and each end's first RST, in the capture's order.
+    /// Each end's FIN, the first ACK of each, and each end's first RST (further ones
+    /// answer further data), in the capture's order.
     pub segments: Vec<Segment>,
-    /// FINs and RSTs sent again.
+    /// FINs sent again.
     pub repeated: Vec<Segment>,
 }
 
@@ -140,8 +141,6 @@ impl Closing {
                 if reset.insert(row.from) {
                     closing.begin(row.from);
                     closing.segments.push(segment);
-                } else {
-                    closing.repeated.push(segment);
                 }
                 continue;
             }
@@ -188,10 +187,17 @@ impl Closing {
                 record.initiator
             ));
         }
-        let fewest = self.segments.len() as u64;
-        let most = fewest + self.repeated.len() as u64;
+        // An end counts its own repetitions; the peer's it need not have noticed.
+        let count = |from: End| {
+            self.repeated
+                .iter()
+                .filter(|segment| segment.0.from == from)
+                .count()
+        };
+        let fewest = self.segments.len() + count(local);
+        let most = fewest + count(local.other());
         if let Some(segments) = record.segments
-            && !(fewest..=most).contains(&segments)
+            && !(fewest as u64..=most as u64).contains(&segments)
         {
             differences.push(format!(
                 "segments: captured {fewest} to {most}, recorded {segments}"
@@ -204,7 +210,13 @@ impl Closing {
                 record.steps.len()
             ));
         }
-        for (number, (captured, recorded)) in self.segments.iter().zip(&record.steps).enumerate() {
+        let (mut captured, mut recorded) = (self.segments.clone(), record.steps.clone());
+        if self.initiator == Initiator::Both {
+            // Which of two crossing segments came first depends on where one stands.
+            captured.sort_by_key(|segment| segment.0.from != local);
+            recorded.sort_by_key(|step| step.from != "local");
+        }
+        for (number, (captured, recorded)) in captured.iter().zip(&recorded).enumerate() {
             let from = if captured.0.from == local {
                 "local"
             } else {
@@ -260,6 +272,8 @@ pub struct RecordedStep {
     pub seq: Option<u64>,
     /// Relative acknowledgment number, where the record knows it.
     pub ack: Option<u64>,
+    /// The record says that it has not seen this segment itself.
+    pub inferred: bool,
 }
 
 impl RecordedStep {
@@ -277,8 +291,10 @@ impl RecordedStep {
             u64::from(seq),
             u64::from(seq + if flags.fin { len } else { 0 }),
         ];
+        // A socket learns that the peer's RST came, not whether the RST carried an ACK.
+        let is_unseen_reset = self.inferred && flags.rst && self.flags.starts_with("RST");
         self.from == from
-            && self.flags == captured.flags()
+            && (self.flags == captured.flags() || is_unseen_reset)
             && self.seq.is_none_or(|seq| numbers.contains(&seq))
             && self
                 .ack

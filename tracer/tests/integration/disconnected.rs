@@ -35,7 +35,7 @@ fn each_life_has_its_own_record(family: Family) {
 
     // The same ports may be chosen again: then the records are told apart by their order.
     let (nth, lives) = if second == first { (1, 2) } else { (0, 1) };
-    let before = lab.closes(first, Client, 1).remove(0);
+    let before = lab.closes(first, Client, lives).remove(0);
     lab.assert_truthful(&before, first, Client, 0);
     before
         .closed("reset", "local")

@@ -42,7 +42,7 @@ fn client_closes_and_server_follows_late(family: Family) {
     let client = lab.truthful_close(ports, Client);
     client
         .closed("four_way", "local")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(5, 10)
         .is_our_client();
     client
@@ -58,7 +58,7 @@ fn client_closes_and_server_follows_late(family: Family) {
     let server = lab.truthful_close(ports, Server);
     server
         .closed("four_way", "peer")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(10, 5)
         .is_our_server();
     server
@@ -91,7 +91,7 @@ fn server_closes_and_client_follows_late(family: Family) {
     let server = lab.truthful_close(ports, Server);
     server
         .closed("four_way", "local")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(0, 3)
         .is_our_server();
     server
@@ -101,7 +101,7 @@ fn server_closes_and_client_follows_late(family: Family) {
     let client = lab.truthful_close(ports, Client);
     client
         .closed("four_way", "peer")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(3, 0)
         .is_our_client();
     client
@@ -135,7 +135,7 @@ fn client_shuts_down_and_reads_on(family: Family) {
     let client = lab.truthful_close(ports, Client);
     client
         .closed("four_way", "local")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(7, 0)
         .is_our_client();
     client
@@ -149,7 +149,7 @@ fn client_shuts_down_and_reads_on(family: Family) {
     let server = lab.truthful_close(ports, Server);
     server
         .closed("four_way", "peer")
-        .has("/close/segments", 4)
+        .counts_segments()
         .moved(0, 7)
         .is_our_server();
     server

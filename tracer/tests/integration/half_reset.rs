@@ -8,6 +8,8 @@ use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{
     Connection, Family, read_to_end, reset_on_close, send, wait_for_data,
 };
+use crate::harness::sys;
+use crate::harness::watch::agree;
 
 for_ipv4_and_ipv6!(
     linger_zero_behind_ones_own_fin,
@@ -20,6 +22,10 @@ fn half_closed_by_client(lab: &Lab) -> Connection {
     connection.client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(&connection.server), 0);
     lab.assert_captured(connection.ports, "client FIN,ACK; server ACK");
+    // What has left has not yet arrived.
+    agree("FIN_WAIT2", &true, || {
+        sys::is_in_fin_wait2(&connection.client).unwrap()
+    });
     connection
 }
 

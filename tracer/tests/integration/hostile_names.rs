@@ -61,10 +61,10 @@ fn in_the_table_they_are_escaped() {
         let ports = visit(&lab, &mut helper);
         let pid = helper.pid().to_string();
         let line_of_helper = |lines: &[String]| {
-            let port = ports.client.to_string();
+            let port = format!("{} ", ports.server);
             lines
                 .iter()
-                .find(|line| line.contains(&port) && line.contains(&pid))
+                .find(|line| line.contains(&pid) && line.contains(&port))
                 .cloned()
         };
         let line = watch.wait_for("the helper's line", line_of_helper);

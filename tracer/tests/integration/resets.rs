@@ -62,7 +62,7 @@ fn assert_reset(lab: Lab, connection: Connection, breaker: End, reason: &str, se
         let by = if end == breaker { "local" } else { "peer" };
         close
             .closed("reset", by)
-            .has("/close/segments", 1)
+            .counts_segments()
             .has("/reset/by", by);
         close
             .passed(&["ESTABLISHED"])

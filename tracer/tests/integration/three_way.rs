@@ -67,9 +67,9 @@ fn close_in_three(family: Family, active: End, close: impl Fn(Connection)) {
         client.moved(14, 6).is_our_client().was_watched_from_start();
         server.moved(6, 14).is_our_server().was_watched_from_start();
         if closing.segments.len() == 3 {
-            first.closed("three_way", "local").has("/close/segments", 3);
+            first.closed("three_way", "local").counts_segments();
             first.passed(&["ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2"]);
-            second.closed("three_way", "peer").has("/close/segments", 3);
+            second.closed("three_way", "peer").counts_segments();
             second.passed(&["ESTABLISHED", "CLOSE_WAIT", "LAST_ACK"]);
             lab.finish();
             return;

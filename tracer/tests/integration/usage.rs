@@ -106,7 +106,7 @@ fn a_namespace_that_is_none() {
 
 #[test]
 fn both_families_exclude_each_other() {
-    assert_refused(&["watch", "-4", "-6"], &["-4", "-6"]);
+    assert_refused(&["watch", "-4", "-6"], &["ipv4", "ipv6"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ prop_compose! {
         Evidence {
             snd_una, snd_nxt, write_seq, rcv_nxt, rcv_wup, copied_seq, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
-            dead: flags[0], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+            dead: flags[0], fin_alone: flags[0], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
         }
     }
 }

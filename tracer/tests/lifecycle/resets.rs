@@ -221,3 +221,64 @@ fn a_peer_that_stays_silent_makes_a_timeout() {
     );
     assert_eq!(steps(&close), ["local FIN,ACK 1 1"]);
 }
+
+#[test]
+fn a_fin_that_never_left_began_nothing() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    let sent = end.evidence.snd_nxt;
+    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
+    end.closes(&mut world, TcpState::FinWait1);
+    end.evidence.snd_nxt = sent;
+    end.evidence.error = 104;
+    world.signal(5, SignalKind::ResetReceived);
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(20);
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator),
+        (ClosePath::Reset, Initiator::Peer)
+    );
+    assert_eq!(close.segments, Some(1));
+}
+
+#[test]
+fn an_abort_behind_ones_own_fin_is_no_minisocket() {
+    for linger_zero in [true, false] {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.closes(&mut world, TcpState::FinWait1);
+        end.is_acknowledged();
+        end.to(&mut world, TcpState::FinWait2);
+        end.receives(10, if linger_zero { 10 } else { 0 });
+        end.evidence.linger_zero = linger_zero;
+        end.to(&mut world, TcpState::Close);
+        world.signal(5, ABORT);
+        let close = world.close();
+        assert_eq!(
+            (close.path, close.initiator),
+            (ClosePath::Reset, Initiator::Local)
+        );
+        let reason = if linger_zero {
+            ResetReason::Linger
+        } else {
+            ResetReason::UnreadData
+        };
+        assert_eq!(close.reset.as_ref().unwrap().reason, Some(reason));
+        assert_eq!(steps(&close)[2], "local RST,ACK 2 11");
+        assert_eq!(world.tracker.waiting_for_fin(), 0);
+    }
+}
+
+#[test]
+fn an_abort_in_last_ack_is_no_orderly_end() {
+    let mut world = World::new();
+    let mut end = Socket::server(&mut world, 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.closes(&mut world, TcpState::LastAck);
+    end.evidence.linger_zero = true;
+    end.to(&mut world, TcpState::Close);
+    world.signal(5, ABORT);
+    assert_eq!(world.close().path, ClosePath::Reset);
+}

@@ -454,3 +454,64 @@ fn without_evidence_only_what_the_states_prove_is_told() {
         (None, None, None)
     );
 }
+
+#[test]
+fn a_peer_whose_fin_comes_while_ours_waits_for_the_window_closed_first() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000); // the window is closed
+    let sent = end.evidence.snd_nxt;
+    end.closes(&mut world, TcpState::FinWait1);
+    end.evidence.snd_nxt = sent;
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Closing);
+    end.evidence.snd_nxt = end.evidence.write_seq;
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator),
+        (ClosePath::FourWay, Initiator::Peer)
+    );
+    assert_eq!(
+        steps(&close),
+        [
+            "peer FIN,ACK 1 1",
+            "local ACK 1 2",
+            "local FIN,ACK - 2",
+            "peer ACK 2 1002"
+        ]
+    );
+}
+
+#[test]
+fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(5);
+    end.evidence.snd_nxt = end.evidence.write_seq; // sent, not yet acknowledged
+    end.closes(&mut world, TcpState::FinWait1);
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Closing);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(steps(&world.close())[0], "local FIN,ACK 6 1");
+}
+
+#[test]
+fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.closes(&mut world, TcpState::Close);
+    world.signal(5, SignalKind::ResetSent { reason: None });
+    assert_eq!(world.close().conn.tuple.local_port, 40_000);
+    end.tuple = tuple(40_000, 3306); // stale: connect() has not chosen yet
+    end.to(&mut world, TcpState::SynSent);
+    end.tuple = tuple(40_001, 3306);
+    end.to(&mut world, TcpState::Established);
+    end.evidence.error = 104;
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(world.close().conn.tuple.local_port, 40_001);
+}

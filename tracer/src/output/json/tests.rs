@@ -163,7 +163,7 @@ fn a_transition_is_a_record() {
     .expect("memory takes everything");
     let expected = concat!(
         r#"{"v":1,"kind":"transition","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"id":13,"#,
-        r#""skaddr":"0xffff888100000000","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
+        r#""skaddr":"ffff888100000000","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
         r#""peer":{"addr":"127.0.0.1","port":3306},"old":"ESTABLISHED","new":"FIN_WAIT1","ms":8.36,"#,
         r#""task":{"pid":28089,"comm":"curl","uid":1000}}"#,
         "\n"

@@ -166,10 +166,18 @@ fn what_does_not_fit_is_counted_and_the_sender_goes_on() {
     for _ in 0..10 {
         writer.send(close());
     }
-    // The thread still hangs in its titles.
+    assert_eq!(
+        writer.take_dropped(),
+        0,
+        "a record of it would not fit either"
+    );
+    drop(stopped);
+    wait_until("the four that fitted are out", || {
+        page.text().lines().count() == 1 + 4
+    });
+    wait_until("they are counted", || writer.unwritten() == 0);
     assert_eq!(writer.take_dropped(), 6);
     assert_eq!(writer.take_dropped(), 0);
-    drop(stopped);
     assert_eq!(writer.finish(LONG).unwrap(), 0);
     assert_eq!(page.text().lines().count(), 1 + 4);
 }
@@ -225,6 +233,14 @@ fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
     }
     writer.send(close());
     assert_eq!(writer.finish(LONG).unwrap(), 3);
+}
+
+#[test]
+fn a_failure_at_the_very_end_is_reported() {
+    let disk = Failing(0, io::ErrorKind::StorageFull);
+    let mut writer = Writer::start(Format::Json, options(8), disk).expect("a thread");
+    writer.send(close());
+    assert!(matches!(writer.finish(LONG), Err(WriterEnd::Failed(_))));
 }
 
 #[test]

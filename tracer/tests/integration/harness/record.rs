@@ -44,6 +44,11 @@ impl Close {
             .unwrap_or_else(|| panic!("no id: {self}"))
     }
 
+    /// `ts`: it sorts as the time does.
+    pub fn ended(&self) -> String {
+        self.text("/ts").to_owned()
+    }
+
     /// Local and peer's port.
     pub fn ports(&self) -> (u16, u16) {
         let port = |pointer| {
@@ -102,6 +107,7 @@ impl Close {
                 flags: step["flags"].as_str().unwrap_or_default().to_owned(),
                 seq: step["seq"].as_u64(),
                 ack: step["ack"].as_u64(),
+                inferred: known == "inferred",
             }
         };
         let times: Vec<f64> = steps
@@ -139,6 +145,16 @@ impl Close {
             .has("/close/initiator", initiator)
     }
 
+    /// Asserts that the number of closing segments is known. Whether it is right, the capture says: a FIN may be sent
+    /// again at any time.
+    pub fn counts_segments(&self) -> &Self {
+        assert!(
+            self.closing().segments.is_some(),
+            "how many segments? {self}"
+        );
+        self
+    }
+
     /// Asserts the states passed, in order.
     pub fn passed(&self, states: &[&str]) -> &Self {
         assert_eq!(self.states(), states, "states of {self}");
@@ -174,8 +190,7 @@ impl Close {
     /// Asserts what holds for every connection that the tracer saw from its first to its last moment: it says so, and
     /// its times are sane.
     pub fn was_watched_from_start(&self) -> &Self {
-        self.has("/conn/seen_from_start", true)
-            .has("/retransmits", 0);
+        self.has("/conn/seen_from_start", true);
         for pointer in ["/ts", "/conn/opened"] {
             let time = self.text(pointer);
             assert!(

@@ -1,6 +1,5 @@
 //! The few system calls that neither std nor socket2 offers. All `unsafe` of these tests is in this file.
 
-use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::mem::{MaybeUninit, size_of, zeroed};
@@ -75,6 +74,26 @@ pub fn spawn_without_capabilities(command: &mut Command) {
     }
 }
 
+/// Whether a socket is in FIN_WAIT2: its FIN has been acknowledged.
+pub fn is_in_fin_wait2(stream: &TcpStream) -> io::Result<bool> {
+    const FIN_WAIT2: u8 = 5;
+    // The state is the first byte of `struct tcp_info`; the kernel fills as much as there is room for.
+    let mut state = 0u8;
+    let mut length = size_of::<u8>() as u32;
+    let to = (&raw mut state).cast();
+    // SAFETY: the kernel writes at most `length` bytes to `state`, and both outlive the call.
+    check(unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            to,
+            &raw mut length,
+        )
+    })?;
+    Ok(state == FIN_WAIT2)
+}
+
 /// Dissolves the connection of a socket, which may connect again afterwards: connect() to `AF_UNSPEC`.
 pub fn disconnect(stream: &TcpStream) -> io::Result<()> {
     // SAFETY: all-zero is a valid sockaddr.
@@ -90,13 +109,6 @@ pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).expect("pids fit");
     // SAFETY: takes no pointers.
     check(unsafe { libc::kill(pid, signal) }).map(drop)
-}
-
-/// Renames the calling thread; the kernel keeps 15 bytes.
-pub fn set_comm(name: &[u8]) -> io::Result<()> {
-    let name = CString::new(name).expect("no NUL in a comm");
-    // SAFETY: the string is NUL-terminated and lives through the call.
-    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) }).map(drop)
 }
 
 /// Ends the process at once: no destructor runs, no descriptor is closed but by the kernel.

@@ -1,11 +1,12 @@
 //! A capture by tcpdump, read back with tshark: the tools a user would have reached for.
 
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use super::capture::{self, Capture, Ports};
 use super::netns::NetNs;
-use super::process::{Process, run};
+use super::process::{Process, eventually, run};
 use super::requirements;
 use super::scratch::Scratch;
 use super::sockets::{Family, expect, read_to_end, send};
@@ -15,6 +16,8 @@ use crate::closing::{End, Flags, Row};
 pub struct Tcpdump {
     process: Process,
     file: PathBuf,
+    /// Tells how many packets there should be.
+    own: Capture,
 }
 
 impl Tcpdump {
@@ -52,11 +55,16 @@ impl Tcpdump {
             "tcpdump: {}",
             process.stderr.text()
         );
-        Self { process, file }
+        let own = Capture::start(ns);
+        Self { process, file, own }
     }
 
     /// Stops it and returns the rows of each connection, told apart as Wireshark does (`tcp.stream`).
     pub fn stop(mut self) -> Vec<(Ports, Vec<Row>)> {
+        // An interrupted tcpdump forgets what it has not read yet.
+        let expected = self.own.packets().len();
+        let written = || (count_packets(&fs::read(&self.file).ok()?) >= expected).then_some(());
+        eventually(written).unwrap_or_else(|| panic!("tcpdump does not write {expected} packets"));
         self.process.interrupt();
         assert_eq!(
             self.process.wait().code(),
@@ -88,6 +96,23 @@ impl Tcpdump {
         assert_eq!(ended.code, Some(0), "tshark: {}", ended.stderr);
         connections(&ended.stdout)
     }
+}
+
+/// How many whole packets a pcap file of this machine's byte order holds.
+fn count_packets(pcap: &[u8]) -> usize {
+    const FILE_HEADER: usize = 24;
+    const PACKET_HEADER: usize = 16;
+    let mut rest = pcap.get(FILE_HEADER..).unwrap_or_default();
+    let mut packets = 0;
+    while let Some(length) = rest.get(8..12) {
+        let length = u32::from_ne_bytes(length.try_into().expect("four bytes")) as usize;
+        let Some(next) = rest.get(PACKET_HEADER + length..) else {
+            break;
+        };
+        rest = next;
+        packets += 1;
+    }
+    packets
 }
 
 /// Reads tshark's table. The end that sent the first segment of a stream is its client.

@@ -104,6 +104,8 @@ impl Watch {
         self.wait_for(&what, |lines| {
             let mut closes = closes_in(lines);
             closes.retain(|close| close.ports() == ports.seen_from(end));
+            // A record that waits for its cause may come after a younger one.
+            closes.sort_by_key(Close::ended);
             (closes.len() >= count).then_some(closes)
         })
     }
