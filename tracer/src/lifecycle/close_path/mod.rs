@@ -1,17 +1,19 @@
 //! From the marks of a close to its path: what a capture would have shown, and how sure that is.
 //!
-//! The evidence of each transition is what the socket held just before it (KERNEL facts stand at the rules below; the
-//! functions named are net/ipv4/tcp_input.c's and tcp.c's). A rule that lacks its evidence says so: it never guesses.
+//! The evidence of each transition is what the socket held just before it (KERNEL facts stand at the rules; the functions
+//! named are net/ipv4/tcp_input.c's and tcp.c's). A rule that lacks its evidence says so: it never guesses. This file
+//! decides the path, `steps.rs` the segments, `measure.rs` times and bytes.
+
+mod measure;
+mod steps;
 
 use tcpclose_common::TcpState;
 
 use super::connection::{Connection, Mark};
-use super::event::Evidence;
-use super::finding::{
-    Bytes, Close, ClosePath, Conn, HalfClose, Initiator, Reset, SegmentFlags, Side, Step,
-};
+use super::finding::{Close, ClosePath, Conn, Initiator, Reset, SegmentFlags, Side, Step};
 use super::reset;
 use super::types::{Known, Nanos};
+use steps::inferred;
 
 /// How an end came to its end, where the transitions alone do not tell: after FIN_WAIT2 the kernel parks the socket of a
 /// process that called close() in a minisocket, and the peer's FIN is still to come.
@@ -162,7 +164,6 @@ impl<'a> Story<'a> {
             .as_ref()
             .is_some_and(|closing| closing.gap)
     }
-
     fn ending(&self, reset: Option<&Reset>) -> Ending {
         const ECONNABORTED: u16 = 103;
         match self.fate {
@@ -410,307 +411,6 @@ impl<'a> Story<'a> {
         (!acked.owned || acked.segs_in.wrapping_sub(before.segs_in) == 1).then_some(true)
     }
 
-    /// This end's FIN. `None` when there is no sign that it was ever sent (a closed window).
-    fn fin_step(&self, mark: &Mark) -> Option<Step> {
-        let Some(evidence) = mark.evidence else {
-            return Some(inferred(
-                Side::Local,
-                SegmentFlags::FinAck,
-                None,
-                None,
-                mark.at,
-            ));
-        };
-        if !self.fin_left() {
-            return None;
-        }
-        let number = evidence.write_seq;
-        // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is then not known.
-        let alone = evidence.snd_nxt == number;
-        // With nothing in flight the FIN left at once; else the ACK number is sure only if it did not move.
-        let after = self.next_after(mark);
-        let settled = evidence.snd_una == evidence.snd_nxt
-            || mark.new == TcpState::LastAck
-            || after.is_some_and(|after| {
-                after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
-            });
-        Some(Step {
-            from: Side::Local,
-            flags: SegmentFlags::FinAck,
-            seq: if alone { self.local(number) } else { None },
-            ack: if settled {
-                self.peer(evidence.rcv_nxt)
-            } else {
-                None
-            },
-            at: Some(mark.at),
-            known: Known::Observed,
-        })
-    }
-
-    fn next_after(&self, mark: &Mark) -> Option<Evidence> {
-        let marks = &self.connection.closing.as_ref()?.marks;
-        marks
-            .iter()
-            .find(|next| next.at >= mark.at && next.old == mark.new)?
-            .evidence
-    }
-
-    /// The peer's FIN, received at `mark`; its number is `rcv_nxt` - 1 unless data came with it. `start` is the number
-    /// of its segment where that is known otherwise.
-    fn peer_fin_step(&self, mark: &Mark, start: Option<u32>) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return inferred(Side::Peer, SegmentFlags::FinAck, None, None, mark.at);
-        };
-        let number = evidence.rcv_nxt.wrapping_sub(1);
-        // What had been acknowledged to the peer, or read by the application, came before this segment. In TIME_WAIT's
-        // case and CLOSING's the ACK of the FIN has gone out already, so rcv_wup says nothing.
-        let passive = mark.new == TcpState::CloseWait;
-        let came_before = evidence.fin_alone
-            || (passive && evidence.rcv_wup == number)
-            || evidence.copied_seq == number;
-        let untouched = self.fin_acked.or(self.fin).and_then(|mark| mark.evidence);
-        let nothing_new = !passive && untouched.is_some_and(|before| before.rcv_nxt == number);
-        let start = start.or_else(|| (came_before || nothing_new).then_some(number));
-        Step {
-            from: Side::Peer,
-            flags: SegmentFlags::FinAck,
-            seq: start.and_then(|start| self.peer(start)),
-            ack: self.local(evidence.snd_una),
-            at: Some(mark.at),
-            // A FIN that waited for a lost segment is seen when that arrives, under that segment's ACK number.
-            known: if evidence.out_of_order == 0 {
-                Known::Observed
-            } else {
-                Known::Inferred
-            },
-        }
-    }
-
-    /// This end's ACK of the peer's FIN, sent by tcp_fin() on the spot.
-    fn local_ack_step(&self, mark: &Mark) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return inferred(Side::Local, SegmentFlags::Ack, None, None, mark.at);
-        };
-        Step {
-            from: Side::Local,
-            flags: SegmentFlags::Ack,
-            seq: self.local(evidence.snd_nxt),
-            ack: self.peer(evidence.rcv_nxt),
-            at: Some(mark.at),
-            known: Known::Observed,
-        }
-    }
-
-    /// The peer's ACK of this end's FIN. Its own number is `rcv_nxt` if the peer sent no data after it.
-    fn ack_of_fin_step(&self, mark: &Mark, peer_fin: Option<&Mark>) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
-        };
-        let later = match peer_fin {
-            Some(fin) => fin
-                .evidence
-                .map(|evidence| evidence.rcv_nxt.wrapping_sub(1)),
-            None => self.last.evidence.map(|evidence| evidence.rcv_nxt),
-        };
-        let silent = later == Some(evidence.rcv_nxt);
-        Step {
-            from: Side::Peer,
-            flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.rcv_nxt),
-            ack: self.local(evidence.snd_una),
-            at: Some(mark.at),
-            known: if silent {
-                Known::Observed
-            } else {
-                Known::Inferred
-            },
-        }
-    }
-
-    /// The ACK that ended LAST_ACK or CLOSING: nothing can follow the peer's FIN, so its number is sure.
-    fn last_ack_step(&self) -> Step {
-        let Some(evidence) = self.last.evidence else {
-            return inferred(Side::Peer, SegmentFlags::Ack, None, None, self.last.at);
-        };
-        Step {
-            from: Side::Peer,
-            flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.rcv_nxt),
-            ack: self.local(evidence.snd_una),
-            at: Some(self.last.at),
-            known: Known::Observed,
-        }
-    }
-
-    /// The RST that ended it.
-    fn reset_step(&self, reset: &Reset) -> Step {
-        let evidence = self.last.evidence.as_ref();
-        let (sent, received) = (
-            evidence.and_then(|evidence| self.local(evidence.snd_nxt)),
-            evidence.and_then(|evidence| self.peer(evidence.rcv_nxt)),
-        );
-        let at = Some(self.fate.at().unwrap_or(self.last.at));
-        let closing = self.connection.closing.as_deref();
-        match reset.by {
-            Side::Local => {
-                // tcp_send_active_reset, or the answer to a segment, which has no ACK.
-                let answers = reset.reason == Some(super::finding::ResetReason::DataAfterClose);
-                Step {
-                    from: Side::Local,
-                    flags: if answers {
-                        SegmentFlags::Rst
-                    } else {
-                        SegmentFlags::RstAck
-                    },
-                    seq: if answers { None } else { sent },
-                    ack: if answers { None } else { received },
-                    at: closing
-                        .and_then(|closing| closing.reset_sent)
-                        .map(|sent| sent.at)
-                        .or(at),
-                    known: match closing.and_then(|closing| closing.reset_sent) {
-                        Some(_) if !answers => Known::Observed,
-                        _ => Known::Inferred,
-                    },
-                }
-            }
-            // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its sequence number is 0
-            // on the wire; Wireshark calls the first number of a side that never sent a SYN 1.
-            Side::Peer if self.last.old == TcpState::SynSent => Step {
-                from: Side::Peer,
-                flags: SegmentFlags::RstAck,
-                seq: Some(1),
-                ack: Some(1),
-                at,
-                known: Known::Inferred,
-            },
-            // An abort carries an ACK, the answer of a socket that is gone does not; the kernel does not tell which
-            // one it took. After the peer's FIN, data that it never acknowledged has likely met no socket any more.
-            Side::Peer => {
-                let unanswered =
-                    evidence.is_some_and(|evidence| evidence.snd_una != evidence.snd_nxt);
-                let answers = self.peer_fin.is_some() && unanswered;
-                Step {
-                    from: Side::Peer,
-                    flags: if answers {
-                        SegmentFlags::Rst
-                    } else {
-                        SegmentFlags::RstAck
-                    },
-                    seq: received,
-                    ack: None,
-                    at: closing.and_then(|closing| closing.reset_received).or(at),
-                    known: Known::Inferred,
-                }
-            }
-        }
-    }
-
-    fn segments(&self, path: ClosePath, steps: &[Step]) -> Option<u32> {
-        let complete = match path {
-            ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
-            ClosePath::ThreeWay => steps.len() == 3,
-            ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
-            ClosePath::ConnectFailed => self.last.evidence.is_some(),
-            ClosePath::Timeout | ClosePath::Destroyed | ClosePath::Unknown => false,
-        };
-        let repeated = self
-            .connection
-            .closing
-            .as_ref()
-            .map_or(0, |closing| closing.fin_retransmits);
-        complete.then(|| steps.len() as u32 + repeated)
-    }
-
-    /// From ESTABLISHED on; of a connection that never got there, what it had.
-    fn states(&self) -> Vec<(TcpState, Option<Nanos>)> {
-        let marks = self
-            .connection
-            .closing
-            .as_ref()
-            .map_or(&[][..], |closing| &closing.marks);
-        let mut states: Vec<_> = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
-        if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
-            *dwell = match self.fate {
-                // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
-                Fate::Told if self.last.evidence.is_none() => None,
-                Fate::Told => *dwell,
-                Fate::Lost(_) => None,
-                Fate::PeerFin(end) | Fate::FinTimeout(end) | Fate::ResetByUs(end) => {
-                    dwell.map(|dwell| dwell + (end - self.last.at))
-                }
-            };
-        }
-        states
-    }
-
-    /// Application bytes: the sequence space each way less SYN and FIN.
-    fn bytes(&self) -> Bytes {
-        let Some(evidence) = &self.last.evidence else {
-            return Bytes::default();
-        };
-        let received = evidence
-            .bytes_received
-            .saturating_sub(u64::from(evidence.done));
-        let sent = self.connection.origin.iss.map(|_| {
-            let fin = self
-                .fin
-                .and_then(|mark| mark.evidence)
-                .map(|at_fin| at_fin.write_seq);
-            let end = fin
-                .filter(|fin| before(*fin, evidence.snd_nxt))
-                .unwrap_or(evidence.snd_nxt);
-            // One less than nothing when the FIN has been acknowledged.
-            let in_flight = i64::from(end.wrapping_sub(evidence.snd_una) as i32);
-            let acked = evidence
-                .bytes_acked
-                .saturating_sub(self.connection.origin.acked_base.into());
-            acked.saturating_add_signed(in_flight)
-        });
-        // A connection that never opened has at most a SYN in flight, which is no byte.
-        let never_opened = matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
-        let sent = if never_opened { Some(0) } else { sent };
-        Bytes {
-            sent,
-            received: Some(received),
-        }
-    }
-
-    fn half_close(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
-        let gave_up = matches!(path, ClosePath::ConnectFailed | ClosePath::Simultaneous);
-        if gave_up {
-            return None;
-        }
-        if let Some(began) = self.peer_fin {
-            let until = self.fin.unwrap_or(&self.last);
-            let (before, after) = (began.evidence?, until.evidence?);
-            let sent = after.write_seq.wrapping_sub(before.write_seq);
-            return (sent > 0).then(|| HalfClose {
-                by: Side::Peer,
-                lasted: until.at - began.at,
-                bytes_sent: sent.into(),
-                bytes_received: 0,
-            });
-        }
-        let (began, acked) = (self.fin?, self.fin_acked?);
-        let (before, after) = (began.evidence?, self.last.evidence?);
-        let done = u32::from(after.done);
-        let received = after
-            .rcv_nxt
-            .wrapping_sub(before.rcv_nxt)
-            .wrapping_sub(done);
-        // With close() nobody is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process stays.
-        let kept =
-            acked.evidence.is_some_and(|evidence| !evidence.dead) && path != ClosePath::ThreeWay;
-        (kept || received > 0).then(|| HalfClose {
-            by: Side::Local,
-            lasted: end - began.at,
-            bytes_sent: 0,
-            bytes_received: received.into(),
-        })
-    }
-
     /// A number of this end as Wireshark prints it.
     fn local(&self, seq: u32) -> Option<u32> {
         self.connection.origin.iss.map(|iss| seq.wrapping_sub(iss))
@@ -719,23 +419,6 @@ impl<'a> Story<'a> {
     /// A number of the peer as Wireshark prints it.
     fn peer(&self, seq: u32) -> Option<u32> {
         self.connection.origin.irs.map(|irs| seq.wrapping_sub(irs))
-    }
-}
-
-fn inferred(
-    from: Side,
-    flags: SegmentFlags,
-    seq: Option<u32>,
-    ack: Option<u32>,
-    at: Nanos,
-) -> Step {
-    Step {
-        from,
-        flags,
-        seq,
-        ack,
-        at: Some(at),
-        known: Known::Inferred,
     }
 }
 

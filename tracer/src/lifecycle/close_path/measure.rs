@@ -1,0 +1,113 @@
+//! What a close is measured by: segments, times, bytes.
+
+use tcpclose_common::TcpState;
+
+use super::{Fate, Story, before};
+use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, Side, Step};
+use crate::lifecycle::types::Nanos;
+
+impl Story<'_> {
+    pub(super) fn segments(&self, path: ClosePath, steps: &[Step]) -> Option<u32> {
+        let complete = match path {
+            ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
+            ClosePath::ThreeWay => steps.len() == 3,
+            ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
+            ClosePath::ConnectFailed => self.last.evidence.is_some(),
+            ClosePath::Timeout | ClosePath::Destroyed | ClosePath::Unknown => false,
+        };
+        let repeated = self
+            .connection
+            .closing
+            .as_ref()
+            .map_or(0, |closing| closing.fin_retransmits);
+        complete.then(|| steps.len() as u32 + repeated)
+    }
+
+    /// From ESTABLISHED on; of a connection that never got there, what it had.
+    pub(super) fn states(&self) -> Vec<(TcpState, Option<Nanos>)> {
+        let marks = self
+            .connection
+            .closing
+            .as_ref()
+            .map_or(&[][..], |closing| &closing.marks);
+        let mut states: Vec<_> = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
+        if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
+            *dwell = match self.fate {
+                // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
+                Fate::Told if self.last.evidence.is_none() => None,
+                Fate::Told => *dwell,
+                Fate::Lost(_) => None,
+                Fate::PeerFin(end) | Fate::FinTimeout(end) | Fate::ResetByUs(end) => {
+                    dwell.map(|dwell| dwell + (end - self.last.at))
+                }
+            };
+        }
+        states
+    }
+
+    /// Application bytes: the sequence space each way less SYN and FIN.
+    pub(super) fn bytes(&self) -> Bytes {
+        let Some(evidence) = &self.last.evidence else {
+            return Bytes::default();
+        };
+        let received = evidence
+            .bytes_received
+            .saturating_sub(u64::from(evidence.done));
+        let sent = self.connection.origin.iss.map(|_| {
+            let fin = self
+                .fin
+                .and_then(|mark| mark.evidence)
+                .map(|at_fin| at_fin.write_seq);
+            let end = fin
+                .filter(|fin| before(*fin, evidence.snd_nxt))
+                .unwrap_or(evidence.snd_nxt);
+            // One less than nothing when the FIN has been acknowledged.
+            let in_flight = i64::from(end.wrapping_sub(evidence.snd_una) as i32);
+            let acked = evidence
+                .bytes_acked
+                .saturating_sub(self.connection.origin.acked_base.into());
+            acked.saturating_add_signed(in_flight)
+        });
+        // A connection that never opened has at most a SYN in flight, which is no byte.
+        let never_opened = matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
+        let sent = if never_opened { Some(0) } else { sent };
+        Bytes {
+            sent,
+            received: Some(received),
+        }
+    }
+
+    pub(super) fn half_close(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
+        let gave_up = matches!(path, ClosePath::ConnectFailed | ClosePath::Simultaneous);
+        if gave_up {
+            return None;
+        }
+        if let Some(began) = self.peer_fin {
+            let until = self.fin.unwrap_or(&self.last);
+            let (before, after) = (began.evidence?, until.evidence?);
+            let sent = after.write_seq.wrapping_sub(before.write_seq);
+            return (sent > 0).then(|| HalfClose {
+                by: Side::Peer,
+                lasted: until.at - began.at,
+                bytes_sent: sent.into(),
+                bytes_received: 0,
+            });
+        }
+        let (began, acked) = (self.fin?, self.fin_acked?);
+        let (before, after) = (began.evidence?, self.last.evidence?);
+        let done = u32::from(after.done);
+        let received = after
+            .rcv_nxt
+            .wrapping_sub(before.rcv_nxt)
+            .wrapping_sub(done);
+        // With close() nobody is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process stays.
+        let kept =
+            acked.evidence.is_some_and(|evidence| !evidence.dead) && path != ClosePath::ThreeWay;
+        (kept || received > 0).then(|| HalfClose {
+            by: Side::Local,
+            lasted: end - began.at,
+            bytes_sent: 0,
+            bytes_received: received.into(),
+        })
+    }
+}
