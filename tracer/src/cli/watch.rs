@@ -114,16 +114,15 @@ impl Args {
 
     /// Whether a finding is of a process that was asked for.
     fn wants(&self, finding: &Finding) -> bool {
-        match finding {
-            Finding::Close(close) => {
-                self.pids.is_empty()
-                    || close
-                        .owner
-                        .as_ref()
-                        .is_some_and(|owner| self.pids.contains(&owner.pid))
-            }
-            Finding::Loss(_) => true,
-        }
+        let owner = match finding {
+            Finding::Close(close) => &close.owner,
+            Finding::TimeWait(time_wait) => &time_wait.owner,
+            Finding::Loss(_) => return true,
+        };
+        self.pids.is_empty()
+            || owner
+                .as_ref()
+                .is_some_and(|owner| self.pids.contains(&owner.pid))
     }
 }
 

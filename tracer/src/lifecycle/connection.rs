@@ -14,6 +14,8 @@ const MAX_MARKS: usize = 8;
 pub(super) struct Connection {
     /// What the findings call it.
     pub id: ConnId,
+    /// `id` is the socket's cookie, which sock_diag knows too.
+    pub has_cookie: bool,
     pub netns: NetNs,
     pub tuple: Tuple,
     pub role: Role,
@@ -78,10 +80,28 @@ impl Mark {
     }
 }
 
+impl Mark {
+    /// Whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had come and this end's was
+    /// acknowledged (tcp_fin, tcp_rcv_state_process).
+    pub fn is_time_wait(&self) -> bool {
+        self.new == TcpState::Close
+            && self.evidence.is_some_and(|evidence| {
+                evidence.error == 0
+                    && evidence.done
+                    && match self.old {
+                        TcpState::FinWait2 => true,
+                        TcpState::Closing => evidence.snd_una == evidence.write_seq,
+                        _ => false,
+                    }
+            })
+    }
+}
+
 impl Connection {
     pub fn new(id: ConnId, transition: &Transition) -> Self {
         Self {
             id,
+            has_cookie: transition.id.is_cookie(),
             netns: transition.netns,
             tuple: transition.tuple,
             role: Role::Unknown,
@@ -93,6 +113,11 @@ impl Connection {
             owner: None,
             closing: None,
         }
+    }
+
+    /// What sock_diag knows it by, besides its addresses and ports.
+    pub fn cookie(&self) -> Option<ConnId> {
+        self.has_cookie.then_some(self.id)
     }
 
     /// The handshake is complete: the numbers start here.

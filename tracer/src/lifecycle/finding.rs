@@ -9,6 +9,8 @@ use super::types::{ConnId, Known, Nanos, NetNs, Role, SharedOwner, Tuple};
 pub enum Finding {
     /// A connection end has closed and its path is known as well as it ever will be.
     Close(Box<Close>),
+    /// A connection end has left TIME_WAIT.
+    TimeWait(Box<TimeWait>),
     /// Something that should have been seen was not.
     Loss(Loss),
 }
@@ -181,6 +183,14 @@ pub struct Step {
     pub known: Known,
 }
 
+impl Step {
+    /// Whether it ends the connection on the spot.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(self.flags, SegmentFlags::Rst | SegmentFlags::RstAck)
+    }
+}
+
 /// Application bytes of a connection; `None` where the start was not seen and the kernel's counters leave it open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
@@ -254,6 +264,84 @@ pub struct HalfClose {
     pub bytes_sent: u64,
     /// Application bytes this end received in that time.
     pub bytes_received: u64,
+}
+
+/// The TIME_WAIT of one connection end, when it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeWait {
+    /// When it ended.
+    pub at: Nanos,
+    /// Which end; its lifetime is that before TIME_WAIT.
+    pub conn: Conn,
+    /// Whose it was, where that is known. The minisocket itself belongs to nobody.
+    pub owner: Option<SharedOwner>,
+    /// When it began.
+    pub entered: Nanos,
+    /// How long it lasted.
+    pub dwell: Nanos,
+    /// How it ended.
+    pub end: TimeWaitEnd,
+    /// How that is known.
+    pub measured: Measured,
+    /// The dwell is right to this, either way.
+    pub error: Nanos,
+    /// How often its timer was seen to start anew: the peer's FIN came again.
+    pub restarts: u32,
+}
+
+/// How a TIME_WAIT ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeWaitEnd {
+    /// Its timer fired.
+    Expired,
+    /// A connect() of this host took its addresses and ports (`tcp_tw_reuse`).
+    Reused,
+    /// The peer's SYN opened the same connection again.
+    Recycled,
+    /// It went before its time: a RST (RFC 1337), `SOCK_DESTROY`, or its namespace's end.
+    Killed,
+    /// It never existed: there were `tcp_max_tw_buckets` already.
+    Overflow,
+    /// Nobody saw.
+    Unknown,
+}
+
+impl TimeWaitEnd {
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Reused => "reused",
+            Self::Recycled => "recycled",
+            Self::Killed => "killed",
+            Self::Overflow => "overflow",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How the end of a TIME_WAIT is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Measured {
+    /// A program in the kernel saw it.
+    Hook,
+    /// The kernel's timer told the earliest time, the first look after it the latest.
+    Timer,
+    /// Two looks bracket it.
+    Sweep,
+}
+
+impl Measured {
+    /// The word of the JSON and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hook => "hook",
+            Self::Timer => "timer",
+            Self::Sweep => "sweep",
+        }
+    }
 }
 
 /// Records or connections that were lost: nothing is lost in silence.

@@ -8,8 +8,10 @@ mod listeners;
 mod orphan;
 mod reset;
 mod table;
+mod time_wait;
 mod tracker;
 pub mod types;
 
 pub use orphan::{Lookup, Minisocket};
-pub use tracker::{TIME_WAIT, Tracker};
+pub use time_wait::{Sighting, Sweep, TIME_WAIT};
+pub use tracker::Tracker;

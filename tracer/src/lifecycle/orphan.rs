@@ -25,6 +25,8 @@ pub struct Lookup {
     pub netns: NetNs,
     /// What to ask for.
     pub tuple: Tuple,
+    /// Its cookie, where the kernel gives one.
+    pub cookie: Option<ConnId>,
 }
 
 /// What sock_diag said of a minisocket.
@@ -131,6 +133,7 @@ impl Orphans {
                         id,
                         netns: connection.netns,
                         tuple: connection.tuple,
+                        cookie: connection.cookie(),
                     });
                 }
             }

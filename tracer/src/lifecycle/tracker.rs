@@ -12,10 +12,11 @@ use super::listeners::Listeners;
 use super::orphan::{Lookup, Minisocket, Orphans};
 use super::reset;
 use super::table::Table;
-use super::types::{ConnId, Nanos, Owner, OwnerSource, Role, SharedOwner};
+use super::time_wait::{Sweep, TIME_WAIT, TimeWaits};
+use super::types::{ConnId, Nanos, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
-/// How long a TIME_WAIT lasts: `TCP_TIMEWAIT_LEN` of include/net/tcp.h, a constant.
-pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
+/// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
+const TICK: Nanos = Nanos::from_millis(10);
 
 /// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the same system call.
 const RESET_WAIT: Nanos = Nanos::from_millis(20);
@@ -35,6 +36,7 @@ const LOOKUPS: usize = 1024;
 pub struct Tracker {
     table: Table,
     orphans: Orphans,
+    time_waits: TimeWaits,
     listeners: Listeners,
     owners: HashSet<SharedOwner>,
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
@@ -54,6 +56,7 @@ impl Tracker {
         Self {
             table: Table::new(capacity),
             orphans: Orphans::new(capacity),
+            time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             owners: HashSet::new(),
             held: HashMap::new(),
@@ -129,7 +132,32 @@ impl Tracker {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let held = self.held_order.front().map(|(at, _)| *at + RESET_WAIT);
-        held.into_iter().chain(self.orphans.next_due()).min()
+        held.into_iter()
+            .chain(self.orphans.next_due())
+            .chain(self.time_waits.next_due())
+            .min()
+    }
+
+    /// Ends in TIME_WAIT that are followed.
+    #[must_use]
+    pub fn in_time_wait(&self) -> usize {
+        self.time_waits.len()
+    }
+
+    /// The namespaces whose minisockets are to be looked at now; each must be answered by [`Tracker::swept`].
+    pub fn due_sweeps(&mut self, now: Nanos, due: &mut Vec<NetNs>) {
+        due.clear();
+        self.time_waits.take_due(now, due);
+    }
+
+    /// What a look at a namespace's minisockets has shown.
+    pub fn swept(&mut self, sweep: &Sweep) {
+        let mut told = Vec::new();
+        self.time_waits.swept(sweep, &mut told);
+        self.findings.extend(
+            told.into_iter()
+                .map(|told| Finding::TimeWait(Box::new(told))),
+        );
     }
 
     /// The minisockets to ask for now; each must be answered by [`Tracker::looked_up`].
@@ -246,7 +274,21 @@ impl Tracker {
         {
             connection.owner = Some(closer);
         }
+        let since = connection.since;
         connection.advance(transition);
+        if matches!(transition.old, TcpState::SynSent | TcpState::SynRecv) {
+            // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
+            let began = match connection.role {
+                Role::Client => since.unwrap_or(transition.at),
+                Role::Server | Role::Unknown => transition.at,
+            };
+            let (netns, role) = (connection.netns, connection.role);
+            let replaced = self
+                .time_waits
+                .opened_again(netns, &connection.tuple, role, began);
+            self.findings
+                .extend(replaced.map(|replaced| Finding::TimeWait(Box::new(replaced))));
+        }
         match transition.new {
             TcpState::Established if transition.old != TcpState::Established => {
                 connection.establish(transition);
@@ -289,8 +331,26 @@ impl Tracker {
     }
 
     fn emit(&mut self, connection: &Connection, fate: Fate) {
-        self.findings
-            .push_back(Finding::Close(Box::new(reconstruct(connection, fate))));
+        let close = reconstruct(connection, fate);
+        let last = connection
+            .closing
+            .as_deref()
+            .and_then(|closing| closing.marks.last());
+        let entered = match fate {
+            Fate::PeerFin(at) => Some((at, TICK)),
+            Fate::Told => last
+                .filter(|last| last.is_time_wait())
+                .map(|last| (last.at, Nanos(0))),
+            Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::Lost(_) => None,
+        };
+        if let Some((at, error)) = entered {
+            let (conn, owner) = (close.conn.clone(), close.owner.clone());
+            let followed = self
+                .time_waits
+                .enter(conn, owner, connection.cookie(), at, error);
+            self.evicted += u64::from(!followed);
+        }
+        self.findings.push_back(Finding::Close(Box::new(close)));
     }
 
     fn signal(&mut self, signal: &Signal) {

@@ -38,6 +38,15 @@ pub fn write_finding(
             let cgroup = id.and_then(|id| cgroups.name(id));
             write_line(line, &record::Close::new(close, clock, cgroup))
         }
+        Finding::TimeWait(time_wait) => {
+            let id = time_wait
+                .owner
+                .as_ref()
+                .map(|owner| owner.cgroup)
+                .filter(|id| *id != 0);
+            let cgroup = id.and_then(|id| cgroups.name(id));
+            write_line(line, &record::TimeWait::new(time_wait, clock, cgroup))
+        }
         Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
     }
 }

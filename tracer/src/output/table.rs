@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use tcpclose_common::TcpState;
 
 use crate::lifecycle::finding::{
-    Close, ClosePath, Initiator, Loss, LossPlace, Reset, ResetReason, Side,
+    Close, ClosePath, Conn, Initiator, Loss, LossPlace, Reset, ResetReason, Side, TimeWait,
+    TimeWaitEnd,
 };
-use crate::lifecycle::types::Role;
+use crate::lifecycle::types::{Nanos, Role, SharedOwner};
 
 use super::clock::WallClock;
 use super::duration::{push_state_ms, push_with_unit};
@@ -83,23 +84,58 @@ impl CloseTable {
 
     /// Appends the line of one close.
     pub fn write_close(&mut self, out: &mut Vec<u8>, close: &Close, clock: &WallClock) {
-        self.fill(close, clock);
+        self.fill_end(&close.conn, close.owner.as_ref(), close.at, clock);
+        self.fill_close(close);
+        self.write(out, &close.conn);
+    }
+
+    /// Appends the line of one TIME_WAIT that is over: how it ended stands under BY, how long it lasted under LIFE.
+    pub fn write_time_wait(&mut self, out: &mut Vec<u8>, time_wait: &TimeWait, clock: &WallClock) {
+        let TimeWait {
+            at,
+            conn,
+            owner,
+            dwell,
+            end,
+            error,
+            ..
+        } = time_wait;
+        self.fill_end(conn, owner.as_ref(), *at, clock);
+        let cells = &mut self.cells;
+        cells[PATH].set("time_wait");
+        match end {
+            TimeWaitEnd::Unknown => cells[BY].set_unknown(),
+            end => cells[BY].set(end.name()),
+        }
+        cells[SEG].set_unknown();
+        push_with_unit(cells[LIFE].start(), *dwell);
+        cells[STATES].start().push_str("TW ");
+        push_state_ms(&mut cells[STATES].text, *dwell);
+        cells[CAUSE].start().push('±');
+        push_with_unit(&mut cells[CAUSE].text, *error);
+        for column in [PATH, CAUSE] {
+            cells[column].paint = match end {
+                TimeWaitEnd::Expired => Paint::Dim,
+                TimeWaitEnd::Overflow | TimeWaitEnd::Killed => Paint::Yellow,
+                _ => Paint::Plain,
+            };
+        }
+        self.write(out, conn);
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, conn: &Conn) {
         let mut gaps = Gaps::new(&self.cells, &STARTS);
         if let Some(width) = self.width {
-            self.fit(
-                &mut gaps,
-                width,
-                (close.conn.tuple.local(), close.conn.tuple.peer()),
-            );
+            self.fit(&mut gaps, width, (conn.tuple.local(), conn.tuple.peer()));
         }
         gaps.write(&self.cells, self.colours, out);
     }
 
-    fn fill(&mut self, close: &Close, clock: &WallClock) {
+    /// The columns that say whose end it is.
+    fn fill_end(&mut self, conn: &Conn, owner: Option<&SharedOwner>, at: Nanos, clock: &WallClock) {
         let cells = &mut self.cells;
-        let conn = &close.conn;
-        let _ = write!(cells[TIME].start(), "{}", clock.time_of_day(close.at));
-        match &close.owner {
+        let _ = write!(cells[TIME].start(), "{}", clock.time_of_day(at));
+        match owner {
             Some(owner) => {
                 let _ = write!(cells[PID].start(), "{}", owner.pid);
                 push_for_terminal(cells[COMM].start(), &owner.comm);
@@ -116,6 +152,10 @@ impl CloseTable {
             Role::Server => cells[ROLE].set("server"),
             Role::Unknown => cells[ROLE].set_unknown(),
         }
+    }
+
+    fn fill_close(&mut self, close: &Close) {
+        let cells = &mut self.cells;
         match close.path {
             ClosePath::Unknown => cells[PATH].set_unknown(),
             path => cells[PATH].set(path.name()),
@@ -130,7 +170,7 @@ impl CloseTable {
             }
             None => cells[SEG].set_unknown(),
         }
-        match conn.lifetime {
+        match close.conn.lifetime {
             Some(lifetime) => push_with_unit(cells[LIFE].start(), lifetime),
             None => cells[LIFE].set_unknown(),
         }

@@ -6,3 +6,4 @@ mod properties;
 mod resets;
 mod scenarios;
 mod socket;
+mod time_waits;

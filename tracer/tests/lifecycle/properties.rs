@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tcpclose::lifecycle::event::{Event, Evidence, Signal, SignalKind, Transition};
 use tcpclose::lifecycle::finding::Finding;
 use tcpclose::lifecycle::types::{ConnId, Nanos, NetNs};
-use tcpclose::lifecycle::{Minisocket, Tracker};
+use tcpclose::lifecycle::{Minisocket, Sighting, Sweep, Tracker};
 use tcpclose_common::TcpState;
 
 use crate::socket::tuple;
@@ -120,8 +120,30 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 };
                 tracker.looked_up(lookup.id, answer, *now);
             }
+            let mut namespaces = Vec::new();
+            tracker.due_sweeps(*now, &mut namespaces);
+            for netns in namespaces {
+                let sighting = Sighting {
+                    cookie: key(0),
+                    tuple: tuple(1, 2),
+                    left,
+                };
+                tracker.swept(&Sweep {
+                    netns,
+                    began: *now,
+                    ended: *now,
+                    complete: which != 3,
+                    overflows: u64::from(which == 2),
+                    found: Vec::from_iter((which < 2).then_some(sighting)),
+                });
+            }
         }
     }
+}
+
+/// A record may be stamped up to 5 µs before the one that came first.
+fn elapsed_since(start: Nanos, now: Nanos) -> Nanos {
+    now - start + Nanos(5000)
 }
 
 proptest! {
@@ -134,8 +156,15 @@ proptest! {
             feed(&mut tracker, &mut now, input);
             prop_assert!(tracker.live() <= 3);
             while let Some(finding) = tracker.next_finding() {
-                let Finding::Close(close) = finding else { continue };
-                let elapsed = now - start;
+                let close = match finding {
+                    Finding::Close(close) => close,
+                    Finding::TimeWait(time_wait) => {
+                        prop_assert!(time_wait.dwell <= elapsed_since(start, now));
+                        continue;
+                    }
+                    Finding::Loss(_) => continue,
+                };
+                let elapsed = elapsed_since(start, now);
                 let known = close.states.iter().filter_map(|(_, dwell)| *dwell);
                 let total = known.fold(Nanos(0), |sum, dwell| sum + dwell);
                 prop_assert!(total <= elapsed, "{total:?} of {elapsed:?}: {close:?}");

@@ -13,7 +13,8 @@ impl Story<'_> {
             ClosePath::ThreeWay => steps.len() == 3,
             ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
             ClosePath::ConnectFailed => self.last.evidence.is_some(),
-            ClosePath::Timeout | ClosePath::Destroyed | ClosePath::Unknown => false,
+            ClosePath::Destroyed => !self.gap() && steps.last().is_some_and(Step::is_reset),
+            ClosePath::Timeout | ClosePath::Unknown => false,
         };
         let repeated = self
             .connection

@@ -91,6 +91,64 @@ impl<'a> Close<'a> {
     }
 }
 
+/// A TIME_WAIT that is over.
+#[derive(Serialize)]
+pub(super) struct TimeWait<'a> {
+    v: u8,
+    kind: &'static str,
+    ts: Rfc3339,
+    netns: Option<u32>,
+    conn: Conn,
+    owner: Option<Owner<'a>>,
+    time_wait: Dwell,
+}
+
+#[derive(Serialize)]
+struct Dwell {
+    entered: Rfc3339,
+    dwell_ms: f64,
+    end: &'static str,
+    measured: &'static str,
+    error_ms: f64,
+    restarts: u32,
+}
+
+impl<'a> TimeWait<'a> {
+    pub(super) fn new(
+        time_wait: &'a finding::TimeWait,
+        clock: &WallClock,
+        cgroup: Option<&'a CgroupName>,
+    ) -> Self {
+        let finding::TimeWait {
+            at,
+            conn,
+            owner,
+            entered,
+            dwell,
+            end,
+            measured,
+            error,
+            restarts,
+        } = time_wait;
+        Self {
+            v: VERSION,
+            kind: "time_wait",
+            ts: clock.rfc3339(*at),
+            netns: netns(conn.netns),
+            conn: Conn::new(conn, clock),
+            owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
+            time_wait: Dwell {
+                entered: clock.rfc3339(*entered),
+                dwell_ms: rounded_ms(*dwell),
+                end: end.name(),
+                measured: measured.name(),
+                error_ms: rounded_ms(*error),
+                restarts: *restarts,
+            },
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Conn {
     id: u64,

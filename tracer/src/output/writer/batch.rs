@@ -58,6 +58,9 @@ impl Formatter {
             (_, Line::Finding(Finding::Close(close))) => {
                 self.closes.write_close(batch, close, clock);
             }
+            (_, Line::Finding(Finding::TimeWait(time_wait))) => {
+                self.closes.write_time_wait(batch, time_wait, clock);
+            }
             (_, Line::Finding(Finding::Loss(_))) => {}
             (_, Line::Transition(raw)) => {
                 let (transition, skaddr) = (&raw.transition, raw.skaddr);

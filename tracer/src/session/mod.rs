@@ -1,7 +1,8 @@
 //! One tracing session: the single owner of the core. Events go in from the ring, answers from sock_diag, time from the
 //! monotonic clock; findings come out.
 
-use std::collections::HashMap;
+mod diag;
+
 use std::io;
 use std::time::Duration;
 
@@ -9,16 +10,11 @@ use tokio::time::Instant;
 
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 use crate::kernel::reader::{Attached, Reader};
-use crate::kernel::sock_diag::{self, DiagSocket};
-use crate::kernel::{netns, sock_diag::Socket};
 use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::{Nanos, NetNs};
-use crate::lifecycle::{Lookup, Minisocket, Tracker};
-use tcpclose_common::TcpState;
-
-/// How long a sock_diag socket is kept without a question for it: it keeps its network namespace alive.
-const KEEP_DIAG: Nanos = Nanos::from_secs(5);
+use crate::lifecycle::{Lookup, Tracker};
+use diag::Diag;
 
 /// How often the eBPF programs' own messages are looked for, where they were asked for.
 const LISTEN: Duration = Duration::from_millis(200);
@@ -31,15 +27,10 @@ pub struct Session {
     pub tier: Tier,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
-    diag: HashMap<NetNs, Diag>,
+    diag: Diag,
     lookups: Vec<Lookup>,
+    sweeps: Vec<NetNs>,
     attached: Attached,
-}
-
-struct Diag {
-    /// `None` when the namespace could not be entered.
-    socket: Option<DiagSocket>,
-    used: Nanos,
 }
 
 /// A raw transition, for those who want to see every one.
@@ -69,8 +60,9 @@ impl Session {
             tracker: Tracker::new(capacity),
             tier,
             missing,
-            diag: HashMap::new(),
+            diag: Diag::new(),
             lookups: Vec::new(),
+            sweeps: Vec::new(),
             attached,
         })
     }
@@ -147,46 +139,20 @@ impl Session {
         let mut lookups = std::mem::take(&mut self.lookups);
         self.tracker.due_lookups(at, &mut lookups);
         for lookup in &lookups {
-            let answer = self.ask(lookup, at);
+            let answer = self.diag.ask(lookup);
             self.tracker.looked_up(lookup.id, answer, now());
         }
+        let mut sweeps = std::mem::take(&mut self.sweeps);
+        self.tracker.due_sweeps(at, &mut sweeps);
+        for netns in &sweeps {
+            let sweep = self.diag.sweep(*netns);
+            self.tracker.swept(&sweep);
+        }
+        if !lookups.is_empty() || !sweeps.is_empty() {
+            self.diag.rest();
+        }
         self.lookups = lookups;
-        if !self.diag.is_empty() {
-            self.diag.retain(|_, diag| diag.used + KEEP_DIAG > at);
-        }
-    }
-
-    fn ask(&mut self, lookup: &Lookup, at: Nanos) -> Minisocket {
-        let diag = self.diag.entry(lookup.netns).or_insert_with(|| Diag {
-            socket: open(lookup.netns),
-            used: at,
-        });
-        diag.used = at;
-        let Some(socket) = &mut diag.socket else {
-            return Minisocket::Unreachable;
-        };
-        let question = sock_diag::Lookup::tuple(lookup.tuple).id(lookup.id);
-        match socket.lookup(&question) {
-            Ok(Some(found)) => minisocket(&found),
-            Ok(None) => Minisocket::Gone,
-            Err(_) => Minisocket::Unreachable,
-        }
-    }
-}
-
-fn open(id: NetNs) -> Option<DiagSocket> {
-    if netns::current().is_ok_and(|current| current == id) {
-        return DiagSocket::open().ok();
-    }
-    DiagSocket::open_in(&netns::by_inode(id).ok()?).ok()
-}
-
-fn minisocket(found: &Socket) -> Minisocket {
-    match (found.state, found.left_ms()) {
-        (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
-        (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
-        // Somebody else has taken the four-tuple.
-        _ => Minisocket::Gone,
+        self.sweeps = sweeps;
     }
 }
 
