@@ -39,6 +39,10 @@ config! {
     skc_v6_daddr,
     /// `__sk_common.skc_dport`
     skc_dport,
+    /// `__sk_common.skc_cookie`, of a minisocket too
+    skc_cookie,
+    /// `struct inet_timewait_sock`: `tw_substate`
+    tw_substate,
     /// `sk_err`
     sk_err,
     /// `sk_socket`

@@ -27,6 +27,13 @@ pub enum RecordKind {
     ResetReceived = 3,
     /// A [`Signal`]: a segment with this socket's FIN was sent again (`tcp:tcp_retransmit_skb`).
     FinRetransmitted = 4,
+    /// A [`Signal`]: the timer of a timewait minisocket was started, or started anew (`__inet_twsk_schedule`); `state`
+    /// is its substate, FIN_WAIT2 or TIME_WAIT.
+    MinisocketArmed = 5,
+    /// A [`Signal`]: a minisocket is about to go before its timer fires (`inet_twsk_deschedule_put`).
+    MinisocketDescheduled = 6,
+    /// A [`Signal`]: a minisocket goes (`inet_twsk_kill`).
+    MinisocketKilled = 7,
 }
 
 /// A first byte that names no [`RecordKind`].
@@ -42,6 +49,9 @@ impl TryFrom<u8> for RecordKind {
             Self::ResetSent,
             Self::ResetReceived,
             Self::FinRetransmitted,
+            Self::MinisocketArmed,
+            Self::MinisocketDescheduled,
+            Self::MinisocketKilled,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == raw)

@@ -6,13 +6,15 @@
 mod classic;
 mod filter;
 mod kernel;
+mod minisocket;
 mod ring;
 mod signal;
 mod task;
 mod transition;
 
-use aya_ebpf::macros::{btf_tracepoint, tracepoint};
-use aya_ebpf::programs::{BtfTracePointContext, TracePointContext};
+use aya_ebpf::macros::{btf_tracepoint, fentry, tracepoint};
+use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
+use tcpclose_common::RecordKind;
 
 /// Every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -46,6 +48,27 @@ pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     signal::on_retransmit(&ctx);
+    0
+}
+
+/// The timer of a timewait minisocket is started, or started anew.
+#[fentry(function = "__inet_twsk_schedule")]
+pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
+    minisocket::on_hook(&ctx, RecordKind::MinisocketArmed);
+    0
+}
+
+/// A minisocket goes before its timer fires.
+#[fentry(function = "inet_twsk_deschedule_put")]
+pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
+    minisocket::on_hook(&ctx, RecordKind::MinisocketDescheduled);
+    0
+}
+
+/// A minisocket goes, for whatever reason.
+#[fentry(function = "inet_twsk_kill")]
+pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
+    minisocket::on_hook(&ctx, RecordKind::MinisocketKilled);
     0
 }
 

@@ -48,6 +48,11 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Record, DecodeEr
         }
         RecordKind::ResetReceived => SignalKind::ResetReceived,
         RecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
+        RecordKind::MinisocketArmed => SignalKind::MinisocketArmed {
+            time_wait: record.state == TcpState::TimeWait as u8,
+        },
+        RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
+        RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
         RecordKind::Transition => return Err(DecodeError),
     };
     let signal = Signal {

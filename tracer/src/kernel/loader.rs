@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, ProgramError, TracePoint};
 use aya::{Ebpf, EbpfLoader};
 use tcpclose_common::Config;
 
@@ -19,6 +19,14 @@ use crate::lifecycle::types::{IpVersion, NetNs};
 const SET_STATE: &str = "inet_sock_set_state";
 /// Tracepoints that add causes; without one of them the tool says less, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
+
+/// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
+/// All three or none.
+const HOOKS: [(&str, &str); 3] = [
+    ("inet_twsk_kill", "inet_twsk_kill"),
+    ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
+    ("inet_twsk_schedule", "__inet_twsk_schedule"),
+];
 
 /// What the kernel shall send.
 #[derive(Clone, Debug)]
@@ -134,6 +142,8 @@ pub struct Programs {
     pub has_cookie: bool,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
+    /// Whether function hooks tell of minisockets; if not, why.
+    pub hooks: Result<(), String>,
     /// The kernel's names for its reset reasons, by number.
     pub reset_reasons: Vec<&'static str>,
     pub(super) events: RingBuf<MapData>,
@@ -186,6 +196,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     set_ports(&mut ebpf, "PEER_PORTS", &options.peer_ports)?;
 
     let mut missing = Vec::new();
+    let mut hooks = Err("they need the kernel's BTF".to_owned());
     match tier {
         Tier::Btf => {
             let btf = aya::Btf::from_sys_fs().map_err(|error| load_error(error.into()))?;
@@ -195,6 +206,11 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
                     missing.push((name, format!("{error:#}")));
                 }
             }
+            // A minisocket is told by its cookie.
+            hooks = match config.has_cookie {
+                0 => Err("they need socket cookies".to_owned()),
+                _ => attach_hooks(&mut ebpf, &btf).map_err(|error| first_line(&error)),
+            };
             attach_btf(&mut ebpf, SET_STATE, &btf).map_err(load_error)?;
         }
         Tier::Classic => attach_classic(&mut ebpf).map_err(load_error)?,
@@ -208,6 +224,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         log,
         has_cookie: config.has_cookie != 0,
         missing,
+        hooks,
         reset_reasons,
         events: take_map(&mut ebpf, "EVENTS")?,
         lost: take_map(&mut ebpf, "LOST")?,
@@ -239,6 +256,30 @@ fn attach_btf(ebpf: &mut Ebpf, name: &'static str, btf: &aya::Btf) -> anyhow::Re
     program.load(name, btf)?;
     program.attach()?;
     Ok(())
+}
+
+/// All or none: a beginning without its end would be worse than neither.
+fn attach_hooks(ebpf: &mut Ebpf, btf: &aya::Btf) -> anyhow::Result<()> {
+    let attached = HOOKS.iter().try_for_each(|(name, function)| {
+        let program: &mut FEntry = program(ebpf, name)?.try_into()?;
+        program.load(function, btf)?;
+        program.attach()?;
+        anyhow::Ok(())
+    });
+    if attached.is_err() {
+        for (name, _) in HOOKS {
+            let program: &mut FEntry = program(ebpf, name)?.try_into()?;
+            // One that was never loaded says so, which is no news.
+            let _ = program.unload();
+        }
+    }
+    attached
+}
+
+/// The verifier's log may follow, which is for developers.
+fn first_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn attach_classic(ebpf: &mut Ebpf) -> anyhow::Result<()> {

@@ -22,6 +22,8 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         skc_v6_rcv_saddr: sock("__sk_common.skc_v6_rcv_saddr")?,
         skc_v6_daddr: sock("__sk_common.skc_v6_daddr")?,
         skc_dport: sock("__sk_common.skc_dport")?,
+        skc_cookie: sock("__sk_common.skc_cookie")?,
+        tw_substate: btf.offset("inet_timewait_sock", "tw_substate")?,
         sk_err: sock("sk_err")?,
         sk_socket: sock("sk_socket")?,
         sk_lock_owned: sock("sk_lock.owned")?,

@@ -118,6 +118,7 @@ impl Programs {
             tier: _,
             has_cookie: _,
             missing: _,
+            hooks: _,
             reset_reasons,
             events,
             lost,

@@ -48,6 +48,8 @@ pub(super) struct Closing {
     /// When the kernel took a RST for the peer's.
     pub reset_received: Option<Nanos>,
     pub reset_sent: Option<ResetSent>,
+    /// A hook saw the kernel start a minisocket for it.
+    pub armed: bool,
     /// The states seen do not join: at least one transition was missed.
     pub gap: bool,
 }

@@ -105,4 +105,13 @@ pub enum SignalKind {
     ResetReceived,
     /// A segment with this end's FIN was sent again.
     FinRetransmitted,
+    /// The timer of its minisocket was started, or started anew.
+    MinisocketArmed {
+        /// TIME_WAIT; if not, it waits for the peer's FIN.
+        time_wait: bool,
+    },
+    /// Its minisocket goes before its timer fires.
+    MinisocketDescheduled,
+    /// Its minisocket goes.
+    MinisocketKilled,
 }

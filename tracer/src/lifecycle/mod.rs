@@ -4,6 +4,7 @@ mod close_path;
 mod connection;
 pub mod event;
 pub mod finding;
+pub mod leak;
 mod listeners;
 mod orphan;
 mod reset;
@@ -13,5 +14,5 @@ mod tracker;
 pub mod types;
 
 pub use orphan::{Lookup, Minisocket};
-pub use time_wait::{Sighting, Sweep, TIME_WAIT};
+pub use time_wait::{Sighting, Sweep, SweepRequest, TIME_WAIT};
 pub use tracker::Tracker;

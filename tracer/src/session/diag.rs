@@ -8,8 +8,8 @@ use tcpclose_common::TcpState;
 use super::now;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
-use crate::lifecycle::types::{Nanos, NetNs};
-use crate::lifecycle::{Lookup, Minisocket, Sighting, Sweep};
+use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
+use crate::lifecycle::{Lookup, Minisocket, Sighting, Sweep, SweepRequest};
 
 /// Namespaces remembered at most: how to enter them, and what their overflow counter showed. Beyond that the memory
 /// starts anew, which costs a walk through /proc each.
@@ -53,18 +53,16 @@ impl Diag {
         }
     }
 
-    /// All minisockets in TIME_WAIT of a namespace.
-    pub fn sweep(&mut self, netns: NetNs) -> Sweep {
+    /// Looks for the minisockets in TIME_WAIT that are wanted.
+    pub fn sweep(&mut self, request: &SweepRequest) -> Sweep {
+        let netns = request.netns;
         let began = now();
-        let query = Query::states(StateSet::of(&[TcpState::TimeWait]));
-        let collected = self.socket(netns).map(|socket| socket.collect(&query));
         let overflows = self.take_overflows(netns);
-        let (found, complete) = match collected {
-            Some(Ok((sockets, report))) => {
-                let sightings = sockets.iter().filter_map(sighting).collect();
-                (sightings, !report.interrupted && report.skipped == 0)
-            }
-            Some(Err(_)) => (Vec::new(), false),
+        let (found, complete) = match self.socket(netns) {
+            Some(socket) => match ask_for_each(socket, &request.wanted) {
+                Some(found) => (found, true),
+                None => walk(socket),
+            },
             // The namespace is gone, and all its sockets with it.
             None => (Vec::new(), true),
         };
@@ -131,7 +129,40 @@ impl Diag {
     }
 }
 
+/// All that are wanted; `None` when the whole table must be walked: many are wanted, or one is not found. The kernel finds
+/// a minisocket that is bound to a device only if it is told which.
+fn ask_for_each(
+    socket: &mut DiagSocket,
+    wanted: &[(Tuple, Option<ConnId>)],
+) -> Option<Vec<Sighting>> {
+    if wanted.is_empty() {
+        return None;
+    }
+    let mut found = Vec::with_capacity(wanted.len());
+    for (tuple, cookie) in wanted {
+        let question = sock_diag::Lookup::tuple(*tuple);
+        let question = cookie.map_or(question, |cookie| question.id(cookie));
+        found.push(sighting(&socket.lookup(&question).ok()??)?);
+    }
+    Some(found)
+}
+
+/// All of the namespace, and whether none can be missing.
+fn walk(socket: &mut DiagSocket) -> (Vec<Sighting>, bool) {
+    let query = Query::states(StateSet::of(&[TcpState::TimeWait]));
+    match socket.collect(&query) {
+        Ok((sockets, report)) => {
+            let found = sockets.iter().filter_map(sighting).collect();
+            (found, !report.interrupted && report.skipped == 0)
+        }
+        Err(_) => (Vec::new(), false),
+    }
+}
+
 fn sighting(socket: &Socket) -> Option<Sighting> {
+    if socket.state != TcpState::TimeWait {
+        return None;
+    }
     let left = Nanos::from_millis(socket.left_ms()?.into());
     Some(Sighting {
         cookie: socket.id,

@@ -12,8 +12,8 @@ use crate::kernel::loader::{self, LoadError, Options, Tier};
 use crate::kernel::reader::{Attached, Reader};
 use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
-use crate::lifecycle::types::{Nanos, NetNs};
-use crate::lifecycle::{Lookup, Tracker};
+use crate::lifecycle::types::Nanos;
+use crate::lifecycle::{Lookup, SweepRequest, Tracker};
 use diag::Diag;
 
 /// How often the eBPF programs' own messages are looked for, where they were asked for.
@@ -29,7 +29,7 @@ pub struct Session {
     pub missing: Vec<(&'static str, String)>,
     diag: Diag,
     lookups: Vec<Lookup>,
-    sweeps: Vec<NetNs>,
+    sweeps: Vec<SweepRequest>,
     attached: Attached,
 }
 
@@ -51,13 +51,17 @@ impl Session {
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
         let programs = loader::load(options)?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
+        let tracker = match programs.hooks {
+            Ok(()) => Tracker::new(capacity).with_hooks(),
+            Err(_) => Tracker::new(capacity),
+        };
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
             source: error.into(),
         })?;
         Ok(Self {
             reader,
-            tracker: Tracker::new(capacity),
+            tracker,
             tier,
             missing,
             diag: Diag::new(),
@@ -144,8 +148,8 @@ impl Session {
         }
         let mut sweeps = std::mem::take(&mut self.sweeps);
         self.tracker.due_sweeps(at, &mut sweeps);
-        for netns in &sweeps {
-            let sweep = self.diag.sweep(*netns);
+        for request in &sweeps {
+            let sweep = self.diag.sweep(request);
             self.tracker.swept(&sweep);
         }
         if !lookups.is_empty() || !sweeps.is_empty() {

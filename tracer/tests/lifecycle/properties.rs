@@ -120,16 +120,16 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 };
                 tracker.looked_up(lookup.id, answer, *now);
             }
-            let mut namespaces = Vec::new();
-            tracker.due_sweeps(*now, &mut namespaces);
-            for netns in namespaces {
+            let mut requests = Vec::new();
+            tracker.due_sweeps(*now, &mut requests);
+            for request in requests {
                 let sighting = Sighting {
                     cookie: key(0),
                     tuple: tuple(1, 2),
                     left,
                 };
                 tracker.swept(&Sweep {
-                    netns,
+                    netns: request.netns,
                     began: *now,
                     ended: *now,
                     complete: which != 3,

@@ -48,6 +48,13 @@ fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<TimeWait
 fn is_due(world: &mut World) -> bool {
     let mut due = Vec::new();
     world.tracker.due_sweeps(world.now, &mut due);
+    for request in &due {
+        let wanted = [(tuple(40_000, 3306), Some(ConnId(5)))];
+        assert_eq!(
+            (request.netns, &request.wanted[..]),
+            (NetNs(1), &wanted[..])
+        );
+    }
     !due.is_empty()
 }
 

@@ -4,10 +4,14 @@
 //! and its timer, so looking now and then ("sweeping" a namespace) brackets the end; the next SYN on the same addresses
 //! and ports tells it when it comes first.
 
-use std::collections::HashMap;
+mod entry;
+mod hooks;
 
-use super::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
+use std::collections::{HashMap, VecDeque};
+
+use super::finding::{Conn, TimeWait};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
+use entry::Entry;
 
 /// How long a TIME_WAIT lasts by its timer: `TCP_TIMEWAIT_LEN` of include/net/tcp.h, a constant. The timer wheel fires
 /// it up to an eighth of that class of time-outs later: 2 s with HZ=250 (kernel/time/timer.c).
@@ -21,10 +25,26 @@ const EXPIRING: Nanos = Nanos::from_millis(250);
 const QUIET: Nanos = Nanos::from_secs(5);
 /// After a sweep that took t, none follows for this many times t: sweeps take at most 2 % of a core.
 const REST: u64 = 50;
+/// With up to so many entries, asking for each (1.6 µs) is cheaper than walking the kernel's whole table (16 ms).
+const ASK_FOR_EACH: usize = 4096;
+/// Where hooks tell each end, nobody looks before the timer should have fired at the latest and its record have come.
+const HOOKS_ARE_LATE: Nanos = Nanos::from_secs(5);
+/// An end before its time waits so long for the handshake of the connection that took its place.
+const REPLACEMENT: Nanos = Nanos::from_secs(3);
 /// A timer that is later than before by more than this was started anew; the kernel's clock ticks in up to 10 ms.
 const RESTARTED: Nanos = Nanos::from_millis(100);
 
-/// One look at all minisockets of a namespace.
+/// A look at the minisockets of a namespace that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepRequest {
+    /// The namespace.
+    pub netns: NetNs,
+    /// Whom to look for: addresses and ports, and the cookie where there is one. Empty when there are so many that a
+    /// look at all of them is cheaper.
+    pub wanted: Vec<(Tuple, Option<ConnId>)>,
+}
+
+/// The result of a look at the minisockets of a namespace.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// The namespace.
@@ -37,7 +57,7 @@ pub struct Sweep {
     pub complete: bool,
     /// How much `TCPTimeWaitOverflow` has grown since the last look at it.
     pub overflows: u64,
-    /// The minisockets in TIME_WAIT.
+    /// The minisockets in TIME_WAIT, of those that were wanted at least.
     pub found: Vec<Sighting>,
 }
 
@@ -52,22 +72,6 @@ pub struct Sighting {
     pub left: Nanos,
 }
 
-#[derive(Debug)]
-struct Entry {
-    conn: Conn,
-    owner: Option<SharedOwner>,
-    cookie: Option<ConnId>,
-    entered: Nanos,
-    entered_error: Nanos,
-    expires: Nanos,
-    /// When it was last known to exist.
-    last_seen: Nanos,
-    confirmed: bool,
-    restarts: u32,
-    /// It was missing in a sweep before its time: a SYN may still explain that.
-    missing_since: Option<Nanos>,
-}
-
 #[derive(Debug, Default)]
 struct Namespace {
     entries: HashMap<Tuple, Entry>,
@@ -79,16 +83,25 @@ struct Namespace {
 #[derive(Debug)]
 pub(super) struct TimeWaits {
     capacity: usize,
+    /// The kernel's hooks tell beginnings and ends.
+    pub hooked: bool,
     len: usize,
     namespaces: HashMap<NetNs, Namespace>,
+    /// Where to find an entry by its cookie; only with hooks.
+    by_cookie: HashMap<ConnId, (NetNs, Tuple)>,
+    /// Those taken down before their time, in order.
+    taken_down: VecDeque<(Nanos, ConnId)>,
 }
 
 impl TimeWaits {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
+            hooked: false,
             len: 0,
             namespaces: HashMap::new(),
+            by_cookie: HashMap::new(),
+            taken_down: VecDeque::new(),
         }
     }
 
@@ -109,24 +122,24 @@ impl TimeWaits {
             return false;
         }
         let namespace = self.namespaces.entry(conn.netns).or_default();
-        let look = (entered + CONFIRM).max(namespace.not_before);
+        let first_look = if self.hooked {
+            entered + TIME_WAIT + HOOKS_ARE_LATE
+        } else {
+            entered + CONFIRM
+        };
+        let look = first_look.max(namespace.not_before);
         namespace.next = if namespace.entries.is_empty() {
             look
         } else {
             namespace.next.min(look)
         };
-        let entry = Entry {
-            owner,
-            cookie,
-            entered,
-            entered_error,
-            expires: entered + TIME_WAIT,
-            last_seen: entered,
-            confirmed: false,
-            restarts: 0,
-            missing_since: None,
-            conn,
-        };
+        let entry = Entry::new(conn, owner, cookie, entered, entered_error);
+        if self.hooked
+            && let Some(cookie) = entry.cookie
+        {
+            self.by_cookie
+                .insert(cookie, (entry.conn.netns, entry.conn.tuple));
+        }
         if namespace.entries.insert(entry.conn.tuple, entry).is_none() {
             self.len += 1;
         }
@@ -134,11 +147,21 @@ impl TimeWaits {
     }
 
     /// The namespaces to sweep now; each must be answered by [`Self::swept`].
-    pub fn take_due(&mut self, now: Nanos, due: &mut Vec<NetNs>) {
+    pub fn take_due(&mut self, now: Nanos, due: &mut Vec<SweepRequest>) {
         for (netns, namespace) in &mut self.namespaces {
             if namespace.next <= now {
                 namespace.next = now + QUIET;
-                due.push(*netns);
+                let entries = namespace.entries.iter();
+                let wanted = match entries.len() {
+                    0..=ASK_FOR_EACH => entries
+                        .map(|(tuple, entry)| (*tuple, entry.cookie))
+                        .collect(),
+                    _ => Vec::new(),
+                };
+                due.push(SweepRequest {
+                    netns: *netns,
+                    wanted,
+                });
             }
         }
     }
@@ -183,14 +206,12 @@ impl TimeWaits {
         }
         let cost = sweep.ended - sweep.began;
         namespace.not_before = sweep.ended + Nanos(cost.0.saturating_mul(REST));
-        let wanted = namespace
-            .entries
-            .values()
-            .map(|entry| entry.next_look(sweep.ended))
+        let hooked = self.hooked;
+        let looks = namespace.entries.values();
+        let wanted = looks
+            .map(|entry| entry.next_look(sweep.ended, hooked))
             .min();
-        let wanted = wanted
-            .unwrap_or(sweep.ended + QUIET)
-            .min(sweep.ended + QUIET);
+        let wanted = wanted.unwrap_or(sweep.ended + QUIET);
         namespace.next = wanted.max(namespace.not_before);
     }
 
@@ -210,116 +231,19 @@ impl TimeWaits {
         if namespace.entries.get(tuple)?.entered >= since {
             return None;
         }
+        Some(self.remove(netns, tuple)?.opened_again(role, since))
+    }
+
+    fn remove(&mut self, netns: NetNs, tuple: &Tuple) -> Option<Entry> {
+        let namespace = self.namespaces.get_mut(&netns)?;
         let entry = namespace.entries.remove(tuple)?;
         self.len -= 1;
         if namespace.entries.is_empty() {
             self.namespaces.remove(&netns);
         }
-        Some(entry.opened_again(role, since))
-    }
-}
-
-impl Entry {
-    fn seen(&mut self, at: Nanos, left: Nanos) {
-        let expires = at + left;
-        if self.confirmed && expires > self.expires + RESTARTED {
-            self.restarts += 1;
+        if let Some(cookie) = entry.cookie {
+            self.by_cookie.remove(&cookie);
         }
-        // A timer that is due shows nothing left, and says no more about when it was.
-        if left > Nanos(0) {
-            self.expires = expires;
-        }
-        self.last_seen = at;
-        self.confirmed = true;
-        self.missing_since = None;
-    }
-
-    /// Its end, if a complete sweep without it tells that.
-    fn missing(&mut self, sweep: &Sweep, overflows: &mut u64) -> Option<TimeWait> {
-        if self.last_seen >= sweep.began {
-            return None;
-        }
-        if self.expires <= sweep.ended {
-            let earliest = self.last_seen.max(self.expires);
-            return Some(self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, sweep.ended));
-        }
-        if !self.confirmed && *overflows > 0 {
-            *overflows -= 1;
-            return Some(self.ended(
-                TimeWaitEnd::Overflow,
-                Measured::Sweep,
-                self.entered,
-                self.entered,
-            ));
-        }
-        match self.missing_since {
-            // The SYN of a connection that took its place may be under way: it is told when that is established.
-            None => {
-                self.missing_since = Some(sweep.ended);
-                None
-            }
-            Some(missing) => {
-                let end = if self.confirmed {
-                    TimeWaitEnd::Killed
-                } else {
-                    TimeWaitEnd::Unknown
-                };
-                Some(self.ended(end, Measured::Sweep, self.last_seen, missing))
-            }
-        }
-    }
-
-    fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
-        let latest = self
-            .missing_since
-            .map_or(since, |missing| missing.min(since));
-        if self.expires <= latest {
-            let earliest = self.last_seen.max(self.expires);
-            return self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, latest);
-        }
-        match role {
-            // connect() takes the minisocket's place right after the transition to SYN_SENT.
-            Role::Client => self.ended(TimeWaitEnd::Reused, Measured::Hook, since, since),
-            // The SYN came some time before the handshake was complete.
-            Role::Server | Role::Unknown => self.ended(
-                TimeWaitEnd::Recycled,
-                Measured::Sweep,
-                self.last_seen,
-                latest,
-            ),
-        }
-    }
-
-    /// The end lies between two times: the middle is told, and half the distance as the error.
-    fn ended(
-        &self,
-        end: TimeWaitEnd,
-        measured: Measured,
-        earliest: Nanos,
-        latest: Nanos,
-    ) -> TimeWait {
-        let span = latest - earliest;
-        let at = earliest + Nanos(span.0 / 2);
-        TimeWait {
-            at,
-            conn: self.conn.clone(),
-            owner: self.owner.clone(),
-            entered: self.entered,
-            dwell: at - self.entered,
-            end,
-            measured,
-            error: Nanos(span.0.div_ceil(2)) + self.entered_error,
-            restarts: self.restarts,
-        }
-    }
-
-    fn next_look(&self, now: Nanos) -> Nanos {
-        if !self.confirmed || self.missing_since.is_some() {
-            now + CONFIRM
-        } else if self.expires <= now {
-            now + EXPIRING
-        } else {
-            self.expires
-        }
+        Some(entry)
     }
 }

@@ -1,19 +1,21 @@
 //! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
 
+mod signals;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use tcpclose_common::TcpState;
 
 use super::close_path::{Fate, reconstruct};
-use super::connection::{Connection, Mark, ResetSent};
-use super::event::{Event, Signal, SignalKind, Task, Transition};
-use super::finding::{Finding, Loss, LossPlace};
+use super::connection::{Connection, Mark};
+use super::event::{Event, Task, Transition};
+use super::finding::{Finding, Loss, LossPlace, TimeWait};
 use super::listeners::Listeners;
 use super::orphan::{Lookup, Minisocket, Orphans};
 use super::reset;
 use super::table::Table;
-use super::time_wait::{Sweep, TIME_WAIT, TimeWaits};
-use super::types::{ConnId, Nanos, NetNs, Owner, OwnerSource, Role, SharedOwner};
+use super::time_wait::{Sweep, SweepRequest, TIME_WAIT, TimeWaits};
+use super::types::{ConnId, Nanos, Owner, OwnerSource, Role, SharedOwner};
 
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
 const TICK: Nanos = Nanos::from_millis(10);
@@ -67,6 +69,13 @@ impl Tracker {
         }
     }
 
+    /// The kernel's hooks tell of minisockets: their signals are believed, and nobody looks for what they tell.
+    #[must_use]
+    pub fn with_hooks(mut self) -> Self {
+        self.time_waits.hooked = true;
+        self
+    }
+
     /// Live connection ends in the table.
     #[must_use]
     pub fn live(&self) -> usize {
@@ -104,6 +113,9 @@ impl Tracker {
                 self.conclude(connection, now);
             }
         }
+        let mut told = Vec::new();
+        self.time_waits.tick(now, &mut told);
+        self.tell(told);
         while let Some((key, oldest)) = self.table.oldest()
             && oldest.state == TcpState::SynSent
             && oldest.tuple.local_port == 0
@@ -135,6 +147,7 @@ impl Tracker {
         held.into_iter()
             .chain(self.orphans.next_due())
             .chain(self.time_waits.next_due())
+            .chain(self.time_waits.next_tick())
             .min()
     }
 
@@ -145,7 +158,7 @@ impl Tracker {
     }
 
     /// The namespaces whose minisockets are to be looked at now; each must be answered by [`Tracker::swept`].
-    pub fn due_sweeps(&mut self, now: Nanos, due: &mut Vec<NetNs>) {
+    pub fn due_sweeps(&mut self, now: Nanos, due: &mut Vec<SweepRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
     }
@@ -154,10 +167,7 @@ impl Tracker {
     pub fn swept(&mut self, sweep: &Sweep) {
         let mut told = Vec::new();
         self.time_waits.swept(sweep, &mut told);
-        self.findings.extend(
-            told.into_iter()
-                .map(|told| Finding::TimeWait(Box::new(told))),
-        );
+        self.tell(told);
     }
 
     /// The minisockets to ask for now; each must be answered by [`Tracker::looked_up`].
@@ -276,6 +286,9 @@ impl Tracker {
         }
         let since = connection.since;
         connection.advance(transition);
+        if transition.new == TcpState::Established && transition.old != TcpState::Established {
+            connection.establish(transition);
+        }
         if matches!(transition.old, TcpState::SynSent | TcpState::SynRecv) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
             let began = match connection.role {
@@ -286,19 +299,12 @@ impl Tracker {
             let replaced = self
                 .time_waits
                 .opened_again(netns, &connection.tuple, role, began);
-            self.findings
-                .extend(replaced.map(|replaced| Finding::TimeWait(Box::new(replaced))));
+            self.tell(replaced);
         }
-        match transition.new {
-            TcpState::Established if transition.old != TcpState::Established => {
-                connection.establish(transition);
-            }
-            TcpState::Close => {
-                if let Some(connection) = self.table.remove(transition.id) {
-                    self.close(transition.id, Box::new(connection), transition.at);
-                }
-            }
-            _ => {}
+        if transition.new == TcpState::Close
+            && let Some(connection) = self.table.remove(transition.id)
+        {
+            self.close(transition.id, Box::new(connection), transition.at);
         }
     }
 
@@ -330,6 +336,12 @@ impl Tracker {
         }
     }
 
+    fn tell(&mut self, told: impl IntoIterator<Item = TimeWait>) {
+        let told = told.into_iter();
+        self.findings
+            .extend(told.map(|told| Finding::TimeWait(Box::new(told))));
+    }
+
     fn emit(&mut self, connection: &Connection, fate: Fate) {
         let close = reconstruct(connection, fate);
         let last = connection
@@ -343,49 +355,24 @@ impl Tracker {
                 .map(|last| (last.at, Nanos(0))),
             Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::Lost(_) => None,
         };
+        let mut overflow = None;
         if let Some((at, error)) = entered {
             let (conn, owner) = (close.conn.clone(), close.owner.clone());
-            let followed = self
-                .time_waits
-                .enter(conn, owner, connection.cookie(), at, error);
-            self.evicted += u64::from(!followed);
+            let armed = connection
+                .closing
+                .as_deref()
+                .is_some_and(|closing| closing.armed);
+            if self.time_waits.hooked && fate == Fate::Told && !armed && connection.has_cookie {
+                overflow = Some(TimeWait::never(conn, owner, at));
+            } else {
+                let followed = self
+                    .time_waits
+                    .enter(conn, owner, connection.cookie(), at, error);
+                self.evicted += u64::from(!followed);
+            }
         }
         self.findings.push_back(Finding::Close(Box::new(close)));
-    }
-
-    fn signal(&mut self, signal: &Signal) {
-        if let SignalKind::ResetSent { reason } = signal.kind
-            && let Some(mut orphan) = self.orphans.remove(signal.id)
-        {
-            // The peer sent data to the minisocket.
-            let sent = ResetSent {
-                at: signal.at,
-                kernel_reason: reason,
-            };
-            orphan.connection.closing.get_or_insert_default().reset_sent = Some(sent);
-            self.emit(&orphan.connection, Fate::ResetByUs(signal.at));
-            return;
-        }
-        let reset_sent = match signal.kind {
-            SignalKind::ResetSent { reason } => Some(ResetSent {
-                at: signal.at,
-                kernel_reason: reason,
-            }),
-            SignalKind::ResetReceived | SignalKind::FinRetransmitted => None,
-        };
-        if let Some(connection) = self.table.get_mut(signal.id) {
-            let closing = connection.closing.get_or_insert_default();
-            closing.reset_sent = reset_sent.or(closing.reset_sent);
-            if signal.kind == SignalKind::ResetReceived {
-                closing.reset_received = Some(signal.at);
-            }
-            closing.fin_retransmits += u32::from(signal.kind == SignalKind::FinRetransmitted);
-        } else if reset_sent.is_some()
-            && let Some(mut connection) = self.held.remove(&signal.id)
-        {
-            connection.closing.get_or_insert_default().reset_sent = reset_sent;
-            self.conclude(connection, signal.at);
-        }
+        self.tell(overflow);
     }
 
     fn owner(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {

@@ -1,0 +1,159 @@
+//! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
+
+use super::{CONFIRM, EXPIRING, HOOKS_ARE_LATE, QUIET, RESTARTED, Sweep, TIME_WAIT};
+use crate::lifecycle::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
+use crate::lifecycle::types::{ConnId, Nanos, Role, SharedOwner};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub conn: Conn,
+    pub owner: Option<SharedOwner>,
+    pub cookie: Option<ConnId>,
+    pub entered: Nanos,
+    pub entered_error: Nanos,
+    pub expires: Nanos,
+    /// When it was last known to exist.
+    pub last_seen: Nanos,
+    pub confirmed: bool,
+    pub restarts: u32,
+    /// It was missing in a sweep before its time: a SYN may still explain that.
+    pub missing_since: Option<Nanos>,
+    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be told.
+    pub taken_down: Option<Nanos>,
+}
+
+impl Entry {
+    pub fn new(
+        conn: Conn,
+        owner: Option<SharedOwner>,
+        cookie: Option<ConnId>,
+        entered: Nanos,
+        entered_error: Nanos,
+    ) -> Self {
+        Self {
+            conn,
+            owner,
+            cookie,
+            entered,
+            entered_error,
+            expires: entered + TIME_WAIT,
+            last_seen: entered,
+            confirmed: false,
+            restarts: 0,
+            missing_since: None,
+            taken_down: None,
+        }
+    }
+
+    pub fn seen(&mut self, at: Nanos, left: Nanos) {
+        let expires = at + left;
+        if self.confirmed && expires > self.expires + RESTARTED {
+            self.restarts += 1;
+        }
+        // A timer that is due shows nothing left, and says no more about when it was.
+        if left > Nanos(0) {
+            self.expires = expires;
+        }
+        self.last_seen = at;
+        self.confirmed = true;
+        self.missing_since = None;
+    }
+
+    /// Its end, if a complete sweep without it tells that.
+    pub fn missing(&mut self, sweep: &Sweep, overflows: &mut u64) -> Option<TimeWait> {
+        if self.last_seen >= sweep.began {
+            return None;
+        }
+        if self.expires <= sweep.ended {
+            let earliest = self.last_seen.max(self.expires);
+            return Some(self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, sweep.ended));
+        }
+        if !self.confirmed && *overflows > 0 {
+            *overflows -= 1;
+            return Some(self.ended(
+                TimeWaitEnd::Overflow,
+                Measured::Sweep,
+                self.entered,
+                self.entered,
+            ));
+        }
+        match self.missing_since {
+            // The SYN of a connection that took its place may be under way: it is told when that is established.
+            None => {
+                self.missing_since = Some(sweep.ended);
+                None
+            }
+            Some(missing) => {
+                let end = if self.confirmed {
+                    TimeWaitEnd::Killed
+                } else {
+                    TimeWaitEnd::Unknown
+                };
+                Some(self.ended(end, Measured::Sweep, self.last_seen, missing))
+            }
+        }
+    }
+
+    pub fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
+        if let Some(at) = self.taken_down {
+            let end = match role {
+                Role::Client => TimeWaitEnd::Reused,
+                Role::Server | Role::Unknown => TimeWaitEnd::Recycled,
+            };
+            return self.ended(end, Measured::Hook, at, at);
+        }
+        let latest = self
+            .missing_since
+            .map_or(since, |missing| missing.min(since));
+        if self.expires <= latest {
+            let earliest = self.last_seen.max(self.expires);
+            return self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, latest);
+        }
+        match role {
+            // connect() takes the minisocket's place right after the transition to SYN_SENT.
+            Role::Client => self.ended(TimeWaitEnd::Reused, Measured::Hook, since, since),
+            // The SYN came some time before the handshake was complete.
+            Role::Server | Role::Unknown => self.ended(
+                TimeWaitEnd::Recycled,
+                Measured::Sweep,
+                self.last_seen,
+                latest,
+            ),
+        }
+    }
+
+    /// The end lies between two times: the middle is told, and half the distance as the error.
+    pub fn ended(
+        &self,
+        end: TimeWaitEnd,
+        measured: Measured,
+        earliest: Nanos,
+        latest: Nanos,
+    ) -> TimeWait {
+        let span = latest - earliest;
+        let at = earliest + Nanos(span.0 / 2);
+        TimeWait {
+            at,
+            conn: self.conn.clone(),
+            owner: self.owner.clone(),
+            entered: self.entered,
+            dwell: at - self.entered,
+            end,
+            measured,
+            error: Nanos(span.0.div_ceil(2)) + self.entered_error,
+            restarts: self.restarts,
+        }
+    }
+
+    pub fn next_look(&self, now: Nanos, hooked: bool) -> Nanos {
+        if hooked {
+            (self.expires + HOOKS_ARE_LATE).max(now + QUIET)
+        } else if !self.confirmed || self.missing_since.is_some() {
+            now + CONFIRM
+        } else if self.expires <= now {
+            now + EXPIRING
+        } else {
+            self.expires.min(now + QUIET)
+        }
+    }
+}

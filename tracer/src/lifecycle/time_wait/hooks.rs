@@ -1,0 +1,57 @@
+//! What the function hooks tell of minisockets: exact times, no sweeps.
+
+use super::{REPLACEMENT, TimeWaits};
+use crate::lifecycle::finding::{Measured, TimeWait, TimeWaitEnd};
+use crate::lifecycle::types::{ConnId, Nanos};
+
+impl TimeWaits {
+    /// The minisocket's timer was started anew: the peer's FIN came again (tcp_timewait_state_process).
+    pub fn armed(&mut self, cookie: ConnId, at: Nanos) {
+        if let Some(entry) = self.entry(cookie) {
+            entry.restarts += 1;
+            entry.expires = at + super::TIME_WAIT;
+        }
+    }
+
+    /// The minisocket is taken down before its timer fires.
+    pub fn descheduled(&mut self, cookie: ConnId, at: Nanos) {
+        if let Some(entry) = self.entry(cookie) {
+            entry.taken_down = Some(at);
+            self.taken_down.push_back((at, cookie));
+        }
+    }
+
+    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may tell.
+    pub fn killed(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+        if self.entry(cookie)?.taken_down.is_some() {
+            return None;
+        }
+        let (netns, tuple) = *self.by_cookie.get(&cookie)?;
+        let entry = self.remove(netns, &tuple)?;
+        Some(entry.ended(TimeWaitEnd::Expired, Measured::Hook, at, at))
+    }
+
+    /// Those that were taken down and whose place nobody has taken since.
+    pub fn tick(&mut self, now: Nanos, told: &mut Vec<TimeWait>) {
+        while let Some((at, cookie)) = self.taken_down.front().copied()
+            && at + REPLACEMENT <= now
+        {
+            self.taken_down.pop_front();
+            if let Some((netns, tuple)) = self.by_cookie.get(&cookie).copied()
+                && let Some(entry) = self.remove(netns, &tuple)
+            {
+                told.push(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at));
+            }
+        }
+    }
+
+    /// When [`Self::tick`] next has something to do.
+    pub fn next_tick(&self) -> Option<Nanos> {
+        self.taken_down.front().map(|(at, _)| *at + REPLACEMENT)
+    }
+
+    fn entry(&mut self, cookie: ConnId) -> Option<&mut super::Entry> {
+        let (netns, tuple) = self.by_cookie.get(&cookie)?;
+        self.namespaces.get_mut(netns)?.entries.get_mut(tuple)
+    }
+}
