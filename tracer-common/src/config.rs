@@ -39,6 +39,8 @@ config! {
     skc_v6_daddr,
     /// `__sk_common.skc_dport`
     skc_dport,
+    /// `__sk_common.skc_num`: the local port, in host order
+    skc_num,
     /// `__sk_common.skc_cookie`, of a minisocket too
     skc_cookie,
     /// `struct inet_timewait_sock`: `tw_substate`
@@ -67,8 +69,10 @@ config! {
     write_seq,
     /// `rcv_nxt`
     rcv_nxt,
-    /// `rcv_wup`
+    /// `rcv_wup`: `rcv_nxt` when a segment was last sent
     rcv_wup,
+    /// `snd_wnd`
+    snd_wnd,
     /// `copied_seq`
     copied_seq,
     /// `segs_in`

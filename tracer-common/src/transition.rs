@@ -21,7 +21,8 @@ pub mod flags {
     pub const OWNED: u32 = 1 << 6;
     /// `SO_LINGER` is on with a time of zero: close() resets.
     pub const LINGER_ZERO: u32 = 1 << 7;
-    /// The newest segment of the receive queue begins with the peer's FIN: it carried no data.
+    /// The peer's FIN carried no data: the newest segment of the receive queue begins with it, or all before it had
+    /// been acknowledged (`rcv_wup`).
     pub const FIN_ALONE: u32 = 1 << 8;
 }
 
@@ -67,8 +68,8 @@ pub struct Transition {
     pub write_seq: u32,
     /// Next sequence number expected from the peer.
     pub rcv_nxt: u32,
-    /// `rcv_nxt` when a segment was last sent: what the peer has been told is received.
-    pub rcv_wup: u32,
+    /// How much the peer lets us send from `snd_una` on.
+    pub snd_wnd: u32,
     /// Next sequence number the application will read.
     pub copied_seq: u32,
     /// Segments received.

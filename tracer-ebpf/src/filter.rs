@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 
-use crate::kernel::config;
+use crate::kernel::{Sock, config};
+use crate::transition::ip_version;
 
 const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
@@ -58,6 +59,41 @@ pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u
     }
     let ip_filter = config!(filter_ip);
     ip_filter == 0 || ip_filter == u32::from(ip)
+}
+
+/// Whether the user wants a signal of this socket.
+#[inline(always)]
+pub fn wants_socket(sk: Sock) -> bool {
+    // A closed socket has no skc_num any more; a minisocket or a request has nothing else.
+    let port = match sk.tcp() {
+        Some(tcp) => u16::from_be(tcp.field(config!(inet_sport))),
+        None => sk.field(config!(skc_num)),
+    };
+    wants_common(sk, port)
+}
+
+/// Whether the user wants a signal of this timewait minisocket.
+#[inline(always)]
+pub fn wants_minisocket(tw: Sock) -> bool {
+    wants_common(tw, tw.field(config!(skc_num)))
+}
+
+#[inline(always)]
+fn wants_common(sk: Sock, local_port: u16) -> bool {
+    let netns_filter = config!(filter_netns);
+    if netns_filter != 0 && sk.netns() != netns_filter {
+        return false;
+    }
+    if config!(filter_local_ports) != 0 && !contains(&LOCAL_PORTS, local_port) {
+        return false;
+    }
+    if config!(filter_peer_ports) != 0
+        && !contains(&PEER_PORTS, u16::from_be(sk.field(config!(skc_dport))))
+    {
+        return false;
+    }
+    let ip_filter = config!(filter_ip);
+    ip_filter == 0 || ip_filter == u32::from(ip_version(sk))
 }
 
 /// Whether the task on the CPU is the one whose system call drove the transition.

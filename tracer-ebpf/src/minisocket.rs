@@ -10,15 +10,14 @@ use aya_ebpf::programs::FEntryContext;
 use tcpclose_common::{RecordKind, Signal, flags};
 
 use crate::kernel::{Sock, config};
-use crate::ring;
+use crate::{filter, ring};
 
 /// A `struct inet_timewait_sock *` is the first argument of all three functions. It begins with the same `sock_common`
 /// as a full socket.
 #[inline(always)]
 pub fn on_hook(ctx: &FEntryContext, kind: RecordKind) {
     let tw = Sock(ctx.arg::<*const c_void>(0));
-    let netns = config!(filter_netns);
-    if netns != 0 && tw.netns() != netns {
+    if !filter::wants_minisocket(tw) {
         return;
     }
     // Zero: the socket closed before anybody asked for its cookie, so nobody follows it.

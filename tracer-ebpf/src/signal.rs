@@ -7,7 +7,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tcpclose_common::{RecordKind, Signal, flags};
 
 use crate::kernel::{Sock, config, load};
-use crate::ring;
+use crate::{filter, ring};
 
 const FIN_WAIT1: u8 = 4;
 const LAST_ACK: u8 = 9;
@@ -61,8 +61,7 @@ pub fn on_retransmit(ctx: &BtfTracePointContext) {
 
 #[inline(always)]
 fn send(kind: RecordKind, sk: Sock, reason: u32) {
-    let netns = config!(filter_netns);
-    if netns != 0 && sk.netns() != netns {
+    if !filter::wants_socket(sk) {
         return;
     }
     let Some(mut entry) = ring::reserve::<Signal>() else {

@@ -11,6 +11,7 @@ use crate::kernel::{Sock, TcpSock, config, load};
 use crate::{filter, ring, task};
 
 const AF_INET: u16 = 2;
+const CLOSE_WAIT: u8 = 8;
 /// `enum sock_flags` of include/net/sock.h: bit numbers in `skc_flags`.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
@@ -61,7 +62,10 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     }
     if sock_flags & SOCK_DONE != 0 {
         bits |= flags::DONE;
-        if newest_segment(sk) == tcp.field::<u32>(config!(rcv_nxt)).wrapping_sub(1) {
+        let fin = tcp.field::<u32>(config!(rcv_nxt)).wrapping_sub(1);
+        // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup tells of what came before.
+        let acked_before = new == CLOSE_WAIT && tcp.field::<u32>(config!(rcv_wup)) == fin;
+        if acked_before || newest_segment(sk) == fin {
             bits |= flags::FIN_ALONE;
         }
     }
@@ -114,7 +118,7 @@ fn newest_segment(sk: Sock) -> u32 {
 
 /// The version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
 #[inline(always)]
-fn ip_version(sk: Sock) -> u8 {
+pub fn ip_version(sk: Sock) -> u8 {
     if sk.field::<u16>(config!(skc_family)) == AF_INET {
         return 4;
     }
@@ -159,7 +163,7 @@ unsafe fn fill_counters(record: *mut Transition, tcp: TcpSock) {
         (*record).snd_nxt = tcp.field(config!(snd_nxt));
         (*record).write_seq = tcp.field(config!(write_seq));
         (*record).rcv_nxt = tcp.field(config!(rcv_nxt));
-        (*record).rcv_wup = tcp.field(config!(rcv_wup));
+        (*record).snd_wnd = tcp.field(config!(snd_wnd));
         (*record).copied_seq = tcp.field(config!(copied_seq));
         (*record).segs_in = tcp.field(config!(segs_in));
         (*record).segs_out = tcp.field(config!(segs_out));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU64;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,7 +33,9 @@ const AFTER_HELP: &str = "\
 Examples:
   tcpclose watch                      every close on this host
   tcpclose watch -L 3306,5432         only connections of these local ports
-  tcpclose watch --format json        one JSON object a line";
+  tcpclose watch --format json        one JSON object a line
+
+Exit codes: 0 fine (also after Ctrl-C, and when the reader of a pipe has gone), 2 could not run or bad usage";
 
 /// How lines are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -48,7 +51,7 @@ enum Format {
 #[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
 pub(super) struct Args {
     /// Only connections of these processes
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pids: Vec<u32>,
     /// Only these local ports
     #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
@@ -141,8 +144,18 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
     let mut session = Session::start(options, CAPACITY)?;
     announce(&session);
 
+    for pid in &args.pids {
+        if !Path::new("/proc").join(pid.to_string()).exists() {
+            eprintln!(
+                "tcpclose: there is no process {pid} now; its connections are shown if one with that number starts"
+            );
+        }
+    }
     let mut printer = Printer::new(args)?;
-    let stop_at = args.duration.map(|duration| Instant::now() + duration);
+    // A time beyond the clock's range is never.
+    let stop_at = args
+        .duration
+        .and_then(|duration| Instant::now().checked_add(duration));
     let stop = async {
         match stop_at {
             Some(at) => sleep_until(at).await,
@@ -282,9 +295,7 @@ impl<'a> Printer<'a> {
     fn finish(self, session: &Session) -> anyhow::Result<ExitCode> {
         let waiting = session.waiting_for_fin();
         if waiting > 0 && !self.args.transitions {
-            eprintln!(
-                "tcpclose: {waiting} closed ends were still waiting for the peer's FIN and are not shown"
-            );
+            eprintln!("tcpclose: not shown, as still waiting for the peer's FIN: {waiting} closed");
         }
         let unwritten = self.writer.finish(FLUSH_DEADLINE);
         match unwritten {

@@ -84,7 +84,7 @@ fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
         snd_nxt: record.snd_nxt,
         write_seq: record.write_seq,
         rcv_nxt: record.rcv_nxt,
-        rcv_wup: record.rcv_wup,
+        snd_wnd: record.snd_wnd,
         copied_seq: record.copied_seq,
         segs_in: record.segs_in,
         segs_out: record.segs_out,

@@ -4,6 +4,7 @@ pub mod btf;
 pub mod decode;
 pub mod ebpf_log;
 pub mod loader;
+mod misses;
 pub mod netns;
 mod offsets;
 pub mod reader;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::decode::{DecodeError, Record, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
+use super::misses::Misses;
 
 /// How often an awake reader looks. The ring holds many times what the fastest churn makes in between, and a record
 /// reaches the user well within 100 ms.
@@ -125,19 +126,33 @@ impl Programs {
             reader_asleep,
             log,
         } = self;
+        let reader = Reader::new(events, lost, reader_asleep, reset_reasons)?;
+        let misses = Misses::of(&ebpf);
         Ok((
-            Reader::new(events, lost, reader_asleep, reset_reasons)?,
-            Attached { ebpf, log },
+            reader,
+            Attached {
+                _ebpf: ebpf,
+                misses,
+                log,
+            },
         ))
     }
 }
 
 /// Programs at work; dropping it detaches them.
 pub struct Attached {
-    #[expect(dead_code, reason = "held for its drop")]
-    ebpf: aya::Ebpf,
+    /// Keeps programs and links alive.
+    _ebpf: aya::Ebpf,
+    misses: Misses,
     /// What the programs say, if they were asked to.
     pub log: Option<EbpfLog>,
+}
+
+impl Attached {
+    /// How many runs of the programs the kernel skipped since the last call.
+    pub fn take_misses(&mut self) -> u64 {
+        self.misses.take()
+    }
 }
 
 fn map_error(error: MapError) -> io::Error {

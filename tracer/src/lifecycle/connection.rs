@@ -9,6 +9,9 @@ use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 /// seen to do what no path does.
 const MAX_MARKS: usize = 8;
 
+/// A RST is sent or taken in the same function that ends the connection; an interrupt may come between.
+const SAME_MOMENT: Nanos = Nanos::from_millis(5);
+
 /// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
@@ -126,10 +129,13 @@ impl Connection {
     pub fn establish(&mut self, transition: &Transition) {
         self.opened = Some(transition.at);
         if let Some(evidence) = &transition.evidence {
+            // With Fast Open data has moved already. An active open counts its SYN among the acknowledged bytes.
+            let syn = u32::from(self.role != Role::Client);
+            let sent = (evidence.bytes_acked as u32).wrapping_add(syn);
             self.origin = Origin {
-                iss: Some(evidence.snd_una.wrapping_sub(1)),
-                irs: Some(evidence.rcv_nxt.wrapping_sub(1)),
-                acked_base: evidence.bytes_acked.min(u64::from(u8::MAX)) as u8,
+                iss: Some(evidence.snd_una.wrapping_sub(sent)),
+                irs: first_received(evidence),
+                acked_base: u8::from(self.role == Role::Client),
             };
         }
     }
@@ -156,6 +162,18 @@ impl Connection {
                 self.origin.irs = transition.evidence.as_ref().and_then(first_received);
             }
             let closing = self.closing.get_or_insert_default();
+            // Only a RST of the same moment ends a connection; others answer stray segments of one that lives on.
+            if let Some(sent) = closing.reset_sent
+                && (new != TcpState::Close || at - sent.at > SAME_MOMENT)
+            {
+                closing.reset_sent = None;
+            }
+            if closing
+                .reset_received
+                .is_some_and(|came| new != TcpState::Close || at - came > SAME_MOMENT)
+            {
+                closing.reset_received = None;
+            }
             closing.gap |= missed;
             if closing.marks.len() < MAX_MARKS {
                 closing.marks.push(Mark {

@@ -58,7 +58,7 @@ pub struct Evidence {
     pub snd_nxt: u32,
     pub write_seq: u32,
     pub rcv_nxt: u32,
-    pub rcv_wup: u32,
+    pub snd_wnd: u32,
     pub copied_seq: u32,
     pub segs_in: u32,
     pub segs_out: u32,
@@ -72,7 +72,7 @@ pub struct Evidence {
     pub dead: bool,
     /// `SOCK_DONE`: the peer's FIN came.
     pub done: bool,
-    /// The newest segment of the receive queue is the FIN, without data.
+    /// The peer's FIN carried no data.
     pub fin_alone: bool,
     /// `sk_socket` is NULL.
     pub no_socket: bool,
@@ -80,6 +80,16 @@ pub struct Evidence {
     pub owned: bool,
     /// `SO_LINGER` with a time of zero.
     pub linger_zero: bool,
+}
+
+impl Evidence {
+    /// Whether a FIN that is queued now leaves at once: nothing waits before it, and the peer's window has room for it
+    /// (tcp_write_xmit; congestion control never holds a lone FIN back).
+    #[must_use]
+    pub fn fin_leaves_at_once(&self) -> bool {
+        let in_flight = self.snd_nxt.wrapping_sub(self.snd_una);
+        self.snd_nxt == self.write_seq && in_flight < self.snd_wnd
+    }
 }
 
 /// What happened beside the transitions.

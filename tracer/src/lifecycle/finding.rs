@@ -378,6 +378,8 @@ pub struct Loss {
 pub enum LossPlace {
     /// Records that found the kernel's ring buffer full.
     Ring,
+    /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU already.
+    Program,
     /// Live connections evicted from the full table.
     Table,
     /// Findings that a slow output could not take.
@@ -392,6 +394,7 @@ impl LossPlace {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
+            Self::Program => "program",
             Self::Table => "table",
             Self::Output => "output",
             Self::Decode => "decode",

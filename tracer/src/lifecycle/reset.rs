@@ -26,7 +26,8 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
     let sent = closing.reset_sent;
     let by_us = |reason: Option<ResetReason>| {
         let kernel_reason = sent.and_then(|sent| sent.kernel_reason);
-        let reason = reason.or_else(|| kernel_reason.and_then(from_kernel));
+        // The kernel knows best.
+        let reason = kernel_reason.and_then(from_kernel).or(reason);
         Some(Reset {
             by: Side::Local,
             reason,
@@ -100,6 +101,9 @@ fn abort(evidence: &Evidence, old: TcpState) -> Option<ResetReason> {
         Some(ResetReason::UnreadData)
     } else if evidence.linger_zero {
         Some(ResetReason::Linger)
+    } else if evidence.owned && !evidence.no_socket {
+        // connect() to AF_UNSPEC
+        Some(ResetReason::Disconnect)
     } else {
         None
     }

@@ -112,14 +112,6 @@ impl Table {
         self.slots[at as usize].connection.take()
     }
 
-    /// The end that has been quiet longest.
-    pub fn oldest(&self) -> Option<(ConnId, &Connection)> {
-        let slot = self.slots.get(self.oldest as usize)?;
-        slot.connection
-            .as_ref()
-            .map(|connection| (slot.key, connection))
-    }
-
     fn find(&self, key: ConnId) -> Option<u32> {
         self.index
             .find(self.hasher.hash_one(key), |&at| {

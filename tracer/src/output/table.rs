@@ -336,6 +336,12 @@ pub fn loss_message(loss: &Loss) -> String {
              connections (-L, -D, -4, -6) or free up CPU time for tcpclose",
             pick("record was", "records were"),
         ),
+        LossPlace::Program => format!(
+            "{lost} {} of the eBPF programs {} skipped by the kernel, because an interrupt came in while they ran, so a \
+             close may be incomplete: nothing can be done about it",
+            pick("run", "runs"),
+            pick("was", "were"),
+        ),
         LossPlace::Table => format!(
             "{lost} live {} dropped because the connection table was full, so {} will be reported in part or not at \
              all: trace fewer connections (-L, -D, -4, -6)",
@@ -343,8 +349,8 @@ pub fn loss_message(loss: &Loss) -> String {
             pick("its close", "their closes"),
         ),
         LossPlace::Output => format!(
-            "{lost} {} not written because whoever reads the output is too slow, so {} missing from it: read faster, \
-             write to a file, or trace fewer connections (-L, -D, -4, -6)",
+            "{lost} {} not written because the output was too slow for so many, so {} missing from it: read it \
+             faster, leave tcpclose more CPU time, or trace fewer connections (-L, -D, -4, -6)",
             pick("line was", "lines were"),
             pick("it is", "they are"),
         ),

@@ -22,8 +22,8 @@ use crate::lifecycle::types::Nanos;
 use super::cgroup_names::{CgroupNames, NoCgroups};
 use super::clock::WallClock;
 
-/// How many lines may wait for a slow reader: a second of a very busy host, in a few MB.
-pub const DEFAULT_CAPACITY: usize = 8_192;
+/// How many lines may wait for a slow reader: more than one look at a full ring buffer can yield.
+pub const DEFAULT_CAPACITY: usize = 65_536;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

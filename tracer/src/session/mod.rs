@@ -16,6 +16,9 @@ use crate::lifecycle::types::Nanos;
 use crate::lifecycle::{Lookup, SweepRequest, Tracker};
 use diag::Diag;
 
+/// How often the counters of skipped runs are read: a file for each program.
+const READ_MISSES: Nanos = Nanos::from_secs(1);
+
 /// How often the eBPF programs' own messages are looked for, where they were asked for.
 const LISTEN: Duration = Duration::from_millis(200);
 
@@ -30,6 +33,7 @@ pub struct Session {
     diag: Diag,
     lookups: Vec<Lookup>,
     sweeps: Vec<SweepRequest>,
+    misses_read: Nanos,
     attached: Attached,
 }
 
@@ -51,10 +55,13 @@ impl Session {
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
         let programs = loader::load(options)?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
-        let tracker = match programs.hooks {
-            Ok(()) => Tracker::new(capacity).with_hooks(),
-            Err(_) => Tracker::new(capacity),
-        };
+        let mut tracker = Tracker::new(capacity);
+        if programs.hooks.is_ok() {
+            tracker = tracker.with_hooks();
+        }
+        if !options.local_ports.is_empty() {
+            tracker = tracker.with_port_filter();
+        }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
             source: error.into(),
@@ -67,6 +74,7 @@ impl Session {
             diag: Diag::new(),
             lookups: Vec::new(),
             sweeps: Vec::new(),
+            misses_read: Nanos(0),
             attached,
         })
     }
@@ -115,7 +123,17 @@ impl Session {
         })?;
         let lost = self.reader.take_lost()?;
         let at = now();
-        for (lost, place) in [(lost, LossPlace::Ring), (malformed, LossPlace::Decode)] {
+        let mut skipped = 0;
+        if at - self.misses_read >= READ_MISSES {
+            self.misses_read = at;
+            skipped = self.attached.take_misses();
+        }
+        let losses = [
+            (lost, LossPlace::Ring),
+            (skipped, LossPlace::Program),
+            (malformed, LossPlace::Decode),
+        ];
+        for (lost, place) in losses {
             if lost > 0 {
                 self.tracker.lose(Loss { at, lost, place });
             }

@@ -282,3 +282,74 @@ fn an_abort_in_last_ack_is_no_orderly_end() {
     world.signal(5, ABORT);
     assert_eq!(world.close().path, ClosePath::Reset);
 }
+
+#[test]
+fn a_rst_that_answers_a_stray_segment_ends_nothing() {
+    let mut world = World::new();
+    let mut end = Socket::connecting(&mut world, 5);
+    // The answer to a challenge ACK; the connection is opened all the same.
+    world.signal(
+        5,
+        SignalKind::ResetSent {
+            reason: Some("TCP_INVALID_ACK_SEQUENCE"),
+        },
+    );
+    end.evidence.bytes_acked = 1;
+    end.tuple = crate::socket::tuple(40_000, 3306);
+    end.to(&mut world, TcpState::Established);
+    world.pass_ms(100);
+    world.signal(5, SignalKind::ResetSent { reason: None });
+    world.pass_ms(100);
+    end.closes(&mut world, TcpState::FinWait1);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::FinWait2);
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!((close.path, close.reset), (ClosePath::FourWay, None));
+}
+
+#[test]
+fn an_ack_whose_segment_the_closed_socket_refused_is_inferred() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.dead = true;
+    end.closes(&mut world, TcpState::FinWait1);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::FinWait2);
+    end.evidence.error = 104;
+    end.to(&mut world, TcpState::Close);
+    world.signal(5, ABORT);
+    assert_eq!(steps(&world.close())[1], "~peer ACK 1 2");
+}
+
+#[test]
+fn connect_to_nowhere_is_a_disconnect() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.owned = true;
+    end.closes(&mut world, TcpState::Close);
+    world.signal(5, ABORT);
+    let reset = world.close().reset.unwrap();
+    assert_eq!(reset.reason, Some(ResetReason::Disconnect));
+}
+
+#[test]
+fn the_kernels_own_reason_goes_before_ours() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.dead = true;
+    end.closes(&mut world, TcpState::FinWait1);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::FinWait2);
+    end.to(&mut world, TcpState::Close);
+    world.signal(
+        5,
+        SignalKind::ResetSent {
+            reason: Some("TCP_ABORT_ON_LINGER"),
+        },
+    );
+    let reset = world.close().reset.unwrap();
+    assert_eq!(reset.reason, Some(ResetReason::Linger));
+}

@@ -305,7 +305,7 @@ fn a_fin_behind_unread_data_has_no_sure_number() {
     let mut world = World::new();
     let mut end = Socket::server(&mut world, 5);
     end.receives(10, 0);
-    end.evidence.rcv_wup = end.evidence.rcv_wup.wrapping_sub(10); // not yet acknowledged
+    end.rcv_wup = end.rcv_wup.wrapping_sub(10); // not yet acknowledged
     end.receives_fin();
     end.to(&mut world, TcpState::CloseWait);
     end.evidence.copied_seq = end.evidence.copied_seq.wrapping_add(10);
@@ -514,4 +514,98 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     end.evidence.error = 104;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.close().conn.tuple.local_port, 40_001);
+}
+
+#[test]
+fn an_answer_that_waits_for_the_window_may_be_preceded_by_the_ack() {
+    for unsent in [0, 1000] {
+        let mut world = World::new();
+        let mut end = Socket::server(&mut world, 5);
+        end.evidence.snd_wnd = 0;
+        end.receives_fin();
+        end.to(&mut world, TcpState::CloseWait);
+        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(unsent);
+        end.closes(&mut world, TcpState::LastAck);
+        end.is_acknowledged();
+        end.to(&mut world, TcpState::Close);
+        let close = world.close();
+        assert_eq!((close.path, close.segments), (ClosePath::Unknown, None));
+        assert_eq!(close.steps[1].at, None, "nobody saw when the FIN left");
+    }
+}
+
+#[test]
+fn a_fin_held_back_by_the_window_acknowledges_what_came_meanwhile() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.snd_wnd = 0;
+    end.closes(&mut world, TcpState::FinWait1);
+    end.receives(50, 50);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::FinWait2);
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(steps(&world.close())[0], "local FIN,ACK 1 -");
+}
+
+#[test]
+fn fast_open_data_counts_from_the_first_byte() {
+    let mut world = World::new();
+    let mut end = Socket::connecting(&mut world, 5);
+    // Three bytes went with the SYN and were acknowledged with it; four came with the answer.
+    end.evidence.snd_una = crate::socket::ISS.wrapping_add(4);
+    end.evidence.snd_nxt = end.evidence.snd_una;
+    end.evidence.write_seq = end.evidence.snd_una;
+    end.evidence.bytes_acked = 4;
+    end.evidence.rcv_nxt = crate::socket::IRS.wrapping_add(5);
+    end.evidence.copied_seq = end.evidence.rcv_nxt;
+    end.evidence.bytes_received = 4;
+    end.tuple = tuple(40_000, 3306);
+    end.to(&mut world, TcpState::Established);
+    end.closes(&mut world, TcpState::FinWait1);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::FinWait2);
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(steps(&close)[0], "local FIN,ACK 4 5");
+    assert_eq!((close.bytes.sent, close.bytes.received), (Some(3), Some(4)));
+}
+
+#[test]
+fn half_close_counts_what_was_sent_not_what_was_written() {
+    let mut world = World::new();
+    let mut end = Socket::server(&mut world, 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.acknowledges();
+    end.sends(100);
+    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(5000);
+    world.pass_ms(10);
+    end.evidence.error = 32;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(close.half_close.map(|half| half.bytes_sent), Some(100));
+    assert_eq!(close.bytes.sent, Some(100));
+}
+
+#[test]
+fn an_address_without_cookie_that_comes_again_is_another_connection() {
+    let mut world = World::new();
+    let address = 0xffff_8880_0000_1000;
+    let mut filtered = Socket::connecting(&mut World::new(), address);
+    filtered.classic = true;
+    filtered.state = TcpState::Close;
+    filtered.to(&mut world, TcpState::SynSent); // and nothing more: its port was not wanted
+    let mut child = Socket::server(&mut World::new(), address);
+    child.classic = true;
+    child.state = TcpState::SynRecv;
+    child.to(&mut world, TcpState::Established);
+    child.to(&mut world, TcpState::CloseWait);
+    child.to(&mut world, TcpState::LastAck);
+    child.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!((close.conn.role, close.owner), (Role::Server, None));
 }

@@ -77,6 +77,8 @@ pub struct Socket {
     pub evidence: Evidence,
     pub task: Option<Task>,
     pub tuple: Tuple,
+    /// `rcv_nxt` when this end last sent a segment.
+    pub rcv_wup: u32,
     /// The classic tracepoint shows no evidence.
     pub classic: bool,
 }
@@ -104,7 +106,7 @@ impl Socket {
         socket.evidence.bytes_acked = 1;
         socket.evidence.snd_una = ISS.wrapping_add(1);
         socket.evidence.rcv_nxt = IRS.wrapping_add(1);
-        socket.evidence.rcv_wup = IRS.wrapping_add(1);
+        socket.rcv_wup = IRS.wrapping_add(1);
         socket.evidence.copied_seq = IRS.wrapping_add(1);
         socket.evidence.segs_in = 1;
         socket.tuple = tuple(40_000, 3306);
@@ -140,7 +142,7 @@ impl Socket {
             snd_nxt: snd,
             write_seq: snd,
             rcv_nxt: rcv,
-            rcv_wup: rcv,
+            snd_wnd: 65_535,
             copied_seq: rcv,
             ..Evidence::default()
         };
@@ -150,6 +152,7 @@ impl Socket {
             evidence,
             task: None,
             tuple,
+            rcv_wup: rcv,
             classic: false,
         }
     }
@@ -157,6 +160,8 @@ impl Socket {
     /// The state changes; the tracepoint shows the socket as it is.
     pub fn to(&mut self, world: &mut World, new: TcpState) {
         let old = std::mem::replace(&mut self.state, new);
+        let fin = self.evidence.rcv_nxt.wrapping_sub(1);
+        self.evidence.fin_alone = new == TcpState::CloseWait && self.rcv_wup == fin;
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
             id: ConnId(self.id),
@@ -172,7 +177,7 @@ impl Socket {
             self.evidence.write_seq = self.evidence.write_seq.wrapping_add(1);
             self.evidence.snd_nxt = self.evidence.write_seq;
             self.evidence.segs_out += 1;
-            self.evidence.rcv_wup = self.evidence.rcv_nxt;
+            self.rcv_wup = self.evidence.rcv_nxt;
         }
     }
 
@@ -185,14 +190,14 @@ impl Socket {
         evidence.bytes_acked += u64::from(bytes);
         evidence.segs_out += 1;
         evidence.segs_in += 1;
-        evidence.rcv_wup = evidence.rcv_nxt;
+        self.rcv_wup = evidence.rcv_nxt;
     }
 
     /// Data comes in and is acknowledged; the application reads `read` bytes of it.
     pub fn receives(&mut self, bytes: u32, read: u32) {
         let evidence = &mut self.evidence;
         evidence.rcv_nxt = evidence.rcv_nxt.wrapping_add(bytes);
-        evidence.rcv_wup = evidence.rcv_nxt;
+        self.rcv_wup = evidence.rcv_nxt;
         evidence.bytes_received += u64::from(bytes);
         evidence.copied_seq = evidence.copied_seq.wrapping_add(read);
         evidence.segs_in += 1;
@@ -210,7 +215,7 @@ impl Socket {
     /// This end acknowledges what has come.
     pub fn acknowledges(&mut self) {
         self.evidence.segs_out += 1;
-        self.evidence.rcv_wup = self.evidence.rcv_nxt;
+        self.rcv_wup = self.evidence.rcv_nxt;
     }
 
     /// The peer acknowledges all that was sent, in a segment of its own.

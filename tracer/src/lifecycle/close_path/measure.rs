@@ -3,6 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::{Fate, Story, before};
+use crate::lifecycle::event::Evidence;
 use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, Side, Step};
 use crate::lifecycle::types::Nanos;
 
@@ -55,13 +56,7 @@ impl Story<'_> {
             .bytes_received
             .saturating_sub(u64::from(evidence.done));
         let sent = self.connection.origin.iss.map(|_| {
-            let fin = self
-                .fin
-                .and_then(|mark| mark.evidence)
-                .map(|at_fin| at_fin.write_seq);
-            let end = fin
-                .filter(|fin| before(*fin, evidence.snd_nxt))
-                .unwrap_or(evidence.snd_nxt);
+            let end = self.end_of_data(evidence);
             // One less than nothing when the FIN has been acknowledged.
             let in_flight = i64::from(end.wrapping_sub(evidence.snd_una) as i32);
             let acked = evidence
@@ -78,6 +73,14 @@ impl Story<'_> {
         }
     }
 
+    /// The sequence number behind the last byte that was sent: the FIN's, if that was sent.
+    fn end_of_data(&self, end: &Evidence) -> u32 {
+        let fin = self.fin.and_then(|mark| mark.evidence);
+        let fin = fin.map(|at_fin| at_fin.write_seq);
+        fin.filter(|fin| before(*fin, end.snd_nxt))
+            .unwrap_or(end.snd_nxt)
+    }
+
     pub(super) fn half_close(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
         let gave_up = matches!(path, ClosePath::ConnectFailed | ClosePath::Simultaneous);
         if gave_up {
@@ -85,8 +88,8 @@ impl Story<'_> {
         }
         if let Some(began) = self.peer_fin {
             let until = self.fin.unwrap_or(&self.last);
-            let (before, after) = (began.evidence?, until.evidence?);
-            let sent = after.write_seq.wrapping_sub(before.write_seq);
+            let (before, end) = (began.evidence?, self.last.evidence?);
+            let sent = self.end_of_data(&end).wrapping_sub(before.snd_nxt);
             return (sent > 0).then(|| HalfClose {
                 by: Side::Peer,
                 lasted: until.at - began.at,

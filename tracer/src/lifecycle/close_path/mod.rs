@@ -10,7 +10,9 @@ mod steps;
 use tcpclose_common::TcpState;
 
 use super::connection::{Connection, Mark};
-use super::finding::{Close, ClosePath, Conn, Initiator, Reset, SegmentFlags, Side, Step};
+use super::finding::{
+    Close, ClosePath, Conn, Initiator, Reset, ResetReason, SegmentFlags, Side, Step,
+};
 use super::reset;
 use super::types::{Known, Nanos};
 use steps::inferred;
@@ -204,9 +206,13 @@ impl<'a> Story<'a> {
             _ if self.crossed.is_some() => Initiator::Both,
             _ if self.peer_fin.is_some() => Initiator::Peer,
             _ if self.fin.is_some() && self.fin_left() => Initiator::Local,
-            _ => match reset.map(|reset| reset.by) {
-                Some(Side::Local) => Initiator::Local,
-                Some(Side::Peer) => Initiator::Peer,
+            _ => match reset {
+                // The answer to a segment that was perhaps the peer's FIN.
+                Some(reset) if reset.reason == Some(ResetReason::DataAfterClose) => {
+                    Initiator::Unknown
+                }
+                Some(reset) if reset.by == Side::Local => Initiator::Local,
+                Some(_) => Initiator::Peer,
                 None => Initiator::Unknown,
             },
         }
@@ -304,7 +310,13 @@ impl<'a> Story<'a> {
         if ending == Ending::Orderly && self.last.old == TcpState::LastAck {
             steps.push(self.last_ack_step());
         }
+        // A FIN that waits for the window may be preceded by the ACK after all.
+        let at_once = self
+            .fin
+            .and_then(|fin| fin.evidence)
+            .is_some_and(|evidence| evidence.fin_leaves_at_once());
         let path = match (sent_since, self.fin.is_some() && !self.gap()) {
+            (Some((_, _, 0)), true) if !at_once => ClosePath::Unknown,
             (Some((_, _, 0)), true) => ClosePath::ThreeWay,
             (Some(_), true) => ClosePath::FourWay,
             _ => ClosePath::Unknown,

@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 
-use super::Story;
+use super::{Fate, Story};
 use crate::lifecycle::connection::Mark;
 use crate::lifecycle::event::Evidence;
 use crate::lifecycle::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
@@ -26,9 +26,10 @@ impl Story<'_> {
         let number = evidence.write_seq;
         // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is then not known.
         let alone = evidence.snd_nxt == number;
-        // With nothing in flight the FIN left at once; else the ACK number is sure only if it did not move.
+        // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that did not move.
+        let at_once = evidence.fin_leaves_at_once();
         let after = self.next_after(mark);
-        let settled = evidence.snd_una == evidence.snd_nxt
+        let settled = (at_once && evidence.snd_una == evidence.snd_nxt)
             || mark.new == TcpState::LastAck
             || after.is_some_and(|after| {
                 after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
@@ -42,12 +43,12 @@ impl Story<'_> {
             } else {
                 None
             },
-            at: Some(mark.at),
+            at: at_once.then_some(mark.at),
             known: Known::Observed,
         })
     }
 
-    pub(super) fn next_after(&self, mark: &Mark) -> Option<Evidence> {
+    fn next_after(&self, mark: &Mark) -> Option<Evidence> {
         let marks = &self.connection.closing.as_ref()?.marks;
         marks
             .iter()
@@ -62,14 +63,14 @@ impl Story<'_> {
             return inferred(Side::Peer, SegmentFlags::FinAck, None, None, mark.at);
         };
         let number = evidence.rcv_nxt.wrapping_sub(1);
-        // What had been acknowledged to the peer, or read by the application, came before this segment. In TIME_WAIT's
-        // case and CLOSING's the ACK of the FIN has gone out already, so rcv_wup says nothing.
-        let passive = mark.new == TcpState::CloseWait;
-        let came_before = evidence.fin_alone
-            || (passive && evidence.rcv_wup == number)
-            || evidence.copied_seq == number;
-        let untouched = self.fin_acked.or(self.fin).and_then(|mark| mark.evidence);
-        let nothing_new = !passive && untouched.is_some_and(|before| before.rcv_nxt == number);
+        // What the application has read, or what stood there at the last transition, came before this segment.
+        let came_before = evidence.fin_alone || evidence.copied_seq == number;
+        let earlier = self
+            .fin_acked
+            .or(self.fin)
+            .filter(|earlier| earlier.at < mark.at);
+        let earlier = earlier.and_then(|mark| mark.evidence);
+        let nothing_new = earlier.is_some_and(|before| before.rcv_nxt == number);
         let start = start.or_else(|| (came_before || nothing_new).then_some(number));
         Step {
             from: Side::Peer,
@@ -112,7 +113,14 @@ impl Story<'_> {
                 .map(|evidence| evidence.rcv_nxt.wrapping_sub(1)),
             None => self.last.evidence.map(|evidence| evidence.rcv_nxt),
         };
-        let silent = later == Some(evidence.rcv_nxt);
+        // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
+        let refused = peer_fin.is_none()
+            && self.fate == Fate::Told
+            && self
+                .last
+                .evidence
+                .is_none_or(|last| last.segs_in == evidence.segs_in);
+        let silent = later == Some(evidence.rcv_nxt) && !refused;
         Step {
             from: Side::Peer,
             flags: SegmentFlags::Ack,
@@ -153,8 +161,12 @@ impl Story<'_> {
         let closing = self.connection.closing.as_deref();
         match reset.by {
             Side::Local => {
-                // tcp_send_active_reset, or the answer to a segment, which has no ACK.
-                let answers = reset.reason == Some(ResetReason::DataAfterClose);
+                // tcp_send_active_reset, or the answer to a segment, which has no ACK and comes after the transition.
+                let sent_at = closing
+                    .and_then(|closing| closing.reset_sent)
+                    .map(|sent| sent.at);
+                let answers = reset.reason == Some(ResetReason::DataAfterClose)
+                    && sent_at.is_some_and(|sent| sent >= self.last.at);
                 Step {
                     from: Side::Local,
                     flags: if answers {
@@ -164,11 +176,8 @@ impl Story<'_> {
                     },
                     seq: if answers { None } else { sent },
                     ack: if answers { None } else { received },
-                    at: closing
-                        .and_then(|closing| closing.reset_sent)
-                        .map(|sent| sent.at)
-                        .or(at),
-                    known: match closing.and_then(|closing| closing.reset_sent) {
+                    at: sent_at.or(at),
+                    known: match sent_at {
                         Some(_) if !answers => Known::Observed,
                         _ => Known::Inferred,
                     },
@@ -197,7 +206,12 @@ impl Story<'_> {
                     } else {
                         SegmentFlags::RstAck
                     },
-                    seq: received,
+                    // A RST on either side of the FIN's number is taken (tcp_reset_check).
+                    seq: if self.peer_fin.is_some() {
+                        None
+                    } else {
+                        received
+                    },
                     ack: None,
                     at: closing.and_then(|closing| closing.reset_received).or(at),
                     known: Known::Inferred,

@@ -44,6 +44,9 @@ pub struct Tracker {
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
     held: HashMap<ConnId, Box<Connection>>,
     held_order: VecDeque<(Nanos, ConnId)>,
+    filters_ports: bool,
+    /// Ends in SYN_SENT, in order of time; only with a filter on local ports.
+    connecting: VecDeque<(Nanos, ConnId)>,
     findings: VecDeque<Finding>,
     evicted: u64,
     /// Names for ends that have no cookie.
@@ -63,10 +66,20 @@ impl Tracker {
             owners: HashSet::new(),
             held: HashMap::new(),
             held_order: VecDeque::new(),
+            filters_ports: false,
+            connecting: VecDeque::new(),
             findings: VecDeque::new(),
             evicted: 0,
             last_serial: 0,
         }
+    }
+
+    /// The kernel filters on local ports: a connect() is seen before its port is chosen, and nothing more of it if that
+    /// port is not wanted. Such ends are forgotten after a while.
+    #[must_use]
+    pub fn with_port_filter(mut self) -> Self {
+        self.filters_ports = true;
+        self
     }
 
     /// The kernel's hooks tell of minisockets: their signals are believed, and nobody looks for what they tell.
@@ -116,14 +129,16 @@ impl Tracker {
         let mut told = Vec::new();
         self.time_waits.tick(now, &mut told);
         self.tell(told);
-        while let Some((key, oldest)) = self.table.oldest()
-            && oldest.state == TcpState::SynSent
-            && oldest.tuple.local_port == 0
-            && oldest
-                .since
-                .is_none_or(|since| since + CONNECT_PATIENCE <= now)
+        while let Some((at, key)) = self.connecting.front().copied()
+            && at + CONNECT_PATIENCE <= now
         {
-            self.table.remove(key);
+            self.connecting.pop_front();
+            let hidden = |connection: &Connection| {
+                connection.state == TcpState::SynSent && connection.since == Some(at)
+            };
+            if self.table.get(key).is_some_and(hidden) {
+                self.table.remove(key);
+            }
         }
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
@@ -228,9 +243,13 @@ impl Tracker {
                 connection.advance(transition);
                 // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
                 connection.tuple.local_port = 0;
+                if self.filters_ports {
+                    self.connecting.push_back((transition.at, transition.id));
+                }
                 self.insert(transition.id, connection);
             }
-            (TcpState::SynRecv, _) if self.table.get(transition.id).is_none() => {
+            (TcpState::SynRecv, _) if self.is_new_or_stale(transition) => {
+                self.table.remove(transition.id);
                 let mut connection = self.begin(transition);
                 connection.role = Role::Server;
                 connection.seen_from_start = true;
@@ -243,13 +262,25 @@ impl Tracker {
                 self.advance(transition);
             }
             _ => {
-                if self.table.get(transition.id).is_none() {
+                if self.is_new_or_stale(transition) {
+                    self.table.remove(transition.id);
                     let connection = self.begin(transition);
                     self.insert(transition.id, connection);
                 }
                 self.advance(transition);
             }
         }
+    }
+
+    /// Whether nothing is known of the socket, or only of an earlier one at the same address: without a cookie, a state
+    /// that does not join is more likely another socket's than a transition that was missed.
+    fn is_new_or_stale(&self, transition: &Transition) -> bool {
+        let Some(known) = self.table.get(transition.id) else {
+            return true;
+        };
+        !transition.id.is_cookie()
+            && known.state != transition.old
+            && transition.old != transition.new
     }
 
     /// A connection whose first transition this is.

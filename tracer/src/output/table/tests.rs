@@ -304,8 +304,8 @@ fn a_loss_is_one_sentence_that_says_what_to_do() {
     );
     assert_eq!(
         message(1, LossPlace::Output),
-        "1 line was not written because whoever reads the output is too slow, so it is missing from it: read faster, \
-         write to a file, or trace fewer connections (-L, -D, -4, -6)"
+        "1 line was not written because the output was too slow for so many, so it is missing from it: read it faster, \
+         leave tcpclose more CPU time, or trace fewer connections (-L, -D, -4, -6)"
     );
     assert_eq!(
         message(2, LossPlace::Decode),
