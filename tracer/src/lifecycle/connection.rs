@@ -10,7 +10,7 @@ use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 const MAX_MARKS: usize = 8;
 
 /// A RST is sent or taken in the same function that ends the connection; an interrupt may come between.
-const SAME_MOMENT: Nanos = Nanos::from_millis(5);
+pub(super) const SAME_MOMENT: Nanos = Nanos::from_millis(5);
 
 /// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
 #[derive(Clone, Debug)]

@@ -325,6 +325,23 @@ fn an_ack_whose_segment_the_closed_socket_refused_is_inferred() {
 }
 
 #[test]
+fn an_ack_whose_data_the_kernel_refused_before_parking_is_inferred() {
+    // tcp_rcv_state_process ends a closed socket without an error when the ACK of its FIN carries data, and answers.
+    for (wait_ms, mark) in [(0, "~"), (50, "")] {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.evidence.dead = true;
+        end.closes(&mut world, TcpState::FinWait1);
+        end.is_acknowledged();
+        end.to(&mut world, TcpState::FinWait2);
+        end.to(&mut world, TcpState::Close);
+        world.pass_ms(wait_ms);
+        world.signal(5, ABORT);
+        assert_eq!(steps(&world.close())[1], format!("{mark}peer ACK 1 2"));
+    }
+}
+
+#[test]
 fn connect_to_nowhere_is_a_disconnect() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);

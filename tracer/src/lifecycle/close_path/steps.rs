@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::{Fate, Story};
-use crate::lifecycle::connection::Mark;
+use crate::lifecycle::connection::{Mark, SAME_MOMENT};
 use crate::lifecycle::event::Evidence;
 use crate::lifecycle::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
 use crate::lifecycle::types::{Known, Nanos};
@@ -114,12 +114,15 @@ impl Story<'_> {
             None => self.last.evidence.map(|evidence| evidence.rcv_nxt),
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
-        let refused = peer_fin.is_none()
-            && self.fate == Fate::Told
-            && self
+        let refused = match self.fate {
+            _ if peer_fin.is_some() => false,
+            Fate::Told => self
                 .last
                 .evidence
-                .is_none_or(|last| last.segs_in == evidence.segs_in);
+                .is_none_or(|last| last.segs_in == evidence.segs_in),
+            Fate::ResetByUs(at) => at - self.last.at <= SAME_MOMENT,
+            Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => false,
+        };
         let silent = later == Some(evidence.rcv_nxt) && !refused;
         Step {
             from: Side::Peer,
