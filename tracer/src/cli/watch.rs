@@ -195,6 +195,11 @@ fn announce(session: &Session) {
         }
     };
     eprintln!("tcpclose: watching; {tier}; Ctrl-C ends it");
+    for why in &session.unseen {
+        eprintln!(
+            "tcpclose: connections that are open already are not seen where this failed: {why}"
+        );
+    }
     for (tracepoint, why) in &session.missing {
         eprintln!(
             "tcpclose: tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
@@ -278,6 +283,7 @@ impl<'a> Printer<'a> {
                 at: now(),
                 lost,
                 place: LossPlace::Output,
+                repaired: false,
             };
             self.lost(&loss, &Finding::Loss(loss));
         }
@@ -305,6 +311,7 @@ impl<'a> Printer<'a> {
                     at: now(),
                     lost,
                     place: LossPlace::Output,
+                    repaired: false,
                 };
                 eprintln!("tcpclose: {}", loss_message(&loss));
                 Ok(ExitCode::SUCCESS)

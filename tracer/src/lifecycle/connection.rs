@@ -3,6 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Transition};
+use super::tracker::Existing;
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
@@ -120,6 +121,24 @@ impl Connection {
         }
     }
 
+    /// One that a snapshot shows.
+    pub fn existing(socket: &Existing) -> Self {
+        Self {
+            id: socket.cookie,
+            has_cookie: true,
+            netns: socket.netns,
+            tuple: socket.tuple,
+            role: Role::Unknown,
+            seen_from_start: false,
+            state: socket.state,
+            since: None,
+            opened: None,
+            origin: Origin::default(),
+            owner: None,
+            closing: None,
+        }
+    }
+
     /// What sock_diag knows it by, besides its addresses and ports.
     pub fn cookie(&self) -> Option<ConnId> {
         self.has_cookie.then_some(self.id)
@@ -149,7 +168,8 @@ impl Connection {
         if old == new {
             return;
         }
-        let missed = old != self.state;
+        // The records that a snapshot overtook still come: a state that it showed is no transition.
+        let missed = old != self.state && (self.seen_from_start || self.since.is_some());
         // Two CPUs' clocks may differ by a hair: time never runs backwards within a connection.
         let at = self.since.map_or(at, |since| since.max(at));
         let dwell = if missed {

@@ -371,6 +371,8 @@ pub struct Loss {
     pub lost: u64,
     /// Where.
     pub place: LossPlace,
+    /// The table of live ends has been compared with the kernel's since.
+    pub repaired: bool,
 }
 
 /// Where something was lost.

@@ -10,14 +10,16 @@ const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    owners: HashMap<(NetNs, SocketAddr), SharedOwner>,
+    /// `None` where nobody saw who called listen().
+    owners: HashMap<(NetNs, SocketAddr), Option<SharedOwner>>,
 }
 
 impl Listeners {
-    pub fn opened(&mut self, netns: NetNs, tuple: &Tuple, owner: SharedOwner) {
+    pub fn opened(&mut self, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
         let key = (netns, tuple.local());
         if self.owners.len() < CAPACITY || self.owners.contains_key(&key) {
-            self.owners.insert(key, owner);
+            let known = self.owners.entry(key).or_default();
+            *known = owner.or(known.take());
         }
     }
 
@@ -25,8 +27,18 @@ impl Listeners {
         self.owners.remove(&(netns, tuple.local()));
     }
 
-    /// The owner of the socket that a connection came in on: bound to its address, or to all.
+    /// The owner of the socket that a connection came in on, where that is known.
     pub fn owner_of(&self, netns: NetNs, tuple: &Tuple) -> Option<&SharedOwner> {
+        self.find(netns, tuple)?.as_ref()
+    }
+
+    /// Whether somebody listens on the connection's local port.
+    pub fn is_listening(&self, netns: NetNs, tuple: &Tuple) -> bool {
+        self.find(netns, tuple).is_some()
+    }
+
+    /// Bound to the connection's address, or to all.
+    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&Option<SharedOwner>> {
         let wildcards = [
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED),

@@ -15,4 +15,4 @@ pub mod types;
 
 pub use orphan::{Lookup, Minisocket};
 pub use time_wait::{Sighting, Sweep, SweepRequest, TIME_WAIT};
-pub use tracker::Tracker;
+pub use tracker::{Existing, Tracker};

@@ -108,6 +108,10 @@ impl Orphans {
         self.parked.get_mut(&id)
     }
 
+    pub fn contains(&self, id: ConnId) -> bool {
+        self.parked.contains_key(&id)
+    }
+
     pub fn remove(&mut self, id: ConnId) -> Option<Orphan> {
         self.parked.remove(&id)
     }

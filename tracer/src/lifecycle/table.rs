@@ -112,6 +112,17 @@ impl Table {
         self.slots[at as usize].connection.take()
     }
 
+    /// Removes the ends that `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(ConnId, &Connection) -> bool) {
+        let unwanted = |slot: &Slot| {
+            let connection = slot.connection.as_ref()?;
+            (!keep(slot.key, connection)).then_some(slot.key)
+        };
+        for key in self.slots.iter().filter_map(unwanted).collect::<Vec<_>>() {
+            self.remove(key);
+        }
+    }
+
     fn find(&self, key: ConnId) -> Option<u32> {
         self.index
             .find(self.hasher.hash_one(key), |&at| {

@@ -2,6 +2,7 @@
 //! monotonic clock; findings come out.
 
 mod diag;
+mod snapshot;
 
 use std::io;
 use std::time::Duration;
@@ -15,6 +16,10 @@ use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
 use crate::lifecycle::{Lookup, SweepRequest, Tracker};
 use diag::Diag;
+use snapshot::Snapshot;
+
+/// A snapshot costs the kernel a walk over all its sockets.
+const REPAIR_PERIOD: Nanos = Nanos::from_secs(10);
 
 /// How often the counters of skipped runs are read: a file for each program.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
@@ -30,6 +35,11 @@ pub struct Session {
     pub tier: Tier,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
+    /// Namespaces whose open sockets could not be seen at the start, and why.
+    pub unseen: Vec<String>,
+    options: Options,
+    joins_sock_diag: bool,
+    repaired_at: Nanos,
     diag: Diag,
     lookups: Vec<Lookup>,
     sweeps: Vec<SweepRequest>,
@@ -55,6 +65,7 @@ impl Session {
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
         let programs = loader::load(options)?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
+        let programs_have_cookie = programs.has_cookie;
         let mut tracker = Tracker::new(capacity);
         if programs.hooks.is_ok() {
             tracker = tracker.with_hooks();
@@ -66,8 +77,12 @@ impl Session {
             doing: "polling the ring buffer",
             source: error.into(),
         })?;
-        Ok(Self {
+        let mut session = Self {
             reader,
+            options: options.clone(),
+            joins_sock_diag: programs_have_cookie,
+            repaired_at: Nanos(0),
+            unseen: Vec::new(),
             tracker,
             tier,
             missing,
@@ -76,7 +91,14 @@ impl Session {
             sweeps: Vec::new(),
             misses_read: Nanos(0),
             attached,
-        })
+        };
+        // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
+        if session.joins_sock_diag {
+            let snapshot = Snapshot::take(options);
+            session.tracker.seed(&snapshot.sockets, now());
+            session.unseen = snapshot.unseen;
+        }
+        Ok(session)
     }
 
     /// Waits until there may be something to do. Safe to cancel.
@@ -135,7 +157,13 @@ impl Session {
         ];
         for (lost, place) in losses {
             if lost > 0 {
-                self.tracker.lose(Loss { at, lost, place });
+                let repaired = self.repair(at);
+                self.tracker.lose(Loss {
+                    at,
+                    lost,
+                    place,
+                    repaired,
+                });
             }
         }
         self.tracker.tick(at);
@@ -144,6 +172,21 @@ impl Session {
             log.flush();
         }
         Ok(())
+    }
+
+    /// After a loss: a snapshot shows which ends are gone and which were never seen. At most one in ten seconds.
+    fn repair(&mut self, at: Nanos) -> bool {
+        if !self.joins_sock_diag
+            || (self.repaired_at != Nanos(0) && at - self.repaired_at < REPAIR_PERIOD)
+        {
+            return false;
+        }
+        self.repaired_at = at;
+        let snapshot = Snapshot::take(&self.options);
+        self.tracker
+            .forget_missing(&snapshot.complete, &snapshot.alive, snapshot.began);
+        self.tracker.seed(&snapshot.sockets, now());
+        snapshot.unseen.is_empty()
     }
 
     /// The next finding.

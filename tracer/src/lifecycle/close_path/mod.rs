@@ -242,6 +242,10 @@ impl<'a> Story<'a> {
     fn path(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
         let never_opened = self.connection.opened.is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
+        if let (Fate::PeerFin(at), None) = (self.fate, self.fin) {
+            // The socket was in its minisocket already when the tracer came: FIN and ACK had gone both ways.
+            return (ClosePath::FourWay, self.unseen_four_way(at));
+        }
         let (orderly, steps) = if self.peer_fin.is_some() || self.first_old() == TcpState::CloseWait
         {
             self.passive(ending)
@@ -267,6 +271,24 @@ impl<'a> Story<'a> {
             Ending::Unknown => ClosePath::Unknown,
         };
         (path, steps)
+    }
+
+    /// The four segments of a close of which only the end was met.
+    fn unseen_four_way(&self, peer_fin: Nanos) -> Vec<Step> {
+        let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
+            from,
+            flags,
+            seq: None,
+            ack: None,
+            at,
+            known: Known::Inferred,
+        };
+        vec![
+            step(Side::Local, SegmentFlags::FinAck, None),
+            step(Side::Peer, SegmentFlags::Ack, None),
+            step(Side::Peer, SegmentFlags::FinAck, Some(peer_fin)),
+            step(Side::Local, SegmentFlags::Ack, Some(peer_fin)),
+        ]
     }
 
     /// The peer closed first.

@@ -109,6 +109,11 @@ impl TimeWaits {
         self.len
     }
 
+    pub fn contains(&self, netns: NetNs, tuple: &Tuple) -> bool {
+        let namespace = self.namespaces.get(&netns);
+        namespace.is_some_and(|namespace| namespace.entries.contains_key(tuple))
+    }
+
     /// Takes an end in; false when there is no room for it.
     pub fn enter(
         &mut self,

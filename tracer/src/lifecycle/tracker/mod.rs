@@ -1,5 +1,6 @@
 //! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
 
+mod existing;
 mod signals;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -32,6 +33,8 @@ const OWNERS: usize = 4096;
 
 /// Lookups handed out at one time: some milliseconds of work.
 const LOOKUPS: usize = 1024;
+
+pub use existing::Existing;
 
 /// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
 #[derive(Debug)]
@@ -146,6 +149,7 @@ impl Tracker {
                 at: now,
                 lost,
                 place: LossPlace::Table,
+                repaired: false,
             }));
         }
     }
@@ -227,10 +231,9 @@ impl Tracker {
             // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
             (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
             (_, TcpState::Listen) => {
-                if let Some(owner) = self.owner(transition.task, OwnerSource::Listen) {
-                    self.listeners
-                        .opened(transition.netns, &transition.tuple, owner);
-                }
+                let owner = self.owner(transition.task, OwnerSource::Listen);
+                self.listeners
+                    .opened(transition.netns, &transition.tuple, owner);
             }
             (TcpState::Listen, _) => self.listeners.closed(transition.netns, &transition.tuple),
             (TcpState::Close, TcpState::SynSent) => {
@@ -278,9 +281,12 @@ impl Tracker {
         let Some(known) = self.table.get(transition.id) else {
             return true;
         };
-        !transition.id.is_cookie()
-            && known.state != transition.old
-            && transition.old != transition.new
+        // A snapshot showed it before the record of its opening came.
+        let overtaken = transition.old == TcpState::SynRecv && !known.seen_from_start;
+        overtaken
+            || !transition.id.is_cookie()
+                && known.state != transition.old
+                && transition.old != transition.new
     }
 
     /// A connection whose first transition this is.

@@ -329,14 +329,19 @@ pub(super) struct Loss {
 
 impl Loss {
     pub(super) fn new(loss: &finding::Loss, clock: &WallClock) -> Self {
-        let finding::Loss { at, lost, place } = *loss;
+        let finding::Loss {
+            at,
+            lost,
+            place,
+            repaired,
+        } = *loss;
         Self {
             v: VERSION,
             kind: "loss",
             ts: clock.rfc3339(at),
             lost,
             place: place.name(),
-            repaired: false,
+            repaired,
         }
     }
 }

@@ -138,6 +138,7 @@ fn a_loss_is_a_record() {
         at: us(1),
         lost: 12,
         place: LossPlace::Ring,
+        repaired: false,
     });
     let mut line = Vec::new();
     write_finding(&mut line, &loss, &samples::clock(), &mut NoCgroups)

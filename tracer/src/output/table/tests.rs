@@ -290,6 +290,7 @@ fn a_loss_is_one_sentence_that_says_what_to_do() {
             at: Nanos(0),
             lost,
             place,
+            repaired: false,
         })
     };
     assert_eq!(

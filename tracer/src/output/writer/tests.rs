@@ -75,6 +75,7 @@ fn loss() -> Line {
         at: us(1),
         lost: 12,
         place: LossPlace::Ring,
+        repaired: false,
     }))
 }
 

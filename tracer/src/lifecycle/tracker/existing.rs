@@ -1,0 +1,102 @@
+//! Sockets that were there before the tracer, or whose records were lost: a snapshot of sock_diag brings them in.
+
+use std::collections::HashSet;
+
+use tcpclose_common::TcpState;
+
+use super::{TICK, Tracker};
+use crate::lifecycle::connection::{Closing, Connection};
+use crate::lifecycle::finding::Conn;
+use crate::lifecycle::time_wait::TIME_WAIT;
+use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, Tuple};
+
+/// A socket that a snapshot shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Existing {
+    /// Its cookie.
+    pub cookie: ConnId,
+    /// Where it lives.
+    pub netns: NetNs,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// Its state; of a minisocket FIN_WAIT2 or TIME_WAIT.
+    pub state: TcpState,
+    /// What the timer of a minisocket has left; `None` of a full socket.
+    pub left: Option<Nanos>,
+}
+
+impl Tracker {
+    /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners must come first: they
+    /// tell which ends are servers.
+    pub fn seed(&mut self, existing: &[Existing], at: Nanos) {
+        for socket in existing {
+            match (socket.state, socket.left) {
+                (TcpState::Listen, _) => self.listeners.opened(socket.netns, &socket.tuple, None),
+                // What the kernel shows as SYN_RECV is a request, no socket yet.
+                (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
+                (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
+                _ if self.is_known(socket.cookie) => {}
+                (TcpState::FinWait2, Some(_)) => {
+                    let mut connection = self.unseen(socket);
+                    connection.closing = Some(Box::<Closing>::default());
+                    if let Some(evicted) = self.orphans.park(Box::new(connection), at) {
+                        self.evicted += 1;
+                        drop(evicted);
+                    }
+                }
+                _ => {
+                    let connection = self.unseen(socket);
+                    self.insert(socket.cookie, connection);
+                }
+            }
+        }
+    }
+
+    /// After records were lost: forgets the ends in these namespaces that are not in the snapshot, begun at `began`. Their
+    /// →CLOSE is among what was lost.
+    pub fn forget_missing(
+        &mut self,
+        namespaces: &HashSet<NetNs>,
+        alive: &HashSet<ConnId>,
+        began: Nanos,
+    ) {
+        self.table.retain(|key, connection| {
+            let is_newer = connection.since.is_some_and(|since| since >= began);
+            is_newer || !namespaces.contains(&connection.netns) || alive.contains(&key)
+        });
+    }
+
+    fn is_known(&self, cookie: ConnId) -> bool {
+        self.table.get(cookie).is_some()
+            || self.held.contains_key(&cookie)
+            || self.orphans.contains(cookie)
+    }
+
+    fn seed_time_wait(&mut self, socket: &Existing, left: Nanos, at: Nanos) {
+        if self.time_waits.contains(socket.netns, &socket.tuple) {
+            return;
+        }
+        let connection = self.unseen(socket);
+        let conn = Conn {
+            id: connection.id,
+            netns: connection.netns,
+            tuple: connection.tuple,
+            role: connection.role,
+            seen_from_start: false,
+            opened: None,
+            lifetime: None,
+        };
+        let entered = at - (TIME_WAIT - left);
+        let cookie = Some(socket.cookie);
+        let followed = self.time_waits.enter(conn, None, cookie, entered, TICK);
+        self.evicted += u64::from(!followed);
+    }
+
+    fn unseen(&self, socket: &Existing) -> Connection {
+        let mut connection = Connection::existing(socket);
+        if self.listeners.is_listening(socket.netns, &socket.tuple) {
+            connection.role = Role::Server;
+        }
+        connection
+    }
+}

@@ -1,0 +1,97 @@
+//! A look at all sockets of all network namespaces: what was there before the tracer, and what is left after a loss.
+
+use std::collections::HashSet;
+
+use tcpclose_common::TcpState;
+
+use super::now;
+use crate::kernel::loader::Options;
+use crate::kernel::netns::{self, NetNsHandle};
+use crate::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
+use crate::lifecycle::Existing;
+use crate::lifecycle::types::{ConnId, Nanos, NetNs};
+
+/// What was found.
+pub(super) struct Snapshot {
+    pub began: Nanos,
+    /// Those that the filters let pass, listeners first.
+    pub sockets: Vec<Existing>,
+    /// The cookies of all, whatever the filters say.
+    pub alive: HashSet<ConnId>,
+    /// Namespaces of which all is known.
+    pub complete: HashSet<NetNs>,
+    /// What could not be looked at, and why.
+    pub unseen: Vec<String>,
+}
+
+impl Snapshot {
+    /// Looks at the namespace of the options, or at all that can be found.
+    pub fn take(options: &Options) -> Self {
+        let mut snapshot = Self {
+            began: now(),
+            sockets: Vec::new(),
+            alive: HashSet::new(),
+            complete: HashSet::new(),
+            unseen: Vec::new(),
+        };
+        match options.netns {
+            Some(id) => match netns::by_inode(id) {
+                Ok(handle) => snapshot.add(&handle, options),
+                Err(error) => snapshot.unseen.push(error.to_string()),
+            },
+            None => {
+                for handle in netns::find_all().found {
+                    snapshot.add(&handle, options);
+                }
+            }
+        }
+        snapshot
+            .sockets
+            .sort_by_key(|socket| socket.state != TcpState::Listen);
+        snapshot
+    }
+
+    fn add(&mut self, handle: &NetNsHandle, options: &Options) {
+        let (sockets, whole) = match collect(handle) {
+            Ok(collected) => collected,
+            Err(error) => {
+                self.unseen.push(error.to_string());
+                return;
+            }
+        };
+        if whole {
+            self.complete.insert(handle.id());
+        }
+        self.alive.extend(sockets.iter().map(|socket| socket.id));
+        let wanted = sockets.iter().filter(|socket| wants(options, socket));
+        self.sockets.extend(wanted.map(|socket| Existing {
+            cookie: socket.id,
+            netns: handle.id(),
+            tuple: socket.tuple,
+            state: socket.state,
+            left: socket.left_ms().map(|left| Nanos::from_millis(left.into())),
+        }));
+    }
+}
+
+fn collect(handle: &NetNsHandle) -> Result<(Vec<Socket>, bool), DiagError> {
+    let own = netns::current().is_ok_and(|own| own == handle.id());
+    let mut diag = if own {
+        DiagSocket::open()?
+    } else {
+        DiagSocket::open_in(handle)?
+    };
+    let (sockets, report) = diag.collect(&Query::states(StateSet::all()))?;
+    Ok((sockets, !report.interrupted && report.skipped == 0))
+}
+
+/// The kernel filters the records; these are the same filters for the snapshot.
+fn wants(options: &Options, socket: &Socket) -> bool {
+    let tuple = &socket.tuple;
+    let local = options.local_ports.is_empty() || options.local_ports.contains(&tuple.local_port);
+    if socket.state == TcpState::Listen {
+        return local;
+    }
+    let peer = options.peer_ports.is_empty() || options.peer_ports.contains(&tuple.peer_port);
+    local && peer && options.ip.is_none_or(|ip| ip == tuple.ip())
+}

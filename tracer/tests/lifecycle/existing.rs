@@ -1,0 +1,152 @@
+//! Sockets that were there before the tracer.
+
+use std::collections::HashSet;
+
+use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, TimeWaitEnd};
+use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Role};
+use tcpclose::lifecycle::{Existing, Minisocket, Sweep};
+use tcpclose_common::TcpState;
+
+use crate::scenarios::steps;
+use crate::socket::{Socket, World, tuple};
+
+fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> Existing {
+    Existing {
+        cookie: ConnId(cookie),
+        netns: NetNs(1),
+        tuple: match state {
+            TcpState::Listen => tuple(3306, 0),
+            _ => tuple(3306, 40_000),
+        },
+        state,
+        left: left_ms.map(Nanos::from_millis),
+    }
+}
+
+#[test]
+fn an_open_connection_is_tracked_and_a_listener_makes_it_a_server() {
+    let mut world = World::new();
+    let snapshot = [
+        existing(4, TcpState::Listen, None),
+        existing(5, TcpState::Established, None),
+    ];
+    world.tracker.seed(&snapshot, world.now);
+    assert_eq!(world.tracker.live(), 1);
+    let mut end = Socket::server(&mut World::new(), 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.closes(&mut world, TcpState::LastAck);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(
+        (close.conn.role, close.conn.seen_from_start),
+        (Role::Server, false)
+    );
+    assert_eq!(close.path, ClosePath::ThreeWay);
+    assert_eq!(
+        steps(&close),
+        ["peer FIN,ACK 1 -", "local FIN,ACK - 2", "peer ACK 2 -"]
+    );
+}
+
+#[test]
+fn records_that_a_snapshot_overtook_are_no_gap() {
+    let mut world = World::new();
+    world
+        .tracker
+        .seed(&[existing(5, TcpState::LastAck, None)], world.now);
+    let mut end = Socket::server(&mut World::new(), 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.closes(&mut world, TcpState::LastAck);
+    end.is_acknowledged();
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(world.close().path, ClosePath::ThreeWay);
+
+    // Even its opening may be among them.
+    world
+        .tracker
+        .seed(&[existing(6, TcpState::Established, None)], world.now);
+    let mut end = Socket::server(&mut world, 6);
+    end.evidence.error = 104;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert!(close.conn.seen_from_start);
+    assert_eq!(close.conn.role, Role::Server);
+}
+
+#[test]
+fn an_orphan_that_was_parked_before_is_followed_to_its_close() {
+    let mut world = World::new();
+    world
+        .tracker
+        .seed(&[existing(5, TcpState::FinWait2, Some(50_000))], world.now);
+    assert_eq!(world.tracker.waiting_for_fin(), 1);
+    world.pass_ms(100);
+    world.answer(Minisocket::TimeWait(Nanos::from_millis(59_950)));
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator),
+        (ClosePath::FourWay, Initiator::Local)
+    );
+    assert!(
+        close
+            .steps
+            .iter()
+            .all(|step| step.known == Known::Inferred && step.seq.is_none())
+    );
+    assert_eq!((close.segments, close.states.len()), (Some(4), 0));
+    assert_eq!(world.tracker.in_time_wait(), 1);
+}
+
+#[test]
+fn a_time_wait_that_began_before_has_its_true_beginning() {
+    let mut world = World::new();
+    world
+        .tracker
+        .seed(&[existing(5, TcpState::TimeWait, Some(20_000))], world.now);
+    let entered = world.now - Nanos::from_secs(40);
+    world.pass_ms(20_100);
+    world.tracker.swept(&Sweep {
+        netns: NetNs(1),
+        began: world.now,
+        ended: world.now,
+        complete: true,
+        overflows: 0,
+        found: Vec::new(),
+    });
+    let findings = world.findings();
+    let [Finding::TimeWait(told)] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert_eq!((told.entered, told.end), (entered, TimeWaitEnd::Expired));
+    assert!(!told.conn.seen_from_start);
+}
+
+#[test]
+fn after_a_loss_what_is_gone_is_forgotten_and_what_lives_stays() {
+    let mut world = World::new();
+    let _gone = Socket::server(&mut world, 5);
+    let mut stays = Socket::server(&mut world, 6);
+    world.pass_ms(10);
+    let began = world.now;
+    world.pass_ms(10);
+    let _newer = Socket::server(&mut world, 7);
+    let alive = HashSet::from([ConnId(6)]);
+    world
+        .tracker
+        .forget_missing(&HashSet::from([NetNs(1)]), &alive, began);
+    assert_eq!(world.tracker.live(), 2);
+    world
+        .tracker
+        .forget_missing(&HashSet::from([NetNs(2)]), &HashSet::new(), world.now);
+    assert_eq!(
+        world.tracker.live(),
+        2,
+        "another namespace says nothing of this one"
+    );
+    stays.evidence.error = 104;
+    stays.to(&mut world, TcpState::Close);
+    assert!(world.close().conn.seen_from_start);
+}
