@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 a finding, 2 could not run or bad usage.
 
 mod doctor;
+mod leaks;
 mod watch;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Show every connection end as it closes
     Watch(watch::Args),
+    /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
+    Leaks(leaks::Args),
     /// Say what this kernel and these rights allow, and what each missing piece costs
     Doctor(doctor::Args),
 }
@@ -36,6 +39,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(&args),
+        Command::Leaks(args) => leaks::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {

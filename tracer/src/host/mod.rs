@@ -3,3 +3,7 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod container;
+pub mod descriptors;
+mod proc_dir;
+pub mod process;
+pub mod unit;

@@ -6,6 +6,7 @@ mod duration;
 mod escape;
 pub mod json;
 mod layout;
+pub mod leaks;
 #[cfg(test)]
 mod samples;
 pub mod table;

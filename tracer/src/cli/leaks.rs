@@ -1,0 +1,171 @@
+//! `tcpclose leaks`.
+
+mod blind;
+mod in_use;
+mod listeners;
+mod look;
+mod show;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::kernel::netns::{self, NetNsHandle};
+use crate::lifecycle::types::IpVersion;
+use look::{Looker, Wanted};
+use show::{Format, Shower, Shown};
+
+/// Some sockets are stuck.
+const EXIT_SOME: u8 = 1;
+/// Not everything could be looked at.
+const EXIT_BLIND: u8 = 2;
+
+/// What `tcpclose leaks` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Verdicts: not_accepted (the application did not accept() it), eof_unread (it did not read the end of stream), eof_read \
+(it read everything and did not close), still_sending (a half-close at work: no leak). An age with ~ is estimated.
+
+Exit codes: 0 nothing is stuck, 1 something is, 2 not everything could be looked at (stderr says what).
+
+Examples:
+  tcpclose leaks                      who leaks, worst first
+  tcpclose leaks --all -p 4242        each socket of one process
+  tcpclose leaks --watch 5s           growth, and when the descriptors run out")]
+pub(super) struct Args {
+    /// Only what is in CLOSE_WAIT for at least this long
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    min_age: Duration,
+    /// Show each socket, half-closes at work too
+    #[arg(short, long)]
+    all: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Look again and again, this long apart; JSON then tells only what changes
+    #[arg(short, long, value_name = "TIME", value_parser = interval)]
+    watch: Option<Duration>,
+    /// With --watch: stop after N looks
+    #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Only what these processes hold
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// Only these local ports
+    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    local_ports: Vec<u16>,
+    /// Only these ports of the peer
+    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
+          value_delimiter = ',', value_parser = port())]
+    peer_ports: Vec<u16>,
+    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Only IPv6
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+}
+
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+fn interval(words: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(words) {
+        Ok(interval) if interval.is_zero() => Err("it must be longer than nothing".into()),
+        Ok(interval) => Ok(interval),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl Args {
+    fn wanted(&self) -> anyhow::Result<Wanted> {
+        Ok(Wanted {
+            min_age: self.min_age.into(),
+            pids: self.pids.clone(),
+            local_ports: BTreeSet::from_iter(self.local_ports.iter().copied()),
+            peer_ports: BTreeSet::from_iter(self.peer_ports.iter().copied()),
+            ip: match (self.ipv4, self.ipv6) {
+                (true, _) => Some(IpVersion::V4),
+                (_, true) => Some(IpVersion::V6),
+                _ => None,
+            },
+            netns: self.namespace()?,
+            still_sending: self.all,
+        })
+    }
+
+    fn namespace(&self) -> anyhow::Result<Option<NetNsHandle>> {
+        Ok(match &self.netns {
+            Some(words) => Some(netns::by_user(words)?),
+            None => None,
+        })
+    }
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let mut looker = Looker::new(args.wanted()?);
+    let mut shower = Shower::new(args.format, args.all, args.watch.is_some());
+    match args.watch {
+        None => {
+            let (report, _) = looker.look();
+            let seen = report.stuck() > 0;
+            let complete = shower.say_blind(&looker.take_blind());
+            shower.show(report, vec![])?;
+            Ok(exit_code(seen, complete))
+        }
+        Some(every) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("starting the event loop failed")?;
+            runtime.block_on(watch(looker, shower, every, args.count))
+        }
+    }
+}
+
+fn exit_code(seen: bool, complete: bool) -> ExitCode {
+    match (seen, complete) {
+        (_, false) => ExitCode::from(EXIT_BLIND),
+        (true, true) => ExitCode::from(EXIT_SOME),
+        (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+/// Looks until told to stop: by Ctrl-C or a reader that went away (0), or after `count` looks (as of the last of them).
+async fn watch(
+    mut looker: Looker,
+    mut shower: Shower,
+    every: Duration,
+    count: Option<u64>,
+) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut pace = tokio::time::interval(every);
+    // A look that took longer than that is followed by a whole interval.
+    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = 0;
+    loop {
+        tokio::select! {
+            _ = pace.tick() => {}
+            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        }
+        let (report, resolved) = looker.look();
+        let seen = report.stuck() > 0;
+        let complete = shower.say_blind(&looker.take_blind());
+        if shower.show(report, resolved)? == Shown::NobodyReads {
+            return Ok(ExitCode::SUCCESS);
+        }
+        looks += 1;
+        if count.is_some_and(|count| looks >= count) {
+            return Ok(exit_code(seen, complete));
+        }
+    }
+}

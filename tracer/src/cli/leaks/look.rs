@@ -1,0 +1,325 @@
+//! One look at the host: every namespace's sockets in CLOSE_WAIT, and who holds the old ones.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::mem;
+
+use tcpclose_common::TcpState;
+
+use super::blind::{self, Blind, net_identity};
+use super::in_use;
+use super::listeners::{Listener, queues};
+use crate::host::descriptors::{self, Search};
+use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
+use crate::kernel::sock_diag::{
+    DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
+};
+use crate::lifecycle::leak::{Activity, CloseWait, Growth, Leak, Ledger};
+use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs};
+use crate::output::leaks::{Owner, Report};
+use crate::session::now;
+
+/// Which sockets are looked for.
+pub(super) struct Wanted {
+    /// The least age.
+    pub(super) min_age: Nanos,
+    /// Held by these; empty for any.
+    pub(super) pids: Vec<u32>,
+    /// On these; empty for any.
+    pub(super) local_ports: BTreeSet<u16>,
+    /// With these; empty for any.
+    pub(super) peer_ports: BTreeSet<u16>,
+    pub(super) ip: Option<IpVersion>,
+    /// Only there; else everywhere.
+    pub(super) netns: Option<NetNsHandle>,
+    /// Half-closes at work too.
+    pub(super) still_sending: bool,
+}
+
+impl Wanted {
+    fn has(&self, socket: &Socket) -> bool {
+        let tuple = &socket.tuple;
+        let among = |ports: &BTreeSet<u16>, port| ports.is_empty() || ports.contains(&port);
+        among(&self.local_ports, tuple.local_port)
+            && among(&self.peer_ports, tuple.peer_port)
+            && self.ip.is_none_or(|ip| ip == tuple.ip())
+    }
+}
+
+/// Looks, and remembers what it saw for the next look.
+pub(super) struct Looker {
+    wanted: Wanted,
+    ledger: Ledger,
+    /// With when the process started, as its number may be another's later.
+    growth: HashMap<(Owner, u64), Growth>,
+    /// Leaks of the last report.
+    told: HashSet<ConnId>,
+    blind: Vec<Blind>,
+}
+
+/// What the namespaces' tables hold.
+#[derive(Default)]
+struct Tables {
+    /// When the look began. Ages are told as of then.
+    at: Nanos,
+    close_wait: Vec<CloseWait>,
+    listeners: Vec<Listener>,
+    /// The namespaces that were looked at.
+    identities: HashSet<u64>,
+}
+
+impl Looker {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            ledger: Ledger::default(),
+            growth: HashMap::new(),
+            told: HashSet::new(),
+            blind: vec![],
+        }
+    }
+
+    /// What the last look could not see.
+    pub(super) fn take_blind(&mut self) -> Vec<Blind> {
+        mem::take(&mut self.blind)
+    }
+
+    /// What is there now, and what was a leak in the last report and is gone.
+    pub(super) fn look(&mut self) -> (Report, Vec<Leak>) {
+        let at = now();
+        let mut tables = Tables {
+            at,
+            ..Tables::default()
+        };
+        let contained = self.read_tables(&mut tables);
+        let look = self.ledger.look(tables.close_wait, at, self.wanted.min_age);
+        let mut leaks = look.old;
+        let sending = leaks.iter().filter(|leak| !leak.verdict.is_leak()).count();
+        if !self.wanted.still_sending {
+            leaks.retain(|leak| leak.verdict.is_leak());
+        }
+
+        let served = tables
+            .listeners
+            .iter()
+            .map(|listener| (listener.netns, listener.port))
+            .collect();
+        let listeners = queues(&leaks, &tables.listeners);
+        let accepted = leaks
+            .iter()
+            .map(|leak| leak.socket.inode)
+            .filter(|&inode| inode != 0);
+        let inodes = accepted
+            .chain(listeners.values().flatten().copied())
+            .collect();
+        let Search {
+            holders,
+            processes,
+            unreadable,
+            hidden,
+        } = self.search(&inodes, &leaks, contained);
+
+        let only_some = !self.wanted.pids.is_empty();
+        let mut report = Report {
+            at,
+            min_age: self.wanted.min_age,
+            leaks,
+            holders,
+            processes,
+            listeners,
+            served,
+            sending: if only_some { 0 } else { sending },
+            younger: if only_some { 0 } else { look.younger },
+            hidden: if only_some { 0 } else { look.hidden },
+            unseen_processes: hidden || contained || !unreadable.is_empty(),
+            ..Report::default()
+        };
+        if only_some {
+            let leaks = mem::take(&mut report.leaks);
+            let held = |leak: &Leak| report.holders(leak).next().is_some();
+            report.leaks = leaks.into_iter().filter(held).collect();
+        }
+        report.group();
+        self.grow(&mut report);
+
+        let mut resolved = look.resolved;
+        resolved.retain(|leak| self.told.contains(&leak.socket.id));
+        let told = report.leaks.iter().filter(|leak| leak.verdict.is_leak());
+        self.told = told.map(|leak| leak.socket.id).collect();
+        (report, resolved)
+    }
+
+    /// Says whether there are processes outside of what /proc can show.
+    fn read_tables(&mut self, tables: &mut Tables) -> bool {
+        let mut told: HashMap<NetNs, Vec<CloseWait>> = HashMap::new();
+        for socket in self.ledger.told() {
+            told.entry(socket.netns).or_default().push(*socket);
+        }
+        if let Some(handle) = self.wanted.netns.clone() {
+            self.read_namespace(&handle, &told, tables);
+            return false;
+        }
+        let scan = netns::find_all();
+        for handle in &scan.found {
+            self.read_namespace(handle, &told, tables);
+        }
+        self.blind
+            .extend(blind::of_scan(&scan.unseen, &tables.identities));
+        scan.unseen
+            .iter()
+            .any(|unseen| unseen.place == Place::OtherPidNamespaces)
+    }
+
+    fn read_namespace(
+        &mut self,
+        handle: &NetNsHandle,
+        told: &HashMap<NetNs, Vec<CloseWait>>,
+        tables: &mut Tables,
+    ) {
+        let told = told.get(&handle.id()).map_or(&[][..], Vec::as_slice);
+        let entered = handle.enter(|| {
+            let families = in_use::families();
+            (
+                net_identity("thread-self"),
+                families.map(|families| (families, DiagSocket::open())),
+            )
+        });
+        let read = match entered {
+            Ok((identity, sockets)) => {
+                tables.identities.extend(identity);
+                match sockets {
+                    Some((families, Ok(mut diag))) => {
+                        self.read_sockets(&mut diag, families, told, tables)
+                    }
+                    Some((_, Err(error))) => Err(error),
+                    None => Ok(()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        match read {
+            Ok(()) => {}
+            // And its sockets with it.
+            Err(DiagError::Namespace(NetNsError::Vanished(_))) if self.wanted.netns.is_none() => {}
+            Err(error) => {
+                // What is not seen is not gone.
+                tables.close_wait.extend_from_slice(told);
+                let text = format!(
+                    "network namespace {}: {:#}",
+                    handle.id().0,
+                    anyhow::Error::from(error)
+                );
+                self.blind.push(Blind::new(text));
+            }
+        }
+    }
+
+    fn read_sockets(
+        &mut self,
+        diag: &mut DiagSocket,
+        families: Families,
+        told: &[CloseWait],
+        tables: &mut Tables,
+    ) -> Result<(), DiagError> {
+        let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
+        let begun = now();
+        let (sockets, report) =
+            diag.collect(&Query::states(states).with_info().family(families))?;
+        // The kernel tells ages as of when it came by; a long list takes it 50 ms.
+        let listed = begun + Nanos((now() - begun).0 / 2);
+        let late = listed - tables.at;
+        if report.interrupted {
+            let text = format!(
+                "the sockets of network namespace {} changed while they were listed, each of three times: some may be \
+                 missing",
+                diag.netns().0
+            );
+            self.blind.push(Blind::new(text));
+        }
+        for socket in &sockets {
+            match socket.state {
+                TcpState::Listen => tables.listeners.push(Listener::from(socket)),
+                _ if self.wanted.has(socket) => tables.close_wait.push(close_wait(socket, late)),
+                _ => {}
+            }
+        }
+        // A dump may miss a socket, though seldom.
+        for socket in told {
+            if sockets
+                .binary_search_by_key(&socket.id, |socket| socket.id)
+                .is_err()
+            {
+                let lookup = Lookup::tuple(socket.tuple)
+                    .id(socket.id)
+                    .interface(socket.interface)
+                    .with_info();
+                let still = diag
+                    .lookup(&lookup)?
+                    .filter(|socket| socket.state == TcpState::CloseWait);
+                tables
+                    .close_wait
+                    .extend(still.as_ref().map(|socket| close_wait(socket, late)));
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&mut self, inodes: &HashSet<u32>, leaks: &[Leak], contained: bool) -> Search {
+        let pids = &self.wanted.pids;
+        let search = descriptors::find_holders(inodes, pids);
+        let is_held = |inode| search.holders.of(inode).next().is_some();
+        let unheld = leaks
+            .iter()
+            .filter(|leak| leak.socket.inode != 0 && !is_held(leak.socket.inode));
+        self.blind.extend(blind::of_search(
+            &search,
+            unheld.count(),
+            contained,
+            !pids.is_empty(),
+        ));
+        search
+    }
+
+    fn grow(&mut self, report: &mut Report) {
+        let mut growth = HashMap::with_capacity(report.groups.len());
+        for group in &report.groups {
+            let started = match group.owner {
+                Owner::Process(pid) => report
+                    .processes
+                    .get(&pid)
+                    .map_or(0, |process| process.started),
+                Owner::Nobody { .. } => 0,
+            };
+            let key = (group.owner, started);
+            let mut samples = self.growth.remove(&key).unwrap_or_default();
+            samples.push(report.at, group.stuck() as u64);
+            if let Some(fit) = samples.fit() {
+                report.growth.insert(group.owner, fit);
+            }
+            growth.insert(key, samples);
+        }
+        self.growth = growth;
+    }
+}
+
+/// `late`: how long after the look's beginning the socket was listed.
+fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
+    let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
+    CloseWait {
+        id: socket.id,
+        netns: socket.netns,
+        tuple: socket.tuple,
+        interface: socket.interface,
+        inode: socket.inode,
+        uid: socket.uid,
+        cgroup: socket.cgroup,
+        queued: socket.rqueue,
+        unsent: socket.wqueue,
+        keepalive: socket.timer == Timer::Keepalive,
+        activity: socket.info.map(|info| Activity {
+            since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),
+            since_ack: ms(info.last_ack_recv_ms),
+            bytes_acked: info.bytes_acked,
+            bytes_sent: info.bytes_sent,
+        }),
+    }
+}

@@ -1,0 +1,137 @@
+//! Writes reports to stdout, and what could not be looked at to stderr.
+
+use std::collections::HashSet;
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Context;
+
+use super::blind::Blind;
+use crate::host::cgroup::Cgroups;
+use crate::lifecycle::leak::{Leak, LeakEvent};
+use crate::lifecycle::types::Nanos;
+use crate::output::clock::WallClock;
+use crate::output::leaks::{LeakTable, Report, changes, write_leak};
+
+/// Bytes gathered before they are written.
+const CHUNK: usize = 64 * 1024;
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// JSON lines: one object a line
+    Json,
+}
+
+/// Whether anybody still reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    Fully,
+    NobodyReads,
+}
+
+pub(super) struct Shower {
+    format: Format,
+    table: LeakTable,
+    watching: bool,
+    clock: WallClock,
+    cgroups: Cgroups,
+    last: Option<Report>,
+    said: HashSet<String>,
+}
+
+impl Shower {
+    pub(super) fn new(format: Format, every_socket: bool, watching: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colours = io::stdout().is_terminal() && !plain;
+        Self {
+            format,
+            table: LeakTable {
+                every_socket,
+                colours,
+            },
+            watching,
+            clock: WallClock::new(),
+            cgroups: Cgroups::new(),
+            last: None,
+            said: HashSet::new(),
+        }
+    }
+
+    /// Says each gap once. Returns whether nothing that matters is missing.
+    pub(super) fn say_blind(&mut self, blind: &[Blind]) -> bool {
+        for Blind { text, .. } in blind {
+            if self.said.insert(text.clone()) {
+                eprintln!("tcpclose: {text}");
+            }
+        }
+        !blind.iter().any(|blind| blind.matters)
+    }
+
+    /// # Errors
+    /// Writing to stdout failed.
+    pub(super) fn show(&mut self, report: Report, resolved: Vec<Leak>) -> anyhow::Result<Shown> {
+        self.clock.refresh();
+        let written = match self.format {
+            Format::Table => self.write_table(&report, &resolved),
+            Format::Json => self.write_json(&report, &resolved),
+        };
+        self.last = self.watching.then_some(report);
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
+            written => written
+                .map(|()| Shown::Fully)
+                .context("writing to stdout failed"),
+        }
+    }
+
+    fn write_table(&mut self, report: &Report, resolved: &[Leak]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.watching {
+            let opened = report
+                .leaks
+                .iter()
+                .filter(|leak| leak.event == LeakEvent::Opened && leak.verdict.is_leak());
+            let since = self.last.as_ref().map(|last| report.at - last.at);
+            let line = changes(report.stuck(), opened.count(), resolved.len(), since);
+            writeln!(out, "{}  {line}", self.clock.time_of_day(report.at))?;
+        }
+        out.write_all(self.table.write(report, &mut self.cgroups).as_bytes())?;
+        if self.watching {
+            writeln!(out)?;
+        }
+        out.flush()
+    }
+
+    fn write_json(&mut self, report: &Report, resolved: &[Leak]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut write = |report: &Report, leak: &Leak, at: Nanos| -> io::Result<()> {
+            write_leak(&mut chunk, report, leak, at, &self.clock, &mut self.cgroups)?;
+            if chunk.len() >= CHUNK {
+                out.write_all(&chunk)?;
+                chunk.clear();
+            }
+            Ok(())
+        };
+        if let Some(last) = &self.last {
+            for leak in resolved {
+                write(last, leak, report.at)?;
+            }
+        }
+        // While watching, only changes are told after the first look.
+        let told = report
+            .groups
+            .iter()
+            .flat_map(|group| &group.leaks)
+            .map(|&at| &report.leaks[at]);
+        for leak in told.filter(|leak| {
+            self.last.is_none() || leak.event == LeakEvent::Opened && leak.verdict.is_leak()
+        }) {
+            write(report, leak, report.at)?;
+        }
+        out.write_all(&chunk)?;
+        out.flush()
+    }
+}

@@ -1,0 +1,281 @@
+//! Sockets stuck in CLOSE_WAIT: since when, and what the application has not done.
+//!
+//! In: the sockets that one look at the kernel's tables found in CLOSE_WAIT. Out: which of them are stuck, each with its
+//! age and a verdict. A [`Ledger`] joins looks: it knows what has moved since, and keeps the earliest estimate of an age.
+//!
+//! The age of a socket that nobody saw enter CLOSE_WAIT is estimated. The peer's FIN came with an ACK, so the last ACK is
+//! no older than the FIN; no data can come after the FIN, so the last data is no younger. Between these two it lies, and
+//! normally the FIN *is* the last ACK that came: the age of that is the estimate. What makes the estimate too small is an
+//! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe.
+
+mod group;
+mod growth;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::collections::HashMap;
+
+use super::types::{ConnId, Nanos, NetNs, Tuple};
+
+pub use group::{Group, Tally, group};
+pub use growth::{Fit, Growth, MIN_SAMPLES};
+pub use verdict::Verdict;
+
+/// A socket in CLOSE_WAIT as one look saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloseWait {
+    /// The socket cookie.
+    pub id: ConnId,
+    /// The network namespace it lives in.
+    pub netns: NetNs,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// Index of the interface it is bound to; 0 for none.
+    pub interface: u32,
+    /// Inode in sockfs; 0 while the connection waits to be accepted.
+    pub inode: u32,
+    /// User id of whoever accepted or created it; 0 while it waits to be accepted.
+    pub uid: u32,
+    /// Id of the cgroup (v2) that it was created in; 0 where unknown.
+    pub cgroup: u64,
+    /// Bytes received and not read, plus one for a FIN that was not consumed.
+    pub queued: u32,
+    /// Bytes written and not acknowledged by the peer.
+    pub unsent: u32,
+    /// The keepalive timer runs: an ACK may be the answer to a probe.
+    pub keepalive: bool,
+    /// What the kernel's `tcp_info` tells; `None` where it gave none.
+    pub activity: Option<Activity>,
+}
+
+/// When something last moved on a connection, and how much has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Since data last came; `None` when none ever did.
+    pub since_data: Option<Nanos>,
+    /// Since a segment with an acceptable ACK last came. The peer's FIN is one.
+    pub since_ack: Nanos,
+    /// Bytes that the peer has acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes sent, retransmissions included; `None` before 4.19.
+    pub bytes_sent: Option<u64>,
+}
+
+impl CloseWait {
+    /// Bytes that the application has not read; the FIN is none.
+    #[must_use]
+    pub const fn unread(&self) -> u32 {
+        self.queued.saturating_sub(1)
+    }
+
+    fn counters(&self) -> (u64, Option<u64>, u32) {
+        let moved = self.activity.unwrap_or_default();
+        (moved.bytes_acked, moved.bytes_sent, self.unsent)
+    }
+}
+
+/// How an age is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AgeKnown {
+    /// The tracer saw the socket enter CLOSE_WAIT.
+    Observed,
+    /// From the age of the last ACK that came.
+    Estimated,
+}
+
+impl AgeKnown {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Observed => "observed",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
+/// Since when a socket is in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// The moment, or the latest that it can have been.
+    pub since: Nanos,
+    /// How that is known.
+    pub known: AgeKnown,
+    /// The earliest that it can have been: the last data came then, and none comes after a FIN. `None` where no data
+    /// ever came.
+    pub earliest: Option<Nanos>,
+}
+
+impl Age {
+    fn estimate(socket: &CloseWait, now: Nanos) -> Self {
+        let activity = socket.activity.unwrap_or_default();
+        let since = now - activity.since_ack;
+        Self {
+            since,
+            known: AgeKnown::Estimated,
+            earliest: activity.since_data.map(|span| (now - span).min(since)),
+        }
+    }
+
+    /// The better of two: what was observed, else the earlier estimate.
+    fn or_earlier(self, before: Self) -> Self {
+        match before.known {
+            AgeKnown::Observed => before,
+            AgeKnown::Estimated if before.since <= self.since => before,
+            AgeKnown::Estimated => self,
+        }
+    }
+}
+
+/// What is new about a leak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeakEvent {
+    /// It was not told of before.
+    Opened,
+    /// It was, or this is the first look.
+    Ongoing,
+    /// It is no more.
+    Resolved,
+}
+
+impl LeakEvent {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Ongoing => "ongoing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// A socket that stays in CLOSE_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// What is new about it.
+    pub event: LeakEvent,
+    /// The socket, as the last look that saw it did.
+    pub socket: CloseWait,
+    /// Since when.
+    pub age: Age,
+    /// Why.
+    pub verdict: Verdict,
+}
+
+/// What one look found.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// In CLOSE_WAIT for as long as asked or longer, [`Verdict::StillSending`] among them.
+    pub old: Vec<Leak>,
+    /// How many are in CLOSE_WAIT for a shorter time.
+    pub younger: usize,
+    /// Of those, how many may be older than they look: answers to keepalive probes hide their age.
+    pub hidden: usize,
+    /// What earlier looks found in `old` as leaks, and is not in CLOSE_WAIT any more.
+    pub resolved: Vec<Leak>,
+}
+
+/// What earlier looks saw. It holds what is in CLOSE_WAIT, some 300 bytes a socket, and forgets what no look sees.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    seen: HashMap<ConnId, Seen>,
+    /// Number of the look.
+    looks: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    leak: Leak,
+    /// When counters were last found changed.
+    moved: Option<Nanos>,
+    /// It was told of as a leak.
+    told: bool,
+    look: u64,
+}
+
+impl Ledger {
+    /// Takes in what a look at `now` found: every socket in CLOSE_WAIT that it could see, each once. Stuck are those
+    /// that are at least `min_age` old and on which nothing moved for as long.
+    pub fn look(&mut self, sockets: Vec<CloseWait>, now: Nanos, min_age: Nanos) -> Look {
+        self.looks += 1;
+        let mut look = Look::default();
+        self.seen
+            .reserve(sockets.len().saturating_sub(self.seen.len()));
+        for socket in sockets {
+            let seen = self.note(socket, now, min_age);
+            if now - seen.leak.age.since < min_age {
+                look.younger += 1;
+                look.hidden += usize::from(may_be_older(&socket, min_age));
+                continue;
+            }
+            look.old.push(seen.leak);
+            seen.told |= seen.leak.verdict.is_leak();
+        }
+        let looks = self.looks;
+        self.seen.retain(|_, seen| {
+            let gone = seen.look != looks;
+            if gone && seen.told {
+                look.resolved.push(Leak {
+                    event: LeakEvent::Resolved,
+                    ..seen.leak
+                });
+            }
+            !gone
+        });
+        look
+    }
+
+    /// The sockets that were told of as leaks and not resolved. That one is absent from the next dump is no proof that
+    /// it is gone: look it up.
+    pub fn told(&self) -> impl Iterator<Item = &CloseWait> {
+        let told = self.seen.values().filter(|seen| seen.told);
+        told.map(|seen| &seen.leak.socket)
+    }
+
+    fn note(&mut self, socket: CloseWait, now: Nanos, min_age: Nanos) -> &mut Seen {
+        let before = self.seen.get(&socket.id).copied();
+        let estimate = Age::estimate(&socket, now);
+        let changed = before.is_some_and(|seen| seen.leak.socket.counters() != socket.counters());
+        let moved = if changed {
+            Some(now)
+        } else {
+            before.and_then(|seen| seen.moved)
+        };
+        let told = before.is_some_and(|seen| seen.told);
+        let event = if told || self.looks == 1 {
+            LeakEvent::Ongoing
+        } else {
+            LeakEvent::Opened
+        };
+        let moves = socket.unsent > 0 || moved.is_some_and(|at| now - at <= min_age);
+        let leak = Leak {
+            event,
+            socket,
+            age: before.map_or(estimate, |seen| estimate.or_earlier(seen.leak.age)),
+            verdict: judge(&socket, moves),
+        };
+        let seen = Seen {
+            leak,
+            moved,
+            told,
+            look: self.looks,
+        };
+        self.seen.entry(socket.id).insert_entry(seen).into_mut()
+    }
+}
+
+fn judge(socket: &CloseWait, moves: bool) -> Verdict {
+    match socket {
+        CloseWait { inode: 0, .. } => Verdict::NotAccepted,
+        _ if moves => Verdict::StillSending,
+        CloseWait { queued: 0, .. } => Verdict::EofRead,
+        _ => Verdict::EofUnread,
+    }
+}
+
+fn may_be_older(socket: &CloseWait, min_age: Nanos) -> bool {
+    let silent = |activity: Activity| activity.since_data.is_none_or(|span| span >= min_age);
+    socket.keepalive && socket.activity.is_some_and(silent)
+}

@@ -1,0 +1,271 @@
+//! Looks at sockets of known histories, with exact times.
+
+use std::net::SocketAddr;
+
+use super::*;
+
+const NOW: Nanos = Nanos::from_secs(100_000);
+const MINUTE: Nanos = Nanos::from_secs(60);
+
+/// An accepted socket that read everything; its FIN came `age` seconds ago with the last ACK, its last data 5 s earlier.
+fn socket(id: u64, age: u64) -> CloseWait {
+    let ends: [SocketAddr; 2] = [
+        SocketAddr::from(([10, 0, 0, 1], 80)),
+        SocketAddr::from(([10, 0, 0, 2], 40_000)),
+    ];
+    CloseWait {
+        id: ConnId(id),
+        netns: NetNs(1),
+        tuple: Tuple::from((ends[0], ends[1])),
+        interface: 0,
+        inode: 1_000,
+        uid: 0,
+        cgroup: 0,
+        queued: 0,
+        unsent: 0,
+        keepalive: false,
+        activity: Some(Activity {
+            since_data: Some(Nanos::from_secs(age + 5)),
+            since_ack: Nanos::from_secs(age),
+            bytes_acked: 100,
+            bytes_sent: Some(100),
+        }),
+    }
+}
+
+fn after(seconds: u64) -> Nanos {
+    NOW + Nanos::from_secs(seconds)
+}
+
+fn once(socket: CloseWait) -> Look {
+    Ledger::default().look(vec![socket], NOW, MINUTE)
+}
+
+fn verdict(socket: CloseWait) -> Verdict {
+    once(socket).old[0].verdict
+}
+
+#[test]
+fn each_verdict_has_its_evidence() {
+    let read = socket(1, 61);
+    assert_eq!(verdict(read), Verdict::EofRead);
+    assert_eq!(verdict(CloseWait { queued: 1, ..read }), Verdict::EofUnread);
+    assert_eq!(verdict(CloseWait { queued: 6, ..read }), Verdict::EofUnread);
+    assert_eq!(CloseWait { queued: 6, ..read }.unread(), 5);
+    assert_eq!(
+        verdict(CloseWait { unsent: 1, ..read }),
+        Verdict::StillSending
+    );
+    let waiting = CloseWait {
+        inode: 0,
+        queued: 6,
+        ..read
+    };
+    assert_eq!(verdict(waiting), Verdict::NotAccepted);
+}
+
+#[test]
+fn the_age_is_that_of_the_last_ack_and_bounded_by_the_last_data() {
+    let leak = once(socket(1, 61)).old[0];
+    let expected = Age {
+        since: NOW - Nanos::from_secs(61),
+        known: AgeKnown::Estimated,
+        earliest: Some(NOW - Nanos::from_secs(66)),
+    };
+    assert_eq!((leak.age, leak.event), (expected, LeakEvent::Ongoing));
+}
+
+#[test]
+fn an_age_has_no_earliest_bound_when_no_data_ever_came() {
+    let mut silent = socket(1, 61);
+    silent.activity = silent.activity.map(|activity| Activity {
+        since_data: None,
+        ..activity
+    });
+    assert_eq!(once(silent).old[0].age.earliest, None);
+}
+
+#[test]
+fn the_bound_never_contradicts_the_estimate() {
+    // Data and FIN in one segment; the kernel's ticks put them the other way round.
+    let mut merged = socket(1, 61);
+    merged.activity = merged.activity.map(|activity| Activity {
+        since_data: Some(activity.since_ack - Nanos::from_millis(4)),
+        ..activity
+    });
+    let age = once(merged).old[0].age;
+    assert_eq!(age.earliest, Some(age.since));
+}
+
+#[test]
+fn the_threshold_counts_from_exactly_that_age() {
+    assert_eq!(once(socket(1, 60)).old.len(), 1);
+    let young = once(socket(1, 59));
+    assert_eq!((young.old.len(), young.younger, young.hidden), (0, 1, 0));
+}
+
+#[test]
+fn a_socket_whose_age_keepalive_may_hide_is_counted() {
+    let mut probed = CloseWait {
+        keepalive: true,
+        ..socket(1, 10)
+    };
+    // The last data came 15 s ago: it is no older than that.
+    assert_eq!(once(probed).hidden, 0);
+    probed.activity = probed.activity.map(|activity| Activity {
+        since_data: Some(Nanos::from_secs(3_600)),
+        ..activity
+    });
+    assert_eq!((once(probed).younger, once(probed).hidden), (1, 1));
+}
+
+#[test]
+fn a_second_look_proves_an_age_that_keepalive_hides() {
+    let probed = CloseWait {
+        keepalive: true,
+        ..socket(1, 10)
+    };
+    let mut ledger = Ledger::default();
+    assert_eq!(ledger.look(vec![probed], NOW, MINUTE).old, []);
+    // A probe was answered meanwhile: the last ACK is again 10 s old.
+    let old = ledger.look(vec![probed], after(50), MINUTE).old;
+    assert_eq!(old.len(), 1);
+    assert_eq!(old[0].age.since, NOW - Nanos::from_secs(10));
+    assert_eq!(old[0].event, LeakEvent::Opened);
+}
+
+#[test]
+fn what_moved_between_looks_is_no_leak_until_it_rests_for_as_long() {
+    let mut ledger = Ledger::default();
+    let mut sending = socket(1, 61);
+    let judged = |look: Look| look.old[0].verdict;
+    assert_eq!(
+        judged(ledger.look(vec![sending], NOW, MINUTE)),
+        Verdict::EofRead
+    );
+    sending.activity = sending.activity.map(|activity| Activity {
+        bytes_sent: Some(200),
+        ..activity
+    });
+    assert_eq!(
+        judged(ledger.look(vec![sending], after(5), MINUTE)),
+        Verdict::StillSending
+    );
+    assert_eq!(
+        judged(ledger.look(vec![sending], after(65), MINUTE)),
+        Verdict::StillSending
+    );
+    assert_eq!(
+        judged(ledger.look(vec![sending], after(66), MINUTE)),
+        Verdict::EofRead
+    );
+}
+
+#[test]
+fn a_leak_opens_goes_on_and_is_resolved_once() {
+    let mut ledger = Ledger::default();
+    let events = |look: &Look| look.old.iter().map(|leak| leak.event).collect::<Vec<_>>();
+    let look = ledger.look(vec![socket(1, 70)], NOW, MINUTE);
+    assert_eq!(events(&look), [LeakEvent::Ongoing], "it was there before");
+    let look = ledger.look(vec![socket(1, 75), socket(2, 61)], after(5), MINUTE);
+    assert_eq!(events(&look), [LeakEvent::Ongoing, LeakEvent::Opened]);
+    assert_eq!(ledger.told().count(), 2);
+    let look = ledger.look(vec![socket(2, 66)], after(10), MINUTE);
+    assert_eq!(events(&look), [LeakEvent::Ongoing]);
+    let resolved: Vec<_> = look
+        .resolved
+        .iter()
+        .map(|leak| (leak.socket.id, leak.event))
+        .collect();
+    assert_eq!(resolved, [(ConnId(1), LeakEvent::Resolved)]);
+    assert!(
+        ledger
+            .look(vec![socket(2, 71)], after(15), MINUTE)
+            .resolved
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_was_never_told_of_is_not_resolved() {
+    let mut ledger = Ledger::default();
+    let busy = CloseWait {
+        unsent: 9,
+        ..socket(2, 61)
+    };
+    let _ = ledger.look(vec![socket(1, 59), busy], NOW, MINUTE);
+    assert!(ledger.look(vec![], after(5), MINUTE).resolved.is_empty());
+}
+
+#[test]
+fn sentences_name_what_to_look_for() {
+    let say = |verdict: Verdict, unread, fds: &[u32]| verdict.explain(unread, fds);
+    assert_eq!(
+        say(Verdict::EofRead, 0, &[7]),
+        "everything was read, up to the end of stream, and close() was never called on fd 7"
+    );
+    assert_eq!(
+        say(Verdict::EofUnread, 0, &[7, 9]),
+        "the end of stream came and was never read, and close() was never called on fds 7, 9"
+    );
+    assert_eq!(
+        say(Verdict::EofUnread, 5, &[1, 2, 3, 4, 5]),
+        "5 bytes and the end of stream behind them were never read, and close() was never called on fds 1, 2, 3, 4, …"
+    );
+    assert_eq!(
+        say(Verdict::NotAccepted, 0, &[]),
+        "the peer has closed, and accept() was never called for it"
+    );
+}
+
+#[test]
+fn owners_come_worst_first() {
+    let mut sockets = vec![
+        socket(1, 100),
+        socket(2, 300),
+        socket(3, 61),
+        CloseWait {
+            queued: 11,
+            ..socket(4, 62)
+        },
+        socket(5, 200),
+    ];
+    for (socket, inode) in sockets.iter_mut().zip([1, 2, 3, 3, 5]) {
+        socket.inode = inode;
+    }
+    sockets[3].tuple.local_port = 443;
+    let look = Ledger::default().look(sockets, NOW, MINUTE);
+    let groups = group(&look.old, |leak| leak.socket.inode);
+    let order: Vec<_> = groups
+        .iter()
+        .map(|group| (group.owner, group.stuck()))
+        .collect();
+    assert_eq!(order, [(3, 2), (2, 1), (5, 1), (1, 1)]);
+    let worst = &groups[0];
+    assert_eq!(worst.leaks, [3, 2], "the oldest first");
+    assert_eq!(worst.oldest.since, NOW - Nanos::from_secs(62));
+    assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0], 10));
+    assert_eq!(worst.local_ports.most, [(80, 1), (443, 1)]);
+    assert_eq!(worst.peers.most, [([10, 0, 0, 2].into(), 2)]);
+}
+
+#[test]
+fn still_sending_is_in_its_group_and_not_counted() {
+    let busy = CloseWait {
+        unsent: 9,
+        ..socket(2, 61)
+    };
+    let look = Ledger::default().look(vec![socket(1, 61), busy], NOW, MINUTE);
+    let groups = group(&look.old, |_| ());
+    assert_eq!((groups[0].leaks.len(), groups[0].stuck()), (2, 1));
+}
+
+#[test]
+fn a_tally_names_the_most_frequent_and_counts_the_rest() {
+    let counts = HashMap::from([(80u16, 5), (81, 7), (82, 5), (83, 1), (84, 1)]);
+    let expected = Tally {
+        most: vec![(81, 7), (80, 5), (82, 5)],
+        others: 2,
+    };
+    assert_eq!(Tally::from(counts), expected);
+}

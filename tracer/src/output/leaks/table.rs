@@ -1,0 +1,275 @@
+//! The table: a line of figures for each owner, and below it what is not done, where, and by what.
+
+mod owner;
+
+use std::fmt::{Display, Write as _};
+use std::net::SocketAddr;
+
+use super::{Owner, Report};
+use crate::lifecycle::leak::{AgeKnown, Fit, Group, Leak, Tally, Verdict};
+use crate::lifecycle::types::Nanos;
+use crate::output::cgroup_names::CgroupNames;
+use crate::output::duration::push_with_unit;
+use crate::output::escape::push_for_terminal;
+use owner::{push_command, push_container, push_process};
+
+const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
+/// What stands below an owner's line begins here.
+const INDENT: &str = "       ";
+/// Other processes that are named of those that share a socket.
+const NAMED_SHARERS: usize = 3;
+
+/// How the table is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeakTable {
+    /// A line for each socket too.
+    pub every_socket: bool,
+    /// Whether to write colours.
+    pub colours: bool,
+}
+
+impl LeakTable {
+    /// The whole report as text. Nothing that others chose reaches the terminal unescaped.
+    #[must_use]
+    pub fn write(self, report: &Report, cgroups: &mut dyn CgroupNames) -> String {
+        let mut text = String::new();
+        if !report.groups.is_empty() {
+            text.push_str(TITLES);
+            text.push('\n');
+        }
+        for group in &report.groups {
+            self.write_group(&mut text, report, group, cgroups);
+        }
+        self.write_total(&mut text, report);
+        text
+    }
+
+    fn write_group(
+        self,
+        text: &mut String,
+        report: &Report,
+        group: &Group<Owner>,
+        cgroups: &mut dyn CgroupNames,
+    ) {
+        let mut oldest = String::new();
+        push_age(&mut oldest, report, &report.leaks[group.leaks[0]]);
+        let stuck = group.stuck();
+        let (start, end) = if self.colours && stuck > 0 {
+            ("\x1b[31m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        let _ = write!(text, "{start}{stuck:>5}{end} {oldest:>7} ");
+        match group.owner {
+            Owner::Process(pid) => match report.processes.get(&pid) {
+                Some(process) => push_process(text, process),
+                None => drop(write!(text, "{pid:>6}")),
+            },
+            Owner::Nobody { cgroup } => {
+                text.push_str("     -");
+                if let Some(name) = cgroups.name(cgroup) {
+                    text.push_str(" cgroup ");
+                    push_for_terminal(text, name.path.as_bytes());
+                    if let Some(container) = &name.container {
+                        text.push_str(", ");
+                        push_container(text, container);
+                    }
+                }
+            }
+        }
+        text.push('\n');
+        push_verdicts(text, report, group);
+        push_where(text, group);
+        if let Owner::Process(pid) = group.owner {
+            push_sharers(text, report, group, pid);
+            if let Some(process) = report.processes.get(&pid) {
+                push_command(text, process);
+            }
+        }
+        if let Some(fit) = report.growth.get(&group.owner) {
+            push_growth(text, report, group.owner, fit);
+        }
+        if self.every_socket {
+            for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
+                push_socket(text, report, leak);
+            }
+        }
+    }
+
+    fn write_total(self, text: &mut String, report: &Report) {
+        let _ = write!(
+            text,
+            "{} stuck in CLOSE_WAIT for ",
+            Counted(report.stuck(), "socket")
+        );
+        push_with_unit(text, report.min_age);
+        text.push_str(" or longer");
+        for (count, what) in [
+            (report.sending, "half-closed and still sending"),
+            (report.younger, "younger"),
+        ] {
+            if count > 0 {
+                let _ = write!(text, ", {count} {what}");
+            }
+        }
+        if report.hidden > 0 {
+            let _ = write!(
+                text,
+                " ({} of them may be older: keepalive hides it, --watch tells)",
+                report.hidden
+            );
+        }
+        text.push('\n');
+    }
+}
+
+/// `1 socket`, `2 sockets`.
+struct Counted(usize, &'static str);
+
+impl Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let s = if self.0 == 1 { "" } else { "s" };
+        write!(f, "{} {}{s}", self.0, self.1)
+    }
+}
+
+/// `~` stands before what is estimated.
+fn push_age(text: &mut String, report: &Report, leak: &Leak) {
+    if leak.age.known == AgeKnown::Estimated {
+        text.push('~');
+    }
+    push_with_unit(text, report.at - leak.age.since);
+}
+
+/// A line for each verdict; the descriptor is named where it is only one.
+fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
+    for (verdict, count) in Verdict::ALL.into_iter().zip(group.verdicts) {
+        if count == 0 {
+            continue;
+        }
+        let fds = match (group.owner, &*group.leaks) {
+            (Owner::Process(pid), [only]) => report.fds(&report.leaks[*only], pid),
+            _ => vec![],
+        };
+        let unread = if verdict == Verdict::EofUnread {
+            group.unread
+        } else {
+            0
+        };
+        let _ = writeln!(
+            text,
+            "{INDENT}{count} {}: {}",
+            verdict.name(),
+            verdict.explain(unread, &fds)
+        );
+    }
+    if let Owner::Nobody { .. } = group.owner {
+        let why = if report.unseen_processes {
+            "no holder was found, but not every process could be looked into"
+        } else {
+            "held by no process: a socket of the kernel's own, or a descriptor on its way between processes"
+        };
+        let _ = writeln!(text, "{INDENT}{why}");
+    }
+}
+
+fn push_where(text: &mut String, group: &Group<Owner>) {
+    let _ = write!(text, "{INDENT}local ports ");
+    push_tally(text, &group.local_ports);
+    text.push_str("; peers ");
+    push_tally(text, &group.peers);
+    text.push('\n');
+}
+
+fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {
+    for (at, (value, count)) in tally.most.iter().enumerate() {
+        let _ = write!(text, "{}{value} ({count})", if at == 0 { "" } else { ", " });
+    }
+    if tally.others > 0 {
+        let _ = write!(text, " and {} more", tally.others);
+    }
+}
+
+fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner: u32) {
+    let leaks = group.leaks.iter().map(|&at| &report.leaks[at]);
+    let mut others: Vec<u32> = leaks
+        .flat_map(|leak| report.holders(leak))
+        .map(|holder| holder.pid)
+        .filter(|&pid| pid != owner)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    if others.is_empty() {
+        return;
+    }
+    let _ = write!(text, "{INDENT}also held by ");
+    for (at, pid) in others.iter().take(NAMED_SHARERS).enumerate() {
+        let _ = write!(text, "{}{pid}", if at == 0 { "" } else { ", " });
+        if let Some(process) = report.processes.get(pid) {
+            text.push(' ');
+            push_for_terminal(text, &process.comm);
+        }
+    }
+    if others.len() > NAMED_SHARERS {
+        let _ = write!(text, " and {} more", others.len() - NAMED_SHARERS);
+    }
+    text.push('\n');
+}
+
+fn push_growth(text: &mut String, report: &Report, owner: Owner, fit: &Fit) {
+    let (word, rate) = if fit.per_second < 0.0 {
+        ("falls", -fit.per_second)
+    } else {
+        ("grows", fit.per_second)
+    };
+    let _ = match rate {
+        0.0 => write!(text, "{INDENT}does not grow"),
+        rate if rate >= 1.0 => write!(text, "{INDENT}{word} by {rate:.1} a second"),
+        rate => write!(text, "{INDENT}{word} by {:.1} a minute", rate * 60.0),
+    };
+    if let Some(left) = report.exhausted_in(owner) {
+        text.push_str(", no descriptors left in ");
+        push_with_unit(text, left);
+    }
+    let _ = write!(text, " (straight line through {} looks in ", fit.samples);
+    push_with_unit(text, fit.span);
+    let _ = writeln!(text, ", R² {:.2})", fit.r_squared);
+}
+
+fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
+    let mut age = String::new();
+    push_age(&mut age, report, leak);
+    let mut held = String::new();
+    for (at, holder) in report.holders(leak).enumerate() {
+        let _ = write!(
+            held,
+            "{}{}:{}",
+            if at == 0 { "" } else { "," },
+            holder.pid,
+            holder.fd
+        );
+    }
+    let held = if held.is_empty() { "-" } else { &held };
+    let (local, peer): (SocketAddr, SocketAddr) =
+        (leak.socket.tuple.local(), leak.socket.tuple.peer());
+    let _ = writeln!(
+        text,
+        "{INDENT}{held:<12} {local:<21} {peer:<21} {age:>7} {:<13} unread {} unsent {}",
+        leak.verdict.name(),
+        leak.socket.unread(),
+        leak.socket.unsent,
+        local = local.to_string(),
+        peer = peer.to_string(),
+    );
+}
+
+/// What a look at `at` found, in one line: for `--watch`.
+#[must_use]
+pub fn changes(stuck: usize, opened: usize, resolved: usize, since: Option<Nanos>) -> String {
+    let mut text = format!("{} stuck", Counted(stuck, "socket"));
+    if let Some(since) = since {
+        let _ = write!(text, ", {opened} new and {resolved} resolved in ");
+        push_with_unit(&mut text, since);
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! The table and the JSON of one report.
+
+use std::net::SocketAddr;
+
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::host::container::Container;
+use crate::host::unit::Unit;
+use crate::lifecycle::leak::{Activity, CloseWait, Growth, Ledger};
+use crate::lifecycle::types::Tuple;
+use crate::output::cgroup_names::NoCgroups;
+use crate::output::clock::WallClock;
+
+const NOW: Nanos = Nanos::from_secs(100_000);
+
+fn socket(id: u64, inode: u32, queued: u32) -> CloseWait {
+    let local = SocketAddr::from(([10, 0, 0, 1], 80));
+    let peer = SocketAddr::from(([10, 0, 0, 2], 40_000 + id as u16));
+    CloseWait {
+        id: ConnId(id),
+        netns: NetNs(4_026_531_840),
+        tuple: Tuple::from((local, peer)),
+        interface: 0,
+        inode,
+        uid: 0,
+        cgroup: 0,
+        queued,
+        unsent: 0,
+        keepalive: false,
+        activity: Some(Activity {
+            since_ack: Nanos::from_secs(125),
+            ..Activity::default()
+        }),
+    }
+}
+
+fn process(pid: u32, started: u64) -> Process {
+    Process {
+        pid,
+        started,
+        comm: (*b"web\x1b[2J").into(),
+        exe: Some("/usr/bin/web".into()),
+        command_line: (*b"web\0--name\0a\nb\0").into(),
+        open: 924,
+        limit: Some(1024),
+        unit: Some(Unit {
+            name: "web.service".into(),
+            user: None,
+        }),
+        ..Process::default()
+    }
+}
+
+/// Process 7 holds two, shared with process 9; nobody holds the third.
+fn report() -> Report {
+    let sockets = vec![socket(1, 11, 0), socket(2, 12, 6), socket(3, 13, 1)];
+    let look = Ledger::default().look(sockets, NOW, Nanos::from_secs(60));
+    let holder = |pid, fd| Holder { pid, fd };
+    let mut report = Report {
+        at: NOW,
+        min_age: Nanos::from_secs(60),
+        leaks: look.old,
+        holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
+            .into_iter()
+            .collect(),
+        processes: [(7, process(7, 100)), (9, process(9, 200))].into(),
+        served: HashSet::from([(NetNs(4_026_531_840), 80)]),
+        younger: 4,
+        ..Report::default()
+    };
+    report.group();
+    report
+}
+
+fn table(report: &Report, every_socket: bool) -> String {
+    LeakTable {
+        every_socket,
+        colours: false,
+    }
+    .write(report, &mut NoCgroups)
+}
+
+#[test]
+fn the_table_tells_who_what_and_where() {
+    let expected = "\
+STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
+    2  ~2m05s      7 web\\x1b[2J      924/1024      web.service
+       1 eof_unread: 5 bytes and the end of stream behind them were never read, and close() was never called
+       1 eof_read: everything was read, up to the end of stream, and close() was never called
+       local ports 80 (2); peers 10.0.0.2 (2)
+       also held by 9 web\\x1b[2J
+       /usr/bin/web --name a\\nb
+    1  ~2m05s      -
+       1 eof_unread: the end of stream came and was never read, and close() was never called
+       held by no process: a socket of the kernel's own, or a descriptor on its way between processes
+       local ports 80 (1); peers 10.0.0.2 (1)
+3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger
+";
+    assert_eq!(table(&report(), false), expected);
+}
+
+#[test]
+fn each_socket_has_its_line_where_asked_for() {
+    let text = table(&report(), true);
+    let line = "       7:5,9:5      10.0.0.1:80           10.0.0.2:40001         ~2m05s eof_read      unread 0 unsent 0\n";
+    assert!(text.contains(line), "{text}");
+    assert!(
+        text.contains("       -            10.0.0.1:80           10.0.0.2:40003 "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_forecast_says_what_it_is_made_of() {
+    let mut report = report();
+    let mut growth = Growth::default();
+    for (second, stuck) in [(0, 0), (5, 10), (10, 20)] {
+        growth.push(Nanos::from_secs(second), stuck);
+    }
+    report
+        .growth
+        .extend(growth.fit().map(|fit| (Owner::Process(7), fit)));
+    let text = table(&report, false);
+    let line = "       grows by 2.0 a second, no descriptors left in 50.0s (straight line through 3 looks in 10.0s, R² 1.00)\n";
+    assert!(text.contains(line), "{text}");
+}
+
+#[test]
+fn a_container_is_shown_short_and_its_scope_not_at_all() {
+    let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
+    let mut report = report();
+    for process in report.processes.values_mut() {
+        process.unit = Some(Unit {
+            name: format!("docker-{id}.scope"),
+            user: None,
+        });
+        process.container = Some(Container {
+            runtime: "docker",
+            id: id.into(),
+            pod: None,
+        });
+    }
+    let text = table(&report, false);
+    assert!(
+        text.contains("924/1024      docker 9ec39b91f3d7\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_empty_report_is_one_line() {
+    let report = Report {
+        min_age: Nanos::from_secs(60),
+        ..Report::default()
+    };
+    assert_eq!(
+        table(&report, true),
+        "0 sockets stuck in CLOSE_WAIT for 1m00s or longer\n"
+    );
+}
+
+#[test]
+fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
+    let report = report();
+    // 2026-01-31T12:00:00Z at the time of the look.
+    let clock = WallClock::fixed(1_769_860_800_000_000_000 - i128::from(NOW.0), TimeZone::UTC);
+    let mut line = Vec::new();
+    write_leak(
+        &mut line,
+        &report,
+        &report.leaks[0],
+        NOW,
+        &clock,
+        &mut NoCgroups,
+    )?;
+    let text = String::from_utf8(line)?;
+    assert!(text.ends_with("}\n") && !text.contains('\u{1b}'), "{text}");
+    let record: Value = serde_json::from_str(&text)?;
+    let expected = json!({
+        "v": 1, "kind": "leak", "event": "ongoing", "ts": "2026-01-31T12:00:00.000000Z", "netns": 4_026_531_840_u32,
+        "conn": {
+            "id": 1, "family": "ipv4", "local": {"addr": "10.0.0.1", "port": 80},
+            "peer": {"addr": "10.0.0.2", "port": 40_001}, "role": "server", "seen_from_start": false, "opened": null,
+            "lifetime_ms": null,
+        },
+        "owner": {"pid": 7, "comm": "web\u{1b}[2J", "uid": 0, "cgroup": null, "container": null, "source": "proc"},
+        "process": {
+            "exe": "/usr/bin/web", "command_line": ["web", "--name", "a\nb"], "command_line_cut": false,
+            "unit": "web.service", "user_unit": null, "descriptors": {"open": 924, "limit": 1024}, "stuck": 2,
+            "growth": null,
+        },
+        "holders": [
+            {"pid": 7, "comm": "web\u{1b}[2J", "fds": [5]},
+            {"pid": 9, "comm": "web\u{1b}[2J", "fds": [5]},
+        ],
+        "leak": {
+            "since": "2026-01-31T11:57:55.000000Z", "age_ms": 125_000.0, "age_known": "estimated",
+            "age_at_most_ms": null, "verdict": "eof_read", "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
+            "cgroup": null,
+            "advice": "everything was read, up to the end of stream, and close() was never called on fd 5",
+        },
+    });
+    assert_eq!(record, expected);
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The estimated age against a clock of one's own.
+
+use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::program::records;
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::Pair;
+use crate::sys;
+
+/// The kernel counts in ticks (10 ms with the coarsest that is in use, `CONFIG_HZ=100`), and takes a moment to list its
+/// sockets.
+const ERROR_MS: f64 = 50.0;
+
+const WAIT: Duration = Duration::from_millis(700);
+
+/// Age as estimated and as it is, and what it is at most, in ms.
+struct Ages {
+    estimated: f64,
+    true_one: f64,
+    at_most: Option<f64>,
+}
+
+/// Looks at the only stuck socket there, whose FIN was sent at `fin`.
+fn ages(netns: &str, fin: Timestamp) -> Result<Ages, Box<dyn std::error::Error>> {
+    let record = records(netns)?.record();
+    let leak = &record["leak"];
+    assert_eq!(leak["age_known"], "estimated");
+    let at: Timestamp = record["ts"].as_str().ok_or("no time")?.parse()?;
+    let ages = Ages {
+        estimated: leak["age_ms"].as_f64().ok_or("no age")?,
+        true_one: at.duration_since(fin).as_secs_f64() * 1e3,
+        at_most: leak["age_at_most_ms"].as_f64(),
+    };
+    println!(
+        "estimated {:.1} true {:.1} at most {:?}",
+        ages.estimated, ages.true_one, ages.at_most
+    );
+    Ok(ages)
+}
+
+impl Ages {
+    fn assert_right(&self) {
+        let error = self.estimated - self.true_one;
+        assert!(error.abs() < ERROR_MS, "off by {error} ms");
+        assert!(self.at_most.is_none_or(|most| most >= self.estimated));
+    }
+}
+
+#[test]
+fn right_where_no_byte_was_ever_sent() -> Outcome {
+    in_own_network(|netns| {
+        let pair = Pair::new()?;
+        thread::sleep(WAIT);
+        let fin = Timestamp::now();
+        drop(pair.client);
+        thread::sleep(WAIT);
+        let ages = ages(netns, fin)?;
+        ages.assert_right();
+        assert_eq!(ages.at_most, None);
+        drop(pair.server);
+        Ok(())
+    })
+}
+
+#[test]
+fn right_where_the_fin_came_with_the_last_bytes() -> Outcome {
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?;
+        sys::set_option(&pair.client, libc::IPPROTO_TCP, libc::TCP_CORK, 1);
+        pair.client.write_all(b"hello")?;
+        let fin = Timestamp::now();
+        drop(pair.client);
+        thread::sleep(WAIT);
+        let ages = ages(netns, fin)?;
+        ages.assert_right();
+        let width = ages.at_most.ok_or("no bound")? - ages.estimated;
+        assert!(
+            width < ERROR_MS,
+            "data and FIN were one segment: {width} ms apart"
+        );
+        drop(pair.server);
+        Ok(())
+    })
+}
+
+#[test]
+fn right_after_question_and_answer() -> Outcome {
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?;
+        let mut five = [0; 5];
+        pair.client.write_all(b"query")?;
+        pair.server.read_exact(&mut five)?;
+        pair.server.write_all(b"reply")?;
+        pair.client.read_exact(&mut five)?;
+        thread::sleep(WAIT);
+        let fin = Timestamp::now();
+        drop(pair.client);
+        thread::sleep(WAIT);
+        let ages = ages(netns, fin)?;
+        ages.assert_right();
+        // The query bounds it.
+        assert!(ages.at_most.ok_or("no bound")? >= ages.estimated + 600.0);
+        drop(pair.server);
+        Ok(())
+    })
+}
+
+#[test]
+fn too_small_but_bounded_where_the_answer_came_after_the_fin() -> Outcome {
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?;
+        pair.client.write_all(b"query")?;
+        let fin = Timestamp::now();
+        pair.client.shutdown(std::net::Shutdown::Write)?;
+        thread::sleep(WAIT);
+        pair.server.read_exact(&mut [0; 5])?;
+        pair.server.write_all(b"reply")?;
+        thread::sleep(WAIT);
+        let ages = ages(netns, fin)?;
+        let short = ages.true_one - ages.estimated;
+        assert!(
+            (600.0..800.0).contains(&short),
+            "the ACK of the answer counts: {short} ms"
+        );
+        let most = ages.at_most.ok_or("no bound")?;
+        assert!(
+            (ages.true_one - most).abs() < ERROR_MS,
+            "the query came with the FIN: {most}"
+        );
+        drop(pair);
+        Ok(())
+    })
+}
+
+#[test]
+fn too_small_where_keepalive_is_answered() -> Outcome {
+    in_own_network(|netns| {
+        let pair = Pair::new()?;
+        sys::set_option(&pair.server, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+        sys::set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 1);
+        sys::set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 1);
+        let fin = Timestamp::now();
+        let pair = pair.half_closed()?;
+        thread::sleep(Duration::from_millis(1600));
+        let ages = ages(netns, fin)?;
+        let short = ages.true_one - ages.estimated;
+        assert!(
+            (900.0..1400.0).contains(&short),
+            "the probe's answer counts: {short} ms"
+        );
+        // It is said that it may be older.
+        let minute = crate::program::leaks(&["--netns", netns]).output()?;
+        let text = String::from_utf8(minute.stdout)?;
+        assert!(
+            text.contains("(1 of them may be older: keepalive hides it"),
+            "{text}"
+        );
+        drop(pair);
+        Ok(())
+    })
+}

@@ -1,0 +1,17 @@
+//! `tcpclose leaks` against the running kernel.
+//!
+//! Each test has network namespaces of its own. Without the rights to make them it is skipped, and says so; with
+//! TCPCLOSE_TEST_REQUIRE=1 that is a failure.
+
+mod ages;
+mod cgroups;
+mod owners;
+mod program;
+mod rights;
+mod sandbox;
+mod strange_names;
+mod stuck;
+mod surroundings;
+mod sys;
+mod verdicts;
+mod watching;

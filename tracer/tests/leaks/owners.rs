@@ -1,0 +1,208 @@
+//! Who holds a socket.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+use serde_json::json;
+
+use crate::program::{look, records};
+use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+use crate::sys;
+
+#[test]
+fn the_process_and_its_descriptor_are_named() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let sleeper = Sleeper::with(&server, &[207])?;
+        drop(server);
+        let said = records(netns)?;
+        let record = said.record();
+        assert_eq!(
+            (&record["owner"]["pid"], &record["owner"]["comm"]),
+            (&sleeper.pid().into(), &"sleep".into())
+        );
+        assert_eq!(record["leak"]["fds"], json!([207]));
+        let advice =
+            "everything was read, up to the end of stream, and close() was never called on fd 207";
+        assert_eq!(record["leak"]["advice"], advice);
+        let process = &record["process"];
+        assert_eq!(process["command_line"], json!(["sleep", "1000"]));
+        assert!(
+            process["exe"].as_str().is_some_and(|exe| exe.contains('/')),
+            "{process}"
+        );
+        let open = process["descriptors"]["open"].as_u64().ok_or("no count")?;
+        assert!((4..10).contains(&open), "{process}");
+        assert!(
+            process["descriptors"]["limit"].as_u64() > Some(0),
+            "{process}"
+        );
+        let table = look(&["--netns", netns])?.stdout;
+        assert!(
+            table.contains(&format!("{} sleep", sleeper.pid())) && table.contains(advice),
+            "{table}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_descriptor_that_dup_copied_is_listed_twice() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let _sleeper = Sleeper::with(&server, &[207, 209])?;
+        drop(server);
+        let record = records(netns)?.record();
+        assert_eq!(record["leak"]["fds"], json!([207, 209]));
+        assert_eq!(record["holders"].as_array().map(Vec::len), Some(1));
+        Ok(())
+    })
+}
+
+#[test]
+fn all_processes_that_inherited_it_are_listed_and_it_counts_once() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let first = Sleeper::with(&server, &[207])?;
+        // Started a tick of the kernel's clock later.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let second = Sleeper::with(&server, &[209])?;
+        drop(server);
+        let record = records(netns)?.record();
+        assert_eq!(
+            record["owner"]["pid"],
+            first.pid(),
+            "the one that started first"
+        );
+        let expected = json!([
+            {"pid": first.pid(), "comm": "sleep", "fds": [207]},
+            {"pid": second.pid(), "comm": "sleep", "fds": [209]},
+        ]);
+        assert_eq!(record["holders"], expected);
+        let table = look(&["--netns", netns, "--all"])?.stdout;
+        assert!(
+            table.contains(&format!("also held by {} sleep", second.pid())),
+            "{table}"
+        );
+        assert!(
+            table.contains(&format!("{}:207,{}:209", first.pid(), second.pid())),
+            "{table}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> Outcome {
+    in_own_network(|netns| {
+        let (here, there) = UnixStream::pair()?;
+        let server = Pair::forgotten()?;
+        sys::send_descriptor(&here, &server)?;
+        drop(server);
+        let said = records(netns)?;
+        let record = said.record();
+        assert_eq!(
+            (&record["owner"], &record["holders"]),
+            (&json!(null), &json!([]))
+        );
+        assert_eq!(record["leak"]["verdict"], "eof_read");
+        let table = look(&["--netns", netns])?.stdout;
+        assert!(table.contains("1 eof_read"), "{table}");
+
+        let received = sys::receive_descriptor(&there)?;
+        let record = records(netns)?.record();
+        assert_eq!(record["owner"]["pid"], std::process::id());
+        assert_eq!(record["leak"]["fds"], json!([received.as_raw_fd()]));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_holder_in_another_network_namespace_is_found() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        elsewhere(move |other| {
+            let sleeper = Sleeper::with(&server, &[207])?;
+            drop(server);
+            assert_ne!(std::fs::read_link(other)?, std::fs::read_link(netns)?);
+            let lives = std::fs::read_link(format!("/proc/{}/ns/net", sleeper.pid()))?;
+            assert_eq!(lives, std::fs::read_link(other)?);
+            assert_eq!(records(netns)?.record()["owner"]["pid"], sleeper.pid());
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let sleeper = Sleeper::with(&server, &[207])?;
+        let port = server.local_addr()?.port().to_string();
+        drop(server);
+        let said = look(&[
+            "--format",
+            "json",
+            "-L",
+            &port,
+            "-p",
+            &sleeper.pid().to_string(),
+        ])?;
+        assert_eq!(said.code, Some(1), "{}", said.stderr);
+        let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
+        let record = said.record();
+        assert_eq!(number, format!("net:[{}]", record["netns"]));
+        Ok(())
+    })
+}
+
+#[test]
+fn only_the_processes_asked_for_are_told_of() -> Outcome {
+    in_own_network(|netns| {
+        let (mine, yours) = (Pair::forgotten()?, Pair::forgotten()?);
+        let sleeper = Sleeper::with(&yours, &[207])?;
+        drop(yours);
+        let of = |pid: u32| look(&["--netns", netns, "--format", "json", "-p", &pid.to_string()]);
+        assert_eq!(of(sleeper.pid())?.record()["leak"]["fds"], json!([207]));
+        let own = of(std::process::id())?.record();
+        assert_eq!(own["conn"]["local"]["port"], mine.local_addr()?.port());
+        let pid = sleeper.pid();
+        drop(sleeper);
+        let gone = of(pid)?;
+        assert_eq!((gone.code, &*gone.stdout), (Some(2), ""));
+        assert!(
+            gone.stderr
+                .contains(&format!("the descriptors of process {pid} cannot be read")),
+            "{}",
+            gone.stderr
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_worst_owner_comes_first() -> Outcome {
+    in_own_network(|netns| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let forgotten = |_| Pair::through(&listener)?.closed_after(b"", None);
+        let many = (0..3).map(forgotten).collect::<io::Result<Vec<_>>>()?;
+        let few = Pair::forgotten()?;
+        let one = Sleeper::with(&few, &[207])?;
+        drop(few);
+        let table = look(&["--netns", netns])?.stdout;
+        let at = |words: &str| table.find(words).ok_or(format!("no {words:?} in {table}"));
+        assert!(
+            at("\n    3 ")? < at(&format!("{} sleep", one.pid()))?,
+            "{table}"
+        );
+        let port = listener.local_addr()?.port();
+        at(&format!("local ports {port} (3); peers 127.0.0.1 (3)"))?;
+        at("4 sockets stuck in CLOSE_WAIT for 0.00ms or longer\n")?;
+        drop(many);
+        Ok(())
+    })
+}

@@ -1,0 +1,138 @@
+//! Without the rights to see everything: what is seen is shown, what is not is said, and the exit code is 2.
+
+use std::process::Command;
+
+use crate::program::{Said, leaks, look};
+use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+use crate::sys;
+
+/// Looks as an ordinary user.
+fn look_as_nobody(args: &[&str], prepare: fn(&mut Command)) -> std::io::Result<Said> {
+    let mut command = leaks(&["--min-age", "0s", "--format", "json"]);
+    command.args(args);
+    prepare(&mut command);
+    sys::as_nobody(&mut command);
+    command.output().map(Said::from)
+}
+
+#[test]
+fn a_socket_is_shown_though_its_holder_may_not_be_seen() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let said = look_as_nobody(&["-L", &port], |_| {})?;
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        let record = said.record();
+        assert_eq!(
+            (&record["owner"], &record["leak"]["verdict"]),
+            (&serde_json::Value::Null, &"eof_read".into())
+        );
+        assert!(
+            said.stderr
+                .contains("1 socket has no holder that can be seen"),
+            "{}",
+            said.stderr
+        );
+        assert!(said.stderr.contains("CAP_SYS_PTRACE"), "{}", said.stderr);
+        drop(server);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
+    in_own_network(|_| {
+        elsewhere(|other| {
+            let server = Pair::forgotten()?;
+            let said = look(&["--netns", other])?;
+            assert_eq!(said.code, Some(1), "root sees it");
+            let sleeper = Sleeper::with(&server, &[207])?;
+            drop(server);
+            // From the first namespace, where this test's process lives.
+            let said = std::thread::scope(|scope| {
+                let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
+                let looking = scope.spawn(move || {
+                    sys::enter_network(&outside)?;
+                    look_as_nobody(&[], |_| {})
+                });
+                looking
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })?;
+            assert_eq!(said.code, Some(2), "{}", said.stderr);
+            assert!(
+                said.stderr.contains("the network namespace of process "),
+                "{}",
+                said.stderr
+            );
+            drop(sleeper);
+            Ok(())
+        })?;
+        Ok(())
+    })
+}
+
+#[test]
+fn hidden_processes_are_said_to_be() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let said = look_as_nobody(&["-L", &port], sys::with_hidden_processes)?;
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert_eq!(said.record()["leak"]["verdict"], "eof_read");
+        assert!(said.stderr.contains("hidepid"), "{}", said.stderr);
+        drop(server);
+        Ok(())
+    })
+}
+
+#[test]
+fn hidepid_hides_nothing_from_root() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let sleeper = Sleeper::with(&server, &[207])?;
+        drop(server);
+        // In the other mount namespace the path leads to the same.
+        let mut command = leaks(&["--min-age", "0s", "--format", "json", "--netns", netns]);
+        sys::with_hidden_processes(&mut command);
+        let said = Said::from(command.output()?);
+        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+        assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let mut command = Command::new("unshare");
+        command.args([
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            env!("CARGO_BIN_EXE_tcpclose"),
+            "leaks",
+            "--min-age",
+            "0s",
+        ]);
+        let said = match command.args(["-L", &port]).output() {
+            Ok(output) => Said::from(output),
+            Err(error) => {
+                println!("skipped: no unshare(1) ({error})");
+                return Ok(());
+            }
+        };
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+        assert!(
+            said.stderr.contains("outside this container"),
+            "{}",
+            said.stderr
+        );
+        drop(server);
+        Ok(())
+    })
+}

@@ -1,0 +1,104 @@
+//! Names that others chose.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::program::{look, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+
+/// A directory with a copy of sleep(1) under another name, removed at the end.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn named(name: &[u8]) -> std::io::Result<(Self, PathBuf)> {
+        let directory =
+            std::env::temp_dir().join(format!("tcpclose-names-{:?}", std::thread::current().id()));
+        fs::create_dir_all(&directory)?;
+        let program = directory.join(std::ffi::OsStr::from_bytes(name));
+        let sleep = ["/usr/bin/sleep", "/bin/sleep"]
+            .into_iter()
+            .find(|path| fs::exists(path).unwrap_or(false));
+        fs::copy(sleep.ok_or(std::io::ErrorKind::NotFound)?, &program)?;
+        Ok((Self(directory), program))
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let (_copy, program) = Copy::named(b"\x1b[31m\n\"q'\xff\r")?;
+        let _sleeper = Sleeper::start(&mut Command::new(&program), &server, &[207])?;
+        drop(server);
+        for args in [&["--all"][..], &["--format", "json"]] {
+            let said = look(&[&["--netns", netns], args].concat())?;
+            let controls = |text: &str| text.chars().any(|one| one != '\n' && one.is_control());
+            assert!(
+                !controls(&said.stdout) && !controls(&said.stderr),
+                "{}",
+                said.stdout
+            );
+            assert_eq!(said.code, Some(1));
+        }
+        let table = look(&["--netns", netns])?.stdout;
+        assert!(table.contains("\\x1b[31m\\n\"q'\u{fffd}\\r"), "{table}");
+        let said = records(netns)?;
+        assert_eq!(said.stdout.lines().count(), 1);
+        assert_eq!(said.record()["owner"]["comm"], "\u{1b}[31m\n\"q'\u{fffd}\r");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let zeros = "0".repeat(120_000);
+        let mut sleep = Command::new("sleep");
+        sleep.args((0..9).map(|_| &zeros));
+        let sleeper = Sleeper::start(&mut sleep, &server, &[207])?;
+        drop(server);
+        assert!(fs::read(format!("/proc/{}/cmdline", sleeper.pid()))?.len() > 1_000_000);
+        let said = records(netns)?;
+        assert!(said.stdout.len() < 8_000, "{}", said.stdout.len());
+        let process = said.record()["process"].clone();
+        assert_eq!(process["command_line_cut"], true);
+        let length: usize = process["command_line"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|arg| arg.as_str().map_or(0, str::len))
+            .sum();
+        assert!((4_000..4_097).contains(&length), "{length}");
+        let table = look(&["--netns", netns])?.stdout;
+        assert!(table.lines().all(|line| line.len() < 300), "{table}");
+        assert!(table.contains("000…\n"), "{table}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_program_that_was_deleted_is_said_to_be() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let (copy, program) = Copy::named(b"gone")?;
+        let _sleeper = Sleeper::start(&mut Command::new(&program), &server, &[207])?;
+        drop((server, copy));
+        let exe = records(netns)?.record()["process"]["exe"].clone();
+        assert!(
+            exe.as_str()
+                .is_some_and(|exe| exe.ends_with("/gone (deleted)")),
+            "{exe}"
+        );
+        Ok(())
+    })
+}

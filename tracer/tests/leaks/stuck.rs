@@ -1,0 +1,99 @@
+//! Connections whose peer has closed, and processes that hold them.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::sys;
+
+/// Long enough for a FIN to arrive on loopback, and for the kernel's ticks to show it.
+pub const MOMENT: Duration = Duration::from_millis(60);
+
+/// A connection, both of whose ends are here.
+pub struct Pair {
+    pub client: TcpStream,
+    pub server: TcpStream,
+}
+
+impl Pair {
+    pub fn new() -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::through(&listener)
+    }
+
+    pub fn through(listener: &TcpListener) -> io::Result<Self> {
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        let (server, _) = listener.accept()?;
+        Ok(Self { client, server })
+    }
+
+    /// The client says something and closes. The server has read `read` bytes of it, the end of stream too when that
+    /// is `None`.
+    pub fn closed_after(mut self, said: &[u8], read: Option<usize>) -> io::Result<TcpStream> {
+        self.client.write_all(said)?;
+        // So that the FIN comes behind what was read, and is no part of it.
+        let mut buffer = vec![0; read.unwrap_or(said.len())];
+        self.server.read_exact(&mut buffer)?;
+        drop(self.client);
+        thread::sleep(MOMENT);
+        if read.is_none() {
+            assert_eq!(self.server.read(&mut [0])?, 0, "the end of stream");
+        }
+        Ok(self.server)
+    }
+
+    /// A server that read everything and did not close.
+    pub fn forgotten() -> io::Result<TcpStream> {
+        Self::new()?.closed_after(b"hello", None)
+    }
+
+    /// The client sends no more, but goes on to read.
+    pub fn half_closed(self) -> io::Result<Self> {
+        self.client.shutdown(Shutdown::Write)?;
+        thread::sleep(MOMENT);
+        Ok(self)
+    }
+}
+
+/// A connection that waits to be accepted, closed by the client.
+pub fn not_accepted(listener: &TcpListener) -> io::Result<SocketAddr> {
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let address = client.local_addr()?;
+    drop(client);
+    thread::sleep(MOMENT);
+    Ok(address)
+}
+
+/// A process that holds a socket and sleeps; killed when dropped, or when the thread that started it ends.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    /// Starts it with a copy of `fd` under each of the numbers.
+    pub fn with(fd: &impl AsRawFd, numbers: &[RawFd]) -> io::Result<Self> {
+        Self::start(&mut Command::new("sleep"), fd, numbers)
+    }
+
+    /// The same with a program that behaves like sleep(1); the command may have arguments already.
+    pub fn start(command: &mut Command, fd: &impl AsRawFd, numbers: &[RawFd]) -> io::Result<Self> {
+        command
+            .arg("1000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        sys::inherit(command, fd, numbers);
+        command.spawn().map(Self)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

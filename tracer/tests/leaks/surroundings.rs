@@ -1,0 +1,150 @@
+//! A host that does not stand still.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::program::{leaks, look};
+use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+
+/// Does `disturb` over and over in other threads while `work` runs.
+fn while_others<T>(disturb: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    /// Tells the others, also when `work` panics.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&over);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    disturb();
+                }
+            });
+        }
+        work()
+    })
+}
+
+#[test]
+fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let sleeper = Sleeper::with(&server, &[207])?;
+        let port = server.local_addr()?.port().to_string();
+        drop(server);
+        let spawn = || {
+            let _ = Command::new("true").stdin(Stdio::null()).status();
+        };
+        while_others(spawn, || -> Outcome {
+            for _ in 0..20 {
+                let said = look(&["--format", "json", "-L", &port])?;
+                assert_eq!(said.code, Some(1), "{}", said.stderr);
+                assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let spawn = || {
+            let sleeper = Sleeper::with(&server, &[207]);
+            drop(sleeper);
+        };
+        while_others(spawn, || -> Outcome {
+            for _ in 0..20 {
+                let said = look(&["--netns", netns, "--format", "json"])?;
+                assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+                let holders = said.record()["holders"].clone();
+                let has = |pid: u32| {
+                    holders
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .any(|holder| holder["pid"] == pid)
+                };
+                assert!(has(std::process::id()), "{holders}");
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn namespaces_that_vanish_are_no_gap() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let come_and_go = || {
+            let _ = elsewhere(|_| Ok(()));
+        };
+        while_others(come_and_go, || -> Outcome {
+            for _ in 0..20 {
+                let said = look(&["--format", "json", "-L", &port])?;
+                assert_eq!(said.code, Some(1), "{}", said.stderr);
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        // A new thread lives where the one does that starts it.
+        let come_and_go = || {
+            let _ = Pair::new();
+        };
+        while_others(come_and_go, || -> Outcome {
+            for _ in 0..20 {
+                let said = look(&["--netns", netns, "--format", "json", "-L", &port])?;
+                assert_eq!(said.record()["conn"]["local"]["port"].to_string(), port);
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::forgotten()?;
+        let mut child = leaks(&["--min-age", "0s", "--netns", netns, "--watch", "10ms"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        drop(child.stdout.take());
+        let output = child.wait_with_output()?;
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+        Ok(())
+    })
+}
+
+#[test]
+fn bad_usage_is_exit_code_2() -> Outcome {
+    for args in [
+        &["--min-age", "soon"][..],
+        &["--watch", "0s"],
+        &["--count", "3"],
+        &["-L", "0"],
+        &["-4", "-6"],
+        &["--netns", "no-such-namespace"],
+    ] {
+        let said = look(args)?;
+        assert_eq!((said.code, &*said.stdout), (Some(2), ""), "{args:?}");
+        assert!(!said.stderr.is_empty(), "{args:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! What the application has not done.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use crate::program::{look, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
+
+#[test]
+fn nothing_stuck_is_exit_code_0() -> Outcome {
+    in_own_network(|netns| {
+        let _pair = Pair::new()?;
+        let said = records(netns)?;
+        assert_eq!((said.code, &*said.stdout, &*said.stderr), (Some(0), "", ""));
+        Ok(())
+    })
+}
+
+#[test]
+fn everything_read_and_never_closed() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let said = records(netns)?;
+        let record = said.record();
+        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+        assert_eq!(record["kind"], "leak");
+        assert_eq!(record["event"], "ongoing");
+        assert_eq!(record["leak"]["verdict"], "eof_read");
+        assert_eq!(record["leak"]["unread_bytes"], 0);
+        assert_eq!(record["conn"]["local"]["port"], server.local_addr()?.port());
+        assert_eq!(record["conn"]["peer"]["port"], server.peer_addr()?.port());
+        assert_eq!(record["owner"]["pid"], std::process::id());
+        assert_eq!(record["owner"]["source"], "proc");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_end_of_stream_that_was_not_read() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::new()?.closed_after(b"hello", Some(5))?;
+        let leak = records(netns)?.record()["leak"].clone();
+        assert_eq!(
+            (&leak["verdict"], &leak["unread_bytes"]),
+            (&"eof_unread".into(), &0.into())
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn unread_bytes_before_the_end_of_stream_are_counted() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::new()?.closed_after(b"hello", Some(2))?;
+        let leak = records(netns)?.record()["leak"].clone();
+        assert_eq!(
+            (&leak["verdict"], &leak["unread_bytes"]),
+            (&"eof_unread".into(), &3.into())
+        );
+        let advice = leak["advice"].as_str().ok_or("no advice")?;
+        assert!(
+            advice.starts_with("3 bytes and the end of stream behind them were never read"),
+            "{advice}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_connection_that_was_not_accepted_is_its_listener_s() -> Outcome {
+    in_own_network(|netns| {
+        let listener = TcpListener::bind("0.0.0.0:0")?;
+        let port = listener.local_addr()?.port();
+        let sleeper = Sleeper::with(&listener, &[205])?;
+        let client = not_accepted(&listener)?;
+        drop(listener);
+        let said = records(netns)?;
+        let record = said.record();
+        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["conn"]["peer"]["port"], client.port());
+        assert_eq!(
+            (&record["conn"]["local"]["port"], &record["conn"]["role"]),
+            (&port.into(), &"server".into())
+        );
+        assert_eq!(record["owner"]["pid"], sleeper.pid());
+        assert_eq!(record["owner"]["source"], "listen");
+        assert_eq!(record["leak"]["fds"], serde_json::json!([205]));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_half_close_at_work_is_no_leak() -> Outcome {
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?.half_closed()?;
+        // More than the client's window, and it does not read.
+        pair.server.set_nonblocking(true)?;
+        let block = vec![0; 1 << 20];
+        while pair.server.write(&block).is_ok() {}
+        thread::sleep(MOMENT);
+        let said = records(netns)?;
+        assert_eq!((said.code, &*said.stdout), (Some(0), ""));
+        let all = look(&["--netns", netns, "--format", "json", "--all"])?;
+        let leak = all.record()["leak"].clone();
+        assert_eq!(
+            (all.code, &leak["verdict"]),
+            (Some(0), &"still_sending".into())
+        );
+        assert!(leak["unsent_bytes"].as_u64() > Some(0));
+        let table = look(&["--netns", netns])?.stdout;
+        assert_eq!(
+            table,
+            "0 sockets stuck in CLOSE_WAIT for 0.00ms or longer, 1 half-closed and still sending\n"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn ipv6_and_v4_mapped_connections_are_found_and_told_apart() -> Outcome {
+    in_own_network(|netns| {
+        let listener = TcpListener::bind("[::]:0")?;
+        let port = listener.local_addr()?.port();
+        let mut held = vec![];
+        for address in ["127.0.0.1", "::1"] {
+            let client = std::net::TcpStream::connect((address, port))?;
+            let (mut server, _) = listener.accept()?;
+            drop(client);
+            assert_eq!(server.read(&mut [0])?, 0);
+            held.push(server);
+        }
+        for (flag, family) in [("-4", "ipv4"), ("-6", "ipv6")] {
+            let said = look(&["--netns", netns, "--format", "json", flag])?;
+            assert_eq!(said.record()["conn"]["family"], family);
+        }
+        assert_eq!(records(netns)?.records().len(), 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn ports_and_ages_filter() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let (local, peer) = (
+            server.local_addr()?.port().to_string(),
+            server.peer_addr()?.port().to_string(),
+        );
+        let codes = |args: &[&str]| -> std::io::Result<Option<i32>> {
+            look(&[&["--netns", netns], args].concat()).map(|said| said.code)
+        };
+        assert_eq!(codes(&["-L", &local])?, Some(1));
+        assert_eq!(codes(&["-L", &peer])?, Some(0));
+        assert_eq!(codes(&["-D", &format!("1,{peer}")])?, Some(1));
+        assert_eq!(codes(&["-D", &local])?, Some(0));
+        assert_eq!(codes(&["-6"])?, Some(0));
+        let young = crate::program::leaks(&["--netns", netns]).output()?;
+        assert_eq!(young.status.code(), Some(0), "younger than a minute");
+        assert!(String::from_utf8(young.stdout)?.ends_with("for 1m00s or longer, 1 younger\n"));
+        Ok(())
+    })
+}

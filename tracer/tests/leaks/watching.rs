@@ -1,0 +1,182 @@
+//! `tcpclose leaks --watch`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::program::leaks;
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+use crate::sys;
+
+/// A running `tcpclose leaks --watch` whose lines are read as they come.
+struct Watch {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Watch {
+    fn start(netns: &str, args: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut command = leaks(&["--netns", netns, "--watch", "100ms"]);
+        let mut child = command.args(args).stdout(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        Ok(Self { child, lines })
+    }
+
+    /// The next line that contains this.
+    fn wait_for(&mut self, words: &str) -> Result<String, Box<dyn std::error::Error>> {
+        for line in &mut self.lines {
+            let line = line?;
+            if line.contains(words) {
+                return Ok(line);
+            }
+        }
+        Err(format!("{words:?} never came").into())
+    }
+
+    fn record(&mut self) -> Result<Value, Box<dyn std::error::Error>> {
+        Ok(serde_json::from_str(&self.wait_for("")?)?)
+    }
+
+    fn stop(mut self) -> std::io::Result<Option<i32>> {
+        sys::interrupt(self.child.id())?;
+        self.child.wait().map(|status| status.code())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_leak_is_told_when_it_opens_and_when_it_is_resolved() -> Outcome {
+    in_own_network(|netns| {
+        let first = Pair::forgotten()?;
+        let mut watch = Watch::start(netns, &["--min-age", "0s", "--format", "json"])?;
+        let record = watch.record()?;
+        assert_eq!(
+            (&record["event"], &record["conn"]["local"]["port"]),
+            (&"ongoing".into(), &first.local_addr()?.port().into())
+        );
+        let second = Pair::forgotten()?;
+        let record = watch.record()?;
+        let port = Value::from(second.local_addr()?.port());
+        assert_eq!(
+            (&record["event"], &record["conn"]["local"]["port"]),
+            (&"opened".into(), &port)
+        );
+        drop(second);
+        let record = watch.record()?;
+        assert_eq!(
+            (&record["event"], &record["conn"]["local"]["port"]),
+            (&"resolved".into(), &port)
+        );
+        assert_eq!(record["owner"]["pid"], std::process::id());
+        drop(first);
+        assert_eq!(watch.record()?["event"], "resolved");
+        let code = watch.stop()?;
+        assert_eq!(code, Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_growing_owner_gets_a_forecast_and_not_before_the_third_look() -> Outcome {
+    in_own_network(|netns| {
+        let mut held = vec![Pair::forgotten()?];
+        let mut watch = Watch::start(netns, &["--min-age", "0s"])?;
+        for look in 1..=6 {
+            let total = watch.wait_for(" stuck")?;
+            assert!(total.contains("stuck"), "{total}");
+            let mut block = vec![];
+            while let Some(line) = watch
+                .lines
+                .next()
+                .transpose()?
+                .filter(|line| !line.is_empty())
+            {
+                block.push(line);
+            }
+            let block = block.join("\n");
+            assert_eq!(
+                block.contains("straight line"),
+                look >= 3,
+                "{look}: {block}"
+            );
+            held.push(Pair::forgotten()?);
+            if look == 6 {
+                assert!(block.contains("grows by "), "{block}");
+                assert!(block.contains(", no descriptors left in "), "{block}");
+                assert!(
+                    block.contains("(straight line through 6 looks in "),
+                    "{block}"
+                );
+            }
+        }
+        assert_eq!(watch.stop()?, Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn what_moves_between_looks_is_no_leak() -> Outcome {
+    use std::io::{Read, Write};
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?.half_closed()?;
+        assert_eq!(pair.server.read(&mut [0])?, 0);
+        let mut watch = Watch::start(netns, &["--min-age", "500ms", "--format", "json", "--all"])?;
+        for _ in 0..12 {
+            pair.server.write_all(b"tick")?;
+            pair.client.read_exact(&mut [0; 4])?;
+            thread::sleep(Duration::from_millis(60));
+        }
+        // It has been in CLOSE_WAIT for longer than that, but it worked.
+        let record = watch.record()?;
+        assert_eq!(
+            (&record["event"], &record["leak"]["verdict"]),
+            (&"opened".into(), &"eof_read".into())
+        );
+        let age = record["leak"]["age_ms"].as_f64().ok_or("no age")?;
+        assert!(age >= 1_000.0, "it was told only after it rested: {age}");
+        Ok(())
+    })
+}
+
+#[test]
+fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let sleeper = Sleeper::with(&server, &[207])?;
+        drop(server);
+        let run = || {
+            leaks(&[
+                "--min-age",
+                "0s",
+                "--netns",
+                netns,
+                "--watch",
+                "10ms",
+                "--count",
+                "2",
+            ])
+            .output()
+        };
+        let some = run()?;
+        assert_eq!(some.status.code(), Some(1));
+        assert_eq!(
+            String::from_utf8(some.stdout)?
+                .matches("1 socket stuck")
+                .count(),
+            4
+        );
+        drop(sleeper);
+        assert_eq!(run()?.status.code(), Some(0));
+        Ok(())
+    })
+}
