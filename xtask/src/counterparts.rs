@@ -42,12 +42,29 @@ const COUNTERPARTS: &[Counterpart] = &[
     counterpart("mariadb", "mariadb-client-core", DATABASE),
 ];
 
+/// What `cargo xtask parity` needs.
+const FOR_PARITY: &[Counterpart] = &[
+    counterpart("tcpdump", "tcpdump", CAPTURES),
+    counterpart("tshark", "tshark", CAPTURES),
+    counterpart("ip", "iproute2", CAPTURES),
+    counterpart("nft", "nftables", CAPTURES),
+];
+
 const CAPTURES: &str = "comparisons with captures";
 const DATABASE: &str = "the database session";
 
 /// Installs what is missing. What still is then is said, and is a failure where `required`.
 pub fn provide(admin: Admin, required: bool) -> Result<()> {
-    let missing = missing(|program| find_program(program).is_some());
+    provide_these(COUNTERPARTS, admin, required)
+}
+
+/// As [`provide`] for what `cargo xtask parity` cannot do without.
+pub fn provide_for_parity(admin: Admin) -> Result<()> {
+    provide_these(FOR_PARITY, admin, true)
+}
+
+fn provide_these(wanted: &[Counterpart], admin: Admin, required: bool) -> Result<()> {
+    let missing = missing(wanted, |program| find_program(program).is_some());
     if missing.is_empty() {
         announce("counterparts: all here");
         return Ok(());
@@ -89,8 +106,8 @@ pub fn provide(admin: Admin, required: bool) -> Result<()> {
     Ok(())
 }
 
-fn missing(is_here: impl Fn(&str) -> bool) -> Vec<Counterpart> {
-    let all = COUNTERPARTS.iter().copied();
+fn missing(wanted: &[Counterpart], is_here: impl Fn(&str) -> bool) -> Vec<Counterpart> {
+    let all = wanted.iter().copied();
     all.filter(|counterpart| !is_here(counterpart.program))
         .collect()
 }
@@ -123,12 +140,13 @@ mod tests {
 
     #[test]
     fn nothing_is_installed_where_all_is_here() {
-        assert!(missing(|_| true).is_empty());
+        assert!(missing(COUNTERPARTS, |_| true).is_empty());
     }
 
     #[test]
     fn only_what_is_missing_is_installed_each_package_once() {
-        let missing = missing(|program| !program.starts_with("mariadb") && program != "tshark");
+        let is_here = |program: &str| !program.starts_with("mariadb") && program != "tshark";
+        let missing = missing(COUNTERPARTS, is_here);
         assert_eq!(
             packages(&missing),
             ["tshark", "mariadb-server-core", "mariadb-client-core"]

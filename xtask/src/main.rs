@@ -2,15 +2,19 @@
 
 mod admin;
 mod apt;
+mod bench_leaks;
 mod bpf_linker;
 mod command;
 mod compile;
 mod counterparts;
 mod debian_compiler;
+mod demo;
 mod ebpf_compiler;
+mod parity;
 mod run;
 mod rustup_compiler;
 mod test;
+mod vm;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -44,6 +48,20 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Run the kernel tests on other kernels, each in a virtual machine
+    VmTest {
+        /// 5.10, 6.1 or 6.12; all of them where none is named
+        kernels: Vec<String>,
+        /// Arguments for the tests' runner, such as a name to filter by
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Show tcpclose at work on a small scene, in a network namespace of its own
+    Demo(demo::Demo),
+    /// Compare what tcpclose tells of closes with captures of them; exits with 1 if anything is wrong
+    Parity(parity::Parity),
+    /// Measure `tcpclose leaks` beside ss and lsof
+    BenchLeaks(bench_leaks::BenchLeaks),
 }
 
 /// The exit code for "could not run", the same as tcpclose's own.
@@ -60,10 +78,20 @@ fn main() -> ExitCode {
 }
 
 fn perform(task: Task) -> Result<ExitCode> {
+    // Parts of a scene: cargo need not be there for root.
+    match &task {
+        Task::Demo(args) if args.is_part() => return demo::part(args),
+        Task::BenchLeaks(args) if args.is_part() => return bench_leaks::part(args),
+        _ => {}
+    }
     let workspace = Workspace::find()?;
     match task {
         Task::Build => compile::build(&workspace).map(|_| ExitCode::SUCCESS),
         Task::BuildAndRun { args } => run::build_and_run(&workspace, args),
+        Task::Demo(args) => demo::demo(&workspace, &args),
+        Task::BenchLeaks(args) => bench_leaks::bench_leaks(&workspace, &args),
+        Task::Parity(args) => parity::parity(&workspace, &args),
         Task::Test { args } => test::test(&workspace, &args),
+        Task::VmTest { kernels, args } => vm::vm_test(&workspace, &kernels, &args),
     }
 }

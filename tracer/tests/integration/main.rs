@@ -4,8 +4,6 @@
 //! Every scenario captures its own packets: what tcpclose records is compared with what was on the wire.
 //! `TCPCLOSE_BIN` names another program to test than the one cargo has built.
 
-mod closing;
-mod closing_tests;
 mod harness;
 
 mod accept_queue;
@@ -32,3 +30,5 @@ mod three_way;
 mod timeouts;
 mod transitions;
 mod usage;
+
+use tcpclose_parity::closing;

@@ -4,7 +4,9 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::closing::{Closing, End, RecordedClose};
+use tcpclose_parity::record::RecordedClose;
+
+use crate::closing::{Closing, End};
 use crate::harness::capture::Ports;
 use crate::harness::netns::NetNs;
 use crate::harness::process::{Process, run};

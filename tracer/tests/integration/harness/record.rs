@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::closing::{RecordedClose, RecordedStep};
+use tcpclose_parity::record::RecordedClose;
 
 /// Each printed time may be rounded by itself.
 const ROUNDING_MS: f64 = 0.05;
@@ -96,30 +96,12 @@ impl Close {
             .get("/close/steps")
             .as_array()
             .unwrap_or_else(|| panic!("no steps: {self}"));
-        let step = |step: &Value| {
-            let known = step["known"].as_str().unwrap_or_default();
-            assert!(
-                ["observed", "inferred"].contains(&known),
-                "how is this step known? {step} of {self}"
-            );
-            RecordedStep {
-                from: step["from"].as_str().unwrap_or_default().to_owned(),
-                flags: step["flags"].as_str().unwrap_or_default().to_owned(),
-                seq: step["seq"].as_u64(),
-                ack: step["ack"].as_u64(),
-                inferred: known == "inferred",
-            }
-        };
         let times: Vec<f64> = steps
             .iter()
             .filter_map(|step| step["at_ms"].as_f64())
             .collect();
         assert!(times.is_sorted(), "steps go back in time: {self}");
-        RecordedClose {
-            initiator: self.text("/close/initiator").to_owned(),
-            segments: self.get("/close/segments").as_u64(),
-            steps: steps.iter().map(step).collect(),
-        }
+        RecordedClose::from_json(&self.0).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 
     /// Asserts a field's value.

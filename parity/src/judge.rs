@@ -1,0 +1,231 @@
+//! A record of one end against the capture of its closing.
+
+use crate::closing::{Closing, End, Initiator, Segment};
+use crate::record::{RecordedClose, RecordedStep};
+use crate::verdict::{About, Difference, Judgement, Severity};
+
+impl Closing {
+    /// What a record of the end `local` says otherwise than this closing, and what it leaves out; empty when they agree.
+    /// Softer than [`judge`] only where a scenario asks on its own: the path and the number of segments may be unknown,
+    /// and an inferred RST may have had an ACK or not, which a socket that takes one cannot know.
+    #[must_use]
+    pub fn differences(&self, local: End, record: &RecordedClose) -> Vec<String> {
+        let judgement = judge(self, local, record);
+        let counts = |difference: &&Difference| match (difference.about, difference.severity) {
+            (About::Path | About::Segments, severity) => severity == Severity::Wrong,
+            (About::Flags, severity) => severity == Severity::Wrong,
+            _ => true,
+        };
+        let counting = judgement.differences.iter().filter(counts);
+        counting.map(ToString::to_string).collect()
+    }
+}
+
+impl RecordedStep {
+    /// Whether this step tells the captured segment, sent by the side `from`, as far as it tells anything.
+    #[must_use]
+    pub fn agrees(&self, from: &str, captured: &Segment) -> bool {
+        let mut judgement = Judgement::default();
+        compare(
+            self,
+            name(&self.from, part(&self.flags)),
+            captured,
+            &mut judgement,
+        );
+        self.from == from && judgement.differences.is_empty()
+    }
+}
+
+/// Compares the record of the end `local` with its closing as captured at that end.
+#[must_use]
+pub fn judge(closing: &Closing, local: End, record: &RecordedClose) -> Judgement {
+    let mut judgement = Judgement::default();
+    whole(closing, local, record, &mut judgement);
+    steps(closing, local, record, &mut judgement);
+    judgement
+}
+
+/// The fields about the close as a whole.
+fn whole(closing: &Closing, local: End, record: &RecordedClose, judgement: &mut Judgement) {
+    let captured = initiator(closing, local);
+    if record.initiator != captured {
+        let severity = unless(record.initiator == "unknown");
+        judgement.differ(severity, About::Initiator, captured, &record.initiator);
+    }
+    match closing.path() {
+        // Of a RST that this end sent the record may know more: that it went out with the kernel's patience, or for ss -K.
+        Some("reset") if may_send_reset(&record.path) && reset_by(closing, local) == "local" => {}
+        Some(path) if path != record.path => {
+            let severity = unless(record.path == "unknown");
+            judgement.differ(severity, About::Path, path, &record.path);
+        }
+        // Nothing came any more: a capture does not tell why.
+        None if !["timeout", "destroyed", "unknown"].contains(&record.path.as_str()) => {
+            judgement.differ(Severity::Wrong, About::Path, "not closed", &record.path);
+        }
+        _ => {}
+    }
+    let segments = closing.segments.len() + closing.repeated_by(local);
+    match record.segments {
+        Some(told) if told != segments as u64 => {
+            judgement.differ(Severity::Wrong, About::Segments, segments, told);
+        }
+        None => judgement.differ(Severity::Untold, About::Segments, segments, "null"),
+        Some(_) => {}
+    }
+    if let Some(by) = &record.reset_by {
+        let captured = reset_by(closing, local);
+        if by != captured {
+            judgement.differ(Severity::Wrong, About::ResetBy, captured, by);
+        }
+    }
+}
+
+fn may_send_reset(path: &str) -> bool {
+    ["timeout", "destroyed"].contains(&path)
+}
+
+fn reset_by(closing: &Closing, local: End) -> &'static str {
+    closing.reset().map_or("nobody", |reset| side(reset, local))
+}
+
+fn unless(untold: bool) -> Severity {
+    if untold {
+        Severity::Untold
+    } else {
+        Severity::Wrong
+    }
+}
+
+fn initiator(closing: &Closing, local: End) -> &'static str {
+    match closing.initiator {
+        Initiator::Nobody => "unknown",
+        Initiator::One(end) if end == local => "local",
+        Initiator::One(_) => "peer",
+        Initiator::Both => "both",
+    }
+}
+
+fn side(segment: &Segment, local: End) -> &'static str {
+    if segment.0.from == local {
+        "local"
+    } else {
+        "peer"
+    }
+}
+
+/// A closing has each of these at most once a side.
+fn part(flags: &str) -> &'static str {
+    match flags {
+        "ACK" => "ACK",
+        "FIN,ACK" => "FIN",
+        _ => "RST",
+    }
+}
+
+fn name(from: &str, part: &str) -> &'static str {
+    match (from, part) {
+        ("local", "FIN") => "local FIN",
+        ("local", "ACK") => "local ACK",
+        ("local", _) => "local RST",
+        (_, "FIN") => "peer's FIN",
+        (_, "ACK") => "peer's ACK",
+        _ => "peer's RST",
+    }
+}
+
+fn steps(closing: &Closing, local: End, record: &RecordedClose, judgement: &mut Judgement) {
+    let captured: Vec<(&str, &Segment)> = closing
+        .segments
+        .iter()
+        .map(|segment| (name(side(segment, local), part(segment.flags())), segment))
+        .collect();
+    let mut told = Vec::new();
+    for step in &record.steps {
+        let step_name = name(&step.from, part(&step.flags));
+        match captured.iter().position(|(name, _)| *name == step_name) {
+            Some(place) if !told.contains(&place) => {
+                told.push(place);
+                compare(step, step_name, captured[place].1, judgement);
+            }
+            _ => judgement.differences.push(Difference {
+                severity: severity_of(step),
+                about: About::Step,
+                step: Some(step_name),
+                captured: "not there".to_owned(),
+                recorded: step.to_string(),
+            }),
+        }
+    }
+    for (place, (name, segment)) in captured.iter().enumerate() {
+        if !told.contains(&place) {
+            judgement.differences.push(Difference {
+                severity: Severity::Untold,
+                about: About::Step,
+                step: Some(name),
+                captured: format!("{} {segment}", side(segment, local)),
+                recorded: "not told".to_owned(),
+            });
+        }
+    }
+    // Which of two crossing segments came first depends on where one stands.
+    if closing.initiator == Initiator::Both {
+        let own = |place: &usize| captured[*place].1.0.from == local;
+        let (own, peers): (Vec<_>, Vec<_>) = told.iter().copied().partition(own);
+        told = if own.is_sorted() && peers.is_sorted() {
+            Vec::new()
+        } else {
+            told
+        };
+    }
+    if !told.is_sorted() {
+        let order = |steps: &[RecordedStep]| {
+            let names = steps.iter().map(|step| name(&step.from, part(&step.flags)));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        judgement.differ(Severity::Wrong, About::Order, closing, order(&record.steps));
+    }
+}
+
+fn severity_of(step: &RecordedStep) -> Severity {
+    if step.inferred {
+        Severity::Misjudged
+    } else {
+        Severity::Wrong
+    }
+}
+
+fn compare(step: &RecordedStep, name: &'static str, segment: &Segment, judgement: &mut Judgement) {
+    let Judgement {
+        differences,
+        numbers,
+    } = judgement;
+    let mut differ = |about, captured: String, recorded: String| {
+        differences.push(Difference {
+            severity: severity_of(step),
+            about,
+            step: Some(name),
+            captured,
+            recorded,
+        });
+    };
+    if step.flags != segment.flags() {
+        differ(About::Flags, segment.flags().to_owned(), step.flags.clone());
+    }
+    let row = &segment.0;
+    let ack = row.flags.ack.then_some(row.ack);
+    for (about, captured, recorded) in [
+        (About::Seq, Some(row.seq), step.seq),
+        (About::Ack, ack, step.ack),
+    ] {
+        let Some(recorded) = recorded else {
+            numbers.null += usize::from(captured.is_some());
+            continue;
+        };
+        numbers.told += 1;
+        if captured.map(u64::from) != Some(recorded) {
+            let captured = captured.map_or_else(|| "none".to_owned(), |number| number.to_string());
+            differ(about, captured, recorded.to_string());
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Which record is about which captured connection.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use jiff::SignedDuration;
+
+use crate::closing::End;
+use crate::record::Record;
+use crate::tshark::Stream;
+
+/// How much earlier than its first captured segment a connection may seem to be: tcpclose derives its times of day from
+/// another clock.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_millis(2);
+
+/// The streams captured at one end, with their records.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    /// Each stream, and its record where there is one.
+    pub streams: Vec<(Stream, Option<Record>)>,
+    /// Records that belong to no captured connection, or to one that has a record already.
+    pub strays: Vec<Record>,
+    /// Records of connections that failed before anything was sent: no capture can show them.
+    pub unsent: Vec<Record>,
+}
+
+/// Pairs what was captured at the end `local` with what tcpclose told of it. Connections that used the same addresses
+/// and ports are told apart by time: a record belongs to the last one that had begun when it was established, and one
+/// that says that it never was, to a connection that never was either.
+#[must_use]
+pub fn pair(streams: Vec<Stream>, local: End, records: Vec<Record>) -> Pairs {
+    let mut by_ports: HashMap<(SocketAddr, SocketAddr), Vec<usize>> = HashMap::new();
+    for (number, stream) in streams.iter().enumerate() {
+        let ends = (stream.address(local), stream.address(local.other()));
+        by_ports.entry(ends).or_default().push(number);
+    }
+    let mut pairs = Pairs {
+        streams: streams.into_iter().map(|stream| (stream, None)).collect(),
+        ..Pairs::default()
+    };
+    for record in records {
+        let candidates = by_ports.get(&(record.local, record.peer));
+        let fits = |number: &&usize| {
+            let stream = &pairs.streams[**number].0;
+            stream.began() <= record.at + CLOCKS_DIFFER && (record.opened || !stream.opened())
+        };
+        let place = candidates.and_then(|numbers| numbers.iter().rev().find(fits));
+        match place.map(|place| &mut pairs.streams[*place].1) {
+            Some(free @ None) => *free = Some(record),
+            _ if !record.opened && record.close.segments == Some(0) => pairs.unsent.push(record),
+            _ => pairs.strays.push(record),
+        }
+    }
+    pairs
+}
+
+/// Whether the end `local` ever had a socket of its own for this connection: a server has one once its SYN is
+/// acknowledged, and none where it refused.
+#[must_use]
+pub fn has_socket(stream: &Stream, local: End) -> bool {
+    let mut rows = stream.frames.iter().map(|frame| &frame.row);
+    match local {
+        End::Client => true,
+        End::Server => {
+            rows.any(|row| row.from == End::Server && row.flags.syn)
+                && rows.any(|row| row.from == End::Client && row.flags.ack && !row.flags.rst)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What of a capture the socket at that end really took part in.
+//!
+//! A capture is made below the socket. A segment may pass the capture and still never reach the socket: it comes when
+//! the socket is gone or being closed on another CPU, or the socket refuses it. What the end sends afterwards proves
+//! which it was, and only such proofs are used here:
+//!
+//! - a RST with an ACK is an abort (`tcp_send_active_reset`), and acknowledges all that the socket had taken: a peer's
+//!   segment before it that is not acknowledged crossed it, and so did a peer's RST, which would have ended the socket
+//!   before it could abort;
+//! - a RST without an ACK before the peer's SYN answers a segment that belongs to an earlier connection with the same ports
+//!   (RFC 9293, 3.10.7.3), and the handshake goes on;
+//! - a FIN behind a peer's RST was sent before the socket took the RST, which would have ended it too;
+//! - a RST whose number is not exactly the next one expected (RFC 5961, 3.2; `tcp_validate_incoming`), or one less once
+//!   the peer's FIN is there (`tcp_reset_check`), and which the end answers, is not taken: the answer is an ACK, to which a
+//!   peer that is really gone sends a RST with the right number. (A minisocket takes any in its window, in silence.)
+
+use crate::closing::{End, Row};
+
+/// The rows of a capture made at the end `local`, without what its socket never took, and with a RST that the socket
+/// took late behind what the socket had sent before.
+#[must_use]
+pub fn taken_by(rows: &[Row], local: End) -> Vec<Row> {
+    // Each with its place; a late RST shares that of the FIN before it.
+    let mut taken = Vec::with_capacity(rows.len());
+    let mut expected = Expected::default();
+    for (number, row) in rows.iter().enumerate() {
+        if row.from == local {
+            let opens = rows[0].from == local && rows[0].flags.syn && expected.next.is_none();
+            if !(opens && row.flags.rst && !row.flags.ack) {
+                taken.push((number, *row));
+            }
+            continue;
+        }
+        let behind = &rows[number + 1..];
+        let abort = behind.iter().find(|row| is_abort(row, local));
+        if row.flags.rst {
+            let is_answer = |row: &Row| row.from == local && !row.flags.rst;
+            let refused = !expected.admits(row) && behind.iter().any(is_answer);
+            if abort.is_none() && !refused {
+                let is_own_fin = |row: &Row| row.from == local && row.flags.fin;
+                let late = behind.iter().rposition(is_own_fin);
+                taken.push((late.map_or(number, |fin| number + 1 + fin), *row));
+            }
+        } else if abort.is_none_or(|abort| !is_before(abort.ack, row.end())) {
+            expected.take(row);
+            taken.push((number, *row));
+        }
+    }
+    // Stable: of two with the same place the FIN, which is this end's, goes first.
+    taken.sort_by_key(|(place, row)| (*place, row.from != local));
+    taken.into_iter().map(|(_, row)| row).collect()
+}
+
+fn is_abort(row: &Row, local: End) -> bool {
+    row.from == local && row.flags.rst && row.flags.ack
+}
+
+/// Which number the socket expects next of its peer.
+#[derive(Default)]
+struct Expected {
+    /// `None` before the peer's SYN.
+    next: Option<u32>,
+    has_fin: bool,
+    /// Segments behind a hole: where they begin and end, and whether they are the FIN.
+    ahead: Vec<(u32, u32, bool)>,
+}
+
+impl Expected {
+    fn take(&mut self, row: &Row) {
+        if row.flags.syn {
+            self.next.get_or_insert(row.seq);
+        }
+        self.ahead.push((row.seq, row.end(), row.flags.fin));
+        while let Some(next) = self.next
+            && let Some(fitting) = self
+                .ahead
+                .iter()
+                .position(|&(begin, _, _)| !is_before(next, begin))
+        {
+            let (_, end, fin) = self.ahead.swap_remove(fitting);
+            if is_before(next, end) {
+                self.next = Some(end);
+                self.has_fin |= fin;
+            }
+        }
+    }
+
+    fn admits(&self, reset: &Row) -> bool {
+        self.next.is_none_or(|next| {
+            reset.seq == next || (self.has_fin && reset.seq.wrapping_add(1) == next)
+        })
+    }
+}
+
+/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
+fn is_before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}

@@ -1,0 +1,121 @@
+//! Captures kept in the tree, made by tcpdump at both ends of a few closes, with what tcpclose told of them then. In
+//! the lossy ones FINs and ACKs got lost, and tcpclose was mistaken twice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tcpclose_parity::closing::{Closing, End};
+use tcpclose_parity::judge::judge;
+use tcpclose_parity::pairing::{has_socket, pair};
+use tcpclose_parity::record::Record;
+use tcpclose_parity::tshark;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/captures")
+        .join(name)
+}
+
+/// `None`, and said so, where there is no tshark.
+fn has_tshark() -> Option<()> {
+    if Command::new("tshark").arg("--version").output().is_ok() {
+        return Some(());
+    }
+    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(!required, "required: tshark is not installed");
+    eprintln!("skipped: tshark is not installed");
+    None
+}
+
+/// Each connection captured at one end: how it closed, the FINs this end sent again, and what the record is worth.
+fn compared(name: &str, end: End) -> Vec<String> {
+    let streams = tshark::read(Path::new("tshark"), &file(&format!("{name}-{end}.pcap")));
+    let lines = fs::read_to_string(file(&format!("{name}-{end}.jsonl"))).expect("the records");
+    let parse = |line| Record::parse(line).expect("a record").expect("of a close");
+    let pairs = pair(
+        streams.expect("a capture"),
+        end,
+        lines.lines().map(parse).collect(),
+    );
+    assert!(
+        pairs.strays.is_empty() && pairs.unsent.is_empty(),
+        "{pairs:?}"
+    );
+    let compare = |(stream, record): &(tshark::Stream, Option<Record>)| {
+        let closing = Closing::at(&stream.rows(), end);
+        let path = closing.path().unwrap_or("not closed");
+        let verdict = match record {
+            Some(record) => format!("{:?}", judge(&closing, end, &record.close).verdict()),
+            None => format!("no record, socket: {}", has_socket(stream, end)),
+        };
+        format!(
+            "{path}: {closing}; {} again; {verdict}",
+            closing.repeated_by(end)
+        )
+    };
+    pairs.streams.iter().map(compare).collect()
+}
+
+#[test]
+fn closes_without_losses_look_the_same_at_both_ends() {
+    let Some(()) = has_tshark() else { return };
+    let expected = [
+        "reset: client FIN,ACK; server ACK; server RST,ACK; 0 again; Matched",
+        "reset: server FIN,ACK; client ACK; client RST,ACK; 0 again; Matched",
+        "reset: client FIN,ACK; server RST,ACK; 0 again; Matched",
+        "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
+        "four_way: client FIN,ACK; server ACK; server FIN,ACK; client ACK; 0 again; Matched",
+    ];
+    for end in [End::Client, End::Server] {
+        assert_eq!(compared("plain", end), expected);
+    }
+}
+
+/// In the second connection both FINs got lost at first: the server heard of the client's only after it had sent its
+/// own, and the client had its ACK before it heard of the server's.
+#[test]
+fn with_losses_each_end_has_its_own_story() {
+    let Some(()) = has_tshark() else { return };
+    let client = [
+        "reset: server RST,ACK; 0 again; Matched",
+        "four_way: client FIN,ACK; server ACK; server FIN,ACK; client ACK; 1 again; Wrong",
+        "reset: server RST; 0 again; Misjudged",
+        "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
+        "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 6 again; Matched",
+    ];
+    assert_eq!(compared("lossy", End::Client), client);
+    let server = [
+        "reset: server RST,ACK; 0 again; Matched",
+        "simultaneous: server FIN,ACK; client FIN,ACK; server ACK; client ACK; 2 again; Matched",
+        "reset: server FIN,ACK; server RST; 0 again; Matched",
+        "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
+        "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
+    ];
+    assert_eq!(compared("lossy", End::Server), server);
+}
+
+#[test]
+fn a_record_of_another_end_is_nobodys() {
+    let Some(()) = has_tshark() else { return };
+    let streams = tshark::read(Path::new("tshark"), &file("plain-client.pcap")).unwrap();
+    let lines = fs::read_to_string(file("plain-server.jsonl")).unwrap();
+    let records: Vec<_> = lines
+        .lines()
+        .map(|line| Record::parse(line).unwrap().unwrap())
+        .collect();
+    let pairs = pair(streams, End::Client, records.clone());
+    assert_eq!(pairs.strays.len(), records.len());
+}
+
+#[test]
+fn of_two_records_of_one_end_one_is_too_many() {
+    let Some(()) = has_tshark() else { return };
+    let streams = tshark::read(Path::new("tshark"), &file("plain-client.pcap")).unwrap();
+    let lines = fs::read_to_string(file("plain-client.jsonl")).unwrap();
+    let first = Record::parse(lines.lines().next().unwrap())
+        .unwrap()
+        .unwrap();
+    let pairs = pair(streams, End::Client, vec![first.clone(), first]);
+    assert_eq!(pairs.strays.len(), 1);
+}

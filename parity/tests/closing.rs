@@ -1,0 +1,169 @@
+//! Rows in, closings out.
+
+mod rows;
+
+use rows::{row, with_handshake};
+use tcpclose_parity::closing::End::{Client, Server};
+use tcpclose_parity::closing::{Closing, Initiator};
+
+#[test]
+fn four_segments_are_found_behind_handshake_and_data() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Server, "FA", 1, 11, 0),
+        row(Client, "A", 11, 2, 0),
+        row(Client, "FA", 11, 2, 0),
+        row(Server, "A", 2, 12, 0),
+    ]));
+    assert_eq!(
+        closing.to_string(),
+        "server FIN,ACK; client ACK; client FIN,ACK; server ACK"
+    );
+    assert_eq!(closing.initiator, Initiator::One(Server));
+    assert!(closing.repeated.is_empty());
+}
+
+#[test]
+fn ack_and_fin_in_one_segment_make_three() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "FA", 1, 12, 0),
+        row(Client, "A", 12, 2, 0),
+    ]));
+    assert_eq!(
+        closing.to_string(),
+        "client FIN,ACK; server FIN,ACK; client ACK"
+    );
+    assert_eq!(closing.initiator, Initiator::One(Client));
+}
+
+#[test]
+fn fins_that_do_not_acknowledge_each_other_crossed() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "FA", 1, 11, 0),
+        row(Server, "A", 2, 12, 0),
+        row(Client, "A", 12, 2, 0),
+    ]));
+    assert_eq!(closing.initiator, Initiator::Both);
+    assert_eq!(
+        closing.to_string(),
+        "client FIN,ACK; server FIN,ACK; server ACK; client ACK"
+    );
+}
+
+#[test]
+fn data_can_carry_a_fin_and_acknowledge_one() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 30),
+        row(Server, "A", 1, 42, 500),
+        row(Server, "A", 501, 42, 500),
+        row(Server, "FA", 1001, 42, 0),
+        row(Client, "A", 42, 1002, 0),
+    ]));
+    assert_eq!(
+        closing.to_string(),
+        "client FIN,ACK; server ACK; server FIN,ACK; client ACK"
+    );
+    assert_eq!(
+        (closing.segments[0].0.len, closing.segments[1].0.len),
+        (30, 500)
+    );
+}
+
+#[test]
+fn an_ack_of_less_than_the_fin_does_not_count() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 30),
+        row(Server, "A", 1, 41, 0),
+        row(Server, "A", 1, 42, 0),
+    ]));
+    assert_eq!(closing.segments.len(), 2);
+    assert_eq!(closing.segments[1].0.ack, 42);
+}
+
+#[test]
+fn a_fin_sent_again_counts_apart_and_so_does_its_second_ack() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 0),
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "A", 1, 12, 0),
+        row(Server, "A", 1, 12, 0),
+    ]));
+    assert_eq!(closing.to_string(), "client FIN,ACK; server ACK");
+    assert_eq!(closing.repeated.len(), 1);
+}
+
+#[test]
+fn a_reset_is_a_closing_segment_alone_or_behind_a_fin() {
+    let alone = Closing::of(&with_handshake(&[row(Server, "RA", 1, 11, 0)]));
+    assert_eq!(alone.to_string(), "server RST,ACK");
+    assert_eq!(alone.initiator, Initiator::One(Server));
+
+    let behind = Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "A", 1, 12, 5),
+        row(Client, "R", 12, 0, 0),
+        row(Client, "R", 12, 0, 0),
+    ]));
+    assert_eq!(behind.to_string(), "client FIN,ACK; server ACK; client RST");
+    assert_eq!(behind.initiator, Initiator::One(Client));
+    assert!(behind.repeated.is_empty());
+}
+
+#[test]
+fn a_refused_connection_has_one_segment() {
+    let closing = Closing::of(&[row(Client, "S", 0, 0, 0), row(Server, "RA", 1, 1, 0)]);
+    assert_eq!(closing.to_string(), "server RST,ACK");
+    assert_eq!(closing.initiator, Initiator::One(Server));
+}
+
+#[test]
+fn an_open_connection_has_no_closing() {
+    let closing = Closing::of(&with_handshake(&[]));
+    assert_eq!(
+        (closing.initiator, closing.segments.len()),
+        (Initiator::Nobody, 0)
+    );
+}
+
+fn path(closing: &[tcpclose_parity::closing::Row]) -> Option<&'static str> {
+    Closing::of(&with_handshake(closing)).path()
+}
+
+#[test]
+fn each_path_has_its_segments() {
+    let fin = row(Client, "FA", 11, 1, 0);
+    let ack = row(Server, "A", 1, 12, 0);
+    let answer = row(Server, "FA", 1, 12, 0);
+    let last = row(Client, "A", 12, 2, 0);
+    assert_eq!(path(&[fin, ack, answer, last]), Some("four_way"));
+    assert_eq!(path(&[fin, answer, last]), Some("three_way"));
+    let crossing = row(Server, "FA", 1, 11, 0);
+    let ack = row(Server, "A", 2, 12, 0);
+    assert_eq!(path(&[fin, crossing, last, ack]), Some("simultaneous"));
+    assert_eq!(path(&[fin, row(Server, "R", 1, 0, 0)]), Some("reset"));
+    assert_eq!(path(&[fin, ack]), None, "not closed yet");
+    let refused = [row(Client, "S", 0, 0, 0), row(Server, "RA", 1, 1, 0)];
+    assert_eq!(Closing::of(&refused).path(), Some("connect_failed"));
+}
+
+#[test]
+fn what_comes_behind_the_close_does_not_change_it() {
+    let closed = [
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "FA", 1, 12, 0),
+        row(Client, "A", 12, 2, 0),
+    ];
+    let reset = [&closed[..], &[row(Server, "R", 2, 0, 0)]].concat();
+    assert_eq!(path(&reset), Some("three_way"));
+    let again = [
+        &closed[..],
+        &[row(Server, "FA", 1, 12, 0), row(Client, "A", 12, 2, 0)],
+    ]
+    .concat();
+    let closing = Closing::of(&with_handshake(&again));
+    assert_eq!(
+        (closing.segments.len(), closing.repeated_by(Server)),
+        (3, 1)
+    );
+}

@@ -1,0 +1,72 @@
+//! What an end's socket never took is no part of the closing at that end.
+
+mod rows;
+
+use rows::{row, with_handshake};
+use tcpclose_parity::closing::End::{self, Client, Server};
+use tcpclose_parity::closing::{Closing, Row};
+
+fn at(end: End, rows: &[Row]) -> String {
+    Closing::at(&with_handshake(rows), end).to_string()
+}
+
+#[test]
+fn a_fin_that_an_abort_does_not_acknowledge_crossed_it() {
+    let fin = row(Server, "FA", 1, 11, 0);
+    assert_eq!(
+        at(Client, &[fin, row(Client, "RA", 11, 1, 0)]),
+        "client RST,ACK"
+    );
+    let seen = at(Client, &[fin, row(Client, "RA", 11, 2, 0)]);
+    assert_eq!(seen, "server FIN,ACK; client RST,ACK");
+}
+
+#[test]
+fn of_two_aborts_that_crossed_each_end_made_its_own() {
+    let both = [row(Server, "RA", 1, 11, 0), row(Client, "RA", 11, 1, 0)];
+    assert_eq!(at(Client, &both), "client RST,ACK");
+}
+
+#[test]
+fn a_fin_behind_a_reset_went_before_it() {
+    let rows = [row(Server, "RA", 1, 11, 0), row(Client, "FA", 11, 1, 0)];
+    assert_eq!(at(Client, &rows), "client FIN,ACK; server RST,ACK");
+    assert_eq!(at(Server, &rows), "server RST,ACK");
+}
+
+/// The peer's FIN got lost; its RST is one ahead, is answered with an ACK, and comes again with the right number.
+#[test]
+fn a_reset_with_a_number_ahead_is_not_taken() {
+    let rows = [
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "A", 1, 12, 0),
+        row(Server, "RA", 2, 12, 0),
+        row(Client, "A", 12, 1, 0),
+        row(Server, "R", 1, 0, 0),
+    ];
+    assert_eq!(at(Client, &rows), "client FIN,ACK; server ACK; server RST");
+    let unanswered = at(Client, &rows[..3]);
+    assert_eq!(unanswered, "client FIN,ACK; server ACK; server RST,ACK");
+}
+
+#[test]
+fn a_number_ahead_is_right_once_the_hole_is_filled() {
+    let rows = [
+        row(Server, "A", 101, 11, 100),
+        row(Server, "A", 1, 11, 100),
+        row(Server, "RA", 201, 11, 0),
+    ];
+    assert_eq!(at(Client, &rows), "server RST,ACK");
+}
+
+/// The SYN met an earlier connection with the same ports.
+#[test]
+fn a_reset_before_the_peers_syn_closes_nothing() {
+    let mut rows = vec![
+        row(Client, "S", 0, 0, 0),
+        row(Server, "A", 1, 4_294_901_759, 0),
+        row(Client, "R", 4_294_901_759, 0, 0),
+    ];
+    rows.extend(with_handshake(&[row(Client, "FA", 11, 1, 0)]));
+    assert_eq!(Closing::at(&rows, Client).to_string(), "client FIN,ACK");
+}

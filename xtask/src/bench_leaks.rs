@@ -1,0 +1,275 @@
+//! How long `tcpclose leaks` takes beside ss and lsof, on the same sockets, in turns.
+
+use std::{
+    env, fs,
+    io::Read as _,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use crate::{
+    admin::Admin,
+    command::{announce, exit_code, find_program, status},
+    compile,
+    demo::{Part, in_own_network, ready_and_wait},
+    workspace::Workspace,
+};
+
+/// Processes that hold the stuck sockets.
+const HOLDERS: usize = 3;
+/// Connections that a process holds both ends of; it may have 20,000 descriptors.
+const PAIRS_EACH: usize = 9_500;
+
+/// What `cargo xtask bench-leaks` takes.
+#[derive(Args)]
+pub struct BenchLeaks {
+    /// Sockets in CLOSE_WAIT, in three processes
+    #[arg(long, default_value_t = 45_000)]
+    stuck: usize,
+    /// Established sockets beside them, in as many processes as it takes
+    #[arg(long, default_value_t = 0)]
+    established: usize,
+    /// How often each program runs
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Measure this build of tcpclose
+    #[arg(long)]
+    program: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    staged: bool,
+    /// Hold sockets: HOST, NUMBER, and `pairs` or `stuck`
+    #[arg(long, hide = true, num_args = 3)]
+    hold: Vec<String>,
+}
+
+/// Measures in a network namespace of its own, as root (through sudo for any other user).
+pub fn bench_leaks(workspace: &Workspace, args: &BenchLeaks) -> Result<ExitCode> {
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => compile::build(workspace)?,
+    };
+    let own = env::current_exe().context("cannot find xtask itself")?;
+    let again = [
+        "bench-leaks".into(),
+        "--staged".into(),
+        format!("--stuck={}", args.stuck).into(),
+        format!("--established={}", args.established).into(),
+        format!("--rounds={}", args.rounds).into(),
+        "--program".into(),
+        program.into_os_string(),
+    ];
+    let code = exit_code(status(&mut in_own_network(Admin::detect(), own, &again)?)?);
+    Ok(ExitCode::from(code))
+}
+
+impl BenchLeaks {
+    /// Whether it is for a part of the measurement.
+    pub fn is_part(&self) -> bool {
+        self.staged || !self.hold.is_empty()
+    }
+}
+
+/// Plays a part of the measurement.
+pub fn part(args: &BenchLeaks) -> Result<ExitCode> {
+    match (&*args.hold, &args.program) {
+        ([host, number, kind], _) => hold(host.parse()?, number.parse()?, kind == "pairs"),
+        (_, Some(program)) => measure(args, program),
+        _ => bail!("no program to measure"),
+    }
+}
+
+/// One of the programs that are compared.
+struct Contestant {
+    name: String,
+    program: PathBuf,
+    args: Vec<&'static str>,
+    times: Vec<Duration>,
+    /// Most memory that it ever had, in KiB.
+    memory: u64,
+}
+
+fn measure(args: &BenchLeaks, program: &Path) -> Result<ExitCode> {
+    announce(format_args!(
+        "making {} stuck and {} established sockets",
+        args.stuck, args.established
+    ));
+    // The other ends of the stuck ones are gone after a second, not after a minute.
+    fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1").context("cannot set tcp_fin_timeout")?;
+    fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65000")
+        .context("cannot widen the port range")?;
+    let mut parts = Vec::new();
+    for holder in 0..HOLDERS {
+        let number = args.stuck / HOLDERS + usize::from(holder < args.stuck % HOLDERS);
+        parts.push(start_holder(parts.len(), number, "stuck")?);
+    }
+    let mut pairs = args.established / 2;
+    while pairs > 0 {
+        let number = pairs.min(PAIRS_EACH);
+        parts.push(start_holder(parts.len(), number, "pairs")?);
+        pairs -= number;
+    }
+    thread::sleep(Duration::from_secs(4));
+
+    let mut contestants = contestants(program);
+    check_count(args, program)?;
+    for round in 0..=args.rounds {
+        for contestant in &mut contestants {
+            contestant.run(round == 0)?;
+        }
+    }
+    report(args, &contestants);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_holder(number: usize, sockets: usize, kind: &str) -> Result<Part> {
+    let host = Ipv4Addr::new(127, 0, 1, u8::try_from(number + 1)?);
+    Part::start(&[
+        "bench-leaks",
+        "--hold",
+        &host.to_string(),
+        &sockets.to_string(),
+        kind,
+    ])
+}
+
+fn contestants(program: &Path) -> Vec<Contestant> {
+    let contestant = |path: &Path, name: &str, args: &[&'static str]| Contestant {
+        name: format!("{name} {}", args.join(" ")),
+        program: path.to_owned(),
+        args: args.to_vec(),
+        times: vec![],
+        memory: 0,
+    };
+    let mut all = vec![
+        contestant(program, "tcpclose", &["leaks", "--min-age", "1s"]),
+        contestant(
+            program,
+            "tcpclose",
+            &["leaks", "--min-age", "1s", "--format", "json"],
+        ),
+    ];
+    let others: [(&str, &[&str]); 3] = [
+        ("ss", &["-tanp", "state", "close-wait"]),
+        ("ss", &["-tan", "state", "close-wait"]),
+        ("lsof", &["-nP", "-iTCP", "-sTCP:CLOSE_WAIT"]),
+    ];
+    for (name, args) in others {
+        match find_program(name) {
+            Some(path) => all.push(contestant(&path, name, args)),
+            None => announce(format_args!("there is no {name} here to compare with")),
+        }
+    }
+    all
+}
+
+/// That all are found is part of the measurement.
+fn check_count(args: &BenchLeaks, program: &Path) -> Result<()> {
+    let output = Command::new(program)
+        .args(["leaks", "--min-age", "1s", "--netns", "/proc/self/ns/net"])
+        .output()
+        .context("cannot start tcpclose")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let total = format!("{} sockets stuck", args.stuck);
+    ensure!(
+        text.contains(&total),
+        "tcpclose did not find all:\n{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+impl Contestant {
+    /// The first run is not timed: it measures memory, and asks for it all the time.
+    fn run(&mut self, first: bool) -> Result<()> {
+        let begun = Instant::now();
+        let mut child = Command::new(&self.program)
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        if !first {
+            child.wait()?;
+            self.times.push(begun.elapsed());
+            return Ok(());
+        }
+        while child.try_wait()?.is_none() {
+            self.memory = self.memory.max(peak_memory(child.id()).unwrap_or(0));
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn median(&self) -> Duration {
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
+
+    /// Median of the ratios of the runs that were next to each other.
+    fn ratio_to(&self, other: &Self) -> f64 {
+        let pairs = self.times.iter().zip(&other.times);
+        let mut ratios: Vec<f64> = pairs
+            .map(|(own, other)| own.as_secs_f64() / other.as_secs_f64())
+            .collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios[ratios.len() / 2]
+    }
+}
+
+/// `VmHWM` of a process, in KiB.
+fn peak_memory(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn report(args: &BenchLeaks, contestants: &[Contestant]) {
+    println!(
+        "{} sockets in CLOSE_WAIT in {HOLDERS} processes, {} established beside them; {} runs of each, in turns",
+        args.stuck, args.established, args.rounds
+    );
+    println!(
+        "{:<46} {:>9} {:>9} {:>12}",
+        "", "median", "memory", "to the first"
+    );
+    for contestant in contestants {
+        println!(
+            "{:<46} {:>6.0} ms {:>5.1} MiB {:>12.2}",
+            contestant.name,
+            contestant.median().as_secs_f64() * 1e3,
+            contestant.memory as f64 / 1024.0,
+            contestant.ratio_to(&contestants[0]),
+        );
+    }
+}
+
+/// Holds sockets that are stuck, or both ends of connections.
+fn hold(host: Ipv4Addr, number: usize, pairs: bool) -> Result<ExitCode> {
+    let listener = TcpListener::bind((host, 0)).context("cannot listen")?;
+    let address = listener.local_addr()?;
+    let mut held = Vec::with_capacity(number);
+    let mut clients = Vec::new();
+    for _ in 0..number {
+        let client = TcpStream::connect(address).context("cannot connect")?;
+        let (mut connection, _) = listener.accept().context("cannot accept")?;
+        if pairs {
+            clients.push(client);
+        } else {
+            drop(client);
+            let end = connection.read(&mut [0])?;
+            ensure!(end == 0, "nothing was sent");
+        }
+        held.push(connection);
+    }
+    ready_and_wait()
+}

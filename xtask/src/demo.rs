@@ -1,0 +1,217 @@
+//! Shows tcpclose at work on a small scene, in a network namespace of its own.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    admin::Admin,
+    command::{announce, exit_code, find_program, status},
+    compile,
+    workspace::Workspace,
+};
+
+/// Where the leaking server listens. Nobody else is in that namespace.
+const ADDRESS: (&str, u16) = ("127.0.0.1", 8080);
+/// Connections that the server reads to their end and forgets.
+const READ: usize = 5;
+/// Connections of which it does not read the end.
+const UNREAD: usize = 2;
+/// Connections that it does not accept any more.
+const WAITING: usize = 1;
+/// How old the stuck sockets are when they are looked at.
+const AGE: Duration = Duration::from_secs(3);
+
+/// What `cargo xtask demo` takes.
+#[derive(Args)]
+pub struct Demo {
+    /// Which scene
+    what: Scene,
+    /// Show this build of tcpclose
+    program: Option<PathBuf>,
+}
+
+impl Demo {
+    /// Whether it is for a part of a scene, not for the scene.
+    pub fn is_part(&self) -> bool {
+        self.what != Scene::Leak
+    }
+}
+
+/// The scenes, and the parts that they consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Scene {
+    /// A server forgets to close its connections, and `tcpclose leaks` names it
+    Leak,
+    #[value(hide = true)]
+    LeakStage,
+    #[value(hide = true)]
+    LeakServer,
+}
+
+/// Plays the scene, as root (through sudo for any other user).
+pub fn demo(workspace: &Workspace, demo: &Demo) -> Result<ExitCode> {
+    let admin = Admin::detect();
+    if admin == Admin::None {
+        bail!("the demo needs root for a network namespace of its own, and there is no sudo here");
+    }
+    let program = match &demo.program {
+        Some(program) => program.clone(),
+        None => compile::build(workspace)?,
+    };
+    let own = env::current_exe().context("cannot find xtask itself")?;
+    let args = ["demo".into(), "leak-stage".into(), program.into_os_string()];
+    let mut stage = in_own_network(admin, own, &args)?;
+    Ok(ExitCode::from(exit_code(status(&mut stage)?)))
+}
+
+/// Plays a part of a scene.
+pub fn part(demo: &Demo) -> Result<ExitCode> {
+    match (demo.what, &demo.program) {
+        (Scene::LeakStage, Some(program)) => leak(program),
+        (Scene::LeakServer, _) => leaking_server(),
+        (Scene::Leak | Scene::LeakStage, _) => bail!("this is no part of a scene"),
+    }
+}
+
+/// `program`, to be started as root in a new network namespace whose loopback interface is up, with as many descriptors
+/// as it may have.
+pub fn in_own_network(admin: Admin, program: PathBuf, args: &[OsString]) -> Result<Command> {
+    for (name, package) in [("unshare", "util-linux"), ("ip", "iproute2")] {
+        ensure!(
+            find_program(name).is_some(),
+            "there is no `{name}` here: install {package}"
+        );
+    }
+    let mut command = match admin {
+        Admin::Root => Command::new("unshare"),
+        Admin::Sudo | Admin::SudoAsks | Admin::None => {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["--", "unshare"]);
+            sudo
+        }
+    };
+    command.args([
+        "--net",
+        "--",
+        "sh",
+        "-c",
+        r#"ip link set lo up && ulimit -n "$(ulimit -H -n)" && exec "$0" "$@""#,
+    ]);
+    command.arg(program).args(args);
+    Ok(command)
+}
+
+/// Another process of this program.
+pub struct Part(Child);
+
+impl Part {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(args: &[&str]) -> Result<Self> {
+        let own = env::current_exe().context("cannot find xtask itself")?;
+        let mut child = Command::new(own)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start a part of the scene")?;
+        let stdout = child.stdout.take();
+        let part = Self(child);
+        let mut line = String::new();
+        BufReader::new(stdout.context("it has no output")?).read_line(&mut line)?;
+        ensure!(
+            line.trim() == "ready",
+            "a part of the scene failed; its messages are above"
+        );
+        Ok(part)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Says what [`Part::start`] waits for, and stays.
+pub fn ready_and_wait() -> ! {
+    println!("ready");
+    loop {
+        thread::park();
+    }
+}
+
+fn leak(program: &Path) -> Result<ExitCode> {
+    let _server = Part::start(&["demo", "leak-server"])?;
+    let mut clients = Vec::new();
+    for _ in 0..READ + UNREAD + WAITING {
+        let mut client = TcpStream::connect(ADDRESS).context("cannot connect to the server")?;
+        client.write_all(b"hello")?;
+        clients.push(client);
+    }
+    thread::sleep(Duration::from_millis(500));
+    // Every client closes. The server's kernel says so to the server, which does nothing.
+    drop(clients);
+    announce(format_args!(
+        "a server on port {} has {} connections; all its clients have closed, {} s ago",
+        ADDRESS.1,
+        READ + UNREAD + WAITING,
+        AGE.as_secs()
+    ));
+    thread::sleep(AGE);
+    // Only this namespace: the demo is about its own sockets.
+    let args = ["leaks", "--min-age", "1s", "--netns", "/proc/self/ns/net"];
+    for more in [&[][..], &["--all"]] {
+        let shown = [&args[..], more].concat();
+        announce(format_args!("tcpclose {}", shown.join(" ")));
+        let status = status(Command::new(program).args(&shown))?;
+        ensure!(
+            status.code() == Some(1),
+            "tcpclose leaks did not find the leak"
+        );
+    }
+    announce("the exit code was 1: something is stuck");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Accepts, reads and forgets.
+fn leaking_server() -> Result<ExitCode> {
+    // A name to be found by, in place of xtask's.
+    fs::write("/proc/self/comm", "leaky-server").context("cannot rename this process")?;
+    let listener = TcpListener::bind(ADDRESS).context("cannot listen")?;
+    thread::spawn(move || {
+        let mut forgotten = Vec::new();
+        for number in 0..READ + UNREAD {
+            let Ok((mut connection, _)) = listener.accept() else {
+                break;
+            };
+            if number < UNREAD {
+                forgotten.push(connection);
+                continue;
+            }
+            thread::spawn(move || {
+                // read() returns 0 when the client has closed; close() should follow, and the descriptor leaks instead.
+                let _ = connection.read_to_end(&mut Vec::new());
+                std::mem::forget(connection);
+            });
+        }
+        // Never dropped: the server works on.
+        loop {
+            thread::park();
+        }
+    });
+    ready_and_wait()
+}

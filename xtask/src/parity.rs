@@ -1,0 +1,122 @@
+//! Compares what tcpclose tells with captures of the same closes.
+
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    admin::Admin,
+    command::{announce, exit_code, run, status},
+    compile, counterparts,
+    workspace::Workspace,
+};
+
+const PACKAGE: &str = "tcpclose-parity";
+
+/// What the comparing program takes, which has the defaults.
+#[derive(Args)]
+pub struct Parity {
+    /// How many connections to make and close; 2000 if not given
+    #[arg(long, value_name = "N")]
+    closes: Option<u64>,
+
+    /// Makes the same workload again; 1 if not given
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+
+    /// How many FINs and ACKs get lost on the way, in percent; none if not given
+    #[arg(long, value_name = "P")]
+    drop: Option<u32>,
+
+    /// Print in full what is not wrong but misjudged, unknown or missing, too
+    #[arg(long)]
+    all: bool,
+
+    /// Keep captures and records in this directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+impl Parity {
+    fn handed_on(&self) -> Vec<OsString> {
+        let Self {
+            closes,
+            seed,
+            drop,
+            all,
+            keep,
+        } = self;
+        let mut args: Vec<OsString> = Vec::new();
+        let numbers = [
+            ("--closes", closes.map(|number| number.to_string())),
+            ("--seed", seed.map(|number| number.to_string())),
+            ("--drop", drop.map(|number| number.to_string())),
+        ];
+        for (name, number) in numbers {
+            args.extend(
+                number
+                    .into_iter()
+                    .flat_map(|number| [name.into(), number.into()]),
+            );
+        }
+        if *all {
+            args.push("--all".into());
+        }
+        args.extend(keep.iter().flat_map(|keep| ["--keep".into(), keep.into()]));
+        args
+    }
+}
+
+/// Builds both programs as this user and compares as root. The exit code is 1 if anything that tcpclose claims is
+/// contradicted.
+pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
+    let admin = Admin::detect();
+    if !admin.can_start_programs() {
+        bail!(
+            "making network namespaces needs root, and there is no sudo for it: run this as root"
+        );
+    }
+    counterparts::provide_for_parity(admin)?;
+    let tcpclose = compile::build(workspace)?;
+    announce("parity: compiling the comparison");
+    run(
+        workspace.cargo().args(["build", "--package", PACKAGE]),
+        "compiling the comparison",
+    )?;
+    let program = workspace.target.join("debug").join(PACKAGE);
+    let mut command = if admin == Admin::Root {
+        Command::new(program)
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg("--").arg(program);
+        command
+    };
+    command
+        .arg("--tcpclose")
+        .arg(tcpclose)
+        .args(args.handed_on());
+    Ok(ExitCode::from(exit_code(status(&mut command)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_given_is_handed_on() {
+        let args = Parity {
+            closes: Some(50),
+            seed: None,
+            drop: Some(5),
+            all: true,
+            keep: Some("/x y".into()),
+        };
+        let handed_on = ["--closes", "50", "--drop", "5", "--all", "--keep", "/x y"];
+        assert_eq!(args.handed_on(), handed_on.map(OsString::from));
+    }
+}

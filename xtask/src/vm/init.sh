@@ -1,0 +1,44 @@
+#!/bin/busybox sh
+# The only process of the machine's own: makes the surroundings that the tests need, runs them, switches off.
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/
+
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t tracefs tracefs /sys/kernel/tracing
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t devtmpfs devtmpfs /dev
+mount -t tmpfs tmpfs /tmp
+chmod 1777 /tmp
+mount -t tmpfs tmpfs /run
+ln -s /run /var/run
+ip link set lo up
+for module in /modules/*; do
+    insmod "$module"
+done
+
+set --
+while IFS= read -r argument; do
+    set -- "$@" "$argument"
+done </arguments
+
+# The second serial port is for the results alone: the kernel's own messages go to the first.
+stty -F /dev/ttyS1 raw
+exec </dev/null >/dev/ttyS1 2>&1
+export TCPCLOSE_BIN=/tcpclose
+# Tests wait more than they compute: twice the processors takes half the time.
+export RUST_TEST_THREADS=4
+ulimit -n 20000
+
+echo "@@ kernel $(uname -r)"
+echo "@@ begin doctor"
+/tcpclose doctor
+echo "@@ end doctor $?"
+for test in /tests/*; do
+    name=${test##*/}
+    echo "@@ begin $name"
+    "$test" "$@"
+    echo "@@ end $name $?"
+done
+echo "@@ finished"
+poweroff -f

@@ -1,0 +1,67 @@
+//! The root file system of a test machine.
+
+use std::{ffi::OsString, fs, os::unix::ffi::OsStrExt as _, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{kernels::Kernel, newc::Archive, programs::Programs};
+
+/// What the machine's kernel starts.
+const INIT: &str = include_str!("init.sh");
+
+/// Directories to mount on or to write to, parents first.
+const DIRECTORIES: &[&str] = &[
+    "bin", "dev", "etc", "modules", "proc", "run", "sys", "tests", "tmp", "var",
+];
+
+/// Writes it to `file`. `args` go to each test program.
+pub fn write(kernel: &Kernel, programs: &Programs, args: &[OsString], file: &Path) -> Result<()> {
+    let mut archive = Archive::default();
+    for directory in DIRECTORIES {
+        archive.directory(directory);
+    }
+    // For the moment before /dev is mounted.
+    archive.device("dev/console", 5, 1);
+    archive.file("init", INIT.as_bytes());
+    archive.file("arguments", &lines(args)?);
+    archive.file("bin/busybox", &read(&kernel.busybox)?);
+    archive.file("tcpclose", &read(&programs.tcpclose)?);
+    for module in &kernel.modules {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("modules/{name}"), &read(module)?);
+    }
+    for (name, test) in &programs.tests {
+        archive.file(&format!("tests/{name}"), &read(test)?);
+    }
+    fs::write(file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// One argument a line: a shell reads them without quoting.
+fn lines(args: &[OsString]) -> Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for arg in args {
+        if arg.as_bytes().contains(&b'\n') {
+            bail!("an argument with a line break cannot be handed to a test machine");
+        }
+        lines.extend_from_slice(arg.as_bytes());
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_with_spaces_and_quotes_stay_whole() {
+        let args = ["--exact", "it's one"].map(OsString::from);
+        assert_eq!(lines(&args).unwrap(), b"--exact\nit's one\n");
+        assert_eq!(lines(&[]).unwrap(), b"");
+        assert!(lines(&["a\nb".into()]).is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! What a test machine has written, read. init.sh marks where each program begins and ends; between the marks is what
+//! Rust's test runner writes, and the harness's word on tests that skipped themselves.
+
+use std::collections::BTreeMap;
+
+/// The mark in front of init.sh's own lines.
+const MARK: &str = "@@ ";
+
+/// All that a machine has written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Results {
+    /// The kernel's full version, once it has booted.
+    pub kernel: Option<String>,
+    /// Its programs, in the order in which they ran.
+    pub programs: Vec<Program>,
+    /// Whether it came to its last line.
+    pub finished: bool,
+}
+
+/// What one program has said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its exit code, once it has ended.
+    pub code: Option<i32>,
+    /// Number of tests that passed, without those that skipped themselves.
+    pub passed: usize,
+    /// The tests that failed.
+    pub failed: Vec<String>,
+    /// How many tests skipped themselves, by reason.
+    pub skipped: BTreeMap<String, usize>,
+    /// Tests that the runner found slow and that have not ended.
+    pub running: Vec<String>,
+    /// Its output.
+    pub output: String,
+}
+
+impl Results {
+    /// Reads them, also when the machine was stopped on the way.
+    pub fn parse(text: &str) -> Self {
+        let mut results = Self::default();
+        let mut program: Option<Program> = None;
+        for line in text.lines() {
+            let line = line.trim_end_matches('\r');
+            let Some(told) = line.strip_prefix(MARK) else {
+                if let Some(program) = &mut program {
+                    program.read(line);
+                }
+                continue;
+            };
+            match told.split_once(' ').unwrap_or((told, "")) {
+                ("kernel", version) => results.kernel = Some(version.to_owned()),
+                ("begin", name) => {
+                    results.programs.extend(program.replace(Program::new(name)));
+                }
+                ("end", ended) => {
+                    let code = ended.rsplit(' ').next().and_then(|code| code.parse().ok());
+                    if let Some(program) = &mut program {
+                        program.code = code;
+                    }
+                    results.programs.extend(program.take());
+                }
+                ("finished", _) => results.finished = true,
+                _ => {}
+            }
+        }
+        results.programs.extend(program);
+        for program in &mut results.programs {
+            program.settle();
+        }
+        results
+    }
+
+    /// Whether everything ran to its end and nothing failed.
+    pub fn are_good(&self) -> bool {
+        self.finished && self.programs.iter().all(|program| program.code == Some(0))
+    }
+
+    /// Number of tests that passed.
+    pub fn passed(&self) -> usize {
+        self.programs.iter().map(|program| program.passed).sum()
+    }
+
+    /// Names of the tests that failed, each behind its program's.
+    pub fn failed(&self) -> impl Iterator<Item = String> {
+        self.programs.iter().flat_map(|program| {
+            let failed = program.failed.iter();
+            failed.map(|test| format!("{}: {test}", program.name))
+        })
+    }
+
+    /// How many tests skipped themselves, by reason.
+    pub fn skipped(&self) -> BTreeMap<&str, usize> {
+        let mut skipped = BTreeMap::new();
+        for (reason, count) in self.programs.iter().flat_map(|program| &program.skipped) {
+            *skipped.entry(reason.as_str()).or_default() += count;
+        }
+        skipped
+    }
+}
+
+impl Program {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, line: &str) {
+        self.output.push_str(line);
+        self.output.push('\n');
+        if let Some((_, reason)) = line
+            .strip_prefix("skipped: ")
+            .and_then(|skipped| skipped.split_once(": "))
+        {
+            *self.skipped.entry(reason.to_owned()).or_default() += 1;
+        } else if let Some((test, word)) = line
+            .strip_prefix("test ")
+            .and_then(|test| test.rsplit_once(" ... "))
+        {
+            match word {
+                "ok" => self.passed += 1,
+                "FAILED" => self.failed.push(test.to_owned()),
+                _ => {}
+            }
+            self.running.retain(|running| running != test);
+        } else if let Some((test, _)) = line
+            .strip_prefix("test ")
+            .and_then(|test| test.split_once(" has been running for "))
+        {
+            self.running.push(test.to_owned());
+        }
+    }
+
+    /// The runner takes a test that skipped itself for one that passed.
+    fn settle(&mut self) {
+        self.passed = self.passed.saturating_sub(self.skipped.values().sum());
+    }
+
+    /// What the runner has to say about the tests that failed; all output where there is no such part.
+    pub fn failures(&self) -> &str {
+        let Some((_, behind)) = self.output.split_once("\nfailures:\n") else {
+            return &self.output;
+        };
+        // The names follow once more.
+        let told = behind.rsplit_once("\nfailures:\n");
+        told.map_or(behind, |(told, _)| told).trim_matches('\n')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "@@ kernel 6.1.0-50-cloud-amd64\r\n@@ begin doctor\r\nLinux 6.1\r\n@@ end doctor 0\r\n\
+        @@ begin integration\r\n\r\nrunning 3 tests\r\n\
+        test four_way::ipv4 ... ok\r\n\
+        skipped: mariadb::a_client_quits: mariadbd is not installed\r\n\
+        test mariadb::a_client_quits ... ok\r\n\
+        test slow::one has been running for over 60 seconds\r\n\
+        test slow::one ... ok\r\n\r\n\
+        test result: ok. 3 passed; 0 failed; 0 ignored\r\n\
+        @@ end integration 0\r\n@@ finished\r\n";
+
+    #[test]
+    fn a_test_that_skipped_itself_has_not_passed() {
+        let results = Results::parse(GOOD);
+        assert!(results.are_good());
+        assert_eq!(results.kernel.as_deref(), Some("6.1.0-50-cloud-amd64"));
+        assert_eq!(results.passed(), 2);
+        assert_eq!(results.failed().count(), 0);
+        assert_eq!(
+            results.skipped(),
+            BTreeMap::from([("mariadbd is not installed", 1)])
+        );
+        assert!(results.programs[1].running.is_empty());
+    }
+
+    #[test]
+    fn failures_are_named_and_told() {
+        let results = Results::parse(
+            "@@ kernel 5.10\n@@ begin sock_diag\ntest a::b ... FAILED\ntest a::c ... ok\n\nfailures:\n\n\
+             ---- a::b stdout ----\nno cookie\n\n\nfailures:\n    a::b\n\ntest result: FAILED. 1 passed; 1 failed\n\n\
+             @@ end sock_diag 101\n@@ finished\n",
+        );
+        assert!(!results.are_good());
+        assert_eq!(results.failed().collect::<Vec<_>>(), ["sock_diag: a::b"]);
+        assert_eq!(results.passed(), 1);
+        assert_eq!(
+            results.programs[0].failures(),
+            "---- a::b stdout ----\nno cookie"
+        );
+    }
+
+    #[test]
+    fn a_machine_that_was_stopped_has_not_finished_and_shows_what_ran() {
+        let (cut, _) = GOOD.split_once("test slow::one ... ok").unwrap();
+        let results = Results::parse(cut);
+        assert!(!results.are_good());
+        assert!(!results.finished);
+        assert_eq!(results.programs[1].code, None);
+        assert_eq!(results.programs[1].running, ["slow::one"]);
+        assert_eq!(results.passed(), 1);
+    }
+
+    #[test]
+    fn a_program_that_fails_without_a_word_of_the_runner_is_a_failure() {
+        let results = Results::parse(
+            "@@ kernel 5.10\n@@ begin doctor\nerror: refused\n@@ end doctor 2\n@@ finished\n",
+        );
+        assert!(!results.are_good());
+        assert_eq!(results.programs[0].code, Some(2));
+        assert_eq!(results.programs[0].failures(), "error: refused\n");
+    }
+
+    #[test]
+    fn a_kernel_that_never_started_anything_has_no_results() {
+        assert_eq!(Results::parse(""), Results::default());
+        assert!(!Results::default().are_good());
+    }
+}
