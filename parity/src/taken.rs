@@ -7,8 +7,8 @@
 //! - a RST with an ACK is an abort (`tcp_send_active_reset`), and acknowledges all that the socket had taken: a peer's
 //!   segment before it that is not acknowledged crossed it, and so did a peer's RST, which would have ended the socket
 //!   before it could abort;
-//! - a RST without an ACK before the peer's SYN answers a segment that belongs to an earlier connection with the same ports
-//!   (RFC 9293, 3.10.7.3), and the handshake goes on;
+//! - between the client's SYN and the server's there is nothing of this connection but a refusal, a RST with an ACK:
+//!   the rest belongs to an earlier connection with the same ports, or answers it (RFC 9293, 3.10.7.3);
 //! - a FIN behind a peer's RST was sent before the socket took the RST, which would have ended it too;
 //! - a RST whose number is not exactly the next one expected (RFC 5961, 3.2; `tcp_validate_incoming`), or one less once
 //!   the peer's FIN is there (`tcp_reset_check`), and which the end answers, is not taken: the answer is an ACK, to which a
@@ -23,12 +23,16 @@ pub fn taken_by(rows: &[Row], local: End) -> Vec<Row> {
     // Each with its place; a late RST shares that of the FIN before it.
     let mut taken = Vec::with_capacity(rows.len());
     let mut expected = Expected::default();
+    // Where the opening was not captured, everything counts.
+    let mut answered = !rows.first().is_some_and(|row| row.flags.syn);
     for (number, row) in rows.iter().enumerate() {
+        answered |= row.flags.syn && row.from == End::Server;
+        let refusal = row.flags.rst && row.flags.ack;
+        if !answered && !row.flags.syn && !refusal {
+            continue;
+        }
         if row.from == local {
-            let opens = rows[0].from == local && rows[0].flags.syn && expected.next.is_none();
-            if !(opens && row.flags.rst && !row.flags.ack) {
-                taken.push((number, *row));
-            }
+            taken.push((number, *row));
             continue;
         }
         let behind = &rows[number + 1..];

@@ -61,12 +61,17 @@ fn a_number_ahead_is_right_once_the_hole_is_filled() {
 
 /// The SYN met an earlier connection with the same ports.
 #[test]
-fn a_reset_before_the_peers_syn_closes_nothing() {
+fn what_comes_before_the_servers_syn_closes_nothing() {
     let mut rows = vec![
         row(Client, "S", 0, 0, 0),
         row(Server, "A", 1, 4_294_901_759, 0),
+        row(Server, "FA", 1, 4_294_901_759, 0),
         row(Client, "R", 4_294_901_759, 0, 0),
     ];
     rows.extend(with_handshake(&[row(Client, "FA", 11, 1, 0)]));
-    assert_eq!(Closing::at(&rows, Client).to_string(), "client FIN,ACK");
+    for end in [Client, Server] {
+        assert_eq!(Closing::at(&rows, end).to_string(), "client FIN,ACK");
+    }
+    let refused = [row(Client, "S", 0, 0, 0), row(Server, "RA", 1, 1, 0)];
+    assert_eq!(Closing::at(&refused, Client).to_string(), "server RST,ACK");
 }

@@ -109,6 +109,15 @@ impl<I: Iterator<Item = Option<Nanos>>> SumKnown for I {
     }
 }
 
+/// How this end acknowledged the peer's FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerFinAck {
+    /// By its own FIN.
+    WithFin,
+    /// By an earlier segment, which began with this number where that is known.
+    Apart { seq: Option<u32> },
+}
+
 /// The marks of one close, by the part they play.
 struct Story<'a> {
     connection: &'a Connection,
@@ -297,31 +306,15 @@ impl<'a> Story<'a> {
         if let Some(mark) = self.peer_fin {
             steps.push(self.peer_fin_step(mark, None));
         }
-        // The mark that ended CLOSE_WAIT shows whether a segment went out since the peer's FIN: the first one that did
-        // carried its ACK. (A FIN or RST of this end is sent after the transition; SOCK_DESTROY's RST before.)
-        let left = self
-            .fin
-            .filter(|mark| mark.new == TcpState::LastAck)
-            .unwrap_or(&self.last);
-        let sent_since = match (self.peer_fin.and_then(|mark| mark.evidence), &left.evidence) {
-            (Some(came), Some(left)) => {
-                let own_reset = u32::from(ending == Ending::Destroyed && self.fin.is_none());
-                let sent = left.segs_out.wrapping_sub(came.segs_out);
-                Some((came, left, sent.saturating_sub(own_reset)))
-            }
-            _ => None,
-        };
-        if let Some((came, left, 1..)) = sent_since {
-            let repeats = left.retransmits != came.retransmits;
+        let ack = self.ack_of_peer_fin(ending);
+        if let Some(PeerFinAck::Apart { seq }) = ack {
             steps.push(Step {
                 from: Side::Local,
                 flags: SegmentFlags::Ack,
-                seq: if repeats {
-                    None
-                } else {
-                    self.local(came.snd_nxt)
-                },
-                ack: self.peer(came.rcv_nxt),
+                seq: seq.and_then(|seq| self.local(seq)),
+                ack: self
+                    .peer_fin
+                    .and_then(|mark| self.peer(mark.evidence?.rcv_nxt)),
                 at: None,
                 known: Known::Observed,
             });
@@ -332,18 +325,42 @@ impl<'a> Story<'a> {
         if ending == Ending::Orderly && self.last.old == TcpState::LastAck {
             steps.push(self.last_ack_step());
         }
-        // A FIN that waits for the window may be preceded by the ACK after all.
-        let at_once = self
-            .fin
-            .and_then(|fin| fin.evidence)
-            .is_some_and(|evidence| evidence.fin_leaves_at_once());
-        let path = match (sent_since, self.fin.is_some() && !self.gap()) {
-            (Some((_, _, 0)), true) if !at_once => ClosePath::Unknown,
-            (Some((_, _, 0)), true) => ClosePath::ThreeWay,
-            (Some(_), true) => ClosePath::FourWay,
-            _ => ClosePath::Unknown,
+        let path = match ack {
+            _ if self.fin.is_none() || self.gap() => ClosePath::Unknown,
+            Some(PeerFinAck::WithFin) => ClosePath::ThreeWay,
+            Some(PeerFinAck::Apart { .. }) => ClosePath::FourWay,
+            None => ClosePath::Unknown,
         };
         (path, steps)
+    }
+
+    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The mark that ended CLOSE_WAIT
+    /// shows whether there was one. (A FIN or RST of this end is sent after its transition; SOCK_DESTROY's RST before.)
+    fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
+        let came = self.peer_fin?.evidence?;
+        let own_fin = self.fin.filter(|mark| mark.new == TcpState::LastAck);
+        let left = own_fin.unwrap_or(&self.last).evidence?;
+        let own_reset = u32::from(ending == Ending::Destroyed && self.fin.is_none());
+        let sent = left.segs_out.wrapping_sub(came.segs_out);
+        if sent > own_reset {
+            let repeats = left.retransmits != came.retransmits;
+            let seq = (!repeats).then_some(came.snd_nxt);
+            return Some(PeerFinAck::Apart { seq });
+        }
+        if own_fin.is_some() && left.fin_leaves_at_once() {
+            return Some(PeerFinAck::WithFin);
+        }
+        // The FIN waited, for the window or behind data that it may have left with. What went out in all tells.
+        let end = self.last.evidence?;
+        if ending != Ending::Orderly || end.retransmits != came.retransmits {
+            return None;
+        }
+        match end.segs_out.wrapping_sub(came.segs_out) {
+            0 => None,
+            1 => Some(PeerFinAck::WithFin),
+            // The first may have been a probe of the window, with a number of its own.
+            _ => Some(PeerFinAck::Apart { seq: None }),
+        }
     }
 
     /// This end closed first.
