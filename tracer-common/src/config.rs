@@ -73,6 +73,8 @@ config! {
     rcv_wup,
     /// `snd_wnd`
     snd_wnd,
+    /// `snd_wl1`
+    snd_wl1,
     /// `copied_seq`
     copied_seq,
     /// `segs_in`

@@ -22,8 +22,10 @@ pub mod flags {
     /// `SO_LINGER` is on with a time of zero: close() resets.
     pub const LINGER_ZERO: u32 = 1 << 7;
     /// The peer's FIN carried no data: the newest segment of the receive queue begins with it, or all before it had
-    /// been acknowledged (`rcv_wup`).
+    /// been acknowledged (`rcv_wup`) or read (`copied_seq`).
     pub const FIN_ALONE: u32 = 1 << 8;
+    /// The application has not read all data that came.
+    pub const UNREAD: u32 = 1 << 9;
 }
 
 /// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect
@@ -70,8 +72,8 @@ pub struct Transition {
     pub rcv_nxt: u32,
     /// How much the peer lets us send from `snd_una` on.
     pub snd_wnd: u32,
-    /// Next sequence number the application will read.
-    pub copied_seq: u32,
+    /// Sequence number of the segment whose ACK last moved `snd_una` or the window (RFC 9293's SND.WL1).
+    pub snd_wl1: u32,
     /// Segments received.
     pub segs_in: u32,
     /// Segments sent.

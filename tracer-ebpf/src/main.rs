@@ -7,6 +7,7 @@ mod classic;
 mod filter;
 mod kernel;
 mod minisocket;
+mod nested;
 mod ring;
 mod signal;
 mod task;
@@ -19,7 +20,14 @@ use tcpclose_common::RecordKind;
 /// Every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    transition::on_set_state(&ctx);
+    nested::outer(|| transition::on_set_state(&ctx));
+    0
+}
+
+/// The transitions that interrupt the program above on the same CPU: the kernel does not start it a second time.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
+    nested::inner(|| transition::on_set_state(&ctx));
     0
 }
 

@@ -3,7 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid};
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
+    bpf_probe_read_kernel,
+};
 use tcpclose_common::{COMM_LEN, Transition};
 
 use crate::kernel::{config, load};
@@ -35,7 +38,7 @@ pub unsafe fn fill(record: *mut Transition) -> bool {
             ];
             comm = core::mem::transmute::<[u64; 2], [u8; COMM_LEN]>(halves);
         }
-    } else if let Ok(name) = bpf_get_current_comm() {
+    } else if let Some(name) = leader_comm().or_else(|| bpf_get_current_comm().ok()) {
         comm = name;
     }
     // SAFETY: the caller's promise.
@@ -46,6 +49,24 @@ pub unsafe fn fill(record: *mut Transition) -> bool {
         (*record).comm = comm;
     }
     true
+}
+
+/// The process' name before 5.11, where the current task has no type for the verifier. `None` without BTF.
+#[inline(always)]
+fn leader_comm() -> Option<[u8; COMM_LEN]> {
+    if config!(task_comm) == 0 {
+        return None;
+    }
+    // SAFETY: the helper checks what it reads; the offsets are BTF's.
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        let leader = task
+            .add(config!(task_group_leader) as usize)
+            .cast::<*const u8>();
+        let leader = bpf_probe_read_kernel(leader).ok()?;
+        let comm = leader.add(config!(task_comm) as usize);
+        bpf_probe_read_kernel(comm.cast::<[u8; COMM_LEN]>()).ok()
+    }
 }
 
 /// Writes zeros where there is no task to tell of.

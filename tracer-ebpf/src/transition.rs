@@ -60,14 +60,21 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     if sock_flags & SOCK_DEAD != 0 {
         bits |= flags::DEAD;
     }
+    let received: u32 = tcp.field(config!(rcv_nxt));
+    let read: u32 = tcp.field(config!(copied_seq));
+    let mut data_end = received;
     if sock_flags & SOCK_DONE != 0 {
         bits |= flags::DONE;
-        let fin = tcp.field::<u32>(config!(rcv_nxt)).wrapping_sub(1);
+        let fin = received.wrapping_sub(1);
+        data_end = fin;
         // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup tells of what came before.
         let acked_before = new == CLOSE_WAIT && tcp.field::<u32>(config!(rcv_wup)) == fin;
-        if acked_before || newest_segment(sk) == fin {
+        if acked_before || read == fin || newest_segment(sk) == fin {
             bits |= flags::FIN_ALONE;
         }
+    }
+    if (data_end.wrapping_sub(read) as i32) > 0 {
+        bits |= flags::UNREAD;
     }
     if sock_flags & SOCK_LINGER != 0 && sk.field::<u64>(config!(sk_lingertime)) == 0 {
         bits |= flags::LINGER_ZERO;
@@ -164,7 +171,7 @@ unsafe fn fill_counters(record: *mut Transition, tcp: TcpSock) {
         (*record).write_seq = tcp.field(config!(write_seq));
         (*record).rcv_nxt = tcp.field(config!(rcv_nxt));
         (*record).snd_wnd = tcp.field(config!(snd_wnd));
-        (*record).copied_seq = tcp.field(config!(copied_seq));
+        (*record).snd_wl1 = tcp.field(config!(snd_wl1));
         (*record).segs_in = tcp.field(config!(segs_in));
         (*record).segs_out = tcp.field(config!(segs_out));
         (*record).bytes_acked = tcp.field(config!(bytes_acked));

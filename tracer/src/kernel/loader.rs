@@ -17,6 +17,8 @@ use crate::lifecycle::types::{IpVersion, NetNs};
 
 /// The tracepoint that everything stands on.
 const SET_STATE: &str = "inet_sock_set_state";
+/// The program that takes the transitions which interrupt the first one.
+const NESTED: &str = "inet_sock_set_state_nested";
 /// Tracepoints that add causes; without one of them the tool says less, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
@@ -202,7 +204,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
             let btf = aya::Btf::from_sys_fs().map_err(|error| load_error(error.into()))?;
             // The causes first: they must be heard from the first transition on.
             for name in SIGNALS {
-                if let Err(error) = attach_btf(&mut ebpf, name, &btf) {
+                if let Err(error) = attach_btf(&mut ebpf, name, name, &btf) {
                     missing.push((name, format!("{error:#}")));
                 }
             }
@@ -211,7 +213,10 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
                 0 => Err("they need socket cookies".to_owned()),
                 _ => attach_hooks(&mut ebpf, &btf).map_err(|error| first_line(&error)),
             };
-            attach_btf(&mut ebpf, SET_STATE, &btf).map_err(load_error)?;
+            attach_btf(&mut ebpf, SET_STATE, SET_STATE, &btf).map_err(load_error)?;
+            if let Err(error) = attach_btf(&mut ebpf, NESTED, SET_STATE, &btf) {
+                missing.push((SET_STATE, first_line(&error)));
+            }
         }
         Tier::Classic => attach_classic(&mut ebpf).map_err(load_error)?,
     }
@@ -251,9 +256,9 @@ fn classic_config(options: &Options) -> Result<Config, LoadError> {
     offsets::from_format(&format).map_err(LoadError::NoField)
 }
 
-fn attach_btf(ebpf: &mut Ebpf, name: &'static str, btf: &aya::Btf) -> anyhow::Result<()> {
+fn attach_btf(ebpf: &mut Ebpf, name: &str, tracepoint: &str, btf: &aya::Btf) -> anyhow::Result<()> {
     let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
-    program.load(name, btf)?;
+    program.load(tracepoint, btf)?;
     program.attach()?;
     Ok(())
 }

@@ -38,6 +38,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         rcv_nxt: tcp("rcv_nxt")?,
         rcv_wup: tcp("rcv_wup")?,
         snd_wnd: tcp("snd_wnd")?,
+        snd_wl1: tcp("snd_wl1")?,
         copied_seq: tcp("copied_seq")?,
         segs_in: tcp("segs_in")?,
         segs_out: tcp("segs_out")?,

@@ -59,7 +59,7 @@ pub struct Evidence {
     pub write_seq: u32,
     pub rcv_nxt: u32,
     pub snd_wnd: u32,
-    pub copied_seq: u32,
+    pub snd_wl1: u32,
     pub segs_in: u32,
     pub segs_out: u32,
     pub bytes_acked: u64,
@@ -74,6 +74,8 @@ pub struct Evidence {
     pub done: bool,
     /// The peer's FIN carried no data.
     pub fin_alone: bool,
+    /// The application has not read all data that came.
+    pub unread: bool,
     /// `sk_socket` is NULL.
     pub no_socket: bool,
     /// A process holds the socket's lock.

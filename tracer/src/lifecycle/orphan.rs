@@ -57,6 +57,7 @@ pub(super) struct Orphan {
 pub(super) struct Orphans {
     capacity: usize,
     parked: HashMap<ConnId, Orphan>,
+    by_tuple: HashMap<(NetNs, Tuple), ConnId>,
     /// In order of parking; those that have ended since are still in it.
     order: VecDeque<ConnId>,
     /// One queue a wait, each in order of time: every entry waits equally long.
@@ -68,6 +69,7 @@ impl Orphans {
         Self {
             capacity,
             parked: HashMap::new(),
+            by_tuple: HashMap::new(),
             order: VecDeque::new(),
             due: Default::default(),
         }
@@ -81,16 +83,15 @@ impl Orphans {
     pub fn park(&mut self, connection: Box<Connection>, now: Nanos) -> Option<Orphan> {
         let mut evicted = None;
         while evicted.is_none() && self.parked.len() >= self.capacity {
-            evicted = self
-                .order
-                .pop_front()
-                .and_then(|id| self.parked.remove(&id));
+            evicted = self.order.pop_front().and_then(|id| self.remove(id));
         }
         if self.order.len() > 2 * self.parked.len() + 64 {
             self.order.retain(|id| self.parked.contains_key(id));
         }
         let id = connection.id;
         self.order.push_back(id);
+        self.by_tuple
+            .insert((connection.netns, connection.tuple), id);
         self.due[0].push_back((now + WAITS[0], id));
         self.parked.insert(
             id,
@@ -113,7 +114,17 @@ impl Orphans {
     }
 
     pub fn remove(&mut self, id: ConnId) -> Option<Orphan> {
-        self.parked.remove(&id)
+        let orphan = self.parked.remove(&id)?;
+        self.by_tuple
+            .remove(&(orphan.connection.netns, orphan.connection.tuple));
+        Some(orphan)
+    }
+
+    /// The end with these addresses and ports, which a new connection has replaced: only a minisocket in TIME_WAIT
+    /// makes room for a SYN (tcp_timewait_state_process).
+    pub fn take_replaced(&mut self, netns: NetNs, tuple: &Tuple) -> Option<Orphan> {
+        let id = *self.by_tuple.get(&(netns, *tuple))?;
+        self.remove(id)
     }
 
     /// The end is still there: look again later.

@@ -37,7 +37,7 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
     match fate {
         Fate::Told => {}
         Fate::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
-        Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
+        Fate::PeerFin(_) | Fate::Replaced(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
     }
     let evidence = last.evidence.as_ref()?;
     let waited_for_fin = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);
@@ -57,7 +57,7 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
         ETIMEDOUT if last.old == TcpState::Established => {
             sent.and_then(|_| by_us(Some(ResetReason::Keepalive)))
         }
-        0 if is_abort(last.old, evidence) => by_us(abort(evidence, last.old)),
+        0 if is_abort(last.old, evidence) => by_us(abort(evidence)),
         _ => sent.and_then(|_| by_us(None)),
     }
 }
@@ -89,15 +89,10 @@ pub(super) fn may_follow(last: &Mark) -> bool {
 }
 
 /// Why this host aborted. __tcp_close looks at unread data first, then at `SO_LINGER`.
-fn abort(evidence: &Evidence, old: TcpState) -> Option<ResetReason> {
-    let end_of_stream = u32::from(evidence.done || old == TcpState::CloseWait);
-    let unread = evidence
-        .rcv_nxt
-        .wrapping_sub(evidence.copied_seq)
-        .wrapping_sub(end_of_stream) as i32;
+fn abort(evidence: &Evidence) -> Option<ResetReason> {
     if evidence.no_socket && !evidence.dead {
         Some(ResetReason::NotAccepted)
-    } else if unread > 0 {
+    } else if evidence.unread {
         Some(ResetReason::UnreadData)
     } else if evidence.linger_zero {
         Some(ResetReason::Linger)

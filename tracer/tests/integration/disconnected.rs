@@ -49,7 +49,10 @@ fn each_life_has_its_own_record(family: Family) {
         .moved(12, 0)
         .is_our_client()
         .was_watched_from_start();
-    assert_eq!(before.id(), after.id(), "it is one socket");
+    // Without cookies (before 5.12) a record's number ends with the connection.
+    if sys::kernel_version() >= (5, 12) {
+        assert_eq!(before.id(), after.id(), "it is one socket");
+    }
     let accepted = lab.closes(second, Server, lives).remove(nth);
     lab.assert_truthful(&accepted, second, Server, nth);
     accepted.has("/close/initiator", "peer").moved(0, 12);

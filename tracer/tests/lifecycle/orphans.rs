@@ -2,14 +2,14 @@
 
 use tcpclose::lifecycle::Minisocket;
 use tcpclose::lifecycle::event::SignalKind;
-use tcpclose::lifecycle::finding::{ClosePath, Initiator, ResetReason};
-use tcpclose::lifecycle::types::Nanos;
+use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, ResetReason, TimeWaitEnd};
+use tcpclose::lifecycle::types::{Known, Nanos};
 use tcpclose_common::TcpState;
 
 use crate::socket::{Socket, World};
 
 fn park(world: &mut World, id: u64) {
-    let mut end = Socket::client(world, id);
+    let mut end = Socket::client_on(world, id, 40_000 + id as u16);
     end.evidence.dead = true;
     end.closes(world, TcpState::FinWait1);
     end.is_acknowledged();
@@ -115,4 +115,30 @@ fn when_too_many_are_parked_the_oldest_is_told_as_unknown() {
     assert_eq!(world.tracker.waiting_for_fin(), 2);
     let close = world.close();
     assert_eq!((close.conn.id.0, close.path), (1, ClosePath::Unknown));
+}
+
+#[test]
+fn a_new_connection_on_the_same_ports_proves_the_peers_fin() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(10);
+    let mut again = Socket::connecting(&mut world, 6);
+    world.pass_ms(1);
+    again.tuple = crate::socket::tuple(40_005, 3306);
+    again.to(&mut world, TcpState::Established);
+    let findings = world.findings();
+    let [Finding::Close(close), Finding::TimeWait(time_wait)] = findings.as_slice() else {
+        panic!("{findings:?}")
+    };
+    assert_eq!((close.path, close.segments), (ClosePath::FourWay, Some(4)));
+    assert_eq!(close.states.last(), Some(&(TcpState::FinWait2, None)));
+    assert_eq!(
+        (close.steps[2].at, close.steps[2].known),
+        (None, Known::Inferred)
+    );
+    assert_eq!(time_wait.end, TimeWaitEnd::Reused);
+    assert_eq!(
+        (time_wait.dwell, time_wait.error),
+        (Nanos::from_millis(5), Nanos::from_millis(5))
+    );
 }

@@ -19,11 +19,11 @@ prop_compose! {
         numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 5]>(),
         error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
     ) -> Evidence {
-        let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, copied_seq, segs_in, segs_out] = numbers;
+        let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out] = numbers;
         Evidence {
-            snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, copied_seq, segs_in, segs_out,
+            snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
-            dead: flags[0], fin_alone: flags[0], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+            dead: flags[0], fin_alone: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
         }
     }
 }

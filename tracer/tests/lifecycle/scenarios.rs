@@ -279,11 +279,11 @@ fn a_half_close_in_use_tells_how_long_and_how_much() {
         steps(&close),
         [
             "local FIN,ACK 1 1",
-            "~peer ACK 1 2",
+            "peer ACK 1 2",
             "peer FIN,ACK 1501 2",
             "local ACK 2 1502"
         ],
-        "the ACK's own number is not sure when data followed it"
+        "tcp_ack kept the number of the segment, whatever followed"
     );
     other.is_acknowledged();
     other.to(&mut world, TcpState::Close);
@@ -308,7 +308,7 @@ fn a_fin_behind_unread_data_has_no_sure_number() {
     end.rcv_wup = end.rcv_wup.wrapping_sub(10); // not yet acknowledged
     end.receives_fin();
     end.to(&mut world, TcpState::CloseWait);
-    end.evidence.copied_seq = end.evidence.copied_seq.wrapping_add(10);
+    end.read_up_to = end.read_up_to.wrapping_add(10);
     end.closes(&mut world, TcpState::LastAck);
     end.is_acknowledged();
     end.to(&mut world, TcpState::Close);
@@ -567,7 +567,7 @@ fn fast_open_data_counts_from_the_first_byte() {
     end.evidence.write_seq = end.evidence.snd_una;
     end.evidence.bytes_acked = 4;
     end.evidence.rcv_nxt = crate::socket::IRS.wrapping_add(5);
-    end.evidence.copied_seq = end.evidence.rcv_nxt;
+    end.read_up_to = end.evidence.rcv_nxt;
     end.evidence.bytes_received = 4;
     end.tuple = tuple(40_000, 3306);
     end.to(&mut world, TcpState::Established);

@@ -79,6 +79,8 @@ pub struct Socket {
     pub tuple: Tuple,
     /// `rcv_nxt` when this end last sent a segment.
     pub rcv_wup: u32,
+    /// `copied_seq`.
+    pub read_up_to: u32,
     /// The classic tracepoint shows no evidence.
     pub classic: bool,
 }
@@ -102,14 +104,19 @@ pub fn tuple(local_port: u16, peer_port: u16) -> Tuple {
 impl Socket {
     /// A client that has just been connected.
     pub fn client(world: &mut World, id: u64) -> Self {
+        Self::client_on(world, id, 40_000)
+    }
+
+    /// As [`Self::client`], from this port.
+    pub fn client_on(world: &mut World, id: u64, port: u16) -> Self {
         let mut socket = Self::connecting(world, id);
         socket.evidence.bytes_acked = 1;
         socket.evidence.snd_una = ISS.wrapping_add(1);
         socket.evidence.rcv_nxt = IRS.wrapping_add(1);
         socket.rcv_wup = IRS.wrapping_add(1);
-        socket.evidence.copied_seq = IRS.wrapping_add(1);
+        socket.evidence.snd_wl1 = IRS;
         socket.evidence.segs_in = 1;
-        socket.tuple = tuple(40_000, 3306);
+        socket.tuple = tuple(port, 3306);
         socket.to(world, TcpState::Established);
         socket
     }
@@ -143,7 +150,7 @@ impl Socket {
             write_seq: snd,
             rcv_nxt: rcv,
             snd_wnd: 65_535,
-            copied_seq: rcv,
+            snd_wl1: IRS,
             ..Evidence::default()
         };
         Self {
@@ -153,6 +160,7 @@ impl Socket {
             task: None,
             tuple,
             rcv_wup: rcv,
+            read_up_to: rcv,
             classic: false,
         }
     }
@@ -161,7 +169,8 @@ impl Socket {
     pub fn to(&mut self, world: &mut World, new: TcpState) {
         let old = std::mem::replace(&mut self.state, new);
         let fin = self.evidence.rcv_nxt.wrapping_sub(1);
-        self.evidence.fin_alone = new == TcpState::CloseWait && self.rcv_wup == fin;
+        let acked_before = new == TcpState::CloseWait && self.rcv_wup == fin;
+        self.evidence.fin_alone = self.evidence.done && (acked_before || self.read_up_to == fin);
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
             id: ConnId(self.id),
@@ -195,17 +204,20 @@ impl Socket {
 
     /// Data comes in and is acknowledged; the application reads `read` bytes of it.
     pub fn receives(&mut self, bytes: u32, read: u32) {
+        self.read_up_to = self.read_up_to.wrapping_add(read);
         let evidence = &mut self.evidence;
         evidence.rcv_nxt = evidence.rcv_nxt.wrapping_add(bytes);
         self.rcv_wup = evidence.rcv_nxt;
         evidence.bytes_received += u64::from(bytes);
-        evidence.copied_seq = evidence.copied_seq.wrapping_add(read);
+        evidence.unread |= read < bytes;
+        evidence.snd_wl1 = evidence.rcv_nxt.wrapping_sub(bytes);
         evidence.segs_in += 1;
         evidence.segs_out += 1;
     }
 
     /// The peer's FIN is taken: tcp_fin() up to its transition.
     pub fn receives_fin(&mut self) {
+        self.evidence.snd_wl1 = self.evidence.rcv_nxt;
         self.evidence.rcv_nxt = self.evidence.rcv_nxt.wrapping_add(1);
         self.evidence.bytes_received += 1;
         self.evidence.segs_in += 1;
@@ -221,6 +233,7 @@ impl Socket {
     /// The peer acknowledges all that was sent, in a segment of its own.
     pub fn is_acknowledged(&mut self) {
         let evidence = &mut self.evidence;
+        evidence.snd_wl1 = evidence.rcv_nxt;
         evidence.bytes_acked += u64::from(evidence.snd_nxt.wrapping_sub(evidence.snd_una));
         evidence.snd_una = evidence.snd_nxt;
         evidence.segs_in += 1;

@@ -4,14 +4,21 @@ use tcpclose_common::TcpState;
 
 use super::{Fate, Story, before};
 use crate::lifecycle::event::Evidence;
-use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, Side, Step};
+use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, Step};
 use crate::lifecycle::types::Nanos;
 
 impl Story<'_> {
-    pub(super) fn segments(&self, path: ClosePath, steps: &[Step]) -> Option<u32> {
+    pub(super) fn segments(
+        &self,
+        path: ClosePath,
+        reset: Option<ResetReason>,
+        steps: &[Step],
+    ) -> Option<u32> {
         let complete = match path {
             ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
             ClosePath::ThreeWay => steps.len() == 3,
+            // The data that was refused may have carried the peer's FIN.
+            ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => false,
             ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
             ClosePath::ConnectFailed => self.last.evidence.is_some(),
             ClosePath::Destroyed => !self.gap() && steps.last().is_some_and(Step::is_reset),
@@ -38,7 +45,7 @@ impl Story<'_> {
                 // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
                 Fate::Told if self.last.evidence.is_none() => None,
                 Fate::Told => *dwell,
-                Fate::Lost(_) => None,
+                Fate::Lost(_) | Fate::Replaced(_) => None,
                 Fate::PeerFin(end) | Fate::FinTimeout(end) | Fate::ResetByUs(end) => {
                     dwell.map(|dwell| dwell + (end - self.last.at))
                 }

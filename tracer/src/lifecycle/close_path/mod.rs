@@ -25,6 +25,8 @@ pub(super) enum Fate {
     Told,
     /// The peer's FIN reached the minisocket at this time, and TIME_WAIT began.
     PeerFin(Nanos),
+    /// The peer's FIN reached it some time before this one, when a new connection had taken its place.
+    Replaced(Nanos),
     /// `tcp_fin_timeout` ended the wait for the peer's FIN.
     FinTimeout(Nanos),
     /// A RST was sent: the peer had sent data to the closed socket.
@@ -34,12 +36,23 @@ pub(super) enum Fate {
 }
 
 impl Fate {
+    /// Whether the peer's FIN came, and when, where that is known.
+    const fn peer_fin(self) -> Option<Option<Nanos>> {
+        match self {
+            Self::PeerFin(at) => Some(Some(at)),
+            Self::Replaced(_) => Some(None),
+            Self::Told | Self::FinTimeout(_) | Self::ResetByUs(_) | Self::Lost(_) => None,
+        }
+    }
+
     const fn at(self) -> Option<Nanos> {
         match self {
             Self::Told => None,
-            Self::PeerFin(at) | Self::FinTimeout(at) | Self::ResetByUs(at) | Self::Lost(at) => {
-                Some(at)
-            }
+            Self::PeerFin(at)
+            | Self::Replaced(at)
+            | Self::FinTimeout(at)
+            | Self::ResetByUs(at)
+            | Self::Lost(at) => Some(at),
         }
     }
 }
@@ -89,7 +102,7 @@ pub(super) fn reconstruct(connection: &Connection, fate: Fate) -> Close {
         owner: connection.owner.clone(),
         path,
         initiator: story.initiator(reset.as_ref()),
-        segments: story.segments(path, &steps),
+        segments: story.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
         half_close: story.half_close(path, at),
         steps,
         states,
@@ -180,7 +193,7 @@ impl<'a> Story<'a> {
         match self.fate {
             Fate::FinTimeout(_) => return Ending::Timeout,
             Fate::Lost(_) => return Ending::Unknown,
-            Fate::PeerFin(_) => return Ending::Orderly,
+            Fate::PeerFin(_) | Fate::Replaced(_) => return Ending::Orderly,
             Fate::Told | Fate::ResetByUs(_) => {}
         }
         let Some(evidence) = &self.last.evidence else {
@@ -207,6 +220,7 @@ impl<'a> Story<'a> {
     }
 
     fn initiator(&self, reset: Option<&Reset>) -> Initiator {
+        let answers = reset.is_some_and(|reset| reset.reason == Some(ResetReason::DataAfterClose));
         match self.first_old() {
             TcpState::CloseWait | TcpState::LastAck => Initiator::Peer,
             TcpState::FinWait1 | TcpState::FinWait2 => Initiator::Local,
@@ -214,12 +228,10 @@ impl<'a> Story<'a> {
             _ if self.crossed.is_some() && self.was_overtaken() => Initiator::Peer,
             _ if self.crossed.is_some() => Initiator::Both,
             _ if self.peer_fin.is_some() => Initiator::Peer,
+            // Data that crossed this end's FIN may have carried the peer's.
+            _ if answers && self.fin_acked.is_none() => Initiator::Unknown,
             _ if self.fin.is_some() && self.fin_left() => Initiator::Local,
             _ => match reset {
-                // The answer to a segment that was perhaps the peer's FIN.
-                Some(reset) if reset.reason == Some(ResetReason::DataAfterClose) => {
-                    Initiator::Unknown
-                }
                 Some(reset) if reset.by == Side::Local => Initiator::Local,
                 Some(_) => Initiator::Peer,
                 None => Initiator::Unknown,
@@ -251,7 +263,7 @@ impl<'a> Story<'a> {
     fn path(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
         let never_opened = self.connection.opened.is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
-        if let (Fate::PeerFin(at), None) = (self.fate, self.fin) {
+        if let (Some(at), None) = (self.fate.peer_fin(), self.fin) {
             // The socket was in its minisocket already when the tracer came: FIN and ACK had gone both ways.
             return (ClosePath::FourWay, self.unseen_four_way(at));
         }
@@ -283,7 +295,7 @@ impl<'a> Story<'a> {
     }
 
     /// The four segments of a close of which only the end was met.
-    fn unseen_four_way(&self, peer_fin: Nanos) -> Vec<Step> {
+    fn unseen_four_way(&self, peer_fin: Option<Nanos>) -> Vec<Step> {
         let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
             from,
             flags,
@@ -295,8 +307,8 @@ impl<'a> Story<'a> {
         vec![
             step(Side::Local, SegmentFlags::FinAck, None),
             step(Side::Peer, SegmentFlags::Ack, None),
-            step(Side::Peer, SegmentFlags::FinAck, Some(peer_fin)),
-            step(Side::Local, SegmentFlags::Ack, Some(peer_fin)),
+            step(Side::Peer, SegmentFlags::FinAck, peer_fin),
+            step(Side::Local, SegmentFlags::Ack, peer_fin),
         ]
     }
 
@@ -387,21 +399,20 @@ impl<'a> Story<'a> {
         let Some(acked) = self.fin_acked else {
             return (ClosePath::Unknown, steps);
         };
-        if let Fate::PeerFin(at) = self.fate {
+        if let Some(at) = self.fate.peer_fin() {
             steps.push(self.ack_of_fin_step(acked, None));
             // Only a FIN without data, with exactly the next number, turns the minisocket to TIME_WAIT
             // (tcp_timewait_state_process).
             let evidence = self.last.evidence.as_ref();
             let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
             let end = evidence.and_then(|evidence| self.local(evidence.snd_nxt));
-            steps.push(inferred(Side::Peer, SegmentFlags::FinAck, seq, end, at));
-            steps.push(inferred(
-                Side::Local,
-                SegmentFlags::Ack,
-                end,
-                seq.map(|seq| seq.wrapping_add(1)),
+            let step = |from, flags, seq, ack| Step {
                 at,
-            ));
+                ..inferred(from, flags, seq, ack, self.last.at)
+            };
+            let next = seq.map(|seq| seq.wrapping_add(1));
+            steps.push(step(Side::Peer, SegmentFlags::FinAck, seq, end));
+            steps.push(step(Side::Local, SegmentFlags::Ack, end, next));
             return (ClosePath::FourWay, steps);
         }
         let done = self.last.old == TcpState::FinWait2

@@ -63,15 +63,14 @@ impl Story<'_> {
             return inferred(Side::Peer, SegmentFlags::FinAck, None, None, mark.at);
         };
         let number = evidence.rcv_nxt.wrapping_sub(1);
-        // What the application has read, or what stood there at the last transition, came before this segment.
-        let came_before = evidence.fin_alone || evidence.copied_seq == number;
+        // What stood there at the last transition came before this segment.
         let earlier = self
             .fin_acked
             .or(self.fin)
             .filter(|earlier| earlier.at < mark.at);
         let earlier = earlier.and_then(|mark| mark.evidence);
         let nothing_new = earlier.is_some_and(|before| before.rcv_nxt == number);
-        let start = start.or_else(|| (came_before || nothing_new).then_some(number));
+        let start = start.or_else(|| (evidence.fin_alone || nothing_new).then_some(number));
         Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,
@@ -102,16 +101,10 @@ impl Story<'_> {
         }
     }
 
-    /// The peer's ACK of this end's FIN. Its own number is `rcv_nxt` if the peer sent no data after it.
+    /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the transition.
     pub(super) fn ack_of_fin_step(&self, mark: &Mark, peer_fin: Option<&Mark>) -> Step {
         let Some(evidence) = mark.evidence else {
             return inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
-        };
-        let later = match peer_fin {
-            Some(fin) => fin
-                .evidence
-                .map(|evidence| evidence.rcv_nxt.wrapping_sub(1)),
-            None => self.last.evidence.map(|evidence| evidence.rcv_nxt),
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
         let refused = match self.fate {
@@ -121,24 +114,23 @@ impl Story<'_> {
                 .evidence
                 .is_none_or(|last| last.segs_in == evidence.segs_in),
             Fate::ResetByUs(at) => at - self.last.at <= SAME_MOMENT,
-            Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => false,
+            _ => false,
         };
-        let silent = later == Some(evidence.rcv_nxt) && !refused;
         Step {
             from: Side::Peer,
             flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.rcv_nxt),
+            seq: self.peer(evidence.snd_wl1),
             ack: self.local(evidence.snd_una),
             at: Some(mark.at),
-            known: if silent {
-                Known::Observed
-            } else {
+            known: if refused {
                 Known::Inferred
+            } else {
+                Known::Observed
             },
         }
     }
 
-    /// The ACK that ended LAST_ACK or CLOSING: nothing can follow the peer's FIN, so its number is sure.
+    /// The ACK that ended LAST_ACK or CLOSING.
     pub(super) fn last_ack_step(&self) -> Step {
         let Some(evidence) = self.last.evidence else {
             return inferred(Side::Peer, SegmentFlags::Ack, None, None, self.last.at);
@@ -146,7 +138,7 @@ impl Story<'_> {
         Step {
             from: Side::Peer,
             flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.rcv_nxt),
+            seq: self.peer(evidence.snd_wl1),
             ack: self.local(evidence.snd_una),
             at: Some(self.last.at),
             known: Known::Observed,

@@ -333,9 +333,11 @@ impl Tracker {
                 Role::Server | Role::Unknown => transition.at,
             };
             let (netns, role) = (connection.netns, connection.role);
-            let replaced = self
-                .time_waits
-                .opened_again(netns, &connection.tuple, role, began);
+            let tuple = connection.tuple;
+            if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
+                self.emit(&orphan.connection, Fate::Replaced(began));
+            }
+            let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
             self.tell(replaced);
         }
         if transition.new == TcpState::Close
@@ -387,6 +389,11 @@ impl Tracker {
             .and_then(|closing| closing.marks.last());
         let entered = match fate {
             Fate::PeerFin(at) => Some((at, TICK)),
+            // Some time between the two.
+            Fate::Replaced(at) => last.map(|last| {
+                let half = Nanos((at - last.at).0 / 2);
+                (last.at + half, half)
+            }),
             Fate::Told => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),

@@ -304,3 +304,15 @@ pub fn read_packet(mut tun: &File, buffer: &mut [u8]) -> io::Result<usize> {
 pub fn write_packet(mut tun: &File, packet: &[u8]) -> io::Result<()> {
     tun.write_all(packet)
 }
+
+/// Major and minor version of the running kernel.
+pub fn kernel_version() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    (
+        numbers.next().expect("major"),
+        numbers.next().expect("minor"),
+    )
+}
