@@ -56,7 +56,11 @@ fn every_end_of_a_burst_is_told_once(family: Family) {
     for close in &closes {
         let (local, peer) = close.ports();
         let client = if peer == address.port() { local } else { peer };
-        close.has_one_of("/close/path", &["reset", "four_way", "three_way"]);
+        // An ACK and a FIN that waited in the backlog of a busy socket cannot be told from one segment.
+        close.has_one_of(
+            "/close/path",
+            &["reset", "four_way", "three_way", "unknown"],
+        );
         close.is_ours().was_watched_from_start();
         *told.entry((client, close.path() == "reset")).or_default() += 1;
     }

@@ -18,7 +18,7 @@ use crate::command::announce;
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// More than an emulated machine needs for all tests by far; only one that hangs takes so long.
-pub const TIME_LIMIT: Duration = Duration::from_secs(6 * 60);
+pub const TIME_LIMIT: Duration = Duration::from_secs(15 * 60);
 /// A machine that the processor itself runs has started its first program long before.
 const TIME_TO_BOOT_ON_KVM: Duration = Duration::from_secs(8);
 const KVM: &str = "/dev/kvm";

@@ -1,0 +1,328 @@
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+/// A directory that stands for a cgroup2 mount, removed at the end.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "tcpclose-cgroup-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).expect("the temporary directory is writable");
+        Self(path)
+    }
+
+    /// Makes a cgroup and returns its id.
+    fn make(&self, path: &str) -> u64 {
+        fs::create_dir_all(self.0.join(path)).expect("a directory can be made");
+        self.id(path)
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_dir(self.0.join(path)).expect("it is empty");
+    }
+
+    fn id(&self, path: &str) -> u64 {
+        fs::symlink_metadata(self.0.join(path))
+            .expect("it exists")
+            .ino()
+    }
+
+    fn tree(&self) -> Tree {
+        let device = fs::symlink_metadata(&self.0).expect("it exists").dev();
+        Tree {
+            point: self.0.clone(),
+            prefix: String::new(),
+            device,
+        }
+    }
+
+    fn cgroups(&self) -> Cgroups {
+        Cgroups::of(Some(self.tree()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An id that no directory of the test has.
+const GONE: u64 = u64::MAX;
+
+fn path(cgroups: &mut Cgroups, id: u64, now: Nanos) -> Option<String> {
+    cgroups.name_at(id, now).map(|name| name.path.clone())
+}
+
+fn secs(secs: u64) -> Nanos {
+    Nanos::from_secs(1_000 + secs)
+}
+
+#[test]
+fn an_id_is_its_directorys_inode_number() {
+    let mount = Mount::new();
+    let unit = mount.make("system.slice/mariadb.service");
+    let mut cgroups = mount.cgroups();
+    assert_eq!(
+        path(&mut cgroups, mount.id(""), secs(0)).as_deref(),
+        Some("/")
+    );
+    assert_eq!(
+        path(&mut cgroups, unit, secs(0)).as_deref(),
+        Some("/system.slice/mariadb.service")
+    );
+    assert_eq!(
+        path(&mut cgroups, mount.id("system.slice"), secs(0)).as_deref(),
+        Some("/system.slice")
+    );
+}
+
+#[test]
+fn the_container_is_known_with_the_name() {
+    let mount = Mount::new();
+    let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
+    let inside = mount.make(&format!("docker/{id}/init.scope"));
+    let mut cgroups = mount.cgroups();
+    let name = cgroups.name_at(inside, secs(0)).expect("it is there");
+    assert_eq!(
+        name.container
+            .as_ref()
+            .map(|container| container.id.as_str()),
+        Some(id)
+    );
+    assert_eq!(
+        cgroups
+            .name_at(mount.id("docker"), secs(0))
+            .expect("it is there")
+            .container,
+        None
+    );
+}
+
+#[test]
+fn id_zero_and_a_host_without_cgroup2_have_no_names() {
+    let mount = Mount::new();
+    let mut cgroups = mount.cgroups();
+    assert_eq!(cgroups.name_at(0, secs(0)), None);
+    assert_eq!(cgroups.last_walk, None);
+    let mut without = Cgroups::of(None);
+    assert_eq!(without.name_at(1, secs(0)), None);
+    assert_eq!(without.mount_point(), None);
+}
+
+#[test]
+fn a_name_outlives_its_cgroup() {
+    let mount = Mount::new();
+    let unit = mount.make("short.scope");
+    let mut cgroups = mount.cgroups();
+    assert_eq!(
+        path(&mut cgroups, mount.id(""), secs(0)).as_deref(),
+        Some("/")
+    );
+    mount.remove("short.scope");
+    assert_eq!(path(&mut cgroups, GONE, secs(9)), None);
+    assert_eq!(
+        path(&mut cgroups, unit, secs(10)).as_deref(),
+        Some("/short.scope")
+    );
+}
+
+#[test]
+fn walks_are_a_second_apart_whatever_is_asked() {
+    let mount = Mount::new();
+    let mut cgroups = mount.cgroups();
+    assert_eq!(path(&mut cgroups, GONE, secs(0)), None);
+    let late = mount.make("late.scope");
+    for id in (GONE - 1_000..GONE).chain([late]) {
+        assert_eq!(cgroups.name_at(id, secs(1) - Nanos(1)), None);
+    }
+    assert_eq!(cgroups.last_walk, Some(secs(0)));
+    assert_eq!(
+        path(&mut cgroups, late, secs(1)).as_deref(),
+        Some("/late.scope")
+    );
+    assert_eq!(cgroups.last_walk, Some(secs(1)));
+}
+
+#[test]
+fn an_absent_id_is_not_looked_for_again_for_a_minute() {
+    let mount = Mount::new();
+    let mut cgroups = mount.cgroups();
+    for second in 0..60 {
+        assert_eq!(cgroups.name_at(GONE, secs(second)), None);
+    }
+    assert_eq!(cgroups.last_walk, Some(secs(0)));
+    assert_eq!(cgroups.name_at(GONE, secs(60)), None);
+    assert_eq!(cgroups.last_walk, Some(secs(60)));
+}
+
+#[test]
+fn absent_ids_are_few_however_many_are_asked_for() {
+    let mount = Mount::new();
+    let mut cgroups = mount.cgroups();
+    for tenth in 0..3_000 {
+        let now = secs(0) + Nanos::from_millis(100 * tenth);
+        assert_eq!(cgroups.name_at(GONE - tenth, now), None);
+    }
+    assert!(cgroups.absent.len() <= 60, "{}", cgroups.absent.len());
+}
+
+#[test]
+fn a_clock_that_steps_back_a_little_does_no_harm() {
+    let mount = Mount::new();
+    let unit = mount.make("a.service");
+    let mut cgroups = mount.cgroups();
+    assert_eq!(
+        path(&mut cgroups, unit, secs(5)).as_deref(),
+        Some("/a.service")
+    );
+    assert_eq!(
+        path(&mut cgroups, unit, secs(4)).as_deref(),
+        Some("/a.service")
+    );
+    assert_eq!(path(&mut cgroups, GONE, secs(4)), None);
+}
+
+#[test]
+fn symlinks_and_files_are_not_followed() {
+    let (mount, elsewhere) = (Mount::new(), Mount::new());
+    let outside = elsewhere.make("outside");
+    symlink(&elsewhere.0, mount.0.join("link")).expect("a link can be made");
+    symlink(".", mount.0.join("loop")).expect("a link can be made");
+    fs::write(mount.0.join("cgroup.procs"), "").expect("a file can be made");
+    let mut cgroups = mount.cgroups();
+    assert_eq!(cgroups.name_at(outside, secs(0)), None);
+    assert_eq!(cgroups.known.len(), 1);
+}
+
+#[test]
+fn what_is_mounted_over_the_cgroups_is_not_taken_for_them() {
+    let mount = Mount::new();
+    let tree = Tree {
+        device: mount.tree().device + 1,
+        ..mount.tree()
+    };
+    assert_eq!(Cgroups::of(Some(tree)).name_at(mount.id(""), secs(0)), None);
+}
+
+#[test]
+fn a_walk_ends_at_its_limit_with_the_shallow_ones() {
+    let mount = Mount::new();
+    mount.make("a/a/a/a/a/a/a/a");
+    mount.make("b");
+    for limit in 1..=12 {
+        let mut names = vec![];
+        mount.tree().walk(limit, |_, path| names.push(path));
+        assert_eq!(names.len(), limit.min(10), "{names:?}");
+        assert!(limit < 3 || names.contains(&"/b".to_owned()), "{names:?}");
+    }
+}
+
+#[test]
+fn the_least_recently_used_names_leave_first() {
+    let mut known: HashMap<u64, Known> = (0..10)
+        .map(|id| {
+            let name = CgroupName {
+                path: format!("/{id}"),
+                container: None,
+            };
+            (
+                id,
+                Known {
+                    name,
+                    used: Nanos((id + 5) % 10),
+                },
+            )
+        })
+        .collect();
+    evict(&mut known, 10);
+    assert_eq!(known.len(), 10);
+    evict(&mut known, 7);
+    let mut left: Vec<u64> = known.into_keys().collect();
+    left.sort_unstable();
+    assert_eq!(left, [0, 1, 2, 3, 4, 8, 9]);
+}
+
+const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw
+";
+
+fn tree(point: &str, prefix: &str, minor: u32) -> Option<Tree> {
+    let device = libc::makedev(0, minor);
+    Some(Tree {
+        point: point.into(),
+        prefix: prefix.into(),
+        device,
+    })
+}
+
+#[test]
+fn the_cgroup2_mount_is_found_among_others() {
+    assert_eq!(Tree::find(HYBRID), tree("/sys/fs/cgroup/unified", "", 38));
+    assert_eq!(
+        Tree::find("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"),
+        tree("/sys/fs/cgroup", "", 26)
+    );
+}
+
+#[test]
+fn v1_alone_and_broken_lines_are_no_cgroup2() {
+    let v1 = "35 31 0:32 / /sys/fs/cgroup/cgroup2 rw - cgroup cgroup2 rw,memory\n";
+    for text in [
+        "",
+        "\n",
+        "a b c",
+        v1,
+        "1 2 0:x / /a rw - cgroup2 a rw",
+        "1 2 0:1 / /a rw -",
+    ] {
+        assert_eq!(Tree::find(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn the_mount_that_shows_the_most_is_taken() {
+    let own = "1 0 0:26 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
+    let hosts = "2 0 0:26 /../../.. /host/sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
+    let part = "3 0 0:26 /user.slice/a /mnt ro - cgroup2 cgroup2 rw\n";
+    for text in [format!("{own}{hosts}{part}"), format!("{part}{hosts}{own}")] {
+        assert_eq!(Tree::find(&text), tree("/host/sys/fs/cgroup", "", 26));
+    }
+    assert_eq!(
+        Tree::find(&format!("{part}{own}{part}")),
+        tree("/sys/fs/cgroup", "", 26)
+    );
+    assert_eq!(Tree::find(part), tree("/mnt", "/user.slice/a", 26));
+}
+
+#[test]
+fn names_below_a_part_that_is_mounted_start_at_the_root() {
+    let tree = tree("/mnt", "/user.slice", 1).expect("it is one");
+    assert_eq!(tree.name(Path::new("/mnt")), "/user.slice");
+    assert_eq!(tree.name(Path::new("/mnt/a/b")), "/user.slice/a/b");
+}
+
+#[test]
+fn this_hosts_topmost_cgroup_is_the_root() {
+    let mut cgroups = Cgroups::new();
+    let Some(point) = cgroups.mount_point() else {
+        eprintln!("skipped: no cgroup2 mounted here");
+        return;
+    };
+    let id = fs::metadata(point).expect("it is mounted").ino();
+    assert!(
+        cgroups
+            .name(id)
+            .is_some_and(|name| name.path.starts_with('/'))
+    );
+}

@@ -1,0 +1,199 @@
+//! The path, seen from the side that closed second and from the one that closed first.
+
+use tcpclose_common::TcpState;
+
+use super::steps::inferred;
+use super::{Ending, Fate, Story};
+use crate::lifecycle::connection::Mark;
+use crate::lifecycle::finding::{ClosePath, SegmentFlags, Side, Step};
+use crate::lifecycle::types::{Known, Nanos};
+
+/// How this end acknowledged the peer's FIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerFinAck {
+    /// By its own FIN.
+    WithFin,
+    /// By an earlier segment, which began with this number where that is known.
+    Apart { seq: Option<u32> },
+}
+
+impl Story<'_> {
+    /// The four segments of a close of which only the end was met.
+    pub(super) fn unseen_four_way(&self, peer_fin: Option<Nanos>) -> Vec<Step> {
+        let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
+            from,
+            flags,
+            seq: None,
+            ack: None,
+            at,
+            known: Known::Inferred,
+        };
+        vec![
+            step(Side::Local, SegmentFlags::FinAck, None),
+            step(Side::Peer, SegmentFlags::Ack, None),
+            step(Side::Peer, SegmentFlags::FinAck, peer_fin),
+            step(Side::Local, SegmentFlags::Ack, peer_fin),
+        ]
+    }
+
+    /// The peer closed first.
+    pub(super) fn passive(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
+        let mut steps = Vec::with_capacity(4);
+        if let Some(mark) = self.peer_fin {
+            steps.push(self.peer_fin_step(mark, None));
+        }
+        let ack = self.ack_of_peer_fin(ending);
+        if let Some(PeerFinAck::Apart { seq }) = ack {
+            steps.push(Step {
+                from: Side::Local,
+                flags: SegmentFlags::Ack,
+                seq: seq.and_then(|seq| self.local(seq)),
+                ack: self
+                    .peer_fin
+                    .and_then(|mark| self.peer(mark.evidence?.rcv_nxt)),
+                at: None,
+                known: Known::Observed,
+            });
+        }
+        if let Some(mark) = self.fin {
+            steps.extend(self.fin_step(mark));
+        }
+        if ending == Ending::Orderly && self.last.old == TcpState::LastAck {
+            steps.push(self.last_ack_step());
+        }
+        let path = match ack {
+            _ if self.fin.is_none() || self.gap() => ClosePath::Unknown,
+            Some(PeerFinAck::WithFin) => ClosePath::ThreeWay,
+            Some(PeerFinAck::Apart { .. }) => ClosePath::FourWay,
+            None => ClosePath::Unknown,
+        };
+        (path, steps)
+    }
+
+    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The mark that ended CLOSE_WAIT
+    /// shows whether there was one. (A FIN or RST of this end is sent after its transition; SOCK_DESTROY's RST before.)
+    fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
+        let came = self.peer_fin?.evidence?;
+        let own_fin = self.fin.filter(|mark| mark.new == TcpState::LastAck);
+        let left = own_fin.unwrap_or(&self.last).evidence?;
+        let own_reset = u32::from(ending == Ending::Destroyed && self.fin.is_none());
+        let sent = left.segs_out.wrapping_sub(came.segs_out);
+        if sent > own_reset {
+            let repeats = left.retransmits != came.retransmits;
+            let seq = (!repeats).then_some(came.snd_nxt);
+            return Some(PeerFinAck::Apart { seq });
+        }
+        if own_fin.is_some() && left.fin_leaves_at_once() {
+            return Some(PeerFinAck::WithFin);
+        }
+        // The FIN waited, for the window or behind data that it may have left with. What went out in all tells.
+        let end = self.last.evidence?;
+        if ending != Ending::Orderly || end.retransmits != came.retransmits {
+            return None;
+        }
+        match end.segs_out.wrapping_sub(came.segs_out) {
+            0 => None,
+            1 => Some(PeerFinAck::WithFin),
+            // The first may have been a probe of the window, with a number of its own.
+            _ => Some(PeerFinAck::Apart { seq: None }),
+        }
+    }
+
+    /// This end closed first.
+    pub(super) fn active(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
+        let Some(fin) = self.fin else {
+            return (ClosePath::Unknown, Vec::new());
+        };
+        let mut steps = Vec::with_capacity(4);
+        if let Some(crossed) = self.crossed
+            && self.was_overtaken()
+        {
+            return self.overtaken(fin, crossed, ending);
+        }
+        steps.extend(self.fin_step(fin));
+        if let Some(crossed) = self.crossed {
+            steps.push(self.peer_fin_step(crossed, None));
+            // tcp_fin() sends the ACK before it enters CLOSING.
+            steps.push(self.local_ack_step(crossed));
+            if ending == Ending::Orderly {
+                steps.push(self.last_ack_step());
+            }
+            return (ClosePath::Simultaneous, steps);
+        }
+        let Some(acked) = self.fin_acked else {
+            return (ClosePath::Unknown, steps);
+        };
+        if let Some(at) = self.fate.peer_fin() {
+            steps.push(self.ack_of_fin_step(acked, None));
+            // Only a FIN without data, with exactly the next number, turns the minisocket to TIME_WAIT
+            // (tcp_timewait_state_process).
+            let evidence = self.last.evidence.as_ref();
+            let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
+            let end = evidence.and_then(|evidence| self.local(evidence.snd_nxt));
+            let step = |from, flags, seq, ack| Step {
+                at,
+                ..inferred(from, flags, seq, ack, self.last.at)
+            };
+            let next = seq.map(|seq| seq.wrapping_add(1));
+            steps.push(step(Side::Peer, SegmentFlags::FinAck, seq, end));
+            steps.push(step(Side::Local, SegmentFlags::Ack, end, next));
+            return (ClosePath::FourWay, steps);
+        }
+        let done = self.last.old == TcpState::FinWait2
+            && self.last.evidence.is_some_and(|evidence| evidence.done);
+        if !done || self.fate != Fate::Told {
+            steps.push(self.ack_of_fin_step(acked, None));
+            return (ClosePath::Unknown, steps);
+        }
+        match self.one_segment_acked_and_closed(fin, acked) {
+            Some(true) => {
+                // The ACK was taken before the FIN in the same segment: rcv_nxt was still the segment's own number.
+                steps.push(
+                    self.peer_fin_step(&self.last, acked.evidence.map(|evidence| evidence.rcv_nxt)),
+                );
+                steps.push(self.local_ack_step(&self.last));
+                (ClosePath::ThreeWay, steps)
+            }
+            Some(false) => {
+                steps.push(self.ack_of_fin_step(acked, Some(&self.last)));
+                steps.push(self.peer_fin_step(&self.last, None));
+                steps.push(self.local_ack_step(&self.last));
+                (ClosePath::FourWay, steps)
+            }
+            None => (ClosePath::Unknown, steps),
+        }
+    }
+
+    /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the states are called.
+    fn overtaken(&self, fin: &Mark, crossed: &Mark, ending: Ending) -> (ClosePath, Vec<Step>) {
+        let mut steps = vec![
+            self.peer_fin_step(crossed, None),
+            self.local_ack_step(crossed),
+        ];
+        if let Some(step) = self.fin_step(fin) {
+            let ack = crossed
+                .evidence
+                .and_then(|evidence| self.peer(evidence.rcv_nxt));
+            steps.push(Step {
+                ack,
+                at: None,
+                ..step
+            });
+        }
+        if ending == Ending::Orderly {
+            steps.push(self.last_ack_step());
+        }
+        (ClosePath::FourWay, steps)
+    }
+
+    /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted in `segs_in` when it
+    /// arrives, but one that waits in the backlog of a locked socket is processed later: two may wait there and look
+    /// like one, unless only one has come since our FIN.
+    fn one_segment_acked_and_closed(&self, fin: &Mark, acked: &Mark) -> Option<bool> {
+        let (before, acked, last) = (fin.evidence?, acked.evidence?, self.last.evidence?);
+        if last.segs_in != acked.segs_in {
+            return Some(false);
+        }
+        (!acked.owned || acked.segs_in.wrapping_sub(before.segs_in) == 1).then_some(true)
+    }
+}
