@@ -25,11 +25,11 @@ pub fn outer(run: impl FnOnce()) {
 /// Runs the twin, only where the other is at work.
 #[inline(always)]
 pub fn inner(run: impl FnOnce()) {
+    let Some(busy) = BUSY.get_ptr(0) else {
+        return;
+    };
     // SAFETY: a valid slot of the map.
-    if BUSY
-        .get_ptr(0)
-        .is_some_and(|busy| unsafe { busy.read_volatile() } != 0)
-    {
+    if unsafe { busy.read_volatile() } != 0 {
         run();
     }
 }
