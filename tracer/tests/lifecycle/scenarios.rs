@@ -405,6 +405,34 @@ fn fins_sent_again_count_as_segments() {
 }
 
 #[test]
+fn what_was_sent_again_and_not_seen_leaves_the_count_open() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.closes(&mut world, TcpState::LastAck);
+    end.is_acknowledged();
+    end.evidence.retransmits = 1;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!((close.path, close.segments), (ClosePath::ThreeWay, None));
+}
+
+#[test]
+fn a_last_ack_that_came_with_something_sent_again_is_inferred() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.closes(&mut world, TcpState::FinWait1);
+    end.receives_fin();
+    end.acknowledges();
+    end.to(&mut world, TcpState::Closing);
+    end.is_acknowledged();
+    end.evidence.snd_wl1 = end.evidence.rcv_nxt.wrapping_sub(1); // the peer's FIN again
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(steps(&world.close())[3], "~peer ACK 1 2");
+}
+
+#[test]
 fn an_incoming_connection_belongs_to_who_listens_until_somebody_closes_it() {
     let mut world = World::new();
     let mut listener = Socket::server(&mut World::new(), 4);

@@ -24,12 +24,16 @@ impl Story<'_> {
             ClosePath::Destroyed => !self.gap() && steps.last().is_some_and(Step::is_reset),
             ClosePath::Timeout | ClosePath::Unknown => false,
         };
-        let repeated = self
-            .connection
-            .closing
-            .as_ref()
-            .map_or(0, |closing| closing.fin_retransmits);
-        complete.then(|| steps.len() as u32 + repeated)
+        let closing = self.connection.closing.as_deref();
+        let repeated = closing.map_or(0, |closing| closing.fin_retransmits);
+        // What was sent again since the FIN must all be FINs that were seen to be: else one may have been missed.
+        let again = self
+            .fin
+            .and_then(|mark| mark.evidence)
+            .zip(self.last.evidence);
+        let all_seen = again
+            .is_none_or(|(fin, end)| end.retransmits.wrapping_sub(fin.retransmits) == repeated);
+        (complete && all_seen).then(|| steps.len() as u32 + repeated)
     }
 
     /// From ESTABLISHED on; of a connection that never got there, what it had.

@@ -130,7 +130,8 @@ impl Story<'_> {
         }
     }
 
-    /// The ACK that ended LAST_ACK or CLOSING.
+    /// The ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows the peer's FIN was a segment
+    /// sent again, perhaps that FIN.
     pub(super) fn last_ack_step(&self) -> Step {
         let Some(evidence) = self.last.evidence else {
             return inferred(Side::Peer, SegmentFlags::Ack, None, None, self.last.at);
@@ -141,7 +142,11 @@ impl Story<'_> {
             seq: self.peer(evidence.snd_wl1),
             ack: self.local(evidence.snd_una),
             at: Some(self.last.at),
-            known: Known::Observed,
+            known: if evidence.snd_wl1 == evidence.rcv_nxt {
+                Known::Observed
+            } else {
+                Known::Inferred
+            },
         }
     }
 
