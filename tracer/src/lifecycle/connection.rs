@@ -84,9 +84,7 @@ impl Mark {
                 .evidence
                 .is_some_and(|evidence| evidence.error == 0 && evidence.dead && !evidence.done)
     }
-}
 
-impl Mark {
     /// Whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had come and this end's was
     /// acknowledged (tcp_fin, tcp_rcv_state_process).
     pub fn is_time_wait(&self) -> bool {

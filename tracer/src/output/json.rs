@@ -10,9 +10,10 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
 
+use crate::host::cgroup::CgroupName;
 use crate::lifecycle::event::Transition;
 use crate::lifecycle::finding::Finding;
-use crate::lifecycle::types::Nanos;
+use crate::lifecycle::types::{Nanos, SharedOwner};
 
 use super::cgroup_names::CgroupNames;
 use super::clock::WallClock;
@@ -30,25 +31,23 @@ pub fn write_finding(
 ) -> io::Result<()> {
     match finding {
         Finding::Close(close) => {
-            let id = close
-                .owner
-                .as_ref()
-                .map(|owner| owner.cgroup)
-                .filter(|id| *id != 0);
-            let cgroup = id.and_then(|id| cgroups.name(id));
+            let cgroup = cgroup_of(close.owner.as_ref(), cgroups);
             write_line(line, &record::Close::new(close, clock, cgroup))
         }
         Finding::TimeWait(time_wait) => {
-            let id = time_wait
-                .owner
-                .as_ref()
-                .map(|owner| owner.cgroup)
-                .filter(|id| *id != 0);
-            let cgroup = id.and_then(|id| cgroups.name(id));
+            let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
             write_line(line, &record::TimeWait::new(time_wait, clock, cgroup))
         }
         Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
     }
+}
+
+fn cgroup_of<'a>(
+    owner: Option<&SharedOwner>,
+    cgroups: &'a mut dyn CgroupNames,
+) -> Option<&'a CgroupName> {
+    let id = owner?.cgroup;
+    if id == 0 { None } else { cgroups.name(id) }
 }
 
 /// Appends a raw transition as one line. `skaddr` is the address of the kernel's `struct sock`, 0 where unknown;

@@ -19,9 +19,7 @@ fn hooked() -> World {
 /// A client that enters TIME_WAIT now. The kernel starts the minisocket before the transition to CLOSE.
 fn enter(world: &mut World, id: u64, armed: bool) {
     let mut end = Socket::client(world, id);
-    end.closes(world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(world, TcpState::FinWait2);
+    end.closes_first(world);
     end.receives_fin();
     end.acknowledges();
     if armed {
@@ -34,9 +32,7 @@ fn enter(world: &mut World, id: u64, armed: bool) {
 fn park(world: &mut World, id: u64) {
     let mut end = Socket::client(world, id);
     end.evidence.dead = true;
-    end.closes(world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(world, TcpState::FinWait2);
+    end.closes_first(world);
     world.signal(id, PARKED);
     end.to(world, TcpState::Close);
     assert!(world.findings().is_empty());

@@ -1,6 +1,7 @@
 //! The core without a kernel: event sequences in, findings out, every time exact.
 
 mod bounds;
+mod doubts;
 mod existing;
 mod hooks;
 mod orphans;

@@ -11,9 +11,7 @@ use crate::socket::{Socket, World};
 fn park(world: &mut World, id: u64) {
     let mut end = Socket::client_on(world, id, 40_000 + id as u16);
     end.evidence.dead = true;
-    end.closes(world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(world, TcpState::FinWait2);
+    end.closes_first(world);
     end.to(world, TcpState::Close);
 }
 

@@ -192,9 +192,7 @@ fn data_for_a_closed_socket_is_reset_by_us_though_the_kernel_says_the_peer_did()
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.dead = true;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
+    end.closes_first(&mut world);
     end.evidence.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
@@ -247,9 +245,7 @@ fn an_abort_behind_ones_own_fin_is_no_minisocket() {
     for linger_zero in [true, false] {
         let mut world = World::new();
         let mut end = Socket::client(&mut world, 5);
-        end.closes(&mut world, TcpState::FinWait1);
-        end.is_acknowledged();
-        end.to(&mut world, TcpState::FinWait2);
+        end.closes_first(&mut world);
         end.receives(10, if linger_zero { 10 } else { 0 });
         end.evidence.linger_zero = linger_zero;
         end.to(&mut world, TcpState::Close);
@@ -300,12 +296,8 @@ fn a_rst_that_answers_a_stray_segment_ends_nothing() {
     world.pass_ms(100);
     world.signal(5, SignalKind::ResetSent { reason: None });
     world.pass_ms(100);
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Close);
+    end.closes_first(&mut world);
+    end.enters_time_wait(&mut world);
     let close = world.close();
     assert_eq!((close.path, close.reset), (ClosePath::FourWay, None));
 }
@@ -315,9 +307,7 @@ fn an_ack_whose_segment_the_closed_socket_refused_is_inferred() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.dead = true;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
+    end.closes_first(&mut world);
     end.evidence.error = 104;
     end.to(&mut world, TcpState::Close);
     world.signal(5, ABORT);
@@ -331,9 +321,7 @@ fn an_ack_whose_data_the_kernel_refused_before_parking_is_inferred() {
         let mut world = World::new();
         let mut end = Socket::client(&mut world, 5);
         end.evidence.dead = true;
-        end.closes(&mut world, TcpState::FinWait1);
-        end.is_acknowledged();
-        end.to(&mut world, TcpState::FinWait2);
+        end.closes_first(&mut world);
         end.to(&mut world, TcpState::Close);
         world.pass_ms(wait_ms);
         world.signal(5, ABORT);
@@ -357,9 +345,7 @@ fn the_kernels_own_reason_goes_before_ours() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.dead = true;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
+    end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
     world.signal(
         5,

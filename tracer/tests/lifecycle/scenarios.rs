@@ -2,7 +2,7 @@
 
 use tcpclose::lifecycle::Minisocket;
 use tcpclose::lifecycle::event::SignalKind;
-use tcpclose::lifecycle::finding::{Close, ClosePath, Finding, HalfClose, Initiator, Side};
+use tcpclose::lifecycle::finding::{Close, ClosePath, HalfClose, Initiator, Side};
 use tcpclose::lifecycle::types::{Known, Nanos, OwnerSource, Role};
 use tcpclose_common::TcpState;
 
@@ -250,9 +250,7 @@ fn fins_that_cross_make_a_simultaneous_close() {
 fn a_half_close_in_use_tells_how_long_and_how_much() {
     let mut world = World::new();
     let (mut closer, mut other) = (Socket::client(&mut world, 5), Socket::server(&mut world, 6));
-    closer.closes(&mut world, TcpState::FinWait1);
-    closer.is_acknowledged();
-    closer.to(&mut world, TcpState::FinWait2);
+    closer.closes_first(&mut world);
     other.receives_fin();
     other.to(&mut world, TcpState::CloseWait);
     other.acknowledges();
@@ -261,9 +259,7 @@ fn a_half_close_in_use_tells_how_long_and_how_much() {
     closer.receives(1500, 1500);
     world.pass_ms(50);
     other.closes(&mut world, TcpState::LastAck);
-    closer.receives_fin();
-    closer.acknowledges();
-    closer.to(&mut world, TcpState::Close);
+    closer.enters_time_wait(&mut world);
     let close = world.close();
     let lasted = Nanos::from_millis(100);
     assert_eq!(
@@ -301,21 +297,6 @@ fn a_half_close_in_use_tells_how_long_and_how_much() {
 }
 
 #[test]
-fn a_fin_behind_unread_data_has_no_sure_number() {
-    let mut world = World::new();
-    let mut end = Socket::server(&mut world, 5);
-    end.receives(10, 0);
-    end.rcv_wup = end.rcv_wup.wrapping_sub(10); // not yet acknowledged
-    end.receives_fin();
-    end.to(&mut world, TcpState::CloseWait);
-    end.read_up_to = end.read_up_to.wrapping_add(10);
-    end.closes(&mut world, TcpState::LastAck);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::Close);
-    assert_eq!(steps(&world.close())[0], "peer FIN,ACK - 1");
-}
-
-#[test]
 fn a_repeated_state_changes_nothing() {
     let mut world = World::new();
     let mut end = Socket::server(&mut world, 5);
@@ -340,54 +321,6 @@ fn a_repeated_state_changes_nothing() {
 }
 
 #[test]
-fn a_missing_transition_makes_the_path_unknown_and_no_entry_stays() {
-    let mut world = World::new();
-    let mut end = Socket::server(&mut world, 5);
-    end.receives_fin();
-    end.state = TcpState::CloseWait; // nobody saw it
-    end.acknowledges();
-    world.pass_ms(5);
-    end.closes(&mut world, TcpState::LastAck);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert_eq!(
-        (close.path, close.initiator),
-        (ClosePath::Unknown, Initiator::Peer)
-    );
-    assert_eq!(close.segments, None);
-    assert_eq!(
-        states(&close),
-        [("CLOSE_WAIT", None), ("LAST_ACK", Some(0))]
-    );
-    assert_eq!(world.tracker.live(), 0);
-}
-
-#[test]
-fn a_connection_older_than_the_tracer_says_so_and_keeps_what_is_sure() {
-    let mut world = World::new();
-    let mut elsewhere = World::new();
-    let mut end = Socket::server(&mut elsewhere, 5);
-    end.receives(10, 10);
-    end.acknowledges();
-    end.receives_fin();
-    end.to(&mut world, TcpState::CloseWait);
-    end.closes(&mut world, TcpState::LastAck);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert!(!close.conn.seen_from_start);
-    assert_eq!((close.conn.opened, close.conn.lifetime), (None, None));
-    assert_eq!((close.path, close.segments), (ClosePath::ThreeWay, Some(3)));
-    assert_eq!(
-        steps(&close),
-        ["peer FIN,ACK 11 -", "local FIN,ACK - 12", "peer ACK 12 -"]
-    );
-    assert_eq!((close.bytes.sent, close.bytes.received), (None, Some(10)));
-    assert_eq!(states(&close)[0], ("ESTABLISHED", None));
-}
-
-#[test]
 fn fins_sent_again_count_as_segments() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
@@ -402,34 +335,6 @@ fn fins_sent_again_count_as_segments() {
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!((close.segments, close.retransmits), (Some(6), Some(2)));
-}
-
-#[test]
-fn what_was_sent_again_and_not_seen_leaves_the_count_open() {
-    let mut world = World::new();
-    let mut end = Socket::client(&mut world, 5);
-    end.receives_fin();
-    end.to(&mut world, TcpState::CloseWait);
-    end.closes(&mut world, TcpState::LastAck);
-    end.is_acknowledged();
-    end.evidence.retransmits = 1;
-    end.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert_eq!((close.path, close.segments), (ClosePath::ThreeWay, None));
-}
-
-#[test]
-fn a_last_ack_that_came_with_something_sent_again_is_inferred() {
-    let mut world = World::new();
-    let mut end = Socket::client(&mut world, 5);
-    end.closes(&mut world, TcpState::FinWait1);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Closing);
-    end.is_acknowledged();
-    end.evidence.snd_wl1 = end.evidence.rcv_nxt.wrapping_sub(1); // the peer's FIN again
-    end.to(&mut world, TcpState::Close);
-    assert_eq!(steps(&world.close())[3], "~peer ACK 1 2");
 }
 
 #[test]
@@ -455,80 +360,6 @@ fn an_incoming_connection_belongs_to_who_listens_until_somebody_closes_it() {
 }
 
 #[test]
-fn without_evidence_only_what_the_states_prove_is_told() {
-    let mut world = World::new();
-    let mut end = Socket::server(&mut world, 0xffff_8880_0000_1000);
-    end.classic = true;
-    end.to(&mut world, TcpState::CloseWait);
-    end.closes(&mut world, TcpState::LastAck);
-    end.to(&mut world, TcpState::Close);
-    let mut findings = world.findings();
-    let Some(Finding::Close(close)) = findings.pop() else {
-        panic!()
-    };
-    assert_eq!(
-        (close.path, close.initiator, close.segments),
-        (ClosePath::Unknown, Initiator::Peer, None)
-    );
-    assert_eq!(close.conn.id.0, 1, "no cookie: a number of our own");
-    assert!(
-        close
-            .steps
-            .iter()
-            .all(|step| step.known == Known::Inferred && step.seq.is_none())
-    );
-    assert_eq!(
-        (close.bytes.sent, close.bytes.received, close.retransmits),
-        (None, None, None)
-    );
-}
-
-#[test]
-fn a_peer_whose_fin_comes_while_ours_waits_for_the_window_closed_first() {
-    let mut world = World::new();
-    let mut end = Socket::client(&mut world, 5);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000); // the window is closed
-    let sent = end.evidence.snd_nxt;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.evidence.snd_nxt = sent;
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Closing);
-    end.evidence.snd_nxt = end.evidence.write_seq;
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert_eq!(
-        (close.path, close.initiator),
-        (ClosePath::FourWay, Initiator::Peer)
-    );
-    assert_eq!(
-        steps(&close),
-        [
-            "peer FIN,ACK 1 1",
-            "local ACK 1 2",
-            "local FIN,ACK - 2",
-            "peer ACK 2 1002"
-        ]
-    );
-}
-
-#[test]
-fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came() {
-    let mut world = World::new();
-    let mut end = Socket::client(&mut world, 5);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(5);
-    end.evidence.snd_nxt = end.evidence.write_seq; // sent, not yet acknowledged
-    end.closes(&mut world, TcpState::FinWait1);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Closing);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::Close);
-    assert_eq!(steps(&world.close())[0], "local FIN,ACK 6 1");
-}
-
-#[test]
 fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
@@ -545,47 +376,6 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
 }
 
 #[test]
-fn an_answer_that_waited_is_told_by_what_went_out_in_all() {
-    // Segments sent after the FIN was queued, besides the FIN's own; segments sent again.
-    for (others, again, path) in [
-        (0, 0, ClosePath::ThreeWay),
-        (1, 0, ClosePath::FourWay),
-        (1, 1, ClosePath::Unknown),
-    ] {
-        let mut world = World::new();
-        let mut end = Socket::server(&mut world, 5);
-        end.evidence.snd_wnd = 0;
-        end.receives_fin();
-        end.to(&mut world, TcpState::CloseWait);
-        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
-        end.closes(&mut world, TcpState::LastAck);
-        end.evidence.segs_out += others;
-        end.evidence.retransmits += again;
-        end.is_acknowledged();
-        end.to(&mut world, TcpState::Close);
-        let close = world.close();
-        assert_eq!(close.path, path);
-        let fin = close.steps.iter().rfind(|step| step.from == Side::Local);
-        assert_eq!(fin.unwrap().at, None, "nobody saw when the FIN left");
-    }
-}
-
-#[test]
-fn a_fin_held_back_by_the_window_acknowledges_what_came_meanwhile() {
-    let mut world = World::new();
-    let mut end = Socket::client(&mut world, 5);
-    end.evidence.snd_wnd = 0;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.receives(50, 50);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Close);
-    assert_eq!(steps(&world.close())[0], "local FIN,ACK 1 -");
-}
-
-#[test]
 fn fast_open_data_counts_from_the_first_byte() {
     let mut world = World::new();
     let mut end = Socket::connecting(&mut world, 5);
@@ -599,12 +389,8 @@ fn fast_open_data_counts_from_the_first_byte() {
     end.evidence.bytes_received = 4;
     end.tuple = tuple(40_000, 3306);
     end.to(&mut world, TcpState::Established);
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(&mut world, TcpState::Close);
+    end.closes_first(&mut world);
+    end.enters_time_wait(&mut world);
     let close = world.close();
     assert_eq!(steps(&close)[0], "local FIN,ACK 4 5");
     assert_eq!((close.bytes.sent, close.bytes.received), (Some(3), Some(4)));
@@ -625,23 +411,4 @@ fn half_close_counts_what_was_sent_not_what_was_written() {
     let close = world.close();
     assert_eq!(close.half_close.map(|half| half.bytes_sent), Some(100));
     assert_eq!(close.bytes.sent, Some(100));
-}
-
-#[test]
-fn an_address_without_cookie_that_comes_again_is_another_connection() {
-    let mut world = World::new();
-    let address = 0xffff_8880_0000_1000;
-    let mut filtered = Socket::connecting(&mut World::new(), address);
-    filtered.classic = true;
-    filtered.state = TcpState::Close;
-    filtered.to(&mut world, TcpState::SynSent); // and nothing more: its port was not wanted
-    let mut child = Socket::server(&mut World::new(), address);
-    child.classic = true;
-    child.state = TcpState::SynRecv;
-    child.to(&mut world, TcpState::Established);
-    child.to(&mut world, TcpState::CloseWait);
-    child.to(&mut world, TcpState::LastAck);
-    child.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert_eq!((close.conn.role, close.owner), (Role::Server, None));
 }

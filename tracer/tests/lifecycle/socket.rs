@@ -230,6 +230,20 @@ impl Socket {
         self.rcv_wup = self.evidence.rcv_nxt;
     }
 
+    /// The process closes its side, and the peer acknowledges that: FIN_WAIT2.
+    pub fn closes_first(&mut self, world: &mut World) {
+        self.closes(world, TcpState::FinWait1);
+        self.is_acknowledged();
+        self.to(world, TcpState::FinWait2);
+    }
+
+    /// The peer closes its side too: the kernel acknowledges that, and calls TIME_WAIT CLOSE.
+    pub fn enters_time_wait(&mut self, world: &mut World) {
+        self.receives_fin();
+        self.acknowledges();
+        self.to(world, TcpState::Close);
+    }
+
     /// The peer acknowledges all that was sent, in a segment of its own.
     pub fn is_acknowledged(&mut self) {
         let evidence = &mut self.evidence;

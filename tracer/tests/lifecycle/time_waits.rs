@@ -12,12 +12,8 @@ const SWEEP: Nanos = Nanos::from_millis(2);
 /// A client that enters TIME_WAIT now; its close has been told.
 fn enter(world: &mut World, id: u64) -> Socket {
     let mut end = Socket::client(world, id);
-    end.closes(world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(world, TcpState::FinWait2);
-    end.receives_fin();
-    end.acknowledges();
-    end.to(world, TcpState::Close);
+    end.closes_first(world);
+    end.enters_time_wait(world);
     assert!(matches!(world.findings()[..], [Finding::Close(_)]));
     end
 }
@@ -138,9 +134,7 @@ fn a_syn_of_the_peer_recycles_it() {
     let mut world = World::new();
     // The server closed first and waits.
     let mut end = Socket::server(&mut world, 5);
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
+    end.closes_first(&mut world);
     end.receives_fin();
     end.to(&mut world, TcpState::Close);
     world.findings();
@@ -239,9 +233,7 @@ fn an_orphan_enters_when_the_peers_fin_comes() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.dead = true;
-    end.closes(&mut world, TcpState::FinWait1);
-    end.is_acknowledged();
-    end.to(&mut world, TcpState::FinWait2);
+    end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.tracker.in_time_wait(), 0);
     world.pass_ms(500);

@@ -65,8 +65,7 @@ impl Entry {
             return None;
         }
         if self.expires <= sweep.ended {
-            let earliest = self.last_seen.max(self.expires);
-            return Some(self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, sweep.ended));
+            return Some(self.expired_by(sweep.ended));
         }
         if !self.confirmed && *overflows > 0 {
             *overflows -= 1;
@@ -106,8 +105,7 @@ impl Entry {
             .missing_since
             .map_or(since, |missing| missing.min(since));
         if self.expires <= latest {
-            let earliest = self.last_seen.max(self.expires);
-            return self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, latest);
+            return self.expired_by(latest);
         }
         match role {
             // connect() takes the minisocket's place right after the transition to SYN_SENT.
@@ -120,6 +118,12 @@ impl Entry {
                 latest,
             ),
         }
+    }
+
+    /// It was gone by `latest`, and its timer was due: the timer is the earliest end, unless it was still seen later.
+    fn expired_by(&self, latest: Nanos) -> TimeWait {
+        let earliest = self.last_seen.max(self.expires);
+        self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, latest)
     }
 
     /// The end lies between two times: the middle is told, and half the distance as the error.
