@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod host;
 pub mod kernel;
+pub mod leaks;
 pub mod lifecycle;
 pub mod output;
 pub mod session;

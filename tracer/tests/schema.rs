@@ -288,6 +288,7 @@ fn particular_errors_are_refused() {
         ("leak", "/leak/verdict", json!("leaked")),
         ("leak", "/leak/verdict", json!(null)),
         ("leak", "/leak/fds", json!(null)),
+        ("leak", "/leak/resolved_by", json!("exit")),
     ] {
         for example in examples_of(kind) {
             let record = replaced(&example, pointer, wrong.clone());

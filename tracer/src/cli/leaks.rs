@@ -1,9 +1,5 @@
 //! `tcpclose leaks`.
 
-mod blind;
-mod in_use;
-mod listeners;
-mod look;
 mod show;
 
 use std::collections::BTreeSet;
@@ -14,8 +10,8 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::kernel::netns::{self, NetNsHandle};
+use crate::leaks::{Looker, Wanted};
 use crate::lifecycle::types::IpVersion;
-use look::{Looker, Wanted};
 use show::{Format, Shower, Shown};
 
 /// Some sockets are stuck.

@@ -120,6 +120,13 @@ impl Args {
         let owner = match finding {
             Finding::Close(close) => &close.owner,
             Finding::TimeWait(time_wait) => &time_wait.owner,
+            Finding::Leak(stuck) => {
+                let holds = |pid| stuck.holders.iter().any(|holder| holder.pid == pid);
+                if self.pids.iter().any(|&pid| holds(pid)) {
+                    return true;
+                }
+                &stuck.owner
+            }
             Finding::Loss(_) => return true,
         };
         self.pids.is_empty()

@@ -3,18 +3,7 @@
 //! Nothing is asked of a runtime, so this needs neither its socket nor its being alive. Who may make cgroups may call
 //! them so too: it is a name, not a proof.
 
-/// A container, under the names that its runtime and Kubernetes have for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Container {
-    /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a container of a pod where
-    /// the path does not tell which runtime started it.
-    pub runtime: &'static str,
-    /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen by whoever started
-    /// the container: escape it before it is shown.
-    pub id: String,
-    /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside Kubernetes.
-    pub pod: Option<String>,
-}
+pub use crate::lifecycle::process::Container;
 
 /// What stands before the id in a cgroup's name. The names of supervisors (`libpod-conmon-`, `crio-conmon-`) are not
 /// among them: such a process is outside of its container.

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -57,7 +58,7 @@ pub struct Search {
     /// Who holds which of the inodes.
     pub holders: Holders,
     /// The processes among the holders, by their ids.
-    pub processes: BTreeMap<u32, Process>,
+    pub processes: BTreeMap<u32, Arc<Process>>,
     /// Processes whose descriptors could not be (completely) read, and why. Those that exited meanwhile are not among
     /// them, nor are the kernel's own threads.
     pub unreadable: Vec<(u32, io::Error)>,
@@ -169,7 +170,7 @@ impl Search {
         }
         match Process::read(&process, open) {
             Ok(facts) => {
-                self.processes.insert(pid, facts);
+                self.processes.insert(pid, Arc::new(facts));
                 Ok(())
             }
             // It took its descriptors with it.

@@ -3,46 +3,17 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::path::PathBuf;
 
 use super::container::Container;
 use super::proc_dir::{ProcDir, stat_field};
 use super::unit::{Unit, cgroup_path};
+pub use crate::lifecycle::process::Process;
 
 /// Bytes of a command line that are kept. It may be megabytes long.
 pub const COMMAND_LINE_LIMIT: usize = 4096;
 
 /// Larger than any of the other files can be: a cgroup path, once for each hierarchy, is the longest part.
 const FILE_LIMIT: u64 = 64 * 1024;
-
-/// A process, at the time it was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
-    /// Process id, in the reader's pid namespace.
-    pub pid: u32,
-    /// When it started, in clock ticks since boot; 0 where unknown.
-    pub started: u64,
-    /// Its name as the kernel has it: any bytes but NUL.
-    pub comm: Box<[u8]>,
-    /// Its real user id, in the reader's user namespace.
-    pub uid: u32,
-    /// Its executable, with ` (deleted)` behind where that is so; `None` where it may not be read.
-    pub exe: Option<PathBuf>,
-    /// Its arguments, each ended by NUL, the first [`COMMAND_LINE_LIMIT`] bytes of them.
-    pub command_line: Box<[u8]>,
-    /// Whether there was more of the command line.
-    pub command_line_cut: bool,
-    /// Descriptors that are open.
-    pub open: u64,
-    /// The most it may have open (`RLIMIT_NOFILE`, the soft limit); `None` for no limit or where unknown.
-    pub limit: Option<u64>,
-    /// Path of its cgroup.
-    pub cgroup: Option<String>,
-    /// The systemd unit it belongs to.
-    pub unit: Option<Unit>,
-    /// The container it is in.
-    pub container: Option<Container>,
-}
 
 impl Process {
     /// What /proc tells of it. What cannot be read is left out.
@@ -76,14 +47,6 @@ impl Process {
             container: container(&cgroups),
             cgroup,
         })
-    }
-
-    /// Its arguments, as far as they were kept.
-    pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
-        let line = &*self.command_line;
-        let line = line.strip_suffix(b"\0").unwrap_or(line);
-        let empty = line.is_empty();
-        line.split(|byte| *byte == 0).filter(move |_| !empty)
     }
 }
 

@@ -1,14 +1,6 @@
 //! Which cgroup a process is in, and which systemd unit that is.
 
-/// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape them before they are
-/// shown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Unit {
-    /// The system manager's unit, such as `mariadb.service`.
-    pub name: String,
-    /// Where that is a user's manager (`user@1000.service`), the unit of that manager's.
-    pub user: Option<String>,
-}
+pub use crate::lifecycle::process::Unit;
 
 /// The kinds of unit that have processes. A slice only has other units.
 const KINDS: [&str; 6] = [

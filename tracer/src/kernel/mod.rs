@@ -5,6 +5,7 @@ pub mod decode;
 pub mod ebpf_log;
 pub mod loader;
 mod misses;
+pub mod monotonic;
 pub mod netns;
 mod offsets;
 pub mod reader;

@@ -2,6 +2,7 @@
 
 use tcpclose_common::TcpState;
 
+use super::leak::{Holder, Leak, LeakEnd, Leaker};
 use super::types::{ConnId, Known, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// One finding, in the order in which it became known.
@@ -11,6 +12,8 @@ pub enum Finding {
     Close(Box<Close>),
     /// A connection end has left TIME_WAIT.
     TimeWait(Box<TimeWait>),
+    /// A connection end is stuck in CLOSE_WAIT, or is no longer.
+    Leak(Box<Stuck>),
     /// Something that should have been seen was not.
     Loss(Loss),
 }
@@ -359,6 +362,35 @@ impl Measured {
             Self::Timer => "timer",
             Self::Sweep => "sweep",
         }
+    }
+}
+
+/// A connection end that is stuck in CLOSE_WAIT, or is no longer: [`Leak::event`] says which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stuck {
+    /// When this was found out; of one that is resolved, when that happened.
+    pub at: Nanos,
+    /// Which end. Its lifetime is not known before it closes.
+    pub conn: Conn,
+    /// Since when, and why.
+    pub leak: Leak,
+    /// How it was resolved; `None` while it is not.
+    pub end: Option<LeakEnd>,
+    /// Whose it is, where that is known.
+    pub owner: Option<SharedOwner>,
+    /// All processes that hold it, by their ids.
+    pub holders: Vec<Holder>,
+    /// What /proc told of the owner.
+    pub leaker: Option<Leaker>,
+}
+
+impl Stuck {
+    /// The descriptors that its owner has of it.
+    #[must_use]
+    pub fn fds(&self) -> &[u32] {
+        let pid = self.owner.as_ref().map(|owner| owner.pid);
+        let held = self.holders.iter().find(|holder| Some(holder.pid) == pid);
+        held.map_or(&[], |holder| &holder.fds)
     }
 }
 

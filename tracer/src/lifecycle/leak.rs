@@ -10,6 +10,7 @@
 
 mod group;
 mod growth;
+mod holder;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -19,7 +20,8 @@ use std::collections::HashMap;
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
 pub use group::{Group, Tally, group};
-pub use growth::{Fit, Growth, MIN_SAMPLES};
+pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
+pub use holder::{Holder, Leaker};
 pub use verdict::Verdict;
 
 /// A socket in CLOSE_WAIT as one look saw it.
@@ -147,6 +149,38 @@ impl LeakEvent {
             Self::Opened => "opened",
             Self::Ongoing => "ongoing",
             Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// How a leak was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeakEnd {
+    /// The application closed it: with close(), shutdown(), or an abort of its own.
+    Closed,
+    /// Its process exited, and with it went the last descriptor.
+    ProcessExited,
+    /// The peer's RST.
+    Reset,
+    /// The kernel gave up on the peer.
+    Timeout,
+    /// `SOCK_DESTROY` (`ss -K`).
+    Destroyed,
+    /// Nobody saw.
+    Unknown,
+}
+
+impl LeakEnd {
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ProcessExited => "process_exited",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Destroyed => "destroyed",
+            Self::Unknown => "unknown",
         }
     }
 }

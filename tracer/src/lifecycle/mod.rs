@@ -7,6 +7,7 @@ pub mod finding;
 pub mod leak;
 mod listeners;
 mod orphan;
+pub mod process;
 mod reset;
 mod table;
 mod time_wait;

@@ -38,6 +38,13 @@ pub fn write_finding(
             let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
             write_line(line, &record::TimeWait::new(time_wait, clock, cgroup))
         }
+        Finding::Leak(stuck) => {
+            let cgroup = match stuck.leak.socket.cgroup {
+                0 => None,
+                id => cgroups.name(id),
+            };
+            write_line(line, &record::Leak::new(stuck, clock, cgroup))
+        }
         Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
     }
 }
@@ -68,7 +75,7 @@ pub fn write_transition(
     )
 }
 
-pub(super) fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
+fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
     let start = line.len();
     if let Err(error) = record.serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
         line.truncate(start);

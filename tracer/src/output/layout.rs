@@ -9,6 +9,7 @@ pub(super) enum Paint {
     #[default]
     Plain,
     Red,
+    Green,
     Yellow,
     Dim,
 }
@@ -126,6 +127,7 @@ impl<const N: usize> Gaps<N> {
                 _ if !colours => b"",
                 Paint::Plain => b"",
                 Paint::Red => b"\x1b[31m",
+                Paint::Green => b"\x1b[32m",
                 Paint::Yellow => b"\x1b[33m",
                 Paint::Dim => b"\x1b[2m",
             };

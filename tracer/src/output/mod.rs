@@ -4,6 +4,7 @@ pub mod cgroup_names;
 pub mod clock;
 mod duration;
 mod escape;
+mod growth;
 pub mod json;
 mod layout;
 pub mod leaks;

@@ -11,8 +11,12 @@ use crate::host::container::Container;
 use crate::lifecycle::event::{Task, Transition};
 use crate::lifecycle::finding::{
     Bytes, Close, ClosePath, Conn, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side,
-    Step,
+    Step, Stuck,
 };
+use crate::lifecycle::leak::{
+    Age, AgeKnown, CloseWait, Fit, Forecast, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict,
+};
+use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
@@ -186,6 +190,88 @@ pub(super) fn unknown() -> Close {
         reset: None,
         half_close: None,
     }
+}
+
+/// A server's end that read everything and was never closed.
+pub(super) fn stuck() -> Stuck {
+    let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
+    let entered = us(8_500);
+    let socket = CloseWait {
+        id: ConnId(15),
+        netns: NetNs(4_026_531_840),
+        tuple,
+        interface: 0,
+        inode: 11,
+        uid: 0,
+        cgroup: 77,
+        queued: 0,
+        unsent: 0,
+        keepalive: false,
+        activity: None,
+    };
+    let process = Process {
+        pid: 28_089,
+        comm: (*b"web").into(),
+        open: 924,
+        limit: Some(1024),
+        ..Process::default()
+    };
+    let fit = Fit {
+        per_second: 0.5,
+        r_squared: 0.998,
+        samples: 5,
+        span: Nanos::from_secs(40),
+    };
+    Stuck {
+        at: entered + Nanos::from_secs(60),
+        conn: Conn {
+            id: socket.id,
+            tuple,
+            role: Role::Server,
+            lifetime: None,
+            ..three_way().conn
+        },
+        leak: Leak {
+            event: LeakEvent::Opened,
+            socket,
+            age: Age {
+                since: entered,
+                known: AgeKnown::Observed,
+                earliest: Some(entered),
+            },
+            verdict: Verdict::EofRead,
+        },
+        end: None,
+        owner: Some(Arc::new(Owner {
+            pid: 28_089,
+            uid: 0,
+            cgroup: 0,
+            comm: (*b"web").into(),
+            source: OwnerSource::Proc,
+        })),
+        holders: vec![Holder {
+            pid: 28_089,
+            comm: (*b"web").into(),
+            fds: vec![7],
+        }],
+        leaker: Some(Leaker {
+            process: Arc::new(process),
+            stuck: 31,
+            forecast: Some(Forecast {
+                fit,
+                exhausted_in: Some(Nanos::from_secs(200)),
+            }),
+        }),
+    }
+}
+
+/// The same when its process has exited.
+pub(super) fn resolved() -> Stuck {
+    let mut stuck = stuck();
+    stuck.at = stuck.at + Nanos::from_secs(65);
+    stuck.leak.event = LeakEvent::Resolved;
+    stuck.end = Some(LeakEnd::ProcessExited);
+    stuck
 }
 
 pub(super) fn transition() -> Transition {

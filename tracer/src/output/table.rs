@@ -1,5 +1,6 @@
 //! The terminal table of `tcpclose watch`: one line a finished close, in 120 columns.
 
+mod stuck;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::kernel::loader::{self, LoadError, Options, Tier};
+pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
 use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
@@ -219,16 +220,4 @@ impl Session {
         self.lookups = lookups;
         self.sweeps = sweeps;
     }
-}
-
-/// `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with.
-#[must_use]
-pub fn now() -> Nanos {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a valid struct for the length of the call; this clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }

@@ -5,12 +5,14 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
-use super::blind::Blind;
 use crate::host::cgroup::Cgroups;
+use crate::leaks::{Blind, Report};
+use crate::lifecycle::finding::Finding;
 use crate::lifecycle::leak::{Leak, LeakEvent};
 use crate::lifecycle::types::Nanos;
 use crate::output::clock::WallClock;
-use crate::output::leaks::{LeakTable, Report, changes, write_leak};
+use crate::output::json::write_finding;
+use crate::output::leaks::{LeakTable, changes};
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;
@@ -108,7 +110,8 @@ impl Shower {
         let mut out = io::stdout().lock();
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut write = |report: &Report, leak: &Leak, at: Nanos| -> io::Result<()> {
-            write_leak(&mut chunk, report, leak, at, &self.clock, &mut self.cgroups)?;
+            let finding = Finding::Leak(Box::new(report.finding(leak, at)));
+            write_finding(&mut chunk, &finding, &self.clock, &mut self.cgroups)?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
                 chunk.clear();

@@ -1,6 +1,7 @@
 //! How fast a number of stuck sockets grows, and when that meets a limit.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 
 use crate::lifecycle::types::Nanos;
 
@@ -67,7 +68,12 @@ impl Growth {
         }
         Some(Fit {
             per_second: tc / tt,
-            r_squared: if cc == 0.0 { 1.0 } else { tc * tc / (tt * cc) },
+            // Rounding may take it past 1 (Cauchy-Schwarz says it is not).
+            r_squared: if cc == 0.0 {
+                1.0
+            } else {
+                (tc * tc / (tt * cc)).min(1.0)
+            },
             samples: self.samples.len(),
             span: last - first,
         })
@@ -81,6 +87,59 @@ impl Fit {
         const CENTURY: f64 = 100.0 * 365.25 * 86_400.0;
         let seconds = room as f64 / self.per_second;
         (self.per_second > 0.0 && seconds < CENTURY).then_some(Nanos((seconds * 1e9) as u64))
+    }
+}
+
+/// How the stuck sockets of one owner grow, and when that takes its last descriptor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The line through the numbers of stuck sockets.
+    pub fit: Fit,
+    /// When no descriptors are left; `None` where they do not run out, or nothing is known of the limit.
+    pub exhausted_in: Option<Nanos>,
+}
+
+/// How many sockets of one owner are stuck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// All of them.
+    pub stuck: u64,
+    /// Those that take a descriptor: what was not accepted takes none.
+    pub held: u64,
+}
+
+/// The growth of all owners, each by a key that no later owner has: of a process, its id and when it started. It holds
+/// those of the last look.
+#[derive(Clone, Debug)]
+pub struct Growths<K>(HashMap<K, (Growth, Growth)>);
+
+impl<K> Default for Growths<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Growths<K> {
+    /// Takes in what a look at `at` counted. An owner that it did not find anything of is forgotten.
+    pub fn look(&mut self, at: Nanos, counts: impl IntoIterator<Item = (K, Stock)>) {
+        let mut before = std::mem::take(&mut self.0);
+        for (owner, count) in counts {
+            let (mut stuck, mut held) = before.remove(&owner).unwrap_or_default();
+            stuck.push(at, count.stuck);
+            held.push(at, count.held);
+            self.0.insert(owner, (stuck, held));
+        }
+    }
+
+    /// The forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
+    /// [`MIN_SAMPLES`].
+    #[must_use]
+    pub fn forecast(&self, owner: &K, room: Option<u64>) -> Option<Forecast> {
+        let (stuck, held) = self.0.get(owner)?;
+        Some(Forecast {
+            fit: stuck.fit()?,
+            exhausted_in: room.and_then(|room| held.fit()?.time_to(room)),
+        })
     }
 }
 
@@ -155,5 +214,50 @@ mod tests {
             .fit()
             .expect("three samples");
         assert_eq!((fit.samples, fit.per_second), (3, 1.0));
+    }
+
+    #[test]
+    fn rounding_makes_no_fit_better_than_perfect() {
+        // A third has no end in binary: without a bound this comes out as 1.0000000000000002.
+        for step in 1..2_000_u64 {
+            let mut growth = Growth::default();
+            for at in 0..7 {
+                growth.push(Nanos(at * step * 333_333_331), at * step * 7);
+            }
+            let fit = growth.fit().expect("seven samples");
+            assert!(fit.r_squared <= 1.0, "{step}: {}", fit.r_squared);
+        }
+    }
+
+    #[test]
+    fn what_was_not_accepted_takes_no_descriptor() {
+        let mut growths = Growths::default();
+        for second in 0..3 {
+            let count = Stock {
+                stuck: 10 * second,
+                held: second,
+            };
+            growths.look(Nanos::from_secs(second), [(7, count)]);
+        }
+        let forecast = growths.forecast(&7, Some(100)).expect("three looks");
+        assert_eq!(forecast.fit.per_second, 10.0);
+        assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
+        let unlimited = growths.forecast(&7, None).expect("three looks");
+        assert_eq!(unlimited.exhausted_in, None);
+    }
+
+    #[test]
+    fn an_owner_that_is_gone_is_forgotten() {
+        let mut growths = Growths::default();
+        let count = Stock { stuck: 1, held: 1 };
+        for second in 0..5 {
+            let owners = if second == 3 {
+                vec![]
+            } else {
+                vec![(7, count)]
+            };
+            growths.look(Nanos::from_secs(second), owners);
+        }
+        assert_eq!(growths.forecast(&7, Some(9)), None, "one look since");
     }
 }

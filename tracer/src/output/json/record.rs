@@ -1,5 +1,7 @@
 //! The shape of each record: names and order of the fields are the contract that docs/ describes.
 
+mod leak;
+
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,10 +12,13 @@ use tcpclose_common::TcpState;
 use crate::host::cgroup::CgroupName;
 use crate::lifecycle::event;
 use crate::lifecycle::finding::{self, ResetReason};
+use crate::lifecycle::process;
 use crate::lifecycle::types::{self, IpVersion, Known, Nanos, NetNs, OwnerSource, Role};
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::escape::until_nul;
+
+pub(super) use leak::Leak;
 
 /// The version of the contract. Adding fields is compatible; anything else raises it.
 const VERSION: u8 = 1;
@@ -213,11 +218,7 @@ impl<'a> Owner<'a> {
             comm: String::from_utf8_lossy(&owner.comm),
             uid: owner.uid,
             cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
-            container: container.map(|container| Container {
-                runtime: container.runtime,
-                id: &container.id,
-                pod: container.pod.as_deref(),
-            }),
+            container: container.map(Container::from),
             source: match owner.source {
                 OwnerSource::Connect => "connect",
                 OwnerSource::Close => "close",
@@ -233,6 +234,17 @@ struct Container<'a> {
     runtime: &'static str,
     id: &'a str,
     pod: Option<&'a str>,
+}
+
+impl<'a> From<&'a process::Container> for Container<'a> {
+    fn from(container: &'a process::Container) -> Self {
+        let process::Container { runtime, id, pod } = container;
+        Self {
+            runtime,
+            id,
+            pod: pod.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]

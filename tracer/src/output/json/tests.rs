@@ -185,3 +185,20 @@ fn a_transition_of_nobody_has_no_task() {
     assert!(text.contains(r#""skaddr":null,"#), "{text}");
     assert!(text.ends_with("\"ms\":null,\"task\":null}\n"), "{text}");
 }
+
+#[test]
+fn a_resolved_leak_says_how() {
+    let finding = Finding::Leak(Box::new(samples::resolved()));
+    let mut line = Vec::new();
+    let cgroup = &mut OneCgroup::new("/system.slice/web.service", None);
+    write_finding(&mut line, &finding, &samples::clock(), cgroup).expect("memory takes everything");
+    let record: serde_json::Value = serde_json::from_slice(&line).expect("valid JSON");
+    assert_eq!(record["event"], "resolved");
+    assert_eq!(record["conn"]["seen_from_start"], true);
+    let leak = &record["leak"];
+    assert_eq!(leak["resolved_by"], "process_exited");
+    assert_eq!(leak["age_known"], "observed");
+    assert_eq!(leak["age_ms"], 125_000.0);
+    assert_eq!(leak["cgroup"], "/system.slice/web.service");
+    assert_eq!(record["process"]["growth"]["exhausted_in_ms"], 200_000.0);
+}

@@ -5,12 +5,13 @@ mod owner;
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
-use super::{Owner, Report};
-use crate::lifecycle::leak::{AgeKnown, Fit, Group, Leak, Tally, Verdict};
+use crate::leaks::{Owner, Report};
+use crate::lifecycle::leak::{AgeKnown, Group, Leak, Tally, Verdict};
 use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
+use crate::output::growth::push_forecast;
 use owner::{push_command, push_container, push_process};
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
@@ -86,8 +87,10 @@ impl LeakTable {
                 push_command(text, process);
             }
         }
-        if let Some(fit) = report.growth.get(&group.owner) {
-            push_growth(text, report, group.owner, fit);
+        if let Some(forecast) = report.forecasts.get(&group.owner) {
+            text.push_str(INDENT);
+            push_forecast(text, forecast);
+            text.push('\n');
         }
         if self.every_socket {
             for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
@@ -214,26 +217,6 @@ fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner:
         let _ = write!(text, " and {} more", others.len() - NAMED_SHARERS);
     }
     text.push('\n');
-}
-
-fn push_growth(text: &mut String, report: &Report, owner: Owner, fit: &Fit) {
-    let (word, rate) = if fit.per_second < 0.0 {
-        ("falls", -fit.per_second)
-    } else {
-        ("grows", fit.per_second)
-    };
-    let _ = match rate {
-        0.0 => write!(text, "{INDENT}does not grow"),
-        rate if rate >= 1.0 => write!(text, "{INDENT}{word} by {rate:.1} a second"),
-        rate => write!(text, "{INDENT}{word} by {:.1} a minute", rate * 60.0),
-    };
-    if let Some(left) = report.exhausted_in(owner) {
-        text.push_str(", no descriptors left in ");
-        push_with_unit(text, left);
-    }
-    let _ = write!(text, " (straight line through {} looks in ", fit.samples);
-    push_with_unit(text, fit.span);
-    let _ = writeln!(text, ", R² {:.2})", fit.r_squared);
 }
 
 fn push_socket(text: &mut String, report: &Report, leak: &Leak) {

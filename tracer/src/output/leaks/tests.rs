@@ -1,17 +1,26 @@
 //! The table and the JSON of one report.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::host::container::Container;
+use crate::host::descriptors::Holder;
 use crate::host::unit::Unit;
-use crate::lifecycle::leak::{Activity, CloseWait, Growth, Ledger};
+use crate::leaks::{Owner, Report};
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::leak::{Activity, CloseWait, Growths, Ledger, Stock};
+use crate::lifecycle::process::Process;
 use crate::lifecycle::types::Tuple;
+use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::clock::WallClock;
+use crate::output::json::write_finding;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 
@@ -65,7 +74,7 @@ fn report() -> Report {
         holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
             .into_iter()
             .collect(),
-        processes: [(7, process(7, 100)), (9, process(9, 200))].into(),
+        processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
         served: HashSet::from([(NetNs(4_026_531_840), 80)]),
         younger: 4,
         ..Report::default()
@@ -115,13 +124,15 @@ fn each_socket_has_its_line_where_asked_for() {
 #[test]
 fn a_forecast_says_what_it_is_made_of() {
     let mut report = report();
-    let mut growth = Growth::default();
+    let mut growths = Growths::default();
     for (second, stuck) in [(0, 0), (5, 10), (10, 20)] {
-        growth.push(Nanos::from_secs(second), stuck);
+        let stock = Stock { stuck, held: stuck };
+        growths.look(Nanos::from_secs(second), [(7, stock)]);
     }
+    let forecast = growths.forecast(&7, Some(100));
     report
-        .growth
-        .extend(growth.fit().map(|fit| (Owner::Process(7), fit)));
+        .forecasts
+        .extend(forecast.map(|forecast| (Owner::Process(7), forecast)));
     let text = table(&report, false);
     let line = "       grows by 2.0 a second, no descriptors left in 50.0s (straight line through 3 looks in 10.0s, R² 1.00)\n";
     assert!(text.contains(line), "{text}");
@@ -131,7 +142,7 @@ fn a_forecast_says_what_it_is_made_of() {
 fn a_container_is_shown_short_and_its_scope_not_at_all() {
     let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
     let mut report = report();
-    for process in report.processes.values_mut() {
+    for process in report.processes.values_mut().map(Arc::make_mut) {
         process.unit = Some(Unit {
             name: format!("docker-{id}.scope"),
             user: None,
@@ -167,14 +178,8 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     // 2026-01-31T12:00:00Z at the time of the look.
     let clock = WallClock::fixed(1_769_860_800_000_000_000 - i128::from(NOW.0), TimeZone::UTC);
     let mut line = Vec::new();
-    write_leak(
-        &mut line,
-        &report,
-        &report.leaks[0],
-        NOW,
-        &clock,
-        &mut NoCgroups,
-    )?;
+    let finding = Finding::Leak(Box::new(report.finding(&report.leaks[0], NOW)));
+    write_finding(&mut line, &finding, &clock, &mut NoCgroups)?;
     let text = String::from_utf8(line)?;
     assert!(text.ends_with("}\n") && !text.contains('\u{1b}'), "{text}");
     let record: Value = serde_json::from_str(&text)?;
@@ -200,6 +205,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
             "age_at_most_ms": null, "verdict": "eof_read", "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
             "cgroup": null,
             "advice": "everything was read, up to the end of stream, and close() was never called on fd 5",
+            "resolved_by": null,
         },
     });
     assert_eq!(record, expected);

@@ -1,6 +1,8 @@
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
+use crate::lifecycle::finding::Stuck;
+use crate::lifecycle::leak::AgeKnown;
 use crate::lifecycle::types::{Nanos, NetNs};
 use crate::output::samples::{self, clock, ends};
 
@@ -313,4 +315,49 @@ fn a_loss_is_one_sentence_that_says_what_to_do() {
         "2 kernel records could not be understood, so closes are missing or incomplete: this is a bug in tcpclose, \
          please report it with the output of `tcpclose doctor`"
     );
+}
+
+fn stuck_line(table: &mut CloseTable, stuck: &Stuck) -> String {
+    let mut out = Vec::new();
+    table.write_stuck(&mut out, stuck, &clock());
+    String::from_utf8(out).expect("a line is UTF-8")
+}
+
+#[test]
+fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
+    let mut table = CloseTable::new(None, false);
+    assert_eq!(
+        stuck_line(&mut table, &samples::stuck()),
+        "12:01:00 28089   web        10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   1m00s  CW 1m00s eof_read \
+         on fd 7, 31 stuck here, grows by 30.0 a minute, no descriptors left in 3m20s (straight line through 5 looks in \
+         40.0s, R² 1.00)\n"
+    );
+    assert_eq!(
+        stuck_line(&mut table, &samples::resolved()),
+        "12:02:05 28089   web        10.0.0.1:80       10.0.0.2:40001    server resolved  peer  -   2m05s  CW 2m05s \
+         process_exited\n"
+    );
+}
+
+#[test]
+fn an_estimated_age_is_marked_and_nobody_holds_what_nobody_holds() {
+    let mut stuck = samples::stuck();
+    stuck.leak.age.known = AgeKnown::Estimated;
+    stuck.owner = None;
+    stuck.holders.clear();
+    stuck.leaker = None;
+    assert_eq!(
+        stuck_line(&mut CloseTable::new(None, false), &stuck),
+        "12:01:00 -       -          10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   ~1m00s CW ~1m00s \
+         eof_read\n"
+    );
+}
+
+#[test]
+fn a_stuck_socket_is_red_and_a_resolved_one_green() {
+    let mut table = CloseTable::new(Some(120), true);
+    let red = stuck_line(&mut table, &samples::stuck());
+    assert!(red.contains(" \x1b[31mstuck\x1b[0m "), "{red:?}");
+    let green = stuck_line(&mut table, &samples::resolved());
+    assert!(green.contains(" \x1b[32mresolved\x1b[0m "), "{green:?}");
 }

@@ -61,6 +61,9 @@ impl Formatter {
             (_, Line::Finding(Finding::TimeWait(time_wait))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
+            (_, Line::Finding(Finding::Leak(stuck))) => {
+                self.closes.write_stuck(batch, stuck, clock);
+            }
             (_, Line::Finding(Finding::Loss(_))) => {}
             (_, Line::Transition(raw)) => {
                 let (transition, skaddr) = (&raw.transition, raw.skaddr);

@@ -15,11 +15,11 @@ use crate::kernel::netns::{Place, Unseen};
 
 /// A gap in what was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Blind {
+pub struct Blind {
     /// For stderr: what, why, and what to do.
-    pub(super) text: String,
+    pub text: String,
     /// Whether stuck sockets, or who holds them, can have been missed. What is within its reach was seen otherwise.
-    pub(super) matters: bool,
+    pub matters: bool,
 }
 
 impl Blind {

@@ -8,31 +8,32 @@ use tcpclose_common::TcpState;
 use super::blind::{self, Blind, net_identity};
 use super::in_use;
 use super::listeners::{Listener, queues};
+use super::report::{Owner, Report};
 use crate::host::descriptors::{self, Search};
+use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
 use crate::kernel::sock_diag::{
     DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
-use crate::lifecycle::leak::{Activity, CloseWait, Growth, Leak, Ledger};
+use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, Ledger, Stock, Verdict};
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs};
-use crate::output::leaks::{Owner, Report};
-use crate::session::now;
 
 /// Which sockets are looked for.
-pub(super) struct Wanted {
+pub struct Wanted {
     /// The least age.
-    pub(super) min_age: Nanos,
+    pub min_age: Nanos,
     /// Held by these; empty for any.
-    pub(super) pids: Vec<u32>,
+    pub pids: Vec<u32>,
     /// On these; empty for any.
-    pub(super) local_ports: BTreeSet<u16>,
+    pub local_ports: BTreeSet<u16>,
     /// With these; empty for any.
-    pub(super) peer_ports: BTreeSet<u16>,
-    pub(super) ip: Option<IpVersion>,
+    pub peer_ports: BTreeSet<u16>,
+    /// Of this version; else of both.
+    pub ip: Option<IpVersion>,
     /// Only there; else everywhere.
-    pub(super) netns: Option<NetNsHandle>,
+    pub netns: Option<NetNsHandle>,
     /// Half-closes at work too.
-    pub(super) still_sending: bool,
+    pub still_sending: bool,
 }
 
 impl Wanted {
@@ -46,11 +47,11 @@ impl Wanted {
 }
 
 /// Looks, and remembers what it saw for the next look.
-pub(super) struct Looker {
+pub struct Looker {
     wanted: Wanted,
     ledger: Ledger,
     /// With when the process started, as its number may be another's later.
-    growth: HashMap<(Owner, u64), Growth>,
+    growths: Growths<(Owner, u64)>,
     /// Leaks of the last report.
     told: HashSet<ConnId>,
     blind: Vec<Blind>,
@@ -68,23 +69,26 @@ struct Tables {
 }
 
 impl Looker {
-    pub(super) fn new(wanted: Wanted) -> Self {
+    /// Looks for what is wanted.
+    #[must_use]
+    pub fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
             ledger: Ledger::default(),
-            growth: HashMap::new(),
+            growths: Growths::default(),
             told: HashSet::new(),
             blind: vec![],
         }
     }
 
     /// What the last look could not see.
-    pub(super) fn take_blind(&mut self) -> Vec<Blind> {
+    #[must_use]
+    pub fn take_blind(&mut self) -> Vec<Blind> {
         mem::take(&mut self.blind)
     }
 
     /// What is there now, and what was a leak in the last report and is gone.
-    pub(super) fn look(&mut self) -> (Report, Vec<Leak>) {
+    pub fn look(&mut self) -> (Report, Vec<Leak>) {
         let at = now();
         let mut tables = Tables {
             at,
@@ -280,24 +284,37 @@ impl Looker {
     }
 
     fn grow(&mut self, report: &mut Report) {
-        let mut growth = HashMap::with_capacity(report.groups.len());
+        let started = |owner| match owner {
+            Owner::Process(pid) => report
+                .processes
+                .get(&pid)
+                .map_or(0, |process| process.started),
+            Owner::Nobody { .. } => 0,
+        };
+        let counts = report.groups.iter().map(|group| {
+            let stuck = group.stuck() as u64;
+            let waiting = group.verdicts[Verdict::NotAccepted as usize] as u64;
+            let stock = Stock {
+                stuck,
+                held: stuck - waiting,
+            };
+            ((group.owner, started(group.owner)), stock)
+        });
+        self.growths.look(report.at, counts);
         for group in &report.groups {
-            let started = match group.owner {
+            let owner = group.owner;
+            let room = match owner {
                 Owner::Process(pid) => report
                     .processes
                     .get(&pid)
-                    .map_or(0, |process| process.started),
-                Owner::Nobody { .. } => 0,
+                    .and_then(|process| process.room()),
+                Owner::Nobody { .. } => None,
             };
-            let key = (group.owner, started);
-            let mut samples = self.growth.remove(&key).unwrap_or_default();
-            samples.push(report.at, group.stuck() as u64);
-            if let Some(fit) = samples.fit() {
-                report.growth.insert(group.owner, fit);
-            }
-            growth.insert(key, samples);
+            let forecast = self.growths.forecast(&(owner, started(owner)), room);
+            report
+                .forecasts
+                .extend(forecast.map(|forecast| (owner, forecast)));
         }
-        self.growth = growth;
     }
 }
 

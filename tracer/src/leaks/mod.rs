@@ -1,0 +1,12 @@
+//! A look at the whole host: every namespace's sockets in CLOSE_WAIT, and who holds those that are stuck. Joins the doors
+//! to the kernel and the host with the core's [`crate::lifecycle::leak`]; nothing is traced.
+
+mod blind;
+mod in_use;
+mod listeners;
+mod look;
+mod report;
+
+pub use blind::Blind;
+pub use look::{Looker, Wanted};
+pub use report::{Owner, Report};

@@ -1,0 +1,28 @@
+//! Who holds a socket.
+
+use std::sync::Arc;
+
+use super::Forecast;
+use crate::lifecycle::process::Process;
+
+/// A process that holds a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id, in the pid namespace of whoever looked.
+    pub pid: u32,
+    /// Its name: any bytes but NUL. Escape it before it is shown.
+    pub comm: Box<[u8]>,
+    /// Its descriptors of the socket, at least one; where the socket was not accepted, of the one that listens.
+    pub fds: Vec<u32>,
+}
+
+/// The process that a leak is laid to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaker {
+    /// What is known of it.
+    pub process: Arc<Process>,
+    /// How many of its sockets are stuck.
+    pub stuck: usize,
+    /// How that grows, once it was looked at often enough.
+    pub forecast: Option<Forecast>,
+}

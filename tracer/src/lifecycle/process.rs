@@ -1,0 +1,72 @@
+//! A process that holds sockets, as the host's door tells of it. Name, executable, command line, cgroup, unit and container
+//! are of its own choosing: escape them before they are shown.
+
+use std::path::PathBuf;
+
+/// A process, at the time it was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Process id, in the reader's pid namespace.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot; 0 where unknown.
+    pub started: u64,
+    /// Its name as the kernel has it: any bytes but NUL.
+    pub comm: Box<[u8]>,
+    /// Its real user id, in the reader's user namespace.
+    pub uid: u32,
+    /// Its executable, with ` (deleted)` behind where that is so; `None` where it may not be read.
+    pub exe: Option<PathBuf>,
+    /// Its arguments, each ended by NUL, the first 4,096 bytes of them.
+    pub command_line: Box<[u8]>,
+    /// Whether there was more of the command line.
+    pub command_line_cut: bool,
+    /// Descriptors that are open.
+    pub open: u64,
+    /// The most it may have open (`RLIMIT_NOFILE`, the soft limit); `None` for no limit or where unknown.
+    pub limit: Option<u64>,
+    /// Path of its cgroup.
+    pub cgroup: Option<String>,
+    /// The systemd unit it belongs to.
+    pub unit: Option<Unit>,
+    /// The container it is in.
+    pub container: Option<Container>,
+}
+
+impl Process {
+    /// How many more descriptors it may open; `None` where that is not limited, or not known.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        Some(self.limit?.saturating_sub(self.open))
+    }
+
+    /// Its arguments, as far as they were kept.
+    pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        let line = &*self.command_line;
+        let line = line.strip_suffix(b"\0").unwrap_or(line);
+        let empty = line.is_empty();
+        line.split(|byte| *byte == 0).filter(move |_| !empty)
+    }
+}
+
+/// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape them before they are
+/// shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Unit {
+    /// The system manager's unit, such as `mariadb.service`.
+    pub name: String,
+    /// Where that is a user's manager (`user@1000.service`), the unit of that manager's.
+    pub user: Option<String>,
+}
+
+/// A container, under the names that its runtime and Kubernetes have for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Container {
+    /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a container of a pod where
+    /// the path does not tell which runtime started it.
+    pub runtime: &'static str,
+    /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen by whoever started
+    /// the container: escape it before it is shown.
+    pub id: String,
+    /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside Kubernetes.
+    pub pod: Option<String>,
+}

@@ -1,0 +1,166 @@
+//! The `leak` record: of `tcpclose leaks` as of the tracer.
+
+use super::*;
+use crate::lifecycle::leak::{self, Forecast, LeakEnd};
+
+/// A socket that is stuck, or is no longer.
+#[derive(Serialize)]
+pub(in crate::output::json) struct Leak<'a> {
+    v: u8,
+    kind: &'static str,
+    event: &'static str,
+    ts: Rfc3339,
+    netns: Option<u32>,
+    conn: Conn,
+    owner: Option<Owner<'a>>,
+    process: Option<Process<'a>>,
+    holders: Vec<Holder<'a>>,
+    leak: Stuck<'a>,
+}
+
+#[derive(Serialize)]
+struct Stuck<'a> {
+    since: Rfc3339,
+    age_ms: f64,
+    age_known: &'static str,
+    age_at_most_ms: Option<f64>,
+    verdict: &'static str,
+    unread_bytes: u32,
+    unsent_bytes: u32,
+    fds: &'a [u32],
+    cgroup: Option<&'a str>,
+    advice: String,
+    resolved_by: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    exe: Option<Cow<'a, str>>,
+    command_line: Vec<Cow<'a, str>>,
+    command_line_cut: bool,
+    unit: Option<&'a str>,
+    user_unit: Option<&'a str>,
+    descriptors: Descriptors,
+    stuck: usize,
+    growth: Option<Growth>,
+}
+
+#[derive(Serialize)]
+struct Descriptors {
+    open: u64,
+    limit: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Growth {
+    per_second: f64,
+    samples: usize,
+    span_ms: f64,
+    r_squared: f64,
+    exhausted_in_ms: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Holder<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    fds: &'a [u32],
+}
+
+impl<'a> Leak<'a> {
+    /// `cgroup` is that of the socket.
+    pub(in crate::output::json) fn new(
+        stuck: &'a finding::Stuck,
+        clock: &WallClock,
+        cgroup: Option<&'a CgroupName>,
+    ) -> Self {
+        let finding::Stuck {
+            at,
+            conn,
+            leak,
+            end,
+            owner,
+            holders,
+            leaker,
+        } = stuck;
+        let (at, age, fds) = (*at, leak.age, stuck.fds());
+        let unread = leak.socket.unread();
+        Self {
+            v: VERSION,
+            kind: "leak",
+            event: leak.event.name(),
+            ts: clock.rfc3339(at),
+            netns: netns(conn.netns),
+            conn: Conn::new(conn, clock),
+            owner: owner.as_deref().map(|owner| match leaker {
+                Some(leaker) => Owner::of_process(owner, &leaker.process),
+                None => Owner::new(owner, None),
+            }),
+            process: leaker.as_ref().map(Process::new),
+            holders: holders.iter().map(Holder::new).collect(),
+            leak: Stuck {
+                since: clock.rfc3339(age.since),
+                age_ms: rounded_ms(at - age.since),
+                age_known: age.known.name(),
+                age_at_most_ms: age.earliest.map(|earliest| rounded_ms(at - earliest)),
+                verdict: leak.verdict.name(),
+                unread_bytes: unread,
+                unsent_bytes: leak.socket.unsent,
+                fds,
+                cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
+                advice: leak.verdict.explain(unread.into(), fds),
+                resolved_by: end.map(LeakEnd::name),
+            },
+        }
+    }
+}
+
+impl<'a> Process<'a> {
+    fn new(leaker: &'a leak::Leaker) -> Self {
+        let process = &*leaker.process;
+        let exe = process.exe.as_deref();
+        let unit = process.unit.as_ref();
+        Self {
+            exe: exe.map(|exe| exe.as_os_str().to_string_lossy()),
+            command_line: process.arguments().map(String::from_utf8_lossy).collect(),
+            command_line_cut: process.command_line_cut,
+            unit: unit.map(|unit| unit.name.as_str()),
+            user_unit: unit.and_then(|unit| unit.user.as_deref()),
+            descriptors: Descriptors {
+                open: process.open,
+                limit: process.limit,
+            },
+            stuck: leaker.stuck,
+            growth: leaker
+                .forecast
+                .map(|Forecast { fit, exhausted_in }| Growth {
+                    per_second: fit.per_second,
+                    samples: fit.samples,
+                    span_ms: rounded_ms(fit.span),
+                    r_squared: fit.r_squared,
+                    exhausted_in_ms: exhausted_in.map(rounded_ms),
+                }),
+        }
+    }
+}
+
+impl<'a> Holder<'a> {
+    fn new(leak::Holder { pid, comm, fds }: &'a leak::Holder) -> Self {
+        Self {
+            pid: *pid,
+            comm: String::from_utf8_lossy(comm),
+            fds,
+        }
+    }
+}
+
+impl<'a> Owner<'a> {
+    /// One that /proc told of, and where it runs too.
+    fn of_process(owner: &'a types::Owner, process: &'a process::Process) -> Self {
+        Self {
+            cgroup: process.cgroup.as_deref(),
+            container: process.container.as_ref().map(Container::from),
+            ..Self::new(owner, None)
+        }
+    }
+}

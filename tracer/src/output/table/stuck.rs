@@ -1,0 +1,72 @@
+//! The line of a socket that is stuck in CLOSE_WAIT, or is no longer.
+
+use std::fmt::Write as _;
+
+use super::{
+    BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
+};
+use crate::lifecycle::finding::Stuck;
+use crate::lifecycle::leak::{AgeKnown, LeakEnd};
+use crate::output::growth::push_forecast;
+
+impl CloseTable {
+    /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that stands under BY; how long
+    /// it is in CLOSE_WAIT under LIFE, with `~` where that is estimated.
+    pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &Stuck, clock: &WallClock) {
+        let Stuck {
+            at,
+            conn,
+            leak,
+            end,
+            owner,
+            holders: _,
+            leaker,
+        } = stuck;
+        self.fill_end(conn, owner.as_ref(), *at, clock);
+        let (cells, lasted) = (&mut self.cells, *at - leak.age.since);
+        let word = if end.is_some() { "resolved" } else { "stuck" };
+        cells[PATH].set(word);
+        cells[BY].set("peer");
+        cells[SEG].set_unknown();
+        let about = match leak.age.known {
+            AgeKnown::Observed => "",
+            AgeKnown::Estimated => "~",
+        };
+        push_with_unit(
+            {
+                cells[LIFE].set(about);
+                &mut cells[LIFE].text
+            },
+            lasted,
+        );
+        let _ = write!(cells[STATES].start(), "CW {about}");
+        push_state_ms(&mut cells[STATES].text, lasted);
+        let cause = cells[CAUSE].start();
+        match end {
+            Some(LeakEnd::Unknown) => cause.push('-'),
+            Some(end) => cause.push_str(end.name()),
+            None => {
+                cause.push_str(leak.verdict.name());
+                if let [fd, rest @ ..] = stuck.fds() {
+                    let _ = write!(cause, " on fd {fd}");
+                    cause.push_str(if rest.is_empty() { "" } else { ", …" });
+                }
+                if let Some(leaker) = leaker {
+                    let _ = write!(cause, ", {} stuck here", leaker.stuck);
+                    if let Some(forecast) = &leaker.forecast {
+                        cause.push_str(", ");
+                        push_forecast(cause, forecast);
+                    }
+                }
+            }
+        }
+        let paint = match end {
+            None => Paint::Red,
+            Some(_) => Paint::Green,
+        };
+        for column in [PATH, CAUSE] {
+            cells[column].paint = paint;
+        }
+        self.write(out, conn);
+    }
+}
