@@ -97,6 +97,18 @@ impl Cgroups {
         Some(&known.name)
     }
 
+    /// The id of the cgroup that a process has at `path` (`/proc/PID/cgroup`, v2). `None` where it is gone or not below
+    /// the mount.
+    #[must_use]
+    pub fn id(&self, path: &str) -> Option<u64> {
+        let tree = self.tree.as_ref()?;
+        let below = path.strip_prefix(&tree.prefix)?;
+        let directory = tree.point.join(below.trim_start_matches('/'));
+        let metadata = fs::symlink_metadata(&directory).ok()?;
+        let is_there = metadata.is_dir() && metadata.dev() == tree.device;
+        (is_there && tree.name(&directory) == path).then(|| metadata.ino())
+    }
+
     fn look_for(&mut self, id: u64, now: Nanos) {
         let Some(tree) = &self.tree else { return };
         let walked_lately = self.last_walk.is_some_and(|last| now - last < WALK_PERIOD);

@@ -86,6 +86,28 @@ fn an_id_is_its_directorys_inode_number() {
 }
 
 #[test]
+fn a_path_has_its_directorys_id() {
+    let mount = Mount::new();
+    let unit = mount.make("system.slice/mariadb.service");
+    let id = |prefix: &str, path: &str| {
+        let prefix = prefix.to_owned();
+        let tree = Tree {
+            prefix,
+            ..mount.tree()
+        };
+        Cgroups::of(Some(tree)).id(path)
+    };
+    assert_eq!(id("", "/system.slice/mariadb.service"), Some(unit));
+    assert_eq!(id("", "/"), Some(mount.id("")));
+    assert_eq!(id("/a", "/a/system.slice/mariadb.service"), Some(unit));
+    assert_eq!(id("/a", "/a"), Some(mount.id("")));
+    for elsewhere in ["/b", "/ab", "/"] {
+        assert_eq!(id("/a", elsewhere), None, "{elsewhere}");
+    }
+    assert_eq!(id("", "/gone"), None);
+}
+
+#[test]
 fn the_container_is_known_with_the_name() {
     let mount = Mount::new();
     let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";

@@ -90,6 +90,17 @@ pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> Search {
 }
 
 impl Search {
+    /// Whose an inode is: of several processes that hold it the one that started first, so that of those which inherited
+    /// it, it is the ancestor.
+    #[must_use]
+    pub fn owner(&self, inode: u32) -> Option<&Process> {
+        let holders = self.holders.of(inode);
+        holders
+            .filter_map(|holder| self.processes.get(&holder.pid))
+            .map(|process| &**process)
+            .min_by_key(|process| (process.started, process.pid))
+    }
+
     /// Divides the processes among as many threads as help: reading links is all work for the kernel, and of different
     /// processes it goes on side by side.
     fn read_all(&mut self, inodes: &HashSet<u32>) {
@@ -254,6 +265,26 @@ mod tests {
             assert!(own.is_some_and(|process| process.open >= 5), "{own:?}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_holder_that_started_first_is_the_owner() {
+        let process = |pid, started| {
+            let process = Process {
+                pid,
+                started,
+                ..Process::default()
+            };
+            (pid, process.into())
+        };
+        let holder = |pid| (7, Holder { pid, fd: 3 });
+        let search = Search {
+            holders: [holder(2), holder(5), holder(9)].into_iter().collect(),
+            processes: [process(2, 30), process(5, 10), process(9, 20)].into(),
+            ..Search::default()
+        };
+        assert_eq!(search.owner(7).map(|process| process.pid), Some(5));
+        assert_eq!(search.owner(8), None);
     }
 
     #[test]

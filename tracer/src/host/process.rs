@@ -6,7 +6,7 @@ use std::io;
 
 use super::container::Container;
 use super::proc_dir::{ProcDir, stat_field};
-use super::unit::{Unit, cgroup_path};
+use super::unit::{Unit, cgroup_path, cgroup_path_v2};
 pub use crate::lifecycle::process::Process;
 
 /// Bytes of a command line that are kept. It may be megabytes long.
@@ -45,6 +45,7 @@ impl Process {
             limit: descriptor_limit(&optional(c"limits")),
             unit: cgroup.as_deref().and_then(Unit::from_cgroup_path),
             container: container(&cgroups),
+            cgroup_v2: cgroup_path_v2(&cgroups).map(str::to_owned),
             cgroup,
         })
     }

@@ -54,6 +54,12 @@ pub fn cgroup_path(text: &str) -> Option<&str> {
     lines.max_by_key(|(rank, _)| *rank).map(|(_, path)| path)
 }
 
+/// The path of the cgroup of v2 in a `/proc/PID/cgroup`.
+#[must_use]
+pub fn cgroup_path_v2(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +132,7 @@ mod tests {
         assert_eq!(cgroup_path("0::/\n"), Some("/"));
         assert_eq!(cgroup_path("0::/a:b\n"), Some("/a:b"));
         assert_eq!(cgroup_path("nonsense"), None);
+        assert_eq!(cgroup_path_v2(hybrid), Some("/"));
+        assert_eq!(cgroup_path_v2(v1), None);
     }
 }

@@ -132,7 +132,7 @@ impl Connection {
             since: None,
             opened: None,
             origin: Origin::default(),
-            owner: None,
+            owner: socket.owner.clone(),
             closing: None,
         }
     }

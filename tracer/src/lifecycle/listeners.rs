@@ -10,26 +10,37 @@ const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
+    listeners: HashMap<(NetNs, SocketAddr), Listener>,
+}
+
+#[derive(Debug, Default)]
+struct Listener {
     /// `None` where nobody saw who called listen().
-    owners: HashMap<(NetNs, SocketAddr), Option<SharedOwner>>,
+    owner: Option<SharedOwner>,
+    /// Several processes listen there (`SO_REUSEPORT`): whose a connection is cannot be told.
+    shared: bool,
 }
 
 impl Listeners {
     pub fn opened(&mut self, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
         let key = (netns, tuple.local());
-        if self.owners.len() < CAPACITY || self.owners.contains_key(&key) {
-            let known = self.owners.entry(key).or_default();
-            *known = owner.or(known.take());
+        if self.listeners.len() < CAPACITY || self.listeners.contains_key(&key) {
+            let listener = self.listeners.entry(key).or_default();
+            if let (Some(known), Some(owner)) = (&listener.owner, &owner) {
+                listener.shared |= known.pid != owner.pid;
+            }
+            listener.owner = owner.or(listener.owner.take());
         }
     }
 
     pub fn closed(&mut self, netns: NetNs, tuple: &Tuple) {
-        self.owners.remove(&(netns, tuple.local()));
+        self.listeners.remove(&(netns, tuple.local()));
     }
 
     /// The owner of the socket that a connection came in on, where that is known.
     pub fn owner_of(&self, netns: NetNs, tuple: &Tuple) -> Option<&SharedOwner> {
-        self.find(netns, tuple)?.as_ref()
+        let listener = self.find(netns, tuple)?;
+        listener.owner.as_ref().filter(|_| !listener.shared)
     }
 
     /// Whether somebody listens on the connection's local port.
@@ -38,7 +49,7 @@ impl Listeners {
     }
 
     /// Bound to the connection's address, or to all.
-    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&Option<SharedOwner>> {
+    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&Listener> {
         let wildcards = [
             IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             IpAddr::V6(Ipv6Addr::UNSPECIFIED),
@@ -46,7 +57,7 @@ impl Listeners {
         std::iter::once(tuple.local().ip())
             .chain(wildcards)
             .find_map(|address| {
-                self.owners
+                self.listeners
                     .get(&(netns, SocketAddr::new(address, tuple.local_port)))
             })
     }

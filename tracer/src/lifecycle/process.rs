@@ -26,6 +26,8 @@ pub struct Process {
     pub limit: Option<u64>,
     /// Path of its cgroup.
     pub cgroup: Option<String>,
+    /// Path of its cgroup of v2.
+    pub cgroup_v2: Option<String>,
     /// The systemd unit it belongs to.
     pub unit: Option<Unit>,
     /// The container it is in.

@@ -2,8 +2,10 @@
 //! monotonic clock; findings come out.
 
 mod diag;
+mod owners;
 mod snapshot;
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -64,6 +66,11 @@ impl Session {
     /// # Errors
     /// [`LoadError`], whose message says what is missing and what to do.
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
+        // Before the programs are attached, because nobody reads their records meanwhile.
+        let owners = match options.classic {
+            false => owners::of(&Snapshot::take(options, &HashMap::new()).inodes),
+            true => HashMap::new(),
+        };
         let programs = loader::load(options)?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
         let programs_have_cookie = programs.has_cookie;
@@ -95,7 +102,7 @@ impl Session {
         };
         // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
         if session.joins_sock_diag {
-            let snapshot = Snapshot::take(options);
+            let snapshot = Snapshot::take(options, &owners);
             session.tracker.seed(&snapshot.sockets, now());
             session.unseen = snapshot.unseen;
         }
@@ -183,7 +190,7 @@ impl Session {
             return false;
         }
         self.repaired_at = at;
-        let snapshot = Snapshot::take(&self.options);
+        let snapshot = Snapshot::take(&self.options, &HashMap::new());
         self.tracker
             .forget_missing(&snapshot.complete, &snapshot.alive, snapshot.began);
         self.tracker.seed(&snapshot.sockets, now());

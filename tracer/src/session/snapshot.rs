@@ -1,6 +1,6 @@
 //! A look at all sockets of all network namespaces: what was there before the tracer, and what is left after a loss.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tcpclose_common::TcpState;
 
@@ -9,13 +9,15 @@ use crate::kernel::loader::Options;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
 use crate::lifecycle::Existing;
-use crate::lifecycle::types::{ConnId, Nanos, NetNs};
+use crate::lifecycle::types::{ConnId, Nanos, NetNs, SharedOwner};
 
 /// What was found.
 pub(super) struct Snapshot {
     pub began: Nanos,
     /// Those that the filters let pass, listeners first.
     pub sockets: Vec<Existing>,
+    /// The inodes of `sockets` that have one.
+    pub inodes: HashMap<ConnId, u32>,
     /// The cookies of all, whatever the filters say.
     pub alive: HashSet<ConnId>,
     /// Namespaces of which all is known.
@@ -25,23 +27,24 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at the namespace of the options, or at all that can be found.
-    pub fn take(options: &Options) -> Self {
+    /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
+    pub fn take(options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
         let mut snapshot = Self {
             began: now(),
             sockets: Vec::new(),
+            inodes: HashMap::new(),
             alive: HashSet::new(),
             complete: HashSet::new(),
             unseen: Vec::new(),
         };
         match options.netns {
             Some(id) => match netns::by_inode(id) {
-                Ok(handle) => snapshot.add(&handle, options),
+                Ok(handle) => snapshot.add(&handle, options, owners),
                 Err(error) => snapshot.unseen.push(error.to_string()),
             },
             None => {
                 for handle in netns::find_all().found {
-                    snapshot.add(&handle, options);
+                    snapshot.add(&handle, options, owners);
                 }
             }
         }
@@ -51,7 +54,12 @@ impl Snapshot {
         snapshot
     }
 
-    fn add(&mut self, handle: &NetNsHandle, options: &Options) {
+    fn add(
+        &mut self,
+        handle: &NetNsHandle,
+        options: &Options,
+        owners: &HashMap<ConnId, SharedOwner>,
+    ) {
         let (sockets, whole) = match collect(handle) {
             Ok(collected) => collected,
             Err(error) => {
@@ -63,14 +71,19 @@ impl Snapshot {
             self.complete.insert(handle.id());
         }
         self.alive.extend(sockets.iter().map(|socket| socket.id));
-        let wanted = sockets.iter().filter(|socket| wants(options, socket));
-        self.sockets.extend(wanted.map(|socket| Existing {
-            cookie: socket.id,
-            netns: handle.id(),
-            tuple: socket.tuple,
-            state: socket.state,
-            left: socket.left_ms().map(|left| Nanos::from_millis(left.into())),
-        }));
+        for socket in sockets.iter().filter(|socket| wants(options, socket)) {
+            if socket.inode != 0 {
+                self.inodes.insert(socket.id, socket.inode);
+            }
+            self.sockets.push(Existing {
+                cookie: socket.id,
+                netns: handle.id(),
+                tuple: socket.tuple,
+                state: socket.state,
+                left: socket.left_ms().map(|left| Nanos::from_millis(left.into())),
+                owner: owners.get(&socket.id).cloned(),
+            });
+        }
     }
 }
 

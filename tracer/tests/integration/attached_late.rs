@@ -8,9 +8,13 @@ use serde_json::Value;
 
 use crate::closing::End::{self, Client, Server};
 use crate::harness::capture::Ports;
+use crate::harness::helper;
 use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
 use crate::harness::record::Close;
-use crate::harness::sockets::{Connection, Family, expect, read_to_end, reset_on_close, send};
+use crate::harness::sockets::{
+    Connection, Family, expect, ports_of, read_to_end, reset_on_close, send,
+};
+use crate::harness::sys;
 
 const BEFORE: Duration = Duration::from_millis(300);
 
@@ -20,6 +24,7 @@ for_ipv4_and_ipv6!(
     a_connection_in_fin_wait2_closes,
     an_orphan_in_fin_wait2_gets_the_peers_fin,
     an_established_connection_is_reset,
+    the_owner_is_who_holds_the_socket,
 );
 
 /// Asserts what an honest record of a connection older than the tracer can say, given what really happened.
@@ -218,4 +223,47 @@ fn an_established_connection_is_reset(family: Family) {
     assert_honest(&lab, ports, Server, 6, 11).closed("reset", "peer");
     drop(server);
     assert_eq!(lab.finish().len(), 2);
+}
+
+/// No system call of the client's shows who it is: the server resets.
+fn the_owner_is_who_holds_the_socket(family: Family) {
+    let Some(mut lab) = Lab::not_yet_watching(family) else {
+        return;
+    };
+    let mut helper = helper::Client::start(&lab.ns, b"holder");
+    let (listener, address) = lab.listen();
+    helper.connect(address);
+    let (server, peer) = listener.accept().unwrap();
+    let older = Ports {
+        client: peer.port(),
+        server: address.port(),
+    };
+    lab.watch();
+    reset_on_close(&server);
+    drop(server);
+    // And a connection that comes in on a listener older than the tracer.
+    let client = lab.dial(address);
+    let (server, _) = listener.accept().unwrap();
+    let younger = ports_of(&client);
+    reset_on_close(&client);
+    drop(client);
+    let ends = [
+        (lab.close(older, Client), helper.pid()),
+        (lab.close(younger, Server), std::process::id()),
+    ];
+    for (close, pid) in ends {
+        close.closed("reset", "peer");
+        if sys::kernel_version() < (5, 12) {
+            // Without cookies a snapshot cannot be joined with what comes.
+            close.has("/owner", ());
+            continue;
+        }
+        close
+            .has("/owner/source", "proc")
+            .has("/owner/pid", pid)
+            .has("/owner/uid", 0);
+    }
+    drop(server);
+    helper.finish();
+    lab.finish();
 }

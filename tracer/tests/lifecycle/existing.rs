@@ -1,9 +1,10 @@
 //! Sockets that were there before the tracer.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, TimeWaitEnd};
-use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Role};
+use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 use tcpclose::lifecycle::{Existing, Minisocket, Sweep};
 use tcpclose_common::TcpState;
 
@@ -20,6 +21,7 @@ fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> Existing {
         },
         state,
         left: left_ms.map(Nanos::from_millis),
+        owner: None,
     }
 }
 
@@ -48,6 +50,73 @@ fn an_open_connection_is_tracked_and_a_listener_makes_it_a_server() {
         steps(&close),
         ["peer FIN,ACK 1 -", "local FIN,ACK - 2", "peer ACK 2 -"]
     );
+}
+
+fn held_by(pid: u32, socket: Existing) -> Existing {
+    let owner = Owner {
+        pid,
+        uid: 0,
+        cgroup: 0,
+        comm: b"holder"[..].into(),
+        source: OwnerSource::Proc,
+    };
+    Existing {
+        owner: Some(Arc::new(owner)),
+        ..socket
+    }
+}
+
+#[test]
+fn who_holds_a_socket_owns_it_until_it_is_closed_by_another() {
+    for (closer, expected) in [
+        (None, (5, OwnerSource::Proc)),
+        (Some(88), (88, OwnerSource::Close)),
+    ] {
+        let mut world = World::new();
+        let socket = held_by(5, existing(5, TcpState::Established, None));
+        world.tracker.seed(&[socket], world.now);
+        let mut end = Socket::server(&mut World::new(), 5);
+        match closer {
+            Some(_) => end.closes(&mut world, TcpState::FinWait1),
+            None => end.evidence.error = 104,
+        }
+        end.to(&mut world, TcpState::Close);
+        world.pass_ms(100);
+        let owner = world.close().owner.unwrap();
+        assert_eq!((owner.pid, owner.source), expected);
+    }
+}
+
+#[test]
+fn a_connection_in_the_accept_queue_is_the_listeners() {
+    let mut world = World::new();
+    let snapshot = [
+        held_by(4, existing(4, TcpState::Listen, None)),
+        existing(5, TcpState::Established, None),
+    ];
+    world.tracker.seed(&snapshot, world.now);
+    let mut end = Socket::server(&mut World::new(), 5);
+    end.evidence.error = 104;
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(world.close().owner.unwrap().pid, 4);
+}
+
+#[test]
+fn a_port_that_processes_share_has_no_owner() {
+    for shared in [false, true] {
+        let mut world = World::new();
+        let mut snapshot = vec![held_by(4, existing(4, TcpState::Listen, None)); 2];
+        if shared {
+            snapshot.push(held_by(3, existing(3, TcpState::Listen, None)));
+            snapshot.push(held_by(4, existing(2, TcpState::Listen, None)));
+        }
+        world.tracker.seed(&snapshot, world.now);
+        let mut end = Socket::server(&mut world, 5);
+        end.evidence.error = 104;
+        end.to(&mut world, TcpState::Close);
+        let owner = world.close().owner.map(|owner| owner.pid);
+        assert_eq!(owner, (!shared).then_some(4));
+    }
 }
 
 #[test]

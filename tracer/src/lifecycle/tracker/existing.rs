@@ -8,10 +8,10 @@ use super::{TICK, Tracker};
 use crate::lifecycle::connection::{Closing, Connection};
 use crate::lifecycle::finding::Conn;
 use crate::lifecycle::time_wait::TIME_WAIT;
-use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, Tuple};
+use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// A socket that a snapshot shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Existing {
     /// Its cookie.
     pub cookie: ConnId,
@@ -23,6 +23,8 @@ pub struct Existing {
     pub state: TcpState,
     /// What the timer of a minisocket has left; `None` of a full socket.
     pub left: Option<Nanos>,
+    /// Who holds it ([`OwnerSource::Proc`](crate::lifecycle::types::OwnerSource)); `None` where that is not known.
+    pub owner: Option<SharedOwner>,
 }
 
 impl Tracker {
@@ -31,7 +33,10 @@ impl Tracker {
     pub fn seed(&mut self, existing: &[Existing], at: Nanos) {
         for socket in existing {
             match (socket.state, socket.left) {
-                (TcpState::Listen, _) => self.listeners.opened(socket.netns, &socket.tuple, None),
+                (TcpState::Listen, _) => {
+                    self.listeners
+                        .opened(socket.netns, &socket.tuple, socket.owner.clone());
+                }
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
@@ -96,6 +101,10 @@ impl Tracker {
         let mut connection = Connection::existing(socket);
         if self.listeners.is_listening(socket.netns, &socket.tuple) {
             connection.role = Role::Server;
+            if connection.owner.is_none() {
+                let owner = self.listeners.owner_of(socket.netns, &socket.tuple);
+                connection.owner = owner.cloned();
+            }
         }
         connection
     }
