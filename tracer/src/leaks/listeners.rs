@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::kernel::sock_diag::Socket;
-use crate::lifecycle::leak::{Leak, Verdict};
+use crate::lifecycle::leak::CloseWait;
 use crate::lifecycle::types::{ConnId, NetNs};
 
 /// A socket that listens.
@@ -20,7 +20,10 @@ pub(super) struct Listener {
 
 /// The listening sockets in whose queue each connection may wait that was not accepted. With `SO_REUSEPORT` there are
 /// several, and the kernel does not tell in which one's; those with an empty queue are none of them.
-pub(super) fn queues(leaks: &[Leak], listeners: &[Listener]) -> HashMap<ConnId, Vec<u32>> {
+pub(super) fn queues<'a>(
+    sockets: impl Iterator<Item = &'a CloseWait>,
+    listeners: &[Listener],
+) -> HashMap<ConnId, Vec<u32>> {
     let mut by_port: HashMap<(NetNs, u16), Vec<&Listener>> = HashMap::new();
     for listener in listeners
         .iter()
@@ -32,13 +35,10 @@ pub(super) fn queues(leaks: &[Leak], listeners: &[Listener]) -> HashMap<ConnId, 
             .push(listener);
     }
     let mut queues = HashMap::new();
-    for leak in leaks
-        .iter()
-        .filter(|leak| leak.verdict == Verdict::NotAccepted)
-    {
-        let local = leak.socket.tuple.local();
+    for socket in sockets.filter(|socket| socket.inode == 0) {
+        let local = socket.tuple.local();
         let there = by_port
-            .get(&(leak.socket.netns, local.port()))
+            .get(&(socket.netns, local.port()))
             .map_or(&[][..], Vec::as_slice);
         let on = |wanted: fn(&Listener, IpAddr) -> bool| {
             there
@@ -51,7 +51,7 @@ pub(super) fn queues(leaks: &[Leak], listeners: &[Listener]) -> HashMap<ConnId, 
         if inodes.is_empty() {
             inodes = on(|listener, _| listener.ip.is_unspecified());
         }
-        queues.insert(leak.socket.id, inodes);
+        queues.insert(socket.id, inodes);
     }
     queues
 }

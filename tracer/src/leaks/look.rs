@@ -6,10 +6,11 @@ use std::mem;
 use tcpclose_common::TcpState;
 
 use super::blind::{self, Blind, net_identity};
+use super::held::Held;
 use super::in_use;
-use super::listeners::{Listener, queues};
+use super::listeners::Listener;
 use super::report::{Owner, Report};
-use crate::host::descriptors::{self, Search};
+use crate::host::descriptors::Search;
 use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
 use crate::kernel::sock_diag::{
@@ -107,40 +108,36 @@ impl Looker {
             .iter()
             .map(|listener| (listener.netns, listener.port))
             .collect();
-        let listeners = queues(&leaks, &tables.listeners);
-        let accepted = leaks
-            .iter()
-            .map(|leak| leak.socket.inode)
-            .filter(|&inode| inode != 0);
-        let inodes = accepted
-            .chain(listeners.values().flatten().copied())
-            .collect();
-        let Search {
-            holders,
-            processes,
-            unreadable,
-            hidden,
-        } = self.search(&inodes, &leaks, contained);
+        let (held, search) = Held::find(
+            leaks.iter().map(|leak| &leak.socket),
+            &tables.listeners,
+            &self.wanted.pids,
+        );
+        self.blind.extend(unseen_holders(
+            &leaks,
+            &held,
+            &search,
+            contained,
+            &self.wanted.pids,
+        ));
 
         let only_some = !self.wanted.pids.is_empty();
         let mut report = Report {
             at,
             min_age: self.wanted.min_age,
             leaks,
-            holders,
-            processes,
-            listeners,
+            held,
             served,
             sending: if only_some { 0 } else { sending },
             younger: if only_some { 0 } else { look.younger },
             hidden: if only_some { 0 } else { look.hidden },
-            unseen_processes: hidden || contained || !unreadable.is_empty(),
+            unseen_processes: search.hidden || contained || !search.unreadable.is_empty(),
             ..Report::default()
         };
         if only_some {
             let leaks = mem::take(&mut report.leaks);
-            let held = |leak: &Leak| report.holders(leak).next().is_some();
-            report.leaks = leaks.into_iter().filter(held).collect();
+            let is_held = |leak: &Leak| report.held.descriptors(&leak.socket).next().is_some();
+            report.leaks = leaks.into_iter().filter(is_held).collect();
         }
         report.group();
         self.grow(&mut report);
@@ -267,29 +264,10 @@ impl Looker {
         Ok(())
     }
 
-    fn search(&mut self, inodes: &HashSet<u32>, leaks: &[Leak], contained: bool) -> Search {
-        let pids = &self.wanted.pids;
-        let search = descriptors::find_holders(inodes, pids);
-        let is_held = |inode| search.holders.of(inode).next().is_some();
-        let unheld = leaks
-            .iter()
-            .filter(|leak| leak.socket.inode != 0 && !is_held(leak.socket.inode));
-        self.blind.extend(blind::of_search(
-            &search,
-            unheld.count(),
-            contained,
-            !pids.is_empty(),
-        ));
-        search
-    }
-
     fn grow(&mut self, report: &mut Report) {
-        let started = |owner| match owner {
-            Owner::Process(pid) => report
-                .processes
-                .get(&pid)
-                .map_or(0, |process| process.started),
-            Owner::Nobody { .. } => 0,
+        let started = |owner| {
+            let process = report.process(owner);
+            process.map_or(0, |process| process.started)
         };
         let counts = report.groups.iter().map(|group| {
             let stuck = group.stuck() as u64;
@@ -301,25 +279,31 @@ impl Looker {
             ((group.owner, started(group.owner)), stock)
         });
         self.growths.look(report.at, counts);
-        for group in &report.groups {
-            let owner = group.owner;
-            let room = match owner {
-                Owner::Process(pid) => report
-                    .processes
-                    .get(&pid)
-                    .and_then(|process| process.room()),
-                Owner::Nobody { .. } => None,
-            };
+        let forecast = |owner| {
+            let room = report.process(owner).and_then(|process| process.room());
             let forecast = self.growths.forecast(&(owner, started(owner)), room);
-            report
-                .forecasts
-                .extend(forecast.map(|forecast| (owner, forecast)));
-        }
+            Some((owner, forecast?))
+        };
+        let owners = report.groups.iter().map(|group| group.owner);
+        report.forecasts = owners.filter_map(forecast).collect();
     }
 }
 
+/// What is missing among the holders of these leaks.
+fn unseen_holders(
+    leaks: &[Leak],
+    held: &Held,
+    search: &Search,
+    contained: bool,
+    pids: &[u32],
+) -> Option<Blind> {
+    let accepted = leaks.iter().filter(|leak| leak.socket.inode != 0);
+    let unheld = accepted.filter(|leak| held.holders.of(leak.socket.inode).next().is_none());
+    blind::of_search(search, unheld.count(), contained, !pids.is_empty())
+}
+
 /// `late`: how long after the look's beginning the socket was listed.
-fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
+pub(super) fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
     let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
     CloseWait {
         id: socket.id,

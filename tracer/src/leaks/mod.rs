@@ -2,11 +2,13 @@
 //! to the kernel and the host with the core's [`crate::lifecycle::leak`]; nothing is traced.
 
 mod blind;
+mod held;
 mod in_use;
 mod listeners;
 mod look;
 mod report;
 
 pub use blind::Blind;
+pub use held::Held;
 pub use look::{Looker, Wanted};
 pub use report::{Owner, Report};

@@ -1,15 +1,13 @@
 //! What one look at the host found, by owner.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::host::descriptors::{self, Holders};
+use super::held::Held;
 use crate::lifecycle::finding::{Conn, Stuck};
-use crate::lifecycle::leak::{
-    Forecast, Group, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict, group,
-};
+use crate::lifecycle::leak::{Forecast, Group, Leak, LeakEnd, LeakEvent, Leaker, group};
 use crate::lifecycle::process::Process;
-use crate::lifecycle::types::{self, ConnId, Nanos, NetNs, OwnerSource, Role};
+use crate::lifecycle::types::{Nanos, NetNs, Role};
 
 /// Whose leaks are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,12 +35,8 @@ pub struct Report {
     pub groups: Vec<Group<Owner>>,
     /// How many stuck sockets each owner has.
     pub stuck_of: HashMap<Owner, usize>,
-    /// Who holds the inodes of `leaks`, and of the listening sockets of those that were not accepted.
-    pub holders: Holders,
-    /// The processes among the holders.
-    pub processes: BTreeMap<u32, Arc<Process>>,
-    /// Inodes of the listening sockets in whose queues connections wait.
-    pub listeners: HashMap<ConnId, Vec<u32>>,
+    /// Who holds them.
+    pub held: Held,
     /// Ports that are listened on, by namespace.
     pub served: HashSet<(NetNs, u16)>,
     /// How the number of leaks grows, of owners that were looked at often enough.
@@ -71,19 +65,7 @@ impl Report {
     /// Whose leak it is.
     #[must_use]
     pub fn owner(&self, leak: &Leak) -> Owner {
-        let started = |pid: u32| {
-            (
-                self.processes
-                    .get(&pid)
-                    .map_or(u64::MAX, |process| process.started),
-                pid,
-            )
-        };
-        let first = self
-            .holders(leak)
-            .map(|holder| holder.pid)
-            .min_by_key(|&pid| started(pid));
-        match first {
+        match self.held.owner(&leak.socket) {
             Some(pid) => Owner::Process(pid),
             None => Owner::Nobody {
                 cgroup: leak.socket.cgroup,
@@ -91,22 +73,22 @@ impl Report {
         }
     }
 
-    /// The descriptors of a leak; where it was not accepted, those of the listening socket.
-    pub fn holders<'a>(&'a self, leak: &'a Leak) -> impl Iterator<Item = descriptors::Holder> + 'a {
-        let own = (leak.socket.inode != 0).then_some(leak.socket.inode);
-        let queue = match own {
-            Some(_) => None,
-            None => self.listeners.get(&leak.socket.id),
-        };
-        let inodes = own.into_iter().chain(queue.into_iter().flatten().copied());
-        inodes.flat_map(|inode| self.holders.of(inode))
+    /// What is known of an owner.
+    #[must_use]
+    pub fn process(&self, owner: Owner) -> Option<&Arc<Process>> {
+        match owner {
+            Owner::Process(pid) => self.held.processes.get(&pid),
+            Owner::Nobody { .. } => None,
+        }
     }
 
     /// The descriptors of a leak in one process.
     #[must_use]
     pub fn fds(&self, leak: &Leak, pid: u32) -> Vec<u32> {
-        let held = self.holders(leak).filter(|holder| holder.pid == pid);
-        held.map(|holder| holder.fd).collect()
+        let held = self.held.descriptors(&leak.socket);
+        held.filter(|held| held.pid == pid)
+            .map(|held| held.fd)
+            .collect()
     }
 
     /// How many leaks are some application's fault.
@@ -119,14 +101,8 @@ impl Report {
     #[must_use]
     pub fn finding(&self, leak: &Leak, at: Nanos) -> Stuck {
         let owner = self.owner(leak);
-        let process = match owner {
-            Owner::Process(pid) => self.processes.get(&pid),
-            Owner::Nobody { .. } => None,
-        };
-        let source = match leak.verdict {
-            Verdict::NotAccepted => OwnerSource::Listen,
-            Verdict::EofUnread | Verdict::EofRead | Verdict::StillSending => OwnerSource::Proc,
-        };
+        let process = self.process(owner);
+        let source = leak.verdict.owner_source();
         let socket = &leak.socket;
         let is_server = self
             .served
@@ -148,41 +124,13 @@ impl Report {
             },
             leak: *leak,
             end: (leak.event == LeakEvent::Resolved).then_some(LeakEnd::Unknown),
-            owner: process.map(|process| {
-                Arc::new(types::Owner {
-                    pid: process.pid,
-                    uid: process.uid,
-                    cgroup: 0,
-                    comm: process.comm.clone(),
-                    source,
-                })
-            }),
-            holders: self.processes_of(leak),
+            owner: process.map(|process| process.as_owner(source)),
+            holders: self.held.holders(&leak.socket),
             leaker: process.map(|process| Leaker {
                 process: process.clone(),
                 stuck: self.stuck_of.get(&owner).copied().unwrap_or(0),
                 forecast: self.forecasts.get(&owner).copied(),
             }),
         }
-    }
-
-    /// Every process that holds a leak, with its descriptors.
-    fn processes_of(&self, leak: &Leak) -> Vec<Holder> {
-        let mut holders: Vec<Holder> = Vec::new();
-        for held in self.holders(leak) {
-            match holders.iter_mut().find(|holder| holder.pid == held.pid) {
-                Some(holder) => holder.fds.push(held.fd),
-                None => holders.push(Holder {
-                    pid: held.pid,
-                    comm: self
-                        .processes
-                        .get(&held.pid)
-                        .map(|process| process.comm.clone())
-                        .unwrap_or_default(),
-                    fds: vec![held.fd],
-                }),
-            }
-        }
-        holders
     }
 }

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use super::types::{Owner, OwnerSource, SharedOwner};
+
 /// A process, at the time it was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
@@ -39,6 +41,18 @@ impl Process {
     #[must_use]
     pub fn room(&self) -> Option<u64> {
         Some(self.limit?.saturating_sub(self.open))
+    }
+
+    /// It as the owner of a connection.
+    #[must_use]
+    pub fn as_owner(&self, source: OwnerSource) -> SharedOwner {
+        SharedOwner::new(Owner {
+            pid: self.pid,
+            uid: self.uid,
+            cgroup: 0,
+            comm: self.comm.clone(),
+            source,
+        })
     }
 
     /// Its arguments, as far as they were kept.

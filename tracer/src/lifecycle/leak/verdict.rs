@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::lifecycle::types::OwnerSource;
+
 /// What the application has not done. DESIGN.md's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
@@ -39,6 +41,15 @@ impl Verdict {
     #[must_use]
     pub const fn is_leak(self) -> bool {
         !matches!(self, Self::StillSending)
+    }
+
+    /// Where a process that holds such a socket is known from: one that was not accepted is held by who listens.
+    #[must_use]
+    pub const fn owner_source(self) -> OwnerSource {
+        match self {
+            Self::NotAccepted => OwnerSource::Listen,
+            Self::EofUnread | Self::EofRead | Self::StillSending => OwnerSource::Proc,
+        }
     }
 
     /// What a developer can act on, of a socket with this many unread bytes. It says only what is certain: that

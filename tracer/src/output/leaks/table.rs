@@ -62,7 +62,7 @@ impl LeakTable {
         };
         let _ = write!(text, "{start}{stuck:>5}{end} {oldest:>7} ");
         match group.owner {
-            Owner::Process(pid) => match report.processes.get(&pid) {
+            Owner::Process(pid) => match report.held.processes.get(&pid) {
                 Some(process) => push_process(text, process),
                 None => drop(write!(text, "{pid:>6}")),
             },
@@ -83,7 +83,7 @@ impl LeakTable {
         push_where(text, group);
         if let Owner::Process(pid) = group.owner {
             push_sharers(text, report, group, pid);
-            if let Some(process) = report.processes.get(&pid) {
+            if let Some(process) = report.held.processes.get(&pid) {
                 push_command(text, process);
             }
         }
@@ -196,7 +196,7 @@ fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {
 fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner: u32) {
     let leaks = group.leaks.iter().map(|&at| &report.leaks[at]);
     let mut others: Vec<u32> = leaks
-        .flat_map(|leak| report.holders(leak))
+        .flat_map(|leak| report.held.descriptors(&leak.socket))
         .map(|holder| holder.pid)
         .filter(|&pid| pid != owner)
         .collect();
@@ -208,7 +208,7 @@ fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner:
     let _ = write!(text, "{INDENT}also held by ");
     for (at, pid) in others.iter().take(NAMED_SHARERS).enumerate() {
         let _ = write!(text, "{}{pid}", if at == 0 { "" } else { ", " });
-        if let Some(process) = report.processes.get(pid) {
+        if let Some(process) = report.held.processes.get(pid) {
             text.push(' ');
             push_for_terminal(text, &process.comm);
         }
@@ -223,7 +223,7 @@ fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
     let mut age = String::new();
     push_age(&mut age, report, leak);
     let mut held = String::new();
-    for (at, holder) in report.holders(leak).enumerate() {
+    for (at, holder) in report.held.descriptors(&leak.socket).enumerate() {
         let _ = write!(
             held,
             "{}{}:{}",

@@ -12,7 +12,7 @@ use super::*;
 use crate::host::container::Container;
 use crate::host::descriptors::Holder;
 use crate::host::unit::Unit;
-use crate::leaks::{Owner, Report};
+use crate::leaks::{Held, Owner, Report};
 use crate::lifecycle::finding::Finding;
 use crate::lifecycle::leak::{Activity, CloseWait, Growths, Ledger, Stock};
 use crate::lifecycle::process::Process;
@@ -71,10 +71,13 @@ fn report() -> Report {
         at: NOW,
         min_age: Nanos::from_secs(60),
         leaks: look.old,
-        holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
-            .into_iter()
-            .collect(),
-        processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
+        held: Held {
+            holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
+                .into_iter()
+                .collect(),
+            processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
+            ..Held::default()
+        },
         served: HashSet::from([(NetNs(4_026_531_840), 80)]),
         younger: 4,
         ..Report::default()
@@ -142,7 +145,7 @@ fn a_forecast_says_what_it_is_made_of() {
 fn a_container_is_shown_short_and_its_scope_not_at_all() {
     let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
     let mut report = report();
-    for process in report.processes.values_mut().map(Arc::make_mut) {
+    for process in report.held.processes.values_mut().map(Arc::make_mut) {
         process.unit = Some(Unit {
             name: format!("docker-{id}.scope"),
             user: None,

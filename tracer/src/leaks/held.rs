@@ -1,0 +1,90 @@
+//! Who holds the sockets of a look.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::listeners::{Listener, queues};
+use crate::host::descriptors::{self, Holders, Search};
+use crate::lifecycle::leak::{CloseWait, Holder};
+use crate::lifecycle::process::Process;
+use crate::lifecycle::types::ConnId;
+
+/// Who holds which of some sockets in CLOSE_WAIT.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Who holds their inodes, and those of the listening sockets in whose queues they wait.
+    pub holders: Holders,
+    /// The processes among the holders.
+    pub processes: BTreeMap<u32, Arc<Process>>,
+    /// Inodes of the listening sockets in whose queues connections wait.
+    pub queues: HashMap<ConnId, Vec<u32>>,
+}
+
+impl Held {
+    /// Looks through /proc, with `pids` at those processes only. What could not be read is left in the search.
+    pub(super) fn find<'a>(
+        sockets: impl Iterator<Item = &'a CloseWait> + Clone,
+        listeners: &[Listener],
+        pids: &[u32],
+    ) -> (Self, Search) {
+        let queues = queues(sockets.clone(), listeners);
+        let accepted = sockets
+            .map(|socket| socket.inode)
+            .filter(|&inode| inode != 0);
+        let inodes: HashSet<u32> = accepted.chain(queues.values().flatten().copied()).collect();
+        let mut search = descriptors::find_holders(&inodes, pids);
+        let held = Self {
+            holders: std::mem::take(&mut search.holders),
+            processes: std::mem::take(&mut search.processes),
+            queues,
+        };
+        (held, search)
+    }
+
+    /// The descriptors of a socket; where it was not accepted, those of the listening socket.
+    pub fn descriptors<'a>(
+        &'a self,
+        socket: &'a CloseWait,
+    ) -> impl Iterator<Item = descriptors::Holder> + 'a {
+        let own = (socket.inode != 0).then_some(socket.inode);
+        let queue = match own {
+            Some(_) => None,
+            None => self.queues.get(&socket.id),
+        };
+        let inodes = own.into_iter().chain(queue.into_iter().flatten().copied());
+        inodes.flat_map(|inode| self.holders.of(inode))
+    }
+
+    /// Every process that holds a socket, with its descriptors.
+    #[must_use]
+    pub fn holders(&self, socket: &CloseWait) -> Vec<Holder> {
+        let mut holders: Vec<Holder> = Vec::new();
+        for held in self.descriptors(socket) {
+            match holders.iter_mut().find(|holder| holder.pid == held.pid) {
+                Some(holder) => holder.fds.push(held.fd),
+                None => holders.push(Holder {
+                    pid: held.pid,
+                    comm: self
+                        .processes
+                        .get(&held.pid)
+                        .map(|process| process.comm.clone())
+                        .unwrap_or_default(),
+                    fds: vec![held.fd],
+                }),
+            }
+        }
+        holders
+    }
+
+    /// The process that a socket is laid to: of several holders the one that started first.
+    #[must_use]
+    pub fn owner(&self, socket: &CloseWait) -> Option<u32> {
+        let started = |pid: u32| {
+            let process = self.processes.get(&pid);
+            (process.map_or(u64::MAX, |process| process.started), pid)
+        };
+        self.descriptors(socket)
+            .map(|held| held.pid)
+            .min_by_key(|&pid| started(pid))
+    }
+}
