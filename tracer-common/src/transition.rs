@@ -26,6 +26,10 @@ pub mod flags {
     pub const FIN_ALONE: u32 = 1 << 8;
     /// The application has not read all data that came.
     pub const UNREAD: u32 = 1 << 9;
+    /// The last thread of the task's process is past exit(): its end closes what it held.
+    pub const EXITS: u32 = 1 << 11;
+    /// The task's process has threads that are not past exit(). Neither this nor [`EXITS`]: not known.
+    pub const GOES_ON: u32 = 1 << 12;
 }
 
 /// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect

@@ -78,6 +78,11 @@ fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
         uid: record.uid,
         cgroup: record.cgroup,
         comm: record.comm,
+        exits: match (has(flags::EXITS), has(flags::GOES_ON)) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
     });
     let evidence = has(flags::EVIDENCE).then(|| Evidence {
         snd_una: record.snd_una,

@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Transition};
-use super::tracker::Existing;
+use super::tracker::{Existing, Watched};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
@@ -56,6 +56,8 @@ pub(super) struct Closing {
     pub armed: bool,
     /// The states seen do not join: at least one transition was missed.
     pub gap: bool,
+    /// What looks have shown while it stays in CLOSE_WAIT.
+    pub watched: Option<Box<Watched>>,
 }
 
 /// A RST that this host sent for the connection.

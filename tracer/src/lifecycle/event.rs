@@ -45,6 +45,8 @@ pub struct Task {
     pub cgroup: u64,
     /// Process name, NUL-padded.
     pub comm: [u8; COMM_LEN],
+    /// Whether all its threads are past exit(), so that its end closes what it held; `None` where the kernel does not say.
+    pub exits: Option<bool>,
 }
 
 /// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are absolute.

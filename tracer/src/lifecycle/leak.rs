@@ -8,9 +8,11 @@
 //! normally the FIN *is* the last ACK that came: the age of that is the estimate. What makes the estimate too small is an
 //! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe.
 
+mod deadlines;
 mod group;
 mod growth;
 mod holder;
+mod question;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -19,9 +21,11 @@ use std::collections::HashMap;
 
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
+pub(super) use deadlines::Deadlines;
 pub use group::{Group, Tally, group};
 pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
 pub use holder::{Holder, Leaker};
+pub use question::{Answer, Answers, Question};
 pub use verdict::Verdict;
 
 /// A socket in CLOSE_WAIT as one look saw it.
@@ -71,7 +75,7 @@ impl CloseWait {
         self.queued.saturating_sub(1)
     }
 
-    fn counters(&self) -> (u64, Option<u64>, u32) {
+    pub(super) fn counters(&self) -> (u64, Option<u64>, u32) {
         let moved = self.activity.unwrap_or_default();
         (moved.bytes_acked, moved.bytes_sent, self.unsent)
     }
@@ -110,7 +114,15 @@ pub struct Age {
 }
 
 impl Age {
-    fn estimate(socket: &CloseWait, now: Nanos) -> Self {
+    pub(super) const fn observed(since: Nanos) -> Self {
+        Self {
+            since,
+            known: AgeKnown::Observed,
+            earliest: Some(since),
+        }
+    }
+
+    pub(super) fn estimate(socket: &CloseWait, now: Nanos) -> Self {
         let activity = socket.activity.unwrap_or_default();
         let since = now - activity.since_ack;
         Self {
@@ -121,7 +133,7 @@ impl Age {
     }
 
     /// The better of two: what was observed, else the earlier estimate.
-    fn or_earlier(self, before: Self) -> Self {
+    pub(super) fn or_earlier(self, before: Self) -> Self {
         match before.known {
             AgeKnown::Observed => before,
             AgeKnown::Estimated if before.since <= self.since => before,
@@ -300,7 +312,7 @@ impl Ledger {
     }
 }
 
-fn judge(socket: &CloseWait, moves: bool) -> Verdict {
+pub(super) fn judge(socket: &CloseWait, moves: bool) -> Verdict {
     match socket {
         CloseWait { inode: 0, .. } => Verdict::NotAccepted,
         _ if moves => Verdict::StillSending,

@@ -289,6 +289,7 @@ pub(super) fn transition() -> Transition {
             uid: 1000,
             cgroup: 77,
             comm,
+            exits: Some(false),
         }),
         evidence: None,
     }

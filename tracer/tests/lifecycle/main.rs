@@ -9,4 +9,5 @@ mod properties;
 mod resets;
 mod scenarios;
 mod socket;
+mod stuck;
 mod time_waits;

@@ -93,6 +93,7 @@ pub fn task(pid: u32, comm: &str) -> Task {
         uid: 1000,
         cgroup: 7,
         comm: padded,
+        exits: Some(false),
     }
 }
 

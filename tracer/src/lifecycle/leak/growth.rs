@@ -43,6 +43,10 @@ impl Growth {
         }
     }
 
+    fn last(&self) -> Option<u64> {
+        self.samples.back().map(|(_, count)| *count)
+    }
+
     /// The line through the samples; `None` while there are fewer than [`MIN_SAMPLES`].
     #[must_use]
     pub fn fit(&self) -> Option<Fit> {
@@ -129,6 +133,16 @@ impl<K: Eq + Hash> Growths<K> {
             held.push(at, count.held);
             self.0.insert(owner, (stuck, held));
         }
+    }
+
+    /// What the last look counted of an owner.
+    #[must_use]
+    pub fn last(&self, owner: &K) -> Option<Stock> {
+        let (stuck, held) = self.0.get(owner)?;
+        Some(Stock {
+            stuck: stuck.last()?,
+            held: held.last()?,
+        })
     }
 
     /// The forecast of an owner that may open `room` more descriptors; `None` while there are fewer than

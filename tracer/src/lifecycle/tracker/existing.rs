@@ -7,6 +7,7 @@ use tcpclose_common::TcpState;
 use super::{TICK, Tracker};
 use crate::lifecycle::connection::{Closing, Connection};
 use crate::lifecycle::finding::Conn;
+use crate::lifecycle::leak::LeakEnd;
 use crate::lifecycle::time_wait::TIME_WAIT;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
@@ -40,6 +41,9 @@ impl Tracker {
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
+                (TcpState::CloseWait, _) if self.table.get(socket.cookie).is_some() => {
+                    self.waits_already(socket.cookie, at);
+                }
                 _ if self.is_known(socket.cookie) => {}
                 (TcpState::FinWait2, Some(_)) => {
                     let mut connection = self.unseen(socket);
@@ -52,6 +56,9 @@ impl Tracker {
                 _ => {
                     let connection = self.unseen(socket);
                     self.insert(socket.cookie, connection);
+                    if socket.state == TcpState::CloseWait {
+                        self.waits_already(socket.cookie, at);
+                    }
                 }
             }
         }
@@ -65,10 +72,19 @@ impl Tracker {
         alive: &HashSet<ConnId>,
         began: Nanos,
     ) {
+        let mut resolved = Vec::new();
         self.table.retain(|key, connection| {
             let is_newer = connection.since.is_some_and(|since| since >= began);
-            is_newer || !namespaces.contains(&connection.netns) || alive.contains(&key)
+            let stays = is_newer || !namespaces.contains(&connection.netns) || alive.contains(&key);
+            if !stays && let Some(closing) = &connection.closing {
+                let watched = closing.watched.as_deref();
+                resolved.extend(watched.and_then(|watched| watched.told.clone()));
+            }
+            stays
         });
+        for stuck in resolved {
+            self.resolve(stuck, began, LeakEnd::Unknown);
+        }
     }
 
     fn is_known(&self, cookie: ConnId) -> bool {

@@ -2,6 +2,7 @@
 
 mod existing;
 mod signals;
+mod stuck;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -35,6 +36,8 @@ const OWNERS: usize = 4096;
 const LOOKUPS: usize = 1024;
 
 pub use existing::Existing;
+pub(super) use stuck::Watched;
+use stuck::{StuckWatch, end_of};
 
 /// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Tracker {
     orphans: Orphans,
     time_waits: TimeWaits,
     listeners: Listeners,
+    stuck: Option<StuckWatch>,
     owners: HashSet<SharedOwner>,
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
     held: HashMap<ConnId, Box<Connection>>,
@@ -66,6 +70,7 @@ impl Tracker {
             orphans: Orphans::new(capacity),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
+            stuck: None,
             owners: HashSet::new(),
             held: HashMap::new(),
             held_order: VecDeque::new(),
@@ -143,6 +148,7 @@ impl Tracker {
                 self.table.remove(key);
             }
         }
+        self.pass_deadlines();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
             self.findings.push_back(Finding::Loss(Loss {
@@ -167,6 +173,7 @@ impl Tracker {
             .chain(self.orphans.next_due())
             .chain(self.time_waits.next_due())
             .chain(self.time_waits.next_tick())
+            .chain(self.next_question())
             .min()
     }
 
@@ -322,7 +329,11 @@ impl Tracker {
             connection.owner = Some(closer);
         }
         let since = connection.since;
+        let closing = connection.closing.as_deref_mut();
+        let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
+        let watched = watched.and_then(|closing| closing.watched.take());
         connection.advance(transition);
+        let entered = connection.since;
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             connection.establish(transition);
         }
@@ -339,6 +350,15 @@ impl Tracker {
             }
             let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
             self.tell(replaced);
+        }
+        if let Some(stuck) = watched.and_then(|watched| watched.told) {
+            self.resolve(stuck, transition.at, end_of(transition));
+        }
+        if transition.new == TcpState::CloseWait
+            && transition.old != TcpState::CloseWait
+            && let Some(entered) = entered
+        {
+            self.waits_for_close(transition.id, entered);
         }
         if transition.new == TcpState::Close
             && let Some(connection) = self.table.remove(transition.id)
@@ -425,6 +445,7 @@ impl Tracker {
             uid,
             cgroup,
             comm,
+            exits: _,
         } = task?;
         let length = comm
             .iter()

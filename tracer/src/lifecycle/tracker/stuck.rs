@@ -1,0 +1,342 @@
+//! Ends that stay in CLOSE_WAIT: when a deadline passes the core asks, and what it is told makes them stuck or not.
+
+use std::collections::HashMap;
+
+use tcpclose_common::TcpState;
+
+use super::Tracker;
+use crate::lifecycle::connection::{Connection, Mark};
+use crate::lifecycle::event::Transition;
+use crate::lifecycle::finding::{Conn, Finding, Stuck};
+use crate::lifecycle::leak::{
+    Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
+    Question, Stock, judge,
+};
+use crate::lifecycle::reset::is_reset_error;
+use crate::lifecycle::types::{ConnId, Nanos};
+
+/// Questions asked at a time.
+const QUESTIONS: usize = 65_536;
+
+/// After a look that took t, none follows for this many t: at most 5 % of a core.
+const REST: u64 = 20;
+
+const ECONNABORTED: u16 = 103;
+const ETIMEDOUT: u16 = 110;
+
+/// What is known of all ends in CLOSE_WAIT together.
+#[derive(Debug)]
+pub(super) struct StuckWatch {
+    after: Nanos,
+    deadlines: Deadlines,
+    /// Questions are open; no others are asked.
+    asking: bool,
+    /// No look before that.
+    rests_until: Nanos,
+    /// Those that were told to be stuck; some may be gone since the last look.
+    told: Vec<ConnId>,
+    growths: Growths<(u32, u64)>,
+}
+
+/// What looks have shown of an end in CLOSE_WAIT.
+#[derive(Clone, Debug)]
+pub(in crate::lifecycle) struct Watched {
+    socket: CloseWait,
+    age: Age,
+    /// When bytes last moved, as far as looks could tell.
+    moved: Option<Nanos>,
+    owner: Option<(u32, u64)>,
+    /// The finding that it is stuck.
+    pub told: Option<Box<Stuck>>,
+}
+
+/// What an answer makes of an end.
+enum Taken {
+    Nothing,
+    LookAt(Nanos),
+    Stuck(Box<Stuck>),
+}
+
+/// Whether an end is in CLOSE_WAIT since then.
+fn is_since(connection: &Connection, entered: Option<Nanos>) -> bool {
+    connection.state == TcpState::CloseWait && connection.since == entered
+}
+
+/// Whether a look at an end can find it in CLOSE_WAIT and not yet told of. Its way there may have been lost.
+fn may_wait(connection: &Connection) -> bool {
+    let closing = connection.closing.as_deref();
+    let watched = closing.and_then(|closing| closing.watched.as_deref());
+    matches!(
+        connection.state,
+        TcpState::CloseWait | TcpState::Established
+    ) && watched.is_none_or(|watched| watched.told.is_none())
+}
+
+/// How an end left CLOSE_WAIT by this transition.
+pub(super) fn end_of(transition: &Transition) -> LeakEnd {
+    let by_process = || match transition.task?.exits? {
+        true => Some(LeakEnd::ProcessExited),
+        false => Some(LeakEnd::Closed),
+    };
+    let end = match (transition.old, transition.new) {
+        (TcpState::CloseWait, TcpState::LastAck) => by_process(),
+        (TcpState::CloseWait, TcpState::Close) => {
+            let error = transition.evidence.map(|evidence| evidence.error);
+            match error {
+                Some(0) => by_process(),
+                Some(ECONNABORTED) => Some(LeakEnd::Destroyed),
+                Some(ETIMEDOUT) => Some(LeakEnd::Timeout),
+                Some(error) if is_reset_error(error) => Some(LeakEnd::Reset),
+                _ => None,
+            }
+        }
+        // What led here was lost.
+        _ => None,
+    };
+    end.unwrap_or(LeakEnd::Unknown)
+}
+
+fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos) -> Taken {
+    if !may_wait(connection) {
+        return Taken::Nothing;
+    }
+    let Answer {
+        id: _,
+        socket,
+        holders,
+        process,
+    } = answer;
+    let entered = connection
+        .since
+        .filter(|_| connection.state == TcpState::CloseWait);
+    let closing = connection.closing.get_or_insert_default();
+    let before = closing.watched.as_deref();
+    let age = match (entered, before) {
+        (Some(entered), _) => Age::observed(entered),
+        (None, Some(before)) => Age::estimate(socket, at).or_earlier(before.age),
+        (None, None) => Age::estimate(socket, at),
+    };
+    let acked_by_fin = closing
+        .marks
+        .last()
+        .and_then(|mark: &Mark| mark.evidence)
+        .filter(|_| entered.is_some())
+        .map(|evidence| evidence.bytes_acked);
+    let activity = socket.activity.unwrap_or_default();
+    let changed = match before {
+        Some(before) => before.socket.counters() != socket.counters(),
+        None => acked_by_fin.is_some_and(|acked| acked < activity.bytes_acked),
+    };
+    let moved = if changed {
+        Some(at - activity.since_ack)
+    } else {
+        before.and_then(|before| before.moved)
+    };
+    let moves = socket.unsent > 0 || moved.is_some_and(|moved| at - moved < after);
+    let event = match (entered, before) {
+        // It was as old before anybody looked.
+        (None, None) => LeakEvent::Ongoing,
+        _ => LeakEvent::Opened,
+    };
+    let leak = Leak {
+        event,
+        socket: *socket,
+        age,
+        verdict: judge(socket, moves),
+    };
+    closing.watched = Some(Box::new(Watched {
+        socket: *socket,
+        age,
+        moved,
+        owner: process
+            .as_ref()
+            .map(|process| (process.pid, process.started)),
+        told: None,
+    }));
+    if at - age.since < after {
+        return Taken::LookAt(age.since + after);
+    }
+    if !leak.verdict.is_leak() {
+        let quiet_at = moved.map_or(at, |moved| moved.max(at - after)) + after;
+        return Taken::LookAt(quiet_at.max(at + Nanos(after.0 / 4)));
+    }
+    let source = leak.verdict.owner_source();
+    let by_proc = process.as_ref().map(|process| process.as_owner(source));
+    Taken::Stuck(Box::new(Stuck {
+        at,
+        conn: Conn {
+            id: connection.id,
+            netns: connection.netns,
+            tuple: connection.tuple,
+            role: connection.role,
+            seen_from_start: connection.seen_from_start,
+            opened: connection.opened,
+            lifetime: None,
+        },
+        leak,
+        end: None,
+        owner: by_proc.or_else(|| connection.owner.clone()),
+        holders: holders.clone(),
+        leaker: None,
+    }))
+}
+
+impl Tracker {
+    /// Ends that stay in CLOSE_WAIT for that long are asked about ([`Tracker::due_questions`]), and told of as stuck.
+    #[must_use]
+    pub fn with_stuck_after(mut self, after: Nanos) -> Self {
+        self.stuck = Some(StuckWatch {
+            after,
+            deadlines: Deadlines::new(after),
+            asking: false,
+            rests_until: Nanos(0),
+            told: Vec::new(),
+            growths: Growths::default(),
+        });
+        self
+    }
+
+    /// Sockets to be looked at now. All of them are to be answered at once, by [`Tracker::answered`]; until then there are
+    /// no others.
+    pub fn due_questions(&mut self, now: Nanos, questions: &mut Vec<Question>) {
+        questions.clear();
+        let Some(mut watch) = self.stuck.take() else {
+            return;
+        };
+        if !watch.asking && watch.rests_until <= now {
+            while questions.len() < QUESTIONS
+                && let Some((entered, id)) = watch.deadlines.take_due(now)
+            {
+                let waiting = self.table.get(id).filter(|connection| match entered {
+                    Some(_) => is_since(connection, entered),
+                    None => may_wait(connection),
+                });
+                questions.extend(waiting.map(|connection| Question {
+                    id,
+                    cookie: connection.cookie(),
+                    netns: connection.netns,
+                    tuple: connection.tuple,
+                }));
+            }
+            watch.asking = !questions.is_empty();
+        }
+        self.stuck = Some(watch);
+    }
+
+    /// What a look at the sockets that were asked for has shown.
+    pub fn answered(&mut self, answers: &Answers) {
+        let Some(mut watch) = self.stuck.take() else {
+            return;
+        };
+        watch.asking = false;
+        watch.rests_until = answers.ended + Nanos((answers.ended - answers.at).0 * REST);
+        let mut turned = Vec::new();
+        for answer in &answers.seen {
+            let Some(connection) = self.table.get_mut(answer.id) else {
+                continue;
+            };
+            match take_in(connection, answer, answers.at, watch.after) {
+                Taken::Nothing => {}
+                Taken::LookAt(due) => watch.deadlines.look_at(due, answer.id),
+                Taken::Stuck(stuck) => turned.push((answer, stuck)),
+            }
+        }
+        watch
+            .told
+            .extend(turned.iter().map(|(answer, _)| answer.id));
+        watch.count(self, answers.at);
+        for (answer, mut stuck) in turned {
+            stuck.leaker = watch.leaker(answer);
+            if let Some(watched) = self.watched(answer.id) {
+                watched.told = Some(stuck.clone());
+            }
+            self.findings.push_back(Finding::Leak(stuck));
+        }
+        self.stuck = Some(watch);
+    }
+
+    /// Ends that are told to be stuck and not resolved, as of the last look.
+    #[must_use]
+    pub fn stuck(&self) -> usize {
+        self.stuck.as_ref().map_or(0, |watch| watch.told.len())
+    }
+
+    /// An end has entered CLOSE_WAIT.
+    pub(super) fn waits_for_close(&mut self, id: ConnId, at: Nanos) {
+        if let Some(mut watch) = self.stuck.take() {
+            watch
+                .deadlines
+                .entered(at, id, |at, id| self.waits_since(id, at));
+            self.stuck = Some(watch);
+        }
+    }
+
+    /// A snapshot shows an end in CLOSE_WAIT: since when, only a look can tell.
+    pub(super) fn waits_already(&mut self, id: ConnId, at: Nanos) {
+        if let Some(watch) = &mut self.stuck {
+            watch.deadlines.look_at(at, id);
+        }
+    }
+
+    /// An end that was told to be stuck is no longer.
+    pub(super) fn resolve(&mut self, told: Box<Stuck>, at: Nanos, end: LeakEnd) {
+        let mut stuck = told;
+        stuck.at = at;
+        stuck.leak.event = LeakEvent::Resolved;
+        stuck.end = Some(end);
+        self.findings.push_back(Finding::Leak(stuck));
+    }
+
+    fn waits_since(&self, id: ConnId, entered: Nanos) -> bool {
+        let connection = self.table.get(id);
+        connection.is_some_and(|connection| is_since(connection, Some(entered)))
+    }
+
+    fn watched(&mut self, id: ConnId) -> Option<&mut Watched> {
+        let closing = self.table.get_mut(id)?.closing.as_deref_mut()?;
+        closing.watched.as_deref_mut()
+    }
+
+    pub(super) fn pass_deadlines(&mut self) {
+        if let Some(mut watch) = self.stuck.take() {
+            watch.deadlines.pass(|at, id| self.waits_since(id, at));
+            self.stuck = Some(watch);
+        }
+    }
+
+    pub(super) fn next_question(&self) -> Option<Nanos> {
+        let watch = self.stuck.as_ref().filter(|watch| !watch.asking)?;
+        Some(watch.deadlines.next()?.max(watch.rests_until))
+    }
+}
+
+impl StuckWatch {
+    /// Takes the numbers of this look, and forgets what is gone.
+    fn count(&mut self, tracker: &Tracker, at: Nanos) {
+        let mut stocks: HashMap<(u32, u64), Stock> = HashMap::new();
+        self.told.retain(|&id| {
+            let connection = tracker.table.get(id);
+            let closing = connection.and_then(|connection| connection.closing.as_deref());
+            let Some(watched) = closing.and_then(|closing| closing.watched.as_deref()) else {
+                return false;
+            };
+            if let Some(owner) = watched.owner {
+                let stock = stocks.entry(owner).or_default();
+                stock.stuck += 1;
+                stock.held += u64::from(watched.socket.inode != 0);
+            }
+            true
+        });
+        self.growths.look(at, stocks);
+    }
+
+    fn leaker(&self, answer: &Answer) -> Option<Leaker> {
+        let process = answer.process.clone()?;
+        let owner = (process.pid, process.started);
+        Some(Leaker {
+            stuck: self.growths.last(&owner)?.stuck as usize,
+            forecast: self.growths.forecast(&owner, process.room()),
+            process,
+        })
+    }
+}
