@@ -127,7 +127,7 @@ impl Args {
                 }
                 &stuck.owner
             }
-            Finding::Loss(_) => return true,
+            Finding::Loss(_) | Finding::Summary(_) => return true,
         };
         self.pids.is_empty()
             || owner

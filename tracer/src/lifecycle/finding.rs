@@ -3,6 +3,7 @@
 use tcpclose_common::TcpState;
 
 use super::leak::{Holder, Leak, LeakEnd, Leaker};
+use super::summary::Summary;
 use super::types::{ConnId, Known, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// One finding, in the order in which it became known.
@@ -16,6 +17,8 @@ pub enum Finding {
     Leak(Box<Stuck>),
     /// Something that should have been seen was not.
     Loss(Loss),
+    /// What an interval was like.
+    Summary(Box<Summary>),
 }
 
 /// Which connection end a finding is about.

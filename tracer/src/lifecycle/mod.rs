@@ -9,6 +9,7 @@ mod listeners;
 mod orphan;
 pub mod process;
 mod reset;
+pub mod summary;
 mod table;
 mod time_wait;
 mod tracker;

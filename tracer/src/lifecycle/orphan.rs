@@ -109,6 +109,10 @@ impl Orphans {
         self.parked.get_mut(&id)
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.parked.values().map(|orphan| &*orphan.connection)
+    }
+
     pub fn contains(&self, id: ConnId) -> bool {
         self.parked.contains_key(&id)
     }

@@ -63,6 +63,13 @@ impl Table {
         self.slots[self.find(key)? as usize].connection.as_ref()
     }
 
+    /// All ends, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots
+            .iter()
+            .filter_map(|slot| slot.connection.as_ref())
+    }
+
     /// As [`Table::get`], to be changed.
     pub fn get_mut(&mut self, key: ConnId) -> Option<&mut Connection> {
         let slot = self.find(key)?;

@@ -70,6 +70,10 @@ impl ConnId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetNs(pub u32);
 
+/// A TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Port(pub u16);
+
 /// The IP version on the wire. A v4-mapped connection of an IPv6 socket is [`IpVersion::V4`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

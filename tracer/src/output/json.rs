@@ -1,6 +1,7 @@
 //! JSON lines, version 1: the records themselves are in `json/record.rs`.
 
 mod record;
+mod summary;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +47,9 @@ pub fn write_finding(
             write_line(line, &record::Leak::new(stuck, clock, cgroup))
         }
         Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
+        Finding::Summary(summary) => {
+            write_line(line, &summary::Summary::new(summary, clock, cgroups))
+        }
     }
 }
 

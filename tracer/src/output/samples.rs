@@ -10,13 +10,17 @@ use crate::host::cgroup::CgroupName;
 use crate::host::container::Container;
 use crate::lifecycle::event::{Task, Transition};
 use crate::lifecycle::finding::{
-    Bytes, Close, ClosePath, Conn, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side,
-    Step, Stuck,
+    Bytes, Close, ClosePath, Conn, Finding, HalfClose, Initiator, Reset, ResetReason, SegmentFlags,
+    Side, Step, Stuck,
 };
 use crate::lifecycle::leak::{
     Age, AgeKnown, CloseWait, Fit, Forecast, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict,
 };
 use crate::lifecycle::process::Process;
+use crate::lifecycle::summary::{
+    self, BpfRuns, Counts, Output, Pressure, Ranking, Route, Standing, StuckOwner, Summaries,
+    Summary, Surroundings, Tracer,
+};
 use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
@@ -311,4 +315,79 @@ impl CgroupNames for OneCgroup {
     fn name(&mut self, id: u64) -> Option<&CgroupName> {
         (id == 77).then_some(&self.0)
     }
+}
+
+/// A minute of a host on which something leaks.
+pub(super) fn summary() -> Summary {
+    let client = owner(28_089, b"mariadb").expect("a sample has one");
+    let mut summaries = Summaries::new(us(0));
+    for close in [three_way(), reset(), unknown()] {
+        summaries.take(&Finding::Close(Box::new(close)));
+    }
+    let peers = Ranking {
+        most: vec![("10.0.0.2".parse().expect("an address"), 900)],
+        other: 300,
+        exact: false,
+    };
+    let mut verdicts = Counts::default();
+    verdicts.add(Verdict::EofRead, 1_200);
+    verdicts.add(Verdict::StillSending, 4);
+    let stuck = summary::Stuck {
+        at: Nanos::from_secs(59),
+        verdicts,
+        oldest: Some(Nanos::from_secs(10)),
+        owners: vec![StuckOwner {
+            process: client,
+            stuck: 1_100,
+            oldest: Nanos::from_secs(10),
+            descriptors: 1_120,
+            limit: Some(20_000),
+            growth: Some(Fit {
+                per_second: 2.0,
+                r_squared: 0.99,
+                samples: 5,
+                span: Nanos::from_secs(240),
+            }),
+            exhausted_in: Some(Nanos::from_secs(9_440)),
+        }],
+        other: 80,
+        unowned: 20,
+        peers,
+        complete: true,
+    };
+    let route = Route {
+        netns: NetNs(4_026_531_840),
+        local: "127.0.0.1".parse().expect("an address"),
+        peer: "127.0.0.1:3306".parse().expect("an address"),
+    };
+    summaries.end_interval(
+        Nanos::from_secs(60),
+        Surroundings {
+            opened: 5,
+            now: Standing {
+                live: 1_300,
+                waiting_for_fin: 2,
+                time_wait: 7_058,
+                pressure: vec![Pressure {
+                    route,
+                    used: 7_058,
+                    ports: 28_232,
+                }],
+                stuck: Some(Arc::new(stuck)),
+            },
+            outputs: vec![Output {
+                name: "stdout".into(),
+                written: 3,
+                ..Output::default()
+            }],
+            tracer: Some(Tracer {
+                cpu: Nanos::from_millis(12),
+                memory: 9_437_184,
+                bpf: Some(BpfRuns {
+                    count: 36,
+                    time: us(15),
+                }),
+            }),
+        },
+    )
 }

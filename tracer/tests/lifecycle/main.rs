@@ -9,5 +9,6 @@ mod properties;
 mod resets;
 mod scenarios;
 mod socket;
+mod standing;
 mod stuck;
 mod time_waits;

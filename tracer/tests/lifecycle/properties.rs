@@ -162,7 +162,7 @@ proptest! {
                         prop_assert!(time_wait.dwell <= elapsed_since(start, now));
                         continue;
                     }
-                    Finding::Leak(_) | Finding::Loss(_) => continue,
+                    Finding::Leak(_) | Finding::Loss(_) | Finding::Summary(_) => continue,
                 };
                 let elapsed = elapsed_since(start, now);
                 let known = close.states.iter().filter_map(|(_, dwell)| *dwell);

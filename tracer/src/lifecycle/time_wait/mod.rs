@@ -109,6 +109,14 @@ impl TimeWaits {
         self.len
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = &Conn> {
+        let entries = self
+            .namespaces
+            .values()
+            .flat_map(|namespace| namespace.entries.values());
+        entries.map(|entry| &entry.conn)
+    }
+
     pub fn contains(&self, netns: NetNs, tuple: &Tuple) -> bool {
         let namespace = self.namespaces.get(&netns);
         namespace.is_some_and(|namespace| namespace.entries.contains_key(tuple))

@@ -2,6 +2,7 @@
 
 mod existing;
 mod signals;
+mod standing;
 mod stuck;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -56,6 +57,7 @@ pub struct Tracker {
     connecting: VecDeque<(Nanos, ConnId)>,
     findings: VecDeque<Finding>,
     evicted: u64,
+    opened: u64,
     /// Names for ends that have no cookie.
     last_serial: u64,
 }
@@ -78,6 +80,7 @@ impl Tracker {
             connecting: VecDeque::new(),
             findings: VecDeque::new(),
             evicted: 0,
+            opened: 0,
             last_serial: 0,
         }
     }
@@ -336,6 +339,7 @@ impl Tracker {
         let entered = connection.since;
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             connection.establish(transition);
+            self.opened += 1;
         }
         if matches!(transition.old, TcpState::SynSent | TcpState::SynRecv) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.

@@ -21,7 +21,7 @@ use crate::output::escape::until_nul;
 pub(super) use leak::Leak;
 
 /// The version of the contract. Adding fields is compatible; anything else raises it.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// A finished close.
 #[derive(Serialize)]
@@ -186,7 +186,7 @@ impl Conn {
 }
 
 #[derive(Serialize)]
-struct Endpoint {
+pub(super) struct Endpoint {
     addr: IpAddr,
     port: u16,
 }
@@ -413,7 +413,7 @@ struct Task<'a> {
     uid: u32,
 }
 
-fn netns(netns: NetNs) -> Option<u32> {
+pub(super) fn netns(netns: NetNs) -> Option<u32> {
     (netns.0 != 0).then_some(netns.0)
 }
 

@@ -202,3 +202,25 @@ fn a_resolved_leak_says_how() {
     assert_eq!(leak["cgroup"], "/system.slice/web.service");
     assert_eq!(record["process"]["growth"]["exhausted_in_ms"], 200_000.0);
 }
+
+fn summary() -> serde_json::Value {
+    let mut line = Vec::new();
+    let finding = Finding::Summary(Box::new(samples::summary()));
+    let cgroups = &mut OneCgroup::new("/system.slice/app.service", None);
+    write_finding(&mut line, &finding, &samples::clock(), cgroups)
+        .expect("memory takes everything");
+    serde_json::from_slice(&line).expect("valid JSON")
+}
+
+/// The example of docs/json.md is the sample, so that neither the docs nor the schema can say anything else.
+#[test]
+fn a_summary_is_the_documented_record() {
+    let docs = include_str!("../../../../docs/json.md");
+    let examples = docs.split("```json\n").skip(1);
+    let examples = examples.filter_map(|after| after.split_once("\n```"));
+    let example = examples
+        .map(|(block, _)| serde_json::from_str(block).expect("an example is JSON"))
+        .find(|example: &serde_json::Value| example["kind"] == "summary")
+        .expect("there is an example of a summary");
+    assert_eq!(summary(), example);
+}

@@ -64,7 +64,7 @@ impl Formatter {
             (_, Line::Finding(Finding::Leak(stuck))) => {
                 self.closes.write_stuck(batch, stuck, clock);
             }
-            (_, Line::Finding(Finding::Loss(_))) => {}
+            (_, Line::Finding(Finding::Loss(_) | Finding::Summary(_))) => {}
             (_, Line::Transition(raw)) => {
                 let (transition, skaddr) = (&raw.transition, raw.skaddr);
                 self.transitions

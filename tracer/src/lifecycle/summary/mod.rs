@@ -1,0 +1,232 @@
+//! What an interval was like, from the findings of it: in constant memory, whatever comes.
+//!
+//! One mechanism serves both kinds of numbers: everything is counted in [`Totals`] from the start, and what an interval
+//! brought is the difference of two of them. Only quantiles and rankings are an interval's own.
+
+mod kind;
+mod record;
+mod spans;
+#[cfg(test)]
+mod tests;
+mod top;
+
+use std::net::IpAddr;
+
+use tcpclose_common::TcpState;
+
+use super::finding::{
+    Close, ClosePath, Finding, Initiator, LossPlace, ResetReason, Side, TimeWait, TimeWaitEnd,
+};
+use super::types::Nanos;
+
+pub use kind::{Counts, Kind};
+pub use record::{
+    BpfRuns, Output, Pressure, Process, Route, Standing, States, Stuck, StuckOwner, Summary, Tracer,
+};
+pub use spans::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
+pub use top::{Ranking, Top};
+
+/// Processes and peers named in each ranking.
+const NAMED: usize = 10;
+
+/// What has been counted since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Ends that closed.
+    pub closes: Counts<(ClosePath, Initiator)>,
+    /// Resets among them.
+    pub resets: Counts<(Side, Option<ResetReason>)>,
+    /// How TIME_WAITs ended.
+    pub time_wait_ends: Counts<TimeWaitEnd>,
+    /// What was lost.
+    pub lost: Counts<LossPlace>,
+    /// Time in FIN_WAIT2.
+    pub fin_wait2: Histogram,
+    /// Time in CLOSE_WAIT, of the ends that left it.
+    pub close_wait: Histogram,
+    /// Time in LAST_ACK.
+    pub last_ack: Histogram,
+    /// Time in TIME_WAIT.
+    pub time_wait: Histogram,
+}
+
+/// What the findings do not tell, at one moment. Counts are from the start.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Ends that became established.
+    pub opened: u64,
+    /// How things stand.
+    pub now: Standing,
+    /// What each output did.
+    pub outputs: Vec<Output>,
+    /// What the tracer used.
+    pub tracer: Option<Tracer>,
+}
+
+/// Takes findings, gives summaries.
+#[derive(Debug)]
+pub struct Summaries {
+    totals: Totals,
+    interval: Interval,
+    since: Since,
+}
+
+/// What is gathered of one interval only.
+#[derive(Debug, Default)]
+struct Interval {
+    fin_wait2: Spans,
+    close_wait: Spans,
+    last_ack: Spans,
+    time_wait: Spans,
+    closes_of_processes: Top<Option<Process>>,
+    resets_of_processes: Top<Option<Process>>,
+    closes_of_peers: Top<IpAddr>,
+    resets_of_peers: Top<IpAddr>,
+}
+
+/// How everything stood when the interval began.
+#[derive(Debug)]
+struct Since {
+    at: Nanos,
+    totals: Totals,
+    opened: u64,
+    outputs: Vec<Output>,
+    tracer: Tracer,
+}
+
+impl Summaries {
+    /// Begins the first interval.
+    #[must_use]
+    pub fn new(at: Nanos) -> Self {
+        Self {
+            totals: Totals::default(),
+            interval: Interval::default(),
+            since: Since {
+                at,
+                totals: Totals::default(),
+                opened: 0,
+                outputs: Vec::new(),
+                tracer: Tracer::default(),
+            },
+        }
+    }
+
+    /// When the interval began.
+    #[must_use]
+    pub fn since(&self) -> Nanos {
+        self.since.at
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Takes in a finding.
+    pub fn take(&mut self, finding: &Finding) {
+        match finding {
+            Finding::Close(close) => self.close(close),
+            Finding::TimeWait(time_wait) => self.time_wait(time_wait),
+            Finding::Loss(loss) => self.totals.lost.add(loss.place, loss.lost),
+            // What is stuck comes as a gauge.
+            Finding::Leak(_) | Finding::Summary(_) => {}
+        }
+    }
+
+    fn close(&mut self, close: &Close) {
+        let Self {
+            totals, interval, ..
+        } = self;
+        totals.closes.add((close.path, close.initiator), 1);
+        let process = close.owner.clone().map(Process);
+        let peer = close.conn.tuple.peer().ip();
+        if let Some(reset) = &close.reset {
+            totals.resets.add((reset.by, reset.reason), 1);
+            interval.resets_of_processes.add(process.clone());
+            interval.resets_of_peers.add(peer);
+        }
+        interval.closes_of_processes.add(process);
+        interval.closes_of_peers.add(peer);
+        for (state, span) in &close.states {
+            let (spans, histogram) = match state {
+                TcpState::FinWait2 => (&mut interval.fin_wait2, &mut totals.fin_wait2),
+                TcpState::CloseWait => (&mut interval.close_wait, &mut totals.close_wait),
+                TcpState::LastAck => (&mut interval.last_ack, &mut totals.last_ack),
+                _ => continue,
+            };
+            if let Some(span) = *span {
+                spans.add(span);
+                histogram.add(span);
+            }
+        }
+    }
+
+    fn time_wait(&mut self, time_wait: &TimeWait) {
+        self.totals.time_wait_ends.add(time_wait.end, 1);
+        match time_wait.end {
+            // It never existed, or nobody knows how long it did.
+            TimeWaitEnd::Overflow | TimeWaitEnd::Unknown => {}
+            TimeWaitEnd::Expired
+            | TimeWaitEnd::Reused
+            | TimeWaitEnd::Recycled
+            | TimeWaitEnd::Killed => {
+                self.interval.time_wait.add(time_wait.dwell);
+                self.totals.time_wait.add(time_wait.dwell);
+            }
+        }
+    }
+
+    /// Ends the interval, and begins the next.
+    pub fn end_interval(&mut self, at: Nanos, surroundings: Surroundings) -> Summary {
+        let Surroundings {
+            opened,
+            now,
+            outputs,
+            tracer,
+        } = surroundings;
+        let interval = std::mem::take(&mut self.interval);
+        let since = std::mem::replace(
+            &mut self.since,
+            Since {
+                at,
+                totals: self.totals.clone(),
+                opened,
+                outputs: outputs.clone(),
+                tracer: tracer.unwrap_or_default(),
+            },
+        );
+        let before = |output: &Output| {
+            let mut earlier = since.outputs.iter();
+            earlier
+                .find(|earlier| earlier.name == output.name)
+                .cloned()
+                .unwrap_or_default()
+        };
+        Summary {
+            from: since.at,
+            to: at,
+            opened: opened.saturating_sub(since.opened),
+            closes: &self.totals.closes - &since.totals.closes,
+            resets: &self.totals.resets - &since.totals.resets,
+            states: States {
+                fin_wait2: interval.fin_wait2.spread(),
+                close_wait: interval.close_wait.spread(),
+                last_ack: interval.last_ack.spread(),
+                time_wait: interval.time_wait.spread(),
+            },
+            time_wait_ends: &self.totals.time_wait_ends - &since.totals.time_wait_ends,
+            closes_of_processes: interval.closes_of_processes.ranking(NAMED),
+            resets_of_processes: interval.resets_of_processes.ranking(NAMED),
+            closes_of_peers: interval.closes_of_peers.ranking(NAMED),
+            resets_of_peers: interval.resets_of_peers.ranking(NAMED),
+            lost: &self.totals.lost - &since.totals.lost,
+            now,
+            outputs: outputs
+                .iter()
+                .map(|output| output.since(&before(output)))
+                .collect(),
+            tracer: tracer.map(|tracer| tracer.since(&since.tracer)),
+        }
+    }
+}

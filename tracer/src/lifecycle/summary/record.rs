@@ -1,0 +1,259 @@
+//! What a summary tells. All numbers count connection ends, as the findings do: a connection within the host has two.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::kind::Counts;
+use super::spans::Spread;
+use super::top::Ranking;
+use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
+use crate::lifecycle::leak::{Fit, Verdict};
+use crate::lifecycle::types::{Nanos, NetNs, SharedOwner};
+
+/// What an interval was like, and how things stand at its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// When the interval began: the end of the one before, or the start.
+    pub from: Nanos,
+    /// When it ended.
+    pub to: Nanos,
+    /// Ends that became established.
+    pub opened: u64,
+    /// Ends that closed, by path and who began.
+    pub closes: Counts<(ClosePath, Initiator)>,
+    /// Resets among them, by who sent the RST and why.
+    pub resets: Counts<(Side, Option<ResetReason>)>,
+    /// Time in closing states, of the ends that closed and whose time is known.
+    pub states: States,
+    /// How TIME_WAITs ended.
+    pub time_wait_ends: Counts<TimeWaitEnd>,
+    /// Who closed most. Ends of no known owner count as `None`.
+    pub closes_of_processes: Ranking<Option<Process>>,
+    /// Whose connections were reset most, by either side.
+    pub resets_of_processes: Ranking<Option<Process>>,
+    /// The peers of most closes.
+    pub closes_of_peers: Ranking<IpAddr>,
+    /// The peers of most resets, by either side.
+    pub resets_of_peers: Ranking<IpAddr>,
+    /// What was lost.
+    pub lost: Counts<LossPlace>,
+    /// How things stand.
+    pub now: Standing,
+    /// What each output did in the interval.
+    pub outputs: Vec<Output>,
+    /// What the tracer itself used in the interval; `None` where nobody measures that.
+    pub tracer: Option<Tracer>,
+}
+
+/// Time in the states of a close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are their names")]
+pub struct States {
+    pub fin_wait2: Spread,
+    pub close_wait: Spread,
+    pub last_ack: Spread,
+    /// Of all TIME_WAITs that are over, but those whose end nobody saw and those that never existed.
+    pub time_wait: Spread,
+}
+
+/// A process as summaries tell of it: by name and cgroup, so that the workers of one service count as one.
+#[derive(Clone, Debug)]
+pub struct Process(pub SharedOwner);
+
+impl Process {
+    fn key(&self) -> (&[u8], u64) {
+        (&self.0.comm, self.0.cgroup)
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Process {}
+
+impl PartialOrd for Process {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Process {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// How things stand at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Live ends, TIME_WAIT and orphans excluded.
+    pub live: u64,
+    /// Ends that their process has closed and that wait for the peer's FIN.
+    pub waiting_for_fin: u64,
+    /// Ends in TIME_WAIT.
+    pub time_wait: u64,
+    /// Where most ephemeral ports are in use, the greatest share first.
+    pub pressure: Vec<Pressure>,
+    /// What is stuck in CLOSE_WAIT; `None` where nobody has looked yet.
+    pub stuck: Option<Arc<Stuck>>,
+}
+
+/// Connections from one local address to one peer, which each need an ephemeral port of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Route {
+    /// Where.
+    pub netns: NetNs,
+    /// From.
+    pub local: IpAddr,
+    /// To.
+    pub peer: SocketAddr,
+}
+
+/// How many of the ephemeral ports a route uses, live and in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pressure {
+    /// Which.
+    pub route: Route,
+    /// Ports in use.
+    pub used: u32,
+    /// Ports that `net.ipv4.ip_local_port_range` of its namespace allows.
+    pub ports: u32,
+}
+
+impl Pressure {
+    /// The share in use, from 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(self.used) / f64::from(self.ports.max(1))
+    }
+}
+
+/// Sockets stuck in CLOSE_WAIT, as one look found them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stuck {
+    /// When that look was.
+    pub at: Nanos,
+    /// How many, by verdict; those that still send are not stuck, and counted apart.
+    pub verdicts: Counts<Verdict>,
+    /// Since when the oldest is in CLOSE_WAIT.
+    pub oldest: Option<Nanos>,
+    /// Who has most of them.
+    pub owners: Vec<StuckOwner>,
+    /// Stuck sockets of all other owners together.
+    pub other: u64,
+    /// Stuck sockets that belong to no process, or to none that can be seen.
+    pub unowned: u64,
+    /// The peers of most of them.
+    pub peers: Ranking<IpAddr>,
+    /// Nothing was left out.
+    pub complete: bool,
+}
+
+impl Stuck {
+    /// How many are stuck.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let counts = self.verdicts.iter();
+        let stuck = counts.filter(|(verdict, _)| verdict.is_leak());
+        stuck.map(|(_, count)| count).sum()
+    }
+}
+
+/// A process with stuck sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckOwner {
+    /// Which.
+    pub process: SharedOwner,
+    /// How many it has.
+    pub stuck: u64,
+    /// Since when its oldest is in CLOSE_WAIT.
+    pub oldest: Nanos,
+    /// Its open descriptors.
+    pub descriptors: u64,
+    /// How many it may have; `None` for any number, or where that is not known.
+    pub limit: Option<u64>,
+    /// How their number grows.
+    pub growth: Option<Fit>,
+    /// When at that rate its descriptors are used up.
+    pub exhausted_in: Option<Nanos>,
+}
+
+/// What an output did with the findings that were offered to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Written.
+    pub written: u64,
+    /// Not wanted by its filter.
+    pub filtered: u64,
+    /// Cut by its rate limit.
+    pub cut: u64,
+    /// Dropped, as its queue was full.
+    pub dropped: u64,
+    /// Given up after errors.
+    pub failed: u64,
+}
+
+impl Output {
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            name: self.name.clone(),
+            written: self.written.saturating_sub(earlier.written),
+            filtered: self.filtered.saturating_sub(earlier.filtered),
+            cut: self.cut.saturating_sub(earlier.cut),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            failed: self.failed.saturating_sub(earlier.failed),
+        }
+    }
+}
+
+/// What the tracer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracer {
+    /// Processor time of the process, its own and the kernel's for it.
+    pub cpu: Nanos,
+    /// Resident memory in bytes, now.
+    pub memory: u64,
+    /// Runs of the eBPF programs; `None` where the kernel does not count them.
+    pub bpf: Option<BpfRuns>,
+}
+
+/// Runs of the eBPF programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BpfRuns {
+    /// How many.
+    pub count: u64,
+    /// How long, all together.
+    pub time: Nanos,
+}
+
+impl Tracer {
+    /// What has been used since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            cpu: self.cpu - earlier.cpu,
+            memory: self.memory,
+            bpf: self.bpf.map(|bpf| {
+                let before = earlier.bpf.unwrap_or_default();
+                BpfRuns {
+                    count: bpf.count.saturating_sub(before.count),
+                    time: bpf.time - before.time,
+                }
+            }),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! How things stand, for summaries.
+
+use super::Tracker;
+use crate::lifecycle::summary::{Route, Top};
+use crate::lifecycle::types::{NetNs, Port, Role, Tuple};
+
+impl Tracker {
+    /// Ends that became established, since the start.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// The routes of most connections that were opened from here, at most so many, each with its local ports: of live
+    /// ends, of those that wait for the peer's FIN and of those in TIME_WAIT. Walks all of them twice.
+    #[must_use]
+    pub fn busiest_routes(&self, most: usize) -> Vec<(Route, Vec<Port>)> {
+        let mut top = Top::default();
+        self.each_client_end(|netns, tuple| top.add(route(netns, tuple)));
+        let ranking = top.ranking(most);
+        let mut routes: Vec<(Route, Vec<Port>)> = ranking
+            .most
+            .into_iter()
+            .map(|(route, _)| (route, Vec::new()))
+            .collect();
+        self.each_client_end(|netns, tuple| {
+            let this = route(netns, tuple);
+            if let Some((_, ports)) = routes.iter_mut().find(|(route, _)| *route == this) {
+                ports.push(Port(tuple.local_port));
+            }
+        });
+        routes
+    }
+
+    /// The ends that may have taken an ephemeral port: all but those that came in on a listening socket.
+    fn each_client_end(&self, mut each: impl FnMut(NetNs, &Tuple)) {
+        let live = self.table.iter().chain(self.orphans.iter());
+        for connection in live.filter(|end| end.role != Role::Server && end.tuple.local_port != 0) {
+            each(connection.netns, &connection.tuple);
+        }
+        for conn in self
+            .time_waits
+            .iter()
+            .filter(|end| end.role != Role::Server)
+        {
+            each(conn.netns, &conn.tuple);
+        }
+    }
+}
+
+fn route(netns: NetNs, tuple: &Tuple) -> Route {
+    Route {
+        netns,
+        local: tuple.local().ip(),
+        peer: tuple.peer(),
+    }
+}
