@@ -1,5 +1,6 @@
 //! What the core has found out. The output writes these down; the names are DESIGN.md's words.
 
+use serde::Deserialize;
 use tcpclose_common::TcpState;
 
 use super::leak::{Holder, Leak, LeakEnd, Leaker};
@@ -19,6 +20,18 @@ pub enum Finding {
     Loss(Loss),
     /// What an interval was like.
     Summary(Box<Summary>),
+}
+
+impl Finding {
+    /// When it became known.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Close(close) => close.at,
+            Self::TimeWait(time_wait) => time_wait.at,
+            Self::Loss(loss) => loss.at,
+        }
+    }
 }
 
 /// Which connection end a finding is about.
@@ -70,7 +83,8 @@ pub struct Close {
 }
 
 /// How a connection closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClosePath {
     /// FIN, ACK, FIN, ACK.
     FourWay,
@@ -108,7 +122,8 @@ impl ClosePath {
 }
 
 /// Who sent the first FIN or RST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum Initiator {
     Local,

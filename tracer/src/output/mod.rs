@@ -10,6 +10,8 @@ mod layout;
 pub mod leaks;
 #[cfg(test)]
 mod samples;
+pub mod sink;
 pub mod table;
 pub mod transition;
+mod write_all;
 pub mod writer;

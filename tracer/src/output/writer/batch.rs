@@ -3,22 +3,17 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
-use std::thread;
-use std::time::Duration;
 
 use crate::lifecycle::finding::Finding;
 use crate::output::json;
 use crate::output::table::CloseTable;
 use crate::output::transition::TransitionTable;
+use crate::output::write_all::write_all;
 
 use super::{Format, Line, Options};
 
 /// Text that is collected before it is written: a pipe's default capacity.
 const BATCH_BYTES: usize = 64 * 1024;
-
-/// How long to wait for a reader when the output is non-blocking: a shared terminal or pipe that another program has
-/// set so.
-const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Formats lines into a batch of text.
 pub(super) struct Formatter {
@@ -109,27 +104,4 @@ pub(super) fn run(
         }
     }
     out.flush()
-}
-
-/// Writes everything and reports each part as soon as it is written. Waits where a non-blocking output is full.
-fn write_all(
-    out: &mut impl Write,
-    mut text: &[u8],
-    mut written: impl FnMut(&[u8]),
-) -> io::Result<()> {
-    while !text.is_empty() {
-        match out.write(text) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                written(&text[..count]);
-                text = &text[count..];
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(WOULD_BLOCK_PAUSE);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

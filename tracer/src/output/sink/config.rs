@@ -1,0 +1,235 @@
+//! What an operator can say about an output, as serde reads it from the agent's configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::filter::Filter;
+use super::kind::Kind;
+use super::syslog::{Facility, SyslogAddress};
+
+/// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
+const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// One output: where records go, and which.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Keys")]
+pub struct SinkConfig {
+    /// Where they go.
+    pub target: Target,
+    /// The kinds that are wanted; all where the configuration does not say.
+    pub kinds: BTreeSet<Kind>,
+    /// Which records of those kinds.
+    pub filter: Filter,
+    /// How many; as many as there are where the configuration does not say.
+    pub rate_limit: Option<RateLimit>,
+    /// How many records may wait for the receiver. Further ones are dropped and counted.
+    pub queue: NonZeroUsize,
+}
+
+/// Where an output's records go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// JSON lines to standard output.
+    Stdout,
+    /// JSON lines to the end of a file.
+    File(PathBuf),
+    /// systemd's journal, in its own protocol.
+    Journald,
+    /// RFC 5424.
+    Syslog(SyslogConfig),
+    /// OpenTelemetry's protocol.
+    Otlp(OtlpConfig),
+}
+
+/// An output of type `syslog`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyslogConfig {
+    /// Where the receiver listens.
+    pub address: SyslogAddress,
+    /// What the messages are filed under.
+    pub facility: Facility,
+}
+
+/// An output of type `otlp`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtlpConfig {
+    /// `http://host:port`, with a path in front of `/v1/logs` where the receiver wants one.
+    pub endpoint: String,
+    /// How requests are sent.
+    pub protocol: OtlpProtocol,
+    /// Sent with each request, for receivers that want a token.
+    pub headers: BTreeMap<String, String>,
+    /// Attributes of the resource besides `service.name`, `host.name` and the like, or instead of them.
+    pub resource: BTreeMap<String, String>,
+}
+
+/// How OTLP requests are sent. The names are those of OpenTelemetry's own configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    /// POST of protobuf messages.
+    #[default]
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+    /// gRPC, HTTP/2 without TLS.
+    #[serde(rename = "grpc")]
+    Grpc,
+}
+
+/// A limit to the records of an output. Summaries and losses pass it always: they are few, and tell of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Records a second, in the long run.
+    pub per_second: NonZeroU32,
+    /// Records at once after a quiet time; as many as a second's where the configuration does not say.
+    pub burst: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Stdout,
+    File,
+    Journald,
+    Syslog,
+    Otlp,
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stdout => "stdout",
+            Self::File => "file",
+            Self::Journald => "journald",
+            Self::Syslog => "syslog",
+            Self::Otlp => "otlp",
+        })
+    }
+}
+
+/// The keys of all types in one table, so that serde itself knows which exist and where a wrong one stands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    #[serde(rename = "type")]
+    kind: Type,
+    kinds: Option<BTreeSet<Kind>>,
+    #[serde(default)]
+    filter: Filter,
+    rate_limit: Option<RateLimit>,
+    queue: Option<NonZeroUsize>,
+    path: Option<PathBuf>,
+    address: Option<SyslogAddress>,
+    facility: Option<Facility>,
+    endpoint: Option<String>,
+    protocol: Option<OtlpProtocol>,
+    headers: Option<BTreeMap<String, String>>,
+    resource: Option<BTreeMap<String, String>>,
+}
+
+impl TryFrom<Keys> for SinkConfig {
+    type Error = String;
+
+    fn try_from(keys: Keys) -> Result<Self, String> {
+        let Keys {
+            kind,
+            kinds,
+            filter,
+            rate_limit,
+            queue,
+            path,
+            address,
+            facility,
+            endpoint,
+            protocol,
+            headers,
+            resource,
+        } = keys;
+        let strange = |key: &str, given: bool, of: Type| {
+            if given && kind != of {
+                return Err(format!(
+                    "an output of type {kind} has no `{key}`: that is one of type {of}'s"
+                ));
+            }
+            Ok(())
+        };
+        strange("path", path.is_some(), Type::File)?;
+        strange("address", address.is_some(), Type::Syslog)?;
+        strange("facility", facility.is_some(), Type::Syslog)?;
+        strange("endpoint", endpoint.is_some(), Type::Otlp)?;
+        strange("protocol", protocol.is_some(), Type::Otlp)?;
+        strange("headers", headers.is_some(), Type::Otlp)?;
+        strange("resource", resource.is_some(), Type::Otlp)?;
+        let target = match kind {
+            Type::Stdout => Target::Stdout,
+            Type::File => {
+                Target::File(path.ok_or("an output of type file needs a `path`: the file's name")?)
+            }
+            Type::Journald => Target::Journald,
+            Type::Syslog => Target::Syslog(SyslogConfig {
+                address: address.unwrap_or_default(),
+                facility: facility.unwrap_or_default(),
+            }),
+            Type::Otlp => {
+                let protocol = protocol.unwrap_or_default();
+                Target::Otlp(OtlpConfig {
+                    endpoint: endpoint.unwrap_or_else(|| protocol.default_endpoint().to_owned()),
+                    protocol,
+                    headers: headers.unwrap_or_default(),
+                    resource: resource.unwrap_or_default(),
+                })
+            }
+        };
+        let kinds = kinds.unwrap_or_else(|| Kind::ALL.into());
+        if kinds.is_empty() {
+            return Err("an output without kinds writes nothing: name some in `kinds`".to_owned());
+        }
+        Ok(Self {
+            target,
+            kinds,
+            filter,
+            rate_limit,
+            queue: queue.unwrap_or(DEFAULT_QUEUE),
+        })
+    }
+}
+
+impl OtlpProtocol {
+    /// Where a collector of this host listens.
+    const fn default_endpoint(self) -> &'static str {
+        match self {
+            Self::HttpProtobuf => "http://127.0.0.1:4318",
+            Self::Grpc => "http://127.0.0.1:4317",
+        }
+    }
+}
+
+impl SinkConfig {
+    /// An output of everything, unlimited.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            kinds: Kind::ALL.into(),
+            filter: Filter::default(),
+            rate_limit: None,
+            queue: DEFAULT_QUEUE,
+        }
+    }
+
+    /// What messages and metrics call this output: `file:/var/log/tcpclose.jsonl`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.target {
+            Target::Stdout => "stdout".to_owned(),
+            Target::File(path) => format!("file:{}", path.display()),
+            Target::Journald => "journald".to_owned(),
+            Target::Syslog(syslog) => format!("syslog:{}", syslog.address),
+            Target::Otlp(otlp) => format!("otlp:{}", otlp.endpoint),
+        }
+    }
+}

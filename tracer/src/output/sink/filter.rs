@@ -1,0 +1,165 @@
+//! Which records of its kinds an output wants.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::lifecycle::finding::{ClosePath, Conn, Finding, Initiator};
+use crate::lifecycle::types::{Nanos, SharedOwner};
+
+/// Keys that narrow an output's records. Each holds for the records that can have what it asks for, the others pass it:
+/// `path` and `initiator` for closes only, all of them for records about a connection only. A connection of which the
+/// fact is not known is not one that was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filter {
+    /// Only these local ports.
+    pub local_ports: BTreeSet<u16>,
+    /// Only these ports of the peer.
+    pub peer_ports: BTreeSet<u16>,
+    /// Only owners with these names.
+    pub processes: BTreeSet<String>,
+    /// Only closes of these paths.
+    pub path: BTreeSet<ClosePath>,
+    /// Only closes that these began.
+    pub initiator: BTreeSet<Initiator>,
+    /// Only connections that lasted this long.
+    #[serde(deserialize_with = "time")]
+    pub min_lifetime: Duration,
+    /// Not the connections of this host with itself, over loopback addresses.
+    pub no_loopback: bool,
+}
+
+impl Filter {
+    /// Whether a finding is wanted.
+    #[must_use]
+    pub fn wants(&self, finding: &Finding) -> bool {
+        match finding {
+            Finding::Close(close) => {
+                asked(&self.path, &close.path)
+                    && asked(&self.initiator, &close.initiator)
+                    && self.wants_connection(&close.conn, close.owner.as_ref())
+            }
+            Finding::TimeWait(time_wait) => {
+                self.wants_connection(&time_wait.conn, time_wait.owner.as_ref())
+            }
+            Finding::Loss(_) => true,
+        }
+    }
+
+    fn wants_connection(&self, conn: &Conn, owner: Option<&SharedOwner>) -> bool {
+        let tuple = &conn.tuple;
+        asked(&self.local_ports, &tuple.local_port)
+            && asked(&self.peer_ports, &tuple.peer_port)
+            && (self.processes.is_empty() || owner.is_some_and(|owner| self.is_of(&owner.comm)))
+            && (self.min_lifetime.is_zero()
+                || conn
+                    .lifetime
+                    .is_some_and(|lifetime| lifetime >= Nanos::from(self.min_lifetime)))
+            && !(self.no_loopback && tuple.local().ip().is_loopback())
+    }
+
+    fn is_of(&self, comm: &[u8]) -> bool {
+        self.processes.contains(&*String::from_utf8_lossy(comm))
+    }
+}
+
+fn asked<T: Ord>(wanted: &BTreeSet<T>, one: &T) -> bool {
+    wanted.is_empty() || wanted.contains(one)
+}
+
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(|error| {
+        serde::de::Error::custom(format!("`{text}` is no time such as 10ms or 5m: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::finding::{Loss, LossPlace};
+    use crate::output::samples;
+
+    fn filter(toml: &str) -> Filter {
+        toml::from_str(toml).expect("a filter")
+    }
+
+    fn close() -> Finding {
+        Finding::Close(Box::new(samples::three_way()))
+    }
+
+    fn loss() -> Finding {
+        Finding::Loss(Loss {
+            at: Nanos(0),
+            lost: 1,
+            place: LossPlace::Ring,
+            repaired: true,
+        })
+    }
+
+    #[test]
+    fn everything_passes_where_nothing_is_asked() {
+        let unknown = Finding::Close(Box::new(samples::unknown()));
+        assert!(filter("").wants(&close()));
+        assert!(filter("").wants(&unknown));
+    }
+
+    #[test]
+    fn each_key_narrows() {
+        for (key, wanted) in [
+            ("local_ports = [48350]", true),
+            ("local_ports = [3306]", false),
+            ("peer_ports = [80, 3306]", true),
+            ("peer_ports = [48350]", false),
+            ("processes = ['mariadb']", true),
+            ("processes = ['maria']", false),
+            ("path = ['reset', 'three_way']", true),
+            ("path = ['reset']", false),
+            ("initiator = ['peer']", true),
+            ("initiator = ['local', 'both']", false),
+            ("min_lifetime = '8400us'", true),
+            ("min_lifetime = '8401us'", false),
+            ("no_loopback = true", false),
+        ] {
+            assert_eq!(filter(key).wants(&close()), wanted, "{key}");
+            assert!(filter(key).wants(&loss()), "a loss is of no connection");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_what_was_asked_for() {
+        let unknown = Finding::Close(Box::new(samples::unknown()));
+        assert!(!filter("processes = ['sshd']").wants(&unknown));
+        assert!(!filter("min_lifetime = '1us'").wants(&unknown));
+        assert!(filter("path = ['unknown']").wants(&unknown));
+        assert!(filter("no_loopback = true").wants(&unknown));
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_json() {
+        for path in [
+            ClosePath::FourWay,
+            ClosePath::ThreeWay,
+            ClosePath::Simultaneous,
+            ClosePath::Reset,
+            ClosePath::Timeout,
+            ClosePath::Destroyed,
+            ClosePath::ConnectFailed,
+            ClosePath::Unknown,
+        ] {
+            let read = filter(&format!("path = ['{}']", path.name()));
+            assert_eq!(read.path, BTreeSet::from([path]));
+        }
+        for initiator in [
+            Initiator::Local,
+            Initiator::Peer,
+            Initiator::Both,
+            Initiator::Unknown,
+        ] {
+            let read = filter(&format!("initiator = ['{}']", initiator.name()));
+            assert_eq!(read.initiator, BTreeSet::from([initiator]));
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! A finding as text, for the outputs that carry the JSON records themselves.
+
+use crate::lifecycle::finding::Finding;
+use crate::output::cgroup_names::{CgroupNames, NoCgroups};
+use crate::output::clock::WallClock;
+use crate::output::json;
+
+/// What turning findings into records takes besides the findings.
+pub struct Surroundings {
+    /// Turns the kernel's times into wall time.
+    pub clock: WallClock,
+    /// Names the owners' cgroups. Asked in the output's thread.
+    pub cgroups: Box<dyn CgroupNames>,
+}
+
+impl Default for Surroundings {
+    /// The host's clock, and no names of cgroups.
+    fn default() -> Self {
+        Self {
+            clock: WallClock::new(),
+            cgroups: Box::new(NoCgroups),
+        }
+    }
+}
+
+impl Surroundings {
+    /// Appends the finding's JSON record as a line.
+    pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, finding: &Finding) {
+        json::write_finding(lines, finding, &self.clock, self.cgroups.as_mut())
+            .expect("memory takes what is written, and every value has a JSON form");
+    }
+}

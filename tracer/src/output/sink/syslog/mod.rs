@@ -1,0 +1,5 @@
+//! RFC 5424 messages to a syslog receiver.
+
+mod address;
+
+pub use self::address::{Facility, SyslogAddress};

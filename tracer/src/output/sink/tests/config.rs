@@ -1,0 +1,88 @@
+//! What an operator may write.
+
+use std::collections::BTreeSet;
+
+use super::super::*;
+
+fn read(toml: &str) -> Result<SinkConfig, String> {
+    toml::from_str(toml).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused(toml: &str, why: &str) {
+    let error = read(toml).expect_err("this is wrong");
+    assert!(error.contains(why), "{error}");
+}
+
+#[test]
+fn a_type_is_enough() {
+    let stdout = read("type = 'stdout'").expect("right");
+    assert_eq!(stdout, SinkConfig::new(Target::Stdout));
+    assert_eq!(stdout.kinds, BTreeSet::from(Kind::ALL));
+    let syslog = read("type = 'syslog'").expect("right");
+    assert_eq!(syslog.name(), "syslog:unix:/dev/log");
+    let otlp = read("type = 'otlp'").expect("right");
+    assert_eq!(otlp.name(), "otlp:http://127.0.0.1:4318");
+    let grpc = read("type = 'otlp'\nprotocol = 'grpc'").expect("right");
+    assert_eq!(grpc.name(), "otlp:http://127.0.0.1:4317");
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = read(
+        "type = 'file'\npath = '/tmp/x'\nkinds = ['close', 'time_wait']\nqueue = 10\n\
+         rate_limit = { per_second = 5, burst = 9 }\n[filter]\nlocal_ports = [80]",
+    )
+    .expect("right");
+    assert_eq!(config.name(), "file:/tmp/x");
+    assert_eq!(config.kinds, BTreeSet::from([Kind::Close, Kind::TimeWait]));
+    assert_eq!(config.queue.get(), 10);
+    let limit = config.rate_limit.expect("a limit");
+    assert_eq!(limit.per_second.get(), 5);
+    assert_eq!(limit.burst.map(u32::from), Some(9));
+    assert_eq!(config.filter.local_ports, BTreeSet::from([80]));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    refused("", "missing field `type`");
+    refused("type = 'kafka'", "unknown variant `kafka`");
+    refused("type = 'file'", "needs a `path`");
+    refused(
+        "type = 'stdout'\npath = '/x'",
+        "of type stdout has no `path`",
+    );
+    refused("type = 'stdout'\nkind = ['close']", "unknown field `kind`");
+    refused("type = 'stdout'\nkinds = []", "name some in `kinds`");
+    refused(
+        "type = 'stdout'\nkinds = ['closes']",
+        "unknown variant `closes`",
+    );
+    refused("type = 'stdout'\nqueue = 0", "nonzero");
+    refused(
+        "type = 'stdout'\nrate_limit = { per_second = 0 }",
+        "nonzero",
+    );
+    refused(
+        "type = 'stdout'\nfilter = { min_lifetime = '5 parsecs' }",
+        "no time such as 10ms",
+    );
+    refused(
+        "type = 'syslog'\naddress = 'udp://host'",
+        "write unix:/dev/log, udp://host:514",
+    );
+    refused("type = 'syslog'\naddress = 'unix:log'", "unix:/dev/log");
+}
+
+#[test]
+fn addresses_of_receivers_are_read() {
+    for address in [
+        "unix:/dev/log",
+        "udp://192.0.2.1:514",
+        "tcp://[2001:db8::1]:601",
+        "udp://logs.example:514",
+    ] {
+        let config = read(&format!("type = 'syslog'\naddress = '{address}'")).expect("an address");
+        assert_eq!(config.name(), format!("syslog:{address}"));
+    }
+}

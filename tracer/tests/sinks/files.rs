@@ -1,0 +1,199 @@
+//! Outputs of type `file`.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tcpclose::output::sink::{SinkConfig, Target};
+
+use crate::findings::{
+    assert_adds_up, close, ids, long, loss, record, start, time_wait, try_start, wait_until,
+};
+use crate::scratch::Scratch;
+
+fn config(path: &Path) -> SinkConfig {
+    SinkConfig::new(Target::File(path.to_owned()))
+}
+
+#[test]
+fn the_records_are_those_of_watch() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let (mut sink, said) = start(&config(&path));
+    let findings = [close(1), time_wait(1), loss(3)];
+    for finding in &findings {
+        sink.offer(finding);
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.offered, counts.written), (3, 3));
+    let text = fs::read_to_string(&path).expect("the file");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let expected: Vec<_> = findings.iter().map(|finding| record(finding)).collect();
+    assert_eq!(lines, expected);
+    assert!(said.all().is_empty());
+}
+
+#[test]
+fn not_everybody_may_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let (sink, _) = start(&config(&path));
+    let mode = fs::metadata(&path).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o007, 0, "{mode:o}");
+    let _ = sink.finish(long());
+}
+
+#[test]
+fn a_file_is_continued_and_a_line_that_a_crash_cut_is_ended() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    fs::write(&path, "{\"old\":1}\n{\"cut\":").expect("a file");
+    let (mut sink, _) = start(&config(&path));
+    sink.offer(&close(7));
+    assert_eq!(sink.finish(long()).written, 1);
+    let text = fs::read_to_string(&path).expect("the file");
+    let (old, new) = text.split_at("{\"old\":1}\n{\"cut\":\n".len());
+    assert_eq!(old, "{\"old\":1}\n{\"cut\":\n");
+    assert_eq!(ids(new.as_bytes()), [7]);
+}
+
+#[test]
+fn a_second_writer_is_refused_until_the_first_is_gone() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let (first, _) = start(&config(&path));
+    let refused = try_start(&config(&path)).0.expect_err("it has a writer");
+    let said = format!("{refused:#}");
+    assert!(said.contains("another program writes to it"), "{said}");
+    assert!(said.contains("closes.jsonl"), "{said}");
+    let _ = first.finish(long());
+    let (again, _) = start(&config(&path));
+    let _ = again.finish(long());
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let scratch = Scratch::new();
+    let pipe = scratch.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for (path, why) in [
+        (pipe, "not a regular file"),
+        (scratch.path().to_owned(), "Is a directory"),
+        (PathBuf::from("/dev/null"), "not a regular file"),
+        (scratch.path().join("no/such/folder"), "No such file"),
+    ] {
+        let error = try_start(&config(&path)).0.expect_err("not usable");
+        let said = format!("{error:#}");
+        assert!(said.contains(why), "{}: {said}", path.display());
+    }
+}
+
+/// Renames the file again and again while records come, as logrotate does, and asks for it to be reopened.
+#[test]
+fn rotation_under_load_loses_and_cuts_nothing() {
+    const RECORDS: u64 = 60_000;
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let mut config = config(&path);
+    config.queue = std::num::NonZeroUsize::new(RECORDS as usize).expect("not zero");
+    let (mut sink, said) = start(&config);
+    let mut rotated = 0;
+    for id in 1..=RECORDS {
+        sink.offer(&close(id));
+        if id % 1_500 == 0 {
+            // The last one may still be being written to: the new file is there when it no longer is.
+            wait_until("the file is there again", || path.exists());
+            fs::rename(&path, scratch.path().join(format!("old.{rotated:03}"))).expect("a rename");
+            rotated += 1;
+            sink.reopen();
+        }
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.offered, counts.written), (RECORDS, RECORDS));
+    let mut files: Vec<PathBuf> = fs::read_dir(scratch.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    // `closes.jsonl` is the newest.
+    files.sort_by_key(|file| (file == &path, file.clone()));
+    assert_eq!(files.len(), rotated + 1);
+    let with_lines = files
+        .iter()
+        .map(|file| ids(&fs::read(file).expect("a file")));
+    let all: Vec<u64> = with_lines.flatten().collect();
+    assert!(all.iter().copied().eq(1..=RECORDS), "{} records", all.len());
+    assert!(said.all().is_empty(), "{:?}", said.all());
+}
+
+/// As logrotate's `copytruncate` does, but for the lines that come between its copy and its truncation.
+#[test]
+fn a_file_that_is_emptied_is_written_from_its_beginning() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let (mut sink, _) = start(&config(&path));
+    sink.offer(&close(1));
+    wait_until("the first is written", || sink.counts().written == 1);
+    File::options()
+        .write(true)
+        .truncate(true)
+        .open(&path)
+        .expect("the file");
+    sink.offer(&close(2));
+    assert_eq!(sink.finish(long()).written, 2);
+    assert_eq!(ids(&fs::read(&path).expect("the file")), [2]);
+}
+
+#[test]
+fn a_file_that_cannot_be_reopened_is_written_on() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().join("logs");
+    fs::create_dir(&folder).expect("a folder");
+    let path = folder.join("closes.jsonl");
+    let (mut sink, said) = start(&config(&path));
+    let moved = scratch.path().join("moved");
+    fs::rename(&folder, &moved).expect("a rename");
+    sink.reopen();
+    said.wait_for("could not be reopened, and goes on as before: open failed: No such file");
+    sink.offer(&close(1));
+    assert_eq!(sink.finish(long()).written, 1);
+    let text = fs::read(moved.join("closes.jsonl")).expect("the file");
+    assert_eq!(ids(&text), [1]);
+}
+
+/// Readers see whole lines only, at any moment.
+#[test]
+fn a_reader_meets_no_half_line() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("closes.jsonl");
+    let (mut sink, _) = start(&config(&path));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut looks = 0;
+            while !done.load(Ordering::Relaxed) || looks == 0 {
+                let mut text = Vec::new();
+                let mut file = File::open(&path).expect("the file");
+                file.read_to_end(&mut text).expect("the text");
+                let end = text.iter().rposition(|byte| *byte == b'\n');
+                let whole = end.map_or(0, |end| end + 1);
+                // The kernel may show a write(2) that is still going on, of which the last line is not whole yet.
+                let _ = ids(&text[..whole]);
+                looks += 1;
+            }
+        });
+        for id in 1..=5_000 {
+            sink.offer(&close(id));
+        }
+        wait_until("all is written", || sink.counts().written == 5_000);
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_adds_up(sink.finish(long()));
+    drop(std::io::stdout().flush());
+}

@@ -1,0 +1,191 @@
+//! Findings to send, and what is common to all tests.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tcpclose::lifecycle::finding::{
+    Bytes, Close, ClosePath, Conn, Finding, Initiator, Loss, LossPlace, Measured, SegmentFlags,
+    Side, Step, TimeWait, TimeWaitEnd,
+};
+use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
+use tcpclose::output::cgroup_names::NoCgroups;
+use tcpclose::output::clock::WallClock;
+use tcpclose::output::json;
+use tcpclose::output::sink::{Counts, Sink, SinkConfig, Surroundings};
+use tcpclose_common::TcpState;
+
+/// Monotonic zero is 2026-01-31T12:00:00Z.
+pub const NOON_NS: i128 = 1_769_860_800_000_000_000;
+
+/// Longer than anything takes on the slowest machine.
+pub const LONG: Duration = Duration::from_secs(60);
+
+pub fn long() -> Instant {
+    Instant::now() + LONG
+}
+
+pub fn clock() -> WallClock {
+    WallClock::fixed(NOON_NS, jiff::tz::TimeZone::UTC)
+}
+
+/// What an output said on stderr, had it been one.
+#[derive(Clone, Default)]
+pub struct Said(Arc<Mutex<Vec<String>>>);
+
+impl Said {
+    pub fn all(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    /// Waits until something with these words is said.
+    pub fn wait_for(&self, words: &str) {
+        wait_until(&format!("{words:?} is said, not {:?}", self.all()), || {
+            self.all().iter().any(|sentence| sentence.contains(words))
+        });
+    }
+}
+
+pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
+    let said = Said::default();
+    let ear = Said::clone(&said);
+    let surroundings = Surroundings {
+        clock: clock(),
+        cgroups: Box::new(NoCgroups),
+    };
+    let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
+    (Sink::start_saying(config, surroundings, say), said)
+}
+
+pub fn start(config: &SinkConfig) -> (Sink, Said) {
+    let (sink, said) = try_start(config);
+    (sink.expect("the output starts"), said)
+}
+
+/// Waits for something that happens soon, and panics when it does not.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = long();
+    while !is_so() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[track_caller]
+pub fn assert_adds_up(counts: Counts) {
+    let Counts {
+        offered,
+        filtered,
+        cut,
+        dropped,
+        written,
+        failed,
+        queued,
+    } = counts;
+    assert_eq!(
+        offered,
+        filtered + cut + dropped + written + failed + queued,
+        "{counts:?}"
+    );
+}
+
+/// A close that its `conn.id` tells from all others.
+pub fn close(id: u64) -> Arc<Finding> {
+    close_of(id, b"mariadb")
+}
+
+/// As [`close`], of a process with this name.
+pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
+    let us = |us: u64| Nanos(us * 1_000);
+    Arc::new(Finding::Close(Box::new(Close {
+        at: us(8_500),
+        conn: conn(id),
+        owner: Some(Arc::new(Owner {
+            pid: 28_089,
+            uid: 27,
+            cgroup: 0,
+            comm: comm.into(),
+            source: OwnerSource::Connect,
+        })),
+        path: ClosePath::ThreeWay,
+        initiator: Initiator::Peer,
+        steps: vec![Step {
+            from: Side::Peer,
+            flags: SegmentFlags::FinAck,
+            seq: Some(174),
+            ack: Some(211),
+            at: Some(us(8_460)),
+            known: Known::Observed,
+        }],
+        segments: Some(3),
+        states: vec![
+            (TcpState::Established, Some(us(8_360))),
+            (TcpState::CloseWait, Some(us(90))),
+            (TcpState::LastAck, Some(us(50))),
+        ],
+        bytes: Bytes {
+            sent: Some(210),
+            received: Some(173),
+        },
+        retransmits: Some(0),
+        reset: None,
+        half_close: None,
+    })))
+}
+
+fn conn(id: u64) -> Conn {
+    let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    Conn {
+        id: ConnId(id),
+        netns: NetNs(4_026_531_840),
+        tuple: (end("192.0.2.7:48350"), end("192.0.2.9:3306")).into(),
+        role: Role::Client,
+        seen_from_start: true,
+        opened: Some(Nanos(100_000)),
+        lifetime: Some(Nanos(8_400_000)),
+    }
+}
+
+pub fn time_wait(id: u64) -> Arc<Finding> {
+    Arc::new(Finding::TimeWait(Box::new(TimeWait {
+        at: Nanos::from_secs(61),
+        conn: conn(id),
+        owner: None,
+        entered: Nanos(8_500_000),
+        dwell: Nanos::from_millis(60_991),
+        end: TimeWaitEnd::Expired,
+        measured: Measured::Timer,
+        error: Nanos::from_millis(127),
+        restarts: 0,
+    })))
+}
+
+pub fn loss(lost: u64) -> Arc<Finding> {
+    Arc::new(Finding::Loss(Loss {
+        at: Nanos::from_secs(7),
+        lost,
+        place: LossPlace::Ring,
+        repaired: true,
+    }))
+}
+
+/// The record that `watch --format json` would print.
+pub fn record(finding: &Finding) -> Value {
+    let mut line = Vec::new();
+    json::write_finding(&mut line, finding, &clock(), &mut NoCgroups).expect("JSON");
+    serde_json::from_slice(&line).expect("JSON")
+}
+
+/// The `conn.id` of each JSON line, and 0 for a `loss`. Panics where a line is no whole record.
+pub fn ids(lines: &[u8]) -> Vec<u64> {
+    let text = std::str::from_utf8(lines).expect("UTF-8");
+    assert!(text.is_empty() || text.ends_with('\n'), "a line is cut");
+    text.lines()
+        .map(|line| {
+            let record: Value = serde_json::from_str(line).expect("a whole record");
+            record["conn"]["id"].as_u64().unwrap_or(0)
+        })
+        .collect()
+}
