@@ -29,6 +29,7 @@ impl Finding {
         match self {
             Self::Close(close) => close.at,
             Self::TimeWait(time_wait) => time_wait.at,
+            Self::Leak(stuck) => stuck.at,
             Self::Loss(loss) => loss.at,
         }
     }

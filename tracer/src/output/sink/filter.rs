@@ -9,8 +9,8 @@ use crate::lifecycle::finding::{ClosePath, Conn, Finding, Initiator};
 use crate::lifecycle::types::{Nanos, SharedOwner};
 
 /// Keys that narrow an output's records. Each holds for the records that can have what it asks for, the others pass it:
-/// `path` and `initiator` for closes only, all of them for records about a connection only. A connection of which the
-/// fact is not known is not one that was asked for.
+/// `path` and `initiator` for closes only, `min_lifetime` not for leaks, and all of them for records about a connection
+/// only. A connection of which the fact is not known is not one that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
@@ -39,11 +39,14 @@ impl Filter {
             Finding::Close(close) => {
                 asked(&self.path, &close.path)
                     && asked(&self.initiator, &close.initiator)
+                    && self.lasted(&close.conn)
                     && self.wants_connection(&close.conn, close.owner.as_ref())
             }
             Finding::TimeWait(time_wait) => {
-                self.wants_connection(&time_wait.conn, time_wait.owner.as_ref())
+                self.lasted(&time_wait.conn)
+                    && self.wants_connection(&time_wait.conn, time_wait.owner.as_ref())
             }
+            Finding::Leak(stuck) => self.wants_connection(&stuck.conn, stuck.owner.as_ref()),
             Finding::Loss(_) => true,
         }
     }
@@ -53,11 +56,12 @@ impl Filter {
         asked(&self.local_ports, &tuple.local_port)
             && asked(&self.peer_ports, &tuple.peer_port)
             && (self.processes.is_empty() || owner.is_some_and(|owner| self.is_of(&owner.comm)))
-            && (self.min_lifetime.is_zero()
-                || conn
-                    .lifetime
-                    .is_some_and(|lifetime| lifetime >= Nanos::from(self.min_lifetime)))
             && !(self.no_loopback && tuple.local().ip().is_loopback())
+    }
+
+    fn lasted(&self, conn: &Conn) -> bool {
+        let least = Nanos::from(self.min_lifetime);
+        least == Nanos(0) || conn.lifetime.is_some_and(|lifetime| lifetime >= least)
     }
 
     fn is_of(&self, comm: &[u8]) -> bool {
@@ -135,6 +139,13 @@ mod tests {
         assert!(!filter("min_lifetime = '1us'").wants(&unknown));
         assert!(filter("path = ['unknown']").wants(&unknown));
         assert!(filter("no_loopback = true").wants(&unknown));
+    }
+
+    #[test]
+    fn a_leak_has_no_lifetime_yet() {
+        let leak = Finding::Leak(Box::new(samples::resolved()));
+        assert!(filter("min_lifetime = '1h'").wants(&leak));
+        assert!(!filter("local_ports = [1]").wants(&leak));
     }
 
     #[test]

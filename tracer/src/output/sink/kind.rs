@@ -32,6 +32,7 @@ impl Kind {
         match finding {
             Finding::Close(_) => Self::Close,
             Finding::TimeWait(_) => Self::TimeWait,
+            Finding::Leak(_) => Self::Leak,
             Finding::Loss(_) => Self::Loss,
         }
     }
