@@ -31,6 +31,7 @@ impl Finding {
             Self::TimeWait(time_wait) => time_wait.at,
             Self::Leak(stuck) => stuck.at,
             Self::Loss(loss) => loss.at,
+            Self::Summary(summary) => summary.to,
         }
     }
 }

@@ -33,6 +33,7 @@ impl Kind {
             Finding::Close(_) => Self::Close,
             Finding::TimeWait(_) => Self::TimeWait,
             Finding::Leak(_) => Self::Leak,
+            Finding::Summary(_) => Self::Summary,
             Finding::Loss(_) => Self::Loss,
         }
     }
