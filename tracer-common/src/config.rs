@@ -101,6 +101,10 @@ config! {
     task_group_leader,
     /// `task_struct.comm`
     task_comm,
+    /// `task_struct.signal`
+    task_signal,
+    /// `signal_struct.live`: threads that are not past exit()
+    signal_live,
 
     // The context of the classic tracepoint, in bytes from its start
     /// Bytes of the record that hold fields

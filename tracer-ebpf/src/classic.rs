@@ -4,7 +4,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TracePointContext;
-use tcpclose_common::{RecordKind, Transition, flags};
+use tcpclose_common::{RecordKind, Transition};
 
 use crate::kernel::config;
 use crate::{filter, ring, task};
@@ -115,8 +115,8 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
         (&raw mut (*record).peer).cast::<[u64; 2]>().write(peer);
         (*record).local_port = local_port;
         (*record).peer_port = peer_port;
-        if filter::is_syscall_driven(old, new, false) && task::fill(record) {
-            (*record).flags = flags::TASK;
+        if filter::is_syscall_driven(old, new, false) {
+            (*record).flags = task::fill(record);
         }
     }
     ring::submit(entry);

@@ -7,20 +7,21 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
     bpf_probe_read_kernel,
 };
-use tcpclose_common::{COMM_LEN, Transition};
+use tcpclose_common::{COMM_LEN, Transition, flags};
 
 use crate::kernel::{config, load};
 
 /// `PF_KTHREAD` of include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Fills the record's task fields; false (and zeros) when the task is a kernel thread, which owns no connection: it
-/// only does a late close() for somebody.
+/// Fills the record's task fields and returns the flags that go with them; none (and zeros) when the task is a kernel
+/// thread, which owns no connection: it only does a late close() for somebody.
 ///
 /// # Safety
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
-pub unsafe fn fill(record: *mut Transition) -> bool {
+pub unsafe fn fill(record: *mut Transition) -> u32 {
+    let mut bits = flags::TASK;
     let mut comm = [0u8; COMM_LEN];
     if config!(has_task) != 0 {
         // SAFETY: the helper returns the current task, typed; the offsets are BTF's.
@@ -28,8 +29,15 @@ pub unsafe fn fill(record: *mut Transition) -> bool {
             let task = bpf_get_current_task_btf().cast::<c_void>().cast_const();
             if load::<u32>(task, config!(task_flags)) & PF_KTHREAD != 0 {
                 clear(record);
-                return false;
+                return 0;
             }
+            // do_exit() counts a thread off before it lets go of its descriptors: when the last one goes, what closes
+            // sockets is the process' end.
+            let signal: *const c_void = load(task, config!(task_signal));
+            bits |= match load::<u32>(signal, config!(signal_live)) {
+                0 => flags::EXITS,
+                _ => flags::GOES_ON,
+            };
             // The process' name, as ps and ss show it: that of its first thread.
             let leader: *const c_void = load(task, config!(task_group_leader));
             let halves: [u64; 2] = [
@@ -48,7 +56,7 @@ pub unsafe fn fill(record: *mut Transition) -> bool {
         (*record).cgroup = bpf_get_current_cgroup_id();
         (*record).comm = comm;
     }
-    true
+    bits
 }
 
 /// The process' name before 5.11, where the current task has no type for the verifier. `None` without BTF.

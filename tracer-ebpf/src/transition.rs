@@ -102,9 +102,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         fill_addresses(record, sk, ip);
         fill_counters(record, tcp);
         if filter::is_syscall_driven(old, new, owned && error == 0) {
-            if task::fill(record) {
-                bits |= flags::TASK;
-            }
+            bits |= task::fill(record);
         } else {
             task::clear(record);
         }

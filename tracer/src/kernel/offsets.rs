@@ -51,6 +51,8 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         task_flags: btf.offset("task_struct", "flags")?,
         task_group_leader: btf.offset("task_struct", "group_leader")?,
         task_comm: btf.offset("task_struct", "comm")?,
+        task_signal: btf.offset("task_struct", "signal")?,
+        signal_live: btf.offset("signal_struct", "live")?,
         has_cookie: btf.has_function("bpf_get_socket_ptr_cookie").into(),
         has_task: btf.has_function("bpf_get_current_task_btf").into(),
         has_reset_reason: (btf.tracepoint_arguments("tcp_send_reset") >= Some(3)).into(),

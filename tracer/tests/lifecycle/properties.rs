@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tcpclose::lifecycle::event::{Event, Evidence, Signal, SignalKind, Transition};
 use tcpclose::lifecycle::finding::Finding;
+use tcpclose::lifecycle::leak::{AgeKnown, Answer, Answers, CloseWait, LeakEvent, Question};
 use tcpclose::lifecycle::types::{ConnId, Nanos, NetNs};
 use tcpclose::lifecycle::{Minisocket, Sighting, Sweep, Tracker};
 use tcpclose_common::TcpState;
@@ -120,6 +121,14 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 };
                 tracker.looked_up(lookup.id, answer, *now);
             }
+            let mut questions = Vec::new();
+            tracker.due_questions(*now, &mut questions);
+            let answers = questions.iter().map(|question| answer(question, which));
+            tracker.answered(&Answers {
+                at: *now,
+                ended: *now,
+                seen: answers.filter(|_| which < 3).collect(),
+            });
             let mut requests = Vec::new();
             tracker.due_sweeps(*now, &mut requests);
             for request in requests {
@@ -141,6 +150,29 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
     }
 }
 
+/// A look at a socket: stuck, still sending, or not accepted.
+fn answer(question: &Question, which: u8) -> Answer {
+    let socket = CloseWait {
+        id: question.id,
+        netns: question.netns,
+        tuple: question.tuple,
+        interface: 0,
+        inode: u32::from(which < 2),
+        uid: 0,
+        cgroup: 0,
+        queued: 0,
+        unsent: u32::from(which == 1),
+        keepalive: false,
+        activity: None,
+    };
+    Answer {
+        id: question.id,
+        socket,
+        holders: vec![],
+        process: None,
+    }
+}
+
 /// A record may be stamped up to 5 µs before the one that came first.
 fn elapsed_since(start: Nanos, now: Nanos) -> Nanos {
     now - start + Nanos(5000)
@@ -149,7 +181,7 @@ fn elapsed_since(start: Nanos, now: Nanos) -> Nanos {
 proptest! {
     #[test]
     fn no_order_of_events_panics_or_reports_more_time_than_has_passed(inputs in vec(input(), 0..200)) {
-        let mut tracker = Tracker::new(3);
+        let mut tracker = Tracker::new(3).with_stuck_after(Nanos::from_millis(50));
         let start = Nanos::from_secs(100);
         let mut now = start;
         for input in &inputs {
@@ -162,7 +194,13 @@ proptest! {
                         prop_assert!(time_wait.dwell <= elapsed_since(start, now));
                         continue;
                     }
-                    Finding::Leak(_) | Finding::Loss(_) | Finding::Summary(_) => continue,
+                    Finding::Leak(stuck) => {
+                        let known = stuck.leak.age.known == AgeKnown::Observed;
+                        prop_assert!(!known || stuck.at - stuck.leak.age.since <= elapsed_since(start, now));
+                        prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == LeakEvent::Resolved);
+                        continue;
+                    }
+                    Finding::Loss(_) | Finding::Summary(_) => continue,
                 };
                 let elapsed = elapsed_since(start, now);
                 let known = close.states.iter().filter_map(|(_, dwell)| *dwell);
@@ -178,7 +216,7 @@ proptest! {
 
     #[test]
     fn no_entry_stays_behind_a_close(inputs in vec(input(), 0..100)) {
-        let mut tracker = Tracker::new(100);
+        let mut tracker = Tracker::new(100).with_stuck_after(Nanos::from_millis(50));
         let mut now = Nanos::from_secs(100);
         for input in &inputs {
             feed(&mut tracker, &mut now, input);

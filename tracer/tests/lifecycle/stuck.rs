@@ -324,6 +324,8 @@ fn what_nobody_saw_in_close_wait_is_not_told() {
     assert_eq!(questions(&mut world).len(), 1);
     answer(&mut world, vec![]);
     assert!(leaks(&mut world).is_empty());
+    let again = Some(world.now + MINUTE);
+    assert_eq!(world.tracker.next_deadline(), again, "it is asked again");
 }
 
 #[test]

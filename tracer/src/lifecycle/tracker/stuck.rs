@@ -1,6 +1,6 @@
 //! Ends that stay in CLOSE_WAIT: when a deadline passes the core asks, and what it is told makes them stuck or not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tcpclose_common::TcpState;
 
@@ -29,8 +29,8 @@ const ETIMEDOUT: u16 = 110;
 pub(super) struct StuckWatch {
     after: Nanos,
     deadlines: Deadlines,
-    /// Questions are open; no others are asked.
-    asking: bool,
+    /// The open questions; no others are asked until they are answered.
+    asked: Vec<ConnId>,
     /// No look before that.
     rests_until: Nanos,
     /// Those that were told to be stuck; some may be gone since the last look.
@@ -188,7 +188,7 @@ impl Tracker {
         self.stuck = Some(StuckWatch {
             after,
             deadlines: Deadlines::new(after),
-            asking: false,
+            asked: Vec::new(),
             rests_until: Nanos(0),
             told: Vec::new(),
             growths: Growths::default(),
@@ -203,7 +203,7 @@ impl Tracker {
         let Some(mut watch) = self.stuck.take() else {
             return;
         };
-        if !watch.asking && watch.rests_until <= now {
+        if watch.asked.is_empty() && watch.rests_until <= now {
             while questions.len() < QUESTIONS
                 && let Some((entered, id)) = watch.deadlines.take_due(now)
             {
@@ -218,7 +218,9 @@ impl Tracker {
                     tuple: connection.tuple,
                 }));
             }
-            watch.asking = !questions.is_empty();
+            watch
+                .asked
+                .extend(questions.iter().map(|question| question.id));
         }
         self.stuck = Some(watch);
     }
@@ -228,17 +230,23 @@ impl Tracker {
         let Some(mut watch) = self.stuck.take() else {
             return;
         };
-        watch.asking = false;
         watch.rests_until = answers.ended + Nanos((answers.ended - answers.at).0 * REST);
-        let mut turned = Vec::new();
+        let (mut turned, mut answered) = (Vec::new(), HashSet::new());
         for answer in &answers.seen {
             let Some(connection) = self.table.get_mut(answer.id) else {
                 continue;
             };
+            answered.insert(answer.id);
             match take_in(connection, answer, answers.at, watch.after) {
                 Taken::Nothing => {}
                 Taken::LookAt(due) => watch.deadlines.look_at(due, answer.id),
                 Taken::Stuck(stuck) => turned.push((answer, stuck)),
+            }
+        }
+        // Nobody could look, or what ended it is still to come.
+        for id in watch.asked.drain(..).filter(|id| !answered.contains(id)) {
+            if self.table.get(id).is_some_and(may_wait) {
+                watch.deadlines.look_at(answers.ended + watch.after, id);
             }
         }
         watch
@@ -305,7 +313,7 @@ impl Tracker {
     }
 
     pub(super) fn next_question(&self) -> Option<Nanos> {
-        let watch = self.stuck.as_ref().filter(|watch| !watch.asking)?;
+        let watch = self.stuck.as_ref().filter(|watch| watch.asked.is_empty())?;
         Some(watch.deadlines.next()?.max(watch.rests_until))
     }
 }
