@@ -2,16 +2,14 @@
 
 mod show;
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::kernel::netns::{self, NetNsHandle};
+use super::filters::Filters;
 use crate::leaks::{Looker, Wanted};
-use crate::lifecycle::types::IpVersion;
 use show::{Format, Shower, Shown};
 
 /// Some sockets are stuck.
@@ -47,29 +45,8 @@ pub(super) struct Args {
     /// With --watch: stop after N looks
     #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Only what these processes hold
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',')]
-    pids: Vec<u32>,
-    /// Only these local ports
-    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
-    local_ports: Vec<u16>,
-    /// Only these ports of the peer
-    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
-          value_delimiter = ',', value_parser = port())]
-    peer_ports: Vec<u16>,
-    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// Only IPv6
-    #[arg(short = '6', long)]
-    ipv6: bool,
-    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
-    #[arg(long, value_name = "NETNS")]
-    netns: Option<String>,
-}
-
-fn port() -> clap::builder::RangedI64ValueParser<u16> {
-    clap::value_parser!(u16).range(1..)
+    #[command(flatten)]
+    filters: Filters,
 }
 
 fn interval(words: &str) -> Result<Duration, String> {
@@ -84,23 +61,12 @@ impl Args {
     fn wanted(&self) -> anyhow::Result<Wanted> {
         Ok(Wanted {
             min_age: self.min_age.into(),
-            pids: self.pids.clone(),
-            local_ports: BTreeSet::from_iter(self.local_ports.iter().copied()),
-            peer_ports: BTreeSet::from_iter(self.peer_ports.iter().copied()),
-            ip: match (self.ipv4, self.ipv6) {
-                (true, _) => Some(IpVersion::V4),
-                (_, true) => Some(IpVersion::V6),
-                _ => None,
-            },
-            netns: self.namespace()?,
+            pids: self.filters.pids.clone(),
+            local_ports: self.filters.local_ports(),
+            peer_ports: self.filters.peer_ports(),
+            ip: self.filters.ip(),
+            netns: self.filters.namespace()?,
             still_sending: self.all,
-        })
-    }
-
-    fn namespace(&self) -> anyhow::Result<Option<NetNsHandle>> {
-        Ok(match &self.netns {
-            Some(words) => Some(netns::by_user(words)?),
-            None => None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 fine, 1 a finding, 2 could not run or bad usage.
 
 mod doctor;
+mod filters;
 mod leaks;
 mod watch;
 

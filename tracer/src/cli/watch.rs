@@ -1,6 +1,5 @@
 //! `tcpclose watch`.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroU64;
@@ -13,11 +12,10 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use super::filters::Filters;
 use crate::host::cgroup::Cgroups;
 use crate::kernel::loader::{Options, Tier};
-use crate::kernel::netns;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
-use crate::lifecycle::types::IpVersion;
 use crate::output::clock::WallClock;
 use crate::output::table::{STATES_HELP, loss_message};
 use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
@@ -50,25 +48,8 @@ enum Format {
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
 pub(super) struct Args {
-    /// Only connections of these processes
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
-    pids: Vec<u32>,
-    /// Only these local ports
-    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
-    local_ports: Vec<u16>,
-    /// Only these ports of the peer
-    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
-          value_delimiter = ',', value_parser = port())]
-    peer_ports: Vec<u16>,
-    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// Only IPv6
-    #[arg(short = '6', long)]
-    ipv6: bool,
-    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
-    #[arg(long, value_name = "NETNS")]
-    netns: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -78,6 +59,9 @@ pub(super) struct Args {
     /// Stop after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Say which connections are in CLOSE_WAIT for this long, and when they are no more
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stuck_after)]
+    stuck_after: Duration,
     /// Print each raw state transition, as bcc's tcpstates does
     #[arg(long)]
     transitions: bool,
@@ -89,28 +73,29 @@ pub(super) struct Args {
     verbose: bool,
 }
 
-fn port() -> clap::builder::RangedI64ValueParser<u16> {
-    clap::value_parser!(u16).range(1..)
+/// Every connection that its peer closes first is in CLOSE_WAIT for a moment: looking at all of them would be too much.
+const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
+
+fn stuck_after(words: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(words) {
+        Ok(after) if after < LEAST_STUCK_AFTER => Err("it must be at least 100ms".into()),
+        Ok(after) => Ok(after),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl Args {
     fn options(&self) -> anyhow::Result<Options> {
-        let netns = match &self.netns {
-            Some(words) => Some(netns::by_user(words)?.id()),
-            None => None,
-        };
+        let netns = self.filters.namespace()?;
         Ok(Options {
-            netns,
-            local_ports: BTreeSet::from_iter(self.local_ports.iter().copied()),
-            peer_ports: BTreeSet::from_iter(self.peer_ports.iter().copied()),
-            ip: match (self.ipv4, self.ipv6) {
-                (true, _) => Some(IpVersion::V4),
-                (_, true) => Some(IpVersion::V6),
-                _ => None,
-            },
+            netns: netns.map(|handle| handle.id()),
+            local_ports: self.filters.local_ports(),
+            peer_ports: self.filters.peer_ports(),
+            ip: self.filters.ip(),
             every_transition: self.transitions,
             classic: self.no_btf,
             verbose: self.verbose,
+            stuck_after: (!self.transitions).then_some(self.stuck_after.into()),
             ..Options::default()
         })
     }
@@ -122,17 +107,17 @@ impl Args {
             Finding::TimeWait(time_wait) => &time_wait.owner,
             Finding::Leak(stuck) => {
                 let holds = |pid| stuck.holders.iter().any(|holder| holder.pid == pid);
-                if self.pids.iter().any(|&pid| holds(pid)) {
+                if self.filters.pids.iter().any(|&pid| holds(pid)) {
                     return true;
                 }
                 &stuck.owner
             }
             Finding::Loss(_) | Finding::Summary(_) => return true,
         };
-        self.pids.is_empty()
+        self.filters.pids.is_empty()
             || owner
                 .as_ref()
-                .is_some_and(|owner| self.pids.contains(&owner.pid))
+                .is_some_and(|owner| self.filters.pids.contains(&owner.pid))
     }
 }
 
@@ -151,7 +136,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
     let mut session = Session::start(options, CAPACITY)?;
     announce(&session);
 
-    for pid in &args.pids {
+    for pid in &args.filters.pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
             eprintln!(
                 "tcpclose: there is no process {pid} now; its connections are shown if one with that number starts"
@@ -259,11 +244,11 @@ impl<'a> Printer<'a> {
     fn pump(&mut self, session: &mut Session) -> anyhow::Result<()> {
         let (args, writer, left) = (self.args, &mut self.writer, &mut self.left);
         let raw = |raw: &RawTransition<'_>| {
-            let wanted = args.pids.is_empty()
+            let wanted = args.filters.pids.is_empty()
                 || raw
                     .transition
                     .task
-                    .is_some_and(|task| args.pids.contains(&task.pid));
+                    .is_some_and(|task| args.filters.pids.contains(&task.pid));
             if args.transitions && wanted && *left > 0 {
                 *left -= 1;
                 writer.send(Line::Transition(Box::new(writer::RawTransition {

@@ -13,7 +13,7 @@ use tcpclose_common::Config;
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::EbpfLog;
 use super::{EBPF_OBJECT, offsets, tracefs};
-use crate::lifecycle::types::{IpVersion, NetNs};
+use crate::lifecycle::types::{IpVersion, Nanos, NetNs};
 
 /// The tracepoint that everything stands on.
 const SET_STATE: &str = "inet_sock_set_state";
@@ -48,6 +48,9 @@ pub struct Options {
     /// The eBPF programs say on stderr what they leave out. Without it that code is not even loaded: the verifier drops
     /// what a constant turns off.
     pub verbose: bool,
+    /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
+    /// told.)
+    pub stuck_after: Option<Nanos>,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
@@ -63,6 +66,7 @@ impl Default for Options {
             every_transition: false,
             classic: false,
             verbose: false,
+            stuck_after: None,
             ring_bytes: 8 << 20,
         }
     }

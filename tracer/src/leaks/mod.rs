@@ -1,6 +1,7 @@
 //! A look at the whole host: every namespace's sockets in CLOSE_WAIT, and who holds those that are stuck. Joins the doors
 //! to the kernel and the host with the core's [`crate::lifecycle::leak`]; nothing is traced.
 
+mod ask;
 mod blind;
 mod held;
 mod in_use;
@@ -8,6 +9,7 @@ mod listeners;
 mod look;
 mod report;
 
+pub use ask::Asker;
 pub use blind::Blind;
 pub use held::Held;
 pub use look::{Looker, Wanted};

@@ -2,6 +2,7 @@
 //! monotonic clock; findings come out.
 
 mod diag;
+mod looks;
 mod owners;
 mod snapshot;
 
@@ -19,6 +20,7 @@ use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
 use crate::lifecycle::{Lookup, SweepRequest, Tracker};
 use diag::Diag;
+use looks::Looks;
 use snapshot::Snapshot;
 
 /// A snapshot costs the kernel a walk over all its sockets.
@@ -44,6 +46,7 @@ pub struct Session {
     joins_sock_diag: bool,
     repaired_at: Nanos,
     diag: Diag,
+    looks: Option<Looks>,
     lookups: Vec<Lookup>,
     sweeps: Vec<SweepRequest>,
     misses_read: Nanos,
@@ -81,6 +84,14 @@ impl Session {
         if !options.local_ports.is_empty() {
             tracker = tracker.with_port_filter();
         }
+        let mut looks = None;
+        if let Some(after) = options.stuck_after {
+            tracker = tracker.with_stuck_after(after);
+            looks = Some(Looks::start().map_err(|error| LoadError::Other {
+                doing: "starting the thread that looks at stuck sockets",
+                source: error.into(),
+            })?);
+        }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
             source: error.into(),
@@ -95,6 +106,7 @@ impl Session {
             tier,
             missing,
             diag: Diag::new(),
+            looks,
             lookups: Vec::new(),
             sweeps: Vec::new(),
             misses_read: Nanos(0),
@@ -124,7 +136,13 @@ impl Session {
             .chain(listen)
             .min()
             .map(|wait| Instant::now() + wait);
-        self.reader.wait(deadline).await
+        match &mut self.looks {
+            None => self.reader.wait(deadline).await,
+            Some(looks) => tokio::select! {
+                ready = self.reader.wait(deadline) => ready,
+                () = looks.ready() => Ok(()),
+            },
+        }
     }
 
     /// Takes all that has come: records, answers, time. `each` sees every transition before the core does.
@@ -208,6 +226,18 @@ impl Session {
         self.tracker.waiting_for_fin()
     }
 
+    fn look(&mut self, at: Nanos) {
+        let Some(looks) = &mut self.looks else { return };
+        if let Some(answers) = looks.take() {
+            self.tracker.answered(&answers);
+        }
+        let mut questions = Vec::new();
+        self.tracker.due_questions(at, &mut questions);
+        if !questions.is_empty() {
+            looks.ask(questions);
+        }
+    }
+
     fn look_up(&mut self, at: Nanos) {
         let mut lookups = std::mem::take(&mut self.lookups);
         self.tracker.due_lookups(at, &mut lookups);
@@ -226,5 +256,6 @@ impl Session {
         }
         self.lookups = lookups;
         self.sweeps = sweeps;
+        self.look(at);
     }
 }

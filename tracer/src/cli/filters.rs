@@ -1,0 +1,60 @@
+//! Which connections are meant: the same words for every subcommand.
+
+use std::collections::BTreeSet;
+
+use crate::kernel::netns::{self, NetNsError, NetNsHandle};
+use crate::lifecycle::types::IpVersion;
+
+/// The filters of the command line.
+#[derive(clap::Args)]
+pub(super) struct Filters {
+    /// Only connections of these processes
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) pids: Vec<u32>,
+    /// Only these local ports
+    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    local_ports: Vec<u16>,
+    /// Only these ports of the peer
+    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
+          value_delimiter = ',', value_parser = port())]
+    peer_ports: Vec<u16>,
+    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Only IPv6
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+}
+
+fn port() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..)
+}
+
+impl Filters {
+    /// Empty for all.
+    pub(super) fn local_ports(&self) -> BTreeSet<u16> {
+        self.local_ports.iter().copied().collect()
+    }
+
+    /// Empty for all.
+    pub(super) fn peer_ports(&self) -> BTreeSet<u16> {
+        self.peer_ports.iter().copied().collect()
+    }
+
+    /// `None` for both versions.
+    pub(super) fn ip(&self) -> Option<IpVersion> {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => Some(IpVersion::V4),
+            (_, true) => Some(IpVersion::V6),
+            _ => None,
+        }
+    }
+
+    /// `None` for all namespaces.
+    pub(super) fn namespace(&self) -> Result<Option<NetNsHandle>, NetNsError> {
+        self.netns.as_deref().map(netns::by_user).transpose()
+    }
+}

@@ -1,0 +1,236 @@
+//! Answers to the core's questions about single sockets that may be stuck.
+
+use std::collections::HashMap;
+
+use tcpclose_common::TcpState;
+
+use super::held::Held;
+use super::listeners::Listener;
+use super::look::close_wait;
+use crate::kernel::monotonic::now;
+use crate::kernel::netns::{self, NetNsHandle};
+use crate::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
+use crate::lifecycle::leak::{Answer, Answers, CloseWait, Question};
+use crate::lifecycle::types::{Nanos, NetNs};
+
+/// Up to so many sockets of a namespace are asked for one by one. Listing them costs the kernel a walk over all that are
+/// open on the host.
+const ONE_BY_ONE: usize = 64;
+
+/// Namespaces whose way in is remembered. Beyond that the memory starts anew, which costs a walk through /proc each.
+const REMEMBERED: usize = 4096;
+
+/// Asks in whatever namespace the sockets live, and looks through /proc for their holders. That may take a second, so
+/// it is for a thread of its own.
+#[derive(Debug, Default)]
+pub struct Asker {
+    ways_in: HashMap<NetNs, NetNsHandle>,
+}
+
+/// What the tables of the namespaces hold of what was asked.
+#[derive(Default)]
+struct Found {
+    /// With the question that each is the answer to.
+    sockets: Vec<(Question, CloseWait)>,
+    listeners: Vec<Listener>,
+}
+
+impl Asker {
+    /// Looks at the sockets in question.
+    #[must_use]
+    pub fn answer(&mut self, questions: &[Question]) -> Answers {
+        let at = now();
+        let mut found = Found::default();
+        let mut by_namespace: HashMap<NetNs, Vec<Question>> = HashMap::new();
+        for question in questions {
+            let there = by_namespace.entry(question.netns).or_default();
+            there.push(*question);
+        }
+        for (netns, questions) in by_namespace {
+            // One that cannot be entered any more is gone, and its sockets with it.
+            if let Ok(mut diag) = self.open(netns) {
+                let _ = found.look(&mut diag, &questions, at);
+            }
+        }
+        let sockets = found.sockets.iter().map(|(_, socket)| socket);
+        let (held, _) = Held::find(sockets, &found.listeners, &[]);
+        let seen = found.sockets.iter().map(|(question, socket)| Answer {
+            id: question.id,
+            socket: *socket,
+            holders: held.holders(socket),
+            process: held
+                .owner(socket)
+                .and_then(|pid| held.processes.get(&pid).cloned()),
+        });
+        Answers {
+            at,
+            seen: seen.collect(),
+            ended: now(),
+        }
+    }
+
+    fn open(&mut self, netns: NetNs) -> Result<DiagSocket, DiagError> {
+        if netns::current().is_ok_and(|own| own == netns) {
+            return DiagSocket::open();
+        }
+        if let Some(handle) = self.ways_in.get(&netns)
+            && let Ok(diag) = DiagSocket::open_in(handle)
+        {
+            return Ok(diag);
+        }
+        self.ways_in.remove(&netns);
+        let handle = netns::by_inode(netns)?;
+        if self.ways_in.len() >= REMEMBERED {
+            self.ways_in.clear();
+        }
+        let handle = self.ways_in.entry(netns).insert_entry(handle);
+        DiagSocket::open_in(handle.get())
+    }
+}
+
+impl Found {
+    fn look(
+        &mut self,
+        diag: &mut DiagSocket,
+        questions: &[Question],
+        began: Nanos,
+    ) -> Result<(), DiagError> {
+        let before = self.sockets.len();
+        let few = questions.len() <= ONE_BY_ONE;
+        let one_by_one = few && self.ask_for_each(diag, questions, began)?;
+        if !one_by_one {
+            self.sockets.truncate(before);
+            self.walk(diag, questions, began)?;
+        }
+        // A connection without a file waits in the queue of a listening socket.
+        if self.sockets[before..]
+            .iter()
+            .any(|(_, socket)| socket.inode == 0)
+        {
+            let listening = Query::states(StateSet::of(&[TcpState::Listen]));
+            let (sockets, _) = diag.collect(&listening)?;
+            self.listeners.extend(sockets.iter().map(Listener::from));
+        }
+        Ok(())
+    }
+
+    /// False when one was not found: the kernel finds a socket that is bound to an interface only by its number.
+    fn ask_for_each(
+        &mut self,
+        diag: &mut DiagSocket,
+        questions: &[Question],
+        began: Nanos,
+    ) -> Result<bool, DiagError> {
+        for question in questions {
+            let lookup = Lookup::tuple(question.tuple).with_info();
+            let lookup = question.cookie.map_or(lookup, |cookie| lookup.id(cookie));
+            let Some(socket) = diag.lookup(&lookup)? else {
+                return Ok(false);
+            };
+            self.take(question, &socket, now() - began);
+        }
+        Ok(true)
+    }
+
+    fn walk(
+        &mut self,
+        diag: &mut DiagSocket,
+        questions: &[Question],
+        began: Nanos,
+    ) -> Result<(), DiagError> {
+        let waiting = Query::states(StateSet::of(&[TcpState::CloseWait])).with_info();
+        let start = now();
+        let (sockets, _) = diag.collect(&waiting)?;
+        // The kernel tells ages as of when it came by.
+        let late = start + Nanos((now() - start).0 / 2) - began;
+        let by_tuple: HashMap<_, _> = sockets
+            .iter()
+            .map(|socket| (socket.tuple, socket))
+            .collect();
+        for question in questions {
+            let same = |socket: &&&Socket| question.cookie.is_none_or(|id| id == socket.id);
+            if let Some(socket) = by_tuple.get(&question.tuple).filter(same) {
+                self.take(question, socket, late);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, question: &Question, socket: &Socket, late: Nanos) {
+        if socket.state == TcpState::CloseWait {
+            self.sockets.push((*question, close_wait(socket, late)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::lifecycle::types::{ConnId, Tuple};
+
+    /// An accepted connection that its peer has closed and that read everything, and the question about it.
+    fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, Question)> {
+        let peer = TcpStream::connect(listener.local_addr()?)?;
+        let (mut accepted, _) = listener.accept()?;
+        drop(peer);
+        accepted.read_to_end(&mut Vec::new())?;
+        let question = Question {
+            id: ConnId(accepted.as_raw_fd() as u64),
+            cookie: None,
+            netns: netns::current()?,
+            tuple: Tuple::from((accepted.local_addr()?, accepted.peer_addr()?)),
+        };
+        Ok((accepted, question))
+    }
+
+    #[test]
+    fn one_socket_and_many_are_answered_alike() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        for count in [1, ONE_BY_ONE + 1] {
+            let all: Vec<_> = (0..count)
+                .map(|_| stuck(&listener))
+                .collect::<io::Result<_>>()?;
+            let mut questions: Vec<Question> = all.iter().map(|(_, question)| *question).collect();
+            let mut elsewhere = questions[0];
+            elsewhere.id = ConnId(u64::MAX);
+            elsewhere.tuple.peer_port = 1;
+            questions.push(elsewhere);
+            let answers = Asker::default().answer(&questions);
+            assert_eq!(
+                answers.seen.len(),
+                count,
+                "the one that is not there is not told of"
+            );
+            for answer in &answers.seen {
+                let Answer {
+                    id,
+                    socket,
+                    holders,
+                    process,
+                } = answer;
+                assert_eq!(socket.queued, 0);
+                let fds = holders.iter().find(|held| held.pid == std::process::id());
+                assert!(
+                    fds.is_some_and(|held| held.fds.contains(&(id.0 as u32))),
+                    "{holders:?}"
+                );
+                assert!(process.is_some());
+            }
+            assert!(answers.at <= answers.ended);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn of_a_namespace_that_is_not_there_nothing_is_known() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let (_socket, mut question) = stuck(&listener)?;
+        question.netns = NetNs(1);
+        assert!(Asker::default().answer(&[question]).seen.is_empty());
+        Ok(())
+    }
+}
