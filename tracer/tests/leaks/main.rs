@@ -13,5 +13,6 @@ mod strange_names;
 mod stuck;
 mod surroundings;
 mod sys;
+mod traced;
 mod verdicts;
 mod watching;

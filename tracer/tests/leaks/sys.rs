@@ -53,6 +53,25 @@ pub fn set_option(
     check(result).expect("the kernel knows this option");
 }
 
+/// Makes close() send a RST.
+pub fn set_linger_zero(socket: &impl AsRawFd) {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: the option reads a `linger`, whose length is given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    check(result).expect("the kernel knows this option");
+}
+
 /// Makes the command start with a copy of `fd` as each of the `numbers`, and die with the calling thread. The numbers
 /// must be higher than any in use here: one may be that of std's own pipe, through which exec() tells of its success.
 pub fn inherit(command: &mut Command, fd: &impl AsRawFd, numbers: &[RawFd]) {

@@ -1,0 +1,288 @@
+//! Stuck sockets in `tcpclose watch`: told when they turn stuck, and when they are no more.
+
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::{Pair, Sleeper, not_accepted};
+use crate::sys;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Whether the calling test must not run here, as nothing can be traced. Says so, or panics where tests are not to be
+/// skipped.
+fn cannot_trace() -> Fallible<bool> {
+    let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+        .arg("doctor")
+        .output()?;
+    let works = doctor.status.success();
+    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(works || !required, "needs the eBPF programs and root");
+    if !works {
+        println!("skipped: nothing can be traced here");
+    }
+    Ok(!works)
+}
+
+/// A running `tcpclose watch` whose lines are read as they come.
+struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    /// Starts it, and waits until it watches.
+    fn start(netns: &str, args: &[&str]) -> Fallible<Self> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["watch", "--netns", netns, "--stuck-after", "300ms"])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().ok_or("no output")?;
+        let mut stderr = BufReader::new(child.stderr.take().ok_or("no messages")?);
+        let mut said = String::new();
+        while !said.contains("watching") {
+            if stderr.read_line(&mut said)? == 0 {
+                return Err(format!("it ended: {said}").into());
+            }
+        }
+        // So that it never waits for somebody who reads them.
+        thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Ok(Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        })
+    }
+
+    fn json(netns: &str, args: &[&str]) -> Fallible<Self> {
+        Self::start(netns, &[&["--format", "json"], args].concat())
+    }
+
+    /// The next line that contains this.
+    fn wait_for(&mut self, words: &str) -> Fallible<String> {
+        for line in &mut self.lines {
+            let line = line?;
+            if line.contains(words) {
+                return Ok(line);
+            }
+        }
+        Err(format!("{words:?} never came").into())
+    }
+
+    /// The next `leak` record.
+    fn leak(&mut self) -> Fallible<Value> {
+        Ok(serde_json::from_str(&self.wait_for(r#""kind":"leak""#)?)?)
+    }
+
+    fn stop(mut self) -> std::io::Result<Option<i32>> {
+        sys::interrupt(self.child.id())?;
+        self.child.wait().map(|status| status.code())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn in_traced_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
+    if cannot_trace()? {
+        return Ok(());
+    }
+    in_own_network(test)
+}
+
+fn age(record: &Value) -> Fallible<f64> {
+    Ok(record["leak"]["age_ms"].as_f64().ok_or("no age")?)
+}
+
+#[test]
+fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &[])?;
+        let server = Pair::forgotten()?;
+        let opened = watch.leak()?;
+        assert_eq!(opened["event"], "opened");
+        assert_eq!(opened["conn"]["local"]["port"], server.local_addr()?.port());
+        assert_eq!(opened["conn"]["role"], "server");
+        assert_eq!(opened["conn"]["seen_from_start"], true);
+        assert_eq!(opened["owner"]["pid"], std::process::id());
+        assert_eq!(opened["owner"]["source"], "proc");
+        assert_eq!(opened["leak"]["age_known"], "observed");
+        assert_eq!(opened["leak"]["age_at_most_ms"], opened["leak"]["age_ms"]);
+        assert_eq!(opened["leak"]["verdict"], "eof_read");
+        assert_eq!(opened["leak"]["resolved_by"], Value::Null);
+        let fds = opened["leak"]["fds"].as_array().ok_or("no descriptors")?;
+        assert_eq!(fds.len(), 1);
+        assert!(age(&opened)? >= 300.0, "{opened}");
+        drop(server);
+        let resolved = watch.leak()?;
+        assert_eq!(resolved["event"], "resolved");
+        assert_eq!(resolved["leak"]["resolved_by"], "closed");
+        assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
+        assert!(age(&resolved)? >= age(&opened)?);
+        assert_eq!(watch.stop()?, Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_process_that_exits_is_told_as_the_end() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &[])?;
+        for unread in [false, true] {
+            let server = match unread {
+                false => Pair::forgotten()?,
+                // With unread data the exit resets: no FIN, and CLOSE at once.
+                true => Pair::new()?.closed_after(b"hello", Some(2))?,
+            };
+            let sleeper = Sleeper::with(&server, &[207])?;
+            drop(server);
+            let opened = watch.leak()?;
+            assert_eq!(opened["owner"]["pid"], sleeper.pid());
+            assert_eq!(opened["leak"]["fds"], serde_json::json!([207]));
+            drop(sleeper);
+            let resolved = watch.leak()?;
+            assert_eq!(resolved["event"], "resolved");
+            assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reset_by_the_peer_is_told_as_the_end() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &[])?;
+        let Pair { client, server } = Pair::new()?.half_closed()?;
+        assert_eq!(watch.leak()?["leak"]["verdict"], "eof_unread");
+        // A second close() with SO_LINGER of 0 sends a RST.
+        sys::set_linger_zero(&client);
+        drop(client);
+        let resolved = watch.leak()?;
+        assert_eq!(resolved["event"], "resolved");
+        assert_eq!(resolved["leak"]["resolved_by"], "reset");
+        drop(server);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_was_stuck_before_is_told_with_an_estimated_age() -> Outcome {
+    in_traced_network(|netns| {
+        let server = Pair::forgotten()?;
+        thread::sleep(Duration::from_millis(400));
+        let mut watch = Watch::json(netns, &[])?;
+        let ongoing = watch.leak()?;
+        assert_eq!(ongoing["event"], "ongoing");
+        assert_eq!(ongoing["leak"]["age_known"], "estimated");
+        assert_eq!(ongoing["conn"]["seen_from_start"], false);
+        assert!(age(&ongoing)? >= 400.0, "{ongoing}");
+        drop(server);
+        let resolved = watch.leak()?;
+        assert_eq!(resolved["leak"]["resolved_by"], "closed");
+        assert_eq!(resolved["leak"]["age_known"], "estimated");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &[])?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        not_accepted(&listener)?;
+        let opened = watch.leak()?;
+        assert_eq!(opened["leak"]["verdict"], "not_accepted");
+        assert_eq!(opened["owner"]["pid"], std::process::id());
+        assert_eq!(opened["owner"]["source"], "listen");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_half_close_at_work_is_no_leak_until_it_rests() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &[])?;
+        let mut pair = Pair::new()?.half_closed()?;
+        assert_eq!(pair.server.read(&mut [0])?, 0);
+        for _ in 0..12 {
+            pair.server.write_all(b"tick")?;
+            pair.client.read_exact(&mut [0; 4])?;
+            thread::sleep(Duration::from_millis(60));
+        }
+        let opened = watch.leak()?;
+        assert_eq!(opened["leak"]["verdict"], "eof_read");
+        assert!(
+            age(&opened)? >= 1_000.0,
+            "told only after it rested: {opened}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn filters_hold_for_stuck_sockets_too() -> Outcome {
+    in_traced_network(|netns| {
+        let (first, second) = (Pair::forgotten()?, Pair::forgotten()?);
+        let sleeper = Sleeper::with(&second, &[207])?;
+        let port = second.local_addr()?.port();
+        for filter in [
+            ["--local-ports".to_owned(), port.to_string()],
+            ["--pid".to_owned(), sleeper.pid().to_string()],
+        ] {
+            let mut watch = Watch::json(netns, &[&filter[0], &filter[1]])?;
+            let leak = watch.leak()?;
+            assert_eq!(leak["conn"]["local"]["port"], port, "{filter:?}: {leak}");
+            let holders = leak["holders"].as_array().ok_or("no holders")?;
+            assert_eq!(holders.len(), 2, "this process and the other: {leak}");
+        }
+        drop(first);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::start(netns, &[])?;
+        let mut held = Vec::new();
+        for round in 1..=4 {
+            held.push(Pair::forgotten()?);
+            let line = watch.wait_for(" stuck ")?;
+            let here = format!(", {round} stuck here");
+            assert!(line.contains(&here), "{line}");
+            let forecast = line.contains("grows by ") && line.contains("no descriptors left in ");
+            assert_eq!(forecast, round >= 3, "{round}: {line}");
+        }
+        drop(held);
+        let line = watch.wait_for(" resolved ")?;
+        assert!(line.ends_with(" closed"), "{line}");
+        Ok(())
+    })
+}
+
+#[test]
+fn connections_that_are_closed_in_time_are_not_told_of() -> Outcome {
+    in_traced_network(|netns| {
+        let mut watch = Watch::json(netns, &["--count", "60"])?;
+        for _ in 0..30 {
+            drop(Pair::forgotten()?);
+        }
+        let mut records = Vec::new();
+        for line in &mut watch.lines {
+            records.push(serde_json::from_str::<Value>(&line?)?);
+        }
+        assert_eq!(records.len(), 60);
+        assert!(records.iter().all(|record| record["kind"] == "close"));
+        Ok(())
+    })
+}
