@@ -253,7 +253,6 @@ impl<'a> Printer<'a> {
                 *left -= 1;
                 writer.send(Line::Transition(Box::new(writer::RawTransition {
                     transition: *raw.transition,
-                    skaddr: raw.skaddr,
                     in_old: raw.dwell,
                 })));
             }

@@ -19,20 +19,11 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// One decoded record.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// What the core takes.
-    pub event: Event,
-    /// The address of the kernel's socket, which only a transition carries: for people who know it from bcc's tools.
-    pub skaddr: u64,
-}
-
 /// Decodes one record. `reasons` are the kernel's names of its reset reasons, by number.
 ///
 /// # Errors
 /// When the record's length, kind, states or IP version are unknown.
-pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Record, DecodeError> {
+pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
     let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
     if kind == RecordKind::Transition {
         let record = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
@@ -55,18 +46,14 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Record, DecodeEr
         RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
         RecordKind::Transition => return Err(DecodeError),
     };
-    let signal = Signal {
+    Ok(Event::Signal(Signal {
         at: Nanos(record.at),
         id: ConnId(record.id),
         kind,
-    };
-    Ok(Record {
-        event: Event::Signal(signal),
-        skaddr: 0,
-    })
+    }))
 }
 
-fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
+fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
     let has = |flag: u32| record.flags & flag != 0;
     let ip = match record.ip {
         4 => IpVersion::V4,
@@ -106,9 +93,10 @@ fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
         owned: has(flags::OWNED),
         linger_zero: has(flags::LINGER_ZERO),
     });
-    let event = Event::Transition(Transition {
+    Ok(Event::Transition(Transition {
         at: Nanos(record.at),
         id: ConnId(record.id),
+        skaddr: record.skaddr,
         netns: NetNs(record.netns),
         tuple: Tuple::new(
             ip,
@@ -119,11 +107,7 @@ fn transition(record: &wire::Transition) -> Result<Record, DecodeError> {
         new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,
         task,
         evidence,
-    });
-    Ok(Record {
-        event,
-        skaddr: record.skaddr,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -148,8 +132,8 @@ mod tests {
         let mut bytes = [0; 32];
         bytes[0] = 2;
         bytes[24] = 1;
-        let record = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
-        let Event::Signal(signal) = record.event else {
+        let event = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
+        let Event::Signal(signal) = event else {
             panic!("not a signal")
         };
         assert_eq!(

@@ -9,10 +9,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::decode::{DecodeError, Record, decode};
+use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
 use super::misses::Misses;
+use crate::lifecycle::event::Event;
 
 /// How often an awake reader looks. The ring holds many times what the fastest churn makes in between, and a record
 /// reaches the user well within 100 ms.
@@ -81,7 +82,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the kernel cannot be told to wake us.
-    pub fn drain(&mut self, mut each: impl FnMut(Result<Record, DecodeError>)) -> io::Result<()> {
+    pub fn drain(&mut self, mut each: impl FnMut(Result<Event, DecodeError>)) -> io::Result<()> {
         let mut any = false;
         while let Some(bytes) = self.ring.get_mut().next() {
             any = true;

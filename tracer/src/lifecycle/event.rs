@@ -20,6 +20,8 @@ pub struct Transition {
     pub at: Nanos,
     /// Which socket.
     pub id: ConnId,
+    /// The kernel's address of the socket, 0 where unknown: for people who know it from bcc's tools.
+    pub skaddr: u64,
     /// Where.
     pub netns: NetNs,
     /// Its addresses; the local port is 0 until one is chosen.

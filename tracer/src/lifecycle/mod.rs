@@ -4,6 +4,7 @@ mod close_path;
 mod connection;
 pub mod event;
 pub mod finding;
+mod input;
 pub mod leak;
 mod listeners;
 mod orphan;
@@ -15,6 +16,7 @@ mod time_wait;
 mod tracker;
 pub mod types;
 
+pub use input::Input;
 pub use orphan::{Lookup, Minisocket};
 pub use time_wait::{Sighting, Sweep, SweepRequest, TIME_WAIT};
 pub use tracker::{Existing, Tracker};

@@ -61,22 +61,17 @@ fn cgroup_of<'a>(
     if id == 0 { None } else { cgroups.name(id) }
 }
 
-/// Appends a raw transition as one line. `skaddr` is the address of the kernel's `struct sock`, 0 where unknown;
-/// `in_old` the time spent in the state that was left.
+/// Appends a raw transition as one line. `in_old` is the time spent in the state that was left.
 ///
 /// # Errors
 /// As [`write_finding`].
 pub fn write_transition(
     line: &mut Vec<u8>,
     transition: &Transition,
-    skaddr: u64,
     in_old: Option<Nanos>,
     clock: &WallClock,
 ) -> io::Result<()> {
-    write_line(
-        line,
-        &record::Transition::new(transition, skaddr, in_old, clock),
-    )
+    write_line(line, &record::Transition::new(transition, in_old, clock))
 }
 
 fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {

@@ -284,6 +284,7 @@ pub(super) fn transition() -> Transition {
     Transition {
         at: us(8_500),
         id: ConnId(13),
+        skaddr: 0xffff_8881_0a2b_3c40,
         netns: NetNs(4_026_531_840),
         tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
         old: TcpState::Established,

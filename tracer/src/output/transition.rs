@@ -29,14 +29,12 @@ impl TransitionTable {
         self.write(out);
     }
 
-    /// Appends the line of one transition. `skaddr` is the address of the kernel's `struct sock`, 0 where unknown;
-    /// `in_old` the time spent in the state that was left. PID and COMM are `-` unless a system call drove the
-    /// transition: tcpstates prints whoever was on the CPU.
+    /// Appends the line of one transition. `in_old` is the time spent in the state that was left. PID and COMM are `-`
+    /// unless a system call drove the transition: tcpstates prints whoever was on the CPU.
     pub fn write_transition(
         &mut self,
         out: &mut Vec<u8>,
         transition: &Transition,
-        skaddr: u64,
         in_old: Option<Nanos>,
     ) {
         let [
@@ -53,9 +51,9 @@ impl TransitionTable {
             ms,
         ] = &mut self.cells;
         let (local, peer) = (transition.tuple.local(), transition.tuple.peer());
-        match skaddr {
+        match transition.skaddr {
             0 => address.set_unknown(),
-            _ => {
+            skaddr => {
                 let _ = write!(address.start(), "{skaddr:x}");
             }
         }
@@ -96,9 +94,9 @@ mod tests {
     use crate::lifecycle::event::Task;
     use crate::output::samples::{self, ends, us};
 
-    fn line(transition: &Transition, skaddr: u64, in_old: Option<Nanos>) -> String {
+    fn line(transition: &Transition, in_old: Option<Nanos>) -> String {
         let mut out = Vec::new();
-        TransitionTable::default().write_transition(&mut out, transition, skaddr, in_old);
+        TransitionTable::default().write_transition(&mut out, transition, in_old);
         String::from_utf8(out).expect("a line is UTF-8")
     }
 
@@ -107,12 +105,7 @@ mod tests {
         let mut out = Vec::new();
         let mut table = TransitionTable::default();
         table.write_header(&mut out);
-        table.write_transition(
-            &mut out,
-            &samples::transition(),
-            0xffff_8881_0a2b_3c40,
-            Some(us(8_360)),
-        );
+        table.write_transition(&mut out, &samples::transition(), Some(us(8_360)));
         assert_eq!(
             String::from_utf8_lossy(&out),
             "\
@@ -125,12 +118,13 @@ ffff88810a2b3c40 28089   curl       127.0.0.1       48350 127.0.0.1       3306  
     #[test]
     fn nobody_is_made_the_owner_of_a_transition_from_softirq() {
         let transition = Transition {
+            skaddr: 0,
             task: None,
             tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
             ..samples::transition()
         };
         assert_eq!(
-            line(&transition, 0, None),
+            line(&transition, None),
             "-                -       -          2001:db8::1     443   2001:db8::2     50000 ESTABLISHED -> FIN_WAIT1   -\n"
         );
     }
@@ -143,6 +137,6 @@ ffff88810a2b3c40 28089   curl       127.0.0.1       48350 127.0.0.1       3306  
             task: samples::transition().task.map(|task| Task { comm, ..task }),
             ..samples::transition()
         };
-        assert!(line(&transition, 1, None).contains(" \\x1b[m\\n   127.0.0.1 "));
+        assert!(line(&transition, None).contains(" \\x1b[m\\n   127.0.0.1 "));
     }
 }

@@ -95,8 +95,6 @@ pub enum Line {
 pub struct RawTransition {
     /// The transition.
     pub transition: Transition,
-    /// Address of the kernel's `struct sock`; 0 where unknown.
-    pub skaddr: u64,
     /// Time spent in the state that was left, where that is known.
     pub in_old: Option<Nanos>,
 }

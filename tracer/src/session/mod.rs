@@ -2,6 +2,7 @@
 //! monotonic clock; findings come out.
 
 mod diag;
+mod intake;
 mod looks;
 mod owners;
 mod snapshot;
@@ -15,13 +16,15 @@ use tokio::time::Instant;
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
-use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
-use crate::lifecycle::{Lookup, SweepRequest, Tracker};
+use crate::lifecycle::{Input, Tracker};
 use diag::Diag;
+use intake::{Intake, Questions};
 use looks::Looks;
 use snapshot::Snapshot;
+
+pub use intake::RawTransition;
 
 /// A snapshot costs the kernel a walk over all its sockets.
 const REPAIR_PERIOD: Nanos = Nanos::from_secs(10);
@@ -35,7 +38,7 @@ const LISTEN: Duration = Duration::from_millis(200);
 /// Programs attached, reader and core running.
 pub struct Session {
     reader: Reader,
-    tracker: Tracker,
+    intake: Intake,
     /// How much the kernel lets us see.
     pub tier: Tier,
     /// Tracepoints that could not be attached, and why.
@@ -47,20 +50,8 @@ pub struct Session {
     repaired_at: Nanos,
     diag: Diag,
     looks: Option<Looks>,
-    lookups: Vec<Lookup>,
-    sweeps: Vec<SweepRequest>,
     misses_read: Nanos,
     attached: Attached,
-}
-
-/// A raw transition, for those who want to see every one.
-pub struct RawTransition<'a> {
-    /// The transition.
-    pub transition: &'a Transition,
-    /// The kernel's address of the socket.
-    pub skaddr: u64,
-    /// How long the socket had been in the old state, where that was seen.
-    pub dwell: Option<Nanos>,
 }
 
 impl Session {
@@ -102,20 +93,21 @@ impl Session {
             joins_sock_diag: programs_have_cookie,
             repaired_at: Nanos(0),
             unseen: Vec::new(),
-            tracker,
+            intake: Intake::new(tracker),
             tier,
             missing,
             diag: Diag::new(),
             looks,
-            lookups: Vec::new(),
-            sweeps: Vec::new(),
             misses_read: Nanos(0),
             attached,
         };
         // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
         if session.joins_sock_diag {
             let snapshot = Snapshot::take(options, &owners);
-            session.tracker.seed(&snapshot.sockets, now());
+            session.intake.take(&Input::Existing {
+                sockets: snapshot.sockets,
+                at: now(),
+            });
             session.unseen = snapshot.unseen;
         }
         Ok(session)
@@ -127,7 +119,7 @@ impl Session {
     /// When the ring buffer can no longer be polled.
     pub async fn wait(&mut self) -> io::Result<()> {
         let next = self
-            .tracker
+            .intake
             .next_deadline()
             .map(|deadline| Duration::from_nanos((deadline - now()).0));
         let listen = self.attached.log.as_ref().map(|_| LISTEN);
@@ -150,27 +142,15 @@ impl Session {
     /// # Errors
     /// When the ring buffer or its counters cannot be read.
     pub fn pump(&mut self, mut each: impl FnMut(&RawTransition<'_>)) -> io::Result<()> {
-        let tracker = &mut self.tracker;
+        // Taken first: whatever happened before it has been drained when the core learns of it.
+        let at = now();
+        let intake = &mut self.intake;
         let mut malformed = 0;
-        self.reader.drain(|record| match record {
-            Ok(record) => {
-                if let Event::Transition(transition) = &record.event {
-                    let dwell = tracker
-                        .in_state_since(transition.id)
-                        .filter(|(state, _)| *state == transition.old)
-                        .map(|(_, since)| transition.at - since);
-                    each(&RawTransition {
-                        transition,
-                        skaddr: record.skaddr,
-                        dwell,
-                    });
-                }
-                tracker.ingest(&record.event);
-            }
+        self.reader.drain(|event| match event {
+            Ok(event) => intake.take_showing(&Input::Event(event), &mut each),
             Err(_) => malformed += 1,
         })?;
         let lost = self.reader.take_lost()?;
-        let at = now();
         let mut skipped = 0;
         if at - self.misses_read >= READ_MISSES {
             self.misses_read = at;
@@ -184,16 +164,16 @@ impl Session {
         for (lost, place) in losses {
             if lost > 0 {
                 let repaired = self.repair(at);
-                self.tracker.lose(Loss {
+                self.intake.take(&Input::Lost(Loss {
                     at,
                     lost,
                     place,
                     repaired,
-                });
+                }));
             }
         }
-        self.tracker.tick(at);
-        self.look_up(at);
+        self.intake.take(&Input::Time(at));
+        self.answer();
         if let Some(log) = &mut self.attached.log {
             log.flush();
         }
@@ -209,53 +189,56 @@ impl Session {
         }
         self.repaired_at = at;
         let snapshot = Snapshot::take(&self.options, &HashMap::new());
-        self.tracker
-            .forget_missing(&snapshot.complete, &snapshot.alive, snapshot.began);
-        self.tracker.seed(&snapshot.sockets, now());
+        self.intake.take(&Input::Alive {
+            namespaces: snapshot.complete,
+            alive: snapshot.alive,
+            began: snapshot.began,
+        });
+        self.intake.take(&Input::Existing {
+            sockets: snapshot.sockets,
+            at: now(),
+        });
         snapshot.unseen.is_empty()
     }
 
     /// The next finding.
     pub fn next_finding(&mut self) -> Option<Finding> {
-        self.tracker.next_finding()
+        self.intake.next_finding()
     }
 
     /// Ends that wait for the peer's FIN: closed by their process, but not yet told.
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
-        self.tracker.waiting_for_fin()
+        self.intake.waiting_for_fin()
     }
 
-    fn look(&mut self, at: Nanos) {
-        let Some(looks) = &mut self.looks else { return };
-        if let Some(answers) = looks.take() {
-            self.tracker.answered(&answers);
-        }
-        let mut questions = Vec::new();
-        self.tracker.due_questions(at, &mut questions);
-        if !questions.is_empty() {
-            looks.ask(questions);
-        }
-    }
-
-    fn look_up(&mut self, at: Nanos) {
-        let mut lookups = std::mem::take(&mut self.lookups);
-        self.tracker.due_lookups(at, &mut lookups);
+    /// Answers what the core wants to know.
+    fn answer(&mut self) {
+        let Questions {
+            lookups,
+            sweeps,
+            stuck,
+        } = self.intake.take_questions();
         for lookup in &lookups {
-            let answer = self.diag.ask(lookup);
-            self.tracker.looked_up(lookup.id, answer, now());
+            let minisocket = self.diag.ask(lookup);
+            self.intake.take(&Input::LookedUp {
+                id: lookup.id,
+                minisocket,
+                at: now(),
+            });
         }
-        let mut sweeps = std::mem::take(&mut self.sweeps);
-        self.tracker.due_sweeps(at, &mut sweeps);
         for request in &sweeps {
-            let sweep = self.diag.sweep(request);
-            self.tracker.swept(&sweep);
+            self.intake.take(&Input::Swept(self.diag.sweep(request)));
         }
         if !lookups.is_empty() || !sweeps.is_empty() {
             self.diag.rest();
         }
-        self.lookups = lookups;
-        self.sweeps = sweeps;
-        self.look(at);
+        let Some(looks) = &mut self.looks else { return };
+        if let Some(answers) = looks.take() {
+            self.intake.take(&Input::Answered(answers));
+        }
+        if !stuck.is_empty() {
+            looks.ask(stuck);
+        }
     }
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod doubts;
 mod existing;
 mod hooks;
+mod inputs;
 mod orphans;
 mod properties;
 mod resets;

@@ -81,6 +81,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
             let transition = Transition {
                 at,
                 id,
+                skaddr: 0,
                 netns,
                 tuple,
                 old,

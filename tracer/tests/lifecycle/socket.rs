@@ -175,6 +175,7 @@ impl Socket {
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
             id: ConnId(self.id),
+            skaddr: 0xffff_8881_0a2b_3c40,
             netns: NetNs(1),
             tuple: self.tuple,
             old,

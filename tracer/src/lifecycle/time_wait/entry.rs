@@ -59,11 +59,8 @@ impl Entry {
         self.missing_since = None;
     }
 
-    /// Its end, if a complete sweep without it tells that.
+    /// Its end, if a complete sweep without it tells that. It was last seen before the sweep.
     pub fn missing(&mut self, sweep: &Sweep, overflows: &mut u64) -> Option<TimeWait> {
-        if self.last_seen >= sweep.began {
-            return None;
-        }
         if self.expires <= sweep.ended {
             return Some(self.expired_by(sweep.ended));
         }

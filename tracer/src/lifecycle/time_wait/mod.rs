@@ -199,20 +199,25 @@ impl TimeWaits {
                 entry.seen(sweep.began, sighting.left);
             }
         }
-        let before = namespace.entries.len();
-        let mut overflows = sweep.overflows;
         if sweep.complete {
-            namespace
-                .entries
-                .retain(|_, entry| match entry.missing(sweep, &mut overflows) {
-                    Some(time_wait) => {
-                        told.push(time_wait);
-                        false
-                    }
-                    None => true,
-                });
+            // In the order of time: a hash map's own differs from run to run.
+            let unseen = namespace.entries.values_mut();
+            let mut unseen: Vec<&mut Entry> = unseen
+                .filter(|entry| entry.last_seen < sweep.began)
+                .collect();
+            unseen.sort_unstable_by_key(|entry| (entry.entered, entry.conn.id));
+            let mut overflows = sweep.overflows;
+            let first = told.len();
+            told.extend(
+                unseen
+                    .into_iter()
+                    .filter_map(|entry| entry.missing(sweep, &mut overflows)),
+            );
+            for time_wait in &told[first..] {
+                namespace.entries.remove(&time_wait.conn.tuple);
+            }
+            self.len -= told.len() - first;
         }
-        self.len -= before - namespace.entries.len();
         if namespace.entries.is_empty() {
             self.namespaces.remove(&sweep.netns);
             return;

@@ -121,20 +121,42 @@ impl Tracker {
 
     /// Takes one event, in the order of the ring buffer.
     pub fn ingest(&mut self, event: &Event) {
+        // What is told must not depend on when the ring was read.
         match event {
-            Event::Transition(transition) => self.transition(transition),
-            Event::Signal(signal) => self.signal(signal),
+            Event::Transition(transition) => {
+                self.pass(transition.at);
+                self.transition(transition);
+            }
+            Event::Signal(signal) => {
+                self.pass(signal.at);
+                self.signal(signal);
+            }
         }
     }
 
     /// Lets time pass up to `now`, by which all earlier events must have been taken.
     pub fn tick(&mut self, now: Nanos) {
+        self.pass(now);
+        self.pass_deadlines();
+        if self.evicted > 0 {
+            let lost = std::mem::take(&mut self.evicted);
+            self.findings.push_back(Finding::Loss(Loss {
+                at: now,
+                lost,
+                place: LossPlace::Table,
+                repaired: false,
+            }));
+        }
+    }
+
+    /// Ends the waits that are over by `now`, each at its own time.
+    fn pass(&mut self, now: Nanos) {
         while let Some((at, id)) = self.held_order.front().copied()
             && at + RESET_WAIT <= now
         {
             self.held_order.pop_front();
             if let Some(connection) = self.held.remove(&id) {
-                self.conclude(connection, now);
+                self.conclude(connection, at + RESET_WAIT);
             }
         }
         let mut told = Vec::new();
@@ -150,16 +172,6 @@ impl Tracker {
             if self.table.get(key).is_some_and(hidden) {
                 self.table.remove(key);
             }
-        }
-        self.pass_deadlines();
-        if self.evicted > 0 {
-            let lost = std::mem::take(&mut self.evicted);
-            self.findings.push_back(Finding::Loss(Loss {
-                at: now,
-                lost,
-                place: LossPlace::Table,
-                repaired: false,
-            }));
         }
     }
 

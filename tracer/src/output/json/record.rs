@@ -379,7 +379,6 @@ pub(super) struct Transition<'a> {
 impl<'a> Transition<'a> {
     pub(super) fn new(
         transition: &'a event::Transition,
-        skaddr: u64,
         in_old: Option<Nanos>,
         clock: &WallClock,
     ) -> Self {
@@ -390,7 +389,7 @@ impl<'a> Transition<'a> {
             ts: clock.rfc3339(transition.at),
             netns: netns(transition.netns),
             id: transition.id.is_cookie().then_some(transition.id.0),
-            skaddr: (skaddr != 0).then(|| format!("{skaddr:016x}")),
+            skaddr: (transition.skaddr != 0).then(|| format!("{:016x}", transition.skaddr)),
             family: family(tuple.ip()),
             local: tuple.local().into(),
             peer: tuple.peer().into(),

@@ -154,17 +154,11 @@ fn a_loss_is_a_record() {
 fn a_transition_is_a_record() {
     let mut line = Vec::new();
     let transition = samples::transition();
-    write_transition(
-        &mut line,
-        &transition,
-        0xffff_8881_0000_0000,
-        Some(us(8_360)),
-        &samples::clock(),
-    )
-    .expect("memory takes everything");
+    write_transition(&mut line, &transition, Some(us(8_360)), &samples::clock())
+        .expect("memory takes everything");
     let expected = concat!(
         r#"{"v":1,"kind":"transition","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"id":13,"#,
-        r#""skaddr":"ffff888100000000","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
+        r#""skaddr":"ffff88810a2b3c40","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
         r#""peer":{"addr":"127.0.0.1","port":3306},"old":"ESTABLISHED","new":"FIN_WAIT1","ms":8.36,"#,
         r#""task":{"pid":28089,"comm":"curl","uid":1000}}"#,
         "\n"
@@ -176,10 +170,11 @@ fn a_transition_is_a_record() {
 fn a_transition_of_nobody_has_no_task() {
     let mut line = Vec::new();
     let transition = crate::lifecycle::event::Transition {
+        skaddr: 0,
         task: None,
         ..samples::transition()
     };
-    write_transition(&mut line, &transition, 0, None, &samples::clock())
+    write_transition(&mut line, &transition, None, &samples::clock())
         .expect("memory takes everything");
     let text = String::from_utf8_lossy(&line);
     assert!(text.contains(r#""skaddr":null,"#), "{text}");

@@ -48,7 +48,7 @@ impl Formatter {
                 json::write_finding(batch, finding, clock, cgroups.as_mut())?;
             }
             (Format::Json, Line::Transition(raw)) => {
-                json::write_transition(batch, &raw.transition, raw.skaddr, raw.in_old, clock)?;
+                json::write_transition(batch, &raw.transition, raw.in_old, clock)?;
             }
             (_, Line::Finding(Finding::Close(close))) => {
                 self.closes.write_close(batch, close, clock);
@@ -61,9 +61,8 @@ impl Formatter {
             }
             (_, Line::Finding(Finding::Loss(_) | Finding::Summary(_))) => {}
             (_, Line::Transition(raw)) => {
-                let (transition, skaddr) = (&raw.transition, raw.skaddr);
                 self.transitions
-                    .write_transition(batch, transition, skaddr, raw.in_old);
+                    .write_transition(batch, &raw.transition, raw.in_old);
             }
         }
         Ok(())

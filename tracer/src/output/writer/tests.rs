@@ -82,7 +82,6 @@ fn loss() -> Line {
 fn transition() -> Line {
     Line::Transition(Box::new(RawTransition {
         transition: samples::transition(),
-        skaddr: 0xffff_8881_0a2b_3c40,
         in_old: Some(us(8_360)),
     }))
 }
