@@ -20,14 +20,14 @@ use tcpclose_common::RecordKind;
 /// Every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nested::outer(|| transition::on_set_state(&ctx));
+    nested::outer(&ctx, || transition::on_set_state(&ctx));
     0
 }
 
-/// The transitions that interrupt the program above on the same CPU: the kernel does not start it a second time.
+/// The transitions that the program above missed, because they interrupted it on the same CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    nested::inner(|| transition::on_set_state(&ctx));
+    nested::inner(&ctx, || transition::on_set_state(&ctx));
     0
 }
 

@@ -1,35 +1,67 @@
 //! Transitions inside transitions: a softirq may interrupt the program, and closes another socket on the same CPU. The
-//! kernel skips a tracing program that is running already (`prog->active`), so a twin takes what it misses.
+//! kernel skips a tracing program that is running already (`prog->active`), so a twin takes what the first one missed.
+//!
+//! Both are called for each transition, one after the other, and whatever interrupts on this CPU is through before they
+//! go on. So the transitions that the first has seen and the twin has not form a stack. What is not on it the first has
+//! missed. Only tasks and softirqs change TCP states, so at most two transitions are under way on a CPU, and never is
+//! the twin skipped where the first one is.
+
+use core::ffi::c_void;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::programs::BtfTracePointContext;
 
-/// 1 while the outer program runs on this CPU.
-#[map]
-static BUSY: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+/// One more than can be under way, and then a power of two.
+const DEPTH: usize = 4;
 
-/// Runs the program and lets its twin know. What interrupts between the kernel's own mark and this one, some
-/// nanoseconds, is missed and counted (`recursion_misses`).
-#[inline(always)]
-pub fn outer(run: impl FnOnce()) {
-    let Some(busy) = BUSY.get_ptr_mut(0) else {
-        return;
-    };
-    // SAFETY: this CPU's own slot; whoever interrupts only reads it.
-    unsafe { busy.write_volatile(1) };
-    run();
-    // SAFETY: as above.
-    unsafe { busy.write_volatile(0) };
+#[repr(C)]
+struct Seen {
+    depth: u64,
+    /// Their addresses. One socket is not in two transitions at once: it is locked.
+    sockets: [u64; DEPTH],
 }
 
-/// Runs the twin, only where the other is at work.
+/// What the first program has seen and its twin has not yet.
+#[map]
+static SEEN: PerCpuArray<Seen> = PerCpuArray::with_max_entries(1, 0);
+
+/// Runs the first program and lets its twin know.
 #[inline(always)]
-pub fn inner(run: impl FnOnce()) {
-    let Some(busy) = BUSY.get_ptr(0) else {
+pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
+    if let Some(seen) = SEEN.get_ptr_mut(0) {
+        // SAFETY: this CPU's own slot. Whoever interrupts leaves what is below the depth that it found.
+        unsafe {
+            // Where one had no twin (it is attached a moment later), the stack may be full.
+            let depth = (&raw const (*seen).depth).read_volatile() as usize % DEPTH;
+            (&raw mut (*seen).sockets[depth]).write_volatile(socket(ctx));
+            (&raw mut (*seen).depth).write_volatile(depth as u64 + 1);
+        }
+    }
+    run();
+}
+
+/// Runs the twin, only for what the first program missed.
+#[inline(always)]
+pub fn inner(ctx: &BtfTracePointContext, run: impl FnOnce()) {
+    let Some(seen) = SEEN.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: a valid slot of the map.
-    if unsafe { busy.read_volatile() } != 0 {
-        run();
+    let socket = socket(ctx);
+    // SAFETY: as above.
+    unsafe {
+        let depth = (&raw const (*seen).depth).read_volatile() as usize;
+        for index in (0..DEPTH).rev() {
+            if index < depth && (&raw const (*seen).sockets[index]).read_volatile() == socket {
+                (&raw mut (*seen).depth).write_volatile(index as u64);
+                return;
+            }
+        }
     }
+    run();
+}
+
+#[inline(always)]
+fn socket(ctx: &BtfTracePointContext) -> u64 {
+    ctx.arg::<*const c_void>(0) as u64
 }

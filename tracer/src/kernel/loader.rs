@@ -16,9 +16,9 @@ use super::{EBPF_OBJECT, offsets, tracefs};
 use crate::lifecycle::types::{IpVersion, Nanos, NetNs};
 
 /// The tracepoint that everything stands on.
-const SET_STATE: &str = "inet_sock_set_state";
+pub(super) const SET_STATE: &str = "inet_sock_set_state";
 /// The program that takes the transitions which interrupt the first one.
-const NESTED: &str = "inet_sock_set_state_nested";
+pub(super) const NESTED: &str = "inet_sock_set_state_nested";
 /// Tracepoints that add causes; without one of them the tool says less, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 

@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-/// Counts the skipped runs of all loaded programs.
+use super::loader::{NESTED, SET_STATE};
+
+/// Counts the skipped runs of the loaded programs. Of the one on state transitions and its twin, each takes what is
+/// skipped of the other: those are none.
 #[derive(Debug)]
 pub(super) struct Misses {
     /// Descriptors of the programs, which the [`Ebpf`] beside this keeps open.
@@ -16,7 +19,12 @@ pub(super) struct Misses {
 
 impl Misses {
     pub fn of(ebpf: &Ebpf) -> Self {
-        let loaded = ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        let is_loaded = |name| ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+        let has_twin = is_loaded(SET_STATE) && is_loaded(NESTED);
+        let loaded = ebpf
+            .programs()
+            .filter(|(name, _)| !has_twin || ![SET_STATE, NESTED].contains(name))
+            .filter_map(|(_, program)| program.fd().ok());
         let programs = loaded.map(|fd| fd.as_fd().as_raw_fd()).collect();
         Self {
             programs,
