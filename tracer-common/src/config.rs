@@ -43,6 +43,8 @@ config! {
     skc_num,
     /// `__sk_common.skc_cookie`, of a minisocket too
     skc_cookie,
+    /// `__sk_common.skc_node.pprev`: NULL in a minisocket that is in no hash chain
+    skc_node_pprev,
     /// `struct inet_timewait_sock`: `tw_substate`
     tw_substate,
     /// `sk_err`
@@ -89,12 +91,18 @@ config! {
     total_retrans,
     /// `rcv_ooopack`
     rcv_ooopack,
+    /// The byte of `rx_opt` that begins with the bits `saw_tstamp` and `tstamp_ok`
+    rx_opt_bits,
 
     // struct sk_buff and struct task_struct
     /// `sk_buff.cb` plus `tcp_skb_cb.tcp_flags`
     skb_tcp_flags,
     /// `sk_buff.cb` plus `tcp_skb_cb.seq`
     skb_seq,
+    /// `sk_buff.cb` plus `tcp_skb_cb.end_seq`
+    skb_end_seq,
+    /// `sk_buff.cb` plus `tcp_skb_cb.ack_seq`
+    skb_ack_seq,
     /// `task_struct.flags`
     task_flags,
     /// `task_struct.group_leader`
@@ -139,6 +147,10 @@ config! {
     has_reset_reason,
     /// `tcp_retransmit_skb` passes an error as its third argument (6.16)
     has_retransmit_error,
+
+    // Numbers of `enum skb_drop_reason`, which differ between kernels
+    /// `SKB_DROP_REASON_NOT_SPECIFIED`
+    reason_not_specified,
 
     // Filters: 0 lets everything pass
     /// 1: every transition is wanted, those that tell nothing of a close too

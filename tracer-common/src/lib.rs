@@ -34,6 +34,8 @@ pub enum RecordKind {
     MinisocketDescheduled = 6,
     /// A [`Signal`]: a minisocket goes (`inet_twsk_kill`).
     MinisocketKilled = 7,
+    /// A [`Signal`]: a timewait minisocket took this FIN, or this RST which killed it (`skb:kfree_skb`).
+    MinisocketSegment = 8,
 }
 
 /// A first byte that names no [`RecordKind`].
@@ -52,6 +54,7 @@ impl TryFrom<u8> for RecordKind {
             Self::MinisocketArmed,
             Self::MinisocketDescheduled,
             Self::MinisocketKilled,
+            Self::MinisocketSegment,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == raw)

@@ -1,17 +1,20 @@
 use core::mem::{align_of, offset_of, size_of};
 
-/// Something that happened to a socket beside its transitions: a reset sent or received, a FIN sent again.
+/// Something that happened to a socket beside its transitions: a reset sent or received, a FIN sent again, a segment that
+/// was taken and dropped.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
 pub struct Signal {
     /// The [`crate::RecordKind`] that says which signal this is.
     pub kind: u8,
-    /// `sk_state` at the time.
+    /// `sk_state` at the time; of a minisocket told by its hooks or its segment, its substate.
     pub state: u8,
+    /// The TCP flags of the segment that it is about, as in the header's last byte; 0 where there is none.
+    pub segment_flags: u8,
     /// Zero.
-    pub reserved: [u8; 2],
-    /// Bits of [`crate::flags`]; only `COOKIE` is used.
+    pub reserved: u8,
+    /// Bits of [`crate::flags`]: `COOKIE` and `GONE`.
     pub flags: u32,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub at: u64,
@@ -20,8 +23,12 @@ pub struct Signal {
     /// The kernel's `enum sk_rst_reason` of a reset sent; [`Signal::NO_REASON`] where the kernel gives none (before
     /// 6.10). The numbers differ between kernels: names come from the kernel's BTF.
     pub reason: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// Sequence number of the segment's first byte.
+    pub seq: u32,
+    /// The sequence number behind the segment; SYN and FIN count.
+    pub end_seq: u32,
+    /// Its acknowledgment number.
+    pub ack_seq: u32,
 }
 
 impl Signal {
@@ -30,11 +37,11 @@ impl Signal {
 }
 
 const _: () = {
-    assert!(size_of::<Signal>() == 32);
+    assert!(size_of::<Signal>() == 40);
     assert!(align_of::<Signal>() == 8);
     assert!(offset_of!(Signal, flags) == 4);
     assert!(offset_of!(Signal, at) == 8);
     assert!(offset_of!(Signal, id) == 16);
     assert!(offset_of!(Signal, reason) == 24);
-    assert!(offset_of!(Signal, reserved2) + 4 == size_of::<Signal>());
+    assert!(offset_of!(Signal, ack_seq) + 4 == size_of::<Signal>());
 };

@@ -26,10 +26,16 @@ pub mod flags {
     pub const FIN_ALONE: u32 = 1 << 8;
     /// The application has not read all data that came.
     pub const UNREAD: u32 = 1 << 9;
+    /// The connection uses timestamps (RFC 7323).
+    pub const TIMESTAMPS: u32 = 1 << 10;
+    /// The last segment that came carried a timestamp.
+    pub const SAW_TIMESTAMP: u32 = 1 << 11;
+    /// The minisocket is in no hash chain any more.
+    pub const GONE: u32 = 1 << 12;
     /// The last thread of the task's process is past exit(): its end closes what it held.
-    pub const EXITS: u32 = 1 << 11;
+    pub const EXITS: u32 = 1 << 13;
     /// The task's process has threads that are not past exit(). Neither this nor [`EXITS`]: not known.
-    pub const GOES_ON: u32 = 1 << 12;
+    pub const GOES_ON: u32 = 1 << 14;
 }
 
 /// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect

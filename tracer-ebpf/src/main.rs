@@ -59,6 +59,13 @@ pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// A packet is dropped; of interest are the segments that a minisocket took first.
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
+    minisocket::on_kfree_skb(&ctx);
+    0
+}
+
 /// The timer of a timewait minisocket is started, or started anew.
 #[fentry(function = "__inet_twsk_schedule")]
 pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {

@@ -27,7 +27,9 @@ pub fn on_send_reset(ctx: &BtfTracePointContext) {
     } else {
         Signal::NO_REASON
     };
-    send(RecordKind::ResetSent, Sock(sk), reason);
+    // The segment that is answered; NULL when this end aborts by itself (tcp_send_active_reset).
+    let skb = Skb(ctx.arg::<*const c_void>(1));
+    send(RecordKind::ResetSent, Sock(sk), reason, skb);
 }
 
 /// `tcp_receive_reset(sk)`.
@@ -37,6 +39,7 @@ pub fn on_receive_reset(ctx: &BtfTracePointContext) {
         RecordKind::ResetReceived,
         Sock(ctx.arg::<*const c_void>(0)),
         Signal::NO_REASON,
+        Skb::NONE,
     );
 }
 
@@ -51,34 +54,77 @@ pub fn on_retransmit(ctx: &BtfTracePointContext) {
     if config!(has_retransmit_error) != 0 && ctx.arg::<i32>(2) != 0 {
         return;
     }
-    let skb = ctx.arg::<*const c_void>(1);
-    // SAFETY: the verifier has typed the argument; the offset is BTF's.
-    let tcp_flags: u8 = unsafe { load(skb, config!(skb_tcp_flags)) };
-    if tcp_flags & TCPHDR_FIN != 0 {
-        send(RecordKind::FinRetransmitted, sk, Signal::NO_REASON);
+    let skb = Skb(ctx.arg::<*const c_void>(1));
+    if skb.tcp_flags() & TCPHDR_FIN != 0 {
+        send(
+            RecordKind::FinRetransmitted,
+            sk,
+            Signal::NO_REASON,
+            Skb::NONE,
+        );
     }
 }
 
+/// A typed `struct sk_buff *` of a segment that TCP has read: its header's fields lie in the control block
+/// (`struct tcp_skb_cb`), where tcp_v4_fill_cb and tcp_v6_fill_cb put them. May be NULL.
+#[derive(Clone, Copy)]
+pub struct Skb(pub *const c_void);
+
+impl Skb {
+    /// No segment.
+    pub const NONE: Self = Self(core::ptr::null());
+
+    /// The low byte of the header's flags.
+    #[inline(always)]
+    pub fn tcp_flags(self) -> u8 {
+        self.field(config!(skb_tcp_flags))
+    }
+
+    #[inline(always)]
+    fn field<T>(self, offset: u32) -> T {
+        // SAFETY: the verifier has typed the argument; the offset is BTF's.
+        unsafe { load(self.0, offset) }
+    }
+}
+
+/// Tells it of a full socket, if the user wants that.
 #[inline(always)]
-fn send(kind: RecordKind, sk: Sock, reason: u32) {
+pub fn send(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
     if !filter::wants_socket(sk) {
         return;
     }
+    let (id, is_cookie) = sk.id();
+    let bits = if is_cookie { flags::COOKIE } else { 0 };
+    send_as(kind, sk.field(config!(skc_state)), (id, bits), reason, skb);
+}
+
+/// Tells it of the socket with this id.
+#[inline(always)]
+pub fn send_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
     let Some(mut entry) = ring::reserve::<Signal>() else {
         return;
     };
-    let (id, is_cookie) = sk.id();
     // SAFETY: the helper has no preconditions.
     let at = unsafe { bpf_ktime_get_ns() };
-    entry.write(Signal {
+    let mut record = Signal {
         kind: kind as u8,
-        state: sk.field(config!(skc_state)),
-        reserved: [0; 2],
-        flags: if is_cookie { flags::COOKIE } else { 0 },
+        state,
+        segment_flags: 0,
+        reserved: 0,
+        flags: bits,
         at,
         id,
         reason,
-        reserved2: 0,
-    });
+        seq: 0,
+        end_seq: 0,
+        ack_seq: 0,
+    };
+    if !skb.0.is_null() {
+        record.segment_flags = skb.tcp_flags();
+        record.seq = skb.field(config!(skb_seq));
+        record.end_seq = skb.field(config!(skb_end_seq));
+        record.ack_seq = skb.field(config!(skb_ack_seq));
+    }
+    entry.write(record);
     ring::submit(entry);
 }

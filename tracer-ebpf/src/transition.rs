@@ -16,6 +16,9 @@ const CLOSE_WAIT: u8 = 8;
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
 const SOCK_LINGER: u64 = 1 << 4;
+/// Bits of `struct tcp_options_received`.
+const SAW_TSTAMP: u8 = 1 << 0;
+const TSTAMP_OK: u8 = 1 << 1;
 
 /// Called before `sk_state` is written: the socket still shows what led here.
 #[inline(always)]
@@ -84,6 +87,13 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     }
     if owned {
         bits |= flags::OWNED;
+    }
+    let rx_opt: u8 = tcp.field(config!(rx_opt_bits));
+    if rx_opt & TSTAMP_OK != 0 {
+        bits |= flags::TIMESTAMPS;
+    }
+    if rx_opt & SAW_TSTAMP != 0 {
+        bits |= flags::SAW_TIMESTAMP;
     }
 
     // SAFETY: the ring gave this record to us; every field is written before it is submitted.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 
-use crate::lifecycle::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
+use crate::lifecycle::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs, Tuple};
 
 /// A record that is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
@@ -35,6 +35,8 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
             let name = reasons.get(record.reason as usize).copied();
             SignalKind::ResetSent {
                 reason: name.filter(|name| !name.is_empty()),
+                answers: segment(&record),
+                minisocket: record.state == TcpState::TimeWait as u8,
             }
         }
         RecordKind::ResetReceived => SignalKind::ResetReceived,
@@ -44,6 +46,10 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         },
         RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
         RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
+        RecordKind::MinisocketSegment => SignalKind::MinisocketTook {
+            segment: segment(&record).ok_or(DecodeError)?,
+            time_wait: record.state == TcpState::TimeWait as u8,
+        },
         RecordKind::Transition => return Err(DecodeError),
     };
     Ok(Event::Signal(Signal {
@@ -51,6 +57,22 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         id: ConnId(record.id),
         kind,
     }))
+}
+
+/// No segment is without a flag.
+fn segment(record: &wire::Signal) -> Option<Segment> {
+    const FIN: u8 = 1;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    let flags = record.segment_flags;
+    (flags != 0).then_some(Segment {
+        fin: flags & FIN != 0,
+        rst: flags & RST != 0,
+        has_ack: flags & ACK != 0,
+        seq: record.seq,
+        end: record.end_seq,
+        ack: record.ack_seq,
+    })
 }
 
 fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
@@ -92,6 +114,8 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
         no_socket: has(flags::NO_SOCKET),
         owned: has(flags::OWNED),
         linger_zero: has(flags::LINGER_ZERO),
+        timestamps: has(flags::TIMESTAMPS),
+        saw_timestamp: has(flags::SAW_TIMESTAMP),
     });
     Ok(Event::Transition(Transition {
         at: Nanos(record.at),
@@ -112,7 +136,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DecodeError, decode};
+    use super::{DecodeError, decode, wire};
     use crate::lifecycle::event::{Event, SignalKind};
 
     #[test]
@@ -129,18 +153,16 @@ mod tests {
 
     #[test]
     fn a_reset_carries_the_kernels_name_for_its_reason() {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; size_of::<wire::Signal>()];
         bytes[0] = 2;
         bytes[24] = 1;
         let event = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
         let Event::Signal(signal) = event else {
             panic!("not a signal")
         };
-        assert_eq!(
-            signal.kind,
-            SignalKind::ResetSent {
-                reason: Some("NO_SOCKET")
-            }
-        );
+        let SignalKind::ResetSent { reason, .. } = signal.kind else {
+            panic!("not a reset")
+        };
+        assert_eq!(reason, Some("NO_SOCKET"));
     }
 }

@@ -22,6 +22,10 @@ pub(super) const NESTED: &str = "inet_sock_set_state_nested";
 /// Tracepoints that add causes; without one of them the tool says less, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
+/// The tracepoint that shows the segments which a socket took and dropped, and how many arguments it must pass: the
+/// fourth is the socket (since 6.11).
+const DISCARD: (&str, usize) = ("kfree_skb", 4);
+
 /// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
 /// All three or none.
 const HOOKS: [(&str, &str); 3] = [
@@ -150,6 +154,8 @@ pub struct Programs {
     pub missing: Vec<(&'static str, String)>,
     /// Whether function hooks tell of minisockets; if not, why.
     pub hooks: Result<(), String>,
+    /// Whether the segments that end a connection are seen themselves; if not, why.
+    pub segments: Result<(), String>,
     /// The kernel's names for its reset reasons, by number.
     pub reset_reasons: Vec<&'static str>,
     pub(super) events: RingBuf<MapData>,
@@ -173,16 +179,17 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     } else {
         std::fs::read(btf::VMLINUX).ok()
     };
-    let (tier, config, reset_reasons) = match &raw_btf {
+    let (tier, config, reset_reasons, has_rx_sk) = match &raw_btf {
         Some(raw) => {
             let btf = Btf::parse(raw).map_err(LoadError::Btf)?;
             (
                 Tier::Btf,
                 offsets::from_btf(&btf).map_err(LoadError::Btf)?,
                 offsets::reset_reasons(&btf),
+                btf.tracepoint_arguments(DISCARD.0) >= Some(DISCARD.1),
             )
         }
-        None => (Tier::Classic, classic_config(options)?, Vec::new()),
+        None => (Tier::Classic, classic_config(options)?, Vec::new(), false),
     };
     let config = Config {
         every_transition: options.every_transition.into(),
@@ -203,6 +210,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
 
     let mut missing = Vec::new();
     let mut hooks = Err("they need the kernel's BTF".to_owned());
+    let mut segments = Err("the kernel's skb:kfree_skb does not name the socket".to_owned());
     match tier {
         Tier::Btf => {
             let btf = aya::Btf::from_sys_fs().map_err(|error| load_error(error.into()))?;
@@ -217,6 +225,10 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
                 0 => Err("they need socket cookies".to_owned()),
                 _ => attach_hooks(&mut ebpf, &btf).map_err(|error| first_line(&error)),
             };
+            if has_rx_sk {
+                segments = attach_btf(&mut ebpf, DISCARD.0, DISCARD.0, &btf)
+                    .map_err(|error| first_line(&error));
+            }
             attach_btf(&mut ebpf, SET_STATE, SET_STATE, &btf).map_err(load_error)?;
             if let Err(error) = attach_btf(&mut ebpf, NESTED, SET_STATE, &btf) {
                 missing.push((SET_STATE, first_line(&error)));
@@ -234,6 +246,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         has_cookie: config.has_cookie != 0,
         missing,
         hooks,
+        segments,
         reset_reasons,
         events: take_map(&mut ebpf, "EVENTS")?,
         lost: take_map(&mut ebpf, "LOST")?,

@@ -19,7 +19,10 @@ pub(super) struct Misses {
 
 impl Misses {
     pub fn of(ebpf: &Ebpf) -> Self {
-        let is_loaded = |name| ebpf.program(name).is_some_and(|program| program.fd().is_ok());
+        let is_loaded = |name| {
+            ebpf.program(name)
+                .is_some_and(|program| program.fd().is_ok())
+        };
         let has_twin = is_loaded(SET_STATE) && is_loaded(NESTED);
         let loaded = ebpf
             .programs()

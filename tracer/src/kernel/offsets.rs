@@ -5,6 +5,9 @@ use tcpclose_common::Config;
 use super::btf::{Btf, BtfError};
 use super::tracefs::Format;
 
+/// The kernel never drops a packet for this reason.
+const NO_SUCH_REASON: u32 = u32::MAX;
+
 /// Fills the offsets and abilities for the `tp_btf` programs.
 ///
 /// # Errors
@@ -12,6 +15,8 @@ use super::tracefs::Format;
 pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let sock = |member: &str| btf.offset("sock", member);
     let tcp = |member: &str| btf.offset("tcp_sock", member);
+    let control_block =
+        |member: &str| Ok(btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", member)?);
     Ok(Config {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
@@ -24,6 +29,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         skc_dport: sock("__sk_common.skc_dport")?,
         skc_num: sock("__sk_common.skc_num")?,
         skc_cookie: sock("__sk_common.skc_cookie")?,
+        skc_node_pprev: sock("__sk_common.skc_node.pprev")?,
         tw_substate: btf.offset("inet_timewait_sock", "tw_substate")?,
         sk_err: sock("sk_err")?,
         sk_socket: sock("sk_socket")?,
@@ -46,8 +52,11 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         bytes_received: tcp("bytes_received")?,
         total_retrans: tcp("total_retrans")?,
         rcv_ooopack: tcp("rcv_ooopack")?,
-        skb_tcp_flags: btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", "tcp_flags")?,
-        skb_seq: btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", "seq")?,
+        rx_opt_bits: tcp("rx_opt.saw_tstamp")?,
+        skb_tcp_flags: control_block("tcp_flags")?,
+        skb_seq: control_block("seq")?,
+        skb_end_seq: control_block("end_seq")?,
+        skb_ack_seq: control_block("ack_seq")?,
         task_flags: btf.offset("task_struct", "flags")?,
         task_group_leader: btf.offset("task_struct", "group_leader")?,
         task_comm: btf.offset("task_struct", "comm")?,
@@ -57,8 +66,16 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         has_task: btf.has_function("bpf_get_current_task_btf").into(),
         has_reset_reason: (btf.tracepoint_arguments("tcp_send_reset") >= Some(3)).into(),
         has_retransmit_error: (btf.tracepoint_arguments("tcp_retransmit_skb") >= Some(3)).into(),
+        reason_not_specified: drop_reason(btf, "SKB_DROP_REASON_NOT_SPECIFIED"),
         ..Config::ZERO
     })
+}
+
+/// A number of `enum skb_drop_reason`; [`NO_SUCH_REASON`] where the kernel has none by that name.
+fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
+    let reasons = btf.enum_names("skb_drop_reason");
+    let named = reasons.into_iter().find(|(_, known)| *known == name);
+    named.map_or(NO_SUCH_REASON, |(number, _)| number)
 }
 
 /// Names of `enum sk_rst_reason` without their prefix, by number; empty before 6.10.

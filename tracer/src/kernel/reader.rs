@@ -121,6 +121,7 @@ impl Programs {
             has_cookie: _,
             missing: _,
             hooks: _,
+            segments: _,
             reset_reasons,
             events,
             lost,

@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 
-use super::event::{Evidence, Transition};
+use super::event::{Evidence, Segment, Transition};
 use super::tracker::{Existing, Watched};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
@@ -11,7 +11,7 @@ use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 const MAX_MARKS: usize = 8;
 
 /// A RST is sent or taken in the same function that ends the connection; an interrupt may come between.
-pub(super) const SAME_MOMENT: Nanos = Nanos::from_millis(5);
+const SAME_MOMENT: Nanos = Nanos::from_millis(5);
 
 /// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub(super) struct Closing {
     /// When the kernel took a RST for the peer's.
     pub reset_received: Option<Nanos>,
     pub reset_sent: Option<ResetSent>,
+    /// The FIN or RST that its minisocket took.
+    pub minisocket_took: Option<Segment>,
     /// A hook saw the kernel start a minisocket for it.
     pub armed: bool,
     /// The states seen do not join: at least one transition was missed.
@@ -65,6 +67,10 @@ pub(super) struct Closing {
 pub(super) struct ResetSent {
     pub at: Nanos,
     pub kernel_reason: Option<&'static str>,
+    /// The segment that it answers, if it does.
+    pub answers: Option<Segment>,
+    /// The minisocket answered.
+    pub minisocket: bool,
 }
 
 /// A transition of a close, with the time spent in the state it left.

@@ -86,6 +86,10 @@ pub struct Evidence {
     pub owned: bool,
     /// `SO_LINGER` with a time of zero.
     pub linger_zero: bool,
+    /// The connection uses timestamps.
+    pub timestamps: bool,
+    /// The last segment that came carried a timestamp.
+    pub saw_timestamp: bool,
 }
 
 impl Evidence {
@@ -95,6 +99,31 @@ impl Evidence {
     pub fn fin_leaves_at_once(&self) -> bool {
         let in_flight = self.snd_nxt.wrapping_sub(self.snd_una);
         self.snd_nxt == self.write_seq && in_flight < self.snd_wnd
+    }
+}
+
+/// A segment of the peer's, as the kernel read its header. Numbers are absolute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// FIN is set.
+    pub fin: bool,
+    /// RST is set.
+    pub rst: bool,
+    /// ACK is set: `ack` means something.
+    pub has_ack: bool,
+    /// Number of its first byte.
+    pub seq: u32,
+    /// The number behind it; SYN and FIN count.
+    pub end: u32,
+    /// Its acknowledgment number.
+    pub ack: u32,
+}
+
+impl Segment {
+    /// Whether it carries data.
+    #[must_use]
+    pub fn has_data(&self) -> bool {
+        self.end.wrapping_sub(self.seq) > u32::from(self.fin)
     }
 }
 
@@ -116,6 +145,10 @@ pub enum SignalKind {
     ResetSent {
         /// The kernel's name of the reason, without its prefix, where it gives one.
         reason: Option<&'static str>,
+        /// The segment that it answers, if it does.
+        answers: Option<Segment>,
+        /// Its minisocket answered, not the socket itself.
+        minisocket: bool,
     },
     /// The kernel took a RST as the peer's.
     ResetReceived,
@@ -130,4 +163,11 @@ pub enum SignalKind {
     MinisocketDescheduled,
     /// Its minisocket goes.
     MinisocketKilled,
+    /// Its minisocket took a FIN, or a RST which killed it.
+    MinisocketTook {
+        /// The FIN or RST.
+        segment: Segment,
+        /// The minisocket is in TIME_WAIT now; if not, it still waited for the peer's FIN.
+        time_wait: bool,
+    },
 }

@@ -49,6 +49,8 @@ pub(super) struct Orphan {
     pub parked: Nanos,
     /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a look has told.
     pub deadline: Option<Nanos>,
+    /// When a look or a hook showed that the wait is over: the segment that ended it may still be on its way to us.
+    pub over: Option<Nanos>,
     looks: usize,
 }
 
@@ -99,6 +101,7 @@ impl Orphans {
                 connection,
                 parked: now,
                 deadline: None,
+                over: None,
                 looks: 0,
             },
         );

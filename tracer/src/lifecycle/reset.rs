@@ -28,6 +28,11 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
         let kernel_reason = sent.and_then(|sent| sent.kernel_reason);
         // The kernel knows best.
         let reason = kernel_reason.and_then(from_kernel).or(reason);
+        // With TCP_LINGER2 below zero the mere ACK of the FIN is refused.
+        let no_data = sent
+            .and_then(|sent| sent.answers)
+            .is_some_and(|answered| !answered.has_data());
+        let reason = reason.filter(|reason| *reason != ResetReason::DataAfterClose || !no_data);
         Some(Reset {
             by: Side::Local,
             reason,
@@ -37,6 +42,13 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
     match fate {
         Fate::Told => {}
         Fate::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
+        Fate::ResetByPeer(_) => {
+            return Some(Reset {
+                by: Side::Peer,
+                reason: None,
+                kernel_reason: None,
+            });
+        }
         Fate::PeerFin(_) | Fate::Replaced(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
     }
     let evidence = last.evidence.as_ref()?;

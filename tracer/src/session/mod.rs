@@ -72,6 +72,9 @@ impl Session {
         if programs.hooks.is_ok() {
             tracker = tracker.with_hooks();
         }
+        if programs.segments.is_ok() {
+            tracker = tracker.with_segments();
+        }
         if !options.local_ports.is_empty() {
             tracker = tracker.with_port_filter();
         }

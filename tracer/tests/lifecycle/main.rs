@@ -9,6 +9,7 @@ mod orphans;
 mod properties;
 mod resets;
 mod scenarios;
+mod segments;
 mod socket;
 mod standing;
 mod stuck;

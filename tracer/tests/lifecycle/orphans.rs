@@ -1,12 +1,11 @@
 //! What becomes of a FIN_WAIT2 minisocket.
 
 use tcpclose::lifecycle::Minisocket;
-use tcpclose::lifecycle::event::SignalKind;
 use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, ResetReason, TimeWaitEnd};
 use tcpclose::lifecycle::types::{Known, Nanos};
 use tcpclose_common::TcpState;
 
-use crate::socket::{Socket, World};
+use crate::socket::{Socket, World, reset_sent};
 
 fn park(world: &mut World, id: u64) {
     let mut end = Socket::client_on(world, id, 40_000 + id as u16);
@@ -71,7 +70,7 @@ fn data_for_the_minisocket_is_answered_by_a_reset() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(30);
-    world.signal(5, SignalKind::ResetSent { reason: None });
+    world.signal(5, reset_sent(None));
     let close = world.close();
     assert_eq!(close.path, ClosePath::Reset);
     assert_eq!(

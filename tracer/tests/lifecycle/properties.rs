@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tcpclose::lifecycle::event::{Event, Evidence, Signal, SignalKind, Transition};
+use tcpclose::lifecycle::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
 use tcpclose::lifecycle::finding::Finding;
 use tcpclose::lifecycle::leak::{AgeKnown, Answer, Answers, CloseWait, LeakEvent, Question};
 use tcpclose::lifecycle::types::{ConnId, Nanos, NetNs};
@@ -17,7 +17,7 @@ fn state() -> impl Strategy<Value = TcpState> {
 
 prop_compose! {
     fn evidence()(
-        numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 5]>(),
+        numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 6]>(),
         error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
     ) -> Evidence {
         let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out] = numbers;
@@ -25,6 +25,7 @@ prop_compose! {
             snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
             dead: flags[0], fin_alone: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+            timestamps: flags[5], saw_timestamp: flags[0],
         }
     }
 }
@@ -41,9 +42,17 @@ enum Input {
     Signal {
         socket: u64,
         which: u8,
+        segment: Segment,
     },
     Pass(u64),
     Answer(u8, u64),
+}
+
+prop_compose! {
+    fn segment()(numbers in any::<[u32; 3]>(), flags in any::<[bool; 3]>()) -> Segment {
+        let [seq, end, ack] = numbers;
+        Segment { fin: flags[0], rst: flags[1], has_ack: flags[2], seq, end, ack }
+    }
 }
 
 fn input() -> impl Strategy<Value = Input> {
@@ -51,7 +60,7 @@ fn input() -> impl Strategy<Value = Input> {
         6 => (0u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
             |(socket, old, new, evidence, step_back)| Input::Transition { socket, old, new, evidence, step_back }
         ),
-        1 => (0u64..4, 0u8..3).prop_map(|(socket, which)| Input::Signal { socket, which }),
+        2 => (0u64..4, 0u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
         1 => (0u64..70_000).prop_map(Input::Pass),
         1 => (0u8..4, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
     ]
@@ -91,13 +100,24 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
             };
             tracker.ingest(&Event::Transition(transition));
         }
-        Input::Signal { socket, which } => {
+        Input::Signal {
+            socket,
+            which,
+            segment,
+        } => {
+            let (time_wait, minisocket) = (segment.has_ack, segment.has_ack);
             let kind = match which {
                 0 => SignalKind::ResetSent {
                     reason: Some("NOT_SPECIFIED"),
+                    answers: Some(segment),
+                    minisocket,
                 },
                 1 => SignalKind::ResetReceived,
-                _ => SignalKind::FinRetransmitted,
+                2 => SignalKind::FinRetransmitted,
+                3 => SignalKind::MinisocketArmed { time_wait },
+                4 => SignalKind::MinisocketDescheduled,
+                5 => SignalKind::MinisocketKilled,
+                _ => SignalKind::MinisocketTook { segment, time_wait },
             };
             tracker.ingest(&Event::Signal(Signal {
                 at: *now,
@@ -179,10 +199,24 @@ fn elapsed_since(start: Nanos, now: Nanos) -> Nanos {
     now - start + Nanos(5000)
 }
 
+/// A tracker of each tier.
+fn tracker(capacity: usize, hooks: bool, segments: bool) -> Tracker {
+    let mut tracker = Tracker::new(capacity);
+    if hooks {
+        tracker = tracker.with_hooks();
+    }
+    if segments {
+        tracker = tracker.with_segments();
+    }
+    tracker
+}
+
 proptest! {
     #[test]
-    fn no_order_of_events_panics_or_reports_more_time_than_has_passed(inputs in vec(input(), 0..200)) {
-        let mut tracker = Tracker::new(3).with_stuck_after(Nanos::from_millis(50));
+    fn no_order_of_events_panics_or_reports_more_time_than_has_passed(
+        inputs in vec(input(), 0..200), hooks: bool, segments: bool,
+    ) {
+        let mut tracker = tracker(3, hooks, segments).with_stuck_after(Nanos::from_millis(50));
         let start = Nanos::from_secs(100);
         let mut now = start;
         for input in &inputs {
@@ -216,8 +250,8 @@ proptest! {
     }
 
     #[test]
-    fn no_entry_stays_behind_a_close(inputs in vec(input(), 0..100)) {
-        let mut tracker = Tracker::new(100).with_stuck_after(Nanos::from_millis(50));
+    fn no_entry_stays_behind_a_close(inputs in vec(input(), 0..100), hooks: bool, segments: bool) {
+        let mut tracker = tracker(100, hooks, segments).with_stuck_after(Nanos::from_millis(50));
         let mut now = Nanos::from_secs(100);
         for input in &inputs {
             feed(&mut tracker, &mut now, input);

@@ -6,7 +6,7 @@ use tcpclose::lifecycle::finding::{Close, ClosePath, HalfClose, Initiator, Side}
 use tcpclose::lifecycle::types::{Known, Nanos, OwnerSource, Role};
 use tcpclose_common::TcpState;
 
-use crate::socket::{Socket, World, task, tuple};
+use crate::socket::{Socket, World, reset_sent, task, tuple};
 
 /// `who flags seq ack` of each step, `~` before those that are inferred.
 pub fn steps(close: &Close) -> Vec<String> {
@@ -364,7 +364,7 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.closes(&mut world, TcpState::Close);
-    world.signal(5, SignalKind::ResetSent { reason: None });
+    world.signal(5, reset_sent(None));
     assert_eq!(world.close().conn.tuple.local_port, 40_000);
     end.tuple = tuple(40_000, 3306); // stale: connect() has not chosen yet
     end.to(&mut world, TcpState::SynSent);

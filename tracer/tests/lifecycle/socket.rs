@@ -10,6 +10,15 @@ use tcpclose_common::TcpState;
 pub const ISS: u32 = u32::MAX - 2;
 pub const IRS: u32 = u32::MAX - 4;
 
+/// This host sends a RST, of its own accord.
+pub const fn reset_sent(reason: Option<&'static str>) -> SignalKind {
+    SignalKind::ResetSent {
+        reason,
+        answers: None,
+        minisocket: false,
+    }
+}
+
 /// A tracker and its clock.
 pub struct World {
     pub tracker: Tracker,

@@ -18,7 +18,9 @@ impl Story<'_> {
             ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
             ClosePath::ThreeWay => steps.len() == 3,
             // The data that was refused may have carried the peer's FIN.
-            ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => false,
+            ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => {
+                !self.gap() && self.refused().is_some_and(|refused| self.is_all(&refused))
+            }
             ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
             ClosePath::ConnectFailed => self.last.evidence.is_some(),
             ClosePath::Destroyed => !self.gap() && steps.last().is_some_and(Step::is_reset),
@@ -50,9 +52,10 @@ impl Story<'_> {
                 Fate::Told if self.last.evidence.is_none() => None,
                 Fate::Told => *dwell,
                 Fate::Lost(_) | Fate::Replaced(_) => None,
-                Fate::PeerFin(end) | Fate::FinTimeout(end) | Fate::ResetByUs(end) => {
-                    dwell.map(|dwell| dwell + (end - self.last.at))
-                }
+                Fate::PeerFin(end)
+                | Fate::FinTimeout(end)
+                | Fate::ResetByUs(end)
+                | Fate::ResetByPeer(end) => dwell.map(|dwell| dwell + (end - self.last.at)),
             };
         }
         states

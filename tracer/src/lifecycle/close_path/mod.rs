@@ -11,6 +11,7 @@ mod steps;
 use tcpclose_common::TcpState;
 
 use super::connection::{Connection, Mark};
+use super::event::Segment;
 use super::finding::{Close, ClosePath, Conn, Initiator, Reset, ResetReason, Side, Step};
 use super::reset;
 use super::types::Nanos;
@@ -29,6 +30,8 @@ pub(super) enum Fate {
     FinTimeout(Nanos),
     /// A RST was sent: the peer had sent data to the closed socket.
     ResetByUs(Nanos),
+    /// The peer's RST killed the minisocket.
+    ResetByPeer(Nanos),
     /// The minisocket is gone, and nobody saw how.
     Lost(Nanos),
 }
@@ -39,7 +42,11 @@ impl Fate {
         match self {
             Self::PeerFin(at) => Some(Some(at)),
             Self::Replaced(_) => Some(None),
-            Self::Told | Self::FinTimeout(_) | Self::ResetByUs(_) | Self::Lost(_) => None,
+            Self::Told
+            | Self::FinTimeout(_)
+            | Self::ResetByUs(_)
+            | Self::ResetByPeer(_)
+            | Self::Lost(_) => None,
         }
     }
 
@@ -50,6 +57,7 @@ impl Fate {
             | Self::Replaced(at)
             | Self::FinTimeout(at)
             | Self::ResetByUs(at)
+            | Self::ResetByPeer(at)
             | Self::Lost(at) => Some(at),
         }
     }
@@ -183,7 +191,7 @@ impl<'a> Story<'a> {
             Fate::FinTimeout(_) => return Ending::Timeout,
             Fate::Lost(_) => return Ending::Unknown,
             Fate::PeerFin(_) | Fate::Replaced(_) => return Ending::Orderly,
-            Fate::Told | Fate::ResetByUs(_) => {}
+            Fate::Told | Fate::ResetByUs(_) | Fate::ResetByPeer(_) => {}
         }
         let Some(evidence) = &self.last.evidence else {
             // Without evidence only the crossing of the FINs is beyond doubt; a RST looks like any other end.
@@ -209,7 +217,7 @@ impl<'a> Story<'a> {
     }
 
     fn initiator(&self, reset: Option<&Reset>) -> Initiator {
-        let answers = reset.is_some_and(|reset| reset.reason == Some(ResetReason::DataAfterClose));
+        let refuses = reset.is_some_and(|reset| reset.reason == Some(ResetReason::DataAfterClose));
         match self.first_old() {
             TcpState::CloseWait | TcpState::LastAck => Initiator::Peer,
             TcpState::FinWait1 | TcpState::FinWait2 => Initiator::Local,
@@ -218,7 +226,16 @@ impl<'a> Story<'a> {
             _ if self.crossed.is_some() => Initiator::Both,
             _ if self.peer_fin.is_some() => Initiator::Peer,
             // Data that crossed this end's FIN may have carried the peer's.
-            _ if answers && self.fin_acked.is_none() => Initiator::Unknown,
+            _ if refuses && self.fin_acked.is_none() && self.refused().is_none() => {
+                Initiator::Unknown
+            }
+            _ if self.fin_acked.is_none() && self.refused().is_some_and(|refused| refused.fin) => {
+                if self.fin_left() {
+                    Initiator::Both
+                } else {
+                    Initiator::Peer
+                }
+            }
             _ if self.fin.is_some() && self.fin_left() => Initiator::Local,
             _ => match reset {
                 Some(reset) if reset.by == Side::Local => Initiator::Local,
@@ -226,6 +243,13 @@ impl<'a> Story<'a> {
                 None => Initiator::Unknown,
             },
         }
+    }
+
+    /// The segment that came for the closed socket or its minisocket, and got a RST.
+    fn refused(&self) -> Option<Segment> {
+        let sent = self.connection.closing.as_deref()?.reset_sent?;
+        let waited = matches!(self.last.old, TcpState::FinWait1 | TcpState::FinWait2);
+        sent.answers.filter(|_| waited && sent.at >= self.last.at)
     }
 
     /// Whether this end's FIN was ever sent. A window that the peer keeps closed holds it back.

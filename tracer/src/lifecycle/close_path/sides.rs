@@ -2,9 +2,9 @@
 
 use tcpclose_common::TcpState;
 
-use super::steps::inferred;
 use super::{Ending, Fate, Story};
 use crate::lifecycle::connection::Mark;
+use crate::lifecycle::event::Segment;
 use crate::lifecycle::finding::{ClosePath, SegmentFlags, Side, Step};
 use crate::lifecycle::types::{Known, Nanos};
 
@@ -104,6 +104,9 @@ impl Story<'_> {
         let Some(fin) = self.fin else {
             return (ClosePath::Unknown, Vec::new());
         };
+        if let Some(refused) = self.refused() {
+            return (ClosePath::Unknown, self.refusal(fin, &refused));
+        }
         let mut steps = Vec::with_capacity(4);
         if let Some(crossed) = self.crossed
             && self.was_overtaken()
@@ -130,12 +133,24 @@ impl Story<'_> {
             let evidence = self.last.evidence.as_ref();
             let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
             let end = evidence.and_then(|evidence| self.local(evidence.snd_nxt));
-            let step = |from, flags, seq, ack| Step {
-                at,
-                ..inferred(from, flags, seq, ack, self.last.at)
-            };
             let next = seq.map(|seq| seq.wrapping_add(1));
-            steps.push(step(Side::Peer, SegmentFlags::FinAck, seq, end));
+            let took = self.minisocket_took();
+            let step = |from, flags, seq, ack| Step {
+                from,
+                flags,
+                seq,
+                ack,
+                at,
+                known: if took.is_some() {
+                    Known::Observed
+                } else {
+                    Known::Inferred
+                },
+            };
+            steps.push(match took {
+                Some(fin) => self.segment_step(&fin, at),
+                None => step(Side::Peer, SegmentFlags::FinAck, seq, end),
+            });
             steps.push(step(Side::Local, SegmentFlags::Ack, end, next));
             return (ClosePath::FourWay, steps);
         }
@@ -161,6 +176,47 @@ impl Story<'_> {
                 (ClosePath::FourWay, steps)
             }
             None => (ClosePath::Unknown, steps),
+        }
+    }
+
+    /// A closed socket took this end's FIN's ACK, perhaps, and refused what came with or after it.
+    fn refusal(&self, fin: &Mark, refused: &Segment) -> Vec<Step> {
+        let mut steps: Vec<_> = self.fin_step(fin).into_iter().collect();
+        if let Some(acked) = self.fin_acked {
+            match self.acked_by_refused(fin, acked) {
+                Some(false) => steps.push(self.ack_of_fin_step(acked, None)),
+                // One segment or two: the ACK has the same numbers.
+                _ if !refused.fin => steps.push(self.segment_step(refused, Some(acked.at))),
+                _ => {}
+            }
+        }
+        if refused.fin {
+            steps.push(self.segment_step(refused, Some(self.reset_at())));
+        }
+        steps
+    }
+
+    /// Whether the steps of a [`Self::refusal`] are all: nothing else can have carried the peer's FIN or its ACK.
+    pub(super) fn is_all(&self, refused: &Segment) -> bool {
+        let in_order = self
+            .last
+            .evidence
+            .is_some_and(|evidence| evidence.out_of_order == 0);
+        let one_or_two = self
+            .fin
+            .zip(self.fin_acked)
+            .map(|(fin, acked)| self.acked_by_refused(fin, acked));
+        in_order && (!refused.fin || one_or_two != Some(None))
+    }
+
+    /// Whether the refused segment was the one that acknowledged this end's FIN.
+    fn acked_by_refused(&self, fin: &Mark, acked: &Mark) -> Option<bool> {
+        let closing = self.connection.closing.as_deref();
+        let sent = closing.and_then(|closing| closing.reset_sent);
+        if sent.is_some_and(|sent| sent.minisocket) {
+            Some(false)
+        } else {
+            self.one_segment_acked_and_closed(fin, acked)
         }
     }
 

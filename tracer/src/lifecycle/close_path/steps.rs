@@ -3,8 +3,8 @@
 use tcpclose_common::TcpState;
 
 use super::{Fate, Story};
-use crate::lifecycle::connection::{Mark, SAME_MOMENT};
-use crate::lifecycle::event::Evidence;
+use crate::lifecycle::connection::Mark;
+use crate::lifecycle::event::{Evidence, Segment};
 use crate::lifecycle::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
 use crate::lifecycle::types::{Known, Nanos};
 
@@ -108,12 +108,12 @@ impl Story<'_> {
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
         let refused = match self.fate {
-            _ if peer_fin.is_some() => false,
+            _ if peer_fin.is_some() || self.refused().is_some() => false,
             Fate::Told => self
                 .last
                 .evidence
                 .is_none_or(|last| last.segs_in == evidence.segs_in),
-            Fate::ResetByUs(at) => at - self.last.at <= SAME_MOMENT,
+            Fate::ResetByUs(_) => true,
             _ => false,
         };
         Step {
@@ -150,73 +150,122 @@ impl Story<'_> {
         }
     }
 
+    /// A segment of the peer's that was seen itself.
+    pub(super) fn segment_step(&self, segment: &Segment, at: Option<Nanos>) -> Step {
+        Step {
+            from: Side::Peer,
+            flags: match (segment.rst, segment.fin, segment.has_ack) {
+                (true, _, true) => SegmentFlags::RstAck,
+                (true, _, false) => SegmentFlags::Rst,
+                (false, true, _) => SegmentFlags::FinAck,
+                (false, false, _) => SegmentFlags::Ack,
+            },
+            seq: self.peer(segment.seq),
+            ack: self.local(segment.ack).filter(|_| segment.has_ack),
+            at,
+            known: Known::Observed,
+        }
+    }
+
     /// The RST that ended it.
     pub(super) fn reset_step(&self, reset: &Reset) -> Step {
-        let evidence = self.last.evidence.as_ref();
-        let (sent, received) = (
-            evidence.and_then(|evidence| self.local(evidence.snd_nxt)),
-            evidence.and_then(|evidence| self.peer(evidence.rcv_nxt)),
-        );
-        let at = Some(self.fate.at().unwrap_or(self.last.at));
-        let closing = self.connection.closing.as_deref();
         match reset.by {
-            Side::Local => {
-                // tcp_send_active_reset, or the answer to a segment, which has no ACK and comes after the transition.
-                let sent_at = closing
-                    .and_then(|closing| closing.reset_sent)
-                    .map(|sent| sent.at);
-                let answers = reset.reason == Some(ResetReason::DataAfterClose)
-                    && sent_at.is_some_and(|sent| sent >= self.last.at);
-                Step {
-                    from: Side::Local,
-                    flags: if answers {
-                        SegmentFlags::Rst
-                    } else {
-                        SegmentFlags::RstAck
-                    },
-                    seq: if answers { None } else { sent },
-                    ack: if answers { None } else { received },
-                    at: sent_at.or(at),
-                    known: match sent_at {
-                        Some(_) if !answers => Known::Observed,
-                        _ => Known::Inferred,
-                    },
-                }
-            }
-            // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its sequence number is 0
-            // on the wire; Wireshark calls the first number of a side that never sent a SYN 1.
-            Side::Peer if self.last.old == TcpState::SynSent => Step {
-                from: Side::Peer,
-                flags: SegmentFlags::RstAck,
-                seq: Some(1),
-                ack: Some(1),
-                at,
-                known: Known::Inferred,
+            Side::Local => self.reset_by_us(reset),
+            Side::Peer => match self.minisocket_took() {
+                Some(rst) => self.segment_step(&rst, Some(self.reset_at())),
+                None => self.reset_by_peer(),
             },
-            // An abort carries an ACK, the answer of a socket that is gone does not; the kernel does not tell which
-            // one it took. After the peer's FIN, data that it never acknowledged has likely met no socket any more.
-            Side::Peer => {
-                let unanswered =
-                    evidence.is_some_and(|evidence| evidence.snd_una != evidence.snd_nxt);
-                let answers = self.peer_fin.is_some() && unanswered;
-                Step {
-                    from: Side::Peer,
-                    flags: if answers {
-                        SegmentFlags::Rst
-                    } else {
-                        SegmentFlags::RstAck
-                    },
-                    // A RST on either side of the FIN's number is taken (tcp_reset_check).
-                    seq: if self.peer_fin.is_some() {
-                        None
-                    } else {
-                        received
-                    },
-                    ack: None,
-                    at: closing.and_then(|closing| closing.reset_received).or(at),
-                    known: Known::Inferred,
-                }
+        }
+    }
+
+    /// When the RST was sent or taken.
+    pub(super) fn reset_at(&self) -> Nanos {
+        let closing = self.connection.closing.as_deref();
+        let known = closing.and_then(|closing| {
+            let sent = closing.reset_sent.map(|sent| sent.at);
+            sent.or(closing.reset_received)
+        });
+        known.or(self.fate.at()).unwrap_or(self.last.at)
+    }
+
+    /// The FIN or RST that the minisocket took.
+    pub(super) fn minisocket_took(&self) -> Option<Segment> {
+        self.connection.closing.as_deref()?.minisocket_took
+    }
+
+    /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has the number which the
+    /// segment acknowledges, and no ACK.
+    fn reset_by_us(&self, reset: &Reset) -> Step {
+        let closing = self.connection.closing.as_deref();
+        let sent = closing.and_then(|closing| closing.reset_sent);
+        let evidence = self.last.evidence.as_ref();
+        let (flags, seq, ack) = match sent.and_then(|sent| sent.answers) {
+            Some(answered) if answered.has_ack => {
+                (SegmentFlags::Rst, self.local(answered.ack), None)
             }
+            Some(answered) => (SegmentFlags::RstAck, None, self.peer(answered.end)),
+            // The answer comes after the transition.
+            None if reset.reason == Some(ResetReason::DataAfterClose) => {
+                (SegmentFlags::Rst, None, None)
+            }
+            None => (
+                SegmentFlags::RstAck,
+                evidence.and_then(|evidence| self.local(evidence.snd_nxt)),
+                evidence.and_then(|evidence| self.peer(evidence.rcv_nxt)),
+            ),
+        };
+        let guessed = seq.is_none() && ack.is_none();
+        Step {
+            from: Side::Local,
+            flags,
+            seq,
+            ack,
+            at: Some(self.reset_at()),
+            known: if sent.is_some() && !guessed {
+                Known::Observed
+            } else {
+                Known::Inferred
+            },
+        }
+    }
+
+    /// The peer's RST, which tcp_reset() took. The socket does not keep its flags and numbers, so they are inferred: its
+    /// number is the one that was expected (tcp_validate_incoming), and an abort, which carries an ACK, differs from the
+    /// answer of a socket that is gone by its timestamp, where the connection uses them.
+    fn reset_by_peer(&self) -> Step {
+        let step = |flags, seq, ack| Step {
+            from: Side::Peer,
+            flags,
+            seq,
+            ack,
+            at: Some(self.reset_at()),
+            known: Known::Inferred,
+        };
+        // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its sequence number is 0 on
+        // the wire; Wireshark calls the first number of a side that never sent a SYN 1.
+        if self.last.old == TcpState::SynSent {
+            return step(SegmentFlags::RstAck, Some(1), Some(1));
+        }
+        let Some(evidence) = &self.last.evidence else {
+            return step(SegmentFlags::RstAck, None, None);
+        };
+        let all_acked = evidence.snd_una == evidence.snd_nxt;
+        let aborts = if evidence.timestamps {
+            evidence.saw_timestamp
+        } else {
+            // After the peer's FIN, data that it never acknowledged has likely met no socket any more.
+            self.peer_fin.is_none() || all_acked
+        };
+        let expected = self.peer(evidence.rcv_nxt);
+        if aborts {
+            // It acknowledges all that has come, which is all that was sent where nothing is on its way.
+            let acked = self.local(evidence.snd_una).filter(|_| all_acked);
+            step(SegmentFlags::RstAck, expected, acked)
+        } else {
+            // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check): what it answers may have
+            // crossed the FIN.
+            let seq = expected.filter(|_| self.peer_fin.is_none() && self.crossed.is_none());
+            step(SegmentFlags::Rst, seq, None)
         }
     }
 }

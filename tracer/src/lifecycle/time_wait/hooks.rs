@@ -1,4 +1,4 @@
-//! What the function hooks tell of minisockets: exact times, no sweeps.
+//! What the kernel tells of minisockets by itself, by function hooks and by the segments that they take: exact times.
 
 use super::{REPLACEMENT, TimeWaits};
 use crate::lifecycle::finding::{Measured, TimeWait, TimeWaitEnd};
@@ -29,6 +29,13 @@ impl TimeWaits {
         let (netns, tuple) = *self.by_cookie.get(&cookie)?;
         let entry = self.remove(netns, &tuple)?;
         Some(entry.ended(TimeWaitEnd::Expired, Measured::Hook, at, at))
+    }
+
+    /// A RST killed it (RFC 1337).
+    pub fn assassinated(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+        let (netns, tuple) = *self.by_cookie.get(&cookie)?;
+        let entry = self.remove(netns, &tuple)?;
+        Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
     }
 
     /// Those that were taken down and whose place nobody has taken since.

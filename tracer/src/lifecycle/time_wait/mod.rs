@@ -85,9 +85,11 @@ pub(super) struct TimeWaits {
     capacity: usize,
     /// The kernel's hooks tell beginnings and ends.
     pub hooked: bool,
+    /// The kernel tells something of minisockets, by their cookies.
+    pub by_cookies: bool,
     len: usize,
     namespaces: HashMap<NetNs, Namespace>,
-    /// Where to find an entry by its cookie; only with hooks.
+    /// Where to find an entry by its cookie; only where the kernel tells something by it.
     by_cookie: HashMap<ConnId, (NetNs, Tuple)>,
     /// Those taken down before their time, in order.
     taken_down: VecDeque<(Nanos, ConnId)>,
@@ -98,6 +100,7 @@ impl TimeWaits {
         Self {
             capacity,
             hooked: false,
+            by_cookies: false,
             len: 0,
             namespaces: HashMap::new(),
             by_cookie: HashMap::new(),
@@ -147,14 +150,15 @@ impl TimeWaits {
             namespace.next.min(look)
         };
         let entry = Entry::new(conn, owner, cookie, entered, entered_error);
-        if self.hooked
+        if self.by_cookies
             && let Some(cookie) = entry.cookie
         {
             self.by_cookie
                 .insert(cookie, (entry.conn.netns, entry.conn.tuple));
         }
-        if namespace.entries.insert(entry.conn.tuple, entry).is_none() {
-            self.len += 1;
+        match namespace.entries.insert(entry.conn.tuple, entry) {
+            None => self.len += 1,
+            Some(replaced) => forget(&mut self.by_cookie, &replaced),
         }
         true
     }
@@ -214,7 +218,9 @@ impl TimeWaits {
                     .filter_map(|entry| entry.missing(sweep, &mut overflows)),
             );
             for time_wait in &told[first..] {
-                namespace.entries.remove(&time_wait.conn.tuple);
+                if let Some(entry) = namespace.entries.remove(&time_wait.conn.tuple) {
+                    forget(&mut self.by_cookie, &entry);
+                }
             }
             self.len -= told.len() - first;
         }
@@ -259,9 +265,13 @@ impl TimeWaits {
         if namespace.entries.is_empty() {
             self.namespaces.remove(&netns);
         }
-        if let Some(cookie) = entry.cookie {
-            self.by_cookie.remove(&cookie);
-        }
+        forget(&mut self.by_cookie, &entry);
         Some(entry)
+    }
+}
+
+fn forget(by_cookie: &mut HashMap<ConnId, (NetNs, Tuple)>, entry: &Entry) {
+    if let Some(cookie) = entry.cookie {
+        by_cookie.remove(&cookie);
     }
 }

@@ -53,6 +53,8 @@ pub struct Tracker {
     held: HashMap<ConnId, Box<Connection>>,
     held_order: VecDeque<(Nanos, ConnId)>,
     filters_ports: bool,
+    /// The segments that minisockets take are seen.
+    sees_segments: bool,
     /// Ends in SYN_SENT, in order of time; only with a filter on local ports.
     connecting: VecDeque<(Nanos, ConnId)>,
     findings: VecDeque<Finding>,
@@ -77,6 +79,7 @@ impl Tracker {
             held: HashMap::new(),
             held_order: VecDeque::new(),
             filters_ports: false,
+            sees_segments: false,
             connecting: VecDeque::new(),
             findings: VecDeque::new(),
             evicted: 0,
@@ -97,6 +100,15 @@ impl Tracker {
     #[must_use]
     pub fn with_hooks(mut self) -> Self {
         self.time_waits.hooked = true;
+        self.time_waits.by_cookies = true;
+        self
+    }
+
+    /// The kernel shows the segments that end minisockets: what a look or a hook tells of them waits for the segment.
+    #[must_use]
+    pub fn with_segments(mut self) -> Self {
+        self.sees_segments = true;
+        self.time_waits.by_cookies = true;
         self
     }
 
@@ -222,19 +234,28 @@ impl Tracker {
         let Some(orphan) = self.orphans.get_mut(id) else {
             return;
         };
+        let over = orphan.over.unwrap_or(now);
         let fate = match minisocket {
             Minisocket::FinWait2(left) => {
                 orphan.deadline = Some(now + left);
                 self.orphans.look_again(id, now);
                 return;
             }
+            // The segment that ended the wait may be on its way through the ring.
+            Minisocket::TimeWait(_) | Minisocket::Gone
+                if self.sees_segments && orphan.over.is_none() =>
+            {
+                orphan.over = Some(now);
+                self.orphans.look_again(id, now);
+                return;
+            }
             // The timer started anew with TIME_WAIT; it is exact to a tick of the kernel's clock.
             Minisocket::TimeWait(left) => {
-                Fate::PeerFin((now - (TIME_WAIT - left)).clamp(orphan.parked, now))
+                Fate::PeerFin((now - (TIME_WAIT - left)).clamp(orphan.parked, over))
             }
             Minisocket::Gone => match orphan.deadline {
-                Some(deadline) if deadline <= now => Fate::FinTimeout(deadline.max(orphan.parked)),
-                _ => Fate::Lost(now),
+                Some(deadline) if deadline <= over => Fate::FinTimeout(deadline.max(orphan.parked)),
+                _ => Fate::Lost(over),
             },
             Minisocket::Unreachable => Fate::Lost(now),
         };
@@ -419,12 +440,11 @@ impl Tracker {
 
     fn emit(&mut self, connection: &Connection, fate: Fate) {
         let close = reconstruct(connection, fate);
-        let last = connection
-            .closing
-            .as_deref()
-            .and_then(|closing| closing.marks.last());
+        let closing = connection.closing.as_deref();
+        let last = closing.and_then(|closing| closing.marks.last());
+        let took = closing.is_some_and(|closing| closing.minisocket_took.is_some());
         let entered = match fate {
-            Fate::PeerFin(at) => Some((at, TICK)),
+            Fate::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
             // Some time between the two.
             Fate::Replaced(at) => last.map(|last| {
                 let half = Nanos((at - last.at).0 / 2);
@@ -433,15 +453,12 @@ impl Tracker {
             Fate::Told => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),
-            Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::Lost(_) => None,
+            Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::ResetByPeer(_) | Fate::Lost(_) => None,
         };
         let mut overflow = None;
         if let Some((at, error)) = entered {
             let (conn, owner) = (close.conn.clone(), close.owner.clone());
-            let armed = connection
-                .closing
-                .as_deref()
-                .is_some_and(|closing| closing.armed);
+            let armed = closing.is_some_and(|closing| closing.armed);
             if self.time_waits.hooked && fate == Fate::Told && !armed && connection.has_cookie {
                 overflow = Some(TimeWait::never(conn, owner, at));
             } else {

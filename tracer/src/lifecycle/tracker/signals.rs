@@ -3,20 +3,15 @@
 use super::Tracker;
 use crate::lifecycle::close_path::Fate;
 use crate::lifecycle::connection::ResetSent;
-use crate::lifecycle::event::{Signal, SignalKind};
+use crate::lifecycle::event::{Segment, Signal, SignalKind};
+use crate::lifecycle::orphan::Orphan;
 
 impl Tracker {
     pub(super) fn signal(&mut self, signal: &Signal) {
         if self.minisocket(signal) {
             return;
         }
-        let reset_sent = match signal.kind {
-            SignalKind::ResetSent { reason } => Some(ResetSent {
-                at: signal.at,
-                kernel_reason: reason,
-            }),
-            _ => None,
-        };
+        let reset_sent = reset_sent(signal);
         if let Some(connection) = self.table.get_mut(signal.id) {
             let closing = connection.closing.get_or_insert_default();
             closing.reset_sent = reset_sent.or(closing.reset_sent);
@@ -37,23 +32,9 @@ impl Tracker {
     fn minisocket(&mut self, signal: &Signal) -> bool {
         let (id, at) = (signal.id, signal.at);
         if let Some(orphan) = self.orphans.get_mut(id) {
-            let fate = match signal.kind {
-                // The peer sent data to it.
-                SignalKind::ResetSent { reason } => {
-                    let sent = ResetSent {
-                        at,
-                        kernel_reason: reason,
-                    };
-                    let closing = orphan.connection.closing.get_or_insert_default();
-                    closing.reset_sent = Some(sent);
-                    Fate::ResetByUs(at)
-                }
-                SignalKind::MinisocketArmed { time_wait: true } => Fate::PeerFin(at),
-                SignalKind::MinisocketDescheduled => Fate::Lost(at),
-                SignalKind::MinisocketKilled => Fate::FinTimeout(at),
-                _ => return true,
-            };
-            if let Some(orphan) = self.orphans.remove(id) {
+            if let Some(fate) = fate(orphan, signal, self.sees_segments)
+                && let Some(orphan) = self.orphans.remove(id)
+            {
                 self.emit(&orphan.connection, fate);
             }
             return true;
@@ -67,8 +48,76 @@ impl Tracker {
                 let told = self.time_waits.killed(id, at);
                 self.tell(told);
             }
+            SignalKind::MinisocketTook { segment, .. } if segment.rst => {
+                let told = self.time_waits.assassinated(id, at);
+                self.tell(told);
+            }
+            // A FIN that comes again starts the timer anew; the hooks have told that already.
+            SignalKind::MinisocketTook { .. } if !self.time_waits.hooked => {
+                self.time_waits.armed(id, at);
+            }
+            SignalKind::MinisocketTook { .. } => {}
             _ => return false,
         }
         true
+    }
+}
+
+/// How a parked end came to its end, if this tells it. Where the segment that ends it is seen, it follows the hooks at
+/// once, and tells more.
+fn fate(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Fate> {
+    let at = signal.at;
+    let closing = orphan.connection.closing.get_or_insert_default();
+    match signal.kind {
+        // The peer sent data to it.
+        SignalKind::ResetSent { .. } => {
+            closing.reset_sent = reset_sent(signal);
+            Some(Fate::ResetByUs(at))
+        }
+        SignalKind::MinisocketTook { segment, time_wait } if segment.rst => {
+            // The FIN was missed that put it into TIME_WAIT.
+            if time_wait {
+                return Some(Fate::Lost(at));
+            }
+            closing.minisocket_took = Some(segment);
+            Some(Fate::ResetByPeer(at))
+        }
+        SignalKind::MinisocketTook { segment, time_wait } => {
+            let evidence = closing.marks.last().and_then(|mark| mark.evidence);
+            let is_next = |segment: &Segment| {
+                evidence.is_none_or(|evidence| segment.end == evidence.rcv_nxt.wrapping_add(1))
+            };
+            if !time_wait || !is_next(&segment) {
+                return None;
+            }
+            closing.minisocket_took = Some(segment);
+            Some(Fate::PeerFin(at))
+        }
+        SignalKind::MinisocketArmed { time_wait: true } if !sees_segments => {
+            Some(Fate::PeerFin(at))
+        }
+        SignalKind::MinisocketDescheduled if !sees_segments => Some(Fate::Lost(at)),
+        SignalKind::MinisocketDescheduled => {
+            orphan.over = Some(at);
+            None
+        }
+        SignalKind::MinisocketKilled if orphan.over.is_none() => Some(Fate::FinTimeout(at)),
+        _ => None,
+    }
+}
+
+fn reset_sent(signal: &Signal) -> Option<ResetSent> {
+    match signal.kind {
+        SignalKind::ResetSent {
+            reason,
+            answers,
+            minisocket,
+        } => Some(ResetSent {
+            at: signal.at,
+            kernel_reason: reason,
+            answers,
+            minisocket,
+        }),
+        _ => None,
     }
 }

@@ -264,7 +264,8 @@ impl Lab {
     /// Waits until so many closes have been told.
     pub fn wait_for_closes(&self, count: usize) {
         let is_close = |line: &&String| line.contains(r#""kind":"close""#);
-        let told = |lines: &[String]| (lines.iter().filter(is_close).count() >= count).then_some(());
+        let told =
+            |lines: &[String]| (lines.iter().filter(is_close).count() >= count).then_some(());
         self.watching().wait_for(&format!("{count} closes"), told);
     }
 
