@@ -1,6 +1,7 @@
 //! The table of live connection ends: bounded, and when it is full the end that has been quiet longest makes room.
 
 use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -11,14 +12,18 @@ use super::types::ConnId;
 /// No slot.
 const NONE: u32 = u32::MAX;
 
+/// Slots that are made at a time. A vector of all would move them whenever it grows, and hold twice their room then.
+const CHUNK: usize = 1024;
+
 /// Live ends by what the kernel calls them.
 #[derive(Debug)]
 pub(super) struct Table {
     capacity: usize,
     hasher: RandomState,
     index: HashTable<u32>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    slots: Slots,
+    /// The first of the slots that are free; `older` leads to the next.
+    free: u32,
     /// The end that changed its state last, and the one that has been quiet longest.
     newest: u32,
     oldest: u32,
@@ -39,8 +44,8 @@ impl Table {
             capacity: capacity.clamp(1, NONE as usize),
             hasher: RandomState::default(),
             index: HashTable::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
+            slots: Slots::default(),
+            free: NONE,
             newest: NONE,
             oldest: NONE,
         }
@@ -55,12 +60,12 @@ impl Table {
         let slot = self.find(key)?;
         self.unlink(slot);
         self.link_newest(slot);
-        self.slots[slot as usize].connection.as_mut()
+        self.slots[slot].connection.as_mut()
     }
 
     /// The end, without any effect on its age.
     pub fn get(&self, key: ConnId) -> Option<&Connection> {
-        self.slots[self.find(key)? as usize].connection.as_ref()
+        self.slots[self.find(key)?].connection.as_ref()
     }
 
     /// All ends, in no order.
@@ -73,13 +78,13 @@ impl Table {
     /// As [`Table::get`], to be changed.
     pub fn get_mut(&mut self, key: ConnId) -> Option<&mut Connection> {
         let slot = self.find(key)?;
-        self.slots[slot as usize].connection.as_mut()
+        self.slots[slot].connection.as_mut()
     }
 
     /// Adds an end that is not in the table yet; returns the one that had to go.
     pub fn insert(&mut self, key: ConnId, connection: Connection) -> Option<Connection> {
         let evicted = if self.len() >= self.capacity {
-            let key = self.slots[self.oldest as usize].key;
+            let key = self.slots[self.oldest].key;
             self.remove(key)
         } else {
             None
@@ -90,19 +95,17 @@ impl Table {
             newer: NONE,
             connection: Some(connection),
         };
-        let at = match self.free.pop() {
-            Some(at) => {
-                self.slots[at as usize] = slot;
+        let at = match self.free {
+            NONE => self.slots.push(slot),
+            at => {
+                self.free = self.slots[at].older;
+                self.slots[at] = slot;
                 at
-            }
-            None => {
-                self.slots.push(slot);
-                (self.slots.len() - 1) as u32
             }
         };
         let (hasher, slots) = (&self.hasher, &self.slots);
         self.index.insert_unique(hasher.hash_one(key), at, |&at| {
-            hasher.hash_one(slots[at as usize].key)
+            hasher.hash_one(slots[at].key)
         });
         self.link_newest(at);
         evicted
@@ -110,13 +113,15 @@ impl Table {
 
     pub fn remove(&mut self, key: ConnId) -> Option<Connection> {
         let slots = &self.slots;
-        let found = self.index.find_entry(self.hasher.hash_one(key), |&at| {
-            slots[at as usize].key == key
-        });
+        let found = self
+            .index
+            .find_entry(self.hasher.hash_one(key), |&at| slots[at].key == key);
         let (at, _) = found.ok()?.remove();
         self.unlink(at);
-        self.free.push(at);
-        self.slots[at as usize].connection.take()
+        let slot = &mut self.slots[at];
+        slot.older = self.free;
+        self.free = at;
+        slot.connection.take()
     }
 
     /// Removes the ends that `keep` does not want.
@@ -132,32 +137,67 @@ impl Table {
 
     fn find(&self, key: ConnId) -> Option<u32> {
         self.index
-            .find(self.hasher.hash_one(key), |&at| {
-                self.slots[at as usize].key == key
-            })
+            .find(self.hasher.hash_one(key), |&at| self.slots[at].key == key)
             .copied()
     }
 
     fn unlink(&mut self, at: u32) {
-        let Slot { older, newer, .. } = self.slots[at as usize];
+        let Slot { older, newer, .. } = self.slots[at];
         match newer {
             NONE => self.newest = older,
-            newer => self.slots[newer as usize].older = older,
+            newer => self.slots[newer].older = older,
         }
         match older {
             NONE => self.oldest = newer,
-            older => self.slots[older as usize].newer = newer,
+            older => self.slots[older].newer = newer,
         }
     }
 
     fn link_newest(&mut self, at: u32) {
         let older = self.newest;
-        self.slots[at as usize].older = older;
-        self.slots[at as usize].newer = NONE;
+        self.slots[at].older = older;
+        self.slots[at].newer = NONE;
         match older {
             NONE => self.oldest = at,
-            older => self.slots[older as usize].newer = at,
+            older => self.slots[older].newer = at,
         }
         self.newest = at;
+    }
+}
+
+/// Slots that stay where they are, by number.
+#[derive(Debug, Default)]
+struct Slots {
+    chunks: Vec<Vec<Slot>>,
+}
+
+impl Slots {
+    /// Returns the new slot's number.
+    fn push(&mut self, slot: Slot) -> u32 {
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let full = self.chunks.len() - 1;
+        let last = &mut self.chunks[full];
+        last.push(slot);
+        (full * CHUNK + last.len() - 1) as u32
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.chunks.iter().flatten()
+    }
+}
+
+impl Index<u32> for Slots {
+    type Output = Slot;
+
+    fn index(&self, at: u32) -> &Slot {
+        &self.chunks[at as usize / CHUNK][at as usize % CHUNK]
+    }
+}
+
+impl IndexMut<u32> for Slots {
+    fn index_mut(&mut self, at: u32) -> &mut Slot {
+        &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }
 }
