@@ -1,0 +1,68 @@
+//! The systemd unit.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::tool::{find, read, run};
+
+const UNIT: &str = "tcpclose-agent.service";
+
+/// The unit as it would be installed, with the program that is tested here in its place.
+fn installed(folder: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).expect("cargo's own folder is writable");
+    let unit = read(UNIT).replace("/usr/bin/tcpclose", env!("CARGO_BIN_EXE_tcpclose"));
+    let path = folder.join(UNIT);
+    fs::write(&path, unit).expect("cargo's own folder is writable");
+    path
+}
+
+#[test]
+fn systemd_finds_no_fault_in_it() {
+    let Some(mut analyze) = find("systemd-analyze") else {
+        return;
+    };
+    let unit = installed("verify");
+    let unit = unit.to_str().expect("cargo's paths are text");
+    let (content, said) = run(&mut analyze, ["verify", "--man=no", unit]);
+    // What it says of units that this machine has is not about ours.
+    let ours: Vec<_> = said.lines().filter(|line| line.contains(UNIT)).collect();
+    assert!(content && ours.is_empty(), "{said}");
+}
+
+#[test]
+fn its_exposure_is_below_three() {
+    let Some(mut analyze) = find("systemd-analyze") else {
+        return;
+    };
+    let unit = installed("security");
+    let unit = unit.to_str().expect("cargo's paths are text");
+    let args = [
+        "security",
+        "--offline=yes",
+        "--threshold=29",
+        "--no-pager",
+        unit,
+    ];
+    let (content, said) = run(&mut analyze, args);
+    assert!(content, "{said}");
+}
+
+#[test]
+fn each_of_its_capabilities_has_a_reason_beside_it() {
+    let unit = read(UNIT);
+    let value = |key: &str| {
+        let line = unit.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_else(|| panic!("no {key}")).to_owned()
+    };
+    let granted = value("CapabilityBoundingSet=");
+    assert_eq!(granted, value("AmbientCapabilities="));
+    let comments: Vec<_> = unit
+        .lines()
+        .filter(|line| line.starts_with("#   "))
+        .collect();
+    for capability in granted.split(' ') {
+        let reason = comments.iter().find(|line| line.contains(capability));
+        assert!(reason.is_some(), "no reason for {capability}");
+    }
+}
