@@ -9,7 +9,8 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::filters::Filters;
-use crate::leaks::{Looker, Wanted};
+use crate::kernel::loader::Options;
+use crate::leaks::{Looker, Testimony, Wanted, Witness};
 use show::{Format, Shower, Shown};
 
 /// Some sockets are stuck.
@@ -87,7 +88,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 .enable_all()
                 .build()
                 .context("starting the event loop failed")?;
-            runtime.block_on(watch(looker, shower, every, args.count))
+            runtime.block_on(async {
+                if let Some(testimony) = witness(args)? {
+                    looker = looker.with_testimony(testimony);
+                }
+                watch(looker, shower, every, args.count).await
+            })
         }
     }
 }
@@ -98,6 +104,34 @@ fn exit_code(seen: bool, complete: bool) -> ExitCode {
         (true, true) => ExitCode::from(EXIT_SOME),
         (false, true) => ExitCode::SUCCESS,
     }
+}
+
+/// Traces, beside the looks, when sockets enter CLOSE_WAIT. `None` where nothing can be traced; says so.
+fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
+    let options = Options {
+        netns: args.filters.namespace()?.map(|handle| handle.id()),
+        local_ports: args.filters.local_ports(),
+        peer_ports: args.filters.peer_ports(),
+        ip: args.filters.ip(),
+        ..Options::default()
+    };
+    let why = match Witness::start(&options, args.min_age.into()) {
+        Ok(Some(witness)) => {
+            let testimony = witness.testimony();
+            tokio::spawn(async {
+                if let Err(error) = witness.watch().await {
+                    eprintln!(
+                        "tcpclose: from now on ages are estimated, as the ring buffer cannot be read: {error}"
+                    );
+                }
+            });
+            return Ok(Some(testimony));
+        }
+        Ok(None) => "this kernel's records have no socket cookies".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    eprintln!("tcpclose: all ages are estimated: {why}");
+    Ok(None)
 }
 
 /// Looks until told to stop: by Ctrl-C or a reader that went away (0), or after `count` looks (as of the last of them).
@@ -119,7 +153,13 @@ async fn watch(
             _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
             _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
         }
-        let (report, resolved) = looker.look();
+        // The witness goes on meanwhile.
+        let look = tokio::task::spawn_blocking(move || {
+            let looked = looker.look();
+            (looker, looked)
+        });
+        let (report, resolved);
+        (looker, (report, resolved)) = look.await.context("a look ended in a panic")?;
         let seen = report.stuck() > 0;
         let complete = shower.say_blind(&looker.take_blind());
         if shower.show(report, resolved)? == Shown::NobodyReads {

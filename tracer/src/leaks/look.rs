@@ -10,13 +10,14 @@ use super::held::Held;
 use super::in_use;
 use super::listeners::Listener;
 use super::report::{Owner, Report};
+use super::witness::Testimony;
 use crate::host::descriptors::Search;
 use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
 use crate::kernel::sock_diag::{
     DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
-use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, Ledger, Stock, Verdict};
+use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, LeakEnd, Ledger, Stock, Verdict};
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs};
 
 /// Which sockets are looked for.
@@ -56,6 +57,18 @@ pub struct Looker {
     /// Leaks of the last report.
     told: HashSet<ConnId>,
     blind: Vec<Blind>,
+    testimony: Option<Testimony>,
+}
+
+/// A leak of the last report that is no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved {
+    /// As it was when it was last seen.
+    pub leak: Leak,
+    /// When it ended; where nobody saw that, when it was missed.
+    pub at: Nanos,
+    /// How it ended.
+    pub end: LeakEnd,
 }
 
 /// What the namespaces' tables hold.
@@ -79,7 +92,15 @@ impl Looker {
             growths: Growths::default(),
             told: HashSet::new(),
             blind: vec![],
+            testimony: None,
         }
+    }
+
+    /// Believes this witness, from now on.
+    #[must_use]
+    pub fn with_testimony(mut self, testimony: Testimony) -> Self {
+        self.testimony = Some(testimony);
+        self
     }
 
     /// What the last look could not see.
@@ -89,13 +110,18 @@ impl Looker {
     }
 
     /// What is there now, and what was a leak in the last report and is gone.
-    pub fn look(&mut self) -> (Report, Vec<Leak>) {
+    pub fn look(&mut self) -> (Report, Vec<Resolved>) {
         let at = now();
         let mut tables = Tables {
             at,
             ..Tables::default()
         };
         let contained = self.read_tables(&mut tables);
+        if let Some(testimony) = &self.testimony {
+            for socket in &mut tables.close_wait {
+                socket.entered = testimony.entered(socket.id);
+            }
+        }
         let look = self.ledger.look(tables.close_wait, at, self.wanted.min_age);
         let mut leaks = look.old;
         let sending = leaks.iter().filter(|leak| !leak.verdict.is_leak()).count();
@@ -144,9 +170,17 @@ impl Looker {
 
         let mut resolved = look.resolved;
         resolved.retain(|leak| self.told.contains(&leak.socket.id));
+        let gone: Vec<ConnId> = resolved.iter().map(|leak| leak.socket.id).collect();
+        let testimony = self.testimony.as_ref();
+        let left = testimony.map_or_else(HashMap::new, |testimony| testimony.take_left(&gone));
+        let resolved = resolved.into_iter().map(|leak| {
+            let left = left.get(&leak.socket.id);
+            let (at, end) = *left.unwrap_or(&(at, LeakEnd::Unknown));
+            Resolved { leak, at, end }
+        });
         let told = report.leaks.iter().filter(|leak| leak.verdict.is_leak());
         self.told = told.map(|leak| leak.socket.id).collect();
-        (report, resolved)
+        (report, resolved.collect())
     }
 
     /// Says whether there are processes outside of what /proc can show.
@@ -316,6 +350,7 @@ pub(super) fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
         queued: socket.rqueue,
         unsent: socket.wqueue,
         keepalive: socket.timer == Timer::Keepalive,
+        entered: None,
         activity: socket.info.map(|info| Activity {
             since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),
             since_ack: ms(info.last_ack_recv_ms),

@@ -8,9 +8,11 @@ mod in_use;
 mod listeners;
 mod look;
 mod report;
+mod witness;
 
 pub use ask::Asker;
 pub use blind::Blind;
 pub use held::Held;
-pub use look::{Looker, Wanted};
+pub use look::{Looker, Resolved, Wanted};
 pub use report::{Owner, Report};
+pub use witness::{Testimony, Witness};

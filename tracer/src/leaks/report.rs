@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::held::Held;
+use super::look::Resolved;
 use crate::lifecycle::finding::{Conn, Stuck};
-use crate::lifecycle::leak::{Forecast, Group, Leak, LeakEnd, LeakEvent, Leaker, group};
+use crate::lifecycle::leak::{Forecast, Group, Leak, Leaker, group};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{Nanos, NetNs, Role};
 
@@ -97,7 +98,7 @@ impl Report {
         self.groups.iter().map(Group::stuck).sum()
     }
 
-    /// The finding about one of the leaks. `at` is when this was found out: later than the report for what is resolved.
+    /// The finding about one of the leaks, found out at `at`.
     #[must_use]
     pub fn finding(&self, leak: &Leak, at: Nanos) -> Stuck {
         let owner = self.owner(leak);
@@ -123,7 +124,7 @@ impl Report {
                 lifetime: None,
             },
             leak: *leak,
-            end: (leak.event == LeakEvent::Resolved).then_some(LeakEnd::Unknown),
+            end: None,
             owner: process.map(|process| process.as_owner(source)),
             holders: self.held.holders(&leak.socket),
             leaker: process.map(|process| Leaker {
@@ -131,6 +132,15 @@ impl Report {
                 stuck: self.stuck_of.get(&owner).copied().unwrap_or(0),
                 forecast: self.forecasts.get(&owner).copied(),
             }),
+        }
+    }
+
+    /// The finding that one of the leaks is no more.
+    #[must_use]
+    pub fn resolved(&self, Resolved { leak, at, end }: &Resolved) -> Stuck {
+        Stuck {
+            end: Some(*end),
+            ..self.finding(leak, *at)
         }
     }
 }

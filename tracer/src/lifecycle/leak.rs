@@ -9,6 +9,7 @@
 //! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe.
 
 mod deadlines;
+mod end;
 mod group;
 mod growth;
 mod holder;
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
 pub(super) use deadlines::Deadlines;
+pub use end::LeakEnd;
 pub use group::{Group, Tally, group};
 pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
 pub use holder::{Holder, Leaker};
@@ -51,6 +53,8 @@ pub struct CloseWait {
     pub unsent: u32,
     /// The keepalive timer runs: an ACK may be the answer to a probe.
     pub keepalive: bool,
+    /// When it was seen to enter CLOSE_WAIT; `None` where nobody saw that.
+    pub entered: Option<Nanos>,
     /// What the kernel's `tcp_info` tells; `None` where it gave none.
     pub activity: Option<Activity>,
 }
@@ -114,7 +118,7 @@ pub struct Age {
 }
 
 impl Age {
-    pub(super) const fn observed(since: Nanos) -> Self {
+    const fn observed(since: Nanos) -> Self {
         Self {
             since,
             known: AgeKnown::Observed,
@@ -122,7 +126,11 @@ impl Age {
         }
     }
 
-    pub(super) fn estimate(socket: &CloseWait, now: Nanos) -> Self {
+    /// What one look at `now` tells.
+    pub(super) fn of(socket: &CloseWait, now: Nanos) -> Self {
+        if let Some(entered) = socket.entered {
+            return Self::observed(entered);
+        }
         let activity = socket.activity.unwrap_or_default();
         let since = now - activity.since_ack;
         Self {
@@ -134,10 +142,11 @@ impl Age {
 
     /// The better of two: what was observed, else the earlier estimate.
     pub(super) fn or_earlier(self, before: Self) -> Self {
-        match before.known {
-            AgeKnown::Observed => before,
-            AgeKnown::Estimated if before.since <= self.since => before,
-            AgeKnown::Estimated => self,
+        match (self.known, before.known) {
+            (AgeKnown::Observed, _) => self,
+            (_, AgeKnown::Observed) => before,
+            _ if before.since <= self.since => before,
+            _ => self,
         }
     }
 }
@@ -161,38 +170,6 @@ impl LeakEvent {
             Self::Opened => "opened",
             Self::Ongoing => "ongoing",
             Self::Resolved => "resolved",
-        }
-    }
-}
-
-/// How a leak was resolved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LeakEnd {
-    /// The application closed it: with close(), shutdown(), or an abort of its own.
-    Closed,
-    /// Its process exited, and with it went the last descriptor.
-    ProcessExited,
-    /// The peer's RST.
-    Reset,
-    /// The kernel gave up on the peer.
-    Timeout,
-    /// `SOCK_DESTROY` (`ss -K`).
-    Destroyed,
-    /// Nobody saw.
-    Unknown,
-}
-
-impl LeakEnd {
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::ProcessExited => "process_exited",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Destroyed => "destroyed",
-            Self::Unknown => "unknown",
         }
     }
 }
@@ -282,7 +259,7 @@ impl Ledger {
 
     fn note(&mut self, socket: CloseWait, now: Nanos, min_age: Nanos) -> &mut Seen {
         let before = self.seen.get(&socket.id).copied();
-        let estimate = Age::estimate(&socket, now);
+        let age = Age::of(&socket, now);
         let changed = before.is_some_and(|seen| seen.leak.socket.counters() != socket.counters());
         let moved = if changed {
             Some(now)
@@ -299,7 +276,7 @@ impl Ledger {
         let leak = Leak {
             event,
             socket,
-            age: before.map_or(estimate, |seen| estimate.or_earlier(seen.leak.age)),
+            age: before.map_or(age, |seen| age.or_earlier(seen.leak.age)),
             verdict: judge(&socket, moves),
         };
         let seen = Seen {

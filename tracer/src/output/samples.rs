@@ -211,6 +211,7 @@ pub(super) fn stuck() -> Stuck {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        entered: None,
         activity: None,
     };
     let process = Process {

@@ -286,3 +286,68 @@ fn connections_that_are_closed_in_time_are_not_told_of() -> Outcome {
         Ok(())
     })
 }
+
+/// A running `tcpclose leaks --watch` that traces, once it has looked for the first time.
+fn looks(netns: &str) -> Fallible<Watch> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+        .args(["leaks", "--netns", netns, "--watch", "100ms"])
+        .args(["--min-age", "300ms", "--format", "json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child.stdout.take().ok_or("no output")?;
+    let lines = BufReader::new(stdout).lines();
+    let mut watch = Watch { child, lines };
+    watch.leak()?;
+    Ok(watch)
+}
+
+#[test]
+fn leaks_that_open_while_leaks_watches_have_an_exact_age_and_an_end() -> Outcome {
+    in_traced_network(|netns| {
+        let before = Pair::forgotten()?;
+        thread::sleep(Duration::from_millis(400));
+        let mut watch = looks(netns)?;
+        let server = Pair::forgotten()?;
+        let opened = watch.leak()?;
+        assert_eq!(opened["event"], "opened");
+        assert_eq!(opened["leak"]["age_known"], "observed");
+        assert!(age(&opened)? >= 300.0, "{opened}");
+        let sleeper = Sleeper::with(&server, &[207])?;
+        drop(server);
+        drop(sleeper);
+        let resolved = watch.leak()?;
+        assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
+        assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
+        drop(before);
+        let resolved = watch.leak()?;
+        assert_eq!(resolved["leak"]["age_known"], "estimated");
+        assert_eq!(resolved["leak"]["resolved_by"], "closed");
+        Ok(())
+    })
+}
+
+#[test]
+fn where_nothing_can_be_traced_leaks_watch_says_so_and_estimates() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::forgotten()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+        command
+            .args(["leaks", "--netns", netns, "--watch", "20ms", "--count", "3"])
+            .args(["--min-age", "0s", "--format", "json"]);
+        // It may look into processes, and nothing else.
+        sys::may_only(&mut command, sys::CAP_SYS_PTRACE);
+        let output = command.output()?;
+        let stderr = String::from_utf8(output.stderr)?;
+        assert_eq!(
+            stderr.matches("all ages are estimated").count(),
+            1,
+            "{stderr}"
+        );
+        let stdout = String::from_utf8(output.stdout)?;
+        let record: Value = serde_json::from_str(stdout.lines().next().ok_or("nothing")?)?;
+        assert_eq!(record["leak"]["age_known"], "estimated");
+        assert_eq!(output.status.code(), Some(1));
+        Ok(())
+    })
+}

@@ -128,9 +128,12 @@ fn a_growing_owner_gets_a_forecast_and_not_before_the_third_look() -> Outcome {
 fn what_moves_between_looks_is_no_leak() -> Outcome {
     use std::io::{Read, Write};
     in_own_network(|netns| {
+        let _old = Pair::forgotten()?;
+        thread::sleep(Duration::from_millis(500));
+        let mut watch = Watch::start(netns, &["--min-age", "500ms", "--format", "json", "--all"])?;
+        assert_eq!(watch.record()?["event"], "ongoing", "the first look");
         let mut pair = Pair::new()?.half_closed()?;
         assert_eq!(pair.server.read(&mut [0])?, 0);
-        let mut watch = Watch::start(netns, &["--min-age", "500ms", "--format", "json", "--all"])?;
         for _ in 0..12 {
             pair.server.write_all(b"tick")?;
             pair.client.read_exact(&mut [0; 4])?;

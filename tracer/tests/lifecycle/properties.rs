@@ -184,6 +184,7 @@ fn answer(question: &Question, which: u8) -> Answer {
         queued: 0,
         unsent: u32::from(which == 1),
         keepalive: false,
+        entered: None,
         activity: None,
     };
     Answer {

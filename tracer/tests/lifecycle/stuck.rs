@@ -49,6 +49,7 @@ fn seen(id: u64, since_ack: Nanos) -> CloseWait {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        entered: None,
         activity: Some(Activity {
             since_data: None,
             since_ack,

@@ -6,10 +6,9 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Context;
 
 use crate::host::cgroup::Cgroups;
-use crate::leaks::{Blind, Report};
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::leak::{Leak, LeakEvent};
-use crate::lifecycle::types::Nanos;
+use crate::leaks::{Blind, Report, Resolved};
+use crate::lifecycle::finding::{Finding, Stuck};
+use crate::lifecycle::leak::LeakEvent;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
 use crate::output::leaks::{LeakTable, changes};
@@ -73,7 +72,11 @@ impl Shower {
 
     /// # Errors
     /// Writing to stdout failed.
-    pub(super) fn show(&mut self, report: Report, resolved: Vec<Leak>) -> anyhow::Result<Shown> {
+    pub(super) fn show(
+        &mut self,
+        report: Report,
+        resolved: Vec<Resolved>,
+    ) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let written = match self.format {
             Format::Table => self.write_table(&report, &resolved),
@@ -88,7 +91,7 @@ impl Shower {
         }
     }
 
-    fn write_table(&mut self, report: &Report, resolved: &[Leak]) -> io::Result<()> {
+    fn write_table(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.watching {
             let opened = report
@@ -106,11 +109,11 @@ impl Shower {
         out.flush()
     }
 
-    fn write_json(&mut self, report: &Report, resolved: &[Leak]) -> io::Result<()> {
+    fn write_json(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let mut chunk = Vec::with_capacity(CHUNK);
-        let mut write = |report: &Report, leak: &Leak, at: Nanos| -> io::Result<()> {
-            let finding = Finding::Leak(Box::new(report.finding(leak, at)));
+        let mut write = |stuck: Stuck| -> io::Result<()> {
+            let finding = Finding::Leak(Box::new(stuck));
             write_finding(&mut chunk, &finding, &self.clock, &mut self.cgroups)?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
@@ -119,8 +122,8 @@ impl Shower {
             Ok(())
         };
         if let Some(last) = &self.last {
-            for leak in resolved {
-                write(last, leak, report.at)?;
+            for resolved in resolved {
+                write(last.resolved(resolved))?;
             }
         }
         // While watching, only changes are told after the first look.
@@ -132,7 +135,7 @@ impl Shower {
         for leak in told.filter(|leak| {
             self.last.is_none() || leak.event == LeakEvent::Opened && leak.verdict.is_leak()
         }) {
-            write(report, leak, report.at)?;
+            write(report.finding(leak, report.at))?;
         }
         out.write_all(&chunk)?;
         out.flush()

@@ -24,6 +24,7 @@ fn socket(id: u64, age: u64) -> CloseWait {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        entered: None,
         activity: Some(Activity {
             since_data: Some(Nanos::from_secs(age + 5)),
             since_ack: Nanos::from_secs(age),
@@ -108,6 +109,7 @@ fn the_threshold_counts_from_exactly_that_age() {
 fn a_socket_whose_age_keepalive_may_hide_is_counted() {
     let mut probed = CloseWait {
         keepalive: true,
+        entered: None,
         ..socket(1, 10)
     };
     // The last data came 15 s ago: it is no older than that.
@@ -123,6 +125,7 @@ fn a_socket_whose_age_keepalive_may_hide_is_counted() {
 fn a_second_look_proves_an_age_that_keepalive_hides() {
     let probed = CloseWait {
         keepalive: true,
+        entered: None,
         ..socket(1, 10)
     };
     let mut ledger = Ledger::default();

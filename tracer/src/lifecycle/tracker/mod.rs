@@ -13,6 +13,7 @@ use super::close_path::{Fate, reconstruct};
 use super::connection::{Connection, Mark};
 use super::event::{Event, Task, Transition};
 use super::finding::{Finding, Loss, LossPlace, TimeWait};
+use super::leak::LeakEnd;
 use super::listeners::Listeners;
 use super::orphan::{Lookup, Minisocket, Orphans};
 use super::reset;
@@ -37,8 +38,8 @@ const OWNERS: usize = 4096;
 const LOOKUPS: usize = 1024;
 
 pub use existing::Existing;
+use stuck::StuckWatch;
 pub(super) use stuck::Watched;
-use stuck::{StuckWatch, end_of};
 
 /// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
 #[derive(Debug)]
@@ -389,7 +390,7 @@ impl Tracker {
             self.tell(replaced);
         }
         if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, transition.at, end_of(transition));
+            self.resolve(stuck, transition.at, LeakEnd::of(transition));
         }
         if transition.new == TcpState::CloseWait
             && transition.old != TcpState::CloseWait

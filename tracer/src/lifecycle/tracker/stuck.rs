@@ -6,13 +6,11 @@ use tcpclose_common::TcpState;
 
 use super::Tracker;
 use crate::lifecycle::connection::{Connection, Mark};
-use crate::lifecycle::event::Transition;
 use crate::lifecycle::finding::{Conn, Finding, Stuck};
 use crate::lifecycle::leak::{
     Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
     Question, Stock, judge,
 };
-use crate::lifecycle::reset::is_reset_error;
 use crate::lifecycle::types::{ConnId, Nanos};
 
 /// Questions asked at a time.
@@ -20,9 +18,6 @@ const QUESTIONS: usize = 65_536;
 
 /// After a look that took t, none follows for this many t: at most 5 % of a core.
 const REST: u64 = 20;
-
-const ECONNABORTED: u16 = 103;
-const ETIMEDOUT: u16 = 110;
 
 /// What is known of all ends in CLOSE_WAIT together.
 #[derive(Debug)]
@@ -72,30 +67,6 @@ fn may_wait(connection: &Connection) -> bool {
     ) && watched.is_none_or(|watched| watched.told.is_none())
 }
 
-/// How an end left CLOSE_WAIT by this transition.
-pub(super) fn end_of(transition: &Transition) -> LeakEnd {
-    let by_process = || match transition.task?.exits? {
-        true => Some(LeakEnd::ProcessExited),
-        false => Some(LeakEnd::Closed),
-    };
-    let end = match (transition.old, transition.new) {
-        (TcpState::CloseWait, TcpState::LastAck) => by_process(),
-        (TcpState::CloseWait, TcpState::Close) => {
-            let error = transition.evidence.map(|evidence| evidence.error);
-            match error {
-                Some(0) => by_process(),
-                Some(ECONNABORTED) => Some(LeakEnd::Destroyed),
-                Some(ETIMEDOUT) => Some(LeakEnd::Timeout),
-                Some(error) if is_reset_error(error) => Some(LeakEnd::Reset),
-                _ => None,
-            }
-        }
-        // What led here was lost.
-        _ => None,
-    };
-    end.unwrap_or(LeakEnd::Unknown)
-}
-
 fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos) -> Taken {
     if !may_wait(connection) {
         return Taken::Nothing;
@@ -111,11 +82,9 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
         .filter(|_| connection.state == TcpState::CloseWait);
     let closing = connection.closing.get_or_insert_default();
     let before = closing.watched.as_deref();
-    let age = match (entered, before) {
-        (Some(entered), _) => Age::observed(entered),
-        (None, Some(before)) => Age::estimate(socket, at).or_earlier(before.age),
-        (None, None) => Age::estimate(socket, at),
-    };
+    let socket = CloseWait { entered, ..*socket };
+    let age = Age::of(&socket, at);
+    let age = before.map_or(age, |before| age.or_earlier(before.age));
     let acked_by_fin = closing
         .marks
         .last()
@@ -140,12 +109,12 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
     };
     let leak = Leak {
         event,
-        socket: *socket,
+        socket,
         age,
-        verdict: judge(socket, moves),
+        verdict: judge(&socket, moves),
     };
     closing.watched = Some(Box::new(Watched {
-        socket: *socket,
+        socket,
         age,
         moved,
         owner: process

@@ -38,6 +38,7 @@ fn socket(id: u64, inode: u32, queued: u32) -> CloseWait {
         queued,
         unsent: 0,
         keepalive: false,
+        entered: None,
         activity: Some(Activity {
             since_ack: Nanos::from_secs(125),
             ..Activity::default()

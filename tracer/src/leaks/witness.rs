@@ -1,0 +1,191 @@
+//! Sees sockets enter and leave CLOSE_WAIT, for looks that repeat: what it saw is exact, where a look can only estimate.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tcpclose_common::TcpState;
+
+use crate::kernel::loader::{self, LoadError, Options};
+use crate::kernel::reader::{Attached, Reader};
+use crate::lifecycle::event::{Event, Transition};
+use crate::lifecycle::leak::LeakEnd;
+use crate::lifecycle::types::{ConnId, Nanos};
+
+/// Sockets remembered at most, in each way; more are not. Their ages are estimated then.
+const REMEMBERED: usize = 1 << 20;
+
+/// While there is traffic the ring is read every 20 ms: how long to wait for a record, and how often.
+const READING: Duration = Duration::from_millis(25);
+const READINGS: usize = 3;
+
+/// Programs at work. What they see is shared with who looks.
+pub struct Witness {
+    reader: Reader,
+    _attached: Attached,
+    testimony: Testimony,
+}
+
+/// What was seen of sockets in CLOSE_WAIT.
+#[derive(Clone, Debug, Default)]
+pub struct Testimony(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    entered: HashMap<ConnId, Nanos>,
+    left: HashMap<ConnId, (Nanos, LeakEnd)>,
+    /// Of those that stayed for a shorter time nobody asks how they left.
+    least: Nanos,
+}
+
+impl Witness {
+    /// Loads and attaches the programs; must run within a tokio runtime. `least`: how long sockets stay in CLOSE_WAIT
+    /// before anybody asks about them.
+    ///
+    /// # Errors
+    /// [`LoadError`]: nothing can be traced here. `None`: it could, but the kernel does not tell sockets apart.
+    pub fn start(options: &Options, least: Nanos) -> Result<Option<Self>, LoadError> {
+        let programs = loader::load(options)?;
+        if !programs.has_cookie {
+            return Ok(None);
+        }
+        let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
+            doing: "polling the ring buffer",
+            source: error.into(),
+        })?;
+        let seen = Seen {
+            least,
+            ..Seen::default()
+        };
+        Ok(Some(Self {
+            reader,
+            _attached: attached,
+            testimony: Testimony(Arc::new(Mutex::new(seen))),
+        }))
+    }
+
+    /// What it has seen and will see.
+    #[must_use]
+    pub fn testimony(&self) -> Testimony {
+        self.testimony.clone()
+    }
+
+    /// Watches, for as long as it is waited for.
+    ///
+    /// # Errors
+    /// When the ring buffer can no longer be read.
+    pub async fn watch(mut self) -> io::Result<()> {
+        loop {
+            self.reader.wait(None).await?;
+            let mut seen = self.testimony.lock();
+            self.reader.drain(|record| {
+                if let Ok(record) = record
+                    && let Event::Transition(transition) = &record.event
+                {
+                    seen.take(transition);
+                }
+            })?;
+        }
+    }
+}
+
+impl Testimony {
+    /// When a socket entered CLOSE_WAIT, in which it still is; `None` where that was not seen.
+    pub(super) fn entered(&self, id: ConnId) -> Option<Nanos> {
+        self.lock().entered.get(&id).copied()
+    }
+
+    /// When and how these sockets left it, where that was seen. What is not asked for is forgotten. Waits a moment for
+    /// records that are still to be read.
+    pub(super) fn take_left(&self, ids: &[ConnId]) -> HashMap<ConnId, (Nanos, LeakEnd)> {
+        let mut found = HashMap::new();
+        for _ in 0..READINGS {
+            let left = std::mem::take(&mut self.lock().left);
+            found.extend(ids.iter().filter_map(|id| Some((*id, *left.get(id)?))));
+            if found.len() == ids.len() {
+                break;
+            }
+            thread::sleep(READING);
+        }
+        found
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
+        // It is whole after each change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn take(&mut self, transition: &Transition) {
+        let Transition {
+            at, id, old, new, ..
+        } = *transition;
+        if old == new {
+            return;
+        }
+        if new == TcpState::CloseWait {
+            if self.entered.len() < REMEMBERED {
+                self.entered.insert(id, at);
+            }
+            return;
+        }
+        let entered = self.entered.remove(&id);
+        let was_asked_for = entered.is_none_or(|entered| at - entered >= self.least);
+        if old == TcpState::CloseWait && was_asked_for && self.left.len() < REMEMBERED {
+            self.left.insert(id, (at, LeakEnd::of(transition)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::event::{Evidence, Task};
+    use crate::lifecycle::types::{NetNs, Tuple};
+
+    fn transition(id: u64, second: u64, old: TcpState, new: TcpState) -> Transition {
+        Transition {
+            at: Nanos::from_secs(second),
+            id: ConnId(id),
+            old,
+            new,
+            netns: NetNs(1),
+            tuple: Tuple::from((([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 40_000).into())),
+            task: Some(Task {
+                pid: 9,
+                uid: 0,
+                cgroup: 0,
+                comm: [0; 16],
+                exits: Some(false),
+            }),
+            evidence: Some(Evidence::default()),
+        }
+    }
+
+    #[test]
+    fn only_what_stayed_long_enough_is_remembered_when_it_leaves() {
+        use TcpState::{CloseWait, Established, LastAck};
+        let testimony = Testimony::default();
+        testimony.lock().least = Nanos::from_secs(60);
+        let take = |transition| testimony.lock().take(&transition);
+        for id in [1, 2, 3] {
+            take(transition(id, 100, Established, CloseWait));
+        }
+        assert_eq!(testimony.entered(ConnId(1)), Some(Nanos::from_secs(100)));
+        take(transition(1, 159, CloseWait, LastAck));
+        take(transition(2, 160, CloseWait, LastAck));
+        // Nobody saw this one enter.
+        take(transition(4, 160, CloseWait, LastAck));
+        assert_eq!(testimony.entered(ConnId(1)), None);
+        let left = testimony.take_left(&[ConnId(1), ConnId(2), ConnId(3), ConnId(4)]);
+        let closed = (Nanos::from_secs(160), LeakEnd::Closed);
+        assert_eq!(
+            left,
+            HashMap::from([(ConnId(2), closed), (ConnId(4), closed)])
+        );
+        assert!(testimony.take_left(&[ConnId(2)]).is_empty());
+    }
+}
