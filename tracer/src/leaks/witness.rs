@@ -80,11 +80,9 @@ impl Witness {
         loop {
             self.reader.wait(None).await?;
             let mut seen = self.testimony.lock();
-            self.reader.drain(|record| {
-                if let Ok(record) = record
-                    && let Event::Transition(transition) = &record.event
-                {
-                    seen.take(transition);
+            self.reader.drain(|event| {
+                if let Ok(Event::Transition(transition)) = event {
+                    seen.take(&transition);
                 }
             })?;
         }
@@ -150,6 +148,7 @@ mod tests {
         Transition {
             at: Nanos::from_secs(second),
             id: ConnId(id),
+            skaddr: 0,
             old,
             new,
             netns: NetNs(1),
