@@ -3,5 +3,7 @@
 mod disk;
 mod files;
 mod findings;
+mod journald;
+mod process;
 mod scratch;
 mod sys;

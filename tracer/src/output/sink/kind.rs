@@ -58,3 +58,24 @@ impl Kind {
         }
     }
 }
+
+/// How much a record matters, in syslog's numbers (RFC 5424, section 6.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    Warning = 4,
+    Notice = 5,
+    Info = 6,
+    Debug = 7,
+}
+
+impl Severity {
+    /// A leak and a loss want somebody's attention; that a TIME_WAIT is over hardly anybody's.
+    pub(super) const fn of(finding: &Finding) -> Self {
+        match finding {
+            Finding::Close(_) => Self::Info,
+            Finding::TimeWait(_) => Self::Debug,
+            Finding::Leak(stuck) if stuck.end.is_some() => Self::Notice,
+            Finding::Leak(_) | Finding::Loss(_) => Self::Warning,
+        }
+    }
+}

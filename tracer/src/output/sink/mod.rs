@@ -4,12 +4,15 @@
 mod config;
 mod courier;
 mod delivery;
+mod entry;
 mod file;
 mod filter;
+mod journald;
 mod kind;
 mod queue;
 mod rate;
 mod render;
+mod sentence;
 mod stdout;
 mod syslog;
 #[cfg(test)]
@@ -85,7 +88,8 @@ impl Sink {
                     .map_err(anyhow::Error::msg)
                     .with_context(|| format!("output {name} cannot be used"))?,
             ),
-            Target::Journald | Target::Syslog(_) | Target::Otlp(_) => {
+            Target::Journald => Box::new(journald::Journald::new(surroundings)),
+            Target::Syslog(_) | Target::Otlp(_) => {
                 anyhow::bail!("output {name} cannot be used yet")
             }
         };
