@@ -142,7 +142,7 @@ fn every_fact_is_a_field() {
             ),
             (
                 "7",
-                "192.0.2.7:48350 > 192.0.2.9:3306 left TIME_WAIT: expired, after 1m01s ± 127ms",
+                "192.0.2.7:48350 > 192.0.2.9:3306 left TIME_WAIT: expired, after 1m01s, right to 127ms",
             ),
             (
                 "4",

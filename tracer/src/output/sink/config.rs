@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::filter::Filter;
 use super::kind::Kind;
-use super::syslog::{Facility, SyslogAddress};
+use super::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
 const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -52,6 +52,10 @@ pub struct SyslogConfig {
     pub address: SyslogAddress,
     /// What the messages are filed under.
     pub facility: Facility,
+    /// Name of the structured data: `tcpclose@` and the enterprise number of whoever runs it.
+    pub sd_id: SdId,
+    /// Bytes of a message at most. Of longer ones fields are left out, the longest first.
+    pub max_size: MaxSize,
 }
 
 /// An output of type `otlp`.
@@ -125,6 +129,8 @@ struct Keys {
     path: Option<PathBuf>,
     address: Option<SyslogAddress>,
     facility: Option<Facility>,
+    sd_id: Option<SdId>,
+    max_size: Option<MaxSize>,
     endpoint: Option<String>,
     protocol: Option<OtlpProtocol>,
     headers: Option<BTreeMap<String, String>>,
@@ -144,6 +150,8 @@ impl TryFrom<Keys> for SinkConfig {
             path,
             address,
             facility,
+            sd_id,
+            max_size,
             endpoint,
             protocol,
             headers,
@@ -160,6 +168,8 @@ impl TryFrom<Keys> for SinkConfig {
         strange("path", path.is_some(), Type::File)?;
         strange("address", address.is_some(), Type::Syslog)?;
         strange("facility", facility.is_some(), Type::Syslog)?;
+        strange("sd_id", sd_id.is_some(), Type::Syslog)?;
+        strange("max_size", max_size.is_some(), Type::Syslog)?;
         strange("endpoint", endpoint.is_some(), Type::Otlp)?;
         strange("protocol", protocol.is_some(), Type::Otlp)?;
         strange("headers", headers.is_some(), Type::Otlp)?;
@@ -173,6 +183,8 @@ impl TryFrom<Keys> for SinkConfig {
             Type::Syslog => Target::Syslog(SyslogConfig {
                 address: address.unwrap_or_default(),
                 facility: facility.unwrap_or_default(),
+                sd_id: sd_id.unwrap_or_default(),
+                max_size: max_size.unwrap_or_default(),
             }),
             Type::Otlp => {
                 let protocol = protocol.unwrap_or_default();

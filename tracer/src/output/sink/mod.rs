@@ -37,7 +37,7 @@ pub use self::filter::Filter;
 pub use self::kind::Kind;
 pub use self::queue::{Counts, Outage};
 pub use self::render::Surroundings;
-pub use self::syslog::{Facility, SyslogAddress};
+pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// A running output.
 pub struct Sink {
@@ -89,7 +89,8 @@ impl Sink {
                     .with_context(|| format!("output {name} cannot be used"))?,
             ),
             Target::Journald => Box::new(journald::Journald::new(surroundings)),
-            Target::Syslog(_) | Target::Otlp(_) => {
+            Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, surroundings)),
+            Target::Otlp(_) => {
                 anyhow::bail!("output {name} cannot be used yet")
             }
         };

@@ -57,7 +57,7 @@ fn of_time_wait(time_wait: &TimeWait) -> String {
     let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end.name());
     push_with_unit(&mut text, time_wait.dwell);
     if time_wait.error > Nanos(0) {
-        text.push_str(" ± ");
+        text.push_str(", right to ");
         push_with_unit(&mut text, time_wait.error);
     }
     text

@@ -1,4 +1,4 @@
-//! Where a syslog receiver listens, and what its messages are filed under.
+//! What an operator says about a syslog receiver.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -76,4 +76,74 @@ pub enum Facility {
     Local5,
     Local6,
     Local7,
+}
+
+/// Name of the structured data (RFC 5424, section 6.3.2).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SdId(String);
+
+impl SdId {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for SdId {
+    /// With the number for examples (RFC 5612): the project has none of its own.
+    fn default() -> Self {
+        Self("tcpclose@32473".to_owned())
+    }
+}
+
+impl TryFrom<String> for SdId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_right = text.split_once('@').is_some_and(|(name, number)| {
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"=]\"@".contains(&byte);
+            !name.is_empty()
+                && name.bytes().all(plain)
+                && !number.is_empty()
+                && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        });
+        if is_right && text.len() <= 32 {
+            Ok(Self(text))
+        } else {
+            Err(format!(
+                "`{text}` is no name of structured data: write a name, @ and your enterprise number, 32 characters at most"
+            ))
+        }
+    }
+}
+
+/// Bytes of a message at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "usize")]
+pub struct MaxSize(usize);
+
+impl MaxSize {
+    pub(super) const fn bytes(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for MaxSize {
+    /// rsyslog's own limit where nobody changed it: it would cut longer ones anywhere.
+    fn default() -> Self {
+        Self(8_192)
+    }
+}
+
+impl TryFrom<usize> for MaxSize {
+    type Error = String;
+
+    /// Every receiver must take 480 bytes (RFC 5424, section 6.1), and a datagram takes 65,507.
+    fn try_from(bytes: usize) -> Result<Self, String> {
+        if (480..=65_507).contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(format!("a message of {bytes} bytes at most is not possible: from 480 to 65507 are"))
+        }
+    }
 }
