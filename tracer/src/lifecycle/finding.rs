@@ -30,8 +30,8 @@ impl Finding {
             Self::Close(close) => close.at,
             Self::TimeWait(time_wait) => time_wait.at,
             Self::Leak(stuck) => stuck.at,
-            Self::Loss(loss) => loss.at,
             Self::Summary(summary) => summary.to,
+            Self::Loss(loss) => loss.at,
         }
     }
 }

@@ -7,3 +7,4 @@ mod journald;
 mod process;
 mod scratch;
 mod sys;
+mod syslog;

@@ -18,6 +18,21 @@ impl Running {
         self.end();
     }
 
+    /// Stops it in its tracks.
+    pub fn stand_still(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.0.id().to_string();
+        output(Command::new("kill").args(["-s", name, &pid]));
+    }
+
     fn end(&mut self) {
         // It may have ended already.
         let _ = self.0.kill();

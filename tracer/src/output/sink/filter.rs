@@ -47,7 +47,7 @@ impl Filter {
                     && self.wants_connection(&time_wait.conn, time_wait.owner.as_ref())
             }
             Finding::Leak(stuck) => self.wants_connection(&stuck.conn, stuck.owner.as_ref()),
-            Finding::Loss(_) | Finding::Summary(_) => true,
+            Finding::Summary(_) | Finding::Loss(_) => true,
         }
     }
 

@@ -72,7 +72,7 @@ impl Severity {
     /// A leak and a loss want somebody's attention; that a TIME_WAIT is over hardly anybody's.
     pub(super) const fn of(finding: &Finding) -> Self {
         match finding {
-            Finding::Close(_) => Self::Info,
+            Finding::Close(_) | Finding::Summary(_) => Self::Info,
             Finding::TimeWait(_) => Self::Debug,
             Finding::Leak(stuck) if stuck.end.is_some() => Self::Notice,
             Finding::Leak(_) | Finding::Loss(_) => Self::Warning,

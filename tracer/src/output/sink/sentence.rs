@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::lifecycle::finding::{Close, Conn, Finding, Initiator, ResetReason, Stuck, TimeWait};
+use crate::lifecycle::finding::{
+    Close, ClosePath, Conn, Finding, Initiator, ResetReason, Stuck, TimeWait,
+};
 use crate::lifecycle::leak::AgeKnown;
+use crate::lifecycle::summary::Summary;
 use crate::lifecycle::types::{Nanos, SharedOwner};
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
@@ -15,6 +18,7 @@ pub(super) fn sentence(finding: &Finding) -> String {
         Finding::Close(close) => of_close(close),
         Finding::TimeWait(time_wait) => of_time_wait(time_wait),
         Finding::Leak(stuck) => of_leak(stuck),
+        Finding::Summary(summary) => of_summary(summary),
         Finding::Loss(loss) => loss_message(loss),
     }
 }
@@ -85,6 +89,29 @@ fn of_leak(stuck: &Stuck) -> String {
     text
 }
 
+/// What an operator looks for first; the fields have the rest.
+fn of_summary(summary: &Summary) -> String {
+    let mut text = "summary of ".to_owned();
+    push_with_unit(&mut text, summary.to - summary.from);
+    let reset = summary.closes.by(|(path, _)| path).of(ClosePath::Reset);
+    let _ = write!(
+        text,
+        ": {} opened, {} closed, {reset} of them by reset; now {} live, {} in TIME_WAIT",
+        summary.opened,
+        summary.closes.total(),
+        summary.now.live,
+        summary.now.time_wait,
+    );
+    if let Some(stuck) = &summary.now.stuck {
+        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.total());
+    }
+    let lost = summary.lost.total();
+    if lost > 0 {
+        let _ = write!(text, "; {lost} records lost");
+    }
+    text
+}
+
 fn start(conn: &Conn, owner: Option<&SharedOwner>) -> String {
     let mut text = String::new();
     if let Some(owner) = owner {
@@ -132,6 +159,16 @@ mod tests {
         assert_eq!(
             of(samples::resolved()),
             "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is no longer stuck in CLOSE_WAIT after 2m05s: process_exited"
+        );
+    }
+
+    #[test]
+    fn a_summary_begins_with_what_matters() {
+        let summary = Finding::Summary(Box::new(samples::summary()));
+        assert_eq!(
+            sentence(&summary),
+            "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 1200 stuck in \
+             CLOSE_WAIT"
         );
     }
 

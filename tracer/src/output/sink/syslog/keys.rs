@@ -105,7 +105,9 @@ impl TryFrom<String> for SdId {
             !name.is_empty()
                 && name.bytes().all(plain)
                 && !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+                && number
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b'.')
         });
         if is_right && text.len() <= 32 {
             Ok(Self(text))
@@ -143,7 +145,9 @@ impl TryFrom<usize> for MaxSize {
         if (480..=65_507).contains(&bytes) {
             Ok(Self(bytes))
         } else {
-            Err(format!("a message of {bytes} bytes at most is not possible: from 480 to 65507 are"))
+            Err(format!(
+                "a message of {bytes} bytes at most is not possible: from 480 to 65507 are"
+            ))
         }
     }
 }

@@ -1,6 +1,5 @@
 //! An entry as a message.
 
-use std::borrow::Cow;
 use std::fs;
 use std::process;
 
@@ -43,28 +42,33 @@ impl Messages {
     /// `omitted` says how many.
     pub(super) fn of(&self, entry: &Entry) -> Vec<u8> {
         let fields = entry.fields.iter();
-        let mut fields: Vec<(&str, Cow<'_, str>)> = fields
-            .map(|(path, value)| (param_name(path), Cow::Owned(text(value))))
+        let mut fields: Vec<(&str, String)> = fields
+            .map(|(path, value)| (param_name(path), text(value)))
             .collect();
-        let mut message = self.format(entry, &fields);
-        let mut omitted = 0;
-        while message.len() > self.max_size && fields.len() > usize::from(omitted > 0) {
-            let known = if omitted > 0 { &fields[1..] } else { &fields[..] };
-            let offset = fields.len() - known.len();
-            let longest = (0..known.len()).max_by_key(|at| known[*at].1.len()).unwrap_or(0);
-            fields.remove(offset + longest);
-            omitted += 1;
-            let said = ("omitted", Cow::Owned(omitted.to_string()));
-            match fields.first_mut() {
-                Some(first) if omitted > 1 => *first = said,
-                _ => fields.insert(0, said),
+        let mut omitted = Vec::new();
+        loop {
+            let mut message = self.format(entry, &omitted, &fields);
+            if message.len() <= self.max_size {
+                return message.into();
             }
-            message = self.format(entry, &fields);
+            let lengths = fields.iter().enumerate();
+            let Some((longest, _)) = lengths.max_by_key(|(_, (_, value))| value.len()) else {
+                // A long host name leaves little room for the sentence.
+                message.truncate(message.floor_char_boundary(self.max_size));
+                return message.into();
+            };
+            fields.remove(longest);
+            let count = entry.fields.len() - fields.len();
+            omitted = vec![("omitted", count.to_string())];
         }
-        message
     }
 
-    fn format(&self, entry: &Entry, fields: &[(&str, Cow<'_, str>)]) -> Vec<u8> {
+    fn format(
+        &self,
+        entry: &Entry,
+        omitted: &[(&str, String)],
+        fields: &[(&str, String)],
+    ) -> String {
         let severity = match entry.severity {
             kind::Severity::Warning => Severity::Warning,
             kind::Severity::Notice => Severity::Notice,
@@ -84,24 +88,33 @@ impl Messages {
             Timestamp::PreformattedString(format!("{:.6}", entry.at)),
             Some(entry.kind.name()),
         );
-        let params = fields.iter().map(|(name, value)| (*name, &**value));
+        let params = omitted.iter().chain(fields);
+        let params = params.map(|(name, value)| (*name, value.as_str()));
         written
             .and_then(|()| syslog_fmt::v5424::write_data(&mut message, [(&*self.sd_id, params)]))
             .and_then(|()| syslog_fmt::v5424::write_msg(&mut message, msg))
             .expect("memory takes what is written");
-        message
+        String::from_utf8(message).expect("all of it was text")
     }
 }
 
-/// The path, without what is too long: its end tells more than its beginning.
-fn param_name(path: &str) -> &str {
-    &path[path.len().saturating_sub(LONGEST_NAME)..]
+/// The path, without its first parts where it would be too long.
+pub(super) fn param_name(mut path: &str) -> &str {
+    while path.len() > LONGEST_NAME {
+        let (_, rest) = path.split_once('.').unwrap_or_else(|| path.split_at(1));
+        path = rest;
+    }
+    path
 }
 
 /// The name of this host, in the characters that the header takes.
 fn host_name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name: String = name.chars().filter(char::is_ascii_graphic).take(255).collect();
+    let name: String = name
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(255)
+        .collect();
     (!name.is_empty()).then_some(name)
 }
 

@@ -1,0 +1,156 @@
+//! Messages against the RFC's grammar; tests/sinks/ has real receivers.
+
+use super::*;
+use crate::lifecycle::finding::Close;
+use crate::lifecycle::finding::Finding;
+use crate::output::cgroup_names::NoCgroups;
+use crate::output::samples;
+use crate::output::sink::{SinkConfig, Target};
+
+fn message(settings: &str, finding: Finding) -> String {
+    let config: SinkConfig =
+        toml::from_str(&format!("type = 'syslog'\n{settings}")).expect("right");
+    let Target::Syslog(config) = config.target else {
+        panic!("syslog")
+    };
+    let mut surroundings = Surroundings {
+        clock: samples::clock(),
+        cgroups: Box::new(NoCgroups),
+    };
+    let entry = Entry::new(&finding, &mut surroundings);
+    String::from_utf8(Messages::new(&config).of(&entry)).expect("UTF-8")
+}
+
+fn close(close: Close) -> Finding {
+    Finding::Close(Box::new(close))
+}
+
+/// Header, structured data and message of a whole message.
+fn parts(message: &str) -> (&str, &str, &str) {
+    let start = message.find(" [").expect("structured data");
+    let mut escaped = false;
+    let end = message[start..].find(|character| {
+        let ends = character == ']' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends
+    });
+    let end = start + end.expect("its end");
+    (
+        &message[..start],
+        &message[start + 1..=end],
+        &message[end + 2..],
+    )
+}
+
+#[test]
+fn a_message_has_all_parts() {
+    let message = message("", close(samples::three_way()));
+    let (header, data, said) = parts(&message);
+    let fields: Vec<&str> = header.split(' ').collect();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let pid = std::process::id().to_string();
+    assert_eq!(
+        fields,
+        [
+            "<30>1",
+            "2026-01-31T12:00:00.008500Z",
+            host.trim(),
+            "tcpclose",
+            &pid,
+            "close"
+        ]
+    );
+    assert!(data.starts_with("[tcpclose@32473 "), "{data}");
+    assert!(
+        data.contains(r#" conn.local.addr="127.0.0.1" conn.local.port="48350" "#),
+        "{data}"
+    );
+    assert!(data.contains(r#" kind="close" "#), "{data}");
+    assert!(
+        said.starts_with("mariadb[28089] 127.0.0.1:48350 > "),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_the_operator_set_is_used() {
+    let message = message(
+        "facility = 'local3'\nsd_id = 'closes@9'",
+        close(samples::three_way()),
+    );
+    assert!(message.starts_with("<158>1 "), "{message}");
+    assert!(message.contains("[closes@9 "), "{message}");
+}
+
+#[test]
+fn no_name_breaks_the_structure() {
+    let mut hostile = samples::three_way();
+    hostile.owner = samples::owner(1, b"\"] evil=\"\\");
+    let message = message("", close(hostile));
+    let (_, data, said) = parts(&message);
+    // The backslash is doubled as in all tables, and each of the two once more by the RFC.
+    assert!(data.contains(r#"owner.comm="\"\] evil=\"\\\\" "#), "{data}");
+    assert!(said.starts_with(r#""] evil="\\[1] 127.0.0.1"#), "{said}");
+}
+
+#[test]
+fn the_name_of_each_field_is_one_that_the_rfc_allows() {
+    let findings = [
+        close(samples::three_way()),
+        close(samples::half_closed()),
+        close(samples::reset()),
+        Finding::Leak(Box::new(samples::stuck())),
+        Finding::Summary(Box::new(samples::summary())),
+    ];
+    for finding in findings {
+        let mut surroundings = Surroundings::default();
+        let entry = Entry::new(&finding, &mut surroundings);
+        let paths = entry.fields.iter().map(|(path, _)| path);
+        let mut names: Vec<&str> = paths.map(|path| message::param_name(path)).collect();
+        for name in &names {
+            assert!(name.len() <= 32, "{name} has {} characters", name.len());
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_graphic() && !b"=]\"".contains(&byte))
+            );
+        }
+        assert!(names.contains(&"kind"));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), entry.fields.len());
+    }
+}
+
+#[test]
+fn of_a_message_that_is_too_long_the_longest_fields_are_left_out() {
+    let mut long = samples::three_way();
+    long.steps = vec![long.steps[0]; 200];
+    let whole = message("max_size = 65507", close(long.clone()));
+    assert!(whole.len() > 10_000 && whole.contains("close.steps="));
+    let cut = message("", close(long.clone()));
+    let (_, data, said) = parts(&cut);
+    assert!(
+        data.starts_with(r#"[tcpclose@32473 omitted="1" "#),
+        "{data}"
+    );
+    assert!(
+        !cut.contains("close.steps=") && cut.contains("states="),
+        "{cut}"
+    );
+    assert!(said.ends_with("174 bytes received"), "{said}");
+    let tiny = message("max_size = 480", close(long));
+    assert!(tiny.len() <= 480, "{tiny}");
+    let (_, data, said) = parts(&tiny);
+    assert!(
+        data.contains("omitted=") && said.ends_with("174 bytes received"),
+        "{tiny}"
+    );
+}
+
+#[test]
+fn a_message_that_is_not_ascii_says_that_it_is_utf_8() {
+    let mut foreign = samples::three_way();
+    foreign.owner = samples::owner(1, "数据".as_bytes());
+    let message = message("", close(foreign));
+    assert!(message.contains(" \u{feff}数据[1] "), "{message}");
+}
