@@ -65,6 +65,8 @@ pub struct OtlpConfig {
     pub endpoint: String,
     /// How requests are sent.
     pub protocol: OtlpProtocol,
+    /// What the sums of metrics count from.
+    pub temporality: Temporality,
     /// Sent with each request, for receivers that want a token.
     pub headers: BTreeMap<String, String>,
     /// Attributes of the resource besides `service.name`, `host.name` and the like, or instead of them.
@@ -81,6 +83,17 @@ pub enum OtlpProtocol {
     /// gRPC, HTTP/2 without TLS.
     #[serde(rename = "grpc")]
     Grpc,
+}
+
+/// What the sums of metrics count from. The names are those of OpenTelemetry's own configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Temporality {
+    /// From the start; anew after a summary that got lost.
+    #[default]
+    Cumulative,
+    /// From the summary before.
+    Delta,
 }
 
 /// A limit to the records of an output. Summaries and losses pass it always: they are few, and tell of the rest.
@@ -133,6 +146,7 @@ struct Keys {
     max_size: Option<MaxSize>,
     endpoint: Option<String>,
     protocol: Option<OtlpProtocol>,
+    temporality: Option<Temporality>,
     headers: Option<BTreeMap<String, String>>,
     resource: Option<BTreeMap<String, String>>,
 }
@@ -154,6 +168,7 @@ impl TryFrom<Keys> for SinkConfig {
             max_size,
             endpoint,
             protocol,
+            temporality,
             headers,
             resource,
         } = keys;
@@ -172,6 +187,7 @@ impl TryFrom<Keys> for SinkConfig {
         strange("max_size", max_size.is_some(), Type::Syslog)?;
         strange("endpoint", endpoint.is_some(), Type::Otlp)?;
         strange("protocol", protocol.is_some(), Type::Otlp)?;
+        strange("temporality", temporality.is_some(), Type::Otlp)?;
         strange("headers", headers.is_some(), Type::Otlp)?;
         strange("resource", resource.is_some(), Type::Otlp)?;
         let target = match kind {
@@ -188,9 +204,18 @@ impl TryFrom<Keys> for SinkConfig {
             }),
             Type::Otlp => {
                 let protocol = protocol.unwrap_or_default();
+                if endpoint
+                    .as_ref()
+                    .is_some_and(|endpoint| !endpoint.starts_with("http://"))
+                {
+                    return Err("an `endpoint` begins with http://, as TLS is not built in: send to a collector on this \
+                                host, and let that one encrypt"
+                        .to_owned());
+                }
                 Target::Otlp(OtlpConfig {
                     endpoint: endpoint.unwrap_or_else(|| protocol.default_endpoint().to_owned()),
                     protocol,
+                    temporality: temporality.unwrap_or_default(),
                     headers: headers.unwrap_or_default(),
                     resource: resource.unwrap_or_default(),
                 })

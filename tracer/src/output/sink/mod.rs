@@ -9,6 +9,8 @@ mod file;
 mod filter;
 mod journald;
 mod kind;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod queue;
 mod rate;
 mod render;
@@ -32,7 +34,9 @@ use self::delivery::Delivery;
 use self::queue::Queue;
 use self::rate::Bucket;
 
-pub use self::config::{OtlpConfig, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig, Target};
+pub use self::config::{
+    OtlpConfig, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig, Target, Temporality,
+};
 pub use self::filter::Filter;
 pub use self::kind::Kind;
 pub use self::queue::{Counts, Outage};
@@ -90,9 +94,16 @@ impl Sink {
             ),
             Target::Journald => Box::new(journald::Journald::new(surroundings)),
             Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, surroundings)),
-            Target::Otlp(_) => {
-                anyhow::bail!("output {name} cannot be used yet")
-            }
+            #[cfg(feature = "otlp")]
+            Target::Otlp(otlp) => Box::new(
+                otlp::Otlp::new(otlp, surroundings)
+                    .map_err(anyhow::Error::msg)
+                    .with_context(|| format!("output {name} cannot be used"))?,
+            ),
+            #[cfg(not(feature = "otlp"))]
+            Target::Otlp(_) => anyhow::bail!(
+                "output {name} cannot be used: this tcpclose was built without the feature `otlp`"
+            ),
         };
         Self::deliver(config, delivery, Box::new(say), Pauses::default())
     }

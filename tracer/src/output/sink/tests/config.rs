@@ -72,6 +72,15 @@ fn what_is_wrong_is_said() {
         "write unix:/dev/log, udp://host:514",
     );
     refused("type = 'syslog'\naddress = 'unix:log'", "unix:/dev/log");
+    refused(
+        "type = 'syslog'\nsd_id = 'tcpclose'",
+        "your enterprise number",
+    );
+    refused("type = 'syslog'\nmax_size = 100", "from 480 to 65507 are");
+    refused(
+        "type = 'otlp'\nendpoint = 'https://collector:4318'",
+        "TLS is not built in",
+    );
 }
 
 #[test]

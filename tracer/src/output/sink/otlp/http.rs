@@ -1,0 +1,166 @@
+//! Requests over HTTP: POST of protobuf messages.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use prost::Message;
+
+use crate::output::sink::config::OtlpConfig;
+use crate::output::sink::delivery::Down;
+
+use super::{Answer, Failure, REQUEST_TIME};
+
+/// Bytes of an answer at most: it has a few numbers and a sentence.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// Characters of an error's text that are shown.
+const SHOWN: usize = 200;
+
+/// See the module.
+pub(super) struct Http {
+    client: Client<HttpConnector, Full<Bytes>>,
+    logs: Uri,
+    metrics: Uri,
+    headers: HeaderMap,
+}
+
+impl Http {
+    pub(super) fn new(config: &OtlpConfig) -> Result<Self, String> {
+        let uri = |path: &str| -> Result<Uri, String> {
+            let endpoint = config.endpoint.trim_end_matches('/');
+            let uri = format!("{endpoint}{path}");
+            uri.parse()
+                .map_err(|error| format!("`{uri}` is no address: {error}"))
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("tcpclose/", env!("CARGO_PKG_VERSION"))),
+        );
+        for (name, value) in &config.headers {
+            let wrong = |error: &dyn std::fmt::Display| format!("header `{name}`: {error}");
+            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
+            let name: HeaderName = name.parse().map_err(|error| wrong(&error))?;
+            headers.insert(name, value);
+        }
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(HttpConnector::new()),
+            logs: uri("/v1/logs")?,
+            metrics: uri("/v1/metrics")?,
+            headers,
+        })
+    }
+
+    pub(super) async fn logs(
+        &mut self,
+        request: &ExportLogsServiceRequest,
+    ) -> Result<Answer, Failure> {
+        let answer: ExportLogsServiceResponse = self.post(&self.logs, request).await?;
+        let partial = answer.partial_success.unwrap_or_default();
+        Ok(Answer {
+            rejected: partial.rejected_log_records,
+            message: partial.error_message,
+        })
+    }
+
+    pub(super) async fn metrics(
+        &mut self,
+        request: &ExportMetricsServiceRequest,
+    ) -> Result<Answer, Failure> {
+        let answer: ExportMetricsServiceResponse = self.post(&self.metrics, request).await?;
+        let partial = answer.partial_success.unwrap_or_default();
+        Ok(Answer {
+            rejected: partial.rejected_data_points,
+            message: partial.error_message,
+        })
+    }
+
+    async fn post<A: Message + Default>(
+        &self,
+        uri: &Uri,
+        message: &impl Message,
+    ) -> Result<A, Failure> {
+        let mut request = Request::post(uri.clone());
+        request
+            .headers_mut()
+            .expect("its parts are right")
+            .extend(self.headers.clone());
+        let request = request
+            .body(Full::from(message.encode_to_vec()))
+            .expect("its parts are right");
+        let answered = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| chain(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| format!("reading the answer failed: {error}"))?;
+            Ok::<_, String>((head, body.to_bytes()))
+        };
+        let (head, body) = match tokio::time::timeout(REQUEST_TIME, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(reason)) => return Err(Failure::Down(reason.into())),
+            Err(_) => {
+                let seconds = REQUEST_TIME.as_secs();
+                return Err(Failure::Down(
+                    format!("no answer within {seconds} s").into(),
+                ));
+            }
+        };
+        if head.status.is_success() {
+            return A::decode(body)
+                .map_err(|error| Failure::Refused(format!("its answer is no OTLP: {error}")));
+        }
+        let text = String::from_utf8_lossy(&body);
+        let text: String = text.escape_debug().take(SHOWN).collect();
+        let reason = format!("the receiver answered {}: {text}", head.status);
+        Err(match head.status {
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Failure::Down(Down {
+                reason,
+                retry_after: retry_after(&head.headers),
+            }),
+            _ => Failure::Refused(reason),
+        })
+    }
+}
+
+/// In seconds; a date, which nobody sends here, is left out.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,207 @@
+//! OpenTelemetry's protocol: records become log records, a summary becomes metrics.
+//!
+//! Requests go over HTTP or gRPC, without TLS: to a collector on this host or in a network that is trusted.
+
+mod attributes;
+mod grpc;
+mod http;
+mod logs;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use tokio::runtime::{self, Runtime};
+
+use crate::lifecycle::finding::Finding;
+
+use super::config::{OtlpConfig, OtlpProtocol};
+use super::delivery::{Delivery, Down, Progress};
+use super::entry::Entry;
+use super::render::Surroundings;
+
+use self::grpc::Grpc;
+use self::http::Http;
+use self::metrics::Sums;
+
+/// How long a request may take. OpenTelemetry's default.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// How long to gather records for one request.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The version of the conventions that the attributes' names are from.
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
+
+/// What a receiver did with a request that it took.
+#[derive(Debug, Default)]
+struct Answer {
+    /// Of the records in it, so many were refused.
+    rejected: i64,
+    /// What it said of that.
+    message: String,
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+enum Failure {
+    /// It will not be taken, however often it is sent.
+    Refused(String),
+    /// It may be taken later.
+    Down(Down),
+}
+
+enum Client {
+    Http(Http),
+    Grpc(Grpc),
+}
+
+/// See the module.
+pub(super) struct Otlp {
+    /// Runs while something is being sent.
+    runtime: Runtime,
+    client: Client,
+    resource: Resource,
+    scope: InstrumentationScope,
+    sums: Sums,
+    surroundings: Surroundings,
+}
+
+impl Otlp {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// A sentence about what is wrong with the configuration.
+    pub(super) fn new(config: &OtlpConfig, surroundings: Surroundings) -> Result<Self, String> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("starting its event loop failed: {error}"))?;
+        let client = {
+            // Connections belong to a runtime.
+            let _guard = runtime.enter();
+            match config.protocol {
+                OtlpProtocol::HttpProtobuf => Client::Http(Http::new(config)?),
+                OtlpProtocol::Grpc => Client::Grpc(Grpc::new(config)?),
+            }
+        };
+        Ok(Self {
+            runtime,
+            client,
+            resource: attributes::resource(config),
+            scope: InstrumentationScope {
+                name: env!("CARGO_PKG_NAME").to_owned(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..InstrumentationScope::default()
+            },
+            sums: Sums::new(config.temporality),
+            surroundings,
+        })
+    }
+
+    fn send_logs(&mut self, records: &[Arc<Finding>]) -> Result<Answer, Failure> {
+        let surroundings = &mut self.surroundings;
+        let records = records.iter().map(|record| {
+            let entry = Entry::new(record, surroundings);
+            logs::record(entry)
+        });
+        let request = logs::request(records.collect(), &self.resource, &self.scope);
+        self.send(async |client: &mut Client| client.logs(&request).await)
+    }
+
+    fn send_metrics(&mut self, record: &Finding) -> Result<Answer, Failure> {
+        let Finding::Summary(summary) = record else {
+            return Ok(Answer::default());
+        };
+        let mut sums = self.sums.clone();
+        let metrics = metrics::of(summary, &mut sums, &self.surroundings.clock);
+        let request = metrics::request(metrics, &self.resource, &self.scope);
+        let answer = self.send(async |client: &mut Client| client.metrics(&request).await);
+        // What will be sent once more must not be added twice.
+        if !matches!(answer, Err(Failure::Down(_))) {
+            self.sums = sums;
+        }
+        answer
+    }
+
+    /// A connection that was idle may have gone meanwhile: only a second failure counts.
+    fn send(
+        &mut self,
+        request: impl AsyncFn(&mut Client) -> Result<Answer, Failure>,
+    ) -> Result<Answer, Failure> {
+        let Self {
+            runtime, client, ..
+        } = self;
+        runtime.block_on(async {
+            match request(client).await {
+                Err(Failure::Down(Down {
+                    retry_after: None, ..
+                })) => request(client).await,
+                answer => answer,
+            }
+        })
+    }
+}
+
+impl Client {
+    async fn logs(&mut self, request: &ExportLogsServiceRequest) -> Result<Answer, Failure> {
+        match self {
+            Self::Http(client) => client.logs(request).await,
+            Self::Grpc(client) => client.logs(request).await,
+        }
+    }
+
+    async fn metrics(&mut self, request: &ExportMetricsServiceRequest) -> Result<Answer, Failure> {
+        match self {
+            Self::Http(client) => client.metrics(request).await,
+            Self::Grpc(client) => client.metrics(request).await,
+        }
+    }
+}
+
+impl Delivery for Otlp {
+    /// One request: the records up to the next summary, or a summary.
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        self.surroundings.clock.refresh();
+        let is_summary = |record: &Arc<Finding>| matches!(**record, Finding::Summary(_));
+        let logs = records.iter().position(is_summary);
+        let (count, answer) = match logs {
+            Some(0) => (1, self.send_metrics(&records[0])),
+            logs => {
+                let count = logs.unwrap_or(records.len());
+                (count, self.send_logs(&records[..count]))
+            }
+        };
+        match answer {
+            Ok(Answer { rejected, message }) => {
+                // Of a summary's data points some may be refused; it is one record.
+                let rejected = usize::try_from(rejected).unwrap_or(0).min(count);
+                Progress {
+                    written: count - rejected,
+                    failed: rejected,
+                    refusal: (rejected > 0).then_some(message),
+                    down: None,
+                }
+            }
+            Err(Failure::Refused(reason)) => Progress {
+                failed: count,
+                refusal: Some(reason),
+                ..Progress::default()
+            },
+            Err(Failure::Down(down)) => Progress {
+                down: Some(down),
+                ..Progress::default()
+            },
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
