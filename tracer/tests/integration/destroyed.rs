@@ -2,8 +2,7 @@
 
 use crate::closing::End::{self, Client, Server};
 use crate::harness::lab::{Lab, for_each_family};
-use crate::harness::process::run;
-use crate::harness::requirements;
+use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family};
 
 for_each_family!(the_clients_end_is_destroyed, the_servers_end_is_destroyed);
@@ -17,9 +16,6 @@ fn the_servers_end_is_destroyed(family: Family) {
 }
 
 fn destroy(family: Family, victim: End) {
-    if !requirements::has_programs(&["ss"]) {
-        return;
-    }
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -30,19 +26,16 @@ fn destroy(family: Family, victim: End) {
         ports,
     } = lab.converse("ping", "pong!");
 
-    let (local, peer) = ports.seen_from(victim);
-    let mut ss = lab.ns.command(requirements::program_path("ss"));
-    let filter = format!("( sport = :{local} and dport = :{peer} )");
-    let killed = run(ss.args(["-K", "-t", "-n", "-H"]).arg(filter));
-    assert!(
-        killed.stdout.contains(&local.to_string()),
-        "ss -K: {} {}",
-        killed.stdout,
-        killed.stderr
-    );
+    let (near, far) = lab.ends(ports);
+    let (local, peer) = if victim == Client {
+        (near, far)
+    } else {
+        (far, near)
+    };
+    sock_diag::destroy(&lab.ns, local, peer).expect("the kernel destroys sockets");
     lab.assert_captured(ports, &format!("{victim} RST,ACK"));
 
-    // The owner is who opened or holds the socket, never whoever ran `ss`.
+    // The owner is who opened or holds the socket, never whoever destroys it.
     let client_record = lab.truthful_close(ports, Client);
     client_record
         .is_our_client()

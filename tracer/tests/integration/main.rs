@@ -27,6 +27,7 @@ mod resets;
 mod stopping;
 mod surroundings;
 mod three_way;
+mod time_wait;
 mod timeouts;
 mod transitions;
 mod usage;

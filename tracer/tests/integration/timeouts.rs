@@ -1,6 +1,5 @@
 //! Peers that fall silent, and how long the kernel waits for them.
 
-use std::fs;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -117,10 +116,7 @@ fn a_closed_socket_waits_for_the_peers_fin_no_longer_than_it_may(family: Family)
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
-    let set = lab
-        .ns
-        .run(|| fs::write("/proc/sys/net/ipv4/tcp_fin_timeout", "1"));
-    set.expect("a setting of the namespace");
+    lab.set("tcp_fin_timeout", 1);
     let Connection {
         client,
         server,

@@ -101,6 +101,35 @@ fn a_fin_that_comes_again_starts_the_timer_anew() {
 }
 
 #[test]
+fn a_look_that_takes_long_is_no_restart() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(200);
+    // The answer is 300 ms younger than the question.
+    world.pass_ms(300);
+    let sighting = Sighting {
+        cookie: ConnId(5),
+        tuple: tuple(40_000, 3306),
+        left: Nanos::from_millis(59_500),
+    };
+    world.tracker.swept(&Sweep {
+        netns: NetNs(1),
+        began: world.now - Nanos::from_millis(300),
+        ended: world.now,
+        complete: true,
+        overflows: 0,
+        found: vec![sighting],
+    });
+    world.pass_ms(5_000);
+    look(&mut world, Some(54_500), 0);
+    world.pass_ms(54_500);
+    let told = look(&mut world, None, 0);
+    assert_eq!((told[0].restarts, told[0].end), (0, TimeWaitEnd::Expired));
+    // The second look told more exactly when the timer was due.
+    assert!(told[0].error < Nanos::from_millis(10), "{told:?}");
+}
+
+#[test]
 fn a_connect_that_takes_its_place_ends_it_on_the_spot() {
     let mut world = World::new();
     enter(&mut world, 5);
@@ -127,6 +156,23 @@ fn a_connect_that_takes_its_place_ends_it_on_the_spot() {
         (time_wait.dwell, time_wait.error),
         (Nanos::from_millis(2_200), Nanos(0))
     );
+}
+
+#[test]
+fn a_connect_that_never_had_its_place_does_not_end_it() {
+    for (sent, ended) in [(0, 0), (1, 1)] {
+        let mut world = World::new();
+        enter(&mut world, 5);
+        world.pass_ms(2_000);
+        let mut refused = Socket::connecting(&mut world, 6);
+        refused.tuple = tuple(40_000, 3306);
+        refused.evidence.segs_out = sent;
+        refused.to(&mut world, TcpState::Close);
+        world.pass_ms(100);
+        let findings = world.findings();
+        let is_time_wait = |finding: &&Finding| matches!(finding, Finding::TimeWait(_));
+        assert_eq!(findings.iter().filter(is_time_wait).count(), ended);
+    }
 }
 
 #[test]

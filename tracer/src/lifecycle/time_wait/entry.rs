@@ -11,7 +11,10 @@ pub(super) struct Entry {
     pub cookie: Option<ConnId>,
     pub entered: Nanos,
     pub entered_error: Nanos,
+    /// Its timer is due at this time or later, and
     pub expires: Nanos,
+    /// at this time or earlier: a look takes its time, more so on a busy machine.
+    expires_by: Nanos,
     /// When it was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
@@ -37,6 +40,7 @@ impl Entry {
             entered,
             entered_error,
             expires: entered + TIME_WAIT,
+            expires_by: entered + entered_error + TIME_WAIT,
             last_seen: entered,
             confirmed: false,
             restarts: 0,
@@ -45,18 +49,30 @@ impl Entry {
         }
     }
 
-    pub fn seen(&mut self, at: Nanos, left: Nanos) {
-        let expires = at + left;
-        if self.confirmed && expires > self.expires + RESTARTED {
-            self.restarts += 1;
-        }
+    /// A look has found it, with so much left of its timer.
+    pub fn seen(&mut self, sweep: &Sweep, left: Nanos) {
         // A timer that is due shows nothing left, and says no more about when it was.
         if left > Nanos(0) {
-            self.expires = expires;
+            let (earliest, latest) = (sweep.began + left, sweep.ended + left);
+            if self.confirmed && earliest > self.expires_by + RESTARTED {
+                self.restarts += 1;
+                self.expires_at(earliest, latest);
+            } else if self.confirmed {
+                self.expires = self.expires.max(earliest);
+                self.expires_by = self.expires_by.min(latest);
+            } else {
+                self.expires_at(earliest, latest);
+            }
         }
-        self.last_seen = at;
+        self.last_seen = sweep.began;
         self.confirmed = true;
         self.missing_since = None;
+    }
+
+    /// Its timer was started anew and is due between these times.
+    pub fn expires_at(&mut self, earliest: Nanos, latest: Nanos) {
+        self.expires = earliest;
+        self.expires_by = latest;
     }
 
     /// Its end, if a complete sweep without it tells that. It was last seen before the sweep.

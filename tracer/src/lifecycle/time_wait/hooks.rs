@@ -9,7 +9,7 @@ impl TimeWaits {
     pub fn armed(&mut self, cookie: ConnId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.restarts += 1;
-            entry.expires = at + super::TIME_WAIT;
+            entry.expires_at(at + super::TIME_WAIT, at + super::TIME_WAIT);
         }
     }
 

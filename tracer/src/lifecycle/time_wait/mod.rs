@@ -200,7 +200,7 @@ impl TimeWaits {
             if let Some(entry) = namespace.entries.get_mut(&sighting.tuple)
                 && entry.cookie.is_none_or(|cookie| cookie == sighting.cookie)
             {
-                entry.seen(sweep.began, sighting.left);
+                entry.seen(sweep, sighting.left);
             }
         }
         if sweep.complete {

@@ -375,7 +375,7 @@ impl Tracker {
             connection.establish(transition);
             self.opened += 1;
         }
-        if matches!(transition.old, TcpState::SynSent | TcpState::SynRecv) {
+        if takes_a_place(transition) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
             let began = match connection.role {
                 Role::Client => since.unwrap_or(transition.at),
@@ -501,5 +501,17 @@ impl Tracker {
         let owner = SharedOwner::new(owner);
         self.owners.insert(owner.clone());
         Some(owner)
+    }
+}
+
+/// Whether this transition shows that a new connection has the addresses and ports for itself. connect() fails without
+/// them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and before it has sent a SYN.
+fn takes_a_place(transition: &Transition) -> bool {
+    match (transition.old, transition.new) {
+        (TcpState::SynSent, TcpState::Close) => {
+            let evidence = transition.evidence.as_ref();
+            evidence.is_some_and(|evidence| evidence.segs_out > 0)
+        }
+        (old, _) => matches!(old, TcpState::SynSent | TcpState::SynRecv),
     }
 }

@@ -73,11 +73,21 @@ impl Packet {
         })
     }
 
-    fn sender(&self, ports: Ports) -> Option<End> {
+    /// Which end of the connection sent it, if it belongs to that.
+    pub fn sender(&self, ports: Ports) -> Option<End> {
         [End::Client, End::Server]
             .into_iter()
             .find(|&end| ports.seen_from(end) == (self.source, self.destination))
     }
+}
+
+/// The absolute number that an end expects next, by the last segment that it sent.
+pub fn expected_next(packets: &[Packet], ports: Ports, end: End) -> Option<u32> {
+    let mut own = packets
+        .iter()
+        .rev()
+        .filter(|packet| packet.flags.ack && packet.sender(ports) == Some(end));
+    own.next().map(|packet| packet.ack)
 }
 
 /// The rows of each connection that used these ports, one after the other, numbered as Wireshark does.

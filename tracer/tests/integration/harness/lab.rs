@@ -1,13 +1,17 @@
 //! A laboratory for one scenario: a namespace, a capture, and the program watching.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 
 use super::capture::{Capture, Packet, Ports, connections};
 use super::netns::NetNs;
-use super::process::{SOON, eventually, within};
+use super::process::{PATIENCE, Process, SOON, eventually, within};
+use super::program;
 use super::record::Close;
 use super::requirements;
 use super::sockets::{Connection, Family, expect, ports_of, send};
+use super::time_wait::TimeWait;
 use super::watch::{Watch, agree};
 use super::wire::Wire;
 use crate::closing::{Closing, End};
@@ -15,6 +19,8 @@ use crate::closing::{Closing, End};
 enum Truth {
     Loopback(Capture),
     Wire(Wire),
+    /// Nobody captures: a packet socket keeps its namespace alive.
+    Unseen,
 }
 
 /// Namespace, capture and watching program of one scenario.
@@ -25,6 +31,8 @@ pub struct Lab {
     pub family: Family,
     truth: Truth,
     watch: Option<Watch>,
+    /// A process by which the namespace can be found from outside.
+    resident: Option<Process>,
 }
 
 impl Lab {
@@ -47,12 +55,42 @@ impl Lab {
             family,
             truth,
             watch: None,
+            resident: None,
         })
     }
 
     /// Starts the program.
     pub fn watch(&mut self) {
         self.watch = Some(Watch::start(&self.ns, &[]));
+    }
+
+    /// A laboratory on loopback that is watched from another namespace, and in which nothing is captured.
+    pub fn watched_from_outside(family: Family) -> Option<Self> {
+        if !requirements::can_trace() {
+            return None;
+        }
+        let ns = NetNs::new();
+        let resident = Process::spawn(ns.command("sleep").arg("600"));
+        let mut watch = Command::new(program::path());
+        watch.args(["watch", "--format", "json", "--netns"]);
+        let watch = Watch::spawn(watch.arg(ns.inode().to_string()));
+        Some(Self {
+            ns,
+            family,
+            truth: Truth::Unseen,
+            watch: Some(watch),
+            resident: Some(resident),
+        })
+    }
+
+    /// From now on there is no way into the namespace from outside.
+    pub fn hide(&mut self) {
+        self.resident = None;
+    }
+
+    /// Gives the namespace up. With its last socket it is gone.
+    pub fn vanish(self) -> Watch {
+        self.watch.expect("the program watches")
     }
 
     fn watching(&self) -> &Watch {
@@ -72,6 +110,7 @@ impl Lab {
             family,
             truth,
             watch,
+            resident: None,
         })
     }
 
@@ -79,14 +118,16 @@ impl Lab {
     pub fn wire(&self) -> &Wire {
         match &self.truth {
             Truth::Wire(wire) => wire,
-            Truth::Loopback(_) => panic!("this laboratory is on loopback"),
+            Truth::Loopback(_) | Truth::Unseen => panic!("this laboratory is on loopback"),
         }
     }
 
     /// Where a server listens and what a client connects to (port 0).
     fn addresses(&self) -> (SocketAddr, SocketAddr) {
         let (listen, connect) = match &self.truth {
-            Truth::Loopback(_) => (self.family.listen_address(), self.family.connect_address()),
+            Truth::Loopback(_) | Truth::Unseen => {
+                (self.family.listen_address(), self.family.connect_address())
+            }
             Truth::Wire(_) => {
                 let ipv6 = self.family == Family::V6;
                 (Wire::near(ipv6), Wire::far(ipv6))
@@ -123,6 +164,12 @@ impl Lab {
         SocketAddr::new(self.addresses().1.ip(), port)
     }
 
+    /// The addresses of a connection's ends, the connecting one first.
+    pub fn ends(&self, ports: Ports) -> (SocketAddr, SocketAddr) {
+        let client = self.client_address(ports.client);
+        (client, self.connect_address(ports.server))
+    }
+
     /// Connects without accepting.
     pub fn dial(&self, address: SocketAddr) -> TcpStream {
         self.ns
@@ -154,10 +201,19 @@ impl Lab {
         connection
     }
 
-    fn packets(&self) -> Vec<Packet> {
+    /// Sets a sysctl of the namespace, below `net/ipv4`.
+    pub fn set(&self, name: &str, value: u32) {
+        let file = format!("/proc/sys/net/ipv4/{name}");
+        let set = self.ns.run(|| fs::write(&file, value.to_string()));
+        set.unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
+    /// All packets so far.
+    pub fn packets(&self) -> Vec<Packet> {
         match &self.truth {
             Truth::Loopback(capture) => capture.packets(),
             Truth::Wire(wire) => wire.packets(),
+            Truth::Unseen => Vec::new(),
         }
     }
 
@@ -259,6 +315,16 @@ impl Lab {
     /// The first records of one end of connections with the same ports.
     pub fn closes(&self, ports: Ports, end: End, count: usize) -> Vec<Close> {
         self.watching().closes(ports, end, count)
+    }
+
+    /// The `time_wait` record of one end.
+    pub fn time_wait(&self, ports: Ports, end: End) -> TimeWait {
+        self.watching().time_wait(ports, end, PATIENCE)
+    }
+
+    /// The `time_wait` records of one end so far.
+    pub fn time_waits(&self, ports: Ports, end: End) -> Vec<TimeWait> {
+        self.watching().time_waits(ports, end)
     }
 
     /// Waits until so many closes have been told.

@@ -80,9 +80,18 @@ impl Lines {
     }
 
     /// Waits for what `find` looks for; `None` when the stream has ended or [`PATIENCE`] is over without it.
-    pub fn wait<T>(&self, mut find: impl FnMut(&[String]) -> Option<T>) -> Option<T> {
+    pub fn wait<T>(&self, find: impl FnMut(&[String]) -> Option<T>) -> Option<T> {
+        self.wait_for(PATIENCE, find)
+    }
+
+    /// As [`Self::wait`] with another limit.
+    pub fn wait_for<T>(
+        &self,
+        limit: Duration,
+        mut find: impl FnMut(&[String]) -> Option<T>,
+    ) -> Option<T> {
         let (collected, changed) = &*self.0;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + limit;
         let mut guard = collected.lock().unwrap();
         loop {
             let found = find(&guard.lines);

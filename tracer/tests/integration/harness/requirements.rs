@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread;
 
+use super::process::Ended;
 use super::{process, program, sys};
 
 /// Says that the current test is skipped, past the capturing of the test runner.
@@ -30,23 +31,32 @@ pub fn is_root() -> bool {
     root
 }
 
+/// What `tcpclose doctor` says here.
+fn doctor() -> &'static Ended {
+    static DOCTOR: OnceLock<Ended> = OnceLock::new();
+    DOCTOR.get_or_init(|| process::run(program::command().arg("doctor")))
+}
+
+/// Whether function hooks tell of minisockets here, as the program says.
+pub fn has_hooks() -> bool {
+    let lines = doctor().stdout.lines();
+    let mut found = lines.filter(|line| line.contains(" TIME_WAIT hooks "));
+    let line = found.next().expect("doctor tells of the hooks");
+    line.trim_start().starts_with("yes ")
+}
+
 /// Whether the program can trace here. Says why not.
 pub fn can_trace() -> bool {
-    static MISSING: OnceLock<Option<String>> = OnceLock::new();
-    let missing = MISSING.get_or_init(|| {
-        if !sys::is_root() {
-            return Some("tracing needs root".to_owned());
-        }
-        let doctor = process::run(program::command().arg("doctor"));
-        let said = || {
-            format!(
-                "tcpclose doctor: {}",
-                doctor.stderr.lines().next().unwrap_or("no reason given")
-            )
-        };
-        (doctor.code != Some(0)).then(said)
-    });
-    if let Some(reason) = missing {
+    let said = || {
+        let stderr = doctor().stderr.lines().next();
+        format!("tcpclose doctor: {}", stderr.unwrap_or("no reason given"))
+    };
+    let missing = if !sys::is_root() {
+        Some("tracing needs root".to_owned())
+    } else {
+        (doctor().code != Some(0)).then(said)
+    };
+    if let Some(reason) = &missing {
         skip(reason);
     }
     missing.is_none()

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -10,6 +11,7 @@ use super::netns::NetNs;
 use super::process::{Process, eventually};
 use super::program;
 use super::record::Close;
+use super::time_wait::TimeWait;
 use crate::closing::End;
 
 /// `tcpclose watch`, attached.
@@ -96,6 +98,35 @@ impl Watch {
     /// The `close` record of one end of a connection.
     pub fn close(&self, ports: Ports, end: End) -> Close {
         self.closes(ports, end, 1).remove(0)
+    }
+
+    /// The `time_wait` record of one end of a connection, and that there is only one by then.
+    pub fn time_wait(&self, ports: Ports, end: End, limit: Duration) -> TimeWait {
+        let found = self.process.stdout.wait_for(limit, |lines| {
+            let mut told = self.time_waits_in(lines, ports, end);
+            (!told.is_empty()).then(|| told.remove(0))
+        });
+        found.unwrap_or_else(|| {
+            panic!(
+                "no time_wait record of the {end}'s end {ports:?} came; stdout:\n{}\nstderr:\n{}",
+                self.process.stdout.text(),
+                self.process.stderr.text()
+            )
+        })
+    }
+
+    /// The `time_wait` records of one end so far.
+    pub fn time_waits(&self, ports: Ports, end: End) -> Vec<TimeWait> {
+        self.time_waits_in(&self.lines(), ports, end)
+    }
+
+    fn time_waits_in(&self, lines: &[String], ports: Ports, end: End) -> Vec<TimeWait> {
+        let told = lines
+            .iter()
+            .filter(|line| line.contains(r#""kind":"time_wait""#));
+        let mut told: Vec<_> = told.map(|line| TimeWait::parse(line)).collect();
+        told.retain(|told| told.ports() == ports.seen_from(end));
+        told
     }
 
     /// The first `count` close records of one end of connections that used the same ports, in order.

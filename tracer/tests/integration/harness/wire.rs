@@ -114,6 +114,11 @@ impl Wire {
         }
     }
 
+    /// Puts a packet of the test's own making on the wire, as if it came from the far side.
+    pub fn inject(&self, packet: &[u8]) {
+        sys::write_packet(&self.shared.tun, packet).expect("the wire takes packets");
+    }
+
     /// All packets that have left so far.
     pub fn packets(&self) -> Vec<Packet> {
         self.shared.state.lock().unwrap().departed.clone()

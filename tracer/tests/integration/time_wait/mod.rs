@@ -1,0 +1,46 @@
+//! TIME_WAIT: how long it really lasts, and how it ends. The truth is the kernel's own list of sockets, looked at
+//! beside the program under test.
+//!
+//! Where function hooks tell, each record must be exact; elsewhere it must be right to the error that it states.
+
+mod cut_short;
+mod expiry;
+mod namespaces;
+mod overflow;
+mod replaced;
+
+use std::net::Shutdown;
+use std::time::Instant;
+
+use crate::closing::End::{self, Client};
+use crate::harness::lab::Lab;
+use crate::harness::minisockets::{self, Moment};
+use crate::harness::requirements::{self, has_hooks};
+use crate::harness::sockets::{Connection, read_to_end};
+use crate::harness::sys;
+
+/// Closes a connection in the textbook's way, this end first. Returns when that end entered TIME_WAIT.
+fn close_first(lab: &Lab, connection: &Connection, first: End) -> Moment {
+    let (closing, other) = if first == Client {
+        (&connection.client, &connection.server)
+    } else {
+        (&connection.server, &connection.client)
+    };
+    closing.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(other), 0);
+    let since = Instant::now();
+    other.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_end(closing), 0);
+    minisockets::enters(&lab.ns, connection.ports, first, since)
+}
+
+/// The kernels that are booted for the hooks have them. Without socket cookies (before 5.12) there is nothing to join
+/// what they tell with.
+#[test]
+fn the_hooks_are_there_where_they_must_be() {
+    if !requirements::can_trace() {
+        return;
+    }
+    let required = std::env::var("TCPCLOSE_TEST_HOOKS").is_ok_and(|value| value == "1");
+    assert!(has_hooks() || !required || sys::kernel_version() < (5, 12));
+}
