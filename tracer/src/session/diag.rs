@@ -58,18 +58,19 @@ impl Diag {
         let netns = request.netns;
         let began = now();
         let overflows = self.take_overflows(netns);
-        let (found, complete) = match self.socket(netns) {
-            Some(socket) => match ask_for_each(socket, &request.wanted) {
+        let looked = self
+            .socket(netns)
+            .map(|socket| match ask_for_each(socket, &request.wanted) {
                 Some(found) => (found, true),
                 None => walk(socket),
-            },
-            // The namespace is gone, and all its sockets with it.
-            None => (Vec::new(), true),
-        };
+            });
+        let reached = looked.is_some();
+        let (found, complete) = looked.unwrap_or_default();
         Sweep {
             netns,
             began,
             ended: now(),
+            reached,
             complete,
             overflows,
             found,

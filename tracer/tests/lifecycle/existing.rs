@@ -181,6 +181,7 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
         netns: NetNs(1),
         began: world.now,
         ended: world.now,
+        reached: true,
         complete: true,
         overflows: 0,
         found: Vec::new(),

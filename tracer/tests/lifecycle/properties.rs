@@ -162,6 +162,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                     netns: request.netns,
                     began: *now,
                     ended: *now,
+                    reached: which != 4,
                     complete: which != 3,
                     overflows: u64::from(which == 2),
                     found: Vec::from_iter((which < 2).then_some(sighting)),

@@ -29,6 +29,7 @@ fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<TimeWait
         netns: NetNs(1),
         began: world.now - SWEEP,
         ended: world.now,
+        reached: true,
         complete: true,
         overflows,
         found: found.into_iter().collect(),
@@ -116,6 +117,7 @@ fn a_look_that_takes_long_is_no_restart() {
         netns: NetNs(1),
         began: world.now - Nanos::from_millis(300),
         ended: world.now,
+        reached: true,
         complete: true,
         overflows: 0,
         found: vec![sighting],
@@ -220,7 +222,9 @@ fn one_that_never_existed_overflowed_if_the_counter_says_so() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    let told = look(&mut world, None, 1);
+    assert_eq!(look(&mut world, None, 1), [], "a SYN may still explain it");
+    world.pass_ms(200);
+    let told = look(&mut world, None, 0);
     assert_eq!(
         (told[0].end, told[0].dwell),
         (TimeWaitEnd::Overflow, Nanos(0))
@@ -235,6 +239,39 @@ fn one_that_never_existed_overflowed_if_the_counter_says_so() {
 }
 
 #[test]
+fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(200);
+    assert_eq!(look(&mut world, Some(59_800), 0), []);
+    let mut told = Vec::new();
+    for _ in 0..70 {
+        world.pass_ms(1_000);
+        world.tracker.swept(&Sweep {
+            netns: NetNs(1),
+            began: world.now,
+            ended: world.now,
+            reached: false,
+            complete: false,
+            overflows: 0,
+            found: Vec::new(),
+        });
+        told.extend(world.findings());
+    }
+    let [Finding::TimeWait(told)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (told.end, told.measured),
+        (TimeWaitEnd::Unknown, Measured::Sweep)
+    );
+    // From the look that saw it to the latest that its timer can have fired: 60 s and an eighth.
+    let (dwell, error) = (told.dwell.as_millis(), told.error.as_millis());
+    assert!(dwell - error <= 200.0 && dwell + error >= 67_500.0);
+    assert_eq!(world.tracker.in_time_wait(), 0);
+}
+
+#[test]
 fn absence_from_an_incomplete_look_means_nothing() {
     let mut world = World::new();
     enter(&mut world, 5);
@@ -245,6 +282,7 @@ fn absence_from_an_incomplete_look_means_nothing() {
         netns,
         began,
         ended,
+        reached: true,
         complete: false,
         overflows: 0,
         found,
@@ -264,6 +302,7 @@ fn looks_take_two_percent_of_the_time_at_most() {
         netns,
         began,
         ended,
+        reached: true,
         complete: false,
         overflows: 0,
         found,

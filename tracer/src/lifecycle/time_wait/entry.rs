@@ -1,6 +1,6 @@
 //! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
 
-use super::{CONFIRM, EXPIRING, HOOKS_ARE_LATE, QUIET, RESTARTED, Sweep, TIME_WAIT};
+use super::{CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, Sweep, TIME_WAIT};
 use crate::lifecycle::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
 use crate::lifecycle::types::{ConnId, Nanos, Role, SharedOwner};
 
@@ -21,6 +21,8 @@ pub(super) struct Entry {
     pub restarts: u32,
     /// It was missing in a sweep before its time: a SYN may still explain that.
     pub missing_since: Option<Nanos>,
+    /// It was missing from the first look on, and the kernel has counted one that found no room.
+    overflowed: bool,
     /// A hook saw it taken down before its timer fired, at this time: the cause is still to be told.
     pub taken_down: Option<Nanos>,
 }
@@ -45,6 +47,7 @@ impl Entry {
             confirmed: false,
             restarts: 0,
             missing_since: None,
+            overflowed: false,
             taken_down: None,
         }
     }
@@ -80,21 +83,17 @@ impl Entry {
         if self.expires <= sweep.ended {
             return Some(self.expired_by(sweep.ended));
         }
-        if !self.confirmed && *overflows > 0 {
-            *overflows -= 1;
-            return Some(self.ended(
-                TimeWaitEnd::Overflow,
-                Measured::Sweep,
-                self.entered,
-                self.entered,
-            ));
-        }
         match self.missing_since {
             // The SYN of a connection that took its place may be under way: it is told when that is established.
             None => {
                 self.missing_since = Some(sweep.ended);
+                if !self.confirmed && *overflows > 0 {
+                    *overflows -= 1;
+                    self.overflowed = true;
+                }
                 None
             }
+            Some(_) if self.overflowed => Some(self.never()),
             Some(missing) => {
                 let end = if self.confirmed {
                     TimeWaitEnd::Killed
@@ -106,7 +105,27 @@ impl Entry {
         }
     }
 
+    /// Nobody can look for it any more: it has ended some time since it was last seen, once its timer must have fired.
+    pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
+        let latest = self.expires_by + LATE;
+        let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+        (latest <= now).then(|| self.ended(unknown, looks, self.last_seen, latest))
+    }
+
+    /// The kernel made no minisocket for it.
+    fn never(&self) -> TimeWait {
+        self.ended(
+            TimeWaitEnd::Overflow,
+            Measured::Sweep,
+            self.entered,
+            self.entered,
+        )
+    }
+
     pub fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
+        if self.overflowed {
+            return self.never();
+        }
         if let Some(at) = self.taken_down {
             let end = match role {
                 Role::Client => TimeWaitEnd::Reused,

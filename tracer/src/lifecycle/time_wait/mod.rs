@@ -29,6 +29,8 @@ const REST: u64 = 50;
 const ASK_FOR_EACH: usize = 4096;
 /// Where hooks tell each end, nobody looks before the timer should have fired at the latest and its record have come.
 const HOOKS_ARE_LATE: Nanos = Nanos::from_secs(5);
+/// The timer wheel is late by an eighth at most (`LVL_CLK_SHIFT` of kernel/time/timer.c).
+const LATE: Nanos = Nanos(TIME_WAIT.0 / 8);
 /// An end before its time waits so long for the handshake of the connection that took its place.
 const REPLACEMENT: Nanos = Nanos::from_secs(3);
 /// A timer that is later than before by more than this was started anew; the kernel's clock ticks in up to 10 ms.
@@ -53,6 +55,8 @@ pub struct Sweep {
     pub began: Nanos,
     /// When it ended.
     pub ended: Nanos,
+    /// There was a way into the namespace. If not, it is gone, or only its last process is.
+    pub reached: bool,
     /// Nothing was left out; if not, absence means nothing.
     pub complete: bool,
     /// How much `TCPTimeWaitOverflow` has grown since the last look at it.
@@ -203,7 +207,7 @@ impl TimeWaits {
                 entry.seen(sweep, sighting.left);
             }
         }
-        if sweep.complete {
+        if sweep.complete || !sweep.reached {
             // In the order of time: a hash map's own differs from run to run.
             let unseen = namespace.entries.values_mut();
             let mut unseen: Vec<&mut Entry> = unseen
@@ -212,11 +216,10 @@ impl TimeWaits {
             unseen.sort_unstable_by_key(|entry| (entry.entered, entry.conn.id));
             let mut overflows = sweep.overflows;
             let first = told.len();
-            told.extend(
-                unseen
-                    .into_iter()
-                    .filter_map(|entry| entry.missing(sweep, &mut overflows)),
-            );
+            told.extend(unseen.into_iter().filter_map(|entry| match sweep.reached {
+                true => entry.missing(sweep, &mut overflows),
+                false => entry.over_out_of_sight(sweep.ended),
+            }));
             for time_wait in &told[first..] {
                 if let Some(entry) = namespace.entries.remove(&time_wait.conn.tuple) {
                     forget(&mut self.by_cookie, &entry);
@@ -235,7 +238,10 @@ impl TimeWaits {
         let wanted = looks
             .map(|entry| entry.next_look(sweep.ended, hooked))
             .min();
-        let wanted = wanted.unwrap_or(sweep.ended + QUIET);
+        let wanted = match wanted {
+            Some(wanted) if sweep.reached => wanted,
+            _ => sweep.ended + QUIET,
+        };
         namespace.next = wanted.max(namespace.not_before);
     }
 
