@@ -9,6 +9,7 @@ use tcpclose::lifecycle::finding::{
     Bytes, Close, ClosePath, Conn, Finding, Initiator, Loss, LossPlace, Measured, SegmentFlags,
     Side, Step, TimeWait, TimeWaitEnd,
 };
+use tcpclose::lifecycle::summary::{self, Summaries};
 use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
@@ -188,4 +189,19 @@ pub fn ids(lines: &[u8]) -> Vec<u64> {
             record["conn"]["id"].as_u64().unwrap_or(0)
         })
         .collect()
+}
+
+/// A summary of the seconds from one to another, with so many closes that were a quarter of a second in CLOSE_WAIT.
+pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Finding> {
+    let mut summaries = Summaries::new(Nanos::from_secs(from));
+    for id in 0..closes {
+        let mut close = close(id);
+        if let Some(Finding::Close(close)) = Arc::get_mut(&mut close) {
+            close.initiator = Initiator::Local;
+            close.states = vec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
+        }
+        summaries.take(&close);
+    }
+    let summary = summaries.end_interval(Nanos::from_secs(to), summary::Surroundings::default());
+    Arc::new(Finding::Summary(Box::new(summary)))
 }

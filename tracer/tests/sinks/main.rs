@@ -1,9 +1,13 @@
 //! The agent's outputs against real receivers.
 
+#[cfg(feature = "otlp")]
+mod collector;
 mod disk;
 mod files;
 mod findings;
 mod journald;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod process;
 mod scratch;
 mod sys;

@@ -1,7 +1,5 @@
 //! Requests over gRPC.
 
-use std::time::Duration;
-
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -84,28 +82,30 @@ impl Grpc {
 fn failure(status: Status) -> Failure {
     let retry_after = status
         .get_details_retry_info()
-        .and_then(|info| info.retry_delay)
-        .map(|delay: Duration| delay);
-    let message = status.message().escape_debug();
-    let causes = std::error::Error::source(&status).map(chain);
-    let reason = match causes {
-        Some(causes) => format!("{:?}: {message}: {causes}", status.code()),
-        None => format!("the receiver answered {:?}: {message}", status.code()),
+        .and_then(|info| info.retry_delay);
+    let (code, message) = (status.code(), status.message().escape_debug());
+    // A status that has a cause is of this side's making: the receiver never gave one.
+    let cause = std::error::Error::source(&status).map(chain);
+    let reason = match &cause {
+        Some(cause) => format!("{message}: {cause}"),
+        None => format!("the receiver answered {code:?}: {message}"),
     };
-    match status.code() {
+    let again = match code {
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => Failure::Down(Down {
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => retry_after.is_some(),
+        _ => cause.is_some(),
+    };
+    if again {
+        Failure::Down(Down {
             reason,
             retry_after,
-        }),
-        Code::ResourceExhausted if retry_after.is_some() => Failure::Down(Down {
-            reason,
-            retry_after,
-        }),
-        _ => Failure::Refused(reason),
+        })
+    } else {
+        Failure::Refused(reason)
     }
 }

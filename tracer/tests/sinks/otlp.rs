@@ -1,0 +1,309 @@
+//! Outputs of type `otlp`, over both protocols.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
+use tcpclose::output::sink::SinkConfig;
+
+use crate::collector::{Answer, BOTH, Collector, Protocol};
+use crate::findings::{
+    assert_adds_up, close, long, loss, start, summary, time_wait, try_start, wait_until,
+};
+
+fn config(protocol: Protocol, address: SocketAddr, more: &str) -> SinkConfig {
+    toml::from_str(&format!(
+        "type = 'otlp'\nprotocol = '{}'\nendpoint = 'http://{address}'\n{more}",
+        protocol.name()
+    ))
+    .expect("right")
+}
+
+fn text(value: &str) -> Value {
+    Value::StringValue(value.to_owned())
+}
+
+fn attributes(pairs: &[KeyValue]) -> BTreeMap<&str, Value> {
+    let pairs = pairs.iter().map(|pair| {
+        let value = pair.value.clone().and_then(|value| value.value);
+        (&*pair.key, value.expect("a value"))
+    });
+    pairs.collect()
+}
+
+fn conn_ids(records: &[&LogRecord]) -> Vec<u64> {
+    let ids =
+        records.iter().map(
+            |record| match attributes(&record.attributes).get("tcpclose.conn.id") {
+                Some(Value::IntValue(id)) => u64::try_from(*id).expect("an id"),
+                _ => 0,
+            },
+        );
+    ids.collect()
+}
+
+#[test]
+fn log_records_have_the_names_of_the_conventions() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        let more = "headers = { authorization = 'Bearer x' }\nresource = { 'deployment.environment.name' = 'test' }";
+        let (mut sink, said) = start(&config(protocol, collector.address, more));
+        for finding in [close(13), time_wait(14), loss(5)] {
+            sink.offer(&finding);
+        }
+        let counts = sink.finish(long());
+        assert_eq!((counts.offered, counts.written), (3, 3), "{protocol:?}");
+        let got = collector.got();
+        let records = got.log_records();
+        let [close, time_wait, loss] = *records else {
+            panic!("{protocol:?}: {} records", records.len())
+        };
+        assert_eq!(close.event_name, "tcpclose.close");
+        // Half past eight milliseconds after noon.
+        assert_eq!(close.time_unix_nano, 1_769_860_800_008_500_000);
+        assert_eq!((close.severity_number, &*close.severity_text), (9, "info"));
+        let Some(AnyValue {
+            value: Some(Value::StringValue(body)),
+        }) = &close.body
+        else {
+            panic!("a sentence")
+        };
+        assert!(
+            body.starts_with("mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: "),
+            "{body}"
+        );
+        let facts = attributes(&close.attributes);
+        for (name, value) in [
+            ("network.transport", text("tcp")),
+            ("network.type", text("ipv4")),
+            ("network.local.address", text("192.0.2.7")),
+            ("network.local.port", Value::IntValue(48_350)),
+            ("network.peer.address", text("192.0.2.9")),
+            ("network.peer.port", Value::IntValue(3_306)),
+            ("process.pid", Value::IntValue(28_089)),
+            ("process.title", text("mariadb")),
+            ("tcpclose.close.path", text("three_way")),
+            ("tcpclose.close.initiator", text("peer")),
+            ("tcpclose.bytes.sent", Value::IntValue(210)),
+            ("tcpclose.conn.lifetime_ms", Value::DoubleValue(8.4)),
+            ("tcpclose.conn.seen_from_start", Value::BoolValue(true)),
+        ] {
+            assert_eq!(facts.get(name), Some(&value), "{name}");
+        }
+        let Some(Value::ArrayValue(states)) = facts.get("tcpclose.states") else {
+            panic!("a list")
+        };
+        assert_eq!(states.values.len(), 3);
+        assert_eq!(
+            (time_wait.severity_number, &*time_wait.event_name),
+            (5, "tcpclose.time_wait")
+        );
+        assert_eq!(
+            (loss.severity_number, &*loss.event_name),
+            (13, "tcpclose.loss")
+        );
+        assert!(!attributes(&loss.attributes).contains_key("network.transport"));
+
+        let resource = got.logs[0].resource_logs[0]
+            .resource
+            .as_ref()
+            .expect("a resource");
+        let resource = attributes(&resource.attributes);
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+        assert_eq!(resource["service.name"], text("tcpclose"));
+        assert_eq!(resource["host.name"], text(host.trim()));
+        assert_eq!(resource["deployment.environment.name"], text("test"));
+        assert_eq!(got.tokens, ["Bearer x"]);
+        assert!(said.all().is_empty());
+    }
+}
+
+fn whole(metric: &Metric, value: &[(&str, &str)]) -> i64 {
+    let points = match metric.data.as_ref().expect("data") {
+        Data::Sum(sum) => &sum.data_points,
+        Data::Gauge(gauge) => &gauge.data_points,
+        other => panic!("{other:?}"),
+    };
+    let wanted: BTreeMap<&str, Value> = value
+        .iter()
+        .map(|(name, value)| (*name, text(value)))
+        .collect();
+    let point = points
+        .iter()
+        .find(|point| attributes(&point.attributes) == wanted);
+    match point.expect("a point").value {
+        Some(number_data_point::Value::AsInt(value)) => value,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_summary_becomes_metrics_and_no_log_record() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        let (mut sink, _) = start(&config(protocol, collector.address, ""));
+        sink.offer(&close(1));
+        sink.offer(&summary(0, 60, 7));
+        sink.offer(&close(2));
+        sink.offer(&summary(60, 120, 5));
+        let counts = sink.finish(long());
+        assert_eq!((counts.offered, counts.written), (4, 4), "{protocol:?}");
+        let got = collector.got();
+        assert_eq!(conn_ids(&got.log_records()), [1, 2]);
+        let metrics = got.all_metrics();
+        let named = |name: &str| -> Vec<&&Metric> {
+            metrics
+                .iter()
+                .filter(|metric| metric.name == name)
+                .collect()
+        };
+        let closes = named("tcpclose.closes");
+        let three_way = [
+            ("tcpclose.close.path", "three_way"),
+            ("tcpclose.close.initiator", "local"),
+        ];
+        let values: Vec<i64> = closes
+            .iter()
+            .map(|closes| whole(closes, &three_way))
+            .collect();
+        assert_eq!(values, [7, 12], "cumulative");
+        let Some(Data::Sum(sum)) = &closes[1].data else {
+            panic!("a sum")
+        };
+        let noon = 1_769_860_800_000_000_000_u64;
+        assert_eq!(sum.data_points[0].start_time_unix_nano, noon);
+        assert_eq!(sum.data_points[0].time_unix_nano, noon + 120_000_000_000);
+        let Some(Data::Summary(durations)) = &named("tcpclose.state.duration")[1].data else {
+            panic!("a summary")
+        };
+        let close_wait = &durations.data_points[1];
+        let state = attributes(&close_wait.attributes);
+        assert_eq!(state["network.connection.state"], text("close_wait"));
+        assert_eq!((close_wait.count, close_wait.sum), (12, 12.0 * 0.25));
+        let median = &close_wait.quantile_values[0];
+        assert_eq!(median.quantile, 0.5);
+        // Right to one in a hundred.
+        assert!(
+            (median.value / 0.25 - 1.0).abs() <= 0.01,
+            "{}",
+            median.value
+        );
+    }
+}
+
+#[test]
+fn a_busy_receiver_is_tried_again_and_one_that_refuses_is_not() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        collector.will([
+            Answer::Busy(0),
+            Answer::Take,
+            Answer::Refuse,
+            Answer::Reject(1),
+        ]);
+        let (mut sink, said) = start(&config(protocol, collector.address, ""));
+        sink.offer(&close(1));
+        wait_until("the first is taken", || sink.counts().written == 1);
+        said.wait_for("does not work: the receiver answered ");
+        said.wait_for("works again");
+        sink.offer(&close(2));
+        wait_until("the second is refused", || sink.counts().failed == 1);
+        said.wait_for("refused 1 records for good: ");
+        sink.offer(&close(3));
+        sink.offer(&close(4));
+        let counts = sink.finish(long());
+        assert_adds_up(counts);
+        assert_eq!((counts.written, counts.failed), (2, 2), "{protocol:?}");
+        assert!(said.all()[2].contains("not like this"), "{:?}", said.all());
+    }
+}
+
+#[test]
+fn a_receiver_that_was_killed_is_found_again() {
+    for protocol in BOTH {
+        let first = Collector::start(protocol);
+        let address = first.address;
+        let (mut sink, said) = start(&config(protocol, address, ""));
+        for id in 1..=1_000 {
+            sink.offer(&close(id));
+        }
+        wait_until("all are taken", || sink.counts().written == 1_000);
+        assert!(
+            conn_ids(&first.got().log_records())
+                .into_iter()
+                .eq(1..=1_000)
+        );
+        drop(first);
+        for id in 1_001..=2_000 {
+            sink.offer(&close(id));
+        }
+        said.wait_for("does not work: ");
+        let outage = sink.outage().expect("it is down").reason;
+        assert!(outage.contains("refused"), "{protocol:?}: {outage}");
+        let second = Collector::start_at(protocol, address);
+        said.wait_for("works again");
+        let counts = sink.finish(long());
+        assert_adds_up(counts);
+        assert_eq!((counts.offered, counts.written), (2_000, 2_000));
+        let got = second.got();
+        assert!(
+            conn_ids(&got.log_records()).into_iter().eq(1_001..=2_000),
+            "{protocol:?}"
+        );
+        assert_eq!(said.all().len(), 2, "{:?}", said.all());
+    }
+}
+
+/// A collector that was restarted while nothing was to be sent is no outage.
+#[test]
+fn a_connection_that_went_while_idle_is_made_again_in_silence() {
+    for protocol in BOTH {
+        let first = Collector::start(protocol);
+        let address = first.address;
+        let (mut sink, said) = start(&config(protocol, address, ""));
+        sink.offer(&close(1));
+        wait_until("the first is taken", || sink.counts().written == 1);
+        drop(first);
+        let second = Collector::start_at(protocol, address);
+        sink.offer(&close(2));
+        assert_eq!(sink.finish(long()).written, 2);
+        assert_eq!(conn_ids(&second.got().log_records()), [2]);
+        assert!(said.all().is_empty(), "{protocol:?}: {:?}", said.all());
+    }
+}
+
+#[test]
+fn a_receiver_that_never_answers_holds_up_nobody() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        collector.will([Answer::Sleep(5)]);
+        let (mut sink, _) = start(&config(protocol, collector.address, "queue = 10"));
+        for id in 1..=100 {
+            sink.offer(&close(id));
+        }
+        wait_until("the request is there", || collector.got().tokens.len() == 1);
+        let counts = sink.finish(std::time::Instant::now());
+        assert_adds_up(counts);
+        assert_eq!((counts.dropped, counts.queued, counts.written), (90, 10, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_an_address_or_a_header_is_said_at_the_start() {
+    for protocol in BOTH {
+        let here = "127.0.0.1:1".parse().expect("an address");
+        let mut wrong = config(protocol, here, "headers = { 'a b' = 'c' }");
+        let error = try_start(&wrong).0.expect_err("no header");
+        assert!(format!("{error:#}").contains("header `a b`"), "{error:#}");
+        if let tcpclose::output::sink::Target::Otlp(otlp) = &mut wrong.target {
+            otlp.headers.clear();
+            otlp.endpoint = "http://a b".to_owned();
+        }
+        let error = try_start(&wrong).0.expect_err("no address");
+        assert!(format!("{error:#}").contains("is no address"), "{error:#}");
+    }
+}
