@@ -40,6 +40,9 @@ const COUNTERPARTS: &[Counterpart] = &[
     counterpart("mariadbd", "mariadb-server-core", DATABASE),
     counterpart("mariadb-install-db", "mariadb-server-core", DATABASE),
     counterpart("mariadb", "mariadb-client-core", DATABASE),
+    // The package that has systemd-journald too, outside PATH.
+    counterpart("journalctl", "systemd", "outputs to journald"),
+    counterpart("rsyslogd", "rsyslog", "outputs to syslog"),
 ];
 
 /// What `cargo xtask parity` needs.

@@ -1,7 +1,7 @@
 //! Outputs of type `file`.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,6 +12,7 @@ use crate::findings::{
     assert_adds_up, close, ids, long, loss, record, start, time_wait, try_start, wait_until,
 };
 use crate::scratch::Scratch;
+use crate::sys;
 
 fn config(path: &Path) -> SinkConfig {
     SinkConfig::new(Target::File(path.to_owned()))
@@ -81,8 +82,7 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
 fn what_is_no_file_is_refused_at_once() {
     let scratch = Scratch::new();
     let pipe = scratch.path().join("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-    assert!(made.expect("mkfifo").success());
+    sys::make_pipe(&pipe).expect("a pipe");
     for (path, why) in [
         (pipe, "not a regular file"),
         (scratch.path().to_owned(), "Is a directory"),
@@ -195,5 +195,4 @@ fn a_reader_meets_no_half_line() {
         done.store(true, Ordering::Relaxed);
     });
     assert_adds_up(sink.finish(long()));
-    drop(std::io::stdout().flush());
 }

@@ -4,6 +4,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 
+use crate::sys;
+
 /// Ends with the test.
 pub struct Running(Child);
 
@@ -20,17 +22,12 @@ impl Running {
 
     /// Stops it in its tracks.
     pub fn stand_still(&self) {
-        self.signal("STOP");
+        sys::signal(self.0.id(), libc::SIGSTOP);
     }
 
     /// Lets it go on.
     pub fn go_on(&self) {
-        self.signal("CONT");
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.0.id().to_string();
-        output(Command::new("kill").args(["-s", name, &pid]));
+        sys::signal(self.0.id(), libc::SIGCONT);
     }
 
     fn end(&mut self) {

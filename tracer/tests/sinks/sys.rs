@@ -23,6 +23,20 @@ pub fn mount_tmpfs(at: &Path, options: &str) -> io::Result<()> {
     mount("tmpfs", at, Some("tmpfs"), 0, options)
 }
 
+/// Makes a named pipe.
+pub fn make_pipe(at: &Path) -> io::Result<()> {
+    let at = CString::new(at.to_string_lossy().as_bytes())?;
+    // SAFETY: a string that outlives the call.
+    done(unsafe { libc::mkfifo(at.as_ptr(), 0o600) })
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn signal(pid: u32, signal: libc::c_int) {
+    let pid = libc::pid_t::try_from(pid).expect("a process");
+    // SAFETY: no memory is passed.
+    done(unsafe { libc::kill(pid, signal) }).expect("a signal to a child");
+}
+
 fn mount(
     source: &str,
     at: &Path,

@@ -108,7 +108,7 @@ pub struct RateLimit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Type {
+pub(super) enum Type {
     Stdout,
     File,
     Journald,
@@ -261,12 +261,25 @@ impl SinkConfig {
     /// What messages and metrics call this output: `file:/var/log/tcpclose.jsonl`.
     #[must_use]
     pub fn name(&self) -> String {
+        let kind = self.target.kind();
         match &self.target {
-            Target::Stdout => "stdout".to_owned(),
-            Target::File(path) => format!("file:{}", path.display()),
-            Target::Journald => "journald".to_owned(),
-            Target::Syslog(syslog) => format!("syslog:{}", syslog.address),
-            Target::Otlp(otlp) => format!("otlp:{}", otlp.endpoint),
+            Target::Stdout | Target::Journald => kind.to_string(),
+            Target::File(path) => format!("{kind}:{}", path.display()),
+            Target::Syslog(syslog) => format!("{kind}:{}", syslog.address),
+            Target::Otlp(otlp) => format!("{kind}:{}", otlp.endpoint),
+        }
+    }
+}
+
+impl Target {
+    /// The word of the configuration's `type`.
+    pub(super) const fn kind(&self) -> Type {
+        match self {
+            Self::Stdout => Type::Stdout,
+            Self::File(_) => Type::File,
+            Self::Journald => Type::Journald,
+            Self::Syslog(_) => Type::Syslog,
+            Self::Otlp(_) => Type::Otlp,
         }
     }
 }

@@ -28,6 +28,9 @@ impl Default for Pauses {
 /// The longest pause when the program is about to end.
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
+/// The longest that a receiver is left alone because it says so.
+const LONGEST_RESPECT: Duration = Duration::from_secs(300);
+
 /// Least time between two complaints about records that a receiver refuses.
 const COMPLAINT_PERIOD: Duration = Duration::from_secs(60);
 
@@ -166,9 +169,10 @@ impl Courier {
         // Half of it by chance: many hosts lose the same receiver at the same moment.
         let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.pause = (self.pause * 2).min(self.pauses.longest);
+        let wanted = down.retry_after.unwrap_or_default().min(LONGEST_RESPECT);
         let start = Instant::now();
         loop {
-            let mut whole = pause.max(down.retry_after.unwrap_or_default());
+            let mut whole = pause.max(wanted);
             if state.closing {
                 whole = whole.min(LAST_PAUSE);
             }

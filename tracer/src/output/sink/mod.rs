@@ -121,7 +121,7 @@ impl Sink {
         ));
         let courier = Courier::new(name.clone(), Arc::clone(&queue), delivery, say, pauses);
         let thread = thread::Builder::new()
-            .name("output".to_owned())
+            .name(format!("out-{}", config.target.kind()))
             .spawn(move || courier.run())
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {

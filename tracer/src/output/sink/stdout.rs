@@ -1,7 +1,7 @@
 //! JSON lines to standard output.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
@@ -12,21 +12,23 @@ use super::delivery::{Delivery, Progress};
 use super::render::Surroundings;
 
 /// See the module.
-pub(super) struct Stdout {
-    /// Past std's own buffer, whose lines would count as written.
-    out: File,
+pub(super) struct Stdout<W> {
+    out: W,
     surroundings: Surroundings,
     /// What is left of a line that was written in part: always of the next record.
     rest: Vec<u8>,
 }
 
-impl Stdout {
+impl Stdout<File> {
+    /// Past std's own buffer, whose lines would count as written.
     pub(super) fn open(surroundings: Surroundings) -> io::Result<Self> {
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
         Ok(Self::to(fd.into(), surroundings))
     }
+}
 
-    fn to(out: File, surroundings: Surroundings) -> Self {
+impl<W: Write> Stdout<W> {
+    fn to(out: W, surroundings: Surroundings) -> Self {
         Self {
             out,
             surroundings,
@@ -35,7 +37,7 @@ impl Stdout {
     }
 }
 
-impl Delivery for Stdout {
+impl<W: Write + Send> Delivery for Stdout<W> {
     fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
         let mut lines = std::mem::take(&mut self.rest);
         let begun = usize::from(!lines.is_empty());
@@ -65,4 +67,107 @@ fn cut_line(lines: &[u8], written: usize) -> Option<&[u8]> {
     let rest = &lines[written..];
     let end = rest.iter().position(|byte| *byte == b'\n')?;
     (!whole).then(|| &rest[..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read as _};
+
+    use super::*;
+    use crate::output::cgroup_names::NoCgroups;
+    use crate::output::samples;
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            clock: samples::clock(),
+            cgroups: Box::new(NoCgroups),
+        }
+    }
+
+    fn records(count: usize) -> Vec<Arc<Finding>> {
+        let close = Arc::new(Finding::Close(Box::new(samples::three_way())));
+        vec![close; count]
+    }
+
+    fn lines(count: usize) -> Vec<u8> {
+        let mut lines = Vec::new();
+        for record in records(count) {
+            surroundings().write_line(&mut lines, &record);
+        }
+        lines
+    }
+
+    /// A disk with room for so many bytes.
+    struct Disk {
+        text: Vec<u8>,
+        room: usize,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let fits = text.len().min(self.room);
+            self.room -= fits;
+            self.text.extend_from_slice(&text[..fits]);
+            if fits == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(fits)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_is_ended_before_the_next_one() {
+        let length = lines(1).len();
+        for room in [
+            0,
+            1,
+            length - 1,
+            length,
+            length + 1,
+            2 * length + length / 2,
+        ] {
+            let disk = Disk {
+                text: Vec::new(),
+                room,
+            };
+            let mut stdout = Stdout::to(disk, surroundings());
+            let records = records(3);
+            let first = stdout.deliver(&records);
+            assert_eq!(first.written, room / length, "room for {room}");
+            assert!(first.down.is_some());
+            stdout.out.room = usize::MAX;
+            let second = stdout.deliver(&records[first.written..]);
+            assert_eq!(first.written + second.written, 3, "room for {room}");
+            assert_eq!(stdout.out.text, lines(3), "room for {room}");
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_gets_everything() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let reading = std::thread::spawn(move || {
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).map(|_| text)
+        });
+        let mut stdout = Stdout::to(writer, surroundings());
+        // Several times what a pipe holds.
+        let progress = stdout.deliver(&records(500));
+        drop(stdout);
+        assert_eq!(progress.written, 500);
+        assert!(progress.down.is_none());
+        assert_eq!(reading.join().expect("no panic").expect("text"), lines(500));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_said() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop::<PipeReader>(reader);
+        let progress = Stdout::to(writer, surroundings()).deliver(&records(1));
+        let down = progress.down.expect("nobody reads");
+        assert!(down.reason.contains("Broken pipe"), "{}", down.reason);
+    }
 }

@@ -100,7 +100,8 @@ fn deltas_are_of_their_interval() {
 }
 
 #[test]
-fn every_metric_has_a_name_of_its_own_and_a_unit() {
+fn every_metric_has_a_name_of_its_own_a_unit_and_a_line_in_the_docs() {
+    let docs = include_str!("../../../../../docs/outputs.md");
     let mut sums = Sums::new(Temporality::Delta);
     let metrics = metrics::of(&samples::summary(), &mut sums, &samples::clock());
     let names: BTreeSet<&str> = metrics.iter().map(|metric| &*metric.name).collect();
@@ -108,6 +109,11 @@ fn every_metric_has_a_name_of_its_own_and_a_unit() {
     for metric in &metrics {
         assert!(metric.name.starts_with("tcpclose."), "{}", metric.name);
         assert!(!metric.unit.is_empty(), "{}", metric.name);
+        assert!(
+            docs.contains(&format!("`{}`", metric.name)),
+            "{}",
+            metric.name
+        );
         assert!(!metric.description.is_empty(), "{}", metric.name);
     }
 }

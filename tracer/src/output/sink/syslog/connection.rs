@@ -38,10 +38,6 @@ impl Connection {
         }
     }
 
-    pub(super) fn close(&mut self) {
-        self.open = None;
-    }
-
     /// Sends messages until one cannot be sent.
     pub(super) fn send(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> Progress {
         let mut progress = Progress::default();

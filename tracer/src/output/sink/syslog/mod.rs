@@ -52,9 +52,4 @@ impl Delivery for Syslog {
             messages.of(&entry)
         }))
     }
-
-    fn reopen(&mut self) -> Result<(), String> {
-        self.connection.close();
-        Ok(())
-    }
 }

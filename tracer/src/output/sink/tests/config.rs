@@ -95,3 +95,25 @@ fn addresses_of_receivers_are_read() {
         assert_eq!(config.name(), format!("syslog:{address}"));
     }
 }
+
+#[test]
+fn the_example_of_the_docs_is_right() {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        output: Vec<SinkConfig>,
+    }
+    let docs = include_str!("../../../../../docs/outputs.md");
+    let after = docs.split("```toml\n").nth(1).expect("an example");
+    let (example, _) = after.split_once("```").expect("its end");
+    let config: Config = toml::from_str(example).unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<String> = config.output.iter().map(SinkConfig::name).collect();
+    assert_eq!(
+        names,
+        [
+            "file:/var/log/tcpclose/records.jsonl",
+            "journald",
+            "syslog:tcp://192.0.2.1:601",
+            "otlp:http://127.0.0.1:4317"
+        ]
+    );
+}
