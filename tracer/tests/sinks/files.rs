@@ -9,7 +9,8 @@ use std::thread;
 use tcpclose::output::sink::{SinkConfig, Target};
 
 use crate::findings::{
-    assert_adds_up, close, ids, long, loss, record, start, time_wait, try_start, wait_until,
+    assert_adds_up, close, ids, long, loss, record, start, summary, time_wait, try_start,
+    wait_until,
 };
 use crate::scratch::Scratch;
 use crate::sys;
@@ -23,12 +24,12 @@ fn the_records_are_those_of_watch() {
     let scratch = Scratch::new();
     let path = scratch.path().join("closes.jsonl");
     let (mut sink, said) = start(&config(&path));
-    let findings = [close(1), time_wait(1), loss(3)];
+    let findings = [close(1), time_wait(1), loss(3), summary(0, 60, 4)];
     for finding in &findings {
         sink.offer(finding);
     }
     let counts = sink.finish(long());
-    assert_eq!((counts.offered, counts.written), (3, 3));
+    assert_eq!((counts.offered, counts.written), (4, 4));
     let text = fs::read_to_string(&path).expect("the file");
     let lines: Vec<serde_json::Value> = text
         .lines()

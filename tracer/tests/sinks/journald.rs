@@ -13,7 +13,7 @@ use tcpclose::lifecycle::finding::Finding;
 use tcpclose::output::sink::{SinkConfig, Target};
 
 use crate::findings::{
-    assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
+    assert_adds_up, close, close_of, long, loss, record, start, summary, time_wait, wait_until,
 };
 use crate::process::{self, Running};
 use crate::sys;
@@ -128,12 +128,12 @@ fn every_fact_is_a_field() {
     with_journal(|journal| {
         let _journald = journal.start();
         let (mut sink, said) = start(&config());
-        let findings = [close(13), time_wait(14), loss(5)];
+        let findings = [close(13), time_wait(14), loss(5), summary(0, 60, 4)];
         for finding in &findings {
             sink.offer(finding);
         }
-        assert_eq!(sink.finish(long()).written, 3);
-        let entries = journal.wait_for(3);
+        assert_eq!(sink.finish(long()).written, 4);
+        let entries = journal.wait_for(4);
         let about = [
             (
                 "6",
@@ -148,6 +148,10 @@ fn every_fact_is_a_field() {
                 "4",
                 "5 kernel records were lost because the ring buffer was full",
             ),
+            (
+                "6",
+                "summary of 1m00s: 0 opened, 4 closed, 0 of them by reset; now 0 live, 0 in",
+            ),
         ];
         for ((entry, finding), (priority, message)) in entries.iter().zip(&findings).zip(about) {
             let mut entry = entry.clone();
@@ -159,7 +163,7 @@ fn every_fact_is_a_field() {
             );
             assert_eq!(entry, expected(finding));
         }
-        assert_eq!(entries.len(), 3);
+        assert_eq!(entries.len(), 4);
         assert!(said.all().is_empty());
     });
 }
