@@ -18,6 +18,8 @@ const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero")
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct SinkConfig {
+    /// What messages and metrics call it, where the operator says: two outputs to one place need two names.
+    pub name: Option<String>,
     /// Where they go.
     pub target: Target,
     /// The kinds that are wanted; all where the configuration does not say.
@@ -134,6 +136,7 @@ impl fmt::Display for Type {
 struct Keys {
     #[serde(rename = "type")]
     kind: Type,
+    name: Option<String>,
     kinds: Option<BTreeSet<Kind>>,
     #[serde(default)]
     filter: Filter,
@@ -157,6 +160,7 @@ impl TryFrom<Keys> for SinkConfig {
     fn try_from(keys: Keys) -> Result<Self, String> {
         let Keys {
             kind,
+            name,
             kinds,
             filter,
             rate_limit,
@@ -226,6 +230,7 @@ impl TryFrom<Keys> for SinkConfig {
             return Err("an output without kinds writes nothing: name some in `kinds`".to_owned());
         }
         Ok(Self {
+            name,
             target,
             kinds,
             filter,
@@ -250,6 +255,7 @@ impl SinkConfig {
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self {
+            name: None,
             target,
             kinds: Kind::ALL.into(),
             filter: Filter::default(),
@@ -258,9 +264,12 @@ impl SinkConfig {
         }
     }
 
-    /// What messages and metrics call this output: `file:/var/log/tcpclose.jsonl`.
+    /// What messages and metrics call this output: its name, or what it is and where: `file:/var/log/tcpclose.jsonl`.
     #[must_use]
     pub fn name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
         let kind = self.target.kind();
         match &self.target {
             Target::Stdout | Target::Journald => kind.to_string(),

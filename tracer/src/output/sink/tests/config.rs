@@ -44,6 +44,12 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn an_output_may_have_a_name() {
+    let config = read("type = 'journald'\nname = 'leaks'").expect("right");
+    assert_eq!(config.name(), "leaks");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     refused("", "missing field `type`");
     refused("type = 'kafka'", "unknown variant `kafka`");
