@@ -18,8 +18,7 @@ use crate::lifecycle::leak::{
 };
 use crate::lifecycle::process::Process;
 use crate::lifecycle::summary::{
-    self, BpfRuns, Counts, Output, Pressure, Ranking, Route, Standing, StuckOwner, Summaries,
-    Summary, Surroundings, Tracer,
+    BpfRuns, Census, Output, Pressure, Route, Standing, Summaries, Summary, Surroundings, Tracer,
 };
 use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use crate::output::cgroup_names::CgroupNames;
@@ -319,53 +318,29 @@ impl CgroupNames for OneCgroup {
     }
 }
 
-/// A minute of a host on which something leaks.
+/// A minute of a host on which something leaks, the third of three.
 pub(super) fn summary() -> Summary {
-    let client = owner(28_089, b"mariadb").expect("a sample has one");
     let mut summaries = Summaries::new(us(0));
+    for minute in 1..=2 {
+        let leaks = Surroundings {
+            opened: 4 * minute,
+            stuck: Some(census(minute)),
+            ..Surroundings::default()
+        };
+        summaries.end_interval(Nanos::from_secs(60 * minute), leaks);
+    }
     for close in [three_way(), reset(), unknown()] {
         summaries.take(&Finding::Close(Box::new(close)));
     }
-    let peers = Ranking {
-        most: vec![("10.0.0.2".parse().expect("an address"), 900)],
-        other: 300,
-        exact: false,
-    };
-    let mut verdicts = Counts::default();
-    verdicts.add(Verdict::EofRead, 1_200);
-    verdicts.add(Verdict::StillSending, 4);
-    let stuck = summary::Stuck {
-        at: Nanos::from_secs(59),
-        verdicts,
-        oldest: Some(Nanos::from_secs(10)),
-        owners: vec![StuckOwner {
-            process: client,
-            stuck: 1_100,
-            oldest: Nanos::from_secs(10),
-            descriptors: 1_120,
-            limit: Some(20_000),
-            growth: Some(Fit {
-                per_second: 2.0,
-                r_squared: 0.99,
-                samples: 5,
-                span: Nanos::from_secs(240),
-            }),
-            exhausted_in: Some(Nanos::from_secs(9_440)),
-        }],
-        other: 80,
-        unowned: 20,
-        peers,
-        complete: true,
-    };
     let route = Route {
         netns: NetNs(4_026_531_840),
         local: "127.0.0.1".parse().expect("an address"),
         peer: "127.0.0.1:3306".parse().expect("an address"),
     };
     summaries.end_interval(
-        Nanos::from_secs(60),
+        Nanos::from_secs(180),
         Surroundings {
-            opened: 5,
+            opened: 13,
             now: Standing {
                 live: 1_300,
                 waiting_for_fin: 2,
@@ -375,8 +350,8 @@ pub(super) fn summary() -> Summary {
                     used: 7_058,
                     ports: 28_232,
                 }],
-                stuck: Some(Arc::new(stuck)),
             },
+            stuck: Some(census(3)),
             outputs: vec![Output {
                 name: "stdout".into(),
                 written: 3,
@@ -392,4 +367,16 @@ pub(super) fn summary() -> Summary {
             }),
         },
     )
+}
+
+/// So many of a web server's, and one of nobody's.
+fn census(stuck_of_web: u64) -> Census {
+    let of_nobody = Stuck {
+        owner: None,
+        leaker: None,
+        ..stuck()
+    };
+    let mut ends = vec![stuck(); stuck_of_web as usize];
+    ends.push(of_nobody);
+    ends.iter().collect()
 }

@@ -6,6 +6,7 @@
 mod kind;
 mod record;
 mod spans;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -17,13 +18,14 @@ use tcpclose_common::TcpState;
 use super::finding::{
     Close, ClosePath, Finding, Initiator, LossPlace, ResetReason, Side, TimeWait, TimeWaitEnd,
 };
+use super::leak::Growths;
 use super::types::Nanos;
+use stuck::Key;
 
 pub use kind::{Counts, Kind};
-pub use record::{
-    BpfRuns, Output, Pressure, Process, Route, Standing, States, Stuck, StuckOwner, Summary, Tracer,
-};
+pub use record::{BpfRuns, Output, Pressure, Route, Service, Standing, States, Summary, Tracer};
 pub use spans::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
+pub use stuck::{Census, StuckNow, StuckOwner};
 pub use top::{Ranking, Top};
 
 /// Processes and peers named in each ranking.
@@ -51,12 +53,14 @@ pub struct Totals {
 }
 
 /// What the findings do not tell, at one moment. Counts are from the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Surroundings {
     /// Ends that became established.
     pub opened: u64,
     /// How things stand.
     pub now: Standing,
+    /// What is stuck; `None` where nobody looks for that.
+    pub stuck: Option<Census>,
     /// What each output did.
     pub outputs: Vec<Output>,
     /// What the tracer used.
@@ -69,6 +73,8 @@ pub struct Summaries {
     totals: Totals,
     interval: Interval,
     since: Since,
+    /// Of the numbers of stuck sockets at the ends of intervals.
+    growths: Growths<Key>,
 }
 
 /// What is gathered of one interval only.
@@ -78,8 +84,8 @@ struct Interval {
     close_wait: Spans,
     last_ack: Spans,
     time_wait: Spans,
-    closes_of_processes: Top<Option<Process>>,
-    resets_of_processes: Top<Option<Process>>,
+    closes_of_processes: Top<Option<Service>>,
+    resets_of_processes: Top<Option<Service>>,
     closes_of_peers: Top<IpAddr>,
     resets_of_peers: Top<IpAddr>,
 }
@@ -108,6 +114,7 @@ impl Summaries {
                 outputs: Vec::new(),
                 tracer: Tracer::default(),
             },
+            growths: Growths::default(),
         }
     }
 
@@ -129,7 +136,6 @@ impl Summaries {
             Finding::Close(close) => self.close(close),
             Finding::TimeWait(time_wait) => self.time_wait(time_wait),
             Finding::Loss(loss) => self.totals.lost.add(loss.place, loss.lost),
-            // What is stuck comes as a gauge.
             Finding::Leak(_) | Finding::Summary(_) => {}
         }
     }
@@ -139,7 +145,7 @@ impl Summaries {
             totals, interval, ..
         } = self;
         totals.closes.add((close.path, close.initiator), 1);
-        let process = close.owner.clone().map(Process);
+        let process = close.owner.clone().map(Service);
         let peer = close.conn.tuple.peer().ip();
         if let Some(reset) = &close.reset {
             totals.resets.add((reset.by, reset.reason), 1);
@@ -177,14 +183,24 @@ impl Summaries {
         }
     }
 
+    /// What is stuck, with the growth over the intervals that are over.
+    #[must_use]
+    pub fn stuck_now(&self, census: Census) -> StuckNow {
+        census.tell(&self.growths, NAMED)
+    }
+
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, at: Nanos, surroundings: Surroundings) -> Summary {
         let Surroundings {
             opened,
             now,
+            stuck,
             outputs,
             tracer,
         } = surroundings;
+        if let Some(census) = &stuck {
+            self.growths.look(at, census.stocks());
+        }
         let interval = std::mem::take(&mut self.interval);
         let since = std::mem::replace(
             &mut self.since,
@@ -222,6 +238,7 @@ impl Summaries {
             resets_of_peers: interval.resets_of_peers.ranking(NAMED),
             lost: &self.totals.lost - &since.totals.lost,
             now,
+            stuck: stuck.map(|census| self.stuck_now(census)),
             outputs: outputs
                 .iter()
                 .map(|output| output.since(&before(output)))

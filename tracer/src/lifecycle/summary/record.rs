@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::kind::Counts;
 use super::spans::Spread;
+use super::stuck::StuckNow;
 use super::top::Ranking;
 use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
-use crate::lifecycle::leak::{Fit, Verdict};
 use crate::lifecycle::types::{Nanos, NetNs, SharedOwner};
 
 /// What an interval was like, and how things stand at its end.
@@ -29,9 +29,9 @@ pub struct Summary {
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// Who closed most. Ends of no known owner count as `None`.
-    pub closes_of_processes: Ranking<Option<Process>>,
+    pub closes_of_processes: Ranking<Option<Service>>,
     /// Whose connections were reset most, by either side.
-    pub resets_of_processes: Ranking<Option<Process>>,
+    pub resets_of_processes: Ranking<Option<Service>>,
     /// The peers of most closes.
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers of most resets, by either side.
@@ -40,6 +40,8 @@ pub struct Summary {
     pub lost: Counts<LossPlace>,
     /// How things stand.
     pub now: Standing,
+    /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
+    pub stuck: Option<StuckNow>,
     /// What each output did in the interval.
     pub outputs: Vec<Output>,
     /// What the tracer itself used in the interval; `None` where nobody measures that.
@@ -57,37 +59,37 @@ pub struct States {
     pub time_wait: Spread,
 }
 
-/// A process as summaries tell of it: by name and cgroup, so that the workers of one service count as one.
+/// Processes as summaries tell of them: by name and cgroup, so that the workers of one service count as one.
 #[derive(Clone, Debug)]
-pub struct Process(pub SharedOwner);
+pub struct Service(pub SharedOwner);
 
-impl Process {
+impl Service {
     fn key(&self) -> (&[u8], u64) {
         (&self.0.comm, self.0.cgroup)
     }
 }
 
-impl PartialEq for Process {
+impl PartialEq for Service {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Process {}
+impl Eq for Service {}
 
-impl PartialOrd for Process {
+impl PartialOrd for Service {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Process {
+impl Ord for Service {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl Hash for Process {
+impl Hash for Service {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
@@ -104,8 +106,6 @@ pub struct Standing {
     pub time_wait: u64,
     /// Where most ephemeral ports are in use, the greatest share first.
     pub pressure: Vec<Pressure>,
-    /// What is stuck in CLOSE_WAIT; `None` where nobody has looked yet.
-    pub stuck: Option<Arc<Stuck>>,
 }
 
 /// Connections from one local address to one peer, which each need an ephemeral port of their own.
@@ -136,56 +136,6 @@ impl Pressure {
     pub fn share(&self) -> f64 {
         f64::from(self.used) / f64::from(self.ports.max(1))
     }
-}
-
-/// Sockets stuck in CLOSE_WAIT, as one look found them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stuck {
-    /// When that look was.
-    pub at: Nanos,
-    /// How many, by verdict; those that still send are not stuck, and counted apart.
-    pub verdicts: Counts<Verdict>,
-    /// Since when the oldest is in CLOSE_WAIT.
-    pub oldest: Option<Nanos>,
-    /// Who has most of them.
-    pub owners: Vec<StuckOwner>,
-    /// Stuck sockets of all other owners together.
-    pub other: u64,
-    /// Stuck sockets that belong to no process, or to none that can be seen.
-    pub unowned: u64,
-    /// The peers of most of them.
-    pub peers: Ranking<IpAddr>,
-    /// Nothing was left out.
-    pub complete: bool,
-}
-
-impl Stuck {
-    /// How many are stuck.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        let counts = self.verdicts.iter();
-        let stuck = counts.filter(|(verdict, _)| verdict.is_leak());
-        stuck.map(|(_, count)| count).sum()
-    }
-}
-
-/// A process with stuck sockets.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StuckOwner {
-    /// Which.
-    pub process: SharedOwner,
-    /// How many it has.
-    pub stuck: u64,
-    /// Since when its oldest is in CLOSE_WAIT.
-    pub oldest: Nanos,
-    /// Its open descriptors.
-    pub descriptors: u64,
-    /// How many it may have; `None` for any number, or where that is not known.
-    pub limit: Option<u64>,
-    /// How their number grows.
-    pub growth: Option<Fit>,
-    /// When at that rate its descriptors are used up.
-    pub exhausted_in: Option<Nanos>,
 }
 
 /// What an output did with the findings that were offered to it.

@@ -238,6 +238,15 @@ impl Tracker {
         self.stuck.as_ref().map_or(0, |watch| watch.told.len())
     }
 
+    /// Those ends, each as it was told; `None` where nobody asked for them ([`Tracker::with_stuck_after`]).
+    pub fn stuck_ends(&self) -> Option<impl Iterator<Item = &Stuck>> {
+        let told = &self.stuck.as_ref()?.told;
+        Some(told.iter().filter_map(|&id| {
+            let closing = self.table.get(id)?.closing.as_deref()?;
+            closing.watched.as_deref()?.told.as_deref()
+        }))
+    }
+
     /// An end has entered CLOSE_WAIT.
     pub(super) fn waits_for_close(&mut self, id: ConnId, at: Nanos) {
         if let Some(mut watch) = self.stuck.take() {

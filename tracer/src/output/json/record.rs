@@ -18,7 +18,7 @@ use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::escape::until_nul;
 
-pub(super) use leak::Leak;
+pub(super) use leak::{Descriptors, Growth, Leak};
 
 /// The version of the contract. Adding fields is compatible; anything else raises it.
 pub(super) const VERSION: u8 = 1;
@@ -230,7 +230,7 @@ impl<'a> Owner<'a> {
 }
 
 #[derive(Serialize)]
-struct Container<'a> {
+pub(super) struct Container<'a> {
     runtime: &'static str,
     id: &'a str,
     pod: Option<&'a str>,

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::record::{Endpoint, VERSION, netns};
-use crate::host::container;
+use super::record::{Container, Descriptors, Endpoint, Growth, VERSION, netns};
 use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
-use crate::lifecycle::leak::{Fit, Verdict};
+use crate::lifecycle::leak::Verdict;
+use crate::lifecycle::process;
 use crate::lifecycle::summary::{
-    self, BpfRuns, Counts, Kind, Pressure, Process, Ranking, Spread, Stuck, StuckOwner,
+    self, BpfRuns, Counts, Kind, Pressure, Ranking, Service, Spread, StuckNow, StuckOwner,
 };
 use crate::lifecycle::types::{Nanos, Owner};
 use crate::output::cgroup_names::CgroupNames;
@@ -58,6 +58,7 @@ impl<'a> Summary<'a> {
             resets_of_peers,
             lost,
             now,
+            stuck,
             outputs,
             tracer,
         } = summary;
@@ -94,10 +95,7 @@ impl<'a> Summary<'a> {
                 ends: Numbers(time_wait_ends.clone(), TimeWaitEnd::name),
                 pressure: now.pressure.iter().map(PressureRecord::new).collect(),
             },
-            close_wait: now
-                .stuck
-                .as_deref()
-                .map(|stuck| CloseWait::new(stuck, *to, clock, cgroups)),
+            close_wait: stuck.as_ref().map(|stuck| CloseWait::new(stuck, *to)),
             processes: Ranked {
                 closes: List::of_processes(closes_of_processes, cgroups),
                 resets: List::of_processes(resets_of_processes, cgroups),
@@ -226,10 +224,8 @@ impl PressureRecord {
 
 #[derive(Serialize)]
 struct CloseWait<'a> {
-    looked: Rfc3339,
-    complete: bool,
     stuck: u64,
-    verdicts: Numbers<Verdict>,
+    verdicts: Verdicts,
     oldest_ms: Option<f64>,
     owners: Vec<OwnerOfStuck<'a>>,
     other: u64,
@@ -238,26 +234,26 @@ struct CloseWait<'a> {
 }
 
 impl<'a> CloseWait<'a> {
-    fn new(stuck: &'a Stuck, to: Nanos, clock: &WallClock, cgroups: &mut dyn CgroupNames) -> Self {
-        let Stuck {
-            at,
+    fn new(stuck: &'a StuckNow, to: Nanos) -> Self {
+        let StuckNow {
             verdicts,
             oldest,
             owners,
             other,
             unowned,
             peers,
-            complete,
         } = stuck;
         Self {
-            looked: clock.rfc3339(*at),
-            complete: *complete,
-            stuck: stuck.total(),
-            verdicts: Numbers(verdicts.clone(), Verdict::name),
+            stuck: verdicts.total(),
+            verdicts: Verdicts {
+                not_accepted: verdicts.of(Verdict::NotAccepted),
+                eof_unread: verdicts.of(Verdict::EofUnread),
+                eof_read: verdicts.of(Verdict::EofRead),
+            },
             oldest_ms: oldest.map(|since| rounded_ms(to - since)),
             owners: owners
                 .iter()
-                .map(|owner| OwnerOfStuck::new(owner, to, cgroups))
+                .map(|owner| OwnerOfStuck::new(owner, to))
                 .collect(),
             other: *other,
             unowned: *unowned,
@@ -266,68 +262,47 @@ impl<'a> CloseWait<'a> {
     }
 }
 
+/// What still sends is not stuck.
+#[derive(Serialize)]
+struct Verdicts {
+    not_accepted: u64,
+    eof_unread: u64,
+    eof_read: u64,
+}
+
 #[derive(Serialize)]
 struct OwnerOfStuck<'a> {
     pid: u32,
+    comm: Cow<'a, str>,
     uid: u32,
-    #[serde(flatten)]
-    process: Name<'a>,
+    cgroup: Option<&'a str>,
+    container: Option<Container<'a>>,
+    unit: Option<&'a str>,
+    descriptors: Descriptors,
     stuck: u64,
     oldest_ms: f64,
-    descriptors: Descriptors,
     growth: Option<Growth>,
 }
 
-#[derive(Serialize)]
-struct Descriptors {
-    open: u64,
-    limit: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Growth {
-    per_second: f64,
-    samples: usize,
-    span_ms: f64,
-    r_squared: f64,
-    exhausted_in_ms: Option<f64>,
-}
-
 impl<'a> OwnerOfStuck<'a> {
-    fn new(owner: &'a StuckOwner, to: Nanos, cgroups: &mut dyn CgroupNames) -> Self {
+    fn new(owner: &'a StuckOwner, to: Nanos) -> Self {
         let StuckOwner {
             process,
             stuck,
             oldest,
-            descriptors,
-            limit,
-            growth,
-            exhausted_in,
+            forecast,
         } = owner;
         Self {
             pid: process.pid,
+            comm: String::from_utf8_lossy(&process.comm),
             uid: process.uid,
-            process: Name::new(process, cgroups),
+            cgroup: process.cgroup.as_deref(),
+            container: process.container.as_ref().map(Container::from),
+            unit: process.unit.as_ref().map(|unit| unit.name.as_str()),
+            descriptors: Descriptors::of(process),
             stuck: *stuck,
             oldest_ms: rounded_ms(to - *oldest),
-            descriptors: Descriptors {
-                open: *descriptors,
-                limit: *limit,
-            },
-            growth: growth.map(
-                |Fit {
-                     per_second,
-                     r_squared,
-                     samples,
-                     span,
-                 }| Growth {
-                    per_second,
-                    samples,
-                    span_ms: rounded_ms(span),
-                    r_squared,
-                    exhausted_in_ms: exhausted_in.map(rounded_ms),
-                },
-            ),
+            growth: forecast.map(Growth::from),
         }
     }
 }
@@ -337,7 +312,8 @@ impl<'a> OwnerOfStuck<'a> {
 struct Name<'a> {
     comm: Option<Cow<'a, str>>,
     cgroup: Option<String>,
-    container: Option<Container>,
+    #[serde(serialize_with = "container")]
+    container: Option<process::Container>,
 }
 
 impl<'a> Name<'a> {
@@ -356,18 +332,19 @@ impl<'a> Name<'a> {
         Self {
             comm: Some(String::from_utf8_lossy(&process.comm)),
             cgroup: path,
-            container: container
-                .flatten()
-                .map(|container::Container { runtime, id, pod }| Container { runtime, id, pod }),
+            container: container.flatten(),
         }
     }
 }
 
-#[derive(Serialize)]
-struct Container {
-    runtime: &'static str,
-    id: String,
-    pod: Option<String>,
+fn container<S: Serializer>(
+    container: &Option<process::Container>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    container
+        .as_ref()
+        .map(Container::from)
+        .serialize(serializer)
 }
 
 #[derive(Serialize)]
@@ -391,11 +368,11 @@ struct RankedProcess<'a> {
 }
 
 impl<'a> List<RankedProcess<'a>> {
-    fn of_processes(ranking: &'a Ranking<Option<Process>>, cgroups: &mut dyn CgroupNames) -> Self {
+    fn of_processes(ranking: &'a Ranking<Option<Service>>, cgroups: &mut dyn CgroupNames) -> Self {
         let Ranking { most, other, exact } = ranking;
         let most = most.iter().map(|(process, count)| RankedProcess {
             process: match process {
-                Some(Process(owner)) => Name::new(owner, cgroups),
+                Some(Service(owner)) => Name::new(owner, cgroups),
                 None => Name::NOBODY,
             },
             count: *count,

@@ -33,8 +33,8 @@ impl Kind {
             Finding::Close(_) => Self::Close,
             Finding::TimeWait(_) => Self::TimeWait,
             Finding::Leak(_) => Self::Leak,
-            Finding::Summary(_) => Self::Summary,
             Finding::Loss(_) => Self::Loss,
+            Finding::Summary(_) => Self::Summary,
         }
     }
 

@@ -46,13 +46,13 @@ struct Process<'a> {
 }
 
 #[derive(Serialize)]
-struct Descriptors {
+pub(in crate::output::json) struct Descriptors {
     open: u64,
     limit: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Growth {
+pub(in crate::output::json) struct Growth {
     per_second: f64,
     samples: usize,
     span_ms: f64,
@@ -126,20 +126,30 @@ impl<'a> Process<'a> {
             command_line_cut: process.command_line_cut,
             unit: unit.map(|unit| unit.name.as_str()),
             user_unit: unit.and_then(|unit| unit.user.as_deref()),
-            descriptors: Descriptors {
-                open: process.open,
-                limit: process.limit,
-            },
+            descriptors: Descriptors::of(process),
             stuck: leaker.stuck,
-            growth: leaker
-                .forecast
-                .map(|Forecast { fit, exhausted_in }| Growth {
-                    per_second: fit.per_second,
-                    samples: fit.samples,
-                    span_ms: rounded_ms(fit.span),
-                    r_squared: fit.r_squared,
-                    exhausted_in_ms: exhausted_in.map(rounded_ms),
-                }),
+            growth: leaker.forecast.map(Growth::from),
+        }
+    }
+}
+
+impl Descriptors {
+    pub(in crate::output::json) fn of(process: &process::Process) -> Self {
+        Self {
+            open: process.open,
+            limit: process.limit,
+        }
+    }
+}
+
+impl From<Forecast> for Growth {
+    fn from(Forecast { fit, exhausted_in }: Forecast) -> Self {
+        Self {
+            per_second: fit.per_second,
+            samples: fit.samples,
+            span_ms: rounded_ms(fit.span),
+            r_squared: fit.r_squared,
+            exhausted_in_ms: exhausted_in.map(rounded_ms),
         }
     }
 }

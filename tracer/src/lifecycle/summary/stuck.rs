@@ -1,0 +1,131 @@
+//! What is stuck in CLOSE_WAIT, by owner: how many, since when, how that grows, and when it takes the last descriptor.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::kind::Counts;
+use super::top::{Ranking, Top};
+use crate::lifecycle::finding::Stuck;
+use crate::lifecycle::leak::{Forecast, Growths, Stock, Verdict};
+use crate::lifecycle::process::Process;
+use crate::lifecycle::types::Nanos;
+
+/// What is stuck at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StuckNow {
+    /// How many, by verdict.
+    pub verdicts: Counts<Verdict>,
+    /// Since when the oldest is in CLOSE_WAIT.
+    pub oldest: Option<Nanos>,
+    /// Who has most of them.
+    pub owners: Vec<StuckOwner>,
+    /// Those of all other owners together.
+    pub other: u64,
+    /// Those that belong to no process, or to none that can be seen.
+    pub unowned: u64,
+    /// The peers of most of them.
+    pub peers: Ranking<IpAddr>,
+}
+
+/// A process with stuck sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckOwner {
+    /// Which, as it was when its newest one turned stuck.
+    pub process: Arc<Process>,
+    /// How many it has.
+    pub stuck: u64,
+    /// Since when its oldest is in CLOSE_WAIT.
+    pub oldest: Nanos,
+    /// How their number grows from interval to interval, once there were enough of them.
+    pub forecast: Option<Forecast>,
+}
+
+/// A count of what is stuck.
+#[derive(Debug, Default)]
+pub struct Census {
+    verdicts: Counts<Verdict>,
+    oldest: Option<Nanos>,
+    owners: HashMap<Key, Owned>,
+    unowned: u64,
+    peers: Top<IpAddr>,
+}
+
+/// A process by its id and when it started: no later one has both.
+pub(super) type Key = (u32, u64);
+
+#[derive(Debug)]
+struct Owned {
+    process: Arc<Process>,
+    newest: Nanos,
+    oldest: Nanos,
+    stock: Stock,
+}
+
+impl<'a> FromIterator<&'a Stuck> for Census {
+    fn from_iter<T: IntoIterator<Item = &'a Stuck>>(ends: T) -> Self {
+        let mut census = Self::default();
+        for end in ends {
+            census.count(end);
+        }
+        census
+    }
+}
+
+impl Census {
+    fn count(&mut self, end: &Stuck) {
+        let since = end.leak.age.since;
+        self.verdicts.add(end.leak.verdict, 1);
+        self.oldest = Some(self.oldest.map_or(since, |oldest| oldest.min(since)));
+        self.peers.add(end.conn.tuple.peer().ip());
+        let Some(leaker) = &end.leaker else {
+            self.unowned += 1;
+            return;
+        };
+        let process = &leaker.process;
+        let owned = self
+            .owners
+            .entry((process.pid, process.started))
+            .or_insert_with(|| Owned {
+                process: process.clone(),
+                newest: end.at,
+                oldest: since,
+                stock: Stock::default(),
+            });
+        owned.oldest = owned.oldest.min(since);
+        if end.at > owned.newest {
+            owned.newest = end.at;
+            owned.process = process.clone();
+        }
+        owned.stock.stuck += 1;
+        owned.stock.held += u64::from(end.leak.socket.inode != 0);
+    }
+
+    pub(super) fn stocks(&self) -> impl Iterator<Item = (Key, Stock)> + '_ {
+        self.owners.iter().map(|(key, owned)| (*key, owned.stock))
+    }
+
+    /// Tells the owners with most, at most so many.
+    pub(super) fn tell(self, growths: &Growths<Key>, most: usize) -> StuckNow {
+        let mut owners: Vec<(Key, Owned)> = self.owners.into_iter().collect();
+        owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
+            let more = b.stock.stuck.cmp(&a.stock.stuck);
+            more.then(a.oldest.cmp(&b.oldest)).then(a_key.cmp(b_key))
+        });
+        let others = owners.split_off(most.min(owners.len()));
+        let owners = owners.into_iter().map(|(key, owned)| StuckOwner {
+            stuck: owned.stock.stuck,
+            oldest: owned.oldest,
+            forecast: growths.forecast(&key, owned.process.room()),
+            process: owned.process,
+        });
+        StuckNow {
+            verdicts: self.verdicts,
+            oldest: self.oldest,
+            owners: owners.collect(),
+            other: others.iter().map(|(_, owned)| owned.stock.stuck).sum(),
+            unowned: self.unowned,
+            peers: self.peers.ranking(most),
+        }
+    }
+}
