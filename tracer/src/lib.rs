@@ -3,6 +3,7 @@
 //! Arrows run one way: `cli` uses the session and the outputs; [`session`] joins the doors to the kernel
 //! ([`kernel`]) with the pure core ([`lifecycle`]), which knows none of them.
 
+pub mod agent;
 pub mod cli;
 pub mod host;
 pub mod kernel;

@@ -7,3 +7,4 @@ pub mod descriptors;
 mod proc_dir;
 pub mod process;
 pub mod unit;
+pub mod usage;

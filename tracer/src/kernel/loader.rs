@@ -55,6 +55,8 @@ pub struct Options {
     /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
     /// told.)
     pub stuck_after: Option<Nanos>,
+    /// The kernel measures how long BPF programs run, all of the host. (For the session.)
+    pub measured: bool,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
@@ -70,6 +72,7 @@ impl Default for Options {
             every_transition: false,
             classic: false,
             verbose: false,
+            measured: false,
             stuck_after: None,
             ring_bytes: 8 << 20,
         }

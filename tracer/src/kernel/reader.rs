@@ -14,6 +14,7 @@ use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
 use super::misses::Misses;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::summary::BpfRuns;
 
 /// How often an awake reader looks. The ring holds many times what the fastest churn makes in between, and a record
 /// reaches the user well within 100 ms.
@@ -151,6 +152,12 @@ pub struct Attached {
 }
 
 impl Attached {
+    /// How often and how long the programs have run; 0 while the kernel does not measure that.
+    #[must_use]
+    pub fn runs(&self) -> Option<BpfRuns> {
+        self.misses.runs()
+    }
+
     /// How many runs of the programs the kernel skipped since the last call.
     pub fn take_misses(&mut self) -> u64 {
         self.misses.take()

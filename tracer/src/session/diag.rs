@@ -77,6 +77,14 @@ impl Diag {
         }
     }
 
+    /// Does `work` in a namespace; `None` where it cannot be entered.
+    pub fn within<T: Send>(&mut self, netns: NetNs, work: impl FnOnce() -> T + Send) -> Option<T> {
+        if self.own == Some(netns) {
+            return Some(work());
+        }
+        self.handle(netns)?.enter(work).ok()
+    }
+
     /// Ends a round of questions.
     pub fn rest(&mut self) {
         let own = self.own;
@@ -113,12 +121,7 @@ impl Diag {
 
     /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call; 0 at the first.
     fn take_overflows(&mut self, netns: NetNs) -> u64 {
-        let text = if self.own == Some(netns) {
-            overflow_text()
-        } else {
-            self.handle(netns)
-                .and_then(|handle| handle.enter(overflow_text).ok()?)
-        };
+        let text = self.within(netns, overflow_text).flatten();
         let Some(count) = text.as_deref().and_then(overflow_count) else {
             return 0;
         };

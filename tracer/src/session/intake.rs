@@ -68,6 +68,10 @@ impl Intake {
         std::mem::take(&mut self.questions)
     }
 
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
     pub fn next_deadline(&self) -> Option<Nanos> {
         self.tracker.next_deadline()
     }

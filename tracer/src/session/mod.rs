@@ -6,11 +6,14 @@ mod intake;
 mod looks;
 mod owners;
 mod snapshot;
+mod standing;
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use aya::sys::{Stats, enable_stats};
 use tokio::time::Instant;
 
 use crate::kernel::loader::{self, LoadError, Options, Tier};
@@ -52,6 +55,8 @@ pub struct Session {
     looks: Option<Looks>,
     misses_read: Nanos,
     attached: Attached,
+    /// While it is open, the kernel measures BPF programs.
+    measured: Option<OwnedFd>,
 }
 
 impl Session {
@@ -60,12 +65,33 @@ impl Session {
     /// # Errors
     /// [`LoadError`], whose message says what is missing and what to do.
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
+        Self::start_attached(options, capacity, || Ok(()))
+    }
+
+    /// As [`Self::start`]; `attached` is called when the programs are attached and no thread is started yet, as rights are
+    /// given up by each thread for itself.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and those of `attached`.
+    pub fn start_attached(
+        options: &Options,
+        capacity: usize,
+        attached: impl FnOnce() -> anyhow::Result<()>,
+    ) -> Result<Self, LoadError> {
         // Before the programs are attached, because nobody reads their records meanwhile.
         let owners = match options.classic {
             false => owners::of(&Snapshot::take(options, &HashMap::new()).inodes),
             true => HashMap::new(),
         };
         let programs = loader::load(options)?;
+        let measured = match options.measured {
+            true => enable_stats(Stats::RunTime).ok(),
+            false => None,
+        };
+        attached().map_err(|source| LoadError::Other {
+            doing: "going on after the programs were attached",
+            source,
+        })?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
         let programs_have_cookie = programs.has_cookie;
         let mut tracker = Tracker::new(capacity);
@@ -103,6 +129,7 @@ impl Session {
             looks,
             misses_read: Nanos(0),
             attached,
+            measured,
         };
         // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
         if session.joins_sock_diag {

@@ -1,0 +1,238 @@
+//! The agent's configuration: TOML, every key optional.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::lifecycle::types::IpVersion;
+use crate::output::sink::{Kind, SinkConfig, Target};
+
+/// The default configuration, which is also its reference: what `--print-default-config` prints.
+pub const DEFAULT: &str = include_str!("config/default.toml");
+
+/// Where the agent listens for Prometheus: outside of 9100 to 9999, which Prometheus' list of exporters has given away.
+const PROMETHEUS_PORT: u16 = 19_433;
+
+/// What the agent does.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How often a summary is told.
+    #[serde(deserialize_with = "interval")]
+    pub interval: Duration,
+    /// A socket is told to be stuck after so long in CLOSE_WAIT.
+    #[serde(deserialize_with = "duration")]
+    pub stuck_after: Duration,
+    /// Live connection ends kept at most.
+    pub max_connections: NonZeroUsize,
+    /// Where locks lie, of outputs that have none themselves.
+    pub run_directory: PathBuf,
+    /// What is traced.
+    pub trace: Trace,
+    /// The HTTP endpoint.
+    pub prometheus: Prometheus,
+    /// Where findings go.
+    #[serde(rename = "output")]
+    pub outputs: Vec<SinkConfig>,
+}
+
+/// What the kernel shall send. It cannot be changed while the agent runs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trace {
+    /// Only these local ports; all when empty.
+    pub local_ports: BTreeSet<Port>,
+    /// Only these ports of the peer; all when empty.
+    pub peer_ports: BTreeSet<Port>,
+    /// Only this IP version.
+    pub ip_version: Option<Ip>,
+    /// Only this network namespace, as `tcpclose watch --netns` takes it.
+    pub netns: Option<String>,
+    /// The kernel counts runs and time of its BPF programs.
+    pub bpf_stats: BpfStats,
+}
+
+/// Whether the kernel measures BPF programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct BpfStats(pub bool);
+
+impl Default for BpfStats {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+/// A TCP port that a connection can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "u16")]
+pub struct Port(pub u16);
+
+impl TryFrom<u16> for Port {
+    type Error = &'static str;
+
+    fn try_from(port: u16) -> Result<Self, Self::Error> {
+        match port {
+            0 => Err("no connection has port 0: ports are 1 to 65535"),
+            port => Ok(Self(port)),
+        }
+    }
+}
+
+/// An IP version: 4 or 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Ip(pub IpVersion);
+
+impl TryFrom<i64> for Ip {
+    type Error = &'static str;
+
+    fn try_from(version: i64) -> Result<Self, Self::Error> {
+        match version {
+            4 => Ok(Self(IpVersion::V4)),
+            6 => Ok(Self(IpVersion::V6)),
+            _ => Err("there are IP versions 4 and 6"),
+        }
+    }
+}
+
+/// The HTTP endpoint with /metrics and /healthz.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prometheus {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Series at most; what is over is left out, and counted.
+    pub max_series: NonZeroUsize,
+}
+
+impl Default for Prometheus {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: (Ipv4Addr::LOCALHOST, PROMETHEUS_PORT).into(),
+            max_series: NonZeroUsize::new(1_000).expect("not zero"),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let quiet = SinkConfig {
+            kinds: BTreeSet::from([Kind::Leak, Kind::Summary, Kind::Loss]),
+            ..SinkConfig::new(Target::Stdout)
+        };
+        Self {
+            interval: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(60),
+            max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
+            run_directory: "/run/tcpclose".into(),
+            trace: Trace::default(),
+            prometheus: Prometheus::default(),
+            outputs: vec![quiet],
+        }
+    }
+}
+
+/// Why a configuration is refused: one sentence, with the file and the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or something in it is wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path)
+            .map_err(|error| ConfigError(format!("{name} cannot be read: {error}")))?;
+        Self::parse(&text, &name)
+    }
+
+    /// Takes the text of a file of this name.
+    ///
+    /// # Errors
+    /// Something in it is wrong.
+    pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..line].bytes().filter(|byte| *byte == b'\n').count() + 1;
+            let problem = with_nearest(error.message());
+            ConfigError(format!("{name}:{line}: {problem}"))
+        })?;
+        let mut seen = BTreeMap::new();
+        for (number, output) in config.outputs.iter().enumerate() {
+            if let Some(first) = seen.insert(output.name(), number + 1) {
+                return Err(ConfigError(format!(
+                    "{name}: outputs {first} and {} are both {}: keep one of them",
+                    number + 1,
+                    output.name()
+                )));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// serde's message, with the nearest of the words that it expected.
+fn with_nearest(message: &str) -> String {
+    let message = message.trim_end().replace('\n', " ");
+    let Some((what, expected)) = message.split_once(", expected ") else {
+        return message;
+    };
+    let (Some(wrong), true) = (quoted(what).next(), what.starts_with("unknown ")) else {
+        return message;
+    };
+    let nearest = quoted(expected)
+        .map(|word| (strsim::damerau_levenshtein(wrong, word), word))
+        .min();
+    match nearest {
+        // A guess that is hardly like it helps nobody.
+        Some((distance, nearest)) if distance <= 1 + wrong.len() / 3 => {
+            format!("{what}: did you mean `{nearest}`?")
+        }
+        _ => message,
+    }
+}
+
+/// The words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let words = String::deserialize(deserializer)?;
+    humantime::parse_duration(&words).map_err(|error| {
+        de::Error::custom(format!(
+            "`{words}` is no time, write one like \"30s\" or \"5m\": {error}"
+        ))
+    })
+}
+
+fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let interval = duration(deserializer)?;
+    if interval < Duration::from_secs(1) {
+        return Err(de::Error::custom("an interval is at least \"1s\" long"));
+    }
+    Ok(interval)
+}

@@ -1,0 +1,3 @@
+//! The daemon: traces, sums up, and hands everything to its outputs.
+
+pub mod config;

@@ -1,0 +1,92 @@
+//! How things stand, for summaries.
+
+use std::fs;
+use std::ops::RangeInclusive;
+
+use super::Session;
+use crate::lifecycle::summary::{BpfRuns, Census, Pressure, Route, Standing};
+use crate::lifecycle::types::Port;
+
+/// The ephemeral ports of the calling thread's network namespace.
+const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+
+/// Routes whose ports are counted, and those of them that are told.
+const COUNTED: usize = 8;
+const TOLD: usize = 3;
+
+impl Session {
+    /// Ends that became established, since the start.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.intake.tracker().opened()
+    }
+
+    /// How many ends there are; [`Self::pressure`] is not among it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let tracker = self.intake.tracker();
+        Standing {
+            live: tracker.live() as u64,
+            waiting_for_fin: tracker.waiting_for_fin() as u64,
+            time_wait: tracker.in_time_wait() as u64,
+            pressure: Vec::new(),
+        }
+    }
+
+    /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
+    #[must_use]
+    pub fn census(&self) -> Option<Census> {
+        Some(self.intake.tracker().stuck_ends()?.collect())
+    }
+
+    /// Where most ephemeral ports are in use. Walks all ends twice: some 50 ms for a million.
+    pub fn pressure(&mut self) -> Vec<Pressure> {
+        let routes = self.intake.tracker().busiest_routes(COUNTED);
+        let mut pressure: Vec<Pressure> = routes
+            .iter()
+            .filter_map(|(route, ports)| self.pressure_on(route, ports))
+            .collect();
+        pressure.sort_by(|a, b| b.share().total_cmp(&a.share()));
+        pressure.truncate(TOLD);
+        pressure
+    }
+
+    fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
+        let text = self
+            .diag
+            .within(route.netns, || fs::read_to_string(PORT_RANGE).ok())?;
+        let range = parse(&text?)?;
+        let used = ports.iter().filter(|port| range.contains(&port.0)).count();
+        (used > 0).then_some(Pressure {
+            route: *route,
+            used: used as u32,
+            ports: range.len() as u32,
+        })
+    }
+
+    /// Runs of the eBPF programs since the start; `None` where the kernel does not measure them.
+    #[must_use]
+    pub fn bpf_runs(&self) -> Option<BpfRuns> {
+        self.measured.as_ref()?;
+        self.attached.runs()
+    }
+}
+
+fn parse(text: &str) -> Option<RangeInclusive<u16>> {
+    let mut numbers = text.split_whitespace().map(str::parse);
+    let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    (first <= last).then_some(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_range_has_both_ends() {
+        let range = parse("32768\t60999\n").expect("it is one");
+        assert_eq!((range.len(), range.contains(&60_999)), (28_232, true));
+        assert_eq!(parse("60999\t32768\n"), None);
+        assert_eq!(parse("32768\n"), None);
+    }
+}
