@@ -8,6 +8,7 @@ mod growth;
 pub mod json;
 mod layout;
 pub mod leaks;
+pub mod prometheus;
 #[cfg(test)]
 mod samples;
 pub mod sink;
