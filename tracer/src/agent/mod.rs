@@ -1,3 +1,331 @@
 //! The daemon: traces, sums up, and hands everything to its outputs.
+//!
+//! One loop owns the session, as in `tcpclose watch`. Outputs and the HTTP endpoint have threads of their own; nothing that
+//! they wait for stops the loop.
 
 pub mod config;
+mod endpoint;
+mod outputs;
+mod service;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::host::{rights, usage};
+use crate::kernel::loader::Options;
+use crate::kernel::netns;
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::summary::{Pressure, Standing, Summaries, Surroundings, Tracer};
+use crate::lifecycle::types::Nanos;
+use crate::output::prometheus::Snapshot;
+use crate::session::{Session, now};
+use config::{Config, Trace};
+use endpoint::{Endpoint, Scrape};
+use outputs::Outputs;
+
+/// What a scrape is told is no older.
+const FRESH: Nanos = Nanos::from_secs(1);
+
+/// What outputs may take at the end: systemd's users see 5 s as a clean end.
+const FINISH: Duration = Duration::from_secs(4);
+
+/// The RST that explains a close comes within this.
+const LAST_WORDS: Duration = Duration::from_millis(25);
+
+struct Agent {
+    config: Config,
+    /// Where it was read from.
+    file: Option<PathBuf>,
+    session: Session,
+    summaries: Summaries,
+    outputs: Outputs,
+    endpoint: Option<Endpoint>,
+    scrapes: mpsc::Sender<Scrape>,
+    /// As of the last interval.
+    pressure: Vec<Pressure>,
+    /// The last answer to a scrape.
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Runs until SIGTERM or SIGINT. `file` is read again at SIGHUP.
+///
+/// # Errors
+/// It cannot be started, or the kernel's records can no longer be read.
+pub async fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (scrapes, mut wishes) = mpsc::channel(16);
+    let mut agent = Agent::start(config, file, scrapes)?;
+    let mut ticks = ticks(agent.config.interval);
+    let mut watchdog = service::watchdog();
+    service::ready();
+    agent.announce();
+    let ended = loop {
+        tokio::select! {
+            ready = agent.session.wait() => {
+                if let Err(error) = ready {
+                    break Err(error).context("polling the ring buffer failed");
+                }
+            }
+            _ = ticks.tick() => agent.end_interval(),
+            () = watchdog.due() => service::alive(),
+            Some(wish) = wishes.recv() => agent.answer(wish),
+            _ = hangup.recv() => {
+                let before = agent.config.interval;
+                agent.reload();
+                if agent.config.interval != before {
+                    ticks = self::ticks(agent.config.interval);
+                }
+            }
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+        }
+        if let Err(error) = agent.pump() {
+            break Err(error);
+        }
+    };
+    service::stopping();
+    time::sleep(LAST_WORDS).await;
+    let last = agent.pump();
+    agent.end_interval();
+    agent.outputs.finish(Instant::now() + FINISH);
+    ended.and(last)
+}
+
+fn ticks(interval: Duration) -> time::Interval {
+    let mut ticks = time::interval_at(time::Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// What the kernel is asked for.
+fn options(config: &Config) -> anyhow::Result<Options> {
+    let Trace {
+        local_ports,
+        peer_ports,
+        ip_version,
+        netns,
+        bpf_stats,
+    } = &config.trace;
+    let numbers = |ports: &BTreeSet<config::Port>| ports.iter().map(|port| port.0).collect();
+    let netns = netns.as_deref().map(netns::by_user).transpose()?;
+    Ok(Options {
+        netns: netns.map(|netns| netns.id()),
+        local_ports: numbers(local_ports),
+        peer_ports: numbers(peer_ports),
+        ip: ip_version.map(|version| version.0),
+        stuck_after: Some(config.stuck_after.into()),
+        measured: bpf_stats.0,
+        ..Options::default()
+    })
+}
+
+/// What the agent may still do when it runs with this configuration.
+#[must_use]
+pub fn rights_needed(config: &Config) -> Vec<rights::Kept> {
+    let wanted = config.trace.netns.as_deref();
+    let wanted = wanted.and_then(|words| netns::by_user(words).ok());
+    let own = netns::current().ok();
+    rights::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
+}
+
+impl Agent {
+    fn start(
+        config: Config,
+        file: Option<PathBuf>,
+        scrapes: mpsc::Sender<Scrape>,
+    ) -> anyhow::Result<Self> {
+        let kept = rights_needed(&config);
+        let session =
+            Session::start_attached(&options(&config)?, config.max_connections.get(), || {
+                rights::give_up_all_but(&kept)
+            })?;
+        let outputs = Outputs::start(&config.outputs, &config.run_directory)?;
+        let mut agent = Self {
+            session,
+            summaries: Summaries::new(now()),
+            outputs,
+            endpoint: None,
+            scrapes,
+            pressure: Vec::new(),
+            snapshot: None,
+            config,
+            file,
+        };
+        agent.endpoint = agent.listen(&agent.config.prometheus)?;
+        Ok(agent)
+    }
+
+    fn listen(&self, config: &config::Prometheus) -> anyhow::Result<Option<Endpoint>> {
+        match config.enabled {
+            true => Ok(Some(Endpoint::start(config, self.scrapes.clone())?)),
+            false => Ok(None),
+        }
+    }
+
+    fn announce(&self) {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
+            None => "no HTTP endpoint".to_owned(),
+        };
+        eprintln!("tcpclose: the agent works; {endpoint}");
+        for why in &self.session.unseen {
+            eprintln!(
+                "tcpclose: connections that are open already are not seen where this failed: {why}"
+            );
+        }
+        for (tracepoint, why) in &self.session.missing {
+            eprintln!(
+                "tcpclose: tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
+            );
+        }
+    }
+
+    /// Takes all that has come.
+    fn pump(&mut self) -> anyhow::Result<()> {
+        self.session
+            .pump(|_| ())
+            .context("reading the kernel's records failed")?;
+        while let Some(finding) = self.session.next_finding() {
+            let finding = Arc::new(finding);
+            self.summaries.take(&finding);
+            self.outputs.offer(&finding);
+        }
+        Ok(())
+    }
+
+    fn end_interval(&mut self) {
+        self.pressure = self.session.pressure();
+        let outputs = self.outputs.states().into_iter();
+        let surroundings = Surroundings {
+            opened: self.session.opened(),
+            now: self.standing(),
+            stuck: self.session.census(),
+            outputs: outputs.map(|output| output.counts).collect(),
+            tracer: Some(self.used()),
+        };
+        let summary = self.summaries.end_interval(now(), surroundings);
+        let lost = summary.lost.total();
+        if lost > 0 {
+            eprintln!(
+                "tcpclose: {lost} records or connections were lost in the last interval (the summary says where)"
+            );
+        }
+        self.outputs
+            .offer(&Arc::new(Finding::Summary(Box::new(summary))));
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            pressure: self.pressure.clone(),
+            ..self.session.standing()
+        }
+    }
+
+    fn used(&self) -> Tracer {
+        Tracer {
+            cpu: usage::cpu(),
+            memory: usage::memory(),
+            bpf: self.session.bpf_runs(),
+        }
+    }
+
+    /// Tells a scrape how things stand. It may have gone meanwhile.
+    fn answer(&mut self, wish: Scrape) {
+        let at = now();
+        let fresh = |snapshot: &&Arc<Snapshot>| at - snapshot.at < FRESH;
+        let snapshot = match self.snapshot.as_ref().filter(fresh) {
+            Some(snapshot) => snapshot.clone(),
+            None => Arc::new(self.look(at)),
+        };
+        self.snapshot = Some(snapshot.clone());
+        let _ = wish.send(snapshot);
+    }
+
+    fn look(&self, at: Nanos) -> Snapshot {
+        let census = self.session.census();
+        Snapshot {
+            at,
+            totals: self.summaries.totals().clone(),
+            opened: self.session.opened(),
+            now: self.standing(),
+            stuck: census.map(|census| self.summaries.stuck_now(census)),
+            outputs: self.outputs.states(),
+            tracer: self.used(),
+        }
+    }
+
+    /// Takes the configuration anew. One that is wrong changes nothing.
+    fn reload(&mut self) {
+        service::reloading();
+        let read = match &self.file {
+            Some(file) => Config::read(file),
+            None => Ok(self.config.clone()),
+        };
+        match read {
+            Ok(config) => self.change(config),
+            Err(error) => eprintln!("tcpclose: the configuration stays as it was: {error}"),
+        }
+        service::ready();
+    }
+
+    fn change(&mut self, wanted: Config) {
+        let Config {
+            interval,
+            stuck_after,
+            max_connections,
+            run_directory,
+            trace,
+            prometheus,
+            outputs,
+        } = wanted;
+        self.config.interval = interval;
+        if prometheus != self.config.prometheus {
+            self.listen_anew(prometheus);
+        }
+        self.config.run_directory = run_directory;
+        self.outputs.exchange(&outputs, &self.config.run_directory);
+        self.config.outputs = outputs;
+        let later = [
+            ("stuck_after", stuck_after != self.config.stuck_after),
+            (
+                "max_connections",
+                max_connections != self.config.max_connections,
+            ),
+            ("[trace]", trace != self.config.trace),
+        ];
+        for (name, _) in later.iter().filter(|(_, changed)| *changed) {
+            eprintln!(
+                "tcpclose: the change of {name} takes effect when the agent is started again"
+            );
+        }
+        eprintln!("tcpclose: the configuration was read again");
+    }
+
+    fn listen_anew(&mut self, wanted: config::Prometheus) {
+        let same_place = self.config.prometheus.enabled
+            && wanted.enabled
+            && wanted.listen == self.config.prometheus.listen;
+        if same_place {
+            eprintln!(
+                "tcpclose: the change of max_series takes effect when the agent is started again"
+            );
+            return;
+        }
+        match self.listen(&wanted) {
+            Ok(endpoint) => {
+                self.endpoint = endpoint;
+                self.config.prometheus = wanted;
+            }
+            Err(error) => eprintln!("tcpclose: the HTTP endpoint stays where it was: {error:#}"),
+        }
+    }
+}

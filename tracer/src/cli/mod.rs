@@ -1,5 +1,6 @@
 //! The command line. Exit codes: 0 fine, 1 a finding, 2 could not run or bad usage.
 
+mod agent;
 mod doctor;
 mod filters;
 mod leaks;
@@ -31,6 +32,8 @@ enum Command {
     Watch(watch::Args),
     /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::Args),
+    /// Run as a daemon: summaries, stuck sockets and closes into logs and metrics
+    Agent(agent::Args),
     /// Say what this kernel and these rights allow, and what each missing piece costs
     Doctor(doctor::Args),
 }
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(&args),
         Command::Leaks(args) => leaks::run(&args),
+        Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {

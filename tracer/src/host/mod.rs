@@ -6,5 +6,6 @@ pub mod container;
 pub mod descriptors;
 mod proc_dir;
 pub mod process;
+pub mod rights;
 pub mod unit;
 pub mod usage;

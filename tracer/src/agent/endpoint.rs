@@ -1,0 +1,212 @@
+//! The HTTP endpoint: /metrics and /healthz. It has a thread of its own and asks the event loop for a snapshot, so a slow
+//! client never stops the loop, and the answer proves that the loop is alive.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::config;
+use crate::output::prometheus::{self, Exporter, Snapshot};
+
+/// The loop answers within milliseconds; if it does not by then, it stands still.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Clients at one time; more wait.
+const CLIENTS: usize = 16;
+
+/// A client that sends no request, or does not read its answer, is in the way of others for no longer.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A wish for a snapshot.
+pub type Scrape = oneshot::Sender<Arc<Snapshot>>;
+
+/// The running endpoint. It stops when this is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: SocketAddr,
+    _stop: oneshot::Sender<()>,
+}
+
+struct Server {
+    scrapes: mpsc::Sender<Scrape>,
+    exporter: Mutex<Exporter>,
+}
+
+impl Endpoint {
+    /// Listens, and answers from a thread of its own. Snapshots are asked for on `scrapes`.
+    ///
+    /// # Errors
+    /// The address cannot be listened on: another agent does, for example.
+    pub fn start(
+        config: &config::Prometheus,
+        scrapes: mpsc::Sender<Scrape>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(config.listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .with_context(|| match_in_use(config.listen))?;
+        let address = listener.local_addr()?;
+        let server = Arc::new(Server {
+            scrapes,
+            exporter: Mutex::new(Exporter::new(config.max_series.get())),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the HTTP endpoint failed")?;
+        let (stop, stopped) = oneshot::channel();
+        thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                let serving = async {
+                    tokio::select! {
+                        error = serve(listener, server) => {
+                            eprintln!("tcpclose: the HTTP endpoint has ended: {error}");
+                        }
+                        _ = stopped => {}
+                    }
+                };
+                runtime.block_on(serving);
+            })
+            .context("the thread of the HTTP endpoint could not be started")?;
+        Ok(Self {
+            address,
+            _stop: stop,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+fn match_in_use(address: SocketAddr) -> String {
+    format!("prometheus cannot listen on {address} (is another tcpclose agent running?)")
+}
+
+async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return error,
+    };
+    let clients = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&clients).acquire_owned().await else {
+            return io::ErrorKind::Other.into();
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            // A client that is gone already, or no descriptors are left: neither lasts.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let server = Arc::clone(&server);
+        tokio::spawn(async move {
+            let answer = service_fn(|request| {
+                let server = Arc::clone(&server);
+                async move { Ok::<_, Infallible>(server.answer(&request).await) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(CLIENT_PATIENCE)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), answer);
+            // What a client does wrong is its own affair.
+            let _ = timeout(CLIENT_PATIENCE + PATIENCE, connection).await;
+            drop(place);
+        });
+    }
+}
+
+impl Server {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+            let allowed = hyper::header::HeaderValue::from_static("GET, HEAD");
+            refused.headers_mut().insert(ALLOW, allowed);
+            return refused;
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics().await,
+            "/healthz" => self.health().await,
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics and /healthz\n".into(),
+            ),
+        }
+    }
+
+    async fn metrics(&self) -> Response<Full<Bytes>> {
+        let snapshot = match self.snapshot().await {
+            Ok(snapshot) => snapshot,
+            Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        };
+        match self.exporter.lock().await.encode(&snapshot) {
+            Ok(metrics) => typed(StatusCode::OK, prometheus::CONTENT_TYPE, metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+
+    /// An output that does not work is said, but no reason to start the agent anew.
+    async fn health(&self) -> Response<Full<Bytes>> {
+        let snapshot = match self.snapshot().await {
+            Ok(snapshot) => snapshot,
+            Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        };
+        let mut body = String::from("ok\n");
+        for output in &snapshot.outputs {
+            if let Some(outage) = &output.outage {
+                body.push_str(&format!(
+                    "output {} does not work: {outage}\n",
+                    output.counts.name
+                ));
+            }
+        }
+        text(StatusCode::OK, body)
+    }
+
+    async fn snapshot(&self) -> Result<Arc<Snapshot>, &'static str> {
+        let (wish, answer) = oneshot::channel();
+        match timeout(PATIENCE, async {
+            self.scrapes.send(wish).await.ok()?;
+            answer.await.ok()
+        })
+        .await
+        {
+            Ok(Some(snapshot)) => Ok(snapshot),
+            Ok(None) => Err("the tracer is gone"),
+            Err(_) => Err("the tracer's event loop stands still: no answer within 2 s"),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    typed(status, TEXT, body)
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,183 @@
+//! The outputs that run: started, offered findings, exchanged when the configuration changes, ended.
+
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::host::cgroup::Cgroups;
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::summary::Output;
+use crate::output::clock::WallClock;
+use crate::output::prometheus::OutputState;
+use crate::output::sink::{Counts, Sink, SinkConfig, Surroundings, Target};
+
+/// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
+const EXCHANGE: Duration = Duration::from_millis(500);
+
+/// The outputs.
+#[derive(Debug, Default)]
+pub(super) struct Outputs(Vec<Running>);
+
+#[derive(Debug)]
+struct Running {
+    sink: Sink,
+    /// Keeps a second agent from the same output; files have a lock themselves.
+    _lock: Option<File>,
+}
+
+impl Outputs {
+    /// Starts all.
+    pub fn start(configs: &[SinkConfig], run_directory: &Path) -> anyhow::Result<Self> {
+        let running = configs
+            .iter()
+            .map(|config| Running::start(config, run_directory));
+        Ok(Self(running.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// Offers a finding to each.
+    pub fn offer(&mut self, finding: &Arc<Finding>) {
+        for running in &mut self.0 {
+            running.sink.offer(finding);
+        }
+    }
+
+    /// Those that are as before go on and open their files anew; others are ended and started. What cannot be started is
+    /// said on stderr.
+    pub fn exchange(&mut self, configs: &[SinkConfig], run_directory: &Path) {
+        let before = std::mem::take(&mut self.0);
+        let (kept, gone): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|running| configs.contains(running.sink.config()));
+        self.0 = kept;
+        for running in &self.0 {
+            running.sink.reopen();
+        }
+        // The new ones may want the same files.
+        Self(gone).finish(Instant::now() + EXCHANGE);
+        for config in configs {
+            if self.0.iter().any(|running| running.sink.config() == config) {
+                continue;
+            }
+            match Running::start(config, run_directory) {
+                Ok(running) => self.0.push(running),
+                Err(error) => {
+                    eprintln!("tcpclose: {error:#}; it is tried again at the next SIGHUP")
+                }
+            }
+        }
+    }
+
+    /// How each does.
+    pub fn states(&self) -> Vec<OutputState> {
+        let state = |running: &Running| {
+            let Counts {
+                offered: _,
+                filtered,
+                cut,
+                dropped,
+                written,
+                failed,
+                queued,
+            } = running.sink.counts();
+            OutputState {
+                counts: Output {
+                    name: running.sink.name().into(),
+                    written,
+                    filtered,
+                    cut,
+                    dropped,
+                    failed,
+                },
+                queued,
+                outage: running.sink.outage().map(|outage| outage.reason),
+            }
+        };
+        self.0.iter().map(state).collect()
+    }
+
+    /// Waits until all is delivered, or until `deadline`, and says what was not.
+    pub fn finish(self, deadline: Instant) {
+        for running in &self.0 {
+            running.sink.close();
+        }
+        for running in self.0 {
+            let name = running.sink.name().to_owned();
+            let lost = running.sink.finish(deadline).queued;
+            if lost > 0 {
+                eprintln!(
+                    "tcpclose: output {name} could not take {lost} records in time: they are lost"
+                );
+            }
+        }
+    }
+}
+
+impl Running {
+    fn start(config: &SinkConfig, run_directory: &Path) -> anyhow::Result<Self> {
+        let lock = match config.target {
+            Target::Stdout | Target::File(_) => None,
+            Target::Journald | Target::Syslog(_) | Target::Otlp(_) => {
+                Some(lock(&config.name(), run_directory)?)
+            }
+        };
+        let surroundings = Surroundings {
+            clock: WallClock::new(),
+            cgroups: Box::new(Cgroups::new()),
+        };
+        Ok(Self {
+            sink: Sink::start(config, surroundings)?,
+            _lock: lock,
+        })
+    }
+}
+
+/// Takes the lock of an output, which ends with the file.
+fn lock(name: &str, directory: &Path) -> anyhow::Result<File> {
+    let plain = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | ':' => character,
+        _ => '_',
+    };
+    let file: String = name.chars().map(plain).collect();
+    let path = directory.join(format!("{file}.lock"));
+    let failed = || {
+        format!(
+            "output {name} cannot be locked: {} (set run_directory)",
+            path.display()
+        )
+    };
+    fs::create_dir_all(directory).with_context(failed)?;
+    let file = File::create(&path).with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "output {name} is in use: another tcpclose agent holds {}",
+            path.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_ends_with_its_holder() {
+        let directory = std::env::temp_dir().join(format!("tcpclose-locks-{}", std::process::id()));
+        let name = "syslog:unix:/dev/log";
+        let held = lock(name, &directory).expect("nobody holds it");
+        let error = lock(name, &directory).expect_err("it is held");
+        let expected = format!(
+            "output {name} is in use: another tcpclose agent holds {}/syslog:unix:_dev_log.lock",
+            directory.display()
+        );
+        assert_eq!(error.to_string(), expected);
+        lock("journald", &directory).expect("another output is free");
+        drop(held);
+        lock(name, &directory).expect("it is free again");
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
+}

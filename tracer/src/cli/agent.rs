@@ -1,0 +1,58 @@
+//! `tcpclose agent`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::agent::{self, config};
+
+/// What `tcpclose agent` takes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Signals: SIGHUP reads the configuration again and opens files anew; SIGTERM ends it with a last summary.
+
+Exit codes: 0 it was told to end, 2 it could not run, or the configuration is wrong
+
+Examples:
+  tcpclose agent --print-default-config > /etc/tcpclose.toml
+  tcpclose agent --config /etc/tcpclose.toml --check-config
+  tcpclose agent --config /etc/tcpclose.toml")]
+pub(super) struct Args {
+    /// The configuration, in TOML; without it the default is taken
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only say whether the configuration is right
+    #[arg(long, conflicts_with = "print_default_config")]
+    check_config: bool,
+    /// Print the default configuration, which explains every key
+    #[arg(long, conflicts_with = "config")]
+    print_default_config: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.print_default_config {
+        return print(config::DEFAULT);
+    }
+    let config = match &args.config {
+        Some(file) => config::Config::read(file)?,
+        None => config::Config::default(),
+    };
+    if args.check_config {
+        return print("the configuration is right\n");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop failed")?;
+    runtime.block_on(agent::run(config, args.config.clone()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
