@@ -6,9 +6,6 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-use crate::lifecycle::summary::BpfRuns;
-use crate::lifecycle::types::Nanos;
-
 use super::loader::{NESTED, SET_STATE};
 
 /// Counts the skipped runs of the loaded programs. Of the one on state transitions and its twin, each takes what is
@@ -38,33 +35,19 @@ impl Misses {
         }
     }
 
-    /// How often and how long the programs have run, as far as the kernel measured that.
-    pub fn runs(&self) -> Option<BpfRuns> {
-        let mut runs = BpfRuns::default();
-        for info in self.infos() {
-            runs.count += parse(&info, "run_cnt:")?;
-            runs.time = runs.time + Nanos(parse(&info, "run_time_ns:")?);
-        }
-        Some(runs)
-    }
-
-    fn infos(&self) -> impl Iterator<Item = String> + '_ {
-        let read = |fd: &RawFd| fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok();
-        self.programs.iter().filter_map(read)
-    }
-
     /// How many runs were skipped since the last call.
     pub fn take(&mut self) -> u64 {
-        let infos = self.infos();
-        let misses = infos
-            .filter_map(|info| parse(&info, "recursion_misses:"))
-            .sum::<u64>();
+        let count = |fd: &RawFd| {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+            parse(&info)
+        };
+        let misses = self.programs.iter().filter_map(count).sum::<u64>();
         misses.saturating_sub(std::mem::replace(&mut self.before, misses))
     }
 }
 
-fn parse(fdinfo: &str, name: &str) -> Option<u64> {
-    let value = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+fn parse(fdinfo: &str) -> Option<u64> {
+    let value = |line: &str| line.strip_prefix("recursion_misses:")?.trim().parse().ok();
     fdinfo.lines().find_map(value)
 }
 
@@ -75,15 +58,9 @@ mod tests {
     #[test]
     fn the_counter_is_found_where_the_kernel_has_it() {
         assert_eq!(
-            parse(
-                "pos:\t0\nprog_type:\t26\nrecursion_misses:\t2\n",
-                "recursion_misses:"
-            ),
+            parse("pos:\t0\nprog_type:\t26\nrecursion_misses:\t2\n"),
             Some(2)
         );
-        assert_eq!(
-            parse("pos:\t0\nprog_type:\t26\n", "recursion_misses:"),
-            None
-        );
+        assert_eq!(parse("pos:\t0\nprog_type:\t26\n"), None);
     }
 }

@@ -134,7 +134,7 @@ impl Programs {
         Ok((
             reader,
             Attached {
-                _ebpf: ebpf,
+                ebpf,
                 misses,
                 log,
             },
@@ -145,7 +145,7 @@ impl Programs {
 /// Programs at work; dropping it detaches them.
 pub struct Attached {
     /// Keeps programs and links alive.
-    _ebpf: aya::Ebpf,
+    ebpf: aya::Ebpf,
     misses: Misses,
     /// What the programs say, if they were asked to.
     pub log: Option<EbpfLog>,
@@ -155,7 +155,16 @@ impl Attached {
     /// How often and how long the programs have run; 0 while the kernel does not measure that.
     #[must_use]
     pub fn runs(&self) -> Option<BpfRuns> {
-        self.misses.runs()
+        let mut runs = BpfRuns::default();
+        for (_, program) in self.ebpf.programs() {
+            // Of those that are not loaded there is nothing to know.
+            if program.fd().is_ok() {
+                let info = program.info().ok()?;
+                runs.count += info.run_count();
+                runs.time = runs.time + info.run_time().into();
+            }
+        }
+        Some(runs)
     }
 
     /// How many runs of the programs the kernel skipped since the last call.
