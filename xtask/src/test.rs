@@ -183,7 +183,6 @@ const SPARED: &[&str] = &[
     "bursts::",
     "closed_window::",
     "crossing::",
-    "destroyed::",
     "disconnected::",
     "filters::",
     "fin_with_data::",

@@ -131,14 +131,7 @@ impl Programs {
         } = self;
         let reader = Reader::new(events, lost, reader_asleep, reset_reasons)?;
         let misses = Misses::of(&ebpf);
-        Ok((
-            reader,
-            Attached {
-                ebpf,
-                misses,
-                log,
-            },
-        ))
+        Ok((reader, Attached { ebpf, misses, log }))
     }
 }
 

@@ -312,24 +312,6 @@ pub struct TimeWait {
     pub restarts: u32,
 }
 
-impl TimeWait {
-    /// The kernel made no minisocket for an end that would have entered TIME_WAIT at this time.
-    #[must_use]
-    pub fn never(conn: Conn, owner: Option<SharedOwner>, at: Nanos) -> Self {
-        Self {
-            at,
-            conn,
-            owner,
-            entered: at,
-            dwell: Nanos(0),
-            end: TimeWaitEnd::Overflow,
-            measured: Measured::Hook,
-            error: Nanos(0),
-            restarts: 0,
-        }
-    }
-}
-
 /// How a TIME_WAIT ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TimeWaitEnd {

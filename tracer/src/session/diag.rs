@@ -1,11 +1,11 @@
 //! Questions to sock_diag, in whatever network namespace the sockets live.
 
 use std::collections::HashMap;
-use std::fs;
 
 use tcpclose_common::TcpState;
 
 use super::now;
+use super::overflows::{self, Overflows};
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
@@ -21,22 +21,18 @@ pub(super) struct Diag {
     own: Option<NetNs>,
     open: HashMap<NetNs, Option<DiagSocket>>,
     handles: HashMap<NetNs, NetNsHandle>,
-    overflows: HashMap<NetNs, u64>,
+    overflows: Overflows,
 }
 
 impl Diag {
-    pub fn new() -> Self {
-        let mut diag = Self {
+    /// `overflows`: what has overflowed before and is not ours to tell.
+    pub fn new(overflows: Overflows) -> Self {
+        Self {
             own: netns::current().ok(),
             open: HashMap::new(),
             handles: HashMap::new(),
-            overflows: HashMap::new(),
-        };
-        // What has overflowed before this is not ours to tell.
-        if let Some(own) = diag.own {
-            diag.take_overflows(own);
+            overflows,
         }
-        diag
     }
 
     /// What became of one minisocket.
@@ -119,16 +115,18 @@ impl Diag {
         self.handles.get(&netns)
     }
 
-    /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call; 0 at the first.
+    /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
     fn take_overflows(&mut self, netns: NetNs) -> u64 {
-        let text = self.within(netns, overflow_text).flatten();
-        let Some(count) = text.as_deref().and_then(overflow_count) else {
+        let Some(count) = self.within(netns, overflows::count).flatten() else {
             return 0;
         };
-        if self.overflows.len() >= REMEMBERED {
-            self.overflows.clear();
+        if self.overflows.counts.len() >= REMEMBERED {
+            self.overflows = Overflows::default();
         }
-        let before = self.overflows.insert(netns, count).unwrap_or(count);
+        let Overflows { counts, complete } = &mut self.overflows;
+        // What is younger than the tracer has counted from 0.
+        let start = if *complete { 0 } else { count };
+        let before = counts.insert(netns, count).unwrap_or(start);
         count.saturating_sub(before)
     }
 }
@@ -181,40 +179,5 @@ fn minisocket(found: &Socket) -> Minisocket {
         (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
         // Somebody else has taken the four-tuple.
         _ => Minisocket::Gone,
-    }
-}
-
-/// The counters of the calling thread's namespace.
-fn overflow_text() -> Option<String> {
-    fs::read_to_string("/proc/thread-self/net/netstat").ok()
-}
-
-/// `TCPTimeWaitOverflow` in a netstat file: pairs of lines, names above values.
-fn overflow_count(netstat: &str) -> Option<u64> {
-    let mut lines = netstat.lines();
-    while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
-        let at = names
-            .split(' ')
-            .position(|name| name == "TCPTimeWaitOverflow");
-        if let Some(at) = at {
-            return values.split(' ').nth(at)?.parse().ok();
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::overflow_count;
-
-    #[test]
-    fn the_counter_is_found_by_its_name() {
-        let netstat = "TcpExt: SyncookiesSent TCPTimeWaitOverflow TCPOFOQueue\nTcpExt: 1 23 4\nIpExt: InNoRoutes\nIpExt: 0\n";
-        assert_eq!(overflow_count(netstat), Some(23));
-        assert_eq!(overflow_count("TcpExt: A\nTcpExt: 1\n"), None);
-        assert_eq!(
-            overflow_count("TcpExt: TCPTimeWaitOverflow\nTcpExt:\n"),
-            None
-        );
     }
 }

@@ -4,6 +4,7 @@
 mod diag;
 mod intake;
 mod looks;
+mod overflows;
 mod owners;
 mod snapshot;
 mod standing;
@@ -79,10 +80,8 @@ impl Session {
         attached: impl FnOnce() -> anyhow::Result<()>,
     ) -> Result<Self, LoadError> {
         // Before the programs are attached, because nobody reads their records meanwhile.
-        let owners = match options.classic {
-            false => owners::of(&Snapshot::take(options, &HashMap::new()).inodes),
-            true => HashMap::new(),
-        };
+        let before = Snapshot::take(options, &HashMap::new());
+        let owners = owners::of(&before.inodes);
         let programs = loader::load(options)?;
         let measured = match options.measured {
             true => enable_stats(Stats::RunTime).ok(),
@@ -125,7 +124,7 @@ impl Session {
             intake: Intake::new(tracker),
             tier,
             missing,
-            diag: Diag::new(),
+            diag: Diag::new(before.overflows),
             looks,
             misses_read: Nanos(0),
             attached,

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tcpclose_common::TcpState;
 
 use super::now;
+use super::overflows::{self, Overflows};
 use crate::kernel::loader::Options;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
@@ -22,6 +23,8 @@ pub(super) struct Snapshot {
     pub alive: HashSet<ConnId>,
     /// Namespaces of which all is known.
     pub complete: HashSet<NetNs>,
+    /// What has overflowed so far.
+    pub overflows: Overflows,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
 }
@@ -35,19 +38,24 @@ impl Snapshot {
             inodes: HashMap::new(),
             alive: HashSet::new(),
             complete: HashSet::new(),
+            overflows: Overflows::default(),
             unseen: Vec::new(),
         };
+        let mut all = true;
         match options.netns {
             Some(id) => match netns::by_inode(id) {
                 Ok(handle) => snapshot.add(&handle, options, owners),
                 Err(error) => snapshot.unseen.push(error.to_string()),
             },
             None => {
-                for handle in netns::find_all().found {
+                let scan = netns::find_all();
+                all = scan.unseen.is_empty();
+                for handle in scan.found {
                     snapshot.add(&handle, options, owners);
                 }
             }
         }
+        snapshot.overflows.complete = all && snapshot.unseen.is_empty();
         snapshot
             .sockets
             .sort_by_key(|socket| socket.state != TcpState::Listen);
@@ -67,6 +75,13 @@ impl Snapshot {
                 return;
             }
         };
+        match handle.enter(overflows::count) {
+            Ok(Some(count)) => {
+                self.overflows.counts.insert(handle.id(), count);
+            }
+            Ok(None) => {}
+            Err(error) => self.unseen.push(error.to_string()),
+        }
         if whole {
             self.complete.insert(handle.id());
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, TimeWaitEnd};
 use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
-use tcpclose::lifecycle::{Existing, Minisocket, Sweep};
+use tcpclose::lifecycle::{Existing, Minisocket, Sighting, Sweep};
 use tcpclose_common::TcpState;
 
 use crate::scenarios::steps;
@@ -176,16 +176,23 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
         .tracker
         .seed(&[existing(5, TcpState::TimeWait, Some(20_000))], world.now);
     let entered = world.now - Nanos::from_secs(40);
-    world.pass_ms(20_100);
-    world.tracker.swept(&Sweep {
-        netns: NetNs(1),
-        began: world.now,
-        ended: world.now,
-        reached: true,
-        complete: true,
-        overflows: 0,
-        found: Vec::new(),
-    });
+    let sighting = |left| Sighting {
+        cookie: ConnId(5),
+        tuple: tuple(3306, 40_000),
+        left: Nanos::from_millis(left),
+    };
+    for (ms, found) in [(19_900, vec![sighting(100)]), (200, vec![])] {
+        world.pass_ms(ms);
+        world.tracker.swept(&Sweep {
+            netns: NetNs(1),
+            began: world.now,
+            ended: world.now,
+            reached: true,
+            complete: true,
+            overflows: 0,
+            found,
+        });
+    }
     let findings = world.findings();
     let [Finding::TimeWait(told)] = findings.as_slice() else {
         panic!("{findings:?}")

@@ -1,8 +1,9 @@
 //! What the kernel's function hooks tell of minisockets: exact times.
 
+use tcpclose::lifecycle::Sweep;
 use tcpclose::lifecycle::event::SignalKind;
 use tcpclose::lifecycle::finding::{ClosePath, Finding, Measured, TimeWait, TimeWaitEnd};
-use tcpclose::lifecycle::types::Nanos;
+use tcpclose::lifecycle::types::{Nanos, NetNs};
 use tcpclose_common::TcpState;
 
 use crate::socket::{Socket, World, tuple};
@@ -18,7 +19,12 @@ fn hooked() -> World {
 
 /// A client that enters TIME_WAIT now. The kernel starts the minisocket before the transition to CLOSE.
 fn enter(world: &mut World, id: u64, armed: bool) {
-    let mut end = Socket::client(world, id);
+    enter_on(world, id, 40_000, armed);
+}
+
+/// As [`enter`], from this port.
+fn enter_on(world: &mut World, id: u64, port: u16, armed: bool) {
+    let mut end = Socket::client_on(world, id, port);
     end.closes_first(world);
     end.receives_fin();
     end.acknowledges();
@@ -122,10 +128,33 @@ fn taken_down_and_not_replaced_is_killed() {
 #[test]
 fn a_minisocket_that_was_never_made_is_an_overflow() {
     let mut world = hooked();
+    // The hooks tell of this one.
+    enter_on(&mut world, 4, 40_001, true);
+    world.close();
+    world.signal(4, SignalKind::MinisocketDescheduled);
+    // Nothing of this one: it is looked for, as a record may be lost too.
     enter(&mut world, 5, false);
+    world.close();
+    for overflows in [1, 0] {
+        world.pass_ms(200);
+        let mut due = Vec::new();
+        world.tracker.due_sweeps(world.now, &mut due);
+        assert_eq!(due.len(), 1);
+        world.tracker.swept(&Sweep {
+            netns: NetNs(1),
+            began: world.now,
+            ended: world.now,
+            reached: true,
+            complete: true,
+            overflows,
+            found: Vec::new(),
+        });
+    }
     let told = time_wait(&mut world);
     assert_eq!((told.end, told.dwell), (TimeWaitEnd::Overflow, Nanos(0)));
-    assert_eq!(world.tracker.in_time_wait(), 0);
+    assert_eq!(world.tracker.in_time_wait(), 1);
+    world.pass_ms(3_000);
+    assert_eq!(time_wait(&mut world).end, TimeWaitEnd::Killed);
 }
 
 #[test]

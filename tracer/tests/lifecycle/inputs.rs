@@ -36,10 +36,10 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
     world.findings();
     let ended = began + TIME_WAIT + Nanos::from_secs(3);
     world.tracker.take(&Input::Swept(Sweep {
-        reached: true,
         netns: NetNs(1),
         began: ended,
         ended,
+        reached: true,
         complete: true,
         overflows: 0,
         found: Vec::new(),

@@ -26,6 +26,8 @@ done </arguments
 stty -F /dev/ttyS1 raw
 exec </dev/null >/dev/ttyS1 2>&1
 export TCPCLOSE_BIN=/tcpclose
+# These kernels allow function hooks: without them the tests of TIME_WAIT would prove less than they should.
+export TCPCLOSE_TEST_HOOKS=1
 # One after another, as on the host: what a test beside it forks holds copies of its sockets until it executes.
 export RUST_TEST_THREADS=1
 ulimit -n 20000

@@ -1,6 +1,9 @@
 //! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
 
-use super::{CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, Sweep, TIME_WAIT};
+use super::{
+    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, SEEN_LATELY, Sweep,
+    TIME_WAIT,
+};
 use crate::lifecycle::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
 use crate::lifecycle::types::{ConnId, Nanos, Role, SharedOwner};
 
@@ -19,6 +22,8 @@ pub(super) struct Entry {
     pub last_seen: Nanos,
     pub confirmed: bool,
     pub restarts: u32,
+    /// Hooks will tell its end.
+    pub hooked: bool,
     /// It was missing in a sweep before its time: a SYN may still explain that.
     pub missing_since: Option<Nanos>,
     /// It was missing from the first look on, and the kernel has counted one that found no room.
@@ -46,6 +51,7 @@ impl Entry {
             last_seen: entered,
             confirmed: false,
             restarts: 0,
+            hooked: false,
             missing_since: None,
             overflowed: false,
             taken_down: None,
@@ -80,6 +86,10 @@ impl Entry {
 
     /// Its end, if a complete sweep without it tells that. It was last seen before the sweep.
     pub fn missing(&mut self, sweep: &Sweep, overflows: &mut u64) -> Option<TimeWait> {
+        if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > sweep.ended)
+        {
+            return None;
+        }
         if self.expires <= sweep.ended {
             return Some(self.expired_by(sweep.ended));
         }
@@ -136,8 +146,10 @@ impl Entry {
         let latest = self
             .missing_since
             .map_or(since, |missing| missing.min(since));
+        // Its timer was due, and may have fired before somebody else came or not.
         if self.expires <= latest {
-            return self.expired_by(latest);
+            let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+            return self.ended(unknown, looks, self.last_seen, latest);
         }
         match role {
             // connect() takes the minisocket's place right after the transition to SYN_SENT.
@@ -152,10 +164,15 @@ impl Entry {
         }
     }
 
-    /// It was gone by `latest`, and its timer was due: the timer is the earliest end, unless it was still seen later.
+    /// It was gone by `latest`, and its timer was due. If nobody had looked for long before that, it may have been taken
+    /// down first.
     fn expired_by(&self, latest: Nanos) -> TimeWait {
-        let earliest = self.last_seen.max(self.expires);
-        self.ended(TimeWaitEnd::Expired, Measured::Timer, earliest, latest)
+        let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
+            (TimeWaitEnd::Expired, Measured::Timer)
+        } else {
+            (TimeWaitEnd::Unknown, Measured::Sweep)
+        };
+        self.ended(end, measured, self.last_seen, latest)
     }
 
     /// The end lies between two times: the middle is told, and half the distance as the error.
@@ -181,15 +198,15 @@ impl Entry {
         }
     }
 
-    pub fn next_look(&self, now: Nanos, hooked: bool) -> Nanos {
-        if hooked {
+    pub fn next_look(&self, now: Nanos) -> Nanos {
+        if self.hooked {
             (self.expires + HOOKS_ARE_LATE).max(now + QUIET)
         } else if !self.confirmed || self.missing_since.is_some() {
             now + CONFIRM
-        } else if self.expires <= now {
+        } else if self.expires <= now + BEFORE {
             now + EXPIRING
         } else {
-            self.expires.min(now + QUIET)
+            (self.expires - BEFORE).min(now + QUIET)
         }
     }
 }

@@ -21,6 +21,10 @@ pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
 const CONFIRM: Nanos = Nanos::from_millis(200);
 /// From its nominal expiry on, an entry is looked for this often: half of it is the error of the end.
 const EXPIRING: Nanos = Nanos::from_millis(250);
+/// The last look before that is so long before: until then it is known to have lived.
+const BEFORE: Nanos = Nanos::from_millis(50);
+/// One that was gone when its timer was due has expired, if a look found it there so long before that or later.
+const SEEN_LATELY: Nanos = QUIET;
 /// Otherwise this often, to bracket an end that comes early.
 const QUIET: Nanos = Nanos::from_secs(5);
 /// After a sweep that took t, none follows for this many times t: sweeps take at most 2 % of a core.
@@ -129,7 +133,7 @@ impl TimeWaits {
         namespace.is_some_and(|namespace| namespace.entries.contains_key(tuple))
     }
 
-    /// Takes an end in; false when there is no room for it.
+    /// Takes an end in, whose end hooks will tell or looks must find; false when there is no room for it.
     pub fn enter(
         &mut self,
         conn: Conn,
@@ -137,12 +141,13 @@ impl TimeWaits {
         cookie: Option<ConnId>,
         entered: Nanos,
         entered_error: Nanos,
+        hooked: bool,
     ) -> bool {
         if self.len >= self.capacity {
             return false;
         }
         let namespace = self.namespaces.entry(conn.netns).or_default();
-        let first_look = if self.hooked {
+        let first_look = if hooked {
             entered + TIME_WAIT + HOOKS_ARE_LATE
         } else {
             entered + CONFIRM
@@ -153,7 +158,8 @@ impl TimeWaits {
         } else {
             namespace.next.min(look)
         };
-        let entry = Entry::new(conn, owner, cookie, entered, entered_error);
+        let mut entry = Entry::new(conn, owner, cookie, entered, entered_error);
+        entry.hooked = hooked;
         if self.by_cookies
             && let Some(cookie) = entry.cookie
         {
@@ -233,11 +239,8 @@ impl TimeWaits {
         }
         let cost = sweep.ended - sweep.began;
         namespace.not_before = sweep.ended + Nanos(cost.0.saturating_mul(REST));
-        let hooked = self.hooked;
         let looks = namespace.entries.values();
-        let wanted = looks
-            .map(|entry| entry.next_look(sweep.ended, hooked))
-            .min();
+        let wanted = looks.map(|entry| entry.next_look(sweep.ended)).min();
         let wanted = match wanted {
             Some(wanted) if sweep.reached => wanted,
             _ => sweep.ended + QUIET,

@@ -109,7 +109,10 @@ impl Tracker {
         };
         let entered = at - (TIME_WAIT - left);
         let cookie = Some(socket.cookie);
-        let followed = self.time_waits.enter(conn, None, cookie, entered, TICK);
+        let hooked = self.time_waits.hooked;
+        let followed = self
+            .time_waits
+            .enter(conn, None, cookie, entered, TICK, hooked);
         self.evicted += u64::from(!followed);
     }
 

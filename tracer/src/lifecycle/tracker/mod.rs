@@ -456,21 +456,18 @@ impl Tracker {
                 .map(|last| (last.at, Nanos(0))),
             Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::ResetByPeer(_) | Fate::Lost(_) => None,
         };
-        let mut overflow = None;
         if let Some((at, error)) = entered {
             let (conn, owner) = (close.conn.clone(), close.owner.clone());
+            // No hook has seen its minisocket: there is none, or the record was lost. Looks will tell.
             let armed = closing.is_some_and(|closing| closing.armed);
-            if self.time_waits.hooked && fate == Fate::Told && !armed && connection.has_cookie {
-                overflow = Some(TimeWait::never(conn, owner, at));
-            } else {
-                let followed = self
-                    .time_waits
-                    .enter(conn, owner, connection.cookie(), at, error);
-                self.evicted += u64::from(!followed);
-            }
+            let hooked = self.time_waits.hooked && (armed || fate != Fate::Told);
+            let cookie = connection.cookie();
+            let followed = self
+                .time_waits
+                .enter(conn, owner, cookie, at, error, hooked);
+            self.evicted += u64::from(!followed);
         }
         self.findings.push_back(Finding::Close(Box::new(close)));
-        self.tell(overflow);
     }
 
     fn owner(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {

@@ -102,8 +102,8 @@ fn of_summary(summary: &Summary) -> String {
         summary.now.live,
         summary.now.time_wait,
     );
-    if let Some(stuck) = &summary.now.stuck {
-        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.total());
+    if let Some(stuck) = &summary.stuck {
+        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.verdicts.total());
     }
     let lost = summary.lost.total();
     if lost > 0 {
@@ -167,7 +167,7 @@ mod tests {
         let summary = Finding::Summary(Box::new(samples::summary()));
         assert_eq!(
             sentence(&summary),
-            "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 1200 stuck in \
+            "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 4 stuck in \
              CLOSE_WAIT"
         );
     }

@@ -173,7 +173,7 @@ impl Metrics<'_> {
                 [(Vec::new(), Value::AsDouble(busiest.share()))],
             );
         }
-        if let Some(stuck) = &now.stuck {
+        if let Some(stuck) = &summary.stuck {
             let verdicts = stuck
                 .verdicts
                 .iter()
@@ -198,10 +198,11 @@ impl Metrics<'_> {
                         "s",
                         "How long the oldest of them is in CLOSE_WAIT",
                     ),
-                    [(Vec::new(), seconds(stuck.at - oldest))],
+                    [(Vec::new(), seconds(summary.to - oldest))],
                 );
             }
-            let exhausted = stuck.owners.iter().filter_map(|owner| owner.exhausted_in);
+            let forecasts = stuck.owners.iter().filter_map(|owner| owner.forecast);
+            let exhausted = forecasts.filter_map(|forecast| forecast.exhausted_in);
             if let Some(first) = exhausted.min() {
                 self.gauge(
                     &About(
