@@ -168,6 +168,29 @@ fn a_file_that_cannot_be_reopened_is_written_on() {
     assert_eq!(ids(&text), [1]);
 }
 
+#[test]
+fn a_file_that_was_deleted_is_made_again() {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("logs/closes.jsonl");
+    let folder = scratch.path().join("logs");
+    fs::create_dir(&folder).expect("a folder");
+    let (mut sink, said) = start(&config(&path));
+    sink.offer(&close(1));
+    wait_until("the first is written", || sink.counts().written == 1);
+    fs::remove_file(&path).expect("removed");
+    sink.offer(&close(2));
+    wait_until("the second is written", || sink.counts().written == 2);
+    assert_eq!(ids(&fs::read(&path).expect("the file")), [2]);
+    assert!(said.all().is_empty());
+    fs::remove_dir_all(&folder).expect("removed");
+    sink.offer(&close(3));
+    said.wait_for("it was deleted, and cannot be made again: open failed: No such file");
+    fs::create_dir(&folder).expect("a folder");
+    said.wait_for("works again");
+    assert_eq!(sink.finish(long()).written, 3);
+    assert_eq!(ids(&fs::read(&path).expect("the file")), [3]);
+}
+
 /// Readers see whole lines only, at any moment.
 #[test]
 fn a_reader_meets_no_half_line() {

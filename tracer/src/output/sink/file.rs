@@ -66,6 +66,11 @@ impl LinesFile {
         (whole, result)
     }
 
+    /// Whether what is written would go nowhere.
+    fn is_deleted(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() == 0)
+    }
+
     /// Takes a half line away from the end of the file.
     fn take_back(&mut self) -> io::Result<()> {
         if self.half > 0 {
@@ -80,6 +85,14 @@ impl LinesFile {
 
 impl Delivery for LinesFile {
     fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        if self.is_deleted()
+            && let Err(reason) = self.reopen()
+        {
+            return Progress {
+                down: Some(format!("it was deleted, and cannot be made again: {reason}").into()),
+                ..Progress::default()
+            };
+        }
         self.lines.clear();
         self.surroundings.clock.refresh();
         for record in records {
