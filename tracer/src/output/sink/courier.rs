@@ -74,12 +74,13 @@ impl Courier {
     pub(super) fn run(mut self) {
         let _end = End(Arc::clone(&self.queue));
         while self.wait_for_work() {
-            let records = self.queue.lock().next(BATCH);
-            if records.is_empty() {
-                continue;
-            }
+            let mut state = self.queue.lock();
+            let records = state.next(BATCH);
+            state.busy = Some(Instant::now());
+            drop(state);
             let progress = self.delivery.deliver(&records);
             let mut state = self.queue.lock();
+            state.busy = None;
             state.done(progress.written, progress.failed);
             drop(state);
             if let Some(reason) = progress.refusal {

@@ -178,7 +178,7 @@ impl Sink {
     /// Why it does not work at the moment; `None` when it does.
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
-        self.queue.lock().outage.clone()
+        self.queue.lock().outage()
     }
 
     /// Makes it open its file anew, after what is written at the moment, or try its receiver again at once.

@@ -3,13 +3,16 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
 
 /// Records handed over at once.
 pub(super) const BATCH: usize = 512;
+
+/// How long a receiver may take for some records until that is called an outage: more than any time limit of a protocol.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// What became of the records that an output was offered, up to now. `offered` is always the sum of all the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(super) struct State {
     /// Dropped records that no `loss` record tells of yet, and when the last of them was found.
     untold: Option<(u64, Nanos)>,
     pub(super) outage: Option<Outage>,
+    /// Since when records are being handed over.
+    pub(super) busy: Option<Instant>,
     pub(super) reopen: bool,
     /// No more records will come.
     pub(super) closing: bool,
@@ -75,6 +80,7 @@ impl Queue {
                 tells_losses,
                 untold: None,
                 outage: None,
+                busy: None,
                 reopen: false,
                 closing: false,
                 abandoned: false,
@@ -121,6 +127,19 @@ impl State {
             queued: self.records.len() as u64,
             ..self.counts
         }
+    }
+
+    /// A receiver that holds the thread up says nothing; time does.
+    pub(super) fn outage(&self) -> Option<Outage> {
+        let stuck = self.busy.filter(|since| since.elapsed() >= STUCK);
+        let stuck = stuck.map(|since| Outage {
+            since,
+            reason: format!(
+                "its receiver has taken nothing for {} s",
+                since.elapsed().as_secs()
+            ),
+        });
+        self.outage.clone().or(stuck)
     }
 
     pub(super) fn is_empty(&self) -> bool {

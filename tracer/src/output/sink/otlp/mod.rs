@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod logs;
 mod metrics;
+mod points;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +29,7 @@ use super::render::Surroundings;
 
 use self::grpc::Grpc;
 use self::http::Http;
-use self::metrics::Sums;
+use self::points::Sums;
 
 /// How long a request may take. OpenTelemetry's default.
 const REQUEST_TIME: Duration = Duration::from_secs(10);

@@ -283,6 +283,33 @@ fn while_it_is_down_an_output_says_why() {
 }
 
 #[test]
+fn a_receiver_that_never_comes_back_is_an_outage() {
+    let (
+        Started {
+            mut sink,
+            said: _said,
+        },
+        gate,
+    ) = gated(3);
+    sink.offer(&close(1));
+    let until = long();
+    while sink.queue.lock().busy.is_none() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert!(sink.outage().is_none());
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(31));
+    sink.queue.lock().busy = long_ago;
+    let reason = sink.outage().expect("it is stuck").reason;
+    assert_eq!(reason, "its receiver has taken nothing for 31 s");
+    drop(gate);
+    let until = long();
+    while sink.outage().is_some() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert_eq!(sink.finish(long()).written, 1);
+}
+
+#[test]
 fn refused_records_are_counted_and_said() {
     let refusing = Turn {
         written: 1,
