@@ -95,6 +95,7 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
     let mut connections: Vec<Vec<Row>> = Vec::new();
     // Number before the first byte: of the client, of the server.
     let mut bases: [Option<u32>; 2] = [None; 2];
+    let mut is_answered = true;
     for packet in packets {
         let Some(from) = packet.sender(ports) else {
             continue;
@@ -106,7 +107,17 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
         let opens = packet.flags.syn && !packet.flags.ack;
         if connections.is_empty() || (opens && bases[own] != Some(packet.seq)) {
             bases = [None; 2];
+            is_answered = connections.is_empty();
             connections.push(Vec::new());
+        }
+        // A SYN on another CPU may overtake the reset of the connection before: then the server's end of that sends a
+        // challenge ACK (RFC 5961), and the client, which knows nothing of it any more, a reset. Neither is of the new
+        // one.
+        let is_challenge = !packet.flags.syn && !packet.flags.rst && from == End::Server;
+        let is_its_answer = packet.flags.rst && !packet.flags.ack && from == End::Client;
+        is_answered |= packet.flags.syn && packet.flags.ack;
+        if !is_answered && (is_challenge || is_its_answer) {
+            continue;
         }
         // Without a SYN, Wireshark takes the first segment's number as 1.
         let base = *bases[own].get_or_insert(packet.seq.wrapping_sub(u32::from(!packet.flags.syn)));
@@ -157,4 +168,47 @@ impl Capture {
         }
         packets.clone()
     }
+}
+
+#[test]
+fn a_challenge_ack_to_a_syn_that_overtook_a_reset_is_of_no_connection() {
+    const PORTS: Ports = Ports {
+        client: 4000,
+        server: 80,
+    };
+    let packet = |from, flags: &str, seq, ack| {
+        let (source, destination) = PORTS.seen_from(from);
+        let has = |flag| flags.contains(flag);
+        Packet {
+            source,
+            destination,
+            seq,
+            ack,
+            len: 0,
+            flags: Flags {
+                syn: has("SYN"),
+                ack: has("ACK"),
+                rst: has("RST"),
+                ..Flags::default()
+            },
+        }
+    };
+    let packets = [
+        packet(End::Client, "SYN", 100, 0),
+        packet(End::Server, "SYN,ACK", 200, 101),
+        packet(End::Client, "ACK", 101, 201),
+        packet(End::Client, "RST,ACK", 101, 201),
+        packet(End::Client, "SYN", 300, 0),
+        packet(End::Server, "ACK", 201, 101),
+        packet(End::Client, "RST", 101, 0),
+        packet(End::Client, "SYN", 300, 0),
+        packet(End::Server, "SYN,ACK", 400, 301),
+        packet(End::Client, "ACK", 301, 401),
+        packet(End::Client, "SYN", 500, 0),
+        packet(End::Server, "RST,ACK", 0, 501),
+    ];
+    let connections = connections(&packets, PORTS);
+    let lengths: Vec<_> = connections.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [4, 4, 2]);
+    assert!(connections[1].iter().all(|row| !row.flags.rst));
 }
