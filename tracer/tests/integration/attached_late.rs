@@ -10,11 +10,13 @@ use crate::closing::End::{self, Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::helper;
 use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
+use crate::harness::program;
 use crate::harness::record::Close;
 use crate::harness::sockets::{
     Connection, Family, expect, ports_of, read_to_end, reset_on_close, send,
 };
 use crate::harness::sys;
+use crate::harness::watch::{Watch, closes_in};
 
 const BEFORE: Duration = Duration::from_millis(300);
 
@@ -25,6 +27,7 @@ for_ipv4_and_ipv6!(
     an_orphan_in_fin_wait2_gets_the_peers_fin,
     an_established_connection_is_reset,
     the_owner_is_who_holds_the_socket,
+    in_another_namespace_than_the_tracers,
 );
 
 /// Asserts what an honest record of a connection older than the tracer can say, given what really happened.
@@ -266,4 +269,41 @@ fn the_owner_is_who_holds_the_socket(family: Family) {
     drop(server);
     helper.finish();
     lab.finish();
+}
+
+/// The tracer looks into every namespace that it finds.
+fn in_another_namespace_than_the_tracers(family: Family) {
+    let Some(mut lab) = Lab::not_yet_watching(family) else {
+        return;
+    };
+    lab.settle();
+    let Connection {
+        client,
+        server,
+        listener: _listener,
+        ports,
+    } = lab.converse("from before", "indeed");
+    let watch = Watch::spawn(program::command().args(["watch", "--format", "json"]));
+    reset_on_close(&client);
+    drop(client);
+    let ours = |lines: &[String], end: End| {
+        let closes = closes_in(lines).into_iter();
+        let mut ours = closes.filter(|close| {
+            *close.get("/netns") == lab.ns.inode() && close.ports() == ports.seen_from(end)
+        });
+        ours.next()
+    };
+    // The peer's reset: no system call shows the server's owner, only the snapshot does.
+    let close = watch.wait_for("the close in another namespace", |lines| {
+        ours(lines, Server)
+    });
+    close
+        .closed("reset", "peer")
+        .has("/conn/seen_from_start", false);
+    if sys::kernel_version() >= (5, 12) {
+        close.has("/owner/source", "proc").is_ours();
+        close.has("/conn/role", "server");
+    }
+    drop(server);
+    watch.stop();
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
 use super::netns::NetNs;
@@ -70,7 +71,7 @@ impl Lab {
             return None;
         }
         let ns = NetNs::new();
-        let resident = Process::spawn(ns.command("sleep").arg("600"));
+        let resident = resident(&ns);
         let mut watch = Command::new(program::path());
         watch.args(["watch", "--format", "json", "--netns"]);
         let watch = Watch::spawn(watch.arg(ns.inode().to_string()));
@@ -81,6 +82,11 @@ impl Lab {
             watch: Some(watch),
             resident: Some(resident),
         })
+    }
+
+    /// From now on there is a way into the namespace from outside.
+    pub fn settle(&mut self) {
+        self.resident = Some(resident(&self.ns));
     }
 
     /// From now on there is no way into the namespace from outside.
@@ -327,6 +333,16 @@ impl Lab {
         self.watching().time_waits(ports, end)
     }
 
+    /// How often the program went to sleep of its own accord.
+    pub fn wakeups(&self) -> u64 {
+        self.watching().voluntary_switches()
+    }
+
+    /// What the program has used of a core's time.
+    pub fn cpu_time(&self) -> Duration {
+        self.watching().cpu_time()
+    }
+
     /// Waits until so many closes have been told.
     pub fn wait_for_closes(&self, count: usize) {
         let is_close = |line: &&String| line.contains(r#""kind":"close""#);
@@ -339,6 +355,11 @@ impl Lab {
     pub fn finish(mut self) -> Vec<Close> {
         self.watch.take().expect("the program watches").stop()
     }
+}
+
+/// A process that only lives there.
+fn resident(ns: &NetNs) -> Process {
+    Process::spawn(ns.command("sleep").arg("600"))
 }
 
 /// Runs a scenario, a `fn(Family)`, as one test for each kind of socket.

@@ -187,6 +187,18 @@ impl Watch {
         (code, self.process.stderr.text())
     }
 
+    /// What it has used of a core's time, in user and kernel.
+    pub fn cpu_time(&self) -> Duration {
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let stat = stat.expect("our own child is there");
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+        // utime and stime, the 14th and 15th of proc_pid_stat(5); these begin with the third.
+        let times = fields.split(' ').skip(11).take(2);
+        let ticks: u32 = times.filter_map(|ticks| ticks.parse::<u32>().ok()).sum();
+        TICK * ticks
+    }
+
     /// Number of times its threads have gone to sleep of their own accord.
     pub fn voluntary_switches(&self) -> u64 {
         let tasks = format!("/proc/{}/task", self.pid());

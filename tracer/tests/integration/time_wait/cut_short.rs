@@ -1,25 +1,16 @@
 //! TIME_WAIT that ends before its time, with nobody in its place.
 
-use std::net::SocketAddr;
-use std::thread;
 use std::time::Duration;
 
 use crate::closing::End::Client;
-use crate::harness::capture::expected_next;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets::{self, FIN_WAIT2, Moment, TIME_WAIT};
 use crate::harness::process::PATIENCE;
-use crate::harness::segment;
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family, read_to_end};
-use crate::time_wait::close_first;
+use crate::time_wait::{assassinate, be_seen, close_first};
 
 for_ipv4_and_ipv6!(an_administrator_destroys_it);
-
-/// Without hooks, one that is gone before the first look was seen by nobody, and that is all that can be said of it.
-fn be_seen() {
-    thread::sleep(Duration::from_secs(1));
-}
 
 /// RFC 1337: a RST with the number that is expected next.
 #[test]
@@ -30,15 +21,9 @@ fn a_reset_assassinates_it() {
     lab.set("tcp_rfc1337", 0);
     let connection = lab.converse("ping", "pong");
     let entered = close_first(&lab, &connection, Client);
-    let ports = connection.ports;
     be_seen();
-    let (SocketAddr::V4(to), SocketAddr::V4(from)) = lab.ends(ports) else {
-        panic!("the wire's addresses are IPv4");
-    };
-    let next = expected_next(&lab.packets(), ports, Client).expect("it has acknowledged");
-    let (_, ()) = Moment::of(|| lab.wire().inject(&segment::reset(from, to, next)));
-    let left = minisockets::leaves(&lab.ns, ports, Client, PATIENCE);
-    let told = lab.time_wait(ports, Client);
+    let left = assassinate(&lab, connection.ports);
+    let told = lab.time_wait(connection.ports, Client);
     told.ended("killed").lasted(entered, left);
     lab.finish();
 }

@@ -1,19 +1,17 @@
 //! TIME_WAIT to its end: a whole minute, waited for once, for all who have to.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::closing::End::{Client, Server};
-use crate::harness::capture::{Ports, expected_next};
+use crate::harness::capture::Ports;
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, Moment};
-use crate::harness::segment;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::harness::wire::Fate;
-use crate::time_wait::close_first;
 use crate::time_wait::namespaces::{OutOfReach, Vanished};
+use crate::time_wait::{close_first, inject_reset};
 
 /// The timer wheel may be late by an eighth, and the restart is some seconds later than the beginning.
 const LONGEST: Duration = Duration::from_secs(80);
@@ -38,7 +36,8 @@ fn each_lasts_as_long_as_it_says() {
         close_as_orphan(&lab, orphan),
         (shot_at.ports, close_first(&lab, &shot_at, Client)),
     ];
-    shoot(&lab, &shot_at);
+    // RFC 1337 forbids that it has an effect.
+    inject_reset(&lab, shot_at.ports);
     let restarted = lab.converse("ping", "pong");
     let restarted_entered = restart(&lab, &restarted);
 
@@ -93,16 +92,6 @@ fn close_as_orphan(lab: &Lab, connection: Connection) -> (Ports, Moment) {
     let since = Instant::now();
     drop(server);
     (ports, minisockets::enters(&lab.ns, ports, Client, since))
-}
-
-/// A RST that RFC 1337 forbids to have an effect.
-fn shoot(lab: &Lab, connection: &Connection) {
-    let (SocketAddr::V4(to), SocketAddr::V4(from)) = lab.ends(connection.ports) else {
-        panic!("the wire's addresses are IPv4");
-    };
-    let next = expected_next(&lab.packets(), connection.ports, Client);
-    let reset = segment::reset(from, to, next.expect("it has acknowledged"));
-    lab.wire().inject(&reset);
 }
 
 /// The acknowledgement of the server's FIN is lost for a while, so the FIN comes again, once.

@@ -5,17 +5,22 @@
 
 mod cut_short;
 mod expiry;
+mod looks;
 mod namespaces;
 mod overflow;
 mod replaced;
 
-use std::net::Shutdown;
-use std::time::Instant;
+use std::net::{Shutdown, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::closing::End::{self, Client};
+use crate::harness::capture::{Ports, expected_next};
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, Moment};
+use crate::harness::process::PATIENCE;
 use crate::harness::requirements::{self, has_hooks};
+use crate::harness::segment;
 use crate::harness::sockets::{Connection, read_to_end};
 use crate::harness::sys;
 
@@ -32,6 +37,28 @@ fn close_first(lab: &Lab, connection: &Connection, first: End) -> Moment {
     other.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_to_end(closing), 0);
     minisockets::enters(&lab.ns, connection.ports, first, since)
+}
+
+/// Puts a bare RST on the wire, with the number that the client expects next.
+fn inject_reset(lab: &Lab, ports: Ports) {
+    let (SocketAddr::V4(to), SocketAddr::V4(from)) = lab.ends(ports) else {
+        panic!("the wire's addresses are IPv4");
+    };
+    let next = expected_next(&lab.packets(), ports, Client).expect("it has acknowledged");
+    lab.wire().inject(&segment::reset(from, to, next));
+}
+
+/// Ends the client's TIME_WAIT by a RST (RFC 1337). Returns when.
+fn assassinate(lab: &Lab, ports: Ports) -> Moment {
+    let after = Instant::now();
+    inject_reset(lab, ports);
+    let gone = minisockets::leaves(&lab.ns, ports, Client, PATIENCE);
+    Moment { after, ..gone }
+}
+
+/// Without hooks, one that is gone before the first look was seen by nobody, and that is all that can be said of it.
+fn be_seen() {
+    thread::sleep(Duration::from_secs(1));
 }
 
 /// The kernels that are booted for the hooks have them. Without socket cookies (before 5.12) there is nothing to join
