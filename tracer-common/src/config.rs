@@ -114,6 +114,18 @@ config! {
     /// `signal_struct.live`: threads that are not past exit()
     signal_live,
 
+    // struct file, struct inode and struct socket
+    /// `task_struct.pid`: of the thread
+    task_pid,
+    /// `task_struct.tgid`: of the process
+    task_tgid,
+    /// `file.f_inode`
+    file_inode,
+    /// `inode.i_ino`
+    inode_number,
+    /// `socket.sk`
+    socket_sk,
+
     // The context of the classic tracepoint, in bytes from its start
     /// Bytes of the record that hold fields
     classic_size,

@@ -6,11 +6,13 @@
 #![no_std]
 
 mod config;
+mod held;
 mod signal;
 mod state;
 mod transition;
 
 pub use config::Config;
+pub use held::HeldSocket;
 pub use signal::Signal;
 pub use state::{TcpState, UnknownState};
 pub use transition::{COMM_LEN, Transition, flags};

@@ -5,6 +5,7 @@
 
 mod classic;
 mod filter;
+mod held;
 mod kernel;
 mod minisocket;
 mod nested;
@@ -84,6 +85,14 @@ pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
 #[fentry(function = "inet_twsk_kill")]
 pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     minisocket::on_hook(&ctx, RecordKind::MinisocketKilled);
+    0
+}
+
+/// Every open file of every process; told of are the sockets that may be somebody's leak.
+#[unsafe(link_section = "iter/task_file")]
+#[unsafe(no_mangle)]
+pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {
+    held::on_file(ctx);
     0
 }
 

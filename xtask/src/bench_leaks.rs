@@ -1,4 +1,5 @@
-//! How long `tcpclose leaks` takes beside ss and lsof, on the same sockets, in turns.
+//! How long `tcpclose leaks` takes beside ss and lsof, on the same sockets, in turns; and how much longer everybody takes
+//! when there are established sockets beside the stuck ones.
 
 use std::{
     env, fs,
@@ -33,7 +34,7 @@ pub struct BenchLeaks {
     #[arg(long, default_value_t = 45_000)]
     stuck: usize,
     /// Established sockets beside them, in as many processes as it takes
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 100_000)]
     established: usize,
     /// How often each program runs
     #[arg(long, default_value_t = 9)]
@@ -89,7 +90,8 @@ struct Contestant {
     name: String,
     program: PathBuf,
     args: Vec<&'static str>,
-    times: Vec<Duration>,
+    /// Of the stuck sockets alone, and with the established ones beside them.
+    times: [Vec<Duration>; 2],
     /// Most memory that it ever had, in KiB.
     memory: u64,
 }
@@ -108,23 +110,33 @@ fn measure(args: &BenchLeaks, program: &Path) -> Result<ExitCode> {
         let number = args.stuck / HOLDERS + usize::from(holder < args.stuck % HOLDERS);
         parts.push(start_holder(parts.len(), number, "stuck")?);
     }
+    thread::sleep(Duration::from_secs(4));
+    let mut contestants = contestants(program);
+    check_count(args, program)?;
+    play(args, &mut contestants, 0)?;
+
     let mut pairs = args.established / 2;
     while pairs > 0 {
         let number = pairs.min(PAIRS_EACH);
         parts.push(start_holder(parts.len(), number, "pairs")?);
         pairs -= number;
     }
-    thread::sleep(Duration::from_secs(4));
-
-    let mut contestants = contestants(program);
-    check_count(args, program)?;
-    for round in 0..=args.rounds {
-        for contestant in &mut contestants {
-            contestant.run(round == 0)?;
-        }
+    if args.established > 0 {
+        check_count(args, program)?;
+        play(args, &mut contestants, 1)?;
     }
     report(args, &contestants);
     Ok(ExitCode::SUCCESS)
+}
+
+/// All of them in turns.
+fn play(args: &BenchLeaks, contestants: &mut [Contestant], stage: usize) -> Result<()> {
+    for round in 0..=args.rounds {
+        for contestant in &mut *contestants {
+            contestant.run(stage, round == 0)?;
+        }
+    }
+    Ok(())
 }
 
 fn start_holder(number: usize, sockets: usize, kind: &str) -> Result<Part> {
@@ -143,7 +155,7 @@ fn contestants(program: &Path) -> Vec<Contestant> {
         name: format!("{name} {}", args.join(" ")),
         program: path.to_owned(),
         args: args.to_vec(),
-        times: vec![],
+        times: [vec![], vec![]],
         memory: 0,
     };
     let mut all = vec![
@@ -154,10 +166,14 @@ fn contestants(program: &Path) -> Vec<Contestant> {
             &["leaks", "--min-age", "1s", "--format", "json"],
         ),
     ];
-    let others: [(&str, &[&str]); 3] = [
+    let others: [(&str, &[&str]); 6] = [
         ("ss", &["-tanp", "state", "close-wait"]),
-        ("ss", &["-tan", "state", "close-wait"]),
         ("lsof", &["-nP", "-iTCP", "-sTCP:CLOSE_WAIT"]),
+        // The kernel's own list of the same sockets, with what `leaks` asks of each, and nothing but that.
+        ("ss", &["-tani", "state", "close-wait"]),
+        ("ss", &["-tan", "state", "close-wait"]),
+        ("ss", &["-tan"]),
+        ("ss", &["-tanp"]),
     ];
     for (name, args) in others {
         match find_program(name) {
@@ -186,7 +202,7 @@ fn check_count(args: &BenchLeaks, program: &Path) -> Result<()> {
 
 impl Contestant {
     /// The first run is not timed: it measures memory, and asks for it all the time.
-    fn run(&mut self, first: bool) -> Result<()> {
+    fn run(&mut self, stage: usize, first: bool) -> Result<()> {
         let begun = Instant::now();
         let mut child = Command::new(&self.program)
             .args(&self.args)
@@ -197,7 +213,7 @@ impl Contestant {
             .with_context(|| format!("cannot start {}", self.name))?;
         if !first {
             child.wait()?;
-            self.times.push(begun.elapsed());
+            self.times[stage].push(begun.elapsed());
             return Ok(());
         }
         while child.try_wait()?.is_none() {
@@ -207,20 +223,25 @@ impl Contestant {
         Ok(())
     }
 
-    fn median(&self) -> Duration {
-        let mut times = self.times.clone();
+    fn median_ms(&self, stage: usize) -> Option<f64> {
+        let mut times = self.times[stage].clone();
         times.sort_unstable();
-        times[times.len() / 2]
+        Some(times.get(times.len() / 2)?.as_secs_f64() * 1e3)
     }
 
     /// Median of the ratios of the runs that were next to each other.
-    fn ratio_to(&self, other: &Self) -> f64 {
-        let pairs = self.times.iter().zip(&other.times);
+    fn ratio_to(&self, other: &Self, stage: usize) -> Option<f64> {
+        let pairs = self.times[stage].iter().zip(&other.times[stage]);
         let mut ratios: Vec<f64> = pairs
             .map(|(own, other)| own.as_secs_f64() / other.as_secs_f64())
             .collect();
         ratios.sort_unstable_by(f64::total_cmp);
-        ratios[ratios.len() / 2]
+        ratios.get(ratios.len() / 2).copied()
+    }
+
+    /// By how many milliseconds it takes longer beside the established sockets.
+    fn growth_ms(&self) -> Option<f64> {
+        Some(self.median_ms(1)? - self.median_ms(0)?)
     }
 }
 
@@ -235,22 +256,60 @@ fn peak_memory(pid: u32) -> Option<u64> {
 
 fn report(args: &BenchLeaks, contestants: &[Contestant]) {
     println!(
-        "{} sockets in CLOSE_WAIT in {HOLDERS} processes, {} established beside them; {} runs of each, in turns",
+        "{} sockets in CLOSE_WAIT in {HOLDERS} processes, then {} established beside them; {} runs of each, in turns",
         args.stuck, args.established, args.rounds
     );
     println!(
-        "{:<46} {:>9} {:>9} {:>12}",
-        "", "median", "memory", "to the first"
+        "{:<42} {:>9} {:>7} {:>12} {:>7} {:>9} {:>9}",
+        "", "alone", "ratio", "beside them", "ratio", "growth", "memory"
     );
+    let ms = |ms: Option<f64>| ms.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
+    let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
     for contestant in contestants {
         println!(
-            "{:<46} {:>6.0} ms {:>5.1} MiB {:>12.2}",
+            "{:<42} {:>9} {:>7} {:>12} {:>7} {:>9} {:>5.1} MiB",
             contestant.name,
-            contestant.median().as_secs_f64() * 1e3,
+            ms(contestant.median_ms(0)),
+            ratio(contestant.ratio_to(&contestants[0], 0)),
+            ms(contestant.median_ms(1)),
+            ratio(contestant.ratio_to(&contestants[0], 1)),
+            ms(contestant.growth_ms()),
             contestant.memory as f64 / 1024.0,
-            contestant.ratio_to(&contestants[0]),
         );
     }
+    println!("ratio: to the first line, in the same round");
+    for (name, demand) in demands(contestants) {
+        println!("{} {name}", if demand { "met:    " } else { "not met:" });
+    }
+}
+
+/// What is asked of the first contestant, and whether it holds.
+fn demands(contestants: &[Contestant]) -> Vec<(String, bool)> {
+    let own = &contestants[0];
+    let find = |name: &str| contestants.iter().find(|other| other.name == name);
+    let mut demands = Vec::new();
+    for name in [
+        "ss -tanp state close-wait",
+        "lsof -nP -iTCP -sTCP:CLOSE_WAIT",
+    ] {
+        if let Some(ratio) = find(name).and_then(|other| other.ratio_to(own, 0)) {
+            let demand = format!("at most half of `{name}`: {:.2} of it", 1.0 / ratio);
+            demands.push((demand, ratio >= 2.0));
+        }
+    }
+    let memory = own.memory as f64 / 1024.0;
+    let demand = format!("under 64 MB: {memory:.1} MiB");
+    demands.push((demand, memory * 1.048_576 < 64.0));
+    for name in ["ss -tani state close-wait", "ss -tan"] {
+        if let Some((growth, other)) = own
+            .growth_ms()
+            .zip(find(name).and_then(Contestant::growth_ms))
+        {
+            let demand = format!("grows no more than `{name}`: {growth:.0} ms and {other:.0} ms");
+            demands.push((demand, growth <= other));
+        }
+    }
+    demands
 }
 
 /// Holds sockets that are stuck, or both ends of connections.

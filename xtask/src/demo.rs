@@ -165,13 +165,13 @@ fn leak(program: &Path) -> Result<ExitCode> {
     thread::sleep(Duration::from_millis(500));
     // Every client closes. The server's kernel says so to the server, which does nothing.
     drop(clients);
+    thread::sleep(AGE);
     announce(format_args!(
         "a server on port {} has {} connections; all its clients have closed, {} s ago",
         ADDRESS.1,
         READ + UNREAD + WAITING,
         AGE.as_secs()
     ));
-    thread::sleep(AGE);
     // Only this namespace: the demo is about its own sockets.
     let args = ["leaks", "--min-age", "1s", "--netns", "/proc/self/ns/net"];
     for more in [&[][..], &["--all"]] {

@@ -89,6 +89,61 @@ pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> Search {
     search
 }
 
+/// As [`find_holders`] of all processes, with what the kernel's own walk over their descriptors found: each with its
+/// inode. What that missed, because it was not wanted yet when the walk came by, is looked for in /proc.
+#[must_use]
+pub fn holders_among(walked: Vec<(u32, Holder)>, inodes: &HashSet<u32>) -> Search {
+    let mut search = Search::default();
+    let mut by_process: BTreeMap<u32, Vec<(u32, Holder)>> = BTreeMap::new();
+    for (inode, holder) in walked {
+        if inodes.contains(&inode) {
+            by_process
+                .entry(holder.pid)
+                .or_default()
+                .push((inode, holder));
+        }
+    }
+    for (pid, held) in by_process {
+        // One that cannot be read is gone, and let go of what it held.
+        if let Ok(process) = ProcDir::open(pid)
+            && let Ok(open) = process.descriptors().and_then(|fds| count(&fds))
+            && let Ok(facts) = Process::read(&process, open)
+        {
+            search.processes.insert(pid, Arc::new(facts));
+            search.holders.0.extend(held);
+        }
+    }
+    search.holders.0.sort_unstable();
+    let held = |inode: &u32| search.holders.of(*inode).next().is_some();
+    let missed: HashSet<u32> = inodes
+        .iter()
+        .copied()
+        .filter(|inode| !held(inode))
+        .collect();
+    if !missed.is_empty() {
+        let mut rest = find_holders(&missed, &[]);
+        search.unreadable = std::mem::take(&mut rest.unreadable);
+        search.hidden = rest.hidden;
+        search.add(rest);
+        search.holders.0.sort_unstable();
+    }
+    search
+}
+
+/// How many descriptors there are.
+fn count(directory: &OwnedFd) -> io::Result<u64> {
+    let mut entries = vec![0; ENTRIES_LEN];
+    let mut open = 0;
+    loop {
+        let length = next_entries(directory, &mut entries)?;
+        if length == 0 {
+            return Ok(open);
+        }
+        let fds = names(&entries[..length]).filter(|name| number(name).is_some());
+        open += fds.count() as u64;
+    }
+}
+
 impl Search {
     /// Whose an inode is: of several processes that hold it the one that started first, so that of those which inherited
     /// it, it is the ancestor.

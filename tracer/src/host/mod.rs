@@ -4,6 +4,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod container;
 pub mod descriptors;
+pub mod pid_ns;
 mod proc_dir;
 pub mod process;
 pub mod rights;

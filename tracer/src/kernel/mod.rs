@@ -3,6 +3,7 @@
 pub mod btf;
 pub mod decode;
 pub mod ebpf_log;
+pub mod held;
 pub mod loader;
 mod misses;
 pub mod monotonic;

@@ -78,6 +78,22 @@ fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
     named.map_or(NO_SUCH_REASON, |(number, _)| number)
 }
 
+/// Fills the offsets for the iterator over open files alone: each takes a walk through the kernel's BTF.
+///
+/// # Errors
+/// As [`from_btf`].
+pub fn of_held_sockets(btf: &Btf<'_>) -> Result<Config, BtfError> {
+    Ok(Config {
+        skc_state: btf.offset("sock", "__sk_common.skc_state")?,
+        task_pid: btf.offset("task_struct", "pid")?,
+        task_tgid: btf.offset("task_struct", "tgid")?,
+        file_inode: btf.offset("file", "f_inode")?,
+        inode_number: btf.offset("inode", "i_ino")?,
+        socket_sk: btf.offset("socket", "sk")?,
+        ..Config::ZERO
+    })
+}
+
 /// Names of `enum sk_rst_reason` without their prefix, by number; empty before 6.10.
 ///
 /// They are leaked: a program loads once, and the few names live as long as the records that carry them.

@@ -53,7 +53,7 @@ impl Asker {
             }
         }
         let sockets = found.sockets.iter().map(|(_, socket)| socket);
-        let (held, _) = Held::find(sockets, &found.listeners, &[]);
+        let (held, _) = Held::find(sockets, &found.listeners, &[], None);
         let seen = found.sockets.iter().map(|(question, socket)| Answer {
             id: question.id,
             socket: *socket,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::listeners::{Listener, queues};
+use super::walk::Walk;
 use crate::host::descriptors::{self, Holders, Search};
 use crate::lifecycle::leak::{CloseWait, Holder};
 use crate::lifecycle::process::Process;
@@ -21,18 +22,23 @@ pub struct Held {
 }
 
 impl Held {
-    /// Looks through /proc, with `pids` at those processes only. What could not be read is left in the search.
+    /// Looks through /proc, with `pids` at those processes only; or through what a walk has found. What could not be read
+    /// is left in the search.
     pub(super) fn find<'a>(
         sockets: impl Iterator<Item = &'a CloseWait> + Clone,
         listeners: &[Listener],
         pids: &[u32],
+        walk: Option<Walk>,
     ) -> (Self, Search) {
         let queues = queues(sockets.clone(), listeners);
         let accepted = sockets
             .map(|socket| socket.inode)
             .filter(|&inode| inode != 0);
         let inodes: HashSet<u32> = accepted.chain(queues.values().flatten().copied()).collect();
-        let mut search = descriptors::find_holders(&inodes, pids);
+        let mut search = match walk.and_then(Walk::finish) {
+            Some(walked) => descriptors::holders_among(walked, &inodes),
+            None => descriptors::find_holders(&inodes, pids),
+        };
         let held = Self {
             holders: std::mem::take(&mut search.holders),
             processes: std::mem::take(&mut search.processes),

@@ -10,6 +10,7 @@ use super::held::Held;
 use super::in_use;
 use super::listeners::Listener;
 use super::report::{Owner, Report};
+use super::walk::Walk;
 use super::witness::Testimony;
 use crate::host::descriptors::Search;
 use crate::kernel::monotonic::now;
@@ -116,6 +117,10 @@ impl Looker {
             at,
             ..Tables::default()
         };
+        let walk = match &*self.wanted.pids {
+            [] => Walk::begin(),
+            _ => None,
+        };
         let contained = self.read_tables(&mut tables);
         if let Some(testimony) = &self.testimony {
             for socket in &mut tables.close_wait {
@@ -138,6 +143,7 @@ impl Looker {
             leaks.iter().map(|leak| &leak.socket),
             &tables.listeners,
             &self.wanted.pids,
+            walk,
         );
         self.blind.extend(unseen_holders(
             &leaks,

@@ -1,24 +1,19 @@
 //! Whose the sockets are that are older than the tracer: those who hold their descriptors, from /proc.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::path::Path;
 
 use crate::host::cgroup::Cgroups;
 use crate::host::descriptors::find_holders;
+use crate::host::pid_ns;
 use crate::host::process::Process;
 use crate::lifecycle::types::{ConnId, Owner, OwnerSource, SharedOwner};
-
-/// The link of the initial pid namespace: `PROC_PID_INIT_INO` of include/linux/proc_ns.h.
-const INITIAL_PID_NS: &str = "pid:[4026531836]";
 
 /// Looks for the holders of these sockets, by the inodes of their files. Reads every process' descriptors: some tenths of a
 /// second on a busy host.
 ///
 /// Elsewhere than in the initial pid namespace /proc's ids are not those that the eBPF programs see: nothing is said.
 pub(super) fn of(inodes: &HashMap<ConnId, u32>) -> HashMap<ConnId, SharedOwner> {
-    let pid_ns = fs::read_link("/proc/self/ns/pid");
-    if !pid_ns.is_ok_and(|link| link == Path::new(INITIAL_PID_NS)) {
+    if !pid_ns::is_initial() {
         return HashMap::new();
     }
     let search = find_holders(&HashSet::from_iter(inodes.values().copied()), &[]);

@@ -15,4 +15,5 @@ mod surroundings;
 mod sys;
 mod traced;
 mod verdicts;
+mod walk;
 mod watching;

@@ -20,6 +20,23 @@ pub fn unshare_network() -> io::Result<()> {
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) }).map(drop)
 }
 
+/// Gives the calling thread a descriptor table of its own, with this one descriptor in it.
+pub fn unshare_files(kept: RawFd) -> io::Result<()> {
+    let kept = libc::c_uint::try_from(kept).map_err(io::Error::other)?;
+    // SAFETY: no pointers are passed; they change the calling thread only, which owns no other descriptor.
+    unsafe {
+        check(libc::unshare(libc::CLONE_FILES))?;
+        check(libc::close_range(0, kept - 1, 0))?;
+        check(libc::close_range(kept + 1, libc::c_uint::MAX, 0)).map(drop)
+    }
+}
+
+/// Closes a descriptor of the calling thread's table that nothing there owns.
+pub fn close_number(fd: RawFd) -> io::Result<()> {
+    // SAFETY: its owner is in another thread, whose table is another.
+    check(unsafe { libc::close(fd) }).map(drop)
+}
+
 /// Brings the loopback interface of the calling thread's namespace up.
 pub fn loopback_up() -> io::Result<()> {
     let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;

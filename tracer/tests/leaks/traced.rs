@@ -11,11 +11,11 @@ use crate::sandbox::{Outcome, in_own_network};
 use crate::stuck::{Pair, Sleeper, not_accepted};
 use crate::sys;
 
-type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Whether the calling test must not run here, as nothing can be traced. Says so, or panics where tests are not to be
 /// skipped.
-fn cannot_trace() -> Fallible<bool> {
+pub fn cannot_trace() -> Fallible<bool> {
     let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
         .arg("doctor")
         .output()?;

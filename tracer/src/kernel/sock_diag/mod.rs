@@ -15,10 +15,13 @@
 //!
 //! A dump is no photograph. The kernel walks its hash tables in pieces while connections come and go, and finds its
 //! place in a bucket again by counting: a socket that lives through the whole dump can come twice or, seldom, not at
-//! all. Do not count on `NLM_F_DUMP_INTR` to tell (it is reported, but TCP's dump was never seen to set it). So key what
+//! all. Do not count on `NLM_F_DUMP_INTR` to tell (it is reported, but
+//! `net/ipv4/inet_diag.c` never sets it). So key what
 //! is kept by [`Socket::id`], and take absence from one dump for a hint: [`DiagSocket::lookup`] is proof.
 
 mod error;
+#[cfg(test)]
+mod interrupted_tests;
 mod message;
 mod netlink;
 mod query;

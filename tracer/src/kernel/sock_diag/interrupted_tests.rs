@@ -1,0 +1,105 @@
+//! Dumps that the kernel says were disturbed (`NLM_F_DUMP_INTR`). No load makes Linux say so of TCP sockets:
+//! `net/ipv4/inet_diag.c` never calls `nl_dump_check_consistent`. So the kernel's own answers pass through a relay here,
+//! which sets the flag and takes sockets out.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{FromRawFd, RawFd};
+use std::thread::{self, JoinHandle};
+
+use super::*;
+use tcpclose_common::TcpState;
+
+const NLM_F_DUMP_INTR: u16 = 0x10;
+
+/// Ends of a socket that keeps datagrams apart, as netlink does.
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends: [RawFd; 2] = [0; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: room for the two descriptors that it makes.
+    if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: they were just made, and nobody else has them.
+    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
+}
+
+/// Relays `dumps` requests to the kernel. Of the first `disturbed` answers it passes no socket on, and flags the rest.
+fn relay(client: OwnedFd, dumps: usize, disturbed: usize) -> JoinHandle<Result<(), DiagError>> {
+    thread::spawn(move || {
+        let kernel = netlink::open()?;
+        let mut buffer = vec![0; BUFFER_LEN];
+        for dump in 0..dumps {
+            let length = receive(&client, &mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            send(&kernel, &buffer[..length])?;
+            let mut done = false;
+            while !done {
+                let length = receive(&kernel, &mut buffer)?;
+                let mut answer = Vec::new();
+                let mut rest = &buffer[..length];
+                while rest.len() >= 16 {
+                    let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+                    let padded = length.next_multiple_of(4).min(rest.len());
+                    let mut message = rest[..padded].to_vec();
+                    rest = &rest[padded..];
+                    let kind = u16::from_ne_bytes([message[4], message[5]]);
+                    done |= i32::from(kind) == libc::NLMSG_DONE;
+                    if dump < disturbed {
+                        if kind == SOCK_DIAG_BY_FAMILY {
+                            continue;
+                        }
+                        let flags = u16::from_ne_bytes([message[6], message[7]]) | NLM_F_DUMP_INTR;
+                        message[6..8].copy_from_slice(&flags.to_ne_bytes());
+                    }
+                    answer.extend(message);
+                }
+                if !answer.is_empty() {
+                    send(&client, &answer)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::error::Error>> {
+    let (client, kernel) = pair()?;
+    let relay = relay(kernel, ATTEMPTS as usize, disturbed);
+    let mut diag = DiagSocket {
+        fd: client,
+        netns: NetNs::default(),
+        buffer: vec![0; BUFFER_LEN],
+        sequence: 0,
+        unfinished: false,
+    };
+    let query = Query::states(StateSet::of(&[TcpState::Listen])).family(Families::Inet);
+    let (sockets, report) = diag.collect(&query)?;
+    drop(diag);
+    relay.join().map_err(|_| "the relay failed")??;
+    let listening = sockets.iter().map(|socket| socket.tuple.local());
+    Ok((listening.collect(), report.interrupted))
+}
+
+#[test]
+fn a_disturbed_dump_is_repeated_and_nothing_is_lost() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    for disturbed in [0, 1, 2] {
+        let (found, interrupted) = collect(disturbed)?;
+        assert!(
+            found.contains(&listener.local_addr()?),
+            "{disturbed}: {found:?}"
+        );
+        assert!(!interrupted);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dump_that_is_always_disturbed_says_so() -> Result<(), Box<dyn std::error::Error>> {
+    let _listener = TcpListener::bind("127.0.0.1:0")?;
+    let (found, interrupted) = collect(ATTEMPTS as usize)?;
+    assert_eq!((found.len(), interrupted), (0, true));
+    Ok(())
+}
