@@ -1,5 +1,6 @@
 /// A TCP state, numbered as in the kernel's `include/net/tcp_states.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 #[allow(missing_docs, reason = "RFC 9293's names and the kernel's")]
 pub enum TcpState {

@@ -10,4 +10,5 @@ pub mod kernel;
 pub mod leaks;
 pub mod lifecycle;
 pub mod output;
+pub mod recording;
 pub mod session;

@@ -2,15 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use crate::kernel::loader::Options;
 use crate::kernel::netns::{self, NetNsError, NetNsHandle};
-use crate::lifecycle::types::IpVersion;
+use crate::lifecycle::types::{IpVersion, NetNs};
 
 /// The filters of the command line.
-#[derive(clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Filters {
     /// Only connections of these processes
     #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) pids: Vec<u32>,
+    #[command(flatten)]
+    pub(super) ends: Ends,
+}
+
+/// Those of them that the kernel applies.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Ends {
     /// Only these local ports
     #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
     local_ports: Vec<u16>,
@@ -33,7 +41,7 @@ fn port() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
 }
 
-impl Filters {
+impl Ends {
     /// Empty for all.
     pub(super) fn local_ports(&self) -> BTreeSet<u16> {
         self.local_ports.iter().copied().collect()
@@ -56,5 +64,34 @@ impl Filters {
     /// `None` for all namespaces.
     pub(super) fn namespace(&self) -> Result<Option<NetNsHandle>, NetNsError> {
         self.netns.as_deref().map(netns::by_user).transpose()
+    }
+
+    /// The kernel's part of a session's options.
+    pub(super) fn options(&self) -> Result<Options, NetNsError> {
+        Ok(Options {
+            netns: self.namespace()?.map(|handle| handle.id()),
+            local_ports: self.local_ports(),
+            peer_ports: self.peer_ports(),
+            ip: self.ip(),
+            ..Options::default()
+        })
+    }
+
+    /// The same for what was recorded: a namespace may be gone by now, so a number is taken as it is.
+    pub(super) fn options_of_recording(&self) -> Result<Options, NetNsError> {
+        let number = self.netns.as_ref().and_then(|words| words.parse().ok());
+        match number {
+            Some(number) => {
+                let rest = Self {
+                    netns: None,
+                    ..self.clone()
+                };
+                Ok(Options {
+                    netns: Some(NetNs(number)),
+                    ..rest.options()?
+                })
+            }
+            None => self.options(),
+        }
     }
 }

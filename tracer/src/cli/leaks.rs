@@ -9,7 +9,6 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::filters::Filters;
-use crate::kernel::loader::Options;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
 use show::{Format, Shower, Shown};
 
@@ -63,10 +62,10 @@ impl Args {
         Ok(Wanted {
             min_age: self.min_age.into(),
             pids: self.filters.pids.clone(),
-            local_ports: self.filters.local_ports(),
-            peer_ports: self.filters.peer_ports(),
-            ip: self.filters.ip(),
-            netns: self.filters.namespace()?,
+            local_ports: self.filters.ends.local_ports(),
+            peer_ports: self.filters.ends.peer_ports(),
+            ip: self.filters.ends.ip(),
+            netns: self.filters.ends.namespace()?,
             still_sending: self.all,
         })
     }
@@ -108,13 +107,7 @@ fn exit_code(seen: bool, complete: bool) -> ExitCode {
 
 /// Traces, beside the looks, when sockets enter CLOSE_WAIT. `None` where nothing can be traced; says so.
 fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
-    let options = Options {
-        netns: args.filters.namespace()?.map(|handle| handle.id()),
-        local_ports: args.filters.local_ports(),
-        peer_ports: args.filters.peer_ports(),
-        ip: args.filters.ip(),
-        ..Options::default()
-    };
+    let options = args.filters.ends.options()?;
     let why = match Witness::start(&options, args.min_age.into()) {
         Ok(Some(witness)) => {
             let testimony = witness.testimony();

@@ -4,6 +4,7 @@ mod agent;
 mod doctor;
 mod filters;
 mod leaks;
+mod record;
 mod watch;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ struct Cli {
 enum Command {
     /// Show every connection end as it closes
     Watch(watch::Args),
+    /// Record what happens, to be shown later with `watch --replay`
+    Record(record::Args),
     /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::Args),
     /// Run as a daemon: summaries, stuck sockets and closes into logs and metrics
@@ -43,6 +46,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Leaks(args) => leaks::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -97,6 +97,15 @@ impl Cgroups {
         Some(&known.name)
     }
 
+    /// The path from the root cgroup of the one whose directory this is; `None` for one that is gone or elsewhere.
+    #[must_use]
+    pub(super) fn path_of(&self, directory: &Path) -> Option<String> {
+        let tree = self.tree.as_ref()?;
+        let metadata = fs::symlink_metadata(directory).ok()?;
+        let is_there = metadata.is_dir() && metadata.dev() == tree.device;
+        (is_there && directory.starts_with(&tree.point)).then(|| tree.name(directory))
+    }
+
     /// The id of the cgroup that a process has at `path` (`/proc/PID/cgroup`, v2). `None` where it is gone or not below
     /// the mount.
     #[must_use]

@@ -2,8 +2,10 @@
 
 pub mod capabilities;
 pub mod cgroup;
+pub mod cgroup_paths;
 pub mod container;
 pub mod descriptors;
+pub mod named_cgroups;
 pub mod pid_ns;
 mod proc_dir;
 pub mod process;

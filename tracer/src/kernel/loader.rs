@@ -13,7 +13,7 @@ use tcpclose_common::Config;
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::EbpfLog;
 use super::{EBPF_OBJECT, offsets, tracefs};
-use crate::lifecycle::types::{IpVersion, Nanos, NetNs};
+use crate::lifecycle::types::{IpVersion, Nanos, NetNs, Tuple};
 
 /// The tracepoint that everything stands on.
 pub(super) const SET_STATE: &str = "inet_sock_set_state";
@@ -59,6 +59,17 @@ pub struct Options {
     pub measured: bool,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
+}
+
+impl Options {
+    /// Whether the kernel sends what happens to such an end.
+    #[must_use]
+    pub fn want(&self, netns: NetNs, tuple: &Tuple) -> bool {
+        let local = self.local_ports.is_empty() || self.local_ports.contains(&tuple.local_port);
+        let peer = self.peer_ports.is_empty() || self.peer_ports.contains(&tuple.peer_port);
+        let ip = self.ip.is_none_or(|ip| ip == tuple.ip());
+        local && peer && ip && self.netns.is_none_or(|wanted| wanted == netns)
+    }
 }
 
 impl Default for Options {

@@ -1,11 +1,13 @@
 //! What goes into the core, besides the clock.
 
+use serde::{Deserialize, Serialize};
 use tcpclose_common::{COMM_LEN, TcpState};
 
+use super::static_name::{self, StaticName};
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
 /// Something the kernel said about one socket.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// Its state changed.
     Transition(Transition),
@@ -14,7 +16,7 @@ pub enum Event {
 }
 
 /// A state transition with what the socket held just before it took effect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transition {
     /// When.
     pub at: Nanos,
@@ -37,7 +39,7 @@ pub struct Transition {
 }
 
 /// A process, at the time of a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Task {
     /// Process id (tgid).
     pub pid: u32,
@@ -52,7 +54,7 @@ pub struct Task {
 }
 
 /// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are absolute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
     reason = "the kernel's names; meanings stand at tcpclose_common::Transition"
@@ -103,7 +105,7 @@ impl Evidence {
 }
 
 /// A segment of the peer's, as the kernel read its header. Numbers are absolute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// FIN is set.
     pub fin: bool,
@@ -128,7 +130,7 @@ impl Segment {
 }
 
 /// What happened beside the transitions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Signal {
     /// When.
     pub at: Nanos,
@@ -139,12 +141,13 @@ pub struct Signal {
 }
 
 /// The kinds of [`Signal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignalKind {
     /// This host sent a RST for the socket.
     ResetSent {
         /// The kernel's name of the reason, without its prefix, where it gives one.
-        reason: Option<&'static str>,
+        #[serde(deserialize_with = "static_name::optional")]
+        reason: Option<StaticName>,
         /// The segment that it answers, if it does.
         answers: Option<Segment>,
         /// Its minisocket answered, not the socket itself.

@@ -1,6 +1,6 @@
 //! What the core has found out. The output writes these down; the names are DESIGN.md's words.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::leak::{Holder, Leak, LeakEnd, Leaker};
@@ -397,7 +397,7 @@ impl Stuck {
 }
 
 /// Records or connections that were lost: nothing is lost in silence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// When it was noticed.
     pub at: Nanos,
@@ -410,7 +410,7 @@ pub struct Loss {
 }
 
 /// Where something was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LossPlace {
     /// Records that found the kernel's ring buffer full.
     Ring,
@@ -422,6 +422,8 @@ pub enum LossPlace {
     Output,
     /// Records that could not be understood.
     Decode,
+    /// What a recording lacks, because the disk was too slow.
+    Recording,
 }
 
 impl LossPlace {
@@ -434,6 +436,7 @@ impl LossPlace {
             Self::Table => "table",
             Self::Output => "output",
             Self::Decode => "decode",
+            Self::Recording => "recording",
         }
     }
 }

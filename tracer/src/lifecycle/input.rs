@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Event;
 use super::finding::Loss;
 use super::leak::Answers;
@@ -11,7 +13,7 @@ use super::tracker::{Existing, Tracker};
 use super::types::{ConnId, Nanos, NetNs};
 
 /// One thing that the core is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     /// The kernel said something about one socket.
     Event(Event),

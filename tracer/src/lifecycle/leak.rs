@@ -20,6 +20,8 @@ mod verdict;
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
 pub(super) use deadlines::Deadlines;
@@ -31,7 +33,7 @@ pub use question::{Answer, Answers, Question};
 pub use verdict::Verdict;
 
 /// A socket in CLOSE_WAIT as one look saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseWait {
     /// The socket cookie.
     pub id: ConnId,
@@ -60,7 +62,7 @@ pub struct CloseWait {
 }
 
 /// When something last moved on a connection, and how much has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity {
     /// Since data last came; `None` when none ever did.
     pub since_data: Option<Nanos>,

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::connection::Connection;
 use super::types::{ConnId, Nanos, NetNs, Tuple};
 
@@ -30,7 +32,7 @@ pub struct Lookup {
 }
 
 /// What sock_diag said of a minisocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Minisocket {
     /// Still waiting for the peer's FIN, for so long at most.
     FinWait2(Nanos),

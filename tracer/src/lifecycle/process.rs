@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+use super::static_name::{self, StaticName};
 use super::types::{Owner, OwnerSource, SharedOwner};
 
 /// A process, at the time it was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Process id, in the reader's pid namespace.
     pub pid: u32,
@@ -17,6 +20,7 @@ pub struct Process {
     /// Its real user id, in the reader's user namespace.
     pub uid: u32,
     /// Its executable, with ` (deleted)` behind where that is so; `None` where it may not be read.
+    #[serde(with = "path_bytes")]
     pub exe: Option<PathBuf>,
     /// Its arguments, each ended by NUL, the first 4,096 bytes of them.
     pub command_line: Box<[u8]>,
@@ -66,7 +70,7 @@ impl Process {
 
 /// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape them before they are
 /// shown.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unit {
     /// The system manager's unit, such as `mariadb.service`.
     pub name: String,
@@ -75,14 +79,34 @@ pub struct Unit {
 }
 
 /// A container, under the names that its runtime and Kubernetes have for it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Container {
     /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a container of a pod where
     /// the path does not tell which runtime started it.
-    pub runtime: &'static str,
+    #[serde(deserialize_with = "static_name::required")]
+    pub runtime: StaticName,
     /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen by whoever started
     /// the container: escape it before it is shown.
     pub id: String,
     /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside Kubernetes.
     pub pod: Option<String>,
+}
+
+/// A path is any bytes; serde's own form of it refuses what is not UTF-8.
+mod path_bytes {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        let bytes = path.as_ref().map(|path| path.as_os_str().as_bytes());
+        bytes.serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        let bytes = Option::<Vec<u8>>::deserialize(from)?;
+        Ok(bytes.map(|bytes| OsString::from_vec(bytes).into()))
+    }
 }

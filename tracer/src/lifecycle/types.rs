@@ -5,8 +5,12 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point in time or a span, in nanoseconds of `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Nanos(pub u64);
 
 impl Nanos {
@@ -55,7 +59,7 @@ impl Sub for Nanos {
 
 /// What identifies one end of a connection among all that are alive: the socket cookie, or where the kernel gives none
 /// the socket's address (see [`ConnId::is_cookie`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ConnId(pub u64);
 
 impl ConnId {
@@ -67,7 +71,9 @@ impl ConnId {
 }
 
 /// Inode number of a network namespace, as `ls -L -i /proc/PID/ns/net` prints it; 0 where it is not known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NetNs(pub u32);
 
 /// A TCP port.
@@ -75,7 +81,7 @@ pub struct NetNs(pub u32);
 pub struct Port(pub u16);
 
 /// The IP version on the wire. A v4-mapped connection of an IPv6 socket is [`IpVersion::V4`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum IpVersion {
@@ -84,7 +90,7 @@ pub enum IpVersion {
 }
 
 /// Addresses and ports of a connection, seen from the local end. 40 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tuple {
     local: [u8; 16],
     peer: [u8; 16],
@@ -173,7 +179,7 @@ pub enum Role {
 }
 
 /// Where an [`Owner`] comes from. Never from whoever happened to be on the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OwnerSource {
     /// The process that called connect().
     Connect,
@@ -186,7 +192,7 @@ pub enum OwnerSource {
 }
 
 /// The process a connection end belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// Process id (tgid) in the initial pid namespace.
     pub pid: u32,

@@ -1,6 +1,9 @@
 //! Where the output takes the names of cgroups from.
 
+use std::collections::HashMap;
+
 use crate::host::cgroup::{CgroupName, Cgroups};
+use crate::host::named_cgroups::NamedCgroups;
 
 /// Turns a cgroup id into its name.
 pub trait CgroupNames: Send {
@@ -11,6 +14,34 @@ pub trait CgroupNames: Send {
 impl CgroupNames for Cgroups {
     fn name(&mut self, id: u64) -> Option<&CgroupName> {
         Self::name(self, id)
+    }
+}
+
+/// Knows the names that another thread has come to know.
+#[derive(Debug)]
+pub struct GivenNames {
+    given: NamedCgroups,
+    /// Those that were asked for.
+    own: HashMap<u64, CgroupName>,
+}
+
+impl GivenNames {
+    /// Answers from these.
+    #[must_use]
+    pub fn new(given: NamedCgroups) -> Self {
+        Self {
+            given,
+            own: HashMap::new(),
+        }
+    }
+}
+
+impl CgroupNames for GivenNames {
+    fn name(&mut self, id: u64) -> Option<&CgroupName> {
+        if !self.own.contains_key(&id) {
+            self.own.insert(id, self.given.get(id)?);
+        }
+        self.own.get(&id)
     }
 }
 

@@ -360,5 +360,10 @@ pub fn loss_message(loss: &Loss) -> String {
              please report it with the output of `tcpclose doctor`",
             pick("record could", "records could"),
         ),
+        LossPlace::Recording => format!(
+            "{lost} {} not recorded because the disk was too slow, so closes are missing or incomplete in the \
+             recording: write it to a faster disk, or record fewer connections (-L, -D, -4, -6)",
+            pick("entry was", "entries were"),
+        ),
     }
 }

@@ -111,7 +111,9 @@ pub enum WriterEnd {
 /// A thread that formats and writes lines from a bounded queue.
 #[derive(Debug)]
 pub struct Writer {
-    queue: SyncSender<Line>,
+    queue: SyncSender<(i64, Line)>,
+    /// Wall time minus monotonic time, in ns, of the lines that are sent next.
+    wall_clock: i64,
     capacity: u64,
     /// Lines that the queue took.
     queued: u64,
@@ -136,6 +138,7 @@ impl Writer {
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let capacity = options.capacity.max(1);
+        let wall_clock = options.clock.offset();
         let (queue, lines) = mpsc::sync_channel(capacity);
         let (end_of_output, end) = oneshot::channel();
         let (alive, running) = mpsc::channel::<()>();
@@ -157,6 +160,7 @@ impl Writer {
             })?;
         Ok(Self {
             queue,
+            wall_clock,
             capacity: capacity as u64,
             queued: 0,
             done,
@@ -169,10 +173,24 @@ impl Writer {
 
     /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted.
     pub fn send(&mut self, line: Line) {
-        match self.queue.try_send(line) {
+        match self.queue.try_send((self.wall_clock, line)) {
             Ok(()) => self.queued += 1,
             Err(_) => self.dropped += 1,
         }
+    }
+
+    /// Queues a line, and waits until there is room for it; false when the output has ended. For lines that come from a
+    /// file, which can wait.
+    pub fn send_waiting(&mut self, line: Line) -> bool {
+        let sent = self.queue.send((self.wall_clock, line)).is_ok();
+        self.queued += u64::from(sent);
+        sent
+    }
+
+    /// Wall time minus monotonic time, in ns, for the lines that are sent from now on. It goes with each line, so that it
+    /// does not matter when a line is written.
+    pub fn set_wall_clock(&mut self, offset: i64) {
+        self.wall_clock = offset;
     }
 
     /// How many lines were dropped since the last call, told only when the next line will fit: a record of the loss

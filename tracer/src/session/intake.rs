@@ -1,5 +1,6 @@
 //! Where everything goes into the core, one input after the other.
 
+use super::recording::Recording;
 use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::finding::Finding;
 use crate::lifecycle::leak::Question;
@@ -26,18 +27,28 @@ pub(super) struct Questions {
 pub(super) struct Intake {
     tracker: Tracker,
     questions: Questions,
+    recording: Option<Recording>,
 }
 
 impl Intake {
-    pub fn new(tracker: Tracker) -> Self {
+    /// What goes in is recorded too, if anybody records.
+    pub fn new(tracker: Tracker, recording: Option<Recording>) -> Self {
         Self {
             tracker,
             questions: Questions::default(),
+            recording,
         }
+    }
+
+    pub fn recording(&mut self) -> &mut Option<Recording> {
+        &mut self.recording
     }
 
     /// Takes one input. With each time the core's questions are due.
     pub fn take(&mut self, input: &Input) {
+        if let Some(recording) = &mut self.recording {
+            recording.input(input);
+        }
         self.tracker.take(input);
         if let Input::Time(now) = input {
             let Questions {
@@ -73,7 +84,8 @@ impl Intake {
     }
 
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.tracker.next_deadline()
+        let flush = self.recording.as_ref().and_then(Recording::next_flush);
+        self.tracker.next_deadline().into_iter().chain(flush).min()
     }
 
     pub fn next_finding(&mut self) -> Option<Finding> {

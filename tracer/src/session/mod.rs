@@ -6,29 +6,36 @@ mod intake;
 mod looks;
 mod overflows;
 mod owners;
+mod recording;
+mod replay;
 mod snapshot;
 mod standing;
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
 use tokio::time::Instant;
 
+use crate::host::named_cgroups::NamedCgroups;
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
+use crate::lifecycle::Input;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
-use crate::lifecycle::{Input, Tracker};
+use crate::recording::{Head, Recorded, Recorder};
 use diag::Diag;
 use intake::{Intake, Questions};
 use looks::Looks;
+use recording::Recording;
 use snapshot::Snapshot;
 
 pub use intake::RawTransition;
+pub use replay::Replay;
 
 /// A snapshot costs the kernel a walk over all its sockets.
 const REPAIR_PERIOD: Nanos = Nanos::from_secs(10);
@@ -66,7 +73,19 @@ impl Session {
     /// # Errors
     /// [`LoadError`], whose message says what is missing and what to do.
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
-        Self::start_attached(options, capacity, || Ok(()))
+        Self::start_with(options, capacity, None, || Ok(()))
+    }
+
+    /// As [`Self::start`], and records all that goes into the core to a file.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when the file cannot be made.
+    pub fn start_recording(
+        options: &Options,
+        capacity: usize,
+        file: Option<&Path>,
+    ) -> Result<Self, LoadError> {
+        Self::start_with(options, capacity, file, || Ok(()))
     }
 
     /// As [`Self::start`]; `attached` is called when the programs are attached and no thread is started yet, as rights are
@@ -77,6 +96,15 @@ impl Session {
     pub fn start_attached(
         options: &Options,
         capacity: usize,
+        attached: impl FnOnce() -> anyhow::Result<()>,
+    ) -> Result<Self, LoadError> {
+        Self::start_with(options, capacity, None, attached)
+    }
+
+    fn start_with(
+        options: &Options,
+        capacity: usize,
+        file: Option<&Path>,
         attached: impl FnOnce() -> anyhow::Result<()>,
     ) -> Result<Self, LoadError> {
         // Before the programs are attached, because nobody reads their records meanwhile.
@@ -93,19 +121,20 @@ impl Session {
         })?;
         let (tier, missing) = (programs.tier, programs.missing.clone());
         let programs_have_cookie = programs.has_cookie;
-        let mut tracker = Tracker::new(capacity);
-        if programs.hooks.is_ok() {
-            tracker = tracker.with_hooks();
-        }
-        if programs.segments.is_ok() {
-            tracker = tracker.with_segments();
-        }
-        if !options.local_ports.is_empty() {
-            tracker = tracker.with_port_filter();
-        }
+        let head = Head::new(
+            options,
+            tier,
+            programs.hooks.is_ok(),
+            programs.segments.is_ok(),
+            capacity,
+        );
+        let recording = file.map(|path| Recording::create(path, &head)).transpose();
+        let recording = recording.map_err(|error| LoadError::Other {
+            doing: "making the recording's file",
+            source: error.into(),
+        })?;
         let mut looks = None;
-        if let Some(after) = options.stuck_after {
-            tracker = tracker.with_stuck_after(after);
+        if options.stuck_after.is_some() {
             looks = Some(Looks::start().map_err(|error| LoadError::Other {
                 doing: "starting the thread that looks at stuck sockets",
                 source: error.into(),
@@ -121,7 +150,7 @@ impl Session {
             joins_sock_diag: programs_have_cookie,
             repaired_at: Nanos(0),
             unseen: Vec::new(),
-            intake: Intake::new(tracker),
+            intake: Intake::new(head.tracker(), recording),
             tier,
             missing,
             diag: Diag::new(before.overflows),
@@ -185,14 +214,17 @@ impl Session {
             self.misses_read = at;
             skipped = self.attached.take_misses();
         }
+        let dropped = self.intake.recording().as_mut();
+        let dropped = dropped.map_or(0, |recording| recording.recorder().take_dropped());
         let losses = [
+            (dropped, LossPlace::Recording),
             (lost, LossPlace::Ring),
             (skipped, LossPlace::Program),
             (malformed, LossPlace::Decode),
         ];
         for (lost, place) in losses {
             if lost > 0 {
-                let repaired = self.repair(at);
+                let repaired = place != LossPlace::Recording && self.repair(at);
                 self.intake.take(&Input::Lost(Loss {
                     at,
                     lost,
@@ -239,6 +271,39 @@ impl Session {
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
         self.intake.waiting_for_fin()
+    }
+
+    /// Whether the session is recorded and nothing more can be written; [`Self::finish_recording`] says why.
+    #[must_use]
+    pub fn recording_has_failed(&mut self) -> bool {
+        let recording = self.intake.recording();
+        recording
+            .as_mut()
+            .is_some_and(|recording| recording.recorder().has_failed())
+    }
+
+    /// Wall time minus monotonic time, in ns, for what is found from now on: a recording keeps it.
+    pub fn set_wall_clock(&mut self, offset: i64) {
+        if let Some(recording) = self.intake.recording() {
+            recording.wall_clock(offset);
+        }
+    }
+
+    /// The names of cgroups that are recorded; `None` where nothing is.
+    #[must_use]
+    pub fn recorded_cgroups(&mut self) -> Option<NamedCgroups> {
+        let recording = self.intake.recording();
+        recording.as_ref().map(Recording::names)
+    }
+
+    /// Ends the recording; `None` where there was none.
+    ///
+    /// # Errors
+    /// What stopped it, now or earlier.
+    pub fn finish_recording(&mut self) -> io::Result<Option<Recorded>> {
+        let recording = self.intake.recording().take();
+        let recorder = recording.map(Recording::into_recorder);
+        recorder.map(Recorder::finish).transpose()
     }
 
     /// Answers what the core wants to know.

@@ -86,7 +86,10 @@ impl Snapshot {
             self.complete.insert(handle.id());
         }
         self.alive.extend(sockets.iter().map(|socket| socket.id));
-        for socket in sockets.iter().filter(|socket| wants(options, socket)) {
+        for socket in sockets
+            .iter()
+            .filter(|socket| want(options, handle.id(), socket))
+        {
             if socket.inode != 0 {
                 self.inodes.insert(socket.id, socket.inode);
             }
@@ -114,12 +117,10 @@ fn collect(handle: &NetNsHandle) -> Result<(Vec<Socket>, bool), DiagError> {
 }
 
 /// The kernel filters the records; these are the same filters for the snapshot.
-fn wants(options: &Options, socket: &Socket) -> bool {
-    let tuple = &socket.tuple;
-    let local = options.local_ports.is_empty() || options.local_ports.contains(&tuple.local_port);
+fn want(options: &Options, netns: NetNs, socket: &Socket) -> bool {
     if socket.state == TcpState::Listen {
-        return local;
+        return options.local_ports.is_empty()
+            || options.local_ports.contains(&socket.tuple.local_port);
     }
-    let peer = options.peer_ports.is_empty() || options.peer_ports.contains(&tuple.peer_port);
-    local && peer && options.ip.is_none_or(|ip| ip == tuple.ip())
+    options.want(netns, &socket.tuple)
 }

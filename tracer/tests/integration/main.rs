@@ -22,6 +22,7 @@ mod hostile_names;
 mod mariadb;
 mod owners;
 mod port_reuse;
+mod recordings;
 mod refused;
 mod resets;
 mod stopping;

@@ -18,7 +18,7 @@ use tcpclose::output::sink::{Counts, Sink, SinkConfig, Surroundings};
 use tcpclose_common::TcpState;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z.
-pub const NOON_NS: i128 = 1_769_860_800_000_000_000;
+pub const NOON_NS: i64 = 1_769_860_800_000_000_000;
 
 /// Longer than anything takes on the slowest machine.
 pub const LONG: Duration = Duration::from_secs(60);

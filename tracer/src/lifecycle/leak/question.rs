@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{CloseWait, Holder};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
@@ -20,7 +22,7 @@ pub struct Question {
 }
 
 /// Answers to all questions that were asked at a time.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// When the look began; the times in the answers are told as of then.
     pub at: Nanos,
@@ -31,7 +33,7 @@ pub struct Answers {
 }
 
 /// A socket in CLOSE_WAIT, and who holds it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Of the question.
     pub id: ConnId,

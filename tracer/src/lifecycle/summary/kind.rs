@@ -43,7 +43,7 @@ kinds!(Initiator: Local Peer Both Unknown);
 kinds!(Side: Local Peer);
 kinds!(ResetReason: UnreadData Linger NoSocket NotAccepted DataAfterClose Keepalive Timeout Destroyed Disconnect);
 kinds!(TimeWaitEnd: Expired Reused Recycled Killed Overflow Unknown);
-kinds!(LossPlace: Ring Program Table Output Decode);
+kinds!(LossPlace: Ring Program Table Output Decode Recording);
 kinds!(Verdict: NotAccepted EofUnread EofRead StillSending);
 
 impl<A: Kind, B: Kind> Kind for (A, B) {

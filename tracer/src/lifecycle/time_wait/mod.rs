@@ -9,6 +9,8 @@ mod hooks;
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::finding::{Conn, TimeWait};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 use entry::Entry;
@@ -51,7 +53,7 @@ pub struct SweepRequest {
 }
 
 /// The result of a look at the minisockets of a namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sweep {
     /// The namespace.
     pub netns: NetNs,
@@ -70,7 +72,7 @@ pub struct Sweep {
 }
 
 /// A minisocket in TIME_WAIT.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Sighting {
     /// Its cookie.
     pub cookie: ConnId,

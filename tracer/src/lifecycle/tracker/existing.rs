@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::{TICK, Tracker};
@@ -12,7 +13,7 @@ use crate::lifecycle::time_wait::TIME_WAIT;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// A socket that a snapshot shows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Existing {
     /// Its cookie.
     pub cookie: ConnId,

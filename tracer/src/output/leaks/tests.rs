@@ -180,7 +180,7 @@ fn an_empty_report_is_one_line() {
 fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     let report = report();
     // 2026-01-31T12:00:00Z at the time of the look.
-    let clock = WallClock::fixed(1_769_860_800_000_000_000 - i128::from(NOW.0), TimeZone::UTC);
+    let clock = WallClock::fixed(1_769_860_800_000_000_000 - NOW.0 as i64, TimeZone::UTC);
     let mut line = Vec::new();
     let finding = Finding::Leak(Box::new(report.finding(&report.leaks[0], NOW)));
     write_finding(&mut line, &finding, &clock, &mut NoCgroups)?;

@@ -72,7 +72,7 @@ impl Formatter {
 /// Writes the header and then all lines until the channel's other end is gone. Flushes whenever the channel is empty.
 /// `done` counts the lines that are out of the program's hands.
 pub(super) fn run(
-    lines: &Receiver<Line>,
+    lines: &Receiver<(i64, Line)>,
     mut formatter: Formatter,
     mut out: impl Write,
     done: &AtomicU64,
@@ -83,10 +83,10 @@ pub(super) fn run(
     out.flush()?;
     while let Ok(first) = lines.recv() {
         batch.clear();
-        formatter.options.clock.refresh();
         let mut next = Some(first);
-        while let Some(line) = next {
+        while let Some((wall_clock, line)) = next {
             let start = batch.len();
+            formatter.options.clock.set_offset(wall_clock);
             formatter.write_line(&mut batch, &line)?;
             if batch.len() == start {
                 done.fetch_add(1, Ordering::Release);

@@ -1,0 +1,132 @@
+//! `tcpclose record`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::filters::Ends;
+use super::watch::{CAPACITY, Stuck, announce};
+use crate::kernel::loader::Options;
+use crate::lifecycle::finding::Finding;
+use crate::output::clock::WallClock;
+use crate::output::table::loss_message;
+use crate::session::Session;
+
+const AFTER_HELP: &str = "\
+Examples:
+  tcpclose record closes.rec --duration 10m
+  tcpclose watch --replay closes.rec --format json
+
+Exit codes: 0 fine (also after Ctrl-C), 2 could not run, could not write all, or bad usage";
+
+/// What `tcpclose record` takes.
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Args {
+    /// The file to make; one that is there is overwritten
+    file: PathBuf,
+    #[command(flatten)]
+    ends: Ends,
+    /// Stop after this long, such as 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    stuck: Stuck,
+    /// Record every state transition, for `watch --replay FILE --transitions`
+    #[arg(long)]
+    transitions: bool,
+    /// Use the classic tracepoint even where the kernel has BTF (tells less)
+    #[arg(long)]
+    no_btf: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let options = Options {
+        every_transition: args.transitions,
+        classic: args.no_btf,
+        stuck_after: Some(args.stuck.stuck_after.into()),
+        ..args.ends.options()?
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the event loop failed")?;
+    runtime.block_on(record(args, &options))
+}
+
+async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut session = Session::start_recording(options, CAPACITY, Some(&args.file))?;
+    announce("recording", &session);
+    let mut clock = WallClock::new();
+    // A time beyond the clock's range is never.
+    let stop_at = args
+        .duration
+        .and_then(|duration| Instant::now().checked_add(duration));
+    let stop = async {
+        match stop_at {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(stop);
+    while !session.recording_has_failed() {
+        tokio::select! {
+            ready = session.wait() => ready.context("polling the ring buffer failed")?,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            () = &mut stop => break,
+        }
+        pump(&mut session, &mut clock)?;
+    }
+    // What happened up to now is recorded, also what waited for its cause.
+    tokio::time::sleep(Duration::from_millis(25)).await;
+    pump(&mut session, &mut clock)?;
+    finish(&mut session, &args.file)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
+    clock.refresh();
+    session.set_wall_clock(clock.offset());
+    session
+        .pump(|_| {})
+        .context("reading the kernel's records failed")?;
+    while let Some(finding) = session.next_finding() {
+        if let Finding::Loss(loss) = finding {
+            eprintln!("tcpclose: {}", loss_message(&loss));
+        }
+    }
+    Ok(())
+}
+
+/// Ends the recording, if there is one, and says what is in the file.
+pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
+    let recorded = session.finish_recording();
+    let recorded = recorded.with_context(|| {
+        format!(
+            "writing {} failed, which holds what came before",
+            file.display()
+        )
+    })?;
+    if let Some(recorded) = recorded {
+        eprintln!(
+            "tcpclose: recorded {} entries in {} ({} bytes)",
+            recorded.entries,
+            file.display(),
+            recorded.bytes
+        );
+        if recorded.dropped > 0 {
+            eprintln!(
+                "tcpclose: {} more were not recorded, as the disk was too slow",
+                recorded.dropped
+            );
+        }
+    }
+    Ok(())
+}

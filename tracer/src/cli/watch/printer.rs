@@ -1,0 +1,176 @@
+//! What `tcpclose watch` shows: of a session that runs, or of one that was recorded.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::num::NonZeroU64;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::wanted::Wanted;
+use super::{Args, Format};
+use crate::lifecycle::finding::{Finding, Loss, LossPlace};
+use crate::lifecycle::types::Nanos;
+use crate::output::cgroup_names::CgroupNames;
+use crate::output::clock::WallClock;
+use crate::output::table::loss_message;
+use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
+use crate::session::RawTransition;
+
+/// How long the last lines may take when whoever reads them does not.
+pub(super) const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What to do when whoever reads the lines is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// Lines that do not fit are dropped and counted: the kernel does not wait.
+    Drop,
+    /// A recording can wait.
+    Wait,
+}
+
+/// Gives what is wanted to the writer.
+pub(super) struct Printer<'a> {
+    pub args: &'a Args,
+    wanted: Wanted,
+    pub writer: Writer,
+    when_full: WhenFull,
+    left: u64,
+    /// Nobody takes any more lines.
+    closed: bool,
+}
+
+impl<'a> Printer<'a> {
+    pub fn new(
+        args: &'a Args,
+        wanted: Wanted,
+        cgroups: Box<dyn CgroupNames>,
+        when_full: WhenFull,
+    ) -> anyhow::Result<Self> {
+        let stdout = io::stdout();
+        let terminal = stdout.is_terminal();
+        let format = match (args.format, args.transitions) {
+            (Format::Json, _) => writer::Format::Json,
+            (Format::Table, true) => writer::Format::TransitionTable,
+            (Format::Table, false) => writer::Format::Table,
+        };
+        let options = writer::Options {
+            clock: WallClock::new(),
+            cgroups,
+            width: if terminal { terminal_width() } else { None },
+            colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            capacity: DEFAULT_CAPACITY,
+        };
+        // Past std's own buffer, whose lines would count as written.
+        let out = File::from(
+            stdout
+                .as_fd()
+                .try_clone_to_owned()
+                .context("stdout cannot be used")?,
+        );
+        let writer = Writer::start(format, options, out).context("starting the writer failed")?;
+        Ok(Self {
+            args,
+            wanted,
+            writer,
+            when_full,
+            left: args.count.map_or(u64::MAX, NonZeroU64::get),
+            closed: false,
+        })
+    }
+
+    /// Whether nothing more is to be shown.
+    pub fn is_done(&self) -> bool {
+        self.left == 0 || self.closed
+    }
+
+    pub fn show_transition(&mut self, raw: &RawTransition<'_>) {
+        if self.args.transitions && self.left > 0 && self.wanted.transition(raw.transition) {
+            self.left -= 1;
+            self.send(Line::Transition(Box::new(writer::RawTransition {
+                transition: *raw.transition,
+                in_old: raw.dwell,
+            })));
+        }
+    }
+
+    pub fn show(&mut self, finding: Finding) {
+        if let Finding::Loss(loss) = finding {
+            self.lost(loss);
+        } else if !self.args.transitions && self.left > 0 && self.wanted.finding(&finding) {
+            self.left -= 1;
+            self.send(Line::Finding(finding));
+        }
+    }
+
+    /// Tells what the writer was too slow for.
+    pub fn tell_dropped(&mut self, now: Nanos) {
+        let lost = self.writer.take_dropped();
+        if lost > 0 {
+            self.lost(output_loss(now, lost));
+        }
+    }
+
+    /// A loss is data for programs, and a warning for people.
+    fn lost(&mut self, loss: Loss) {
+        eprintln!("tcpclose: {}", loss_message(&loss));
+        if self.args.format == Format::Json {
+            self.send(Line::Finding(Finding::Loss(loss)));
+        }
+    }
+
+    fn send(&mut self, line: Line) {
+        match self.when_full {
+            WhenFull::Drop => self.writer.send(line),
+            WhenFull::Wait => self.closed |= !self.writer.send_waiting(line),
+        }
+    }
+
+    /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
+    pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
+        if waiting > 0 && !self.args.transitions {
+            eprintln!("tcpclose: not shown, as still waiting for the peer's FIN: {waiting} closed");
+        }
+        let deadline = match self.when_full {
+            WhenFull::Drop => FLUSH_DEADLINE,
+            WhenFull::Wait => Duration::MAX,
+        };
+        match self.writer.finish(deadline) {
+            Ok(0) => Ok(ExitCode::SUCCESS),
+            Ok(lost) => {
+                eprintln!("tcpclose: {}", loss_message(&output_loss(now, lost)));
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(end) => ended(end),
+        }
+    }
+}
+
+fn output_loss(at: Nanos, lost: u64) -> Loss {
+    Loss {
+        at,
+        lost,
+        place: LossPlace::Output,
+        repaired: false,
+    }
+}
+
+/// The one thing that goes wrong with a writer and is fine: nobody reads any more.
+pub(super) fn ended(end: WriterEnd) -> anyhow::Result<ExitCode> {
+    match end {
+        WriterEnd::PipeClosed => Ok(ExitCode::SUCCESS),
+        WriterEnd::Failed(error) => Err(error).context("writing to stdout failed"),
+    }
+}
+
+/// Columns of the terminal on stdout.
+fn terminal_width() -> Option<u16> {
+    // SAFETY: a valid struct for the length of the call, which fills it or fails.
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        let told = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0;
+        (told && size.ws_col > 0).then_some(size.ws_col)
+    }
+}

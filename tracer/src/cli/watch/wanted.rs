@@ -1,0 +1,51 @@
+//! Which findings were asked for.
+
+use super::Args;
+use crate::kernel::loader::Options;
+use crate::lifecycle::event::Transition;
+use crate::lifecycle::finding::Finding;
+
+/// What the kernel has not filtered yet.
+pub(super) struct Wanted {
+    pids: Vec<u32>,
+    /// Of a recording: its kernel had other filters.
+    ends: Option<Options>,
+}
+
+impl Wanted {
+    pub fn new(args: &Args, ends: Option<Options>) -> Self {
+        Self {
+            pids: args.filters.pids.clone(),
+            ends,
+        }
+    }
+
+    pub fn transition(&self, transition: &Transition) -> bool {
+        let tuple = &transition.tuple;
+        let task = transition.task.as_ref();
+        (self.pids.is_empty() || task.is_some_and(|task| self.pids.contains(&task.pid)))
+            // As in the kernel, a connect() passes whose port is not chosen yet.
+            && (self.ends.as_ref()).is_none_or(|ends| {
+                tuple.local_port == 0 || ends.want(transition.netns, tuple)
+            })
+    }
+
+    pub fn finding(&self, finding: &Finding) -> bool {
+        let (conn, owner) = match finding {
+            Finding::Close(close) => (&close.conn, &close.owner),
+            Finding::TimeWait(time_wait) => (&time_wait.conn, &time_wait.owner),
+            Finding::Leak(stuck) => (&stuck.conn, &stuck.owner),
+            Finding::Loss(_) | Finding::Summary(_) => return true,
+        };
+        let mut holders = match finding {
+            Finding::Leak(stuck) => stuck.holders.as_slice(),
+            _ => &[],
+        }
+        .iter();
+        let wanted = |pid| self.pids.contains(&pid);
+        (self.pids.is_empty()
+            || owner.as_ref().is_some_and(|owner| wanted(owner.pid))
+            || holders.any(|holder| wanted(holder.pid)))
+            && (self.ends.as_ref()).is_none_or(|ends| ends.want(conn.netns, &conn.tuple))
+    }
+}

@@ -1,0 +1,83 @@
+//! What a recording says of itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::loader::{Options, Tier};
+use crate::lifecycle::Tracker;
+use crate::lifecycle::types::Nanos;
+
+/// The head of a recording: JSON, so that people and later versions can read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The version of tcpclose that wrote it.
+    pub program: String,
+    /// The kernel's release (`uname -r`).
+    pub kernel: String,
+    /// What could be seen.
+    pub seen: Seen,
+    /// The most live connection ends that the core was to keep.
+    pub capacity: usize,
+    /// The kernel's hooks told of minisockets.
+    pub hooks: bool,
+    /// The kernel told of segments that it dropped.
+    pub segments: bool,
+    /// The kernel was filtering local ports.
+    pub filters_ports: bool,
+    /// Ends were told to be stuck after so long in CLOSE_WAIT.
+    pub stuck_after: Option<Nanos>,
+}
+
+/// How much the kernel let the recorder see: [`Tier`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "they are Tier's")]
+pub enum Seen {
+    Btf,
+    Classic,
+}
+
+impl Head {
+    /// For what is being traced now with these options.
+    #[must_use]
+    pub fn new(
+        options: &Options,
+        tier: Tier,
+        hooks: bool,
+        segments: bool,
+        capacity: usize,
+    ) -> Self {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: kernel.trim().to_owned(),
+            seen: match tier {
+                Tier::Btf => Seen::Btf,
+                Tier::Classic => Seen::Classic,
+            },
+            capacity,
+            hooks,
+            segments,
+            filters_ports: !options.local_ports.is_empty(),
+            stuck_after: options.stuck_after,
+        }
+    }
+
+    /// A core by the same rules.
+    #[must_use]
+    pub fn tracker(&self) -> Tracker {
+        let mut tracker = Tracker::new(self.capacity);
+        if self.hooks {
+            tracker = tracker.with_hooks();
+        }
+        if self.segments {
+            tracker = tracker.with_segments();
+        }
+        if self.filters_ports {
+            tracker = tracker.with_port_filter();
+        }
+        if let Some(after) = self.stuck_after {
+            tracker = tracker.with_stuck_after(after);
+        }
+        tracker
+    }
+}

@@ -1,0 +1,19 @@
+//! Recordings: all that went into the core, in a file, so that the same findings can be had again. docs/recording.md
+//! describes the format.
+
+mod entry;
+mod frame;
+mod head;
+mod reader;
+mod recorder;
+
+pub use entry::{Entry, EntryRef};
+pub use head::{Head, Seen};
+pub use reader::{Broken, OpenError, Reader};
+pub use recorder::{Recorded, Recorder};
+
+/// The version of the format that is written, and the newest that is read.
+pub const VERSION: u32 = 1;
+
+/// The first line of a file, up to the version's number and the end of the line.
+const FIRST_WORDS: &[u8] = b"tcpclose recording ";

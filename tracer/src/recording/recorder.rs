@@ -1,0 +1,187 @@
+//! Writes a recording. The caller only encodes; a thread compresses and writes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
+use crate::lifecycle::Input;
+use crate::lifecycle::types::Nanos;
+
+/// A frame is written when it holds so much. What a crash of the program loses, and what one bad byte spoils, is one frame.
+const FRAME: usize = 256 << 10;
+/// Or when its first entry is this old.
+const OLDEST: Nanos = Nanos::from_secs(1);
+/// Frames on their way to a slow disk: 32 MiB. Further ones are dropped and counted.
+const QUEUE: usize = 128;
+
+/// A recording that is being written.
+#[derive(Debug)]
+pub struct Recorder {
+    entries: Vec<u8>,
+    count: u64,
+    /// When the first of `entries` came.
+    since: Nanos,
+    queue: SyncSender<Vec<u8>>,
+    thread: JoinHandle<io::Result<u64>>,
+    recorded: u64,
+    /// Entries dropped, those told by [`Self::take_dropped`] too.
+    dropped: u64,
+    told: u64,
+}
+
+/// How a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Entries written.
+    pub entries: u64,
+    /// Entries dropped.
+    pub dropped: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+impl Recorder {
+    /// Makes the file, or empties it; only its owner may read it, as it tells who talks with whom.
+    ///
+    /// # Errors
+    /// When the file or the thread cannot be made.
+    pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(path)?;
+        let mut start = FIRST_WORDS.to_vec();
+        start.extend(format!("{VERSION}\n").bytes());
+        let head = serde_json::to_vec(head)?;
+        frame::push(&mut start, frame::HEAD, head.len(), &head);
+        file.write_all(&start)?;
+        let (queue, frames) = mpsc::sync_channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || write(file, start.len() as u64, &frames))?;
+        Ok(Self {
+            entries: Vec::with_capacity(FRAME + FRAME / 8),
+            count: 0,
+            since: Nanos(0),
+            queue,
+            thread,
+            recorded: 0,
+            dropped: 0,
+            told: 0,
+        })
+    }
+
+    /// Records what the core is told.
+    pub fn input(&mut self, input: &Input) {
+        self.entry(EntryRef::Input(input));
+        if let Input::Time(now) = input {
+            self.flush_due(*now);
+        }
+    }
+
+    /// Records something else; it goes out with the inputs around it.
+    pub fn entry(&mut self, entry: EntryRef<'_>) {
+        let entries = std::mem::take(&mut self.entries);
+        self.entries = postcard::to_extend(&entry, entries)
+            .expect("every entry has a form, and a vector takes what is written");
+        self.count += 1;
+        if self.entries.len() >= FRAME {
+            self.flush();
+        }
+    }
+
+    fn flush_due(&mut self, now: Nanos) {
+        if self.since == Nanos(0) || self.since + OLDEST <= now {
+            self.flush();
+            self.since = now;
+        }
+    }
+
+    /// When the next [`Input::Time`] is wanted: what has come must not lie in memory for long.
+    #[must_use]
+    pub fn next_flush(&self) -> Option<Nanos> {
+        (self.count > 0).then_some(self.since + OLDEST)
+    }
+
+    /// Entries that the disk was too slow for, since the last call. They are to be recorded as a loss.
+    pub fn take_dropped(&mut self) -> u64 {
+        let dropped = self.dropped - self.told;
+        self.told = self.dropped;
+        dropped
+    }
+
+    /// Whether nothing can be written any more; [`Self::finish`] says why.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Writes all and ends the recording.
+    ///
+    /// # Errors
+    /// What stopped the writing, now or earlier. The file holds what was whole then.
+    pub fn finish(mut self) -> io::Result<Recorded> {
+        let rest = std::mem::take(&mut self.entries);
+        if !rest.is_empty() && self.queue.send(rest).is_ok() {
+            self.recorded += self.count;
+        }
+        drop(self.queue);
+        let bytes = self
+            .thread
+            .join()
+            .map_err(|_| io::Error::other("the thread that writes the recording has ended"))??;
+        Ok(Recorded {
+            entries: self.recorded,
+            dropped: self.dropped,
+            bytes,
+        })
+    }
+
+    /// Hands a frame over; never waits.
+    fn flush(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        let next = Vec::with_capacity(FRAME + FRAME / 8);
+        let frame = std::mem::replace(&mut self.entries, next);
+        let count = std::mem::take(&mut self.count);
+        if self.queue.try_send(frame).is_ok() {
+            self.recorded += count;
+        } else {
+            self.dropped += count;
+        }
+    }
+}
+
+/// Compresses and writes frames until there are no more, then the end. Returns the size of the file. After an error the
+/// file ends with the last whole frame.
+fn write(mut file: File, mut bytes: u64, frames: &Receiver<Vec<u8>>) -> io::Result<u64> {
+    let mut stored = Vec::new();
+    let mut add = |kind: u8, entries: &[u8]| {
+        stored.clear();
+        frame::push(&mut stored, kind, entries.len(), &compress(entries));
+        file.write_all(&stored).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = file.set_len(bytes);
+        })?;
+        bytes += stored.len() as u64;
+        io::Result::Ok(())
+    };
+    for entries in frames {
+        add(frame::ENTRIES, &entries)?;
+    }
+    add(frame::END, &[])?;
+    match file.sync_data() {
+        // A pipe.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        synced => synced?,
+    }
+    Ok(bytes)
+}
+
+fn compress(entries: &[u8]) -> Vec<u8> {
+    lz4_flex::block::compress(entries)
+}

@@ -1,0 +1,89 @@
+//! What is recorded of a session, besides what goes into the core.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use crate::host::cgroup_paths::CgroupPaths;
+use crate::host::named_cgroups::NamedCgroups;
+use crate::lifecycle::Input;
+use crate::lifecycle::event::Event;
+use crate::lifecycle::types::Nanos;
+use crate::recording::{EntryRef, Head, Recorder};
+
+/// Cgroups remembered at most, found or not. Further ones are recorded without their names.
+const MOST: usize = 12_288;
+
+/// A recorder, and the cgroups whose names it has been given.
+pub(super) struct Recording {
+    recorder: Recorder,
+    paths: CgroupPaths,
+    asked: HashSet<u64>,
+    names: NamedCgroups,
+    wall_clock: Option<i64>,
+}
+
+impl Recording {
+    pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
+        Ok(Self {
+            recorder: Recorder::create(path, head)?,
+            paths: CgroupPaths::new(),
+            asked: HashSet::new(),
+            names: NamedCgroups::default(),
+            wall_clock: None,
+        })
+    }
+
+    /// Records an input, after the names of the cgroups in it.
+    pub fn input(&mut self, input: &Input) {
+        match input {
+            Input::Event(Event::Transition(transition)) => {
+                if let Some(task) = transition.task {
+                    self.cgroup(task.cgroup);
+                }
+            }
+            Input::Existing { sockets, .. } => {
+                for owner in sockets.iter().filter_map(|socket| socket.owner.as_ref()) {
+                    self.cgroup(owner.cgroup);
+                }
+            }
+            _ => {}
+        }
+        self.recorder.input(input);
+    }
+
+    fn cgroup(&mut self, id: u64) {
+        if id == 0 || self.asked.contains(&id) || self.asked.len() >= MOST {
+            return;
+        }
+        self.asked.insert(id);
+        if let Some(path) = self.paths.path(id) {
+            self.recorder.entry(EntryRef::Cgroup { id, path: &path });
+            self.names.insert(id, path);
+        }
+    }
+
+    /// Records the wall clock's distance where it has changed.
+    pub fn wall_clock(&mut self, offset: i64) {
+        if self.wall_clock.replace(offset) != Some(offset) {
+            self.recorder.entry(EntryRef::WallClock(offset));
+        }
+    }
+
+    /// The names that have been recorded.
+    pub fn names(&self) -> NamedCgroups {
+        self.names.clone()
+    }
+
+    pub fn next_flush(&self) -> Option<Nanos> {
+        self.recorder.next_flush()
+    }
+
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    pub fn into_recorder(self) -> Recorder {
+        self.recorder
+    }
+}

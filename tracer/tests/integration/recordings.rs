@@ -1,0 +1,217 @@
+//! Recordings of the running kernel: what is shown from one is what was shown live.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::lab::Lab;
+use crate::harness::process::{Ended, Process};
+use crate::harness::program;
+use crate::harness::scratch::Scratch;
+use crate::harness::sockets::{Connection, Family, reset_on_close};
+use crate::harness::watch::{Watch, closes_in};
+
+fn lab() -> Option<Lab> {
+    Lab::not_yet_watching(Family::V4)
+}
+
+/// All kinds of ends: a close by the client, one by the server, resets, a refused connection.
+fn visits(lab: &Lab) {
+    for round in 0..20 {
+        let Connection {
+            client,
+            server,
+            listener,
+            ..
+        } = lab.converse("a question", "an answer");
+        if round % 3 == 0 {
+            reset_on_close(&client);
+        }
+        if round % 2 == 0 {
+            drop(client);
+            drop(server);
+        } else {
+            drop(server);
+            drop(client);
+        }
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let address = lab.connect_address(port);
+        let refused = lab.ns.run(|| std::net::TcpStream::connect(address));
+        assert!(refused.is_err());
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ours")
+}
+
+fn replay(file: &Path, args: &[&str]) -> Ended {
+    let mut all = vec!["watch", "--replay", text(file), "--format", "json"];
+    all.extend_from_slice(args);
+    program::run_with(&all)
+}
+
+fn assert_same(replayed: &[String], live: &[String]) {
+    for (replayed, live) in replayed.iter().zip(live) {
+        assert_eq!(replayed, live);
+    }
+    assert_eq!(replayed.len(), live.len());
+}
+
+fn lines(ended: &Ended) -> Vec<String> {
+    ended.stdout.lines().map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn a_replay_shows_byte_for_byte_what_was_shown_live() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
+    visits(&lab);
+    let live = watch.stop_raw();
+    assert!(live.len() >= 60, "{} lines", live.len());
+
+    let ended = replay(&file, &[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_same(&lines(&ended), &live);
+}
+
+#[test]
+fn a_replay_takes_the_filters_that_the_recording_had_not() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
+    visits(&lab);
+    let live = watch.stop_raw();
+    let all = closes_in(&live);
+    let (local, peer) = all[0].ports();
+
+    let of = |args: &[&str]| closes_in(&lines(&replay(&file, args)));
+    let local = of(&["-L", &local.to_string()]);
+    assert!(!local.is_empty() && local.len() < all.len());
+    let both = of(&["-L", &all[0].ports().0.to_string(), "-D", &peer.to_string()]);
+    assert!(both.iter().all(|close| close.ports() == all[0].ports()));
+    assert!(!both.is_empty());
+    let pid = std::process::id();
+    assert!(!of(&["-p", &pid.to_string()]).is_empty());
+    assert!(of(&["-p", "1"]).is_empty());
+    assert!(of(&["-6"]).is_empty());
+    assert_eq!(
+        of(&["-4", "--netns", &lab.ns.inode().to_string()]).len(),
+        all.len()
+    );
+    assert!(of(&["--netns", "1"]).is_empty());
+    assert_eq!(of(&["--count", "3"]).len(), 3);
+}
+
+/// Two processes have two programs in the kernel, each with its own look at the clock: times differ by a microsecond.
+#[test]
+fn record_sees_what_a_watch_beside_it_sees() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &[]);
+    let mut command = lab.ns.command(program::path());
+    let inode = lab.ns.inode().to_string();
+    command.args(["record", text(&file), "--netns", &inode]);
+    let mut recorder = Process::spawn(&mut command);
+    let recording = recorder.stderr.wait(|lines| {
+        let begun = |line: &String| line.starts_with("tcpclose: recording");
+        lines.iter().any(begun).then_some(())
+    });
+    assert!(recording.is_some(), "{}", recorder.stderr.text());
+    visits(&lab);
+    let live = watch.stop_raw();
+    recorder.interrupt();
+    assert_eq!(
+        recorder.wait().code(),
+        Some(0),
+        "{}",
+        recorder.stderr.text()
+    );
+
+    let timeless = |lines: &[String]| {
+        let mut closes: Vec<String> = lines
+            .iter()
+            .filter(|line| line.contains(r#""kind":"close""#))
+            .map(|line| without_times(serde_json::from_str(line).unwrap()).to_string())
+            .collect();
+        closes.sort();
+        closes
+    };
+    let replayed = lines(&replay(&file, &[]));
+    assert_same(&timeless(&replayed), &timeless(&live));
+}
+
+fn without_times(mut record: Value) -> Value {
+    match &mut record {
+        Value::Object(fields) => {
+            fields.retain(|name, _| {
+                !matches!(
+                    name.as_str(),
+                    "ts" | "opened" | "ms" | "at_ms" | "lifetime_ms"
+                )
+            });
+            for field in fields.values_mut() {
+                *field = without_times(field.take());
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                *value = without_times(value.take());
+            }
+        }
+        _ => {}
+    }
+    record
+}
+
+#[test]
+fn every_transition_can_be_replayed_too() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &["--record", text(&file), "--transitions"]);
+    visits(&lab);
+    let live = watch.stop_raw();
+    assert!(live.len() > 100);
+    assert_same(&lines(&replay(&file, &["--transitions"])), &live);
+}
+
+#[test]
+fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
+    visits(&lab);
+    // Frames are a second apart.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    visits(&lab);
+    let live = watch.stop_raw();
+
+    let whole = fs::read(&file).unwrap();
+    let cut = scratch.path().join("cut.rec");
+    fs::write(&cut, &whole[..whole.len() - 100]).unwrap();
+    let ended = replay(&cut, &[]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.stderr.contains("broken at byte") && ended.stderr.contains("cut.rec"),
+        "{}",
+        ended.stderr
+    );
+    let shown = lines(&ended);
+    assert!(!shown.is_empty() && live.starts_with(&shown));
+
+    let ended = program::run_with(&["watch", "--replay", "/etc/passwd"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended
+            .stderr
+            .contains("/etc/passwd cannot be replayed: it is no recording")
+    );
+}

@@ -1,0 +1,226 @@
+//! Recordings as files: what was written is read again, and of a broken one what is whole.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tcpclose::kernel::loader::{Options, Tier};
+use tcpclose::lifecycle::event::{Event, Signal, SignalKind};
+use tcpclose::lifecycle::types::{ConnId, Nanos};
+use tcpclose::lifecycle::{Input, Minisocket};
+use tcpclose::recording::{Broken, Entry, EntryRef, Head, OpenError, Reader, Recorder};
+
+/// A file that is gone when the test is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("tcpclose-recording-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn head() -> Head {
+    Head::new(&Options::default(), Tier::Btf, false, false, 1000)
+}
+
+fn input(number: u64) -> Input {
+    match number % 3 {
+        0 => Input::Event(Event::Signal(Signal {
+            at: Nanos(number),
+            id: ConnId(number),
+            kind: SignalKind::ResetSent {
+                reason: Some("TCP_ABORT_ON_CLOSE"),
+            },
+        })),
+        1 => Input::LookedUp {
+            id: ConnId(number),
+            minisocket: Minisocket::TimeWait(Nanos(number)),
+            at: Nanos(number),
+        },
+        // More than a second apart: each ends a frame.
+        _ => Input::Time(Nanos::from_secs(2 * number)),
+    }
+}
+
+/// Records so many inputs, a frame for three of them.
+fn record(file: &Path, inputs: u64) {
+    let mut recorder = Recorder::create(file, &head()).unwrap();
+    recorder.entry(EntryRef::WallClock(-5));
+    recorder.entry(EntryRef::Cgroup {
+        id: 7,
+        path: "/a\n",
+    });
+    for number in 0..inputs {
+        recorder.input(&input(number));
+    }
+    let recorded = recorder.finish().unwrap();
+    assert_eq!((recorded.entries, recorded.dropped), (inputs + 2, 0));
+    assert_eq!(recorded.bytes, fs::metadata(file).unwrap().len());
+}
+
+fn read(bytes: &[u8]) -> Result<(Vec<String>, Option<Broken>), OpenError> {
+    let mut reader = Reader::new(bytes)?;
+    let mut entries = Vec::new();
+    loop {
+        match reader.next_entry() {
+            Ok(Some(entry)) => entries.push(format!("{entry:?}")),
+            Ok(None) => return Ok((entries, None)),
+            Err(broken) => return Ok((entries, Some(broken))),
+        }
+    }
+}
+
+fn all(inputs: u64) -> Vec<String> {
+    let others = [
+        Entry::WallClock(-5),
+        Entry::Cgroup {
+            id: 7,
+            path: "/a\n".into(),
+        },
+    ];
+    let inputs = (0..inputs).map(|number| Entry::Input(input(number)));
+    let entries = others.into_iter().chain(inputs);
+    entries.map(|entry| format!("{entry:?}")).collect()
+}
+
+#[test]
+fn what_was_recorded_is_read_again() {
+    let file = Scratch::new("again");
+    record(&file.0, 100);
+    let bytes = fs::read(&file.0).unwrap();
+    assert!(bytes.starts_with(b"tcpclose recording 1\n"));
+    assert_eq!(*Reader::new(&*bytes).unwrap().head(), head());
+    let (entries, broken) = read(&bytes).unwrap();
+    assert!(broken.is_none(), "{broken:?}");
+    assert_eq!(entries, all(100));
+}
+
+#[test]
+fn only_its_owner_may_read_a_recording() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = Scratch::new("mode");
+    record(&file.0, 1);
+    let mode = fs::metadata(&file.0).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn wherever_a_file_is_cut_what_is_whole_is_read_and_the_place_is_told() {
+    let file = Scratch::new("cut");
+    record(&file.0, 30);
+    let bytes = fs::read(&file.0).unwrap();
+    let whole = all(30);
+    let mut breaks = Vec::new();
+    for length in 0..bytes.len() {
+        match read(&bytes[..length]) {
+            Ok((entries, broken)) => {
+                let broken = broken.unwrap_or_else(|| panic!("cut at {length}, not noticed"));
+                assert!(whole.starts_with(&entries), "cut at {length}");
+                assert!(broken.offset <= length as u64);
+                breaks.push((broken.offset, entries.len()));
+            }
+            // Not even the head.
+            Err(OpenError::NotARecording | OpenError::Head) => assert!(breaks.is_empty()),
+            Err(error) => panic!("cut at {length}: {error}"),
+        }
+    }
+    breaks.dedup();
+    // The head, ten frames of entries, and the end: each is told as the place where it begins.
+    assert_eq!(breaks.len(), 11, "{breaks:?}");
+    assert_eq!(breaks.last().map(|(_, entries)| *entries), Some(32));
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_noticed_and_what_is_before_is_read() {
+    let file = Scratch::new("changed");
+    record(&file.0, 30);
+    let bytes = fs::read(&file.0).unwrap();
+    let whole = all(30);
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x20;
+        if let Ok((entries, broken)) = read(&changed) {
+            let broken = broken.unwrap_or_else(|| panic!("changed at {at}, not noticed"));
+            assert!(whole.starts_with(&entries), "changed at {at}");
+            assert!(broken.offset <= at as u64, "changed at {at}: {broken}");
+        }
+    }
+}
+
+#[test]
+fn what_says_it_is_endless_takes_no_memory() {
+    let file = Scratch::new("endless");
+    record(&file.0, 3);
+    let mut bytes = fs::read(&file.0).unwrap();
+    bytes.extend([2, 0, 0, 0]);
+    bytes.extend([0xff; 12]);
+    let (_, broken) = read(&bytes).unwrap();
+    assert!(broken.unwrap().to_string().contains("its length is absurd"));
+}
+
+#[test]
+fn a_newer_format_and_other_files_are_refused_in_words() {
+    let refused = |bytes: &[u8]| read(bytes).map(|_| ()).unwrap_err().to_string();
+    assert!(refused(b"tcpclose recording 2\nwhatever").contains("use a newer tcpclose"));
+    for other in [
+        &b""[..],
+        b"\n",
+        b"{}",
+        b"tcpclose recording x\n",
+        &[0; 1000],
+    ] {
+        assert!(refused(other).contains("no recording"), "{other:?}");
+    }
+}
+
+/// Later versions may add such frames; an old reader still has the rest.
+#[test]
+fn frames_that_may_be_passed_over_are() {
+    let file = Scratch::new("optional");
+    record(&file.0, 30);
+    let mut bytes = fs::read(&file.0).unwrap();
+    // The end is the last frame, 16 bytes and what its empty content is stored as.
+    let end = bytes.split_off(bytes.len() - 17);
+    assert_eq!(end[0], 3);
+    let mut extended = bytes.clone();
+    push_frame(&mut extended, 200, b"from the future");
+    extended.extend(&end);
+    let (entries, broken) = read(&extended).unwrap();
+    assert!(broken.is_none(), "{broken:?}");
+    assert_eq!(entries, all(30));
+
+    push_frame(&mut bytes, 100, b"from the future");
+    bytes.extend(&end);
+    let (entries, broken) = read(&bytes).unwrap();
+    assert_eq!(entries, all(30));
+    assert!(broken.unwrap().to_string().contains("unknown kind 100"));
+}
+
+/// As docs/recording.md describes it, written anew.
+fn push_frame(file: &mut Vec<u8>, kind: u8, content: &[u8]) {
+    let mut header = vec![kind, 0, 0, 0];
+    header.extend((content.len() as u32).to_le_bytes());
+    header.extend((content.len() as u32).to_le_bytes());
+    let mut checked = header.clone();
+    checked.extend(content);
+    file.extend(header);
+    file.extend(crc32fast::hash(&checked).to_le_bytes());
+    file.write_all(content).unwrap();
+}
+
+/// /dev/full refuses all that is written to it.
+#[test]
+fn a_full_disk_is_an_error_and_not_a_panic() {
+    let error = match Recorder::create(Path::new("/dev/full"), &head()) {
+        Ok(_) => panic!("nothing can be written there"),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+}
