@@ -37,6 +37,8 @@ fn input(number: u64) -> Input {
             id: ConnId(number),
             kind: SignalKind::ResetSent {
                 reason: Some("TCP_ABORT_ON_CLOSE"),
+                answers: None,
+                minisocket: false,
             },
         })),
         1 => Input::LookedUp {
