@@ -2,6 +2,7 @@
 
 mod admin;
 mod apt;
+mod bench;
 mod bench_leaks;
 mod bpf_linker;
 mod command;
@@ -60,6 +61,8 @@ enum Task {
     Demo(demo::Demo),
     /// Compare what tcpclose tells of closes with captures of them; exits with 1 if anything is wrong
     Parity(parity::Parity),
+    /// Measure what tracing costs, beside tcpstates and beside nothing
+    Bench(bench::Bench),
     /// Measure `tcpclose leaks` beside ss and lsof
     BenchLeaks(bench_leaks::BenchLeaks),
 }
@@ -81,6 +84,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     // Parts of a scene: cargo need not be there for root.
     match &task {
         Task::Demo(args) if args.is_part() => return demo::part(args),
+        Task::Bench(args) if args.is_part() => return bench::part(args),
         Task::BenchLeaks(args) if args.is_part() => return bench_leaks::part(args),
         _ => {}
     }
@@ -89,6 +93,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Build => compile::build(&workspace).map(|_| ExitCode::SUCCESS),
         Task::BuildAndRun { args } => run::build_and_run(&workspace, args),
         Task::Demo(args) => demo::demo(&workspace, &args),
+        Task::Bench(args) => bench::bench(&workspace, &args),
         Task::BenchLeaks(args) => bench_leaks::bench_leaks(&workspace, &args),
         Task::Parity(args) => parity::parity(&workspace, &args),
         Task::Test { args } => test::test(&workspace, &args),
