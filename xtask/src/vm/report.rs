@@ -199,7 +199,7 @@ mod tests {
         let text = "@@ kernel 6.1.0-50\n@@ begin t\ntest a has been running for over 60 seconds\n";
         let (lines, good) = shown(&Ending::TimeLimit, text);
         assert!(
-            lines.contains("switched off after 900 s during t: a: see /vm/6.1/results.log"),
+            lines.contains("switched off after 1800 s during t: a: see /vm/6.1/results.log"),
             "{lines}"
         );
         assert!(!good);
