@@ -3,8 +3,10 @@
 use std::future;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
+use libsystemd::daemon::{self, NotifyState};
 use tokio::time::{Instant, sleep_until};
+
+use crate::session::now;
 
 /// Twice in each time that systemd gives.
 pub(super) struct Watchdog {
@@ -15,7 +17,7 @@ pub(super) struct Watchdog {
 /// Whether systemd wants to hear from the event loop, and how often.
 pub(super) fn watchdog() -> Watchdog {
     Watchdog {
-        period: sd_notify::watchdog_enabled().map(|period| period / 2),
+        period: daemon::watchdog_enabled(false).map(|period| period / 2),
         next: Instant::now(),
     }
 }
@@ -43,15 +45,14 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// A reload begins; [`ready`] ends it.
+/// A reload begins; [`ready`] ends it. systemd tells it from others by the time.
 pub(super) fn reloading() {
-    if let Ok(now) = NotifyState::monotonic_usec_now() {
-        notify(&[NotifyState::Reloading, now]);
-    }
+    let at = format!("MONOTONIC_USEC={}", now().0 / 1_000);
+    notify(&[NotifyState::Reloading, NotifyState::Other(at)]);
 }
 
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = daemon::notify(false, states) {
         eprintln!("tcpclose: systemd could not be told: {error}");
     }
 }

@@ -28,6 +28,14 @@ pub struct StuckNow {
     pub peers: Ranking<IpAddr>,
 }
 
+impl StuckNow {
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.verdicts.total()
+    }
+}
+
 /// A process with stuck sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StuckOwner {

@@ -244,7 +244,7 @@ impl<'a> CloseWait<'a> {
             peers,
         } = stuck;
         Self {
-            stuck: verdicts.total(),
+            stuck: stuck.total(),
             verdicts: Verdicts {
                 not_accepted: verdicts.of(Verdict::NotAccepted),
                 eof_unread: verdicts.of(Verdict::EofUnread),

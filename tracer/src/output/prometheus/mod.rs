@@ -235,7 +235,7 @@ fn close_wait(families: &mut Families, stuck: &StuckNow, at: Nanos) {
     families.gauge(
         "tcpclose_close_wait_stuck",
         "Sockets stuck in CLOSE_WAIT.",
-        [(UNLABELLED, stuck.verdicts.total() as f64)],
+        [(UNLABELLED, stuck.total() as f64)],
     );
     let verdicts = stuck.verdicts.iter();
     let leaks = verdicts.filter(|(verdict, _): &(Verdict, u64)| verdict.is_leak());

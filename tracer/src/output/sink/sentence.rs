@@ -103,7 +103,7 @@ fn of_summary(summary: &Summary) -> String {
         summary.now.time_wait,
     );
     if let Some(stuck) = &summary.stuck {
-        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.verdicts.total());
+        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.total());
     }
     let lost = summary.lost.total();
     if lost > 0 {

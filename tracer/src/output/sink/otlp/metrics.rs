@@ -140,8 +140,10 @@ impl Metrics<'_> {
                     [(Vec::new(), seconds(summary.to - oldest))],
                 );
             }
-            let forecasts = stuck.owners.iter().filter_map(|owner| owner.forecast);
-            let exhausted = forecasts.filter_map(|forecast| forecast.exhausted_in);
+            let exhausted = stuck
+                .owners
+                .iter()
+                .filter_map(|owner| owner.forecast?.exhausted_in);
             if let Some(first) = exhausted.min() {
                 self.gauge(
                     &About(
