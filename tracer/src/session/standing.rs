@@ -26,7 +26,7 @@ impl Session {
     pub fn standing(&self) -> Standing {
         let tracker = self.intake.tracker();
         Standing {
-            live: tracker.live() as u64,
+            live: tracker.live_and_wanted() as u64,
             waiting_for_fin: tracker.waiting_for_fin() as u64,
             time_wait: tracker.in_time_wait() as u64,
             pressure: Vec::new(),

@@ -35,6 +35,7 @@ fn a_connect_that_the_port_filter_hides_is_forgotten() {
     let _wanted = Socket::server(&mut world, 2);
     let _connecting = Socket::connecting(&mut world, 1);
     assert_eq!(world.tracker.live(), 2);
+    assert_eq!(world.tracker.live_and_wanted(), 1);
     world.pass_ms(200_000);
     assert_eq!(world.tracker.live(), 2, "connect() may still be trying");
     world.pass_ms(100_000);

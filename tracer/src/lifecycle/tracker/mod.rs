@@ -179,13 +179,18 @@ impl Tracker {
             && at + CONNECT_PATIENCE <= now
         {
             self.connecting.pop_front();
-            let hidden = |connection: &Connection| {
-                connection.state == TcpState::SynSent && connection.since == Some(at)
-            };
-            if self.table.get(key).is_some_and(hidden) {
+            if self.may_be_hidden(at, key) {
                 self.table.remove(key);
             }
         }
+    }
+
+    /// Whether this end still is where its connect() brought it at that time: it may be one that the port filter hides.
+    fn may_be_hidden(&self, at: Nanos, key: ConnId) -> bool {
+        let connection = self.table.get(key);
+        connection.is_some_and(|connection| {
+            connection.state == TcpState::SynSent && connection.since == Some(at)
+        })
     }
 
     /// Records were lost elsewhere; the finding takes its place among the others.

@@ -11,6 +11,15 @@ impl Tracker {
         self.opened
     }
 
+    /// Live ends without those that connect and may be hidden by the port filter: an end that was seen in SYN_SENT is no
+    /// wanted one before its port is known.
+    #[must_use]
+    pub fn live_and_wanted(&self) -> usize {
+        let connecting = self.connecting.iter();
+        let hidden = connecting.filter(|(at, key)| self.may_be_hidden(*at, *key));
+        self.live() - hidden.count()
+    }
+
     /// The routes of most connections that were opened from here, at most so many, each with its local ports: of live
     /// ends, of those that wait for the peer's FIN and of those in TIME_WAIT. Walks all of them twice.
     #[must_use]

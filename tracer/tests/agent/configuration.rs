@@ -1,0 +1,54 @@
+//! The configuration, from the command line. No rights are needed.
+
+use std::process::Output;
+
+use crate::program::{Scratch, agent};
+use crate::sandbox::Outcome;
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+fn checked(config: &str) -> std::io::Result<Output> {
+    let scratch = Scratch::new()?;
+    let file = scratch.write("agent.toml", config)?;
+    agent()
+        .arg("--check-config")
+        .arg("--config")
+        .arg(file)
+        .output()
+}
+
+#[test]
+fn what_is_printed_can_be_used() -> Outcome {
+    let printed = agent().arg("--print-default-config").output()?;
+    assert!(printed.status.success());
+    let said = checked(text(&printed.stdout))?;
+    assert_eq!(said.status.code(), Some(0));
+    assert_eq!(text(&said.stdout), "the configuration is right\n");
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_is_one_line_on_stderr_and_exit_code_2() -> Outcome {
+    let said = checked("[prometheus]\nlisten = 9433\n")?;
+    assert_eq!(said.status.code(), Some(2));
+    let stderr = text(&said.stderr);
+    assert!(
+        stderr.starts_with("tcpclose: ") && stderr.contains("agent.toml:2: "),
+        "{stderr}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(said.stdout.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() -> Outcome {
+    let said = agent().args(["--config", "/no/such/file.toml"]).output()?;
+    assert_eq!(said.status.code(), Some(2));
+    let expected =
+        "tcpclose: /no/such/file.toml cannot be read: No such file or directory (os error 2)\n";
+    assert_eq!(text(&said.stderr), expected);
+    Ok(())
+}

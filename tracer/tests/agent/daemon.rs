@@ -1,0 +1,220 @@
+//! Starting, signals, locks, rights.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::program::{Agent, PATIENCE, Scratch, agent, eventually, get, of_kind, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+fn file_output(scratch: &Scratch, name: &str) -> String {
+    format!(
+        "[[output]]\ntype = \"file\"\npath = \"{}\"\n",
+        scratch.path(name).display()
+    )
+}
+
+#[test]
+fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
+    in_own_network(|_| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        // A pipe that nobody reads: the output is stuck after 64 KiB.
+        let (reader, writer) = std::io::pipe()?;
+        let stdout = "[[output]]\ntype = \"stdout\"\n".to_owned();
+        let config = stdout + &file_output(&scratch, "out.jsonl");
+        let mut command = agent();
+        command
+            .arg("--config")
+            .arg(scratch.write("agent.toml", &config)?)
+            .stdout(writer);
+        let agent = Agent::run_into(command, &scratch)?;
+        let plan = Plan {
+            by_client: 300,
+            ..Plan::default()
+        };
+        server.play(plan)?;
+        let (status, took) = agent.end()?;
+        assert!(status.success(), "{status}");
+        assert!(took < Duration::from_secs(5), "it took {took:?}");
+        let said = fs::read_to_string(scratch.path("stderr"))?;
+        assert!(said.contains("output stdout could not take"), "{said}");
+        let records = records(&scratch.path("out.jsonl"))?;
+        assert!(of_kind(&records, "close").len() >= 2 * plan.total());
+        assert_eq!(records.last().expect("some")["kind"], "summary");
+        drop(reader);
+        Ok(())
+    })
+}
+
+#[test]
+fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
+    in_own_network(|_| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let first = file_output(&scratch, "first.jsonl");
+        let mut agent = Agent::start(&scratch, &first)?;
+
+        scratch.write("agent.toml", "intervall = \"1s\"\n")?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("the configuration stays as it was")?;
+        agent.until("agent.toml:1: unknown field `intervall`: did you mean `interval`?")?;
+
+        // Rotated by hand: what is written afterwards goes to a new file of the old name.
+        fs::rename(scratch.path("first.jsonl"), scratch.path("rotated.jsonl"))?;
+        scratch.write(
+            "agent.toml",
+            &(first + &file_output(&scratch, "second.jsonl")),
+        )?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("the configuration was read again")?;
+        eventually("the file is made anew", || {
+            Ok(scratch.path("first.jsonl").exists().then_some(()))
+        })?;
+        let plan = Plan {
+            by_client: 20,
+            ..Plan::default()
+        };
+        server.play(plan)?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        for name in ["first.jsonl", "second.jsonl"] {
+            let records = records(&scratch.path(name))?;
+            assert_eq!(of_kind(&records, "close").len(), 2 * plan.total(), "{name}");
+        }
+        assert!(records(&scratch.path("rotated.jsonl"))?.is_empty());
+        Ok(())
+    })
+}
+
+/// What a second agent says, which must not run.
+fn refused(scratch: &Scratch, config: &str) -> std::io::Result<String> {
+    let file = scratch.write("second.toml", config)?;
+    let said = agent()
+        .arg("--config")
+        .arg(file)
+        .stdout(Stdio::null())
+        .output()?;
+    assert_eq!(said.status.code(), Some(2));
+    Ok(String::from_utf8_lossy(&said.stderr).into_owned())
+}
+
+#[test]
+fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
+    in_own_network(|_| {
+        let scratch = Scratch::new()?;
+        let run = format!("run_directory = \"{}\"\n", scratch.path("run").display());
+        let syslog = "[[output]]\ntype = \"syslog\"\naddress = \"udp://127.0.0.1:5514\"\n";
+        let config = format!("{run}{syslog}{}", file_output(&scratch, "out.jsonl"));
+        let agent = Agent::start(&scratch, &config)?;
+
+        let off = "[prometheus]\nenabled = false\n";
+        let said = refused(&scratch, "")?;
+        assert!(
+            said.contains("prometheus cannot listen on 127.0.0.1:19433"),
+            "{said}"
+        );
+        let said = refused(
+            &scratch,
+            &format!("{off}{}", file_output(&scratch, "out.jsonl")),
+        )?;
+        assert!(said.contains("out.jsonl cannot be used"), "{said}");
+        let said = refused(&scratch, &format!("{run}{off}{syslog}"))?;
+        assert!(
+            said.contains("is in use: another tcpclose agent holds"),
+            "{said}"
+        );
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        Ok(())
+    })
+}
+
+#[test]
+fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
+    in_own_network(|netns| {
+        let scratch = Scratch::new()?;
+        for (config, kept) in [
+            // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN
+            (String::new(), 1 << 2 | 1 << 19 | 1 << 21),
+            (format!("[trace]\nnetns = \"{netns}\"\n"), 1 << 2 | 1 << 19),
+        ] {
+            let config = config + &file_output(&scratch, "out.jsonl");
+            let agent = Agent::start(&scratch, &config)?;
+            let mut threads = 0;
+            for task in fs::read_dir(format!("/proc/{}/task", agent.pid()))? {
+                let status = fs::read_to_string(task?.path().join("status"))?;
+                let value = |name| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(name));
+                    u64::from_str_radix(line.expect("it is there").trim(), 16)
+                };
+                for set in ["CapEff:", "CapPrm:", "CapBnd:"] {
+                    // Kernels before 6.0 leave CAP_BPF (39) with it.
+                    assert_eq!(value(set)? & !(1 << 39), kept, "{set} in {status}");
+                }
+                assert_eq!(
+                    (value("CapInh:")?, value("NoNewPrivs:")?),
+                    (0, 1),
+                    "{status}"
+                );
+                threads += 1;
+            }
+            assert!(threads >= 3, "the loop, the output, HTTP: {threads}");
+            agent.end()?;
+            fs::remove_file(scratch.path("out.jsonl"))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn systemd_is_told_everything() -> Outcome {
+    in_own_network(|_| {
+        let scratch = Scratch::new()?;
+        let socket = UnixDatagram::bind(scratch.path("notify"))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let next = |words: &str| -> std::io::Result<String> {
+            let mut buffer = [0; 512];
+            loop {
+                let length = socket.recv(&mut buffer)?;
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                if text.starts_with(words) {
+                    return Ok(text);
+                }
+                assert!(text.starts_with("WATCHDOG=1"), "{text} instead of {words}");
+            }
+        };
+        let mut command = agent();
+        command
+            .env("NOTIFY_SOCKET", scratch.path("notify"))
+            .env("WATCHDOG_USEC", "200000");
+        let agent = Agent::run(command, &scratch)?;
+        next("READY=1")?;
+        for _ in 0..3 {
+            next("WATCHDOG=1")?;
+        }
+        agent.signal(libc::SIGHUP)?;
+        let reload = next("RELOADING=1")?;
+        assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
+        next("READY=1")?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        next("STOPPING=1")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn it_says_that_it_is_well_and_knows_no_other_pages() -> Outcome {
+    in_own_network(|_| {
+        let scratch = Scratch::new()?;
+        let _agent = Agent::start(&scratch, "output = []\n")?;
+        let address: SocketAddr = "127.0.0.1:19433".parse()?;
+        let (status, body) = get(address, "/healthz")?;
+        assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok\n"));
+        let (status, _) = get(address, "/")?;
+        assert_eq!(status, "HTTP/1.1 404 Not Found");
+        Ok(())
+    })
+}

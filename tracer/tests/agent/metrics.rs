@@ -1,0 +1,187 @@
+//! Prometheus itself, which scrapes the agent while connections churn.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::program::{Agent, Scratch, eventually, get};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+const AGENT: &str = "127.0.0.1:19433";
+const PROMETHEUS: &str = "127.0.0.1:19090";
+
+const PLAN: Plan = Plan {
+    by_client: 400,
+    by_server: 150,
+    reset: 50,
+};
+
+/// Whether a program is missing. Says so, or panics where tests are not to be skipped.
+fn lacks(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(found.is_ok() || !required, "needs {program}");
+    if found.is_err() {
+        println!("skipped: needs {program}");
+    }
+    found.is_err()
+}
+
+fn config(server: &Server, netns: &str) -> io::Result<String> {
+    let port = server.address()?.port();
+    Ok(format!(
+        "output = []\nstuck_after = \"1s\"\n[trace]\nlocal_ports = [{port}]\nnetns = \"{netns}\"\n"
+    ))
+}
+
+#[test]
+fn promtool_finds_nothing_wrong() -> Outcome {
+    if lacks("promtool") {
+        return Ok(());
+    }
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let _agent = Agent::start(&scratch, &config(&server, netns)?)?;
+        let mut stuck = Vec::new();
+        let text = eventually("a process with stuck sockets is told", || {
+            let (client, server) = server.connect()?;
+            drop(client);
+            stuck.push(server);
+            server_plays_some(&stuck)?;
+            let (_, text) = get(AGENT.parse().map_err(io::Error::other)?, "/metrics")?;
+            Ok(text
+                .contains("tcpclose_process_close_wait_stuck{")
+                .then_some(text))
+        })?;
+        server.play(PLAN)?;
+        let mut check = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        check
+            .stdin
+            .take()
+            .ok_or("it has a stdin")?
+            .write_all(text.as_bytes())?;
+        let said = check.wait_with_output()?;
+        let words = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.success() && words.is_empty(), "{words}{text}");
+        Ok(())
+    })
+}
+
+/// Sockets that are kept are no garbage.
+fn server_plays_some(stuck: &[std::net::TcpStream]) -> io::Result<()> {
+    stuck
+        .last()
+        .map_or(Ok(()), |last| last.peer_addr().map(|_| ()))
+}
+
+struct Prometheus(Child);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Prometheus {
+    fn start(scratch: &Scratch) -> io::Result<Self> {
+        let config = format!(
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tcpclose\n    static_configs:\n      - \
+             targets: ['{AGENT}']\n"
+        );
+        let file = scratch.write("prometheus.yml", &config)?;
+        let log = std::fs::File::create(scratch.path("prometheus.log"))?;
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                scratch.path("tsdb").display()
+            ))
+            .arg(format!("--web.listen-address={PROMETHEUS}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    /// The value of an expression now; `None` while it has none.
+    fn value(expression: &str) -> io::Result<Option<f64>> {
+        let address: SocketAddr = PROMETHEUS.parse().map_err(io::Error::other)?;
+        let escaped: String = expression
+            .bytes()
+            .map(|byte| format!("%{byte:02x}"))
+            .collect();
+        let Ok((_, body)) = get(address, &format!("/api/v1/query?query={escaped}")) else {
+            return Ok(None);
+        };
+        let Ok(answer) = serde_json::from_str::<Value>(&body) else {
+            return Ok(None);
+        };
+        let value = answer.pointer("/data/result/0/value/1");
+        Ok(value
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok()))
+    }
+}
+
+#[test]
+fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
+    if lacks("prometheus") {
+        return Ok(());
+    }
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let agent = Agent::start(&scratch, &config(&server, netns)?)?;
+        let _prometheus = Prometheus::start(&scratch)?;
+        eventually("Prometheus scrapes", || {
+            Ok(Prometheus::value("up{job=\"tcpclose\"}")?.filter(|up| *up == 1.0))
+        })?;
+        server.play(PLAN)?;
+
+        let total = PLAN.total() as f64;
+        let reached = |expression: &str, expected: f64| {
+            let seen = eventually(expression, || {
+                Ok(Prometheus::value(expression)?.filter(|value| *value >= expected))
+            })?;
+            assert_eq!(seen, expected, "{expression}");
+            io::Result::Ok(())
+        };
+        reached("sum(tcpclose_closes_total)", total)?;
+        reached("tcpclose_opened_total", total)?;
+        reached(
+            "sum(tcpclose_closes_total{initiator=\"local\"})",
+            PLAN.by_server as f64,
+        )?;
+        reached(
+            "sum(tcpclose_closes_total{path=\"reset\"})",
+            PLAN.reset as f64,
+        )?;
+        reached("sum(tcpclose_resets_total{by=\"peer\"})", PLAN.reset as f64)?;
+        reached("tcpclose_last_ack_seconds_count", PLAN.by_client as f64)?;
+        reached("tcpclose_time_wait_connections", PLAN.by_server as f64)?;
+        reached("sum(tcpclose_events_lost_total)", 0.0)?;
+        reached("tcpclose_series_dropped_total", 0.0)?;
+        let runs = Prometheus::value("tcpclose_bpf_runs_total")?.unwrap_or_default();
+        assert!(
+            runs >= 4.0 * total,
+            "four transitions of each end at least: {runs}"
+        );
+        let memory = Prometheus::value("process_resident_memory_bytes")?.unwrap_or_default();
+        assert!(memory > 1e6, "{memory}");
+        agent.end()?;
+        Ok(())
+    })
+}

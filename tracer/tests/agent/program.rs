@@ -1,0 +1,191 @@
+//! Running the agent.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The machine may be busy; what works takes a hundredth of it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory that is removed at the end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tcpclose-agent-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `tcpclose agent`, to be given arguments.
+pub fn agent() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    command
+        .arg("agent")
+        .stdin(Stdio::null())
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC");
+    command
+}
+
+/// A running agent, which is killed at the end if it has not ended by itself.
+pub struct Agent {
+    child: Child,
+    stderr: PathBuf,
+}
+
+impl Agent {
+    /// Starts it with this configuration and waits until it works.
+    pub fn start(scratch: &Scratch, config: &str) -> io::Result<Self> {
+        let file = scratch.write("agent.toml", config)?;
+        let mut command = agent();
+        command.arg("--config").arg(file);
+        Self::run(command, scratch)
+    }
+
+    pub fn run(mut command: Command, scratch: &Scratch) -> io::Result<Self> {
+        command.stdout(File::create(scratch.path("stdout"))?);
+        Self::run_into(command, scratch)
+    }
+
+    /// With the stdout that the command has.
+    pub fn run_into(mut command: Command, scratch: &Scratch) -> io::Result<Self> {
+        let stderr = scratch.path("stderr");
+        command.stderr(File::create(&stderr)?);
+        let mut agent = Self {
+            child: command.spawn()?,
+            stderr,
+        };
+        agent.until("the agent works")?;
+        Ok(agent)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Waits until it has said this on stderr.
+    pub fn until(&mut self, words: &str) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.stderr().contains(words) {
+            let ended = self.child.try_wait()?;
+            if ended.is_some() || Instant::now() > deadline {
+                let said = self.stderr();
+                return Err(io::Error::other(format!(
+                    "no {words:?} ({ended:?}) in {said:?}"
+                )));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        // SAFETY: a plain call; the child has not been waited for, so the number is still its own.
+        match unsafe { libc::kill(self.child.id() as i32, signal) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Asks it to end, and returns how and how fast it did.
+    pub fn end(mut self) -> io::Result<(ExitStatus, Duration)> {
+        let begun = Instant::now();
+        self.signal(libc::SIGTERM)?;
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok((status, begun.elapsed()));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok((ExitStatus::from_raw(libc::SIGKILL), begun.elapsed()))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Status line and body of an answer.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<(String, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: tcpclose\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.lines().next().unwrap_or_default();
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding");
+    assert!(!chunked, "the body comes whole: {head}");
+    Ok((status.to_owned(), body.to_owned()))
+}
+
+/// The records in a file, in order. Every line must be whole.
+pub fn records(path: &Path) -> io::Result<Vec<Value>> {
+    let text = fs::read_to_string(path)?;
+    assert!(
+        text.is_empty() || text.ends_with('\n'),
+        "the last line is cut"
+    );
+    let parse = |line| serde_json::from_str(line).map_err(io::Error::from);
+    text.lines().map(parse).collect()
+}
+
+pub fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    records
+        .iter()
+        .filter(|record| record["kind"] == kind)
+        .collect()
+}
+
+/// Tries until it is so.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::other(format!("never: {what}")));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}

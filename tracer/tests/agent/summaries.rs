@@ -1,0 +1,142 @@
+//! What comes in is what is told.
+
+use serde_json::Value;
+
+use crate::program::{Agent, Scratch, eventually, of_kind, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+const PLAN: Plan = Plan {
+    by_client: 300,
+    by_server: 100,
+    reset: 40,
+};
+
+fn sum(summaries: &[&Value], pointer: &str) -> u64 {
+    let numbers = summaries.iter().map(|summary| summary.pointer(pointer));
+    let number = |number: Option<&Value>| number.and_then(Value::as_u64);
+    numbers
+        .map(|found| number(found).unwrap_or_else(|| panic!("no {pointer}")))
+        .sum()
+}
+
+/// Only the server's ends are traced, so the agent's own connections are not among them.
+fn config(scratch: &Scratch, server: &Server, netns: &str) -> String {
+    let port = server.address().expect("it listens").port();
+    let out = scratch.path("out.jsonl");
+    format!(
+        "interval = \"1s\"\nstuck_after = \"1s\"\n[trace]\nlocal_ports = [{port}]\nnetns = \"{netns}\"\n\
+         [[output]]\ntype = \"file\"\npath = \"{}\"\n",
+        out.display()
+    )
+}
+
+#[test]
+fn summaries_add_up_to_the_workload_and_to_the_closes_in_the_file() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
+        server.play(PLAN)?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+
+        let records = records(&scratch.path("out.jsonl"))?;
+        let (closes, summaries) = (of_kind(&records, "close"), of_kind(&records, "summary"));
+        assert_eq!(closes.len(), PLAN.total());
+        let total = PLAN.total() as u64;
+        assert_eq!(sum(&summaries, "/connections/opened"), total);
+        assert_eq!(sum(&summaries, "/connections/closed"), total);
+        assert_eq!(sum(&summaries, "/closes/path/reset"), PLAN.reset as u64);
+        assert_eq!(sum(&summaries, "/resets/by/peer"), PLAN.reset as u64);
+        let by_peer = (PLAN.by_client + PLAN.reset) as u64;
+        assert_eq!(sum(&summaries, "/closes/initiator/peer"), by_peer);
+        assert_eq!(
+            sum(&summaries, "/closes/initiator/local"),
+            PLAN.by_server as u64
+        );
+        // Who closed second was in CLOSE_WAIT and LAST_ACK.
+        assert_eq!(
+            sum(&summaries, "/states/LAST_ACK/count"),
+            PLAN.by_client as u64
+        );
+        assert_eq!(sum(&summaries, "/processes/closes/other"), 0);
+        assert_eq!(sum(&summaries, "/peers/closes/most/0/count"), total);
+        for place in ["ring", "program", "table", "decode"] {
+            assert_eq!(sum(&summaries, &format!("/lost/{place}")), 0, "{place}");
+        }
+        let last = summaries.last().expect("there is one at least");
+        assert_eq!(last["connections"]["live"], 0);
+        assert_eq!(last["time_wait"]["now"], PLAN.by_server);
+        assert_eq!(
+            records.last(),
+            Some(*last),
+            "the summary is the last record"
+        );
+        // The intervals join.
+        for pair in summaries.windows(2) {
+            assert_eq!(pair[0]["to"], pair[1]["from"]);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn records_are_what_the_schema_says() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
+        server.play(Plan {
+            by_client: 3,
+            by_server: 3,
+            reset: 3,
+        })?;
+        let (_status, _) = agent.end()?;
+        let schema = serde_json::from_str(include_str!("../../../docs/tcpclose.schema.json"))?;
+        let schema = jsonschema::validator_for(&schema)?;
+        let records = records(&scratch.path("out.jsonl"))?;
+        for record in &records {
+            if let Err(error) = schema.validate(record) {
+                panic!("{error} at {} in {record}", error.instance_path());
+            }
+        }
+        assert!(!of_kind(&records, "summary").is_empty());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_stuck_is_told_with_its_owner_and_growth() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
+        let mut stuck = Vec::new();
+        let found = eventually("a forecast", || {
+            let (client, server) = server.connect()?;
+            drop(client);
+            stuck.push(server);
+            let records = records(&scratch.path("out.jsonl"));
+            // The last line may be half there.
+            let Ok(records) = records else {
+                return Ok(None);
+            };
+            let last = of_kind(&records, "summary")
+                .last()
+                .map(|last| (*last).clone());
+            let growing = |last: &Value| {
+                last.pointer("/close_wait/owners/0/growth/per_second")
+                    .and_then(Value::as_f64)
+                    .is_some_and(|rate| rate > 0.0)
+            };
+            Ok(last.filter(growing))
+        })?;
+        let owner = &found["close_wait"]["owners"][0];
+        assert_eq!(owner["pid"], std::process::id());
+        assert_eq!(owner["stuck"], found["close_wait"]["stuck"]);
+        assert!(
+            found["close_wait"]["verdicts"]["eof_unread"].as_u64() > Some(0),
+            "{found}"
+        );
+        let (_status, _) = agent.end()?;
+        Ok(())
+    })
+}
