@@ -29,20 +29,20 @@ impl Churned {
     }
 }
 
-/// Churns for so long with so many clients, each with a server of its own.
-pub fn churn(duration: Duration, clients: u8) -> Result<Churned> {
+/// Churns for so long in so many threads.
+pub fn churn(duration: Duration, threads: u8) -> Result<Churned> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let connections = thread::scope(|scope| {
         let stop = &stop;
-        let pairs: Vec<_> = (0..clients)
+        let pairs: Vec<_> = (0..threads)
             .map(|client| scope.spawn(move || pair(client, stop)))
             .collect();
         thread::sleep(duration);
         stop.store(true, Ordering::Relaxed);
         let mut connections = 0;
         for pair in pairs {
-            connections += pair.join().expect("a client has panicked")?;
+            connections += pair.join().expect("a thread has panicked")?;
         }
         anyhow::Ok(connections)
     })?;
@@ -52,32 +52,23 @@ pub fn churn(duration: Duration, clients: u8) -> Result<Churned> {
     })
 }
 
+/// Plays both ends in one thread: neither waits for the other to be scheduled, so nothing but the connections is measured.
 fn pair(client: u8, stop: &AtomicBool) -> Result<u64> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot listen")?;
     let port = listener.local_addr()?.port();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            // The last connection says that there are no more.
-            for connection in listener.incoming().map_while(Result::ok) {
-                let mut connection: TcpStream = connection;
-                let mut byte = [0];
-                if connection.read(&mut byte).is_ok_and(|read| read == 1) && byte == *b"." {
-                    return;
-                }
-            }
-        });
-        let mut connections = 0;
-        for number in (0..ADDRESSES).cycle() {
-            let host = Ipv4Addr::new(127, 1, client, 1 + number);
-            let mut connection =
-                TcpStream::connect(SocketAddr::from((host, port))).context("cannot connect")?;
-            let last = stop.load(Ordering::Relaxed);
-            connection.write_all(if last { b"." } else { b"x" })?;
-            connections += 1;
-            if last {
-                break;
-            }
+    let mut connections = 0;
+    for number in (1..=ADDRESSES).cycle() {
+        let address = SocketAddr::from((Ipv4Addr::new(127, 1, client, number), port));
+        let mut opened = TcpStream::connect(address).context("cannot connect")?;
+        let (mut accepted, _) = listener.accept().context("cannot accept")?;
+        opened.write_all(b"x")?;
+        accepted.read_exact(&mut [0])?;
+        drop(opened);
+        drop(accepted);
+        connections += 1;
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
-        Ok(connections)
-    })
+    }
+    Ok(connections)
 }

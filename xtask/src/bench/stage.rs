@@ -4,12 +4,12 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{
     Bench,
@@ -17,7 +17,7 @@ use super::{
     report::{self, Row, ratios},
     tracer::Tracer,
 };
-use crate::command::{announce, find_program};
+use crate::command::{announce, find_program, run};
 
 /// The results, for whoever started this.
 pub const RESULTS: &str = "stage.json";
@@ -26,6 +26,10 @@ pub const RECORDING: &str = "churn.rec";
 
 /// Counts the run time of eBPF programs; it costs some ten nanoseconds a run itself.
 const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+/// Our own namespace: what else happens on the machine is not measured.
+const HERE: &str = "/proc/self/ns/net";
+/// Where the tracepoints are described.
+const TRACEFS: &str = "/sys/kernel/tracing";
 /// What tcpclose says when it is attached.
 const WATCHING: &str = "tcpclose: watching";
 
@@ -52,6 +56,7 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
         transitions_each: 0.0,
         rows: Vec::new(),
     };
+    mount_tracefs()?;
     announce("warming up");
     churn(Duration::from_secs(1), 1)?;
     stage.count_transitions()?;
@@ -74,6 +79,18 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
         stage.start()?;
     }
     report::write(&stage.rows, args.rounds(), &directory.join(RESULTS))
+}
+
+/// tcpstates and the classic tracepoint need it; it stays mounted.
+fn mount_tracefs() -> Result<()> {
+    if Path::new(TRACEFS).join("events").exists() {
+        return Ok(());
+    }
+    announce(format_args!("mounting tracefs at {TRACEFS}"));
+    run(
+        Command::new("mount").args(["-t", "tracefs", "tracefs", TRACEFS]),
+        "mounting tracefs",
+    )
 }
 
 /// Counting of run times, switched back when dropped.
@@ -116,8 +133,9 @@ impl Stage<'_> {
         let before = tracer.program_cost()?;
         let churned = churn(Duration::from_secs(1), 1)?;
         let after = tracer.program_cost()?;
-        self.transitions_each =
-            (after.most_runs - before.most_runs) as f64 / churned.connections as f64;
+        let transitions = after.most_runs - before.most_runs;
+        ensure!(transitions > 0, "tcpstates has seen nothing");
+        self.transitions_each = transitions as f64 / churned.connections as f64;
         announce(format_args!(
             "{:.2} transitions a connection, both ends together",
             self.transitions_each
@@ -180,7 +198,10 @@ impl Stage<'_> {
     fn daemon(&self) -> Result<(Tracer, PathBuf)> {
         let file = self.directory.join("closes.json");
         let out = File::create(&file).context("cannot make a file for closes")?;
-        Ok((self.tcpclose(&["watch", "--format", "json"], out)?, file))
+        Ok((
+            self.tcpclose(&["watch", "--format", "json", "--netns", HERE], out)?,
+            file,
+        ))
     }
 
     fn connection_rate(&mut self) -> Result<()> {
@@ -259,8 +280,11 @@ impl Stage<'_> {
 
     fn losses(&mut self) -> Result<()> {
         announce("d: the fastest churn");
-        let clients = thread::available_parallelism().map_or(2, |cpus| cpus.get() as u8);
-        let mut tracer = self.tcpclose(&["watch", "--format", "json"], Stdio::piped())?;
+        let threads = thread::available_parallelism().map_or(2, |cpus| cpus.get() as u8);
+        let mut tracer = self.tcpclose(
+            &["watch", "--format", "json", "--netns", HERE],
+            Stdio::piped(),
+        )?;
         let stdout = tracer.take_stdout().context("it has no output")?;
         let counter = thread::spawn(move || {
             let mut closes = 0u64;
@@ -275,7 +299,7 @@ impl Stage<'_> {
         let Churned {
             connections,
             seconds,
-        } = churn(self.seconds(60), clients)?;
+        } = churn(self.seconds(60), threads)?;
         thread::sleep(Duration::from_secs(1));
         let said = tracer.stop()?;
         let closes = counter.join().ok().context("counting has failed")?;
@@ -291,7 +315,7 @@ impl Stage<'_> {
         self.rows.extend([
             Row::new(
                 'd',
-                format!("connections of {clients} clients at once, {seconds:.0} s"),
+                format!("connections of {threads} threads at once, {seconds:.0} s"),
                 "1/s",
                 vec![connections as f64 / seconds],
             ),
@@ -315,7 +339,7 @@ impl Stage<'_> {
             .context("the target directory's name is no UTF-8")?;
         let tracer = Tracer::start(
             self.program,
-            &["record", file],
+            &["record", file, "--netns", HERE],
             Stdio::null(),
             Some("tcpclose: recording"),
         )?;

@@ -64,13 +64,14 @@ impl Tracer {
             said,
             attached_after: Duration::ZERO,
         };
+        let mut said = "it said nothing".to_owned();
         match attached {
             None => thread::sleep(Duration::from_secs(2)),
             Some(words) => loop {
                 match tracer.said.recv_timeout(PATIENCE) {
                     Ok(line) if line.contains(words) => break,
-                    Ok(_) => {}
-                    Err(_) => bail!("{} has not attached", program.display()),
+                    Ok(line) => said = line,
+                    Err(_) => bail!("{} has not attached: {said}", program.display()),
                 }
             },
         }
