@@ -24,7 +24,7 @@ use crate::{
 /// The test target that traces the running kernel, as root.
 const INTEGRATION: &str = "integration";
 /// The other test targets that need root.
-const NEED_ROOT: &[&str] = &["leaks", "sinks", "sock_diag"];
+const NEED_ROOT: &[&str] = &["agent", "leaks", "sinks", "sock_diag"];
 /// Makes a missing precondition a failure of the test, not a skip.
 const REQUIRE_VARIABLE: &str = "TCPCLOSE_TEST_REQUIRE";
 

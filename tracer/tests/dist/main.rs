@@ -2,5 +2,6 @@
 //! and start nothing. What a missing program leaves out is said; with `TCPCLOSE_TEST_REQUIRE=1` that is a failure.
 
 mod logrotate;
+mod prometheus;
 mod tool;
 mod unit;
