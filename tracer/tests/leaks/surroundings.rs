@@ -4,9 +4,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::program::{leaks, look};
+use crate::program::{Said, leaks, look};
 use crate::sandbox::{Outcome, elsewhere, in_own_network};
 use crate::stuck::{Pair, Sleeper};
+use crate::sys;
 
 /// Does `disturb` over and over in other threads while `work` runs.
 fn while_others<T>(disturb: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
@@ -147,4 +148,46 @@ fn bad_usage_is_exit_code_2() -> Outcome {
         assert!(!said.stderr.is_empty(), "{args:?}");
     }
     Ok(())
+}
+
+#[test]
+fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let highest: u32 = std::fs::read_to_string("/proc/sys/kernel/pid_max")?
+            .trim()
+            .parse()?;
+        // Ids count up to the limit; then they begin anew, behind those of the first processes.
+        let script = format!(
+            r#"echo {} > /proc/sys/kernel/ns_last_pid
+            sleep 1000 &
+            exec "$0" leaks --min-age 0s --netns /proc/self/ns/net --format json"#,
+            highest - 2
+        );
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--kill-child",
+                "sh",
+                "-c",
+            ])
+            .args([&*script, env!("CARGO_BIN_EXE_tcpclose")]);
+        sys::inherit(&mut command, &server, &[207]);
+        let said = Said::from(command.output()?);
+        let record = said.record();
+        let holders = record["holders"].as_array().ok_or("no holders")?;
+        let pids: Vec<u64> = holders
+            .iter()
+            .filter_map(|holder| holder["pid"].as_u64())
+            .collect();
+        assert!(
+            pids.contains(&u64::from(highest - 1)),
+            "{pids:?}\n{}",
+            said.stderr
+        );
+        Ok(())
+    })
 }
