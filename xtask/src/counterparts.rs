@@ -40,6 +40,8 @@ const COUNTERPARTS: &[Counterpart] = &[
     counterpart("mariadbd", "mariadb-server-core", DATABASE),
     counterpart("mariadb-install-db", "mariadb-server-core", DATABASE),
     counterpart("mariadb", "mariadb-client-core", DATABASE),
+    counterpart("prometheus", "prometheus", METRICS),
+    counterpart("promtool", "prometheus", METRICS),
     // The package that has systemd-journald too, outside PATH.
     counterpart("journalctl", "systemd", "outputs to journald"),
     counterpart("rsyslogd", "rsyslog", "outputs to syslog"),
@@ -53,6 +55,7 @@ const FOR_PARITY: &[Counterpart] = &[
     counterpart("nft", "nftables", CAPTURES),
 ];
 
+const METRICS: &str = "Prometheus, which reads the agent";
 const CAPTURES: &str = "comparisons with captures";
 const DATABASE: &str = "the database session";
 

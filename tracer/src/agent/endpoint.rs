@@ -210,3 +210,86 @@ fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    fn start(scrapes: mpsc::Sender<Scrape>) -> Endpoint {
+        let config = config::Prometheus {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            ..config::Prometheus::default()
+        };
+        Endpoint::start(&config, scrapes).expect("a port is free")
+    }
+
+    fn get(endpoint: &Endpoint, request: &str) -> String {
+        let mut stream = TcpStream::connect(endpoint.address()).expect("it listens");
+        write!(stream, "{request} HTTP/1.0\r\n\r\n").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+
+    #[test]
+    fn a_loop_that_stands_still_is_unwell_and_says_why() {
+        let (scrapes, wishes) = mpsc::channel(1);
+        let endpoint = start(scrapes);
+        for path in ["/healthz", "/metrics"] {
+            let answer = get(&endpoint, &format!("GET {path}"));
+            assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+            assert!(answer.contains("event loop stands still"), "{answer}");
+        }
+        drop(wishes);
+        let answer = get(&endpoint, "GET /healthz");
+        assert!(answer.contains("the tracer is gone"), "{answer}");
+    }
+
+    #[test]
+    fn an_output_that_does_not_work_is_said() {
+        let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
+        let endpoint = start(scrapes);
+        let answering = thread::spawn(move || {
+            let outputs = vec![prometheus::OutputState {
+                outage: Some("no space left".to_owned()),
+                ..prometheus::OutputState::default()
+            }];
+            let snapshot = Arc::new(Snapshot {
+                outputs,
+                ..Snapshot::default()
+            });
+            while let Some(wish) = wishes.blocking_recv() {
+                let _ = wish.send(snapshot.clone());
+            }
+        });
+        let answer = get(&endpoint, "GET /healthz");
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+        assert!(answer.contains("does not work: no space left"), "{answer}");
+        let answer = get(&endpoint, "POST /metrics");
+        assert!(answer.starts_with("HTTP/1.0 405 "), "{answer}");
+        drop(endpoint);
+        answering
+            .join()
+            .expect("the channel ends with the endpoint");
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_keeps_nobody_else_waiting() {
+        let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
+        let endpoint = start(scrapes);
+        let silent: Vec<_> = (0..CLIENTS - 1)
+            .map(|_| TcpStream::connect(endpoint.address()).expect("it listens"))
+            .collect();
+        thread::spawn(move || {
+            while let Some(wish) = wishes.blocking_recv() {
+                let _ = wish.send(Arc::default());
+            }
+        });
+        let answer = get(&endpoint, "GET /metrics");
+        assert!(answer.contains("tcpclose_closes_total"), "{answer}");
+        drop(silent);
+    }
+}

@@ -2,17 +2,27 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::host::capabilities;
+use crate::agent;
+use crate::agent::config::Config;
+use crate::host::capabilities::{self, Capabilities, Capability};
+use crate::host::rights::Kept;
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 use crate::kernel::sock_diag::DiagSocket;
 use crate::kernel::{btf, netns};
 
-/// What `tcpclose doctor` takes: nothing.
+/// What `tcpclose doctor` takes.
 #[derive(clap::Args)]
-pub(super) struct Args {}
-
+pub(super) struct Args {
+    /// Say which capabilities `tcpclose agent` keeps once it traces, and what for
+    #[arg(long)]
+    agent: bool,
+    /// With --agent: the agent's configuration; without it the default is taken
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    config: Option<PathBuf>,
+}
 /// One line of the report.
 struct Check {
     name: &'static str,
@@ -37,7 +47,10 @@ impl Lack {
 }
 
 /// Exit code 0 when connections can be watched, 2 when not.
-pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.agent {
+        return rights_of_agent(args.config.as_deref());
+    }
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let best = loader::load(&Options::default());
     let classic = loader::load(&Options {
@@ -91,6 +104,46 @@ fn report(out: &mut impl Write, kernel: &str, checks: &[Check], works: bool) -> 
     };
     writeln!(out, "{verdict}")?;
     out.flush()
+}
+
+/// Exit code 0 when this process has all that the agent keeps, 2 when not.
+fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = match file {
+        Some(file) => Config::read(file)?,
+        None => Config::default(),
+    };
+    let kept = agent::rights_needed(&config);
+    let have = Capabilities::on_host();
+    let mut text = String::from("once it traces, the agent keeps\n");
+    for Kept { capability, why } in &kept {
+        let here = if have.has(*capability) { "yes" } else { "no " };
+        text.push_str(&format!("  {here}  {:<20} {why}\n", capability.name()));
+    }
+    text.push_str("and gives up for good\n");
+    for capability in Capability::ALL {
+        if !kept.iter().any(|kept| kept.capability == capability) {
+            text.push_str(&format!("       {}\n", capability.name()));
+        }
+    }
+    text.push_str("       all others that it was started with; no_new_privs keeps them away\n");
+    let lacks = |kept: &&Kept| !have.has(kept.capability);
+    let missing: Vec<_> = kept
+        .iter()
+        .filter(lacks)
+        .map(|kept| kept.capability.name())
+        .collect();
+    if !missing.is_empty() {
+        text.push_str(&format!("this process lacks {}\n", missing.join(", ")));
+    }
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    Ok(if missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(super::EXIT_FAILED)
+    })
 }
 
 fn rights() -> Check {

@@ -52,3 +52,21 @@ fn a_file_that_is_not_there_is_named() -> Outcome {
     assert_eq!(text(&said.stderr), expected);
     Ok(())
 }
+
+#[test]
+fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+        .args(["doctor", "--agent"])
+        .output()?;
+    let stdout = text(&said.stdout);
+    let (kept, given_up) = stdout.split_once("gives up").ok_or("both lists")?;
+    for name in ["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN"] {
+        assert!(kept.contains(name), "{stdout}");
+    }
+    for name in ["CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE"] {
+        assert!(given_up.contains(name), "{stdout}");
+    }
+    let lacks = stdout.contains("this process lacks");
+    assert_eq!(said.status.code(), Some(if lacks { 2 } else { 0 }));
+    Ok(())
+}

@@ -137,3 +137,22 @@ fn a_cap_below_the_fixed_series_holds_as_well() {
     assert!(text.contains("tcpclose_series_dropped_total"), "{text}");
     assert!(!text.contains("tcpclose_series_dropped_total 0"), "{text}");
 }
+
+/// Names in code and docs are the same.
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
+    snapshot.outputs = vec![OutputState::default()];
+    snapshot.tracer.bpf = Some(Default::default());
+    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    let told: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let docs = include_str!("../../../../docs/metrics.md");
+    let documented: BTreeSet<&str> = docs
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(told, documented);
+}
