@@ -45,6 +45,8 @@ const COUNTERPARTS: &[Counterpart] = &[
     // The package that has systemd-journald too, outside PATH.
     counterpart("journalctl", "systemd", "outputs to journald"),
     counterpart("rsyslogd", "rsyslog", "outputs to syslog"),
+    counterpart("systemd-analyze", "systemd", OPERATIONS),
+    counterpart("logrotate", "logrotate", OPERATIONS),
 ];
 
 /// What `cargo xtask parity` needs.
@@ -58,6 +60,7 @@ const FOR_PARITY: &[Counterpart] = &[
 const METRICS: &str = "Prometheus, which reads the agent";
 const CAPTURES: &str = "comparisons with captures";
 const DATABASE: &str = "the database session";
+const OPERATIONS: &str = "checks of the files for operators";
 
 /// Installs what is missing. What still is then is said, and is a failure where `required`.
 pub fn provide(admin: Admin, required: bool) -> Result<()> {
