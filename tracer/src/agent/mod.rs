@@ -6,6 +6,7 @@
 pub mod config;
 mod endpoint;
 mod outputs;
+mod replay;
 mod service;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use crate::session::{Session, now};
 use config::{Config, Trace};
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
+pub use replay::replay;
 
 /// What a scrape is told is no older.
 const FRESH: Nanos = Nanos::from_secs(1);

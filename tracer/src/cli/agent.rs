@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::EXIT_FAILED;
 use crate::agent::{self, config};
 
 /// What `tcpclose agent` takes.
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Print the default configuration, which explains every key
     #[arg(long, conflicts_with = "config")]
     print_default_config: bool,
+    /// Write what was recorded in a file, and summaries of it, to stdout, instead of what happens now
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check_config", "print_default_config"])]
+    replay: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -41,6 +45,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if args.check_config {
         return print("the configuration is right\n");
+    }
+    if let Some(file) = &args.replay {
+        return Ok(match agent::replay(&config, file)? {
+            None => ExitCode::SUCCESS,
+            Some(broken) => {
+                eprintln!(
+                    "tcpclose: {}: {broken}; what stands before that was shown",
+                    file.display()
+                );
+                ExitCode::from(EXIT_FAILED)
+            }
+        });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

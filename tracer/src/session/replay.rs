@@ -12,7 +12,7 @@ use crate::recording::{Broken, Entry, Head, OpenError, Reader};
 /// A session that has been recorded.
 pub struct Replay {
     reader: Reader,
-    intake: Intake,
+    pub(super) intake: Intake,
     /// Wall time minus monotonic time, in ns.
     wall_clock: i64,
     /// The last time that went in.

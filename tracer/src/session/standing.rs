@@ -3,7 +3,8 @@
 use std::fs;
 use std::ops::RangeInclusive;
 
-use super::Session;
+use super::intake::Intake;
+use super::{Replay, Session};
 use crate::lifecycle::summary::{BpfRuns, Census, Pressure, Route, Standing};
 use crate::lifecycle::types::Port;
 
@@ -13,6 +14,42 @@ const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Routes whose ports are counted, and those of them that are told.
 const COUNTED: usize = 8;
 const TOLD: usize = 3;
+
+impl Intake {
+    fn standing(&self) -> Standing {
+        let tracker = self.tracker();
+        Standing {
+            live: tracker.live_and_wanted() as u64,
+            waiting_for_fin: tracker.waiting_for_fin() as u64,
+            time_wait: tracker.in_time_wait() as u64,
+            pressure: Vec::new(),
+        }
+    }
+
+    fn census(&self) -> Option<Census> {
+        Some(self.tracker().stuck_ends()?.collect())
+    }
+}
+
+impl Replay {
+    /// As [`Session::opened`].
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.intake.tracker().opened()
+    }
+
+    /// As [`Session::standing`].
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.intake.standing()
+    }
+
+    /// As [`Session::census`].
+    #[must_use]
+    pub fn census(&self) -> Option<Census> {
+        self.intake.census()
+    }
+}
 
 impl Session {
     /// Ends that became established, since the start.
@@ -24,19 +61,13 @@ impl Session {
     /// How many ends there are; [`Self::pressure`] is not among it.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let tracker = self.intake.tracker();
-        Standing {
-            live: tracker.live_and_wanted() as u64,
-            waiting_for_fin: tracker.waiting_for_fin() as u64,
-            time_wait: tracker.in_time_wait() as u64,
-            pressure: Vec::new(),
-        }
+        self.intake.standing()
     }
 
     /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
     #[must_use]
     pub fn census(&self) -> Option<Census> {
-        Some(self.intake.tracker().stuck_ends()?.collect())
+        self.intake.census()
     }
 
     /// Where most ephemeral ports are in use. Walks all ends twice: some 50 ms for a million.

@@ -215,3 +215,30 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
             .contains("/etc/passwd cannot be replayed: it is no recording")
     );
 }
+
+#[test]
+fn the_agents_summaries_of_a_recording_count_what_it_shows() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("closes.rec");
+    let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
+    visits(&lab);
+    let live = watch.stop_raw();
+
+    let ended = program::run_with(&["agent", "--replay", text(&file)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let records = lines(&ended);
+    let (summaries, findings): (Vec<String>, Vec<String>) = records
+        .into_iter()
+        .partition(|line| line.contains(r#""kind":"summary""#));
+    assert_same(&findings, &live);
+    let closes: u64 = summaries
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|summary| summary["connections"]["closed"].as_u64().expect("a number"))
+        .sum();
+    assert_eq!(closes as usize, closes_in(&live).len());
+    // And always the same.
+    let again = program::run_with(&["agent", "--replay", text(&file)]);
+    assert!(again.stdout == ended.stdout);
+}

@@ -1,0 +1,120 @@
+//! `tcpclose agent --replay FILE`: the records and summaries of what was recorded.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::config::Config;
+use crate::lifecycle::finding::Finding;
+use crate::lifecycle::summary::{Summaries, Surroundings};
+use crate::lifecycle::types::Nanos;
+use crate::output::cgroup_names::GivenNames;
+use crate::output::writer::{self, Line, Writer, WriterEnd};
+use crate::recording::Broken;
+use crate::session::Replay;
+
+/// Writes all findings, and a summary for each interval of the recorded time, to stdout as JSON lines. What only the
+/// host could tell then (ephemeral ports, the tracer's own use) is not in them. Returns where the recording is broken, if
+/// it is; what stands before that is written.
+///
+/// # Errors
+/// The file is no recording, or stdout fails.
+pub fn replay(config: &Config, file: &Path) -> anyhow::Result<Option<Broken>> {
+    let replay = Replay::open(file);
+    let replay = replay.with_context(|| format!("{} cannot be replayed", file.display()))?;
+    let options = writer::Options {
+        cgroups: Box::new(GivenNames::new(replay.cgroups())),
+        ..writer::Options::default()
+    };
+    // Past std's own buffer, whose lines would count as written.
+    let out = io::stdout().as_fd().try_clone_to_owned();
+    let out = File::from(out.context("stdout cannot be used")?);
+    let writer = Writer::start(writer::Format::Json, options, out);
+    let mut summing = Summing {
+        replay,
+        writer: writer.context("starting the writer failed")?,
+        interval: config.interval.into(),
+        running: None,
+    };
+    let broken = summing.run();
+    match summing.writer.finish(Duration::MAX) {
+        Ok(_) | Err(WriterEnd::PipeClosed) => Ok(broken),
+        Err(WriterEnd::Failed(error)) => Err(error).context("writing to stdout failed"),
+    }
+}
+
+struct Summing {
+    replay: Replay,
+    writer: Writer,
+    interval: Nanos,
+    /// From the first time on: the summaries, and when the next is due.
+    running: Option<(Summaries, Nanos)>,
+}
+
+impl Summing {
+    /// Until the recording ends or breaks, or nobody reads any more.
+    fn run(&mut self) -> Option<Broken> {
+        loop {
+            self.writer.set_wall_clock(self.replay.wall_clock());
+            let more = self.replay.pump(|_| ());
+            let goes_on = self.end_intervals() && self.take_findings();
+            let broken = match more {
+                Ok(true) if goes_on => continue,
+                Ok(_) => None,
+                Err(broken) => Some(broken),
+            };
+            if goes_on && let Some((mut summaries, _)) = self.running.take() {
+                self.end_interval(&mut summaries, self.replay.now());
+            }
+            return broken;
+        }
+    }
+
+    /// False when nobody reads any more.
+    fn end_intervals(&mut self) -> bool {
+        let now = self.replay.now();
+        let interval = self.interval;
+        let Some((mut summaries, mut due)) = self.running.take() else {
+            if now > Nanos(0) {
+                self.running = Some((Summaries::new(now), now + interval));
+            }
+            return true;
+        };
+        let mut goes_on = true;
+        while goes_on && due <= now {
+            goes_on = self.end_interval(&mut summaries, due);
+            due = due + interval;
+        }
+        self.running = Some((summaries, due));
+        goes_on
+    }
+
+    fn end_interval(&mut self, summaries: &mut Summaries, at: Nanos) -> bool {
+        let surroundings = Surroundings {
+            opened: self.replay.opened(),
+            now: self.replay.standing(),
+            stuck: self.replay.census(),
+            outputs: Vec::new(),
+            tracer: None,
+        };
+        let summary = summaries.end_interval(at, surroundings);
+        self.writer
+            .send_waiting(Line::Finding(Finding::Summary(Box::new(summary))))
+    }
+
+    fn take_findings(&mut self) -> bool {
+        while let Some(finding) = self.replay.next_finding() {
+            if let Some((summaries, _)) = &mut self.running {
+                summaries.take(&finding);
+            }
+            if !self.writer.send_waiting(Line::Finding(finding)) {
+                return false;
+            }
+        }
+        true
+    }
+}
