@@ -93,6 +93,15 @@ impl Row {
 pub struct Segment(pub Row);
 
 impl Segment {
+    /// The part that a FIN plays that was sent again: it acknowledges.
+    fn as_ack(row: &Row) -> Self {
+        let flags = Flags {
+            fin: false,
+            ..row.flags
+        };
+        Self(Row { flags, ..*row })
+    }
+
     /// Its flags in tcpclose's words.
     #[must_use]
     pub fn flags(&self) -> &'static str {
@@ -159,6 +168,10 @@ impl Closing {
             let acks = covers_a_fin && acknowledged.insert(row.from.other());
             if row.flags.fin && fins.iter().any(|&(end, _)| end == row.from) {
                 closing.repeated.push(segment);
+                // Sent again it can be the first to acknowledge the other's FIN.
+                if acks && !done {
+                    closing.segments.push(Segment::as_ack(row));
+                }
             } else if row.flags.fin && !done {
                 if !fins.is_empty() && !covers_a_fin {
                     closing.initiator = Initiator::Both;

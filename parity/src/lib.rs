@@ -12,7 +12,8 @@
 //! - each end's first FIN, the first segment of each side that acknowledges the other's FIN, and the first RST, with
 //!   which the closing ends; further segments are answers to answers;
 //! - a data segment may be such an ACK, and counts as one: what is compared is its own sequence number;
-//! - a FIN sent again is no further step; the record's `segments` counts those that this end sent again, each time;
+//! - a FIN sent again is no further step, unless it is the first to acknowledge the other's FIN, and then it is that
+//!   ACK; the record's `segments` counts those that this end sent again, each time;
 //! - what reached the end but was never taken by its socket, as the end's own segments prove, is no part of the story
 //!   that the socket can tell: see [`taken`].
 //!

@@ -55,13 +55,22 @@ pub fn pair(streams: Vec<Stream>, local: End, records: Vec<Record>) -> Pairs {
 }
 
 /// Whether the end `local` ever had a socket of its own for this connection: a server has one once its SYN is
-/// acknowledged, and none where it refused.
+/// acknowledged, and none where it refused. A RST without an ACK that is all its answer says that nobody listened any
+/// more when the acknowledgment came: a socket that aborts acknowledges (`tcp_send_active_reset`).
 #[must_use]
 pub fn has_socket(stream: &Stream, local: End) -> bool {
     let mut rows = stream.frames.iter().map(|frame| &frame.row);
     match local {
         End::Client => true,
         End::Server => {
+            let all = stream.frames.iter().map(|frame| frame.row);
+            let mut answers = all.filter(|row| row.from == End::Server && !row.flags.syn);
+            if answers
+                .next()
+                .is_some_and(|row| row.flags.rst && !row.flags.ack)
+            {
+                return false;
+            }
             rows.any(|row| row.from == End::Server && row.flags.syn)
                 && rows.any(|row| row.from == End::Client && row.flags.ack && !row.flags.rst)
         }

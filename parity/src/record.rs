@@ -106,7 +106,9 @@ impl Record {
             local: address(&conn["local"])?,
             peer: address(&conn["peer"])?,
             at: at.parse().map_err(|_| format!("{at:?} is no time"))?,
-            opened: conn["seen_from_start"] != true || !conn["opened"].is_null(),
+            opened: conn["seen_from_start"] != true
+                || !conn["opened"].is_null()
+                || json["states"][0]["state"] == "ESTABLISHED",
             close: RecordedClose::from_json(&json)?,
             line: line.to_owned(),
         }))

@@ -95,6 +95,16 @@ fn with_losses_each_end_has_its_own_story() {
     assert_eq!(compared("lossy", End::Server), server);
 }
 
+/// The ACK of the handshake got lost, and the server stopped listening before the client's FIN came in its place.
+#[test]
+fn a_fin_that_finds_no_listener_any_more_has_met_no_socket() {
+    let Some(()) = has_tshark() else { return };
+    assert_eq!(
+        compared("late", End::Server),
+        ["reset: client FIN,ACK; server RST; 0 again; no record, socket: false"]
+    );
+}
+
 #[test]
 fn a_record_of_another_end_is_nobodys() {
     let Some(()) = has_tshark() else { return };

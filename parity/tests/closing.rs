@@ -167,3 +167,24 @@ fn what_comes_behind_the_close_does_not_change_it() {
         (3, 1)
     );
 }
+
+#[test]
+fn a_fin_sent_again_can_be_the_ack_that_got_lost() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Server, "FA", 1, 11, 0),
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "A", 2, 12, 0),
+        row(Client, "FA", 11, 2, 0),
+        row(Client, "FA", 11, 2, 0),
+        row(Server, "A", 2, 12, 0),
+    ]));
+    assert_eq!(closing.path(), Some("simultaneous"));
+    assert_eq!(
+        closing.to_string(),
+        "server FIN,ACK; client FIN,ACK; server ACK; client ACK"
+    );
+    assert_eq!(
+        (closing.segments[3].0.seq, closing.repeated_by(Client)),
+        (11, 2)
+    );
+}

@@ -93,6 +93,10 @@ config! {
     rcv_ooopack,
     /// The byte of `rx_opt` that begins with the bits `saw_tstamp` and `tstamp_ok`
     rx_opt_bits,
+    /// The byte that holds the bit `repair`
+    repair_byte,
+    /// The bit `repair`, counted from the lowest of its byte
+    repair_bit,
 
     // struct sk_buff and struct task_struct
     /// `sk_buff.cb` plus `tcp_skb_cb.tcp_flags`

@@ -36,6 +36,8 @@ pub mod flags {
     pub const EXITS: u32 = 1 << 13;
     /// The task's process has threads that are not past exit(). Neither this nor [`EXITS`]: not known.
     pub const GOES_ON: u32 = 1 << 14;
+    /// `TCP_REPAIR` is on: close() sends nothing.
+    pub const REPAIR: u32 = 1 << 15;
 }
 
 /// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect

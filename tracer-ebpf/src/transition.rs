@@ -88,6 +88,10 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     if owned {
         bits |= flags::OWNED;
     }
+    let repair: u8 = tcp.field(config!(repair_byte));
+    if repair >> (config!(repair_bit) & 7) & 1 != 0 {
+        bits |= flags::REPAIR;
+    }
     let rx_opt: u8 = tcp.field(config!(rx_opt_bits));
     if rx_opt & TSTAMP_OK != 0 {
         bits |= flags::TIMESTAMPS;

@@ -63,6 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         evidence(&best),
         causes(&best),
         cookies(&best),
+        segments(&best),
         hooks(&best),
         classic_tracepoint(&classic),
         sock_diag(),
@@ -256,6 +257,19 @@ fn cookies(best: &Result<loader::Programs, LoadError>) -> Check {
     };
     Check {
         name: "socket cookies",
+        found,
+    }
+}
+
+fn segments(best: &Result<loader::Programs, LoadError>) -> Check {
+    const COSTS: &str = "the peer's FIN or RST after close() itself: looks at the minisockets tell that it came, not how";
+    let found = match best.as_ref().map(|programs| &programs.segments) {
+        Ok(Ok(())) => Ok("skb:kfree_skb shows the FIN or RST that ends a close".to_owned()),
+        Ok(Err(why)) => Err(Lack::new(why.clone(), COSTS, "use Linux 6.11 or newer")),
+        Err(_) => Err(Lack::new("nothing can be attached", COSTS, "see above")),
+    };
+    Check {
+        name: "last segments",
         found,
     }
 }

@@ -170,6 +170,21 @@ impl<'a> Btf<'a> {
     /// # Errors
     /// When there is no such structure or member, or the member is a bit-field that starts inside a byte.
     pub fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+        match self.bit(structure, path)? {
+            (offset, 0) => Ok(offset),
+            _ => Err(BtfError::NoMember {
+                structure: structure.into(),
+                member: path.into(),
+            }),
+        }
+    }
+
+    /// As [`Self::offset`], of a bit field: the byte that its lowest bit is in, and which of that byte's bits it is
+    /// (on little-endian machines).
+    ///
+    /// # Errors
+    /// As [`Self::offset`].
+    pub fn bit(&self, structure: &str, path: &str) -> Result<(u32, u32), BtfError> {
         let mut current = self
             .find(&[KIND_STRUCT, KIND_UNION], structure)
             .ok_or_else(|| BtfError::NoType(format!("struct {structure}")))?;
@@ -185,11 +200,7 @@ impl<'a> Btf<'a> {
                 current = inner;
             }
         }
-        if bits % 8 == 0 {
-            Ok(bits / 8)
-        } else {
-            Err(missing())
-        }
+        Ok((bits / 8, bits % 8))
     }
 
     /// Offset in bits and type of a member, also of anonymous structures inside.

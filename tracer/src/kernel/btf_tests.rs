@@ -71,6 +71,14 @@ fn sample() -> Vec<u8> {
     btf.add("", KIND_PTR, 0, 6, &[]);
     btf.add("btf_trace_thing", KIND_TYPEDEF, 0, 7, &[]);
     btf.add("helper", KIND_FUNC, 0, 6, &[]);
+    // 10: struct flags { int a:6 @0; int b:1 @6 }; the top bit of the word with kind and vlen says that sizes are told
+    btf.add(
+        "flags",
+        KIND_STRUCT | 1 << 7,
+        2,
+        4,
+        &[a, 1, 6 << 24, b, 1, 1 << 24 | 6],
+    );
     btf.build()
 }
 
@@ -92,6 +100,15 @@ fn members_are_found_through_anonymous_and_embedded_structures() {
         btf.offset("other", "c"),
         Err(BtfError::NoType("struct other".into()))
     );
+}
+
+#[test]
+fn a_bit_field_has_its_byte_and_its_place_in_it() {
+    let bytes = sample();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert_eq!(btf.bit("flags", "b"), Ok((0, 6)));
+    assert_eq!(btf.offset("flags", "a"), Ok(0));
+    assert!(btf.offset("flags", "b").is_err(), "it starts inside a byte");
 }
 
 #[test]

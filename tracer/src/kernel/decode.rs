@@ -116,6 +116,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
         linger_zero: has(flags::LINGER_ZERO),
         timestamps: has(flags::TIMESTAMPS),
         saw_timestamp: has(flags::SAW_TIMESTAMP),
+        repair: has(flags::REPAIR),
     });
     Ok(Event::Transition(Transition {
         at: Nanos(record.at),
@@ -136,8 +137,10 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
 
 #[cfg(test)]
 mod tests {
+    use tcpclose_common::TcpState;
+
     use super::{DecodeError, decode, wire};
-    use crate::lifecycle::event::{Event, SignalKind};
+    use crate::lifecycle::event::{Event, Segment, SignalKind};
 
     #[test]
     fn bytes_of_any_length_and_kind_never_panic() {
@@ -152,17 +155,33 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_carries_the_kernels_name_for_its_reason() {
+    fn a_reset_carries_the_kernels_name_for_its_reason_and_the_segment_that_it_answers() {
         let mut bytes = [0; size_of::<wire::Signal>()];
         bytes[0] = 2;
+        bytes[1] = TcpState::TimeWait as u8;
+        bytes[2] = 1 | 16;
         bytes[24] = 1;
+        bytes[28] = 7;
+        bytes[32] = 9;
+        bytes[36] = 3;
         let event = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
         let Event::Signal(signal) = event else {
             panic!("not a signal")
         };
-        let SignalKind::ResetSent { reason, .. } = signal.kind else {
-            panic!("not a reset")
-        };
-        assert_eq!(reason, Some("NO_SOCKET"));
+        assert_eq!(
+            signal.kind,
+            SignalKind::ResetSent {
+                reason: Some("NO_SOCKET"),
+                answers: Some(Segment {
+                    fin: true,
+                    rst: false,
+                    has_ack: true,
+                    seq: 7,
+                    end: 9,
+                    ack: 3
+                }),
+                minisocket: true,
+            }
+        );
     }
 }

@@ -22,9 +22,10 @@ pub(super) const NESTED: &str = "inet_sock_set_state_nested";
 /// Tracepoints that add causes; without one of them the tool says less, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
-/// The tracepoint that shows the segments which a socket took and dropped, and how many arguments it must pass: the
-/// fourth is the socket (since 6.11).
-const DISCARD: (&str, usize) = ("kfree_skb", 4);
+/// The tracepoint that shows the segments which a minisocket took and dropped.
+pub(super) const DISCARD: &str = "kfree_skb";
+/// How many arguments it must pass: the fourth is the socket (since 6.11).
+const DISCARD_ARGUMENTS: usize = 4;
 
 /// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
 /// All three or none.
@@ -200,7 +201,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
                 Tier::Btf,
                 offsets::from_btf(&btf).map_err(LoadError::Btf)?,
                 offsets::reset_reasons(&btf),
-                btf.tracepoint_arguments(DISCARD.0) >= Some(DISCARD.1),
+                btf.tracepoint_arguments(DISCARD) >= Some(DISCARD_ARGUMENTS),
             )
         }
         None => (Tier::Classic, classic_config(options)?, Vec::new(), false),
@@ -240,7 +241,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
                 _ => attach_hooks(&mut ebpf, &btf).map_err(|error| first_line(&error)),
             };
             if has_rx_sk {
-                segments = attach_btf(&mut ebpf, DISCARD.0, DISCARD.0, &btf)
+                segments = attach_btf(&mut ebpf, DISCARD, DISCARD, &btf)
                     .map_err(|error| first_line(&error));
             }
             attach_btf(&mut ebpf, SET_STATE, SET_STATE, &btf).map_err(load_error)?;

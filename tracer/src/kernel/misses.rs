@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-use super::loader::{NESTED, SET_STATE};
+use super::loader::{DISCARD, NESTED, SET_STATE};
 
 /// Counts the skipped runs of the loaded programs. Of the one on state transitions and its twin, each takes what is
 /// skipped of the other: those are none.
@@ -18,6 +18,7 @@ pub(super) struct Misses {
 }
 
 impl Misses {
+    /// Of all programs but `kfree_skb`: without that a close is looked up instead, and nothing is lost.
     pub fn of(ebpf: &Ebpf) -> Self {
         let is_loaded = |name| {
             ebpf.program(name)
@@ -26,6 +27,7 @@ impl Misses {
         let has_twin = is_loaded(SET_STATE) && is_loaded(NESTED);
         let loaded = ebpf
             .programs()
+            .filter(|(name, _)| *name != DISCARD)
             .filter(|(name, _)| !has_twin || ![SET_STATE, NESTED].contains(name))
             .filter_map(|(_, program)| program.fd().ok());
         let programs = loaded.map(|fd| fd.as_fd().as_raw_fd()).collect();

@@ -17,6 +17,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let tcp = |member: &str| btf.offset("tcp_sock", member);
     let control_block =
         |member: &str| Ok(btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", member)?);
+    let (repair_byte, repair_bit) = btf.bit("tcp_sock", "repair")?;
     Ok(Config {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
@@ -52,6 +53,8 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         bytes_received: tcp("bytes_received")?,
         total_retrans: tcp("total_retrans")?,
         rcv_ooopack: tcp("rcv_ooopack")?,
+        repair_byte,
+        repair_bit,
         rx_opt_bits: tcp("rx_opt.saw_tstamp")?,
         skb_tcp_flags: control_block("tcp_flags")?,
         skb_seq: control_block("seq")?,

@@ -81,6 +81,8 @@ pub(super) struct Mark {
     pub new: TcpState,
     pub dwell: Option<Nanos>,
     pub evidence: Option<Evidence>,
+    /// Nobody saw it: it follows from what came after, and `at` is when that was.
+    pub missed: bool,
 }
 
 impl Mark {
@@ -208,12 +210,39 @@ impl Connection {
                     new,
                     dwell,
                     evidence: transition.evidence,
+                    missed: false,
                 });
             } else {
                 closing.gap = true;
             }
         }
         self.state = new;
+        self.since = Some(at);
+    }
+}
+
+impl Connection {
+    /// It has ended, as what came at `at` shows, and its last transitions were missed; `parked` in a FIN_WAIT2 minisocket.
+    pub fn miss_end(&mut self, at: Nanos, parked: bool) {
+        let closing = self.closing.get_or_insert_default();
+        closing.gap = true;
+        let mut miss = |old, new| {
+            closing.marks.push(Mark {
+                at,
+                old,
+                new,
+                dwell: None,
+                evidence: None,
+                missed: true,
+            });
+        };
+        let mut state = self.state;
+        if parked && state == TcpState::FinWait1 {
+            miss(state, TcpState::FinWait2);
+            state = TcpState::FinWait2;
+        }
+        miss(state, TcpState::Close);
+        self.state = TcpState::Close;
         self.since = Some(at);
     }
 }

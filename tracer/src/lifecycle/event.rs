@@ -92,6 +92,8 @@ pub struct Evidence {
     pub timestamps: bool,
     /// The last segment that came carried a timestamp.
     pub saw_timestamp: bool,
+    /// `TCP_REPAIR`: the connection is being moved elsewhere, and close() sends nothing.
+    pub repair: bool,
 }
 
 impl Evidence {

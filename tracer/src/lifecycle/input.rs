@@ -19,7 +19,7 @@ pub enum Input {
     Event(Event),
     /// Time has passed: see [`Tracker::tick`].
     Time(Nanos),
-    /// What a minisocket that was asked for has become: see [`Tracker::looked_up`].
+    /// What a socket that was asked for has become: see [`Tracker::looked_up`].
     LookedUp {
         /// Which.
         id: ConnId,
@@ -39,7 +39,7 @@ pub enum Input {
         /// When the snapshot was taken.
         at: Nanos,
     },
-    /// Who was alive in a snapshot after a loss: see [`Tracker::forget_missing`].
+    /// Who was alive in a snapshot after a loss: see [`Tracker::doubt_missing`].
     Alive {
         /// The namespaces of which all is known.
         namespaces: HashSet<NetNs>,
@@ -66,7 +66,7 @@ impl Tracker {
                 namespaces,
                 alive,
                 began,
-            } => self.forget_missing(namespaces, alive, *began),
+            } => self.doubt_missing(namespaces, alive, *began),
             Input::Lost(loss) => self.lose(*loss),
         }
     }

@@ -12,6 +12,7 @@ pub mod process;
 mod reset;
 mod static_name;
 pub mod summary;
+mod suspects;
 mod table;
 mod time_wait;
 mod tracker;

@@ -40,6 +40,8 @@ pub enum Minisocket {
     TimeWait(Nanos),
     /// There is none.
     Gone,
+    /// The socket itself is still there.
+    Alive,
     /// It could not be asked (the namespace is gone, or may not be entered).
     Unreachable,
 }
@@ -129,8 +131,9 @@ impl Orphans {
         Some(orphan)
     }
 
-    /// The end with these addresses and ports, which a new connection has replaced: only a minisocket in TIME_WAIT
-    /// makes room for a SYN (tcp_timewait_state_process).
+    /// The end with these addresses and ports, which a new connection has replaced. That does not tell how it ended: by
+    /// the peer's FIN or RST, or by this host's connect(), which takes the place of a minisocket in FIN_WAIT2 too
+    /// (__inet_check_established with a bound port).
     pub fn take_replaced(&mut self, netns: NetNs, tuple: &Tuple) -> Option<Orphan> {
         let id = *self.by_tuple.get(&(netns, *tuple))?;
         self.remove(id)

@@ -49,7 +49,7 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
                 kernel_reason: None,
             });
         }
-        Fate::PeerFin(_) | Fate::Replaced(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
+        Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
     }
     let evidence = last.evidence.as_ref()?;
     let waited_for_fin = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);
@@ -79,7 +79,7 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
 /// a process still holds waits for the peer.
 fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
     match old {
-        _ if evidence.error != 0 => false,
+        _ if evidence.error != 0 || evidence.repair => false,
         TcpState::Established | TcpState::CloseWait => true,
         TcpState::FinWait1 => !evidence.dead,
         TcpState::FinWait2 => !evidence.dead && !evidence.done,

@@ -124,14 +124,12 @@ impl Table {
         slot.connection.take()
     }
 
-    /// Removes the ends that `keep` does not want.
-    pub fn retain(&mut self, mut keep: impl FnMut(ConnId, &Connection) -> bool) {
-        let unwanted = |slot: &Slot| {
-            let connection = slot.connection.as_ref()?;
-            (!keep(slot.key, connection)).then_some(slot.key)
-        };
-        for key in self.slots.iter().filter_map(unwanted).collect::<Vec<_>>() {
-            self.remove(key);
+    /// Shows every end.
+    pub fn for_each(&self, mut each: impl FnMut(ConnId, &Connection)) {
+        for slot in self.slots.iter() {
+            if let Some(connection) = &slot.connection {
+                each(slot.key, connection);
+            }
         }
     }
 

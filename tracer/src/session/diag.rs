@@ -177,7 +177,6 @@ fn minisocket(found: &Socket) -> Minisocket {
     match (found.state, found.left_ms()) {
         (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
         (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
-        // Somebody else has taken the four-tuple.
-        _ => Minisocket::Gone,
+        _ => Minisocket::Alive,
     }
 }

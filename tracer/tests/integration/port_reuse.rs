@@ -5,6 +5,7 @@ use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{
     Family, connect_from, expect, ports_of, read_to_end, reset_on_close, send,
 };
+use crate::harness::sys;
 
 for_ipv4_and_ipv6!(after_a_reset, over_the_servers_time_wait);
 
@@ -80,8 +81,14 @@ fn over_the_servers_time_wait(family: Family) {
         for (nth, close) in closes.iter().enumerate() {
             let bytes = nth as u64 + 1;
             lab.assert_truthful(close, ports, end, nth);
+            // Before 5.12 nothing but a look shows the peer's FIN to a minisocket, and the next SYN may be faster.
+            let paths: &[&str] = if sys::kernel_version() < (5, 12) {
+                &["three_way", "four_way", "unknown"]
+            } else {
+                &["three_way", "four_way"]
+            };
             close
-                .has_one_of("/close/path", &["three_way", "four_way"])
+                .has_one_of("/close/path", paths)
                 .was_watched_from_start();
             if end == Client {
                 close.moved(0, bytes)

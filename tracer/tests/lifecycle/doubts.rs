@@ -5,7 +5,7 @@ use tcpclose::lifecycle::types::{Known, Role};
 use tcpclose_common::TcpState;
 
 use crate::scenarios::{states, steps};
-use crate::socket::{Socket, World};
+use crate::socket::{Socket, World, reset_sent};
 
 #[test]
 fn a_fin_behind_unread_data_has_no_sure_number() {
@@ -174,18 +174,21 @@ fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came(
 
 #[test]
 fn an_answer_that_waited_is_told_by_what_went_out_in_all() {
-    // Segments sent after the FIN was queued, besides the FIN's own; segments sent again.
-    for (others, again, path) in [
-        (0, 0, ClosePath::ThreeWay),
-        (1, 0, ClosePath::FourWay),
-        (1, 1, ClosePath::Unknown),
+    // Bytes that waited; segments sent after the FIN was queued, besides the FIN's own; segments sent again.
+    for (bytes, others, again, path) in [
+        (1000, 0, 0, ClosePath::ThreeWay),
+        (80, 1, 0, ClosePath::FourWay),
+        (0, 1, 0, ClosePath::FourWay),
+        (80, 1, 1, ClosePath::Unknown),
+        // A capture may show what the network card sends as two as one.
+        (1000, 1, 0, ClosePath::Unknown),
     ] {
         let mut world = World::new();
         let mut end = Socket::server(&mut world, 5);
         end.evidence.snd_wnd = 0;
         end.receives_fin();
         end.to(&mut world, TcpState::CloseWait);
-        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
+        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(bytes);
         end.closes(&mut world, TcpState::LastAck);
         end.evidence.segs_out += others;
         end.evidence.retransmits += again;
@@ -228,4 +231,61 @@ fn an_address_without_cookie_that_comes_again_is_another_connection() {
     child.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!((close.conn.role, close.owner), (Role::Server, None));
+}
+
+#[test]
+fn a_fin_that_waits_behind_data_leaves_the_ack_to_another_segment() {
+    // Left: whether this end's FIN, queued behind data for a slow peer, went out before the peer's RST.
+    for (left, segments) in [(false, Some(3)), (true, Some(3))] {
+        let mut world = World::new();
+        let mut end = Socket::server(&mut world, 5);
+        end.receives_fin();
+        end.to(&mut world, TcpState::CloseWait);
+        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
+        let sent = end.evidence.snd_nxt;
+        end.closes(&mut world, TcpState::LastAck);
+        if !left {
+            end.evidence.snd_nxt = sent;
+        }
+        world.pass_ms(40);
+        end.evidence.error = 104;
+        end.to(&mut world, TcpState::Close);
+        let close = world.close();
+        assert_eq!((close.path, close.segments), (ClosePath::Reset, segments));
+        assert_eq!(steps(&close).contains(&"local ACK 1 2".to_owned()), !left);
+    }
+}
+
+#[test]
+fn an_abort_leaves_what_waits_in_the_backlog_unread() {
+    for (waiting, segments) in [(0, Some(2)), (1, None)] {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.closes(&mut world, TcpState::FinWait1);
+        end.evidence.linger_zero = true;
+        end.evidence.owned = true;
+        end.evidence.segs_in += waiting;
+        end.closes(&mut world, TcpState::Close);
+        world.signal(5, reset_sent(None));
+        let close = world.close();
+        assert_eq!((close.path, close.segments), (ClosePath::Reset, segments));
+    }
+}
+
+#[test]
+fn a_rst_after_the_peers_fin_and_data_that_it_never_acknowledged_is_likely_an_answer() {
+    // The FIN of this end was still waiting when the peer's came: CLOSING, not CLOSE_WAIT.
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
+    let sent = end.evidence.snd_nxt;
+    end.closes(&mut world, TcpState::FinWait1);
+    end.evidence.snd_nxt = sent;
+    end.receives_fin();
+    end.to(&mut world, TcpState::Closing);
+    end.evidence.snd_nxt = end.evidence.write_seq;
+    end.evidence.error = 104;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(steps(&close).last().unwrap(), "~peer RST - -");
 }

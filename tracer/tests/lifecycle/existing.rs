@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tcpclose::lifecycle::event::SignalKind;
 use tcpclose::lifecycle::finding::{ClosePath, Finding, Initiator, TimeWaitEnd};
 use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 use tcpclose::lifecycle::{Existing, Minisocket, Sighting, Sweep};
@@ -202,7 +203,7 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
 }
 
 #[test]
-fn after_a_loss_what_is_gone_is_forgotten_and_what_lives_stays() {
+fn after_a_loss_what_is_gone_is_told_as_unknown_and_what_lives_stays() {
     let mut world = World::new();
     let _gone = Socket::server(&mut world, 5);
     let mut stays = Socket::server(&mut world, 6);
@@ -213,17 +214,39 @@ fn after_a_loss_what_is_gone_is_forgotten_and_what_lives_stays() {
     let alive = HashSet::from([ConnId(6)]);
     world
         .tracker
-        .forget_missing(&HashSet::from([NetNs(1)]), &alive, began);
-    assert_eq!(world.tracker.live(), 2);
+        .doubt_missing(&HashSet::from([NetNs(2)]), &HashSet::new(), world.now);
     world
         .tracker
-        .forget_missing(&HashSet::from([NetNs(2)]), &HashSet::new(), world.now);
-    assert_eq!(
-        world.tracker.live(),
-        2,
-        "another namespace says nothing of this one"
-    );
+        .doubt_missing(&HashSet::from([NetNs(1)]), &alive, began);
+    for _ in 0..2 {
+        assert!(world.findings().is_empty(), "its record may still come");
+        world.pass_ms(100);
+        world.answer(Minisocket::Gone);
+    }
+    let close = world.close();
+    assert_eq!((close.conn.id.0, close.path), (5, ClosePath::Unknown));
+    assert_eq!(close.segments, None);
+    assert_eq!(world.tracker.live(), 2);
     stays.evidence.error = 104;
     stays.to(&mut world, TcpState::Close);
     assert!(world.close().conn.seen_from_start);
+}
+
+#[test]
+fn a_reset_after_a_fin_that_nobody_saw_has_no_count_of_segments() {
+    let mut world = World::new();
+    let mut elsewhere = World::new();
+    let mut end = Socket::server(&mut elsewhere, 5);
+    end.receives_fin();
+    end.to(&mut elsewhere, TcpState::CloseWait);
+    end.acknowledges();
+    end.closes(&mut world, TcpState::LastAck);
+    end.evidence.error = 104;
+    world.signal(5, SignalKind::ResetReceived);
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator, close.segments),
+        (ClosePath::Reset, Initiator::Peer, None)
+    );
 }

@@ -25,7 +25,7 @@ prop_compose! {
             snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
             dead: flags[0], fin_alone: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
-            timestamps: flags[5], saw_timestamp: flags[0],
+            timestamps: flags[5], saw_timestamp: flags[0], repair: flags[5],
         }
     }
 }
@@ -62,7 +62,7 @@ fn input() -> impl Strategy<Value = Input> {
         ),
         2 => (0u64..4, 0u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
         1 => (0u64..70_000).prop_map(Input::Pass),
-        1 => (0u8..4, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
+        1 => (0u8..5, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
     ]
 }
 
@@ -138,6 +138,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                     0 => Minisocket::FinWait2(left),
                     1 => Minisocket::TimeWait(left),
                     2 => Minisocket::Gone,
+                    4 => Minisocket::Alive,
                     _ => Minisocket::Unreachable,
                 };
                 tracker.looked_up(lookup.id, answer, *now);

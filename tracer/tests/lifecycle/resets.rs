@@ -326,3 +326,26 @@ fn the_kernels_own_reason_goes_before_ours() {
     let reset = world.close().reset.unwrap();
     assert_eq!(reset.reason, Some(ResetReason::Linger));
 }
+
+#[test]
+fn a_connection_that_is_moved_elsewhere_is_not_reset() {
+    for (state, path) in [
+        (TcpState::Established, ClosePath::Unknown),
+        (TcpState::CloseWait, ClosePath::Unknown),
+    ] {
+        let mut world = World::new();
+        let mut end = Socket::server(&mut world, 5);
+        if state == TcpState::CloseWait {
+            end.receives_fin();
+            end.to(&mut world, state);
+        }
+        end.evidence.repair = true;
+        end.evidence.owned = true;
+        end.closes(&mut world, TcpState::Close);
+        world.pass_ms(20);
+        let close = world.close();
+        assert_eq!((close.path, &close.reset), (path, &None));
+        assert_eq!(close.segments, None);
+        assert!(close.steps.iter().all(|step| !step.is_reset()));
+    }
+}

@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Fate, Story, before};
+use super::{Ending, Fate, Story, before};
 use crate::lifecycle::event::Evidence;
 use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, Step};
 use crate::lifecycle::types::Nanos;
@@ -19,11 +19,20 @@ impl Story<'_> {
             ClosePath::ThreeWay => steps.len() == 3,
             // The data that was refused may have carried the peer's FIN.
             ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => {
-                !self.gap() && self.refused().is_some_and(|refused| self.is_all(&refused))
+                self.seen_whole() && self.refused().is_some_and(|refused| self.is_all(&refused))
             }
-            ClosePath::Reset => !self.gap() && self.last.evidence.is_some(),
+            ClosePath::Reset => {
+                self.seen_whole()
+                    && self.last.evidence.is_some()
+                    && self.knows_ack_of_peer_fin(Ending::Reset)
+                    && !self.may_hold_an_ack()
+            }
             ClosePath::ConnectFailed => self.last.evidence.is_some(),
-            ClosePath::Destroyed => !self.gap() && steps.last().is_some_and(Step::is_reset),
+            ClosePath::Destroyed => {
+                self.seen_whole()
+                    && steps.last().is_some_and(Step::is_reset)
+                    && self.knows_ack_of_peer_fin(Ending::Destroyed)
+            }
             ClosePath::Timeout | ClosePath::Unknown => false,
         };
         let closing = self.connection.closing.as_deref();
@@ -35,7 +44,23 @@ impl Story<'_> {
             .zip(self.last.evidence);
         let all_seen = again
             .is_none_or(|(fin, end)| end.retransmits.wrapping_sub(fin.retransmits) == repeated);
-        (complete && all_seen).then(|| steps.len() as u32 + repeated)
+        (complete && all_seen && !self.gap()).then(|| steps.len() as u32 + repeated)
+    }
+
+    /// Whether the ACK of this end's FIN may have come unnoticed: a process that aborts has the socket's lock, and what
+    /// comes meanwhile waits in its backlog for good.
+    fn may_hold_an_ack(&self) -> bool {
+        let fin = self.fin.and_then(|mark| mark.evidence);
+        self.last.old == TcpState::FinWait1
+            && fin
+                .zip(self.last.evidence)
+                .is_some_and(|(fin, end)| end.owned && end.error == 0 && end.segs_in != fin.segs_in)
+    }
+
+    /// Whether nothing of the closing came before the first mark.
+    fn seen_whole(&self) -> bool {
+        use TcpState::{Established, SynRecv, SynSent};
+        matches!(self.first_old(), Established | SynRecv | SynSent)
     }
 
     /// From ESTABLISHED on; of a connection that never got there, what it had.
@@ -51,7 +76,7 @@ impl Story<'_> {
                 // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
                 Fate::Told if self.last.evidence.is_none() => None,
                 Fate::Told => *dwell,
-                Fate::Lost(_) | Fate::Replaced(_) => None,
+                Fate::Lost(_) => None,
                 Fate::PeerFin(end)
                 | Fate::FinTimeout(end)
                 | Fate::ResetByUs(end)

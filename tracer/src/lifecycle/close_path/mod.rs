@@ -24,8 +24,6 @@ pub(super) enum Fate {
     Told,
     /// The peer's FIN reached the minisocket at this time, and TIME_WAIT began.
     PeerFin(Nanos),
-    /// The peer's FIN reached it some time before this one, when a new connection had taken its place.
-    Replaced(Nanos),
     /// `tcp_fin_timeout` ended the wait for the peer's FIN.
     FinTimeout(Nanos),
     /// A RST was sent: the peer had sent data to the closed socket.
@@ -37,11 +35,10 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    /// Whether the peer's FIN came, and when, where that is known.
-    const fn peer_fin(self) -> Option<Option<Nanos>> {
+    /// When the peer's FIN came to the minisocket, if it did.
+    const fn peer_fin(self) -> Option<Nanos> {
         match self {
-            Self::PeerFin(at) => Some(Some(at)),
-            Self::Replaced(_) => Some(None),
+            Self::PeerFin(at) => Some(at),
             Self::Told
             | Self::FinTimeout(_)
             | Self::ResetByUs(_)
@@ -54,7 +51,6 @@ impl Fate {
         match self {
             Self::Told => None,
             Self::PeerFin(at)
-            | Self::Replaced(at)
             | Self::FinTimeout(at)
             | Self::ResetByUs(at)
             | Self::ResetByPeer(at)
@@ -156,6 +152,7 @@ impl<'a> Story<'a> {
             new: TcpState::Close,
             dwell: None,
             evidence: None,
+            missed: true,
         };
         Self {
             connection,
@@ -190,8 +187,9 @@ impl<'a> Story<'a> {
         match self.fate {
             Fate::FinTimeout(_) => return Ending::Timeout,
             Fate::Lost(_) => return Ending::Unknown,
-            Fate::PeerFin(_) | Fate::Replaced(_) => return Ending::Orderly,
-            Fate::Told | Fate::ResetByUs(_) | Fate::ResetByPeer(_) => {}
+            Fate::PeerFin(_) => return Ending::Orderly,
+            Fate::ResetByUs(_) | Fate::ResetByPeer(_) => return Ending::Reset,
+            Fate::Told => {}
         }
         let Some(evidence) = &self.last.evidence else {
             // Without evidence only the crossing of the FINs is beyond doubt; a RST looks like any other end.

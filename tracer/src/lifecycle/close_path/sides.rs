@@ -8,6 +8,9 @@ use crate::lifecycle::event::Segment;
 use crate::lifecycle::finding::{ClosePath, SegmentFlags, Side, Step};
 use crate::lifecycle::types::{Known, Nanos};
 
+/// `TCP_MIN_MSS` of include/net/tcp.h: no full segment carries fewer bytes.
+const TCP_MIN_MSS: u32 = 88;
+
 /// How this end acknowledged the peer's FIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerFinAck {
@@ -15,11 +18,13 @@ enum PeerFinAck {
     WithFin,
     /// By an earlier segment, which began with this number where that is known.
     Apart { seq: Option<u32> },
+    /// Not at all: the close was over before.
+    Never,
 }
 
 impl Story<'_> {
     /// The four segments of a close of which only the end was met.
-    pub(super) fn unseen_four_way(&self, peer_fin: Option<Nanos>) -> Vec<Step> {
+    pub(super) fn unseen_four_way(&self, peer_fin: Nanos) -> Vec<Step> {
         let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
             from,
             flags,
@@ -31,8 +36,8 @@ impl Story<'_> {
         vec![
             step(Side::Local, SegmentFlags::FinAck, None),
             step(Side::Peer, SegmentFlags::Ack, None),
-            step(Side::Peer, SegmentFlags::FinAck, peer_fin),
-            step(Side::Local, SegmentFlags::Ack, peer_fin),
+            step(Side::Peer, SegmentFlags::FinAck, Some(peer_fin)),
+            step(Side::Local, SegmentFlags::Ack, Some(peer_fin)),
         ]
     }
 
@@ -65,35 +70,53 @@ impl Story<'_> {
             _ if self.fin.is_none() || self.gap() => ClosePath::Unknown,
             Some(PeerFinAck::WithFin) => ClosePath::ThreeWay,
             Some(PeerFinAck::Apart { .. }) => ClosePath::FourWay,
-            None => ClosePath::Unknown,
+            Some(PeerFinAck::Never) | None => ClosePath::Unknown,
         };
         (path, steps)
+    }
+
+    /// Whether the steps tell how the peer's FIN was acknowledged, if one came.
+    pub(super) fn knows_ack_of_peer_fin(&self, ending: Ending) -> bool {
+        self.peer_fin.is_none() || self.ack_of_peer_fin(ending).is_some()
     }
 
     /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The mark that ended CLOSE_WAIT
     /// shows whether there was one. (A FIN or RST of this end is sent after its transition; SOCK_DESTROY's RST before.)
     fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
         let came = self.peer_fin?.evidence?;
-        let own_fin = self.fin.filter(|mark| mark.new == TcpState::LastAck);
+        let own_fin = self
+            .fin
+            .filter(|mark| mark.new == TcpState::LastAck && self.fin_left());
         let left = own_fin.unwrap_or(&self.last).evidence?;
-        let own_reset = u32::from(ending == Ending::Destroyed && self.fin.is_none());
+        let own_reset = u32::from(ending == Ending::Destroyed && own_fin.is_none());
         let sent = left.segs_out.wrapping_sub(came.segs_out);
         if sent > own_reset {
             let repeats = left.retransmits != came.retransmits;
             let seq = (!repeats).then_some(came.snd_nxt);
             return Some(PeerFinAck::Apart { seq });
         }
-        if own_fin.is_some() && left.fin_leaves_at_once() {
+        if own_fin.is_none() {
+            return Some(PeerFinAck::Never);
+        }
+        if left.fin_leaves_at_once() {
             return Some(PeerFinAck::WithFin);
         }
         // The FIN waited, for the window or behind data that it may have left with. What went out in all tells.
         let end = self.last.evidence?;
-        if ending != Ending::Orderly || end.retransmits != came.retransmits {
+        if end.retransmits != came.retransmits {
             return None;
         }
-        match end.segs_out.wrapping_sub(came.segs_out) {
+        let destroyed = u32::from(ending == Ending::Destroyed);
+        let sent = end
+            .segs_out
+            .wrapping_sub(came.segs_out)
+            .wrapping_sub(destroyed);
+        let waiting = left.write_seq.wrapping_sub(left.snd_nxt);
+        match sent {
             0 => None,
             1 => Some(PeerFinAck::WithFin),
+            // The kernel may hand segments that follow each other to the network card as one (TSO).
+            _ if waiting > (sent - 1).saturating_mul(TCP_MIN_MSS) => None,
             // The first may have been a probe of the window, with a number of its own.
             _ => Some(PeerFinAck::Apart { seq: None }),
         }
@@ -132,15 +155,19 @@ impl Story<'_> {
             // (tcp_timewait_state_process).
             let evidence = self.last.evidence.as_ref();
             let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
-            let end = evidence.and_then(|evidence| self.local(evidence.snd_nxt));
-            let next = seq.map(|seq| seq.wrapping_add(1));
             let took = self.minisocket_took();
+            // All of this end's has been acknowledged: what the FIN acknowledges is what this end sends next.
+            let acked = took.map(|fin| fin.ack);
+            let end = evidence.map(|evidence| evidence.snd_nxt).or(acked);
+            let end = end.and_then(|end| self.local(end));
+            let next = seq.map(|seq| seq.wrapping_add(1));
+            let next = next.or(took.and_then(|fin| self.peer(fin.end)));
             let step = |from, flags, seq, ack| Step {
                 from,
                 flags,
                 seq,
                 ack,
-                at,
+                at: Some(at),
                 known: if took.is_some() {
                     Known::Observed
                 } else {
@@ -148,7 +175,7 @@ impl Story<'_> {
                 },
             };
             steps.push(match took {
-                Some(fin) => self.segment_step(&fin, at),
+                Some(fin) => self.segment_step(&fin, Some(at)),
                 None => step(Side::Peer, SegmentFlags::FinAck, seq, end),
             });
             steps.push(step(Side::Local, SegmentFlags::Ack, end, next));

@@ -104,7 +104,7 @@ impl Story<'_> {
     /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the transition.
     pub(super) fn ack_of_fin_step(&self, mark: &Mark, peer_fin: Option<&Mark>) -> Step {
         let Some(evidence) = mark.evidence else {
-            return inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
+            return unread_ack(mark);
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
         let refused = match self.fate {
@@ -134,7 +134,7 @@ impl Story<'_> {
     /// sent again, perhaps that FIN.
     pub(super) fn last_ack_step(&self) -> Step {
         let Some(evidence) = self.last.evidence else {
-            return inferred(Side::Peer, SegmentFlags::Ack, None, None, self.last.at);
+            return unread_ack(&self.last);
         };
         Step {
             from: Side::Peer,
@@ -249,12 +249,13 @@ impl Story<'_> {
         let Some(evidence) = &self.last.evidence else {
             return step(SegmentFlags::RstAck, None, None);
         };
+        let fin_came = self.peer_fin.is_some() || self.crossed.is_some();
         let all_acked = evidence.snd_una == evidence.snd_nxt;
         let aborts = if evidence.timestamps {
             evidence.saw_timestamp
         } else {
             // After the peer's FIN, data that it never acknowledged has likely met no socket any more.
-            self.peer_fin.is_none() || all_acked
+            !fin_came || all_acked
         };
         let expected = self.peer(evidence.rcv_nxt);
         if aborts {
@@ -264,10 +265,17 @@ impl Story<'_> {
         } else {
             // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check): what it answers may have
             // crossed the FIN.
-            let seq = expected.filter(|_| self.peer_fin.is_none() && self.crossed.is_none());
+            let seq = expected.filter(|_| !fin_came);
             step(SegmentFlags::Rst, seq, None)
         }
     }
+}
+
+/// An ACK of the peer's of which the mark that it left tells nothing else.
+fn unread_ack(mark: &Mark) -> Step {
+    let step = inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
+    let at = step.at.filter(|_| !mark.missed);
+    Step { at, ..step }
 }
 
 pub(super) fn inferred(

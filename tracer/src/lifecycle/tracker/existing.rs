@@ -8,7 +8,6 @@ use tcpclose_common::TcpState;
 use super::{TICK, Tracker};
 use crate::lifecycle::connection::{Closing, Connection};
 use crate::lifecycle::finding::Conn;
-use crate::lifecycle::leak::LeakEnd;
 use crate::lifecycle::time_wait::TIME_WAIT;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
@@ -65,27 +64,20 @@ impl Tracker {
         }
     }
 
-    /// After records were lost: forgets the ends in these namespaces that are not in the snapshot, begun at `began`. Their
-    /// →CLOSE is among what was lost.
-    pub fn forget_missing(
+    /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the snapshot, begun at `began`,
+    /// may be among them. They are asked for one by one, and told as unknown if they are gone.
+    pub fn doubt_missing(
         &mut self,
         namespaces: &HashSet<NetNs>,
         alive: &HashSet<ConnId>,
         began: Nanos,
     ) {
-        let mut resolved = Vec::new();
-        self.table.retain(|key, connection| {
+        self.table.for_each(|key, connection| {
             let is_newer = connection.since.is_some_and(|since| since >= began);
-            let stays = is_newer || !namespaces.contains(&connection.netns) || alive.contains(&key);
-            if !stays && let Some(closing) = &connection.closing {
-                let watched = closing.watched.as_deref();
-                resolved.extend(watched.and_then(|watched| watched.told.clone()));
+            if !is_newer && namespaces.contains(&connection.netns) && !alive.contains(&key) {
+                self.suspects.doubt(key, began);
             }
-            stays
         });
-        for stuck in resolved {
-            self.resolve(stuck, began, LeakEnd::Unknown);
-        }
     }
 
     fn is_known(&self, cookie: ConnId) -> bool {

@@ -1,6 +1,7 @@
 //! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
 
 mod existing;
+mod looks;
 mod signals;
 mod standing;
 mod stuck;
@@ -15,10 +16,11 @@ use super::event::{Event, Task, Transition};
 use super::finding::{Finding, Loss, LossPlace, TimeWait};
 use super::leak::LeakEnd;
 use super::listeners::Listeners;
-use super::orphan::{Lookup, Minisocket, Orphans};
+use super::orphan::Orphans;
 use super::reset;
+use super::suspects::Suspects;
 use super::table::Table;
-use super::time_wait::{Sweep, SweepRequest, TIME_WAIT, TimeWaits};
+use super::time_wait::{Sweep, SweepRequest, TimeWaits};
 use super::types::{ConnId, Nanos, Owner, OwnerSource, Role, SharedOwner};
 
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
@@ -34,9 +36,6 @@ const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 /// Distinct owners remembered at most, to share them between connections.
 const OWNERS: usize = 4096;
 
-/// Lookups handed out at one time: some milliseconds of work.
-const LOOKUPS: usize = 1024;
-
 pub use existing::Existing;
 use stuck::StuckWatch;
 pub(super) use stuck::Watched;
@@ -46,6 +45,7 @@ pub(super) use stuck::Watched;
 pub struct Tracker {
     table: Table,
     orphans: Orphans,
+    suspects: Suspects,
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckWatch>,
@@ -73,6 +73,7 @@ impl Tracker {
         Self {
             table: Table::new(capacity),
             orphans: Orphans::new(capacity),
+            suspects: Suspects::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
@@ -204,6 +205,7 @@ impl Tracker {
         let held = self.held_order.front().map(|(at, _)| *at + RESET_WAIT);
         held.into_iter()
             .chain(self.orphans.next_due())
+            .chain(self.suspects.next_due())
             .chain(self.time_waits.next_due())
             .chain(self.time_waits.next_tick())
             .chain(self.next_question())
@@ -227,47 +229,6 @@ impl Tracker {
         let mut told = Vec::new();
         self.time_waits.swept(sweep, &mut told);
         self.tell(told);
-    }
-
-    /// The minisockets to ask for now; each must be answered by [`Tracker::looked_up`].
-    pub fn due_lookups(&mut self, now: Nanos, lookups: &mut Vec<Lookup>) {
-        lookups.clear();
-        self.orphans.take_due(now, LOOKUPS, lookups);
-    }
-
-    /// What became of a minisocket, seen at `now`.
-    pub fn looked_up(&mut self, id: ConnId, minisocket: Minisocket, now: Nanos) {
-        let Some(orphan) = self.orphans.get_mut(id) else {
-            return;
-        };
-        let over = orphan.over.unwrap_or(now);
-        let fate = match minisocket {
-            Minisocket::FinWait2(left) => {
-                orphan.deadline = Some(now + left);
-                self.orphans.look_again(id, now);
-                return;
-            }
-            // The segment that ended the wait may be on its way through the ring.
-            Minisocket::TimeWait(_) | Minisocket::Gone
-                if self.sees_segments && orphan.over.is_none() =>
-            {
-                orphan.over = Some(now);
-                self.orphans.look_again(id, now);
-                return;
-            }
-            // The timer started anew with TIME_WAIT; it is exact to a tick of the kernel's clock.
-            Minisocket::TimeWait(left) => {
-                Fate::PeerFin((now - (TIME_WAIT - left)).clamp(orphan.parked, over))
-            }
-            Minisocket::Gone => match orphan.deadline {
-                Some(deadline) if deadline <= over => Fate::FinTimeout(deadline.max(orphan.parked)),
-                _ => Fate::Lost(over),
-            },
-            Minisocket::Unreachable => Fate::Lost(now),
-        };
-        if let Some(orphan) = self.orphans.remove(id) {
-            self.emit(&orphan.connection, fate);
-        }
     }
 
     /// The next finding, in the order in which they became known.
@@ -374,7 +335,11 @@ impl Tracker {
         let closing = connection.closing.as_deref_mut();
         let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
         let watched = watched.and_then(|closing| closing.watched.take());
+        let was_closing = is_closing(connection.state);
         connection.advance(transition);
+        if is_closing(connection.state) && !was_closing {
+            self.suspects.closing(transition.id, transition.at);
+        }
         let entered = connection.since;
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             connection.establish(transition);
@@ -389,7 +354,7 @@ impl Tracker {
             let (netns, role) = (connection.netns, connection.role);
             let tuple = connection.tuple;
             if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
-                self.emit(&orphan.connection, Fate::Replaced(began));
+                self.emit(&orphan.connection, Fate::Lost(began));
             }
             let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
             self.tell(replaced);
@@ -406,6 +371,8 @@ impl Tracker {
         if transition.new == TcpState::Close
             && let Some(connection) = self.table.remove(transition.id)
         {
+            let table = &self.table;
+            self.suspects.forget_closed(|id| table.get(id).is_some());
             self.close(transition.id, Box::new(connection), transition.at);
         }
     }
@@ -430,9 +397,15 @@ impl Tracker {
         let parked = connection.closing.as_deref().is_some_and(|closing| {
             closing.reset_sent.is_none() && closing.marks.last().is_some_and(Mark::is_parking)
         });
-        if !parked {
+        if parked {
+            self.park(connection, now);
+        } else {
             self.emit(&connection, Fate::Told);
-        } else if let Some(evicted) = self.orphans.park(connection, now) {
+        }
+    }
+
+    fn park(&mut self, connection: Box<Connection>, now: Nanos) {
+        if let Some(evicted) = self.orphans.park(connection, now) {
             self.evicted += 1;
             self.emit(&evicted.connection, Fate::Lost(now));
         }
@@ -451,11 +424,6 @@ impl Tracker {
         let took = closing.is_some_and(|closing| closing.minisocket_took.is_some());
         let entered = match fate {
             Fate::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
-            // Some time between the two.
-            Fate::Replaced(at) => last.map(|last| {
-                let half = Nanos((at - last.at).0 / 2);
-                (last.at + half, half)
-            }),
             Fate::Told => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),
@@ -516,4 +484,10 @@ fn takes_a_place(transition: &Transition) -> bool {
         }
         (old, _) => matches!(old, TcpState::SynSent | TcpState::SynRecv),
     }
+}
+
+/// Whether this end has closed and waits for its peer.
+fn is_closing(state: TcpState) -> bool {
+    use TcpState::{Closing, FinWait1, FinWait2, LastAck};
+    matches!(state, FinWait1 | FinWait2 | Closing | LastAck)
 }

@@ -8,6 +8,7 @@ use crate::lifecycle::orphan::Orphan;
 
 impl Tracker {
     pub(super) fn signal(&mut self, signal: &Signal) {
+        self.unpark(signal);
         if self.minisocket(signal) {
             return;
         }
@@ -25,6 +26,33 @@ impl Tracker {
         {
             connection.closing.get_or_insert_default().reset_sent = reset_sent;
             self.conclude(connection, signal.at);
+        }
+    }
+
+    /// A minisocket of an end that is thought to live: the records of its end were missed.
+    fn unpark(&mut self, signal: &Signal) {
+        let (id, at) = (signal.id, signal.at);
+        match signal.kind {
+            // The FIN may have come again, to an end that closed in any way.
+            SignalKind::MinisocketTook {
+                time_wait: true, ..
+            } => {
+                if let Some(mut connection) = self.take_missed(id, at) {
+                    connection.miss_end(at, false);
+                    self.emit(&connection, Fate::PeerFin(at));
+                }
+            }
+            // It waited for the peer's FIN.
+            SignalKind::MinisocketTook { .. }
+            | SignalKind::ResetSent {
+                minisocket: true, ..
+            } => {
+                if let Some(mut connection) = self.take_missed(id, at) {
+                    connection.miss_end(at, true);
+                    self.park(connection, at);
+                }
+            }
+            _ => {}
         }
     }
 

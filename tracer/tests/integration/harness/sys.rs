@@ -104,6 +104,22 @@ pub fn disconnect(stream: &TcpStream) -> io::Result<()> {
     check(unsafe { libc::connect(stream.as_raw_fd(), &raw const nowhere, length) }).map(drop)
 }
 
+/// Puts a connection into `TCP_REPAIR` mode, in which it can be moved to another host. Needs CAP_NET_ADMIN.
+pub fn repair(stream: &TcpStream) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the value outlives the call and has the length given.
+    let result = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_REPAIR,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as u32,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// Sends a signal to a process that a test has started.
 pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).expect("pids fit");

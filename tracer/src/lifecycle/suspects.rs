@@ -1,0 +1,78 @@
+//! Ends that have been closing for long: most wait for their peer, but the →CLOSE of some was missed. The kernel skips
+//! eBPF programs now and then (a program that is hit again on its CPU), so sock_diag is asked for them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+use super::types::{ConnId, Nanos};
+
+/// A close takes less, unless its peer or the wire is slow.
+const PATIENCE: Nanos = Nanos::from_secs(2);
+/// The longest wait between two looks at an end that is still there.
+const RARELY: Nanos = Nanos::from_secs(60);
+/// What a look shows may be on its way through the ring: so long it is waited for.
+const RING: Nanos = Nanos::from_millis(100);
+
+/// Whom to look at, and when. An end that has gone since stays in it until then.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    due: BinaryHeap<Reverse<(Nanos, ConnId)>>,
+    /// Those that a look has shown to be gone.
+    gone: HashSet<ConnId>,
+}
+
+impl Suspects {
+    /// It began to close.
+    pub fn closing(&mut self, id: ConnId, now: Nanos) {
+        self.due.push(Reverse((now + PATIENCE, id)));
+    }
+
+    /// Something was lost, and it may be gone.
+    pub fn doubt(&mut self, id: ConnId, now: Nanos) {
+        self.due.push(Reverse((now + RING, id)));
+    }
+
+    /// A look has shown that it is gone. The first time false: its records may still come, and one more look follows.
+    pub fn is_gone(&mut self, id: ConnId, now: Nanos) -> bool {
+        if self.gone.remove(&id) {
+            return true;
+        }
+        self.gone.insert(id);
+        self.doubt(id, now);
+        false
+    }
+
+    /// It is still there, and has been closing since `since`.
+    pub fn alive(&mut self, id: ConnId, since: Option<Nanos>, now: Nanos) {
+        self.gone.remove(&id);
+        let age = since.map_or(RARELY, |since| now - since);
+        self.due
+            .push(Reverse((now + age.clamp(PATIENCE, RARELY), id)));
+    }
+
+    /// Forgets those that come first and have closed: nobody is woken for them.
+    pub fn forget_closed(&mut self, lives: impl Fn(ConnId) -> bool) {
+        while let Some(Reverse((_, id))) = self.due.peek().copied()
+            && !lives(id)
+        {
+            self.due.pop();
+            self.gone.remove(&id);
+        }
+    }
+
+    /// The next to be asked for now; it must be answered.
+    pub fn next(&mut self, now: Nanos, lives: impl Fn(ConnId) -> bool) -> Option<ConnId> {
+        self.forget_closed(lives);
+        let Reverse((at, id)) = self.due.peek().copied()?;
+        if at > now {
+            return None;
+        }
+        self.due.pop();
+        Some(id)
+    }
+
+    /// When the next look is due.
+    pub fn next_due(&self) -> Option<Nanos> {
+        self.due.peek().map(|Reverse((at, _))| *at)
+    }
+}

@@ -1,0 +1,110 @@
+//! What reaches the minisocket of an end whose process has closed it: the peer's FIN, its RST, its data.
+
+use std::net::TcpStream;
+
+use socket2::SockRef;
+
+use crate::closing::End::Client;
+use crate::harness::capture::Ports;
+use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::record::Close;
+use crate::harness::sockets::{Connection, Family, read_to_end, reset_on_close, send};
+use crate::harness::sys;
+
+for_ipv4_and_ipv6!(
+    the_peers_fin_is_observed,
+    the_peers_rst_is_told,
+    data_with_a_fin_is_refused,
+);
+
+/// skb:kfree_skb names the socket since 6.11.
+fn sees_segments() -> bool {
+    sys::kernel_version() >= (6, 11)
+}
+
+/// The client has closed, and the server has acknowledged that.
+fn parked(lab: &Lab) -> (TcpStream, Ports) {
+    let Connection {
+        client,
+        server,
+        listener,
+        ports,
+    } = lab.converse("one", "three");
+    drop((client, listener));
+    assert_eq!(read_to_end(&server), 0);
+    lab.assert_captured(ports, "client FIN,ACK; server ACK");
+    (server, ports)
+}
+
+fn known_of_step(close: &Close, step: usize) -> Option<&str> {
+    close.get(&format!("/close/steps/{step}/known")).as_str()
+}
+
+fn the_peers_fin_is_observed(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (server, ports) = parked(&lab);
+    drop(server);
+    lab.assert_captured(
+        ports,
+        "client FIN,ACK; server ACK; server FIN,ACK; client ACK",
+    );
+    let client = lab.truthful_close(ports, Client);
+    client.closed("four_way", "local");
+    let known = if sees_segments() {
+        "observed"
+    } else {
+        "inferred"
+    };
+    for step in [2, 3] {
+        assert_eq!(known_of_step(&client, step), Some(known));
+    }
+    assert_eq!(lab.finish().len(), 2);
+}
+
+fn the_peers_rst_is_told(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (server, ports) = parked(&lab);
+    reset_on_close(&server);
+    drop(server);
+    lab.assert_captured(ports, "client FIN,ACK; server ACK; server RST,ACK");
+    if sees_segments() {
+        let client = lab.truthful_close(ports, Client);
+        client
+            .closed("reset", "local")
+            .has("/reset/by", "peer")
+            .has("/close/segments", 3);
+        assert_eq!(known_of_step(&client, 2), Some("observed"));
+    } else {
+        lab.close(ports, Client).closed("unknown", "local");
+    }
+    assert_eq!(lab.finish().len(), 2);
+}
+
+fn data_with_a_fin_is_refused(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (server, ports) = parked(&lab);
+    // Held back until the FIN goes with it.
+    SockRef::from(&server).set_tcp_cork(true).unwrap();
+    send(&server, "too late");
+    drop(server);
+    lab.assert_captured(
+        ports,
+        "client FIN,ACK; server ACK; server FIN,ACK; client RST",
+    );
+    let client = lab.truthful_close(ports, Client);
+    client
+        .closed("reset", "local")
+        .has("/reset/by", "local")
+        .has("/reset/reason", "data_after_close")
+        .has("/close/segments", 4);
+    for step in 0..4 {
+        assert_eq!(known_of_step(&client, step), Some("observed"));
+    }
+    assert_eq!(lab.finish().len(), 2);
+}
