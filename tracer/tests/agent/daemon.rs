@@ -51,9 +51,10 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
 
 #[test]
 fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
-    in_own_network(|_| {
+    in_own_network(|netns| {
         let (scratch, server) = (Scratch::new()?, Server::new()?);
-        let first = file_output(&scratch, "first.jsonl");
+        let own = format!("[trace]\nnetns = \"{netns}\"\n");
+        let first = own + &file_output(&scratch, "first.jsonl");
         let mut agent = Agent::start(&scratch, &first)?;
 
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
