@@ -97,14 +97,19 @@ fn data_with_a_fin_is_refused(family: Family) {
         ports,
         "client FIN,ACK; server ACK; server FIN,ACK; client RST",
     );
-    let client = lab.truthful_close(ports, Client);
-    client
-        .closed("reset", "local")
-        .has("/reset/by", "local")
-        .has("/reset/reason", "data_after_close")
-        .has("/close/segments", 4);
-    for step in 0..4 {
-        assert_eq!(known_of_step(&client, step), Some("observed"));
+    // The minisocket's RST joins the connection by its cookie.
+    if sys::kernel_version() >= (5, 12) {
+        let client = lab.truthful_close(ports, Client);
+        client
+            .closed("reset", "local")
+            .has("/reset/by", "local")
+            .has("/reset/reason", "data_after_close")
+            .has("/close/segments", 4);
+        for step in 0..4 {
+            assert_eq!(known_of_step(&client, step), Some("observed"));
+        }
+    } else {
+        lab.close(ports, Client).closed("unknown", "local");
     }
     assert_eq!(lab.finish().len(), 2);
 }

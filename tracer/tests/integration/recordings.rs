@@ -207,13 +207,16 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
     let shown = lines(&ended);
     assert!(!shown.is_empty() && live.starts_with(&shown));
 
-    let ended = program::run_with(&["watch", "--replay", "/etc/passwd"]);
+    let text_file = scratch.path().join("words.txt");
+    fs::write(
+        &text_file,
+        "no recording at all, but long enough for its head",
+    )
+    .unwrap();
+    let ended = program::run_with(&["watch", "--replay", text(&text_file)]);
     assert_eq!(ended.code, Some(2));
-    assert!(
-        ended
-            .stderr
-            .contains("/etc/passwd cannot be replayed: it is no recording")
-    );
+    let said = "words.txt cannot be replayed: it is no recording";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
 #[test]
