@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use crate::host::capabilities::{self, Capability};
 use crate::host::descriptors::Search;
 use crate::kernel::netns::{Place, Unseen};
 
@@ -95,6 +96,9 @@ pub(super) fn of_search(
         1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
+    if asked_for && reason.kind() == io::ErrorKind::NotFound && search.unreadable.len() == 1 {
+        return Some(Blind::new(format!("there is no process {pid}")));
+    }
     if asked_for {
         return Some(Blind::new(format!(
             "the descriptors of process {pid}{more} cannot be read ({reason})"
@@ -102,11 +106,26 @@ pub(super) fn of_search(
     }
     (unheld > 0).then(|| {
         Blind::new(format!(
-            "{} no holder that can be seen, and the descriptors of process {pid}{more} cannot be read ({reason}); run as \
-             root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-            sockets_have(unheld)
+            "{} no holder that can be seen, and the descriptors of process {pid}{more} cannot be read ({reason}); {}",
+            sockets_have(unheld),
+            more_rights(may_read_all())
         ))
     })
+}
+
+/// What helps against a refusal, where this program may read all processes or not.
+const fn more_rights(may_read_all: bool) -> &'static str {
+    if may_read_all {
+        "the kernel protects it even from root (a security module, or another user namespace)"
+    } else {
+        "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+    }
+}
+
+fn may_read_all() -> bool {
+    [Capability::SysPtrace, Capability::DacReadSearch]
+        .into_iter()
+        .all(capabilities::has)
 }
 
 fn sockets_have(count: usize) -> String {
@@ -157,6 +176,23 @@ mod tests {
             "{}",
             blind.text
         );
+    }
+
+    #[test]
+    fn a_process_that_was_asked_for_and_does_not_exist_is_said_not_to() {
+        let gone = Search {
+            unreadable: vec![(7, io::Error::from_raw_os_error(libc::ENOENT))],
+            ..Search::default()
+        };
+        let blind = of_search(&gone, 0, false, true).expect("it was asked for");
+        assert_eq!(blind.text, "there is no process 7");
+    }
+
+    #[test]
+    fn what_one_has_is_not_asked_for() {
+        assert!(more_rights(false).contains("run as root"));
+        let kept = more_rights(true);
+        assert!(!kept.contains("run as root"), "{kept}");
     }
 
     #[test]

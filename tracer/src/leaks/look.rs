@@ -159,6 +159,7 @@ impl Looker {
             min_age: self.wanted.min_age,
             leaks,
             held,
+            own: netns::current().ok(),
             served,
             sending: if only_some { 0 } else { sending },
             younger: if only_some { 0 } else { look.younger },

@@ -38,6 +38,8 @@ pub struct Report {
     pub stuck_of: HashMap<Owner, usize>,
     /// Who holds them.
     pub held: Held,
+    /// The network namespace of whoever looks: what lives in another one is said to. `None` where unknown.
+    pub own: Option<NetNs>,
     /// Ports that are listened on, by namespace.
     pub served: HashSet<(NetNs, u16)>,
     /// How the number of leaks grows, of owners that were looked at often enough.

@@ -26,7 +26,7 @@ use super::types::{ConnId, Nanos, NetNs, Tuple};
 
 pub(super) use deadlines::Deadlines;
 pub use end::LeakEnd;
-pub use group::{Group, Tally, group};
+pub use group::{Group, Peer, Tally, group};
 pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
 pub use holder::{Holder, Leaker};
 pub use question::{Answer, Answers, Question};

@@ -175,8 +175,7 @@ fn only_the_processes_asked_for_are_told_of() -> Outcome {
         let gone = of(pid)?;
         assert_eq!((gone.code, &*gone.stdout), (Some(2), ""));
         assert!(
-            gone.stderr
-                .contains(&format!("the descriptors of process {pid} cannot be read")),
+            gone.stderr.contains(&format!("there is no process {pid}")),
             "{}",
             gone.stderr
         );

@@ -1,8 +1,9 @@
 //! Leaks by owner, worst first.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Age, Leak, Verdict};
 
@@ -25,7 +26,25 @@ pub struct Group<K> {
     /// The local ports that most are on.
     pub local_ports: Tally<u16>,
     /// The peers that most are with.
-    pub peers: Tally<IpAddr>,
+    pub peers: Tally<Peer>,
+}
+
+/// The other end of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its address.
+    pub ip: IpAddr,
+    /// The port that the owner connects to, where it is the client; a client's own port says nothing.
+    pub port: Option<u16>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
 }
 
 impl<K> Group<K> {
@@ -85,18 +104,33 @@ pub fn group<K: Copy + Eq + Hash + Ord>(
 /// `None` for a group of nobody.
 fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<Group<K>> {
     members.sort_by_key(|&at| leaks[at].age.since);
-    let (mut ports, mut peers) = (HashMap::new(), HashMap::new());
+    let mut ports: HashMap<u16, usize> = HashMap::new();
+    let mut services: HashMap<SocketAddr, usize> = HashMap::new();
     let (mut verdicts, mut unread) = ([0; Verdict::ALL.len()], 0);
     for &at in &members {
         let Leak {
             socket, verdict, ..
         } = &leaks[at];
         *ports.entry(socket.tuple.local_port).or_default() += 1;
-        *peers.entry(socket.tuple.peer().ip()).or_default() += 1;
+        *services.entry(socket.tuple.peer()).or_default() += 1;
         verdicts[*verdict as usize] += 1;
         if *verdict == Verdict::EofUnread {
             unread += u64::from(socket.unread());
         }
+    }
+    // The end whose port more connections share is the server.
+    let mut peers: HashMap<Peer, usize> = HashMap::new();
+    for &at in &members {
+        let tuple = &leaks[at].socket.tuple;
+        let peer = tuple.peer();
+        let connects = members.len() == 1 || services[&peer] > ports[&tuple.local_port];
+        let port = connects.then_some(peer.port());
+        *peers
+            .entry(Peer {
+                ip: peer.ip(),
+                port,
+            })
+            .or_default() += 1;
     }
     Some(Group {
         owner,

@@ -249,7 +249,35 @@ fn owners_come_worst_first() {
     assert_eq!(worst.oldest.since, NOW - Nanos::from_secs(62));
     assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0], 10));
     assert_eq!(worst.local_ports.most, [(80, 1), (443, 1)]);
-    assert_eq!(worst.peers.most, [([10, 0, 0, 2].into(), 2)]);
+    assert_eq!(worst.peers.most, [(peer([10, 0, 0, 2], Some(40_000)), 2)]);
+}
+
+fn peer(ip: [u8; 4], port: Option<u16>) -> Peer {
+    Peer {
+        ip: ip.into(),
+        port,
+    }
+}
+
+#[test]
+fn a_client_s_peers_have_the_port_that_it_connects_to() {
+    let mut sockets = [1, 2, 3, 4].map(|id| socket(id, 61)).to_vec();
+    for (socket, (local, remote)) in
+        sockets
+            .iter_mut()
+            .zip([(40_001, 3306), (40_002, 3306), (80, 50_001), (80, 50_002)])
+    {
+        (socket.tuple.local_port, socket.tuple.peer_port) = (local, remote);
+    }
+    let look = Ledger::default().look(sockets, NOW, MINUTE);
+    let groups = group(&look.old, |_| ());
+    let (server, client) = (peer([10, 0, 0, 2], None), peer([10, 0, 0, 2], Some(3306)));
+    assert_eq!(groups[0].peers.most, [(server, 2), (client, 2)]);
+
+    let only = group(&look.old[..1], |_| ());
+    assert_eq!(only[0].peers.most, [(client, 1)], "a single one");
+    assert_eq!(client.to_string(), "10.0.0.2:3306");
+    assert_eq!(server.to_string(), "10.0.0.2");
 }
 
 #[test]

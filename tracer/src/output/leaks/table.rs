@@ -2,6 +2,7 @@
 
 mod owner;
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
@@ -80,7 +81,7 @@ impl LeakTable {
         }
         text.push('\n');
         push_verdicts(text, report, group);
-        push_where(text, group);
+        push_where(text, report, group);
         if let Owner::Process(pid) = group.owner {
             push_sharers(text, report, group, pid);
             if let Some(process) = report.held.processes.get(&pid) {
@@ -176,12 +177,24 @@ fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
     }
 }
 
-fn push_where(text: &mut String, group: &Group<Owner>) {
+fn push_where(text: &mut String, report: &Report, group: &Group<Owner>) {
     let _ = write!(text, "{INDENT}local ports ");
     push_tally(text, &group.local_ports);
     text.push_str("; peers ");
     push_tally(text, &group.peers);
     text.push('\n');
+    let mut elsewhere: HashMap<u32, usize> = HashMap::new();
+    for &at in &group.leaks {
+        let netns = report.leaks[at].socket.netns;
+        if report.own.is_some_and(|own| own != netns) {
+            *elsewhere.entry(netns.0).or_default() += 1;
+        }
+    }
+    if !elsewhere.is_empty() {
+        let _ = write!(text, "{INDENT}in another network namespace: --netns ");
+        push_tally(text, &elsewhere.into());
+        text.push('\n');
+    }
 }
 
 fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {

@@ -79,6 +79,7 @@ fn report() -> Report {
             processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
             ..Held::default()
         },
+        own: Some(NetNs(4_026_531_840)),
         served: HashSet::from([(NetNs(4_026_531_840), 80)]),
         younger: 4,
         ..Report::default()
@@ -108,10 +109,21 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
     1  ~2m05s      -
        1 eof_unread: the end of stream came and was never read, and close() was never called
        held by no process: a socket of the kernel's own, or a descriptor on its way between processes
-       local ports 80 (1); peers 10.0.0.2 (1)
+       local ports 80 (1); peers 10.0.0.2:40003 (1)
 3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger
 ";
     assert_eq!(table(&report(), false), expected);
+}
+
+#[test]
+fn where_ss_would_not_show_them_is_said() {
+    let mut report = report();
+    report.leaks[0].socket.netns = NetNs(4_026_532_177);
+    report.leaks[1].socket.netns = NetNs(4_026_532_177);
+    let text = table(&report, false);
+    let line = "peers 10.0.0.2 (2)\n       in another network namespace: --netns 4026532177 (2)\n";
+    assert!(text.contains(line), "{text}");
+    assert_eq!(text.matches("network namespace").count(), 1, "{text}");
 }
 
 #[test]
