@@ -11,7 +11,7 @@ use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
 use crate::lifecycle::leak::{Answer, Answers, CloseWait, Question};
-use crate::lifecycle::types::{Nanos, NetNs};
+use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 
 /// Up to so many sockets of a namespace are asked for one by one. Listing them costs the kernel a walk over all that are
 /// open on the host.
@@ -47,6 +47,10 @@ impl Asker {
             there.push(*question);
         }
         for (netns, questions) in by_namespace {
+            if netns == NetNs::default() {
+                found.look_everywhere(&questions, at);
+                continue;
+            }
             // One that cannot be entered any more is gone, and its sockets with it.
             if let Ok(mut diag) = self.open(netns) {
                 let _ = found.look(&mut diag, &questions, at);
@@ -89,6 +93,32 @@ impl Asker {
 }
 
 impl Found {
+    /// Looks in every namespace for sockets of which it is not known where they live: the classic tracepoint does not
+    /// tell. Where two have the same addresses and ports, nothing is known of either.
+    fn look_everywhere(&mut self, questions: &[Question], began: Nanos) {
+        let mut all = Self::default();
+        let own = netns::current();
+        if let Ok(mut diag) = DiagSocket::open() {
+            let _ = all.list(&mut diag, questions, began);
+        }
+        for handle in netns::find_all().found {
+            if own.as_ref().is_ok_and(|own| *own == handle.id()) {
+                continue;
+            }
+            if let Ok(mut diag) = DiagSocket::open_in(&handle) {
+                let _ = all.list(&mut diag, questions, began);
+            }
+        }
+        let mut places: HashMap<ConnId, usize> = HashMap::new();
+        for (question, _) in &all.sockets {
+            *places.entry(question.id).or_default() += 1;
+        }
+        all.sockets
+            .retain(|(question, _)| places[&question.id] == 1);
+        self.sockets.append(&mut all.sockets);
+        self.listeners.append(&mut all.listeners);
+    }
+
     fn look(
         &mut self,
         diag: &mut DiagSocket,
@@ -100,8 +130,25 @@ impl Found {
         let one_by_one = few && self.ask_for_each(diag, questions, began)?;
         if !one_by_one {
             self.sockets.truncate(before);
-            self.walk(diag, questions, began)?;
+            return self.list(diag, questions, began);
         }
+        self.find_listeners(diag, before)
+    }
+
+    /// From the namespace's list of all sockets in CLOSE_WAIT.
+    fn list(
+        &mut self,
+        diag: &mut DiagSocket,
+        questions: &[Question],
+        began: Nanos,
+    ) -> Result<(), DiagError> {
+        let before = self.sockets.len();
+        self.walk(diag, questions, began)?;
+        self.find_listeners(diag, before)
+    }
+
+    /// For the sockets that were found from `before` on.
+    fn find_listeners(&mut self, diag: &mut DiagSocket, before: usize) -> Result<(), DiagError> {
         // A connection without a file waits in the queue of a listening socket.
         if self.sockets[before..]
             .iter()
@@ -170,7 +217,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::lifecycle::types::{ConnId, Tuple};
+    use crate::lifecycle::types::Tuple;
 
     /// An accepted connection that its peer has closed and that read everything, and the question about it.
     fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, Question)> {
@@ -222,6 +269,17 @@ mod tests {
             }
             assert!(answers.at <= answers.ended);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn where_the_namespace_is_unknown_it_is_looked_for() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let (_socket, mut question) = stuck(&listener)?;
+        question.netns = NetNs::default();
+        let answers = Asker::default().answer(&[question]);
+        assert_eq!(answers.seen.len(), 1);
+        assert_eq!(answers.seen[0].socket.netns, netns::current()?);
         Ok(())
     }
 
