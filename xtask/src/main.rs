@@ -14,6 +14,7 @@ mod ebpf_compiler;
 mod parity;
 mod run;
 mod rustup_compiler;
+mod soak;
 mod test;
 mod vm;
 mod workspace;
@@ -63,6 +64,8 @@ enum Task {
     Parity(parity::Parity),
     /// Measure what tracing costs, beside tcpstates and beside nothing
     Bench(bench::Bench),
+    /// Let the agent watch connections churn for minutes; exits with 1 if what it tells does not add up
+    Soak(soak::Soak),
     /// Measure `tcpclose leaks` beside ss and lsof
     BenchLeaks(bench_leaks::BenchLeaks),
 }
@@ -96,6 +99,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Bench(args) => bench::bench(&workspace, &args),
         Task::BenchLeaks(args) => bench_leaks::bench_leaks(&workspace, &args),
         Task::Parity(args) => parity::parity(&workspace, &args),
+        Task::Soak(args) => soak::soak(&workspace, &args),
         Task::Test { args } => test::test(&workspace, &args),
         Task::VmTest { kernels, args } => vm::vm_test(&workspace, &kernels, &args),
     }

@@ -26,7 +26,7 @@ const INTEGRATION: &str = "integration";
 /// The other test targets that need root.
 const NEED_ROOT: &[&str] = &["agent", "leaks", "sinks", "sock_diag"];
 /// Makes a missing precondition a failure of the test, not a skip.
-const REQUIRE_VARIABLE: &str = "TCPCLOSE_TEST_REQUIRE";
+pub const REQUIRE_VARIABLE: &str = "TCPCLOSE_TEST_REQUIRE";
 
 /// Runs everything. The integration tests come last, so that the output ends with their totals.
 pub fn test(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
@@ -143,7 +143,7 @@ fn kernel_tests(
     let how = if admin == Admin::Root {
         ""
     } else if admin.can_start_programs() {
-        runner = Some((runner_variable(&host()?), "sudo -E --"));
+        runner = as_root(admin)?;
         ", with sudo"
     } else {
         ", skipping those that need root: there is no sudo for it"
@@ -222,6 +222,16 @@ fn without_root(test_targets: &[String]) -> impl Iterator<Item = &str> {
     targets
         .filter(|target| *target != INTEGRATION && !NEED_ROOT.contains(target))
         .flat_map(|target| ["--test", target])
+}
+
+/// The variable that has cargo start test programs as root, where it must be told.
+pub fn as_root(admin: Admin) -> Result<Option<(String, &'static str)>> {
+    Ok(match admin {
+        Admin::Root => None,
+        Admin::Sudo | Admin::SudoAsks | Admin::None => {
+            Some((runner_variable(&host()?), "sudo -E --"))
+        }
+    })
 }
 
 fn host() -> Result<String> {

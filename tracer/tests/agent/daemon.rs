@@ -89,6 +89,30 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
     })
 }
 
+#[test]
+fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
+    in_own_network(|netns| {
+        let scratch = Scratch::new()?;
+        let config = format!(
+            "run_directory = \"{}\"\n[trace]\nnetns = \"{netns}\"\n{}",
+            scratch.path("run").display(),
+            file_output(&scratch, "out.jsonl")
+        );
+        let wrong =
+            format!("{config}[[output]]\ntype = \"otlp\"\nheaders = {{ \"a b\" = \"c\" }}\n");
+        let mut agent = Agent::start(&scratch, &config)?;
+        scratch.write("agent.toml", &wrong)?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("header `a b`: ")?;
+        agent.until("the configuration was read again")?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        let said = refused(&scratch, &wrong)?;
+        assert!(said.contains("cannot be used: header `a b`: "), "{said}");
+        Ok(())
+    })
+}
+
 /// What a second agent says, which must not run.
 fn refused(scratch: &Scratch, config: &str) -> std::io::Result<String> {
     let file = scratch.write("second.toml", config)?;

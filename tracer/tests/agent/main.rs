@@ -10,6 +10,7 @@ mod program;
 #[path = "../leaks/sandbox.rs"]
 #[allow(dead_code, reason = "shared with the tests of leaks")]
 mod sandbox;
+mod soak;
 mod summaries;
 #[path = "../leaks/sys.rs"]
 #[allow(dead_code, reason = "shared with the tests of leaks")]

@@ -88,8 +88,16 @@ impl Otlp {
             // Connections belong to a runtime.
             let _guard = runtime.enter();
             match config.protocol {
-                OtlpProtocol::HttpProtobuf => Client::Http(Http::new(config)?),
-                OtlpProtocol::Grpc => Client::Grpc(Grpc::new(config)?),
+                OtlpProtocol::HttpProtobuf => Http::new(config).map(Client::Http),
+                OtlpProtocol::Grpc => Grpc::new(config).map(Client::Grpc),
+            }
+        };
+        let client = match client {
+            Ok(client) => client,
+            Err(reason) => {
+                // The caller may be a task, in which dropping a runtime panics.
+                runtime.shutdown_background();
+                return Err(reason);
             }
         };
         Ok(Self {

@@ -1,0 +1,50 @@
+//! The long form of the agent's soak test: minutes of churn, in which nothing may get lost uncounted.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::{
+    admin::Admin,
+    command::{announce, status},
+    compile::{Ebpf, OBJECT_VARIABLE},
+    test::{REQUIRE_VARIABLE, as_root},
+    workspace::Workspace,
+};
+
+/// What `cargo xtask soak` takes.
+#[derive(Args)]
+pub struct Soak {
+    /// For how long
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: u64,
+}
+
+/// Runs the test, which prints its figures, as root. The exit code is 1 if they do not add up.
+pub fn soak(workspace: &Workspace, args: &Soak) -> Result<ExitCode> {
+    let admin = Admin::detect();
+    if !admin.can_start_programs() {
+        bail!("the soak needs root for eBPF, and there is no sudo here: run this as root");
+    }
+    let object = Ebpf::prepare(workspace)?.compile(workspace)?;
+    announce(format_args!("soak: {} minutes of churn", args.minutes));
+    let mut test = workspace.cargo();
+    test.args([
+        "test",
+        "--release",
+        "--package",
+        "tcpclose",
+        "--test",
+        "agent",
+    ])
+    .args(["--", "--exact", "--nocapture", "soak::soak"])
+    .env(OBJECT_VARIABLE, object)
+    .env("TCPCLOSE_SOAK_SECONDS", (args.minutes * 60).to_string())
+    .env(REQUIRE_VARIABLE, "1")
+    .envs(as_root(admin)?);
+    Ok(match status(&mut test)?.success() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
