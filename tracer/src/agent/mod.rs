@@ -10,7 +10,7 @@ mod replay;
 mod service;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,9 @@ use crate::host::{rights, usage};
 use crate::kernel::loader::Options;
 use crate::kernel::netns;
 use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::{Pressure, Standing, Summaries, Surroundings, Tracer};
+use crate::lifecycle::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
 use crate::lifecycle::types::Nanos;
+use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::Snapshot;
 use crate::session::{Session, now};
 use config::{Config, Trace};
@@ -48,6 +49,9 @@ struct Agent {
     session: Session,
     summaries: Summaries,
     outputs: Outputs,
+    clock: WallClock,
+    /// What the outputs have of it.
+    outputs_clock: SharedOffset,
     endpoint: Option<Endpoint>,
     scrapes: mpsc::Sender<Scrape>,
     /// As of the last interval.
@@ -56,16 +60,21 @@ struct Agent {
     snapshot: Option<Arc<Snapshot>>,
 }
 
-/// Runs until SIGTERM or SIGINT. `file` is read again at SIGHUP.
+/// Runs until SIGTERM or SIGINT. `file` is read again at SIGHUP. With `record` all that the outputs are told can be had
+/// again from that file, by [`replay()`].
 ///
 /// # Errors
-/// It cannot be started, or the kernel's records can no longer be read.
-pub async fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
+/// It cannot be started, the kernel's records can no longer be read, or the recording can no longer be written.
+pub async fn run(
+    config: Config,
+    file: Option<PathBuf>,
+    record: Option<&Path>,
+) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (scrapes, mut wishes) = mpsc::channel(16);
-    let mut agent = Agent::start(config, file, scrapes)?;
+    let mut agent = Agent::start(config, file, record, scrapes)?;
     let mut ticks = ticks(agent.config.interval);
     let mut watchdog = service::watchdog();
     service::ready();
@@ -99,7 +108,20 @@ pub async fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
     let last = agent.pump();
     agent.end_interval();
     agent.outputs.finish(Instant::now() + FINISH);
-    ended.and(last)
+    let recorded = finish_recording(&mut agent.session, record);
+    // Of a recording that failed, this has the reason.
+    recorded.and(ended).and(last)
+}
+
+/// Ends the recording, if there is one.
+fn finish_recording(session: &mut Session, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let recorded = session.finish_recording();
+    let cannot = || format!("writing {} failed, which holds what came before", file.display());
+    if let Some(recorded) = recorded.with_context(cannot)? {
+        eprintln!("tcpclose: {}", recorded.sentence(file));
+    }
+    Ok(())
 }
 
 fn ticks(interval: Duration) -> time::Interval {
@@ -143,18 +165,34 @@ impl Agent {
     fn start(
         config: Config,
         file: Option<PathBuf>,
+        record: Option<&Path>,
         scrapes: mpsc::Sender<Scrape>,
     ) -> anyhow::Result<Self> {
         let kept = rights_needed(&config);
-        let session =
-            Session::start_attached(&options(&config)?, config.max_connections.get(), || {
+        let capacity = config.max_connections.get();
+        let mut session =
+            Session::start_attached(&options(&config)?, capacity, record, || {
                 rights::give_up_all_but(&kept)
             })?;
-        let outputs = Outputs::start(&config.outputs, &config.run_directory)?;
+        let begun = Boundary {
+            at: now(),
+            ..Boundary::default()
+        };
+        session.record_boundary(&begun);
+        let clock = WallClock::new();
+        let outputs_clock = SharedOffset::new(clock.offset());
+        let outputs = Outputs::start(
+            &config.outputs,
+            &config.run_directory,
+            outputs_clock.clone(),
+            session.recorded_cgroups(),
+        )?;
         let mut agent = Self {
             session,
-            summaries: Summaries::new(now()),
+            summaries: Summaries::new(begun.at),
             outputs,
+            clock,
+            outputs_clock,
             endpoint: None,
             scrapes,
             pressure: Vec::new(),
@@ -193,6 +231,9 @@ impl Agent {
 
     /// Takes all that has come.
     fn pump(&mut self) -> anyhow::Result<()> {
+        self.clock.refresh();
+        self.session.set_wall_clock(self.clock.offset());
+        self.outputs_clock.set(self.clock.offset());
         self.session
             .pump(|_| ())
             .context("reading the kernel's records failed")?;
@@ -201,20 +242,26 @@ impl Agent {
             self.summaries.take(&finding);
             self.outputs.offer(&finding);
         }
+        anyhow::ensure!(
+            !self.session.recording_has_failed(),
+            "the recording can no longer be written"
+        );
         Ok(())
     }
 
     fn end_interval(&mut self) {
         self.pressure = self.session.pressure();
         let outputs = self.outputs.states().into_iter();
-        let surroundings = Surroundings {
-            opened: self.session.opened(),
-            now: self.standing(),
-            stuck: self.session.census(),
+        let boundary = Boundary {
+            at: now(),
+            pressure: self.pressure.clone(),
             outputs: outputs.map(|output| output.counts).collect(),
             tracer: Some(self.used()),
         };
-        let summary = self.summaries.end_interval(now(), surroundings);
+        self.session.record_boundary(&boundary);
+        let at = boundary.at;
+        let surroundings = self.session.surroundings(boundary);
+        let summary = self.summaries.end_interval(at, surroundings);
         let lost = summary.lost.total();
         if lost > 0 {
             eprintln!(

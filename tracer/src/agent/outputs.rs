@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use crate::host::cgroup::Cgroups;
+use crate::host::named_cgroups::NamedCgroups;
 use crate::lifecycle::finding::Finding;
 use crate::lifecycle::summary::Output;
-use crate::output::clock::WallClock;
+use crate::output::cgroup_names::{CgroupNames, GivenNames};
+use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::OutputState;
 use crate::output::sink::{Counts, Sink, SinkConfig, Surroundings, Target};
 
@@ -18,8 +20,12 @@ use crate::output::sink::{Counts, Sink, SinkConfig, Surroundings, Target};
 const EXCHANGE: Duration = Duration::from_millis(500);
 
 /// The outputs.
-#[derive(Debug, Default)]
-pub(super) struct Outputs(Vec<Running>);
+#[derive(Debug)]
+pub(super) struct Outputs {
+    running: Vec<Running>,
+    clock: SharedOffset,
+    names: Option<NamedCgroups>,
+}
 
 #[derive(Debug)]
 struct Running {
@@ -29,17 +35,41 @@ struct Running {
 }
 
 impl Outputs {
-    /// Starts all.
-    pub fn start(configs: &[SinkConfig], run_directory: &Path) -> anyhow::Result<Self> {
-        let running = configs
-            .iter()
-            .map(|config| Running::start(config, run_directory));
-        Ok(Self(running.collect::<anyhow::Result<_>>()?))
+    /// Starts all. They take wall time from `clock`, and the names of cgroups from `names` where there are any: a recording
+    /// has the same, so that its replay shows the same.
+    pub fn start(
+        configs: &[SinkConfig],
+        run_directory: &Path,
+        clock: SharedOffset,
+        names: Option<NamedCgroups>,
+    ) -> anyhow::Result<Self> {
+        let mut outputs = Self {
+            running: Vec::new(),
+            clock,
+            names,
+        };
+        for config in configs {
+            let running = outputs.start_one(config, run_directory)?;
+            outputs.running.push(running);
+        }
+        Ok(outputs)
+    }
+
+    fn start_one(&self, config: &SinkConfig, run_directory: &Path) -> anyhow::Result<Running> {
+        let cgroups: Box<dyn CgroupNames> = match &self.names {
+            Some(names) => Box::new(GivenNames::new(names.clone())),
+            None => Box::new(Cgroups::new()),
+        };
+        let surroundings = Surroundings {
+            clock: WallClock::led_by(self.clock.clone()),
+            cgroups,
+        };
+        Running::start(config, run_directory, surroundings)
     }
 
     /// Offers a finding to each.
     pub fn offer(&mut self, finding: &Arc<Finding>) {
-        for running in &mut self.0 {
+        for running in &mut self.running {
             running.sink.offer(finding);
         }
     }
@@ -47,22 +77,23 @@ impl Outputs {
     /// Those that are as before go on and open their files anew; others are ended and started. What cannot be started is
     /// said on stderr.
     pub fn exchange(&mut self, configs: &[SinkConfig], run_directory: &Path) {
-        let before = std::mem::take(&mut self.0);
+        let before = std::mem::take(&mut self.running);
         let (kept, gone): (Vec<_>, Vec<_>) = before
             .into_iter()
             .partition(|running| configs.contains(running.sink.config()));
-        self.0 = kept;
-        for running in &self.0 {
+        self.running = kept;
+        for running in &self.running {
             running.sink.reopen();
         }
         // The new ones may want the same files.
-        Self(gone).finish(Instant::now() + EXCHANGE);
+        finish(gone, Instant::now() + EXCHANGE);
         for config in configs {
-            if self.0.iter().any(|running| running.sink.config() == config) {
+            let is_running = |running: &Running| running.sink.config() == config;
+            if self.running.iter().any(is_running) {
                 continue;
             }
-            match Running::start(config, run_directory) {
-                Ok(running) => self.0.push(running),
+            match self.start_one(config, run_directory) {
+                Ok(running) => self.running.push(running),
                 Err(error) => {
                     eprintln!("tcpclose: {error:#}; it is tried again at the next SIGHUP")
                 }
@@ -95,37 +126,41 @@ impl Outputs {
                 outage: running.sink.outage().map(|outage| outage.reason),
             }
         };
-        self.0.iter().map(state).collect()
+        self.running.iter().map(state).collect()
     }
 
     /// Waits until all is delivered, or until `deadline`, and says what was not.
     pub fn finish(self, deadline: Instant) {
-        for running in &self.0 {
-            running.sink.close();
-        }
-        for running in self.0 {
-            let name = running.sink.name().to_owned();
-            let lost = running.sink.finish(deadline).queued;
-            if lost > 0 {
-                eprintln!(
-                    "tcpclose: output {name} could not take {lost} records in time: they are lost"
-                );
-            }
+        finish(self.running, deadline);
+    }
+}
+
+fn finish(outputs: Vec<Running>, deadline: Instant) {
+    for running in &outputs {
+        running.sink.close();
+    }
+    for running in outputs {
+        let name = running.sink.name().to_owned();
+        let lost = running.sink.finish(deadline).queued;
+        if lost > 0 {
+            eprintln!(
+                "tcpclose: output {name} could not take {lost} records in time: they are lost"
+            );
         }
     }
 }
 
 impl Running {
-    fn start(config: &SinkConfig, run_directory: &Path) -> anyhow::Result<Self> {
+    fn start(
+        config: &SinkConfig,
+        run_directory: &Path,
+        surroundings: Surroundings,
+    ) -> anyhow::Result<Self> {
         let lock = match config.target {
             Target::Stdout | Target::File(_) => None,
             Target::Journald | Target::Syslog(_) | Target::Otlp(_) => {
                 Some(lock(&config.name(), run_directory)?)
             }
-        };
-        let surroundings = Surroundings {
-            clock: WallClock::new(),
-            cgroups: Box::new(Cgroups::new()),
         };
         Ok(Self {
             sink: Sink::start(config, surroundings)?,

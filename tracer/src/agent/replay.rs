@@ -1,4 +1,4 @@
-//! `tcpclose agent --replay FILE`: the records and summaries of what was recorded.
+//! `tcpclose agent --replay FILE`: the records and summaries of what was recorded, by an agent or by others.
 
 use std::fs::File;
 use std::io;
@@ -10,15 +10,16 @@ use anyhow::Context as _;
 
 use super::config::Config;
 use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::{Summaries, Surroundings};
+use crate::lifecycle::summary::{Boundary, Summaries};
 use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::GivenNames;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::recording::Broken;
 use crate::session::Replay;
 
-/// Writes all findings, and a summary for each interval of the recorded time, to stdout as JSON lines. What only the
-/// host could tell then (ephemeral ports, the tracer's own use) is not in them. Returns where the recording is broken, if
+/// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
+/// with all that they told. Other recordings get those of the configuration, without what only the host could tell then
+/// (ephemeral ports, outputs, the tracer's own use). Returns where the recording is broken, if
 /// it is; what stands before that is written.
 ///
 /// # Errors
@@ -51,8 +52,16 @@ struct Summing {
     replay: Replay,
     writer: Writer,
     interval: Nanos,
-    /// From the first time on: the summaries, and when the next is due.
-    running: Option<(Summaries, Nanos)>,
+    running: Option<(Summaries, NextEnd)>,
+}
+
+/// When the interval ends that runs.
+#[derive(Clone, Copy)]
+enum NextEnd {
+    /// Then.
+    At(Nanos),
+    /// Where the recording says so.
+    Recorded,
 }
 
 impl Summing {
@@ -61,46 +70,64 @@ impl Summing {
         loop {
             self.writer.set_wall_clock(self.replay.wall_clock());
             let more = self.replay.pump(|_| ());
-            let goes_on = self.end_intervals() && self.take_findings();
+            let goes_on = match self.replay.take_boundary() {
+                Some(boundary) => self.come_to(boundary),
+                None => self.end_intervals() && self.take_findings(),
+            };
             let broken = match more {
                 Ok(true) if goes_on => continue,
                 Ok(_) => None,
                 Err(broken) => Some(broken),
             };
-            if goes_on && let Some((mut summaries, _)) = self.running.take() {
-                self.end_interval(&mut summaries, self.replay.now());
+            // An agent has ended its last one itself.
+            if goes_on && let Some((mut summaries, NextEnd::At(_))) = self.running.take() {
+                self.end_interval(&mut summaries, bare(self.replay.now()));
             }
             return broken;
         }
+    }
+
+    /// The findings before it belong to the interval that ends. False when nobody reads any more.
+    fn come_to(&mut self, boundary: Boundary) -> bool {
+        if self.running.is_none() {
+            self.running = Some((Summaries::new(boundary.at), NextEnd::Recorded));
+            return self.take_findings();
+        }
+        let goes_on = self.take_findings();
+        let Some((mut summaries, next)) = self.running.take() else {
+            return goes_on;
+        };
+        let goes_on = goes_on && self.end_interval(&mut summaries, boundary);
+        self.running = Some((summaries, next));
+        goes_on
     }
 
     /// False when nobody reads any more.
     fn end_intervals(&mut self) -> bool {
         let now = self.replay.now();
         let interval = self.interval;
-        let Some((mut summaries, mut due)) = self.running.take() else {
-            if now > Nanos(0) {
-                self.running = Some((Summaries::new(now), now + interval));
+        let (mut summaries, mut due) = match self.running.take() {
+            Some((summaries, NextEnd::At(due))) => (summaries, due),
+            running => {
+                self.running = running.or_else(|| {
+                    let begun = now > Nanos(0);
+                    begun.then(|| (Summaries::new(now), NextEnd::At(now + interval)))
+                });
+                return true;
             }
-            return true;
         };
         let mut goes_on = true;
         while goes_on && due <= now {
-            goes_on = self.end_interval(&mut summaries, due);
+            goes_on = self.end_interval(&mut summaries, bare(due));
             due = due + interval;
         }
-        self.running = Some((summaries, due));
+        self.running = Some((summaries, NextEnd::At(due)));
         goes_on
     }
 
-    fn end_interval(&mut self, summaries: &mut Summaries, at: Nanos) -> bool {
-        let surroundings = Surroundings {
-            opened: self.replay.opened(),
-            now: self.replay.standing(),
-            stuck: self.replay.census(),
-            outputs: Vec::new(),
-            tracer: None,
-        };
+    fn end_interval(&mut self, summaries: &mut Summaries, boundary: Boundary) -> bool {
+        let at = boundary.at;
+        let surroundings = self.replay.surroundings(boundary);
         let summary = summaries.end_interval(at, surroundings);
         self.writer
             .send_waiting(Line::Finding(Finding::Summary(Box::new(summary))))
@@ -116,5 +143,13 @@ impl Summing {
             }
         }
         true
+    }
+}
+
+/// The end of an interval of which only the time is known.
+fn bare(at: Nanos) -> Boundary {
+    Boundary {
+        at,
+        ..Boundary::default()
     }
 }

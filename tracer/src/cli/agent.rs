@@ -19,7 +19,8 @@ Exit codes: 0 it was told to end, 2 it could not run, or the configuration is wr
 Examples:
   tcpclose agent --print-default-config > /etc/tcpclose.toml
   tcpclose agent --config /etc/tcpclose.toml --check-config
-  tcpclose agent --config /etc/tcpclose.toml")]
+  tcpclose agent --config /etc/tcpclose.toml
+  tcpclose agent --replay FILE        what was recorded with --record, watch --record or record")]
 pub(super) struct Args {
     /// The configuration, in TOML; without it the default is taken
     #[arg(short, long, value_name = "FILE")]
@@ -30,8 +31,11 @@ pub(super) struct Args {
     /// Print the default configuration, which explains every key
     #[arg(long, conflicts_with = "config")]
     print_default_config: bool,
-    /// Write what was recorded in a file, and summaries of it, to stdout, instead of what happens now
+    /// Record it all too, to be told again with --replay
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check_config", "print_default_config"])]
+    record: Option<PathBuf>,
+    /// Write what was recorded in a file, and summaries of it, to stdout, instead of what happens now
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "check_config", "print_default_config"])]
     replay: Option<PathBuf>,
 }
 
@@ -62,7 +66,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the event loop failed")?;
-    runtime.block_on(agent::run(config, args.config.clone()))?;
+    let (file, record) = (args.config.clone(), args.record.as_deref());
+    runtime.block_on(agent::run(config, file, record))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -115,18 +115,7 @@ pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
         )
     })?;
     if let Some(recorded) = recorded {
-        eprintln!(
-            "tcpclose: recorded {} entries in {} ({} bytes)",
-            recorded.entries,
-            file.display(),
-            recorded.bytes
-        );
-        if recorded.dropped > 0 {
-            eprintln!(
-                "tcpclose: {} more were not recorded, as the disk was too slow",
-                recorded.dropped
-            );
-        }
+        eprintln!("tcpclose: {}", recorded.sentence(file));
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! From the kernel's monotonic clock to wall time.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -24,6 +26,24 @@ pub struct WallClock {
     offset: i64,
     zone: TimeZone,
     fixed: bool,
+    led_by: Option<SharedOffset>,
+}
+
+/// A distance of the clocks that one clock measures and others take over: they all show the same times. Clones share it.
+#[derive(Clone, Debug)]
+pub struct SharedOffset(Arc<AtomicI64>);
+
+impl SharedOffset {
+    /// Begins with this many nanoseconds of wall time minus monotonic time.
+    #[must_use]
+    pub fn new(offset_ns: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(offset_ns)))
+    }
+
+    /// From now on it is this.
+    pub fn set(&self, offset_ns: i64) {
+        self.0.store(offset_ns, Ordering::Relaxed);
+    }
 }
 
 impl WallClock {
@@ -35,6 +55,18 @@ impl WallClock {
             offset: measure(),
             zone: TimeZone::system(),
             fixed: false,
+            led_by: None,
+        }
+    }
+
+    /// A clock that does not measure: [`Self::refresh`] takes what is shared.
+    #[must_use]
+    pub fn led_by(shared: SharedOffset) -> Self {
+        Self {
+            offset: shared.0.load(Ordering::Relaxed),
+            zone: TimeZone::system(),
+            fixed: false,
+            led_by: Some(shared),
         }
     }
 
@@ -45,12 +77,17 @@ impl WallClock {
             offset: offset_ns,
             zone,
             fixed: true,
+            led_by: None,
         }
     }
 
     /// Measures again, so that times after a step of the wall clock are right. Cheap: a few vDSO calls.
     pub fn refresh(&mut self) {
         if self.fixed {
+            return;
+        }
+        if let Some(shared) = &self.led_by {
+            self.offset = shared.0.load(Ordering::Relaxed);
             return;
         }
         let measured = measure();

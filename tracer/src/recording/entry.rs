@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::Input;
+use crate::lifecycle::summary::Boundary;
 
 /// One thing that was recorded, as it is read.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,6 +19,8 @@ pub enum Entry {
         /// From the root cgroup.
         path: String,
     },
+    /// An interval of the agent ends; at the first, none does.
+    Boundary(Boundary),
 }
 
 /// [`Entry`] as it is written.
@@ -27,4 +30,5 @@ pub enum EntryRef<'a> {
     Input(&'a Input),
     WallClock(i64),
     Cgroup { id: u64, path: &'a str },
+    Boundary(&'a Boundary),
 }

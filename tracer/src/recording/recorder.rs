@@ -44,6 +44,24 @@ pub struct Recorded {
     pub bytes: u64,
 }
 
+impl Recorded {
+    /// What is in the file, and what is not.
+    #[must_use]
+    pub fn sentence(&self, file: &Path) -> String {
+        let Self {
+            entries,
+            dropped,
+            bytes,
+        } = self;
+        let file = file.display();
+        let lost = match dropped {
+            0 => String::new(),
+            dropped => format!("; {dropped} more were not recorded, as the disk was too slow"),
+        };
+        format!("recorded {entries} entries in {file} ({bytes} bytes){lost}")
+    }
+}
+
 impl Recorder {
     /// Makes the file, or empties it; only its owner may read it, as it tells who talks with whom.
     ///

@@ -26,6 +26,7 @@ pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
 use crate::lifecycle::Input;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
+use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
 use crate::recording::{Head, Recorded, Recorder};
 use diag::Diag;
@@ -88,17 +89,18 @@ impl Session {
         Self::start_with(options, capacity, file, || Ok(()))
     }
 
-    /// As [`Self::start`]; `attached` is called when the programs are attached and no thread is started yet, as rights are
+    /// As [`Self::start_recording`]; `attached` is called when the programs are attached and no thread is started yet, as rights are
     /// given up by each thread for itself.
     ///
     /// # Errors
-    /// As [`Self::start`], and those of `attached`.
+    /// As [`Self::start_recording`], and those of `attached`.
     pub fn start_attached(
         options: &Options,
         capacity: usize,
+        file: Option<&Path>,
         attached: impl FnOnce() -> anyhow::Result<()>,
     ) -> Result<Self, LoadError> {
-        Self::start_with(options, capacity, None, attached)
+        Self::start_with(options, capacity, file, attached)
     }
 
     fn start_with(
@@ -286,6 +288,13 @@ impl Session {
     pub fn set_wall_clock(&mut self, offset: i64) {
         if let Some(recording) = self.intake.recording() {
             recording.wall_clock(offset);
+        }
+    }
+
+    /// Records, where anybody does, that an interval of the agent ends.
+    pub fn record_boundary(&mut self, boundary: &Boundary) {
+        if let Some(recording) = self.intake.recording() {
+            recording.boundary(boundary);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::host::cgroup_paths::CgroupPaths;
 use crate::host::named_cgroups::NamedCgroups;
 use crate::lifecycle::Input;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
 use crate::recording::{EntryRef, Head, Recorder};
 
@@ -68,6 +69,10 @@ impl Recording {
         if self.wall_clock.replace(offset) != Some(offset) {
             self.recorder.entry(EntryRef::WallClock(offset));
         }
+    }
+
+    pub fn boundary(&mut self, boundary: &Boundary) {
+        self.recorder.entry(EntryRef::Boundary(boundary));
     }
 
     /// The names that have been recorded.

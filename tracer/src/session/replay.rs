@@ -6,6 +6,7 @@ use super::intake::{Intake, RawTransition};
 use crate::host::named_cgroups::NamedCgroups;
 use crate::lifecycle::Input;
 use crate::lifecycle::finding::Finding;
+use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
 use crate::recording::{Broken, Entry, Head, OpenError, Reader};
 
@@ -18,6 +19,7 @@ pub struct Replay {
     /// The last time that went in.
     now: Nanos,
     cgroups: NamedCgroups,
+    boundary: Option<Boundary>,
 }
 
 impl Replay {
@@ -34,6 +36,7 @@ impl Replay {
             wall_clock: 0,
             now: Nanos(0),
             cgroups: NamedCgroups::default(),
+            boundary: None,
         })
     }
 
@@ -61,7 +64,15 @@ impl Replay {
         self.cgroups.clone()
     }
 
-    /// Takes what went in up to the next time that the recorder looked at its clock; false when there is no more. `each`
+    /// The end of an agent's interval that the last call of [`Self::pump`] has come to. What was found before belongs to
+    /// that interval.
+    #[must_use]
+    pub fn take_boundary(&mut self) -> Option<Boundary> {
+        self.boundary.take()
+    }
+
+    /// Takes what went in up to the next time that the recorder looked at its clock, or to the end of an interval; false
+    /// when there is no more. `each`
     /// sees every transition before the core does.
     ///
     /// # Errors
@@ -82,6 +93,10 @@ impl Replay {
                     return Ok(true);
                 }
                 Entry::Cgroup { id, path } => self.cgroups.insert(id, path),
+                Entry::Boundary(boundary) => {
+                    self.boundary = Some(boundary);
+                    return Ok(true);
+                }
             }
         }
         Ok(false)

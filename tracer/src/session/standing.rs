@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 
 use super::intake::Intake;
 use super::{Replay, Session};
-use crate::lifecycle::summary::{BpfRuns, Census, Pressure, Route, Standing};
+use crate::lifecycle::summary::{
+    Boundary, BpfRuns, Census, Pressure, Route, Standing, Surroundings,
+};
 use crate::lifecycle::types::Port;
 
 /// The ephemeral ports of the calling thread's network namespace.
@@ -29,25 +31,32 @@ impl Intake {
     fn census(&self) -> Option<Census> {
         Some(self.tracker().stuck_ends()?.collect())
     }
+
+    fn surroundings(&self, boundary: Boundary) -> Surroundings {
+        let Boundary {
+            at: _,
+            pressure,
+            outputs,
+            tracer,
+        } = boundary;
+        Surroundings {
+            opened: self.tracker().opened(),
+            now: Standing {
+                pressure,
+                ..self.standing()
+            },
+            stuck: self.census(),
+            outputs,
+            tracer,
+        }
+    }
 }
 
 impl Replay {
-    /// As [`Session::opened`].
+    /// As [`Session::surroundings`].
     #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.intake.tracker().opened()
-    }
-
-    /// As [`Session::standing`].
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.intake.standing()
-    }
-
-    /// As [`Session::census`].
-    #[must_use]
-    pub fn census(&self) -> Option<Census> {
-        self.intake.census()
+    pub fn surroundings(&self, boundary: Boundary) -> Surroundings {
+        self.intake.surroundings(boundary)
     }
 }
 
@@ -68,6 +77,12 @@ impl Session {
     #[must_use]
     pub fn census(&self) -> Option<Census> {
         self.intake.census()
+    }
+
+    /// All that a summary tells besides findings, when its interval ends.
+    #[must_use]
+    pub fn surroundings(&self, boundary: Boundary) -> Surroundings {
+        self.intake.surroundings(boundary)
     }
 
     /// Where most ephemeral ports are in use. Walks all ends twice: some 50 ms for a million.

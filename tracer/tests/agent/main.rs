@@ -7,6 +7,7 @@ mod configuration;
 mod daemon;
 mod metrics;
 mod program;
+mod recording;
 #[path = "../leaks/sandbox.rs"]
 #[allow(dead_code, reason = "shared with the tests of leaks")]
 mod sandbox;

@@ -20,6 +20,7 @@ use super::finding::{
 };
 use super::leak::Growths;
 use super::types::Nanos;
+use serde::{Deserialize, Serialize};
 use stuck::Key;
 
 pub use kind::{Counts, Kind};
@@ -61,6 +62,19 @@ pub struct Surroundings {
     pub now: Standing,
     /// What is stuck; `None` where nobody looks for that.
     pub stuck: Option<Census>,
+    /// What each output did.
+    pub outputs: Vec<Output>,
+    /// What the tracer used.
+    pub tracer: Option<Tracer>,
+}
+
+/// Where one interval ends and the next begins, and what only the host could tell then. Counts are from the start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Boundary {
+    /// When.
+    pub at: Nanos,
+    /// Where most ephemeral ports are in use.
+    pub pressure: Vec<Pressure>,
     /// What each output did.
     pub outputs: Vec<Output>,
     /// What the tracer used.

@@ -4,6 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::kind::Counts;
 use super::spans::Spread;
 use super::stuck::StuckNow;
@@ -109,7 +111,7 @@ pub struct Standing {
 }
 
 /// Connections from one local address to one peer, which each need an ephemeral port of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
     /// Where.
     pub netns: NetNs,
@@ -120,7 +122,7 @@ pub struct Route {
 }
 
 /// How many of the ephemeral ports a route uses, live and in TIME_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pressure {
     /// Which.
     pub route: Route,
@@ -139,7 +141,7 @@ impl Pressure {
 }
 
 /// What an output did with the findings that were offered to it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Its name.
     pub name: Arc<str>,
@@ -171,7 +173,7 @@ impl Output {
 }
 
 /// What the tracer costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tracer {
     /// Processor time of the process, its own and the kernel's for it.
     pub cpu: Nanos,
@@ -182,7 +184,7 @@ pub struct Tracer {
 }
 
 /// Runs of the eBPF programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BpfRuns {
     /// How many.
     pub count: u64,

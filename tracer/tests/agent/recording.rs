@@ -1,0 +1,71 @@
+//! What an agent has recorded is told again as it was.
+
+use std::fs;
+use std::io;
+
+use serde_json::Value;
+
+use crate::program::{Agent, Scratch, agent, eventually, of_kind, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+const PLAN: Plan = Plan {
+    by_client: 20,
+    by_server: 20,
+    reset: 10,
+};
+
+#[test]
+fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (out, file) = (scratch.path("out.jsonl"), scratch.path("agent.rec"));
+        let config = format!(
+            "interval = \"1s\"\nstuck_after = \"1s\"\n[trace]\nnetns = \"{netns}\"\n\
+             [prometheus]\nenabled = false\n[[output]]\ntype = \"file\"\npath = \"{}\"\n",
+            out.display()
+        );
+        let mut command = agent();
+        let config = scratch.write("agent.toml", &config)?;
+        command.arg("--config").arg(&config).arg("--record").arg(&file);
+        let running = Agent::run(command, &scratch)?;
+
+        server.play(PLAN)?;
+        let mut stuck = Vec::new();
+        let told = eventually("a summary with growth and ephemeral ports", || {
+            let (client, server) = server.connect()?;
+            drop(client);
+            stuck.push(server);
+            // The last line may be half there.
+            let text = fs::read_to_string(&out)?;
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let lines = whole.lines().map(serde_json::from_str::<Value>);
+            let lines: Vec<Value> = lines.collect::<Result<_, _>>().map_err(io::Error::from)?;
+            let told = |summary: &&Value| {
+                let growth = summary.pointer("/close_wait/owners/0/growth/per_second");
+                let ports = summary.pointer("/time_wait/pressure/0/used");
+                growth.is_some_and(Value::is_number) && ports.is_some_and(Value::is_number)
+            };
+            Ok(of_kind(&lines, "summary").into_iter().find(told).cloned())
+        })?;
+        drop(stuck);
+        server.play(PLAN)?;
+        let (status, _) = running.end()?;
+        assert!(status.success(), "{status}");
+        let live = fs::read_to_string(&out)?;
+        assert!(of_kind(&records(&out)?, "summary").len() >= 3);
+        assert!(told["tracer"]["cpu_ms"].is_number(), "{told}");
+
+        // Another interval and no rights to trace: the recording has its own.
+        let mut command = agent();
+        command.arg("--replay").arg(&file);
+        let replayed = command.output()?;
+        assert!(replayed.status.success(), "{replayed:?}");
+        let replayed = String::from_utf8_lossy(&replayed.stdout).into_owned();
+        for (replayed, live) in replayed.lines().zip(live.lines()) {
+            assert_eq!(replayed, live);
+        }
+        assert!(replayed == live);
+        Ok(())
+    })
+}
