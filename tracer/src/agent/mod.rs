@@ -117,7 +117,12 @@ pub async fn run(
 fn finish_recording(session: &mut Session, file: Option<&Path>) -> anyhow::Result<()> {
     let Some(file) = file else { return Ok(()) };
     let recorded = session.finish_recording();
-    let cannot = || format!("writing {} failed, which holds what came before", file.display());
+    let cannot = || {
+        format!(
+            "writing {} failed, which holds what came before",
+            file.display()
+        )
+    };
     if let Some(recorded) = recorded.with_context(cannot)? {
         eprintln!("tcpclose: {}", recorded.sentence(file));
     }
@@ -170,10 +175,9 @@ impl Agent {
     ) -> anyhow::Result<Self> {
         let kept = rights_needed(&config);
         let capacity = config.max_connections.get();
-        let mut session =
-            Session::start_attached(&options(&config)?, capacity, record, || {
-                rights::give_up_all_but(&kept)
-            })?;
+        let mut session = Session::start_attached(&options(&config)?, capacity, record, || {
+            rights::give_up_all_but(&kept)
+        })?;
         let begun = Boundary {
             at: now(),
             ..Boundary::default()

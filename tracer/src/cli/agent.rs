@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::EXIT_FAILED;
+use super::replaying;
 use crate::agent::{self, config};
 
 /// What `tcpclose agent` takes.
@@ -51,16 +51,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return print("the configuration is right\n");
     }
     if let Some(file) = &args.replay {
-        return Ok(match agent::replay(&config, file)? {
-            None => ExitCode::SUCCESS,
-            Some(broken) => {
-                eprintln!(
-                    "tcpclose: {}: {broken}; what stands before that was shown",
-                    file.display()
-                );
-                ExitCode::from(EXIT_FAILED)
-            }
-        });
+        let broken = agent::replay(&config, file)?;
+        return Ok(replaying::exit_code(broken, file, ExitCode::SUCCESS));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,7 +1,9 @@
 //! `tcpclose leaks`.
 
+mod replay;
 mod show;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +11,9 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::filters::Filters;
+use crate::host::cgroup::Cgroups;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
+use crate::output::clock::WallClock;
 use show::{Format, Shower, Shown};
 
 /// Some sockets are stuck.
@@ -28,7 +32,10 @@ Exit codes: 0 nothing is stuck, 1 something is, 2 not everything could be looked
 Examples:
   tcpclose leaks                      who leaks, worst first
   tcpclose leaks --all -p 4242        each socket of one process
-  tcpclose leaks --watch 5s           growth, and when the descriptors run out")]
+  tcpclose leaks --watch 5s           growth, and when the descriptors run out
+  tcpclose leaks --watch 5s --replay FILE
+                                      as it was when that was recorded")]
+#[derive(Clone)]
 pub(super) struct Args {
     /// Only what is in CLOSE_WAIT for at least this long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
@@ -45,6 +52,14 @@ pub(super) struct Args {
     /// With --watch: stop after N looks
     #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// With --watch: show what was recorded in a file, at each interval of its time, instead of what is there now
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "watch",
+        conflicts_with = "min_age"
+    )]
+    replay: Option<PathBuf>,
     #[command(flatten)]
     filters: Filters,
 }
@@ -72,8 +87,13 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let (Some(file), Some(every)) = (&args.replay, args.watch) {
+        return replay::run(args, file, every.into());
+    }
     let mut looker = Looker::new(args.wanted()?);
-    let mut shower = Shower::new(args.format, args.all, args.watch.is_some());
+    let (clock, cgroups) = (WallClock::new(), Box::new(Cgroups::new()));
+    let watching = args.watch.is_some();
+    let mut shower = Shower::new(args.format, args.all, watching, clock, cgroups);
     match args.watch {
         None => {
             let (report, _) = looker.look();

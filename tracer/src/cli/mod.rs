@@ -5,6 +5,7 @@ mod doctor;
 mod filters;
 mod leaks;
 mod record;
+mod replaying;
 mod watch;
 
 use std::process::ExitCode;

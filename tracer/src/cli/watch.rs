@@ -2,7 +2,7 @@
 
 mod printer;
 mod replay;
-mod wanted;
+pub(super) mod wanted;
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         None => Box::new(Cgroups::new()),
     };
     let mut live = Live {
-        printer: Printer::new(args, Wanted::new(args, None), cgroups, WhenFull::Drop)?,
+        printer: Printer::new(args, Wanted::live(&args.filters), cgroups, WhenFull::Drop)?,
         session,
         clock: WallClock::new(),
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::listeners::{Listener, queues};
 use super::walk::Walk;
 use crate::host::descriptors::{self, Holders, Search};
+use crate::lifecycle::finding::Stuck;
 use crate::lifecycle::leak::{CloseWait, Holder};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::ConnId;
@@ -45,6 +46,45 @@ impl Held {
             queues,
         };
         (held, search)
+    }
+
+    /// As it was told of each when it turned stuck. Of holders that nothing is laid to, only the numbers are known.
+    pub(super) fn told<'a>(ends: impl Iterator<Item = &'a Stuck> + Clone) -> Self {
+        let inodes: HashSet<u32> = ends.clone().map(|end| end.leak.socket.inode).collect();
+        // Of a listening socket the inode was not told: a number that no socket here has stands for it.
+        let mut unused = (1..=u32::MAX).filter(|number| !inodes.contains(number));
+        let mut held = Self::default();
+        let mut holders = Vec::new();
+        for end in ends {
+            let socket = &end.leak.socket;
+            let inode = match socket.inode {
+                0 => unused.next().inspect(|&inode| {
+                    held.queues.insert(socket.id, vec![inode]);
+                }),
+                inode => Some(inode),
+            };
+            let descriptors = end.holders.iter().flat_map(|holder| {
+                let fds = holder.fds.iter();
+                fds.map(|&fd| descriptors::Holder {
+                    pid: holder.pid,
+                    fd,
+                })
+            });
+            holders.extend(inode.into_iter().flat_map(|inode| {
+                let descriptors = descriptors.clone();
+                descriptors.map(move |holder| (inode, holder))
+            }));
+            if let Some(leaker) = &end.leaker {
+                let process = &leaker.process;
+                let known = held.processes.get(&process.pid);
+                // Of two with one number, the earlier is gone.
+                if known.is_none_or(|known| known.started <= process.started) {
+                    held.processes.insert(process.pid, Arc::clone(process));
+                }
+            }
+        }
+        held.holders = holders.into_iter().collect();
+        held
     }
 
     /// The descriptors of a socket; where it was not accepted, those of the listening socket.

@@ -18,7 +18,7 @@ use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
 use crate::kernel::sock_diag::{
     DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
-use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, LeakEnd, Ledger, Stock, Verdict};
+use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, LeakEnd, Ledger};
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs};
 
 /// Which sockets are looked for.
@@ -53,7 +53,6 @@ impl Wanted {
 pub struct Looker {
     wanted: Wanted,
     ledger: Ledger,
-    /// With when the process started, as its number may be another's later.
     growths: Growths<(Owner, u64)>,
     /// Leaks of the last report.
     told: HashSet<ConnId>,
@@ -173,7 +172,7 @@ impl Looker {
             report.leaks = leaks.into_iter().filter(is_held).collect();
         }
         report.group();
-        self.grow(&mut report);
+        report.grow(&mut self.growths);
 
         let mut resolved = look.resolved;
         resolved.retain(|leak| self.told.contains(&leak.socket.id));
@@ -303,30 +302,6 @@ impl Looker {
             }
         }
         Ok(())
-    }
-
-    fn grow(&mut self, report: &mut Report) {
-        let started = |owner| {
-            let process = report.process(owner);
-            process.map_or(0, |process| process.started)
-        };
-        let counts = report.groups.iter().map(|group| {
-            let stuck = group.stuck() as u64;
-            let waiting = group.verdicts[Verdict::NotAccepted as usize] as u64;
-            let stock = Stock {
-                stuck,
-                held: stuck - waiting,
-            };
-            ((group.owner, started(group.owner)), stock)
-        });
-        self.growths.look(report.at, counts);
-        let forecast = |owner| {
-            let room = report.process(owner).and_then(|process| process.room());
-            let forecast = self.growths.forecast(&(owner, started(owner)), room);
-            Some((owner, forecast?))
-        };
-        let owners = report.groups.iter().map(|group| group.owner);
-        report.forecasts = owners.filter_map(forecast).collect();
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::held::Held;
 use super::look::Resolved;
 use crate::lifecycle::finding::{Conn, Stuck};
-use crate::lifecycle::leak::{Forecast, Group, Leak, Leaker, group};
+use crate::lifecycle::leak::{Forecast, Group, Growths, Leak, Leaker, Stock, Verdict, group};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{Nanos, NetNs, Role};
 
@@ -52,9 +52,53 @@ pub struct Report {
     pub hidden: usize,
     /// Some processes could not be looked into.
     pub unseen_processes: bool,
+    /// It tells of a recording: of sockets that were told of as stuck, as they were when they were looked at.
+    pub recorded: bool,
 }
 
 impl Report {
+    /// Of sockets that were told of as stuck, as of `at`.
+    #[must_use]
+    pub fn told<'a>(
+        ends: impl Iterator<Item = &'a Stuck> + Clone,
+        at: Nanos,
+        min_age: Nanos,
+    ) -> Self {
+        let mut report = Self {
+            at,
+            min_age,
+            leaks: ends.clone().map(|end| end.leak).collect(),
+            held: Held::told(ends),
+            recorded: true,
+            ..Self::default()
+        };
+        report.group();
+        report
+    }
+
+    /// Takes its numbers into `growths`, and tells how they grow. By owner and when that started, as a process's number may
+    /// be another's later.
+    pub fn grow(&mut self, growths: &mut Growths<(Owner, u64)>) {
+        let started = |owner| self.process(owner).map_or(0, |process| process.started);
+        let counts = self.groups.iter().map(|group| {
+            let stuck = group.stuck() as u64;
+            let waiting = group.verdicts[Verdict::NotAccepted as usize] as u64;
+            let stock = Stock {
+                stuck,
+                held: stuck - waiting,
+            };
+            ((group.owner, started(group.owner)), stock)
+        });
+        growths.look(self.at, counts);
+        let forecast = |owner| {
+            let room = self.process(owner).and_then(|process| process.room());
+            let forecast = growths.forecast(&(owner, started(owner)), room);
+            Some((owner, forecast?))
+        };
+        let owners = self.groups.iter().map(|group| group.owner);
+        self.forecasts = owners.filter_map(forecast).collect();
+    }
+
     /// Puts the leaks in groups. To be called once all else is filled in.
     pub fn group(&mut self) {
         self.groups = group(&self.leaks, |leak| self.owner(leak));

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::intake::Intake;
 use super::{Replay, Session};
+use crate::lifecycle::finding::Stuck;
 use crate::lifecycle::summary::{
     Boundary, BpfRuns, Census, Pressure, Route, Standing, Surroundings,
 };
@@ -53,6 +54,12 @@ impl Intake {
 }
 
 impl Replay {
+    /// Ends that are told to be stuck and not resolved; none where nobody looked for them.
+    pub fn stuck_ends(&self) -> impl Iterator<Item = &Stuck> {
+        let ends = self.intake.tracker().stuck_ends();
+        ends.into_iter().flatten()
+    }
+
     /// As [`Session::surroundings`].
     #[must_use]
     pub fn surroundings(&self, boundary: Boundary) -> Surroundings {

@@ -27,7 +27,11 @@ fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
         );
         let mut command = agent();
         let config = scratch.write("agent.toml", &config)?;
-        command.arg("--config").arg(&config).arg("--record").arg(&file);
+        command
+            .arg("--config")
+            .arg(&config)
+            .arg("--record")
+            .arg(&file);
         let running = Agent::run(command, &scratch)?;
 
         server.play(PLAN)?;

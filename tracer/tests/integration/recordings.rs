@@ -245,3 +245,71 @@ fn the_agents_summaries_of_a_recording_count_what_it_shows() {
     let again = program::run_with(&["agent", "--replay", text(&file)]);
     assert!(again.stdout == ended.stdout);
 }
+
+/// What is stuck at the end of a recording, and what was and is no more.
+#[test]
+fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_time() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let file = scratch.path().join("stuck.rec");
+    let watch = Watch::start(
+        &lab.ns,
+        &["--record", text(&file), "--stuck-after", "200ms"],
+    );
+    let mut kept = Vec::new();
+    for round in 0..3 {
+        let Connection { client, server, .. } = lab.converse("a question", "an answer");
+        drop(client);
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        // One is closed at last.
+        if round > 0 {
+            kept.push(server);
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let live: Vec<String> = watch
+        .stop_raw()
+        .into_iter()
+        .filter(|line| line.contains(r#""kind":"leak""#))
+        .collect();
+    let of = |event: &str| {
+        let word = format!(r#""event":"{event}""#);
+        live.iter().filter(|line| line.contains(&word)).count()
+    };
+    assert_eq!((of("opened"), of("resolved")), (3, 1), "{live:?}");
+
+    let leaks = |args: &[&str]| {
+        let mut all = vec!["leaks", "--watch", "500ms", "--replay", text(&file)];
+        all.extend_from_slice(args);
+        program::run_with(&all)
+    };
+    let json = leaks(&["--format", "json"]);
+    assert_eq!(json.code, Some(1), "{}", json.stderr);
+    assert_same(&lines(&json), &live);
+
+    let table = leaks(&["--all"]);
+    assert_eq!(table.code, Some(1), "{}", table.stderr);
+    let first = table.stdout.lines().next().expect("a look");
+    assert!(first.ends_with("0 sockets stuck"), "{first}");
+    let shown = &table.stdout;
+    assert!(shown.contains("1 new and 0 resolved in 500ms"), "{shown}");
+    assert!(shown.contains("0 new and 1 resolved in 500ms"), "{shown}");
+    let (_, last) = shown.rsplit_once("STUCK ").expect("a last table");
+    assert!(
+        last.contains("2 sockets stuck in CLOSE_WAIT for 200ms or longer"),
+        "{last}"
+    );
+    assert!(last.contains(&std::process::id().to_string()), "{last}");
+    assert!(last.contains(" grows by "), "{last}");
+    assert!(!last.contains('~'), "ages are exact: {last}");
+    // As it was in the beginning, and of others.
+    let begun = leaks(&["--count", "1"]);
+    assert_eq!(
+        (begun.code, begun.stdout.matches("stuck\n").count()),
+        (Some(0), 1)
+    );
+    assert_eq!(leaks(&["-p", "1", "--format", "json"]).stdout, "");
+    let refused = leaks(&["--min-age", "1s"]);
+    assert_eq!(refused.code, Some(2));
+    drop(kept);
+}

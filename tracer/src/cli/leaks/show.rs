@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
-use crate::host::cgroup::Cgroups;
 use crate::leaks::{Blind, Report, Resolved};
 use crate::lifecycle::finding::{Finding, Stuck};
 use crate::lifecycle::leak::LeakEvent;
+use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
 use crate::output::leaks::{LeakTable, changes};
@@ -37,13 +37,19 @@ pub(super) struct Shower {
     table: LeakTable,
     watching: bool,
     clock: WallClock,
-    cgroups: Cgroups,
+    cgroups: Box<dyn CgroupNames>,
     last: Option<Report>,
     said: HashSet<String>,
 }
 
 impl Shower {
-    pub(super) fn new(format: Format, every_socket: bool, watching: bool) -> Self {
+    pub(super) fn new(
+        format: Format,
+        every_socket: bool,
+        watching: bool,
+        clock: WallClock,
+        cgroups: Box<dyn CgroupNames>,
+    ) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = io::stdout().is_terminal() && !plain;
         Self {
@@ -53,8 +59,8 @@ impl Shower {
                 colours,
             },
             watching,
-            clock: WallClock::new(),
-            cgroups: Cgroups::new(),
+            clock,
+            cgroups,
             last: None,
             said: HashSet::new(),
         }
@@ -83,12 +89,18 @@ impl Shower {
             Format::Json => self.write_json(&report, &resolved),
         };
         self.last = self.watching.then_some(report);
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
-            written => written
-                .map(|()| Shown::Fully)
-                .context("writing to stdout failed"),
-        }
+        shown(written)
+    }
+
+    /// Writes one finding as JSON, as it is.
+    ///
+    /// # Errors
+    /// Writing to stdout failed.
+    pub(super) fn show_finding(&mut self, finding: &Finding) -> anyhow::Result<Shown> {
+        self.clock.refresh();
+        let mut line = Vec::new();
+        let written = write_finding(&mut line, finding, &self.clock, self.cgroups.as_mut());
+        shown(written.and_then(|()| io::stdout().lock().write_all(&line)))
     }
 
     fn write_table(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
@@ -102,7 +114,7 @@ impl Shower {
             let line = changes(report.stuck(), opened.count(), resolved.len(), since);
             writeln!(out, "{}  {line}", self.clock.time_of_day(report.at))?;
         }
-        out.write_all(self.table.write(report, &mut self.cgroups).as_bytes())?;
+        out.write_all(self.table.write(report, self.cgroups.as_mut()).as_bytes())?;
         if self.watching {
             writeln!(out)?;
         }
@@ -114,7 +126,7 @@ impl Shower {
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut write = |stuck: Stuck| -> io::Result<()> {
             let finding = Finding::Leak(Box::new(stuck));
-            write_finding(&mut chunk, &finding, &self.clock, &mut self.cgroups)?;
+            write_finding(&mut chunk, &finding, &self.clock, self.cgroups.as_mut())?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
                 chunk.clear();
@@ -139,5 +151,14 @@ impl Shower {
         }
         out.write_all(&chunk)?;
         out.flush()
+    }
+}
+
+fn shown(written: io::Result<()>) -> anyhow::Result<Shown> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
+        written => written
+            .map(|()| Shown::Fully)
+            .context("writing to stdout failed"),
     }
 }

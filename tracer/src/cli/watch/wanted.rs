@@ -1,23 +1,33 @@
 //! Which findings were asked for.
 
-use super::Args;
+use crate::cli::filters::Filters;
 use crate::kernel::loader::Options;
+use crate::kernel::netns::NetNsError;
 use crate::lifecycle::event::Transition;
 use crate::lifecycle::finding::Finding;
 
 /// What the kernel has not filtered yet.
-pub(super) struct Wanted {
+pub(in crate::cli) struct Wanted {
     pids: Vec<u32>,
     /// Of a recording: its kernel had other filters.
     ends: Option<Options>,
 }
 
 impl Wanted {
-    pub fn new(args: &Args, ends: Option<Options>) -> Self {
+    /// What the kernel filters already.
+    pub fn live(filters: &Filters) -> Self {
         Self {
-            pids: args.filters.pids.clone(),
-            ends,
+            pids: filters.pids.clone(),
+            ends: None,
         }
+    }
+
+    /// Of a recording.
+    pub fn recorded(filters: &Filters) -> Result<Self, NetNsError> {
+        Ok(Self {
+            pids: filters.pids.clone(),
+            ends: Some(filters.ends.options_of_recording()?),
+        })
     }
 
     pub fn transition(&self, transition: &Transition) -> bool {

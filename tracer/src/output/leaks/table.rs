@@ -168,7 +168,9 @@ fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
         );
     }
     if let Owner::Nobody { .. } = group.owner {
-        let why = if report.unseen_processes {
+        let why = if report.recorded {
+            "whoever recorded it found no holder"
+        } else if report.unseen_processes {
             "no holder was found, but not every process could be looked into"
         } else {
             "held by no process: a socket of the kernel's own, or a descriptor on its way between processes"

@@ -1,0 +1,187 @@
+//! `tcpclose leaks --watch INTERVAL --replay FILE`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+use super::show::{Format, Shower, Shown};
+use super::{Args, exit_code};
+use crate::cli::replaying;
+use crate::cli::watch::wanted::Wanted;
+use crate::leaks::{Owner, Report, Resolved};
+use crate::lifecycle::finding::{Finding, LossPlace, Stuck};
+use crate::lifecycle::leak::{Growths, LeakEvent};
+use crate::lifecycle::types::{ConnId, Nanos};
+use crate::output::cgroup_names::GivenNames;
+use crate::output::clock::{SharedOffset, WallClock};
+use crate::output::table::loss_message;
+use crate::recording::Broken;
+use crate::session::Replay;
+
+/// Shows what was stuck, as fast as it can be read and written.
+pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
+    let (args, file) = (args.clone(), file.to_owned());
+    replaying::until_stopped(move |stop| {
+        let mut looks = Looks::begin(&args, &file, every)?;
+        let broken = looks.run(stop)?;
+        let cut_short = looks.nobody_reads || stop.load(Ordering::Relaxed);
+        let code = exit_code(!cut_short && !looks.open.is_empty(), true);
+        Ok(replaying::exit_code(broken, &file, code))
+    })
+}
+
+/// What was told to be stuck, looked at again and again.
+struct Looks {
+    replay: Replay,
+    format: Format,
+    wanted: Wanted,
+    shower: Shower,
+    clock: SharedOffset,
+    /// The age from which on sockets were told of.
+    least: Nanos,
+    every: Nanos,
+    /// When the next look is due; `None` before the recording's first time.
+    due: Option<Nanos>,
+    /// How many are left.
+    left: u64,
+    nobody_reads: bool,
+    /// Each as it was told; those that the last look showed are ongoing.
+    open: BTreeMap<ConnId, Stuck>,
+    /// Since the last look, of those that it showed.
+    resolved: Vec<Resolved>,
+    growths: Growths<(Owner, u64)>,
+}
+
+impl Looks {
+    fn begin(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Self> {
+        let cannot = || format!("{} cannot be replayed", file.display());
+        let replay = Replay::open(file).with_context(cannot)?;
+        let least = replay.head().stuck_after;
+        let least = least.context(
+            "whoever recorded it did not look for stuck sockets: record it without --transitions",
+        );
+        let least = least.with_context(cannot)?;
+        let clock = SharedOffset::new(replay.wall_clock());
+        let names = Box::new(GivenNames::new(replay.cgroups()));
+        let led = WallClock::led_by(clock.clone());
+        Ok(Self {
+            replay,
+            format: args.format,
+            wanted: Wanted::recorded(&args.filters)?,
+            shower: Shower::new(args.format, args.all, true, led, names),
+            clock,
+            least,
+            every,
+            due: None,
+            left: args.count.unwrap_or(u64::MAX),
+            nobody_reads: false,
+            open: BTreeMap::new(),
+            resolved: Vec::new(),
+            growths: Growths::default(),
+        })
+    }
+
+    fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Option<Broken>> {
+        while self.left > 0 && !stop.load(Ordering::Relaxed) {
+            self.clock.set(self.replay.wall_clock());
+            let more = self.replay.pump(|_| ());
+            while let Some(finding) = self.replay.next_finding() {
+                self.take(finding)?;
+            }
+            let now = self.replay.now();
+            if self.due.is_none() && now > Nanos(0) {
+                self.due = Some(now);
+            }
+            self.look_before(now + Nanos(1))?;
+            match more {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(broken) => return Ok(Some(broken)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, finding: Finding) -> anyhow::Result<()> {
+        match &finding {
+            Finding::Loss(loss) => {
+                eprintln!("tcpclose: {}", loss_message(loss));
+                if loss.place == LossPlace::Table {
+                    self.forget_lost();
+                }
+            }
+            Finding::Leak(stuck) if self.wanted.finding(&finding) => {
+                self.look_before(stuck.at)?;
+                if self.left == 0 {
+                    return Ok(());
+                }
+                self.note(stuck);
+                if self.format == Format::Json {
+                    let shown = self.shower.show_finding(&finding)?;
+                    self.stop_unless(shown);
+                }
+            }
+            Finding::Leak(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, stuck: &Stuck) {
+        let id = stuck.conn.id;
+        let Some(end) = stuck.end else {
+            let mut stuck = stuck.clone();
+            stuck.leak.event = LeakEvent::Opened;
+            self.open.insert(id, stuck);
+            return;
+        };
+        let before = self.open.remove(&id);
+        if before.is_some_and(|before| before.leak.event == LeakEvent::Ongoing) {
+            self.resolved.push(Resolved {
+                leak: stuck.leak,
+                at: stuck.at,
+                end,
+            });
+        }
+    }
+
+    /// What made room in the core's table is no longer followed: nobody knows what became of it.
+    fn forget_lost(&mut self) {
+        let followed: HashSet<ConnId> = self.replay.stuck_ends().map(|end| end.conn.id).collect();
+        self.open.retain(|id, _| followed.contains(id));
+    }
+
+    /// The looks that were due before that.
+    fn look_before(&mut self, at: Nanos) -> anyhow::Result<()> {
+        while let Some(due) = self.due.filter(|&due| due < at && self.left > 0) {
+            self.look(due)?;
+            self.due = Some(due + self.every);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, at: Nanos) -> anyhow::Result<()> {
+        self.left -= 1;
+        // JSON tells of changes, as they come.
+        if self.format == Format::Table {
+            let mut report = Report::told(self.open.values(), at, self.least);
+            report.grow(&mut self.growths);
+            let resolved = std::mem::take(&mut self.resolved);
+            let shown = self.shower.show(report, resolved)?;
+            self.stop_unless(shown);
+        }
+        for stuck in self.open.values_mut() {
+            stuck.leak.event = LeakEvent::Ongoing;
+        }
+        Ok(())
+    }
+
+    fn stop_unless(&mut self, shown: Shown) {
+        if shown == Shown::NobodyReads {
+            self.left = 0;
+            self.nobody_reads = true;
+        }
+    }
+}
