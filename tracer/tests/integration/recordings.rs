@@ -256,17 +256,29 @@ fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_tim
         &lab.ns,
         &["--record", text(&file), "--stuck-after", "200ms"],
     );
+    let told = |event: &str, count: usize| {
+        let word = format!(r#""event":"{event}""#);
+        watch.wait_for(&format!("{count} {event}"), |lines| {
+            let told = lines.iter().filter(|line| line.contains(&word));
+            (told.count() == count).then_some(())
+        });
+        // The next look of the replay comes before whatever follows.
+        std::thread::sleep(std::time::Duration::from_millis(600));
+    };
     let mut kept = Vec::new();
-    for round in 0..3 {
+    for round in 1..=3 {
         let Connection { client, server, .. } = lab.converse("a question", "an answer");
         drop(client);
-        std::thread::sleep(std::time::Duration::from_millis(1500));
-        // One is closed at last.
-        if round > 0 {
+        told("opened", round);
+        if round == 1 {
+            drop(server);
+            told("resolved", 1);
+        } else {
             kept.push(server);
         }
     }
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // A line through three looks at least.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     let live: Vec<String> = watch
         .stop_raw()
         .into_iter()
