@@ -190,6 +190,7 @@ const SPARED: &[&str] = &[
     "hostile_names::",
     "owners::",
     "port_reuse::",
+    "recordings::",
     "stopping::",
     "surroundings::",
     "timeouts::",
