@@ -314,12 +314,16 @@ fn demands(contestants: &[Contestant]) -> Vec<(String, bool)> {
 
 /// Holds sockets that are stuck, or both ends of connections.
 fn hold(host: Ipv4Addr, number: usize, pairs: bool) -> Result<ExitCode> {
-    let listener = TcpListener::bind((host, 0)).context("cannot listen")?;
-    let address = listener.local_addr()?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot listen")?;
+    let port = listener.local_addr()?.port();
+    let [.., holder] = host.octets();
     let mut held = Vec::with_capacity(number);
     let mut clients = Vec::new();
-    for _ in 0..number {
-        let client = TcpStream::connect(address).context("cannot connect")?;
+    for at in 0..number {
+        // An address for each: a SYN from the port of a client that is gone would reset the stuck socket.
+        let [high, low] = u16::try_from(at)?.to_be_bytes();
+        let address = Ipv4Addr::new(127, holder, high, low);
+        let client = TcpStream::connect((address, port)).context("cannot connect")?;
         let (mut connection, _) = listener.accept().context("cannot accept")?;
         if pairs {
             clients.push(client);

@@ -1,6 +1,7 @@
 //! Stuck sockets in `tcpclose watch`: told when they turn stuck, and when they are no more.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -37,8 +38,12 @@ struct Watch {
 impl Watch {
     /// Starts it, and waits until it watches.
     fn start(netns: &str, args: &[&str]) -> Fallible<Self> {
+        Self::everywhere(&[&["--netns", netns], args].concat())
+    }
+
+    fn everywhere(args: &[&str]) -> Fallible<Self> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
-            .args(["watch", "--netns", netns, "--stuck-after", "300ms"])
+            .args(["watch", "--stuck-after", "300ms"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -348,6 +353,24 @@ fn where_nothing_can_be_traced_leaks_watch_says_so_and_estimates() -> Outcome {
         let record: Value = serde_json::from_str(stdout.lines().next().ok_or("nothing")?)?;
         assert_eq!(record["leak"]["age_known"], "estimated");
         assert_eq!(output.status.code(), Some(1));
+        Ok(())
+    })
+}
+
+#[test]
+fn the_classic_tracepoint_does_not_hide_stuck_sockets() -> Outcome {
+    in_traced_network(|netns| {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port().to_string();
+        let mut watch = Watch::everywhere(&["--no-btf", "--format", "json", "-L", &port])?;
+        let server = Pair::through(&listener)?.closed_after(b"hello", None)?;
+        let opened = watch.leak()?;
+        assert_eq!(opened["leak"]["verdict"], "eof_read");
+        assert_eq!(opened["owner"]["pid"], std::process::id());
+        let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
+        assert_eq!(number, format!("net:[{}]", opened["netns"]));
+        drop(server);
+        assert_eq!(watch.leak()?["event"], "resolved");
         Ok(())
     })
 }

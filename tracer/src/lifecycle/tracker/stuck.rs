@@ -135,7 +135,8 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
         at,
         conn: Conn {
             id: connection.id,
-            netns: connection.netns,
+            // The classic tracepoint does not tell; the look does.
+            netns: socket.netns,
             tuple: connection.tuple,
             role: connection.role,
             seen_from_start: connection.seen_from_start,
