@@ -30,19 +30,12 @@ pub fn soak(workspace: &Workspace, args: &Soak) -> Result<ExitCode> {
     let object = Ebpf::prepare(workspace)?.compile(workspace)?;
     announce(format_args!("soak: {} minutes of churn", args.minutes));
     let mut test = workspace.cargo();
-    test.args([
-        "test",
-        "--release",
-        "--package",
-        "tcpclose",
-        "--test",
-        "agent",
-    ])
-    .args(["--", "--exact", "--nocapture", "soak::soak"])
-    .env(OBJECT_VARIABLE, object)
-    .env("TCPCLOSE_SOAK_SECONDS", (args.minutes * 60).to_string())
-    .env(REQUIRE_VARIABLE, "1")
-    .envs(as_root(admin)?);
+    test.args(["test", "--package", "tcpclose", "--test", "agent"])
+        .args(["--", "--exact", "--nocapture", "soak::soak"])
+        .env(OBJECT_VARIABLE, object)
+        .env("TCPCLOSE_SOAK_SECONDS", (args.minutes * 60).to_string())
+        .env(REQUIRE_VARIABLE, "1")
+        .envs(as_root(admin)?);
     Ok(match status(&mut test)?.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

@@ -45,7 +45,7 @@ impl Snapshot {
         match options.netns {
             Some(id) => match netns::by_inode(id) {
                 Ok(handle) => snapshot.add(&handle, options, owners),
-                Err(error) => snapshot.unseen.push(error.to_string()),
+                Err(error) => snapshot.unseen.push(with_causes(error)),
             },
             None => {
                 let scan = netns::find_all();
@@ -71,7 +71,7 @@ impl Snapshot {
         let (sockets, whole) = match collect(handle) {
             Ok(collected) => collected,
             Err(error) => {
-                self.unseen.push(error.to_string());
+                self.unseen.push(with_causes(error));
                 return;
             }
         };
@@ -80,7 +80,7 @@ impl Snapshot {
                 self.overflows.counts.insert(handle.id(), count);
             }
             Ok(None) => {}
-            Err(error) => self.unseen.push(error.to_string()),
+            Err(error) => self.unseen.push(with_causes(error)),
         }
         if whole {
             self.complete.insert(handle.id());
@@ -123,4 +123,24 @@ fn want(options: &Options, netns: NetNs, socket: &Socket) -> bool {
             || options.local_ports.contains(&socket.tuple.local_port);
     }
     options.want(netns, &socket.tuple)
+}
+
+/// An error in one line: what failed, and why.
+fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::netns::NetNsError;
+    use crate::kernel::sock_diag::DiagError;
+
+    #[test]
+    fn what_is_not_seen_is_told_with_its_cause() {
+        let error = DiagError::Namespace(NetNsError::Vanished(NetNs(7)));
+        let expected =
+            "cannot ask for the sockets of a network namespace: network namespace 7 is gone";
+        assert_eq!(with_causes(error), expected);
+    }
 }
