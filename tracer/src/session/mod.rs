@@ -17,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use aya::sys::{Stats, enable_stats};
 use tokio::time::Instant;
 
@@ -130,10 +131,14 @@ impl Session {
             programs.segments.is_ok(),
             capacity,
         );
-        let recording = file.map(|path| Recording::create(path, &head)).transpose();
-        let recording = recording.map_err(|error| LoadError::Other {
+        let create = |path: &Path| {
+            let created = Recording::create(path, &head);
+            created.with_context(|| path.display().to_string())
+        };
+        let recording = file.map(create).transpose();
+        let recording = recording.map_err(|source| LoadError::Other {
             doing: "making the recording's file",
-            source: error.into(),
+            source,
         })?;
         let mut looks = None;
         if options.stuck_after.is_some() {
