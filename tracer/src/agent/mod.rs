@@ -36,8 +36,8 @@ pub use replay::replay;
 /// What a scrape is told is no older.
 const FRESH: Nanos = Nanos::from_secs(1);
 
-/// What outputs may take at the end: systemd's users see 5 s as a clean end.
-const FINISH: Duration = Duration::from_secs(4);
+/// What outputs may take at the end, of the 5 s that all may take: detaching the programs takes the kernel its time, too.
+const FINISH: Duration = Duration::from_secs(3);
 
 /// The RST that explains a close comes within this.
 const LAST_WORDS: Duration = Duration::from_millis(25);

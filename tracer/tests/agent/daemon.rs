@@ -19,12 +19,12 @@ fn file_output(scratch: &Scratch, name: &str) -> String {
 
 #[test]
 fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
-    in_own_network(|_| {
+    in_own_network(|netns| {
         let (scratch, server) = (Scratch::new()?, Server::new()?);
         // A pipe that nobody reads: the output is stuck after 64 KiB.
         let (reader, writer) = std::io::pipe()?;
-        let stdout = "[[output]]\ntype = \"stdout\"\n".to_owned();
-        let config = stdout + &file_output(&scratch, "out.jsonl");
+        let own = format!("[trace]\nnetns = \"{netns}\"\n[[output]]\ntype = \"stdout\"\n");
+        let config = own + &file_output(&scratch, "out.jsonl");
         let mut command = agent();
         command
             .arg("--config")
