@@ -1,6 +1,7 @@
 //! What sock_diag says of minisockets, and of ends whose last records were missed.
 
-use super::{Tracker, is_closing};
+use super::Tracker;
+use super::transitions::is_closing;
 use crate::lifecycle::close_path::Fate;
 use crate::lifecycle::connection::Connection;
 use crate::lifecycle::leak::LeakEnd;

@@ -5,6 +5,7 @@ mod looks;
 mod signals;
 mod standing;
 mod stuck;
+mod transitions;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -12,16 +13,15 @@ use tcpclose_common::TcpState;
 
 use super::close_path::{Fate, reconstruct};
 use super::connection::{Connection, Mark};
-use super::event::{Event, Task, Transition};
+use super::event::Event;
 use super::finding::{Finding, Loss, LossPlace, TimeWait};
-use super::leak::LeakEnd;
 use super::listeners::Listeners;
 use super::orphan::Orphans;
 use super::reset;
 use super::suspects::Suspects;
 use super::table::Table;
 use super::time_wait::{Sweep, SweepRequest, TimeWaits};
-use super::types::{ConnId, Nanos, Owner, OwnerSource, Role, SharedOwner};
+use super::types::{ConnId, Nanos, SharedOwner};
 
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
 const TICK: Nanos = Nanos::from_millis(10);
@@ -32,9 +32,6 @@ const RESET_WAIT: Nanos = Nanos::from_millis(20);
 /// How long an end may stay in SYN_SENT without a local port. The port filter hides the rest of such a connection's
 /// life when its port is not wanted; connect() gives up after 127 s by default.
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
-
-/// Distinct owners remembered at most, to share them between connections.
-const OWNERS: usize = 4096;
 
 pub use existing::Existing;
 use stuck::StuckWatch;
@@ -236,147 +233,6 @@ impl Tracker {
         self.findings.pop_front()
     }
 
-    fn transition(&mut self, transition: &Transition) {
-        match (transition.old, transition.new) {
-            // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
-            (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
-            (_, TcpState::Listen) => {
-                let owner = self.owner(transition.task, OwnerSource::Listen);
-                self.listeners
-                    .opened(transition.netns, &transition.tuple, owner);
-            }
-            (TcpState::Listen, _) => self.listeners.closed(transition.netns, &transition.tuple),
-            (TcpState::Close, TcpState::SynSent) => {
-                // The socket's earlier life ended with a →CLOSE that was lost.
-                self.table.remove(transition.id);
-                let mut connection = self.begin(transition);
-                connection.role = Role::Client;
-                connection.seen_from_start = true;
-                connection.owner = self.owner(transition.task, OwnerSource::Connect);
-                connection.advance(transition);
-                // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
-                connection.tuple.local_port = 0;
-                if self.filters_ports {
-                    self.connecting.push_back((transition.at, transition.id));
-                }
-                self.insert(transition.id, connection);
-            }
-            (TcpState::SynRecv, _) if self.is_new_or_stale(transition) => {
-                self.table.remove(transition.id);
-                let mut connection = self.begin(transition);
-                connection.role = Role::Server;
-                connection.seen_from_start = true;
-                connection.since = Some(transition.at);
-                connection.owner = self
-                    .listeners
-                    .owner_of(transition.netns, &transition.tuple)
-                    .cloned();
-                self.insert(transition.id, connection);
-                self.advance(transition);
-            }
-            _ => {
-                if self.is_new_or_stale(transition) {
-                    self.table.remove(transition.id);
-                    let connection = self.begin(transition);
-                    self.insert(transition.id, connection);
-                }
-                self.advance(transition);
-            }
-        }
-    }
-
-    /// Whether nothing is known of the socket, or only of an earlier one at the same address: without a cookie, a state
-    /// that does not join is more likely another socket's than a transition that was missed.
-    fn is_new_or_stale(&self, transition: &Transition) -> bool {
-        let Some(known) = self.table.get(transition.id) else {
-            return true;
-        };
-        // A snapshot showed it before the record of its opening came.
-        let overtaken = transition.old == TcpState::SynRecv && !known.seen_from_start;
-        overtaken
-            || !transition.id.is_cookie()
-                && known.state != transition.old
-                && transition.old != transition.new
-    }
-
-    /// A connection whose first transition this is.
-    fn begin(&mut self, transition: &Transition) -> Connection {
-        let id = if transition.id.is_cookie() {
-            transition.id
-        } else {
-            self.last_serial += 1;
-            ConnId(self.last_serial)
-        };
-        Connection::new(id, transition)
-    }
-
-    fn insert(&mut self, key: ConnId, connection: Connection) {
-        if self.table.insert(key, connection).is_some() {
-            self.evicted += 1;
-        }
-    }
-
-    /// Moves a connection that is in the table, and out of it at →CLOSE.
-    fn advance(&mut self, transition: &Transition) {
-        // connect() told the owner of a client already.
-        let closer = self.owner(transition.task, OwnerSource::Close);
-        let Some(connection) = self.table.touch(transition.id) else {
-            return;
-        };
-        if let Some(closer) = closer
-            && connection
-                .owner
-                .as_ref()
-                .is_none_or(|owner| owner.source != OwnerSource::Connect)
-        {
-            connection.owner = Some(closer);
-        }
-        let since = connection.since;
-        let closing = connection.closing.as_deref_mut();
-        let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
-        let watched = watched.and_then(|closing| closing.watched.take());
-        let was_closing = is_closing(connection.state);
-        connection.advance(transition);
-        if is_closing(connection.state) && !was_closing {
-            self.suspects.closing(transition.id, transition.at);
-        }
-        let entered = connection.since;
-        if transition.new == TcpState::Established && transition.old != TcpState::Established {
-            connection.establish(transition);
-            self.opened += 1;
-        }
-        if takes_a_place(transition) {
-            // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
-            let began = match connection.role {
-                Role::Client => since.unwrap_or(transition.at),
-                Role::Server | Role::Unknown => transition.at,
-            };
-            let (netns, role) = (connection.netns, connection.role);
-            let tuple = connection.tuple;
-            if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
-                self.emit(&orphan.connection, Fate::Lost(began));
-            }
-            let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
-            self.tell(replaced);
-        }
-        if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, transition.at, LeakEnd::of(transition));
-        }
-        if transition.new == TcpState::CloseWait
-            && transition.old != TcpState::CloseWait
-            && let Some(entered) = entered
-        {
-            self.waits_for_close(transition.id, entered);
-        }
-        if transition.new == TcpState::Close
-            && let Some(connection) = self.table.remove(transition.id)
-        {
-            let table = &self.table;
-            self.suspects.forget_closed(|id| table.get(id).is_some());
-            self.close(transition.id, Box::new(connection), transition.at);
-        }
-    }
-
     /// The last transition has come. What may still learn of a RST waits a moment.
     fn close(&mut self, key: ConnId, connection: Box<Connection>, now: Nanos) {
         let closing = connection.closing.as_deref();
@@ -442,52 +298,4 @@ impl Tracker {
         }
         self.findings.push_back(Finding::Close(Box::new(close)));
     }
-
-    fn owner(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {
-        let Task {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            exits: _,
-        } = task?;
-        let length = comm
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(comm.len());
-        let owner = Owner {
-            pid,
-            uid,
-            cgroup,
-            comm: comm[..length].into(),
-            source,
-        };
-        if let Some(known) = self.owners.get(&owner) {
-            return Some(known.clone());
-        }
-        if self.owners.len() >= OWNERS {
-            self.owners.clear();
-        }
-        let owner = SharedOwner::new(owner);
-        self.owners.insert(owner.clone());
-        Some(owner)
-    }
-}
-
-/// Whether this transition shows that a new connection has the addresses and ports for itself. connect() fails without
-/// them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and before it has sent a SYN.
-fn takes_a_place(transition: &Transition) -> bool {
-    match (transition.old, transition.new) {
-        (TcpState::SynSent, TcpState::Close) => {
-            let evidence = transition.evidence.as_ref();
-            evidence.is_some_and(|evidence| evidence.segs_out > 0)
-        }
-        (old, _) => matches!(old, TcpState::SynSent | TcpState::SynRecv),
-    }
-}
-
-/// Whether this end has closed and waits for its peer.
-fn is_closing(state: TcpState) -> bool {
-    use TcpState::{Closing, FinWait1, FinWait2, LastAck};
-    matches!(state, FinWait1 | FinWait2 | Closing | LastAck)
 }
