@@ -1,7 +1,8 @@
 //! Who listens where: the owner of the connections that come in, until their own close() tells better.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use foldhash::HashMap;
 
 use super::types::{NetNs, SharedOwner, Tuple};
 

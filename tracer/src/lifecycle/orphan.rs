@@ -1,9 +1,11 @@
 //! Ends that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the peer acknowledged, and
 //! its FIN is still to come, unseen by the tracepoint. sock_diag is asked now and then; this is who is asked for when.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::connection::Connection;
 use super::types::{ConnId, Nanos, NetNs, Tuple};

@@ -2,7 +2,9 @@
 //! eBPF programs now and then (a program that is hit again on its CPU), so sock_diag is asked for them.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
+
+use foldhash::HashSet;
 
 use super::types::{ConnId, Nanos};
 

@@ -7,9 +7,11 @@
 mod entry;
 mod hooks;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::finding::{Conn, TimeWait};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};

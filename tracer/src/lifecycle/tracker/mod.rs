@@ -7,8 +7,9 @@ mod standing;
 mod stuck;
 mod transitions;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use tcpclose_common::TcpState;
 
 use super::close_path::{Fate, reconstruct};
