@@ -22,6 +22,9 @@ pub const DEFAULT: &str = include_str!("config/default.toml");
 /// Where the agent listens for Prometheus: outside of 9100 to 9999, which Prometheus' list of exporters has given away.
 const PROMETHEUS_PORT: u16 = 19_433;
 
+/// The longest time that can be asked for: more is a slip.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the agent does.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,8 +36,10 @@ pub struct Config {
     #[serde(deserialize_with = "duration")]
     pub stuck_after: Duration,
     /// Live connection ends kept at most.
+    #[serde(deserialize_with = "count")]
     pub max_connections: NonZeroUsize,
     /// Where locks lie, of outputs that have none themselves.
+    #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
     /// What is traced.
     pub trace: Trace,
@@ -74,16 +79,18 @@ impl Default for BpfStats {
 
 /// A TCP port that a connection can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "u16")]
+#[serde(try_from = "i64")]
 pub struct Port(pub u16);
 
-impl TryFrom<u16> for Port {
-    type Error = &'static str;
+impl TryFrom<i64> for Port {
+    type Error = String;
 
-    fn try_from(port: u16) -> Result<Self, Self::Error> {
-        match port {
-            0 => Err("no connection has port 0: ports are 1 to 65535"),
-            port => Ok(Self(port)),
+    fn try_from(port: i64) -> Result<Self, Self::Error> {
+        match u16::try_from(port) {
+            Ok(1..) => Ok(Self(port as u16)),
+            _ => Err(format!(
+                "no connection has port {port}: ports are 1 to 65535"
+            )),
         }
     }
 }
@@ -112,8 +119,10 @@ pub struct Prometheus {
     /// Whether there is one.
     pub enabled: bool,
     /// Where it listens.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Series at most; what is over is left out, and counted.
+    #[serde(deserialize_with = "count")]
     pub max_series: NonZeroUsize,
 }
 
@@ -220,13 +229,36 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// A time with its unit, or a number without one: a frequent slip.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Time {
+    Words(String),
+    Number(i64),
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let words = String::deserialize(deserializer)?;
-    humantime::parse_duration(&words).map_err(|error| {
+    let words = match Time::deserialize(deserializer) {
+        Ok(Time::Words(words)) => words,
+        Ok(Time::Number(number)) => {
+            let problem = format!("a time has a unit: write \"{number}s\" for {number} seconds");
+            return Err(de::Error::custom(problem));
+        }
+        Err(_) => {
+            return Err(de::Error::custom(
+                "a time is written like \"30s\" or \"5m\"",
+            ));
+        }
+    };
+    let duration = humantime::parse_duration(&words).map_err(|error| {
         de::Error::custom(format!(
             "`{words}` is no time, write one like \"30s\" or \"5m\": {error}"
         ))
-    })
+    })?;
+    if duration > LONGEST {
+        return Err(de::Error::custom("a time is at most \"1day\""));
+    }
+    Ok(duration)
 }
 
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -235,4 +267,28 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Err(de::Error::custom("an interval is at least \"1s\" long"));
     }
     Ok(interval)
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    let number = u32::try_from(number).ok();
+    let number = number.and_then(|number| NonZeroUsize::new(number as usize));
+    number.ok_or_else(|| de::Error::custom("a number from 1 to 4294967295 is needed here"))
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let words = String::deserialize(deserializer)?;
+    words.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{words}` is no address with a port: write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
+        ))
+    })
+}
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if !path.is_absolute() {
+        return Err(de::Error::custom("a path begins with `/`"));
+    }
+    Ok(path)
 }

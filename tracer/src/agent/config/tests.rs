@@ -64,7 +64,7 @@ fn a_wrong_value_is_one_sentence_with_its_line() {
         (
             "interval = 60",
             1,
-            "invalid type: integer `60`, expected a string",
+            "a time has a unit: write \"60s\" for 60 seconds",
         ),
         (
             "interval = \"soon\"",
@@ -76,7 +76,10 @@ fn a_wrong_value_is_one_sentence_with_its_line() {
             1,
             "an interval is at least \"1s\" long",
         ),
-        ("# a\nmax_connections = 0", 2, "nonzero"),
+        ("# a\nmax_connections = 0", 2, "a number from 1 to"),
+        ("max_connections = 99999999999", 1, "a number from 1 to"),
+        ("stuck_after = \"1000000d\"", 1, "a time is at most"),
+        ("run_directory = \"\"", 1, "a path begins with `/`"),
         (
             "[trace]\nlocal_ports = [80, 0]",
             2,
@@ -88,9 +91,28 @@ fn a_wrong_value_is_one_sentence_with_its_line() {
             2,
             "there are IP versions 4 and 6",
         ),
-        ("[prometheus]\nlisten = \"localhost\"", 2, "socket address"),
+        (
+            "[prometheus]\nlisten = \"localhost\"",
+            2,
+            "`localhost` is no address with a port",
+        ),
         ("[prometheus]\nenabled = \"yes\"", 2, "expected a boolean"),
         ("[[output]]\ntype = \"file\"", 1, "needs a `path`"),
+        (
+            "[[output]]\ntype = \"file\"\npath = \"closes.jsonl\"",
+            1,
+            "a `path` begins with `/`",
+        ),
+        (
+            "[[output]]\ntype = \"otlp\"\nendpoint = \"http://\"",
+            1,
+            "`http://` names no host",
+        ),
+        (
+            "[[output]]\ntype = \"otlp\"\nheaders = { \"bad header\" = \"x\" }",
+            1,
+            "`bad header` with that value cannot be a header",
+        ),
         ("a b", 1, ""),
     ] {
         let error = refused(text);

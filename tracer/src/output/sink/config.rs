@@ -5,6 +5,8 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
+use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::filter::Filter;
@@ -197,7 +199,13 @@ impl TryFrom<Keys> for SinkConfig {
         let target = match kind {
             Type::Stdout => Target::Stdout,
             Type::File => {
-                Target::File(path.ok_or("an output of type file needs a `path`: the file's name")?)
+                let path = path.ok_or("an output of type file needs a `path`: the file's name")?;
+                if !path.is_absolute() {
+                    return Err(
+                        "a `path` begins with `/`: a daemon has no directory of its own".to_owned(),
+                    );
+                }
+                Target::File(path)
             }
             Type::Journald => Target::Journald,
             Type::Syslog => Target::Syslog(SyslogConfig {
@@ -215,6 +223,24 @@ impl TryFrom<Keys> for SinkConfig {
                     return Err("an `endpoint` begins with http://, as TLS is not built in: send to a collector on this \
                                 host, and let that one encrypt"
                         .to_owned());
+                }
+                if let Some(endpoint) = &endpoint
+                    && !endpoint
+                        .parse::<Uri>()
+                        .is_ok_and(|uri| uri.host().is_some())
+                {
+                    return Err(format!(
+                        "`{endpoint}` names no host: write it like \"http://127.0.0.1:4318\""
+                    ));
+                }
+                for (name, value) in headers.iter().flatten() {
+                    let is_good =
+                        HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok();
+                    if !is_good {
+                        return Err(format!(
+                            "`{name}` with that value cannot be a header of HTTP"
+                        ));
+                    }
                 }
                 Target::Otlp(OtlpConfig {
                     endpoint: endpoint.unwrap_or_else(|| protocol.default_endpoint().to_owned()),
