@@ -97,8 +97,8 @@ fn data_with_a_fin_is_refused(family: Family) {
         ports,
         "client FIN,ACK; server ACK; server FIN,ACK; client RST",
     );
-    // The minisocket's RST joins the connection by its cookie.
-    if sys::kernel_version() >= (5, 12) {
+    // tcp:tcp_send_reset tells of minisockets since 6.10.
+    if sys::kernel_version() >= (6, 10) {
         let client = lab.truthful_close(ports, Client);
         client
             .closed("reset", "local")

@@ -125,6 +125,22 @@ fn taken_down_and_not_replaced_is_killed() {
     );
 }
 
+/// The compiler may have inlined inet_twsk_deschedule_put() into its caller, as into 6.1's inet_twsk_purge().
+#[test]
+fn gone_before_its_time_is_no_expiry_though_nothing_said_so() {
+    let mut world = hooked();
+    enter(&mut world, 5, true);
+    world.close();
+    world.pass_ms(1_500);
+    world.signal(5, SignalKind::MinisocketKilled);
+    world.pass_ms(3_000);
+    let told = time_wait(&mut world);
+    assert_eq!(
+        (told.end, told.dwell),
+        (TimeWaitEnd::Killed, Nanos::from_millis(1_500))
+    );
+}
+
 #[test]
 fn a_minisocket_that_was_never_made_is_an_overflow() {
     let mut world = hooked();

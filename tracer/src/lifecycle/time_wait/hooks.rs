@@ -4,6 +4,9 @@ use super::{REPLACEMENT, TimeWaits};
 use crate::lifecycle::finding::{Measured, TimeWait, TimeWaitEnd};
 use crate::lifecycle::types::{ConnId, Nanos};
 
+/// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest kernel's ticks.
+const EARLY: Nanos = Nanos::from_millis(100);
+
 impl TimeWaits {
     /// The minisocket's timer was started anew: the peer's FIN came again (tcp_timewait_state_process).
     pub fn armed(&mut self, cookie: ConnId, at: Nanos) {
@@ -23,7 +26,13 @@ impl TimeWaits {
 
     /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may tell.
     pub fn killed(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
-        if self.entry(cookie)?.taken_down.is_some() {
+        let entry = self.entry(cookie)?;
+        if entry.taken_down.is_some() {
+            return None;
+        }
+        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing else says so.
+        if at + EARLY < entry.expires {
+            self.descheduled(cookie, at);
             return None;
         }
         let (netns, tuple) = *self.by_cookie.get(&cookie)?;
