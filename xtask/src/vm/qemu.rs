@@ -47,7 +47,9 @@ impl Accelerator {
     fn argument(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            Self::Emulation => "tcg,thread=multi",
+            // With a thread for each CPU, one may run into the int3 of a tracepoint that the other has patched by then, and
+            // the kernel dies of it.
+            Self::Emulation => "tcg,thread=single",
         }
     }
 }
