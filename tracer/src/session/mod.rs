@@ -75,7 +75,7 @@ impl Session {
     /// # Errors
     /// [`LoadError`], whose message says what is missing and what to do.
     pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
-        Self::start_with(options, capacity, None, || Ok(()))
+        Self::start_attached(options, capacity, None, || Ok(()))
     }
 
     /// As [`Self::start`], and records all that goes into the core to a file.
@@ -87,24 +87,15 @@ impl Session {
         capacity: usize,
         file: Option<&Path>,
     ) -> Result<Self, LoadError> {
-        Self::start_with(options, capacity, file, || Ok(()))
+        Self::start_attached(options, capacity, file, || Ok(()))
     }
 
-    /// As [`Self::start_recording`]; `attached` is called when the programs are attached and no thread is started yet, as rights are
-    /// given up by each thread for itself.
+    /// As [`Self::start_recording`]; `attached` is called when the programs are attached and no thread is started yet, as
+    /// rights are given up by each thread for itself.
     ///
     /// # Errors
     /// As [`Self::start_recording`], and those of `attached`.
     pub fn start_attached(
-        options: &Options,
-        capacity: usize,
-        file: Option<&Path>,
-        attached: impl FnOnce() -> anyhow::Result<()>,
-    ) -> Result<Self, LoadError> {
-        Self::start_with(options, capacity, file, attached)
-    }
-
-    fn start_with(
         options: &Options,
         capacity: usize,
         file: Option<&Path>,
