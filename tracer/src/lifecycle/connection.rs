@@ -4,7 +4,7 @@ use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Segment, Transition};
 use super::tracker::{Existing, Watched};
-use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
+use super::types::{ConnId, Moment, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
 /// seen to do what no path does.
@@ -25,9 +25,9 @@ pub(super) struct Connection {
     pub role: Role,
     pub seen_from_start: bool,
     pub state: TcpState,
-    /// When `state` was entered; `None` where nobody saw that.
-    pub since: Option<Nanos>,
-    pub opened: Option<Nanos>,
+    /// When `state` was entered.
+    pub since: Moment,
+    pub opened: Moment,
     pub origin: Origin,
     pub owner: Option<SharedOwner>,
     pub closing: Option<Box<Closing>>,
@@ -121,8 +121,8 @@ impl Connection {
             role: Role::Unknown,
             seen_from_start: false,
             state: transition.old,
-            since: None,
-            opened: None,
+            since: Moment::UNKNOWN,
+            opened: Moment::UNKNOWN,
             origin: Origin::default(),
             owner: None,
             closing: None,
@@ -139,8 +139,8 @@ impl Connection {
             role: Role::Unknown,
             seen_from_start: false,
             state: socket.state,
-            since: None,
-            opened: None,
+            since: Moment::UNKNOWN,
+            opened: Moment::UNKNOWN,
             origin: Origin::default(),
             owner: socket.owner.clone(),
             closing: None,
@@ -154,7 +154,7 @@ impl Connection {
 
     /// The handshake is complete: the numbers start here.
     pub fn establish(&mut self, transition: &Transition) {
-        self.opened = Some(transition.at);
+        self.opened = transition.at.into();
         if let Some(evidence) = &transition.evidence {
             // With Fast Open data has moved already. An active open counts its SYN among the acknowledged bytes.
             let syn = u32::from(self.role != Role::Client);
@@ -177,14 +177,11 @@ impl Connection {
             return;
         }
         // The records that a snapshot overtook still come: a state that it showed is no transition.
-        let missed = old != self.state && (self.seen_from_start || self.since.is_some());
+        let since = self.since.get();
+        let missed = old != self.state && (self.seen_from_start || since.is_some());
         // Two CPUs' clocks may differ by a hair: time never runs backwards within a connection.
-        let at = self.since.map_or(at, |since| since.max(at));
-        let dwell = if missed {
-            None
-        } else {
-            self.since.map(|since| at - since)
-        };
+        let at = since.map_or(at, |since| since.max(at));
+        let dwell = since.filter(|_| !missed).map(|since| at - since);
         if new != TcpState::Established && new != TcpState::SynSent && new != TcpState::SynRecv {
             if self.origin.irs.is_none() {
                 self.origin.irs = transition.evidence.as_ref().and_then(first_received);
@@ -217,7 +214,7 @@ impl Connection {
             }
         }
         self.state = new;
-        self.since = Some(at);
+        self.since = at.into();
     }
 }
 
@@ -243,7 +240,7 @@ impl Connection {
         }
         miss(state, TcpState::Close);
         self.state = TcpState::Close;
-        self.since = Some(at);
+        self.since = at.into();
     }
 }
 

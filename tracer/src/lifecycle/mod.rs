@@ -10,6 +10,7 @@ mod listeners;
 mod orphan;
 pub mod process;
 mod reset;
+mod slots;
 mod static_name;
 pub mod summary;
 mod suspects;

@@ -33,6 +33,26 @@ impl Nanos {
     }
 }
 
+/// A point in time that may not be known, in 8 bytes: for what is kept a million times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    /// Nobody knows.
+    pub const UNKNOWN: Self = Self(u64::MAX);
+
+    /// The time, where it is known.
+    pub fn get(self) -> Option<Nanos> {
+        (self != Self::UNKNOWN).then_some(Nanos(self.0))
+    }
+}
+
+impl From<Nanos> for Moment {
+    fn from(at: Nanos) -> Self {
+        Self(at.0)
+    }
+}
+
 impl From<Duration> for Nanos {
     /// Saturates after 584 years.
     fn from(duration: Duration) -> Self {

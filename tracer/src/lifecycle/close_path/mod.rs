@@ -98,7 +98,7 @@ pub(super) fn reconstruct(connection: &Connection, fate: Fate) -> Close {
             tuple: connection.tuple,
             role: connection.role,
             seen_from_start: connection.seen_from_start,
-            opened: connection.opened,
+            opened: connection.opened.get(),
             lifetime,
         },
         owner: connection.owner.clone(),
@@ -147,7 +147,7 @@ impl<'a> Story<'a> {
             .map_or(&[][..], |closing| &closing.marks);
         let to = |state: TcpState| marks.iter().find(move |mark| mark.new == state);
         let nothing = Mark {
-            at: connection.since.unwrap_or_default(),
+            at: connection.since.get().unwrap_or_default(),
             old: connection.state,
             new: TcpState::Close,
             dwell: None,
@@ -272,7 +272,7 @@ impl<'a> Story<'a> {
     }
 
     fn path(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
-        let never_opened = self.connection.opened.is_none()
+        let never_opened = self.connection.opened.get().is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
         if let (Some(at), None) = (self.fate.peer_fin(), self.fin) {
             // The socket was in its minisocket already when the tracer came: FIN and ACK had gone both ways.

@@ -21,6 +21,8 @@ pub(super) struct Entry {
     /// When it was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
+    /// It was taken in while a look was under way, which was not asked for it.
+    pub unasked: bool,
     pub restarts: u32,
     /// Hooks will tell its end.
     pub hooked: bool,
@@ -50,6 +52,7 @@ impl Entry {
             expires_by: entered + entered_error + TIME_WAIT,
             last_seen: entered,
             confirmed: false,
+            unasked: false,
             restarts: 0,
             hooked: false,
             missing_since: None,

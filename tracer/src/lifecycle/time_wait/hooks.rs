@@ -35,15 +35,13 @@ impl TimeWaits {
             self.descheduled(cookie, at);
             return None;
         }
-        let (netns, tuple) = *self.by_cookie.get(&cookie)?;
-        let entry = self.remove(netns, &tuple)?;
+        let entry = self.remove(self.find_cookie(cookie)?)?;
         Some(entry.ended(TimeWaitEnd::Expired, Measured::Hook, at, at))
     }
 
     /// A RST killed it (RFC 1337).
     pub fn assassinated(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
-        let (netns, tuple) = *self.by_cookie.get(&cookie)?;
-        let entry = self.remove(netns, &tuple)?;
+        let entry = self.remove(self.find_cookie(cookie)?)?;
         Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
     }
 
@@ -53,9 +51,7 @@ impl TimeWaits {
             && at + REPLACEMENT <= now
         {
             self.taken_down.pop_front();
-            if let Some((netns, tuple)) = self.by_cookie.get(&cookie).copied()
-                && let Some(entry) = self.remove(netns, &tuple)
-            {
+            if let Some(entry) = self.find_cookie(cookie).and_then(|at| self.remove(at)) {
                 told.push(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at));
             }
         }
@@ -67,7 +63,6 @@ impl TimeWaits {
     }
 
     fn entry(&mut self, cookie: ConnId) -> Option<&mut super::Entry> {
-        let (netns, tuple) = self.by_cookie.get(&cookie)?;
-        self.namespaces.get_mut(netns)?.entries.get_mut(tuple)
+        self.entries.get_mut(self.find_cookie(cookie)?)
     }
 }

@@ -8,12 +8,16 @@ mod entry;
 mod hooks;
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
 
 use serde::{Deserialize, Serialize};
 
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt as _};
+use hashbrown::HashTable;
 
 use super::finding::{Conn, TimeWait};
+use super::slots::{MOST, Order, Slots};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 use entry::Entry;
 
@@ -84,10 +88,13 @@ pub struct Sighting {
     pub left: Nanos,
 }
 
+/// What is known of a namespace that has entries.
 #[derive(Debug, Default)]
 struct Namespace {
-    entries: HashMap<Tuple, Entry>,
-    next: Nanos,
+    /// Its entries, in the order in which they were taken in.
+    order: Order,
+    /// When the next look is due; `None` while one is under way.
+    next: Option<Nanos>,
     not_before: Nanos,
 }
 
@@ -99,10 +106,12 @@ pub(super) struct TimeWaits {
     pub hooked: bool,
     /// The kernel tells something of minisockets, by their cookies.
     pub by_cookies: bool,
-    len: usize,
+    entries: Slots<Entry>,
     namespaces: HashMap<NetNs, Namespace>,
-    /// Where to find an entry by its cookie; only where the kernel tells something by it.
-    by_cookie: HashMap<ConnId, (NetNs, Tuple)>,
+    hasher: RandomState,
+    by_place: HashTable<u32>,
+    /// Only where the kernel tells something by cookies.
+    by_cookie: HashTable<u32>,
     /// Those taken down before their time, in order.
     taken_down: VecDeque<(Nanos, ConnId)>,
 }
@@ -110,31 +119,28 @@ pub(super) struct TimeWaits {
 impl TimeWaits {
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity,
+            capacity: capacity.min(MOST),
             hooked: false,
             by_cookies: false,
-            len: 0,
+            entries: Slots::default(),
             namespaces: HashMap::new(),
-            by_cookie: HashMap::new(),
+            hasher: RandomState::default(),
+            by_place: HashTable::new(),
+            by_cookie: HashTable::new(),
             taken_down: VecDeque::new(),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.len
+        self.by_place.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Conn> {
-        let entries = self
-            .namespaces
-            .values()
-            .flat_map(|namespace| namespace.entries.values());
-        entries.map(|entry| &entry.conn)
+        self.entries.iter().map(|entry| &entry.conn)
     }
 
     pub fn contains(&self, netns: NetNs, tuple: &Tuple) -> bool {
-        let namespace = self.namespaces.get(&netns);
-        namespace.is_some_and(|namespace| namespace.entries.contains_key(tuple))
+        self.find(netns, tuple).is_some()
     }
 
     /// Takes an end in, whose end hooks will tell or looks must find; false when there is no room for it.
@@ -147,32 +153,44 @@ impl TimeWaits {
         entered_error: Nanos,
         hooked: bool,
     ) -> bool {
-        if self.len >= self.capacity {
+        if self.len() >= self.capacity {
             return false;
         }
-        let namespace = self.namespaces.entry(conn.netns).or_default();
+        if let Some(replaced) = self.find(conn.netns, &conn.tuple) {
+            self.remove(replaced);
+        }
         let first_look = if hooked {
             entered + TIME_WAIT + HOOKS_ARE_LATE
         } else {
             entered + CONFIRM
         };
-        let look = first_look.max(namespace.not_before);
-        namespace.next = if namespace.entries.is_empty() {
-            look
-        } else {
-            namespace.next.min(look)
-        };
+        let netns = conn.netns;
+        let place = self.hasher.hash_one((netns, conn.tuple));
         let mut entry = Entry::new(conn, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
-        if self.by_cookies
-            && let Some(cookie) = entry.cookie
-        {
-            self.by_cookie
-                .insert(cookie, (entry.conn.netns, entry.conn.tuple));
+        let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
+            next: Some(first_look),
+            ..Namespace::default()
+        });
+        match &mut namespace.next {
+            Some(next) => *next = (*next).min(first_look.max(namespace.not_before)),
+            None => entry.unasked = true,
         }
-        match namespace.entries.insert(entry.conn.tuple, entry) {
-            None => self.len += 1,
-            Some(replaced) => forget(&mut self.by_cookie, &replaced),
+        let at = self.entries.insert(&mut namespace.order, entry);
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        self.by_place.insert_unique(place, at, |&at| {
+            entries.get(at).map_or(0, |entry| {
+                hasher.hash_one((entry.conn.netns, entry.conn.tuple))
+            })
+        });
+        if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
+            let hash = |cookie| hasher.hash_one(cookie);
+            self.by_cookie.insert_unique(hash(cookie), at, |&at| {
+                entries
+                    .get(at)
+                    .and_then(|entry| entry.cookie)
+                    .map_or(0, hash)
+            });
         }
         true
     }
@@ -180,76 +198,79 @@ impl TimeWaits {
     /// The namespaces to sweep now; each must be answered by [`Self::swept`].
     pub fn take_due(&mut self, now: Nanos, due: &mut Vec<SweepRequest>) {
         for (netns, namespace) in &mut self.namespaces {
-            if namespace.next <= now {
-                namespace.next = now + QUIET;
-                let entries = namespace.entries.iter();
-                let wanted = match entries.len() {
-                    0..=ASK_FOR_EACH => entries
-                        .map(|(tuple, entry)| (*tuple, entry.cookie))
-                        .collect(),
-                    _ => Vec::new(),
-                };
-                due.push(SweepRequest {
-                    netns: *netns,
-                    wanted,
-                });
+            if namespace.next.is_none_or(|next| next > now) {
+                continue;
             }
+            namespace.next = None;
+            let entries = self.entries.in_order(&namespace.order);
+            let entries = entries.map(|(_, entry)| (entry.conn.tuple, entry.cookie));
+            let mut wanted: Vec<_> = entries.take(ASK_FOR_EACH + 1).collect();
+            if wanted.len() > ASK_FOR_EACH {
+                wanted = Vec::new();
+            }
+            due.push(SweepRequest {
+                netns: *netns,
+                wanted,
+            });
         }
     }
 
     /// When the next sweep is due.
     pub fn next_due(&self) -> Option<Nanos> {
-        self.namespaces
-            .values()
-            .map(|namespace| namespace.next)
-            .min()
+        let namespaces = self.namespaces.values();
+        namespaces.filter_map(|namespace| namespace.next).min()
     }
 
-    /// Takes the result of a sweep; the ends that it tells are pushed to `told`.
+    /// Takes the result of a sweep; the ends that it tells are pushed to `told`. What was not there yet when the sweep was
+    /// asked for is not missing in it.
     pub fn swept(&mut self, sweep: &Sweep, told: &mut Vec<TimeWait>) {
-        let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
-            return;
-        };
         for sighting in &sweep.found {
-            if let Some(entry) = namespace.entries.get_mut(&sighting.tuple)
+            if let Some(at) = self.find(sweep.netns, &sighting.tuple)
+                && let Some(entry) = self.entries.get_mut(at)
                 && entry.cookie.is_none_or(|cookie| cookie == sighting.cookie)
             {
                 entry.seen(sweep, sighting.left);
             }
         }
-        if sweep.complete || !sweep.reached {
-            // In the order of time: a hash map's own differs from run to run.
-            let unseen = namespace.entries.values_mut();
-            let mut unseen: Vec<&mut Entry> = unseen
-                .filter(|entry| entry.last_seen < sweep.began)
-                .collect();
-            unseen.sort_unstable_by_key(|entry| (entry.entered, entry.conn.id));
-            let mut overflows = sweep.overflows;
-            let first = told.len();
-            told.extend(unseen.into_iter().filter_map(|entry| match sweep.reached {
+        let Some(namespace) = self.namespaces.get(&sweep.netns) else {
+            return;
+        };
+        let tells = sweep.complete || !sweep.reached;
+        let mut unseen = Vec::new();
+        self.entries
+            .for_each_in_order(&namespace.order, |at, entry| {
+                let unasked = std::mem::take(&mut entry.unasked);
+                if tells && !unasked && entry.last_seen < sweep.began {
+                    unseen.push((entry.entered, entry.conn.id, at));
+                }
+            });
+        unseen.sort_unstable();
+        let mut overflows = sweep.overflows;
+        for (_, _, at) in unseen {
+            let Some(entry) = self.entries.get_mut(at) else {
+                continue;
+            };
+            let over = match sweep.reached {
                 true => entry.missing(sweep, &mut overflows),
                 false => entry.over_out_of_sight(sweep.ended),
-            }));
-            for time_wait in &told[first..] {
-                if let Some(entry) = namespace.entries.remove(&time_wait.conn.tuple) {
-                    forget(&mut self.by_cookie, &entry);
-                }
+            };
+            if let Some(over) = over {
+                self.remove(at);
+                told.push(over);
             }
-            self.len -= told.len() - first;
         }
-        if namespace.entries.is_empty() {
-            self.namespaces.remove(&sweep.netns);
+        let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
             return;
-        }
+        };
         let cost = sweep.ended - sweep.began;
         namespace.not_before = sweep.ended + Nanos(cost.0.saturating_mul(REST));
-        let looks = namespace.entries.values();
-        let wanted = looks.map(|entry| entry.next_look(sweep.ended)).min();
+        let looks = self.entries.in_order(&namespace.order);
+        let wanted = looks.map(|(_, entry)| entry.next_look(sweep.ended)).min();
         let wanted = match wanted {
             Some(wanted) if sweep.reached => wanted,
             _ => sweep.ended + QUIET,
         };
-        namespace.next = wanted.max(namespace.not_before);
+        namespace.next = Some(wanted.max(namespace.not_before));
     }
 
     /// A connection with these addresses and ports was opened: by this end (`Role::Client`) at `since`, or by the
@@ -261,30 +282,52 @@ impl TimeWaits {
         role: Role,
         since: Nanos,
     ) -> Option<TimeWait> {
-        if self.len == 0 {
+        let at = self.find(netns, tuple)?;
+        if self.entries.get(at)?.entered >= since {
             return None;
         }
-        let namespace = self.namespaces.get_mut(&netns)?;
-        if namespace.entries.get(tuple)?.entered >= since {
-            return None;
-        }
-        Some(self.remove(netns, tuple)?.opened_again(role, since))
+        Some(self.remove(at)?.opened_again(role, since))
     }
 
-    fn remove(&mut self, netns: NetNs, tuple: &Tuple) -> Option<Entry> {
+    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<u32> {
+        if self.by_place.is_empty() {
+            return None;
+        }
+        let is = |&at: &u32| {
+            let conn = self.entries.get(at).map(|entry| &entry.conn);
+            conn.is_some_and(|conn| conn.netns == netns && conn.tuple == *tuple)
+        };
+        let hash = self.hasher.hash_one((netns, tuple));
+        self.by_place.find(hash, is).copied()
+    }
+
+    fn find_cookie(&self, cookie: ConnId) -> Option<u32> {
+        let entries = &self.entries;
+        let is = |&at: &u32| {
+            entries
+                .get(at)
+                .is_some_and(|entry| entry.cookie == Some(cookie))
+        };
+        self.by_cookie
+            .find(self.hasher.hash_one(cookie), is)
+            .copied()
+    }
+
+    fn remove(&mut self, at: u32) -> Option<Entry> {
+        let conn = &self.entries.get(at)?.conn;
+        let (netns, place) = (conn.netns, self.hasher.hash_one((conn.netns, conn.tuple)));
         let namespace = self.namespaces.get_mut(&netns)?;
-        let entry = namespace.entries.remove(tuple)?;
-        self.len -= 1;
-        if namespace.entries.is_empty() {
+        let entry = self.entries.remove(&mut namespace.order, at)?;
+        if namespace.order.oldest().is_none() {
             self.namespaces.remove(&netns);
         }
-        forget(&mut self.by_cookie, &entry);
+        let found = self.by_place.find_entry(place, |&it| it == at);
+        found.ok().map(hashbrown::hash_table::OccupiedEntry::remove);
+        if let Some(cookie) = entry.cookie {
+            let hash = self.hasher.hash_one(cookie);
+            let found = self.by_cookie.find_entry(hash, |&it| it == at);
+            found.ok().map(hashbrown::hash_table::OccupiedEntry::remove);
+        }
         Some(entry)
-    }
-}
-
-fn forget(by_cookie: &mut HashMap<ConnId, (NetNs, Tuple)>, entry: &Entry) {
-    if let Some(cookie) = entry.cookie {
-        by_cookie.remove(&cookie);
     }
 }

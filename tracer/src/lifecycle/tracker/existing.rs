@@ -72,12 +72,12 @@ impl Tracker {
         alive: &HashSet<ConnId>,
         began: Nanos,
     ) {
-        self.table.for_each(|key, connection| {
-            let is_newer = connection.since.is_some_and(|since| since >= began);
+        for (key, connection) in self.table.iter() {
+            let is_newer = connection.since.get().is_some_and(|since| since >= began);
             if !is_newer && namespaces.contains(&connection.netns) && !alive.contains(&key) {
                 self.suspects.doubt(key, began);
             }
-        });
+        }
     }
 
     fn is_known(&self, cookie: ConnId) -> bool {

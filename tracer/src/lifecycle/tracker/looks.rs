@@ -78,7 +78,7 @@ impl Tracker {
         };
         match minisocket {
             Minisocket::Alive | Minisocket::Unreachable if is_closing(connection.state) => {
-                self.suspects.alive(id, connection.since, now);
+                self.suspects.alive(id, connection.since.get(), now);
                 return;
             }
             Minisocket::Alive | Minisocket::Unreachable => return,
@@ -90,7 +90,7 @@ impl Tracker {
         let Some(mut connection) = self.take_missed(id, now) else {
             return;
         };
-        let last_seen = connection.since.unwrap_or_default();
+        let last_seen = connection.since.get().unwrap_or_default();
         connection.miss_end(now, parked);
         match minisocket {
             Minisocket::FinWait2(_) => self.park(connection, now),

@@ -128,7 +128,7 @@ impl Tracker {
     #[must_use]
     pub fn in_state_since(&self, id: ConnId) -> Option<(TcpState, Nanos)> {
         let connection = self.table.get(id)?;
-        Some((connection.state, connection.since?))
+        Some((connection.state, connection.since.get()?))
     }
 
     /// Takes one event, in the order of the ring buffer.
@@ -188,7 +188,7 @@ impl Tracker {
     fn may_be_hidden(&self, at: Nanos, key: ConnId) -> bool {
         let connection = self.table.get(key);
         connection.is_some_and(|connection| {
-            connection.state == TcpState::SynSent && connection.since == Some(at)
+            connection.state == TcpState::SynSent && connection.since.get() == Some(at)
         })
     }
 

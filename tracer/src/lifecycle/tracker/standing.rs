@@ -43,7 +43,8 @@ impl Tracker {
 
     /// The ends that may have taken an ephemeral port: all but those that came in on a listening socket.
     fn each_client_end(&self, mut each: impl FnMut(NetNs, &Tuple)) {
-        let live = self.table.iter().chain(self.orphans.iter());
+        let live = self.table.iter().map(|(_, end)| end);
+        let live = live.chain(self.orphans.iter());
         for connection in live.filter(|end| end.role != Role::Server && end.tuple.local_port != 0) {
             each(connection.netns, &connection.tuple);
         }

@@ -54,7 +54,7 @@ enum Taken {
 
 /// Whether an end is in CLOSE_WAIT since then.
 fn is_since(connection: &Connection, entered: Option<Nanos>) -> bool {
-    connection.state == TcpState::CloseWait && connection.since == entered
+    connection.state == TcpState::CloseWait && connection.since.get() == entered
 }
 
 /// Whether a look at an end can find it in CLOSE_WAIT and not yet told of. Its way there may have been lost.
@@ -79,6 +79,7 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
     } = answer;
     let entered = connection
         .since
+        .get()
         .filter(|_| connection.state == TcpState::CloseWait);
     let closing = connection.closing.get_or_insert_default();
     let before = closing.watched.as_deref();
@@ -140,7 +141,7 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
             tuple: connection.tuple,
             role: connection.role,
             seen_from_start: connection.seen_from_start,
-            opened: connection.opened,
+            opened: connection.opened.get(),
             lifetime: None,
         },
         leak,

@@ -43,7 +43,7 @@ impl Tracker {
                 let mut connection = self.begin(transition);
                 connection.role = Role::Server;
                 connection.seen_from_start = true;
-                connection.since = Some(transition.at);
+                connection.since = transition.at.into();
                 connection.owner = self
                     .listeners
                     .owner_of(transition.netns, &transition.tuple)
@@ -108,7 +108,7 @@ impl Tracker {
         {
             connection.owner = Some(closer);
         }
-        let since = connection.since;
+        let since = connection.since.get();
         let closing = connection.closing.as_deref_mut();
         let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
         let watched = watched.and_then(|closing| closing.watched.take());
@@ -117,7 +117,7 @@ impl Tracker {
         if is_closing(connection.state) && !was_closing {
             self.suspects.closing(transition.id, transition.at);
         }
-        let entered = connection.since;
+        let entered = connection.since.get();
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             connection.establish(transition);
             self.opened += 1;
