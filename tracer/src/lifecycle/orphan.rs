@@ -51,7 +51,7 @@ pub enum Minisocket {
 /// A parked end.
 #[derive(Debug)]
 pub(super) struct Orphan {
-    pub connection: Box<Connection>,
+    pub connection: Connection,
     pub parked: Nanos,
     /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a look has told.
     pub deadline: Option<Nanos>,
@@ -88,7 +88,7 @@ impl Orphans {
     }
 
     /// Takes an end in; returns the one that had to go.
-    pub fn park(&mut self, connection: Box<Connection>, now: Nanos) -> Option<Orphan> {
+    pub fn park(&mut self, connection: Connection, now: Nanos) -> Option<Orphan> {
         let mut evicted = None;
         while evicted.is_none() && self.parked.len() >= self.capacity {
             evicted = self.order.pop_front().and_then(|id| self.remove(id));
@@ -119,7 +119,7 @@ impl Orphans {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.parked.values().map(|orphan| &*orphan.connection)
+        self.parked.values().map(|orphan| &orphan.connection)
     }
 
     pub fn contains(&self, id: ConnId) -> bool {

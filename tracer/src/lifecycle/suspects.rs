@@ -2,7 +2,7 @@
 //! eBPF programs now and then (a program that is hit again on its CPU), so sock_diag is asked for them.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use foldhash::HashSet;
 
@@ -18,6 +18,9 @@ const RING: Nanos = Nanos::from_millis(100);
 /// Whom to look at, and when. An end that has gone since stays in it until then.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
+    /// Those that began to close, in order of time: nearly all are gone before they are due.
+    closing: VecDeque<(Nanos, ConnId)>,
+    /// The others.
     due: BinaryHeap<Reverse<(Nanos, ConnId)>>,
     /// Those that a look has shown to be gone.
     gone: HashSet<ConnId>,
@@ -26,7 +29,7 @@ pub(super) struct Suspects {
 impl Suspects {
     /// It began to close.
     pub fn closing(&mut self, id: ConnId, now: Nanos) {
-        self.due.push(Reverse((now + PATIENCE, id)));
+        self.closing.push_back((now + PATIENCE, id));
     }
 
     /// Something was lost, and it may be gone.
@@ -54,6 +57,9 @@ impl Suspects {
 
     /// Forgets those that come first and have closed: nobody is woken for them.
     pub fn forget_closed(&mut self, lives: impl Fn(ConnId) -> bool) {
+        while self.closing.front().is_some_and(|(_, id)| !lives(*id)) {
+            self.closing.pop_front();
+        }
         while let Some(Reverse((_, id))) = self.due.peek().copied()
             && !lives(id)
         {
@@ -65,6 +71,9 @@ impl Suspects {
     /// The next to be asked for now; it must be answered.
     pub fn next(&mut self, now: Nanos, lives: impl Fn(ConnId) -> bool) -> Option<ConnId> {
         self.forget_closed(lives);
+        if let Some((_, id)) = self.closing.pop_front_if(|(at, _)| *at <= now) {
+            return Some(id);
+        }
         let Reverse((at, id)) = self.due.peek().copied()?;
         if at > now {
             return None;
@@ -75,6 +84,8 @@ impl Suspects {
 
     /// When the next look is due.
     pub fn next_due(&self) -> Option<Nanos> {
-        self.due.peek().map(|Reverse((at, _))| *at)
+        let closing = self.closing.front().map(|(at, _)| *at);
+        let others = self.due.peek().map(|Reverse((at, _))| *at);
+        closing.into_iter().chain(others).min()
     }
 }

@@ -48,7 +48,7 @@ impl Tracker {
                 (TcpState::FinWait2, Some(_)) => {
                     let mut connection = self.unseen(socket);
                     connection.closing = Some(Box::<Closing>::default());
-                    if let Some(evicted) = self.orphans.park(Box::new(connection), at) {
+                    if let Some(evicted) = self.orphans.park(connection, at) {
                         self.evicted += 1;
                         drop(evicted);
                     }

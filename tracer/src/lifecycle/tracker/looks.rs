@@ -103,8 +103,8 @@ impl Tracker {
     }
 
     /// Takes an end out of the table whose last records were missed.
-    pub(super) fn take_missed(&mut self, id: ConnId, now: Nanos) -> Option<Box<Connection>> {
-        let mut connection = Box::new(self.table.remove(id)?);
+    pub(super) fn take_missed(&mut self, id: ConnId, now: Nanos) -> Option<Connection> {
+        let mut connection = self.table.remove(id)?;
         let closing = connection.closing.as_deref_mut();
         let watched = closing.and_then(|closing| closing.watched.take());
         if let Some(stuck) = watched.and_then(|watched| watched.told) {

@@ -2,6 +2,7 @@
 
 mod existing;
 mod looks;
+mod owners;
 mod signals;
 mod standing;
 mod stuck;
@@ -9,7 +10,7 @@ mod transitions;
 
 use std::collections::VecDeque;
 
-use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
 use super::close_path::{Fate, reconstruct};
@@ -22,7 +23,7 @@ use super::reset;
 use super::suspects::Suspects;
 use super::table::Table;
 use super::time_wait::{Sweep, SweepRequest, TimeWaits};
-use super::types::{ConnId, Nanos, SharedOwner};
+use super::types::{ConnId, Nanos};
 
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
 const TICK: Nanos = Nanos::from_millis(10);
@@ -35,6 +36,7 @@ const RESET_WAIT: Nanos = Nanos::from_millis(20);
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 
 pub use existing::Existing;
+use owners::Owners;
 use stuck::StuckWatch;
 pub(super) use stuck::Watched;
 
@@ -47,9 +49,9 @@ pub struct Tracker {
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckWatch>,
-    owners: HashSet<SharedOwner>,
+    owners: Owners,
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
-    held: HashMap<ConnId, Box<Connection>>,
+    held: HashMap<ConnId, Connection>,
     held_order: VecDeque<(Nanos, ConnId)>,
     filters_ports: bool,
     /// The segments that minisockets take are seen.
@@ -75,7 +77,7 @@ impl Tracker {
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
-            owners: HashSet::new(),
+            owners: Owners::default(),
             held: HashMap::new(),
             held_order: VecDeque::new(),
             filters_ports: false,
@@ -235,7 +237,7 @@ impl Tracker {
     }
 
     /// The last transition has come. What may still learn of a RST waits a moment.
-    fn close(&mut self, key: ConnId, connection: Box<Connection>, now: Nanos) {
+    fn close(&mut self, key: ConnId, connection: Connection, now: Nanos) {
         let closing = connection.closing.as_deref();
         let last = closing.and_then(|closing| closing.marks.last());
         let may_reset = last.is_some_and(reset::may_follow);
@@ -250,7 +252,7 @@ impl Tracker {
     }
 
     /// All that will be heard of it has been heard: tell, or wait for the peer's FIN.
-    fn conclude(&mut self, connection: Box<Connection>, now: Nanos) {
+    fn conclude(&mut self, connection: Connection, now: Nanos) {
         let parked = connection.closing.as_deref().is_some_and(|closing| {
             closing.reset_sent.is_none() && closing.marks.last().is_some_and(Mark::is_parking)
         });
@@ -261,7 +263,7 @@ impl Tracker {
         }
     }
 
-    fn park(&mut self, connection: Box<Connection>, now: Nanos) {
+    fn park(&mut self, connection: Connection, now: Nanos) {
         if let Some(evicted) = self.orphans.park(connection, now) {
             self.evicted += 1;
             self.emit(&evicted.connection, Fate::Lost(now));

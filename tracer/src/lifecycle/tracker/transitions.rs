@@ -5,12 +5,9 @@ use tcpclose_common::TcpState;
 use super::Tracker;
 use crate::lifecycle::close_path::Fate;
 use crate::lifecycle::connection::Connection;
-use crate::lifecycle::event::{Task, Transition};
+use crate::lifecycle::event::Transition;
 use crate::lifecycle::leak::LeakEnd;
-use crate::lifecycle::types::{ConnId, Owner, OwnerSource, Role, SharedOwner};
-
-/// Distinct owners remembered at most, to share them between connections.
-const OWNERS: usize = 4096;
+use crate::lifecycle::types::{ConnId, OwnerSource, Role};
 
 impl Tracker {
     pub(super) fn transition(&mut self, transition: &Transition) {
@@ -18,7 +15,7 @@ impl Tracker {
             // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
             (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
             (_, TcpState::Listen) => {
-                let owner = self.owner(transition.task, OwnerSource::Listen);
+                let owner = self.owners.of(transition.task, OwnerSource::Listen);
                 self.listeners
                     .opened(transition.netns, &transition.tuple, owner);
             }
@@ -29,7 +26,7 @@ impl Tracker {
                 let mut connection = self.begin(transition);
                 connection.role = Role::Client;
                 connection.seen_from_start = true;
-                connection.owner = self.owner(transition.task, OwnerSource::Connect);
+                connection.owner = self.owners.of(transition.task, OwnerSource::Connect);
                 connection.advance(transition);
                 // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
                 connection.tuple.local_port = 0;
@@ -96,7 +93,7 @@ impl Tracker {
     /// Moves a connection that is in the table, and out of it at →CLOSE.
     fn advance(&mut self, transition: &Transition) {
         // connect() told the owner of a client already.
-        let closer = self.owner(transition.task, OwnerSource::Close);
+        let closer = self.owners.of(transition.task, OwnerSource::Close);
         let Some(connection) = self.table.touch(transition.id) else {
             return;
         };
@@ -150,38 +147,8 @@ impl Tracker {
         {
             let table = &self.table;
             self.suspects.forget_closed(|id| table.get(id).is_some());
-            self.close(transition.id, Box::new(connection), transition.at);
+            self.close(transition.id, connection, transition.at);
         }
-    }
-
-    fn owner(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {
-        let Task {
-            pid,
-            uid,
-            cgroup,
-            comm,
-            exits: _,
-        } = task?;
-        let length = comm
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(comm.len());
-        let owner = Owner {
-            pid,
-            uid,
-            cgroup,
-            comm: comm[..length].into(),
-            source,
-        };
-        if let Some(known) = self.owners.get(&owner) {
-            return Some(known.clone());
-        }
-        if self.owners.len() >= OWNERS {
-            self.owners.clear();
-        }
-        let owner = SharedOwner::new(owner);
-        self.owners.insert(owner.clone());
-        Some(owner)
     }
 }
 
