@@ -39,9 +39,6 @@ const FRESH: Nanos = Nanos::from_secs(1);
 /// What outputs may take at the end, of the 5 s that all may take: detaching the programs takes the kernel its time, too.
 const FINISH: Duration = Duration::from_secs(3);
 
-/// The RST that explains a close comes within this.
-const LAST_WORDS: Duration = Duration::from_millis(25);
-
 struct Agent {
     config: Config,
     /// Where it was read from.
@@ -104,7 +101,7 @@ pub async fn run(
         }
     };
     service::stopping();
-    time::sleep(LAST_WORDS).await;
+    agent.session.settle().await;
     let last = agent.pump();
     agent.end_interval();
     agent.outputs.finish(Instant::now() + FINISH);

@@ -85,7 +85,7 @@ async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         pump(&mut session, &mut clock)?;
     }
     // What happened up to now is recorded, also what waited for its cause.
-    tokio::time::sleep(Duration::from_millis(25)).await;
+    session.settle().await;
     pump(&mut session, &mut clock)?;
     finish(&mut session, &args.file)?;
     Ok(ExitCode::SUCCESS)

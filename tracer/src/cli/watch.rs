@@ -171,7 +171,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         live.pump()?;
     }
     // What happened up to now is told, also what waited for its cause.
-    tokio::time::sleep(Duration::from_millis(25)).await;
+    live.session.settle().await;
     live.pump()?;
     let recorded = live.finish_recording();
     let Live {

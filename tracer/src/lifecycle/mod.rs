@@ -4,6 +4,7 @@ mod close_path;
 mod connection;
 pub mod event;
 pub mod finding;
+mod index;
 mod input;
 pub mod leak;
 mod listeners;

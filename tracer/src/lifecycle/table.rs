@@ -1,11 +1,7 @@
 //! The table of live connection ends: bounded, and when it is full the end that has been quiet longest makes room.
 
-use std::hash::BuildHasher;
-
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
-
 use super::connection::Connection;
+use super::index::Index;
 use super::slots::{MOST, Order, Slots};
 use super::types::ConnId;
 
@@ -13,8 +9,7 @@ use super::types::ConnId;
 #[derive(Debug)]
 pub(super) struct Table {
     capacity: usize,
-    hasher: RandomState,
-    index: HashTable<u32>,
+    index: Index,
     slots: Slots<Live>,
     /// By their last change of state.
     order: Order,
@@ -31,8 +26,7 @@ impl Table {
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.clamp(1, MOST),
-            hasher: RandomState::default(),
-            index: HashTable::new(),
+            index: Index::default(),
             slots: Slots::default(),
             order: Order::default(),
         }
@@ -75,26 +69,22 @@ impl Table {
         {
             evicted = self.remove(key);
         }
+        let hash = self.index.hash(key);
         let at = self.slots.insert(&mut self.order, Live { key, connection });
-        let (hasher, slots) = (&self.hasher, &self.slots);
-        self.index.insert_unique(hasher.hash_one(key), at, |&at| {
-            slots.get(at).map_or(0, |live| hasher.hash_one(live.key))
-        });
+        self.index.insert(hash, at);
         evicted
     }
 
     pub fn remove(&mut self, key: ConnId) -> Option<Connection> {
         let slots = &self.slots;
-        let found = self.index.find_entry(self.hasher.hash_one(key), |&at| {
-            slots.get(at).is_some_and(|live| live.key == key)
-        });
-        let (at, _) = found.ok()?.remove();
+        let is = |at| slots.get(at).is_some_and(|live| live.key == key);
+        let at = self.index.remove(self.index.hash(key), is)?;
         let live = self.slots.remove(&mut self.order, at)?;
         Some(live.connection)
     }
 
     fn find(&self, key: ConnId) -> Option<u32> {
-        let is = |&at: &u32| self.slots.get(at).is_some_and(|live| live.key == key);
-        self.index.find(self.hasher.hash_one(key), is).copied()
+        let is = |at| self.slots.get(at).is_some_and(|live| live.key == key);
+        self.index.find(self.index.hash(key), is)
     }
 }

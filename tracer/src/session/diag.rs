@@ -1,26 +1,41 @@
-//! Questions to sock_diag, in whatever network namespace the sockets live.
+//! Questions to sock_diag, in whatever network namespace the sockets live. A walk through many sockets takes longer than
+//! the ring can wait, so this works in a thread of its own.
 
 use std::collections::HashMap;
 
 use tcpclose_common::TcpState;
 
+use super::namespaces::{Namespaces, REMEMBERED};
 use super::now;
 use super::overflows::{self, Overflows};
-use crate::kernel::netns::{self, NetNsHandle};
+use super::snapshot::Snapshot;
+use crate::kernel::loader::Options;
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
-use crate::lifecycle::{Lookup, Minisocket, Sighting, Sweep, SweepRequest};
+use crate::lifecycle::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
 
-/// Namespaces remembered at most: how to enter them, and what their overflow counter showed. Beyond that the memory
-/// starts anew, which costs a walk through /proc each.
-const REMEMBERED: usize = 4096;
+/// What is asked of sock_diag.
+pub(super) enum Ask {
+    /// What the core wants to know of minisockets.
+    Minisockets {
+        lookups: Vec<Lookup>,
+        sweeps: Vec<SweepRequest>,
+    },
+    /// All sockets, after a loss.
+    Everything(Box<Options>),
+}
+
+/// What it has said.
+pub(super) enum Said {
+    Minisockets(Vec<Input>),
+    Everything(Box<Snapshot>),
+}
 
 /// Asks sock_diag in many namespaces. An open socket keeps its namespace alive, so those of foreign ones are closed
 /// after each round of questions.
 pub(super) struct Diag {
-    own: Option<NetNs>,
+    namespaces: Namespaces,
     open: HashMap<NetNs, Option<DiagSocket>>,
-    handles: HashMap<NetNs, NetNsHandle>,
     overflows: Overflows,
 }
 
@@ -28,15 +43,38 @@ impl Diag {
     /// `overflows`: what has overflowed before and is not ours to tell.
     pub fn new(overflows: Overflows) -> Self {
         Self {
-            own: netns::current().ok(),
+            namespaces: Namespaces::new(),
             open: HashMap::new(),
-            handles: HashMap::new(),
             overflows,
         }
     }
 
+    /// A round of questions.
+    pub fn answer(&mut self, ask: Ask) -> Said {
+        let (lookups, sweeps) = match ask {
+            Ask::Minisockets { lookups, sweeps } => (lookups, sweeps),
+            Ask::Everything(options) => {
+                let snapshot = Snapshot::take(&options, &HashMap::new());
+                return Said::Everything(Box::new(snapshot));
+            }
+        };
+        let mut said = Vec::with_capacity(lookups.len() + sweeps.len());
+        for lookup in &lookups {
+            let minisocket = self.ask(lookup);
+            said.push(Input::LookedUp {
+                id: lookup.id,
+                minisocket,
+                at: now(),
+            });
+        }
+        said.extend(sweeps.iter().map(|sweep| Input::Swept(self.sweep(sweep))));
+        let namespaces = &self.namespaces;
+        self.open.retain(|netns, _| namespaces.is_own(*netns));
+        Said::Minisockets(said)
+    }
+
     /// What became of one minisocket.
-    pub fn ask(&mut self, lookup: &Lookup) -> Minisocket {
+    fn ask(&mut self, lookup: &Lookup) -> Minisocket {
         let Some(socket) = self.socket(lookup.netns) else {
             return Minisocket::Unreachable;
         };
@@ -50,7 +88,7 @@ impl Diag {
     }
 
     /// Looks for the minisockets in TIME_WAIT that are wanted.
-    pub fn sweep(&mut self, request: &SweepRequest) -> Sweep {
+    fn sweep(&mut self, request: &SweepRequest) -> Sweep {
         let netns = request.netns;
         let began = now();
         let overflows = self.take_overflows(netns);
@@ -73,30 +111,15 @@ impl Diag {
         }
     }
 
-    /// Does `work` in a namespace; `None` where it cannot be entered.
-    pub fn within<T: Send>(&mut self, netns: NetNs, work: impl FnOnce() -> T + Send) -> Option<T> {
-        if self.own == Some(netns) {
-            return Some(work());
-        }
-        self.handle(netns)?.enter(work).ok()
-    }
-
-    /// Ends a round of questions.
-    pub fn rest(&mut self) {
-        let own = self.own;
-        self.open.retain(|netns, _| Some(*netns) == own);
-    }
-
     fn socket(&mut self, netns: NetNs) -> Option<&mut DiagSocket> {
         if !self.open.contains_key(&netns) {
-            let socket = if self.own == Some(netns) {
+            let socket = if self.namespaces.is_own(netns) {
                 DiagSocket::open().ok()
             } else {
-                let opened = self
-                    .handle(netns)
-                    .and_then(|handle| DiagSocket::open_in(handle).ok());
+                let handle = self.namespaces.handle(netns);
+                let opened = handle.and_then(|handle| DiagSocket::open_in(handle).ok());
                 if opened.is_none() {
-                    self.handles.remove(&netns);
+                    self.namespaces.forget(netns);
                 }
                 opened
             };
@@ -105,19 +128,9 @@ impl Diag {
         self.open.get_mut(&netns)?.as_mut()
     }
 
-    fn handle(&mut self, netns: NetNs) -> Option<&NetNsHandle> {
-        if !self.handles.contains_key(&netns) {
-            if self.handles.len() >= REMEMBERED {
-                self.handles.clear();
-            }
-            self.handles.insert(netns, netns::by_inode(netns).ok()?);
-        }
-        self.handles.get(&netns)
-    }
-
     /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
     fn take_overflows(&mut self, netns: NetNs) -> u64 {
-        let Some(count) = self.within(netns, overflows::count).flatten() else {
+        let Some(count) = self.namespaces.within(netns, overflows::count).flatten() else {
             return 0;
         };
         if self.overflows.counts.len() >= REMEMBERED {

@@ -3,13 +3,15 @@
 
 mod diag;
 mod intake;
-mod looks;
+mod namespaces;
 mod overflows;
 mod owners;
 mod recording;
+mod repair;
 mod replay;
 mod snapshot;
 mod standing;
+mod worker;
 
 use std::collections::HashMap;
 use std::io;
@@ -25,25 +27,29 @@ use crate::host::named_cgroups::NamedCgroups;
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
+use crate::leaks::Asker;
 use crate::lifecycle::Input;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
+use crate::lifecycle::leak::{Answers, Question};
 use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
 use crate::recording::{Head, Recorded, Recorder};
-use diag::Diag;
+use diag::{Ask, Diag, Said};
 use intake::{Intake, Questions};
-use looks::Looks;
+use namespaces::Namespaces;
 use recording::Recording;
+use repair::Repair;
 use snapshot::Snapshot;
+use worker::Worker;
 
 pub use intake::RawTransition;
 pub use replay::Replay;
 
-/// A snapshot costs the kernel a walk over all its sockets.
-const REPAIR_PERIOD: Nanos = Nanos::from_secs(10);
-
 /// How often the counters of skipped runs are read: a file for each program.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
+
+/// A little more than a close waits for its cause.
+const SETTLE: Duration = Duration::from_millis(25);
 
 /// How often the eBPF programs' own messages are looked for, where they were asked for.
 const LISTEN: Duration = Duration::from_millis(200);
@@ -60,9 +66,10 @@ pub struct Session {
     pub unseen: Vec<String>,
     options: Options,
     joins_sock_diag: bool,
-    repaired_at: Nanos,
-    diag: Diag,
-    looks: Option<Looks>,
+    repair: Repair,
+    namespaces: Namespaces,
+    diag: Worker<Ask, Said>,
+    looks: Option<Worker<Vec<Question>, Answers>>,
     misses_read: Nanos,
     attached: Attached,
     /// While it is open, the kernel measures BPF programs.
@@ -131,12 +138,17 @@ impl Session {
             doing: "making the recording's file",
             source,
         })?;
+        let no_thread = |error: io::Error| LoadError::Other {
+            doing: "starting the threads that look at sockets",
+            source: error.into(),
+        };
+        let mut diag = Diag::new(before.overflows);
+        let diag = Worker::start("sock_diag", move |ask| diag.answer(ask)).map_err(no_thread)?;
         let mut looks = None;
         if options.stuck_after.is_some() {
-            looks = Some(Looks::start().map_err(|error| LoadError::Other {
-                doing: "starting the thread that looks at stuck sockets",
-                source: error.into(),
-            })?);
+            let mut asker = Asker::default();
+            let answer = move |questions: Vec<Question>| asker.answer(&questions);
+            looks = Some(Worker::start("looks", answer).map_err(no_thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
@@ -146,12 +158,13 @@ impl Session {
             reader,
             options: options.clone(),
             joins_sock_diag: programs_have_cookie,
-            repaired_at: Nanos(0),
+            repair: Repair::default(),
+            namespaces: Namespaces::new(),
             unseen: Vec::new(),
             intake: Intake::new(head.tracker(), recording),
             tier,
             missing,
-            diag: Diag::new(before.overflows),
+            diag,
             looks,
             misses_read: Nanos(0),
             attached,
@@ -184,12 +197,25 @@ impl Session {
             .chain(listen)
             .min()
             .map(|wait| Instant::now() + wait);
-        match &mut self.looks {
-            None => self.reader.wait(deadline).await,
-            Some(looks) => tokio::select! {
-                ready = self.reader.wait(deadline) => ready,
-                () = looks.ready() => Ok(()),
-            },
+        let looks = &mut self.looks;
+        let looked = async {
+            match looks {
+                Some(looks) => looks.ready().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.reader.wait(deadline) => ready,
+            () = self.diag.ready() => Ok(()),
+            () = looked => Ok(()),
+        }
+    }
+
+    /// At the end: waits a moment for what tells more of what has happened, as causes follow. [`Self::pump`] then takes all.
+    pub async fn settle(&mut self) {
+        tokio::time::sleep(SETTLE).await;
+        for loss in self.repair.abandon() {
+            self.intake.take(&Input::Lost(loss));
         }
     }
 
@@ -200,12 +226,26 @@ impl Session {
     pub fn pump(&mut self, mut each: impl FnMut(&RawTransition<'_>)) -> io::Result<()> {
         // Taken first: whatever happened before it has been drained when the core learns of it.
         let at = now();
-        let intake = &mut self.intake;
+        let (intake, repair) = (&mut self.intake, &mut self.repair);
         let mut malformed = 0;
         self.reader.drain(|event| match event {
-            Ok(event) => intake.take_showing(&Input::Event(event), &mut each),
+            Ok(event) => {
+                repair.note(&event);
+                intake.take_showing(&Input::Event(event), &mut each);
+            }
             Err(_) => malformed += 1,
         })?;
+        self.take_losses(at, malformed)?;
+        self.intake.take(&Input::Time(at));
+        self.ask_and_answer();
+        if let Some(log) = &mut self.attached.log {
+            log.flush();
+        }
+        Ok(())
+    }
+
+    /// Tells what was lost: with a repair that may follow, or at once.
+    fn take_losses(&mut self, at: Nanos, malformed: u64) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
         let mut skipped = 0;
         if at - self.misses_read >= READ_MISSES {
@@ -214,50 +254,31 @@ impl Session {
         }
         let dropped = self.intake.recording().as_mut();
         let dropped = dropped.map_or(0, |recording| recording.recorder().take_dropped());
+        let loss = |(lost, place)| Loss {
+            at,
+            lost,
+            place,
+            repaired: false,
+        };
+        if dropped > 0 {
+            let loss = loss((dropped, LossPlace::Recording));
+            self.intake.take(&Input::Lost(loss));
+        }
         let losses = [
-            (dropped, LossPlace::Recording),
             (lost, LossPlace::Ring),
             (skipped, LossPlace::Program),
             (malformed, LossPlace::Decode),
         ];
-        for (lost, place) in losses {
-            if lost > 0 {
-                let repaired = place != LossPlace::Recording && self.repair(at);
-                self.intake.take(&Input::Lost(Loss {
-                    at,
-                    lost,
-                    place,
-                    repaired,
-                }));
-            }
+        let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
+        let mut losses: Vec<Loss> = losses.map(loss).collect();
+        if self.joins_sock_diag && self.repair.begin(&mut losses, at) {
+            let options = Box::new(self.options.clone());
+            self.diag.ask(Ask::Everything(options));
         }
-        self.intake.take(&Input::Time(at));
-        self.answer();
-        if let Some(log) = &mut self.attached.log {
-            log.flush();
+        for loss in losses {
+            self.intake.take(&Input::Lost(loss));
         }
         Ok(())
-    }
-
-    /// After a loss: a snapshot shows which ends are gone and which were never seen. At most one in ten seconds.
-    fn repair(&mut self, at: Nanos) -> bool {
-        if !self.joins_sock_diag
-            || (self.repaired_at != Nanos(0) && at - self.repaired_at < REPAIR_PERIOD)
-        {
-            return false;
-        }
-        self.repaired_at = at;
-        let snapshot = Snapshot::take(&self.options, &HashMap::new());
-        self.intake.take(&Input::Alive {
-            namespaces: snapshot.complete,
-            alive: snapshot.alive,
-            began: snapshot.began,
-        });
-        self.intake.take(&Input::Existing {
-            sockets: snapshot.sockets,
-            at: now(),
-        });
-        snapshot.unseen.is_empty()
     }
 
     /// The next finding.
@@ -311,26 +332,24 @@ impl Session {
         recorder.map(Recorder::finish).transpose()
     }
 
-    /// Answers what the core wants to know.
-    fn answer(&mut self) {
+    /// Asks what the core wants to know, and takes what was answered.
+    fn ask_and_answer(&mut self) {
         let Questions {
             lookups,
             sweeps,
             stuck,
         } = self.intake.take_questions();
-        for lookup in &lookups {
-            let minisocket = self.diag.ask(lookup);
-            self.intake.take(&Input::LookedUp {
-                id: lookup.id,
-                minisocket,
-                at: now(),
-            });
-        }
-        for request in &sweeps {
-            self.intake.take(&Input::Swept(self.diag.sweep(request)));
-        }
         if !lookups.is_empty() || !sweeps.is_empty() {
-            self.diag.rest();
+            self.diag.ask(Ask::Minisockets { lookups, sweeps });
+        }
+        while let Some(said) = self.diag.take() {
+            let inputs = match said {
+                Said::Minisockets(inputs) => inputs,
+                Said::Everything(snapshot) => self.repair.end(*snapshot),
+            };
+            for input in &inputs {
+                self.intake.take(input);
+            }
         }
         let Some(looks) = &mut self.looks else { return };
         if let Some(answers) = looks.take() {

@@ -15,6 +15,7 @@ use crate::lifecycle::types::{ConnId, Nanos, NetNs, SharedOwner};
 /// What was found.
 pub(super) struct Snapshot {
     pub began: Nanos,
+    pub ended: Nanos,
     /// Those that the filters let pass, listeners first.
     pub sockets: Vec<Existing>,
     /// The inodes of `sockets` that have one.
@@ -34,6 +35,7 @@ impl Snapshot {
     pub fn take(options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
         let mut snapshot = Self {
             began: now(),
+            ended: Nanos(0),
             sockets: Vec::new(),
             inodes: HashMap::new(),
             alive: HashSet::new(),
@@ -59,6 +61,7 @@ impl Snapshot {
         snapshot
             .sockets
             .sort_by_key(|socket| socket.state != TcpState::Listen);
+        snapshot.ended = now();
         snapshot
     }
 

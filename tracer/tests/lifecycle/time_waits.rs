@@ -382,3 +382,24 @@ fn what_closes_otherwise_enters_nothing() {
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.tracker.in_time_wait(), 0);
 }
+
+#[test]
+fn one_that_comes_while_a_look_is_under_way_is_not_missing_in_it() {
+    let mut world = World::new();
+    enter(&mut world, 4);
+    world.pass_ms(200);
+    let mut due = Vec::new();
+    world.tracker.due_sweeps(world.now, &mut due);
+    assert_eq!(due.len(), 1);
+    world.pass_ms(1);
+    assert!(!is_due(&mut world), "one look at a time");
+    // Its close lies a minute back: a minisocket that a look found.
+    let mut end = Socket::client(&mut world, 5);
+    end.closes_first(&mut world);
+    end.enters_time_wait(&mut world);
+    world.findings();
+    world.pass_ms(60_100);
+    assert_eq!(look(&mut world, None, 0), [], "nobody looked for it");
+    world.pass_ms(250);
+    assert_eq!(look(&mut world, None, 0).len(), 1);
+}

@@ -8,15 +8,13 @@ mod entry;
 mod hooks;
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher as _;
 
 use serde::{Deserialize, Serialize};
 
-use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt as _};
-use hashbrown::HashTable;
 
 use super::finding::{Conn, TimeWait};
+use super::index::Index;
 use super::slots::{MOST, Order, Slots};
 use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
 use entry::Entry;
@@ -108,10 +106,9 @@ pub(super) struct TimeWaits {
     pub by_cookies: bool,
     entries: Slots<Entry>,
     namespaces: HashMap<NetNs, Namespace>,
-    hasher: RandomState,
-    by_place: HashTable<u32>,
+    by_place: Index,
     /// Only where the kernel tells something by cookies.
-    by_cookie: HashTable<u32>,
+    by_cookie: Index,
     /// Those taken down before their time, in order.
     taken_down: VecDeque<(Nanos, ConnId)>,
 }
@@ -124,9 +121,8 @@ impl TimeWaits {
             by_cookies: false,
             entries: Slots::default(),
             namespaces: HashMap::new(),
-            hasher: RandomState::default(),
-            by_place: HashTable::new(),
-            by_cookie: HashTable::new(),
+            by_place: Index::default(),
+            by_cookie: Index::default(),
             taken_down: VecDeque::new(),
         }
     }
@@ -165,7 +161,7 @@ impl TimeWaits {
             entered + CONFIRM
         };
         let netns = conn.netns;
-        let place = self.hasher.hash_one((netns, conn.tuple));
+        let place = self.by_place.hash((netns, conn.tuple));
         let mut entry = Entry::new(conn, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
         let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
@@ -177,20 +173,9 @@ impl TimeWaits {
             None => entry.unasked = true,
         }
         let at = self.entries.insert(&mut namespace.order, entry);
-        let (hasher, entries) = (&self.hasher, &self.entries);
-        self.by_place.insert_unique(place, at, |&at| {
-            entries.get(at).map_or(0, |entry| {
-                hasher.hash_one((entry.conn.netns, entry.conn.tuple))
-            })
-        });
+        self.by_place.insert(place, at);
         if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
-            let hash = |cookie| hasher.hash_one(cookie);
-            self.by_cookie.insert_unique(hash(cookie), at, |&at| {
-                entries
-                    .get(at)
-                    .and_then(|entry| entry.cookie)
-                    .map_or(0, hash)
-            });
+            self.by_cookie.insert(self.by_cookie.hash(cookie), at);
         }
         true
     }
@@ -262,6 +247,10 @@ impl TimeWaits {
         let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
             return;
         };
+        if namespace.order.oldest().is_none() {
+            self.namespaces.remove(&sweep.netns);
+            return;
+        }
         let cost = sweep.ended - sweep.began;
         namespace.not_before = sweep.ended + Nanos(cost.0.saturating_mul(REST));
         let looks = self.entries.in_order(&namespace.order);
@@ -290,43 +279,34 @@ impl TimeWaits {
     }
 
     fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<u32> {
-        if self.by_place.is_empty() {
-            return None;
-        }
-        let is = |&at: &u32| {
+        let is = |at| {
             let conn = self.entries.get(at).map(|entry| &entry.conn);
             conn.is_some_and(|conn| conn.netns == netns && conn.tuple == *tuple)
         };
-        let hash = self.hasher.hash_one((netns, tuple));
-        self.by_place.find(hash, is).copied()
+        self.by_place.find(self.by_place.hash((netns, tuple)), is)
     }
 
     fn find_cookie(&self, cookie: ConnId) -> Option<u32> {
-        let entries = &self.entries;
-        let is = |&at: &u32| {
-            entries
-                .get(at)
-                .is_some_and(|entry| entry.cookie == Some(cookie))
+        let is = |at| {
+            let entry = self.entries.get(at);
+            entry.is_some_and(|entry| entry.cookie == Some(cookie))
         };
-        self.by_cookie
-            .find(self.hasher.hash_one(cookie), is)
-            .copied()
+        self.by_cookie.find(self.by_cookie.hash(cookie), is)
     }
 
     fn remove(&mut self, at: u32) -> Option<Entry> {
-        let conn = &self.entries.get(at)?.conn;
-        let (netns, place) = (conn.netns, self.hasher.hash_one((conn.netns, conn.tuple)));
+        let netns = self.entries.get(at)?.conn.netns;
         let namespace = self.namespaces.get_mut(&netns)?;
         let entry = self.entries.remove(&mut namespace.order, at)?;
-        if namespace.order.oldest().is_none() {
+        // The look that is under way is waited for.
+        if namespace.order.oldest().is_none() && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
-        let found = self.by_place.find_entry(place, |&it| it == at);
-        found.ok().map(hashbrown::hash_table::OccupiedEntry::remove);
+        let place = self.by_place.hash((netns, entry.conn.tuple));
+        self.by_place.remove(place, |it| it == at);
         if let Some(cookie) = entry.cookie {
-            let hash = self.hasher.hash_one(cookie);
-            let found = self.by_cookie.find_entry(hash, |&it| it == at);
-            found.ok().map(hashbrown::hash_table::OccupiedEntry::remove);
+            let hash = self.by_cookie.hash(cookie);
+            self.by_cookie.remove(hash, |it| it == at);
         }
         Some(entry)
     }
