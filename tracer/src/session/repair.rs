@@ -97,3 +97,74 @@ impl Repair {
         under_way.map_or_else(Vec::new, |under_way| under_way.losses)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tcpclose_common::TcpState;
+
+    use super::*;
+    use crate::lifecycle::Existing;
+    use crate::lifecycle::event::{Signal, SignalKind};
+    use crate::lifecycle::finding::LossPlace;
+
+    const LOSS: Loss = Loss {
+        at: Nanos(1),
+        lost: 7,
+        place: LossPlace::Ring,
+        repaired: false,
+    };
+
+    fn snapshot(cookies: &[u64]) -> Snapshot {
+        let there = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let socket = |&cookie: &u64| Existing {
+            cookie: ConnId(cookie),
+            netns: NetNs(1),
+            tuple: Tuple::from((there(cookie as u16), there(80))),
+            state: TcpState::Established,
+            left: None,
+            owner: None,
+        };
+        Snapshot::of(Nanos(10), cookies.iter().map(socket).collect())
+    }
+
+    #[test]
+    fn what_the_records_tell_is_newer_than_the_snapshot() {
+        let mut repair = Repair::default();
+        let mut losses = vec![LOSS];
+        assert!(repair.begin(&mut losses, Nanos(2)));
+        assert_eq!(losses, [], "it is told with the repair");
+        repair.note(&Event::Signal(Signal {
+            at: Nanos(5),
+            id: ConnId(2),
+            kind: SignalKind::ResetReceived,
+        }));
+        let told = repair.end(snapshot(&[1, 2, 3]));
+        let [
+            Input::Alive { .. },
+            Input::Existing { sockets, .. },
+            Input::Lost(loss),
+        ] = &told[..]
+        else {
+            panic!("{told:?}")
+        };
+        let cookies: Vec<u64> = sockets.iter().map(|socket| socket.cookie.0).collect();
+        assert_eq!(cookies, [1, 3]);
+        assert_eq!((loss.lost, loss.repaired), (7, true));
+    }
+
+    #[test]
+    fn there_is_one_repair_in_ten_seconds_and_no_loss_waits_for_the_next() {
+        let mut repair = Repair::default();
+        assert!(!repair.begin(&mut Vec::new(), Nanos(1)), "nothing is lost");
+        assert!(repair.begin(&mut vec![LOSS], Nanos(2)));
+        let mut again = vec![LOSS];
+        assert!(!repair.begin(&mut again, Nanos(3)), "one is under way");
+        repair.end(snapshot(&[]));
+        assert!(!repair.begin(&mut again, Nanos(4)));
+        assert_eq!(again.len(), 1, "it is told at once");
+        assert!(repair.begin(&mut again, Nanos(2) + PERIOD));
+        assert_eq!(repair.abandon(), [LOSS], "the session ends meanwhile");
+    }
+}

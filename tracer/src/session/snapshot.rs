@@ -33,16 +33,7 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
     pub fn take(options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
-        let mut snapshot = Self {
-            began: now(),
-            ended: Nanos(0),
-            sockets: Vec::new(),
-            inodes: HashMap::new(),
-            alive: HashSet::new(),
-            complete: HashSet::new(),
-            overflows: Overflows::default(),
-            unseen: Vec::new(),
-        };
+        let mut snapshot = Self::of(now(), Vec::new());
         let mut all = true;
         match options.netns {
             Some(id) => match netns::by_inode(id) {
@@ -63,6 +54,20 @@ impl Snapshot {
             .sort_by_key(|socket| socket.state != TcpState::Listen);
         snapshot.ended = now();
         snapshot
+    }
+
+    /// One with these sockets and no more.
+    pub(super) fn of(began: Nanos, sockets: Vec<Existing>) -> Self {
+        Self {
+            began,
+            ended: began,
+            sockets,
+            inodes: HashMap::new(),
+            alive: HashSet::new(),
+            complete: HashSet::new(),
+            overflows: Overflows::default(),
+            unseen: Vec::new(),
+        }
     }
 
     fn add(
