@@ -51,7 +51,7 @@ struct Cli {
     #[arg(long)]
     all: bool,
 
-    /// Keep captures and records in this directory
+    /// Keep captures, records and recordings in this directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 
@@ -102,7 +102,9 @@ fn compare(cli: &Cli, directory: &Path) -> Result<Report> {
     let mut watches = Vec::new();
     let mut captures = Vec::new();
     for end in ENDS {
-        watches.push(Watch::start(net.of(end), &cli.tcpclose)?);
+        let keep = cli.keep.as_ref();
+        let recording = keep.map(|directory| directory.join(format!("{end}.rec")));
+        watches.push(Watch::start(net.of(end), &cli.tcpclose, recording)?);
         let file = directory.join(format!("{end}.pcap"));
         captures.push(Tcpdump::start(net.of(end), Path::new("tcpdump"), file)?);
     }

@@ -158,8 +158,8 @@ impl Tcpdump {
 pub struct Watch(Program);
 
 impl Watch {
-    /// Starts it and waits until it watches.
-    pub fn start(ns: &NetNs, tcpclose: &Path) -> Result<Self> {
+    /// Starts it and waits until it watches. It records, too, where `recording` names a file.
+    pub fn start(ns: &NetNs, tcpclose: &Path, recording: Option<PathBuf>) -> Result<Self> {
         let mut command = Command::new(tcpclose);
         command.args([
             "watch",
@@ -168,6 +168,9 @@ impl Watch {
             "--netns",
             &ns.inode()?.to_string(),
         ]);
+        if let Some(file) = recording {
+            command.arg("--record").arg(file);
+        }
         Program::start(ns, "tcpclose", command, "tcpclose: watching").map(Self)
     }
 

@@ -37,7 +37,7 @@ pub struct Parity {
     #[arg(long)]
     all: bool,
 
-    /// Keep captures and records in this directory
+    /// Keep captures, records and recordings in this directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }

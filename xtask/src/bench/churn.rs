@@ -1,7 +1,7 @@
 //! Connections that come and go as fast as they can: connect, one byte, close; both ends in one namespace.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -12,6 +12,16 @@ use anyhow::{Context as _, Result};
 
 /// Addresses that the servers have together: ports in TIME_WAIT are not used up in one round.
 const ADDRESSES: u8 = 100;
+
+/// Who plays the two ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// A client and a server, each in a thread of its own, as real connections have.
+    TwoThreads,
+    /// One thread plays both. Nobody waits for the scheduler, so this is the fastest churn of one processor, and the
+    /// hardest to trace: nothing of a tracer's cost hides in waiting.
+    OneThread,
+}
 
 /// What one churn was.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +39,41 @@ impl Churned {
     }
 }
 
-/// Churns for so long in so many threads.
-pub fn churn(duration: Duration, threads: u8) -> Result<Churned> {
+/// When a churn ends.
+enum Until<'a> {
+    Stopped(&'a AtomicBool),
+    Made(u64),
+}
+
+impl Until<'_> {
+    fn is_over(&self, made: u64) -> bool {
+        match self {
+            Self::Stopped(stop) => stop.load(Ordering::Relaxed),
+            Self::Made(wanted) => made >= *wanted,
+        }
+    }
+}
+
+/// Churns for so long in one place.
+pub fn churn(duration: Duration, ends: Ends) -> Result<Churned> {
+    churn_in(duration, ends, 1)
+}
+
+/// Churns for so long in so many places at once.
+pub fn churn_in(duration: Duration, ends: Ends, places: u8) -> Result<Churned> {
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     let connections = thread::scope(|scope| {
-        let stop = &stop;
-        let pairs: Vec<_> = (0..threads)
-            .map(|client| scope.spawn(move || pair(client, stop)))
+        let until = Until::Stopped(&stop);
+        let until = &until;
+        let places: Vec<_> = (0..places)
+            .map(|place| scope.spawn(move || make(place, ends, until)))
             .collect();
         thread::sleep(duration);
         stop.store(true, Ordering::Relaxed);
         let mut connections = 0;
-        for pair in pairs {
-            connections += pair.join().expect("a thread has panicked")?;
+        for place in places {
+            connections += place.join().expect("a thread has panicked")?;
         }
         anyhow::Ok(connections)
     })?;
@@ -52,23 +83,92 @@ pub fn churn(duration: Duration, threads: u8) -> Result<Churned> {
     })
 }
 
-/// Plays both ends in one thread: neither waits for the other to be scheduled, so nothing but the connections is measured.
-fn pair(client: u8, stop: &AtomicBool) -> Result<u64> {
+/// Makes so many connections, a client and a server in a thread each.
+pub fn make_some(connections: u64) -> Result<()> {
+    make(0, Ends::TwoThreads, &Until::Made(connections)).map(|_| ())
+}
+
+fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot listen")?;
     let port = listener.local_addr()?.port();
-    let mut connections = 0;
-    for number in (1..=ADDRESSES).cycle() {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 1, client, number), port));
+    let addresses = (1..=ADDRESSES)
+        .cycle()
+        .map(|number| SocketAddr::from((Ipv4Addr::new(127, 1, place, number), port)));
+    match ends {
+        Ends::OneThread => play_both(&listener, addresses, until),
+        Ends::TwoThreads => thread::scope(|scope| {
+            let server = scope.spawn(|| serve(&listener));
+            let connected = connect(addresses, until);
+            // It is told that there is no more by a connection without a byte, also after an error.
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+            let served = server.join().expect("a thread has panicked")?;
+            connected.map(|()| served)
+        }),
+    }
+}
+
+fn play_both(
+    listener: &TcpListener,
+    addresses: impl Iterator<Item = SocketAddr>,
+    until: &Until,
+) -> Result<u64> {
+    let mut made = 0;
+    for address in addresses {
         let mut opened = TcpStream::connect(address).context("cannot connect")?;
         let (mut accepted, _) = listener.accept().context("cannot accept")?;
         opened.write_all(b"x")?;
         accepted.read_exact(&mut [0])?;
         drop(opened);
         drop(accepted);
-        connections += 1;
-        if stop.load(Ordering::Relaxed) {
+        made += 1;
+        if until.is_over(made) {
             break;
         }
     }
-    Ok(connections)
+    Ok(made)
+}
+
+fn connect(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result<()> {
+    for (made, address) in (1..).zip(addresses) {
+        TcpStream::connect(address)
+            .context("cannot connect")?
+            .write_all(b"x")?;
+        if until.is_over(made) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads each connection to its end and closes it, until one comes without a byte. Returns how many there were before.
+fn serve(listener: &TcpListener) -> Result<u64> {
+    let mut served = 0;
+    loop {
+        let (mut accepted, _) = listener.accept().context("cannot accept")?;
+        let mut bytes = 0;
+        loop {
+            match accepted.read(&mut [0; 16]) {
+                Ok(0) => break,
+                Ok(more) => bytes += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("cannot read"),
+            }
+        }
+        if bytes == 0 {
+            return Ok(served);
+        }
+        served += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_what_was_made() {
+        for ends in [Ends::OneThread, Ends::TwoThreads] {
+            assert_eq!(make(0, ends, &Until::Made(7)).unwrap(), 7);
+        }
+    }
 }

@@ -79,11 +79,6 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// Its standard output, where that was piped.
-    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
-        self.child.stdout.take()
-    }
-
     /// CPU time of all its threads, in seconds.
     pub fn cpu(&self) -> Result<f64> {
         let mut ns = 0;
@@ -105,10 +100,11 @@ impl Tracer {
         Ok(switches)
     }
 
-    /// Resident memory, in KiB.
-    pub fn resident(&self) -> Result<u64> {
+    /// The most memory that it has had, resident, in bytes.
+    pub fn most_resident(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        number_after(&status, "VmHWM:").context("the kernel does not say")
+        let kib = number_after(&status, "VmHWM:").context("the kernel does not say")?;
+        Ok(kib * 1024)
     }
 
     /// What its programs have cost since they were loaded (`kernel.bpf_stats_enabled` must be set).
