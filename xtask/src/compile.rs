@@ -67,7 +67,7 @@ impl Ebpf {
         run(&mut cargo, "compiling the eBPF programs")?;
 
         let built = directory.join(TARGET).join("release/tcpclose-ebpf");
-        let object = directory.join("tcpclose-ebpf.o");
+        let object = object(workspace);
         copy_if_different(&built, &object)?;
         Ok(object)
     }
@@ -144,6 +144,11 @@ impl Ebpf {
             cargo.args(["-Z", "build-std=core"]);
         }
     }
+}
+
+/// Where the eBPF object is, once it has been compiled.
+pub fn object(workspace: &Workspace) -> PathBuf {
+    target_directory(workspace).join("tcpclose-ebpf.o")
 }
 
 fn target_directory(workspace: &Workspace) -> PathBuf {

@@ -37,6 +37,7 @@ const COUNTERPARTS: &[Counterpart] = &[
     counterpart("tshark", "tshark", CAPTURES),
     counterpart("ss", "iproute2", "killed sockets"),
     counterpart("tcpstates", "libbpf-tools", "comparison with tcpstates"),
+    counterpart("valgrind", "valgrind", "the count of instructions"),
     counterpart("mariadbd", "mariadb-server-core", DATABASE),
     counterpart("mariadb-install-db", "mariadb-server-core", DATABASE),
     counterpart("mariadb", "mariadb-client-core", DATABASE),

@@ -114,7 +114,9 @@ impl Told {
         let outputs = self.0["outputs"].as_array();
         let outputs = outputs.context("the agent's summary has no outputs")?;
         (0..outputs.len())
-            .flat_map(|output| ["dropped", "failed"].map(|what| format!("/outputs/{output}/{what}")))
+            .flat_map(|output| {
+                ["dropped", "failed"].map(|what| format!("/outputs/{output}/{what}"))
+            })
             .map(|pointer| self.number(&pointer))
             .sum()
     }

@@ -3,7 +3,10 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, SyncSender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +15,9 @@ use anyhow::{Context as _, Result};
 
 /// Addresses that the servers have together: ports in TIME_WAIT are not used up in one round.
 const ADDRESSES: u8 = 100;
+/// So many connections a client may be ahead of its server: more than the listener's queue holds would wait a second to be
+/// tried again.
+const AHEAD: usize = 64;
 
 /// Who plays the two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +68,9 @@ pub fn churn(duration: Duration, ends: Ends) -> Result<Churned> {
 /// Churns for so long in so many places at once.
 pub fn churn_in(duration: Duration, ends: Ends, places: u8) -> Result<Churned> {
     let stop = AtomicBool::new(false);
+    let until = &Until::Stopped(&stop);
     let begun = Instant::now();
     let connections = thread::scope(|scope| {
-        let until = Until::Stopped(&stop);
-        let until = &until;
         let places: Vec<_> = (0..places)
             .map(|place| scope.spawn(move || make(place, ends, until)))
             .collect();
@@ -97,8 +102,9 @@ fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
     match ends {
         Ends::OneThread => play_both(&listener, addresses, until),
         Ends::TwoThreads => thread::scope(|scope| {
-            let server = scope.spawn(|| serve(&listener));
-            let connected = connect(addresses, until);
+            let (made, to_serve) = mpsc::sync_channel(AHEAD);
+            let server = scope.spawn(|| serve(&listener, to_serve));
+            let connected = connect(addresses, made, until);
             // It is told that there is no more by a connection without a byte, also after an error.
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
             let served = server.join().expect("a thread has panicked")?;
@@ -128,12 +134,18 @@ fn play_both(
     Ok(made)
 }
 
-fn connect(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result<()> {
-    for (made, address) in (1..).zip(addresses) {
+fn connect(
+    addresses: impl Iterator<Item = SocketAddr>,
+    made: SyncSender<()>,
+    until: &Until,
+) -> Result<()> {
+    for (number, address) in (1..).zip(addresses) {
+        // An error means that the server has ended, which has the reason.
+        let may_go_on = made.send(()).is_ok();
         TcpStream::connect(address)
             .context("cannot connect")?
             .write_all(b"x")?;
-        if until.is_over(made) {
+        if until.is_over(number) || !may_go_on {
             break;
         }
     }
@@ -141,7 +153,7 @@ fn connect(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result
 }
 
 /// Reads each connection to its end and closes it, until one comes without a byte. Returns how many there were before.
-fn serve(listener: &TcpListener) -> Result<u64> {
+fn serve(listener: &TcpListener, made: Receiver<()>) -> Result<u64> {
     let mut served = 0;
     loop {
         let (mut accepted, _) = listener.accept().context("cannot accept")?;
@@ -158,6 +170,7 @@ fn serve(listener: &TcpListener) -> Result<u64> {
             return Ok(served);
         }
         served += 1;
+        let _ = made.recv();
     }
 }
 

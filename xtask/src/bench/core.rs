@@ -1,30 +1,26 @@
 //! The core alone: no kernel, no root.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::report::Row;
 use crate::{
-    command::{run, stdout_of},
+    command::{announce, run, stdout_of},
+    compile,
     workspace::Workspace,
 };
 
 /// Transitions a second through decoder and core, and findings as JSON, on a recorded stream.
 pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     run(
-        workspace
-            .cargo()
-            .args([
-                "bench",
-                "--package",
-                "tcpclose",
-                "--bench",
-                "core",
-                "--",
-                "--noplot",
-            ])
+        cargo_bench(workspace)
+            .args(["--bench", "core", "--", "--noplot"])
             .env("TCPCLOSE_RECORDING", recording),
         "`cargo bench --bench core`",
     )?;
@@ -66,38 +62,79 @@ pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// Bytes for each live end, with a counting allocator.
-pub fn memory(workspace: &Workspace) -> Result<Vec<Row>> {
-    let lines =
-        stdout_of(
-            workspace
-                .cargo()
-                .args(["bench", "--package", "tcpclose", "--bench", "memory"]),
-        )?;
-    let mut rows = Vec::new();
-    for line in lines.lines().filter(|line| line.starts_with('{')) {
-        let line: Value = serde_json::from_str(line)?;
-        let number = |name: &str| {
-            line[name]
-                .as_f64()
-                .context("the bench's output is not as expected")
-        };
-        let ends = number("ends")?;
-        rows.push(
-            Row::new(
-                'f',
-                format!("memory for each of {ends} live ends"),
-                "bytes",
-                vec![number("bytes_each")?],
-            )
-            .demands("at most 160", |value| value <= 160.0),
-        );
-        rows.push(Row::new(
-            'f',
-            format!("time to open {ends} ends, each"),
-            "ns",
-            vec![number("seconds")? / ends * 1e9],
-        ));
+/// What so many live ends take in the core: a line of `tracer/benches/memory.rs`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LiveEnds {
+    /// How many.
+    pub ends: u64,
+    /// Memory of all, counted by the allocator.
+    pub bytes: f64,
+    /// The most that it was meanwhile: tables grow by copying.
+    pub peak_bytes: f64,
+    /// Time to open all.
+    pub seconds: f64,
+}
+
+/// Runs the built bench.
+pub fn live_ends(bench: &Path) -> Result<Vec<LiveEnds>> {
+    let said = stdout_of(&mut Command::new(bench))?;
+    said.lines()
+        .map(|line| serde_json::from_str(line).context("the bench's output is not as expected"))
+        .collect()
+}
+
+/// The sizes for which a number is demanded.
+pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
+    let demanded = sizes
+        .iter()
+        .filter(|size| [1_000, 100_000, 1_000_000].contains(&size.ends));
+    demanded
+        .flat_map(|size| {
+            let (all, ends) = (size.ends, size.ends as f64);
+            [
+                Row::new(
+                    'f',
+                    format!("memory for each of {all} live ends"),
+                    "bytes",
+                    vec![size.bytes / ends],
+                )
+                .demands("at most 160", |value| value <= 160.0),
+                Row::new(
+                    'f',
+                    format!("time to open {all} ends, each"),
+                    "ns",
+                    vec![size.seconds / ends * 1e9],
+                ),
+            ]
+        })
+        .collect()
+}
+
+/// Builds a bench and returns its program.
+pub fn built_bench(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    announce(format_args!("bench: compiling {name}"));
+    let messages = stdout_of(cargo_bench(workspace).args([
+        "--bench",
+        name,
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]))?;
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == name;
+        let path = message["executable"].as_str().filter(|_| is_it)?;
+        Some(PathBuf::from(path))
+    });
+    executable.with_context(|| format!("cargo has built no bench {name}"))
+}
+
+/// With the same eBPF object as the program, or each would compile tcpclose again.
+fn cargo_bench(workspace: &Workspace) -> Command {
+    let mut command = workspace.cargo();
+    command.args(["bench", "--package", "tcpclose"]);
+    let object = compile::object(workspace);
+    if object.exists() {
+        command.env(compile::OBJECT_VARIABLE, object);
     }
-    Ok(rows)
+    command
 }

@@ -1,23 +1,33 @@
 //! What tcpclose costs, beside bcc's tcpstates and beside nothing, in turns.
 
+mod agent;
+mod baseline;
+mod check;
 mod churn;
+mod connection_rate;
 mod core;
+mod daemon;
+mod kernel_cost;
+mod live_ends;
+mod losses;
+mod plot;
 mod report;
 mod stage;
 mod tracer;
 
-use std::{env, fs, path::PathBuf, process::ExitCode};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    admin::Admin,
-    command::{exit_code, status},
-    compile, counterparts,
-    demo::in_own_network,
-    workspace::Workspace,
+    admin::Admin, command::run, compile, counterparts, demo::in_own_network, workspace::Workspace,
 };
+pub use check::Check;
 use report::Row;
 
 /// What `cargo xtask bench` takes.
@@ -36,15 +46,27 @@ pub struct Bench {
     /// Measure this build of tcpclose
     #[arg(long)]
     program: Option<PathBuf>,
+    /// Only what hangs on no machine's speed, compared with the kept numbers; exits with 1 if something is a fifth worse
+    #[arg(long, conflicts_with_all = ["only", "short", "rounds"])]
+    check: bool,
+    /// Keep the numbers of this check, to compare with from now on
+    #[arg(long, requires = "check")]
+    keep: bool,
     /// Measure as root in a namespace of its own, and leave the results in this directory
     #[arg(long, hide = true)]
     staged: Option<PathBuf>,
+    /// Where the recorded churn goes, a short one
+    #[arg(long, hide = true)]
+    recording: Option<PathBuf>,
+    /// Only hold connections open
+    #[arg(long, hide = true)]
+    hold: Option<String>,
 }
 
 impl Bench {
-    /// Whether it is for the part in the namespace.
+    /// Whether it is for a part of it, which needs no checkout.
     pub fn is_part(&self) -> bool {
-        self.staged.is_some()
+        self.staged.is_some() || self.hold.is_some()
     }
 
     fn wants(&self, part: char) -> bool {
@@ -56,7 +78,7 @@ impl Bench {
     }
 }
 
-/// Measures all, prints the table, and writes target/bench/results.json.
+/// Measures all, prints the table, and writes it, all values and the plot to target/bench.
 pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     let admin = Admin::detect();
     if !admin.can_start_programs() {
@@ -67,48 +89,84 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
         Some(program) => program.clone(),
         None => compile::build(workspace)?,
     };
+    if args.check {
+        let check = Check {
+            workspace,
+            program: Some(&program),
+            required: true,
+        };
+        if args.keep {
+            check.keep()?;
+        } else if !check.compare()? {
+            return Ok(ExitCode::FAILURE);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = staged(workspace, &program, |again| {
+        again.arg(format!("--rounds={}", args.rounds()));
+        if args.short {
+            again.arg("--short");
+        }
+        let only = args.only.iter().map(|part| format!("--only={part}"));
+        again.args(only);
+    })?;
+    let directory = workspace.target.join("bench");
+    if args.wants('e') {
+        rows.extend(core::speed(workspace, &directory.join(stage::RECORDING))?);
+    }
+    let mut sizes = Vec::new();
+    if args.wants('f') {
+        sizes = core::live_ends(&core::built_bench(workspace, "memory")?)?;
+        rows.extend(core::memory_rows(&sizes));
+        write(&directory.join("live-ends.svg"), &plot::svg(&sizes))?;
+    }
+    rows.sort_by_key(|row| row.part);
+    let table = report::table(&rows, args.rounds());
+    print!("{table}");
+    write(&directory.join("table.md"), &table)?;
+    report::write(
+        &rows,
+        &sizes,
+        args.rounds(),
+        &directory.join("results.json"),
+    )?;
+    println!(
+        "\nthis table, all values and the plot are in {}",
+        directory.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Measures with `program` as root in a namespace of its own, what the arguments that `add` adds say.
+fn staged(
+    workspace: &Workspace,
+    program: &Path,
+    add: impl FnOnce(&mut Command),
+) -> Result<Vec<Row>> {
     let directory = workspace.target.join("bench");
     fs::create_dir_all(&directory).context("cannot make target/bench")?;
     let results = directory.join(stage::RESULTS);
     // Those of an earlier run are not this one's.
     let _ = fs::remove_file(&results);
     let own = env::current_exe().context("cannot find xtask itself")?;
-    let only: String = args.only.iter().flat_map(|part| [*part, ',']).collect();
-    let mut again = vec![
-        "bench".into(),
-        format!("--rounds={}", args.rounds()).into(),
-        "--program".into(),
-        program.into_os_string(),
-        "--staged".into(),
-        directory.clone().into_os_string(),
-    ];
-    if args.short {
-        again.push("--short".into());
-    }
-    if !args.only.is_empty() {
-        again.push(format!("--only={}", only.trim_end_matches(',')).into());
-    }
-    let code = exit_code(status(&mut in_own_network(admin, own, &again)?)?);
-    if code != 0 {
-        return Ok(ExitCode::from(code));
-    }
+    let mut again = in_own_network(Admin::detect(), own, &["bench".into()])?;
+    again.arg("--program").arg(program);
+    again.arg("--staged").arg(&directory);
+    add(&mut again);
+    run(&mut again, "measuring as root")?;
     let results = fs::read(&results).context("the measurements have left no results")?;
-    let mut rows = Row::all_from_json(&results)?;
-    if args.wants('e') {
-        rows.extend(core::speed(workspace, &directory.join(stage::RECORDING))?);
-    }
-    if args.wants('f') {
-        rows.extend(core::memory(workspace)?);
-    }
-    rows.sort_by_key(|row| row.part);
-    report::print(&rows, args.rounds());
-    report::write(&rows, args.rounds(), &directory.join("results.json"))?;
-    println!("\nall values: {}", directory.join("results.json").display());
-    Ok(ExitCode::SUCCESS)
+    Row::all_from_json(&results)
 }
 
-/// Measures what needs root and a network.
+/// Measures what needs root and a network, or plays a part in that.
 pub fn part(args: &Bench) -> Result<ExitCode> {
+    if let Some(what) = &args.hold {
+        live_ends::hold(what)?;
+    }
     let (Some(directory), Some(program)) = (&args.staged, &args.program) else {
         bail!("no program to measure");
     };

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::core::LiveEnds;
+
 /// One thing that was measured, some times.
 #[derive(Serialize, Deserialize)]
 pub struct Row {
@@ -97,33 +99,41 @@ pub fn machine() -> String {
     )
 }
 
-/// Prints the table in Markdown.
-pub fn print(rows: &[Row], rounds: usize) {
-    println!("{}; {rounds} rounds, in turns", machine());
-    println!();
-    println!("| | what | unit | min | median | max | demand | |");
-    println!("|---|---|---|--:|--:|--:|---|---|");
+/// The table in Markdown.
+pub fn table(rows: &[Row], rounds: usize) -> String {
+    let mut table = format!(
+        "{}; {rounds} rounds, in turns\n\n\
+         | | what | unit | min | median | max | demand | |\n\
+         |---|---|---|--:|--:|--:|---|---|\n",
+        machine()
+    );
     for row in rows {
         let (demand, met) = match &row.demand {
             Some((words, true)) => (words.as_str(), "met"),
             Some((words, false)) => (words.as_str(), "**not met**"),
             None => ("", ""),
         };
-        println!(
-            "| {} | {} | {} | {} | {} | {} | {demand} | {met} |",
+        table.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} | {demand} | {met} |\n",
             row.part,
             row.what,
             row.unit,
             short(row.least()),
             short(row.median()),
             short(row.most()),
-        );
+        ));
     }
+    table
 }
 
 /// Writes all values as JSON.
-pub fn write(rows: &[Row], rounds: usize, file: &Path) -> Result<()> {
-    let all = json!({ "machine": machine(), "rounds": rounds, "rows": rows });
+pub fn write(rows: &[Row], sizes: &[LiveEnds], rounds: usize, file: &Path) -> Result<()> {
+    let all = json!({
+        "machine": machine(),
+        "rounds": rounds,
+        "rows": rows,
+        "live_ends": sizes,
+    });
     fs::write(file, serde_json::to_vec_pretty(&all)?)
         .with_context(|| format!("cannot write {}", file.display()))
 }

@@ -28,7 +28,7 @@ pub const RECORDING: &str = "churn.rec";
 const KEPT_CONNECTIONS: u64 = 250;
 
 /// Counts the run time of eBPF programs; it costs some ten nanoseconds a run itself.
-const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+pub const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// Our own namespace: what else happens on the machine is not measured.
 const HERE: &str = "/proc/self/ns/net";
 /// Where the tracepoints are described.
@@ -86,7 +86,7 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     if args.wants('f') {
         stage.live_ends()?;
     }
-    report::write(&stage.rows, args.rounds(), &directory.join(RESULTS))
+    report::write(&stage.rows, &[], args.rounds(), &directory.join(RESULTS))
 }
 
 /// tcpstates and the classic tracepoint need it; it stays mounted.
@@ -154,7 +154,9 @@ impl Stage<'_> {
         let transitions = after.most_runs - before.most_runs;
         ensure!(transitions > 0, "tcpstates has seen nothing");
         let each = transitions as f64 / churned.connections as f64;
-        announce(format_args!("{each:.2} transitions a connection, both ends together"));
+        announce(format_args!(
+            "{each:.2} transitions a connection, both ends together"
+        ));
         Ok(each)
     }
 

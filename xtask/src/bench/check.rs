@@ -1,0 +1,245 @@
+//! The short form: ratios and counts that hang on no machine's speed, compared with those that are kept.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{baseline::Baseline, core, kernel_cost, staged};
+use crate::{
+    admin::Admin,
+    command::{announce, find_program, stdout_of},
+    workspace::Workspace,
+};
+
+/// The kept numbers.
+const BASELINE: &str = "tracer/benches/baseline.json";
+/// A churn, of which instructions are counted.
+const RECORDING: &str = "tracer/benches/churn.rec";
+/// 1/25 is demanded. One short run on a busy machine may be off by a quarter.
+const MOST_OF_TCPSTATES: f64 = 5.0;
+/// Bytes for each live end, demanded.
+const MOST_BYTES: f64 = 160.0;
+/// Fewer ends share what is there without any.
+const MANY_ENDS: u64 = 10_000;
+const ROUNDS: usize = 3;
+
+/// What the short form is about.
+pub struct Check<'a> {
+    /// The checkout.
+    pub workspace: &'a Workspace,
+    /// The program with its eBPF programs; without it nothing is traced.
+    pub program: Option<&'a Path>,
+    /// What cannot be measured is an error, not left out.
+    pub required: bool,
+}
+
+/// What is measured, and what is wrong whatever was kept.
+#[derive(Default)]
+struct Measured {
+    numbers: BTreeMap<String, f64>,
+    wrong: Vec<String>,
+}
+
+impl Check<'_> {
+    /// Measures and compares. Returns whether all is well, having said what is not.
+    pub fn compare(&self) -> Result<bool> {
+        let (now, mut wrong) = self.measure()?;
+        let kept = Baseline::read(&self.workspace.root.join(BASELINE))?;
+        wrong.extend(kept.compare(&now));
+        for wrong in &wrong {
+            announce(format_args!("bench: {wrong}"));
+        }
+        if wrong.is_empty() {
+            announce("bench: nothing is a fifth worse than kept, and the demands are met");
+        } else {
+            announce(format_args!(
+                "bench: if that is meant, `cargo xtask bench --check --keep` writes {BASELINE} anew"
+            ));
+        }
+        Ok(wrong.is_empty())
+    }
+
+    /// Measures and keeps, with a new recording where there is none.
+    pub fn keep(&self) -> Result<()> {
+        let recording = self.workspace.root.join(RECORDING);
+        if !recording.exists() {
+            let program = self.program.context("recording needs the eBPF programs")?;
+            staged(self.workspace, program, |again| {
+                again.arg("--only=e").arg("--recording").arg(&recording);
+            })?;
+        }
+        let (now, wrong) = self.measure()?;
+        for wrong in wrong {
+            announce(format_args!("bench: kept all the same: {wrong}"));
+        }
+        now.write(&self.workspace.root.join(BASELINE))?;
+        announce(format_args!("bench: kept in {BASELINE}"));
+        Ok(())
+    }
+
+    fn measure(&self) -> Result<(Baseline, Vec<String>)> {
+        let mut measured = Measured::default();
+        self.or_skip(&mut measured, "kernel cost", Self::kernel_cost)?;
+        self.or_skip(&mut measured, "instructions", Self::instructions)?;
+        self.memory(&mut measured)?;
+        for (what, value) in &measured.numbers {
+            announce(format_args!("bench: {what}: {value:.1}"));
+        }
+        let baseline = Baseline {
+            rustc: version_of("rustc"),
+            valgrind: version_of("valgrind"),
+            numbers: measured.numbers,
+        };
+        Ok((baseline, measured.wrong))
+    }
+
+    /// What cannot be measured here is said, and an error only where all is `required`.
+    fn or_skip(
+        &self,
+        measured: &mut Measured,
+        what: &str,
+        measure: impl Fn(&Self, &mut Measured) -> Result<Option<String>>,
+    ) -> Result<()> {
+        match measure(self, measured)? {
+            None => Ok(()),
+            Some(why) if self.required => bail!("{what} cannot be measured: {why}"),
+            Some(why) => {
+                announce(format_args!("bench: skipping {what}: {why}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// a, or why not.
+    fn kernel_cost(&self, measured: &mut Measured) -> Result<Option<String>> {
+        let Some(program) = self.program else {
+            return Ok(Some("the eBPF programs could not be built".into()));
+        };
+        if !Admin::detect().can_start_programs() {
+            return Ok(Some("that needs root".into()));
+        }
+        if find_program("tcpstates").is_none() {
+            return Ok(Some("there is no tcpstates (package libbpf-tools)".into()));
+        }
+        if !Path::new(super::stage::BPF_STATS).exists() {
+            return Ok(Some("this kernel counts no run times of programs".into()));
+        }
+        let rows = staged(self.workspace, program, |again| {
+            again.args(["--only=a", "--short", &format!("--rounds={ROUNDS}")]);
+        })?;
+        let ratio = rows.iter().find(|row| row.what == kernel_cost::RATIO);
+        let ratio = ratio.context("the ratio was not measured")?.median();
+        let what = "kernel cost of a transition, % of tcpstates'";
+        measured.demand(what, 100.0 / ratio, MOST_OF_TCPSTATES);
+        Ok(None)
+    }
+
+    /// e, or why not.
+    fn instructions(&self, measured: &mut Measured) -> Result<Option<String>> {
+        let Some(valgrind) = find_program("valgrind") else {
+            return Ok(Some("there is no valgrind".into()));
+        };
+        let bench = self.built_bench("instructions")?;
+        for (function, what, of) in [
+            (
+                "decode_and_track",
+                "instructions to decode and track a transition",
+                "transitions",
+            ),
+            (
+                "write_json",
+                "instructions to write a finding as JSON",
+                "findings",
+            ),
+        ] {
+            let (count, stream) = self.count(&valgrind, &bench, function)?;
+            let all = stream[of].as_f64();
+            let all = all.context("the bench's output is not as expected")?;
+            measured.numbers.insert(what.into(), count / all);
+        }
+        Ok(None)
+    }
+
+    /// Instructions of one function, and what the bench says that it worked on.
+    fn count(&self, valgrind: &Path, bench: &Path, function: &str) -> Result<(f64, Value)> {
+        let log = self.workspace.target.join("bench/callgrind.log");
+        let said = stdout_of(
+            Command::new(valgrind)
+                .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+                .arg(format!("--toggle-collect=instructions::{function}"))
+                .arg(format!("--log-file={}", log.display()))
+                .arg(bench)
+                .env("TCPCLOSE_RECORDING", self.workspace.root.join(RECORDING)),
+        )?;
+        let log = std::fs::read_to_string(&log).context("valgrind has left no log")?;
+        let count = collected(&log).filter(|count| *count > 0.0);
+        let count = count.with_context(|| {
+            format!("valgrind has not counted {function}: does the bench have it?")
+        })?;
+        Ok((count, serde_json::from_str(&said)?))
+    }
+
+    /// f.
+    fn memory(&self, measured: &mut Measured) -> Result<()> {
+        for size in core::live_ends(&self.built_bench("memory")?)? {
+            let what = format!("bytes for each of {} live ends", size.ends);
+            let value = size.bytes / size.ends as f64;
+            match size.ends {
+                MANY_ENDS.. => measured.demand(&what, value, MOST_BYTES),
+                _ => drop(measured.numbers.insert(what, value)),
+            }
+        }
+        Ok(())
+    }
+
+    fn built_bench(&self, name: &str) -> Result<PathBuf> {
+        core::built_bench(self.workspace, name)
+    }
+}
+
+impl Measured {
+    fn demand(&mut self, what: &str, value: f64, most: f64) {
+        if value > most {
+            self.wrong
+                .push(format!("{what}: {value:.1}, at most {most} is demanded"));
+        }
+        self.numbers.insert(what.to_owned(), value);
+    }
+}
+
+/// The number of instructions in what callgrind writes at its end.
+fn collected(log: &str) -> Option<f64> {
+    let line = log.lines().find(|line| line.contains("Collected :"))?;
+    line.split_ascii_whitespace().last()?.parse().ok()
+}
+
+fn version_of(program: &str) -> String {
+    let said = stdout_of(Command::new(program).arg("--version")).unwrap_or_default();
+    said.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Measured, collected};
+
+    #[test]
+    fn callgrinds_count_is_read() {
+        let log = "==1== \n==1== Events    : Ir\n==1== Collected : 894604\n==1== \n";
+        assert_eq!(collected(log), Some(894_604.0));
+        assert_eq!(collected("==1== nothing"), None);
+    }
+
+    #[test]
+    fn a_demand_is_met_or_told() {
+        let mut measured = Measured::default();
+        measured.demand("fine", 160.0, 160.0);
+        measured.demand("too much", 161.0, 160.0);
+        assert_eq!(measured.wrong.len(), 1);
+        assert_eq!(measured.numbers.len(), 2);
+    }
+}
