@@ -12,8 +12,9 @@ use anyhow::{Result, bail};
 use crate::{
     admin::Admin,
     apt::Apt,
+    bench::Check,
     command::{self, Failed, announce, run},
-    compile::{Ebpf, OBJECT_VARIABLE},
+    compile::{self, Ebpf, OBJECT_VARIABLE},
     counterparts,
     debian_compiler::CLIPPY_PACKAGE,
     ebpf_compiler::{Core, RustcVersion},
@@ -47,11 +48,32 @@ fn all(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode> {
     if !other_kernels_are_good {
         announce("other kernels: tests have failed, and so has this run, whatever follows");
     }
+    let is_fast = is_fast(workspace, object.is_some())?;
+    if !is_fast {
+        announce(
+            "bench: something has become slower or bigger, so this run has failed, whatever follows",
+        );
+    }
     let code = kernel_tests(workspace, object.as_ref(), args)?;
-    if code == ExitCode::SUCCESS && !other_kernels_are_good {
+    if code == ExitCode::SUCCESS && !(other_kernels_are_good && is_fast) {
         return Ok(ExitCode::FAILURE);
     }
     Ok(code)
+}
+
+/// The bench's short form.
+fn is_fast(workspace: &Workspace, has_object: bool) -> Result<bool> {
+    announce("bench: comparing with the kept numbers");
+    let program = match has_object {
+        true => Some(compile::build(workspace)?),
+        false => None,
+    };
+    let check = Check {
+        workspace,
+        program: program.as_deref(),
+        required: in_ci(),
+    };
+    check.compare()
 }
 
 /// All that needs no root. Returns the eBPF object, if there is one.

@@ -83,31 +83,35 @@ pub fn live_ends(bench: &Path) -> Result<Vec<LiveEnds>> {
         .collect()
 }
 
-/// The sizes for which a number is demanded.
+impl LiveEnds {
+    /// Memory for one.
+    pub fn bytes_each(self) -> f64 {
+        self.bytes / self.ends as f64
+    }
+}
+
+/// Bytes for each live end, demanded.
+pub const MOST_BYTES: f64 = 160.0;
+
+/// The sizes for which that is demanded; the plot has more.
+pub fn demanded(sizes: &[LiveEnds]) -> impl Iterator<Item = LiveEnds> {
+    let sizes = sizes.iter().copied();
+    sizes.filter(|size| [1_000, 100_000, 1_000_000].contains(&size.ends))
+}
+
+/// Memory and time of one end.
 pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
-    let demanded = sizes
-        .iter()
-        .filter(|size| [1_000, 100_000, 1_000_000].contains(&size.ends));
-    demanded
-        .flat_map(|size| {
-            let (all, ends) = (size.ends, size.ends as f64);
-            [
-                Row::new(
-                    'f',
-                    format!("memory for each of {all} live ends"),
-                    "bytes",
-                    vec![size.bytes / ends],
-                )
-                .demands("at most 160", |value| value <= 160.0),
-                Row::new(
-                    'f',
-                    format!("time to open {all} ends, each"),
-                    "ns",
-                    vec![size.seconds / ends * 1e9],
-                ),
-            ]
-        })
-        .collect()
+    let rows = |size: LiveEnds| {
+        let memory = format!("memory for each of {} live ends", size.ends);
+        let time = format!("time to open {} ends, each", size.ends);
+        let ns = size.seconds / size.ends as f64 * 1e9;
+        [
+            Row::new('f', memory, "bytes", vec![size.bytes_each()])
+                .demands("at most 160", |value| value <= MOST_BYTES),
+            Row::new('f', time, "ns", vec![ns]),
+        ]
+    };
+    demanded(sizes).flat_map(rows).collect()
 }
 
 /// Builds a bench and returns its program.
