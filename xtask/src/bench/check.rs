@@ -84,6 +84,7 @@ impl Check<'_> {
     fn measure(&self) -> Result<(Baseline, Vec<String>)> {
         let mut measured = Measured::default();
         self.or_skip(&mut measured, "kernel cost", Self::kernel_cost)?;
+        self.or_skip(&mut measured, "size of the eBPF programs", Self::ebpf_size)?;
         self.or_skip(&mut measured, "instructions", Self::instructions)?;
         self.memory(&mut measured)?;
         for (what, value) in &measured.numbers {
@@ -138,6 +139,14 @@ impl Check<'_> {
             measured.wrong.push(format!(
                 "a transition costs tcpstates {ratio:.1} times what it costs tcpclose, and at least {LEAST_RATIO} is demanded"
             ));
+        }
+        Ok(None)
+    }
+
+    /// What of a is a count, or why not.
+    fn ebpf_size(&self, measured: &mut Measured) -> Result<Option<String>> {
+        if self.program.is_none() {
+            return Ok(Some("the eBPF programs could not be built".into()));
         }
         let object = fs::read(compile::object(self.workspace))?;
         let what = "instructions in the eBPF programs for transitions";
