@@ -1,11 +1,6 @@
 //! The short form: ratios and counts that hang on no machine's speed, compared with those that are kept.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use object::{File, Object as _, ObjectSymbol as _, SymbolKind};
@@ -20,9 +15,9 @@ use crate::{
 };
 
 /// The kept numbers.
-const BASELINE: &str = "tracer/benches/baseline.json";
+const BASELINE: &str = "bench/kept/baseline.json";
 /// A churn, of which instructions are counted.
-const RECORDING: &str = "tracer/benches/churn.rec";
+const RECORDING: &str = "bench/kept/churn.rec";
 /// 25 is demanded. A short run on a busy machine is off by a fifth: what tcpstates costs is mostly its wake-ups.
 const LEAST_RATIO: f64 = 20.0;
 const ROUNDS: usize = 3;
@@ -148,7 +143,8 @@ impl Check<'_> {
         if self.program.is_none() {
             return Ok(Some("the eBPF programs could not be built".into()));
         }
-        let object = fs::read(compile::object(self.workspace))?;
+        let path = compile::object(self.workspace);
+        let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let what = "instructions in the eBPF programs for transitions";
         let count = set_state_instructions(&object)?;
         measured.numbers.insert(what.into(), count);
@@ -160,7 +156,7 @@ impl Check<'_> {
         let Some(valgrind) = find_program("valgrind") else {
             return Ok(Some("there is no valgrind".into()));
         };
-        let bench = self.built_bench("instructions")?;
+        let bench = core::built(self.workspace, "instructions")?;
         for (function, what, of) in [
             (
                 "decode_and_track",
@@ -202,7 +198,7 @@ impl Check<'_> {
 
     /// f.
     fn memory(&self, measured: &mut Measured) -> Result<()> {
-        let sizes = core::live_ends(&self.built_bench("memory")?)?;
+        let sizes = core::live_ends(&core::built(self.workspace, "memory")?)?;
         for size in core::demanded(&sizes) {
             let what = format!("bytes for each of {} live ends", size.ends);
             let each = size.bytes_each();
@@ -215,10 +211,6 @@ impl Check<'_> {
             measured.numbers.insert(what, each);
         }
         Ok(())
-    }
-
-    fn built_bench(&self, name: &str) -> Result<PathBuf> {
-        core::built_bench(self.workspace, name)
     }
 }
 

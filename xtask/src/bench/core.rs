@@ -19,7 +19,7 @@ use crate::{
 /// Transitions a second through decoder and core, and findings as JSON, on a recorded stream.
 pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     run(
-        cargo_bench(workspace)
+        cargo(workspace, "bench")
             .args(["--bench", "core", "--", "--noplot"])
             .env("TCPCLOSE_RECORDING", recording),
         "`cargo bench --bench core`",
@@ -62,7 +62,7 @@ pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// What so many live ends take in the core: a line of `tracer/benches/memory.rs`.
+/// What so many live ends take in the core: a line of `bench/src/bin/memory.rs`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct LiveEnds {
     /// How many.
@@ -114,28 +114,20 @@ pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
     demanded(sizes).flat_map(rows).collect()
 }
 
-/// Builds a bench and returns its program.
-pub fn built_bench(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+/// Builds one of the programs of `bench/` and returns where it is.
+pub fn built(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     announce(format_args!("bench: compiling {name}"));
-    let messages = stdout_of(cargo_bench(workspace).args([
-        "--bench",
-        name,
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]))?;
-    let executable = messages.lines().find_map(|line| {
-        let message: Value = serde_json::from_str(line).ok()?;
-        let is_it = message["target"]["name"] == name;
-        let path = message["executable"].as_str().filter(|_| is_it)?;
-        Some(PathBuf::from(path))
-    });
-    executable.with_context(|| format!("cargo has built no bench {name}"))
+    run(
+        cargo(workspace, "build").args(["--release", "--bin", name]),
+        &format!("compiling {name}"),
+    )?;
+    Ok(workspace.target.join("release").join(name))
 }
 
 /// With the same eBPF object as the program, or each would compile tcpclose again.
-fn cargo_bench(workspace: &Workspace) -> Command {
+fn cargo(workspace: &Workspace, verb: &str) -> Command {
     let mut command = workspace.cargo();
-    command.args(["bench", "--package", "tcpclose"]);
+    command.args([verb, "--package", "tcpclose-bench"]);
     let object = compile::object(workspace);
     if object.exists() {
         command.env(compile::OBJECT_VARIABLE, object);

@@ -116,7 +116,7 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     }
     let mut sizes = Vec::new();
     if args.wants('f') {
-        sizes = core::live_ends(&core::built_bench(workspace, "memory")?)?;
+        sizes = core::live_ends(&core::built(workspace, "memory")?)?;
         rows.extend(core::memory_rows(&sizes));
         write(&directory.join("live-ends.svg"), &plot::svg(&sizes))?;
     }

@@ -1,20 +1,17 @@
 //! The core alone, to be run under `valgrind --tool=callgrind --toggle-collect=FUNCTION`, which counts the instructions of
 //! one of the two functions below. `cargo xtask bench --check` does so. One JSON object says what they worked on.
 
-mod stream;
-
 use std::hint::black_box;
 use std::path::Path;
 
 use tcpclose::lifecycle::Tracker;
 use tcpclose::lifecycle::finding::Finding;
 use tcpclose::output::clock::WallClock;
-
-use stream::Stream;
+use tcpclose_bench::Stream;
 
 fn main() {
     let Some(path) = std::env::var_os("TCPCLOSE_RECORDING") else {
-        eprintln!("TCPCLOSE_RECORDING names no recording: tracer/tests/data has one");
+        eprintln!("TCPCLOSE_RECORDING names no recording: bench/kept has one");
         return;
     };
     let stream = Stream::read(Path::new(&path));
@@ -38,6 +35,6 @@ fn decode_and_track(stream: &Stream, tracker: &mut Tracker) {
 /// From findings to JSON lines.
 #[inline(never)]
 fn write_json(lines: &mut Vec<u8>, findings: &[Finding], clock: &WallClock) {
-    stream::write_json(lines, findings, clock);
+    tcpclose_bench::write_json(lines, findings, clock);
     black_box(lines);
 }

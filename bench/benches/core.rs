@@ -1,14 +1,11 @@
 //! The core alone, on a stream that was recorded: `cargo xtask bench` records one and names it in `TCPCLOSE_RECORDING`.
 
-mod stream;
-
 use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput};
 use tcpclose::output::clock::WallClock;
-
-use stream::{Stream, write_json};
+use tcpclose_bench::{Stream, write_json};
 
 fn main() {
     let Some(path) = std::env::var_os("TCPCLOSE_RECORDING") else {
