@@ -20,6 +20,8 @@ const LONGEST_SUMMARY: i64 = 256 << 10;
 /// What it is to write.
 #[derive(Clone, Copy, Debug)]
 pub enum Writes {
+    /// What it writes by default, no single closes, as JSON to a file.
+    Little,
     /// Every finding as JSON to a file.
     EverythingToAFile,
     /// Every finding as JSON to /dev/null, where no disk and no reader holds it up.
@@ -44,6 +46,7 @@ impl Agent {
         // A file is appended to.
         let _ = fs::remove_file(&findings);
         let outputs = match writes {
+            Writes::Little => "kinds = [\"leak\", \"summary\", \"loss\"]\n",
             Writes::EverythingToAFile => "",
             Writes::EverythingToNobody => {
                 "kinds = [\"summary\", \"loss\"]\n[[output]]\ntype = \"stdout\"\n"

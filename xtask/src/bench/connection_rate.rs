@@ -13,7 +13,7 @@ use super::{
 use crate::command::announce;
 
 impl Stage<'_> {
-    /// Untraced, with the agent, and with tcpstates, in turns; then the same with one thread.
+    /// Untraced, with the agent writing little and much, and with tcpstates, in turns; then the same with one thread.
     pub fn connection_rate(&mut self) -> Result<()> {
         let demanded = "at least 97";
         let (kept, mut rows) = self.rates(Ends::TwoThreads, "")?;
@@ -30,18 +30,22 @@ impl Stage<'_> {
     fn rates(&self, ends: Ends, how: &str) -> Result<(Row, Vec<Row>)> {
         let row = |who| Row::new('b', format!("connections, {who}{how}"), "1/s", vec![]);
         let mut untraced = row("untraced");
+        let mut quiet = row("tcpclose agent writing no closes, its default");
         let mut agent = row("tcpclose agent writing JSON");
         let mut tcpstates = row("tcpstates");
         let mut unwritten = Row::new('b', format!("findings not written{how}"), "", vec![]);
         let what = format!("processors busy meanwhile, untraced{how}");
         let mut busy = Row::new('b', what, "%", vec![]);
-        let duration = self.seconds(4);
+        let duration = self.seconds(3);
         for round in 1..=self.args.rounds() {
             announce(format_args!("b{how}, round {round}"));
             let before = Processors::now()?;
             untraced.values.push(churn(duration, ends)?.rate());
             busy.values.push(Processors::now()?.busy_since(before));
             {
+                let daemon = self.agent(Writes::Little)?;
+                quiet.values.push(churn(duration, ends)?.rate());
+                daemon.stop()?;
                 let daemon = self.agent(Writes::EverythingToAFile)?;
                 agent.values.push(churn(duration, ends)?.rate());
                 unwritten.values.push(daemon.stop()?.unwritten()? as f64);
@@ -53,9 +57,12 @@ impl Stage<'_> {
             let percents = ratios(row, &untraced).iter().map(|it| it * 100.0).collect();
             Row::new('b', format!("{who}, of untraced{how}"), "%", percents)
         };
-        let kept = percent(&agent, "tcpclose agent");
+        let kept = percent(&agent, "tcpclose agent writing JSON");
+        let more = percent(&quiet, "tcpclose agent writing no closes");
         let theirs = percent(&tcpstates, "tcpstates");
-        let rows = vec![untraced, busy, agent, unwritten, tcpstates, theirs];
+        let rows = vec![
+            untraced, busy, quiet, agent, unwritten, tcpstates, theirs, more,
+        ];
         Ok((kept, rows))
     }
 }
