@@ -106,7 +106,7 @@ fn members_are_found_through_anonymous_and_embedded_structures() {
 fn a_bit_field_has_its_byte_and_its_place_in_it() {
     let bytes = sample();
     let btf = Btf::parse(&bytes).unwrap();
-    assert_eq!(btf.bit("flags", "b"), Ok((0, 6)));
+    assert_eq!(btf.structure("flags").unwrap().bit("b"), Ok((0, 6)));
     assert_eq!(btf.offset("flags", "a"), Ok(0));
     assert!(btf.offset("flags", "b").is_err(), "it starts inside a byte");
 }
@@ -119,6 +119,23 @@ fn tracepoints_and_functions_are_found() {
     assert_eq!(btf.tracepoint_arguments("nothing"), None);
     assert!(btf.has_function("helper"));
     assert!(!btf.has_function("help"));
+}
+
+#[test]
+fn what_aya_gets_has_the_same_numbers_and_no_other_names() {
+    let bytes = sample();
+    let btf = Btf::parse(&bytes).unwrap();
+    let only = btf.only(&["helper", "no such function", "btf_trace_thing"]);
+    let thin = Btf::parse(&only).unwrap();
+    for (kind, name) in [(KIND_TYPEDEF, "btf_trace_thing"), (KIND_FUNC, "helper")] {
+        let number = btf.find_id(&[kind], name);
+        assert!(number.is_some(), "{name}");
+        assert_eq!(thin.find_id(&[kind], name), number, "{name}");
+    }
+    assert_eq!(thin.find_id(&[KIND_TYPEDEF], "nested_t"), None);
+    assert!(only.len() < bytes.len());
+    aya::Btf::parse(&only, aya::Endianness::default()).expect("aya reads it");
+    btf.for_aya(&[]).expect("none are none");
 }
 
 #[test]

@@ -9,13 +9,15 @@ use std::mem::size_of;
 use anyhow::Context;
 use aya::EbpfLoader;
 use aya::programs::Iter;
-use tcpclose_common::{Config, HeldSocket};
+use tcpclose_common::HeldSocket;
 
 use super::btf::{self, Btf};
 use super::{EBPF_OBJECT, offsets};
 
 /// The program's name in the object.
 const PROGRAM: &str = "held_sockets";
+/// What the kernel walks over.
+const WALK: &str = "task_file";
 
 /// All descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that this pid namespace shows;
 /// process ids are those of the initial one.
@@ -24,7 +26,9 @@ const PROGRAM: &str = "held_sockets";
 /// The program cannot be loaded: for lack of rights, of BTF, or of `bpf_sock_from_file` (5.11).
 pub fn sockets() -> anyhow::Result<Vec<HeldSocket>> {
     let object = EBPF_OBJECT.context("this tcpclose was built without its eBPF programs")?;
-    let config = config()?;
+    let raw = std::fs::read(btf::VMLINUX).context(btf::VMLINUX)?;
+    let btf = Btf::parse(&raw)?;
+    let config = offsets::of_held_sockets(&btf)?;
     // The ring buffer is another program's: a page of it has to be there.
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
@@ -34,7 +38,7 @@ pub fn sockets() -> anyhow::Result<Vec<HeldSocket>> {
         .program_mut(PROGRAM)
         .with_context(|| format!("the eBPF object has no program {PROGRAM}"))?
         .try_into()?;
-    program.load("task_file", &aya::Btf::from_sys_fs()?)?;
+    program.load(WALK, &btf.for_aya(&[&format!("bpf_iter_{WALK}")])?)?;
     let link = program.attach()?;
     let mut file = program.take_link(link)?.into_file()?;
     let mut bytes = Vec::new();
@@ -44,9 +48,4 @@ pub fn sockets() -> anyhow::Result<Vec<HeldSocket>> {
         .chunks_exact(size_of::<HeldSocket>())
         .map(bytemuck::pod_read_unaligned)
         .collect())
-}
-
-fn config() -> anyhow::Result<Config> {
-    let raw = std::fs::read(btf::VMLINUX).context(btf::VMLINUX)?;
-    Ok(offsets::of_held_sockets(&Btf::parse(&raw)?)?)
 }

@@ -4,36 +4,18 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::{BtfTracePoint, FEntry, ProgramError, TracePoint};
+use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfLoader};
 use tcpclose_common::Config;
 
+use super::attach::{self, Attached, SET_STATE};
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::EbpfLog;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use crate::lifecycle::types::{IpVersion, Nanos, NetNs, Tuple};
-
-/// The tracepoint that everything stands on.
-pub(super) const SET_STATE: &str = "inet_sock_set_state";
-/// The program that takes the transitions which interrupt the first one.
-pub(super) const NESTED: &str = "inet_sock_set_state_nested";
-/// Tracepoints that add causes; without one of them the tool says less, and says so.
-const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
-
-/// The tracepoint that shows the segments which a minisocket took and dropped.
-pub(super) const DISCARD: &str = "kfree_skb";
-/// How many arguments it must pass: the fourth is the socket (since 6.11).
-const DISCARD_ARGUMENTS: usize = 4;
-
-/// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
-/// All three or none.
-const HOOKS: [(&str, &str); 3] = [
-    ("inet_twsk_kill", "inet_twsk_kill"),
-    ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
-    ("inet_twsk_schedule", "__inet_twsk_schedule"),
-];
 
 /// What the kernel shall send.
 #[derive(Clone, Debug)]
@@ -179,11 +161,48 @@ pub struct Programs {
     pub(super) log: Option<EbpfLog>,
 }
 
+/// aya's loader, in the making. It reads all of the kernel's BTF when it is made, 30 ms, and cannot be told that these
+/// programs have no use for it; so that is done in a thread, beside what else a start takes.
+pub struct Loader(Option<JoinHandle<EbpfLoader<'static>>>);
+
+impl Loader {
+    /// Begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        let thread = thread::Builder::new().name("loader".into());
+        Self(thread.spawn(Self::make).ok())
+    }
+
+    fn make() -> EbpfLoader<'static> {
+        let mut loader = EbpfLoader::new();
+        // Gives it back.
+        loader.btf(None);
+        loader
+    }
+
+    fn finish(self) -> EbpfLoader<'static> {
+        let Self(thread) = self;
+        match thread.map(JoinHandle::join) {
+            Some(Ok(loader)) => loader,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Self::make(),
+        }
+    }
+}
+
 /// Loads and attaches.
 ///
 /// # Errors
 /// [`LoadError`]; its message says what is missing and what to do.
 pub fn load(options: &Options) -> Result<Programs, LoadError> {
+    load_by(Loader::begin(), options)
+}
+
+/// As [`load`], by a loader that was begun before.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError> {
     let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
     if !crate::host::capabilities::may_trace() {
         return Err(LoadError::NotPermitted);
@@ -194,17 +213,11 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     } else {
         std::fs::read(btf::VMLINUX).ok()
     };
-    let (tier, config, reset_reasons, has_rx_sk) = match &raw_btf {
-        Some(raw) => {
-            let btf = Btf::parse(raw).map_err(LoadError::Btf)?;
-            (
-                Tier::Btf,
-                offsets::from_btf(&btf).map_err(LoadError::Btf)?,
-                offsets::reset_reasons(&btf),
-                btf.tracepoint_arguments(DISCARD) >= Some(DISCARD_ARGUMENTS),
-            )
-        }
-        None => (Tier::Classic, classic_config(options)?, Vec::new(), false),
+    let btf = raw_btf.as_deref().map(Btf::parse).transpose();
+    let btf = btf.map_err(LoadError::Btf)?;
+    let config = match &btf {
+        Some(btf) => offsets::from_btf(btf).map_err(LoadError::Btf)?,
+        None => classic_config(options)?,
     };
     let config = Config {
         every_transition: options.every_transition.into(),
@@ -214,55 +227,38 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         filter_netns: options.netns.map_or(0, |netns| netns.0),
         ..config
     };
-    let mut ebpf = EbpfLoader::new()
+    let level = log_level(options);
+    let mut loader: EbpfLoader<'_> = loader.finish();
+    let mut ebpf = loader
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .override_global(aya_log::LEVEL, &log_level(options), true)
+        .override_global(aya_log::LEVEL, &level, true)
         .map_max_entries("EVENTS", options.ring_bytes)
         .load(object)
         .map_err(|error| load_error(error.into()))?;
     set_ports(&mut ebpf, "LOCAL_PORTS", &options.local_ports)?;
     set_ports(&mut ebpf, "PEER_PORTS", &options.peer_ports)?;
-
-    let mut missing = Vec::new();
-    let mut hooks = Err("they need the kernel's BTF".to_owned());
-    let mut segments = Err("the kernel's skb:kfree_skb does not name the socket".to_owned());
-    match tier {
-        Tier::Btf => {
-            let btf = aya::Btf::from_sys_fs().map_err(|error| load_error(error.into()))?;
-            // The causes first: they must be heard from the first transition on.
-            for name in SIGNALS {
-                if let Err(error) = attach_btf(&mut ebpf, name, name, &btf) {
-                    missing.push((name, format!("{error:#}")));
-                }
-            }
-            // A minisocket is told by its cookie.
-            hooks = match config.has_cookie {
-                0 => Err("they need socket cookies".to_owned()),
-                _ => attach_hooks(&mut ebpf, &btf).map_err(|error| first_line(&error)),
-            };
-            if has_rx_sk {
-                segments = attach_btf(&mut ebpf, DISCARD, DISCARD, &btf)
-                    .map_err(|error| first_line(&error));
-            }
-            attach_btf(&mut ebpf, SET_STATE, SET_STATE, &btf).map_err(load_error)?;
-            if let Err(error) = attach_btf(&mut ebpf, NESTED, SET_STATE, &btf) {
-                missing.push((SET_STATE, first_line(&error)));
-            }
-        }
-        Tier::Classic => attach_classic(&mut ebpf).map_err(load_error)?,
-    }
+    let has_cookie = config.has_cookie != 0;
+    let attached = match &btf {
+        Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
+        None => attach::classic(&mut ebpf),
+    };
+    let Attached {
+        missing,
+        hooks,
+        segments,
+    } = attached.map_err(load_error)?;
     let log = match options.verbose {
         true => Some(EbpfLog::start(&mut ebpf).map_err(load_error)?),
         false => None,
     };
     Ok(Programs {
-        tier,
+        tier: btf.as_ref().map_or(Tier::Classic, |_| Tier::Btf),
         log,
-        has_cookie: config.has_cookie != 0,
+        has_cookie,
         missing,
         hooks,
         segments,
-        reset_reasons,
+        reset_reasons: btf.as_ref().map_or(Vec::new(), offsets::reset_reasons),
         events: take_map(&mut ebpf, "EVENTS")?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
@@ -286,49 +282,6 @@ fn classic_config(options: &Options) -> Result<Config, LoadError> {
     }
     let format = tracefs::Format::read("sock/inet_sock_set_state").map_err(LoadError::NoTracefs)?;
     offsets::from_format(&format).map_err(LoadError::NoField)
-}
-
-fn attach_btf(ebpf: &mut Ebpf, name: &str, tracepoint: &str, btf: &aya::Btf) -> anyhow::Result<()> {
-    let program: &mut BtfTracePoint = program(ebpf, name)?.try_into()?;
-    program.load(tracepoint, btf)?;
-    program.attach()?;
-    Ok(())
-}
-
-/// All or none: a beginning without its end would be worse than neither.
-fn attach_hooks(ebpf: &mut Ebpf, btf: &aya::Btf) -> anyhow::Result<()> {
-    let attached = HOOKS.iter().try_for_each(|(name, function)| {
-        let program: &mut FEntry = program(ebpf, name)?.try_into()?;
-        program.load(function, btf)?;
-        program.attach()?;
-        anyhow::Ok(())
-    });
-    if attached.is_err() {
-        for (name, _) in HOOKS {
-            let program: &mut FEntry = program(ebpf, name)?.try_into()?;
-            // One that was never loaded says so, which is no news.
-            let _ = program.unload();
-        }
-    }
-    attached
-}
-
-/// The verifier's log may follow, which is for developers.
-fn first_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn attach_classic(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let program: &mut TracePoint = program(ebpf, "inet_sock_set_state_classic")?.try_into()?;
-    program.load()?;
-    program.attach("sock", SET_STATE)?;
-    Ok(())
-}
-
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut aya::programs::Program> {
-    ebpf.program_mut(name)
-        .ok_or_else(|| anyhow::anyhow!("the eBPF object has no program {name}"))
 }
 
 fn take_map<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError>

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-use super::loader::{DISCARD, NESTED, SET_STATE};
+use super::attach::{DISCARD, NESTED, SET_STATE};
 
 /// Counts the skipped runs of the loaded programs. Of the one on state transitions and its twin, each takes what is
 /// skipped of the other: those are none.

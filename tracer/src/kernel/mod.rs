@@ -1,5 +1,6 @@
 //! The doors to the kernel.
 
+mod attach;
 pub mod btf;
 pub mod decode;
 pub mod ebpf_log;

@@ -13,11 +13,13 @@ const NO_SUCH_REASON: u32 = u32::MAX;
 /// # Errors
 /// When the kernel's structures lack a member that the programs stand on.
 pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
-    let sock = |member: &str| btf.offset("sock", member);
-    let tcp = |member: &str| btf.offset("tcp_sock", member);
-    let control_block =
-        |member: &str| Ok(btf.offset("sk_buff", "cb")? + btf.offset("tcp_skb_cb", member)?);
-    let (repair_byte, repair_bit) = btf.bit("tcp_sock", "repair")?;
+    let (sock, tcp_sock) = (btf.structure("sock")?, btf.structure("tcp_sock")?);
+    let (task, in_segment) = (btf.structure("task_struct")?, btf.structure("tcp_skb_cb")?);
+    let control_block = btf.offset("sk_buff", "cb")?;
+    let sock = |member: &str| sock.offset(member);
+    let tcp = |member: &str| tcp_sock.offset(member);
+    let segment = |member: &str| Ok(control_block + in_segment.offset(member)?);
+    let (repair_byte, repair_bit) = tcp_sock.bit("repair")?;
     Ok(Config {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
@@ -56,14 +58,14 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         repair_byte,
         repair_bit,
         rx_opt_bits: tcp("rx_opt.saw_tstamp")?,
-        skb_tcp_flags: control_block("tcp_flags")?,
-        skb_seq: control_block("seq")?,
-        skb_end_seq: control_block("end_seq")?,
-        skb_ack_seq: control_block("ack_seq")?,
-        task_flags: btf.offset("task_struct", "flags")?,
-        task_group_leader: btf.offset("task_struct", "group_leader")?,
-        task_comm: btf.offset("task_struct", "comm")?,
-        task_signal: btf.offset("task_struct", "signal")?,
+        skb_tcp_flags: segment("tcp_flags")?,
+        skb_seq: segment("seq")?,
+        skb_end_seq: segment("end_seq")?,
+        skb_ack_seq: segment("ack_seq")?,
+        task_flags: task.offset("flags")?,
+        task_group_leader: task.offset("group_leader")?,
+        task_comm: task.offset("comm")?,
+        task_signal: task.offset("signal")?,
         signal_live: btf.offset("signal_struct", "live")?,
         has_cookie: btf.has_function("bpf_get_socket_ptr_cookie").into(),
         has_task: btf.has_function("bpf_get_current_task_btf").into(),
@@ -81,15 +83,16 @@ fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
     named.map_or(NO_SUCH_REASON, |(number, _)| number)
 }
 
-/// Fills the offsets for the iterator over open files alone: each takes a walk through the kernel's BTF.
+/// Fills the offsets for the iterator over open files alone: each structure takes a walk through the kernel's BTF.
 ///
 /// # Errors
 /// As [`from_btf`].
 pub fn of_held_sockets(btf: &Btf<'_>) -> Result<Config, BtfError> {
+    let task = btf.structure("task_struct")?;
     Ok(Config {
         skc_state: btf.offset("sock", "__sk_common.skc_state")?,
-        task_pid: btf.offset("task_struct", "pid")?,
-        task_tgid: btf.offset("task_struct", "tgid")?,
+        task_pid: task.offset("pid")?,
+        task_tgid: task.offset("tgid")?,
         file_inode: btf.offset("file", "f_inode")?,
         inode_number: btf.offset("inode", "i_ino")?,
         socket_sk: btf.offset("socket", "sk")?,

@@ -24,7 +24,7 @@ use aya::sys::{Stats, enable_stats};
 use tokio::time::Instant;
 
 use crate::host::named_cgroups::NamedCgroups;
-use crate::kernel::loader::{self, LoadError, Options, Tier};
+use crate::kernel::loader::{self, LoadError, Loader, Options, Tier};
 pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
 use crate::leaks::Asker;
@@ -108,10 +108,11 @@ impl Session {
         file: Option<&Path>,
         attached: impl FnOnce() -> anyhow::Result<()>,
     ) -> Result<Self, LoadError> {
+        let loader = Loader::begin();
         // Before the programs are attached, because nobody reads their records meanwhile.
         let before = Snapshot::take(options, &HashMap::new());
         let owners = owners::of(&before.inodes);
-        let programs = loader::load(options)?;
+        let programs = loader::load_by(loader, options)?;
         let measured = match options.measured {
             true => enable_stats(Stats::RunTime).ok(),
             false => None,

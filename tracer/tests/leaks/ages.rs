@@ -163,3 +163,27 @@ fn too_small_where_keepalive_is_answered() -> Outcome {
         Ok(())
     })
 }
+
+#[test]
+fn too_small_where_the_peer_never_reads() -> Outcome {
+    in_own_network(|netns| {
+        let fin = Timestamp::now();
+        let mut pair = Pair::new()?.half_closed()?;
+        pair.server.set_nonblocking(true)?;
+        let full = std::iter::repeat_with(|| pair.server.write(&[0; 65_536]))
+            .find_map(Result::err)
+            .ok_or("writing ended")?;
+        assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+        // The kernel probes the closed window 0.2, 0.6, 1.4 and 3 seconds later.
+        thread::sleep(Duration::from_millis(2200));
+        let ages = ages(netns, fin)?;
+        let short = ages.true_one - ages.estimated;
+        assert!(
+            short > 600.0,
+            "the answers to the probes of its window count: {short} ms"
+        );
+        assert_eq!(ages.at_most, None);
+        drop(pair);
+        Ok(())
+    })
+}

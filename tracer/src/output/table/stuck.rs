@@ -6,7 +6,7 @@ use super::{
     BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
 };
 use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::leak::{AgeKnown, LeakEnd};
+use crate::lifecycle::leak::AgeKnown;
 use crate::output::growth::push_forecast;
 
 impl CloseTable {
@@ -43,7 +43,6 @@ impl CloseTable {
         push_state_ms(&mut cells[STATES].text, lasted);
         let cause = cells[CAUSE].start();
         match end {
-            Some(LeakEnd::Unknown) => cause.push('-'),
             Some(end) => cause.push_str(end.name()),
             None => {
                 cause.push_str(leak.verdict.name());

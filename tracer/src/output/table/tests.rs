@@ -2,7 +2,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::leak::AgeKnown;
+use crate::lifecycle::leak::{AgeKnown, LeakEnd};
 use crate::lifecycle::types::{Nanos, NetNs};
 use crate::output::samples::{self, clock, ends};
 
@@ -337,6 +337,9 @@ fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
         "12:02:05 28089   web        10.0.0.1:80       10.0.0.2:40001    server resolved  peer  -   2m05s  CW 2m05s \
          process_exited\n"
     );
+    let mut unseen = samples::resolved();
+    unseen.end = Some(LeakEnd::Unknown);
+    assert!(stuck_line(&mut table, &unseen).ends_with(" CW 2m05s unknown\n"));
 }
 
 #[test]

@@ -1,0 +1,170 @@
+//! Has the kernel check the programs of a tier, and attaches them: the causes first, as they must be heard from the first
+//! transition on.
+
+use std::collections::HashMap;
+use std::thread;
+
+use anyhow::Context as _;
+use aya::Ebpf;
+use aya::programs::{BtfTracePoint, FEntry, Program, TracePoint};
+
+use super::btf::Btf;
+
+/// The tracepoint that everything stands on.
+pub(super) const SET_STATE: &str = "inet_sock_set_state";
+/// The program that takes the transitions which interrupt the first one.
+pub(super) const NESTED: &str = "inet_sock_set_state_nested";
+/// Tracepoints that add causes; without one of them the tool says less, and says so.
+const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
+
+/// The tracepoint that shows the segments which a minisocket took and dropped.
+pub(super) const DISCARD: &str = "kfree_skb";
+/// How many arguments it must pass: the fourth is the socket (since 6.11).
+const DISCARD_ARGUMENTS: usize = 4;
+
+/// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
+/// All three or none.
+const HOOKS: [(&str, &str); 3] = [
+    ("inet_twsk_kill", "inet_twsk_kill"),
+    ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
+    ("inet_twsk_schedule", "__inet_twsk_schedule"),
+];
+
+/// What works beside the transitions.
+pub(super) struct Attached {
+    /// Tracepoints that could not be attached, and why.
+    pub missing: Vec<(&'static str, String)>,
+    /// Whether the function hooks are, and if not, why.
+    pub hooks: Result<(), String>,
+    /// Whether the program on dropped segments is, and if not, why.
+    pub segments: Result<(), String>,
+}
+
+/// The programs by their names in the object.
+struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
+
+/// The tier with all evidence.
+pub(super) fn with_btf(
+    ebpf: &mut Ebpf,
+    btf: &Btf<'_>,
+    has_cookie: bool,
+) -> anyhow::Result<Attached> {
+    let functions = HOOKS.map(|(_, function)| function.to_owned());
+    let tracepoints = SIGNALS.into_iter().chain([DISCARD, SET_STATE]);
+    let names: Vec<String> = tracepoints
+        .map(|name| format!("btf_trace_{name}"))
+        .chain(functions)
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let known = &btf.for_aya(&names)?;
+
+    let mut programs = Programs(ebpf.programs_mut().collect());
+    let set_state = programs.tracepoint(SET_STATE)?;
+    let nested = programs.tracepoint(NESTED)?;
+    // The verifier takes 10 ms for each of these two, and works on as many as it is given.
+    let (set_state, nested) = thread::scope(|scope| {
+        let verifier = thread::Builder::new().name("verifier".into());
+        let nested = verifier.spawn_scoped(scope, || {
+            nested.load(SET_STATE, known)?;
+            anyhow::Ok(nested)
+        });
+        let loaded = set_state.load(SET_STATE, known).map(|()| set_state);
+        let nested = nested.context("starting a thread failed");
+        let nested = nested.and_then(|nested| {
+            nested
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        (loaded, nested)
+    });
+
+    let mut missing = Vec::new();
+    for name in SIGNALS {
+        if let Err(error) = programs.attach(name, known) {
+            missing.push((name, first_line(&error)));
+        }
+    }
+    // A minisocket is told by its cookie.
+    let hooks = match has_cookie {
+        false => Err("they need socket cookies".to_owned()),
+        true => programs
+            .attach_hooks(known)
+            .map_err(|error| first_line(&error)),
+    };
+    let segments = match btf.tracepoint_arguments(DISCARD) >= Some(DISCARD_ARGUMENTS) {
+        false => Err("the kernel's skb:kfree_skb does not name the socket".to_owned()),
+        true => programs
+            .attach(DISCARD, known)
+            .map_err(|error| first_line(&error)),
+    };
+    set_state?.attach()?;
+    if let Err(error) = nested.and_then(|nested| Ok(nested.attach()?)) {
+        missing.push((SET_STATE, first_line(&error)));
+    }
+    Ok(Attached {
+        missing,
+        hooks,
+        segments,
+    })
+}
+
+/// The tier that sees states, addresses and ports.
+pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Attached> {
+    let mut programs = Programs(ebpf.programs_mut().collect());
+    let program: &mut TracePoint = programs.take("inet_sock_set_state_classic")?.try_into()?;
+    program.load()?;
+    program.attach("sock", SET_STATE)?;
+    Ok(Attached {
+        missing: Vec::new(),
+        hooks: Err("they need the kernel's BTF".to_owned()),
+        segments: Err("it needs the kernel's BTF".to_owned()),
+    })
+}
+
+impl<'a> Programs<'a> {
+    fn take(&mut self, name: &str) -> anyhow::Result<&'a mut Program> {
+        let Self(programs) = self;
+        programs
+            .remove(name)
+            .with_context(|| format!("the eBPF object has no program {name}"))
+    }
+
+    fn tracepoint(&mut self, name: &str) -> anyhow::Result<&'a mut BtfTracePoint> {
+        Ok(self.take(name)?.try_into()?)
+    }
+
+    /// The program of that name, to the tracepoint of that name.
+    fn attach(&mut self, name: &str, btf: &aya::Btf) -> anyhow::Result<()> {
+        let program = self.tracepoint(name)?;
+        program.load(name, btf)?;
+        program.attach()?;
+        Ok(())
+    }
+
+    /// All or none: a beginning without its end would be worse than neither.
+    fn attach_hooks(&mut self, btf: &aya::Btf) -> anyhow::Result<()> {
+        let hooks = HOOKS.iter().map(|(name, function)| {
+            let program: &mut FEntry = self.take(name)?.try_into()?;
+            Ok((function, program))
+        });
+        let mut hooks = hooks.collect::<anyhow::Result<Vec<_>>>()?;
+        let attached = hooks.iter_mut().try_for_each(|(function, program)| {
+            program.load(function, btf)?;
+            program.attach()?;
+            anyhow::Ok(())
+        });
+        if attached.is_err() {
+            for (_, program) in hooks {
+                // One that was never loaded says so, which is no news.
+                let _ = program.unload();
+            }
+        }
+        attached
+    }
+}
+
+/// The verifier's log may follow, which is for developers.
+fn first_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().to_owned()
+}
