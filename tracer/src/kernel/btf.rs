@@ -22,6 +22,8 @@ const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
+/// How many kinds the five bits of a type can tell.
+const KINDS: usize = 32;
 /// Kinds that only stand before another type: pointer, typedef, volatile, const, restrict, type tag.
 const KIND_TYPEDEF: u32 = 8;
 const KIND_PTR: u32 = 2;
@@ -65,6 +67,8 @@ pub struct Btf<'a> {
     strings: &'a [u8],
     /// Byte offset of each type; type 0 is `void`.
     starts: Vec<u32>,
+    /// The types of each kind.
+    by_kind: [Vec<u32>; KINDS],
 }
 
 #[derive(Clone, Copy)]
@@ -106,11 +110,13 @@ impl<'a> Btf<'a> {
             types,
             strings,
             starts: vec![0],
+            by_kind: Default::default(),
         };
         let mut at = 0;
         while at < types.len() {
-            btf.starts.push(at as u32);
             let found = btf.at(at).ok_or(CUT)?;
+            btf.by_kind[found.kind as usize].push(btf.starts.len() as u32);
+            btf.starts.push(at as u32);
             at += 12 + found.rest.len();
         }
         Ok(btf)
@@ -163,14 +169,13 @@ impl<'a> Btf<'a> {
         self.by_id(self.find_id(kinds, name)?)
     }
 
-    /// Walks over all types, some 0.1 ms.
     fn find_id(&self, kinds: &[u32], name: &str) -> Option<u32> {
-        let is_it = |&start: &u32| {
-            self.at(start as usize)
-                .is_some_and(|found| kinds.contains(&found.kind) && self.name_is(found.name, name))
+        let mut ids = kinds.iter().flat_map(|kind| &self.by_kind[*kind as usize]);
+        let is_it = |id: &&u32| {
+            self.by_id(**id)
+                .is_some_and(|found| self.name_is(found.name, name))
         };
-        let before = self.starts.get(1..)?.iter().position(is_it)?;
-        Some(before as u32 + 1)
+        ids.find(is_it).copied()
     }
 
     /// A structure, of which several members are wanted.

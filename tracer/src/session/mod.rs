@@ -110,7 +110,7 @@ impl Session {
     ) -> Result<Self, LoadError> {
         let loader = Loader::begin();
         // Before the programs are attached, because nobody reads their records meanwhile.
-        let before = Snapshot::take(options, &HashMap::new());
+        let before = Snapshot::take_held(options);
         let owners = owners::of(&before.inodes);
         let programs = loader::load_by(loader, options)?;
         let measured = match options.measured {

@@ -33,18 +33,27 @@ pub(super) struct Snapshot {
 impl Snapshot {
     /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
     pub fn take(options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
+        Self::look(StateSet::all(), options, owners)
+    }
+
+    /// As [`Self::take`], without the sockets that nobody can hold: in TIME_WAIT, of which there may be very many.
+    pub fn take_held(options: &Options) -> Self {
+        Self::look(StateSet::held(), options, &HashMap::new())
+    }
+
+    fn look(states: StateSet, options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
         let mut snapshot = Self::of(now(), Vec::new());
         let mut all = true;
         match options.netns {
             Some(id) => match netns::by_inode(id) {
-                Ok(handle) => snapshot.add(&handle, options, owners),
+                Ok(handle) => snapshot.add(&handle, states, options, owners),
                 Err(error) => snapshot.unseen.push(with_causes(error)),
             },
             None => {
                 let scan = netns::find_all();
                 all = scan.unseen.is_empty();
                 for handle in scan.found {
-                    snapshot.add(&handle, options, owners);
+                    snapshot.add(&handle, states, options, owners);
                 }
             }
         }
@@ -73,10 +82,11 @@ impl Snapshot {
     fn add(
         &mut self,
         handle: &NetNsHandle,
+        states: StateSet,
         options: &Options,
         owners: &HashMap<ConnId, SharedOwner>,
     ) {
-        let (sockets, whole) = match collect(handle) {
+        let (sockets, whole) = match collect(handle, states) {
             Ok(collected) => collected,
             Err(error) => {
                 self.unseen.push(with_causes(error));
@@ -113,14 +123,14 @@ impl Snapshot {
     }
 }
 
-fn collect(handle: &NetNsHandle) -> Result<(Vec<Socket>, bool), DiagError> {
+fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<Socket>, bool), DiagError> {
     let own = netns::current().is_ok_and(|own| own == handle.id());
     let mut diag = if own {
         DiagSocket::open()?
     } else {
         DiagSocket::open_in(handle)?
     };
-    let (sockets, report) = diag.collect(&Query::states(StateSet::all()))?;
+    let (sockets, report) = diag.collect(&Query::states(states))?;
     Ok((sockets, !report.interrupted && report.skipped == 0))
 }
 

@@ -47,7 +47,7 @@ fn relay(client: OwnedFd, dumps: usize, disturbed: usize) -> JoinHandle<Result<(
                     let kind = u16::from_ne_bytes([message[4], message[5]]);
                     done |= i32::from(kind) == libc::NLMSG_DONE;
                     if dump < disturbed {
-                        if kind == SOCK_DIAG_BY_FAMILY {
+                        if [SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK].contains(&kind) {
                             continue;
                         }
                         let flags = u16::from_ne_bytes([message[6], message[7]]) | NLM_F_DUMP_INTR;
@@ -74,7 +74,7 @@ fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::err
         sequence: 0,
         unfinished: false,
     };
-    let query = Query::states(StateSet::of(&[TcpState::Listen])).family(Families::Inet);
+    let query = Query::states(StateSet::of(&[TcpState::Listen]));
     let (sockets, report) = diag.collect(&query)?;
     drop(diag);
     relay.join().map_err(|_| "the relay failed")??;

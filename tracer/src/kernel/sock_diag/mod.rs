@@ -34,7 +34,7 @@ pub use error::DiagError;
 use message::{Body, Messages};
 use netlink::{receive, send};
 pub use query::{Families, Lookup, Query, StateSet};
-use query::{SOCK_DIAG_BY_FAMILY, dump_request, lookup_request};
+use query::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, dump_request, lookup_request};
 pub use socket::{Socket, TcpInfo, Timer};
 
 use super::netns::{self, NetNsHandle};
@@ -129,19 +129,11 @@ impl DiagSocket {
         query: &Query,
         mut visit: impl FnMut(&Socket),
     ) -> Result<DumpReport, DiagError> {
-        let families: &[libc::c_int] = match query.families {
-            Families::Inet => &[libc::AF_INET],
-            Families::Inet6 => &[libc::AF_INET6],
-            Families::Both => &[libc::AF_INET, libc::AF_INET6],
-        };
         let mut report = DumpReport::default();
-        for &family in families {
-            let sequence = self.next_sequence()?;
-            let request = dump_request(family, query.states, query.info, sequence);
-            send(&self.fd, &request)?;
-            self.unfinished = true;
-            self.read_dump(sequence, &mut report, &mut visit)?;
-        }
+        let sequence = self.next_sequence()?;
+        send(&self.fd, &dump_request(query, sequence))?;
+        self.unfinished = true;
+        self.read_dump(sequence, &mut report, &mut visit)?;
         Ok(report)
     }
 
@@ -238,7 +230,7 @@ impl DiagSocket {
                 }
                 report.interrupted |= message.interrupted;
                 match message.body {
-                    Body::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
+                    Body::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
                         match Socket::parse(bytes, self.netns) {
                             Some(socket) => {
                                 report.sockets += 1;

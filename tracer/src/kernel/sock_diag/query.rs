@@ -1,4 +1,4 @@
-//! What the kernel is asked, and the bytes that ask it (`struct inet_diag_req_v2` behind a `struct nlmsghdr`).
+//! What the kernel is asked, and the bytes that ask it (`struct inet_diag_req_v2`, or its elder, behind a `struct nlmsghdr`).
 
 use std::net::IpAddr;
 
@@ -8,10 +8,16 @@ use super::socket::Socket;
 use crate::lifecycle::types::{ConnId, IpVersion, Tuple};
 
 /// Netlink header and `struct inet_diag_req_v2`.
-pub(super) const REQUEST_LEN: usize = 16 + 56;
+const REQUEST_LEN: usize = 16 + 56;
+
+/// Netlink header and `struct inet_diag_req`.
+const BOTH_REQUEST_LEN: usize = 16 + 60;
 
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the same of the elder request, and its answers.
+pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 
 /// `INET_DIAG_INFO` of `linux/inet_diag.h`: the attribute with `struct tcp_info`.
 pub(super) const INET_DIAG_INFO: u16 = 2;
@@ -49,6 +55,12 @@ impl StateSet {
         Self(Self::all().0 & !(1 << TcpState::Listen as u32))
     }
 
+    /// Every state but TIME_WAIT: all that a descriptor may stand for.
+    #[must_use]
+    pub const fn held() -> Self {
+        Self(Self::all().0 & !(1 << TcpState::TimeWait as u32))
+    }
+
     /// This set with one more state.
     #[must_use]
     pub const fn with(self, state: TcpState) -> Self {
@@ -69,7 +81,8 @@ pub enum Families {
     Inet,
     /// `AF_INET6` sockets only, v4-mapped connections included.
     Inet6,
-    /// All of them.
+    /// All of them. A dump of one family walks over the sockets of both, and over all of the host's namespaces, so this
+    /// takes no longer than one of the others.
     Both,
 }
 
@@ -168,16 +181,32 @@ impl From<&Socket> for Lookup {
     }
 }
 
-/// A dump of one family.
-pub(super) fn dump_request(
-    family: libc::c_int,
-    states: StateSet,
-    info: bool,
-    sequence: u32,
-) -> [u8; REQUEST_LEN] {
-    let mut request = Request::new(family, info, sequence, libc::NLM_F_DUMP);
-    request.put(20, &states.0.to_ne_bytes());
-    request.0
+/// A dump.
+pub(super) fn dump_request(query: &Query, sequence: u32) -> Vec<u8> {
+    let family = match query.families {
+        Families::Inet => libc::AF_INET,
+        Families::Inet6 => libc::AF_INET6,
+        Families::Both => return both_request(query, sequence),
+    };
+    let mut request = Request::new(family, query.info, sequence, libc::NLM_F_DUMP);
+    request.put(20, &query.states.0.to_ne_bytes());
+    request.0.into()
+}
+
+/// A dump of both families. Only the elder request can ask for that: the kernel reads no family in it
+/// (`inet_diag_dump_compat` in `net/ipv4/inet_diag.c`).
+fn both_request(query: &Query, sequence: u32) -> Vec<u8> {
+    let mut request = header(
+        BOTH_REQUEST_LEN,
+        TCPDIAG_GETSOCK,
+        libc::NLM_F_DUMP,
+        sequence,
+    )
+    .to_vec();
+    request.resize(BOTH_REQUEST_LEN, 0);
+    request[19] = extensions(query.info);
+    request[68..72].copy_from_slice(&query.states.0.to_ne_bytes());
+    request
 }
 
 /// A request for one socket.
@@ -203,18 +232,35 @@ pub(super) fn lookup_request(lookup: &Lookup, sequence: u32) -> [u8; REQUEST_LEN
     request.0
 }
 
+/// A `struct nlmsghdr`.
+fn header(length: usize, kind: u16, flags: libc::c_int, sequence: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    let flags = (libc::NLM_F_REQUEST | flags) as u16;
+    header[..4].copy_from_slice(&(length as u32).to_ne_bytes());
+    header[4..6].copy_from_slice(&kind.to_ne_bytes());
+    header[6..8].copy_from_slice(&flags.to_ne_bytes());
+    header[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    header
+}
+
+/// The attributes wanted, as bits.
+fn extensions(info: bool) -> u8 {
+    if info { 1 << (INET_DIAG_INFO - 1) } else { 0 }
+}
+
 struct Request([u8; REQUEST_LEN]);
 
 impl Request {
     fn new(family: libc::c_int, info: bool, sequence: u32, flags: libc::c_int) -> Self {
         let mut request = Self([0; REQUEST_LEN]);
-        let flags = (libc::NLM_F_REQUEST | flags) as u16;
-        request.put(0, &(REQUEST_LEN as u32).to_ne_bytes());
-        request.put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        request.put(6, &flags.to_ne_bytes());
-        request.put(8, &sequence.to_ne_bytes());
-        let extensions = if info { 1 << (INET_DIAG_INFO - 1) } else { 0 };
-        request.put(16, &[family as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
+        request.put(
+            0,
+            &header(REQUEST_LEN, SOCK_DIAG_BY_FAMILY, flags, sequence),
+        );
+        request.put(
+            16,
+            &[family as u8, libc::IPPROTO_TCP as u8, extensions(info), 0],
+        );
         request
     }
 
