@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::program::records;
+use crate::program::look;
 use crate::sandbox::{Outcome, in_own_network};
 use crate::stuck::Pair;
 use crate::sys;
@@ -26,7 +26,7 @@ struct Ages {
 
 /// Looks at the only stuck socket there, whose FIN was sent at `fin`.
 fn ages(netns: &str, fin: Timestamp) -> Result<Ages, Box<dyn std::error::Error>> {
-    let record = records(netns)?.record();
+    let record = look(&["--netns", netns, "--format", "json", "--all"])?.record();
     let leak = &record["leak"];
     assert_eq!(leak["age_known"], "estimated");
     let at: Timestamp = record["ts"].as_str().ok_or("no time")?.parse()?;
