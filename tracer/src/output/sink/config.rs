@@ -1,17 +1,19 @@
 //! What an operator can say about an output, as serde reads it from the agent's configuration.
 
+mod otlp;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
-use hyper::Uri;
-use hyper::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 
 use super::filter::Filter;
 use super::kind::Kind;
 use super::syslog::{Facility, MaxSize, SdId, SyslogAddress};
+
+pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, Temporality};
 
 /// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
 const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -60,44 +62,6 @@ pub struct SyslogConfig {
     pub sd_id: SdId,
     /// Bytes of a message at most. Of longer ones fields are left out, the longest first.
     pub max_size: MaxSize,
-}
-
-/// An output of type `otlp`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OtlpConfig {
-    /// `http://host:port`, with a path in front of `/v1/logs` where the receiver wants one.
-    pub endpoint: String,
-    /// How requests are sent.
-    pub protocol: OtlpProtocol,
-    /// What the sums of metrics count from.
-    pub temporality: Temporality,
-    /// Sent with each request, for receivers that want a token.
-    pub headers: BTreeMap<String, String>,
-    /// Attributes of the resource besides `service.name`, `host.name` and the like, or instead of them.
-    pub resource: BTreeMap<String, String>,
-}
-
-/// How OTLP requests are sent. The names are those of OpenTelemetry's own configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum OtlpProtocol {
-    /// POST of protobuf messages.
-    #[default]
-    #[serde(rename = "http/protobuf")]
-    HttpProtobuf,
-    /// gRPC, HTTP/2 without TLS.
-    #[serde(rename = "grpc")]
-    Grpc,
-}
-
-/// What the sums of metrics count from. The names are those of OpenTelemetry's own configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Temporality {
-    /// From the start; anew after a summary that got lost.
-    #[default]
-    Cumulative,
-    /// From the summary before.
-    Delta,
 }
 
 /// A limit to the records of an output. Summaries and losses pass it always: they are few, and tell of the rest.
@@ -149,10 +113,11 @@ struct Keys {
     facility: Option<Facility>,
     sd_id: Option<SdId>,
     max_size: Option<MaxSize>,
-    endpoint: Option<String>,
+    endpoint: Option<OtlpEndpoint>,
+    ca_file: Option<PathBuf>,
     protocol: Option<OtlpProtocol>,
     temporality: Option<Temporality>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<OtlpHeaders>,
     resource: Option<BTreeMap<String, String>>,
 }
 
@@ -173,6 +138,7 @@ impl TryFrom<Keys> for SinkConfig {
             sd_id,
             max_size,
             endpoint,
+            ca_file,
             protocol,
             temporality,
             headers,
@@ -192,6 +158,7 @@ impl TryFrom<Keys> for SinkConfig {
         strange("sd_id", sd_id.is_some(), Type::Syslog)?;
         strange("max_size", max_size.is_some(), Type::Syslog)?;
         strange("endpoint", endpoint.is_some(), Type::Otlp)?;
+        strange("ca_file", ca_file.is_some(), Type::Otlp)?;
         strange("protocol", protocol.is_some(), Type::Otlp)?;
         strange("temporality", temporality.is_some(), Type::Otlp)?;
         strange("headers", headers.is_some(), Type::Otlp)?;
@@ -216,34 +183,21 @@ impl TryFrom<Keys> for SinkConfig {
             }),
             Type::Otlp => {
                 let protocol = protocol.unwrap_or_default();
-                if endpoint
-                    .as_ref()
-                    .is_some_and(|endpoint| !endpoint.starts_with("http://"))
-                {
-                    return Err("an `endpoint` begins with http://, as TLS is not built in: send to a collector on this \
-                                host, and let that one encrypt"
-                        .to_owned());
+                let endpoint = endpoint.unwrap_or_else(|| protocol.default_endpoint());
+                if ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
+                    return Err(
+                        "a `ca_file` begins with `/`: a daemon has no directory of its own"
+                            .to_owned(),
+                    );
                 }
-                if let Some(endpoint) = &endpoint
-                    && !endpoint
-                        .parse::<Uri>()
-                        .is_ok_and(|uri| uri.host().is_some())
-                {
-                    return Err(format!(
-                        "`{endpoint}` names no host: write it like \"http://127.0.0.1:4318\""
-                    ));
-                }
-                for (name, value) in headers.iter().flatten() {
-                    let is_good =
-                        HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value).is_ok();
-                    if !is_good {
-                        return Err(format!(
-                            "`{name}` with that value cannot be a header of HTTP"
-                        ));
-                    }
+                if ca_file.is_some() && !endpoint.is_https() {
+                    return Err(
+                        "a `ca_file` is for an endpoint that begins with https://".to_owned()
+                    );
                 }
                 Target::Otlp(OtlpConfig {
-                    endpoint: endpoint.unwrap_or_else(|| protocol.default_endpoint().to_owned()),
+                    endpoint,
+                    ca_file,
                     protocol,
                     temporality: temporality.unwrap_or_default(),
                     headers: headers.unwrap_or_default(),
@@ -263,16 +217,6 @@ impl TryFrom<Keys> for SinkConfig {
             rate_limit,
             queue: queue.unwrap_or(DEFAULT_QUEUE),
         })
-    }
-}
-
-impl OtlpProtocol {
-    /// Where a collector of this host listens.
-    const fn default_endpoint(self) -> &'static str {
-        match self {
-            Self::HttpProtobuf => "http://127.0.0.1:4318",
-            Self::Grpc => "http://127.0.0.1:4317",
-        }
     }
 }
 

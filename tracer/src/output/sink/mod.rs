@@ -35,7 +35,8 @@ use self::queue::Queue;
 use self::rate::Bucket;
 
 pub use self::config::{
-    OtlpConfig, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig, Target, Temporality,
+    OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig,
+    Target, Temporality,
 };
 pub use self::filter::Filter;
 pub use self::kind::Kind;

@@ -4,8 +4,8 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
-use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
@@ -13,7 +13,8 @@ use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::delivery::Down;
 
 use super::http::chain;
-use super::{Answer, Failure, REQUEST_TIME};
+use super::tls::Connector;
+use super::{Answer, Failure, REQUEST_TIME, USER_AGENT};
 
 /// See the module.
 pub(super) struct Grpc {
@@ -23,25 +24,17 @@ pub(super) struct Grpc {
 }
 
 impl Grpc {
-    pub(super) fn new(config: &OtlpConfig) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(config.endpoint.clone())
-            .and_then(|endpoint| {
-                endpoint.user_agent(concat!("tcpclose/", env!("CARGO_PKG_VERSION")))
-            })
-            .map_err(|error| format!("`{}` is no address: {}", config.endpoint, chain(&error)))?;
-        let channel = endpoint.connect_timeout(REQUEST_TIME).connect_lazy();
-        let mut headers = MetadataMap::new();
-        for (name, value) in &config.headers {
-            let wrong = |error: &dyn std::fmt::Display| format!("header `{name}`: {error}");
-            let key: AsciiMetadataKey = name.parse().map_err(|error| wrong(&error))?;
-            let value: AsciiMetadataValue = value.parse().map_err(|error| wrong(&error))?;
-            headers.insert(key, value);
-        }
-        Ok(Self {
+    pub(super) fn new(config: &OtlpConfig, connector: Connector) -> Self {
+        let endpoint = Channel::builder(config.endpoint.base().clone());
+        let endpoint = endpoint.user_agent(USER_AGENT).expect("it is plain");
+        let channel = endpoint
+            .connect_timeout(REQUEST_TIME)
+            .connect_with_connector_lazy(connector);
+        Self {
             logs: LogsServiceClient::new(channel.clone()),
             metrics: MetricsServiceClient::new(channel),
-            headers,
-        })
+            headers: MetadataMap::from_headers(config.headers.map().clone()),
+        }
     }
 
     pub(super) async fn logs(

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -20,6 +19,7 @@ use prost::Message;
 use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::delivery::Down;
 
+use super::tls::{self, Connector};
 use super::{Answer, Failure, REQUEST_TIME};
 
 /// Bytes of an answer at most: it has a few numbers and a sentence.
@@ -30,41 +30,27 @@ const SHOWN: usize = 200;
 
 /// See the module.
 pub(super) struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     logs: Uri,
     metrics: Uri,
     headers: HeaderMap,
 }
 
 impl Http {
-    pub(super) fn new(config: &OtlpConfig) -> Result<Self, String> {
-        let uri = |path: &str| -> Result<Uri, String> {
-            let endpoint = config.endpoint.trim_end_matches('/');
-            let uri = format!("{endpoint}{path}");
-            uri.parse()
-                .map_err(|error| format!("`{uri}` is no address: {error}"))
-        };
+    pub(super) fn new(config: &OtlpConfig, connector: Connector) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        headers.insert(
-            USER_AGENT,
-            HeaderValue::from_static(concat!("tcpclose/", env!("CARGO_PKG_VERSION"))),
-        );
-        for (name, value) in &config.headers {
-            let wrong = |error: &dyn std::fmt::Display| format!("header `{name}`: {error}");
-            let value = HeaderValue::from_str(value).map_err(|error| wrong(&error))?;
-            let name: HeaderName = name.parse().map_err(|error| wrong(&error))?;
-            headers.insert(name, value);
-        }
-        Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build(HttpConnector::new()),
-            logs: uri("/v1/logs")?,
-            metrics: uri("/v1/metrics")?,
+        headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        headers.extend(config.headers.map().clone());
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            logs: config.endpoint.logs().clone(),
+            metrics: config.endpoint.metrics().clone(),
             headers,
-        })
+        }
     }
 
     pub(super) async fn logs(
@@ -151,8 +137,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, or in better words where it is one of TLS.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(sentence) = tls::sentence(error) {
+        return sentence;
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,6 +1,6 @@
 //! OpenTelemetry's protocol: records become log records, a summary becomes metrics.
 //!
-//! Requests go over HTTP or gRPC, without TLS: to a collector on this host or in a network that is trusted.
+//! Requests go over HTTP or gRPC, with TLS or without.
 
 mod attributes;
 mod grpc;
@@ -10,6 +10,7 @@ mod metrics;
 mod points;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,9 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// How long to gather records for one request.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What requests say they come from.
+const USER_AGENT: &str = concat!("tcpclose/", env!("CARGO_PKG_VERSION"));
 
 /// The version of the conventions that the attributes' names are from.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
@@ -67,6 +71,7 @@ enum Client {
 pub(super) struct Otlp {
     /// Runs while something is being sent.
     runtime: Runtime,
+    config: OtlpConfig,
     client: Client,
     resource: Resource,
     scope: InstrumentationScope,
@@ -78,20 +83,13 @@ impl Otlp {
     /// Connects to nothing yet.
     ///
     /// # Errors
-    /// A sentence about what is wrong with the configuration.
+    /// A sentence about the certificates that cannot be had.
     pub(super) fn new(config: &OtlpConfig, surroundings: Surroundings) -> Result<Self, String> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("starting its event loop failed: {error}"))?;
-        let client = {
-            // Connections belong to a runtime.
-            let _guard = runtime.enter();
-            match config.protocol {
-                OtlpProtocol::HttpProtobuf => Http::new(config).map(Client::Http),
-                OtlpProtocol::Grpc => Grpc::new(config).map(Client::Grpc),
-            }
-        };
+        let client = Client::new(config, &runtime);
         let client = match client {
             Ok(client) => client,
             Err(reason) => {
@@ -102,6 +100,7 @@ impl Otlp {
         };
         Ok(Self {
             runtime,
+            config: config.clone(),
             client,
             resource: attributes::resource(config),
             scope: InstrumentationScope {
@@ -159,6 +158,16 @@ impl Otlp {
 }
 
 impl Client {
+    fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, String> {
+        // Connections belong to a runtime.
+        let _guard = runtime.enter();
+        let connector = tls::connector(config)?;
+        Ok(match config.protocol {
+            OtlpProtocol::HttpProtobuf => Self::Http(Http::new(config, connector)),
+            OtlpProtocol::Grpc => Self::Grpc(Grpc::new(config, connector)),
+        })
+    }
+
     async fn logs(&mut self, request: &ExportLogsServiceRequest) -> Result<Answer, Failure> {
         match self {
             Self::Http(client) => client.logs(request).await,
@@ -208,6 +217,12 @@ impl Delivery for Otlp {
                 ..Progress::default()
             },
         }
+    }
+
+    /// Trusts the authorities whose certificates are there now.
+    fn reopen(&mut self) -> Result<(), String> {
+        self.client = Client::new(&self.config, &self.runtime)?;
+        Ok(())
     }
 
     fn patience(&self) -> Duration {
