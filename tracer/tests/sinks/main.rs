@@ -12,3 +12,5 @@ mod process;
 mod scratch;
 mod sys;
 mod syslog;
+#[cfg(feature = "otlp")]
+mod tls;

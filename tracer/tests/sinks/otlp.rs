@@ -8,12 +8,10 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
-use tcpclose::output::sink::{SinkConfig, Target};
+use tcpclose::output::sink::SinkConfig;
 
 use crate::collector::{Answer, BOTH, Collector, Protocol};
-use crate::findings::{
-    assert_adds_up, close, long, loss, start, summary, time_wait, try_start, wait_until,
-};
+use crate::findings::{assert_adds_up, close, long, loss, start, summary, time_wait, wait_until};
 
 fn config(protocol: Protocol, address: SocketAddr, more: &str) -> SinkConfig {
     toml::from_str(&format!(
@@ -289,27 +287,5 @@ fn a_receiver_that_never_answers_holds_up_nobody() {
         let counts = sink.finish(std::time::Instant::now());
         assert_adds_up(counts);
         assert_eq!((counts.dropped, counts.queued, counts.written), (90, 10, 0));
-    }
-}
-
-#[test]
-fn what_cannot_be_an_address_or_a_header_is_said_at_the_start() {
-    for protocol in BOTH {
-        let here = "127.0.0.1:1".parse().expect("an address");
-        // The configuration's own checks refuse both: made by hand they are refused as well.
-        let mut wrong = config(protocol, here, "");
-        let Target::Otlp(otlp) = &mut wrong.target else {
-            panic!("it is of type otlp")
-        };
-        otlp.headers.insert("a b".to_owned(), "c".to_owned());
-        let error = try_start(&wrong).0.expect_err("no header");
-        assert!(format!("{error:#}").contains("header `a b`"), "{error:#}");
-        let Target::Otlp(otlp) = &mut wrong.target else {
-            panic!("it is of type otlp")
-        };
-        otlp.headers.clear();
-        otlp.endpoint = "http://a b".to_owned();
-        let error = try_start(&wrong).0.expect_err("no address");
-        assert!(format!("{error:#}").contains("is no address"), "{error:#}");
     }
 }

@@ -73,7 +73,9 @@ impl TryFrom<String> for OtlpEndpoint {
 
     fn try_from(text: String) -> Result<Self, String> {
         let parse = |path: &str| -> Option<Uri> {
-            let uri: Uri = format!("{}{path}", text.trim_end_matches('/')).parse().ok()?;
+            let uri: Uri = format!("{}{path}", text.trim_end_matches('/'))
+                .parse()
+                .ok()?;
             let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
             (is_known && uri.host().is_some() && uri.query().is_none()).then_some(uri)
         };

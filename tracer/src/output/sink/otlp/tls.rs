@@ -61,7 +61,8 @@ fn authorities(file: &Path) -> Result<RootCertStore, String> {
 pub(super) fn sentence(error: &(dyn Error + 'static)) -> Option<String> {
     use rustls::Error::{InvalidCertificate, InvalidMessage};
     Some(match cause(error)? {
-        InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // Bad is the signature where the right authority has the name of one that is trusted.
+        InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate is signed by no authority that is trusted here: name the file with the right one in `ca_file`"
                 .to_owned()
         }
@@ -80,7 +81,10 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
             return Some(tls);
         }
         // An io::Error that wraps another passes it over in its source.
-        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(wrapped) => Some(wrapped),
             None => error.source(),
         };

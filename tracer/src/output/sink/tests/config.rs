@@ -25,6 +25,8 @@ fn a_type_is_enough() {
     assert_eq!(otlp.name(), "otlp:http://127.0.0.1:4318");
     let grpc = read("type = 'otlp'\nprotocol = 'grpc'").expect("right");
     assert_eq!(grpc.name(), "otlp:http://127.0.0.1:4317");
+    let far = read("type = 'otlp'\nendpoint = 'https://collector.example/otlp/'").expect("right");
+    assert_eq!(far.name(), "otlp:https://collector.example/otlp");
 }
 
 #[test]
@@ -83,9 +85,25 @@ fn what_is_wrong_is_said() {
         "your enterprise number",
     );
     refused("type = 'syslog'\nmax_size = 100", "from 480 to 65507 are");
+    for endpoint in [
+        "collector:4318",
+        "ftp://collector",
+        "http://",
+        "http://a b",
+        "http://h?x=y",
+    ] {
+        refused(
+            &format!("type = 'otlp'\nendpoint = '{endpoint}'"),
+            "is no address of a collector: write it like \"http://127.0.0.1:4318\"",
+        );
+    }
     refused(
-        "type = 'otlp'\nendpoint = 'https://collector:4318'",
-        "TLS is not built in",
+        "type = 'otlp'\nca_file = '/etc/ca.pem'",
+        "for an endpoint that begins with https://",
+    );
+    refused(
+        "type = 'otlp'\nendpoint = 'https://h'\nca_file = 'ca.pem'",
+        "a `ca_file` begins with `/`",
     );
 }
 
