@@ -1,15 +1,19 @@
 //! Churn for a while: what came in is what is told, and memory stays flat.
 //!
-//! 20 seconds of it here; `cargo xtask soak` has the same for minutes.
+//! 20 seconds of it here; `cargo xtask soak` has the same for minutes, with `--losses` so that the ring buffer overflows and
+//! outputs drop and cut.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, eventually, of_kind, records};
+use crate::program::{Agent, Scratch, agent, eventually, of_kind, records};
 use crate::sandbox::{Outcome, in_own_network};
 
 /// How long, in seconds, where it is not the usual time.
@@ -27,6 +31,12 @@ const FLAT: f64 = 1.1;
 
 /// Connections a second at most, with two ends each: what is in TIME_WAIT, and so memory, hangs on it.
 const PACE: u32 = 1_500;
+
+/// The agent is stopped each time that memory has been looked at so often.
+const STOPPED_EACH: usize = 15;
+
+/// So many connections have more records than the ring buffer has room for: ten each.
+const OVERFLOW: u32 = 7_000;
 
 /// Connects, sends a byte and closes. Servers have many addresses, so that no ports run out.
 struct Churn {
@@ -61,42 +71,117 @@ fn memory(pid: u32) -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no RssAnon"))
 }
 
-/// Counts the closes in a file, whose every line must be whole, and removes it.
-fn take_closes(scratch: &Scratch, name: &str) -> io::Result<u64> {
-    let mut closes = 0;
-    for line in BufReader::new(fs::File::open(scratch.path(name))?).lines() {
-        let record: Value = serde_json::from_str(&line?)?;
-        closes += u64::from(record["kind"] == "close");
+/// What the records of an output add up to.
+#[derive(Default)]
+struct Told {
+    closes: u64,
+    /// Dropped by the output itself, as its `loss` records say.
+    dropped: u64,
+}
+
+impl Told {
+    /// Every line must be whole.
+    fn add(&mut self, line: &str) -> io::Result<()> {
+        let record: Value = serde_json::from_str(line)?;
+        self.closes += u64::from(record["kind"] == "close");
+        if record["where"] == "output" {
+            self.dropped += record["lost"].as_u64().unwrap_or(0);
+        }
+        Ok(())
     }
-    fs::remove_file(scratch.path(name))?;
-    Ok(closes)
+
+    /// Takes the records of a file, and removes it.
+    fn take(&mut self, scratch: &Scratch, name: &str) -> io::Result<()> {
+        for line in BufReader::new(fs::File::open(scratch.path(name))?).lines() {
+            self.add(&line?)?;
+        }
+        fs::remove_file(scratch.path(name))
+    }
+}
+
+/// Reads the agent's stdout, but rests most of the time until it is told to hurry.
+struct LazyReader {
+    hurry: Arc<AtomicBool>,
+    thread: JoinHandle<io::Result<Told>>,
+}
+
+impl LazyReader {
+    fn start(pipe: PipeReader) -> Self {
+        let hurry = Arc::<AtomicBool>::default();
+        let asked = Arc::clone(&hurry);
+        let thread = thread::spawn(move || {
+            let (mut told, mut awake) = (Told::default(), Instant::now());
+            for line in BufReader::new(pipe).lines() {
+                told.add(&line?)?;
+                if awake.elapsed() > Duration::from_secs(1) && !asked.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_secs(2));
+                    awake = Instant::now();
+                }
+            }
+            Ok(told)
+        });
+        Self { hurry, thread }
+    }
+
+    fn finish(self) -> io::Result<Told> {
+        self.thread.join().expect("it does not panic")
+    }
 }
 
 #[test]
 fn soak() -> Outcome {
+    run(false)
+}
+
+/// The agent is stopped until its ring buffer overflows, an output is read too slowly, and another one has a limit.
+#[test]
+fn soak_with_losses() -> Outcome {
+    run(true)
+}
+
+fn run(with_losses: bool) -> Outcome {
     let seconds = std::env::var(SECONDS).ok();
     let seconds = seconds.map(|seconds| seconds.parse()).transpose()?;
     let time = seconds.map_or(USUAL, Duration::from_secs);
     in_own_network(|netns| {
         let scratch = Scratch::new()?;
-        let config = format!(
+        let file = |name: &str| {
+            format!(
+                "type = \"file\"\npath = \"{}\"\n",
+                scratch.path(name).display()
+            )
+        };
+        let mut config = format!(
             "interval = \"1s\"\n[prometheus]\nenabled = false\n[trace]\nnetns = \"{netns}\"\n\
-             [[output]]\ntype = \"file\"\nname = \"closes\"\nkinds = [\"close\", \"loss\"]\npath = \"{}\"\n\
-             [[output]]\ntype = \"file\"\nkinds = [\"summary\"]\npath = \"{}\"\n",
-            scratch.path("closes").display(),
-            scratch.path("summaries").display()
+             [[output]]\n{}name = \"closes\"\nkinds = [\"close\", \"loss\"]\n\
+             [[output]]\n{}kinds = [\"summary\"]\n",
+            file("closes"),
+            file("summaries")
         );
-        let agent = Agent::start(&scratch, &config)?;
+        if with_losses {
+            config +=
+                "[[output]]\ntype = \"stdout\"\nkinds = [\"close\", \"loss\"]\nqueue = 1000\n";
+            config += "[[output]]\nkinds = [\"close\"]\nrate_limit = { per_second = 100 }\n";
+            config += &file("limited");
+        }
+        let (pipe, stdout) = io::pipe()?;
+        let mut command = agent();
+        command
+            .arg("--config")
+            .arg(scratch.write("agent.toml", &config)?)
+            .stdout(stdout);
+        let agent = Agent::run_into(command, &scratch)?;
+        let reader = LazyReader::start(pipe);
         let mut churn = Churn {
             listener: TcpListener::bind("0.0.0.0:0")?,
             connections: 0,
         };
-        let (begun, mut told, mut samples) = (Instant::now(), 0, Vec::new());
+        let (begun, mut told, mut samples) = (Instant::now(), Told::default(), Vec::new());
         let mut next = time / SAMPLES;
         while begun.elapsed() < time {
             churn.turn()?;
             let due = Duration::from_secs(1) * churn.connections / PACE;
-            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            thread::sleep(due.saturating_sub(begun.elapsed()));
             if begun.elapsed() < next {
                 continue;
             }
@@ -107,32 +192,37 @@ fn soak() -> Outcome {
             eventually("the file is made anew", || {
                 Ok(scratch.path("closes").exists().then_some(()))
             })?;
-            told += take_closes(&scratch, "rotated")?;
+            told.take(&scratch, "rotated")?;
+            if with_losses && samples.len() % STOPPED_EACH == 0 {
+                agent.signal(libc::SIGSTOP)?;
+                for _ in 0..OVERFLOW {
+                    churn.turn()?;
+                }
+                agent.signal(libc::SIGCONT)?;
+            }
         }
         let took = begun.elapsed().as_secs_f64();
+        reader.hurry.store(true, Ordering::Relaxed);
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
-        told += take_closes(&scratch, "closes")?;
+        told.take(&scratch, "closes")?;
 
         let summaries = records(&scratch.path("summaries"))?;
         let summaries = of_kind(&summaries, "summary");
-        let sum = |number: &dyn Fn(&Value) -> Option<u64>| -> u64 {
-            let numbers = summaries.iter().map(|summary| number(summary));
-            numbers.map(|number| number.expect("it is there")).sum()
+        let sum = |pointer: &str| -> u64 {
+            let numbers = summaries.iter().map(|summary| summary.pointer(pointer));
+            let number = |number: Option<&Value>| number.and_then(Value::as_u64);
+            numbers
+                .map(|found| number(found).unwrap_or_else(|| panic!("no {pointer}")))
+                .sum()
         };
-        let connections = |name: &str| sum(&|summary| summary["connections"][name].as_u64());
-        let (opened, closed) = (connections("opened"), connections("closed"));
-        let output = |outcome: &str| sum(&|summary| summary["outputs"][0][outcome].as_u64());
-        let dropped = output("dropped") + output("failed");
-        let lost = |place: &str| sum(&|summary| summary["lost"][place].as_u64());
-        let lost: u64 = ["ring", "program", "table", "decode"]
-            .map(lost)
-            .iter()
-            .sum();
+        let (opened, closed) = (sum("/connections/opened"), sum("/connections/closed"));
+        let lost =
+            ["ring", "program", "table", "decode"].map(|place| sum(&format!("/lost/{place}")));
+        let lost: u64 = lost.iter().sum();
         let ends = 2 * u64::from(churn.connections);
         println!(
-            "{ends} ends in {took:.0} s ({:.0} closes a second): {opened} opened, {closed} closed, {told} in the file, \
-             {dropped} dropped by it, {lost} lost before",
+            "{ends} ends in {took:.0} s ({:.0} closes a second): {opened} opened, {closed} closed, {lost} records lost before",
             ends as f64 / took
         );
         let shown = samples
@@ -140,11 +230,28 @@ fn soak() -> Outcome {
             .map(|(at, kib)| format!("{}s {kib}", at.as_secs()));
         println!("memory in KiB: {}", shown.collect::<Vec<_>>().join(", "));
 
-        assert_eq!(
-            told + dropped,
-            closed,
-            "what was told and dropped is what closed"
-        );
+        // Of each output: what was told, what it dropped and what its limit cut is what closed.
+        let adds_up = |output: usize, told: &Told| {
+            let of = |outcome: &str| sum(&format!("/outputs/{output}/{outcome}"));
+            let (dropped, cut, failed) = (of("dropped"), of("cut"), of("failed"));
+            let closes = told.closes;
+            println!(
+                "output {output}: {closes} told, {dropped} dropped, {cut} cut, {failed} failed"
+            );
+            assert_eq!(closes + dropped + cut + failed, closed, "output {output}");
+            (dropped, cut)
+        };
+        let (dropped, _) = adds_up(0, &told);
+        assert_eq!(told.dropped, dropped, "what it dropped it has told");
+        let read = reader.finish()?;
+        if with_losses {
+            let (dropped, _) = adds_up(2, &read);
+            assert_eq!(read.dropped, dropped, "what it dropped it has told");
+            let mut limited = Told::default();
+            limited.take(&scratch, "limited")?;
+            let (_, cut) = adds_up(3, &limited);
+            assert!(lost > 0 && dropped > 0 && cut > 0, "losses were wanted");
+        }
         // A lost record may be that of an end's close or another one.
         assert!(
             closed <= ends && ends - closed <= lost,

@@ -10,7 +10,7 @@ use tcpclose::lifecycle::finding::Finding;
 use tcpclose::output::sink::SinkConfig;
 
 use crate::findings::{
-    assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
+    LONG, assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
 };
 use crate::process::{self, Running};
 use crate::scratch::Scratch;
@@ -246,13 +246,15 @@ fn names_that_a_stranger_chose_change_nothing_around_them() {
         return;
     };
     let _running = rsyslog.start();
+    let mut received = Vec::new();
     for address in rsyslog.addresses() {
         let (mut sink, _) = start(&config(&address));
         sink.offer(&close_of(1, b"x\"] y=\"\\\n<3>1 - "));
         sink.offer(&close_of(2, "数据\u{202e}".as_bytes()));
         assert_eq!(sink.finish(long()).written, 2);
+        // What comes over two of them is in no order.
+        received = rsyslog.wait_for(received.len() + 2);
     }
-    let received = rsyslog.wait_for(8);
     for pair in received.chunks(2) {
         let data = |at: usize| &pair[at]["data"]["tcpclose@32473"]["owner.comm"];
         assert_eq!(data(0), "x\"] y=\"\\\\\\n<3>1 - ");
@@ -342,4 +344,36 @@ fn a_receiver_that_stands_still_costs_only_what_does_not_fit_the_queue() {
     });
     assert_eq!(told.sum::<u64>(), counts.dropped);
     assert_eq!(closes.len() as u64 + counts.dropped, RECORDS);
+}
+
+/// A datagram to nobody can be sent; that it was refused comes back later, if at all.
+#[test]
+fn a_udp_receiver_that_is_not_there_is_said_once_and_nothing_is_lost_until_it_is() {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    drop(socket);
+    let (mut sink, said) = start(&config(&format!("udp://{address}")));
+    for id in 1..=20 {
+        sink.offer(&close(id));
+    }
+    said.wait_for("does not work: nobody listens there");
+    // SIGHUP makes it try again at once.
+    for _ in 0..5 {
+        sink.reopen();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(said.all().len(), 1, "{:?}", said.all());
+    assert_eq!(sink.counts().written, 0);
+    let receiver = UdpSocket::bind(address).expect("the port is free");
+    receiver.set_read_timeout(Some(LONG)).expect("a time");
+    let mut message = [0; 8_192];
+    for id in 1..=20 {
+        let length = receiver.recv(&mut message).expect("a message");
+        let text = String::from_utf8_lossy(&message[..length]);
+        assert!(text.contains(&format!(" conn.id=\"{id}\"")), "{text}");
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.offered, counts.written), (20, 20));
+    assert_eq!(said.all().len(), 2, "{:?}", said.all());
+    assert!(said.all()[1].contains("works again"), "{:?}", said.all());
 }

@@ -15,6 +15,9 @@ use super::keys::SyslogAddress;
 /// How long a receiver may take for a connection, or take nothing, until that is called an outage.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the answer may take that nobody listens on a UDP port.
+const REFUSAL: Duration = Duration::from_millis(200);
+
 /// How long a peer may leave data unacknowledged until the connection is given up for a new one.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -25,7 +28,11 @@ pub(super) struct Connection {
 }
 
 enum Open {
-    Datagrams(Socket),
+    Datagrams {
+        socket: Socket,
+        /// One was sent and nobody refused it. Over UDP it can be sent to nobody, too.
+        tried: bool,
+    },
     /// With what is left of a frame that was sent in part: always of the next message.
     Stream(Socket, Vec<u8>),
 }
@@ -70,6 +77,11 @@ impl Connection {
                         Some(format!("the receiver has read nothing for {seconds} s").into());
                     return progress;
                 }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.open = None;
+                    progress.down = Some(format!("nobody listens there: {error}").into());
+                    return progress;
+                }
                 Err(error) => {
                     self.open = None;
                     progress.down = Some(format!("sending failed: {error}").into());
@@ -97,7 +109,14 @@ impl Open {
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
-            Self::Datagrams(socket) => socket.send(message).map(drop),
+            Self::Datagrams { socket, tried } => {
+                socket.send(message)?;
+                if !*tried {
+                    wait_for_refusal(socket)?;
+                    *tried = true;
+                }
+                Ok(())
+            }
             Self::Stream(socket, rest) => {
                 if rest.is_empty() {
                     rest.extend_from_slice(format!("{} ", message.len()).as_bytes());
@@ -116,10 +135,21 @@ impl Open {
     }
 }
 
+fn wait_for_refusal(socket: &Socket) -> io::Result<()> {
+    socket.set_read_timeout(Some(REFUSAL))?;
+    match socket.recv(&mut [MaybeUninit::uninit(); 1]) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn connect(address: &SyslogAddress) -> io::Result<Open> {
     match address {
         SyslogAddress::Unix(path) => match unix(path, Type::DGRAM) {
-            Ok(socket) => Ok(Open::Datagrams(socket)),
+            Ok(socket) => Ok(Open::Datagrams {
+                socket,
+                tried: true,
+            }),
             Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
                 Ok(Open::Stream(unix(path, Type::STREAM)?, Vec::new()))
             }
@@ -128,7 +158,10 @@ fn connect(address: &SyslogAddress) -> io::Result<Open> {
         SyslogAddress::Udp(address) => first_of(address, |address| {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
             socket.connect(&address.into())?;
-            Ok(Open::Datagrams(socket))
+            Ok(Open::Datagrams {
+                socket,
+                tried: false,
+            })
         }),
         SyslogAddress::Tcp(address) => first_of(address, |address| {
             let socket = Socket::from(TcpStream::connect_timeout(&address, PATIENCE)?);
