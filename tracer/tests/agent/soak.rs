@@ -75,6 +75,8 @@ fn memory(pid: u32) -> io::Result<u64> {
 #[derive(Default)]
 struct Told {
     closes: u64,
+    /// `loss` records of what was lost before the outputs: those are records that an output can drop, too.
+    losses: u64,
     /// Dropped by the output itself, as its `loss` records say.
     dropped: u64,
 }
@@ -83,9 +85,12 @@ impl Told {
     /// Every line must be whole.
     fn add(&mut self, line: &str) -> io::Result<()> {
         let record: Value = serde_json::from_str(line)?;
-        self.closes += u64::from(record["kind"] == "close");
-        if record["where"] == "output" {
-            self.dropped += record["lost"].as_u64().unwrap_or(0);
+        if record["kind"] == "close" {
+            self.closes += 1;
+        } else if record["where"] == "output" {
+            self.dropped += record["lost"].as_u64().expect("a number");
+        } else {
+            self.losses += 1;
         }
         Ok(())
     }
@@ -230,26 +235,28 @@ fn run(with_losses: bool) -> Outcome {
             .map(|(at, kib)| format!("{}s {kib}", at.as_secs()));
         println!("memory in KiB: {}", shown.collect::<Vec<_>>().join(", "));
 
-        // Of each output: what was told, what it dropped and what its limit cut is what closed.
-        let adds_up = |output: usize, told: &Told| {
+        assert_eq!(told.closes, closed, "the summaries count what is told");
+        // Of each output: what was told, what it dropped and what its limit cut is what there was.
+        let adds_up = |output: usize, name: &str, told: &Told, offered: u64| {
             let of = |outcome: &str| sum(&format!("/outputs/{output}/{outcome}"));
             let (dropped, cut, failed) = (of("dropped"), of("cut"), of("failed"));
-            let closes = told.closes;
+            let written = told.closes + told.losses;
             println!(
-                "output {output}: {closes} told, {dropped} dropped, {cut} cut, {failed} failed"
+                "{name}: {written} of {offered} told, {dropped} dropped, {cut} cut, {failed} failed"
             );
-            assert_eq!(closes + dropped + cut + failed, closed, "output {output}");
+            assert_eq!(written + dropped + cut + failed, offered, "{name}");
             (dropped, cut)
         };
-        let (dropped, _) = adds_up(0, &told);
+        let offered = closed + told.losses;
+        let (dropped, _) = adds_up(0, "file", &told, offered);
         assert_eq!(told.dropped, dropped, "what it dropped it has told");
         let read = reader.finish()?;
         if with_losses {
-            let (dropped, _) = adds_up(2, &read);
+            let (dropped, _) = adds_up(2, "slow stdout", &read, offered);
             assert_eq!(read.dropped, dropped, "what it dropped it has told");
             let mut limited = Told::default();
             limited.take(&scratch, "limited")?;
-            let (_, cut) = adds_up(3, &limited);
+            let (_, cut) = adds_up(3, "limited file", &limited, closed);
             assert!(lost > 0 && dropped > 0 && cut > 0, "losses were wanted");
         }
         // A lost record may be that of an end's close or another one.
