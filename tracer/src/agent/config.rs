@@ -1,20 +1,21 @@
 //! The agent's configuration: TOML, every key optional.
 
+mod place;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
 use crate::lifecycle::types::IpVersion;
-use crate::output::sink::{Kind, SinkConfig, Target};
+use crate::output::sink::{Kind, RateLimit, SinkConfig, Target};
 
 /// The default configuration, which is also its reference: what `--print-default-config` prints.
 pub const DEFAULT: &str = include_str!("config/default.toml");
@@ -140,6 +141,10 @@ impl Default for Config {
     fn default() -> Self {
         let quiet = SinkConfig {
             kinds: BTreeSet::from([Kind::Leak, Kind::Summary, Kind::Loss]),
+            rate_limit: Some(RateLimit {
+                per_second: NonZeroU32::new(100).expect("not zero"),
+                burst: NonZeroU32::new(1_000),
+            }),
             ..SinkConfig::new(Target::Stdout)
         };
         Self {
@@ -154,7 +159,7 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration is refused: one sentence, with the file and the line.
+/// Why a configuration is refused: one sentence, with the file, the line and the column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
@@ -183,23 +188,41 @@ impl Config {
     /// # Errors
     /// Something in it is wrong.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
+        let wrong = |at: usize, problem: &str| {
+            let place = place::line_and_column(text, at);
+            ConfigError(format!("{name}:{place}: {problem}"))
+        };
         let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text[..line].bytes().filter(|byte| *byte == b'\n').count() + 1;
-            let problem = with_nearest(error.message());
-            ConfigError(format!("{name}:{line}: {problem}"))
+            let at = error.span().map_or(0, |span| span.start);
+            let at = place::of_key(text, at, error.message());
+            wrong(at, &with_nearest(error.message()))
         })?;
-        let mut seen = BTreeMap::new();
         for (number, output) in config.outputs.iter().enumerate() {
-            if let Some(first) = seen.insert(output.name(), number + 1) {
-                return Err(ConfigError(format!(
-                    "{name}: outputs {first} and {} are both {}: keep one of them",
-                    number + 1,
-                    output.name()
-                )));
+            let before = config.outputs[..number].iter().enumerate();
+            for (first, other) in before {
+                if let Some(problem) = conflict(other, output) {
+                    let first = place::line_and_column(text, place::of_output(text, first));
+                    let problem = format!("the outputs here and at {first} {problem}");
+                    return Err(wrong(place::of_output(text, number), &problem));
+                }
             }
         }
         Ok(config)
+    }
+}
+
+/// Why two outputs cannot both be: lines of two would mix, and numbers need names.
+fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
+    match &one.target {
+        Target::Stdout | Target::File(_) if one.target == other.target => {
+            let place = SinkConfig::new(one.target.clone()).name();
+            Some(format!("both write to {place}: keep one of them"))
+        }
+        _ if one.name() == other.name() => Some(format!(
+            "are both called {}: keep one of them, or give one another `name`",
+            one.name()
+        )),
+        _ => None,
     }
 }
 

@@ -35,7 +35,7 @@ fn what_is_wrong_is_one_line_on_stderr_and_exit_code_2() -> Outcome {
     assert_eq!(said.status.code(), Some(2));
     let stderr = text(&said.stderr);
     assert!(
-        stderr.starts_with("tcpclose: ") && stderr.contains("agent.toml:2: "),
+        stderr.starts_with("tcpclose: ") && stderr.contains("agent.toml:2:10: "),
         "{stderr}"
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");

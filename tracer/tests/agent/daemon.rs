@@ -60,7 +60,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
         agent.signal(libc::SIGHUP)?;
         agent.until("the configuration stays as it was")?;
-        agent.until("agent.toml:1: unknown field `intervall`: did you mean `interval`?")?;
+        agent.until("agent.toml:1:1: unknown field `intervall`: did you mean `interval`?")?;
 
         // Rotated by hand: what is written afterwards goes to a new file of the old name.
         fs::rename(scratch.path("first.jsonl"), scratch.path("rotated.jsonl"))?;

@@ -140,3 +140,42 @@ fn what_is_stuck_is_told_with_its_owner_and_growth() -> Outcome {
         Ok(())
     })
 }
+
+/// More than the default output lets through at once.
+const STUCK_BEFORE: u64 = 1_500;
+
+#[test]
+fn what_was_stuck_before_the_start_is_counted_in_full_and_floods_no_journal() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let mut stuck = Vec::new();
+        for _ in 0..STUCK_BEFORE {
+            let (client, server) = server.connect()?;
+            drop(client);
+            stuck.push(server);
+        }
+        let config =
+            format!("interval = \"1s\"\nstuck_after = \"1s\"\n[trace]\nnetns = \"{netns}\"\n");
+        let agent = Agent::start(&scratch, &config)?;
+        let out = scratch.path("stdout");
+        let summary = eventually("all are stuck", || {
+            // The last line may be half there.
+            let Ok(records) = records(&out) else {
+                return Ok(None);
+            };
+            let all = |summary: &&&Value| summary["close_wait"]["stuck"] == STUCK_BEFORE;
+            let summaries = of_kind(&records, "summary");
+            Ok(summaries.iter().find(all).map(|summary| (*summary).clone()))
+        })?;
+        let owner = &summary["close_wait"]["owners"][0];
+        assert_eq!(owner["stuck"], STUCK_BEFORE, "{owner}");
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        let records = records(&out)?;
+        let leaks = of_kind(&records, "leak");
+        let cut = sum(&of_kind(&records, "summary"), "/outputs/0/cut");
+        assert!(cut > 0);
+        assert_eq!(leaks.len() as u64 + cut, STUCK_BEFORE);
+        Ok(())
+    })
+}

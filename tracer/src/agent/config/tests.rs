@@ -28,23 +28,23 @@ fn every_key_of_the_reference_is_one() {
 fn an_unknown_key_is_refused_with_the_nearest_right_one() {
     assert_eq!(
         refused("\nintervall = \"60s\"\n"),
-        "agent.toml:2: unknown field `intervall`: did you mean `interval`?"
+        "agent.toml:2:1: unknown field `intervall`: did you mean `interval`?"
     );
     assert_eq!(
         refused("[trace]\nlocal_port = [80]\n"),
-        "agent.toml:2: unknown field `local_port`: did you mean `local_ports`?"
+        "agent.toml:2:1: unknown field `local_port`: did you mean `local_ports`?"
     );
     assert_eq!(
         refused("[prometheus]\n\nlistn = \"127.0.0.1:1\"\n"),
-        "agent.toml:3: unknown field `listn`: did you mean `listen`?"
+        "agent.toml:3:1: unknown field `listn`: did you mean `listen`?"
     );
     assert_eq!(
         refused("[[outputs]]\ntype = \"stdout\"\n"),
-        "agent.toml:1: unknown field `outputs`: did you mean `output`?"
+        "agent.toml:1:3: unknown field `outputs`: did you mean `output`?"
     );
     assert_eq!(
         refused("[[output]]\ntype = \"stdou\"\n"),
-        "agent.toml:2: unknown variant `stdou`: did you mean `stdout`?"
+        "agent.toml:2:8: unknown variant `stdou`: did you mean `stdout`?"
     );
 }
 
@@ -52,85 +52,154 @@ fn an_unknown_key_is_refused_with_the_nearest_right_one() {
 fn a_word_that_is_like_none_of_ours_gets_the_whole_list() {
     let error = refused("colour = \"red\"\n");
     assert!(
-        error.starts_with("agent.toml:1: unknown field `colour`, expected one of"),
+        error.starts_with("agent.toml:1:1: unknown field `colour`, expected one of"),
         "{error}"
     );
     assert!(error.contains("`stuck_after`"), "{error}");
 }
 
 #[test]
-fn a_wrong_value_is_one_sentence_with_its_line() {
-    for (text, line, words) in [
+fn a_wrong_value_is_one_sentence_with_its_place() {
+    for (text, place, words) in [
         (
             "interval = 60",
-            1,
+            "1:12",
             "a time has a unit: write \"60s\" for 60 seconds",
         ),
         (
             "interval = \"soon\"",
-            1,
+            "1:12",
             "`soon` is no time, write one like \"30s\" or \"5m\"",
         ),
         (
             "interval = \"10ms\"",
-            1,
+            "1:12",
             "an interval is at least \"1s\" long",
         ),
-        ("# a\nmax_connections = 0", 2, "a number from 1 to"),
-        ("max_connections = 99999999999", 1, "a number from 1 to"),
-        ("stuck_after = \"1000000d\"", 1, "a time is at most"),
-        ("run_directory = \"\"", 1, "a path begins with `/`"),
+        ("# ä\nmax_connections = 0", "2:19", "a number from 1 to"),
+        (
+            "max_connections = 99999999999",
+            "1:19",
+            "a number from 1 to",
+        ),
+        ("stuck_after = \"1000000d\"", "1:15", "a time is at most"),
+        ("run_directory = \"\"", "1:17", "a path begins with `/`"),
         (
             "[trace]\nlocal_ports = [80, 0]",
-            2,
+            "2:15",
             "no connection has port 0",
         ),
-        ("[trace]\nlocal_ports = [70000]", 2, "70000"),
+        ("[trace]\nlocal_ports = [70000]", "2:15", "70000"),
         (
             "[trace]\nip_version = 5",
-            2,
+            "2:14",
             "there are IP versions 4 and 6",
         ),
         (
             "[prometheus]\nlisten = \"localhost\"",
-            2,
+            "2:10",
             "`localhost` is no address with a port",
         ),
-        ("[prometheus]\nenabled = \"yes\"", 2, "expected a boolean"),
-        ("[[output]]\ntype = \"file\"", 1, "needs a `path`"),
         (
-            "[[output]]\ntype = \"file\"\npath = \"closes.jsonl\"",
-            1,
-            "a `path` begins with `/`",
+            "[prometheus]\nenabled = \"yes\"",
+            "2:11",
+            "expected a boolean",
         ),
-        (
-            "[[output]]\ntype = \"otlp\"\nendpoint = \"http://\"",
-            1,
-            "`http://` names no host",
-        ),
-        (
-            "[[output]]\ntype = \"otlp\"\nheaders = { \"bad header\" = \"x\" }",
-            1,
-            "`bad header` with that value cannot be a header",
-        ),
-        ("a b", 1, ""),
+        ("a b", "1:3", ""),
+        ("stuck_after = \"ä\" x", "1:19", ""),
     ] {
         let error = refused(text);
         assert!(
-            error.starts_with(&format!("agent.toml:{line}: ")),
-            "{error}"
+            error.starts_with(&format!("agent.toml:{place}: ")),
+            "{place}: {error}"
         );
         assert!(error.contains(words), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }
 
+/// The first output is right: each fault is in the second one.
 #[test]
-fn the_same_output_twice_is_refused() {
-    let text = "[[output]]\ntype = \"stdout\"\n[[output]]\ntype = \"stdout\"\nkinds = [\"loss\"]\n";
+fn a_fault_of_an_output_has_the_place_of_its_key() {
+    for (output, place, words) in [
+        ("type = \"file\"", "3:1", "needs a `path`"),
+        (
+            "type = \"file\"\npath = \"closes.jsonl\"",
+            "5:1",
+            "a `path` begins with `/`",
+        ),
+        (
+            "type = \"stdout\"\nqueue = 5\nsd_id = \"x@1\"",
+            "6:1",
+            "an output of type stdout has no `sd_id`",
+        ),
+        (
+            "kinds = []\ntype = \"journald\"",
+            "4:1",
+            "an output without kinds writes nothing",
+        ),
+        ("kinds = [\"close\"]", "3:1", "missing field `type`"),
+        (
+            "type = \"otlp\"\nendpoint = \"http://\"",
+            "5:12",
+            "`http://` is no address of a collector",
+        ),
+        (
+            "type = \"otlp\"\nheaders = { \"bad header\" = \"x\" }",
+            "5:11",
+            "`bad header` with that value cannot be a header",
+        ),
+        (
+            "type = \"otlp\"\nendpoint = \"http://h\"\nca_file = \"/ca.pem\"",
+            "6:1",
+            "a `ca_file` is for an endpoint that begins with https://",
+        ),
+        (
+            "type = \"journald\"\nfilter = { path = [\"rest\"] }",
+            "5:20",
+            "did you mean `reset`?",
+        ),
+    ] {
+        let error = refused(&format!(
+            "[[output]]\ntype = \"stdout\"\n[[output]]\n{output}\n"
+        ));
+        assert!(
+            error.starts_with(&format!("agent.toml:{place}: ")),
+            "{place}: {error}"
+        );
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn two_outputs_that_are_in_each_others_way_are_refused_with_both_places() {
+    let both = |one: &str, other: &str| format!("[[output]]\n{one}\n\n[[output]]\n{other}\n");
     assert_eq!(
-        refused(text),
-        "agent.toml: outputs 1 and 2 are both stdout: keep one of them"
+        refused(&both(
+            "type = \"stdout\"",
+            "type = \"stdout\"\nname = \"x\""
+        )),
+        "agent.toml:4:1: the outputs here and at 1:1 both write to stdout: keep one of them"
+    );
+    assert_eq!(
+        refused(&both(
+            "type = \"file\"\nname = \"a\"\npath = \"/var/log/x\"",
+            "type = \"file\"\nname = \"b\"\npath = \"/var/log//x\""
+        )),
+        "agent.toml:6:1: the outputs here and at 1:1 both write to file:/var/log/x: keep one of them"
+    );
+    assert_eq!(
+        refused(&both("type = \"journald\"", "type = \"journald\"")),
+        "agent.toml:4:1: the outputs here and at 1:1 are both called journald: keep one of them, or give one another `name`"
+    );
+    // What goes to one receiver twice is the operator's choice.
+    let two = both("type = \"journald\"", "type = \"journald\"\nname = \"x\"");
+    assert_eq!(
+        Config::parse(&two, "agent.toml")
+            .expect("right")
+            .outputs
+            .len(),
+        2
     );
 }
 

@@ -1,0 +1,51 @@
+//! Where in a file something stands.
+
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use crate::output::sink::SinkConfig;
+
+/// Line and column of the byte `at`, as editors count them: `4:1`.
+pub(super) fn line_and_column(text: &str, at: usize) -> String {
+    let before = &text[..text.floor_char_boundary(at)];
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let (number, column) = (
+        before.matches('\n').count() + 1,
+        before[line..].chars().count() + 1,
+    );
+    format!("{number}:{column}")
+}
+
+/// Where the `number`th output begins.
+pub(super) fn of_output(text: &str, number: usize) -> usize {
+    let begin = |outputs: &[Spanned<DeValue<'_>>]| Some(outputs.get(number)?.span().start);
+    with_outputs(text, begin).unwrap_or(0)
+}
+
+/// What is wrong with an output as a whole is told at the begin of the first one: better is the key that the message
+/// names, or the begin of the right one.
+pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {
+    let place = |outputs: &[Spanned<DeValue<'_>>]| {
+        let is_wrong = |output: &&Spanned<DeValue<'_>>| {
+            SinkConfig::deserialize(ValueDeserializer::from((*output).clone())).is_err()
+        };
+        if outputs.first()?.span().start != at {
+            return None;
+        }
+        let output = outputs.iter().find(is_wrong)?;
+        let mut keys = output.get_ref().as_table()?.keys();
+        let named = super::quoted(message).next()?;
+        let key = keys.find(|key| key.get_ref() == named);
+        Some(key.map_or(output.span(), Spanned::span).start)
+    };
+    with_outputs(text, place).unwrap_or(at)
+}
+
+fn with_outputs<T>(
+    text: &str,
+    find: impl FnOnce(&[Spanned<DeValue<'_>>]) -> Option<T>,
+) -> Option<T> {
+    let file = DeTable::parse(text).ok()?;
+    find(file.get_ref().get("output")?.get_ref().as_array()?)
+}
