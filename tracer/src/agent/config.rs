@@ -215,8 +215,7 @@ impl Config {
 fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
     match &one.target {
         Target::Stdout | Target::File(_) if one.target == other.target => {
-            let place = SinkConfig::new(one.target.clone()).name();
-            Some(format!("both write to {place}: keep one of them"))
+            Some(format!("both write to {}: keep one of them", one.target))
         }
         _ if one.name() == other.name() => Some(format!(
             "are both called {}: keep one of them, or give one another `name`",
@@ -228,7 +227,7 @@ fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
 
 /// serde's message, with the nearest of the words that it expected.
 fn with_nearest(message: &str) -> String {
-    let message = message.trim_end().replace('\n', " ");
+    let message = in_plain_words(message.trim_end());
     let Some((what, expected)) = message.split_once(", expected ") else {
         return message;
     };
@@ -245,6 +244,23 @@ fn with_nearest(message: &str) -> String {
         }
         _ => message,
     }
+}
+
+/// serde's message without Rust's words.
+fn in_plain_words(message: &str) -> String {
+    let words = [
+        (
+            "invalid type: map, expected a sequence",
+            "a list is needed here: tables in a list have double brackets, as in [[output]]",
+        ),
+        ("expected a sequence", "expected a list in brackets"),
+        ("expected a nonzero usize", "expected a number from 1 on"),
+        ("expected a nonzero u32", "expected a number from 1 on"),
+        ("expected u16", "expected a port: they are 1 to 65535"),
+        ("\n", " "),
+    ];
+    let translate = |text: String, (rust, plain): &(&str, &str)| text.replace(rust, plain);
+    words.iter().fold(message.to_owned(), translate)
 }
 
 /// The words between backticks.

@@ -30,8 +30,8 @@ pub(super) struct Outputs {
 #[derive(Debug)]
 struct Running {
     sink: Sink,
-    /// Keeps a second agent from the same output; files have a lock themselves.
-    _lock: Option<File>,
+    /// Keeps a second agent from the same place; files have a lock themselves.
+    lock: Option<Arc<File>>,
 }
 
 impl Outputs {
@@ -64,7 +64,23 @@ impl Outputs {
             clock: WallClock::led_by(self.clock.clone()),
             cgroups,
         };
-        Running::start(config, run_directory, surroundings)
+        Ok(Running {
+            lock: self.lock_of(&config.target, run_directory)?,
+            sink: Sink::start(config, surroundings)?,
+        })
+    }
+
+    /// Outputs to one place have one lock.
+    fn lock_of(&self, target: &Target, run_directory: &Path) -> anyhow::Result<Option<Arc<File>>> {
+        if matches!(target, Target::Stdout | Target::File(_)) {
+            return Ok(None);
+        }
+        let place = target.to_string();
+        let is_there = |running: &&Running| running.sink.config().target.to_string() == place;
+        match self.running.iter().find(is_there) {
+            Some(running) => Ok(running.lock.clone()),
+            None => Ok(Some(Arc::new(lock(&place, run_directory)?))),
+        }
     }
 
     /// Offers a finding to each.
@@ -150,36 +166,17 @@ fn finish(outputs: Vec<Running>, deadline: Instant) {
     }
 }
 
-impl Running {
-    fn start(
-        config: &SinkConfig,
-        run_directory: &Path,
-        surroundings: Surroundings,
-    ) -> anyhow::Result<Self> {
-        let lock = match config.target {
-            Target::Stdout | Target::File(_) => None,
-            Target::Journald | Target::Syslog(_) | Target::Otlp(_) => {
-                Some(lock(&config.name(), run_directory)?)
-            }
-        };
-        Ok(Self {
-            sink: Sink::start(config, surroundings)?,
-            _lock: lock,
-        })
-    }
-}
-
-/// Takes the lock of an output, which ends with the file.
-fn lock(name: &str, directory: &Path) -> anyhow::Result<File> {
+/// Takes the lock of a place, which ends with the file.
+fn lock(place: &str, directory: &Path) -> anyhow::Result<File> {
     let plain = |character: char| match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | ':' => character,
         _ => '_',
     };
-    let file: String = name.chars().map(plain).collect();
+    let file: String = place.chars().map(plain).collect();
     let path = directory.join(format!("{file}.lock"));
     let failed = || {
         format!(
-            "output {name} cannot be locked: {} (set run_directory)",
+            "output {place} cannot be locked: {} (set run_directory)",
             path.display()
         )
     };
@@ -188,7 +185,7 @@ fn lock(name: &str, directory: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => anyhow::bail!(
-            "output {name} is in use: another tcpclose agent holds {}",
+            "output {place} is in use: another tcpclose agent holds {}",
             path.display()
         ),
         Err(TryLockError::Error(error)) => Err(error).with_context(failed),

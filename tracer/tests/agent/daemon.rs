@@ -131,7 +131,8 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
         let scratch = Scratch::new()?;
         let run = format!("run_directory = \"{}\"\n", scratch.path("run").display());
         let syslog = "[[output]]\ntype = \"syslog\"\naddress = \"udp://127.0.0.1:5514\"\n";
-        let config = format!("{run}{syslog}{}", file_output(&scratch, "out.jsonl"));
+        let named = format!("{syslog}name = \"leaks\"\nkinds = [\"leak\"]\n");
+        let config = format!("{run}{syslog}{named}{}", file_output(&scratch, "out.jsonl"));
         let agent = Agent::start(&scratch, &config)?;
 
         let off = "[prometheus]\nenabled = false\n";
@@ -145,7 +146,8 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
             &format!("{off}{}", file_output(&scratch, "out.jsonl")),
         )?;
         assert!(said.contains("out.jsonl cannot be used"), "{said}");
-        let said = refused(&scratch, &format!("{run}{off}{syslog}"))?;
+        // Another name makes it no other place.
+        let said = refused(&scratch, &format!("{run}{off}{syslog}name = \"x\"\n"))?;
         assert!(
             said.contains("is in use: another tcpclose agent holds"),
             "{said}"

@@ -161,7 +161,7 @@ fn a_file_that_cannot_be_reopened_is_written_on() {
     let moved = scratch.path().join("moved");
     fs::rename(&folder, &moved).expect("a rename");
     sink.reopen();
-    said.wait_for("could not be reopened, and goes on as before: open failed: No such file");
+    said.wait_for("could not be reopened, and goes on as before: there is no directory ");
     sink.offer(&close(1));
     assert_eq!(sink.finish(long()).written, 1);
     let text = fs::read(moved.join("closes.jsonl")).expect("the file");
@@ -184,7 +184,7 @@ fn a_file_that_was_deleted_is_made_again() {
     assert!(said.all().is_empty());
     fs::remove_dir_all(&folder).expect("removed");
     sink.offer(&close(3));
-    said.wait_for("it was deleted, and cannot be made again: open failed: No such file");
+    said.wait_for("it was deleted, and cannot be made again: there is no directory ");
     fs::create_dir(&folder).expect("a folder");
     said.wait_for("works again");
     assert_eq!(sink.finish(long()).written, 3);

@@ -24,12 +24,12 @@ const SOCKET: &str = "/run/systemd/journal/socket";
 const SETTINGS: &str = "[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\nRateLimitBurst=0\nForwardToSyslog=no\n\
                         ForwardToWall=no\n";
 
-struct Journal {
+pub struct Journal {
     program: PathBuf,
 }
 
 impl Journal {
-    fn start(&self) -> Running {
+    pub fn start(&self) -> Running {
         let running =
             Running::start(Command::new(&self.program).stderr(std::process::Stdio::null()));
         wait_until("journald listens", || {
@@ -72,7 +72,7 @@ impl Journal {
 }
 
 /// Runs a test in a mount namespace where a journald may be started. Skips it where that is not possible.
-fn with_journal(test: impl FnOnce(&Journal) + Send) {
+pub fn with_journal(test: impl FnOnce(&Journal) + Send) {
     let (Some(program), Some(_)) = (
         process::find("systemd-journald"),
         process::find("journalctl"),

@@ -9,8 +9,11 @@ mod journald;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process;
+#[path = "../integration/harness/scratch.rs"]
 mod scratch;
 mod sys;
 mod syslog;
+#[cfg(feature = "otlp")]
+mod throughput;
 #[cfg(feature = "otlp")]
 mod tls;

@@ -16,7 +16,7 @@ use crate::process::{self, Running};
 use crate::scratch::Scratch;
 
 /// A receiver that writes down each part of each message as it has understood it.
-struct Rsyslog {
+pub struct Rsyslog {
     program: PathBuf,
     scratch: Scratch,
     udp: u16,
@@ -25,7 +25,7 @@ struct Rsyslog {
 
 impl Rsyslog {
     /// `None` where it is not installed: the test is skipped.
-    fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         let program = process::find("rsyslogd")?;
         let scratch = Scratch::new();
         let free = |port: std::io::Result<std::net::SocketAddr>| port.expect("a port").port();
@@ -92,7 +92,7 @@ input(type="imptcp" path="{folder}/stream" unlink="on" ruleset="all")
         )
     }
 
-    fn start(&self) -> Running {
+    pub fn start(&self) -> Running {
         let running = Running::start(
             Command::new(&self.program)
                 .args(["-n", "-f"])
@@ -113,7 +113,7 @@ input(type="imptcp" path="{folder}/stream" unlink="on" ruleset="all")
     }
 
     /// Addresses of all transports.
-    fn addresses(&self) -> [String; 4] {
+    pub fn addresses(&self) -> [String; 4] {
         let folder = self.scratch.path().display();
         [
             format!("unix:{folder}/datagrams"),

@@ -19,18 +19,18 @@ pub(super) fn line_and_column(text: &str, at: usize) -> String {
 
 /// Where the `number`th output begins.
 pub(super) fn of_output(text: &str, number: usize) -> usize {
-    let begin = |outputs: &[Spanned<DeValue<'_>>]| Some(outputs.get(number)?.span().start);
+    let begin = |outputs: &[Spanned<DeValue<'_>>], _| Some(outputs.get(number)?.span().start);
     with_outputs(text, begin).unwrap_or(0)
 }
 
-/// What is wrong with an output as a whole is told at the begin of the first one: better is the key that the message
+/// What is wrong with an output as a whole is told at the begin of the list: better is the key that the message
 /// names, or the begin of the right one.
 pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {
-    let place = |outputs: &[Spanned<DeValue<'_>>]| {
+    let place = |outputs: &[Spanned<DeValue<'_>>], begin: usize| {
         let is_wrong = |output: &&Spanned<DeValue<'_>>| {
             SinkConfig::deserialize(ValueDeserializer::from((*output).clone())).is_err()
         };
-        if outputs.first()?.span().start != at {
+        if begin != at {
             return None;
         }
         let output = outputs.iter().find(is_wrong)?;
@@ -42,10 +42,12 @@ pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {
     with_outputs(text, place).unwrap_or(at)
 }
 
+/// `find` gets the outputs, and where the list of them begins.
 fn with_outputs<T>(
     text: &str,
-    find: impl FnOnce(&[Spanned<DeValue<'_>>]) -> Option<T>,
+    find: impl FnOnce(&[Spanned<DeValue<'_>>], usize) -> Option<T>,
 ) -> Option<T> {
     let file = DeTable::parse(text).ok()?;
-    find(file.get_ref().get("output")?.get_ref().as_array()?)
+    let outputs = file.get_ref().get("output")?;
+    find(outputs.get_ref().as_array()?, outputs.span().start)
 }

@@ -105,6 +105,12 @@ fn a_wrong_value_is_one_sentence_with_its_place() {
             "2:11",
             "expected a boolean",
         ),
+        ("[output]\ntype = \"file\"", "1:1", "as in [[output]]"),
+        (
+            "output = [ { type = \"stdout\" }, { type = \"file\" } ]",
+            "1:33",
+            "needs a `path`",
+        ),
         ("a b", "1:3", ""),
         ("stuck_after = \"ä\" x", "1:19", ""),
     ] {
@@ -139,6 +145,21 @@ fn a_fault_of_an_output_has_the_place_of_its_key() {
             "an output without kinds writes nothing",
         ),
         ("kinds = [\"close\"]", "3:1", "missing field `type`"),
+        (
+            "type = \"stdout\"\nrate_limit = 5",
+            "5:14",
+            "expected a table like { per_second = 500, burst = 5000 }",
+        ),
+        (
+            "type = \"journald\"\nqueue = 0",
+            "5:9",
+            "integer `0`, expected a number from 1 on",
+        ),
+        (
+            "type = \"journald\"\nfilter = { local_ports = [70000] }",
+            "5:27",
+            "integer `70000`, expected a port",
+        ),
         (
             "type = \"otlp\"\nendpoint = \"http://\"",
             "5:12",

@@ -66,7 +66,10 @@ pub struct SyslogConfig {
 
 /// A limit to the records of an output. Summaries and losses pass it always: they are few, and tell of the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table like { per_second = 500, burst = 5000 }"
+)]
 pub struct RateLimit {
     /// Records a second, in the long run.
     pub per_second: NonZeroU32,
@@ -237,15 +240,20 @@ impl SinkConfig {
     /// What messages and metrics call this output: its name, or what it is and where: `file:/var/log/tcpclose.jsonl`.
     #[must_use]
     pub fn name(&self) -> String {
-        if let Some(name) = &self.name {
-            return name.clone();
-        }
-        let kind = self.target.kind();
-        match &self.target {
-            Target::Stdout | Target::Journald => kind.to_string(),
-            Target::File(path) => format!("{kind}:{}", path.display()),
-            Target::Syslog(syslog) => format!("{kind}:{}", syslog.address),
-            Target::Otlp(otlp) => format!("{kind}:{}", otlp.endpoint),
+        let name = self.name.clone();
+        name.unwrap_or_else(|| self.target.to_string())
+    }
+}
+
+/// What it is and where.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Stdout | Self::Journald => write!(f, "{kind}"),
+            Self::File(path) => write!(f, "{kind}:{}", path.display()),
+            Self::Syslog(syslog) => write!(f, "{kind}:{}", syslog.address),
+            Self::Otlp(otlp) => write!(f, "{kind}:{}", otlp.endpoint),
         }
     }
 }

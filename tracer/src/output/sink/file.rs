@@ -139,7 +139,12 @@ fn open(path: &Path) -> Result<File, String> {
             .mode(MODE)
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(path)
-            .map_err(|error| failed("open", error))?;
+            .map_err(|error| match path.parent() {
+                Some(directory) if !directory.exists() => {
+                    format!("there is no directory {}; make it", directory.display())
+                }
+                _ => failed("open", error),
+            })?;
         let kind = file.metadata().map_err(|error| failed("stat", error))?;
         if !kind.is_file() {
             return Err("it is not a regular file; name another".to_owned());

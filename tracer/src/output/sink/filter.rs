@@ -12,7 +12,11 @@ use crate::lifecycle::types::{Nanos, SharedOwner};
 /// `path` and `initiator` for closes only, `min_lifetime` not for leaks, and all of them for records about a connection
 /// only. A connection of which the fact is not known is not one that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { no_loopback = true }"
+)]
 pub struct Filter {
     /// Only these local ports.
     pub local_ports: BTreeSet<u16>,
