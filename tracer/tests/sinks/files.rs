@@ -88,7 +88,10 @@ fn what_is_no_file_is_refused_at_once() {
         (pipe, "not a regular file"),
         (scratch.path().to_owned(), "Is a directory"),
         (PathBuf::from("/dev/null"), "not a regular file"),
-        (scratch.path().join("no/such/folder"), "No such file"),
+        (
+            scratch.path().join("no/such/folder"),
+            "there is no directory",
+        ),
     ] {
         let error = try_start(&config(&path)).0.expect_err("not usable");
         let said = format!("{error:#}");
