@@ -8,8 +8,8 @@ mod tests;
 use std::io;
 
 use serde::Serialize;
-use serde_json::Serializer;
 use serde_json::ser::{CompactFormatter, Formatter};
+use serde_json::{Serializer, Value, value};
 
 use crate::host::cgroup::CgroupName;
 use crate::lifecycle::event::Transition;
@@ -30,25 +30,48 @@ pub fn write_finding(
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
 ) -> io::Result<()> {
+    write_line(line, |serializer| {
+        serialize(finding, clock, cgroups, serializer)
+    })
+}
+
+/// A finding's record as a value, with names as they are: whoever shows them must escape them.
+///
+/// # Errors
+/// None in practice: every value has a JSON form.
+pub fn value_of(
+    finding: &Finding,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+) -> serde_json::Result<Value> {
+    serialize(finding, clock, cgroups, value::Serializer)
+}
+
+fn serialize<S: serde::Serializer>(
+    finding: &Finding,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match finding {
         Finding::Close(close) => {
             let cgroup = cgroup_of(close.owner.as_ref(), cgroups);
-            write_line(line, &record::Close::new(close, clock, cgroup))
+            record::Close::new(close, clock, cgroup).serialize(serializer)
         }
         Finding::TimeWait(time_wait) => {
             let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
-            write_line(line, &record::TimeWait::new(time_wait, clock, cgroup))
+            record::TimeWait::new(time_wait, clock, cgroup).serialize(serializer)
         }
         Finding::Leak(stuck) => {
             let cgroup = match stuck.leak.socket.cgroup {
                 0 => None,
                 id => cgroups.name(id),
             };
-            write_line(line, &record::Leak::new(stuck, clock, cgroup))
+            record::Leak::new(stuck, clock, cgroup).serialize(serializer)
         }
-        Finding::Loss(loss) => write_line(line, &record::Loss::new(loss, clock)),
+        Finding::Loss(loss) => record::Loss::new(loss, clock).serialize(serializer),
         Finding::Summary(summary) => {
-            write_line(line, &summary::Summary::new(summary, clock, cgroups))
+            summary::Summary::new(summary, clock, cgroups).serialize(serializer)
         }
     }
 }
@@ -71,12 +94,17 @@ pub fn write_transition(
     in_old: Option<Nanos>,
     clock: &WallClock,
 ) -> io::Result<()> {
-    write_line(line, &record::Transition::new(transition, in_old, clock))
+    write_line(line, |serializer| {
+        record::Transition::new(transition, in_old, clock).serialize(serializer)
+    })
 }
 
-fn write_line(line: &mut Vec<u8>, record: &impl Serialize) -> io::Result<()> {
+fn write_line(
+    line: &mut Vec<u8>,
+    serialize: impl FnOnce(&mut Serializer<&mut Vec<u8>, Escaping>) -> serde_json::Result<()>,
+) -> io::Result<()> {
     let start = line.len();
-    if let Err(error) = record.serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
+    if let Err(error) = serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
         line.truncate(start);
         return Err(error.into());
     }

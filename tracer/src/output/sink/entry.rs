@@ -24,11 +24,8 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(finding: &Finding, surroundings: &mut Surroundings) -> Self {
-        let mut line = Vec::new();
-        surroundings.write_line(&mut line, finding);
-        let record = serde_json::from_slice(&line).expect("what was just written is JSON");
         let mut fields = Vec::new();
-        flatten(String::new(), record, &mut fields);
+        flatten(String::new(), surroundings.value(finding), &mut fields);
         Self {
             kind: Kind::of(finding),
             severity: Severity::of(finding),

@@ -1,5 +1,7 @@
 //! A finding as text, for the outputs that carry the JSON records themselves.
 
+use serde_json::Value;
+
 use crate::lifecycle::finding::Finding;
 use crate::output::cgroup_names::{CgroupNames, NoCgroups};
 use crate::output::clock::WallClock;
@@ -28,5 +30,11 @@ impl Surroundings {
     pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, finding: &Finding) {
         json::write_finding(lines, finding, &self.clock, self.cgroups.as_mut())
             .expect("memory takes what is written, and every value has a JSON form");
+    }
+
+    /// The finding's JSON record. Names in it are as they are.
+    pub(super) fn value(&mut self, finding: &Finding) -> Value {
+        json::value_of(finding, &self.clock, self.cgroups.as_mut())
+            .expect("every value has a JSON form")
     }
 }
