@@ -255,6 +255,9 @@ fn taken(rejected: i64) -> ExportLogsServiceResponse {
 
 async fn serve_grpc(listener: TcpListener, shelf: Shelf) {
     tonic::transport::Server::builder()
+        // As collectors in use have it, whose windows grow by themselves.
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(4 << 20)
         .add_service(LogsServiceServer::new(shelf.clone()))
         .add_service(MetricsServiceServer::new(shelf))
         .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener))
