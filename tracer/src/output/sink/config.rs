@@ -48,7 +48,7 @@ pub enum Target {
     /// RFC 5424.
     Syslog(SyslogConfig),
     /// OpenTelemetry's protocol.
-    Otlp(OtlpConfig),
+    Otlp(Box<OtlpConfig>),
 }
 
 /// An output of type `syslog`.
@@ -198,14 +198,14 @@ impl TryFrom<Keys> for SinkConfig {
                         "a `ca_file` is for an endpoint that begins with https://".to_owned()
                     );
                 }
-                Target::Otlp(OtlpConfig {
+                Target::Otlp(Box::new(OtlpConfig {
                     endpoint,
                     ca_file,
                     protocol,
                     temporality: temporality.unwrap_or_default(),
                     headers: headers.unwrap_or_default(),
                     resource: resource.unwrap_or_default(),
-                })
+                }))
             }
         };
         let kinds = kinds.unwrap_or_else(|| Kind::ALL.into());
