@@ -35,8 +35,9 @@ pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {
         }
         let output = outputs.iter().find(is_wrong)?;
         let mut keys = output.get_ref().as_table()?.keys();
-        let named = super::quoted(message).next()?;
-        let key = keys.find(|key| key.get_ref() == named);
+        let key = super::quoted(message)
+            .next()
+            .and_then(|named| keys.find(|key| key.get_ref() == named));
         Some(key.map_or(output.span(), Spanned::span).start)
     };
     with_outputs(text, place).unwrap_or(at)
