@@ -13,7 +13,6 @@ mod snapshot;
 mod standing;
 mod worker;
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
