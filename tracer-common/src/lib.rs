@@ -7,12 +7,14 @@
 
 mod config;
 mod held;
+mod runs;
 mod signal;
 mod state;
 mod transition;
 
 pub use config::Config;
 pub use held::HeldSocket;
+pub use runs::{Program, Runs};
 pub use signal::Signal;
 pub use state::{TcpState, UnknownState};
 pub use transition::{COMM_LEN, Transition, flags};

@@ -10,81 +10,94 @@ mod kernel;
 mod minisocket;
 mod nested;
 mod ring;
+mod runs;
 mod signal;
 mod task;
 mod transition;
 
 use aya_ebpf::macros::{btf_tracepoint, fentry, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
-use tcpclose_common::RecordKind;
+use tcpclose_common::{Program, RecordKind};
+
+use runs::timed;
 
 /// Every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    nested::outer(&ctx, || transition::on_set_state(&ctx));
+    timed(Program::SetState, || {
+        nested::outer(&ctx, || transition::on_set_state(&ctx))
+    });
     0
 }
 
 /// The transitions that the program above missed, because they interrupted it on the same CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    nested::inner(&ctx, || transition::on_set_state(&ctx));
+    timed(Program::SetStateNested, || {
+        nested::inner(&ctx, || transition::on_set_state(&ctx))
+    });
     0
 }
 
 /// The same transitions where the kernel has no BTF: states, addresses and ports only.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub fn inet_sock_set_state_classic(ctx: TracePointContext) -> u32 {
-    classic::on_set_state(&ctx);
+    timed(Program::SetStateClassic, || classic::on_set_state(&ctx));
     0
 }
 
 /// This host sends a RST.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
-    signal::on_send_reset(&ctx);
+    timed(Program::SendReset, || signal::on_send_reset(&ctx));
     0
 }
 
 /// The kernel takes a RST for the peer's.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
-    signal::on_receive_reset(&ctx);
+    timed(Program::ReceiveReset, || signal::on_receive_reset(&ctx));
     0
 }
 
 /// A segment is sent again.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
-    signal::on_retransmit(&ctx);
+    timed(Program::RetransmitSkb, || signal::on_retransmit(&ctx));
     0
 }
 
 /// A packet is dropped; of interest are the segments that a minisocket took first.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
-    minisocket::on_kfree_skb(&ctx);
+    timed(Program::KfreeSkb, || minisocket::on_kfree_skb(&ctx));
     0
 }
 
 /// The timer of a timewait minisocket is started, or started anew.
 #[fentry(function = "__inet_twsk_schedule")]
 pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
-    minisocket::on_hook(&ctx, RecordKind::MinisocketArmed);
+    timed(Program::TwskSchedule, || {
+        minisocket::on_hook(&ctx, RecordKind::MinisocketArmed)
+    });
     0
 }
 
 /// A minisocket goes before its timer fires.
 #[fentry(function = "inet_twsk_deschedule_put")]
 pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
-    minisocket::on_hook(&ctx, RecordKind::MinisocketDescheduled);
+    timed(Program::TwskDeschedulePut, || {
+        minisocket::on_hook(&ctx, RecordKind::MinisocketDescheduled)
+    });
     0
 }
 
 /// A minisocket goes, for whatever reason.
 #[fentry(function = "inet_twsk_kill")]
 pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
-    minisocket::on_hook(&ctx, RecordKind::MinisocketKilled);
+    timed(Program::TwskKill, || {
+        minisocket::on_hook(&ctx, RecordKind::MinisocketKilled)
+    });
     0
 }
 

@@ -63,19 +63,6 @@ pub struct Trace {
     pub ip_version: Option<Ip>,
     /// Only this network namespace, as `tcpclose watch --netns` takes it.
     pub netns: Option<String>,
-    /// The kernel counts runs and time of its BPF programs.
-    pub bpf_stats: BpfStats,
-}
-
-/// Whether the kernel measures BPF programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct BpfStats(pub bool);
-
-impl Default for BpfStats {
-    fn default() -> Self {
-        Self(true)
-    }
 }
 
 /// A TCP port that a connection can have.

@@ -139,7 +139,6 @@ fn options(config: &Config) -> anyhow::Result<Options> {
         peer_ports,
         ip_version,
         netns,
-        bpf_stats,
     } = &config.trace;
     let numbers = |ports: &BTreeSet<config::Port>| ports.iter().map(|port| port.0).collect();
     let netns = netns.as_deref().map(netns::by_user).transpose()?;
@@ -149,7 +148,6 @@ fn options(config: &Config) -> anyhow::Result<Options> {
         peer_ports: numbers(peer_ports),
         ip: ip_version.map(|version| version.0),
         stuck_after: Some(config.stuck_after.into()),
-        measured: bpf_stats.0,
         ..Options::default()
     })
 }

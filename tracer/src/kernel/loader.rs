@@ -14,6 +14,7 @@ use tcpclose_common::Config;
 use super::attach::{self, Attached, SET_STATE};
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::EbpfLog;
+use super::runs::RunCounts;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use crate::lifecycle::types::{IpVersion, Nanos, NetNs, Tuple};
 
@@ -38,8 +39,6 @@ pub struct Options {
     /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
     /// told.)
     pub stuck_after: Option<Nanos>,
-    /// The kernel measures how long BPF programs run, all of the host. (For the session.)
-    pub measured: bool,
     /// Size of the ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
@@ -66,7 +65,6 @@ impl Default for Options {
             every_transition: false,
             classic: false,
             verbose: false,
-            measured: false,
             stuck_after: None,
             ring_bytes: 8 << 20,
         }
@@ -158,7 +156,9 @@ pub struct Programs {
     pub(super) events: RingBuf<MapData>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
+    pub(super) runs: RunCounts,
     pub(super) log: Option<EbpfLog>,
+    pub(super) ring_bytes: u32,
 }
 
 /// aya's loader, in the making. It reads all of the kernel's BTF when it is made, 30 ms, and cannot be told that these
@@ -262,6 +262,8 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         events: take_map(&mut ebpf, "EVENTS")?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
+        runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
+        ring_bytes: options.ring_bytes,
         ebpf,
     })
 }

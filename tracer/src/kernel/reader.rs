@@ -13,12 +13,18 @@ use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
 use super::misses::Misses;
+use super::runs::RunCounts;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::summary::BpfRuns;
 
-/// How often an awake reader looks. The ring holds many times what the fastest churn makes in between, and a record
-/// reaches the user well within 100 ms.
+/// How often an awake reader looks: a record reaches the user well within 100 ms.
 const POLL: Duration = Duration::from_millis(20);
+/// More often where this part of the ring fills sooner. The rest is for when the reader has to wait for a processor.
+const FILL: u32 = 8;
+/// The timer's grain.
+const MOST_OFTEN: Duration = Duration::from_millis(1);
+/// `BPF_RINGBUF_HDR_SZ`: what the ring holds beside each record.
+const RECORD_HEADER: usize = 8;
 
 /// Reads the records of the ring.
 pub struct Reader {
@@ -28,11 +34,16 @@ pub struct Reader {
     reader_asleep: Array<MapData, u32>,
     reset_reasons: Vec<&'static str>,
     mode: Mode,
+    /// Its size.
+    ring_bytes: u32,
+    looked: Instant,
+    /// When to look next, while awake.
+    pace: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Looks every [`POLL`].
+    /// Looks every [`POLL`] or sooner.
     Awake,
     /// The kernel has been told to wake us; one more look follows, as a record may have been under way meanwhile.
     Dozing,
@@ -46,6 +57,7 @@ impl Reader {
         lost: PerCpuArray<MapData, u64>,
         reader_asleep: Array<MapData, u32>,
         reset_reasons: Vec<&'static str>,
+        ring_bytes: u32,
     ) -> io::Result<Self> {
         // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
         let ring = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
@@ -56,6 +68,9 @@ impl Reader {
             reader_asleep,
             reset_reasons,
             mode: Mode::Awake,
+            ring_bytes,
+            looked: Instant::now(),
+            pace: POLL,
         })
     }
 
@@ -64,7 +79,7 @@ impl Reader {
     /// # Errors
     /// When the descriptor can no longer be polled.
     pub async fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + POLL);
+        let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.pace);
         let readable = self.ring.readable();
         match poll.into_iter().chain(deadline).min() {
             // Awake, nobody wakes us: the kernel was told not to.
@@ -84,12 +99,14 @@ impl Reader {
     /// # Errors
     /// When the kernel cannot be told to wake us.
     pub fn drain(&mut self, mut each: impl FnMut(Result<Event, DecodeError>)) -> io::Result<()> {
-        let mut any = false;
+        let mut taken = 0;
         while let Some(bytes) = self.ring.get_mut().next() {
-            any = true;
+            taken += bytes.len() + RECORD_HEADER;
             each(decode(&bytes, &self.reset_reasons));
         }
-        self.mode = match (any, self.mode) {
+        let looked = std::mem::replace(&mut self.looked, Instant::now());
+        self.pace = pace(self.looked - looked, taken, self.ring_bytes);
+        self.mode = match (taken > 0, self.mode) {
             (true, _) => Mode::Awake,
             (false, Mode::Awake) => {
                 self.reader_asleep.set(0, 1, 0).map_err(map_error)?;
@@ -110,6 +127,14 @@ impl Reader {
     }
 }
 
+/// How long to wait, when so many bytes came in the time since the last look.
+fn pace(since: Duration, bytes: usize, ring_bytes: u32) -> Duration {
+    let filled = f64::from(ring_bytes / FILL) / bytes as f64;
+    // Nothing came, or it is days ago.
+    let wait = Duration::try_from_secs_f64(since.as_secs_f64() * filled);
+    wait.unwrap_or(POLL).clamp(MOST_OFTEN, POLL)
+}
+
 impl Programs {
     /// Starts reading. The programs stay attached as long as the returned guard lives.
     ///
@@ -127,37 +152,39 @@ impl Programs {
             events,
             lost,
             reader_asleep,
+            runs,
             log,
+            ring_bytes,
         } = self;
-        let reader = Reader::new(events, lost, reader_asleep, reset_reasons)?;
+        let reader = Reader::new(events, lost, reader_asleep, reset_reasons, ring_bytes)?;
         let misses = Misses::of(&ebpf);
-        Ok((reader, Attached { ebpf, misses, log }))
+        Ok((
+            reader,
+            Attached {
+                _ebpf: ebpf,
+                misses,
+                runs,
+                log,
+            },
+        ))
     }
 }
 
 /// Programs at work; dropping it detaches them.
 pub struct Attached {
     /// Keeps programs and links alive.
-    ebpf: aya::Ebpf,
+    _ebpf: aya::Ebpf,
     misses: Misses,
+    runs: RunCounts,
     /// What the programs say, if they were asked to.
     pub log: Option<EbpfLog>,
 }
 
 impl Attached {
-    /// How often and how long the programs have run; 0 while the kernel does not measure that.
+    /// How often and how long the programs have run; `None` where that cannot be read.
     #[must_use]
     pub fn runs(&self) -> Option<BpfRuns> {
-        let mut runs = BpfRuns::default();
-        for (_, program) in self.ebpf.programs() {
-            // Of those that are not loaded there is nothing to know.
-            if program.fd().is_ok() {
-                let info = program.info().ok()?;
-                runs.count += info.run_count();
-                runs.time = runs.time + info.run_time().into();
-            }
-        }
-        Some(runs)
+        self.runs.total().ok()
     }
 
     /// How many runs of the programs the kernel skipped since the last call.
@@ -168,4 +195,22 @@ impl Attached {
 
 fn map_error(error: MapError) -> io::Error {
     io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{MOST_OFTEN, POLL, pace};
+
+    #[test]
+    fn the_reader_comes_back_before_an_eighth_of_the_ring_is_full() {
+        let since = Duration::from_millis(20);
+        assert_eq!(pace(since, 0, 8 << 20), POLL);
+        assert_eq!(pace(since, 168, 8 << 20), POLL);
+        assert_eq!(pace(since, 1 << 20, 8 << 20), POLL);
+        assert_eq!(pace(since, 2 << 20, 8 << 20), POLL / 2);
+        assert_eq!(pace(since, 8 << 20, 4096), MOST_OFTEN);
+        assert_eq!(pace(Duration::MAX, 1, 8 << 20), POLL);
+    }
 }

@@ -121,19 +121,6 @@ impl<T> Slots<T> {
         })
     }
 
-    /// Shows the values of an order, the oldest first, to be changed.
-    pub fn for_each_in_order(&mut self, order: &Order, mut each: impl FnMut(u32, &mut T)) {
-        let mut at = order.oldest;
-        while at != NONE {
-            let slot = self.slot(at);
-            let next = slot.newer;
-            if let Some(value) = &mut slot.value {
-                each(at, value);
-            }
-            at = next;
-        }
-    }
-
     fn slot(&mut self, at: u32) -> &mut Slot<T> {
         &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }
@@ -226,8 +213,6 @@ mod tests {
             (vec![1, 5], vec![0, 2, 4])
         );
         assert_eq!(even.oldest().and_then(|at| slots.get(at).copied()), Some(0));
-        slots.for_each_in_order(&even, |_, value| *value *= 2);
-        assert_eq!(ages(&slots, &even), [0, 4, 8]);
         assert_eq!(slots.iter().count(), 5);
     }
 }

@@ -10,6 +10,7 @@ use super::now;
 use super::overflows::{self, Overflows};
 use super::snapshot::Snapshot;
 use crate::kernel::loader::Options;
+use crate::kernel::monotonic::thread_cpu;
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
 use crate::lifecycle::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
@@ -90,7 +91,7 @@ impl Diag {
     /// Looks for the minisockets in TIME_WAIT that are wanted.
     fn sweep(&mut self, request: &SweepRequest) -> Sweep {
         let netns = request.netns;
-        let began = now();
+        let (began, before) = (now(), thread_cpu());
         let overflows = self.take_overflows(netns);
         let looked = self
             .socket(netns)
@@ -104,6 +105,7 @@ impl Diag {
             netns,
             began,
             ended: now(),
+            cost: thread_cpu() - before,
             reached,
             complete,
             overflows,

@@ -14,12 +14,10 @@ mod standing;
 mod worker;
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use aya::sys::{Stats, enable_stats};
 use tokio::time::Instant;
 
 use crate::host::named_cgroups::NamedCgroups;
@@ -71,8 +69,6 @@ pub struct Session {
     looks: Option<Worker<Vec<Question>, Answers>>,
     misses_read: Nanos,
     attached: Attached,
-    /// While it is open, the kernel measures BPF programs.
-    measured: Option<OwnedFd>,
 }
 
 impl Session {
@@ -112,10 +108,6 @@ impl Session {
         let before = Snapshot::take_held(options);
         let owners = owners::of(&before.inodes);
         let programs = loader::load_by(loader, options)?;
-        let measured = match options.measured {
-            true => enable_stats(Stats::RunTime).ok(),
-            false => None,
-        };
         attached().map_err(|source| LoadError::Other {
             doing: "going on after the programs were attached",
             source,
@@ -168,7 +160,6 @@ impl Session {
             looks,
             misses_read: Nanos(0),
             attached,
-            measured,
         };
         // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
         if session.joins_sock_diag {

@@ -188,6 +188,7 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
             netns: NetNs(1),
             began: world.now,
             ended: world.now,
+            cost: Nanos(0),
             reached: true,
             complete: true,
             overflows: 0,

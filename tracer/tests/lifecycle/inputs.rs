@@ -39,6 +39,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
         netns: NetNs(1),
         began: ended,
         ended,
+        cost: Nanos(0),
         reached: true,
         complete: true,
         overflows: 0,

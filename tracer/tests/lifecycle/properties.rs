@@ -163,6 +163,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                     netns: request.netns,
                     began: *now,
                     ended: *now,
+                    cost: Nanos(0),
                     reached: which != 4,
                     complete: which != 3,
                     overflows: u64::from(which == 2),

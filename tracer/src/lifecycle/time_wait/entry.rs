@@ -1,7 +1,7 @@
 //! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
 
 use super::{
-    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, SEEN_LATELY, Sweep,
+    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, Look, QUIET, RESTARTED, SEEN_LATELY, Sweep,
     TIME_WAIT,
 };
 use crate::lifecycle::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
@@ -21,15 +21,13 @@ pub(super) struct Entry {
     /// When it was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
-    /// It was taken in while a look was under way, which was not asked for it.
-    pub unasked: bool,
+    /// The last look that it needs nothing of: it was taken in meanwhile or after it, or was judged by it.
+    pub look: Look,
     pub restarts: u32,
     /// Hooks will tell its end.
     pub hooked: bool,
     /// It was missing in a sweep before its time: a SYN may still explain that.
     pub missing_since: Option<Nanos>,
-    /// It was missing from the first look on, and the kernel has counted one that found no room.
-    overflowed: bool,
     /// A hook saw it taken down before its timer fired, at this time: the cause is still to be told.
     pub taken_down: Option<Nanos>,
 }
@@ -52,11 +50,10 @@ impl Entry {
             expires_by: entered + entered_error + TIME_WAIT,
             last_seen: entered,
             confirmed: false,
-            unasked: false,
+            look: 0,
             restarts: 0,
             hooked: false,
             missing_since: None,
-            overflowed: false,
             taken_down: None,
         }
     }
@@ -87,26 +84,25 @@ impl Entry {
         self.expires_by = latest;
     }
 
-    /// Its end, if a complete sweep without it tells that. It was last seen before the sweep.
-    pub fn missing(&mut self, sweep: &Sweep, overflows: &mut u64) -> Option<TimeWait> {
-        if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > sweep.ended)
-        {
+    /// Its end, if a complete sweep without it, which ended at `ended`, tells that. It was last seen before the sweep.
+    /// `overflows`: how many minisockets found no room and are not told of yet.
+    pub fn missing(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
+        if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > ended) {
             return None;
         }
-        if self.expires <= sweep.ended {
-            return Some(self.expired_by(sweep.ended));
+        if self.expires <= ended {
+            return Some(self.expired_by(ended));
         }
         match self.missing_since {
+            None if !self.confirmed && *overflows > 0 => {
+                *overflows -= 1;
+                Some(self.never())
+            }
             // The SYN of a connection that took its place may be under way: it is told when that is established.
             None => {
-                self.missing_since = Some(sweep.ended);
-                if !self.confirmed && *overflows > 0 {
-                    *overflows -= 1;
-                    self.overflowed = true;
-                }
+                self.missing_since = Some(ended);
                 None
             }
-            Some(_) if self.overflowed => Some(self.never()),
             Some(missing) => {
                 let end = if self.confirmed {
                     TimeWaitEnd::Killed
@@ -136,9 +132,6 @@ impl Entry {
     }
 
     pub fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
-        if self.overflowed {
-            return self.never();
-        }
         if let Some(at) = self.taken_down {
             let end = match role {
                 Role::Client => TimeWaitEnd::Reused,

@@ -33,8 +33,10 @@ const BEFORE: Nanos = Nanos::from_millis(50);
 const SEEN_LATELY: Nanos = QUIET;
 /// Otherwise this often, to bracket an end that comes early.
 const QUIET: Nanos = Nanos::from_secs(5);
-/// After a sweep that took t, none follows for this many times t: sweeps take at most 2 % of a core.
+/// After a sweep that cost t of CPU, none follows for this many times t: sweeps take at most 2 % of a core.
 const REST: u64 = 50;
+/// So much of a sweep's result is worked through at a time: half a millisecond. Records come meanwhile.
+const SLICE: usize = 4096;
 /// With up to so many entries, asking for each (1.6 µs) is cheaper than walking the kernel's whole table (16 ms).
 const ASK_FOR_EACH: usize = 4096;
 /// Where hooks tell each end, nobody looks before the timer should have fired at the latest and its record have come.
@@ -65,6 +67,8 @@ pub struct Sweep {
     pub began: Nanos,
     /// When it ended.
     pub ended: Nanos,
+    /// The CPU time that it took.
+    pub cost: Nanos,
     /// There was a way into the namespace. If not, it is gone, or only its last process is.
     pub reached: bool,
     /// Nothing was left out; if not, absence means nothing.
@@ -89,11 +93,38 @@ pub struct Sighting {
 /// What is known of a namespace that has entries.
 #[derive(Debug, Default)]
 struct Namespace {
-    /// Its entries, in the order in which they were taken in.
+    /// Its entries.
     order: Order,
-    /// When the next look is due; `None` while one is under way.
+    entries: usize,
+    /// When the next look is due; `None` from when one is asked for until its result is worked through.
     next: Option<Nanos>,
+    /// When those want to be looked for that were taken in meanwhile.
+    meanwhile: Option<Nanos>,
     not_before: Nanos,
+    /// The number of the look that is under way, else of the last one.
+    look: Look,
+}
+
+impl Namespace {
+    fn begin_look(&mut self) {
+        self.next = None;
+        self.look = self.look.wrapping_add(1);
+    }
+}
+
+/// The number of a look, counted round: each entry's is that of the look before at the earliest.
+type Look = u8;
+
+/// A look's result that is being worked through.
+#[derive(Debug)]
+struct Settling {
+    sweep: Sweep,
+    /// How many of those found have been noted.
+    noted: usize,
+    /// How many entries are still to be judged; `None` before all those found are noted.
+    unjudged: Option<usize>,
+    /// When the entries that are left want to be looked for.
+    next: Option<Nanos>,
 }
 
 /// All ends in TIME_WAIT, at most `capacity`; one more is not followed.
@@ -111,6 +142,7 @@ pub(super) struct TimeWaits {
     by_cookie: Index,
     /// Those taken down before their time, in order.
     taken_down: VecDeque<(Nanos, ConnId)>,
+    settling: VecDeque<Settling>,
 }
 
 impl TimeWaits {
@@ -124,6 +156,7 @@ impl TimeWaits {
             by_place: Index::default(),
             by_cookie: Index::default(),
             taken_down: VecDeque::new(),
+            settling: VecDeque::new(),
         }
     }
 
@@ -170,8 +203,13 @@ impl TimeWaits {
         });
         match &mut namespace.next {
             Some(next) => *next = (*next).min(first_look.max(namespace.not_before)),
-            None => entry.unasked = true,
+            None => {
+                let meanwhile = &mut namespace.meanwhile;
+                *meanwhile = Some(meanwhile.map_or(first_look, |look| look.min(first_look)));
+            }
         }
+        entry.look = namespace.look;
+        namespace.entries += 1;
         let at = self.entries.insert(&mut namespace.order, entry);
         self.by_place.insert(place, at);
         if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
@@ -186,7 +224,7 @@ impl TimeWaits {
             if namespace.next.is_none_or(|next| next > now) {
                 continue;
             }
-            namespace.next = None;
+            namespace.begin_look();
             let entries = self.entries.in_order(&namespace.order);
             let entries = entries.map(|(_, entry)| (entry.conn.tuple, entry.cookie));
             let mut wanted: Vec<_> = entries.take(ASK_FOR_EACH + 1).collect();
@@ -200,16 +238,55 @@ impl TimeWaits {
         }
     }
 
-    /// When the next sweep is due.
+    /// When the next sweep is due, or [`Self::settle`] has something to do.
     pub fn next_due(&self) -> Option<Nanos> {
+        if !self.settling.is_empty() {
+            return Some(Nanos(0));
+        }
         let namespaces = self.namespaces.values();
         namespaces.filter_map(|namespace| namespace.next).min()
     }
 
-    /// Takes the result of a sweep; the ends that it tells are pushed to `told`. What was not there yet when the sweep was
-    /// asked for is not missing in it.
-    pub fn swept(&mut self, sweep: &Sweep, told: &mut Vec<TimeWait>) {
-        for sighting in &sweep.found {
+    /// Takes the result of a sweep; the ends that it tells are pushed to `told`, by this call or, of a big one, by
+    /// [`Self::settle`]. What was not there yet when the sweep was asked for is not missing in it.
+    pub fn swept(&mut self, sweep: Sweep, told: &mut Vec<TimeWait>) {
+        if let Some(namespace) = self.namespaces.get_mut(&sweep.netns)
+            && namespace.next.is_some()
+        {
+            namespace.begin_look();
+        }
+        self.settling.push_back(Settling {
+            sweep,
+            noted: 0,
+            unjudged: None,
+            next: None,
+        });
+        self.settle(told);
+    }
+
+    /// Goes on with the results of sweeps.
+    pub fn settle(&mut self, told: &mut Vec<TimeWait>) {
+        let mut room = SLICE;
+        while room > 0
+            && let Some(mut settling) = self.settling.pop_front()
+        {
+            self.note(&mut settling, &mut room);
+            self.judge(&mut settling, &mut room, told);
+            if settling.unjudged == Some(0) {
+                self.settled(&settling);
+            } else {
+                self.settling.push_front(settling);
+            }
+        }
+    }
+
+    /// Those that were found exist.
+    fn note(&mut self, settling: &mut Settling, room: &mut usize) {
+        let Settling { sweep, noted, .. } = settling;
+        let found = sweep.found[*noted..].iter().take(*room);
+        *room -= found.len();
+        *noted += found.len();
+        for sighting in found {
             if let Some(at) = self.find(sweep.netns, &sighting.tuple)
                 && let Some(entry) = self.entries.get_mut(at)
                 && entry.cookie.is_none_or(|cookie| cookie == sighting.cookie)
@@ -217,45 +294,73 @@ impl TimeWaits {
                 entry.seen(sweep, sighting.left);
             }
         }
-        let Some(namespace) = self.namespaces.get(&sweep.netns) else {
+        if *noted == sweep.found.len() && settling.unjudged.is_none() {
+            let namespace = self.namespaces.get(&sweep.netns);
+            settling.unjudged = Some(namespace.map_or(0, |namespace| namespace.entries));
+        }
+    }
+
+    /// Those that were not may have ended. Each entry that is judged becomes the newest of its order.
+    fn judge(&mut self, settling: &mut Settling, room: &mut usize, told: &mut Vec<TimeWait>) {
+        let Settling {
+            sweep,
+            unjudged: Some(unjudged),
+            next,
+            ..
+        } = settling
+        else {
             return;
         };
         let tells = sweep.complete || !sweep.reached;
-        let mut unseen = Vec::new();
-        self.entries
-            .for_each_in_order(&namespace.order, |at, entry| {
-                let unasked = std::mem::take(&mut entry.unasked);
-                if tells && !unasked && entry.last_seen < sweep.began {
-                    unseen.push((entry.entered, entry.conn.id, at));
-                }
-            });
-        unseen.sort_unstable();
-        let mut overflows = sweep.overflows;
-        for (_, _, at) in unseen {
+        while *unjudged > 0 && *room > 0 {
+            let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
+                *unjudged = 0;
+                return;
+            };
+            let Some(at) = namespace.order.oldest() else {
+                *unjudged = 0;
+                return;
+            };
+            (*unjudged, *room) = (*unjudged - 1, *room - 1);
+            self.entries.touch(&mut namespace.order, at);
             let Some(entry) = self.entries.get_mut(at) else {
                 continue;
             };
+            // Taken in since the look was asked for.
+            if entry.look == namespace.look {
+                continue;
+            }
+            entry.look = namespace.look;
+            let unseen = tells && entry.last_seen < sweep.began;
             let over = match sweep.reached {
-                true => entry.missing(sweep, &mut overflows),
+                _ if !unseen => None,
+                true => entry.missing(sweep.ended, &mut sweep.overflows),
                 false => entry.over_out_of_sight(sweep.ended),
             };
-            if let Some(over) = over {
-                self.remove(at);
-                told.push(over);
+            let look = entry.next_look(sweep.ended);
+            match over {
+                Some(over) => {
+                    self.remove(at);
+                    told.push(over);
+                }
+                None => *next = Some(next.map_or(look, |next| next.min(look))),
             }
         }
+    }
+
+    /// All of a sweep's result is worked through: when the next one is due.
+    fn settled(&mut self, settling: &Settling) {
+        let sweep = &settling.sweep;
         let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
             return;
         };
-        if namespace.order.oldest().is_none() {
+        if namespace.entries == 0 {
             self.namespaces.remove(&sweep.netns);
             return;
         }
-        let cost = sweep.ended - sweep.began;
-        namespace.not_before = sweep.ended + Nanos(cost.0.saturating_mul(REST));
-        let looks = self.entries.in_order(&namespace.order);
-        let wanted = looks.map(|(_, entry)| entry.next_look(sweep.ended)).min();
-        let wanted = match wanted {
+        namespace.not_before = sweep.ended + Nanos(sweep.cost.0.saturating_mul(REST));
+        let wanted = settling.next.into_iter().chain(namespace.meanwhile.take());
+        let wanted = match wanted.min() {
             Some(wanted) if sweep.reached => wanted,
             _ => sweep.ended + QUIET,
         };
@@ -298,8 +403,9 @@ impl TimeWaits {
         let netns = self.entries.get(at)?.conn.netns;
         let namespace = self.namespaces.get_mut(&netns)?;
         let entry = self.entries.remove(&mut namespace.order, at)?;
+        namespace.entries -= 1;
         // The look that is under way is waited for.
-        if namespace.order.oldest().is_none() && namespace.next.is_some() {
+        if namespace.entries == 0 && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
         let place = self.by_place.hash((netns, entry.conn.tuple));

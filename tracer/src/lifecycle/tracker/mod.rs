@@ -151,6 +151,9 @@ impl Tracker {
     /// Lets time pass up to `now`, by which all earlier events must have been taken.
     pub fn tick(&mut self, now: Nanos) {
         self.pass(now);
+        let mut told = Vec::new();
+        self.time_waits.settle(&mut told);
+        self.tell(told);
         self.pass_deadlines();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
@@ -224,10 +227,10 @@ impl Tracker {
         self.time_waits.take_due(now, due);
     }
 
-    /// What a look at a namespace's minisockets has shown.
+    /// What a look at a namespace's minisockets has shown. Of a big one the rest is worked through by the ticks that follow.
     pub fn swept(&mut self, sweep: &Sweep) {
         let mut told = Vec::new();
-        self.time_waits.swept(sweep, &mut told);
+        self.time_waits.swept(sweep.clone(), &mut told);
         self.tell(told);
     }
 
