@@ -83,7 +83,11 @@ pub async fn run(
                     break Err(error).context("polling the ring buffer failed");
                 }
             }
-            _ = ticks.tick() => agent.end_interval(),
+            _ = ticks.tick() => {
+                if let Err(error) = agent.end_interval() {
+                    break Err(error);
+                }
+            }
             () = watchdog.due() => service::alive(),
             Some(wish) = wishes.recv() => agent.answer(wish),
             _ = hangup.recv() => {
@@ -103,7 +107,7 @@ pub async fn run(
     service::stopping();
     agent.session.settle().await;
     let last = agent.pump();
-    agent.end_interval();
+    let last = agent.end_interval().and(last);
     agent.outputs.finish(Instant::now() + FINISH);
     let recorded = finish_recording(&mut agent.session, record);
     // Of a recording that failed, this has the reason.
@@ -236,6 +240,10 @@ impl Agent {
         self.session
             .pump(|_| ())
             .context("reading the kernel's records failed")?;
+        self.take_findings()
+    }
+
+    fn take_findings(&mut self) -> anyhow::Result<()> {
         while let Some(finding) = self.session.next_finding() {
             let finding = Arc::new(finding);
             self.summaries.take(&finding);
@@ -248,8 +256,10 @@ impl Agent {
         Ok(())
     }
 
-    fn end_interval(&mut self) {
-        self.pressure = self.session.pressure();
+    fn end_interval(&mut self) -> anyhow::Result<()> {
+        let read = self.session.pressure();
+        let read = read.map(|pressure| self.pressure = pressure);
+        let taken = self.take_findings();
         let outputs = self.outputs.states().into_iter();
         let boundary = Boundary {
             at: now(),
@@ -269,6 +279,8 @@ impl Agent {
         }
         self.outputs
             .offer(&Arc::new(Finding::Summary(Box::new(summary))));
+        read.context("reading the kernel's records failed")
+            .and(taken)
     }
 
     fn standing(&self) -> Standing {

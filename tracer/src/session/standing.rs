@@ -1,6 +1,7 @@
 //! How things stand, for summaries.
 
 use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 
 use super::intake::Intake;
@@ -92,16 +93,22 @@ impl Session {
         self.intake.surroundings(boundary)
     }
 
-    /// Where most ephemeral ports are in use. Walks all ends twice: some 50 ms for a million.
-    pub fn pressure(&mut self) -> Vec<Pressure> {
+    /// Where most ephemeral ports are in use. Walks all ends twice, and takes what has come in between.
+    ///
+    /// # Errors
+    /// As [`Session::pump`].
+    pub fn pressure(&mut self) -> io::Result<Vec<Pressure>> {
         let routes = self.intake.tracker().busiest_routes(COUNTED);
+        self.pump(|_| ())?;
+        let ports = self.intake.tracker().local_ports(&routes);
         let mut pressure: Vec<Pressure> = routes
             .iter()
+            .zip(&ports)
             .filter_map(|(route, ports)| self.pressure_on(route, ports))
             .collect();
         pressure.sort_by(|a, b| b.share().total_cmp(&a.share()));
         pressure.truncate(TOLD);
-        pressure
+        Ok(pressure)
     }
 
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
