@@ -164,6 +164,9 @@ config! {
     /// `tcp_retransmit_skb` passes an error as its third argument (6.16)
     has_retransmit_error,
 
+    /// One less than how many ring buffers there are, a power of two: a CPU's number masked with it is its ring's
+    ring_mask,
+
     // Numbers of `enum skb_drop_reason`, which differ between kernels
     /// `SKB_DROP_REASON_NOT_SPECIFIED`
     reason_not_specified,

@@ -19,6 +19,12 @@ pub use signal::Signal;
 pub use state::{TcpState, UnknownState};
 pub use transition::{COMM_LEN, Transition, flags};
 
+/// The ring buffers, by their names in the object. Those of a CPU's number modulo [`Config::ring_mask`] plus one are used:
+/// with one for all, its lock and its positions travel between the CPUs at each record.
+pub const RINGS: [&str; 8] = [
+    "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3", "EVENTS_4", "EVENTS_5", "EVENTS_6", "EVENTS_7",
+];
+
 /// What a record of the ring buffer is: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -1,13 +1,41 @@
-//! The one ring buffer, its losses, and when the reader is woken.
+//! The ring buffers, their losses, and when the reader is woken.
 
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 
-/// Records on their way to user space. Its size is set at load time.
-#[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+use crate::kernel::config;
+
+macro_rules! rings {
+    ($($number:literal => $name:ident,)*) => {
+        $(
+            /// Records on their way to user space. Its size is set at load time.
+            #[map]
+            static $name: RingBuf = RingBuf::with_byte_size(4096, 0);
+        )*
+
+        #[inline(always)]
+        fn reserve_in<T: 'static>(ring: u32) -> Option<RingBufEntry<T>> {
+            match ring {
+                $($number => $name.reserve::<T>(0),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+rings! {
+    0 => EVENTS_0,
+    1 => EVENTS_1,
+    2 => EVENTS_2,
+    3 => EVENTS_3,
+    4 => EVENTS_4,
+    5 => EVENTS_5,
+    6 => EVENTS_6,
+    7 => EVENTS_7,
+}
 
 /// Records that found the ring full, counted on each CPU.
 #[map]
@@ -17,10 +45,12 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static READER_ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Room for a record, or `None` (counted) when the ring is full.
+/// Room for a record in this CPU's ring, or `None` (counted) when that is full.
 #[inline(always)]
 pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
-    let entry = EVENTS.reserve::<T>(0);
+    // SAFETY: the helper has no preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let entry = reserve_in::<T>(cpu & config!(ring_mask));
     if entry.is_none()
         && let Some(lost) = LOST.get_ptr_mut(0)
     {

@@ -32,7 +32,6 @@ pub fn sockets() -> anyhow::Result<Vec<HeldSocket>> {
     // The ring buffer is another program's: a page of it has to be there.
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
-        .map_max_entries("EVENTS", 4096)
         .load(object)?;
     let program: &mut Iter = ebpf
         .program_mut(PROGRAM)

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfLoader};
-use tcpclose_common::Config;
+use tcpclose_common::{Config, RINGS};
 
 use super::attach::{self, Attached, SET_STATE};
 use super::btf::{self, Btf, BtfError};
@@ -39,7 +39,7 @@ pub struct Options {
     /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
     /// told.)
     pub stuck_after: Option<Nanos>,
-    /// Size of the ring buffer in bytes: a power of two, at least a page.
+    /// Size of each ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
 
@@ -55,7 +55,7 @@ impl Options {
 }
 
 impl Default for Options {
-    /// Everything, by the best tier, through a ring of 8 MiB: 50,000 records, half a second of the fastest churn.
+    /// Everything, by the best tier, through rings of 4 MiB: 25,000 records each.
     fn default() -> Self {
         Self {
             netns: None,
@@ -66,7 +66,7 @@ impl Default for Options {
             classic: false,
             verbose: false,
             stuck_after: None,
-            ring_bytes: 8 << 20,
+            ring_bytes: 4 << 20,
         }
     }
 }
@@ -153,7 +153,7 @@ pub struct Programs {
     pub segments: Result<(), String>,
     /// The kernel's names for its reset reasons, by number.
     pub reset_reasons: Vec<&'static str>,
-    pub(super) events: RingBuf<MapData>,
+    pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
     pub(super) runs: RunCounts,
@@ -229,10 +229,17 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
     };
     let level = log_level(options);
     let mut loader: EbpfLoader<'_> = loader.finish();
+    let rings = rings();
+    for ring in rings {
+        loader.map_max_entries(ring, options.ring_bytes);
+    }
+    let config = Config {
+        ring_mask: rings.len() as u32 - 1,
+        ..config
+    };
     let mut ebpf = loader
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global(aya_log::LEVEL, &level, true)
-        .map_max_entries("EVENTS", options.ring_bytes)
         .load(object)
         .map_err(|error| load_error(error.into()))?;
     set_ports(&mut ebpf, "LOCAL_PORTS", &options.local_ports)?;
@@ -259,13 +266,22 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         hooks,
         segments,
         reset_reasons: btf.as_ref().map_or(Vec::new(), offsets::reset_reasons),
-        events: take_map(&mut ebpf, "EVENTS")?,
+        rings: rings
+            .iter()
+            .map(|ring| take_map(&mut ebpf, ring))
+            .collect::<Result<_, _>>()?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
         runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
         ring_bytes: options.ring_bytes,
         ebpf,
     })
+}
+
+/// The rings that are used: one for each CPU, as far as there are so many.
+fn rings() -> &'static [&'static str] {
+    let cpus = aya::util::nr_cpus().map_or(1, usize::next_power_of_two);
+    &RINGS[..cpus.min(RINGS.len())]
 }
 
 /// 0 turns every message off.

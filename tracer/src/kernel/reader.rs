@@ -1,7 +1,13 @@
-//! The reader's end of the ring buffer: it looks by itself every few milliseconds while there is traffic, and sleeps
+//! The reader's end of the ring buffers: it looks by itself every few milliseconds while there is traffic, and sleeps
 //! until the kernel wakes it when there is none.
+//!
+//! A socket's records may lie in several rings, as it changes its state on this CPU and that. They are handed over in the
+//! order of their times, up to a time that is past for sure: a record is in its ring before it has a time, and the socket
+//! is locked until the record is complete, so what comes later on another CPU has a later time.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
@@ -13,9 +19,11 @@ use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
 use super::misses::Misses;
+use super::monotonic::now;
 use super::runs::RunCounts;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::summary::BpfRuns;
+use crate::lifecycle::types::Nanos;
 
 /// How often an awake reader looks: a record reaches the user well within 100 ms.
 const POLL: Duration = Duration::from_millis(20);
@@ -26,9 +34,13 @@ const MOST_OFTEN: Duration = Duration::from_millis(1);
 /// `BPF_RINGBUF_HDR_SZ`: what the ring holds beside each record.
 const RECORD_HEADER: usize = 8;
 
-/// Reads the records of the ring.
+/// With more than one ring, records are handed over when they are so old: by then they are complete, and all that are
+/// older have been seen.
+const SETTLED: Nanos = Nanos::from_millis(1);
+
+/// Reads the records of the rings.
 pub struct Reader {
-    ring: AsyncFd<RingBuf<MapData>>,
+    rings: Vec<Ring>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: u64,
     reader_asleep: Array<MapData, u32>,
@@ -39,6 +51,42 @@ pub struct Reader {
     looked: Instant,
     /// When to look next, while awake.
     pace: Duration,
+}
+
+/// A ring, and the record that was taken from it and not yet handed over.
+struct Ring {
+    fd: AsyncFd<RingBuf<MapData>>,
+    head: Option<Result<Event, DecodeError>>,
+    /// Bytes taken in this look.
+    taken: usize,
+}
+
+impl Ring {
+    fn new(events: RingBuf<MapData>) -> io::Result<Self> {
+        // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
+        let fd = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
+        Ok(Self {
+            fd,
+            head: None,
+            taken: 0,
+        })
+    }
+
+    /// Takes the next record, if there is one.
+    fn refill(&mut self, reset_reasons: &[&'static str]) {
+        if self.head.is_none()
+            && let Some(bytes) = self.fd.get_mut().next()
+        {
+            self.taken += bytes.len() + RECORD_HEADER;
+            self.head = Some(decode(&bytes, reset_reasons));
+        }
+    }
+
+    /// The time of the record that was taken; of one that cannot be read, the beginning of all time.
+    fn at(&self) -> Option<Nanos> {
+        let head = self.head.as_ref()?.as_ref();
+        Some(head.map_or(Nanos(0), Event::at))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,16 +101,17 @@ enum Mode {
 
 impl Reader {
     pub(super) fn new(
-        events: RingBuf<MapData>,
+        rings: Vec<RingBuf<MapData>>,
         lost: PerCpuArray<MapData, u64>,
         reader_asleep: Array<MapData, u32>,
         reset_reasons: Vec<&'static str>,
         ring_bytes: u32,
     ) -> io::Result<Self> {
-        // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
-        let ring = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
         Ok(Self {
-            ring,
+            rings: rings
+                .into_iter()
+                .map(Ring::new)
+                .collect::<io::Result<_>>()?,
             lost,
             lost_before: 0,
             reader_asleep,
@@ -77,36 +126,81 @@ impl Reader {
     /// Waits until there may be records, or until `deadline`.
     ///
     /// # Errors
-    /// When the descriptor can no longer be polled.
+    /// When a descriptor can no longer be polled.
     pub async fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.pace);
-        let readable = self.ring.readable();
         match poll.into_iter().chain(deadline).min() {
             // Awake, nobody wakes us: the kernel was told not to.
             Some(until) if self.mode == Mode::Awake => sleep_until(until).await,
             Some(until) => {
-                if let Ok(ready) = timeout_at(until, readable).await {
-                    ready?.clear_ready();
+                if let Ok(ready) = timeout_at(until, self.readable()).await {
+                    ready?;
                 }
             }
-            None => readable.await?.clear_ready(),
+            None => self.readable().await?,
         }
         Ok(())
     }
 
-    /// Hands over every record that is there, and settles how to wait for the next.
+    /// Waits until the kernel says that one of the rings has something.
+    async fn readable(&self) -> io::Result<()> {
+        poll_fn(|context| {
+            let mut any = Poll::Pending;
+            for ring in &self.rings {
+                if let Poll::Ready(ready) = ring.fd.poll_read_ready(context) {
+                    ready?.clear_ready();
+                    any = Poll::Ready(Ok(()));
+                }
+            }
+            any
+        })
+        .await
+    }
+
+    /// The time up to which [`Self::drain`] hands over all that has happened.
+    #[must_use]
+    pub fn horizon(&self) -> Nanos {
+        match self.rings.len() {
+            1 => now(),
+            _ => now() - SETTLED,
+        }
+    }
+
+    /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the order of their times, and
+    /// settles how to wait for the next.
     ///
     /// # Errors
     /// When the kernel cannot be told to wake us.
-    pub fn drain(&mut self, mut each: impl FnMut(Result<Event, DecodeError>)) -> io::Result<()> {
-        let mut taken = 0;
-        while let Some(bytes) = self.ring.get_mut().next() {
-            taken += bytes.len() + RECORD_HEADER;
-            each(decode(&bytes, &self.reset_reasons));
+    pub fn drain(
+        &mut self,
+        until: Nanos,
+        mut each: impl FnMut(Result<Event, DecodeError>),
+    ) -> io::Result<()> {
+        // What comes into a ring after it was found empty is later than `until`.
+        for ring in &mut self.rings {
+            ring.refill(&self.reset_reasons);
+        }
+        loop {
+            let heads = self.rings.iter_mut();
+            let heads = heads.filter_map(|ring| Some((ring.at()?, ring)));
+            let Some((_, ring)) = heads
+                .min_by_key(|(at, _)| *at)
+                .filter(|(at, _)| *at <= until)
+            else {
+                break;
+            };
+            if let Some(event) = ring.head.take() {
+                each(event);
+            }
+            ring.refill(&self.reset_reasons);
         }
         let looked = std::mem::replace(&mut self.looked, Instant::now());
-        self.pace = pace(self.looked - looked, taken, self.ring_bytes);
-        self.mode = match (taken > 0, self.mode) {
+        let taken = self.rings.iter_mut();
+        let fullest = taken.map(|ring| std::mem::take(&mut ring.taken)).max();
+        let fullest = fullest.unwrap_or(0);
+        self.pace = pace(self.looked - looked, fullest, self.ring_bytes);
+        let waiting = self.rings.iter().any(|ring| ring.head.is_some());
+        self.mode = match (fullest > 0 || waiting, self.mode) {
             (true, _) => Mode::Awake,
             (false, Mode::Awake) => {
                 self.reader_asleep.set(0, 1, 0).map_err(map_error)?;
@@ -149,14 +243,14 @@ impl Programs {
             hooks: _,
             segments: _,
             reset_reasons,
-            events,
+            rings,
             lost,
             reader_asleep,
             runs,
             log,
             ring_bytes,
         } = self;
-        let reader = Reader::new(events, lost, reader_asleep, reset_reasons, ring_bytes)?;
+        let reader = Reader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
         let misses = Misses::of(&ebpf);
         Ok((
             reader,

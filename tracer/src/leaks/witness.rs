@@ -80,7 +80,8 @@ impl Witness {
         loop {
             self.reader.wait(None).await?;
             let mut seen = self.testimony.lock();
-            self.reader.drain(|event| {
+            let until = self.reader.horizon();
+            self.reader.drain(until, |event| {
                 if let Ok(Event::Transition(transition)) = event {
                     seen.take(&transition);
                 }

@@ -15,6 +15,17 @@ pub enum Event {
     Signal(Signal),
 }
 
+impl Event {
+    /// When it happened.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Transition(transition) => transition.at,
+            Self::Signal(signal) => signal.at,
+        }
+    }
+}
+
 /// A state transition with what the socket held just before it took effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transition {

@@ -216,10 +216,10 @@ impl Session {
     /// When the ring buffer or its counters cannot be read.
     pub fn pump(&mut self, mut each: impl FnMut(&RawTransition<'_>)) -> io::Result<()> {
         // Taken first: whatever happened before it has been drained when the core learns of it.
-        let at = now();
+        let at = self.reader.horizon();
         let (intake, repair) = (&mut self.intake, &mut self.repair);
         let mut malformed = 0;
-        self.reader.drain(|event| match event {
+        self.reader.drain(at, |event| match event {
             Ok(event) => {
                 repair.note(&event);
                 intake.take_showing(&Input::Event(event), &mut each);
