@@ -169,9 +169,10 @@ fn what_says_it_is_endless_takes_no_memory() {
 }
 
 #[test]
-fn a_newer_format_and_other_files_are_refused_in_words() {
+fn other_formats_and_other_files_are_refused_in_words() {
     let refused = |bytes: &[u8]| read(bytes).map(|_| ()).unwrap_err().to_string();
-    assert!(refused(b"tcpclose recording 2\nwhatever").contains("use a newer tcpclose"));
+    assert!(refused(b"tcpclose recording 3\nwhatever").contains("use a newer tcpclose"));
+    assert!(refused(b"tcpclose recording 1\nwhatever").contains("use an older tcpclose"));
     for other in [
         &b""[..],
         b"\n",
@@ -231,7 +232,7 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
 /// Closes of every kind, recorded and told by the version that made the format. When this fails, either old recordings
 /// can no longer be read, or they are told otherwise than before: docs/recording.md says what to do.
 #[test]
-fn a_recording_of_the_first_version_is_told_as_it_was() {
+fn a_kept_recording_is_told_as_it_was() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/closes.rec");
     let told = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
         .args(["watch", "--format", "json", "--replay"])

@@ -12,8 +12,8 @@ pub use head::{Head, Seen};
 pub use reader::{Broken, OpenError, Reader};
 pub use recorder::{Recorded, Recorder};
 
-/// The version of the format that is written, and the newest that is read.
-pub const VERSION: u32 = 1;
+/// The version of the format that is written and read. Those before were of no release.
+pub const VERSION: u32 = 2;
 
 /// The first line of a file, up to the version's number and the end of the line.
 const FIRST_WORDS: &[u8] = b"tcpclose recording ";

@@ -33,8 +33,8 @@ pub enum OpenError {
     Io(io::Error),
     /// It is something else.
     NotARecording,
-    /// A later version of the format.
-    Newer(u32),
+    /// Another version of the format.
+    OtherVersion(u32),
     /// Not even its head is whole.
     Head,
 }
@@ -44,9 +44,10 @@ impl fmt::Display for OpenError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::NotARecording => f.write_str("it is no recording of `tcpclose record`"),
-            Self::Newer(version) => write!(
+            Self::OtherVersion(version) => write!(
                 f,
-                "it is a recording of format {version}, and this tcpclose reads formats up to {VERSION}: use a newer tcpclose"
+                "it is a recording of format {version}, and this tcpclose reads format {VERSION}: use {} tcpclose",
+                if *version > VERSION { "a newer" } else { "an older" }
             ),
             Self::Head => {
                 f.write_str("the recording is broken at its head, so nothing of it can be replayed")
@@ -127,8 +128,8 @@ impl<R: BufRead> Reader<R> {
             .take(FIRST_LINE)
             .read_until(b'\n', &mut first)?;
         let version = version_of(&first).ok_or(OpenError::NotARecording)?;
-        if version > VERSION {
-            return Err(OpenError::Newer(version));
+        if version != VERSION {
+            return Err(OpenError::OtherVersion(version));
         }
         let Ok(Some(frame)) = frame::read(&mut file)? else {
             return Err(OpenError::Head);
