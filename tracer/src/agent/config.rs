@@ -9,22 +9,21 @@ use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::kernel::netns;
 use crate::lifecycle::types::IpVersion;
-use crate::output::sink::{Kind, RateLimit, SinkConfig, Target};
+use crate::output::prometheus::fixed_series;
+use crate::output::sink::{Kind, RateLimit, SinkConfig, Target, duration};
 
 /// The default configuration, which is also its reference: what `--print-default-config` prints.
 pub const DEFAULT: &str = include_str!("config/default.toml");
 
 /// Where the agent listens for Prometheus: outside of 9100 to 9999, which Prometheus' list of exporters has given away.
 const PROMETHEUS_PORT: u16 = 19_433;
-
-/// The longest time that can be asked for: more is a slip.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the agent does.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -34,7 +33,7 @@ pub struct Config {
     #[serde(deserialize_with = "interval")]
     pub interval: Duration,
     /// A socket is told to be stuck after so long in CLOSE_WAIT.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "stuck_after")]
     pub stuck_after: Duration,
     /// Live connection ends kept at most.
     #[serde(deserialize_with = "count")]
@@ -194,14 +193,46 @@ impl Config {
                 }
             }
         }
+        let needed = fixed_series(config.outputs.len());
+        if config.prometheus.enabled && config.prometheus.max_series.get() < needed {
+            let at = place::of_value(text, "prometheus", "max_series").unwrap_or(0);
+            let problem = format!(
+                "`max_series` is at least {needed} with {} outputs: so many series are always there",
+                config.outputs.len()
+            );
+            return Err(wrong(at, &problem));
+        }
         Ok(config)
+    }
+
+    /// As [`Config::read`], and checks what only this host can tell.
+    ///
+    /// # Errors
+    /// As [`Config::read`], or there is no such network namespace.
+    pub fn read_for_this_host(path: &Path) -> Result<Self, ConfigError> {
+        let config = Self::read(path)?;
+        let Some(words) = &config.trace.netns else {
+            return Ok(config);
+        };
+        match netns::by_user(words) {
+            Err(error) => {
+                let text = fs::read_to_string(path).unwrap_or_default();
+                let at = place::of_value(&text, "trace", "netns").unwrap_or(0);
+                let place = place::line_and_column(&text, at);
+                Err(ConfigError(format!("{}:{place}: {error}", path.display())))
+            }
+            Ok(_) => Ok(config),
+        }
     }
 }
 
 /// Why two outputs cannot both be: lines of two would mix, and numbers need names.
 fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
     match &one.target {
-        Target::Stdout | Target::File(_) if one.target == other.target => {
+        Target::Stdout if one.target == other.target => {
+            Some("both write to stdout: keep one of them".to_owned())
+        }
+        Target::File(path) if matches!(&other.target, Target::File(other) if real(path) == real(other)) => {
             Some(format!("both write to {}: keep one of them", one.target))
         }
         _ if one.name() == other.name() => Some(format!(
@@ -209,6 +240,26 @@ fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
             one.name()
         )),
         _ => None,
+    }
+}
+
+/// The same for all spellings of a file's path, where its directory is there.
+fn real(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    let directory = path
+        .parent()
+        .and_then(|directory| directory.canonicalize().ok());
+    match (fs::canonicalize(path), directory, path.file_name()) {
+        (Ok(real), _, _) => real,
+        (_, Some(directory), Some(name)) => directory.join(name),
+        _ => plain,
     }
 }
 
@@ -255,36 +306,14 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A time with its unit, or a number without one: a frequent slip.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Time {
-    Words(String),
-    Number(i64),
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let words = match Time::deserialize(deserializer) {
-        Ok(Time::Words(words)) => words,
-        Ok(Time::Number(number)) => {
-            let problem = format!("a time has a unit: write \"{number}s\" for {number} seconds");
-            return Err(de::Error::custom(problem));
-        }
-        Err(_) => {
-            return Err(de::Error::custom(
-                "a time is written like \"30s\" or \"5m\"",
-            ));
-        }
-    };
-    let duration = humantime::parse_duration(&words).map_err(|error| {
-        de::Error::custom(format!(
-            "`{words}` is no time, write one like \"30s\" or \"5m\": {error}"
-        ))
-    })?;
-    if duration > LONGEST {
-        return Err(de::Error::custom("a time is at most \"1day\""));
+fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let after = duration(deserializer)?;
+    if after.is_zero() {
+        return Err(de::Error::custom(
+            "every socket of which the peer has closed would be stuck: more than \"0s\" is needed",
+        ));
     }
-    Ok(duration)
+    Ok(after)
 }
 
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

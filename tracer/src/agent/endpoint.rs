@@ -1,11 +1,13 @@
 //! The HTTP endpoint: /metrics and /healthz. It has a thread of its own and asks the event loop for a snapshot, so a slow
 //! client never stops the loop, and the answer proves that the loop is alive.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,19 +18,24 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::config;
+use crate::lifecycle::summary::OutputState;
 use crate::output::prometheus::{self, Exporter, Snapshot};
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Clients at one time; more wait.
+/// Clients at one time. For one more the connection is closed that is there longest without a request.
 const CLIENTS: usize = 16;
 
-/// A client that sends no request, or does not read its answer, is in the way of others for no longer.
+/// A client sends its request by then.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A client that does not read its answer stays for no longer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,7 +47,8 @@ pub type Scrape = oneshot::Sender<Arc<Snapshot>>;
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 struct Server {
@@ -70,7 +78,7 @@ impl Endpoint {
             .build()
             .context("starting the HTTP endpoint failed")?;
         let (stop, stopped) = oneshot::channel();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
                 let serving = async {
@@ -86,8 +94,17 @@ impl Endpoint {
             .context("the thread of the HTTP endpoint could not be started")?;
         Ok(Self {
             address,
-            _stop: stop,
+            stop,
+            thread,
         })
+    }
+
+    /// Ends it. Its address is free afterwards.
+    pub fn stop(self) {
+        let Self { stop, thread, .. } = self;
+        drop(stop);
+        // The panic hook has reported a panic.
+        let _ = thread.join();
     }
 
     /// Where it listens.
@@ -106,11 +123,8 @@ async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {
         Ok(listener) => listener,
         Err(error) => return error,
     };
-    let clients = Arc::new(Semaphore::new(CLIENTS));
+    let mut clients = Clients::default();
     loop {
-        let Ok(place) = Arc::clone(&clients).acquire_owned().await else {
-            return io::ErrorKind::Other.into();
-        };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             // A client that is gone already, or no descriptors are left: neither lasts.
@@ -120,20 +134,50 @@ async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {
             }
         };
         let server = Arc::clone(&server);
-        tokio::spawn(async move {
+        let asked = Arc::new(AtomicBool::new(false));
+        let has_asked = Arc::clone(&asked);
+        let serving = async move {
             let answer = service_fn(|request| {
+                asked.store(true, Ordering::Relaxed);
                 let server = Arc::clone(&server);
                 async move { Ok::<_, Infallible>(server.answer(&request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(CLIENT_PATIENCE)
+                .header_read_timeout(REQUEST_PATIENCE)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
             // What a client does wrong is its own affair.
             let _ = timeout(CLIENT_PATIENCE + PATIENCE, connection).await;
-            drop(place);
+        };
+        clients.make_room();
+        clients.0.push_back(Client {
+            connection: tokio::spawn(serving).abort_handle(),
+            has_asked,
         });
+    }
+}
+
+/// Those that are connected, in the order in which they came.
+#[derive(Default)]
+struct Clients(VecDeque<Client>);
+
+struct Client {
+    connection: AbortHandle,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Clients {
+    /// For one more. Whoever has asked gets an answer, as long as others have not.
+    fn make_room(&mut self) {
+        self.0.retain(|client| !client.connection.is_finished());
+        while self.0.len() >= CLIENTS {
+            let is_idle = |client: &Client| !client.has_asked.load(Ordering::Relaxed);
+            let idle = self.0.iter().position(is_idle).unwrap_or(0);
+            if let Some(client) = self.0.remove(idle) {
+                client.connection.abort();
+            }
+        }
     }
 }
 
@@ -174,11 +218,8 @@ impl Server {
         };
         let mut body = String::from("ok\n");
         for output in &snapshot.outputs {
-            if let Some(outage) = &output.outage {
-                body.push_str(&format!(
-                    "output {} does not work: {outage}\n",
-                    output.counts.name
-                ));
+            if let OutputState::Down { reason, .. } = &output.state {
+                body.push_str(&format!("output {} does not work: {reason}\n", output.name));
             }
         }
         text(StatusCode::OK, body)
@@ -215,8 +256,11 @@ fn typed(status: StatusCode, kind: &'static str, body: String) -> Response<Full<
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
+    use std::time::Instant;
 
     use super::*;
+    use crate::lifecycle::summary::Output;
+    use crate::lifecycle::types::Nanos;
 
     fn start(scrapes: mpsc::Sender<Scrape>) -> Endpoint {
         let config = config::Prometheus {
@@ -253,9 +297,12 @@ mod tests {
         let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
         let endpoint = start(scrapes);
         let answering = thread::spawn(move || {
-            let outputs = vec![prometheus::OutputState {
-                outage: Some("no space left".to_owned()),
-                ..prometheus::OutputState::default()
+            let outputs = vec![Output {
+                state: OutputState::Down {
+                    since: Nanos(0),
+                    reason: "no space left".to_owned(),
+                },
+                ..Output::default()
             }];
             let snapshot = Arc::new(Snapshot {
                 outputs,
@@ -277,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_nothing_keeps_nobody_else_waiting() {
+    fn clients_that_say_nothing_keep_nobody_else_waiting() {
         let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
         let endpoint = start(scrapes);
-        let silent: Vec<_> = (0..CLIENTS - 1)
+        let silent: Vec<_> = (0..=CLIENTS)
             .map(|_| TcpStream::connect(endpoint.address()).expect("it listens"))
             .collect();
         thread::spawn(move || {
@@ -288,8 +335,35 @@ mod tests {
                 let _ = wish.send(Arc::default());
             }
         });
-        let answer = get(&endpoint, "GET /metrics");
-        assert!(answer.contains("tcpclose_closes_total"), "{answer}");
-        drop(silent);
+        for path in ["/metrics", "/healthz"] {
+            let begun = Instant::now();
+            let answer = get(&endpoint, &format!("GET {path}"));
+            assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+            assert!(begun.elapsed() < REQUEST_PATIENCE, "it waited for them");
+        }
+        // The eldest have gone for it, the youngest has not.
+        let read = |mut stream: &TcpStream| stream.read(&mut [0]);
+        assert_eq!(read(&silent[0]).expect("it is closed"), 0);
+        let youngest = &silent[CLIENTS];
+        youngest.set_nonblocking(true).expect("a socket");
+        read(youngest).expect_err("it is open");
+    }
+
+    #[test]
+    fn its_address_is_free_when_it_has_ended() {
+        let (scrapes, _wishes) = mpsc::channel::<Scrape>(1);
+        let endpoint = start(scrapes.clone());
+        let config = config::Prometheus {
+            listen: endpoint.address(),
+            ..config::Prometheus::default()
+        };
+        let taken = Endpoint::start(&config, scrapes.clone()).expect_err("it is in use");
+        assert!(
+            format!("{taken:#}").contains("cannot listen on"),
+            "{taken:#}"
+        );
+        let _client = TcpStream::connect(endpoint.address()).expect("it listens");
+        endpoint.stop();
+        Endpoint::start(&config, scrapes).expect("it is free");
     }
 }

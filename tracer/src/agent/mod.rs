@@ -6,6 +6,7 @@
 pub mod config;
 mod endpoint;
 mod outputs;
+mod places;
 mod replay;
 mod service;
 
@@ -39,8 +40,12 @@ const FRESH: Nanos = Nanos::from_secs(1);
 /// What outputs may take at the end, of the 5 s that all may take: detaching the programs takes the kernel its time, too.
 const FINISH: Duration = Duration::from_secs(3);
 
+/// What was stuck before the start is found by then, once it has been looked at for `stuck_after`.
+const SEARCH: Nanos = Nanos::from_secs(5);
+
 struct Agent {
     config: Config,
+    begun: Nanos,
     /// Where it was read from.
     file: Option<PathBuf>,
     session: Session,
@@ -191,6 +196,7 @@ impl Agent {
             session.recorded_cgroups(),
         )?;
         let mut agent = Self {
+            begun: begun.at,
             session,
             summaries: Summaries::new(begun.at),
             outputs,
@@ -260,11 +266,10 @@ impl Agent {
         let read = self.session.pressure();
         let read = read.map(|pressure| self.pressure = pressure);
         let taken = self.take_findings();
-        let outputs = self.outputs.states().into_iter();
         let boundary = Boundary {
             at: now(),
             pressure: self.pressure.clone(),
-            outputs: outputs.map(|output| output.counts).collect(),
+            outputs: self.outputs.states(),
             tracer: Some(self.used()),
         };
         self.session.record_boundary(&boundary);
@@ -311,7 +316,9 @@ impl Agent {
     }
 
     fn look(&self, at: Nanos) -> Snapshot {
-        let census = self.session.census();
+        // Before that nothing can be told: what is stuck already would look like a sudden growth.
+        let is_known = at - self.begun >= Nanos::from(self.config.stuck_after) + SEARCH;
+        let census = self.session.census().filter(|_| is_known);
         Snapshot {
             at,
             totals: self.summaries.totals().clone(),
@@ -331,7 +338,15 @@ impl Agent {
             None => Ok(self.config.clone()),
         };
         match read {
-            Ok(config) => self.change(config),
+            Ok(config) => {
+                self.change(config);
+                match &self.file {
+                    Some(_) => eprintln!("tcpclose: the configuration was read again"),
+                    None => eprintln!(
+                        "tcpclose: files were opened anew; there is no configuration to read again (--config)"
+                    ),
+                }
+            }
             Err(error) => eprintln!("tcpclose: the configuration stays as it was: {error}"),
         }
         service::ready();
@@ -367,25 +382,27 @@ impl Agent {
                 "tcpclose: the change of {name} takes effect when the agent is started again"
             );
         }
-        eprintln!("tcpclose: the configuration was read again");
     }
 
+    /// The old endpoint goes first: the new one may want its port, on another address. Where that fails the old one is back.
     fn listen_anew(&mut self, wanted: config::Prometheus) {
-        let same_place = self.config.prometheus.enabled
-            && wanted.enabled
-            && wanted.listen == self.config.prometheus.listen;
-        if same_place {
-            eprintln!(
-                "tcpclose: the change of max_series takes effect when the agent is started again"
-            );
-            return;
+        if let Some(endpoint) = self.endpoint.take() {
+            endpoint.stop();
         }
         match self.listen(&wanted) {
             Ok(endpoint) => {
                 self.endpoint = endpoint;
                 self.config.prometheus = wanted;
             }
-            Err(error) => eprintln!("tcpclose: the HTTP endpoint stays where it was: {error:#}"),
+            Err(error) => {
+                eprintln!("tcpclose: the HTTP endpoint stays as it was: {error:#}");
+                match self.listen(&self.config.prometheus) {
+                    Ok(endpoint) => self.endpoint = endpoint,
+                    Err(error) => {
+                        eprintln!("tcpclose: there is no HTTP endpoint any more: {error:#}")
+                    }
+                }
+            }
         }
     }
 }

@@ -1,20 +1,22 @@
 //! The outputs that run: started, offered findings, exchanged when the configuration changes, ended.
 
-use std::fs::{self, File, TryLockError};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::places::Places;
 use crate::host::cgroup::Cgroups;
 use crate::host::named_cgroups::NamedCgroups;
 use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::Output;
+use crate::lifecycle::summary::{Output, OutputState};
+use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::{SharedOffset, WallClock};
-use crate::output::prometheus::OutputState;
-use crate::output::sink::{Counts, Sink, SinkConfig, Surroundings, Target};
+use crate::output::sink::{Counts, Presence, Sink, SinkConfig, Surroundings, Target};
+use crate::session::now;
 
 /// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
 const EXCHANGE: Duration = Duration::from_millis(500);
@@ -22,16 +24,18 @@ const EXCHANGE: Duration = Duration::from_millis(500);
 /// The outputs.
 #[derive(Debug)]
 pub(super) struct Outputs {
-    running: Vec<Running>,
-    clock: SharedOffset,
-    names: Option<NamedCgroups>,
+    running: Vec<Sink>,
+    /// What those had counted that have ended, by name: whoever has the name next goes on from there.
+    before: BTreeMap<String, Counts>,
+    common: Common,
 }
 
-#[derive(Debug)]
-struct Running {
-    sink: Sink,
-    /// Keeps a second agent from the same place; files have a lock themselves.
-    lock: Option<Arc<File>>,
+/// What all outputs have from the agent.
+#[derive(Clone, Debug)]
+struct Common {
+    clock: SharedOffset,
+    names: Option<NamedCgroups>,
+    places: Places,
 }
 
 impl Outputs {
@@ -45,71 +49,66 @@ impl Outputs {
     ) -> anyhow::Result<Self> {
         let mut outputs = Self {
             running: Vec::new(),
-            clock,
-            names,
+            before: BTreeMap::new(),
+            common: Common {
+                clock,
+                names,
+                places: Places::default(),
+            },
         };
         for config in configs {
-            let running = outputs.start_one(config, run_directory)?;
-            outputs.running.push(running);
+            let surroundings = outputs.common.surroundings(&config.target, run_directory);
+            let surroundings =
+                surroundings.with_context(|| format!("output {} cannot be used", config.name()))?;
+            outputs.running.push(Sink::start(config, surroundings)?);
         }
         Ok(outputs)
     }
 
-    fn start_one(&self, config: &SinkConfig, run_directory: &Path) -> anyhow::Result<Running> {
-        let cgroups: Box<dyn CgroupNames> = match &self.names {
-            Some(names) => Box::new(GivenNames::new(names.clone())),
-            None => Box::new(Cgroups::new()),
-        };
-        let surroundings = Surroundings {
-            clock: WallClock::led_by(self.clock.clone()),
-            cgroups,
-        };
-        Ok(Running {
-            lock: self.lock_of(&config.target, run_directory)?,
-            sink: Sink::start(config, surroundings)?,
-        })
-    }
-
-    /// Outputs to one place have one lock.
-    fn lock_of(&self, target: &Target, run_directory: &Path) -> anyhow::Result<Option<Arc<File>>> {
-        if matches!(target, Target::Stdout | Target::File(_)) {
-            return Ok(None);
-        }
-        let place = target.to_string();
-        let is_there = |running: &&Running| running.sink.config().target.to_string() == place;
-        match self.running.iter().find(is_there) {
-            Some(running) => Ok(running.lock.clone()),
-            None => Ok(Some(Arc::new(lock(&place, run_directory)?))),
-        }
-    }
-
     /// Offers a finding to each.
     pub fn offer(&mut self, finding: &Arc<Finding>) {
-        for running in &mut self.running {
-            running.sink.offer(finding);
+        for sink in &mut self.running {
+            sink.offer(finding);
         }
     }
 
-    /// Those that are as before go on and open their files anew; others are ended and started. What cannot be started is
-    /// said on stderr.
+    /// Outputs whose name and place are as before go on with what they hold and have counted, and open their files anew;
+    /// others are ended and started. What cannot be opened yet is down, and tried again.
     pub fn exchange(&mut self, configs: &[SinkConfig], run_directory: &Path) {
-        let before = std::mem::take(&mut self.running);
-        let (kept, gone): (Vec<_>, Vec<_>) = before
-            .into_iter()
-            .partition(|running| configs.contains(running.sink.config()));
-        self.running = kept;
-        for running in &self.running {
-            running.sink.reopen();
-        }
-        // The new ones may want the same files.
-        finish(gone, Instant::now() + EXCHANGE);
+        let mut gone = std::mem::take(&mut self.running);
+        let mut new = Vec::new();
         for config in configs {
-            let is_running = |running: &Running| running.sink.config() == config;
-            if self.running.iter().any(is_running) {
-                continue;
+            match gone.iter().position(|sink| sink.can_become(config)) {
+                Some(at) => {
+                    let mut sink = gone.swap_remove(at);
+                    sink.change(config);
+                    sink.reopen();
+                    self.running.push(sink);
+                }
+                None => new.push(config),
             }
-            match self.start_one(config, run_directory) {
-                Ok(running) => self.running.push(running),
+        }
+        let presences: Vec<(Target, Presence)> = gone
+            .iter()
+            .map(|sink| (sink.config().target.clone(), sink.presence()))
+            .collect();
+        self.end(gone, Instant::now() + EXCHANGE);
+        for config in new {
+            let in_the_way = |(target, presence): &(Target, Presence)| {
+                (*target == config.target).then(|| presence.clone())
+            };
+            let in_the_way: Vec<Presence> = presences.iter().filter_map(in_the_way).collect();
+            let (common, target) = (self.common.clone(), config.target.clone());
+            let run_directory = run_directory.to_owned();
+            let prepare = move || {
+                anyhow::ensure!(
+                    !in_the_way.iter().any(Presence::is_there),
+                    "the output that was there before the configuration changed has not let go of it yet"
+                );
+                common.surroundings(&target, &run_directory)
+            };
+            match Sink::start_trying(config, prepare) {
+                Ok(sink) => self.running.push(sink),
                 Err(error) => {
                     eprintln!("tcpclose: {error:#}; it is tried again at the next SIGHUP")
                 }
@@ -117,99 +116,95 @@ impl Outputs {
         }
     }
 
-    /// How each does.
-    pub fn states(&self) -> Vec<OutputState> {
-        let state = |running: &Running| {
-            let Counts {
-                offered: _,
-                filtered,
-                cut,
-                dropped,
-                written,
-                failed,
-                queued,
-            } = running.sink.counts();
-            OutputState {
-                counts: Output {
-                    name: running.sink.name().into(),
-                    written,
-                    filtered,
-                    cut,
-                    dropped,
-                    failed,
-                },
-                queued,
-                outage: running.sink.outage().map(|outage| outage.reason),
-            }
-        };
-        self.running.iter().map(state).collect()
+    /// How each does, and what became of those that were removed. Counts are from the start of the agent.
+    pub fn states(&self) -> Vec<Output> {
+        let now = now();
+        let running = self.running.iter().map(|sink| {
+            let name = sink.name();
+            let state = sink
+                .outage()
+                .map_or(OutputState::Up, |outage| OutputState::Down {
+                    since: now - Nanos::from(outage.since.elapsed()),
+                    reason: outage.reason,
+                });
+            let before = self.before.get(&name).copied().unwrap_or_default();
+            output(&name, before + sink.counts(), state)
+        });
+        let is_gone = |name: &str| self.running.iter().all(|sink| sink.name() != name);
+        let gone = self.before.iter().filter(|(name, _)| is_gone(name));
+        let gone = gone.map(|(name, counts)| output(name, *counts, OutputState::Removed));
+        running.chain(gone).collect()
     }
 
     /// Waits until all is delivered, or until `deadline`, and says what was not.
-    pub fn finish(self, deadline: Instant) {
-        finish(self.running, deadline);
+    pub fn finish(mut self, deadline: Instant) {
+        let running = std::mem::take(&mut self.running);
+        self.end(running, deadline);
     }
-}
 
-fn finish(outputs: Vec<Running>, deadline: Instant) {
-    for running in &outputs {
-        running.sink.close();
-    }
-    for running in outputs {
-        let name = running.sink.name().to_owned();
-        let lost = running.sink.finish(deadline).queued;
-        if lost > 0 {
-            eprintln!(
-                "tcpclose: output {name} could not take {lost} records in time: they are lost"
-            );
+    /// What they could not deliver counts as dropped.
+    fn end(&mut self, sinks: Vec<Sink>, deadline: Instant) {
+        for sink in &sinks {
+            sink.close();
+        }
+        for sink in sinks {
+            let name = sink.name();
+            let counts = sink.finish(deadline);
+            let lost = counts.queued;
+            if lost > 0 {
+                eprintln!(
+                    "tcpclose: output {name} could not take {lost} records in time: they are lost"
+                );
+            }
+            let before = self.before.entry(name).or_default();
+            *before = *before
+                + Counts {
+                    dropped: counts.dropped + lost,
+                    queued: 0,
+                    ..counts
+                };
         }
     }
 }
 
-/// Takes the lock of a place, which ends with the file.
-fn lock(place: &str, directory: &Path) -> anyhow::Result<File> {
-    let plain = |character: char| match character {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' | ':' => character,
-        _ => '_',
-    };
-    let file: String = place.chars().map(plain).collect();
-    let path = directory.join(format!("{file}.lock"));
-    let failed = || {
-        format!(
-            "output {place} cannot be locked: {} (set run_directory)",
-            path.display()
-        )
-    };
-    fs::create_dir_all(directory).with_context(failed)?;
-    let file = File::create(&path).with_context(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => anyhow::bail!(
-            "output {place} is in use: another tcpclose agent holds {}",
-            path.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+impl Common {
+    fn surroundings(&self, target: &Target, run_directory: &Path) -> anyhow::Result<Surroundings> {
+        let lock = match target {
+            // A file has a lock itself, and stdout has none.
+            Target::Stdout | Target::File(_) => None,
+            target => Some(self.places.lock(&target.to_string(), run_directory)?),
+        };
+        let cgroups: Box<dyn CgroupNames> = match &self.names {
+            Some(names) => Box::new(GivenNames::new(names.clone())),
+            None => Box::new(Cgroups::new()),
+        };
+        Ok(Surroundings {
+            clock: WallClock::led_by(self.clock.clone()),
+            cgroups,
+            lock,
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_is_held_once_and_ends_with_its_holder() {
-        let directory = std::env::temp_dir().join(format!("tcpclose-locks-{}", std::process::id()));
-        let name = "syslog:unix:/dev/log";
-        let held = lock(name, &directory).expect("nobody holds it");
-        let error = lock(name, &directory).expect_err("it is held");
-        let expected = format!(
-            "output {name} is in use: another tcpclose agent holds {}/syslog:unix:_dev_log.lock",
-            directory.display()
-        );
-        assert_eq!(error.to_string(), expected);
-        lock("journald", &directory).expect("another output is free");
-        drop(held);
-        lock(name, &directory).expect("it is free again");
-        fs::remove_dir_all(&directory).expect("it is ours");
+fn output(name: &str, counts: Counts, state: OutputState) -> Output {
+    let Counts {
+        offered,
+        filtered,
+        cut,
+        dropped,
+        written,
+        failed,
+        queued,
+    } = counts;
+    Output {
+        name: name.into(),
+        offered,
+        written,
+        filtered,
+        cut,
+        dropped,
+        failed,
+        queued,
+        state,
     }
 }

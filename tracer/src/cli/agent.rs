@@ -44,7 +44,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return print(config::DEFAULT);
     }
     let config = match &args.config {
-        Some(file) => config::Config::read(file)?,
+        // A recording has its own.
+        Some(file) if args.replay.is_some() => config::Config::read(file)?,
+        Some(file) => config::Config::read_for_this_host(file)?,
         None => config::Config::default(),
     };
     if args.check_config {

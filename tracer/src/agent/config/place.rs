@@ -23,6 +23,13 @@ pub(super) fn of_output(text: &str, number: usize) -> usize {
     with_outputs(text, begin).unwrap_or(0)
 }
 
+/// Where the value of a table's key begins.
+pub(super) fn of_value(text: &str, table: &str, key: &str) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let table = file.get_ref().get(table)?.get_ref().as_table()?;
+    Some(table.get(key)?.span().start)
+}
+
 /// What is wrong with an output as a whole is told at the begin of the list: better is the key that the message
 /// names, or the begin of the right one.
 pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {

@@ -232,3 +232,107 @@ fn a_file_that_cannot_be_read_is_named() {
         "/no/such/agent.toml cannot be read: No such file or directory (os error 2)"
     );
 }
+
+#[test]
+fn what_could_never_be_meant_is_refused_with_its_place() {
+    let output = |keys: &str| format!("[[output]]\ntype = \"syslog\"\n{keys}\n");
+    for (text, place, words) in [
+        ("stuck_after = \"0s\"".to_owned(), "1:15", "more than \"0s\" is needed"),
+        (
+            output("filter = { local_ports = [80, 0] }"),
+            "3:",
+            "no connection has port 0: ports are 1 to 65535",
+        ),
+        (
+            output("filter = { peer_ports = [65536] }"),
+            "3:",
+            "no connection has port 65536",
+        ),
+        (
+            output("filter = { processes = [\"sixteen-letters!\"] }"),
+            "3:",
+            "no process is called \"sixteen-letters!\": the kernel keeps 1 to 15 bytes of a name",
+        ),
+        (output("filter = { processes = [\"\"] }"), "3:", "no process is called \"\""),
+        (
+            output("filter = { min_lifetime = 10 }"),
+            "3:",
+            "a time has a unit: write \"10s\" for 10 seconds",
+        ),
+        (output("name = \"\""), "3:1", "a `name` is at least one letter"),
+        (output("name = \"a\\nb\""), "3:1", "has no control characters"),
+        (
+            output("queue = 1048577"),
+            "3:1",
+            "a `queue` holds 1048576 records at most",
+        ),
+        (
+            output("address = \"udp://::1:514\""),
+            "3:11",
+            "`udp://::1:514` is no address of a syslog receiver",
+        ),
+        (
+            "[[output]]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:99999\"".to_owned(),
+            "3:12",
+            "is no address of a collector",
+        ),
+        (
+            "[[output]]\ntype = \"otlp\"\nendpoint = \"http://:80\"".to_owned(),
+            "3:12",
+            "is no address of a collector",
+        ),
+        (
+            "[[output]]\ntype = \"file\"\npath = \"/nowhere/x\"\n[[output]]\ntype = \"file\"\npath = \
+             \"/nowhere/../nowhere/./x\""
+                .to_owned(),
+            "4:1",
+            "the outputs here and at 1:1 both write to file:/nowhere/x",
+        ),
+    ] {
+        let said = refused(&text);
+        assert!(said.starts_with(&format!("agent.toml:{place}")), "{said}");
+        assert!(said.contains(words), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let fine = output("address = \"udp://[::1]:514\"\nqueue = 1048576\nname = \"ä b\"");
+    Config::parse(&fine, "agent.toml").expect("all of this may be");
+}
+
+#[test]
+fn a_password_in_an_endpoint_is_refused_and_not_shown() {
+    let said =
+        refused("[[output]]\ntype = \"otlp\"\nendpoint = \"http://me:secret@127.0.0.1:4318\"");
+    assert!(said.starts_with("agent.toml:3:12: "), "{said}");
+    assert!(
+        said.contains("`headers`") && !said.contains("secret"),
+        "{said}"
+    );
+}
+
+#[test]
+fn too_few_series_are_refused_with_the_number_that_is_needed() {
+    let least = fixed_series(2);
+    let text = |series: usize| {
+        format!(
+            "[prometheus]\nmax_series = {series}\n[[output]]\ntype = \"stdout\"\n[[output]]\ntype = \"journald\""
+        )
+    };
+    Config::parse(&text(least), "agent.toml").expect("they fit");
+    let said = refused(&text(least - 1));
+    assert!(said.starts_with("agent.toml:2:14: "), "{said}");
+    assert!(
+        said.contains(&format!("at least {least} with 2 outputs")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_network_namespace_that_is_not_there_is_refused_with_its_place() {
+    let file = std::env::temp_dir().join(format!("tcpclose-netns-{}.toml", std::process::id()));
+    fs::write(&file, "[trace]\nnetns = \"no-such-namespace\"\n").expect("a file");
+    let said = Config::read_for_this_host(&file).expect_err("there is none");
+    fs::remove_file(&file).expect("it is ours");
+    let said = said.to_string();
+    assert!(said.contains(".toml:2:9: "), "{said}");
+    assert!(said.contains("no-such-namespace"), "{said}");
+}

@@ -85,9 +85,13 @@ impl Growth {
 }
 
 impl Fit {
-    /// When the line will have risen by `room`; `None` when it does not rise, or not within 100 years.
+    /// When the line will have risen by `room`; `None` when it does not rise, or not within 100 years. Where there is no
+    /// room it is met already, whatever the line does: what is full cannot grow.
     #[must_use]
     pub fn time_to(&self, room: u64) -> Option<Nanos> {
+        if room == 0 {
+            return Some(Nanos(0));
+        }
         const CENTURY: f64 = 100.0 * 365.25 * 86_400.0;
         let seconds = room as f64 / self.per_second;
         (self.per_second > 0.0 && seconds < CENTURY).then_some(Nanos((seconds * 1e9) as u64))
@@ -212,6 +216,9 @@ mod tests {
             .fit()
             .expect("three samples");
         assert_eq!(hardly.time_to(u64::MAX), None);
+        for full in [still, less, hardly] {
+            assert_eq!(full.time_to(0), Some(Nanos(0)));
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use stuck::Key;
 
 pub use kind::{Counts, Kind};
-pub use record::{BpfRuns, Output, Pressure, Route, Service, Standing, States, Summary, Tracer};
+pub use record::{
+    BpfRuns, Output, OutputState, Pressure, Route, Service, Standing, States, Summary, Tracer,
+};
 pub use spans::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
 pub use stuck::{Census, StuckNow, StuckOwner};
 pub use top::{Ranking, Top};
@@ -43,14 +45,8 @@ pub struct Totals {
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// What was lost.
     pub lost: Counts<LossPlace>,
-    /// Time in FIN_WAIT2.
-    pub fin_wait2: Histogram,
-    /// Time in CLOSE_WAIT, of the ends that left it.
-    pub close_wait: Histogram,
-    /// Time in LAST_ACK.
-    pub last_ack: Histogram,
-    /// Time in TIME_WAIT.
-    pub time_wait: Histogram,
+    /// Time in closing states; in CLOSE_WAIT of the ends that left it.
+    pub durations: States<Histogram>,
 }
 
 /// What the findings do not tell, at one moment. Counts are from the start.
@@ -94,10 +90,7 @@ pub struct Summaries {
 /// What is gathered of one interval only.
 #[derive(Debug, Default)]
 struct Interval {
-    fin_wait2: Spans,
-    close_wait: Spans,
-    last_ack: Spans,
-    time_wait: Spans,
+    spans: States<Spans>,
     closes_of_processes: Top<Option<Service>>,
     resets_of_processes: Top<Option<Service>>,
     closes_of_peers: Top<IpAddr>,
@@ -169,10 +162,11 @@ impl Summaries {
         interval.closes_of_processes.add(process);
         interval.closes_of_peers.add(peer);
         for (state, span) in &close.states {
+            let (spans, durations) = (&mut interval.spans, &mut totals.durations);
             let (spans, histogram) = match state {
-                TcpState::FinWait2 => (&mut interval.fin_wait2, &mut totals.fin_wait2),
-                TcpState::CloseWait => (&mut interval.close_wait, &mut totals.close_wait),
-                TcpState::LastAck => (&mut interval.last_ack, &mut totals.last_ack),
+                TcpState::FinWait2 => (&mut spans.fin_wait2, &mut durations.fin_wait2),
+                TcpState::CloseWait => (&mut spans.close_wait, &mut durations.close_wait),
+                TcpState::LastAck => (&mut spans.last_ack, &mut durations.last_ack),
                 _ => continue,
             };
             if let Some(span) = *span {
@@ -191,8 +185,8 @@ impl Summaries {
             | TimeWaitEnd::Reused
             | TimeWaitEnd::Recycled
             | TimeWaitEnd::Killed => {
-                self.interval.time_wait.add(time_wait.dwell);
-                self.totals.time_wait.add(time_wait.dwell);
+                self.interval.spans.time_wait.add(time_wait.dwell);
+                self.totals.durations.time_wait.add(time_wait.dwell);
             }
         }
     }
@@ -233,30 +227,30 @@ impl Summaries {
                 .cloned()
                 .unwrap_or_default()
         };
+        let outputs: Vec<Output> = outputs
+            .iter()
+            .map(|output| output.since(&before(output)))
+            .filter(|output| output.state != OutputState::Removed || output.did_something())
+            .collect();
+        let mut lost = &self.totals.lost - &since.totals.lost;
+        lost.add(LossPlace::Output, outputs.iter().map(Output::lost).sum());
         Summary {
             from: since.at,
             to: at,
             opened: opened.saturating_sub(since.opened),
             closes: &self.totals.closes - &since.totals.closes,
             resets: &self.totals.resets - &since.totals.resets,
-            states: States {
-                fin_wait2: interval.fin_wait2.spread(),
-                close_wait: interval.close_wait.spread(),
-                last_ack: interval.last_ack.spread(),
-                time_wait: interval.time_wait.spread(),
-            },
+            states: interval.spans.map(Spans::spread),
+            durations: self.totals.durations.since(&since.totals.durations),
             time_wait_ends: &self.totals.time_wait_ends - &since.totals.time_wait_ends,
             closes_of_processes: interval.closes_of_processes.ranking(NAMED),
             resets_of_processes: interval.resets_of_processes.ranking(NAMED),
             closes_of_peers: interval.closes_of_peers.ranking(NAMED),
             resets_of_peers: interval.resets_of_peers.ranking(NAMED),
-            lost: &self.totals.lost - &since.totals.lost,
+            lost,
             now,
             stuck: stuck.map(|census| self.stuck_now(census)),
-            outputs: outputs
-                .iter()
-                .map(|output| output.since(&before(output)))
-                .collect(),
+            outputs,
             tracer: tracer.map(|tracer| tracer.since(&since.tracer)),
         }
     }

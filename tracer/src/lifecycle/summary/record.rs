@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::kind::Counts;
-use super::spans::Spread;
+use super::spans::{Histogram, Spread};
 use super::stuck::StuckNow;
 use super::top::Ranking;
 use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
@@ -27,7 +27,9 @@ pub struct Summary {
     /// Resets among them, by who sent the RST and why.
     pub resets: Counts<(Side, Option<ResetReason>)>,
     /// Time in closing states, of the ends that closed and whose time is known.
-    pub states: States,
+    pub states: States<Spread>,
+    /// The same by length.
+    pub durations: States<Histogram>,
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// Who closed most. Ends of no known owner count as `None`.
@@ -53,12 +55,37 @@ pub struct Summary {
 /// Time in the states of a close.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are their names")]
-pub struct States {
-    pub fin_wait2: Spread,
-    pub close_wait: Spread,
-    pub last_ack: Spread,
+pub struct States<T> {
+    pub fin_wait2: T,
+    pub close_wait: T,
+    pub last_ack: T,
     /// Of all TIME_WAITs that are over, but those whose end nobody saw and those that never existed.
-    pub time_wait: Spread,
+    pub time_wait: T,
+}
+
+impl<T> States<T> {
+    /// Each made into something else.
+    pub fn map<U>(&self, make: impl Fn(&T) -> U) -> States<U> {
+        States {
+            fin_wait2: make(&self.fin_wait2),
+            close_wait: make(&self.close_wait),
+            last_ack: make(&self.last_ack),
+            time_wait: make(&self.time_wait),
+        }
+    }
+}
+
+impl States<Histogram> {
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            fin_wait2: self.fin_wait2.since(&earlier.fin_wait2),
+            close_wait: self.close_wait.since(&earlier.close_wait),
+            last_ack: self.last_ack.since(&earlier.last_ack),
+            time_wait: self.time_wait.since(&earlier.time_wait),
+        }
+    }
 }
 
 /// Processes as summaries tell of them: by name and cgroup, so that the workers of one service count as one.
@@ -140,35 +167,71 @@ impl Pressure {
     }
 }
 
-/// What an output did with the findings that were offered to it.
+/// What an output did with the findings that were offered to it, and how it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Its name.
     pub name: Arc<str>,
+    /// Offered to it, and losses that it told of itself: from the start on the sum of the following, and of `queued`.
+    pub offered: u64,
     /// Written.
     pub written: u64,
     /// Not wanted by its filter.
     pub filtered: u64,
     /// Cut by its rate limit.
     pub cut: u64,
-    /// Dropped, as its queue was full.
+    /// Dropped, as its queue was full, or as it was given up with them.
     pub dropped: u64,
     /// Given up after errors.
     pub failed: u64,
+    /// Waiting for its receiver, now.
+    pub queued: u64,
+    /// How it does, now.
+    pub state: OutputState,
+}
+
+/// How an output does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputState {
+    /// It works.
+    #[default]
+    Up,
+    /// It does not.
+    Down {
+        /// Since when.
+        since: Nanos,
+        /// Why.
+        reason: String,
+    },
+    /// The configuration has it no more.
+    Removed,
 }
 
 impl Output {
-    /// What has come since `earlier`.
+    /// What has come since `earlier`. Its counts only ever grow, whatever becomes of its configuration.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            name: self.name.clone(),
+            offered: self.offered.saturating_sub(earlier.offered),
             written: self.written.saturating_sub(earlier.written),
             filtered: self.filtered.saturating_sub(earlier.filtered),
             cut: self.cut.saturating_sub(earlier.cut),
             dropped: self.dropped.saturating_sub(earlier.dropped),
             failed: self.failed.saturating_sub(earlier.failed),
+            ..self.clone()
         }
+    }
+
+    /// Whether anything became of any record.
+    #[must_use]
+    pub fn did_something(&self) -> bool {
+        self.offered + self.written + self.filtered + self.cut + self.lost() > 0
+    }
+
+    /// What of it is lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.dropped + self.failed
     }
 }
 

@@ -13,8 +13,13 @@ pub const RELATIVE_ERROR: f64 = 0.01;
 /// Bins of a sketch at most, 8 bytes each. At 1 % they reach over 17 decades, from 1 ns to years: nothing is merged.
 const MAX_BINS: u32 = 2048;
 
-/// Where the histogram's buckets end (inclusive). TIME_WAIT lasts 60 to 62 s, FIN_WAIT2 of an orphan 60 s by default.
-pub const BUCKETS: [Nanos; 14] = [
+/// Where the histogram's buckets end (inclusive). An ordinary close spends microseconds in its states, as far as it does not
+/// wait for the network; TIME_WAIT lasts 60 to 62 s, FIN_WAIT2 of an orphan 60 s by default.
+pub const BUCKETS: [Nanos; 18] = [
+    Nanos(10_000),
+    Nanos(30_000),
+    Nanos(100_000),
+    Nanos(300_000),
     Nanos::from_millis(1),
     Nanos::from_millis(5),
     Nanos::from_millis(25),
@@ -108,7 +113,7 @@ pub struct Spread {
 }
 
 /// All durations since the start, by length.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// How many fell into each of [`BUCKETS`], and not into one before; those longer than all come last.
     pub counts: [u64; BUCKETS.len() + 1],
@@ -121,6 +126,18 @@ impl Histogram {
     pub fn add(&mut self, span: Nanos) {
         self.counts[BUCKETS.partition_point(|end| *end < span)] += 1;
         self.sum += Duration::from_nanos(span.0);
+    }
+
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let pairs = std::array::from_fn(|bucket| {
+            self.counts[bucket].saturating_sub(earlier.counts[bucket])
+        });
+        Self {
+            counts: pairs,
+            sum: self.sum.saturating_sub(earlier.sum),
+        }
     }
 }
 
@@ -193,12 +210,12 @@ mod tests {
             Nanos(0),
             BUCKETS[0],
             BUCKETS[0] + Nanos(1),
-            BUCKETS[13] + Nanos(1),
+            BUCKETS[BUCKETS.len() - 1] + Nanos(1),
         ] {
             histogram.add(span);
         }
         assert_eq!(histogram.counts[..2], [2, 1]);
-        assert_eq!(histogram.counts[14], 1);
+        assert_eq!(histogram.counts[BUCKETS.len()], 1);
         assert_eq!(histogram.counts.iter().sum::<u64>(), 4);
     }
 }

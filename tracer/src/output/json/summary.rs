@@ -10,7 +10,8 @@ use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Si
 use crate::lifecycle::leak::Verdict;
 use crate::lifecycle::process;
 use crate::lifecycle::summary::{
-    self, BpfRuns, Counts, Kind, Pressure, Ranking, Service, Spread, StuckNow, StuckOwner,
+    self, BpfRuns, Counts, Kind, OutputState, Pressure, Ranking, Service, Spread, StuckNow,
+    StuckOwner,
 };
 use crate::lifecycle::types::{Nanos, Owner};
 use crate::output::cgroup_names::CgroupNames;
@@ -51,6 +52,7 @@ impl<'a> Summary<'a> {
             closes,
             resets,
             states,
+            durations: _,
             time_wait_ends,
             closes_of_processes,
             resets_of_processes,
@@ -105,7 +107,10 @@ impl<'a> Summary<'a> {
                 resets: resets_of_peers.into(),
             },
             lost: Numbers(lost.clone(), LossPlace::name),
-            outputs: outputs.iter().map(Output::new).collect(),
+            outputs: outputs
+                .iter()
+                .map(|output| Output::new(output, clock))
+                .collect(),
             tracer: tracer.map(|summary::Tracer { cpu, memory, bpf }| Tracer {
                 cpu_ms: rounded_ms(cpu),
                 memory_bytes: memory,
@@ -406,30 +411,55 @@ impl From<&Ranking<IpAddr>> for List<RankedPeer> {
 #[derive(Serialize)]
 struct Output<'a> {
     name: &'a str,
+    offered: u64,
     written: u64,
     filtered: u64,
     cut: u64,
     dropped: u64,
     failed: u64,
+    queued: u64,
+    state: &'static str,
+    down: Option<Down<'a>>,
+}
+
+#[derive(Serialize)]
+struct Down<'a> {
+    since: Rfc3339,
+    reason: &'a str,
 }
 
 impl<'a> Output<'a> {
-    fn new(output: &'a summary::Output) -> Self {
+    fn new(output: &'a summary::Output, clock: &WallClock) -> Self {
         let summary::Output {
             name,
+            offered,
             written,
             filtered,
             cut,
             dropped,
             failed,
+            queued,
+            state,
         } = output;
+        let (word, down) = match state {
+            OutputState::Up => ("up", None),
+            OutputState::Down { since, reason } => {
+                let since = clock.rfc3339(*since);
+                ("down", Some(Down { since, reason }))
+            }
+            OutputState::Removed => ("removed", None),
+        };
         Self {
             name,
+            offered: *offered,
             written: *written,
             filtered: *filtered,
             cut: *cut,
             dropped: *dropped,
             failed: *failed,
+            queued: *queued,
+            state: word,
+            down,
         }
     }
 }

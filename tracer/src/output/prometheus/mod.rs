@@ -4,16 +4,18 @@ mod family;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use self::family::{Families, UNLABELLED};
 use super::escape::push_for_terminal;
-use crate::lifecycle::finding::{ClosePath, ResetReason};
+use crate::lifecycle::finding::{ClosePath, LossPlace, ResetReason};
 use crate::lifecycle::leak::Verdict;
-use crate::lifecycle::summary::{Output, Standing, StuckNow, StuckOwner, Totals, Tracer};
+use crate::lifecycle::summary::{
+    BpfRuns, Output, OutputState, Standing, StuckNow, StuckOwner, Totals, Tracer,
+};
 use crate::lifecycle::types::Nanos;
 
 /// What Prometheus is told to read.
@@ -21,6 +23,12 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Series that each process name takes.
 const SERIES_OF_PROCESS: usize = 2;
+
+/// What stands for all processes that have no series of their own.
+const OTHERS: &str = "other";
+
+/// A name stays at 0 for so long before a new one may have its place: ten intervals by default.
+const REMEMBERED: Nanos = Nanos::from_secs(600);
 
 /// Everything that is exported, at one moment.
 #[derive(Debug, Default)]
@@ -35,30 +43,49 @@ pub struct Snapshot {
     pub now: Standing,
     /// What is stuck; `None` where nobody looks for that.
     pub stuck: Option<StuckNow>,
-    /// What each output did since it was started.
-    pub outputs: Vec<OutputState>,
+    /// What each output did since the start.
+    pub outputs: Vec<Output>,
     /// What the tracer has used since the start.
     pub tracer: Tracer,
 }
 
-/// One output.
-#[derive(Clone, Debug, Default)]
-pub struct OutputState {
-    /// What it did.
-    pub counts: Output,
-    /// Records that wait for its receiver.
-    pub queued: u64,
-    /// Why it does not work; `None` when it does.
-    pub outage: Option<String>,
-}
-
-/// Turns snapshots into text. It remembers which process names it has exported: never more than fit, so that the set of
-/// labels stops growing.
+/// Turns snapshots into text. It remembers which process names it has exported, so that none goes as soon as it is at 0,
+/// and never exports more of them than fit.
 #[derive(Debug)]
 pub struct Exporter {
     max_series: usize,
-    processes: BTreeSet<String>,
+    /// With when each had something last.
+    processes: BTreeMap<String, Nanos>,
     dropped: u64,
+}
+
+/// The series that there are with so many outputs, without any names of processes.
+#[must_use]
+pub fn fixed_series(outputs: usize) -> usize {
+    let snapshot = Snapshot {
+        stuck: Some(StuckNow::default()),
+        outputs: vec![Output::default(); outputs],
+        tracer: Tracer {
+            bpf: Some(BpfRuns::default()),
+            ..Tracer::default()
+        },
+        ..Snapshot::default()
+    };
+    // Those of `other` processes, and the counter of what is left out.
+    families(&snapshot).series() + SERIES_OF_PROCESS + 1
+}
+
+/// All but those with names of processes.
+fn families(snapshot: &Snapshot) -> Families {
+    let mut families = Families::default();
+    closes(&mut families, snapshot);
+    losses(&mut families, snapshot);
+    tracer(&mut families, snapshot);
+    if let Some(stuck) = &snapshot.stuck {
+        close_wait(&mut families, stuck, snapshot.at);
+    }
+    states(&mut families, snapshot);
+    families
 }
 
 impl Exporter {
@@ -67,7 +94,7 @@ impl Exporter {
     pub fn new(max_series: usize) -> Self {
         Self {
             max_series,
-            processes: BTreeSet::new(),
+            processes: BTreeMap::new(),
             dropped: 0,
         }
     }
@@ -77,16 +104,12 @@ impl Exporter {
     /// # Errors
     /// None in practice: memory is written to, and every family has a name and a value.
     pub fn encode(&mut self, snapshot: &Snapshot) -> Result<String, prometheus::Error> {
-        let mut families = Families::default();
-        closes(&mut families, snapshot);
-        states(&mut families, snapshot);
-        losses(&mut families, snapshot);
-        tracer(&mut families, snapshot);
+        let mut families = families(snapshot);
         if let Some(stuck) = &snapshot.stuck {
-            close_wait(&mut families, stuck, snapshot.at);
-            // The counter itself is a series too.
+            // The counter itself is a series too, and others than the named have their own.
             let room = self.max_series.saturating_sub(families.series() + 1);
-            self.processes_of(&mut families, &stuck.owners, room / SERIES_OF_PROCESS);
+            let room = (room / SERIES_OF_PROCESS).saturating_sub(1);
+            self.processes_of(&mut families, stuck, snapshot.at, room);
         }
         let left_out = families.cut(self.max_series.saturating_sub(1));
         self.dropped += left_out;
@@ -99,43 +122,85 @@ impl Exporter {
         TextEncoder::new().encode_to_string(&families)
     }
 
-    /// Series with the names of processes: of those that had one first, whatever comes later.
-    fn processes_of(&mut self, families: &mut Families, owners: &[StuckOwner], room: usize) {
-        let mut stuck: BTreeMap<&str, (u64, Option<f64>)> = BTreeMap::new();
-        let mut names = Vec::with_capacity(owners.len());
-        for owner in owners {
+    /// Series with the names of processes. Those that do not fit, and have no name, are others.
+    fn processes_of(&mut self, families: &mut Families, stuck: &StuckNow, at: Nanos, room: usize) {
+        let mut named: BTreeMap<String, Named> = BTreeMap::new();
+        let mut others = Named::default();
+        let owners = stuck.owners.iter().map(|owner| {
             let mut name = String::new();
             push_for_terminal(&mut name, &owner.process.comm);
-            if self.processes.contains(&name) || self.processes.len() < room {
-                self.processes.insert(name.clone());
-                names.push((name, owner));
-            } else {
-                self.dropped += SERIES_OF_PROCESS as u64;
+            (name, owner)
+        });
+        let owners: Vec<(String, &StuckOwner)> = owners.collect();
+        for (name, _) in &owners {
+            if let Some(last) = self.processes.get_mut(name) {
+                *last = at;
             }
         }
-        for name in &self.processes {
-            stuck.insert(name, (0, None));
+        for (name, owner) in owners {
+            let named = match self.has_room_for(&name, at, room) {
+                true => named.entry(name).or_default(),
+                false => &mut others,
+            };
+            named.add(owner);
         }
-        for (name, owner) in &names {
-            let exhausted = owner.forecast.and_then(|forecast| forecast.exhausted_in);
-            let seconds = exhausted.map(seconds);
-            let (count, soonest) = stuck.entry(name).or_default();
-            *count += owner.stuck;
-            *soonest = [*soonest, seconds].into_iter().flatten().reduce(f64::min);
+        for name in self.processes.keys() {
+            named.entry(name.clone()).or_default();
         }
+        let told: u64 = named.values().map(|named| named.stuck).sum();
+        others.stuck = stuck.total().saturating_sub(told);
+        named.insert(OTHERS.to_owned(), others);
         let labels: Vec<[(&str, &str); 1]> =
-            stuck.keys().map(|name| [("process", *name)]).collect();
-        let each = || labels.iter().map(<[_; 1]>::as_slice).zip(stuck.values());
+            named.keys().map(|name| [("process", &**name)]).collect();
+        let each = || labels.iter().map(<[_; 1]>::as_slice).zip(named.values());
         families.gauge(
             "tcpclose_process_close_wait_stuck",
-            "Sockets stuck in CLOSE_WAIT, by the name of the process, of the ten processes with most.",
-            each().map(|(labels, (count, _))| (labels, *count as f64)),
+            "Sockets stuck in CLOSE_WAIT, by the name of the process, of the ten processes with most; all others are other.",
+            each().map(|(labels, named)| (labels, named.stuck as f64)),
         );
         families.gauge(
             "tcpclose_process_descriptors_exhausted_seconds",
             "Time until stuck sockets take the last descriptor of a process of this name, at the rate of the last intervals.",
-            each().filter_map(|(labels, (_, soonest))| Some((labels, (*soonest)?))),
+            each().filter_map(|(labels, named)| Some((labels, seconds(named.exhausted_in?)))),
         );
+    }
+
+    /// Whether a process that has stuck sockets now can have series. For a new one the name goes that is at 0 for longest,
+    /// if that is long enough.
+    fn has_room_for(&mut self, name: &str, at: Nanos, room: usize) -> bool {
+        if name == OTHERS {
+            return false;
+        }
+        if !self.processes.contains_key(name) && self.processes.len() >= room {
+            let eldest = self.processes.iter().min_by_key(|(_, last)| **last);
+            match eldest.map(|(name, last)| (name.clone(), *last)) {
+                Some((eldest, last)) if at - last >= REMEMBERED => {
+                    self.processes.remove(&eldest);
+                }
+                _ => {
+                    self.dropped += SERIES_OF_PROCESS as u64;
+                    return false;
+                }
+            }
+        }
+        self.processes.insert(name.to_owned(), at);
+        true
+    }
+}
+
+/// What is told of the processes of one name.
+#[derive(Debug, Default)]
+struct Named {
+    stuck: u64,
+    exhausted_in: Option<Nanos>,
+}
+
+impl Named {
+    fn add(&mut self, owner: &StuckOwner) {
+        self.stuck += owner.stuck;
+        let exhausted_in = owner.forecast.and_then(|forecast| forecast.exhausted_in);
+        let both = [self.exhausted_in, exhausted_in];
+        self.exhausted_in = both.into_iter().flatten().min();
     }
 }
 
@@ -209,22 +274,22 @@ fn states(families: &mut Families, snapshot: &Snapshot) {
         (
             "tcpclose_fin_wait2_seconds",
             "Time in FIN_WAIT2 of the ends that closed.",
-            &totals.fin_wait2,
+            &totals.durations.fin_wait2,
         ),
         (
             "tcpclose_close_wait_seconds",
             "Time in CLOSE_WAIT of the ends that closed.",
-            &totals.close_wait,
+            &totals.durations.close_wait,
         ),
         (
             "tcpclose_last_ack_seconds",
             "Time in LAST_ACK of the ends that closed.",
-            &totals.last_ack,
+            &totals.durations.last_ack,
         ),
         (
             "tcpclose_time_wait_seconds",
             "Time in TIME_WAIT, of the TIME_WAITs whose end is known.",
-            &totals.time_wait,
+            &totals.durations.time_wait,
         ),
     ] {
         families.histogram(name, help, histogram);
@@ -253,7 +318,9 @@ fn close_wait(families: &mut Families, stuck: &StuckNow, at: Nanos) {
 }
 
 fn losses(families: &mut Families, snapshot: &Snapshot) {
+    // What outputs lost has its own counter, by output.
     let lost = snapshot.totals.lost.iter();
+    let lost = lost.filter(|(place, _)| *place != LossPlace::Output);
     families.counter(
         "tcpclose_events_lost_total",
         "What was lost, by place. Records that outputs dropped are in tcpclose_output_records_total.",
@@ -263,12 +330,15 @@ fn losses(families: &mut Families, snapshot: &Snapshot) {
     let records = outputs.iter().flat_map(|output| {
         let Output {
             name,
+            offered: _,
             written,
             filtered,
             cut,
             dropped,
             failed,
-        } = &output.counts;
+            queued: _,
+            state: _,
+        } = output;
         [
             ("written", written),
             ("filtered", filtered),
@@ -283,10 +353,10 @@ fn losses(families: &mut Families, snapshot: &Snapshot) {
         "Records that an output was offered, by what became of them.",
         records,
     );
-    let of_each = |number: fn(&OutputState) -> f64| {
-        outputs
-            .iter()
-            .map(move |output| ([("output", &*output.counts.name)], number(output)))
+    let of_each = |number: fn(&Output) -> f64| {
+        let present = outputs.iter();
+        let present = present.filter(|output| output.state != OutputState::Removed);
+        present.map(move |output| ([("output", &*output.name)], number(output)))
     };
     families.gauge(
         "tcpclose_output_queued_records",
@@ -296,7 +366,7 @@ fn losses(families: &mut Families, snapshot: &Snapshot) {
     families.gauge(
         "tcpclose_output_up",
         "Whether an output works.",
-        of_each(|output| f64::from(u8::from(output.outage.is_none()))),
+        of_each(|output| f64::from(u8::from(output.state == OutputState::Up))),
     );
 }
 

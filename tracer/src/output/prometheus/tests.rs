@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
 use crate::lifecycle::finding::Finding;
 use crate::lifecycle::leak::{Fit, Forecast};
 use crate::lifecycle::process::Process;
-use crate::lifecycle::summary::Summaries;
+use crate::lifecycle::summary::{Counts, Summaries};
 use crate::output::samples;
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
@@ -29,10 +30,15 @@ fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
 }
 
 fn stuck(owners: Vec<StuckOwner>) -> Snapshot {
+    let mut verdicts = Counts::default();
+    for owner in &owners {
+        verdicts.add(Verdict::EofRead, owner.stuck);
+    }
     Snapshot {
         at: Nanos::from_secs(100),
         stuck: Some(StuckNow {
             oldest: Some(Nanos::from_secs(30)),
+            verdicts,
             owners,
             ..StuckNow::default()
         }),
@@ -77,7 +83,14 @@ fn closes_are_told_by_path_and_initiator() {
         r#"tcpclose_resets_total{by="local",reason="unread_data"} 1"#,
     );
     // 0.09 ms and 0.09 ms.
-    assert_line(&text, r#"tcpclose_close_wait_seconds_bucket{le="0.001"} 2"#);
+    assert_line(
+        &text,
+        r#"tcpclose_close_wait_seconds_bucket{le="0.00003"} 0"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_close_wait_seconds_bucket{le="0.0001"} 2"#,
+    );
     assert_line(&text, r#"tcpclose_close_wait_seconds_bucket{le="+Inf"} 2"#);
     assert_line(&text, "tcpclose_close_wait_seconds_count 2");
     assert_line(&text, "tcpclose_series_dropped_total 0");
@@ -106,43 +119,141 @@ fn processes_of_one_name_are_one_series_and_hostile_names_do_no_harm() {
     assert_line(&text, "tcpclose_close_wait_oldest_seconds 70");
 }
 
+/// Room for two names.
+fn exporter_of_two() -> (Exporter, usize) {
+    let most = fixed_series(0) + 2 * SERIES_OF_PROCESS;
+    (Exporter::new(most), most)
+}
+
+#[track_caller]
+fn told(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
+    let owners: Vec<_> = owners
+        .iter()
+        .map(|(name, count)| owner(name, *count, Some(1)))
+        .collect();
+    let mut snapshot = stuck(owners);
+    snapshot.at = Nanos::from_secs(at);
+    exporter.encode(&snapshot).expect("it is text")
+}
+
+fn sum_of_processes(text: &str) -> u64 {
+    let lines = text.lines();
+    let lines = lines.filter(|line| line.starts_with("tcpclose_process_close_wait_stuck{"));
+    let values = lines.map(|line| line.rsplit_once(' ').expect("a value").1);
+    values
+        .map(|value| value.parse::<u64>().expect("a number"))
+        .sum()
+}
+
 #[test]
-fn names_never_grow_beyond_the_cap_and_one_that_is_known_stays() {
-    let plain = Exporter::new(1_000)
-        .encode(&stuck(vec![]))
-        .expect("it is text");
-    let most = series(&plain) + 2 * SERIES_OF_PROCESS;
-    let mut exporter = Exporter::new(most);
-    let first = stuck(vec![owner("a", 1, Some(1)), owner("b", 1, Some(1))]);
-    assert_eq!(series(&exporter.encode(&first).expect("it is text")), most);
-    for number in 0..100 {
-        let other = owner(&format!("c{number}"), 9, Some(1));
-        let text = exporter
-            .encode(&stuck(vec![other, owner("b", 3, None)]))
-            .expect("it is text");
+fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
+    let (mut exporter, most) = exporter_of_two();
+    told(&mut exporter, 100, &[("a", 1), ("b", 1)]);
+    told(&mut exporter, 160, &[("b", 1)]);
+    let text = told(&mut exporter, 220, &[("c", 9)]);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="a"} 0"#);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 9"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_descriptors_exhausted_seconds{process="other"} 1"#,
+    );
+    assert_line(&text, "tcpclose_series_dropped_total 2");
+    let text = told(&mut exporter, 700, &[("c", 9)]);
+    assert!(!text.contains(r#"process="a""#), "{text}");
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 9"#);
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 0"#,
+    );
+    // One that has something stays, however old.
+    for at in (760..5_000).step_by(60) {
+        let text = told(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
         assert!(series(&text) <= most, "{text}");
-        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="a"} 0"#);
-        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 3"#);
-        let dropped = SERIES_OF_PROCESS * (number + 1);
-        assert_line(&text, &format!("tcpclose_series_dropped_total {dropped}"));
+        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 3"#);
+        assert_eq!(sum_of_processes(&text), 6, "{text}");
+    }
+    let text = told(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="d"} 2"#);
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+    );
+}
+
+#[test]
+fn the_sum_over_processes_is_the_total() {
+    let mut snapshot = stuck(vec![owner("web", 5, None), owner("other", 2, None)]);
+    let now = snapshot.stuck.as_mut().expect("some are");
+    // Three more belong to processes that are not among the ten, and one to nobody.
+    now.verdicts = Counts::default();
+    now.verdicts.add(Verdict::EofRead, 11);
+    (now.other, now.unowned) = (3, 1);
+    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="web"} 5"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 6"#,
+    );
+    assert_line(&text, "tcpclose_close_wait_stuck 11");
+}
+
+#[test]
+fn what_must_be_there_fits_into_the_least_that_can_be_configured() {
+    let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
+    snapshot.outputs = vec![Output::default(); 2];
+    snapshot.tracer.bpf = Some(BpfRuns::default());
+    let text = Exporter::new(fixed_series(2))
+        .encode(&snapshot)
+        .expect("it is text");
+    assert_eq!(series(&text), fixed_series(2));
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+    );
+    for name in [
+        "time_wait_seconds_count",
+        "ephemeral_ports_used_ratio",
+        "output_up",
+    ] {
+        assert!(
+            text.contains(&format!("\ntcpclose_{name}")),
+            "{name} in {text}"
+        );
     }
 }
 
 #[test]
-fn a_cap_below_the_fixed_series_holds_as_well() {
-    let text = Exporter::new(40)
-        .encode(&stuck(vec![owner("a", 1, None)]))
-        .expect("it is text");
-    assert!(series(&text) <= 40, "{text}");
-    assert!(text.contains("tcpclose_series_dropped_total"), "{text}");
-    assert!(!text.contains("tcpclose_series_dropped_total 0"), "{text}");
+fn an_output_that_was_removed_keeps_its_counts_but_is_not_down() {
+    let snapshot = Snapshot {
+        outputs: vec![Output {
+            name: "file:/x".into(),
+            dropped: 7,
+            state: OutputState::Removed,
+            ..Output::default()
+        }],
+        ..Snapshot::default()
+    };
+    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    assert_line(
+        &text,
+        r#"tcpclose_output_records_total{output="file:/x",outcome="dropped"} 7"#,
+    );
+    assert!(!text.contains("tcpclose_output_up"), "{text}");
 }
 
 /// Names in code and docs are the same.
 #[test]
 fn every_metric_is_documented_and_no_other() {
     let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
-    snapshot.outputs = vec![OutputState::default()];
+    snapshot.outputs = vec![Output::default()];
     snapshot.tracer.bpf = Some(Default::default());
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
     let told: BTreeSet<&str> = text

@@ -1,6 +1,7 @@
 //! What an operator can say about an output, as serde reads it from the agent's configuration.
 
 mod otlp;
+mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,9 +15,13 @@ use super::kind::Kind;
 use super::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, Temporality};
+pub use self::time::duration;
 
 /// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
 const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// More would take more memory than any host should give.
+const LONGEST_QUEUE: usize = 1 << 20;
 
 /// One output: where records go, and which.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -208,6 +213,15 @@ impl TryFrom<Keys> for SinkConfig {
                 }))
             }
         };
+        let is_fit = |name: &String| !name.trim().is_empty() && !name.contains(char::is_control);
+        if name.as_ref().is_some_and(|name| !is_fit(name)) {
+            return Err(
+                "a `name` is at least one letter, and has no control characters".to_owned(),
+            );
+        }
+        if queue.is_some_and(|queue| queue.get() > LONGEST_QUEUE) {
+            return Err(format!("a `queue` holds {LONGEST_QUEUE} records at most"));
+        }
         let kinds = kinds.unwrap_or_else(|| Kind::ALL.into());
         if kinds.is_empty() {
             return Err("an output without kinds writes nothing: name some in `kinds`".to_owned());

@@ -73,6 +73,9 @@ impl Courier {
     /// Works until no more records will come and all are done.
     pub(super) fn run(mut self) {
         let _end = End(Arc::clone(&self.queue));
+        if !self.open() {
+            return;
+        }
         while self.wait_for_work() {
             let mut state = self.queue.lock();
             let records = state.next(BATCH);
@@ -92,6 +95,28 @@ impl Courier {
             match progress.down {
                 None => self.works(),
                 Some(down) => self.fails(down),
+            }
+        }
+    }
+
+    /// Tries until it is open. False when nobody wants that any more.
+    fn open(&mut self) -> bool {
+        loop {
+            let mut state = self.queue.lock();
+            if state.abandoned || (state.closing && state.is_empty()) {
+                return false;
+            }
+            if std::mem::take(&mut state.reopen) {
+                self.pause = self.pauses.first;
+            }
+            drop(state);
+            match self.delivery.open() {
+                Ok(()) => {
+                    self.pause = self.pauses.first;
+                    self.works();
+                    return true;
+                }
+                Err(reason) => self.fails(reason.into()),
             }
         }
     }

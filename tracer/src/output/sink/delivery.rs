@@ -11,6 +11,14 @@ pub(super) trait Delivery: Send {
     /// where nothing fails. What a receiver may have got must not be counted as still to be done.
     fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress;
 
+    /// Comes before everything else, again and again until it works.
+    ///
+    /// # Errors
+    /// A sentence that says what failed.
+    fn open(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Starts anew with what can be renamed, replaced or restarted under it. Goes on as it was where that fails.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de};
 
+use super::config::duration;
 use crate::lifecycle::finding::{ClosePath, Conn, Finding, Initiator};
 use crate::lifecycle::types::{Nanos, SharedOwner};
 
@@ -19,17 +20,20 @@ use crate::lifecycle::types::{Nanos, SharedOwner};
 )]
 pub struct Filter {
     /// Only these local ports.
+    #[serde(deserialize_with = "ports")]
     pub local_ports: BTreeSet<u16>,
     /// Only these ports of the peer.
+    #[serde(deserialize_with = "ports")]
     pub peer_ports: BTreeSet<u16>,
     /// Only owners with these names.
+    #[serde(deserialize_with = "names")]
     pub processes: BTreeSet<String>,
     /// Only closes of these paths.
     pub path: BTreeSet<ClosePath>,
     /// Only closes that these began.
     pub initiator: BTreeSet<Initiator>,
     /// Only connections that lasted this long.
-    #[serde(deserialize_with = "time")]
+    #[serde(deserialize_with = "duration")]
     pub min_lifetime: Duration,
     /// Not the connections of this host with itself, over loopback addresses.
     pub no_loopback: bool,
@@ -77,11 +81,26 @@ fn asked<T: Ord>(wanted: &BTreeSet<T>, one: &T) -> bool {
     wanted.is_empty() || wanted.contains(one)
 }
 
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!("`{text}` is no time such as 10ms or 5m: {error}"))
-    })
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>, D::Error> {
+    let numbers = BTreeSet::<i64>::deserialize(deserializer)?;
+    let port = |number: i64| match u16::try_from(number) {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(de::Error::custom(format!(
+            "no connection has port {number}: ports are 1 to 65535"
+        ))),
+    };
+    numbers.into_iter().map(port).collect()
+}
+
+/// The kernel keeps 15 bytes of a name (`TASK_COMM_LEN`): a longer one would never be met.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = BTreeSet::<String>::deserialize(deserializer)?;
+    match names.iter().find(|name| !(1..=15).contains(&name.len())) {
+        Some(name) => Err(de::Error::custom(format!(
+            "no process is called {name:?}: the kernel keeps 1 to 15 bytes of a name"
+        ))),
+        None => Ok(names),
+    }
 }
 
 #[cfg(test)]

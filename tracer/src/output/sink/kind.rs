@@ -49,13 +49,15 @@ impl Kind {
             Self::Loss => "loss",
         }
     }
+}
 
-    /// Whether a rate limit holds for it. The others are few, and tell of what was cut.
-    pub(super) const fn is_limited(self) -> bool {
-        match self {
-            Self::Close | Self::TimeWait | Self::Leak => true,
-            Self::Summary | Self::Loss => false,
-        }
+/// Whether a rate limit holds for it. Summaries and losses are few, and tell of what was cut. Who was told that a socket
+/// is stuck is told when it is no more.
+pub(super) const fn is_limited(finding: &Finding) -> bool {
+    match finding {
+        Finding::Close(_) | Finding::TimeWait(_) => true,
+        Finding::Leak(stuck) => stuck.end.is_none(),
+        Finding::Summary(_) | Finding::Loss(_) => false,
     }
 }
 

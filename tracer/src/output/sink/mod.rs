@@ -9,6 +9,7 @@ mod file;
 mod filter;
 mod journald;
 mod kind;
+mod late;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod queue;
@@ -36,7 +37,7 @@ use self::rate::Bucket;
 
 pub use self::config::{
     OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig,
-    Target, Temporality,
+    Target, Temporality, duration,
 };
 pub use self::filter::Filter;
 pub use self::kind::Kind;
@@ -46,7 +47,6 @@ pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// A running output.
 pub struct Sink {
-    name: String,
     config: SinkConfig,
     bucket: Option<Bucket>,
     queue: Arc<Queue>,
@@ -57,7 +57,7 @@ impl fmt::Debug for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = self.counts();
         f.debug_struct("Sink")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("counts", &counts)
             .finish_non_exhaustive()
     }
@@ -83,30 +83,24 @@ impl Sink {
         surroundings: Surroundings,
         say: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let name = config.name();
-        let delivery: Box<dyn Delivery> = match &config.target {
-            Target::Stdout => Box::new(
-                stdout::Stdout::open(surroundings).with_context(|| "stdout cannot be used")?,
-            ),
-            Target::File(path) => Box::new(
-                file::LinesFile::open(path, surroundings)
-                    .map_err(anyhow::Error::msg)
-                    .with_context(|| format!("output {name} cannot be used"))?,
-            ),
-            Target::Journald => Box::new(journald::Journald::new(surroundings)),
-            Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, surroundings)),
-            #[cfg(feature = "otlp")]
-            Target::Otlp(otlp) => Box::new(
-                otlp::Otlp::new(otlp, surroundings)
-                    .map_err(anyhow::Error::msg)
-                    .with_context(|| format!("output {name} cannot be used"))?,
-            ),
-            #[cfg(not(feature = "otlp"))]
-            Target::Otlp(_) => anyhow::bail!(
-                "output {name} cannot be used: this tcpclose was built without the feature `otlp`"
-            ),
-        };
+        let delivery = late::open(config, surroundings)
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("output {} cannot be used", config.name()))?;
         Self::deliver(config, delivery, Box::new(say), Pauses::default())
+    }
+
+    /// As [`Self::start`], but what cannot be opened yet is an outage: it is tried again, each time with what
+    /// `surroundings` makes, until it can.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn start_trying(
+        config: &SinkConfig,
+        surroundings: impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let say = |sentence: &str| eprintln!("tcpclose: {sentence}");
+        let late = late::Late::new(config.clone(), Box::new(surroundings));
+        Self::deliver(config, Box::new(late), Box::new(say), Pauses::default())
     }
 
     fn deliver(
@@ -126,11 +120,8 @@ impl Sink {
             .spawn(move || courier.run())
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
-            name,
+            bucket: bucket(config),
             config: config.clone(),
-            bucket: config
-                .rate_limit
-                .map(|limit| Bucket::new(limit, Instant::now())),
             queue,
             thread,
         })
@@ -138,11 +129,34 @@ impl Sink {
 
     /// What messages and metrics call it: `file:/var/log/tcpclose.jsonl`.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> String {
+        self.config.name()
     }
 
-    /// What it was started with.
+    /// Whether it can become the output of this configuration: the place is the same, and the name.
+    #[must_use]
+    pub fn can_become(&self, config: &SinkConfig) -> bool {
+        self.config.target == config.target && self.config.name == config.name
+    }
+
+    /// Takes kinds, filter, limit and length of the queue from a configuration that it [can become](Self::can_become).
+    /// What waits stays, and what was counted.
+    pub fn change(&mut self, config: &SinkConfig) {
+        if config.rate_limit != self.config.rate_limit {
+            self.bucket = bucket(config);
+        }
+        let tells_losses = config.kinds.contains(&Kind::Loss);
+        self.queue.lock().change(config.queue.get(), tells_losses);
+        self.config = config.clone();
+    }
+
+    /// Says later whether its thread is still there, and with it what it holds.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        Presence(Arc::clone(&self.queue))
+    }
+
+    /// What it works with.
     #[must_use]
     pub fn config(&self) -> &SinkConfig {
         &self.config
@@ -150,10 +164,10 @@ impl Sink {
 
     /// Takes a finding if it is wanted and there is room. Never blocks.
     pub fn offer(&mut self, finding: &Arc<Finding>) {
-        let kind = Kind::of(finding);
-        let wanted = self.config.kinds.contains(&kind) && self.config.filter.wants(finding);
+        let wanted =
+            self.config.kinds.contains(&Kind::of(finding)) && self.config.filter.wants(finding);
         let passes = match &mut self.bucket {
-            Some(bucket) if wanted && kind.is_limited() => bucket.take(Instant::now()),
+            Some(bucket) if wanted && kind::is_limited(finding) => bucket.take(Instant::now()),
             _ => true,
         };
         let mut state = self.queue.lock();
@@ -212,5 +226,22 @@ impl Sink {
             let _ = self.thread.join();
         }
         counts
+    }
+}
+
+fn bucket(config: &SinkConfig) -> Option<Bucket> {
+    let bucket = |limit| Bucket::new(limit, Instant::now());
+    config.rate_limit.map(bucket)
+}
+
+/// Of an output: whether its thread is there.
+#[derive(Clone, Debug)]
+pub struct Presence(Arc<Queue>);
+
+impl Presence {
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !self.0.lock().ended
     }
 }

@@ -33,6 +33,22 @@ pub struct Counts {
     pub queued: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            offered: self.offered + other.offered,
+            filtered: self.filtered + other.filtered,
+            cut: self.cut + other.cut,
+            dropped: self.dropped + other.dropped,
+            written: self.written + other.written,
+            failed: self.failed + other.failed,
+            queued: self.queued + other.queued,
+        }
+    }
+}
+
 /// The time in which an output does not work.
 #[derive(Clone, Debug)]
 pub struct Outage {
@@ -148,6 +164,15 @@ impl State {
 
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// What holds from here on. What waits already stays, even where there is less room now.
+    pub(super) fn change(&mut self, capacity: usize, tells_losses: bool) {
+        self.capacity = capacity;
+        self.tells_losses = tells_losses;
+        if !tells_losses {
+            self.untold = None;
+        }
     }
 
     pub(super) fn filter_out(&mut self) {

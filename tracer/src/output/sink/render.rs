@@ -1,5 +1,8 @@
 //! A finding as text, for the outputs that carry the JSON records themselves.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::lifecycle::finding::Finding;
@@ -13,6 +16,8 @@ pub struct Surroundings {
     pub clock: WallClock,
     /// Names the owners' cgroups. Asked in the output's thread.
     pub cgroups: Box<dyn CgroupNames>,
+    /// Kept as long as the output: who holds it keeps others away.
+    pub lock: Option<Arc<File>>,
 }
 
 impl Default for Surroundings {
@@ -21,6 +26,7 @@ impl Default for Surroundings {
         Self {
             clock: WallClock::new(),
             cgroups: Box::new(NoCgroups),
+            lock: None,
         }
     }
 }

@@ -81,6 +81,7 @@ mod tests {
         Surroundings {
             clock: samples::clock(),
             cgroups: Box::new(NoCgroups),
+            lock: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use serde::Deserialize;
 
 /// An output of type `otlp`.
@@ -72,12 +73,24 @@ impl TryFrom<String> for OtlpEndpoint {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        // A message would show the password, which is nobody's business.
+        let has_user = |uri: Uri| {
+            uri.authority()
+                .is_some_and(|authority| authority.as_str().contains('@'))
+        };
+        if text.parse().is_ok_and(has_user) {
+            return Err(
+                "an endpoint has no user and password: put what the receiver wants into `headers`"
+                    .to_owned(),
+            );
+        }
         let parse = |path: &str| -> Option<Uri> {
             let uri: Uri = format!("{}{path}", text.trim_end_matches('/'))
                 .parse()
                 .ok()?;
             let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-            (is_known && uri.host().is_some() && uri.query().is_none()).then_some(uri)
+            (is_known && uri.authority().is_some_and(is_place) && uri.query().is_none())
+                .then_some(uri)
         };
         let (Some(base), Some(logs), Some(metrics)) =
             (parse(""), parse("/v1/logs"), parse("/v1/metrics"))
@@ -93,6 +106,15 @@ impl TryFrom<String> for OtlpEndpoint {
             metrics,
         })
     }
+}
+
+/// Whether it has a host, and a port that there is if it has one.
+fn is_place(authority: &Authority) -> bool {
+    let rest = authority.as_str().strip_prefix(authority.host());
+    let port = rest.map(|rest| rest.strip_prefix(':'));
+    let is_port = |port: &str| port.parse().is_ok_and(|port: u16| port > 0);
+    !authority.host().is_empty()
+        && (authority.as_str() == authority.host() || port.flatten().is_some_and(is_port))
 }
 
 /// Headers of HTTP, or metadata of gRPC.

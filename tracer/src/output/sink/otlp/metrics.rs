@@ -2,24 +2,25 @@
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{
-    Metric, ResourceMetrics, ScopeMetrics, Summary as Quantiles,
-};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::lifecycle::finding::ResetReason;
-use crate::lifecycle::summary::{Output, Summary};
+use crate::lifecycle::summary::{Output, Route, States, Summary};
 use crate::output::clock::WallClock;
 
 use super::SCHEMA_URL;
-use super::points::{About, Metrics, Sums, seconds, whole};
+use super::points::{About, Metrics, Sums, whole};
 
 /// The metrics of a summary, which is added to `sums`.
 pub(super) fn of(summary: &Summary, sums: &mut Sums, clock: &WallClock) -> Vec<Metric> {
     let mut metrics = Metrics::new(summary, sums, clock);
     metrics.of_connections(summary);
+    metrics.of_most(summary);
+    if let Some(stuck) = &summary.stuck {
+        metrics.of_stuck(stuck, summary.to);
+    }
     metrics.of_states(summary);
     metrics.of_the_tracer(summary);
     metrics.all
@@ -102,73 +103,45 @@ impl Metrics<'_> {
             let about = About(name, "{connection}", description);
             self.gauge(&about, [(Vec::new(), whole(count))]);
         }
-        if let Some(busiest) = now.pressure.first() {
-            self.gauge(
-                &About(
-                    "tcpclose.ephemeral_ports.utilization",
-                    "1",
-                    "Share of the ephemeral ports in use between the busiest pair of a local address and a peer",
-                ),
-                [(Vec::new(), Value::AsDouble(busiest.share()))],
-            );
-        }
-        if let Some(stuck) = &summary.stuck {
-            let verdicts = stuck
-                .verdicts
-                .iter()
-                .filter(|(verdict, _)| verdict.is_leak());
-            self.gauge(
-                &About(
-                    "tcpclose.close_wait.stuck",
-                    "{connection}",
-                    "Ends that are stuck in CLOSE_WAIT",
-                ),
-                verdicts.map(|(verdict, count)| {
-                    (
-                        vec![("tcpclose.leak.verdict", verdict.name().to_owned())],
-                        whole(count),
-                    )
-                }),
-            );
-            if let Some(oldest) = stuck.oldest {
-                self.gauge(
-                    &About(
-                        "tcpclose.close_wait.oldest",
-                        "s",
-                        "How long the oldest of them is in CLOSE_WAIT",
-                    ),
-                    [(Vec::new(), seconds(summary.to - oldest))],
-                );
-            }
-            let exhausted = stuck
-                .owners
-                .iter()
-                .filter_map(|owner| owner.forecast?.exhausted_in);
-            if let Some(first) = exhausted.min() {
-                self.gauge(
-                    &About(
-                        "tcpclose.close_wait.descriptors_exhausted_in",
-                        "s",
-                        "When the first process has no descriptor left, if its stuck sockets go on to grow",
-                    ),
-                    [(Vec::new(), seconds(first))],
-                );
-            }
-        }
+        self.gauge(
+            &About(
+                "tcpclose.ephemeral_ports.utilization",
+                "1",
+                "Share of the ephemeral ports in use from a local address to a peer, where it is greatest",
+            ),
+            now.pressure.iter().map(|pressure| {
+                let Route { netns, local, peer } = pressure.route;
+                let route = vec![
+                    ("tcpclose.netns", netns.0.to_string()),
+                    ("network.local.address", local.to_string()),
+                    ("network.peer.address", peer.ip().to_string()),
+                    ("network.peer.port", peer.port().to_string()),
+                ];
+                (route, Value::AsDouble(pressure.share()))
+            }),
+        );
     }
 
     fn of_states(&mut self, summary: &Summary) {
-        let states = &summary.states;
-        let about = About("tcpclose.state.duration", "s", "Time in a state of a close");
+        let States {
+            fin_wait2,
+            close_wait,
+            last_ack,
+            time_wait,
+        } = summary.durations;
         let points = [
-            ("fin_wait_2", states.fin_wait2),
-            ("close_wait", states.close_wait),
-            ("last_ack", states.last_ack),
-            ("time_wait", states.time_wait),
+            ("fin_wait_2", fin_wait2),
+            ("close_wait", close_wait),
+            ("last_ack", last_ack),
+            ("time_wait", time_wait),
         ];
-        let points = points.map(|(state, spread)| self.quantiles(&about, state, spread));
-        let data_points = points.into();
-        self.push(&about, Data::Summary(Quantiles { data_points }));
+        self.histogram(
+            &About("tcpclose.state.duration", "s", "Time in a state of a close"),
+            points.map(|(state, histogram)| {
+                let state = ("network.connection.state", state.to_owned());
+                (vec![state], histogram)
+            }),
+        );
     }
 
     fn of_the_tracer(&mut self, summary: &Summary) {
@@ -191,6 +164,9 @@ impl Metrics<'_> {
                 cut,
                 dropped,
                 failed,
+                offered: _,
+                queued: _,
+                state: _,
             } = output;
             let outcomes = [
                 ("written", *written),

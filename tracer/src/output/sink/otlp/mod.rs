@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod logs;
 mod metrics;
+mod most;
 mod points;
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Metric, NumberDataPoint, Sum, SummaryDataPoint,
+    AggregationTemporality, Gauge, Histogram as Points, HistogramDataPoint, Metric,
+    NumberDataPoint, Sum,
 };
 
-use crate::lifecycle::summary::{Spread, Summary};
+use crate::lifecycle::summary::{BUCKETS, Histogram, Summary};
 use crate::lifecycle::types::Nanos;
 use crate::output::clock::WallClock;
 use crate::output::sink::config::Temporality;
@@ -49,6 +49,13 @@ impl Sums {
             self.start = unix_nanos(summary.from, clock);
         }
         self.until = Some(summary.to);
+    }
+
+    fn temporality(&self) -> AggregationTemporality {
+        match self.temporality {
+            Temporality::Cumulative => AggregationTemporality::Cumulative,
+            Temporality::Delta => AggregationTemporality::Delta,
+        }
     }
 
     fn add(&mut self, name: &'static str, labels: &Labels, count: u64) -> u64 {
@@ -116,13 +123,9 @@ impl<'a> Metrics<'a> {
             self.point(labels, value(total))
         });
         let data_points = points.collect();
-        let temporality = match self.sums.temporality {
-            Temporality::Cumulative => AggregationTemporality::Cumulative,
-            Temporality::Delta => AggregationTemporality::Delta,
-        };
         let sum = Sum {
             data_points,
-            aggregation_temporality: temporality.into(),
+            aggregation_temporality: self.sums.temporality().into(),
             is_monotonic: true,
         };
         self.push(about, Data::Sum(sum));
@@ -137,8 +140,10 @@ impl<'a> Metrics<'a> {
             start_time_unix_nano: 0,
             ..self.point(labels, value)
         });
-        let data_points = points.collect();
-        self.push(about, Data::Gauge(Gauge { data_points }));
+        let data_points: Vec<NumberDataPoint> = points.collect();
+        if !data_points.is_empty() {
+            self.push(about, Data::Gauge(Gauge { data_points }));
+        }
     }
 
     fn point(&self, labels: Labels, value: Value) -> NumberDataPoint {
@@ -151,47 +156,52 @@ impl<'a> Metrics<'a> {
         }
     }
 
-    /// Count and sum are those of all intervals, as of a sum; the quantiles are the last one's.
-    pub(super) fn quantiles(
+    /// The buckets are those of Prometheus.
+    pub(super) fn histogram(
         &mut self,
         about: &About,
-        state: &str,
-        spread: Spread,
-    ) -> SummaryDataPoint {
-        let labels = vec![("network.connection.state", state.to_owned())];
-        let quantiles = [
-            (0.5, spread.p50),
-            (0.9, spread.p90),
-            (0.99, spread.p99),
-            (1.0, spread.max),
-        ];
-        let values = quantiles.into_iter().filter_map(|(quantile, span)| {
-            Some(ValueAtQuantile {
-                quantile,
-                value: span?.0 as f64 / 1e9,
-            })
-        });
-        let count = self.sums.add(about.0, &labels, spread.count);
-        let micros = u64::try_from(spread.sum.as_micros()).unwrap_or(u64::MAX);
-        let sum = self
-            .sums
-            .add("tcpclose.state.duration in µs", &labels, micros);
-        SummaryDataPoint {
-            attributes: attributes(labels),
-            start_time_unix_nano: self.sums.start,
-            time_unix_nano: self.time,
-            count,
-            sum: sum as f64 / 1e6,
-            quantile_values: values.collect(),
-            flags: 0,
-        }
+        points: impl IntoIterator<Item = (Labels, Histogram)>,
+    ) {
+        let points = points
+            .into_iter()
+            .map(|(labels, Histogram { counts, sum })| {
+                let counts = counts.iter().enumerate().map(|(bucket, count)| {
+                    let mut labels = labels.clone();
+                    labels.push(("bucket", bucket.to_string()));
+                    self.sums.add(about.0, &labels, *count)
+                });
+                let bucket_counts: Vec<u64> = counts.collect();
+                // The longest spans of many connections fit microseconds, not nanoseconds.
+                let micros = u64::try_from(sum.as_micros()).unwrap_or(u64::MAX);
+                let micros = self.sums.add(about.0, &labels, micros);
+                HistogramDataPoint {
+                    attributes: attributes(labels),
+                    start_time_unix_nano: self.sums.start,
+                    time_unix_nano: self.time,
+                    count: bucket_counts.iter().sum(),
+                    sum: Some(micros as f64 / 1e6),
+                    bucket_counts,
+                    explicit_bounds: BUCKETS.iter().map(|end| end.0 as f64 / 1e9).collect(),
+                    ..HistogramDataPoint::default()
+                }
+            });
+        let histogram = Points {
+            data_points: points.collect(),
+            aggregation_temporality: self.sums.temporality().into(),
+        };
+        self.push(about, Data::Histogram(histogram));
     }
 }
 
 fn attributes(labels: Labels) -> Vec<KeyValue> {
     let labels = labels.into_iter();
     labels
-        .map(|(name, value)| attribute(name, text(value)))
+        .map(|(name, value)| match (name, value.parse()) {
+            ("process.pid" | "network.peer.port", Ok(number)) => {
+                attribute(name, any_value::Value::IntValue(number))
+            }
+            _ => attribute(name, text(value)),
+        })
         .collect()
 }
 

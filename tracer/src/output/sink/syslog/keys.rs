@@ -1,6 +1,7 @@
 //! What an operator says about a syslog receiver.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -48,16 +49,31 @@ impl TryFrom<String> for SyslogAddress {
         };
         address.ok_or_else(|| {
             format!(
-                "`{text}` is no address of a syslog receiver: write unix:/dev/log, udp://host:514 or tcp://host:601"
+                "`{text}` is no address of a syslog receiver: write unix:/dev/log, udp://host:514 or tcp://[2001:db8::1]:601"
             )
         })
     }
 }
 
 fn has_port(address: &str) -> bool {
-    address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    })
+    address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+/// IPv6 addresses stand in brackets: nobody could tell where the port begins.
+fn is_host(host: &str) -> bool {
+    match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let is_plain =
+                |character: char| character.is_ascii_graphic() && !":/[]@".contains(character);
+            !host.is_empty() && host.chars().all(is_plain)
+        }
+    }
 }
 
 /// What messages are filed under (RFC 5424, section 6.2.1), those of the kernel and of syslog itself left out.

@@ -16,6 +16,7 @@ fn message(settings: &str, finding: Finding) -> String {
     let mut surroundings = Surroundings {
         clock: samples::clock(),
         cgroups: Box::new(NoCgroups),
+        lock: None,
     };
     let entry = Entry::new(&finding, &mut surroundings);
     String::from_utf8(Messages::new(&config).of(&entry)).expect("UTF-8")

@@ -1,0 +1,85 @@
+//! Opening an output: at once, or as soon as that is possible.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{SinkConfig, Target};
+use super::delivery::{Delivery, Progress};
+use super::render::Surroundings;
+use super::{file, journald, stdout, syslog};
+use crate::lifecycle::finding::Finding;
+
+/// Opens the place of an output.
+///
+/// # Errors
+/// A sentence: a file cannot be opened, for example, or another program writes to it already. That a receiver is not there
+/// yet is none.
+pub(super) fn open(
+    config: &SinkConfig,
+    surroundings: Surroundings,
+) -> Result<Box<dyn Delivery>, String> {
+    Ok(match &config.target {
+        Target::Stdout => {
+            let stdout = stdout::Stdout::open(surroundings);
+            Box::new(stdout.map_err(|error| error.to_string())?)
+        }
+        Target::File(path) => Box::new(file::LinesFile::open(path, surroundings)?),
+        Target::Journald => Box::new(journald::Journald::new(surroundings)),
+        Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, surroundings)),
+        #[cfg(feature = "otlp")]
+        Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(otlp, surroundings)?),
+        #[cfg(not(feature = "otlp"))]
+        Target::Otlp(_) => {
+            return Err("this tcpclose was built without the feature `otlp`".to_owned());
+        }
+    })
+}
+
+/// Makes surroundings for each try.
+type Prepare = Box<dyn FnMut() -> anyhow::Result<Surroundings> + Send>;
+
+/// An output that is opened in its own thread.
+pub(super) struct Late {
+    config: SinkConfig,
+    prepare: Prepare,
+    opened: Option<Box<dyn Delivery>>,
+}
+
+impl Late {
+    pub(super) fn new(config: SinkConfig, prepare: Prepare) -> Self {
+        Self {
+            config,
+            prepare,
+            opened: None,
+        }
+    }
+}
+
+impl Delivery for Late {
+    fn open(&mut self) -> Result<(), String> {
+        let surroundings = (self.prepare)().map_err(|error| format!("{error:#}"))?;
+        self.opened = Some(open(&self.config, surroundings)?);
+        Ok(())
+    }
+
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        match &mut self.opened {
+            Some(delivery) => delivery.deliver(records),
+            None => Progress {
+                down: Some("it is not open yet".to_owned().into()),
+                ..Progress::default()
+            },
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.opened
+            .as_mut()
+            .map_or(Ok(()), |delivery| delivery.reopen())
+    }
+
+    fn patience(&self) -> Duration {
+        let opened = self.opened.as_ref();
+        opened.map_or(Duration::ZERO, |delivery| delivery.patience())
+    }
+}
