@@ -11,6 +11,7 @@ mod replay;
 mod service;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,7 +67,8 @@ struct Agent {
 /// again from that file, by [`replay()`].
 ///
 /// # Errors
-/// It cannot be started, the kernel's records can no longer be read, or the recording can no longer be written.
+/// It cannot be started, or the recording can no longer be written; with [`HadToEnd`] the kernel's records can no longer be
+/// read.
 pub async fn run(
     config: Config,
     file: Option<PathBuf>,
@@ -116,7 +118,17 @@ pub async fn run(
     agent.outputs.finish(Instant::now() + FINISH);
     let recorded = finish_recording(&mut agent.session, record);
     // Of a recording that failed, this has the reason.
-    recorded.and(ended).and(last)
+    recorded.and(ended.and(last).context(HadToEnd))
+}
+
+/// In an error: the agent had begun to work, and what stopped it may not do so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HadToEnd;
+
+impl fmt::Display for HadToEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the agent had to end")
+    }
 }
 
 /// Ends the recording, if there is one.
@@ -347,7 +359,12 @@ impl Agent {
                     ),
                 }
             }
-            Err(error) => eprintln!("tcpclose: the configuration stays as it was: {error}"),
+            Err(error) => {
+                eprintln!("tcpclose: the configuration stays as it was: {error}");
+                // Whoever rotates logs needs that whatever the file says by now.
+                let outputs = self.config.outputs.clone();
+                self.outputs.exchange(&outputs, &self.config.run_directory);
+            }
         }
         service::ready();
     }

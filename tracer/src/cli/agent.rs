@@ -14,7 +14,7 @@ use crate::agent::{self, config};
 #[command(after_help = "\
 Signals: SIGHUP reads the configuration again and opens files anew; SIGTERM ends it with a last summary.
 
-Exit codes: 0 it was told to end, 2 it could not run, or the configuration is wrong
+Exit codes: 0 it was told to end, 1 it had to end while it worked, 2 it could not run, or the configuration is wrong
 
 Examples:
   tcpclose agent --print-default-config > /etc/tcpclose.toml
@@ -61,8 +61,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .build()
         .context("starting the event loop failed")?;
     let (file, record) = (args.config.clone(), args.record.as_deref());
-    runtime.block_on(agent::run(config, file, record))?;
-    Ok(ExitCode::SUCCESS)
+    match runtime.block_on(agent::run(config, file, record)) {
+        // Starting it again may help.
+        Err(error) if error.is::<agent::HadToEnd>() => {
+            eprintln!("tcpclose: {error:#}");
+            Ok(ExitCode::from(1))
+        }
+        ended => ended.map(|()| ExitCode::SUCCESS),
+    }
 }
 
 fn print(text: &str) -> anyhow::Result<ExitCode> {

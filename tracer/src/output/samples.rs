@@ -18,7 +18,8 @@ use crate::lifecycle::leak::{
 };
 use crate::lifecycle::process::Process;
 use crate::lifecycle::summary::{
-    BpfRuns, Census, Output, Pressure, Route, Standing, Summaries, Summary, Surroundings, Tracer,
+    BpfRuns, Census, Output, OutputState, Pressure, Route, Standing, Summaries, Summary,
+    Surroundings, Tracer,
 };
 use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use crate::output::cgroup_names::CgroupNames;
@@ -354,7 +355,14 @@ pub(super) fn summary() -> Summary {
             stuck: Some(census(3)),
             outputs: vec![Output {
                 name: "stdout".into(),
+                offered: 5,
                 written: 3,
+                queued: 2,
+                state: OutputState::Down {
+                    since: Nanos::from_secs(170),
+                    reason: "write failed: Resource temporarily unavailable (os error 11)"
+                        .to_owned(),
+                },
                 ..Output::default()
             }],
             tracer: Some(Tracer {

@@ -57,12 +57,16 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
         let first = own + &file_output(&scratch, "first.jsonl");
         let mut agent = Agent::start(&scratch, &first)?;
 
+        // What is written afterwards goes to a new file of the old name, whatever the configuration is by then.
+        fs::rename(scratch.path("first.jsonl"), scratch.path("earlier.jsonl"))?;
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
         agent.signal(libc::SIGHUP)?;
         agent.until("the configuration stays as it was")?;
         agent.until("agent.toml:1:1: unknown field `intervall`: did you mean `interval`?")?;
 
-        // Rotated by hand: what is written afterwards goes to a new file of the old name.
+        eventually("the file is made anew", || {
+            Ok(scratch.path("first.jsonl").exists().then_some(()))
+        })?;
         fs::rename(scratch.path("first.jsonl"), scratch.path("rotated.jsonl"))?;
         scratch.write(
             "agent.toml",
@@ -84,7 +88,9 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
             let records = records(&scratch.path(name))?;
             assert_eq!(of_kind(&records, "close").len(), 2 * plan.total(), "{name}");
         }
-        assert!(records(&scratch.path("rotated.jsonl"))?.is_empty());
+        for name in ["rotated.jsonl", "earlier.jsonl"] {
+            assert!(records(&scratch.path(name))?.is_empty(), "{name}");
+        }
         Ok(())
     })
 }
@@ -149,7 +155,7 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
         // Another name makes it no other place.
         let said = refused(&scratch, &format!("{run}{off}{syslog}name = \"x\"\n"))?;
         assert!(
-            said.contains("is in use: another tcpclose agent holds"),
+            said.contains("output x cannot be used: another tcpclose agent holds"),
             "{said}"
         );
         let (status, _) = agent.end()?;
@@ -216,7 +222,7 @@ fn systemd_is_told_everything() -> Outcome {
         command
             .env("NOTIFY_SOCKET", scratch.path("notify"))
             .env("WATCHDOG_USEC", "200000");
-        let agent = Agent::run(command, &scratch)?;
+        let mut agent = Agent::run(command, &scratch)?;
         next("READY=1")?;
         for _ in 0..3 {
             next("WATCHDOG=1")?;
@@ -225,6 +231,7 @@ fn systemd_is_told_everything() -> Outcome {
         let reload = next("RELOADING=1")?;
         assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
         next("READY=1")?;
+        agent.until("there is no configuration to read again")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         next("STOPPING=1")?;

@@ -8,6 +8,8 @@ mod daemon;
 mod metrics;
 mod program;
 mod recording;
+mod reload;
+mod rights;
 #[path = "../leaks/sandbox.rs"]
 #[allow(dead_code, reason = "shared with the tests of leaks")]
 mod sandbox;

@@ -19,6 +19,12 @@ const PLAN: Plan = Plan {
     reset: 50,
 };
 
+/// So often; Prometheus reads in between.
+const PARTS: usize = 3;
+
+/// TIME_WAITs that a new connection of the same client ends.
+const RECYCLED: usize = 5;
+
 /// Whether a program is missing. Says so, or panics where tests are not to be skipped.
 fn lacks(program: &str) -> bool {
     let found = Command::new(program)
@@ -144,14 +150,41 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
     }
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new()?, Server::new()?);
-        let agent = Agent::start(&scratch, &config(&server, netns)?)?;
+        let output = format!(
+            "[[output]]\ntype = \"file\"\npath = \"{}\"\nkinds = [\"close\", \"leak\"]\n",
+            scratch.path("records.jsonl").display()
+        );
+        let config = config(&server, netns)?.replace("output = []\n", "") + &output;
+        let agent = Agent::start(&scratch, &config)?;
         let _prometheus = Prometheus::start(&scratch)?;
         eventually("Prometheus scrapes", || {
             Ok(Prometheus::value("up{job=\"tcpclose\"}")?.filter(|up| *up == 1.0))
         })?;
-        server.play(PLAN)?;
-
-        let total = PLAN.total() as f64;
+        // In parts, so that it scrapes meanwhile.
+        let mut before = None;
+        for part in 0..PARTS {
+            server.play(PLAN)?;
+            let seen = eventually("a scrape during the churn", || {
+                let seen = Prometheus::value("sum(tcpclose_closes_total)")?;
+                Ok(seen.filter(|seen| Some(*seen) != before))
+            })?;
+            let played = ((part + 1) * PLAN.total()) as f64;
+            assert!(
+                seen <= played && Some(seen) > before,
+                "{before:?}, {seen} of {played}"
+            );
+            before = Some(seen);
+        }
+        server.recycle(RECYCLED)?;
+        let plan = Plan {
+            by_client: PARTS * PLAN.by_client,
+            by_server: PARTS * PLAN.by_server + RECYCLED + 1,
+            reset: PARTS * PLAN.reset,
+        };
+        let total = plan.total() as f64;
+        let stuck: Vec<_> = (0..3)
+            .map(|_| server.connect().map(|(_, server)| server))
+            .collect::<io::Result<_>>()?;
         let reached = |expression: &str, expected: f64| {
             let seen = eventually(expression, || {
                 Ok(Prometheus::value(expression)?.filter(|value| *value >= expected))
@@ -160,18 +193,38 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
             io::Result::Ok(())
         };
         reached("sum(tcpclose_closes_total)", total)?;
-        reached("tcpclose_opened_total", total)?;
+        reached("tcpclose_opened_total", total + stuck.len() as f64)?;
         reached(
             "sum(tcpclose_closes_total{initiator=\"local\"})",
-            PLAN.by_server as f64,
+            plan.by_server as f64,
         )?;
         reached(
             "sum(tcpclose_closes_total{path=\"reset\"})",
-            PLAN.reset as f64,
+            plan.reset as f64,
         )?;
-        reached("sum(tcpclose_resets_total{by=\"peer\"})", PLAN.reset as f64)?;
-        reached("tcpclose_last_ack_seconds_count", PLAN.by_client as f64)?;
-        reached("tcpclose_time_wait_connections", PLAN.by_server as f64)?;
+        reached("sum(tcpclose_resets_total{by=\"peer\"})", plan.reset as f64)?;
+        reached("tcpclose_last_ack_seconds_count", plan.by_client as f64)?;
+        let recycled = RECYCLED as f64;
+        reached("tcpclose_time_wait_ends_total{end=\"recycled\"}", recycled)?;
+        reached("tcpclose_time_wait_seconds_count", recycled)?;
+        let waiting = plan.by_server as f64 - recycled;
+        reached("tcpclose_time_wait_connections", waiting)?;
+        reached("tcpclose_close_wait_stuck", stuck.len() as f64)?;
+        reached("sum(tcpclose_process_close_wait_stuck)", stuck.len() as f64)?;
+        let own = std::fs::read_to_string("/proc/self/comm")?;
+        let own = format!(
+            "tcpclose_process_close_wait_stuck{{process=\"{}\"}}",
+            own.trim_end()
+        );
+        reached(&own, stuck.len() as f64)?;
+        let written = "sum(tcpclose_output_records_total{outcome=\"written\"})";
+        reached(written, total + stuck.len() as f64)?;
+        reached(
+            "sum(tcpclose_output_records_total{outcome=~\"dropped|failed|cut\"})",
+            0.0,
+        )?;
+        reached("tcpclose_output_up", 1.0)?;
+        reached("tcpclose_output_queued_records", 0.0)?;
         reached("sum(tcpclose_events_lost_total)", 0.0)?;
         reached("tcpclose_series_dropped_total", 0.0)?;
         let runs = Prometheus::value("tcpclose_bpf_runs_total")?.unwrap_or_default();
@@ -181,6 +234,7 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
         );
         let memory = Prometheus::value("process_resident_memory_bytes")?.unwrap_or_default();
         assert!(memory > 1e6, "{memory}");
+        drop(stuck);
         agent.end()?;
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use std::time::Duration;
 
 /// How many closes of each kind.
@@ -58,6 +58,24 @@ impl Server {
             // The RST has come when reading fails.
             let error = server.read(&mut [0]).expect_err("it was reset");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+        Ok(())
+    }
+}
+
+impl Server {
+    /// The server closes first, and the same port connects again: that ends the server's TIME_WAIT, so often. The last one
+    /// stays.
+    pub fn recycle(&self, times: usize) -> io::Result<()> {
+        let mut from = SocketAddr::from(([127, 0, 0, 1], 0));
+        for _ in 0..=times {
+            let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            client.set_reuse_address(true)?;
+            client.bind(&from.into())?;
+            client.connect(&self.address()?.into())?;
+            let client = TcpStream::from(client);
+            from = client.local_addr()?;
+            close(self.0.accept()?.0, client)?;
         }
         Ok(())
     }

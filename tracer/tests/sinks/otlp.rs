@@ -175,21 +175,16 @@ fn a_summary_becomes_metrics_and_no_log_record() {
         let noon = 1_769_860_800_000_000_000_u64;
         assert_eq!(sum.data_points[0].start_time_unix_nano, noon);
         assert_eq!(sum.data_points[0].time_unix_nano, noon + 120_000_000_000);
-        let Some(Data::Summary(durations)) = &named("tcpclose.state.duration")[1].data else {
-            panic!("a summary")
+        let Some(Data::Histogram(durations)) = &named("tcpclose.state.duration")[1].data else {
+            panic!("a histogram")
         };
         let close_wait = &durations.data_points[1];
         let state = attributes(&close_wait.attributes);
         assert_eq!(state["network.connection.state"], text("close_wait"));
-        assert_eq!((close_wait.count, close_wait.sum), (12, 12.0 * 0.25));
-        let median = &close_wait.quantile_values[0];
-        assert_eq!(median.quantile, 0.5);
-        // Right to one in a hundred.
-        assert!(
-            (median.value / 0.25 - 1.0).abs() <= 0.01,
-            "{}",
-            median.value
-        );
+        assert_eq!((close_wait.count, close_wait.sum), (12, Some(12.0 * 0.25)));
+        let bounds = close_wait.explicit_bounds.iter();
+        let bucket = bounds.take_while(|end| **end < 0.25).count();
+        assert_eq!(close_wait.bucket_counts[bucket], 12, "up to 0.5 s");
     }
 }
 

@@ -157,8 +157,8 @@ fn a_fault_of_an_output_has_the_place_of_its_key() {
         ),
         (
             "type = \"journald\"\nfilter = { local_ports = [70000] }",
-            "5:27",
-            "integer `70000`, expected a port",
+            "5:26",
+            "no connection has port 70000",
         ),
         (
             "type = \"otlp\"\nendpoint = \"http://\"",

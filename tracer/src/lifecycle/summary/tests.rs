@@ -157,8 +157,8 @@ fn times_are_those_of_the_states_that_matter() {
         (2, Duration::from_secs(62))
     );
     assert_eq!(summary.time_wait_ends.total(), 4);
-    assert_eq!(totals.time_wait.sum, Duration::from_secs(62));
-    assert_eq!(totals.time_wait.counts.iter().sum::<u64>(), 2);
+    assert_eq!(totals.durations.time_wait.sum, Duration::from_secs(62));
+    assert_eq!(totals.durations.time_wait.counts.iter().sum::<u64>(), 2);
 }
 
 #[test]
@@ -260,4 +260,71 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
     assert_eq!(most.len(), NAMED);
     let told: u64 = most.iter().map(|(_, count)| count).sum();
     assert_eq!((told + other, exact), (100_000, false));
+}
+
+#[test]
+fn of_each_output_every_record_is_accounted_for_in_every_interval() {
+    let mut summaries = Summaries::new(Nanos(0));
+    let mut end = |second, outputs: Vec<Output>| {
+        let surroundings = Surroundings {
+            outputs,
+            ..Surroundings::default()
+        };
+        summaries.end_interval(Nanos::from_secs(second), surroundings)
+    };
+    let output = Output {
+        name: "journald".into(),
+        offered: 10,
+        written: 3,
+        filtered: 1,
+        cut: 1,
+        dropped: 0,
+        failed: 0,
+        queued: 5,
+        state: OutputState::Up,
+    };
+    let first = end(60, vec![output.clone()]);
+    assert_eq!(first.outputs, [output.clone()]);
+    assert_eq!(first.lost.of(LossPlace::Output), 0);
+    // It was removed with five, and two that were offered meanwhile; one was refused.
+    let removed = Output {
+        offered: 12,
+        written: 5,
+        dropped: 4,
+        failed: 1,
+        queued: 0,
+        state: OutputState::Removed,
+        ..output
+    };
+    let second = end(120, vec![removed.clone()]);
+    let told = &second.outputs[0];
+    let Output {
+        offered,
+        written,
+        filtered,
+        cut,
+        dropped,
+        failed,
+        queued,
+        ..
+    } = *told;
+    assert_eq!((offered, written, dropped, failed, queued), (2, 2, 4, 1, 0));
+    let accounted = written + filtered + cut + dropped + failed + queued;
+    assert_eq!(first.outputs[0].queued + offered, accounted);
+    assert_eq!(second.lost.of(LossPlace::Output), 5);
+    // From then on it has nothing to say.
+    assert_eq!(end(180, vec![removed]).outputs, []);
+}
+
+#[test]
+fn an_interval_has_its_own_durations() {
+    let mut summaries = Summaries::new(Nanos(0));
+    let mut next = |second, dwell| {
+        summaries.take(&time_wait(TimeWaitEnd::Expired, dwell));
+        summaries.end_interval(Nanos::from_secs(second), Surroundings::default())
+    };
+    next(60, 62);
+    let durations = next(120, 61).durations.time_wait;
+    assert_eq!(durations.counts.iter().sum::<u64>(), 1);
+    assert_eq!(durations.sum, Duration::from_secs(61));
 }

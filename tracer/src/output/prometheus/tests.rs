@@ -133,6 +133,7 @@ fn told(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
         .collect();
     let mut snapshot = stuck(owners);
     snapshot.at = Nanos::from_secs(at);
+    snapshot.tracer.bpf = Some(BpfRuns::default());
     exporter.encode(&snapshot).expect("it is text")
 }
 

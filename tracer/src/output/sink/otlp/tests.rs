@@ -117,3 +117,85 @@ fn every_metric_has_a_name_of_its_own_a_unit_and_a_line_in_the_docs() {
         assert!(!metric.description.is_empty(), "{}", metric.name);
     }
 }
+
+fn histogram(metrics: &[Metric]) -> Vec<(u64, f64, Vec<u64>)> {
+    let Data::Histogram(histogram) = metric(metrics, "tcpclose.state.duration") else {
+        panic!("a histogram")
+    };
+    let points = histogram.data_points.iter().map(|point| {
+        assert_eq!(point.bucket_counts.len(), point.explicit_bounds.len() + 1);
+        assert_eq!(point.count, point.bucket_counts.iter().sum::<u64>());
+        (
+            point.count,
+            point.sum.expect("a sum"),
+            point.bucket_counts.clone(),
+        )
+    });
+    points.collect()
+}
+
+#[test]
+fn durations_are_a_histogram_with_the_buckets_of_prometheus() {
+    let clock = samples::clock();
+    for (temporality, times) in [(Temporality::Cumulative, 2), (Temporality::Delta, 1)] {
+        let mut sums = Sums::new(temporality);
+        let first = histogram(&metrics::of(&summary(0, 60), &mut sums, &clock));
+        let second = histogram(&metrics::of(&summary(60, 120), &mut sums, &clock));
+        // In CLOSE_WAIT: 0.09 ms.
+        let (count, sum, buckets) = &first[1];
+        assert_eq!((*count, *sum), (1, 0.000_09));
+        assert_eq!(buckets[2], 1, "30 to 100 µs: {buckets:?}");
+        assert_eq!(second[1].0, times);
+    }
+}
+
+#[test]
+fn names_are_those_of_the_summary_and_none_comes_twice() {
+    let mut sums = Sums::new(Temporality::Delta);
+    let metrics = metrics::of(&samples::summary(), &mut sums, &samples::clock());
+    let points = |name: &str| -> Vec<String> {
+        let Data::Gauge(gauge) = metric(&metrics, name) else {
+            panic!("a gauge")
+        };
+        let told = gauge.data_points.iter().map(|point| {
+            let labels = point.attributes.iter().map(|label| {
+                let value = label.value.clone().and_then(|value| value.value);
+                format!("{}={value:?} ", label.key)
+            });
+            labels.collect()
+        });
+        told.collect()
+    };
+    let names = |name: &str, label: &str| {
+        let all = points(name);
+        let distinct: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len(), "{all:?}");
+        assert!(all.iter().any(|labels| labels.contains(label)), "{all:?}");
+    };
+    names(
+        "tcpclose.process.closes",
+        "process.title=Some(StringValue(\"mariadb\"))",
+    );
+    names(
+        "tcpclose.process.resets",
+        "process.title=Some(StringValue(\"mariadb\"))",
+    );
+    names(
+        "tcpclose.peer.closes",
+        "network.peer.address=Some(StringValue(\"127.0.0.1\"))",
+    );
+    names("tcpclose.peer.resets", "2001:db8::2");
+    names(
+        "tcpclose.process.close_wait.stuck",
+        "process.pid=Some(IntValue(",
+    );
+    names("tcpclose.peer.close_wait.stuck", "10.0.0.2");
+    names(
+        "tcpclose.close_wait.descriptors_exhausted_in",
+        "process.title=",
+    );
+    names(
+        "tcpclose.ephemeral_ports.utilization",
+        "network.peer.port=Some(IntValue(3306))",
+    );
+}

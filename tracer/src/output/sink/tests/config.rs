@@ -73,7 +73,7 @@ fn what_is_wrong_is_said() {
     );
     refused(
         "type = 'stdout'\nfilter = { min_lifetime = '5 parsecs' }",
-        "no time such as 10ms",
+        "is no time, write one like",
     );
     refused(
         "type = 'syslog'\naddress = 'udp://host'",

@@ -391,3 +391,107 @@ fn a_thread_that_fails_is_an_outage() {
     assert!(reason.contains("its thread has ended"), "{reason}");
     assert_eq!(sink.finish(long()).queued, 1);
 }
+
+#[test]
+fn the_end_of_what_was_told_passes_a_rate_limit() {
+    let mut config = config(100);
+    config.rate_limit = Some(RateLimit {
+        per_second: NonZeroU32::MIN,
+        burst: None,
+    });
+    let scripted = Scripted {
+        turns: VecDeque::new(),
+        got: Arc::default(),
+    };
+    let Started {
+        mut sink,
+        said: _said,
+    } = start(&config, scripted);
+    let leak = |stuck| Arc::new(Finding::Leak(Box::new(stuck)));
+    for _ in 0..3 {
+        sink.offer(&leak(samples::stuck()));
+    }
+    for _ in 0..3 {
+        sink.offer(&leak(samples::resolved()));
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.written, counts.cut), (4, 2));
+}
+
+/// Is opened at the third try.
+struct Shy(u32, Scripted);
+
+impl Delivery for Shy {
+    fn open(&mut self) -> Result<(), String> {
+        self.0 += 1;
+        if self.0 < 3 {
+            return Err("it is shy".to_owned());
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        assert_eq!(self.0, 3, "it was opened before");
+        self.1.deliver(records)
+    }
+}
+
+fn shy() -> Shy {
+    Shy(
+        0,
+        Scripted {
+            turns: VecDeque::new(),
+            got: Arc::default(),
+        },
+    )
+}
+
+#[test]
+fn what_cannot_be_opened_yet_is_an_outage_and_is_tried_again() {
+    let Started { mut sink, said } = start(&config(8), shy());
+    let next = || said.recv_timeout(LONG).expect("it is said");
+    assert!(next().contains("does not work: it is shy"));
+    sink.offer(&close(1));
+    // Also when nothing comes.
+    assert!(next().contains("works again"));
+    assert!(sink.outage().is_none());
+    assert_eq!(sink.finish(long()).written, 1);
+}
+
+#[test]
+fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counted() {
+    let closed = Turn {
+        written: 0,
+        failed: 0,
+        down: true,
+    };
+    let got = Arc::default();
+    let scripted = Scripted {
+        turns: [closed; 3].into(),
+        got: Arc::clone(&got),
+    };
+    let before = config(4);
+    let Started { mut sink, said } = start(&before, scripted);
+    sink.offer(&close(1));
+    let _ = said.recv_timeout(LONG).expect("it is down");
+    for id in 2..=6 {
+        sink.offer(&close(id));
+    }
+    let after = SinkConfig {
+        kinds: [Kind::Leak].into(),
+        queue: NonZeroUsize::MIN,
+        ..before.clone()
+    };
+    assert!(sink.can_become(&after));
+    sink.change(&after);
+    sink.offer(&close(7));
+    let elsewhere = SinkConfig {
+        name: Some("another".to_owned()),
+        ..before
+    };
+    assert!(!sink.can_become(&elsewhere));
+    let counts = sink.finish(long());
+    assert_eq!(counts.offered, 7);
+    assert_eq!((counts.written, counts.dropped, counts.filtered), (4, 2, 1));
+    assert_eq!(got.lock().expect("whole").len(), 4);
+}

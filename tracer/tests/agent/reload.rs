@@ -1,0 +1,283 @@
+//! SIGHUP with another configuration: nothing is lost that need not be, and everything is counted.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::program::{Agent, Scratch, eventually, get, of_kind, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+const METRICS: &str = "127.0.0.1:19433";
+
+/// Files of the agent may be no longer, in blocks of 1 KiB or 512 bytes: some tens of closes. A full disk looks the same to it.
+const DISK: &str = "64";
+
+/// The agent, on such a disk.
+fn start(scratch: &Scratch, config: &str) -> io::Result<Agent> {
+    let file = scratch.write("agent.toml", config)?;
+    let mut command = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {DISK}; exec \"$0\" \"$@\"");
+    command
+        .args([
+            "-c",
+            &script,
+            env!("CARGO_BIN_EXE_tcpclose"),
+            "agent",
+            "--config",
+        ])
+        .arg(file)
+        .stdin(Stdio::null())
+        .env_remove("NOTIFY_SOCKET");
+    Agent::run(command, scratch)
+}
+
+/// The disk has room again.
+fn free_disk(agent: &Agent) -> io::Result<()> {
+    let unlimited = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a plain call; `unlimited` lives through it, and the old limit is not asked for.
+    let set = unsafe {
+        libc::prlimit(
+            agent.pid() as i32,
+            libc::RLIMIT_FSIZE,
+            &unlimited,
+            std::ptr::null_mut(),
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn metrics() -> io::Result<String> {
+    let address: SocketAddr = METRICS.parse().map_err(io::Error::other)?;
+    Ok(get(address, "/metrics")?.1)
+}
+
+/// The value of a series; `None` where it is not there.
+fn value(metrics: &str, series: &str) -> Option<u64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series));
+    line.map(|value| value.trim().parse().expect("a number"))
+}
+
+fn of_output(metrics: &str, output: &str, outcome: &str) -> u64 {
+    let series =
+        format!("tcpclose_output_records_total{{output=\"{output}\",outcome=\"{outcome}\"}}");
+    value(metrics, &series).unwrap_or_else(|| panic!("no {series} in {metrics}"))
+}
+
+fn up(metrics: &str, output: &str) -> Option<u64> {
+    value(
+        metrics,
+        &format!("tcpclose_output_up{{output=\"{output}\"}}"),
+    )
+}
+
+/// A scrape at most a second old may be from before; this waits until it is so.
+fn until(what: &str, is_so: impl Fn(&str) -> bool) -> io::Result<String> {
+    eventually(what, || {
+        Ok(Some(metrics()?).filter(|metrics| is_so(metrics)))
+    })
+}
+
+fn clients(closes: usize) -> Plan {
+    Plan {
+        by_client: closes,
+        ..Plan::default()
+    }
+}
+
+/// The outputs of all summaries, each of which adds up with the one before.
+fn told_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Result<u64> {
+    let records = records(&scratch.path("stdout"))?;
+    let (mut sum, mut waiting) = (0, 0);
+    for summary in of_kind(&records, "summary") {
+        let outputs = summary["outputs"].as_array().expect("a list");
+        let Some(output) = outputs.iter().find(|output| output["name"] == name) else {
+            continue;
+        };
+        let number = |field: &str| output[field].as_u64().expect("a number");
+        let became = ["written", "filtered", "cut", "dropped", "failed", "queued"];
+        let became: u64 = became.into_iter().map(number).sum();
+        assert_eq!(waiting + number("offered"), became, "{output}");
+        waiting = number("queued");
+        assert_eq!(
+            output["state"] == "down",
+            output["down"] != Value::Null,
+            "{output}"
+        );
+        sum += number(field);
+    }
+    Ok(sum)
+}
+
+#[test]
+fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_down() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let config = |path: &str, queue: usize| {
+            let path = scratch.path(path);
+            format!(
+                "interval = \"2s\"\n[trace]\nnetns = \"{netns}\"\nlocal_ports = [{}]\n[[output]]\ntype = \"file\"\npath = \
+                 \"{}\"\nkinds = [\"close\"]\nqueue = {queue}\n[[output]]\ntype = \"stdout\"\nkinds = [\"summary\"]\n",
+                server.address().expect("it listens").port(),
+                path.display()
+            )
+        };
+        let name = |path: &str| format!("file:{}", scratch.path(path).display());
+        let (x, y) = (name("x.jsonl"), name("no/y.jsonl"));
+        let mut agent = start(&scratch, &config("x.jsonl", 500))?;
+        server.play(clients(200))?;
+        until("the disk is full", |metrics| up(metrics, &x) == Some(0))?;
+
+        scratch.write("agent.toml", &config("x.jsonl", 600))?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("the configuration was read again")?;
+        server.play(clients(20))?;
+        let held = |metrics: &str| {
+            let queued = value(
+                metrics,
+                &format!("tcpclose_output_queued_records{{output=\"{x}\"}}"),
+            );
+            of_output(metrics, &x, "written") + queued.unwrap_or_default() == 220
+        };
+        let now = until("all is written or waits", held)?;
+        assert_eq!((up(&now, &x), of_output(&now, &x, "dropped")), (Some(0), 0));
+
+        free_disk(&agent)?;
+        let now = until("it works again", |metrics| up(metrics, &x) == Some(1))?;
+        assert_eq!(of_output(&now, &x, "written"), 220);
+
+        scratch.write("agent.toml", &config("no/y.jsonl", 500))?;
+        agent.signal(libc::SIGHUP)?;
+        let now = until("the new output is down", |metrics| {
+            up(metrics, &y) == Some(0)
+        })?;
+        assert_eq!((up(&now, &x), of_output(&now, &x, "written")), (None, 220));
+        let (_, health) = get(METRICS.parse()?, "/healthz")?;
+        let why = format!("output {y} does not work: there is no directory");
+        assert!(health.contains(&why), "{health}");
+        server.play(clients(10))?;
+        fs::create_dir(scratch.path("no"))?;
+        until("it is opened without a signal", |metrics| {
+            up(metrics, &y) == Some(1) && of_output(metrics, &y, "written") == 10
+        })?;
+
+        scratch.write("agent.toml", &config("x.jsonl", 500))?;
+        agent.signal(libc::SIGHUP)?;
+        until("the first is back", |metrics| up(metrics, &x) == Some(1))?;
+        server.play(clients(5))?;
+        let now = until("its counts go on", |metrics| {
+            of_output(metrics, &x, "written") == 225
+        })?;
+        assert_eq!(of_output(&now, &x, "dropped"), 0);
+
+        let said = agent.stderr();
+        assert!(
+            !said.contains("another program") && !said.contains("are lost"),
+            "{said}"
+        );
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        for (path, name, closes) in [("x.jsonl", &x, 225), ("no/y.jsonl", &y, 10)] {
+            assert_eq!(records(&scratch.path(path))?.len() as u64, closes, "{path}");
+            for field in ["offered", "written"] {
+                assert_eq!(
+                    told_by_summaries(&scratch, name, field)?,
+                    closes,
+                    "{name} {field}"
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let config = |name: &str| {
+            format!(
+                "interval = \"2s\"\n[trace]\nnetns = \"{netns}\"\nlocal_ports = [{}]\n[[output]]\ntype = \"file\"\nname = \
+                 \"{name}\"\npath = \"{}\"\nkinds = [\"close\"]\n[[output]]\ntype = \"stdout\"\nkinds = [\"summary\"]\n",
+                server.address().expect("it listens").port(),
+                scratch.path("x.jsonl").display()
+            )
+        };
+        let mut agent = start(&scratch, &config("old"))?;
+        server.play(clients(200))?;
+        until("the disk is full, and all has come", |metrics| {
+            let queued = value(metrics, "tcpclose_output_queued_records{output=\"old\"}");
+            let written = of_output(metrics, "old", "written");
+            up(metrics, "old") == Some(0) && written + queued.unwrap_or_default() == 200
+        })?;
+        scratch.write("agent.toml", &config("new"))?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("records in time: they are lost")?;
+        agent.until("the configuration was read again")?;
+        server.play(clients(10))?;
+        free_disk(&agent)?;
+        let now = until("the new one writes", |metrics| {
+            up(metrics, "new") == Some(1) && of_output(metrics, "new", "written") == 10
+        })?;
+        let (written, dropped) = (
+            of_output(&now, "old", "written"),
+            of_output(&now, "old", "dropped"),
+        );
+        assert_eq!(written + dropped, 200);
+        assert!(dropped > 0, "the disk was full");
+        assert_eq!(up(&now, "old"), None);
+        let said = agent.stderr();
+        assert!(!said.contains("another program"), "{said}");
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        assert_eq!(
+            records(&scratch.path("x.jsonl"))?.len() as u64,
+            written + 10
+        );
+        assert_eq!(told_by_summaries(&scratch, "old", "dropped")?, dropped);
+        assert_eq!(told_by_summaries(&scratch, "old", "offered")?, 200);
+        assert_eq!(told_by_summaries(&scratch, "new", "written")?, 10);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
+    in_own_network(|netns| {
+        let scratch = Scratch::new()?;
+        let config = |listen: &str, series: usize| {
+            format!(
+                "output = []\n[trace]\nnetns = \"{netns}\"\n[prometheus]\nlisten = \"{listen}\"\nmax_series = {series}\n"
+            )
+        };
+        let elsewhere: SocketAddr = "127.0.0.2:19433".parse()?;
+        let mut agent = Agent::start(&scratch, &config(METRICS, 1_000))?;
+        assert!(
+            get(elsewhere, "/healthz").is_err(),
+            "it listens on one address"
+        );
+        scratch.write("agent.toml", &config("0.0.0.0:19433", 1_000))?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("the configuration was read again")?;
+        assert_eq!(get(elsewhere, "/healthz")?.1, "ok\n");
+        // 192.0.2.1 is nobody's address.
+        scratch.write("agent.toml", &config("192.0.2.1:19433", 1_000))?;
+        agent.signal(libc::SIGHUP)?;
+        agent.until("the HTTP endpoint stays as it was")?;
+        eventually(
+            "the old one is back",
+            || Ok(get(elsewhere, "/healthz").ok()),
+        )?;
+        agent.end()?;
+        Ok(())
+    })
+}

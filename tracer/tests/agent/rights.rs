@@ -1,0 +1,209 @@
+//! The agent with no more than the systemd unit gives it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::program::{Agent, Scratch, eventually, of_kind, records};
+use crate::sandbox::{Outcome, in_own_network};
+use crate::workload::{Plan, Server};
+
+const UNIT: &str = include_str!("../../../dist/tcpclose-agent.service");
+
+fn values(key: &str) -> Vec<&'static str> {
+    let lines = UNIT.lines();
+    lines.filter_map(|line| line.strip_prefix(key)).collect()
+}
+
+/// Whether a program is missing. Says so, or panics where tests are not to be skipped.
+fn lacks(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status();
+    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(found.is_ok() || !required, "needs {program}");
+    if found.is_err() {
+        println!("skipped: needs {program}");
+    }
+    found.is_err()
+}
+
+fn config(scratch: &Scratch, netns: &str) -> String {
+    let out = scratch.path("out/records.jsonl");
+    format!(
+        "interval = \"1s\"\nstuck_after = \"1s\"\nrun_directory = \"{}\"\n[trace]\nnetns = \"{netns}\"\n[[output]]\ntype = \
+         \"file\"\npath = \"{}\"\n[[output]]\ntype = \"syslog\"\naddress = \"udp://127.0.0.1:5514\"\n",
+        scratch.path("run").display(),
+        out.display()
+    )
+}
+
+/// Closes, and a socket that is stuck and then is not; the agent tells all of it.
+fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> Outcome {
+    let file = scratch.path("out/records.jsonl");
+    server.play(Plan {
+        by_client: 5,
+        by_server: 5,
+        reset: 5,
+    })?;
+    let (client, stuck) = server.connect()?;
+    drop(client);
+    let leaks = |event: &str| {
+        eventually("the leak is told", || {
+            let text = fs::read_to_string(&file)?;
+            Ok(text.contains(event).then_some(()))
+        })
+    };
+    leaks("\"event\":\"opened\"")?;
+    drop(stuck);
+    leaks("\"event\":\"resolved\"")?;
+    agent.signal(libc::SIGHUP)?;
+    Ok(())
+}
+
+#[test]
+fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
+    if lacks("setpriv") {
+        return Ok(());
+    }
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        for folder in ["out", "run"] {
+            fs::create_dir(scratch.path(folder))?;
+            std::os::unix::fs::chown(scratch.path(folder), Some(65_534), Some(65_534))?;
+        }
+        let granted = values("CapabilityBoundingSet=").concat().to_lowercase();
+        let set: Vec<String> = granted
+            .split(' ')
+            .map(|name| format!("+{}", name.trim_start_matches("cap_")))
+            .collect();
+        let set = format!("-all,{}", set.join(","));
+        let file = scratch.write("agent.toml", &config(&scratch, netns))?;
+        let mut command = Command::new("setpriv");
+        command
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--no-new-privs",
+            ])
+            .args([
+                format!("--inh-caps={set}"),
+                format!("--ambient-caps={set}"),
+                format!("--bounding-set={set}"),
+            ])
+            .arg(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["agent", "--config"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .env_remove("NOTIFY_SOCKET");
+        let mut agent = Agent::run(command, &scratch)?;
+        works(&scratch, &server, &agent)?;
+        agent.until("the configuration was read again")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
+        assert!(status.contains("Uid:\t65534\t65534"), "{status}");
+        let said = agent.stderr();
+        assert!(!said.contains("could not be attached"), "{said}");
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        let records = records(&scratch.path("out/records.jsonl"))?;
+        let leaks = of_kind(&records, "leak");
+        // It could look into this process, which is another user's.
+        assert_eq!(
+            leaks[0]["process"]["pid"],
+            std::process::id(),
+            "{}",
+            leaks[0]
+        );
+        Ok(())
+    })
+}
+
+/// The calls of a set of systemd's, sets in it resolved.
+fn calls_of(set: &str) -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
+    let listed = Command::new("systemd-analyze")
+        .args(["--no-pager", "syscall-filter", set])
+        .output()?;
+    let mut calls = BTreeSet::new();
+    for line in String::from_utf8(listed.stdout)?.lines() {
+        match line.trim() {
+            "" => {}
+            line if line.starts_with('#') => {}
+            line if line == set => {}
+            line if line.starts_with('@') => calls.extend(calls_of(line)?),
+            line => drop(calls.insert(line.to_owned())),
+        }
+    }
+    Ok(calls)
+}
+
+/// What the unit's filter lets through, line after line as systemd reads them.
+fn allowed() -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
+    let mut allowed = BTreeSet::new();
+    for line in values("SystemCallFilter=") {
+        let (denies, words) = match line.strip_prefix('~') {
+            Some(words) => (true, words),
+            None => (false, line),
+        };
+        for word in words.split(' ') {
+            let calls = match word.starts_with('@') {
+                true => calls_of(word)?,
+                false => BTreeSet::from([word.to_owned()]),
+            };
+            assert!(!calls.is_empty(), "systemd knows no {word}");
+            for call in calls {
+                match denies {
+                    true => drop(allowed.remove(&call)),
+                    false => drop(allowed.insert(call)),
+                }
+            }
+        }
+    }
+    Ok(allowed)
+}
+
+#[test]
+fn it_makes_no_system_call_that_the_unit_forbids() -> Outcome {
+    if lacks("strace") || lacks("systemd-analyze") {
+        return Ok(());
+    }
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        fs::create_dir(scratch.path("out"))?;
+        let file = scratch.write("agent.toml", &config(&scratch, netns))?;
+        let trace = scratch.path("trace");
+        let mut command = Command::new("strace");
+        // It ends with the agent, and hands on no signal: the agent has a pid of its own.
+        command
+            .args(["-f", "-qq", "-D", "-e", "signal=none", "-o"])
+            .arg(&trace)
+            .arg(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["agent", "--config"])
+            .arg(file)
+            .stdin(Stdio::null())
+            .env_remove("NOTIFY_SOCKET");
+        let mut agent = Agent::run(command, &scratch)?;
+        works(&scratch, &server, &agent)?;
+        agent.until("the configuration was read again")?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        let trace = eventually("strace has written all", || {
+            let trace = fs::read_to_string(&trace)?;
+            Ok(trace.contains("exit_group(").then_some(trace))
+        })?;
+        let calls = trace.lines().filter_map(|line| {
+            let (before, _) = line.split_once('(')?;
+            let name = before.split_whitespace().last()?;
+            let is_name =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            name.bytes().all(is_name).then(|| name.to_owned())
+        });
+        let made: BTreeSet<String> = calls.collect();
+        assert!(made.contains("bpf") && made.contains("sendto"), "{made:?}");
+        let allowed = allowed()?;
+        let forbidden: Vec<&String> = made.difference(&allowed).collect();
+        assert!(forbidden.is_empty(), "{forbidden:?}");
+        Ok(())
+    })
+}
