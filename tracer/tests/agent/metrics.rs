@@ -85,6 +85,20 @@ fn promtool_finds_nothing_wrong() -> Outcome {
     })
 }
 
+/// What was stuck before the start is known only then: a small number that grows at once would look like a leak.
+#[test]
+fn what_is_stuck_is_exported_once_it_can_be_known() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let config = config(&server, netns)?.replace("\"1s\"", "\"1h\"");
+        let _agent = Agent::start(&scratch, &config)?;
+        let (_, text) = get(AGENT.parse()?, "/metrics")?;
+        assert!(text.contains("tcpclose_live_connections 0"), "{text}");
+        assert!(!text.contains("close_wait_stuck"), "{text}");
+        Ok(())
+    })
+}
+
 /// Sockets that are kept are no garbage.
 fn server_plays_some(stuck: &[std::net::TcpStream]) -> io::Result<()> {
     stuck

@@ -1,6 +1,6 @@
 //! The logrotate file, against logrotate.
 
-use crate::tool::{dist, find, run};
+use crate::tool::{dist, find, read, run};
 
 #[test]
 fn logrotate_understands_it() {
@@ -12,4 +12,18 @@ fn logrotate_understands_it() {
     let faults = said.lines().filter(|line| line.starts_with("error:"));
     assert!(content && faults.count() == 0, "{said}");
     assert!(said.contains("/var/log/tcpclose/*.jsonl"), "{said}");
+}
+
+/// As on a host on which the agent is stopped: here it is not even known.
+#[test]
+fn nothing_is_wrong_where_the_agent_does_not_run() {
+    let Some(_) = find("systemctl") else {
+        return;
+    };
+    let file = read("tcpclose-agent.logrotate");
+    let (_, script) = file.split_once("    postrotate\n").expect("a script");
+    let (script, _) = script.split_once("    endscript").expect("its end");
+    let mut shell = std::process::Command::new("sh");
+    let (content, said) = run(&mut shell, ["-e", "-c", script]);
+    assert!(content, "{said}");
 }

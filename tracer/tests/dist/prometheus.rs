@@ -119,3 +119,11 @@ fn rules_and_dashboard_ask_only_for_what_is_exported() {
         );
     }
 }
+
+#[test]
+fn every_panel_is_of_the_chosen_job_and_instance() {
+    for query in dashboard() {
+        let chosen = "{job=~\"$job\", instance=~\"$instance\"}";
+        assert!(query.contains(chosen), "{query}");
+    }
+}

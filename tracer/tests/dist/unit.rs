@@ -66,3 +66,27 @@ fn each_of_its_capabilities_has_a_reason_beside_it() {
         assert!(reason.is_some(), "no reason for {capability}");
     }
 }
+
+/// A wrong configuration is refused before the agent hears of it, and is no reason to try again.
+#[test]
+fn a_wrong_configuration_fails_a_reload_and_is_not_started_again() {
+    let unit = read(UNIT);
+    let reload: Vec<_> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("ExecReload="))
+        .collect();
+    let start = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("ExecStart="));
+    let check = start
+        .expect("it starts something")
+        .replace("agent ", "agent --check-config ");
+    assert_eq!(reload, [&*check, "/bin/kill -HUP $MAINPID"]);
+    assert!(unit.contains("\nRestartPreventExitStatus=2\n"));
+    let wrong = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wrong.toml");
+    fs::write(&wrong, "intervall = \"1s\"\n").expect("cargo's own folder is writable");
+    let arguments = check.replace("/etc/tcpclose/agent.toml", wrong.to_str().expect("text"));
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    let ended = program.args(arguments.split(' ').skip(1)).output();
+    assert_eq!(ended.expect("it runs").status.code(), Some(2));
+}
