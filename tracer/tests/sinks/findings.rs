@@ -54,6 +54,7 @@ pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
     let surroundings = Surroundings {
         clock: clock(),
         cgroups: Box::new(NoCgroups),
+        lock: None,
     };
     let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
     (Sink::start_saying(config, surroundings, say), said)

@@ -284,7 +284,7 @@ fn of_each_output_every_record_is_accounted_for_in_every_interval() {
         state: OutputState::Up,
     };
     let first = end(60, vec![output.clone()]);
-    assert_eq!(first.outputs, [output.clone()]);
+    assert_eq!(first.outputs, std::slice::from_ref(&output));
     assert_eq!(first.lost.of(LossPlace::Output), 0);
     // It was removed with five, and two that were offered meanwhile; one was refused.
     let removed = Output {

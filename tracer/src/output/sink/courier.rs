@@ -102,12 +102,9 @@ impl Courier {
     /// Tries until it is open. False when nobody wants that any more.
     fn open(&mut self) -> bool {
         loop {
-            let mut state = self.queue.lock();
+            let state = self.queue.lock();
             if state.abandoned || (state.closing && state.is_empty()) {
                 return false;
-            }
-            if std::mem::take(&mut state.reopen) {
-                self.pause = self.pauses.first;
             }
             drop(state);
             match self.delivery.open() {
@@ -116,7 +113,12 @@ impl Courier {
                     self.works();
                     return true;
                 }
-                Err(reason) => self.fails(reason.into()),
+                Err(reason) => {
+                    self.fails(reason.into());
+                    if std::mem::take(&mut self.queue.lock().reopen) {
+                        self.pause = self.pauses.first;
+                    }
+                }
             }
         }
     }
