@@ -294,7 +294,7 @@ fn what_could_never_be_meant_is_refused_with_its_place() {
         assert!(said.contains(words), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
-    let fine = output("address = \"udp://[::1]:514\"\nqueue = 1048576\nname = \"ä b\"");
+    let fine = output("address = \"udp://[fe80::1%2]:514\"\nqueue = 1048576\nname = \"ä b\"");
     Config::parse(&fine, "agent.toml").expect("all of this may be");
 }
 

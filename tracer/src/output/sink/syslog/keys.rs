@@ -1,7 +1,7 @@
 //! What an operator says about a syslog receiver.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::SocketAddrV6;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -67,7 +67,8 @@ fn is_host(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        // With a scope, as link-local ones have it.
+        Some(_) => format!("{host}:1").parse::<SocketAddrV6>().is_ok(),
         None => {
             let is_plain =
                 |character: char| character.is_ascii_graphic() && !":/[]@".contains(character);
