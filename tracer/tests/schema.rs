@@ -153,13 +153,14 @@ fn a_value_of_another_type_is_refused_everywhere() {
 #[test]
 fn a_word_that_is_none_of_ours_is_refused() {
     // Free text, in which any word is right.
-    const FREE: [&str; 6] = [
+    const FREE: [&str; 7] = [
         "/comm",
         "/name",
         "/container/id",
         "/container/runtime",
         "/kernel_reason",
         "/leak/advice",
+        "/down/reason",
     ];
     let is_free = |pointer: &str| {
         pointer.starts_with("/process/command_line/")
