@@ -7,6 +7,7 @@ pub mod config;
 mod endpoint;
 mod outputs;
 mod places;
+mod reload;
 mod replay;
 mod service;
 
@@ -339,87 +340,6 @@ impl Agent {
             stuck: census.map(|census| self.summaries.stuck_now(census)),
             outputs: self.outputs.states(),
             tracer: self.used(),
-        }
-    }
-
-    /// Takes the configuration anew. One that is wrong changes nothing.
-    fn reload(&mut self) {
-        service::reloading();
-        let read = match &self.file {
-            Some(file) => Config::read(file),
-            None => Ok(self.config.clone()),
-        };
-        match read {
-            Ok(config) => {
-                self.change(config);
-                match &self.file {
-                    Some(_) => eprintln!("tcpclose: the configuration was read again"),
-                    None => eprintln!(
-                        "tcpclose: files were opened anew; there is no configuration to read again (--config)"
-                    ),
-                }
-            }
-            Err(error) => {
-                eprintln!("tcpclose: the configuration stays as it was: {error}");
-                // Whoever rotates logs needs that whatever the file says by now.
-                let outputs = self.config.outputs.clone();
-                self.outputs.exchange(&outputs, &self.config.run_directory);
-            }
-        }
-        service::ready();
-    }
-
-    fn change(&mut self, wanted: Config) {
-        let Config {
-            interval,
-            stuck_after,
-            max_connections,
-            run_directory,
-            trace,
-            prometheus,
-            outputs,
-        } = wanted;
-        self.config.interval = interval;
-        if prometheus != self.config.prometheus {
-            self.listen_anew(prometheus);
-        }
-        self.config.run_directory = run_directory;
-        self.outputs.exchange(&outputs, &self.config.run_directory);
-        self.config.outputs = outputs;
-        let later = [
-            ("stuck_after", stuck_after != self.config.stuck_after),
-            (
-                "max_connections",
-                max_connections != self.config.max_connections,
-            ),
-            ("[trace]", trace != self.config.trace),
-        ];
-        for (name, _) in later.iter().filter(|(_, changed)| *changed) {
-            eprintln!(
-                "tcpclose: the change of {name} takes effect when the agent is started again"
-            );
-        }
-    }
-
-    /// The old endpoint goes first: the new one may want its port, on another address. Where that fails the old one is back.
-    fn listen_anew(&mut self, wanted: config::Prometheus) {
-        if let Some(endpoint) = self.endpoint.take() {
-            endpoint.stop();
-        }
-        match self.listen(&wanted) {
-            Ok(endpoint) => {
-                self.endpoint = endpoint;
-                self.config.prometheus = wanted;
-            }
-            Err(error) => {
-                eprintln!("tcpclose: the HTTP endpoint stays as it was: {error:#}");
-                match self.listen(&self.config.prometheus) {
-                    Ok(endpoint) => self.endpoint = endpoint,
-                    Err(error) => {
-                        eprintln!("tcpclose: there is no HTTP endpoint any more: {error:#}")
-                    }
-                }
-            }
         }
     }
 }

@@ -208,3 +208,53 @@ fn output(name: &str, counts: Counts, state: OutputState) -> Output {
         state,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::lifecycle::finding::{Loss, LossPlace};
+
+    fn offer(outputs: &mut Outputs, count: usize) {
+        for _ in 0..count {
+            outputs.offer(&Arc::new(Finding::Loss(Loss {
+                at: Nanos(0),
+                lost: 1,
+                place: LossPlace::Ring,
+                repaired: true,
+            })));
+        }
+    }
+
+    #[test]
+    fn counts_belong_to_the_name_wherever_it_writes() {
+        let folder = std::env::temp_dir().join(format!("tcpclose-outputs-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let config = |file: &str| SinkConfig {
+            name: Some("records".to_owned()),
+            ..SinkConfig::new(Target::File(folder.join(file)))
+        };
+        let clock = SharedOffset::new(WallClock::new().offset());
+        let started = Outputs::start(&[config("a")], &folder, clock, None);
+        let mut outputs = started.expect("a file can be made");
+        offer(&mut outputs, 3);
+        outputs.exchange(&[config("b")], &folder);
+        offer(&mut outputs, 2);
+        assert_eq!(outputs.states()[0].offered, 5);
+        outputs.exchange(&[], &folder);
+        let removed = outputs.states();
+        assert_eq!(removed.len(), 1);
+        assert_eq!((removed[0].offered, removed[0].written), (5, 5));
+        assert_eq!(removed[0].state, OutputState::Removed);
+        outputs.exchange(&[config("a")], &folder);
+        offer(&mut outputs, 1);
+        let again = outputs.states();
+        assert_eq!((again.len(), again[0].offered), (1, 6));
+        assert_ne!(again[0].state, OutputState::Removed);
+        outputs.finish(Instant::now() + Duration::from_secs(60));
+        let lines = |file| fs::read_to_string(folder.join(file)).map(|text| text.lines().count());
+        assert_eq!((lines("a").ok(), lines("b").ok()), (Some(4), Some(2)));
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+}

@@ -1,6 +1,7 @@
 //! The Prometheus text format. docs/metrics.md says what each metric means.
 
 mod family;
+mod processes;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +11,9 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use self::family::{Families, UNLABELLED};
-use super::escape::push_for_terminal;
 use crate::lifecycle::finding::{ClosePath, LossPlace, ResetReason};
 use crate::lifecycle::leak::Verdict;
-use crate::lifecycle::summary::{
-    BpfRuns, Output, OutputState, Standing, StuckNow, StuckOwner, Totals, Tracer,
-};
+use crate::lifecycle::summary::{BpfRuns, Output, OutputState, Standing, StuckNow, Totals, Tracer};
 use crate::lifecycle::types::Nanos;
 
 /// What Prometheus is told to read.
@@ -23,12 +21,6 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Series that each process name takes.
 const SERIES_OF_PROCESS: usize = 2;
-
-/// What stands for all processes that have no series of their own.
-const OTHERS: &str = "other";
-
-/// A name stays at 0 for so long before a new one may have its place: ten intervals by default.
-const REMEMBERED: Nanos = Nanos::from_secs(600);
 
 /// Everything that is exported, at one moment.
 #[derive(Debug, Default)]
@@ -120,87 +112,6 @@ impl Exporter {
         );
         let families: Vec<MetricFamily> = families.into();
         TextEncoder::new().encode_to_string(&families)
-    }
-
-    /// Series with the names of processes. Those that do not fit, and have no name, are others.
-    fn processes_of(&mut self, families: &mut Families, stuck: &StuckNow, at: Nanos, room: usize) {
-        let mut named: BTreeMap<String, Named> = BTreeMap::new();
-        let mut others = Named::default();
-        let owners = stuck.owners.iter().map(|owner| {
-            let mut name = String::new();
-            push_for_terminal(&mut name, &owner.process.comm);
-            (name, owner)
-        });
-        let owners: Vec<(String, &StuckOwner)> = owners.collect();
-        for (name, _) in &owners {
-            if let Some(last) = self.processes.get_mut(name) {
-                *last = at;
-            }
-        }
-        for (name, owner) in owners {
-            let named = match self.has_room_for(&name, at, room) {
-                true => named.entry(name).or_default(),
-                false => &mut others,
-            };
-            named.add(owner);
-        }
-        for name in self.processes.keys() {
-            named.entry(name.clone()).or_default();
-        }
-        let told: u64 = named.values().map(|named| named.stuck).sum();
-        others.stuck = stuck.total().saturating_sub(told);
-        named.insert(OTHERS.to_owned(), others);
-        let labels: Vec<[(&str, &str); 1]> =
-            named.keys().map(|name| [("process", &**name)]).collect();
-        let each = || labels.iter().map(<[_; 1]>::as_slice).zip(named.values());
-        families.gauge(
-            "tcpclose_process_close_wait_stuck",
-            "Sockets stuck in CLOSE_WAIT, by the name of the process, of the ten processes with most; all others are other.",
-            each().map(|(labels, named)| (labels, named.stuck as f64)),
-        );
-        families.gauge(
-            "tcpclose_process_descriptors_exhausted_seconds",
-            "Time until stuck sockets take the last descriptor of a process of this name, at the rate of the last intervals.",
-            each().filter_map(|(labels, named)| Some((labels, seconds(named.exhausted_in?)))),
-        );
-    }
-
-    /// Whether a process that has stuck sockets now can have series. For a new one the name goes that is at 0 for longest,
-    /// if that is long enough.
-    fn has_room_for(&mut self, name: &str, at: Nanos, room: usize) -> bool {
-        if name == OTHERS {
-            return false;
-        }
-        if !self.processes.contains_key(name) && self.processes.len() >= room {
-            let eldest = self.processes.iter().min_by_key(|(_, last)| **last);
-            match eldest.map(|(name, last)| (name.clone(), *last)) {
-                Some((eldest, last)) if at - last >= REMEMBERED => {
-                    self.processes.remove(&eldest);
-                }
-                _ => {
-                    self.dropped += SERIES_OF_PROCESS as u64;
-                    return false;
-                }
-            }
-        }
-        self.processes.insert(name.to_owned(), at);
-        true
-    }
-}
-
-/// What is told of the processes of one name.
-#[derive(Debug, Default)]
-struct Named {
-    stuck: u64,
-    exhausted_in: Option<Nanos>,
-}
-
-impl Named {
-    fn add(&mut self, owner: &StuckOwner) {
-        self.stuck += owner.stuck;
-        let exhausted_in = owner.forecast.and_then(|forecast| forecast.exhausted_in);
-        let both = [self.exhausted_in, exhausted_in];
-        self.exhausted_in = both.into_iter().flatten().min();
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::lifecycle::finding::Finding;
 use crate::lifecycle::leak::{Fit, Forecast};
 use crate::lifecycle::process::Process;
-use crate::lifecycle::summary::{Counts, Summaries};
+use crate::lifecycle::summary::{Counts, StuckOwner, Summaries};
 use crate::output::samples;
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
