@@ -48,6 +48,8 @@ const COUNTERPARTS: &[Counterpart] = &[
     counterpart("rsyslogd", "rsyslog", "outputs to syslog"),
     counterpart("systemd-analyze", "systemd", OPERATIONS),
     counterpart("logrotate", "logrotate", OPERATIONS),
+    counterpart("strace", "strace", OPERATIONS),
+    counterpart("setpriv", "util-linux", OPERATIONS),
 ];
 
 /// What `cargo xtask parity` needs.
