@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Clients at one time. For one more the connection is closed that is there longest without a request.
 const CLIENTS: usize = 16;
 
-/// A client sends its request by then.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(2);
+/// A client sends its request by then. Tests on a busy machine need the difference to what is done at once.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 
 /// A client that does not read its answer stays for no longer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
