@@ -27,6 +27,8 @@ pub(super) struct Outputs {
     running: Vec<Sink>,
     /// What those had counted that have ended, by name: whoever has the name next goes on from there.
     before: BTreeMap<String, Counts>,
+    /// Those that have been told to end and may not have done so yet: a file can have one writer.
+    leaving: Vec<(Target, Presence)>,
     common: Common,
 }
 
@@ -50,6 +52,7 @@ impl Outputs {
         let mut outputs = Self {
             running: Vec::new(),
             before: BTreeMap::new(),
+            leaving: Vec::new(),
             common: Common {
                 clock,
                 names,
@@ -88,16 +91,19 @@ impl Outputs {
                 None => new.push(config),
             }
         }
-        let presences: Vec<(Target, Presence)> = gone
+        self.leaving.retain(|(_, presence)| presence.is_there());
+        let leaving = gone
             .iter()
-            .map(|sink| (sink.config().target.clone(), sink.presence()))
-            .collect();
+            .map(|sink| (sink.config().target.clone(), sink.presence()));
+        self.leaving.extend(leaving);
         self.end(gone, Instant::now() + EXCHANGE);
         for config in new {
-            let in_the_way = |(target, presence): &(Target, Presence)| {
-                (*target == config.target).then(|| presence.clone())
+            let is_in_the_way = |(target, _): &&(Target, Presence)| {
+                matches!(target, Target::File(_)) && *target == config.target
             };
-            let in_the_way: Vec<Presence> = presences.iter().filter_map(in_the_way).collect();
+            let in_the_way = self.leaving.iter().filter(is_in_the_way);
+            let in_the_way: Vec<Presence> =
+                in_the_way.map(|(_, presence)| presence.clone()).collect();
             let (common, target) = (self.common.clone(), config.target.clone());
             let run_directory = run_directory.to_owned();
             let prepare = move || {
