@@ -122,6 +122,14 @@ impl Formatter for Escaping {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Nearly all are of these characters, of which none is hostile and none needs an escape: the caller escapes quotes,
+        // backslashes and C0 controls, and hands over what is between them. No early end, so that it takes many bytes at a time.
+        let is_plain = fragment
+            .bytes()
+            .fold(true, |plain, byte| plain & (byte < 0x7f));
+        if is_plain {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         // Every hostile character that serde_json leaves is DEL or two bytes and more.
         while let Some((at, hostile)) = rest

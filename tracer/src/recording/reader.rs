@@ -47,7 +47,11 @@ impl fmt::Display for OpenError {
             Self::OtherVersion(version) => write!(
                 f,
                 "it is a recording of format {version}, and this tcpclose reads format {VERSION}: use {} tcpclose",
-                if *version > VERSION { "a newer" } else { "an older" }
+                if *version > VERSION {
+                    "a newer"
+                } else {
+                    "an older"
+                }
             ),
             Self::Head => {
                 f.write_str("the recording is broken at its head, so nothing of it can be replayed")
