@@ -98,7 +98,7 @@ fn what_was_recorded_is_read_again() {
     let file = Scratch::new("again");
     record(&file.0, 100);
     let bytes = fs::read(&file.0).unwrap();
-    assert!(bytes.starts_with(b"tcpclose recording 1\n"));
+    assert!(bytes.starts_with(b"tcpclose recording 2\n"));
     assert_eq!(*Reader::new(&*bytes).unwrap().head(), head());
     let (entries, broken) = read(&bytes).unwrap();
     assert!(broken.is_none(), "{broken:?}");
