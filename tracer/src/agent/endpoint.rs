@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::config;
 use crate::lifecycle::summary::OutputState;
 use crate::output::prometheus::{self, Exporter, Snapshot};
+use crate::stderr::say;
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,7 +85,7 @@ impl Endpoint {
                 let serving = async {
                     tokio::select! {
                         error = serve(listener, server) => {
-                            eprintln!("tcpclose: the HTTP endpoint has ended: {error}");
+                            say!("the HTTP endpoint has ended: {error}");
                         }
                         _ = stopped => {}
                     }

@@ -31,6 +31,7 @@ use crate::lifecycle::types::Nanos;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::Snapshot;
 use crate::session::{Session, now};
+use crate::stderr::say;
 use config::{Config, Trace};
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
@@ -143,7 +144,7 @@ fn finish_recording(session: &mut Session, file: Option<&Path>) -> anyhow::Resul
         )
     };
     if let Some(recorded) = recorded.with_context(cannot)? {
-        eprintln!("tcpclose: {}", recorded.sentence(file));
+        say!("{}", recorded.sentence(file));
     }
     Ok(())
 }
@@ -238,16 +239,12 @@ impl Agent {
             Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
             None => "no HTTP endpoint".to_owned(),
         };
-        eprintln!("tcpclose: the agent works; {endpoint}");
+        say!("the agent works; {endpoint}");
         for why in &self.session.unseen {
-            eprintln!(
-                "tcpclose: connections that are open already are not seen where this failed: {why}"
-            );
+            say!("connections that are open already are not seen where this failed: {why}");
         }
         for (tracepoint, why) in &self.session.missing {
-            eprintln!(
-                "tcpclose: tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
-            );
+            say!("tracepoint {tracepoint} could not be attached, so causes may be missing: {why}");
         }
     }
 
@@ -291,8 +288,8 @@ impl Agent {
         let summary = self.summaries.end_interval(at, surroundings);
         let lost = summary.lost.total();
         if lost > 0 {
-            eprintln!(
-                "tcpclose: {lost} records or connections were lost in the last interval (the summary says where)"
+            say!(
+                "{lost} records or connections were lost in the last interval (the summary says where)"
             );
         }
         self.outputs

@@ -17,6 +17,7 @@ use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::sink::{Counts, Presence, Sink, SinkConfig, Surroundings, Target};
 use crate::session::now;
+use crate::stderr::say;
 
 /// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
 const EXCHANGE: Duration = Duration::from_millis(500);
@@ -116,7 +117,7 @@ impl Outputs {
             match Sink::start_trying(config, prepare) {
                 Ok(sink) => self.running.push(sink),
                 Err(error) => {
-                    eprintln!("tcpclose: {error:#}; it is tried again at the next SIGHUP")
+                    say!("{error:#}; it is tried again at the next SIGHUP")
                 }
             }
         }
@@ -158,8 +159,8 @@ impl Outputs {
             let counts = sink.finish(deadline);
             let lost = counts.queued;
             if lost > 0 {
-                eprintln!(
-                    "tcpclose: output {name} could not take {lost} records in time: they are lost"
+                say!(
+                    "output {name} could not take {lost} records in time: they are lost"
                 );
             }
             let before = self.before.entry(name).or_default();

@@ -1,6 +1,7 @@
 //! SIGHUP: what of a new configuration takes effect at once.
 
 use super::{Agent, Config, config, service};
+use crate::stderr::say;
 
 impl Agent {
     /// Takes the configuration anew. One that is wrong changes nothing.
@@ -14,14 +15,14 @@ impl Agent {
             Ok(config) => {
                 self.change(config);
                 match &self.file {
-                    Some(_) => eprintln!("tcpclose: the configuration was read again"),
-                    None => eprintln!(
-                        "tcpclose: files were opened anew; there is no configuration to read again (--config)"
+                    Some(_) => say!("the configuration was read again"),
+                    None => say!(
+                        "files were opened anew; there is no configuration to read again (--config)"
                     ),
                 }
             }
             Err(error) => {
-                eprintln!("tcpclose: the configuration stays as it was: {error}");
+                say!("the configuration stays as it was: {error}");
                 // Whoever rotates logs needs that whatever the file says by now.
                 let outputs = self.config.outputs.clone();
                 self.outputs.exchange(&outputs, &self.config.run_directory);
@@ -56,8 +57,8 @@ impl Agent {
             ("[trace]", trace != self.config.trace),
         ];
         for (name, _) in later.iter().filter(|(_, changed)| *changed) {
-            eprintln!(
-                "tcpclose: the change of {name} takes effect when the agent is started again"
+            say!(
+                "the change of {name} takes effect when the agent is started again"
             );
         }
     }
@@ -73,11 +74,11 @@ impl Agent {
                 self.config.prometheus = wanted;
             }
             Err(error) => {
-                eprintln!("tcpclose: the HTTP endpoint stays as it was: {error:#}");
+                say!("the HTTP endpoint stays as it was: {error:#}");
                 match self.listen(&self.config.prometheus) {
                     Ok(endpoint) => self.endpoint = endpoint,
                     Err(error) => {
-                        eprintln!("tcpclose: there is no HTTP endpoint any more: {error:#}")
+                        say!("there is no HTTP endpoint any more: {error:#}")
                     }
                 }
             }

@@ -7,6 +7,7 @@ use libsystemd::daemon::{self, NotifyState};
 use tokio::time::{Instant, sleep_until};
 
 use crate::session::now;
+use crate::stderr::say;
 
 /// Twice in each time that systemd gives.
 pub(super) struct Watchdog {
@@ -53,6 +54,6 @@ pub(super) fn reloading() {
 
 fn notify(states: &[NotifyState]) {
     if let Err(error) = daemon::notify(false, states) {
-        eprintln!("tcpclose: systemd could not be told: {error}");
+        say!("systemd could not be told: {error}");
     }
 }

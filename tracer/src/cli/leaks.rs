@@ -14,6 +14,7 @@ use super::filters::Filters;
 use crate::host::cgroup::Cgroups;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
 use crate::output::clock::WallClock;
+use crate::stderr::say;
 use show::{Format, Shower, Shown};
 
 /// Some sockets are stuck.
@@ -99,8 +100,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let (report, _) = looker.look();
             let seen = report.stuck() > 0;
             let complete = shower.say_blind(&looker.take_blind());
-            shower.show(report, vec![])?;
-            Ok(exit_code(seen, complete))
+            match shower.show(report, vec![])? {
+                Shown::NobodyReads => Ok(ExitCode::SUCCESS),
+                Shown::Fully => Ok(exit_code(seen, complete)),
+            }
         }
         Some(every) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -133,8 +136,8 @@ fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
             let testimony = witness.testimony();
             tokio::spawn(async {
                 if let Err(error) = witness.watch().await {
-                    eprintln!(
-                        "tcpclose: from now on ages are estimated, as the ring buffer cannot be read: {error}"
+                    say!(
+                        "from now on ages are estimated, as the ring buffer cannot be read: {error}"
                     );
                 }
             });
@@ -143,7 +146,7 @@ fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
         Ok(None) => "this kernel's records have no socket cookies".to_owned(),
         Err(error) => error.to_string(),
     };
-    eprintln!("tcpclose: all ages are estimated: {why}");
+    say!("all ages are estimated: {why}");
     Ok(None)
 }
 

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::stderr::say;
+
 /// Could not run, or bad usage.
 const EXIT_FAILED: u8 = 2;
 
@@ -53,7 +55,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("tcpclose: {error:#}");
+        say!("{error:#}");
         ExitCode::from(EXIT_FAILED)
     })
 }

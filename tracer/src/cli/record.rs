@@ -15,6 +15,7 @@ use crate::lifecycle::finding::Finding;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::session::Session;
+use crate::stderr::say;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -99,7 +100,7 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
         .context("reading the kernel's records failed")?;
     while let Some(finding) = session.next_finding() {
         if let Finding::Loss(loss) = finding {
-            eprintln!("tcpclose: {}", loss_message(&loss));
+            say!("{}", loss_message(&loss));
         }
     }
     Ok(())
@@ -115,7 +116,7 @@ pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
         )
     })?;
     if let Some(recorded) = recorded {
-        eprintln!("tcpclose: {}", recorded.sentence(file));
+        say!("{}", recorded.sentence(file));
     }
     Ok(())
 }

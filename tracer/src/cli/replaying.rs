@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::EXIT_FAILED;
 use crate::recording::Broken;
+use crate::stderr::say;
 
 /// How long the last lines may take after Ctrl-C.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -49,8 +50,8 @@ pub(super) fn until_stopped(
 /// Says where the recording is broken, if it is; else `code`.
 pub(super) fn exit_code(broken: Option<Broken>, file: &Path, code: ExitCode) -> ExitCode {
     let Some(broken) = broken else { return code };
-    eprintln!(
-        "tcpclose: {}: {broken}; what stands before that was shown",
+    say!(
+        "{}: {broken}; what stands before that was shown",
         file.display()
     );
     ExitCode::from(EXIT_FAILED)

@@ -21,6 +21,7 @@ use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
 use crate::session::{Session, now};
+use crate::stderr::say;
 use printer::{Printer, WhenFull, ended};
 use wanted::Wanted;
 
@@ -131,8 +132,8 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
 
     for pid in &args.filters.pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
-            eprintln!(
-                "tcpclose: there is no process {pid} now; its connections are shown if one with that number starts"
+            say!(
+                "there is no process {pid} now; its connections are shown if one with that number starts"
             );
         }
     }
@@ -227,15 +228,11 @@ pub(super) fn announce(doing: &str, session: &Session) {
             "the classic tracepoint only: no paths in doubt, no byte counts (see `tcpclose doctor`)"
         }
     };
-    eprintln!("tcpclose: {doing}; {tier}; Ctrl-C ends it");
+    say!("{doing}; {tier}; Ctrl-C ends it");
     for why in &session.unseen {
-        eprintln!(
-            "tcpclose: connections that are open already are not seen where this failed: {why}"
-        );
+        say!("connections that are open already are not seen where this failed: {why}");
     }
     for (tracepoint, why) in &session.missing {
-        eprintln!(
-            "tcpclose: tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
-        );
+        say!("tracepoint {tracepoint} could not be attached, so causes may be missing: {why}");
     }
 }

@@ -1,5 +1,6 @@
 //! What the eBPF programs themselves say, with `--verbose`.
 
+use crate::stderr::say;
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
@@ -15,7 +16,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!("tcpclose: {}", record.args());
+        say!("{}", record.args());
     }
 
     fn flush(&self) {}

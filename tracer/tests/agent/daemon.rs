@@ -240,6 +240,28 @@ fn systemd_is_told_everything() -> Outcome {
 }
 
 #[test]
+fn nobody_need_hear_what_it_says() -> Outcome {
+    in_own_network(|_| {
+        let scratch = Scratch::new()?;
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = agent();
+        let config = scratch.write("agent.toml", "output = []\n")?;
+        command.arg("--config").arg(config).stderr(writer);
+        let agent = Agent::unheard(command)?;
+        let address: SocketAddr = "127.0.0.1:19433".parse()?;
+        eventually("it is well", || {
+            Ok(get(address, "/healthz")
+                .ok()
+                .filter(|(_, body)| body == "ok\n"))
+        })?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        Ok(())
+    })
+}
+
+#[test]
 fn it_says_that_it_is_well_and_knows_no_other_pages() -> Outcome {
     in_own_network(|_| {
         let scratch = Scratch::new()?;

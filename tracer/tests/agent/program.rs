@@ -88,6 +88,14 @@ impl Agent {
         Ok(agent)
     }
 
+    /// With the stderr that the command has, which nobody reads.
+    pub fn unheard(mut command: Command) -> io::Result<Self> {
+        Ok(Self {
+            child: command.stdout(Stdio::null()).spawn()?,
+            stderr: PathBuf::new(),
+        })
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

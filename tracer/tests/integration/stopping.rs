@@ -69,6 +69,19 @@ fn closes_just_before_an_interrupt_are_not_lost() {
     assert_eq!(watch.stop().len(), 20);
 }
 
+#[test]
+fn nobody_need_hear_what_it_says() {
+    let Some(lab) = lab() else { return };
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut command = lab.ns.command(program::path());
+    let ended = command
+        .args(["watch", "--duration", "100ms"])
+        .stderr(full.expect("Linux has it"))
+        .status()
+        .expect("it runs");
+    assert_eq!(ended.code(), Some(0));
+}
+
 /// As in `tcpclose watch | head -1`.
 #[test]
 fn a_closed_pipe_is_a_clean_end() {

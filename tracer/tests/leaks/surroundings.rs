@@ -134,6 +134,39 @@ fn a_reader_that_goes_away_is_no_failure() -> Outcome {
 }
 
 #[test]
+fn a_reader_that_went_away_before_the_only_look_is_no_failure() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::forgotten()?;
+        for format in ["table", "json"] {
+            let (reader, writer) = std::io::pipe()?;
+            drop(reader);
+            let mut command = leaks(&["--min-age", "0s", "--netns", netns, "--format", format]);
+            let output = command.stdout(writer).stderr(Stdio::piped()).output()?;
+            assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn nobody_need_hear_what_is_missing() -> Outcome {
+    in_own_network(|netns| {
+        let _server = Pair::forgotten()?;
+        let (reader, closed) = std::io::pipe()?;
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full")?;
+        let pids = format!("{},{}", std::process::id(), u32::MAX);
+        for stderr in [Stdio::from(full), Stdio::from(closed)] {
+            let mut command = leaks(&["--min-age", "0s", "--netns", netns, "-p", &pids]);
+            let said = Said::from(command.stderr(stderr).output()?);
+            assert_eq!(said.code, Some(2));
+            assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn bad_usage_is_exit_code_2() -> Outcome {
     for args in [
         &["--min-age", "soon"][..],

@@ -20,6 +20,7 @@ use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::table::loss_message;
 use crate::recording::Broken;
 use crate::session::Replay;
+use crate::stderr::say;
 
 /// Shows what was stuck, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
@@ -108,7 +109,7 @@ impl Looks {
     fn take(&mut self, finding: Finding) -> anyhow::Result<()> {
         match &finding {
             Finding::Loss(loss) => {
-                eprintln!("tcpclose: {}", loss_message(loss));
+                say!("{}", loss_message(loss));
                 if loss.place == LossPlace::Table {
                     self.forget_lost();
                 }

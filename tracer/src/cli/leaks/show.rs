@@ -12,6 +12,7 @@ use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
 use crate::output::leaks::{LeakTable, changes};
+use crate::stderr::say;
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;
@@ -70,7 +71,7 @@ impl Shower {
     pub(super) fn say_blind(&mut self, blind: &[Blind]) -> bool {
         for Blind { text, .. } in blind {
             if self.said.insert(text.clone()) {
-                eprintln!("tcpclose: {text}");
+                say!("{text}");
             }
         }
         !blind.iter().any(|blind| blind.matters)

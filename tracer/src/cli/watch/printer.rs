@@ -18,6 +18,7 @@ use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
 use crate::session::RawTransition;
+use crate::stderr::say;
 
 /// How long the last lines may take when whoever reads them does not.
 pub(super) const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -115,7 +116,7 @@ impl<'a> Printer<'a> {
 
     /// A loss is data for programs, and a warning for people.
     fn lost(&mut self, loss: Loss) {
-        eprintln!("tcpclose: {}", loss_message(&loss));
+        say!("{}", loss_message(&loss));
         if self.args.format == Format::Json {
             self.send(Line::Finding(Finding::Loss(loss)));
         }
@@ -131,7 +132,7 @@ impl<'a> Printer<'a> {
     /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
     pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
         if waiting > 0 && !self.args.transitions {
-            eprintln!("tcpclose: not shown, as still waiting for the peer's FIN: {waiting} closed");
+            say!("not shown, as still waiting for the peer's FIN: {waiting} closed");
         }
         let deadline = match self.when_full {
             WhenFull::Drop => FLUSH_DEADLINE,
@@ -140,7 +141,7 @@ impl<'a> Printer<'a> {
         match self.writer.finish(deadline) {
             Ok(0) => Ok(ExitCode::SUCCESS),
             Ok(lost) => {
-                eprintln!("tcpclose: {}", loss_message(&output_loss(now, lost)));
+                say!("{}", loss_message(&output_loss(now, lost)));
                 Ok(ExitCode::SUCCESS)
             }
             Err(end) => ended(end),

@@ -13,6 +13,7 @@ use crate::cli::replaying;
 use crate::output::cgroup_names::GivenNames;
 use crate::recording::Seen;
 use crate::session::Replay;
+use crate::stderr::say;
 
 /// Shows what was recorded, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
@@ -24,9 +25,7 @@ fn replay(args: &Args, file: &Path, stop: &AtomicBool) -> anyhow::Result<ExitCod
     let cannot = || format!("{} cannot be replayed", file.display());
     let mut replay = Replay::open(file).with_context(cannot)?;
     if replay.head().seen == Seen::Classic {
-        eprintln!(
-            "tcpclose: it was recorded with the classic tracepoint only: no paths in doubt, no byte counts"
-        );
+        say!("it was recorded with the classic tracepoint only: no paths in doubt, no byte counts");
     }
     let cgroups = Box::new(GivenNames::new(replay.cgroups()));
     let wanted = Wanted::recorded(&args.filters)?;

@@ -29,6 +29,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::lifecycle::finding::Finding;
+use crate::stderr::say;
 
 use self::courier::{Courier, Pauses, Say};
 use self::delivery::Delivery;
@@ -70,7 +71,7 @@ impl Sink {
     /// # Errors
     /// When a file cannot be opened or another program writes to it already.
     pub fn start(config: &SinkConfig, surroundings: Surroundings) -> anyhow::Result<Self> {
-        let say = |sentence: &str| eprintln!("tcpclose: {sentence}");
+        let say = |sentence: &str| say!("{sentence}");
         Self::start_saying(config, surroundings, say)
     }
 
