@@ -123,6 +123,8 @@ config! {
     task_pid,
     /// `task_struct.tgid`: of the process
     task_tgid,
+    /// `task_struct.files`: NULL where the thread has exited
+    task_files,
     /// `file.f_inode`
     file_inode,
     /// `inode.i_ino`

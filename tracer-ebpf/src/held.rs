@@ -42,10 +42,15 @@ pub fn on_file(ctx: *mut c_void) {
         if state != CLOSE_WAIT && state != LISTEN {
             return;
         }
-        // A descriptor table that a thread has for itself is not /proc/PID/fd.
-        let pid: u32 = load(task, config!(task_pid));
-        if pid != load::<u32>(task, config!(task_tgid)) {
-            return;
+        // A descriptor table that a thread has for itself is not /proc/PID/fd. Where the first thread has exited, the
+        // kernel comes by with each of the others.
+        let pid: u32 = load(task, config!(task_tgid));
+        if pid != load::<u32>(task, config!(task_pid)) {
+            let first: *const c_void = load(task, config!(task_group_leader));
+            let files: *const c_void = load(first, config!(task_files));
+            if !files.is_null() {
+                return;
+            }
         }
         let inode: *const c_void = load(file, config!(file_inode));
         let held = HeldSocket {

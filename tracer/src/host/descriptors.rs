@@ -105,8 +105,8 @@ pub fn holders_among(walked: Vec<(u32, Holder)>, inodes: &HashSet<u32>) -> Searc
     }
     for (pid, held) in by_process {
         // One that cannot be read is gone, and let go of what it held.
-        if let Ok(process) = ProcDir::open(pid)
-            && let Ok(open) = process.descriptors().and_then(|fds| count(&fds))
+        if let Ok(mut process) = ProcDir::open(pid)
+            && let Ok(open) = open_descriptors(&mut process)
             && let Ok(facts) = Process::read(&process, open)
         {
             search.processes.insert(pid, Arc::new(facts));
@@ -130,7 +130,16 @@ pub fn holders_among(walked: Vec<(u32, Holder)>, inodes: &HashSet<u32>) -> Searc
     search
 }
 
-/// How many descriptors there are.
+/// How many a process has open, of any kind.
+fn open_descriptors(process: &mut ProcDir) -> io::Result<u64> {
+    match count(&process.descriptors()?)? {
+        0 => process
+            .other_descriptors()?
+            .map_or(Ok(0), |descriptors| count(&descriptors)),
+        open => Ok(open),
+    }
+}
+
 fn count(directory: &OwnedFd) -> io::Result<u64> {
     let mut entries = vec![0; ENTRIES_LEN];
     let mut open = 0;
@@ -217,11 +226,19 @@ impl Search {
     }
 
     fn read_process(&mut self, pid: u32, inodes: &HashSet<u32>) -> io::Result<()> {
-        let process = ProcDir::open(pid)?;
+        let mut process = ProcDir::open(pid)?;
         let before = self.holders.0.len();
-        let read = process
+        let mut read = process
             .descriptors()
             .and_then(|directory| self.read_descriptors(pid, &directory, inodes));
+        if matches!(read, Ok(0)) {
+            // So it looks where the first thread has exited and others go on.
+            read = match process.other_descriptors() {
+                Ok(Some(directory)) => self.read_descriptors(pid, &directory, inodes),
+                Ok(None) => Ok(0),
+                Err(error) => Err(error),
+            };
+        }
         let open = match read {
             Ok(open) => open,
             Err(error) if is_gone(&error) => {

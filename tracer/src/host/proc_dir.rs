@@ -16,31 +16,75 @@ const LINK_LEN: usize = libc::PATH_MAX as usize;
 pub(super) struct ProcDir {
     pub(super) pid: u32,
     fd: OwnedFd,
+    /// `/proc/PID/task/TID` of another thread, where the first has exited: it has nothing open any more, and no memory.
+    survivor: Option<OwnedFd>,
 }
 
 impl ProcDir {
     pub(super) fn open(pid: u32) -> io::Result<Self> {
         let path = CString::new(format!("/proc/{pid}"))?;
         let fd = open_at(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY)?;
-        Ok(Self { pid, fd })
+        Ok(Self {
+            pid,
+            fd,
+            survivor: None,
+        })
+    }
+
+    /// Takes what only a living thread has from another than the first from now on, and returns its open descriptors, to
+    /// be listed; `None` where no other has any.
+    pub(super) fn other_descriptors(&mut self) -> io::Result<Option<OwnedFd>> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+        let threads = open_at(self.fd.as_raw_fd(), c"task", flags)?;
+        let first = self.pid.to_string();
+        let mut buffer = vec![0; 4096];
+        let mut failure = None;
+        loop {
+            let length = next_entries(&threads, &mut buffer)?;
+            if length == 0 {
+                return failure.map_or(Ok(None), Err);
+            }
+            let others = names(&buffer[..length]).filter(|name| {
+                let name = name.to_bytes();
+                name[0] != b'.' && name != first.as_bytes()
+            });
+            for name in others {
+                let thread = open_at(threads.as_raw_fd(), name, libc::O_PATH | libc::O_DIRECTORY);
+                match thread.and_then(|thread| Ok(has_entries(&thread)?.then_some(thread))) {
+                    Ok(Some(thread)) => {
+                        let descriptors = open_at(thread.as_raw_fd(), c"fd", flags)?;
+                        self.survivor = Some(thread);
+                        return Ok(Some(descriptors));
+                    }
+                    Err(error) if !is_gone(&error) => failure = Some(error),
+                    Ok(None) | Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn living(&self) -> RawFd {
+        self.survivor.as_ref().unwrap_or(&self.fd).as_raw_fd()
     }
 
     /// The first `limit` bytes of a file.
     pub(super) fn read(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
-        let file = File::from(open_at(self.fd.as_raw_fd(), name, libc::O_RDONLY)?);
-        let mut bytes = Vec::new();
-        file.take(limit).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read_at(self.fd.as_raw_fd(), name, limit)
+    }
+
+    /// The same of a file that goes with the memory: of a thread that lives.
+    pub(super) fn read_living(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
+        read_at(self.living(), name, limit)
     }
 
     pub(super) fn read_link(&self, name: &CStr) -> io::Result<PathBuf> {
         let mut buffer = vec![0; LINK_LEN];
-        let length = read_link_at(self.fd.as_raw_fd(), name, &mut buffer)?;
+        let length = read_link_at(self.living(), name, &mut buffer)?;
         buffer.truncate(length);
         Ok(OsString::from_vec(buffer).into())
     }
 
-    /// Its open descriptors, to be listed.
+    /// The open descriptors of its first thread, to be listed.
     pub(super) fn descriptors(&self) -> io::Result<OwnedFd> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         open_at(self.fd.as_raw_fd(), c"fd", flags)
@@ -66,6 +110,25 @@ pub(super) fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
 /// Whether an error means that the process has exited meanwhile, and no more.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// Whether a thread's directory shows any open descriptor.
+fn has_entries(thread: &OwnedFd) -> io::Result<bool> {
+    let descriptors = open_at(
+        thread.as_raw_fd(),
+        c"fd",
+        libc::O_RDONLY | libc::O_DIRECTORY,
+    )?;
+    let mut buffer = vec![0; 256];
+    let length = next_entries(&descriptors, &mut buffer)?;
+    Ok(names(&buffer[..length]).any(|name| name.to_bytes()[0] != b'.'))
+}
+
+fn read_at(directory: RawFd, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
+    let file = File::from(open_at(directory, name, libc::O_RDONLY)?);
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn open_at(directory: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {

@@ -24,18 +24,19 @@ impl Process {
         let status = directory.read(c"status", FILE_LIMIT)?;
         // The name is chopped and escaped there.
         let comm = directory.read(c"comm", FILE_LIMIT)?;
-        let optional = |name: &CStr| directory.read(name, FILE_LIMIT).unwrap_or_default();
+        let optional = |name: &CStr| directory.read_living(name, FILE_LIMIT).unwrap_or_default();
         let cgroups = String::from_utf8_lossy(&optional(c"cgroup")).into_owned();
         let cgroup = cgroup_path(&cgroups).map(str::to_owned);
         // One more byte tells whether there is more.
         let mut command_line = directory
-            .read(c"cmdline", COMMAND_LINE_LIMIT as u64 + 1)
+            .read_living(c"cmdline", COMMAND_LINE_LIMIT as u64 + 1)
             .unwrap_or_default();
         let command_line_cut = command_line.len() > COMMAND_LINE_LIMIT;
         command_line.truncate(COMMAND_LINE_LIMIT);
         Ok(Self {
             pid: directory.pid,
-            started: stat_field(&optional(c"stat"), 22).unwrap_or(0),
+            started: stat_field(&directory.read(c"stat", FILE_LIMIT).unwrap_or_default(), 22)
+                .unwrap_or(0),
             comm: comm.strip_suffix(b"\n").unwrap_or(&comm).into(),
             uid: real_uid(&status).unwrap_or(0),
             exe: directory.read_link(c"exe").ok(),

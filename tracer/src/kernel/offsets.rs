@@ -93,6 +93,8 @@ pub fn of_held_sockets(btf: &Btf<'_>) -> Result<Config, BtfError> {
         skc_state: btf.offset("sock", "__sk_common.skc_state")?,
         task_pid: task.offset("pid")?,
         task_tgid: task.offset("tgid")?,
+        task_group_leader: task.offset("group_leader")?,
+        task_files: task.offset("files")?,
         file_inode: btf.offset("file", "f_inode")?,
         inode_number: btf.offset("inode", "i_ino")?,
         socket_sk: btf.offset("socket", "sk")?,

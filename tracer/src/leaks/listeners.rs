@@ -61,7 +61,8 @@ impl From<&Socket> for Listener {
         let local = socket.tuple.local();
         Self {
             netns: socket.netns,
-            ip: local.ip(),
+            // One of IPv6 that is bound to a v4-mapped address has IPv4 connections.
+            ip: local.ip().to_canonical(),
             port: local.port(),
             inode: socket.inode,
             waiting: socket.rqueue,

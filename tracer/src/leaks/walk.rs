@@ -33,7 +33,11 @@ impl Walk {
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let holder = |HeldSocket { pid, fd, inode }| (inode, Holder { pid, fd });
-        Some(walked.ok()?.into_iter().map(holder).collect())
+        let mut held: Vec<_> = walked.ok()?.into_iter().map(holder).collect();
+        // Of a process without its first thread, each of the others told.
+        held.sort_unstable();
+        held.dedup();
+        Some(held)
     }
 }
 

@@ -24,7 +24,7 @@ struct Listener {
 
 impl Listeners {
     pub fn opened(&mut self, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
-        let key = (netns, tuple.local());
+        let key = (netns, place(tuple));
         if self.listeners.len() < CAPACITY || self.listeners.contains_key(&key) {
             let listener = self.listeners.entry(key).or_default();
             if let (Some(known), Some(owner)) = (&listener.owner, &owner) {
@@ -35,7 +35,7 @@ impl Listeners {
     }
 
     pub fn closed(&mut self, netns: NetNs, tuple: &Tuple) {
-        self.listeners.remove(&(netns, tuple.local()));
+        self.listeners.remove(&(netns, place(tuple)));
     }
 
     /// The owner of the socket that a connection came in on, where that is known.
@@ -61,5 +61,34 @@ impl Listeners {
                 self.listeners
                     .get(&(netns, SocketAddr::new(address, tuple.local_port)))
             })
+    }
+}
+
+/// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are IPv4.
+fn place(tuple: &Tuple) -> SocketAddr {
+    let local = tuple.local();
+    SocketAddr::new(local.ip().to_canonical(), local.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_a_v4_mapped_address_has_ipv4_connections() {
+        let mut listeners = Listeners::default();
+        let local = SocketAddr::from(([127, 0, 0, 1], 80));
+        let mapped: Ipv6Addr = "::ffff:127.0.0.1".parse().expect("an address");
+        let bytes = |address: Ipv6Addr| address.octets();
+        let bound = Tuple::new(
+            super::super::types::IpVersion::V6,
+            (bytes(mapped), 80),
+            (bytes(Ipv6Addr::UNSPECIFIED), 0),
+        );
+        let connection = Tuple::from((local, SocketAddr::from(([127, 0, 0, 1], 4242))));
+        listeners.opened(NetNs(1), &bound, None);
+        assert!(listeners.is_listening(NetNs(1), &connection));
+        listeners.closed(NetNs(1), &bound);
+        assert!(!listeners.is_listening(NetNs(1), &connection));
     }
 }

@@ -50,6 +50,37 @@ fn the_process_and_its_descriptor_are_named() -> Outcome {
 }
 
 #[test]
+fn a_process_whose_first_thread_has_exited_is_found() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let Some(sleeper) = Sleeper::without_first_thread(&server, 207)? else {
+            return Ok(());
+        };
+        drop(server);
+        for pids in [&[][..], &["-p", &sleeper.pid().to_string()]] {
+            let said = look(&[&["--netns", netns, "--format", "json"], pids].concat())?;
+            let record = said.record();
+            assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+            assert_eq!(record["owner"]["pid"], sleeper.pid());
+            assert_eq!(record["leak"]["fds"], json!([207]));
+            let process = &record["process"];
+            assert!(
+                process["exe"]
+                    .as_str()
+                    .is_some_and(|exe| exe.contains("python3")),
+                "{process}"
+            );
+            assert_eq!(process["command_line"][1], "-c");
+            assert!(
+                process["descriptors"]["open"].as_u64() >= Some(4),
+                "{process}"
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_descriptor_that_dup_copied_is_listed_twice() -> Outcome {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;

@@ -86,6 +86,31 @@ impl Sleeper {
         command.spawn().map(Self)
     }
 
+    /// The same, but only its second thread sleeps: the first has exited when this returns. `None`, and said so, where
+    /// there is no Python.
+    pub fn without_first_thread(fd: &impl AsRawFd, number: RawFd) -> io::Result<Option<Self>> {
+        // What exits is the calling thread alone (exit(2)), which is the first.
+        let script = format!(
+            "import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(1000,)).start()
+ctypes.CDLL(None).syscall({}, 0)",
+            libc::SYS_exit
+        );
+        let mut command = Command::new("python3");
+        let sleeper = match Self::start(command.args(["-c", &script]), fd, &[number]) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                println!("skipped: no python3");
+                return Ok(None);
+            }
+            started => started?,
+        };
+        let state = format!("/proc/{}/status", sleeper.pid());
+        while !std::fs::read_to_string(&state)?.contains("State:\tZ") {
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(Some(sleeper))
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }

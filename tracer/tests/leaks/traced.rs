@@ -209,6 +209,18 @@ fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
         assert_eq!(opened["leak"]["verdict"], "not_accepted");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         assert_eq!(opened["owner"]["source"], "listen");
+        drop(listener);
+        watch.wait_for("resolved")?;
+
+        // Its connections are IPv4, though it is not.
+        let listener = std::net::TcpListener::bind("[::ffff:127.0.0.1]:0")?;
+        let to = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
+        drop(std::net::TcpStream::connect(to)?);
+        let opened = watch.leak()?;
+        assert_eq!(opened["leak"]["verdict"], "not_accepted");
+        assert_eq!(opened["owner"]["pid"], std::process::id());
+        assert_eq!(opened["leak"]["fds"].as_array().map(Vec::len), Some(1));
+        assert_eq!(opened["conn"]["role"], "server");
         Ok(())
     })
 }

@@ -92,6 +92,20 @@ fn a_connection_that_was_not_accepted_is_its_listener_s() -> Outcome {
 }
 
 #[test]
+fn one_not_accepted_on_a_v4_mapped_address_is_its_listener_s() -> Outcome {
+    in_own_network(|netns| {
+        let listener = TcpListener::bind("[::ffff:127.0.0.1]:0")?;
+        let to = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
+        drop(std::net::TcpStream::connect(to)?);
+        thread::sleep(MOMENT);
+        let record = records(netns)?.record();
+        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["owner"]["pid"], std::process::id());
+        Ok(())
+    })
+}
+
+#[test]
 fn a_half_close_at_work_is_no_leak() -> Outcome {
     in_own_network(|netns| {
         let mut pair = Pair::new()?.half_closed()?;

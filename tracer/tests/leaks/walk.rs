@@ -97,6 +97,14 @@ impl Scene {
         });
         sys::close_number(is_ready.recv()??)?;
 
+        let outlived = Pair::forgotten()?;
+        if let Some(sleeper) = Sleeper::without_first_thread(&outlived, 211)? {
+            let what = "of a process whose first thread has exited";
+            inodes.push((what, inode(&outlived)?, 1));
+            processes.push(sleeper);
+        }
+        drop(outlived);
+
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         inodes.push(("listens", inode(&listener)?, 1));
         held.push(listener.into());
