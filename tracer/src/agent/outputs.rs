@@ -159,9 +159,7 @@ impl Outputs {
             let counts = sink.finish(deadline);
             let lost = counts.queued;
             if lost > 0 {
-                say!(
-                    "output {name} could not take {lost} records in time: they are lost"
-                );
+                say!("output {name} could not take {lost} records in time: they are lost");
             }
             let before = self.before.entry(name).or_default();
             *before = *before

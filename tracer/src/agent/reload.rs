@@ -57,9 +57,7 @@ impl Agent {
             ("[trace]", trace != self.config.trace),
         ];
         for (name, _) in later.iter().filter(|(_, changed)| *changed) {
-            say!(
-                "the change of {name} takes effect when the agent is started again"
-            );
+            say!("the change of {name} takes effect when the agent is started again");
         }
     }
 

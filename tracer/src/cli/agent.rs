@@ -8,6 +8,7 @@ use anyhow::Context as _;
 
 use super::replaying;
 use crate::agent::{self, config};
+use crate::stderr::say;
 
 /// What `tcpclose agent` takes.
 #[derive(clap::Args)]
@@ -64,7 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match runtime.block_on(agent::run(config, file, record)) {
         // Starting it again may help.
         Err(error) if error.is::<agent::HadToEnd>() => {
-            eprintln!("tcpclose: {error:#}");
+            say!("{error:#}");
             Ok(ExitCode::from(1))
         }
         ended => ended.map(|()| ExitCode::SUCCESS),

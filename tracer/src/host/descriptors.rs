@@ -1,6 +1,6 @@
 //! Who holds a socket: inode → process and descriptor, from /proc.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZero;
@@ -34,12 +34,17 @@ pub struct Holders(Vec<(u32, Holder)>);
 impl Holders {
     /// All descriptors of this inode: of several processes after fork() or when it was sent to another, several of one
     /// process after dup(). In the order of pid and number.
-    pub fn of(&self, inode: u32) -> impl Iterator<Item = Holder> + '_ {
+    pub fn of(&self, inode: u32) -> impl Iterator<Item = Holder> + Clone + '_ {
         let start = self.0.partition_point(|(other, _)| *other < inode);
         let held = self.0[start..]
             .iter()
             .take_while(move |(other, _)| *other == inode);
         held.map(|(_, holder)| *holder)
+    }
+
+    /// The inodes that are held.
+    pub fn inodes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().map(|(inode, _)| *inode)
     }
 }
 
@@ -77,7 +82,7 @@ pub struct Search {
 pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> Search {
     let mut search = Search::default();
     if !pids.is_empty() {
-        for &pid in pids {
+        for pid in BTreeSet::from_iter(pids.iter().copied()) {
             if let Err(error) = search.read_process(pid, inodes) {
                 search.unreadable.push((pid, error));
             }

@@ -120,6 +120,7 @@ mod tests {
         assert_eq!(of(b"a\0\0b c\0"), [&b"a"[..], b"", b"b c"]);
         assert_eq!(of(b"nginx: master process"), [b"nginx: master process"]);
         assert_eq!(of(b""), [b""; 0]);
+        assert_eq!(of(b"sshd: ann [priv]\0\0\0\0"), [b"sshd: ann [priv]"]);
     }
 
     #[test]

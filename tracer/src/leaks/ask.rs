@@ -6,7 +6,7 @@ use tcpclose_common::TcpState;
 
 use super::held::Held;
 use super::listeners::Listener;
-use super::look::close_wait;
+use super::tables::close_wait;
 use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};

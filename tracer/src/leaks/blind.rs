@@ -31,7 +31,7 @@ impl Blind {
         }
     }
 
-    fn note(text: impl Into<String>) -> Self {
+    pub(super) fn note(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             matters: false,
@@ -101,7 +101,8 @@ pub(super) fn of_search(
     }
     if asked_for {
         return Some(Blind::new(format!(
-            "the descriptors of process {pid}{more} cannot be read ({reason})"
+            "the descriptors of process {pid}{more} cannot be read ({reason}); {}",
+            more_rights(may_read_all())
         )));
     }
     (unheld > 0).then(|| {

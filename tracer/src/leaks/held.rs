@@ -23,7 +23,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Looks through /proc, with `pids` at those processes only; or through what a walk has found. What could not be read
+    /// Looks through /proc; with `pids` for the sockets that those processes hold, of which all holders are found; or through what a walk has found. What could not be read
     /// is left in the search.
     pub(super) fn find<'a>(
         sockets: impl Iterator<Item = &'a CloseWait> + Clone,
@@ -40,6 +40,13 @@ impl Held {
             Some(walked) => descriptors::holders_among(walked, &inodes),
             None => descriptors::find_holders(&inodes, pids),
         };
+        if !pids.is_empty() {
+            // Whoever else holds what these hold.
+            let inodes = search.holders.inodes().collect();
+            let all = descriptors::find_holders(&inodes, &[]);
+            search.holders = all.holders;
+            search.processes = all.processes;
+        }
         let held = Self {
             holders: std::mem::take(&mut search.holders),
             processes: std::mem::take(&mut search.processes),
@@ -91,7 +98,7 @@ impl Held {
     pub fn descriptors<'a>(
         &'a self,
         socket: &'a CloseWait,
-    ) -> impl Iterator<Item = descriptors::Holder> + 'a {
+    ) -> impl Iterator<Item = descriptors::Holder> + Clone + 'a {
         let own = (socket.inode != 0).then_some(socket.inode);
         let queue = match own {
             Some(_) => None,
@@ -99,6 +106,11 @@ impl Held {
         };
         let inodes = own.into_iter().chain(queue.into_iter().flatten().copied());
         inodes.flat_map(|inode| self.holders.of(inode))
+    }
+
+    /// Whether any process is known to hold a socket.
+    pub(super) fn is_held(&self, socket: &CloseWait) -> bool {
+        self.descriptors(socket).next().is_some()
     }
 
     /// Every process that holds a socket, with its descriptors.

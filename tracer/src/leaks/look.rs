@@ -2,24 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
+use std::path::Path;
 
-use tcpclose_common::TcpState;
-
-use super::blind::{self, Blind, net_identity};
+use super::blind::{self, Blind};
 use super::held::Held;
-use super::in_use;
-use super::listeners::Listener;
 use super::report::{Owner, Report};
+use super::tables::Tables;
 use super::walk::Walk;
 use super::witness::Testimony;
-use crate::host::descriptors::Search;
+use crate::host::pid_ns;
 use crate::kernel::monotonic::now;
-use crate::kernel::netns::{self, NetNsError, NetNsHandle, Place};
-use crate::kernel::sock_diag::{
-    DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
-};
-use crate::lifecycle::leak::{Activity, CloseWait, Growths, Leak, LeakEnd, Ledger};
-use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs};
+use crate::kernel::netns::{self, NetNsHandle};
+use crate::kernel::sock_diag::Socket;
+use crate::lifecycle::leak::{AgeKnown, Growths, Leak, LeakEnd, Ledger};
+use crate::lifecycle::types::{ConnId, IpVersion, Nanos};
 
 /// Which sockets are looked for.
 pub struct Wanted {
@@ -40,7 +36,7 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn has(&self, socket: &Socket) -> bool {
+    pub(super) fn has(&self, socket: &Socket) -> bool {
         let tuple = &socket.tuple;
         let among = |ports: &BTreeSet<u16>, port| ports.is_empty() || ports.contains(&port);
         among(&self.local_ports, tuple.local_port)
@@ -69,17 +65,6 @@ pub struct Resolved {
     pub at: Nanos,
     /// How it ended.
     pub end: LeakEnd,
-}
-
-/// What the namespaces' tables hold.
-#[derive(Default)]
-struct Tables {
-    /// When the look began. Ages are told as of then.
-    at: Nanos,
-    close_wait: Vec<CloseWait>,
-    listeners: Vec<Listener>,
-    /// The namespaces that were looked at.
-    identities: HashSet<u64>,
 }
 
 impl Looker {
@@ -112,232 +97,96 @@ impl Looker {
     /// What is there now, and what was a leak in the last report and is gone.
     pub fn look(&mut self) -> (Report, Vec<Resolved>) {
         let at = now();
-        let mut tables = Tables {
-            at,
-            ..Tables::default()
-        };
         let walk = match &*self.wanted.pids {
             [] => Walk::begin(),
             _ => None,
         };
-        let contained = self.read_tables(&mut tables);
+        let mut tables = Tables::read(&self.wanted, self.ledger.told(), at);
+        self.blind.append(&mut tables.blind);
+        let mut close_wait = mem::take(&mut tables.close_wait);
         if let Some(testimony) = &self.testimony {
-            for socket in &mut tables.close_wait {
+            for socket in &mut close_wait {
                 socket.entered = testimony.entered(socket.id);
             }
         }
-        let look = self.ledger.look(tables.close_wait, at, self.wanted.min_age);
-        let mut leaks = look.old;
-        let sending = leaks.iter().filter(|leak| !leak.verdict.is_leak()).count();
+        let mut look = self.ledger.look(close_wait, at, self.wanted.min_age);
+        let sending = look.old.iter().filter(|leak| !leak.verdict.is_leak());
+        let sending = sending.count();
         if !self.wanted.still_sending {
-            leaks.retain(|leak| leak.verdict.is_leak());
+            look.old.retain(|leak| leak.verdict.is_leak());
         }
 
-        let served = tables
-            .listeners
-            .iter()
-            .map(|listener| (listener.netns, listener.port))
-            .collect();
-        let (held, search) = Held::find(
-            leaks.iter().map(|leak| &leak.socket),
-            &tables.listeners,
-            &self.wanted.pids,
-            walk,
-        );
-        self.blind.extend(unseen_holders(
-            &leaks,
-            &held,
-            &search,
-            contained,
-            &self.wanted.pids,
-        ));
+        let pids = &self.wanted.pids;
+        let sockets = look.old.iter().chain(&look.hidden);
+        let sockets = sockets.map(|leak| &leak.socket);
+        let (held, search) = Held::find(sockets, &tables.listeners, pids, walk);
+        if pids.is_empty() {
+            let unheld = look.old.iter().chain(&look.hidden);
+            let unheld = unheld.filter(|leak| !held.is_held(&leak.socket));
+            let left = tables.left(unheld.map(|leak| &leak.socket));
+            let is_there = |leak: &Leak| !left.contains(&leak.socket.id);
+            look.old.retain(is_there);
+            look.hidden.retain(is_there);
+            let resolved = left.iter().filter_map(|id| self.ledger.forget(*id));
+            look.resolved.extend(resolved);
+        } else {
+            let is_wanted = |leak: &Leak| {
+                let mut holders = held.descriptors(&leak.socket);
+                holders.any(|holder| pids.contains(&holder.pid))
+            };
+            look.old.retain(is_wanted);
+            look.hidden.retain(is_wanted);
+        }
+        let contained = !pid_ns::is_initial();
+        let unheld = look.old.iter().filter(|leak| !held.is_held(&leak.socket));
+        // Without /proc that is said already.
+        if Path::new("/proc/self").is_symlink() {
+            let unseen = blind::of_search(&search, unheld.count(), contained, !pids.is_empty());
+            self.blind.extend(unseen);
+        }
 
-        let only_some = !self.wanted.pids.is_empty();
+        let some = pids.is_empty();
+        let listeners = tables.listeners.iter();
         let mut report = Report {
             at,
             min_age: self.wanted.min_age,
-            leaks,
+            leaks: look.old,
+            hidden: look.hidden,
             held,
             own: netns::current().ok(),
-            served,
-            sending: if only_some { 0 } else { sending },
-            younger: if only_some { 0 } else { look.younger },
-            hidden: if only_some { 0 } else { look.hidden },
+            served: listeners
+                .map(|listener| (listener.netns, listener.port))
+                .collect(),
+            sending: if some { sending } else { 0 },
+            younger: if some { look.younger } else { 0 },
             unseen_processes: search.hidden || contained || !search.unreadable.is_empty(),
             ..Report::default()
         };
-        if only_some {
-            let leaks = mem::take(&mut report.leaks);
-            let is_held = |leak: &Leak| report.held.descriptors(&leak.socket).next().is_some();
-            report.leaks = leaks.into_iter().filter(is_held).collect();
-        }
         report.group();
         report.grow(&mut self.growths);
-
-        let mut resolved = look.resolved;
-        resolved.retain(|leak| self.told.contains(&leak.socket.id));
-        let gone: Vec<ConnId> = resolved.iter().map(|leak| leak.socket.id).collect();
-        let testimony = self.testimony.as_ref();
-        let left = testimony.map_or_else(HashMap::new, |testimony| testimony.take_left(&gone));
-        let resolved = resolved.into_iter().map(|leak| {
-            let left = left.get(&leak.socket.id);
-            let (at, end) = *left.unwrap_or(&(at, LeakEnd::Unknown));
-            Resolved { leak, at, end }
-        });
+        let resolved = self.resolved(look.resolved, at);
         let told = report.leaks.iter().filter(|leak| leak.verdict.is_leak());
         self.told = told.map(|leak| leak.socket.id).collect();
-        (report, resolved.collect())
+        (report, resolved)
     }
 
-    /// Says whether there are processes outside of what /proc can show.
-    fn read_tables(&mut self, tables: &mut Tables) -> bool {
-        let mut told: HashMap<NetNs, Vec<CloseWait>> = HashMap::new();
-        for socket in self.ledger.told() {
-            told.entry(socket.netns).or_default().push(*socket);
-        }
-        if let Some(handle) = self.wanted.netns.clone() {
-            self.read_namespace(&handle, &told, tables);
-            return false;
-        }
-        let scan = netns::find_all();
-        for handle in &scan.found {
-            self.read_namespace(handle, &told, tables);
-        }
-        self.blind
-            .extend(blind::of_scan(&scan.unseen, &tables.identities));
-        scan.unseen
-            .iter()
-            .any(|unseen| unseen.place == Place::OtherPidNamespaces)
-    }
-
-    fn read_namespace(
-        &mut self,
-        handle: &NetNsHandle,
-        told: &HashMap<NetNs, Vec<CloseWait>>,
-        tables: &mut Tables,
-    ) {
-        let told = told.get(&handle.id()).map_or(&[][..], Vec::as_slice);
-        let entered = handle.enter(|| {
-            let families = in_use::families();
-            (
-                net_identity("thread-self"),
-                families.map(|families| (families, DiagSocket::open())),
-            )
-        });
-        let read = match entered {
-            Ok((identity, sockets)) => {
-                tables.identities.extend(identity);
-                match sockets {
-                    Some((families, Ok(mut diag))) => {
-                        self.read_sockets(&mut diag, families, told, tables)
-                    }
-                    Some((_, Err(error))) => Err(error),
-                    None => Ok(()),
-                }
+    /// How those of the last report ended that are gone, in the order of time.
+    fn resolved(&self, mut gone: Vec<Leak>, at: Nanos) -> Vec<Resolved> {
+        gone.retain(|leak| self.told.contains(&leak.socket.id));
+        let ids: Vec<ConnId> = gone.iter().map(|leak| leak.socket.id).collect();
+        let testimony = self.testimony.as_ref();
+        let left = testimony.map_or_else(HashMap::new, |testimony| testimony.take_left(&ids));
+        let end = |mut leak: Leak| match left.get(&leak.socket.id) {
+            Some(&(at, end)) => Resolved { leak, at, end },
+            None => {
+                // It ended at some time since the last look.
+                leak.age.known = AgeKnown::Estimated;
+                let end = LeakEnd::Unknown;
+                Resolved { leak, at, end }
             }
-            Err(error) => Err(error.into()),
         };
-        match read {
-            Ok(()) => {}
-            // And its sockets with it.
-            Err(DiagError::Namespace(NetNsError::Vanished(_))) if self.wanted.netns.is_none() => {}
-            Err(error) => {
-                // What is not seen is not gone.
-                tables.close_wait.extend_from_slice(told);
-                let text = format!(
-                    "network namespace {}: {:#}",
-                    handle.id().0,
-                    anyhow::Error::from(error)
-                );
-                self.blind.push(Blind::new(text));
-            }
-        }
-    }
-
-    fn read_sockets(
-        &mut self,
-        diag: &mut DiagSocket,
-        families: Families,
-        told: &[CloseWait],
-        tables: &mut Tables,
-    ) -> Result<(), DiagError> {
-        let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
-        let begun = now();
-        let (sockets, report) =
-            diag.collect(&Query::states(states).with_info().family(families))?;
-        // The kernel tells ages as of when it came by; a long list takes it 50 ms.
-        let listed = begun + Nanos((now() - begun).0 / 2);
-        let late = listed - tables.at;
-        if report.interrupted {
-            let text = format!(
-                "the sockets of network namespace {} changed while they were listed, each of three times: some may be \
-                 missing",
-                diag.netns().0
-            );
-            self.blind.push(Blind::new(text));
-        }
-        for socket in &sockets {
-            match socket.state {
-                TcpState::Listen => tables.listeners.push(Listener::from(socket)),
-                _ if self.wanted.has(socket) => tables.close_wait.push(close_wait(socket, late)),
-                _ => {}
-            }
-        }
-        // A dump may miss a socket, though seldom.
-        for socket in told {
-            if sockets
-                .binary_search_by_key(&socket.id, |socket| socket.id)
-                .is_err()
-            {
-                let lookup = Lookup::tuple(socket.tuple)
-                    .id(socket.id)
-                    .interface(socket.interface)
-                    .with_info();
-                let still = diag
-                    .lookup(&lookup)?
-                    .filter(|socket| socket.state == TcpState::CloseWait);
-                tables
-                    .close_wait
-                    .extend(still.as_ref().map(|socket| close_wait(socket, late)));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What is missing among the holders of these leaks.
-fn unseen_holders(
-    leaks: &[Leak],
-    held: &Held,
-    search: &Search,
-    contained: bool,
-    pids: &[u32],
-) -> Option<Blind> {
-    let accepted = leaks.iter().filter(|leak| leak.socket.inode != 0);
-    let unheld = accepted.filter(|leak| held.holders.of(leak.socket.inode).next().is_none());
-    blind::of_search(search, unheld.count(), contained, !pids.is_empty())
-}
-
-/// `late`: how long after the look's beginning the socket was listed.
-pub(super) fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
-    let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
-    CloseWait {
-        id: socket.id,
-        netns: socket.netns,
-        tuple: socket.tuple,
-        interface: socket.interface,
-        inode: socket.inode,
-        uid: socket.uid,
-        cgroup: socket.cgroup,
-        queued: socket.rqueue,
-        unsent: socket.wqueue,
-        keepalive: socket.timer == Timer::Keepalive,
-        entered: None,
-        activity: socket.info.map(|info| Activity {
-            since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),
-            since_ack: ms(info.last_ack_recv_ms),
-            bytes_acked: info.bytes_acked,
-            bytes_sent: info.bytes_sent,
-        }),
+        let mut resolved: Vec<Resolved> = gone.into_iter().map(end).collect();
+        resolved.sort_by_key(|resolved| resolved.at);
+        resolved
     }
 }

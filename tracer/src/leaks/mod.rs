@@ -8,6 +8,7 @@ mod in_use;
 mod listeners;
 mod look;
 mod report;
+mod tables;
 mod walk;
 mod witness;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::held::Held;
 use super::look::Resolved;
 use crate::lifecycle::finding::{Conn, Stuck};
-use crate::lifecycle::leak::{Forecast, Group, Growths, Leak, Leaker, Stock, Verdict, group};
+use crate::lifecycle::leak::{
+    Forecast, Group, Growths, Leak, Leaker, OwnerUnknown, Stock, Verdict, group,
+};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{Nanos, NetNs, Role};
 
@@ -16,10 +18,14 @@ pub enum Owner {
     /// The process that holds them; of several the one that started first. Where a connection was not accepted, the one
     /// that holds the listening socket.
     Process(u32),
-    /// No process is known to hold them. All are of the same cgroup (v2), by its id.
+    /// No process is known to hold them. All are of the same origin.
     Nobody {
-        /// 0 where unknown.
+        /// Id of their cgroup (v2); 0 where unknown.
         cgroup: u64,
+        /// Where they live.
+        netns: NetNs,
+        /// Of whoever accepted or created them; `None` where they were not accepted.
+        uid: Option<u32>,
     },
 }
 
@@ -48,8 +54,8 @@ pub struct Report {
     pub sending: usize,
     /// Sockets in CLOSE_WAIT for a shorter time.
     pub younger: usize,
-    /// Of those, sockets whose age keepalive may hide.
-    pub hidden: usize,
+    /// Of those, sockets that may be older: keepalive hides it.
+    pub hidden: Vec<Leak>,
     /// Some processes could not be looked into.
     pub unseen_processes: bool,
     /// It tells of a recording: of sockets that were told of as stuck, as they were when they were looked at.
@@ -116,6 +122,8 @@ impl Report {
             Some(pid) => Owner::Process(pid),
             None => Owner::Nobody {
                 cgroup: leak.socket.cgroup,
+                netns: leak.socket.netns,
+                uid: (leak.socket.inode != 0).then_some(leak.socket.uid),
             },
         }
     }
@@ -172,6 +180,12 @@ impl Report {
             leak: *leak,
             end: None,
             owner: process.map(|process| process.as_owner(source)),
+            owner_unknown: match process {
+                Some(_) => None,
+                None if self.recorded => Some(OwnerUnknown::NotTold),
+                None if self.unseen_processes => Some(OwnerUnknown::NotInspectable),
+                None => Some(OwnerUnknown::NoHolder),
+            },
             holders: self.held.holders(&leak.socket),
             leaker: process.map(|process| Leaker {
                 process: process.clone(),
@@ -184,9 +198,8 @@ impl Report {
     /// The finding that one of the leaks is no more.
     #[must_use]
     pub fn resolved(&self, Resolved { leak, at, end }: &Resolved) -> Stuck {
-        Stuck {
-            end: Some(*end),
-            ..self.finding(leak, *at)
-        }
+        let mut stuck = self.finding(leak, *at);
+        stuck.resolve(*at, *end);
+        stuck
     }
 }

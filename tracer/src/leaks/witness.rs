@@ -36,6 +36,8 @@ pub struct Testimony(Arc<Mutex<Seen>>);
 struct Seen {
     entered: HashMap<ConnId, Nanos>,
     left: HashMap<ConnId, (Nanos, LeakEnd)>,
+    /// Those that nobody has asked for yet: the look under way may still show them, so the next one asks.
+    unasked: HashMap<ConnId, (Nanos, LeakEnd)>,
     /// Of those that stayed for a shorter time nobody asks how they left.
     least: Nanos,
 }
@@ -96,18 +98,25 @@ impl Testimony {
         self.lock().entered.get(&id).copied()
     }
 
-    /// When and how these sockets left it, where that was seen. What is not asked for is forgotten. Waits a moment for
-    /// records that are still to be read.
+    /// When and how these sockets left it, where that was seen. What is not asked for twice is forgotten. Waits a moment
+    /// for records that are still to be read.
     pub(super) fn take_left(&self, ids: &[ConnId]) -> HashMap<ConnId, (Nanos, LeakEnd)> {
         let mut found = HashMap::new();
-        for _ in 0..READINGS {
-            let left = std::mem::take(&mut self.lock().left);
-            found.extend(ids.iter().filter_map(|id| Some((*id, *left.get(id)?))));
-            if found.len() == ids.len() {
+        let mut older = std::mem::take(&mut self.lock().unasked);
+        let mut newer = HashMap::new();
+        for reading in 0..=READINGS {
+            let room = REMEMBERED - newer.len();
+            newer.extend(std::mem::take(&mut self.lock().left).into_iter().take(room));
+            for id in ids {
+                let end = newer.remove(id).or_else(|| older.remove(id));
+                found.extend(end.map(|end| (*id, end)));
+            }
+            if found.len() == ids.len() || reading == READINGS {
                 break;
             }
             thread::sleep(READING);
         }
+        self.lock().unasked = newer;
         found
     }
 
@@ -180,6 +189,8 @@ mod tests {
         // Nobody saw this one enter.
         take(transition(4, 160, CloseWait, LastAck));
         assert_eq!(testimony.entered(ConnId(1)), None);
+        // A look that still saw the second.
+        testimony.take_left(&[]);
         let left = testimony.take_left(&[ConnId(1), ConnId(2), ConnId(3), ConnId(4)]);
         let closed = (Nanos::from_secs(160), LeakEnd::Closed);
         assert_eq!(
@@ -187,5 +198,17 @@ mod tests {
             HashMap::from([(ConnId(2), closed), (ConnId(4), closed)])
         );
         assert!(testimony.take_left(&[ConnId(2)]).is_empty());
+    }
+
+    #[test]
+    fn what_two_looks_do_not_ask_for_is_forgotten() {
+        use TcpState::{CloseWait, LastAck};
+        let testimony = Testimony::default();
+        testimony
+            .lock()
+            .take(&transition(1, 10, CloseWait, LastAck));
+        testimony.take_left(&[]);
+        testimony.take_left(&[]);
+        assert!(testimony.take_left(&[ConnId(1)]).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
-use super::leak::{Holder, Leak, LeakEnd, Leaker};
+use super::leak::{Holder, Leak, LeakEnd, LeakEvent, Leaker, OwnerUnknown};
 use super::summary::Summary;
 use super::types::{ConnId, Known, Nanos, NetNs, Role, SharedOwner, Tuple};
 
@@ -380,6 +380,8 @@ pub struct Stuck {
     pub end: Option<LeakEnd>,
     /// Whose it is, where that is known.
     pub owner: Option<SharedOwner>,
+    /// Why it is not known whose it is.
+    pub owner_unknown: Option<OwnerUnknown>,
     /// All processes that hold it, by their ids.
     pub holders: Vec<Holder>,
     /// What /proc told of the owner.
@@ -387,6 +389,19 @@ pub struct Stuck {
 }
 
 impl Stuck {
+    /// It is stuck no longer.
+    pub(crate) fn resolve(&mut self, at: Nanos, end: LeakEnd) {
+        self.at = at;
+        self.leak.event = LeakEvent::Resolved;
+        self.end = Some(end);
+        // What was to come of a process that is gone comes no more.
+        if matches!(end, LeakEnd::ProcessExited | LeakEnd::Unknown)
+            && let Some(leaker) = &mut self.leaker
+        {
+            leaker.forecast = None;
+        }
+    }
+
     /// The descriptors that its owner has of it.
     #[must_use]
     pub fn fds(&self) -> &[u32] {

@@ -6,7 +6,8 @@
 //! The age of a socket that nobody saw enter CLOSE_WAIT is estimated. The peer's FIN came with an ACK, so the last ACK is
 //! no older than the FIN; no data can come after the FIN, so the last data is no younger. Between these two it lies, and
 //! normally the FIN *is* the last ACK that came: the age of that is the estimate. What makes the estimate too small is an
-//! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe.
+//! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe. Where the peer's window is closed, answers to
+//! probes of it come for ever: there, the last bytes that were sent take the ACK's place.
 
 mod deadlines;
 mod end;
@@ -28,7 +29,7 @@ pub(super) use deadlines::Deadlines;
 pub use end::LeakEnd;
 pub use group::{Group, Peer, Tally, group};
 pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
-pub use holder::{Holder, Leaker};
+pub use holder::{Holder, Leaker, OwnerUnknown};
 pub use question::{Answer, Answers, Question};
 pub use verdict::Verdict;
 
@@ -70,8 +71,8 @@ pub struct Activity {
     pub since_ack: Nanos,
     /// Bytes that the peer has acknowledged.
     pub bytes_acked: u64,
-    /// Bytes sent, retransmissions included; `None` before 4.19.
-    pub bytes_sent: Option<u64>,
+    /// Since data was last sent; `None` when none ever was, or when it was sent again for lack of an answer.
+    pub since_sent: Option<Nanos>,
 }
 
 impl CloseWait {
@@ -81,9 +82,27 @@ impl CloseWait {
         self.queued.saturating_sub(1)
     }
 
-    pub(super) fn counters(&self) -> (u64, Option<u64>, u32) {
+    /// They change whenever the application writes or the peer takes something; not when the kernel sends again.
+    pub(super) fn counters(&self) -> (u64, u32) {
         let moved = self.activity.unwrap_or_default();
-        (moved.bytes_acked, moved.bytes_sent, self.unsent)
+        (moved.bytes_acked, self.unsent)
+    }
+
+    /// Bytes wait for the peer, which answers and does not take them: its window is closed. Were they on their way, they
+    /// would have been sent again since.
+    #[must_use]
+    pub fn peer_reads_nothing_for(&self) -> Option<Nanos> {
+        let activity = self.activity.filter(|_| self.unsent > 0)?;
+        activity
+            .since_sent
+            .filter(|sent| *sent > activity.since_ack)
+    }
+
+    /// When bytes were sent that are still on their way, or after the FIN.
+    pub(super) fn sent(&self, now: Nanos) -> Option<Nanos> {
+        let sent = now - self.activity?.since_sent?;
+        let after_fin = self.entered.is_some_and(|entered| sent > entered);
+        (self.unsent > 0 || after_fin).then_some(sent)
     }
 }
 
@@ -134,7 +153,10 @@ impl Age {
             return Self::observed(entered);
         }
         let activity = socket.activity.unwrap_or_default();
-        let since = now - activity.since_ack;
+        // While the peer's window is closed it answers probes; nothing moves since bytes were last sent.
+        let rested = socket.peer_reads_nothing_for();
+        let rested = rested.map(|span| activity.since_data.map_or(span, |data| span.min(data)));
+        let since = now - rested.unwrap_or_default().max(activity.since_ack);
         Self {
             since,
             known: AgeKnown::Estimated,
@@ -196,8 +218,8 @@ pub struct Look {
     pub old: Vec<Leak>,
     /// How many are in CLOSE_WAIT for a shorter time.
     pub younger: usize,
-    /// Of those, how many may be older than they look: answers to keepalive probes hide their age.
-    pub hidden: usize,
+    /// Of those, the ones that may be older than they look: answers to keepalive probes hide their age.
+    pub hidden: Vec<Leak>,
     /// What earlier looks found in `old` as leaks, and is not in CLOSE_WAIT any more.
     pub resolved: Vec<Leak>,
 }
@@ -232,7 +254,9 @@ impl Ledger {
             let seen = self.note(socket, now, min_age);
             if now - seen.leak.age.since < min_age {
                 look.younger += 1;
-                look.hidden += usize::from(may_be_older(&socket, min_age));
+                if may_be_older(&socket, min_age) {
+                    look.hidden.push(seen.leak);
+                }
                 continue;
             }
             look.old.push(seen.leak);
@@ -259,6 +283,15 @@ impl Ledger {
         told.map(|seen| &seen.leak.socket)
     }
 
+    /// A socket is found to be gone before the next look: as it was, where it was told of as a leak.
+    pub fn forget(&mut self, id: ConnId) -> Option<Leak> {
+        let seen = self.seen.remove(&id).filter(|seen| seen.told)?;
+        Some(Leak {
+            event: LeakEvent::Resolved,
+            ..seen.leak
+        })
+    }
+
     fn note(&mut self, socket: CloseWait, now: Nanos, min_age: Nanos) -> &mut Seen {
         let before = self.seen.get(&socket.id).copied();
         let age = Age::of(&socket, now);
@@ -274,7 +307,8 @@ impl Ledger {
         } else {
             LeakEvent::Opened
         };
-        let moves = socket.unsent > 0 || moved.is_some_and(|at| now - at <= min_age);
+        let moved = moved.max(socket.sent(now));
+        let moves = moved.is_some_and(|at| now - at <= min_age);
         let leak = Leak {
             event,
             socket,

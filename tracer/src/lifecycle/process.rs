@@ -59,10 +59,12 @@ impl Process {
         })
     }
 
-    /// Its arguments, as far as they were kept.
+    /// Its arguments, as far as they were kept, without empty ones at the end: whoever writes a title over them fills
+    /// the rest with NULs.
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let line = &*self.command_line;
-        let line = line.strip_suffix(b"\0").unwrap_or(line);
+        let end = line.iter().rposition(|byte| *byte != 0);
+        let line = &line[..end.map_or(0, |end| end + 1)];
         let empty = line.is_empty();
         line.split(|byte| *byte == 0).filter(move |_| !empty)
     }

@@ -2,18 +2,30 @@
 
 use std::fmt::Write as _;
 
-/// Characters that can move the cursor, start a line, reorder the text around them or end a record: C0, DEL and C1
-/// controls, the line and paragraph separators, and the bidirectional marks, embeddings, overrides and isolates.
-pub(super) const fn is_hostile(character: char) -> bool {
-    matches!(
+use unicode_width::UnicodeWidthChar as _;
+
+/// Characters that can move the cursor, start a line, reorder the text around them, end a record, or that nobody sees:
+/// C0, DEL and C1 controls, the line and paragraph separators, whatever takes no column (bidirectional marks, zero-width
+/// and other format characters, combining marks, variation selectors), and those that take one and leave it empty.
+pub(super) fn is_hostile(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    let empty = matches!(
         character,
-        '\0'..='\x1f'
-            | '\x7f'..='\u{9f}'
-            | '\u{61c}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2066}'..='\u{2069}'
-    )
+        '\u{ad}' | '\u{115f}'..='\u{1160}' | '\u{2028}'..='\u{2029}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}'
+    );
+    empty || matches!(character.width(), None | Some(0))
+}
+
+/// The first bytes of a name, `limit` at most, that end with a whole character.
+pub(super) fn cut(name: &[u8], limit: usize) -> &[u8] {
+    let is_continued = |at: usize| name.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    // A character has four bytes at most; what is longer is no UTF-8.
+    let end = (0..4)
+        .map(|back| limit.saturating_sub(back))
+        .find(|&end| !is_continued(end));
+    name.get(..end.unwrap_or(limit)).unwrap_or(name)
 }
 
 /// The bytes of a name up to the first NUL (the kernel pads with them).
@@ -70,6 +82,44 @@ mod tests {
             "\\u{202e}txt\\u{2066}\\u{200f}"
         );
         assert_eq!(shown("a\u{2028}b".as_bytes()), "a\\u{2028}b");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        let names = [
+            ("a\u{200b}b", "a\\u{200b}b"),
+            ("a\u{feff}b", "a\\u{feff}b"),
+            ("a\u{2060}\u{ad}b", "a\\u{2060}\\u{ad}b"),
+            ("e\u{301}", "e\\u{301}"),
+            ("a\u{3164}\u{e0041}b", "a\\u{3164}\\u{e0041}b"),
+        ];
+        for (name, expected) in names {
+            assert_eq!(shown(name.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let name = "aä数😀".as_bytes();
+        let texts: Vec<&str> = (0..=name.len() + 1)
+            .map(|limit| std::str::from_utf8(cut(name, limit)).expect("whole characters"))
+            .collect();
+        let expected = [
+            "",
+            "a",
+            "a",
+            "aä",
+            "aä",
+            "aä",
+            "aä数",
+            "aä数",
+            "aä数",
+            "aä数",
+            "aä数😀",
+            "aä数😀",
+        ];
+        assert_eq!(texts, expected);
+        assert_eq!(cut(&[0x80; 9], 7).len(), 7);
     }
 
     #[test]

@@ -3,5 +3,7 @@
 mod table;
 #[cfg(test)]
 mod tests;
+mod unsent;
 
-pub use table::{LeakTable, changes};
+pub use table::{Changed, LeakTable, total};
+pub(super) use unsent::unsent;

@@ -254,6 +254,7 @@ pub(super) fn stuck() -> Stuck {
             comm: (*b"web").into(),
             source: OwnerSource::Proc,
         })),
+        owner_unknown: None,
         holders: vec![Holder {
             pid: 28_089,
             comm: (*b"web").into(),
@@ -273,9 +274,8 @@ pub(super) fn stuck() -> Stuck {
 /// The same when its process has exited.
 pub(super) fn resolved() -> Stuck {
     let mut stuck = stuck();
-    stuck.at = stuck.at + Nanos::from_secs(65);
-    stuck.leak.event = LeakEvent::Resolved;
-    stuck.end = Some(LeakEnd::ProcessExited);
+    let at = stuck.at + Nanos::from_secs(65);
+    stuck.resolve(at, LeakEnd::ProcessExited);
     stuck
 }
 

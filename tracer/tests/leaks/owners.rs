@@ -231,7 +231,7 @@ fn the_worst_owner_comes_first() -> Outcome {
         );
         let port = listener.local_addr()?.port();
         at(&format!("local ports {port} (3); peers 127.0.0.1 (3)"))?;
-        at("4 sockets stuck in CLOSE_WAIT for 0.00ms or longer\n")?;
+        at("4 sockets stuck in CLOSE_WAIT\n")?;
         drop(many);
         Ok(())
     })

@@ -69,7 +69,7 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
         drop(server);
         assert!(fs::read(format!("/proc/{}/cmdline", sleeper.pid()))?.len() > 1_000_000);
         let said = records(netns)?;
-        assert!(said.stdout.len() < 8_000, "{}", said.stdout.len());
+        assert!(said.stdout.len() < 2_000, "{}", said.stdout.len());
         let process = said.record()["process"].clone();
         assert_eq!(process["command_line_cut"], true);
         let length: usize = process["command_line"]
@@ -78,7 +78,7 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
             .flatten()
             .map(|arg| arg.as_str().map_or(0, str::len))
             .sum();
-        assert!((4_000..4_097).contains(&length), "{length}");
+        assert_eq!(length, 256);
         let table = look(&["--netns", netns])?.stdout;
         assert!(table.lines().all(|line| line.len() < 300), "{table}");
         assert!(table.contains("000…\n"), "{table}");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use crate::program::{look, records};
+use crate::program::{Said, look, records};
 use crate::sandbox::{Outcome, in_own_network};
 use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
 
@@ -105,29 +105,62 @@ fn one_not_accepted_on_a_v4_mapped_address_is_its_listener_s() -> Outcome {
     })
 }
 
+/// Writes until the peer's window is closed, as it does not read.
+fn fill(server: &mut std::net::TcpStream) -> std::io::Result<()> {
+    server.set_nonblocking(true)?;
+    let block = vec![0; 1 << 20];
+    while server.write(&block).is_ok() {}
+    Ok(())
+}
+
 #[test]
 fn a_half_close_at_work_is_no_leak() -> Outcome {
     in_own_network(|netns| {
         let mut pair = Pair::new()?.half_closed()?;
-        // More than the client's window, and it does not read.
-        pair.server.set_nonblocking(true)?;
-        let block = vec![0; 1 << 20];
-        while pair.server.write(&block).is_ok() {}
-        thread::sleep(MOMENT);
-        let said = records(netns)?;
-        assert_eq!((said.code, &*said.stdout), (Some(0), ""));
-        let all = look(&["--netns", netns, "--format", "json", "--all"])?;
-        let leak = all.record()["leak"].clone();
-        assert_eq!(
-            (all.code, &leak["verdict"]),
-            (Some(0), &"still_sending".into())
-        );
-        assert!(leak["unsent_bytes"].as_u64() > Some(0));
-        let table = look(&["--netns", netns])?.stdout;
+        fill(&mut pair.server)?;
+        // It reads slower than the server writes: bytes wait at all times, and move.
+        let (mut part, begun) = (vec![0; 256 * 1024], std::time::Instant::now());
+        while begun.elapsed() < std::time::Duration::from_millis(2500) {
+            pair.client.read_exact(&mut part)?;
+            fill(&mut pair.server)?;
+            thread::sleep(MOMENT);
+        }
+        let said = crate::program::leaks(&["--netns", netns, "--min-age", "2s"]).output()?;
+        let table = String::from_utf8(said.stdout)?;
         assert_eq!(
             table,
-            "0 sockets stuck in CLOSE_WAIT for 0.00ms or longer, 1 half-closed and still sending\n"
+            "0 sockets stuck in CLOSE_WAIT for 2.0s or longer, 1 younger\n"
         );
+        assert_eq!(said.status.code(), Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
+    in_own_network(|netns| {
+        let mut pair = Pair::new()?.half_closed()?;
+        fill(&mut pair.server)?;
+        thread::sleep(std::time::Duration::from_millis(1500));
+        let args = ["--netns", netns, "--min-age", "500ms"];
+        let said = crate::program::leaks(&args)
+            .args(["--format", "json"])
+            .output()?;
+        let record = Said::from(said).record();
+        let leak = &record["leak"];
+        assert_eq!(leak["verdict"], "eof_unread");
+        let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;
+        let advice = leak["advice"].as_str().ok_or("no advice")?;
+        assert!(
+            advice.contains("; the peer has not read for ")
+                && advice.ends_with(&format!("; {unsent} bytes wait")),
+            "{advice}"
+        );
+        let table = Said::from(crate::program::leaks(&args).output()?);
+        assert_eq!(table.code, Some(1));
+        let line = "\n       the peer has not read for ";
+        assert!(table.stdout.contains(line), "{}", table.stdout);
+        drop(pair);
         Ok(())
     })
 }

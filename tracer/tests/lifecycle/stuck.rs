@@ -55,7 +55,7 @@ fn seen(id: u64, since_ack: Nanos) -> CloseWait {
             since_data: None,
             since_ack,
             bytes_acked: 0,
-            bytes_sent: Some(0),
+            since_sent: None,
         }),
     }
 }
@@ -270,17 +270,29 @@ fn an_end_that_still_sends_is_no_leak_until_it_falls_silent() {
 }
 
 #[test]
-fn bytes_that_wait_for_the_peer_are_no_leak() {
+fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
     let mut world = world();
     waiting(&mut world, 5);
+    let mut socket = seen(5, MINUTE);
     for _ in 0..3 {
         world.pass_ms(60 * SECOND);
         assert_eq!(questions(&mut world).len(), 1);
-        let mut socket = seen(5, MINUTE);
         socket.unsent = 100;
+        let activity = socket.activity.as_mut().expect("it has");
+        activity.since_sent = Some(Nanos::from_secs(1));
         answer(&mut world, vec![held_by(9, socket)]);
         assert!(leaks(&mut world).is_empty());
     }
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    // It answers probes of its closed window.
+    let activity = socket.activity.as_mut().expect("it has");
+    activity.since_ack = Nanos::from_secs(10);
+    activity.since_sent = Some(Nanos::from_secs(61));
+    answer(&mut world, vec![held_by(9, socket)]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.verdict, Verdict::EofRead);
+    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(240));
 }
 
 fn existing(world: &mut World, id: u64) {

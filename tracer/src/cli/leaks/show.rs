@@ -11,11 +11,14 @@ use crate::lifecycle::leak::LeakEvent;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
-use crate::output::leaks::{LeakTable, changes};
+use crate::output::leaks::{Changed, LeakTable, total};
 use crate::stderr::say;
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;
+
+/// Gaps that are told while watching; each may be another process.
+const GAPS_SAID: usize = 64;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -67,11 +70,15 @@ impl Shower {
         }
     }
 
-    /// Says each gap once. Returns whether nothing that matters is missing.
+    /// Says each gap once, and not for ever more of them. Returns whether nothing that matters is missing.
     pub(super) fn say_blind(&mut self, blind: &[Blind]) -> bool {
         for Blind { text, .. } in blind {
-            if self.said.insert(text.clone()) {
-                say!("{text}");
+            if self.said.len() >= GAPS_SAID || !self.said.insert(text.clone()) {
+                continue;
+            }
+            say!("{text}");
+            if self.said.len() == GAPS_SAID {
+                say!("further gaps are not told: look again without --watch");
             }
         }
         !blind.iter().any(|blind| blind.matters)
@@ -106,18 +113,21 @@ impl Shower {
 
     fn write_table(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
         let mut out = io::stdout().lock();
+        let table = self.table.write(report, self.cgroups.as_mut());
         if self.watching {
             let opened = report
                 .leaks
                 .iter()
                 .filter(|leak| leak.event == LeakEvent::Opened && leak.verdict.is_leak());
-            let since = self.last.as_ref().map(|last| report.at - last.at);
-            let line = changes(report.stuck(), opened.count(), resolved.len(), since);
-            writeln!(out, "{}  {line}", self.clock.time_of_day(report.at))?;
-        }
-        out.write_all(self.table.write(report, self.cgroups.as_mut()).as_bytes())?;
-        if self.watching {
-            writeln!(out)?;
+            let changed = Changed {
+                opened: opened.count(),
+                resolved: resolved.len(),
+                since: self.last.as_ref().map(|last| report.at - last.at),
+            };
+            let time = self.clock.time_of_day(report.at);
+            writeln!(out, "{time}  {}\n{table}", total(report, Some(changed)))?;
+        } else {
+            writeln!(out, "{table}{}", total(report, None))?;
         }
         out.flush()
     }

@@ -60,6 +60,10 @@ pub enum Place {
 impl fmt::Display for Unseen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
+            Place::Proc if self.reason.kind() == io::ErrorKind::NotFound => f.write_str(
+                "/proc is not mounted: no network namespace is seen but the own, and nobody who holds a socket; mount \
+                 it (mount -t proc proc /proc)",
+            ),
             Place::Proc => write!(f, "/proc cannot be read ({})", self.reason),
             Place::HiddenProcesses => f.write_str(
                 "/proc hides other users' processes (hidepid): run as root, or with CAP_SYS_PTRACE",
@@ -109,6 +113,11 @@ fn find_below(proc: &Path) -> Scan {
         known: HashMap::new(),
         mount_namespaces: BTreeMap::new(),
     };
+    // Whatever is mounted there instead has no processes.
+    if let Err(reason) = fs::symlink_metadata(proc.join("self")) {
+        search.miss(Place::Proc, reason);
+        return search.scan;
+    }
     if let (Ok(id), Some(own)) = (current(), Source::own_thread(proc)) {
         search.add(id, own);
     }

@@ -85,6 +85,19 @@ impl Growth {
 }
 
 impl Fit {
+    /// Whether the slope differs from 0 by more than twice its standard error. Else the line says nothing of the future.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        // With R² = r: (slope / its error)² = r (n - 2) / (1 - r).
+        let Self {
+            per_second,
+            r_squared,
+            samples,
+            span: _,
+        } = *self;
+        per_second != 0.0 && r_squared * (samples as f64 - 2.0) > 4.0 * (1.0 - r_squared)
+    }
+
     /// When the line will have risen by `room`; `None` when it does not rise, or not within 100 years. Where there is no
     /// room it is met already, whatever the line does: what is full cannot grow.
     #[must_use]
@@ -150,13 +163,15 @@ impl<K: Eq + Hash> Growths<K> {
     }
 
     /// The forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
-    /// [`MIN_SAMPLES`].
+    /// [`MIN_SAMPLES`], or while the line through them says nothing ([`Fit::says_something`]).
     #[must_use]
     pub fn forecast(&self, owner: &K, room: Option<u64>) -> Option<Forecast> {
         let (stuck, held) = self.0.get(owner)?;
+        // What is full cannot grow, and is told of.
+        let tells = |fit: &Fit| room == Some(0) || fit.says_something();
         Some(Forecast {
-            fit: stuck.fit()?,
-            exhausted_in: room.and_then(|room| held.fit()?.time_to(room)),
+            fit: stuck.fit().filter(tells)?,
+            exhausted_in: room.and_then(|room| held.fit().filter(tells)?.time_to(room)),
         })
     }
 }
@@ -265,6 +280,24 @@ mod tests {
         assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
         let unlimited = growths.forecast(&7, None).expect("three looks");
         assert_eq!(unlimited.exhausted_in, None);
+    }
+
+    #[test]
+    fn numbers_that_stand_still_or_waver_make_no_forecast() {
+        let forecast = |counts: &[u64]| {
+            let mut growths = Growths::default();
+            for (second, &stuck) in (0..).zip(counts) {
+                let stock = Stock { stuck, held: stuck };
+                growths.look(Nanos::from_secs(second), [(7, stock)]);
+            }
+            growths.forecast(&7, Some(100))
+        };
+        for still in [&[7, 7, 7, 7][..], &[7, 8, 7, 8, 7, 8], &[9, 3, 9, 4, 9, 3]] {
+            assert_eq!(forecast(still), None, "{still:?}");
+        }
+        for grows in [&[7, 8, 9][..], &[7, 7, 8, 9, 9, 10], &[9, 7, 4]] {
+            assert!(forecast(grows).is_some(), "{grows:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,30 @@ pub struct Holder {
     pub fds: Vec<u32>,
 }
 
+/// Why it is not known whose a leak is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnerUnknown {
+    /// No process holds it, and all were looked into: a socket of the kernel's own, a descriptor on its way between two
+    /// processes, or one that only io_uring holds.
+    NoHolder,
+    /// Not every process could be looked into, or seen.
+    NotInspectable,
+    /// Whoever looked did not tell which of the two.
+    NotTold,
+}
+
+impl OwnerUnknown {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoHolder => "no_holder",
+            Self::NotInspectable => "not_inspectable",
+            Self::NotTold => "not_told",
+        }
+    }
+}
+
 /// The process that a leak is laid to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaker {

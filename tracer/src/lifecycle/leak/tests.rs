@@ -29,8 +29,28 @@ fn socket(id: u64, age: u64) -> CloseWait {
             since_data: Some(Nanos::from_secs(age + 5)),
             since_ack: Nanos::from_secs(age),
             bytes_acked: 100,
-            bytes_sent: Some(100),
+            since_sent: None,
         }),
+    }
+}
+
+/// One that has bytes on their way, sent so many seconds ago; the last ACK came `age` seconds ago.
+fn sending(age: u64, sent: u64) -> CloseWait {
+    let socket = socket(1, age);
+    CloseWait {
+        unsent: 9,
+        activity: socket.activity.map(|activity| Activity {
+            since_sent: Some(Nanos::from_secs(sent)),
+            ..activity
+        }),
+        ..socket
+    }
+}
+
+fn busy(id: u64) -> CloseWait {
+    CloseWait {
+        id: ConnId(id),
+        ..sending(61, 1)
     }
 }
 
@@ -53,10 +73,8 @@ fn each_verdict_has_its_evidence() {
     assert_eq!(verdict(CloseWait { queued: 1, ..read }), Verdict::EofUnread);
     assert_eq!(verdict(CloseWait { queued: 6, ..read }), Verdict::EofUnread);
     assert_eq!(CloseWait { queued: 6, ..read }.unread(), 5);
-    assert_eq!(
-        verdict(CloseWait { unsent: 1, ..read }),
-        Verdict::StillSending
-    );
+    assert_eq!(verdict(sending(61, 30)), Verdict::StillSending);
+    assert_eq!(verdict(sending(61, 61)), Verdict::EofRead);
     let waiting = CloseWait {
         inode: 0,
         queued: 6,
@@ -102,7 +120,10 @@ fn the_bound_never_contradicts_the_estimate() {
 fn the_threshold_counts_from_exactly_that_age() {
     assert_eq!(once(socket(1, 60)).old.len(), 1);
     let young = once(socket(1, 59));
-    assert_eq!((young.old.len(), young.younger, young.hidden), (0, 1, 0));
+    assert_eq!(
+        (young.old.len(), young.younger, young.hidden.len()),
+        (0, 1, 0)
+    );
 }
 
 #[test]
@@ -113,12 +134,12 @@ fn a_socket_whose_age_keepalive_may_hide_is_counted() {
         ..socket(1, 10)
     };
     // The last data came 15 s ago: it is no older than that.
-    assert_eq!(once(probed).hidden, 0);
+    assert_eq!(once(probed).hidden.len(), 0);
     probed.activity = probed.activity.map(|activity| Activity {
         since_data: Some(Nanos::from_secs(3_600)),
         ..activity
     });
-    assert_eq!((once(probed).younger, once(probed).hidden), (1, 1));
+    assert_eq!((once(probed).younger, once(probed).hidden.len()), (1, 1));
 }
 
 #[test]
@@ -147,7 +168,7 @@ fn what_moved_between_looks_is_no_leak_until_it_rests_for_as_long() {
         Verdict::EofRead
     );
     sending.activity = sending.activity.map(|activity| Activity {
-        bytes_sent: Some(200),
+        bytes_acked: 200,
         ..activity
     });
     assert_eq!(
@@ -162,6 +183,53 @@ fn what_moved_between_looks_is_no_leak_until_it_rests_for_as_long() {
         judged(ledger.look(vec![sending], after(66), MINUTE)),
         Verdict::EofRead
     );
+}
+
+#[test]
+fn a_peer_that_reads_nothing_does_not_make_its_socket_young() {
+    // It answers a probe of its closed window every now and then.
+    let mut socket = sending(10, 337);
+    socket.activity = socket.activity.map(|activity| Activity {
+        since_data: Some(Nanos::from_secs(400)),
+        ..activity
+    });
+    let look = once(socket);
+    let leak = look.old[0];
+    assert_eq!(leak.verdict, Verdict::EofRead);
+    assert_eq!(leak.age.since, NOW - Nanos::from_secs(337));
+    assert_eq!(leak.age.earliest, Some(NOW - Nanos::from_secs(400)));
+    let rested = Some(Nanos::from_secs(337));
+    assert_eq!(leak.socket.peer_reads_nothing_for(), rested);
+    // No data comes after a FIN: it came no earlier than that.
+    socket.activity = socket.activity.map(|activity| Activity {
+        since_data: Some(Nanos::from_secs(300)),
+        ..activity
+    });
+    assert_eq!(once(socket).old[0].age.since, NOW - Nanos::from_secs(300));
+}
+
+#[test]
+fn bytes_that_were_sent_after_the_fin_have_moved() {
+    let mut socket = sending(1, 30);
+    socket.entered = Some(NOW - Nanos::from_secs(100));
+    socket.unsent = 0;
+    assert_eq!(verdict(socket), Verdict::StillSending);
+    socket.entered = Some(NOW - Nanos::from_secs(61));
+    socket.activity = socket.activity.map(|activity| Activity {
+        since_sent: Some(Nanos::from_secs(62)),
+        ..activity
+    });
+    assert_eq!(verdict(socket), Verdict::EofRead);
+}
+
+#[test]
+fn what_is_found_gone_between_looks_is_resolved_once() {
+    let mut ledger = Ledger::default();
+    let _ = ledger.look(vec![socket(1, 70), socket(2, 10)], NOW, MINUTE);
+    let gone = ledger.forget(ConnId(1));
+    assert_eq!(gone.map(|leak| leak.event), Some(LeakEvent::Resolved));
+    assert_eq!(ledger.forget(ConnId(2)), None, "it was never told of");
+    assert_eq!(ledger.look(vec![], after(5), MINUTE).resolved, []);
 }
 
 #[test]
@@ -192,11 +260,7 @@ fn a_leak_opens_goes_on_and_is_resolved_once() {
 #[test]
 fn what_was_never_told_of_is_not_resolved() {
     let mut ledger = Ledger::default();
-    let busy = CloseWait {
-        unsent: 9,
-        ..socket(2, 61)
-    };
-    let _ = ledger.look(vec![socket(1, 59), busy], NOW, MINUTE);
+    let _ = ledger.look(vec![socket(1, 59), busy(2)], NOW, MINUTE);
     assert!(ledger.look(vec![], after(5), MINUTE).resolved.is_empty());
 }
 
@@ -282,11 +346,7 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
 
 #[test]
 fn still_sending_is_in_its_group_and_not_counted() {
-    let busy = CloseWait {
-        unsent: 9,
-        ..socket(2, 61)
-    };
-    let look = Ledger::default().look(vec![socket(1, 61), busy], NOW, MINUTE);
+    let look = Ledger::default().look(vec![socket(1, 61), busy(2)], NOW, MINUTE);
     let groups = group(&look.old, |_| ());
     assert_eq!((groups[0].leaks.len(), groups[0].stuck()), (2, 1));
 }

@@ -9,7 +9,7 @@ use crate::lifecycle::connection::{Connection, Mark};
 use crate::lifecycle::finding::{Conn, Finding, Stuck};
 use crate::lifecycle::leak::{
     Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
-    Question, Stock, judge,
+    OwnerUnknown, Question, Stock, judge,
 };
 use crate::lifecycle::types::{ConnId, Nanos};
 
@@ -102,7 +102,8 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
     } else {
         before.and_then(|before| before.moved)
     };
-    let moves = socket.unsent > 0 || moved.is_some_and(|moved| at - moved < after);
+    let moved = moved.max(socket.sent(at));
+    let moves = moved.is_some_and(|moved| at - moved < after);
     let event = match (entered, before) {
         // It was as old before anybody looked.
         (None, None) => LeakEvent::Ongoing,
@@ -132,6 +133,7 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
     }
     let source = leak.verdict.owner_source();
     let by_proc = process.as_ref().map(|process| process.as_owner(source));
+    let owner = by_proc.or_else(|| connection.owner.clone());
     Taken::Stuck(Box::new(Stuck {
         at,
         conn: Conn {
@@ -146,7 +148,8 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
         },
         leak,
         end: None,
-        owner: by_proc.or_else(|| connection.owner.clone()),
+        owner_unknown: owner.is_none().then_some(OwnerUnknown::NotTold),
+        owner,
         holders: holders.clone(),
         leaker: None,
     }))
@@ -269,9 +272,7 @@ impl Tracker {
     /// An end that was told to be stuck is no longer.
     pub(super) fn resolve(&mut self, told: Box<Stuck>, at: Nanos, end: LeakEnd) {
         let mut stuck = told;
-        stuck.at = at;
-        stuck.leak.event = LeakEvent::Resolved;
-        stuck.end = Some(end);
+        stuck.resolve(at, end);
         self.findings.push_back(Finding::Leak(stuck));
     }
 

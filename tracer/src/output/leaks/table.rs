@@ -1,8 +1,9 @@
 //! The table: a line of figures for each owner, and below it what is not done, where, and by what.
 
 mod owner;
+mod perhaps;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
@@ -13,13 +14,17 @@ use crate::output::cgroup_names::CgroupNames;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::growth::push_forecast;
+use crate::output::leaks::unsent;
 use owner::{push_command, push_container, push_process};
+use perhaps::push_perhaps;
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
 /// What stands below an owner's line begins here.
 const INDENT: &str = "       ";
 /// Other processes that are named of those that share a socket.
 const NAMED_SHARERS: usize = 3;
+/// Descriptors that are listed of one socket.
+const SHOWN_HOLDERS: usize = 3;
 
 /// How the table is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +36,7 @@ pub struct LeakTable {
 }
 
 impl LeakTable {
-    /// The whole report as text. Nothing that others chose reaches the terminal unescaped.
+    /// The whole report as text, but for its [`total`]. Nothing that others chose reaches the terminal unescaped.
     #[must_use]
     pub fn write(self, report: &Report, cgroups: &mut dyn CgroupNames) -> String {
         let mut text = String::new();
@@ -42,7 +47,7 @@ impl LeakTable {
         for group in &report.groups {
             self.write_group(&mut text, report, group, cgroups);
         }
-        self.write_total(&mut text, report);
+        push_perhaps(&mut text, report);
         text
     }
 
@@ -61,14 +66,25 @@ impl LeakTable {
         } else {
             ("", "")
         };
-        let _ = write!(text, "{start}{stuck:>5}{end} {oldest:>7} ");
+        match stuck {
+            0 => text.push_str("    -"),
+            _ => drop(write!(text, "{start}{stuck:>5}{end}")),
+        }
+        let _ = write!(text, " {oldest:>7} ");
         match group.owner {
             Owner::Process(pid) => match report.held.processes.get(&pid) {
                 Some(process) => push_process(text, process),
                 None => drop(write!(text, "{pid:>6}")),
             },
-            Owner::Nobody { cgroup } => {
+            Owner::Nobody {
+                cgroup,
+                netns: _,
+                uid,
+            } => {
                 text.push_str("     -");
+                if let Some(uid) = uid.filter(|_| !report.recorded) {
+                    let _ = write!(text, " uid {uid}");
+                }
                 if let Some(name) = cgroups.name(cgroup) {
                     text.push_str(" cgroup ");
                     push_for_terminal(text, name.path.as_bytes());
@@ -99,32 +115,51 @@ impl LeakTable {
             }
         }
     }
+}
 
-    fn write_total(self, text: &mut String, report: &Report) {
-        let _ = write!(
-            text,
-            "{} stuck in CLOSE_WAIT for ",
-            Counted(report.stuck(), "socket")
-        );
-        push_with_unit(text, report.min_age);
-        text.push_str(" or longer");
-        for (count, what) in [
-            (report.sending, "half-closed and still sending"),
-            (report.younger, "younger"),
-        ] {
-            if count > 0 {
-                let _ = write!(text, ", {count} {what}");
+/// The whole report in one line. While watching, what has changed since the last look.
+#[must_use]
+pub fn total(report: &Report, changed: Option<Changed>) -> String {
+    let mut text = format!("{} stuck", Counted(report.stuck(), "socket"));
+    match changed {
+        None => {
+            text.push_str(" in CLOSE_WAIT");
+            if report.min_age > Nanos(0) {
+                text.push_str(" for ");
+                push_with_unit(&mut text, report.min_age);
+                text.push_str(" or longer");
             }
         }
-        if report.hidden > 0 {
-            let _ = write!(
-                text,
-                " ({} of them may be older: keepalive hides it, --watch tells)",
-                report.hidden
-            );
+        Some(Changed { since: None, .. }) => {}
+        Some(Changed {
+            opened,
+            resolved,
+            since: Some(since),
+        }) => {
+            let _ = write!(text, ", {opened} new and {resolved} resolved in ");
+            push_with_unit(&mut text, since);
         }
-        text.push('\n');
     }
+    for (count, what) in [
+        (report.sending, "half-closed and still sending"),
+        (report.younger, "younger"),
+    ] {
+        if count > 0 {
+            let _ = write!(text, ", {count} {what}");
+        }
+    }
+    text
+}
+
+/// What is new in a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Sockets that were not told of before.
+    pub opened: usize,
+    /// Sockets that are stuck no more.
+    pub resolved: usize,
+    /// Since the last look; `None` at the first.
+    pub since: Option<Nanos>,
 }
 
 /// `1 socket`, `2 sockets`.
@@ -167,6 +202,9 @@ fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
             verdict.explain(unread, &fds)
         );
     }
+    if let Some(unsent) = unsent(group.leaks.iter().map(|&at| &report.leaks[at])) {
+        let _ = writeln!(text, "{INDENT}{unsent}");
+    }
     if let Owner::Nobody { .. } = group.owner {
         let why = if report.recorded {
             "whoever recorded it found no holder"
@@ -208,37 +246,46 @@ fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {
     }
 }
 
+/// Other holders: of the sockets themselves, and of listening sockets in whose queue some may wait as well.
 fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner: u32) {
-    let leaks = group.leaks.iter().map(|&at| &report.leaks[at]);
-    let mut others: Vec<u32> = leaks
-        .flat_map(|leak| report.held.descriptors(&leak.socket))
-        .map(|holder| holder.pid)
-        .filter(|&pid| pid != owner)
-        .collect();
-    others.sort_unstable();
-    others.dedup();
-    if others.is_empty() {
-        return;
-    }
-    let _ = write!(text, "{INDENT}also held by ");
-    for (at, pid) in others.iter().take(NAMED_SHARERS).enumerate() {
-        let _ = write!(text, "{}{pid}", if at == 0 { "" } else { ", " });
-        if let Some(process) = report.held.processes.get(pid) {
-            text.push(' ');
-            push_for_terminal(text, &process.comm);
+    let (mut holders, mut listeners) = (BTreeSet::new(), BTreeSet::new());
+    for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
+        let others = report.held.descriptors(&leak.socket);
+        let others = others.map(|holder| holder.pid).filter(|&pid| pid != owner);
+        match leak.verdict {
+            Verdict::NotAccepted => listeners.extend(others),
+            _ => holders.extend(others),
         }
     }
-    if others.len() > NAMED_SHARERS {
-        let _ = write!(text, " and {} more", others.len() - NAMED_SHARERS);
+    for (what, others) in [
+        ("also held by", holders),
+        ("perhaps in the accept queue of", listeners),
+    ] {
+        if others.is_empty() {
+            continue;
+        }
+        let _ = write!(text, "{INDENT}{what} ");
+        for (at, pid) in others.iter().take(NAMED_SHARERS).enumerate() {
+            let _ = write!(text, "{}{pid}", if at == 0 { "" } else { ", " });
+            if let Some(process) = report.held.processes.get(pid) {
+                text.push(' ');
+                push_for_terminal(text, &process.comm);
+            }
+        }
+        if others.len() > NAMED_SHARERS {
+            let _ = write!(text, " and {} more", others.len() - NAMED_SHARERS);
+        }
+        text.push('\n');
     }
-    text.push('\n');
 }
 
 fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
     let mut age = String::new();
     push_age(&mut age, report, leak);
     let mut held = String::new();
-    for (at, holder) in report.held.descriptors(&leak.socket).enumerate() {
+    let holders = report.held.descriptors(&leak.socket);
+    let more = holders.clone().count().saturating_sub(SHOWN_HOLDERS);
+    for (at, holder) in holders.take(SHOWN_HOLDERS).enumerate() {
         let _ = write!(
             held,
             "{}{}:{}",
@@ -246,6 +293,9 @@ fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
             holder.pid,
             holder.fd
         );
+    }
+    if more > 0 {
+        let _ = write!(held, "+{more}");
     }
     let held = if held.is_empty() { "-" } else { &held };
     let (local, peer): (SocketAddr, SocketAddr) =
@@ -259,15 +309,4 @@ fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
         local = local.to_string(),
         peer = peer.to_string(),
     );
-}
-
-/// What a look at `at` found, in one line: for `--watch`.
-#[must_use]
-pub fn changes(stuck: usize, opened: usize, resolved: usize, since: Option<Nanos>) -> String {
-    let mut text = format!("{} stuck", Counted(stuck, "socket"));
-    if let Some(since) = since {
-        let _ = write!(text, ", {opened} new and {resolved} resolved in ");
-        push_with_unit(&mut text, since);
-    }
-    text
 }

@@ -106,13 +106,24 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
        local ports 80 (2); peers 10.0.0.2 (2)
        also held by 9 web\\x1b[2J
        /usr/bin/web --name a\\nb
-    1  ~2m05s      -
+    1  ~2m05s      - uid 0
        1 eof_unread: the end of stream came and was never read, and close() was never called
        held by no process: a socket of the kernel's own, or a descriptor on its way between processes
        local ports 80 (1); peers 10.0.0.2:40003 (1)
-3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger
 ";
-    assert_eq!(table(&report(), false), expected);
+    let report = report();
+    assert_eq!(table(&report, false), expected);
+    let line = "3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger";
+    assert_eq!(total(&report, None), line);
+    let first = total(&report, Some(Changed::default()));
+    assert_eq!(first, "3 sockets stuck, 4 younger");
+    let changed = Changed {
+        opened: 2,
+        resolved: 1,
+        since: Some(Nanos::from_secs(5)),
+    };
+    let line = "3 sockets stuck, 2 new and 1 resolved in 5.0s, 4 younger";
+    assert_eq!(total(&report, Some(changed)), line);
 }
 
 #[test]
@@ -178,14 +189,150 @@ fn a_container_is_shown_short_and_its_scope_not_at_all() {
 
 #[test]
 fn an_empty_report_is_one_line() {
-    let report = Report {
+    let mut report = Report {
         min_age: Nanos::from_secs(60),
         ..Report::default()
     };
+    assert_eq!(table(&report, true), "");
+    let line = "0 sockets stuck in CLOSE_WAIT for 1m00s or longer";
+    assert_eq!(total(&report, None), line);
+    report.min_age = Nanos(0);
+    assert_eq!(total(&report, None), "0 sockets stuck in CLOSE_WAIT");
+}
+
+#[test]
+fn a_process_is_shown_with_the_title_that_it_gave_itself() {
+    let shown = |line: &[u8], exe: Option<&str>| {
+        let mut report = report();
+        for process in report.held.processes.values_mut().map(Arc::make_mut) {
+            process.command_line = line.into();
+            process.exe = exe.map(Into::into);
+        }
+        let text = table(&report, false);
+        let line = text.lines().nth(6).map(str::trim_start);
+        line.map(str::to_owned).unwrap_or_default()
+    };
+    let postgres = Some("/usr/lib/postgresql/15/bin/postgres");
     assert_eq!(
-        table(&report, true),
-        "0 sockets stuck in CLOSE_WAIT for 1m00s or longer\n"
+        shown(b"postgres: app shop 10.0.0.9(55) idle\0\0\0\0", postgres),
+        "/usr/lib/postgresql/15/bin/postgres (postgres: app shop 10.0.0.9(55) idle)"
     );
+    assert_eq!(
+        shown(b"nginx: worker process", Some("/usr/sbin/nginx")),
+        "/usr/sbin/nginx (nginx: worker process)"
+    );
+    let python = Some("/usr/bin/python3.11");
+    assert_eq!(
+        shown(b"python3\0serve.py\0", python),
+        "/usr/bin/python3.11 (python3 serve.py)"
+    );
+    assert_eq!(shown(b"./web\0-v\0", Some("/srv/web")), "/srv/web -v");
+    assert_eq!(shown(b"web\0-v\0", None), "web -v");
+    assert_eq!(shown(b"", Some("/srv/web")), "/srv/web");
+    let long = shown("web\0ä".as_bytes(), Some(&format!("/{}", "ä".repeat(200))));
+    assert!(
+        long.starts_with("/ä") && long.contains("ä… (web ä)"),
+        "{long}"
+    );
+    assert!(!long.contains('\u{fffd}'), "{long}");
+}
+
+#[test]
+fn where_a_process_runs_is_shown_once_and_as_it_can_be_typed() {
+    let shown = |unit: Option<&str>, machine: Option<&str>, cgroup: Option<&str>| {
+        let mut report = report();
+        for process in report.held.processes.values_mut().map(Arc::make_mut) {
+            process.unit = unit.map(|name| Unit {
+                name: name.into(),
+                user: None,
+            });
+            process.container = machine.map(|id| Container {
+                runtime: "systemd-nspawn",
+                id: id.into(),
+                pod: None,
+            });
+            process.cgroup = cgroup.map(Into::into);
+        }
+        let text = table(&report, false);
+        let line = text.lines().nth(1).unwrap_or_default().to_owned();
+        line.split_once("924/1024")
+            .map_or(line.clone(), |(_, place)| place.trim().to_owned())
+    };
+    for unit in [
+        "machine-my\\x2dbox.scope",
+        "systemd-nspawn@my\\x2dbox.service",
+    ] {
+        let shown = shown(Some(unit), Some("my-box"), None);
+        assert_eq!(shown, "systemd-nspawn my-box");
+    }
+    let unit = "srv-my\\x2dapp.service";
+    assert_eq!(shown(Some(unit), None, Some("/a/b")), unit);
+    assert_eq!(shown(None, None, Some("/a/b")), "cgroup /a/b");
+    assert_eq!(shown(None, None, Some("/")), "");
+}
+
+#[test]
+fn many_holders_do_not_break_the_columns() {
+    let mut report = report();
+    let holders = (7..27).map(|pid| (11, Holder { pid, fd: 5 }));
+    report.held.holders = holders.collect();
+    report.group();
+    let text = table(&report, true);
+    assert!(
+        text.contains("       7:5,8:5,9:5+17 10.0.0.1:80 "),
+        "{text}"
+    );
+}
+
+#[test]
+fn bytes_that_the_peer_does_not_read_are_told_of() {
+    let mut report = report();
+    let socket = &mut report.leaks[0].socket;
+    socket.unsent = 2_559_488;
+    socket.activity = Some(Activity {
+        since_ack: Nanos::from_secs(10),
+        since_sent: Some(Nanos::from_secs(337)),
+        ..Activity::default()
+    });
+    let sentence = "the peer has not read for 5m37s; 2559488 bytes wait";
+    let text = table(&report, false);
+    assert!(text.contains(&format!("       {sentence}\n")), "{text}");
+    let clock = WallClock::fixed(0, TimeZone::UTC);
+    let mut line = Vec::new();
+    let finding = Finding::Leak(Box::new(report.finding(&report.leaks[0], NOW)));
+    write_finding(&mut line, &finding, &clock, &mut NoCgroups).expect("memory takes everything");
+    let line = String::from_utf8_lossy(&line).into_owned();
+    assert!(line.contains(&format!("on fd 5; {sentence}\"")), "{line}");
+}
+
+#[test]
+fn what_may_be_older_than_it_looks_has_a_section_with_its_owners() {
+    let mut report = report();
+    let mut hidden = report.leaks[0];
+    hidden.age.earliest = Some(NOW - Nanos::from_secs(780));
+    report.hidden = vec![hidden];
+    let text = table(&report, false);
+    let section = "\
+perhaps stuck: something came from the peer within 1m00s (an answer to keepalive), so they may be older than they look; --watch tells
+    1 up to 13m00s      7 web\\x1b[2J  local ports 80 (1); peers 10.0.0.2:40001 (1)
+";
+    assert!(text.ends_with(section), "{text}");
+    report.hidden[0].age.earliest = None;
+    assert!(table(&report, false).contains("    1 of any age      7 web"));
+}
+
+#[test]
+fn why_there_is_no_owner_is_a_word() {
+    let mut report = report();
+    let word = |report: &Report| {
+        let finding = report.finding(&report.leaks[2], NOW);
+        finding.owner_unknown.map(|unknown| unknown.name())
+    };
+    assert_eq!(word(&report), Some("no_holder"));
+    report.unseen_processes = true;
+    assert_eq!(word(&report), Some("not_inspectable"));
+    report.recorded = true;
+    assert_eq!(word(&report), Some("not_told"));
 }
 
 #[test]
@@ -219,7 +366,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
         "leak": {
             "since": "2026-01-31T11:57:55.000000Z", "age_ms": 125_000.0, "age_known": "estimated",
             "age_at_most_ms": null, "verdict": "eof_read", "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
-            "cgroup": null,
+            "owner_unknown": null, "cgroup": null,
             "advice": "everything was read, up to the end of stream, and close() was never called on fd 5",
             "resolved_by": null,
         },

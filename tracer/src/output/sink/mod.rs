@@ -99,7 +99,7 @@ impl Sink {
         config: &SinkConfig,
         surroundings: impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let say = |sentence: &str| eprintln!("tcpclose: {sentence}");
+        let say = |sentence: &str| say!("{sentence}");
         let late = late::Late::new(config.clone(), Box::new(surroundings));
         Self::deliver(config, Box::new(late), Box::new(say), Pauses::default())
     }

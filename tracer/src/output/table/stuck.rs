@@ -19,6 +19,7 @@ impl CloseTable {
             leak,
             end,
             owner,
+            owner_unknown: _,
             holders: _,
             leaker,
         } = stuck;

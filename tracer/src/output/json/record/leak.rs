@@ -1,7 +1,12 @@
 //! The `leak` record: of `tcpclose leaks` as of the tracer.
 
 use super::*;
-use crate::lifecycle::leak::{self, Forecast, LeakEnd};
+use crate::lifecycle::leak::{self, Forecast, LeakEnd, OwnerUnknown};
+use crate::output::escape::cut;
+use crate::output::leaks::unsent;
+
+/// Bytes of a command line in a record: each socket of a process repeats it.
+const COMMAND_LINE_LIMIT: usize = 256;
 
 /// A socket that is stuck, or is no longer.
 #[derive(Serialize)]
@@ -28,6 +33,7 @@ struct Stuck<'a> {
     unread_bytes: u32,
     unsent_bytes: u32,
     fds: &'a [u32],
+    owner_unknown: Option<&'static str>,
     cgroup: Option<&'a str>,
     advice: String,
     resolved_by: Option<&'static str>,
@@ -80,6 +86,7 @@ impl<'a> Leak<'a> {
             leak,
             end,
             owner,
+            owner_unknown,
             holders,
             leaker,
         } = stuck;
@@ -107,8 +114,14 @@ impl<'a> Leak<'a> {
                 unread_bytes: unread,
                 unsent_bytes: leak.socket.unsent,
                 fds,
+                owner_unknown: owner_unknown.map(OwnerUnknown::name),
                 cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
-                advice: leak.verdict.explain(unread.into(), fds),
+                advice: match unsent([leak]) {
+                    Some(unsent) => {
+                        format!("{}; {unsent}", leak.verdict.explain(unread.into(), fds))
+                    }
+                    None => leak.verdict.explain(unread.into(), fds),
+                },
                 resolved_by: end.map(LeakEnd::name),
             },
         }
@@ -120,10 +133,11 @@ impl<'a> Process<'a> {
         let process = &*leaker.process;
         let exe = process.exe.as_deref();
         let unit = process.unit.as_ref();
+        let (command_line, was_cut) = command_line(process);
         Self {
             exe: exe.map(|exe| exe.as_os_str().to_string_lossy()),
-            command_line: process.arguments().map(String::from_utf8_lossy).collect(),
-            command_line_cut: process.command_line_cut,
+            command_line,
+            command_line_cut: process.command_line_cut || was_cut,
             unit: unit.map(|unit| unit.name.as_str()),
             user_unit: unit.and_then(|unit| unit.user.as_deref()),
             descriptors: Descriptors::of(process),
@@ -131,6 +145,22 @@ impl<'a> Process<'a> {
             growth: leaker.forecast.map(Growth::from),
         }
     }
+}
+
+/// The first bytes of the arguments, and whether there are more.
+fn command_line(process: &process::Process) -> (Vec<Cow<'_, str>>, bool) {
+    let mut room = COMMAND_LINE_LIMIT;
+    let (mut line, mut was_cut) = (Vec::new(), false);
+    for argument in process.arguments() {
+        if room == 0 {
+            return (line, true);
+        }
+        let kept = cut(argument, room);
+        was_cut |= kept.len() < argument.len();
+        room = if was_cut { 0 } else { room - kept.len() };
+        line.push(String::from_utf8_lossy(kept));
+    }
+    (line, was_cut)
 }
 
 impl Descriptors {

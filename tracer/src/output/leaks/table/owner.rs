@@ -6,12 +6,19 @@ use super::INDENT;
 use crate::host::container::Container;
 use crate::host::process::Process;
 use crate::host::unit::Unit;
-use crate::output::escape::push_for_terminal;
+use crate::output::escape::{cut, push_for_terminal};
 
 /// Bytes of a command line that are shown.
 const SHOWN_COMMAND_LINE: usize = 160;
+/// Bytes of a path that are shown.
+const SHOWN_PATH: usize = 256;
 /// Hexadecimal digits of a container's id that people use.
 const SHORT_ID: usize = 12;
+
+pub(super) fn push_name(text: &mut String, process: &Process) {
+    let _ = write!(text, " {:>6} ", process.pid);
+    push_for_terminal(text, &process.comm);
+}
 
 pub(super) fn push_process(text: &mut String, process: &Process) {
     let mut comm = String::new();
@@ -22,35 +29,61 @@ pub(super) fn push_process(text: &mut String, process: &Process) {
     };
     let _ = write!(text, "{:>6} {comm:<15} {descriptors:<13}", process.pid);
     let container = process.container.as_ref();
-    // A container's scope is named after the container.
     let unit = process
         .unit
         .as_ref()
-        .filter(|unit| container.is_none_or(|container| !unit.name.contains(&container.id)));
-    for (at, part) in [unit.map(shown_unit), container.map(shown_container)]
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        text.push_str(if at == 0 { " " } else { ", " });
-        text.push_str(&part);
+        .filter(|unit| container.is_none_or(|container| !is_of(unit, container)));
+    let mut place = Vec::from_iter(unit.map(shown_unit));
+    place.extend(container.map(shown_container));
+    if place.is_empty() {
+        let path = process.cgroup.as_deref().filter(|path| *path != "/");
+        place.extend(path.map(shown_cgroup));
+    }
+    if !place.is_empty() {
+        let _ = write!(text, " {}", place.join(", "));
     }
     text.truncate(text.trim_end().len());
 }
 
+/// Whether a unit is there for a container alone, and named after it.
+fn is_of(unit: &Unit, container: &Container) -> bool {
+    let machine = ["machine-", "systemd-nspawn@"].iter();
+    let is_machine = matches!(container.runtime, "systemd-nspawn" | "lxc")
+        && machine.clone().any(|start| unit.name.starts_with(start));
+    is_machine || unit.name.contains(&container.id)
+}
+
 fn shown_unit(unit: &Unit) -> String {
     let mut text = String::new();
-    push_for_terminal(&mut text, unit.name.as_bytes());
+    push_unit(&mut text, &unit.name);
     if let Some(user) = &unit.user {
         text.push(' ');
-        push_for_terminal(&mut text, user.as_bytes());
+        push_unit(&mut text, user);
     }
     text
+}
+
+/// As systemctl takes it: `\x2d` is a part of the name.
+fn push_unit(text: &mut String, name: &str) {
+    for (at, part) in name.split('\\').enumerate() {
+        if at > 0 {
+            text.push('\\');
+        }
+        if !part.is_empty() {
+            push_for_terminal(text, part.as_bytes());
+        }
+    }
 }
 
 fn shown_container(container: &Container) -> String {
     let mut text = String::new();
     push_container(&mut text, container);
+    text
+}
+
+fn shown_cgroup(path: &str) -> String {
+    let mut text = "cgroup ".to_owned();
+    push_cut(&mut text, path.as_bytes());
     text
 }
 
@@ -70,19 +103,56 @@ pub(super) fn push_container(text: &mut String, container: &Container) {
     }
 }
 
+/// What it runs: its executable with the arguments, or, where a process gives itself a title or another name, the
+/// executable with what ps shows in brackets.
 pub(super) fn push_command(text: &mut String, process: &Process) {
-    let Some(exe) = &process.exe else { return };
+    let line = process.arguments().collect::<Vec<_>>().join(&b' ');
+    let exe = process.exe.as_deref();
+    let exe = exe.map(|exe| exe.as_os_str().as_encoded_bytes());
+    if exe.is_none() && line.is_empty() {
+        return;
+    }
     text.push_str(INDENT);
-    push_for_terminal(text, exe.as_os_str().as_encoded_bytes());
-    let mut line = Vec::new();
-    for argument in process.arguments().skip(1) {
-        line.push(b' ');
-        line.extend_from_slice(argument);
+    let Some(exe) = exe else {
+        push_line(text, &line, process.command_line_cut);
+        text.push('\n');
+        return;
+    };
+    push_cut(text, exe);
+    let name = process.arguments().next().unwrap_or_default();
+    if !is_named_after(name, exe) && !line.is_empty() {
+        text.push_str(" (");
+        push_line(text, &line, process.command_line_cut);
+        text.push(')');
+    } else {
+        push_line(text, &line[name.len()..], process.command_line_cut);
     }
-    let cut = process.command_line_cut || line.len() > SHOWN_COMMAND_LINE;
-    line.truncate(SHOWN_COMMAND_LINE);
-    if !line.is_empty() {
-        push_for_terminal(text, &line);
+    text.push('\n');
+}
+
+/// `/usr/bin/web` may be called by its path, or `web`, or `./web`.
+fn is_named_after(name: &[u8], exe: &[u8]) -> bool {
+    let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+    let last = |path: &[u8]| {
+        path.rsplit(|byte| *byte == b'/').next() == exe.rsplit(|byte| *byte == b'/').next()
+    };
+    name == exe || !name.contains(&b' ') && last(name)
+}
+
+fn push_line(text: &mut String, line: &[u8], was_cut: bool) {
+    let shown = cut(line, SHOWN_COMMAND_LINE);
+    if !shown.is_empty() {
+        push_for_terminal(text, shown);
     }
-    text.push_str(if cut { "…\n" } else { "\n" });
+    if was_cut || shown.len() < line.len() {
+        text.push('…');
+    }
+}
+
+fn push_cut(text: &mut String, path: &[u8]) {
+    let shown = cut(path, SHOWN_PATH);
+    push_for_terminal(text, shown);
+    if shown.len() < path.len() {
+        text.push('…');
+    }
 }

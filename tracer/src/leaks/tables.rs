@@ -1,0 +1,225 @@
+//! What the tables of the network namespaces hold.
+
+use std::collections::{HashMap, HashSet};
+
+use tcpclose_common::TcpState;
+
+use super::blind::{self, Blind, net_identity};
+use super::in_use;
+use super::listeners::Listener;
+use super::look::Wanted;
+use crate::kernel::monotonic::now;
+use crate::kernel::netns::{self, NetNsError, NetNsHandle};
+use crate::kernel::sock_diag::{
+    DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
+};
+use crate::lifecycle::leak::{Activity, CloseWait};
+use crate::lifecycle::types::{ConnId, Nanos, NetNs};
+
+/// Sockets that are asked for again at most.
+const ASKED_AGAIN: usize = 4096;
+
+/// What one look found in them.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// When the look began. Ages are told as of then.
+    at: Nanos,
+    pub close_wait: Vec<CloseWait>,
+    pub listeners: Vec<Listener>,
+    /// What could not be read.
+    pub blind: Vec<Blind>,
+    /// The namespaces that were looked at, as [`net_identity`] knows them.
+    identities: HashSet<u64>,
+    /// The same, and the ways in.
+    ways_in: HashMap<NetNs, NetNsHandle>,
+}
+
+impl Tables {
+    /// Reads those that are wanted. `told`: sockets that were told of as leaks.
+    pub fn read<'a>(wanted: &Wanted, told: impl Iterator<Item = &'a CloseWait>, at: Nanos) -> Self {
+        let mut by_namespace: HashMap<NetNs, Vec<CloseWait>> = HashMap::new();
+        for socket in told {
+            by_namespace.entry(socket.netns).or_default().push(*socket);
+        }
+        let told = |netns| by_namespace.get(&netns).map_or(&[][..], Vec::as_slice);
+        let mut tables = Self {
+            at,
+            ..Self::default()
+        };
+        if let Some(handle) = &wanted.netns {
+            let told = told(handle.id());
+            // Its file may be gone, and others still live in it.
+            let seen = tables.read_namespace(wanted, handle.clone(), told)
+                || netns::by_inode(handle.id())
+                    .is_ok_and(|other| tables.read_namespace(wanted, other, told));
+            if !seen {
+                let text = format!(
+                    "network namespace {} is gone, and its sockets with it: no process lives in it and no file leads to it",
+                    handle.id().0
+                );
+                tables.blind.push(Blind::note(text));
+            }
+            return tables;
+        }
+        let scan = netns::find_all();
+        if scan.found.is_empty() {
+            tables.read_own(wanted, told(NetNs::default()));
+        }
+        for handle in scan.found {
+            let id = handle.id();
+            tables.read_namespace(wanted, handle, told(id));
+        }
+        let unseen = blind::of_scan(&scan.unseen, &tables.identities);
+        tables.blind.extend(unseen);
+        tables
+    }
+
+    /// Without /proc, the own namespace has no number, and no other is found.
+    fn read_own(&mut self, wanted: &Wanted, told: &[CloseWait]) {
+        let read = DiagSocket::open()
+            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, Families::Both, told));
+        if let Err(error) = read {
+            self.missed("the own network namespace", error, told);
+        }
+    }
+
+    /// False where it is gone.
+    fn read_namespace(&mut self, wanted: &Wanted, handle: NetNsHandle, told: &[CloseWait]) -> bool {
+        let entered = handle.enter(|| {
+            let families = in_use::families();
+            (
+                net_identity("thread-self"),
+                families.map(|families| (families, DiagSocket::open())),
+            )
+        });
+        let read = match entered {
+            Ok((identity, sockets)) => {
+                self.identities.extend(identity);
+                match sockets {
+                    Some((families, Ok(mut diag))) => {
+                        self.read_sockets(wanted, &mut diag, families, told)
+                    }
+                    Some((_, Err(error))) => Err(error),
+                    None => Ok(()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        match read {
+            Ok(()) => {}
+            // And its sockets with it.
+            Err(DiagError::Namespace(NetNsError::Vanished(_))) => return false,
+            Err(error) => {
+                self.missed(&format!("network namespace {}", handle.id().0), error, told);
+            }
+        }
+        self.ways_in.insert(handle.id(), handle);
+        true
+    }
+
+    fn missed(&mut self, place: &str, error: DiagError, told: &[CloseWait]) {
+        // What is not seen is not gone.
+        self.close_wait.extend_from_slice(told);
+        let text = format!("{place}: {:#}", anyhow::Error::from(error));
+        self.blind.push(Blind::new(text));
+    }
+
+    fn read_sockets(
+        &mut self,
+        wanted: &Wanted,
+        diag: &mut DiagSocket,
+        families: Families,
+        told: &[CloseWait],
+    ) -> Result<(), DiagError> {
+        let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
+        let begun = now();
+        let (sockets, report) =
+            diag.collect(&Query::states(states).with_info().family(families))?;
+        // The kernel tells ages as of when it came by; a long list takes it 50 ms.
+        let listed = begun + Nanos((now() - begun).0 / 2);
+        let late = listed - self.at;
+        if report.interrupted {
+            let text = format!(
+                "the sockets of network namespace {} changed while they were listed, each of three times: some may be \
+                 missing",
+                diag.netns().0
+            );
+            self.blind.push(Blind::new(text));
+        }
+        for socket in &sockets {
+            match socket.state {
+                TcpState::Listen => self.listeners.push(Listener::from(socket)),
+                _ if wanted.has(socket) => self.close_wait.push(close_wait(socket, late)),
+                _ => {}
+            }
+        }
+        // A dump may miss a socket, though seldom.
+        for socket in told {
+            if sockets
+                .binary_search_by_key(&socket.id, |socket| socket.id)
+                .is_err()
+            {
+                let still = still(diag, socket)?;
+                self.close_wait
+                    .extend(still.as_ref().map(|socket| close_wait(socket, late)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of these sockets are not in CLOSE_WAIT any more. While /proc was read, whoever held one may have closed it.
+    pub fn left<'a>(&self, sockets: impl Iterator<Item = &'a CloseWait>) -> HashSet<ConnId> {
+        let mut by_namespace: HashMap<NetNs, Vec<&CloseWait>> = HashMap::new();
+        for socket in sockets.take(ASKED_AGAIN) {
+            by_namespace.entry(socket.netns).or_default().push(socket);
+        }
+        let mut left = HashSet::new();
+        for (netns, sockets) in by_namespace {
+            let diag = match self.ways_in.get(&netns) {
+                Some(handle) => DiagSocket::open_in(handle),
+                None => DiagSocket::open(),
+            };
+            let Ok(mut diag) = diag else { continue };
+            let gone = sockets
+                .into_iter()
+                .filter(|socket| matches!(still(&mut diag, socket), Ok(None)));
+            left.extend(gone.map(|socket| socket.id));
+        }
+        left
+    }
+}
+
+/// The socket as it is now; `None` when it is not in CLOSE_WAIT any more.
+fn still(diag: &mut DiagSocket, socket: &CloseWait) -> Result<Option<Socket>, DiagError> {
+    let lookup = Lookup::tuple(socket.tuple)
+        .id(socket.id)
+        .interface(socket.interface)
+        .with_info();
+    let found = diag.lookup(&lookup)?;
+    Ok(found.filter(|socket| socket.state == TcpState::CloseWait))
+}
+
+/// `late`: how long after the look's beginning the socket was listed.
+pub(super) fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
+    let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
+    CloseWait {
+        id: socket.id,
+        netns: socket.netns,
+        tuple: socket.tuple,
+        interface: socket.interface,
+        inode: socket.inode,
+        uid: socket.uid,
+        cgroup: socket.cgroup,
+        queued: socket.rqueue,
+        unsent: socket.wqueue,
+        keepalive: socket.timer == Timer::Keepalive,
+        entered: None,
+        activity: socket.info.map(|info| Activity {
+            since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),
+            since_ack: ms(info.last_ack_recv_ms),
+            bytes_acked: info.bytes_acked,
+            since_sent: (info.data_segs_out > 0 && info.retransmits == 0)
+                .then(|| ms(info.last_data_sent_ms)),
+        }),
+    }
+}

@@ -1,0 +1,34 @@
+//! What stuck sockets have still to send, in words.
+
+use crate::lifecycle::leak::Leak;
+use crate::lifecycle::types::Nanos;
+use crate::output::duration::push_with_unit;
+
+/// Why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
+pub(in crate::output) fn unsent<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Option<String> {
+    let (mut bytes, mut peers, mut closed) = (0, 0, None::<Nanos>);
+    let stuck = leaks.into_iter().filter(|leak| leak.verdict.is_leak());
+    for socket in stuck
+        .map(|leak| &leak.socket)
+        .filter(|socket| socket.unsent > 0)
+    {
+        bytes += u64::from(socket.unsent);
+        peers += 1;
+        closed = closed.max(socket.peer_reads_nothing_for());
+    }
+    let (bytes, wait, are) = match bytes {
+        0 => return None,
+        1 => ("1 byte".to_owned(), "waits", "is"),
+        bytes => (format!("{bytes} bytes"), "wait", "are"),
+    };
+    let Some(closed) = closed else {
+        return Some(format!("{bytes} {are} not acknowledged by the peer"));
+    };
+    let mut text = match peers {
+        1 => "the peer has not read for ".to_owned(),
+        peers => format!("{peers} peers take nothing, one has not read for "),
+    };
+    push_with_unit(&mut text, closed);
+    text.push_str(&format!("; {bytes} {wait}"));
+    Some(text)
+}
