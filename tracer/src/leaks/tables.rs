@@ -8,6 +8,7 @@ use super::blind::{self, Blind, net_identity};
 use super::in_use;
 use super::listeners::Listener;
 use super::look::Wanted;
+use crate::host::descriptors::find_holders;
 use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsError, NetNsHandle};
 use crate::kernel::sock_diag::{
@@ -41,37 +42,66 @@ impl Tables {
         for socket in told {
             by_namespace.entry(socket.netns).or_default().push(*socket);
         }
-        let told = |netns| by_namespace.get(&netns).map_or(&[][..], Vec::as_slice);
         let mut tables = Self {
             at,
             ..Self::default()
         };
+        let mut read = |tables: &mut Self, handle: NetNsHandle| {
+            let told = by_namespace.remove(&handle.id()).unwrap_or_default();
+            let there = tables.read_namespace(wanted, &handle, &told);
+            if there {
+                tables.ways_in.insert(handle.id(), handle);
+            } else {
+                by_namespace.insert(handle.id(), told);
+            }
+            there
+        };
         if let Some(handle) = &wanted.netns {
-            let told = told(handle.id());
             // Its file may be gone, and others still live in it.
-            let seen = tables.read_namespace(wanted, handle.clone(), told)
-                || netns::by_inode(handle.id())
-                    .is_ok_and(|other| tables.read_namespace(wanted, other, told));
-            if !seen {
+            let there = read(&mut tables, handle.clone())
+                || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut tables, other));
+            if !there {
                 let text = format!(
-                    "network namespace {} is gone, and its sockets with it: no process lives in it and no file leads to it",
+                    "network namespace {} is gone: no process lives in it, and no file leads to it",
                     handle.id().0
                 );
                 tables.blind.push(Blind::note(text));
             }
-            return tables;
+        } else {
+            let scan = netns::find_all();
+            let none = scan.found.is_empty();
+            for handle in scan.found {
+                read(&mut tables, handle);
+            }
+            if none {
+                let told = by_namespace.remove(&NetNs::default()).unwrap_or_default();
+                tables.read_own(wanted, &told);
+            }
+            let unseen = blind::of_scan(&scan.unseen, &tables.identities);
+            tables.blind.extend(unseen);
         }
-        let scan = netns::find_all();
-        if scan.found.is_empty() {
-            tables.read_own(wanted, told(NetNs::default()));
-        }
-        for handle in scan.found {
-            let id = handle.id();
-            tables.read_namespace(wanted, handle, told(id));
-        }
-        let unseen = blind::of_scan(&scan.unseen, &tables.identities);
-        tables.blind.extend(unseen);
+        tables.keep_held(by_namespace.into_values().flatten());
         tables
+    }
+
+    /// A namespace that nothing leads to any more is gone, and its sockets with it; only one that a process still holds
+    /// keeps it, out of reach.
+    fn keep_held(&mut self, told: impl Iterator<Item = CloseWait>) {
+        let told: Vec<CloseWait> = told.collect();
+        let inodes = told.iter().map(|socket| socket.inode);
+        let search = find_holders(&inodes.filter(|&inode| inode != 0).collect(), &[]);
+        for socket in told {
+            if search.holders.of(socket.inode).next().is_none() {
+                continue;
+            }
+            let text = format!(
+                "network namespace {} cannot be found any more, though processes elsewhere hold sockets of it: they are \
+                 shown as they were",
+                socket.netns.0
+            );
+            self.blind.push(Blind::new(text));
+            self.close_wait.push(socket);
+        }
     }
 
     /// Without /proc, the own namespace has no number, and no other is found.
@@ -84,7 +114,12 @@ impl Tables {
     }
 
     /// False where it is gone.
-    fn read_namespace(&mut self, wanted: &Wanted, handle: NetNsHandle, told: &[CloseWait]) -> bool {
+    fn read_namespace(
+        &mut self,
+        wanted: &Wanted,
+        handle: &NetNsHandle,
+        told: &[CloseWait],
+    ) -> bool {
         let entered = handle.enter(|| {
             let families = in_use::families();
             (
@@ -113,7 +148,6 @@ impl Tables {
                 self.missed(&format!("network namespace {}", handle.id().0), error, told);
             }
         }
-        self.ways_in.insert(handle.id(), handle);
         true
     }
 

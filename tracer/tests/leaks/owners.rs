@@ -192,6 +192,52 @@ fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
 }
 
 #[test]
+fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
+    in_own_network(|netns| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
+        // From the first namespace, where this test's process lives.
+        let said = std::thread::scope(|scope| {
+            let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
+            let looking = scope.spawn(move || {
+                sys::enter_network(&outside)?;
+                look(&["--format", "json", "-L", &port])
+            });
+            looking
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        let record = said.record();
+        assert_eq!(number, format!("net:[{}]", record["netns"]));
+        drop(server);
+        Ok(())
+    })
+}
+
+#[test]
+fn all_holders_are_listed_whoever_is_asked_for() -> Outcome {
+    in_own_network(|netns| {
+        let (shared, other) = (Pair::forgotten()?, Pair::forgotten()?);
+        let first = Sleeper::with(&shared, &[207])?;
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let second = Sleeper::with(&shared, &[209])?;
+        drop(shared);
+        let pid = second.pid();
+        let asked = format!("{pid},{pid}");
+        let said = look(&["--netns", netns, "--format", "json", "-p", &asked])?;
+        let expected = json!([
+            {"pid": first.pid(), "comm": "sleep", "fds": [207]},
+            {"pid": pid, "comm": "sleep", "fds": [209]},
+        ]);
+        assert_eq!(said.record()["holders"], expected);
+        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+        drop(other);
+        Ok(())
+    })
+}
+
+#[test]
 fn only_the_processes_asked_for_are_told_of() -> Outcome {
     in_own_network(|netns| {
         let (mine, yours) = (Pair::forgotten()?, Pair::forgotten()?);

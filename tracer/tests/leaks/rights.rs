@@ -136,3 +136,47 @@ fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcom
         Ok(())
     })
 }
+
+#[test]
+fn a_holder_outside_is_out_of_sight_also_where_the_namespace_is_named() -> Outcome {
+    in_own_network(|_| {
+        let _server = Pair::forgotten()?;
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc"]);
+        command.arg(env!("CARGO_BIN_EXE_tcpclose"));
+        command.args(["leaks", "--min-age", "0s", "--netns", "/proc/self/ns/net"]);
+        let said = match command.output() {
+            Ok(output) => Said::from(output),
+            Err(error) => {
+                println!("skipped: no unshare(1) ({error})");
+                return Ok(());
+            }
+        };
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        let line = "no holder was found, but not every process could be looked into";
+        assert!(said.stdout.contains(line), "{}", said.stdout);
+        assert!(
+            said.stderr.contains("1 socket has no holder"),
+            "{}",
+            said.stderr
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn a_listener_that_may_not_be_looked_into_is_said_to_be_missing() -> Outcome {
+    in_own_network(|_| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port().to_string();
+        crate::stuck::not_accepted(&listener)?;
+        let said = look_as_nobody(&["-L", &port], |_| {})?;
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        let leak = said.record()["leak"].clone();
+        assert_eq!(leak["verdict"], "not_accepted");
+        assert_eq!(leak["owner_unknown"], "not_inspectable");
+        let words = "1 socket has no holder that can be seen";
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        Ok(())
+    })
+}

@@ -82,6 +82,52 @@ fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() ->
 }
 
 #[test]
+fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody() -> Outcome {
+    in_own_network(|netns| {
+        let kept = Pair::forgotten()?;
+        let come_and_go = || {
+            let _ = Pair::new().map(|pair| {
+                drop(pair.client);
+                thread::yield_now();
+                drop(pair.server);
+            });
+        };
+        while_others(come_and_go, || -> Outcome {
+            for _ in 0..20 {
+                let said = look(&["--netns", netns, "--format", "json"])?;
+                for record in said.records() {
+                    assert_eq!(record["leak"]["owner_unknown"], serde_json::Value::Null);
+                }
+            }
+            Ok(())
+        })?;
+        drop(kept);
+        Ok(())
+    })
+}
+
+#[test]
+fn without_proc_the_own_namespace_is_looked_at_and_the_rest_said_to_be_missing() -> Outcome {
+    in_own_network(|_| {
+        let server = Pair::forgotten()?;
+        let port = server.local_addr()?.port().to_string();
+        let mut command = leaks(&["--min-age", "0s", "-L", &port]);
+        sys::without_proc(&mut command);
+        let said = Said::from(command.output()?);
+        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+        assert!(
+            said.stderr.contains("/proc is not mounted"),
+            "{}",
+            said.stderr
+        );
+        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+        drop(server);
+        Ok(())
+    })
+}
+
+#[test]
 fn namespaces_that_vanish_are_no_gap() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;

@@ -161,6 +161,21 @@ pub fn with_hidden_processes(command: &mut Command) {
     }
 }
 
+/// Makes the command start in a mount namespace of its own where something else is mounted over /proc.
+pub fn without_proc(command: &mut Command) {
+    // SAFETY: only system calls, on C strings that live for ever.
+    unsafe {
+        command.pre_exec(|| {
+            let none = std::ptr::null();
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            let kind = c"tmpfs".as_ptr();
+            check(libc::unshare(libc::CLONE_NEWNS))?;
+            check(libc::mount(none, c"/".as_ptr(), none, private, none.cast()))?;
+            check(libc::mount(kind, c"/proc".as_ptr(), kind, 0, none.cast())).map(drop)
+        });
+    }
+}
+
 /// A `struct cmsghdr` with room for one descriptor behind it.
 #[repr(C)]
 struct Control {

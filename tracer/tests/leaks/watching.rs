@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::program::leaks;
-use crate::sandbox::{Outcome, in_own_network};
+use crate::sandbox::{Outcome, elsewhere, in_own_network};
 use crate::stuck::{Pair, Sleeper};
 use crate::sys;
 
@@ -180,6 +181,71 @@ fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
         );
         drop(sleeper);
         assert_eq!(run()?.status.code(), Some(0));
+        Ok(())
+    })
+}
+
+/// A stuck socket in a namespace of its own, and five looks at it from here; after the first of them the only thread that
+/// lives there ends, with the socket if that is not `kept`. What was told, and said.
+fn outlived(kept: bool) -> Result<(Vec<Value>, String, Option<i32>), Box<dyn std::error::Error>> {
+    let (place, is_there) = channel();
+    let (over, is_over) = channel();
+    thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            elsewhere(move |netns| {
+                let server = Pair::forgotten()?;
+                let _ = place.send(netns.to_owned());
+                let _ = is_over.recv();
+                Ok(kept.then_some(server))
+            })
+        });
+        let netns = is_there.recv()?;
+        let mut command = leaks(&["--netns", &netns, "--watch", "200ms", "--count", "5"]);
+        command.args(["--min-age", "0s", "--format", "json"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        let mut records = vec![serde_json::from_str(&lines.next().ok_or("nothing told")??)?];
+        over.send(())?;
+        let server = other
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let output = child.wait_with_output()?;
+        for line in lines {
+            records.push(serde_json::from_str(&line?)?);
+        }
+        drop(server);
+        Ok((
+            records,
+            String::from_utf8(output.stderr)?,
+            output.status.code(),
+        ))
+    })
+}
+
+#[test]
+fn a_namespace_that_is_gone_took_its_sockets_with_it() -> Outcome {
+    in_own_network(|_| {
+        let (records, said, code) = outlived(false)?;
+        let events: Vec<_> = records.iter().map(|record| &record["event"]).collect();
+        assert_eq!(events, ["ongoing", "resolved"]);
+        assert_eq!(records[1]["owner"]["pid"], std::process::id());
+        assert!(said.contains("is gone: no process lives in it"), "{said}");
+        assert_eq!(code, Some(0));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_socket_that_outlives_whoever_lived_in_its_namespace_stays_stuck() -> Outcome {
+    in_own_network(|_| {
+        let (records, said, code) = outlived(true)?;
+        assert_eq!(records.len(), 1, "{records:?}");
+        let words = "processes elsewhere hold sockets of it";
+        assert!(said.contains(words), "{said}");
+        assert_eq!(code, Some(2));
         Ok(())
     })
 }

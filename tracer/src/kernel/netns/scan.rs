@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{NetNsHandle, Source, current, mountinfo, parse_link};
@@ -89,14 +90,11 @@ impl fmt::Display for Unseen {
 
 /// Finds every network namespace that a process lives in or that is mounted somewhere, without entering or opening any.
 ///
-/// It costs two readlink calls a process (which network namespace, which mount namespace) and one mountinfo for each
-/// mount namespace.
+/// It costs two readlink calls a process (which network namespace, which mount namespace), one for each further thread,
+/// and one mountinfo for each mount namespace.
 ///
-/// What it does not find: a namespace that is held by nothing but an open descriptor or a socket (finding those would
-/// take a readlink for every descriptor of the host), and one that only a thread other than its process's first lives
-/// in. A thread goes to another namespace by setns() or unshare(); after setns() some process or mount led there and is
-/// found by itself, and threads that unshare() and stay are not worth five to ten times the system calls. Where the
-/// first thread has exited, the others stand for it.
+/// What it does not find: a namespace that is held by nothing but an open descriptor or a socket: finding those would take
+/// a readlink for every descriptor of the host.
 ///
 /// In a process that is chrooted, mountinfo shows what is below its root only; the first of a mount namespace's
 /// processes stands for it, normally its init.
@@ -195,13 +193,30 @@ impl Search<'_> {
 
     fn read_process(&mut self, pid: u32) {
         let looked = match self.read_task(pid, pid) {
-            Err(error) if is_gone(&error) => self.read_other_tasks(pid),
+            Err(error) if is_gone(&error) => self.read_other_tasks(pid, Self::read_task),
+            Ok(()) if self.has_threads(pid) => self.read_other_tasks(pid, Self::read_network),
             looked => looked,
         };
         match looked {
             Err(error) if !is_gone(&error) => self.miss(Place::Process(pid), error),
             Ok(()) | Err(_) => {}
         }
+    }
+
+    /// Whether it has more threads than the first: the directory of them counts them among its links
+    /// (`proc_task_getattr` in `fs/proc/base.c`).
+    fn has_threads(&self, pid: u32) -> bool {
+        let directory = fs::metadata(self.proc.join(format!("{pid}/task")));
+        directory.is_ok_and(|directory| directory.nlink() > 3)
+    }
+
+    /// Any thread may have gone to another namespace by itself.
+    fn read_network(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        let id = NetNs(self.read_link(&format!("{pid}/task/{tid}/ns/net"), "net")?);
+        if !self.known.contains_key(&id) {
+            self.add(id, Source::Task { pid, tid });
+        }
+        Ok(())
     }
 
     fn read_task(&mut self, pid: u32, tid: u32) -> io::Result<()> {
@@ -220,13 +235,16 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// A process whose first thread has exited has no namespaces itself, but the other threads do.
-    fn read_other_tasks(&mut self, pid: u32) -> io::Result<()> {
+    fn read_other_tasks(
+        &mut self,
+        pid: u32,
+        read: fn(&mut Self, u32, u32) -> io::Result<()>,
+    ) -> io::Result<()> {
         for entry in fs::read_dir(self.proc.join(format!("{pid}/task")))? {
             match number(&entry?.file_name()) {
-                Some(tid) if tid != pid => match self.read_task(pid, tid) {
+                Some(tid) if tid != pid => match read(self, pid, tid) {
                     Err(error) if is_gone(&error) => {}
-                    looked => return looked,
+                    looked => looked?,
                 },
                 _ => {}
             }
