@@ -125,8 +125,11 @@ fn measure(args: &BenchLeaks, program: &Path) -> Result<ExitCode> {
         check_count(args, program)?;
         play(args, &mut contestants, 1)?;
     }
-    report(args, &contestants);
-    Ok(ExitCode::SUCCESS)
+    Ok(if report(args, &contestants) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// All of them in turns.
@@ -254,7 +257,8 @@ fn peak_memory(pid: u32) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-fn report(args: &BenchLeaks, contestants: &[Contestant]) {
+/// Whether all that is asked for is met.
+fn report(args: &BenchLeaks, contestants: &[Contestant]) -> bool {
     println!(
         "{} sockets in CLOSE_WAIT in {HOLDERS} processes, then {} established beside them; {} runs of each, in turns",
         args.stuck, args.established, args.rounds
@@ -278,9 +282,11 @@ fn report(args: &BenchLeaks, contestants: &[Contestant]) {
         );
     }
     println!("ratio: to the first line, in the same round");
-    for (name, demand) in demands(contestants) {
-        println!("{} {name}", if demand { "met:    " } else { "not met:" });
+    let demands = demands(contestants);
+    for (name, met) in &demands {
+        println!("{} {name}", if *met { "met:    " } else { "not met:" });
     }
+    demands.iter().all(|(_, met)| *met)
 }
 
 /// What is asked of the first contestant, and whether it holds.

@@ -190,3 +190,50 @@ impl Looker {
         resolved
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::lifecycle::leak::CloseWait;
+    use crate::lifecycle::types::{NetNs, Tuple};
+
+    #[test]
+    fn the_age_of_what_ended_unseen_is_not_observed() {
+        let mut looker = Looker::new(Wanted {
+            min_age: Nanos(0),
+            pids: vec![],
+            local_ports: BTreeSet::new(),
+            peer_ports: BTreeSet::new(),
+            ip: None,
+            netns: None,
+            still_sending: false,
+        });
+        let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 4242).into()];
+        let socket = CloseWait {
+            id: ConnId(1),
+            netns: NetNs(1),
+            tuple: Tuple::from((ends[0], ends[1])),
+            interface: 0,
+            inode: 11,
+            uid: 0,
+            cgroup: 0,
+            queued: 0,
+            unsent: 0,
+            keepalive: false,
+            entered: Some(Nanos::from_secs(100)),
+            activity: None,
+        };
+        let look = looker
+            .ledger
+            .look(vec![socket], Nanos::from_secs(400), Nanos(0));
+        let leak = look.old[0];
+        assert_eq!(leak.age.known, AgeKnown::Observed);
+        looker.told.insert(leak.socket.id);
+        let resolved = looker.resolved(vec![leak], Nanos::from_secs(500));
+        assert_eq!(resolved[0].end, LeakEnd::Unknown);
+        assert_eq!(resolved[0].leak.age.known, AgeKnown::Estimated);
+        assert_eq!(resolved[0].at, Nanos::from_secs(500));
+    }
+}

@@ -5,6 +5,7 @@
 
 mod ages;
 mod cgroups;
+mod demo;
 mod owners;
 mod program;
 mod rights;

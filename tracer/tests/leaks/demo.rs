@@ -1,0 +1,48 @@
+//! `cargo xtask demo leak`, which the README shows.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::program::Said;
+use crate::sandbox::{Outcome, skipped};
+
+#[test]
+fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let program = env!("CARGO_BIN_EXE_tcpclose");
+    let xtask = Path::new(program).with_file_name("xtask");
+    if !xtask.exists() {
+        println!("skipped: xtask is not built");
+        return Ok(());
+    }
+    let mut command = Command::new(xtask);
+    command.args(["demo", "leak", program]).stdin(Stdio::null());
+    let said = Said::from(command.output()?);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    for line in [
+        "leaky-server",
+        "1 not_accepted: the peer has closed, and accept() was never called for it",
+        "2 eof_unread: 10 bytes and the end of stream behind them were never read",
+        "5 eof_read: everything was read, up to the end of stream",
+        "local ports 8080 (8); peers 127.0.0.1 (8)",
+        "8 sockets stuck in CLOSE_WAIT for 1.0s or longer",
+    ] {
+        // With --all and without.
+        assert_eq!(
+            said.stdout.matches(line).count(),
+            2,
+            "{line}: {}",
+            said.stdout
+        );
+    }
+    // One line a socket.
+    assert_eq!(
+        said.stdout.matches(" unread ").count(),
+        8,
+        "{}",
+        said.stdout
+    );
+    Ok(())
+}
