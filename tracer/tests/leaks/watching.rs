@@ -1,6 +1,6 @@
 //! `tcpclose leaks --watch`.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::leaks;
+use crate::program::{Said, leaks};
 use crate::sandbox::{Outcome, elsewhere, in_own_network};
 use crate::stuck::{Pair, Sleeper};
 use crate::sys;
@@ -127,7 +127,7 @@ fn a_growing_owner_gets_a_forecast_and_not_before_the_third_look() -> Outcome {
 
 #[test]
 fn what_moves_between_looks_is_no_leak() -> Outcome {
-    use std::io::{Read, Write};
+    use std::io::Write;
     in_own_network(|netns| {
         let _old = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(500));
@@ -187,7 +187,7 @@ fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
 
 /// A stuck socket in a namespace of its own, and five looks at it from here; after the first of them the only thread that
 /// lives there ends, with the socket if that is not `kept`. What was told, and said.
-fn outlived(kept: bool) -> Result<(Vec<Value>, String, Option<i32>), Box<dyn std::error::Error>> {
+fn outlived(kept: bool) -> Result<Said, Box<dyn std::error::Error>> {
     let (place, is_there) = channel();
     let (over, is_over) = channel();
     thread::scope(|scope| {
@@ -206,34 +206,35 @@ fn outlived(kept: bool) -> Result<(Vec<Value>, String, Option<i32>), Box<dyn std
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-        let mut records = vec![serde_json::from_str(&lines.next().ok_or("nothing told")??)?];
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut told = String::new();
+        lines.read_line(&mut told)?;
         over.send(())?;
         let server = other
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let output = child.wait_with_output()?;
-        for line in lines {
-            records.push(serde_json::from_str(&line?)?);
-        }
+        lines.read_to_string(&mut told)?;
         drop(server);
-        Ok((
-            records,
-            String::from_utf8(output.stderr)?,
-            output.status.code(),
-        ))
+        Ok(Said {
+            code: output.status.code(),
+            stdout: told,
+            stderr: String::from_utf8(output.stderr)?,
+        })
     })
 }
 
 #[test]
 fn a_namespace_that_is_gone_took_its_sockets_with_it() -> Outcome {
     in_own_network(|_| {
-        let (records, said, code) = outlived(false)?;
+        let said = outlived(false)?;
+        let records = said.records();
         let events: Vec<_> = records.iter().map(|record| &record["event"]).collect();
         assert_eq!(events, ["ongoing", "resolved"]);
         assert_eq!(records[1]["owner"]["pid"], std::process::id());
-        assert!(said.contains("is gone: no process lives in it"), "{said}");
-        assert_eq!(code, Some(0));
+        let words = "is gone: no process lives in it";
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert_eq!(said.code, Some(0));
         Ok(())
     })
 }
@@ -241,11 +242,11 @@ fn a_namespace_that_is_gone_took_its_sockets_with_it() -> Outcome {
 #[test]
 fn a_socket_that_outlives_whoever_lived_in_its_namespace_stays_stuck() -> Outcome {
     in_own_network(|_| {
-        let (records, said, code) = outlived(true)?;
-        assert_eq!(records.len(), 1, "{records:?}");
+        let said = outlived(true)?;
+        assert_eq!(said.record()["event"], "ongoing", "it is not resolved");
         let words = "processes elsewhere hold sockets of it";
-        assert!(said.contains(words), "{said}");
-        assert_eq!(code, Some(2));
+        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert_eq!(said.code, Some(2));
         Ok(())
     })
 }
