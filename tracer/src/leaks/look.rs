@@ -1,8 +1,9 @@
 //! One look at the host: every namespace's sockets in CLOSE_WAIT, and who holds the old ones.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::blind::{self, Blind};
 use super::held::Held;
@@ -15,6 +16,7 @@ use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::Socket;
 use crate::lifecycle::leak::{AgeKnown, Growths, Leak, LeakEnd, Ledger};
+use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos};
 
 /// Which sockets are looked for.
@@ -50,14 +52,15 @@ pub struct Looker {
     wanted: Wanted,
     ledger: Ledger,
     growths: Growths<(Owner, u64)>,
-    /// Leaks of the last report.
-    told: HashSet<ConnId>,
+    /// Leaks of the last report, and whose they were when that was last known: of a process that exits, descriptors are
+    /// gone before its sockets are.
+    told: HashMap<ConnId, Option<Arc<Process>>>,
     blind: Vec<Blind>,
     testimony: Option<Testimony>,
 }
 
 /// A leak of the last report that is no more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Resolved {
     /// As it was when it was last seen.
     pub leak: Leak,
@@ -65,6 +68,8 @@ pub struct Resolved {
     pub at: Nanos,
     /// How it ended.
     pub end: LeakEnd,
+    /// Whose it was, where that was ever known.
+    pub process: Option<Arc<Process>>,
 }
 
 impl Looker {
@@ -75,7 +80,7 @@ impl Looker {
             wanted,
             ledger: Ledger::default(),
             growths: Growths::default(),
-            told: HashSet::new(),
+            told: HashMap::new(),
             blind: vec![],
             testimony: None,
         }
@@ -166,23 +171,34 @@ impl Looker {
         report.grow(&mut self.growths);
         let resolved = self.resolved(look.resolved, at);
         let told = report.leaks.iter().filter(|leak| leak.verdict.is_leak());
-        self.told = told.map(|leak| leak.socket.id).collect();
+        self.told = told
+            .map(|leak| {
+                let process = report.process(report.owner(leak)).cloned();
+                let before = self.told.remove(&leak.socket.id).flatten();
+                (leak.socket.id, process.or(before))
+            })
+            .collect();
         (report, resolved)
     }
 
     /// How those of the last report ended that are gone, in the order of time.
-    fn resolved(&self, mut gone: Vec<Leak>, at: Nanos) -> Vec<Resolved> {
-        gone.retain(|leak| self.told.contains(&leak.socket.id));
+    fn resolved(&mut self, mut gone: Vec<Leak>, at: Nanos) -> Vec<Resolved> {
+        gone.retain(|leak| self.told.contains_key(&leak.socket.id));
         let ids: Vec<ConnId> = gone.iter().map(|leak| leak.socket.id).collect();
         let testimony = self.testimony.as_ref();
         let left = testimony.map_or_else(HashMap::new, |testimony| testimony.take_left(&ids));
-        let end = |mut leak: Leak| match left.get(&leak.socket.id) {
-            Some(&(at, end)) => Resolved { leak, at, end },
-            None => {
+        let end = |mut leak: Leak| {
+            let (at, end) = left.get(&leak.socket.id).copied().unwrap_or_else(|| {
                 // It ended at some time since the last look.
                 leak.age.known = AgeKnown::Estimated;
-                let end = LeakEnd::Unknown;
-                Resolved { leak, at, end }
+                (at, LeakEnd::Unknown)
+            });
+            let process = self.told.remove(&leak.socket.id).flatten();
+            Resolved {
+                leak,
+                at,
+                end,
+                process,
             }
         };
         let mut resolved: Vec<Resolved> = gone.into_iter().map(end).collect();
@@ -230,7 +246,7 @@ mod tests {
             .look(vec![socket], Nanos::from_secs(400), Nanos(0));
         let leak = look.old[0];
         assert_eq!(leak.age.known, AgeKnown::Observed);
-        looker.told.insert(leak.socket.id);
+        looker.told.insert(leak.socket.id, None);
         let resolved = looker.resolved(vec![leak], Nanos::from_secs(500));
         assert_eq!(resolved[0].end, LeakEnd::Unknown);
         assert_eq!(resolved[0].leak.age.known, AgeKnown::Estimated);

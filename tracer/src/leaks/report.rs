@@ -197,8 +197,23 @@ impl Report {
 
     /// The finding that one of the leaks is no more.
     #[must_use]
-    pub fn resolved(&self, Resolved { leak, at, end }: &Resolved) -> Stuck {
+    pub fn resolved(&self, resolved: &Resolved) -> Stuck {
+        let Resolved {
+            leak,
+            at,
+            end,
+            process,
+        } = resolved;
         let mut stuck = self.finding(leak, *at);
+        if let (None, Some(process)) = (&stuck.owner, process) {
+            stuck.owner = Some(process.as_owner(leak.verdict.owner_source()));
+            stuck.owner_unknown = None;
+            stuck.leaker = Some(Leaker {
+                process: process.clone(),
+                stuck: 0,
+                forecast: None,
+            });
+        }
         stuck.resolve(*at, *end);
         stuck
     }

@@ -185,7 +185,7 @@ fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
     })
 }
 
-/// A stuck socket in a namespace of its own, and five looks at it from here; after the first of them the only thread that
+/// A stuck socket in a namespace of its own, and ten looks at it from here; after the first of them the only thread that
 /// lives there ends, with the socket if that is not `kept`. What was told, and said.
 fn outlived(kept: bool) -> Result<Said, Box<dyn std::error::Error>> {
     let (place, is_there) = channel();
@@ -200,7 +200,7 @@ fn outlived(kept: bool) -> Result<Said, Box<dyn std::error::Error>> {
             })
         });
         let netns = is_there.recv()?;
-        let mut command = leaks(&["--netns", &netns, "--watch", "200ms", "--count", "5"]);
+        let mut command = leaks(&["--netns", &netns, "--watch", "200ms", "--count", "10"]);
         command.args(["--min-age", "0s", "--format", "json"]);
         let mut child = command
             .stdout(Stdio::piped())

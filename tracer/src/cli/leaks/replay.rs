@@ -144,6 +144,7 @@ impl Looks {
                 leak: stuck.leak,
                 at: stuck.at,
                 end,
+                process: stuck.leaker.as_ref().map(|leaker| leaker.process.clone()),
             });
         }
     }

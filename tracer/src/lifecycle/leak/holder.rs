@@ -21,7 +21,7 @@ pub struct Holder {
 /// Why it is not known whose a leak is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerUnknown {
-    /// No process holds it, and all were looked into: a socket of the kernel's own, a descriptor on its way between two
+    /// No process holds it, and all were looked into: its process is exiting, a socket of the kernel's own, a descriptor on its way between two
     /// processes, or one that only io_uring holds.
     NoHolder,
     /// Not every process could be looked into, or seen.

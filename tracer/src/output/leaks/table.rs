@@ -211,7 +211,7 @@ fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
         } else if report.unseen_processes {
             "no holder was found, but not every process could be looked into"
         } else {
-            "held by no process: a socket of the kernel's own, or a descriptor on its way between processes"
+            "held by no process: one that is exiting, a socket of the kernel's own, or a descriptor on its way between processes"
         };
         let _ = writeln!(text, "{INDENT}{why}");
     }

@@ -12,9 +12,9 @@ use super::*;
 use crate::host::container::Container;
 use crate::host::descriptors::Holder;
 use crate::host::unit::Unit;
-use crate::leaks::{Held, Owner, Report};
+use crate::leaks::{Held, Owner, Report, Resolved};
 use crate::lifecycle::finding::Finding;
-use crate::lifecycle::leak::{Activity, CloseWait, Growths, Ledger, Stock};
+use crate::lifecycle::leak::{Activity, CloseWait, Growths, LeakEnd, Ledger, Stock};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::Tuple;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs};
@@ -108,7 +108,7 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
        /usr/bin/web --name a\\nb
     1  ~2m05s      - uid 0
        1 eof_unread: the end of stream came and was never read, and close() was never called
-       held by no process: a socket of the kernel's own, or a descriptor on its way between processes
+       held by no process: one that is exiting, a socket of the kernel's own, or a descriptor on its way between processes
        local ports 80 (1); peers 10.0.0.2:40003 (1)
 ";
     let report = report();
@@ -319,6 +319,22 @@ perhaps stuck: something came from the peer within 1m00s (an answer to keepalive
     assert!(text.ends_with(section), "{text}");
     report.hidden[0].age.earliest = None;
     assert!(table(&report, false).contains("    1 of any age      7 web"));
+}
+
+#[test]
+fn the_owner_of_a_leak_is_kept_to_its_end() {
+    let report = report();
+    let process = report.held.processes[&7].clone();
+    // Nobody holds it at the last look any more.
+    let resolved = Resolved {
+        leak: report.leaks[2],
+        at: NOW,
+        end: LeakEnd::ProcessExited,
+        process: Some(process),
+    };
+    let stuck = report.resolved(&resolved);
+    assert_eq!(stuck.owner.map(|owner| owner.pid), Some(7));
+    assert_eq!(stuck.owner_unknown, None);
 }
 
 #[test]
