@@ -34,7 +34,7 @@ pub struct Holders(Vec<(u32, Holder)>);
 impl Holders {
     /// All descriptors of this inode: of several processes after fork() or when it was sent to another, several of one
     /// process after dup(). In the order of pid and number.
-    pub fn of(&self, inode: u32) -> impl Iterator<Item = Holder> + Clone + '_ {
+    pub fn of(&self, inode: u32) -> impl Iterator<Item = Holder> + '_ {
         let start = self.0.partition_point(|(other, _)| *other < inode);
         let held = self.0[start..]
             .iter()

@@ -98,7 +98,7 @@ impl Held {
     pub fn descriptors<'a>(
         &'a self,
         socket: &'a CloseWait,
-    ) -> impl Iterator<Item = descriptors::Holder> + Clone + 'a {
+    ) -> impl Iterator<Item = descriptors::Holder> + 'a {
         let own = (socket.inode != 0).then_some(socket.inode);
         let queue = match own {
             Some(_) => None,

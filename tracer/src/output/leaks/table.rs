@@ -23,8 +23,8 @@ const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR
 const INDENT: &str = "       ";
 /// Other processes that are named of those that share a socket.
 const NAMED_SHARERS: usize = 3;
-/// Descriptors that are listed of one socket.
-const SHOWN_HOLDERS: usize = 3;
+/// Columns for the descriptors of one socket; how many do not fit is said.
+const HOLDERS_WIDTH: usize = 19;
 
 /// How the table is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -283,26 +283,26 @@ fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
     let mut age = String::new();
     push_age(&mut age, report, leak);
     let mut held = String::new();
-    let holders = report.held.descriptors(&leak.socket);
-    let more = holders.clone().count().saturating_sub(SHOWN_HOLDERS);
-    for (at, holder) in holders.take(SHOWN_HOLDERS).enumerate() {
-        let _ = write!(
-            held,
+    for (at, holder) in report.held.descriptors(&leak.socket).enumerate() {
+        let one = format!(
             "{}{}:{}",
             if at == 0 { "" } else { "," },
             holder.pid,
             holder.fd
         );
-    }
-    if more > 0 {
-        let _ = write!(held, "+{more}");
+        if at > 0 && held.len() + one.len() > HOLDERS_WIDTH {
+            let all = report.held.descriptors(&leak.socket).count();
+            let _ = write!(held, "+{}", all - at);
+            break;
+        }
+        held.push_str(&one);
     }
     let held = if held.is_empty() { "-" } else { &held };
     let (local, peer): (SocketAddr, SocketAddr) =
         (leak.socket.tuple.local(), leak.socket.tuple.peer());
     let _ = writeln!(
         text,
-        "{INDENT}{held:<12} {local:<21} {peer:<21} {age:>7} {:<13} unread {} unsent {}",
+        "{INDENT}{held:<HOLDERS_WIDTH$} {local:<21} {peer:<21} {age:>7} {:<13} unread {} unsent {}",
         leak.verdict.name(),
         leak.socket.unread(),
         leak.socket.unsent,

@@ -140,10 +140,10 @@ fn where_ss_would_not_show_them_is_said() {
 #[test]
 fn each_socket_has_its_line_where_asked_for() {
     let text = table(&report(), true);
-    let line = "       7:5,9:5      10.0.0.1:80           10.0.0.2:40001         ~2m05s eof_read      unread 0 unsent 0\n";
+    let line = "       7:5,9:5             10.0.0.1:80           10.0.0.2:40001         ~2m05s eof_read      unread 0 unsent 0\n";
     assert!(text.contains(line), "{text}");
     assert!(
-        text.contains("       -            10.0.0.1:80           10.0.0.2:40003 "),
+        text.contains("       -                   10.0.0.1:80           10.0.0.2:40003 "),
         "{text}"
     );
 }
@@ -279,7 +279,7 @@ fn many_holders_do_not_break_the_columns() {
     report.group();
     let text = table(&report, true);
     assert!(
-        text.contains("       7:5,8:5,9:5+17 10.0.0.1:80 "),
+        text.contains("       7:5,8:5,9:5,10:5+16 10.0.0.1:80 "),
         "{text}"
     );
 }
