@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::filters::Filters;
 use crate::host::cgroup::Cgroups;
+use crate::kernel::netns;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
 use crate::output::clock::WallClock;
 use crate::stderr::say;
@@ -75,13 +76,16 @@ fn interval(words: &str) -> Result<Duration, String> {
 
 impl Args {
     fn wanted(&self) -> anyhow::Result<Wanted> {
+        let netns = self.filters.ends.namespace()?;
+        let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
         Ok(Wanted {
             min_age: self.min_age.into(),
             pids: self.filters.pids.clone(),
             local_ports: self.filters.ends.local_ports(),
             peer_ports: self.filters.ends.peer_ports(),
             ip: self.filters.ends.ip(),
-            netns: self.filters.ends.namespace()?,
+            netns,
+            cookie: cookie.and_then(|entered| entered.ok()?.ok()),
             still_sending: self.all,
         })
     }

@@ -15,7 +15,7 @@ use crate::host::pid_ns;
 use crate::kernel::monotonic::now;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::Socket;
-use crate::lifecycle::leak::{AgeKnown, Growths, Leak, LeakEnd, Ledger};
+use crate::lifecycle::leak::{AgeKnown, CloseWait, Growths, Leak, LeakEnd, Ledger};
 use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos};
 
@@ -33,6 +33,8 @@ pub struct Wanted {
     pub ip: Option<IpVersion>,
     /// Only there; else everywhere.
     pub netns: Option<NetNsHandle>,
+    /// What tells that one from a later one with its number; `None` where that is not known.
+    pub cookie: Option<u64>,
     /// Half-closes at work too.
     pub still_sending: bool,
 }
@@ -128,7 +130,8 @@ impl Looker {
         if pids.is_empty() {
             let unheld = look.old.iter().chain(&look.hidden);
             let unheld = unheld.filter(|leak| !held.is_held(&leak.socket));
-            let left = tables.left(unheld.map(|leak| &leak.socket));
+            let unheld: Vec<CloseWait> = unheld.map(|leak| leak.socket).collect();
+            let left = tables.left(&unheld);
             let is_there = |leak: &Leak| !left.contains(&leak.socket.id);
             look.old.retain(is_there);
             look.hidden.retain(is_there);
@@ -150,7 +153,8 @@ impl Looker {
             self.blind.extend(unseen);
         }
 
-        let some = pids.is_empty();
+        // How many others there are tells nothing of certain processes.
+        let of_all = |count| if pids.is_empty() { count } else { 0 };
         let listeners = tables.listeners.iter();
         let mut report = Report {
             at,
@@ -162,8 +166,8 @@ impl Looker {
             served: listeners
                 .map(|listener| (listener.netns, listener.port))
                 .collect(),
-            sending: if some { sending } else { 0 },
-            younger: if some { look.younger } else { 0 },
+            sending: of_all(sending),
+            younger: of_all(look.younger),
             unseen_processes: search.hidden || contained || !search.unreadable.is_empty(),
             ..Report::default()
         };
@@ -212,7 +216,6 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::lifecycle::leak::CloseWait;
     use crate::lifecycle::types::{NetNs, Tuple};
 
     #[test]
@@ -224,6 +227,7 @@ mod tests {
             peer_ports: BTreeSet::new(),
             ip: None,
             netns: None,
+            cookie: None,
             still_sending: false,
         });
         let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 4242).into()];

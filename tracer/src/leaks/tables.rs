@@ -1,6 +1,8 @@
 //! What the tables of the network namespaces hold.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::thread;
+use std::time::Duration;
 
 use tcpclose_common::TcpState;
 
@@ -19,6 +21,9 @@ use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 
 /// Sockets that are asked for again at most.
 const ASKED_AGAIN: usize = 4096;
+
+/// What a close() that is under way is given to end.
+const CLOSING: Duration = Duration::from_millis(20);
 
 /// What one look found in them.
 #[derive(Default)]
@@ -48,7 +53,11 @@ impl Tables {
         };
         let mut read = |tables: &mut Self, handle: NetNsHandle| {
             let told = by_namespace.remove(&handle.id()).unwrap_or_default();
-            let there = tables.read_namespace(wanted, &handle, &told);
+            let is_same = || match (wanted.cookie, handle.enter(netns::cookie)) {
+                (Some(known), Ok(Ok(cookie))) => known == cookie,
+                _ => true,
+            };
+            let there = is_same() && tables.read_namespace(wanted, &handle, &told);
             if there {
                 tables.ways_in.insert(handle.id(), handle);
             } else {
@@ -57,7 +66,7 @@ impl Tables {
             there
         };
         if let Some(handle) = &wanted.netns {
-            // Its file may be gone, and others still live in it.
+            // Its file may be gone, and others still live in it; or another one has its number by now.
             let there = read(&mut tables, handle.clone())
                 || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut tables, other));
             if !there {
@@ -90,18 +99,18 @@ impl Tables {
         let told: Vec<CloseWait> = told.collect();
         let inodes = told.iter().map(|socket| socket.inode);
         let search = find_holders(&inodes.filter(|&inode| inode != 0).collect(), &[]);
-        for socket in told {
-            if search.holders.of(socket.inode).next().is_none() {
-                continue;
-            }
-            let text = format!(
+        let is_held = |socket: &CloseWait| search.holders.of(socket.inode).next().is_some();
+        let kept: Vec<CloseWait> = told.into_iter().filter(is_held).collect();
+        let unreached: BTreeSet<NetNs> = kept.iter().map(|socket| socket.netns).collect();
+        let said = unreached.into_iter().map(|netns| {
+            Blind::new(format!(
                 "network namespace {} cannot be found any more, though processes elsewhere hold sockets of it: they are \
                  shown as they were",
-                socket.netns.0
-            );
-            self.blind.push(Blind::new(text));
-            self.close_wait.push(socket);
-        }
+                netns.0
+            ))
+        });
+        self.blind.extend(said);
+        self.close_wait.extend(kept);
     }
 
     /// Without /proc, the own namespace has no number, and no other is found.
@@ -202,7 +211,19 @@ impl Tables {
     }
 
     /// Which of these sockets are not in CLOSE_WAIT any more. While /proc was read, whoever held one may have closed it.
-    pub fn left<'a>(&self, sockets: impl Iterator<Item = &'a CloseWait>) -> HashSet<ConnId> {
+    pub fn left(&self, sockets: &[CloseWait]) -> HashSet<ConnId> {
+        let mut left = self.left_by_now(sockets.iter());
+        if left.len() < sockets.len() {
+            // A close() takes the descriptor away first.
+            thread::sleep(CLOSING);
+            let rest = sockets.iter().filter(|socket| !left.contains(&socket.id));
+            let later = self.left_by_now(rest);
+            left.extend(later);
+        }
+        left
+    }
+
+    fn left_by_now<'a>(&self, sockets: impl Iterator<Item = &'a CloseWait>) -> HashSet<ConnId> {
         let mut by_namespace: HashMap<NetNs, Vec<&CloseWait>> = HashMap::new();
         for socket in sockets.take(ASKED_AGAIN) {
             by_namespace.entry(socket.netns).or_default().push(socket);
@@ -211,7 +232,8 @@ impl Tables {
         for (netns, sockets) in by_namespace {
             let diag = match self.ways_in.get(&netns) {
                 Some(handle) => DiagSocket::open_in(handle),
-                None => DiagSocket::open(),
+                None if netns == NetNs::default() => DiagSocket::open(),
+                None => continue,
             };
             let Ok(mut diag) = diag else { continue };
             let gone = sockets

@@ -31,6 +31,9 @@ const NSFS_MAGIC: libc::c_long = 0x6e73_6673;
 /// `NS_GET_NSTYPE` of `linux/nsfs.h`, ioctl_ns(2), since 4.11.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 
+/// `SO_NETNS_COOKIE` of `asm-generic/socket.h`.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
 /// One network namespace, and how to get into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetNsHandle {
@@ -147,6 +150,31 @@ pub fn current() -> io::Result<NetNs> {
     parse_link(link.as_os_str().as_encoded_bytes(), "net")
         .map(NetNs)
         .ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// The number of the calling thread's network namespace that no later one has, unlike that of its inode; since 5.14
+/// (`SO_NETNS_COOKIE`).
+///
+/// # Errors
+/// The kernel has none, or no socket can be opened.
+pub fn cookie() -> io::Result<u64> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the option writes 8 bytes, for which there is room, and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 => Ok(cookie),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The namespace with this number, if [`find_all`] finds it.
