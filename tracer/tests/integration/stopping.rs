@@ -76,6 +76,7 @@ fn nobody_need_hear_what_it_says() {
     let mut command = lab.ns.command(program::path());
     let ended = command
         .args(["watch", "--duration", "100ms"])
+        .stdout(std::process::Stdio::null())
         .stderr(full.expect("Linux has it"))
         .status()
         .expect("it runs");
