@@ -152,7 +152,7 @@ impl Tracker {
     pub fn tick(&mut self, now: Nanos) {
         self.pass(now);
         let mut told = Vec::new();
-        self.time_waits.settle(&mut told);
+        self.time_waits.settle(now, &mut told);
         self.tell(told);
         self.pass_deadlines();
         if self.evicted > 0 {
