@@ -26,7 +26,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// What the agent leaves, in percent, and the other rows.
+    /// What the agent leaves as it is by default, in percent, and the other rows.
     fn rates(&self, ends: Ends, how: &str) -> Result<(Row, Vec<Row>)> {
         let row = |who| Row::new('b', format!("connections, {who}{how}"), "1/s", vec![]);
         let mut untraced = row("untraced");
@@ -57,8 +57,8 @@ impl Stage<'_> {
             let percents = ratios(row, &untraced).iter().map(|it| it * 100.0).collect();
             Row::new('b', format!("{who}, of untraced{how}"), "%", percents)
         };
-        let kept = percent(&agent, "tcpclose agent writing JSON");
-        let more = percent(&quiet, "tcpclose agent writing no closes");
+        let kept = percent(&quiet, "tcpclose agent writing no closes, its default");
+        let more = percent(&agent, "tcpclose agent writing JSON");
         let theirs = percent(&tcpstates, "tcpstates");
         let rows = vec![
             untraced, busy, quiet, agent, unwritten, tcpstates, theirs, more,
