@@ -36,7 +36,7 @@ const RECORD_HEADER: usize = 8;
 
 /// With more than one ring, records are handed over when they are so old: by then they are complete, and all that are
 /// older have been seen.
-const SETTLED: Nanos = Nanos::from_millis(1);
+pub const SETTLED: Nanos = Nanos::from_millis(1);
 
 /// Reads the records of the rings.
 pub struct Reader {
@@ -157,13 +157,19 @@ impl Reader {
         .await
     }
 
+    /// How long ago all is known that has happened.
+    #[must_use]
+    pub fn lag(&self) -> Nanos {
+        match self.rings.len() {
+            1 => Nanos(0),
+            _ => SETTLED,
+        }
+    }
+
     /// The time up to which [`Self::drain`] hands over all that has happened.
     #[must_use]
     pub fn horizon(&self) -> Nanos {
-        match self.rings.len() {
-            1 => now(),
-            _ => now() - SETTLED,
-        }
+        now() - self.lag()
     }
 
     /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the order of their times, and

@@ -178,10 +178,11 @@ impl Session {
     /// # Errors
     /// When the ring buffer can no longer be polled.
     pub async fn wait(&mut self) -> io::Result<()> {
+        let lag = self.reader.lag();
         let next = self
             .intake
             .next_deadline()
-            .map(|deadline| Duration::from_nanos((deadline - now()).0));
+            .map(|deadline| Duration::from_nanos((deadline + lag - now()).0));
         let listen = self.attached.log.as_ref().map(|_| LISTEN);
         let deadline = next
             .into_iter()
@@ -228,7 +229,7 @@ impl Session {
         })?;
         self.take_losses(at, malformed)?;
         self.intake.take(&Input::Time(at));
-        self.ask_and_answer();
+        self.ask_and_answer(at);
         if let Some(log) = &mut self.attached.log {
             log.flush();
         }
@@ -323,8 +324,8 @@ impl Session {
         recorder.map(Recorder::finish).transpose()
     }
 
-    /// Asks what the core wants to know, and takes what was answered.
-    fn ask_and_answer(&mut self) {
+    /// Asks what the core wants to know, and takes what was answered by `until`.
+    fn ask_and_answer(&mut self, until: Nanos) {
         let Questions {
             lookups,
             sweeps,
@@ -333,7 +334,7 @@ impl Session {
         if !lookups.is_empty() || !sweeps.is_empty() {
             self.diag.ask(Ask::Minisockets { lookups, sweeps });
         }
-        while let Some(said) = self.diag.take() {
+        while let Some(said) = self.diag.take(until) {
             let inputs = match said {
                 Said::Minisockets(inputs) => inputs,
                 Said::Everything(snapshot) => self.repair.end(*snapshot),
@@ -343,7 +344,7 @@ impl Session {
             }
         }
         let Some(looks) = &mut self.looks else { return };
-        if let Some(answers) = looks.take() {
+        if let Some(answers) = looks.take(until) {
             self.intake.take(&Input::Answered(answers));
         }
         if !stuck.is_empty() {
