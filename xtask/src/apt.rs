@@ -1,6 +1,8 @@
 //! Debian's packages, installed without a question and without removing anything.
 
 use std::{
+    fs,
+    path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -55,6 +57,42 @@ impl Apt {
         stdout_of(&mut command)
             .with_context(|| format!("cannot install {}", packages.join(" ")))?;
         Ok(())
+    }
+
+    /// Unpacks `package`, and what it needs that is not installed, into the new directory `into`. Nothing is installed, so
+    /// an installed package that it conflicts with may stay.
+    pub fn unpack(&self, package: &str, into: &Path) -> Result<()> {
+        self.update();
+        announce(format_args!(
+            "apt: fetching {package} (nothing is installed)"
+        ));
+        let draft = into.with_extension("draft");
+        // Of a run that was stopped.
+        let _ = fs::remove_dir_all(&draft);
+        let (archives, tree) = (draft.join("archives"), draft.join("tree"));
+        for directory in [&archives.join("partial"), &tree] {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        let mut fetch = self.apt_get()?;
+        fetch
+            .args(["install", "--download-only", "--no-install-recommends"])
+            .arg("-o")
+            .arg(format!("Dir::Cache::archives={}", archives.display()))
+            // As root, apt downloads as a user who cannot enter every checkout.
+            .args(["-o", "APT::Sandbox::User=root", package]);
+        stdout_of(&mut fetch).with_context(|| format!("cannot fetch {package}"))?;
+        let entries = fs::read_dir(&archives)
+            .with_context(|| format!("cannot read {}", archives.display()))?;
+        for entry in entries {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                let mut unpack = Command::new("dpkg-deb");
+                stdout_of(unpack.arg("--extract").arg(&file).arg(&tree))?;
+            }
+        }
+        fs::rename(&tree, into).with_context(|| format!("cannot write {}", into.display()))?;
+        fs::remove_dir_all(&draft).with_context(|| format!("cannot remove {}", draft.display()))
     }
 
     /// Fetches the package lists, once. A machine whose mirror cannot be reached may still have what we need.

@@ -28,9 +28,7 @@ use self::{
     results::Results,
 };
 use crate::{
-    admin::Admin,
-    apt::Apt,
-    command::{Failed, announce, find_program},
+    command::{Failed, announce},
     compile::Ebpf,
     workspace::Workspace,
 };
@@ -79,7 +77,7 @@ impl Lab {
             bail!("the test machines are x86_64, and this host's programs are not");
         }
         let directory = workspace.target.join("vm");
-        let qemu = Qemu::new(find_or_install_qemu()?);
+        let qemu = Qemu::find_or_fetch(&directory.join("qemu"))?;
         let kernels = series.iter().map(|&series| {
             let kernel = series.find_or_fetch(&directory.join("kernels"))?;
             Ok((series, kernel))
@@ -153,21 +151,4 @@ impl Lab {
         }
         Ok((report.to_string(), good))
     }
-}
-
-fn find_or_install_qemu() -> Result<PathBuf> {
-    if let Some(program) = find_program(qemu::PROGRAM) {
-        return Ok(program);
-    }
-    let installed = Apt::find(Admin::detect())
-        .map_err(anyhow::Error::msg)
-        .and_then(|apt| apt.install(&["qemu-system-x86"]));
-    installed.with_context(|| {
-        format!(
-            "there is no {} here (Debian's package: qemu-system-x86)",
-            qemu::PROGRAM
-        )
-    })?;
-    find_program(qemu::PROGRAM)
-        .with_context(|| format!("the package qemu-system-x86 has no {}", qemu::PROGRAM))
 }

@@ -2,6 +2,8 @@
 
 use std::{
     cell::Cell,
+    env,
+    ffi::OsString,
     fmt,
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
@@ -12,10 +14,17 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::command::announce;
+use crate::{
+    admin::Admin,
+    apt::Apt,
+    command::{announce, find_program},
+};
 
-/// qemu's program.
-pub const PROGRAM: &str = "qemu-system-x86_64";
+const PROGRAM: &str = "qemu-system-x86_64";
+/// The package that has it. It is only unpacked: installed, it would take the place of another version's qemu-utils.
+const PACKAGE: &str = "qemu-system-x86";
+/// Where the unpacked package and what it needs have their libraries. qemu finds its own data beside its program.
+const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
 
 /// More than an emulated machine needs for all tests, on a host that is busy otherwise too; only one that hangs takes so
 /// long.
@@ -105,14 +114,37 @@ impl Machine<'_> {
 /// qemu on this host.
 pub struct Qemu {
     program: PathBuf,
+    /// Where it finds libraries, besides the host's own.
+    libraries: OsString,
     accelerator: Cell<Accelerator>,
 }
 
 impl Qemu {
-    /// The qemu that is `program`.
-    pub fn new(program: PathBuf) -> Self {
+    /// The host's, or Debian's, unpacked into `directory`.
+    pub fn find_or_fetch(directory: &Path) -> Result<Self> {
+        if let Some(program) = find_program(PROGRAM) {
+            return Ok(Self::new(program, OsString::new()));
+        }
+        if !directory.exists() {
+            let fetched = Apt::find(Admin::detect())
+                .map_err(anyhow::Error::msg)
+                .and_then(|apt| apt.unpack(PACKAGE, directory));
+            fetched.with_context(|| {
+                format!("there is no {PROGRAM} here (Debian's package: {PACKAGE})")
+            })?;
+        }
+        let libraries = env::join_paths(LIBRARIES.map(|library| directory.join(library)))
+            .context("the checkout's path has a colon")?;
+        Ok(Self::new(
+            directory.join("usr/bin").join(PROGRAM),
+            libraries,
+        ))
+    }
+
+    fn new(program: PathBuf, libraries: OsString) -> Self {
         Self {
             program,
+            libraries,
             accelerator: Accelerator::best().into(),
         }
     }
@@ -152,6 +184,9 @@ impl Qemu {
         let messages = create(&machine.messages())?;
         let port = |file: PathBuf| format!("file:{}", file.display());
         let mut command = Command::new(&self.program);
+        if !self.libraries.is_empty() {
+            command.env("LD_LIBRARY_PATH", &self.libraries);
+        }
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
             .args(["-accel", self.accelerator.get().argument(), "-cpu", "max"])
