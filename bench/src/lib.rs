@@ -62,7 +62,7 @@ impl Stream {
             match step {
                 Step::Record(bytes) => {
                     let event = decode(bytes, &[]).expect("a record that was one");
-                    tracker.take(&Input::Event(event));
+                    tracker.ingest(&event);
                 }
                 Step::Input(input) => tracker.take(input),
             }

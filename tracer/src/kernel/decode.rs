@@ -26,8 +26,10 @@ impl std::error::Error for DecodeError {}
 pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
     let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
     if kind == RecordKind::Transition {
-        let record = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
-        return transition(&record);
+        if bytes.len() != size_of::<wire::Transition>() {
+            return Err(DecodeError);
+        }
+        return transition(&bytemuck::pod_read_unaligned(bytes));
     }
     let record: wire::Signal = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
     let kind = match kind {

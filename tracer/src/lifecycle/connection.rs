@@ -1,5 +1,6 @@
 //! One live connection end, and the marks that its closing leaves.
 
+use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Segment, Transition};
@@ -47,7 +48,8 @@ pub(super) struct Origin {
 /// What has been seen of a close so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Closing {
-    pub marks: Vec<Mark>,
+    /// In one piece with the rest where there are no more than a close leaves.
+    pub marks: SmallVec<[Mark; 4]>,
     pub fin_retransmits: u32,
     /// When the kernel took a RST for the peer's.
     pub reset_received: Option<Nanos>,

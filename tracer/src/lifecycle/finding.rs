@@ -1,6 +1,7 @@
 //! What the core has found out. The output writes these down; the names are DESIGN.md's words.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
 use super::leak::{Holder, Leak, LeakEnd, LeakEvent, Leaker, OwnerUnknown};
@@ -69,11 +70,11 @@ pub struct Close {
     /// Who sent the first FIN or RST.
     pub initiator: Initiator,
     /// The closing segments, in order. Incomplete where `segments` is `None`.
-    pub steps: Vec<Step>,
+    pub steps: Steps,
     /// How many closing segments there were, this end's FIN retransmissions included; `None` when that is not known.
     pub segments: Option<u32>,
     /// States passed, from ESTABLISHED on, with the time spent in each; `None` where the start was not seen.
-    pub states: Vec<(TcpState, Option<Nanos>)>,
+    pub states: States,
     /// Application bytes each way.
     pub bytes: Bytes,
     /// Segments this end sent again in the connection's whole life.
@@ -83,6 +84,12 @@ pub struct Close {
     /// The time in which only one side had closed, where it was used.
     pub half_close: Option<HalfClose>,
 }
+
+/// The steps of a close. No path has more than five, so they take no allocation of their own.
+pub type Steps = SmallVec<[Step; 5]>;
+
+/// States with the time spent in each, where that is known.
+pub type States = SmallVec<[(TcpState, Option<Nanos>); 4]>;
 
 /// How a connection closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]

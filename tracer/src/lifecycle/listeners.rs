@@ -1,17 +1,16 @@
 //! Who listens where: the owner of the connections that come in, until their own close() tells better.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use foldhash::HashMap;
 
-use super::types::{NetNs, SharedOwner, Tuple};
+use super::types::{IpVersion, NetNs, SharedOwner, Tuple};
 
 /// Listening sockets kept at most. A host with more loses the owners of some incoming connections, nothing else.
 const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    listeners: HashMap<(NetNs, SocketAddr), Listener>,
+    /// By their local ends.
+    listeners: HashMap<(NetNs, Tuple), Listener>,
 }
 
 #[derive(Debug, Default)]
@@ -51,27 +50,22 @@ impl Listeners {
 
     /// Bound to the connection's address, or to all.
     fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&Listener> {
-        let wildcards = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
-        std::iter::once(tuple.local().ip())
-            .chain(wildcards)
-            .find_map(|address| {
-                self.listeners
-                    .get(&(netns, SocketAddr::new(address, tuple.local_port)))
-            })
+        let at = |local| self.listeners.get(&(netns, local));
+        at(tuple.without_peer())
+            .or_else(|| at(tuple.on_all_addresses(IpVersion::V4)))
+            .or_else(|| at(tuple.on_all_addresses(IpVersion::V6)))
     }
 }
 
 /// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are IPv4.
-fn place(tuple: &Tuple) -> SocketAddr {
-    let local = tuple.local();
-    SocketAddr::new(local.ip().to_canonical(), local.port())
+fn place(tuple: &Tuple) -> Tuple {
+    Tuple::from((tuple.local(), tuple.local())).without_peer()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv6Addr, SocketAddr};
+
     use super::*;
 
     #[test]
@@ -81,7 +75,7 @@ mod tests {
         let mapped: Ipv6Addr = "::ffff:127.0.0.1".parse().expect("an address");
         let bytes = |address: Ipv6Addr| address.octets();
         let bound = Tuple::new(
-            super::super::types::IpVersion::V6,
+            IpVersion::V6,
             (bytes(mapped), 80),
             (bytes(Ipv6Addr::UNSPECIFIED), 0),
         );

@@ -55,8 +55,16 @@ impl Suspects {
             .push(Reverse((now + age.clamp(PATIENCE, RARELY), id)));
     }
 
-    /// Forgets those that come first and have closed: nobody is woken for them.
-    pub fn forget_closed(&mut self, lives: impl Fn(ConnId) -> bool) {
+    /// It has closed: nobody is woken for it. Those behind it may have closed before it.
+    pub fn closed(&mut self, id: ConnId, lives: impl Fn(ConnId) -> bool) {
+        if self.closing.front().is_some_and(|(_, first)| *first == id) {
+            self.closing.pop_front();
+            self.forget_closed(lives);
+        }
+    }
+
+    /// Forgets those that come first and have closed.
+    fn forget_closed(&mut self, lives: impl Fn(ConnId) -> bool) {
         while self.closing.front().is_some_and(|(_, id)| !lives(*id)) {
             self.closing.pop_front();
         }

@@ -135,6 +135,24 @@ impl Tuple {
         }
     }
 
+    /// The local end alone.
+    pub(super) const fn without_peer(self) -> Self {
+        Self {
+            peer: [0; 16],
+            peer_port: 0,
+            ..self
+        }
+    }
+
+    /// The local end alone, bound to all addresses of this IP version.
+    pub(super) const fn on_all_addresses(self, ip: IpVersion) -> Self {
+        Self {
+            local: [0; 16],
+            ip,
+            ..self.without_peer()
+        }
+    }
+
     /// The IP version on the wire.
     #[must_use]
     pub const fn ip(&self) -> IpVersion {

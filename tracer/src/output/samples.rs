@@ -1,5 +1,6 @@
 //! Findings to format in tests.
 
+use smallvec::smallvec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ pub(super) fn three_way() -> Close {
         owner: owner(28_089, b"mariadb"),
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
-        steps: vec![
+        steps: smallvec![
             step(
                 Side::Peer,
                 FinAck,
@@ -102,7 +103,7 @@ pub(super) fn three_way() -> Close {
             step(Side::Peer, Ack, (176, 213), None, Known::Inferred),
         ],
         segments: Some(3),
-        states: vec![
+        states: smallvec![
             (TcpState::Established, Some(us(8_360))),
             (TcpState::CloseWait, Some(us(90))),
             (TcpState::LastAck, Some(us(50))),
@@ -127,7 +128,7 @@ pub(super) fn reset() -> Close {
         },
         path: ClosePath::Reset,
         initiator: Initiator::Local,
-        steps: vec![step(
+        steps: smallvec![step(
             Side::Local,
             SegmentFlags::RstAck,
             (1, 7),
@@ -135,7 +136,7 @@ pub(super) fn reset() -> Close {
             Known::Observed,
         )],
         segments: Some(1),
-        states: vec![(TcpState::Established, Some(us(8_360)))],
+        states: smallvec![(TcpState::Established, Some(us(8_360)))],
         reset: Some(Reset {
             by: Side::Local,
             reason: Some(ResetReason::UnreadData),
@@ -151,8 +152,8 @@ pub(super) fn half_closed() -> Close {
         path: ClosePath::FourWay,
         initiator: Initiator::Local,
         segments: Some(4),
-        steps: Vec::new(),
-        states: vec![
+        steps: smallvec![],
+        states: smallvec![
             (TcpState::Established, Some(us(2_000))),
             (TcpState::FinWait1, Some(us(40))),
             (TcpState::FinWait2, Some(Nanos::from_millis(1_500))),
@@ -183,9 +184,9 @@ pub(super) fn unknown() -> Close {
         owner: None,
         path: ClosePath::Unknown,
         initiator: Initiator::Unknown,
-        steps: Vec::new(),
+        steps: smallvec![],
         segments: None,
-        states: vec![
+        states: smallvec![
             (TcpState::Established, None),
             (TcpState::LastAck, Some(us(50))),
         ],

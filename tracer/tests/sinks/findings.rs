@@ -1,5 +1,6 @@
 //! Findings to send, and what is common to all tests.
 
+use smallvec::smallvec;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -113,7 +114,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
         })),
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
-        steps: vec![Step {
+        steps: smallvec![Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,
             seq: Some(174),
@@ -122,7 +123,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
             known: Known::Observed,
         }],
         segments: Some(3),
-        states: vec![
+        states: smallvec![
             (TcpState::Established, Some(us(8_360))),
             (TcpState::CloseWait, Some(us(90))),
             (TcpState::LastAck, Some(us(50))),
@@ -199,7 +200,7 @@ pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Finding> {
         let mut close = close(id);
         if let Some(Finding::Close(close)) = Arc::get_mut(&mut close) {
             close.initiator = Initiator::Local;
-            close.states = vec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
+            close.states = smallvec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
         }
         summaries.take(&close);
     }

@@ -1,6 +1,7 @@
 //! Outputs of type `journald`, to a real one with sockets and files of its own: it runs in a mount namespace with another
 //! /run, next to which the host's goes on as it was.
 
+use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -194,7 +195,7 @@ fn a_big_field_arrives_whole() {
         let Some(Finding::Close(close)) = Arc::get_mut(&mut finding) else {
             panic!("a close")
         };
-        close.steps = vec![close.steps[0]; 4_000];
+        close.steps = smallvec![close.steps[0]; 4_000];
         sink.offer(&finding);
         assert_eq!(sink.finish(long()).written, 1);
         let entries = journal.wait_for(1);

@@ -4,7 +4,7 @@ use tcpclose_common::TcpState;
 
 use super::{Ending, Fate, Story, before};
 use crate::lifecycle::event::Evidence;
-use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, Step};
+use crate::lifecycle::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, States, Step};
 use crate::lifecycle::types::Nanos;
 
 impl Story<'_> {
@@ -64,13 +64,13 @@ impl Story<'_> {
     }
 
     /// From ESTABLISHED on; of a connection that never got there, what it had.
-    pub(super) fn states(&self) -> Vec<(TcpState, Option<Nanos>)> {
+    pub(super) fn states(&self) -> States {
         let marks = self
             .connection
             .closing
             .as_ref()
             .map_or(&[][..], |closing| &closing.marks);
-        let mut states: Vec<_> = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
+        let mut states: States = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
         if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
             *dwell = match self.fate {
                 // Without evidence nobody knows whether the wait ended here or went on in a minisocket.

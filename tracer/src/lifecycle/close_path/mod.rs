@@ -12,7 +12,7 @@ use tcpclose_common::TcpState;
 
 use super::connection::{Connection, Mark};
 use super::event::Segment;
-use super::finding::{Close, ClosePath, Conn, Initiator, Reset, ResetReason, Side, Step};
+use super::finding::{Close, ClosePath, Conn, Initiator, Reset, ResetReason, Side, Steps};
 use super::reset;
 use super::types::Nanos;
 
@@ -271,7 +271,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    fn path(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
+    fn path(&self, ending: Ending) -> (ClosePath, Steps) {
         let never_opened = self.connection.opened.get().is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
         if let (Some(at), None) = (self.fate.peer_fin(), self.fin) {
@@ -291,7 +291,7 @@ impl<'a> Story<'a> {
                 } else {
                     ClosePath::Unknown
                 },
-                Vec::new(),
+                Steps::new(),
             )
         };
         let path = match ending {

@@ -1,11 +1,12 @@
 //! The path, seen from the side that closed second and from the one that closed first.
 
+use smallvec::smallvec;
 use tcpclose_common::TcpState;
 
 use super::{Ending, Fate, Story};
 use crate::lifecycle::connection::Mark;
 use crate::lifecycle::event::Segment;
-use crate::lifecycle::finding::{ClosePath, SegmentFlags, Side, Step};
+use crate::lifecycle::finding::{ClosePath, SegmentFlags, Side, Step, Steps};
 use crate::lifecycle::types::{Known, Nanos};
 
 /// `TCP_MIN_MSS` of include/net/tcp.h: no full segment carries fewer bytes.
@@ -24,7 +25,7 @@ enum PeerFinAck {
 
 impl Story<'_> {
     /// The four segments of a close of which only the end was met.
-    pub(super) fn unseen_four_way(&self, peer_fin: Nanos) -> Vec<Step> {
+    pub(super) fn unseen_four_way(&self, peer_fin: Nanos) -> Steps {
         let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
             from,
             flags,
@@ -33,7 +34,7 @@ impl Story<'_> {
             at,
             known: Known::Inferred,
         };
-        vec![
+        smallvec![
             step(Side::Local, SegmentFlags::FinAck, None),
             step(Side::Peer, SegmentFlags::Ack, None),
             step(Side::Peer, SegmentFlags::FinAck, Some(peer_fin)),
@@ -42,8 +43,8 @@ impl Story<'_> {
     }
 
     /// The peer closed first.
-    pub(super) fn passive(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
-        let mut steps = Vec::with_capacity(4);
+    pub(super) fn passive(&self, ending: Ending) -> (ClosePath, Steps) {
+        let mut steps = Steps::new();
         if let Some(mark) = self.peer_fin {
             steps.push(self.peer_fin_step(mark, None));
         }
@@ -123,14 +124,14 @@ impl Story<'_> {
     }
 
     /// This end closed first.
-    pub(super) fn active(&self, ending: Ending) -> (ClosePath, Vec<Step>) {
+    pub(super) fn active(&self, ending: Ending) -> (ClosePath, Steps) {
         let Some(fin) = self.fin else {
-            return (ClosePath::Unknown, Vec::new());
+            return (ClosePath::Unknown, Steps::new());
         };
         if let Some(refused) = self.refused() {
             return (ClosePath::Unknown, self.refusal(fin, &refused));
         }
-        let mut steps = Vec::with_capacity(4);
+        let mut steps = Steps::new();
         if let Some(crossed) = self.crossed
             && self.was_overtaken()
         {
@@ -207,8 +208,8 @@ impl Story<'_> {
     }
 
     /// A closed socket took this end's FIN's ACK, perhaps, and refused what came with or after it.
-    fn refusal(&self, fin: &Mark, refused: &Segment) -> Vec<Step> {
-        let mut steps: Vec<_> = self.fin_step(fin).into_iter().collect();
+    fn refusal(&self, fin: &Mark, refused: &Segment) -> Steps {
+        let mut steps: Steps = self.fin_step(fin).into_iter().collect();
         if let Some(acked) = self.fin_acked {
             match self.acked_by_refused(fin, acked) {
                 Some(false) => steps.push(self.ack_of_fin_step(acked, None)),
@@ -248,8 +249,8 @@ impl Story<'_> {
     }
 
     /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the states are called.
-    fn overtaken(&self, fin: &Mark, crossed: &Mark, ending: Ending) -> (ClosePath, Vec<Step>) {
-        let mut steps = vec![
+    fn overtaken(&self, fin: &Mark, crossed: &Mark, ending: Ending) -> (ClosePath, Steps) {
+        let mut steps = smallvec![
             self.peer_fin_step(crossed, None),
             self.local_ack_step(crossed),
         ];

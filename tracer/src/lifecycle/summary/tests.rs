@@ -1,3 +1,4 @@
+use smallvec::smallvec;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,9 +37,9 @@ fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
         owner: None,
         path,
         initiator,
-        steps: Vec::new(),
+        steps: smallvec![],
         segments: None,
-        states: Vec::new(),
+        states: smallvec![],
         bytes: Bytes::default(),
         retransmits: None,
         reset: None,
@@ -118,7 +119,7 @@ fn closes_are_counted_by_path_initiator_and_cause() {
 fn times_are_those_of_the_states_that_matter() {
     let mut summaries = Summaries::new(Nanos(0));
     summaries.take(&told(Close {
-        states: vec![
+        states: smallvec![
             (TcpState::Established, Some(Nanos::from_secs(9))),
             (TcpState::FinWait1, Some(Nanos::from_secs(8))),
             (TcpState::FinWait2, Some(Nanos::from_secs(2))),
@@ -126,7 +127,7 @@ fn times_are_those_of_the_states_that_matter() {
         ..close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80")
     }));
     summaries.take(&told(Close {
-        states: vec![
+        states: smallvec![
             (TcpState::CloseWait, None),
             (TcpState::LastAck, Some(Nanos::from_millis(3))),
         ],

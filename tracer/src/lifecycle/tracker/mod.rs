@@ -176,9 +176,11 @@ impl Tracker {
                 self.conclude(connection, at + RESET_WAIT);
             }
         }
-        let mut told = Vec::new();
-        self.time_waits.tick(now, &mut told);
-        self.tell(told);
+        if self.time_waits.next_tick().is_some_and(|at| at <= now) {
+            let mut told = Vec::new();
+            self.time_waits.tick(now, &mut told);
+            self.tell(told);
+        }
         while let Some((at, key)) = self.connecting.front().copied()
             && at + CONNECT_PATIENCE <= now
         {
@@ -274,9 +276,9 @@ impl Tracker {
     }
 
     fn tell(&mut self, told: impl IntoIterator<Item = TimeWait>) {
-        let told = told.into_iter();
-        self.findings
-            .extend(told.map(|told| Finding::TimeWait(Box::new(told))));
+        for told in told {
+            self.findings.push_back(Finding::TimeWait(Box::new(told)));
+        }
     }
 
     fn emit(&mut self, connection: &Connection, fate: Fate) {

@@ -19,13 +19,13 @@ pub(super) struct Owners {
 
 impl Owners {
     /// The owner that a task is; none without a task.
-    pub fn of(&mut self, task: Option<Task>, source: OwnerSource) -> Option<SharedOwner> {
+    pub fn of(&mut self, task: Option<&Task>, source: OwnerSource) -> Option<SharedOwner> {
         let task = task?;
         let hash = self.hasher.hash_one((task.pid, task.uid, source));
         let is = |owner: &SharedOwner| {
             (owner.pid, owner.uid, owner.source) == (task.pid, task.uid, source)
                 && owner.cgroup == task.cgroup
-                && *owner.comm == *name(&task)
+                && is_called(task, &owner.comm)
         };
         if let Some(owner) = self.known.find(hash, is) {
             return Some(owner.clone());
@@ -33,11 +33,12 @@ impl Owners {
         if self.known.len() >= REMEMBERED {
             self.known.clear();
         }
+        let mut names = task.comm.split(|&byte| byte == 0);
         let owner = SharedOwner::new(Owner {
             pid: task.pid,
             uid: task.uid,
             cgroup: task.cgroup,
-            comm: name(&task).into(),
+            comm: names.next().unwrap_or_default().into(),
             source,
         });
         let hasher = &self.hasher;
@@ -48,10 +49,10 @@ impl Owners {
     }
 }
 
-/// Without the padding.
-fn name(task: &Task) -> &[u8] {
-    let mut parts = task.comm.split(|&byte| byte == 0);
-    parts.next().unwrap_or_default()
+/// Whether the task's name without its padding, which may be anything behind a NUL, is this one.
+fn is_called(task: &Task, name: &[u8]) -> bool {
+    let rest = task.comm.strip_prefix(name);
+    rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
 }
 
 #[cfg(test)]
@@ -73,9 +74,9 @@ mod tests {
     #[test]
     fn the_same_owner_is_one_object() {
         let mut owners = Owners::default();
-        let mut of = |task, source| {
+        let mut of = |task: Option<Task>, source| {
             owners
-                .of(task, source)
+                .of(task.as_ref(), source)
                 .map(|owner| owner.as_ref() as *const _)
         };
         let first = of(task(7), Close);
@@ -89,10 +90,10 @@ mod tests {
     fn no_more_are_remembered_than_that() {
         let mut owners = Owners::default();
         for pid in 0..2 * REMEMBERED as u32 {
-            owners.of(task(pid), Close);
+            owners.of(task(pid).as_ref(), Close);
         }
         assert!(owners.known.len() <= REMEMBERED);
-        let owner = owners.of(task(7), Close).expect("there is a task");
+        let owner = owners.of(task(7).as_ref(), Close).expect("there is a task");
         assert_eq!((&*owner.comm, owner.cgroup), (&b"name"[..], 2));
     }
 }

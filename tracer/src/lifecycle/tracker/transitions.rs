@@ -7,6 +7,7 @@ use crate::lifecycle::close_path::Fate;
 use crate::lifecycle::connection::Connection;
 use crate::lifecycle::event::Transition;
 use crate::lifecycle::leak::LeakEnd;
+use crate::lifecycle::table::Place;
 use crate::lifecycle::types::{ConnId, OwnerSource, Role};
 
 impl Tracker {
@@ -15,7 +16,9 @@ impl Tracker {
             // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
             (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
             (_, TcpState::Listen) => {
-                let owner = self.owners.of(transition.task, OwnerSource::Listen);
+                let owner = self
+                    .owners
+                    .of(transition.task.as_ref(), OwnerSource::Listen);
                 self.listeners
                     .opened(transition.netns, &transition.tuple, owner);
             }
@@ -26,7 +29,8 @@ impl Tracker {
                 let mut connection = self.begin(transition);
                 connection.role = Role::Client;
                 connection.seen_from_start = true;
-                connection.owner = self.owners.of(transition.task, OwnerSource::Connect);
+                let task = transition.task.as_ref();
+                connection.owner = self.owners.of(task, OwnerSource::Connect);
                 connection.advance(transition);
                 // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
                 connection.tuple.local_port = 0;
@@ -35,34 +39,25 @@ impl Tracker {
                 }
                 self.insert(transition.id, connection);
             }
-            (TcpState::SynRecv, _) if self.is_new_or_stale(transition) => {
-                self.table.remove(transition.id);
-                let mut connection = self.begin(transition);
-                connection.role = Role::Server;
-                connection.seen_from_start = true;
-                connection.since = transition.at.into();
-                connection.owner = self
-                    .listeners
-                    .owner_of(transition.netns, &transition.tuple)
-                    .cloned();
-                self.insert(transition.id, connection);
-                self.advance(transition);
-            }
             _ => {
-                if self.is_new_or_stale(transition) {
-                    self.table.remove(transition.id);
-                    let connection = self.begin(transition);
-                    self.insert(transition.id, connection);
-                }
-                self.advance(transition);
+                let known = self.table.find(transition.id);
+                let place = match known {
+                    Some(place) if !self.is_stale(place, transition) => place,
+                    _ => {
+                        known.and_then(|place| self.table.take(place));
+                        let connection = self.meet(transition);
+                        self.insert(transition.id, connection)
+                    }
+                };
+                self.advance(transition, place);
             }
         }
     }
 
-    /// Whether nothing is known of the socket, or only of an earlier one at the same address: without a cookie, a state
-    /// that does not join is more likely another socket's than a transition that was missed.
-    fn is_new_or_stale(&self, transition: &Transition) -> bool {
-        let Some(known) = self.table.get(transition.id) else {
+    /// Whether what is known is an earlier socket at the same address: without a cookie, a state that does not join is more
+    /// likely another socket's than a transition that was missed.
+    fn is_stale(&self, place: Place, transition: &Transition) -> bool {
+        let Some(known) = self.table.at(place) else {
             return true;
         };
         // A snapshot showed it before the record of its opening came.
@@ -71,6 +66,19 @@ impl Tracker {
             || !transition.id.is_cookie()
                 && known.state != transition.old
                 && transition.old != transition.new
+    }
+
+    /// A connection that is met in the middle of its life, or as a child of a listening socket.
+    fn meet(&mut self, transition: &Transition) -> Connection {
+        let mut connection = self.begin(transition);
+        if transition.old == TcpState::SynRecv {
+            connection.role = Role::Server;
+            connection.seen_from_start = true;
+            connection.since = transition.at.into();
+            let (netns, tuple) = (transition.netns, &transition.tuple);
+            connection.owner = self.listeners.owner_of(netns, tuple).cloned();
+        }
+        connection
     }
 
     /// A connection whose first transition this is.
@@ -84,24 +92,22 @@ impl Tracker {
         Connection::new(id, transition)
     }
 
-    pub(super) fn insert(&mut self, key: ConnId, connection: Connection) {
-        if self.table.insert(key, connection).is_some() {
-            self.evicted += 1;
-        }
+    pub(super) fn insert(&mut self, key: ConnId, connection: Connection) -> Place {
+        let (place, evicted) = self.table.insert(key, connection);
+        self.evicted += u64::from(evicted.is_some());
+        place
     }
 
     /// Moves a connection that is in the table, and out of it at →CLOSE.
-    fn advance(&mut self, transition: &Transition) {
-        // connect() told the owner of a client already.
-        let closer = self.owners.of(transition.task, OwnerSource::Close);
-        let Some(connection) = self.table.touch(transition.id) else {
+    fn advance(&mut self, transition: &Transition, place: Place) {
+        let Some(connection) = self.table.touch(place) else {
             return;
         };
-        if let Some(closer) = closer
-            && connection
-                .owner
-                .as_ref()
-                .is_none_or(|owner| owner.source != OwnerSource::Connect)
+        // connect() told the owner of a client already.
+        let owner = connection.owner.as_ref();
+        let is_told = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
+        if !is_told
+            && let Some(closer) = self.owners.of(transition.task.as_ref(), OwnerSource::Close)
         {
             connection.owner = Some(closer);
         }
@@ -143,10 +149,11 @@ impl Tracker {
             self.waits_for_close(transition.id, entered);
         }
         if transition.new == TcpState::Close
-            && let Some(connection) = self.table.remove(transition.id)
+            && let Some(connection) = self.table.take(place)
         {
             let table = &self.table;
-            self.suspects.forget_closed(|id| table.get(id).is_some());
+            let lives = |id| table.find(id).is_some();
+            self.suspects.closed(transition.id, lives);
             self.close(transition.id, connection, transition.at);
         }
     }

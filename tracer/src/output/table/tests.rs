@@ -1,3 +1,4 @@
+use smallvec::smallvec;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
@@ -119,7 +120,7 @@ fn the_worst_line_does_not_wrap() {
     let mut close = Close {
         path: ClosePath::Reset,
         segments: Some(999),
-        states: vec![
+        states: smallvec![
             (TcpState::SynRecv, ms(59_900)),
             (TcpState::Established, ms(86_399_000)),
             (TcpState::FinWait1, ms(3_599_000)),

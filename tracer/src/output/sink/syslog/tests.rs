@@ -6,6 +6,7 @@ use crate::lifecycle::finding::Finding;
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::samples;
 use crate::output::sink::{SinkConfig, Target};
+use smallvec::smallvec;
 
 fn message(settings: &str, finding: Finding) -> String {
     let config: SinkConfig =
@@ -125,7 +126,7 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
 #[test]
 fn of_a_message_that_is_too_long_the_longest_fields_are_left_out() {
     let mut long = samples::three_way();
-    long.steps = vec![long.steps[0]; 200];
+    long.steps = smallvec![long.steps[0]; 200];
     let whole = message("max_size = 65507", close(long.clone()));
     assert!(whole.len() > 10_000 && whole.contains("close.steps="));
     let cut = message("", close(long.clone()));
