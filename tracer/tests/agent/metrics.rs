@@ -218,10 +218,11 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
         )?;
         reached("sum(tcpclose_resets_total{by=\"peer\"})", plan.reset as f64)?;
         reached("tcpclose_last_ack_seconds_count", plan.by_client as f64)?;
-        let recycled = RECYCLED as f64;
+        assert!(server.recycled() >= RECYCLED, "{}", server.recycled());
+        let recycled = server.recycled() as f64;
         reached("tcpclose_time_wait_ends_total{end=\"recycled\"}", recycled)?;
         reached("tcpclose_time_wait_seconds_count", recycled)?;
-        let waiting = plan.by_server as f64 - recycled;
+        let waiting = server.in_time_wait() as f64;
         reached("tcpclose_time_wait_connections", waiting)?;
         reached("tcpclose_close_wait_stuck", stuck.len() as f64)?;
         reached("sum(tcpclose_process_close_wait_stuck)", stuck.len() as f64)?;

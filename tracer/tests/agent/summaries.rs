@@ -66,7 +66,7 @@ fn summaries_add_up_to_the_workload_and_to_the_closes_in_the_file() -> Outcome {
         }
         let last = summaries.last().expect("there is one at least");
         assert_eq!(last["connections"]["live"], 0);
-        assert_eq!(last["time_wait"]["now"], PLAN.by_server);
+        assert_eq!(last["time_wait"]["now"], server.in_time_wait());
         assert_eq!(
             records.last(),
             Some(*last),

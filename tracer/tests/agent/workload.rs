@@ -1,5 +1,7 @@
 //! Closes whose number is known.
 
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -24,21 +26,60 @@ impl Plan {
 }
 
 /// A server that the workload connects to.
-pub struct Server(TcpListener);
+pub struct Server {
+    listener: TcpListener,
+    /// Ports of the clients whose server's end is in TIME_WAIT.
+    waiting: RefCell<HashSet<u16>>,
+    recycled: Cell<usize>,
+}
 
 impl Server {
     pub fn new() -> io::Result<Self> {
-        TcpListener::bind("127.0.0.1:0").map(Self)
+        Ok(Self {
+            listener: TcpListener::bind("127.0.0.1:0")?,
+            waiting: RefCell::default(),
+            recycled: Cell::new(0),
+        })
     }
 
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
+    }
+
+    /// Server's ends that are in TIME_WAIT.
+    pub fn in_time_wait(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// How many TIME_WAITs of server's ends a new connection has ended. The kernel gives a client a port that is free for
+    /// clients, so that happens by chance, too.
+    pub fn recycled(&self) -> usize {
+        self.recycled.get()
     }
 
     /// Both ends of a new connection: the client's, and the server's.
     pub fn connect(&self) -> io::Result<(TcpStream, TcpStream)> {
         let client = TcpStream::connect(self.address()?)?;
-        Ok((client, self.0.accept()?.0))
+        self.accept(client)
+    }
+
+    fn accept(&self, client: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+        if self
+            .waiting
+            .borrow_mut()
+            .remove(&client.local_addr()?.port())
+        {
+            self.recycled.set(self.recycled.get() + 1);
+        }
+        Ok((client, self.listener.accept()?.0))
+    }
+
+    /// The server's end closes first.
+    fn close_server(&self, client: TcpStream, server: TcpStream) -> io::Result<()> {
+        self.waiting
+            .borrow_mut()
+            .insert(client.local_addr()?.port());
+        close(server, client)
     }
 
     /// Closes so many, each after the one before.
@@ -49,7 +90,7 @@ impl Server {
         }
         for _ in 0..plan.by_server {
             let (client, server) = self.connect()?;
-            close(server, client)?;
+            self.close_server(client, server)?;
         }
         for _ in 0..plan.reset {
             let (client, mut server) = self.connect()?;
@@ -75,7 +116,8 @@ impl Server {
             client.connect(&self.address()?.into())?;
             let client = TcpStream::from(client);
             from = client.local_addr()?;
-            close(self.0.accept()?.0, client)?;
+            let (client, server) = self.accept(client)?;
+            self.close_server(client, server)?;
         }
         Ok(())
     }

@@ -1,12 +1,15 @@
 //! What reaches the minisocket of an end whose process has closed it: the peer's FIN, its RST, its data.
 
 use std::net::TcpStream;
+use std::time::Instant;
 
 use socket2::SockRef;
 
 use crate::closing::End::Client;
 use crate::harness::capture::Ports;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::minisockets;
+use crate::harness::process::PATIENCE;
 use crate::harness::record::Close;
 use crate::harness::sockets::{Connection, Family, read_to_end, reset_on_close, send};
 use crate::harness::sys;
@@ -33,6 +36,9 @@ fn parked(lab: &Lab) -> (TcpStream, Ports) {
     drop((client, listener));
     assert_eq!(read_to_end(&server), 0);
     lab.assert_captured(ports, "client FIN,ACK; server ACK");
+    // It was sent; on another CPU it may still wait to be taken.
+    let (since, parked) = (Instant::now(), Some(minisockets::FIN_WAIT2));
+    minisockets::wait_for_state(&lab.ns, (ports, Client), parked, since, PATIENCE);
     (server, ports)
 }
 
