@@ -1,5 +1,6 @@
 //! Ends that stay in CLOSE_WAIT: asked about when their time has come, told when they turn stuck and when they are no more.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tcpclose::lifecycle::Existing;
@@ -394,4 +395,68 @@ fn a_process_that_leaks_on_gets_a_forecast_from_the_third_look_on() {
     assert_eq!((last.fit.per_second, last.fit.samples), (0.1, 5));
     // 1,000 descriptors are left.
     assert_eq!(last.exhausted_in, Some(Nanos::from_secs(10_000)));
+}
+
+/// Asks, once for each end, and answers that all are that old.
+fn answered(world: &mut World, age: Nanos) {
+    let asked = questions(world);
+    let once: HashSet<_> = asked.iter().map(|it| it.id).collect();
+    assert_eq!(once.len(), asked.len(), "{asked:?}");
+    let seen = asked.iter().map(|it| held_by(9, seen(it.id.0, age)));
+    let seen = seen.collect();
+    answer(world, seen);
+}
+
+#[test]
+fn a_repair_does_not_make_ends_be_told_twice() {
+    let mut world = world();
+    for id in [5, 6, 7] {
+        waiting(&mut world, id);
+    }
+    world.pass_ms(10 * SECOND);
+    for id in [5, 6, 7] {
+        existing(&mut world, id);
+    }
+    answered(&mut world, Nanos::from_secs(10));
+    world.pass_ms(50 * SECOND);
+    answered(&mut world, MINUTE);
+    assert_eq!((leaks(&mut world).len(), world.tracker.stuck()), (3, 3));
+}
+
+#[test]
+fn an_end_whose_way_to_close_wait_comes_after_the_snapshot_that_shows_it_is_told_once() {
+    let mut world = world();
+    let mut end = Socket::server(&mut world, 5);
+    existing(&mut world, 5);
+    answered(&mut world, Nanos(0));
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    for _ in 0..7 {
+        world.pass_ms(10 * SECOND);
+        answered(&mut world, MINUTE);
+    }
+    assert_eq!((leaks(&mut world).len(), world.tracker.stuck()), (1, 1));
+}
+
+#[test]
+fn looks_at_a_half_close_do_not_multiply_with_repairs() {
+    let mut world = world();
+    waiting(&mut world, 5);
+    for round in 1..=32 {
+        if round % 4 == 0 {
+            existing(&mut world, 5);
+        }
+        world.pass_ms(15 * SECOND);
+        let asked = questions(&mut world);
+        assert!(asked.len() <= 1, "{asked:?}");
+        let seen = asked.iter().map(|_| {
+            let mut socket = seen(5, Nanos::from_secs(1));
+            let activity = socket.activity.as_mut().expect("the kernel tells");
+            activity.bytes_acked = 100 * round;
+            held_by(9, socket)
+        });
+        let seen = seen.collect();
+        answer(&mut world, seen);
+    }
+    assert_eq!(leaks(&mut world).len(), 0);
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use foldhash::{HashMap, HashMapExt as _};
+
 use crate::lifecycle::types::{ConnId, Nanos};
 
 /// Entries below which nothing is tidied up.
@@ -15,16 +17,19 @@ pub(in crate::lifecycle) struct Deadlines {
     after: Nanos,
     entered: VecDeque<(Nanos, ConnId)>,
     again: BTreeSet<(Nanos, ConnId)>,
+    /// When each of those is due: an end is looked at once, however many have wished for it.
+    again_at: HashMap<ConnId, Nanos>,
     tidy_at: usize,
 }
 
 impl Deadlines {
     /// An end is due when it has been in CLOSE_WAIT for that long.
-    pub const fn new(after: Nanos) -> Self {
+    pub fn new(after: Nanos) -> Self {
         Self {
             after,
             entered: VecDeque::new(),
             again: BTreeSet::new(),
+            again_at: HashMap::new(),
             tidy_at: SMALL,
         }
     }
@@ -38,9 +43,19 @@ impl Deadlines {
         self.entered.push_back((at, id));
     }
 
-    /// An end is to be looked at at this time.
+    /// An end is to be looked at at this time, or earlier where somebody wants that.
     pub fn look_at(&mut self, due: Nanos, id: ConnId) {
-        self.again.insert((due, id));
+        if self.again_at.get(&id).is_none_or(|&earlier| due < earlier) {
+            self.forget_again(id);
+            self.again.insert((due, id));
+            self.again_at.insert(id, due);
+        }
+    }
+
+    fn forget_again(&mut self, id: ConnId) {
+        if let Some(due) = self.again_at.remove(&id) {
+            self.again.remove(&(due, id));
+        }
     }
 
     /// Drops what does not matter any more from the queue's front, so that nobody wakes up for it.
@@ -56,11 +71,12 @@ impl Deadlines {
             && at + self.after <= now
         {
             self.entered.pop_front();
+            self.forget_again(id);
             return Some((Some(at), id));
         }
         let (due, id) = *self.again.first()?;
         (due <= now).then(|| {
-            self.again.pop_first();
+            self.forget_again(id);
             (None, id)
         })
     }

@@ -41,7 +41,8 @@ impl Tracker {
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
-                (TcpState::CloseWait, _) if self.table.get(socket.cookie).is_some() => {
+                // One that is known to be in CLOSE_WAIT will be looked at in its time.
+                (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
                     self.waits_already(socket.cookie, at);
                 }
                 _ if self.is_known(socket.cookie) => {}
@@ -78,6 +79,12 @@ impl Tracker {
                 self.suspects.doubt(key, began);
             }
         }
+    }
+
+    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or is still to be told.
+    fn has_missed_close_wait(&self, cookie: ConnId) -> bool {
+        let known = self.table.get(cookie);
+        known.is_some_and(|connection| connection.state != TcpState::CloseWait)
     }
 
     fn is_known(&self, cookie: ConnId) -> bool {

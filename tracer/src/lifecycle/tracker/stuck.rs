@@ -210,7 +210,9 @@ impl Tracker {
             let Some(connection) = self.table.get_mut(answer.id) else {
                 continue;
             };
-            answered.insert(answer.id);
+            if !answered.insert(answer.id) {
+                continue;
+            }
             match take_in(connection, answer, answers.at, watch.after) {
                 Taken::Nothing => {}
                 Taken::LookAt(due) => watch.deadlines.look_at(due, answer.id),
