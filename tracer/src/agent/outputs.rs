@@ -85,8 +85,7 @@ impl Outputs {
             match gone.iter().position(|sink| sink.can_become(config)) {
                 Some(at) => {
                     let mut sink = gone.swap_remove(at);
-                    sink.change(config);
-                    sink.reopen();
+                    sink.change(config, self.common.prepare(&config.target, run_directory));
                     self.running.push(sink);
                 }
                 None => new.push(config),
@@ -105,14 +104,13 @@ impl Outputs {
             let in_the_way = self.leaving.iter().filter(is_in_the_way);
             let in_the_way: Vec<Presence> =
                 in_the_way.map(|(_, presence)| presence.clone()).collect();
-            let (common, target) = (self.common.clone(), config.target.clone());
-            let run_directory = run_directory.to_owned();
+            let mut surroundings = self.common.prepare(&config.target, run_directory);
             let prepare = move || {
                 anyhow::ensure!(
                     !in_the_way.iter().any(Presence::is_there),
                     "the output that was there before the configuration changed has not let go of it yet"
                 );
-                common.surroundings(&target, &run_directory)
+                surroundings()
             };
             match Sink::start_trying(config, prepare) {
                 Ok(sink) => self.running.push(sink),
@@ -173,6 +171,16 @@ impl Outputs {
 }
 
 impl Common {
+    /// As [`Self::surroundings`], whenever an output's thread needs some.
+    fn prepare(
+        &self,
+        target: &Target,
+        run_directory: &Path,
+    ) -> impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static {
+        let (common, target, directory) = (self.clone(), target.clone(), run_directory.to_owned());
+        move || common.surroundings(&target, &directory)
+    }
+
     fn surroundings(&self, target: &Target, run_directory: &Path) -> anyhow::Result<Surroundings> {
         let lock = match target {
             // A file has a lock itself, and stdout has none.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -72,11 +72,19 @@ pub struct Got {
     pub metrics: Vec<ExportMetricsServiceRequest>,
     /// The `authorization` of each request.
     pub tokens: Vec<String>,
+    /// When each request came.
+    pub at: Vec<Instant>,
     /// What to do with the next requests; after them all are taken.
     pub answers: VecDeque<Answer>,
 }
 
 impl Got {
+    /// The times between requests.
+    pub fn between(&self) -> Vec<Duration> {
+        let pairs = self.at.windows(2);
+        pairs.map(|pair| pair[1] - pair[0]).collect()
+    }
+
     pub fn log_records(&self) -> Vec<&LogRecord> {
         let resources = self.logs.iter().flat_map(|request| &request.resource_logs);
         let scopes = resources.flat_map(|resource| &resource.scope_logs);
@@ -101,6 +109,7 @@ impl Shelf {
 
     fn next_answer(&self, token: Option<&str>) -> Answer {
         let mut got = self.lock();
+        got.at.push(Instant::now());
         got.tokens.push(token.unwrap_or_default().to_owned());
         got.answers.pop_front().unwrap_or(Answer::Take)
     }

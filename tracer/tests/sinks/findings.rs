@@ -49,16 +49,19 @@ impl Said {
     }
 }
 
-pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
-    let said = Said::default();
-    let ear = Said::clone(&said);
-    let surroundings = Surroundings {
+pub fn surroundings() -> Surroundings {
+    Surroundings {
         clock: clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
-    };
+    }
+}
+
+pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
+    let said = Said::default();
+    let ear = Said::clone(&said);
     let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
-    (Sink::start_saying(config, surroundings, say), said)
+    (Sink::start_saying(config, surroundings(), say), said)
 }
 
 pub fn start(config: &SinkConfig) -> (Sink, Said) {

@@ -11,7 +11,9 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, number_data_point};
 use tcpclose::output::sink::SinkConfig;
 
 use crate::collector::{Answer, BOTH, Collector, Protocol};
-use crate::findings::{assert_adds_up, close, long, loss, start, summary, time_wait, wait_until};
+use crate::findings::{
+    assert_adds_up, close, long, loss, start, summary, surroundings, time_wait, wait_until,
+};
 
 fn config(protocol: Protocol, address: SocketAddr, more: &str) -> SinkConfig {
     toml::from_str(&format!(
@@ -212,6 +214,56 @@ fn a_busy_receiver_is_tried_again_and_one_that_refuses_is_not() {
         assert_adds_up(counts);
         assert_eq!((counts.written, counts.failed), (2, 2), "{protocol:?}");
         assert!(said.all()[2].contains("not like this"), "{:?}", said.all());
+    }
+}
+
+#[test]
+fn a_receiver_that_does_not_say_when_is_left_alone_for_a_while() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        collector.will([Answer::Sleep(0), Answer::Sleep(0), Answer::Take]);
+        let (mut sink, said) = start(&config(protocol, collector.address, ""));
+        sink.offer(&close(1));
+        said.wait_for("does not work: the receiver answered ");
+        wait_until("it is taken", || sink.counts().written == 1);
+        assert_eq!(collector.got().tokens.len(), 3, "{protocol:?}");
+        let between = collector.got().between();
+        // The least pauses are half of 0.1 s and of 0.2 s.
+        let least = [50, 100].map(std::time::Duration::from_millis);
+        assert!(
+            between.iter().zip(least).all(|(it, least)| *it >= least),
+            "{between:?}"
+        );
+        let _ = sink.finish(long());
+    }
+}
+
+#[test]
+fn with_another_token_goes_what_waits() {
+    for protocol in BOTH {
+        let first = Collector::start(protocol);
+        let address = first.address;
+        drop(first);
+        let token = |token: &str| format!("headers = {{ authorization = 'Bearer {token}' }}");
+        let (mut sink, said) = start(&config(protocol, address, &token("old")));
+        for id in 1..=100 {
+            sink.offer(&close(id));
+        }
+        said.wait_for("does not work: ");
+        let changed = config(protocol, address, &token("new"));
+        assert!(sink.can_become(&changed));
+        let collector = Collector::start_at(protocol, address);
+        sink.change(&changed, || Ok(surroundings()));
+        let counts = sink.finish(long());
+        assert_adds_up(counts);
+        assert_eq!((counts.offered, counts.written), (100, 100), "{protocol:?}");
+        let got = collector.got();
+        assert_eq!(conn_ids(&got.log_records()), Vec::from_iter(1..=100));
+        assert!(
+            got.tokens.iter().all(|token| token == "Bearer new"),
+            "{:?}",
+            got.tokens
+        );
     }
 }
 

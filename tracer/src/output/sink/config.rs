@@ -273,6 +273,19 @@ impl fmt::Display for Target {
 }
 
 impl Target {
+    /// Whether both go to the same place, however they are to be written there.
+    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stdout, Self::Stdout) | (Self::Journald, Self::Journald) => true,
+            (Self::File(path), Self::File(other)) => path == other,
+            (Self::Syslog(syslog), Self::Syslog(other)) => syslog.address == other.address,
+            (Self::Otlp(otlp), Self::Otlp(other)) => {
+                (&otlp.endpoint, otlp.protocol) == (&other.endpoint, other.protocol)
+            }
+            _ => false,
+        }
+    }
+
     /// The word of the configuration's `type`.
     pub(super) const fn kind(&self) -> Type {
         match self {

@@ -115,8 +115,12 @@ impl Courier {
                 }
                 Err(reason) => {
                     self.fails(reason.into());
-                    if std::mem::take(&mut self.queue.lock().reopen) {
+                    let mut state = self.queue.lock();
+                    if std::mem::take(&mut state.reopen) {
                         self.pause = self.pauses.first;
+                        if let Some(delivery) = state.exchanged.take() {
+                            self.delivery = delivery;
+                        }
                     }
                 }
             }
@@ -132,8 +136,18 @@ impl Courier {
                 return false;
             }
             if std::mem::take(&mut state.reopen) {
+                let exchanged = state.exchanged.take();
                 drop(state);
-                self.reopen();
+                match exchanged {
+                    None => self.reopen(),
+                    Some(delivery) => {
+                        self.delivery = delivery;
+                        self.pause = self.pauses.first;
+                        if !self.open() {
+                            return false;
+                        }
+                    }
+                }
                 state = queue.lock();
             } else if !state.is_empty() {
                 break;

@@ -137,18 +137,30 @@ impl Sink {
     /// Whether it can become the output of this configuration: the place is the same, and the name.
     #[must_use]
     pub fn can_become(&self, config: &SinkConfig) -> bool {
-        self.config.target == config.target && self.config.name == config.name
+        self.config.target.is_same_place(&config.target) && self.config.name == config.name
     }
 
-    /// Takes kinds, filter, limit and length of the queue from a configuration that it [can become](Self::can_become).
-    /// What waits stays, and what was counted.
-    pub fn change(&mut self, config: &SinkConfig) {
+    /// Takes all from a configuration that it [can become](Self::can_become), and is [reopened](Self::reopen). What waits
+    /// stays, and what was counted. Where another token, facility or the like is wanted, it works with what `surroundings`
+    /// makes.
+    pub fn change(
+        &mut self,
+        config: &SinkConfig,
+        surroundings: impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static,
+    ) {
         if config.rate_limit != self.config.rate_limit {
             self.bucket = bucket(config);
         }
         let tells_losses = config.kinds.contains(&Kind::Loss);
-        self.queue.lock().change(config.queue.get(), tells_losses);
+        let mut state = self.queue.lock();
+        state.change(config.queue.get(), tells_losses);
+        if config.target != self.config.target {
+            let late = late::Late::new(config.clone(), Box::new(surroundings));
+            state.exchanged = Some(Box::new(late));
+        }
+        drop(state);
         self.config = config.clone();
+        self.reopen();
     }
 
     /// Says later whether its thread is still there, and with it what it holds.
@@ -236,8 +248,14 @@ fn bucket(config: &SinkConfig) -> Option<Bucket> {
 }
 
 /// Of an output: whether its thread is there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Presence(Arc<Queue>);
+
+impl fmt::Debug for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Presence").field(&self.is_there()).finish()
+    }
+}
 
 impl Presence {
     /// Whether it has not ended yet.

@@ -5,11 +5,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::delivery::Delivery;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
 
 /// Records handed over at once.
 pub(super) const BATCH: usize = 512;
+
+/// Room behind a full queue for summaries alone: they tell what was dropped, and the last one comes when a queue is full.
+const ROOM_FOR_SUMMARIES: usize = 64;
 
 /// How long a receiver may take for some records until that is called an outage: more than any time limit of a protocol.
 const STUCK: Duration = Duration::from_secs(30);
@@ -59,13 +63,11 @@ pub struct Outage {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
 pub(super) struct State {
     records: VecDeque<Arc<Finding>>,
     capacity: usize,
@@ -78,6 +80,8 @@ pub(super) struct State {
     /// Since when records are being handed over.
     pub(super) busy: Option<Instant>,
     pub(super) reopen: bool,
+    /// What is to deliver from the next reopening on.
+    pub(super) exchanged: Option<Box<dyn Delivery>>,
     /// No more records will come.
     pub(super) closing: bool,
     /// Nobody waits for the thread any more.
@@ -98,6 +102,7 @@ impl Queue {
                 outage: None,
                 busy: None,
                 reopen: false,
+                exchanged: None,
                 closing: false,
                 abandoned: false,
                 ended: false,
@@ -188,7 +193,11 @@ impl State {
     /// Takes a record, or drops it where the queue is full. True when the thread may be waiting for it.
     pub(super) fn push(&mut self, finding: &Arc<Finding>) -> bool {
         self.counts.offered += 1;
-        let room = self.records.len() < self.capacity;
+        let more = match **finding {
+            Finding::Summary(_) => ROOM_FOR_SUMMARIES,
+            _ => 0,
+        };
+        let room = self.records.len() < self.capacity + more;
         if room {
             self.records.push_back(Arc::clone(finding));
         } else {

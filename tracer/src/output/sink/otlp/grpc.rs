@@ -78,11 +78,17 @@ fn failure(status: Status) -> Failure {
         .and_then(|info| info.retry_delay);
     let (code, message) = (status.code(), status.message().escape_debug());
     // A status that has a cause is of this side's making: the receiver never gave one.
-    let cause = std::error::Error::source(&status).map(chain);
+    let source = std::error::Error::source(&status);
+    let timed_out = matches!(code, Code::Cancelled | Code::DeadlineExceeded);
+    let broken = source.is_some_and(|cause| !timed_out && !is_of_connecting(cause));
+    let cause = source.map(chain);
     let reason = match &cause {
         Some(cause) => format!("{message}: {cause}"),
         None => format!("the receiver answered {code:?}: {message}"),
     };
+    if broken {
+        return Failure::Broken(reason);
+    }
     let again = match code {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -101,4 +107,9 @@ fn failure(status: Status) -> Failure {
     } else {
         Failure::Refused(reason)
     }
+}
+
+/// Whether no connection came about.
+fn is_of_connecting(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<tonic::ConnectError>() || cause.source().is_some_and(is_of_connecting)
 }

@@ -91,26 +91,25 @@ impl Http {
             .body(Full::from(message.encode_to_vec()))
             .expect("its parts are right");
         let answered = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| chain(&error))?;
+            let response = self.client.request(request).await;
+            let response = response.map_err(|error| match error.is_connect() {
+                true => Failure::Down(chain(&error).into()),
+                false => Failure::Broken(chain(&error)),
+            })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| format!("reading the answer failed: {error}"))?;
-            Ok::<_, String>((head, body.to_bytes()))
+            let body = body.map_err(|error| {
+                Failure::Down(format!("reading the answer failed: {error}").into())
+            })?;
+            Ok((head, body.to_bytes()))
         };
-        let (head, body) = match tokio::time::timeout(REQUEST_TIME, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(reason)) => return Err(Failure::Down(reason.into())),
-            Err(_) => {
-                let seconds = REQUEST_TIME.as_secs();
-                return Err(Failure::Down(
-                    format!("no answer within {seconds} s").into(),
-                ));
-            }
-        };
+        let answered = tokio::time::timeout(REQUEST_TIME, answered).await;
+        let (head, body) = answered.unwrap_or_else(|_| {
+            let seconds = REQUEST_TIME.as_secs();
+            Err(Failure::Down(
+                format!("no answer within {seconds} s").into(),
+            ))
+        })?;
         if head.status.is_success() {
             return A::decode(body)
                 .map_err(|error| Failure::Refused(format!("its answer is no OTLP: {error}")));

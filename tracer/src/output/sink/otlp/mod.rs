@@ -61,6 +61,8 @@ enum Failure {
     Refused(String),
     /// It may be taken later.
     Down(Down),
+    /// The connection went before there was an answer.
+    Broken(String),
 }
 
 enum Client {
@@ -133,13 +135,13 @@ impl Otlp {
         let request = metrics::request(metrics, &self.resource, &self.scope);
         let answer = self.send(async |client: &mut Client| client.metrics(&request).await);
         // What will be sent once more must not be added twice.
-        if !matches!(answer, Err(Failure::Down(_))) {
+        if !matches!(answer, Err(Failure::Down(_) | Failure::Broken(_))) {
             self.sums = sums;
         }
         answer
     }
 
-    /// A connection that was idle may have gone meanwhile: only a second failure counts.
+    /// A connection that was idle may have gone meanwhile: there, only a second failure counts.
     fn send(
         &mut self,
         request: impl AsyncFn(&mut Client) -> Result<Answer, Failure>,
@@ -149,9 +151,7 @@ impl Otlp {
         } = self;
         runtime.block_on(async {
             match request(client).await {
-                Err(Failure::Down(Down {
-                    retry_after: None, ..
-                })) => request(client).await,
+                Err(Failure::Broken(_)) => request(client).await,
                 answer => answer,
             }
         })
@@ -215,6 +215,10 @@ impl Delivery for Otlp {
             },
             Err(Failure::Down(down)) => Progress {
                 down: Some(down),
+                ..Progress::default()
+            },
+            Err(Failure::Broken(reason)) => Progress {
+                down: Some(reason.into()),
                 ..Progress::default()
             },
         }

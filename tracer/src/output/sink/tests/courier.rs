@@ -12,6 +12,7 @@ use super::super::courier::Pauses;
 use super::super::delivery::{Delivery, Down, Progress};
 use super::super::*;
 use crate::lifecycle::finding::{Close, Conn};
+use crate::lifecycle::summary::{self, Summaries};
 use crate::lifecycle::types::{ConnId, Nanos};
 use crate::output::samples;
 
@@ -177,6 +178,65 @@ proptest! {
         }
         let closes = counts.offered - (got.len() - ids.len()) as u64;
         prop_assert!(closes >= offers);
+    }
+}
+
+/// It tells of what was dropped, and the last one comes when a queue may be full.
+#[test]
+fn a_full_queue_has_room_for_summaries() {
+    let summary = |at| {
+        let mut summaries = Summaries::new(Nanos(0));
+        let summary = summaries.end_interval(Nanos(at), summary::Surroundings::default());
+        Arc::new(Finding::Summary(Box::new(summary)))
+    };
+    let got = Arc::default();
+    let (gate, closed) = mpsc::channel::<()>();
+    let gated = Gated {
+        gate: closed,
+        got: Arc::clone(&got),
+    };
+    let Started { mut sink, said: _ } = start(&config(3), gated);
+    for id in 0..10 {
+        sink.offer(&close(id));
+    }
+    sink.offer(&summary(10));
+    sink.offer(&close(11));
+    // Even so they are not without bound.
+    for at in 12..1000 {
+        sink.offer(&summary(at));
+    }
+    assert!(sink.counts().queued < 100, "{:?}", sink.counts());
+    drop(gate);
+    let counts = sink.finish(long());
+    assert_eq!(counts.offered, sum(counts));
+    let got = got.lock().expect("no panic");
+    let kinds: Vec<Kind> = got
+        .iter()
+        .map(|finding| Kind::of(finding))
+        .take(4)
+        .collect();
+    assert_eq!(
+        kinds,
+        [Kind::Close, Kind::Close, Kind::Close, Kind::Summary]
+    );
+    assert!(matches!(**got.last().expect("some"), Finding::Loss(_)));
+}
+
+/// Takes nothing before its gate is open.
+struct Gated {
+    gate: Receiver<()>,
+    got: Arc<Mutex<Vec<Arc<Finding>>>>,
+}
+
+impl Delivery for Gated {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        let _ = self.gate.recv();
+        let mut got = self.got.lock().expect("no panic");
+        got.extend(records.iter().cloned());
+        Progress {
+            written: records.len(),
+            ..Progress::default()
+        }
     }
 }
 
@@ -483,7 +543,7 @@ fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counte
         ..before.clone()
     };
     assert!(sink.can_become(&after));
-    sink.change(&after);
+    sink.change(&after, || unreachable!("it stays where it is"));
     sink.offer(&close(7));
     let elsewhere = SinkConfig {
         name: Some("another".to_owned()),
