@@ -188,6 +188,7 @@ impl Report {
             },
             holders: self.held.holders(&leak.socket),
             leaker: process.map(|process| Leaker {
+                as_of: at,
                 process: process.clone(),
                 stuck: self.stuck_of.get(&owner).copied().unwrap_or(0),
                 forecast: self.forecasts.get(&owner).copied(),
@@ -209,6 +210,7 @@ impl Report {
             stuck.owner = Some(process.as_owner(leak.verdict.owner_source()));
             stuck.owner_unknown = None;
             stuck.leaker = Some(Leaker {
+                as_of: *at,
                 process: process.clone(),
                 stuck: 0,
                 forecast: None,

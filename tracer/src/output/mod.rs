@@ -10,7 +10,7 @@ mod layout;
 pub mod leaks;
 pub mod prometheus;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod sink;
 pub mod table;
 pub mod transition;

@@ -198,7 +198,7 @@ pub(super) fn unknown() -> Close {
 }
 
 /// A server's end that read everything and was never closed.
-pub(super) fn stuck() -> Stuck {
+pub(crate) fn stuck() -> Stuck {
     let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
     let entered = us(8_500);
     let socket = CloseWait {
@@ -262,6 +262,7 @@ pub(super) fn stuck() -> Stuck {
             fds: vec![7],
         }],
         leaker: Some(Leaker {
+            as_of: Nanos(0),
             process: Arc::new(process),
             stuck: 31,
             forecast: Some(Forecast {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Forecast;
 use crate::lifecycle::process::Process;
+use crate::lifecycle::types::Nanos;
 
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ impl OwnerUnknown {
 /// The process that a leak is laid to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leaker {
+    /// When it was so.
+    pub as_of: Nanos,
     /// What is known of it.
     pub process: Arc<Process>,
     /// How many of its sockets are stuck.

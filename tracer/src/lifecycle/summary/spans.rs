@@ -79,7 +79,11 @@ impl Spans {
     /// What they are like.
     #[must_use]
     pub fn spread(&self) -> Spread {
-        let quantile = |share| {
+        let count = self.sketch.count() as f64;
+        let quantile = |share: f64| {
+            // The sketch counts from 0 and rounds down; half a step keeps that from going one too far.
+            let rank = (share * count).ceil() - 1.0;
+            let share = ((rank + 0.5) / (count - 1.0).max(1.0)).min(1.0);
             let ns = self.sketch.quantile(share).ok().flatten()?;
             // The middle of the last bin may lie behind the longest.
             Some(Nanos(ns.round() as u64).min(self.max))
@@ -174,6 +178,19 @@ mod tests {
         assert_near(spread.p50, Nanos::from_millis(50));
         assert_near(spread.p90, Nanos::from_millis(90));
         assert_near(spread.p99, Nanos::from_millis(99));
+    }
+
+    /// A quantile is one of the durations: so many of them are no longer, however few there are.
+    #[test]
+    fn few_durations_have_quantiles_too() {
+        let spread = of([500, 1_200]).spread();
+        assert_near(spread.p50, Nanos(500_000));
+        assert_near(spread.p90, Nanos(1_200_000));
+        assert_near(spread.p99, Nanos(1_200_000));
+        let spread = of(1..=10).spread();
+        assert_near(spread.p50, Nanos(5_000));
+        assert_near(spread.p90, Nanos(9_000));
+        assert_near(spread.p99, Nanos(10_000));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub struct StuckNow {
     pub verdicts: Counts<Verdict>,
     /// Since when the oldest is in CLOSE_WAIT.
     pub oldest: Option<Nanos>,
-    /// Who has most of them.
+    /// Who has most of them, and behind those who runs out of descriptors soonest.
     pub owners: Vec<StuckOwner>,
     /// Those of all other owners together.
     pub other: u64,
@@ -39,7 +39,7 @@ impl StuckNow {
 /// A process with stuck sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StuckOwner {
-    /// Which, as it was when its newest one turned stuck.
+    /// Which, as it was when one of its sockets was last looked at.
     pub process: Arc<Process>,
     /// How many it has.
     pub stuck: u64,
@@ -47,6 +47,14 @@ pub struct StuckOwner {
     pub oldest: Nanos,
     /// How their number grows from interval to interval, once there were enough of them.
     pub forecast: Option<Forecast>,
+}
+
+impl StuckOwner {
+    /// When it will have no descriptors left; `None` where that is not foreseen.
+    #[must_use]
+    pub fn exhausted_in(&self) -> Option<Nanos> {
+        self.forecast?.exhausted_in
+    }
 }
 
 /// A count of what is stuck.
@@ -65,7 +73,8 @@ pub(super) type Key = (u32, u64);
 #[derive(Debug)]
 struct Owned {
     process: Arc<Process>,
-    newest: Nanos,
+    /// When the process was so.
+    as_of: Nanos,
     oldest: Nanos,
     stock: Stock,
 }
@@ -96,13 +105,13 @@ impl Census {
             .entry((process.pid, process.started))
             .or_insert_with(|| Owned {
                 process: process.clone(),
-                newest: end.at,
+                as_of: leaker.as_of,
                 oldest: since,
                 stock: Stock::default(),
             });
         owned.oldest = owned.oldest.min(since);
-        if end.at > owned.newest {
-            owned.newest = end.at;
+        if leaker.as_of > owned.as_of {
+            owned.as_of = leaker.as_of;
             owned.process = process.clone();
         }
         owned.stock.stuck += 1;
@@ -113,25 +122,33 @@ impl Census {
         self.owners.iter().map(|(key, owned)| (*key, owned.stock))
     }
 
-    /// Tells the owners with most, at most so many.
+    /// Tells the owners with most, at most so many, and half as many of the others: those that run out of descriptors
+    /// soonest.
     pub(super) fn tell(self, growths: &Growths<Key>, most: usize) -> StuckNow {
         let mut owners: Vec<(Key, Owned)> = self.owners.into_iter().collect();
         owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
             let more = b.stock.stuck.cmp(&a.stock.stuck);
             more.then(a.oldest.cmp(&b.oldest)).then(a_key.cmp(b_key))
         });
-        let others = owners.split_off(most.min(owners.len()));
         let owners = owners.into_iter().map(|(key, owned)| StuckOwner {
             stuck: owned.stock.stuck,
             oldest: owned.oldest,
             forecast: growths.forecast(&key, owned.process.room()),
             process: owned.process,
         });
+        let mut owners: Vec<StuckOwner> = owners.collect();
+        let mut others = owners.split_off(most.min(owners.len()));
+        // A stable sort: among those that do not run out, and among equals, who has most stays first.
+        others.sort_by_key(|owner| owner.exhausted_in().unwrap_or(Nanos(u64::MAX)));
+        let running_out = others.iter().take(most / 2);
+        let running_out = running_out.take_while(|owner| owner.exhausted_in().is_some());
+        let rest = others.split_off(running_out.count());
+        owners.extend(others);
         StuckNow {
             verdicts: self.verdicts,
             oldest: self.oldest,
-            owners: owners.collect(),
-            other: others.iter().map(|(_, owned)| owned.stock.stuck).sum(),
+            owners,
+            other: rest.iter().map(|owner| owner.stuck).sum(),
             unowned: self.unowned,
             peers: self.peers.ranking(most),
         }

@@ -329,3 +329,42 @@ fn an_interval_has_its_own_durations() {
     assert_eq!(durations.counts.iter().sum::<u64>(), 1);
     assert_eq!(durations.sum, Duration::from_secs(61));
 }
+
+/// Processes with many stuck sockets and much room hide nobody who has none left.
+#[test]
+fn who_runs_out_of_descriptors_is_named_beside_those_with_most() {
+    let stuck = |pid: u32, limit: u64| {
+        let mut stuck = crate::output::samples::stuck();
+        let leaker = stuck.leaker.as_mut().expect("a process holds it");
+        leaker.process = Arc::new(crate::lifecycle::process::Process {
+            pid,
+            open: 100,
+            limit: Some(limit),
+            ..(*leaker.process).clone()
+        });
+        stuck
+    };
+    let mut summaries = Summaries::new(Nanos(0));
+    let census = |minute: u64| {
+        let many = (0..20).flat_map(|pid| vec![stuck(pid, 20_000); 50]);
+        let few = vec![stuck(100, 110); 3 + minute as usize];
+        let ends: Vec<_> = many.chain(few).collect();
+        ends.iter().collect::<Census>()
+    };
+    let mut summary = None;
+    for minute in 1..=4 {
+        let surroundings = Surroundings {
+            stuck: Some(census(minute)),
+            ..Surroundings::default()
+        };
+        summary = summaries
+            .end_interval(Nanos::from_secs(60 * minute), surroundings)
+            .stuck;
+    }
+    let now = summary.expect("somebody looks");
+    assert_eq!(now.owners.len(), NAMED + 1);
+    let soonest = &now.owners[NAMED];
+    assert_eq!((soonest.process.pid, soonest.stuck), (100, 7));
+    assert_eq!(soonest.exhausted_in(), Some(Nanos::from_secs(600)));
+    assert_eq!(now.other, 10 * 50);
+}

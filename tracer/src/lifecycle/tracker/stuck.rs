@@ -11,6 +11,7 @@ use crate::lifecycle::leak::{
     Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
     OwnerUnknown, Question, Stock, judge,
 };
+use crate::lifecycle::process::Process;
 use crate::lifecycle::types::{ConnId, Nanos};
 
 /// Questions asked at a time.
@@ -30,8 +31,14 @@ pub(super) struct StuckWatch {
     rests_until: Nanos,
     /// Those that were told to be stuck; some may be gone since the last look.
     told: Vec<ConnId>,
-    growths: Growths<(u32, u64)>,
+    growths: Growths<Key>,
+    /// Of each process that runs out of descriptors, one of its told ends: that is looked at again and again, as nothing else
+    /// tells when the process has more room.
+    again: HashMap<Key, ConnId>,
 }
+
+/// A process by its id and when it started.
+type Key = (u32, u64);
 
 /// What looks have shown of an end in CLOSE_WAIT.
 #[derive(Clone, Debug)]
@@ -40,9 +47,29 @@ pub(in crate::lifecycle) struct Watched {
     age: Age,
     /// When bytes last moved, as far as looks could tell.
     moved: Option<Nanos>,
-    owner: Option<(u32, u64)>,
+    owner: Option<Key>,
     /// The finding that it is stuck.
     pub told: Option<Box<Stuck>>,
+}
+
+fn key(process: &Process) -> Key {
+    (process.pid, process.started)
+}
+
+/// Whether its descriptors are spent, or will be.
+fn runs_out(leaker: &Leaker) -> bool {
+    let foreseen = leaker.forecast.and_then(|forecast| forecast.exhausted_in);
+    leaker.process.room() == Some(0) || foreseen.is_some()
+}
+
+/// Whether an end was told to be stuck and is so.
+fn is_told(connection: &Connection) -> bool {
+    told(connection).is_some()
+}
+
+fn told(connection: &Connection) -> Option<&Stuck> {
+    let closing = connection.closing.as_deref()?;
+    closing.watched.as_deref()?.told.as_deref()
 }
 
 /// What an answer makes of an end.
@@ -166,6 +193,7 @@ impl Tracker {
             rests_until: Nanos(0),
             told: Vec::new(),
             growths: Growths::default(),
+            again: HashMap::new(),
         });
         self
     }
@@ -183,7 +211,7 @@ impl Tracker {
             {
                 let waiting = self.table.get(id).filter(|connection| match entered {
                     Some(_) => is_since(connection, entered),
-                    None => may_wait(connection),
+                    None => may_wait(connection) || is_told(connection),
                 });
                 questions.extend(waiting.map(|connection| Question {
                     id,
@@ -213,6 +241,10 @@ impl Tracker {
             if !answered.insert(answer.id) {
                 continue;
             }
+            if is_told(connection) {
+                watch.refresh(connection, answer, answers);
+                continue;
+            }
             match take_in(connection, answer, answers.at, watch.after) {
                 Taken::Nothing => {}
                 Taken::LookAt(due) => watch.deadlines.look_at(due, answer.id),
@@ -230,7 +262,8 @@ impl Tracker {
             .extend(turned.iter().map(|(answer, _)| answer.id));
         watch.count(self, answers.at);
         for (answer, mut stuck) in turned {
-            stuck.leaker = watch.leaker(answer);
+            stuck.leaker = watch.leaker(answer, answers.at);
+            watch.look_again(answer, answers, stuck.leaker.as_ref());
             if let Some(watched) = self.watched(answer.id) {
                 watched.told = Some(stuck.clone());
             }
@@ -248,10 +281,15 @@ impl Tracker {
     /// Those ends, each as it was told; `None` where nobody asked for them ([`Tracker::with_stuck_after`]).
     pub fn stuck_ends(&self) -> Option<impl Iterator<Item = &Stuck>> {
         let told = &self.stuck.as_ref()?.told;
-        Some(told.iter().filter_map(|&id| {
-            let closing = self.table.get(id)?.closing.as_deref()?;
-            closing.watched.as_deref()?.told.as_deref()
-        }))
+        Some(told.iter().filter_map(|&id| self.told(id)))
+    }
+
+    fn told(&self, id: ConnId) -> Option<&Stuck> {
+        told(self.table.get(id)?)
+    }
+
+    fn is_told(&self, id: ConnId) -> bool {
+        self.told(id).is_some()
     }
 
     /// An end has entered CLOSE_WAIT.
@@ -304,7 +342,7 @@ impl Tracker {
 impl StuckWatch {
     /// Takes the numbers of this look, and forgets what is gone.
     fn count(&mut self, tracker: &Tracker, at: Nanos) {
-        let mut stocks: HashMap<(u32, u64), Stock> = HashMap::new();
+        let mut stocks: HashMap<Key, Stock> = HashMap::new();
         self.told.retain(|&id| {
             let connection = tracker.table.get(id);
             let closing = connection.and_then(|connection| connection.closing.as_deref());
@@ -319,12 +357,61 @@ impl StuckWatch {
             true
         });
         self.growths.look(at, stocks);
+        self.again.retain(|_, id| tracker.is_told(*id));
+        // Another end takes the place of one that is gone. What is known of a process is what its newest look has shown.
+        let mut newest: HashMap<Key, (ConnId, &Leaker)> = HashMap::new();
+        for &id in &self.told {
+            let told = tracker.told(id);
+            let Some(leaker) = told.and_then(|told| told.leaker.as_ref()) else {
+                continue;
+            };
+            let known = newest.entry(key(&leaker.process)).or_insert((id, leaker));
+            if leaker.as_of > known.1.as_of {
+                *known = (id, leaker);
+            }
+        }
+        for (owner, (id, leaker)) in newest {
+            if runs_out(leaker) && !self.again.contains_key(&owner) {
+                self.again.insert(owner, id);
+                self.deadlines.look_at(at + self.after, id);
+            }
+        }
     }
 
-    fn leaker(&self, answer: &Answer) -> Option<Leaker> {
+    /// An end that was told is looked at again: how its process is now.
+    fn refresh(&mut self, connection: &mut Connection, answer: &Answer, answers: &Answers) {
+        let leaker = self.leaker(answer, answers.at);
+        let watched = connection.closing.as_deref_mut();
+        let watched = watched.and_then(|closing| closing.watched.as_deref_mut());
+        if let Some(told) = watched.and_then(|watched| watched.told.as_deref_mut())
+            && leaker.is_some()
+        {
+            told.leaker = leaker;
+            self.look_again(answer, answers, told.leaker.as_ref());
+        }
+    }
+
+    /// Looks at an end again later, on behalf of a process that runs out.
+    fn look_again(&mut self, answer: &Answer, answers: &Answers, leaker: Option<&Leaker>) {
+        let Some(leaker) = leaker else { return };
+        let owner = key(&leaker.process);
+        let known = self.again.get(&owner).copied();
+        if !runs_out(leaker) {
+            if known == Some(answer.id) {
+                self.again.remove(&owner);
+            }
+        } else if known.is_none_or(|known| known == answer.id) {
+            self.again.insert(owner, answer.id);
+            self.deadlines
+                .look_at(answers.ended + self.after, answer.id);
+        }
+    }
+
+    fn leaker(&self, answer: &Answer, at: Nanos) -> Option<Leaker> {
         let process = answer.process.clone()?;
-        let owner = (process.pid, process.started);
+        let owner = key(&process);
         Some(Leaker {
+            as_of: at,
             stuck: self.growths.last(&owner)?.stuck as usize,
             forecast: self.growths.forecast(&owner, process.room()),
             process,

@@ -54,7 +54,7 @@ impl Exporter {
         let each = || labels.iter().map(<[_; 1]>::as_slice).zip(named.values());
         families.gauge(
             "tcpclose_process_close_wait_stuck",
-            "Sockets stuck in CLOSE_WAIT, by the name of the process, of the ten processes with most; all others are other.",
+            "Sockets stuck in CLOSE_WAIT, by the name of the process, of the ten with most and the five that run out of descriptors soonest; all others are other.",
             each().map(|(labels, named)| (labels, named.stuck as f64)),
         );
         families.gauge(
@@ -97,8 +97,7 @@ struct Named {
 impl Named {
     fn add(&mut self, owner: &StuckOwner) {
         self.stuck += owner.stuck;
-        let exhausted_in = owner.forecast.and_then(|forecast| forecast.exhausted_in);
-        let both = [self.exhausted_in, exhausted_in];
+        let both = [self.exhausted_in, owner.exhausted_in()];
         self.exhausted_in = both.into_iter().flatten().min();
     }
 }
