@@ -112,6 +112,13 @@ fn checks(workspace: &Workspace) -> Result<Option<PathBuf>> {
         ]),
         "`cargo clippy`",
     )?;
+    announce("lints: cargo clippy without the optional features");
+    run(
+        cargo(workspace, object.as_ref())
+            .args(["clippy", "--package", "tcpclose", "--no-default-features"])
+            .args(["--lib", "--bins", "--", "--deny", "warnings"]),
+        "`cargo clippy --no-default-features`",
+    )?;
     announce("unit and property tests");
     run(
         cargo(workspace, object.as_ref())

@@ -25,7 +25,7 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::host::{rights, usage};
 use crate::kernel::loader::Options;
 use crate::kernel::netns;
-use crate::lifecycle::finding::Finding;
+use crate::lifecycle::finding::{Finding, LossPlace};
 use crate::lifecycle::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
 use crate::lifecycle::types::Nanos;
 use crate::output::clock::{SharedOffset, WallClock};
@@ -286,10 +286,12 @@ impl Agent {
         let at = boundary.at;
         let surroundings = self.session.surroundings(boundary);
         let summary = self.summaries.end_interval(at, surroundings);
-        let lost = summary.lost.total();
+        // Outputs say themselves what they lost.
+        let lost = summary.lost.total() - summary.lost.of(LossPlace::Output);
         if lost > 0 {
             say!(
-                "{lost} records or connections were lost in the last interval (the summary says where)"
+                "{lost} of what the kernel tells {} lost in the last interval (the summary says where)",
+                if lost == 1 { "was" } else { "were" }
             );
         }
         self.outputs

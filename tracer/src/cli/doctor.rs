@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::agent;
 use crate::agent::config::Config;
 use crate::host::capabilities::{self, Capabilities, Capability};
-use crate::host::rights::Kept;
+use crate::host::rights::{self, Kept, Left};
 use crate::kernel::loader::{self, LoadError, Options, Tier};
 use crate::kernel::sock_diag::DiagSocket;
 use crate::kernel::{btf, netns};
@@ -136,6 +136,14 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     if !missing.is_empty() {
         text.push_str(&format!("this process lacks {}\n", missing.join(", ")));
     }
+    let agents = rights::of_agents();
+    match &agents {
+        Ok(agents) if agents.is_empty() => text.push_str("no agent runs here\n"),
+        Ok(agents) => agents
+            .iter()
+            .for_each(|agent| text.push_str(&as_it_runs(agent))),
+        Err(error) => text.push_str(&format!("whether one runs is not known: /proc: {error}\n")),
+    }
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
@@ -145,6 +153,23 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(super::EXIT_FAILED)
     })
+}
+
+fn as_it_runs(agent: &Left) -> String {
+    let Left {
+        pid,
+        capabilities,
+        gets_no_more,
+    } = agent;
+    let capabilities = match capabilities.is_empty() {
+        true => "no capabilities".to_owned(),
+        false => capabilities.join(", "),
+    };
+    let more = match gets_no_more {
+        true => "and can get no more (no_new_privs)",
+        false => "and could get more by executing a program: it has not attached yet",
+    };
+    format!("agent {pid}, which runs, has {capabilities}, {more}\n")
 }
 
 fn rights() -> Check {

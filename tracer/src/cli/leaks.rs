@@ -42,7 +42,7 @@ pub(super) struct Args {
     /// Only what is in CLOSE_WAIT for at least this long
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     min_age: Duration,
-    /// Show each socket, half-closes at work too
+    /// Show each socket; with --watch half-closes at work too
     #[arg(short, long)]
     all: bool,
     /// How to print

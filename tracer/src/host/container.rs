@@ -26,11 +26,12 @@ impl Container {
     pub fn from_cgroup_path(path: &str) -> Option<Self> {
         let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
         (0..names.len()).rev().find_map(|at| {
-            let (runtime, id) = container(&names[..=at])?;
+            let names = &names[..=at];
+            let (runtime, id) = container(names).or_else(|| beside_us(names))?;
             Some(Self {
                 runtime,
                 id,
-                pod: pod(&names[..=at]),
+                pod: pod(names),
             })
         })
     }
@@ -71,6 +72,25 @@ fn container(names: &[&str]) -> Option<(&'static str, String)> {
     }
 }
 
+/// The same of a container outside of our own cgroup namespace, whose first names are hidden by it: `/../ID`, and in a pod
+/// `/../../podUID/ID`.
+fn beside_us(names: &[&str]) -> Option<(&'static str, String)> {
+    let (&name, parents) = names.split_last()?;
+    let seen: Vec<&str> = parents
+        .iter()
+        .copied()
+        .skip_while(|name| *name == "..")
+        .collect();
+    if seen.len() == parents.len() || !is_hex(name, 64) {
+        return None;
+    }
+    match *seen {
+        [] => Some(("unknown", name.to_owned())),
+        [.., parent] if pod_uid(parent).is_some() => Some(("kubernetes", name.to_owned())),
+        _ => None,
+    }
+}
+
 /// A machine of systemd-machined. Virtual machines of libvirt are there too; they are no containers.
 fn machine(unit: &str) -> Option<(&'static str, String)> {
     if let Some(name) = unit
@@ -103,7 +123,8 @@ fn named(runtime: &'static str, id: &str) -> Option<(&'static str, String)> {
 
 /// UID of the innermost pod among `names`.
 fn pod(names: &[&str]) -> Option<String> {
-    let within = names.iter().position(|name| is_kubepods(name))?;
+    let outside = |name: &str| is_kubepods(name) || name == "..";
+    let within = names.iter().position(|name| outside(name))?;
     names[within..].iter().rev().find_map(|name| {
         // Everything after the slice belongs to the container: see `container`.
         pod_uid(name.split_once(':').map_or(*name, |(slice, _)| slice))

@@ -302,3 +302,25 @@ fn broken_escapes_stay_as_they_are() {
     }
     assert_eq!(unescape(r"\x2d\x2da\x5cx2d"), r"--a\x2d");
 }
+
+/// As `--pid=host` shows it to a container with a cgroup namespace of its own.
+#[test]
+fn a_container_outside_of_ones_own_cgroup_namespace() {
+    is("/../{id}", "unknown", ID, None);
+    is("/../../docker/{id}", "docker", ID, None);
+    is(
+        "/../../../system.slice/docker-{id}.scope",
+        "docker",
+        ID,
+        None,
+    );
+    is("/../../pod{pod}/{id}", "kubernetes", ID, Some(POD));
+    is(
+        "/../../kubepods-besteffort-pod{pod_unit}.slice/cri-containerd-{id}.scope",
+        "containerd",
+        ID,
+        Some(POD),
+    );
+    is_none("/../web.service");
+    is_none("/{id}");
+}

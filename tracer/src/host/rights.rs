@@ -90,6 +90,65 @@ pub fn give_up_all_but(kept: &[Kept]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What an agent that runs may still do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its process id.
+    pub pid: u32,
+    /// Names of all capabilities that one of its threads has or can have back, in the order of their numbers.
+    pub capabilities: Vec<String>,
+    /// Executing a program gives none of its threads more (`no_new_privs`).
+    pub gets_no_more: bool,
+}
+
+/// All agents that run in sight of this process: by their names and arguments, as they have no other mark.
+///
+/// # Errors
+/// /proc cannot be listed.
+pub fn of_agents() -> io::Result<Vec<Left>> {
+    let mut agents = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // One that exits meanwhile is none.
+        if let Ok(true) = is_agent(pid)
+            && let Ok(left) = left(pid)
+        {
+            agents.push(left);
+        }
+    }
+    Ok(agents)
+}
+
+fn is_agent(pid: u32) -> io::Result<bool> {
+    let comm = fs::read(format!("/proc/{pid}/comm"))?;
+    let command_line = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let mut arguments = command_line.split(|&byte| byte == 0).skip(1);
+    Ok(comm == b"tcpclose\n" && arguments.any(|argument| argument == b"agent"))
+}
+
+/// Capabilities belong to threads.
+fn left(pid: u32) -> anyhow::Result<Left> {
+    let mut all = CapsHashSet::new();
+    let mut gets_no_more = true;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let thread = thread?;
+        let id = thread.file_name().to_str().and_then(|id| id.parse().ok());
+        all.extend(caps::read(id, CapSet::Permitted)?);
+        let status = fs::read_to_string(thread.path().join("status"))?;
+        gets_no_more &= status.contains("\nNoNewPrivs:\t1\n");
+    }
+    let mut all: Vec<Cap> = all.into_iter().collect();
+    all.sort_unstable_by_key(|capability| capability.index());
+    Ok(Left {
+        pid,
+        capabilities: all.iter().map(Cap::to_string).collect(),
+        gets_no_more,
+    })
+}
+
 const fn in_caps(capability: Capability) -> Cap {
     match capability {
         Capability::DacReadSearch => Cap::CAP_DAC_READ_SEARCH,

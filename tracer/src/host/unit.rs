@@ -11,7 +11,8 @@ impl Unit {
     /// The unit whose cgroup is at `path` (from the root cgroup), or above it. `None` where systemd made none of them.
     #[must_use]
     pub fn from_cgroup_path(path: &str) -> Option<Self> {
-        let mut names = path.split('/').filter(|name| !name.is_empty());
+        // From a cgroup namespace of one's own, what is outside of it is told by way of its root: `/../../a.slice/b.service`.
+        let mut names = path.split('/').filter(|name| !matches!(*name, "" | ".."));
         let mut next = || {
             names
                 .find(|name| !name.ends_with(".slice"))
@@ -88,6 +89,13 @@ mod tests {
             Some("session-2.scope")
         );
         assert_eq!(unit("/_cgroup.service").as_deref(), Some("cgroup.service"));
+    }
+
+    #[test]
+    fn a_unit_outside_of_ones_own_cgroup_namespace() {
+        for path in ["/../../system.slice/web.service", "/../web.service"] {
+            assert_eq!(unit(path).as_deref(), Some("web.service"), "{path}");
+        }
     }
 
     #[test]

@@ -53,8 +53,11 @@ impl Tables {
         };
         let mut read = |tables: &mut Self, handle: NetNsHandle| {
             let told = by_namespace.remove(&handle.id()).unwrap_or_default();
-            let is_same = || match (wanted.cookie, handle.enter(netns::cookie)) {
-                (Some(known), Ok(Ok(cookie))) => known == cookie,
+            let is_same = || match wanted
+                .cookie
+                .map(|known| (known, handle.enter(netns::cookie)))
+            {
+                Some((known, Ok(Ok(cookie)))) => known == cookie,
                 _ => true,
             };
             let there = is_same() && tables.read_namespace(wanted, &handle, &told);

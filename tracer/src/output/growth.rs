@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::duration::push_with_unit;
 use crate::lifecycle::leak::Forecast;
+use crate::lifecycle::types::Nanos;
 
 /// Appends how fast it grows, when that takes the last descriptor, and what this is made of.
 pub(super) fn push_forecast(text: &mut String, forecast: &Forecast) {
@@ -18,9 +19,13 @@ pub(super) fn push_forecast(text: &mut String, forecast: &Forecast) {
         rate if rate >= 1.0 => write!(text, "{word} by {rate:.1} a second"),
         rate => write!(text, "{word} by {:.1} a minute", rate * 60.0),
     };
-    if let Some(left) = exhausted_in {
-        text.push_str(", no descriptors left in ");
-        push_with_unit(text, *left);
+    match exhausted_in {
+        None => {}
+        Some(Nanos(0)) => text.push_str(", no descriptors left"),
+        Some(left) => {
+            text.push_str(", no descriptors left in ");
+            push_with_unit(text, *left);
+        }
     }
     let _ = write!(text, " (straight line through {} looks in ", fit.samples);
     push_with_unit(text, fit.span);

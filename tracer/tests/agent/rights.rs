@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::program::{Agent, Scratch, eventually, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::sandbox::{Outcome, in_own_network, skip};
 use crate::workload::{Plan, Server};
 
 const UNIT: &str = include_str!("../../../dist/tcpclose-agent.service");
@@ -21,10 +21,8 @@ fn lacks(program: &str) -> bool {
         .arg("--version")
         .stdout(Stdio::null())
         .status();
-    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(found.is_ok() || !required, "needs {program}");
     if found.is_err() {
-        println!("skipped: needs {program}");
+        skip(&format!("needs {program}"));
     }
     found.is_err()
 }
@@ -105,6 +103,15 @@ fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
         assert!(status.contains("Uid:\t65534\t65534"), "{status}");
         let said = agent.stderr();
         assert!(!said.contains("could not be attached"), "{said}");
+        let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["doctor", "--agent"])
+            .output()?;
+        let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        let left = format!(
+            "agent {}, which runs, has CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, and can get no more",
+            agent.pid()
+        );
+        assert!(doctor.contains(&left), "{doctor}");
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let records = records(&scratch.path("out/records.jsonl"))?;

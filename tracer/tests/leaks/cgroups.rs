@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tcpclose::host::cgroup::Cgroups;
 
 use crate::program::{look, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::sandbox::{Outcome, in_own_network, skip};
 use crate::stuck::{Pair, Sleeper};
 
 /// A cgroup with its parents, removed at the end.
@@ -57,14 +57,14 @@ fn the_container_of_a_holder_is_named() -> Outcome {
     in_own_network(|netns| {
         let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
         let Some(cgroup) = Cgroup::new(&format!("tcpclose-test.slice/docker-{id}.scope")) else {
-            println!("skipped: no cgroup can be made");
+            skip("no cgroup can be made");
             return Ok(());
         };
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
         drop(server);
         if let Err(error) = cgroup.take(&sleeper) {
-            println!("skipped: no process can be moved to a cgroup ({error})");
+            skip(&format!("no process can be moved to a cgroup ({error})"));
             return Ok(());
         }
         let owner = records(netns)?.record()["owner"].clone();
@@ -92,14 +92,14 @@ fn the_container_of_a_holder_is_named() -> Outcome {
 fn the_systemd_unit_of_a_holder_is_named() -> Outcome {
     in_own_network(|netns| {
         let Some(cgroup) = Cgroup::new("tcpclose-test2.slice/web.service") else {
-            println!("skipped: no cgroup can be made");
+            skip("no cgroup can be made");
             return Ok(());
         };
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
         drop(server);
         if let Err(error) = cgroup.take(&sleeper) {
-            println!("skipped: no process can be moved to a cgroup ({error})");
+            skip(&format!("no process can be moved to a cgroup ({error})"));
             return Ok(());
         }
         assert_eq!(records(netns)?.record()["process"]["unit"], "web.service");

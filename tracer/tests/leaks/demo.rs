@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::program::Said;
-use crate::sandbox::{Outcome, skipped};
+use crate::sandbox::{Outcome, skip, skipped};
 
 #[test]
 fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
@@ -14,7 +14,7 @@ fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
     let program = env!("CARGO_BIN_EXE_tcpclose");
     let xtask = Path::new(program).with_file_name("xtask");
     if !xtask.exists() {
-        println!("skipped: xtask is not built");
+        skip("xtask is not built");
         return Ok(());
     }
     let mut command = Command::new(xtask);

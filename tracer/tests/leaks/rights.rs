@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::program::{Said, leaks, look};
-use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::sandbox::{Outcome, elsewhere, in_own_network, skip};
 use crate::stuck::{Pair, Sleeper};
 use crate::sys;
 
@@ -121,7 +121,7 @@ fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcom
         let said = match command.args(["-L", &port]).output() {
             Ok(output) => Said::from(output),
             Err(error) => {
-                println!("skipped: no unshare(1) ({error})");
+                skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
             }
         };
@@ -148,7 +148,7 @@ fn a_holder_outside_is_out_of_sight_also_where_the_namespace_is_named() -> Outco
         let said = match command.output() {
             Ok(output) => Said::from(output),
             Err(error) => {
-                println!("skipped: no unshare(1) ({error})");
+                skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
             }
         };

@@ -14,12 +14,17 @@ pub fn skipped() -> bool {
     let allowed = thread::spawn(|| sys::unshare_network().is_ok())
         .join()
         .unwrap_or(false);
-    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(allowed || !required, "needs root");
     if !allowed {
-        println!("skipped: needs root");
+        skip("needs root");
     }
     !allowed
+}
+
+/// Says that the calling test is skipped, or panics where tests are not to be skipped.
+pub fn skip(why: &str) {
+    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(!required, "{why}");
+    println!("skipped: {why}");
 }
 
 /// Runs a test in a new network namespace, which it is told where to find.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use crate::sandbox::skip;
 use crate::sys;
 
 /// Long enough for a FIN to arrive on loopback, and for the kernel's ticks to show it.
@@ -99,7 +100,7 @@ ctypes.CDLL(None).syscall({}, 0)",
         let mut command = Command::new("python3");
         let sleeper = match Self::start(command.args(["-c", &script]), fd, &[number]) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                println!("skipped: no python3");
+                skip("no python3");
                 return Ok(None);
             }
             started => started?,

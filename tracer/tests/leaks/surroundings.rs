@@ -1,5 +1,6 @@
 //! A host that does not stand still.
 
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -234,16 +235,28 @@ fn bad_usage_is_exit_code_2() -> Outcome {
     Ok(())
 }
 
+fn has_own_pid_max() -> io::Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    Ok(version >= (6, 14))
+}
+
 #[test]
 fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
-        let highest: u32 = std::fs::read_to_string("/proc/sys/kernel/pid_max")?
-            .trim()
-            .parse()?;
+        // Since 6.14 each pid namespace has a limit of its own: there, the highest that there can be.
+        let highest: u32 = match has_own_pid_max()? {
+            true => 4_194_304,
+            false => std::fs::read_to_string("/proc/sys/kernel/pid_max")?
+                .trim()
+                .parse()?,
+        };
         // Ids count up to the limit; then they begin anew, behind those of the first processes.
         let script = format!(
-            r#"echo {} > /proc/sys/kernel/ns_last_pid
+            r#"test {highest} = "$(cat /proc/sys/kernel/pid_max)" || echo {highest} > /proc/sys/kernel/pid_max
+            echo {} > /proc/sys/kernel/ns_last_pid
             sleep 1000 &
             exec "$0" leaks --min-age 0s --netns /proc/self/ns/net --format json"#,
             highest - 2

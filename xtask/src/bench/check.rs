@@ -21,6 +21,8 @@ const RECORDING: &str = "bench/kept/churn.rec";
 /// 25 is demanded. A short run on a busy machine is off by a fifth: what tcpstates costs is mostly its wake-ups.
 const LEAST_RATIO: f64 = 20.0;
 const ROUNDS: usize = 3;
+/// Bytes of the program with all that is in it by default.
+const MOST_PROGRAM: u64 = 12_000_000;
 
 /// What the short form is about.
 pub struct Check<'a> {
@@ -80,6 +82,7 @@ impl Check<'_> {
         let mut measured = Measured::default();
         self.or_skip(&mut measured, "kernel cost", Self::kernel_cost)?;
         self.or_skip(&mut measured, "size of the eBPF programs", Self::ebpf_size)?;
+        self.or_skip(&mut measured, "size of the program", Self::program_size)?;
         self.or_skip(&mut measured, "instructions", Self::instructions)?;
         self.memory(&mut measured)?;
         for (what, value) in &measured.numbers {
@@ -148,6 +151,22 @@ impl Check<'_> {
         let what = "instructions in the eBPF programs for transitions";
         let count = set_state_instructions(&object)?;
         measured.numbers.insert(what.into(), count);
+        Ok(None)
+    }
+
+    /// What of g hangs on no machine's speed, or why not.
+    fn program_size(&self, measured: &mut Measured) -> Result<Option<String>> {
+        let Some(program) = self.program else {
+            return Ok(Some("the eBPF programs could not be built".into()));
+        };
+        let bytes = fs::metadata(program)?.len();
+        if bytes >= MOST_PROGRAM {
+            measured.wrong.push(format!(
+                "the program has {bytes} bytes, and less than {MOST_PROGRAM} are demanded"
+            ));
+        }
+        let what = "bytes of the program";
+        measured.numbers.insert(what.into(), bytes as f64);
         Ok(None)
     }
 

@@ -70,14 +70,15 @@ impl Shower {
         }
     }
 
-    /// Says each gap once, and not for ever more of them. Returns whether nothing that matters is missing.
+    /// Says each gap once, and while watching not for ever more of them. Returns whether nothing that matters is missing.
     pub(super) fn say_blind(&mut self, blind: &[Blind]) -> bool {
+        let most = if self.watching { GAPS_SAID } else { usize::MAX };
         for Blind { text, .. } in blind {
-            if self.said.len() >= GAPS_SAID || !self.said.insert(text.clone()) {
+            if self.said.len() >= most || !self.said.insert(text.clone()) {
                 continue;
             }
             say!("{text}");
-            if self.said.len() == GAPS_SAID {
+            if self.said.len() == most {
                 say!("further gaps are not told: look again without --watch");
             }
         }

@@ -67,7 +67,8 @@ impl fmt::Display for Unseen {
             ),
             Place::Proc => write!(f, "/proc cannot be read ({})", self.reason),
             Place::HiddenProcesses => f.write_str(
-                "/proc hides other users' processes (hidepid): run as root, or with CAP_SYS_PTRACE",
+                "/proc hides processes (hidepid): run as root, or with CAP_SYS_PTRACE; where it is mounted with \
+                 hidepid=ptraceable, only another mount of it shows all",
             ),
             Place::OtherPidNamespaces => f.write_str(
                 "processes outside this container are not visible: run in the host's pid namespace \

@@ -142,7 +142,7 @@ pub fn total(report: &Report, changed: Option<Changed>) -> String {
     }
     for (count, what) in [
         (report.sending, "half-closed and still sending"),
-        (report.younger, "younger"),
+        (report.younger, "younger or still at work"),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");

@@ -184,7 +184,7 @@ impl Courier {
         let seconds = outage.since.elapsed().as_secs();
         let name = &self.name;
         (self.say)(&format!(
-            "output {name} works again after {seconds} s; records lost meanwhile: {lost}"
+            "output {name} works again after {seconds} s; records dropped meanwhile: {lost}"
         ));
     }
 

@@ -314,7 +314,9 @@ fn an_outage_is_said_once_and_so_is_its_end() {
         "output stdout does not work: it is gone; records wait in its queue while it is tried again"
     );
     let second = said.recv_timeout(LONG).expect("its end is said");
-    assert!(second.starts_with("output stdout works again after 0 s; records lost meanwhile: 0"));
+    assert!(
+        second.starts_with("output stdout works again after 0 s; records dropped meanwhile: 0")
+    );
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);
     assert!(said.recv().is_err(), "nothing else is said");
