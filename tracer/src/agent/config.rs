@@ -205,6 +205,34 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether what the outputs need of this host is there.
+    ///
+    /// # Errors
+    /// A sentence that names what is missing.
+    pub fn check_places(&self) -> Result<(), ConfigError> {
+        for output in &self.outputs {
+            let missing = match &output.target {
+                Target::File(path) => path
+                    .parent()
+                    .filter(|directory| !directory.is_dir())
+                    .map(|directory| format!("there is no directory {}", directory.display())),
+                Target::Otlp(otlp) => otlp
+                    .ca_file
+                    .as_ref()
+                    .filter(|file| !file.is_file())
+                    .map(|file| format!("there is no file {} (ca_file)", file.display())),
+                Target::Stdout | Target::Journald | Target::Syslog(_) => None,
+            };
+            if let Some(missing) = missing {
+                let name = output.name();
+                return Err(ConfigError(format!(
+                    "output {name} cannot be used: {missing}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Config::read`], and checks what only this host can tell.
     ///
     /// # Errors
@@ -272,14 +300,19 @@ fn with_nearest(message: &str) -> String {
     let (Some(wrong), true) = (quoted(what).next(), what.starts_with("unknown ")) else {
         return message;
     };
+    // One that holds the other has a word too many or too few.
+    let holds = |word: &str| word.contains(wrong) || wrong.contains(word);
     let nearest = quoted(expected)
-        .map(|word| (strsim::damerau_levenshtein(wrong, word), word))
+        .map(|word| {
+            let distance = strsim::damerau_levenshtein(wrong, word);
+            (!holds(word), distance, word)
+        })
         .min();
     match nearest {
-        // A guess that is hardly like it helps nobody.
-        Some((distance, nearest)) if distance <= 1 + wrong.len() / 3 => {
+        Some((apart, distance, nearest)) if !apart || distance <= 1 + wrong.len() / 3 => {
             format!("{what}: did you mean `{nearest}`?")
         }
+        // A guess that is hardly like it helps nobody: all are named.
         _ => message,
     }
 }

@@ -29,7 +29,7 @@ use crate::lifecycle::finding::{Finding, LossPlace};
 use crate::lifecycle::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
 use crate::lifecycle::types::Nanos;
 use crate::output::clock::{SharedOffset, WallClock};
-use crate::output::prometheus::Snapshot;
+use crate::output::prometheus::{Busiest, Snapshot};
 use crate::session::{Session, now};
 use crate::stderr::say;
 use config::{Config, Trace};
@@ -61,6 +61,7 @@ struct Agent {
     scrapes: mpsc::Sender<Scrape>,
     /// As of the last interval.
     pressure: Vec<Pressure>,
+    busiest: Busiest,
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -219,6 +220,7 @@ impl Agent {
             endpoint: None,
             scrapes,
             pressure: Vec::new(),
+            busiest: Busiest::default(),
             snapshot: None,
             config,
             file,
@@ -286,6 +288,10 @@ impl Agent {
         let at = boundary.at;
         let surroundings = self.session.surroundings(boundary);
         let summary = self.summaries.end_interval(at, surroundings);
+        self.busiest = Busiest {
+            closes: summary.closes_of_processes.clone(),
+            resets: summary.resets_of_processes.clone(),
+        };
         // Outputs say themselves what they lost.
         let lost = summary.lost.total() - summary.lost.of(LossPlace::Output);
         if lost > 0 {
@@ -337,6 +343,7 @@ impl Agent {
             opened: self.session.opened(),
             now: self.standing(),
             stuck: census.map(|census| self.summaries.stuck_now(census)),
+            busiest: self.busiest.clone(),
             outputs: self.outputs.states(),
             tracer: self.used(),
         }

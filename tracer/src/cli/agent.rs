@@ -51,6 +51,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => config::Config::default(),
     };
     if args.check_config {
+        config.check_places()?;
         return print("the configuration is right\n");
     }
     if let Some(file) = &args.replay {

@@ -70,3 +70,23 @@ fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
     assert_eq!(said.status.code(), Some(if lacks { 2 } else { 0 }));
     Ok(())
 }
+
+#[test]
+fn what_an_output_needs_is_looked_for() -> Outcome {
+    for (output, missing) in [
+        (
+            "type = 'file'\npath = '/no/such/place/x.jsonl'",
+            "output file:/no/such/place/x.jsonl cannot be used: there is no directory /no/such/place",
+        ),
+        (
+            "type = 'otlp'\nendpoint = 'https://h:1'\nca_file = '/no/such.pem'",
+            "cannot be used: there is no file /no/such.pem (ca_file)",
+        ),
+    ] {
+        let said = checked(&format!("[[output]]\n{output}\n"))?;
+        assert_eq!(said.status.code(), Some(2), "{output}");
+        let stderr = text(&said.stderr);
+        assert!(stderr.contains(missing), "{stderr}");
+    }
+    Ok(())
+}

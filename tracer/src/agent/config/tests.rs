@@ -38,6 +38,15 @@ fn an_unknown_key_is_refused_with_the_nearest_right_one() {
         refused("[prometheus]\n\nlistn = \"127.0.0.1:1\"\n"),
         "agent.toml:3:1: unknown field `listn`: did you mean `listen`?"
     );
+    // A word too many, or too few.
+    assert_eq!(
+        refused("[prometheus]\nlisten_address = \"127.0.0.1:1\"\n"),
+        "agent.toml:2:1: unknown field `listen_address`: did you mean `listen`?"
+    );
+    assert_eq!(
+        refused("[[output]]\ntype = \"otlp\"\nprotocol = \"http\"\n"),
+        "agent.toml:3:12: unknown variant `http`: did you mean `http/protobuf`?"
+    );
     assert_eq!(
         refused("[[outputs]]\ntype = \"stdout\"\n"),
         "agent.toml:1:3: unknown field `outputs`: did you mean `output`?"

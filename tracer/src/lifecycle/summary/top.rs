@@ -39,6 +39,15 @@ pub struct Ranking<K> {
     pub exact: bool,
 }
 
+impl<K> Ranking<K> {
+    /// The count of all together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let most = self.most.iter().map(|(_, count)| count);
+        most.sum::<u64>() + self.other
+    }
+}
+
 impl<K> Default for Ranking<K> {
     fn default() -> Self {
         Self {

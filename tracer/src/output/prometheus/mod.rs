@@ -11,6 +11,7 @@ use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
 use self::family::{Families, UNLABELLED};
+pub use self::processes::Busiest;
 use crate::lifecycle::finding::{ClosePath, LossPlace, ResetReason};
 use crate::lifecycle::leak::Verdict;
 use crate::lifecycle::summary::{BpfRuns, Output, OutputState, Standing, StuckNow, Totals, Tracer};
@@ -20,7 +21,7 @@ use crate::lifecycle::types::Nanos;
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Series that each process name takes.
-const SERIES_OF_PROCESS: usize = 2;
+const SERIES_OF_PROCESS: usize = 5;
 
 /// Everything that is exported, at one moment.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub now: Standing,
     /// What is stuck; `None` where nobody looks for that.
     pub stuck: Option<StuckNow>,
+    /// Whose ends closed and were reset most in the last interval.
+    pub busiest: Busiest,
     /// What each output did since the start.
     pub outputs: Vec<Output>,
     /// What the tracer has used since the start.
@@ -97,12 +100,10 @@ impl Exporter {
     /// None in practice: memory is written to, and every family has a name and a value.
     pub fn encode(&mut self, snapshot: &Snapshot) -> Result<String, prometheus::Error> {
         let mut families = families(snapshot);
-        if let Some(stuck) = &snapshot.stuck {
-            // The counter itself is a series too, and others than the named have their own.
-            let room = self.max_series.saturating_sub(families.series() + 1);
-            let room = (room / SERIES_OF_PROCESS).saturating_sub(1);
-            self.processes_of(&mut families, stuck, snapshot.at, room);
-        }
+        // The counter itself is a series too, and others than the named have their own.
+        let room = self.max_series.saturating_sub(families.series() + 1);
+        let room = (room / SERIES_OF_PROCESS).saturating_sub(1);
+        self.processes_of(&mut families, snapshot, room);
         let left_out = families.cut(self.max_series.saturating_sub(1));
         self.dropped += left_out;
         families.counter(

@@ -162,7 +162,7 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
         &text,
         r#"tcpclose_process_descriptors_exhausted_seconds{process="other"} 1"#,
     );
-    assert_line(&text, "tcpclose_series_dropped_total 2");
+    assert_line(&text, "tcpclose_series_dropped_total 5");
     let text = told(&mut exporter, 700, &[("c", 9)]);
     assert!(!text.contains(r#"process="a""#), "{text}");
     assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
@@ -267,4 +267,33 @@ fn every_metric_is_documented_and_no_other() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(told, documented);
+}
+
+#[test]
+fn the_busiest_processes_are_told_and_all_others_together() {
+    let close = |comm: &str| {
+        let mut close = samples::three_way();
+        close.owner = match comm {
+            "" => None,
+            comm => Some(samples::owner(7, comm.as_bytes()).expect("it has one")),
+        };
+        Finding::Close(Box::new(close))
+    };
+    let mut summaries = Summaries::new(Nanos(0));
+    for comm in ["web", "web", "db", ""] {
+        summaries.take(&close(comm));
+    }
+    let summary = summaries.end_interval(Nanos(1), Default::default());
+    let snapshot = Snapshot {
+        busiest: Busiest {
+            closes: summary.closes_of_processes,
+            resets: summary.resets_of_processes,
+        },
+        ..Snapshot::default()
+    };
+    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    assert_line(&text, r#"tcpclose_process_closes{process="web"} 2"#);
+    assert_line(&text, r#"tcpclose_process_closes{process="db"} 1"#);
+    assert_line(&text, r#"tcpclose_process_closes{process="other"} 1"#);
+    assert_line(&text, r#"tcpclose_process_resets{process="web"} 0"#);
 }
