@@ -1,5 +1,6 @@
 //! From the kernel's monotonic clock to wall time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,7 +28,15 @@ pub struct WallClock {
     zone: TimeZone,
     fixed: bool,
     led_by: Option<SharedOffset>,
+    /// The second that was written last, as most are of the same one.
+    second: Cell<Second>,
 }
+
+/// A second after 1970, up to its point: `2026-01-31T12:00:00.`
+type Second = (i64, [u8; 20]);
+
+/// That of 1970 itself.
+const EPOCH: Second = (0, *b"1970-01-01T00:00:00.");
 
 /// A distance of the clocks that one clock measures and others take over: they all show the same times. Clones share it.
 #[derive(Clone, Debug)]
@@ -56,6 +65,7 @@ impl WallClock {
             zone: TimeZone::system(),
             fixed: false,
             led_by: None,
+            second: Cell::new(EPOCH),
         }
     }
 
@@ -67,6 +77,7 @@ impl WallClock {
             zone: TimeZone::system(),
             fixed: false,
             led_by: Some(shared),
+            second: Cell::new(EPOCH),
         }
     }
 
@@ -78,6 +89,7 @@ impl WallClock {
             zone,
             fixed: true,
             led_by: None,
+            second: Cell::new(EPOCH),
         }
     }
 
@@ -117,7 +129,27 @@ impl WallClock {
     /// RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000250Z`.
     #[must_use]
     pub fn rfc3339(&self, at: Nanos) -> Rfc3339 {
-        Rfc3339(self.timestamp(at))
+        let timestamp = self.timestamp(at);
+        let mut micros = timestamp.subsec_microsecond();
+        let mut second = timestamp.as_second();
+        if micros < 0 {
+            (second, micros) = (second - 1, micros + 1_000_000);
+        }
+        let (mut known, mut text) = self.second.get();
+        if known != second {
+            let whole = Timestamp::from_second(second).unwrap_or(timestamp);
+            // Years have four digits: 64 bits of nanoseconds do not leave the calendar.
+            text[..19].copy_from_slice(&whole.to_string().as_bytes()[..19]);
+            known = second;
+            self.second.set((known, text));
+        }
+        let mut all = *b"0000-00-00T00:00:00.000000Z";
+        all[..20].copy_from_slice(&text);
+        for digit in all[20..26].iter_mut().rev() {
+            *digit = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        Rfc3339(all)
     }
 
     /// Local time of day: `13:00:00`.
@@ -140,17 +172,23 @@ impl Default for WallClock {
 
 /// See [`WallClock::rfc3339`].
 #[derive(Clone, Copy, Debug)]
-pub struct Rfc3339(Timestamp);
+pub struct Rfc3339([u8; 27]);
+
+impl Rfc3339 {
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("it is of ASCII")
+    }
+}
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.6}", self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl serde::Serialize for Rfc3339 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -216,6 +254,15 @@ mod tests {
         assert_eq!(
             clock.rfc3339(Nanos(1_000_250_999)).to_string(),
             "2026-01-31T12:00:01.000250Z"
+        );
+        assert_eq!(
+            clock.rfc3339(Nanos(999_999_999)).to_string(),
+            "2026-01-31T12:00:00.999999Z"
+        );
+        let before_1970 = WallClock::fixed(-1_000, zone(0));
+        assert_eq!(
+            before_1970.rfc3339(Nanos(0)).to_string(),
+            "1969-12-31T23:59:59.999999Z"
         );
     }
 

@@ -4,12 +4,12 @@ mod record;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-use std::io;
+use std::{fmt, io};
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
-use serde_json::{Serializer, Value, value};
+use serde_json::{Value, value};
 
 use crate::host::cgroup::CgroupName;
 use crate::lifecycle::event::Transition;
@@ -18,7 +18,7 @@ use crate::lifecycle::types::{Nanos, SharedOwner};
 
 use super::cgroup_names::CgroupNames;
 use super::clock::WallClock;
-use super::escape::is_hostile;
+use writer::Writer;
 
 /// Appends a finding as one line.
 ///
@@ -101,47 +101,15 @@ pub fn write_transition(
 
 fn write_line(
     line: &mut Vec<u8>,
-    serialize: impl FnOnce(&mut Serializer<&mut Vec<u8>, Escaping>) -> serde_json::Result<()>,
+    serialize: impl FnOnce(&mut Writer<'_>) -> fmt::Result,
 ) -> io::Result<()> {
     let start = line.len();
-    if let Err(error) = serialize(&mut Serializer::with_formatter(&mut *line, Escaping)) {
+    if serialize(&mut Writer(line)).is_err() {
         line.truncate(start);
-        return Err(error.into());
+        return Err(io::Error::other(
+            "a record has a shape that JSON lines lack",
+        ));
     }
     line.push(b'\n');
     Ok(())
-}
-
-/// Compact JSON in which no string holds a raw character that could act on the terminal it is shown on. serde_json
-/// itself escapes C0 controls, quotes and backslashes only.
-struct Escaping;
-
-impl Formatter for Escaping {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
-        // Nearly all are of these characters, of which none is hostile and none needs an escape: the caller escapes quotes,
-        // backslashes and C0 controls, and hands over what is between them. No early end, so that it takes many bytes at a time.
-        let is_plain = fragment
-            .bytes()
-            .fold(true, |plain, byte| plain & (byte < 0x7f));
-        if is_plain {
-            return out.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        // Every hostile character that serde_json leaves is DEL or two bytes and more.
-        while let Some((at, hostile)) = rest
-            .char_indices()
-            .find(|(_, character)| is_hostile(*character))
-        {
-            CompactFormatter.write_string_fragment(out, &rest[..at])?;
-            for unit in hostile.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-            rest = &rest[at + hostile.len_utf8()..];
-        }
-        CompactFormatter.write_string_fragment(out, rest)
-    }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::host::container::Container;
 use crate::lifecycle::finding::{Close, Loss, LossPlace};
 use crate::output::cgroup_names::NoCgroups;
+use crate::output::escape::is_hostile;
 use crate::output::samples::{self, OneCgroup, us};
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {

@@ -1,0 +1,327 @@
+//! JSON as records need it: compact, and no string in it holds a raw character that could act on the terminal it is shown on.
+//!
+//! serde_json looks at every byte of each key, and at those of each string twice with a formatter that escapes more than the
+//! standard asks for: that was half of all that the agent did. Keys here are the names of fields, which need no escape.
+
+use std::fmt;
+use std::io::Write as _;
+
+use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
+
+use crate::output::escape::is_hostile;
+
+/// Appends values to a text.
+#[derive(Debug)]
+pub(super) struct Writer<'a>(pub &'a mut Vec<u8>);
+
+/// A shape that no record has.
+type Unknown = fmt::Error;
+
+/// A list or an object, begun.
+#[derive(Debug)]
+pub(super) struct Begun<'w, 'a> {
+    writer: &'w mut Writer<'a>,
+    is_empty: bool,
+    end: u8,
+}
+
+impl<'w, 'a> Begun<'w, 'a> {
+    fn new(writer: &'w mut Writer<'a>, [begin, end]: [u8; 2]) -> Self {
+        writer.0.push(begin);
+        Self {
+            writer,
+            is_empty: true,
+            end,
+        }
+    }
+
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.is_empty) {
+            self.writer.0.push(b',');
+        }
+    }
+
+    fn end(self) -> Result<(), Unknown> {
+        self.writer.0.push(self.end);
+        Ok(())
+    }
+}
+
+impl SerializeSeq for Begun<'_, '_> {
+    type Ok = ();
+    type Error = Unknown;
+
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unknown> {
+        self.comma();
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Result<(), Unknown> {
+        Begun::end(self)
+    }
+}
+
+impl SerializeStruct for Begun<'_, '_> {
+    type Ok = ();
+    type Error = Unknown;
+
+    fn serialize_field<T: ?Sized + Serialize>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Unknown> {
+        self.comma();
+        let text = &mut *self.writer.0;
+        text.reserve(key.len() + 3);
+        text.push(b'"');
+        text.extend_from_slice(key.as_bytes());
+        text.extend_from_slice(b"\":");
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Result<(), Unknown> {
+        Begun::end(self)
+    }
+}
+
+impl SerializeMap for Begun<'_, '_> {
+    type Ok = ();
+    type Error = Unknown;
+
+    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Unknown> {
+        self.comma();
+        key.serialize(&mut *self.writer)
+    }
+
+    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Unknown> {
+        self.writer.0.push(b':');
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Result<(), Unknown> {
+        Begun::end(self)
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident: $type:ty,)*) => {
+        $(fn $method(self, value: $type) -> Result<(), Unknown> {
+            self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+            Ok(())
+        })*
+    };
+}
+
+macro_rules! unknown {
+    ($($method:ident($($type:ty),*) -> $result:ty,)*) => {
+        $(fn $method(self, $(_: $type),*) -> Result<$result, Unknown> {
+            Err(fmt::Error)
+        })*
+    };
+}
+
+impl<'w, 'a> Serializer for &'w mut Writer<'a> {
+    type Ok = ();
+    type Error = Unknown;
+    type SerializeSeq = Begun<'w, 'a>;
+    type SerializeMap = Begun<'w, 'a>;
+    type SerializeStruct = Begun<'w, 'a>;
+    type SerializeTuple = Impossible<(), Unknown>;
+    type SerializeTupleStruct = Impossible<(), Unknown>;
+    type SerializeTupleVariant = Impossible<(), Unknown>;
+    type SerializeStructVariant = Impossible<(), Unknown>;
+
+    integers! {
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64,
+    }
+
+    unknown! {
+        serialize_bytes(&[u8]) -> (),
+        serialize_unit_struct(&'static str) -> (),
+        serialize_tuple(usize) -> Self::SerializeTuple,
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct,
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant,
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant,
+    }
+
+    fn serialize_bool(self, value: bool) -> Result<(), Unknown> {
+        let word: &[u8] = if value { b"true" } else { b"false" };
+        self.0.extend_from_slice(word);
+        Ok(())
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), Unknown> {
+        self.serialize_f64(value.into())
+    }
+
+    /// JSON has no infinity: that is null.
+    fn serialize_f64(self, value: f64) -> Result<(), Unknown> {
+        if !value.is_finite() {
+            return self.serialize_unit();
+        }
+        let mut number = zmij::Buffer::new();
+        self.0
+            .extend_from_slice(number.format_finite(value).as_bytes());
+        Ok(())
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Unknown> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), Unknown> {
+        push_string(self.0, value);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Result<(), Unknown> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<(), Unknown> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Unknown> {
+        self.0.extend_from_slice(b"null");
+        Ok(())
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<(), Unknown> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Unknown> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), Unknown> {
+        Err(fmt::Error)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Begun<'w, 'a>, Unknown> {
+        Ok(Begun::new(self, *b"[]"))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Begun<'w, 'a>, Unknown> {
+        Ok(Begun::new(self, *b"{}"))
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Begun<'w, 'a>, Unknown> {
+        Ok(Begun::new(self, *b"{}"))
+    }
+}
+
+fn push_string(text: &mut Vec<u8>, string: &str) {
+    text.reserve(string.len() + 2);
+    text.push(b'"');
+    if is_plain(string.as_bytes()) {
+        text.extend_from_slice(string.as_bytes());
+    } else {
+        string
+            .chars()
+            .for_each(|character| push_character(text, character));
+    }
+    text.push(b'"');
+}
+
+fn push_character(text: &mut Vec<u8>, character: char) {
+    let short = match character {
+        '"' | '\\' => Some(character as u8),
+        '\u{8}' => Some(b'b'),
+        '\t' => Some(b't'),
+        '\n' => Some(b'n'),
+        '\u{c}' => Some(b'f'),
+        '\r' => Some(b'r'),
+        _ => None,
+    };
+    if let Some(short) = short {
+        text.extend_from_slice(&[b'\\', short]);
+    } else if is_hostile(character) {
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            write!(text, "\\u{unit:04x}").expect("memory takes what is written");
+        }
+    } else {
+        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+/// Whether a string needs no escape: of printable ASCII without quotes and backslashes. No early end, so that it takes many
+/// bytes at a time.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, &byte| {
+        plain & (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn written(value: &impl Serialize) -> String {
+        let mut text = Vec::new();
+        value
+            .serialize(&mut Writer(&mut text))
+            .expect("JSON's own shapes");
+        String::from_utf8(text).expect("UTF-8")
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 20, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(".*", inner, 0..5)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read_as_it_was(value in any_value()) {
+            let read: Value = serde_json::from_str(&written(&value)).expect("valid JSON");
+            // A number may be written without its last digit, as serde_json reads it.
+            prop_assert_eq!(read.to_string(), value.to_string());
+        }
+
+        #[test]
+        fn what_is_not_hostile_is_written_as_serde_json_does(value in any_value()) {
+            let standard = value.to_string();
+            let is_hostile = standard.chars().any(is_hostile);
+            prop_assume!(!is_hostile);
+            prop_assert_eq!(written(&value), standard);
+        }
+
+        #[test]
+        fn nothing_hostile_is_ever_in_it(string in any::<String>()) {
+            prop_assert!(!written(&string).chars().any(is_hostile));
+        }
+    }
+}
