@@ -266,7 +266,7 @@ fn push_character(text: &mut Vec<u8>, character: char) {
 /// bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, &byte| {
-        plain & (byte >= 0x20) & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+        plain & (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
     })
 }
 
