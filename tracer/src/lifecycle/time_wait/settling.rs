@@ -8,6 +8,8 @@ use crate::lifecycle::types::Nanos;
 const REST: u64 = 50;
 /// So much of a sweep's result is worked through at a time: a quarter of a millisecond. Records come meanwhile.
 const SLICE: usize = 2048;
+/// So many ends are told at a time, 128,000 a second: outputs must write them, beside the closes of the same moment.
+const TOLD: usize = 640;
 /// After so long comes the next slice: what it tells has to be written, too.
 const PAUSE: Nanos = Nanos::from_millis(5);
 
@@ -49,11 +51,13 @@ impl TimeWaits {
         }
         self.next_slice = now + PAUSE;
         let mut room = SLICE;
+        let most = told.len() + TOLD;
         while room > 0
+            && told.len() < most
             && let Some(mut settling) = self.settling.pop_front()
         {
             self.note(&mut settling, &mut room);
-            self.judge(&mut settling, &mut room, told);
+            self.judge(&mut settling, &mut room, told, most);
             if settling.unjudged == Some(0) {
                 self.settled(&settling);
             } else {
@@ -83,7 +87,13 @@ impl TimeWaits {
     }
 
     /// Those that were not may have ended. Each entry that is judged becomes the newest of its order.
-    fn judge(&mut self, settling: &mut Settling, room: &mut usize, told: &mut Vec<TimeWait>) {
+    fn judge(
+        &mut self,
+        settling: &mut Settling,
+        room: &mut usize,
+        told: &mut Vec<TimeWait>,
+        most: usize,
+    ) {
         let Settling {
             sweep,
             unjudged: Some(unjudged),
@@ -94,7 +104,7 @@ impl TimeWaits {
             return;
         };
         let tells = sweep.complete || !sweep.reached;
-        while *unjudged > 0 && *room > 0 {
+        while *unjudged > 0 && *room > 0 && told.len() < most {
             let Some(namespace) = self.namespaces.get_mut(&sweep.netns) else {
                 *unjudged = 0;
                 return;
