@@ -5,6 +5,7 @@ mod doubts;
 mod existing;
 mod hooks;
 mod inputs;
+mod looks;
 mod missed;
 mod orphans;
 mod properties;
