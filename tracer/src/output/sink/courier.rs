@@ -101,6 +101,7 @@ impl Courier {
 
     /// Tries until it is open. False when nobody wants that any more.
     fn open(&mut self) -> bool {
+        let mut failed = false;
         loop {
             let state = self.queue.lock();
             if state.abandoned || (state.closing && state.is_empty()) {
@@ -110,10 +111,14 @@ impl Courier {
             match self.delivery.open() {
                 Ok(()) => {
                     self.pause = self.pauses.first;
-                    self.works();
+                    // That its receiver takes records shows when it has taken some.
+                    if failed {
+                        self.works();
+                    }
                     return true;
                 }
                 Err(reason) => {
+                    failed = true;
                     self.fails(reason.into());
                     let mut state = self.queue.lock();
                     if std::mem::take(&mut state.reopen) {
