@@ -323,9 +323,19 @@ fn run(with_losses: bool) -> Outcome {
         if warm.len() >= 2 * WINDOW {
             let first = middle(&warm[..WINDOW]);
             let last = middle(&warm[warm.len() - WINDOW..]);
-            println!("memory once warm, in KiB: {first}, and at the end {last}");
+            // Where the machine has become faster there is more in TIME_WAIT than there ever was.
+            let waiting = summaries.iter().map(|it| it["time_wait"]["now"].as_u64());
+            let waiting: Vec<u64> = waiting.map(|now| now.expect("a number")).collect();
+            let most = |of: &[u64]| of.iter().max().copied().unwrap_or(0);
+            let by_then = warm[WINDOW - 1].0.as_secs() as usize;
+            let before = most(&waiting[..by_then.min(waiting.len())]);
+            let more = (most(&waiting) - before) * EACH / 1024;
+            println!(
+                "memory once warm, in KiB: {first}, and at the end {last}; {before} were in TIME_WAIT at most by then, \
+                 {more} KiB may be of those that were more later"
+            );
             assert!(
-                last as f64 <= first as f64 * FLAT,
+                last as f64 <= first as f64 * FLAT + more as f64,
                 "from {first} to {last} KiB"
             );
         }
