@@ -40,7 +40,16 @@ pub struct Process {
     pub container: Option<Container>,
 }
 
+/// A process by its id and when it started: no later one has both.
+pub type ProcessKey = (u32, u64);
+
 impl Process {
+    /// What it is known by.
+    #[must_use]
+    pub const fn key(&self) -> ProcessKey {
+        (self.pid, self.started)
+    }
+
     /// How many more descriptors it may open; `None` where that is not limited, or not known.
     #[must_use]
     pub fn room(&self) -> Option<u64> {

@@ -19,9 +19,9 @@ use super::finding::{
     Close, ClosePath, Finding, Initiator, LossPlace, ResetReason, Side, TimeWait, TimeWaitEnd,
 };
 use super::leak::Growths;
+use super::process::ProcessKey;
 use super::types::Nanos;
 use serde::{Deserialize, Serialize};
-use stuck::Key;
 
 pub use kind::{Counts, Kind};
 pub use record::{
@@ -84,7 +84,7 @@ pub struct Summaries {
     interval: Interval,
     since: Since,
     /// Of the numbers of stuck sockets at the ends of intervals.
-    growths: Growths<Key>,
+    growths: Growths<ProcessKey>,
 }
 
 /// What is gathered of one interval only.

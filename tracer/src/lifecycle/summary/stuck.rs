@@ -8,7 +8,7 @@ use super::kind::Counts;
 use super::top::{Ranking, Top};
 use crate::lifecycle::finding::Stuck;
 use crate::lifecycle::leak::{Forecast, Growths, Stock, Verdict};
-use crate::lifecycle::process::Process;
+use crate::lifecycle::process::{Process, ProcessKey};
 use crate::lifecycle::types::Nanos;
 
 /// What is stuck at one moment.
@@ -62,13 +62,10 @@ impl StuckOwner {
 pub struct Census {
     verdicts: Counts<Verdict>,
     oldest: Option<Nanos>,
-    owners: HashMap<Key, Owned>,
+    owners: HashMap<ProcessKey, Owned>,
     unowned: u64,
     peers: Top<IpAddr>,
 }
-
-/// A process by its id and when it started: no later one has both.
-pub(super) type Key = (u32, u64);
 
 #[derive(Debug)]
 struct Owned {
@@ -100,15 +97,12 @@ impl Census {
             return;
         };
         let process = &leaker.process;
-        let owned = self
-            .owners
-            .entry((process.pid, process.started))
-            .or_insert_with(|| Owned {
-                process: process.clone(),
-                as_of: leaker.as_of,
-                oldest: since,
-                stock: Stock::default(),
-            });
+        let owned = self.owners.entry(process.key()).or_insert_with(|| Owned {
+            process: process.clone(),
+            as_of: leaker.as_of,
+            oldest: since,
+            stock: Stock::default(),
+        });
         owned.oldest = owned.oldest.min(since);
         if leaker.as_of > owned.as_of {
             owned.as_of = leaker.as_of;
@@ -118,14 +112,14 @@ impl Census {
         owned.stock.held += u64::from(end.leak.socket.inode != 0);
     }
 
-    pub(super) fn stocks(&self) -> impl Iterator<Item = (Key, Stock)> + '_ {
+    pub(super) fn stocks(&self) -> impl Iterator<Item = (ProcessKey, Stock)> + '_ {
         self.owners.iter().map(|(key, owned)| (*key, owned.stock))
     }
 
     /// Tells the owners with most, at most so many, and half as many of the others: those that run out of descriptors
     /// soonest.
-    pub(super) fn tell(self, growths: &Growths<Key>, most: usize) -> StuckNow {
-        let mut owners: Vec<(Key, Owned)> = self.owners.into_iter().collect();
+    pub(super) fn tell(self, growths: &Growths<ProcessKey>, most: usize) -> StuckNow {
+        let mut owners: Vec<(ProcessKey, Owned)> = self.owners.into_iter().collect();
         owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
             let more = b.stock.stuck.cmp(&a.stock.stuck);
             more.then(a.oldest.cmp(&b.oldest)).then(a_key.cmp(b_key))

@@ -11,7 +11,7 @@ use crate::lifecycle::leak::{
     Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
     OwnerUnknown, Question, Stock, judge,
 };
-use crate::lifecycle::process::Process;
+use crate::lifecycle::process::ProcessKey;
 use crate::lifecycle::types::{ConnId, Nanos};
 
 /// Questions asked at a time.
@@ -31,14 +31,11 @@ pub(super) struct StuckWatch {
     rests_until: Nanos,
     /// Those that were told to be stuck; some may be gone since the last look.
     told: Vec<ConnId>,
-    growths: Growths<Key>,
+    growths: Growths<ProcessKey>,
     /// Of each process that runs out of descriptors, one of its told ends: that is looked at again and again, as nothing else
     /// tells when the process has more room.
-    again: HashMap<Key, ConnId>,
+    again: HashMap<ProcessKey, ConnId>,
 }
-
-/// A process by its id and when it started.
-type Key = (u32, u64);
 
 /// What looks have shown of an end in CLOSE_WAIT.
 #[derive(Clone, Debug)]
@@ -47,13 +44,9 @@ pub(in crate::lifecycle) struct Watched {
     age: Age,
     /// When bytes last moved, as far as looks could tell.
     moved: Option<Nanos>,
-    owner: Option<Key>,
+    owner: Option<ProcessKey>,
     /// The finding that it is stuck.
     pub told: Option<Box<Stuck>>,
-}
-
-fn key(process: &Process) -> Key {
-    (process.pid, process.started)
 }
 
 /// Whether its descriptors are spent, or will be.
@@ -146,9 +139,7 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
         socket,
         age,
         moved,
-        owner: process
-            .as_ref()
-            .map(|process| (process.pid, process.started)),
+        owner: process.as_ref().map(|process| process.key()),
         told: None,
     }));
     if at - age.since < after {
@@ -342,7 +333,7 @@ impl Tracker {
 impl StuckWatch {
     /// Takes the numbers of this look, and forgets what is gone.
     fn count(&mut self, tracker: &Tracker, at: Nanos) {
-        let mut stocks: HashMap<Key, Stock> = HashMap::new();
+        let mut stocks: HashMap<ProcessKey, Stock> = HashMap::new();
         self.told.retain(|&id| {
             let connection = tracker.table.get(id);
             let closing = connection.and_then(|connection| connection.closing.as_deref());
@@ -359,13 +350,13 @@ impl StuckWatch {
         self.growths.look(at, stocks);
         self.again.retain(|_, id| tracker.is_told(*id));
         // Another end takes the place of one that is gone. What is known of a process is what its newest look has shown.
-        let mut newest: HashMap<Key, (ConnId, &Leaker)> = HashMap::new();
+        let mut newest: HashMap<ProcessKey, (ConnId, &Leaker)> = HashMap::new();
         for &id in &self.told {
             let told = tracker.told(id);
             let Some(leaker) = told.and_then(|told| told.leaker.as_ref()) else {
                 continue;
             };
-            let known = newest.entry(key(&leaker.process)).or_insert((id, leaker));
+            let known = newest.entry(leaker.process.key()).or_insert((id, leaker));
             if leaker.as_of > known.1.as_of {
                 *known = (id, leaker);
             }
@@ -394,7 +385,7 @@ impl StuckWatch {
     /// Looks at an end again later, on behalf of a process that runs out.
     fn look_again(&mut self, answer: &Answer, answers: &Answers, leaker: Option<&Leaker>) {
         let Some(leaker) = leaker else { return };
-        let owner = key(&leaker.process);
+        let owner = leaker.process.key();
         let known = self.again.get(&owner).copied();
         if !runs_out(leaker) {
             if known == Some(answer.id) {
@@ -409,7 +400,7 @@ impl StuckWatch {
 
     fn leaker(&self, answer: &Answer, at: Nanos) -> Option<Leaker> {
         let process = answer.process.clone()?;
-        let owner = key(&process);
+        let owner = process.key();
         Some(Leaker {
             as_of: at,
             stuck: self.growths.last(&owner)?.stuck as usize,

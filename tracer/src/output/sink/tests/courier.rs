@@ -70,12 +70,26 @@ impl Delivery for Scripted {
 }
 
 /// Takes a record whenever it is allowed to.
-struct Gate(Receiver<()>);
+struct Gate {
+    allowed: Receiver<()>,
+    got: Arc<Mutex<Vec<Arc<Finding>>>>,
+}
+
+impl Gate {
+    fn new(allowed: Receiver<()>) -> Self {
+        Self {
+            allowed,
+            got: Arc::default(),
+        }
+    }
+}
 
 impl Delivery for Gate {
-    fn deliver(&mut self, _: &[Arc<Finding>]) -> Progress {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
         // A gate that is gone stands open.
-        let _ = self.0.recv();
+        let _ = self.allowed.recv();
+        let mut got = self.got.lock().expect("no panic");
+        got.push(Arc::clone(&records[0]));
         Progress {
             written: 1,
             ..Progress::default()
@@ -108,7 +122,7 @@ fn config(queue: usize) -> SinkConfig {
 
 fn gated(queue: usize) -> (Started, Sender<()>) {
     let (gate, closed) = mpsc::channel();
-    (start(&config(queue), Gate(closed)), gate)
+    (start(&config(queue), Gate::new(closed)), gate)
 }
 
 fn sum(counts: Counts) -> u64 {
@@ -189,13 +203,10 @@ fn a_full_queue_has_room_for_summaries() {
         let summary = summaries.end_interval(Nanos(at), summary::Surroundings::default());
         Arc::new(Finding::Summary(Box::new(summary)))
     };
-    let got = Arc::default();
-    let (gate, closed) = mpsc::channel::<()>();
-    let gated = Gated {
-        gate: closed,
-        got: Arc::clone(&got),
-    };
-    let Started { mut sink, said: _ } = start(&config(3), gated);
+    let (gate, closed) = mpsc::channel();
+    let receiver = Gate::new(closed);
+    let got = Arc::clone(&receiver.got);
+    let Started { mut sink, said: _ } = start(&config(3), receiver);
     for id in 0..10 {
         sink.offer(&close(id));
     }
@@ -220,24 +231,6 @@ fn a_full_queue_has_room_for_summaries() {
         [Kind::Close, Kind::Close, Kind::Close, Kind::Summary]
     );
     assert!(matches!(**got.last().expect("some"), Finding::Loss(_)));
-}
-
-/// Takes nothing before its gate is open.
-struct Gated {
-    gate: Receiver<()>,
-    got: Arc<Mutex<Vec<Arc<Finding>>>>,
-}
-
-impl Delivery for Gated {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
-        let _ = self.gate.recv();
-        let mut got = self.got.lock().expect("no panic");
-        got.extend(records.iter().cloned());
-        Progress {
-            written: records.len(),
-            ..Progress::default()
-        }
-    }
 }
 
 #[test]
@@ -268,7 +261,7 @@ fn an_output_without_loss_records_counts_its_losses_all_the_same() {
     let Started {
         mut sink,
         said: _said,
-    } = start(&config, Gate(closed));
+    } = start(&config, Gate::new(closed));
     for id in 0..5 {
         sink.offer(&close(id));
     }
