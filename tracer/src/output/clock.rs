@@ -135,13 +135,12 @@ impl WallClock {
         if micros < 0 {
             (second, micros) = (second - 1, micros + 1_000_000);
         }
-        let (mut known, mut text) = self.second.get();
+        let (known, mut text) = self.second.get();
         if known != second {
             let whole = Timestamp::from_second(second).unwrap_or(timestamp);
             // Years have four digits: 64 bits of nanoseconds do not leave the calendar.
             text[..19].copy_from_slice(&whole.to_string().as_bytes()[..19]);
-            known = second;
-            self.second.set((known, text));
+            self.second.set((second, text));
         }
         let mut all = *b"0000-00-00T00:00:00.000000Z";
         all[..20].copy_from_slice(&text);
