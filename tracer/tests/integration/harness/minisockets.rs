@@ -1,6 +1,7 @@
 //! The kernel's own list of sockets, /proc/net/tcp: a truth beside sock_diag, which the program under test asks.
 
-use std::fs;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::time::{Duration, Instant};
 
 use super::capture::Ports;
@@ -36,22 +37,39 @@ impl Moment {
 
 /// The state of one end, as `/proc/net/tcp` shows it; `None` where it is not there.
 pub fn state(ns: &NetNs, ports: Ports, end: End) -> Option<u8> {
-    ns.run(|| read(ports, end))
+    Tables::of(ns).state(ports, end)
 }
 
-fn read(ports: Ports, end: End) -> Option<u8> {
-    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
-    let tables = tables.map(|table| fs::read_to_string(table).unwrap_or_default());
-    tables
-        .iter()
-        .flat_map(|table| table.lines())
-        .find_map(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            let mut port = || u16::from_str_radix(fields.next()?.rsplit_once(':')?.1, 16).ok();
-            let found = (port()?, port()?);
-            let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-            (found == ports.seen_from(end)).then_some(state)
+/// The tables of a namespace: open files go on showing it wherever they are read. A thread that stayed in the namespace
+/// would be a way into it, which the program finds.
+struct Tables(Vec<File>);
+
+impl Tables {
+    fn of(ns: &NetNs) -> Self {
+        let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+        let opened = ns.run(|| tables.map(File::open));
+        // There is no second one without IPv6.
+        Self(opened.into_iter().flatten().collect())
+    }
+
+    fn state(&mut self, ports: Ports, end: End) -> Option<u8> {
+        self.0.iter_mut().find_map(|table| {
+            let mut shown = String::new();
+            table.rewind().unwrap();
+            table.read_to_string(&mut shown).unwrap();
+            find(&shown, ports, end)
         })
+    }
+}
+
+fn find(table: &str, ports: Ports, end: End) -> Option<u8> {
+    table.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut port = || u16::from_str_radix(fields.next()?.rsplit_once(':')?.1, 16).ok();
+        let found = (port()?, port()?);
+        let state = u8::from_str_radix(fields.next()?, 16).ok()?;
+        (found == ports.seen_from(end)).then_some(state)
+    })
 }
 
 /// Waits until one end is in this state, at most `limit`, and says when it came there: between the last look that
@@ -63,21 +81,19 @@ pub fn wait_for_state(
     since: Instant,
     limit: Duration,
 ) -> Moment {
-    let found = ns.run(|| {
-        let deadline = Instant::now() + limit;
-        let mut after = since;
-        while Instant::now() < deadline {
-            let began = Instant::now();
-            if read(ports, end) == wanted {
-                let before = Instant::now();
-                return Some(Moment { after, before });
-            }
-            after = began;
-            std::thread::sleep(PAUSE);
+    let mut tables = Tables::of(ns);
+    let deadline = Instant::now() + limit;
+    let mut after = since;
+    while Instant::now() < deadline {
+        let began = Instant::now();
+        if tables.state(ports, end) == wanted {
+            let before = Instant::now();
+            return Moment { after, before };
         }
-        None
-    });
-    found.unwrap_or_else(|| panic!("the {end}'s end {ports:?} never is in state {wanted:?}"))
+        after = began;
+        std::thread::sleep(PAUSE);
+    }
+    panic!("the {end}'s end {ports:?} never is in state {wanted:?}")
 }
 
 /// Waits until one end is in TIME_WAIT.
