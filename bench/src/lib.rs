@@ -1,11 +1,13 @@
 //! A recorded stream, as the ring buffer would hold it, and what the core makes of it.
 
 use std::mem;
+use std::net::IpAddr;
 use std::path::Path;
 
 use tcpclose::kernel::decode::decode;
 use tcpclose::lifecycle::event::{Event, Transition};
 use tcpclose::lifecycle::finding::Finding;
+use tcpclose::lifecycle::types::IpVersion;
 use tcpclose::lifecycle::{Input, Tracker};
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
@@ -15,8 +17,25 @@ use tcpclose_common::{self as wire, RecordKind, flags};
 
 /// What the core is given, transitions as the ring buffer holds them.
 enum Step {
-    Record([u8; mem::size_of::<wire::Transition>()]),
+    Record {
+        bytes: [u8; wire::Transition::WHOLE],
+        length: usize,
+    },
     Input(Input),
+}
+
+impl Step {
+    fn record(transition: &Transition) -> Self {
+        let length = match (transition.tuple.ip(), &transition.task) {
+            (IpVersion::V6, _) => wire::Transition::WHOLE,
+            (IpVersion::V4, Some(_)) => wire::Transition::WITH_TASK,
+            (IpVersion::V4, None) => wire::Transition::BARE,
+        };
+        Self::Record {
+            bytes: whole_record(transition),
+            length,
+        }
+    }
 }
 
 /// What one recording has.
@@ -38,7 +57,7 @@ impl Stream {
             steps.push(match input {
                 Input::Event(Event::Transition(transition)) => {
                     transitions += 1;
-                    Step::Record(record(&transition))
+                    Step::record(&transition)
                 }
                 input => Step::Input(input),
             });
@@ -60,8 +79,8 @@ impl Stream {
         let (mut lookups, mut sweeps, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         for step in &self.steps {
             match step {
-                Step::Record(bytes) => {
-                    let event = decode(bytes, &[]).expect("a record that was one");
+                Step::Record { bytes, length } => {
+                    let event = decode(&bytes[..*length], &[]).expect("a record that was one");
                     tracker.ingest(&event);
                 }
                 Step::Input(input) => tracker.take(input),
@@ -94,18 +113,19 @@ pub fn write_json(lines: &mut Vec<u8>, findings: &[Finding], clock: &WallClock) 
     }
 }
 
-fn record(transition: &Transition) -> [u8; mem::size_of::<wire::Transition>()] {
+fn whole_record(transition: &Transition) -> [u8; wire::Transition::WHOLE] {
     let evidence = transition.evidence.unwrap_or_default();
     let task = transition.task;
     let flag = |is: bool, flag: u32| if is { flag } else { 0 };
-    let address = |ip: std::net::IpAddr| match ip {
-        std::net::IpAddr::V4(ip) => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&ip.octets());
-            bytes
-        }
-        std::net::IpAddr::V6(ip) => ip.octets(),
+    let v4 = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(_) => [0; 4],
     };
+    let v6 = |ip: IpAddr| match ip {
+        IpAddr::V4(_) => [0; 16],
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    let (local, peer) = (transition.tuple.local().ip(), transition.tuple.peer().ip());
     let record = wire::Transition {
         kind: RecordKind::Transition as u8,
         old: transition.old as u8,
@@ -124,8 +144,8 @@ fn record(transition: &Transition) -> [u8; mem::size_of::<wire::Transition>()] {
         at: transition.at.0,
         id: transition.id.0,
         skaddr: transition.skaddr,
-        local: address(transition.tuple.local().ip()),
-        peer: address(transition.tuple.peer().ip()),
+        local_v4: v4(local),
+        peer_v4: v4(peer),
         local_port: transition.tuple.local_port,
         peer_port: transition.tuple.peer_port,
         netns: transition.netns.0,
@@ -146,6 +166,8 @@ fn record(transition: &Transition) -> [u8; mem::size_of::<wire::Transition>()] {
         uid: task.map_or(0, |task| task.uid),
         cgroup: task.map_or(0, |task| task.cgroup),
         comm: task.map_or([0; wire::COMM_LEN], |task| task.comm),
+        local_v6: v6(local),
+        peer_v6: v6(peer),
     };
     // SAFETY: the record has no padding (asserted beside its definition), so all its bytes are set.
     unsafe { mem::transmute(record) }

@@ -44,6 +44,9 @@ pub mod flags {
 /// (`sock:inet_sock_set_state` fires before `sk_state` is written).
 ///
 /// Sequence numbers are the absolute ones of the wire; counters are the kernel's `tcp_sock` fields of the same names.
+///
+/// What most transitions do not have stands last, and is left out in the ring: a record has [`Self::BARE`] bytes, with a
+/// task [`Self::WITH_TASK`], and all of them for IPv6.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
@@ -64,10 +67,10 @@ pub struct Transition {
     pub id: u64,
     /// The socket's address, as bcc's tools show it. No identity: it is reused within milliseconds.
     pub skaddr: u64,
-    /// Local address; IPv4 in the first four bytes.
-    pub local: [u8; 16],
-    /// Peer's address; IPv4 in the first four bytes.
-    pub peer: [u8; 16],
+    /// Local IPv4 address.
+    pub local_v4: [u8; 4],
+    /// Peer's IPv4 address.
+    pub peer_v4: [u8; 4],
     /// Local port, host order; 0 while none is chosen.
     pub local_port: u16,
     /// Peer's port, host order.
@@ -108,25 +111,39 @@ pub struct Transition {
     pub cgroup: u64,
     /// Name of the process, NUL-padded; zeros without [`flags::TASK`].
     pub comm: [u8; COMM_LEN],
+    /// Local IPv6 address.
+    pub local_v6: [u8; 16],
+    /// Peer's IPv6 address.
+    pub peer_v6: [u8; 16],
+}
+
+impl Transition {
+    /// Bytes of a record without a task, of IPv4.
+    pub const BARE: usize = offset_of!(Transition, pid);
+    /// Bytes of a record with a task, of IPv4.
+    pub const WITH_TASK: usize = offset_of!(Transition, local_v6);
+    /// Bytes of a record of IPv6.
+    pub const WHOLE: usize = size_of::<Transition>();
 }
 
 const _: () = {
-    assert!(size_of::<Transition>() == 160);
+    assert!(Transition::BARE == 104);
+    assert!(Transition::WITH_TASK == 136);
+    assert!(Transition::WHOLE == 168);
     assert!(align_of::<Transition>() == 8);
     assert!(offset_of!(Transition, flags) == 4);
     assert!(offset_of!(Transition, at) == 8);
     assert!(offset_of!(Transition, id) == 16);
     assert!(offset_of!(Transition, skaddr) == 24);
-    assert!(offset_of!(Transition, local) == 32);
-    assert!(offset_of!(Transition, peer) == 48);
-    assert!(offset_of!(Transition, local_port) == 64);
-    assert!(offset_of!(Transition, netns) == 68);
-    assert!(offset_of!(Transition, snd_una) == 72);
-    assert!(offset_of!(Transition, segs_in) == 96);
-    assert!(offset_of!(Transition, bytes_acked) == 104);
-    assert!(offset_of!(Transition, error) == 120);
-    assert!(offset_of!(Transition, pid) == 128);
-    assert!(offset_of!(Transition, cgroup) == 136);
+    assert!(offset_of!(Transition, local_v4) == 32);
+    assert!(offset_of!(Transition, peer_v4) == 36);
+    assert!(offset_of!(Transition, local_port) == 40);
+    assert!(offset_of!(Transition, netns) == 44);
+    assert!(offset_of!(Transition, snd_una) == 48);
+    assert!(offset_of!(Transition, segs_in) == 72);
+    assert!(offset_of!(Transition, bytes_acked) == 80);
+    assert!(offset_of!(Transition, error) == 96);
+    assert!(offset_of!(Transition, cgroup) == 112);
     // The last field ends where the record ends: no padding anywhere.
-    assert!(offset_of!(Transition, comm) + COMM_LEN == size_of::<Transition>());
+    assert!(offset_of!(Transition, peer_v6) + 16 == Transition::WHOLE);
 };

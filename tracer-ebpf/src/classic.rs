@@ -91,19 +91,15 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
         return None;
     }
     let local_v6 = config!(classic_saddr_v6);
-    let (local, peer) = if ip == 4 {
-        let local: u32 = ctx.field(local_v6 + 12)?;
-        ([u64::from(local), 0], [peer[1] >> 32, 0])
-    } else {
-        ([ctx.field(local_v6)?, ctx.field(local_v6 + 8)?], peer)
-    };
+    let local: [u64; 2] = [ctx.field(local_v6)?, ctx.field(local_v6 + 8)?];
     let skaddr: u64 = ctx.field(config!(classic_skaddr))?;
 
-    let mut entry = ring::reserve::<Transition>()?;
-    let record = entry.as_mut_ptr();
-    // SAFETY: the ring gave this record to us; it is zeroed, so no field is left unwritten.
+    let has_task = filter::is_syscall_driven(old, new, false);
+    let record = ring::reserve_transition(ip, has_task)?;
+    // SAFETY: the ring gave this record to us, as long as it has to be; what it has room for is zeroed, so no field is left
+    // unwritten.
     unsafe {
-        record.write_bytes(0, 1);
+        record.cast::<u8>().write_bytes(0, Transition::BARE);
         (*record).kind = RecordKind::Transition as u8;
         (*record).old = old;
         (*record).new = new;
@@ -111,14 +107,24 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
         (*record).at = bpf_ktime_get_ns();
         (*record).id = skaddr;
         (*record).skaddr = skaddr;
-        (&raw mut (*record).local).cast::<[u64; 2]>().write(local);
-        (&raw mut (*record).peer).cast::<[u64; 2]>().write(peer);
+        if ip == 4 {
+            // The last four bytes of a v4-mapped address.
+            (*record).local_v4 = ((local[1] >> 32) as u32).to_ne_bytes();
+            (*record).peer_v4 = ((peer[1] >> 32) as u32).to_ne_bytes();
+        } else {
+            (&raw mut (*record).local_v6)
+                .cast::<[u64; 2]>()
+                .write(local);
+            (&raw mut (*record).peer_v6).cast::<[u64; 2]>().write(peer);
+        }
         (*record).local_port = local_port;
         (*record).peer_port = peer_port;
-        if filter::is_syscall_driven(old, new, false) {
+        if has_task {
             (*record).flags = task::fill(record);
+        } else if ip != 4 {
+            task::clear(record);
         }
     }
-    ring::submit(entry);
+    ring::submit(record);
     Some(())
 }

@@ -1,10 +1,11 @@
 //! The ring buffers, their losses, and when the reader is woken.
 
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ringbuf_submit};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::ring_buf::RingBufEntry;
+use aya_ebpf::maps::ring_buf::RingBufBytes;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
+use tcpclose_common::Transition;
 
 use crate::kernel::config;
 
@@ -17,9 +18,9 @@ macro_rules! rings {
         )*
 
         #[inline(always)]
-        fn reserve_in<T: 'static>(ring: u32) -> Option<RingBufEntry<T>> {
+        fn reserve_in(ring: u32, length: usize) -> Option<RingBufBytes<'static>> {
             match ring {
-                $($number => $name.reserve::<T>(0),)*
+                $($number => $name.reserve_bytes(length, 0),)*
                 _ => None,
             }
         }
@@ -47,10 +48,28 @@ static READER_ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
 /// Room for a record in this CPU's ring, or `None` (counted) when that is full.
 #[inline(always)]
-pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+pub fn reserve<T: 'static>() -> Option<*mut T> {
+    reserve_bytes(size_of::<T>())
+}
+
+/// Room for a transition, no longer than it has to be.
+#[inline(always)]
+pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut Transition> {
+    if ip != 4 {
+        reserve_bytes(Transition::WHOLE)
+    } else if has_task {
+        reserve_bytes(Transition::WITH_TASK)
+    } else {
+        reserve_bytes(Transition::BARE)
+    }
+}
+
+/// The verifier must know the length on each way here.
+#[inline(always)]
+fn reserve_bytes<T>(length: usize) -> Option<*mut T> {
     // SAFETY: the helper has no preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let entry = reserve_in::<T>(cpu & config!(ring_mask));
+    let mut entry = reserve_in(cpu & config!(ring_mask), length);
     if entry.is_none()
         && let Some(lost) = LOST.get_ptr_mut(0)
     {
@@ -58,13 +77,13 @@ pub fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
         // between the load and the store, which the verifier's atomics would not cost.
         unsafe { *lost += 1 };
     }
-    entry
+    entry.as_mut().map(|entry| entry.as_mut_ptr().cast())
 }
 
 /// Hands a record to user space. A wake-up costs ten times the record, so only a sleeping reader is woken, once: awake,
 /// it looks by itself every few milliseconds.
 #[inline(always)]
-pub fn submit<T>(entry: RingBufEntry<T>) {
+pub fn submit<T>(record: *mut T) {
     let mut flags = BPF_RB_NO_WAKEUP;
     if let Some(asleep) = READER_ASLEEP.get_ptr_mut(0) {
         // SAFETY: a valid slot of the map. Two CPUs may both see 1 and both wake the reader: harmless.
@@ -75,5 +94,6 @@ pub fn submit<T>(entry: RingBufEntry<T>) {
             }
         }
     }
-    entry.submit(u64::from(flags));
+    // SAFETY: it is a record that was reserved, and is not used after this.
+    unsafe { bpf_ringbuf_submit(record.cast(), u64::from(flags)) }
 }

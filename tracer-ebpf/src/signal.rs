@@ -101,7 +101,7 @@ pub fn send(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
 /// Tells it of the socket with this id.
 #[inline(always)]
 pub fn send_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
-    let Some(mut entry) = ring::reserve::<Signal>() else {
+    let Some(entry) = ring::reserve::<Signal>() else {
         return;
     };
     // SAFETY: the helper has no preconditions.
@@ -125,6 +125,7 @@ pub fn send_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32,
         record.end_seq = skb.field(config!(skb_end_seq));
         record.ack_seq = skb.field(config!(skb_ack_seq));
     }
-    entry.write(record);
+    // SAFETY: the ring gave it to us.
+    unsafe { entry.write(record) };
     ring::submit(entry);
 }

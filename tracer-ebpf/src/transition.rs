@@ -47,14 +47,14 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         );
         return;
     }
-    let Some(mut entry) = ring::reserve::<Transition>() else {
+    let owned = sk.field::<u32>(config!(sk_lock_owned)) != 0;
+    let error: u32 = sk.field(config!(sk_err));
+    let has_task = filter::is_syscall_driven(old, new, owned && error == 0);
+    let Some(record) = ring::reserve_transition(ip, has_task) else {
         return;
     };
-    let record = entry.as_mut_ptr();
     let (id, is_cookie) = sk.id();
     let sock_flags: u64 = sk.field(config!(skc_flags));
-    let error: u32 = sk.field(config!(sk_err));
-    let owned = sk.field::<u32>(config!(sk_lock_owned)) != 0;
 
     let mut bits = flags::EVIDENCE;
     if is_cookie {
@@ -100,7 +100,8 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         bits |= flags::SAW_TIMESTAMP;
     }
 
-    // SAFETY: the ring gave this record to us; every field is written before it is submitted.
+    // SAFETY: the ring gave this record to us, as long as it has to be; every field that it has room for is written before
+    // it is submitted.
     unsafe {
         (*record).kind = RecordKind::Transition as u8;
         (*record).old = old;
@@ -115,14 +116,14 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).error = error as u16;
         fill_addresses(record, sk, ip);
         fill_counters(record, tcp);
-        if filter::is_syscall_driven(old, new, owned && error == 0) {
+        if has_task {
             bits |= task::fill(record);
-        } else {
+        } else if ip != 4 {
             task::clear(record);
         }
         (*record).flags = bits;
     }
-    ring::submit(entry);
+    ring::submit(record);
 }
 
 /// Sequence number of the newest segment in the receive queue; of no meaning when that is empty. tcp_data_queue puts a
@@ -154,16 +155,18 @@ pub fn ip_version(sk: Sock) -> u8 {
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
 unsafe fn fill_addresses(record: *mut Transition, sk: Sock, ip: u8) {
-    // SAFETY: the caller's promise; the address arrays start at multiples of 8 in the record.
+    // SAFETY: the caller's promise; the addresses start at multiples of 4 and 8 in the record.
     unsafe {
-        let local = (&raw mut (*record).local).cast::<u64>();
-        let peer = (&raw mut (*record).peer).cast::<u64>();
         if ip == 4 {
-            *local = u64::from(sk.field::<u32>(config!(skc_rcv_saddr)));
-            *local.add(1) = 0;
-            *peer = u64::from(sk.field::<u32>(config!(skc_daddr)));
-            *peer.add(1) = 0;
+            let local = (&raw mut (*record).local_v4).cast::<u32>();
+            let peer = (&raw mut (*record).peer_v4).cast::<u32>();
+            *local = sk.field(config!(skc_rcv_saddr));
+            *peer = sk.field(config!(skc_daddr));
         } else {
+            let local = (&raw mut (*record).local_v6).cast::<u64>();
+            let peer = (&raw mut (*record).peer_v6).cast::<u64>();
+            (*record).local_v4 = [0; 4];
+            (*record).peer_v4 = [0; 4];
             *local = sk.field(config!(skc_v6_rcv_saddr));
             *local.add(1) = sk.field(config!(skc_v6_rcv_saddr) + 8);
             *peer = sk.field(config!(skc_v6_daddr));

@@ -7,6 +7,9 @@ use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 use crate::lifecycle::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
 use crate::lifecycle::types::{ConnId, IpVersion, Nanos, NetNs, Tuple};
 
+const BARE: usize = wire::Transition::BARE;
+const WITH_TASK: usize = wire::Transition::WITH_TASK;
+
 /// A record that is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError;
@@ -26,10 +29,7 @@ impl std::error::Error for DecodeError {}
 pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
     let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
     if kind == RecordKind::Transition {
-        if bytes.len() != size_of::<wire::Transition>() {
-            return Err(DecodeError);
-        }
-        return transition(&bytemuck::pod_read_unaligned(bytes));
+        return transition(&whole(bytes)?);
     }
     let record: wire::Signal = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
     let kind = match kind {
@@ -61,6 +61,28 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
     }))
 }
 
+/// A transition with zeros for what its record left out.
+fn whole(bytes: &[u8]) -> Result<wire::Transition, DecodeError> {
+    let mut whole = [0; wire::Transition::WHOLE];
+    // Each length on its own: copies of a known length are a few moves.
+    match bytes.len() {
+        BARE => whole[..BARE].copy_from_slice(bytes),
+        WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
+        wire::Transition::WHOLE => whole.copy_from_slice(bytes),
+        _ => return Err(DecodeError),
+    }
+    let record: wire::Transition = bytemuck::pod_read_unaligned(&whole);
+    let needed = match (record.ip, record.flags & flags::TASK) {
+        (6, _) => wire::Transition::WHOLE,
+        (_, 0) => BARE,
+        _ => WITH_TASK,
+    };
+    if bytes.len() < needed {
+        return Err(DecodeError);
+    }
+    Ok(record)
+}
+
 /// No segment is without a flag.
 fn segment(record: &wire::Signal) -> Option<Segment> {
     const FIN: u8 = 1;
@@ -77,11 +99,19 @@ fn segment(record: &wire::Signal) -> Option<Segment> {
     })
 }
 
+fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
 fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
     let has = |flag: u32| record.flags & flag != 0;
-    let ip = match record.ip {
-        4 => IpVersion::V4,
-        6 => IpVersion::V6,
+    let (ip, local, peer) = match record.ip {
+        4 => (
+            IpVersion::V4,
+            padded(record.local_v4),
+            padded(record.peer_v4),
+        ),
+        6 => (IpVersion::V6, record.local_v6, record.peer_v6),
         _ => return Err(DecodeError),
     };
     let task = has(flags::TASK).then_some(Task {
@@ -125,11 +155,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
         id: ConnId(record.id),
         skaddr: record.skaddr,
         netns: NetNs(record.netns),
-        tuple: Tuple::new(
-            ip,
-            (record.local, record.local_port),
-            (record.peer, record.peer_port),
-        ),
+        tuple: Tuple::new(ip, (local, record.local_port), (peer, record.peer_port)),
         old: TcpState::try_from(record.old).map_err(|_| DecodeError)?,
         new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,
         task,
@@ -141,7 +167,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
 mod tests {
     use tcpclose_common::TcpState;
 
-    use super::{DecodeError, decode, wire};
+    use super::{DecodeError, decode, flags, wire};
     use crate::lifecycle::event::{Event, Segment, SignalKind};
 
     #[test]
@@ -154,6 +180,31 @@ mod tests {
             }
         }
         assert_eq!(decode(&[], &[]).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn what_a_record_leaves_out_is_not_there() {
+        use wire::Transition;
+
+        let mut bytes = [1; Transition::WHOLE];
+        let v6 = "[101:101:101:101:101:101:101:101]:257";
+        for (ip, has_task, length, local) in [
+            (4, false, Transition::BARE, "1.1.1.1:257"),
+            (4, true, Transition::WITH_TASK, "1.1.1.1:257"),
+            (6, true, Transition::WHOLE, v6),
+        ] {
+            bytes[3] = ip;
+            bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
+            let Ok(Event::Transition(read)) = decode(&bytes[..length], &[]) else {
+                panic!("{length} bytes are a transition");
+            };
+            assert_eq!(read.tuple.local().to_string(), local);
+            assert_eq!(read.task.is_some(), has_task);
+            let lengths = [Transition::BARE, Transition::WITH_TASK, length - 1];
+            for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {
+                assert!(decode(&bytes[..shorter], &[]).is_err(), "{shorter}");
+            }
+        }
     }
 
     #[test]
