@@ -11,6 +11,7 @@ mod runs;
 mod signal;
 mod state;
 mod transition;
+mod twin;
 
 pub use config::Config;
 pub use held::HeldSocket;
@@ -18,6 +19,7 @@ pub use runs::{Program, Runs};
 pub use signal::Signal;
 pub use state::{TcpState, UnknownState};
 pub use transition::{COMM_LEN, Transition, flags};
+pub use twin::Twin;
 
 /// The ring buffers, by their names in the object. Those of a CPU's number modulo [`Config::ring_mask`] plus one are used:
 /// with one for all, its lock and its positions travel between the CPUs at each record.

@@ -32,6 +32,8 @@ const HOOKS: [(&str, &str); 3] = [
 
 /// What works beside the transitions.
 pub(super) struct Attached {
+    /// Whether the twin is loaded; it is attached when it is needed.
+    pub has_twin: bool,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
     /// Whether the function hooks are, and if not, why.
@@ -98,10 +100,11 @@ pub(super) fn with_btf(
             .map_err(|error| first_line(&error)),
     };
     set_state?.attach()?;
-    if let Err(error) = nested.and_then(|nested| Ok(nested.attach()?)) {
-        missing.push((SET_STATE, first_line(&error)));
+    if let Err(error) = &nested {
+        missing.push((SET_STATE, first_line(error)));
     }
     Ok(Attached {
+        has_twin: nested.is_ok(),
         missing,
         hooks,
         segments,
@@ -115,6 +118,7 @@ pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Attached> {
     program.load()?;
     program.attach("sock", SET_STATE)?;
     Ok(Attached {
+        has_twin: false,
         missing: Vec::new(),
         hooks: Err("they need the kernel's BTF".to_owned()),
         segments: Err("it needs the kernel's BTF".to_owned()),

@@ -15,6 +15,7 @@ use super::attach::{self, Attached, SET_STATE};
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::EbpfLog;
 use super::runs::RunCounts;
+use super::twin::Twin;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use crate::lifecycle::types::{IpVersion, Nanos, NetNs, Tuple};
 
@@ -156,6 +157,7 @@ pub struct Programs {
     pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
+    pub(super) twin: Option<Twin>,
     pub(super) runs: RunCounts,
     pub(super) log: Option<EbpfLog>,
     pub(super) ring_bytes: u32,
@@ -253,6 +255,7 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         missing,
         hooks,
         segments,
+        has_twin,
     } = attached.map_err(load_error)?;
     let log = match options.verbose {
         true => Some(EbpfLog::start(&mut ebpf).map_err(load_error)?),
@@ -272,6 +275,10 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
             .collect::<Result<_, _>>()?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
+        twin: match has_twin {
+            true => Some(Twin::new(take_map(&mut ebpf, "TWIN")?)),
+            false => None,
+        },
         runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
         ring_bytes: options.ring_bytes,
         ebpf,

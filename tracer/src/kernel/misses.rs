@@ -8,43 +8,68 @@ use aya::Ebpf;
 
 use super::attach::{DISCARD, NESTED, SET_STATE};
 
-/// Counts the skipped runs of the loaded programs. Of the one on state transitions and its twin, each takes what is
-/// skipped of the other: those are none.
+/// Counts the skipped runs of the loaded programs.
 #[derive(Debug)]
 pub(super) struct Misses {
+    /// Of the program on state transitions, and of all others but its twin and the one on dropped packets: what the twin
+    /// misses the first has seen, and without the other a close is looked up instead.
+    set_state: Counter,
+    others: Counter,
+}
+
+/// What was skipped since the last call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Skipped {
+    /// Of the first program on state transitions; `None` where the kernel does not count it (before 5.12).
+    pub set_state: Option<u64>,
+    /// Of the others.
+    pub others: u64,
+}
+
+impl Misses {
+    /// Of these programs.
+    pub fn of(ebpf: &Ebpf) -> Self {
+        let counter = |wanted: &dyn Fn(&str) -> bool| Counter {
+            programs: ebpf
+                .programs()
+                .filter(|(name, _)| wanted(name))
+                .filter_map(|(_, program)| program.fd().ok())
+                .map(|fd| fd.as_fd().as_raw_fd())
+                .collect(),
+            before: 0,
+        };
+        Self {
+            set_state: counter(&|name| name == SET_STATE),
+            others: counter(&|name| ![SET_STATE, NESTED, DISCARD].contains(&name)),
+        }
+    }
+
+    /// How many runs were skipped since the last call.
+    pub fn take(&mut self) -> Skipped {
+        Skipped {
+            set_state: self.set_state.take(),
+            others: self.others.take().unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Counter {
     /// Descriptors of the programs, which the [`Ebpf`] beside this keeps open.
     programs: Vec<RawFd>,
     before: u64,
 }
 
-impl Misses {
-    /// Of all programs but `kfree_skb`: without that a close is looked up instead, and nothing is lost.
-    pub fn of(ebpf: &Ebpf) -> Self {
-        let is_loaded = |name| {
-            ebpf.program(name)
-                .is_some_and(|program| program.fd().is_ok())
-        };
-        let has_twin = is_loaded(SET_STATE) && is_loaded(NESTED);
-        let loaded = ebpf
-            .programs()
-            .filter(|(name, _)| *name != DISCARD)
-            .filter(|(name, _)| !has_twin || ![SET_STATE, NESTED].contains(name))
-            .filter_map(|(_, program)| program.fd().ok());
-        let programs = loaded.map(|fd| fd.as_fd().as_raw_fd()).collect();
-        Self {
-            programs,
-            before: 0,
-        }
-    }
-
-    /// How many runs were skipped since the last call.
-    pub fn take(&mut self) -> u64 {
+impl Counter {
+    /// `None` where nothing is counted.
+    fn take(&mut self) -> Option<u64> {
         let count = |fd: &RawFd| {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
             parse(&info)
         };
-        let misses = self.programs.iter().filter_map(count).sum::<u64>();
-        misses.saturating_sub(std::mem::replace(&mut self.before, misses))
+        let counts = self.programs.iter().filter_map(count);
+        let now = counts.reduce(|all, one| all + one)?;
+        Some(now.saturating_sub(std::mem::replace(&mut self.before, now)))
     }
 }
 

@@ -14,5 +14,6 @@ pub mod reader;
 mod runs;
 pub mod sock_diag;
 mod tracefs;
+mod twin;
 
 include!(concat!(env!("OUT_DIR"), "/ebpf_object.rs"));

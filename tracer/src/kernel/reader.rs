@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
-use super::misses::Misses;
+use super::misses::{Misses, Skipped};
 use super::monotonic::now;
 use super::runs::RunCounts;
+use super::twin::Twin;
 use crate::lifecycle::event::Event;
 use crate::lifecycle::summary::BpfRuns;
 use crate::lifecycle::types::Nanos;
@@ -252,6 +253,7 @@ impl Programs {
             rings,
             lost,
             reader_asleep,
+            twin,
             runs,
             log,
             ring_bytes,
@@ -261,8 +263,9 @@ impl Programs {
         Ok((
             reader,
             Attached {
-                _ebpf: ebpf,
+                ebpf,
                 misses,
+                twin,
                 runs,
                 log,
             },
@@ -273,8 +276,9 @@ impl Programs {
 /// Programs at work; dropping it detaches them.
 pub struct Attached {
     /// Keeps programs and links alive.
-    _ebpf: aya::Ebpf,
+    ebpf: aya::Ebpf,
     misses: Misses,
+    twin: Option<Twin>,
     runs: RunCounts,
     /// What the programs say, if they were asked to.
     pub log: Option<EbpfLog>,
@@ -287,9 +291,21 @@ impl Attached {
         self.runs.total().ok()
     }
 
-    /// How many runs of the programs the kernel skipped since the last call.
+    /// How many runs of the programs the kernel skipped since the last call, of what no twin took. To be called every
+    /// second or so.
     pub fn take_misses(&mut self) -> u64 {
-        self.misses.take()
+        let Skipped { set_state, others } = self.misses.take();
+        let Some(twin) = &mut self.twin else {
+            return set_state.unwrap_or(0) + others;
+        };
+        // Counted before it takes its last step: too much by what is skipped in between, never too little.
+        let missed = if twin.works() {
+            0
+        } else {
+            set_state.unwrap_or(0)
+        };
+        twin.step(&mut self.ebpf, set_state.is_none_or(|skipped| skipped > 0));
+        missed + others
     }
 }
 

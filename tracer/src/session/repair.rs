@@ -16,6 +16,8 @@ const PERIOD: Nanos = Nanos::from_secs(10);
 #[derive(Default)]
 pub(super) struct Repair {
     last: Option<Nanos>,
+    /// Something was lost since.
+    owed: bool,
     under_way: Option<UnderWay>,
 }
 
@@ -29,12 +31,15 @@ struct UnderWay {
 }
 
 impl Repair {
-    /// Whether a snapshot is to be taken for these losses, which are told with it.
+    /// Whether a snapshot is to be taken, for these losses, which are then told with it, or for earlier ones, which it was
+    /// too soon for.
     pub fn begin(&mut self, losses: &mut Vec<Loss>, at: Nanos) -> bool {
+        self.owed |= !losses.is_empty();
         let rests = self.last.is_some_and(|last| at - last < PERIOD);
-        if losses.is_empty() || rests || self.under_way.is_some() {
+        if !self.owed || rests || self.under_way.is_some() {
             return false;
         }
+        self.owed = false;
         self.last = Some(at);
         self.under_way = Some(UnderWay {
             losses: std::mem::take(losses),
@@ -127,6 +132,23 @@ mod tests {
             owner: None,
         };
         Snapshot::of(Nanos(10), cookies.iter().map(socket).collect())
+    }
+
+    #[test]
+    fn what_is_lost_too_soon_after_a_repair_is_repaired_later() {
+        let mut repair = Repair::default();
+        let begun = Nanos::from_secs(100);
+        assert!(repair.begin(&mut vec![LOSS], begun));
+        repair.end(snapshot(&[]));
+        let mut losses = vec![LOSS];
+        let soon = begun + Nanos::from_secs(9);
+        assert!(!repair.begin(&mut losses, soon));
+        assert_eq!(losses, [LOSS], "it is told at once");
+        let later = begun + PERIOD;
+        assert!(repair.begin(&mut Vec::new(), later));
+        let said = repair.end(snapshot(&[]));
+        assert!(!said.iter().any(|input| matches!(input, Input::Lost(_))));
+        assert!(!repair.begin(&mut Vec::new(), later + PERIOD));
     }
 
     #[test]

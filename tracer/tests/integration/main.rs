@@ -19,6 +19,7 @@ mod four_way;
 mod half_close;
 mod half_reset;
 mod hostile_names;
+mod interrupted;
 mod mariadb;
 mod minisockets;
 mod owners;
