@@ -1,12 +1,18 @@
 //! Recordings as files: what was written is read again, and of a broken one what is whole.
 
+use std::ffi::CString;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use tcpclose::kernel::loader::{Options, Tier};
 use tcpclose::lifecycle::event::{Event, Signal, SignalKind};
+use tcpclose::lifecycle::finding::LossPlace;
 use tcpclose::lifecycle::types::{ConnId, Nanos};
 use tcpclose::lifecycle::{Input, Minisocket};
 use tcpclose::recording::{Broken, Entry, EntryRef, Head, OpenError, Reader, Recorder};
@@ -18,6 +24,14 @@ impl Scratch {
     fn new(name: &str) -> Self {
         let name = format!("tcpclose-recording-{}-{name}", std::process::id());
         Self(std::env::temp_dir().join(name))
+    }
+
+    fn pipe(name: &str) -> Self {
+        let scratch = Self::new(name);
+        let path = CString::new(scratch.0.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the path ends with a NUL and outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+        scratch
     }
 }
 
@@ -109,9 +123,84 @@ fn what_was_recorded_is_read_again() {
 fn only_its_owner_may_read_a_recording() {
     use std::os::unix::fs::PermissionsExt as _;
     let file = Scratch::new("mode");
+    fs::write(&file.0, "somebody's file, readable by all").unwrap();
+    fs::set_permissions(&file.0, fs::Permissions::from_mode(0o644)).unwrap();
     record(&file.0, 1);
     let mode = fs::metadata(&file.0).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_recording_that_is_being_written_is_left_alone() {
+    let file = Scratch::new("busy");
+    let mut recorder = Recorder::create(&file.0, &head()).unwrap();
+    let other = Recorder::create(&file.0, &head()).unwrap_err();
+    assert!(other.to_string().contains("another program records to it"));
+    recorder.input(&input(0));
+    recorder.finish().unwrap();
+    let (entries, broken) = read(&fs::read(&file.0).unwrap()).unwrap();
+    assert!(broken.is_none(), "{broken:?}");
+    assert_eq!(entries.len(), 1);
+}
+
+#[test]
+fn a_pipe_without_a_reader_is_not_waited_for() {
+    let pipe = Scratch::pipe("nobody");
+    let error = Recorder::create(&pipe.0, &head()).unwrap_err();
+    assert_eq!(error.to_string(), "nobody reads from this pipe");
+}
+
+#[test]
+fn all_that_a_slow_reader_had_no_room_for_is_told_in_the_recording() {
+    let pipe = Scratch::pipe("slow");
+    let mut reading = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&pipe.0)
+        .unwrap();
+    let mut recorder = Recorder::create(&pipe.0, &head()).unwrap();
+    let mut number = 0_u64;
+    let mut record_more = |recorder: &mut Recorder| {
+        let path = format!(
+            "/{:x}",
+            u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c)
+        );
+        recorder.entry(EntryRef::Cgroup {
+            id: number,
+            path: &path,
+        });
+        number += 1;
+    };
+    while recorder.dropped() < 100_000 {
+        record_more(&mut recorder);
+    }
+    // Some of that is told, and what is told of it is dropped, too.
+    recorder.take_dropped();
+    while recorder.dropped() < 200_000 {
+        record_more(&mut recorder);
+    }
+    let reader = thread::spawn(move || {
+        // SAFETY: the descriptor is open, and no pointer is passed.
+        unsafe { libc::fcntl(reading.as_raw_fd(), libc::F_SETFL, 0) };
+        let mut bytes = Vec::new();
+        reading.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let recorded = recorder.finish().unwrap();
+    let bytes = reader.join().unwrap();
+    let mut reader = Reader::new(&*bytes).unwrap();
+    let (mut told, mut there) = (0, 0);
+    while let Some(entry) = reader.next_entry().unwrap() {
+        match entry {
+            Entry::Input(Input::Lost(loss)) => {
+                assert_eq!(loss.place, LossPlace::Recording);
+                told += loss.lost;
+            }
+            _ => there += 1,
+        }
+    }
+    assert_eq!(told, recorded.dropped);
+    assert_eq!(there + told, number);
 }
 
 #[test]

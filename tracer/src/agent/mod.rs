@@ -121,7 +121,7 @@ pub async fn run(
     agent.outputs.finish(Instant::now() + FINISH);
     let recorded = finish_recording(&mut agent.session, record);
     // Of a recording that failed, this has the reason.
-    recorded.and(ended.and(last).context(HadToEnd))
+    recorded.and(ended).and(last).context(HadToEnd)
 }
 
 /// In an error: the agent had begun to work, and what stopped it may not do so again.

@@ -79,8 +79,12 @@ impl Summing {
                 Ok(_) => None,
                 Err(broken) => Some(broken),
             };
-            // An agent has ended its last one itself.
-            if goes_on && let Some((mut summaries, NextEnd::At(_))) = self.running.take() {
+            // An agent has ended its last one itself, if it came to that.
+            let ended = |next| matches!(next, NextEnd::Recorded) && broken.is_none();
+            if goes_on
+                && let Some((mut summaries, next)) = self.running.take()
+                && !ended(next)
+            {
                 self.end_interval(&mut summaries, bare(self.replay.now()));
             }
             return broken;

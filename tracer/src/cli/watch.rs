@@ -158,7 +158,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         }
     };
     tokio::pin!(stop);
-    while !live.printer.is_done() {
+    while !live.printer.is_done() && !live.session.recording_has_failed() {
         tokio::select! {
             ready = live.session.wait() => ready.context("polling the ring buffer failed")?,
             end = live.printer.writer.closed() => {
@@ -207,9 +207,6 @@ impl Live<'_> {
             printer.show(finding);
         }
         printer.tell_dropped(now());
-        if session.recording_has_failed() {
-            self.finish_recording()?;
-        }
         Ok(())
     }
 

@@ -25,6 +25,9 @@ pub struct Head {
     pub filters_ports: bool,
     /// Ends were told to be stuck after so long in CLOSE_WAIT.
     pub stuck_after: Option<Nanos>,
+    /// Transitions that tell nothing of a close were recorded, too.
+    #[serde(default)]
+    pub every_transition: bool,
 }
 
 /// How much the kernel let the recorder see: [`Tier`].
@@ -59,6 +62,7 @@ impl Head {
             segments,
             filters_ports: !options.local_ports.is_empty(),
             stuck_after: options.stuck_after,
+            every_transition: options.every_transition,
         }
     }
 

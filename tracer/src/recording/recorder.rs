@@ -1,14 +1,16 @@
 //! Writes a recording. The caller only encodes; a thread compresses and writes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
 use crate::lifecycle::Input;
+use crate::lifecycle::finding::{Loss, LossPlace};
 use crate::lifecycle::types::Nanos;
 
 /// A frame is written when it holds so much. What a crash of the program loses, and what one bad byte spoils, is one frame.
@@ -31,6 +33,10 @@ pub struct Recorder {
     /// Entries dropped, those told by [`Self::take_dropped`] too.
     dropped: u64,
     told: u64,
+    /// Of those, the ones that the recording itself does not tell of yet.
+    owed: u64,
+    /// The last time that was recorded.
+    now: Nanos,
 }
 
 /// How a recording ended.
@@ -66,11 +72,9 @@ impl Recorder {
     /// Makes the file, or empties it; only its owner may read it, as it tells who talks with whom.
     ///
     /// # Errors
-    /// When the file or the thread cannot be made.
+    /// When the file or the thread cannot be made, or another program records to the file.
     pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(path)?;
+        let mut file = open(path)?;
         let mut start = FIRST_WORDS.to_vec();
         start.extend(format!("{VERSION}\n").bytes());
         let head = serde_json::to_vec(head)?;
@@ -89,6 +93,8 @@ impl Recorder {
             recorded: 0,
             dropped: 0,
             told: 0,
+            owed: 0,
+            now: Nanos(0),
         })
     }
 
@@ -96,19 +102,24 @@ impl Recorder {
     pub fn input(&mut self, input: &Input) {
         self.entry(EntryRef::Input(input));
         if let Input::Time(now) = input {
+            self.now = *now;
             self.flush_due(*now);
         }
     }
 
     /// Records something else; it goes out with the inputs around it.
     pub fn entry(&mut self, entry: EntryRef<'_>) {
+        self.push(entry);
+        if self.entries.len() >= FRAME {
+            self.flush();
+        }
+    }
+
+    fn push(&mut self, entry: EntryRef<'_>) {
         let entries = std::mem::take(&mut self.entries);
         self.entries = postcard::to_extend(&entry, entries)
             .expect("every entry has a form, and a vector takes what is written");
         self.count += 1;
-        if self.entries.len() >= FRAME {
-            self.flush();
-        }
     }
 
     fn flush_due(&mut self, now: Nanos) {
@@ -124,11 +135,17 @@ impl Recorder {
         (self.count > 0).then_some(self.since + OLDEST)
     }
 
-    /// Entries that the disk was too slow for, since the last call. They are to be recorded as a loss.
+    /// Entries that the disk was too slow for, since the last call. The recording tells of them by itself.
     pub fn take_dropped(&mut self) -> u64 {
         let dropped = self.dropped - self.told;
         self.told = self.dropped;
         dropped
+    }
+
+    /// How many were dropped so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Whether nothing can be written any more; [`Self::finish`] says why.
@@ -142,6 +159,7 @@ impl Recorder {
     /// # Errors
     /// What stopped the writing, now or earlier. The file holds what was whole then.
     pub fn finish(mut self) -> io::Result<Recorded> {
+        self.tell_owed();
         let rest = std::mem::take(&mut self.entries);
         if !rest.is_empty() && self.queue.send(rest).is_ok() {
             self.recorded += self.count;
@@ -163,14 +181,63 @@ impl Recorder {
         if self.count == 0 {
             return;
         }
+        let told = self.tell_owed();
         let next = Vec::with_capacity(FRAME + FRAME / 8);
         let frame = std::mem::replace(&mut self.entries, next);
         let count = std::mem::take(&mut self.count);
         if self.queue.try_send(frame).is_ok() {
             self.recorded += count;
         } else {
-            self.dropped += count;
+            let dropped = count - u64::from(told > 0);
+            self.dropped += dropped;
+            self.owed = told + dropped;
         }
+    }
+
+    /// Puts what was dropped into the next frame, which may be dropped, too. Returns how much that is.
+    fn tell_owed(&mut self) -> u64 {
+        let lost = std::mem::take(&mut self.owed);
+        if lost > 0 {
+            self.push(EntryRef::Input(&Input::Lost(Loss {
+                at: self.now,
+                lost,
+                place: LossPlace::Recording,
+                repaired: false,
+            })));
+        }
+        lost
+    }
+}
+
+/// Opens it without waiting for anybody, and empties it when nobody else writes to it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // A pipe that nobody reads would be waited for.
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::other("nobody reads from this pipe"),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(
+                    "another program records to it; stop that one, or name another file",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.set_len(0)?;
+        return Ok(file);
+    }
+    // The thread that writes may wait.
+    // SAFETY: the descriptor is open, and no pointer is passed.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(file),
     }
 }
 

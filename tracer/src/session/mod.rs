@@ -42,7 +42,7 @@ use worker::Worker;
 pub use intake::RawTransition;
 pub use replay::Replay;
 
-/// How often the counters of skipped runs are read: a file for each program.
+/// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is told.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
 
 /// A little more than a close waits for its cause.
@@ -239,13 +239,13 @@ impl Session {
     /// Tells what was lost: with a repair that may follow, or at once.
     fn take_losses(&mut self, at: Nanos, malformed: u64) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
-        let mut skipped = 0;
+        let (mut skipped, mut dropped) = (0, 0);
         if at - self.misses_read >= READ_MISSES {
             self.misses_read = at;
             skipped = self.attached.take_misses();
+            let recording = self.intake.recording().as_mut();
+            dropped = recording.map_or(0, |recording| recording.recorder().take_dropped());
         }
-        let dropped = self.intake.recording().as_mut();
-        let dropped = dropped.map_or(0, |recording| recording.recorder().take_dropped());
         let loss = |(lost, place)| Loss {
             at,
             lost,

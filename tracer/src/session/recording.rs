@@ -8,6 +8,7 @@ use crate::host::cgroup_paths::CgroupPaths;
 use crate::host::named_cgroups::NamedCgroups;
 use crate::lifecycle::Input;
 use crate::lifecycle::event::Event;
+use crate::lifecycle::finding::LossPlace;
 use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
 use crate::recording::{EntryRef, Head, Recorder};
@@ -22,6 +23,8 @@ pub(super) struct Recording {
     asked: HashSet<u64>,
     names: NamedCgroups,
     wall_clock: Option<i64>,
+    /// What had been dropped when this was looked at last.
+    dropped: u64,
 }
 
 impl Recording {
@@ -32,12 +35,21 @@ impl Recording {
             asked: HashSet::new(),
             names: NamedCgroups::default(),
             wall_clock: None,
+            dropped: 0,
         })
     }
 
     /// Records an input, after the names of the cgroups in it.
     pub fn input(&mut self, input: &Input) {
+        let dropped = self.recorder.dropped();
+        if dropped != std::mem::replace(&mut self.dropped, dropped) {
+            // They may have been among it.
+            self.asked.clear();
+            self.wall_clock = None;
+        }
         match input {
+            // The recorder tells of these itself, when it can.
+            Input::Lost(loss) if loss.place == LossPlace::Recording => return,
             Input::Event(Event::Transition(transition)) => {
                 if let Some(task) = transition.task {
                     self.cgroup(task.cgroup);

@@ -99,8 +99,14 @@ impl Looks {
             self.look_before(now + Nanos(1))?;
             match more {
                 Ok(true) => {}
-                Ok(false) => break,
-                Err(broken) => return Ok(Some(broken)),
+                Ok(false) => {
+                    self.look_at_the_end(now)?;
+                    break;
+                }
+                Err(broken) => {
+                    self.look_at_the_end(now)?;
+                    return Ok(Some(broken));
+                }
             }
         }
         Ok(None)
@@ -162,6 +168,14 @@ impl Looks {
             self.due = Some(due + self.every);
         }
         Ok(())
+    }
+
+    /// What is left when the recording ends was not looked at yet.
+    fn look_at_the_end(&mut self, now: Nanos) -> anyhow::Result<()> {
+        match self.due {
+            Some(due) if self.left > 0 && now + self.every > due => self.look(now),
+            _ => Ok(()),
+        }
     }
 
     fn look(&mut self, at: Nanos) -> anyhow::Result<()> {

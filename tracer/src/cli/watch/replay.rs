@@ -27,6 +27,11 @@ fn replay(args: &Args, file: &Path, stop: &AtomicBool) -> anyhow::Result<ExitCod
     if replay.head().seen == Seen::Classic {
         say!("it was recorded with the classic tracepoint only: no paths in doubt, no byte counts");
     }
+    if args.transitions && !replay.head().every_transition {
+        say!(
+            "it was recorded without --transitions: those that tell nothing of a close are not in it"
+        );
+    }
     let cgroups = Box::new(GivenNames::new(replay.cgroups()));
     let wanted = Wanted::recorded(&args.filters)?;
     let mut printer = Printer::new(args, wanted, cgroups, WhenFull::Wait)?;
