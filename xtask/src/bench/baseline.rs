@@ -47,7 +47,8 @@ impl Baseline {
                 wrong.push(format!("{what}: {value:.1}, and there is no kept number"));
                 continue;
             };
-            if *value > kept * (1.0 + TOLERATED) {
+            // NaN is no number to be content with.
+            if value.is_nan() || *value > kept * (1.0 + TOLERATED) {
                 wrong.push(format!(
                     "{what}: {value:.1}, {:.0} % more than the kept {kept:.1}",
                     (value / kept - 1.0) * 100.0
@@ -65,6 +66,16 @@ impl Baseline {
             }));
         }
         wrong
+    }
+}
+
+impl Baseline {
+    /// What is kept and was not measured now, in a sentence each.
+    pub fn missing(&self, now: &Self) -> Vec<String> {
+        let kept = self.numbers.keys();
+        kept.filter(|what| !now.numbers.contains_key(*what))
+            .map(|what| format!("{what}: was not measured, and there is a kept number"))
+            .collect()
     }
 }
 
@@ -95,6 +106,15 @@ mod tests {
         assert_eq!(wrong.len(), 2);
         assert!(wrong[0].contains("a: 121.0, 21 % more than the kept 100.0"));
         assert!(wrong[1].contains("rustc 1, these of 2"));
+    }
+
+    #[test]
+    fn what_is_no_number_or_not_measured_any_more_is_wrong() {
+        let kept = baseline("1", &[("a", 100.0), ("b", 100.0)]);
+        let now = baseline("1", &[("a", f64::NAN)]);
+        assert_eq!(kept.compare(&now).len(), 1);
+        assert_eq!(kept.missing(&now).len(), 1);
+        assert!(kept.missing(&kept).is_empty());
     }
 
     #[test]
