@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Print the default configuration, which explains every key
     #[arg(long, conflicts_with = "config")]
     print_default_config: bool,
-    /// Record it all too, to be told again with --replay
+    /// Record it all too, to be told again with --replay; a file that is there is overwritten
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check_config", "print_default_config"])]
     record: Option<PathBuf>,
     /// Write what was recorded in a file, and summaries of it, to stdout, instead of what happens now

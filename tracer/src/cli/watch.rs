@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// Let the eBPF programs say on stderr which transitions they leave out
     #[arg(short, long)]
     verbose: bool,
-    /// Record it all too, to be shown again with --replay
+    /// Record it all too, to be shown again with --replay; a file that is there is overwritten
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Show what was recorded in a file, instead of what happens now

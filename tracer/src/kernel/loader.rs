@@ -56,7 +56,7 @@ impl Options {
 }
 
 impl Default for Options {
-    /// Everything, by the best tier, through rings of 4 MiB: 25,000 records each.
+    /// Everything, by the best tier, through rings of 4 MiB: some 33,000 records each.
     fn default() -> Self {
         Self {
             netns: None,

@@ -24,6 +24,8 @@ const AHEAD: usize = 64;
 pub enum Ends {
     /// A client and a server, each in a thread of its own, as real connections have.
     TwoThreads,
+    /// The same, but the client waits for the server's end of each connection before it makes the next, as most clients do.
+    InTurn,
     /// One thread plays both. Nobody waits for the scheduler, so this is the fastest churn of one processor, and the
     /// hardest to trace: nothing of a tracer's cost hides in waiting.
     OneThread,
@@ -101,6 +103,14 @@ fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
         .map(|number| SocketAddr::from((Ipv4Addr::new(127, 1, place, number), port)));
     match ends {
         Ends::OneThread => play_both(&listener, addresses, until),
+        Ends::InTurn => thread::scope(|scope| {
+            let server = scope.spawn(|| answer(&listener, until));
+            let asked = ask(addresses, until);
+            // It may wait for one more.
+            drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
+            server.join().expect("a thread has panicked")?;
+            asked
+        }),
         Ends::TwoThreads => thread::scope(|scope| {
             let (made, to_serve) = mpsc::sync_channel(AHEAD);
             let server = scope.spawn(|| serve(&listener, to_serve));
@@ -132,6 +142,34 @@ fn play_both(
         }
     }
     Ok(made)
+}
+
+/// Reads what each server has to say, to its end. Returns how many there were.
+fn ask(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result<u64> {
+    let mut made = 0;
+    for address in addresses {
+        let mut opened = TcpStream::connect(address).context("cannot connect")?;
+        opened.read_exact(&mut [0]).context("cannot read")?;
+        opened.read_to_end(&mut Vec::new()).context("cannot read")?;
+        made += 1;
+        if until.is_over(made) {
+            break;
+        }
+    }
+    Ok(made)
+}
+
+/// Says one byte to each client, and closes.
+fn answer(listener: &TcpListener, until: &Until) -> Result<()> {
+    for made in 1.. {
+        let (mut accepted, _) = listener.accept().context("cannot accept")?;
+        // The last one does not listen.
+        let _ = accepted.write_all(b"x");
+        if until.is_over(made) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn connect(
@@ -180,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_served_is_what_was_made() {
-        for ends in [Ends::OneThread, Ends::TwoThreads] {
+        for ends in [Ends::OneThread, Ends::InTurn, Ends::TwoThreads] {
             assert_eq!(make(0, ends, &Until::Made(7)).unwrap(), 7);
         }
     }

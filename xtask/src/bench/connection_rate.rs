@@ -13,15 +13,20 @@ use super::{
 use crate::command::announce;
 
 impl Stage<'_> {
-    /// Untraced, with the agent writing little and much, and with tcpstates, in turns; then the same with one thread.
+    /// Untraced, with the agent writing little and much, and with tcpstates, in turns; then the same in the other ways.
     pub fn connection_rate(&mut self) -> Result<()> {
         let demanded = "at least 97";
         let (kept, mut rows) = self.rates(Ends::TwoThreads, "")?;
         let kept = kept.demands(demanded, |value| value >= 97.0);
-        let (worst, more) = self.rates(Ends::OneThread, ", both ends in one thread")?;
         rows.push(kept);
-        rows.extend(more);
-        rows.push(worst);
+        for (ends, how) in [
+            (Ends::InTurn, ", one after the other"),
+            (Ends::OneThread, ", both ends in one thread"),
+        ] {
+            let (kept, more) = self.rates(ends, how)?;
+            rows.extend(more);
+            rows.push(kept);
+        }
         self.rows.extend(rows);
         Ok(())
     }
