@@ -7,7 +7,6 @@ use std::path::Path;
 use tcpclose::kernel::decode::decode;
 use tcpclose::lifecycle::event::{Event, Transition};
 use tcpclose::lifecycle::finding::Finding;
-use tcpclose::lifecycle::types::IpVersion;
 use tcpclose::lifecycle::{Input, Tracker};
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
@@ -26,14 +25,10 @@ enum Step {
 
 impl Step {
     fn record(transition: &Transition) -> Self {
-        let length = match (transition.tuple.ip(), &transition.task) {
-            (IpVersion::V6, _) => wire::Transition::WHOLE,
-            (IpVersion::V4, Some(_)) => wire::Transition::WITH_TASK,
-            (IpVersion::V4, None) => wire::Transition::BARE,
-        };
+        let ip = transition.tuple.ip() as u8;
         Self::Record {
             bytes: whole_record(transition),
-            length,
+            length: wire::Transition::length(ip, transition.task.is_some()),
         }
     }
 }

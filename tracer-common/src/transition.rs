@@ -124,6 +124,18 @@ impl Transition {
     pub const WITH_TASK: usize = offset_of!(Transition, local_v6);
     /// Bytes of a record of IPv6.
     pub const WHOLE: usize = size_of::<Transition>();
+
+    /// Bytes that a record has in the ring.
+    #[must_use]
+    pub const fn length(ip: u8, has_task: bool) -> usize {
+        if ip != 4 {
+            Self::WHOLE
+        } else if has_task {
+            Self::WITH_TASK
+        } else {
+            Self::BARE
+        }
+    }
 }
 
 const _: () = {

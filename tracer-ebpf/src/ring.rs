@@ -52,7 +52,8 @@ pub fn reserve<T: 'static>() -> Option<*mut T> {
     reserve_bytes(size_of::<T>())
 }
 
-/// Room for a transition, no longer than it has to be.
+/// Room for a transition of [`Transition::length`]. Each length is written out: of one that is chosen first, the compiler may
+/// make a sum, which is no constant to the verifier.
 #[inline(always)]
 pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut Transition> {
     if ip != 4 {

@@ -72,11 +72,7 @@ fn whole(bytes: &[u8]) -> Result<wire::Transition, DecodeError> {
         _ => return Err(DecodeError),
     }
     let record: wire::Transition = bytemuck::pod_read_unaligned(&whole);
-    let needed = match (record.ip, record.flags & flags::TASK) {
-        (6, _) => wire::Transition::WHOLE,
-        (_, 0) => BARE,
-        _ => WITH_TASK,
-    };
+    let needed = wire::Transition::length(record.ip, record.flags & flags::TASK != 0);
     if bytes.len() < needed {
         return Err(DecodeError);
     }

@@ -67,9 +67,7 @@ impl Baseline {
         }
         wrong
     }
-}
 
-impl Baseline {
     /// What is kept and was not measured now, in a sentence each.
     pub fn missing(&self, now: &Self) -> Vec<String> {
         let kept = self.numbers.keys();
