@@ -18,7 +18,7 @@ const WORKS: &str = "tcpclose: the agent works";
 const LONGEST_SUMMARY: i64 = 256 << 10;
 
 /// What it is to write.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
     /// What it writes by default, no single closes, as JSON to a file.
     Little,

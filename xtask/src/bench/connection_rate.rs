@@ -1,74 +1,130 @@
 //! b: what tracing leaves of the host's connection rate.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use super::{
     agent::Writes,
     churn::{Ends, churn},
+    empty_program::EmptyProgram,
     report::{Row, ratios},
     stage::Stage,
 };
 use crate::command::announce;
 
+/// How long a turn is. Each has some in a round: rates of one churn differ by a third from second to second.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Who traces meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Traced {
+    Not,
+    ByNothing,
+    ByAgent(Writes),
+    ByTcpstates,
+}
+
+const ALL: [Traced; 5] = [
+    Traced::Not,
+    Traced::ByNothing,
+    Traced::ByAgent(Writes::Little),
+    Traced::ByAgent(Writes::EverythingToAFile),
+    Traced::ByTcpstates,
+];
+
+impl Traced {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Not => "untraced",
+            Self::ByNothing => "an eBPF program that does nothing",
+            Self::ByAgent(Writes::Little) => "tcpclose agent writing no closes, its default",
+            Self::ByAgent(_) => "tcpclose agent writing JSON",
+            Self::ByTcpstates => "tcpstates",
+        }
+    }
+}
+
 impl Stage<'_> {
-    /// Untraced, with the agent writing little and much, and with tcpstates, in turns; then the same in the other ways.
+    /// With each of them in turns, in each way to churn.
     pub fn connection_rate(&mut self) -> Result<()> {
-        let demanded = "at least 97";
-        let (kept, mut rows) = self.rates(Ends::TwoThreads, "")?;
-        let kept = kept.demands(demanded, |value| value >= 97.0);
-        rows.push(kept);
         for (ends, how) in [
+            (Ends::TwoThreads, ""),
             (Ends::InTurn, ", one after the other"),
             (Ends::OneThread, ", both ends in one thread"),
         ] {
-            let (kept, more) = self.rates(ends, how)?;
-            rows.extend(more);
-            rows.push(kept);
+            let rows = self.rates(ends, how)?;
+            self.rows.extend(rows);
         }
-        self.rows.extend(rows);
         Ok(())
     }
 
-    /// What the agent leaves as it is by default, in percent, and the other rows.
-    fn rates(&self, ends: Ends, how: &str) -> Result<(Row, Vec<Row>)> {
-        let row = |who| Row::new('b', format!("connections, {who}{how}"), "1/s", vec![]);
-        let mut untraced = row("untraced");
-        let mut quiet = row("tcpclose agent writing no closes, its default");
-        let mut agent = row("tcpclose agent writing JSON");
-        let mut tcpstates = row("tcpstates");
-        let mut unwritten = Row::new('b', format!("findings not written{how}"), "", vec![]);
-        let what = format!("processors busy meanwhile, untraced{how}");
-        let mut busy = Row::new('b', what, "%", vec![]);
-        let duration = self.seconds(3);
+    fn rates(&self, ends: Ends, how: &str) -> Result<Vec<Row>> {
+        let row = |what: &str, unit| Row::new('b', format!("{what}{how}"), unit, vec![]);
+        let mut rates = ALL.map(|traced| row(&format!("connections, {}", traced.name()), "1/s"));
+        let mut busy = row("processors busy meanwhile, untraced", "%");
+        let mut unwritten = row("findings not written", "");
+        let turns = if self.args.short { 1 } else { 4 };
         for round in 1..=self.args.rounds() {
             announce(format_args!("b{how}, round {round}"));
-            let before = Processors::now()?;
-            untraced.values.push(churn(duration, ends)?.rate());
-            busy.values.push(Processors::now()?.busy_since(before));
-            {
-                let daemon = self.agent(Writes::Little)?;
-                quiet.values.push(churn(duration, ends)?.rate());
-                daemon.stop()?;
-                let daemon = self.agent(Writes::EverythingToAFile)?;
-                agent.values.push(churn(duration, ends)?.rate());
-                unwritten.values.push(daemon.stop()?.unwritten()? as f64);
+            let mut means = [0.0; ALL.len()];
+            let mut mean_busy = 0.0;
+            let mut not_written = 0;
+            for turn in 1..=turns {
+                for place in 0..ALL.len() {
+                    // Each stride is another order: nobody always comes after the same.
+                    let who = (place * turn + round) % ALL.len();
+                    let before = Processors::now()?;
+                    let (rate, left) = self.rate(ALL[who], ends)?;
+                    if ALL[who] == Traced::Not {
+                        mean_busy += Processors::now()?.busy_since(before) / turns as f64;
+                    }
+                    means[who] += rate / turns as f64;
+                    not_written += left;
+                }
             }
-            let _tracer = self.tcpstates()?;
-            tcpstates.values.push(churn(duration, ends)?.rate());
+            for (row, mean) in rates.iter_mut().zip(means) {
+                row.values.push(mean);
+            }
+            busy.values.push(mean_busy);
+            unwritten.values.push(not_written as f64);
         }
-        let percent = |row: &Row, who| {
-            let percents = ratios(row, &untraced).iter().map(|it| it * 100.0).collect();
-            Row::new('b', format!("{who}, of untraced{how}"), "%", percents)
-        };
-        let kept = percent(&quiet, "tcpclose agent writing no closes, its default");
-        let more = percent(&agent, "tcpclose agent writing JSON");
-        let theirs = percent(&tcpstates, "tcpstates");
-        let rows = vec![
-            untraced, busy, quiet, agent, unwritten, tcpstates, theirs, more,
-        ];
-        Ok((kept, rows))
+        let mut percents = vec![];
+        for (rate, traced) in rates.iter().zip(ALL).skip(1) {
+            let mut percent = row(&format!("{}, of untraced", traced.name()), "%");
+            percent.values = ratios(rate, &rates[0]);
+            percent.values.iter_mut().for_each(|ratio| *ratio *= 100.0);
+            if (traced, ends) == (Traced::ByAgent(Writes::Little), Ends::TwoThreads) {
+                percent = percent.demands("at least 97", |value| value >= 97.0);
+            }
+            percents.push(percent);
+        }
+        Ok(rates
+            .into_iter()
+            .chain([busy, unwritten])
+            .chain(percents)
+            .collect())
+    }
+
+    /// Connections a second, and findings that nobody has written.
+    fn rate(&self, traced: Traced, ends: Ends) -> Result<(f64, u64)> {
+        let rate = || anyhow::Ok(churn(TURN, ends)?.rate());
+        Ok(match traced {
+            Traced::Not => (rate()?, 0),
+            Traced::ByNothing => {
+                let _attached = EmptyProgram::attach()?;
+                (rate()?, 0)
+            }
+            Traced::ByAgent(writes) => {
+                let agent = self.agent(writes)?;
+                let rate = rate()?;
+                (rate, agent.stop()?.unwritten()?)
+            }
+            Traced::ByTcpstates => {
+                let _tracer = self.tcpstates()?;
+                (rate()?, 0)
+            }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod churn;
 mod connection_rate;
 mod core;
 mod daemon;
+mod empty_program;
 mod kernel_cost;
 mod live_ends;
 mod losses;
