@@ -1,22 +1,20 @@
 //! The `summary` record.
 
-use std::borrow::Cow;
+mod close_wait;
+mod ranked;
+
 use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::record::{Container, Descriptors, Endpoint, Growth, VERSION, netns};
+use super::record::{Endpoint, VERSION, netns};
 use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
-use crate::lifecycle::leak::Verdict;
-use crate::lifecycle::process;
-use crate::lifecycle::summary::{
-    self, BpfRuns, Counts, Kind, OutputState, Pressure, Ranking, Service, Spread, StuckNow,
-    StuckOwner,
-};
-use crate::lifecycle::types::{Nanos, Owner};
+use crate::lifecycle::summary::{self, BpfRuns, Counts, Kind, OutputState, Pressure, Spread};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
+use close_wait::CloseWait;
+use ranked::{List, Ranked, RankedPeer, RankedProcess};
 
 /// What an interval was like.
 #[derive(Serialize)]
@@ -223,187 +221,6 @@ impl PressureRecord {
             used,
             ports,
             share: (pressure.share() * 1e4).round() / 1e4,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct CloseWait<'a> {
-    stuck: u64,
-    verdicts: Verdicts,
-    oldest_ms: Option<f64>,
-    owners: Vec<OwnerOfStuck<'a>>,
-    other: u64,
-    unowned: u64,
-    peers: List<RankedPeer>,
-}
-
-impl<'a> CloseWait<'a> {
-    fn new(stuck: &'a StuckNow, to: Nanos) -> Self {
-        let StuckNow {
-            verdicts,
-            oldest,
-            owners,
-            other,
-            unowned,
-            peers,
-        } = stuck;
-        Self {
-            stuck: stuck.total(),
-            verdicts: Verdicts {
-                not_accepted: verdicts.of(Verdict::NotAccepted),
-                eof_unread: verdicts.of(Verdict::EofUnread),
-                eof_read: verdicts.of(Verdict::EofRead),
-            },
-            oldest_ms: oldest.map(|since| rounded_ms(to - since)),
-            owners: owners
-                .iter()
-                .map(|owner| OwnerOfStuck::new(owner, to))
-                .collect(),
-            other: *other,
-            unowned: *unowned,
-            peers: peers.into(),
-        }
-    }
-}
-
-/// What still sends is not stuck.
-#[derive(Serialize)]
-struct Verdicts {
-    not_accepted: u64,
-    eof_unread: u64,
-    eof_read: u64,
-}
-
-#[derive(Serialize)]
-struct OwnerOfStuck<'a> {
-    pid: u32,
-    comm: Cow<'a, str>,
-    uid: u32,
-    cgroup: Option<&'a str>,
-    container: Option<Container<'a>>,
-    unit: Option<&'a str>,
-    descriptors: Descriptors,
-    stuck: u64,
-    oldest_ms: f64,
-    growth: Option<Growth>,
-}
-
-impl<'a> OwnerOfStuck<'a> {
-    fn new(owner: &'a StuckOwner, to: Nanos) -> Self {
-        let StuckOwner {
-            process,
-            stuck,
-            oldest,
-            forecast,
-        } = owner;
-        Self {
-            pid: process.pid,
-            comm: String::from_utf8_lossy(&process.comm),
-            uid: process.uid,
-            cgroup: process.cgroup.as_deref(),
-            container: process.container.as_ref().map(Container::from),
-            unit: process.unit.as_ref().map(|unit| unit.name.as_str()),
-            descriptors: Descriptors::of(process),
-            stuck: *stuck,
-            oldest_ms: rounded_ms(to - *oldest),
-            growth: forecast.map(Growth::from),
-        }
-    }
-}
-
-/// What a process is called.
-#[derive(Serialize)]
-struct Name<'a> {
-    comm: Option<Cow<'a, str>>,
-    cgroup: Option<String>,
-    #[serde(serialize_with = "container")]
-    container: Option<process::Container>,
-}
-
-impl<'a> Name<'a> {
-    const NOBODY: Self = Self {
-        comm: None,
-        cgroup: None,
-        container: None,
-    };
-
-    fn new(process: &'a Owner, cgroups: &mut dyn CgroupNames) -> Self {
-        let cgroup = match process.cgroup {
-            0 => None,
-            id => cgroups.name(id).cloned(),
-        };
-        let (path, container) = cgroup.map(|name| (name.path, name.container)).unzip();
-        Self {
-            comm: Some(String::from_utf8_lossy(&process.comm)),
-            cgroup: path,
-            container: container.flatten(),
-        }
-    }
-}
-
-fn container<S: Serializer>(
-    container: &Option<process::Container>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    container
-        .as_ref()
-        .map(Container::from)
-        .serialize(serializer)
-}
-
-#[derive(Serialize)]
-struct Ranked<T> {
-    closes: List<T>,
-    resets: List<T>,
-}
-
-#[derive(Serialize)]
-struct List<T> {
-    most: Vec<T>,
-    other: u64,
-    exact: bool,
-}
-
-#[derive(Serialize)]
-struct RankedProcess<'a> {
-    #[serde(flatten)]
-    process: Name<'a>,
-    count: u64,
-}
-
-impl<'a> List<RankedProcess<'a>> {
-    fn of_processes(ranking: &'a Ranking<Option<Service>>, cgroups: &mut dyn CgroupNames) -> Self {
-        let Ranking { most, other, exact } = ranking;
-        let most = most.iter().map(|(process, count)| RankedProcess {
-            process: match process {
-                Some(Service(owner)) => Name::new(owner, cgroups),
-                None => Name::NOBODY,
-            },
-            count: *count,
-        });
-        Self {
-            most: most.collect(),
-            other: *other,
-            exact: *exact,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct RankedPeer {
-    addr: IpAddr,
-    count: u64,
-}
-
-impl From<&Ranking<IpAddr>> for List<RankedPeer> {
-    fn from(ranking: &Ranking<IpAddr>) -> Self {
-        let Ranking { most, other, exact } = ranking;
-        let most = most.iter().map(|&(addr, count)| RankedPeer { addr, count });
-        Self {
-            most: most.collect(),
-            other: *other,
-            exact: *exact,
         }
     }
 }

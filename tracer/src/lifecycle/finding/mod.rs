@@ -1,0 +1,110 @@
+//! What the core has found out. The output writes these down; the names are DESIGN.md's words.
+
+mod close;
+mod stuck;
+mod time_wait;
+
+use serde::{Deserialize, Serialize};
+
+use super::summary::Summary;
+use super::types::{ConnId, Nanos, NetNs, Role, Tuple};
+
+pub use close::{
+    Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side, States,
+    Step, Steps,
+};
+pub use stuck::Stuck;
+pub use time_wait::{Measured, TimeWait, TimeWaitEnd};
+
+/// One finding, in the order in which it became known.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// A connection end has closed and its path is known as well as it ever will be.
+    Close(Box<Close>),
+    /// A connection end has left TIME_WAIT.
+    TimeWait(Box<TimeWait>),
+    /// A connection end is stuck in CLOSE_WAIT, or is no longer.
+    Leak(Box<Stuck>),
+    /// Something that should have been seen was not.
+    Loss(Loss),
+    /// What an interval was like.
+    Summary(Box<Summary>),
+}
+
+impl Finding {
+    /// When it became known.
+    #[must_use]
+    pub fn at(&self) -> Nanos {
+        match self {
+            Self::Close(close) => close.at,
+            Self::TimeWait(time_wait) => time_wait.at,
+            Self::Leak(stuck) => stuck.at,
+            Self::Summary(summary) => summary.to,
+            Self::Loss(loss) => loss.at,
+        }
+    }
+}
+
+/// Which connection end a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conn {
+    /// The socket cookie, or where the kernel gives none a number of our own.
+    pub id: ConnId,
+    /// The network namespace it lived in.
+    pub netns: NetNs,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// Whether this end opened the connection.
+    pub role: Role,
+    /// False when the connection is older than the tracer or its opening was lost.
+    pub seen_from_start: bool,
+    /// When it became established; `None` when it never did or nobody saw it.
+    pub opened: Option<Nanos>,
+    /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT excluded.
+    pub lifetime: Option<Nanos>,
+}
+
+/// Records or connections that were lost: nothing is lost in silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// When it was noticed.
+    pub at: Nanos,
+    /// How many.
+    pub lost: u64,
+    /// Where.
+    pub place: LossPlace,
+    /// The table of live ends has been compared with the kernel's since.
+    pub repaired: bool,
+}
+
+/// Where something was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LossPlace {
+    /// Records that found the kernel's ring buffer full.
+    Ring,
+    /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU already.
+    Program,
+    /// Live connections evicted from the full table.
+    Table,
+    /// Findings that a slow output could not take.
+    Output,
+    /// Records that could not be understood.
+    Decode,
+    /// What a recording lacks, because the disk was too slow.
+    Recording,
+}
+
+impl LossPlace {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::Program => "program",
+            Self::Table => "table",
+            Self::Output => "output",
+            Self::Decode => "decode",
+            Self::Recording => "recording",
+        }
+    }
+}

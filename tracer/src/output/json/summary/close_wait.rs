@@ -1,0 +1,97 @@
+//! What was stuck in CLOSE_WAIT, and whose it was.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::ranked::{List, RankedPeer};
+use crate::lifecycle::leak::Verdict;
+use crate::lifecycle::summary::{StuckNow, StuckOwner};
+use crate::lifecycle::types::Nanos;
+use crate::output::duration::rounded_ms;
+use crate::output::json::record::{Container, Descriptors, Growth};
+
+#[derive(Serialize)]
+pub(super) struct CloseWait<'a> {
+    stuck: u64,
+    verdicts: Verdicts,
+    oldest_ms: Option<f64>,
+    owners: Vec<OwnerOfStuck<'a>>,
+    other: u64,
+    unowned: u64,
+    peers: List<RankedPeer>,
+}
+
+impl<'a> CloseWait<'a> {
+    pub(super) fn new(stuck: &'a StuckNow, to: Nanos) -> Self {
+        let StuckNow {
+            verdicts,
+            oldest,
+            owners,
+            other,
+            unowned,
+            peers,
+        } = stuck;
+        Self {
+            stuck: stuck.total(),
+            verdicts: Verdicts {
+                not_accepted: verdicts.of(Verdict::NotAccepted),
+                eof_unread: verdicts.of(Verdict::EofUnread),
+                eof_read: verdicts.of(Verdict::EofRead),
+            },
+            oldest_ms: oldest.map(|since| rounded_ms(to - since)),
+            owners: owners
+                .iter()
+                .map(|owner| OwnerOfStuck::new(owner, to))
+                .collect(),
+            other: *other,
+            unowned: *unowned,
+            peers: peers.into(),
+        }
+    }
+}
+
+/// What still sends is not stuck.
+#[derive(Serialize)]
+struct Verdicts {
+    not_accepted: u64,
+    eof_unread: u64,
+    eof_read: u64,
+}
+
+#[derive(Serialize)]
+struct OwnerOfStuck<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    uid: u32,
+    cgroup: Option<&'a str>,
+    container: Option<Container<'a>>,
+    unit: Option<&'a str>,
+    descriptors: Descriptors,
+    stuck: u64,
+    oldest_ms: f64,
+    growth: Option<Growth>,
+}
+
+impl<'a> OwnerOfStuck<'a> {
+    fn new(owner: &'a StuckOwner, to: Nanos) -> Self {
+        let StuckOwner {
+            process,
+            stuck,
+            oldest,
+            forecast,
+        } = owner;
+        Self {
+            pid: process.pid,
+            comm: String::from_utf8_lossy(&process.comm),
+            uid: process.uid,
+            cgroup: process.cgroup.as_deref(),
+            container: process.container.as_ref().map(Container::from),
+            unit: process.unit.as_ref().map(|unit| unit.name.as_str()),
+            descriptors: Descriptors::of(process),
+            stuck: *stuck,
+            oldest_ms: rounded_ms(to - *oldest),
+            growth: forecast.map(Growth::from),
+        }
+    }
+}
