@@ -1,0 +1,182 @@
+//! Receivers that do not take records: said once, and tried again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::super::courier::Pauses;
+use super::super::delivery::{Delivery, Progress};
+use super::super::*;
+use super::receivers::{LONG, Scripted, Started, Turn, close, config, gated, long, start};
+
+#[test]
+fn an_outage_is_said_once_and_so_is_its_end() {
+    let down = Turn {
+        written: 0,
+        failed: 0,
+        down: true,
+    };
+    let got = Arc::default();
+    let scripted = Scripted {
+        turns: [down; 5].into(),
+        got: Arc::clone(&got),
+    };
+    let Started { mut sink, said } = start(&config(8), scripted);
+    sink.offer(&close(1));
+    let first = said.recv_timeout(LONG).expect("the outage is said");
+    assert_eq!(
+        first,
+        "output stdout does not work: it is gone; records wait in its queue while it is tried again"
+    );
+    let second = said.recv_timeout(LONG).expect("its end is said");
+    assert!(
+        second.starts_with("output stdout works again after 0 s; records dropped meanwhile: 0")
+    );
+    assert!(sink.outage().is_none());
+    assert_eq!(sink.finish(long()).written, 1);
+    assert!(said.recv().is_err(), "nothing else is said");
+}
+
+#[test]
+fn while_it_is_down_an_output_says_why() {
+    let forever = Turn {
+        written: 0,
+        failed: 0,
+        down: true,
+    };
+    let scripted = Scripted {
+        turns: vec![forever; 100_000].into(),
+        got: Arc::default(),
+    };
+    let Started { mut sink, said } = start(&config(2), scripted);
+    assert!(sink.outage().is_none());
+    for id in 0..5 {
+        sink.offer(&close(id));
+    }
+    said.recv_timeout(LONG).expect("the outage is said");
+    assert_eq!(sink.outage().expect("it is down").reason, "it is gone");
+    let counts = sink.finish(Instant::now() + Duration::from_millis(20));
+    assert_eq!((counts.queued, counts.dropped), (2, 3));
+}
+
+#[test]
+fn a_receiver_that_never_comes_back_is_an_outage() {
+    let (
+        Started {
+            mut sink,
+            said: _said,
+        },
+        gate,
+    ) = gated(3);
+    sink.offer(&close(1));
+    let until = long();
+    while sink.queue.lock().busy.is_none() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert!(sink.outage().is_none());
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(31));
+    sink.queue.lock().busy = long_ago;
+    let reason = sink.outage().expect("it is stuck").reason;
+    assert_eq!(reason, "its receiver has taken nothing for 31 s");
+    drop(gate);
+    let until = long();
+    while sink.outage().is_some() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert_eq!(sink.finish(long()).written, 1);
+}
+
+#[test]
+fn refused_records_are_counted_and_said() {
+    let refusing = Turn {
+        written: 1,
+        failed: 2,
+        down: false,
+    };
+    let scripted = Scripted {
+        turns: [refusing].into(),
+        got: Arc::default(),
+    };
+    let (ear, said) = mpsc::channel();
+    let sink = Sink::deliver(
+        &config(8),
+        Box::new(scripted),
+        Box::new(move |sentence: &str| drop(ear.send(sentence.to_owned()))),
+        Pauses::default(),
+    );
+    let mut sink = sink.expect("a thread");
+    // All at once, so that the first delivery has three.
+    {
+        let mut state = sink.queue.lock();
+        for id in 0..3 {
+            let _ = state.push(&close(id));
+        }
+    }
+    sink.offer(&close(3));
+    sink.reopen();
+    let said = said.recv_timeout(LONG).expect("the refusal is said");
+    assert!(said.contains("refused 2 records for good: it is not to its taste"));
+    let counts = sink.finish(long());
+    assert_eq!((counts.written, counts.failed), (2, 2));
+}
+
+#[test]
+fn a_thread_that_fails_is_an_outage() {
+    struct Failing;
+    impl Delivery for Failing {
+        fn deliver(&mut self, _: &[Arc<Finding>]) -> Progress {
+            panic!("a fault that a test wants")
+        }
+    }
+    let Started { mut sink, said } = start(&config(8), Failing);
+    sink.offer(&close(1));
+    assert!(said.recv().is_err(), "the thread has ended");
+    let until = long();
+    while sink.outage().is_none() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    let reason = sink.outage().expect("it does not work").reason;
+    assert!(reason.contains("its thread has ended"), "{reason}");
+    assert_eq!(sink.finish(long()).queued, 1);
+}
+
+/// Is opened at the third try.
+struct Shy(u32, Scripted);
+
+impl Delivery for Shy {
+    fn open(&mut self) -> Result<(), String> {
+        self.0 += 1;
+        if self.0 < 3 {
+            return Err("it is shy".to_owned());
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+        assert_eq!(self.0, 3, "it was opened before");
+        self.1.deliver(records)
+    }
+}
+
+fn shy() -> Shy {
+    Shy(
+        0,
+        Scripted {
+            turns: VecDeque::new(),
+            got: Arc::default(),
+        },
+    )
+}
+
+#[test]
+fn what_cannot_be_opened_yet_is_an_outage_and_is_tried_again() {
+    let Started { mut sink, said } = start(&config(8), shy());
+    let next = || said.recv_timeout(LONG).expect("it is said");
+    assert!(next().contains("does not work: it is shy"));
+    sink.offer(&close(1));
+    // Also when nothing comes.
+    assert!(next().contains("works again"));
+    assert!(sink.outage().is_none());
+    assert_eq!(sink.finish(long()).written, 1);
+}
