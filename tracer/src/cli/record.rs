@@ -106,8 +106,13 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends the recording, if there is one, and says what is in the file.
+/// Ends the recording, if there is one, and says what is in the file. Whoever reads a pipe may take long, or for ever, so
+/// the next Ctrl-C ends the program on the spot.
 pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: no handler of ours is installed, only the default one.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     let recorded = session.finish_recording();
     let recorded = recorded.with_context(|| {
         format!(

@@ -45,6 +45,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether the kernel sends what happens to any end.
+    #[must_use]
+    pub fn want_all(&self) -> bool {
+        self.local_ports.is_empty()
+            && self.peer_ports.is_empty()
+            && self.ip.is_none()
+            && self.netns.is_none()
+    }
+
     /// Whether the kernel sends what happens to such an end.
     #[must_use]
     pub fn want(&self, netns: NetNs, tuple: &Tuple) -> bool {

@@ -1,12 +1,15 @@
 //! Recordings of the running kernel: what is shown from one is what was shown live.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::lab::Lab;
-use crate::harness::process::{Ended, Process};
+use crate::harness::process::{Ended, Process, within};
 use crate::harness::program;
 use crate::harness::scratch::Scratch;
 use crate::harness::sockets::{Connection, Family, reset_on_close};
@@ -145,6 +148,35 @@ fn record_sees_what_a_watch_beside_it_sees() {
     };
     let replayed = lines(&replay(&file, &[]));
     assert_same(&timeless(&replayed), &timeless(&live));
+}
+
+/// As in `tcpclose record /dev/stdout | ssh ...` when the other host is gone.
+#[test]
+fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
+    let Some(lab) = lab() else { return };
+    let mut command = lab.ns.command(program::path());
+    let inode = lab.ns.inode().to_string();
+    command.args(["record", "/dev/stdout", "--netns", &inode]);
+    let mut recorder = Process::spawn_unread(&mut command);
+    let unread = recorder.take_stdout();
+    // SAFETY: the descriptor is open, and no pointer is passed.
+    let size = unsafe { libc::fcntl(unread.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(size, 4096);
+    let recording = recorder.stderr.wait(|lines| {
+        let begun = |line: &String| line.starts_with("tcpclose: recording");
+        lines.iter().any(begun).then_some(())
+    });
+    assert!(recording.is_some(), "{}", recorder.stderr.text());
+    for _ in 0..3 {
+        visits(&lab);
+    }
+    recorder.interrupt();
+    let early = within(Duration::from_secs(1), || {
+        (!recorder.is_running()).then_some(())
+    });
+    assert!(early.is_none(), "{}", recorder.stderr.text());
+    recorder.interrupt();
+    assert_eq!(recorder.wait().signal(), Some(libc::SIGINT));
 }
 
 fn without_times(mut record: Value) -> Value {

@@ -132,7 +132,11 @@ impl<'a> Printer<'a> {
     /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
     pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
         if waiting > 0 && !self.args.transitions {
-            say!("not shown, as still waiting for the peer's FIN: {waiting} closed");
+            let of = match self.wanted.is_all() {
+                true => "",
+                false => " (of all connections, not only those asked for)",
+            };
+            say!("not shown, as still waiting for the peer's FIN: {waiting} closed{of}");
         }
         let deadline = match self.when_full {
             WhenFull::Drop => FLUSH_DEADLINE,

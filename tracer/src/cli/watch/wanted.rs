@@ -30,6 +30,11 @@ impl Wanted {
         })
     }
 
+    /// Whether nothing is left out here.
+    pub fn is_all(&self) -> bool {
+        self.pids.is_empty() && self.ends.as_ref().is_none_or(Options::want_all)
+    }
+
     pub fn transition(&self, transition: &Transition) -> bool {
         let tuple = &transition.tuple;
         let task = transition.task.as_ref();
