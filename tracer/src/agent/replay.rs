@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,11 +21,11 @@ use crate::session::Replay;
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
 /// with all that they told. Other recordings get those of the configuration, without what only the host could tell then
 /// (ephemeral ports, outputs, the tracer's own use). Returns where the recording is broken, if
-/// it is; what stands before that is written.
+/// it is; what stands before that is written. Ends early once `stop` is set.
 ///
 /// # Errors
 /// The file is no recording, or stdout fails.
-pub fn replay(config: &Config, file: &Path) -> anyhow::Result<Option<Broken>> {
+pub fn replay(config: &Config, file: &Path, stop: &AtomicBool) -> anyhow::Result<Option<Broken>> {
     let replay = Replay::open(file);
     let replay = replay.with_context(|| format!("{} cannot be replayed", file.display()))?;
     let options = writer::Options {
@@ -40,6 +41,7 @@ pub fn replay(config: &Config, file: &Path) -> anyhow::Result<Option<Broken>> {
         writer: writer.context("starting the writer failed")?,
         interval: config.interval.into(),
         running: None,
+        stop,
     };
     let broken = summing.run();
     match summing.writer.finish(Duration::MAX) {
@@ -48,11 +50,12 @@ pub fn replay(config: &Config, file: &Path) -> anyhow::Result<Option<Broken>> {
     }
 }
 
-struct Summing {
+struct Summing<'a> {
     replay: Replay,
     writer: Writer,
     interval: Nanos,
     running: Option<(Summaries, NextEnd)>,
+    stop: &'a AtomicBool,
 }
 
 /// When the interval ends that runs.
@@ -64,8 +67,8 @@ enum NextEnd {
     Recorded,
 }
 
-impl Summing {
-    /// Until the recording ends or breaks, or nobody reads any more.
+impl Summing<'_> {
+    /// Until the recording ends or breaks, or nobody wants any more.
     fn run(&mut self) -> Option<Broken> {
         loop {
             self.writer.set_wall_clock(self.replay.wall_clock());
@@ -73,7 +76,7 @@ impl Summing {
             let goes_on = match self.replay.take_boundary() {
                 Some(boundary) => self.come_to(boundary),
                 None => self.end_intervals() && self.take_findings(),
-            };
+            } && !self.is_stopped();
             let broken = match more {
                 Ok(true) if goes_on => continue,
                 Ok(_) => None,
@@ -91,7 +94,7 @@ impl Summing {
         }
     }
 
-    /// The findings before it belong to the interval that ends. False when nobody reads any more.
+    /// The findings before it belong to the interval that ends. False when nobody wants any more.
     fn come_to(&mut self, boundary: Boundary) -> bool {
         if self.running.is_none() {
             self.running = Some((Summaries::new(boundary.at), NextEnd::Recorded));
@@ -106,7 +109,7 @@ impl Summing {
         goes_on
     }
 
-    /// False when nobody reads any more.
+    /// False when nobody wants any more.
     fn end_intervals(&mut self) -> bool {
         let now = self.replay.now();
         let interval = self.interval;
@@ -133,8 +136,7 @@ impl Summing {
         let at = boundary.at;
         let surroundings = self.replay.surroundings(boundary);
         let summary = summaries.end_interval(at, surroundings);
-        self.writer
-            .send_waiting(Line::Finding(Finding::Summary(Box::new(summary))))
+        self.write(Finding::Summary(Box::new(summary)))
     }
 
     fn take_findings(&mut self) -> bool {
@@ -142,11 +144,20 @@ impl Summing {
             if let Some((summaries, _)) = &mut self.running {
                 summaries.take(&finding);
             }
-            if !self.writer.send_waiting(Line::Finding(finding)) {
+            if !self.write(finding) {
                 return false;
             }
         }
         true
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// False when nobody wants any more.
+    fn write(&mut self, finding: Finding) -> bool {
+        self.writer.send_waiting(Line::Finding(finding)) && !self.is_stopped()
     }
 }
 

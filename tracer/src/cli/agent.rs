@@ -54,9 +54,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         config.check_places()?;
         return print("the configuration is right\n");
     }
-    if let Some(file) = &args.replay {
-        let broken = agent::replay(&config, file)?;
-        return Ok(replaying::exit_code(broken, file, ExitCode::SUCCESS));
+    if let Some(file) = args.replay.clone() {
+        return replaying::until_stopped(move |stop| {
+            let broken = agent::replay(&config, &file, stop)?;
+            Ok(replaying::exit_code(broken, &file, ExitCode::SUCCESS))
+        });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::ChildStdout;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -150,6 +151,13 @@ fn record_sees_what_a_watch_beside_it_sees() {
     assert_same(&timeless(&replayed), &timeless(&live));
 }
 
+/// Lets the pipe hold no more than a page.
+fn narrow(pipe: &ChildStdout) {
+    // SAFETY: the descriptor is open, and no pointer is passed.
+    let size = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(size, 4096);
+}
+
 /// As in `tcpclose record /dev/stdout | ssh ...` when the other host is gone.
 #[test]
 fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
@@ -159,9 +167,7 @@ fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
     command.args(["record", "/dev/stdout", "--netns", &inode]);
     let mut recorder = Process::spawn_unread(&mut command);
     let unread = recorder.take_stdout();
-    // SAFETY: the descriptor is open, and no pointer is passed.
-    let size = unsafe { libc::fcntl(unread.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
-    assert_eq!(size, 4096);
+    narrow(&unread);
     let recording = recorder.stderr.wait(|lines| {
         let begun = |line: &String| line.starts_with("tcpclose: recording");
         lines.iter().any(begun).then_some(())
@@ -177,6 +183,24 @@ fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
     assert!(early.is_none(), "{}", recorder.stderr.text());
     recorder.interrupt();
     assert_eq!(recorder.wait().signal(), Some(libc::SIGINT));
+}
+
+#[test]
+fn whoever_shows_a_recording_ends_at_an_interrupt_though_nobody_reads() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/closes.rec");
+    for command in ["watch", "agent"] {
+        let mut showing = program::command();
+        showing.args([command, "--replay", kept]);
+        let mut showing = Process::spawn_unread(&mut showing);
+        let unread = showing.take_stdout();
+        narrow(&unread);
+        let early = within(Duration::from_millis(300), || {
+            (!showing.is_running()).then_some(())
+        });
+        assert!(early.is_none(), "{command} has ended before");
+        showing.interrupt();
+        assert_eq!(showing.wait().code(), Some(0), "{command}");
+    }
 }
 
 fn without_times(mut record: Value) -> Value {
