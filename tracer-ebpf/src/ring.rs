@@ -74,8 +74,8 @@ fn reserve_bytes<T>(length: usize) -> Option<*mut T> {
     if entry.is_none()
         && let Some(lost) = LOST.get_ptr_mut(0)
     {
-        // SAFETY: this CPU's own slot; a program of the same CPU that interrupts this one can cost one count at most
-        // between the load and the store, which the verifier's atomics would not cost.
+        // SAFETY: this CPU's own slot. What a program counts that interrupts this one between the load and the store is not
+        // counted; then others are, before and after.
         unsafe { *lost += 1 };
     }
     entry.as_mut().map(|entry| entry.as_mut_ptr().cast())

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tcpclose::kernel::loader::{Options, Tier};
 use tcpclose::lifecycle::event::{Event, Signal, SignalKind};
@@ -117,6 +118,31 @@ fn what_was_recorded_is_read_again() {
     let (entries, broken) = read(&bytes).unwrap();
     assert!(broken.is_none(), "{broken:?}");
     assert_eq!(entries, all(100));
+}
+
+#[test]
+fn a_recording_that_nobody_has_finished_is_broken_off() {
+    let scratch = Scratch::new("dropped");
+    let mut recorder = Recorder::create(&scratch.0, &head()).unwrap();
+    for number in 0..3 {
+        recorder.input(&input(number));
+    }
+    recorder.input(&Input::Time(Nanos::from_secs(10)));
+    drop(recorder);
+    let whole = || {
+        let (entries, broken) = read(&fs::read(&scratch.0).unwrap()).unwrap();
+        (entries.len() > 3).then_some(broken)
+    };
+    let until = Instant::now() + Duration::from_secs(30);
+    let broken = loop {
+        match whole() {
+            Some(broken) => break broken,
+            None if Instant::now() < until => thread::sleep(Duration::from_millis(5)),
+            None => panic!("it was not written"),
+        }
+    };
+    let broken = broken.expect("it has no end");
+    assert!(broken.to_string().contains("had not finished"), "{broken}");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::filters::Filters;
+use super::stop::Stop;
 use crate::host::cgroup::Cgroups;
 use crate::kernel::netns;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
@@ -161,8 +161,7 @@ async fn watch(
     every: Duration,
     count: Option<u64>,
 ) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told = Stop::listen()?;
     let mut pace = tokio::time::interval(every);
     // A look that took longer than that is followed by a whole interval.
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -170,8 +169,7 @@ async fn watch(
     loop {
         tokio::select! {
             _ = pace.tick() => {}
-            _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
-            _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+            () = told.wanted() => return Ok(ExitCode::SUCCESS),
         }
         // The witness goes on meanwhile.
         let look = tokio::task::spawn_blocking(move || {

@@ -6,6 +6,7 @@ mod filters;
 mod leaks;
 mod record;
 mod replaying;
+mod stop;
 mod watch;
 
 use std::process::ExitCode;

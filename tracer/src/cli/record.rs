@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::filters::Ends;
+use super::stop::{self, Stop};
 use super::watch::{CAPACITY, Stuck, announce};
 use crate::kernel::loader::Options;
 use crate::lifecycle::finding::Finding;
@@ -60,8 +60,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told = Stop::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, Some(&args.file))?;
     announce("recording", &session);
     let mut clock = WallClock::new();
@@ -69,19 +68,18 @@ async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
     let stop_at = args
         .duration
         .and_then(|duration| Instant::now().checked_add(duration));
-    let stop = async {
+    let over = async {
         match stop_at {
             Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(stop);
+    tokio::pin!(over);
     while !session.recording_has_failed() {
         tokio::select! {
             ready = session.wait() => ready.context("polling the ring buffer failed")?,
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            () = &mut stop => break,
+            () = told.wanted() => break,
+            () = &mut over => break,
         }
         pump(&mut session, &mut clock)?;
     }
@@ -109,10 +107,7 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
 /// Ends the recording, if there is one, and says what is in the file. Whoever reads a pipe may take long, or for ever, so
 /// the next Ctrl-C ends the program on the spot.
 pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: no handler of ours is installed, only the default one.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
+    stop::no_longer_wait();
     let recorded = session.finish_recording();
     let recorded = recorded.with_context(|| {
         format!(

@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use super::EXIT_FAILED;
+use super::stop::Stop;
 use crate::recording::Broken;
 use crate::stderr::say;
 
 /// How long the last lines may take after Ctrl-C.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Works until it is done, or until Ctrl-C or SIGTERM, of which the work is told.
+/// Works until it is done, or until it is told to stop, of which the work is told.
 pub(super) fn until_stopped(
     work: impl FnOnce(&AtomicBool) -> anyhow::Result<ExitCode> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
@@ -28,14 +28,12 @@ pub(super) fn until_stopped(
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let code = runtime.block_on(async move {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut told = Stop::listen()?;
         // In a thread of its own: it waits for a slow reader, and Ctrl-C must not.
         let mut work = tokio::task::spawn_blocking(move || work(&stopped));
         tokio::select! {
             code = &mut work => return code.context("the replay has ended before its time")?,
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = told.wanted() => {}
         }
         stop.store(true, Ordering::Relaxed);
         match timeout(FLUSH_DEADLINE, work).await {

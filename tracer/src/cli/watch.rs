@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::filters::Filters;
 use super::record;
+use super::stop::Stop;
 use crate::host::cgroup::Cgroups;
 use crate::kernel::loader::{Options, Tier};
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
@@ -125,8 +125,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut told = Stop::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, args.record.as_deref())?;
     announce("watching", &session);
 
@@ -151,13 +150,13 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
     let stop_at = args
         .duration
         .and_then(|duration| Instant::now().checked_add(duration));
-    let stop = async {
+    let over = async {
         match stop_at {
             Some(at) => sleep_until(at).await,
             None => std::future::pending().await,
         }
     };
-    tokio::pin!(stop);
+    tokio::pin!(over);
     while !live.printer.is_done() && !live.session.recording_has_failed() {
         tokio::select! {
             ready = live.session.wait() => ready.context("polling the ring buffer failed")?,
@@ -165,9 +164,8 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
                 live.finish_recording()?;
                 return ended(end);
             }
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            () = &mut stop => break,
+            () = told.wanted() => break,
+            () = &mut over => break,
         }
         live.pump()?;
     }

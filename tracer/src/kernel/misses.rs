@@ -11,9 +11,10 @@ use super::attach::{DISCARD, NESTED, SET_STATE};
 /// Counts the skipped runs of the loaded programs.
 #[derive(Debug)]
 pub(super) struct Misses {
-    /// Of the program on state transitions, and of all others but its twin and the one on dropped packets: what the twin
-    /// misses the first has seen, and without the other a close is looked up instead.
+    /// Of the program on state transitions.
     set_state: Counter,
+    /// Of all others but its twin and the one on dropped packets: what the twin misses the first has seen, and without the
+    /// other a close is looked up instead.
     others: Counter,
 }
 
@@ -69,7 +70,9 @@ impl Counter {
         };
         let counts = self.programs.iter().filter_map(count);
         let now = counts.reduce(|all, one| all + one)?;
-        Some(now.saturating_sub(std::mem::replace(&mut self.before, now)))
+        // Of a program whose count cannot be read this time, nothing is new the next.
+        let most = now.max(self.before);
+        Some(most - std::mem::replace(&mut self.before, most))
     }
 }
 

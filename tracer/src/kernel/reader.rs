@@ -124,7 +124,8 @@ impl Reader {
         })
     }
 
-    /// Waits until there may be records, or until `deadline`.
+    /// Waits until there may be records, or until `deadline`. Whoever is woken has to tell the kernel anew to wake it, also
+    /// where what it was woken for is still behind a record that is being written.
     ///
     /// # Errors
     /// When a descriptor can no longer be polled.
@@ -136,9 +137,13 @@ impl Reader {
             Some(until) => {
                 if let Ok(ready) = timeout_at(until, self.readable()).await {
                     ready?;
+                    self.mode = Mode::Awake;
                 }
             }
-            None => self.readable().await?,
+            None => {
+                self.readable().await?;
+                self.mode = Mode::Awake;
+            }
         }
         Ok(())
     }
@@ -224,7 +229,9 @@ impl Reader {
     /// When the kernel's counters cannot be read.
     pub fn take_lost(&mut self) -> io::Result<u64> {
         let lost = self.lost.get(&0, 0).map_err(map_error)?.iter().sum::<u64>();
-        Ok(lost - std::mem::replace(&mut self.lost_before, lost))
+        // A counter may step back: a program can be interrupted while it counts.
+        let most = lost.max(self.lost_before);
+        Ok(most - std::mem::replace(&mut self.lost_before, most))
     }
 }
 

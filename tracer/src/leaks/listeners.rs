@@ -1,17 +1,16 @@
 //! Whose connections wait to be accepted.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 
 use crate::kernel::sock_diag::Socket;
 use crate::lifecycle::leak::CloseWait;
-use crate::lifecycle::types::{ConnId, NetNs};
+use crate::lifecycle::types::{ConnId, NetNs, Tuple};
+use crate::lifecycle::{place, places};
 
 /// A socket that listens.
 pub(super) struct Listener {
     pub(super) netns: NetNs,
-    ip: IpAddr,
-    pub(super) port: u16,
+    place: Tuple,
     /// 0 without a file.
     inode: u32,
     /// Connections that wait to be accepted.
@@ -24,46 +23,34 @@ pub(super) fn queues<'a>(
     sockets: impl Iterator<Item = &'a CloseWait>,
     listeners: &[Listener],
 ) -> HashMap<ConnId, Vec<u32>> {
-    let mut by_port: HashMap<(NetNs, u16), Vec<&Listener>> = HashMap::new();
+    let mut by_place: HashMap<(NetNs, Tuple), Vec<u32>> = HashMap::new();
     for listener in listeners
         .iter()
         .filter(|listener| listener.inode != 0 && listener.waiting > 0)
     {
-        by_port
-            .entry((listener.netns, listener.port))
-            .or_default()
-            .push(listener);
+        let there = by_place.entry((listener.netns, listener.place));
+        there.or_default().push(listener.inode);
     }
-    let mut queues = HashMap::new();
-    for socket in sockets.filter(|socket| socket.inode == 0) {
-        let local = socket.tuple.local();
-        let there = by_port
-            .get(&(socket.netns, local.port()))
-            .map_or(&[][..], Vec::as_slice);
-        let on = |wanted: fn(&Listener, IpAddr) -> bool| {
-            there
-                .iter()
-                .filter(|listener| wanted(listener, local.ip()))
-                .map(|listener| listener.inode)
-                .collect()
-        };
-        let mut inodes: Vec<u32> = on(|listener, ip| listener.ip == ip);
-        if inodes.is_empty() {
-            inodes = on(|listener, _| listener.ip.is_unspecified());
-        }
-        queues.insert(socket.id, inodes);
+    let waiting = sockets.filter(|socket| socket.inode == 0);
+    let queues = waiting.map(|socket| {
+        let mut there =
+            places(&socket.tuple).filter_map(|place| by_place.get(&(socket.netns, place)).cloned());
+        (socket.id, there.next().unwrap_or_default())
+    });
+    queues.collect()
+}
+
+impl Listener {
+    pub(super) fn port(&self) -> u16 {
+        self.place.local_port
     }
-    queues
 }
 
 impl From<&Socket> for Listener {
     fn from(socket: &Socket) -> Self {
-        let local = socket.tuple.local();
         Self {
             netns: socket.netns,
-            // One of IPv6 that is bound to a v4-mapped address has IPv4 connections.
-            ip: local.ip().to_canonical(),
-            port: local.port(),
+            place: place(&socket.tuple),
             inode: socket.inode,
             waiting: socket.rqueue,
         }

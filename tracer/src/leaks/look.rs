@@ -164,7 +164,7 @@ impl Looker {
             held,
             own: netns::current().ok(),
             served: listeners
-                .map(|listener| (listener.netns, listener.port))
+                .map(|listener| (listener.netns, listener.port()))
                 .collect(),
             sending: of_all(sending),
             younger: of_all(look.younger),

@@ -21,6 +21,7 @@ mod tracker;
 pub mod types;
 
 pub use input::Input;
+pub(crate) use listeners::{place, places};
 pub use orphan::{Lookup, Minisocket};
 pub use time_wait::{Sighting, Sweep, SweepRequest, TIME_WAIT};
 pub use tracker::{Existing, Tracker};

@@ -164,7 +164,8 @@ impl Recorder {
         if !rest.is_empty() && self.queue.send(rest).is_ok() {
             self.recorded += self.count;
         }
-        drop(self.queue);
+        // No entries are the end. A thread that has ended has the reason.
+        let _ = self.queue.send(Vec::new());
         let bytes = self
             .thread
             .join()
@@ -241,8 +242,8 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Compresses and writes frames until there are no more, then the end. Returns the size of the file. After an error the
-/// file ends with the last whole frame.
+/// Compresses and writes frames until one is empty: the end, without which the recording counts as broken off. Returns the
+/// size of the file. After an error the file ends with the last whole frame.
 fn write(mut file: File, mut bytes: u64, frames: &Receiver<Vec<u8>>) -> io::Result<u64> {
     let mut stored = Vec::new();
     let mut add = |kind: u8, entries: &[u8]| {
@@ -256,9 +257,12 @@ fn write(mut file: File, mut bytes: u64, frames: &Receiver<Vec<u8>>) -> io::Resu
         io::Result::Ok(())
     };
     for entries in frames {
+        if entries.is_empty() {
+            add(frame::END, &[])?;
+            break;
+        }
         add(frame::ENTRIES, &entries)?;
     }
-    add(frame::END, &[])?;
     match file.sync_data() {
         // A pipe.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}

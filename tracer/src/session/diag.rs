@@ -11,9 +11,13 @@ use super::overflows::{self, Overflows};
 use super::snapshot::Snapshot;
 use crate::kernel::loader::Options;
 use crate::kernel::monotonic::thread_cpu;
+use crate::kernel::netns;
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
 use crate::lifecycle::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
+
+/// Interfaces that are tried for a socket that may be bound to one. Each costs some microseconds.
+const INTERFACES: usize = 256;
 
 /// What is asked of sock_diag.
 pub(super) enum Ask {
@@ -37,6 +41,8 @@ pub(super) enum Said {
 pub(super) struct Diag {
     namespaces: Namespaces,
     open: HashMap<NetNs, Option<DiagSocket>>,
+    /// As of this round.
+    interfaces: HashMap<NetNs, Vec<u32>>,
     overflows: Overflows,
 }
 
@@ -46,6 +52,7 @@ impl Diag {
         Self {
             namespaces: Namespaces::new(),
             open: HashMap::new(),
+            interfaces: HashMap::new(),
             overflows,
         }
     }
@@ -71,6 +78,7 @@ impl Diag {
         said.extend(sweeps.iter().map(|sweep| Input::Swept(self.sweep(sweep))));
         let namespaces = &self.namespaces;
         self.open.retain(|netns, _| namespaces.is_own(*netns));
+        self.interfaces.clear();
         Said::Minisockets(said)
     }
 
@@ -83,9 +91,30 @@ impl Diag {
         let question = lookup.cookie.map_or(question, |cookie| question.id(cookie));
         match socket.lookup(&question) {
             Ok(Some(found)) => minisocket(&found),
-            Ok(None) => Minisocket::Gone,
+            Ok(None) => self.ask_on_interfaces(lookup.netns, question),
             Err(_) => Minisocket::Unreachable,
         }
+    }
+
+    /// The kernel finds a socket that is bound to an interface only if it is told which, and connections between
+    /// link-local addresses are all bound.
+    fn ask_on_interfaces(&mut self, netns: NetNs, question: sock_diag::Lookup) -> Minisocket {
+        let namespaces = &mut self.namespaces;
+        let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
+            let interfaces = namespaces.within(netns, netns::interfaces);
+            interfaces.unwrap_or_default()
+        });
+        let Some(Some(socket)) = self.open.get_mut(&netns) else {
+            return Minisocket::Unreachable;
+        };
+        for interface in interfaces.iter().take(INTERFACES) {
+            match socket.lookup(&question.interface(*interface)) {
+                Ok(Some(found)) => return minisocket(&found),
+                Ok(None) => {}
+                Err(_) => return Minisocket::Unreachable,
+            }
+        }
+        Minisocket::Gone
     }
 
     /// Looks for the minisockets in TIME_WAIT that are wanted.

@@ -1,7 +1,8 @@
 //! What reaches the minisocket of an end whose process has closed it: the peer's FIN, its RST, its data.
 
 use std::net::TcpStream;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
@@ -16,6 +17,7 @@ use crate::harness::sys;
 
 for_ipv4_and_ipv6!(
     the_peers_fin_is_observed,
+    one_that_is_bound_to_an_interface_is_not_taken_for_gone,
     the_peers_rst_is_told,
     data_with_a_fin_is_refused,
 );
@@ -66,6 +68,28 @@ fn the_peers_fin_is_observed(family: Family) {
     for step in [2, 3] {
         assert_eq!(known_of_step(&client, step), Some(known));
     }
+    assert_eq!(lab.finish().len(), 2);
+}
+
+/// sock_diag finds a socket that is bound to an interface only by its number.
+fn one_that_is_bound_to_an_interface_is_not_taken_for_gone(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let Connection {
+        client,
+        server,
+        listener: _listener,
+        ports,
+    } = lab.converse("one", "three");
+    let bound = SockRef::from(&client).bind_device(Some(b"lo"));
+    bound.expect("root may bind to any interface");
+    drop(client);
+    assert_eq!(read_to_end(&server), 0);
+    // It is asked for after 20 ms, and not much later again.
+    thread::sleep(Duration::from_millis(300));
+    drop(server);
+    lab.close(ports, Client).closed("four_way", "local");
     assert_eq!(lab.finish().len(), 2);
 }
 

@@ -14,6 +14,7 @@ use crate::harness::process::{Ended, Process, within};
 use crate::harness::program;
 use crate::harness::scratch::Scratch;
 use crate::harness::sockets::{Connection, Family, reset_on_close};
+use crate::harness::sys;
 use crate::harness::watch::{Watch, closes_in};
 
 fn lab() -> Option<Lab> {
@@ -183,6 +184,38 @@ fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
     assert!(early.is_none(), "{}", recorder.stderr.text());
     recorder.interrupt();
     assert_eq!(recorder.wait().signal(), Some(libc::SIGINT));
+}
+
+/// A terminal that is closed, or an ssh that breaks.
+#[test]
+fn a_hangup_ends_a_recording_as_it_should_and_nohup_keeps_it_going() {
+    let Some(lab) = lab() else { return };
+    let scratch = Scratch::new();
+    let inode = lab.ns.inode().to_string();
+    for program in [vec![], vec!["nohup".to_owned()]] {
+        let file = scratch.path().join("hung-up.rec");
+        let mut words = program.clone();
+        words.push(program::path());
+        let mut command = lab.ns.command(&words[0]);
+        command.args(&words[1..]);
+        command.args(["record", text(&file), "--netns", &inode]);
+        let mut recorder = Process::spawn(&mut command);
+        let recording = recorder.stderr.wait(|lines| {
+            let begun = |line: &String| line.starts_with("tcpclose: recording");
+            lines.iter().any(begun).then_some(())
+        });
+        assert!(recording.is_some(), "{}", recorder.stderr.text());
+        sys::signal(recorder.pid(), libc::SIGHUP).unwrap();
+        if !program.is_empty() {
+            let early = within(Duration::from_millis(300), || {
+                (!recorder.is_running()).then_some(())
+            });
+            assert!(early.is_none(), "it has ended all the same");
+            recorder.interrupt();
+        }
+        assert_eq!(recorder.wait().code(), Some(0));
+        assert_eq!(replay(&file, &[]).code, Some(0));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! number of a namespace that is gone to a new one; who keeps handles for long must expect that.)
 
 mod error;
+mod interfaces;
 mod mountinfo;
 mod scan;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 pub use error::NetNsError;
+pub use interfaces::interfaces;
 pub use scan::{Place, Scan, Unseen, find_all};
 
 use crate::lifecycle::types::NetNs;

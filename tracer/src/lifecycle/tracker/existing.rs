@@ -35,8 +35,9 @@ impl Tracker {
         for socket in existing {
             match (socket.state, socket.left) {
                 (TcpState::Listen, _) => {
+                    let owner = socket.owner.clone();
                     self.listeners
-                        .opened(socket.netns, &socket.tuple, socket.owner.clone());
+                        .opened(socket.cookie, socket.netns, &socket.tuple, owner);
                 }
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
@@ -49,10 +50,7 @@ impl Tracker {
                 (TcpState::FinWait2, Some(_)) => {
                     let mut connection = self.unseen(socket);
                     connection.closing = Some(Box::<Closing>::default());
-                    if let Some(evicted) = self.orphans.park(connection, at) {
-                        self.evicted += 1;
-                        drop(evicted);
-                    }
+                    self.park(connection, at);
                 }
                 _ => {
                     let connection = self.unseen(socket);

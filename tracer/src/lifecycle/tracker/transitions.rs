@@ -19,13 +19,20 @@ impl Tracker {
                 let owner = self
                     .owners
                     .of(transition.task.as_ref(), OwnerSource::Listen);
-                self.listeners
-                    .opened(transition.netns, &transition.tuple, owner);
+                let Transition {
+                    id, netns, tuple, ..
+                } = transition;
+                self.listeners.opened(*id, *netns, tuple, owner);
             }
-            (TcpState::Listen, _) => self.listeners.closed(transition.netns, &transition.tuple),
+            (TcpState::Listen, _) => {
+                let Transition {
+                    id, netns, tuple, ..
+                } = transition;
+                self.listeners.closed(*id, *netns, tuple);
+            }
             (TcpState::Close, TcpState::SynSent) => {
                 // The socket's earlier life ended with a →CLOSE that was lost.
-                self.table.remove(transition.id);
+                self.take_missed(transition.id, transition.at);
                 let mut connection = self.begin(transition);
                 connection.role = Role::Client;
                 connection.seen_from_start = true;
@@ -44,7 +51,7 @@ impl Tracker {
                 let place = match known {
                     Some(place) if !self.is_stale(place, transition) => place,
                     _ => {
-                        known.and_then(|place| self.table.take(place));
+                        self.take_missed(transition.id, transition.at);
                         let connection = self.meet(transition);
                         self.insert(transition.id, connection)
                     }

@@ -241,7 +241,8 @@ impl Courier {
         self.complained = Some(now);
         let name = &self.name;
         (self.say)(&format!(
-            "output {name} refused {refused} records for good: {reason}; further ones are counted, and said once a minute at most"
+            "output {name} refused {refused} {} for good: {reason}; further ones are counted, and said once a minute at most",
+            if refused == 1 { "record" } else { "records" }
         ));
     }
 }

@@ -48,8 +48,12 @@ impl<W: Write + Send> Delivery for Stdout<W> {
         let mut out = 0;
         let result = write_all(&mut self.out, &lines, |written| out += written.len());
         let written = lines[..out].iter().filter(|byte| **byte == b'\n').count();
-        if let Some(cut) = cut_line(&lines, out) {
-            self.rest = cut.to_vec();
+        let is_cut = match written {
+            0 => begun > 0 || out > 0,
+            _ => lines[out - 1] != b'\n',
+        };
+        if is_cut {
+            self.rest = first_line(&lines[out..]).to_vec();
         }
         Progress {
             written,
@@ -61,12 +65,10 @@ impl<W: Write + Send> Delivery for Stdout<W> {
     }
 }
 
-/// The rest of the line that ends within `lines[..written]` but not at its end; `None` when whole lines were written.
-fn cut_line(lines: &[u8], written: usize) -> Option<&[u8]> {
-    let whole = written == 0 || lines[written - 1] == b'\n';
-    let rest = &lines[written..];
-    let end = rest.iter().position(|byte| *byte == b'\n')?;
-    (!whole).then(|| &rest[..=end])
+/// Up to its end.
+fn first_line(lines: &[u8]) -> &[u8] {
+    let end = lines.iter().position(|byte| *byte == b'\n');
+    end.map_or(lines, |end| &lines[..=end])
 }
 
 #[cfg(test)]
@@ -140,9 +142,16 @@ mod tests {
             let first = stdout.deliver(&records);
             assert_eq!(first.written, room / length, "room for {room}");
             assert!(first.down.is_some());
+            let mut written = first.written;
+            for more in [0, 0, 2, 0] {
+                stdout.out.room = more;
+                let progress = stdout.deliver(&records[written..]);
+                written += progress.written;
+                assert!(progress.down.is_some());
+            }
             stdout.out.room = usize::MAX;
-            let second = stdout.deliver(&records[first.written..]);
-            assert_eq!(first.written + second.written, 3, "room for {room}");
+            written += stdout.deliver(&records[written..]).written;
+            assert_eq!(written, 3, "room for {room}");
             assert_eq!(stdout.out.text, lines(3), "room for {room}");
         }
     }

@@ -14,7 +14,7 @@ use crate::output::sink::delivery::Down;
 
 use super::http::chain;
 use super::tls::Connector;
-use super::{Answer, Failure, REQUEST_TIME, USER_AGENT};
+use super::{Answer, Failure, REQUEST_TIME, USER_AGENT, shown};
 
 /// See the module.
 pub(super) struct Grpc {
@@ -44,10 +44,10 @@ impl Grpc {
         let request = self.request(request.clone());
         let answer = self.logs.export(request).await.map_err(failure)?;
         let partial = answer.into_inner().partial_success.unwrap_or_default();
-        Ok(Answer {
-            rejected: partial.rejected_log_records,
-            message: partial.error_message,
-        })
+        Ok(Answer::new(
+            partial.rejected_log_records,
+            &partial.error_message,
+        ))
     }
 
     pub(super) async fn metrics(
@@ -57,10 +57,10 @@ impl Grpc {
         let request = self.request(request.clone());
         let answer = self.metrics.export(request).await.map_err(failure)?;
         let partial = answer.into_inner().partial_success.unwrap_or_default();
-        Ok(Answer {
-            rejected: partial.rejected_data_points,
-            message: partial.error_message,
-        })
+        Ok(Answer::new(
+            partial.rejected_data_points,
+            &partial.error_message,
+        ))
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -76,7 +76,7 @@ fn failure(status: Status) -> Failure {
     let retry_after = status
         .get_details_retry_info()
         .and_then(|info| info.retry_delay);
-    let (code, message) = (status.code(), status.message().escape_debug());
+    let (code, message) = (status.code(), shown(status.message()));
     // A status that has a cause is of this side's making: the receiver never gave one.
     let source = std::error::Error::source(&status);
     let timed_out = matches!(code, Code::Cancelled | Code::DeadlineExceeded);

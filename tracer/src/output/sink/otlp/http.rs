@@ -20,13 +20,10 @@ use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::delivery::Down;
 
 use super::tls::{self, Connector};
-use super::{Answer, Failure, REQUEST_TIME};
+use super::{Answer, Failure, REQUEST_TIME, shown};
 
 /// Bytes of an answer at most: it has a few numbers and a sentence.
 const ANSWER_BYTES: usize = 64 * 1024;
-
-/// Characters of an error's text that are shown.
-const SHOWN: usize = 200;
 
 /// See the module.
 pub(super) struct Http {
@@ -59,10 +56,10 @@ impl Http {
     ) -> Result<Answer, Failure> {
         let answer: ExportLogsServiceResponse = self.post(&self.logs, request).await?;
         let partial = answer.partial_success.unwrap_or_default();
-        Ok(Answer {
-            rejected: partial.rejected_log_records,
-            message: partial.error_message,
-        })
+        Ok(Answer::new(
+            partial.rejected_log_records,
+            &partial.error_message,
+        ))
     }
 
     pub(super) async fn metrics(
@@ -71,10 +68,10 @@ impl Http {
     ) -> Result<Answer, Failure> {
         let answer: ExportMetricsServiceResponse = self.post(&self.metrics, request).await?;
         let partial = answer.partial_success.unwrap_or_default();
-        Ok(Answer {
-            rejected: partial.rejected_data_points,
-            message: partial.error_message,
-        })
+        Ok(Answer::new(
+            partial.rejected_data_points,
+            &partial.error_message,
+        ))
     }
 
     async fn post<A: Message + Default>(
@@ -114,9 +111,10 @@ impl Http {
             return A::decode(body)
                 .map_err(|error| Failure::Refused(format!("its answer is no OTLP: {error}")));
         }
-        let text = String::from_utf8_lossy(&body);
-        let text: String = text.escape_debug().take(SHOWN).collect();
-        let reason = format!("the receiver answered {}: {text}", head.status);
+        let reason = match shown(&String::from_utf8_lossy(&body)) {
+            text if text.is_empty() => format!("the receiver answered {}", head.status),
+            text => format!("the receiver answered {}: {text}", head.status),
+        };
         Err(match head.status {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY

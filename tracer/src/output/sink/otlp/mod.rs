@@ -45,13 +45,30 @@ const USER_AGENT: &str = concat!("tcpclose/", env!("CARGO_PKG_VERSION"));
 /// The version of the conventions that the attributes' names are from.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
+/// Characters of a receiver's text that are shown.
+const SHOWN: usize = 200;
+
 /// What a receiver did with a request that it took.
 #[derive(Debug, Default)]
 struct Answer {
     /// Of the records in it, so many were refused.
     rejected: i64,
-    /// What it said of that.
+    /// What it said of that, as it may be shown.
     message: String,
+}
+
+impl Answer {
+    fn new(rejected: i64, message: &str) -> Self {
+        Self {
+            rejected,
+            message: shown(message),
+        }
+    }
+}
+
+/// What a receiver says, so much of it and in such a form that it may be shown.
+fn shown(text: &str) -> String {
+    text.escape_debug().take(SHOWN).collect()
 }
 
 /// Why a request failed.
