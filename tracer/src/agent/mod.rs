@@ -242,11 +242,8 @@ impl Agent {
             None => "no HTTP endpoint".to_owned(),
         };
         say!("the agent works; {endpoint}");
-        for why in &self.session.unseen {
-            say!("connections that are open already are not seen where this failed: {why}");
-        }
-        for (tracepoint, why) in &self.session.missing {
-            say!("tracepoint {tracepoint} could not be attached, so causes may be missing: {why}");
+        for shortcoming in &self.session.shortcomings {
+            say!("{shortcoming}");
         }
     }
 

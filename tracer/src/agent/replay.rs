@@ -126,7 +126,10 @@ impl Summing<'_> {
         let mut goes_on = true;
         while goes_on && due <= now {
             goes_on = self.end_interval(&mut summaries, bare(due));
-            due = due + interval;
+            let next = due + interval;
+            // The end of all time, which no clock shows.
+            goes_on &= next > due;
+            due = next;
         }
         self.running = Some((summaries, NextEnd::At(due)));
         goes_on

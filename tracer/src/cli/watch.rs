@@ -224,10 +224,7 @@ pub(super) fn announce(doing: &str, session: &Session) {
         }
     };
     say!("{doing}; {tier}; Ctrl-C ends it");
-    for why in &session.unseen {
-        say!("connections that are open already are not seen where this failed: {why}");
-    }
-    for (tracepoint, why) in &session.missing {
-        say!("tracepoint {tracepoint} could not be attached, so causes may be missing: {why}");
+    for shortcoming in &session.shortcomings {
+        say!("{shortcoming}");
     }
 }

@@ -32,8 +32,8 @@ const HOOKS: [(&str, &str); 3] = [
 
 /// What works beside the transitions.
 pub(super) struct Attached {
-    /// Whether the twin is loaded; it is attached when it is needed.
-    pub has_twin: bool,
+    /// Whether the twin is loaded, to be attached when it is needed; if not, why.
+    pub twin: Result<(), String>,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
     /// Whether the function hooks are, and if not, why.
@@ -100,11 +100,8 @@ pub(super) fn with_btf(
             .map_err(|error| first_line(&error)),
     };
     set_state?.attach()?;
-    if let Err(error) = &nested {
-        missing.push((SET_STATE, first_line(error)));
-    }
     Ok(Attached {
-        has_twin: nested.is_ok(),
+        twin: nested.map(|_| ()).map_err(|error| first_line(&error)),
         missing,
         hooks,
         segments,
@@ -118,7 +115,7 @@ pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Attached> {
     program.load()?;
     program.attach("sock", SET_STATE)?;
     Ok(Attached {
-        has_twin: false,
+        twin: Err("it needs the kernel's BTF".to_owned()),
         missing: Vec::new(),
         hooks: Err("they need the kernel's BTF".to_owned()),
         segments: Err("it needs the kernel's BTF".to_owned()),

@@ -166,10 +166,27 @@ pub struct Programs {
     pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
-    pub(super) twin: Option<Twin>,
+    /// What takes the transitions that interrupt others; if nothing does, why.
+    pub(super) twin: Result<Twin, String>,
     pub(super) runs: RunCounts,
     pub(super) log: Option<EbpfLog>,
     pub(super) ring_bytes: u32,
+}
+
+impl Programs {
+    /// What they do not see though this tier could, in sentences.
+    pub fn shortcomings(&self) -> impl Iterator<Item = String> {
+        let causes = self.missing.iter().map(|(tracepoint, why)| {
+            format!(
+                "tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
+            )
+        });
+        let nested = self.twin.as_ref().err();
+        let nested = nested.filter(|_| self.tier == Tier::Btf).map(|why| {
+            format!("transitions that interrupt others are only counted as lost: {why}")
+        });
+        causes.chain(nested)
+    }
 }
 
 /// aya's loader, in the making. It reads all of the kernel's BTF when it is made, 30 ms, and cannot be told that these
@@ -264,7 +281,7 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         missing,
         hooks,
         segments,
-        has_twin,
+        twin,
     } = attached.map_err(load_error)?;
     let log = match options.verbose {
         true => Some(EbpfLog::start(&mut ebpf).map_err(load_error)?),
@@ -284,9 +301,9 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
             .collect::<Result<_, _>>()?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
-        twin: match has_twin {
-            true => Some(Twin::new(take_map(&mut ebpf, "TWIN")?)),
-            false => None,
+        twin: match twin {
+            Ok(()) => Ok(Twin::new(take_map(&mut ebpf, "TWIN")?)),
+            Err(why) => Err(why),
         },
         runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
         ring_bytes: options.ring_bytes,

@@ -272,7 +272,7 @@ impl Programs {
             Attached {
                 ebpf,
                 misses,
-                twin,
+                twin: twin.ok(),
                 runs,
                 log,
             },

@@ -41,12 +41,12 @@ impl Blind {
 
 /// A number that tells a network namespace from all others that exist at the same time: the inode of one of its files
 /// in procfs, which are made anew for each (`proc_net_ns_init` in `fs/proc/proc_net.c`).
-pub(super) fn net_identity(process: &str) -> io::Result<u64> {
+pub(crate) fn net_identity(process: &str) -> io::Result<u64> {
     fs::metadata(format!("/proc/{process}/net/dev")).map(|file| file.ino())
 }
 
 /// What a scan for namespaces could not see, given the identities of those that were looked at.
-pub(super) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<Blind> {
+pub(crate) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<Blind> {
     let mut blind = Vec::new();
     let mut elsewhere: BTreeMap<Option<u64>, (&Unseen, usize)> = BTreeMap::new();
     for unseen in unseen {

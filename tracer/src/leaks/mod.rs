@@ -2,7 +2,7 @@
 //! to the kernel and the host with the core's [`crate::lifecycle::leak`]; nothing is traced.
 
 mod ask;
-mod blind;
+pub(crate) mod blind;
 mod held;
 mod in_use;
 mod listeners;

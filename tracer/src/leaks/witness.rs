@@ -7,15 +7,20 @@ use std::thread;
 use std::time::Duration;
 
 use tcpclose_common::TcpState;
+use tokio::time::Instant;
 
 use crate::kernel::loader::{self, LoadError, Options};
 use crate::kernel::reader::{Attached, Reader};
 use crate::lifecycle::event::{Event, Transition};
 use crate::lifecycle::leak::LeakEnd;
 use crate::lifecycle::types::{ConnId, Nanos};
+use crate::stderr::say;
 
 /// Sockets remembered at most, in each way; more are not. Their ages are estimated then.
 const REMEMBERED: usize = 1 << 20;
+
+/// How often the kernel's counters of what was lost are read.
+const COUNTING: Duration = Duration::from_secs(1);
 
 /// While there is traffic the ring is read every 20 ms: how long to wait for a record, and how often.
 const READING: Duration = Duration::from_millis(25);
@@ -24,7 +29,7 @@ const READINGS: usize = 3;
 /// Programs at work. What they see is shared with who looks.
 pub struct Witness {
     reader: Reader,
-    _attached: Attached,
+    attached: Attached,
     testimony: Testimony,
 }
 
@@ -63,7 +68,7 @@ impl Witness {
         };
         Ok(Some(Self {
             reader,
-            _attached: attached,
+            attached,
             testimony: Testimony(Arc::new(Mutex::new(seen))),
         }))
     }
@@ -79,15 +84,28 @@ impl Witness {
     /// # Errors
     /// When the ring buffer can no longer be read.
     pub async fn watch(mut self) -> io::Result<()> {
+        let mut count_at = Instant::now();
         loop {
-            self.reader.wait(None).await?;
+            self.reader.wait(Some(count_at)).await?;
+            let mut lost = 0;
+            if Instant::now() >= count_at {
+                count_at = Instant::now() + COUNTING;
+                lost = self.reader.take_lost()? + self.attached.take_misses();
+            }
             let mut seen = self.testimony.lock();
             let until = self.reader.horizon();
-            self.reader.drain(until, |event| {
-                if let Ok(Event::Transition(transition)) = event {
-                    seen.take(&transition);
-                }
+            self.reader.drain(until, |event| match event {
+                Ok(Event::Transition(transition)) => seen.take(&transition),
+                Ok(Event::Signal(_)) => {}
+                Err(_) => lost += 1,
             })?;
+            if lost > 0 {
+                // Some may have left since.
+                seen.entered.clear();
+                say!(
+                    "{lost} of the kernel's records were lost: ages that were seen are estimated again"
+                );
+            }
         }
     }
 }

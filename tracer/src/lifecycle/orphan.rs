@@ -73,9 +73,10 @@ pub(super) struct Orphans {
 }
 
 impl Orphans {
+    /// At least one finds room.
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity,
+            capacity: capacity.max(1),
             parked: HashMap::new(),
             by_tuple: HashMap::new(),
             order: VecDeque::new(),

@@ -57,10 +57,8 @@ pub struct Session {
     intake: Intake,
     /// How much the kernel lets us see.
     pub tier: Tier,
-    /// Tracepoints that could not be attached, and why.
-    pub missing: Vec<(&'static str, String)>,
-    /// Namespaces whose open sockets could not be seen at the start, and why.
-    pub unseen: Vec<String>,
+    /// What is not seen, and why, in sentences.
+    pub shortcomings: Vec<String>,
     options: Options,
     joins_sock_diag: bool,
     repair: Repair,
@@ -112,7 +110,7 @@ impl Session {
             doing: "going on after the programs were attached",
             source,
         })?;
-        let (tier, missing) = (programs.tier, programs.missing.clone());
+        let (tier, shortcomings) = (programs.tier, programs.shortcomings().collect());
         let programs_have_cookie = programs.has_cookie;
         let head = Head::new(
             options,
@@ -152,10 +150,9 @@ impl Session {
             joins_sock_diag: programs_have_cookie,
             repair: Repair::default(),
             namespaces: Namespaces::new(),
-            unseen: Vec::new(),
+            shortcomings,
             intake: Intake::new(head.tracker(), recording),
             tier,
-            missing,
             diag,
             looks,
             misses_read: Nanos(0),
@@ -168,7 +165,10 @@ impl Session {
                 sockets: snapshot.sockets,
                 at: now(),
             });
-            session.unseen = snapshot.unseen;
+            let unseen = snapshot.unseen.into_iter().map(|why| {
+                format!("connections that are open already are not seen where this failed: {why}")
+            });
+            session.shortcomings.extend(unseen);
         }
         Ok(session)
     }

@@ -9,6 +9,7 @@ use super::overflows::{self, Overflows};
 use crate::kernel::loader::Options;
 use crate::kernel::netns::{self, NetNsHandle};
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
+use crate::leaks::blind;
 use crate::lifecycle::Existing;
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, SharedOwner};
 
@@ -28,6 +29,8 @@ pub(super) struct Snapshot {
     pub overflows: Overflows,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
+    /// The identities ([`blind::net_identity`]) of the namespaces that were looked at.
+    looked_at: HashSet<u64>,
 }
 
 impl Snapshot {
@@ -43,7 +46,6 @@ impl Snapshot {
 
     fn look(states: StateSet, options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
         let mut snapshot = Self::of(now(), Vec::new());
-        let mut all = true;
         match options.netns {
             Some(id) => match netns::by_inode(id) {
                 Ok(handle) => snapshot.add(&handle, states, options, owners),
@@ -51,13 +53,15 @@ impl Snapshot {
             },
             None => {
                 let scan = netns::find_all();
-                all = scan.unseen.is_empty();
                 for handle in scan.found {
                     snapshot.add(&handle, states, options, owners);
                 }
+                let blind = blind::of_scan(&scan.unseen, &snapshot.looked_at);
+                let blind = blind.into_iter().map(|blind| blind.text);
+                snapshot.unseen.extend(blind);
             }
         }
-        snapshot.overflows.complete = all && snapshot.unseen.is_empty();
+        snapshot.overflows.complete = snapshot.unseen.is_empty();
         snapshot
             .sockets
             .sort_by_key(|socket| socket.state != TcpState::Listen);
@@ -76,6 +80,7 @@ impl Snapshot {
             complete: HashSet::new(),
             overflows: Overflows::default(),
             unseen: Vec::new(),
+            looked_at: HashSet::new(),
         }
     }
 
@@ -93,11 +98,12 @@ impl Snapshot {
                 return;
             }
         };
-        match handle.enter(overflows::count) {
-            Ok(Some(count)) => {
-                self.overflows.counts.insert(handle.id(), count);
+        match handle.enter(|| (overflows::count(), blind::net_identity("thread-self"))) {
+            Ok((count, identity)) => {
+                let count = count.map(|count| (handle.id(), count));
+                self.overflows.counts.extend(count);
+                self.looked_at.extend(identity);
             }
-            Ok(None) => {}
             Err(error) => self.unseen.push(with_causes(error)),
         }
         if whole {

@@ -223,7 +223,8 @@ impl Tracker {
         let Some(mut watch) = self.stuck.take() else {
             return;
         };
-        watch.rests_until = answers.ended + Nanos((answers.ended - answers.at).0 * REST);
+        watch.rests_until =
+            answers.ended + Nanos((answers.ended - answers.at).0.saturating_mul(REST));
         let (mut turned, mut answered) = (Vec::new(), HashSet::new());
         for answer in &answers.seen {
             let Some(connection) = self.table.get_mut(answer.id) else {
