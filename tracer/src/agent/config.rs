@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::kernel::netns;
+use crate::lifecycle::leak::LEAST_STUCK_AFTER;
 use crate::lifecycle::types::IpVersion;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{Kind, RateLimit, SinkConfig, Target, duration};
@@ -211,24 +212,14 @@ impl Config {
     /// A sentence that names what is missing.
     pub fn check_places(&self) -> Result<(), ConfigError> {
         for output in &self.outputs {
-            let missing = match &output.target {
-                Target::File(path) => path
-                    .parent()
-                    .filter(|directory| !directory.is_dir())
-                    .map(|directory| format!("there is no directory {}", directory.display())),
-                Target::Otlp(otlp) => otlp
-                    .ca_file
-                    .as_ref()
-                    .filter(|file| !file.is_file())
-                    .map(|file| format!("there is no file {} (ca_file)", file.display())),
-                Target::Stdout | Target::Journald | Target::Syslog(_) => None,
+            let usable = match &output.target {
+                Target::File(path) => check_file(path),
+                Target::Otlp(otlp) => otlp.check_ca_file(),
+                Target::Stdout | Target::Journald | Target::Syslog(_) => Ok(()),
             };
-            if let Some(missing) = missing {
-                let name = output.name();
-                return Err(ConfigError(format!(
-                    "output {name} cannot be used: {missing}"
-                )));
-            }
+            usable.map_err(|why| {
+                ConfigError(format!("output {} cannot be used: {why}", output.name()))
+            })?;
         }
         Ok(())
     }
@@ -326,7 +317,10 @@ fn in_plain_words(message: &str) -> String {
         ),
         ("expected a sequence", "expected a list in brackets"),
         ("expected a nonzero usize", "expected a number from 1 on"),
-        ("expected a nonzero u32", "expected a number from 1 on"),
+        (
+            "expected a nonzero u32",
+            "expected a number from 1 to 4294967295",
+        ),
         ("expected u16", "expected a port: they are 1 to 65535"),
         ("\n", " "),
     ];
@@ -339,11 +333,25 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
+/// Whether an output's file may be there, or be made.
+fn check_file(path: &Path) -> Result<(), String> {
+    match path.parent() {
+        Some(directory) if !directory.is_dir() => {
+            Err(format!("there is no directory {}", directory.display()))
+        }
+        _ if path.exists() && !path.is_file() => Err(format!(
+            "{} is not a regular file; name another",
+            path.display()
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let after = duration(deserializer)?;
-    if after.is_zero() {
+    if after < LEAST_STUCK_AFTER {
         return Err(de::Error::custom(
-            "every socket of which the peer has closed would be stuck: more than \"0s\" is needed",
+            "every socket of which the peer has closed would be stuck: at least \"100ms\" is needed",
         ));
     }
     Ok(after)

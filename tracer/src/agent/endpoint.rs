@@ -68,7 +68,7 @@ impl Endpoint {
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(config.listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .with_context(|| match_in_use(config.listen))?;
+            .map_err(|error| cannot_listen(config.listen, &error))?;
         let address = listener.local_addr()?;
         let server = Arc::new(Server {
             scrapes,
@@ -115,8 +115,12 @@ impl Endpoint {
     }
 }
 
-fn match_in_use(address: SocketAddr) -> String {
-    format!("prometheus cannot listen on {address} (is another tcpclose agent running?)")
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let perhaps = match error.kind() {
+        io::ErrorKind::AddrInUse => " (is another tcpclose agent running?)",
+        _ => "",
+    };
+    anyhow::anyhow!("prometheus cannot listen on {address}{perhaps}: {error}")
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {

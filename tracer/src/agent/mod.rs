@@ -140,7 +140,7 @@ fn finish_recording(session: &mut Session, file: Option<&Path>) -> anyhow::Resul
     let recorded = session.finish_recording();
     let cannot = || {
         format!(
-            "writing {} failed, which holds what came before",
+            "writing the recording {} failed; it holds what came before",
             file.display()
         )
     };

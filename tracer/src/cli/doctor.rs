@@ -10,11 +10,13 @@ use crate::agent::config::Config;
 use crate::host::capabilities::{self, Capabilities, Capability};
 use crate::host::rights::{self, Kept, Left};
 use crate::kernel::loader::{self, LoadError, Options, Tier};
-use crate::kernel::sock_diag::DiagSocket;
+use crate::kernel::sock_diag::{DiagError, DiagSocket};
 use crate::kernel::{btf, netns};
 
 /// What `tcpclose doctor` takes.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 connections can be watched here, 2 they cannot (with --agent: it lacks something that it needs)")]
 pub(super) struct Args {
     /// Say which capabilities `tcpclose agent` keeps once it traces, and what for
     #[arg(long)]
@@ -307,7 +309,7 @@ fn hooks(best: &Result<loader::Programs, LoadError>) -> Check {
         Ok(Err(why)) => Err(Lack::new(
             why.clone(),
             COSTS,
-            "use a kernel with CONFIG_FUNCTION_TRACER that allows fentry programs",
+            "use a kernel that takes fentry programs (CONFIG_FUNCTION_TRACER, and no sandbox that forbids them)",
         )),
         Err(_) => Err(Lack::new("nothing can be attached", COSTS, "see above")),
     };
@@ -325,7 +327,10 @@ fn classic_tracepoint(classic: &Result<loader::Programs, LoadError>) -> Check {
         Err(error) => Err(Lack::new(
             error.to_string(),
             "nothing, as long as there is BTF",
-            "mount tracefs: mount -t tracefs tracefs /sys/kernel/tracing",
+            match error {
+                LoadError::NoTracefs(source) => LoadError::remedy_for_tracefs(source),
+                _ => "see above",
+            },
         )),
     };
     Check {
@@ -339,11 +344,17 @@ fn sock_diag() -> Check {
         Ok(_) => {
             Ok("the peer's FIN is found after close(), in the kernel's minisockets".to_owned())
         }
-        Err(error) => Err(Lack::new(
-            error.to_string(),
-            "the end of a close whose process is gone: such closes are told as unknown",
-            "load the kernel module tcp_diag",
-        )),
+        Err(error) => {
+            let remedy = match error {
+                DiagError::Open(_) => "allow AF_NETLINK (systemd: RestrictAddressFamilies=)",
+                _ => "load the kernel module tcp_diag",
+            };
+            Err(Lack::new(
+                format!("{:#}", anyhow::Error::new(error)),
+                "the end of a close whose process is gone: such closes are told as unknown",
+                remedy,
+            ))
+        }
     };
     Check {
         name: "sock_diag",

@@ -10,7 +10,7 @@ use crate::lifecycle::types::{IpVersion, NetNs};
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Filters {
     /// Only connections of these processes
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, long = "pid", value_name = "PID,...", value_delimiter = ',', value_parser = pid)]
     pub(super) pids: Vec<u32>,
     #[command(flatten)]
     pub(super) ends: Ends,
@@ -20,11 +20,11 @@ pub(super) struct Filters {
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Ends {
     /// Only these local ports
-    #[arg(short = 'L', long, value_name = "PORT", value_delimiter = ',', value_parser = port())]
+    #[arg(short = 'L', long, value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
     local_ports: Vec<u16>,
     /// Only these ports of the peer
-    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT",
-          value_delimiter = ',', value_parser = port())]
+    #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT,...",
+          value_delimiter = ',', value_parser = port)]
     peer_ports: Vec<u16>,
     /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
     #[arg(short = '4', long, conflicts_with = "ipv6")]
@@ -37,8 +37,20 @@ pub(super) struct Ends {
     netns: Option<String>,
 }
 
-fn port() -> clap::builder::RangedI64ValueParser<u16> {
-    clap::value_parser!(u16).range(1..)
+fn pid(words: &str) -> Result<u32, &'static str> {
+    let pid = words.parse().ok().filter(|pid| *pid > 0);
+    pid.ok_or("a process id is a number from 1 on")
+}
+
+fn port(words: &str) -> Result<u16, &'static str> {
+    let port = words.parse().ok().filter(|port| *port > 0);
+    port.ok_or("a port is a number from 1 to 65535")
+}
+
+/// How many, at least one.
+pub(super) fn count(words: &str) -> Result<u64, &'static str> {
+    let count = words.parse().ok().filter(|count| *count > 0);
+    count.ok_or("it must be a number from 1 on")
 }
 
 impl Ends {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::filters::Filters;
+use super::filters::{Filters, count};
 use super::stop::Stop;
 use crate::host::cgroup::Cgroups;
 use crate::kernel::netns;
@@ -52,7 +52,7 @@ pub(super) struct Args {
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     watch: Option<Duration>,
     /// With --watch: stop after N looks
-    #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "watch", value_parser = count)]
     count: Option<u64>,
     /// With --watch: show what was recorded in a file, at each interval of its time, instead of what is there now
     #[arg(

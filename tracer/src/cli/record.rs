@@ -111,7 +111,7 @@ pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
     let recorded = session.finish_recording();
     let recorded = recorded.with_context(|| {
         format!(
-            "writing {} failed, which holds what came before",
+            "writing the recording {} failed; it holds what came before",
             file.display()
         )
     })?;

@@ -4,7 +4,6 @@ mod printer;
 mod replay;
 pub(super) mod wanted;
 
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,11 +11,12 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::{Instant, sleep_until};
 
-use super::filters::Filters;
+use super::filters::{Filters, count};
 use super::record;
 use super::stop::Stop;
 use crate::host::cgroup::Cgroups;
 use crate::kernel::loader::{Options, Tier};
+use crate::lifecycle::leak::LEAST_STUCK_AFTER;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
@@ -57,15 +57,15 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Stop after N lines
-    #[arg(long, value_name = "N")]
-    count: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = count)]
+    count: Option<u64>,
     /// Stop after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
     stuck: Stuck,
-    /// Print each raw state transition, as bcc's tcpstates does
-    #[arg(long)]
+    /// Print each raw state transition, as bcc's tcpstates does, and nothing else
+    #[arg(long, conflicts_with = "stuck_after")]
     transitions: bool,
     /// Use the classic tracepoint even where the kernel has BTF (tells less)
     #[arg(long)]
@@ -88,9 +88,6 @@ pub(super) struct Stuck {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stuck_after)]
     pub(super) stuck_after: Duration,
 }
-
-/// Every connection that its peer closes first is in CLOSE_WAIT for a moment: looking at all of them would be too much.
-const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
 
 fn stuck_after(words: &str) -> Result<Duration, String> {
     match humantime::parse_duration(words) {

@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::Context as _;
 use aya::Ebpf;
-use aya::programs::{BtfTracePoint, FEntry, Program, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, Program, ProgramError, TracePoint};
 
 use super::btf::Btf;
 
@@ -164,8 +164,13 @@ impl<'a> Programs<'a> {
     }
 }
 
-/// The verifier's log may follow, which is for developers.
+/// In one line. The verifier's log is for developers.
 fn first_line(error: &anyhow::Error) -> String {
+    for cause in error.chain() {
+        if let Some(ProgramError::LoadError { io_error, .. }) = cause.downcast_ref() {
+            return format!("the kernel refuses the program ({io_error})");
+        }
+    }
     let text = format!("{error:#}");
     text.lines().next().unwrap_or_default().to_owned()
 }

@@ -131,8 +131,8 @@ impl fmt::Display for LoadError {
             Self::Btf(source) => write!(f, "{source}; try --no-btf for the classic tracepoint"),
             Self::NoTracefs(source) => write!(
                 f,
-                "the classic tracepoint sock:{SET_STATE} cannot be used ({source}); mount tracefs with `mount -t \
-                 tracefs tracefs /sys/kernel/tracing`"
+                "the classic tracepoint sock:{SET_STATE} cannot be used ({source}); {}",
+                Self::remedy_for_tracefs(source)
             ),
             Self::NoField(field) => {
                 write!(f, "this kernel's tracepoint sock:{SET_STATE} has no field {field}; it cannot be used")
@@ -141,6 +141,19 @@ impl fmt::Display for LoadError {
                 write!(f, "{flag} needs the kernel's BTF, which is missing here or was refused by --no-btf")
             }
             Self::Other { doing, source } => write!(f, "{doing} failed: {source:#}"),
+        }
+    }
+}
+
+impl LoadError {
+    /// What to do where tracefs cannot be read.
+    #[must_use]
+    pub fn remedy_for_tracefs(error: &io::Error) -> &'static str {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "run tcpclose with sudo, or give it CAP_DAC_READ_SEARCH"
+            }
+            _ => "mount tracefs with `mount -t tracefs tracefs /sys/kernel/tracing`",
         }
     }
 }

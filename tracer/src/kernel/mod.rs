@@ -11,6 +11,7 @@ pub mod monotonic;
 pub mod netns;
 mod offsets;
 pub mod reader;
+mod ring_positions;
 mod runs;
 pub mod sock_diag;
 mod tracefs;

@@ -3,10 +3,12 @@
 //!
 //! A socket's records may lie in several rings, as it changes its state on this CPU and that. They are handed over in the
 //! order of their times, up to a time that is past for sure: a record is in its ring before it has a time, and the socket
-//! is locked until the record is complete, so what comes later on another CPU has a later time.
+//! is locked until the record is complete, so what comes later on another CPU has a later time. A record that is being
+//! written hides complete ones behind it; no ring is ahead of one with such a record.
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
 use super::misses::{Misses, Skipped};
 use super::monotonic::now;
+use super::ring_positions::Positions;
 use super::runs::RunCounts;
 use super::twin::Twin;
 use crate::lifecycle::event::Event;
@@ -60,26 +63,40 @@ struct Ring {
     head: Option<Result<Event, DecodeError>>,
     /// Bytes taken in this look.
     taken: usize,
+    positions: Positions,
+    /// The next record is being written.
+    blocked: bool,
+    /// All its records up to this time have been taken.
+    settled: Nanos,
 }
 
 impl Ring {
     fn new(events: RingBuf<MapData>) -> io::Result<Self> {
+        let positions = Positions::map(events.as_fd())?;
         // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
         let fd = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
         Ok(Self {
             fd,
             head: None,
             taken: 0,
+            positions,
+            blocked: false,
+            settled: now(),
         })
     }
 
-    /// Takes the next record, if there is one.
+    /// Takes the next record, if there is one that is complete.
     fn refill(&mut self, reset_reasons: &[&'static str]) {
-        if self.head.is_none()
-            && let Some(bytes) = self.fd.get_mut().next()
-        {
-            self.taken += bytes.len() + RECORD_HEADER;
-            self.head = Some(decode(&bytes, reset_reasons));
+        if self.head.is_some() {
+            return;
+        }
+        match self.fd.get_mut().next() {
+            Some(bytes) => {
+                self.taken += bytes.len() + RECORD_HEADER;
+                self.head = Some(decode(&bytes, reset_reasons));
+                self.blocked = false;
+            }
+            None => self.blocked = self.positions.differ(),
         }
     }
 
@@ -179,7 +196,8 @@ impl Reader {
     }
 
     /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the order of their times, and
-    /// settles how to wait for the next.
+    /// settles how to wait for the next. Returns the time up to which all are handed over: an earlier one where a record is
+    /// being written.
     ///
     /// # Errors
     /// When the kernel cannot be told to wake us.
@@ -187,12 +205,15 @@ impl Reader {
         &mut self,
         until: Nanos,
         mut each: impl FnMut(Result<Event, DecodeError>),
-    ) -> io::Result<()> {
+    ) -> io::Result<Nanos> {
+        let mut until = until;
         // What comes into a ring after it was found empty is later than `until`.
         for ring in &mut self.rings {
             ring.refill(&self.reset_reasons);
         }
         loop {
+            let blocked = self.rings.iter().filter(|ring| ring.blocked);
+            until = blocked.map(|ring| ring.settled).fold(until, Nanos::min);
             let heads = self.rings.iter_mut();
             let heads = heads.filter_map(|ring| Some((ring.at()?, ring)));
             let Some((_, ring)) = heads
@@ -201,17 +222,22 @@ impl Reader {
             else {
                 break;
             };
+            ring.settled = ring.settled.max(ring.at().unwrap_or_default());
             if let Some(event) = ring.head.take() {
                 each(event);
             }
             ring.refill(&self.reset_reasons);
+        }
+        for ring in self.rings.iter_mut().filter(|ring| !ring.blocked) {
+            ring.settled = ring.settled.max(until);
         }
         let looked = std::mem::replace(&mut self.looked, Instant::now());
         let taken = self.rings.iter_mut();
         let fullest = taken.map(|ring| std::mem::take(&mut ring.taken)).max();
         let fullest = fullest.unwrap_or(0);
         self.pace = pace(self.looked - looked, fullest, self.ring_bytes);
-        let waiting = self.rings.iter().any(|ring| ring.head.is_some());
+        let mut rings = self.rings.iter();
+        let waiting = rings.any(|ring| ring.head.is_some() || ring.blocked);
         self.mode = match (fullest > 0 || waiting, self.mode) {
             (true, _) => Mode::Awake,
             (false, Mode::Awake) => {
@@ -220,7 +246,7 @@ impl Reader {
             }
             (false, Mode::Dozing | Mode::Asleep) => Mode::Asleep,
         };
-        Ok(())
+        Ok(until)
     }
 
     /// How many records found the ring full since the last call, over all CPUs.

@@ -59,17 +59,21 @@ impl Format {
 }
 
 fn mount() -> io::Result<PathBuf> {
-    MOUNTS
-        .iter()
-        .map(Path::new)
-        .find(|path| path.join("events").is_dir())
-        .map(Path::to_owned)
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("tracefs is not mounted at {}", MOUNTS[0]),
-            )
-        })
+    let mut error = io::Error::new(
+        io::ErrorKind::NotFound,
+        format!("tracefs is not mounted at {}", MOUNTS[0]),
+    );
+    for path in MOUNTS.iter().map(Path::new) {
+        match path.join("events").metadata() {
+            Ok(_) => return Ok(path.to_owned()),
+            Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied => {
+                let what = format!("{} may not be entered", path.display());
+                error = io::Error::new(io::ErrorKind::PermissionDenied, what);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(error)
 }
 
 /// `field:__u8 saddr[4]; offset:32; size:4; signed:0;`

@@ -20,6 +20,7 @@ mod tests;
 mod verdict;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,10 @@ pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
 pub use holder::{Holder, Leaker, OwnerUnknown};
 pub use question::{Answer, Answers, Question};
 pub use verdict::Verdict;
+
+/// Nobody is told to be stuck sooner. Every connection that its peer closes first is in CLOSE_WAIT for a moment: looking at
+/// all of them would be too much.
+pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// A socket in CLOSE_WAIT as one look saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

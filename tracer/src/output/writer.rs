@@ -8,8 +8,8 @@ use std::fmt;
 use std::future;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -120,6 +120,8 @@ pub struct Writer {
     /// Lines of those that are written.
     done: Arc<AtomicU64>,
     dropped: u64,
+    /// The reader of the pipe has gone.
+    unwanted: Arc<AtomicBool>,
     end: Option<oneshot::Receiver<WriterEnd>>,
     thread: JoinHandle<()>,
     /// Disconnected when the thread is through.
@@ -144,6 +146,8 @@ impl Writer {
         let (alive, running) = mpsc::channel::<()>();
         let done = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&done);
+        let unwanted = Arc::new(AtomicBool::new(false));
+        let is_unwanted = Arc::clone(&unwanted);
         let thread = thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -151,7 +155,10 @@ impl Writer {
                 let formatter = batch::Formatter::new(format, options);
                 if let Err(error) = batch::run(&lines, formatter, out, &counter) {
                     let end = match error.kind() {
-                        io::ErrorKind::BrokenPipe => WriterEnd::PipeClosed,
+                        io::ErrorKind::BrokenPipe => {
+                            is_unwanted.store(true, Ordering::Release);
+                            WriterEnd::PipeClosed
+                        }
                         _ => WriterEnd::Failed(error),
                     };
                     // Nobody listens any more when the writer is being finished.
@@ -165,17 +172,23 @@ impl Writer {
             queued: 0,
             done,
             dropped: 0,
+            unwanted,
             end: Some(end),
             thread,
             running,
         })
     }
 
-    /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted.
+    /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted; not
+    /// where the reader of a pipe has gone, who wants no more.
     pub fn send(&mut self, line: Line) {
         match self.queue.try_send((self.wall_clock, line)) {
             Ok(()) => self.queued += 1,
-            Err(_) => self.dropped += 1,
+            Err(TrySendError::Full(_)) => self.dropped += 1,
+            Err(TrySendError::Disconnected(_)) => {
+                let is_missed = !self.unwanted.load(Ordering::Acquire);
+                self.dropped += u64::from(is_missed);
+            }
         }
     }
 

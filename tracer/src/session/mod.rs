@@ -220,7 +220,7 @@ impl Session {
         let at = self.reader.horizon();
         let (intake, repair) = (&mut self.intake, &mut self.repair);
         let mut malformed = 0;
-        self.reader.drain(at, |event| match event {
+        let at = self.reader.drain(at, |event| match event {
             Ok(event) => {
                 repair.note(&event);
                 intake.take_showing(&Input::Event(event), &mut each);

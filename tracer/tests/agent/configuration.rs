@@ -80,7 +80,15 @@ fn what_an_output_needs_is_looked_for() -> Outcome {
         ),
         (
             "type = 'otlp'\nendpoint = 'https://h:1'\nca_file = '/no/such.pem'",
-            "cannot be used: there is no file /no/such.pem (ca_file)",
+            "cannot be used: ca_file /no/such.pem: ",
+        ),
+        (
+            "type = 'otlp'\nendpoint = 'https://h:1'\nca_file = '/etc/passwd'",
+            "cannot be used: ca_file /etc/passwd has no certificate in PEM",
+        ),
+        (
+            "type = 'file'\npath = '/tmp'",
+            "output file:/tmp cannot be used: /tmp is not a regular file",
         ),
     ] {
         let said = checked(&format!("[[output]]\n{output}\n"))?;

@@ -246,7 +246,7 @@ fn a_file_that_cannot_be_read_is_named() {
 fn what_could_never_be_meant_is_refused_with_its_place() {
     let output = |keys: &str| format!("[[output]]\ntype = \"syslog\"\n{keys}\n");
     for (text, place, words) in [
-        ("stuck_after = \"0s\"".to_owned(), "1:15", "more than \"0s\" is needed"),
+        ("stuck_after = \"99ms\"".to_owned(), "1:15", "at least \"100ms\" is needed"),
         (
             output("filter = { local_ports = [80, 0] }"),
             "3:",

@@ -44,6 +44,8 @@ pub(super) struct Shower {
     cgroups: Box<dyn CgroupNames>,
     last: Option<Report>,
     said: HashSet<String>,
+    /// Something that matters could not be looked at this time.
+    blind: bool,
 }
 
 impl Shower {
@@ -67,6 +69,7 @@ impl Shower {
             cgroups,
             last: None,
             said: HashSet::new(),
+            blind: false,
         }
     }
 
@@ -82,7 +85,8 @@ impl Shower {
                 say!("further gaps are not told: look again without --watch");
             }
         }
-        !blind.iter().any(|blind| blind.matters)
+        self.blind = blind.iter().any(|blind| blind.matters);
+        !self.blind
     }
 
     /// # Errors
@@ -115,6 +119,10 @@ impl Shower {
     fn write_table(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let table = self.table.write(report, self.cgroups.as_mut());
+        let of = match self.blind {
+            true => " (not everything could be looked at)",
+            false => "",
+        };
         if self.watching {
             let opened = report
                 .leaks
@@ -126,9 +134,9 @@ impl Shower {
                 since: self.last.as_ref().map(|last| report.at - last.at),
             };
             let time = self.clock.time_of_day(report.at);
-            writeln!(out, "{time}  {}\n{table}", total(report, Some(changed)))?;
+            writeln!(out, "{time}  {}{of}\n{table}", total(report, Some(changed)))?;
         } else {
-            writeln!(out, "{table}{}", total(report, None))?;
+            writeln!(out, "{table}{}{of}", total(report, None))?;
         }
         out.flush()
     }

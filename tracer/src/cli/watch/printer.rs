@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,7 +76,7 @@ impl<'a> Printer<'a> {
             wanted,
             writer,
             when_full,
-            left: args.count.map_or(u64::MAX, NonZeroU64::get),
+            left: args.count.unwrap_or(u64::MAX),
             closed: false,
         })
     }

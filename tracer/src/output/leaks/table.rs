@@ -122,7 +122,7 @@ impl LeakTable {
 pub fn total(report: &Report, changed: Option<Changed>) -> String {
     let mut text = format!("{} stuck", Counted(report.stuck(), "socket"));
     match changed {
-        None => {
+        None | Some(Changed { since: None, .. }) => {
             text.push_str(" in CLOSE_WAIT");
             if report.min_age > Nanos(0) {
                 text.push_str(" for ");
@@ -130,7 +130,6 @@ pub fn total(report: &Report, changed: Option<Changed>) -> String {
                 text.push_str(" or longer");
             }
         }
-        Some(Changed { since: None, .. }) => {}
         Some(Changed {
             opened,
             resolved,

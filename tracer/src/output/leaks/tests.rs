@@ -116,7 +116,10 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
     let line = "3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger or still at work";
     assert_eq!(total(&report, None), line);
     let first = total(&report, Some(Changed::default()));
-    assert_eq!(first, "3 sockets stuck, 4 younger or still at work");
+    assert_eq!(
+        first,
+        "3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger or still at work"
+    );
     let changed = Changed {
         opened: 2,
         resolved: 1,

@@ -34,12 +34,19 @@ impl Exporter {
         let Snapshot {
             at, stuck, busiest, ..
         } = snapshot;
-        let mut facts: Vec<(String, Named)> = Vec::new();
         let owners = stuck.iter().flat_map(|stuck| &stuck.owners);
-        facts.extend(owners.map(|owner| (name(&owner.process.comm), Named::stuck(owner))));
+        let owners = owners.map(|owner| (name(&owner.process.comm), Named::stuck(owner)));
         let Busiest { closes, resets } = busiest;
-        facts.extend(of(closes, |named, count| named.closes = count));
-        facts.extend(of(resets, |named, count| named.resets = count));
+        let closing = of(closes, |named, count| named.closes = count);
+        let resetting = of(resets, |named, count| named.resets = count);
+        // Each name once, in the order in which they are to find room.
+        let mut facts: Vec<(String, Named)> = Vec::new();
+        for (name, more) in owners.chain(closing).chain(resetting) {
+            match facts.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, facts)) => facts.add(&more),
+                None => facts.push((name, more)),
+            }
+        }
         for (name, _) in &facts {
             if let Some(last) = self.processes.get_mut(name) {
                 *last = *at;

@@ -84,10 +84,14 @@ impl TryFrom<String> for OtlpEndpoint {
                     .to_owned(),
             );
         }
+        let plain = text.trim_end_matches('/');
+        if plain.ends_with("/v1/logs") || plain.ends_with("/v1/metrics") {
+            return Err(format!(
+                "`{text}` is for one kind of records: leave /v1/logs or /v1/metrics away, which tcpclose puts behind it"
+            ));
+        }
         let parse = |path: &str| -> Option<Uri> {
-            let uri: Uri = format!("{}{path}", text.trim_end_matches('/'))
-                .parse()
-                .ok()?;
+            let uri: Uri = format!("{plain}{path}").parse().ok()?;
             let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
             (is_known && uri.authority().is_some_and(is_place) && uri.query().is_none())
                 .then_some(uri)
@@ -100,7 +104,7 @@ impl TryFrom<String> for OtlpEndpoint {
             ));
         };
         Ok(Self {
-            text: text.trim_end_matches('/').to_owned(),
+            text: plain.to_owned(),
             base,
             logs,
             metrics,

@@ -41,6 +41,18 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
     })
 }
 
+impl OtlpConfig {
+    /// Whether `ca_file`, where there is one, can be used.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) fn check_ca_file(&self) -> Result<(), String> {
+        self.ca_file
+            .as_deref()
+            .map_or(Ok(()), |file| authorities(file).map(drop))
+    }
+}
+
 fn authorities(file: &Path) -> Result<RootCertStore, String> {
     let wrong = |error: &dyn Error| format!("ca_file {}: {error}", file.display());
     let mut roots = RootCertStore::empty();

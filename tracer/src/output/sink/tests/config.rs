@@ -97,6 +97,12 @@ fn what_is_wrong_is_said() {
             "is no address of a collector: write it like \"http://127.0.0.1:4318\"",
         );
     }
+    for path in ["/v1/logs", "/v1/metrics/", "/otlp/v1/logs"] {
+        refused(
+            &format!("type = 'otlp'\nendpoint = 'http://h:4318{path}'"),
+            "leave /v1/logs or /v1/metrics away",
+        );
+    }
     refused(
         "type = 'otlp'\nca_file = '/etc/ca.pem'",
         "for an endpoint that begins with https://",
