@@ -212,12 +212,7 @@ impl Config {
     /// A sentence that names what is missing.
     pub fn check_places(&self) -> Result<(), ConfigError> {
         for output in &self.outputs {
-            let usable = match &output.target {
-                Target::File(path) => check_file(path),
-                Target::Otlp(otlp) => otlp.check_ca_file(),
-                Target::Stdout | Target::Journald | Target::Syslog(_) => Ok(()),
-            };
-            usable.map_err(|why| {
+            output.check_place().map_err(|why| {
                 ConfigError(format!("output {} cannot be used: {why}", output.name()))
             })?;
         }
@@ -331,20 +326,6 @@ fn in_plain_words(message: &str) -> String {
 /// The words between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
-}
-
-/// Whether an output's file may be there, or be made.
-fn check_file(path: &Path) -> Result<(), String> {
-    match path.parent() {
-        Some(directory) if !directory.is_dir() => {
-            Err(format!("there is no directory {}", directory.display()))
-        }
-        _ if path.exists() && !path.is_file() => Err(format!(
-            "{} is not a regular file; name another",
-            path.display()
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

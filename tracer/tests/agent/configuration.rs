@@ -76,7 +76,7 @@ fn what_an_output_needs_is_looked_for() -> Outcome {
     for (output, missing) in [
         (
             "type = 'file'\npath = '/no/such/place/x.jsonl'",
-            "output file:/no/such/place/x.jsonl cannot be used: there is no directory /no/such/place",
+            "output file:/no/such/place/x.jsonl cannot be used: there is no directory /no/such/place; make it",
         ),
         (
             "type = 'otlp'\nendpoint = 'https://h:1'\nca_file = '/no/such.pem'",
@@ -88,7 +88,7 @@ fn what_an_output_needs_is_looked_for() -> Outcome {
         ),
         (
             "type = 'file'\npath = '/tmp'",
-            "output file:/tmp cannot be used: /tmp is not a regular file",
+            "output file:/tmp cannot be used: it is not a regular file",
         ),
     ] {
         let said = checked(&format!("[[output]]\n{output}\n"))?;

@@ -16,6 +16,8 @@ use super::render::Surroundings;
 /// Records say who talks to whom: nothing for everybody.
 const MODE: u32 = 0o640;
 
+const NOT_REGULAR: &str = "it is not a regular file; name another";
+
 /// See the module.
 pub(super) struct LinesFile {
     path: PathBuf,
@@ -127,6 +129,22 @@ fn end_of_lines(text: &[u8]) -> usize {
     newline.map_or(0, |at| at + 1)
 }
 
+/// Whether such a file may be there, or be made.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn check(path: &Path) -> Result<(), String> {
+    match path.parent() {
+        Some(directory) if !directory.is_dir() => Err(no_directory(directory)),
+        _ if path.exists() && !path.is_file() => Err(NOT_REGULAR.to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn no_directory(directory: &Path) -> String {
+    format!("there is no directory {}; make it", directory.display())
+}
+
 /// Opens the file for appending, locks it, and ends a line that a crash may have cut.
 fn open(path: &Path) -> Result<File, String> {
     let failed = |what: &str, error: io::Error| format!("{what} failed: {error}");
@@ -140,14 +158,12 @@ fn open(path: &Path) -> Result<File, String> {
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(path)
             .map_err(|error| match path.parent() {
-                Some(directory) if !directory.exists() => {
-                    format!("there is no directory {}; make it", directory.display())
-                }
+                Some(directory) if !directory.exists() => no_directory(directory),
                 _ => failed("open", error),
             })?;
         let kind = file.metadata().map_err(|error| failed("stat", error))?;
         if !kind.is_file() {
-            return Err("it is not a regular file; name another".to_owned());
+            return Err(NOT_REGULAR.to_owned());
         }
         match file.try_lock() {
             Ok(()) => {}

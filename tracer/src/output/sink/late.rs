@@ -9,6 +9,9 @@ use super::render::Surroundings;
 use super::{file, journald, stdout, syslog};
 use crate::lifecycle::finding::Finding;
 
+#[cfg(not(feature = "otlp"))]
+const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";
+
 /// Opens the place of an output.
 ///
 /// # Errors
@@ -30,9 +33,26 @@ pub(super) fn open(
         Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(otlp, surroundings)?),
         #[cfg(not(feature = "otlp"))]
         Target::Otlp(_) => {
-            return Err("this tcpclose was built without the feature `otlp`".to_owned());
+            return Err(WITHOUT_OTLP.to_owned());
         }
     })
+}
+
+impl SinkConfig {
+    /// Whether [`open`] would refuse the place, as far as that can be told without touching anything.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check_place(&self) -> Result<(), String> {
+        match &self.target {
+            Target::File(path) => file::check(path),
+            #[cfg(feature = "otlp")]
+            Target::Otlp(otlp) => super::otlp::check(otlp),
+            #[cfg(not(feature = "otlp"))]
+            Target::Otlp(_) => Err(WITHOUT_OTLP.to_owned()),
+            Target::Stdout | Target::Journald | Target::Syslog(_) => Ok(()),
+        }
+    }
 }
 
 /// Makes surroundings for each try.

@@ -32,6 +32,7 @@ use super::render::Surroundings;
 use self::grpc::Grpc;
 use self::http::Http;
 use self::points::Sums;
+pub(super) use self::tls::check;
 
 /// How long a request may take. OpenTelemetry's default.
 const REQUEST_TIME: Duration = Duration::from_secs(10);

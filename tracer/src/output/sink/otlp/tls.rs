@@ -41,15 +41,14 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
     })
 }
 
-impl OtlpConfig {
-    /// Whether `ca_file`, where there is one, can be used.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub(crate) fn check_ca_file(&self) -> Result<(), String> {
-        self.ca_file
-            .as_deref()
-            .map_or(Ok(()), |file| authorities(file).map(drop))
+/// Whether `ca_file`, where there is one, can be used.
+///
+/// # Errors
+/// A sentence.
+pub(in crate::output::sink) fn check(config: &OtlpConfig) -> Result<(), String> {
+    match &config.ca_file {
+        Some(file) => authorities(file).map(drop),
+        None => Ok(()),
     }
 }
 
