@@ -207,7 +207,7 @@ fn a_busy_receiver_is_tried_again_and_one_that_refuses_is_not() {
         said.wait_for("works again");
         sink.offer(&close(2));
         wait_until("the second is refused", || sink.counts().failed == 1);
-        said.wait_for("refused 1 records for good: ");
+        said.wait_for("refused 1 record for good: ");
         sink.offer(&close(3));
         sink.offer(&close(4));
         let counts = sink.finish(long());
