@@ -119,7 +119,7 @@ pub async fn run(
     let last = agent.pump();
     let last = agent.end_interval().and(last);
     agent.outputs.finish(Instant::now() + FINISH);
-    let recorded = finish_recording(&mut agent.session, record);
+    let recorded = record.map_or(Ok(()), |file| agent.session.finish_recording(file));
     // Of a recording that failed, this has the reason.
     recorded.and(ended).and(last).context(HadToEnd)
 }
@@ -132,22 +132,6 @@ impl fmt::Display for HadToEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the agent had to end")
     }
-}
-
-/// Ends the recording, if there is one.
-fn finish_recording(session: &mut Session, file: Option<&Path>) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    let recorded = session.finish_recording();
-    let cannot = || {
-        format!(
-            "writing the recording {} failed; it holds what came before",
-            file.display()
-        )
-    };
-    if let Some(recorded) = recorded.with_context(cannot)? {
-        say!("{}", recorded.sentence(file));
-    }
-    Ok(())
 }
 
 fn ticks(interval: Duration) -> time::Interval {

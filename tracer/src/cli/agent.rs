@@ -4,9 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
-use super::replaying;
+use super::{event_loop, replaying};
 use crate::agent::{self, config};
 use crate::stderr::say;
 
@@ -60,10 +58,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(replaying::exit_code(broken, &file, ExitCode::SUCCESS))
         });
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the event loop failed")?;
+    let runtime = event_loop()?;
     let (file, record) = (args.config.clone(), args.record.as_deref());
     match runtime.block_on(agent::run(config, file, record)) {
         // Starting it again may help.

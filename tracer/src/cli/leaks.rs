@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::event_loop;
 use super::filters::{Filters, count};
 use super::stop::Stop;
 use crate::host::cgroup::Cgroups;
@@ -110,10 +111,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         Some(every) => {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .context("starting the event loop failed")?;
+            let runtime = event_loop()?;
             runtime.block_on(async {
                 if let Some(testimony) = witness(args)? {
                     looker = looker.with_testimony(testimony);

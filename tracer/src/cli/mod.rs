@@ -11,7 +11,9 @@ mod watch;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::stderr::say;
 
@@ -43,6 +45,15 @@ enum Command {
     Agent(agent::Args),
     /// Say what this kernel and these rights allow, and what each missing piece costs
     Doctor(doctor::Args),
+}
+
+/// What commands run on that wait: one thread, this one.
+fn event_loop() -> anyhow::Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder
+        .enable_all()
+        .build()
+        .context("starting the event loop failed")
 }
 
 /// Runs the program.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::{Instant, sleep_until};
 
+use super::event_loop;
 use super::filters::Ends;
 use super::stop::{self, Stop};
 use super::watch::{CAPACITY, Stuck, announce};
@@ -52,10 +53,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         stuck_after: Some(args.stuck.stuck_after.into()),
         ..args.ends.options()?
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the event loop failed")?;
+    let runtime = event_loop()?;
     runtime.block_on(record(args, &options))
 }
 
@@ -108,15 +106,5 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
 /// the next Ctrl-C ends the program on the spot.
 pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
     stop::no_longer_wait();
-    let recorded = session.finish_recording();
-    let recorded = recorded.with_context(|| {
-        format!(
-            "writing the recording {} failed; it holds what came before",
-            file.display()
-        )
-    })?;
-    if let Some(recorded) = recorded {
-        say!("{}", recorded.sentence(file));
-    }
-    Ok(())
+    session.finish_recording(file)
 }

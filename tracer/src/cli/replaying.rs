@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::timeout;
 
-use super::EXIT_FAILED;
 use super::stop::Stop;
+use super::{EXIT_FAILED, event_loop};
 use crate::recording::Broken;
 use crate::stderr::say;
 
@@ -21,10 +21,7 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) fn until_stopped(
     work: impl FnOnce(&AtomicBool) -> anyhow::Result<ExitCode> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the event loop failed")?;
+    let runtime = event_loop()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let code = runtime.block_on(async move {

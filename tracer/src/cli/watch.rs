@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::time::{Instant, sleep_until};
 
+use super::event_loop;
 use super::filters::{Filters, count};
 use super::record;
 use super::stop::Stop;
@@ -114,10 +115,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return replay::run(args, file);
     }
     let options = args.options()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("starting the event loop failed")?;
+    let runtime = event_loop()?;
     runtime.block_on(watch(args, &options))
 }
 

@@ -30,7 +30,8 @@ use crate::lifecycle::finding::{Finding, Loss, LossPlace};
 use crate::lifecycle::leak::{Answers, Question};
 use crate::lifecycle::summary::Boundary;
 use crate::lifecycle::types::Nanos;
-use crate::recording::{Head, Recorded, Recorder};
+use crate::recording::Head;
+use crate::stderr::say;
 use diag::{Ask, Diag, Said};
 use intake::{Intake, Questions};
 use namespaces::Namespaces;
@@ -314,14 +315,22 @@ impl Session {
         recording.as_ref().map(Recording::names)
     }
 
-    /// Ends the recording; `None` where there was none.
+    /// Ends the recording to `file`, if there is one, and says what is in it.
     ///
     /// # Errors
     /// What stopped it, now or earlier.
-    pub fn finish_recording(&mut self) -> io::Result<Option<Recorded>> {
-        let recording = self.intake.recording().take();
-        let recorder = recording.map(Recording::into_recorder);
-        recorder.map(Recorder::finish).transpose()
+    pub fn finish_recording(&mut self, file: &Path) -> anyhow::Result<()> {
+        let Some(recording) = self.intake.recording().take() else {
+            return Ok(());
+        };
+        let recorded = recording.into_recorder().finish().with_context(|| {
+            format!(
+                "writing the recording {} failed; it holds what came before",
+                file.display()
+            )
+        })?;
+        say!("{}", recorded.sentence(file));
+        Ok(())
     }
 
     /// Asks what the core wants to know, and takes what was answered by `until`.

@@ -4,7 +4,7 @@ use super::{QUIET, Sweep, TimeWaits};
 use crate::lifecycle::finding::TimeWait;
 use crate::lifecycle::types::Nanos;
 
-/// After a sweep that cost t of CPU, none follows for this many times t: sweeps take at most 2 % of a core.
+/// After a sweep that cost t of CPU, none follows for this many times t: sweeps take at most 2 % of a core in each namespace.
 const REST: u64 = 50;
 /// So much of a sweep's result is worked through at a time: a quarter of a millisecond. Records come meanwhile.
 const SLICE: usize = 2048;
