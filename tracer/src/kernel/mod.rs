@@ -16,5 +16,6 @@ mod runs;
 pub mod sock_diag;
 mod tracefs;
 mod twin;
+pub mod ways_in;
 
 include!(concat!(env!("OUT_DIR"), "/ebpf_object.rs"));

@@ -8,8 +8,9 @@ use super::held::Held;
 use super::listeners::Listener;
 use super::tables::close_wait;
 use crate::kernel::monotonic::now;
-use crate::kernel::netns::{self, NetNsHandle};
+use crate::kernel::netns;
 use crate::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
+use crate::kernel::ways_in::WaysIn;
 use crate::lifecycle::leak::{Answer, Answers, CloseWait, Question};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 
@@ -17,14 +18,11 @@ use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 /// open on the host.
 const ONE_BY_ONE: usize = 64;
 
-/// Namespaces whose way in is remembered. Beyond that the memory starts anew, which costs a walk through /proc each.
-const REMEMBERED: usize = 4096;
-
 /// Asks in whatever namespace the sockets live, and looks through /proc for their holders. That may take a second, so
 /// it is for a thread of its own.
 #[derive(Debug, Default)]
 pub struct Asker {
-    ways_in: HashMap<NetNs, NetNsHandle>,
+    ways_in: WaysIn,
 }
 
 /// What the tables of the namespaces hold of what was asked.
@@ -52,7 +50,7 @@ impl Asker {
                 continue;
             }
             // One that cannot be entered any more is gone, and its sockets with it.
-            if let Ok(mut diag) = self.open(netns) {
+            if let Ok(mut diag) = self.ways_in.ask_in(netns) {
                 let _ = found.look(&mut diag, &questions, at);
             }
         }
@@ -71,24 +69,6 @@ impl Asker {
             seen: seen.collect(),
             ended: now(),
         }
-    }
-
-    fn open(&mut self, netns: NetNs) -> Result<DiagSocket, DiagError> {
-        if netns::current().is_ok_and(|own| own == netns) {
-            return DiagSocket::open();
-        }
-        if let Some(handle) = self.ways_in.get(&netns)
-            && let Ok(diag) = DiagSocket::open_in(handle)
-        {
-            return Ok(diag);
-        }
-        self.ways_in.remove(&netns);
-        let handle = netns::by_inode(netns)?;
-        if self.ways_in.len() >= REMEMBERED {
-            self.ways_in.clear();
-        }
-        let handle = self.ways_in.entry(netns).insert_entry(handle);
-        DiagSocket::open_in(handle.get())
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use tcpclose_common::TcpState;
 
-use super::namespaces::{Namespaces, REMEMBERED};
 use super::now;
 use super::overflows::{self, Overflows};
 use super::snapshot::Snapshot;
@@ -13,6 +12,7 @@ use crate::kernel::loader::Options;
 use crate::kernel::monotonic::thread_cpu;
 use crate::kernel::netns;
 use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
+use crate::kernel::ways_in::{REMEMBERED, WaysIn};
 use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
 use crate::lifecycle::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
 
@@ -39,7 +39,7 @@ pub(super) enum Said {
 /// Asks sock_diag in many namespaces. An open socket keeps its namespace alive, so those of foreign ones are closed
 /// after each round of questions.
 pub(super) struct Diag {
-    namespaces: Namespaces,
+    ways_in: WaysIn,
     open: HashMap<NetNs, Option<DiagSocket>>,
     /// As of this round.
     interfaces: HashMap<NetNs, Vec<u32>>,
@@ -50,7 +50,7 @@ impl Diag {
     /// `overflows`: what has overflowed before and is not ours to tell.
     pub fn new(overflows: Overflows) -> Self {
         Self {
-            namespaces: Namespaces::new(),
+            ways_in: WaysIn::default(),
             open: HashMap::new(),
             interfaces: HashMap::new(),
             overflows,
@@ -76,8 +76,8 @@ impl Diag {
             });
         }
         said.extend(sweeps.iter().map(|sweep| Input::Swept(self.sweep(sweep))));
-        let namespaces = &self.namespaces;
-        self.open.retain(|netns, _| namespaces.is_own(*netns));
+        let ways_in = &self.ways_in;
+        self.open.retain(|netns, _| ways_in.is_own(*netns));
         self.interfaces.clear();
         Said::Minisockets(said)
     }
@@ -99,9 +99,9 @@ impl Diag {
     /// The kernel finds a socket that is bound to an interface only if it is told which, and connections between
     /// link-local addresses are all bound.
     fn ask_on_interfaces(&mut self, netns: NetNs, question: sock_diag::Lookup) -> Minisocket {
-        let namespaces = &mut self.namespaces;
+        let ways_in = &mut self.ways_in;
         let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
-            let interfaces = namespaces.within(netns, netns::interfaces);
+            let interfaces = ways_in.within(netns, netns::interfaces);
             interfaces.unwrap_or_default()
         });
         let Some(Some(socket)) = self.open.get_mut(&netns) else {
@@ -143,25 +143,16 @@ impl Diag {
     }
 
     fn socket(&mut self, netns: NetNs) -> Option<&mut DiagSocket> {
-        if !self.open.contains_key(&netns) {
-            let socket = if self.namespaces.is_own(netns) {
-                DiagSocket::open().ok()
-            } else {
-                let handle = self.namespaces.handle(netns);
-                let opened = handle.and_then(|handle| DiagSocket::open_in(handle).ok());
-                if opened.is_none() {
-                    self.namespaces.forget(netns);
-                }
-                opened
-            };
-            self.open.insert(netns, socket);
-        }
-        self.open.get_mut(&netns)?.as_mut()
+        let ways_in = &mut self.ways_in;
+        let opened = self.open.entry(netns);
+        opened
+            .or_insert_with(|| ways_in.ask_in(netns).ok())
+            .as_mut()
     }
 
     /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
     fn take_overflows(&mut self, netns: NetNs) -> u64 {
-        let Some(count) = self.namespaces.within(netns, overflows::count).flatten() else {
+        let Some(count) = self.ways_in.within(netns, overflows::count).flatten() else {
             return 0;
         };
         if self.overflows.counts.len() >= REMEMBERED {

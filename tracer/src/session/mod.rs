@@ -3,7 +3,6 @@
 
 mod diag;
 mod intake;
-mod namespaces;
 mod overflows;
 mod owners;
 mod recording;
@@ -24,6 +23,7 @@ use crate::host::named_cgroups::NamedCgroups;
 use crate::kernel::loader::{self, LoadError, Loader, Options, Tier};
 pub use crate::kernel::monotonic::now;
 use crate::kernel::reader::{Attached, Reader};
+use crate::kernel::ways_in::WaysIn;
 use crate::leaks::Asker;
 use crate::lifecycle::Input;
 use crate::lifecycle::finding::{Finding, Loss, LossPlace};
@@ -34,7 +34,6 @@ use crate::recording::Head;
 use crate::stderr::say;
 use diag::{Ask, Diag, Said};
 use intake::{Intake, Questions};
-use namespaces::Namespaces;
 use recording::Recording;
 use repair::Repair;
 use snapshot::Snapshot;
@@ -63,7 +62,7 @@ pub struct Session {
     options: Options,
     joins_sock_diag: bool,
     repair: Repair,
-    namespaces: Namespaces,
+    ways_in: WaysIn,
     diag: Worker<Ask, Said>,
     looks: Option<Worker<Vec<Question>, Answers>>,
     misses_read: Nanos,
@@ -150,7 +149,7 @@ impl Session {
             options: options.clone(),
             joins_sock_diag: programs_have_cookie,
             repair: Repair::default(),
-            namespaces: Namespaces::new(),
+            ways_in: WaysIn::default(),
             shortcomings,
             intake: Intake::new(head.tracker(), recording),
             tier,

@@ -113,7 +113,7 @@ impl Session {
 
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
         let text = self
-            .namespaces
+            .ways_in
             .within(route.netns, || fs::read_to_string(PORT_RANGE).ok())?;
         let range = parse(&text?)?;
         let used = ports.iter().filter(|port| range.contains(&port.0)).count();
