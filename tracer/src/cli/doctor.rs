@@ -70,6 +70,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         classic_tracepoint(&classic),
         sock_diag(),
         namespaces(),
+        holders(),
     ];
 
     let mut out = io::stdout().lock();
@@ -380,6 +381,28 @@ fn namespaces() -> Check {
     };
     Check {
         name: "network namespaces",
+        found,
+    }
+}
+
+fn holders() -> Check {
+    let needed = [Capability::SysPtrace, Capability::DacReadSearch];
+    let lacking: Vec<_> = needed
+        .into_iter()
+        .filter(|capability| !capabilities::has(*capability))
+        .map(Capability::name)
+        .collect();
+    let found = if lacking.is_empty() {
+        Ok("descriptors of all processes can be looked through".to_owned())
+    } else {
+        Err(Lack::new(
+            format!("lacks {}", lacking.join(" and ")),
+            "who holds a stuck socket of another user, and the names of cgroups",
+            "run it with sudo, or give it these",
+        ))
+    };
+    Check {
+        name: "holders of sockets",
         found,
     }
 }
