@@ -1,6 +1,10 @@
 //! Every table has a bound, and says when it was reached.
 
+use std::collections::HashSet;
+
+use tcpclose::lifecycle::Minisocket;
 use tcpclose::lifecycle::finding::{Finding, LossPlace};
+use tcpclose::lifecycle::types::NetNs;
 use tcpclose_common::TcpState;
 
 use crate::socket::{Socket, World, tuple};
@@ -41,6 +45,28 @@ fn a_connect_that_the_port_filter_hides_is_forgotten() {
     world.pass_ms(100_000);
     assert_eq!(world.tracker.live(), 1);
     assert!(world.findings().is_empty(), "it was never wanted");
+}
+
+/// Where something was lost, what a snapshot lacks is asked for; of these nothing more was ever to come.
+#[test]
+fn a_connect_that_the_port_filter_hides_is_not_told_after_a_loss() {
+    let mut world = World::new();
+    world.tracker = world.tracker.with_port_filter();
+    let _connecting = Socket::connecting(&mut world, 1);
+    world.pass_ms(100);
+    let everywhere = HashSet::from([NetNs(1)]);
+    world
+        .tracker
+        .doubt_missing(&everywhere, &HashSet::new(), world.now);
+    for _ in 0..3 {
+        world.pass_ms(1_000);
+        for lookup in world.lookups() {
+            world
+                .tracker
+                .looked_up(lookup.id, Minisocket::Gone, world.now);
+        }
+    }
+    assert!(world.findings().is_empty());
 }
 
 #[test]

@@ -73,7 +73,10 @@ impl Tracker {
     ) {
         for (key, connection) in self.table.iter() {
             let is_newer = connection.since.get().is_some_and(|since| since >= began);
-            if !is_newer && namespaces.contains(&connection.netns) && !alive.contains(&key) {
+            // Its port may be one that is not wanted, of which no more was to come.
+            let may_be_hidden = self.filters_ports && connection.state == TcpState::SynSent;
+            let is_doubtful = !is_newer && !may_be_hidden;
+            if is_doubtful && namespaces.contains(&connection.netns) && !alive.contains(&key) {
                 self.suspects.doubt(key, began);
             }
         }
