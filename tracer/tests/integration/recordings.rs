@@ -188,16 +188,18 @@ fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
 
 /// A terminal that is closed, or an ssh that breaks.
 #[test]
-fn a_hangup_ends_a_recording_as_it_should_and_nohup_keeps_it_going() {
+fn a_hangup_ends_a_recording_as_it_should_unless_it_is_ignored() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
     let inode = lab.ns.inode().to_string();
-    for program in [vec![], vec!["nohup".to_owned()]] {
+    // These tests may have been started by nohup themselves.
+    for (how, ends) in [
+        ("--default-signal=HUP", true),
+        ("--ignore-signal=HUP", false),
+    ] {
         let file = scratch.path().join("hung-up.rec");
-        let mut words = program.clone();
-        words.push(program::path());
-        let mut command = lab.ns.command(&words[0]);
-        command.args(&words[1..]);
+        let mut command = lab.ns.command("env");
+        command.args([how, &program::path()]);
         command.args(["record", text(&file), "--netns", &inode]);
         let mut recorder = Process::spawn(&mut command);
         let recording = recorder.stderr.wait(|lines| {
@@ -206,7 +208,7 @@ fn a_hangup_ends_a_recording_as_it_should_and_nohup_keeps_it_going() {
         });
         assert!(recording.is_some(), "{}", recorder.stderr.text());
         sys::signal(recorder.pid(), libc::SIGHUP).unwrap();
-        if !program.is_empty() {
+        if !ends {
             let early = within(Duration::from_millis(300), || {
                 (!recorder.is_running()).then_some(())
             });
