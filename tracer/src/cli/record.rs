@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep_until};
 
 use super::event_loop;
 use super::filters::Ends;
@@ -58,26 +57,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut told = Stop::listen()?;
+    let told = Stop::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, Some(&args.file))?;
     announce("recording", &session);
     let mut clock = WallClock::new();
-    // A time beyond the clock's range is never.
-    let stop_at = args
-        .duration
-        .and_then(|duration| Instant::now().checked_add(duration));
-    let over = async {
-        match stop_at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(over);
+    let mut told = told.after(args.duration);
     while !session.recording_has_failed() {
         tokio::select! {
             ready = session.wait() => ready.context("polling the ring buffer failed")?,
             () = told.wanted() => break,
-            () = &mut over => break,
         }
         pump(&mut session, &mut clock)?;
     }

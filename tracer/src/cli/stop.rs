@@ -1,14 +1,18 @@
 //! What ends a command that runs until it is told to stop.
 
+use std::future::pending;
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
 
-/// Ctrl-C, SIGTERM, and the end of the terminal (SIGHUP, unless nohup(1) has it ignored).
+/// Ctrl-C, SIGTERM, the end of the terminal (SIGHUP, unless nohup(1) has it ignored), and a time.
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Option<Signal>,
+    at: Option<Instant>,
 }
 
 impl Stop {
@@ -25,7 +29,15 @@ impl Stop {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup,
+            at: None,
         })
+    }
+
+    /// Also so long after now, if that is given.
+    pub fn after(self, duration: Option<Duration>) -> Self {
+        // A time beyond the clock's range is never.
+        let at = duration.and_then(|duration| Instant::now().checked_add(duration));
+        Self { at, ..self }
     }
 
     /// Waits for one of them. Safe to cancel.
@@ -34,17 +46,25 @@ impl Stop {
             interrupt,
             terminate,
             hangup,
+            at,
         } = self;
         let hung_up = async {
             match hangup {
                 Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+                None => pending().await,
+            }
+        };
+        let over = async {
+            match at {
+                Some(at) => sleep_until(*at).await,
+                None => pending().await,
             }
         };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hung_up => {}
+            () = over => {}
         }
     }
 }

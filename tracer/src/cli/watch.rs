@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::time::{Instant, sleep_until};
 
 use super::event_loop;
 use super::filters::{Filters, count};
@@ -120,7 +119,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let mut told = Stop::listen()?;
+    let told = Stop::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, args.record.as_deref())?;
     announce("watching", &session);
 
@@ -141,17 +140,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         session,
         clock: WallClock::new(),
     };
-    // A time beyond the clock's range is never.
-    let stop_at = args
-        .duration
-        .and_then(|duration| Instant::now().checked_add(duration));
-    let over = async {
-        match stop_at {
-            Some(at) => sleep_until(at).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::pin!(over);
+    let mut told = told.after(args.duration);
     while !live.printer.is_done() && !live.session.recording_has_failed() {
         tokio::select! {
             ready = live.session.wait() => ready.context("polling the ring buffer failed")?,
@@ -160,7 +149,6 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
                 return ended(end);
             }
             () = told.wanted() => break,
-            () = &mut over => break,
         }
         live.pump()?;
     }

@@ -2,6 +2,7 @@
 //! transition on.
 
 use std::collections::HashMap;
+use std::io;
 use std::thread;
 
 use anyhow::Context as _;
@@ -164,12 +165,18 @@ impl<'a> Programs<'a> {
     }
 }
 
+/// Why the kernel refuses a program, where that is what failed.
+pub(super) fn refusal(error: &anyhow::Error) -> Option<&io::Error> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(ProgramError::LoadError { io_error, .. }) => Some(io_error),
+        _ => None,
+    })
+}
+
 /// In one line. The verifier's log is for developers.
 fn first_line(error: &anyhow::Error) -> String {
-    for cause in error.chain() {
-        if let Some(ProgramError::LoadError { io_error, .. }) = cause.downcast_ref() {
-            return format!("the kernel refuses the program ({io_error})");
-        }
+    if let Some(reason) = refusal(error) {
+        return format!("the kernel refuses the program ({reason})");
     }
     let text = format!("{error:#}");
     text.lines().next().unwrap_or_default().to_owned()

@@ -7,7 +7,6 @@ use std::io;
 use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use aya::programs::ProgramError;
 use aya::{Ebpf, EbpfLoader};
 use tcpclose_common::{Config, RINGS};
 
@@ -397,17 +396,12 @@ fn lift_memlock_limit() {
 
 /// Finds the two refusals that have a remedy in what aya reports.
 fn load_error(error: anyhow::Error) -> LoadError {
-    let errno = error.chain().find_map(|cause| {
-        let program = match cause.downcast_ref::<ProgramError>() {
-            Some(ProgramError::LoadError { io_error, .. }) => io_error.raw_os_error(),
-            _ => None,
-        };
-        program.or_else(|| {
-            cause
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::raw_os_error)
-        })
-    });
+    let other = || {
+        let mut causes = error.chain();
+        causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+    };
+    let refusal = attach::refusal(&error).and_then(io::Error::raw_os_error);
+    let errno = refusal.or_else(other);
     if errno == Some(libc::EPERM) {
         return LoadError::NotPermitted;
     }

@@ -203,10 +203,9 @@ impl Reader {
     /// When the kernel cannot be told to wake us.
     pub fn drain(
         &mut self,
-        until: Nanos,
+        mut until: Nanos,
         mut each: impl FnMut(Result<Event, DecodeError>),
     ) -> io::Result<Nanos> {
-        let mut until = until;
         // What comes into a ring after it was found empty is later than `until`.
         for ring in &mut self.rings {
             ring.refill(&self.reset_reasons);

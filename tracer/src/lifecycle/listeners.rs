@@ -24,17 +24,16 @@ struct Listener {
 
 impl Listeners {
     pub fn opened(&mut self, id: ConnId, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
-        let there = self.places.entry((netns, place(tuple))).or_default();
-        match there.iter_mut().find(|listener| listener.id == id) {
+        let key = (netns, place(tuple));
+        let mut there = self.places.get_mut(&key).into_iter().flatten();
+        match there.find(|listener| listener.id == id) {
             Some(known) => known.owner = owner.or(known.owner.take()),
             None if self.count < CAPACITY => {
                 self.count += 1;
+                let there = self.places.entry(key).or_default();
                 there.push(Listener { id, owner });
             }
             None => {}
-        }
-        if there.is_empty() {
-            self.places.remove(&(netns, place(tuple)));
         }
     }
 

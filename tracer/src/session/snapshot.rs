@@ -130,12 +130,7 @@ impl Snapshot {
 }
 
 fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<Socket>, bool), DiagError> {
-    let own = netns::current().is_ok_and(|own| own == handle.id());
-    let mut diag = if own {
-        DiagSocket::open()?
-    } else {
-        DiagSocket::open_in(handle)?
-    };
+    let mut diag = DiagSocket::open_in(handle)?;
     let (sockets, report) = diag.collect(&Query::states(states))?;
     Ok((sockets, !report.interrupted && report.skipped == 0))
 }

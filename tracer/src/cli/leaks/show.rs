@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use crate::leaks::{Blind, Report, Resolved};
 use crate::lifecycle::finding::{Finding, Stuck};
-use crate::lifecycle::leak::LeakEvent;
+use crate::lifecycle::leak::{Leak, LeakEvent};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
@@ -123,20 +123,18 @@ impl Shower {
             true => " (not everything could be looked at)",
             false => "",
         };
+        let is_new = |leak: &&Leak| leak.event == LeakEvent::Opened && leak.verdict.is_leak();
+        let changed = self.last.as_ref().map(|last| Changed {
+            opened: report.leaks.iter().filter(is_new).count(),
+            resolved: resolved.len(),
+            since: report.at - last.at,
+        });
+        let headline = total(report, changed);
         if self.watching {
-            let opened = report
-                .leaks
-                .iter()
-                .filter(|leak| leak.event == LeakEvent::Opened && leak.verdict.is_leak());
-            let changed = Changed {
-                opened: opened.count(),
-                resolved: resolved.len(),
-                since: self.last.as_ref().map(|last| report.at - last.at),
-            };
             let time = self.clock.time_of_day(report.at);
-            writeln!(out, "{time}  {}{of}\n{table}", total(report, Some(changed)))?;
+            writeln!(out, "{time}  {headline}{of}\n{table}")?;
         } else {
-            writeln!(out, "{table}{}{of}", total(report, None))?;
+            writeln!(out, "{table}{headline}{of}")?;
         }
         out.flush()
     }

@@ -19,16 +19,12 @@ impl Tracker {
                 let owner = self
                     .owners
                     .of(transition.task.as_ref(), OwnerSource::Listen);
-                let Transition {
-                    id, netns, tuple, ..
-                } = transition;
-                self.listeners.opened(*id, *netns, tuple, owner);
+                let (netns, tuple) = (transition.netns, &transition.tuple);
+                self.listeners.opened(transition.id, netns, tuple, owner);
             }
             (TcpState::Listen, _) => {
-                let Transition {
-                    id, netns, tuple, ..
-                } = transition;
-                self.listeners.closed(*id, *netns, tuple);
+                let (netns, tuple) = (transition.netns, &transition.tuple);
+                self.listeners.closed(transition.id, netns, tuple);
             }
             (TcpState::Close, TcpState::SynSent) => {
                 // The socket's earlier life ended with a →CLOSE that was lost.
@@ -51,7 +47,10 @@ impl Tracker {
                 let place = match known {
                     Some(place) if !self.is_stale(place, transition) => place,
                     _ => {
-                        self.take_missed(transition.id, transition.at);
+                        // Nearly all are new, and need not be looked for twice.
+                        if known.is_some() {
+                            self.take_missed(transition.id, transition.at);
+                        }
                         let connection = self.meet(transition);
                         self.insert(transition.id, connection)
                     }

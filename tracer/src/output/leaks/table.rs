@@ -117,12 +117,12 @@ impl LeakTable {
     }
 }
 
-/// The whole report in one line. While watching, what has changed since the last look.
+/// The whole report in one line; from the second look on, what has changed since the last.
 #[must_use]
 pub fn total(report: &Report, changed: Option<Changed>) -> String {
     let mut text = format!("{} stuck", Counted(report.stuck(), "socket"));
     match changed {
-        None | Some(Changed { since: None, .. }) => {
+        None => {
             text.push_str(" in CLOSE_WAIT");
             if report.min_age > Nanos(0) {
                 text.push_str(" for ");
@@ -133,7 +133,7 @@ pub fn total(report: &Report, changed: Option<Changed>) -> String {
         Some(Changed {
             opened,
             resolved,
-            since: Some(since),
+            since,
         }) => {
             let _ = write!(text, ", {opened} new and {resolved} resolved in ");
             push_with_unit(&mut text, since);
@@ -157,8 +157,8 @@ pub struct Changed {
     pub opened: usize,
     /// Sockets that are stuck no more.
     pub resolved: usize,
-    /// Since the last look; `None` at the first.
-    pub since: Option<Nanos>,
+    /// Since the last look.
+    pub since: Nanos,
 }
 
 /// `1 socket`, `2 sockets`.
