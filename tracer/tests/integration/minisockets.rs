@@ -27,18 +27,25 @@ fn sees_segments() -> bool {
     sys::kernel_version() >= (6, 11)
 }
 
-/// The client has closed, and the server has acknowledged that.
-fn parked(lab: &Lab) -> (TcpStream, Ports) {
+/// The client has closed, which was prepared so, and the server has acknowledged that.
+fn closed(lab: &Lab, prepare: impl FnOnce(&TcpStream)) -> (TcpStream, Ports) {
     let Connection {
         client,
         server,
         listener,
         ports,
     } = lab.converse("one", "three");
+    prepare(&client);
     drop((client, listener));
     assert_eq!(read_to_end(&server), 0);
     lab.assert_captured(ports, "client FIN,ACK; server ACK");
-    // It was sent; on another CPU it may still wait to be taken.
+    (server, ports)
+}
+
+/// The same, and the client's end is seen to be a minisocket.
+fn parked(lab: &Lab) -> (TcpStream, Ports) {
+    let (server, ports) = closed(lab, |_| ());
+    // The ACK was sent; on another CPU it may still wait to be taken.
     let (since, parked) = (Instant::now(), Some(minisockets::FIN_WAIT2));
     minisockets::wait_for_state(&lab.ns, (ports, Client), parked, since, PATIENCE);
     (server, ports)
@@ -76,16 +83,10 @@ fn one_that_is_bound_to_an_interface_is_not_taken_for_gone(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
-    let Connection {
-        client,
-        server,
-        listener: _listener,
-        ports,
-    } = lab.converse("one", "three");
-    let bound = SockRef::from(&client).bind_device(Some(b"lo"));
-    bound.expect("root may bind to any interface");
-    drop(client);
-    assert_eq!(read_to_end(&server), 0);
+    let (server, ports) = closed(&lab, |client| {
+        let bound = SockRef::from(client).bind_device(Some(b"lo"));
+        bound.expect("root may bind to any interface");
+    });
     // It is asked for after 20 ms, and not much later again.
     thread::sleep(Duration::from_millis(300));
     drop(server);

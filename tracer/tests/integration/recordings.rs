@@ -113,6 +113,14 @@ fn a_replay_takes_the_filters_that_the_recording_had_not() {
     assert_eq!(of(&["--count", "3"]).len(), 3);
 }
 
+fn wait_until_begun(recorder: &Process) {
+    let recording = recorder.stderr.wait(|lines| {
+        let begun = |line: &String| line.starts_with("tcpclose: recording");
+        lines.iter().any(begun).then_some(())
+    });
+    assert!(recording.is_some(), "{}", recorder.stderr.text());
+}
+
 /// Two processes have two programs in the kernel, each with its own look at the clock: times differ by a microsecond.
 #[test]
 fn record_sees_what_a_watch_beside_it_sees() {
@@ -124,11 +132,7 @@ fn record_sees_what_a_watch_beside_it_sees() {
     let inode = lab.ns.inode().to_string();
     command.args(["record", text(&file), "--netns", &inode]);
     let mut recorder = Process::spawn(&mut command);
-    let recording = recorder.stderr.wait(|lines| {
-        let begun = |line: &String| line.starts_with("tcpclose: recording");
-        lines.iter().any(begun).then_some(())
-    });
-    assert!(recording.is_some(), "{}", recorder.stderr.text());
+    wait_until_begun(&recorder);
     visits(&lab);
     let live = watch.stop_raw();
     recorder.interrupt();
@@ -169,11 +173,7 @@ fn a_recorder_whose_reader_stalls_ends_at_the_second_interrupt() {
     let mut recorder = Process::spawn_unread(&mut command);
     let unread = recorder.take_stdout();
     narrow(&unread);
-    let recording = recorder.stderr.wait(|lines| {
-        let begun = |line: &String| line.starts_with("tcpclose: recording");
-        lines.iter().any(begun).then_some(())
-    });
-    assert!(recording.is_some(), "{}", recorder.stderr.text());
+    wait_until_begun(&recorder);
     for _ in 0..3 {
         visits(&lab);
     }
@@ -202,11 +202,7 @@ fn a_hangup_ends_a_recording_as_it_should_unless_it_is_ignored() {
         command.args([how, &program::path()]);
         command.args(["record", text(&file), "--netns", &inode]);
         let mut recorder = Process::spawn(&mut command);
-        let recording = recorder.stderr.wait(|lines| {
-            let begun = |line: &String| line.starts_with("tcpclose: recording");
-            lines.iter().any(begun).then_some(())
-        });
-        assert!(recording.is_some(), "{}", recorder.stderr.text());
+        wait_until_begun(&recorder);
         sys::signal(recorder.pid(), libc::SIGHUP).unwrap();
         if !ends {
             let early = within(Duration::from_millis(300), || {

@@ -15,4 +15,5 @@ mod segments;
 mod socket;
 mod standing;
 mod stuck;
+mod sweeps;
 mod time_waits;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -46,8 +46,8 @@ proptest! {
             failed,
             down: down || written + failed == 0,
         });
-        let got = Arc::new(Mutex::new(Vec::new()));
-        let scripted = Scripted { turns: turns.collect(), got: Arc::clone(&got) };
+        let scripted = Scripted::new(turns.collect::<VecDeque<_>>());
+        let got = Arc::clone(&scripted.got);
         let mut config = config(queue);
         config.rate_limit = limit.map(|limit| RateLimit {
             per_second: NonZeroU32::new(limit).expect("at least 1"),
@@ -183,10 +183,7 @@ fn summaries_and_losses_pass_a_rate_limit() {
         per_second: NonZeroU32::MIN,
         burst: None,
     });
-    let scripted = Scripted {
-        turns: VecDeque::new(),
-        got: Arc::default(),
-    };
+    let scripted = Scripted::new([]);
     let Started {
         mut sink,
         said: _said,
@@ -212,10 +209,7 @@ fn the_end_of_what_was_told_passes_a_rate_limit() {
         per_second: NonZeroU32::MIN,
         burst: None,
     });
-    let scripted = Scripted {
-        turns: VecDeque::new(),
-        got: Arc::default(),
-    };
+    let scripted = Scripted::new([]);
     let Started {
         mut sink,
         said: _said,
@@ -233,16 +227,8 @@ fn the_end_of_what_was_told_passes_a_rate_limit() {
 
 #[test]
 fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counted() {
-    let closed = Turn {
-        written: 0,
-        failed: 0,
-        down: true,
-    };
-    let got = Arc::default();
-    let scripted = Scripted {
-        turns: [closed; 3].into(),
-        got: Arc::clone(&got),
-    };
+    let scripted = Scripted::new([Turn::DOWN; 3]);
+    let got = Arc::clone(&scripted.got);
     let before = config(4);
     let Started { mut sink, said } = start(&before, scripted);
     sink.offer(&close(1));

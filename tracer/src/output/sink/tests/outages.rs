@@ -1,6 +1,5 @@
 //! Receivers that do not take records: said once, and tried again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -12,17 +11,7 @@ use super::receivers::{LONG, Scripted, Started, Turn, close, config, gated, long
 
 #[test]
 fn an_outage_is_said_once_and_so_is_its_end() {
-    let down = Turn {
-        written: 0,
-        failed: 0,
-        down: true,
-    };
-    let got = Arc::default();
-    let scripted = Scripted {
-        turns: [down; 5].into(),
-        got: Arc::clone(&got),
-    };
-    let Started { mut sink, said } = start(&config(8), scripted);
+    let Started { mut sink, said } = start(&config(8), Scripted::new([Turn::DOWN; 5]));
     sink.offer(&close(1));
     let first = said.recv_timeout(LONG).expect("the outage is said");
     assert_eq!(
@@ -40,15 +29,7 @@ fn an_outage_is_said_once_and_so_is_its_end() {
 
 #[test]
 fn while_it_is_down_an_output_says_why() {
-    let forever = Turn {
-        written: 0,
-        failed: 0,
-        down: true,
-    };
-    let scripted = Scripted {
-        turns: vec![forever; 100_000].into(),
-        got: Arc::default(),
-    };
+    let scripted = Scripted::new(vec![Turn::DOWN; 100_000]);
     let Started { mut sink, said } = start(&config(2), scripted);
     assert!(sink.outage().is_none());
     for id in 0..5 {
@@ -94,10 +75,7 @@ fn refused_records_are_counted_and_said() {
         failed: 2,
         down: false,
     };
-    let scripted = Scripted {
-        turns: [refusing].into(),
-        got: Arc::default(),
-    };
+    let scripted = Scripted::new([refusing]);
     let (ear, said) = mpsc::channel();
     let sink = Sink::deliver(
         &config(8),
@@ -160,13 +138,7 @@ impl Delivery for Shy {
 }
 
 fn shy() -> Shy {
-    Shy(
-        0,
-        Scripted {
-            turns: VecDeque::new(),
-            got: Arc::default(),
-        },
-    )
+    Shy(0, Scripted::new([]))
 }
 
 #[test]

@@ -40,10 +40,28 @@ pub(super) struct Turn {
     pub down: bool,
 }
 
+impl Turn {
+    /// Nothing is taken.
+    pub const DOWN: Self = Self {
+        written: 0,
+        failed: 0,
+        down: true,
+    };
+}
+
 /// Does what its script says, then takes everything.
 pub(super) struct Scripted {
-    pub turns: VecDeque<Turn>,
+    turns: VecDeque<Turn>,
     pub got: Arc<Mutex<Vec<Arc<Finding>>>>,
+}
+
+impl Scripted {
+    pub fn new(turns: impl Into<VecDeque<Turn>>) -> Self {
+        Self {
+            turns: turns.into(),
+            got: Arc::default(),
+        }
+    }
 }
 
 impl Delivery for Scripted {
