@@ -12,7 +12,7 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-pub(crate) fn write_line(words: fmt::Arguments<'_>) {
+pub fn write_line(words: fmt::Arguments<'_>) {
     // At once, so that no other thread's line comes in between.
     let line = format!("tcpclose: {words}\n");
     let _ = io::stderr().lock().write_all(line.as_bytes());

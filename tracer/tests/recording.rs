@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tcpclose::kernel::loader::{Options, Tier};
-use tcpclose::lifecycle::event::{Event, Signal, SignalKind};
-use tcpclose::lifecycle::finding::LossPlace;
-use tcpclose::lifecycle::types::{ConnId, Nanos};
-use tcpclose::lifecycle::{Input, Minisocket};
 use tcpclose::recording::{Broken, Entry, EntryRef, Head, OpenError, Reader, Recorder};
+use tcpclose_core::event::{Event, Signal, SignalKind};
+use tcpclose_core::finding::LossPlace;
+use tcpclose_core::types::{ConnId, Nanos};
+use tcpclose_core::{Input, Minisocket};
+use tcpclose_sys::kernel::loader::{Options, Tier};
 
 /// A file that is gone when the test is over.
 struct Scratch(PathBuf);

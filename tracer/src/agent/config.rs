@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::kernel::netns;
-use crate::lifecycle::leak::LEAST_STUCK_AFTER;
-use crate::lifecycle::types::IpVersion;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{Kind, RateLimit, SinkConfig, Target, duration};
+use tcpclose_core::leak::LEAST_STUCK_AFTER;
+use tcpclose_core::types::IpVersion;
+use tcpclose_sys::kernel::netns;
 
 /// The default configuration, which is also its reference: what `--print-default-config` prints.
 pub const DEFAULT: &str = include_str!("config/default.toml");

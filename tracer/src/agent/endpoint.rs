@@ -23,9 +23,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::config;
-use crate::lifecycle::summary::OutputState;
 use crate::output::prometheus::{self, Exporter, Snapshot};
 use crate::stderr::say;
+use tcpclose_core::summary::OutputState;
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -264,8 +264,8 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::lifecycle::summary::Output;
-    use crate::lifecycle::types::Nanos;
+    use tcpclose_core::summary::Output;
+    use tcpclose_core::types::Nanos;
 
     fn start(scrapes: mpsc::Sender<Scrape>) -> Endpoint {
         let config = config::Prometheus {

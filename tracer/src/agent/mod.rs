@@ -22,12 +22,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::host::{rights, usage};
-use crate::kernel::loader::Options;
-use crate::kernel::netns;
-use crate::lifecycle::finding::{Finding, LossPlace};
-use crate::lifecycle::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
-use crate::lifecycle::types::Nanos;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::{Busiest, Snapshot};
 use crate::session::{Session, now};
@@ -36,6 +30,12 @@ use config::{Config, Trace};
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
 pub use replay::replay;
+use tcpclose_core::finding::{Finding, LossPlace};
+use tcpclose_core::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::{rights, usage};
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::netns;
 
 /// What a scrape is told is no older.
 const FRESH: Nanos = Nanos::from_secs(1);

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::places::Places;
-use crate::host::cgroup::Cgroups;
-use crate::host::named_cgroups::NamedCgroups;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::{Output, OutputState};
-use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::sink::{Counts, Presence, Sink, SinkConfig, Surroundings, Target};
 use crate::session::now;
 use crate::stderr::say;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::{Output, OutputState};
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::host::named_cgroups::NamedCgroups;
 
 /// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
 const EXCHANGE: Duration = Duration::from_millis(500);
@@ -227,7 +227,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::lifecycle::finding::{Loss, LossPlace};
+    use tcpclose_core::finding::{Loss, LossPlace};
 
     fn offer(outputs: &mut Outputs, count: usize) {
         for _ in 0..count {

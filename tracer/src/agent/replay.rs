@@ -10,13 +10,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::config::Config;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::{Boundary, Summaries};
-use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::GivenNames;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::recording::Broken;
 use crate::session::Replay;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::{Boundary, Summaries};
+use tcpclose_core::types::Nanos;
 
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
 /// with all that they told. Other recordings get those of the configuration, without what only the host could tell then

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 
 use crate::agent;
 use crate::agent::config::Config;
-use crate::host::capabilities::{self, Capabilities, Capability};
-use crate::host::rights::{self, Kept, Left};
-use crate::kernel::loader::{self, LoadError, Options, Tier};
-use crate::kernel::sock_diag::{DiagError, DiagSocket};
-use crate::kernel::{btf, netns};
+use tcpclose_sys::host::capabilities::{self, Capabilities, Capability};
+use tcpclose_sys::host::rights::{self, Kept, Left};
+use tcpclose_sys::kernel::loader::{self, LoadError, Options, Tier};
+use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket};
+use tcpclose_sys::kernel::{btf, netns};
 
 /// What `tcpclose doctor` takes.
 #[derive(clap::Args)]

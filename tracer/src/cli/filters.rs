@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::kernel::loader::Options;
-use crate::kernel::netns::{self, NetNsError, NetNsHandle};
-use crate::lifecycle::types::{IpVersion, NetNs};
+use tcpclose_core::types::{IpVersion, NetNs};
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
 
 /// The filters of the command line.
 #[derive(Clone, Debug, clap::Args)]

@@ -12,12 +12,12 @@ use anyhow::Context;
 use super::event_loop;
 use super::filters::{Filters, count};
 use super::stop::Stop;
-use crate::host::cgroup::Cgroups;
-use crate::kernel::netns;
 use crate::leaks::{Looker, Testimony, Wanted, Witness};
 use crate::output::clock::WallClock;
 use crate::stderr::say;
 use show::{Format, Shower, Shown};
+use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::kernel::netns;
 
 /// Some sockets are stuck.
 const EXIT_SOME: u8 = 1;

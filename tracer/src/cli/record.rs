@@ -10,12 +10,12 @@ use super::event_loop;
 use super::filters::Ends;
 use super::stop::{self, Stop};
 use super::watch::{CAPACITY, Stuck, announce};
-use crate::kernel::loader::Options;
-use crate::lifecycle::finding::Finding;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::session::Session;
 use crate::stderr::say;
+use tcpclose_core::finding::Finding;
+use tcpclose_sys::kernel::loader::Options;
 
 const AFTER_HELP: &str = "\
 Examples:

@@ -14,15 +14,15 @@ use super::event_loop;
 use super::filters::{Filters, count};
 use super::record;
 use super::stop::Stop;
-use crate::host::cgroup::Cgroups;
-use crate::kernel::loader::{Options, Tier};
-use crate::lifecycle::leak::LEAST_STUCK_AFTER;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
 use crate::session::{Session, now};
 use crate::stderr::say;
 use printer::{Printer, WhenFull, ended};
+use tcpclose_core::leak::LEAST_STUCK_AFTER;
+use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::kernel::loader::{Options, Tier};
 use wanted::Wanted;
 
 /// Live connection ends kept at most: 1,048,576, each some 200 bytes. The one quiet for longest makes room.
@@ -102,7 +102,7 @@ impl Args {
         Ok(Options {
             every_transition: self.transitions,
             classic: self.no_btf,
-            verbose: self.verbose,
+            log: self.verbose.then_some(crate::stderr::write_line),
             stuck_after: (!self.transitions).then_some(self.stuck.stuck_after.into()),
             ..self.filters.ends.options()?
         })

@@ -7,12 +7,12 @@ use tcpclose_common::TcpState;
 use super::held::Held;
 use super::listeners::Listener;
 use super::tables::close_wait;
-use crate::kernel::monotonic::now;
-use crate::kernel::netns;
-use crate::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
-use crate::kernel::ways_in::WaysIn;
-use crate::lifecycle::leak::{Answer, Answers, CloseWait, Question};
-use crate::lifecycle::types::{ConnId, Nanos, NetNs};
+use tcpclose_core::leak::{Answer, Answers, CloseWait, Question};
+use tcpclose_core::types::{ConnId, Nanos, NetNs};
+use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::netns;
+use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
+use tcpclose_sys::kernel::ways_in::WaysIn;
 
 /// Up to so many sockets of a namespace are asked for one by one. Listing them costs the kernel a walk over all that are
 /// open on the host.
@@ -197,7 +197,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use crate::lifecycle::types::Tuple;
+    use tcpclose_core::types::Tuple;
 
     /// An accepted connection that its peer has closed and that read everything, and the question about it.
     fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, Question)> {

@@ -10,9 +10,9 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use crate::host::capabilities::{self, Capability};
-use crate::host::descriptors::Search;
-use crate::kernel::netns::{Place, Unseen};
+use tcpclose_sys::host::capabilities::{self, Capability};
+use tcpclose_sys::host::descriptors::Search;
+use tcpclose_sys::kernel::netns::{Place, Unseen};
 
 /// A gap in what was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]

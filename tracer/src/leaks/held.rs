@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::listeners::{Listener, queues};
 use super::walk::Walk;
-use crate::host::descriptors::{self, Holders, Search};
-use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::leak::{CloseWait, Holder};
-use crate::lifecycle::process::Process;
-use crate::lifecycle::types::ConnId;
+use tcpclose_core::finding::Stuck;
+use tcpclose_core::leak::{CloseWait, Holder};
+use tcpclose_core::process::Process;
+use tcpclose_core::types::ConnId;
+use tcpclose_sys::host::descriptors::{self, Holders, Search};
 
 /// Who holds which of some sockets in CLOSE_WAIT.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 
-use crate::kernel::sock_diag::Families;
+use tcpclose_sys::kernel::sock_diag::Families;
 
 /// The families with TCP sockets in the calling thread's network namespace; `None` where there are none. What cannot
 /// be read is taken for in use.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::kernel::sock_diag::Socket;
-use crate::lifecycle::leak::CloseWait;
-use crate::lifecycle::types::{ConnId, NetNs, Tuple};
-use crate::lifecycle::{place, places};
+use tcpclose_core::leak::CloseWait;
+use tcpclose_core::types::{ConnId, NetNs, Tuple};
+use tcpclose_core::{place, places};
+use tcpclose_sys::kernel::sock_diag::Socket;
 
 /// A socket that listens.
 pub(super) struct Listener {

@@ -11,13 +11,13 @@ use super::report::{Owner, Report};
 use super::tables::Tables;
 use super::walk::Walk;
 use super::witness::Testimony;
-use crate::host::pid_ns;
-use crate::kernel::monotonic::now;
-use crate::kernel::netns::{self, NetNsHandle};
-use crate::kernel::sock_diag::Socket;
-use crate::lifecycle::leak::{AgeKnown, CloseWait, Growths, Leak, LeakEnd, Ledger};
-use crate::lifecycle::process::Process;
-use crate::lifecycle::types::{ConnId, IpVersion, Nanos};
+use tcpclose_core::leak::{AgeKnown, CloseWait, Growths, Leak, LeakEnd, Ledger};
+use tcpclose_core::process::Process;
+use tcpclose_core::types::{ConnId, IpVersion, Nanos};
+use tcpclose_sys::host::pid_ns;
+use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::netns::{self, NetNsHandle};
+use tcpclose_sys::kernel::sock_diag::Socket;
 
 /// Which sockets are looked for.
 pub struct Wanted {
@@ -216,7 +216,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::lifecycle::types::{NetNs, Tuple};
+    use tcpclose_core::types::{NetNs, Tuple};
 
     #[test]
     fn the_age_of_what_ended_unseen_is_not_observed() {

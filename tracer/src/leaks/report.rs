@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::look::Resolved;
-use crate::lifecycle::finding::{Conn, Stuck};
-use crate::lifecycle::leak::{
+use tcpclose_core::finding::{Conn, Stuck};
+use tcpclose_core::leak::{
     Forecast, Group, Growths, Leak, Leaker, OwnerUnknown, Stock, Verdict, group,
 };
-use crate::lifecycle::process::Process;
-use crate::lifecycle::types::{Nanos, NetNs, Role};
+use tcpclose_core::process::Process;
+use tcpclose_core::types::{Nanos, NetNs, Role};
 
 /// Whose leaks are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

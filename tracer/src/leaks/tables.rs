@@ -10,14 +10,14 @@ use super::blind::{self, Blind, net_identity};
 use super::in_use;
 use super::listeners::Listener;
 use super::look::Wanted;
-use crate::host::descriptors::find_holders;
-use crate::kernel::monotonic::now;
-use crate::kernel::netns::{self, NetNsError, NetNsHandle};
-use crate::kernel::sock_diag::{
+use tcpclose_core::leak::{Activity, CloseWait};
+use tcpclose_core::types::{ConnId, Nanos, NetNs};
+use tcpclose_sys::host::descriptors::find_holders;
+use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
+use tcpclose_sys::kernel::sock_diag::{
     DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
-use crate::lifecycle::leak::{Activity, CloseWait};
-use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 
 /// Sockets that are asked for again at most.
 const ASKED_AGAIN: usize = 4096;

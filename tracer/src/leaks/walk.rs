@@ -5,9 +5,9 @@ use std::thread::{self, JoinHandle};
 
 use tcpclose_common::HeldSocket;
 
-use crate::host::descriptors::Holder;
-use crate::host::{capabilities, pid_ns};
-use crate::kernel::held;
+use tcpclose_sys::host::descriptors::Holder;
+use tcpclose_sys::host::{capabilities, pid_ns};
+use tcpclose_sys::kernel::held;
 
 /// With so many open files, reading them one by one in /proc costs more than loading a program that walks over them.
 const WORTH_IT: u64 = 32_768;

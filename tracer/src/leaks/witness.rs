@@ -9,12 +9,12 @@ use std::time::Duration;
 use tcpclose_common::TcpState;
 use tokio::time::Instant;
 
-use crate::kernel::loader::{self, LoadError, Options};
-use crate::kernel::reader::{Attached, Reader};
-use crate::lifecycle::event::{Event, Transition};
-use crate::lifecycle::leak::LeakEnd;
-use crate::lifecycle::types::{ConnId, Nanos};
 use crate::stderr::say;
+use tcpclose_core::event::{Event, Transition};
+use tcpclose_core::leak::LeakEnd;
+use tcpclose_core::types::{ConnId, Nanos};
+use tcpclose_sys::kernel::loader::{self, LoadError, Options};
+use tcpclose_sys::kernel::reader::{Attached, Reader};
 
 /// Sockets remembered at most, in each way; more are not. Their ages are estimated then.
 const REMEMBERED: usize = 1 << 20;
@@ -169,8 +169,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::event::{Evidence, Task};
-    use crate::lifecycle::types::{NetNs, Tuple};
+    use tcpclose_core::event::{Evidence, Task};
+    use tcpclose_core::types::{NetNs, Tuple};
 
     fn transition(id: u64, second: u64, old: TcpState, new: TcpState) -> Transition {
         Transition {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::host::cgroup::{CgroupName, Cgroups};
-use crate::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::cgroup::{CgroupName, Cgroups};
+use tcpclose_sys::host::named_cgroups::NamedCgroups;
 
 /// Turns a cgroup id into its name.
 pub trait CgroupNames: Send {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::types::Nanos;
 
 /// How often the clocks are read for one measurement; the tightest reading counts. Some 5 µs in all.
 const READINGS: usize = 50;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::types::Nanos;
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::duration::push_with_unit;
-use crate::lifecycle::leak::Forecast;
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::leak::Forecast;
+use tcpclose_core::types::Nanos;
 
 /// Appends how fast it grows, when that takes the last descriptor, and what this is made of.
 pub(super) fn push_forecast(text: &mut String, forecast: &Forecast) {

@@ -11,10 +11,10 @@ use std::{fmt, io};
 use serde::Serialize;
 use serde_json::{Value, value};
 
-use crate::host::cgroup::CgroupName;
-use crate::lifecycle::event::Transition;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::types::{Nanos, SharedOwner};
+use tcpclose_core::event::Transition;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::types::{Nanos, SharedOwner};
+use tcpclose_sys::host::cgroup::CgroupName;
 
 use super::cgroup_names::CgroupNames;
 use super::clock::WallClock;

@@ -7,24 +7,24 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tcpclose_common::{COMM_LEN, TcpState};
 
-use crate::host::cgroup::CgroupName;
-use crate::host::container::Container;
-use crate::lifecycle::event::{Task, Transition};
-use crate::lifecycle::finding::{
+use crate::output::cgroup_names::CgroupNames;
+use crate::output::clock::WallClock;
+use tcpclose_core::event::{Task, Transition};
+use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Conn, Finding, HalfClose, Initiator, Reset, ResetReason, SegmentFlags,
     Side, Step, Stuck,
 };
-use crate::lifecycle::leak::{
+use tcpclose_core::leak::{
     Age, AgeKnown, CloseWait, Fit, Forecast, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict,
 };
-use crate::lifecycle::process::Process;
-use crate::lifecycle::summary::{
+use tcpclose_core::process::Container;
+use tcpclose_core::process::Process;
+use tcpclose_core::summary::{
     BpfRuns, Census, Output, OutputState, Pressure, Route, Standing, Summaries, Summary,
     Surroundings, Tracer,
 };
-use crate::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
-use crate::output::cgroup_names::CgroupNames;
-use crate::output::clock::WallClock;
+use tcpclose_core::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
+use tcpclose_sys::host::cgroup::CgroupName;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
 pub(super) fn clock() -> WallClock {

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 
 use tcpclose_common::TcpState;
 
-use crate::lifecycle::finding::{
+use tcpclose_core::finding::{
     Close, ClosePath, Conn, Initiator, Loss, LossPlace, Reset, ResetReason, Side, TimeWait,
     TimeWaitEnd,
 };
-use crate::lifecycle::types::{Nanos, Role, SharedOwner};
+use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 use super::clock::WallClock;
 use super::duration::{push_state_ms, push_with_unit};

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::lifecycle::event::Transition;
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::event::Transition;
+use tcpclose_core::types::Nanos;
 
 use super::escape::{push_for_terminal, until_nul};
 use super::layout::{Cell, Gaps, starts};
@@ -91,8 +91,8 @@ impl TransitionTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::event::Task;
     use crate::output::samples::{self, ends, us};
+    use tcpclose_core::event::Task;
 
     fn line(transition: &Transition, in_old: Option<Nanos>) -> String {
         let mut out = Vec::new();

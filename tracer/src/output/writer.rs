@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::lifecycle::event::Transition;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::event::Transition;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::types::Nanos;
 
 use super::cgroup_names::{CgroupNames, NoCgroups};
 use super::clock::WallClock;

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::Input;
-use crate::lifecycle::summary::Boundary;
+use tcpclose_core::Input;
+use tcpclose_core::summary::Boundary;
 
 /// One thing that was recorded, as it is read.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::loader::{Options, Tier};
-use crate::lifecycle::Tracker;
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::Tracker;
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::kernel::loader::{Options, Tier};
 
 /// The head of a recording: JSON, so that people and later versions can read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

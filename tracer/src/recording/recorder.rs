@@ -9,9 +9,9 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
-use crate::lifecycle::Input;
-use crate::lifecycle::finding::{Loss, LossPlace};
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::Input;
+use tcpclose_core::finding::{Loss, LossPlace};
+use tcpclose_core::types::Nanos;
 
 /// A frame is written when it holds so much. What a crash of the program loses, and what one bad byte spoils, is one frame.
 const FRAME: usize = 256 << 10;

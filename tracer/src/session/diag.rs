@@ -8,13 +8,13 @@ use tcpclose_common::TcpState;
 use super::now;
 use super::overflows::{self, Overflows};
 use super::snapshot::Snapshot;
-use crate::kernel::loader::Options;
-use crate::kernel::monotonic::thread_cpu;
-use crate::kernel::netns;
-use crate::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
-use crate::kernel::ways_in::{REMEMBERED, WaysIn};
-use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
-use crate::lifecycle::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
+use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::{Input, Lookup, Minisocket, Sighting, Sweep, SweepRequest};
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::monotonic::thread_cpu;
+use tcpclose_sys::kernel::netns;
+use tcpclose_sys::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
+use tcpclose_sys::kernel::ways_in::{REMEMBERED, WaysIn};
 
 /// Interfaces that are tried for a socket that may be bound to one. Each costs some microseconds.
 const INTERFACES: usize = 256;

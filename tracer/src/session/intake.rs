@@ -1,11 +1,11 @@
 //! Where everything goes into the core, one input after the other.
 
 use super::recording::Recording;
-use crate::lifecycle::event::{Event, Transition};
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::leak::Question;
-use crate::lifecycle::types::Nanos;
-use crate::lifecycle::{Input, Lookup, SweepRequest, Tracker};
+use tcpclose_core::event::{Event, Transition};
+use tcpclose_core::finding::Finding;
+use tcpclose_core::leak::Question;
+use tcpclose_core::types::Nanos;
+use tcpclose_core::{Input, Lookup, SweepRequest, Tracker};
 
 /// A raw transition, for those who want to see every one.
 pub struct RawTransition<'a> {

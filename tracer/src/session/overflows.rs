@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use crate::lifecycle::types::NetNs;
+use tcpclose_core::types::NetNs;
 
 /// What the counters of the namespaces show at one time.
 #[derive(Debug, Default)]

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::host::cgroup::Cgroups;
-use crate::host::descriptors::find_holders;
-use crate::host::pid_ns;
-use crate::host::process::Process;
-use crate::lifecycle::types::{ConnId, Owner, OwnerSource, SharedOwner};
+use tcpclose_core::process::Process;
+use tcpclose_core::types::{ConnId, Owner, OwnerSource, SharedOwner};
+use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::host::descriptors::find_holders;
+use tcpclose_sys::host::pid_ns;
 
 /// Looks for the holders of these sockets, by the inodes of their files. Reads every process' descriptors: some tenths of a
 /// second on a busy host.

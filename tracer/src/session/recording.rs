@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use crate::host::cgroup_paths::CgroupPaths;
-use crate::host::named_cgroups::NamedCgroups;
-use crate::lifecycle::Input;
-use crate::lifecycle::event::Event;
-use crate::lifecycle::finding::LossPlace;
-use crate::lifecycle::summary::Boundary;
-use crate::lifecycle::types::Nanos;
 use crate::recording::{EntryRef, Head, Recorder};
+use tcpclose_core::Input;
+use tcpclose_core::event::Event;
+use tcpclose_core::finding::LossPlace;
+use tcpclose_core::summary::Boundary;
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::cgroup_paths::CgroupPaths;
+use tcpclose_sys::host::named_cgroups::NamedCgroups;
 
 /// Cgroups remembered at most, found or not. Further ones are recorded without their names.
 const MOST: usize = 12_288;

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use super::snapshot::Snapshot;
-use crate::lifecycle::Input;
-use crate::lifecycle::event::Event;
-use crate::lifecycle::finding::Loss;
-use crate::lifecycle::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::Input;
+use tcpclose_core::event::Event;
+use tcpclose_core::finding::Loss;
+use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
 
 /// A snapshot costs the kernel a walk over all its sockets.
 const PERIOD: Nanos = Nanos::from_secs(10);
@@ -110,9 +110,9 @@ mod tests {
     use tcpclose_common::TcpState;
 
     use super::*;
-    use crate::lifecycle::Existing;
-    use crate::lifecycle::event::{Signal, SignalKind};
-    use crate::lifecycle::finding::LossPlace;
+    use tcpclose_core::Existing;
+    use tcpclose_core::event::{Signal, SignalKind};
+    use tcpclose_core::finding::LossPlace;
 
     const LOSS: Loss = Loss {
         at: Nanos(1),

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::intake::{Intake, RawTransition};
-use crate::host::named_cgroups::NamedCgroups;
-use crate::lifecycle::Input;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::summary::Boundary;
-use crate::lifecycle::types::Nanos;
 use crate::recording::{Broken, Entry, Head, OpenError, Reader};
+use tcpclose_core::Input;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::Boundary;
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::named_cgroups::NamedCgroups;
 
 /// A session that has been recorded.
 pub struct Replay {

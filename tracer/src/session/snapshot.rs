@@ -6,12 +6,12 @@ use tcpclose_common::TcpState;
 
 use super::now;
 use super::overflows::{self, Overflows};
-use crate::kernel::loader::Options;
-use crate::kernel::netns::{self, NetNsHandle};
-use crate::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
 use crate::leaks::blind;
-use crate::lifecycle::Existing;
-use crate::lifecycle::types::{ConnId, Nanos, NetNs, SharedOwner};
+use tcpclose_core::Existing;
+use tcpclose_core::types::{ConnId, Nanos, NetNs, SharedOwner};
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::netns::{self, NetNsHandle};
+use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
 
 /// What was found.
 pub(super) struct Snapshot {
@@ -152,8 +152,8 @@ fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::netns::NetNsError;
-    use crate::kernel::sock_diag::DiagError;
+    use tcpclose_sys::kernel::netns::NetNsError;
+    use tcpclose_sys::kernel::sock_diag::DiagError;
 
     #[test]
     fn what_is_not_seen_is_told_with_its_cause() {

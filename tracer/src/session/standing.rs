@@ -6,11 +6,9 @@ use std::ops::RangeInclusive;
 
 use super::intake::Intake;
 use super::{Replay, Session};
-use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::summary::{
-    Boundary, BpfRuns, Census, Pressure, Route, Standing, Surroundings,
-};
-use crate::lifecycle::types::Port;
+use tcpclose_core::finding::Stuck;
+use tcpclose_core::summary::{Boundary, BpfRuns, Census, Pressure, Route, Standing, Surroundings};
+use tcpclose_core::types::Port;
 
 /// The ephemeral ports of the calling thread's network namespace.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";

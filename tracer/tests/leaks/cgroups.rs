@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use tcpclose::host::cgroup::Cgroups;
+use tcpclose_sys::host::cgroup::Cgroups;
 
 use crate::program::{look, records};
 use crate::sandbox::{Outcome, in_own_network, skip};

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use tcpclose::host::descriptors::{Holder, find_holders, holders_among};
-use tcpclose::kernel::held;
+use tcpclose_sys::host::descriptors::{Holder, find_holders, holders_among};
+use tcpclose_sys::kernel::held;
 
 use crate::sandbox::{Outcome, in_own_network};
 use crate::stuck::{Pair, Sleeper};
@@ -154,12 +154,12 @@ fn the_walk_finds_what_proc_shows() -> Outcome {
         }
         let among = holders_among(walked, &inodes);
         for (what, inode, _) in &scene.inodes {
-            let all = |search: &tcpclose::host::descriptors::Search| {
+            let all = |search: &tcpclose_sys::host::descriptors::Search| {
                 search.holders.of(*inode).collect::<Vec<_>>()
             };
             assert_eq!(all(&among), all(&read), "{what}");
         }
-        let known = |search: &tcpclose::host::descriptors::Search| {
+        let known = |search: &tcpclose_sys::host::descriptors::Search| {
             let processes = search.processes.values();
             processes
                 .map(|process| (process.pid, process.started, process.comm.clone()))

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tcpclose::lifecycle::finding::{
-    Bytes, Close, ClosePath, Conn, Finding, Initiator, Loss, LossPlace, Measured, SegmentFlags,
-    Side, Step, TimeWait, TimeWaitEnd,
-};
-use tcpclose::lifecycle::summary::{self, Summaries};
-use tcpclose::lifecycle::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
 use tcpclose::output::sink::{Counts, Sink, SinkConfig, Surroundings};
 use tcpclose_common::TcpState;
+use tcpclose_core::finding::{
+    Bytes, Close, ClosePath, Conn, Finding, Initiator, Loss, LossPlace, Measured, SegmentFlags,
+    Side, Step, TimeWait, TimeWaitEnd,
+};
+use tcpclose_core::summary::{self, Summaries};
+use tcpclose_core::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 
 /// Monotonic zero is 2026-01-31T12:00:00Z.
 pub const NOON_NS: i64 = 1_769_860_800_000_000_000;

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tcpclose::lifecycle::finding::Finding;
 use tcpclose::output::sink::{SinkConfig, Target};
+use tcpclose_core::finding::Finding;
 
 use crate::findings::{
     assert_adds_up, close, close_of, long, loss, record, start, summary, time_wait, wait_until,

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
-use tcpclose::lifecycle::finding::Finding;
 use tcpclose::output::sink::SinkConfig;
+use tcpclose_core::finding::Finding;
 
 use crate::findings::{
     LONG, assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,

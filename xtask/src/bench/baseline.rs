@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A number may be worse than the kept one by so much.
 const TOLERATED: f64 = 0.2;
 
-/// What was measured and is kept: `bench/kept/baseline.json`.
+/// What was measured and is kept: `testing/bench/kept/baseline.json`.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Baseline {

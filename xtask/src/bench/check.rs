@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// The kept numbers.
-const BASELINE: &str = "bench/kept/baseline.json";
+const BASELINE: &str = "testing/bench/kept/baseline.json";
 /// A churn, of which instructions are counted.
-const RECORDING: &str = "bench/kept/churn.rec";
+const RECORDING: &str = "testing/bench/kept/churn.rec";
 /// 25 is demanded, and 54 to 65 are usual. A short run on a busy machine is off by a fifth: what tcpstates costs is mostly its
 /// wake-ups. So this finds half more, and the counts a fifth.
 const LEAST_RATIO: f64 = 35.0;

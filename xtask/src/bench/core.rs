@@ -62,7 +62,7 @@ pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// What so many live ends take in the core: a line of `bench/src/bin/memory.rs`.
+/// What so many live ends take in the core: a line of `testing/bench/src/bin/memory.rs`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct LiveEnds {
     /// How many.
@@ -114,7 +114,7 @@ pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
     demanded(sizes).flat_map(rows).collect()
 }
 
-/// Builds one of the programs of `bench/` and returns where it is.
+/// Builds one of the programs of `testing/bench/` and returns where it is.
 pub fn built(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     announce(format_args!("bench: compiling {name}"));
     run(

@@ -12,15 +12,15 @@ use super::{Args, exit_code};
 use crate::cli::replaying;
 use crate::cli::watch::wanted::Wanted;
 use crate::leaks::{Owner, Report, Resolved};
-use crate::lifecycle::finding::{Finding, LossPlace, Stuck};
-use crate::lifecycle::leak::{Growths, LeakEvent};
-use crate::lifecycle::types::{ConnId, Nanos};
 use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::table::loss_message;
 use crate::recording::Broken;
 use crate::session::Replay;
 use crate::stderr::say;
+use tcpclose_core::finding::{Finding, LossPlace, Stuck};
+use tcpclose_core::leak::{Growths, LeakEvent};
+use tcpclose_core::types::{ConnId, Nanos};
 
 /// Shows what was stuck, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {

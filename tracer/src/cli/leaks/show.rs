@@ -6,13 +6,13 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Context;
 
 use crate::leaks::{Blind, Report, Resolved};
-use crate::lifecycle::finding::{Finding, Stuck};
-use crate::lifecycle::leak::{Leak, LeakEvent};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
 use crate::output::leaks::{Changed, LeakTable, total};
 use crate::stderr::say;
+use tcpclose_core::finding::{Finding, Stuck};
+use tcpclose_core::leak::{Leak, LeakEvent};
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;

@@ -10,14 +10,14 @@ use anyhow::Context;
 
 use super::wanted::Wanted;
 use super::{Args, Format};
-use crate::lifecycle::finding::{Finding, Loss, LossPlace};
-use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
 use crate::session::RawTransition;
 use crate::stderr::say;
+use tcpclose_core::finding::{Finding, Loss, LossPlace};
+use tcpclose_core::types::Nanos;
 
 /// How long the last lines may take when whoever reads them does not.
 pub(super) const FLUSH_DEADLINE: Duration = Duration::from_secs(2);

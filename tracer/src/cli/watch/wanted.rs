@@ -1,10 +1,10 @@
 //! Which findings were asked for.
 
 use crate::cli::filters::Filters;
-use crate::kernel::loader::Options;
-use crate::kernel::netns::NetNsError;
-use crate::lifecycle::event::Transition;
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::event::Transition;
+use tcpclose_core::finding::Finding;
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::netns::NetNsError;
 
 /// What the kernel has not filtered yet.
 pub(in crate::cli) struct Wanted {

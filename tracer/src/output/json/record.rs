@@ -9,14 +9,14 @@ use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 use tcpclose_common::TcpState;
 
-use crate::host::cgroup::CgroupName;
-use crate::lifecycle::event;
-use crate::lifecycle::finding::{self, ResetReason};
-use crate::lifecycle::process;
-use crate::lifecycle::types::{self, IpVersion, Known, Nanos, NetNs, OwnerSource, Role};
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::escape::until_nul;
+use tcpclose_core::event;
+use tcpclose_core::finding::{self, ResetReason};
+use tcpclose_core::process;
+use tcpclose_core::types::{self, IpVersion, Known, Nanos, NetNs, OwnerSource, Role};
+use tcpclose_sys::host::cgroup::CgroupName;
 
 pub(super) use leak::{Descriptors, Growth, Leak};
 

@@ -8,13 +8,13 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use super::record::{Endpoint, VERSION, netns};
-use crate::lifecycle::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
-use crate::lifecycle::summary::{self, BpfRuns, Counts, Kind, OutputState, Pressure, Spread};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use close_wait::CloseWait;
 use ranked::{List, Ranked, RankedPeer, RankedProcess};
+use tcpclose_core::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
+use tcpclose_core::summary::{self, BpfRuns, Counts, Kind, OutputState, Pressure, Spread};
 
 /// What an interval was like.
 #[derive(Serialize)]

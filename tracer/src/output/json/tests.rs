@@ -1,9 +1,9 @@
 use super::*;
-use crate::host::container::Container;
-use crate::lifecycle::finding::{Close, Loss, LossPlace};
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::escape::is_hostile;
 use crate::output::samples::{self, OneCgroup, us};
+use tcpclose_core::finding::{Close, Loss, LossPlace};
+use tcpclose_core::process::Container;
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
     let mut line = Vec::new();
@@ -170,7 +170,7 @@ fn a_transition_is_a_record() {
 #[test]
 fn a_transition_of_nobody_has_no_task() {
     let mut line = Vec::new();
-    let transition = crate::lifecycle::event::Transition {
+    let transition = tcpclose_core::event::Transition {
         skaddr: 0,
         task: None,
         ..samples::transition()

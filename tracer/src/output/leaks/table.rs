@@ -8,8 +8,6 @@ use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
 use crate::leaks::{Owner, Report};
-use crate::lifecycle::leak::{AgeKnown, Group, Leak, Tally, Verdict};
-use crate::lifecycle::types::Nanos;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
@@ -17,6 +15,8 @@ use crate::output::growth::push_forecast;
 use crate::output::leaks::unsent;
 use owner::{push_command, push_container, push_process};
 use perhaps::push_perhaps;
+use tcpclose_core::leak::{AgeKnown, Group, Leak, Tally, Verdict};
+use tcpclose_core::types::Nanos;
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
 /// What stands below an owner's line begins here.

@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 
 use super::*;
-use crate::host::container::Container;
-use crate::host::descriptors::Holder;
-use crate::host::unit::Unit;
 use crate::leaks::{Held, Owner, Report, Resolved};
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::leak::{Activity, CloseWait, Growths, LeakEnd, Ledger, Stock};
-use crate::lifecycle::process::Process;
-use crate::lifecycle::types::Tuple;
-use crate::lifecycle::types::{ConnId, Nanos, NetNs};
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::leak::{Activity, CloseWait, Growths, LeakEnd, Ledger, Stock};
+use tcpclose_core::process::Container;
+use tcpclose_core::process::Process;
+use tcpclose_core::process::Unit;
+use tcpclose_core::types::Tuple;
+use tcpclose_core::types::{ConnId, Nanos, NetNs};
+use tcpclose_sys::host::descriptors::Holder;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 

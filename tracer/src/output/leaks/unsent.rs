@@ -1,8 +1,8 @@
 //! What stuck sockets have still to send, in words.
 
-use crate::lifecycle::leak::Leak;
-use crate::lifecycle::types::Nanos;
 use crate::output::duration::push_with_unit;
+use tcpclose_core::leak::Leak;
+use tcpclose_core::types::Nanos;
 
 /// Why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
 pub(in crate::output) fn unsent<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Option<String> {

@@ -5,7 +5,7 @@ use prometheus::proto::{
     MetricType,
 };
 
-use crate::lifecycle::summary::{BUCKETS, Histogram};
+use tcpclose_core::summary::{BUCKETS, Histogram};
 
 /// A label's name and value.
 pub(super) type Label<'a> = (&'a str, &'a str);

@@ -12,10 +12,10 @@ use prometheus::proto::MetricFamily;
 
 use self::family::{Families, UNLABELLED};
 pub use self::processes::Busiest;
-use crate::lifecycle::finding::{ClosePath, LossPlace, ResetReason};
-use crate::lifecycle::leak::Verdict;
-use crate::lifecycle::summary::{BpfRuns, Output, OutputState, Standing, StuckNow, Totals, Tracer};
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::finding::{ClosePath, LossPlace, ResetReason};
+use tcpclose_core::leak::Verdict;
+use tcpclose_core::summary::{BpfRuns, Output, OutputState, Standing, StuckNow, Totals, Tracer};
+use tcpclose_core::types::Nanos;
 
 /// What Prometheus is told to read.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

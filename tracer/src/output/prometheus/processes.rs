@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::family::Families;
 use super::{Exporter, SERIES_OF_PROCESS, Snapshot, seconds};
-use crate::lifecycle::summary::{Ranking, Service, StuckNow, StuckOwner};
-use crate::lifecycle::types::Nanos;
 use crate::output::escape::push_for_terminal;
+use tcpclose_core::summary::{Ranking, Service, StuckNow, StuckOwner};
+use tcpclose_core::types::Nanos;
 
 /// What stands for all processes that have no series of their own.
 const OTHERS: &str = "other";

@@ -2,11 +2,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::lifecycle::finding::Finding;
-use crate::lifecycle::leak::{Fit, Forecast};
-use crate::lifecycle::process::Process;
-use crate::lifecycle::summary::{Counts, StuckOwner, Summaries};
 use crate::output::samples;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::leak::{Fit, Forecast};
+use tcpclose_core::process::Process;
+use tcpclose_core::summary::{Counts, StuckOwner, Summaries};
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
     let fit = Fit {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 /// Hands records to a receiver. Runs in the output's own thread, and may block there.
 pub(super) trait Delivery: Send {

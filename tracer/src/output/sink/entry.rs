@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::lifecycle::finding::Finding;
 use crate::output::escape::push_for_terminal;
+use tcpclose_core::finding::Finding;
 
 use super::kind::{Kind, Severity};
 use super::render::Surroundings;

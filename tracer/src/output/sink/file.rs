@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 use super::delivery::{Delivery, Progress};
 use super::render::Surroundings;

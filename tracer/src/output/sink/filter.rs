@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::config::duration;
-use crate::lifecycle::finding::{ClosePath, Conn, Finding, Initiator};
-use crate::lifecycle::types::{Nanos, SharedOwner};
+use tcpclose_core::finding::{ClosePath, Conn, Finding, Initiator};
+use tcpclose_core::types::{Nanos, SharedOwner};
 
 /// Keys that narrow an output's records. Each holds for the records that can have what it asks for, the others pass it:
 /// `path` and `initiator` for closes only, `min_lifetime` not for leaks, and all of them for records about a connection
@@ -106,8 +106,8 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::finding::{Loss, LossPlace};
     use crate::output::samples;
+    use tcpclose_core::finding::{Loss, LossPlace};
 
     fn filter(toml: &str) -> Filter {
         toml::from_str(toml).expect("a filter")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libsystemd::logging::{Priority, journal_send};
 
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 use super::delivery::{Delivery, Progress};
 use super::entry::{Entry, text};

@@ -7,7 +7,7 @@ use super::config::{SinkConfig, Target};
 use super::delivery::{Delivery, Progress};
 use super::render::Surroundings;
 use super::{file, journald, stdout, syslog};
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 #[cfg(not(feature = "otlp"))]
 const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";

@@ -28,8 +28,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::lifecycle::finding::Finding;
 use crate::stderr::say;
+use tcpclose_core::finding::Finding;
 
 use self::courier::{Courier, Pauses, Say};
 use self::delivery::Delivery;

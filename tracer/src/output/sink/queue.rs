@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
-use crate::lifecycle::finding::{Finding, Loss, LossPlace};
-use crate::lifecycle::types::Nanos;
+use tcpclose_core::finding::{Finding, Loss, LossPlace};
+use tcpclose_core::types::Nanos;
 
 /// Records handed over at once.
 pub(super) const BATCH: usize = 512;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::lifecycle::finding::Finding;
 use crate::output::cgroup_names::{CgroupNames, NoCgroups};
 use crate::output::clock::WallClock;
 use crate::output::json;
+use tcpclose_core::finding::Finding;
 
 /// What turning findings into records takes besides the findings.
 pub struct Surroundings {

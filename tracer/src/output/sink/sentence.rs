@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::lifecycle::finding::{
-    Close, ClosePath, Conn, Finding, Initiator, ResetReason, Stuck, TimeWait,
-};
-use crate::lifecycle::leak::AgeKnown;
-use crate::lifecycle::summary::Summary;
-use crate::lifecycle::types::{Nanos, SharedOwner};
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::table::loss_message;
+use tcpclose_core::finding::{
+    Close, ClosePath, Conn, Finding, Initiator, ResetReason, Stuck, TimeWait,
+};
+use tcpclose_core::leak::AgeKnown;
+use tcpclose_core::summary::Summary;
+use tcpclose_core::types::{Nanos, SharedOwner};
 
 /// One line, in which nothing acts on a terminal.
 pub(super) fn sentence(finding: &Finding) -> String {

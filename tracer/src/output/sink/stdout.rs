@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use crate::lifecycle::finding::Finding;
 use crate::output::write_all::write_all;
+use tcpclose_core::finding::Finding;
 
 use super::delivery::{Delivery, Progress};
 use super::render::Surroundings;

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::{
     BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
 };
-use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::leak::AgeKnown;
 use crate::output::growth::push_forecast;
+use tcpclose_core::finding::Stuck;
+use tcpclose_core::leak::AgeKnown;
 
 impl CloseTable {
     /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that stands under BY; how long

@@ -2,10 +2,10 @@ use smallvec::smallvec;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
-use crate::lifecycle::finding::Stuck;
-use crate::lifecycle::leak::{AgeKnown, LeakEnd};
-use crate::lifecycle::types::{Nanos, NetNs};
 use crate::output::samples::{self, clock, ends};
+use tcpclose_core::finding::Stuck;
+use tcpclose_core::leak::{AgeKnown, LeakEnd};
+use tcpclose_core::types::{Nanos, NetNs};
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
 

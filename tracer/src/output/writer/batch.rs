@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 
-use crate::lifecycle::finding::Finding;
 use crate::output::json;
 use crate::output::table::CloseTable;
 use crate::output::transition::TransitionTable;
 use crate::output::write_all::write_all;
+use tcpclose_core::finding::Finding;
 
 use super::{Format, Line, Options};
 

@@ -2,8 +2,8 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::*;
-use crate::lifecycle::finding::{Loss, LossPlace};
 use crate::output::samples::{self, OneCgroup, us};
+use tcpclose_core::finding::{Loss, LossPlace};
 
 const LONG: Duration = Duration::from_secs(10);
 

@@ -1,9 +1,9 @@
 //! The `leak` record: of `tcpclose leaks` as of the tracer.
 
 use super::*;
-use crate::lifecycle::leak::{self, Forecast, LeakEnd, OwnerUnknown};
 use crate::output::escape::cut;
 use crate::output::leaks::unsent;
+use tcpclose_core::leak::{self, Forecast, LeakEnd, OwnerUnknown};
 
 /// Bytes of a command line in a record: each socket of a process repeats it.
 const COMMAND_LINE_LIMIT: usize = 256;

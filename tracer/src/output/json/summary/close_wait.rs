@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::ranked::{List, RankedPeer};
-use crate::lifecycle::leak::Verdict;
-use crate::lifecycle::summary::{StuckNow, StuckOwner};
-use crate::lifecycle::types::Nanos;
 use crate::output::duration::rounded_ms;
 use crate::output::json::record::{Container, Descriptors, Growth};
+use tcpclose_core::leak::Verdict;
+use tcpclose_core::summary::{StuckNow, StuckOwner};
+use tcpclose_core::types::Nanos;
 
 #[derive(Serialize)]
 pub(super) struct CloseWait<'a> {

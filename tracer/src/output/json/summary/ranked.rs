@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::lifecycle::process;
-use crate::lifecycle::summary::{Ranking, Service};
-use crate::lifecycle::types::Owner;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::json::record::Container;
+use tcpclose_core::process;
+use tcpclose_core::summary::{Ranking, Service};
+use tcpclose_core::types::Owner;
 
 /// What a process is called.
 #[derive(Serialize)]

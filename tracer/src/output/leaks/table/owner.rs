@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::INDENT;
-use crate::host::container::Container;
-use crate::host::process::Process;
-use crate::host::unit::Unit;
 use crate::output::escape::{cut, push_for_terminal};
+use tcpclose_core::process::Container;
+use tcpclose_core::process::Process;
+use tcpclose_core::process::Unit;
 
 /// Bytes of a command line that are shown.
 const SHOWN_COMMAND_LINE: usize = 160;

@@ -6,9 +6,9 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::lifecycle::finding::ResetReason;
-use crate::lifecycle::summary::{Output, Route, States, Summary};
 use crate::output::clock::WallClock;
+use tcpclose_core::finding::ResetReason;
+use tcpclose_core::summary::{Output, Route, States, Summary};
 
 use super::SCHEMA_URL;
 use super::points::{About, Metrics, Sums, whole};

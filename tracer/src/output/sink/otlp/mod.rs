@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::runtime::{self, Runtime};
 
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 use super::config::{OtlpConfig, OtlpProtocol};
 use super::delivery::{Delivery, Down, Progress};

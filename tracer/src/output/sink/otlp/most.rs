@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 
-use crate::lifecycle::process::Process;
-use crate::lifecycle::summary::{Ranking, Service, StuckNow, Summary};
-use crate::lifecycle::types::Nanos;
 use crate::output::escape::push_for_terminal;
+use tcpclose_core::process::Process;
+use tcpclose_core::summary::{Ranking, Service, StuckNow, Summary};
+use tcpclose_core::types::Nanos;
 
 use super::points::{About, Labels, Metrics, seconds, whole};
 

@@ -10,10 +10,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, Sum,
 };
 
-use crate::lifecycle::summary::{BUCKETS, Histogram, Summary};
-use crate::lifecycle::types::Nanos;
 use crate::output::clock::WallClock;
 use crate::output::sink::config::Temporality;
+use tcpclose_core::summary::{BUCKETS, Histogram, Summary};
+use tcpclose_core::types::Nanos;
 
 use super::attributes::{attribute, text};
 

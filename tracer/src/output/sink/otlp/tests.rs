@@ -8,10 +8,10 @@ use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use opentelemetry_semantic_conventions::attribute as conventions;
 
 use super::*;
-use crate::lifecycle::summary::Summary;
-use crate::lifecycle::types::Nanos;
 use crate::output::samples;
 use crate::output::sink::config::Temporality;
+use tcpclose_core::summary::Summary;
+use tcpclose_core::types::Nanos;
 
 #[test]
 fn borrowed_names_are_those_of_the_published_conventions() {

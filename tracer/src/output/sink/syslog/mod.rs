@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::lifecycle::finding::Finding;
+use tcpclose_core::finding::Finding;
 
 use super::config::SyslogConfig;
 use super::delivery::{Delivery, Progress};

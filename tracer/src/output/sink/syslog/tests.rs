@@ -1,12 +1,12 @@
 //! Messages against the RFC's grammar; tests/sinks/ has real receivers.
 
 use super::*;
-use crate::lifecycle::finding::Close;
-use crate::lifecycle::finding::Finding;
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::samples;
 use crate::output::sink::{SinkConfig, Target};
 use smallvec::smallvec;
+use tcpclose_core::finding::Close;
+use tcpclose_core::finding::Finding;
 
 fn message(settings: &str, finding: Finding) -> String {
     let config: SinkConfig =

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::receivers::{Gate, LONG, Scripted, Started, Turn, close, config, gated, long, start};
-use crate::lifecycle::summary::{self, Summaries};
-use crate::lifecycle::types::Nanos;
 use crate::output::samples;
+use tcpclose_core::summary::{self, Summaries};
+use tcpclose_core::types::Nanos;
 
 fn sum(counts: Counts) -> u64 {
     let Counts {
@@ -188,10 +188,10 @@ fn summaries_and_losses_pass_a_rate_limit() {
         mut sink,
         said: _said,
     } = start(&config, scripted);
-    let loss = Arc::new(Finding::Loss(crate::lifecycle::finding::Loss {
+    let loss = Arc::new(Finding::Loss(tcpclose_core::finding::Loss {
         at: Nanos(0),
         lost: 1,
-        place: crate::lifecycle::finding::LossPlace::Ring,
+        place: tcpclose_core::finding::LossPlace::Ring,
         repaired: true,
     }));
     sink.offer(&close(1));

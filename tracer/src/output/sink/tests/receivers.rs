@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use super::super::courier::Pauses;
 use super::super::delivery::{Delivery, Down, Progress};
 use super::super::*;
-use crate::lifecycle::finding::{Close, Conn};
-use crate::lifecycle::types::{ConnId, Nanos};
 use crate::output::samples;
+use tcpclose_core::finding::{Close, Conn};
+use tcpclose_core::types::{ConnId, Nanos};
 
 /// Longer than anything here takes on the slowest machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);

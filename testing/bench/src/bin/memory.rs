@@ -1,0 +1,111 @@
+//! How much memory the core has for each live connection end: counted, not estimated. One JSON object a line.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tcpclose_common::TcpState;
+use tcpclose_core::event::{Event, Evidence, Task, Transition};
+use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::{Input, Tracker};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does the work; only numbers are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Enough for a plot over three powers of ten.
+const SIZES: [u64; 7] = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000];
+/// Time is that of the fastest of so many.
+const ROUNDS: usize = 5;
+
+fn main() {
+    for ends in SIZES {
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| open_all(ends)).collect();
+        let seconds = rounds.iter().map(|it| it.seconds).fold(f64::MAX, f64::min);
+        let Opened {
+            bytes, peak_bytes, ..
+        } = rounds[0];
+        println!(
+            r#"{{"ends":{ends},"bytes":{bytes},"peak_bytes":{peak_bytes},"seconds":{seconds:.9}}}"#
+        );
+    }
+}
+
+struct Opened {
+    bytes: usize,
+    peak_bytes: usize,
+    seconds: f64,
+}
+
+fn open_all(ends: u64) -> Opened {
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let begun = Instant::now();
+    let mut tracker = Tracker::new(1 << 20);
+    for number in 0..ends {
+        open(&mut tracker, number);
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    assert_eq!(tracker.live() as u64, ends);
+    Opened {
+        bytes: LIVE.load(Ordering::Relaxed) - before,
+        peak_bytes: PEAK.load(Ordering::Relaxed) - before,
+        seconds,
+    }
+}
+
+/// A client of one of a hundred processes connects.
+fn open(tracker: &mut Tracker, number: u64) {
+    let local = SocketAddr::from((
+        Ipv4Addr::from_bits(0x0a00_0000 + (number / 50_000) as u32),
+        10_000,
+    ));
+    let peer = SocketAddr::from(([192, 0, 2, 1], 443));
+    let mut tuple = Tuple::from((local, peer));
+    tuple.local_port = 10_000 + (number % 50_000) as u16;
+    let task = Task {
+        pid: 1000 + (number % 100) as u32,
+        uid: 1000,
+        cgroup: 7,
+        comm: *b"client\0\0\0\0\0\0\0\0\0\0",
+        exits: None,
+    };
+    let steps = [
+        (TcpState::Close, TcpState::SynSent, Some(task)),
+        (TcpState::SynSent, TcpState::Established, None),
+    ];
+    for (old, new, task) in steps {
+        tracker.take(&Input::Event(Event::Transition(Transition {
+            at: Nanos(1000 * number + 1),
+            id: ConnId(number + 1),
+            skaddr: 0,
+            netns: NetNs(1),
+            tuple,
+            old,
+            new,
+            task,
+            evidence: Some(Evidence::default()),
+        })));
+    }
+}

@@ -1,0 +1,296 @@
+//! The closing segments, one by one.
+
+use tcpclose_common::TcpState;
+
+use super::{Fate, Story};
+use crate::connection::Mark;
+use crate::event::{Evidence, Segment};
+use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
+use crate::types::{Known, Nanos};
+
+impl Story<'_> {
+    /// This end's FIN. `None` when there is no sign that it was ever sent (a closed window).
+    pub(super) fn fin_step(&self, mark: &Mark) -> Option<Step> {
+        let Some(evidence) = mark.evidence else {
+            return Some(inferred(
+                Side::Local,
+                SegmentFlags::FinAck,
+                None,
+                None,
+                mark.at,
+            ));
+        };
+        if !self.fin_left() {
+            return None;
+        }
+        let number = evidence.write_seq;
+        // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is then not known.
+        let alone = evidence.snd_nxt == number;
+        // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that did not move.
+        let at_once = evidence.fin_leaves_at_once();
+        let after = self.next_after(mark);
+        let settled = (at_once && evidence.snd_una == evidence.snd_nxt)
+            || mark.new == TcpState::LastAck
+            || after.is_some_and(|after| {
+                after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
+            });
+        Some(Step {
+            from: Side::Local,
+            flags: SegmentFlags::FinAck,
+            seq: if alone { self.local(number) } else { None },
+            ack: if settled {
+                self.peer(evidence.rcv_nxt)
+            } else {
+                None
+            },
+            at: at_once.then_some(mark.at),
+            known: Known::Observed,
+        })
+    }
+
+    fn next_after(&self, mark: &Mark) -> Option<Evidence> {
+        let marks = &self.connection.closing.as_ref()?.marks;
+        marks
+            .iter()
+            .find(|next| next.at >= mark.at && next.old == mark.new)?
+            .evidence
+    }
+
+    /// The peer's FIN, received at `mark`; its number is `rcv_nxt` - 1 unless data came with it. `start` is the number
+    /// of its segment where that is known otherwise.
+    pub(super) fn peer_fin_step(&self, mark: &Mark, start: Option<u32>) -> Step {
+        let Some(evidence) = mark.evidence else {
+            return inferred(Side::Peer, SegmentFlags::FinAck, None, None, mark.at);
+        };
+        let number = evidence.rcv_nxt.wrapping_sub(1);
+        // What stood there at the last transition came before this segment.
+        let earlier = self
+            .fin_acked
+            .or(self.fin)
+            .filter(|earlier| earlier.at < mark.at);
+        let earlier = earlier.and_then(|mark| mark.evidence);
+        let nothing_new = earlier.is_some_and(|before| before.rcv_nxt == number);
+        let start = start.or_else(|| (evidence.fin_alone || nothing_new).then_some(number));
+        Step {
+            from: Side::Peer,
+            flags: SegmentFlags::FinAck,
+            seq: start.and_then(|start| self.peer(start)),
+            ack: self.local(evidence.snd_una),
+            at: Some(mark.at),
+            // A FIN that waited for a lost segment is seen when that arrives, under that segment's ACK number.
+            known: if evidence.out_of_order == 0 {
+                Known::Observed
+            } else {
+                Known::Inferred
+            },
+        }
+    }
+
+    /// This end's ACK of the peer's FIN, sent by tcp_fin() on the spot.
+    pub(super) fn local_ack_step(&self, mark: &Mark) -> Step {
+        let Some(evidence) = mark.evidence else {
+            return inferred(Side::Local, SegmentFlags::Ack, None, None, mark.at);
+        };
+        Step {
+            from: Side::Local,
+            flags: SegmentFlags::Ack,
+            seq: self.local(evidence.snd_nxt),
+            ack: self.peer(evidence.rcv_nxt),
+            at: Some(mark.at),
+            known: Known::Observed,
+        }
+    }
+
+    /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the transition.
+    pub(super) fn ack_of_fin_step(&self, mark: &Mark, peer_fin: Option<&Mark>) -> Step {
+        let Some(evidence) = mark.evidence else {
+            return unread_ack(mark);
+        };
+        // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
+        let refused = match self.fate {
+            _ if peer_fin.is_some() || self.refused().is_some() => false,
+            Fate::Told => self
+                .last
+                .evidence
+                .is_none_or(|last| last.segs_in == evidence.segs_in),
+            Fate::ResetByUs(_) => true,
+            _ => false,
+        };
+        Step {
+            from: Side::Peer,
+            flags: SegmentFlags::Ack,
+            seq: self.peer(evidence.snd_wl1),
+            ack: self.local(evidence.snd_una),
+            at: Some(mark.at),
+            known: if refused {
+                Known::Inferred
+            } else {
+                Known::Observed
+            },
+        }
+    }
+
+    /// The ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows the peer's FIN was a segment
+    /// sent again, perhaps that FIN.
+    pub(super) fn last_ack_step(&self) -> Step {
+        let Some(evidence) = self.last.evidence else {
+            return unread_ack(&self.last);
+        };
+        Step {
+            from: Side::Peer,
+            flags: SegmentFlags::Ack,
+            seq: self.peer(evidence.snd_wl1),
+            ack: self.local(evidence.snd_una),
+            at: Some(self.last.at),
+            known: if evidence.snd_wl1 == evidence.rcv_nxt {
+                Known::Observed
+            } else {
+                Known::Inferred
+            },
+        }
+    }
+
+    /// A segment of the peer's that was seen itself.
+    pub(super) fn segment_step(&self, segment: &Segment, at: Option<Nanos>) -> Step {
+        Step {
+            from: Side::Peer,
+            flags: match (segment.rst, segment.fin, segment.has_ack) {
+                (true, _, true) => SegmentFlags::RstAck,
+                (true, _, false) => SegmentFlags::Rst,
+                (false, true, _) => SegmentFlags::FinAck,
+                (false, false, _) => SegmentFlags::Ack,
+            },
+            seq: self.peer(segment.seq),
+            ack: self.local(segment.ack).filter(|_| segment.has_ack),
+            at,
+            known: Known::Observed,
+        }
+    }
+
+    /// The RST that ended it.
+    pub(super) fn reset_step(&self, reset: &Reset) -> Step {
+        match reset.by {
+            Side::Local => self.reset_by_us(reset),
+            Side::Peer => match self.minisocket_took() {
+                Some(rst) => self.segment_step(&rst, Some(self.reset_at())),
+                None => self.reset_by_peer(),
+            },
+        }
+    }
+
+    /// When the RST was sent or taken.
+    pub(super) fn reset_at(&self) -> Nanos {
+        let closing = self.connection.closing.as_deref();
+        let known = closing.and_then(|closing| {
+            let sent = closing.reset_sent.map(|sent| sent.at);
+            sent.or(closing.reset_received)
+        });
+        known.or(self.fate.at()).unwrap_or(self.last.at)
+    }
+
+    /// The FIN or RST that the minisocket took.
+    pub(super) fn minisocket_took(&self) -> Option<Segment> {
+        self.connection.closing.as_deref()?.minisocket_took
+    }
+
+    /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has the number which the
+    /// segment acknowledges, and no ACK.
+    fn reset_by_us(&self, reset: &Reset) -> Step {
+        let closing = self.connection.closing.as_deref();
+        let sent = closing.and_then(|closing| closing.reset_sent);
+        let evidence = self.last.evidence.as_ref();
+        let (flags, seq, ack) = match sent.and_then(|sent| sent.answers) {
+            Some(answered) if answered.has_ack => {
+                (SegmentFlags::Rst, self.local(answered.ack), None)
+            }
+            Some(answered) => (SegmentFlags::RstAck, None, self.peer(answered.end)),
+            // The answer comes after the transition.
+            None if reset.reason == Some(ResetReason::DataAfterClose) => {
+                (SegmentFlags::Rst, None, None)
+            }
+            None => (
+                SegmentFlags::RstAck,
+                evidence.and_then(|evidence| self.local(evidence.snd_nxt)),
+                evidence.and_then(|evidence| self.peer(evidence.rcv_nxt)),
+            ),
+        };
+        let guessed = seq.is_none() && ack.is_none();
+        Step {
+            from: Side::Local,
+            flags,
+            seq,
+            ack,
+            at: Some(self.reset_at()),
+            known: if sent.is_some() && !guessed {
+                Known::Observed
+            } else {
+                Known::Inferred
+            },
+        }
+    }
+
+    /// The peer's RST, which tcp_reset() took. The socket does not keep its flags and numbers, so they are inferred: its
+    /// number is the one that was expected (tcp_validate_incoming), and an abort, which carries an ACK, differs from the
+    /// answer of a socket that is gone by its timestamp, where the connection uses them.
+    fn reset_by_peer(&self) -> Step {
+        let step = |flags, seq, ack| Step {
+            from: Side::Peer,
+            flags,
+            seq,
+            ack,
+            at: Some(self.reset_at()),
+            known: Known::Inferred,
+        };
+        // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its sequence number is 0 on
+        // the wire; Wireshark calls the first number of a side that never sent a SYN 1.
+        if self.last.old == TcpState::SynSent {
+            return step(SegmentFlags::RstAck, Some(1), Some(1));
+        }
+        let Some(evidence) = &self.last.evidence else {
+            return step(SegmentFlags::RstAck, None, None);
+        };
+        let fin_came = self.peer_fin.is_some() || self.crossed.is_some();
+        let all_acked = evidence.snd_una == evidence.snd_nxt;
+        let aborts = if evidence.timestamps {
+            evidence.saw_timestamp
+        } else {
+            // After the peer's FIN, data that it never acknowledged has likely met no socket any more.
+            !fin_came || all_acked
+        };
+        let expected = self.peer(evidence.rcv_nxt);
+        if aborts {
+            // It acknowledges all that has come, which is all that was sent where nothing is on its way.
+            let acked = self.local(evidence.snd_una).filter(|_| all_acked);
+            step(SegmentFlags::RstAck, expected, acked)
+        } else {
+            // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check): what it answers may have
+            // crossed the FIN.
+            let seq = expected.filter(|_| !fin_came);
+            step(SegmentFlags::Rst, seq, None)
+        }
+    }
+}
+
+/// An ACK of the peer's of which the mark that it left tells nothing else.
+fn unread_ack(mark: &Mark) -> Step {
+    let step = inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
+    let at = step.at.filter(|_| !mark.missed);
+    Step { at, ..step }
+}
+
+pub(super) fn inferred(
+    from: Side,
+    flags: SegmentFlags,
+    seq: Option<u32>,
+    ack: Option<u32>,
+    at: Nanos,
+) -> Step {
+    Step {
+        from,
+        flags,
+        seq,
+        ack,
+        at: Some(at),
+        known: Known::Inferred,
+    }
+}

@@ -1,0 +1,248 @@
+//! A close: its path, its segments, and why.
+
+use serde::Deserialize;
+use smallvec::SmallVec;
+use tcpclose_common::TcpState;
+
+use super::Conn;
+use crate::types::{Known, Nanos, SharedOwner};
+
+/// The close of one connection end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Close {
+    /// When this end was done: closed, or entered TIME_WAIT.
+    pub at: Nanos,
+    /// Which end.
+    pub conn: Conn,
+    /// Whose it was, where that is known.
+    pub owner: Option<SharedOwner>,
+    /// The kind of close.
+    pub path: ClosePath,
+    /// Who sent the first FIN or RST.
+    pub initiator: Initiator,
+    /// The closing segments, in order. Incomplete where `segments` is `None`.
+    pub steps: Steps,
+    /// How many closing segments there were, this end's FIN retransmissions included; `None` when that is not known.
+    pub segments: Option<u32>,
+    /// States passed, from ESTABLISHED on, with the time spent in each; `None` where the start was not seen.
+    pub states: States,
+    /// Application bytes each way.
+    pub bytes: Bytes,
+    /// Segments this end sent again in the connection's whole life.
+    pub retransmits: Option<u32>,
+    /// Who reset it and why; `None` when nobody did.
+    pub reset: Option<Reset>,
+    /// The time in which only one side had closed, where it was used.
+    pub half_close: Option<HalfClose>,
+}
+
+/// The steps of a close. No path has more than five, so they take no allocation of their own.
+pub type Steps = SmallVec<[Step; 5]>;
+
+/// States with the time spent in each, where that is known.
+pub type States = SmallVec<[(TcpState, Option<Nanos>); 4]>;
+
+/// How a connection closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosePath {
+    /// FIN, ACK, FIN, ACK.
+    FourWay,
+    /// The second FIN carried the ACK of the first.
+    ThreeWay,
+    /// Both FINs crossed (RFC 9293, figure 13).
+    Simultaneous,
+    /// A RST ended it.
+    Reset,
+    /// The kernel gave up waiting for the peer.
+    Timeout,
+    /// An administrator's `SOCK_DESTROY` (`ss -K`).
+    Destroyed,
+    /// It never was established.
+    ConnectFailed,
+    /// The evidence does not tell.
+    Unknown,
+}
+
+impl ClosePath {
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FourWay => "four_way",
+            Self::ThreeWay => "three_way",
+            Self::Simultaneous => "simultaneous",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Destroyed => "destroyed",
+            Self::ConnectFailed => "connect_failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who sent the first FIN or RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "they are their names")]
+pub enum Initiator {
+    Local,
+    Peer,
+    Both,
+    Unknown,
+}
+
+impl Initiator {
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Both => "both",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An end of the connection, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "they are their names")]
+pub enum Side {
+    Local,
+    Peer,
+}
+
+impl Side {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// The flags of a closing segment that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "they are their names")]
+pub enum SegmentFlags {
+    FinAck,
+    Ack,
+    Rst,
+    RstAck,
+}
+
+impl SegmentFlags {
+    /// As the JSON writes them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FinAck => "FIN,ACK",
+            Self::Ack => "ACK",
+            Self::Rst => "RST",
+            Self::RstAck => "RST,ACK",
+        }
+    }
+}
+
+/// One closing segment, as a capture would show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Who sent it.
+    pub from: Side,
+    /// Its flags.
+    pub flags: SegmentFlags,
+    /// Sequence number relative to the sender's ISN, as Wireshark prints it (the SYN is 0).
+    pub seq: Option<u32>,
+    /// Acknowledgment number relative to the receiver's ISN.
+    pub ack: Option<u32>,
+    /// When this end sent or received it; `None` where only the fact is known.
+    pub at: Option<Nanos>,
+    /// How the segment is known. What is `Observed` no capture contradicts.
+    pub known: Known,
+}
+
+impl Step {
+    /// Whether it ends the connection on the spot.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        matches!(self.flags, SegmentFlags::Rst | SegmentFlags::RstAck)
+    }
+}
+
+/// Application bytes of a connection; `None` where the start was not seen and the kernel's counters leave it open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Sent at least once by this end, retransmissions not counted.
+    pub sent: Option<u64>,
+    /// Received in order by this end.
+    pub received: Option<u64>,
+}
+
+/// Who reset a connection, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reset {
+    /// Who sent the RST.
+    pub by: Side,
+    /// The cause; `None` where it is not known (a peer's motives seldom are).
+    pub reason: Option<ResetReason>,
+    /// The kernel's own name of the reason (`enum sk_rst_reason` without its prefix), from 6.10 on.
+    pub kernel_reason: Option<&'static str>,
+}
+
+/// Why a RST was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ResetReason {
+    /// close() with received data that the application had not read (RFC 1122, 4.2.2.13).
+    UnreadData,
+    /// close() with `SO_LINGER` on and a time of zero.
+    Linger,
+    /// Nobody listens there, or the socket is gone.
+    NoSocket,
+    /// The listening socket was closed with this connection still in its accept queue.
+    NotAccepted,
+    /// The peer sent data after this end had closed both directions.
+    DataAfterClose,
+    /// Keepalive probes went unanswered.
+    Keepalive,
+    /// The peer did not answer in time.
+    Timeout,
+    /// `SOCK_DESTROY`.
+    Destroyed,
+    /// connect() to `AF_UNSPEC`, or another local abort.
+    Disconnect,
+}
+
+impl ResetReason {
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnreadData => "unread_data",
+            Self::Linger => "linger",
+            Self::NoSocket => "no_socket",
+            Self::NotAccepted => "not_accepted",
+            Self::DataAfterClose => "data_after_close",
+            Self::Keepalive => "keepalive",
+            Self::Timeout => "timeout",
+            Self::Destroyed => "destroyed",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
+/// The time between the two FINs of a connection that was really used half-closed: data still moved, or the side that
+/// closed first kept its socket to go on reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HalfClose {
+    /// Who had closed its direction.
+    pub by: Side,
+    /// From the first FIN to the second FIN or the end.
+    pub lasted: Nanos,
+    /// Application bytes this end sent in that time.
+    pub bytes_sent: u64,
+    /// Application bytes this end received in that time.
+    pub bytes_received: u64,
+}

@@ -1,0 +1,66 @@
+//! How a leak was resolved.
+
+use tcpclose_common::TcpState;
+
+use crate::event::Transition;
+use crate::reset::is_reset_error;
+
+const ECONNABORTED: u16 = 103;
+const ETIMEDOUT: u16 = 110;
+
+/// How a leak was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LeakEnd {
+    /// The application closed it: with close(), shutdown(), or an abort of its own.
+    Closed,
+    /// Its process exited, and with it went the last descriptor.
+    ProcessExited,
+    /// The peer's RST.
+    Reset,
+    /// The kernel gave up on the peer.
+    Timeout,
+    /// `SOCK_DESTROY` (`ss -K`).
+    Destroyed,
+    /// Nobody saw.
+    Unknown,
+}
+
+impl LeakEnd {
+    /// How a socket leaves CLOSE_WAIT by this transition.
+    #[must_use]
+    pub fn of(transition: &Transition) -> Self {
+        let by_process = || match transition.task?.exits? {
+            true => Some(Self::ProcessExited),
+            false => Some(Self::Closed),
+        };
+        let end = match (transition.old, transition.new) {
+            (TcpState::CloseWait, TcpState::LastAck) => by_process(),
+            (TcpState::CloseWait, TcpState::Close) => {
+                let error = transition.evidence.map(|evidence| evidence.error);
+                match error {
+                    Some(0) => by_process(),
+                    Some(ECONNABORTED) => Some(Self::Destroyed),
+                    Some(ETIMEDOUT) => Some(Self::Timeout),
+                    Some(error) if is_reset_error(error) => Some(Self::Reset),
+                    _ => None,
+                }
+            }
+            // What led here was lost.
+            _ => None,
+        };
+        end.unwrap_or(Self::Unknown)
+    }
+
+    /// The word of the JSON, the table and the docs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ProcessExited => "process_exited",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Destroyed => "destroyed",
+            Self::Unknown => "unknown",
+        }
+    }
+}

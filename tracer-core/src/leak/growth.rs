@@ -1,0 +1,317 @@
+//! How fast a number of stuck sockets grows, and when that meets a limit.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use crate::types::Nanos;
+
+/// Fewer samples than this make no forecast: two points lie on a line whatever they are.
+pub const MIN_SAMPLES: usize = 3;
+
+/// Samples kept: the newest.
+const KEPT: usize = 60;
+
+/// A number that was looked at from time to time.
+#[derive(Clone, Debug, Default)]
+pub struct Growth {
+    samples: VecDeque<(Nanos, u64)>,
+}
+
+/// The straight line that fits the samples best (ordinary least squares).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// The line's slope: growth a second, negative when it shrinks.
+    pub per_second: f64,
+    /// How much of the samples' variance the line explains: 1 when they all lie on it, near 0 when it is a poor
+    /// description. 1 where nothing varies.
+    pub r_squared: f64,
+    /// How many samples went in: at least [`MIN_SAMPLES`].
+    pub samples: usize,
+    /// From the first sample to the last.
+    pub span: Nanos,
+}
+
+impl Growth {
+    /// Takes in one more sample. One that is not later than the last replaces it.
+    pub fn push(&mut self, at: Nanos, count: u64) {
+        while self.samples.back().is_some_and(|(last, _)| *last >= at) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((at, count));
+        if self.samples.len() > KEPT {
+            self.samples.pop_front();
+        }
+    }
+
+    fn last(&self) -> Option<u64> {
+        self.samples.back().map(|(_, count)| *count)
+    }
+
+    /// The line through the samples; `None` while there are fewer than [`MIN_SAMPLES`].
+    #[must_use]
+    pub fn fit(&self) -> Option<Fit> {
+        if self.samples.len() < MIN_SAMPLES {
+            return None;
+        }
+        let (&(first, base), &(last, _)) = (self.samples.front()?, self.samples.back()?);
+        // Distances from the first sample, so that nothing is lost in a double's 53 bits.
+        let points = || {
+            self.samples.iter().map(|&(at, count)| {
+                let count = count as f64 - base as f64;
+                ((at - first).0 as f64 / 1e9, count)
+            })
+        };
+        let n = self.samples.len() as f64;
+        let (sum_t, sum_c) = points().fold((0.0, 0.0), |(t, c), point| (t + point.0, c + point.1));
+        let (mean_t, mean_c) = (sum_t / n, sum_c / n);
+        let (mut tt, mut tc, mut cc) = (0.0, 0.0, 0.0);
+        for (t, c) in points() {
+            tt += (t - mean_t) * (t - mean_t);
+            tc += (t - mean_t) * (c - mean_c);
+            cc += (c - mean_c) * (c - mean_c);
+        }
+        Some(Fit {
+            per_second: tc / tt,
+            // Rounding may take it past 1 (Cauchy-Schwarz says it is not).
+            r_squared: if cc == 0.0 {
+                1.0
+            } else {
+                (tc * tc / (tt * cc)).min(1.0)
+            },
+            samples: self.samples.len(),
+            span: last - first,
+        })
+    }
+}
+
+impl Fit {
+    /// Whether the slope differs from 0 by more than twice its standard error. Else the line says nothing of the future.
+    #[must_use]
+    pub fn says_something(&self) -> bool {
+        // With R² = r: (slope / its error)² = r (n - 2) / (1 - r).
+        let Self {
+            per_second,
+            r_squared,
+            samples,
+            span: _,
+        } = *self;
+        per_second != 0.0 && r_squared * (samples as f64 - 2.0) > 4.0 * (1.0 - r_squared)
+    }
+
+    /// When the line will have risen by `room`; `None` when it does not rise, or not within 100 years. Where there is no
+    /// room it is met already, whatever the line does: what is full cannot grow.
+    #[must_use]
+    pub fn time_to(&self, room: u64) -> Option<Nanos> {
+        if room == 0 {
+            return Some(Nanos(0));
+        }
+        const CENTURY: f64 = 100.0 * 365.25 * 86_400.0;
+        let seconds = room as f64 / self.per_second;
+        (self.per_second > 0.0 && seconds < CENTURY).then_some(Nanos((seconds * 1e9) as u64))
+    }
+}
+
+/// How the stuck sockets of one owner grow, and when that takes its last descriptor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The line through the numbers of stuck sockets.
+    pub fit: Fit,
+    /// When no descriptors are left; `None` where they do not run out, or nothing is known of the limit.
+    pub exhausted_in: Option<Nanos>,
+}
+
+/// How many sockets of one owner are stuck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stock {
+    /// All of them.
+    pub stuck: u64,
+    /// Those that take a descriptor: what was not accepted takes none.
+    pub held: u64,
+}
+
+/// The growth of all owners, each by a key that no later owner has: of a process, its id and when it started. It holds
+/// those of the last look.
+#[derive(Clone, Debug)]
+pub struct Growths<K>(HashMap<K, (Growth, Growth)>);
+
+impl<K> Default for Growths<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Growths<K> {
+    /// Takes in what a look at `at` counted. An owner that it did not find anything of is forgotten.
+    pub fn look(&mut self, at: Nanos, counts: impl IntoIterator<Item = (K, Stock)>) {
+        let mut before = std::mem::take(&mut self.0);
+        for (owner, count) in counts {
+            let (mut stuck, mut held) = before.remove(&owner).unwrap_or_default();
+            stuck.push(at, count.stuck);
+            held.push(at, count.held);
+            self.0.insert(owner, (stuck, held));
+        }
+    }
+
+    /// What the last look counted of an owner.
+    #[must_use]
+    pub fn last(&self, owner: &K) -> Option<Stock> {
+        let (stuck, held) = self.0.get(owner)?;
+        Some(Stock {
+            stuck: stuck.last()?,
+            held: held.last()?,
+        })
+    }
+
+    /// The forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
+    /// [`MIN_SAMPLES`], or while the line through them says nothing ([`Fit::says_something`]).
+    #[must_use]
+    pub fn forecast(&self, owner: &K, room: Option<u64>) -> Option<Forecast> {
+        let (stuck, held) = self.0.get(owner)?;
+        // What is full cannot grow, and is told of.
+        let tells = |fit: &Fit| room == Some(0) || fit.says_something();
+        Some(Forecast {
+            fit: stuck.fit().filter(tells)?,
+            exhausted_in: room.and_then(|room| held.fit().filter(tells)?.time_to(room)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(samples: &[(u64, u64)]) -> Growth {
+        let mut growth = Growth::default();
+        for &(second, count) in samples {
+            growth.push(Nanos::from_secs(1_000_000 + second), count);
+        }
+        growth
+    }
+
+    #[test]
+    fn fewer_than_three_samples_make_no_forecast() {
+        assert_eq!(of(&[]).fit(), None);
+        assert_eq!(of(&[(0, 1)]).fit(), None);
+        assert_eq!(of(&[(0, 1), (5, 100)]).fit(), None);
+        assert!(of(&[(0, 1), (5, 100), (10, 200)]).fit().is_some());
+    }
+
+    #[test]
+    fn a_straight_line_is_found_exactly() {
+        let fit = of(&[(0, 100), (5, 110), (10, 120), (20, 140)]).fit();
+        let expected = Fit {
+            per_second: 2.0,
+            r_squared: 1.0,
+            samples: 4,
+            span: Nanos::from_secs(20),
+        };
+        assert_eq!(fit, Some(expected));
+        assert_eq!(expected.time_to(884), Some(Nanos::from_secs(442)));
+        assert_eq!(expected.time_to(0), Some(Nanos(0)));
+    }
+
+    #[test]
+    fn a_poor_fit_says_so() {
+        // Means 1.5 and 5; slope 4/5... of sums 5, 10 and 100: 10 * 10 / (5 * 100).
+        let fit = of(&[(0, 0), (1, 10), (2, 0), (3, 10)])
+            .fit()
+            .expect("four samples");
+        assert_eq!((fit.per_second, fit.r_squared), (2.0, 0.2));
+    }
+
+    #[test]
+    fn what_does_not_grow_never_meets_its_limit() {
+        let still = of(&[(0, 7), (1, 7), (2, 7)]).fit().expect("three samples");
+        assert_eq!((still.per_second, still.r_squared), (0.0, 1.0));
+        assert_eq!(still.time_to(10), None);
+        let less = of(&[(0, 9), (1, 8), (2, 7)]).fit().expect("three samples");
+        assert_eq!(less.per_second, -1.0);
+        assert_eq!(less.time_to(10), None);
+        let hardly = of(&[(0, 0), (1_000_000, 0), (2_000_000, 1)])
+            .fit()
+            .expect("three samples");
+        assert_eq!(hardly.time_to(u64::MAX), None);
+        for full in [still, less, hardly] {
+            assert_eq!(full.time_to(0), Some(Nanos(0)));
+        }
+    }
+
+    #[test]
+    fn only_the_newest_samples_count() {
+        let mut samples: Vec<_> = (0..100).map(|second| (second, 5_000)).collect();
+        samples.extend((100..160).map(|second| (second, second)));
+        let fit = of(&samples).fit().expect("enough samples");
+        assert_eq!((fit.samples, fit.per_second), (60, 1.0));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_divides_nothing_by_zero() {
+        let fit = of(&[(0, 1), (0, 2), (0, 3), (1, 4), (2, 5)])
+            .fit()
+            .expect("three samples");
+        assert_eq!((fit.samples, fit.per_second), (3, 1.0));
+    }
+
+    #[test]
+    fn rounding_makes_no_fit_better_than_perfect() {
+        // A third has no end in binary: without a bound this comes out as 1.0000000000000002.
+        for step in 1..2_000_u64 {
+            let mut growth = Growth::default();
+            for at in 0..7 {
+                growth.push(Nanos(at * step * 333_333_331), at * step * 7);
+            }
+            let fit = growth.fit().expect("seven samples");
+            assert!(fit.r_squared <= 1.0, "{step}: {}", fit.r_squared);
+        }
+    }
+
+    #[test]
+    fn what_was_not_accepted_takes_no_descriptor() {
+        let mut growths = Growths::default();
+        for second in 0..3 {
+            let count = Stock {
+                stuck: 10 * second,
+                held: second,
+            };
+            growths.look(Nanos::from_secs(second), [(7, count)]);
+        }
+        let forecast = growths.forecast(&7, Some(100)).expect("three looks");
+        assert_eq!(forecast.fit.per_second, 10.0);
+        assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
+        let unlimited = growths.forecast(&7, None).expect("three looks");
+        assert_eq!(unlimited.exhausted_in, None);
+    }
+
+    #[test]
+    fn numbers_that_stand_still_or_waver_make_no_forecast() {
+        let forecast = |counts: &[u64]| {
+            let mut growths = Growths::default();
+            for (second, &stuck) in (0..).zip(counts) {
+                let stock = Stock { stuck, held: stuck };
+                growths.look(Nanos::from_secs(second), [(7, stock)]);
+            }
+            growths.forecast(&7, Some(100))
+        };
+        for still in [&[7, 7, 7, 7][..], &[7, 8, 7, 8, 7, 8], &[9, 3, 9, 4, 9, 3]] {
+            assert_eq!(forecast(still), None, "{still:?}");
+        }
+        for grows in [&[7, 8, 9][..], &[7, 7, 8, 9, 9, 10], &[9, 7, 4]] {
+            assert!(forecast(grows).is_some(), "{grows:?}");
+        }
+    }
+
+    #[test]
+    fn an_owner_that_is_gone_is_forgotten() {
+        let mut growths = Growths::default();
+        let count = Stock { stuck: 1, held: 1 };
+        for second in 0..5 {
+            let owners = if second == 3 {
+                vec![]
+            } else {
+                vec![(7, count)]
+            };
+            growths.look(Nanos::from_secs(second), owners);
+        }
+        assert_eq!(growths.forecast(&7, Some(9)), None, "one look since");
+    }
+}

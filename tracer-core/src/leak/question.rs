@@ -1,0 +1,46 @@
+//! What the core asks about sockets that stay in CLOSE_WAIT, and what it is told.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CloseWait, Holder};
+use crate::process::Process;
+use crate::types::{ConnId, Nanos, NetNs, Tuple};
+
+/// A socket that may be stuck, and is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What the answer is to be given under.
+    pub id: ConnId,
+    /// Its cookie, where the kernel gives one.
+    pub cookie: Option<ConnId>,
+    /// Where it lives.
+    pub netns: NetNs,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+}
+
+/// Answers to all questions that were asked at a time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Answers {
+    /// When the look began; the times in the answers are told as of then.
+    pub at: Nanos,
+    /// When it ended.
+    pub ended: Nanos,
+    /// What was seen of each that is in CLOSE_WAIT. Of those that are not among them, nothing is known.
+    pub seen: Vec<Answer>,
+}
+
+/// A socket in CLOSE_WAIT, and who holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Of the question.
+    pub id: ConnId,
+    /// The socket.
+    pub socket: CloseWait,
+    /// All processes that hold it.
+    pub holders: Vec<Holder>,
+    /// The one that it is laid to.
+    pub process: Option<Arc<Process>>,
+}

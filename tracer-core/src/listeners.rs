@@ -1,0 +1,191 @@
+//! Who listens where: the owner of the connections that come in, until their own close() tells better.
+
+use foldhash::HashMap;
+use smallvec::SmallVec;
+
+use super::types::{ConnId, IpVersion, NetNs, SharedOwner, Tuple};
+
+/// Listening sockets kept at most. A host with more loses the owners of some incoming connections, nothing else.
+const CAPACITY: usize = 16_384;
+
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    /// By their places: several where they share it (`SO_REUSEPORT`).
+    places: HashMap<(NetNs, Tuple), SmallVec<[Listener; 1]>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Listener {
+    id: ConnId,
+    /// `None` where nobody saw who called listen().
+    owner: Option<SharedOwner>,
+}
+
+impl Listeners {
+    pub fn opened(&mut self, id: ConnId, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
+        let key = (netns, place(tuple));
+        let mut there = self.places.get_mut(&key).into_iter().flatten();
+        match there.find(|listener| listener.id == id) {
+            Some(known) => known.owner = owner.or(known.owner.take()),
+            None if self.count < CAPACITY => {
+                self.count += 1;
+                let there = self.places.entry(key).or_default();
+                there.push(Listener { id, owner });
+            }
+            None => {}
+        }
+    }
+
+    pub fn closed(&mut self, id: ConnId, netns: NetNs, tuple: &Tuple) {
+        let key = (netns, place(tuple));
+        let Some(there) = self.places.get_mut(&key) else {
+            return;
+        };
+        let before = there.len();
+        there.retain(|listener| listener.id != id);
+        self.count -= before - there.len();
+        if there.is_empty() {
+            self.places.remove(&key);
+        }
+    }
+
+    /// The owner of the socket that a connection came in on, where that is known: of several sockets there, all must be the
+    /// same process'.
+    pub fn owner_of(&self, netns: NetNs, tuple: &Tuple) -> Option<&SharedOwner> {
+        let (first, others) = self.find(netns, tuple)?.split_first()?;
+        let owner = first.owner.as_ref()?;
+        let same = |other: &Listener| other.owner.as_ref().is_some_and(|it| it.pid == owner.pid);
+        others.iter().all(same).then_some(owner)
+    }
+
+    /// Whether somebody listens on the connection's local port.
+    pub fn is_listening(&self, netns: NetNs, tuple: &Tuple) -> bool {
+        self.find(netns, tuple).is_some()
+    }
+
+    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&[Listener]> {
+        let mut there = places(tuple).filter_map(|place| self.places.get(&(netns, place)));
+        there.next().map(SmallVec::as_slice)
+    }
+}
+
+/// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are IPv4.
+pub fn place(tuple: &Tuple) -> Tuple {
+    Tuple::from((tuple.local(), tuple.local())).without_peer()
+}
+
+/// Where the socket may listen that a connection came in on, the closest first: on its address, or on all. Those of IPv6
+/// on all addresses take IPv4 too, but not the other way round.
+pub fn places(connection: &Tuple) -> impl Iterator<Item = Tuple> {
+    let ip = connection.ip();
+    let both = [IpVersion::V4, IpVersion::V6];
+    let all = both
+        .into_iter()
+        .filter(move |it| ip == IpVersion::V4 || *it == ip);
+    let all = all.map(|it| connection.on_all_addresses(it));
+    std::iter::once(connection.without_peer()).chain(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::types::{Owner, OwnerSource};
+
+    const HERE: NetNs = NetNs(1);
+
+    fn on(address: &str, port: u16) -> Tuple {
+        let address: IpAddr = address.parse().expect("an address");
+        let none = match address {
+            IpAddr::V4(_) => "0.0.0.0:0",
+            IpAddr::V6(_) => "[::]:0",
+        };
+        let local = SocketAddr::new(address, port);
+        Tuple::from((local, none.parse().expect("an address")))
+    }
+
+    /// A connection to port 80.
+    fn to(address: &str) -> Tuple {
+        let local = SocketAddr::new(address.parse().expect("an address"), 80);
+        Tuple::from((local, SocketAddr::new(local.ip(), 4242)))
+    }
+
+    fn owner(pid: u32) -> Option<SharedOwner> {
+        Some(Arc::new(Owner {
+            pid,
+            uid: 0,
+            cgroup: 0,
+            comm: (*b"server").into(),
+            source: OwnerSource::Listen,
+        }))
+    }
+
+    fn pid_of(listeners: &Listeners, address: &str) -> Option<u32> {
+        let owner = listeners.owner_of(HERE, &to(address));
+        owner.map(|owner| owner.pid)
+    }
+
+    #[test]
+    fn a_listener_on_a_v4_mapped_address_has_ipv4_connections() {
+        let mut listeners = Listeners::default();
+        let mapped: Ipv6Addr = "::ffff:127.0.0.1".parse().expect("an address");
+        let bytes = |address: Ipv6Addr| address.octets();
+        let bound = Tuple::new(
+            IpVersion::V6,
+            (bytes(mapped), 80),
+            (bytes(Ipv6Addr::UNSPECIFIED), 0),
+        );
+        listeners.opened(ConnId(1), HERE, &bound, None);
+        assert!(listeners.is_listening(HERE, &to("127.0.0.1")));
+        listeners.closed(ConnId(1), HERE, &bound);
+        assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
+    }
+
+    #[test]
+    fn a_connection_came_in_on_the_closest_listener_that_takes_its_ip_version() {
+        let mut listeners = Listeners::default();
+        listeners.opened(ConnId(1), HERE, &on("0.0.0.0", 80), owner(1));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+        assert!(!listeners.is_listening(HERE, &to("::1")));
+        listeners.opened(ConnId(2), HERE, &on("::", 80), owner(2));
+        listeners.opened(ConnId(3), HERE, &on("127.0.0.3", 80), owner(3));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+        assert_eq!(pid_of(&listeners, "127.0.0.3"), Some(3));
+        assert_eq!(pid_of(&listeners, "::1"), Some(2));
+        listeners.closed(ConnId(1), HERE, &on("0.0.0.0", 80));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(2));
+    }
+
+    #[test]
+    fn of_several_processes_that_share_a_port_none_is_the_owner() {
+        let mut listeners = Listeners::default();
+        let all = on("0.0.0.0", 80);
+        listeners.opened(ConnId(1), HERE, &all, owner(1));
+        // The same, as a snapshot shows it.
+        listeners.opened(ConnId(1), HERE, &all, None);
+        listeners.opened(ConnId(2), HERE, &all, owner(1));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+        listeners.opened(ConnId(3), HERE, &all, owner(3));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
+        // One of the first process restarts.
+        listeners.closed(ConnId(1), HERE, &all);
+        listeners.opened(ConnId(4), HERE, &all, owner(4));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
+        listeners.closed(ConnId(2), HERE, &all);
+        listeners.closed(ConnId(3), HERE, &all);
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(4));
+        listeners.opened(ConnId(5), HERE, &all, None);
+        assert_eq!(
+            pid_of(&listeners, "127.0.0.1"),
+            None,
+            "one may be anybody's"
+        );
+        listeners.closed(ConnId(4), HERE, &all);
+        listeners.closed(ConnId(5), HERE, &all);
+        assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
+        assert_eq!(listeners.count, 0);
+    }
+}

@@ -1,0 +1,274 @@
+//! What a summary tells. All numbers count connection ends, as the findings do: a connection within the host has two.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::kind::Counts;
+use super::spans::{Histogram, Spread};
+use super::stuck::StuckNow;
+use super::top::Ranking;
+use crate::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
+use crate::types::{Nanos, NetNs, SharedOwner};
+
+/// What an interval was like, and how things stand at its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// When the interval began: the end of the one before, or the start.
+    pub from: Nanos,
+    /// When it ended.
+    pub to: Nanos,
+    /// Ends that became established.
+    pub opened: u64,
+    /// Ends that closed, by path and who began.
+    pub closes: Counts<(ClosePath, Initiator)>,
+    /// Resets among them, by who sent the RST and why.
+    pub resets: Counts<(Side, Option<ResetReason>)>,
+    /// Time in closing states, of the ends that closed and whose time is known.
+    pub states: States<Spread>,
+    /// The same by length.
+    pub durations: States<Histogram>,
+    /// How TIME_WAITs ended.
+    pub time_wait_ends: Counts<TimeWaitEnd>,
+    /// Who closed most. Ends of no known owner count as `None`.
+    pub closes_of_processes: Ranking<Option<Service>>,
+    /// Whose connections were reset most, by either side.
+    pub resets_of_processes: Ranking<Option<Service>>,
+    /// The peers of most closes.
+    pub closes_of_peers: Ranking<IpAddr>,
+    /// The peers of most resets, by either side.
+    pub resets_of_peers: Ranking<IpAddr>,
+    /// What was lost.
+    pub lost: Counts<LossPlace>,
+    /// How things stand.
+    pub now: Standing,
+    /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
+    pub stuck: Option<StuckNow>,
+    /// What each output did in the interval.
+    pub outputs: Vec<Output>,
+    /// What the tracer itself used in the interval; `None` where nobody measures that.
+    pub tracer: Option<Tracer>,
+}
+
+/// Time in the states of a close.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are their names")]
+pub struct States<T> {
+    pub fin_wait2: T,
+    pub close_wait: T,
+    pub last_ack: T,
+    /// Of all TIME_WAITs that are over, but those whose end nobody saw and those that never existed.
+    pub time_wait: T,
+}
+
+impl<T> States<T> {
+    /// Each made into something else.
+    pub fn map<U>(&self, make: impl Fn(&T) -> U) -> States<U> {
+        States {
+            fin_wait2: make(&self.fin_wait2),
+            close_wait: make(&self.close_wait),
+            last_ack: make(&self.last_ack),
+            time_wait: make(&self.time_wait),
+        }
+    }
+}
+
+impl States<Histogram> {
+    /// What has come since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            fin_wait2: self.fin_wait2.since(&earlier.fin_wait2),
+            close_wait: self.close_wait.since(&earlier.close_wait),
+            last_ack: self.last_ack.since(&earlier.last_ack),
+            time_wait: self.time_wait.since(&earlier.time_wait),
+        }
+    }
+}
+
+/// Processes as summaries tell of them: by name and cgroup, so that the workers of one service count as one.
+#[derive(Clone, Debug)]
+pub struct Service(pub SharedOwner);
+
+impl Service {
+    fn key(&self) -> (&[u8], u64) {
+        (&self.0.comm, self.0.cgroup)
+    }
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Service {}
+
+impl PartialOrd for Service {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Service {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Service {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+/// How things stand at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// Live ends, TIME_WAIT and orphans excluded.
+    pub live: u64,
+    /// Ends that their process has closed and that wait for the peer's FIN.
+    pub waiting_for_fin: u64,
+    /// Ends in TIME_WAIT.
+    pub time_wait: u64,
+    /// Where most ephemeral ports are in use, the greatest share first.
+    pub pressure: Vec<Pressure>,
+}
+
+/// Connections from one local address to one peer, which each need an ephemeral port of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// Where.
+    pub netns: NetNs,
+    /// From.
+    pub local: IpAddr,
+    /// To.
+    pub peer: SocketAddr,
+}
+
+/// How many of the ephemeral ports a route uses, live and in TIME_WAIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// Which.
+    pub route: Route,
+    /// Ports in use.
+    pub used: u32,
+    /// Ports that `net.ipv4.ip_local_port_range` of its namespace allows.
+    pub ports: u32,
+}
+
+impl Pressure {
+    /// The share in use, from 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        f64::from(self.used) / f64::from(self.ports.max(1))
+    }
+}
+
+/// What an output did with the findings that were offered to it, and how it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Offered to it, and losses that it told of itself: from the start on the sum of the following, and of `queued`.
+    pub offered: u64,
+    /// Written.
+    pub written: u64,
+    /// Not wanted by its filter.
+    pub filtered: u64,
+    /// Cut by its rate limit.
+    pub cut: u64,
+    /// Dropped, as its queue was full, or as it was given up with them.
+    pub dropped: u64,
+    /// Given up after errors.
+    pub failed: u64,
+    /// Waiting for its receiver, now.
+    pub queued: u64,
+    /// How it does, now.
+    pub state: OutputState,
+}
+
+/// How an output does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputState {
+    /// It works.
+    #[default]
+    Up,
+    /// It does not.
+    Down {
+        /// Since when.
+        since: Nanos,
+        /// Why.
+        reason: String,
+    },
+    /// The configuration has it no more.
+    Removed,
+}
+
+impl Output {
+    /// What has come since `earlier`. Its counts only ever grow, whatever becomes of its configuration.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            offered: self.offered.saturating_sub(earlier.offered),
+            written: self.written.saturating_sub(earlier.written),
+            filtered: self.filtered.saturating_sub(earlier.filtered),
+            cut: self.cut.saturating_sub(earlier.cut),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            failed: self.failed.saturating_sub(earlier.failed),
+            ..self.clone()
+        }
+    }
+
+    /// Whether anything became of any record.
+    #[must_use]
+    pub fn did_something(&self) -> bool {
+        self.offered + self.written + self.filtered + self.cut + self.lost() > 0
+    }
+
+    /// What of it is lost.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.dropped + self.failed
+    }
+}
+
+/// What the tracer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracer {
+    /// Processor time of the process, its own and the kernel's for it.
+    pub cpu: Nanos,
+    /// Resident memory in bytes, now.
+    pub memory: u64,
+    /// Runs of the eBPF programs; `None` where the kernel does not count them.
+    pub bpf: Option<BpfRuns>,
+}
+
+/// Runs of the eBPF programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BpfRuns {
+    /// How many.
+    pub count: u64,
+    /// How long, all together.
+    pub time: Nanos,
+}
+
+impl Tracer {
+    /// What has been used since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            cpu: self.cpu - earlier.cpu,
+            memory: self.memory,
+            bpf: self.bpf.map(|bpf| {
+                let before = earlier.bpf.unwrap_or_default();
+                BpfRuns {
+                    count: bpf.count.saturating_sub(before.count),
+                    time: bpf.time - before.time,
+                }
+            }),
+        }
+    }
+}

@@ -1,0 +1,411 @@
+use smallvec::smallvec;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::finding::{Bytes, Conn, Loss, Measured, Reset, Stuck};
+use crate::leak::{Age, AgeKnown, CloseWait, Leak, LeakEvent, Leaker, Verdict};
+use crate::process::Process;
+use crate::types::{ConnId, NetNs, Owner, OwnerSource, Role, SharedOwner};
+
+fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
+    Arc::new(Owner {
+        pid,
+        uid: 0,
+        cgroup,
+        comm: comm.as_bytes().into(),
+        source: OwnerSource::Close,
+    })
+}
+
+fn conn(peer: &str) -> Conn {
+    let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    Conn {
+        id: ConnId(1),
+        netns: NetNs(1),
+        tuple: (end("10.0.0.1:40000"), end(peer)).into(),
+        role: Role::Client,
+        seen_from_start: true,
+        opened: None,
+        lifetime: None,
+    }
+}
+
+fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
+    Close {
+        at: Nanos(0),
+        conn: conn(peer),
+        owner: None,
+        path,
+        initiator,
+        steps: smallvec![],
+        segments: None,
+        states: smallvec![],
+        bytes: Bytes::default(),
+        retransmits: None,
+        reset: None,
+        half_close: None,
+    }
+}
+
+fn reset(reason: Option<ResetReason>, owner: &SharedOwner) -> Close {
+    Close {
+        owner: Some(owner.clone()),
+        reset: Some(Reset {
+            by: Side::Local,
+            reason,
+            kernel_reason: None,
+        }),
+        ..close(ClosePath::Reset, Initiator::Local, "10.0.0.3:80")
+    }
+}
+
+fn time_wait(end: TimeWaitEnd, seconds: u64) -> Finding {
+    Finding::TimeWait(Box::new(TimeWait {
+        at: Nanos(0),
+        conn: conn("10.0.0.2:80"),
+        owner: None,
+        entered: Nanos(0),
+        dwell: Nanos::from_secs(seconds),
+        end,
+        measured: Measured::Timer,
+        error: Nanos(0),
+        restarts: 0,
+    }))
+}
+
+fn told(close: Close) -> Finding {
+    Finding::Close(Box::new(close))
+}
+
+#[test]
+fn closes_are_counted_by_path_initiator_and_cause() {
+    let mut summaries = Summaries::new(Nanos::from_secs(100));
+    let web = owner("nginx", 7, 10);
+    for _ in 0..3 {
+        let four_way = close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80");
+        summaries.take(&told(four_way));
+    }
+    summaries.take(&told(reset(Some(ResetReason::Linger), &web)));
+    summaries.take(&told(reset(None, &owner("nginx", 7, 11))));
+    summaries.take(&told(reset(None, &owner("nginx", 8, 12))));
+    let summary = summaries.end_interval(Nanos::from_secs(160), Surroundings::default());
+
+    assert_eq!(
+        (summary.from, summary.to),
+        (Nanos::from_secs(100), Nanos::from_secs(160))
+    );
+    let four_way = (ClosePath::FourWay, Initiator::Local);
+    assert_eq!(summary.closes.total(), 6);
+    assert_eq!(summary.closes.of(four_way), 3);
+    let linger = (Side::Local, Some(ResetReason::Linger));
+    assert_eq!(summary.resets.of(linger), 1);
+    assert_eq!(summary.resets.of((Side::Local, None)), 2);
+    // Workers of one service are one, of another container they are not.
+    let services: Vec<_> = summary
+        .closes_of_processes
+        .most
+        .iter()
+        .map(|(process, count)| (process.as_ref().map(|owner| owner.0.cgroup), *count))
+        .collect();
+    assert_eq!(services, [(None, 3), (Some(7), 2), (Some(8), 1)]);
+    assert_eq!(summary.resets_of_processes.most.len(), 2);
+    let peers =
+        [("10.0.0.2", 3), ("10.0.0.3", 3)].map(|(ip, n)| (ip.parse().expect("an address"), n));
+    assert_eq!(summary.closes_of_peers.most, peers);
+    assert_eq!(summary.resets_of_peers.most, peers[1..]);
+}
+
+#[test]
+fn times_are_those_of_the_states_that_matter() {
+    let mut summaries = Summaries::new(Nanos(0));
+    summaries.take(&told(Close {
+        states: smallvec![
+            (TcpState::Established, Some(Nanos::from_secs(9))),
+            (TcpState::FinWait1, Some(Nanos::from_secs(8))),
+            (TcpState::FinWait2, Some(Nanos::from_secs(2))),
+        ],
+        ..close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80")
+    }));
+    summaries.take(&told(Close {
+        states: smallvec![
+            (TcpState::CloseWait, None),
+            (TcpState::LastAck, Some(Nanos::from_millis(3))),
+        ],
+        ..close(ClosePath::FourWay, Initiator::Peer, "10.0.0.2:80")
+    }));
+    summaries.take(&time_wait(TimeWaitEnd::Expired, 61));
+    summaries.take(&time_wait(TimeWaitEnd::Reused, 1));
+    summaries.take(&time_wait(TimeWaitEnd::Unknown, 30));
+    summaries.take(&time_wait(TimeWaitEnd::Overflow, 0));
+    let totals = summaries.totals().clone();
+    let summary = summaries.end_interval(Nanos(1), Surroundings::default());
+
+    let States {
+        fin_wait2,
+        close_wait,
+        last_ack,
+        time_wait,
+    } = summary.states;
+    assert_eq!(
+        (fin_wait2.count, fin_wait2.max),
+        (1, Some(Nanos::from_secs(2)))
+    );
+    // Nobody saw how long it was.
+    assert_eq!(close_wait, Spread::default());
+    assert_eq!(last_ack.sum, Duration::from_millis(3));
+    assert_eq!(
+        (time_wait.count, time_wait.sum),
+        (2, Duration::from_secs(62))
+    );
+    assert_eq!(summary.time_wait_ends.total(), 4);
+    assert_eq!(totals.durations.time_wait.sum, Duration::from_secs(62));
+    assert_eq!(totals.durations.time_wait.counts.iter().sum::<u64>(), 2);
+}
+
+#[test]
+fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
+    let mut summaries = Summaries::new(Nanos(0));
+    let finding = told(close(ClosePath::ThreeWay, Initiator::Peer, "10.0.0.2:80"));
+    let loss = Finding::Loss(Loss {
+        at: Nanos(0),
+        lost: 5,
+        place: LossPlace::Ring,
+        repaired: true,
+    });
+    let output = |written| Output {
+        name: "stdout".into(),
+        written,
+        ..Output::default()
+    };
+    let tracer = |cpu, runs| Tracer {
+        cpu: Nanos::from_secs(cpu),
+        memory: 1_000 * cpu,
+        bpf: Some(BpfRuns {
+            count: runs,
+            time: Nanos(runs * 300),
+        }),
+    };
+    summaries.take(&finding);
+    summaries.take(&loss);
+    summaries.take(&time_wait(TimeWaitEnd::Expired, 60));
+    let first = summaries.end_interval(
+        Nanos::from_secs(60),
+        Surroundings {
+            opened: 10,
+            outputs: vec![output(3)],
+            tracer: Some(tracer(2, 100)),
+            ..Surroundings::default()
+        },
+    );
+    summaries.take(&finding);
+    summaries.take(&finding);
+    summaries.take(&loss);
+    let second = summaries.end_interval(
+        Nanos::from_secs(120),
+        Surroundings {
+            opened: 14,
+            // One that was added while running has no past.
+            outputs: vec![
+                output(7),
+                Output {
+                    name: "journald".into(),
+                    written: 2,
+                    ..Output::default()
+                },
+            ],
+            tracer: Some(tracer(5, 150)),
+            ..Surroundings::default()
+        },
+    );
+    assert_eq!((first.opened, second.opened), (10, 4));
+    assert_eq!((first.closes.total(), second.closes.total()), (1, 2));
+    assert_eq!(
+        (
+            first.lost.of(LossPlace::Ring),
+            second.lost.of(LossPlace::Ring)
+        ),
+        (5, 5)
+    );
+    assert_eq!(second.from, first.to);
+    assert_eq!(second.states, States::default());
+    assert_eq!(second.closes_of_peers.most[0].1, 2);
+    let written: Vec<u64> = second.outputs.iter().map(|output| output.written).collect();
+    assert_eq!(written, [4, 2]);
+    let used = Tracer {
+        cpu: Nanos::from_secs(3),
+        memory: 5_000,
+        bpf: Some(BpfRuns {
+            count: 50,
+            time: Nanos(15_000),
+        }),
+    };
+    assert_eq!(second.tracer, Some(used));
+    assert_eq!(summaries.totals().closes.total(), 3);
+    assert_eq!(summaries.totals().lost.total(), 10);
+}
+
+#[test]
+fn a_hundred_thousand_peers_are_ten_and_the_rest() {
+    let mut summaries = Summaries::new(Nanos(0));
+    for number in 0..100_000_u32 {
+        let peer = format!(
+            "10.{}.{}.{}:80",
+            number >> 16,
+            (number >> 8) & 255,
+            number & 255
+        );
+        summaries.take(&told(close(ClosePath::FourWay, Initiator::Peer, &peer)));
+    }
+    let summary = summaries.end_interval(Nanos(1), Surroundings::default());
+    let Ranking { most, other, exact } = summary.closes_of_peers;
+    assert_eq!(most.len(), NAMED);
+    let told: u64 = most.iter().map(|(_, count)| count).sum();
+    assert_eq!((told + other, exact), (100_000, false));
+}
+
+#[test]
+fn of_each_output_every_record_is_accounted_for_in_every_interval() {
+    let mut summaries = Summaries::new(Nanos(0));
+    let mut end = |second, outputs: Vec<Output>| {
+        let surroundings = Surroundings {
+            outputs,
+            ..Surroundings::default()
+        };
+        summaries.end_interval(Nanos::from_secs(second), surroundings)
+    };
+    let output = Output {
+        name: "journald".into(),
+        offered: 10,
+        written: 3,
+        filtered: 1,
+        cut: 1,
+        dropped: 0,
+        failed: 0,
+        queued: 5,
+        state: OutputState::Up,
+    };
+    let first = end(60, vec![output.clone()]);
+    assert_eq!(first.outputs, std::slice::from_ref(&output));
+    assert_eq!(first.lost.of(LossPlace::Output), 0);
+    // It was removed with five, and two that were offered meanwhile; one was refused.
+    let removed = Output {
+        offered: 12,
+        written: 5,
+        dropped: 4,
+        failed: 1,
+        queued: 0,
+        state: OutputState::Removed,
+        ..output
+    };
+    let second = end(120, vec![removed.clone()]);
+    let told = &second.outputs[0];
+    let Output {
+        offered,
+        written,
+        filtered,
+        cut,
+        dropped,
+        failed,
+        queued,
+        ..
+    } = *told;
+    assert_eq!((offered, written, dropped, failed, queued), (2, 2, 4, 1, 0));
+    let accounted = written + filtered + cut + dropped + failed + queued;
+    assert_eq!(first.outputs[0].queued + offered, accounted);
+    assert_eq!(second.lost.of(LossPlace::Output), 5);
+    // From then on it has nothing to say.
+    assert_eq!(end(180, vec![removed]).outputs, []);
+}
+
+#[test]
+fn an_interval_has_its_own_durations() {
+    let mut summaries = Summaries::new(Nanos(0));
+    let mut next = |second, dwell| {
+        summaries.take(&time_wait(TimeWaitEnd::Expired, dwell));
+        summaries.end_interval(Nanos::from_secs(second), Surroundings::default())
+    };
+    next(60, 62);
+    let durations = next(120, 61).durations.time_wait;
+    assert_eq!(durations.counts.iter().sum::<u64>(), 1);
+    assert_eq!(durations.sum, Duration::from_secs(61));
+}
+
+/// A socket of a process with `open` descriptors of at most `limit`.
+fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
+    let process = Process {
+        pid,
+        open,
+        limit: Some(limit),
+        ..Process::default()
+    };
+    let conn = conn("10.0.0.2:40001");
+    let socket = CloseWait {
+        id: conn.id,
+        netns: conn.netns,
+        tuple: conn.tuple,
+        interface: 0,
+        inode: 11,
+        uid: 0,
+        cgroup: 77,
+        queued: 0,
+        unsent: 0,
+        keepalive: false,
+        entered: None,
+        activity: None,
+    };
+    Stuck {
+        at: Nanos::from_secs(60),
+        leak: Leak {
+            event: LeakEvent::Opened,
+            socket,
+            age: Age {
+                since: Nanos(0),
+                known: AgeKnown::Observed,
+                earliest: Some(Nanos(0)),
+            },
+            verdict: Verdict::EofRead,
+        },
+        conn,
+        end: None,
+        owner: Some(process.as_owner(OwnerSource::Proc)),
+        owner_unknown: None,
+        holders: vec![],
+        leaker: Some(Leaker {
+            as_of: Nanos(0),
+            process: Arc::new(process),
+            stuck: 31,
+            forecast: None,
+        }),
+    }
+}
+
+/// Processes with many stuck sockets and much room hide nobody who has none left.
+#[test]
+fn who_runs_out_of_descriptors_is_named_beside_those_with_most() {
+    let stuck = |pid, limit| stuck_socket(pid, 100, limit);
+    let mut summaries = Summaries::new(Nanos(0));
+    let census = |minute: u64| {
+        let many = (0..20).flat_map(|pid| vec![stuck(pid, 20_000); 50]);
+        let few = vec![stuck(100, 110); 3 + minute as usize];
+        let ends: Vec<_> = many.chain(few).collect();
+        ends.iter().collect::<Census>()
+    };
+    let mut summary = None;
+    for minute in 1..=4 {
+        let surroundings = Surroundings {
+            stuck: Some(census(minute)),
+            ..Surroundings::default()
+        };
+        summary = summaries
+            .end_interval(Nanos::from_secs(60 * minute), surroundings)
+            .stuck;
+    }
+    let now = summary.expect("somebody looks");
+    assert_eq!(now.owners.len(), NAMED + 1);
+    let soonest = &now.owners[NAMED];
+    assert_eq!((soonest.process.pid, soonest.stuck), (100, 7));
+    assert_eq!(soonest.exhausted_in(), Some(Nanos::from_secs(600)));
+    assert_eq!(now.other, 10 * 50);
+}

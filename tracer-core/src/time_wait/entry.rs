@@ -1,0 +1,208 @@
+//! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
+
+use super::{
+    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, Look, QUIET, RESTARTED, SEEN_LATELY, Sweep,
+    TIME_WAIT,
+};
+use crate::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
+use crate::types::{ConnId, Nanos, Role, SharedOwner};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub conn: Conn,
+    pub owner: Option<SharedOwner>,
+    pub cookie: Option<ConnId>,
+    pub entered: Nanos,
+    pub entered_error: Nanos,
+    /// Its timer is due at this time or later, and
+    pub expires: Nanos,
+    /// at this time or earlier: a look takes its time, more so on a busy machine.
+    expires_by: Nanos,
+    /// When it was last known to exist.
+    pub last_seen: Nanos,
+    pub confirmed: bool,
+    /// The last look that it needs nothing of: it was taken in meanwhile or after it, or was judged by it.
+    pub look: Look,
+    pub restarts: u32,
+    /// Hooks will tell its end.
+    pub hooked: bool,
+    /// It was missing in a sweep before its time: a SYN may still explain that.
+    pub missing_since: Option<Nanos>,
+    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be told.
+    pub taken_down: Option<Nanos>,
+}
+
+impl Entry {
+    pub fn new(
+        conn: Conn,
+        owner: Option<SharedOwner>,
+        cookie: Option<ConnId>,
+        entered: Nanos,
+        entered_error: Nanos,
+    ) -> Self {
+        Self {
+            conn,
+            owner,
+            cookie,
+            entered,
+            entered_error,
+            expires: entered + TIME_WAIT,
+            expires_by: entered + entered_error + TIME_WAIT,
+            last_seen: entered,
+            confirmed: false,
+            look: 0,
+            restarts: 0,
+            hooked: false,
+            missing_since: None,
+            taken_down: None,
+        }
+    }
+
+    /// A look has found it, with so much left of its timer.
+    pub fn seen(&mut self, sweep: &Sweep, left: Nanos) {
+        // A timer that is due shows nothing left, and says no more about when it was.
+        if left > Nanos(0) {
+            let (earliest, latest) = (sweep.began + left, sweep.ended + left);
+            if self.confirmed && earliest > self.expires_by + RESTARTED {
+                self.restarts += 1;
+                self.expires_at(earliest, latest);
+            } else if self.confirmed {
+                self.expires = self.expires.max(earliest);
+                self.expires_by = self.expires_by.min(latest);
+            } else {
+                self.expires_at(earliest, latest);
+            }
+        }
+        self.last_seen = sweep.began;
+        self.confirmed = true;
+        self.missing_since = None;
+    }
+
+    /// Its timer was started anew and is due between these times.
+    pub fn expires_at(&mut self, earliest: Nanos, latest: Nanos) {
+        self.expires = earliest;
+        self.expires_by = latest;
+    }
+
+    /// Its end, if a complete sweep without it, which ended at `ended`, tells that. It was last seen before the sweep.
+    /// `overflows`: how many minisockets found no room and are not told of yet.
+    pub fn missing(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
+        if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > ended) {
+            return None;
+        }
+        if self.expires <= ended {
+            return Some(self.expired_by(ended));
+        }
+        match self.missing_since {
+            None if !self.confirmed && *overflows > 0 => {
+                *overflows -= 1;
+                Some(self.never())
+            }
+            // The SYN of a connection that took its place may be under way: it is told when that is established.
+            None => {
+                self.missing_since = Some(ended);
+                None
+            }
+            Some(missing) => {
+                let end = if self.confirmed {
+                    TimeWaitEnd::Killed
+                } else {
+                    TimeWaitEnd::Unknown
+                };
+                Some(self.ended(end, Measured::Sweep, self.last_seen, missing))
+            }
+        }
+    }
+
+    /// Nobody can look for it any more: it has ended some time since it was last seen, once its timer must have fired.
+    pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
+        let latest = self.expires_by + LATE;
+        let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+        (latest <= now).then(|| self.ended(unknown, looks, self.last_seen, latest))
+    }
+
+    /// The kernel made no minisocket for it.
+    fn never(&self) -> TimeWait {
+        self.ended(
+            TimeWaitEnd::Overflow,
+            Measured::Sweep,
+            self.entered,
+            self.entered,
+        )
+    }
+
+    pub fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
+        if let Some(at) = self.taken_down {
+            let end = match role {
+                Role::Client => TimeWaitEnd::Reused,
+                Role::Server | Role::Unknown => TimeWaitEnd::Recycled,
+            };
+            return self.ended(end, Measured::Hook, at, at);
+        }
+        let latest = self
+            .missing_since
+            .map_or(since, |missing| missing.min(since));
+        // Its timer was due, and may have fired before somebody else came or not.
+        if self.expires <= latest {
+            let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+            return self.ended(unknown, looks, self.last_seen, latest);
+        }
+        match role {
+            // connect() takes the minisocket's place right after the transition to SYN_SENT.
+            Role::Client => self.ended(TimeWaitEnd::Reused, Measured::Hook, since, since),
+            // The SYN came some time before the handshake was complete.
+            Role::Server | Role::Unknown => self.ended(
+                TimeWaitEnd::Recycled,
+                Measured::Sweep,
+                self.last_seen,
+                latest,
+            ),
+        }
+    }
+
+    /// It was gone by `latest`, and its timer was due. If nobody had looked for long before that, it may have been taken
+    /// down first.
+    fn expired_by(&self, latest: Nanos) -> TimeWait {
+        let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
+            (TimeWaitEnd::Expired, Measured::Timer)
+        } else {
+            (TimeWaitEnd::Unknown, Measured::Sweep)
+        };
+        self.ended(end, measured, self.last_seen, latest)
+    }
+
+    /// The end lies between two times: the middle is told, and half the distance as the error.
+    pub fn ended(
+        &self,
+        end: TimeWaitEnd,
+        measured: Measured,
+        earliest: Nanos,
+        latest: Nanos,
+    ) -> TimeWait {
+        let span = latest - earliest;
+        let at = earliest + Nanos(span.0 / 2);
+        TimeWait {
+            at,
+            conn: self.conn.clone(),
+            owner: self.owner.clone(),
+            entered: self.entered,
+            dwell: at - self.entered,
+            end,
+            measured,
+            error: Nanos(span.0.div_ceil(2)) + self.entered_error,
+            restarts: self.restarts,
+        }
+    }
+
+    pub fn next_look(&self, now: Nanos) -> Nanos {
+        if self.hooked {
+            (self.expires + HOOKS_ARE_LATE).max(now + QUIET)
+        } else if !self.confirmed || self.missing_since.is_some() {
+            now + CONFIRM
+        } else if self.expires <= now + BEFORE {
+            now + EXPIRING
+        } else {
+            (self.expires - BEFORE).min(now + QUIET)
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the kernel tells of minisockets by itself, by function hooks and by the segments that they take: exact times.
+
+use super::{REPLACEMENT, TimeWaits};
+use crate::finding::{Measured, TimeWait, TimeWaitEnd};
+use crate::types::{ConnId, Nanos};
+
+/// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest kernel's ticks.
+const EARLY: Nanos = Nanos::from_millis(100);
+
+impl TimeWaits {
+    /// The minisocket's timer was started anew: the peer's FIN came again (tcp_timewait_state_process).
+    pub fn armed(&mut self, cookie: ConnId, at: Nanos) {
+        if let Some(entry) = self.entry(cookie) {
+            entry.restarts += 1;
+            entry.expires_at(at + super::TIME_WAIT, at + super::TIME_WAIT);
+        }
+    }
+
+    /// The minisocket is taken down before its timer fires.
+    pub fn descheduled(&mut self, cookie: ConnId, at: Nanos) {
+        if let Some(entry) = self.entry(cookie) {
+            entry.taken_down = Some(at);
+            self.taken_down.push_back((at, cookie));
+        }
+    }
+
+    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may tell.
+    pub fn killed(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+        let entry = self.entry(cookie)?;
+        if entry.taken_down.is_some() {
+            return None;
+        }
+        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing else says so.
+        if at + EARLY < entry.expires {
+            self.descheduled(cookie, at);
+            return None;
+        }
+        let entry = self.remove(self.find_cookie(cookie)?)?;
+        Some(entry.ended(TimeWaitEnd::Expired, Measured::Hook, at, at))
+    }
+
+    /// A RST killed it (RFC 1337).
+    pub fn assassinated(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+        let entry = self.remove(self.find_cookie(cookie)?)?;
+        Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
+    }
+
+    /// Those that were taken down and whose place nobody has taken since.
+    pub fn tick(&mut self, now: Nanos, told: &mut Vec<TimeWait>) {
+        while let Some((at, cookie)) = self.taken_down.front().copied()
+            && at + REPLACEMENT <= now
+        {
+            self.taken_down.pop_front();
+            if let Some(entry) = self.find_cookie(cookie).and_then(|at| self.remove(at)) {
+                told.push(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at));
+            }
+        }
+    }
+
+    /// When [`Self::tick`] next has something to do.
+    pub fn next_tick(&self) -> Option<Nanos> {
+        self.taken_down.front().map(|(at, _)| *at + REPLACEMENT)
+    }
+
+    fn entry(&mut self, cookie: ConnId) -> Option<&mut super::Entry> {
+        self.entries.get_mut(self.find_cookie(cookie)?)
+    }
+}

@@ -1,0 +1,184 @@
+//! A transition of one socket: which entry it moves, and what follows from that.
+
+use tcpclose_common::TcpState;
+
+use super::Tracker;
+use crate::close_path::Fate;
+use crate::connection::Connection;
+use crate::event::Transition;
+use crate::leak::LeakEnd;
+use crate::table::Place;
+use crate::types::{ConnId, OwnerSource, Role};
+
+impl Tracker {
+    pub(super) fn transition(&mut self, transition: &Transition) {
+        match (transition.old, transition.new) {
+            // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
+            (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
+            (_, TcpState::Listen) => {
+                let owner = self
+                    .owners
+                    .of(transition.task.as_ref(), OwnerSource::Listen);
+                let (netns, tuple) = (transition.netns, &transition.tuple);
+                self.listeners.opened(transition.id, netns, tuple, owner);
+            }
+            (TcpState::Listen, _) => {
+                let (netns, tuple) = (transition.netns, &transition.tuple);
+                self.listeners.closed(transition.id, netns, tuple);
+            }
+            (TcpState::Close, TcpState::SynSent) => {
+                // The socket's earlier life ended with a →CLOSE that was lost.
+                self.take_missed(transition.id, transition.at);
+                let mut connection = self.begin(transition);
+                connection.role = Role::Client;
+                connection.seen_from_start = true;
+                let task = transition.task.as_ref();
+                connection.owner = self.owners.of(task, OwnerSource::Connect);
+                connection.advance(transition);
+                // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
+                connection.tuple.local_port = 0;
+                if self.filters_ports {
+                    self.connecting.push_back((transition.at, transition.id));
+                }
+                self.insert(transition.id, connection);
+            }
+            _ => {
+                let known = self.table.find(transition.id);
+                let place = match known {
+                    Some(place) if !self.is_stale(place, transition) => place,
+                    _ => {
+                        // Nearly all are new, and need not be looked for twice.
+                        if known.is_some() {
+                            self.take_missed(transition.id, transition.at);
+                        }
+                        let connection = self.meet(transition);
+                        self.insert(transition.id, connection)
+                    }
+                };
+                self.advance(transition, place);
+            }
+        }
+    }
+
+    /// Whether what is known is an earlier socket at the same address: without a cookie, a state that does not join is more
+    /// likely another socket's than a transition that was missed.
+    fn is_stale(&self, place: Place, transition: &Transition) -> bool {
+        let Some(known) = self.table.at(place) else {
+            return true;
+        };
+        // A snapshot showed it before the record of its opening came.
+        let overtaken = transition.old == TcpState::SynRecv && !known.seen_from_start;
+        overtaken
+            || !transition.id.is_cookie()
+                && known.state != transition.old
+                && transition.old != transition.new
+    }
+
+    /// A connection that is met in the middle of its life, or as a child of a listening socket.
+    fn meet(&mut self, transition: &Transition) -> Connection {
+        let mut connection = self.begin(transition);
+        if transition.old == TcpState::SynRecv {
+            connection.role = Role::Server;
+            connection.seen_from_start = true;
+            connection.since = transition.at.into();
+            let (netns, tuple) = (transition.netns, &transition.tuple);
+            connection.owner = self.listeners.owner_of(netns, tuple).cloned();
+        }
+        connection
+    }
+
+    /// A connection whose first transition this is.
+    pub(super) fn begin(&mut self, transition: &Transition) -> Connection {
+        let id = if transition.id.is_cookie() {
+            transition.id
+        } else {
+            self.last_serial += 1;
+            ConnId(self.last_serial)
+        };
+        Connection::new(id, transition)
+    }
+
+    pub(super) fn insert(&mut self, key: ConnId, connection: Connection) -> Place {
+        let (place, evicted) = self.table.insert(key, connection);
+        self.evicted += u64::from(evicted.is_some());
+        place
+    }
+
+    /// Moves a connection that is in the table, and out of it at →CLOSE.
+    fn advance(&mut self, transition: &Transition, place: Place) {
+        let Some(connection) = self.table.touch(place) else {
+            return;
+        };
+        // connect() told the owner of a client already.
+        let owner = connection.owner.as_ref();
+        let is_told = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
+        if !is_told
+            && let Some(closer) = self.owners.of(transition.task.as_ref(), OwnerSource::Close)
+        {
+            connection.owner = Some(closer);
+        }
+        let since = connection.since.get();
+        let closing = connection.closing.as_deref_mut();
+        let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
+        let watched = watched.and_then(|closing| closing.watched.take());
+        let was_closing = is_closing(connection.state);
+        connection.advance(transition);
+        if is_closing(connection.state) && !was_closing {
+            self.suspects.closing(transition.id, transition.at);
+        }
+        let entered = connection.since.get();
+        if transition.new == TcpState::Established && transition.old != TcpState::Established {
+            connection.establish(transition);
+            self.opened += 1;
+        }
+        if takes_a_place(transition) {
+            // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
+            let began = match connection.role {
+                Role::Client => since.unwrap_or(transition.at),
+                Role::Server | Role::Unknown => transition.at,
+            };
+            let (netns, role) = (connection.netns, connection.role);
+            let tuple = connection.tuple;
+            if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
+                self.emit(&orphan.connection, Fate::Lost(began));
+            }
+            let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
+            self.tell(replaced);
+        }
+        if let Some(stuck) = watched.and_then(|watched| watched.told) {
+            self.resolve(stuck, transition.at, LeakEnd::of(transition));
+        }
+        if transition.new == TcpState::CloseWait
+            && transition.old != TcpState::CloseWait
+            && let Some(entered) = entered
+        {
+            self.waits_for_close(transition.id, entered);
+        }
+        if transition.new == TcpState::Close
+            && let Some(connection) = self.table.take(place)
+        {
+            let table = &self.table;
+            let lives = |id| table.find(id).is_some();
+            self.suspects.closed(transition.id, lives);
+            self.close(transition.id, connection, transition.at);
+        }
+    }
+}
+
+/// Whether this transition shows that a new connection has the addresses and ports for itself. connect() fails without
+/// them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and before it has sent a SYN.
+fn takes_a_place(transition: &Transition) -> bool {
+    match (transition.old, transition.new) {
+        (TcpState::SynSent, TcpState::Close) => {
+            let evidence = transition.evidence.as_ref();
+            evidence.is_some_and(|evidence| evidence.segs_out > 0)
+        }
+        (old, _) => matches!(old, TcpState::SynSent | TcpState::SynRecv),
+    }
+}
+
+/// Whether this end has closed and waits for its peer.
+pub(super) fn is_closing(state: TcpState) -> bool {
+    use TcpState::{Closing, FinWait1, FinWait2, LastAck};
+    matches!(state, FinWait1 | FinWait2 | Closing | LastAck)
+}

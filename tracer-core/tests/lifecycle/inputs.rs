@@ -1,0 +1,53 @@
+//! The same inputs give the same findings, however often somebody looked at the ring in between.
+
+use tcpclose_common::TcpState;
+use tcpclose_core::event::SignalKind;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::{Input, Sweep, TIME_WAIT};
+
+use crate::socket::{Socket, World};
+
+#[test]
+fn a_close_that_waits_for_its_rst_is_told_when_a_later_event_shows_that_the_time_is_over() {
+    let mut world = World::new();
+    let mut aborted = Socket::client(&mut world, 5);
+    aborted.receives(5, 0);
+    aborted.closes(&mut world, TcpState::Close);
+    world.now = world.now + Nanos::from_millis(19);
+    world.signal(9, SignalKind::ResetReceived);
+    assert!(world.findings().is_empty());
+    world.now = world.now + Nanos::from_millis(1);
+    world.signal(9, SignalKind::ResetReceived);
+    assert_eq!(world.findings().len(), 1);
+}
+
+/// Many ends expire in one look; their order must not hang on a hash map's.
+#[test]
+fn what_one_look_tells_comes_in_the_order_of_time() {
+    let mut world = World::with_capacity(1000);
+    let began = world.now;
+    for id in 1..=200 {
+        let mut socket = Socket::client_on(&mut world, id, 20_000 + id as u16);
+        socket.closes_first(&mut world);
+        socket.enters_time_wait(&mut world);
+        world.now = world.now + Nanos(1000);
+    }
+    world.findings();
+    let ended = began + TIME_WAIT + Nanos::from_secs(3);
+    world.tracker.take(&Input::Swept(Sweep {
+        netns: NetNs(1),
+        began: ended,
+        ended,
+        cost: Nanos(0),
+        reached: true,
+        complete: true,
+        overflows: 0,
+        found: Vec::new(),
+    }));
+    let ids = world.findings().into_iter().map(|finding| match finding {
+        Finding::TimeWait(time_wait) => time_wait.conn.id.0,
+        other => panic!("not a TIME_WAIT: {other:?}"),
+    });
+    assert!(ids.eq(1..=200));
+}

@@ -1,0 +1,135 @@
+//! What becomes of a FIN_WAIT2 minisocket.
+
+use tcpclose_common::TcpState;
+use tcpclose_core::Minisocket;
+use tcpclose_core::finding::{ClosePath, Initiator, ResetReason};
+use tcpclose_core::types::Nanos;
+
+use crate::socket::{Socket, World, reset_sent};
+
+fn park(world: &mut World, id: u64) {
+    let mut end = Socket::client_on(world, id, 40_000 + id as u16);
+    end.evidence.dead = true;
+    end.closes_first(world);
+    end.to(world, TcpState::Close);
+}
+
+#[test]
+fn the_looks_grow_rare_and_never_stop() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    let mut looks = 0;
+    for _ in 0..60_000 / 10 {
+        world.pass_ms(10);
+        for lookup in world.lookups() {
+            looks += 1;
+            let left = Nanos::from_secs(60);
+            world
+                .tracker
+                .looked_up(lookup.id, Minisocket::FinWait2(left), world.now);
+        }
+    }
+    assert!((55..70).contains(&looks), "{looks} looks in a minute");
+    assert_eq!(world.tracker.waiting_for_fin(), 1);
+}
+
+#[test]
+fn a_minisocket_that_is_gone_at_its_deadline_timed_out() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(100);
+    world.answer(Minisocket::FinWait2(Nanos::from_millis(500)));
+    world.pass_ms(600);
+    world.answer(Minisocket::Gone);
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator),
+        (ClosePath::Timeout, Initiator::Local)
+    );
+    assert_eq!(
+        close.states.last(),
+        Some(&(TcpState::FinWait2, Some(Nanos::from_millis(600))))
+    );
+}
+
+#[test]
+fn a_minisocket_that_is_gone_too_early_ended_unseen() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(100);
+    world.answer(Minisocket::Gone);
+    let close = world.close();
+    assert_eq!(
+        (close.path, close.initiator, close.segments),
+        (ClosePath::Unknown, Initiator::Local, None)
+    );
+}
+
+#[test]
+fn data_for_the_minisocket_is_answered_by_a_reset() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(30);
+    world.signal(5, reset_sent(None));
+    let close = world.close();
+    assert_eq!(close.path, ClosePath::Reset);
+    assert_eq!(
+        close.reset.and_then(|reset| reset.reason),
+        Some(ResetReason::DataAfterClose)
+    );
+    assert_eq!(world.tracker.waiting_for_fin(), 0);
+    world.pass_ms(1000);
+    assert!(
+        world.lookups().is_empty(),
+        "nobody asks for what has been told"
+    );
+}
+
+#[test]
+fn a_fin_cannot_come_before_the_socket_was_parked_nor_later_than_now() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(30);
+    world.answer(Minisocket::TimeWait(Nanos::from_secs(70)));
+    let close = world.close();
+    assert_eq!(close.at, world.now);
+    park(&mut world, 6);
+    world.pass_ms(30);
+    world.answer(Minisocket::TimeWait(Nanos(0)));
+    let close = world.close();
+    assert_eq!(
+        close.states.last(),
+        Some(&(TcpState::FinWait2, Some(Nanos(0))))
+    );
+}
+
+#[test]
+fn when_too_many_are_parked_the_oldest_is_told_as_unknown() {
+    let mut world = World::with_capacity(2);
+    for id in 1..=3 {
+        park(&mut world, id);
+    }
+    assert_eq!(world.tracker.waiting_for_fin(), 2);
+    let close = world.close();
+    assert_eq!((close.conn.id.0, close.path), (1, ClosePath::Unknown));
+}
+
+#[test]
+fn a_new_connection_on_the_same_ports_does_not_tell_how_the_minisocket_ended() {
+    // connect() takes the place of one in FIN_WAIT2 too.
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(10);
+    let mut again = Socket::connecting(&mut world, 6);
+    world.pass_ms(1);
+    again.tuple = crate::socket::tuple(40_005, 3306);
+    again.to(&mut world, TcpState::Established);
+    let close = world.close();
+    assert_eq!((close.path, close.segments), (ClosePath::Unknown, None));
+    assert_eq!(close.states.last(), Some(&(TcpState::FinWait2, None)));
+    assert_eq!(
+        (close.at, close.steps.len()),
+        (world.now - Nanos::from_millis(1), 2)
+    );
+    assert_eq!(world.tracker.in_time_wait(), 0);
+}

@@ -1,0 +1,279 @@
+//! Whatever comes, in whatever order: no panic, no entry left behind, no time that was not there.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tcpclose_common::TcpState;
+use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
+use tcpclose_core::finding::Finding;
+use tcpclose_core::leak::{AgeKnown, Answer, Answers, CloseWait, LeakEvent, Question};
+use tcpclose_core::types::{ConnId, Nanos, NetNs};
+use tcpclose_core::{Minisocket, Sighting, Sweep, Tracker};
+
+use crate::socket::tuple;
+
+fn state() -> impl Strategy<Value = TcpState> {
+    prop::sample::select(TcpState::ALL.to_vec())
+}
+
+prop_compose! {
+    fn evidence()(
+        numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 6]>(),
+        error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
+    ) -> Evidence {
+        let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out] = numbers;
+        Evidence {
+            snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
+            bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
+            dead: flags[0], fin_alone: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+            timestamps: flags[5], saw_timestamp: flags[0], repair: flags[5],
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    Transition {
+        socket: u64,
+        old: TcpState,
+        new: TcpState,
+        evidence: Option<Evidence>,
+        step_back: bool,
+    },
+    Signal {
+        socket: u64,
+        which: u8,
+        segment: Segment,
+    },
+    Pass(u64),
+    Answer(u8, u64),
+}
+
+prop_compose! {
+    fn segment()(numbers in any::<[u32; 3]>(), flags in any::<[bool; 3]>()) -> Segment {
+        let [seq, end, ack] = numbers;
+        Segment { fin: flags[0], rst: flags[1], has_ack: flags[2], seq, end, ack }
+    }
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        6 => (0u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
+            |(socket, old, new, evidence, step_back)| Input::Transition { socket, old, new, evidence, step_back }
+        ),
+        2 => (0u64..4, 0u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
+        1 => (0u64..70_000).prop_map(Input::Pass),
+        1 => (0u8..5, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
+    ]
+}
+
+/// The socket's key: half of them have a cookie, half an address.
+fn key(socket: u64) -> ConnId {
+    ConnId(if socket.is_multiple_of(2) {
+        socket + 1
+    } else {
+        0xffff_8000_0000_0000 + socket
+    })
+}
+
+fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
+    match input.clone() {
+        Input::Transition {
+            socket,
+            old,
+            new,
+            evidence,
+            step_back,
+        } => {
+            *now = *now + Nanos(1000);
+            let at = if step_back { *now - Nanos(5000) } else { *now };
+            let (id, netns, tuple) = (key(socket), NetNs(1), tuple(1, 2));
+            let transition = Transition {
+                at,
+                id,
+                skaddr: 0,
+                netns,
+                tuple,
+                old,
+                new,
+                task: None,
+                evidence,
+            };
+            tracker.ingest(&Event::Transition(transition));
+        }
+        Input::Signal {
+            socket,
+            which,
+            segment,
+        } => {
+            let (time_wait, minisocket) = (segment.has_ack, segment.has_ack);
+            let kind = match which {
+                0 => SignalKind::ResetSent {
+                    reason: Some("NOT_SPECIFIED"),
+                    answers: Some(segment),
+                    minisocket,
+                },
+                1 => SignalKind::ResetReceived,
+                2 => SignalKind::FinRetransmitted,
+                3 => SignalKind::MinisocketArmed { time_wait },
+                4 => SignalKind::MinisocketDescheduled,
+                5 => SignalKind::MinisocketKilled,
+                _ => SignalKind::MinisocketTook { segment, time_wait },
+            };
+            tracker.ingest(&Event::Signal(Signal {
+                at: *now,
+                id: key(socket),
+                kind,
+            }));
+        }
+        Input::Pass(ms) => {
+            *now = *now + Nanos::from_millis(ms);
+            tracker.tick(*now);
+        }
+        Input::Answer(which, left) => {
+            let left = Nanos::from_millis(left);
+            let mut lookups = Vec::new();
+            tracker.due_lookups(*now, &mut lookups);
+            for lookup in lookups {
+                let answer = match which {
+                    0 => Minisocket::FinWait2(left),
+                    1 => Minisocket::TimeWait(left),
+                    2 => Minisocket::Gone,
+                    4 => Minisocket::Alive,
+                    _ => Minisocket::Unreachable,
+                };
+                tracker.looked_up(lookup.id, answer, *now);
+            }
+            let mut questions = Vec::new();
+            tracker.due_questions(*now, &mut questions);
+            let answers = questions.iter().map(|question| answer(question, which));
+            tracker.answered(&Answers {
+                at: *now,
+                ended: *now,
+                seen: answers.filter(|_| which < 3).collect(),
+            });
+            let mut requests = Vec::new();
+            tracker.due_sweeps(*now, &mut requests);
+            for request in requests {
+                let sighting = Sighting {
+                    cookie: key(0),
+                    tuple: tuple(1, 2),
+                    left,
+                };
+                tracker.swept(&Sweep {
+                    netns: request.netns,
+                    began: *now,
+                    ended: *now,
+                    cost: Nanos(0),
+                    reached: which != 4,
+                    complete: which != 3,
+                    overflows: u64::from(which == 2),
+                    found: Vec::from_iter((which < 2).then_some(sighting)),
+                });
+            }
+        }
+    }
+}
+
+/// A look at a socket: stuck, still sending, or not accepted.
+fn answer(question: &Question, which: u8) -> Answer {
+    let socket = CloseWait {
+        id: question.id,
+        netns: question.netns,
+        tuple: question.tuple,
+        interface: 0,
+        inode: u32::from(which < 2),
+        uid: 0,
+        cgroup: 0,
+        queued: 0,
+        unsent: u32::from(which == 1),
+        keepalive: false,
+        entered: None,
+        activity: None,
+    };
+    Answer {
+        id: question.id,
+        socket,
+        holders: vec![],
+        process: None,
+    }
+}
+
+/// A record may be stamped up to 5 µs before the one that came first.
+fn elapsed_since(start: Nanos, now: Nanos) -> Nanos {
+    now - start + Nanos(5000)
+}
+
+/// A tracker of each tier.
+fn tracker(capacity: usize, hooks: bool, segments: bool) -> Tracker {
+    let mut tracker = Tracker::new(capacity);
+    if hooks {
+        tracker = tracker.with_hooks();
+    }
+    if segments {
+        tracker = tracker.with_segments();
+    }
+    tracker
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_events_panics_or_reports_more_time_than_has_passed(
+        inputs in vec(input(), 0..200), hooks: bool, segments: bool,
+    ) {
+        let mut tracker = tracker(3, hooks, segments).with_stuck_after(Nanos::from_millis(50));
+        let start = Nanos::from_secs(100);
+        let mut now = start;
+        for input in &inputs {
+            feed(&mut tracker, &mut now, input);
+            prop_assert!(tracker.live() <= 3);
+            while let Some(finding) = tracker.next_finding() {
+                let close = match finding {
+                    Finding::Close(close) => close,
+                    Finding::TimeWait(time_wait) => {
+                        prop_assert!(time_wait.dwell <= elapsed_since(start, now));
+                        continue;
+                    }
+                    Finding::Leak(stuck) => {
+                        let known = stuck.leak.age.known == AgeKnown::Observed;
+                        prop_assert!(!known || stuck.at - stuck.leak.age.since <= elapsed_since(start, now));
+                        prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == LeakEvent::Resolved);
+                        continue;
+                    }
+                    Finding::Loss(_) | Finding::Summary(_) => continue,
+                };
+                let elapsed = elapsed_since(start, now);
+                let known = close.states.iter().filter_map(|(_, dwell)| *dwell);
+                let total = known.fold(Nanos(0), |sum, dwell| sum + dwell);
+                prop_assert!(total <= elapsed, "{total:?} of {elapsed:?}: {close:?}");
+                prop_assert!(close.conn.lifetime.is_none_or(|lifetime| lifetime <= elapsed));
+                if let Some(segments) = close.segments {
+                    prop_assert!(segments as usize >= close.steps.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_entry_stays_behind_a_close(inputs in vec(input(), 0..100), hooks: bool, segments: bool) {
+        let mut tracker = tracker(100, hooks, segments).with_stuck_after(Nanos::from_millis(50));
+        let mut now = Nanos::from_secs(100);
+        for input in &inputs {
+            feed(&mut tracker, &mut now, input);
+        }
+        for socket in 0..4 {
+            let evidence = Some(Evidence { error: 104, ..Evidence::default() });
+            let end = Input::Transition {
+                socket, old: TcpState::Established, new: TcpState::Close, evidence, step_back: false,
+            };
+            feed(&mut tracker, &mut now, &end);
+        }
+        prop_assert_eq!(tracker.live(), 0);
+        // Nothing is held for good either: after the longest wait all is told.
+        for _ in 0..100 {
+            feed(&mut tracker, &mut now, &Input::Pass(2000));
+            feed(&mut tracker, &mut now, &Input::Answer(2, 0));
+        }
+        prop_assert_eq!(tracker.waiting_for_fin(), 0);
+        prop_assert_eq!(tracker.next_deadline(), None);
+    }
+}

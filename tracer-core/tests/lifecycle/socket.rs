@@ -1,0 +1,273 @@
+//! A socket as the kernel would show it: scenarios say what happens to it, and it keeps the evidence.
+
+use tcpclose_common::TcpState;
+use tcpclose_core::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
+use tcpclose_core::finding::{Close, Finding};
+use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::{Lookup, Minisocket, Tracker};
+
+/// Initial sequence numbers, near the wrap so that every scenario crosses it.
+pub const ISS: u32 = u32::MAX - 2;
+pub const IRS: u32 = u32::MAX - 4;
+
+/// This host sends a RST, of its own accord.
+pub const fn reset_sent(reason: Option<&'static str>) -> SignalKind {
+    SignalKind::ResetSent {
+        reason,
+        answers: None,
+        minisocket: false,
+    }
+}
+
+/// A tracker and its clock.
+pub struct World {
+    pub tracker: Tracker,
+    pub now: Nanos,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with_capacity(16)
+    }
+
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            tracker: Tracker::new(capacity),
+            now: Nanos::from_secs(1000),
+        }
+    }
+
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now = self.now + Nanos::from_millis(ms);
+        self.tracker.tick(self.now);
+    }
+
+    pub fn findings(&mut self) -> Vec<Finding> {
+        std::iter::from_fn(|| self.tracker.next_finding()).collect()
+    }
+
+    /// The one close that must have been found by now.
+    pub fn close(&mut self) -> Close {
+        let mut findings = self.findings();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        match findings.remove(0) {
+            Finding::Close(close) => *close,
+            other => panic!("not a close: {other:?}"),
+        }
+    }
+
+    pub fn signal(&mut self, id: u64, kind: SignalKind) {
+        self.tracker.ingest(&Event::Signal(Signal {
+            at: self.now,
+            id: ConnId(id),
+            kind,
+        }));
+    }
+
+    /// The minisockets that are asked for now.
+    pub fn lookups(&mut self) -> Vec<Lookup> {
+        let mut lookups = Vec::new();
+        self.tracker.due_lookups(self.now, &mut lookups);
+        lookups
+    }
+
+    /// Answers the one question that must be asked now.
+    pub fn answer(&mut self, minisocket: Minisocket) {
+        let lookups = self.lookups();
+        assert_eq!(lookups.len(), 1);
+        self.tracker.looked_up(lookups[0].id, minisocket, self.now);
+    }
+}
+
+/// One end, with the fields that its transitions will carry.
+pub struct Socket {
+    pub id: u64,
+    pub state: TcpState,
+    pub evidence: Evidence,
+    pub task: Option<Task>,
+    pub tuple: Tuple,
+    /// `rcv_nxt` when this end last sent a segment.
+    pub rcv_wup: u32,
+    /// `copied_seq`.
+    pub read_up_to: u32,
+    /// The classic tracepoint shows no evidence.
+    pub classic: bool,
+}
+
+pub fn task(pid: u32, comm: &str) -> Task {
+    let mut padded = [0; 16];
+    padded[..comm.len()].copy_from_slice(comm.as_bytes());
+    Task {
+        pid,
+        uid: 1000,
+        cgroup: 7,
+        comm: padded,
+        exits: Some(false),
+    }
+}
+
+pub fn tuple(local_port: u16, peer_port: u16) -> Tuple {
+    let end = |port: u16| format!("127.0.0.1:{port}").parse().unwrap();
+    Tuple::from((end(local_port), end(peer_port)))
+}
+
+impl Socket {
+    /// A client that has just been connected.
+    pub fn client(world: &mut World, id: u64) -> Self {
+        Self::client_on(world, id, 40_000)
+    }
+
+    /// As [`Self::client`], from this port.
+    pub fn client_on(world: &mut World, id: u64, port: u16) -> Self {
+        let mut socket = Self::connecting(world, id);
+        socket.evidence.bytes_acked = 1;
+        socket.evidence.snd_una = ISS.wrapping_add(1);
+        socket.evidence.rcv_nxt = IRS.wrapping_add(1);
+        socket.rcv_wup = IRS.wrapping_add(1);
+        socket.evidence.snd_wl1 = IRS;
+        socket.evidence.segs_in = 1;
+        socket.tuple = tuple(port, 3306);
+        socket.to(world, TcpState::Established);
+        socket
+    }
+
+    /// A client that has sent its SYN.
+    pub fn connecting(world: &mut World, id: u64) -> Self {
+        let mut socket = Self::new(id, TcpState::Close, tuple(0, 3306));
+        socket.task = Some(task(77, "client"));
+        socket.to(world, TcpState::SynSent);
+        socket.task = None;
+        socket.evidence.segs_out = 1;
+        socket.evidence.snd_nxt = ISS.wrapping_add(1);
+        socket.evidence.write_seq = ISS.wrapping_add(1);
+        socket
+    }
+
+    /// A server's end that has just been opened by its peer.
+    pub fn server(world: &mut World, id: u64) -> Self {
+        let mut socket = Self::new(id, TcpState::SynRecv, tuple(3306, 40_000));
+        socket.evidence.segs_in = 2;
+        socket.evidence.segs_out = 1;
+        socket.to(world, TcpState::Established);
+        socket
+    }
+
+    fn new(id: u64, state: TcpState, tuple: Tuple) -> Self {
+        let (snd, rcv) = (ISS.wrapping_add(1), IRS.wrapping_add(1));
+        let evidence = Evidence {
+            snd_una: snd,
+            snd_nxt: snd,
+            write_seq: snd,
+            rcv_nxt: rcv,
+            snd_wnd: 65_535,
+            snd_wl1: IRS,
+            ..Evidence::default()
+        };
+        Self {
+            id,
+            state,
+            evidence,
+            task: None,
+            tuple,
+            rcv_wup: rcv,
+            read_up_to: rcv,
+            classic: false,
+        }
+    }
+
+    /// The state changes; the tracepoint shows the socket as it is.
+    pub fn to(&mut self, world: &mut World, new: TcpState) {
+        let old = std::mem::replace(&mut self.state, new);
+        let fin = self.evidence.rcv_nxt.wrapping_sub(1);
+        let acked_before = new == TcpState::CloseWait && self.rcv_wup == fin;
+        self.evidence.fin_alone = self.evidence.done && (acked_before || self.read_up_to == fin);
+        world.tracker.ingest(&Event::Transition(Transition {
+            at: world.now,
+            id: ConnId(self.id),
+            skaddr: 0xffff_8881_0a2b_3c40,
+            netns: NetNs(1),
+            tuple: self.tuple,
+            old,
+            new,
+            task: self.task,
+            evidence: (!self.classic).then_some(self.evidence),
+        }));
+        // tcp_send_fin follows its transition.
+        if matches!(new, TcpState::FinWait1 | TcpState::LastAck) && old != new {
+            self.evidence.write_seq = self.evidence.write_seq.wrapping_add(1);
+            self.evidence.snd_nxt = self.evidence.write_seq;
+            self.evidence.segs_out += 1;
+            self.rcv_wup = self.evidence.rcv_nxt;
+        }
+    }
+
+    /// The application writes, and it is sent and acknowledged.
+    pub fn sends(&mut self, bytes: u32) {
+        let evidence = &mut self.evidence;
+        evidence.write_seq = evidence.write_seq.wrapping_add(bytes);
+        evidence.snd_nxt = evidence.write_seq;
+        evidence.snd_una = evidence.write_seq;
+        evidence.bytes_acked += u64::from(bytes);
+        evidence.segs_out += 1;
+        evidence.segs_in += 1;
+        self.rcv_wup = evidence.rcv_nxt;
+    }
+
+    /// Data comes in and is acknowledged; the application reads `read` bytes of it.
+    pub fn receives(&mut self, bytes: u32, read: u32) {
+        self.read_up_to = self.read_up_to.wrapping_add(read);
+        let evidence = &mut self.evidence;
+        evidence.rcv_nxt = evidence.rcv_nxt.wrapping_add(bytes);
+        self.rcv_wup = evidence.rcv_nxt;
+        evidence.bytes_received += u64::from(bytes);
+        evidence.unread |= read < bytes;
+        evidence.snd_wl1 = evidence.rcv_nxt.wrapping_sub(bytes);
+        evidence.segs_in += 1;
+        evidence.segs_out += 1;
+    }
+
+    /// The peer's FIN is taken: tcp_fin() up to its transition.
+    pub fn receives_fin(&mut self) {
+        self.evidence.snd_wl1 = self.evidence.rcv_nxt;
+        self.evidence.rcv_nxt = self.evidence.rcv_nxt.wrapping_add(1);
+        self.evidence.bytes_received += 1;
+        self.evidence.segs_in += 1;
+        self.evidence.done = true;
+    }
+
+    /// This end acknowledges what has come.
+    pub fn acknowledges(&mut self) {
+        self.evidence.segs_out += 1;
+        self.rcv_wup = self.evidence.rcv_nxt;
+    }
+
+    /// The process closes its side, and the peer acknowledges that: FIN_WAIT2.
+    pub fn closes_first(&mut self, world: &mut World) {
+        self.closes(world, TcpState::FinWait1);
+        self.is_acknowledged();
+        self.to(world, TcpState::FinWait2);
+    }
+
+    /// The peer closes its side too: the kernel acknowledges that, and calls TIME_WAIT CLOSE.
+    pub fn enters_time_wait(&mut self, world: &mut World) {
+        self.receives_fin();
+        self.acknowledges();
+        self.to(world, TcpState::Close);
+    }
+
+    /// The peer acknowledges all that was sent, in a segment of its own.
+    pub fn is_acknowledged(&mut self) {
+        let evidence = &mut self.evidence;
+        evidence.snd_wl1 = evidence.rcv_nxt;
+        evidence.bytes_acked += u64::from(evidence.snd_nxt.wrapping_sub(evidence.snd_una));
+        evidence.snd_una = evidence.snd_nxt;
+        evidence.segs_in += 1;
+    }
+
+    /// The process calls close() or shutdown(): the transition that goes with it.
+    pub fn closes(&mut self, world: &mut World, new: TcpState) {
+        self.task = Some(task(88, "closer"));
+        self.to(world, new);
+        self.task = None;
+    }
+}

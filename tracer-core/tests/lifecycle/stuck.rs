@@ -1,0 +1,397 @@
+//! Ends that stay in CLOSE_WAIT: asked about when their time has come, told when they turn stuck and when they are no more.
+
+use std::sync::Arc;
+
+use tcpclose_common::TcpState;
+use tcpclose_core::Existing;
+use tcpclose_core::Minisocket;
+use tcpclose_core::finding::{Finding, Stuck};
+use tcpclose_core::leak::{
+    Activity, AgeKnown, Answer, Answers, CloseWait, Holder, LeakEnd, LeakEvent, Question, Verdict,
+};
+use tcpclose_core::process::Process;
+use tcpclose_core::types::{ConnId, Nanos, NetNs, OwnerSource};
+
+use crate::socket::{Socket, World, task, tuple};
+
+pub const MINUTE: Nanos = Nanos::from_secs(60);
+pub const SECOND: u64 = 1_000;
+
+pub fn world() -> World {
+    let mut world = World::new();
+    world.tracker = world.tracker.with_stuck_after(MINUTE);
+    world
+}
+
+/// A server's end that the peer has closed.
+pub fn waiting(world: &mut World, id: u64) -> Socket {
+    let mut end = Socket::server(world, id);
+    end.receives_fin();
+    end.to(world, TcpState::CloseWait);
+    end
+}
+
+pub fn questions(world: &mut World) -> Vec<Question> {
+    let mut questions = Vec::new();
+    world.tracker.due_questions(world.now, &mut questions);
+    questions
+}
+
+/// A socket that read everything; its last ACK came that long ago.
+pub fn seen(id: u64, since_ack: Nanos) -> CloseWait {
+    CloseWait {
+        id: ConnId(id),
+        netns: NetNs(1),
+        tuple: tuple(3306, 40_000),
+        interface: 0,
+        inode: 100 + id as u32,
+        uid: 0,
+        cgroup: 0,
+        queued: 0,
+        unsent: 0,
+        keepalive: false,
+        entered: None,
+        activity: Some(Activity {
+            since_data: None,
+            since_ack,
+            bytes_acked: 0,
+            since_sent: None,
+        }),
+    }
+}
+
+pub fn held_by(pid: u32, socket: CloseWait) -> Answer {
+    let process = Process {
+        pid,
+        started: 5,
+        comm: (*b"web").into(),
+        open: 24,
+        limit: Some(1024),
+        ..Process::default()
+    };
+    Answer {
+        id: socket.id,
+        holders: vec![Holder {
+            pid,
+            comm: (*b"web").into(),
+            fds: vec![7],
+        }],
+        socket,
+        process: Some(Arc::new(process)),
+    }
+}
+
+/// Answers what was asked, at once.
+pub fn answer(world: &mut World, seen: Vec<Answer>) {
+    let (at, ended) = (world.now, world.now);
+    world.tracker.answered(&Answers { at, ended, seen });
+}
+
+pub fn leaks(world: &mut World) -> Vec<Stuck> {
+    let leak = |finding| match finding {
+        Finding::Leak(stuck) => Some(*stuck),
+        _ => None,
+    };
+    world.findings().into_iter().filter_map(leak).collect()
+}
+
+fn leak(world: &mut World) -> Stuck {
+    let mut leaks = leaks(world);
+    assert_eq!(leaks.len(), 1, "{leaks:?}");
+    leaks.remove(0)
+}
+
+/// One that has been told to be stuck, held by process 9.
+fn stuck(world: &mut World, id: u64) -> Socket {
+    let end = waiting(world, id);
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(world).len(), 1);
+    answer(world, vec![held_by(9, seen(id, MINUTE))]);
+    assert_eq!(leak(world).leak.event, LeakEvent::Opened);
+    end
+}
+
+#[test]
+fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
+    let mut world = world();
+    let entered = world.now;
+    waiting(&mut world, 5);
+    assert_eq!(world.tracker.next_deadline(), Some(entered + MINUTE));
+    world.pass_ms(60 * SECOND - 1);
+    assert_eq!(questions(&mut world), []);
+    world.pass_ms(1);
+    let question = Question {
+        id: ConnId(5),
+        cookie: Some(ConnId(5)),
+        netns: NetNs(1),
+        tuple: tuple(3306, 40_000),
+    };
+    assert_eq!(questions(&mut world), [question]);
+    assert_eq!(questions(&mut world), [], "it is asked once");
+    assert_eq!(
+        world.tracker.next_deadline(),
+        None,
+        "nobody wakes up for it"
+    );
+
+    // The look came 3 ms later.
+    world.pass_ms(3);
+    answer(&mut world, vec![held_by(9, seen(5, MINUTE))]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.event, LeakEvent::Opened);
+    assert_eq!(told.leak.verdict, Verdict::EofRead);
+    assert_eq!(told.leak.age.since, entered);
+    assert_eq!(told.leak.age.known, AgeKnown::Observed);
+    assert_eq!(told.at - entered, Nanos::from_millis(60_003));
+    assert!(told.conn.seen_from_start);
+    let owner = told.owner.as_ref().map(|owner| (owner.pid, owner.source));
+    assert_eq!(owner, Some((9, OwnerSource::Proc)));
+    assert_eq!(told.fds(), [7]);
+    assert_eq!(told.leaker.as_ref().map(|leaker| leaker.stuck), Some(1));
+    assert_eq!(world.tracker.stuck(), 1);
+    assert_eq!(world.tracker.next_deadline(), None);
+}
+
+#[test]
+fn an_end_that_is_closed_in_time_is_never_asked_about_and_wakes_nobody() {
+    let mut world = world();
+    let mut end = waiting(&mut world, 5);
+    end.closes(&mut world, TcpState::LastAck);
+    world.pass_ms(1);
+    // In LAST_ACK it is looked at after two seconds, in case its end is missed; nothing else wakes anybody.
+    assert_eq!(
+        world.tracker.next_deadline(),
+        Some(world.now + Nanos::from_millis(1_999))
+    );
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(&mut world), []);
+    assert!(leaks(&mut world).is_empty());
+}
+
+#[test]
+fn without_a_time_nothing_is_asked() {
+    let mut world = World::new();
+    waiting(&mut world, 5);
+    world.pass_ms(600 * SECOND);
+    assert_eq!(questions(&mut world), []);
+}
+
+#[test]
+fn how_it_is_resolved_is_told_with_the_total_time() {
+    let ends: [(TcpState, u16, Option<Option<bool>>, LeakEnd); 9] = [
+        (TcpState::LastAck, 0, Some(Some(false)), LeakEnd::Closed),
+        (
+            TcpState::LastAck,
+            0,
+            Some(Some(true)),
+            LeakEnd::ProcessExited,
+        ),
+        // A kernel thread did the last close(), or the kernel does not say who exits.
+        (TcpState::LastAck, 0, None, LeakEnd::Unknown),
+        (TcpState::LastAck, 0, Some(None), LeakEnd::Unknown),
+        // close() with unread data resets.
+        (TcpState::Close, 0, Some(Some(false)), LeakEnd::Closed),
+        (TcpState::Close, 0, Some(Some(true)), LeakEnd::ProcessExited),
+        (TcpState::Close, 32, None, LeakEnd::Reset),
+        (TcpState::Close, 110, None, LeakEnd::Timeout),
+        (TcpState::Close, 103, None, LeakEnd::Destroyed),
+    ];
+    for (new, error, exits, expected) in ends {
+        let mut world = world();
+        let mut end = stuck(&mut world, 5);
+        let entered = world.now - MINUTE;
+        world.pass_ms(30 * SECOND);
+        end.evidence.error = error;
+        end.task = exits.map(|exits| {
+            let mut task = task(9, "web");
+            task.exits = exits;
+            task
+        });
+        end.to(&mut world, new);
+        let told = leak(&mut world);
+        assert_eq!(told.leak.event, LeakEvent::Resolved);
+        assert_eq!(told.end, Some(expected), "{new:?} {error} {exits:?}");
+        assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(90));
+        assert_eq!(told.leak.age.since, entered);
+        assert_eq!(told.fds(), [7], "as it was when it was stuck");
+    }
+}
+
+#[test]
+fn without_the_socket_s_evidence_it_is_not_known_how_it_ended() {
+    let mut world = world();
+    let mut end = stuck(&mut world, 5);
+    end.classic = true;
+    end.to(&mut world, TcpState::Close);
+    assert_eq!(leak(&mut world).end, Some(LeakEnd::Unknown));
+}
+
+#[test]
+fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
+    let mut world = world();
+    stuck(&mut world, 5);
+    world.pass_ms(SECOND);
+    let (namespaces, alive) = ([NetNs(1)].into(), [].into());
+    world.tracker.doubt_missing(&namespaces, &alive, world.now);
+    for _ in 0..2 {
+        world.pass_ms(100);
+        world.answer(Minisocket::Gone);
+    }
+    let told = leaks(&mut world).remove(0);
+    assert_eq!(
+        (told.leak.event, told.end),
+        (LeakEvent::Resolved, Some(LeakEnd::Unknown))
+    );
+}
+
+#[test]
+fn an_end_that_still_sends_is_no_leak_until_it_falls_silent() {
+    let mut world = world();
+    waiting(&mut world, 5);
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    // The peer acknowledged 10 bytes, 20 s ago.
+    let mut socket = seen(5, Nanos::from_secs(20));
+    socket.activity.as_mut().expect("it has").bytes_acked = 10;
+    answer(&mut world, vec![held_by(9, socket)]);
+    assert!(leaks(&mut world).is_empty());
+    // One minute after that.
+    assert_eq!(
+        world.tracker.next_deadline(),
+        Some(world.now + Nanos::from_secs(40))
+    );
+    world.pass_ms(40 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    socket.activity.as_mut().expect("it has").since_ack = MINUTE;
+    answer(&mut world, vec![held_by(9, socket)]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.verdict, Verdict::EofRead);
+    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(100));
+}
+
+#[test]
+fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
+    let mut world = world();
+    waiting(&mut world, 5);
+    let mut socket = seen(5, MINUTE);
+    for _ in 0..3 {
+        world.pass_ms(60 * SECOND);
+        assert_eq!(questions(&mut world).len(), 1);
+        socket.unsent = 100;
+        let activity = socket.activity.as_mut().expect("it has");
+        activity.since_sent = Some(Nanos::from_secs(1));
+        answer(&mut world, vec![held_by(9, socket)]);
+        assert!(leaks(&mut world).is_empty());
+    }
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    // It answers probes of its closed window.
+    let activity = socket.activity.as_mut().expect("it has");
+    activity.since_ack = Nanos::from_secs(10);
+    activity.since_sent = Some(Nanos::from_secs(61));
+    answer(&mut world, vec![held_by(9, socket)]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.verdict, Verdict::EofRead);
+    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(240));
+}
+
+pub fn existing(world: &mut World, id: u64) {
+    let socket = Existing {
+        cookie: ConnId(id),
+        netns: NetNs(1),
+        tuple: tuple(3306, 40_000),
+        state: TcpState::CloseWait,
+        left: None,
+        owner: None,
+    };
+    world.tracker.seed(&[socket], world.now);
+}
+
+#[test]
+fn what_was_stuck_before_is_told_at_once_with_an_estimated_age() {
+    let mut world = world();
+    existing(&mut world, 5);
+    assert_eq!(questions(&mut world).len(), 1);
+    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.event, LeakEvent::Ongoing);
+    assert_eq!(told.leak.age.known, AgeKnown::Estimated);
+    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(200));
+    assert!(!told.conn.seen_from_start);
+}
+
+#[test]
+fn what_was_there_and_is_younger_is_looked_at_when_its_time_has_come() {
+    let mut world = world();
+    existing(&mut world, 5);
+    assert_eq!(questions(&mut world).len(), 1);
+    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(25)))]);
+    assert!(leaks(&mut world).is_empty());
+    let due = world.now + Nanos::from_secs(35);
+    assert_eq!(world.tracker.next_deadline(), Some(due));
+    world.pass_ms(35 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    // A keepalive probe was answered meanwhile: the earlier estimate is the better one.
+    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
+    let told = leak(&mut world);
+    assert_eq!(told.leak.event, LeakEvent::Opened);
+    assert_eq!(told.at - told.leak.age.since, MINUTE);
+}
+
+#[test]
+fn what_nobody_saw_in_close_wait_is_not_told() {
+    let mut world = world();
+    waiting(&mut world, 5);
+    world.pass_ms(60 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+    answer(&mut world, vec![]);
+    assert!(leaks(&mut world).is_empty());
+    let again = Some(world.now + MINUTE);
+    assert_eq!(world.tracker.next_deadline(), again, "it is asked again");
+}
+
+#[test]
+fn a_look_that_took_long_is_followed_by_rest() {
+    let mut world = world();
+    existing(&mut world, 5);
+    existing(&mut world, 6);
+    assert_eq!(questions(&mut world).len(), 2);
+    let at = world.now;
+    world.pass_ms(200);
+    let seen = vec![held_by(9, seen(5, Nanos::from_millis(59_900)))];
+    world.tracker.answered(&Answers {
+        at,
+        ended: world.now,
+        seen,
+    });
+    let rested = world.now + Nanos::from_secs(4);
+    assert_eq!(world.tracker.next_deadline(), Some(rested));
+    world.pass_ms(SECOND);
+    assert_eq!(questions(&mut world), []);
+    world.pass_ms(3 * SECOND);
+    assert_eq!(questions(&mut world).len(), 1);
+}
+
+#[test]
+fn a_process_that_leaks_on_gets_a_forecast_from_the_third_look_on() {
+    let mut world = world();
+    let mut forecasts = Vec::new();
+    for id in 0..5 {
+        waiting(&mut world, id);
+        world.pass_ms(10 * SECOND);
+    }
+    world.pass_ms(10 * SECOND);
+    for id in 0..5 {
+        assert_eq!(questions(&mut world).len(), 1);
+        answer(&mut world, vec![held_by(9, seen(id, MINUTE))]);
+        let leaker = leak(&mut world).leaker.expect("a process holds it");
+        assert_eq!(leaker.stuck, id as usize + 1);
+        forecasts.push(leaker.forecast);
+        world.pass_ms(10 * SECOND);
+    }
+    assert_eq!(forecasts[..2], [None, None]);
+    let last = forecasts[4].expect("five looks");
+    assert_eq!((last.fit.per_second, last.fit.samples), (0.1, 5));
+    // 1,000 descriptors are left.
+    assert_eq!(last.exhausted_in, Some(Nanos::from_secs(10_000)));
+}

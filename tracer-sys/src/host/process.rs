@@ -1,0 +1,147 @@
+//! What is known of a process that holds something. Name, executable, command line and cgroup are of its own choosing:
+//! escape them before they are shown.
+
+use std::ffi::CStr;
+use std::io;
+
+use super::container;
+use super::proc_dir::{ProcDir, stat_field};
+use super::unit::{self, cgroup_path, cgroup_path_v2};
+use tcpclose_core::process::{Container, Process};
+
+/// Bytes of a command line that are kept. It may be megabytes long.
+pub const COMMAND_LINE_LIMIT: usize = 4096;
+
+/// Larger than any of the other files can be: a cgroup path, once for each hierarchy, is the longest part.
+const FILE_LIMIT: u64 = 64 * 1024;
+
+/// What /proc tells of it. What cannot be read is left out.
+///
+/// # Errors
+/// It has exited.
+pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
+    let status = directory.read(c"status", FILE_LIMIT)?;
+    // The name is chopped and escaped there.
+    let comm = directory.read(c"comm", FILE_LIMIT)?;
+    let optional = |name: &CStr| directory.read_living(name, FILE_LIMIT).unwrap_or_default();
+    let cgroups = String::from_utf8_lossy(&optional(c"cgroup")).into_owned();
+    let cgroup = cgroup_path(&cgroups).map(str::to_owned);
+    // One more byte tells whether there is more.
+    let mut command_line = directory
+        .read_living(c"cmdline", COMMAND_LINE_LIMIT as u64 + 1)
+        .unwrap_or_default();
+    let command_line_cut = command_line.len() > COMMAND_LINE_LIMIT;
+    command_line.truncate(COMMAND_LINE_LIMIT);
+    Ok(Process {
+        pid: directory.pid,
+        started: stat_field(&directory.read(c"stat", FILE_LIMIT).unwrap_or_default(), 22)
+            .unwrap_or(0),
+        comm: comm.strip_suffix(b"\n").unwrap_or(&comm).into(),
+        uid: real_uid(&status).unwrap_or(0),
+        exe: directory.read_link(c"exe").ok(),
+        command_line: command_line.into(),
+        command_line_cut,
+        open,
+        limit: descriptor_limit(&optional(c"limits")),
+        unit: cgroup.as_deref().and_then(unit::from_cgroup_path),
+        container: container_of(&cgroups),
+        cgroup_v2: cgroup_path_v2(&cgroups).map(str::to_owned),
+        cgroup,
+    })
+}
+
+fn real_uid(status: &[u8]) -> Option<u32> {
+    // The kernel escapes newlines of names, so that no line but the first can be made up.
+    let line = status
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(line)
+        .ok()?
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+fn descriptor_limit(limits: &[u8]) -> Option<u64> {
+    let limits = std::str::from_utf8(limits).ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The container that any of a process's cgroups belongs to: on v1, not every hierarchy has one of the runtime's.
+fn container_of(cgroups: &str) -> Option<Container> {
+    let path = |line: &str| {
+        line.splitn(3, ':')
+            .nth(2)
+            .and_then(container::from_cgroup_path)
+    };
+    cgroups.lines().rev().find_map(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_is_the_one_that_counts() {
+        let limits =
+            b"Limit                     Soft Limit           Hard Limit           Units     \n\
+            Max cpu time              unlimited            unlimited            seconds   \n\
+            Max open files            1024                 524288               files     \n";
+        assert_eq!(descriptor_limit(limits), Some(1024));
+        assert_eq!(
+            descriptor_limit(b"Max open files  unlimited  unlimited  files\n"),
+            None
+        );
+        assert_eq!(descriptor_limit(b""), None);
+    }
+
+    #[test]
+    fn a_name_cannot_pose_as_the_user() {
+        let status = b"Name:\tUid:\\nUid:\t0\nUmask:\t0022\nUid:\t1000\t0\t0\t0\n";
+        assert_eq!(real_uid(status), Some(1000));
+        assert_eq!(real_uid(b""), None);
+    }
+
+    #[test]
+    fn arguments_are_taken_apart() {
+        let of = |line: &[u8]| {
+            let process = Process {
+                command_line: line.into(),
+                ..Process::default()
+            };
+            process.arguments().map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        assert_eq!(of(b"a\0\0b c\0"), [&b"a"[..], b"", b"b c"]);
+        assert_eq!(of(b"nginx: master process"), [b"nginx: master process"]);
+        assert_eq!(of(b""), [b""; 0]);
+        assert_eq!(of(b"sshd: ann [priv]\0\0\0\0"), [b"sshd: ann [priv]"]);
+    }
+
+    #[test]
+    fn a_container_is_found_in_whatever_hierarchy_names_it() {
+        let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
+        for text in [
+            format!("12:memory:/docker/{id}\n1:name=systemd:/\n0::/\n"),
+            format!("0::/system.slice/docker-{id}.scope\n"),
+            format!("1:name=systemd:/system.slice/docker-{id}.scope\n0::/x\n"),
+        ] {
+            let found = container_of(&text).map(|container| (container.runtime, container.id));
+            assert_eq!(found, Some(("docker", id.to_owned())), "{text}");
+        }
+        assert_eq!(container_of("0::/system.slice/a.service\n"), None);
+    }
+
+    #[test]
+    fn this_process_is_read() -> io::Result<()> {
+        let own = read(&ProcDir::open(std::process::id())?, 3)?;
+        assert_eq!((own.pid, own.open), (std::process::id(), 3));
+        assert_eq!(own.exe.as_deref(), std::env::current_exe().ok().as_deref());
+        assert!(own.started > 0 && !own.comm.is_empty());
+        assert_eq!(own.arguments().count(), std::env::args_os().count());
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! From the bytes of the ring buffer to the core's events.
+
+use std::fmt;
+
+use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
+
+use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
+use tcpclose_core::types::{ConnId, IpVersion, Nanos, NetNs, Tuple};
+
+const BARE: usize = wire::Transition::BARE;
+const WITH_TASK: usize = wire::Transition::WITH_TASK;
+
+/// A record that is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeError;
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record of the kernel's ring buffer is malformed")
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// Decodes one record. `reasons` are the kernel's names of its reset reasons, by number.
+///
+/// # Errors
+/// When the record's length, kind, states or IP version are unknown.
+pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
+    let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
+    if kind == RecordKind::Transition {
+        return transition(&whole(bytes)?);
+    }
+    let record: wire::Signal = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
+    let kind = match kind {
+        RecordKind::ResetSent => {
+            let name = reasons.get(record.reason as usize).copied();
+            SignalKind::ResetSent {
+                reason: name.filter(|name| !name.is_empty()),
+                answers: segment(&record),
+                minisocket: record.state == TcpState::TimeWait as u8,
+            }
+        }
+        RecordKind::ResetReceived => SignalKind::ResetReceived,
+        RecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
+        RecordKind::MinisocketArmed => SignalKind::MinisocketArmed {
+            time_wait: record.state == TcpState::TimeWait as u8,
+        },
+        RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
+        RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
+        RecordKind::MinisocketSegment => SignalKind::MinisocketTook {
+            segment: segment(&record).ok_or(DecodeError)?,
+            time_wait: record.state == TcpState::TimeWait as u8,
+        },
+        RecordKind::Transition => return Err(DecodeError),
+    };
+    Ok(Event::Signal(Signal {
+        at: Nanos(record.at),
+        id: ConnId(record.id),
+        kind,
+    }))
+}
+
+/// A transition with zeros for what its record left out.
+fn whole(bytes: &[u8]) -> Result<wire::Transition, DecodeError> {
+    let mut whole = [0; wire::Transition::WHOLE];
+    // Each length on its own: copies of a known length are a few moves.
+    match bytes.len() {
+        BARE => whole[..BARE].copy_from_slice(bytes),
+        WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
+        wire::Transition::WHOLE => whole.copy_from_slice(bytes),
+        _ => return Err(DecodeError),
+    }
+    let record: wire::Transition = bytemuck::pod_read_unaligned(&whole);
+    let needed = wire::Transition::length(record.ip, record.flags & flags::TASK != 0);
+    if bytes.len() < needed {
+        return Err(DecodeError);
+    }
+    Ok(record)
+}
+
+/// No segment is without a flag.
+fn segment(record: &wire::Signal) -> Option<Segment> {
+    const FIN: u8 = 1;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+    let flags = record.segment_flags;
+    (flags != 0).then_some(Segment {
+        fin: flags & FIN != 0,
+        rst: flags & RST != 0,
+        has_ack: flags & ACK != 0,
+        seq: record.seq,
+        end: record.end_seq,
+        ack: record.ack_seq,
+    })
+}
+
+fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
+    let has = |flag: u32| record.flags & flag != 0;
+    let (ip, local, peer) = match record.ip {
+        4 => (
+            IpVersion::V4,
+            padded(record.local_v4),
+            padded(record.peer_v4),
+        ),
+        6 => (IpVersion::V6, record.local_v6, record.peer_v6),
+        _ => return Err(DecodeError),
+    };
+    let task = has(flags::TASK).then_some(Task {
+        pid: record.pid,
+        uid: record.uid,
+        cgroup: record.cgroup,
+        comm: record.comm,
+        exits: match (has(flags::EXITS), has(flags::GOES_ON)) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        },
+    });
+    let evidence = has(flags::EVIDENCE).then(|| Evidence {
+        snd_una: record.snd_una,
+        snd_nxt: record.snd_nxt,
+        write_seq: record.write_seq,
+        rcv_nxt: record.rcv_nxt,
+        snd_wnd: record.snd_wnd,
+        snd_wl1: record.snd_wl1,
+        segs_in: record.segs_in,
+        segs_out: record.segs_out,
+        bytes_acked: record.bytes_acked,
+        bytes_received: record.bytes_received,
+        error: record.error,
+        out_of_order: record.out_of_order,
+        retransmits: record.retransmits,
+        dead: has(flags::DEAD),
+        done: has(flags::DONE),
+        fin_alone: has(flags::FIN_ALONE),
+        unread: has(flags::UNREAD),
+        no_socket: has(flags::NO_SOCKET),
+        owned: has(flags::OWNED),
+        linger_zero: has(flags::LINGER_ZERO),
+        timestamps: has(flags::TIMESTAMPS),
+        saw_timestamp: has(flags::SAW_TIMESTAMP),
+        repair: has(flags::REPAIR),
+    });
+    Ok(Event::Transition(Transition {
+        at: Nanos(record.at),
+        id: ConnId(record.id),
+        skaddr: record.skaddr,
+        netns: NetNs(record.netns),
+        tuple: Tuple::new(ip, (local, record.local_port), (peer, record.peer_port)),
+        old: TcpState::try_from(record.old).map_err(|_| DecodeError)?,
+        new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,
+        task,
+        evidence,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tcpclose_common::TcpState;
+
+    use super::{DecodeError, decode, flags, wire};
+    use tcpclose_core::event::{Event, Segment, SignalKind};
+
+    #[test]
+    fn bytes_of_any_length_and_kind_never_panic() {
+        for kind in 0..=255 {
+            for length in 0..200 {
+                let mut bytes = vec![kind; length];
+                bytes.iter_mut().skip(1).for_each(|byte| *byte = 3);
+                let _ = decode(&bytes, &[]);
+            }
+        }
+        assert_eq!(decode(&[], &[]).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn what_a_record_leaves_out_is_not_there() {
+        use wire::Transition;
+
+        let mut bytes = [1; Transition::WHOLE];
+        let v6 = "[101:101:101:101:101:101:101:101]:257";
+        for (ip, has_task, length, local) in [
+            (4, false, Transition::BARE, "1.1.1.1:257"),
+            (4, true, Transition::WITH_TASK, "1.1.1.1:257"),
+            (6, true, Transition::WHOLE, v6),
+        ] {
+            bytes[3] = ip;
+            bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
+            let Ok(Event::Transition(read)) = decode(&bytes[..length], &[]) else {
+                panic!("{length} bytes are a transition");
+            };
+            assert_eq!(read.tuple.local().to_string(), local);
+            assert_eq!(read.task.is_some(), has_task);
+            let lengths = [Transition::BARE, Transition::WITH_TASK, length - 1];
+            for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {
+                assert!(decode(&bytes[..shorter], &[]).is_err(), "{shorter}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_carries_the_kernels_name_for_its_reason_and_the_segment_that_it_answers() {
+        let mut bytes = [0; size_of::<wire::Signal>()];
+        bytes[0] = 2;
+        bytes[1] = TcpState::TimeWait as u8;
+        bytes[2] = 1 | 16;
+        bytes[24] = 1;
+        bytes[28] = 7;
+        bytes[32] = 9;
+        bytes[36] = 3;
+        let event = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
+        let Event::Signal(signal) = event else {
+            panic!("not a signal")
+        };
+        assert_eq!(
+            signal.kind,
+            SignalKind::ResetSent {
+                reason: Some("NO_SOCKET"),
+                answers: Some(Segment {
+                    fin: true,
+                    rst: false,
+                    has_ack: true,
+                    seq: 7,
+                    end: 9,
+                    ack: 3
+                }),
+                minisocket: true,
+            }
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! Log messages of the eBPF programs themselves, with `--verbose`.
+
+use std::fmt;
+
+use aya::Ebpf;
+use aya_log::EbpfLogger;
+use log::{Log, Metadata, Record};
+
+/// Prints one message, without a line end.
+pub type Print = fn(fmt::Arguments<'_>);
+
+/// Messages of the eBPF programs on their way to the user.
+pub struct EbpfLog(EbpfLogger<Printer>);
+
+struct Printer(Print);
+
+impl Log for Printer {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        (self.0)(*record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+impl EbpfLog {
+    /// Must come after the programs are loaded: it takes the map that they log to.
+    pub(super) fn start(ebpf: &mut Ebpf, print: Print) -> anyhow::Result<Self> {
+        Ok(Self(EbpfLogger::init_with_logger(ebpf, Printer(print))?))
+    }
+
+    /// Prints the messages that came since the last call.
+    pub fn flush(&mut self) {
+        self.0.flush();
+    }
+}

@@ -1,0 +1,419 @@
+//! Loads the eBPF programs and attaches them: the tier with all evidence where the kernel has BTF, else the classic
+//! tracepoint.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use tcpclose_common::{Config, RINGS};
+
+use super::attach::{self, Attached, SET_STATE};
+use super::btf::{self, Btf, BtfError};
+use super::ebpf_log::{EbpfLog, Print};
+use super::runs::RunCounts;
+use super::twin::Twin;
+use super::{EBPF_OBJECT, offsets, tracefs};
+use tcpclose_core::types::{IpVersion, Nanos, NetNs, Tuple};
+
+/// What the kernel shall send.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only this network namespace.
+    pub netns: Option<NetNs>,
+    /// Only these local ports; all when empty.
+    pub local_ports: BTreeSet<u16>,
+    /// Only these ports of the peer; all when empty.
+    pub peer_ports: BTreeSet<u16>,
+    /// Only this IP version.
+    pub ip: Option<IpVersion>,
+    /// Transitions too that tell nothing of a close.
+    pub every_transition: bool,
+    /// Do not use BTF even where the kernel has it.
+    pub classic: bool,
+    /// Prints what the eBPF programs log about records that they leave out. With `None` that code is not even loaded: the
+    /// verifier drops what a constant turns off.
+    pub log: Option<Print>,
+    /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
+    /// told.)
+    pub stuck_after: Option<Nanos>,
+    /// Size of each ring buffer in bytes: a power of two, at least a page.
+    pub ring_bytes: u32,
+}
+
+impl Options {
+    /// Whether the kernel sends what happens to any end.
+    #[must_use]
+    pub fn want_all(&self) -> bool {
+        self.local_ports.is_empty()
+            && self.peer_ports.is_empty()
+            && self.ip.is_none()
+            && self.netns.is_none()
+    }
+
+    /// Whether the kernel sends what happens to such an end.
+    #[must_use]
+    pub fn want(&self, netns: NetNs, tuple: &Tuple) -> bool {
+        let local = self.local_ports.is_empty() || self.local_ports.contains(&tuple.local_port);
+        let peer = self.peer_ports.is_empty() || self.peer_ports.contains(&tuple.peer_port);
+        let ip = self.ip.is_none_or(|ip| ip == tuple.ip());
+        local && peer && ip && self.netns.is_none_or(|wanted| wanted == netns)
+    }
+}
+
+impl Default for Options {
+    /// Everything, by the best tier, through rings of 4 MiB: some 33,000 records each.
+    fn default() -> Self {
+        Self {
+            netns: None,
+            local_ports: BTreeSet::new(),
+            peer_ports: BTreeSet::new(),
+            ip: None,
+            every_transition: false,
+            classic: false,
+            log: None,
+            stuck_after: None,
+            ring_bytes: 4 << 20,
+        }
+    }
+}
+
+/// How much the kernel lets us see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// `tp_btf` programs: each transition with the socket's own evidence.
+    Btf,
+    /// The classic tracepoint: states, addresses and ports.
+    Classic,
+}
+
+/// Why nothing can be traced.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The program was built without its eBPF part.
+    NoObject,
+    /// The kernel refuses for lack of rights.
+    NotPermitted,
+    /// The kernel has no ring buffer (before 5.8).
+    NoRingBuffer,
+    /// The kernel's structures are not what the programs know.
+    Btf(BtfError),
+    /// The classic tracepoint is needed and cannot be used.
+    NoTracefs(io::Error),
+    /// The tracepoint's record lacks a field.
+    NoField(String),
+    /// The classic tier cannot see what a filter asks for.
+    FilterNeedsBtf(&'static str),
+    /// Loading or attaching failed otherwise.
+    Other {
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel or aya said.
+        source: anyhow::Error,
+    },
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject => f.write_str(
+                "this tcpclose was built without its eBPF programs; build it with `cargo xtask build`",
+            ),
+            Self::NotPermitted => f.write_str(
+                "the kernel refuses to load eBPF programs: run tcpclose with sudo, or give it CAP_BPF and CAP_PERFMON",
+            ),
+            Self::NoRingBuffer => f.write_str(
+                "this kernel has no BPF ring buffer; tcpclose needs Linux 5.8 or newer (`tcpclose doctor` tells more)",
+            ),
+            Self::Btf(source) => write!(f, "{source}; try --no-btf for the classic tracepoint"),
+            Self::NoTracefs(source) => write!(
+                f,
+                "the classic tracepoint sock:{SET_STATE} cannot be used ({source}); {}",
+                Self::remedy_for_tracefs(source)
+            ),
+            Self::NoField(field) => {
+                write!(f, "this kernel's tracepoint sock:{SET_STATE} has no field {field}; it cannot be used")
+            }
+            Self::FilterNeedsBtf(flag) => {
+                write!(f, "{flag} needs the kernel's BTF, which is missing here or was refused by --no-btf")
+            }
+            Self::Other { doing, source } => write!(f, "{doing} failed: {source:#}"),
+        }
+    }
+}
+
+impl LoadError {
+    /// What to do where tracefs cannot be read.
+    #[must_use]
+    pub fn remedy_for_tracefs(error: &io::Error) -> &'static str {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "run tcpclose with sudo, or give it CAP_DAC_READ_SEARCH"
+            }
+            _ => "mount tracefs with `mount -t tracefs tracefs /sys/kernel/tracing`",
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Programs at work. Dropping it detaches them.
+pub struct Programs {
+    /// Keeps programs and links alive.
+    pub(super) ebpf: Ebpf,
+    /// How much can be seen.
+    pub tier: Tier,
+    /// Whether sockets have cookies here, so that sock_diag can be joined.
+    pub has_cookie: bool,
+    /// Tracepoints that could not be attached, and why.
+    pub missing: Vec<(&'static str, String)>,
+    /// Whether function hooks tell of minisockets; if not, why.
+    pub hooks: Result<(), String>,
+    /// Whether the segments that end a connection are seen themselves; if not, why.
+    pub segments: Result<(), String>,
+    /// The kernel's names for its reset reasons, by number.
+    pub reset_reasons: Vec<&'static str>,
+    pub(super) rings: Vec<RingBuf<MapData>>,
+    pub(super) lost: PerCpuArray<MapData, u64>,
+    pub(super) reader_asleep: Array<MapData, u32>,
+    /// What takes the transitions that interrupt others; if nothing does, why.
+    pub(super) twin: Result<Twin, String>,
+    pub(super) runs: RunCounts,
+    pub(super) log: Option<EbpfLog>,
+    pub(super) ring_bytes: u32,
+}
+
+impl Programs {
+    /// What they do not see though this tier could, in sentences.
+    pub fn shortcomings(&self) -> impl Iterator<Item = String> {
+        let causes = self.missing.iter().map(|(tracepoint, why)| {
+            format!(
+                "tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
+            )
+        });
+        let nested = self.twin.as_ref().err();
+        let nested = nested.filter(|_| self.tier == Tier::Btf).map(|why| {
+            format!("transitions that interrupt others are only counted as lost: {why}")
+        });
+        causes.chain(nested)
+    }
+}
+
+/// aya's loader, in the making. It reads all of the kernel's BTF when it is made, 30 ms, and cannot be told that these
+/// programs have no use for it; so that is done in a thread, beside what else a start takes.
+pub struct Loader(Option<JoinHandle<EbpfLoader<'static>>>);
+
+impl Loader {
+    /// Begins.
+    #[must_use]
+    pub fn begin() -> Self {
+        let thread = thread::Builder::new().name("loader".into());
+        Self(thread.spawn(Self::make).ok())
+    }
+
+    fn make() -> EbpfLoader<'static> {
+        let mut loader = EbpfLoader::new();
+        // Gives it back.
+        loader.btf(None);
+        loader
+    }
+
+    fn finish(self) -> EbpfLoader<'static> {
+        let Self(thread) = self;
+        match thread.map(JoinHandle::join) {
+            Some(Ok(loader)) => loader,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Self::make(),
+        }
+    }
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// [`LoadError`]; its message says what is missing and what to do.
+pub fn load(options: &Options) -> Result<Programs, LoadError> {
+    load_by(Loader::begin(), options)
+}
+
+/// As [`load`], by a loader that was begun before.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError> {
+    let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
+    if !crate::host::capabilities::may_trace() {
+        return Err(LoadError::NotPermitted);
+    }
+    lift_memlock_limit();
+    let raw_btf = if options.classic {
+        None
+    } else {
+        std::fs::read(btf::VMLINUX).ok()
+    };
+    let btf = raw_btf.as_deref().map(Btf::parse).transpose();
+    let btf = btf.map_err(LoadError::Btf)?;
+    let config = match &btf {
+        Some(btf) => offsets::from_btf(btf).map_err(LoadError::Btf)?,
+        None => classic_config(options)?,
+    };
+    let config = Config {
+        every_transition: options.every_transition.into(),
+        filter_local_ports: (!options.local_ports.is_empty()).into(),
+        filter_peer_ports: (!options.peer_ports.is_empty()).into(),
+        filter_ip: options.ip.map_or(0, |ip| ip as u32),
+        filter_netns: options.netns.map_or(0, |netns| netns.0),
+        ..config
+    };
+    let level = log_level(options);
+    let mut loader: EbpfLoader<'_> = loader.finish();
+    let rings = rings();
+    for ring in rings {
+        loader.map_max_entries(ring, options.ring_bytes);
+    }
+    let config = Config {
+        ring_mask: rings.len() as u32 - 1,
+        ..config
+    };
+    let mut ebpf = loader
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .override_global(aya_log::LEVEL, &level, true)
+        .load(object)
+        .map_err(|error| load_error(error.into()))?;
+    set_ports(&mut ebpf, "LOCAL_PORTS", &options.local_ports)?;
+    set_ports(&mut ebpf, "PEER_PORTS", &options.peer_ports)?;
+    let has_cookie = config.has_cookie != 0;
+    let attached = match &btf {
+        Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
+        None => attach::classic(&mut ebpf),
+    };
+    let Attached {
+        missing,
+        hooks,
+        segments,
+        twin,
+    } = attached.map_err(load_error)?;
+    let log = match options.log {
+        Some(print) => Some(EbpfLog::start(&mut ebpf, print).map_err(load_error)?),
+        None => None,
+    };
+    Ok(Programs {
+        tier: btf.as_ref().map_or(Tier::Classic, |_| Tier::Btf),
+        log,
+        has_cookie,
+        missing,
+        hooks,
+        segments,
+        reset_reasons: btf.as_ref().map_or(Vec::new(), offsets::reset_reasons),
+        rings: rings
+            .iter()
+            .map(|ring| take_map(&mut ebpf, ring))
+            .collect::<Result<_, _>>()?,
+        lost: take_map(&mut ebpf, "LOST")?,
+        reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
+        twin: match twin {
+            Ok(()) => Ok(Twin::new(take_map(&mut ebpf, "TWIN")?)),
+            Err(why) => Err(why),
+        },
+        runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
+        ring_bytes: options.ring_bytes,
+        ebpf,
+    })
+}
+
+/// The rings that are used: one for each CPU, as far as there are so many.
+fn rings() -> &'static [&'static str] {
+    let cpus = aya::util::nr_cpus().map_or(1, usize::next_power_of_two);
+    &RINGS[..cpus.min(RINGS.len())]
+}
+
+/// 0 turns every message off.
+fn log_level(options: &Options) -> u8 {
+    if options.log.is_some() {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    }
+}
+
+fn classic_config(options: &Options) -> Result<Config, LoadError> {
+    // The record of the tracepoint does not say in which namespace it happened.
+    if options.netns.is_some() {
+        return Err(LoadError::FilterNeedsBtf("--netns"));
+    }
+    let format = tracefs::Format::read("sock/inet_sock_set_state").map_err(LoadError::NoTracefs)?;
+    offsets::from_format(&format).map_err(LoadError::NoField)
+}
+
+fn take_map<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or_else(|| missing_map(name))?;
+    T::try_from(map).map_err(|error| LoadError::Other {
+        doing: "opening the maps",
+        source: error.into(),
+    })
+}
+
+fn missing_map(name: &str) -> LoadError {
+    LoadError::Other {
+        doing: "opening the maps",
+        source: anyhow::anyhow!("the eBPF object has no map {name}"),
+    }
+}
+
+fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), LoadError> {
+    if ports.is_empty() {
+        return Ok(());
+    }
+    // Borrowed, not taken: the programs are loaded with the object's own descriptor of the map.
+    let map = ebpf.map_mut(name).ok_or_else(|| missing_map(name))?;
+    let mut words = Array::<_, u64>::try_from(map).map_err(|error| load_error(error.into()))?;
+    let mut bits = std::collections::BTreeMap::<u32, u64>::new();
+    for port in ports {
+        *bits.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
+    }
+    for (index, word) in bits {
+        words
+            .set(index, word, 0)
+            .map_err(|error| load_error(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Before 5.11 maps count against RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be lifted, loading says so.
+fn lift_memlock_limit() {
+    let limit = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a valid struct for the length of the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// Finds the two refusals that have a remedy in what aya reports.
+fn load_error(error: anyhow::Error) -> LoadError {
+    let other = || {
+        let mut causes = error.chain();
+        causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
+    };
+    let refusal = attach::refusal(&error).and_then(io::Error::raw_os_error);
+    let errno = refusal.or_else(other);
+    if errno == Some(libc::EPERM) {
+        return LoadError::NotPermitted;
+    }
+    if errno == Some(libc::EINVAL)
+        && error
+            .chain()
+            .any(|cause| cause.to_string().contains("EVENTS"))
+    {
+        return LoadError::NoRingBuffer;
+    }
+    LoadError::Other {
+        doing: "loading the eBPF programs",
+        source: error,
+    }
+}

@@ -1,0 +1,355 @@
+//! The host's network namespaces (network_namespaces(7)): finding all of them, and working inside one.
+//!
+//! A namespace is named by its inode number. A [`NetNsHandle`] holds only ways to get there, no descriptor, so that a
+//! thousand containers cost no more descriptors than one: the file is opened when the namespace is entered and closed
+//! right after. That what opens is still the namespace that was meant is checked each time. (The kernel may give the
+//! number of a namespace that is gone to a new one; who keeps handles for long must expect that.)
+
+mod error;
+mod interfaces;
+mod mountinfo;
+mod scan;
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+pub use error::NetNsError;
+pub use interfaces::interfaces;
+pub use scan::{Place, Scan, Unseen, find_all};
+
+use tcpclose_core::types::NetNs;
+
+/// Where iproute2 keeps named namespaces (ip-netns(8)), and the same place where `/run` is not yet in use.
+const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
+/// `NSFS_MAGIC` of `linux/magic.h`.
+const NSFS_MAGIC: libc::c_long = 0x6e73_6673;
+
+/// `NS_GET_NSTYPE` of `linux/nsfs.h`, ioctl_ns(2), since 4.11.
+const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+
+/// `SO_NETNS_COOKIE` of `asm-generic/socket.h`.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// One network namespace, and how to get into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetNsHandle {
+    id: NetNs,
+    sources: Vec<Source>,
+}
+
+/// A file that leads to a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// A thread lives in it.
+    Task { pid: u32, tid: u32 },
+    /// It is mounted, as this process sees it.
+    Mount { pid: u32, point: PathBuf },
+    /// A path of the caller's.
+    Path(PathBuf),
+}
+
+impl Source {
+    fn own_thread(proc: &Path) -> Option<Self> {
+        // The link reads PID/task/TID.
+        let task = fs::read_link("/proc/thread-self").ok()?;
+        Some(Self::Path(proc.join(task).join("ns/net")))
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Task { pid, tid } => format!("/proc/{pid}/task/{tid}/ns/net").into(),
+            Self::Mount { pid, point } => {
+                let below = point.strip_prefix("/").unwrap_or(point);
+                Path::new(&format!("/proc/{pid}/root")).join(below)
+            }
+            Self::Path(path) => path.clone(),
+        }
+    }
+}
+
+impl NetNsHandle {
+    fn new(id: NetNs) -> Self {
+        Self {
+            id,
+            sources: Vec::new(),
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> NetNs {
+        self.id
+    }
+
+    /// A file that leads to it, or did when it was found.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        self.sources.first().map(Source::path)
+    }
+
+    /// Does `work` inside the namespace and returns its result.
+    ///
+    /// A thread is started that enters it and ends with the work, so that no other thread is ever anywhere else. Sockets
+    /// that are opened in it stay in that namespace for good, and keep it alive; `/proc/thread-self/net` shows its
+    /// counters. When the caller's thread is in that namespace already, `work` is called directly, which needs no
+    /// rights.
+    ///
+    /// # Errors
+    /// `work` was not called.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetNsError> {
+        if current().ok() == Some(self.id) {
+            return Ok(work());
+        }
+        let file = self.open()?;
+        thread::scope(|scope| {
+            let worker = thread::Builder::new()
+                .name("netns".into())
+                .spawn_scoped(scope, || {
+                    set_namespace(&file).map_err(|error| match error.raw_os_error() {
+                        Some(libc::EPERM) => NetNsError::NotPermitted(self.id),
+                        _ => NetNsError::Enter(self.id, error),
+                    })?;
+                    Ok(work())
+                })
+                .map_err(NetNsError::Thread)?;
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn open(&self) -> Result<OwnedFd, NetNsError> {
+        let mut failure = NetNsError::Vanished(self.id);
+        for source in &self.sources {
+            match open_namespace(&source.path()) {
+                Ok((id, file)) if id == self.id => return Ok(file),
+                // Something else is there by now: this way is gone.
+                Ok(_) | Err(NetNsError::NotANetNs(_)) => {}
+                Err(NetNsError::Open(path, error)) => match error.raw_os_error() {
+                    Some(libc::ENOENT | libc::ESRCH | libc::ENOTDIR) => {}
+                    Some(libc::EACCES | libc::EPERM) => failure = NetNsError::NotPermitted(self.id),
+                    _ => failure = NetNsError::Open(path, error),
+                },
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// The network namespace that the calling thread is in.
+///
+/// # Errors
+/// `/proc` is not mounted or not readable.
+pub fn current() -> io::Result<NetNs> {
+    let link = fs::read_link("/proc/thread-self/ns/net")?;
+    parse_link(link.as_os_str().as_encoded_bytes(), "net")
+        .map(NetNs)
+        .ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// The number of the calling thread's network namespace that no later one has, unlike that of its inode; since 5.14
+/// (`SO_NETNS_COOKIE`).
+///
+/// # Errors
+/// The kernel has none, or no socket can be opened.
+pub fn cookie() -> io::Result<u64> {
+    let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the option writes 8 bytes, for which there is room, and its length.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    match result {
+        0 => Ok(cookie),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The namespace with this number, if [`find_all`] finds it.
+///
+/// # Errors
+/// [`NetNsError::NotFound`].
+pub fn by_inode(id: NetNs) -> Result<NetNsHandle, NetNsError> {
+    let found = find_all().found;
+    found
+        .into_iter()
+        .find(|handle| handle.id == id)
+        .ok_or(NetNsError::NotFound(id))
+}
+
+/// The namespace that this file stands for: `/proc/PID/ns/net`, `/run/netns/NAME`, or any other mount of it.
+///
+/// # Errors
+/// The file cannot be opened, or is something else.
+pub fn by_path(path: &Path) -> Result<NetNsHandle, NetNsError> {
+    let (id, _) = open_namespace(path)?;
+    let mut handle = NetNsHandle::new(id);
+    handle.sources.push(Source::Path(path.into()));
+    Ok(handle)
+}
+
+/// The namespace that `ip netns` knows by this name.
+///
+/// # Errors
+/// There is none of that name, or its file cannot be opened.
+pub fn by_name(name: &str) -> Result<NetNsHandle, NetNsError> {
+    let unknown = || NetNsError::UnknownName(name.into());
+    if name.contains('/') || matches!(name, "" | "." | "..") {
+        return Err(unknown());
+    }
+    for directory in NAMED {
+        match by_path(&Path::new(directory).join(name)) {
+            Err(NetNsError::Open(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    Err(unknown())
+}
+
+/// What a user means who writes PATH, INODE or NAME: a path has a slash, an inode is a number and not the name of a
+/// namespace.
+///
+/// # Errors
+/// As [`by_path`], [`by_inode`] and [`by_name`].
+pub fn by_user(words: &str) -> Result<NetNsHandle, NetNsError> {
+    if words.contains('/') {
+        return by_path(Path::new(words));
+    }
+    match (by_name(words), words.parse()) {
+        (Err(NetNsError::UnknownName(_)), Ok(inode)) => by_inode(NetNs(inode)),
+        (named, _) => named,
+    }
+}
+
+/// Opens a namespace's file without touching anything that is not one: a path through another process's root is of its
+/// choosing, and opening a FIFO or a device for reading would block or act.
+fn open_namespace(path: &Path) -> Result<(NetNs, OwnedFd), NetNsError> {
+    let failed = |error| NetNsError::Open(path.into(), error);
+    let other = || NetNsError::NotANetNs(path.into());
+    let place = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(path)
+        .map_err(failed)?;
+    if !is_on_nsfs(&place).map_err(failed)? {
+        return Err(other());
+    }
+    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(failed)?;
+    if !is_network_namespace(&file) {
+        return Err(other());
+    }
+    // Namespace numbers are 32 bits wide in the kernel (`struct ns_common`).
+    let inode = file.metadata().map_err(failed)?.ino();
+    let id = u32::try_from(inode).map_err(|_| other())?;
+    Ok((NetNs(id), file.into()))
+}
+
+fn is_on_nsfs(file: &File) -> io::Result<bool> {
+    let mut status = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `status` is large enough to be written to.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded and filled it.
+    let kind = unsafe { status.assume_init() }.f_type;
+    Ok(kind as libc::c_long == NSFS_MAGIC)
+}
+
+fn is_network_namespace(file: &File) -> bool {
+    // SAFETY: this ioctl takes no argument.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
+    kind == libc::CLONE_NEWNET
+}
+
+fn set_namespace(file: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed; it changes the calling thread only.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// The number in `net:[4026531840]`, for the kind `net`.
+fn parse_link(link: &[u8], kind: &str) -> Option<u32> {
+    let number = link
+        .strip_prefix(kind.as_bytes())?
+        .strip_prefix(b":[")?
+        .strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_another_kind_are_not_taken() {
+        assert_eq!(parse_link(b"net:[4026531840]", "net"), Some(4026531840));
+        for wrong in [
+            &b"mnt:[1]"[..],
+            b"net:[]",
+            b"net:[1",
+            b"net:[99999999999]",
+            b"net",
+            b"",
+        ] {
+            assert_eq!(parse_link(wrong, "net"), None);
+        }
+    }
+
+    #[test]
+    fn the_caller_s_namespace_needs_no_rights_to_work_in() {
+        let own = by_path(Path::new("/proc/thread-self/ns/net")).expect("the own namespace");
+        assert_eq!(current().expect("/proc is mounted"), own.id());
+        let caller = thread::current().id();
+        assert_eq!(
+            own.enter(|| thread::current().id()).expect("entered"),
+            caller
+        );
+    }
+
+    #[test]
+    fn what_is_no_network_namespace_is_said_to_be_none() {
+        for path in ["/proc/self/ns/mnt", "/dev/null", "/"] {
+            let error = by_path(Path::new(path)).expect_err("no network namespace");
+            assert!(matches!(error, NetNsError::NotANetNs(_)), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_their_directory() {
+        for name in ["", ".", "..", "../../proc/self/ns/net"] {
+            assert!(matches!(by_name(name), Err(NetNsError::UnknownName(_))));
+        }
+    }
+
+    #[test]
+    fn a_namespace_that_is_gone_is_said_to_be() {
+        let mut handle = NetNsHandle::new(NetNs(1));
+        handle.sources.push(Source::Task {
+            pid: u32::MAX,
+            tid: u32::MAX,
+        });
+        // The right file, but another namespace.
+        handle
+            .sources
+            .push(Source::Path("/proc/self/ns/net".into()));
+        let error = handle.enter(|| ()).expect_err("no such namespace");
+        assert!(matches!(error, NetNsError::Vanished(NetNs(1))), "{error}");
+    }
+}

@@ -1,0 +1,422 @@
+//! Looking for all network namespaces of the host.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::{NetNsHandle, Source, current, mountinfo, parse_link};
+use tcpclose_core::types::NetNs;
+
+/// Ways to one namespace that are kept, in case that the process or mount behind the first is gone when it is entered.
+const MAX_SOURCES: usize = 4;
+
+/// Tasks are taken while there are fewer than this, so that mounts, which outlive them, get a place.
+const MAX_TASKS: usize = 2;
+
+/// Processes of one mount namespace that are tried for their mountinfo.
+const MAX_WITNESSES: usize = 3;
+
+/// Number of the initial pid namespace: `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, now in `linux/nsfs.h`.
+const INITIAL_PID_NS: u32 = 0xEFFF_FFFC;
+
+/// What was found of a host's network namespaces.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Each namespace once, the caller's own first.
+    pub found: Vec<NetNsHandle>,
+    /// Where there may be more, and why nothing was seen there.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A place that could not be looked at.
+#[derive(Debug)]
+pub struct Unseen {
+    /// The place.
+    pub place: Place,
+    /// The kernel's reason.
+    pub reason: io::Error,
+}
+
+/// Where namespaces are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// All of `/proc`.
+    Proc,
+    /// Processes that `/proc` does not show to the caller (mounted with `hidepid=`).
+    HiddenProcesses,
+    /// Processes outside the caller's pid namespace.
+    OtherPidNamespaces,
+    /// The namespaces of this process.
+    Process(u32),
+    /// The mounts that this process sees, and others of the same mount namespace.
+    Mounts(u32),
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Place::Proc if self.reason.kind() == io::ErrorKind::NotFound => f.write_str(
+                "/proc is not mounted: no network namespace is seen but the own, and nobody who holds a socket; mount \
+                 it (mount -t proc proc /proc)",
+            ),
+            Place::Proc => write!(f, "/proc cannot be read ({})", self.reason),
+            Place::HiddenProcesses => f.write_str(
+                "/proc hides processes (hidepid): run as root, or with CAP_SYS_PTRACE; where it is mounted with \
+                 hidepid=ptraceable, only another mount of it shows all",
+            ),
+            Place::OtherPidNamespaces => f.write_str(
+                "processes outside this container are not visible: run in the host's pid namespace \
+                 (docker: --pid=host)",
+            ),
+            Place::Process(pid) => write!(
+                f,
+                "the network namespace of process {pid} cannot be read ({}): run as root, or with \
+                 CAP_SYS_PTRACE",
+                self.reason
+            ),
+            Place::Mounts(pid) => write!(
+                f,
+                "namespaces mounted in the mount namespace of process {pid} cannot be listed ({})",
+                self.reason
+            ),
+        }
+    }
+}
+
+/// Finds every network namespace that a process lives in or that is mounted somewhere, without entering or opening any.
+///
+/// It costs two readlink calls a process (which network namespace, which mount namespace), one for each further thread,
+/// and one mountinfo for each mount namespace.
+///
+/// What it does not find: a namespace that is held by nothing but an open descriptor or a socket: finding those would take
+/// a readlink for every descriptor of the host.
+///
+/// In a process that is chrooted, mountinfo shows what is below its root only; the first of a mount namespace's
+/// processes stands for it, normally its init.
+#[must_use]
+pub fn find_all() -> Scan {
+    find_below(Path::new("/proc"))
+}
+
+/// `proc` is where procfs is mounted.
+fn find_below(proc: &Path) -> Scan {
+    let mut search = Search {
+        proc,
+        scan: Scan::default(),
+        known: HashMap::new(),
+        mount_namespaces: BTreeMap::new(),
+    };
+    // Whatever is mounted there instead has no processes.
+    if let Err(reason) = fs::symlink_metadata(proc.join("self")) {
+        search.miss(Place::Proc, reason);
+        return search.scan;
+    }
+    if let (Ok(id), Some(own)) = (current(), Source::own_thread(proc)) {
+        search.add(id, own);
+    }
+    if let Err(reason) = search.read_mounts("thread-self/mountinfo", Source::Path) {
+        search.miss(Place::Mounts(std::process::id()), reason);
+    }
+    search.read_processes();
+    search.read_other_mounts();
+    if search.read_link("self/ns/pid", "pid").ok() != Some(INITIAL_PID_NS) {
+        search.miss(Place::OtherPidNamespaces, denied());
+    }
+    search.scan
+}
+
+fn denied() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+struct Search<'a> {
+    proc: &'a Path,
+    scan: Scan,
+    /// Where each namespace is in `scan.found`.
+    known: HashMap<NetNs, usize>,
+    /// Some processes of each mount namespace.
+    mount_namespaces: BTreeMap<u32, Vec<u32>>,
+}
+
+impl Search<'_> {
+    fn add(&mut self, id: NetNs, source: Source) {
+        let at = *self.known.entry(id).or_insert_with(|| {
+            self.scan.found.push(NetNsHandle::new(id));
+            self.scan.found.len() - 1
+        });
+        let sources = &mut self.scan.found[at].sources;
+        let room = match source {
+            Source::Task { .. } => MAX_TASKS,
+            Source::Path(_) | Source::Mount { .. } => MAX_SOURCES,
+        };
+        if sources.len() < room {
+            sources.push(source);
+        }
+    }
+
+    fn miss(&mut self, place: Place, reason: io::Error) {
+        self.scan.unseen.push(Unseen { place, reason });
+    }
+
+    fn read_link(&self, path: &str, kind: &str) -> io::Result<u32> {
+        let link = fs::read_link(self.proc.join(path))?;
+        parse_link(link.as_os_str().as_bytes(), kind).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn read_processes(&mut self) {
+        let entries = match fs::read_dir(self.proc) {
+            Ok(entries) => entries,
+            Err(reason) => return self.miss(Place::Proc, reason),
+        };
+        let mut saw_init = false;
+        for entry in entries {
+            match entry {
+                Ok(entry) => {
+                    if let Some(pid) = number(&entry.file_name()) {
+                        saw_init |= pid == 1;
+                        self.read_process(pid);
+                    }
+                }
+                Err(reason) => return self.miss(Place::Proc, reason),
+            }
+        }
+        // Every pid namespace that has processes has its init.
+        if !saw_init {
+            self.miss(Place::HiddenProcesses, denied());
+        }
+    }
+
+    fn read_process(&mut self, pid: u32) {
+        let looked = match self.read_task(pid, pid) {
+            Err(error) if is_gone(&error) => self.read_other_tasks(pid, Self::read_task),
+            Ok(()) if self.has_threads(pid) => self.read_other_tasks(pid, Self::read_network),
+            looked => looked,
+        };
+        match looked {
+            Err(error) if !is_gone(&error) => self.miss(Place::Process(pid), error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// Whether it has more threads than the first: the directory of them counts them among its links
+    /// (`proc_task_getattr` in `fs/proc/base.c`).
+    fn has_threads(&self, pid: u32) -> bool {
+        let directory = fs::metadata(self.proc.join(format!("{pid}/task")));
+        directory.is_ok_and(|directory| directory.nlink() > 3)
+    }
+
+    /// Any thread may have gone to another namespace by itself.
+    fn read_network(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        let id = NetNs(self.read_link(&format!("{pid}/task/{tid}/ns/net"), "net")?);
+        if !self.known.contains_key(&id) {
+            self.add(id, Source::Task { pid, tid });
+        }
+        Ok(())
+    }
+
+    fn read_task(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        let directory = if tid == pid {
+            format!("{pid}/ns")
+        } else {
+            format!("{pid}/task/{tid}/ns")
+        };
+        let id = NetNs(self.read_link(&format!("{directory}/net"), "net")?);
+        self.add(id, Source::Task { pid, tid });
+        let mounts = self.read_link(&format!("{directory}/mnt"), "mnt")?;
+        let witnesses = self.mount_namespaces.entry(mounts).or_default();
+        if witnesses.len() < MAX_WITNESSES {
+            witnesses.push(pid);
+        }
+        Ok(())
+    }
+
+    fn read_other_tasks(
+        &mut self,
+        pid: u32,
+        read: fn(&mut Self, u32, u32) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for entry in fs::read_dir(self.proc.join(format!("{pid}/task")))? {
+            match number(&entry?.file_name()) {
+                Some(tid) if tid != pid => match read(self, pid, tid) {
+                    Err(error) if is_gone(&error) => {}
+                    looked => looked?,
+                },
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Mounts of the mount namespaces that the caller's thread is not in.
+    fn read_other_mounts(&mut self) {
+        let own = self.read_link("thread-self/ns/mnt", "mnt").ok();
+        let namespaces = mem::take(&mut self.mount_namespaces);
+        for (_, witnesses) in namespaces.iter().filter(|(id, _)| Some(**id) != own) {
+            for &pid in witnesses {
+                let through = |point| Source::Mount { pid, point };
+                match self.read_mounts(&format!("{pid}/mountinfo"), through) {
+                    Ok(()) => break,
+                    Err(reason) if is_gone(&reason) => {}
+                    Err(reason) => {
+                        self.miss(Place::Mounts(pid), reason);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_mounts(&mut self, path: &str, source: impl Fn(PathBuf) -> Source) -> io::Result<()> {
+        let file = BufReader::new(File::open(self.proc.join(path))?);
+        mountinfo::read(file, |id, point| self.add(id, source(point)))
+    }
+}
+
+/// What reading about a process gives that has exited: EINVAL is mountinfo's word for it (`mounts_open_common` in
+/// `fs/proc_namespace.c`).
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::ESRCH | libc::EINVAL)
+    )
+}
+
+fn number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A directory that looks like procfs; links in it lead nowhere, as their text is all that is read.
+    struct FakeProc(PathBuf);
+
+    impl FakeProc {
+        fn new() -> io::Result<Self> {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!(
+                "tcpclose-proc-{}-{}",
+                std::process::id(),
+                NEXT.fetch_add(1, Ordering::Relaxed)
+            );
+            let fake = Self(std::env::temp_dir().join(name));
+            fake.task("thread-self", 1, 1)?;
+            fake.file("thread-self/mountinfo", "")?;
+            fs::create_dir_all(fake.0.join("self/ns"))?;
+            symlink("pid:[4026531836]", fake.0.join("self/ns/pid"))?;
+            Ok(fake)
+        }
+
+        fn task(&self, directory: &str, net: u32, mnt: u32) -> io::Result<()> {
+            let ns = self.0.join(directory).join("ns");
+            fs::create_dir_all(&ns)?;
+            symlink(format!("net:[{net}]"), ns.join("net"))?;
+            symlink(format!("mnt:[{mnt}]"), ns.join("mnt"))
+        }
+
+        fn file(&self, path: &str, text: &str) -> io::Result<()> {
+            fs::write(self.0.join(path), text)
+        }
+
+        /// Without the caller's own, whose number is not this test's business.
+        fn scan(&self) -> (Vec<u32>, Vec<Place>) {
+            let own = current().unwrap_or_default();
+            let scan = find_below(&self.0);
+            let found = scan.found.iter().map(NetNsHandle::id);
+            let mut found: Vec<u32> = found.filter(|id| *id != own).map(|id| id.0).collect();
+            // Other file systems than procfs list a directory in any order.
+            found.sort_unstable();
+            let unseen = scan.unseen.iter().map(|unseen| unseen.place);
+            (found, unseen.collect())
+        }
+    }
+
+    impl Drop for FakeProc {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const MOUNT: &str = "9 1 0:4 net:[33] /run/netns/red rw - nsfs nsfs rw\n";
+
+    #[test]
+    fn each_namespace_is_found_once() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("1", 11, 1)?;
+        fake.task("2", 11, 1)?;
+        fake.task("30", 22, 1)?;
+        fake.file("thread-self/mountinfo", MOUNT)?;
+        assert_eq!(fake.scan(), (vec![11, 22, 33], vec![]));
+        Ok(())
+    }
+
+    #[test]
+    fn mounts_of_another_mount_namespace_are_found() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("1", 11, 1)?;
+        fake.task("40", 11, 2)?;
+        fake.task("41", 11, 2)?;
+        // The first one has exited by the time its mounts are read.
+        fake.file("41/mountinfo", MOUNT)?;
+        assert_eq!(fake.scan(), (vec![11, 33], vec![]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_exits_while_it_is_read_is_no_loss() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("1", 11, 1)?;
+        fs::create_dir_all(fake.0.join("50/task/50"))?;
+        fs::create_dir_all(fake.0.join("51"))?;
+        assert_eq!(fake.scan(), (vec![11], vec![]));
+        Ok(())
+    }
+
+    #[test]
+    fn threads_stand_for_a_first_thread_that_has_exited() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("1", 11, 1)?;
+        fs::create_dir_all(fake.0.join("60/task/60"))?;
+        fake.task("60/task/61", 44, 1)?;
+        assert_eq!(fake.scan(), (vec![11, 44], vec![]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_hidden_is_said_to_be() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("70", 11, 1)?;
+        fs::remove_file(fake.0.join("self/ns/pid"))?;
+        let (found, unseen) = fake.scan();
+        assert_eq!(found, [11]);
+        assert_eq!(unseen, [Place::HiddenProcesses, Place::OtherPidNamespaces]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_process_that_may_not_be_inspected_is_named() -> io::Result<()> {
+        let fake = FakeProc::new()?;
+        fake.task("1", 11, 1)?;
+        fake.task("80", 22, 1)?;
+        let ns = fake.0.join("80/ns");
+        fs::set_permissions(&ns, fs::Permissions::from_mode(0o000))?;
+        let root = fs::read_link(ns.join("net")).is_ok();
+        let seen = fake.scan();
+        fs::set_permissions(&ns, fs::Permissions::from_mode(0o700))?;
+        // Root reads it all the same.
+        if !root {
+            assert_eq!(seen, (vec![11], vec![Place::Process(80)]));
+        }
+        Ok(())
+    }
+}

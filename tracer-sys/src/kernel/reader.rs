@@ -1,0 +1,364 @@
+//! The reader's end of the ring buffers: it looks by itself every few milliseconds while there is traffic, and sleeps
+//! until the kernel wakes it when there is none.
+//!
+//! A socket's records may lie in several rings, as it changes its state on this CPU and that. They are handed over in the
+//! order of their times, up to a time that is past for sure: a record is in its ring before it has a time, and the socket
+//! is locked until the record is complete, so what comes later on another CPU has a later time. A record that is being
+//! written hides complete ones behind it; no ring is ahead of one with such a record.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::task::Poll;
+use std::time::Duration;
+
+use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::decode::{DecodeError, decode};
+use super::ebpf_log::EbpfLog;
+use super::loader::Programs;
+use super::misses::{Misses, Skipped};
+use super::monotonic::now;
+use super::ring_positions::Positions;
+use super::runs::RunCounts;
+use super::twin::Twin;
+use tcpclose_core::event::Event;
+use tcpclose_core::summary::BpfRuns;
+use tcpclose_core::types::Nanos;
+
+/// How often an awake reader looks: a record reaches the user well within 100 ms.
+const POLL: Duration = Duration::from_millis(20);
+/// More often where this part of the ring fills sooner. The rest is for when the reader has to wait for a processor.
+const FILL: u32 = 8;
+/// The timer's grain.
+const MOST_OFTEN: Duration = Duration::from_millis(1);
+/// `BPF_RINGBUF_HDR_SZ`: what the ring holds beside each record.
+const RECORD_HEADER: usize = 8;
+
+/// With more than one ring, records are handed over when they are so old: by then they are complete, and all that are
+/// older have been seen.
+pub const SETTLED: Nanos = Nanos::from_millis(1);
+
+/// Reads the records of the rings.
+pub struct Reader {
+    rings: Vec<Ring>,
+    lost: PerCpuArray<MapData, u64>,
+    lost_before: u64,
+    reader_asleep: Array<MapData, u32>,
+    reset_reasons: Vec<&'static str>,
+    mode: Mode,
+    /// Its size.
+    ring_bytes: u32,
+    looked: Instant,
+    /// When to look next, while awake.
+    pace: Duration,
+}
+
+/// A ring, and the record that was taken from it and not yet handed over.
+struct Ring {
+    fd: AsyncFd<RingBuf<MapData>>,
+    head: Option<Result<Event, DecodeError>>,
+    /// Bytes taken in this look.
+    taken: usize,
+    positions: Positions,
+    /// The next record is being written.
+    blocked: bool,
+    /// All its records up to this time have been taken.
+    settled: Nanos,
+}
+
+impl Ring {
+    fn new(events: RingBuf<MapData>) -> io::Result<Self> {
+        let positions = Positions::map(events.as_fd())?;
+        // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
+        let fd = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
+        Ok(Self {
+            fd,
+            head: None,
+            taken: 0,
+            positions,
+            blocked: false,
+            settled: now(),
+        })
+    }
+
+    /// Takes the next record, if there is one that is complete.
+    fn refill(&mut self, reset_reasons: &[&'static str]) {
+        if self.head.is_some() {
+            return;
+        }
+        match self.fd.get_mut().next() {
+            Some(bytes) => {
+                self.taken += bytes.len() + RECORD_HEADER;
+                self.head = Some(decode(&bytes, reset_reasons));
+                self.blocked = false;
+            }
+            None => self.blocked = self.positions.differ(),
+        }
+    }
+
+    /// The time of the record that was taken; of one that cannot be read, the beginning of all time.
+    fn at(&self) -> Option<Nanos> {
+        let head = self.head.as_ref()?.as_ref();
+        Some(head.map_or(Nanos(0), Event::at))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Looks every [`POLL`] or sooner.
+    Awake,
+    /// The kernel has been told to wake us; one more look follows, as a record may have been under way meanwhile.
+    Dozing,
+    /// Only the kernel or the caller's deadline ends this.
+    Asleep,
+}
+
+impl Reader {
+    pub(super) fn new(
+        rings: Vec<RingBuf<MapData>>,
+        lost: PerCpuArray<MapData, u64>,
+        reader_asleep: Array<MapData, u32>,
+        reset_reasons: Vec<&'static str>,
+        ring_bytes: u32,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            rings: rings
+                .into_iter()
+                .map(Ring::new)
+                .collect::<io::Result<_>>()?,
+            lost,
+            lost_before: 0,
+            reader_asleep,
+            reset_reasons,
+            mode: Mode::Awake,
+            ring_bytes,
+            looked: Instant::now(),
+            pace: POLL,
+        })
+    }
+
+    /// Waits until there may be records, or until `deadline`. Whoever is woken has to tell the kernel anew to wake it, also
+    /// where what it was woken for is still behind a record that is being written.
+    ///
+    /// # Errors
+    /// When a descriptor can no longer be polled.
+    pub async fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+        let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.pace);
+        match poll.into_iter().chain(deadline).min() {
+            // Awake, nobody wakes us: the kernel was told not to.
+            Some(until) if self.mode == Mode::Awake => sleep_until(until).await,
+            Some(until) => {
+                if let Ok(ready) = timeout_at(until, self.readable()).await {
+                    ready?;
+                    self.mode = Mode::Awake;
+                }
+            }
+            None => {
+                self.readable().await?;
+                self.mode = Mode::Awake;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel says that one of the rings has something.
+    async fn readable(&self) -> io::Result<()> {
+        poll_fn(|context| {
+            let mut any = Poll::Pending;
+            for ring in &self.rings {
+                if let Poll::Ready(ready) = ring.fd.poll_read_ready(context) {
+                    ready?.clear_ready();
+                    any = Poll::Ready(Ok(()));
+                }
+            }
+            any
+        })
+        .await
+    }
+
+    /// How long ago all is known that has happened.
+    #[must_use]
+    pub fn lag(&self) -> Nanos {
+        match self.rings.len() {
+            1 => Nanos(0),
+            _ => SETTLED,
+        }
+    }
+
+    /// The time up to which [`Self::drain`] hands over all that has happened.
+    #[must_use]
+    pub fn horizon(&self) -> Nanos {
+        now() - self.lag()
+    }
+
+    /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the order of their times, and
+    /// settles how to wait for the next. Returns the time up to which all are handed over: an earlier one where a record is
+    /// being written.
+    ///
+    /// # Errors
+    /// When the kernel cannot be told to wake us.
+    pub fn drain(
+        &mut self,
+        mut until: Nanos,
+        mut each: impl FnMut(Result<Event, DecodeError>),
+    ) -> io::Result<Nanos> {
+        // What comes into a ring after it was found empty is later than `until`.
+        for ring in &mut self.rings {
+            ring.refill(&self.reset_reasons);
+        }
+        loop {
+            let blocked = self.rings.iter().filter(|ring| ring.blocked);
+            until = blocked.map(|ring| ring.settled).fold(until, Nanos::min);
+            let heads = self.rings.iter_mut();
+            let heads = heads.filter_map(|ring| Some((ring.at()?, ring)));
+            let Some((_, ring)) = heads
+                .min_by_key(|(at, _)| *at)
+                .filter(|(at, _)| *at <= until)
+            else {
+                break;
+            };
+            ring.settled = ring.settled.max(ring.at().unwrap_or_default());
+            if let Some(event) = ring.head.take() {
+                each(event);
+            }
+            ring.refill(&self.reset_reasons);
+        }
+        for ring in self.rings.iter_mut().filter(|ring| !ring.blocked) {
+            ring.settled = ring.settled.max(until);
+        }
+        let looked = std::mem::replace(&mut self.looked, Instant::now());
+        let taken = self.rings.iter_mut();
+        let fullest = taken.map(|ring| std::mem::take(&mut ring.taken)).max();
+        let fullest = fullest.unwrap_or(0);
+        self.pace = pace(self.looked - looked, fullest, self.ring_bytes);
+        let mut rings = self.rings.iter();
+        let waiting = rings.any(|ring| ring.head.is_some() || ring.blocked);
+        self.mode = match (fullest > 0 || waiting, self.mode) {
+            (true, _) => Mode::Awake,
+            (false, Mode::Awake) => {
+                self.reader_asleep.set(0, 1, 0).map_err(map_error)?;
+                Mode::Dozing
+            }
+            (false, Mode::Dozing | Mode::Asleep) => Mode::Asleep,
+        };
+        Ok(until)
+    }
+
+    /// How many records found the ring full since the last call, over all CPUs.
+    ///
+    /// # Errors
+    /// When the kernel's counters cannot be read.
+    pub fn take_lost(&mut self) -> io::Result<u64> {
+        let lost = self.lost.get(&0, 0).map_err(map_error)?.iter().sum::<u64>();
+        // A counter may step back: a program can be interrupted while it counts.
+        let most = lost.max(self.lost_before);
+        Ok(most - std::mem::replace(&mut self.lost_before, most))
+    }
+}
+
+/// How long to wait, when so many bytes came in the time since the last look.
+fn pace(since: Duration, bytes: usize, ring_bytes: u32) -> Duration {
+    let filled = f64::from(ring_bytes / FILL) / bytes as f64;
+    // Nothing came, or it is days ago.
+    let wait = Duration::try_from_secs_f64(since.as_secs_f64() * filled);
+    wait.unwrap_or(POLL).clamp(MOST_OFTEN, POLL)
+}
+
+impl Programs {
+    /// Starts reading. The programs stay attached as long as the returned guard lives.
+    ///
+    /// # Errors
+    /// When the ring buffer cannot be polled.
+    pub fn into_reader(self) -> io::Result<(Reader, Attached)> {
+        let Self {
+            ebpf,
+            tier: _,
+            has_cookie: _,
+            missing: _,
+            hooks: _,
+            segments: _,
+            reset_reasons,
+            rings,
+            lost,
+            reader_asleep,
+            twin,
+            runs,
+            log,
+            ring_bytes,
+        } = self;
+        let reader = Reader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
+        let misses = Misses::of(&ebpf);
+        Ok((
+            reader,
+            Attached {
+                ebpf,
+                misses,
+                twin: twin.ok(),
+                runs,
+                log,
+            },
+        ))
+    }
+}
+
+/// Programs at work; dropping it detaches them.
+pub struct Attached {
+    /// Keeps programs and links alive.
+    ebpf: aya::Ebpf,
+    misses: Misses,
+    twin: Option<Twin>,
+    runs: RunCounts,
+    /// What the programs say, if they were asked to.
+    pub log: Option<EbpfLog>,
+}
+
+impl Attached {
+    /// How often and how long the programs have run; `None` where that cannot be read.
+    #[must_use]
+    pub fn runs(&self) -> Option<BpfRuns> {
+        self.runs.total().ok()
+    }
+
+    /// How many runs of the programs the kernel skipped since the last call, of what no twin took. To be called every
+    /// second or so.
+    pub fn take_misses(&mut self) -> u64 {
+        let Skipped { set_state, others } = self.misses.take();
+        let Some(twin) = &mut self.twin else {
+            return set_state.unwrap_or(0) + others;
+        };
+        // Counted before it takes its last step: too much by what is skipped in between, never too little.
+        let missed = if twin.works() {
+            0
+        } else {
+            set_state.unwrap_or(0)
+        };
+        twin.step(&mut self.ebpf, set_state.is_none_or(|skipped| skipped > 0));
+        missed + others
+    }
+}
+
+fn map_error(error: MapError) -> io::Error {
+    io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{MOST_OFTEN, POLL, pace};
+
+    #[test]
+    fn the_reader_comes_back_before_an_eighth_of_the_ring_is_full() {
+        let since = Duration::from_millis(20);
+        assert_eq!(pace(since, 0, 8 << 20), POLL);
+        assert_eq!(pace(since, 168, 8 << 20), POLL);
+        assert_eq!(pace(since, 1 << 20, 8 << 20), POLL);
+        assert_eq!(pace(since, 2 << 20, 8 << 20), POLL / 2);
+        assert_eq!(pace(since, 8 << 20, 4096), MOST_OFTEN);
+        assert_eq!(pace(Duration::MAX, 1, 8 << 20), POLL);
+    }
+}

@@ -1,0 +1,263 @@
+//! The kernel's list of TCP sockets: a client of `NETLINK_SOCK_DIAG` (sock_diag(7)).
+//!
+//! ```no_run
+//! use tcpclose::kernel::sock_diag::{DiagSocket, Query, StateSet};
+//! use tcpclose_common::TcpState;
+//!
+//! # fn main() -> Result<(), tcpclose::kernel::sock_diag::DiagError> {
+//! let mut diag = DiagSocket::open()?;
+//! let stuck = Query::states(StateSet::of(&[TcpState::CloseWait])).with_info();
+//! let report = diag.dump(&stuck, |socket| println!("{} {}", socket.tuple.local(), socket.rqueue))?;
+//! println!("{} stuck", report.sockets);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A dump is no photograph. The kernel walks its hash tables in pieces while connections come and go, and finds its
+//! place in a bucket again by counting: a socket that lives through the whole dump can come twice or, seldom, not at
+//! all. Do not count on `NLM_F_DUMP_INTR` to tell (it is reported, but
+//! `net/ipv4/inet_diag.c` never sets it). So key what
+//! is kept by [`Socket::id`], and take absence from one dump for a hint: [`DiagSocket::lookup`] is proof.
+
+mod error;
+#[cfg(test)]
+mod interrupted_tests;
+mod message;
+mod netlink;
+mod query;
+mod socket;
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+pub use error::DiagError;
+use message::{Body, Messages};
+use netlink::{receive, send};
+pub use query::{Families, Lookup, Query, StateSet};
+use query::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, dump_request, lookup_request};
+pub use socket::{Socket, TcpInfo, Timer};
+
+use super::netns::{self, NetNsHandle};
+use tcpclose_core::types::NetNs;
+
+/// Netlink fills at most 32 KiB at a time (`netlink_recvmsg` in `net/netlink/af_netlink.c` caps it), so more would stay
+/// empty. The kernel makes the next piece while it hands out this one, whatever `SO_RCVBUF` is.
+const BUFFER_LEN: usize = 64 * 1024;
+
+/// How often [`DiagSocket::collect`] repeats a dump that was disturbed.
+const ATTEMPTS: u32 = 3;
+
+/// A client for the sockets of one network namespace, usable from any thread whatever namespace that is in.
+///
+/// It keeps its namespace alive: a container's namespace, its veth and its addresses stay until the client is dropped.
+/// So open one for a sweep, drop it, and open it again for the next.
+#[derive(Debug)]
+pub struct DiagSocket {
+    fd: OwnedFd,
+    netns: NetNs,
+    buffer: Vec<u8>,
+    sequence: u32,
+    /// A dump whose end was not read. It must be, before the next request.
+    unfinished: bool,
+}
+
+/// How a dump went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct DumpReport {
+    /// Sockets that were handed out.
+    pub sockets: u64,
+    /// Descriptions that could not be understood and were left out: states or families unknown to this program.
+    pub skipped: u64,
+    /// The kernel says that its tables changed so that the list is not consistent: ask again.
+    pub interrupted: bool,
+}
+
+impl DiagSocket {
+    /// A client for the calling thread's network namespace. Needs no rights.
+    ///
+    /// # Errors
+    /// [`DiagError::Open`], and [`DiagError::Unavailable`] where the kernel lacks `tcp_diag`.
+    pub fn open() -> Result<Self, DiagError> {
+        let netns = netns::current().unwrap_or_default();
+        Self::probe(netlink::open()?, netns)
+    }
+
+    /// A client for another network namespace: a thread enters it, opens the socket there and ends. The socket stays
+    /// where it was opened.
+    ///
+    /// # Errors
+    /// As [`DiagSocket::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
+    pub fn open_in(namespace: &NetNsHandle) -> Result<Self, DiagError> {
+        Self::probe(namespace.enter(netlink::open)??, namespace.id())
+    }
+
+    /// Asks for nothing once. Later ENOENT can then only mean "no such socket"; without `tcp_diag` it would be the
+    /// answer to everything.
+    fn probe(fd: OwnedFd, netns: NetNs) -> Result<Self, DiagError> {
+        let mut diag = Self {
+            fd,
+            netns,
+            buffer: vec![0; BUFFER_LEN],
+            sequence: 0,
+            unfinished: false,
+        };
+        let nothing = Query::states(StateSet::EMPTY).family(Families::Inet);
+        match diag.dump(&nothing, |_| {}) {
+            Err(DiagError::Refused(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(DiagError::Unavailable)
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(diag),
+        }
+    }
+
+    /// The namespace whose sockets it sees; 0 where its number could not be read.
+    #[must_use]
+    pub fn netns(&self) -> NetNs {
+        self.netns
+    }
+
+    /// Hands every socket that the query wants to `visit`, one after another, with no allocation for each.
+    ///
+    /// It does not repeat itself (see [`DumpReport::interrupted`]; [`DiagSocket::collect`] does).
+    ///
+    /// # Errors
+    /// The list is then incomplete, though sockets may have been handed out. The client stays usable.
+    pub fn dump(
+        &mut self,
+        query: &Query,
+        mut visit: impl FnMut(&Socket),
+    ) -> Result<DumpReport, DiagError> {
+        let mut report = DumpReport::default();
+        let sequence = self.next_sequence()?;
+        send(&self.fd, &dump_request(query, sequence))?;
+        self.unfinished = true;
+        self.read_dump(sequence, &mut report, &mut visit)?;
+        Ok(report)
+    }
+
+    /// All sockets that the query wants, each once, in the order of their ids. A dump that was interrupted or lost a
+    /// part is repeated, three times in all; what several attempts saw is taken together, the last look counting.
+    ///
+    /// # Errors
+    /// The last attempt's. Where the last attempt was merely interrupted, the report says so.
+    pub fn collect(&mut self, query: &Query) -> Result<(Vec<Socket>, DumpReport), DiagError> {
+        let mut sockets: Vec<Socket> = Vec::new();
+        let mut attempt = 1;
+        let mut report = loop {
+            match self.dump(query, |socket| sockets.push(*socket)) {
+                Ok(report) if !report.interrupted || attempt == ATTEMPTS => break report,
+                Err(error) if !error.is_transient() || attempt == ATTEMPTS => return Err(error),
+                Ok(_) | Err(_) => attempt += 1,
+            }
+        };
+        // The sort is stable: of equals the last one is the latest look.
+        sockets.sort_by_key(|socket| socket.id);
+        sockets.dedup_by(|later, kept| {
+            let same = later.id == kept.id;
+            if same {
+                *kept = *later;
+            }
+            same
+        });
+        report.sockets = sockets.len() as u64;
+        Ok((sockets, report))
+    }
+
+    /// One socket, of a connection; minisockets, v4-mapped ones and incomplete handshakes are found too. `None`: there
+    /// is none with this tuple, id and interface.
+    ///
+    /// # Errors
+    /// The kernel did not say whether it exists.
+    pub fn lookup(&mut self, lookup: &Lookup) -> Result<Option<Socket>, DiagError> {
+        let sequence = self.next_sequence()?;
+        send(&self.fd, &lookup_request(lookup, sequence))?;
+        loop {
+            let length = receive(&self.fd, &mut self.buffer)?;
+            for message in Messages::of(&self.buffer[..length]) {
+                let message = message?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                match message.body {
+                    Body::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
+                        let socket = Socket::parse(bytes, self.netns)
+                            .ok_or(DiagError::Malformed("a socket's description"))?;
+                        // Where no connection has the tuple, the kernel goes on to look for a listener on the local
+                        // address (`inet_lookup`), and gives that when no cookie forbids it.
+                        let same = socket.tuple == lookup.tuple;
+                        return Ok(Some(socket).filter(|_| same));
+                    }
+                    // ESTALE is inside the kernel the word for another cookie.
+                    Body::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
+                    Body::Error(0) | Body::Data(..) | Body::Noop => {}
+                    Body::Error(errno) | Body::Done(errno) => return Err(refused(errno)),
+                    Body::Overrun => return Err(DiagError::Lost),
+                }
+            }
+        }
+    }
+
+    /// A number for the next request, once the answer to the last one is out of the way: the kernel refuses a dump with
+    /// EBUSY while another is under way on the same socket.
+    fn next_sequence(&mut self) -> Result<u32, DiagError> {
+        while self.unfinished {
+            match self.read_dump(self.sequence, &mut DumpReport::default(), &mut |_| {}) {
+                // Nothing is left to be read.
+                Err(DiagError::NoAnswer) => self.unfinished = false,
+                Err(DiagError::Receive(error)) => return Err(DiagError::Receive(error)),
+                // Each of the others used up a datagram of a finite list.
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.sequence = self.sequence.wrapping_add(1);
+        Ok(self.sequence)
+    }
+
+    fn read_dump(
+        &mut self,
+        sequence: u32,
+        report: &mut DumpReport,
+        visit: &mut impl FnMut(&Socket),
+    ) -> Result<(), DiagError> {
+        loop {
+            let length = receive(&self.fd, &mut self.buffer)?;
+            for message in Messages::of(&self.buffer[..length]) {
+                let message = message?;
+                if message.sequence != sequence {
+                    continue;
+                }
+                report.interrupted |= message.interrupted;
+                match message.body {
+                    Body::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
+                        match Socket::parse(bytes, self.netns) {
+                            Some(socket) => {
+                                report.sockets += 1;
+                                visit(&socket);
+                            }
+                            None => report.skipped += 1,
+                        }
+                    }
+                    Body::Done(0) => {
+                        self.unfinished = false;
+                        return Ok(());
+                    }
+                    Body::Error(0) | Body::Data(..) | Body::Noop => {}
+                    Body::Done(errno) | Body::Error(errno) => {
+                        self.unfinished = false;
+                        return Err(refused(errno));
+                    }
+                    Body::Overrun => return Err(DiagError::Lost),
+                }
+            }
+        }
+    }
+}
+
+fn refused(errno: i32) -> DiagError {
+    match errno {
+        libc::ENOBUFS => DiagError::Lost,
+        errno => DiagError::Refused(io::Error::from_raw_os_error(errno)),
+    }
+}

@@ -1,0 +1,308 @@
+//! What the kernel is asked, and the bytes that ask it (`struct inet_diag_req_v2`, or its elder, behind a `struct nlmsghdr`).
+
+use std::net::IpAddr;
+
+use tcpclose_common::TcpState;
+
+use super::socket::Socket;
+use tcpclose_core::types::{ConnId, IpVersion, Tuple};
+
+/// Netlink header and `struct inet_diag_req_v2`.
+const REQUEST_LEN: usize = 16 + 56;
+
+/// Netlink header and `struct inet_diag_req`.
+const BOTH_REQUEST_LEN: usize = 16 + 60;
+
+/// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
+
+/// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the same of the elder request, and its answers.
+pub(super) const TCPDIAG_GETSOCK: u16 = 18;
+
+/// `INET_DIAG_INFO` of `linux/inet_diag.h`: the attribute with `struct tcp_info`.
+pub(super) const INET_DIAG_INFO: u16 = 2;
+
+/// A set of TCP states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSet(u32);
+
+impl StateSet {
+    /// No state.
+    pub const EMPTY: Self = Self(0);
+
+    /// A set of these states.
+    #[must_use]
+    pub const fn of(states: &[TcpState]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < states.len() {
+            bits |= 1 << states[at] as u32;
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    /// Every state a socket can be in.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::of(&TcpState::ALL)
+    }
+
+    /// Every state but LISTEN: all ends of connections. CLOSE is empty of them: a socket in it is in none of the tables
+    /// that the kernel lists.
+    #[must_use]
+    pub const fn connections() -> Self {
+        Self(Self::all().0 & !(1 << TcpState::Listen as u32))
+    }
+
+    /// Every state but TIME_WAIT: all that a descriptor may stand for.
+    #[must_use]
+    pub const fn held() -> Self {
+        Self(Self::all().0 & !(1 << TcpState::TimeWait as u32))
+    }
+
+    /// This set with one more state.
+    #[must_use]
+    pub const fn with(self, state: TcpState) -> Self {
+        Self(self.0 | 1 << state as u32)
+    }
+
+    /// Whether the state is in the set.
+    #[must_use]
+    pub const fn contains(self, state: TcpState) -> bool {
+        self.0 & (1 << state as u32) != 0
+    }
+}
+
+/// Which sockets a dump lists, by the family they were created with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// `AF_INET` sockets only. A v4-mapped connection of an IPv6 socket is not among them.
+    Inet,
+    /// `AF_INET6` sockets only, v4-mapped connections included.
+    Inet6,
+    /// All of them. A dump of one family walks over the sockets of both, and over all of the host's namespaces, so this
+    /// takes no longer than one of the others.
+    Both,
+}
+
+/// What a dump lists.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// States wanted. The kernel filters TIME_WAIT minisockets by what they stand for: an orphan's minisocket in
+    /// FIN_WAIT2 comes with [`TcpState::FinWait2`], not with [`TcpState::TimeWait`]. Handshakes that are not complete
+    /// come with [`TcpState::SynRecv`].
+    pub states: StateSet,
+    /// Families wanted.
+    pub families: Families,
+    /// Whether to fill [`Socket::info`]. The kernel then locks each socket for a moment and writes 250 bytes more:
+    /// 8% more time over 144,000 sockets (129 ms against 119 ms, 6.18, 2 cores).
+    pub info: bool,
+}
+
+impl Query {
+    /// All sockets in these states, without [`Socket::info`].
+    #[must_use]
+    pub const fn states(states: StateSet) -> Self {
+        Self {
+            states,
+            families: Families::Both,
+            info: false,
+        }
+    }
+
+    /// The same with [`Socket::info`].
+    #[must_use]
+    pub const fn with_info(self) -> Self {
+        Self { info: true, ..self }
+    }
+
+    /// The same for one family.
+    #[must_use]
+    pub const fn family(self, families: Families) -> Self {
+        Self { families, ..self }
+    }
+}
+
+/// Which one socket is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup {
+    /// Both ends, local one first.
+    pub tuple: Tuple,
+    /// Refuses another socket that has the same tuple by now. An id that is no cookie is not compared.
+    pub id: Option<ConnId>,
+    /// Index of the interface that the socket is bound to, 0 for none ([`Socket::interface`]). The kernel finds a bound
+    /// socket only by its interface's number; connections between link-local addresses are always bound.
+    pub interface: u32,
+    /// Whether to fill [`Socket::info`].
+    pub info: bool,
+}
+
+impl Lookup {
+    /// Whatever socket has this tuple and is bound to no interface.
+    #[must_use]
+    pub const fn tuple(tuple: Tuple) -> Self {
+        Self {
+            tuple,
+            id: None,
+            interface: 0,
+            info: false,
+        }
+    }
+
+    /// The same, with the socket's identity.
+    #[must_use]
+    pub const fn id(self, id: ConnId) -> Self {
+        Self {
+            id: Some(id),
+            ..self
+        }
+    }
+
+    /// The same, on an interface.
+    #[must_use]
+    pub const fn interface(self, interface: u32) -> Self {
+        Self { interface, ..self }
+    }
+
+    /// The same, with [`Socket::info`].
+    #[must_use]
+    pub const fn with_info(self) -> Self {
+        Self { info: true, ..self }
+    }
+}
+
+impl From<&Socket> for Lookup {
+    /// That same socket again.
+    fn from(socket: &Socket) -> Self {
+        Self::tuple(socket.tuple)
+            .id(socket.id)
+            .interface(socket.interface)
+    }
+}
+
+/// A dump.
+pub(super) fn dump_request(query: &Query, sequence: u32) -> Vec<u8> {
+    let family = match query.families {
+        Families::Inet => libc::AF_INET,
+        Families::Inet6 => libc::AF_INET6,
+        Families::Both => return both_request(query, sequence),
+    };
+    let mut request = Request::new(family, query.info, sequence, libc::NLM_F_DUMP);
+    request.put(20, &query.states.0.to_ne_bytes());
+    request.0.into()
+}
+
+/// A dump of both families. Only the elder request can ask for that: the kernel reads no family in it
+/// (`inet_diag_dump_compat` in `net/ipv4/inet_diag.c`).
+fn both_request(query: &Query, sequence: u32) -> Vec<u8> {
+    let mut request = header(
+        BOTH_REQUEST_LEN,
+        TCPDIAG_GETSOCK,
+        libc::NLM_F_DUMP,
+        sequence,
+    )
+    .to_vec();
+    request.resize(BOTH_REQUEST_LEN, 0);
+    request[19] = extensions(query.info);
+    request[68..72].copy_from_slice(&query.states.0.to_ne_bytes());
+    request
+}
+
+/// A request for one socket.
+pub(super) fn lookup_request(lookup: &Lookup, sequence: u32) -> [u8; REQUEST_LEN] {
+    let family = match lookup.tuple.ip() {
+        IpVersion::V4 => libc::AF_INET,
+        IpVersion::V6 => libc::AF_INET6,
+    };
+    let mut request = Request::new(family, lookup.info, sequence, 0);
+    let (local, peer) = (lookup.tuple.local(), lookup.tuple.peer());
+    request.put(24, &local.port().to_be_bytes());
+    request.put(26, &peer.port().to_be_bytes());
+    request.put_address(28, local.ip());
+    request.put_address(44, peer.ip());
+    request.put(60, &lookup.interface.to_ne_bytes());
+    // INET_DIAG_NOCOOKIE in both halves: not compared.
+    let cookie = lookup
+        .id
+        .filter(|id| id.is_cookie())
+        .map_or(u64::MAX, |id| id.0);
+    request.put(64, &(cookie as u32).to_ne_bytes());
+    request.put(68, &((cookie >> 32) as u32).to_ne_bytes());
+    request.0
+}
+
+/// A `struct nlmsghdr`.
+fn header(length: usize, kind: u16, flags: libc::c_int, sequence: u32) -> [u8; 16] {
+    let mut header = [0; 16];
+    let flags = (libc::NLM_F_REQUEST | flags) as u16;
+    header[..4].copy_from_slice(&(length as u32).to_ne_bytes());
+    header[4..6].copy_from_slice(&kind.to_ne_bytes());
+    header[6..8].copy_from_slice(&flags.to_ne_bytes());
+    header[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    header
+}
+
+/// The attributes wanted, as bits.
+fn extensions(info: bool) -> u8 {
+    if info { 1 << (INET_DIAG_INFO - 1) } else { 0 }
+}
+
+struct Request([u8; REQUEST_LEN]);
+
+impl Request {
+    fn new(family: libc::c_int, info: bool, sequence: u32, flags: libc::c_int) -> Self {
+        let mut request = Self([0; REQUEST_LEN]);
+        request.put(
+            0,
+            &header(REQUEST_LEN, SOCK_DIAG_BY_FAMILY, flags, sequence),
+        );
+        request.put(
+            16,
+            &[family as u8, libc::IPPROTO_TCP as u8, extensions(info), 0],
+        );
+        request
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn put_address(&mut self, at: usize, address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => self.put(at, &v4.octets()),
+            IpAddr::V6(v6) => self.put(at, &v6.octets()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let set = StateSet::of(&[TcpState::CloseWait]).with(TcpState::TimeWait);
+        assert!(set.contains(TcpState::CloseWait) && set.contains(TcpState::TimeWait));
+        assert!(!set.contains(TcpState::Established));
+        assert!(!StateSet::connections().contains(TcpState::Listen));
+    }
+
+    #[test]
+    fn a_lookup_without_identity_carries_the_kernel_s_no_cookie()
+    -> Result<(), std::net::AddrParseError> {
+        let local: SocketAddr = "127.0.0.1:80".parse()?;
+        let peer: SocketAddr = "127.0.0.2:4242".parse()?;
+        let lookup = Lookup::tuple(Tuple::from((local, peer)));
+        assert_eq!(lookup_request(&lookup, 1)[64..], [0xff; 8]);
+        // A socket's address stands for an identity where there are no cookies: it must not be compared.
+        let address = lookup.id(ConnId(0xffff_8880_1234_5678));
+        assert_eq!(lookup_request(&address, 1)[64..], [0xff; 8]);
+        let cookie = lookup_request(&lookup.id(ConnId(0x1_0000_0002)), 1);
+        assert_eq!(cookie[64..68], 2u32.to_ne_bytes());
+        assert_eq!(cookie[68..72], 1u32.to_ne_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! tcpclose's interfaces to the kernel and the host. All `unsafe` of its user space lives here.
+
+#![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
+
+pub mod host;
+pub mod kernel;

@@ -1,0 +1,102 @@
+//! Connections to look at, and looking until the kernel has caught up.
+
+use std::mem;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tcpclose_common::TcpState;
+use tcpclose_core::types::{ConnId, Tuple};
+use tcpclose_sys::kernel::sock_diag::{DiagSocket, Lookup, Socket};
+
+/// Any error will do.
+pub type Any<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// A connection whose both ends are here.
+pub struct Pair {
+    pub listener: TcpListener,
+    pub client: TcpStream,
+    pub server: TcpStream,
+}
+
+impl Pair {
+    /// A listener's address, and the one to connect to.
+    pub fn to(listen: &str, connect: IpAddr) -> Any<Self> {
+        let listener = TcpListener::bind(listen)?;
+        let client = TcpStream::connect((connect, listener.local_addr()?.port()))?;
+        let (server, _) = listener.accept()?;
+        Ok(Self {
+            listener,
+            client,
+            server,
+        })
+    }
+
+    pub fn v4() -> Any<Self> {
+        Self::to("127.0.0.1:0", IpAddr::from([127, 0, 0, 1]))
+    }
+}
+
+/// Both ends, as this one sees them.
+pub fn tuple(stream: &TcpStream) -> Any<Tuple> {
+    Ok(Tuple::from((stream.local_addr()?, stream.peer_addr()?)))
+}
+
+/// `SO_COOKIE`.
+pub fn cookie(socket: &impl AsRawFd) -> ConnId {
+    let mut cookie = 0u64;
+    let mut length = mem::size_of_val(&cookie) as libc::socklen_t;
+    // SAFETY: the option writes eight bytes, and `cookie` has them.
+    let failed = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &mut length,
+        )
+    };
+    assert_eq!(failed, 0);
+    ConnId(cookie)
+}
+
+/// Sets an option of TCP that is an int.
+pub fn set_tcp_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) {
+    // SAFETY: the option reads an int, whose length is given.
+    let failed = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            option,
+            (&raw const value).cast(),
+            mem::size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    assert_eq!(failed, 0);
+}
+
+/// Looks until the socket is as wanted: what a peer sends takes a moment even on loopback.
+pub fn wait_for(
+    diag: &mut DiagSocket,
+    lookup: &Lookup,
+    wanted: impl Fn(Option<&Socket>) -> bool,
+) -> Any<Option<Socket>> {
+    let start = Instant::now();
+    loop {
+        let socket = diag.lookup(lookup)?;
+        if wanted(socket.as_ref()) {
+            return Ok(socket);
+        }
+        if start.elapsed() > Duration::from_secs(5) {
+            return Err(format!("it stays {socket:?}").into());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until the socket is in this state.
+pub fn in_state(diag: &mut DiagSocket, lookup: &Lookup, state: TcpState) -> Any<Socket> {
+    let wanted = |socket: Option<&Socket>| socket.is_some_and(|socket| socket.state == state);
+    wait_for(diag, lookup, wanted)?.ok_or("nothing".into())
+}

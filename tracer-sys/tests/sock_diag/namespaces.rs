@@ -1,0 +1,179 @@
+//! Finding and entering network namespaces.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::thread;
+
+use tcpclose_core::types::NetNs;
+use tcpclose_sys::kernel::netns::{self, NetNsError, Place};
+use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, StateSet};
+
+use crate::sandbox::{
+    Child, Holds, Outcome, Resident, bind, drop_rights, enter_new_mounts, enter_new_network,
+    skipped,
+};
+
+#[test]
+fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let child = Child::new(Holds::ByLiving)?;
+    let scan = netns::find_all();
+    assert_eq!(scan.found[0].id(), netns::current()?);
+    let mut ids: Vec<NetNs> = scan.found.iter().map(|handle| handle.id()).collect();
+    assert!(ids.contains(&NetNs(child.netns)));
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all);
+    Ok(())
+}
+
+#[test]
+fn one_that_a_process_lives_in_is_entered() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let child = Child::new(Holds::ByLiving)?;
+    let handle = netns::by_inode(NetNs(child.netns))?;
+    assert_eq!(handle.enter(netns::current)??, NetNs(child.netns));
+    assert_ne!(
+        netns::current()?,
+        NetNs(child.netns),
+        "this thread stays where it was"
+    );
+    Ok(())
+}
+
+#[test]
+fn one_that_only_a_mount_in_another_mount_namespace_holds_is_entered() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let child = Child::new(Holds::ByMount)?;
+    let handle = netns::by_inode(NetNs(child.netns))?;
+    let mut diag = DiagSocket::open_in(&handle)?;
+    assert_eq!(diag.netns(), NetNs(child.netns));
+    assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
+    Ok(())
+}
+
+#[test]
+fn one_whose_process_has_exited_is_gone() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    for holds in [Holds::ByLiving, Holds::ByMount] {
+        let child = Child::new(holds)?;
+        let id = NetNs(child.netns);
+        let handle = netns::by_inode(id)?;
+        drop(child);
+        let error = DiagSocket::open_in(&handle).expect_err("it is gone");
+        assert!(
+            matches!(error, DiagError::Namespace(NetNsError::Vanished(gone)) if gone == id),
+            "{error:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let resident = Resident::with(|| TcpListener::bind("127.0.0.1:4321"))?;
+    let handle = netns::by_path(&resident.path)?;
+    let mut diag = DiagSocket::open_in(&handle)?;
+    let elsewhere = thread::spawn(move || diag.collect(&Query::states(StateSet::all())));
+    let (sockets, _) = elsewhere.join().expect("no panic")?;
+    assert_eq!(sockets.len(), 1, "{sockets:?}");
+    assert_eq!(sockets[0].tuple.local_port, 4321);
+    assert_eq!(sockets[0].netns, handle.id());
+    Ok(())
+}
+
+#[test]
+fn users_may_say_path_inode_or_name() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let outcome = thread::spawn(|| -> Result<(), String> {
+        let resident = Resident::with(|| Ok(())).map_err(|error| error.to_string())?;
+        enter_new_mounts().map_err(|error| error.to_string())?;
+        fs::create_dir("/run/netns").map_err(|error| error.to_string())?;
+        bind(&resident.path, Path::new("/run/netns/blue")).map_err(|error| error.to_string())?;
+        bind(&resident.path, Path::new("/run/netns/12")).map_err(|error| error.to_string())?;
+
+        let say = |words: &str| netns::by_user(words).map_err(|error| error.to_string());
+        let blue = say("blue")?;
+        assert_eq!(say("/run/netns/blue")?.id(), blue.id());
+        assert_eq!(say("12")?.id(), blue.id(), "a name before a number");
+        // No process but this one, in its first thread, and no other mount leads there.
+        assert_eq!(say(&blue.id().0.to_string())?.id(), blue.id());
+        let inside = blue
+            .enter(netns::current)
+            .map_err(|error| error.to_string())?;
+        assert_eq!(inside.map_err(|error| error.to_string())?, blue.id());
+        assert!(say("\u{1b}[31mred").is_err_and(|error| !error.contains('\u{1b}')));
+        assert!(say("/run/netns").is_err());
+        assert!(say("3").is_err());
+        Ok(())
+    });
+    outcome.join().expect("no panic")?;
+    Ok(())
+}
+
+#[test]
+fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let resident = Resident::with(|| Ok(()))?;
+    let path = resident.path.clone();
+    let child = Child::new(Holds::ByLiving)?;
+    let hidden = netns::by_inode(NetNs(child.netns))?;
+    let hidden_process = Place::Process(u32::try_from(child.pid)?);
+    let worker = thread::spawn(move || -> Result<(), String> {
+        enter_new_network().map_err(|error| error.to_string())?;
+        drop_rights().map_err(|error| error.to_string())?;
+        let mut own = DiagSocket::open().map_err(|error| error.to_string())?;
+        let all = Query::states(StateSet::all());
+        let _ = own.collect(&all).map_err(|error| error.to_string())?;
+
+        // Its file can be opened, being of the same process, but not entered.
+        let neighbour = netns::by_path(&path).map_err(|error| error.to_string())?;
+        for handle in [neighbour, hidden] {
+            match DiagSocket::open_in(&handle) {
+                Err(DiagError::Namespace(error @ NetNsError::NotPermitted(_))) => {
+                    assert!(error.to_string().contains("CAP_SYS_ADMIN"));
+                }
+                other => return Err(format!("{other:?}")),
+            }
+        }
+        let scan = netns::find_all();
+        assert_eq!(Some(scan.found[0].id()), netns::current().ok());
+        assert!(
+            scan.unseen
+                .iter()
+                .any(|unseen| unseen.place == hidden_process)
+        );
+        Ok(())
+    });
+    worker.join().expect("no panic")?;
+    Ok(())
+}
+
+#[test]
+fn a_client_keeps_its_namespace_alive() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let child = Child::new(Holds::ByLiving)?;
+    let mut diag = DiagSocket::open_in(&netns::by_inode(NetNs(child.netns))?)?;
+    drop(child);
+    assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
+    Ok(())
+}
