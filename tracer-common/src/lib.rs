@@ -6,20 +6,20 @@
 #![no_std]
 
 mod config;
-mod held;
-mod runs;
+mod program_stats;
+mod recursion_fallback;
 mod signal;
 mod state;
+mod task_file_iter;
 mod transition;
-mod twin;
 
 pub use config::Config;
-pub use held::HeldSocket;
-pub use runs::{Program, Runs};
+pub use program_stats::{Program, RunStats};
+pub use recursion_fallback::FallbackStage;
 pub use signal::Signal;
 pub use state::{TcpState, UnknownState};
+pub use task_file_iter::SocketDescriptor;
 pub use transition::{COMM_LEN, Transition, flags};
-pub use twin::Twin;
 
 /// The ring buffers, by their names in the object. Those of a CPU's number modulo [`Config::ring_mask`] plus one are used:
 /// with one for all, its lock and its positions travel between the CPUs at each record.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tcpclose_common::{COMM_LEN, TcpState};
 
-use super::static_name::{self, StaticName};
-use super::types::{ConnId, Nanos, NetNs, Tuple};
+use super::interner::{self, StaticName};
+use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
 /// Something the kernel said about one socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub struct Transition {
     /// When.
     pub at: Nanos,
     /// Which socket.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The kernel's address of the socket, 0 where unknown: for people who know it from bcc's tools.
     pub skaddr: u64,
     /// Where.
@@ -148,7 +148,7 @@ pub struct Signal {
     /// When.
     pub at: Nanos,
     /// Which socket.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// What.
     pub kind: SignalKind,
 }
@@ -159,7 +159,7 @@ pub enum SignalKind {
     /// This host sent a RST for the socket.
     ResetSent {
         /// The kernel's name of the reason, without its prefix, where it gives one.
-        #[serde(deserialize_with = "static_name::optional")]
+        #[serde(deserialize_with = "interner::optional")]
         reason: Option<StaticName>,
         /// The segment that it answers, if it does.
         answers: Option<Segment>,

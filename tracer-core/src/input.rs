@@ -8,9 +8,9 @@ use super::event::Event;
 use super::finding::Loss;
 use super::leak::Answers;
 use super::orphan::Minisocket;
-use super::time_wait::Sweep;
-use super::tracker::{Existing, Tracker};
-use super::types::{ConnId, Nanos, NetNs};
+use super::time_wait::Poll;
+use super::tracker::{SnapshotSocket, Tracker};
+use super::types::{EndpointId, Nanos, NetNs};
 
 /// One thing that the core is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,32 +19,32 @@ pub enum Input {
     Event(Event),
     /// Time has passed: see [`Tracker::tick`].
     Time(Nanos),
-    /// What a socket that was asked for has become: see [`Tracker::looked_up`].
-    LookedUp {
+    /// What a socket that was asked for has become: see [`Tracker::probed`].
+    Probed {
         /// Which.
-        id: ConnId,
+        id: EndpointId,
         /// The answer.
         minisocket: Minisocket,
         /// When it was given.
         at: Nanos,
     },
-    /// A look at a namespace's minisockets: see [`Tracker::swept`].
-    Swept(Sweep),
+    /// A look at a namespace's minisockets: see [`Tracker::apply_poll`].
+    Polled(Poll),
     /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::answered`].
     Answered(Answers),
     /// The sockets of a snapshot: see [`Tracker::seed`].
-    Existing {
+    SnapshotSocket {
         /// Listeners first.
-        sockets: Vec<Existing>,
+        sockets: Vec<SnapshotSocket>,
         /// When the snapshot was taken.
         at: Nanos,
     },
-    /// Who was alive in a snapshot after a loss: see [`Tracker::doubt_missing`].
+    /// Who was alive in a snapshot after a loss: see [`Tracker::resync`].
     Alive {
         /// The namespaces of which all is known.
         namespaces: HashSet<NetNs>,
         /// The cookies of all their sockets.
-        alive: HashSet<ConnId>,
+        alive: HashSet<EndpointId>,
         /// When the snapshot was begun.
         began: Nanos,
     },
@@ -58,15 +58,15 @@ impl Tracker {
         match input {
             Input::Event(event) => self.ingest(event),
             Input::Time(now) => self.tick(*now),
-            Input::LookedUp { id, minisocket, at } => self.looked_up(*id, *minisocket, *at),
+            Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
             Input::Answered(answers) => self.answered(answers),
-            Input::Swept(sweep) => self.swept(sweep),
-            Input::Existing { sockets, at } => self.seed(sockets, *at),
+            Input::Polled(sweep) => self.apply_poll(sweep),
+            Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
             Input::Alive {
                 namespaces,
                 alive,
                 began,
-            } => self.doubt_missing(namespaces, alive, *began),
+            } => self.resync(namespaces, alive, *began),
             Input::Lost(loss) => self.lose(*loss),
         }
     }

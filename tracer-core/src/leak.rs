@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{ConnId, Nanos, NetNs, Tuple};
+use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
 pub(super) use deadlines::Deadlines;
 pub use end::LeakEnd;
@@ -42,12 +42,12 @@ pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CloseWait {
     /// The socket cookie.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The network namespace it lives in.
     pub netns: NetNs,
     /// Its addresses and ports.
     pub tuple: Tuple,
-    /// Index of the interface it is bound to; 0 for none.
+    /// HashIndex of the interface it is bound to; 0 for none.
     pub interface: u32,
     /// Inode in sockfs; 0 while the connection waits to be accepted.
     pub inode: u32,
@@ -232,7 +232,7 @@ pub struct Look {
 /// What earlier looks saw. It holds what is in CLOSE_WAIT, some 300 bytes a socket, and forgets what no look sees.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    seen: HashMap<ConnId, Seen>,
+    seen: HashMap<EndpointId, Seen>,
     /// Number of the look.
     looks: u64,
 }
@@ -289,7 +289,7 @@ impl Ledger {
     }
 
     /// A socket is found to be gone before the next look: as it was, where it was told of as a leak.
-    pub fn forget(&mut self, id: ConnId) -> Option<Leak> {
+    pub fn forget(&mut self, id: EndpointId) -> Option<Leak> {
         let seen = self.seen.remove(&id).filter(|seen| seen.told)?;
         Some(Leak {
             event: LeakEvent::Resolved,

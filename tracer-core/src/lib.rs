@@ -1,20 +1,20 @@
 //! The pure core: events in, findings out. It has no clock, does no I/O and writes no log, so every test of it is exact.
 
+mod arena;
 mod close_path;
-mod connection;
 pub mod event;
 pub mod finding;
-mod index;
+mod hash_index;
 mod input;
+mod interner;
 pub mod leak;
 mod listeners;
+mod live_endpoint;
 mod orphan;
 pub mod process;
 mod reset;
-mod slots;
-mod static_name;
+mod stale_closing;
 pub mod summary;
-mod suspects;
 mod table;
 mod time_wait;
 mod tracker;
@@ -23,5 +23,5 @@ pub mod types;
 pub use input::Input;
 pub use listeners::{place, places};
 pub use orphan::{Lookup, Minisocket};
-pub use time_wait::{Sighting, Sweep, SweepRequest, TIME_WAIT};
-pub use tracker::{Existing, Tracker};
+pub use time_wait::{Poll, PollRequest, PolledMinisocket, TIME_WAIT};
+pub use tracker::{SnapshotSocket, Tracker};

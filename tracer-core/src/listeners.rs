@@ -3,7 +3,7 @@
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
-use super::types::{ConnId, IpVersion, NetNs, SharedOwner, Tuple};
+use super::types::{EndpointId, IpVersion, NetNs, SharedOwner, Tuple};
 
 /// Listening sockets kept at most. A host with more loses the owners of some incoming connections, nothing else.
 const CAPACITY: usize = 16_384;
@@ -17,13 +17,19 @@ pub(super) struct Listeners {
 
 #[derive(Debug)]
 struct Listener {
-    id: ConnId,
+    id: EndpointId,
     /// `None` where nobody saw who called listen().
     owner: Option<SharedOwner>,
 }
 
 impl Listeners {
-    pub fn opened(&mut self, id: ConnId, netns: NetNs, tuple: &Tuple, owner: Option<SharedOwner>) {
+    pub fn opened(
+        &mut self,
+        id: EndpointId,
+        netns: NetNs,
+        tuple: &Tuple,
+        owner: Option<SharedOwner>,
+    ) {
         let key = (netns, place(tuple));
         let mut there = self.places.get_mut(&key).into_iter().flatten();
         match there.find(|listener| listener.id == id) {
@@ -37,7 +43,7 @@ impl Listeners {
         }
     }
 
-    pub fn closed(&mut self, id: ConnId, netns: NetNs, tuple: &Tuple) {
+    pub fn closed(&mut self, id: EndpointId, netns: NetNs, tuple: &Tuple) {
         let key = (netns, place(tuple));
         let Some(there) = self.places.get_mut(&key) else {
             return;
@@ -77,14 +83,14 @@ pub fn place(tuple: &Tuple) -> Tuple {
 
 /// Where the socket may listen that a connection came in on, the closest first: on its address, or on all. Those of IPv6
 /// on all addresses take IPv4 too, but not the other way round.
-pub fn places(connection: &Tuple) -> impl Iterator<Item = Tuple> {
-    let ip = connection.ip();
+pub fn places(endpoint: &Tuple) -> impl Iterator<Item = Tuple> {
+    let ip = endpoint.ip();
     let both = [IpVersion::V4, IpVersion::V6];
     let all = both
         .into_iter()
         .filter(move |it| ip == IpVersion::V4 || *it == ip);
-    let all = all.map(|it| connection.on_all_addresses(it));
-    std::iter::once(connection.without_peer()).chain(all)
+    let all = all.map(|it| endpoint.on_all_addresses(it));
+    std::iter::once(endpoint.without_peer()).chain(all)
 }
 
 #[cfg(test)]
@@ -138,24 +144,24 @@ mod tests {
             (bytes(mapped), 80),
             (bytes(Ipv6Addr::UNSPECIFIED), 0),
         );
-        listeners.opened(ConnId(1), HERE, &bound, None);
+        listeners.opened(EndpointId(1), HERE, &bound, None);
         assert!(listeners.is_listening(HERE, &to("127.0.0.1")));
-        listeners.closed(ConnId(1), HERE, &bound);
+        listeners.closed(EndpointId(1), HERE, &bound);
         assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
     }
 
     #[test]
     fn a_connection_came_in_on_the_closest_listener_that_takes_its_ip_version() {
         let mut listeners = Listeners::default();
-        listeners.opened(ConnId(1), HERE, &on("0.0.0.0", 80), owner(1));
+        listeners.opened(EndpointId(1), HERE, &on("0.0.0.0", 80), owner(1));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
         assert!(!listeners.is_listening(HERE, &to("::1")));
-        listeners.opened(ConnId(2), HERE, &on("::", 80), owner(2));
-        listeners.opened(ConnId(3), HERE, &on("127.0.0.3", 80), owner(3));
+        listeners.opened(EndpointId(2), HERE, &on("::", 80), owner(2));
+        listeners.opened(EndpointId(3), HERE, &on("127.0.0.3", 80), owner(3));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
         assert_eq!(pid_of(&listeners, "127.0.0.3"), Some(3));
         assert_eq!(pid_of(&listeners, "::1"), Some(2));
-        listeners.closed(ConnId(1), HERE, &on("0.0.0.0", 80));
+        listeners.closed(EndpointId(1), HERE, &on("0.0.0.0", 80));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(2));
     }
 
@@ -163,28 +169,28 @@ mod tests {
     fn of_several_processes_that_share_a_port_none_is_the_owner() {
         let mut listeners = Listeners::default();
         let all = on("0.0.0.0", 80);
-        listeners.opened(ConnId(1), HERE, &all, owner(1));
+        listeners.opened(EndpointId(1), HERE, &all, owner(1));
         // The same, as a snapshot shows it.
-        listeners.opened(ConnId(1), HERE, &all, None);
-        listeners.opened(ConnId(2), HERE, &all, owner(1));
+        listeners.opened(EndpointId(1), HERE, &all, None);
+        listeners.opened(EndpointId(2), HERE, &all, owner(1));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
-        listeners.opened(ConnId(3), HERE, &all, owner(3));
+        listeners.opened(EndpointId(3), HERE, &all, owner(3));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
         // One of the first process restarts.
-        listeners.closed(ConnId(1), HERE, &all);
-        listeners.opened(ConnId(4), HERE, &all, owner(4));
+        listeners.closed(EndpointId(1), HERE, &all);
+        listeners.opened(EndpointId(4), HERE, &all, owner(4));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
-        listeners.closed(ConnId(2), HERE, &all);
-        listeners.closed(ConnId(3), HERE, &all);
+        listeners.closed(EndpointId(2), HERE, &all);
+        listeners.closed(EndpointId(3), HERE, &all);
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(4));
-        listeners.opened(ConnId(5), HERE, &all, None);
+        listeners.opened(EndpointId(5), HERE, &all, None);
         assert_eq!(
             pid_of(&listeners, "127.0.0.1"),
             None,
             "one may be anybody's"
         );
-        listeners.closed(ConnId(4), HERE, &all);
-        listeners.closed(ConnId(5), HERE, &all);
+        listeners.closed(EndpointId(4), HERE, &all);
+        listeners.closed(EndpointId(5), HERE, &all);
         assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
         assert_eq!(listeners.count, 0);
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::connection::Connection;
-use super::types::{ConnId, Nanos, NetNs, Tuple};
+use super::live_endpoint::LiveEndpoint;
+use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
 /// Waits between two looks at one minisocket. Most peers close within a round trip; one that does not is in no hurry.
 const WAITS: [Nanos; 6] = [
@@ -24,13 +24,13 @@ const WAITS: [Nanos; 6] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
     /// Hand it back with the answer.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The namespace to ask in.
     pub netns: NetNs,
     /// What to ask for.
     pub tuple: Tuple,
     /// Its cookie, where the kernel gives one.
-    pub cookie: Option<ConnId>,
+    pub cookie: Option<EndpointId>,
 }
 
 /// What sock_diag said of a minisocket.
@@ -51,7 +51,7 @@ pub enum Minisocket {
 /// A parked end.
 #[derive(Debug)]
 pub(super) struct Orphan {
-    pub connection: Connection,
+    pub endpoint: LiveEndpoint,
     pub parked: Nanos,
     /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a look has told.
     pub deadline: Option<Nanos>,
@@ -64,12 +64,12 @@ pub(super) struct Orphan {
 #[derive(Debug)]
 pub(super) struct Orphans {
     capacity: usize,
-    parked: HashMap<ConnId, Orphan>,
-    by_tuple: HashMap<(NetNs, Tuple), ConnId>,
+    parked: HashMap<EndpointId, Orphan>,
+    by_tuple: HashMap<(NetNs, Tuple), EndpointId>,
     /// In order of parking; those that have ended since are still in it.
-    order: VecDeque<ConnId>,
+    order: VecDeque<EndpointId>,
     /// One queue a wait, each in order of time: every entry waits equally long.
-    due: [VecDeque<(Nanos, ConnId)>; WAITS.len()],
+    due: [VecDeque<(Nanos, EndpointId)>; WAITS.len()],
 }
 
 impl Orphans {
@@ -89,7 +89,7 @@ impl Orphans {
     }
 
     /// Takes an end in; returns the one that had to go.
-    pub fn park(&mut self, connection: Connection, now: Nanos) -> Option<Orphan> {
+    pub fn park(&mut self, endpoint: LiveEndpoint, now: Nanos) -> Option<Orphan> {
         let mut evicted = None;
         while evicted.is_none() && self.parked.len() >= self.capacity {
             evicted = self.order.pop_front().and_then(|id| self.remove(id));
@@ -97,15 +97,14 @@ impl Orphans {
         if self.order.len() > 2 * self.parked.len() + 64 {
             self.order.retain(|id| self.parked.contains_key(id));
         }
-        let id = connection.id;
+        let id = endpoint.id;
         self.order.push_back(id);
-        self.by_tuple
-            .insert((connection.netns, connection.tuple), id);
+        self.by_tuple.insert((endpoint.netns, endpoint.tuple), id);
         self.due[0].push_back((now + WAITS[0], id));
         self.parked.insert(
             id,
             Orphan {
-                connection,
+                endpoint,
                 parked: now,
                 deadline: None,
                 over: None,
@@ -115,22 +114,22 @@ impl Orphans {
         evicted
     }
 
-    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Orphan> {
+    pub fn get_mut(&mut self, id: EndpointId) -> Option<&mut Orphan> {
         self.parked.get_mut(&id)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.parked.values().map(|orphan| &orphan.connection)
+    pub fn iter(&self) -> impl Iterator<Item = &LiveEndpoint> {
+        self.parked.values().map(|orphan| &orphan.endpoint)
     }
 
-    pub fn contains(&self, id: ConnId) -> bool {
+    pub fn contains(&self, id: EndpointId) -> bool {
         self.parked.contains_key(&id)
     }
 
-    pub fn remove(&mut self, id: ConnId) -> Option<Orphan> {
+    pub fn remove(&mut self, id: EndpointId) -> Option<Orphan> {
         let orphan = self.parked.remove(&id)?;
         self.by_tuple
-            .remove(&(orphan.connection.netns, orphan.connection.tuple));
+            .remove(&(orphan.endpoint.netns, orphan.endpoint.tuple));
         Some(orphan)
     }
 
@@ -143,7 +142,7 @@ impl Orphans {
     }
 
     /// The end is still there: look again later.
-    pub fn look_again(&mut self, id: ConnId, now: Nanos) {
+    pub fn look_again(&mut self, id: EndpointId, now: Nanos) {
         if let Some(orphan) = self.parked.get_mut(&id) {
             orphan.looks = (orphan.looks + 1).min(WAITS.len() - 1);
             self.due[orphan.looks].push_back((now + WAITS[orphan.looks], id));
@@ -158,12 +157,12 @@ impl Orphans {
                     break;
                 };
                 // Those that have ended since are skipped.
-                if let Some(Orphan { connection, .. }) = self.parked.get(&id) {
+                if let Some(Orphan { endpoint, .. }) = self.parked.get(&id) {
                     lookups.push(Lookup {
                         id,
-                        netns: connection.netns,
-                        tuple: connection.tuple,
-                        cookie: connection.cookie(),
+                        netns: endpoint.netns,
+                        tuple: endpoint.tuple,
+                        cookie: endpoint.cookie(),
                     });
                 }
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::static_name::{self, StaticName};
+use super::interner::{self, StaticName};
 use super::types::{Owner, OwnerSource, SharedOwner};
 
 /// A process, at the time it was looked at.
@@ -94,7 +94,7 @@ pub struct Unit {
 pub struct Container {
     /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a container of a pod where
     /// the path does not tell which runtime started it.
-    #[serde(deserialize_with = "static_name::required")]
+    #[serde(deserialize_with = "interner::required")]
     pub runtime: StaticName,
     /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen by whoever started
     /// the container: escape it before it is shown.

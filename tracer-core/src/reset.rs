@@ -2,10 +2,10 @@
 
 use tcpclose_common::TcpState;
 
-use super::close_path::Fate;
-use super::connection::{Connection, Mark};
+use super::close_path::Outcome;
 use super::event::Evidence;
 use super::finding::{Reset, ResetReason, Side};
+use super::live_endpoint::{LiveEndpoint, Mark};
 
 const EPIPE: u16 = 32;
 const ECONNABORTED: u16 = 103;
@@ -20,8 +20,8 @@ pub(super) const fn is_reset_error(error: u16) -> bool {
 }
 
 /// `None` when nobody reset it, or nobody could see that.
-pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
-    let closing = connection.closing.as_deref()?;
+pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> {
+    let closing = endpoint.closing.as_deref()?;
     let last = closing.marks.last()?;
     let sent = closing.reset_sent;
     let by_us = |reason: Option<ResetReason>| {
@@ -39,17 +39,17 @@ pub(super) fn cause(connection: &Connection, fate: Fate) -> Option<Reset> {
             kernel_reason,
         })
     };
-    match fate {
-        Fate::Told => {}
-        Fate::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
-        Fate::ResetByPeer(_) => {
+    match outcome {
+        Outcome::Told => {}
+        Outcome::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
+        Outcome::ResetByPeer(_) => {
             return Some(Reset {
                 by: Side::Peer,
                 reason: None,
                 kernel_reason: None,
             });
         }
-        Fate::PeerFin(_) | Fate::FinTimeout(_) | Fate::Lost(_) => return None,
+        Outcome::PeerFin(_) | Outcome::FinTimeout(_) | Outcome::Lost(_) => return None,
     }
     let evidence = last.evidence.as_ref()?;
     let waited_for_fin = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);

@@ -79,11 +79,11 @@ impl Sub for Nanos {
 }
 
 /// What identifies one end of a connection among all that are alive: the socket cookie, or where the kernel gives none
-/// the socket's address (see [`ConnId::is_cookie`]).
+/// the socket's address (see [`EndpointId::is_cookie`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ConnId(pub u64);
+pub struct EndpointId(pub u64);
 
-impl ConnId {
+impl EndpointId {
     /// Kernel addresses lie in the upper half of the address space; cookies count up from 1 and never get there.
     #[must_use]
     pub const fn is_cookie(self) -> bool {

@@ -5,27 +5,27 @@
 
 mod classic;
 mod filter;
-mod held;
 mod kernel;
 mod minisocket;
-mod nested;
+mod program_stats;
+mod recursion_fallback;
 mod ring;
-mod runs;
 mod signal;
 mod task;
+mod task_file_iter;
 mod transition;
 
 use aya_ebpf::macros::{btf_tracepoint, fentry, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
 use tcpclose_common::{Program, RecordKind};
 
-use runs::timed;
+use program_stats::timed;
 
 /// Every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetState, || {
-        nested::outer(&ctx, || transition::on_set_state(&ctx))
+        recursion_fallback::outer(&ctx, || transition::on_set_state(&ctx))
     });
     0
 }
@@ -34,7 +34,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetStateNested, || {
-        nested::inner(&ctx, || transition::on_set_state(&ctx))
+        recursion_fallback::inner(&ctx, || transition::on_set_state(&ctx))
     });
     0
 }
@@ -105,7 +105,7 @@ pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {
-    held::on_file(ctx);
+    task_file_iter::on_file(ctx);
     0
 }
 

@@ -9,7 +9,7 @@
 pub mod agent;
 pub mod cli;
 pub mod leaks;
+mod notice;
 pub mod output;
 pub mod recording;
 pub mod session;
-mod stderr;

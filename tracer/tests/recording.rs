@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use tcpclose::recording::{Broken, Entry, EntryRef, Head, OpenError, Reader, Recorder};
 use tcpclose_core::event::{Event, Signal, SignalKind};
-use tcpclose_core::finding::LossPlace;
-use tcpclose_core::types::{ConnId, Nanos};
+use tcpclose_core::finding::LossLocation;
+use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_core::{Input, Minisocket};
 use tcpclose_sys::kernel::loader::{Options, Tier};
 
@@ -49,15 +49,15 @@ fn input(number: u64) -> Input {
     match number % 3 {
         0 => Input::Event(Event::Signal(Signal {
             at: Nanos(number),
-            id: ConnId(number),
+            id: EndpointId(number),
             kind: SignalKind::ResetSent {
                 reason: Some("TCP_ABORT_ON_CLOSE"),
                 answers: None,
                 minisocket: false,
             },
         })),
-        1 => Input::LookedUp {
-            id: ConnId(number),
+        1 => Input::Probed {
+            id: EndpointId(number),
             minisocket: Minisocket::TimeWait(Nanos(number)),
             at: Nanos(number),
         },
@@ -218,7 +218,7 @@ fn all_that_a_slow_reader_had_no_room_for_is_told_in_the_recording() {
     while let Some(entry) = reader.next_entry().unwrap() {
         match entry {
             Entry::Input(Input::Lost(loss)) => {
-                assert_eq!(loss.place, LossPlace::Recording);
+                assert_eq!(loss.location, LossLocation::Recording);
                 told += loss.lost;
             }
             _ => there += 1,

@@ -10,13 +10,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    admin::Admin,
     command::{announce, find_program, stdout_of},
+    privilege::Privilege,
 };
 
 /// apt, on a machine that has it, for a user who may use it.
 pub struct Apt {
-    admin: Admin,
+    privilege: Privilege,
 }
 
 /// Whether the package lists are as new as this run.
@@ -24,14 +24,14 @@ static UPDATED: AtomicBool = AtomicBool::new(false);
 
 impl Apt {
     /// The reason is a clause that fits behind "because".
-    pub fn find(admin: Admin) -> Result<Self, &'static str> {
+    pub fn find(privilege: Privilege) -> Result<Self, &'static str> {
         if find_program("apt-get").is_none() || find_program("apt-cache").is_none() {
             return Err("there is no apt here");
         }
-        if admin.unattended("true").is_none() {
+        if privilege.unattended("true").is_none() {
             return Err("apt needs root, or a sudo that asks no password");
         }
-        Ok(Self { admin })
+        Ok(Self { privilege })
     }
 
     /// The version of `package` that would be installed, by lists that are up to date.
@@ -111,7 +111,7 @@ impl Apt {
 
     fn apt_get(&self) -> Result<Command> {
         // `env` sets the variables behind sudo, which hands none on.
-        let Some(mut command) = self.admin.unattended("env") else {
+        let Some(mut command) = self.privilege.unattended("env") else {
             bail!("apt needs root, or a sudo that asks no password");
         };
         command

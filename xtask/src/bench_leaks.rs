@@ -15,10 +15,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use crate::{
-    admin::Admin,
     command::{announce, exit_code, find_program, status, stdout_of},
     compile,
     demo::{Part, in_own_network, ready_and_wait},
+    privilege::Privilege,
     workspace::Workspace,
 };
 
@@ -65,7 +65,11 @@ pub fn bench_leaks(workspace: &Workspace, args: &BenchLeaks) -> Result<ExitCode>
         "--program".into(),
         program.into_os_string(),
     ];
-    let code = exit_code(status(&mut in_own_network(Admin::detect(), own, &again)?)?);
+    let code = exit_code(status(&mut in_own_network(
+        Privilege::detect(),
+        own,
+        &again,
+    )?)?);
     Ok(ExitCode::from(code))
 }
 

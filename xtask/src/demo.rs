@@ -16,9 +16,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    admin::Admin,
     command::{announce, exit_code, find_program, status},
     compile,
+    privilege::Privilege,
     workspace::Workspace,
 };
 
@@ -62,8 +62,8 @@ enum Scene {
 
 /// Plays the scene, as root (through sudo for any other user).
 pub fn demo(workspace: &Workspace, demo: &Demo) -> Result<ExitCode> {
-    let admin = Admin::detect();
-    if admin == Admin::None {
+    let privilege = Privilege::detect();
+    if privilege == Privilege::None {
         bail!("the demo needs root for a network namespace of its own, and there is no sudo here");
     }
     let program = match &demo.program {
@@ -72,7 +72,7 @@ pub fn demo(workspace: &Workspace, demo: &Demo) -> Result<ExitCode> {
     };
     let own = env::current_exe().context("cannot find xtask itself")?;
     let args = ["demo".into(), "leak-stage".into(), program.into_os_string()];
-    let mut stage = in_own_network(admin, own, &args)?;
+    let mut stage = in_own_network(privilege, own, &args)?;
     Ok(ExitCode::from(exit_code(status(&mut stage)?)))
 }
 
@@ -87,16 +87,20 @@ pub fn part(demo: &Demo) -> Result<ExitCode> {
 
 /// `program`, to be started as root in a new network namespace whose loopback interface is up, with as many descriptors
 /// as it may have.
-pub fn in_own_network(admin: Admin, program: PathBuf, args: &[OsString]) -> Result<Command> {
+pub fn in_own_network(
+    privilege: Privilege,
+    program: PathBuf,
+    args: &[OsString],
+) -> Result<Command> {
     for (name, package) in [("unshare", "util-linux"), ("ip", "iproute2")] {
         ensure!(
             find_program(name).is_some(),
             "there is no `{name}` here: install {package}"
         );
     }
-    let mut command = match admin {
-        Admin::Root => Command::new("unshare"),
-        Admin::Sudo | Admin::SudoAsks | Admin::None => {
+    let mut command = match privilege {
+        Privilege::Root => Command::new("unshare"),
+        Privilege::Sudo | Privilege::SudoAsks | Privilege::None => {
             let mut sudo = Command::new("sudo");
             sudo.args(["--", "unshare"]);
             sudo

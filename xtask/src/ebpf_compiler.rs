@@ -12,10 +12,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    admin::Admin,
     apt::Apt,
     command::{announce, stdout_of},
-    debian_compiler, rustup_compiler,
+    debian_compiler,
+    privilege::Privilege,
+    rustup_compiler,
     workspace::Workspace,
 };
 
@@ -74,7 +75,7 @@ pub fn find_or_install(workspace: &Workspace) -> Result<EbpfCompiler> {
     }
     announce("eBPF compiler: none here yet");
     let mut reasons = Vec::new();
-    let installed = Apt::find(Admin::detect())
+    let installed = Apt::find(Privilege::detect())
         .map_err(anyhow::Error::msg)
         .and_then(|apt| debian_compiler::install(&apt));
     if let Err(error) = installed {

@@ -1,21 +1,21 @@
 //! `cargo xtask …`: builds, runs and tests tcpclose on a machine that has nothing but a Rust toolchain.
 
-mod admin;
 mod apt;
 mod bench;
 mod bench_leaks;
 mod bpf_linker;
 mod command;
 mod compile;
-mod counterparts;
 mod debian_compiler;
 mod demo;
 mod ebpf_compiler;
 mod parity;
+mod privilege;
 mod run;
 mod rustup_compiler;
 mod soak;
 mod test;
+mod test_deps;
 mod vm;
 mod workspace;
 

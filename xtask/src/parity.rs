@@ -10,9 +10,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
-    admin::Admin,
     command::{announce, exit_code, run, status},
-    compile, counterparts,
+    compile,
+    privilege::Privilege,
+    test_deps,
     workspace::Workspace,
 };
 
@@ -75,13 +76,13 @@ impl Parity {
 /// Builds both programs as this user and compares as root. The exit code is 1 if anything that tcpclose claims is
 /// contradicted.
 pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
-    let admin = Admin::detect();
-    if !admin.can_start_programs() {
+    let privilege = Privilege::detect();
+    if !privilege.can_start_programs() {
         bail!(
             "making network namespaces needs root, and there is no sudo for it: run this as root"
         );
     }
-    counterparts::provide_for_parity(admin)?;
+    test_deps::provide_for_parity(privilege)?;
     let tcpclose = compile::build(workspace)?;
     announce("parity: compiling the comparison");
     run(
@@ -89,7 +90,7 @@ pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
         "compiling the comparison",
     )?;
     let program = workspace.target.join("debug").join(PACKAGE);
-    let mut command = if admin == Admin::Root {
+    let mut command = if privilege == Privilege::Root {
         Command::new(program)
     } else {
         let mut command = Command::new("sudo");

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{admin::Admin, command::announce, compile, workspace::Workspace};
+use crate::{command::announce, compile, privilege::Privilege, workspace::Workspace};
 
 /// What sudo hands on, where the user set it.
 const HANDED_ON: [&str; 2] = ["NO_COLOR", "RUST_LOG"];
@@ -18,9 +18,9 @@ const HANDED_ON: [&str; 2] = ["NO_COLOR", "RUST_LOG"];
 /// Builds as this user, then runs `tcpclose ARGS` as root. Returns only if it could not be started: its exit code and
 /// the signals are its own.
 pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitCode> {
-    let admin = Admin::detect();
+    let privilege = Privilege::detect();
     // Before the minutes of a first build.
-    if admin == Admin::None {
+    if privilege == Privilege::None {
         bail!(
             "tcpclose needs root to load its eBPF programs, and there is no sudo here: install sudo, or run this as root"
         );
@@ -34,12 +34,12 @@ pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitC
     let set = HANDED_ON
         .into_iter()
         .filter(|name| env::var_os(name).is_some());
-    let mut command = as_root(admin, &program, &set.collect::<Vec<_>>());
+    let mut command = as_root(privilege, &program, &set.collect::<Vec<_>>());
     command.args(&args);
     announce(format_args!(
         "running tcpclose {}{}",
         args.join(OsStr::new(" ")).display(),
-        if admin == Admin::Root {
+        if privilege == Privilege::Root {
             ""
         } else {
             ", with sudo"
@@ -48,8 +48,8 @@ pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitC
     Err(command.exec()).with_context(|| format!("cannot start {}", program.display()))
 }
 
-fn as_root(admin: Admin, program: &Path, handed_on: &[&str]) -> Command {
-    if admin == Admin::Root {
+fn as_root(privilege: Privilege, program: &Path, handed_on: &[&str]) -> Command {
+    if privilege == Privilege::Root {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");
@@ -67,12 +67,12 @@ mod tests {
     #[test]
     fn only_the_program_is_started_with_sudo() {
         let program = Path::new("/x/tcpclose");
-        let root = as_root(Admin::Root, program, &["NO_COLOR"]);
+        let root = as_root(Privilege::Root, program, &["NO_COLOR"]);
         assert_eq!(
             (root.get_program(), root.get_args().count()),
             (program.as_os_str(), 0)
         );
-        let user = as_root(Admin::SudoAsks, program, &["NO_COLOR"]);
+        let user = as_root(Privilege::SudoAsks, program, &["NO_COLOR"]);
         assert_eq!(user.get_program(), "sudo");
         let args: Vec<_> = user.get_args().collect();
         assert_eq!(args, ["--preserve-env=NO_COLOR", "--", "/x/tcpclose"]);

@@ -6,9 +6,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
-    admin::Admin,
     command::{announce, status},
     compile::{Ebpf, OBJECT_VARIABLE},
+    privilege::Privilege,
     test::{REQUIRE_VARIABLE, as_root},
     workspace::Workspace,
 };
@@ -26,8 +26,8 @@ pub struct Soak {
 
 /// Runs the test, which prints its figures, as root. The exit code is 1 if they do not add up.
 pub fn soak(workspace: &Workspace, args: &Soak) -> Result<ExitCode> {
-    let admin = Admin::detect();
-    if !admin.can_start_programs() {
+    let privilege = Privilege::detect();
+    if !privilege.can_start_programs() {
         bail!("the soak needs root for eBPF, and there is no sudo here: run this as root");
     }
     let object = Ebpf::prepare(workspace)?.compile(workspace)?;
@@ -42,7 +42,7 @@ pub fn soak(workspace: &Workspace, args: &Soak) -> Result<ExitCode> {
         .env(OBJECT_VARIABLE, object)
         .env("TCPCLOSE_SOAK_SECONDS", (args.minutes * 60).to_string())
         .env(REQUIRE_VARIABLE, "1")
-        .envs(as_root(admin)?);
+        .envs(as_root(privilege)?);
     Ok(match status(&mut test)?.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,

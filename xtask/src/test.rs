@@ -10,15 +10,14 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
-    admin::Admin,
     apt::Apt,
     bench::Check,
     command::{self, Failed, announce, run},
     compile::{self, Ebpf, OBJECT_VARIABLE},
-    counterparts,
     debian_compiler::CLIPPY_PACKAGE,
     ebpf_compiler::{Core, RustcVersion},
-    vm,
+    privilege::Privilege,
+    test_deps, vm,
     workspace::Workspace,
 };
 
@@ -84,7 +83,7 @@ fn checks(workspace: &Workspace) -> Result<Option<PathBuf>> {
         workspace.cargo().args(["fmt", "--all", "--check"]),
         "`cargo fmt --all --check` (`cargo fmt --all` puts it right)",
     )?;
-    counterparts::provide(Admin::detect(), required)?;
+    test_deps::provide(Privilege::detect(), required)?;
 
     let object = match Ebpf::prepare(workspace) {
         Ok(ebpf) => {
@@ -141,7 +140,7 @@ fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf, required: bool) -> Result<()> {
     }
     // A nightly brings its own; Debian's is another package.
     let reason = if ebpf.compiler().core == Core::Prebuilt {
-        let installed = Apt::find(Admin::detect())
+        let installed = Apt::find(Privilege::detect())
             .map_err(anyhow::Error::msg)
             .and_then(|apt| apt.install(&[CLIPPY_PACKAGE]));
         match installed {
@@ -167,12 +166,12 @@ fn kernel_tests(
     object: Option<&PathBuf>,
     args: &[OsString],
 ) -> Result<ExitCode> {
-    let admin = Admin::detect();
+    let privilege = Privilege::detect();
     let mut runner = None;
-    let how = if admin == Admin::Root {
+    let how = if privilege == Privilege::Root {
         ""
-    } else if admin.can_start_programs() {
-        runner = as_root(admin)?;
+    } else if privilege.can_start_programs() {
+        runner = as_root(privilege)?;
         ", with sudo"
     } else {
         ", skipping those that need root: there is no sudo for it"
@@ -221,7 +220,7 @@ const SPARED: &[&str] = &[
     "port_reuse::",
     "recordings::",
     "stopping::",
-    "surroundings::",
+    "environment::",
     "timeouts::",
     "transitions::",
     "usage::",
@@ -255,10 +254,10 @@ fn without_root(test_targets: &[String]) -> impl Iterator<Item = &str> {
 }
 
 /// The variable that has cargo start test programs as root, where it must be told.
-pub fn as_root(admin: Admin) -> Result<Option<(String, &'static str)>> {
-    Ok(match admin {
-        Admin::Root => None,
-        Admin::Sudo | Admin::SudoAsks | Admin::None => {
+pub fn as_root(privilege: Privilege) -> Result<Option<(String, &'static str)>> {
+    Ok(match privilege {
+        Privilege::Root => None,
+        Privilege::Sudo | Privilege::SudoAsks | Privilege::None => {
             Some((runner_variable(&host()?), "sudo -E --"))
         }
     })

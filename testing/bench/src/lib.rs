@@ -81,8 +81,8 @@ impl Stream {
                 Step::Input(input) => tracker.take(input),
             }
             if let Step::Input(Input::Time(now)) = step {
-                tracker.due_lookups(*now, &mut lookups);
-                tracker.due_sweeps(*now, &mut sweeps);
+                tracker.due_probes(*now, &mut lookups);
+                tracker.due_polls(*now, &mut sweeps);
                 tracker.due_questions(*now, &mut questions);
             }
             while let Some(finding) = tracker.next_finding() {

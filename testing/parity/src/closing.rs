@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::taken::taken_by;
+use crate::delivered::taken_by;
 
 /// One end of a captured connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

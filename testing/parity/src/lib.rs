@@ -19,7 +19,7 @@
 //!
 //! # What matches
 //!
-//! [`judge::judge`] compares initiator, path, who reset, the number of segments, and of each step its flags and both
+//! [`compare::judge`] compares initiator, path, who reset, the number of segments, and of each step its flags and both
 //! numbers. An end
 //!
 //! - **matches** when the record tells all of them and each is as captured. A number that is null in a step is not held
@@ -30,9 +30,9 @@
 //! - is **wrong** when anything else is contradicted: a step marked `observed`, or a field that carries no such mark.
 
 pub mod closing;
-pub mod judge;
+pub mod compare;
+pub mod delivered;
 pub mod pairing;
 pub mod record;
-pub mod taken;
 pub mod tshark;
 pub mod verdict;

@@ -19,7 +19,7 @@ use std::{env, fs, thread};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use tcpclose_parity::closing::{Closing, End};
-use tcpclose_parity::judge::judge;
+use tcpclose_parity::compare::judge;
 use tcpclose_parity::pairing::{has_socket, pair};
 use tcpclose_parity::record::Record;
 use tcpclose_parity::tshark;

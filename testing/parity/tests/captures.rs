@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tcpclose_parity::closing::{Closing, End};
-use tcpclose_parity::judge::judge;
+use tcpclose_parity::compare::judge;
 use tcpclose_parity::pairing::{has_socket, pair};
 use tcpclose_parity::record::Record;
 use tcpclose_parity::tshark;

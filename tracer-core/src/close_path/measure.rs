@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Ending, Fate, Story, before};
+use super::{Ending, Outcome, Story, before};
 use crate::event::Evidence;
 use crate::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, States, Step};
 use crate::types::Nanos;
@@ -35,7 +35,7 @@ impl Story<'_> {
             }
             ClosePath::Timeout | ClosePath::Unknown => false,
         };
-        let closing = self.connection.closing.as_deref();
+        let closing = self.endpoint.closing.as_deref();
         let repeated = closing.map_or(0, |closing| closing.fin_retransmits);
         // What was sent again since the FIN must all be FINs that were seen to be: else one may have been missed.
         let again = self
@@ -66,21 +66,21 @@ impl Story<'_> {
     /// From ESTABLISHED on; of a connection that never got there, what it had.
     pub(super) fn states(&self) -> States {
         let marks = self
-            .connection
+            .endpoint
             .closing
             .as_ref()
             .map_or(&[][..], |closing| &closing.marks);
         let mut states: States = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
         if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
-            *dwell = match self.fate {
+            *dwell = match self.outcome {
                 // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
-                Fate::Told if self.last.evidence.is_none() => None,
-                Fate::Told => *dwell,
-                Fate::Lost(_) => None,
-                Fate::PeerFin(end)
-                | Fate::FinTimeout(end)
-                | Fate::ResetByUs(end)
-                | Fate::ResetByPeer(end) => dwell.map(|dwell| dwell + (end - self.last.at)),
+                Outcome::Told if self.last.evidence.is_none() => None,
+                Outcome::Told => *dwell,
+                Outcome::Lost(_) => None,
+                Outcome::PeerFin(end)
+                | Outcome::FinTimeout(end)
+                | Outcome::ResetByUs(end)
+                | Outcome::ResetByPeer(end) => dwell.map(|dwell| dwell + (end - self.last.at)),
             };
         }
         states
@@ -94,13 +94,13 @@ impl Story<'_> {
         let received = evidence
             .bytes_received
             .saturating_sub(u64::from(evidence.done));
-        let sent = self.connection.origin.iss.map(|_| {
+        let sent = self.endpoint.origin.iss.map(|_| {
             let end = self.end_of_data(evidence);
             // One less than nothing when the FIN has been acknowledged.
             let in_flight = i64::from(end.wrapping_sub(evidence.snd_una) as i32);
             let acked = evidence
                 .bytes_acked
-                .saturating_sub(self.connection.origin.acked_base.into());
+                .saturating_sub(self.endpoint.origin.acked_base.into());
             acked.saturating_add_signed(in_flight)
         });
         // A connection that never opened has at most a SYN in flight, which is no byte.

@@ -5,21 +5,21 @@
 //! says how it ended and who began, `sides.rs` finds the path, `steps.rs` the segments, `measure.rs` times and bytes.
 
 mod measure;
-mod sides;
+mod reconstruct;
 mod steps;
 
 use tcpclose_common::TcpState;
 
-use super::connection::{Connection, Mark};
 use super::event::Segment;
-use super::finding::{Close, ClosePath, Conn, Initiator, Reset, ResetReason, Side, Steps};
+use super::finding::{Close, ClosePath, Endpoint, Initiator, Reset, ResetReason, Side, Steps};
+use super::live_endpoint::{LiveEndpoint, Mark};
 use super::reset;
 use super::types::Nanos;
 
 /// How an end came to its end, where the transitions alone do not tell: after FIN_WAIT2 the kernel parks the socket of a
 /// process that called close() in a minisocket, and the peer's FIN is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Outcome {
     /// The transitions tell all.
     Told,
     /// The peer's FIN reached the minisocket at this time, and TIME_WAIT began.
@@ -34,7 +34,7 @@ pub(super) enum Fate {
     Lost(Nanos),
 }
 
-impl Fate {
+impl Outcome {
     /// When the peer's FIN came to the minisocket, if it did.
     const fn peer_fin(self) -> Option<Nanos> {
         match self {
@@ -75,16 +75,16 @@ enum Ending {
 }
 
 /// The close of an end whose last transition has been seen.
-pub(super) fn reconstruct(connection: &Connection, fate: Fate) -> Close {
-    let story = Story::new(connection, fate);
-    let reset = reset::cause(connection, fate);
+pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: Outcome) -> Close {
+    let story = Story::new(endpoint, outcome);
+    let reset = reset::cause(endpoint, outcome);
     let ending = story.ending(reset.as_ref());
     let (path, mut steps) = story.path(ending);
     if let Some(reset) = &reset {
         steps.push(story.reset_step(reset));
     }
     let states = story.states();
-    let at = fate.at().unwrap_or(story.last.at);
+    let at = outcome.at().unwrap_or(story.last.at);
     let lifetime = states
         .iter()
         .map(|(_, dwell)| *dwell)
@@ -92,16 +92,16 @@ pub(super) fn reconstruct(connection: &Connection, fate: Fate) -> Close {
         .filter(|_| !states.is_empty());
     Close {
         at,
-        conn: Conn {
-            id: connection.id,
-            netns: connection.netns,
-            tuple: connection.tuple,
-            role: connection.role,
-            seen_from_start: connection.seen_from_start,
-            opened: connection.opened.get(),
+        endpoint: Endpoint {
+            id: endpoint.id,
+            netns: endpoint.netns,
+            tuple: endpoint.tuple,
+            role: endpoint.role,
+            seen_from_start: endpoint.seen_from_start,
+            opened: endpoint.opened.get(),
             lifetime,
         },
-        owner: connection.owner.clone(),
+        owner: endpoint.owner.clone(),
         path,
         initiator: story.initiator(reset.as_ref()),
         segments: story.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
@@ -126,8 +126,8 @@ impl<I: Iterator<Item = Option<Nanos>>> SumKnown for I {
 
 /// The marks of one close, by the part they play.
 struct Story<'a> {
-    connection: &'a Connection,
-    fate: Fate,
+    endpoint: &'a LiveEndpoint,
+    outcome: Outcome,
     /// This end's FIN.
     fin: Option<&'a Mark>,
     /// The peer's FIN came first: ESTABLISHED→CLOSE_WAIT.
@@ -140,23 +140,23 @@ struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    fn new(connection: &'a Connection, fate: Fate) -> Self {
-        let marks = connection
+    fn new(endpoint: &'a LiveEndpoint, outcome: Outcome) -> Self {
+        let marks = endpoint
             .closing
             .as_ref()
             .map_or(&[][..], |closing| &closing.marks);
         let to = |state: TcpState| marks.iter().find(move |mark| mark.new == state);
         let nothing = Mark {
-            at: connection.since.get().unwrap_or_default(),
-            old: connection.state,
+            at: endpoint.since.get().unwrap_or_default(),
+            old: endpoint.state,
             new: TcpState::Close,
             dwell: None,
             evidence: None,
             missed: true,
         };
         Self {
-            connection,
-            fate,
+            endpoint,
+            outcome,
             fin: to(TcpState::FinWait1).or_else(|| to(TcpState::LastAck)),
             peer_fin: to(TcpState::CloseWait),
             fin_acked: to(TcpState::FinWait2),
@@ -166,30 +166,26 @@ impl<'a> Story<'a> {
     }
 
     fn first_old(&self) -> TcpState {
-        let marks = self
-            .connection
-            .closing
-            .as_ref()
-            .map(|closing| &closing.marks);
+        let marks = self.endpoint.closing.as_ref().map(|closing| &closing.marks);
         marks
             .and_then(|marks| marks.first())
             .map_or(self.last.old, |mark| mark.old)
     }
 
     fn gap(&self) -> bool {
-        self.connection
+        self.endpoint
             .closing
             .as_ref()
             .is_some_and(|closing| closing.gap)
     }
     fn ending(&self, reset: Option<&Reset>) -> Ending {
         const ECONNABORTED: u16 = 103;
-        match self.fate {
-            Fate::FinTimeout(_) => return Ending::Timeout,
-            Fate::Lost(_) => return Ending::Unknown,
-            Fate::PeerFin(_) => return Ending::Orderly,
-            Fate::ResetByUs(_) | Fate::ResetByPeer(_) => return Ending::Reset,
-            Fate::Told => {}
+        match self.outcome {
+            Outcome::FinTimeout(_) => return Ending::Timeout,
+            Outcome::Lost(_) => return Ending::Unknown,
+            Outcome::PeerFin(_) => return Ending::Orderly,
+            Outcome::ResetByUs(_) | Outcome::ResetByPeer(_) => return Ending::Reset,
+            Outcome::Told => {}
         }
         let Some(evidence) = &self.last.evidence else {
             // Without evidence only the crossing of the FINs is beyond doubt; a RST looks like any other end.
@@ -245,7 +241,7 @@ impl<'a> Story<'a> {
 
     /// The segment that came for the closed socket or its minisocket, and got a RST.
     fn refused(&self) -> Option<Segment> {
-        let sent = self.connection.closing.as_deref()?.reset_sent?;
+        let sent = self.endpoint.closing.as_deref()?.reset_sent?;
         let waited = matches!(self.last.old, TcpState::FinWait1 | TcpState::FinWait2);
         sent.answers.filter(|_| waited && sent.at >= self.last.at)
     }
@@ -272,9 +268,9 @@ impl<'a> Story<'a> {
     }
 
     fn path(&self, ending: Ending) -> (ClosePath, Steps) {
-        let never_opened = self.connection.opened.get().is_none()
+        let never_opened = self.endpoint.opened.get().is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
-        if let (Some(at), None) = (self.fate.peer_fin(), self.fin) {
+        if let (Some(at), None) = (self.outcome.peer_fin(), self.fin) {
             // The socket was in its minisocket already when the tracer came: FIN and ACK had gone both ways.
             return (ClosePath::FourWay, self.unseen_four_way(at));
         }
@@ -307,12 +303,12 @@ impl<'a> Story<'a> {
 
     /// A number of this end as Wireshark prints it.
     fn local(&self, seq: u32) -> Option<u32> {
-        self.connection.origin.iss.map(|iss| seq.wrapping_sub(iss))
+        self.endpoint.origin.iss.map(|iss| seq.wrapping_sub(iss))
     }
 
     /// A number of the peer as Wireshark prints it.
     fn peer(&self, seq: u32) -> Option<u32> {
-        self.connection.origin.irs.map(|irs| seq.wrapping_sub(irs))
+        self.endpoint.origin.irs.map(|irs| seq.wrapping_sub(irs))
     }
 }
 

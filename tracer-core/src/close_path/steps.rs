@@ -2,10 +2,10 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Fate, Story};
-use crate::connection::Mark;
+use super::{Outcome, Story};
 use crate::event::{Evidence, Segment};
 use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
+use crate::live_endpoint::Mark;
 use crate::types::{Known, Nanos};
 
 impl Story<'_> {
@@ -49,7 +49,7 @@ impl Story<'_> {
     }
 
     fn next_after(&self, mark: &Mark) -> Option<Evidence> {
-        let marks = &self.connection.closing.as_ref()?.marks;
+        let marks = &self.endpoint.closing.as_ref()?.marks;
         marks
             .iter()
             .find(|next| next.at >= mark.at && next.old == mark.new)?
@@ -107,13 +107,13 @@ impl Story<'_> {
             return unread_ack(mark);
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
-        let refused = match self.fate {
+        let refused = match self.outcome {
             _ if peer_fin.is_some() || self.refused().is_some() => false,
-            Fate::Told => self
+            Outcome::Told => self
                 .last
                 .evidence
                 .is_none_or(|last| last.segs_in == evidence.segs_in),
-            Fate::ResetByUs(_) => true,
+            Outcome::ResetByUs(_) => true,
             _ => false,
         };
         Step {
@@ -180,23 +180,23 @@ impl Story<'_> {
 
     /// When the RST was sent or taken.
     pub(super) fn reset_at(&self) -> Nanos {
-        let closing = self.connection.closing.as_deref();
+        let closing = self.endpoint.closing.as_deref();
         let known = closing.and_then(|closing| {
             let sent = closing.reset_sent.map(|sent| sent.at);
             sent.or(closing.reset_received)
         });
-        known.or(self.fate.at()).unwrap_or(self.last.at)
+        known.or(self.outcome.at()).unwrap_or(self.last.at)
     }
 
     /// The FIN or RST that the minisocket took.
     pub(super) fn minisocket_took(&self) -> Option<Segment> {
-        self.connection.closing.as_deref()?.minisocket_took
+        self.endpoint.closing.as_deref()?.minisocket_took
     }
 
     /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has the number which the
     /// segment acknowledges, and no ACK.
     fn reset_by_us(&self, reset: &Reset) -> Step {
-        let closing = self.connection.closing.as_deref();
+        let closing = self.endpoint.closing.as_deref();
         let sent = closing.and_then(|closing| closing.reset_sent);
         let evidence = self.last.evidence.as_ref();
         let (flags, seq, ack) = match sent.and_then(|sent| sent.answers) {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
-use super::Conn;
+use super::Endpoint;
 use crate::types::{Known, Nanos, SharedOwner};
 
 /// The close of one connection end.
@@ -13,7 +13,7 @@ pub struct Close {
     /// When this end was done: closed, or entered TIME_WAIT.
     pub at: Nanos,
     /// Which end.
-    pub conn: Conn,
+    pub endpoint: Endpoint,
     /// Whose it was, where that is known.
     pub owner: Option<SharedOwner>,
     /// The kind of close.

@@ -7,7 +7,7 @@ mod time_wait;
 use serde::{Deserialize, Serialize};
 
 use super::summary::Summary;
-use super::types::{ConnId, Nanos, NetNs, Role, Tuple};
+use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 
 pub use close::{
     Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side, States,
@@ -47,9 +47,9 @@ impl Finding {
 
 /// Which connection end a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conn {
+pub struct Endpoint {
     /// The socket cookie, or where the kernel gives none a number of our own.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The network namespace it lived in.
     pub netns: NetNs,
     /// Its addresses and ports.
@@ -72,14 +72,14 @@ pub struct Loss {
     /// How many.
     pub lost: u64,
     /// Where.
-    pub place: LossPlace,
+    pub location: LossLocation,
     /// The table of live ends has been compared with the kernel's since.
     pub repaired: bool,
 }
 
 /// Where something was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum LossPlace {
+pub enum LossLocation {
     /// Records that found the kernel's ring buffer full.
     Ring,
     /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU already.
@@ -94,7 +94,7 @@ pub enum LossPlace {
     Recording,
 }
 
-impl LossPlace {
+impl LossLocation {
     /// The word of the JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

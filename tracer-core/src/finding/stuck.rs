@@ -1,6 +1,6 @@
 //! A connection end that stays in CLOSE_WAIT.
 
-use super::Conn;
+use super::Endpoint;
 use crate::leak::{Holder, Leak, LeakEnd, LeakEvent, Leaker, OwnerUnknown};
 use crate::types::{Nanos, SharedOwner};
 
@@ -10,7 +10,7 @@ pub struct Stuck {
     /// When this was found out; of one that is resolved, when that happened.
     pub at: Nanos,
     /// Which end. Its lifetime is not known before it closes.
-    pub conn: Conn,
+    pub endpoint: Endpoint,
     /// Since when, and why.
     pub leak: Leak,
     /// How it was resolved; `None` while it is not.

@@ -1,6 +1,6 @@
 //! A TIME_WAIT that is over.
 
-use super::Conn;
+use super::Endpoint;
 use crate::types::{Nanos, SharedOwner};
 
 /// The TIME_WAIT of one connection end, when it is over.
@@ -9,7 +9,7 @@ pub struct TimeWait {
     /// When it ended.
     pub at: Nanos,
     /// Which end; its lifetime is that before TIME_WAIT.
-    pub conn: Conn,
+    pub endpoint: Endpoint,
     /// Whose it was, where that is known. The minisocket itself belongs to nobody.
     pub owner: Option<SharedOwner>,
     /// When it began.
@@ -66,7 +66,7 @@ pub enum Measured {
     /// The kernel's timer told the earliest time, the first look after it the latest.
     Timer,
     /// Two looks bracket it.
-    Sweep,
+    Poll,
 }
 
 impl Measured {
@@ -76,7 +76,7 @@ impl Measured {
         match self {
             Self::Hook => "hook",
             Self::Timer => "timer",
-            Self::Sweep => "sweep",
+            Self::Poll => "sweep",
         }
     }
 }

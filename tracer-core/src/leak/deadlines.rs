@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::types::{ConnId, Nanos};
+use crate::types::{EndpointId, Nanos};
 
 /// Entries below which nothing is tidied up.
 const SMALL: usize = 4096;
@@ -15,10 +15,10 @@ const SMALL: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     after: Nanos,
-    entered: VecDeque<(Nanos, ConnId)>,
-    again: BTreeSet<(Nanos, ConnId)>,
+    entered: VecDeque<(Nanos, EndpointId)>,
+    again: BTreeSet<(Nanos, EndpointId)>,
     /// When each of those is due: an end is looked at once, however many have wished for it.
-    again_at: HashMap<ConnId, Nanos>,
+    again_at: HashMap<EndpointId, Nanos>,
     tidy_at: usize,
 }
 
@@ -35,7 +35,12 @@ impl Deadlines {
     }
 
     /// An end enters CLOSE_WAIT. `waits` tells which entries still matter.
-    pub fn entered(&mut self, at: Nanos, id: ConnId, waits: impl Fn(Nanos, ConnId) -> bool) {
+    pub fn entered(
+        &mut self,
+        at: Nanos,
+        id: EndpointId,
+        waits: impl Fn(Nanos, EndpointId) -> bool,
+    ) {
         if self.entered.len() >= self.tidy_at {
             self.entered.retain(|&(at, id)| waits(at, id));
             self.tidy_at = SMALL.max(2 * self.entered.len());
@@ -44,7 +49,7 @@ impl Deadlines {
     }
 
     /// An end is to be looked at at this time, or earlier where somebody wants that.
-    pub fn look_at(&mut self, due: Nanos, id: ConnId) {
+    pub fn look_at(&mut self, due: Nanos, id: EndpointId) {
         if self.again_at.get(&id).is_none_or(|&earlier| due < earlier) {
             self.forget_again(id);
             self.again.insert((due, id));
@@ -52,21 +57,21 @@ impl Deadlines {
         }
     }
 
-    fn forget_again(&mut self, id: ConnId) {
+    fn forget_again(&mut self, id: EndpointId) {
         if let Some(due) = self.again_at.remove(&id) {
             self.again.remove(&(due, id));
         }
     }
 
     /// Drops what does not matter any more from the queue's front, so that nobody wakes up for it.
-    pub fn pass(&mut self, waits: impl Fn(Nanos, ConnId) -> bool) {
+    pub fn pass(&mut self, waits: impl Fn(Nanos, EndpointId) -> bool) {
         while self.entered.front().is_some_and(|&(at, id)| !waits(at, id)) {
             self.entered.pop_front();
         }
     }
 
     /// The next end that is due by `now`, and when it entered CLOSE_WAIT if it is the first time.
-    pub fn take_due(&mut self, now: Nanos) -> Option<(Option<Nanos>, ConnId)> {
+    pub fn take_due(&mut self, now: Nanos) -> Option<(Option<Nanos>, EndpointId)> {
         if let Some(&(at, id)) = self.entered.front()
             && at + self.after <= now
         {
@@ -104,16 +109,16 @@ mod tests {
     #[test]
     fn ends_are_due_in_the_order_of_time() {
         let mut deadlines = Deadlines::new(MINUTE);
-        deadlines.entered(Nanos::from_secs(10), ConnId(1), |_, _| true);
-        deadlines.look_at(Nanos::from_secs(65), ConnId(2));
+        deadlines.entered(Nanos::from_secs(10), EndpointId(1), |_, _| true);
+        deadlines.look_at(Nanos::from_secs(65), EndpointId(2));
         assert_eq!(deadlines.next(), Some(Nanos::from_secs(65)));
         assert_eq!(deadlines.take_due(Nanos::from_secs(64)), None);
         assert_eq!(
             deadlines.take_due(Nanos::from_secs(65)),
-            Some((None, ConnId(2)))
+            Some((None, EndpointId(2)))
         );
         assert_eq!(deadlines.next(), Some(Nanos::from_secs(70)));
-        let first = Some((Some(Nanos::from_secs(10)), ConnId(1)));
+        let first = Some((Some(Nanos::from_secs(10)), EndpointId(1)));
         assert_eq!(deadlines.take_due(Nanos::from_secs(70)), first);
         assert_eq!(deadlines.next(), None);
     }
@@ -122,9 +127,9 @@ mod tests {
     fn ends_that_leave_at_once_take_no_memory() {
         let mut deadlines = Deadlines::new(MINUTE);
         // One stays, and keeps the queue's front.
-        let waits = |_, id| id == ConnId(0);
+        let waits = |_, id| id == EndpointId(0);
         for id in 0..1_000_000 {
-            deadlines.entered(Nanos(id), ConnId(id), waits);
+            deadlines.entered(Nanos(id), EndpointId(id), waits);
             deadlines.pass(waits);
             assert!(deadlines.len() <= SMALL);
         }

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{CloseWait, Holder};
 use crate::process::Process;
-use crate::types::{ConnId, Nanos, NetNs, Tuple};
+use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 
 /// A socket that may be stuck, and is to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
     /// What the answer is to be given under.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// Its cookie, where the kernel gives one.
-    pub cookie: Option<ConnId>,
+    pub cookie: Option<EndpointId>,
     /// Where it lives.
     pub netns: NetNs,
     /// Its addresses and ports.
@@ -36,7 +36,7 @@ pub struct Answers {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// Of the question.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The socket.
     pub socket: CloseWait,
     /// All processes that hold it.

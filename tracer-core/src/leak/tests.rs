@@ -14,7 +14,7 @@ fn socket(id: u64, age: u64) -> CloseWait {
         SocketAddr::from(([10, 0, 0, 2], 40_000)),
     ];
     CloseWait {
-        id: ConnId(id),
+        id: EndpointId(id),
         netns: NetNs(1),
         tuple: Tuple::from((ends[0], ends[1])),
         interface: 0,
@@ -49,7 +49,7 @@ fn sending(age: u64, sent: u64) -> CloseWait {
 
 fn busy(id: u64) -> CloseWait {
     CloseWait {
-        id: ConnId(id),
+        id: EndpointId(id),
         ..sending(61, 1)
     }
 }
@@ -226,9 +226,9 @@ fn bytes_that_were_sent_after_the_fin_have_moved() {
 fn what_is_found_gone_between_looks_is_resolved_once() {
     let mut ledger = Ledger::default();
     let _ = ledger.look(vec![socket(1, 70), socket(2, 10)], NOW, MINUTE);
-    let gone = ledger.forget(ConnId(1));
+    let gone = ledger.forget(EndpointId(1));
     assert_eq!(gone.map(|leak| leak.event), Some(LeakEvent::Resolved));
-    assert_eq!(ledger.forget(ConnId(2)), None, "it was never told of");
+    assert_eq!(ledger.forget(EndpointId(2)), None, "it was never told of");
     assert_eq!(ledger.look(vec![], after(5), MINUTE).resolved, []);
 }
 
@@ -248,7 +248,7 @@ fn a_leak_opens_goes_on_and_is_resolved_once() {
         .iter()
         .map(|leak| (leak.socket.id, leak.event))
         .collect();
-    assert_eq!(resolved, [(ConnId(1), LeakEvent::Resolved)]);
+    assert_eq!(resolved, [(EndpointId(1), LeakEvent::Resolved)]);
     assert!(
         ledger
             .look(vec![socket(2, 71)], after(15), MINUTE)

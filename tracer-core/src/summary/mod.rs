@@ -3,33 +3,33 @@
 //! One mechanism serves both kinds of numbers: everything is counted in [`Totals`] from the start, and what an interval
 //! brought is the difference of two of them. Only quantiles and rankings are an interval's own.
 
-mod kind;
+mod durations;
+mod enum_counts;
+mod heavy_hitters;
 mod record;
-mod spans;
 mod stuck;
 #[cfg(test)]
 mod tests;
-mod top;
 
 use std::net::IpAddr;
 
 use tcpclose_common::TcpState;
 
 use super::finding::{
-    Close, ClosePath, Finding, Initiator, LossPlace, ResetReason, Side, TimeWait, TimeWaitEnd,
+    Close, ClosePath, Finding, Initiator, LossLocation, ResetReason, Side, TimeWait, TimeWaitEnd,
 };
 use super::leak::Growths;
 use super::process::ProcessKey;
 use super::types::Nanos;
 use serde::{Deserialize, Serialize};
 
-pub use kind::{Counts, Kind};
+pub use durations::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
+pub use enum_counts::{Counts, Kind};
+pub use heavy_hitters::{Ranking, Top};
 pub use record::{
-    BpfRuns, Output, OutputState, Pressure, Route, Service, Standing, States, Summary, Tracer,
+    BpfRuns, Gauges, Output, OutputState, Pressure, Route, Service, States, Summary, Tracer,
 };
-pub use spans::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
-pub use stuck::{Census, StuckNow, StuckOwner};
-pub use top::{Ranking, Top};
+pub use stuck::{StuckCounts, StuckNow, StuckOwner};
 
 /// Processes and peers named in each ranking.
 const NAMED: usize = 10;
@@ -44,20 +44,20 @@ pub struct Totals {
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// What was lost.
-    pub lost: Counts<LossPlace>,
+    pub lost: Counts<LossLocation>,
     /// Time in closing states; in CLOSE_WAIT of the ends that left it.
     pub durations: States<Histogram>,
 }
 
 /// What the findings do not tell, at one moment. Counts are from the start.
 #[derive(Debug, Default)]
-pub struct Surroundings {
+pub struct IntervalContext {
     /// Ends that became established.
     pub opened: u64,
     /// How things stand.
-    pub now: Standing,
+    pub now: Gauges,
     /// What is stuck; `None` where nobody looks for that.
-    pub stuck: Option<Census>,
+    pub stuck: Option<StuckCounts>,
     /// What each output did.
     pub outputs: Vec<Output>,
     /// What the tracer used.
@@ -66,7 +66,7 @@ pub struct Surroundings {
 
 /// Where one interval ends and the next begins, and what only the host could tell then. Counts are from the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Boundary {
+pub struct IntervalEnd {
     /// When.
     pub at: Nanos,
     /// Where most ephemeral ports are in use.
@@ -142,7 +142,7 @@ impl Summaries {
         match finding {
             Finding::Close(close) => self.close(close),
             Finding::TimeWait(time_wait) => self.time_wait(time_wait),
-            Finding::Loss(loss) => self.totals.lost.add(loss.place, loss.lost),
+            Finding::Loss(loss) => self.totals.lost.add(loss.location, loss.lost),
             Finding::Leak(_) | Finding::Summary(_) => {}
         }
     }
@@ -153,7 +153,7 @@ impl Summaries {
         } = self;
         totals.closes.add((close.path, close.initiator), 1);
         let process = close.owner.clone().map(Service);
-        let peer = close.conn.tuple.peer().ip();
+        let peer = close.endpoint.tuple.peer().ip();
         if let Some(reset) = &close.reset {
             totals.resets.add((reset.by, reset.reason), 1);
             interval.resets_of_processes.add(process.clone());
@@ -193,13 +193,13 @@ impl Summaries {
 
     /// What is stuck, with the growth over the intervals that are over.
     #[must_use]
-    pub fn stuck_now(&self, census: Census) -> StuckNow {
+    pub fn stuck_now(&self, census: StuckCounts) -> StuckNow {
         census.tell(&self.growths, NAMED)
     }
 
     /// Ends the interval, and begins the next.
-    pub fn end_interval(&mut self, at: Nanos, surroundings: Surroundings) -> Summary {
-        let Surroundings {
+    pub fn end_interval(&mut self, at: Nanos, surroundings: IntervalContext) -> Summary {
+        let IntervalContext {
             opened,
             now,
             stuck,
@@ -233,7 +233,7 @@ impl Summaries {
             .filter(|output| output.state != OutputState::Removed || output.did_something())
             .collect();
         let mut lost = &self.totals.lost - &since.totals.lost;
-        lost.add(LossPlace::Output, outputs.iter().map(Output::lost).sum());
+        lost.add(LossLocation::Output, outputs.iter().map(Output::lost).sum());
         Summary {
             from: since.at,
             to: at,

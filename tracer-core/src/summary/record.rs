@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::Counts;
-use super::spans::{Histogram, Spread};
+use super::durations::{Histogram, Spread};
+use super::enum_counts::Counts;
+use super::heavy_hitters::Ranking;
 use super::stuck::StuckNow;
-use super::top::Ranking;
-use crate::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
+use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use crate::types::{Nanos, NetNs, SharedOwner};
 
 /// What an interval was like, and how things stand at its end.
@@ -41,9 +41,9 @@ pub struct Summary {
     /// The peers of most resets, by either side.
     pub resets_of_peers: Ranking<IpAddr>,
     /// What was lost.
-    pub lost: Counts<LossPlace>,
+    pub lost: Counts<LossLocation>,
     /// How things stand.
-    pub now: Standing,
+    pub now: Gauges,
     /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
     pub stuck: Option<StuckNow>,
     /// What each output did in the interval.
@@ -126,7 +126,7 @@ impl Hash for Service {
 
 /// How things stand at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct Gauges {
     /// Live ends, TIME_WAIT and orphans excluded.
     pub live: u64,
     /// Ends that their process has closed and that wait for the peer's FIN.

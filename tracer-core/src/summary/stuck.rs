@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::kind::Counts;
-use super::top::{Ranking, Top};
+use super::enum_counts::Counts;
+use super::heavy_hitters::{Ranking, Top};
 use crate::finding::Stuck;
 use crate::leak::{Forecast, Growths, Stock, Verdict};
 use crate::process::{Process, ProcessKey};
@@ -59,7 +59,7 @@ impl StuckOwner {
 
 /// A count of what is stuck.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct StuckCounts {
     verdicts: Counts<Verdict>,
     oldest: Option<Nanos>,
     owners: HashMap<ProcessKey, Owned>,
@@ -76,7 +76,7 @@ struct Owned {
     stock: Stock,
 }
 
-impl<'a> FromIterator<&'a Stuck> for Census {
+impl<'a> FromIterator<&'a Stuck> for StuckCounts {
     fn from_iter<T: IntoIterator<Item = &'a Stuck>>(ends: T) -> Self {
         let mut census = Self::default();
         for end in ends {
@@ -86,12 +86,12 @@ impl<'a> FromIterator<&'a Stuck> for Census {
     }
 }
 
-impl Census {
+impl StuckCounts {
     fn count(&mut self, end: &Stuck) {
         let since = end.leak.age.since;
         self.verdicts.add(end.leak.verdict, 1);
         self.oldest = Some(self.oldest.map_or(since, |oldest| oldest.min(since)));
-        self.peers.add(end.conn.tuple.peer().ip());
+        self.peers.add(end.endpoint.tuple.peer().ip());
         let Some(leaker) = &end.leaker else {
             self.unowned += 1;
             return;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::finding::{Bytes, Conn, Loss, Measured, Reset, Stuck};
+use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset, Stuck};
 use crate::leak::{Age, AgeKnown, CloseWait, Leak, LeakEvent, Leaker, Verdict};
 use crate::process::Process;
-use crate::types::{ConnId, NetNs, Owner, OwnerSource, Role, SharedOwner};
+use crate::types::{EndpointId, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
     Arc::new(Owner {
@@ -19,10 +19,10 @@ fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
     })
 }
 
-fn conn(peer: &str) -> Conn {
+fn endpoint(peer: &str) -> Endpoint {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    Conn {
-        id: ConnId(1),
+    Endpoint {
+        id: EndpointId(1),
         netns: NetNs(1),
         tuple: (end("10.0.0.1:40000"), end(peer)).into(),
         role: Role::Client,
@@ -35,7 +35,7 @@ fn conn(peer: &str) -> Conn {
 fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
     Close {
         at: Nanos(0),
-        conn: conn(peer),
+        endpoint: endpoint(peer),
         owner: None,
         path,
         initiator,
@@ -64,7 +64,7 @@ fn reset(reason: Option<ResetReason>, owner: &SharedOwner) -> Close {
 fn time_wait(end: TimeWaitEnd, seconds: u64) -> Finding {
     Finding::TimeWait(Box::new(TimeWait {
         at: Nanos(0),
-        conn: conn("10.0.0.2:80"),
+        endpoint: endpoint("10.0.0.2:80"),
         owner: None,
         entered: Nanos(0),
         dwell: Nanos::from_secs(seconds),
@@ -90,7 +90,7 @@ fn closes_are_counted_by_path_initiator_and_cause() {
     summaries.take(&told(reset(Some(ResetReason::Linger), &web)));
     summaries.take(&told(reset(None, &owner("nginx", 7, 11))));
     summaries.take(&told(reset(None, &owner("nginx", 8, 12))));
-    let summary = summaries.end_interval(Nanos::from_secs(160), Surroundings::default());
+    let summary = summaries.end_interval(Nanos::from_secs(160), IntervalContext::default());
 
     assert_eq!(
         (summary.from, summary.to),
@@ -140,7 +140,7 @@ fn times_are_those_of_the_states_that_matter() {
     summaries.take(&time_wait(TimeWaitEnd::Unknown, 30));
     summaries.take(&time_wait(TimeWaitEnd::Overflow, 0));
     let totals = summaries.totals().clone();
-    let summary = summaries.end_interval(Nanos(1), Surroundings::default());
+    let summary = summaries.end_interval(Nanos(1), IntervalContext::default());
 
     let States {
         fin_wait2,
@@ -171,7 +171,7 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     let loss = Finding::Loss(Loss {
         at: Nanos(0),
         lost: 5,
-        place: LossPlace::Ring,
+        location: LossLocation::Ring,
         repaired: true,
     });
     let output = |written| Output {
@@ -192,11 +192,11 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     summaries.take(&time_wait(TimeWaitEnd::Expired, 60));
     let first = summaries.end_interval(
         Nanos::from_secs(60),
-        Surroundings {
+        IntervalContext {
             opened: 10,
             outputs: vec![output(3)],
             tracer: Some(tracer(2, 100)),
-            ..Surroundings::default()
+            ..IntervalContext::default()
         },
     );
     summaries.take(&finding);
@@ -204,7 +204,7 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     summaries.take(&loss);
     let second = summaries.end_interval(
         Nanos::from_secs(120),
-        Surroundings {
+        IntervalContext {
             opened: 14,
             // One that was added while running has no past.
             outputs: vec![
@@ -216,15 +216,15 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
                 },
             ],
             tracer: Some(tracer(5, 150)),
-            ..Surroundings::default()
+            ..IntervalContext::default()
         },
     );
     assert_eq!((first.opened, second.opened), (10, 4));
     assert_eq!((first.closes.total(), second.closes.total()), (1, 2));
     assert_eq!(
         (
-            first.lost.of(LossPlace::Ring),
-            second.lost.of(LossPlace::Ring)
+            first.lost.of(LossLocation::Ring),
+            second.lost.of(LossLocation::Ring)
         ),
         (5, 5)
     );
@@ -258,7 +258,7 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
         );
         summaries.take(&told(close(ClosePath::FourWay, Initiator::Peer, &peer)));
     }
-    let summary = summaries.end_interval(Nanos(1), Surroundings::default());
+    let summary = summaries.end_interval(Nanos(1), IntervalContext::default());
     let Ranking { most, other, exact } = summary.closes_of_peers;
     assert_eq!(most.len(), NAMED);
     let told: u64 = most.iter().map(|(_, count)| count).sum();
@@ -269,9 +269,9 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
 fn of_each_output_every_record_is_accounted_for_in_every_interval() {
     let mut summaries = Summaries::new(Nanos(0));
     let mut end = |second, outputs: Vec<Output>| {
-        let surroundings = Surroundings {
+        let surroundings = IntervalContext {
             outputs,
-            ..Surroundings::default()
+            ..IntervalContext::default()
         };
         summaries.end_interval(Nanos::from_secs(second), surroundings)
     };
@@ -288,7 +288,7 @@ fn of_each_output_every_record_is_accounted_for_in_every_interval() {
     };
     let first = end(60, vec![output.clone()]);
     assert_eq!(first.outputs, std::slice::from_ref(&output));
-    assert_eq!(first.lost.of(LossPlace::Output), 0);
+    assert_eq!(first.lost.of(LossLocation::Output), 0);
     // It was removed with five, and two that were offered meanwhile; one was refused.
     let removed = Output {
         offered: 12,
@@ -314,7 +314,7 @@ fn of_each_output_every_record_is_accounted_for_in_every_interval() {
     assert_eq!((offered, written, dropped, failed, queued), (2, 2, 4, 1, 0));
     let accounted = written + filtered + cut + dropped + failed + queued;
     assert_eq!(first.outputs[0].queued + offered, accounted);
-    assert_eq!(second.lost.of(LossPlace::Output), 5);
+    assert_eq!(second.lost.of(LossLocation::Output), 5);
     // From then on it has nothing to say.
     assert_eq!(end(180, vec![removed]).outputs, []);
 }
@@ -324,7 +324,7 @@ fn an_interval_has_its_own_durations() {
     let mut summaries = Summaries::new(Nanos(0));
     let mut next = |second, dwell| {
         summaries.take(&time_wait(TimeWaitEnd::Expired, dwell));
-        summaries.end_interval(Nanos::from_secs(second), Surroundings::default())
+        summaries.end_interval(Nanos::from_secs(second), IntervalContext::default())
     };
     next(60, 62);
     let durations = next(120, 61).durations.time_wait;
@@ -340,11 +340,11 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
         limit: Some(limit),
         ..Process::default()
     };
-    let conn = conn("10.0.0.2:40001");
+    let endpoint = endpoint("10.0.0.2:40001");
     let socket = CloseWait {
-        id: conn.id,
-        netns: conn.netns,
-        tuple: conn.tuple,
+        id: endpoint.id,
+        netns: endpoint.netns,
+        tuple: endpoint.tuple,
         interface: 0,
         inode: 11,
         uid: 0,
@@ -367,7 +367,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
             },
             verdict: Verdict::EofRead,
         },
-        conn,
+        endpoint,
         end: None,
         owner: Some(process.as_owner(OwnerSource::Proc)),
         owner_unknown: None,
@@ -390,13 +390,13 @@ fn who_runs_out_of_descriptors_is_named_beside_those_with_most() {
         let many = (0..20).flat_map(|pid| vec![stuck(pid, 20_000); 50]);
         let few = vec![stuck(100, 110); 3 + minute as usize];
         let ends: Vec<_> = many.chain(few).collect();
-        ends.iter().collect::<Census>()
+        ends.iter().collect::<StuckCounts>()
     };
     let mut summary = None;
     for minute in 1..=4 {
-        let surroundings = Surroundings {
+        let surroundings = IntervalContext {
             stuck: Some(census(minute)),
-            ..Surroundings::default()
+            ..IntervalContext::default()
         };
         summary = summaries
             .end_interval(Nanos::from_secs(60 * minute), surroundings)

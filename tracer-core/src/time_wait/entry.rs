@@ -1,17 +1,17 @@
 //! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
 
 use super::{
-    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, Look, QUIET, RESTARTED, SEEN_LATELY, Sweep,
+    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, Look, Poll, QUIET, RESTARTED, SEEN_LATELY,
     TIME_WAIT,
 };
-use crate::finding::{Conn, Measured, TimeWait, TimeWaitEnd};
-use crate::types::{ConnId, Nanos, Role, SharedOwner};
+use crate::finding::{Endpoint, Measured, TimeWait, TimeWaitEnd};
+use crate::types::{EndpointId, Nanos, Role, SharedOwner};
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub conn: Conn,
+    pub endpoint: Endpoint,
     pub owner: Option<SharedOwner>,
-    pub cookie: Option<ConnId>,
+    pub cookie: Option<EndpointId>,
     pub entered: Nanos,
     pub entered_error: Nanos,
     /// Its timer is due at this time or later, and
@@ -34,14 +34,14 @@ pub(super) struct Entry {
 
 impl Entry {
     pub fn new(
-        conn: Conn,
+        endpoint: Endpoint,
         owner: Option<SharedOwner>,
-        cookie: Option<ConnId>,
+        cookie: Option<EndpointId>,
         entered: Nanos,
         entered_error: Nanos,
     ) -> Self {
         Self {
-            conn,
+            endpoint,
             owner,
             cookie,
             entered,
@@ -59,7 +59,7 @@ impl Entry {
     }
 
     /// A look has found it, with so much left of its timer.
-    pub fn seen(&mut self, sweep: &Sweep, left: Nanos) {
+    pub fn seen(&mut self, sweep: &Poll, left: Nanos) {
         // A timer that is due shows nothing left, and says no more about when it was.
         if left > Nanos(0) {
             let (earliest, latest) = (sweep.began + left, sweep.ended + left);
@@ -109,7 +109,7 @@ impl Entry {
                 } else {
                     TimeWaitEnd::Unknown
                 };
-                Some(self.ended(end, Measured::Sweep, self.last_seen, missing))
+                Some(self.ended(end, Measured::Poll, self.last_seen, missing))
             }
         }
     }
@@ -117,7 +117,7 @@ impl Entry {
     /// Nobody can look for it any more: it has ended some time since it was last seen, once its timer must have fired.
     pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
         let latest = self.expires_by + LATE;
-        let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+        let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
         (latest <= now).then(|| self.ended(unknown, looks, self.last_seen, latest))
     }
 
@@ -125,7 +125,7 @@ impl Entry {
     fn never(&self) -> TimeWait {
         self.ended(
             TimeWaitEnd::Overflow,
-            Measured::Sweep,
+            Measured::Poll,
             self.entered,
             self.entered,
         )
@@ -144,7 +144,7 @@ impl Entry {
             .map_or(since, |missing| missing.min(since));
         // Its timer was due, and may have fired before somebody else came or not.
         if self.expires <= latest {
-            let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Sweep);
+            let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
             return self.ended(unknown, looks, self.last_seen, latest);
         }
         match role {
@@ -153,7 +153,7 @@ impl Entry {
             // The SYN came some time before the handshake was complete.
             Role::Server | Role::Unknown => self.ended(
                 TimeWaitEnd::Recycled,
-                Measured::Sweep,
+                Measured::Poll,
                 self.last_seen,
                 latest,
             ),
@@ -166,7 +166,7 @@ impl Entry {
         let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
             (TimeWaitEnd::Expired, Measured::Timer)
         } else {
-            (TimeWaitEnd::Unknown, Measured::Sweep)
+            (TimeWaitEnd::Unknown, Measured::Poll)
         };
         self.ended(end, measured, self.last_seen, latest)
     }
@@ -183,7 +183,7 @@ impl Entry {
         let at = earliest + Nanos(span.0 / 2);
         TimeWait {
             at,
-            conn: self.conn.clone(),
+            endpoint: self.endpoint.clone(),
             owner: self.owner.clone(),
             entered: self.entered,
             dwell: at - self.entered,

@@ -2,14 +2,14 @@
 
 use super::{REPLACEMENT, TimeWaits};
 use crate::finding::{Measured, TimeWait, TimeWaitEnd};
-use crate::types::{ConnId, Nanos};
+use crate::types::{EndpointId, Nanos};
 
 /// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest kernel's ticks.
 const EARLY: Nanos = Nanos::from_millis(100);
 
 impl TimeWaits {
     /// The minisocket's timer was started anew: the peer's FIN came again (tcp_timewait_state_process).
-    pub fn armed(&mut self, cookie: ConnId, at: Nanos) {
+    pub fn armed(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.restarts += 1;
             entry.expires_at(at + super::TIME_WAIT, at + super::TIME_WAIT);
@@ -17,7 +17,7 @@ impl TimeWaits {
     }
 
     /// The minisocket is taken down before its timer fires.
-    pub fn descheduled(&mut self, cookie: ConnId, at: Nanos) {
+    pub fn descheduled(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.taken_down = Some(at);
             self.taken_down.push_back((at, cookie));
@@ -25,7 +25,7 @@ impl TimeWaits {
     }
 
     /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may tell.
-    pub fn killed(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+    pub fn killed(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.entry(cookie)?;
         if entry.taken_down.is_some() {
             return None;
@@ -40,7 +40,7 @@ impl TimeWaits {
     }
 
     /// A RST killed it (RFC 1337).
-    pub fn assassinated(&mut self, cookie: ConnId, at: Nanos) -> Option<TimeWait> {
+    pub fn assassinated(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.remove(self.find_cookie(cookie)?)?;
         Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
     }
@@ -62,7 +62,7 @@ impl TimeWaits {
         self.taken_down.front().map(|(at, _)| *at + REPLACEMENT)
     }
 
-    fn entry(&mut self, cookie: ConnId) -> Option<&mut super::Entry> {
+    fn entry(&mut self, cookie: EndpointId) -> Option<&mut super::Entry> {
         self.entries.get_mut(self.find_cookie(cookie)?)
     }
 }

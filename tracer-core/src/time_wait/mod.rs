@@ -4,9 +4,9 @@
 //! and its timer, so looking now and then ("sweeping" a namespace) brackets the end; the next SYN on the same addresses
 //! and ports tells it when it comes first.
 
+mod apply_poll;
 mod entry;
 mod hooks;
-mod settling;
 
 use std::collections::VecDeque;
 
@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::finding::{Conn, TimeWait};
-use super::index::Index;
-use super::slots::{MOST, Order, Slots};
-use super::types::{ConnId, Nanos, NetNs, Role, SharedOwner, Tuple};
+use super::arena::{Arena, MOST, Order};
+use super::finding::{Endpoint, TimeWait};
+use super::hash_index::HashIndex;
+use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
+use apply_poll::Settling;
 use entry::Entry;
-use settling::Settling;
 
 /// How long a TIME_WAIT lasts by its timer: `TCP_TIMEWAIT_LEN` of include/net/tcp.h, a constant. The timer wheel fires
 /// it up to an eighth of that class of time-outs later: 2 s with HZ=250 (kernel/time/timer.c).
@@ -48,17 +48,17 @@ const RESTARTED: Nanos = Nanos::from_millis(100);
 
 /// A look at the minisockets of a namespace that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SweepRequest {
+pub struct PollRequest {
     /// The namespace.
     pub netns: NetNs,
     /// Whom to look for: addresses and ports, and the cookie where there is one. Empty when there are so many that a
     /// look at all of them is cheaper.
-    pub wanted: Vec<(Tuple, Option<ConnId>)>,
+    pub wanted: Vec<(Tuple, Option<EndpointId>)>,
 }
 
 /// The result of a look at the minisockets of a namespace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Sweep {
+pub struct Poll {
     /// The namespace.
     pub netns: NetNs,
     /// When the look began.
@@ -74,14 +74,14 @@ pub struct Sweep {
     /// How much `TCPTimeWaitOverflow` has grown since the last look at it.
     pub overflows: u64,
     /// The minisockets in TIME_WAIT, of those that were wanted at least.
-    pub found: Vec<Sighting>,
+    pub found: Vec<PolledMinisocket>,
 }
 
 /// A minisocket in TIME_WAIT.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Sighting {
+pub struct PolledMinisocket {
     /// Its cookie.
-    pub cookie: ConnId,
+    pub cookie: EndpointId,
     /// Its addresses and ports.
     pub tuple: Tuple,
     /// What its timer has left; zero when it is due.
@@ -121,13 +121,13 @@ pub(super) struct TimeWaits {
     pub hooked: bool,
     /// The kernel tells something of minisockets, by their cookies.
     pub by_cookies: bool,
-    entries: Slots<Entry>,
+    entries: Arena<Entry>,
     namespaces: HashMap<NetNs, Namespace>,
-    by_place: Index,
+    by_place: HashIndex,
     /// Only where the kernel tells something by cookies.
-    by_cookie: Index,
+    by_cookie: HashIndex,
     /// Those taken down before their time, in order.
-    taken_down: VecDeque<(Nanos, ConnId)>,
+    taken_down: VecDeque<(Nanos, EndpointId)>,
     settling: VecDeque<Settling>,
     /// When the next slice of it is due.
     next_slice: Nanos,
@@ -139,10 +139,10 @@ impl TimeWaits {
             capacity: capacity.min(MOST),
             hooked: false,
             by_cookies: false,
-            entries: Slots::default(),
+            entries: Arena::default(),
             namespaces: HashMap::new(),
-            by_place: Index::default(),
-            by_cookie: Index::default(),
+            by_place: HashIndex::default(),
+            by_cookie: HashIndex::default(),
             taken_down: VecDeque::new(),
             settling: VecDeque::new(),
             next_slice: Nanos(0),
@@ -153,8 +153,8 @@ impl TimeWaits {
         self.by_place.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Conn> {
-        self.entries.iter().map(|entry| &entry.conn)
+    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.entries.iter().map(|entry| &entry.endpoint)
     }
 
     pub fn contains(&self, netns: NetNs, tuple: &Tuple) -> bool {
@@ -164,9 +164,9 @@ impl TimeWaits {
     /// Takes an end in, whose end hooks will tell or looks must find; false when there is no room for it.
     pub fn enter(
         &mut self,
-        conn: Conn,
+        endpoint: Endpoint,
         owner: Option<SharedOwner>,
-        cookie: Option<ConnId>,
+        cookie: Option<EndpointId>,
         entered: Nanos,
         entered_error: Nanos,
         hooked: bool,
@@ -174,7 +174,7 @@ impl TimeWaits {
         if self.len() >= self.capacity {
             return false;
         }
-        if let Some(replaced) = self.find(conn.netns, &conn.tuple) {
+        if let Some(replaced) = self.find(endpoint.netns, &endpoint.tuple) {
             self.remove(replaced);
         }
         let first_look = if hooked {
@@ -182,9 +182,9 @@ impl TimeWaits {
         } else {
             entered + CONFIRM
         };
-        let netns = conn.netns;
-        let place = self.by_place.hash((netns, conn.tuple));
-        let mut entry = Entry::new(conn, owner, cookie, entered, entered_error);
+        let netns = endpoint.netns;
+        let place = self.by_place.hash((netns, endpoint.tuple));
+        let mut entry = Entry::new(endpoint, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
         let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
             next: Some(first_look),
@@ -207,20 +207,20 @@ impl TimeWaits {
         true
     }
 
-    /// The namespaces to sweep now; each must be answered by [`Self::swept`].
-    pub fn take_due(&mut self, now: Nanos, due: &mut Vec<SweepRequest>) {
+    /// The namespaces to sweep now; each must be answered by [`Self::apply_poll`].
+    pub fn take_due(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         for (netns, namespace) in &mut self.namespaces {
             if namespace.next.is_none_or(|next| next > now) {
                 continue;
             }
             namespace.begin_look();
             let entries = self.entries.in_order(&namespace.order);
-            let entries = entries.map(|(_, entry)| (entry.conn.tuple, entry.cookie));
+            let entries = entries.map(|(_, entry)| (entry.endpoint.tuple, entry.cookie));
             let mut wanted: Vec<_> = entries.take(ASK_FOR_EACH + 1).collect();
             if wanted.len() > ASK_FOR_EACH {
                 wanted = Vec::new();
             }
-            due.push(SweepRequest {
+            due.push(PollRequest {
                 netns: *netns,
                 wanted,
             });
@@ -253,13 +253,13 @@ impl TimeWaits {
 
     fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<u32> {
         let is = |at| {
-            let conn = self.entries.get(at).map(|entry| &entry.conn);
-            conn.is_some_and(|conn| conn.netns == netns && conn.tuple == *tuple)
+            let endpoint = self.entries.get(at).map(|entry| &entry.endpoint);
+            endpoint.is_some_and(|endpoint| endpoint.netns == netns && endpoint.tuple == *tuple)
         };
         self.by_place.find(self.by_place.hash((netns, tuple)), is)
     }
 
-    fn find_cookie(&self, cookie: ConnId) -> Option<u32> {
+    fn find_cookie(&self, cookie: EndpointId) -> Option<u32> {
         let is = |at| {
             let entry = self.entries.get(at);
             entry.is_some_and(|entry| entry.cookie == Some(cookie))
@@ -268,7 +268,7 @@ impl TimeWaits {
     }
 
     fn remove(&mut self, at: u32) -> Option<Entry> {
-        let netns = self.entries.get(at)?.conn.netns;
+        let netns = self.entries.get(at)?.endpoint.netns;
         let namespace = self.namespaces.get_mut(&netns)?;
         let entry = self.entries.remove(&mut namespace.order, at)?;
         namespace.entries -= 1;
@@ -276,7 +276,7 @@ impl TimeWaits {
         if namespace.entries == 0 && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
-        let place = self.by_place.hash((netns, entry.conn.tuple));
+        let place = self.by_place.hash((netns, entry.endpoint.tuple));
         self.by_place.remove(place, |it| it == at);
         if let Some(cookie) = entry.cookie {
             let hash = self.by_cookie.hash(cookie);

@@ -1,10 +1,10 @@
 //! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
 
-mod existing;
-mod looks;
+mod gauges;
 mod owners;
+mod probe_results;
+mod seed;
 mod signals;
-mod standing;
 mod stuck;
 mod transitions;
 
@@ -13,17 +13,17 @@ use std::collections::VecDeque;
 use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
-use super::close_path::{Fate, reconstruct};
-use super::connection::{Connection, Mark};
+use super::close_path::{Outcome, reconstruct};
 use super::event::Event;
-use super::finding::{Finding, Loss, LossPlace, TimeWait};
+use super::finding::{Finding, Loss, LossLocation, TimeWait};
 use super::listeners::Listeners;
+use super::live_endpoint::{LiveEndpoint, Mark};
 use super::orphan::Orphans;
 use super::reset;
-use super::suspects::Suspects;
+use super::stale_closing::StaleClosing;
 use super::table::Table;
-use super::time_wait::{Sweep, SweepRequest, TimeWaits};
-use super::types::{ConnId, Nanos};
+use super::time_wait::{Poll, PollRequest, TimeWaits};
+use super::types::{EndpointId, Nanos};
 
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
 const TICK: Nanos = Nanos::from_millis(10);
@@ -35,8 +35,8 @@ const RESET_WAIT: Nanos = Nanos::from_millis(20);
 /// life when its port is not wanted; connect() gives up after 127 s by default.
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 
-pub use existing::Existing;
 use owners::Owners;
+pub use seed::SnapshotSocket;
 use stuck::StuckWatch;
 pub(super) use stuck::Watched;
 
@@ -45,19 +45,19 @@ pub(super) use stuck::Watched;
 pub struct Tracker {
     table: Table,
     orphans: Orphans,
-    suspects: Suspects,
+    suspects: StaleClosing,
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckWatch>,
     owners: Owners,
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
-    held: HashMap<ConnId, Connection>,
-    held_order: VecDeque<(Nanos, ConnId)>,
+    held: HashMap<EndpointId, LiveEndpoint>,
+    held_order: VecDeque<(Nanos, EndpointId)>,
     filters_ports: bool,
     /// The segments that minisockets take are seen.
     sees_segments: bool,
     /// Ends in SYN_SENT, in order of time; only with a filter on local ports.
-    connecting: VecDeque<(Nanos, ConnId)>,
+    connecting: VecDeque<(Nanos, EndpointId)>,
     findings: VecDeque<Finding>,
     evicted: u64,
     opened: u64,
@@ -67,13 +67,13 @@ pub struct Tracker {
 
 impl Tracker {
     /// A tracker for at most `capacity` live connection ends, and as many parked ones. When the table is full, the end
-    /// that has not changed its state for longest is forgotten and counted as [`LossPlace::Table`].
+    /// that has not changed its state for longest is forgotten and counted as [`LossLocation::Table`].
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             table: Table::new(capacity),
             orphans: Orphans::new(capacity),
-            suspects: Suspects::default(),
+            suspects: StaleClosing::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
@@ -128,9 +128,9 @@ impl Tracker {
 
     /// Since when a socket has been in its state; `None` where that is not known.
     #[must_use]
-    pub fn in_state_since(&self, id: ConnId) -> Option<(TcpState, Nanos)> {
-        let connection = self.table.get(id)?;
-        Some((connection.state, connection.since.get()?))
+    pub fn in_state_since(&self, id: EndpointId) -> Option<(TcpState, Nanos)> {
+        let endpoint = self.table.get(id)?;
+        Some((endpoint.state, endpoint.since.get()?))
     }
 
     /// Takes one event, in the order of the ring buffer.
@@ -160,7 +160,7 @@ impl Tracker {
             self.findings.push_back(Finding::Loss(Loss {
                 at: now,
                 lost,
-                place: LossPlace::Table,
+                location: LossLocation::Table,
                 repaired: false,
             }));
         }
@@ -172,8 +172,8 @@ impl Tracker {
             && at + RESET_WAIT <= now
         {
             self.held_order.pop_front();
-            if let Some(connection) = self.held.remove(&id) {
-                self.conclude(connection, at + RESET_WAIT);
+            if let Some(endpoint) = self.held.remove(&id) {
+                self.conclude(endpoint, at + RESET_WAIT);
             }
         }
         if self.time_waits.next_tick().is_some_and(|at| at <= now) {
@@ -192,10 +192,10 @@ impl Tracker {
     }
 
     /// Whether this end still is where its connect() brought it at that time: it may be one that the port filter hides.
-    fn may_be_hidden(&self, at: Nanos, key: ConnId) -> bool {
-        let connection = self.table.get(key);
-        connection.is_some_and(|connection| {
-            connection.state == TcpState::SynSent && connection.since.get() == Some(at)
+    fn may_be_hidden(&self, at: Nanos, key: EndpointId) -> bool {
+        let endpoint = self.table.get(key);
+        endpoint.is_some_and(|endpoint| {
+            endpoint.state == TcpState::SynSent && endpoint.since.get() == Some(at)
         })
     }
 
@@ -204,7 +204,7 @@ impl Tracker {
         self.findings.push_back(Finding::Loss(loss));
     }
 
-    /// When [`Tracker::tick`] or [`Tracker::due_lookups`] next has something to do.
+    /// When [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let held = self.held_order.front().map(|(at, _)| *at + RESET_WAIT);
@@ -223,16 +223,16 @@ impl Tracker {
         self.time_waits.len()
     }
 
-    /// The namespaces whose minisockets are to be looked at now; each must be answered by [`Tracker::swept`].
-    pub fn due_sweeps(&mut self, now: Nanos, due: &mut Vec<SweepRequest>) {
+    /// The namespaces whose minisockets are to be looked at now; each must be answered by [`Tracker::apply_poll`].
+    pub fn due_polls(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
     }
 
     /// What a look at a namespace's minisockets has shown. Of a big one the rest is worked through by the ticks that follow.
-    pub fn swept(&mut self, sweep: &Sweep) {
+    pub fn apply_poll(&mut self, sweep: &Poll) {
         let mut told = Vec::new();
-        self.time_waits.swept(sweep.clone(), &mut told);
+        self.time_waits.apply_poll(sweep.clone(), &mut told);
         self.tell(told);
     }
 
@@ -242,36 +242,36 @@ impl Tracker {
     }
 
     /// The last transition has come. What may still learn of a RST waits a moment.
-    fn close(&mut self, key: ConnId, connection: Connection, now: Nanos) {
-        let closing = connection.closing.as_deref();
+    fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
+        let closing = endpoint.closing.as_deref();
         let last = closing.and_then(|closing| closing.marks.last());
         let may_reset = last.is_some_and(reset::may_follow);
         if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
             self.held_order.push_back((now, key));
-            if let Some(earlier) = self.held.insert(key, connection) {
+            if let Some(earlier) = self.held.insert(key, endpoint) {
                 self.conclude(earlier, now);
             }
         } else {
-            self.conclude(connection, now);
+            self.conclude(endpoint, now);
         }
     }
 
     /// All that will be heard of it has been heard: tell, or wait for the peer's FIN.
-    fn conclude(&mut self, connection: Connection, now: Nanos) {
-        let parked = connection.closing.as_deref().is_some_and(|closing| {
+    fn conclude(&mut self, endpoint: LiveEndpoint, now: Nanos) {
+        let parked = endpoint.closing.as_deref().is_some_and(|closing| {
             closing.reset_sent.is_none() && closing.marks.last().is_some_and(Mark::is_parking)
         });
         if parked {
-            self.park(connection, now);
+            self.park(endpoint, now);
         } else {
-            self.emit(&connection, Fate::Told);
+            self.emit(&endpoint, Outcome::Told);
         }
     }
 
-    fn park(&mut self, connection: Connection, now: Nanos) {
-        if let Some(evicted) = self.orphans.park(connection, now) {
+    fn park(&mut self, endpoint: LiveEndpoint, now: Nanos) {
+        if let Some(evicted) = self.orphans.park(endpoint, now) {
             self.evicted += 1;
-            self.emit(&evicted.connection, Fate::Lost(now));
+            self.emit(&evicted.endpoint, Outcome::Lost(now));
         }
     }
 
@@ -281,27 +281,30 @@ impl Tracker {
         }
     }
 
-    fn emit(&mut self, connection: &Connection, fate: Fate) {
-        let close = reconstruct(connection, fate);
-        let closing = connection.closing.as_deref();
+    fn emit(&mut self, endpoint: &LiveEndpoint, outcome: Outcome) {
+        let close = reconstruct(endpoint, outcome);
+        let closing = endpoint.closing.as_deref();
         let last = closing.and_then(|closing| closing.marks.last());
         let took = closing.is_some_and(|closing| closing.minisocket_took.is_some());
-        let entered = match fate {
-            Fate::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
-            Fate::Told => last
+        let entered = match outcome {
+            Outcome::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
+            Outcome::Told => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),
-            Fate::FinTimeout(_) | Fate::ResetByUs(_) | Fate::ResetByPeer(_) | Fate::Lost(_) => None,
+            Outcome::FinTimeout(_)
+            | Outcome::ResetByUs(_)
+            | Outcome::ResetByPeer(_)
+            | Outcome::Lost(_) => None,
         };
         if let Some((at, error)) = entered {
-            let (conn, owner) = (close.conn.clone(), close.owner.clone());
+            let (ended, owner) = (close.endpoint.clone(), close.owner.clone());
             // No hook has seen its minisocket: there is none, or the record was lost. Looks will tell.
             let armed = closing.is_some_and(|closing| closing.armed);
-            let hooked = self.time_waits.hooked && (armed || fate != Fate::Told);
-            let cookie = connection.cookie();
+            let hooked = self.time_waits.hooked && (armed || outcome != Outcome::Told);
+            let cookie = endpoint.cookie();
             let followed = self
                 .time_waits
-                .enter(conn, owner, cookie, at, error, hooked);
+                .enter(ended, owner, cookie, at, error, hooked);
             self.evicted += u64::from(!followed);
         }
         self.findings.push_back(Finding::Close(Box::new(close)));

@@ -1,9 +1,9 @@
 //! What happens to sockets beside their transitions.
 
 use super::Tracker;
-use crate::close_path::Fate;
-use crate::connection::ResetSent;
+use crate::close_path::Outcome;
 use crate::event::{Segment, Signal, SignalKind};
+use crate::live_endpoint::ResetSent;
 use crate::orphan::Orphan;
 
 impl Tracker {
@@ -13,8 +13,8 @@ impl Tracker {
             return;
         }
         let reset_sent = reset_sent(signal);
-        if let Some(connection) = self.table.get_mut(signal.id) {
-            let closing = connection.closing.get_or_insert_default();
+        if let Some(endpoint) = self.table.get_mut(signal.id) {
+            let closing = endpoint.closing.get_or_insert_default();
             closing.reset_sent = reset_sent.or(closing.reset_sent);
             if signal.kind == SignalKind::ResetReceived {
                 closing.reset_received = Some(signal.at);
@@ -22,10 +22,10 @@ impl Tracker {
             closing.armed |= matches!(signal.kind, SignalKind::MinisocketArmed { .. });
             closing.fin_retransmits += u32::from(signal.kind == SignalKind::FinRetransmitted);
         } else if reset_sent.is_some()
-            && let Some(mut connection) = self.held.remove(&signal.id)
+            && let Some(mut endpoint) = self.held.remove(&signal.id)
         {
-            connection.closing.get_or_insert_default().reset_sent = reset_sent;
-            self.conclude(connection, signal.at);
+            endpoint.closing.get_or_insert_default().reset_sent = reset_sent;
+            self.conclude(endpoint, signal.at);
         }
     }
 
@@ -37,9 +37,9 @@ impl Tracker {
             SignalKind::MinisocketTook {
                 time_wait: true, ..
             } => {
-                if let Some(mut connection) = self.take_missed(id, at) {
-                    connection.miss_end(at, false);
-                    self.emit(&connection, Fate::PeerFin(at));
+                if let Some(mut endpoint) = self.take_missed(id, at) {
+                    endpoint.miss_end(at, false);
+                    self.emit(&endpoint, Outcome::PeerFin(at));
                 }
             }
             // It waited for the peer's FIN.
@@ -47,9 +47,9 @@ impl Tracker {
             | SignalKind::ResetSent {
                 minisocket: true, ..
             } => {
-                if let Some(mut connection) = self.take_missed(id, at) {
-                    connection.miss_end(at, true);
-                    self.park(connection, at);
+                if let Some(mut endpoint) = self.take_missed(id, at) {
+                    endpoint.miss_end(at, true);
+                    self.park(endpoint, at);
                 }
             }
             _ => {}
@@ -60,10 +60,10 @@ impl Tracker {
     fn minisocket(&mut self, signal: &Signal) -> bool {
         let (id, at) = (signal.id, signal.at);
         if let Some(orphan) = self.orphans.get_mut(id) {
-            if let Some(fate) = fate(orphan, signal, self.sees_segments)
+            if let Some(outcome) = outcome(orphan, signal, self.sees_segments)
                 && let Some(orphan) = self.orphans.remove(id)
             {
-                self.emit(&orphan.connection, fate);
+                self.emit(&orphan.endpoint, outcome);
             }
             return true;
         }
@@ -93,22 +93,22 @@ impl Tracker {
 
 /// How a parked end came to its end, if this tells it. Where the segment that ends it is seen, it follows the hooks at
 /// once, and tells more.
-fn fate(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Fate> {
+fn outcome(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Outcome> {
     let at = signal.at;
-    let closing = orphan.connection.closing.get_or_insert_default();
+    let closing = orphan.endpoint.closing.get_or_insert_default();
     match signal.kind {
         // The peer sent data to it.
         SignalKind::ResetSent { .. } => {
             closing.reset_sent = reset_sent(signal);
-            Some(Fate::ResetByUs(at))
+            Some(Outcome::ResetByUs(at))
         }
         SignalKind::MinisocketTook { segment, time_wait } if segment.rst => {
             // The FIN was missed that put it into TIME_WAIT.
             if time_wait {
-                return Some(Fate::Lost(at));
+                return Some(Outcome::Lost(at));
             }
             closing.minisocket_took = Some(segment);
-            Some(Fate::ResetByPeer(at))
+            Some(Outcome::ResetByPeer(at))
         }
         SignalKind::MinisocketTook { segment, time_wait } => {
             let evidence = closing.marks.last().and_then(|mark| mark.evidence);
@@ -119,17 +119,17 @@ fn fate(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Fat
                 return None;
             }
             closing.minisocket_took = Some(segment);
-            Some(Fate::PeerFin(at))
+            Some(Outcome::PeerFin(at))
         }
         SignalKind::MinisocketArmed { time_wait: true } if !sees_segments => {
-            Some(Fate::PeerFin(at))
+            Some(Outcome::PeerFin(at))
         }
-        SignalKind::MinisocketDescheduled if !sees_segments => Some(Fate::Lost(at)),
+        SignalKind::MinisocketDescheduled if !sees_segments => Some(Outcome::Lost(at)),
         SignalKind::MinisocketDescheduled => {
             orphan.over = Some(at);
             None
         }
-        SignalKind::MinisocketKilled if orphan.over.is_none() => Some(Fate::FinTimeout(at)),
+        SignalKind::MinisocketKilled if orphan.over.is_none() => Some(Outcome::FinTimeout(at)),
         _ => None,
     }
 }

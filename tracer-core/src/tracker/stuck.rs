@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use tcpclose_common::TcpState;
 
 use super::Tracker;
-use crate::connection::{Connection, Mark};
-use crate::finding::{Conn, Finding, Stuck};
+use crate::finding::{Endpoint, Finding, Stuck};
 use crate::leak::{
     Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
     OwnerUnknown, Question, Stock, judge,
 };
+use crate::live_endpoint::{LiveEndpoint, Mark};
 use crate::process::ProcessKey;
-use crate::types::{ConnId, Nanos};
+use crate::types::{EndpointId, Nanos};
 
 /// Questions asked at a time.
 const QUESTIONS: usize = 65_536;
@@ -26,15 +26,15 @@ pub(super) struct StuckWatch {
     after: Nanos,
     deadlines: Deadlines,
     /// The open questions; no others are asked until they are answered.
-    asked: Vec<ConnId>,
+    asked: Vec<EndpointId>,
     /// No look before that.
     rests_until: Nanos,
     /// Those that were told to be stuck; some may be gone since the last look.
-    told: Vec<ConnId>,
+    told: Vec<EndpointId>,
     growths: Growths<ProcessKey>,
     /// Of each process that runs out of descriptors, one of its told ends: that is looked at again and again, as nothing else
     /// tells when the process has more room.
-    again: HashMap<ProcessKey, ConnId>,
+    again: HashMap<ProcessKey, EndpointId>,
 }
 
 /// What looks have shown of an end in CLOSE_WAIT.
@@ -56,12 +56,12 @@ fn runs_out(leaker: &Leaker) -> bool {
 }
 
 /// Whether an end was told to be stuck and is so.
-fn is_told(connection: &Connection) -> bool {
-    told(connection).is_some()
+fn is_told(endpoint: &LiveEndpoint) -> bool {
+    told(endpoint).is_some()
 }
 
-fn told(connection: &Connection) -> Option<&Stuck> {
-    let closing = connection.closing.as_deref()?;
+fn told(endpoint: &LiveEndpoint) -> Option<&Stuck> {
+    let closing = endpoint.closing.as_deref()?;
     closing.watched.as_deref()?.told.as_deref()
 }
 
@@ -73,22 +73,20 @@ enum Taken {
 }
 
 /// Whether an end is in CLOSE_WAIT since then.
-fn is_since(connection: &Connection, entered: Option<Nanos>) -> bool {
-    connection.state == TcpState::CloseWait && connection.since.get() == entered
+fn is_since(endpoint: &LiveEndpoint, entered: Option<Nanos>) -> bool {
+    endpoint.state == TcpState::CloseWait && endpoint.since.get() == entered
 }
 
 /// Whether a look at an end can find it in CLOSE_WAIT and not yet told of. Its way there may have been lost.
-fn may_wait(connection: &Connection) -> bool {
-    let closing = connection.closing.as_deref();
+fn may_wait(endpoint: &LiveEndpoint) -> bool {
+    let closing = endpoint.closing.as_deref();
     let watched = closing.and_then(|closing| closing.watched.as_deref());
-    matches!(
-        connection.state,
-        TcpState::CloseWait | TcpState::Established
-    ) && watched.is_none_or(|watched| watched.told.is_none())
+    matches!(endpoint.state, TcpState::CloseWait | TcpState::Established)
+        && watched.is_none_or(|watched| watched.told.is_none())
 }
 
-fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos) -> Taken {
-    if !may_wait(connection) {
+fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos) -> Taken {
+    if !may_wait(endpoint) {
         return Taken::Nothing;
     }
     let Answer {
@@ -97,11 +95,11 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
         holders,
         process,
     } = answer;
-    let entered = connection
+    let entered = endpoint
         .since
         .get()
-        .filter(|_| connection.state == TcpState::CloseWait);
-    let closing = connection.closing.get_or_insert_default();
+        .filter(|_| endpoint.state == TcpState::CloseWait);
+    let closing = endpoint.closing.get_or_insert_default();
     let before = closing.watched.as_deref();
     let socket = CloseWait { entered, ..*socket };
     let age = Age::of(&socket, at);
@@ -151,17 +149,17 @@ fn take_in(connection: &mut Connection, answer: &Answer, at: Nanos, after: Nanos
     }
     let source = leak.verdict.owner_source();
     let by_proc = process.as_ref().map(|process| process.as_owner(source));
-    let owner = by_proc.or_else(|| connection.owner.clone());
+    let owner = by_proc.or_else(|| endpoint.owner.clone());
     Taken::Stuck(Box::new(Stuck {
         at,
-        conn: Conn {
-            id: connection.id,
+        endpoint: Endpoint {
+            id: endpoint.id,
             // The classic tracepoint does not tell; the look does.
             netns: socket.netns,
-            tuple: connection.tuple,
-            role: connection.role,
-            seen_from_start: connection.seen_from_start,
-            opened: connection.opened.get(),
+            tuple: endpoint.tuple,
+            role: endpoint.role,
+            seen_from_start: endpoint.seen_from_start,
+            opened: endpoint.opened.get(),
             lifetime: None,
         },
         leak,
@@ -200,15 +198,15 @@ impl Tracker {
             while questions.len() < QUESTIONS
                 && let Some((entered, id)) = watch.deadlines.take_due(now)
             {
-                let waiting = self.table.get(id).filter(|connection| match entered {
-                    Some(_) => is_since(connection, entered),
-                    None => may_wait(connection) || is_told(connection),
+                let waiting = self.table.get(id).filter(|endpoint| match entered {
+                    Some(_) => is_since(endpoint, entered),
+                    None => may_wait(endpoint) || is_told(endpoint),
                 });
-                questions.extend(waiting.map(|connection| Question {
+                questions.extend(waiting.map(|endpoint| Question {
                     id,
-                    cookie: connection.cookie(),
-                    netns: connection.netns,
-                    tuple: connection.tuple,
+                    cookie: endpoint.cookie(),
+                    netns: endpoint.netns,
+                    tuple: endpoint.tuple,
                 }));
             }
             watch
@@ -227,17 +225,17 @@ impl Tracker {
             answers.ended + Nanos((answers.ended - answers.at).0.saturating_mul(REST));
         let (mut turned, mut answered) = (Vec::new(), HashSet::new());
         for answer in &answers.seen {
-            let Some(connection) = self.table.get_mut(answer.id) else {
+            let Some(endpoint) = self.table.get_mut(answer.id) else {
                 continue;
             };
             if !answered.insert(answer.id) {
                 continue;
             }
-            if is_told(connection) {
-                watch.refresh(connection, answer, answers);
+            if is_told(endpoint) {
+                watch.refresh(endpoint, answer, answers);
                 continue;
             }
-            match take_in(connection, answer, answers.at, watch.after) {
+            match take_in(endpoint, answer, answers.at, watch.after) {
                 Taken::Nothing => {}
                 Taken::LookAt(due) => watch.deadlines.look_at(due, answer.id),
                 Taken::Stuck(stuck) => turned.push((answer, stuck)),
@@ -276,16 +274,16 @@ impl Tracker {
         Some(told.iter().filter_map(|&id| self.told(id)))
     }
 
-    fn told(&self, id: ConnId) -> Option<&Stuck> {
+    fn told(&self, id: EndpointId) -> Option<&Stuck> {
         told(self.table.get(id)?)
     }
 
-    fn is_told(&self, id: ConnId) -> bool {
+    fn is_told(&self, id: EndpointId) -> bool {
         self.told(id).is_some()
     }
 
     /// An end has entered CLOSE_WAIT.
-    pub(super) fn waits_for_close(&mut self, id: ConnId, at: Nanos) {
+    pub(super) fn waits_for_close(&mut self, id: EndpointId, at: Nanos) {
         if let Some(mut watch) = self.stuck.take() {
             watch
                 .deadlines
@@ -295,7 +293,7 @@ impl Tracker {
     }
 
     /// A snapshot shows an end in CLOSE_WAIT: since when, only a look can tell.
-    pub(super) fn waits_already(&mut self, id: ConnId, at: Nanos) {
+    pub(super) fn waits_already(&mut self, id: EndpointId, at: Nanos) {
         if let Some(watch) = &mut self.stuck {
             watch.deadlines.look_at(at, id);
         }
@@ -308,12 +306,12 @@ impl Tracker {
         self.findings.push_back(Finding::Leak(stuck));
     }
 
-    fn waits_since(&self, id: ConnId, entered: Nanos) -> bool {
-        let connection = self.table.get(id);
-        connection.is_some_and(|connection| is_since(connection, Some(entered)))
+    fn waits_since(&self, id: EndpointId, entered: Nanos) -> bool {
+        let endpoint = self.table.get(id);
+        endpoint.is_some_and(|endpoint| is_since(endpoint, Some(entered)))
     }
 
-    fn watched(&mut self, id: ConnId) -> Option<&mut Watched> {
+    fn watched(&mut self, id: EndpointId) -> Option<&mut Watched> {
         let closing = self.table.get_mut(id)?.closing.as_deref_mut()?;
         closing.watched.as_deref_mut()
     }
@@ -336,8 +334,8 @@ impl StuckWatch {
     fn count(&mut self, tracker: &Tracker, at: Nanos) {
         let mut stocks: HashMap<ProcessKey, Stock> = HashMap::new();
         self.told.retain(|&id| {
-            let connection = tracker.table.get(id);
-            let closing = connection.and_then(|connection| connection.closing.as_deref());
+            let endpoint = tracker.table.get(id);
+            let closing = endpoint.and_then(|endpoint| endpoint.closing.as_deref());
             let Some(watched) = closing.and_then(|closing| closing.watched.as_deref()) else {
                 return false;
             };
@@ -351,7 +349,7 @@ impl StuckWatch {
         self.growths.look(at, stocks);
         self.again.retain(|_, id| tracker.is_told(*id));
         // Another end takes the place of one that is gone. What is known of a process is what its newest look has shown.
-        let mut newest: HashMap<ProcessKey, (ConnId, &Leaker)> = HashMap::new();
+        let mut newest: HashMap<ProcessKey, (EndpointId, &Leaker)> = HashMap::new();
         for &id in &self.told {
             let told = tracker.told(id);
             let Some(leaker) = told.and_then(|told| told.leaker.as_ref()) else {
@@ -371,9 +369,9 @@ impl StuckWatch {
     }
 
     /// An end that was told is looked at again: how its process is now.
-    fn refresh(&mut self, connection: &mut Connection, answer: &Answer, answers: &Answers) {
+    fn refresh(&mut self, endpoint: &mut LiveEndpoint, answer: &Answer, answers: &Answers) {
         let leaker = self.leaker(answer, answers.at);
-        let watched = connection.closing.as_deref_mut();
+        let watched = endpoint.closing.as_deref_mut();
         let watched = watched.and_then(|closing| closing.watched.as_deref_mut());
         if let Some(told) = watched.and_then(|watched| watched.told.as_deref_mut())
             && leaker.is_some()

@@ -3,12 +3,12 @@
 use tcpclose_common::TcpState;
 
 use super::Tracker;
-use crate::close_path::Fate;
-use crate::connection::Connection;
+use crate::close_path::Outcome;
 use crate::event::Transition;
 use crate::leak::LeakEnd;
+use crate::live_endpoint::LiveEndpoint;
 use crate::table::Place;
-use crate::types::{ConnId, OwnerSource, Role};
+use crate::types::{EndpointId, OwnerSource, Role};
 
 impl Tracker {
     pub(super) fn transition(&mut self, transition: &Transition) {
@@ -29,18 +29,18 @@ impl Tracker {
             (TcpState::Close, TcpState::SynSent) => {
                 // The socket's earlier life ended with a →CLOSE that was lost.
                 self.take_missed(transition.id, transition.at);
-                let mut connection = self.begin(transition);
-                connection.role = Role::Client;
-                connection.seen_from_start = true;
+                let mut endpoint = self.begin(transition);
+                endpoint.role = Role::Client;
+                endpoint.seen_from_start = true;
                 let task = transition.task.as_ref();
-                connection.owner = self.owners.of(task, OwnerSource::Connect);
-                connection.advance(transition);
+                endpoint.owner = self.owners.of(task, OwnerSource::Connect);
+                endpoint.advance(transition);
                 // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
-                connection.tuple.local_port = 0;
+                endpoint.tuple.local_port = 0;
                 if self.filters_ports {
                     self.connecting.push_back((transition.at, transition.id));
                 }
-                self.insert(transition.id, connection);
+                self.insert(transition.id, endpoint);
             }
             _ => {
                 let known = self.table.find(transition.id);
@@ -51,8 +51,8 @@ impl Tracker {
                         if known.is_some() {
                             self.take_missed(transition.id, transition.at);
                         }
-                        let connection = self.meet(transition);
-                        self.insert(transition.id, connection)
+                        let endpoint = self.meet(transition);
+                        self.insert(transition.id, endpoint)
                     }
                 };
                 self.advance(transition, place);
@@ -75,72 +75,72 @@ impl Tracker {
     }
 
     /// A connection that is met in the middle of its life, or as a child of a listening socket.
-    fn meet(&mut self, transition: &Transition) -> Connection {
-        let mut connection = self.begin(transition);
+    fn meet(&mut self, transition: &Transition) -> LiveEndpoint {
+        let mut endpoint = self.begin(transition);
         if transition.old == TcpState::SynRecv {
-            connection.role = Role::Server;
-            connection.seen_from_start = true;
-            connection.since = transition.at.into();
+            endpoint.role = Role::Server;
+            endpoint.seen_from_start = true;
+            endpoint.since = transition.at.into();
             let (netns, tuple) = (transition.netns, &transition.tuple);
-            connection.owner = self.listeners.owner_of(netns, tuple).cloned();
+            endpoint.owner = self.listeners.owner_of(netns, tuple).cloned();
         }
-        connection
+        endpoint
     }
 
     /// A connection whose first transition this is.
-    pub(super) fn begin(&mut self, transition: &Transition) -> Connection {
+    pub(super) fn begin(&mut self, transition: &Transition) -> LiveEndpoint {
         let id = if transition.id.is_cookie() {
             transition.id
         } else {
             self.last_serial += 1;
-            ConnId(self.last_serial)
+            EndpointId(self.last_serial)
         };
-        Connection::new(id, transition)
+        LiveEndpoint::new(id, transition)
     }
 
-    pub(super) fn insert(&mut self, key: ConnId, connection: Connection) -> Place {
-        let (place, evicted) = self.table.insert(key, connection);
+    pub(super) fn insert(&mut self, key: EndpointId, endpoint: LiveEndpoint) -> Place {
+        let (place, evicted) = self.table.insert(key, endpoint);
         self.evicted += u64::from(evicted.is_some());
         place
     }
 
     /// Moves a connection that is in the table, and out of it at →CLOSE.
     fn advance(&mut self, transition: &Transition, place: Place) {
-        let Some(connection) = self.table.touch(place) else {
+        let Some(endpoint) = self.table.touch(place) else {
             return;
         };
         // connect() told the owner of a client already.
-        let owner = connection.owner.as_ref();
+        let owner = endpoint.owner.as_ref();
         let is_told = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
         if !is_told
             && let Some(closer) = self.owners.of(transition.task.as_ref(), OwnerSource::Close)
         {
-            connection.owner = Some(closer);
+            endpoint.owner = Some(closer);
         }
-        let since = connection.since.get();
-        let closing = connection.closing.as_deref_mut();
+        let since = endpoint.since.get();
+        let closing = endpoint.closing.as_deref_mut();
         let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
         let watched = watched.and_then(|closing| closing.watched.take());
-        let was_closing = is_closing(connection.state);
-        connection.advance(transition);
-        if is_closing(connection.state) && !was_closing {
+        let was_closing = is_closing(endpoint.state);
+        endpoint.advance(transition);
+        if is_closing(endpoint.state) && !was_closing {
             self.suspects.closing(transition.id, transition.at);
         }
-        let entered = connection.since.get();
+        let entered = endpoint.since.get();
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
-            connection.establish(transition);
+            endpoint.establish(transition);
             self.opened += 1;
         }
         if takes_a_place(transition) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
-            let began = match connection.role {
+            let began = match endpoint.role {
                 Role::Client => since.unwrap_or(transition.at),
                 Role::Server | Role::Unknown => transition.at,
             };
-            let (netns, role) = (connection.netns, connection.role);
-            let tuple = connection.tuple;
+            let (netns, role) = (endpoint.netns, endpoint.role);
+            let tuple = endpoint.tuple;
             if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
-                self.emit(&orphan.connection, Fate::Lost(began));
+                self.emit(&orphan.endpoint, Outcome::Lost(began));
             }
             let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
             self.tell(replaced);
@@ -155,12 +155,12 @@ impl Tracker {
             self.waits_for_close(transition.id, entered);
         }
         if transition.new == TcpState::Close
-            && let Some(connection) = self.table.take(place)
+            && let Some(endpoint) = self.table.take(place)
         {
             let table = &self.table;
             let lives = |id| table.find(id).is_some();
             self.suspects.closed(transition.id, lives);
-            self.close(transition.id, connection, transition.at);
+            self.close(transition.id, endpoint, transition.at);
         }
     }
 }

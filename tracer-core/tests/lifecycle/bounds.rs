@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
-use tcpclose_core::finding::{Finding, LossPlace};
+use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::types::NetNs;
 
 use crate::socket::{Socket, World, tuple};
@@ -23,12 +23,12 @@ fn the_end_that_has_been_quiet_longest_makes_room_and_is_counted() {
     let [Finding::Loss(loss)] = findings.as_slice() else {
         panic!("{findings:?}")
     };
-    assert_eq!((loss.lost, loss.place), (1, LossPlace::Table));
+    assert_eq!((loss.lost, loss.location), (1, LossLocation::Table));
     // The one that changed its state stayed.
     first.closes(&mut world, TcpState::LastAck);
     first.is_acknowledged();
     first.to(&mut world, TcpState::Close);
-    assert!(world.close().conn.seen_from_start);
+    assert!(world.close().endpoint.seen_from_start);
 }
 
 #[test]
@@ -57,13 +57,11 @@ fn a_connect_that_the_port_filter_hides_is_not_told_after_a_loss() {
     let everywhere = HashSet::from([NetNs(1)]);
     world
         .tracker
-        .doubt_missing(&everywhere, &HashSet::new(), world.now);
+        .resync(&everywhere, &HashSet::new(), world.now);
     for _ in 0..3 {
         world.pass_ms(1_000);
         for lookup in world.lookups() {
-            world
-                .tracker
-                .looked_up(lookup.id, Minisocket::Gone, world.now);
+            world.tracker.probed(lookup.id, Minisocket::Gone, world.now);
         }
     }
     assert!(world.findings().is_empty());
@@ -80,5 +78,5 @@ fn a_socket_that_connects_again_starts_anew() {
     end.tuple = tuple(40_001, 80);
     end.evidence.error = 111;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(world.close().conn.tuple.peer_port, 80);
+    assert_eq!(world.close().endpoint.tuple.peer_port, 80);
 }

@@ -1,7 +1,7 @@
 //! What the kernel's function hooks tell of minisockets: exact times.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Sweep;
+use tcpclose_core::Poll;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::{ClosePath, Finding, Measured, TimeWait, TimeWaitEnd};
 use tcpclose_core::types::{Nanos, NetNs};
@@ -60,7 +60,7 @@ fn an_expiry_is_exact_and_nobody_looks() {
     for _ in 0..61 {
         world.pass_ms(1_000);
         let mut due = Vec::new();
-        world.tracker.due_sweeps(world.now, &mut due);
+        world.tracker.due_polls(world.now, &mut due);
         assert_eq!(due, []);
     }
     world.signal(5, SignalKind::MinisocketKilled);
@@ -153,9 +153,9 @@ fn a_minisocket_that_was_never_made_is_an_overflow() {
     world.close();
     world.pass_ms(200);
     let mut due = Vec::new();
-    world.tracker.due_sweeps(world.now, &mut due);
+    world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
-    world.tracker.swept(&Sweep {
+    world.tracker.apply_poll(&Poll {
         netns: NetNs(1),
         began: world.now,
         ended: world.now,

@@ -4,7 +4,7 @@ use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::{Nanos, NetNs};
-use tcpclose_core::{Input, Sweep, TIME_WAIT};
+use tcpclose_core::{Input, Poll, TIME_WAIT};
 
 use crate::socket::{Socket, World};
 
@@ -35,7 +35,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
     }
     world.findings();
     let ended = began + TIME_WAIT + Nanos::from_secs(3);
-    world.tracker.take(&Input::Swept(Sweep {
+    world.tracker.take(&Input::Polled(Poll {
         netns: NetNs(1),
         began: ended,
         ended,
@@ -46,7 +46,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
         found: Vec::new(),
     }));
     let ids = world.findings().into_iter().map(|finding| match finding {
-        Finding::TimeWait(time_wait) => time_wait.conn.id.0,
+        Finding::TimeWait(time_wait) => time_wait.endpoint.id.0,
         other => panic!("not a TIME_WAIT: {other:?}"),
     });
     assert!(ids.eq(1..=200));

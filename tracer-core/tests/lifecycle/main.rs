@@ -1,19 +1,19 @@
 //! The core without a kernel: event sequences in, findings out, every time exact.
 
 mod bounds;
-mod doubts;
-mod existing;
+mod gauges;
 mod hooks;
 mod inputs;
-mod looks;
 mod missed;
 mod orphans;
+mod polls;
+mod probes;
 mod properties;
 mod resets;
 mod scenarios;
+mod seed;
 mod segments;
 mod socket;
-mod standing;
 mod stuck;
-mod sweeps;
 mod time_waits;
+mod unknown_paths;

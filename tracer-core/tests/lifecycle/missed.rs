@@ -41,7 +41,7 @@ fn an_end_that_waits_for_its_peer_is_looked_at_more_and_more_rarely() {
             looks += 1;
             world
                 .tracker
-                .looked_up(lookup.id, Minisocket::Alive, world.now);
+                .probed(lookup.id, Minisocket::Alive, world.now);
         }
     }
     assert_eq!(looks, 9, "after 2, 4, 8, 16, 32, 64 s, then each minute");

@@ -26,7 +26,7 @@ fn the_looks_grow_rare_and_never_stop() {
             let left = Nanos::from_secs(60);
             world
                 .tracker
-                .looked_up(lookup.id, Minisocket::FinWait2(left), world.now);
+                .probed(lookup.id, Minisocket::FinWait2(left), world.now);
         }
     }
     assert!((55..70).contains(&looks), "{looks} looks in a minute");
@@ -111,7 +111,7 @@ fn when_too_many_are_parked_the_oldest_is_told_as_unknown() {
     }
     assert_eq!(world.tracker.waiting_for_fin(), 2);
     let close = world.close();
-    assert_eq!((close.conn.id.0, close.path), (1, ClosePath::Unknown));
+    assert_eq!((close.endpoint.id.0, close.path), (1, ClosePath::Unknown));
 }
 
 #[test]

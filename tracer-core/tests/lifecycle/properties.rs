@@ -6,8 +6,8 @@ use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::leak::{AgeKnown, Answer, Answers, CloseWait, LeakEvent, Question};
-use tcpclose_core::types::{ConnId, Nanos, NetNs};
-use tcpclose_core::{Minisocket, Sighting, Sweep, Tracker};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
 
 use crate::socket::tuple;
 
@@ -67,8 +67,8 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 /// The socket's key: half of them have a cookie, half an address.
-fn key(socket: u64) -> ConnId {
-    ConnId(if socket.is_multiple_of(2) {
+fn key(socket: u64) -> EndpointId {
+    EndpointId(if socket.is_multiple_of(2) {
         socket + 1
     } else {
         0xffff_8000_0000_0000 + socket
@@ -132,7 +132,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
         Input::Answer(which, left) => {
             let left = Nanos::from_millis(left);
             let mut lookups = Vec::new();
-            tracker.due_lookups(*now, &mut lookups);
+            tracker.due_probes(*now, &mut lookups);
             for lookup in lookups {
                 let answer = match which {
                     0 => Minisocket::FinWait2(left),
@@ -141,7 +141,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                     4 => Minisocket::Alive,
                     _ => Minisocket::Unreachable,
                 };
-                tracker.looked_up(lookup.id, answer, *now);
+                tracker.probed(lookup.id, answer, *now);
             }
             let mut questions = Vec::new();
             tracker.due_questions(*now, &mut questions);
@@ -152,14 +152,14 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 seen: answers.filter(|_| which < 3).collect(),
             });
             let mut requests = Vec::new();
-            tracker.due_sweeps(*now, &mut requests);
+            tracker.due_polls(*now, &mut requests);
             for request in requests {
-                let sighting = Sighting {
+                let sighting = PolledMinisocket {
                     cookie: key(0),
                     tuple: tuple(1, 2),
                     left,
                 };
-                tracker.swept(&Sweep {
+                tracker.apply_poll(&Poll {
                     netns: request.netns,
                     began: *now,
                     ended: *now,
@@ -245,7 +245,7 @@ proptest! {
                 let known = close.states.iter().filter_map(|(_, dwell)| *dwell);
                 let total = known.fold(Nanos(0), |sum, dwell| sum + dwell);
                 prop_assert!(total <= elapsed, "{total:?} of {elapsed:?}: {close:?}");
-                prop_assert!(close.conn.lifetime.is_none_or(|lifetime| lifetime <= elapsed));
+                prop_assert!(close.endpoint.lifetime.is_none_or(|lifetime| lifetime <= elapsed));
                 if let Some(segments) = close.segments {
                     prop_assert!(segments as usize >= close.steps.len());
                 }

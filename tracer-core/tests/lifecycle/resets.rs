@@ -125,10 +125,10 @@ fn a_refused_connect_never_opened() {
         close.reset.as_ref().and_then(|reset| reset.reason),
         Some(ResetReason::NoSocket)
     );
-    assert_eq!(close.conn.opened, None);
+    assert_eq!(close.endpoint.opened, None);
     assert_eq!(states(&close), [("SYN_SENT", Some(7))]);
     assert_eq!(
-        close.conn.lifetime.map(|lifetime| lifetime.0),
+        close.endpoint.lifetime.map(|lifetime| lifetime.0),
         Some(7_000_000)
     );
     assert_eq!(close.owner.unwrap().pid, 77);

@@ -72,12 +72,12 @@ fn the_end_that_receives_the_first_fin_and_answers_late_sees_four_segments() {
             ("LAST_ACK", Some(1))
         ]
     );
-    assert_eq!(close.conn.lifetime, Some(Nanos::from_millis(321)));
+    assert_eq!(close.endpoint.lifetime, Some(Nanos::from_millis(321)));
     assert_eq!(
         (close.bytes.sent, close.bytes.received),
         (Some(0), Some(10))
     );
-    assert_eq!(close.conn.role, Role::Server);
+    assert_eq!(close.endpoint.role, Role::Server);
     let owner = close.owner.unwrap();
     assert_eq!(
         (owner.pid, &*owner.comm, owner.source),
@@ -214,7 +214,7 @@ fn a_close_is_told_only_when_the_peers_fin_has_reached_the_minisocket() {
             ("FIN_WAIT2", Some(250))
         ]
     );
-    assert_eq!(close.conn.lifetime, Some(Nanos::from_millis(290)));
+    assert_eq!(close.endpoint.lifetime, Some(Nanos::from_millis(290)));
     assert_eq!(world.tracker.waiting_for_fin(), 0);
 }
 
@@ -365,14 +365,14 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     let mut end = Socket::client(&mut world, 5);
     end.closes(&mut world, TcpState::Close);
     world.signal(5, reset_sent(None));
-    assert_eq!(world.close().conn.tuple.local_port, 40_000);
+    assert_eq!(world.close().endpoint.tuple.local_port, 40_000);
     end.tuple = tuple(40_000, 3306); // stale: connect() has not chosen yet
     end.to(&mut world, TcpState::SynSent);
     end.tuple = tuple(40_001, 3306);
     end.to(&mut world, TcpState::Established);
     end.evidence.error = 104;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(world.close().conn.tuple.local_port, 40_001);
+    assert_eq!(world.close().endpoint.tuple.local_port, 40_001);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
 use tcpclose_core::finding::{Close, Finding};
-use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 use tcpclose_core::{Lookup, Minisocket, Tracker};
 
 /// Initial sequence numbers, near the wrap so that every scenario crosses it.
@@ -59,7 +59,7 @@ impl World {
     pub fn signal(&mut self, id: u64, kind: SignalKind) {
         self.tracker.ingest(&Event::Signal(Signal {
             at: self.now,
-            id: ConnId(id),
+            id: EndpointId(id),
             kind,
         }));
     }
@@ -67,7 +67,7 @@ impl World {
     /// The minisockets that are asked for now.
     pub fn lookups(&mut self) -> Vec<Lookup> {
         let mut lookups = Vec::new();
-        self.tracker.due_lookups(self.now, &mut lookups);
+        self.tracker.due_probes(self.now, &mut lookups);
         lookups
     }
 
@@ -75,7 +75,7 @@ impl World {
     pub fn answer(&mut self, minisocket: Minisocket) {
         let lookups = self.lookups();
         assert_eq!(lookups.len(), 1);
-        self.tracker.looked_up(lookups[0].id, minisocket, self.now);
+        self.tracker.probed(lookups[0].id, minisocket, self.now);
     }
 }
 
@@ -183,7 +183,7 @@ impl Socket {
         self.evidence.fin_alone = self.evidence.done && (acked_before || self.read_up_to == fin);
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
-            id: ConnId(self.id),
+            id: EndpointId(self.id),
             skaddr: 0xffff_8881_0a2b_3c40,
             netns: NetNs(1),
             tuple: self.tuple,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Existing;
 use tcpclose_core::Minisocket;
+use tcpclose_core::SnapshotSocket;
 use tcpclose_core::finding::{Finding, Stuck};
 use tcpclose_core::leak::{
     Activity, AgeKnown, Answer, Answers, CloseWait, Holder, LeakEnd, LeakEvent, Question, Verdict,
 };
 use tcpclose_core::process::Process;
-use tcpclose_core::types::{ConnId, Nanos, NetNs, OwnerSource};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, OwnerSource};
 
 use crate::socket::{Socket, World, task, tuple};
 
@@ -40,7 +40,7 @@ pub fn questions(world: &mut World) -> Vec<Question> {
 /// A socket that read everything; its last ACK came that long ago.
 pub fn seen(id: u64, since_ack: Nanos) -> CloseWait {
     CloseWait {
-        id: ConnId(id),
+        id: EndpointId(id),
         netns: NetNs(1),
         tuple: tuple(3306, 40_000),
         interface: 0,
@@ -121,8 +121,8 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     assert_eq!(questions(&mut world), []);
     world.pass_ms(1);
     let question = Question {
-        id: ConnId(5),
-        cookie: Some(ConnId(5)),
+        id: EndpointId(5),
+        cookie: Some(EndpointId(5)),
         netns: NetNs(1),
         tuple: tuple(3306, 40_000),
     };
@@ -143,7 +143,7 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     assert_eq!(told.leak.age.since, entered);
     assert_eq!(told.leak.age.known, AgeKnown::Observed);
     assert_eq!(told.at - entered, Nanos::from_millis(60_003));
-    assert!(told.conn.seen_from_start);
+    assert!(told.endpoint.seen_from_start);
     let owner = told.owner.as_ref().map(|owner| (owner.pid, owner.source));
     assert_eq!(owner, Some((9, OwnerSource::Proc)));
     assert_eq!(told.fds(), [7]);
@@ -232,7 +232,7 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
     stuck(&mut world, 5);
     world.pass_ms(SECOND);
     let (namespaces, alive) = ([NetNs(1)].into(), [].into());
-    world.tracker.doubt_missing(&namespaces, &alive, world.now);
+    world.tracker.resync(&namespaces, &alive, world.now);
     for _ in 0..2 {
         world.pass_ms(100);
         world.answer(Minisocket::Gone);
@@ -296,8 +296,8 @@ fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
 }
 
 pub fn existing(world: &mut World, id: u64) {
-    let socket = Existing {
-        cookie: ConnId(id),
+    let socket = SnapshotSocket {
+        cookie: EndpointId(id),
         netns: NetNs(1),
         tuple: tuple(3306, 40_000),
         state: TcpState::CloseWait,
@@ -317,7 +317,7 @@ fn what_was_stuck_before_is_told_at_once_with_an_estimated_age() {
     assert_eq!(told.leak.event, LeakEvent::Ongoing);
     assert_eq!(told.leak.age.known, AgeKnown::Estimated);
     assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(200));
-    assert!(!told.conn.seen_from_start);
+    assert!(!told.endpoint.seen_from_start);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{Finding, Measured, TimeWait, TimeWaitEnd};
-use tcpclose_core::types::{ConnId, Nanos, NetNs};
-use tcpclose_core::{Minisocket, Sighting, Sweep};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::{Minisocket, Poll, PolledMinisocket};
 
 use crate::socket::{Socket, World, tuple};
 
@@ -20,12 +20,12 @@ pub fn enter(world: &mut World, id: u64) -> Socket {
 
 /// A look that ends now, finds these timers of socket 5 and takes 2 ms.
 pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<TimeWait> {
-    let found = left_ms.map(|left| Sighting {
-        cookie: ConnId(5),
+    let found = left_ms.map(|left| PolledMinisocket {
+        cookie: EndpointId(5),
         tuple: tuple(40_000, 3306),
         left: Nanos::from_millis(left),
     });
-    let sweep = Sweep {
+    let sweep = Poll {
         netns: NetNs(1),
         began: world.now - SWEEP,
         ended: world.now,
@@ -35,7 +35,7 @@ pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<Time
         overflows,
         found: found.into_iter().collect(),
     };
-    world.tracker.swept(&sweep);
+    world.tracker.apply_poll(&sweep);
     let told = world.findings().into_iter().map(|finding| match finding {
         Finding::TimeWait(time_wait) => *time_wait,
         other => panic!("{other:?}"),
@@ -45,9 +45,9 @@ pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<Time
 
 pub fn is_due(world: &mut World) -> bool {
     let mut due = Vec::new();
-    world.tracker.due_sweeps(world.now, &mut due);
+    world.tracker.due_polls(world.now, &mut due);
     for request in &due {
-        let wanted = [(tuple(40_000, 3306), Some(ConnId(5)))];
+        let wanted = [(tuple(40_000, 3306), Some(EndpointId(5)))];
         assert_eq!(
             (request.netns, &request.wanted[..]),
             (NetNs(1), &wanted[..])
@@ -84,7 +84,7 @@ fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
     assert_eq!(
         world.tracker.next_deadline(),
         None,
-        "nothing is pending, nothing is swept"
+        "nothing is pending, nothing is apply_poll"
     );
 }
 
@@ -204,7 +204,7 @@ fn one_that_is_gone_early_and_is_not_replaced_was_killed() {
     let told = look(&mut world, None, 0);
     assert_eq!(
         (told[0].end, told[0].measured),
-        (TimeWaitEnd::Killed, Measured::Sweep)
+        (TimeWaitEnd::Killed, Measured::Poll)
     );
     assert_eq!(told[0].error, Nanos::from_millis(2_501));
 }

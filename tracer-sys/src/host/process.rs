@@ -6,7 +6,7 @@ use std::io;
 
 use super::container;
 use super::proc_dir::{ProcDir, stat_field};
-use super::unit::{self, cgroup_path, cgroup_path_v2};
+use super::systemd_unit::{self, cgroup_path, cgroup_path_v2};
 use tcpclose_core::process::{Container, Process};
 
 /// Bytes of a command line that are kept. It may be megabytes long.
@@ -43,7 +43,7 @@ pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
         command_line_cut,
         open,
         limit: descriptor_limit(&optional(c"limits")),
-        unit: cgroup.as_deref().and_then(unit::from_cgroup_path),
+        unit: cgroup.as_deref().and_then(systemd_unit::from_cgroup_path),
         container: container_of(&cgroups),
         cgroup_v2: cgroup_path_v2(&cgroups).map(str::to_owned),
         cgroup,

@@ -5,7 +5,7 @@ use std::fmt;
 use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
-use tcpclose_core::types::{ConnId, IpVersion, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, IpVersion, Nanos, NetNs, Tuple};
 
 const BARE: usize = wire::Transition::BARE;
 const WITH_TASK: usize = wire::Transition::WITH_TASK;
@@ -56,7 +56,7 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
     };
     Ok(Event::Signal(Signal {
         at: Nanos(record.at),
-        id: ConnId(record.id),
+        id: EndpointId(record.id),
         kind,
     }))
 }
@@ -148,7 +148,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
     });
     Ok(Event::Transition(Transition {
         at: Nanos(record.at),
-        id: ConnId(record.id),
+        id: EndpointId(record.id),
         skaddr: record.skaddr,
         netns: NetNs(record.netns),
         tuple: Tuple::new(ip, (local, record.local_port), (peer, record.peer_port)),

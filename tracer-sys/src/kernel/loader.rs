@@ -13,8 +13,8 @@ use tcpclose_common::{Config, RINGS};
 use super::attach::{self, Attached, SET_STATE};
 use super::btf::{self, Btf, BtfError};
 use super::ebpf_log::{EbpfLog, Print};
-use super::runs::RunCounts;
-use super::twin::Twin;
+use super::program_stats::ProgramStats;
+use super::recursion_fallback::RecursionFallback;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use tcpclose_core::types::{IpVersion, Nanos, NetNs, Tuple};
 
@@ -179,8 +179,8 @@ pub struct Programs {
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
     /// What takes the transitions that interrupt others; if nothing does, why.
-    pub(super) twin: Result<Twin, String>,
-    pub(super) runs: RunCounts,
+    pub(super) twin: Result<RecursionFallback, String>,
+    pub(super) runs: ProgramStats,
     pub(super) log: Option<EbpfLog>,
     pub(super) ring_bytes: u32,
 }
@@ -314,10 +314,10 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
         twin: match twin {
-            Ok(()) => Ok(Twin::new(take_map(&mut ebpf, "TWIN")?)),
+            Ok(()) => Ok(RecursionFallback::new(take_map(&mut ebpf, "TWIN")?)),
             Err(why) => Err(why),
         },
-        runs: RunCounts(take_map(&mut ebpf, "RUNS")?),
+        runs: ProgramStats(take_map(&mut ebpf, "RUNS")?),
         ring_bytes: options.ring_bytes,
         ebpf,
     })

@@ -20,11 +20,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
-use super::misses::{Misses, Skipped};
 use super::monotonic::now;
+use super::program_stats::ProgramStats;
+use super::recursion_fallback::RecursionFallback;
+use super::recursion_misses::{RecursionMisses, Skipped};
 use super::ring_positions::Positions;
-use super::runs::RunCounts;
-use super::twin::Twin;
 use tcpclose_core::event::Event;
 use tcpclose_core::summary::BpfRuns;
 use tcpclose_core::types::Nanos;
@@ -291,7 +291,7 @@ impl Programs {
             ring_bytes,
         } = self;
         let reader = Reader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
-        let misses = Misses::of(&ebpf);
+        let misses = RecursionMisses::of(&ebpf);
         Ok((
             reader,
             Attached {
@@ -309,9 +309,9 @@ impl Programs {
 pub struct Attached {
     /// Keeps programs and links alive.
     ebpf: aya::Ebpf,
-    misses: Misses,
-    twin: Option<Twin>,
-    runs: RunCounts,
+    misses: RecursionMisses,
+    twin: Option<RecursionFallback>,
+    runs: ProgramStats,
     /// What the programs say, if they were asked to.
     pub log: Option<EbpfLog>,
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tcpclose_common::TcpState;
-use tcpclose_core::types::{ConnId, Tuple};
+use tcpclose_core::types::{EndpointId, Tuple};
 use tcpclose_sys::kernel::sock_diag::{DiagSocket, Lookup, Socket};
 
 /// Any error will do.
@@ -44,7 +44,7 @@ pub fn tuple(stream: &TcpStream) -> Any<Tuple> {
 }
 
 /// `SO_COOKIE`.
-pub fn cookie(socket: &impl AsRawFd) -> ConnId {
+pub fn cookie(socket: &impl AsRawFd) -> EndpointId {
     let mut cookie = 0u64;
     let mut length = mem::size_of_val(&cookie) as libc::socklen_t;
     // SAFETY: the option writes eight bytes, and `cookie` has them.
@@ -58,7 +58,7 @@ pub fn cookie(socket: &impl AsRawFd) -> ConnId {
         )
     };
     assert_eq!(failed, 0);
-    ConnId(cookie)
+    EndpointId(cookie)
 }
 
 /// Sets an option of TCP that is an int.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tcpclose_common::TcpState;
-use tcpclose_core::types::{ConnId, IpVersion, Tuple};
+use tcpclose_core::types::{EndpointId, IpVersion, Tuple};
 use tcpclose_sys::kernel::sock_diag::{
     DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
@@ -26,7 +26,7 @@ fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
             (report.sockets, report.skipped, report.interrupted),
             (3, 0, false)
         );
-        let of = |id: ConnId| sockets.iter().find(|socket| socket.id == id);
+        let of = |id: EndpointId| sockets.iter().find(|socket| socket.id == id);
 
         let listener = of(cookie(&pair.listener)).ok_or("no listener")?;
         assert_eq!(listener.state, TcpState::Listen);
@@ -264,7 +264,7 @@ fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
 
         let (sockets, report) = diag.collect(&query)?;
         assert_eq!(report.sockets as usize, 2 * CONNECTIONS);
-        let mut wanted: Vec<ConnId> = streams.iter().map(cookie).collect();
+        let mut wanted: Vec<EndpointId> = streams.iter().map(cookie).collect();
         wanted.sort_unstable();
         assert_eq!(
             sockets.iter().map(|socket| socket.id).collect::<Vec<_>>(),

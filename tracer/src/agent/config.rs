@@ -1,8 +1,8 @@
 //! The agent's configuration: TOML, every key optional.
 
-mod place;
 #[cfg(test)]
 mod tests;
+mod toml_span;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -176,27 +176,27 @@ impl Config {
     /// Something in it is wrong.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
         let wrong = |at: usize, problem: &str| {
-            let place = place::line_and_column(text, at);
+            let place = toml_span::line_and_column(text, at);
             ConfigError(format!("{name}:{place}: {problem}"))
         };
         let config: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            let at = place::of_key(text, at, error.message());
+            let at = toml_span::of_key(text, at, error.message());
             wrong(at, &with_nearest(error.message()))
         })?;
         for (number, output) in config.outputs.iter().enumerate() {
             let before = config.outputs[..number].iter().enumerate();
             for (first, other) in before {
                 if let Some(problem) = conflict(other, output) {
-                    let first = place::line_and_column(text, place::of_output(text, first));
+                    let first = toml_span::line_and_column(text, toml_span::of_output(text, first));
                     let problem = format!("the outputs here and at {first} {problem}");
-                    return Err(wrong(place::of_output(text, number), &problem));
+                    return Err(wrong(toml_span::of_output(text, number), &problem));
                 }
             }
         }
         let needed = fixed_series(config.outputs.len());
         if config.prometheus.enabled && config.prometheus.max_series.get() < needed {
-            let at = place::of_value(text, "prometheus", "max_series").unwrap_or(0);
+            let at = toml_span::of_value(text, "prometheus", "max_series").unwrap_or(0);
             let problem = format!(
                 "`max_series` is at least {needed} with {} outputs: so many series are always there",
                 config.outputs.len()
@@ -231,8 +231,8 @@ impl Config {
         match netns::by_user(words) {
             Err(error) => {
                 let text = fs::read_to_string(path).unwrap_or_default();
-                let at = place::of_value(&text, "trace", "netns").unwrap_or(0);
-                let place = place::line_and_column(&text, at);
+                let at = toml_span::of_value(&text, "trace", "netns").unwrap_or(0);
+                let place = toml_span::line_and_column(&text, at);
                 Err(ConfigError(format!("{}:{place}: {error}", path.display())))
             }
             Ok(_) => Ok(config),

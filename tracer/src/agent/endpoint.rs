@@ -23,8 +23,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::config;
+use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter, Snapshot};
-use crate::stderr::say;
 use tcpclose_core::summary::OutputState;
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.
@@ -85,7 +85,7 @@ impl Endpoint {
                 let serving = async {
                     tokio::select! {
                         error = serve(listener, server) => {
-                            say!("the HTTP endpoint has ended: {error}");
+                            notice!("the HTTP endpoint has ended: {error}");
                         }
                         _ = stopped => {}
                     }

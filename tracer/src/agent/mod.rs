@@ -5,8 +5,8 @@
 
 pub mod config;
 mod endpoint;
+mod output_locks;
 mod outputs;
-mod places;
 mod reload;
 mod replay;
 mod service;
@@ -22,18 +22,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
+use crate::notice::notice;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::{Busiest, Snapshot};
 use crate::session::{Session, now};
-use crate::stderr::say;
 use config::{Config, Trace};
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
 pub use replay::replay;
-use tcpclose_core::finding::{Finding, LossPlace};
-use tcpclose_core::summary::{Boundary, Pressure, Standing, Summaries, Tracer};
+use tcpclose_core::finding::{Finding, LossLocation};
+use tcpclose_core::summary::{Gauges, IntervalEnd, Pressure, Summaries, Tracer};
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::host::{rights, usage};
+use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 
@@ -162,11 +162,11 @@ fn options(config: &Config) -> anyhow::Result<Options> {
 
 /// What the agent may still do when it runs with this configuration.
 #[must_use]
-pub fn rights_needed(config: &Config) -> Vec<rights::Kept> {
+pub fn rights_needed(config: &Config) -> Vec<privilege_drop::Kept> {
     let wanted = config.trace.netns.as_deref();
     let wanted = wanted.and_then(|words| netns::by_user(words).ok());
     let own = netns::current().ok();
-    rights::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
+    privilege_drop::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
 }
 
 impl Agent {
@@ -179,11 +179,11 @@ impl Agent {
         let kept = rights_needed(&config);
         let capacity = config.max_connections.get();
         let mut session = Session::start_attached(&options(&config)?, capacity, record, || {
-            rights::give_up_all_but(&kept)
+            privilege_drop::give_up_all_but(&kept)
         })?;
-        let begun = Boundary {
+        let begun = IntervalEnd {
             at: now(),
-            ..Boundary::default()
+            ..IntervalEnd::default()
         };
         session.record_boundary(&begun);
         let clock = WallClock::new();
@@ -225,9 +225,9 @@ impl Agent {
             Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
             None => "no HTTP endpoint".to_owned(),
         };
-        say!("the agent works; {endpoint}");
+        notice!("the agent works; {endpoint}");
         for shortcoming in &self.session.shortcomings {
-            say!("{shortcoming}");
+            notice!("{shortcoming}");
         }
     }
 
@@ -259,7 +259,7 @@ impl Agent {
         let read = self.session.pressure();
         let read = read.map(|pressure| self.pressure = pressure);
         let taken = self.take_findings();
-        let boundary = Boundary {
+        let boundary = IntervalEnd {
             at: now(),
             pressure: self.pressure.clone(),
             outputs: self.outputs.states(),
@@ -274,9 +274,9 @@ impl Agent {
             resets: summary.resets_of_processes.clone(),
         };
         // Outputs say themselves what they lost.
-        let lost = summary.lost.total() - summary.lost.of(LossPlace::Output);
+        let lost = summary.lost.total() - summary.lost.of(LossLocation::Output);
         if lost > 0 {
-            say!(
+            notice!(
                 "{lost} of what the kernel tells {} lost in the last interval (the summary says where)",
                 if lost == 1 { "was" } else { "were" }
             );
@@ -287,8 +287,8 @@ impl Agent {
             .and(taken)
     }
 
-    fn standing(&self) -> Standing {
-        Standing {
+    fn standing(&self) -> Gauges {
+        Gauges {
             pressure: self.pressure.clone(),
             ..self.session.standing()
         }
@@ -296,8 +296,8 @@ impl Agent {
 
     fn used(&self) -> Tracer {
         Tracer {
-            cpu: usage::cpu(),
-            memory: usage::memory(),
+            cpu: self_usage::cpu(),
+            memory: self_usage::memory(),
             bpf: self.session.bpf_runs(),
         }
     }

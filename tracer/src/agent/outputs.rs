@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::places::Places;
+use super::output_locks::OutputLocks;
+use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::{SharedOffset, WallClock};
-use crate::output::sink::{Counts, Presence, Sink, SinkConfig, Surroundings, Target};
+use crate::output::sink::{Counts, Presence, RenderContext, Sink, SinkConfig, Target};
 use crate::session::now;
-use crate::stderr::say;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::summary::{Output, OutputState};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::Cgroups;
-use tcpclose_sys::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
 const EXCHANGE: Duration = Duration::from_millis(500);
@@ -37,8 +37,8 @@ pub(super) struct Outputs {
 #[derive(Clone, Debug)]
 struct Common {
     clock: SharedOffset,
-    names: Option<NamedCgroups>,
-    places: Places,
+    names: Option<SharedCgroupNames>,
+    places: OutputLocks,
 }
 
 impl Outputs {
@@ -48,7 +48,7 @@ impl Outputs {
         configs: &[SinkConfig],
         run_directory: &Path,
         clock: SharedOffset,
-        names: Option<NamedCgroups>,
+        names: Option<SharedCgroupNames>,
     ) -> anyhow::Result<Self> {
         let mut outputs = Self {
             running: Vec::new(),
@@ -57,14 +57,14 @@ impl Outputs {
             common: Common {
                 clock,
                 names,
-                places: Places::default(),
+                places: OutputLocks::default(),
             },
         };
         for config in configs {
-            let surroundings = outputs.common.surroundings(&config.target, run_directory);
-            let surroundings =
-                surroundings.with_context(|| format!("output {} cannot be used", config.name()))?;
-            outputs.running.push(Sink::start(config, surroundings)?);
+            let render_context = outputs.common.render_context(&config.target, run_directory);
+            let render_context = render_context
+                .with_context(|| format!("output {} cannot be used", config.name()))?;
+            outputs.running.push(Sink::start(config, render_context)?);
         }
         Ok(outputs)
     }
@@ -104,18 +104,18 @@ impl Outputs {
             let in_the_way = self.leaving.iter().filter(is_in_the_way);
             let in_the_way: Vec<Presence> =
                 in_the_way.map(|(_, presence)| presence.clone()).collect();
-            let mut surroundings = self.common.prepare(&config.target, run_directory);
+            let mut render_context = self.common.prepare(&config.target, run_directory);
             let prepare = move || {
                 anyhow::ensure!(
                     !in_the_way.iter().any(Presence::is_there),
                     "the output that was there before the configuration changed has not let go of it yet"
                 );
-                surroundings()
+                render_context()
             };
             match Sink::start_trying(config, prepare) {
                 Ok(sink) => self.running.push(sink),
                 Err(error) => {
-                    say!("{error:#}; it is tried again at the next SIGHUP")
+                    notice!("{error:#}; it is tried again at the next SIGHUP")
                 }
             }
         }
@@ -157,7 +157,7 @@ impl Outputs {
             let counts = sink.finish(deadline);
             let lost = counts.queued;
             if lost > 0 {
-                say!("output {name} could not take {lost} records in time: they are lost");
+                notice!("output {name} could not take {lost} records in time: they are lost");
             }
             let before = self.before.entry(name).or_default();
             *before = *before
@@ -171,17 +171,21 @@ impl Outputs {
 }
 
 impl Common {
-    /// As [`Self::surroundings`], whenever an output's thread needs some.
+    /// As [`Self::render_context`], whenever an output's thread needs some.
     fn prepare(
         &self,
         target: &Target,
         run_directory: &Path,
-    ) -> impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static {
+    ) -> impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static {
         let (common, target, directory) = (self.clone(), target.clone(), run_directory.to_owned());
-        move || common.surroundings(&target, &directory)
+        move || common.render_context(&target, &directory)
     }
 
-    fn surroundings(&self, target: &Target, run_directory: &Path) -> anyhow::Result<Surroundings> {
+    fn render_context(
+        &self,
+        target: &Target,
+        run_directory: &Path,
+    ) -> anyhow::Result<RenderContext> {
         let lock = match target {
             // A file has a lock itself, and stdout has none.
             Target::Stdout | Target::File(_) => None,
@@ -191,7 +195,7 @@ impl Common {
             Some(names) => Box::new(GivenNames::new(names.clone())),
             None => Box::new(Cgroups::new()),
         };
-        Ok(Surroundings {
+        Ok(RenderContext {
             clock: WallClock::led_by(self.clock.clone()),
             cgroups,
             lock,
@@ -227,14 +231,14 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use tcpclose_core::finding::{Loss, LossPlace};
+    use tcpclose_core::finding::{Loss, LossLocation};
 
     fn offer(outputs: &mut Outputs, count: usize) {
         for _ in 0..count {
             outputs.offer(&Arc::new(Finding::Loss(Loss {
                 at: Nanos(0),
                 lost: 1,
-                place: LossPlace::Ring,
+                location: LossLocation::Ring,
                 repaired: true,
             })));
         }

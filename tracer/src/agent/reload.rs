@@ -1,7 +1,7 @@
 //! SIGHUP: what of a new configuration takes effect at once.
 
 use super::{Agent, Config, config, service};
-use crate::stderr::say;
+use crate::notice::notice;
 
 impl Agent {
     /// Takes the configuration anew. One that is wrong changes nothing.
@@ -15,14 +15,14 @@ impl Agent {
             Ok(config) => {
                 self.change(config);
                 match &self.file {
-                    Some(_) => say!("the configuration was read again"),
-                    None => say!(
+                    Some(_) => notice!("the configuration was read again"),
+                    None => notice!(
                         "files were opened anew; there is no configuration to read again (--config)"
                     ),
                 }
             }
             Err(error) => {
-                say!("the configuration stays as it was: {error}");
+                notice!("the configuration stays as it was: {error}");
                 // Whoever rotates logs needs that whatever the file says by now.
                 let outputs = self.config.outputs.clone();
                 self.outputs.exchange(&outputs, &self.config.run_directory);
@@ -57,7 +57,7 @@ impl Agent {
             ("[trace]", trace != self.config.trace),
         ];
         for (name, _) in later.iter().filter(|(_, changed)| *changed) {
-            say!("the change of {name} takes effect when the agent is started again");
+            notice!("the change of {name} takes effect when the agent is started again");
         }
     }
 
@@ -72,11 +72,11 @@ impl Agent {
                 self.config.prometheus = wanted;
             }
             Err(error) => {
-                say!("the HTTP endpoint stays as it was: {error:#}");
+                notice!("the HTTP endpoint stays as it was: {error:#}");
                 match self.listen(&self.config.prometheus) {
                     Ok(endpoint) => self.endpoint = endpoint,
                     Err(error) => {
-                        say!("there is no HTTP endpoint any more: {error:#}")
+                        notice!("there is no HTTP endpoint any more: {error:#}")
                     }
                 }
             }

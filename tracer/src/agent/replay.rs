@@ -15,7 +15,7 @@ use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::recording::Broken;
 use crate::session::Replay;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::summary::{Boundary, Summaries};
+use tcpclose_core::summary::{IntervalEnd, Summaries};
 use tcpclose_core::types::Nanos;
 
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
@@ -95,7 +95,7 @@ impl Summing<'_> {
     }
 
     /// The findings before it belong to the interval that ends. False when nobody wants any more.
-    fn come_to(&mut self, boundary: Boundary) -> bool {
+    fn come_to(&mut self, boundary: IntervalEnd) -> bool {
         if self.running.is_none() {
             self.running = Some((Summaries::new(boundary.at), NextEnd::Recorded));
             return self.take_findings();
@@ -135,7 +135,7 @@ impl Summing<'_> {
         goes_on
     }
 
-    fn end_interval(&mut self, summaries: &mut Summaries, boundary: Boundary) -> bool {
+    fn end_interval(&mut self, summaries: &mut Summaries, boundary: IntervalEnd) -> bool {
         let at = boundary.at;
         let surroundings = self.replay.surroundings(boundary);
         let summary = summaries.end_interval(at, surroundings);
@@ -165,9 +165,9 @@ impl Summing<'_> {
 }
 
 /// The end of an interval of which only the time is known.
-fn bare(at: Nanos) -> Boundary {
-    Boundary {
+fn bare(at: Nanos) -> IntervalEnd {
+    IntervalEnd {
         at,
-        ..Boundary::default()
+        ..IntervalEnd::default()
     }
 }

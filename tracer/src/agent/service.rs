@@ -6,8 +6,8 @@ use std::time::Duration;
 use libsystemd::daemon::{self, NotifyState};
 use tokio::time::{Instant, sleep_until};
 
+use crate::notice::notice;
 use crate::session::now;
-use crate::stderr::say;
 
 /// Twice in each time that systemd gives.
 pub(super) struct Watchdog {
@@ -54,6 +54,6 @@ pub(super) fn reloading() {
 
 fn notify(states: &[NotifyState]) {
     if let Err(error) = daemon::notify(false, states) {
-        say!("systemd could not be told: {error}");
+        notice!("systemd could not be told: {error}");
     }
 }

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{event_loop, replaying};
+use super::{event_loop, replay_common};
 use crate::agent::{self, config};
-use crate::stderr::say;
+use crate::notice::notice;
 
 /// What `tcpclose agent` takes.
 #[derive(clap::Args)]
@@ -53,9 +53,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return print("the configuration is right\n");
     }
     if let Some(file) = args.replay.clone() {
-        return replaying::until_stopped(move |stop| {
+        return replay_common::until_stopped(move |stop| {
             let broken = agent::replay(&config, &file, stop)?;
-            Ok(replaying::exit_code(broken, &file, ExitCode::SUCCESS))
+            Ok(replay_common::exit_code(broken, &file, ExitCode::SUCCESS))
         });
     }
     let runtime = event_loop()?;
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match runtime.block_on(agent::run(config, file, record)) {
         // Starting it again may help.
         Err(error) if error.is::<agent::HadToEnd>() => {
-            say!("{error:#}");
+            notice!("{error:#}");
             Ok(ExitCode::from(1))
         }
         ended => ended.map(|()| ExitCode::SUCCESS),

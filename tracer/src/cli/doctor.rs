@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::agent;
 use crate::agent::config::Config;
 use tcpclose_sys::host::capabilities::{self, Capabilities, Capability};
-use tcpclose_sys::host::rights::{self, Kept, Left};
+use tcpclose_sys::host::privilege_drop::{self, Kept, Left};
 use tcpclose_sys::kernel::loader::{self, LoadError, Options, Tier};
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket};
 use tcpclose_sys::kernel::{btf, netns};
@@ -139,7 +139,7 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     if !missing.is_empty() {
         text.push_str(&format!("this process lacks {}\n", missing.join(", ")));
     }
-    let agents = rights::of_agents();
+    let agents = privilege_drop::of_agents();
     match &agents {
         Ok(agents) if agents.is_empty() => text.push_str("no agent runs here\n"),
         Ok(agents) => agents

@@ -1,7 +1,7 @@
 //! `tcpclose leaks`.
 
+mod printer;
 mod replay;
-mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,11 +11,11 @@ use anyhow::Context;
 
 use super::event_loop;
 use super::filters::{Filters, count};
-use super::stop::Stop;
-use crate::leaks::{Looker, Testimony, Wanted, Witness};
+use super::shutdown::Shutdown;
+use crate::leaks::{CloseWaitHistory, CloseWaitTracer, Scanner, Wanted};
+use crate::notice::notice;
 use crate::output::clock::WallClock;
-use crate::stderr::say;
-use show::{Format, Shower, Shown};
+use printer::{Format, Printer, Shown};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::netns;
 
@@ -96,10 +96,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(file), Some(every)) = (&args.replay, args.watch) {
         return replay::run(args, file, every.into());
     }
-    let mut looker = Looker::new(args.wanted()?);
+    let mut looker = Scanner::new(args.wanted()?);
     let (clock, cgroups) = (WallClock::new(), Box::new(Cgroups::new()));
     let watching = args.watch.is_some();
-    let mut shower = Shower::new(args.format, args.all, watching, clock, cgroups);
+    let mut shower = Printer::new(args.format, args.all, watching, clock, cgroups);
     match args.watch {
         None => {
             let (report, _) = looker.look();
@@ -131,14 +131,14 @@ fn exit_code(seen: bool, complete: bool) -> ExitCode {
 }
 
 /// Traces, beside the looks, when sockets enter CLOSE_WAIT. `None` where nothing can be traced; says so.
-fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
+fn witness(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
     let options = args.filters.ends.options()?;
-    let why = match Witness::start(&options, args.min_age.into()) {
+    let why = match CloseWaitTracer::start(&options, args.min_age.into()) {
         Ok(Some(witness)) => {
             let testimony = witness.testimony();
             tokio::spawn(async {
                 if let Err(error) = witness.watch().await {
-                    say!(
+                    notice!(
                         "from now on ages are estimated, as the ring buffer cannot be read: {error}"
                     );
                 }
@@ -148,18 +148,18 @@ fn witness(args: &Args) -> anyhow::Result<Option<Testimony>> {
         Ok(None) => "this kernel's records have no socket cookies".to_owned(),
         Err(error) => error.to_string(),
     };
-    say!("all ages are estimated: {why}");
+    notice!("all ages are estimated: {why}");
     Ok(None)
 }
 
 /// Looks until told to stop: by Ctrl-C or a reader that went away (0), or after `count` looks (as of the last of them).
 async fn watch(
-    mut looker: Looker,
-    mut shower: Shower,
+    mut looker: Scanner,
+    mut shower: Printer,
     every: Duration,
     count: Option<u64>,
 ) -> anyhow::Result<ExitCode> {
-    let mut told = Stop::listen()?;
+    let mut told = Shutdown::listen()?;
     let mut pace = tokio::time::interval(every);
     // A look that took longer than that is followed by a whole interval.
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -5,8 +5,8 @@ mod doctor;
 mod filters;
 mod leaks;
 mod record;
-mod replaying;
-mod stop;
+mod replay_common;
+mod shutdown;
 mod watch;
 
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
-use crate::stderr::say;
+use crate::notice::notice;
 
 /// Could not run, or bad usage.
 const EXIT_FAILED: u8 = 2;
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
-        say!("{error:#}");
+        notice!("{error:#}");
         ExitCode::from(EXIT_FAILED)
     })
 }

@@ -8,12 +8,12 @@ use anyhow::Context;
 
 use super::event_loop;
 use super::filters::Ends;
-use super::stop::{self, Stop};
+use super::shutdown::{self, Shutdown};
 use super::watch::{CAPACITY, Stuck, announce};
+use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::session::Session;
-use crate::stderr::say;
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::Options;
 
@@ -32,7 +32,7 @@ pub(super) struct Args {
     file: PathBuf,
     #[command(flatten)]
     ends: Ends,
-    /// Stop after this long, such as 30s or 5m
+    /// Shutdown after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let told = Stop::listen()?;
+    let told = Shutdown::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, Some(&args.file))?;
     announce("recording", &session);
     let mut clock = WallClock::new();
@@ -84,7 +84,7 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
         .context("reading the kernel's records failed")?;
     while let Some(finding) = session.next_finding() {
         if let Finding::Loss(loss) = finding {
-            say!("{}", loss_message(&loss));
+            notice!("{}", loss_message(&loss));
         }
     }
     Ok(())
@@ -93,6 +93,6 @@ fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
 /// Ends the recording, if there is one, and says what is in the file. Whoever reads a pipe may take long, or for ever, so
 /// the next Ctrl-C ends the program on the spot.
 pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
-    stop::no_longer_wait();
+    shutdown::no_longer_wait();
     session.finish_recording(file)
 }

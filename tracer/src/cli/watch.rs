@@ -1,8 +1,8 @@
 //! `tcpclose watch`.
 
+pub(super) mod filter;
 mod printer;
 mod replay;
-pub(super) mod wanted;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,17 +13,17 @@ use anyhow::Context;
 use super::event_loop;
 use super::filters::{Filters, count};
 use super::record;
-use super::stop::Stop;
+use super::shutdown::Shutdown;
+use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
 use crate::session::{Session, now};
-use crate::stderr::say;
+use filter::Filter;
 use printer::{Printer, WhenFull, ended};
 use tcpclose_core::leak::LEAST_STUCK_AFTER;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::{Options, Tier};
-use wanted::Wanted;
 
 /// Live connection ends kept at most: 1,048,576, each some 200 bytes. The one quiet for longest makes room.
 pub(super) const CAPACITY: usize = 1 << 20;
@@ -56,10 +56,10 @@ pub(super) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Stop after N lines
+    /// Shutdown after N lines
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
-    /// Stop after this long, such as 30s or 5m
+    /// Shutdown after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
@@ -102,7 +102,7 @@ impl Args {
         Ok(Options {
             every_transition: self.transitions,
             classic: self.no_btf,
-            log: self.verbose.then_some(crate::stderr::write_line),
+            log: self.verbose.then_some(crate::notice::write_line),
             stuck_after: (!self.transitions).then_some(self.stuck.stuck_after.into()),
             ..self.filters.ends.options()?
         })
@@ -119,13 +119,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
-    let told = Stop::listen()?;
+    let told = Shutdown::listen()?;
     let mut session = Session::start_recording(options, CAPACITY, args.record.as_deref())?;
     announce("watching", &session);
 
     for pid in &args.filters.pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
-            say!(
+            notice!(
                 "there is no process {pid} now; its connections are shown if one with that number starts"
             );
         }
@@ -136,7 +136,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         None => Box::new(Cgroups::new()),
     };
     let mut live = Live {
-        printer: Printer::new(args, Wanted::live(&args.filters), cgroups, WhenFull::Drop)?,
+        printer: Printer::new(args, Filter::live(&args.filters), cgroups, WhenFull::Drop)?,
         session,
         clock: WallClock::new(),
     };
@@ -206,8 +206,8 @@ pub(super) fn announce(doing: &str, session: &Session) {
             "the classic tracepoint only: no paths in doubt, no byte counts (see `tcpclose doctor`)"
         }
     };
-    say!("{doing}; {tier}; Ctrl-C ends it");
+    notice!("{doing}; {tier}; Ctrl-C ends it");
     for shortcoming in &session.shortcomings {
-        say!("{shortcoming}");
+        notice!("{shortcoming}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tcpclose_core::leak::CloseWait;
-use tcpclose_core::types::{ConnId, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, NetNs, Tuple};
 use tcpclose_core::{place, places};
 use tcpclose_sys::kernel::sock_diag::Socket;
 
@@ -22,7 +22,7 @@ pub(super) struct Listener {
 pub(super) fn queues<'a>(
     sockets: impl Iterator<Item = &'a CloseWait>,
     listeners: &[Listener],
-) -> HashMap<ConnId, Vec<u32>> {
+) -> HashMap<EndpointId, Vec<u32>> {
     let mut by_place: HashMap<(NetNs, Tuple), Vec<u32>> = HashMap::new();
     for listener in listeners
         .iter()

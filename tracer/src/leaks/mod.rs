@@ -1,20 +1,20 @@
 //! A look at the whole host: every namespace's sockets in CLOSE_WAIT, and who holds those that are stuck. Joins the doors
 //! to the kernel and the host with the core's [`tcpclose_core::leak`]; nothing is traced.
 
-mod ask;
-pub(crate) mod blind;
-mod held;
-mod in_use;
+mod close_wait_tracer;
+mod collect;
+pub(crate) mod coverage;
+mod holders;
 mod listeners;
-mod look;
+mod probe;
 mod report;
-mod tables;
-mod walk;
-mod witness;
+mod scanner;
+mod sockstat;
+mod task_file_iter;
 
-pub use ask::Asker;
-pub use blind::Blind;
-pub use held::Held;
-pub use look::{Looker, Resolved, Wanted};
+pub use close_wait_tracer::{CloseWaitHistory, CloseWaitTracer};
+pub use coverage::CoverageGap;
+pub use holders::SocketHolders;
+pub use probe::Prober;
 pub use report::{Owner, Report};
-pub use witness::{Testimony, Witness};
+pub use scanner::{Resolved, Scanner, Wanted};

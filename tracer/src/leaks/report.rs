@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::held::Held;
-use super::look::Resolved;
-use tcpclose_core::finding::{Conn, Stuck};
+use super::holders::SocketHolders;
+use super::scanner::Resolved;
+use tcpclose_core::finding::{Endpoint, Stuck};
 use tcpclose_core::leak::{
     Forecast, Group, Growths, Leak, Leaker, OwnerUnknown, Stock, Verdict, group,
 };
@@ -43,7 +43,7 @@ pub struct Report {
     /// How many stuck sockets each owner has.
     pub stuck_of: HashMap<Owner, usize>,
     /// Who holds them.
-    pub held: Held,
+    pub held: SocketHolders,
     /// The network namespace of whoever looks: what lives in another one is said to. `None` where unknown.
     pub own: Option<NetNs>,
     /// Ports that are listened on, by namespace.
@@ -74,7 +74,7 @@ impl Report {
             at,
             min_age,
             leaks: ends.clone().map(|end| end.leak).collect(),
-            held: Held::told(ends),
+            held: SocketHolders::told(ends),
             recorded: true,
             ..Self::default()
         };
@@ -164,7 +164,7 @@ impl Report {
             .contains(&(socket.netns, socket.tuple.local_port));
         Stuck {
             at,
-            conn: Conn {
+            endpoint: Endpoint {
                 id: socket.id,
                 netns: socket.netns,
                 tuple: socket.tuple,

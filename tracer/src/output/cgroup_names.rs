@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use tcpclose_sys::host::cgroup::{CgroupName, Cgroups};
-use tcpclose_sys::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// Turns a cgroup id into its name.
 pub trait CgroupNames: Send {
@@ -20,7 +20,7 @@ impl CgroupNames for Cgroups {
 /// Knows the names that another thread has come to know.
 #[derive(Debug)]
 pub struct GivenNames {
-    given: NamedCgroups,
+    given: SharedCgroupNames,
     /// Those that were asked for.
     own: HashMap<u64, CgroupName>,
 }
@@ -28,7 +28,7 @@ pub struct GivenNames {
 impl GivenNames {
     /// Answers from these.
     #[must_use]
-    pub fn new(given: NamedCgroups) -> Self {
+    pub fn new(given: SharedCgroupNames) -> Self {
         Self {
             given,
             own: HashMap::new(),

@@ -1,9 +1,9 @@
 //! What `tcpclose leaks` shows to people.
 
+mod send_queue;
 mod table;
 #[cfg(test)]
 mod tests;
-mod unsent;
 
+pub(super) use send_queue::unsent;
 pub use table::{Changed, LeakTable, total};
-pub(super) use unsent::unsent;

@@ -4,7 +4,7 @@ pub mod cgroup_names;
 pub mod clock;
 mod duration;
 mod escape;
-mod growth;
+mod forecast_text;
 pub mod json;
 mod layout;
 pub mod leaks;

@@ -11,8 +11,8 @@ use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
-    Bytes, Close, ClosePath, Conn, Finding, HalfClose, Initiator, Reset, ResetReason, SegmentFlags,
-    Side, Step, Stuck,
+    Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
+    SegmentFlags, Side, Step, Stuck,
 };
 use tcpclose_core::leak::{
     Age, AgeKnown, CloseWait, Fit, Forecast, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict,
@@ -20,10 +20,10 @@ use tcpclose_core::leak::{
 use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
 use tcpclose_core::summary::{
-    BpfRuns, Census, Output, OutputState, Pressure, Route, Standing, Summaries, Summary,
-    Surroundings, Tracer,
+    BpfRuns, Gauges, IntervalContext, Output, OutputState, Pressure, Route, StuckCounts, Summaries,
+    Summary, Tracer,
 };
-use tcpclose_core::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
+use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use tcpclose_sys::host::cgroup::CgroupName;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
@@ -73,8 +73,8 @@ pub(super) fn three_way() -> Close {
     use SegmentFlags::{Ack, FinAck};
     Close {
         at: us(8_500),
-        conn: Conn {
-            id: ConnId(13),
+        endpoint: Endpoint {
+            id: EndpointId(13),
             netns: NetNs(4_026_531_840),
             tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
             role: Role::Client,
@@ -121,10 +121,10 @@ pub(super) fn three_way() -> Close {
 /// An IPv6 server's end that was reset with data unread.
 pub(super) fn reset() -> Close {
     Close {
-        conn: Conn {
+        endpoint: Endpoint {
             tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
             role: Role::Server,
-            ..three_way().conn
+            ..three_way().endpoint
         },
         path: ClosePath::Reset,
         initiator: Initiator::Local,
@@ -172,8 +172,8 @@ pub(super) fn half_closed() -> Close {
 pub(super) fn unknown() -> Close {
     Close {
         at: us(8_500),
-        conn: Conn {
-            id: ConnId(14),
+        endpoint: Endpoint {
+            id: EndpointId(14),
             netns: NetNs(0),
             tuple: ends("10.0.0.1:22", "10.0.0.2:60000"),
             role: Role::Unknown,
@@ -202,7 +202,7 @@ pub(crate) fn stuck() -> Stuck {
     let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
     let entered = us(8_500);
     let socket = CloseWait {
-        id: ConnId(15),
+        id: EndpointId(15),
         netns: NetNs(4_026_531_840),
         tuple,
         interface: 0,
@@ -230,12 +230,12 @@ pub(crate) fn stuck() -> Stuck {
     };
     Stuck {
         at: entered + Nanos::from_secs(60),
-        conn: Conn {
+        endpoint: Endpoint {
             id: socket.id,
             tuple,
             role: Role::Server,
             lifetime: None,
-            ..three_way().conn
+            ..three_way().endpoint
         },
         leak: Leak {
             event: LeakEvent::Opened,
@@ -286,7 +286,7 @@ pub(super) fn transition() -> Transition {
     comm[..4].copy_from_slice(b"curl");
     Transition {
         at: us(8_500),
-        id: ConnId(13),
+        id: EndpointId(13),
         skaddr: 0xffff_8881_0a2b_3c40,
         netns: NetNs(4_026_531_840),
         tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
@@ -325,10 +325,10 @@ impl CgroupNames for OneCgroup {
 pub(super) fn summary() -> Summary {
     let mut summaries = Summaries::new(us(0));
     for minute in 1..=2 {
-        let leaks = Surroundings {
+        let leaks = IntervalContext {
             opened: 4 * minute,
             stuck: Some(census(minute)),
-            ..Surroundings::default()
+            ..IntervalContext::default()
         };
         summaries.end_interval(Nanos::from_secs(60 * minute), leaks);
     }
@@ -342,9 +342,9 @@ pub(super) fn summary() -> Summary {
     };
     summaries.end_interval(
         Nanos::from_secs(180),
-        Surroundings {
+        IntervalContext {
             opened: 13,
-            now: Standing {
+            now: Gauges {
                 live: 1_300,
                 waiting_for_fin: 2,
                 time_wait: 7_058,
@@ -380,7 +380,7 @@ pub(super) fn summary() -> Summary {
 }
 
 /// So many of a web server's, and one of nobody's.
-fn census(stuck_of_web: u64) -> Census {
+fn census(stuck_of_web: u64) -> StuckCounts {
     let of_nobody = Stuck {
         owner: None,
         leaker: None,

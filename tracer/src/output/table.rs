@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use tcpclose_common::TcpState;
 
 use tcpclose_core::finding::{
-    Close, ClosePath, Conn, Initiator, Loss, LossPlace, Reset, ResetReason, Side, TimeWait,
+    Close, ClosePath, Endpoint, Initiator, Loss, LossLocation, Reset, ResetReason, Side, TimeWait,
     TimeWaitEnd,
 };
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
@@ -87,23 +87,23 @@ impl CloseTable {
 
     /// Appends the line of one close.
     pub fn write_close(&mut self, out: &mut Vec<u8>, close: &Close, clock: &WallClock) {
-        self.fill_end(&close.conn, close.owner.as_ref(), close.at, clock);
+        self.fill_end(&close.endpoint, close.owner.as_ref(), close.at, clock);
         self.fill_close(close);
-        self.write(out, &close.conn);
+        self.write(out, &close.endpoint);
     }
 
     /// Appends the line of one TIME_WAIT that is over: how it ended stands under BY, how long it lasted under LIFE.
     pub fn write_time_wait(&mut self, out: &mut Vec<u8>, time_wait: &TimeWait, clock: &WallClock) {
         let TimeWait {
             at,
-            conn,
+            endpoint,
             owner,
             dwell,
             end,
             error,
             ..
         } = time_wait;
-        self.fill_end(conn, owner.as_ref(), *at, clock);
+        self.fill_end(endpoint, owner.as_ref(), *at, clock);
         let cells = &mut self.cells;
         cells[PATH].set("time_wait");
         match end {
@@ -123,19 +123,29 @@ impl CloseTable {
                 _ => Paint::Plain,
             };
         }
-        self.write(out, conn);
+        self.write(out, endpoint);
     }
 
-    fn write(&mut self, out: &mut Vec<u8>, conn: &Conn) {
+    fn write(&mut self, out: &mut Vec<u8>, endpoint: &Endpoint) {
         let mut gaps = Gaps::new(&self.cells, &STARTS);
         if let Some(width) = self.width {
-            self.fit(&mut gaps, width, (conn.tuple.local(), conn.tuple.peer()));
+            self.fit(
+                &mut gaps,
+                width,
+                (endpoint.tuple.local(), endpoint.tuple.peer()),
+            );
         }
         gaps.write(&self.cells, self.colours, out);
     }
 
     /// The columns that say whose end it is.
-    fn fill_end(&mut self, conn: &Conn, owner: Option<&SharedOwner>, at: Nanos, clock: &WallClock) {
+    fn fill_end(
+        &mut self,
+        endpoint: &Endpoint,
+        owner: Option<&SharedOwner>,
+        at: Nanos,
+        clock: &WallClock,
+    ) {
         let cells = &mut self.cells;
         let _ = write!(cells[TIME].start(), "{}", clock.time_of_day(at));
         match owner {
@@ -148,9 +158,9 @@ impl CloseTable {
                 cells[COMM].set_unknown();
             }
         }
-        let _ = write!(cells[LOCAL].start(), "{}", conn.tuple.local());
-        let _ = write!(cells[PEER].start(), "{}", conn.tuple.peer());
-        match conn.role {
+        let _ = write!(cells[LOCAL].start(), "{}", endpoint.tuple.local());
+        let _ = write!(cells[PEER].start(), "{}", endpoint.tuple.peer());
+        match endpoint.role {
             Role::Client => cells[ROLE].set("client"),
             Role::Server => cells[ROLE].set("server"),
             Role::Unknown => cells[ROLE].set_unknown(),
@@ -173,7 +183,7 @@ impl CloseTable {
             }
             None => cells[SEG].set_unknown(),
         }
-        match close.conn.lifetime {
+        match close.endpoint.lifetime {
             Some(lifetime) => push_with_unit(cells[LIFE].start(), lifetime),
             None => cells[LIFE].set_unknown(),
         }
@@ -333,36 +343,36 @@ pub fn loss_message(loss: &Loss) -> String {
     let lost = loss.lost;
     let one = lost == 1;
     let pick = |singular: &'static str, plural: &'static str| if one { singular } else { plural };
-    match loss.place {
-        LossPlace::Ring => format!(
+    match loss.location {
+        LossLocation::Ring => format!(
             "{lost} kernel {} lost because the ring buffer was full, so closes are missing or incomplete: trace fewer \
              connections (-L, -D, -4, -6) or free up CPU time for tcpclose",
             pick("record was", "records were"),
         ),
-        LossPlace::Program => format!(
+        LossLocation::Program => format!(
             "{lost} {} of the eBPF programs {} skipped by the kernel, because an interrupt came in while they ran, so a \
              close may be incomplete: nothing can be done about it",
             pick("run", "runs"),
             pick("was", "were"),
         ),
-        LossPlace::Table => format!(
+        LossLocation::Table => format!(
             "{lost} live {} dropped because the connection table was full, so {} will be reported in part or not at \
              all: trace fewer connections (-L, -D, -4, -6)",
             pick("connection was", "connections were"),
             pick("its close", "their closes"),
         ),
-        LossPlace::Output => format!(
+        LossLocation::Output => format!(
             "{lost} {} not written because the output was too slow for so many, so {} missing from it: read it \
              faster, leave tcpclose more CPU time, or trace fewer connections (-L, -D, -4, -6)",
             pick("line was", "lines were"),
             pick("it is", "they are"),
         ),
-        LossPlace::Decode => format!(
+        LossLocation::Decode => format!(
             "{lost} kernel {} not be understood, so closes are missing or incomplete: this is a bug in tcpclose, \
              please report it with the output of `tcpclose doctor`",
             pick("record could", "records could"),
         ),
-        LossPlace::Recording => format!(
+        LossLocation::Recording => format!(
             "{lost} {} not recorded because the disk was too slow, so closes are missing or incomplete in the \
              recording: write it to a faster disk, or record fewer connections (-L, -D, -4, -6)",
             pick("entry was", "entries were"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use tcpclose_core::Input;
-use tcpclose_core::summary::Boundary;
+use tcpclose_core::summary::IntervalEnd;
 
 /// One thing that was recorded, as it is read.
 #[derive(Clone, Debug, Deserialize)]
@@ -20,7 +20,7 @@ pub enum Entry {
         path: String,
     },
     /// An interval of the agent ends; at the first, none does.
-    Boundary(Boundary),
+    IntervalEnd(IntervalEnd),
 }
 
 /// [`Entry`] as it is written.
@@ -30,5 +30,5 @@ pub enum EntryRef<'a> {
     Input(&'a Input),
     WallClock(i64),
     Cgroup { id: u64, path: &'a str },
-    Boundary(&'a Boundary),
+    IntervalEnd(&'a IntervalEnd),
 }

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
 use tcpclose_core::Input;
-use tcpclose_core::finding::{Loss, LossPlace};
+use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
 /// A frame is written when it holds so much. What a crash of the program loses, and what one bad byte spoils, is one frame.
@@ -202,7 +202,7 @@ impl Recorder {
             self.push(EntryRef::Input(&Input::Lost(Loss {
                 at: self.now,
                 lost,
-                place: LossPlace::Recording,
+                location: LossLocation::Recording,
                 repaired: false,
             })));
         }

@@ -1,15 +1,15 @@
 //! One tracing session: the single owner of the core. Events go in from the ring, answers from sock_diag, time from the
 //! monotonic clock; findings come out.
 
-mod diag;
-mod intake;
-mod overflows;
+mod core_driver;
+mod gauges;
+mod minisocket_prober;
 mod owners;
 mod recording;
-mod repair;
 mod replay;
+mod resync;
 mod snapshot;
-mod standing;
+mod time_wait_overflow;
 mod worker;
 
 use std::io;
@@ -19,27 +19,27 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::leaks::Asker;
+use crate::leaks::Prober;
+use crate::notice::notice;
 use crate::recording::Head;
-use crate::stderr::say;
-use diag::{Ask, Diag, Said};
-use intake::{Intake, Questions};
+use core_driver::{CoreDriver, Questions};
+use minisocket_prober::{MinisocketProber, ProbeJob, ProbeResult};
 use recording::Recording;
-use repair::Repair;
+use resync::Resync;
 use snapshot::Snapshot;
 use tcpclose_core::Input;
-use tcpclose_core::finding::{Finding, Loss, LossPlace};
+use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::leak::{Answers, Question};
-use tcpclose_core::summary::Boundary;
+use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options, Tier};
 pub use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::reader::{Attached, Reader};
-use tcpclose_sys::kernel::ways_in::WaysIn;
 use worker::Worker;
 
-pub use intake::RawTransition;
+pub use core_driver::RawTransition;
 pub use replay::Replay;
 
 /// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is told.
@@ -54,16 +54,16 @@ const LISTEN: Duration = Duration::from_millis(200);
 /// Programs attached, reader and core running.
 pub struct Session {
     reader: Reader,
-    intake: Intake,
+    intake: CoreDriver,
     /// How much the kernel lets us see.
     pub tier: Tier,
     /// What is not seen, and why, in sentences.
     pub shortcomings: Vec<String>,
     options: Options,
     joins_sock_diag: bool,
-    repair: Repair,
-    ways_in: WaysIn,
-    diag: Worker<Ask, Said>,
+    repair: Resync,
+    netns_cache: NetnsCache,
+    diag: Worker<ProbeJob, ProbeResult>,
     looks: Option<Worker<Vec<Question>, Answers>>,
     misses_read: Nanos,
     attached: Attached,
@@ -132,11 +132,11 @@ impl Session {
             doing: "starting the threads that look at sockets",
             source: error.into(),
         };
-        let mut diag = Diag::new(before.overflows);
+        let mut diag = MinisocketProber::new(before.overflows);
         let diag = Worker::start("sock_diag", move |ask| diag.answer(ask)).map_err(no_thread)?;
         let mut looks = None;
         if options.stuck_after.is_some() {
-            let mut asker = Asker::default();
+            let mut asker = Prober::default();
             let answer = move |questions: Vec<Question>| asker.answer(&questions);
             looks = Some(Worker::start("looks", answer).map_err(no_thread)?);
         }
@@ -148,10 +148,10 @@ impl Session {
             reader,
             options: options.clone(),
             joins_sock_diag: programs_have_cookie,
-            repair: Repair::default(),
-            ways_in: WaysIn::default(),
+            repair: Resync::default(),
+            netns_cache: NetnsCache::default(),
             shortcomings,
-            intake: Intake::new(head.tracker(), recording),
+            intake: CoreDriver::new(head.tracker(), recording),
             tier,
             diag,
             looks,
@@ -161,7 +161,7 @@ impl Session {
         // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
         if session.joins_sock_diag {
             let snapshot = Snapshot::take(options, &owners);
-            session.intake.take(&Input::Existing {
+            session.intake.take(&Input::SnapshotSocket {
                 sockets: snapshot.sockets,
                 at: now(),
             });
@@ -246,26 +246,26 @@ impl Session {
             let recording = self.intake.recording().as_mut();
             dropped = recording.map_or(0, |recording| recording.recorder().take_dropped());
         }
-        let loss = |(lost, place)| Loss {
+        let loss = |(lost, location)| Loss {
             at,
             lost,
-            place,
+            location,
             repaired: false,
         };
         if dropped > 0 {
-            let loss = loss((dropped, LossPlace::Recording));
+            let loss = loss((dropped, LossLocation::Recording));
             self.intake.take(&Input::Lost(loss));
         }
         let losses = [
-            (lost, LossPlace::Ring),
-            (skipped, LossPlace::Program),
-            (malformed, LossPlace::Decode),
+            (lost, LossLocation::Ring),
+            (skipped, LossLocation::Program),
+            (malformed, LossLocation::Decode),
         ];
         let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
         let mut losses: Vec<Loss> = losses.map(loss).collect();
         if self.joins_sock_diag && self.repair.begin(&mut losses, at) {
             let options = Box::new(self.options.clone());
-            self.diag.ask(Ask::Everything(options));
+            self.diag.ask(ProbeJob::Everything(options));
         }
         for loss in losses {
             self.intake.take(&Input::Lost(loss));
@@ -301,7 +301,7 @@ impl Session {
     }
 
     /// Records, where anybody does, that an interval of the agent ends.
-    pub fn record_boundary(&mut self, boundary: &Boundary) {
+    pub fn record_boundary(&mut self, boundary: &IntervalEnd) {
         if let Some(recording) = self.intake.recording() {
             recording.boundary(boundary);
         }
@@ -309,7 +309,7 @@ impl Session {
 
     /// The names of cgroups that are recorded; `None` where nothing is.
     #[must_use]
-    pub fn recorded_cgroups(&mut self) -> Option<NamedCgroups> {
+    pub fn recorded_cgroups(&mut self) -> Option<SharedCgroupNames> {
         let recording = self.intake.recording();
         recording.as_ref().map(Recording::names)
     }
@@ -328,7 +328,7 @@ impl Session {
                 file.display()
             )
         })?;
-        say!("{}", recorded.sentence(file));
+        notice!("{}", recorded.sentence(file));
         Ok(())
     }
 
@@ -340,12 +340,12 @@ impl Session {
             stuck,
         } = self.intake.take_questions();
         if !lookups.is_empty() || !sweeps.is_empty() {
-            self.diag.ask(Ask::Minisockets { lookups, sweeps });
+            self.diag.ask(ProbeJob::Minisockets { lookups, sweeps });
         }
         while let Some(said) = self.diag.take(until) {
             let inputs = match said {
-                Said::Minisockets(inputs) => inputs,
-                Said::Everything(snapshot) => self.repair.end(*snapshot),
+                ProbeResult::Minisockets(inputs) => inputs,
+                ProbeResult::Everything(snapshot) => self.repair.end(*snapshot),
             };
             for input in &inputs {
                 self.intake.take(input);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tcpclose_core::process::Process;
-use tcpclose_core::types::{ConnId, Owner, OwnerSource, SharedOwner};
+use tcpclose_core::types::{EndpointId, Owner, OwnerSource, SharedOwner};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::host::pid_ns;
@@ -12,7 +12,7 @@ use tcpclose_sys::host::pid_ns;
 /// second on a busy host.
 ///
 /// Elsewhere than in the initial pid namespace /proc's ids are not those that the eBPF programs see: nothing is said.
-pub(super) fn of(inodes: &HashMap<ConnId, u32>) -> HashMap<ConnId, SharedOwner> {
+pub(super) fn of(inodes: &HashMap<EndpointId, u32>) -> HashMap<EndpointId, SharedOwner> {
     if !pid_ns::is_initial() {
         return HashMap::new();
     }

@@ -7,11 +7,11 @@ use std::path::Path;
 use crate::recording::{EntryRef, Head, Recorder};
 use tcpclose_core::Input;
 use tcpclose_core::event::Event;
-use tcpclose_core::finding::LossPlace;
-use tcpclose_core::summary::Boundary;
+use tcpclose_core::finding::LossLocation;
+use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
-use tcpclose_sys::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// Cgroups remembered at most, found or not. Further ones are recorded without their names.
 const MOST: usize = 12_288;
@@ -21,7 +21,7 @@ pub(super) struct Recording {
     recorder: Recorder,
     paths: CgroupPaths,
     asked: HashSet<u64>,
-    names: NamedCgroups,
+    names: SharedCgroupNames,
     wall_clock: Option<i64>,
     /// What had been dropped when this was looked at last.
     dropped: u64,
@@ -33,7 +33,7 @@ impl Recording {
             recorder: Recorder::create(path, head)?,
             paths: CgroupPaths::new(),
             asked: HashSet::new(),
-            names: NamedCgroups::default(),
+            names: SharedCgroupNames::default(),
             wall_clock: None,
             dropped: 0,
         })
@@ -49,13 +49,13 @@ impl Recording {
         }
         match input {
             // The recorder tells of these itself, when it can.
-            Input::Lost(loss) if loss.place == LossPlace::Recording => return,
+            Input::Lost(loss) if loss.location == LossLocation::Recording => return,
             Input::Event(Event::Transition(transition)) => {
                 if let Some(task) = transition.task {
                     self.cgroup(task.cgroup);
                 }
             }
-            Input::Existing { sockets, .. } => {
+            Input::SnapshotSocket { sockets, .. } => {
                 for owner in sockets.iter().filter_map(|socket| socket.owner.as_ref()) {
                     self.cgroup(owner.cgroup);
                 }
@@ -83,12 +83,12 @@ impl Recording {
         }
     }
 
-    pub fn boundary(&mut self, boundary: &Boundary) {
-        self.recorder.entry(EntryRef::Boundary(boundary));
+    pub fn boundary(&mut self, boundary: &IntervalEnd) {
+        self.recorder.entry(EntryRef::IntervalEnd(boundary));
     }
 
     /// The names that have been recorded.
-    pub fn names(&self) -> NamedCgroups {
+    pub fn names(&self) -> SharedCgroupNames {
         self.names.clone()
     }
 

@@ -2,24 +2,24 @@
 
 use std::path::Path;
 
-use super::intake::{Intake, RawTransition};
+use super::core_driver::{CoreDriver, RawTransition};
 use crate::recording::{Broken, Entry, Head, OpenError, Reader};
 use tcpclose_core::Input;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::summary::Boundary;
+use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::host::named_cgroups::NamedCgroups;
+use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// A session that has been recorded.
 pub struct Replay {
     reader: Reader,
-    pub(super) intake: Intake,
+    pub(super) intake: CoreDriver,
     /// Wall time minus monotonic time, in ns.
     wall_clock: i64,
     /// The last time that went in.
     now: Nanos,
-    cgroups: NamedCgroups,
-    boundary: Option<Boundary>,
+    cgroups: SharedCgroupNames,
+    boundary: Option<IntervalEnd>,
 }
 
 impl Replay {
@@ -29,13 +29,13 @@ impl Replay {
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let reader = Reader::open(path)?;
-        let intake = Intake::new(reader.head().tracker(), None);
+        let intake = CoreDriver::new(reader.head().tracker(), None);
         Ok(Self {
             reader,
             intake,
             wall_clock: 0,
             now: Nanos(0),
-            cgroups: NamedCgroups::default(),
+            cgroups: SharedCgroupNames::default(),
             boundary: None,
         })
     }
@@ -60,14 +60,14 @@ impl Replay {
 
     /// The names of cgroups, those of all owners in the findings so far among them.
     #[must_use]
-    pub fn cgroups(&self) -> NamedCgroups {
+    pub fn cgroups(&self) -> SharedCgroupNames {
         self.cgroups.clone()
     }
 
     /// The end of an agent's interval that the last call of [`Self::pump`] has come to. What was found before belongs to
     /// that interval.
     #[must_use]
-    pub fn take_boundary(&mut self) -> Option<Boundary> {
+    pub fn take_boundary(&mut self) -> Option<IntervalEnd> {
         self.boundary.take()
     }
 
@@ -93,7 +93,7 @@ impl Replay {
                     return Ok(true);
                 }
                 Entry::Cgroup { id, path } => self.cgroups.insert(id, path),
-                Entry::Boundary(boundary) => {
+                Entry::IntervalEnd(boundary) => {
                     self.boundary = Some(boundary);
                     return Ok(true);
                 }

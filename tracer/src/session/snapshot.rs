@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use tcpclose_common::TcpState;
 
 use super::now;
-use super::overflows::{self, Overflows};
-use crate::leaks::blind;
-use tcpclose_core::Existing;
-use tcpclose_core::types::{ConnId, Nanos, NetNs, SharedOwner};
+use super::time_wait_overflow::{self, TimeWaitOverflows};
+use crate::leaks::coverage;
+use tcpclose_core::SnapshotSocket;
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
@@ -18,24 +18,24 @@ pub(super) struct Snapshot {
     pub began: Nanos,
     pub ended: Nanos,
     /// Those that the filters let pass, listeners first.
-    pub sockets: Vec<Existing>,
+    pub sockets: Vec<SnapshotSocket>,
     /// The inodes of `sockets` that have one.
-    pub inodes: HashMap<ConnId, u32>,
+    pub inodes: HashMap<EndpointId, u32>,
     /// The cookies of all, whatever the filters say.
-    pub alive: HashSet<ConnId>,
+    pub alive: HashSet<EndpointId>,
     /// Namespaces of which all is known.
     pub complete: HashSet<NetNs>,
     /// What has overflowed so far.
-    pub overflows: Overflows,
+    pub overflows: TimeWaitOverflows,
     /// What could not be looked at, and why.
     pub unseen: Vec<String>,
-    /// The identities ([`blind::net_identity`]) of the namespaces that were looked at.
+    /// The identities ([`coverage::net_identity`]) of the namespaces that were looked at.
     looked_at: HashSet<u64>,
 }
 
 impl Snapshot {
     /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
-    pub fn take(options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
+    pub fn take(options: &Options, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
         Self::look(StateSet::all(), options, owners)
     }
 
@@ -44,7 +44,11 @@ impl Snapshot {
         Self::look(StateSet::held(), options, &HashMap::new())
     }
 
-    fn look(states: StateSet, options: &Options, owners: &HashMap<ConnId, SharedOwner>) -> Self {
+    fn look(
+        states: StateSet,
+        options: &Options,
+        owners: &HashMap<EndpointId, SharedOwner>,
+    ) -> Self {
         let mut snapshot = Self::of(now(), Vec::new());
         match options.netns {
             Some(id) => match netns::by_inode(id) {
@@ -56,7 +60,7 @@ impl Snapshot {
                 for handle in scan.found {
                     snapshot.add(&handle, states, options, owners);
                 }
-                let blind = blind::of_scan(&scan.unseen, &snapshot.looked_at);
+                let blind = coverage::of_scan(&scan.unseen, &snapshot.looked_at);
                 let blind = blind.into_iter().map(|blind| blind.text);
                 snapshot.unseen.extend(blind);
             }
@@ -70,7 +74,7 @@ impl Snapshot {
     }
 
     /// One with these sockets and no more.
-    pub(super) fn of(began: Nanos, sockets: Vec<Existing>) -> Self {
+    pub(super) fn of(began: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
         Self {
             began,
             ended: began,
@@ -78,7 +82,7 @@ impl Snapshot {
             inodes: HashMap::new(),
             alive: HashSet::new(),
             complete: HashSet::new(),
-            overflows: Overflows::default(),
+            overflows: TimeWaitOverflows::default(),
             unseen: Vec::new(),
             looked_at: HashSet::new(),
         }
@@ -89,7 +93,7 @@ impl Snapshot {
         handle: &NetNsHandle,
         states: StateSet,
         options: &Options,
-        owners: &HashMap<ConnId, SharedOwner>,
+        owners: &HashMap<EndpointId, SharedOwner>,
     ) {
         let (sockets, whole) = match collect(handle, states) {
             Ok(collected) => collected,
@@ -98,7 +102,12 @@ impl Snapshot {
                 return;
             }
         };
-        match handle.enter(|| (overflows::count(), blind::net_identity("thread-self"))) {
+        match handle.enter(|| {
+            (
+                time_wait_overflow::count(),
+                coverage::net_identity("thread-self"),
+            )
+        }) {
             Ok((count, identity)) => {
                 let count = count.map(|count| (handle.id(), count));
                 self.overflows.counts.extend(count);
@@ -117,7 +126,7 @@ impl Snapshot {
             if socket.inode != 0 {
                 self.inodes.insert(socket.id, socket.inode);
             }
-            self.sockets.push(Existing {
+            self.sockets.push(SnapshotSocket {
                 cookie: socket.id,
                 netns: handle.id(),
                 tuple: socket.tuple,

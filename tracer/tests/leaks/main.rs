@@ -6,15 +6,15 @@
 mod ages;
 mod cgroups;
 mod demo;
+mod environment;
 mod owners;
 mod program;
 mod rights;
 mod sandbox;
 mod strange_names;
 mod stuck;
-mod surroundings;
 mod sys;
+mod task_file_iter;
 mod traced;
 mod verdicts;
-mod walk;
 mod watching;

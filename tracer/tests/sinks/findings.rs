@@ -9,14 +9,14 @@ use serde_json::Value;
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
-use tcpclose::output::sink::{Counts, Sink, SinkConfig, Surroundings};
+use tcpclose::output::sink::{Counts, RenderContext, Sink, SinkConfig};
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{
-    Bytes, Close, ClosePath, Conn, Finding, Initiator, Loss, LossPlace, Measured, SegmentFlags,
-    Side, Step, TimeWait, TimeWaitEnd,
+    Bytes, Close, ClosePath, Endpoint, Finding, Initiator, Loss, LossLocation, Measured,
+    SegmentFlags, Side, Step, TimeWait, TimeWaitEnd,
 };
 use tcpclose_core::summary::{self, Summaries};
-use tcpclose_core::types::{ConnId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
+use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 
 /// Monotonic zero is 2026-01-31T12:00:00Z.
 pub const NOON_NS: i64 = 1_769_860_800_000_000_000;
@@ -49,8 +49,8 @@ impl Said {
     }
 }
 
-pub fn surroundings() -> Surroundings {
-    Surroundings {
+pub fn surroundings() -> RenderContext {
+    RenderContext {
         clock: clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
@@ -107,7 +107,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
     let us = |us: u64| Nanos(us * 1_000);
     Arc::new(Finding::Close(Box::new(Close {
         at: us(8_500),
-        conn: conn(id),
+        endpoint: endpoint(id),
         owner: Some(Arc::new(Owner {
             pid: 28_089,
             uid: 27,
@@ -141,10 +141,10 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
     })))
 }
 
-fn conn(id: u64) -> Conn {
+fn endpoint(id: u64) -> Endpoint {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    Conn {
-        id: ConnId(id),
+    Endpoint {
+        id: EndpointId(id),
         netns: NetNs(4_026_531_840),
         tuple: (end("192.0.2.7:48350"), end("192.0.2.9:3306")).into(),
         role: Role::Client,
@@ -157,7 +157,7 @@ fn conn(id: u64) -> Conn {
 pub fn time_wait(id: u64) -> Arc<Finding> {
     Arc::new(Finding::TimeWait(Box::new(TimeWait {
         at: Nanos::from_secs(61),
-        conn: conn(id),
+        endpoint: endpoint(id),
         owner: None,
         entered: Nanos(8_500_000),
         dwell: Nanos::from_millis(60_991),
@@ -172,7 +172,7 @@ pub fn loss(lost: u64) -> Arc<Finding> {
     Arc::new(Finding::Loss(Loss {
         at: Nanos::from_secs(7),
         lost,
-        place: LossPlace::Ring,
+        location: LossLocation::Ring,
         repaired: true,
     }))
 }
@@ -207,6 +207,6 @@ pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Finding> {
         }
         summaries.take(&close);
     }
-    let summary = summaries.end_interval(Nanos::from_secs(to), summary::Surroundings::default());
+    let summary = summaries.end_interval(Nanos::from_secs(to), summary::IntervalContext::default());
     Arc::new(Finding::Summary(Box::new(summary)))
 }

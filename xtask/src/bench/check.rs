@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::{baseline::Baseline, core, kernel_cost, staged};
 use crate::{
-    admin::Admin,
     command::{announce, find_program, stdout_of},
     compile,
+    privilege::Privilege,
     workspace::Workspace,
 };
 
@@ -122,13 +122,13 @@ impl Check<'_> {
         let Some(program) = self.program else {
             return Ok(Some("the eBPF programs could not be built".into()));
         };
-        if !Admin::detect().can_start_programs() {
+        if !Privilege::detect().can_start_programs() {
             return Ok(Some("that needs root".into()));
         }
         if find_program("tcpstates").is_none() {
             return Ok(Some("there is no tcpstates (package libbpf-tools)".into()));
         }
-        if !Path::new(super::stage::BPF_STATS).exists() {
+        if !Path::new(super::testbed::BPF_STATS).exists() {
             return Ok(Some("this kernel counts no run times of programs".into()));
         }
         let rows = staged(self.workspace, program, |again| {

@@ -9,7 +9,7 @@ use super::{
     churn::{Ends, churn},
     empty_program::EmptyProgram,
     report::{Row, ratios},
-    stage::Stage,
+    testbed::Stage,
 };
 use crate::command::announce;
 

@@ -8,7 +8,7 @@ use super::{
     agent::Writes,
     churn::{Ends, churn},
     report::Row,
-    stage::Stage,
+    testbed::Stage,
 };
 use crate::command::announce;
 

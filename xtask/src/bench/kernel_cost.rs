@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     churn::{Ends, churn},
     report::{Row, ratios},
-    stage::{BpfStats, Stage},
+    testbed::{BpfStats, Stage},
     tracer::Tracer,
 };
 use crate::command::announce;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{agent::Writes, report::Row, stage::Stage};
+use super::{agent::Writes, report::Row, testbed::Stage};
 use crate::{
     command::announce,
     demo::{Part, ready_and_wait},

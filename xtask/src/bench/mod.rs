@@ -13,7 +13,7 @@ mod live_ends;
 mod losses;
 mod plot;
 mod report;
-mod stage;
+mod testbed;
 mod tracer;
 
 use std::{
@@ -26,7 +26,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
-    admin::Admin, command::run, compile, counterparts, demo::in_own_network, workspace::Workspace,
+    command::run, compile, demo::in_own_network, privilege::Privilege, test_deps,
+    workspace::Workspace,
 };
 pub use check::Check;
 use report::Row;
@@ -81,11 +82,11 @@ impl Bench {
 
 /// Measures all, prints the table, and writes it, all values and the plot to target/bench.
 pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
-    let admin = Admin::detect();
-    if !admin.can_start_programs() {
+    let privilege = Privilege::detect();
+    if !privilege.can_start_programs() {
         bail!("measuring needs root, for eBPF and for a network namespace of its own");
     }
-    counterparts::provide(admin, true)?;
+    test_deps::provide(privilege, true)?;
     let program = match &args.program {
         Some(program) => program.clone(),
         None => compile::build(workspace)?,
@@ -113,7 +114,7 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     })?;
     let directory = workspace.target.join("bench");
     if args.wants('e') {
-        rows.extend(core::speed(workspace, &directory.join(stage::RECORDING))?);
+        rows.extend(core::speed(workspace, &directory.join(testbed::RECORDING))?);
     }
     let mut sizes = Vec::new();
     if args.wants('f') {
@@ -150,11 +151,11 @@ fn staged(
 ) -> Result<Vec<Row>> {
     let directory = workspace.target.join("bench");
     fs::create_dir_all(&directory).context("cannot make target/bench")?;
-    let results = directory.join(stage::RESULTS);
+    let results = directory.join(testbed::RESULTS);
     // Those of an earlier run are not this one's.
     let _ = fs::remove_file(&results);
     let own = env::current_exe().context("cannot find xtask itself")?;
-    let mut again = in_own_network(Admin::detect(), own, &["bench".into()])?;
+    let mut again = in_own_network(Privilege::detect(), own, &["bench".into()])?;
     again.arg("--program").arg(program);
     again.arg("--staged").arg(&directory);
     add(&mut again);
@@ -171,6 +172,6 @@ pub fn part(args: &Bench) -> Result<ExitCode> {
     let (Some(directory), Some(program)) = (&args.staged, &args.program) else {
         bail!("no program to measure");
     };
-    stage::measure(args, program, directory)?;
+    testbed::measure(args, program, directory)?;
     Ok(ExitCode::SUCCESS)
 }

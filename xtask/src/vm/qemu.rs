@@ -15,9 +15,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    admin::Admin,
     apt::Apt,
     command::{announce, find_program},
+    privilege::Privilege,
 };
 
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -126,7 +126,7 @@ impl Qemu {
             return Ok(Self::new(program, OsString::new()));
         }
         if !directory.exists() {
-            let fetched = Apt::find(Admin::detect())
+            let fetched = Apt::find(Privilege::detect())
                 .map_err(anyhow::Error::msg)
                 .and_then(|apt| apt.unpack(PACKAGE, directory));
             fetched.with_context(|| {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Task, Transition};
-use tcpclose_core::types::{ConnId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 use tcpclose_core::{Input, Tracker};
 
 struct Counting;
@@ -98,7 +98,7 @@ fn open(tracker: &mut Tracker, number: u64) {
     for (old, new, task) in steps {
         tracker.take(&Input::Event(Event::Transition(Transition {
             at: Nanos(1000 * number + 1),
-            id: ConnId(number + 1),
+            id: EndpointId(number + 1),
             skaddr: 0,
             netns: NetNs(1),
             tuple,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tcpclose_common::TcpState;
 
 use super::socket::Socket;
-use tcpclose_core::types::{ConnId, IpVersion, Tuple};
+use tcpclose_core::types::{EndpointId, IpVersion, Tuple};
 
 /// Netlink header and `struct inet_diag_req_v2`.
 const REQUEST_LEN: usize = 16 + 56;
@@ -130,7 +130,7 @@ pub struct Lookup {
     /// Both ends, local one first.
     pub tuple: Tuple,
     /// Refuses another socket that has the same tuple by now. An id that is no cookie is not compared.
-    pub id: Option<ConnId>,
+    pub id: Option<EndpointId>,
     /// Index of the interface that the socket is bound to, 0 for none ([`Socket::interface`]). The kernel finds a bound
     /// socket only by its interface's number; connections between link-local addresses are always bound.
     pub interface: u32,
@@ -152,7 +152,7 @@ impl Lookup {
 
     /// The same, with the socket's identity.
     #[must_use]
-    pub const fn id(self, id: ConnId) -> Self {
+    pub const fn id(self, id: EndpointId) -> Self {
         Self {
             id: Some(id),
             ..self
@@ -298,9 +298,9 @@ mod tests {
         let lookup = Lookup::tuple(Tuple::from((local, peer)));
         assert_eq!(lookup_request(&lookup, 1)[64..], [0xff; 8]);
         // A socket's address stands for an identity where there are no cookies: it must not be compared.
-        let address = lookup.id(ConnId(0xffff_8880_1234_5678));
+        let address = lookup.id(EndpointId(0xffff_8880_1234_5678));
         assert_eq!(lookup_request(&address, 1)[64..], [0xff; 8]);
-        let cookie = lookup_request(&lookup.id(ConnId(0x1_0000_0002)), 1);
+        let cookie = lookup_request(&lookup.id(EndpointId(0x1_0000_0002)), 1);
         assert_eq!(cookie[64..68], 2u32.to_ne_bytes());
         assert_eq!(cookie[68..72], 1u32.to_ne_bytes());
         Ok(())

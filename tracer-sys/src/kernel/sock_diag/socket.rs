@@ -6,7 +6,7 @@ use tcpclose_common::TcpState;
 
 use super::message::{attributes, read_array, read_u16, read_u32, read_u64};
 use super::query::INET_DIAG_INFO;
-use tcpclose_core::types::{ConnId, IpVersion, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, IpVersion, NetNs, Tuple};
 
 /// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`.
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -18,7 +18,7 @@ const MESSAGE_LEN: usize = 72;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// The socket's cookie, the number that `getsockopt(SO_COOKIE)` gives. A minisocket has its socket's.
-    pub id: ConnId,
+    pub id: EndpointId,
     /// The state; for a minisocket the one it stands for: [`TcpState::TimeWait`] or [`TcpState::FinWait2`]. A handshake
     /// that is not complete is reported as [`TcpState::SynRecv`].
     pub state: TcpState,
@@ -95,7 +95,7 @@ impl Socket {
             }
         }
         Some(Self {
-            id: ConnId(cookie),
+            id: EndpointId(cookie),
             state,
             tuple: tuple(family, local, peer)?,
             netns,
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(socket.tuple.ip(), IpVersion::V4);
         assert_eq!(socket.tuple.local().to_string(), "127.0.0.1:80");
         assert_eq!(socket.tuple.peer().to_string(), "127.0.0.1:4242");
-        assert_eq!(socket.id, ConnId(0x1_0000_0007));
+        assert_eq!(socket.id, EndpointId(0x1_0000_0007));
         assert_eq!((socket.netns, socket.inode), (NetNs(3), 99));
     }
 

@@ -69,7 +69,7 @@ fn a_word_that_is_like_none_of_ours_gets_the_whole_list() {
 
 #[test]
 fn a_wrong_value_is_one_sentence_with_its_place() {
-    for (text, place, words) in [
+    for (text, toml_span, words) in [
         (
             "interval = 60",
             "1:12",
@@ -125,8 +125,8 @@ fn a_wrong_value_is_one_sentence_with_its_place() {
     ] {
         let error = refused(text);
         assert!(
-            error.starts_with(&format!("agent.toml:{place}: ")),
-            "{place}: {error}"
+            error.starts_with(&format!("agent.toml:{toml_span}: ")),
+            "{toml_span}: {error}"
         );
         assert!(error.contains(words), "{error}");
         assert!(!error.contains('\n'), "{error}");
@@ -136,7 +136,7 @@ fn a_wrong_value_is_one_sentence_with_its_place() {
 /// The first output is right: each fault is in the second one.
 #[test]
 fn a_fault_of_an_output_has_the_place_of_its_key() {
-    for (output, place, words) in [
+    for (output, toml_span, words) in [
         ("type = \"file\"", "3:1", "needs a `path`"),
         (
             "type = \"file\"\npath = \"closes.jsonl\"",
@@ -194,8 +194,8 @@ fn a_fault_of_an_output_has_the_place_of_its_key() {
             "[[output]]\ntype = \"stdout\"\n[[output]]\n{output}\n"
         ));
         assert!(
-            error.starts_with(&format!("agent.toml:{place}: ")),
-            "{place}: {error}"
+            error.starts_with(&format!("agent.toml:{toml_span}: ")),
+            "{toml_span}: {error}"
         );
         assert!(error.contains(words), "{error}");
     }
@@ -245,7 +245,7 @@ fn a_file_that_cannot_be_read_is_named() {
 #[test]
 fn what_could_never_be_meant_is_refused_with_its_place() {
     let output = |keys: &str| format!("[[output]]\ntype = \"syslog\"\n{keys}\n");
-    for (text, place, words) in [
+    for (text, toml_span, words) in [
         ("stuck_after = \"99ms\"".to_owned(), "1:15", "at least \"100ms\" is needed"),
         (
             output("filter = { local_ports = [80, 0] }"),
@@ -299,7 +299,7 @@ fn what_could_never_be_meant_is_refused_with_its_place() {
         ),
     ] {
         let said = refused(&text);
-        assert!(said.starts_with(&format!("agent.toml:{place}")), "{said}");
+        assert!(said.starts_with(&format!("agent.toml:{toml_span}")), "{said}");
         assert!(said.contains(words), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }

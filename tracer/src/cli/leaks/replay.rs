@@ -7,30 +7,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-use super::show::{Format, Shower, Shown};
+use super::printer::{Format, Printer, Shown};
 use super::{Args, exit_code};
-use crate::cli::replaying;
-use crate::cli::watch::wanted::Wanted;
+use crate::cli::replay_common;
+use crate::cli::watch::filter::Filter;
 use crate::leaks::{Owner, Report, Resolved};
+use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::table::loss_message;
 use crate::recording::Broken;
 use crate::session::Replay;
-use crate::stderr::say;
-use tcpclose_core::finding::{Finding, LossPlace, Stuck};
+use tcpclose_core::finding::{Finding, LossLocation, Stuck};
 use tcpclose_core::leak::{Growths, LeakEvent};
-use tcpclose_core::types::{ConnId, Nanos};
+use tcpclose_core::types::{EndpointId, Nanos};
 
 /// Shows what was stuck, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
-    replaying::until_stopped(move |stop| {
+    replay_common::until_stopped(move |stop| {
         let mut looks = Looks::begin(&args, &file, every)?;
         let broken = looks.run(stop)?;
         let cut_short = looks.nobody_reads || stop.load(Ordering::Relaxed);
         let code = exit_code(!cut_short && !looks.open.is_empty(), true);
-        Ok(replaying::exit_code(broken, &file, code))
+        Ok(replay_common::exit_code(broken, &file, code))
     })
 }
 
@@ -38,8 +38,8 @@ pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Exit
 struct Looks {
     replay: Replay,
     format: Format,
-    wanted: Wanted,
-    shower: Shower,
+    wanted: Filter,
+    shower: Printer,
     clock: SharedOffset,
     /// The age from which on sockets were told of.
     least: Nanos,
@@ -50,7 +50,7 @@ struct Looks {
     left: u64,
     nobody_reads: bool,
     /// Each as it was told; those that the last look showed are ongoing.
-    open: BTreeMap<ConnId, Stuck>,
+    open: BTreeMap<EndpointId, Stuck>,
     /// Since the last look, of those that it showed.
     resolved: Vec<Resolved>,
     growths: Growths<(Owner, u64)>,
@@ -71,8 +71,8 @@ impl Looks {
         Ok(Self {
             replay,
             format: args.format,
-            wanted: Wanted::recorded(&args.filters)?,
-            shower: Shower::new(args.format, args.all, true, led, names),
+            wanted: Filter::recorded(&args.filters)?,
+            shower: Printer::new(args.format, args.all, true, led, names),
             clock,
             least,
             every,
@@ -115,8 +115,8 @@ impl Looks {
     fn take(&mut self, finding: Finding) -> anyhow::Result<()> {
         match &finding {
             Finding::Loss(loss) => {
-                say!("{}", loss_message(loss));
-                if loss.place == LossPlace::Table {
+                notice!("{}", loss_message(loss));
+                if loss.location == LossLocation::Table {
                     self.forget_lost();
                 }
             }
@@ -137,7 +137,7 @@ impl Looks {
     }
 
     fn note(&mut self, stuck: &Stuck) {
-        let id = stuck.conn.id;
+        let id = stuck.endpoint.id;
         let Some(end) = stuck.end else {
             let mut stuck = stuck.clone();
             stuck.leak.event = LeakEvent::Opened;
@@ -157,7 +157,11 @@ impl Looks {
 
     /// What made room in the core's table is no longer followed: nobody knows what became of it.
     fn forget_lost(&mut self) {
-        let followed: HashSet<ConnId> = self.replay.stuck_ends().map(|end| end.conn.id).collect();
+        let followed: HashSet<EndpointId> = self
+            .replay
+            .stuck_ends()
+            .map(|end| end.endpoint.id)
+            .collect();
         self.open.retain(|id, _| followed.contains(id));
     }
 

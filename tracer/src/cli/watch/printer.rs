@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::wanted::Wanted;
+use super::filter::Filter;
 use super::{Args, Format};
+use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
 use crate::session::RawTransition;
-use crate::stderr::say;
-use tcpclose_core::finding::{Finding, Loss, LossPlace};
+use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
 /// How long the last lines may take when whoever reads them does not.
@@ -34,7 +34,7 @@ pub(super) enum WhenFull {
 /// Gives what is wanted to the writer.
 pub(super) struct Printer<'a> {
     pub args: &'a Args,
-    wanted: Wanted,
+    wanted: Filter,
     pub writer: Writer,
     when_full: WhenFull,
     left: u64,
@@ -45,7 +45,7 @@ pub(super) struct Printer<'a> {
 impl<'a> Printer<'a> {
     pub fn new(
         args: &'a Args,
-        wanted: Wanted,
+        wanted: Filter,
         cgroups: Box<dyn CgroupNames>,
         when_full: WhenFull,
     ) -> anyhow::Result<Self> {
@@ -115,7 +115,7 @@ impl<'a> Printer<'a> {
 
     /// A loss is data for programs, and a warning for people.
     fn lost(&mut self, loss: Loss) {
-        say!("{}", loss_message(&loss));
+        notice!("{}", loss_message(&loss));
         if self.args.format == Format::Json {
             self.send(Line::Finding(Finding::Loss(loss)));
         }
@@ -135,7 +135,7 @@ impl<'a> Printer<'a> {
                 true => "",
                 false => " (of all connections, not only those asked for)",
             };
-            say!("not shown, as still waiting for the peer's FIN: {waiting} closed{of}");
+            notice!("not shown, as still waiting for the peer's FIN: {waiting} closed{of}");
         }
         let deadline = match self.when_full {
             WhenFull::Drop => FLUSH_DEADLINE,
@@ -144,7 +144,7 @@ impl<'a> Printer<'a> {
         match self.writer.finish(deadline) {
             Ok(0) => Ok(ExitCode::SUCCESS),
             Ok(lost) => {
-                say!("{}", loss_message(&output_loss(now, lost)));
+                notice!("{}", loss_message(&output_loss(now, lost)));
                 Ok(ExitCode::SUCCESS)
             }
             Err(end) => ended(end),
@@ -156,7 +156,7 @@ fn output_loss(at: Nanos, lost: u64) -> Loss {
     Loss {
         at,
         lost,
-        place: LossPlace::Output,
+        location: LossLocation::Output,
         repaired: false,
     }
 }

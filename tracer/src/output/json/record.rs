@@ -49,7 +49,7 @@ impl<'a> Close<'a> {
     ) -> Self {
         let finding::Close {
             at,
-            conn,
+            endpoint,
             owner,
             path,
             initiator,
@@ -65,8 +65,8 @@ impl<'a> Close<'a> {
             v: VERSION,
             kind: "close",
             ts: clock.rfc3339(*at),
-            netns: netns(conn.netns),
-            conn: Conn::new(conn, clock),
+            netns: netns(endpoint.netns),
+            conn: Conn::new(endpoint, clock),
             owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
             close: ClosePath {
                 path: path.name(),
@@ -126,7 +126,7 @@ impl<'a> TimeWait<'a> {
     ) -> Self {
         let finding::TimeWait {
             at,
-            conn,
+            endpoint,
             owner,
             entered,
             dwell,
@@ -139,8 +139,8 @@ impl<'a> TimeWait<'a> {
             v: VERSION,
             kind: "time_wait",
             ts: clock.rfc3339(*at),
-            netns: netns(conn.netns),
-            conn: Conn::new(conn, clock),
+            netns: netns(endpoint.netns),
+            conn: Conn::new(endpoint, clock),
             owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
             time_wait: Dwell {
                 entered: clock.rfc3339(*entered),
@@ -158,8 +158,8 @@ impl<'a> TimeWait<'a> {
 struct Conn {
     id: u64,
     family: &'static str,
-    local: Endpoint,
-    peer: Endpoint,
+    local: Address,
+    peer: Address,
     role: &'static str,
     seen_from_start: bool,
     opened: Option<Rfc3339>,
@@ -167,31 +167,31 @@ struct Conn {
 }
 
 impl Conn {
-    fn new(conn: &finding::Conn, clock: &WallClock) -> Self {
+    fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
         Self {
-            id: conn.id.0,
-            family: family(conn.tuple.ip()),
-            local: conn.tuple.local().into(),
-            peer: conn.tuple.peer().into(),
-            role: match conn.role {
+            id: endpoint.id.0,
+            family: family(endpoint.tuple.ip()),
+            local: endpoint.tuple.local().into(),
+            peer: endpoint.tuple.peer().into(),
+            role: match endpoint.role {
                 Role::Client => "client",
                 Role::Server => "server",
                 Role::Unknown => "unknown",
             },
-            seen_from_start: conn.seen_from_start,
-            opened: conn.opened.map(|at| clock.rfc3339(at)),
-            lifetime_ms: conn.lifetime.map(rounded_ms),
+            seen_from_start: endpoint.seen_from_start,
+            opened: endpoint.opened.map(|at| clock.rfc3339(at)),
+            lifetime_ms: endpoint.lifetime.map(rounded_ms),
         }
     }
 }
 
 #[derive(Serialize)]
-pub(super) struct Endpoint {
+pub(super) struct Address {
     addr: IpAddr,
     port: u16,
 }
 
-impl From<SocketAddr> for Endpoint {
+impl From<SocketAddr> for Address {
     fn from(end: SocketAddr) -> Self {
         Self {
             addr: end.ip(),
@@ -335,7 +335,7 @@ pub(super) struct Loss {
     ts: Rfc3339,
     lost: u64,
     #[serde(rename = "where")]
-    place: &'static str,
+    location: &'static str,
     repaired: bool,
 }
 
@@ -344,7 +344,7 @@ impl Loss {
         let finding::Loss {
             at,
             lost,
-            place,
+            location,
             repaired,
         } = *loss;
         Self {
@@ -352,7 +352,7 @@ impl Loss {
             kind: "loss",
             ts: clock.rfc3339(at),
             lost,
-            place: place.name(),
+            location: location.name(),
             repaired,
         }
     }
@@ -368,8 +368,8 @@ pub(super) struct Transition<'a> {
     id: Option<u64>,
     skaddr: Option<String>,
     family: &'static str,
-    local: Endpoint,
-    peer: Endpoint,
+    local: Address,
+    peer: Address,
     old: &'static str,
     new: &'static str,
     ms: Option<f64>,

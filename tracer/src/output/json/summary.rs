@@ -7,13 +7,13 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::record::{Endpoint, VERSION, netns};
+use super::record::{Address, VERSION, netns};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use close_wait::CloseWait;
 use ranked::{List, Ranked, RankedPeer, RankedProcess};
-use tcpclose_core::finding::{ClosePath, Initiator, LossPlace, ResetReason, Side, TimeWaitEnd};
+use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use tcpclose_core::summary::{self, BpfRuns, Counts, Kind, OutputState, Pressure, Spread};
 
 /// What an interval was like.
@@ -32,7 +32,7 @@ pub(super) struct Summary<'a> {
     close_wait: Option<CloseWait<'a>>,
     processes: Ranked<RankedProcess<'a>>,
     peers: Ranked<RankedPeer>,
-    lost: Numbers<LossPlace>,
+    lost: Numbers<LossLocation>,
     outputs: Vec<Output<'a>>,
     tracer: Option<Tracer>,
 }
@@ -104,7 +104,7 @@ impl<'a> Summary<'a> {
                 closes: closes_of_peers.into(),
                 resets: resets_of_peers.into(),
             },
-            lost: Numbers(lost.clone(), LossPlace::name),
+            lost: Numbers(lost.clone(), LossLocation::name),
             outputs: outputs
                 .iter()
                 .map(|output| Output::new(output, clock))
@@ -205,7 +205,7 @@ struct TimeWait {
 struct PressureRecord {
     netns: Option<u32>,
     local: IpAddr,
-    peer: Endpoint,
+    peer: Address,
     used: u32,
     ports: u32,
     share: f64,

@@ -2,7 +2,7 @@ use super::*;
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::escape::is_hostile;
 use crate::output::samples::{self, OneCgroup, us};
-use tcpclose_core::finding::{Close, Loss, LossPlace};
+use tcpclose_core::finding::{Close, Loss, LossLocation};
 use tcpclose_core::process::Container;
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
@@ -138,7 +138,7 @@ fn a_loss_is_a_record() {
     let loss = Finding::Loss(Loss {
         at: us(1),
         lost: 12,
-        place: LossPlace::Ring,
+        location: LossLocation::Ring,
         repaired: false,
     });
     let mut line = Vec::new();

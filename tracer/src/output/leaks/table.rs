@@ -1,7 +1,7 @@
 //! The table: a line of figures for each owner, and below it what is not done, where, and by what.
 
 mod owner;
-mod perhaps;
+mod possibly_stuck;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Display, Write as _};
@@ -11,10 +11,10 @@ use crate::leaks::{Owner, Report};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
-use crate::output::growth::push_forecast;
+use crate::output::forecast_text::push_forecast;
 use crate::output::leaks::unsent;
 use owner::{push_command, push_container, push_process};
-use perhaps::push_perhaps;
+use possibly_stuck::push_perhaps;
 use tcpclose_core::leak::{AgeKnown, Group, Leak, Tally, Verdict};
 use tcpclose_core::types::Nanos;
 

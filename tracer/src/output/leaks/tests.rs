@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 
 use super::*;
-use crate::leaks::{Held, Owner, Report, Resolved};
+use crate::leaks::{Owner, Report, Resolved, SocketHolders};
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
@@ -19,7 +19,7 @@ use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
 use tcpclose_core::process::Unit;
 use tcpclose_core::types::Tuple;
-use tcpclose_core::types::{ConnId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::Holder;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
@@ -28,7 +28,7 @@ fn socket(id: u64, inode: u32, queued: u32) -> CloseWait {
     let local = SocketAddr::from(([10, 0, 0, 1], 80));
     let peer = SocketAddr::from(([10, 0, 0, 2], 40_000 + id as u16));
     CloseWait {
-        id: ConnId(id),
+        id: EndpointId(id),
         netns: NetNs(4_026_531_840),
         tuple: Tuple::from((local, peer)),
         interface: 0,
@@ -72,12 +72,12 @@ fn report() -> Report {
         at: NOW,
         min_age: Nanos::from_secs(60),
         leaks: look.old,
-        held: Held {
+        held: SocketHolders {
             holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
                 .into_iter()
                 .collect(),
             processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
-            ..Held::default()
+            ..SocketHolders::default()
         },
         own: Some(NetNs(4_026_531_840)),
         served: HashSet::from([(NetNs(4_026_531_840), 80)]),

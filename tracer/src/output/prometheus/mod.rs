@@ -12,9 +12,9 @@ use prometheus::proto::MetricFamily;
 
 use self::family::{Families, UNLABELLED};
 pub use self::processes::Busiest;
-use tcpclose_core::finding::{ClosePath, LossPlace, ResetReason};
+use tcpclose_core::finding::{ClosePath, LossLocation, ResetReason};
 use tcpclose_core::leak::Verdict;
-use tcpclose_core::summary::{BpfRuns, Output, OutputState, Standing, StuckNow, Totals, Tracer};
+use tcpclose_core::summary::{BpfRuns, Gauges, Output, OutputState, StuckNow, Totals, Tracer};
 use tcpclose_core::types::Nanos;
 
 /// What Prometheus is told to read.
@@ -33,7 +33,7 @@ pub struct Snapshot {
     /// Ends that became established since the start.
     pub opened: u64,
     /// How things stand.
-    pub now: Standing,
+    pub now: Gauges,
     /// What is stuck; `None` where nobody looks for that.
     pub stuck: Option<StuckNow>,
     /// Whose ends closed and were reset most in the last interval.
@@ -151,7 +151,7 @@ fn closes(families: &mut Families, snapshot: &Snapshot) {
 
 fn states(families: &mut Families, snapshot: &Snapshot) {
     let Snapshot { totals, now, .. } = snapshot;
-    let Standing {
+    let Gauges {
         live,
         waiting_for_fin,
         time_wait,
@@ -232,11 +232,11 @@ fn close_wait(families: &mut Families, stuck: &StuckNow, at: Nanos) {
 fn losses(families: &mut Families, snapshot: &Snapshot) {
     // What outputs lost has its own counter, by output.
     let lost = snapshot.totals.lost.iter();
-    let lost = lost.filter(|(place, _)| *place != LossPlace::Output);
+    let lost = lost.filter(|(location, _)| *location != LossLocation::Output);
     families.counter(
         "tcpclose_events_lost_total",
         "What was lost, by place. Records that outputs dropped are in tcpclose_output_records_total.",
-        lost.map(|(place, count)| ([("where", place.name())], count as f64)),
+        lost.map(|(location, count)| ([("where", location.name())], count as f64)),
     );
     let outputs = &snapshot.outputs;
     let records = outputs.iter().flat_map(|output| {

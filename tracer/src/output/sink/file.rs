@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tcpclose_core::finding::Finding;
 
-use super::delivery::{Delivery, Progress};
-use super::render::Surroundings;
+use super::render::RenderContext;
+use super::transport::{Delivered, Transport};
 
 /// Records say who talks to whom: nothing for everybody.
 const MODE: u32 = 0o640;
@@ -22,7 +22,7 @@ const NOT_REGULAR: &str = "it is not a regular file; name another";
 pub(super) struct LinesFile {
     path: PathBuf,
     file: File,
-    surroundings: Surroundings,
+    surroundings: RenderContext,
     lines: Vec<u8>,
     /// Bytes at the file's end that are no whole line and could not be taken back yet.
     half: u64,
@@ -33,7 +33,7 @@ impl LinesFile {
     ///
     /// # Errors
     /// A sentence.
-    pub(super) fn open(path: &Path, surroundings: Surroundings) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, surroundings: RenderContext) -> Result<Self, String> {
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,
@@ -85,14 +85,14 @@ impl LinesFile {
     }
 }
 
-impl Delivery for LinesFile {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl Transport for LinesFile {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         if self.is_deleted()
             && let Err(reason) = self.reopen()
         {
-            return Progress {
+            return Delivered {
                 down: Some(format!("it was deleted, and cannot be made again: {reason}").into()),
-                ..Progress::default()
+                ..Delivered::default()
             };
         }
         self.lines.clear();
@@ -102,12 +102,12 @@ impl Delivery for LinesFile {
         }
         let (bytes, result) = self.append();
         let written = self.lines[..bytes].iter().filter(|byte| **byte == b'\n');
-        Progress {
+        Delivered {
             written: written.count(),
             down: result
                 .err()
                 .map(|error| format!("write failed: {error}").into()),
-            ..Progress::default()
+            ..Delivered::default()
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::config::duration;
-use tcpclose_core::finding::{ClosePath, Conn, Finding, Initiator};
+use tcpclose_core::finding::{ClosePath, Endpoint, Finding, Initiator};
 use tcpclose_core::types::{Nanos, SharedOwner};
 
 /// Keys that narrow an output's records. Each holds for the records that can have what it asks for, the others pass it:
@@ -47,29 +47,29 @@ impl Filter {
             Finding::Close(close) => {
                 asked(&self.path, &close.path)
                     && asked(&self.initiator, &close.initiator)
-                    && self.lasted(&close.conn)
-                    && self.wants_connection(&close.conn, close.owner.as_ref())
+                    && self.lasted(&close.endpoint)
+                    && self.wants_connection(&close.endpoint, close.owner.as_ref())
             }
             Finding::TimeWait(time_wait) => {
-                self.lasted(&time_wait.conn)
-                    && self.wants_connection(&time_wait.conn, time_wait.owner.as_ref())
+                self.lasted(&time_wait.endpoint)
+                    && self.wants_connection(&time_wait.endpoint, time_wait.owner.as_ref())
             }
-            Finding::Leak(stuck) => self.wants_connection(&stuck.conn, stuck.owner.as_ref()),
+            Finding::Leak(stuck) => self.wants_connection(&stuck.endpoint, stuck.owner.as_ref()),
             Finding::Summary(_) | Finding::Loss(_) => true,
         }
     }
 
-    fn wants_connection(&self, conn: &Conn, owner: Option<&SharedOwner>) -> bool {
-        let tuple = &conn.tuple;
+    fn wants_connection(&self, endpoint: &Endpoint, owner: Option<&SharedOwner>) -> bool {
+        let tuple = &endpoint.tuple;
         asked(&self.local_ports, &tuple.local_port)
             && asked(&self.peer_ports, &tuple.peer_port)
             && (self.processes.is_empty() || owner.is_some_and(|owner| self.is_of(&owner.comm)))
             && !(self.no_loopback && tuple.local().ip().is_loopback())
     }
 
-    fn lasted(&self, conn: &Conn) -> bool {
+    fn lasted(&self, endpoint: &Endpoint) -> bool {
         let least = Nanos::from(self.min_lifetime);
-        least == Nanos(0) || conn.lifetime.is_some_and(|lifetime| lifetime >= least)
+        least == Nanos(0) || endpoint.lifetime.is_some_and(|lifetime| lifetime >= least)
     }
 
     fn is_of(&self, comm: &[u8]) -> bool {
@@ -107,7 +107,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>,
 mod tests {
     use super::*;
     use crate::output::samples;
-    use tcpclose_core::finding::{Loss, LossPlace};
+    use tcpclose_core::finding::{Loss, LossLocation};
 
     fn filter(toml: &str) -> Filter {
         toml::from_str(toml).expect("a filter")
@@ -121,7 +121,7 @@ mod tests {
         Finding::Loss(Loss {
             at: Nanos(0),
             lost: 1,
-            place: LossPlace::Ring,
+            location: LossLocation::Ring,
             repaired: true,
         })
     }

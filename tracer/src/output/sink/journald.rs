@@ -7,23 +7,23 @@ use libsystemd::logging::{Priority, journal_send};
 
 use tcpclose_core::finding::Finding;
 
-use super::delivery::{Delivery, Progress};
-use super::entry::{Entry, text};
 use super::kind::Severity;
-use super::render::Surroundings;
+use super::log_record::{LogRecord, text};
+use super::render::RenderContext;
+use super::transport::{Delivered, Transport};
 
 /// See the module.
 pub(super) struct Journald {
-    surroundings: Surroundings,
+    surroundings: RenderContext,
 }
 
 impl Journald {
-    pub(super) fn new(surroundings: Surroundings) -> Self {
+    pub(super) fn new(surroundings: RenderContext) -> Self {
         Self { surroundings }
     }
 
     fn send(&mut self, finding: &Finding) -> Result<(), String> {
-        let entry = Entry::new(finding, &mut self.surroundings);
+        let entry = LogRecord::new(finding, &mut self.surroundings);
         let priority = match entry.severity {
             Severity::Warning => Priority::Warning,
             Severity::Notice => Priority::Notice,
@@ -40,10 +40,10 @@ impl Journald {
     }
 }
 
-impl Delivery for Journald {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl Transport for Journald {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         self.surroundings.clock.refresh();
-        let mut progress = Progress::default();
+        let mut progress = Delivered::default();
         for record in records {
             match self.send(record) {
                 Ok(()) => progress.written += 1,

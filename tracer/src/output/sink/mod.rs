@@ -2,24 +2,24 @@
 //! down or restarted never slows the tracing.
 
 mod config;
-mod courier;
-mod delivery;
-mod entry;
 mod file;
 mod filter;
 mod journald;
 mod kind;
-mod late;
+mod lazy_open;
+mod log_record;
+mod message;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod queue;
 mod rate;
 mod render;
-mod sentence;
 mod stdout;
 mod syslog;
 #[cfg(test)]
 mod tests;
+mod transport;
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,13 +28,13 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-use crate::stderr::say;
+use crate::notice::notice;
 use tcpclose_core::finding::Finding;
 
-use self::courier::{Courier, Pauses, Say};
-use self::delivery::Delivery;
 use self::queue::Queue;
 use self::rate::Bucket;
+use self::transport::Transport;
+use self::worker::{Pauses, Say, Worker};
 
 pub use self::config::{
     OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig,
@@ -43,7 +43,7 @@ pub use self::config::{
 pub use self::filter::Filter;
 pub use self::kind::Kind;
 pub use self::queue::{Counts, Outage};
-pub use self::render::Surroundings;
+pub use self::render::RenderContext;
 pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// A running output.
@@ -70,8 +70,8 @@ impl Sink {
     ///
     /// # Errors
     /// When a file cannot be opened or another program writes to it already.
-    pub fn start(config: &SinkConfig, surroundings: Surroundings) -> anyhow::Result<Self> {
-        let say = |sentence: &str| say!("{sentence}");
+    pub fn start(config: &SinkConfig, surroundings: RenderContext) -> anyhow::Result<Self> {
+        let say = |sentence: &str| notice!("{sentence}");
         Self::start_saying(config, surroundings, say)
     }
 
@@ -81,13 +81,13 @@ impl Sink {
     /// As [`Self::start`].
     pub fn start_saying(
         config: &SinkConfig,
-        surroundings: Surroundings,
+        surroundings: RenderContext,
         say: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let delivery = late::open(config, surroundings)
+        let transport = lazy_open::open(config, surroundings)
             .map_err(anyhow::Error::msg)
             .with_context(|| format!("output {} cannot be used", config.name()))?;
-        Self::deliver(config, delivery, Box::new(say), Pauses::default())
+        Self::deliver(config, transport, Box::new(say), Pauses::default())
     }
 
     /// As [`Self::start`], but what cannot be opened yet is an outage: it is tried again, each time with what
@@ -97,16 +97,16 @@ impl Sink {
     /// When its thread cannot be started.
     pub fn start_trying(
         config: &SinkConfig,
-        surroundings: impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static,
+        surroundings: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let say = |sentence: &str| say!("{sentence}");
-        let late = late::Late::new(config.clone(), Box::new(surroundings));
+        let say = |sentence: &str| notice!("{sentence}");
+        let late = lazy_open::LazyOpen::new(config.clone(), Box::new(surroundings));
         Self::deliver(config, Box::new(late), Box::new(say), Pauses::default())
     }
 
     fn deliver(
         config: &SinkConfig,
-        delivery: Box<dyn Delivery>,
+        transport: Box<dyn Transport>,
         say: Say,
         pauses: Pauses,
     ) -> anyhow::Result<Self> {
@@ -115,10 +115,10 @@ impl Sink {
             config.queue.get(),
             config.kinds.contains(&Kind::Loss),
         ));
-        let courier = Courier::new(name.clone(), Arc::clone(&queue), delivery, say, pauses);
+        let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, say, pauses);
         let thread = thread::Builder::new()
             .name(format!("out-{}", config.target.kind()))
-            .spawn(move || courier.run())
+            .spawn(move || worker.run())
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
             bucket: bucket(config),
@@ -146,7 +146,7 @@ impl Sink {
     pub fn change(
         &mut self,
         config: &SinkConfig,
-        surroundings: impl FnMut() -> anyhow::Result<Surroundings> + Send + 'static,
+        surroundings: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) {
         if config.rate_limit != self.config.rate_limit {
             self.bucket = bucket(config);
@@ -155,7 +155,7 @@ impl Sink {
         let mut state = self.queue.lock();
         state.change(config.queue.get(), tells_losses);
         if config.target != self.config.target {
-            let late = late::Late::new(config.clone(), Box::new(surroundings));
+            let late = lazy_open::LazyOpen::new(config.clone(), Box::new(surroundings));
             state.exchanged = Some(Box::new(late));
         }
         drop(state);

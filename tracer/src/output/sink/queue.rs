@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::delivery::Delivery;
-use tcpclose_core::finding::{Finding, Loss, LossPlace};
+use super::transport::Transport;
+use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
 /// Records handed over at once.
@@ -81,7 +81,7 @@ pub(super) struct State {
     pub(super) busy: Option<Instant>,
     pub(super) reopen: bool,
     /// What is to deliver from the next reopening on.
-    pub(super) exchanged: Option<Box<dyn Delivery>>,
+    pub(super) exchanged: Option<Box<dyn Transport>>,
     /// No more records will come.
     pub(super) closing: bool,
     /// Nobody waits for the thread any more.
@@ -226,7 +226,7 @@ impl State {
             self.push(&Arc::new(Finding::Loss(Loss {
                 at,
                 lost,
-                place: LossPlace::Output,
+                location: LossLocation::Output,
                 repaired: false,
             })));
         }

@@ -11,7 +11,7 @@ use crate::output::json;
 use tcpclose_core::finding::Finding;
 
 /// What turning findings into records takes besides the findings.
-pub struct Surroundings {
+pub struct RenderContext {
     /// Turns the kernel's times into wall time.
     pub clock: WallClock,
     /// Names the owners' cgroups. Asked in the output's thread.
@@ -20,7 +20,7 @@ pub struct Surroundings {
     pub lock: Option<Arc<File>>,
 }
 
-impl Default for Surroundings {
+impl Default for RenderContext {
     /// The host's clock, and no names of cgroups.
     fn default() -> Self {
         Self {
@@ -31,7 +31,7 @@ impl Default for Surroundings {
     }
 }
 
-impl Surroundings {
+impl RenderContext {
     /// Appends the finding's JSON record as a line.
     pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, finding: &Finding) {
         json::write_finding(lines, finding, &self.clock, self.cgroups.as_mut())

@@ -8,27 +8,27 @@ use std::sync::Arc;
 use crate::output::write_all::write_all;
 use tcpclose_core::finding::Finding;
 
-use super::delivery::{Delivery, Progress};
-use super::render::Surroundings;
+use super::render::RenderContext;
+use super::transport::{Delivered, Transport};
 
 /// See the module.
 pub(super) struct Stdout<W> {
     out: W,
-    surroundings: Surroundings,
+    surroundings: RenderContext,
     /// What is left of a line that was written in part: always of the next record.
     rest: Vec<u8>,
 }
 
 impl Stdout<File> {
     /// Past std's own buffer, whose lines would count as written.
-    pub(super) fn open(surroundings: Surroundings) -> io::Result<Self> {
+    pub(super) fn open(surroundings: RenderContext) -> io::Result<Self> {
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
         Ok(Self::to(fd.into(), surroundings))
     }
 }
 
 impl<W: Write> Stdout<W> {
-    fn to(out: W, surroundings: Surroundings) -> Self {
+    fn to(out: W, surroundings: RenderContext) -> Self {
         Self {
             out,
             surroundings,
@@ -37,8 +37,8 @@ impl<W: Write> Stdout<W> {
     }
 }
 
-impl<W: Write + Send> Delivery for Stdout<W> {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl<W: Write + Send> Transport for Stdout<W> {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         let mut lines = std::mem::take(&mut self.rest);
         let begun = usize::from(!lines.is_empty());
         self.surroundings.clock.refresh();
@@ -55,12 +55,12 @@ impl<W: Write + Send> Delivery for Stdout<W> {
         if is_cut {
             self.rest = first_line(&lines[out..]).to_vec();
         }
-        Progress {
+        Delivered {
             written,
             down: result
                 .err()
                 .map(|error| format!("write failed: {error}").into()),
-            ..Progress::default()
+            ..Delivered::default()
         }
     }
 }
@@ -79,8 +79,8 @@ mod tests {
     use crate::output::cgroup_names::NoCgroups;
     use crate::output::samples;
 
-    fn surroundings() -> Surroundings {
-        Surroundings {
+    fn surroundings() -> RenderContext {
+        RenderContext {
             clock: samples::clock(),
             cgroups: Box::new(NoCgroups),
             lock: None,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{
     BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
 };
-use crate::output::growth::push_forecast;
+use crate::output::forecast_text::push_forecast;
 use tcpclose_core::finding::Stuck;
 use tcpclose_core::leak::AgeKnown;
 
@@ -15,7 +15,7 @@ impl CloseTable {
     pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &Stuck, clock: &WallClock) {
         let Stuck {
             at,
-            conn,
+            endpoint,
             leak,
             end,
             owner,
@@ -23,7 +23,7 @@ impl CloseTable {
             holders: _,
             leaker,
         } = stuck;
-        self.fill_end(conn, owner.as_ref(), *at, clock);
+        self.fill_end(endpoint, owner.as_ref(), *at, clock);
         let (cells, lasted) = (&mut self.cells, *at - leak.age.since);
         let word = if end.is_some() { "resolved" } else { "stuck" };
         cells[PATH].set(word);
@@ -67,6 +67,6 @@ impl CloseTable {
         for column in [PATH, CAUSE] {
             cells[column].paint = paint;
         }
-        self.write(out, conn);
+        self.write(out, endpoint);
     }
 }

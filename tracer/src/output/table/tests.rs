@@ -26,7 +26,7 @@ fn line(close: &Close) -> String {
 
 fn between(local: &str, peer: &str) -> Close {
     let mut close = samples::three_way();
-    close.conn.tuple = ends(local, peer);
+    close.endpoint.tuple = ends(local, peer);
     close
 }
 
@@ -134,7 +134,7 @@ fn the_worst_line_does_not_wrap() {
         owner: samples::owner(4_194_304, &[0x1b; 15]),
         ..between(LONGEST_V6, LONGEST_V6)
     };
-    close.conn.lifetime = ms(8_639_000_000);
+    close.endpoint.lifetime = ms(8_639_000_000);
     for path in [
         ClosePath::Reset,
         ClosePath::ConnectFailed,
@@ -218,7 +218,7 @@ fn a_cause_says_who_where_that_is_not_who_began() {
 fn nothing_known_is_a_dash() {
     let mut close = samples::unknown();
     close.states.clear();
-    close.conn.netns = NetNs(0);
+    close.endpoint.netns = NetNs(0);
     let cells: Vec<_> = line(&close).split_whitespace().map(str::to_owned).collect();
     let dash = "-";
     assert_eq!(
@@ -288,31 +288,31 @@ fn colours_mark_what_is_not_a_clean_close_and_change_no_width() {
 
 #[test]
 fn a_loss_is_one_sentence_that_says_what_to_do() {
-    let message = |lost, place| {
+    let message = |lost, location| {
         loss_message(&Loss {
             at: Nanos(0),
             lost,
-            place,
+            location,
             repaired: false,
         })
     };
     assert_eq!(
-        message(12, LossPlace::Ring),
+        message(12, LossLocation::Ring),
         "12 kernel records were lost because the ring buffer was full, so closes are missing or incomplete: trace fewer \
          connections (-L, -D, -4, -6) or free up CPU time for tcpclose"
     );
     assert_eq!(
-        message(1, LossPlace::Table),
+        message(1, LossLocation::Table),
         "1 live connection was dropped because the connection table was full, so its close will be reported in part or \
          not at all: trace fewer connections (-L, -D, -4, -6)"
     );
     assert_eq!(
-        message(1, LossPlace::Output),
+        message(1, LossLocation::Output),
         "1 line was not written because the output was too slow for so many, so it is missing from it: read it faster, \
          leave tcpclose more CPU time, or trace fewer connections (-L, -D, -4, -6)"
     );
     assert_eq!(
-        message(2, LossPlace::Decode),
+        message(2, LossLocation::Decode),
         "2 kernel records could not be understood, so closes are missing or incomplete: this is a bug in tcpclose, \
          please report it with the output of `tcpclose doctor`"
     );

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::output::samples::{self, OneCgroup, us};
-use tcpclose_core::finding::{Loss, LossPlace};
+use tcpclose_core::finding::{Loss, LossLocation};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -74,7 +74,7 @@ fn loss() -> Line {
     Line::Finding(Finding::Loss(Loss {
         at: us(1),
         lost: 12,
-        place: LossPlace::Ring,
+        location: LossLocation::Ring,
         repaired: false,
     }))
 }

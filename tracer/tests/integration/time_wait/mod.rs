@@ -5,9 +5,9 @@
 
 mod cut_short;
 mod expiry;
-mod looks;
 mod namespaces;
 mod overflow;
+mod polls;
 mod replaced;
 
 use std::net::{Shutdown, SocketAddr};

@@ -82,7 +82,7 @@ impl<'a> Leak<'a> {
     ) -> Self {
         let finding::Stuck {
             at,
-            conn,
+            endpoint,
             leak,
             end,
             owner,
@@ -97,8 +97,8 @@ impl<'a> Leak<'a> {
             kind: "leak",
             event: leak.event.name(),
             ts: clock.rfc3339(at),
-            netns: netns(conn.netns),
-            conn: Conn::new(conn, clock),
+            netns: netns(endpoint.netns),
+            conn: Conn::new(endpoint, clock),
             owner: owner.as_deref().map(|owner| match leaker {
                 Some(leaker) => Owner::of_process(owner, &leaker.process),
                 None => Owner::new(owner, None),

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::output::sink::config::OtlpConfig;
-use crate::output::sink::delivery::Down;
+use crate::output::sink::transport::Unavailable;
 
 use super::http::chain;
 use super::tls::Connector;
@@ -100,7 +100,7 @@ fn failure(status: Status) -> Failure {
         _ => cause.is_some(),
     };
     if again {
-        Failure::Down(Down {
+        Failure::Unavailable(Unavailable {
             reason,
             retry_after,
         })

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 use prost::Message;
 
 use crate::output::sink::config::OtlpConfig;
-use crate::output::sink::delivery::Down;
+use crate::output::sink::transport::Unavailable;
 
 use super::tls::{self, Connector};
 use super::{Answer, Failure, REQUEST_TIME, shown};
@@ -90,20 +90,20 @@ impl Http {
         let answered = async {
             let response = self.client.request(request).await;
             let response = response.map_err(|error| match error.is_connect() {
-                true => Failure::Down(chain(&error).into()),
+                true => Failure::Unavailable(chain(&error).into()),
                 false => Failure::Broken(chain(&error)),
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| {
-                Failure::Down(format!("reading the answer failed: {error}").into())
+                Failure::Unavailable(format!("reading the answer failed: {error}").into())
             })?;
             Ok((head, body.to_bytes()))
         };
         let answered = tokio::time::timeout(REQUEST_TIME, answered).await;
         let (head, body) = answered.unwrap_or_else(|_| {
             let seconds = REQUEST_TIME.as_secs();
-            Err(Failure::Down(
+            Err(Failure::Unavailable(
                 format!("no answer within {seconds} s").into(),
             ))
         })?;
@@ -119,7 +119,7 @@ impl Http {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Failure::Down(Down {
+            | StatusCode::GATEWAY_TIMEOUT => Failure::Unavailable(Unavailable {
                 reason,
                 retry_after: retry_after(&head.headers),
             }),

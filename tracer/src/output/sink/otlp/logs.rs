@@ -5,14 +5,14 @@ use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::output::sink::entry::Entry;
 use crate::output::sink::kind::{Kind, Severity};
+use crate::output::sink::log_record;
 
 use super::SCHEMA_URL;
 use super::attributes::{any, attribute, name, of_json, text};
 
 /// One log record: the sentence is its body.
-pub(super) fn record(entry: Entry) -> LogRecord {
+pub(super) fn record(entry: log_record::LogRecord) -> LogRecord {
     let (severity, severity_text) = match entry.severity {
         Severity::Warning => (SeverityNumber::Warn, "warning"),
         // Where the conventions for syslog put it.

@@ -11,7 +11,7 @@ use tcpclose_core::finding::ResetReason;
 use tcpclose_core::summary::{Output, Route, States, Summary};
 
 use super::SCHEMA_URL;
-use super::points::{About, Metrics, Sums, whole};
+use super::points::{MetricDesc, Metrics, Sums, whole};
 
 /// The metrics of a summary, which is added to `sums`.
 pub(super) fn of(summary: &Summary, sums: &mut Sums, clock: &WallClock) -> Vec<Metric> {
@@ -36,7 +36,7 @@ impl Metrics<'_> {
             ..
         } = summary;
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.connections.opened",
                 "{connection}",
                 "Ends of connections that became established",
@@ -44,7 +44,7 @@ impl Metrics<'_> {
             [(Vec::new(), summary.opened)],
         );
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.closes",
                 "{connection}",
                 "Ends of connections that closed",
@@ -56,7 +56,7 @@ impl Metrics<'_> {
             }),
         );
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.resets",
                 "{connection}",
                 "Closes by reset, by who sent the RST and why",
@@ -71,7 +71,7 @@ impl Metrics<'_> {
             }),
         );
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.time_wait.ends",
                 "{connection}",
                 "TIME_WAITs that are over",
@@ -100,11 +100,11 @@ impl Metrics<'_> {
                 now.time_wait,
             ),
         ] {
-            let about = About(name, "{connection}", description);
+            let about = MetricDesc(name, "{connection}", description);
             self.gauge(&about, [(Vec::new(), whole(count))]);
         }
         self.gauge(
-            &About(
+            &MetricDesc(
                 "tcpclose.ephemeral_ports.utilization",
                 "1",
                 "Share of the ephemeral ports in use from a local address to a peer, where it is greatest",
@@ -136,7 +136,7 @@ impl Metrics<'_> {
             ("time_wait", time_wait),
         ];
         self.histogram(
-            &About("tcpclose.state.duration", "s", "Time in a state of a close"),
+            &MetricDesc("tcpclose.state.duration", "s", "Time in a state of a close"),
             points.map(|(state, histogram)| {
                 let state = ("network.connection.state", state.to_owned());
                 (vec![state], histogram)
@@ -146,15 +146,14 @@ impl Metrics<'_> {
 
     fn of_the_tracer(&mut self, summary: &Summary) {
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.records.lost",
                 "{record}",
                 "What should have been seen and was not",
             ),
-            summary
-                .lost
-                .iter()
-                .map(|(place, count)| (vec![("tcpclose.where", place.name().to_owned())], count)),
+            summary.lost.iter().map(|(location, count)| {
+                (vec![("tcpclose.where", location.name().to_owned())], count)
+            }),
         );
         let outcomes = summary.outputs.iter().flat_map(|output| {
             let Output {
@@ -184,7 +183,7 @@ impl Metrics<'_> {
             })
         });
         self.counter(
-            &About(
+            &MetricDesc(
                 "tcpclose.output.records",
                 "{record}",
                 "What became of the records that an output was offered",
@@ -195,7 +194,7 @@ impl Metrics<'_> {
             return;
         };
         self.seconds(
-            &About(
+            &MetricDesc(
                 "tcpclose.cpu.time",
                 "s",
                 "Processor time of tcpclose itself",
@@ -203,7 +202,7 @@ impl Metrics<'_> {
             tracer.cpu,
         );
         self.gauge(
-            &About(
+            &MetricDesc(
                 "tcpclose.memory.usage",
                 "By",
                 "Resident memory of tcpclose itself",
@@ -212,11 +211,11 @@ impl Metrics<'_> {
         );
         if let Some(bpf) = tracer.bpf {
             self.counter(
-                &About("tcpclose.bpf.runs", "{run}", "Runs of the eBPF programs"),
+                &MetricDesc("tcpclose.bpf.runs", "{run}", "Runs of the eBPF programs"),
                 [(Vec::new(), bpf.count)],
             );
             self.seconds(
-                &About("tcpclose.bpf.time", "s", "Run time of the eBPF programs"),
+                &MetricDesc("tcpclose.bpf.time", "s", "Run time of the eBPF programs"),
                 bpf.time,
             );
         }

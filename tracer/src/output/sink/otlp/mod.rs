@@ -7,11 +7,11 @@ mod grpc;
 mod http;
 mod logs;
 mod metrics;
-mod most;
 mod points;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod top_talkers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,9 @@ use tokio::runtime::{self, Runtime};
 use tcpclose_core::finding::Finding;
 
 use super::config::{OtlpConfig, OtlpProtocol};
-use super::delivery::{Delivery, Down, Progress};
-use super::entry::Entry;
-use super::render::Surroundings;
+use super::log_record::LogRecord;
+use super::render::RenderContext;
+use super::transport::{Delivered, Transport, Unavailable};
 
 use self::grpc::Grpc;
 use self::http::Http;
@@ -78,7 +78,7 @@ enum Failure {
     /// It will not be taken, however often it is sent.
     Refused(String),
     /// It may be taken later.
-    Down(Down),
+    Unavailable(Unavailable),
     /// The connection went before there was an answer.
     Broken(String),
 }
@@ -97,7 +97,7 @@ pub(super) struct Otlp {
     resource: Resource,
     scope: InstrumentationScope,
     sums: Sums,
-    surroundings: Surroundings,
+    surroundings: RenderContext,
 }
 
 impl Otlp {
@@ -105,7 +105,7 @@ impl Otlp {
     ///
     /// # Errors
     /// A sentence about the certificates that cannot be had.
-    pub(super) fn new(config: &OtlpConfig, surroundings: Surroundings) -> Result<Self, String> {
+    pub(super) fn new(config: &OtlpConfig, surroundings: RenderContext) -> Result<Self, String> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -137,7 +137,7 @@ impl Otlp {
     fn send_logs(&mut self, records: &[Arc<Finding>]) -> Result<Answer, Failure> {
         let surroundings = &mut self.surroundings;
         let records = records.iter().map(|record| {
-            let entry = Entry::new(record, surroundings);
+            let entry = LogRecord::new(record, surroundings);
             logs::record(entry)
         });
         let request = logs::request(records.collect(), &self.resource, &self.scope);
@@ -153,7 +153,7 @@ impl Otlp {
         let request = metrics::request(metrics, &self.resource, &self.scope);
         let answer = self.send(async |client: &mut Client| client.metrics(&request).await);
         // What will be sent once more must not be added twice.
-        if !matches!(answer, Err(Failure::Down(_) | Failure::Broken(_))) {
+        if !matches!(answer, Err(Failure::Unavailable(_) | Failure::Broken(_))) {
             self.sums = sums;
         }
         answer
@@ -202,9 +202,9 @@ impl Client {
     }
 }
 
-impl Delivery for Otlp {
+impl Transport for Otlp {
     /// One request: the records up to the next summary, or a summary.
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         self.surroundings.clock.refresh();
         let is_summary = |record: &Arc<Finding>| matches!(**record, Finding::Summary(_));
         let logs = records.iter().position(is_summary);
@@ -219,25 +219,25 @@ impl Delivery for Otlp {
             Ok(Answer { rejected, message }) => {
                 // Of a summary's data points some may be refused; it is one record.
                 let rejected = usize::try_from(rejected).unwrap_or(0).min(count);
-                Progress {
+                Delivered {
                     written: count - rejected,
                     failed: rejected,
                     refusal: (rejected > 0).then_some(message),
                     down: None,
                 }
             }
-            Err(Failure::Refused(reason)) => Progress {
+            Err(Failure::Refused(reason)) => Delivered {
                 failed: count,
                 refusal: Some(reason),
-                ..Progress::default()
+                ..Delivered::default()
             },
-            Err(Failure::Down(down)) => Progress {
+            Err(Failure::Unavailable(down)) => Delivered {
                 down: Some(down),
-                ..Progress::default()
+                ..Delivered::default()
             },
-            Err(Failure::Broken(reason)) => Progress {
+            Err(Failure::Broken(reason)) => Delivered {
                 down: Some(reason.into()),
-                ..Progress::default()
+                ..Delivered::default()
             },
         }
     }

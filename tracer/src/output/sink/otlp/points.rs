@@ -73,7 +73,7 @@ pub(super) struct Metrics<'a> {
 }
 
 /// Name, unit and description of a metric.
-pub(super) struct About(
+pub(super) struct MetricDesc(
     pub(super) &'static str,
     pub(super) &'static str,
     pub(super) &'static str,
@@ -89,8 +89,8 @@ impl<'a> Metrics<'a> {
         }
     }
 
-    pub(super) fn push(&mut self, about: &About, data: Data) {
-        let About(name, unit, description) = *about;
+    pub(super) fn push(&mut self, about: &MetricDesc, data: Data) {
+        let MetricDesc(name, unit, description) = *about;
         self.all.push(Metric {
             name: name.to_owned(),
             description: description.to_owned(),
@@ -102,19 +102,19 @@ impl<'a> Metrics<'a> {
 
     pub(super) fn counter(
         &mut self,
-        about: &About,
+        about: &MetricDesc,
         points: impl IntoIterator<Item = (Labels, u64)>,
     ) {
         self.sum(about, points, whole);
     }
 
-    pub(super) fn seconds(&mut self, about: &About, span: Nanos) {
+    pub(super) fn seconds(&mut self, about: &MetricDesc, span: Nanos) {
         self.sum(about, [(Vec::new(), span.0)], |ns| seconds(Nanos(ns)));
     }
 
     fn sum(
         &mut self,
-        about: &About,
+        about: &MetricDesc,
         points: impl IntoIterator<Item = (Labels, u64)>,
         value: impl Fn(u64) -> Value,
     ) {
@@ -133,7 +133,7 @@ impl<'a> Metrics<'a> {
 
     pub(super) fn gauge(
         &mut self,
-        about: &About,
+        about: &MetricDesc,
         points: impl IntoIterator<Item = (Labels, Value)>,
     ) {
         let points = points.into_iter().map(|(labels, value)| NumberDataPoint {
@@ -159,7 +159,7 @@ impl<'a> Metrics<'a> {
     /// The buckets are those of Prometheus.
     pub(super) fn histogram(
         &mut self,
-        about: &About,
+        about: &MetricDesc,
         points: impl IntoIterator<Item = (Labels, Histogram)>,
     ) {
         let points = points

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::output::sink::delivery::Progress;
+use crate::output::sink::transport::Delivered;
 
 use super::keys::SyslogAddress;
 
@@ -46,8 +46,8 @@ impl Connection {
     }
 
     /// Sends messages until one cannot be sent.
-    pub(super) fn send(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> Progress {
-        let mut progress = Progress::default();
+    pub(super) fn send(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> Delivered {
+        let mut progress = Delivered::default();
         if self.open.as_ref().is_some_and(Open::was_closed) {
             self.open = None;
         }

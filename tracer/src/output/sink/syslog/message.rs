@@ -7,8 +7,8 @@ use syslog_fmt::Severity;
 use syslog_fmt::v5424::{Config, Formatter, Msg, Timestamp};
 
 use crate::output::sink::config::SyslogConfig;
-use crate::output::sink::entry::{Entry, text};
 use crate::output::sink::kind;
+use crate::output::sink::log_record::{LogRecord, text};
 
 use super::keys::Facility;
 
@@ -40,7 +40,7 @@ impl Messages {
 
     /// The whole message, without a frame. Where it would be too long the longest fields are left out, and a field
     /// `omitted` says how many.
-    pub(super) fn of(&self, entry: &Entry) -> Vec<u8> {
+    pub(super) fn of(&self, entry: &LogRecord) -> Vec<u8> {
         let fields = entry.fields.iter();
         let mut fields: Vec<(&str, String)> = fields
             .map(|(path, value)| (param_name(path), text(value)))
@@ -65,7 +65,7 @@ impl Messages {
 
     fn format(
         &self,
-        entry: &Entry,
+        entry: &LogRecord,
         omitted: &[(&str, String)],
         fields: &[(&str, String)],
     ) -> String {

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use tcpclose_core::finding::Finding;
 
 use super::config::SyslogConfig;
-use super::delivery::{Delivery, Progress};
-use super::entry::Entry;
-use super::render::Surroundings;
+use super::log_record::LogRecord;
+use super::render::RenderContext;
+use super::transport::{Delivered, Transport};
 
 use self::connection::Connection;
 use self::message::Messages;
@@ -26,11 +26,11 @@ pub use self::keys::{Facility, MaxSize, SdId, SyslogAddress};
 pub(super) struct Syslog {
     connection: Connection,
     messages: Messages,
-    surroundings: Surroundings,
+    surroundings: RenderContext,
 }
 
 impl Syslog {
-    pub(super) fn new(config: &SyslogConfig, surroundings: Surroundings) -> Self {
+    pub(super) fn new(config: &SyslogConfig, surroundings: RenderContext) -> Self {
         Self {
             connection: Connection::new(config.address.clone()),
             messages: Messages::new(config),
@@ -39,8 +39,8 @@ impl Syslog {
     }
 }
 
-impl Delivery for Syslog {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl Transport for Syslog {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         self.surroundings.clock.refresh();
         let Self {
             connection,
@@ -48,7 +48,7 @@ impl Delivery for Syslog {
             surroundings,
         } = self;
         connection.send(records.iter().map(|record| {
-            let entry = Entry::new(record, surroundings);
+            let entry = LogRecord::new(record, surroundings);
             messages.of(&entry)
         }))
     }

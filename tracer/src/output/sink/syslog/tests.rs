@@ -14,12 +14,12 @@ fn message(settings: &str, finding: Finding) -> String {
     let Target::Syslog(config) = config.target else {
         panic!("syslog")
     };
-    let mut surroundings = Surroundings {
+    let mut surroundings = RenderContext {
         clock: samples::clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
     };
-    let entry = Entry::new(&finding, &mut surroundings);
+    let entry = LogRecord::new(&finding, &mut surroundings);
     String::from_utf8(Messages::new(&config).of(&entry)).expect("UTF-8")
 }
 
@@ -105,8 +105,8 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
         Finding::Summary(Box::new(samples::summary())),
     ];
     for finding in findings {
-        let mut surroundings = Surroundings::default();
-        let entry = Entry::new(&finding, &mut surroundings);
+        let mut surroundings = RenderContext::default();
+        let entry = LogRecord::new(&finding, &mut surroundings);
         let paths = entry.fields.iter().map(|(path, _)| path);
         let mut names: Vec<&str> = paths.map(|path| message::param_name(path)).collect();
         for name in &names {

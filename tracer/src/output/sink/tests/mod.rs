@@ -1,4 +1,4 @@
 mod config;
-mod courier;
 mod outages;
 mod receivers;
+mod worker;

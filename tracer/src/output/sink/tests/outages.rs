@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::courier::Pauses;
-use super::super::delivery::{Delivery, Progress};
+use super::super::transport::{Delivered, Transport};
+use super::super::worker::Pauses;
 use super::super::*;
 use super::receivers::{LONG, Scripted, Started, Turn, close, config, gated, long, start};
 
@@ -102,8 +102,8 @@ fn refused_records_are_counted_and_said() {
 #[test]
 fn a_thread_that_fails_is_an_outage() {
     struct Failing;
-    impl Delivery for Failing {
-        fn deliver(&mut self, _: &[Arc<Finding>]) -> Progress {
+    impl Transport for Failing {
+        fn deliver(&mut self, _: &[Arc<Finding>]) -> Delivered {
             panic!("a fault that a test wants")
         }
     }
@@ -122,7 +122,7 @@ fn a_thread_that_fails_is_an_outage() {
 /// Is opened at the third try.
 struct Shy(u32, Scripted);
 
-impl Delivery for Shy {
+impl Transport for Shy {
     fn open(&mut self) -> Result<(), String> {
         self.0 += 1;
         if self.0 < 3 {
@@ -131,7 +131,7 @@ impl Delivery for Shy {
         Ok(())
     }
 
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         assert_eq!(self.0, 3, "it was opened before");
         self.1.deliver(records)
     }

@@ -6,12 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::super::courier::Pauses;
-use super::super::delivery::{Delivery, Down, Progress};
+use super::super::transport::{Delivered, Transport, Unavailable};
+use super::super::worker::Pauses;
 use super::super::*;
 use crate::output::samples;
-use tcpclose_core::finding::{Close, Conn};
-use tcpclose_core::types::{ConnId, Nanos};
+use tcpclose_core::finding::{Close, Endpoint};
+use tcpclose_core::types::{EndpointId, Nanos};
 
 /// Longer than anything here takes on the slowest machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -24,9 +24,9 @@ pub(super) fn close(id: u64) -> Arc<Finding> {
     let sample = samples::three_way();
     Arc::new(Finding::Close(Box::new(Close {
         at: Nanos(id),
-        conn: Conn {
-            id: ConnId(id),
-            ..sample.conn
+        endpoint: Endpoint {
+            id: EndpointId(id),
+            ..sample.endpoint
         },
         ..sample
     })))
@@ -64,8 +64,8 @@ impl Scripted {
     }
 }
 
-impl Delivery for Scripted {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl Transport for Scripted {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         let turn = self.turns.pop_front().unwrap_or(Turn {
             written: usize::MAX,
             failed: 0,
@@ -75,11 +75,13 @@ impl Delivery for Scripted {
         let failed = turn.failed.min(records.len() - written);
         let got = records[..written].iter().cloned();
         self.got.lock().expect("no panic").extend(got);
-        Progress {
+        Delivered {
             written,
             failed,
             refusal: (failed > 0).then(|| "it is not to its taste".to_owned()),
-            down: turn.down.then(|| Down::from("it is gone".to_owned())),
+            down: turn
+                .down
+                .then(|| Unavailable::from("it is gone".to_owned())),
         }
     }
 }
@@ -99,15 +101,15 @@ impl Gate {
     }
 }
 
-impl Delivery for Gate {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Progress {
+impl Transport for Gate {
+    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
         // A gate that is gone stands open.
         let _ = self.allowed.recv();
         let mut got = self.got.lock().expect("no panic");
         got.push(Arc::clone(&records[0]));
-        Progress {
+        Delivered {
             written: 1,
-            ..Progress::default()
+            ..Delivered::default()
         }
     }
 }
@@ -117,7 +119,7 @@ pub(super) struct Started {
     pub said: Receiver<String>,
 }
 
-pub(super) fn start(config: &SinkConfig, delivery: impl Delivery + 'static) -> Started {
+pub(super) fn start(config: &SinkConfig, delivery: impl Transport + 'static) -> Started {
     let (ear, said) = mpsc::channel();
     let say = move |sentence: &str| drop(ear.send(sentence.to_owned()));
     let pauses = Pauses {

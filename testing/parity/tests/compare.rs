@@ -1,0 +1,215 @@
+//! Records against closings.
+
+mod rows;
+
+use rows::{row, with_handshake};
+use tcpclose_parity::closing::Closing;
+use tcpclose_parity::closing::End::{Client, Server};
+use tcpclose_parity::compare::judge;
+use tcpclose_parity::record::{RecordedClose, RecordedStep};
+use tcpclose_parity::verdict::{Judgement, Verdict};
+
+fn step(from: &str, flags: &str, seq: u64, ack: u64) -> RecordedStep {
+    RecordedStep {
+        from: from.to_owned(),
+        flags: flags.to_owned(),
+        seq: Some(seq),
+        ack: Some(ack),
+        inferred: false,
+    }
+}
+
+fn record(path: &str, initiator: &str, steps: Vec<RecordedStep>) -> RecordedClose {
+    RecordedClose {
+        path: path.to_owned(),
+        initiator: initiator.to_owned(),
+        segments: Some(steps.len() as u64),
+        reset_by: None,
+        steps,
+    }
+}
+
+/// The client's FIN rides on twenty bytes.
+fn three_way() -> Closing {
+    Closing::of(&with_handshake(&[
+        row(Client, "FA", 11, 1, 20),
+        row(Server, "FA", 1, 32, 0),
+        row(Client, "A", 32, 2, 0),
+    ]))
+}
+
+/// As the client's end tells it.
+fn told() -> RecordedClose {
+    let steps = vec![
+        step("local", "FIN,ACK", 11, 1),
+        step("peer", "FIN,ACK", 1, 32),
+        step("local", "ACK", 32, 2),
+    ];
+    record("three_way", "local", steps)
+}
+
+fn judged(change: impl FnOnce(&mut RecordedClose)) -> Judgement {
+    let mut record = told();
+    change(&mut record);
+    judge(&three_way(), Client, &record)
+}
+
+#[test]
+fn the_record_of_each_end_can_match() {
+    assert_eq!(judged(|_| {}).verdict(), Verdict::Matched);
+    let mut server = told();
+    server.initiator = "peer".to_owned();
+    for step in &mut server.steps {
+        let from = if step.from == "local" {
+            "peer"
+        } else {
+            "local"
+        };
+        step.from = from.to_owned();
+    }
+    assert_eq!(
+        judge(&three_way(), Server, &server).verdict(),
+        Verdict::Matched
+    );
+}
+
+#[test]
+fn null_numbers_are_counted_and_contradict_nothing() {
+    let judgement = judged(|record| {
+        record.steps[1].seq = None;
+        record.steps[2].ack = None;
+    });
+    assert_eq!(judgement.verdict(), Verdict::Matched);
+    assert_eq!((judgement.numbers.told, judgement.numbers.null), (4, 2));
+}
+
+#[test]
+fn what_is_not_told_is_unknown() {
+    let untold: [fn(&mut RecordedClose); 4] = [
+        |record| record.path = "unknown".to_owned(),
+        |record| record.initiator = "unknown".to_owned(),
+        |record| record.segments = None,
+        |record| drop(record.steps.remove(1)),
+    ];
+    for change in untold {
+        assert_eq!(judged(change).verdict(), Verdict::Unknown);
+    }
+}
+
+#[test]
+fn a_claim_of_fact_that_is_contradicted_is_wrong() {
+    let untrue: [fn(&mut RecordedClose); 9] = [
+        |record| record.path = "four_way".to_owned(),
+        |record| record.initiator = "both".to_owned(),
+        |record| record.segments = Some(4),
+        |record| record.reset_by = Some("peer".to_owned()),
+        |record| record.steps.push(step("peer", "ACK", 1, 32)),
+        |record| record.steps.swap(0, 1),
+        // The FIN's own number, not its segment's.
+        |record| record.steps[0].seq = Some(31),
+        |record| record.steps[1].ack = Some(31),
+        |record| record.steps[1].flags = "RST,ACK".to_owned(),
+    ];
+    for (number, change) in untrue.into_iter().enumerate() {
+        assert_eq!(judged(change).verdict(), Verdict::Wrong, "untruth {number}");
+    }
+}
+
+#[test]
+fn a_mistake_in_an_inferred_step_is_misjudged() {
+    let judgement = judged(|record| {
+        record.steps[2].inferred = true;
+        record.steps[2].seq = Some(31);
+    });
+    assert_eq!(judgement.verdict(), Verdict::Misjudged);
+    let right = judged(|record| record.steps[2].inferred = true);
+    assert_eq!(right.verdict(), Verdict::Matched);
+}
+
+#[test]
+fn of_crossing_segments_each_end_may_see_its_own_first() {
+    let closing = Closing::of(&with_handshake(&[
+        row(Server, "FA", 1, 11, 0),
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "A", 2, 12, 0),
+        row(Client, "A", 12, 2, 0),
+    ]));
+    let steps = vec![
+        step("local", "FIN,ACK", 11, 1),
+        step("peer", "FIN,ACK", 1, 11),
+        step("local", "ACK", 12, 2),
+        step("peer", "ACK", 2, 12),
+    ];
+    let mut record = record("simultaneous", "both", steps);
+    assert_eq!(judge(&closing, Client, &record).verdict(), Verdict::Matched);
+    record.steps.swap(0, 2);
+    let verdict = judge(&closing, Client, &record).verdict();
+    assert_eq!(verdict, Verdict::Wrong, "an ACK before one's own FIN");
+}
+
+#[test]
+fn an_end_counts_the_fins_that_it_sent_again() {
+    let rows = with_handshake(&[
+        row(Client, "FA", 11, 1, 0),
+        row(Client, "FA", 11, 1, 0),
+        row(Server, "FA", 1, 12, 0),
+        row(Server, "FA", 1, 12, 0),
+        row(Client, "A", 12, 2, 0),
+    ]);
+    let steps = vec![
+        step("local", "FIN,ACK", 11, 1),
+        step("peer", "FIN,ACK", 1, 12),
+        step("local", "ACK", 12, 2),
+    ];
+    let mut record = record("three_way", "local", steps);
+    for (segments, verdict) in [
+        (3, Verdict::Wrong),
+        (4, Verdict::Matched),
+        (5, Verdict::Wrong),
+    ] {
+        record.segments = Some(segments);
+        assert_eq!(
+            judge(&Closing::of(&rows), Client, &record).verdict(),
+            verdict
+        );
+    }
+}
+
+#[test]
+fn a_reset_without_ack_has_no_ack_number() {
+    let closing = Closing::of(&with_handshake(&[row(Server, "R", 1, 0, 0)]));
+    let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
+    assert_eq!(judge(&closing, Client, &record).verdict(), Verdict::Wrong);
+    record.steps[0].ack = None;
+    let judgement = judge(&closing, Client, &record);
+    assert_eq!(judgement.verdict(), Verdict::Matched);
+    assert_eq!(judgement.numbers.null, 0, "there is nothing to know");
+}
+
+#[test]
+fn why_this_end_sent_a_reset_the_record_may_know_better() {
+    let closing = Closing::of(&with_handshake(&[row(Client, "RA", 11, 1, 0)]));
+    let verdict = |end, path, by: &str| {
+        let initiator = if end == Client { "local" } else { "peer" };
+        let mut told = record(path, initiator, vec![step(initiator, "RST,ACK", 11, 1)]);
+        told.reset_by = Some(by.to_owned());
+        judge(&closing, end, &told).verdict()
+    };
+    assert_eq!(verdict(Client, "destroyed", "local"), Verdict::Matched);
+    assert_eq!(verdict(Client, "timeout", "local"), Verdict::Matched);
+    assert_eq!(verdict(Server, "timeout", "peer"), Verdict::Wrong);
+}
+
+/// What scenarios assert is softer in one thing: whether an RST that was not seen had an ACK.
+#[test]
+fn scenarios_forgive_the_flags_of_a_reset_that_was_not_seen() {
+    let closing = Closing::of(&with_handshake(&[row(Server, "RA", 1, 11, 0)]));
+    let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
+    assert_eq!(closing.differences(Client, &record).len(), 1);
+    record.steps[0].inferred = true;
+    assert!(closing.differences(Client, &record).is_empty());
+    assert_eq!(
+        judge(&closing, Client, &record).verdict(),
+        Verdict::Misjudged
+    );
+}

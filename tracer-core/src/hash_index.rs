@@ -1,0 +1,83 @@
+//! Arena by what is in them. The hash is kept beside the slot's number: growing and tidying up read no slot.
+
+use std::hash::{BuildHasher as _, Hash};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// Numbers of slots by the hash of their key.
+#[derive(Debug, Default)]
+pub(super) struct HashIndex {
+    hasher: RandomState,
+    places: HashTable<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    slot: u32,
+}
+
+/// The hash of a key, for the one index that made it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed(u32);
+
+impl Hashed {
+    /// The table takes high bits and low bits for different purposes.
+    const fn spread(self) -> u64 {
+        (self.0 as u64) << 32 | self.0 as u64
+    }
+}
+
+impl HashIndex {
+    pub fn hash(&self, key: impl Hash) -> Hashed {
+        Hashed((self.hasher.hash_one(key) >> 32) as u32)
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Adds a slot that is not in it.
+    pub fn insert(&mut self, Hashed(hash): Hashed, slot: u32) {
+        let place = Place { hash, slot };
+        let rehash = |place: &Place| Hashed(place.hash).spread();
+        self.places.insert_unique(rehash(&place), place, rehash);
+    }
+
+    /// The slot of this hash that `is` the one.
+    pub fn find(&self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let same = |place: &Place| place.hash == hash.0 && is(place.slot);
+        Some(self.places.find(hash.spread(), same)?.slot)
+    }
+
+    /// Takes it out.
+    pub fn remove(&mut self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
+        let same = |place: &Place| place.hash == hash.0 && is(place.slot);
+        let found = self.places.find_entry(hash.spread(), same).ok()?;
+        Some(found.remove().0.slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HashIndex;
+
+    #[test]
+    fn what_was_put_in_is_found_until_it_is_taken_out() {
+        let mut index = HashIndex::default();
+        let keys: Vec<u64> = (0..10_000).map(|number| number * 7).collect();
+        for (slot, key) in (0..).zip(&keys) {
+            index.insert(index.hash(key), slot);
+        }
+        let is = |key: u64| {
+            let keys = &keys;
+            move |slot: u32| keys[slot as usize] == key
+        };
+        assert_eq!(index.find(index.hash(70u64), is(70)), Some(10));
+        assert_eq!(index.find(index.hash(71u64), is(71)), None);
+        assert_eq!(index.remove(index.hash(70u64), is(70)), Some(10));
+        assert_eq!(index.remove(index.hash(70u64), is(70)), None);
+        assert_eq!(index.len(), 9_999);
+    }
+}

@@ -1,0 +1,188 @@
+//! Counting by kind: a number for each value of an enum, so that nothing grows with what comes.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Sub;
+
+use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use crate::leak::Verdict;
+
+/// Something that comes in a few kinds.
+pub trait Kind: Copy + 'static {
+    /// How many kinds there are.
+    const COUNT: usize;
+
+    /// Its number, below [`Self::COUNT`].
+    fn index(self) -> usize;
+
+    /// All kinds, in the order of their numbers.
+    fn all() -> impl Iterator<Item = Self>;
+}
+
+/// Lists an enum's variants, in the order of their declaration. One that is forgotten does not compile.
+macro_rules! kinds {
+    ($kind:ident: $($variant:ident)+) => {
+        impl Kind for $kind {
+            const COUNT: usize = [$(Self::$variant),+].len();
+
+            fn index(self) -> usize {
+                match self {
+                    $(Self::$variant => self as usize),+
+                }
+            }
+
+            fn all() -> impl Iterator<Item = Self> {
+                [$(Self::$variant),+].into_iter()
+            }
+        }
+    };
+}
+
+kinds!(ClosePath: FourWay ThreeWay Simultaneous Reset Timeout Destroyed ConnectFailed Unknown);
+kinds!(Initiator: Local Peer Both Unknown);
+kinds!(Side: Local Peer);
+kinds!(ResetReason: UnreadData Linger NoSocket NotAccepted DataAfterClose Keepalive Timeout Destroyed Disconnect);
+kinds!(TimeWaitEnd: Expired Reused Recycled Killed Overflow Unknown);
+kinds!(LossLocation: Ring Program Table Output Decode Recording);
+kinds!(Verdict: NotAccepted EofUnread EofRead StillSending);
+
+impl<A: Kind, B: Kind> Kind for (A, B) {
+    const COUNT: usize = A::COUNT * B::COUNT;
+
+    fn index(self) -> usize {
+        self.0.index() * B::COUNT + self.1.index()
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        A::all().flat_map(|a| B::all().map(move |b| (a, b)))
+    }
+}
+
+/// `None` is the last kind.
+impl<A: Kind> Kind for Option<A> {
+    const COUNT: usize = A::COUNT + 1;
+
+    fn index(self) -> usize {
+        self.map_or(A::COUNT, A::index)
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        A::all().map(Some).chain(std::iter::once(None))
+    }
+}
+
+/// A number for each kind.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Counts<K> {
+    counts: Box<[u64]>,
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Counts<K> {
+    /// Adds so many of a kind.
+    pub fn add(&mut self, kind: K, count: u64) {
+        self.counts[kind.index()] += count;
+    }
+
+    /// How many of a kind.
+    #[must_use]
+    pub fn of(&self, kind: K) -> u64 {
+        self.counts[kind.index()]
+    }
+
+    /// How many of all kinds together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Every kind with its number, the zeros too.
+    pub fn iter(&self) -> impl Iterator<Item = (K, u64)> + '_ {
+        K::all().map(|kind| (kind, self.of(kind)))
+    }
+
+    /// The sums by what `part` makes of each kind.
+    #[must_use]
+    pub fn by<P: Kind>(&self, part: impl Fn(K) -> P) -> Counts<P> {
+        let mut sums = Counts::default();
+        for (kind, count) in self.iter() {
+            sums.add(part(kind), count);
+        }
+        sums
+    }
+}
+
+impl<K: Kind> Default for Counts<K> {
+    fn default() -> Self {
+        Self {
+            counts: vec![0; K::COUNT].into(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Kind> Sub for &Counts<K> {
+    type Output = Counts<K>;
+
+    /// What has come since `earlier`.
+    fn sub(self, earlier: Self) -> Counts<K> {
+        let pairs = self.counts.iter().zip(&earlier.counts);
+        Counts {
+            counts: pairs.map(|(now, then)| now.saturating_sub(*then)).collect(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Kind + fmt::Debug> fmt::Debug for Counts<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let some = self.iter().filter(|(_, count)| *count > 0);
+        f.debug_map().entries(some).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered<K: Kind>() {
+        let numbers: Vec<usize> = K::all().map(K::index).collect();
+        assert_eq!(numbers, (0..K::COUNT).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_kind_has_a_number_of_its_own() {
+        numbered::<ClosePath>();
+        numbered::<Initiator>();
+        numbered::<ResetReason>();
+        numbered::<TimeWaitEnd>();
+        numbered::<LossLocation>();
+        numbered::<Verdict>();
+        numbered::<(ClosePath, Initiator)>();
+        numbered::<(Side, Option<ResetReason>)>();
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        let mut closes: Counts<(ClosePath, Initiator)> = Counts::default();
+        closes.add((ClosePath::Reset, Initiator::Peer), 3);
+        closes.add((ClosePath::Reset, Initiator::Local), 2);
+        closes.add((ClosePath::FourWay, Initiator::Local), 5);
+        assert_eq!(closes.total(), 10);
+        assert_eq!(closes.by(|(path, _)| path).of(ClosePath::Reset), 5);
+        let initiators = closes.by(|(_, initiator)| initiator);
+        assert_eq!(initiators.of(Initiator::Local), 7);
+        assert_eq!(initiators.total(), 10);
+    }
+
+    #[test]
+    fn a_difference_is_what_has_come_since() {
+        let mut now: Counts<Side> = Counts::default();
+        now.add(Side::Peer, 4);
+        let before = now.clone();
+        now.add(Side::Peer, 3);
+        now.add(Side::Local, 1);
+        let since = &now - &before;
+        assert_eq!((since.of(Side::Local), since.of(Side::Peer)), (1, 3));
+    }
+}

@@ -1,0 +1,71 @@
+//! How things stand, for summaries.
+
+use foldhash::HashMap;
+
+use super::Tracker;
+use crate::summary::{Route, Top};
+use crate::types::{NetNs, Port, Role, Tuple};
+
+impl Tracker {
+    /// Ends that became established, since the start.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened
+    }
+
+    /// Live ends without those that connect and may be hidden by the port filter: an end that was seen in SYN_SENT is no
+    /// wanted one before its port is known.
+    #[must_use]
+    pub fn live_and_wanted(&self) -> usize {
+        let connecting = self.connecting.iter();
+        let hidden = connecting.filter(|(at, key)| self.may_be_hidden(*at, *key));
+        self.live() - hidden.count()
+    }
+
+    /// The routes of most connections that were opened from here, at most so many: of live ends, of those that wait for
+    /// the peer's FIN and of those in TIME_WAIT. Walks all of them: some 50 ns each.
+    #[must_use]
+    pub fn busiest_routes(&self, most: usize) -> Vec<Route> {
+        let mut top = Top::default();
+        self.each_client_end(|netns, tuple| top.add(route(netns, tuple)));
+        let ranking = top.ranking(most);
+        ranking.most.into_iter().map(|(route, _)| route).collect()
+    }
+
+    /// The local ports of the connections on each of these routes. Walks as [`Self::busiest_routes`].
+    #[must_use]
+    pub fn local_ports(&self, routes: &[Route]) -> Vec<Vec<Port>> {
+        let places: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
+        let mut ports = vec![Vec::new(); routes.len()];
+        self.each_client_end(|netns, tuple| {
+            if let Some(place) = places.get(&route(netns, tuple)) {
+                ports[*place].push(Port(tuple.local_port));
+            }
+        });
+        ports
+    }
+
+    /// The ends that may have taken an ephemeral port: all but those that came in on a listening socket.
+    fn each_client_end(&self, mut each: impl FnMut(NetNs, &Tuple)) {
+        let live = self.table.iter().map(|(_, end)| end);
+        let live = live.chain(self.orphans.iter());
+        for endpoint in live.filter(|end| end.role != Role::Server && end.tuple.local_port != 0) {
+            each(endpoint.netns, &endpoint.tuple);
+        }
+        for endpoint in self
+            .time_waits
+            .iter()
+            .filter(|end| end.role != Role::Server)
+        {
+            each(endpoint.netns, &endpoint.tuple);
+        }
+    }
+}
+
+fn route(netns: NetNs, tuple: &Tuple) -> Route {
+    Route {
+        netns,
+        local: tuple.local().ip(),
+        peer: tuple.peer(),
+    }
+}

@@ -1,0 +1,131 @@
+//! Sockets that were there before the tracer, or whose records were lost: a snapshot of sock_diag brings them in.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use tcpclose_common::TcpState;
+
+use super::{TICK, Tracker};
+use crate::finding::Endpoint;
+use crate::live_endpoint::{Closing, LiveEndpoint};
+use crate::time_wait::TIME_WAIT;
+use crate::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
+
+/// A socket that a snapshot shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotSocket {
+    /// Its cookie.
+    pub cookie: EndpointId,
+    /// Where it lives.
+    pub netns: NetNs,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// Its state; of a minisocket FIN_WAIT2 or TIME_WAIT.
+    pub state: TcpState,
+    /// What the timer of a minisocket has left; `None` of a full socket.
+    pub left: Option<Nanos>,
+    /// Who holds it ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` where that is not known.
+    pub owner: Option<SharedOwner>,
+}
+
+impl Tracker {
+    /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners must come first: they
+    /// tell which ends are servers.
+    pub fn seed(&mut self, existing: &[SnapshotSocket], at: Nanos) {
+        for socket in existing {
+            match (socket.state, socket.left) {
+                (TcpState::Listen, _) => {
+                    let owner = socket.owner.clone();
+                    self.listeners
+                        .opened(socket.cookie, socket.netns, &socket.tuple, owner);
+                }
+                // What the kernel shows as SYN_RECV is a request, no socket yet.
+                (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
+                (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
+                // One that is known to be in CLOSE_WAIT will be looked at in its time.
+                (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
+                    self.waits_already(socket.cookie, at);
+                }
+                _ if self.is_known(socket.cookie) => {}
+                (TcpState::FinWait2, Some(_)) => {
+                    let mut endpoint = self.unseen(socket);
+                    endpoint.closing = Some(Box::<Closing>::default());
+                    self.park(endpoint, at);
+                }
+                _ => {
+                    let endpoint = self.unseen(socket);
+                    self.insert(socket.cookie, endpoint);
+                    if socket.state == TcpState::CloseWait {
+                        self.waits_already(socket.cookie, at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the snapshot, begun at `began`,
+    /// may be among them. They are asked for one by one, and told as unknown if they are gone.
+    pub fn resync(
+        &mut self,
+        namespaces: &HashSet<NetNs>,
+        alive: &HashSet<EndpointId>,
+        began: Nanos,
+    ) {
+        for (key, endpoint) in self.table.iter() {
+            let is_newer = endpoint.since.get().is_some_and(|since| since >= began);
+            // Its port may be one that is not wanted, of which no more was to come.
+            let may_be_hidden = self.filters_ports && endpoint.state == TcpState::SynSent;
+            let is_doubtful = !is_newer && !may_be_hidden;
+            if is_doubtful && namespaces.contains(&endpoint.netns) && !alive.contains(&key) {
+                self.suspects.doubt(key, began);
+            }
+        }
+    }
+
+    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or is still to be told.
+    fn has_missed_close_wait(&self, cookie: EndpointId) -> bool {
+        let known = self.table.get(cookie);
+        known.is_some_and(|endpoint| endpoint.state != TcpState::CloseWait)
+    }
+
+    fn is_known(&self, cookie: EndpointId) -> bool {
+        self.table.get(cookie).is_some()
+            || self.held.contains_key(&cookie)
+            || self.orphans.contains(cookie)
+    }
+
+    fn seed_time_wait(&mut self, socket: &SnapshotSocket, left: Nanos, at: Nanos) {
+        if self.time_waits.contains(socket.netns, &socket.tuple) {
+            return;
+        }
+        let endpoint = self.unseen(socket);
+        let endpoint = Endpoint {
+            id: endpoint.id,
+            netns: endpoint.netns,
+            tuple: endpoint.tuple,
+            role: endpoint.role,
+            seen_from_start: false,
+            opened: None,
+            lifetime: None,
+        };
+        let entered = at - (TIME_WAIT - left);
+        let cookie = Some(socket.cookie);
+        let hooked = self.time_waits.hooked;
+        let followed = self
+            .time_waits
+            .enter(endpoint, None, cookie, entered, TICK, hooked);
+        self.evicted += u64::from(!followed);
+    }
+
+    fn unseen(&self, socket: &SnapshotSocket) -> LiveEndpoint {
+        let mut endpoint = LiveEndpoint::existing(socket);
+        if self.listeners.is_listening(socket.netns, &socket.tuple) {
+            endpoint.role = Role::Server;
+            if endpoint.owner.is_none() {
+                let owner = self.listeners.owner_of(socket.netns, &socket.tuple);
+                endpoint.owner = owner.cloned();
+            }
+        }
+        endpoint
+    }
+}

@@ -1,0 +1,204 @@
+//! Looks at the minisockets in TIME_WAIT: when they are due, what they cost, and what one proves that saw not all.
+
+use tcpclose_core::finding::{Finding, Measured, TimeWaitEnd};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::{Poll, PolledMinisocket};
+
+use crate::socket::{Socket, World, tuple};
+use crate::time_waits::{SWEEP, enter, is_due, look};
+
+#[test]
+fn a_look_that_takes_long_is_no_restart() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(200);
+    // The answer is 300 ms younger than the question.
+    world.pass_ms(300);
+    let sighting = PolledMinisocket {
+        cookie: EndpointId(5),
+        tuple: tuple(40_000, 3306),
+        left: Nanos::from_millis(59_500),
+    };
+    world.tracker.apply_poll(&Poll {
+        netns: NetNs(1),
+        began: world.now - Nanos::from_millis(300),
+        ended: world.now,
+        cost: Nanos(0),
+        reached: true,
+        complete: true,
+        overflows: 0,
+        found: vec![sighting],
+    });
+    world.pass_ms(5_000);
+    look(&mut world, Some(54_500), 0);
+    world.pass_ms(54_450);
+    look(&mut world, Some(50), 0);
+    world.pass_ms(100);
+    let told = look(&mut world, None, 0);
+    assert_eq!((told[0].restarts, told[0].end), (0, TimeWaitEnd::Expired));
+}
+
+/// It was seen 10 s before its timer was due: what happened since nobody knows.
+#[test]
+fn one_that_nobody_looked_for_may_have_been_taken_down() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(50_000);
+    look(&mut world, Some(10_000), 0);
+    world.pass_ms(12_000);
+    let told = look(&mut world, None, 0);
+    assert_eq!(
+        (told[0].end, told[0].measured),
+        (TimeWaitEnd::Unknown, Measured::Poll)
+    );
+    assert_eq!(told[0].error, Nanos::from_millis(6_001));
+}
+
+#[test]
+fn a_big_look_is_worked_through_piece_by_piece() {
+    const MANY: u16 = 10_000;
+    let mut world = World::with_capacity(20_000);
+    for port in 0..MANY {
+        let mut end = Socket::client_on(&mut world, u64::from(port) + 1, 20_000 + port);
+        end.closes_first(&mut world);
+        end.enters_time_wait(&mut world);
+    }
+    world.findings();
+    world.pass_ms(200);
+    let mut due = Vec::new();
+    world.tracker.due_polls(world.now, &mut due);
+    assert_eq!(due.len(), 1);
+    world.tracker.apply_poll(&Poll {
+        netns: NetNs(1),
+        began: world.now,
+        ended: world.now,
+        cost: Nanos(0),
+        reached: true,
+        complete: true,
+        overflows: MANY.into(),
+        found: Vec::new(),
+    });
+    let mut pieces = vec![world.findings().len()];
+    assert!(pieces[0] > 0, "it begins at once");
+    // Of these the look could not know.
+    let mut late = Socket::client_on(&mut world, 60_000, 40_000);
+    late.closes_first(&mut world);
+    late.enters_time_wait(&mut world);
+    world.findings();
+    while world.tracker.in_time_wait() > 1 {
+        world.tracker.due_polls(world.now, &mut due);
+        assert!(due.is_empty(), "no look follows before this one is done");
+        let next = world.tracker.next_deadline();
+        assert!(next.is_some_and(|next| next <= world.now + Nanos::from_millis(5)));
+        world.pass_ms(5);
+        pieces.push(world.findings().len());
+    }
+    assert!(
+        pieces.len() > 1 && pieces.iter().all(|piece| *piece < 5_000),
+        "{pieces:?}"
+    );
+    assert_eq!(pieces.iter().sum::<usize>(), usize::from(MANY));
+    assert_eq!(world.tracker.in_time_wait(), 1);
+    world.pass_ms(200);
+    world.tracker.due_polls(world.now, &mut due);
+    assert_eq!(due.len(), 1, "the late one is looked for");
+}
+
+#[test]
+fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(200);
+    assert_eq!(look(&mut world, Some(59_800), 0), []);
+    let mut told = Vec::new();
+    for _ in 0..70 {
+        world.pass_ms(1_000);
+        world.tracker.apply_poll(&Poll {
+            netns: NetNs(1),
+            began: world.now,
+            ended: world.now,
+            cost: Nanos(0),
+            reached: false,
+            complete: false,
+            overflows: 0,
+            found: Vec::new(),
+        });
+        told.extend(world.findings());
+    }
+    let [Finding::TimeWait(told)] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (told.end, told.measured),
+        (TimeWaitEnd::Unknown, Measured::Poll)
+    );
+    // From the look that saw it to the latest that its timer can have fired: 60 s and an eighth.
+    let (dwell, error) = (told.dwell.as_millis(), told.error.as_millis());
+    assert!(dwell - error <= 200.0 && dwell + error >= 67_500.0);
+    assert_eq!(world.tracker.in_time_wait(), 0);
+}
+
+#[test]
+fn absence_from_an_incomplete_look_means_nothing() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(100_000);
+    let (began, ended) = (world.now - SWEEP, world.now);
+    let (netns, found) = (NetNs(1), Vec::new());
+    world.tracker.apply_poll(&Poll {
+        netns,
+        began,
+        ended,
+        cost: Nanos(0),
+        reached: true,
+        complete: false,
+        overflows: 0,
+        found,
+    });
+    assert!(world.findings().is_empty());
+    assert_eq!(world.tracker.in_time_wait(), 1);
+}
+
+#[test]
+fn looks_take_two_percent_of_the_time_at_most() {
+    let mut world = World::new();
+    enter(&mut world, 5);
+    world.pass_ms(200);
+    let (began, ended) = (world.now, world.now + Nanos::from_millis(1_000));
+    let (netns, found) = (NetNs(1), Vec::new());
+    world.tracker.apply_poll(&Poll {
+        netns,
+        began,
+        ended,
+        cost: ended - began,
+        reached: true,
+        complete: false,
+        overflows: 0,
+        found,
+    });
+    world.pass_ms(50_900);
+    assert!(!is_due(&mut world));
+    world.pass_ms(200);
+    assert!(is_due(&mut world));
+}
+
+#[test]
+fn one_that_comes_while_a_look_is_under_way_is_not_missing_in_it() {
+    let mut world = World::new();
+    enter(&mut world, 4);
+    world.pass_ms(200);
+    let mut due = Vec::new();
+    world.tracker.due_polls(world.now, &mut due);
+    assert_eq!(due.len(), 1);
+    world.pass_ms(1);
+    assert!(!is_due(&mut world), "one look at a time");
+    // Its close lies a minute back: a minisocket that a look found.
+    let mut end = Socket::client(&mut world, 5);
+    end.closes_first(&mut world);
+    end.enters_time_wait(&mut world);
+    world.findings();
+    world.pass_ms(60_100);
+    assert_eq!(look(&mut world, None, 0), [], "nobody looked for it");
+    world.pass_ms(250);
+    assert_eq!(look(&mut world, None, 0).len(), 1);
+}

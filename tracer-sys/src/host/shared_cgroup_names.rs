@@ -1,0 +1,32 @@
+//! Names of cgroups that one thread comes to know and another asks for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cgroup::CgroupName;
+use super::container;
+
+/// Names kept at most, as many as of the host's own. Further ones stay unknown: what was told once must not change.
+const MOST: usize = 12_288;
+
+/// The names; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct SharedCgroupNames(Arc<Mutex<HashMap<u64, CgroupName>>>);
+
+impl SharedCgroupNames {
+    /// From now on the cgroup with this id has this path.
+    pub fn insert(&self, id: u64, path: String) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if names.len() < MOST {
+            let container = container::from_cgroup_path(&path);
+            names.insert(id, CgroupName { path, container });
+        }
+    }
+
+    /// The name of the cgroup with this id.
+    #[must_use]
+    pub fn get(&self, id: u64) -> Option<CgroupName> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.get(&id).cloned()
+    }
+}

@@ -1,0 +1,28 @@
+//! How often and how long the eBPF programs have run.
+
+use aya::maps::{MapData, MapError, PerCpuArray};
+use tcpclose_common::{Program, RunStats};
+
+use tcpclose_core::summary::BpfRuns;
+use tcpclose_core::types::Nanos;
+
+/// What each program counts on each CPU, as the words of [`RunStats`].
+pub(super) struct ProgramStats(pub PerCpuArray<MapData, [u64; 3]>);
+
+impl ProgramStats {
+    /// All of them since the start. The time is estimated: of the runs on a CPU, one in [`RunStats::TIMED`] stands for all.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn total(&self) -> Result<BpfRuns, MapError> {
+        let mut total = BpfRuns::default();
+        for program in 0..Program::COUNT {
+            for words in self.0.get(&program, 0)?.iter() {
+                let runs: RunStats = bytemuck::cast(*words);
+                total.count += runs.count;
+                total.time = total.time + Nanos(runs.timed * RunStats::TIMED);
+            }
+        }
+        Ok(total)
+    }
+}

@@ -1,0 +1,96 @@
+//! RunStats that the kernel skipped: a program that is hit again on the same CPU while it runs (an interrupt came in between)
+//! is not started a second time, and only counted (`recursion_misses`, kernel/bpf/syscall.c, from 5.12 on).
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use aya::Ebpf;
+
+use super::attach::{DISCARD, NESTED, SET_STATE};
+
+/// Counts the skipped runs of the loaded programs.
+#[derive(Debug)]
+pub(super) struct RecursionMisses {
+    /// Of the program on state transitions.
+    set_state: Counter,
+    /// Of all others but its twin and the one on dropped packets: what the twin misses the first has seen, and without the
+    /// other a close is looked up instead.
+    others: Counter,
+}
+
+/// What was skipped since the last call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Skipped {
+    /// Of the first program on state transitions; `None` where the kernel does not count it (before 5.12).
+    pub set_state: Option<u64>,
+    /// Of the others.
+    pub others: u64,
+}
+
+impl RecursionMisses {
+    /// Of these programs.
+    pub fn of(ebpf: &Ebpf) -> Self {
+        let counter = |wanted: &dyn Fn(&str) -> bool| Counter {
+            programs: ebpf
+                .programs()
+                .filter(|(name, _)| wanted(name))
+                .filter_map(|(_, program)| program.fd().ok())
+                .map(|fd| fd.as_fd().as_raw_fd())
+                .collect(),
+            before: 0,
+        };
+        Self {
+            set_state: counter(&|name| name == SET_STATE),
+            others: counter(&|name| ![SET_STATE, NESTED, DISCARD].contains(&name)),
+        }
+    }
+
+    /// How many runs were skipped since the last call.
+    pub fn take(&mut self) -> Skipped {
+        Skipped {
+            set_state: self.set_state.take(),
+            others: self.others.take().unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Counter {
+    /// Descriptors of the programs, which the [`Ebpf`] beside this keeps open.
+    programs: Vec<RawFd>,
+    before: u64,
+}
+
+impl Counter {
+    /// `None` where nothing is counted.
+    fn take(&mut self) -> Option<u64> {
+        let count = |fd: &RawFd| {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+            parse(&info)
+        };
+        let counts = self.programs.iter().filter_map(count);
+        let now = counts.reduce(|all, one| all + one)?;
+        // Of a program whose count cannot be read this time, nothing is new the next.
+        let most = now.max(self.before);
+        Some(most - std::mem::replace(&mut self.before, most))
+    }
+}
+
+fn parse(fdinfo: &str) -> Option<u64> {
+    let value = |line: &str| line.strip_prefix("recursion_misses:")?.trim().parse().ok();
+    fdinfo.lines().find_map(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_counter_is_found_where_the_kernel_has_it() {
+        assert_eq!(
+            parse("pos:\t0\nprog_type:\t26\nrecursion_misses:\t2\n"),
+            Some(2)
+        );
+        assert_eq!(parse("pos:\t0\nprog_type:\t26\n"), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! Who holds sockets in CLOSE_WAIT, from the kernel's own walk over all open files (a BPF iterator, `iter/task_file`).
+//!
+//! /proc tells of one descriptor with one system call, 1.6 to 2 µs of a core each. The walk takes 0.5 µs, and 40 ms before
+//! that to read the kernel's BTF and to load the program (6.18, 2 cores).
+
+use std::io::Read;
+use std::mem::size_of;
+
+use anyhow::Context;
+use aya::EbpfLoader;
+use aya::programs::Iter;
+use tcpclose_common::SocketDescriptor;
+
+use super::btf::{self, Btf};
+use super::{EBPF_OBJECT, offsets};
+
+/// The program's name in the object.
+const PROGRAM: &str = "held_sockets";
+/// What the kernel walks over.
+const WALK: &str = "task_file";
+
+/// All descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that this pid namespace shows;
+/// process ids are those of the initial one.
+///
+/// # Errors
+/// The program cannot be loaded: for lack of rights, of BTF, or of `bpf_sock_from_file` (5.11).
+pub fn sockets() -> anyhow::Result<Vec<SocketDescriptor>> {
+    let object = EBPF_OBJECT.context("this tcpclose was built without its eBPF programs")?;
+    let raw = std::fs::read(btf::VMLINUX).context(btf::VMLINUX)?;
+    let btf = Btf::parse(&raw)?;
+    let config = offsets::of_held_sockets(&btf)?;
+    // The ring buffer is another program's: a page of it has to be there.
+    let mut ebpf = EbpfLoader::new()
+        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .load(object)?;
+    let program: &mut Iter = ebpf
+        .program_mut(PROGRAM)
+        .with_context(|| format!("the eBPF object has no program {PROGRAM}"))?
+        .try_into()?;
+    program.load(WALK, &btf.for_aya(&[&format!("bpf_iter_{WALK}")])?)?;
+    let link = program.attach()?;
+    let mut file = program.take_link(link)?.into_file()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .context("the walk over open files broke off")?;
+    Ok(bytes
+        .chunks_exact(size_of::<SocketDescriptor>())
+        .map(bytemuck::pod_read_unaligned)
+        .collect())
+}

@@ -1,0 +1,131 @@
+//! Locks of places that have none themselves: they keep a second agent from the same journald, syslog or OTLP output.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use anyhow::Context as _;
+
+/// A file's name has 255 bytes at most (`NAME_MAX`), and `.lock` is behind it.
+const LONGEST: usize = 200;
+
+/// Those that this agent holds. Its outputs to one place share one lock, which ends with the last of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OutputLocks(Arc<Mutex<HashMap<String, Weak<File>>>>);
+
+impl OutputLocks {
+    /// Takes the lock of a place.
+    ///
+    /// # Errors
+    /// Another agent holds it, or it cannot be made.
+    pub fn lock(&self, place: &str, directory: &Path) -> anyhow::Result<Arc<File>> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = held.get(place).and_then(Weak::upgrade) {
+            return Ok(lock);
+        }
+        let lock = Arc::new(lock(place, directory)?);
+        held.insert(place.to_owned(), Arc::downgrade(&lock));
+        Ok(lock)
+    }
+}
+
+fn lock(place: &str, directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join(file_name(place));
+    let failed = || {
+        format!(
+            "its lock {} cannot be had (set run_directory)",
+            path.display()
+        )
+    };
+    fs::create_dir_all(directory).with_context(failed)?;
+    let file = File::create(&path).with_context(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another tcpclose agent holds {}", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(failed),
+    }
+}
+
+/// Another one for each place: what a file's name cannot have, and `_` itself, is written as `_2f`. Of a long one the end is
+/// replaced by its hash.
+fn file_name(place: &str) -> String {
+    let mut name = String::new();
+    for byte in place.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b':' => {
+                name.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(name, "_{byte:02x}");
+            }
+        }
+    }
+    if name.len() > LONGEST {
+        let hash = fnv1a(place.as_bytes());
+        name.truncate(LONGEST);
+        // No escaped name has `__`.
+        let _ = write!(name, "__{hash:032x}");
+    }
+    name + ".lock"
+}
+
+/// Fowler, Noll and Vo's hash 1a, of 128 bits: the same in every version, and no two places will ever share one by chance.
+fn fnv1a(bytes: &[u8]) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(BASIS, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_ends_with_its_holders() {
+        let directory = std::env::temp_dir().join(format!("tcpclose-locks-{}", std::process::id()));
+        let name = "syslog:unix:/dev/log";
+        let places = OutputLocks::default();
+        let held = places.lock(name, &directory).expect("nobody holds it");
+        let shared = places.lock(name, &directory).expect("it is our own");
+        let others = OutputLocks::default();
+        let error = others.lock(name, &directory).expect_err("it is held");
+        let expected = format!(
+            "another tcpclose agent holds {}/syslog:unix:_2fdev_2flog.lock",
+            directory.display()
+        );
+        assert_eq!(error.to_string(), expected);
+        others
+            .lock("journald", &directory)
+            .expect("another output is free");
+        drop(held);
+        others.lock(name, &directory).expect_err("one has it still");
+        drop(shared);
+        others.lock(name, &directory).expect("it is free again");
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
+
+    #[test]
+    fn every_place_has_a_file_of_its_own_whose_name_fits() {
+        let long = |end: &str| format!("syslog:unix:/{}{end}", "a/".repeat(200));
+        let places = [
+            "unix:/x/y".to_owned(),
+            "unix:/x_y".to_owned(),
+            "unix:/x_2fy".to_owned(),
+            "unix:_x_y".to_owned(),
+            long("b"),
+            long("c"),
+        ];
+        let names: BTreeSet<String> = places.iter().map(|place| file_name(place)).collect();
+        assert_eq!(names.len(), places.len());
+        assert!(names.iter().all(|name| name.len() <= 255), "{names:?}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What all that shows recordings has in common.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::timeout;
+
+use super::shutdown::Shutdown;
+use super::{EXIT_FAILED, event_loop};
+use crate::notice::notice;
+use crate::recording::Broken;
+
+/// How long the last lines may take after Ctrl-C.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Works until it is done, or until it is told to stop, of which the work is told.
+pub(super) fn until_stopped(
+    work: impl FnOnce(&AtomicBool) -> anyhow::Result<ExitCode> + Send + 'static,
+) -> anyhow::Result<ExitCode> {
+    let runtime = event_loop()?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let code = runtime.block_on(async move {
+        let mut told = Shutdown::listen()?;
+        // In a thread of its own: it waits for a slow reader, and Ctrl-C must not.
+        let mut work = tokio::task::spawn_blocking(move || work(&stopped));
+        tokio::select! {
+            code = &mut work => return code.context("the replay has ended before its time")?,
+            () = told.wanted() => {}
+        }
+        stop.store(true, Ordering::Relaxed);
+        match timeout(FLUSH_DEADLINE, work).await {
+            Ok(code) => code.context("the replay has ended before its time")?,
+            Err(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    runtime.shutdown_background();
+    code
+}
+
+/// Says where the recording is broken, if it is; else `code`.
+pub(super) fn exit_code(broken: Option<Broken>, file: &Path, code: ExitCode) -> ExitCode {
+    let Some(broken) = broken else { return code };
+    notice!(
+        "{}: {broken}; what stands before that was shown",
+        file.display()
+    );
+    ExitCode::from(EXIT_FAILED)
+}

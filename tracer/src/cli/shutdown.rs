@@ -1,0 +1,87 @@
+//! What ends a command that runs until it is told to stop.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+/// Ctrl-C, SIGTERM, the end of the terminal (SIGHUP, unless nohup(1) has it ignored), and a time.
+pub(super) struct Shutdown {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Option<Signal>,
+    at: Option<Instant>,
+}
+
+impl Shutdown {
+    /// From now on those signals no longer end the program by themselves.
+    ///
+    /// # Errors
+    /// When the kernel takes no handler.
+    pub fn listen() -> io::Result<Self> {
+        let hangup = match is_ignored(libc::SIGHUP) {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup,
+            at: None,
+        })
+    }
+
+    /// Also so long after now, if that is given.
+    pub fn after(self, duration: Option<Duration>) -> Self {
+        // A time beyond the clock's range is never.
+        let at = duration.and_then(|duration| Instant::now().checked_add(duration));
+        Self { at, ..self }
+    }
+
+    /// Waits for one of them. Safe to cancel.
+    pub async fn wanted(&mut self) {
+        let Self {
+            interrupt,
+            terminate,
+            hangup,
+            at,
+        } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
+        let over = async {
+            match at {
+                Some(at) => sleep_until(*at).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hung_up => {}
+            () = over => {}
+        }
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a valid struct for the length of the call, which fills it or fails; nothing is changed.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let told = libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0;
+        told && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// From here on Ctrl-C and SIGTERM end the program on the spot.
+pub(super) fn no_longer_wait() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: no handler of ours is installed, only the default one.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}

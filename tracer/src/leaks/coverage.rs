@@ -1,0 +1,261 @@
+//! What could not be looked at, and whether that can have hidden a stuck socket.
+//!
+//! A process whose namespace link may not be read matters only when it lives in a namespace that was not looked at for
+//! another reason: its `/proc/PID/net` tells, which needs no rights. (That it holds the only mount of yet another one is
+//! not ruled out; such a namespace has no process in it.) A process whose descriptors may not be read matters only
+//! while some stuck socket has no holder.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use tcpclose_sys::host::capabilities::{self, Capability};
+use tcpclose_sys::host::descriptors::Search;
+use tcpclose_sys::kernel::netns::{Place, Unseen};
+
+/// A gap in what was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoverageGap {
+    /// For stderr: what, why, and what to do.
+    pub text: String,
+    /// Whether stuck sockets, or who holds them, can have been missed. What is within its reach was seen otherwise.
+    pub matters: bool,
+}
+
+impl CoverageGap {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            matters: true,
+        }
+    }
+
+    pub(super) fn note(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            matters: false,
+        }
+    }
+}
+
+/// A number that tells a network namespace from all others that exist at the same time: the inode of one of its files
+/// in procfs, which are made anew for each (`proc_net_ns_init` in `fs/proc/proc_net.c`).
+pub(crate) fn net_identity(process: &str) -> io::Result<u64> {
+    fs::metadata(format!("/proc/{process}/net/dev")).map(|file| file.ino())
+}
+
+/// What a scan for namespaces could not see, given the identities of those that were looked at.
+pub(crate) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<CoverageGap> {
+    let mut blind = Vec::new();
+    let mut elsewhere: BTreeMap<Option<u64>, (&Unseen, usize)> = BTreeMap::new();
+    for unseen in unseen {
+        match unseen.place {
+            Place::Process(pid) => match net_identity(&pid.to_string()) {
+                Ok(identity) if looked_at.contains(&identity) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                identity => elsewhere.entry(identity.ok()).or_insert((unseen, 0)).1 += 1,
+            },
+            // Within a container, this is everywhere.
+            Place::OtherPidNamespaces => blind.push(CoverageGap::note(unseen.to_string())),
+            Place::Proc | Place::HiddenProcesses | Place::Mounts(_) => {
+                blind.push(CoverageGap::new(unseen.to_string()))
+            }
+        }
+    }
+    blind.extend(elsewhere.into_values().map(|(unseen, count)| match count {
+        1 => CoverageGap::new(unseen.to_string()),
+        _ => CoverageGap::new(format!(
+            "{unseen} ({} more in the same namespace)",
+            count - 1
+        )),
+    }));
+    blind
+}
+
+/// What a search for the holders of sockets could not see, when `unheld` of them were not found. `contained`: there are
+/// processes that this /proc cannot show. `asked_for`: only certain processes were looked at, each because it was asked
+/// for.
+pub(super) fn of_search(
+    search: &Search,
+    unheld: usize,
+    contained: bool,
+    asked_for: bool,
+) -> Option<CoverageGap> {
+    let Some((pid, reason)) = search.unreadable.first() else {
+        let out_of_sight = (search.hidden || contained) && unheld > 0 && !asked_for;
+        return out_of_sight.then(|| {
+            CoverageGap::new(format!(
+                "{} no holder among the processes that /proc shows; run as root in the host's pid namespace, or with \
+                 CAP_SYS_PTRACE",
+                sockets_have(unheld)
+            ))
+        });
+    };
+    let more = match search.unreadable.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    if asked_for && reason.kind() == io::ErrorKind::NotFound && search.unreadable.len() == 1 {
+        return Some(CoverageGap::new(format!("there is no process {pid}")));
+    }
+    if asked_for {
+        return Some(CoverageGap::new(format!(
+            "the descriptors of process {pid}{more} cannot be read ({reason}); {}",
+            more_rights(may_read_all())
+        )));
+    }
+    (unheld > 0).then(|| {
+        CoverageGap::new(format!(
+            "{} no holder that can be seen, and the descriptors of process {pid}{more} cannot be read ({reason}); {}",
+            sockets_have(unheld),
+            more_rights(may_read_all())
+        ))
+    })
+}
+
+/// What helps against a refusal, where this program may read all processes or not.
+const fn more_rights(may_read_all: bool) -> &'static str {
+    if may_read_all {
+        "the kernel protects it even from root (a security module, or another user namespace)"
+    } else {
+        "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+    }
+}
+
+fn may_read_all() -> bool {
+    [Capability::SysPtrace, Capability::DacReadSearch]
+        .into_iter()
+        .all(capabilities::has)
+}
+
+fn sockets_have(count: usize) -> String {
+    if count == 1 {
+        "1 socket has".to_owned()
+    } else {
+        format!("{count} sockets have")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unreadable(pids: &[u32]) -> Search {
+        let refused = |&pid| (pid, io::Error::from_raw_os_error(libc::EACCES));
+        Search {
+            unreadable: pids.iter().map(refused).collect(),
+            ..Search::default()
+        }
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_read_matters_only_while_a_holder_is_missing() {
+        assert_eq!(of_search(&unreadable(&[1]), 0, false, false), None);
+        let blind =
+            of_search(&unreadable(&[1, 7, 9]), 4, false, false).expect("holders are missing");
+        assert!(blind.matters);
+        assert!(
+            blind
+                .text
+                .starts_with("4 sockets have no holder that can be seen"),
+            "{}",
+            blind.text
+        );
+        assert!(
+            blind.text.contains("process 1 and 2 more cannot be read"),
+            "{}",
+            blind.text
+        );
+    }
+
+    #[test]
+    fn a_process_that_was_asked_for_matters_always() {
+        let blind = of_search(&unreadable(&[7]), 0, false, true).expect("it was asked for");
+        assert!(
+            blind.text.contains("process 7 cannot be read"),
+            "{}",
+            blind.text
+        );
+    }
+
+    #[test]
+    fn a_process_that_was_asked_for_and_does_not_exist_is_said_not_to() {
+        let gone = Search {
+            unreadable: vec![(7, io::Error::from_raw_os_error(libc::ENOENT))],
+            ..Search::default()
+        };
+        let blind = of_search(&gone, 0, false, true).expect("it was asked for");
+        assert_eq!(blind.text, "there is no process 7");
+    }
+
+    #[test]
+    fn what_one_has_is_not_asked_for() {
+        assert!(more_rights(false).contains("run as root"));
+        let kept = more_rights(true);
+        assert!(!kept.contains("run as root"), "{kept}");
+    }
+
+    #[test]
+    fn hidden_processes_matter_only_while_a_holder_is_missing() {
+        let hidden = Search {
+            hidden: true,
+            ..Search::default()
+        };
+        assert_eq!(of_search(&hidden, 0, false, false), None);
+        assert!(of_search(&hidden, 1, false, false).is_some_and(|blind| blind.matters));
+    }
+
+    #[test]
+    fn within_a_container_the_holder_may_be_outside() {
+        let blind = of_search(&Search::default(), 1, true, false).expect("a holder is missing");
+        assert!(
+            blind.text.starts_with("1 socket has no holder"),
+            "{}",
+            blind.text
+        );
+        assert_eq!(of_search(&Search::default(), 0, true, false), None);
+        assert_eq!(
+            of_search(&Search::default(), 1, false, false),
+            None,
+            "a socket of the kernel's own"
+        );
+    }
+
+    #[test]
+    fn a_process_in_a_namespace_that_was_looked_at_hides_nothing() -> io::Result<()> {
+        let own = net_identity("thread-self")?;
+        let refused = || io::Error::from_raw_os_error(libc::EACCES);
+        let process = |pid| Unseen {
+            place: Place::Process(pid),
+            reason: refused(),
+        };
+        let here = process(std::process::id());
+        assert_eq!(of_scan(&[here], &HashSet::from([own])), []);
+        let others = [
+            process(std::process::id()),
+            process(std::process::id()),
+            process(u32::MAX),
+        ];
+        let blind = of_scan(&others, &HashSet::new());
+        assert_eq!(blind.len(), 1, "{blind:?}");
+        assert!(
+            blind[0].matters && blind[0].text.contains("1 more in the same namespace"),
+            "{blind:?}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_container_s_own_view_is_only_noted() {
+        let unseen = Unseen {
+            place: Place::OtherPidNamespaces,
+            reason: io::ErrorKind::PermissionDenied.into(),
+        };
+        assert!(
+            of_scan(&[unseen], &HashSet::new())
+                .iter()
+                .all(|blind| !blind.matters)
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! A finding as one sentence for people, for logs without columns.
+
+use std::fmt::Write as _;
+
+use crate::output::duration::push_with_unit;
+use crate::output::escape::push_for_terminal;
+use crate::output::table::loss_message;
+use tcpclose_core::finding::{
+    Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, Stuck, TimeWait,
+};
+use tcpclose_core::leak::AgeKnown;
+use tcpclose_core::summary::Summary;
+use tcpclose_core::types::{Nanos, SharedOwner};
+
+/// One line, in which nothing acts on a terminal.
+pub(super) fn sentence(finding: &Finding) -> String {
+    match finding {
+        Finding::Close(close) => of_close(close),
+        Finding::TimeWait(time_wait) => of_time_wait(time_wait),
+        Finding::Leak(stuck) => of_leak(stuck),
+        Finding::Summary(summary) => of_summary(summary),
+        Finding::Loss(loss) => loss_message(loss),
+    }
+}
+
+/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, …`
+fn of_close(close: &Close) -> String {
+    let mut text = start(&close.endpoint, close.owner.as_ref());
+    let _ = write!(text, " closed: {}", close.path.name());
+    if close.initiator != Initiator::Unknown {
+        let _ = write!(text, ", begun by {}", close.initiator.name());
+    }
+    if let Some(reset) = &close.reset {
+        let _ = write!(text, ", reset by {}", reset.by.name());
+        if let Some(reason) = reset.reason.map(ResetReason::name) {
+            let _ = write!(text, " ({reason})");
+        }
+    }
+    match close.segments {
+        Some(1) => text.push_str(", 1 segment"),
+        Some(segments) => {
+            let _ = write!(text, ", {segments} segments");
+        }
+        None => {}
+    }
+    if let Some(lifetime) = close.endpoint.lifetime {
+        text.push_str(", after ");
+        push_with_unit(&mut text, lifetime);
+    }
+    if let Some(sent) = close.bytes.sent {
+        let _ = write!(text, ", {sent} bytes sent");
+    }
+    if let Some(received) = close.bytes.received {
+        let _ = write!(text, ", {received} bytes received");
+    }
+    text
+}
+
+fn of_time_wait(time_wait: &TimeWait) -> String {
+    let mut text = start(&time_wait.endpoint, time_wait.owner.as_ref());
+    let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end.name());
+    push_with_unit(&mut text, time_wait.dwell);
+    if time_wait.error > Nanos(0) {
+        text.push_str(", right to ");
+        push_with_unit(&mut text, time_wait.error);
+    }
+    text
+}
+
+fn of_leak(stuck: &Stuck) -> String {
+    let mut text = start(&stuck.endpoint, stuck.owner.as_ref());
+    let leak = &stuck.leak;
+    let about = match leak.age.known {
+        AgeKnown::Observed => "",
+        AgeKnown::Estimated => "about ",
+    };
+    match stuck.end {
+        None => {
+            let _ = write!(text, " is stuck in CLOSE_WAIT for {about}");
+            push_with_unit(&mut text, stuck.at - leak.age.since);
+            let _ = write!(text, ": {}", leak.verdict.name());
+        }
+        Some(end) => {
+            let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
+            push_with_unit(&mut text, stuck.at - leak.age.since);
+            let _ = write!(text, ": {}", end.name());
+        }
+    }
+    text
+}
+
+/// What an operator looks for first; the fields have the rest.
+fn of_summary(summary: &Summary) -> String {
+    let mut text = "summary of ".to_owned();
+    push_with_unit(&mut text, summary.to - summary.from);
+    let reset = summary.closes.by(|(path, _)| path).of(ClosePath::Reset);
+    let _ = write!(
+        text,
+        ": {} opened, {} closed, {reset} of them by reset; now {} live, {} in TIME_WAIT",
+        summary.opened,
+        summary.closes.total(),
+        summary.now.live,
+        summary.now.time_wait,
+    );
+    if let Some(stuck) = &summary.stuck {
+        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.total());
+    }
+    let lost = summary.lost.total();
+    if lost > 0 {
+        let _ = write!(text, "; {lost} records lost");
+    }
+    text
+}
+
+fn start(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
+    let mut text = String::new();
+    if let Some(owner) = owner {
+        push_for_terminal(&mut text, &owner.comm);
+        let _ = write!(text, "[{}] ", owner.pid);
+    }
+    let _ = write!(
+        text,
+        "{} > {}",
+        endpoint.tuple.local(),
+        endpoint.tuple.peer()
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+
+    fn close(close: Close) -> String {
+        sentence(&Finding::Close(Box::new(close)))
+    }
+
+    #[test]
+    fn closes_are_told_with_what_is_known() {
+        assert_eq!(
+            close(samples::three_way()),
+            "mariadb[28089] 127.0.0.1:48350 > 127.0.0.1:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, \
+             211 bytes sent, 174 bytes received"
+        );
+        assert_eq!(
+            close(samples::reset()),
+            "mariadb[28089] [2001:db8::1]:443 > [2001:db8::2]:50000 closed: reset, begun by local, reset by local \
+             (unread_data), 1 segment, after 8.4ms, 211 bytes sent, 174 bytes received"
+        );
+        assert_eq!(
+            close(samples::unknown()),
+            "10.0.0.1:22 > 10.0.0.2:60000 closed: unknown"
+        );
+    }
+
+    #[test]
+    fn leaks_are_told_from_beginning_to_end() {
+        let of = |stuck| sentence(&Finding::Leak(Box::new(stuck)));
+        assert_eq!(
+            of(samples::stuck()),
+            "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is stuck in CLOSE_WAIT for 1m00s: eof_read"
+        );
+        assert_eq!(
+            of(samples::resolved()),
+            "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is no longer stuck in CLOSE_WAIT after 2m05s: process_exited"
+        );
+    }
+
+    #[test]
+    fn a_summary_begins_with_what_matters() {
+        let summary = Finding::Summary(Box::new(samples::summary()));
+        assert_eq!(
+            sentence(&summary),
+            "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 4 stuck in \
+             CLOSE_WAIT"
+        );
+    }
+
+    #[test]
+    fn names_cannot_act_on_a_terminal() {
+        let mut hostile = samples::three_way();
+        hostile.owner = samples::owner(1, b"\x1b]0;x\x07\n");
+        assert!(close(hostile).starts_with("\\x1b]0;x\\x07\\n[1] "));
+    }
+}

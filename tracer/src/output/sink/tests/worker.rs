@@ -1,0 +1,256 @@
+//! What becomes of records on their way through an output's thread: each is counted once.
+
+use std::collections::VecDeque;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::super::*;
+use super::receivers::{Gate, LONG, Scripted, Started, Turn, close, config, gated, long, start};
+use crate::output::samples;
+use tcpclose_core::summary::{self, Summaries};
+use tcpclose_core::types::Nanos;
+
+fn sum(counts: Counts) -> u64 {
+    let Counts {
+        offered: _,
+        filtered,
+        cut,
+        dropped,
+        written,
+        failed,
+        queued,
+    } = counts;
+    filtered + cut + dropped + written + failed + queued
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever the receiver does, at any moment all that was offered is somewhere, nothing arrives twice, and what
+    /// arrives is in order.
+    #[test]
+    fn the_counts_always_add_up(
+        turns in prop::collection::vec((0_usize..4, 0_usize..2, prop::bool::weighted(0.3)), 0..12),
+        queue in 1_usize..20,
+        offers in 1_u64..200,
+        limit in prop::option::of(1_u32..100),
+        port in prop::bool::ANY,
+    ) {
+        // A turn that does nothing at all is one of a receiver that is down.
+        let turns = turns.into_iter().map(|(written, failed, down)| Turn {
+            written,
+            failed,
+            down: down || written + failed == 0,
+        });
+        let scripted = Scripted::new(turns.collect::<VecDeque<_>>());
+        let got = Arc::clone(&scripted.got);
+        let mut config = config(queue);
+        config.rate_limit = limit.map(|limit| RateLimit {
+            per_second: NonZeroU32::new(limit).expect("at least 1"),
+            burst: None,
+        });
+        if port {
+            config.filter.local_ports = [1].into();
+        }
+        let Started { mut sink, said: _said } = start(&config, scripted);
+        for id in 0..offers {
+            sink.offer(&close(id));
+            let counts = sink.counts();
+            prop_assert_eq!(counts.offered, sum(counts));
+        }
+        let counts = sink.finish(long());
+        prop_assert_eq!(counts.offered, sum(counts));
+        prop_assert_eq!(counts.queued, 0);
+        let got = got.lock().expect("no panic");
+        prop_assert_eq!(counts.written, got.len() as u64);
+        let of_closes = |finding: &Finding| matches!(finding, Finding::Close(_)).then(|| finding.at());
+        let ids: Vec<_> = got.iter().filter_map(|finding| of_closes(finding)).collect();
+        prop_assert!(ids.is_sorted_by(|one, next| one < next));
+        // Its own records of losses tell exactly of what was dropped, but for those that its receiver refused.
+        let told: u64 = got.iter().map(|finding| match &**finding {
+            Finding::Loss(loss) => loss.lost,
+            _ => 0,
+        }).sum();
+        prop_assert!(told <= counts.dropped);
+        if counts.failed == 0 {
+            prop_assert_eq!(told, counts.dropped);
+        }
+        let closes = counts.offered - (got.len() - ids.len()) as u64;
+        prop_assert!(closes >= offers);
+    }
+}
+
+/// It tells of what was dropped, and the last one comes when a queue may be full.
+#[test]
+fn a_full_queue_has_room_for_summaries() {
+    let summary = |at| {
+        let mut summaries = Summaries::new(Nanos(0));
+        let summary = summaries.end_interval(Nanos(at), summary::IntervalContext::default());
+        Arc::new(Finding::Summary(Box::new(summary)))
+    };
+    let (gate, closed) = mpsc::channel();
+    let receiver = Gate::new(closed);
+    let got = Arc::clone(&receiver.got);
+    let Started { mut sink, said: _ } = start(&config(3), receiver);
+    for id in 0..10 {
+        sink.offer(&close(id));
+    }
+    sink.offer(&summary(10));
+    sink.offer(&close(11));
+    // Even so they are not without bound.
+    for at in 12..1000 {
+        sink.offer(&summary(at));
+    }
+    assert!(sink.counts().queued < 100, "{:?}", sink.counts());
+    drop(gate);
+    let counts = sink.finish(long());
+    assert_eq!(counts.offered, sum(counts));
+    let got = got.lock().expect("no panic");
+    let kinds: Vec<Kind> = got
+        .iter()
+        .map(|finding| Kind::of(finding))
+        .take(4)
+        .collect();
+    assert_eq!(
+        kinds,
+        [Kind::Close, Kind::Close, Kind::Close, Kind::Summary]
+    );
+    assert!(matches!(**got.last().expect("some"), Finding::Loss(_)));
+}
+
+#[test]
+fn offers_never_wait_for_the_receiver() {
+    let (
+        Started {
+            mut sink,
+            said: _said,
+        },
+        gate,
+    ) = gated(3);
+    for id in 0..10 {
+        sink.offer(&close(id));
+    }
+    let counts = sink.counts();
+    assert_eq!((counts.queued, counts.dropped), (3, 7));
+    drop(gate);
+    let counts = sink.finish(long());
+    // The fourth is the record of the loss.
+    assert_eq!((counts.offered, counts.written, counts.dropped), (11, 4, 7));
+}
+
+#[test]
+fn an_output_without_loss_records_counts_its_losses_all_the_same() {
+    let (gate, closed) = mpsc::channel();
+    let mut config = config(1);
+    config.kinds = [Kind::Close].into();
+    let Started {
+        mut sink,
+        said: _said,
+    } = start(&config, Gate::new(closed));
+    for id in 0..5 {
+        sink.offer(&close(id));
+    }
+    drop::<Sender<()>>(gate);
+    let counts = sink.finish(long());
+    assert_eq!((counts.offered, counts.written, counts.dropped), (5, 1, 4));
+}
+
+#[test]
+fn a_stuck_receiver_is_left_behind_and_what_it_did_not_take_is_lost() {
+    let (
+        Started {
+            mut sink,
+            said: _said,
+        },
+        gate,
+    ) = gated(8);
+    for id in 0..5 {
+        sink.offer(&close(id));
+    }
+    let counts = sink.finish(Instant::now() + Duration::from_millis(20));
+    assert_eq!((counts.offered, counts.written, counts.queued), (5, 0, 5));
+    drop(gate);
+}
+
+#[test]
+fn summaries_and_losses_pass_a_rate_limit() {
+    let mut config = config(100);
+    config.rate_limit = Some(RateLimit {
+        per_second: NonZeroU32::MIN,
+        burst: None,
+    });
+    let scripted = Scripted::new([]);
+    let Started {
+        mut sink,
+        said: _said,
+    } = start(&config, scripted);
+    let loss = Arc::new(Finding::Loss(tcpclose_core::finding::Loss {
+        at: Nanos(0),
+        lost: 1,
+        location: tcpclose_core::finding::LossLocation::Ring,
+        repaired: true,
+    }));
+    sink.offer(&close(1));
+    for _ in 0..20 {
+        sink.offer(&loss);
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.written, counts.cut), (21, 0));
+}
+
+#[test]
+fn the_end_of_what_was_told_passes_a_rate_limit() {
+    let mut config = config(100);
+    config.rate_limit = Some(RateLimit {
+        per_second: NonZeroU32::MIN,
+        burst: None,
+    });
+    let scripted = Scripted::new([]);
+    let Started {
+        mut sink,
+        said: _said,
+    } = start(&config, scripted);
+    let leak = |stuck| Arc::new(Finding::Leak(Box::new(stuck)));
+    for _ in 0..3 {
+        sink.offer(&leak(samples::stuck()));
+    }
+    for _ in 0..3 {
+        sink.offer(&leak(samples::resolved()));
+    }
+    let counts = sink.finish(long());
+    assert_eq!((counts.written, counts.cut), (4, 2));
+}
+
+#[test]
+fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counted() {
+    let scripted = Scripted::new([Turn::DOWN; 3]);
+    let got = Arc::clone(&scripted.got);
+    let before = config(4);
+    let Started { mut sink, said } = start(&before, scripted);
+    sink.offer(&close(1));
+    let _ = said.recv_timeout(LONG).expect("it is down");
+    for id in 2..=6 {
+        sink.offer(&close(id));
+    }
+    let after = SinkConfig {
+        kinds: [Kind::Leak].into(),
+        queue: NonZeroUsize::MIN,
+        ..before.clone()
+    };
+    assert!(sink.can_become(&after));
+    sink.change(&after, || unreachable!("it stays where it is"));
+    sink.offer(&close(7));
+    let elsewhere = SinkConfig {
+        name: Some("another".to_owned()),
+        ..before
+    };
+    assert!(!sink.can_become(&elsewhere));
+    let counts = sink.finish(long());
+    assert_eq!(counts.offered, 7);
+    assert_eq!((counts.written, counts.dropped, counts.filtered), (4, 2, 1));
+    assert_eq!(got.lock().expect("whole").len(), 4);
+}

@@ -1,0 +1,221 @@
+//! Questions to sock_diag, in whatever network namespace the sockets live. A walk through many sockets takes longer than
+//! the ring can wait, so this works in a thread of its own.
+
+use std::collections::HashMap;
+
+use tcpclose_common::TcpState;
+
+use super::now;
+use super::snapshot::Snapshot;
+use super::time_wait_overflow::{self, TimeWaitOverflows};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
+use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
+use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::monotonic::thread_cpu;
+use tcpclose_sys::kernel::netns;
+use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
+use tcpclose_sys::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
+
+/// Interfaces that are tried for a socket that may be bound to one. Each costs some microseconds.
+const INTERFACES: usize = 256;
+
+/// What is asked of sock_diag.
+pub(super) enum ProbeJob {
+    /// What the core wants to know of minisockets.
+    Minisockets {
+        lookups: Vec<Lookup>,
+        sweeps: Vec<PollRequest>,
+    },
+    /// All sockets, after a loss.
+    Everything(Box<Options>),
+}
+
+/// What it has said.
+pub(super) enum ProbeResult {
+    Minisockets(Vec<Input>),
+    Everything(Box<Snapshot>),
+}
+
+/// Asks sock_diag in many namespaces. An open socket keeps its namespace alive, so those of foreign ones are closed
+/// after each round of questions.
+pub(super) struct MinisocketProber {
+    netns_cache: NetnsCache,
+    open: HashMap<NetNs, Option<DiagSocket>>,
+    /// As of this round.
+    interfaces: HashMap<NetNs, Vec<u32>>,
+    overflows: TimeWaitOverflows,
+}
+
+impl MinisocketProber {
+    /// `overflows`: what has overflowed before and is not ours to tell.
+    pub fn new(overflows: TimeWaitOverflows) -> Self {
+        Self {
+            netns_cache: NetnsCache::default(),
+            open: HashMap::new(),
+            interfaces: HashMap::new(),
+            overflows,
+        }
+    }
+
+    /// A round of questions.
+    pub fn answer(&mut self, ask: ProbeJob) -> ProbeResult {
+        let (lookups, sweeps) = match ask {
+            ProbeJob::Minisockets { lookups, sweeps } => (lookups, sweeps),
+            ProbeJob::Everything(options) => {
+                let snapshot = Snapshot::take(&options, &HashMap::new());
+                return ProbeResult::Everything(Box::new(snapshot));
+            }
+        };
+        let mut said = Vec::with_capacity(lookups.len() + sweeps.len());
+        for lookup in &lookups {
+            let minisocket = self.ask(lookup);
+            said.push(Input::Probed {
+                id: lookup.id,
+                minisocket,
+                at: now(),
+            });
+        }
+        said.extend(sweeps.iter().map(|sweep| Input::Polled(self.sweep(sweep))));
+        let netns_cache = &self.netns_cache;
+        self.open.retain(|netns, _| netns_cache.is_own(*netns));
+        self.interfaces.clear();
+        ProbeResult::Minisockets(said)
+    }
+
+    /// What became of one minisocket.
+    fn ask(&mut self, lookup: &Lookup) -> Minisocket {
+        let Some(socket) = self.socket(lookup.netns) else {
+            return Minisocket::Unreachable;
+        };
+        let question = sock_diag::Lookup::tuple(lookup.tuple);
+        let question = lookup.cookie.map_or(question, |cookie| question.id(cookie));
+        match socket.lookup(&question) {
+            Ok(Some(found)) => minisocket(&found),
+            Ok(None) => self.ask_on_interfaces(lookup.netns, question),
+            Err(_) => Minisocket::Unreachable,
+        }
+    }
+
+    /// The kernel finds a socket that is bound to an interface only if it is told which, and connections between
+    /// link-local addresses are all bound.
+    fn ask_on_interfaces(&mut self, netns: NetNs, question: sock_diag::Lookup) -> Minisocket {
+        let netns_cache = &mut self.netns_cache;
+        let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
+            let interfaces = netns_cache.run_in(netns, netns::interfaces);
+            interfaces.unwrap_or_default()
+        });
+        let Some(Some(socket)) = self.open.get_mut(&netns) else {
+            return Minisocket::Unreachable;
+        };
+        for interface in interfaces.iter().take(INTERFACES) {
+            match socket.lookup(&question.interface(*interface)) {
+                Ok(Some(found)) => return minisocket(&found),
+                Ok(None) => {}
+                Err(_) => return Minisocket::Unreachable,
+            }
+        }
+        Minisocket::Gone
+    }
+
+    /// Looks for the minisockets in TIME_WAIT that are wanted.
+    fn sweep(&mut self, request: &PollRequest) -> Poll {
+        let netns = request.netns;
+        let (began, before) = (now(), thread_cpu());
+        let overflows = self.take_overflows(netns);
+        let looked = self
+            .socket(netns)
+            .map(|socket| match ask_for_each(socket, &request.wanted) {
+                Some(found) => (found, true),
+                None => walk(socket),
+            });
+        let reached = looked.is_some();
+        let (found, complete) = looked.unwrap_or_default();
+        Poll {
+            netns,
+            began,
+            ended: now(),
+            cost: thread_cpu() - before,
+            reached,
+            complete,
+            overflows,
+            found,
+        }
+    }
+
+    fn socket(&mut self, netns: NetNs) -> Option<&mut DiagSocket> {
+        let netns_cache = &mut self.netns_cache;
+        let opened = self.open.entry(netns);
+        opened
+            .or_insert_with(|| netns_cache.open_diag(netns).ok())
+            .as_mut()
+    }
+
+    /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
+    fn take_overflows(&mut self, netns: NetNs) -> u64 {
+        let Some(count) = self
+            .netns_cache
+            .run_in(netns, time_wait_overflow::count)
+            .flatten()
+        else {
+            return 0;
+        };
+        if self.overflows.counts.len() >= REMEMBERED {
+            self.overflows = TimeWaitOverflows::default();
+        }
+        let TimeWaitOverflows { counts, complete } = &mut self.overflows;
+        // What is younger than the tracer has counted from 0.
+        let start = if *complete { 0 } else { count };
+        let before = counts.insert(netns, count).unwrap_or(start);
+        count.saturating_sub(before)
+    }
+}
+
+/// All that are wanted; `None` when the whole table must be walked: many are wanted, or one is not found. The kernel finds
+/// a minisocket that is bound to a device only if it is told which.
+fn ask_for_each(
+    socket: &mut DiagSocket,
+    wanted: &[(Tuple, Option<EndpointId>)],
+) -> Option<Vec<PolledMinisocket>> {
+    if wanted.is_empty() {
+        return None;
+    }
+    let mut found = Vec::with_capacity(wanted.len());
+    for (tuple, cookie) in wanted {
+        let question = sock_diag::Lookup::tuple(*tuple);
+        let question = cookie.map_or(question, |cookie| question.id(cookie));
+        found.push(sighting(&socket.lookup(&question).ok()??)?);
+    }
+    Some(found)
+}
+
+/// All of the namespace, and whether none can be missing.
+fn walk(socket: &mut DiagSocket) -> (Vec<PolledMinisocket>, bool) {
+    let query = Query::states(StateSet::of(&[TcpState::TimeWait]));
+    match socket.collect(&query) {
+        Ok((sockets, report)) => {
+            let found = sockets.iter().filter_map(sighting).collect();
+            (found, !report.interrupted && report.skipped == 0)
+        }
+        Err(_) => (Vec::new(), false),
+    }
+}
+
+fn sighting(socket: &Socket) -> Option<PolledMinisocket> {
+    if socket.state != TcpState::TimeWait {
+        return None;
+    }
+    let left = Nanos::from_millis(socket.left_ms()?.into());
+    Some(PolledMinisocket {
+        cookie: socket.id,
+        tuple: socket.tuple,
+        left,
+    })
+}
+
+fn minisocket(found: &Socket) -> Minisocket {
+    match (found.state, found.left_ms()) {
+        (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
+        (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
+        _ => Minisocket::Alive,
+    }
+}

@@ -1,0 +1,192 @@
+//! The kernel's own walk over open files against reading them one by one in /proc: both must find the same.
+
+use std::collections::HashSet;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use tcpclose_sys::host::descriptors::{Holder, find_holders, holders_among};
+use tcpclose_sys::kernel::task_file_iter;
+
+use crate::sandbox::{Outcome, in_own_network};
+use crate::stuck::{Pair, Sleeper};
+use crate::sys;
+use crate::traced::cannot_trace;
+
+fn inode(fd: &impl AsRawFd) -> std::io::Result<u32> {
+    let file = std::fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    u32::try_from(file.ino()).map_err(std::io::Error::other)
+}
+
+/// Sockets, each with the number of its holders' descriptors that /proc shows.
+struct Scene {
+    inodes: Vec<(&'static str, u32, usize)>,
+    _held: Vec<OwnedFd>,
+    _processes: Vec<Sleeper>,
+    _over: Sender<()>,
+}
+
+impl Scene {
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let mut inodes = Vec::new();
+        let mut held: Vec<OwnedFd> = Vec::new();
+        let mut processes = Vec::new();
+
+        let plain = Pair::forgotten()?;
+        inodes.push(("held once", inode(&plain)?, 1));
+        held.push(plain.into());
+
+        let copied = Pair::forgotten()?;
+        inodes.push(("dup()", inode(&copied)?, 2));
+        held.push(copied.try_clone()?.into());
+        held.push(copied.into());
+
+        let shared = Pair::forgotten()?;
+        inodes.push(("inherited, under two numbers", inode(&shared)?, 3));
+        processes.push(Sleeper::with(&shared, &[207, 208])?);
+        held.push(shared.into());
+
+        let alone = Pair::forgotten()?;
+        inodes.push(("of another process alone", inode(&alone)?, 1));
+        processes.push(Sleeper::with(&alone, &[209])?);
+        drop(alone);
+
+        let inner = Pair::forgotten()?;
+        inodes.push(("in another pid namespace", inode(&inner)?, 2));
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child", "sleep"]);
+        processes.push(Sleeper::start(&mut unshare, &inner, &[210])?);
+        drop(inner);
+        // Until unshare(1) has forked.
+        while find_holders(&HashSet::from([inodes[4].1]), &[])
+            .processes
+            .len()
+            < 2
+        {
+            thread::yield_now();
+        }
+
+        let (sender, receiver) = UnixStream::pair()?;
+        let sent = Pair::forgotten()?;
+        inodes.push(("received through a unix socket", inode(&sent)?, 1));
+        sys::send_descriptor(&sender, &sent)?;
+        drop(sent);
+        held.push(sys::receive_descriptor(&receiver)?);
+
+        let flying = Pair::forgotten()?;
+        inodes.push(("on its way", inode(&flying)?, 0));
+        sys::send_descriptor(&sender, &flying)?;
+        drop(flying);
+        held.push(sender.into());
+        held.push(receiver.into());
+
+        let own = Pair::forgotten()?;
+        inodes.push(("of a thread's own table", inode(&own)?, 0));
+        let (ready, is_ready) = channel();
+        let (over, end) = channel();
+        thread::spawn(move || {
+            let done = sys::unshare_files(own.as_raw_fd());
+            // Both tables have it now; the other copy is closed below.
+            let _ = ready.send(done.map(|()| own.as_raw_fd()));
+            // Until the scene is over.
+            let _ = end.recv();
+            drop(own);
+        });
+        sys::close_number(is_ready.recv()??)?;
+
+        let outlived = Pair::forgotten()?;
+        if let Some(sleeper) = Sleeper::without_first_thread(&outlived, 211)? {
+            let what = "of a process whose first thread has exited";
+            inodes.push((what, inode(&outlived)?, 1));
+            processes.push(sleeper);
+        }
+        drop(outlived);
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        inodes.push(("listens", inode(&listener)?, 1));
+        held.push(listener.into());
+        Ok(Self {
+            inodes,
+            _held: held,
+            _processes: processes,
+            _over: over,
+        })
+    }
+}
+
+#[test]
+fn the_walk_finds_what_proc_shows() -> Outcome {
+    if cannot_trace()? {
+        return Ok(());
+    }
+    in_own_network(|_| {
+        let scene = Scene::new()?;
+        let inodes: HashSet<u32> = scene.inodes.iter().map(|(_, inode, _)| *inode).collect();
+        let read = find_holders(&inodes, &[]);
+        let walked: Vec<(u32, Holder)> = task_file_iter::sockets()?
+            .into_iter()
+            .map(|held| {
+                (
+                    held.inode,
+                    Holder {
+                        pid: held.pid,
+                        fd: held.fd,
+                    },
+                )
+            })
+            .collect();
+        for (what, inode, expected) in &scene.inodes {
+            let by_walk: HashSet<(u32, u32)> = walked
+                .iter()
+                .filter(|(walked, _)| walked == inode)
+                .map(|(_, holder)| (holder.pid, holder.fd))
+                .collect();
+            let by_proc: HashSet<(u32, u32)> = read
+                .holders
+                .of(*inode)
+                .map(|holder| (holder.pid, holder.fd))
+                .collect();
+            assert_eq!(by_walk, by_proc, "{what}");
+            assert_eq!(by_proc.len(), *expected, "{what}: {by_proc:?}");
+        }
+        let among = holders_among(walked, &inodes);
+        for (what, inode, _) in &scene.inodes {
+            let all = |search: &tcpclose_sys::host::descriptors::Search| {
+                search.holders.of(*inode).collect::<Vec<_>>()
+            };
+            assert_eq!(all(&among), all(&read), "{what}");
+        }
+        let known = |search: &tcpclose_sys::host::descriptors::Search| {
+            let processes = search.processes.values();
+            processes
+                .map(|process| (process.pid, process.started, process.comm.clone()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(known(&among), known(&read));
+        for (pid, process) in &among.processes {
+            let elsewhere = *pid != std::process::id();
+            assert!(!elsewhere || process.open == read.processes[pid].open);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_the_walk_missed_is_looked_for_in_proc() -> Outcome {
+    in_own_network(|_| {
+        let late = Pair::forgotten()?;
+        let wanted = HashSet::from([inode(&late)?]);
+        let search = holders_among(Vec::new(), &wanted);
+        let fd = u32::try_from(late.as_raw_fd())?;
+        let found: Vec<u32> = search
+            .holders
+            .of(inode(&late)?)
+            .map(|held| held.fd)
+            .collect();
+        assert_eq!(found, [fd]);
+        Ok(())
+    })
+}
