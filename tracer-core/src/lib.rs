@@ -3,6 +3,7 @@
 mod arena;
 mod close_path;
 pub mod event;
+pub mod filter;
 pub mod finding;
 mod hash_index;
 mod input;

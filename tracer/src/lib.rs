@@ -8,8 +8,10 @@
 
 pub mod agent;
 pub mod cli;
+pub mod filter;
 pub mod leaks;
 mod notice;
 pub mod output;
 pub mod recording;
 pub mod session;
+pub mod toml_duration;

@@ -16,19 +16,14 @@ use super::ebpf_log::{EbpfLog, Print};
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::{EBPF_OBJECT, offsets, tracefs};
-use tcpclose_core::types::{IpVersion, Nanos, NetNs, Tuple};
+use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::types::Nanos;
 
 /// What the kernel shall send.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Only this network namespace.
-    pub netns: Option<NetNs>,
-    /// Only these local ports; all when empty.
-    pub local_ports: BTreeSet<u16>,
-    /// Only these ports of the peer; all when empty.
-    pub peer_ports: BTreeSet<u16>,
-    /// Only this IP version.
-    pub ip: Option<IpVersion>,
+    /// Which connections; the kernel applies its part.
+    pub filter: ConnectionFilter,
     /// Transitions too that tell nothing of a close.
     pub every_transition: bool,
     /// Do not use BTF even where the kernel has it.
@@ -43,34 +38,11 @@ pub struct Options {
     pub ring_bytes: u32,
 }
 
-impl Options {
-    /// Whether the kernel sends what happens to any end.
-    #[must_use]
-    pub fn want_all(&self) -> bool {
-        self.local_ports.is_empty()
-            && self.peer_ports.is_empty()
-            && self.ip.is_none()
-            && self.netns.is_none()
-    }
-
-    /// Whether the kernel sends what happens to such an end.
-    #[must_use]
-    pub fn want(&self, netns: NetNs, tuple: &Tuple) -> bool {
-        let local = self.local_ports.is_empty() || self.local_ports.contains(&tuple.local_port);
-        let peer = self.peer_ports.is_empty() || self.peer_ports.contains(&tuple.peer_port);
-        let ip = self.ip.is_none_or(|ip| ip == tuple.ip());
-        local && peer && ip && self.netns.is_none_or(|wanted| wanted == netns)
-    }
-}
-
 impl Default for Options {
     /// Everything, by the best tier, through rings of 4 MiB: some 33,000 records each.
     fn default() -> Self {
         Self {
-            netns: None,
-            local_ports: BTreeSet::new(),
-            peer_ports: BTreeSet::new(),
-            ip: None,
+            filter: ConnectionFilter::default(),
             every_transition: false,
             classic: false,
             log: None,
@@ -261,10 +233,10 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
     };
     let config = Config {
         every_transition: options.every_transition.into(),
-        filter_local_ports: (!options.local_ports.is_empty()).into(),
-        filter_peer_ports: (!options.peer_ports.is_empty()).into(),
-        filter_ip: options.ip.map_or(0, |ip| ip as u32),
-        filter_netns: options.netns.map_or(0, |netns| netns.0),
+        filter_local_ports: (!options.filter.local_ports.is_empty()).into(),
+        filter_peer_ports: (!options.filter.peer_ports.is_empty()).into(),
+        filter_ip: options.filter.ip.map_or(0, |ip| ip as u32),
+        filter_netns: options.filter.netns.map_or(0, |netns| netns.0),
         ..config
     };
     let level = log_level(options);
@@ -282,8 +254,8 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         .override_global(aya_log::LEVEL, &level, true)
         .load(object)
         .map_err(|error| load_error(error.into()))?;
-    set_ports(&mut ebpf, "LOCAL_PORTS", &options.local_ports)?;
-    set_ports(&mut ebpf, "PEER_PORTS", &options.peer_ports)?;
+    set_ports(&mut ebpf, "LOCAL_PORTS", &options.filter.local_ports)?;
+    set_ports(&mut ebpf, "PEER_PORTS", &options.filter.peer_ports)?;
     let has_cookie = config.has_cookie != 0;
     let attached = match &btf {
         Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
@@ -340,7 +312,7 @@ fn log_level(options: &Options) -> u8 {
 
 fn classic_config(options: &Options) -> Result<Config, LoadError> {
     // The record of the tracepoint does not say in which namespace it happened.
-    if options.netns.is_some() {
+    if options.filter.netns.is_some() {
         return Err(LoadError::FilterNeedsBtf("--netns"));
     }
     let format = tracefs::Format::read("sock/inet_sock_set_state").map_err(LoadError::NoTracefs)?;

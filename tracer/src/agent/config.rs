@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use crate::filter::config::KernelFilter;
 use crate::output::prometheus::fixed_series;
-use crate::output::sink::{Kind, RateLimit, SinkConfig, Target, duration};
+use crate::output::sink::{Kind, RateLimit, SinkConfig, Target};
+use crate::toml_duration::duration;
 use tcpclose_core::leak::LEAST_STUCK_AFTER;
-use tcpclose_core::types::IpVersion;
 use tcpclose_sys::kernel::netns;
 
 /// The default configuration, which is also its reference: what `--print-default-config` prints.
@@ -43,61 +44,12 @@ pub struct Config {
     #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
     /// What is traced.
-    pub trace: Trace,
+    pub trace: KernelFilter,
     /// The HTTP endpoint.
     pub prometheus: Prometheus,
     /// Where findings go.
     #[serde(rename = "output")]
     pub outputs: Vec<SinkConfig>,
-}
-
-/// What the kernel shall send. It cannot be changed while the agent runs.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Trace {
-    /// Only these local ports; all when empty.
-    pub local_ports: BTreeSet<Port>,
-    /// Only these ports of the peer; all when empty.
-    pub peer_ports: BTreeSet<Port>,
-    /// Only this IP version.
-    pub ip_version: Option<Ip>,
-    /// Only this network namespace, as `tcpclose watch --netns` takes it.
-    pub netns: Option<String>,
-}
-
-/// A TCP port that a connection can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "i64")]
-pub struct Port(pub u16);
-
-impl TryFrom<i64> for Port {
-    type Error = String;
-
-    fn try_from(port: i64) -> Result<Self, Self::Error> {
-        match u16::try_from(port) {
-            Ok(1..) => Ok(Self(port as u16)),
-            _ => Err(format!(
-                "no connection has port {port}: ports are 1 to 65535"
-            )),
-        }
-    }
-}
-
-/// An IP version: 4 or 6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "i64")]
-pub struct Ip(pub IpVersion);
-
-impl TryFrom<i64> for Ip {
-    type Error = &'static str;
-
-    fn try_from(version: i64) -> Result<Self, Self::Error> {
-        match version {
-            4 => Ok(Self(IpVersion::V4)),
-            6 => Ok(Self(IpVersion::V6)),
-            _ => Err("there are IP versions 4 and 6"),
-        }
-    }
 }
 
 /// The HTTP endpoint with /metrics and /healthz.
@@ -139,7 +91,7 @@ impl Default for Config {
             stuck_after: Duration::from_secs(60),
             max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
             run_directory: "/run/tcpclose".into(),
-            trace: Trace::default(),
+            trace: KernelFilter::default(),
             prometheus: Prometheus::default(),
             outputs: vec![quiet],
         }

@@ -11,7 +11,6 @@ mod reload;
 mod replay;
 mod service;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use crate::notice::notice;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::prometheus::{Busiest, Snapshot};
 use crate::session::{Session, now};
-use config::{Config, Trace};
+use config::Config;
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
 pub use replay::replay;
@@ -142,19 +141,8 @@ fn ticks(interval: Duration) -> time::Interval {
 
 /// What the kernel is asked for.
 fn options(config: &Config) -> anyhow::Result<Options> {
-    let Trace {
-        local_ports,
-        peer_ports,
-        ip_version,
-        netns,
-    } = &config.trace;
-    let numbers = |ports: &BTreeSet<config::Port>| ports.iter().map(|port| port.0).collect();
-    let netns = netns.as_deref().map(netns::by_user).transpose()?;
     Ok(Options {
-        netns: netns.map(|netns| netns.id()),
-        local_ports: numbers(local_ports),
-        peer_ports: numbers(peer_ports),
-        ip: ip_version.map(|version| version.0),
+        filter: config.trace.live()?,
         stuck_after: Some(config.stuck_after.into()),
         ..Options::default()
     })
@@ -163,8 +151,7 @@ fn options(config: &Config) -> anyhow::Result<Options> {
 /// What the agent may still do when it runs with this configuration.
 #[must_use]
 pub fn rights_needed(config: &Config) -> Vec<privilege_drop::Kept> {
-    let wanted = config.trace.netns.as_deref();
-    let wanted = wanted.and_then(|words| netns::by_user(words).ok());
+    let wanted = config.trace.namespace().ok().flatten();
     let own = netns::current().ok();
     privilege_drop::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
 }

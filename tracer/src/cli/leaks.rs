@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::count;
 use super::event_loop;
-use super::filters::{Filters, count};
 use super::shutdown::Shutdown;
+use crate::filter::args::FilterArgs;
 use crate::leaks::{CloseWaitHistory, CloseWaitTracer, Scanner, Wanted};
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use printer::{Format, Printer, Shown};
 use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 
 /// Some sockets are stuck.
@@ -64,7 +66,7 @@ pub(super) struct Args {
     )]
     replay: Option<PathBuf>,
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArgs,
 }
 
 fn interval(words: &str) -> Result<Duration, String> {
@@ -77,14 +79,11 @@ fn interval(words: &str) -> Result<Duration, String> {
 
 impl Args {
     fn wanted(&self) -> anyhow::Result<Wanted> {
-        let netns = self.filters.ends.namespace()?;
+        let netns = self.filters.kernel.namespace()?;
         let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
         Ok(Wanted {
             min_age: self.min_age.into(),
-            pids: self.filters.pids.clone(),
-            local_ports: self.filters.ends.local_ports(),
-            peer_ports: self.filters.ends.peer_ports(),
-            ip: self.filters.ends.ip(),
+            filter: self.filters.live()?,
             netns,
             cookie: cookie.and_then(|entered| entered.ok()?.ok()),
             still_sending: self.all,
@@ -132,7 +131,10 @@ fn exit_code(seen: bool, complete: bool) -> ExitCode {
 
 /// Traces, beside the looks, when sockets enter CLOSE_WAIT. `None` where nothing can be traced; says so.
 fn witness(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
-    let options = args.filters.ends.options()?;
+    let options = Options {
+        filter: args.filters.kernel.live()?,
+        ..Options::default()
+    };
     let why = match CloseWaitTracer::start(&options, args.min_age.into()) {
         Ok(Some(witness)) => {
             let testimony = witness.testimony();

@@ -2,7 +2,6 @@
 
 mod agent;
 mod doctor;
-mod filters;
 mod leaks;
 mod record;
 mod replay_common;
@@ -45,6 +44,12 @@ enum Command {
     Agent(agent::Args),
     /// Say what this kernel and these rights allow, and what each missing piece costs
     Doctor(doctor::Args),
+}
+
+/// Parses a number that is at least one.
+fn count(words: &str) -> Result<u64, &'static str> {
+    let count = words.parse().ok().filter(|count| *count > 0);
+    count.ok_or("it must be a number from 1 on")
 }
 
 /// What commands run on that wait: one thread, this one.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::event_loop;
-use super::filters::Ends;
 use super::shutdown::{self, Shutdown};
 use super::watch::{CAPACITY, Stuck, announce};
+use crate::filter::args::KernelFilterArgs;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
@@ -31,7 +31,7 @@ pub(super) struct Args {
     /// The file to make; one that is there is overwritten
     file: PathBuf,
     #[command(flatten)]
-    ends: Ends,
+    filters: KernelFilterArgs,
     /// Shutdown after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
@@ -50,7 +50,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         every_transition: args.transitions,
         classic: args.no_btf,
         stuck_after: Some(args.stuck.stuck_after.into()),
-        ..args.ends.options()?
+        filter: args.filters.live()?,
+        ..Options::default()
     };
     let runtime = event_loop()?;
     runtime.block_on(record(args, &options))

@@ -1,6 +1,5 @@
 //! `tcpclose watch`.
 
-pub(super) mod filter;
 mod printer;
 mod replay;
 
@@ -10,16 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::count;
 use super::event_loop;
-use super::filters::{Filters, count};
 use super::record;
 use super::shutdown::Shutdown;
+use crate::filter::args::FilterArgs;
 use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
 use crate::session::{Session, now};
-use filter::Filter;
 use printer::{Printer, WhenFull, ended};
 use tcpclose_core::leak::LEAST_STUCK_AFTER;
 use tcpclose_sys::host::cgroup::Cgroups;
@@ -52,7 +51,7 @@ enum Format {
 #[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
 pub(super) struct Args {
     #[command(flatten)]
-    filters: Filters,
+    filters: FilterArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -104,7 +103,8 @@ impl Args {
             classic: self.no_btf,
             log: self.verbose.then_some(crate::notice::write_line),
             stuck_after: (!self.transitions).then_some(self.stuck.stuck_after.into()),
-            ..self.filters.ends.options()?
+            filter: self.filters.kernel.live()?,
+            ..Options::default()
         })
     }
 }
@@ -123,7 +123,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
     let mut session = Session::start_recording(options, CAPACITY, args.record.as_deref())?;
     announce("watching", &session);
 
-    for pid in &args.filters.pids {
+    for pid in &args.filters.in_user_space().pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
             notice!(
                 "there is no process {pid} now; its connections are shown if one with that number starts"
@@ -136,7 +136,7 @@ async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
         None => Box::new(Cgroups::new()),
     };
     let mut live = Live {
-        printer: Printer::new(args, Filter::live(&args.filters), cgroups, WhenFull::Drop)?,
+        printer: Printer::new(args, args.filters.in_user_space(), cgroups, WhenFull::Drop)?,
         session,
         clock: WallClock::new(),
     };

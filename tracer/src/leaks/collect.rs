@@ -195,7 +195,9 @@ impl Tables {
         for socket in &sockets {
             match socket.state {
                 TcpState::Listen => self.listeners.push(Listener::from(socket)),
-                _ if wanted.has(socket) => self.close_wait.push(close_wait(socket, late)),
+                _ if wanted.filter.matches_tuple(diag.netns(), &socket.tuple) => {
+                    self.close_wait.push(close_wait(socket, late));
+                }
                 _ => {}
             }
         }

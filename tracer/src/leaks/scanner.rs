@@ -1,6 +1,6 @@
 //! One look at the host: every namespace's sockets in CLOSE_WAIT, and who holds the old ones.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,42 +11,26 @@ use super::coverage::{self, CoverageGap};
 use super::holders::SocketHolders;
 use super::report::{Owner, Report};
 use super::task_file_iter::Walk;
+use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::leak::{AgeKnown, CloseWait, Growths, Leak, LeakEnd, Ledger};
 use tcpclose_core::process::Process;
-use tcpclose_core::types::{EndpointId, IpVersion, Nanos};
+use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_sys::host::pid_ns;
 use tcpclose_sys::kernel::monotonic::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
-use tcpclose_sys::kernel::sock_diag::Socket;
 
 /// Which sockets are looked for.
 pub struct Wanted {
     /// The least age.
     pub min_age: Nanos,
-    /// SocketHolders by these; empty for any.
-    pub pids: Vec<u32>,
-    /// On these; empty for any.
-    pub local_ports: BTreeSet<u16>,
-    /// With these; empty for any.
-    pub peer_ports: BTreeSet<u16>,
-    /// Of this version; else of both.
-    pub ip: Option<IpVersion>,
+    /// Which connections. Of a namespace, `netns` is the handle.
+    pub filter: ConnectionFilter,
     /// Only there; else everywhere.
     pub netns: Option<NetNsHandle>,
     /// What tells that one from a later one with its number; `None` where that is not known.
     pub cookie: Option<u64>,
     /// Half-closes at work too.
     pub still_sending: bool,
-}
-
-impl Wanted {
-    pub(super) fn has(&self, socket: &Socket) -> bool {
-        let tuple = &socket.tuple;
-        let among = |ports: &BTreeSet<u16>, port| ports.is_empty() || ports.contains(&port);
-        among(&self.local_ports, tuple.local_port)
-            && among(&self.peer_ports, tuple.peer_port)
-            && self.ip.is_none_or(|ip| ip == tuple.ip())
-    }
 }
 
 /// Looks, and remembers what it saw for the next look.
@@ -104,9 +88,10 @@ impl Scanner {
     /// What is there now, and what was a leak in the last report and is gone.
     pub fn look(&mut self) -> (Report, Vec<Resolved>) {
         let at = now();
-        let walk = match &*self.wanted.pids {
-            [] => Walk::begin(),
-            _ => None,
+        let pids: Vec<u32> = self.wanted.filter.pids.iter().copied().collect();
+        let walk = match pids.is_empty() {
+            true => Walk::begin(),
+            false => None,
         };
         let mut tables = Tables::read(&self.wanted, self.ledger.told(), at);
         self.blind.append(&mut tables.blind);
@@ -123,10 +108,9 @@ impl Scanner {
             look.old.retain(|leak| leak.verdict.is_leak());
         }
 
-        let pids = &self.wanted.pids;
         let sockets = look.old.iter().chain(&look.hidden);
         let sockets = sockets.map(|leak| &leak.socket);
-        let (held, search) = SocketHolders::find(sockets, &tables.listeners, pids, walk);
+        let (held, search) = SocketHolders::find(sockets, &tables.listeners, &pids, walk);
         if pids.is_empty() {
             let unheld = look.old.iter().chain(&look.hidden);
             let unheld = unheld.filter(|leak| !held.is_held(&leak.socket));
@@ -222,10 +206,7 @@ mod tests {
     fn the_age_of_what_ended_unseen_is_not_observed() {
         let mut looker = Scanner::new(Wanted {
             min_age: Nanos(0),
-            pids: vec![],
-            local_ports: BTreeSet::new(),
-            peer_ports: BTreeSet::new(),
-            ip: None,
+            filter: ConnectionFilter::default(),
             netns: None,
             cookie: None,
             still_sending: false,

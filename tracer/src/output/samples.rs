@@ -27,7 +27,7 @@ use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, 
 use tcpclose_sys::host::cgroup::CgroupName;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
-pub(super) fn clock() -> WallClock {
+pub(crate) fn clock() -> WallClock {
     WallClock::fixed(1_769_860_800_000_000_000, TimeZone::UTC)
 }
 
@@ -36,12 +36,12 @@ pub(super) const fn us(us: u64) -> Nanos {
     Nanos(us * 1_000)
 }
 
-pub(super) fn ends(local: &str, peer: &str) -> Tuple {
+pub(crate) fn ends(local: &str, peer: &str) -> Tuple {
     let end = |text: &str| text.parse::<SocketAddr>().expect("a sample's address");
     (end(local), end(peer)).into()
 }
 
-pub(super) fn owner(pid: u32, comm: &[u8]) -> Option<Arc<Owner>> {
+pub(crate) fn owner(pid: u32, comm: &[u8]) -> Option<Arc<Owner>> {
     Some(Arc::new(Owner {
         pid,
         uid: 0,
@@ -69,7 +69,7 @@ fn step(
 }
 
 /// A MySQL client's end: the server closes first and the client's ACK and FIN are one segment.
-pub(super) fn three_way() -> Close {
+pub(crate) fn three_way() -> Close {
     use SegmentFlags::{Ack, FinAck};
     Close {
         at: us(8_500),
@@ -119,7 +119,7 @@ pub(super) fn three_way() -> Close {
 }
 
 /// An IPv6 server's end that was reset with data unread.
-pub(super) fn reset() -> Close {
+pub(crate) fn reset() -> Close {
     Close {
         endpoint: Endpoint {
             tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
@@ -147,7 +147,7 @@ pub(super) fn reset() -> Close {
 }
 
 /// A client that sent its FIN and read on.
-pub(super) fn half_closed() -> Close {
+pub(crate) fn half_closed() -> Close {
     Close {
         path: ClosePath::FourWay,
         initiator: Initiator::Local,
@@ -169,7 +169,7 @@ pub(super) fn half_closed() -> Close {
 }
 
 /// An end of which next to nothing is known.
-pub(super) fn unknown() -> Close {
+pub(crate) fn unknown() -> Close {
     Close {
         at: us(8_500),
         endpoint: Endpoint {
@@ -274,14 +274,14 @@ pub(crate) fn stuck() -> Stuck {
 }
 
 /// The same when its process has exited.
-pub(super) fn resolved() -> Stuck {
+pub(crate) fn resolved() -> Stuck {
     let mut stuck = stuck();
     let at = stuck.at + Nanos::from_secs(65);
     stuck.resolve(at, LeakEnd::ProcessExited);
     stuck
 }
 
-pub(super) fn transition() -> Transition {
+pub(crate) fn transition() -> Transition {
     let mut comm = [0; COMM_LEN];
     comm[..4].copy_from_slice(b"curl");
     Transition {
@@ -307,7 +307,7 @@ pub(super) fn transition() -> Transition {
 pub(super) struct OneCgroup(CgroupName);
 
 impl OneCgroup {
-    pub(super) fn new(path: &str, container: Option<Container>) -> Self {
+    pub(crate) fn new(path: &str, container: Option<Container>) -> Self {
         Self(CgroupName {
             path: path.to_owned(),
             container,
@@ -322,7 +322,7 @@ impl CgroupNames for OneCgroup {
 }
 
 /// A minute of a host on which something leaks, the third of three.
-pub(super) fn summary() -> Summary {
+pub(crate) fn summary() -> Summary {
     let mut summaries = Summaries::new(us(0));
     for minute in 1..=2 {
         let leaks = IntervalContext {

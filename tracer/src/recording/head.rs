@@ -60,7 +60,7 @@ impl Head {
             capacity,
             hooks,
             segments,
-            filters_ports: !options.local_ports.is_empty(),
+            filters_ports: !options.filter.local_ports.is_empty(),
             stuck_after: options.stuck_after,
             every_transition: options.every_transition,
         }

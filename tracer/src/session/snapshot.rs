@@ -50,7 +50,7 @@ impl Snapshot {
         owners: &HashMap<EndpointId, SharedOwner>,
     ) -> Self {
         let mut snapshot = Self::of(now(), Vec::new());
-        match options.netns {
+        match options.filter.netns {
             Some(id) => match netns::by_inode(id) {
                 Ok(handle) => snapshot.add(&handle, states, options, owners),
                 Err(error) => snapshot.unseen.push(with_causes(error)),
@@ -147,10 +147,9 @@ fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<Socket>, bool)
 /// The kernel filters the records; these are the same filters for the snapshot.
 fn want(options: &Options, netns: NetNs, socket: &Socket) -> bool {
     if socket.state == TcpState::Listen {
-        return options.local_ports.is_empty()
-            || options.local_ports.contains(&socket.tuple.local_port);
+        return options.filter.matches_listener(&socket.tuple);
     }
-    options.want(netns, &socket.tuple)
+    options.filter.matches_tuple(netns, &socket.tuple)
 }
 
 /// An error in one line: what failed, and why.

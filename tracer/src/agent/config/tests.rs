@@ -1,4 +1,5 @@
 use super::*;
+use tcpclose_core::types::IpVersion;
 
 fn refused(text: &str) -> String {
     Config::parse(text, "agent.toml")
@@ -20,7 +21,7 @@ fn every_key_of_the_reference_is_one() {
         .replace("# ip_version", "ip_version")
         .replace("# netns", "netns");
     let config = Config::parse(&text, "default").expect("it is right");
-    assert_eq!(config.trace.ip_version, Some(Ip(IpVersion::V4)));
+    assert_eq!(config.trace.ip_version, Some(IpVersion::V4));
     assert_eq!(config.trace.netns.as_deref(), Some("4026531840"));
 }
 

@@ -10,7 +10,6 @@ use anyhow::Context;
 use super::printer::{Format, Printer, Shown};
 use super::{Args, exit_code};
 use crate::cli::replay_common;
-use crate::cli::watch::filter::Filter;
 use crate::leaks::{Owner, Report, Resolved};
 use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
@@ -18,6 +17,7 @@ use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::table::loss_message;
 use crate::recording::Broken;
 use crate::session::Replay;
+use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, LossLocation, Stuck};
 use tcpclose_core::leak::{Growths, LeakEvent};
 use tcpclose_core::types::{EndpointId, Nanos};
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Exit
 struct Looks {
     replay: Replay,
     format: Format,
-    wanted: Filter,
+    filter: ConnectionFilter,
     shower: Printer,
     clock: SharedOffset,
     /// The age from which on sockets were told of.
@@ -71,7 +71,7 @@ impl Looks {
         Ok(Self {
             replay,
             format: args.format,
-            wanted: Filter::recorded(&args.filters)?,
+            filter: args.filters.recorded()?,
             shower: Printer::new(args.format, args.all, true, led, names),
             clock,
             least,
@@ -120,7 +120,7 @@ impl Looks {
                     self.forget_lost();
                 }
             }
-            Finding::Leak(stuck) if self.wanted.finding(&finding) => {
+            Finding::Leak(stuck) if self.filter.matches(&finding) => {
                 self.look_before(stuck.at)?;
                 if self.left == 0 {
                     return Ok(());

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::filter::Filter;
 use super::{Args, Format};
 use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
@@ -16,6 +15,7 @@ use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
 use crate::session::RawTransition;
+use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
@@ -34,7 +34,7 @@ pub(super) enum WhenFull {
 /// Gives what is wanted to the writer.
 pub(super) struct Printer<'a> {
     pub args: &'a Args,
-    wanted: Filter,
+    filter: ConnectionFilter,
     pub writer: Writer,
     when_full: WhenFull,
     left: u64,
@@ -45,7 +45,7 @@ pub(super) struct Printer<'a> {
 impl<'a> Printer<'a> {
     pub fn new(
         args: &'a Args,
-        wanted: Filter,
+        filter: ConnectionFilter,
         cgroups: Box<dyn CgroupNames>,
         when_full: WhenFull,
     ) -> anyhow::Result<Self> {
@@ -73,7 +73,7 @@ impl<'a> Printer<'a> {
         let writer = Writer::start(format, options, out).context("starting the writer failed")?;
         Ok(Self {
             args,
-            wanted,
+            filter,
             writer,
             when_full,
             left: args.count.unwrap_or(u64::MAX),
@@ -87,7 +87,8 @@ impl<'a> Printer<'a> {
     }
 
     pub fn show_transition(&mut self, raw: &RawTransition<'_>) {
-        if self.args.transitions && self.left > 0 && self.wanted.transition(raw.transition) {
+        if self.args.transitions && self.left > 0 && self.filter.matches_transition(raw.transition)
+        {
             self.left -= 1;
             self.send(Line::Transition(Box::new(writer::RawTransition {
                 transition: *raw.transition,
@@ -99,7 +100,7 @@ impl<'a> Printer<'a> {
     pub fn show(&mut self, finding: Finding) {
         if let Finding::Loss(loss) = finding {
             self.lost(loss);
-        } else if !self.args.transitions && self.left > 0 && self.wanted.finding(&finding) {
+        } else if !self.args.transitions && self.left > 0 && self.filter.matches(&finding) {
             self.left -= 1;
             self.send(Line::Finding(finding));
         }
@@ -131,7 +132,7 @@ impl<'a> Printer<'a> {
     /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
     pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
         if waiting > 0 && !self.args.transitions {
-            let of = match self.wanted.is_all() {
+            let of = match self.filter.is_all() {
                 true => "",
                 false => " (of all connections, not only those asked for)",
             };

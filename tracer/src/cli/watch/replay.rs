@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 
 use super::Args;
-use super::filter::Filter;
 use super::printer::{Printer, WhenFull};
 use crate::cli::replay_common;
 use crate::notice::notice;
@@ -35,7 +34,7 @@ fn replay(args: &Args, file: &Path, stop: &AtomicBool) -> anyhow::Result<ExitCod
         );
     }
     let cgroups = Box::new(GivenNames::new(replay.cgroups()));
-    let filter = Filter::recorded(&args.filters)?;
+    let filter = args.filters.recorded()?;
     let mut printer = Printer::new(args, filter, cgroups, WhenFull::Wait)?;
     let mut broken = None;
     while !printer.is_done() && !stop.load(Ordering::Relaxed) {

@@ -1,7 +1,6 @@
 //! What an operator can say about an output, as serde reads it from the agent's configuration.
 
 mod otlp;
-mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,13 +8,14 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tcpclose_core::filter::ConnectionFilter;
 
-use super::filter::Filter;
+use crate::filter::config::output_filter;
+
 use super::kind::Kind;
 use super::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, Temporality};
-pub use self::time::duration;
 
 /// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
 const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -34,7 +34,7 @@ pub struct SinkConfig {
     /// The kinds that are wanted; all where the configuration does not say.
     pub kinds: BTreeSet<Kind>,
     /// Which records of those kinds.
-    pub filter: Filter,
+    pub filter: ConnectionFilter,
     /// How many; as many as there are where the configuration does not say.
     pub rate_limit: Option<RateLimit>,
     /// How many records may wait for the receiver. Further ones are dropped and counted.
@@ -112,8 +112,8 @@ struct Keys {
     kind: Type,
     name: Option<String>,
     kinds: Option<BTreeSet<Kind>>,
-    #[serde(default)]
-    filter: Filter,
+    #[serde(default, deserialize_with = "output_filter")]
+    filter: ConnectionFilter,
     rate_limit: Option<RateLimit>,
     queue: Option<NonZeroUsize>,
     path: Option<PathBuf>,
@@ -245,7 +245,7 @@ impl SinkConfig {
             name: None,
             target,
             kinds: Kind::ALL.into(),
-            filter: Filter::default(),
+            filter: ConnectionFilter::default(),
             rate_limit: None,
             queue: DEFAULT_QUEUE,
         }

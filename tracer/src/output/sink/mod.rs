@@ -3,7 +3,6 @@
 
 mod config;
 mod file;
-mod filter;
 mod journald;
 mod kind;
 mod lazy_open;
@@ -38,9 +37,8 @@ use self::worker::{Pauses, Say, Worker};
 
 pub use self::config::{
     OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig,
-    Target, Temporality, duration,
+    Target, Temporality,
 };
-pub use self::filter::Filter;
 pub use self::kind::Kind;
 pub use self::queue::{Counts, Outage};
 pub use self::render::RenderContext;
@@ -178,7 +176,7 @@ impl Sink {
     /// Takes a finding if it is wanted and there is room. Never blocks.
     pub fn offer(&mut self, finding: &Arc<Finding>) {
         let wanted =
-            self.config.kinds.contains(&Kind::of(finding)) && self.config.filter.wants(finding);
+            self.config.kinds.contains(&Kind::of(finding)) && self.config.filter.matches(finding);
         let passes = match &mut self.bucket {
             Some(bucket) if wanted && kind::is_limited(finding) => bucket.take(Instant::now()),
             _ => true,

@@ -1,0 +1,240 @@
+//! The filter in the agent's configuration: `[trace]`, which the kernel applies, and `filter = { … }` of an output.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::finding::{ClosePath, Initiator};
+use tcpclose_core::types::IpVersion;
+use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
+
+use crate::toml_duration::duration;
+
+/// Which connections the kernel reports at all. It cannot be changed while the agent runs.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KernelFilter {
+    /// Only these local ports; all when empty.
+    #[serde(deserialize_with = "ports")]
+    pub local_ports: BTreeSet<u16>,
+    /// Only these ports of the peer; all when empty.
+    #[serde(deserialize_with = "ports")]
+    pub peer_ports: BTreeSet<u16>,
+    /// Only this IP version.
+    #[serde(deserialize_with = "ip_version")]
+    pub ip_version: Option<IpVersion>,
+    /// Only this network namespace, as `tcpclose watch --netns` takes it.
+    pub netns: Option<String>,
+}
+
+impl KernelFilter {
+    /// Opens the namespace; `None` for all namespaces.
+    ///
+    /// # Errors
+    /// There is no such namespace, or it cannot be opened.
+    pub fn namespace(&self) -> Result<Option<NetNsHandle>, NetNsError> {
+        self.netns.as_deref().map(netns::by_user).transpose()
+    }
+
+    /// Returns the filter for what is on this host now.
+    ///
+    /// # Errors
+    /// As [`Self::namespace`].
+    pub fn live(&self) -> Result<ConnectionFilter, NetNsError> {
+        Ok(ConnectionFilter {
+            netns: self.namespace()?.map(|handle| handle.id()),
+            local_ports: self.local_ports.clone(),
+            peer_ports: self.peer_ports.clone(),
+            ip: self.ip_version,
+            ..ConnectionFilter::default()
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table like { no_loopback = true }"
+)]
+struct OutputFilter {
+    #[serde(deserialize_with = "ports")]
+    local_ports: BTreeSet<u16>,
+    #[serde(deserialize_with = "ports")]
+    peer_ports: BTreeSet<u16>,
+    #[serde(deserialize_with = "names")]
+    processes: BTreeSet<String>,
+    path: BTreeSet<ClosePath>,
+    initiator: BTreeSet<Initiator>,
+    #[serde(deserialize_with = "duration")]
+    min_lifetime: Duration,
+    no_loopback: bool,
+}
+
+/// Reads an output's filter.
+///
+/// # Errors
+/// A key is unknown, or its value is none that a connection can have.
+pub fn output_filter<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ConnectionFilter, D::Error> {
+    let OutputFilter {
+        local_ports,
+        peer_ports,
+        processes,
+        path,
+        initiator,
+        min_lifetime,
+        no_loopback,
+    } = OutputFilter::deserialize(deserializer)?;
+    Ok(ConnectionFilter {
+        local_ports,
+        peer_ports,
+        processes,
+        paths: path,
+        initiators: initiator,
+        min_lifetime: min_lifetime.into(),
+        no_loopback,
+        ..ConnectionFilter::default()
+    })
+}
+
+fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>, D::Error> {
+    BTreeSet::<Port>::deserialize(deserializer)
+        .map(|ports| ports.into_iter().map(|port| port.0).collect())
+}
+
+/// A TCP port that a connection can have.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "i64")]
+struct Port(u16);
+
+impl TryFrom<i64> for Port {
+    type Error = String;
+
+    fn try_from(port: i64) -> Result<Self, Self::Error> {
+        match u16::try_from(port) {
+            Ok(port @ 1..) => Ok(Self(port)),
+            _ => Err(format!(
+                "no connection has port {port}: ports are 1 to 65535"
+            )),
+        }
+    }
+}
+
+fn ip_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpVersion>, D::Error> {
+    match Option::<i64>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(4) => Ok(Some(IpVersion::V4)),
+        Some(6) => Ok(Some(IpVersion::V6)),
+        Some(_) => Err(de::Error::custom("there are IP versions 4 and 6")),
+    }
+}
+
+/// The kernel keeps 15 bytes of a name (`TASK_COMM_LEN`): a longer one would never match.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = BTreeSet::<String>::deserialize(deserializer)?;
+    match names.iter().find(|name| !(1..=15).contains(&name.len())) {
+        Some(name) => Err(de::Error::custom(format!(
+            "no process is called {name:?}: the kernel keeps 1 to 15 bytes of a name"
+        ))),
+        None => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+    use tcpclose_core::finding::{Finding, Loss, LossLocation};
+    use tcpclose_core::types::Nanos;
+
+    fn filter(toml: &str) -> ConnectionFilter {
+        output_filter(toml::Deserializer::parse(toml).expect("TOML")).expect("a filter")
+    }
+
+    fn close() -> Finding {
+        Finding::Close(Box::new(samples::three_way()))
+    }
+
+    fn loss() -> Finding {
+        Finding::Loss(Loss {
+            at: Nanos(0),
+            lost: 1,
+            location: LossLocation::Ring,
+            repaired: true,
+        })
+    }
+
+    #[test]
+    fn everything_passes_where_nothing_is_asked() {
+        let unknown = Finding::Close(Box::new(samples::unknown()));
+        assert!(filter("").matches(&close()));
+        assert!(filter("").matches(&unknown));
+    }
+
+    #[test]
+    fn each_key_narrows() {
+        for (key, wanted) in [
+            ("local_ports = [48350]", true),
+            ("local_ports = [3306]", false),
+            ("peer_ports = [80, 3306]", true),
+            ("peer_ports = [48350]", false),
+            ("processes = ['mariadb']", true),
+            ("processes = ['maria']", false),
+            ("path = ['reset', 'three_way']", true),
+            ("path = ['reset']", false),
+            ("initiator = ['peer']", true),
+            ("initiator = ['local', 'both']", false),
+            ("min_lifetime = '8400us'", true),
+            ("min_lifetime = '8401us'", false),
+            ("no_loopback = true", false),
+        ] {
+            assert_eq!(filter(key).matches(&close()), wanted, "{key}");
+            assert!(filter(key).matches(&loss()), "a loss is of no connection");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_what_was_asked_for() {
+        let unknown = Finding::Close(Box::new(samples::unknown()));
+        assert!(!filter("processes = ['sshd']").matches(&unknown));
+        assert!(!filter("min_lifetime = '1us'").matches(&unknown));
+        assert!(filter("path = ['unknown']").matches(&unknown));
+        assert!(filter("no_loopback = true").matches(&unknown));
+    }
+
+    #[test]
+    fn a_leak_has_no_lifetime_yet() {
+        let leak = Finding::Leak(Box::new(samples::resolved()));
+        assert!(filter("min_lifetime = '1h'").matches(&leak));
+        assert!(!filter("local_ports = [1]").matches(&leak));
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_json() {
+        for path in [
+            ClosePath::FourWay,
+            ClosePath::ThreeWay,
+            ClosePath::Simultaneous,
+            ClosePath::Reset,
+            ClosePath::Timeout,
+            ClosePath::Destroyed,
+            ClosePath::ConnectFailed,
+            ClosePath::Unknown,
+        ] {
+            let read = filter(&format!("path = ['{}']", path.name()));
+            assert_eq!(read.paths, BTreeSet::from([path]));
+        }
+        for initiator in [
+            Initiator::Local,
+            Initiator::Peer,
+            Initiator::Both,
+            Initiator::Unknown,
+        ] {
+            let read = filter(&format!("initiator = ['{}']", initiator.name()));
+            assert_eq!(read.initiators, BTreeSet::from([initiator]));
+        }
+    }
+}
