@@ -42,7 +42,7 @@ impl Drop for Scratch {
 }
 
 fn head() -> Head {
-    Head::new(&Options::default(), Tier::Btf, false, false, 1000)
+    Head::new(&Options::default(), Tier::Btf, 1000)
 }
 
 fn input(number: u64) -> Input {

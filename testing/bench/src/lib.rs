@@ -8,6 +8,7 @@ use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
 use tcpclose::recording::{Entry, Head, Reader};
+use tcpclose::session;
 use tcpclose_common::{self as wire, RecordKind, flags};
 use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
@@ -66,7 +67,7 @@ impl Stream {
 
     /// A core that has seen nothing yet.
     pub fn tracker(&self) -> Tracker {
-        self.head.tracker()
+        session::tracker_for(&self.head)
     }
 
     /// Decodes all of it and runs it through `tracker`.

@@ -17,7 +17,6 @@ use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use tcpclose_core::filter::ConnectionFilter;
-use tcpclose_core::types::Nanos;
 
 /// What the kernel shall send.
 #[derive(Clone, Debug)]
@@ -31,9 +30,6 @@ pub struct Options {
     /// Prints what the eBPF programs log about records that they leave out. With `None` that code is not even loaded: the
     /// verifier drops what a constant turns off.
     pub log: Option<Print>,
-    /// Connections are told to be stuck after so long in CLOSE_WAIT; `None`: never. (For the session; the kernel is not
-    /// told.)
-    pub stuck_after: Option<Nanos>,
     /// Size of each ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
@@ -46,7 +42,6 @@ impl Default for Options {
             every_transition: false,
             classic: false,
             log: None,
-            stuck_after: None,
             ring_bytes: 4 << 20,
         }
     }

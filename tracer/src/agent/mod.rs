@@ -143,7 +143,6 @@ fn ticks(interval: Duration) -> time::Interval {
 fn options(config: &Config) -> anyhow::Result<Options> {
     Ok(Options {
         filter: config.trace.live()?,
-        stuck_after: Some(config.stuck_after.into()),
         ..Options::default()
     })
 }
@@ -164,10 +163,12 @@ impl Agent {
         scrapes: mpsc::Sender<Scrape>,
     ) -> anyhow::Result<Self> {
         let kept = rights_needed(&config);
-        let capacity = config.max_connections.get();
-        let mut session = Session::start_attached(&options(&config)?, capacity, record, || {
-            privilege_drop::give_up_all_but(&kept)
-        })?;
+        let mut session = Session::builder(options(&config)?)
+            .capacity(config.max_connections.get())
+            .stuck_after(Some(config.stuck_after.into()))
+            .record_to(record)
+            .after_attach(move || privilege_drop::give_up_all_but(&kept))
+            .start()?;
         let begun = IntervalEnd {
             at: now(),
             ..IntervalEnd::default()

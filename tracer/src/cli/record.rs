@@ -8,7 +8,7 @@ use anyhow::Context;
 
 use super::event_loop;
 use super::shutdown::{self, Shutdown};
-use super::watch::{CAPACITY, Stuck, announce};
+use super::watch::{Stuck, announce};
 use crate::filter::args::KernelFilterArgs;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
@@ -49,17 +49,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = Options {
         every_transition: args.transitions,
         classic: args.no_btf,
-        stuck_after: Some(args.stuck.stuck_after.into()),
         filter: args.filters.live()?,
         ..Options::default()
     };
     let runtime = event_loop()?;
-    runtime.block_on(record(args, &options))
+    runtime.block_on(record(args, options))
 }
 
-async fn record(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
+async fn record(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
     let told = Shutdown::listen()?;
-    let mut session = Session::start_recording(options, CAPACITY, Some(&args.file))?;
+    let mut session = Session::builder(options)
+        .stuck_after(Some(args.stuck.stuck_after.into()))
+        .record_to(Some(&args.file))
+        .start()?;
     announce("recording", &session);
     let mut clock = WallClock::new();
     let mut told = told.after(args.duration);

@@ -24,9 +24,6 @@ use tcpclose_core::leak::LEAST_STUCK_AFTER;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::{Options, Tier};
 
-/// Live connection ends kept at most: 1,048,576, each some 200 bytes. The one quiet for longest makes room.
-pub(super) const CAPACITY: usize = 1 << 20;
-
 const AFTER_HELP: &str = "\
 Examples:
   tcpclose watch                      every close on this host
@@ -102,7 +99,6 @@ impl Args {
             every_transition: self.transitions,
             classic: self.no_btf,
             log: self.verbose.then_some(crate::notice::write_line),
-            stuck_after: (!self.transitions).then_some(self.stuck.stuck_after.into()),
             filter: self.filters.kernel.live()?,
             ..Options::default()
         })
@@ -115,12 +111,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let options = args.options()?;
     let runtime = event_loop()?;
-    runtime.block_on(watch(args, &options))
+    runtime.block_on(watch(args, options))
 }
 
-async fn watch(args: &Args, options: &Options) -> anyhow::Result<ExitCode> {
+async fn watch(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
     let told = Shutdown::listen()?;
-    let mut session = Session::start_recording(options, CAPACITY, args.record.as_deref())?;
+    let stuck_after = (!args.transitions).then_some(args.stuck.stuck_after.into());
+    let mut session = Session::builder(options)
+        .stuck_after(stuck_after)
+        .record_to(args.record.as_deref())
+        .start()?;
     announce("watching", &session);
 
     for pid in &args.filters.in_user_space().pids {

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use tcpclose_core::Tracker;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::loader::{Options, Tier};
 
@@ -40,15 +39,9 @@ pub enum Seen {
 }
 
 impl Head {
-    /// For what is being traced now with these options.
+    /// Returns the head for what is being traced now with these options.
     #[must_use]
-    pub fn new(
-        options: &Options,
-        tier: Tier,
-        hooks: bool,
-        segments: bool,
-        capacity: usize,
-    ) -> Self {
+    pub fn new(options: &Options, tier: Tier, capacity: usize) -> Self {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -58,30 +51,11 @@ impl Head {
                 Tier::Classic => Seen::Classic,
             },
             capacity,
-            hooks,
-            segments,
+            hooks: false,
+            segments: false,
             filters_ports: !options.filter.local_ports.is_empty(),
-            stuck_after: options.stuck_after,
+            stuck_after: None,
             every_transition: options.every_transition,
         }
-    }
-
-    /// A core by the same rules.
-    #[must_use]
-    pub fn tracker(&self) -> Tracker {
-        let mut tracker = Tracker::new(self.capacity);
-        if self.hooks {
-            tracker = tracker.with_hooks();
-        }
-        if self.segments {
-            tracker = tracker.with_segments();
-        }
-        if self.filters_ports {
-            tracker = tracker.with_port_filter();
-        }
-        if let Some(after) = self.stuck_after {
-            tracker = tracker.with_stuck_after(after);
-        }
-        tracker
     }
 }

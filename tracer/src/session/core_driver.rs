@@ -1,6 +1,7 @@
 //! Where everything goes into the core, one input after the other.
 
 use super::recording::Recording;
+use crate::recording::Head;
 use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::leak::Question;
@@ -23,6 +24,25 @@ pub(super) struct Questions {
     pub stuck: Vec<Question>,
 }
 
+/// Returns a core that works by the settings of a recording's head, and has seen nothing yet.
+#[must_use]
+pub fn tracker_for(head: &Head) -> Tracker {
+    let mut tracker = Tracker::new(head.capacity);
+    if head.hooks {
+        tracker = tracker.with_hooks();
+    }
+    if head.segments {
+        tracker = tracker.with_segments();
+    }
+    if head.filters_ports {
+        tracker = tracker.with_port_filter();
+    }
+    if let Some(after) = head.stuck_after {
+        tracker = tracker.with_stuck_after(after);
+    }
+    tracker
+}
+
 /// The core, and the one way into it.
 pub(super) struct CoreDriver {
     tracker: Tracker,
@@ -32,9 +52,9 @@ pub(super) struct CoreDriver {
 
 impl CoreDriver {
     /// What goes in is recorded too, if anybody records.
-    pub fn new(tracker: Tracker, recording: Option<Recording>) -> Self {
+    pub fn new(head: &Head, recording: Option<Recording>) -> Self {
         Self {
-            tracker,
+            tracker: tracker_for(head),
             questions: Questions::default(),
             recording,
         }

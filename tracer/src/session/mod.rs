@@ -1,6 +1,7 @@
 //! One tracing session: the single owner of the core. Events go in from the ring, answers from sock_diag, time from the
 //! monotonic clock; findings come out.
 
+mod builder;
 mod core_driver;
 mod gauges;
 mod minisocket_prober;
@@ -19,27 +20,25 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::time::Instant;
 
-use crate::leaks::Prober;
 use crate::notice::notice;
-use crate::recording::Head;
 use core_driver::{CoreDriver, Questions};
-use minisocket_prober::{MinisocketProber, ProbeJob, ProbeResult};
+use minisocket_prober::{ProbeJob, ProbeResult};
 use recording::Recording;
 use resync::Resync;
-use snapshot::Snapshot;
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::leak::{Answers, Question};
 use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
-use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options, Tier};
+use tcpclose_sys::kernel::loader::{Options, Tier};
 pub use tcpclose_sys::kernel::monotonic::now;
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::reader::{Attached, Reader};
 use worker::Worker;
 
-pub use core_driver::RawTransition;
+pub use builder::SessionBuilder;
+pub use core_driver::{RawTransition, tracker_for};
 pub use replay::Replay;
 
 /// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is told.
@@ -70,109 +69,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads and attaches the programs; must run within a tokio runtime. `capacity` bounds the live connection ends.
-    ///
-    /// # Errors
-    /// [`LoadError`], whose message says what is missing and what to do.
-    pub fn start(options: &Options, capacity: usize) -> Result<Self, LoadError> {
-        Self::start_attached(options, capacity, None, || Ok(()))
-    }
-
-    /// As [`Self::start`], and records all that goes into the core to a file.
-    ///
-    /// # Errors
-    /// As [`Self::start`], and when the file cannot be made.
-    pub fn start_recording(
-        options: &Options,
-        capacity: usize,
-        file: Option<&Path>,
-    ) -> Result<Self, LoadError> {
-        Self::start_attached(options, capacity, file, || Ok(()))
-    }
-
-    /// As [`Self::start_recording`]; `attached` is called when the programs are attached and no thread is started yet, as
-    /// rights are given up by each thread for itself.
-    ///
-    /// # Errors
-    /// As [`Self::start_recording`], and those of `attached`.
-    pub fn start_attached(
-        options: &Options,
-        capacity: usize,
-        file: Option<&Path>,
-        attached: impl FnOnce() -> anyhow::Result<()>,
-    ) -> Result<Self, LoadError> {
-        let loader = Loader::begin();
-        // Before the programs are attached, because nobody reads their records meanwhile.
-        let before = Snapshot::take_held(options);
-        let owners = owners::of(&before.inodes);
-        let programs = loader::load_by(loader, options)?;
-        attached().map_err(|source| LoadError::Other {
-            doing: "going on after the programs were attached",
-            source,
-        })?;
-        let (tier, shortcomings) = (programs.tier, programs.shortcomings().collect());
-        let programs_have_cookie = programs.has_cookie;
-        let head = Head::new(
-            options,
-            tier,
-            programs.hooks.is_ok(),
-            programs.segments.is_ok(),
-            capacity,
-        );
-        let create = |path: &Path| {
-            let created = Recording::create(path, &head);
-            created.with_context(|| path.display().to_string())
-        };
-        let recording = file.map(create).transpose();
-        let recording = recording.map_err(|source| LoadError::Other {
-            doing: "making the recording's file",
-            source,
-        })?;
-        let no_thread = |error: io::Error| LoadError::Other {
-            doing: "starting the threads that look at sockets",
-            source: error.into(),
-        };
-        let mut diag = MinisocketProber::new(before.overflows);
-        let diag = Worker::start("sock_diag", move |ask| diag.answer(ask)).map_err(no_thread)?;
-        let mut looks = None;
-        if options.stuck_after.is_some() {
-            let mut asker = Prober::default();
-            let answer = move |questions: Vec<Question>| asker.answer(&questions);
-            looks = Some(Worker::start("looks", answer).map_err(no_thread)?);
-        }
-        let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
-            doing: "polling the ring buffer",
-            source: error.into(),
-        })?;
-        let mut session = Self {
-            reader,
-            options: options.clone(),
-            joins_sock_diag: programs_have_cookie,
-            repair: Resync::default(),
-            netns_cache: NetnsCache::default(),
-            shortcomings,
-            intake: CoreDriver::new(head.tracker(), recording),
-            tier,
-            diag,
-            looks,
-            misses_read: Nanos(0),
-            attached,
-        };
-        // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
-        if session.joins_sock_diag {
-            let snapshot = Snapshot::take(options, &owners);
-            session.intake.take(&Input::SnapshotSocket {
-                sockets: snapshot.sockets,
-                at: now(),
-            });
-            let unseen = snapshot.unseen.into_iter().map(|why| {
-                format!("connections that are open already are not seen where this failed: {why}")
-            });
-            session.shortcomings.extend(unseen);
-        }
-        Ok(session)
-    }
-
     /// Waits until there may be something to do. Safe to cancel.
     ///
     /// # Errors

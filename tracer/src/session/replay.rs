@@ -29,7 +29,7 @@ impl Replay {
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let reader = Reader::open(path)?;
-        let intake = CoreDriver::new(reader.head().tracker(), None);
+        let intake = CoreDriver::new(reader.head(), None);
         Ok(Self {
             reader,
             intake,
