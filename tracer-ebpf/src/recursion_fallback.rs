@@ -43,7 +43,7 @@ struct Seen {
 #[map]
 static SEEN: PerCpuArray<Seen> = PerCpuArray::with_max_entries(1, 0);
 
-/// RunStats the first program and lets its twin know.
+/// Runs the first program and lets its twin know.
 #[inline(always)]
 pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     if twin() != FallbackStage::Absent as u32
@@ -72,7 +72,7 @@ pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     run();
 }
 
-/// RunStats the twin, only for what the first program missed.
+/// Runs the twin, only for what the first program missed.
 #[inline(always)]
 pub fn inner(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     let twin = twin();

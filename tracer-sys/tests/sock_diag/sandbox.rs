@@ -35,7 +35,7 @@ pub fn skipped() -> bool {
     !allowed
 }
 
-/// RunStats a test in a new network namespace whose loopback interface is up.
+/// Runs a test in a new network namespace whose loopback interface is up.
 pub fn in_own_network(test: impl FnOnce() -> Outcome + Send) -> Outcome {
     if skipped() {
         return Ok(());

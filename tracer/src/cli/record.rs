@@ -32,7 +32,7 @@ pub(super) struct Args {
     file: PathBuf,
     #[command(flatten)]
     filters: KernelFilterArgs,
-    /// Shutdown after this long, such as 30s or 5m
+    /// Stop after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]

@@ -52,10 +52,10 @@ pub(super) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Shutdown after N lines
+    /// Stop after N lines
     #[arg(long, value_name = "N", value_parser = count)]
     count: Option<u64>,
-    /// Shutdown after this long, such as 30s or 5m
+    /// Stop after this long, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! IntervalContext that lack something, and what the program costs when nothing happens.
+//! Environments that lack something, and what the program costs when nothing happens.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
