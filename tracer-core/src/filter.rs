@@ -94,7 +94,7 @@ impl ConnectionFilter {
                     && self.matches_pids(pid(owner))
                     && self.matches_endpoint(&time_wait.endpoint, owner)
             }
-            Finding::Leak(stuck) => {
+            Finding::Stuck(stuck) => {
                 let owner = stuck.owner.as_ref();
                 let holders = stuck.holders.iter().map(|holder| holder.pid);
                 self.matches_pids(pid(owner).into_iter().chain(holders))

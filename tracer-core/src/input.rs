@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::finding::Loss;
-use super::leak::Answers;
 use super::orphan::Minisocket;
+use super::stuck::ProbeResponse;
 use super::time_wait::Poll;
 use super::tracker::{SnapshotSocket, Tracker};
 use super::types::{EndpointId, Nanos, NetNs};
@@ -30,8 +30,8 @@ pub enum Input {
     },
     /// A look at a namespace's minisockets: see [`Tracker::apply_poll`].
     Polled(Poll),
-    /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::answered`].
-    Answered(Answers),
+    /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::apply_stuck_probe`].
+    StuckProbed(ProbeResponse),
     /// The sockets of a snapshot: see [`Tracker::seed`].
     SnapshotSocket {
         /// Listeners first.
@@ -59,7 +59,7 @@ impl Tracker {
             Input::Event(event) => self.ingest(event),
             Input::Time(now) => self.tick(*now),
             Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
-            Input::Answered(answers) => self.answered(answers),
+            Input::StuckProbed(answers) => self.apply_stuck_probe(answers),
             Input::Polled(sweep) => self.apply_poll(sweep),
             Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
             Input::Alive {

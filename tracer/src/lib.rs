@@ -9,9 +9,9 @@
 pub mod agent;
 pub mod cli;
 pub mod filter;
-pub mod leaks;
 mod notice;
 pub mod output;
 pub mod recording;
 pub mod session;
+pub mod stuck;
 pub mod toml_duration;

@@ -84,7 +84,7 @@ impl Stream {
             if let Step::Input(Input::Time(now)) = step {
                 tracker.due_probes(*now, &mut lookups);
                 tracker.due_polls(*now, &mut sweeps);
-                tracker.due_questions(*now, &mut questions);
+                tracker.due_stuck_probes(*now, &mut questions);
             }
             while let Some(finding) = tracker.next_finding() {
                 found(finding);

@@ -24,7 +24,7 @@ pub enum Finding {
     /// A connection end has left TIME_WAIT.
     TimeWait(Box<TimeWait>),
     /// A connection end is stuck in CLOSE_WAIT, or is no longer.
-    Leak(Box<Stuck>),
+    Stuck(Box<Stuck>),
     /// Something that should have been seen was not.
     Loss(Loss),
     /// What an interval was like.
@@ -38,7 +38,7 @@ impl Finding {
         match self {
             Self::Close(close) => close.at,
             Self::TimeWait(time_wait) => time_wait.at,
-            Self::Leak(stuck) => stuck.at,
+            Self::Stuck(stuck) => stuck.at,
             Self::Summary(summary) => summary.to,
             Self::Loss(loss) => loss.at,
         }

@@ -1,7 +1,7 @@
 //! A connection end that stays in CLOSE_WAIT.
 
 use super::Endpoint;
-use crate::leak::{Holder, Leak, LeakEnd, LeakEvent, Leaker, OwnerUnknown};
+use crate::stuck::{Holder, Leak, OwnerProcess, OwnerUnknown, Resolution, StuckEvent};
 use crate::types::{Nanos, SharedOwner};
 
 /// A connection end that is stuck in CLOSE_WAIT, or is no longer: [`Leak::event`] says which.
@@ -14,7 +14,7 @@ pub struct Stuck {
     /// Since when, and why.
     pub leak: Leak,
     /// How it was resolved; `None` while it is not.
-    pub end: Option<LeakEnd>,
+    pub end: Option<Resolution>,
     /// Whose it is, where that is known.
     pub owner: Option<SharedOwner>,
     /// Why it is not known whose it is.
@@ -22,17 +22,17 @@ pub struct Stuck {
     /// All processes that hold it, by their ids.
     pub holders: Vec<Holder>,
     /// What /proc told of the owner.
-    pub leaker: Option<Leaker>,
+    pub leaker: Option<OwnerProcess>,
 }
 
 impl Stuck {
     /// It is stuck no longer.
-    pub fn resolve(&mut self, at: Nanos, end: LeakEnd) {
+    pub fn resolve(&mut self, at: Nanos, end: Resolution) {
         self.at = at;
-        self.leak.event = LeakEvent::Resolved;
+        self.leak.event = StuckEvent::Resolved;
         self.end = Some(end);
         // What was to come of a process that is gone comes no more.
-        if matches!(end, LeakEnd::ProcessExited | LeakEnd::Unknown)
+        if matches!(end, Resolution::ProcessExited | Resolution::Unknown)
             && let Some(leaker) = &mut self.leaker
         {
             leaker.forecast = None;

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Sub;
 
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
-use crate::leak::Verdict;
+use crate::stuck::Verdict;
 
 /// Something that comes in a few kinds.
 pub trait Kind: Copy + 'static {

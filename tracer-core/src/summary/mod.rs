@@ -18,8 +18,8 @@ use tcpclose_common::TcpState;
 use super::finding::{
     Close, ClosePath, Finding, Initiator, LossLocation, ResetReason, Side, TimeWait, TimeWaitEnd,
 };
-use super::leak::Growths;
 use super::process::ProcessKey;
+use super::stuck::Trends;
 use super::types::Nanos;
 use serde::{Deserialize, Serialize};
 
@@ -84,7 +84,7 @@ pub struct Summaries {
     interval: Interval,
     since: Since,
     /// Of the numbers of stuck sockets at the ends of intervals.
-    growths: Growths<ProcessKey>,
+    growths: Trends<ProcessKey>,
 }
 
 /// What is gathered of one interval only.
@@ -121,7 +121,7 @@ impl Summaries {
                 outputs: Vec::new(),
                 tracer: Tracer::default(),
             },
-            growths: Growths::default(),
+            growths: Trends::default(),
         }
     }
 
@@ -143,7 +143,7 @@ impl Summaries {
             Finding::Close(close) => self.close(close),
             Finding::TimeWait(time_wait) => self.time_wait(time_wait),
             Finding::Loss(loss) => self.totals.lost.add(loss.location, loss.lost),
-            Finding::Leak(_) | Finding::Summary(_) => {}
+            Finding::Stuck(_) | Finding::Summary(_) => {}
         }
     }
 

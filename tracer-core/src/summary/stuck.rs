@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::enum_counts::Counts;
 use super::heavy_hitters::{Ranking, Top};
 use crate::finding::Stuck;
-use crate::leak::{Forecast, Growths, Stock, Verdict};
 use crate::process::{Process, ProcessKey};
+use crate::stuck::{Forecast, Sample, Trends, Verdict};
 use crate::types::Nanos;
 
 /// What is stuck at one moment.
@@ -73,7 +73,7 @@ struct Owned {
     /// When the process was so.
     as_of: Nanos,
     oldest: Nanos,
-    stock: Stock,
+    stock: Sample,
 }
 
 impl<'a> FromIterator<&'a Stuck> for StuckCounts {
@@ -101,7 +101,7 @@ impl StuckCounts {
             process: process.clone(),
             as_of: leaker.as_of,
             oldest: since,
-            stock: Stock::default(),
+            stock: Sample::default(),
         });
         owned.oldest = owned.oldest.min(since);
         if leaker.as_of > owned.as_of {
@@ -112,13 +112,13 @@ impl StuckCounts {
         owned.stock.held += u64::from(end.leak.socket.inode != 0);
     }
 
-    pub(super) fn stocks(&self) -> impl Iterator<Item = (ProcessKey, Stock)> + '_ {
+    pub(super) fn stocks(&self) -> impl Iterator<Item = (ProcessKey, Sample)> + '_ {
         self.owners.iter().map(|(key, owned)| (*key, owned.stock))
     }
 
     /// Tells the owners with most, at most so many, and half as many of the others: those that run out of descriptors
     /// soonest.
-    pub(super) fn tell(self, growths: &Growths<ProcessKey>, most: usize) -> StuckNow {
+    pub(super) fn tell(self, growths: &Trends<ProcessKey>, most: usize) -> StuckNow {
         let mut owners: Vec<(ProcessKey, Owned)> = self.owners.into_iter().collect();
         owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
             let more = b.stock.stuck.cmp(&a.stock.stuck);

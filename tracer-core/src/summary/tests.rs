@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset, Stuck};
-use crate::leak::{Age, AgeKnown, CloseWait, Leak, LeakEvent, Leaker, Verdict};
 use crate::process::Process;
+use crate::stuck::{Age, AgeKnown, Leak, ObservedSocket, OwnerProcess, StuckEvent, Verdict};
 use crate::types::{EndpointId, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
@@ -341,7 +341,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
         ..Process::default()
     };
     let endpoint = endpoint("10.0.0.2:40001");
-    let socket = CloseWait {
+    let socket = ObservedSocket {
         id: endpoint.id,
         netns: endpoint.netns,
         tuple: endpoint.tuple,
@@ -358,7 +358,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
     Stuck {
         at: Nanos::from_secs(60),
         leak: Leak {
-            event: LeakEvent::Opened,
+            event: StuckEvent::Opened,
             socket,
             age: Age {
                 since: Nanos(0),
@@ -372,7 +372,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
         owner: Some(process.as_owner(OwnerSource::Proc)),
         owner_unknown: None,
         holders: vec![],
-        leaker: Some(Leaker {
+        leaker: Some(OwnerProcess {
             as_of: Nanos(0),
             process: Arc::new(process),
             stuck: 31,

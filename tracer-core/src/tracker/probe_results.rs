@@ -3,9 +3,9 @@
 use super::Tracker;
 use super::transitions::is_closing;
 use crate::close_path::Outcome;
-use crate::leak::LeakEnd;
 use crate::live_endpoint::LiveEndpoint;
 use crate::orphan::{Lookup, Minisocket};
+use crate::stuck::Resolution;
 use crate::time_wait::TIME_WAIT;
 use crate::types::{EndpointId, Nanos};
 
@@ -110,7 +110,7 @@ impl Tracker {
         let closing = endpoint.closing.as_deref_mut();
         let watched = closing.and_then(|closing| closing.watched.take());
         if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, now, LeakEnd::Unknown);
+            self.resolve(stuck, now, Resolution::Unknown);
         }
         Some(endpoint)
     }

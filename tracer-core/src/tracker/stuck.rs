@@ -6,12 +6,12 @@ use tcpclose_common::TcpState;
 
 use super::Tracker;
 use crate::finding::{Endpoint, Finding, Stuck};
-use crate::leak::{
-    Age, Answer, Answers, CloseWait, Deadlines, Growths, Leak, LeakEnd, LeakEvent, Leaker,
-    OwnerUnknown, Question, Stock, judge,
-};
 use crate::live_endpoint::{LiveEndpoint, Mark};
 use crate::process::ProcessKey;
+use crate::stuck::{
+    Age, Deadlines, Leak, ObservedSocket, OwnerProcess, OwnerUnknown, ProbeRequest, ProbeResponse,
+    ProbedSocket, Resolution, Sample, StuckEvent, Trends, judge,
+};
 use crate::types::{EndpointId, Nanos};
 
 /// Questions asked at a time.
@@ -31,7 +31,7 @@ pub(super) struct StuckWatch {
     rests_until: Nanos,
     /// Those that were told to be stuck; some may be gone since the last look.
     told: Vec<EndpointId>,
-    growths: Growths<ProcessKey>,
+    growths: Trends<ProcessKey>,
     /// Of each process that runs out of descriptors, one of its told ends: that is looked at again and again, as nothing else
     /// tells when the process has more room.
     again: HashMap<ProcessKey, EndpointId>,
@@ -40,7 +40,7 @@ pub(super) struct StuckWatch {
 /// What looks have shown of an end in CLOSE_WAIT.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    socket: CloseWait,
+    socket: ObservedSocket,
     age: Age,
     /// When bytes last moved, as far as looks could tell.
     moved: Option<Nanos>,
@@ -50,7 +50,7 @@ pub(crate) struct Watched {
 }
 
 /// Whether its descriptors are spent, or will be.
-fn runs_out(leaker: &Leaker) -> bool {
+fn runs_out(leaker: &OwnerProcess) -> bool {
     let foreseen = leaker.forecast.and_then(|forecast| forecast.exhausted_in);
     leaker.process.room() == Some(0) || foreseen.is_some()
 }
@@ -85,11 +85,11 @@ fn may_wait(endpoint: &LiveEndpoint) -> bool {
         && watched.is_none_or(|watched| watched.told.is_none())
 }
 
-fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos) -> Taken {
+fn take_in(endpoint: &mut LiveEndpoint, answer: &ProbedSocket, at: Nanos, after: Nanos) -> Taken {
     if !may_wait(endpoint) {
         return Taken::Nothing;
     }
-    let Answer {
+    let ProbedSocket {
         id: _,
         socket,
         holders,
@@ -101,7 +101,7 @@ fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos
         .filter(|_| endpoint.state == TcpState::CloseWait);
     let closing = endpoint.closing.get_or_insert_default();
     let before = closing.watched.as_deref();
-    let socket = CloseWait { entered, ..*socket };
+    let socket = ObservedSocket { entered, ..*socket };
     let age = Age::of(&socket, at);
     let age = before.map_or(age, |before| age.or_earlier(before.age));
     let acked_by_fin = closing
@@ -124,8 +124,8 @@ fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos
     let moves = moved.is_some_and(|moved| at - moved < after);
     let event = match (entered, before) {
         // It was as old before anybody looked.
-        (None, None) => LeakEvent::Ongoing,
-        _ => LeakEvent::Opened,
+        (None, None) => StuckEvent::Ongoing,
+        _ => StuckEvent::Opened,
     };
     let leak = Leak {
         event,
@@ -143,7 +143,7 @@ fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos
     if at - age.since < after {
         return Taken::LookAt(age.since + after);
     }
-    if !leak.verdict.is_leak() {
+    if !leak.verdict.is_stuck() {
         let quiet_at = moved.map_or(at, |moved| moved.max(at - after)) + after;
         return Taken::LookAt(quiet_at.max(at + Nanos(after.0 / 4)));
     }
@@ -172,7 +172,7 @@ fn take_in(endpoint: &mut LiveEndpoint, answer: &Answer, at: Nanos, after: Nanos
 }
 
 impl Tracker {
-    /// Ends that stay in CLOSE_WAIT for that long are asked about ([`Tracker::due_questions`]), and told of as stuck.
+    /// Ends that stay in CLOSE_WAIT for that long are asked about ([`Tracker::due_stuck_probes`]), and told of as stuck.
     #[must_use]
     pub fn with_stuck_after(mut self, after: Nanos) -> Self {
         self.stuck = Some(StuckWatch {
@@ -181,15 +181,15 @@ impl Tracker {
             asked: Vec::new(),
             rests_until: Nanos(0),
             told: Vec::new(),
-            growths: Growths::default(),
+            growths: Trends::default(),
             again: HashMap::new(),
         });
         self
     }
 
-    /// Sockets to be looked at now. All of them are to be answered at once, by [`Tracker::answered`]; until then there are
+    /// Sockets to be looked at now. All of them are to be answered at once, by [`Tracker::apply_stuck_probe`]; until then there are
     /// no others.
-    pub fn due_questions(&mut self, now: Nanos, questions: &mut Vec<Question>) {
+    pub fn due_stuck_probes(&mut self, now: Nanos, questions: &mut Vec<ProbeRequest>) {
         questions.clear();
         let Some(mut watch) = self.stuck.take() else {
             return;
@@ -202,7 +202,7 @@ impl Tracker {
                     Some(_) => is_since(endpoint, entered),
                     None => may_wait(endpoint) || is_told(endpoint),
                 });
-                questions.extend(waiting.map(|endpoint| Question {
+                questions.extend(waiting.map(|endpoint| ProbeRequest {
                     id,
                     cookie: endpoint.cookie(),
                     netns: endpoint.netns,
@@ -217,7 +217,7 @@ impl Tracker {
     }
 
     /// What a look at the sockets that were asked for has shown.
-    pub fn answered(&mut self, answers: &Answers) {
+    pub fn apply_stuck_probe(&mut self, answers: &ProbeResponse) {
         let Some(mut watch) = self.stuck.take() else {
             return;
         };
@@ -257,7 +257,7 @@ impl Tracker {
             if let Some(watched) = self.watched(answer.id) {
                 watched.told = Some(stuck.clone());
             }
-            self.findings.push_back(Finding::Leak(stuck));
+            self.findings.push_back(Finding::Stuck(stuck));
         }
         self.stuck = Some(watch);
     }
@@ -269,7 +269,7 @@ impl Tracker {
     }
 
     /// Those ends, each as it was told; `None` where nobody asked for them ([`Tracker::with_stuck_after`]).
-    pub fn stuck_ends(&self) -> Option<impl Iterator<Item = &Stuck>> {
+    pub fn stuck_sockets(&self) -> Option<impl Iterator<Item = &Stuck>> {
         let told = &self.stuck.as_ref()?.told;
         Some(told.iter().filter_map(|&id| self.told(id)))
     }
@@ -300,10 +300,10 @@ impl Tracker {
     }
 
     /// An end that was told to be stuck is no longer.
-    pub(super) fn resolve(&mut self, told: Box<Stuck>, at: Nanos, end: LeakEnd) {
+    pub(super) fn resolve(&mut self, told: Box<Stuck>, at: Nanos, end: Resolution) {
         let mut stuck = told;
         stuck.resolve(at, end);
-        self.findings.push_back(Finding::Leak(stuck));
+        self.findings.push_back(Finding::Stuck(stuck));
     }
 
     fn waits_since(&self, id: EndpointId, entered: Nanos) -> bool {
@@ -332,7 +332,7 @@ impl Tracker {
 impl StuckWatch {
     /// Takes the numbers of this look, and forgets what is gone.
     fn count(&mut self, tracker: &Tracker, at: Nanos) {
-        let mut stocks: HashMap<ProcessKey, Stock> = HashMap::new();
+        let mut stocks: HashMap<ProcessKey, Sample> = HashMap::new();
         self.told.retain(|&id| {
             let endpoint = tracker.table.get(id);
             let closing = endpoint.and_then(|endpoint| endpoint.closing.as_deref());
@@ -349,7 +349,7 @@ impl StuckWatch {
         self.growths.look(at, stocks);
         self.again.retain(|_, id| tracker.is_told(*id));
         // Another end takes the place of one that is gone. What is known of a process is what its newest look has shown.
-        let mut newest: HashMap<ProcessKey, (EndpointId, &Leaker)> = HashMap::new();
+        let mut newest: HashMap<ProcessKey, (EndpointId, &OwnerProcess)> = HashMap::new();
         for &id in &self.told {
             let told = tracker.told(id);
             let Some(leaker) = told.and_then(|told| told.leaker.as_ref()) else {
@@ -369,7 +369,12 @@ impl StuckWatch {
     }
 
     /// An end that was told is looked at again: how its process is now.
-    fn refresh(&mut self, endpoint: &mut LiveEndpoint, answer: &Answer, answers: &Answers) {
+    fn refresh(
+        &mut self,
+        endpoint: &mut LiveEndpoint,
+        answer: &ProbedSocket,
+        answers: &ProbeResponse,
+    ) {
         let leaker = self.leaker(answer, answers.at);
         let watched = endpoint.closing.as_deref_mut();
         let watched = watched.and_then(|closing| closing.watched.as_deref_mut());
@@ -382,7 +387,12 @@ impl StuckWatch {
     }
 
     /// Looks at an end again later, on behalf of a process that runs out.
-    fn look_again(&mut self, answer: &Answer, answers: &Answers, leaker: Option<&Leaker>) {
+    fn look_again(
+        &mut self,
+        answer: &ProbedSocket,
+        answers: &ProbeResponse,
+        leaker: Option<&OwnerProcess>,
+    ) {
         let Some(leaker) = leaker else { return };
         let owner = leaker.process.key();
         let known = self.again.get(&owner).copied();
@@ -397,10 +407,10 @@ impl StuckWatch {
         }
     }
 
-    fn leaker(&self, answer: &Answer, at: Nanos) -> Option<Leaker> {
+    fn leaker(&self, answer: &ProbedSocket, at: Nanos) -> Option<OwnerProcess> {
         let process = answer.process.clone()?;
         let owner = process.key();
-        Some(Leaker {
+        Some(OwnerProcess {
             as_of: at,
             stuck: self.growths.last(&owner)?.stuck as usize,
             forecast: self.growths.forecast(&owner, process.room()),

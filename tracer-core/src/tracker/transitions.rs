@@ -5,8 +5,8 @@ use tcpclose_common::TcpState;
 use super::Tracker;
 use crate::close_path::Outcome;
 use crate::event::Transition;
-use crate::leak::LeakEnd;
 use crate::live_endpoint::LiveEndpoint;
+use crate::stuck::Resolution;
 use crate::table::Place;
 use crate::types::{EndpointId, OwnerSource, Role};
 
@@ -146,7 +146,7 @@ impl Tracker {
             self.tell(replaced);
         }
         if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, transition.at, LeakEnd::of(transition));
+            self.resolve(stuck, transition.at, Resolution::of(transition));
         }
         if transition.new == TcpState::CloseWait
             && transition.old != TcpState::CloseWait

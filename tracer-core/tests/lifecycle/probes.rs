@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::leak::Answer;
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::ProbedSocket;
 use tcpclose_core::types::Nanos;
 
 use crate::socket::{Socket, World};
@@ -79,7 +79,7 @@ fn looks_at_a_half_close_do_not_multiply_with_repairs() {
 
 /// The process of the stuck ends, as the core knows it.
 fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
-    let ends = world.tracker.stuck_ends().expect("they are watched");
+    let ends = world.tracker.stuck_sockets().expect("they are watched");
     let leakers = ends.filter_map(|end| end.leaker.as_ref());
     let newest = leakers.max_by_key(|leaker| leaker.as_of);
     newest
@@ -88,12 +88,12 @@ fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
         .collect()
 }
 
-fn with_limit(limit: u64, answer: Answer) -> Answer {
+fn with_limit(limit: u64, answer: ProbedSocket) -> ProbedSocket {
     let process = Process {
         limit: Some(limit),
         ..(**answer.process.as_ref().expect("it is held")).clone()
     };
-    Answer {
+    ProbedSocket {
         process: Some(Arc::new(process)),
         ..answer
     }

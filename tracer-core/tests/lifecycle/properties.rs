@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::leak::{AgeKnown, Answer, Answers, CloseWait, LeakEvent, Question};
+use tcpclose_core::stuck::{
+    AgeKnown, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket, StuckEvent,
+};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
 
@@ -144,9 +146,9 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 tracker.probed(lookup.id, answer, *now);
             }
             let mut questions = Vec::new();
-            tracker.due_questions(*now, &mut questions);
+            tracker.due_stuck_probes(*now, &mut questions);
             let answers = questions.iter().map(|question| answer(question, which));
-            tracker.answered(&Answers {
+            tracker.apply_stuck_probe(&ProbeResponse {
                 at: *now,
                 ended: *now,
                 seen: answers.filter(|_| which < 3).collect(),
@@ -175,8 +177,8 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
 }
 
 /// A look at a socket: stuck, still sending, or not accepted.
-fn answer(question: &Question, which: u8) -> Answer {
-    let socket = CloseWait {
+fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
+    let socket = ObservedSocket {
         id: question.id,
         netns: question.netns,
         tuple: question.tuple,
@@ -190,7 +192,7 @@ fn answer(question: &Question, which: u8) -> Answer {
         entered: None,
         activity: None,
     };
-    Answer {
+    ProbedSocket {
         id: question.id,
         socket,
         holders: vec![],
@@ -233,10 +235,10 @@ proptest! {
                         prop_assert!(time_wait.dwell <= elapsed_since(start, now));
                         continue;
                     }
-                    Finding::Leak(stuck) => {
+                    Finding::Stuck(stuck) => {
                         let known = stuck.leak.age.known == AgeKnown::Observed;
                         prop_assert!(!known || stuck.at - stuck.leak.age.since <= elapsed_since(start, now));
-                        prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == LeakEvent::Resolved);
+                        prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == StuckEvent::Resolved);
                         continue;
                     }
                     Finding::Loss(_) | Finding::Summary(_) => continue,

@@ -6,10 +6,11 @@ use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::finding::{Finding, Stuck};
-use tcpclose_core::leak::{
-    Activity, AgeKnown, Answer, Answers, CloseWait, Holder, LeakEnd, LeakEvent, Question, Verdict,
-};
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{
+    Activity, AgeKnown, Holder, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket,
+    Resolution, StuckEvent, Verdict,
+};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, OwnerSource};
 
 use crate::socket::{Socket, World, task, tuple};
@@ -31,15 +32,15 @@ pub fn waiting(world: &mut World, id: u64) -> Socket {
     end
 }
 
-pub fn questions(world: &mut World) -> Vec<Question> {
+pub fn questions(world: &mut World) -> Vec<ProbeRequest> {
     let mut questions = Vec::new();
-    world.tracker.due_questions(world.now, &mut questions);
+    world.tracker.due_stuck_probes(world.now, &mut questions);
     questions
 }
 
 /// A socket that read everything; its last ACK came that long ago.
-pub fn seen(id: u64, since_ack: Nanos) -> CloseWait {
-    CloseWait {
+pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
+    ObservedSocket {
         id: EndpointId(id),
         netns: NetNs(1),
         tuple: tuple(3306, 40_000),
@@ -60,7 +61,7 @@ pub fn seen(id: u64, since_ack: Nanos) -> CloseWait {
     }
 }
 
-pub fn held_by(pid: u32, socket: CloseWait) -> Answer {
+pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
     let process = Process {
         pid,
         started: 5,
@@ -69,7 +70,7 @@ pub fn held_by(pid: u32, socket: CloseWait) -> Answer {
         limit: Some(1024),
         ..Process::default()
     };
-    Answer {
+    ProbedSocket {
         id: socket.id,
         holders: vec![Holder {
             pid,
@@ -81,15 +82,17 @@ pub fn held_by(pid: u32, socket: CloseWait) -> Answer {
     }
 }
 
-/// Answers what was asked, at once.
-pub fn answer(world: &mut World, seen: Vec<Answer>) {
+/// ProbeResponse what was asked, at once.
+pub fn answer(world: &mut World, seen: Vec<ProbedSocket>) {
     let (at, ended) = (world.now, world.now);
-    world.tracker.answered(&Answers { at, ended, seen });
+    world
+        .tracker
+        .apply_stuck_probe(&ProbeResponse { at, ended, seen });
 }
 
 pub fn leaks(world: &mut World) -> Vec<Stuck> {
     let leak = |finding| match finding {
-        Finding::Leak(stuck) => Some(*stuck),
+        Finding::Stuck(stuck) => Some(*stuck),
         _ => None,
     };
     world.findings().into_iter().filter_map(leak).collect()
@@ -107,7 +110,7 @@ fn stuck(world: &mut World, id: u64) -> Socket {
     world.pass_ms(60 * SECOND);
     assert_eq!(questions(world).len(), 1);
     answer(world, vec![held_by(9, seen(id, MINUTE))]);
-    assert_eq!(leak(world).leak.event, LeakEvent::Opened);
+    assert_eq!(leak(world).leak.event, StuckEvent::Opened);
     end
 }
 
@@ -120,7 +123,7 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     world.pass_ms(60 * SECOND - 1);
     assert_eq!(questions(&mut world), []);
     world.pass_ms(1);
-    let question = Question {
+    let question = ProbeRequest {
         id: EndpointId(5),
         cookie: Some(EndpointId(5)),
         netns: NetNs(1),
@@ -138,7 +141,7 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     world.pass_ms(3);
     answer(&mut world, vec![held_by(9, seen(5, MINUTE))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, LeakEvent::Opened);
+    assert_eq!(told.leak.event, StuckEvent::Opened);
     assert_eq!(told.leak.verdict, Verdict::EofRead);
     assert_eq!(told.leak.age.since, entered);
     assert_eq!(told.leak.age.known, AgeKnown::Observed);
@@ -178,23 +181,28 @@ fn without_a_time_nothing_is_asked() {
 
 #[test]
 fn how_it_is_resolved_is_told_with_the_total_time() {
-    let ends: [(TcpState, u16, Option<Option<bool>>, LeakEnd); 9] = [
-        (TcpState::LastAck, 0, Some(Some(false)), LeakEnd::Closed),
+    let ends: [(TcpState, u16, Option<Option<bool>>, Resolution); 9] = [
+        (TcpState::LastAck, 0, Some(Some(false)), Resolution::Closed),
         (
             TcpState::LastAck,
             0,
             Some(Some(true)),
-            LeakEnd::ProcessExited,
+            Resolution::ProcessExited,
         ),
         // A kernel thread did the last close(), or the kernel does not say who exits.
-        (TcpState::LastAck, 0, None, LeakEnd::Unknown),
-        (TcpState::LastAck, 0, Some(None), LeakEnd::Unknown),
+        (TcpState::LastAck, 0, None, Resolution::Unknown),
+        (TcpState::LastAck, 0, Some(None), Resolution::Unknown),
         // close() with unread data resets.
-        (TcpState::Close, 0, Some(Some(false)), LeakEnd::Closed),
-        (TcpState::Close, 0, Some(Some(true)), LeakEnd::ProcessExited),
-        (TcpState::Close, 32, None, LeakEnd::Reset),
-        (TcpState::Close, 110, None, LeakEnd::Timeout),
-        (TcpState::Close, 103, None, LeakEnd::Destroyed),
+        (TcpState::Close, 0, Some(Some(false)), Resolution::Closed),
+        (
+            TcpState::Close,
+            0,
+            Some(Some(true)),
+            Resolution::ProcessExited,
+        ),
+        (TcpState::Close, 32, None, Resolution::Reset),
+        (TcpState::Close, 110, None, Resolution::Timeout),
+        (TcpState::Close, 103, None, Resolution::Destroyed),
     ];
     for (new, error, exits, expected) in ends {
         let mut world = world();
@@ -209,7 +217,7 @@ fn how_it_is_resolved_is_told_with_the_total_time() {
         });
         end.to(&mut world, new);
         let told = leak(&mut world);
-        assert_eq!(told.leak.event, LeakEvent::Resolved);
+        assert_eq!(told.leak.event, StuckEvent::Resolved);
         assert_eq!(told.end, Some(expected), "{new:?} {error} {exits:?}");
         assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(90));
         assert_eq!(told.leak.age.since, entered);
@@ -223,7 +231,7 @@ fn without_the_socket_s_evidence_it_is_not_known_how_it_ended() {
     let mut end = stuck(&mut world, 5);
     end.classic = true;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(leak(&mut world).end, Some(LeakEnd::Unknown));
+    assert_eq!(leak(&mut world).end, Some(Resolution::Unknown));
 }
 
 #[test]
@@ -240,7 +248,7 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
     let told = leaks(&mut world).remove(0);
     assert_eq!(
         (told.leak.event, told.end),
-        (LeakEvent::Resolved, Some(LeakEnd::Unknown))
+        (StuckEvent::Resolved, Some(Resolution::Unknown))
     );
 }
 
@@ -314,7 +322,7 @@ fn what_was_stuck_before_is_told_at_once_with_an_estimated_age() {
     assert_eq!(questions(&mut world).len(), 1);
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, LeakEvent::Ongoing);
+    assert_eq!(told.leak.event, StuckEvent::Ongoing);
     assert_eq!(told.leak.age.known, AgeKnown::Estimated);
     assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(200));
     assert!(!told.endpoint.seen_from_start);
@@ -334,7 +342,7 @@ fn what_was_there_and_is_younger_is_looked_at_when_its_time_has_come() {
     // A keepalive probe was answered meanwhile: the earlier estimate is the better one.
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, LeakEvent::Opened);
+    assert_eq!(told.leak.event, StuckEvent::Opened);
     assert_eq!(told.at - told.leak.age.since, MINUTE);
 }
 
@@ -359,7 +367,7 @@ fn a_look_that_took_long_is_followed_by_rest() {
     let at = world.now;
     world.pass_ms(200);
     let seen = vec![held_by(9, seen(5, Nanos::from_millis(59_900)))];
-    world.tracker.answered(&Answers {
+    world.tracker.apply_stuck_probe(&ProbeResponse {
         at,
         ended: world.now,
         seen,

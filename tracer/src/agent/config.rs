@@ -18,7 +18,7 @@ use crate::filter::config::KernelFilter;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{Kind, RateLimit, SinkConfig, Target};
 use crate::toml_duration::duration;
-use tcpclose_core::leak::LEAST_STUCK_AFTER;
+use tcpclose_core::stuck::LEAST_STUCK_AFTER;
 use tcpclose_sys::kernel::netns;
 
 /// The default configuration, which is also its reference: what `--print-default-config` prints.

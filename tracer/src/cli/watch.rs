@@ -20,7 +20,7 @@ use crate::output::clock::WallClock;
 use crate::output::table::STATES_HELP;
 use crate::session::{Session, now};
 use printer::{Printer, WhenFull, ended};
-use tcpclose_core::leak::LEAST_STUCK_AFTER;
+use tcpclose_core::stuck::LEAST_STUCK_AFTER;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::{Options, Tier};
 

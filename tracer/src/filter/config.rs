@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_leak_has_no_lifetime_yet() {
-        let leak = Finding::Leak(Box::new(samples::resolved()));
+        let leak = Finding::Stuck(Box::new(samples::resolved()));
         assert!(filter("min_lifetime = '1h'").matches(&leak));
         assert!(!filter("local_ports = [1]").matches(&leak));
     }

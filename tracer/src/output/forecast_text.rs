@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::duration::push_with_unit;
-use tcpclose_core::leak::Forecast;
+use tcpclose_core::stuck::Forecast;
 use tcpclose_core::types::Nanos;
 
 /// Appends how fast it grows, when that takes the last descriptor, and what this is made of.

@@ -62,7 +62,7 @@ fn serialize<S: serde::Serializer>(
             let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
             record::TimeWait::new(time_wait, clock, cgroup).serialize(serializer)
         }
-        Finding::Leak(stuck) => {
+        Finding::Stuck(stuck) => {
             let cgroup = match stuck.leak.socket.cgroup {
                 0 => None,
                 id => cgroups.name(id),

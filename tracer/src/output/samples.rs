@@ -14,11 +14,12 @@ use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
     SegmentFlags, Side, Step, Stuck,
 };
-use tcpclose_core::leak::{
-    Age, AgeKnown, CloseWait, Fit, Forecast, Holder, Leak, LeakEnd, LeakEvent, Leaker, Verdict,
-};
 use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{
+    Age, AgeKnown, Fit, Forecast, Holder, Leak, ObservedSocket, OwnerProcess, Resolution,
+    StuckEvent, Verdict,
+};
 use tcpclose_core::summary::{
     BpfRuns, Gauges, IntervalContext, Output, OutputState, Pressure, Route, StuckCounts, Summaries,
     Summary, Tracer,
@@ -201,7 +202,7 @@ pub(crate) fn unknown() -> Close {
 pub(crate) fn stuck() -> Stuck {
     let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
     let entered = us(8_500);
-    let socket = CloseWait {
+    let socket = ObservedSocket {
         id: EndpointId(15),
         netns: NetNs(4_026_531_840),
         tuple,
@@ -238,7 +239,7 @@ pub(crate) fn stuck() -> Stuck {
             ..three_way().endpoint
         },
         leak: Leak {
-            event: LeakEvent::Opened,
+            event: StuckEvent::Opened,
             socket,
             age: Age {
                 since: entered,
@@ -261,7 +262,7 @@ pub(crate) fn stuck() -> Stuck {
             comm: (*b"web").into(),
             fds: vec![7],
         }],
-        leaker: Some(Leaker {
+        leaker: Some(OwnerProcess {
             as_of: Nanos(0),
             process: Arc::new(process),
             stuck: 31,
@@ -277,7 +278,7 @@ pub(crate) fn stuck() -> Stuck {
 pub(crate) fn resolved() -> Stuck {
     let mut stuck = stuck();
     let at = stuck.at + Nanos::from_secs(65);
-    stuck.resolve(at, LeakEnd::ProcessExited);
+    stuck.resolve(at, Resolution::ProcessExited);
     stuck
 }
 

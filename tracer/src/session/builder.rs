@@ -12,10 +12,10 @@ use super::resync::Resync;
 use super::snapshot::Snapshot;
 use super::worker::Worker;
 use super::{Session, now, owners};
-use crate::leaks::Prober;
 use crate::recording::Head;
+use crate::stuck::Prober;
 use tcpclose_core::Input;
-use tcpclose_core::leak::Question;
+use tcpclose_core::stuck::ProbeRequest;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
@@ -129,7 +129,7 @@ impl SessionBuilder {
         let mut looks = None;
         if stuck_after.is_some() {
             let mut asker = Prober::default();
-            let answer = move |questions: Vec<Question>| asker.answer(&questions);
+            let answer = move |questions: Vec<ProbeRequest>| asker.answer(&questions);
             looks = Some(Worker::start("looks", answer).map_err(no_thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {

@@ -4,7 +4,7 @@ use super::recording::Recording;
 use crate::recording::Head;
 use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::leak::Question;
+use tcpclose_core::stuck::ProbeRequest;
 use tcpclose_core::types::Nanos;
 use tcpclose_core::{Input, Lookup, PollRequest, Tracker};
 
@@ -21,7 +21,7 @@ pub struct RawTransition<'a> {
 pub(super) struct Questions {
     pub lookups: Vec<Lookup>,
     pub sweeps: Vec<PollRequest>,
-    pub stuck: Vec<Question>,
+    pub stuck: Vec<ProbeRequest>,
 }
 
 /// Returns a core that works by the settings of a recording's head, and has seen nothing yet.
@@ -78,7 +78,7 @@ impl CoreDriver {
             } = &mut self.questions;
             self.tracker.due_probes(*now, lookups);
             self.tracker.due_polls(*now, sweeps);
-            self.tracker.due_questions(*now, stuck);
+            self.tracker.due_stuck_probes(*now, stuck);
         }
     }
 

@@ -31,7 +31,7 @@ impl CoreDriver {
     }
 
     fn census(&self) -> Option<StuckCounts> {
-        Some(self.tracker().stuck_ends()?.collect())
+        Some(self.tracker().stuck_sockets()?.collect())
     }
 
     fn surroundings(&self, boundary: IntervalEnd) -> IntervalContext {
@@ -56,8 +56,8 @@ impl CoreDriver {
 
 impl Replay {
     /// Ends that are told to be stuck and not resolved; none where nobody looked for them.
-    pub fn stuck_ends(&self) -> impl Iterator<Item = &Stuck> {
-        let ends = self.intake.tracker().stuck_ends();
+    pub fn stuck_sockets(&self) -> impl Iterator<Item = &Stuck> {
+        let ends = self.intake.tracker().stuck_sockets();
         ends.into_iter().flatten()
     }
 

@@ -27,7 +27,7 @@ use recording::Recording;
 use resync::Resync;
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
-use tcpclose_core::leak::{Answers, Question};
+use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
 use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
@@ -63,7 +63,7 @@ pub struct Session {
     repair: Resync,
     netns_cache: NetnsCache,
     diag: Worker<ProbeJob, ProbeResult>,
-    looks: Option<Worker<Vec<Question>, Answers>>,
+    looks: Option<Worker<Vec<ProbeRequest>, ProbeResponse>>,
     misses_read: Nanos,
     attached: Attached,
 }
@@ -249,7 +249,7 @@ impl Session {
         }
         let Some(looks) = &mut self.looks else { return };
         if let Some(answers) = looks.take(until) {
-            self.intake.take(&Input::Answered(answers));
+            self.intake.take(&Input::StuckProbed(answers));
         }
         if !stuck.is_empty() {
             looks.ask(stuck);

@@ -6,7 +6,7 @@ use tcpclose_common::TcpState;
 
 use super::now;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
-use crate::leaks::coverage;
+use crate::stuck::coverage;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
 use tcpclose_sys::kernel::loader::Options;

@@ -5,14 +5,14 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
-use crate::leaks::{CoverageGap, Report, Resolved};
 use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
 use crate::output::leaks::{Changed, LeakTable, total};
+use crate::stuck::{CoverageGap, Report, Resolved};
 use tcpclose_core::finding::{Finding, Stuck};
-use tcpclose_core::leak::{Leak, LeakEvent};
+use tcpclose_core::stuck::{Leak, StuckEvent};
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;
@@ -123,7 +123,7 @@ impl Printer {
             true => " (not everything could be looked at)",
             false => "",
         };
-        let is_new = |leak: &&Leak| leak.event == LeakEvent::Opened && leak.verdict.is_leak();
+        let is_new = |leak: &&Leak| leak.event == StuckEvent::Opened && leak.verdict.is_stuck();
         let changed = self.last.as_ref().map(|last| Changed {
             opened: report.leaks.iter().filter(is_new).count(),
             resolved: resolved.len(),
@@ -143,7 +143,7 @@ impl Printer {
         let mut out = io::stdout().lock();
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut write = |stuck: Stuck| -> io::Result<()> {
-            let finding = Finding::Leak(Box::new(stuck));
+            let finding = Finding::Stuck(Box::new(stuck));
             write_finding(&mut chunk, &finding, &self.clock, self.cgroups.as_mut())?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
@@ -163,7 +163,7 @@ impl Printer {
             .flat_map(|group| &group.leaks)
             .map(|&at| &report.leaks[at]);
         for leak in told.filter(|leak| {
-            self.last.is_none() || leak.event == LeakEvent::Opened && leak.verdict.is_leak()
+            self.last.is_none() || leak.event == StuckEvent::Opened && leak.verdict.is_stuck()
         }) {
             write(report.finding(leak, report.at))?;
         }

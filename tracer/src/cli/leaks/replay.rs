@@ -10,16 +10,16 @@ use anyhow::Context;
 use super::printer::{Format, Printer, Shown};
 use super::{Args, exit_code};
 use crate::cli::replay_common;
-use crate::leaks::{Owner, Report, Resolved};
 use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::{SharedOffset, WallClock};
 use crate::output::table::loss_message;
 use crate::recording::Broken;
 use crate::session::Replay;
+use crate::stuck::{Owner, Report, Resolved};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, LossLocation, Stuck};
-use tcpclose_core::leak::{Growths, LeakEvent};
+use tcpclose_core::stuck::{StuckEvent, Trends};
 use tcpclose_core::types::{EndpointId, Nanos};
 
 /// Shows what was stuck, as fast as it can be read and written.
@@ -53,7 +53,7 @@ struct Looks {
     open: BTreeMap<EndpointId, Stuck>,
     /// Since the last look, of those that it showed.
     resolved: Vec<Resolved>,
-    growths: Growths<(Owner, u64)>,
+    growths: Trends<(Owner, u64)>,
 }
 
 impl Looks {
@@ -81,7 +81,7 @@ impl Looks {
             nobody_reads: false,
             open: BTreeMap::new(),
             resolved: Vec::new(),
-            growths: Growths::default(),
+            growths: Trends::default(),
         })
     }
 
@@ -120,7 +120,7 @@ impl Looks {
                     self.forget_lost();
                 }
             }
-            Finding::Leak(stuck) if self.filter.matches(&finding) => {
+            Finding::Stuck(stuck) if self.filter.matches(&finding) => {
                 self.look_before(stuck.at)?;
                 if self.left == 0 {
                     return Ok(());
@@ -131,7 +131,7 @@ impl Looks {
                     self.stop_unless(shown);
                 }
             }
-            Finding::Leak(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
+            Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
         }
         Ok(())
     }
@@ -140,12 +140,12 @@ impl Looks {
         let id = stuck.endpoint.id;
         let Some(end) = stuck.end else {
             let mut stuck = stuck.clone();
-            stuck.leak.event = LeakEvent::Opened;
+            stuck.leak.event = StuckEvent::Opened;
             self.open.insert(id, stuck);
             return;
         };
         let before = self.open.remove(&id);
-        if before.is_some_and(|before| before.leak.event == LeakEvent::Ongoing) {
+        if before.is_some_and(|before| before.leak.event == StuckEvent::Ongoing) {
             self.resolved.push(Resolved {
                 leak: stuck.leak,
                 at: stuck.at,
@@ -159,7 +159,7 @@ impl Looks {
     fn forget_lost(&mut self) {
         let followed: HashSet<EndpointId> = self
             .replay
-            .stuck_ends()
+            .stuck_sockets()
             .map(|end| end.endpoint.id)
             .collect();
         self.open.retain(|id, _| followed.contains(id));
@@ -193,7 +193,7 @@ impl Looks {
             self.stop_unless(shown);
         }
         for stuck in self.open.values_mut() {
-            stuck.leak.event = LeakEvent::Ongoing;
+            stuck.leak.event = StuckEvent::Ongoing;
         }
         Ok(())
     }

@@ -184,7 +184,7 @@ fn a_transition_of_nobody_has_no_task() {
 
 #[test]
 fn a_resolved_leak_says_how() {
-    let finding = Finding::Leak(Box::new(samples::resolved()));
+    let finding = Finding::Stuck(Box::new(samples::resolved()));
     let mut line = Vec::new();
     let cgroup = &mut OneCgroup::new("/system.slice/web.service", None);
     write_finding(&mut line, &finding, &samples::clock(), cgroup).expect("memory takes everything");

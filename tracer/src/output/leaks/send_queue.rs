@@ -1,13 +1,13 @@
 //! What stuck sockets have still to send, in words.
 
 use crate::output::duration::push_with_unit;
-use tcpclose_core::leak::Leak;
+use tcpclose_core::stuck::Leak;
 use tcpclose_core::types::Nanos;
 
 /// Why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
 pub(in crate::output) fn unsent<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Option<String> {
     let (mut bytes, mut peers, mut closed) = (0, 0, None::<Nanos>);
-    let stuck = leaks.into_iter().filter(|leak| leak.verdict.is_leak());
+    let stuck = leaks.into_iter().filter(|leak| leak.verdict.is_stuck());
     for socket in stuck
         .map(|leak| &leak.socket)
         .filter(|socket| socket.unsent > 0)

@@ -7,15 +7,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
-use crate::leaks::{Owner, Report};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::forecast_text::push_forecast;
 use crate::output::leaks::unsent;
+use crate::stuck::{Owner, Report};
 use owner::{push_command, push_container, push_process};
 use possibly_stuck::push_perhaps;
-use tcpclose_core::leak::{AgeKnown, Group, Leak, Tally, Verdict};
+use tcpclose_core::stuck::{AgeKnown, Leak, OwnerGroup, TopValues, Verdict};
 use tcpclose_core::types::Nanos;
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
@@ -55,7 +55,7 @@ impl LeakTable {
         self,
         text: &mut String,
         report: &Report,
-        group: &Group<Owner>,
+        group: &OwnerGroup<Owner>,
         cgroups: &mut dyn CgroupNames,
     ) {
         let mut oldest = String::new();
@@ -180,7 +180,7 @@ fn push_age(text: &mut String, report: &Report, leak: &Leak) {
 }
 
 /// A line for each verdict; the descriptor is named where it is only one.
-fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
+fn push_verdicts(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) {
     for (verdict, count) in Verdict::ALL.into_iter().zip(group.verdicts) {
         if count == 0 {
             continue;
@@ -216,7 +216,7 @@ fn push_verdicts(text: &mut String, report: &Report, group: &Group<Owner>) {
     }
 }
 
-fn push_where(text: &mut String, report: &Report, group: &Group<Owner>) {
+fn push_where(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) {
     let _ = write!(text, "{INDENT}local ports ");
     push_tally(text, &group.local_ports);
     text.push_str("; peers ");
@@ -236,7 +236,7 @@ fn push_where(text: &mut String, report: &Report, group: &Group<Owner>) {
     }
 }
 
-fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {
+fn push_tally<T: Display>(text: &mut String, tally: &TopValues<T>) {
     for (at, (value, count)) in tally.most.iter().enumerate() {
         let _ = write!(text, "{}{value} ({count})", if at == 0 { "" } else { ", " });
     }
@@ -246,7 +246,7 @@ fn push_tally<T: Display>(text: &mut String, tally: &Tally<T>) {
 }
 
 /// Other holders: of the sockets themselves, and of listening sockets in whose queue some may wait as well.
-fn push_sharers(text: &mut String, report: &Report, group: &Group<Owner>, owner: u32) {
+fn push_sharers(text: &mut String, report: &Report, group: &OwnerGroup<Owner>, owner: u32) {
     let (mut holders, mut listeners) = (BTreeSet::new(), BTreeSet::new());
     for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
         let others = report.held.descriptors(&leak.socket);

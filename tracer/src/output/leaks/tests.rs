@@ -9,25 +9,25 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 
 use super::*;
-use crate::leaks::{Owner, Report, Resolved, SocketHolders};
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
+use crate::stuck::{Owner, Report, Resolved, SocketHolders};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::leak::{Activity, CloseWait, Growths, LeakEnd, Ledger, Stock};
 use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
 use tcpclose_core::process::Unit;
+use tcpclose_core::stuck::{Activity, ObservedSocket, Resolution, Sample, ScanHistory, Trends};
 use tcpclose_core::types::Tuple;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::Holder;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 
-fn socket(id: u64, inode: u32, queued: u32) -> CloseWait {
+fn socket(id: u64, inode: u32, queued: u32) -> ObservedSocket {
     let local = SocketAddr::from(([10, 0, 0, 1], 80));
     let peer = SocketAddr::from(([10, 0, 0, 2], 40_000 + id as u16));
-    CloseWait {
+    ObservedSocket {
         id: EndpointId(id),
         netns: NetNs(4_026_531_840),
         tuple: Tuple::from((local, peer)),
@@ -66,7 +66,7 @@ fn process(pid: u32, started: u64) -> Process {
 /// Process 7 holds two, shared with process 9; nobody holds the third.
 fn report() -> Report {
     let sockets = vec![socket(1, 11, 0), socket(2, 12, 6), socket(3, 13, 1)];
-    let look = Ledger::default().look(sockets, NOW, Nanos::from_secs(60));
+    let look = ScanHistory::default().look(sockets, NOW, Nanos::from_secs(60));
     let holder = |pid, fd| Holder { pid, fd };
     let mut report = Report {
         at: NOW,
@@ -149,9 +149,9 @@ fn each_socket_has_its_line_where_asked_for() {
 #[test]
 fn a_forecast_says_what_it_is_made_of() {
     let mut report = report();
-    let mut growths = Growths::default();
+    let mut growths = Trends::default();
     for (second, stuck) in [(0, 0), (5, 10), (10, 20)] {
-        let stock = Stock { stuck, held: stuck };
+        let stock = Sample { stuck, held: stuck };
         growths.look(Nanos::from_secs(second), [(7, stock)]);
     }
     let forecast = growths.forecast(&7, Some(100));
@@ -297,7 +297,7 @@ fn bytes_that_the_peer_does_not_read_are_told_of() {
     assert!(text.contains(&format!("       {sentence}\n")), "{text}");
     let clock = WallClock::fixed(0, TimeZone::UTC);
     let mut line = Vec::new();
-    let finding = Finding::Leak(Box::new(report.finding(&report.leaks[0], NOW)));
+    let finding = Finding::Stuck(Box::new(report.finding(&report.leaks[0], NOW)));
     write_finding(&mut line, &finding, &clock, &mut NoCgroups).expect("memory takes everything");
     let line = String::from_utf8_lossy(&line).into_owned();
     assert!(line.contains(&format!("on fd 5; {sentence}\"")), "{line}");
@@ -327,7 +327,7 @@ fn the_owner_of_a_leak_is_kept_to_its_end() {
     let resolved = Resolved {
         leak: report.leaks[2],
         at: NOW,
-        end: LeakEnd::ProcessExited,
+        end: Resolution::ProcessExited,
         process: Some(process),
     };
     let stuck = report.resolved(&resolved);
@@ -355,7 +355,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     // 2026-01-31T12:00:00Z at the time of the look.
     let clock = WallClock::fixed(1_769_860_800_000_000_000 - NOW.0 as i64, TimeZone::UTC);
     let mut line = Vec::new();
-    let finding = Finding::Leak(Box::new(report.finding(&report.leaks[0], NOW)));
+    let finding = Finding::Stuck(Box::new(report.finding(&report.leaks[0], NOW)));
     write_finding(&mut line, &finding, &clock, &mut NoCgroups)?;
     let text = String::from_utf8(line)?;
     assert!(text.ends_with("}\n") && !text.contains('\u{1b}'), "{text}");

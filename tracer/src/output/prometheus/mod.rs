@@ -13,7 +13,7 @@ use prometheus::proto::MetricFamily;
 use self::family::{Families, UNLABELLED};
 pub use self::processes::Busiest;
 use tcpclose_core::finding::{ClosePath, LossLocation, ResetReason};
-use tcpclose_core::leak::Verdict;
+use tcpclose_core::stuck::Verdict;
 use tcpclose_core::summary::{BpfRuns, Gauges, Output, OutputState, StuckNow, Totals, Tracer};
 use tcpclose_core::types::Nanos;
 
@@ -215,7 +215,7 @@ fn close_wait(families: &mut Families, stuck: &StuckNow, at: Nanos) {
         [(UNLABELLED, stuck.total() as f64)],
     );
     let verdicts = stuck.verdicts.iter();
-    let leaks = verdicts.filter(|(verdict, _): &(Verdict, u64)| verdict.is_leak());
+    let leaks = verdicts.filter(|(verdict, _): &(Verdict, u64)| verdict.is_stuck());
     families.gauge(
         "tcpclose_close_wait_stuck_verdicts",
         "Sockets stuck in CLOSE_WAIT, by what their process has not done.",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use super::*;
 use crate::output::samples;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::leak::{Fit, Forecast};
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{Fit, Forecast};
 use tcpclose_core::summary::{Counts, StuckOwner, Summaries};
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {

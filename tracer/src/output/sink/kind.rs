@@ -32,7 +32,7 @@ impl Kind {
         match finding {
             Finding::Close(_) => Self::Close,
             Finding::TimeWait(_) => Self::TimeWait,
-            Finding::Leak(_) => Self::Leak,
+            Finding::Stuck(_) => Self::Leak,
             Finding::Loss(_) => Self::Loss,
             Finding::Summary(_) => Self::Summary,
         }
@@ -56,7 +56,7 @@ impl Kind {
 pub(super) const fn is_limited(finding: &Finding) -> bool {
     match finding {
         Finding::Close(_) | Finding::TimeWait(_) => true,
-        Finding::Leak(stuck) => stuck.end.is_none(),
+        Finding::Stuck(stuck) => stuck.end.is_none(),
         Finding::Summary(_) | Finding::Loss(_) => false,
     }
 }
@@ -76,8 +76,8 @@ impl Severity {
         match finding {
             Finding::Close(_) | Finding::Summary(_) => Self::Info,
             Finding::TimeWait(_) => Self::Debug,
-            Finding::Leak(stuck) if stuck.end.is_some() => Self::Notice,
-            Finding::Leak(_) | Finding::Loss(_) => Self::Warning,
+            Finding::Stuck(stuck) if stuck.end.is_some() => Self::Notice,
+            Finding::Stuck(_) | Finding::Loss(_) => Self::Warning,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::output::table::loss_message;
 use tcpclose_core::finding::{
     Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, Stuck, TimeWait,
 };
-use tcpclose_core::leak::AgeKnown;
+use tcpclose_core::stuck::AgeKnown;
 use tcpclose_core::summary::Summary;
 use tcpclose_core::types::{Nanos, SharedOwner};
 
@@ -17,7 +17,7 @@ pub(super) fn sentence(finding: &Finding) -> String {
     match finding {
         Finding::Close(close) => of_close(close),
         Finding::TimeWait(time_wait) => of_time_wait(time_wait),
-        Finding::Leak(stuck) => of_leak(stuck),
+        Finding::Stuck(stuck) => of_leak(stuck),
         Finding::Summary(summary) => of_summary(summary),
         Finding::Loss(loss) => loss_message(loss),
     }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn leaks_are_told_from_beginning_to_end() {
-        let of = |stuck| sentence(&Finding::Leak(Box::new(stuck)));
+        let of = |stuck| sentence(&Finding::Stuck(Box::new(stuck)));
         assert_eq!(
             of(samples::stuck()),
             "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is stuck in CLOSE_WAIT for 1m00s: eof_read"

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::output::forecast_text::push_forecast;
 use tcpclose_core::finding::Stuck;
-use tcpclose_core::leak::AgeKnown;
+use tcpclose_core::stuck::AgeKnown;
 
 impl CloseTable {
     /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that stands under BY; how long

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::*;
 use crate::output::samples::{self, clock, ends};
 use tcpclose_core::finding::Stuck;
-use tcpclose_core::leak::{AgeKnown, LeakEnd};
+use tcpclose_core::stuck::{AgeKnown, Resolution};
 use tcpclose_core::types::{Nanos, NetNs};
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
@@ -339,7 +339,7 @@ fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
          process_exited\n"
     );
     let mut unseen = samples::resolved();
-    unseen.end = Some(LeakEnd::Unknown);
+    unseen.end = Some(Resolution::Unknown);
     assert!(stuck_line(&mut table, &unseen).ends_with(" CW 2m05s unknown\n"));
 }
 

@@ -56,7 +56,7 @@ impl Formatter {
             (_, Line::Finding(Finding::TimeWait(time_wait))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
-            (_, Line::Finding(Finding::Leak(stuck))) => {
+            (_, Line::Finding(Finding::Stuck(stuck))) => {
                 self.closes.write_stuck(batch, stuck, clock);
             }
             (_, Line::Finding(Finding::Loss(_) | Finding::Summary(_))) => {}

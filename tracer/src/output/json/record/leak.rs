@@ -3,7 +3,7 @@
 use super::*;
 use crate::output::escape::cut;
 use crate::output::leaks::unsent;
-use tcpclose_core::leak::{self, Forecast, LeakEnd, OwnerUnknown};
+use tcpclose_core::stuck::{self, Forecast, OwnerUnknown, Resolution};
 
 /// Bytes of a command line in a record: each socket of a process repeats it.
 const COMMAND_LINE_LIMIT: usize = 256;
@@ -122,14 +122,14 @@ impl<'a> Leak<'a> {
                     }
                     None => leak.verdict.explain(unread.into(), fds),
                 },
-                resolved_by: end.map(LeakEnd::name),
+                resolved_by: end.map(Resolution::name),
             },
         }
     }
 }
 
 impl<'a> Process<'a> {
-    fn new(leaker: &'a leak::Leaker) -> Self {
+    fn new(leaker: &'a stuck::OwnerProcess) -> Self {
         let process = &*leaker.process;
         let exe = process.exe.as_deref();
         let unit = process.unit.as_ref();
@@ -185,7 +185,7 @@ impl From<Forecast> for Growth {
 }
 
 impl<'a> Holder<'a> {
-    fn new(leak::Holder { pid, comm, fds }: &'a leak::Holder) -> Self {
+    fn new(stuck::Holder { pid, comm, fds }: &'a stuck::Holder) -> Self {
         Self {
             pid: *pid,
             comm: String::from_utf8_lossy(comm),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::ranked::{List, RankedPeer};
 use crate::output::duration::rounded_ms;
 use crate::output::json::record::{Container, Descriptors, Growth};
-use tcpclose_core::leak::Verdict;
+use tcpclose_core::stuck::Verdict;
 use tcpclose_core::summary::{StuckNow, StuckOwner};
 use tcpclose_core::types::Nanos;
 

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::owner::push_name;
 use super::push_tally;
-use crate::leaks::{Owner, Report};
 use crate::output::duration::push_with_unit;
-use tcpclose_core::leak::{Leak, group};
+use crate::stuck::{Owner, Report};
+use tcpclose_core::stuck::{Leak, group};
 
 /// A line for each owner.
 pub(super) fn push_perhaps(text: &mut String, report: &Report) {

@@ -53,7 +53,7 @@ impl Metrics<'_> {
 
     pub(super) fn of_stuck(&mut self, stuck: &StuckNow, now: Nanos) {
         let verdicts = stuck.verdicts.iter();
-        let verdicts = verdicts.filter(|(verdict, _)| verdict.is_leak());
+        let verdicts = verdicts.filter(|(verdict, _)| verdict.is_stuck());
         self.gauge(
             &MetricDesc(
                 "tcpclose.close_wait.stuck",

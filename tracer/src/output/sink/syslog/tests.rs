@@ -101,7 +101,7 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
         close(samples::three_way()),
         close(samples::half_closed()),
         close(samples::reset()),
-        Finding::Leak(Box::new(samples::stuck())),
+        Finding::Stuck(Box::new(samples::stuck())),
         Finding::Summary(Box::new(samples::summary())),
     ];
     for finding in findings {

@@ -214,7 +214,7 @@ fn the_end_of_what_was_told_passes_a_rate_limit() {
         mut sink,
         said: _said,
     } = start(&config, scripted);
-    let leak = |stuck| Arc::new(Finding::Leak(Box::new(stuck)));
+    let leak = |stuck| Arc::new(Finding::Stuck(Box::new(stuck)));
     for _ in 0..3 {
         sink.offer(&leak(samples::stuck()));
     }

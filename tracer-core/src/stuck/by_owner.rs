@@ -12,7 +12,7 @@ const NAMED: usize = 3;
 
 /// The leaks of one owner.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group<K> {
+pub struct OwnerGroup<K> {
     /// The owner.
     pub owner: K,
     /// Where its leaks are in the list that was grouped, the oldest first.
@@ -24,9 +24,9 @@ pub struct Group<K> {
     /// Bytes that were never read, of all [`Verdict::EofUnread`].
     pub unread: u64,
     /// The local ports that most are on.
-    pub local_ports: Tally<u16>,
+    pub local_ports: TopValues<u16>,
     /// The peers that most are with.
-    pub peers: Tally<Peer>,
+    pub peers: TopValues<Peer>,
 }
 
 /// The other end of connections.
@@ -47,13 +47,13 @@ impl fmt::Display for Peer {
     }
 }
 
-impl<K> Group<K> {
+impl<K> OwnerGroup<K> {
     /// How many are the application's fault.
     #[must_use]
     pub fn stuck(&self) -> usize {
         let counted = Verdict::ALL.into_iter().zip(self.verdicts);
         counted
-            .filter(|(verdict, _)| verdict.is_leak())
+            .filter(|(verdict, _)| verdict.is_stuck())
             .map(|(_, count)| count)
             .sum()
     }
@@ -61,14 +61,14 @@ impl<K> Group<K> {
 
 /// The most frequent values, and how many others there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally<T> {
+pub struct TopValues<T> {
     /// Each with its number, the most frequent first, at most three.
     pub most: Vec<(T, usize)>,
     /// How many values are not among them.
     pub others: usize,
 }
 
-impl<T: Ord + Copy> From<HashMap<T, usize>> for Tally<T> {
+impl<T: Ord + Copy> From<HashMap<T, usize>> for TopValues<T> {
     fn from(counts: HashMap<T, usize>) -> Self {
         let mut most: Vec<_> = counts.into_iter().collect();
         most.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -83,7 +83,7 @@ impl<T: Ord + Copy> From<HashMap<T, usize>> for Tally<T> {
 pub fn group<K: Copy + Eq + Hash + Ord>(
     leaks: &[Leak],
     owner: impl Fn(&Leak) -> K,
-) -> Vec<Group<K>> {
+) -> Vec<OwnerGroup<K>> {
     let mut by_owner: HashMap<K, Vec<usize>> = HashMap::new();
     for (at, leak) in leaks.iter().enumerate() {
         by_owner.entry(owner(leak)).or_default().push(at);
@@ -102,7 +102,7 @@ pub fn group<K: Copy + Eq + Hash + Ord>(
 }
 
 /// `None` for a group of nobody.
-fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<Group<K>> {
+fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<OwnerGroup<K>> {
     members.sort_by_key(|&at| leaks[at].age.since);
     let mut ports: HashMap<u16, usize> = HashMap::new();
     let mut services: HashMap<SocketAddr, usize> = HashMap::new();
@@ -132,7 +132,7 @@ fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<Group<K>> 
             })
             .or_default() += 1;
     }
-    Some(Group {
+    Some(OwnerGroup {
         owner,
         verdicts,
         oldest: leaks[*members.first()?].age,

@@ -10,7 +10,7 @@ use super::coverage::{self, CoverageGap, net_identity};
 use super::listeners::Listener;
 use super::scanner::Wanted;
 use super::sockstat;
-use tcpclose_core::leak::{Activity, CloseWait};
+use tcpclose_core::stuck::{Activity, ObservedSocket};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::monotonic::now;
@@ -30,7 +30,7 @@ const CLOSING: Duration = Duration::from_millis(20);
 pub(super) struct Tables {
     /// When the look began. Ages are told as of then.
     at: Nanos,
-    pub close_wait: Vec<CloseWait>,
+    pub close_wait: Vec<ObservedSocket>,
     pub listeners: Vec<Listener>,
     /// What could not be read.
     pub blind: Vec<CoverageGap>,
@@ -42,8 +42,12 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Reads those that are wanted. `told`: sockets that were told of as leaks.
-    pub fn read<'a>(wanted: &Wanted, told: impl Iterator<Item = &'a CloseWait>, at: Nanos) -> Self {
-        let mut by_namespace: HashMap<NetNs, Vec<CloseWait>> = HashMap::new();
+    pub fn read<'a>(
+        wanted: &Wanted,
+        told: impl Iterator<Item = &'a ObservedSocket>,
+        at: Nanos,
+    ) -> Self {
+        let mut by_namespace: HashMap<NetNs, Vec<ObservedSocket>> = HashMap::new();
         for socket in told {
             by_namespace.entry(socket.netns).or_default().push(*socket);
         }
@@ -98,12 +102,12 @@ impl Tables {
 
     /// A namespace that nothing leads to any more is gone, and its sockets with it; only one that a process still holds
     /// keeps it, out of reach.
-    fn keep_held(&mut self, told: impl Iterator<Item = CloseWait>) {
-        let told: Vec<CloseWait> = told.collect();
+    fn keep_held(&mut self, told: impl Iterator<Item = ObservedSocket>) {
+        let told: Vec<ObservedSocket> = told.collect();
         let inodes = told.iter().map(|socket| socket.inode);
         let search = find_holders(&inodes.filter(|&inode| inode != 0).collect(), &[]);
-        let is_held = |socket: &CloseWait| search.holders.of(socket.inode).next().is_some();
-        let kept: Vec<CloseWait> = told.into_iter().filter(is_held).collect();
+        let is_held = |socket: &ObservedSocket| search.holders.of(socket.inode).next().is_some();
+        let kept: Vec<ObservedSocket> = told.into_iter().filter(is_held).collect();
         let unreached: BTreeSet<NetNs> = kept.iter().map(|socket| socket.netns).collect();
         let said = unreached.into_iter().map(|netns| {
             CoverageGap::new(format!(
@@ -117,7 +121,7 @@ impl Tables {
     }
 
     /// Without /proc, the own namespace has no number, and no other is found.
-    fn read_own(&mut self, wanted: &Wanted, told: &[CloseWait]) {
+    fn read_own(&mut self, wanted: &Wanted, told: &[ObservedSocket]) {
         let read = DiagSocket::open()
             .and_then(|mut diag| self.read_sockets(wanted, &mut diag, Families::Both, told));
         if let Err(error) = read {
@@ -130,7 +134,7 @@ impl Tables {
         &mut self,
         wanted: &Wanted,
         handle: &NetNsHandle,
-        told: &[CloseWait],
+        told: &[ObservedSocket],
     ) -> bool {
         let entered = handle.enter(|| {
             let families = sockstat::families();
@@ -163,7 +167,7 @@ impl Tables {
         true
     }
 
-    fn missed(&mut self, place: &str, error: DiagError, told: &[CloseWait]) {
+    fn missed(&mut self, place: &str, error: DiagError, told: &[ObservedSocket]) {
         // What is not seen is not gone.
         self.close_wait.extend_from_slice(told);
         let text = format!("{place}: {:#}", anyhow::Error::from(error));
@@ -175,7 +179,7 @@ impl Tables {
         wanted: &Wanted,
         diag: &mut DiagSocket,
         families: Families,
-        told: &[CloseWait],
+        told: &[ObservedSocket],
     ) -> Result<(), DiagError> {
         let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
         let begun = now();
@@ -216,7 +220,7 @@ impl Tables {
     }
 
     /// Which of these sockets are not in CLOSE_WAIT any more. While /proc was read, whoever held one may have closed it.
-    pub fn left(&self, sockets: &[CloseWait]) -> HashSet<EndpointId> {
+    pub fn left(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
         let mut left = self.left_by_now(sockets.iter());
         if left.len() < sockets.len() {
             // A close() takes the descriptor away first.
@@ -228,8 +232,11 @@ impl Tables {
         left
     }
 
-    fn left_by_now<'a>(&self, sockets: impl Iterator<Item = &'a CloseWait>) -> HashSet<EndpointId> {
-        let mut by_namespace: HashMap<NetNs, Vec<&CloseWait>> = HashMap::new();
+    fn left_by_now<'a>(
+        &self,
+        sockets: impl Iterator<Item = &'a ObservedSocket>,
+    ) -> HashSet<EndpointId> {
+        let mut by_namespace: HashMap<NetNs, Vec<&ObservedSocket>> = HashMap::new();
         for socket in sockets.take(ASKED_AGAIN) {
             by_namespace.entry(socket.netns).or_default().push(socket);
         }
@@ -251,7 +258,7 @@ impl Tables {
 }
 
 /// The socket as it is now; `None` when it is not in CLOSE_WAIT any more.
-fn still(diag: &mut DiagSocket, socket: &CloseWait) -> Result<Option<Socket>, DiagError> {
+fn still(diag: &mut DiagSocket, socket: &ObservedSocket) -> Result<Option<Socket>, DiagError> {
     let lookup = Lookup::tuple(socket.tuple)
         .id(socket.id)
         .interface(socket.interface)
@@ -261,9 +268,9 @@ fn still(diag: &mut DiagSocket, socket: &CloseWait) -> Result<Option<Socket>, Di
 }
 
 /// `late`: how long after the look's beginning the socket was listed.
-pub(super) fn close_wait(socket: &Socket, late: Nanos) -> CloseWait {
+pub(super) fn close_wait(socket: &Socket, late: Nanos) -> ObservedSocket {
     let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
-    CloseWait {
+    ObservedSocket {
         id: socket.id,
         netns: socket.netns,
         tuple: socket.tuple,

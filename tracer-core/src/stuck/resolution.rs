@@ -10,7 +10,7 @@ const ETIMEDOUT: u16 = 110;
 
 /// How a leak was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LeakEnd {
+pub enum Resolution {
     /// The application closed it: with close(), shutdown(), or an abort of its own.
     Closed,
     /// Its process exited, and with it went the last descriptor.
@@ -25,7 +25,7 @@ pub enum LeakEnd {
     Unknown,
 }
 
-impl LeakEnd {
+impl Resolution {
     /// How a socket leaves CLOSE_WAIT by this transition.
     #[must_use]
     pub fn of(transition: &Transition) -> Self {

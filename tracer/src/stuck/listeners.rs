@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tcpclose_core::leak::CloseWait;
+use tcpclose_core::stuck::ObservedSocket;
 use tcpclose_core::types::{EndpointId, NetNs, Tuple};
 use tcpclose_core::{place, places};
 use tcpclose_sys::kernel::sock_diag::Socket;
@@ -20,7 +20,7 @@ pub(super) struct Listener {
 /// The listening sockets in whose queue each connection may wait that was not accepted. With `SO_REUSEPORT` there are
 /// several, and the kernel does not tell in which one's; those with an empty queue are none of them.
 pub(super) fn queues<'a>(
-    sockets: impl Iterator<Item = &'a CloseWait>,
+    sockets: impl Iterator<Item = &'a ObservedSocket>,
     listeners: &[Listener],
 ) -> HashMap<EndpointId, Vec<u32>> {
     let mut by_place: HashMap<(NetNs, Tuple), Vec<u32>> = HashMap::new();

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::notice::notice;
 use tcpclose_core::event::{Event, Transition};
-use tcpclose_core::leak::LeakEnd;
+use tcpclose_core::stuck::Resolution;
 use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_sys::kernel::loader::{self, LoadError, Options};
 use tcpclose_sys::kernel::reader::{Attached, Reader};
@@ -40,9 +40,9 @@ pub struct CloseWaitHistory(Arc<Mutex<Seen>>);
 #[derive(Debug, Default)]
 struct Seen {
     entered: HashMap<EndpointId, Nanos>,
-    left: HashMap<EndpointId, (Nanos, LeakEnd)>,
+    left: HashMap<EndpointId, (Nanos, Resolution)>,
     /// Those that nobody has asked for yet: the look under way may still show them, so the next one asks.
-    unasked: HashMap<EndpointId, (Nanos, LeakEnd)>,
+    unasked: HashMap<EndpointId, (Nanos, Resolution)>,
     /// Of those that stayed for a shorter time nobody asks how they left.
     least: Nanos,
 }
@@ -118,7 +118,7 @@ impl CloseWaitHistory {
 
     /// When and how these sockets left it, where that was seen. What is not asked for twice is forgotten. Waits a moment
     /// for records that are still to be read.
-    pub(super) fn take_left(&self, ids: &[EndpointId]) -> HashMap<EndpointId, (Nanos, LeakEnd)> {
+    pub(super) fn take_left(&self, ids: &[EndpointId]) -> HashMap<EndpointId, (Nanos, Resolution)> {
         let mut found = HashMap::new();
         let mut older = std::mem::take(&mut self.lock().unasked);
         let mut newer = HashMap::new();
@@ -161,7 +161,7 @@ impl Seen {
         let entered = self.entered.remove(&id);
         let was_asked_for = entered.is_none_or(|entered| at - entered >= self.least);
         if old == TcpState::CloseWait && was_asked_for && self.left.len() < REMEMBERED {
-            self.left.insert(id, (at, LeakEnd::of(transition)));
+            self.left.insert(id, (at, Resolution::of(transition)));
         }
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         testimony.take_left(&[]);
         let left =
             testimony.take_left(&[EndpointId(1), EndpointId(2), EndpointId(3), EndpointId(4)]);
-        let closed = (Nanos::from_secs(160), LeakEnd::Closed);
+        let closed = (Nanos::from_secs(160), Resolution::Closed);
         assert_eq!(
             left,
             HashMap::from([(EndpointId(2), closed), (EndpointId(4), closed)])

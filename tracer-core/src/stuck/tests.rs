@@ -8,12 +8,12 @@ const NOW: Nanos = Nanos::from_secs(100_000);
 const MINUTE: Nanos = Nanos::from_secs(60);
 
 /// An accepted socket that read everything; its FIN came `age` seconds ago with the last ACK, its last data 5 s earlier.
-fn socket(id: u64, age: u64) -> CloseWait {
+fn socket(id: u64, age: u64) -> ObservedSocket {
     let ends: [SocketAddr; 2] = [
         SocketAddr::from(([10, 0, 0, 1], 80)),
         SocketAddr::from(([10, 0, 0, 2], 40_000)),
     ];
-    CloseWait {
+    ObservedSocket {
         id: EndpointId(id),
         netns: NetNs(1),
         tuple: Tuple::from((ends[0], ends[1])),
@@ -35,9 +35,9 @@ fn socket(id: u64, age: u64) -> CloseWait {
 }
 
 /// One that has bytes on their way, sent so many seconds ago; the last ACK came `age` seconds ago.
-fn sending(age: u64, sent: u64) -> CloseWait {
+fn sending(age: u64, sent: u64) -> ObservedSocket {
     let socket = socket(1, age);
-    CloseWait {
+    ObservedSocket {
         unsent: 9,
         activity: socket.activity.map(|activity| Activity {
             since_sent: Some(Nanos::from_secs(sent)),
@@ -47,8 +47,8 @@ fn sending(age: u64, sent: u64) -> CloseWait {
     }
 }
 
-fn busy(id: u64) -> CloseWait {
-    CloseWait {
+fn busy(id: u64) -> ObservedSocket {
+    ObservedSocket {
         id: EndpointId(id),
         ..sending(61, 1)
     }
@@ -58,11 +58,11 @@ fn after(seconds: u64) -> Nanos {
     NOW + Nanos::from_secs(seconds)
 }
 
-fn once(socket: CloseWait) -> Look {
-    Ledger::default().look(vec![socket], NOW, MINUTE)
+fn once(socket: ObservedSocket) -> ScanOutcome {
+    ScanHistory::default().look(vec![socket], NOW, MINUTE)
 }
 
-fn verdict(socket: CloseWait) -> Verdict {
+fn verdict(socket: ObservedSocket) -> Verdict {
     once(socket).old[0].verdict
 }
 
@@ -70,12 +70,18 @@ fn verdict(socket: CloseWait) -> Verdict {
 fn each_verdict_has_its_evidence() {
     let read = socket(1, 61);
     assert_eq!(verdict(read), Verdict::EofRead);
-    assert_eq!(verdict(CloseWait { queued: 1, ..read }), Verdict::EofUnread);
-    assert_eq!(verdict(CloseWait { queued: 6, ..read }), Verdict::EofUnread);
-    assert_eq!(CloseWait { queued: 6, ..read }.unread(), 5);
+    assert_eq!(
+        verdict(ObservedSocket { queued: 1, ..read }),
+        Verdict::EofUnread
+    );
+    assert_eq!(
+        verdict(ObservedSocket { queued: 6, ..read }),
+        Verdict::EofUnread
+    );
+    assert_eq!(ObservedSocket { queued: 6, ..read }.unread(), 5);
     assert_eq!(verdict(sending(61, 30)), Verdict::StillSending);
     assert_eq!(verdict(sending(61, 61)), Verdict::EofRead);
-    let waiting = CloseWait {
+    let waiting = ObservedSocket {
         inode: 0,
         queued: 6,
         ..read
@@ -91,7 +97,7 @@ fn the_age_is_that_of_the_last_ack_and_bounded_by_the_last_data() {
         known: AgeKnown::Estimated,
         earliest: Some(NOW - Nanos::from_secs(66)),
     };
-    assert_eq!((leak.age, leak.event), (expected, LeakEvent::Ongoing));
+    assert_eq!((leak.age, leak.event), (expected, StuckEvent::Ongoing));
 }
 
 #[test]
@@ -128,7 +134,7 @@ fn the_threshold_counts_from_exactly_that_age() {
 
 #[test]
 fn a_socket_whose_age_keepalive_may_hide_is_counted() {
-    let mut probed = CloseWait {
+    let mut probed = ObservedSocket {
         keepalive: true,
         entered: None,
         ..socket(1, 10)
@@ -144,25 +150,25 @@ fn a_socket_whose_age_keepalive_may_hide_is_counted() {
 
 #[test]
 fn a_second_look_proves_an_age_that_keepalive_hides() {
-    let probed = CloseWait {
+    let probed = ObservedSocket {
         keepalive: true,
         entered: None,
         ..socket(1, 10)
     };
-    let mut ledger = Ledger::default();
+    let mut ledger = ScanHistory::default();
     assert_eq!(ledger.look(vec![probed], NOW, MINUTE).old, []);
     // A probe was answered meanwhile: the last ACK is again 10 s old.
     let old = ledger.look(vec![probed], after(50), MINUTE).old;
     assert_eq!(old.len(), 1);
     assert_eq!(old[0].age.since, NOW - Nanos::from_secs(10));
-    assert_eq!(old[0].event, LeakEvent::Opened);
+    assert_eq!(old[0].event, StuckEvent::Opened);
 }
 
 #[test]
 fn what_moved_between_looks_is_no_leak_until_it_rests_for_as_long() {
-    let mut ledger = Ledger::default();
+    let mut ledger = ScanHistory::default();
     let mut sending = socket(1, 61);
-    let judged = |look: Look| look.old[0].verdict;
+    let judged = |look: ScanOutcome| look.old[0].verdict;
     assert_eq!(
         judged(ledger.look(vec![sending], NOW, MINUTE)),
         Verdict::EofRead
@@ -224,31 +230,31 @@ fn bytes_that_were_sent_after_the_fin_have_moved() {
 
 #[test]
 fn what_is_found_gone_between_looks_is_resolved_once() {
-    let mut ledger = Ledger::default();
+    let mut ledger = ScanHistory::default();
     let _ = ledger.look(vec![socket(1, 70), socket(2, 10)], NOW, MINUTE);
     let gone = ledger.forget(EndpointId(1));
-    assert_eq!(gone.map(|leak| leak.event), Some(LeakEvent::Resolved));
+    assert_eq!(gone.map(|leak| leak.event), Some(StuckEvent::Resolved));
     assert_eq!(ledger.forget(EndpointId(2)), None, "it was never told of");
     assert_eq!(ledger.look(vec![], after(5), MINUTE).resolved, []);
 }
 
 #[test]
 fn a_leak_opens_goes_on_and_is_resolved_once() {
-    let mut ledger = Ledger::default();
-    let events = |look: &Look| look.old.iter().map(|leak| leak.event).collect::<Vec<_>>();
+    let mut ledger = ScanHistory::default();
+    let events = |look: &ScanOutcome| look.old.iter().map(|leak| leak.event).collect::<Vec<_>>();
     let look = ledger.look(vec![socket(1, 70)], NOW, MINUTE);
-    assert_eq!(events(&look), [LeakEvent::Ongoing], "it was there before");
+    assert_eq!(events(&look), [StuckEvent::Ongoing], "it was there before");
     let look = ledger.look(vec![socket(1, 75), socket(2, 61)], after(5), MINUTE);
-    assert_eq!(events(&look), [LeakEvent::Ongoing, LeakEvent::Opened]);
+    assert_eq!(events(&look), [StuckEvent::Ongoing, StuckEvent::Opened]);
     assert_eq!(ledger.told().count(), 2);
     let look = ledger.look(vec![socket(2, 66)], after(10), MINUTE);
-    assert_eq!(events(&look), [LeakEvent::Ongoing]);
+    assert_eq!(events(&look), [StuckEvent::Ongoing]);
     let resolved: Vec<_> = look
         .resolved
         .iter()
         .map(|leak| (leak.socket.id, leak.event))
         .collect();
-    assert_eq!(resolved, [(EndpointId(1), LeakEvent::Resolved)]);
+    assert_eq!(resolved, [(EndpointId(1), StuckEvent::Resolved)]);
     assert!(
         ledger
             .look(vec![socket(2, 71)], after(15), MINUTE)
@@ -259,7 +265,7 @@ fn a_leak_opens_goes_on_and_is_resolved_once() {
 
 #[test]
 fn what_was_never_told_of_is_not_resolved() {
-    let mut ledger = Ledger::default();
+    let mut ledger = ScanHistory::default();
     let _ = ledger.look(vec![socket(1, 59), busy(2)], NOW, MINUTE);
     assert!(ledger.look(vec![], after(5), MINUTE).resolved.is_empty());
 }
@@ -291,7 +297,7 @@ fn owners_come_worst_first() {
         socket(1, 100),
         socket(2, 300),
         socket(3, 61),
-        CloseWait {
+        ObservedSocket {
             queued: 11,
             ..socket(4, 62)
         },
@@ -301,7 +307,7 @@ fn owners_come_worst_first() {
         socket.inode = inode;
     }
     sockets[3].tuple.local_port = 443;
-    let look = Ledger::default().look(sockets, NOW, MINUTE);
+    let look = ScanHistory::default().look(sockets, NOW, MINUTE);
     let groups = group(&look.old, |leak| leak.socket.inode);
     let order: Vec<_> = groups
         .iter()
@@ -333,7 +339,7 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
     {
         (socket.tuple.local_port, socket.tuple.peer_port) = (local, remote);
     }
-    let look = Ledger::default().look(sockets, NOW, MINUTE);
+    let look = ScanHistory::default().look(sockets, NOW, MINUTE);
     let groups = group(&look.old, |_| ());
     let (server, client) = (peer([10, 0, 0, 2], None), peer([10, 0, 0, 2], Some(3306)));
     assert_eq!(groups[0].peers.most, [(server, 2), (client, 2)]);
@@ -346,7 +352,7 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
 
 #[test]
 fn still_sending_is_in_its_group_and_not_counted() {
-    let look = Ledger::default().look(vec![socket(1, 61), busy(2)], NOW, MINUTE);
+    let look = ScanHistory::default().look(vec![socket(1, 61), busy(2)], NOW, MINUTE);
     let groups = group(&look.old, |_| ());
     assert_eq!((groups[0].leaks.len(), groups[0].stuck()), (2, 1));
 }
@@ -354,9 +360,9 @@ fn still_sending_is_in_its_group_and_not_counted() {
 #[test]
 fn a_tally_names_the_most_frequent_and_counts_the_rest() {
     let counts = HashMap::from([(80u16, 5), (81, 7), (82, 5), (83, 1), (84, 1)]);
-    let expected = Tally {
+    let expected = TopValues {
         most: vec![(81, 7), (80, 5), (82, 5)],
         others: 2,
     };
-    assert_eq!(Tally::from(counts), expected);
+    assert_eq!(TopValues::from(counts), expected);
 }

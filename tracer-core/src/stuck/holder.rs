@@ -45,7 +45,7 @@ impl OwnerUnknown {
 
 /// The process that a leak is laid to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Leaker {
+pub struct OwnerProcess {
     /// When it was so.
     pub as_of: Nanos,
     /// What is known of it.

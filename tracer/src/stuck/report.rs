@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::holders::SocketHolders;
 use super::scanner::Resolved;
 use tcpclose_core::finding::{Endpoint, Stuck};
-use tcpclose_core::leak::{
-    Forecast, Group, Growths, Leak, Leaker, OwnerUnknown, Stock, Verdict, group,
-};
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{
+    Forecast, Leak, OwnerGroup, OwnerProcess, OwnerUnknown, Sample, Trends, Verdict, group,
+};
 use tcpclose_core::types::{Nanos, NetNs, Role};
 
 /// Whose leaks are counted together.
@@ -39,7 +39,7 @@ pub struct Report {
     /// What stays in CLOSE_WAIT.
     pub leaks: Vec<Leak>,
     /// The same by owner, worst first.
-    pub groups: Vec<Group<Owner>>,
+    pub groups: Vec<OwnerGroup<Owner>>,
     /// How many stuck sockets each owner has.
     pub stuck_of: HashMap<Owner, usize>,
     /// Who holds them.
@@ -84,12 +84,12 @@ impl Report {
 
     /// Takes its numbers into `growths`, and tells how they grow. By owner and when that started, as a process's number may
     /// be another's later.
-    pub fn grow(&mut self, growths: &mut Growths<(Owner, u64)>) {
+    pub fn grow(&mut self, growths: &mut Trends<(Owner, u64)>) {
         let started = |owner| self.process(owner).map_or(0, |process| process.started);
         let counts = self.groups.iter().map(|group| {
             let stuck = group.stuck() as u64;
             let waiting = group.verdicts[Verdict::NotAccepted as usize] as u64;
-            let stock = Stock {
+            let stock = Sample {
                 stuck,
                 held: stuck - waiting,
             };
@@ -149,7 +149,7 @@ impl Report {
     /// How many leaks are some application's fault.
     #[must_use]
     pub fn stuck(&self) -> usize {
-        self.groups.iter().map(Group::stuck).sum()
+        self.groups.iter().map(OwnerGroup::stuck).sum()
     }
 
     /// The finding about one of the leaks, found out at `at`.
@@ -187,7 +187,7 @@ impl Report {
                 None => Some(OwnerUnknown::NoHolder),
             },
             holders: self.held.holders(&leak.socket),
-            leaker: process.map(|process| Leaker {
+            leaker: process.map(|process| OwnerProcess {
                 as_of: at,
                 process: process.clone(),
                 stuck: self.stuck_of.get(&owner).copied().unwrap_or(0),
@@ -209,7 +209,7 @@ impl Report {
         if let (None, Some(process)) = (&stuck.owner, process) {
             stuck.owner = Some(process.as_owner(leak.verdict.owner_source()));
             stuck.owner_unknown = None;
-            stuck.leaker = Some(Leaker {
+            stuck.leaker = Some(OwnerProcess {
                 as_of: *at,
                 process: process.clone(),
                 stuck: 0,

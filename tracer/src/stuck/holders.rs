@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::listeners::{Listener, queues};
 use super::task_file_iter::Walk;
 use tcpclose_core::finding::Stuck;
-use tcpclose_core::leak::{CloseWait, Holder};
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{Holder, ObservedSocket};
 use tcpclose_core::types::EndpointId;
 use tcpclose_sys::host::descriptors::{self, Holders, Search};
 
@@ -26,7 +26,7 @@ impl SocketHolders {
     /// Looks through /proc; with `pids` for the sockets that those processes hold, of which all holders are found; or through what a walk has found. What could not be read
     /// is left in the search.
     pub(super) fn find<'a>(
-        sockets: impl Iterator<Item = &'a CloseWait> + Clone,
+        sockets: impl Iterator<Item = &'a ObservedSocket> + Clone,
         listeners: &[Listener],
         pids: &[u32],
         walk: Option<Walk>,
@@ -97,7 +97,7 @@ impl SocketHolders {
     /// The descriptors of a socket; where it was not accepted, those of the listening socket.
     pub fn descriptors<'a>(
         &'a self,
-        socket: &'a CloseWait,
+        socket: &'a ObservedSocket,
     ) -> impl Iterator<Item = descriptors::Holder> + 'a {
         let own = (socket.inode != 0).then_some(socket.inode);
         let queue = match own {
@@ -109,13 +109,13 @@ impl SocketHolders {
     }
 
     /// Whether any process is known to hold a socket.
-    pub(super) fn is_held(&self, socket: &CloseWait) -> bool {
+    pub(super) fn is_held(&self, socket: &ObservedSocket) -> bool {
         self.descriptors(socket).next().is_some()
     }
 
     /// Every process that holds a socket, with its descriptors.
     #[must_use]
-    pub fn holders(&self, socket: &CloseWait) -> Vec<Holder> {
+    pub fn holders(&self, socket: &ObservedSocket) -> Vec<Holder> {
         let mut holders: Vec<Holder> = Vec::new();
         for held in self.descriptors(socket) {
             match holders.iter_mut().find(|holder| holder.pid == held.pid) {
@@ -136,7 +136,7 @@ impl SocketHolders {
 
     /// The process that a socket is laid to: of several holders the one that started first.
     #[must_use]
-    pub fn owner(&self, socket: &CloseWait) -> Option<u32> {
+    pub fn owner(&self, socket: &ObservedSocket) -> Option<u32> {
         let started = |pid: u32| {
             let process = self.processes.get(&pid);
             (process.map_or(u64::MAX, |process| process.started), pid)

@@ -39,7 +39,7 @@ impl Verdict {
 
     /// Whether it is the application's fault.
     #[must_use]
-    pub const fn is_leak(self) -> bool {
+    pub const fn is_stuck(self) -> bool {
         !matches!(self, Self::StillSending)
     }
 

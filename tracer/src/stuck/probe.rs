@@ -1,4 +1,4 @@
-//! Answers to the core's questions about single sockets that may be stuck.
+//! ProbeResponse to the core's questions about single sockets that may be stuck.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use tcpclose_common::TcpState;
 use super::collect::close_wait;
 use super::holders::SocketHolders;
 use super::listeners::Listener;
-use tcpclose_core::leak::{Answer, Answers, CloseWait, Question};
+use tcpclose_core::stuck::{ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::kernel::monotonic::now;
 use tcpclose_sys::kernel::netns;
@@ -29,17 +29,17 @@ pub struct Prober {
 #[derive(Default)]
 struct Found {
     /// With the question that each is the answer to.
-    sockets: Vec<(Question, CloseWait)>,
+    sockets: Vec<(ProbeRequest, ObservedSocket)>,
     listeners: Vec<Listener>,
 }
 
 impl Prober {
     /// Looks at the sockets in question.
     #[must_use]
-    pub fn answer(&mut self, questions: &[Question]) -> Answers {
+    pub fn answer(&mut self, questions: &[ProbeRequest]) -> ProbeResponse {
         let at = now();
         let mut found = Found::default();
-        let mut by_namespace: HashMap<NetNs, Vec<Question>> = HashMap::new();
+        let mut by_namespace: HashMap<NetNs, Vec<ProbeRequest>> = HashMap::new();
         for question in questions {
             let there = by_namespace.entry(question.netns).or_default();
             there.push(*question);
@@ -56,7 +56,7 @@ impl Prober {
         }
         let sockets = found.sockets.iter().map(|(_, socket)| socket);
         let (held, _) = SocketHolders::find(sockets, &found.listeners, &[], None);
-        let seen = found.sockets.iter().map(|(question, socket)| Answer {
+        let seen = found.sockets.iter().map(|(question, socket)| ProbedSocket {
             id: question.id,
             socket: *socket,
             holders: held.holders(socket),
@@ -64,7 +64,7 @@ impl Prober {
                 .owner(socket)
                 .and_then(|pid| held.processes.get(&pid).cloned()),
         });
-        Answers {
+        ProbeResponse {
             at,
             seen: seen.collect(),
             ended: now(),
@@ -75,7 +75,7 @@ impl Prober {
 impl Found {
     /// Looks in every namespace for sockets of which it is not known where they live: the classic tracepoint does not
     /// tell. Where two have the same addresses and ports, nothing is known of either.
-    fn look_everywhere(&mut self, questions: &[Question], began: Nanos) {
+    fn look_everywhere(&mut self, questions: &[ProbeRequest], began: Nanos) {
         let mut all = Self::default();
         let own = netns::current();
         if let Ok(mut diag) = DiagSocket::open() {
@@ -102,7 +102,7 @@ impl Found {
     fn look(
         &mut self,
         diag: &mut DiagSocket,
-        questions: &[Question],
+        questions: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
@@ -119,7 +119,7 @@ impl Found {
     fn list(
         &mut self,
         diag: &mut DiagSocket,
-        questions: &[Question],
+        questions: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
@@ -145,7 +145,7 @@ impl Found {
     fn ask_for_each(
         &mut self,
         diag: &mut DiagSocket,
-        questions: &[Question],
+        questions: &[ProbeRequest],
         began: Nanos,
     ) -> Result<bool, DiagError> {
         for question in questions {
@@ -162,7 +162,7 @@ impl Found {
     fn walk(
         &mut self,
         diag: &mut DiagSocket,
-        questions: &[Question],
+        questions: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
         let waiting = Query::states(StateSet::of(&[TcpState::CloseWait])).with_info();
@@ -183,7 +183,7 @@ impl Found {
         Ok(())
     }
 
-    fn take(&mut self, question: &Question, socket: &Socket, late: Nanos) {
+    fn take(&mut self, question: &ProbeRequest, socket: &Socket, late: Nanos) {
         if socket.state == TcpState::CloseWait {
             self.sockets.push((*question, close_wait(socket, late)));
         }
@@ -200,12 +200,12 @@ mod tests {
     use tcpclose_core::types::Tuple;
 
     /// An accepted connection that its peer has closed and that read everything, and the question about it.
-    fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, Question)> {
+    fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, ProbeRequest)> {
         let peer = TcpStream::connect(listener.local_addr()?)?;
         let (mut accepted, _) = listener.accept()?;
         drop(peer);
         accepted.read_to_end(&mut Vec::new())?;
-        let question = Question {
+        let question = ProbeRequest {
             id: EndpointId(accepted.as_raw_fd() as u64),
             cookie: None,
             netns: netns::current()?,
@@ -221,7 +221,8 @@ mod tests {
             let all: Vec<_> = (0..count)
                 .map(|_| stuck(&listener))
                 .collect::<io::Result<_>>()?;
-            let mut questions: Vec<Question> = all.iter().map(|(_, question)| *question).collect();
+            let mut questions: Vec<ProbeRequest> =
+                all.iter().map(|(_, question)| *question).collect();
             let mut elsewhere = questions[0];
             elsewhere.id = EndpointId(u64::MAX);
             elsewhere.tuple.peer_port = 1;
@@ -233,7 +234,7 @@ mod tests {
                 "the one that is not there is not told of"
             );
             for answer in &answers.seen {
-                let Answer {
+                let ProbedSocket {
                     id,
                     socket,
                     holders,

@@ -1,7 +1,7 @@
 //! Sockets stuck in CLOSE_WAIT: since when, and what the application has not done.
 //!
 //! In: the sockets that one look at the kernel's tables found in CLOSE_WAIT. Out: which of them are stuck, each with its
-//! age and a verdict. A [`Ledger`] joins looks: it knows what has moved since, and keeps the earliest estimate of an age.
+//! age and a verdict. A [`ScanHistory`] joins looks: it knows what has moved since, and keeps the earliest estimate of an age.
 //!
 //! The age of a socket that nobody saw enter CLOSE_WAIT is estimated. The peer's FIN came with an ACK, so the last ACK is
 //! no older than the FIN; no data can come after the FIN, so the last data is no younger. Between these two it lies, and
@@ -9,14 +9,14 @@
 //! ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe. Where the peer's window is closed, answers to
 //! probes of it come for ever: there, the last bytes that were sent take the ACK's place.
 
+mod by_owner;
 mod deadlines;
-mod end;
-mod group;
-mod growth;
 mod holder;
-mod question;
+mod probe;
+mod resolution;
 #[cfg(test)]
 mod tests;
+mod trend;
 mod verdict;
 
 use std::collections::HashMap;
@@ -26,12 +26,12 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
+pub use by_owner::{OwnerGroup, Peer, TopValues, group};
 pub(super) use deadlines::Deadlines;
-pub use end::LeakEnd;
-pub use group::{Group, Peer, Tally, group};
-pub use growth::{Fit, Forecast, Growth, Growths, MIN_SAMPLES, Stock};
-pub use holder::{Holder, Leaker, OwnerUnknown};
-pub use question::{Answer, Answers, Question};
+pub use holder::{Holder, OwnerProcess, OwnerUnknown};
+pub use probe::{ProbeRequest, ProbeResponse, ProbedSocket};
+pub use resolution::Resolution;
+pub use trend::{Fit, Forecast, MIN_SAMPLES, Sample, Trend, Trends};
 pub use verdict::Verdict;
 
 /// Nobody is told to be stuck sooner. Every connection that its peer closes first is in CLOSE_WAIT for a moment: looking at
@@ -40,7 +40,7 @@ pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
 
 /// A socket in CLOSE_WAIT as one look saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloseWait {
+pub struct ObservedSocket {
     /// The socket cookie.
     pub id: EndpointId,
     /// The network namespace it lives in.
@@ -80,7 +80,7 @@ pub struct Activity {
     pub since_sent: Option<Nanos>,
 }
 
-impl CloseWait {
+impl ObservedSocket {
     /// Bytes that the application has not read; the FIN is none.
     #[must_use]
     pub const fn unread(&self) -> u32 {
@@ -153,7 +153,7 @@ impl Age {
     }
 
     /// What one look at `now` tells.
-    pub(super) fn of(socket: &CloseWait, now: Nanos) -> Self {
+    pub(super) fn of(socket: &ObservedSocket, now: Nanos) -> Self {
         if let Some(entered) = socket.entered {
             return Self::observed(entered);
         }
@@ -182,7 +182,7 @@ impl Age {
 
 /// What is new about a leak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LeakEvent {
+pub enum StuckEvent {
     /// It was not told of before.
     Opened,
     /// It was, or this is the first look.
@@ -191,7 +191,7 @@ pub enum LeakEvent {
     Resolved,
 }
 
-impl LeakEvent {
+impl StuckEvent {
     /// The word of the JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -207,9 +207,9 @@ impl LeakEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// What is new about it.
-    pub event: LeakEvent,
+    pub event: StuckEvent,
     /// The socket, as the last look that saw it did.
-    pub socket: CloseWait,
+    pub socket: ObservedSocket,
     /// Since when.
     pub age: Age,
     /// Why.
@@ -218,7 +218,7 @@ pub struct Leak {
 
 /// What one look found.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct ScanOutcome {
     /// In CLOSE_WAIT for as long as asked or longer, [`Verdict::StillSending`] among them.
     pub old: Vec<Leak>,
     /// How many are in CLOSE_WAIT for a shorter time.
@@ -231,7 +231,7 @@ pub struct Look {
 
 /// What earlier looks saw. It holds what is in CLOSE_WAIT, some 300 bytes a socket, and forgets what no look sees.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger {
+pub struct ScanHistory {
     seen: HashMap<EndpointId, Seen>,
     /// Number of the look.
     looks: u64,
@@ -247,12 +247,17 @@ struct Seen {
     look: u64,
 }
 
-impl Ledger {
+impl ScanHistory {
     /// Takes in what a look at `now` found: every socket in CLOSE_WAIT that it could see, each once. Stuck are those
     /// that are at least `min_age` old and on which nothing moved for as long.
-    pub fn look(&mut self, sockets: Vec<CloseWait>, now: Nanos, min_age: Nanos) -> Look {
+    pub fn look(
+        &mut self,
+        sockets: Vec<ObservedSocket>,
+        now: Nanos,
+        min_age: Nanos,
+    ) -> ScanOutcome {
         self.looks += 1;
-        let mut look = Look::default();
+        let mut look = ScanOutcome::default();
         self.seen
             .reserve(sockets.len().saturating_sub(self.seen.len()));
         for socket in sockets {
@@ -265,14 +270,14 @@ impl Ledger {
                 continue;
             }
             look.old.push(seen.leak);
-            seen.told |= seen.leak.verdict.is_leak();
+            seen.told |= seen.leak.verdict.is_stuck();
         }
         let looks = self.looks;
         self.seen.retain(|_, seen| {
             let gone = seen.look != looks;
             if gone && seen.told {
                 look.resolved.push(Leak {
-                    event: LeakEvent::Resolved,
+                    event: StuckEvent::Resolved,
                     ..seen.leak
                 });
             }
@@ -283,7 +288,7 @@ impl Ledger {
 
     /// The sockets that were told of as leaks and not resolved. That one is absent from the next dump is no proof that
     /// it is gone: look it up.
-    pub fn told(&self) -> impl Iterator<Item = &CloseWait> {
+    pub fn told(&self) -> impl Iterator<Item = &ObservedSocket> {
         let told = self.seen.values().filter(|seen| seen.told);
         told.map(|seen| &seen.leak.socket)
     }
@@ -292,12 +297,12 @@ impl Ledger {
     pub fn forget(&mut self, id: EndpointId) -> Option<Leak> {
         let seen = self.seen.remove(&id).filter(|seen| seen.told)?;
         Some(Leak {
-            event: LeakEvent::Resolved,
+            event: StuckEvent::Resolved,
             ..seen.leak
         })
     }
 
-    fn note(&mut self, socket: CloseWait, now: Nanos, min_age: Nanos) -> &mut Seen {
+    fn note(&mut self, socket: ObservedSocket, now: Nanos, min_age: Nanos) -> &mut Seen {
         let before = self.seen.get(&socket.id).copied();
         let age = Age::of(&socket, now);
         let changed = before.is_some_and(|seen| seen.leak.socket.counters() != socket.counters());
@@ -308,9 +313,9 @@ impl Ledger {
         };
         let told = before.is_some_and(|seen| seen.told);
         let event = if told || self.looks == 1 {
-            LeakEvent::Ongoing
+            StuckEvent::Ongoing
         } else {
-            LeakEvent::Opened
+            StuckEvent::Opened
         };
         let moved = moved.max(socket.sent(now));
         let moves = moved.is_some_and(|at| now - at <= min_age);
@@ -330,16 +335,16 @@ impl Ledger {
     }
 }
 
-pub(super) fn judge(socket: &CloseWait, moves: bool) -> Verdict {
+pub(super) fn judge(socket: &ObservedSocket, moves: bool) -> Verdict {
     match socket {
-        CloseWait { inode: 0, .. } => Verdict::NotAccepted,
+        ObservedSocket { inode: 0, .. } => Verdict::NotAccepted,
         _ if moves => Verdict::StillSending,
-        CloseWait { queued: 0, .. } => Verdict::EofRead,
+        ObservedSocket { queued: 0, .. } => Verdict::EofRead,
         _ => Verdict::EofUnread,
     }
 }
 
-fn may_be_older(socket: &CloseWait, min_age: Nanos) -> bool {
+fn may_be_older(socket: &ObservedSocket, min_age: Nanos) -> bool {
     let silent = |activity: Activity| activity.since_data.is_none_or(|span| span >= min_age);
     socket.keepalive && socket.activity.is_some_and(silent)
 }

@@ -1,5 +1,5 @@
 //! A look at the whole host: every namespace's sockets in CLOSE_WAIT, and who holds those that are stuck. Joins the doors
-//! to the kernel and the host with the core's [`tcpclose_core::leak`]; nothing is traced.
+//! to the kernel and the host with the core's [`tcpclose_core::stuck`]; nothing is traced.
 
 mod close_wait_tracer;
 mod collect;

@@ -12,8 +12,8 @@ use super::holders::SocketHolders;
 use super::report::{Owner, Report};
 use super::task_file_iter::Walk;
 use tcpclose_core::filter::ConnectionFilter;
-use tcpclose_core::leak::{AgeKnown, CloseWait, Growths, Leak, LeakEnd, Ledger};
 use tcpclose_core::process::Process;
+use tcpclose_core::stuck::{AgeKnown, Leak, ObservedSocket, Resolution, ScanHistory, Trends};
 use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_sys::host::pid_ns;
 use tcpclose_sys::kernel::monotonic::now;
@@ -36,8 +36,8 @@ pub struct Wanted {
 /// Looks, and remembers what it saw for the next look.
 pub struct Scanner {
     wanted: Wanted,
-    ledger: Ledger,
-    growths: Growths<(Owner, u64)>,
+    ledger: ScanHistory,
+    growths: Trends<(Owner, u64)>,
     /// Leaks of the last report, and whose they were when that was last known: of a process that exits, descriptors are
     /// gone before its sockets are.
     told: HashMap<EndpointId, Option<Arc<Process>>>,
@@ -53,7 +53,7 @@ pub struct Resolved {
     /// When it ended; where nobody saw that, when it was missed.
     pub at: Nanos,
     /// How it ended.
-    pub end: LeakEnd,
+    pub end: Resolution,
     /// Whose it was, where that was ever known.
     pub process: Option<Arc<Process>>,
 }
@@ -64,8 +64,8 @@ impl Scanner {
     pub fn new(wanted: Wanted) -> Self {
         Self {
             wanted,
-            ledger: Ledger::default(),
-            growths: Growths::default(),
+            ledger: ScanHistory::default(),
+            growths: Trends::default(),
             told: HashMap::new(),
             blind: vec![],
             testimony: None,
@@ -102,10 +102,10 @@ impl Scanner {
             }
         }
         let mut look = self.ledger.look(close_wait, at, self.wanted.min_age);
-        let sending = look.old.iter().filter(|leak| !leak.verdict.is_leak());
+        let sending = look.old.iter().filter(|leak| !leak.verdict.is_stuck());
         let sending = sending.count();
         if !self.wanted.still_sending {
-            look.old.retain(|leak| leak.verdict.is_leak());
+            look.old.retain(|leak| leak.verdict.is_stuck());
         }
 
         let sockets = look.old.iter().chain(&look.hidden);
@@ -114,7 +114,7 @@ impl Scanner {
         if pids.is_empty() {
             let unheld = look.old.iter().chain(&look.hidden);
             let unheld = unheld.filter(|leak| !held.is_held(&leak.socket));
-            let unheld: Vec<CloseWait> = unheld.map(|leak| leak.socket).collect();
+            let unheld: Vec<ObservedSocket> = unheld.map(|leak| leak.socket).collect();
             let left = tables.left(&unheld);
             let is_there = |leak: &Leak| !left.contains(&leak.socket.id);
             look.old.retain(is_there);
@@ -158,7 +158,7 @@ impl Scanner {
         report.group();
         report.grow(&mut self.growths);
         let resolved = self.resolved(look.resolved, at);
-        let told = report.leaks.iter().filter(|leak| leak.verdict.is_leak());
+        let told = report.leaks.iter().filter(|leak| leak.verdict.is_stuck());
         self.told = told
             .map(|leak| {
                 let process = report.process(report.owner(leak)).cloned();
@@ -179,7 +179,7 @@ impl Scanner {
             let (at, end) = left.get(&leak.socket.id).copied().unwrap_or_else(|| {
                 // It ended at some time since the last look.
                 leak.age.known = AgeKnown::Estimated;
-                (at, LeakEnd::Unknown)
+                (at, Resolution::Unknown)
             });
             let process = self.told.remove(&leak.socket.id).flatten();
             Resolved {
@@ -212,7 +212,7 @@ mod tests {
             still_sending: false,
         });
         let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 4242).into()];
-        let socket = CloseWait {
+        let socket = ObservedSocket {
             id: EndpointId(1),
             netns: NetNs(1),
             tuple: Tuple::from((ends[0], ends[1])),
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(leak.age.known, AgeKnown::Observed);
         looker.told.insert(leak.socket.id, None);
         let resolved = looker.resolved(vec![leak], Nanos::from_secs(500));
-        assert_eq!(resolved[0].end, LeakEnd::Unknown);
+        assert_eq!(resolved[0].end, Resolution::Unknown);
         assert_eq!(resolved[0].leak.age.known, AgeKnown::Estimated);
         assert_eq!(resolved[0].at, Nanos::from_secs(500));
     }

@@ -13,7 +13,7 @@ const KEPT: usize = 60;
 
 /// A number that was looked at from time to time.
 #[derive(Clone, Debug, Default)]
-pub struct Growth {
+pub struct Trend {
     samples: VecDeque<(Nanos, u64)>,
 }
 
@@ -31,7 +31,7 @@ pub struct Fit {
     pub span: Nanos,
 }
 
-impl Growth {
+impl Trend {
     /// Takes in one more sample. One that is not later than the last replaces it.
     pub fn push(&mut self, at: Nanos, count: u64) {
         while self.samples.back().is_some_and(|(last, _)| *last >= at) {
@@ -122,7 +122,7 @@ pub struct Forecast {
 
 /// How many sockets of one owner are stuck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stock {
+pub struct Sample {
     /// All of them.
     pub stuck: u64,
     /// Those that take a descriptor: what was not accepted takes none.
@@ -132,17 +132,17 @@ pub struct Stock {
 /// The growth of all owners, each by a key that no later owner has: of a process, its id and when it started. It holds
 /// those of the last look.
 #[derive(Clone, Debug)]
-pub struct Growths<K>(HashMap<K, (Growth, Growth)>);
+pub struct Trends<K>(HashMap<K, (Trend, Trend)>);
 
-impl<K> Default for Growths<K> {
+impl<K> Default for Trends<K> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
 
-impl<K: Eq + Hash> Growths<K> {
+impl<K: Eq + Hash> Trends<K> {
     /// Takes in what a look at `at` counted. An owner that it did not find anything of is forgotten.
-    pub fn look(&mut self, at: Nanos, counts: impl IntoIterator<Item = (K, Stock)>) {
+    pub fn look(&mut self, at: Nanos, counts: impl IntoIterator<Item = (K, Sample)>) {
         let mut before = std::mem::take(&mut self.0);
         for (owner, count) in counts {
             let (mut stuck, mut held) = before.remove(&owner).unwrap_or_default();
@@ -154,9 +154,9 @@ impl<K: Eq + Hash> Growths<K> {
 
     /// What the last look counted of an owner.
     #[must_use]
-    pub fn last(&self, owner: &K) -> Option<Stock> {
+    pub fn last(&self, owner: &K) -> Option<Sample> {
         let (stuck, held) = self.0.get(owner)?;
-        Some(Stock {
+        Some(Sample {
             stuck: stuck.last()?,
             held: held.last()?,
         })
@@ -180,8 +180,8 @@ impl<K: Eq + Hash> Growths<K> {
 mod tests {
     use super::*;
 
-    fn of(samples: &[(u64, u64)]) -> Growth {
-        let mut growth = Growth::default();
+    fn of(samples: &[(u64, u64)]) -> Trend {
+        let mut growth = Trend::default();
         for &(second, count) in samples {
             growth.push(Nanos::from_secs(1_000_000 + second), count);
         }
@@ -256,7 +256,7 @@ mod tests {
     fn rounding_makes_no_fit_better_than_perfect() {
         // A third has no end in binary: without a bound this comes out as 1.0000000000000002.
         for step in 1..2_000_u64 {
-            let mut growth = Growth::default();
+            let mut growth = Trend::default();
             for at in 0..7 {
                 growth.push(Nanos(at * step * 333_333_331), at * step * 7);
             }
@@ -267,9 +267,9 @@ mod tests {
 
     #[test]
     fn what_was_not_accepted_takes_no_descriptor() {
-        let mut growths = Growths::default();
+        let mut growths = Trends::default();
         for second in 0..3 {
-            let count = Stock {
+            let count = Sample {
                 stuck: 10 * second,
                 held: second,
             };
@@ -285,9 +285,9 @@ mod tests {
     #[test]
     fn numbers_that_stand_still_or_waver_make_no_forecast() {
         let forecast = |counts: &[u64]| {
-            let mut growths = Growths::default();
+            let mut growths = Trends::default();
             for (second, &stuck) in (0..).zip(counts) {
-                let stock = Stock { stuck, held: stuck };
+                let stock = Sample { stuck, held: stuck };
                 growths.look(Nanos::from_secs(second), [(7, stock)]);
             }
             growths.forecast(&7, Some(100))
@@ -302,8 +302,8 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_gone_is_forgotten() {
-        let mut growths = Growths::default();
-        let count = Stock { stuck: 1, held: 1 };
+        let mut growths = Trends::default();
+        let count = Sample { stuck: 1, held: 1 };
         for second in 0..5 {
             let owners = if second == 3 {
                 vec![]
