@@ -2,5 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod kernel;

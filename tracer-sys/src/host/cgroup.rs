@@ -168,17 +168,17 @@ fn evict(known: &mut HashMap<u64, Known>, limit: usize) {
 
 /// A mounted cgroup2 file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Tree {
-    point: PathBuf,
+pub(crate) struct Tree {
+    pub(crate) point: PathBuf,
     /// Path of the cgroup at the mount point, empty for the root.
-    prefix: String,
+    pub(crate) prefix: String,
     /// Whatever is mounted over or within it has another number.
     device: u64,
 }
 
 impl Tree {
     /// The mount in a `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) that shows the most.
-    fn find(mountinfo: &str) -> Option<Self> {
+    pub(crate) fn find(mountinfo: &str) -> Option<Self> {
         mountinfo
             .lines()
             .filter_map(Self::parse)

@@ -310,7 +310,7 @@ fn number(name: &CStr) -> Option<u32> {
 }
 
 /// The inode in `socket:[12345]`.
-fn socket_inode(link: &[u8]) -> Option<u32> {
+pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
 }

@@ -7,7 +7,7 @@ pub mod container;
 pub mod descriptors;
 pub mod pid_ns;
 pub mod privilege_drop;
-mod proc_dir;
+pub(crate) mod proc_dir;
 pub mod process;
 pub mod self_usage;
 pub mod shared_cgroup_names;

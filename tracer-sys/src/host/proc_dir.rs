@@ -100,7 +100,7 @@ impl ProcDir {
 
 /// A number in `/proc/PID/stat`, counted from 1 as proc_pid_stat(5) does, from the fourth on. The second is the
 /// process's name and may hold anything, spaces and `)` too.
-pub(super) fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
+pub fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
     let field = rest.split_ascii_whitespace().nth(number.checked_sub(3)?)?;
@@ -170,7 +170,7 @@ pub(super) fn next_entries(directory: &OwnedFd, buffer: &mut [u8]) -> io::Result
 }
 
 /// The names of the entries that [`next_entries`] wrote.
-pub(super) fn names(mut entries: &[u8]) -> impl Iterator<Item = &CStr> {
+pub fn names(mut entries: &[u8]) -> impl Iterator<Item = &CStr> {
     /// Where the length of an entry and its name are.
     const LENGTH: usize = 16;
     const NAME: usize = 19;

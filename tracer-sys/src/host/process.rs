@@ -50,7 +50,7 @@ pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
     })
 }
 
-fn real_uid(status: &[u8]) -> Option<u32> {
+pub(crate) fn real_uid(status: &[u8]) -> Option<u32> {
     // The kernel escapes newlines of names, so that no line but the first can be made up.
     let line = status
         .split(|byte| *byte == b'\n')
@@ -63,7 +63,7 @@ fn real_uid(status: &[u8]) -> Option<u32> {
         .ok()
 }
 
-fn descriptor_limit(limits: &[u8]) -> Option<u64> {
+pub(crate) fn descriptor_limit(limits: &[u8]) -> Option<u64> {
     let limits = std::str::from_utf8(limits).ok()?;
     let line = limits
         .lines()
@@ -72,7 +72,7 @@ fn descriptor_limit(limits: &[u8]) -> Option<u64> {
 }
 
 /// The container that any of a process's cgroups belongs to: on v1, not every hierarchy has one of the runtime's.
-fn container_of(cgroups: &str) -> Option<Container> {
+pub(crate) fn container_of(cgroups: &str) -> Option<Container> {
     let path = |line: &str| {
         line.splitn(3, ':')
             .nth(2)

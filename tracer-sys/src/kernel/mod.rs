@@ -16,6 +16,6 @@ mod recursion_misses;
 mod ring_positions;
 pub mod sock_diag;
 pub mod task_file_iter;
-mod tracefs;
+pub(crate) mod tracefs;
 
 include!(concat!(env!("OUT_DIR"), "/ebpf_object.rs"));

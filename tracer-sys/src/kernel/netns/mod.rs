@@ -7,7 +7,7 @@
 
 mod error;
 mod interfaces;
-mod mountinfo;
+pub(crate) mod mountinfo;
 mod scan;
 
 use std::fs::{self, File, OpenOptions};

@@ -13,10 +13,7 @@ use tcpclose_core::types::NetNs;
 ///
 /// The namespace's number is the mount's root, `net:[4026532281]`, so that no mount point need be touched: it may be on
 /// a dead NFS server, or below another mount.
-pub(super) fn read(
-    mut mountinfo: impl BufRead,
-    mut found: impl FnMut(NetNs, PathBuf),
-) -> io::Result<()> {
+pub fn read(mut mountinfo: impl BufRead, mut found: impl FnMut(NetNs, PathBuf)) -> io::Result<()> {
     let mut line = Vec::new();
     while mountinfo.read_until(b'\n', &mut line)? > 0 {
         if let Some((id, point)) = parse(line.trim_ascii_end()) {

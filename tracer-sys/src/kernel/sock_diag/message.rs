@@ -13,17 +13,18 @@ const DUMP_INTERRUPTED: u16 = 0x10;
 
 /// One message of a datagram.
 #[derive(Debug)]
-pub(super) struct Message<'a> {
+pub struct Message<'a> {
     /// Number of the request it answers.
     pub sequence: u32,
     /// `NLM_F_DUMP_INTR` was set.
     pub interrupted: bool,
+    /// Its content.
     pub body: Body<'a>,
 }
 
 /// What a message says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Body<'a> {
+pub enum Body<'a> {
     /// Data of this message type.
     Data(u16, &'a [u8]),
     /// End of a dump, with 0 or a positive error number.
@@ -37,12 +38,13 @@ pub(super) enum Body<'a> {
 }
 
 /// The messages of one datagram. After an error it ends: there is no telling where the next message starts.
-pub(super) struct Messages<'a> {
+pub struct Messages<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Messages<'a> {
-    pub(super) fn of(datagram: &'a [u8]) -> Self {
+    /// Starts with the first message of a datagram.
+    pub fn of(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
 
@@ -91,7 +93,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// The attributes of a message (`struct nlattr`), up to the first one that does not fit.
-pub(super) fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const FLAGS: u16 = 0xc000;
     std::iter::from_fn(move || {
         let length = usize::from(read_u16(rest, 0)?);
@@ -107,19 +109,19 @@ fn read_errno(payload: &[u8]) -> Option<i32> {
     read_u32(payload, 0).map(|raw| (raw as i32).saturating_neg().max(0))
 }
 
-pub(super) fn read_array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub fn read_array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 
-pub(super) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+pub fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
     read_array(bytes, at).map(u16::from_ne_bytes)
 }
 
-pub(super) fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     read_array(bytes, at).map(u32::from_ne_bytes)
 }
 
-pub(super) fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
+pub fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
     read_array(bytes, at).map(u64::from_ne_bytes)
 }
 

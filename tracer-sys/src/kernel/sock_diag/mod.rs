@@ -22,7 +22,7 @@
 mod error;
 #[cfg(test)]
 mod interrupted_tests;
-mod message;
+pub(crate) mod message;
 mod netlink;
 mod query;
 mod socket;

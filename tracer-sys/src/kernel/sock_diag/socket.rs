@@ -77,7 +77,7 @@ impl Socket {
 
     /// Reads a `struct inet_diag_msg` with its attributes. `None`: too short, or a family or state that TCP does not
     /// have.
-    pub(super) fn parse(bytes: &[u8], netns: NetNs) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], netns: NetNs) -> Option<Self> {
         let fixed: &[u8; MESSAGE_LEN] = bytes.first_chunk()?;
         let [family, state, timer, retransmits] = read_array(fixed, 0)?;
         let state = TcpState::try_from(state).ok()?;

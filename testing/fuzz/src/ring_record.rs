@@ -1,0 +1,41 @@
+//! Records of the ring buffer.
+
+use tcpclose_common::{Transition, flags};
+use tcpclose_core::event::{Event, SignalKind};
+use tcpclose_sys::kernel::decode::decode;
+
+/// Names of reset reasons by their numbers, as BTF has them.
+const REASONS: [&str; 4] = ["NOT_SPECIFIED", "", "NO_SOCKET", "TCP_ABORT_ON_CLOSE"];
+
+/// Decodes one record.
+pub fn ring_record(data: &[u8]) {
+    let Ok(event) = decode(data, &REASONS) else {
+        return;
+    };
+    match event {
+        Event::Transition(transition) => {
+            // A short record means the same as a whole one whose rest is zero.
+            let mut whole = [0; Transition::WHOLE];
+            whole[..data.len()].copy_from_slice(data);
+            let of_whole = decode(&whole, &REASONS).expect("it was decoded when it was shorter");
+            assert_eq!(format!("{event:?}"), format!("{of_whole:?}"));
+
+            let record: Transition = bytemuck::pod_read_unaligned(&whole);
+            assert_eq!(transition.at.0, record.at);
+            assert_eq!(transition.id.0, record.id);
+            assert_eq!(transition.tuple.local().port(), record.local_port);
+            assert_eq!(transition.tuple.peer().port(), record.peer_port);
+            assert_eq!(transition.tuple.local().is_ipv4(), record.ip == 4);
+            assert_eq!(transition.task.is_some(), record.flags & flags::TASK != 0);
+            let has_evidence = record.flags & flags::EVIDENCE != 0;
+            assert_eq!(transition.evidence.is_some(), has_evidence);
+        }
+        Event::Signal(signal) => {
+            if let SignalKind::ResetSent { reason, .. } = signal.kind {
+                assert!(reason.is_none_or(|reason| !reason.is_empty()));
+            }
+            let cut = &data[..data.len() - 1];
+            assert!(decode(cut, &REASONS).is_err(), "a signal of any length");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Every target over its corpus, over all that ever made one panic, and over a bounded number of mutations of both, the same
+//! in each run. Needs no nightly toolchain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tcpclose_fuzz::{TARGETS, Target};
+
+/// Mutations of each target.
+const MUTATIONS: usize = 4_000;
+/// Bytes of a mutation, at most: longer ones are slow, and find nothing else.
+const LONGEST: usize = 64 << 10;
+
+fn inputs(folder: &str, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join(name);
+    let Ok(entries) = fs::read_dir(&folder) else {
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Runs a target; where it panics, the input is kept below target/, and the message says what to do with it.
+fn run(name: &str, target: Target, input: &[u8], origin: &str) {
+    if std::panic::catch_unwind(|| target(input)).is_ok() {
+        return;
+    }
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
+    fs::write(&kept, input).unwrap();
+    panic!(
+        "{name}: the panic above comes from {origin}; it is kept as {}: once it is understood, move it to \
+         testing/fuzz/crashes/{name}",
+        kept.display()
+    );
+}
+
+fn over_everything(name: &str) {
+    let (name, target) = TARGETS
+        .into_iter()
+        .find(|(known, _)| *known == name)
+        .unwrap();
+    let corpus = inputs("corpus", name);
+    assert!(corpus.len() > 1, "{name} has no corpus");
+    let kept: Vec<_> = corpus.into_iter().chain(inputs("crashes", name)).collect();
+    for (path, input) in &kept {
+        run(name, target, input, &path.display().to_string());
+    }
+    let seeds: Vec<&[u8]> = kept.iter().map(|(_, input)| &**input).collect();
+    let mut random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
+    for number in 0..MUTATIONS {
+        let input = mutated(&seeds, &mut random);
+        run(name, target, &input, &format!("mutation {number}"));
+    }
+}
+
+/// One of the seeds, or the start of one and the end of another, with a few bytes changed.
+fn mutated(seeds: &[&[u8]], random: &mut fastrand::Rng) -> Vec<u8> {
+    /// Numbers at which something may turn over.
+    const EDGES: [u32; 8] = [
+        0,
+        1,
+        16,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xffff_ffff,
+        0xffff,
+        0x1_0000,
+    ];
+
+    let choose = |random: &mut fastrand::Rng| seeds[random.usize(..seeds.len())];
+    let mut input = choose(random).to_vec();
+    if random.u8(..) < 32 {
+        let other = choose(random);
+        input.truncate(random.usize(..=input.len()));
+        input.extend(&other[random.usize(..=other.len())..]);
+    }
+    for _ in 0..=random.usize(..4) {
+        let at = random.usize(..=input.len());
+        let length = random.usize(..=(input.len() - at).min(32));
+        match random.u8(..7) {
+            0 if at < input.len() => input[at] ^= 1 << random.u8(..8),
+            1 if at < input.len() => input[at] = random.u8(..),
+            2 => input.truncate(at),
+            3 => drop(input.drain(at..at + length)),
+            4 => {
+                let again = input[at..at + length].to_vec();
+                input.splice(at..at, again);
+            }
+            5 => {
+                let edge = EDGES[random.usize(..EDGES.len())].to_ne_bytes();
+                let length = length.min(edge.len());
+                input[at..at + length].copy_from_slice(&edge[..length]);
+            }
+            _ => {
+                let random = std::iter::repeat_with(|| random.u8(..)).take(length);
+                let random: Vec<u8> = random.collect();
+                input.splice(at..at, random);
+            }
+        }
+    }
+    input.truncate(LONGEST);
+    input
+}
+
+macro_rules! each {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                over_everything(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn no_target_is_left_out() {
+            assert_eq!(TARGETS.map(|(name, _)| name), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+each! { btf cgroup_path configuration mountinfo netlink proc_files recording replay ring_record }

@@ -1,0 +1,52 @@
+//! The parsers of bytes that come from outside, for testing/fuzz. Not an interface: it may change with any version.
+
+use std::path::PathBuf;
+
+use tcpclose_core::process::Container;
+use tcpclose_core::types::NetNs;
+
+use crate::host::cgroup::Tree;
+use crate::host::{descriptors, process};
+use crate::kernel::sock_diag::Socket;
+
+pub use crate::host::proc_dir::{names, stat_field};
+pub use crate::kernel::netns::mountinfo::read as network_namespaces;
+pub use crate::kernel::sock_diag::message::{Body, Message, Messages, attributes};
+pub use crate::kernel::tracefs::Format;
+
+/// Reads a `struct inet_diag_msg` with its attributes.
+#[must_use]
+pub fn socket(bytes: &[u8]) -> Option<Socket> {
+    Socket::parse(bytes, NetNs(1))
+}
+
+/// The mount point of the cgroup2 file system in a mountinfo, and the path of the cgroup that is mounted there.
+#[must_use]
+pub fn cgroup_mount(mountinfo: &str) -> Option<(PathBuf, String)> {
+    let Tree { point, prefix, .. } = Tree::find(mountinfo)?;
+    Some((point, prefix))
+}
+
+/// The inode in `socket:[12345]`.
+#[must_use]
+pub fn socket_inode(link: &[u8]) -> Option<u32> {
+    descriptors::socket_inode(link)
+}
+
+/// The user in a `/proc/PID/status`.
+#[must_use]
+pub fn real_uid(status: &[u8]) -> Option<u32> {
+    process::real_uid(status)
+}
+
+/// The limit of open files in a `/proc/PID/limits`.
+#[must_use]
+pub fn descriptor_limit(limits: &[u8]) -> Option<u64> {
+    process::descriptor_limit(limits)
+}
+
+/// The container in a `/proc/PID/cgroup`.
+#[must_use]
+pub fn container_of(cgroups: &str) -> Option<Container> {
+    process::container_of(cgroups)
+}
