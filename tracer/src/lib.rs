@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod cli;
 pub mod filter;
+pub mod metrics;
 mod notice;
 pub mod output;
 pub mod recording;

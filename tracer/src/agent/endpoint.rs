@@ -23,8 +23,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::config;
+use crate::metrics::Snapshot;
 use crate::notice::notice;
-use crate::output::prometheus::{self, Exporter, Snapshot};
+use crate::output::prometheus::{self, Exporter};
 use tcpclose_core::summary::OutputState;
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.

@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
+use crate::metrics::{Rankings, Snapshot};
 use crate::notice::notice;
 use crate::output::clock::{SharedOffset, WallClock};
-use crate::output::prometheus::{Busiest, Snapshot};
 use crate::session::{Session, now};
 use config::Config;
 use endpoint::{Endpoint, Scrape};
@@ -48,6 +49,8 @@ const SEARCH: Nanos = Nanos::from_secs(5);
 struct Agent {
     config: Config,
     begun: Nanos,
+    /// The same in wall time.
+    start: Timestamp,
     /// Where it was read from.
     file: Option<PathBuf>,
     session: Session,
@@ -60,7 +63,7 @@ struct Agent {
     scrapes: mpsc::Sender<Scrape>,
     /// As of the last interval.
     pressure: Vec<Pressure>,
-    busiest: Busiest,
+    rankings: Rankings,
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -184,6 +187,7 @@ impl Agent {
         )?;
         let mut agent = Self {
             begun: begun.at,
+            start: clock.timestamp(begun.at),
             session,
             summaries: Summaries::new(begun.at),
             outputs,
@@ -192,7 +196,7 @@ impl Agent {
             endpoint: None,
             scrapes,
             pressure: Vec::new(),
-            busiest: Busiest::default(),
+            rankings: Rankings::default(),
             snapshot: None,
             config,
             file,
@@ -257,10 +261,7 @@ impl Agent {
         let at = boundary.at;
         let surroundings = self.session.surroundings(boundary);
         let summary = self.summaries.end_interval(at, surroundings);
-        self.busiest = Busiest {
-            closes: summary.closes_of_processes.clone(),
-            resets: summary.resets_of_processes.clone(),
-        };
+        self.rankings = Rankings::from(&summary);
         // Outputs say themselves what they lost.
         let lost = summary.lost.total() - summary.lost.of(LossLocation::Output);
         if lost > 0 {
@@ -307,12 +308,13 @@ impl Agent {
         let is_known = at - self.begun >= Nanos::from(self.config.stuck_after) + SEARCH;
         let census = self.session.census().filter(|_| is_known);
         Snapshot {
+            start: self.start,
             at,
             totals: self.summaries.totals().clone(),
             opened: self.session.opened(),
-            now: self.standing(),
+            gauges: self.standing(),
             stuck: census.map(|census| self.summaries.stuck_now(census)),
-            busiest: self.busiest.clone(),
+            rankings: self.rankings.clone(),
             outputs: self.outputs.states(),
             tracer: self.used(),
         }

@@ -35,7 +35,7 @@ pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
 
 /// Appends a name for the terminal: what is hostile and the backslash as Rust writes them (`\n`, `\x1b`, `\u{202e}`,
 /// `\\`), invalid UTF-8 as U+FFFD, the rest, quotes among it, as it is. An empty name is `""`.
-pub(super) fn push_for_terminal(text: &mut String, name: &[u8]) {
+pub(crate) fn push_for_terminal(text: &mut String, name: &[u8]) {
     if name.is_empty() {
         text.push_str("\"\"");
     }

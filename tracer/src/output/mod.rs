@@ -3,7 +3,7 @@
 pub mod cgroup_names;
 pub mod clock;
 mod duration;
-mod escape;
+pub(crate) mod escape;
 mod forecast_text;
 pub mod json;
 mod layout;

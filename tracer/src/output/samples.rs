@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tcpclose_common::{COMM_LEN, TcpState};
 
+use crate::metrics::{Rankings, Snapshot};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use tcpclose_core::event::{Task, Transition};
@@ -22,7 +23,7 @@ use tcpclose_core::stuck::{
 };
 use tcpclose_core::summary::{
     BpfRuns, Gauges, IntervalContext, Output, OutputState, Pressure, Route, StuckCounts, Summaries,
-    Summary, Tracer,
+    Summary, Totals, Tracer,
 };
 use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
 use tcpclose_sys::host::cgroup::CgroupName;
@@ -378,6 +379,28 @@ pub(crate) fn summary() -> Summary {
             }),
         },
     )
+}
+
+/// The agent at the end of that minute.
+pub(crate) fn snapshot() -> Snapshot {
+    let summary = summary();
+    Snapshot {
+        start: clock().timestamp(us(0)),
+        at: summary.to,
+        totals: Totals {
+            closes: summary.closes.clone(),
+            resets: summary.resets.clone(),
+            time_wait_ends: summary.time_wait_ends.clone(),
+            lost: summary.lost.clone(),
+            durations: summary.durations,
+        },
+        opened: summary.opened,
+        rankings: Rankings::from(&summary),
+        gauges: summary.now,
+        stuck: summary.stuck,
+        outputs: summary.outputs,
+        tracer: summary.tracer.unwrap_or_default(),
+    }
 }
 
 /// So many of a web server's, and one of nobody's.

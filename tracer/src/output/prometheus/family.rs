@@ -1,123 +1,185 @@
 //! Families of metrics, as they are built up for a scrape.
 
 use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram as HistogramValue, LabelPair, Metric, MetricFamily,
-    MetricType,
+    Bucket, Counter, Gauge, Histogram as HistogramValue, LabelPair, MetricFamily, MetricType,
 };
 
+use crate::metrics::{
+    Consumer, Label, LabelValue, Metric, Number, Points, ProcessTitle, Visitor, prometheus_label,
+};
 use tcpclose_core::summary::{BUCKETS, Histogram};
 
-/// A label's name and value.
-pub(super) type Label<'a> = (&'a str, &'a str);
+/// Series that a histogram takes: a bucket each, one for all, the count and the sum.
+const SERIES_OF_HISTOGRAM: usize = BUCKETS.len() + 3;
 
-pub(super) const UNLABELLED: &[Label<'static>] = &[];
-
-/// A list of families, without empty ones.
+/// The families of a scrape.
 #[derive(Debug, Default)]
-pub(super) struct Families(Vec<MetricFamily>);
+pub(super) struct Families(Vec<Family>);
 
-impl From<Families> for Vec<MetricFamily> {
-    fn from(families: Families) -> Self {
-        families.0
+/// A metric with its series.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) metric: &'static Metric,
+    pub(super) values: Values,
+}
+
+#[derive(Debug)]
+pub(super) enum Values {
+    Numbers(Points<Number>),
+    Histograms(Points<Histogram>),
+}
+
+impl Visitor for Families {
+    const CONSUMER: Consumer = Consumer::Prometheus;
+
+    fn numbers(&mut self, metric: &'static Metric, points: Points<Number>) {
+        let values = Values::Numbers(points);
+        self.0.push(Family { metric, values });
+    }
+
+    fn histograms(&mut self, metric: &'static Metric, points: Points<Histogram>) {
+        let values = Values::Histograms(points);
+        self.0.push(Family { metric, values });
     }
 }
 
 impl Families {
-    pub fn counter<'a, L: AsRef<[Label<'a>]>>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, f64)>,
-    ) {
-        let metrics = values.into_iter().map(|(label, value)| {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            let mut metric = labelled(label.as_ref());
-            metric.set_counter(counter);
-            metric
-        });
-        self.add(name, help, MetricType::COUNTER, metrics.collect());
+    /// How many series there are, those with names of processes left aside.
+    pub(super) fn series_without_processes(&self) -> usize {
+        let families = self.0.iter();
+        let families = families.filter(|family| !family.metric.names_processes());
+        families.map(Family::series).sum()
     }
 
-    pub fn gauge<'a, L: AsRef<[Label<'a>]>>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (L, f64)>,
-    ) {
-        let metrics = values.into_iter().map(|(label, value)| {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            let mut metric = labelled(label.as_ref());
-            metric.set_gauge(gauge);
-            metric
-        });
-        self.add(name, help, MetricType::GAUGE, metrics.collect());
-    }
-
-    pub fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
-        let mut count = 0;
-        let buckets = BUCKETS.iter().zip(histogram.counts).map(|(end, inside)| {
-            count += inside;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(end.0 as f64 / 1e9);
-            bucket.set_cumulative_count(count);
-            bucket
-        });
-        let mut value = HistogramValue::default();
-        value.set_bucket(buckets.collect());
-        value.set_sample_count(histogram.counts.iter().sum());
-        value.set_sample_sum(histogram.sum.as_secs_f64());
-        let mut metric = Metric::default();
-        metric.set_histogram(value);
-        self.add(name, help, MetricType::HISTOGRAM, vec![metric]);
-    }
-
-    fn add(&mut self, name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) {
-        if metrics.is_empty() {
-            return;
+    /// The names of processes, each once.
+    pub(super) fn process_titles(&self) -> Vec<ProcessTitle> {
+        let mut titles = Vec::new();
+        for (labels, _) in self.0.iter().flat_map(Family::numbers) {
+            for label in labels {
+                if let Label::Process(title) = label
+                    && !titles.contains(title)
+                {
+                    titles.push(title.clone());
+                }
+            }
         }
-        let mut family = MetricFamily::default();
-        family.set_name(name.to_owned());
-        family.set_help(help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(metrics);
-        self.0.push(family);
+        titles
     }
 
-    /// How many series there are.
-    pub fn series(&self) -> usize {
-        self.0.iter().map(series).sum()
+    /// The points of each metric with names of processes.
+    pub(super) fn of_processes(
+        &mut self,
+    ) -> impl Iterator<Item = (&'static Metric, &mut Points<Number>)> {
+        self.0
+            .iter_mut()
+            .filter_map(|family| match &mut family.values {
+                Values::Numbers(points) if family.metric.names_processes() => {
+                    Some((family.metric, points))
+                }
+                _ => None,
+            })
     }
 
     /// Leaves out the last families until there are at most so many series; returns how many had to go.
-    pub fn cut(&mut self, most: usize) -> u64 {
-        let before = self.series();
+    pub(super) fn cut(&mut self, most: usize) -> u64 {
+        let before: usize = self.0.iter().map(Family::series).sum();
         let mut left = before;
         while left > most
             && let Some(family) = self.0.pop()
         {
-            left -= series(&family);
+            left -= family.series();
         }
         (before - left) as u64
     }
+
+    pub(super) fn encoded(&self) -> Vec<MetricFamily> {
+        self.0.iter().map(Family::encoded).collect()
+    }
 }
 
-/// A histogram has a series for each bucket, one for all, and its count and sum.
-fn series(family: &MetricFamily) -> usize {
-    let each = match family.get_field_type() {
-        MetricType::HISTOGRAM => BUCKETS.len() + 3,
-        _ => 1,
-    };
-    family.get_metric().len() * each
+impl Family {
+    fn series(&self) -> usize {
+        match &self.values {
+            Values::Numbers(points) => points.len(),
+            Values::Histograms(points) => points.len() * SERIES_OF_HISTOGRAM,
+        }
+    }
+
+    fn numbers(&self) -> &[(Vec<Label>, Number)] {
+        match &self.values {
+            Values::Numbers(points) => points,
+            Values::Histograms(_) => &[],
+        }
+    }
+
+    fn encoded(&self) -> MetricFamily {
+        let Self { metric, values } = self;
+        let (kind, metrics) = match values {
+            Values::Numbers(points) => {
+                let kind = match metric.is_counter() {
+                    true => MetricType::COUNTER,
+                    false => MetricType::GAUGE,
+                };
+                let points = points.iter();
+                let metrics = points.map(|(labels, value)| number(labels, *value, kind));
+                (kind, metrics.collect())
+            }
+            Values::Histograms(points) => {
+                let points = points.iter();
+                let metrics = points.map(|(labels, value)| histogram(labels, value));
+                (MetricType::HISTOGRAM, metrics.collect())
+            }
+        };
+        let mut family = MetricFamily::default();
+        family.set_name(metric.prometheus_name());
+        family.set_help(metric.help.to_owned());
+        family.set_field_type(kind);
+        family.set_metric(metrics);
+        family
+    }
 }
 
-fn labelled(labels: &[Label<'_>]) -> Metric {
-    let pairs = labels.iter().map(|(name, value)| {
+fn number(labels: &[Label], value: Number, kind: MetricType) -> prometheus::proto::Metric {
+    let mut metric = labelled(labels);
+    if kind == MetricType::COUNTER {
+        let mut counter = Counter::default();
+        counter.set_value(value.as_f64());
+        metric.set_counter(counter);
+    } else {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value.as_f64());
+        metric.set_gauge(gauge);
+    }
+    metric
+}
+
+fn histogram(labels: &[Label], histogram: &Histogram) -> prometheus::proto::Metric {
+    let mut count = 0;
+    let buckets = BUCKETS.iter().zip(histogram.counts).map(|(end, inside)| {
+        count += inside;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(end.0 as f64 / 1e9);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut value = HistogramValue::default();
+    value.set_bucket(buckets.collect());
+    value.set_sample_count(histogram.counts.iter().sum());
+    value.set_sample_sum(histogram.sum.as_secs_f64());
+    let mut metric = labelled(labels);
+    metric.set_histogram(value);
+    metric
+}
+
+fn labelled(labels: &[Label]) -> prometheus::proto::Metric {
+    let pairs = labels.iter().map(|label| {
         let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
+        pair.set_name(prometheus_label(label.name()));
+        pair.set_value(match label.value() {
+            LabelValue::Text(text) => text,
+            LabelValue::Number(number) => number.to_string(),
+        });
         pair
     });
-    Metric::from_label(pairs.collect())
+    prometheus::proto::Metric::from_label(pairs.collect())
 }

@@ -1,12 +1,13 @@
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
+use crate::metrics::Rankings;
 use crate::output::samples;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::process::Process;
-use tcpclose_core::stuck::{Fit, Forecast};
-use tcpclose_core::summary::{Counts, StuckOwner, Summaries};
+use tcpclose_core::stuck::{Fit, Forecast, Verdict};
+use tcpclose_core::summary::{Counts, OutputState, StuckOwner, Summaries};
+use tcpclose_core::types::Nanos;
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
     let fit = Fit {
@@ -85,14 +86,20 @@ fn closes_are_told_by_path_and_initiator() {
     // 0.09 ms and 0.09 ms.
     assert_line(
         &text,
-        r#"tcpclose_close_wait_seconds_bucket{le="0.00003"} 0"#,
+        r#"tcpclose_state_duration_seconds_bucket{network_connection_state="close_wait",le="0.00003"} 0"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_close_wait_seconds_bucket{le="0.0001"} 2"#,
+        r#"tcpclose_state_duration_seconds_bucket{network_connection_state="close_wait",le="0.0001"} 2"#,
     );
-    assert_line(&text, r#"tcpclose_close_wait_seconds_bucket{le="+Inf"} 2"#);
-    assert_line(&text, "tcpclose_close_wait_seconds_count 2");
+    assert_line(
+        &text,
+        r#"tcpclose_state_duration_seconds_bucket{network_connection_state="close_wait",le="+Inf"} 2"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_state_duration_seconds_count{network_connection_state="close_wait"} 2"#,
+    );
     assert_line(&text, "tcpclose_series_dropped_total 0");
 }
 
@@ -106,22 +113,22 @@ fn processes_of_one_name_are_one_series_and_hostile_names_do_no_harm() {
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="web"} 7"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="web"} 7"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_descriptors_exhausted_seconds{process="web"} 60"#,
+        r#"tcpclose_process_descriptors_exhausted_seconds{process_title="web"} 60"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="a\"b\\n\\x1b[2J"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="a\"b\\n\\x1b[2J"} 1"#,
     );
     assert_line(&text, "tcpclose_close_wait_oldest_seconds 70");
 }
 
 /// Room for two names.
 fn exporter_of_two() -> (Exporter, usize) {
-    let most = fixed_series(0) + 2 * SERIES_OF_PROCESS;
+    let most = fixed_series(0) + 2 * series_of_process();
     (Exporter::new(most), most)
 }
 
@@ -152,37 +159,55 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     told(&mut exporter, 100, &[("a", 1), ("b", 1)]);
     told(&mut exporter, 160, &[("b", 1)]);
     let text = told(&mut exporter, 220, &[("c", 9)]);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="a"} 0"#);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 9"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="a"} 0"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_descriptors_exhausted_seconds{process="other"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="b"} 0"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process_title="other"} 9"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_descriptors_exhausted_seconds{process_title="other"} 1"#,
     );
     assert_line(&text, "tcpclose_series_dropped_total 5");
     let text = told(&mut exporter, 700, &[("c", 9)]);
-    assert!(!text.contains(r#"process="a""#), "{text}");
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 9"#);
+    assert!(!text.contains(r#"process_title="a""#), "{text}");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 0"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="b"} 0"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process_title="c"} 9"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process_title="other"} 0"#,
     );
     // One that has something stays, however old.
     for at in (760..5_000).step_by(60) {
         let text = told(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
         assert!(series(&text) <= most, "{text}");
-        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 3"#);
+        assert_line(
+            &text,
+            r#"tcpclose_process_close_wait_stuck{process_title="c"} 3"#,
+        );
         assert_eq!(sum_of_processes(&text), 6, "{text}");
     }
     let text = told(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="d"} 2"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="d"} 2"#,
+    );
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process_title="other"} 1"#,
     );
 }
 
@@ -197,11 +222,11 @@ fn the_sum_over_processes_is_the_total() {
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="web"} 5"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="web"} 5"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 6"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="other"} 6"#,
     );
     assert_line(&text, "tcpclose_close_wait_stuck 11");
 }
@@ -217,10 +242,10 @@ fn what_must_be_there_fits_into_the_least_that_can_be_configured() {
     assert_eq!(series(&text), fixed_series(2));
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process_title="other"} 1"#,
     );
     for name in [
-        "time_wait_seconds_count",
+        r#"state_duration_seconds_count{network_connection_state="time_wait"}"#,
         "ephemeral_ports_used_ratio",
         "output_up",
     ] {
@@ -250,25 +275,6 @@ fn an_output_that_was_removed_keeps_its_counts_but_is_not_down() {
     assert!(!text.contains("tcpclose_output_up"), "{text}");
 }
 
-/// Names in code and docs are the same.
-#[test]
-fn every_metric_is_documented_and_no_other() {
-    let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
-    snapshot.outputs = vec![Output::default()];
-    snapshot.tracer.bpf = Some(Default::default());
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
-    let told: BTreeSet<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
-    let docs = include_str!("../../../../docs/metrics.md");
-    let documented: BTreeSet<&str> = docs
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-        .collect();
-    assert_eq!(told, documented);
-}
-
 #[test]
 fn the_busiest_processes_are_told_and_all_others_together() {
     let close = |comm: &str| {
@@ -285,15 +291,12 @@ fn the_busiest_processes_are_told_and_all_others_together() {
     }
     let summary = summaries.end_interval(Nanos(1), Default::default());
     let snapshot = Snapshot {
-        busiest: Busiest {
-            closes: summary.closes_of_processes,
-            resets: summary.resets_of_processes,
-        },
+        rankings: Rankings::from(&summary),
         ..Snapshot::default()
     };
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
-    assert_line(&text, r#"tcpclose_process_closes{process="web"} 2"#);
-    assert_line(&text, r#"tcpclose_process_closes{process="db"} 1"#);
-    assert_line(&text, r#"tcpclose_process_closes{process="other"} 1"#);
-    assert_line(&text, r#"tcpclose_process_resets{process="web"} 0"#);
+    assert_line(&text, r#"tcpclose_process_closes{process_title="web"} 2"#);
+    assert_line(&text, r#"tcpclose_process_closes{process_title="db"} 1"#);
+    assert_line(&text, r#"tcpclose_process_closes{process_title="other"} 1"#);
+    assert_line(&text, r#"tcpclose_process_resets{process_title="web"} 0"#);
 }

@@ -1,0 +1,143 @@
+//! The agent itself: what it lost, what its outputs did and what it costs.
+
+use tcpclose_core::finding::LossLocation;
+use tcpclose_core::summary::{BpfRuns, Output, OutputState};
+
+use super::{Consumer, Label, Measure, Metric, Number, Points, Snapshot, count, measured};
+use crate::metrics::snapshot::Outcome;
+
+/// Series that scrapes left out.
+pub(crate) const SERIES_DROPPED: Metric = Metric::new(
+    "tcpclose.series.dropped",
+    "{series}",
+    "Series that scrapes left out, as there were more than max_series: each scrape counts anew.",
+    &[],
+    Measure::Kept,
+)
+.only_for(Consumer::Prometheus);
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric::new(
+        "tcpclose.events.lost",
+        "{event}",
+        "Events that should have been seen and were not, by where they were lost.",
+        &["where"],
+        Measure::Counter(lost),
+    ),
+    Metric::new(
+        "tcpclose.output.records",
+        "{record}",
+        "Records that an output was offered, by what became of them.",
+        &["output", "outcome"],
+        Measure::Counter(output_records),
+    ),
+    Metric::new(
+        "tcpclose.output.queued_records",
+        "{record}",
+        "Records that wait for the receiver of an output.",
+        &["output"],
+        Measure::Gauge(|snapshot| of_outputs(snapshot, |output| output.queued)),
+    ),
+    Metric::new(
+        "tcpclose.output.up",
+        "{output}",
+        "Whether an output works: 1 or 0.",
+        &["output"],
+        Measure::Gauge(|snapshot| {
+            of_outputs(snapshot, |output| {
+                u64::from(output.state == OutputState::Up)
+            })
+        }),
+    ),
+    Metric::new(
+        "process.cpu",
+        "s",
+        "Processor time of the agent, in user space and in the kernel, without its eBPF programs.",
+        &[],
+        Measure::Counter(|snapshot| measured(Number::seconds(snapshot.tracer.cpu))),
+    ),
+    Metric::new(
+        "process.resident_memory",
+        "By",
+        "Resident memory of the agent.",
+        &[],
+        Measure::Gauge(|snapshot| count(snapshot.tracer.memory)),
+    ),
+    Metric::new(
+        "tcpclose.bpf.run",
+        "s",
+        "Time that the agent's eBPF programs ran in the kernel, estimated from each 64th run.",
+        &[],
+        Measure::Counter(|snapshot| of_bpf(snapshot, |bpf| Number::seconds(bpf.time))),
+    ),
+    Metric::new(
+        "tcpclose.bpf.runs",
+        "{run}",
+        "Runs of the agent's eBPF programs.",
+        &[],
+        Measure::Counter(|snapshot| of_bpf(snapshot, |bpf| Number::Count(bpf.count))),
+    ),
+    SERIES_DROPPED,
+    Metric::new(
+        "tcpclose.build_info",
+        "{build}",
+        "Always 1; the label is the agent's version.",
+        &["version"],
+        Measure::Gauge(|_| vec![(vec![Label::Version], Number::Count(1))]),
+    )
+    .only_for(Consumer::Prometheus),
+];
+
+/// What outputs lost is among their records.
+fn lost(snapshot: &Snapshot) -> Points<Number> {
+    let lost = snapshot.totals.lost.iter();
+    let lost = lost.filter(|(location, _)| *location != LossLocation::Output);
+    lost.map(|(location, count)| (vec![Label::Where(location)], Number::Count(count)))
+        .collect()
+}
+
+fn output_records(snapshot: &Snapshot) -> Points<Number> {
+    let points = snapshot.outputs.iter().flat_map(|output| {
+        let Output {
+            name,
+            offered: _,
+            written,
+            filtered,
+            cut,
+            dropped,
+            failed,
+            queued: _,
+            state: _,
+        } = output;
+        let outcomes = [
+            (Outcome::Written, written),
+            (Outcome::Filtered, filtered),
+            (Outcome::Cut, cut),
+            (Outcome::Dropped, dropped),
+            (Outcome::Failed, failed),
+        ];
+        outcomes.map(|(outcome, count)| {
+            let labels = vec![Label::Output(name.clone()), Label::Outcome(outcome)];
+            (labels, Number::Count(*count))
+        })
+    });
+    points.collect()
+}
+
+/// One point for each output that was not removed.
+fn of_outputs(snapshot: &Snapshot, value: fn(&Output) -> u64) -> Points<Number> {
+    let outputs = snapshot.outputs.iter();
+    let present = outputs.filter(|output| output.state != OutputState::Removed);
+    present
+        .map(|output| {
+            let labels = vec![Label::Output(output.name.clone())];
+            (labels, Number::Count(value(output)))
+        })
+        .collect()
+}
+
+/// No point where the kernel does not tell.
+fn of_bpf(snapshot: &Snapshot, value: fn(&BpfRuns) -> Number) -> Points<Number> {
+    let bpf = snapshot.tracer.bpf.iter();
+    bpf.map(|bpf| (Vec::new(), value(bpf))).collect()
+}

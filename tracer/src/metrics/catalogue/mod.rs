@@ -1,0 +1,71 @@
+//! All metrics. When there is no room for all in a scrape, the last are left out.
+
+mod agent;
+mod closes;
+mod processes;
+mod states;
+mod stuck;
+
+use std::net::IpAddr;
+
+use tcpclose_core::summary::Ranking;
+
+use super::{Consumer, Label, Measure, Merge, Metric, Number, Points, Snapshot};
+
+pub(crate) use agent::SERIES_DROPPED;
+
+/// All metrics, by topic.
+pub const CATALOGUE: &[Section] = &[
+    Section {
+        name: "closes",
+        metrics: closes::METRICS,
+    },
+    Section {
+        name: "agent",
+        metrics: agent::METRICS,
+    },
+    Section {
+        name: "stuck",
+        metrics: stuck::METRICS,
+    },
+    Section {
+        name: "states",
+        metrics: states::METRICS,
+    },
+    Section {
+        name: "processes",
+        metrics: processes::METRICS,
+    },
+];
+
+/// Metrics of one topic.
+#[derive(Debug)]
+pub struct Section {
+    /// The topic, as docs/metrics.md marks its table.
+    pub name: &'static str,
+    /// Its metrics.
+    pub metrics: &'static [Metric],
+}
+
+/// The unit of what counts ends of connections.
+const CONNECTIONS: &str = "{connection}";
+
+/// Rates of such counts.
+const CONNECTIONS_PER_SECOND: &str = "{connection}/s";
+
+/// The only point of a count without labels.
+fn count(count: u64) -> Points<Number> {
+    vec![(Vec::new(), Number::Count(count))]
+}
+
+/// The only point of a measurement without labels.
+fn measured(number: Number) -> Points<Number> {
+    vec![(Vec::new(), number)]
+}
+
+fn peers(ranking: &Ranking<IpAddr>) -> Points<Number> {
+    let peers = ranking.most.iter();
+    peers
+        .map(|(peer, count)| (vec![Label::PeerAddress(*peer)], Number::Count(*count)))
+        .collect()
+}

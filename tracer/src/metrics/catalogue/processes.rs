@@ -1,0 +1,52 @@
+//! Who closes and is reset most.
+
+use tcpclose_core::summary::{Ranking, Service};
+
+use super::{CONNECTIONS, Consumer, Label, Measure, Metric, Number, Points, peers};
+use crate::metrics::{PROCESS, ProcessTitle};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric::new(
+        "tcpclose.process.closes",
+        CONNECTIONS,
+        "Connection ends that closed in the last interval, of the ten processes with most; all others are other.",
+        &[PROCESS],
+        Measure::Gauge(|snapshot| processes(&snapshot.rankings.closes_of_processes)),
+    ),
+    Metric::new(
+        "tcpclose.process.resets",
+        CONNECTIONS,
+        "Connection ends that were reset in the last interval, of the ten processes with most; all others are other.",
+        &[PROCESS],
+        Measure::Gauge(|snapshot| processes(&snapshot.rankings.resets_of_processes)),
+    ),
+    Metric::new(
+        "tcpclose.peer.closes",
+        CONNECTIONS,
+        "Connection ends that closed in the last interval, of the ten peers with most.",
+        &["network.peer.address"],
+        Measure::Gauge(|snapshot| peers(&snapshot.rankings.closes_of_peers)),
+    )
+    .only_for(Consumer::Otlp),
+    Metric::new(
+        "tcpclose.peer.resets",
+        CONNECTIONS,
+        "Connection ends that were reset in the last interval, of the ten peers with most.",
+        &["network.peer.address"],
+        Measure::Gauge(|snapshot| peers(&snapshot.rankings.resets_of_peers)),
+    )
+    .only_for(Consumer::Otlp),
+];
+
+/// The sum is the number of all. Services of one name in several cgroups have the same labels.
+fn processes(ranking: &Ranking<Option<Service>>) -> Points<Number> {
+    let named = ranking.most.iter().map(|(service, count)| {
+        let title = service
+            .as_ref()
+            .map(|Service(owner)| ProcessTitle::of(&owner.comm));
+        (title.unwrap_or(ProcessTitle::Other), *count)
+    });
+    let all = named.chain([(ProcessTitle::Other, ranking.other)]);
+    all.map(|(title, count)| (vec![Label::Process(title)], Number::Count(count)))
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! How many connections there are, and how long they stay in the states of a close.
+
+use tcpclose_common::TcpState;
+use tcpclose_core::summary::{Histogram, Route, States};
+use tcpclose_core::types::Port;
+
+use super::{
+    CONNECTIONS, Label, Measure, Merge, Metric, Number, Points, Snapshot, count, measured,
+};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric::new(
+        "tcpclose.live_connections",
+        CONNECTIONS,
+        "Live connection ends, without TIME_WAIT.",
+        &[],
+        Measure::Gauge(|snapshot| count(snapshot.gauges.live)),
+    ),
+    Metric::new(
+        "tcpclose.waiting_for_fin_connections",
+        CONNECTIONS,
+        "Connection ends that their process has closed and that wait for the peer's FIN.",
+        &[],
+        Measure::Gauge(|snapshot| count(snapshot.gauges.waiting_for_fin)),
+    ),
+    Metric::new(
+        "tcpclose.time_wait.connections",
+        CONNECTIONS,
+        "Connection ends in TIME_WAIT.",
+        &[],
+        Measure::Gauge(|snapshot| count(snapshot.gauges.time_wait)),
+    ),
+    Metric::new(
+        "tcpclose.ephemeral_ports.used",
+        "1",
+        "Share of the ephemeral ports that is in use from a local address to a peer, live and in TIME_WAIT, of the routes \
+         with the greatest share in the last interval. From 1 on, connect() to that peer fails.",
+        &[
+            "netns",
+            "network.local.address",
+            "network.peer.address",
+            "network.peer.port",
+        ],
+        Measure::Gauge(ephemeral_ports),
+    )
+    .merged_by(Merge::Greatest),
+    Metric::new(
+        "tcpclose.state.duration",
+        "s",
+        "Time that connection ends spent in a state of their close, of those that left it and whose time is known.",
+        &["network.connection.state"],
+        Measure::Histogram(durations),
+    ),
+];
+
+fn ephemeral_ports(snapshot: &Snapshot) -> Points<Number> {
+    let pressure = &snapshot.gauges.pressure;
+    if pressure.is_empty() {
+        return measured(Number::Measured(0.0));
+    }
+    let points = pressure.iter().map(|pressure| {
+        let Route { netns, local, peer } = pressure.route;
+        let labels = vec![
+            Label::Netns(netns),
+            Label::LocalAddress(local),
+            Label::PeerAddress(peer.ip()),
+            Label::PeerPort(Port(peer.port())),
+        ];
+        (labels, Number::Measured(pressure.share()))
+    });
+    points.collect()
+}
+
+fn durations(snapshot: &Snapshot) -> Points<Histogram> {
+    let States {
+        fin_wait2,
+        close_wait,
+        last_ack,
+        time_wait,
+    } = snapshot.totals.durations;
+    vec![
+        (vec![Label::State(TcpState::FinWait2)], fin_wait2),
+        (vec![Label::State(TcpState::CloseWait)], close_wait),
+        (vec![Label::State(TcpState::LastAck)], last_ack),
+        (vec![Label::State(TcpState::TimeWait)], time_wait),
+    ]
+}

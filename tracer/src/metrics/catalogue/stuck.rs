@@ -1,0 +1,119 @@
+//! Sockets that are stuck in CLOSE_WAIT.
+
+use tcpclose_core::summary::{StuckNow, StuckOwner};
+
+use super::{
+    CONNECTIONS, CONNECTIONS_PER_SECOND, Consumer, Label, Measure, Merge, Metric, Number, Points,
+    Snapshot, count, measured, peers,
+};
+use crate::metrics::{Labels, PROCESS, ProcessTitle};
+
+pub(super) const METRICS: &[Metric] = &[
+    Metric::new(
+        "tcpclose.close_wait.stuck",
+        CONNECTIONS,
+        "Sockets that have been in CLOSE_WAIT for stuck_after and do not send.",
+        &[],
+        Measure::Gauge(|snapshot| stuck(snapshot, |stuck| count(stuck.total()))),
+    ),
+    Metric::new(
+        "tcpclose.close_wait.stuck_verdicts",
+        CONNECTIONS,
+        "Sockets that are stuck in CLOSE_WAIT, by what their process has not done.",
+        &["verdict"],
+        Measure::Gauge(|snapshot| stuck(snapshot, verdicts)),
+    ),
+    Metric::new(
+        "tcpclose.close_wait.oldest",
+        "s",
+        "Age of the socket that has been stuck in CLOSE_WAIT for longest; 0 where none is stuck.",
+        &[],
+        Measure::Gauge(oldest),
+    ),
+    Metric::new(
+        "tcpclose.process.close_wait.stuck",
+        CONNECTIONS,
+        "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most and of the five others that run out of file \
+         descriptors soonest; all others are other.",
+        OF_PROCESSES,
+        Measure::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
+    ),
+    Metric::new(
+        "tcpclose.process.close_wait.growth",
+        CONNECTIONS_PER_SECOND,
+        "Growth of these numbers, by a straight line through the last intervals.",
+        OF_PROCESSES,
+        Measure::Gauge(|snapshot| {
+            of_owners(snapshot, |owner| {
+                Some(Number::Measured(owner.forecast?.fit.per_second))
+            })
+        }),
+    ),
+    Metric::new(
+        "tcpclose.process.descriptors_exhausted",
+        "s",
+        "Time until stuck sockets take the last file descriptor of a process, at the growth of the last intervals.",
+        OF_PROCESSES,
+        Measure::Gauge(|snapshot| {
+            of_owners(snapshot, |owner| Some(Number::seconds(owner.exhausted_in()?)))
+        }),
+    )
+    .merged_by(Merge::Least),
+    Metric::new(
+        "tcpclose.peer.close_wait.stuck",
+        CONNECTIONS,
+        "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most.",
+        &["network.peer.address"],
+        Measure::Gauge(|snapshot| stuck(snapshot, |stuck| peers(&stuck.peers))),
+    )
+    .only_for(Consumer::Otlp),
+];
+
+const OF_PROCESSES: &[&str] = &["process.pid", PROCESS];
+
+/// No points as long as it is not known what is stuck.
+fn stuck(snapshot: &Snapshot, points: impl Fn(&StuckNow) -> Points<Number>) -> Points<Number> {
+    snapshot.stuck.as_ref().map(points).unwrap_or_default()
+}
+
+fn verdicts(stuck: &StuckNow) -> Points<Number> {
+    let verdicts = stuck.verdicts.iter();
+    let verdicts = verdicts.filter(|(verdict, _)| verdict.is_stuck());
+    verdicts
+        .map(|(verdict, count)| (vec![Label::Verdict(verdict)], Number::Count(count)))
+        .collect()
+}
+
+fn oldest(snapshot: &Snapshot) -> Points<Number> {
+    stuck(snapshot, |stuck| {
+        let since = stuck.oldest.unwrap_or(snapshot.at);
+        measured(Number::seconds(snapshot.at - since))
+    })
+}
+
+/// The sum is the number of all.
+fn stuck_by_process(stuck: &StuckNow) -> Points<Number> {
+    let owners = stuck.owners.iter();
+    let mut points: Points<Number> = owners
+        .map(|owner| (process(owner), Number::Count(owner.stuck)))
+        .collect();
+    let named: u64 = stuck.owners.iter().map(|owner| owner.stuck).sum();
+    let others = Number::Count(stuck.total().saturating_sub(named));
+    points.push((vec![Label::Process(ProcessTitle::Other)], others));
+    points
+}
+
+fn of_owners(snapshot: &Snapshot, value: impl Fn(&StuckOwner) -> Option<Number>) -> Points<Number> {
+    let owners = snapshot.stuck.iter().flat_map(|stuck| &stuck.owners);
+    owners
+        .filter_map(|owner| Some((process(owner), value(owner)?)))
+        .collect()
+}
+
+fn process(owner: &StuckOwner) -> Labels {
+    let process = &owner.process;
+    vec![
+        Label::Pid(process.pid),
+        Label::Process(ProcessTitle::of(&process.comm)),
+    ]
+}

@@ -1,0 +1,171 @@
+//! Labels: what tells the series of a metric apart.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tcpclose_common::TcpState;
+use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use tcpclose_core::stuck::Verdict;
+use tcpclose_core::types::{NetNs, Port};
+
+use super::snapshot::Outcome;
+use crate::output::escape::push_for_terminal;
+
+/// The name of the label that has the name of a process.
+pub const PROCESS: &str = "process.title";
+
+/// Labels whose values have no bound over the life of the agent. (Whoever reads names of processes bounds them itself.)
+pub(super) const UNBOUNDED: [&str; 5] = [
+    "process.pid",
+    "netns",
+    "network.local.address",
+    "network.peer.address",
+    "network.peer.port",
+];
+
+/// A label. Names are OpenTelemetry's conventions where those have one that means the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// The path of a close.
+    Path(ClosePath),
+    /// Who sent the first FIN or RST.
+    Initiator(Initiator),
+    /// Who sent the RST.
+    ResetBy(Side),
+    /// Why it was sent.
+    ResetReason(Option<ResetReason>),
+    /// How a TIME_WAIT ended.
+    TimeWaitEnd(TimeWaitEnd),
+    /// What the process of a stuck socket has not done.
+    Verdict(Verdict),
+    /// A state of TCP.
+    State(TcpState),
+    /// Where something was lost.
+    Where(LossLocation),
+    /// The name of an output.
+    Output(Arc<str>),
+    /// What an output did with a record.
+    Outcome(Outcome),
+    /// The name of a process.
+    Process(ProcessTitle),
+    /// The number of a process.
+    Pid(u32),
+    /// A network namespace.
+    Netns(NetNs),
+    /// This host's address.
+    LocalAddress(IpAddr),
+    /// The peer's address.
+    PeerAddress(IpAddr),
+    /// The peer's port.
+    PeerPort(Port),
+    /// The version of this program.
+    Version,
+}
+
+/// The value of a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelValue {
+    /// A word or a name.
+    Text(String),
+    /// A number.
+    Number(u32),
+}
+
+/// The name of a process as labels have it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProcessTitle {
+    /// Its name.
+    Named(Arc<str>),
+    /// All processes that are not named, and none at all.
+    Other,
+}
+
+/// What stands for [`ProcessTitle::Other`].
+const OTHER: &str = "other";
+
+impl ProcessTitle {
+    /// From the name that the kernel has.
+    #[must_use]
+    pub fn of(comm: &[u8]) -> Self {
+        let mut title = String::new();
+        push_for_terminal(&mut title, comm);
+        match &*title {
+            OTHER => Self::Other,
+            title => Self::Named(title.into()),
+        }
+    }
+}
+
+impl Label {
+    /// The name in OpenTelemetry. Prometheus' has underscores for the dots.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Path(_) => "path",
+            Self::Initiator(_) => "initiator",
+            Self::ResetBy(_) => "by",
+            Self::ResetReason(_) => "reason",
+            Self::TimeWaitEnd(_) => "end",
+            Self::Verdict(_) => "verdict",
+            Self::State(_) => "network.connection.state",
+            Self::Where(_) => "where",
+            Self::Output(_) => "output",
+            Self::Outcome(_) => "outcome",
+            Self::Process(_) => PROCESS,
+            Self::Pid(_) => "process.pid",
+            Self::Netns(_) => "netns",
+            Self::LocalAddress(_) => "network.local.address",
+            Self::PeerAddress(_) => "network.peer.address",
+            Self::PeerPort(_) => "network.peer.port",
+            Self::Version => "version",
+        }
+    }
+
+    /// Its value. Words are those of the JSON records; states have the words of OpenTelemetry's conventions.
+    #[must_use]
+    pub fn value(&self) -> LabelValue {
+        let word = match self {
+            Self::Path(path) => path.name(),
+            Self::Initiator(initiator) => initiator.name(),
+            Self::ResetBy(side) => side.name(),
+            Self::ResetReason(reason) => reason.map_or("unknown", ResetReason::name),
+            Self::TimeWaitEnd(end) => end.name(),
+            Self::Verdict(verdict) => verdict.name(),
+            Self::State(state) => state_word(*state),
+            Self::Where(location) => location.name(),
+            Self::Output(name) => name,
+            Self::Outcome(outcome) => outcome.name(),
+            Self::Process(ProcessTitle::Named(title)) => title,
+            Self::Process(ProcessTitle::Other) => OTHER,
+            Self::Version => env!("CARGO_PKG_VERSION"),
+            Self::LocalAddress(address) | Self::PeerAddress(address) => {
+                return LabelValue::Text(address.to_string());
+            }
+            Self::Pid(number) | Self::Netns(NetNs(number)) => return LabelValue::Number(*number),
+            Self::PeerPort(port) => return LabelValue::Number(port.0.into()),
+        };
+        LabelValue::Text(word.to_owned())
+    }
+
+    /// Whether Prometheus gets it.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        !UNBOUNDED.contains(&self.name())
+    }
+}
+
+const fn state_word(state: TcpState) -> &'static str {
+    match state {
+        TcpState::Established => "established",
+        TcpState::SynSent => "syn_sent",
+        TcpState::SynRecv | TcpState::NewSynRecv => "syn_received",
+        TcpState::FinWait1 => "fin_wait_1",
+        TcpState::FinWait2 => "fin_wait_2",
+        TcpState::TimeWait => "time_wait",
+        TcpState::Close => "closed",
+        TcpState::CloseWait => "close_wait",
+        TcpState::LastAck => "last_ack",
+        TcpState::Listen => "listen",
+        TcpState::Closing => "closing",
+    }
+}

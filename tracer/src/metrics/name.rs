@@ -1,0 +1,63 @@
+//! From OpenTelemetry's names to Prometheus', by OpenTelemetry's rule ("Prometheus and OpenMetrics Compatibility"), which
+//! collectors follow too: a query is the same whichever way the metrics have come.
+
+use super::{Measure, Metric};
+
+impl Metric {
+    /// The name in Prometheus: dots become underscores, the unit and a counter's `total` come behind.
+    #[must_use]
+    pub fn prometheus_name(&self) -> String {
+        let mut name = self.name.replace('.', "_");
+        let mut append = |word: &str| {
+            if !word.is_empty() && !name.ends_with(&format!("_{word}")) {
+                name.push('_');
+                name.push_str(word);
+            }
+        };
+        match self.unit {
+            "1" if matches!(self.measure, Measure::Gauge(_)) => append("ratio"),
+            "1" => {}
+            unit => append(&unit_word(unit)),
+        }
+        if self.is_counter() {
+            append("total");
+        }
+        name
+    }
+}
+
+/// The name of a label in Prometheus.
+#[must_use]
+pub fn prometheus_label(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+/// A unit as Prometheus' names have it: `seconds`, `per_second`. What stands in braces is not part of it.
+fn unit_word(unit: &str) -> String {
+    let mut plain = unit.to_owned();
+    while let Some((before, rest)) = plain.split_once('{')
+        && let Some((_, after)) = rest.split_once('}')
+    {
+        plain = format!("{before}{after}");
+    }
+    match plain.split_once('/') {
+        None => plural(&plain).to_owned(),
+        Some(("", per)) => format!("per_{}", singular(per)),
+        Some((of, per)) => format!("{}_per_{}", plural(of), singular(per)),
+    }
+}
+
+fn plural(unit: &str) -> &str {
+    match unit {
+        "s" => "seconds",
+        "By" => "bytes",
+        unit => unit,
+    }
+}
+
+fn singular(unit: &str) -> &str {
+    match unit {
+        "s" => "second",
+        unit => unit,
+    }
+}
