@@ -215,18 +215,21 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
             plan.reset as f64,
         )?;
         reached("sum(tcpclose_resets_total{by=\"peer\"})", plan.reset as f64)?;
-        reached("tcpclose_last_ack_seconds_count", plan.by_client as f64)?;
+        let times = |state: &str| {
+            format!("tcpclose_state_duration_seconds_count{{network_connection_state=\"{state}\"}}")
+        };
+        reached(&times("last_ack"), plan.by_client as f64)?;
         assert!(server.recycled() >= RECYCLED, "{}", server.recycled());
         let recycled = server.recycled() as f64;
         reached("tcpclose_time_wait_ends_total{end=\"recycled\"}", recycled)?;
-        reached("tcpclose_time_wait_seconds_count", recycled)?;
+        reached(&times("time_wait"), recycled)?;
         let waiting = server.in_time_wait() as f64;
         reached("tcpclose_time_wait_connections", waiting)?;
         reached("tcpclose_close_wait_stuck", stuck.len() as f64)?;
         reached("sum(tcpclose_process_close_wait_stuck)", stuck.len() as f64)?;
         let own = std::fs::read_to_string("/proc/self/comm")?;
         let own = format!(
-            "tcpclose_process_close_wait_stuck{{process=\"{}\"}}",
+            "tcpclose_process_close_wait_stuck{{process_title=\"{}\"}}",
             own.trim_end()
         );
         reached(&own, stuck.len() as f64)?;

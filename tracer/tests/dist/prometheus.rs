@@ -7,10 +7,14 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use tcpclose::metrics::{CATALOGUE, Consumer, Measure, Metric};
+
 use crate::tool::{dist, find, read, run};
 
 const DASHBOARD: &str = "grafana/tcpclose.json";
-const METRICS: &str = include_str!("../../../docs/metrics.md");
+
+/// What Prometheus itself gives series: those of scrapes, of histograms and of alerts.
+const LABELS_OF_PROMETHEUS: [&str; 5] = ["job", "instance", "le", "alertname", "alertstate"];
 
 fn queries(of: &Value, found: &mut Vec<String>) {
     match of {
@@ -36,16 +40,41 @@ fn dashboard() -> Vec<String> {
     found
 }
 
-/// The metrics' names in a text, without what Prometheus adds to a histogram's.
-fn names(text: &str) -> BTreeSet<&str> {
+/// The words in a text that may be names of metrics.
+fn names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let metrics = words.filter(|word| {
-        let process =
-            *word == "process_cpu_seconds_total" || *word == "process_resident_memory_bytes";
-        word.starts_with("tcpclose_") || process
-    });
-    metrics
-        .map(|name| name.strip_suffix("_bucket").unwrap_or(name))
+    let process = |word: &str| word.starts_with("process_") && word != "process_title";
+    words.filter(move |word| word.starts_with("tcpclose_") || process(word))
+}
+
+/// The metric of a name, which may be one of a histogram's three.
+fn metric(name: &str) -> Option<&'static Metric> {
+    let parts = ["_bucket", "_count", "_sum"];
+    let mut all = CATALOGUE.iter().flat_map(|section| section.metrics);
+    all.find(|metric| {
+        let known = metric.prometheus_name();
+        let is_histogram = matches!(metric.measure, Measure::Histogram(_));
+        match name.strip_prefix(&*known) {
+            Some(rest) => {
+                rest.is_empty() != is_histogram && (rest.is_empty() || parts.contains(&rest))
+            }
+            None => false,
+        }
+    })
+}
+
+/// The labels that a query selects or groups by.
+fn labels(query: &str) -> BTreeSet<&str> {
+    let enclosed = |open: &'static str, close: char| {
+        let after = query.split(open).skip(1);
+        after.filter_map(move |rest| rest.split_once(close).map(|(inside, _)| inside))
+    };
+    let selected = enclosed("{", '}').flat_map(|inside| inside.split(", "));
+    let selected = selected.filter_map(|one| one.split(['=', '!']).next());
+    let grouped = enclosed("by (", ')').flat_map(|inside| inside.split(", "));
+    selected
+        .chain(grouped)
+        .filter(|label| !label.is_empty())
         .collect()
 }
 
@@ -102,28 +131,51 @@ fn prometheus_understands_the_dashboards_queries() {
 }
 
 #[test]
-fn rules_and_dashboard_ask_only_for_what_is_exported() {
-    let exported = names(METRICS);
-    let rules = read("prometheus/rules.yml");
-    // Of what operators are told, not of what they may ask.
-    let expressions = rules
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("expr: "));
-    for query in dashboard().iter().map(String::as_str).chain(expressions) {
-        let asked = names(query);
-        assert!(query.contains("up{") || !asked.is_empty(), "{query}");
-        let unknown: Vec<_> = asked.difference(&exported).collect();
-        assert!(
-            unknown.is_empty(),
-            "docs/metrics.md does not have {unknown:?}"
-        );
+fn rules_their_tests_and_the_dashboard_ask_only_for_what_is_exported() {
+    let (rules, tests) = (
+        read("prometheus/rules.yml"),
+        read("prometheus/rules_test.yml"),
+    );
+    // What is asked, and not what operators are told.
+    let lines = rules.lines().chain(tests.lines()).map(str::trim);
+    let lines = lines.filter_map(|line| {
+        let expression = line
+            .strip_prefix("expr: ")
+            .or(line.strip_prefix("- expr: "));
+        expression.or(line.strip_prefix("- series: "))
+    });
+    for query in dashboard().iter().map(String::as_str).chain(lines) {
+        let asked: Vec<&str> = names(query).collect();
+        let is_of_prometheus = query.starts_with("up{") || query.contains("ALERTS{");
+        assert!(is_of_prometheus || !asked.is_empty(), "{query}");
+        let mut known = BTreeSet::from(LABELS_OF_PROMETHEUS);
+        let mut exported = Vec::new();
+        for name in asked {
+            let metric = metric(name).unwrap_or_else(|| panic!("nothing exports {name}: {query}"));
+            assert!(metric.is_for(Consumer::Prometheus), "{name}: {query}");
+            exported.extend(metric.labels.iter().map(|label| label.replace('.', "_")));
+        }
+        if is_of_prometheus {
+            let all = CATALOGUE.iter().flat_map(|section| section.metrics);
+            let all = all.flat_map(|metric| metric.labels);
+            exported.extend(all.map(|label| label.replace('.', "_")));
+        }
+        known.extend(exported.iter().map(String::as_str));
+        let asked = labels(query);
+        let unknown: Vec<_> = asked.difference(&known).collect();
+        assert!(unknown.is_empty(), "no such labels as {unknown:?}: {query}");
     }
 }
 
 #[test]
 fn every_panel_is_of_the_chosen_job_and_instance() {
     for query in dashboard() {
-        let chosen = "{job=~\"$job\", instance=~\"$instance\"}";
-        assert!(query.contains(chosen), "{query}");
+        let chosen = "{job=~\"$job\", instance=~\"$instance\"";
+        let selectors: Vec<&str> = query.split(chosen).skip(1).collect();
+        assert!(!selectors.is_empty(), "{query}");
+        assert!(
+            selectors.iter().all(|rest| rest.starts_with(['}', ','])),
+            "{query}"
+        );
     }
 }
