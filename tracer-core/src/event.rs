@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use tcpclose_common::{COMM_LEN, TcpState};
 
 use super::interner::{self, StaticName};
-use super::types::{EndpointId, Nanos, NetNs, Tuple};
+use super::kernel_ids::zero_is_none;
+use super::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
 
 /// Something the kernel said about one socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,10 +34,12 @@ pub struct Transition {
     pub at: Nanos,
     /// Which socket.
     pub id: EndpointId,
-    /// The kernel's address of the socket, 0 where unknown: for people who know it from bcc's tools.
-    pub skaddr: u64,
-    /// Where.
-    pub netns: NetNs,
+    /// The kernel's address of the socket, where known: for people who know it from bcc's tools.
+    #[serde(with = "zero_is_none")]
+    pub skaddr: Option<SocketAddress>,
+    /// The network namespace it lives in; the classic tracepoint does not give it.
+    #[serde(with = "zero_is_none")]
+    pub netns: Option<NetNs>,
     /// Its addresses; the local port is 0 until one is chosen.
     pub tuple: Tuple,
     /// The state left.
@@ -56,8 +59,9 @@ pub struct Task {
     pub pid: u32,
     /// User id.
     pub uid: u32,
-    /// Cgroup (v2) id.
-    pub cgroup: u64,
+    /// Cgroup (v2) id, where known.
+    #[serde(with = "zero_is_none")]
+    pub cgroup: Option<CgroupId>,
     /// Process name, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Whether all its threads are past exit(), so that its end closes what it held; `None` where the kernel does not say.

@@ -53,10 +53,10 @@ impl ConnectionFilter {
 
     /// Returns whether the kernel's part lets this endpoint pass.
     #[must_use]
-    pub fn matches_tuple(&self, netns: NetNs, tuple: &Tuple) -> bool {
-        self.netns.is_none_or(|wanted| wanted == netns)
-            && passes(&self.local_ports, &tuple.local_port)
-            && passes(&self.peer_ports, &tuple.peer_port)
+    pub fn matches_tuple(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
+        self.netns.is_none_or(|wanted| netns == Some(wanted))
+            && passes(&self.local_ports, &tuple.local().port())
+            && passes(&self.peer_ports, &tuple.peer().port())
             && self.ip.is_none_or(|ip| ip == tuple.ip())
     }
 
@@ -64,7 +64,7 @@ impl ConnectionFilter {
     /// whatever port and in whatever IP version.
     #[must_use]
     pub fn matches_listener(&self, tuple: &Tuple) -> bool {
-        passes(&self.local_ports, &tuple.local_port)
+        passes(&self.local_ports, &tuple.local().port())
     }
 
     /// Returns whether a transition is wanted. As in the kernel, a connect() whose port is not chosen yet passes.
@@ -73,7 +73,7 @@ impl ConnectionFilter {
         let tuple = &transition.tuple;
         let pid = transition.task.as_ref().map(|task| task.pid);
         self.matches_pids(pid)
-            && (tuple.local_port == 0 || self.matches_tuple(transition.netns, tuple))
+            && (tuple.local_port.is_none() || self.matches_tuple(transition.netns, tuple))
     }
 
     /// Returns whether a finding is wanted.

@@ -8,6 +8,7 @@ pub mod finding;
 mod hash_index;
 mod input;
 mod interner;
+mod kernel_ids;
 mod listeners;
 mod live_endpoint;
 mod orphan;

@@ -11,7 +11,7 @@ const CAPACITY: usize = 16_384;
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     /// By their places: several where they share it (`SO_REUSEPORT`).
-    places: HashMap<(NetNs, Tuple), SmallVec<[Listener; 1]>>,
+    places: HashMap<(Option<NetNs>, Tuple), SmallVec<[Listener; 1]>>,
     count: usize,
 }
 
@@ -26,7 +26,7 @@ impl Listeners {
     pub fn opened(
         &mut self,
         id: EndpointId,
-        netns: NetNs,
+        netns: Option<NetNs>,
         tuple: &Tuple,
         owner: Option<SharedOwner>,
     ) {
@@ -43,7 +43,7 @@ impl Listeners {
         }
     }
 
-    pub fn closed(&mut self, id: EndpointId, netns: NetNs, tuple: &Tuple) {
+    pub fn closed(&mut self, id: EndpointId, netns: Option<NetNs>, tuple: &Tuple) {
         let key = (netns, place(tuple));
         let Some(there) = self.places.get_mut(&key) else {
             return;
@@ -58,7 +58,7 @@ impl Listeners {
 
     /// The owner of the socket that a connection came in on, where that is known: of several sockets there, all must be the
     /// same process'.
-    pub fn owner_of(&self, netns: NetNs, tuple: &Tuple) -> Option<&SharedOwner> {
+    pub fn owner_of(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&SharedOwner> {
         let (first, others) = self.find(netns, tuple)?.split_first()?;
         let owner = first.owner.as_ref()?;
         let same = |other: &Listener| other.owner.as_ref().is_some_and(|it| it.pid == owner.pid);
@@ -66,11 +66,11 @@ impl Listeners {
     }
 
     /// Whether somebody listens on the connection's local port.
-    pub fn is_listening(&self, netns: NetNs, tuple: &Tuple) -> bool {
+    pub fn is_listening(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
     }
 
-    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<&[Listener]> {
+    fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&[Listener]> {
         let mut there = places(tuple).filter_map(|place| self.places.get(&(netns, place)));
         there.next().map(SmallVec::as_slice)
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use crate::types::{Owner, OwnerSource};
 
-    const HERE: NetNs = NetNs(1);
+    const HERE: Option<NetNs> = NetNs::new(1);
 
     fn on(address: &str, port: u16) -> Tuple {
         let address: IpAddr = address.parse().expect("an address");
@@ -123,7 +123,7 @@ mod tests {
         Some(Arc::new(Owner {
             pid,
             uid: 0,
-            cgroup: 0,
+            cgroup: None,
             comm: (*b"server").into(),
             source: OwnerSource::Listen,
         }))

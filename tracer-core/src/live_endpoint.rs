@@ -21,7 +21,7 @@ pub(super) struct LiveEndpoint {
     pub id: EndpointId,
     /// `id` is the socket's cookie, which sock_diag knows too.
     pub has_cookie: bool,
-    pub netns: NetNs,
+    pub netns: Option<NetNs>,
     pub tuple: Tuple,
     pub role: Role,
     pub seen_from_start: bool,
@@ -136,7 +136,7 @@ impl LiveEndpoint {
         Self {
             id: socket.cookie,
             has_cookie: true,
-            netns: socket.netns,
+            netns: Some(socket.netns),
             tuple: socket.tuple,
             role: Role::Unknown,
             seen_from_start: false,
@@ -172,7 +172,7 @@ impl LiveEndpoint {
     /// Takes the new state, and keeps a mark when the transition belongs to a close.
     pub fn advance(&mut self, transition: &Transition) {
         let Transition { at, old, new, .. } = *transition;
-        if self.tuple.local_port == 0 {
+        if self.tuple.local_port.is_none() {
             self.tuple = transition.tuple;
         }
         if old == new {

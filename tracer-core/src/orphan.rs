@@ -25,8 +25,8 @@ const WAITS: [Nanos; 6] = [
 pub struct Lookup {
     /// Hand it back with the answer.
     pub id: EndpointId,
-    /// The namespace to ask in.
-    pub netns: NetNs,
+    /// The namespace to ask in; `None` where the kernel did not say which one the socket lives in.
+    pub netns: Option<NetNs>,
     /// What to ask for.
     pub tuple: Tuple,
     /// Its cookie, where the kernel gives one.
@@ -65,7 +65,7 @@ pub(super) struct Orphan {
 pub(super) struct Orphans {
     capacity: usize,
     parked: HashMap<EndpointId, Orphan>,
-    by_tuple: HashMap<(NetNs, Tuple), EndpointId>,
+    by_tuple: HashMap<(Option<NetNs>, Tuple), EndpointId>,
     /// In order of parking; those that have ended since are still in it.
     order: VecDeque<EndpointId>,
     /// One queue a wait, each in order of time: every entry waits equally long.
@@ -136,7 +136,7 @@ impl Orphans {
     /// The end with these addresses and ports, which a new connection has replaced. That does not tell how it ended: by
     /// the peer's FIN or RST, or by this host's connect(), which takes the place of a minisocket in FIN_WAIT2 too
     /// (__inet_check_established with a bound port).
-    pub fn take_replaced(&mut self, netns: NetNs, tuple: &Tuple) -> Option<Orphan> {
+    pub fn take_replaced(&mut self, netns: Option<NetNs>, tuple: &Tuple) -> Option<Orphan> {
         let id = *self.by_tuple.get(&(netns, *tuple))?;
         self.remove(id)
     }

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::interner::{self, StaticName};
-use super::types::{Owner, OwnerSource, SharedOwner};
+use super::kernel_ids::zero_is_none;
+use super::types::{Owner, OwnerSource, SharedOwner, StartTime};
 
 /// A process, at the time it was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Process id, in the reader's pid namespace.
     pub pid: u32,
-    /// When it started, in clock ticks since boot; 0 where unknown.
-    pub started: u64,
+    /// When it started, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub started: Option<StartTime>,
     /// Its name as the kernel has it: any bytes but NUL.
     pub comm: Box<[u8]>,
     /// Its real user id, in the reader's user namespace.
@@ -41,7 +43,7 @@ pub struct Process {
 }
 
 /// A process by its id and when it started: no later one has both.
-pub type ProcessKey = (u32, u64);
+pub type ProcessKey = (u32, Option<StartTime>);
 
 impl Process {
     /// What it is known by.
@@ -62,7 +64,7 @@ impl Process {
         SharedOwner::new(Owner {
             pid: self.pid,
             uid: self.uid,
-            cgroup: 0,
+            cgroup: None,
             comm: self.comm.clone(),
             source,
         })

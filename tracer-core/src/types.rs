@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::kernel_ids::{
+    CgroupId, Inode, InterfaceIndex, NetNs, Port, SocketAddress, StartTime,
+};
+use super::kernel_ids::{KernelId as _, zero_is_none};
+
 /// A point in time or a span, in nanoseconds of `CLOCK_MONOTONIC`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -91,16 +96,6 @@ impl EndpointId {
     }
 }
 
-/// Inode number of a network namespace, as `ls -L -i /proc/PID/ns/net` prints it; 0 where it is not known.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-pub struct NetNs(pub u32);
-
-/// A TCP port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Port(pub u16);
-
 /// The IP version on the wire. A v4-mapped connection of an IPv6 socket is [`IpVersion::V4`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
@@ -115,22 +110,24 @@ pub enum IpVersion {
 pub struct Tuple {
     local: [u8; 16],
     peer: [u8; 16],
-    /// Local port; 0 while none is chosen.
-    pub local_port: u16,
-    /// Peer's port; 0 where there is no peer.
-    pub peer_port: u16,
+    /// Local port; `None` while none is chosen.
+    #[serde(with = "zero_is_none")]
+    pub local_port: Option<Port>,
+    /// Peer's port; `None` where there is no peer.
+    #[serde(with = "zero_is_none")]
+    pub peer_port: Option<Port>,
     ip: IpVersion,
 }
 
 impl Tuple {
-    /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest zero.
+    /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest zero; no port is 0.
     #[must_use]
     pub const fn new(ip: IpVersion, local: ([u8; 16], u16), peer: ([u8; 16], u16)) -> Self {
         Self {
             local: local.0,
             peer: peer.0,
-            local_port: local.1,
-            peer_port: peer.1,
+            local_port: Port::new(local.1),
+            peer_port: Port::new(peer.1),
             ip,
         }
     }
@@ -139,7 +136,7 @@ impl Tuple {
     pub(super) const fn without_peer(self) -> Self {
         Self {
             peer: [0; 16],
-            peer_port: 0,
+            peer_port: None,
             ..self
         }
     }
@@ -159,16 +156,16 @@ impl Tuple {
         self.ip
     }
 
-    /// Local address and port.
+    /// Local address and port; port 0 while none is chosen.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        SocketAddr::new(address(self.ip, self.local), self.local_port)
+        SocketAddr::new(address(self.ip, self.local), Port::to_raw(self.local_port))
     }
 
-    /// Peer's address and port.
+    /// Peer's address and port; port 0 where there is no peer.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        SocketAddr::new(address(self.ip, self.peer), self.peer_port)
+        SocketAddr::new(address(self.ip, self.peer), Port::to_raw(self.peer_port))
     }
 }
 
@@ -177,7 +174,8 @@ impl Hash for Tuple {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(u128::from_ne_bytes(self.local));
         state.write_u128(u128::from_ne_bytes(self.peer));
-        state.write_u32(u32::from(self.local_port) << 16 | u32::from(self.peer_port));
+        let (local, peer) = (Port::to_raw(self.local_port), Port::to_raw(self.peer_port));
+        state.write_u32(u32::from(local) << 16 | u32::from(peer));
     }
 }
 
@@ -246,8 +244,9 @@ pub struct Owner {
     pub pid: u32,
     /// User id of the task, in the initial user namespace.
     pub uid: u32,
-    /// Id of its cgroup (v2) at the time; 0 where unknown.
-    pub cgroup: u64,
+    /// Id of its cgroup (v2) at the time, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub cgroup: Option<CgroupId>,
     /// Name of the process as the kernel has it: any bytes but NUL. Escape it before it is shown.
     pub comm: Box<[u8]>,
     /// Where this is known from.

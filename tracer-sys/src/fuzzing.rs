@@ -17,7 +17,7 @@ pub use crate::kernel::tracefs::Format;
 /// Reads a `struct inet_diag_msg` with its attributes.
 #[must_use]
 pub fn socket(bytes: &[u8]) -> Option<Socket> {
-    Socket::parse(bytes, NetNs(1))
+    Socket::parse(bytes, NetNs::new(1))
 }
 
 /// The mount point of the cgroup2 file system in a mountinfo, and the path of the cgroup that is mounted there.

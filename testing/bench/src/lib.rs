@@ -12,6 +12,7 @@ use tcpclose::session;
 use tcpclose_common::{self as wire, RecordKind, flags};
 use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
+use tcpclose_core::types::{CgroupId, NetNs, SocketAddress};
 use tcpclose_core::{Input, Tracker};
 use tcpclose_sys::kernel::decode::decode;
 
@@ -139,12 +140,12 @@ fn whole_record(transition: &Transition) -> [u8; wire::Transition::WHOLE] {
             | flag(evidence.unread, flags::UNREAD),
         at: transition.at.0,
         id: transition.id.0,
-        skaddr: transition.skaddr,
+        skaddr: transition.skaddr.map_or(0, SocketAddress::get),
         local_v4: v4(local),
         peer_v4: v4(peer),
-        local_port: transition.tuple.local_port,
-        peer_port: transition.tuple.peer_port,
-        netns: transition.netns.0,
+        local_port: transition.tuple.local().port(),
+        peer_port: transition.tuple.peer().port(),
+        netns: transition.netns.map_or(0, NetNs::get),
         snd_una: evidence.snd_una,
         snd_nxt: evidence.snd_nxt,
         write_seq: evidence.write_seq,
@@ -160,7 +161,7 @@ fn whole_record(transition: &Transition) -> [u8; wire::Transition::WHOLE] {
         retransmits: evidence.retransmits,
         pid: task.map_or(0, |task| task.pid),
         uid: task.map_or(0, |task| task.uid),
-        cgroup: task.map_or(0, |task| task.cgroup),
+        cgroup: task.and_then(|task| task.cgroup).map_or(0, CgroupId::get),
         comm: task.map_or([0; wire::COMM_LEN], |task| task.comm),
         local_v6: v6(local),
         peer_v6: v6(peer),

@@ -12,7 +12,7 @@ pub fn mountinfo(data: &[u8]) {
     for (id, point) in found {
         // What the kernel would write for this mount is read as the same.
         let written = escape(point.as_os_str().as_bytes());
-        let mut line = format!("1 2 0:4 net:[{}] ", id.0).into_bytes();
+        let mut line = format!("1 2 0:4 net:[{}] ", id.get()).into_bytes();
         line.extend(written);
         line.extend(b" rw - nsfs nsfs rw\n");
         let mut again = Vec::new();

@@ -50,8 +50,8 @@ impl Finding {
 pub struct Endpoint {
     /// The socket cookie, or where the kernel gives none a number of our own.
     pub id: EndpointId,
-    /// The network namespace it lived in.
-    pub netns: NetNs,
+    /// The network namespace it lived in, where that is known.
+    pub netns: Option<NetNs>,
     /// Its addresses and ports.
     pub tuple: Tuple,
     /// Whether this end opened the connection.

@@ -111,7 +111,7 @@ fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<OwnerGroup
         let Leak {
             socket, verdict, ..
         } = &leaks[at];
-        *ports.entry(socket.tuple.local_port).or_default() += 1;
+        *ports.entry(socket.tuple.local().port()).or_default() += 1;
         *services.entry(socket.tuple.peer()).or_default() += 1;
         verdicts[*verdict as usize] += 1;
         if *verdict == Verdict::EofUnread {
@@ -123,7 +123,7 @@ fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<OwnerGroup
     for &at in &members {
         let tuple = &leaks[at].socket.tuple;
         let peer = tuple.peer();
-        let connects = members.len() == 1 || services[&peer] > ports[&tuple.local_port];
+        let connects = members.len() == 1 || services[&peer] > ports[&tuple.local().port()];
         let port = connects.then_some(peer.port());
         *peers
             .entry(Peer {

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{EndpointId, Nanos, NetNs, Tuple};
+use super::kernel_ids::zero_is_none;
+use super::types::{CgroupId, EndpointId, Inode, InterfaceIndex, Nanos, NetNs, Tuple};
 
 pub use by_owner::{OwnerGroup, Peer, TopValues, group};
 pub(super) use deadlines::Deadlines;
@@ -43,18 +44,22 @@ pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
 pub struct ObservedSocket {
     /// The socket cookie.
     pub id: EndpointId,
-    /// The network namespace it lives in.
-    pub netns: NetNs,
+    /// The network namespace it lives in, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub netns: Option<NetNs>,
     /// Its addresses and ports.
     pub tuple: Tuple,
-    /// HashIndex of the interface it is bound to; 0 for none.
-    pub interface: u32,
-    /// Inode in sockfs; 0 while the connection waits to be accepted.
-    pub inode: u32,
+    /// The interface it is bound to, if to one.
+    #[serde(with = "zero_is_none")]
+    pub interface: Option<InterfaceIndex>,
+    /// Inode in sockfs; `None` while the connection waits to be accepted.
+    #[serde(with = "zero_is_none")]
+    pub inode: Option<Inode>,
     /// User id of whoever accepted or created it; 0 while it waits to be accepted.
     pub uid: u32,
-    /// Id of the cgroup (v2) that it was created in; 0 where unknown.
-    pub cgroup: u64,
+    /// Id of the cgroup (v2) that it was created in, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub cgroup: Option<CgroupId>,
     /// Bytes received and not read, plus one for a FIN that was not consumed.
     pub queued: u32,
     /// Bytes written and not acknowledged by the peer.
@@ -337,7 +342,7 @@ impl ScanHistory {
 
 pub(super) fn judge(socket: &ObservedSocket, moves: bool) -> Verdict {
     match socket {
-        ObservedSocket { inode: 0, .. } => Verdict::NotAccepted,
+        ObservedSocket { inode: None, .. } => Verdict::NotAccepted,
         _ if moves => Verdict::StillSending,
         ObservedSocket { queued: 0, .. } => Verdict::EofRead,
         _ => Verdict::EofUnread,

@@ -15,8 +15,8 @@ pub struct ProbeRequest {
     pub id: EndpointId,
     /// Its cookie, where the kernel gives one.
     pub cookie: Option<EndpointId>,
-    /// Where it lives.
-    pub netns: NetNs,
+    /// The network namespace it lives in, where that is known.
+    pub netns: Option<NetNs>,
     /// Its addresses and ports.
     pub tuple: Tuple,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::types::Port;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 const MINUTE: Nanos = Nanos::from_secs(60);
@@ -15,12 +16,12 @@ fn socket(id: u64, age: u64) -> ObservedSocket {
     ];
     ObservedSocket {
         id: EndpointId(id),
-        netns: NetNs(1),
+        netns: NetNs::new(1),
         tuple: Tuple::from((ends[0], ends[1])),
-        interface: 0,
-        inode: 1_000,
+        interface: None,
+        inode: Inode::new(1_000),
         uid: 0,
-        cgroup: 0,
+        cgroup: None,
         queued: 0,
         unsent: 0,
         keepalive: false,
@@ -82,7 +83,7 @@ fn each_verdict_has_its_evidence() {
     assert_eq!(verdict(sending(61, 30)), Verdict::StillSending);
     assert_eq!(verdict(sending(61, 61)), Verdict::EofRead);
     let waiting = ObservedSocket {
-        inode: 0,
+        inode: None,
         queued: 6,
         ..read
     };
@@ -304,11 +305,11 @@ fn owners_come_worst_first() {
         socket(5, 200),
     ];
     for (socket, inode) in sockets.iter_mut().zip([1, 2, 3, 3, 5]) {
-        socket.inode = inode;
+        socket.inode = Inode::new(inode);
     }
-    sockets[3].tuple.local_port = 443;
+    sockets[3].tuple.local_port = Port::new(443);
     let look = ScanHistory::default().look(sockets, NOW, MINUTE);
-    let groups = group(&look.old, |leak| leak.socket.inode);
+    let groups = group(&look.old, |leak| leak.socket.inode.map_or(0, Inode::get));
     let order: Vec<_> = groups
         .iter()
         .map(|group| (group.owner, group.stuck()))
@@ -337,7 +338,7 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
             .iter_mut()
             .zip([(40_001, 3306), (40_002, 3306), (80, 50_001), (80, 50_002)])
     {
-        (socket.tuple.local_port, socket.tuple.peer_port) = (local, remote);
+        (socket.tuple.local_port, socket.tuple.peer_port) = (Port::new(local), Port::new(remote));
     }
     let look = ScanHistory::default().look(sockets, NOW, MINUTE);
     let groups = group(&look.old, |_| ());

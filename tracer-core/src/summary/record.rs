@@ -11,7 +11,8 @@ use super::enum_counts::Counts;
 use super::heavy_hitters::Ranking;
 use super::stuck::StuckNow;
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
-use crate::types::{Nanos, NetNs, SharedOwner};
+use crate::kernel_ids::zero_is_none;
+use crate::types::{CgroupId, Nanos, NetNs, SharedOwner};
 
 /// What an interval was like, and how things stand at its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +94,7 @@ impl States<Histogram> {
 pub struct Service(pub SharedOwner);
 
 impl Service {
-    fn key(&self) -> (&[u8], u64) {
+    fn key(&self) -> (&[u8], Option<CgroupId>) {
         (&self.0.comm, self.0.cgroup)
     }
 }
@@ -140,8 +141,9 @@ pub struct Gauges {
 /// Connections from one local address to one peer, which each need an ephemeral port of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
-    /// Where.
-    pub netns: NetNs,
+    /// The network namespace it is in, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub netns: Option<NetNs>,
     /// From.
     pub local: IpAddr,
     /// To.

@@ -109,7 +109,7 @@ impl StuckCounts {
             owned.process = process.clone();
         }
         owned.stock.stuck += 1;
-        owned.stock.held += u64::from(end.leak.socket.inode != 0);
+        owned.stock.held += u64::from(end.leak.socket.inode.is_some());
     }
 
     pub(super) fn stocks(&self) -> impl Iterator<Item = (ProcessKey, Sample)> + '_ {

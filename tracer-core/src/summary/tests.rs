@@ -7,13 +7,13 @@ use super::*;
 use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset, Stuck};
 use crate::process::Process;
 use crate::stuck::{Age, AgeKnown, Leak, ObservedSocket, OwnerProcess, StuckEvent, Verdict};
-use crate::types::{EndpointId, NetNs, Owner, OwnerSource, Role, SharedOwner};
+use crate::types::{CgroupId, EndpointId, Inode, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
     Arc::new(Owner {
         pid,
         uid: 0,
-        cgroup,
+        cgroup: CgroupId::new(cgroup),
         comm: comm.as_bytes().into(),
         source: OwnerSource::Close,
     })
@@ -23,7 +23,7 @@ fn endpoint(peer: &str) -> Endpoint {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
     Endpoint {
         id: EndpointId(1),
-        netns: NetNs(1),
+        netns: NetNs::new(1),
         tuple: (end("10.0.0.1:40000"), end(peer)).into(),
         role: Role::Client,
         seen_from_start: true,
@@ -107,7 +107,14 @@ fn closes_are_counted_by_path_initiator_and_cause() {
         .closes_of_processes
         .most
         .iter()
-        .map(|(process, count)| (process.as_ref().map(|owner| owner.0.cgroup), *count))
+        .map(|(process, count)| {
+            (
+                process
+                    .as_ref()
+                    .map(|owner| owner.0.cgroup.map_or(0, CgroupId::get)),
+                *count,
+            )
+        })
         .collect();
     assert_eq!(services, [(None, 3), (Some(7), 2), (Some(8), 1)]);
     assert_eq!(summary.resets_of_processes.most.len(), 2);
@@ -345,10 +352,10 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
         id: endpoint.id,
         netns: endpoint.netns,
         tuple: endpoint.tuple,
-        interface: 0,
-        inode: 11,
+        interface: None,
+        inode: Inode::new(11),
         uid: 0,
-        cgroup: 77,
+        cgroup: CgroupId::new(77),
         queued: 0,
         unsent: 0,
         keepalive: false,

@@ -17,6 +17,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::arena::{Arena, MOST, Order};
 use super::finding::{Endpoint, TimeWait};
 use super::hash_index::HashIndex;
+use super::kernel_ids::zero_is_none;
 use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 use apply_poll::Settling;
 use entry::Entry;
@@ -49,8 +50,8 @@ const RESTARTED: Nanos = Nanos::from_millis(100);
 /// A look at the minisockets of a namespace that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PollRequest {
-    /// The namespace.
-    pub netns: NetNs,
+    /// The namespace; `None` where the kernel did not say which one the sockets live in.
+    pub netns: Option<NetNs>,
     /// Whom to look for: addresses and ports, and the cookie where there is one. Empty when there are so many that a
     /// look at all of them is cheaper.
     pub wanted: Vec<(Tuple, Option<EndpointId>)>,
@@ -59,8 +60,9 @@ pub struct PollRequest {
 /// The result of a look at the minisockets of a namespace.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Poll {
-    /// The namespace.
-    pub netns: NetNs,
+    /// The namespace, as in the [`PollRequest`].
+    #[serde(with = "zero_is_none")]
+    pub netns: Option<NetNs>,
     /// When the look began.
     pub began: Nanos,
     /// When it ended.
@@ -122,7 +124,7 @@ pub(super) struct TimeWaits {
     /// The kernel tells something of minisockets, by their cookies.
     pub by_cookies: bool,
     entries: Arena<Entry>,
-    namespaces: HashMap<NetNs, Namespace>,
+    namespaces: HashMap<Option<NetNs>, Namespace>,
     by_place: HashIndex,
     /// Only where the kernel tells something by cookies.
     by_cookie: HashIndex,
@@ -157,7 +159,7 @@ impl TimeWaits {
         self.entries.iter().map(|entry| &entry.endpoint)
     }
 
-    pub fn contains(&self, netns: NetNs, tuple: &Tuple) -> bool {
+    pub fn contains(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
     }
 
@@ -239,7 +241,7 @@ impl TimeWaits {
     /// peer's SYN before `since`.
     pub fn opened_again(
         &mut self,
-        netns: NetNs,
+        netns: Option<NetNs>,
         tuple: &Tuple,
         role: Role,
         since: Nanos,
@@ -251,7 +253,7 @@ impl TimeWaits {
         Some(self.remove(at)?.opened_again(role, since))
     }
 
-    fn find(&self, netns: NetNs, tuple: &Tuple) -> Option<u32> {
+    fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<u32> {
         let is = |at| {
             let endpoint = self.entries.get(at).map(|entry| &entry.endpoint);
             endpoint.is_some_and(|endpoint| endpoint.netns == netns && endpoint.tuple == *tuple)

@@ -39,17 +39,19 @@ impl Tracker {
         let mut ports = vec![Vec::new(); routes.len()];
         self.each_client_end(|netns, tuple| {
             if let Some(place) = places.get(&route(netns, tuple)) {
-                ports[*place].push(Port(tuple.local_port));
+                ports[*place].extend(tuple.local_port);
             }
         });
         ports
     }
 
     /// The ends that may have taken an ephemeral port: all but those that came in on a listening socket.
-    fn each_client_end(&self, mut each: impl FnMut(NetNs, &Tuple)) {
+    fn each_client_end(&self, mut each: impl FnMut(Option<NetNs>, &Tuple)) {
         let live = self.table.iter().map(|(_, end)| end);
         let live = live.chain(self.orphans.iter());
-        for endpoint in live.filter(|end| end.role != Role::Server && end.tuple.local_port != 0) {
+        for endpoint in
+            live.filter(|end| end.role != Role::Server && end.tuple.local_port.is_some())
+        {
             each(endpoint.netns, &endpoint.tuple);
         }
         for endpoint in self
@@ -62,7 +64,7 @@ impl Tracker {
     }
 }
 
-fn route(netns: NetNs, tuple: &Tuple) -> Route {
+fn route(netns: Option<NetNs>, tuple: &Tuple) -> Route {
     Route {
         netns,
         local: tuple.local().ip(),

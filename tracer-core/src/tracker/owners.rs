@@ -59,13 +59,14 @@ fn is_called(task: &Task, name: &[u8]) -> bool {
 mod tests {
     use super::{Owners, REMEMBERED};
     use crate::event::Task;
+    use crate::types::CgroupId;
     use crate::types::OwnerSource::{Close, Connect};
 
     fn task(pid: u32) -> Option<Task> {
         Some(Task {
             pid,
             uid: 1,
-            cgroup: 2,
+            cgroup: CgroupId::new(2),
             comm: *b"name\0\0\0\0\0\0\0\0\0\0\0\0",
             exits: None,
         })
@@ -94,6 +95,9 @@ mod tests {
         }
         assert!(owners.known.len() <= REMEMBERED);
         let owner = owners.of(task(7).as_ref(), Close).expect("there is a task");
-        assert_eq!((&*owner.comm, owner.cgroup), (&b"name"[..], 2));
+        assert_eq!(
+            (&*owner.comm, owner.cgroup),
+            (&b"name"[..], CgroupId::new(2))
+        );
     }
 }

@@ -16,7 +16,7 @@ use crate::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 pub struct SnapshotSocket {
     /// Its cookie.
     pub cookie: EndpointId,
-    /// Where it lives.
+    /// The network namespace it lives in.
     pub netns: NetNs,
     /// Its addresses and ports.
     pub tuple: Tuple,
@@ -37,7 +37,7 @@ impl Tracker {
                 (TcpState::Listen, _) => {
                     let owner = socket.owner.clone();
                     self.listeners
-                        .opened(socket.cookie, socket.netns, &socket.tuple, owner);
+                        .opened(socket.cookie, Some(socket.netns), &socket.tuple, owner);
                 }
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
@@ -76,7 +76,12 @@ impl Tracker {
             // Its port may be one that is not wanted, of which no more was to come.
             let may_be_hidden = self.filters_ports && endpoint.state == TcpState::SynSent;
             let is_doubtful = !is_newer && !may_be_hidden;
-            if is_doubtful && namespaces.contains(&endpoint.netns) && !alive.contains(&key) {
+            if is_doubtful
+                && endpoint
+                    .netns
+                    .is_some_and(|netns| namespaces.contains(&netns))
+                && !alive.contains(&key)
+            {
                 self.suspects.doubt(key, began);
             }
         }
@@ -95,7 +100,7 @@ impl Tracker {
     }
 
     fn seed_time_wait(&mut self, socket: &SnapshotSocket, left: Nanos, at: Nanos) {
-        if self.time_waits.contains(socket.netns, &socket.tuple) {
+        if self.time_waits.contains(Some(socket.netns), &socket.tuple) {
             return;
         }
         let endpoint = self.unseen(socket);
@@ -119,10 +124,13 @@ impl Tracker {
 
     fn unseen(&self, socket: &SnapshotSocket) -> LiveEndpoint {
         let mut endpoint = LiveEndpoint::existing(socket);
-        if self.listeners.is_listening(socket.netns, &socket.tuple) {
+        if self
+            .listeners
+            .is_listening(Some(socket.netns), &socket.tuple)
+        {
             endpoint.role = Role::Server;
             if endpoint.owner.is_none() {
-                let owner = self.listeners.owner_of(socket.netns, &socket.tuple);
+                let owner = self.listeners.owner_of(Some(socket.netns), &socket.tuple);
                 endpoint.owner = owner.cloned();
             }
         }

@@ -342,7 +342,7 @@ impl StuckWatch {
             if let Some(owner) = watched.owner {
                 let stock = stocks.entry(owner).or_default();
                 stock.stuck += 1;
-                stock.held += u64::from(watched.socket.inode != 0);
+                stock.held += u64::from(watched.socket.inode.is_some());
             }
             true
         });

@@ -36,7 +36,7 @@ impl Tracker {
                 endpoint.owner = self.owners.of(task, OwnerSource::Connect);
                 endpoint.advance(transition);
                 // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
-                endpoint.tuple.local_port = 0;
+                endpoint.tuple.local_port = None;
                 if self.filters_ports {
                     self.connecting.push_back((transition.at, transition.id));
                 }

@@ -5,9 +5,8 @@ use std::collections::HashSet;
 use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::types::NetNs;
 
-use crate::socket::{Socket, World, tuple};
+use crate::socket::{NETNS, Socket, World, tuple};
 
 #[test]
 fn the_end_that_has_been_quiet_longest_makes_room_and_is_counted() {
@@ -54,7 +53,7 @@ fn a_connect_that_the_port_filter_hides_is_not_told_after_a_loss() {
     world.tracker = world.tracker.with_port_filter();
     let _connecting = Socket::connecting(&mut world, 1);
     world.pass_ms(100);
-    let everywhere = HashSet::from([NetNs(1)]);
+    let everywhere = HashSet::from([NETNS]);
     world
         .tracker
         .resync(&everywhere, &HashSet::new(), world.now);
@@ -78,5 +77,5 @@ fn a_socket_that_connects_again_starts_anew() {
     end.tuple = tuple(40_001, 80);
     end.evidence.error = 111;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(world.close().endpoint.tuple.peer_port, 80);
+    assert_eq!(world.close().endpoint.tuple.peer().port(), 80);
 }

@@ -2,9 +2,9 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::summary::Route;
-use tcpclose_core::types::{NetNs, Port};
+use tcpclose_core::types::Port;
 
-use crate::socket::{Socket, World};
+use crate::socket::{NETNS, Socket, World};
 
 #[test]
 fn what_never_was_established_is_not_opened() {
@@ -48,11 +48,17 @@ fn ports_in_use_are_those_of_live_ends_of_orphans_and_of_time_wait() {
     let mut taken = world.tracker.local_ports(&routes);
     taken[0].sort();
     let to = |peer: &str| Route {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         local: "127.0.0.1".parse().unwrap(),
         peer: peer.parse().unwrap(),
     };
-    let ports = |numbers: &[u16]| numbers.iter().copied().map(Port).collect::<Vec<_>>();
+    let ports = |numbers: &[u16]| {
+        numbers
+            .iter()
+            .copied()
+            .filter_map(Port::new)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(routes, [to("127.0.0.1:3306"), to("127.0.0.1:80")]);
     assert_eq!(taken, [ports(&[40_001, 40_002, 40_003]), ports(&[40_005])]);
     assert_eq!(world.tracker.busiest_routes(1).len(), 1);

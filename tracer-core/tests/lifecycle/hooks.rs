@@ -4,9 +4,9 @@ use tcpclose_common::TcpState;
 use tcpclose_core::Poll;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::{ClosePath, Finding, Measured, TimeWait, TimeWaitEnd};
-use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::types::Nanos;
 
-use crate::socket::{Socket, World, tuple};
+use crate::socket::{NETNS, Socket, World, tuple};
 
 const ARMED: SignalKind = SignalKind::MinisocketArmed { time_wait: true };
 const PARKED: SignalKind = SignalKind::MinisocketArmed { time_wait: false };
@@ -156,7 +156,7 @@ fn a_minisocket_that_was_never_made_is_an_overflow() {
     world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
     world.tracker.apply_poll(&Poll {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         began: world.now,
         ended: world.now,
         cost: Nanos(0),

@@ -3,10 +3,10 @@
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::types::Nanos;
 use tcpclose_core::{Input, Poll, TIME_WAIT};
 
-use crate::socket::{Socket, World};
+use crate::socket::{NETNS, Socket, World};
 
 #[test]
 fn a_close_that_waits_for_its_rst_is_told_when_a_later_event_shows_that_the_time_is_over() {
@@ -36,7 +36,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
     world.findings();
     let ended = began + TIME_WAIT + Nanos::from_secs(3);
     world.tracker.take(&Input::Polled(Poll {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         began: ended,
         ended,
         cost: Nanos(0),

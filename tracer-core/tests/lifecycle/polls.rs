@@ -1,10 +1,10 @@
 //! Looks at the minisockets in TIME_WAIT: when they are due, what they cost, and what one proves that saw not all.
 
 use tcpclose_core::finding::{Finding, Measured, TimeWaitEnd};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_core::{Poll, PolledMinisocket};
 
-use crate::socket::{Socket, World, tuple};
+use crate::socket::{NETNS, Socket, World, tuple};
 use crate::time_waits::{SWEEP, enter, is_due, look};
 
 #[test]
@@ -20,7 +20,7 @@ fn a_look_that_takes_long_is_no_restart() {
         left: Nanos::from_millis(59_500),
     };
     world.tracker.apply_poll(&Poll {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         began: world.now - Nanos::from_millis(300),
         ended: world.now,
         cost: Nanos(0),
@@ -69,7 +69,7 @@ fn a_big_look_is_worked_through_piece_by_piece() {
     world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
     world.tracker.apply_poll(&Poll {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         began: world.now,
         ended: world.now,
         cost: Nanos(0),
@@ -114,7 +114,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
     for _ in 0..70 {
         world.pass_ms(1_000);
         world.tracker.apply_poll(&Poll {
-            netns: NetNs(1),
+            netns: Some(NETNS),
             began: world.now,
             ended: world.now,
             cost: Nanos(0),
@@ -144,7 +144,7 @@ fn absence_from_an_incomplete_look_means_nothing() {
     enter(&mut world, 5);
     world.pass_ms(100_000);
     let (began, ended) = (world.now - SWEEP, world.now);
-    let (netns, found) = (NetNs(1), Vec::new());
+    let (netns, found) = (Some(NETNS), Vec::new());
     world.tracker.apply_poll(&Poll {
         netns,
         began,
@@ -165,7 +165,7 @@ fn looks_take_two_percent_of_the_time_at_most() {
     enter(&mut world, 5);
     world.pass_ms(200);
     let (began, ended) = (world.now, world.now + Nanos::from_millis(1_000));
-    let (netns, found) = (NetNs(1), Vec::new());
+    let (netns, found) = (Some(NETNS), Vec::new());
     world.tracker.apply_poll(&Poll {
         netns,
         began,

@@ -8,10 +8,10 @@ use tcpclose_core::finding::Finding;
 use tcpclose_core::stuck::{
     AgeKnown, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket, StuckEvent,
 };
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Inode, Nanos};
 use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
 
-use crate::socket::tuple;
+use crate::socket::{NETNS, tuple};
 
 fn state() -> impl Strategy<Value = TcpState> {
     prop::sample::select(TcpState::ALL.to_vec())
@@ -88,11 +88,11 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
         } => {
             *now = *now + Nanos(1000);
             let at = if step_back { *now - Nanos(5000) } else { *now };
-            let (id, netns, tuple) = (key(socket), NetNs(1), tuple(1, 2));
+            let (id, netns, tuple) = (key(socket), Some(NETNS), tuple(1, 2));
             let transition = Transition {
                 at,
                 id,
-                skaddr: 0,
+                skaddr: None,
                 netns,
                 tuple,
                 old,
@@ -182,10 +182,10 @@ fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
         id: question.id,
         netns: question.netns,
         tuple: question.tuple,
-        interface: 0,
-        inode: u32::from(which < 2),
+        interface: None,
+        inode: Inode::new((which < 2).into()),
         uid: 0,
-        cgroup: 0,
+        cgroup: None,
         queued: 0,
         unsent: u32::from(which == 1),
         keepalive: false,

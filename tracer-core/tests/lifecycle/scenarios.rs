@@ -365,14 +365,14 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     let mut end = Socket::client(&mut world, 5);
     end.closes(&mut world, TcpState::Close);
     world.signal(5, reset_sent(None));
-    assert_eq!(world.close().endpoint.tuple.local_port, 40_000);
+    assert_eq!(world.close().endpoint.tuple.local().port(), 40_000);
     end.tuple = tuple(40_000, 3306); // stale: connect() has not chosen yet
     end.to(&mut world, TcpState::SynSent);
     end.tuple = tuple(40_001, 3306);
     end.to(&mut world, TcpState::Established);
     end.evidence.error = 104;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(world.close().endpoint.tuple.local_port, 40_001);
+    assert_eq!(world.close().endpoint.tuple.local().port(), 40_001);
 }
 
 #[test]

@@ -10,12 +10,12 @@ use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, 
 use tcpclose_core::{Minisocket, Poll, PolledMinisocket, SnapshotSocket};
 
 use crate::scenarios::steps;
-use crate::socket::{Socket, World, tuple};
+use crate::socket::{NETNS, Socket, World, tuple};
 
 fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> SnapshotSocket {
     SnapshotSocket {
         cookie: EndpointId(cookie),
-        netns: NetNs(1),
+        netns: NETNS,
         tuple: match state {
             TcpState::Listen => tuple(3306, 0),
             _ => tuple(3306, 40_000),
@@ -57,7 +57,7 @@ fn held_by(pid: u32, socket: SnapshotSocket) -> SnapshotSocket {
     let owner = Owner {
         pid,
         uid: 0,
-        cgroup: 0,
+        cgroup: None,
         comm: b"holder"[..].into(),
         source: OwnerSource::Proc,
     };
@@ -185,7 +185,7 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
     for (ms, found) in [(19_900, vec![sighting(100)]), (200, vec![])] {
         world.pass_ms(ms);
         world.tracker.apply_poll(&Poll {
-            netns: NetNs(1),
+            netns: Some(NETNS),
             began: world.now,
             ended: world.now,
             cost: Nanos(0),
@@ -213,12 +213,12 @@ fn after_a_loss_what_is_gone_is_told_as_unknown_and_what_lives_stays() {
     world.pass_ms(10);
     let _newer = Socket::server(&mut world, 7);
     let alive = HashSet::from([EndpointId(6)]);
-    world
-        .tracker
-        .resync(&HashSet::from([NetNs(2)]), &HashSet::new(), world.now);
-    world
-        .tracker
-        .resync(&HashSet::from([NetNs(1)]), &alive, began);
+    world.tracker.resync(
+        &HashSet::from([NetNs::new(2).expect("it is not 0")]),
+        &HashSet::new(),
+        world.now,
+    );
+    world.tracker.resync(&HashSet::from([NETNS]), &alive, began);
     for _ in 0..2 {
         assert!(world.findings().is_empty(), "its record may still come");
         world.pass_ms(100);

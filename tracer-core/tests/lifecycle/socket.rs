@@ -3,8 +3,11 @@
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
 use tcpclose_core::finding::{Close, Finding};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
 use tcpclose_core::{Lookup, Minisocket, Tracker};
+
+/// The network namespace that the sockets live in.
+pub const NETNS: NetNs = NetNs::new(1).expect("it is not 0");
 
 /// Initial sequence numbers, near the wrap so that every scenario crosses it.
 pub const ISS: u32 = u32::MAX - 2;
@@ -100,7 +103,7 @@ pub fn task(pid: u32, comm: &str) -> Task {
     Task {
         pid,
         uid: 1000,
-        cgroup: 7,
+        cgroup: CgroupId::new(7),
         comm: padded,
         exits: Some(false),
     }
@@ -184,8 +187,8 @@ impl Socket {
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
             id: EndpointId(self.id),
-            skaddr: 0xffff_8881_0a2b_3c40,
-            netns: NetNs(1),
+            skaddr: SocketAddress::new(0xffff_8881_0a2b_3c40),
+            netns: Some(NETNS),
             tuple: self.tuple,
             old,
             new,

@@ -11,9 +11,9 @@ use tcpclose_core::stuck::{
     Activity, AgeKnown, Holder, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket,
     Resolution, StuckEvent, Verdict,
 };
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, OwnerSource};
+use tcpclose_core::types::{EndpointId, Inode, Nanos, OwnerSource, StartTime};
 
-use crate::socket::{Socket, World, task, tuple};
+use crate::socket::{NETNS, Socket, World, task, tuple};
 
 pub const MINUTE: Nanos = Nanos::from_secs(60);
 pub const SECOND: u64 = 1_000;
@@ -42,12 +42,12 @@ pub fn questions(world: &mut World) -> Vec<ProbeRequest> {
 pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
     ObservedSocket {
         id: EndpointId(id),
-        netns: NetNs(1),
+        netns: Some(NETNS),
         tuple: tuple(3306, 40_000),
-        interface: 0,
-        inode: 100 + id as u32,
+        interface: None,
+        inode: Inode::new(100 + id as u32),
         uid: 0,
-        cgroup: 0,
+        cgroup: None,
         queued: 0,
         unsent: 0,
         keepalive: false,
@@ -64,7 +64,7 @@ pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
 pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
     let process = Process {
         pid,
-        started: 5,
+        started: StartTime::new(5),
         comm: (*b"web").into(),
         open: 24,
         limit: Some(1024),
@@ -126,7 +126,7 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     let question = ProbeRequest {
         id: EndpointId(5),
         cookie: Some(EndpointId(5)),
-        netns: NetNs(1),
+        netns: Some(NETNS),
         tuple: tuple(3306, 40_000),
     };
     assert_eq!(questions(&mut world), [question]);
@@ -239,7 +239,7 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
     let mut world = world();
     stuck(&mut world, 5);
     world.pass_ms(SECOND);
-    let (namespaces, alive) = ([NetNs(1)].into(), [].into());
+    let (namespaces, alive) = ([NETNS].into(), [].into());
     world.tracker.resync(&namespaces, &alive, world.now);
     for _ in 0..2 {
         world.pass_ms(100);
@@ -306,7 +306,7 @@ fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
 pub fn existing(world: &mut World, id: u64) {
     let socket = SnapshotSocket {
         cookie: EndpointId(id),
-        netns: NetNs(1),
+        netns: NETNS,
         tuple: tuple(3306, 40_000),
         state: TcpState::CloseWait,
         left: None,

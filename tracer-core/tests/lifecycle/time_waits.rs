@@ -2,10 +2,10 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{Finding, Measured, TimeWait, TimeWaitEnd};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_core::{Minisocket, Poll, PolledMinisocket};
 
-use crate::socket::{Socket, World, tuple};
+use crate::socket::{NETNS, Socket, World, tuple};
 
 pub const SWEEP: Nanos = Nanos::from_millis(2);
 
@@ -26,7 +26,7 @@ pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<Time
         left: Nanos::from_millis(left),
     });
     let sweep = Poll {
-        netns: NetNs(1),
+        netns: Some(NETNS),
         began: world.now - SWEEP,
         ended: world.now,
         cost: Nanos(0),
@@ -50,7 +50,7 @@ pub fn is_due(world: &mut World) -> bool {
         let wanted = [(tuple(40_000, 3306), Some(EndpointId(5)))];
         assert_eq!(
             (request.netns, &request.wanted[..]),
-            (NetNs(1), &wanted[..])
+            (Some(NETNS), &wanted[..])
         );
     }
     !due.is_empty()

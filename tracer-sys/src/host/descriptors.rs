@@ -321,6 +321,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use tcpclose_core::types::StartTime;
 
     /// A socket of this process, and its inode.
     fn socket() -> io::Result<(TcpListener, u32)> {
@@ -350,7 +351,7 @@ mod tests {
         let process = |pid, started| {
             let process = Process {
                 pid,
-                started,
+                started: StartTime::new(started),
                 ..Process::default()
             };
             (pid, process.into())

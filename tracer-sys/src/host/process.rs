@@ -8,6 +8,7 @@ use super::container;
 use super::proc_dir::{ProcDir, stat_field};
 use super::systemd_unit::{self, cgroup_path, cgroup_path_v2};
 use tcpclose_core::process::{Container, Process};
+use tcpclose_core::types::StartTime;
 
 /// Bytes of a command line that are kept. It may be megabytes long.
 pub const COMMAND_LINE_LIMIT: usize = 4096;
@@ -35,7 +36,7 @@ pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
     Ok(Process {
         pid: directory.pid,
         started: stat_field(&directory.read(c"stat", FILE_LIMIT).unwrap_or_default(), 22)
-            .unwrap_or(0),
+            .and_then(StartTime::new),
         comm: comm.strip_suffix(b"\n").unwrap_or(&comm).into(),
         uid: real_uid(&status).unwrap_or(0),
         exe: directory.read_link(c"exe").ok(),
@@ -140,7 +141,7 @@ mod tests {
         let own = read(&ProcDir::open(std::process::id())?, 3)?;
         assert_eq!((own.pid, own.open), (std::process::id(), 3));
         assert_eq!(own.exe.as_deref(), std::env::current_exe().ok().as_deref());
-        assert!(own.started > 0 && !own.comm.is_empty());
+        assert!(own.started.is_some() && !own.comm.is_empty());
         assert_eq!(own.arguments().count(), std::env::args_os().count());
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
-use tcpclose_core::types::{EndpointId, IpVersion, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, SocketAddress, Tuple};
 
 const BARE: usize = wire::Transition::BARE;
 const WITH_TASK: usize = wire::Transition::WITH_TASK;
@@ -113,7 +113,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
     let task = has(flags::TASK).then_some(Task {
         pid: record.pid,
         uid: record.uid,
-        cgroup: record.cgroup,
+        cgroup: CgroupId::new(record.cgroup),
         comm: record.comm,
         exits: match (has(flags::EXITS), has(flags::GOES_ON)) {
             (true, _) => Some(true),
@@ -149,8 +149,8 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
     Ok(Event::Transition(Transition {
         at: Nanos(record.at),
         id: EndpointId(record.id),
-        skaddr: record.skaddr,
-        netns: NetNs(record.netns),
+        skaddr: SocketAddress::new(record.skaddr),
+        netns: NetNs::new(record.netns),
         tuple: Tuple::new(ip, (local, record.local_port), (peer, record.peer_port)),
         old: TcpState::try_from(record.old).map_err(|_| DecodeError)?,
         new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,

@@ -17,6 +17,7 @@ use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::{EBPF_OBJECT, offsets, tracefs};
 use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::types::NetNs;
 
 /// What the kernel shall send.
 #[derive(Clone, Debug)]
@@ -231,7 +232,7 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         filter_local_ports: (!options.filter.local_ports.is_empty()).into(),
         filter_peer_ports: (!options.filter.peer_ports.is_empty()).into(),
         filter_ip: options.filter.ip.map_or(0, |ip| ip as u32),
-        filter_netns: options.filter.netns.map_or(0, |netns| netns.0),
+        filter_netns: options.filter.netns.map_or(0, NetNs::get),
         ..config
     };
     let level = log_level(options);

@@ -23,7 +23,7 @@ fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
     let scan = netns::find_all();
     assert_eq!(scan.found[0].id(), netns::current()?);
     let mut ids: Vec<NetNs> = scan.found.iter().map(|handle| handle.id()).collect();
-    assert!(ids.contains(&NetNs(child.netns)));
+    assert!(ids.contains(&child.netns()));
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -37,11 +37,11 @@ fn one_that_a_process_lives_in_is_entered() -> Outcome {
         return Ok(());
     }
     let child = Child::new(Holds::ByLiving)?;
-    let handle = netns::by_inode(NetNs(child.netns))?;
-    assert_eq!(handle.enter(netns::current)??, NetNs(child.netns));
+    let handle = netns::by_inode(child.netns())?;
+    assert_eq!(handle.enter(netns::current)??, child.netns());
     assert_ne!(
         netns::current()?,
-        NetNs(child.netns),
+        child.netns(),
         "this thread stays where it was"
     );
     Ok(())
@@ -53,9 +53,9 @@ fn one_that_only_a_mount_in_another_mount_namespace_holds_is_entered() -> Outcom
         return Ok(());
     }
     let child = Child::new(Holds::ByMount)?;
-    let handle = netns::by_inode(NetNs(child.netns))?;
+    let handle = netns::by_inode(child.netns())?;
     let mut diag = DiagSocket::open_in(&handle)?;
-    assert_eq!(diag.netns(), NetNs(child.netns));
+    assert_eq!(diag.netns(), Some(child.netns()));
     assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
     Ok(())
 }
@@ -67,7 +67,7 @@ fn one_whose_process_has_exited_is_gone() -> Outcome {
     }
     for holds in [Holds::ByLiving, Holds::ByMount] {
         let child = Child::new(holds)?;
-        let id = NetNs(child.netns);
+        let id = child.netns();
         let handle = netns::by_inode(id)?;
         drop(child);
         let error = DiagSocket::open_in(&handle).expect_err("it is gone");
@@ -90,8 +90,8 @@ fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
     let elsewhere = thread::spawn(move || diag.collect(&Query::states(StateSet::all())));
     let (sockets, _) = elsewhere.join().expect("no panic")?;
     assert_eq!(sockets.len(), 1, "{sockets:?}");
-    assert_eq!(sockets[0].tuple.local_port, 4321);
-    assert_eq!(sockets[0].netns, handle.id());
+    assert_eq!(sockets[0].tuple.local().port(), 4321);
+    assert_eq!(sockets[0].netns, Some(handle.id()));
     Ok(())
 }
 
@@ -112,7 +112,7 @@ fn users_may_say_path_inode_or_name() -> Outcome {
         assert_eq!(say("/run/netns/blue")?.id(), blue.id());
         assert_eq!(say("12")?.id(), blue.id(), "a name before a number");
         // No process but this one, in its first thread, and no other mount leads there.
-        assert_eq!(say(&blue.id().0.to_string())?.id(), blue.id());
+        assert_eq!(say(&blue.id().to_string())?.id(), blue.id());
         let inside = blue
             .enter(netns::current)
             .map_err(|error| error.to_string())?;
@@ -134,7 +134,7 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
     let resident = Resident::with(|| Ok(()))?;
     let path = resident.path.clone();
     let child = Child::new(Holds::ByLiving)?;
-    let hidden = netns::by_inode(NetNs(child.netns))?;
+    let hidden = netns::by_inode(child.netns())?;
     let hidden_process = Place::Process(u32::try_from(child.pid)?);
     let worker = thread::spawn(move || -> Result<(), String> {
         enter_new_network().map_err(|error| error.to_string())?;
@@ -172,7 +172,7 @@ fn a_client_keeps_its_namespace_alive() -> Outcome {
         return Ok(());
     }
     let child = Child::new(Holds::ByLiving)?;
-    let mut diag = DiagSocket::open_in(&netns::by_inode(NetNs(child.netns))?)?;
+    let mut diag = DiagSocket::open_in(&netns::by_inode(child.netns())?)?;
     drop(child);
     assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
     Ok(())

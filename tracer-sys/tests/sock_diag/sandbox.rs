@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
+use tcpclose_core::types::NetNs;
+
 /// What a test returns.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -125,8 +127,7 @@ pub enum Holds {
 pub struct Child {
     /// Its number.
     pub pid: libc::pid_t,
-    /// Number of the namespace.
-    pub netns: u32,
+    netns: u32,
     point: PathBuf,
 }
 
@@ -156,6 +157,11 @@ impl Child {
             point,
         };
         told.map(|()| child)
+    }
+
+    /// Its namespace.
+    pub fn netns(&self) -> NetNs {
+        NetNs::new(self.netns).expect("no namespace has the number 0")
     }
 }
 

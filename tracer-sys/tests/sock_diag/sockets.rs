@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tcpclose_common::TcpState;
-use tcpclose_core::types::{EndpointId, IpVersion, Tuple};
+use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
 use tcpclose_sys::kernel::sock_diag::{
     DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
@@ -30,7 +30,7 @@ fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
 
         let listener = of(cookie(&pair.listener)).ok_or("no listener")?;
         assert_eq!(listener.state, TcpState::Listen);
-        assert_eq!((listener.rqueue, listener.tuple.peer_port), (0, 0));
+        assert_eq!((listener.rqueue, listener.tuple.peer_port), (0, None));
         assert!(listener.wqueue > 0, "the limit of its queue");
         for stream in [&pair.client, &pair.server] {
             let socket = of(cookie(stream)).ok_or("no socket")?;
@@ -38,7 +38,7 @@ fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
             assert_eq!(socket.tuple, tuple(stream)?);
             assert_eq!(socket.netns, diag.netns());
             assert_eq!((socket.timer, socket.left_ms()), (Timer::None, None));
-            assert!(socket.inode > 0);
+            assert!(socket.inode.is_some());
             assert_eq!(diag_lookup(stream)?, Some(*socket));
         }
         let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
@@ -69,7 +69,7 @@ fn time_wait_is_found_by_tuple_and_tells_its_time_left() -> Outcome {
         let closed = Instant::now();
         for lookup in [Lookup::tuple(ends), Lookup::tuple(ends).id(id).with_info()] {
             let socket = in_state(&mut diag, &lookup, TcpState::TimeWait)?;
-            assert_eq!((socket.id, socket.tuple, socket.inode), (id, ends, 0));
+            assert_eq!((socket.id, socket.tuple, socket.inode), (id, ends, None));
             assert!(socket.is_minisocket() && socket.info.is_none());
         }
         thread::sleep(Duration::from_millis(300));
@@ -100,7 +100,7 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
             mini.left_ms()
                 .is_some_and(|left| (1..=60_000).contains(&left))
         );
-        assert_eq!((mini.inode, mini.cgroup), (0, 0));
+        assert_eq!((mini.inode, mini.cgroup), (None, None));
 
         // shutdown(): the socket has an owner.
         let half = Pair::v4()?;
@@ -108,7 +108,7 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
         half.client.shutdown(Shutdown::Write)?;
         let full = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
         assert_eq!((full.timer, full.left_ms()), (Timer::None, None));
-        assert!(full.inode > 0);
+        assert!(full.inode.is_some());
 
         // close() with TCP_LINGER2 over a minute: no owner, and yet no minisocket.
         let patient = Pair::v4()?;
@@ -116,7 +116,7 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
         set_tcp_option(&patient.client, libc::TCP_LINGER2, 120);
         drop(patient.client);
         let full = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
-        assert_eq!((full.timer, full.inode), (Timer::Keepalive, 0));
+        assert_eq!((full.timer, full.inode), (Timer::Keepalive, None));
         assert!(!full.is_minisocket());
 
         // A dump sorts minisockets by what they stand for.
@@ -237,8 +237,14 @@ fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
         assert_eq!(failed, 0);
         let lookup = Lookup::tuple(tuple(&pair.client)?);
         assert_eq!(diag.lookup(&lookup)?, None);
-        let socket = diag.lookup(&lookup.interface(1))?.ok_or("not found")?;
-        assert_eq!((socket.interface, socket.id), (1, cookie(&pair.client)));
+        let loopback = InterfaceIndex::new(1);
+        let socket = diag
+            .lookup(&lookup.interface(loopback))?
+            .ok_or("not found")?;
+        assert_eq!(
+            (socket.interface, socket.id),
+            (loopback, cookie(&pair.client))
+        );
         assert_eq!(diag.lookup(&Lookup::from(&socket))?, Some(socket));
         Ok(())
     })
@@ -288,7 +294,7 @@ fn a_handshake_that_is_not_complete_has_the_identity_of_the_connection_to_be() -
         assert_eq!(sockets.len(), 1, "{sockets:?}");
         let request = sockets[0];
         assert_eq!((request.state, request.tuple), (TcpState::SynRecv, ends));
-        assert_eq!((request.timer, request.inode), (Timer::Retransmit, 0));
+        assert_eq!((request.timer, request.inode), (Timer::Retransmit, None));
         let found = diag.lookup(&Lookup::from(&request))?;
         assert_eq!(found.map(|socket| socket.id), Some(request.id));
 

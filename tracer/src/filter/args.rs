@@ -63,9 +63,9 @@ impl FilterArgs {
     /// number is taken as it is.
     pub(crate) fn recorded(&self) -> Result<ConnectionFilter, NetNsError> {
         let number = self.kernel.netns.as_ref();
-        match number.and_then(|words| words.parse().ok()) {
+        match number.and_then(|words| NetNs::new(words.parse().ok()?)) {
             Some(number) => Ok(self.with_kernel_part(ConnectionFilter {
-                netns: Some(NetNs(number)),
+                netns: Some(number),
                 ..self.kernel.without_namespace()
             })),
             None => self.live(),

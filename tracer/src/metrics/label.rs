@@ -51,13 +51,13 @@ pub enum Label {
     /// The number of a process.
     Pid(u32),
     /// A network namespace.
-    Netns(NetNs),
+    Netns(Option<NetNs>),
     /// This host's address.
     LocalAddress(IpAddr),
     /// The peer's address.
     PeerAddress(IpAddr),
     /// The peer's port.
-    PeerPort(Port),
+    PeerPort(Option<Port>),
     /// The version of this program.
     Version,
 }
@@ -141,8 +141,9 @@ impl Label {
             Self::LocalAddress(address) | Self::PeerAddress(address) => {
                 return LabelValue::Text(address.to_string());
             }
-            Self::Pid(number) | Self::Netns(NetNs(number)) => return LabelValue::Number(*number),
-            Self::PeerPort(port) => return LabelValue::Number(port.0.into()),
+            Self::Pid(number) => return LabelValue::Number(*number),
+            Self::Netns(netns) => return LabelValue::Number(netns.map_or(0, NetNs::get)),
+            Self::PeerPort(port) => return LabelValue::Number(port.map_or(0, Port::get).into()),
         };
         LabelValue::Text(word.to_owned())
     }

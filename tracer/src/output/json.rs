@@ -64,8 +64,8 @@ fn serialize<S: serde::Serializer>(
         }
         Finding::Stuck(stuck) => {
             let cgroup = match stuck.leak.socket.cgroup {
-                0 => None,
-                id => cgroups.name(id),
+                None => None,
+                Some(id) => cgroups.name(id.get()),
             };
             record::Leak::new(stuck, clock, cgroup).serialize(serializer)
         }
@@ -80,8 +80,7 @@ fn cgroup_of<'a>(
     owner: Option<&SharedOwner>,
     cgroups: &'a mut dyn CgroupNames,
 ) -> Option<&'a CgroupName> {
-    let id = owner?.cgroup;
-    if id == 0 { None } else { cgroups.name(id) }
+    cgroups.name(owner?.cgroup?.get())
 }
 
 /// Appends a raw transition as one line. `in_old` is the time spent in the state that was left.

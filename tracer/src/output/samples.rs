@@ -25,7 +25,10 @@ use tcpclose_core::summary::{
     BpfRuns, Gauges, IntervalContext, Output, OutputState, Pressure, Route, StuckCounts, Summaries,
     Summary, Totals, Tracer,
 };
-use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role, Tuple};
+use tcpclose_core::types::{
+    CgroupId, EndpointId, Inode, Known, Nanos, NetNs, Owner, OwnerSource, Role, SocketAddress,
+    Tuple,
+};
 use tcpclose_sys::host::cgroup::CgroupName;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
@@ -47,7 +50,7 @@ pub(crate) fn owner(pid: u32, comm: &[u8]) -> Option<Arc<Owner>> {
     Some(Arc::new(Owner {
         pid,
         uid: 0,
-        cgroup: 77,
+        cgroup: CgroupId::new(77),
         comm: comm.into(),
         source: OwnerSource::Connect,
     }))
@@ -77,7 +80,7 @@ pub(crate) fn three_way() -> Close {
         at: us(8_500),
         endpoint: Endpoint {
             id: EndpointId(13),
-            netns: NetNs(4_026_531_840),
+            netns: NetNs::new(4_026_531_840),
             tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
             role: Role::Client,
             seen_from_start: true,
@@ -176,7 +179,7 @@ pub(crate) fn unknown() -> Close {
         at: us(8_500),
         endpoint: Endpoint {
             id: EndpointId(14),
-            netns: NetNs(0),
+            netns: None,
             tuple: ends("10.0.0.1:22", "10.0.0.2:60000"),
             role: Role::Unknown,
             seen_from_start: false,
@@ -205,12 +208,12 @@ pub(crate) fn stuck() -> Stuck {
     let entered = us(8_500);
     let socket = ObservedSocket {
         id: EndpointId(15),
-        netns: NetNs(4_026_531_840),
+        netns: NetNs::new(4_026_531_840),
         tuple,
-        interface: 0,
-        inode: 11,
+        interface: None,
+        inode: Inode::new(11),
         uid: 0,
-        cgroup: 77,
+        cgroup: CgroupId::new(77),
         queued: 0,
         unsent: 0,
         keepalive: false,
@@ -253,7 +256,7 @@ pub(crate) fn stuck() -> Stuck {
         owner: Some(Arc::new(Owner {
             pid: 28_089,
             uid: 0,
-            cgroup: 0,
+            cgroup: None,
             comm: (*b"web").into(),
             source: OwnerSource::Proc,
         })),
@@ -289,15 +292,15 @@ pub(crate) fn transition() -> Transition {
     Transition {
         at: us(8_500),
         id: EndpointId(13),
-        skaddr: 0xffff_8881_0a2b_3c40,
-        netns: NetNs(4_026_531_840),
+        skaddr: SocketAddress::new(0xffff_8881_0a2b_3c40),
+        netns: NetNs::new(4_026_531_840),
         tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
         old: TcpState::Established,
         new: TcpState::FinWait1,
         task: Some(Task {
             pid: 28_089,
             uid: 1000,
-            cgroup: 77,
+            cgroup: CgroupId::new(77),
             comm,
             exits: Some(false),
         }),
@@ -338,7 +341,7 @@ pub(crate) fn summary() -> Summary {
         summaries.take(&Finding::Close(Box::new(close)));
     }
     let route = Route {
-        netns: NetNs(4_026_531_840),
+        netns: NetNs::new(4_026_531_840),
         local: "127.0.0.1".parse().expect("an address"),
         peer: "127.0.0.1:3306".parse().expect("an address"),
     };

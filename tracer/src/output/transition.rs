@@ -52,9 +52,9 @@ impl TransitionTable {
         ] = &mut self.cells;
         let (local, peer) = (transition.tuple.local(), transition.tuple.peer());
         match transition.skaddr {
-            0 => address.set_unknown(),
-            skaddr => {
-                let _ = write!(address.start(), "{skaddr:x}");
+            None => address.set_unknown(),
+            Some(skaddr) => {
+                let _ = write!(address.start(), "{:x}", skaddr.get());
             }
         }
         match &transition.task {
@@ -118,7 +118,7 @@ ffff88810a2b3c40 28089   curl       127.0.0.1       48350 127.0.0.1       3306  
     #[test]
     fn nobody_is_made_the_owner_of_a_transition_from_softirq() {
         let transition = Transition {
-            skaddr: 0,
+            skaddr: None,
             task: None,
             tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
             ..samples::transition()

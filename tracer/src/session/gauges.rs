@@ -114,9 +114,12 @@ impl Session {
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
         let text = self
             .netns_cache
-            .run_in(route.netns, || fs::read_to_string(PORT_RANGE).ok())?;
+            .run_in(route.netns?, || fs::read_to_string(PORT_RANGE).ok())?;
         let range = parse(&text?)?;
-        let used = ports.iter().filter(|port| range.contains(&port.0)).count();
+        let used = ports
+            .iter()
+            .filter(|port| range.contains(&port.get()))
+            .count();
         (used > 0).then_some(Pressure {
             route: *route,
             used: used as u32,

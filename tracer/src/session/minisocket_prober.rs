@@ -8,7 +8,7 @@ use tcpclose_common::TcpState;
 use super::now;
 use super::snapshot::Snapshot;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, InterfaceIndex, Nanos, NetNs, Tuple};
 use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::monotonic::thread_cpu;
@@ -40,9 +40,9 @@ pub(super) enum ProbeResult {
 /// after each round of questions.
 pub(super) struct MinisocketProber {
     netns_cache: NetnsCache,
-    open: HashMap<NetNs, Option<DiagSocket>>,
+    open: HashMap<Option<NetNs>, Option<DiagSocket>>,
     /// As of this round.
-    interfaces: HashMap<NetNs, Vec<u32>>,
+    interfaces: HashMap<Option<NetNs>, Vec<InterfaceIndex>>,
     overflows: TimeWaitOverflows,
 }
 
@@ -77,7 +77,8 @@ impl MinisocketProber {
         }
         said.extend(sweeps.iter().map(|sweep| Input::Polled(self.sweep(sweep))));
         let netns_cache = &self.netns_cache;
-        self.open.retain(|netns, _| netns_cache.is_own(*netns));
+        self.open
+            .retain(|netns, _| netns.is_some_and(|netns| netns_cache.is_own(netns)));
         self.interfaces.clear();
         ProbeResult::Minisockets(said)
     }
@@ -98,17 +99,21 @@ impl MinisocketProber {
 
     /// The kernel finds a socket that is bound to an interface only if it is told which, and connections between
     /// link-local addresses are all bound.
-    fn ask_on_interfaces(&mut self, netns: NetNs, question: sock_diag::Lookup) -> Minisocket {
+    fn ask_on_interfaces(
+        &mut self,
+        netns: Option<NetNs>,
+        question: sock_diag::Lookup,
+    ) -> Minisocket {
         let netns_cache = &mut self.netns_cache;
         let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
-            let interfaces = netns_cache.run_in(netns, netns::interfaces);
+            let interfaces = netns.and_then(|netns| netns_cache.run_in(netns, netns::interfaces));
             interfaces.unwrap_or_default()
         });
         let Some(Some(socket)) = self.open.get_mut(&netns) else {
             return Minisocket::Unreachable;
         };
         for interface in interfaces.iter().take(INTERFACES) {
-            match socket.lookup(&question.interface(*interface)) {
+            match socket.lookup(&question.interface(Some(*interface))) {
                 Ok(Some(found)) => return minisocket(&found),
                 Ok(None) => {}
                 Err(_) => return Minisocket::Unreachable,
@@ -142,21 +147,21 @@ impl MinisocketProber {
         }
     }
 
-    fn socket(&mut self, netns: NetNs) -> Option<&mut DiagSocket> {
+    fn socket(&mut self, netns: Option<NetNs>) -> Option<&mut DiagSocket> {
         let netns_cache = &mut self.netns_cache;
         let opened = self.open.entry(netns);
         opened
-            .or_insert_with(|| netns_cache.open_diag(netns).ok())
+            .or_insert_with(|| netns_cache.open_diag(netns?).ok())
             .as_mut()
     }
 
     /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
-    fn take_overflows(&mut self, netns: NetNs) -> u64 {
-        let Some(count) = self
-            .netns_cache
-            .run_in(netns, time_wait_overflow::count)
-            .flatten()
-        else {
+    fn take_overflows(&mut self, netns: Option<NetNs>) -> u64 {
+        let Some(netns) = netns else {
+            return 0;
+        };
+        let count = self.netns_cache.run_in(netns, time_wait_overflow::count);
+        let Some(count) = count.flatten() else {
             return 0;
         };
         if self.overflows.counts.len() >= REMEMBERED {

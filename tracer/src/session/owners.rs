@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use tcpclose_core::process::Process;
-use tcpclose_core::types::{EndpointId, Owner, OwnerSource, SharedOwner};
+use tcpclose_core::types::{CgroupId, EndpointId, Owner, OwnerSource, SharedOwner};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::host::pid_ns;
@@ -35,7 +35,7 @@ fn owner(process: &Process, cgroups: &Cgroups) -> Owner {
     Owner {
         pid: process.pid,
         uid: process.uid,
-        cgroup: path.and_then(|path| cgroups.id(path)).unwrap_or(0),
+        cgroup: path.and_then(|path| CgroupId::new(cgroups.id(path)?)),
         comm: process.comm.clone(),
         source: OwnerSource::Proc,
     }

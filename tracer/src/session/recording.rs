@@ -9,7 +9,7 @@ use tcpclose_core::Input;
 use tcpclose_core::event::Event;
 use tcpclose_core::finding::LossLocation;
 use tcpclose_core::summary::IntervalEnd;
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{CgroupId, Nanos};
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
@@ -65,8 +65,11 @@ impl Recording {
         self.recorder.input(input);
     }
 
-    fn cgroup(&mut self, id: u64) {
-        if id == 0 || self.asked.contains(&id) || self.asked.len() >= MOST {
+    fn cgroup(&mut self, id: Option<CgroupId>) {
+        let Some(id) = id.map(CgroupId::get) else {
+            return;
+        };
+        if self.asked.contains(&id) || self.asked.len() >= MOST {
             return;
         }
         self.asked.insert(id);

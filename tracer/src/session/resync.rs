@@ -27,7 +27,7 @@ struct UnderWay {
     losses: Vec<Loss>,
     /// What the records have told of since it was asked for.
     sockets: HashSet<EndpointId>,
-    places: HashSet<(NetNs, Tuple)>,
+    places: HashSet<(Option<NetNs>, Tuple)>,
 }
 
 impl Resync {
@@ -78,7 +78,8 @@ impl Resync {
         } = under_way;
         let mut sockets = snapshot.sockets;
         sockets.retain(|socket| {
-            !stirred.contains(&socket.cookie) && !places.contains(&(socket.netns, socket.tuple))
+            !stirred.contains(&socket.cookie)
+                && !places.contains(&(Some(socket.netns), socket.tuple))
         });
         let repaired = snapshot.unseen.is_empty();
         let alive = Input::Alive {
@@ -125,7 +126,7 @@ mod tests {
         let there = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let socket = |&cookie: &u64| SnapshotSocket {
             cookie: EndpointId(cookie),
-            netns: NetNs(1),
+            netns: NetNs::new(1).expect("it is not 0"),
             tuple: Tuple::from((there(cookie as u16), there(80))),
             state: TcpState::Established,
             left: None,

@@ -123,8 +123,8 @@ impl Snapshot {
             .iter()
             .filter(|socket| want(options, handle.id(), socket))
         {
-            if socket.inode != 0 {
-                self.inodes.insert(socket.id, socket.inode);
+            if let Some(inode) = socket.inode {
+                self.inodes.insert(socket.id, inode.get());
             }
             self.sockets.push(SnapshotSocket {
                 cookie: socket.id,
@@ -149,7 +149,7 @@ fn want(options: &Options, netns: NetNs, socket: &Socket) -> bool {
     if socket.state == TcpState::Listen {
         return options.filter.matches_listener(&socket.tuple);
     }
-    options.filter.matches_tuple(netns, &socket.tuple)
+    options.filter.matches_tuple(Some(netns), &socket.tuple)
 }
 
 /// An error in one line: what failed, and why.
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_is_told_with_its_cause() {
-        let error = DiagError::Namespace(NetNsError::Vanished(NetNs(7)));
+        let error = DiagError::Namespace(NetNsError::Vanished(NetNs::new(7).expect("it is not 0")));
         let expected =
             "cannot ask for the sockets of a network namespace: network namespace 7 is gone";
         assert_eq!(with_causes(error), expected);

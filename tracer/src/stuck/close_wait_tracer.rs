@@ -176,15 +176,15 @@ mod tests {
         Transition {
             at: Nanos::from_secs(second),
             id: EndpointId(id),
-            skaddr: 0,
+            skaddr: None,
             old,
             new,
-            netns: NetNs(1),
+            netns: NetNs::new(1),
             tuple: Tuple::from((([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 40_000).into())),
             task: Some(Task {
                 pid: 9,
                 uid: 0,
-                cgroup: 0,
+                cgroup: None,
                 comm: [0; 16],
                 exits: Some(false),
             }),

@@ -11,7 +11,7 @@ use super::listeners::Listener;
 use super::scanner::Wanted;
 use super::sockstat;
 use tcpclose_core::stuck::{Activity, ObservedSocket};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::monotonic::now;
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
@@ -47,7 +47,7 @@ impl Tables {
         told: impl Iterator<Item = &'a ObservedSocket>,
         at: Nanos,
     ) -> Self {
-        let mut by_namespace: HashMap<NetNs, Vec<ObservedSocket>> = HashMap::new();
+        let mut by_namespace: HashMap<Option<NetNs>, Vec<ObservedSocket>> = HashMap::new();
         for socket in told {
             by_namespace.entry(socket.netns).or_default().push(*socket);
         }
@@ -56,7 +56,7 @@ impl Tables {
             ..Self::default()
         };
         let mut read = |tables: &mut Self, handle: NetNsHandle| {
-            let told = by_namespace.remove(&handle.id()).unwrap_or_default();
+            let told = by_namespace.remove(&Some(handle.id())).unwrap_or_default();
             let is_same = || match wanted
                 .cookie
                 .map(|known| (known, handle.enter(netns::cookie)))
@@ -68,7 +68,7 @@ impl Tables {
             if there {
                 tables.netns_cache.insert(handle.id(), handle);
             } else {
-                by_namespace.insert(handle.id(), told);
+                by_namespace.insert(Some(handle.id()), told);
             }
             there
         };
@@ -79,7 +79,7 @@ impl Tables {
             if !there {
                 let text = format!(
                     "network namespace {} is gone: no process lives in it, and no file leads to it",
-                    handle.id().0
+                    handle.id()
                 );
                 tables.blind.push(CoverageGap::note(text));
             }
@@ -90,7 +90,7 @@ impl Tables {
                 read(&mut tables, handle);
             }
             if none {
-                let told = by_namespace.remove(&NetNs::default()).unwrap_or_default();
+                let told = by_namespace.remove(&None).unwrap_or_default();
                 tables.read_own(wanted, &told);
             }
             let unseen = coverage::of_scan(&scan.unseen, &tables.identities);
@@ -104,16 +104,19 @@ impl Tables {
     /// keeps it, out of reach.
     fn keep_held(&mut self, told: impl Iterator<Item = ObservedSocket>) {
         let told: Vec<ObservedSocket> = told.collect();
-        let inodes = told.iter().map(|socket| socket.inode);
-        let search = find_holders(&inodes.filter(|&inode| inode != 0).collect(), &[]);
-        let is_held = |socket: &ObservedSocket| search.holders.of(socket.inode).next().is_some();
+        let inodes = told.iter().filter_map(|socket| socket.inode);
+        let search = find_holders(&inodes.map(Inode::get).collect(), &[]);
+        let is_held = |socket: &ObservedSocket| {
+            let held = |inode: Inode| search.holders.of(inode.get()).next().is_some();
+            socket.inode.is_some_and(held)
+        };
         let kept: Vec<ObservedSocket> = told.into_iter().filter(is_held).collect();
-        let unreached: BTreeSet<NetNs> = kept.iter().map(|socket| socket.netns).collect();
+        let unreached: BTreeSet<NetNs> = kept.iter().filter_map(|socket| socket.netns).collect();
         let said = unreached.into_iter().map(|netns| {
             CoverageGap::new(format!(
                 "network namespace {} cannot be found any more, though processes elsewhere hold sockets of it: they are \
                  shown as they were",
-                netns.0
+                netns
             ))
         });
         self.blind.extend(said);
@@ -161,7 +164,7 @@ impl Tables {
             // And its sockets with it.
             Err(DiagError::Namespace(NetNsError::Vanished(_))) => return false,
             Err(error) => {
-                self.missed(&format!("network namespace {}", handle.id().0), error, told);
+                self.missed(&format!("network namespace {}", handle.id()), error, told);
             }
         }
         true
@@ -192,7 +195,7 @@ impl Tables {
             let text = format!(
                 "the sockets of network namespace {} changed while they were listed, each of three times: some may be \
                  missing",
-                diag.netns().0
+                diag.netns().map_or(0, NetNs::get)
             );
             self.blind.push(CoverageGap::new(text));
         }
@@ -236,16 +239,16 @@ impl Tables {
         &self,
         sockets: impl Iterator<Item = &'a ObservedSocket>,
     ) -> HashSet<EndpointId> {
-        let mut by_namespace: HashMap<NetNs, Vec<&ObservedSocket>> = HashMap::new();
+        let mut by_namespace: HashMap<Option<NetNs>, Vec<&ObservedSocket>> = HashMap::new();
         for socket in sockets.take(ASKED_AGAIN) {
             by_namespace.entry(socket.netns).or_default().push(socket);
         }
         let mut left = HashSet::new();
         for (netns, sockets) in by_namespace {
-            let diag = match self.netns_cache.get(&netns) {
-                Some(handle) => DiagSocket::open_in(handle),
-                None if netns == NetNs::default() => DiagSocket::open(),
-                None => continue,
+            let diag = match netns.map(|netns| self.netns_cache.get(&netns)) {
+                Some(Some(handle)) => DiagSocket::open_in(handle),
+                Some(None) => continue,
+                None => DiagSocket::open(),
             };
             let Ok(mut diag) = diag else { continue };
             let gone = sockets

@@ -8,7 +8,7 @@ use super::task_file_iter::Walk;
 use tcpclose_core::finding::Stuck;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{Holder, ObservedSocket};
-use tcpclose_core::types::EndpointId;
+use tcpclose_core::types::{EndpointId, Inode};
 use tcpclose_sys::host::descriptors::{self, Holders, Search};
 
 /// Who holds which of some sockets in CLOSE_WAIT.
@@ -32,9 +32,7 @@ impl SocketHolders {
         walk: Option<Walk>,
     ) -> (Self, Search) {
         let queues = queues(sockets.clone(), listeners);
-        let accepted = sockets
-            .map(|socket| socket.inode)
-            .filter(|&inode| inode != 0);
+        let accepted = sockets.filter_map(|socket| socket.inode).map(Inode::get);
         let inodes: HashSet<u32> = accepted.chain(queues.values().flatten().copied()).collect();
         let mut search = match walk.and_then(Walk::finish) {
             Some(walked) => descriptors::holders_among(walked, &inodes),
@@ -57,7 +55,11 @@ impl SocketHolders {
 
     /// As it was told of each when it turned stuck. Of holders that nothing is laid to, only the numbers are known.
     pub(super) fn told<'a>(ends: impl Iterator<Item = &'a Stuck> + Clone) -> Self {
-        let inodes: HashSet<u32> = ends.clone().map(|end| end.leak.socket.inode).collect();
+        let inodes: HashSet<u32> = ends
+            .clone()
+            .filter_map(|end| end.leak.socket.inode)
+            .map(Inode::get)
+            .collect();
         // Of a listening socket the inode was not told: a number that no socket here has stands for it.
         let mut unused = (1..=u32::MAX).filter(|number| !inodes.contains(number));
         let mut held = Self::default();
@@ -65,10 +67,10 @@ impl SocketHolders {
         for end in ends {
             let socket = &end.leak.socket;
             let inode = match socket.inode {
-                0 => unused.next().inspect(|&inode| {
+                None => unused.next().inspect(|&inode| {
                     held.queues.insert(socket.id, vec![inode]);
                 }),
-                inode => Some(inode),
+                Some(inode) => Some(inode.get()),
             };
             let descriptors = end.holders.iter().flat_map(|holder| {
                 let fds = holder.fds.iter();
@@ -99,7 +101,7 @@ impl SocketHolders {
         &'a self,
         socket: &'a ObservedSocket,
     ) -> impl Iterator<Item = descriptors::Holder> + 'a {
-        let own = (socket.inode != 0).then_some(socket.inode);
+        let own = socket.inode.map(Inode::get);
         let queue = match own {
             Some(_) => None,
             None => self.queues.get(&socket.id),
@@ -139,7 +141,12 @@ impl SocketHolders {
     pub fn owner(&self, socket: &ObservedSocket) -> Option<u32> {
         let started = |pid: u32| {
             let process = self.processes.get(&pid);
-            (process.map_or(u64::MAX, |process| process.started), pid)
+            // One of which nothing is known comes last.
+            (
+                process.is_none(),
+                process.and_then(|process| process.started),
+                pid,
+            )
         };
         self.descriptors(socket)
             .map(|held| held.pid)

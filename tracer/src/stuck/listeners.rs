@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 
 use tcpclose_core::stuck::ObservedSocket;
-use tcpclose_core::types::{EndpointId, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, Inode, NetNs, Tuple};
 use tcpclose_core::{place, places};
 use tcpclose_sys::kernel::sock_diag::Socket;
 
 /// A socket that listens.
 pub(super) struct Listener {
-    pub(super) netns: NetNs,
+    pub(super) netns: Option<NetNs>,
     place: Tuple,
-    /// 0 without a file.
-    inode: u32,
+    /// `None` without a file.
+    inode: Option<Inode>,
     /// Connections that wait to be accepted.
     waiting: u32,
 }
@@ -23,15 +23,15 @@ pub(super) fn queues<'a>(
     sockets: impl Iterator<Item = &'a ObservedSocket>,
     listeners: &[Listener],
 ) -> HashMap<EndpointId, Vec<u32>> {
-    let mut by_place: HashMap<(NetNs, Tuple), Vec<u32>> = HashMap::new();
-    for listener in listeners
-        .iter()
-        .filter(|listener| listener.inode != 0 && listener.waiting > 0)
-    {
+    let mut by_place: HashMap<(Option<NetNs>, Tuple), Vec<u32>> = HashMap::new();
+    for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
+        let Some(inode) = listener.inode else {
+            continue;
+        };
         let there = by_place.entry((listener.netns, listener.place));
-        there.or_default().push(listener.inode);
+        there.or_default().push(inode.get());
     }
-    let waiting = sockets.filter(|socket| socket.inode == 0);
+    let waiting = sockets.filter(|socket| socket.inode.is_none());
     let queues = waiting.map(|socket| {
         let mut there =
             places(&socket.tuple).filter_map(|place| by_place.get(&(socket.netns, place)).cloned());
@@ -42,7 +42,7 @@ pub(super) fn queues<'a>(
 
 impl Listener {
     pub(super) fn port(&self) -> u16 {
-        self.place.local_port
+        self.place.local().port()
     }
 }
 

@@ -39,16 +39,16 @@ impl Prober {
     pub fn answer(&mut self, questions: &[ProbeRequest]) -> ProbeResponse {
         let at = now();
         let mut found = Found::default();
-        let mut by_namespace: HashMap<NetNs, Vec<ProbeRequest>> = HashMap::new();
+        let mut by_namespace: HashMap<Option<NetNs>, Vec<ProbeRequest>> = HashMap::new();
         for question in questions {
             let there = by_namespace.entry(question.netns).or_default();
             there.push(*question);
         }
         for (netns, questions) in by_namespace {
-            if netns == NetNs::default() {
+            let Some(netns) = netns else {
                 found.look_everywhere(&questions, at);
                 continue;
-            }
+            };
             // One that cannot be entered any more is gone, and its sockets with it.
             if let Ok(mut diag) = self.netns_cache.open_diag(netns) {
                 let _ = found.look(&mut diag, &questions, at);
@@ -132,7 +132,7 @@ impl Found {
         // A connection without a file waits in the queue of a listening socket.
         if self.sockets[before..]
             .iter()
-            .any(|(_, socket)| socket.inode == 0)
+            .any(|(_, socket)| socket.inode.is_none())
         {
             let listening = Query::states(StateSet::of(&[TcpState::Listen]));
             let (sockets, _) = diag.collect(&listening)?;
@@ -197,7 +197,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
-    use tcpclose_core::types::Tuple;
+    use tcpclose_core::types::{Port, Tuple};
 
     /// An accepted connection that its peer has closed and that read everything, and the question about it.
     fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, ProbeRequest)> {
@@ -208,7 +208,7 @@ mod tests {
         let question = ProbeRequest {
             id: EndpointId(accepted.as_raw_fd() as u64),
             cookie: None,
-            netns: netns::current()?,
+            netns: Some(netns::current()?),
             tuple: Tuple::from((accepted.local_addr()?, accepted.peer_addr()?)),
         };
         Ok((accepted, question))
@@ -225,7 +225,7 @@ mod tests {
                 all.iter().map(|(_, question)| *question).collect();
             let mut elsewhere = questions[0];
             elsewhere.id = EndpointId(u64::MAX);
-            elsewhere.tuple.peer_port = 1;
+            elsewhere.tuple.peer_port = Port::new(1);
             questions.push(elsewhere);
             let answers = Prober::default().answer(&questions);
             assert_eq!(
@@ -257,10 +257,10 @@ mod tests {
     fn where_the_namespace_is_unknown_it_is_looked_for() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (_socket, mut question) = stuck(&listener)?;
-        question.netns = NetNs::default();
+        question.netns = None;
         let answers = Prober::default().answer(&[question]);
         assert_eq!(answers.seen.len(), 1);
-        assert_eq!(answers.seen[0].socket.netns, netns::current()?);
+        assert_eq!(answers.seen[0].socket.netns, Some(netns::current()?));
         Ok(())
     }
 
@@ -268,7 +268,7 @@ mod tests {
     fn of_a_namespace_that_is_not_there_nothing_is_known() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (_socket, mut question) = stuck(&listener)?;
-        question.netns = NetNs(1);
+        question.netns = NetNs::new(1);
         assert!(Prober::default().answer(&[question]).seen.is_empty());
         Ok(())
     }

@@ -10,7 +10,7 @@ use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
     Forecast, Leak, OwnerGroup, OwnerProcess, OwnerUnknown, Sample, Trends, Verdict, group,
 };
-use tcpclose_core::types::{Nanos, NetNs, Role};
+use tcpclose_core::types::{CgroupId, Nanos, NetNs, Role, StartTime};
 
 /// Whose leaks are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,10 +20,10 @@ pub enum Owner {
     Process(u32),
     /// No process is known to hold them. All are of the same origin.
     Nobody {
-        /// Id of their cgroup (v2); 0 where unknown.
-        cgroup: u64,
-        /// Where they live.
-        netns: NetNs,
+        /// Id of their cgroup (v2), where that is known.
+        cgroup: Option<CgroupId>,
+        /// The network namespace they live in, where that is known.
+        netns: Option<NetNs>,
         /// Of whoever accepted or created them; `None` where they were not accepted.
         uid: Option<u32>,
     },
@@ -47,7 +47,7 @@ pub struct Report {
     /// The network namespace of whoever looks: what lives in another one is said to. `None` where unknown.
     pub own: Option<NetNs>,
     /// Ports that are listened on, by namespace.
-    pub served: HashSet<(NetNs, u16)>,
+    pub served: HashSet<(Option<NetNs>, u16)>,
     /// How the number of leaks grows, of owners that were looked at often enough.
     pub forecasts: HashMap<Owner, Forecast>,
     /// Sockets that are as old, and still send: in `leaks` too, where every socket is told of.
@@ -84,8 +84,8 @@ impl Report {
 
     /// Takes its numbers into `growths`, and tells how they grow. By owner and when that started, as a process's number may
     /// be another's later.
-    pub fn grow(&mut self, growths: &mut Trends<(Owner, u64)>) {
-        let started = |owner| self.process(owner).map_or(0, |process| process.started);
+    pub fn grow(&mut self, growths: &mut Trends<(Owner, Option<StartTime>)>) {
+        let started = |owner| self.process(owner).and_then(|process| process.started);
         let counts = self.groups.iter().map(|group| {
             let stuck = group.stuck() as u64;
             let waiting = group.verdicts[Verdict::NotAccepted as usize] as u64;
@@ -123,7 +123,7 @@ impl Report {
             None => Owner::Nobody {
                 cgroup: leak.socket.cgroup,
                 netns: leak.socket.netns,
-                uid: (leak.socket.inode != 0).then_some(leak.socket.uid),
+                uid: leak.socket.inode.map(|_| leak.socket.uid),
             },
         }
     }
@@ -161,7 +161,7 @@ impl Report {
         let socket = &leak.socket;
         let is_server = self
             .served
-            .contains(&(socket.netns, socket.tuple.local_port));
+            .contains(&(socket.netns, socket.tuple.local().port()));
         Stuck {
             at,
             endpoint: Endpoint {

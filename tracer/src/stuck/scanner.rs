@@ -14,7 +14,7 @@ use super::task_file_iter::Walk;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{AgeKnown, Leak, ObservedSocket, Resolution, ScanHistory, Trends};
-use tcpclose_core::types::{EndpointId, Nanos};
+use tcpclose_core::types::{EndpointId, Nanos, StartTime};
 use tcpclose_sys::host::pid_ns;
 use tcpclose_sys::kernel::monotonic::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
@@ -37,7 +37,7 @@ pub struct Wanted {
 pub struct Scanner {
     wanted: Wanted,
     ledger: ScanHistory,
-    growths: Trends<(Owner, u64)>,
+    growths: Trends<(Owner, Option<StartTime>)>,
     /// Leaks of the last report, and whose they were when that was last known: of a process that exits, descriptors are
     /// gone before its sockets are.
     told: HashMap<EndpointId, Option<Arc<Process>>>,
@@ -200,7 +200,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use tcpclose_core::types::{NetNs, Tuple};
+    use tcpclose_core::types::{Inode, NetNs, Tuple};
 
     #[test]
     fn the_age_of_what_ended_unseen_is_not_observed() {
@@ -214,12 +214,12 @@ mod tests {
         let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 4242).into()];
         let socket = ObservedSocket {
             id: EndpointId(1),
-            netns: NetNs(1),
+            netns: NetNs::new(1),
             tuple: Tuple::from((ends[0], ends[1])),
-            interface: 0,
-            inode: 11,
+            interface: None,
+            inode: Inode::new(11),
             uid: 0,
-            cgroup: 0,
+            cgroup: None,
             queued: 0,
             unsent: 0,
             keepalive: false,

@@ -111,7 +111,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
         owner: Some(Arc::new(Owner {
             pid: 28_089,
             uid: 27,
-            cgroup: 0,
+            cgroup: None,
             comm: comm.into(),
             source: OwnerSource::Connect,
         })),
@@ -145,7 +145,7 @@ fn endpoint(id: u64) -> Endpoint {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
     Endpoint {
         id: EndpointId(id),
-        netns: NetNs(4_026_531_840),
+        netns: NetNs::new(4_026_531_840),
         tuple: (end("192.0.2.7:48350"), end("192.0.2.9:3306")).into(),
         role: Role::Client,
         seen_from_start: true,

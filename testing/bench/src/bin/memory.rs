@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Task, Transition};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, Port, Tuple};
 use tcpclose_core::{Input, Tracker};
 
 struct Counting;
@@ -83,11 +83,11 @@ fn open(tracker: &mut Tracker, number: u64) {
     ));
     let peer = SocketAddr::from(([192, 0, 2, 1], 443));
     let mut tuple = Tuple::from((local, peer));
-    tuple.local_port = 10_000 + (number % 50_000) as u16;
+    tuple.local_port = Port::new(10_000 + (number % 50_000) as u16);
     let task = Task {
         pid: 1000 + (number % 100) as u32,
         uid: 1000,
-        cgroup: 7,
+        cgroup: CgroupId::new(7),
         comm: *b"client\0\0\0\0\0\0\0\0\0\0",
         exits: None,
     };
@@ -99,8 +99,8 @@ fn open(tracker: &mut Tracker, number: u64) {
         tracker.take(&Input::Event(Event::Transition(Transition {
             at: Nanos(1000 * number + 1),
             id: EndpointId(number + 1),
-            skaddr: 0,
-            netns: NetNs(1),
+            skaddr: None,
+            netns: NetNs::new(1),
             tuple,
             old,
             new,

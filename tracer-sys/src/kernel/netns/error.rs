@@ -31,13 +31,13 @@ impl fmt::Display for NetNsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Paths and names come from other people's mounts: Debug escapes control characters.
         match self {
-            Self::NotPermitted(NetNs(id)) => write!(
+            Self::NotPermitted(id) => write!(
                 f,
                 "not permitted to enter network namespace {id}: run as root, or with CAP_SYS_ADMIN \
                  (and CAP_SYS_PTRACE, to reach the ones of other users' processes)"
             ),
-            Self::Vanished(NetNs(id)) => write!(f, "network namespace {id} is gone"),
-            Self::NotFound(NetNs(id)) => write!(
+            Self::Vanished(id) => write!(f, "network namespace {id} is gone"),
+            Self::NotFound(id) => write!(
                 f,
                 "no process and no mount leads to a network namespace {id}; `lsns -t net` lists \
                  the ones of processes"
@@ -53,7 +53,7 @@ impl fmt::Display for NetNsError {
                 "no network namespace is named {name:?}; `ip netns` lists the names, and a path or \
                  an inode number will do too"
             ),
-            Self::Enter(NetNs(id), _) => write!(f, "cannot enter network namespace {id}"),
+            Self::Enter(id, _) => write!(f, "cannot enter network namespace {id}"),
             Self::Thread(_) => f.write_str("cannot start a thread to enter a network namespace"),
         }
     }

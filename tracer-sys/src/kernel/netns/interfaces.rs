@@ -1,8 +1,10 @@
 //! The interfaces of a namespace.
 
+use tcpclose_core::types::InterfaceIndex;
+
 /// Indexes of the interfaces in the calling thread's namespace; none where the kernel does not tell.
 #[must_use]
-pub fn interfaces() -> Vec<u32> {
+pub fn interfaces() -> Vec<InterfaceIndex> {
     let mut indexes = Vec::new();
     // SAFETY: the array ends with an entry of zeros, and is given back once nothing points into it any more.
     unsafe {
@@ -11,8 +13,8 @@ pub fn interfaces() -> Vec<u32> {
             return indexes;
         }
         let mut next = all;
-        while (*next).if_index != 0 {
-            indexes.push((*next).if_index);
+        while let Some(index) = InterfaceIndex::new((*next).if_index) {
+            indexes.push(index);
             next = next.add(1);
         }
         libc::if_freenameindex(all);
@@ -22,7 +24,7 @@ pub fn interfaces() -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::interfaces;
+    use super::{InterfaceIndex, interfaces};
 
     #[test]
     fn each_interface_is_told_once() {
@@ -32,7 +34,7 @@ mod tests {
             .map(|index| index.trim().parse().unwrap())
             .collect();
         listed.sort_unstable();
-        let mut told = interfaces();
+        let mut told: Vec<u32> = interfaces().into_iter().map(InterfaceIndex::get).collect();
         told.sort_unstable();
         assert_eq!(told, listed);
     }

@@ -150,7 +150,7 @@ impl NetNsHandle {
 pub fn current() -> io::Result<NetNs> {
     let link = fs::read_link("/proc/thread-self/ns/net")?;
     parse_link(link.as_os_str().as_encoded_bytes(), "net")
-        .map(NetNs)
+        .and_then(NetNs::new)
         .ok_or(io::ErrorKind::InvalidData.into())
 }
 
@@ -229,8 +229,8 @@ pub fn by_user(words: &str) -> Result<NetNsHandle, NetNsError> {
     if words.contains('/') {
         return by_path(Path::new(words));
     }
-    match (by_name(words), words.parse()) {
-        (Err(NetNsError::UnknownName(_)), Ok(inode)) => by_inode(NetNs(inode)),
+    match (by_name(words), words.parse().ok().and_then(NetNs::new)) {
+        (Err(NetNsError::UnknownName(_)), Some(inode)) => by_inode(inode),
         (named, _) => named,
     }
 }
@@ -254,8 +254,11 @@ fn open_namespace(path: &Path) -> Result<(NetNs, OwnedFd), NetNsError> {
     }
     // Namespace numbers are 32 bits wide in the kernel (`struct ns_common`).
     let inode = file.metadata().map_err(failed)?.ino();
-    let id = u32::try_from(inode).map_err(|_| other())?;
-    Ok((NetNs(id), file.into()))
+    let id = u32::try_from(inode)
+        .ok()
+        .and_then(NetNs::new)
+        .ok_or_else(other)?;
+    Ok((id, file.into()))
 }
 
 fn is_on_nsfs(file: &File) -> io::Result<bool> {
@@ -340,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_gone_is_said_to_be() {
-        let mut handle = NetNsHandle::new(NetNs(1));
+        let mut handle = NetNsHandle::new(NetNs::new(1).expect("it is not 0"));
         handle.sources.push(Source::Task {
             pid: u32::MAX,
             tid: u32::MAX,
@@ -350,6 +353,9 @@ mod tests {
             .sources
             .push(Source::Path("/proc/self/ns/net".into()));
         let error = handle.enter(|| ()).expect_err("no such namespace");
-        assert!(matches!(error, NetNsError::Vanished(NetNs(1))), "{error}");
+        assert!(
+            matches!(error, NetNsError::Vanished(id) if id.get() == 1),
+            "{error}"
+        );
     }
 }

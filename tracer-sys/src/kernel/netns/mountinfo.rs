@@ -27,7 +27,7 @@ pub fn read(mut mountinfo: impl BufRead, mut found: impl FnMut(NetNs, PathBuf)) 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS`
 fn parse(line: &[u8]) -> Option<(NetNs, PathBuf)> {
     let mut fields = line.split(|&byte| byte == b' ');
-    let id = NetNs(parse_link(fields.nth(3)?, "net")?);
+    let id = NetNs::new(parse_link(fields.nth(3)?, "net")?)?;
     let point = fields.next()?;
     // A directory of any file system may be called "net:[1]" too.
     let kind = fields.skip_while(|field| field != b"-").nth(1)?;
@@ -63,8 +63,7 @@ mod tests {
 
     fn mounts(text: &str) -> Vec<(u32, PathBuf)> {
         let mut all = vec![];
-        read(text.as_bytes(), |NetNs(id), point| all.push((id, point)))
-            .expect("memory is readable");
+        read(text.as_bytes(), |id, point| all.push((id.get(), point))).expect("memory is readable");
         all
     }
 

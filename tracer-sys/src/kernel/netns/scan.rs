@@ -169,6 +169,10 @@ impl Search<'_> {
         parse_link(link.as_os_str().as_bytes(), kind).ok_or(io::ErrorKind::InvalidData.into())
     }
 
+    fn read_netns(&self, path: &str) -> io::Result<NetNs> {
+        NetNs::new(self.read_link(path, "net")?).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
     fn read_processes(&mut self) {
         let entries = match fs::read_dir(self.proc) {
             Ok(entries) => entries,
@@ -213,7 +217,7 @@ impl Search<'_> {
 
     /// Any thread may have gone to another namespace by itself.
     fn read_network(&mut self, pid: u32, tid: u32) -> io::Result<()> {
-        let id = NetNs(self.read_link(&format!("{pid}/task/{tid}/ns/net"), "net")?);
+        let id = self.read_netns(&format!("{pid}/task/{tid}/ns/net"))?;
         if !self.known.contains_key(&id) {
             self.add(id, Source::Task { pid, tid });
         }
@@ -226,7 +230,7 @@ impl Search<'_> {
         } else {
             format!("{pid}/task/{tid}/ns")
         };
-        let id = NetNs(self.read_link(&format!("{directory}/net"), "net")?);
+        let id = self.read_netns(&format!("{directory}/net"))?;
         self.add(id, Source::Task { pid, tid });
         let mounts = self.read_link(&format!("{directory}/mnt"), "mnt")?;
         let witnesses = self.mount_namespaces.entry(mounts).or_default();
@@ -330,10 +334,13 @@ mod tests {
 
         /// Without the caller's own, whose number is not this test's business.
         fn scan(&self) -> (Vec<u32>, Vec<Place>) {
-            let own = current().unwrap_or_default();
+            let own = current().ok();
             let scan = find_below(&self.0);
             let found = scan.found.iter().map(NetNsHandle::id);
-            let mut found: Vec<u32> = found.filter(|id| *id != own).map(|id| id.0).collect();
+            let mut found: Vec<u32> = found
+                .filter(|id| Some(*id) != own)
+                .map(NetNs::get)
+                .collect();
             // Other file systems than procfs list a directory in any order.
             found.sort_unstable();
             let unseen = scan.unseen.iter().map(|unseen| unseen.place);

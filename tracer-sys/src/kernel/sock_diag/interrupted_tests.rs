@@ -69,7 +69,7 @@ fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::err
     let relay = relay(kernel, ATTEMPTS as usize, disturbed);
     let mut diag = DiagSocket {
         fd: client,
-        netns: NetNs::default(),
+        netns: None,
         buffer: vec![0; BUFFER_LEN],
         sequence: 0,
         unfinished: false,

@@ -54,7 +54,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub struct DiagSocket {
     fd: OwnedFd,
-    netns: NetNs,
+    netns: Option<NetNs>,
     buffer: Vec<u8>,
     sequence: u32,
     /// A dump whose end was not read. It must be, before the next request.
@@ -79,7 +79,7 @@ impl DiagSocket {
     /// # Errors
     /// [`DiagError::Open`], and [`DiagError::Unavailable`] where the kernel lacks `tcp_diag`.
     pub fn open() -> Result<Self, DiagError> {
-        let netns = netns::current().unwrap_or_default();
+        let netns = netns::current().ok();
         Self::probe(netlink::open()?, netns)
     }
 
@@ -89,12 +89,12 @@ impl DiagSocket {
     /// # Errors
     /// As [`DiagSocket::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
     pub fn open_in(namespace: &NetNsHandle) -> Result<Self, DiagError> {
-        Self::probe(namespace.enter(netlink::open)??, namespace.id())
+        Self::probe(namespace.enter(netlink::open)??, Some(namespace.id()))
     }
 
     /// Asks for nothing once. Later ENOENT can then only mean "no such socket"; without `tcp_diag` it would be the
     /// answer to everything.
-    fn probe(fd: OwnedFd, netns: NetNs) -> Result<Self, DiagError> {
+    fn probe(fd: OwnedFd, netns: Option<NetNs>) -> Result<Self, DiagError> {
         let mut diag = Self {
             fd,
             netns,
@@ -112,9 +112,9 @@ impl DiagSocket {
         }
     }
 
-    /// The namespace whose sockets it sees; 0 where its number could not be read.
+    /// The namespace whose sockets it sees; `None` where its number could not be read.
     #[must_use]
-    pub fn netns(&self) -> NetNs {
+    pub fn netns(&self) -> Option<NetNs> {
         self.netns
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use tcpclose_common::TcpState;
 
 use super::socket::Socket;
-use tcpclose_core::types::{EndpointId, IpVersion, Tuple};
+use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
 
 /// Netlink header and `struct inet_diag_req_v2`.
 const REQUEST_LEN: usize = 16 + 56;
@@ -131,9 +131,9 @@ pub struct Lookup {
     pub tuple: Tuple,
     /// Refuses another socket that has the same tuple by now. An id that is no cookie is not compared.
     pub id: Option<EndpointId>,
-    /// Index of the interface that the socket is bound to, 0 for none ([`Socket::interface`]). The kernel finds a bound
+    /// The interface that the socket is bound to, if to one ([`Socket::interface`]). The kernel finds a bound
     /// socket only by its interface's number; connections between link-local addresses are always bound.
-    pub interface: u32,
+    pub interface: Option<InterfaceIndex>,
     /// Whether to fill [`Socket::info`].
     pub info: bool,
 }
@@ -145,7 +145,7 @@ impl Lookup {
         Self {
             tuple,
             id: None,
-            interface: 0,
+            interface: None,
             info: false,
         }
     }
@@ -161,7 +161,7 @@ impl Lookup {
 
     /// The same, on an interface.
     #[must_use]
-    pub const fn interface(self, interface: u32) -> Self {
+    pub const fn interface(self, interface: Option<InterfaceIndex>) -> Self {
         Self { interface, ..self }
     }
 
@@ -221,7 +221,13 @@ pub(super) fn lookup_request(lookup: &Lookup, sequence: u32) -> [u8; REQUEST_LEN
     request.put(26, &peer.port().to_be_bytes());
     request.put_address(28, local.ip());
     request.put_address(44, peer.ip());
-    request.put(60, &lookup.interface.to_ne_bytes());
+    request.put(
+        60,
+        &lookup
+            .interface
+            .map_or(0, InterfaceIndex::get)
+            .to_ne_bytes(),
+    );
     // INET_DIAG_NOCOOKIE in both halves: not compared.
     let cookie = lookup
         .id

@@ -6,7 +6,7 @@ use tcpclose_common::TcpState;
 
 use super::message::{attributes, read_array, read_u16, read_u32, read_u64};
 use super::query::INET_DIAG_INFO;
-use tcpclose_core::types::{EndpointId, IpVersion, NetNs, Tuple};
+use tcpclose_core::types::{CgroupId, EndpointId, Inode, InterfaceIndex, IpVersion, NetNs, Tuple};
 
 /// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`.
 const INET_DIAG_CGROUP_ID: u16 = 21;
@@ -24,12 +24,12 @@ pub struct Socket {
     pub state: TcpState,
     /// Both ends; v4-mapped ones as IPv4.
     pub tuple: Tuple,
-    /// The network namespace it lives in.
-    pub netns: NetNs,
-    /// Index of the interface it is bound to; 0 for none.
-    pub interface: u32,
-    /// Inode in sockfs; 0 without a file: orphans, minisockets, connections that were not yet accepted.
-    pub inode: u32,
+    /// The network namespace it lives in; `None` where its number could not be read.
+    pub netns: Option<NetNs>,
+    /// The interface it is bound to, if to one.
+    pub interface: Option<InterfaceIndex>,
+    /// Inode in sockfs; `None` without a file: orphans, minisockets, connections that were not yet accepted.
+    pub inode: Option<Inode>,
     /// Owner of that inode, in the caller's user namespace; 0 without one.
     pub uid: u32,
     /// LISTEN: connections that wait to be accepted. Else bytes received and not read, plus one for a FIN that was not
@@ -49,9 +49,9 @@ pub struct Socket {
     pub expires_ms: u32,
     /// Retransmissions or probes without an answer so far; for a keepalive timer the probes sent.
     pub retransmits: u8,
-    /// Id of the cgroup (v2) that the socket was created in; a connection has its listener's. 0 where the kernel does
+    /// Id of the cgroup (v2) that the socket was created in; a connection has its listener's. `None` where the kernel does
     /// not say: before 5.9, and for minisockets.
-    pub cgroup: u64,
+    pub cgroup: Option<CgroupId>,
     /// Counters and ages; only where asked for, and never of minisockets, listeners or incomplete handshakes.
     pub info: Option<TcpInfo>,
 }
@@ -77,7 +77,7 @@ impl Socket {
 
     /// Reads a `struct inet_diag_msg` with its attributes. `None`: too short, or a family or state that TCP does not
     /// have.
-    pub(crate) fn parse(bytes: &[u8], netns: NetNs) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8], netns: Option<NetNs>) -> Option<Self> {
         let fixed: &[u8; MESSAGE_LEN] = bytes.first_chunk()?;
         let [family, state, timer, retransmits] = read_array(fixed, 0)?;
         let state = TcpState::try_from(state).ok()?;
@@ -86,11 +86,11 @@ impl Socket {
         let cookie = u64::from(read_u32(fixed, 44)?) | u64::from(read_u32(fixed, 48)?) << 32;
         let timer = Timer::from_raw(timer);
 
-        let (mut cgroup, mut info) = (0, None);
+        let (mut cgroup, mut info) = (None, None);
         for (kind, value) in attributes(&bytes[MESSAGE_LEN..]) {
             match kind {
                 INET_DIAG_INFO => info = TcpInfo::parse(value),
-                INET_DIAG_CGROUP_ID => cgroup = read_u64(value, 0).unwrap_or(0),
+                INET_DIAG_CGROUP_ID => cgroup = read_u64(value, 0).and_then(CgroupId::new),
                 _ => {}
             }
         }
@@ -99,8 +99,8 @@ impl Socket {
             state,
             tuple: tuple(family, local, peer)?,
             netns,
-            interface: read_u32(fixed, 40)?,
-            inode: read_u32(fixed, 68)?,
+            interface: InterfaceIndex::new(read_u32(fixed, 40)?),
+            inode: Inode::new(read_u32(fixed, 68)?),
             uid: read_u32(fixed, 64)?,
             rqueue: read_u32(fixed, 56)?,
             wqueue: read_u32(fixed, 60)?,
@@ -264,28 +264,31 @@ mod tests {
             let address = "::ffff:127.0.0.1".parse::<Ipv6Addr>().expect("an address");
             bytes[at..at + 16].copy_from_slice(&address.octets());
         }
-        let socket = Socket::parse(&bytes, NetNs(3)).expect("a socket");
+        let socket = Socket::parse(&bytes, NetNs::new(3)).expect("a socket");
         assert_eq!(socket.tuple.ip(), IpVersion::V4);
         assert_eq!(socket.tuple.local().to_string(), "127.0.0.1:80");
         assert_eq!(socket.tuple.peer().to_string(), "127.0.0.1:4242");
         assert_eq!(socket.id, EndpointId(0x1_0000_0007));
-        assert_eq!((socket.netns, socket.inode), (NetNs(3), 99));
+        assert_eq!(
+            (socket.netns, socket.inode),
+            (NetNs::new(3), Inode::new(99))
+        );
     }
 
     #[test]
     fn a_listener_on_all_ipv6_addresses_stays_ipv6() {
-        let socket = Socket::parse(&described(libc::AF_INET6, 10, 0), NetNs(0));
+        let socket = Socket::parse(&described(libc::AF_INET6, 10, 0), None);
         assert_eq!(socket.map(|socket| socket.tuple.ip()), Some(IpVersion::V6));
     }
 
     #[test]
     fn the_timer_tells_a_minisocket_in_fin_wait2() {
-        let mini = Socket::parse(&described(libc::AF_INET, 5, 3), NetNs(0)).expect("a socket");
+        let mini = Socket::parse(&described(libc::AF_INET, 5, 3), None).expect("a socket");
         assert_eq!(
             (mini.state, mini.left_ms()),
             (TcpState::FinWait2, Some(59_996))
         );
-        let full = Socket::parse(&described(libc::AF_INET, 5, 2), NetNs(0)).expect("a socket");
+        let full = Socket::parse(&described(libc::AF_INET, 5, 2), None).expect("a socket");
         assert_eq!((full.is_minisocket(), full.left_ms()), (false, None));
     }
 
@@ -298,8 +301,8 @@ mod tests {
             let mut bytes = described(libc::AF_INET, 8, 0);
             bytes.extend(attribute(INET_DIAG_INFO, &info[..length]));
             bytes.extend(attribute(INET_DIAG_CGROUP_ID, &11u64.to_ne_bytes()));
-            let socket = Socket::parse(&bytes, NetNs(0)).expect("a socket");
-            assert_eq!(socket.cgroup, 11);
+            let socket = Socket::parse(&bytes, None).expect("a socket");
+            assert_eq!(socket.cgroup, CgroupId::new(11));
             socket.info
         };
         assert_eq!(parse(100), None);
@@ -316,7 +319,7 @@ mod tests {
         let mut bytes = described(libc::AF_INET, 8, 0);
         bytes.extend(attribute(INET_DIAG_INFO, &[1; 232]));
         for end in 0..bytes.len() {
-            let socket = Socket::parse(&bytes[..end], NetNs(0));
+            let socket = Socket::parse(&bytes[..end], None);
             assert_eq!(socket.is_some(), end >= MESSAGE_LEN);
             assert!(socket.and_then(|socket| socket.info).is_none());
         }
@@ -326,13 +329,10 @@ mod tests {
     fn unknown_states_and_families_are_refused() {
         for state in [0, 13, 255] {
             assert_eq!(
-                Socket::parse(&described(libc::AF_INET, state, 0), NetNs(0)),
+                Socket::parse(&described(libc::AF_INET, state, 0), None),
                 None
             );
         }
-        assert_eq!(
-            Socket::parse(&described(libc::AF_UNIX, 1, 0), NetNs(0)),
-            None
-        );
+        assert_eq!(Socket::parse(&described(libc::AF_UNIX, 1, 0), None), None);
     }
 }

@@ -20,7 +20,7 @@ use crate::stuck::{Owner, Report, Resolved};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, LossLocation, Stuck};
 use tcpclose_core::stuck::{StuckEvent, Trends};
-use tcpclose_core::types::{EndpointId, Nanos};
+use tcpclose_core::types::{EndpointId, Nanos, StartTime};
 
 /// Shows what was stuck, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
@@ -53,7 +53,7 @@ struct Looks {
     open: BTreeMap<EndpointId, Stuck>,
     /// Since the last look, of those that it showed.
     resolved: Vec<Resolved>,
-    growths: Trends<(Owner, u64)>,
+    growths: Trends<(Owner, Option<StartTime>)>,
 }
 
 impl Looks {

@@ -64,7 +64,7 @@ fn ephemeral_ports(snapshot: &Snapshot) -> Points<Number> {
             Label::Netns(netns),
             Label::LocalAddress(local),
             Label::PeerAddress(peer.ip()),
-            Label::PeerPort(Port(peer.port())),
+            Label::PeerPort(Port::new(peer.port())),
         ];
         (labels, Number::Measured(pressure.share()))
     });

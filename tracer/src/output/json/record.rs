@@ -389,7 +389,9 @@ impl<'a> Transition<'a> {
             ts: clock.rfc3339(transition.at),
             netns: netns(transition.netns),
             id: transition.id.is_cookie().then_some(transition.id.0),
-            skaddr: (transition.skaddr != 0).then(|| format!("{:016x}", transition.skaddr)),
+            skaddr: transition
+                .skaddr
+                .map(|address| format!("{:016x}", address.get())),
             family: family(tuple.ip()),
             local: tuple.local().into(),
             peer: tuple.peer().into(),
@@ -412,8 +414,8 @@ struct Task<'a> {
     uid: u32,
 }
 
-pub(super) fn netns(netns: NetNs) -> Option<u32> {
-    (netns.0 != 0).then_some(netns.0)
+pub(super) fn netns(netns: Option<NetNs>) -> Option<u32> {
+    netns.map(NetNs::get)
 }
 
 const fn family(ip: IpVersion) -> &'static str {

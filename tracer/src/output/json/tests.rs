@@ -171,7 +171,7 @@ fn a_transition_is_a_record() {
 fn a_transition_of_nobody_has_no_task() {
     let mut line = Vec::new();
     let transition = tcpclose_core::event::Transition {
-        skaddr: 0,
+        skaddr: None,
         task: None,
         ..samples::transition()
     };

@@ -16,7 +16,7 @@ use crate::stuck::{Owner, Report};
 use owner::{push_command, push_container, push_process};
 use possibly_stuck::push_perhaps;
 use tcpclose_core::stuck::{AgeKnown, Leak, OwnerGroup, TopValues, Verdict};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{Nanos, NetNs};
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
 /// What stands below an owner's line begins here.
@@ -85,7 +85,7 @@ impl LeakTable {
                 if let Some(uid) = uid.filter(|_| !report.recorded) {
                     let _ = write!(text, " uid {uid}");
                 }
-                if let Some(name) = cgroups.name(cgroup) {
+                if let Some(name) = cgroup.and_then(|id| cgroups.name(id.get())) {
                     text.push_str(" cgroup ");
                     push_for_terminal(text, name.path.as_bytes());
                     if let Some(container) = &name.container {
@@ -225,8 +225,8 @@ fn push_where(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) {
     let mut elsewhere: HashMap<u32, usize> = HashMap::new();
     for &at in &group.leaks {
         let netns = report.leaks[at].socket.netns;
-        if report.own.is_some_and(|own| own != netns) {
-            *elsewhere.entry(netns.0).or_default() += 1;
+        if report.own.is_some() && report.own != netns {
+            *elsewhere.entry(netns.map_or(0, NetNs::get)).or_default() += 1;
         }
     }
     if !elsewhere.is_empty() {

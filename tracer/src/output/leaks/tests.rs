@@ -19,7 +19,7 @@ use tcpclose_core::process::Process;
 use tcpclose_core::process::Unit;
 use tcpclose_core::stuck::{Activity, ObservedSocket, Resolution, Sample, ScanHistory, Trends};
 use tcpclose_core::types::Tuple;
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
+use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs, StartTime};
 use tcpclose_sys::host::descriptors::Holder;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
@@ -29,12 +29,12 @@ fn socket(id: u64, inode: u32, queued: u32) -> ObservedSocket {
     let peer = SocketAddr::from(([10, 0, 0, 2], 40_000 + id as u16));
     ObservedSocket {
         id: EndpointId(id),
-        netns: NetNs(4_026_531_840),
+        netns: NetNs::new(4_026_531_840),
         tuple: Tuple::from((local, peer)),
-        interface: 0,
-        inode,
+        interface: None,
+        inode: Inode::new(inode),
         uid: 0,
-        cgroup: 0,
+        cgroup: None,
         queued,
         unsent: 0,
         keepalive: false,
@@ -49,7 +49,7 @@ fn socket(id: u64, inode: u32, queued: u32) -> ObservedSocket {
 fn process(pid: u32, started: u64) -> Process {
     Process {
         pid,
-        started,
+        started: StartTime::new(started),
         comm: (*b"web\x1b[2J").into(),
         exe: Some("/usr/bin/web".into()),
         command_line: (*b"web\0--name\0a\nb\0").into(),
@@ -79,8 +79,8 @@ fn report() -> Report {
             processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
             ..SocketHolders::default()
         },
-        own: Some(NetNs(4_026_531_840)),
-        served: HashSet::from([(NetNs(4_026_531_840), 80)]),
+        own: NetNs::new(4_026_531_840),
+        served: HashSet::from([(NetNs::new(4_026_531_840), 80)]),
         younger: 4,
         ..Report::default()
     };
@@ -127,8 +127,8 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
 #[test]
 fn where_ss_would_not_show_them_is_said() {
     let mut report = report();
-    report.leaks[0].socket.netns = NetNs(4_026_532_177);
-    report.leaks[1].socket.netns = NetNs(4_026_532_177);
+    report.leaks[0].socket.netns = NetNs::new(4_026_532_177);
+    report.leaks[1].socket.netns = NetNs::new(4_026_532_177);
     let text = table(&report, false);
     let line = "peers 10.0.0.2 (2)\n       in another network namespace: --netns 4026532177 (2)\n";
     assert!(text.contains(line), "{text}");

@@ -5,7 +5,7 @@ use super::*;
 use crate::output::samples::{self, clock, ends};
 use tcpclose_core::finding::Stuck;
 use tcpclose_core::stuck::{AgeKnown, Resolution};
-use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::types::Nanos;
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
 
@@ -218,7 +218,7 @@ fn a_cause_says_who_where_that_is_not_who_began() {
 fn nothing_known_is_a_dash() {
     let mut close = samples::unknown();
     close.states.clear();
-    close.endpoint.netns = NetNs(0);
+    close.endpoint.netns = None;
     let cells: Vec<_> = line(&close).split_whitespace().map(str::to_owned).collect();
     let dash = "-";
     assert_eq!(

@@ -29,8 +29,8 @@ impl<'a> Name<'a> {
 
     fn new(process: &'a Owner, cgroups: &mut dyn CgroupNames) -> Self {
         let cgroup = match process.cgroup {
-            0 => None,
-            id => cgroups.name(id).cloned(),
+            None => None,
+            Some(id) => cgroups.name(id.get()).cloned(),
         };
         let (path, container) = cgroup.map(|name| (name.path, name.container)).unzip();
         Self {

@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use crate::output::clock::WallClock;
 use tcpclose_core::finding::ResetReason;
 use tcpclose_core::summary::{Output, Route, States, Summary};
+use tcpclose_core::types::NetNs;
 
 use super::SCHEMA_URL;
 use super::points::{MetricDesc, Metrics, Sums, whole};
@@ -112,7 +113,7 @@ impl Metrics<'_> {
             now.pressure.iter().map(|pressure| {
                 let Route { netns, local, peer } = pressure.route;
                 let route = vec![
-                    ("tcpclose.netns", netns.0.to_string()),
+                    ("tcpclose.netns", netns.map_or(0, NetNs::get).to_string()),
                     ("network.local.address", local.to_string()),
                     ("network.peer.address", peer.ip().to_string()),
                     ("network.peer.port", peer.port().to_string()),
