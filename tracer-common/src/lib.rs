@@ -4,6 +4,7 @@
 //! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one byte. Enums cross as
 //! raw integers; user space turns them into types with `TryFrom` and refuses what it does not know.
 #![no_std]
+#![forbid(unsafe_code)]
 
 mod config;
 mod program_stats;

@@ -1,6 +1,7 @@
 //! The eBPF programs of tcpclose. Each is one line here; what it does stands in the file of its topic.
 #![no_std]
 #![no_main]
+#![allow(unsafe_code, reason = "everything here is the kernel's memory")]
 #![allow(missing_docs, reason = "the program macros drop the docs")]
 
 mod classic;

@@ -6,11 +6,11 @@ use tcpclose_core::process::Container;
 use tcpclose_core::types::NetNs;
 
 use crate::host::cgroup::Tree;
-use crate::host::{descriptors, process};
+use crate::host::{descriptors, mountinfo, process};
+use crate::kernel::netns::scan::mounted_namespace;
 use crate::kernel::sock_diag::Socket;
 
-pub use crate::host::proc_dir::{names, stat_field};
-pub use crate::kernel::netns::mountinfo::read as network_namespaces;
+pub use crate::host::proc_dir::stat_field;
 pub use crate::kernel::sock_diag::message::{Body, Message, Messages, attributes};
 pub use crate::kernel::tracefs::Format;
 
@@ -20,9 +20,19 @@ pub fn socket(bytes: &[u8]) -> Option<Socket> {
     Socket::parse(bytes, NetNs::new(1))
 }
 
+/// Calls `found` with each network namespace that is mounted somewhere according to a mountinfo, and its mount point.
+pub fn network_namespaces(mountinfo: &[u8], mut found: impl FnMut(NetNs, PathBuf)) {
+    let read = mountinfo::read(mountinfo, |mount| {
+        if let Some(id) = mounted_namespace(&mount) {
+            found(id, mount.point());
+        }
+    });
+    read.expect("memory can be read");
+}
+
 /// The mount point of the cgroup2 file system in a mountinfo, and the path of the cgroup that is mounted there.
 #[must_use]
-pub fn cgroup_mount(mountinfo: &str) -> Option<(PathBuf, String)> {
+pub fn cgroup_mount(mountinfo: &[u8]) -> Option<(PathBuf, String)> {
     let Tree { point, prefix, .. } = Tree::find(mountinfo)?;
     Some((point, prefix))
 }

@@ -1,5 +1,7 @@
 //! Recordings as files: what was written is read again, and of a broken one what is whole.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::ffi::CString;
 use std::fs;
 use std::io::{Read as _, Write as _};

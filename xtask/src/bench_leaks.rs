@@ -1,6 +1,8 @@
 //! How long `tcpclose leaks` takes beside ss and lsof, on the same sockets, in turns; and how much longer everybody takes
 //! when there are established sockets beside the stuck ones.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::{
     env, fs,
     io::Read as _,

@@ -1,5 +1,10 @@
 //! A recorded stream, as the ring buffer would hold it, and what the core makes of it.
 
+#![expect(
+    unsafe_code,
+    reason = "a record as the bytes that the kernel would write"
+)]
+
 use std::mem;
 use std::net::IpAddr;
 use std::path::Path;

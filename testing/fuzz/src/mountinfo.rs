@@ -7,7 +7,7 @@ use tcpclose_sys::fuzzing::{cgroup_mount, network_namespaces};
 /// Looks for network namespaces and the cgroup2 file system among the mounts.
 pub fn mountinfo(data: &[u8]) {
     let mut found = Vec::new();
-    network_namespaces(data, |id, point| found.push((id, point))).expect("memory can be read");
+    network_namespaces(data, |id, point| found.push((id, point)));
     assert!(found.len() <= data.split(|byte| *byte == b'\n').count());
     for (id, point) in found {
         // What the kernel would write for this mount is read as the same.
@@ -16,12 +16,11 @@ pub fn mountinfo(data: &[u8]) {
         line.extend(written);
         line.extend(b" rw - nsfs nsfs rw\n");
         let mut again = Vec::new();
-        network_namespaces(&*line, |id, point| again.push((id, point)))
-            .expect("memory can be read");
+        network_namespaces(&line, |id, point| again.push((id, point)));
         assert_eq!(again, [(id, point)]);
     }
 
-    if let Some((point, prefix)) = cgroup_mount(&String::from_utf8_lossy(data)) {
+    if let Some((point, prefix)) = cgroup_mount(data) {
         assert!(point.as_os_str().len() <= 3 * data.len());
         assert!(prefix.is_empty() || prefix.starts_with('/') && !prefix.ends_with('/'));
         assert!(prefix.split('/').all(|name| name != ".."));

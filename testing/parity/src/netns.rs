@@ -1,5 +1,7 @@
 //! The network that closes are made in: two ends, and a wire between them that can lose segments.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

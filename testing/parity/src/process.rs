@@ -1,5 +1,7 @@
 //! The programs that run beside the workload: tcpdump and tcpclose, one of each at either end.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -2,69 +2,40 @@
 
 use std::fs;
 
-/// A capability that some part of the program needs. The value is the kernel's number (`linux/capability.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Capability {
-    /// Read any file and list any directory: tracefs and other users' /proc entries.
-    DacReadSearch = 2,
-    /// Load network programs, and destroy sockets.
-    NetAdmin = 12,
-    /// Look at the descriptors and namespaces of other users' processes.
-    SysPtrace = 19,
-    /// All of the tracing rights on kernels before 5.8, and entering network namespaces on all.
-    SysAdmin = 21,
-    /// Raise the limit of locked memory, which kernels before 5.11 charge maps to.
-    SysResource = 24,
-    /// Attach tracing programs (5.8 and later).
-    Perfmon = 38,
-    /// Load programs and make maps (5.8 and later).
-    Bpf = 39,
-}
+pub use caps::Capability;
+use caps::{CapSet, CapsHashSet};
 
-impl Capability {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::DacReadSearch,
-        Self::NetAdmin,
-        Self::SysPtrace,
-        Self::SysAdmin,
-        Self::SysResource,
-        Self::Perfmon,
-        Self::Bpf,
-    ];
+/// The capabilities that some part of the program needs, in the order of their numbers.
+pub const USED: [Capability; 7] = [
+    // Reads any file and lists any directory: tracefs and other users' /proc entries.
+    Capability::CAP_DAC_READ_SEARCH,
+    // Loads network programs, and destroys sockets.
+    Capability::CAP_NET_ADMIN,
+    // Looks at the descriptors and namespaces of other users' processes.
+    Capability::CAP_SYS_PTRACE,
+    // All of the tracing rights on kernels before 5.8, and entering network namespaces on all.
+    Capability::CAP_SYS_ADMIN,
+    // Raises the limit of locked memory, which kernels before 5.11 charge maps to.
+    Capability::CAP_SYS_RESOURCE,
+    // Attaches tracing programs (5.8 and later).
+    Capability::CAP_PERFMON,
+    // Loads programs and makes maps (5.8 and later).
+    Capability::CAP_BPF,
+];
 
-    /// As capabilities(7) spells it: `CAP_BPF`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::DacReadSearch => "CAP_DAC_READ_SEARCH",
-            Self::NetAdmin => "CAP_NET_ADMIN",
-            Self::SysPtrace => "CAP_SYS_PTRACE",
-            Self::SysAdmin => "CAP_SYS_ADMIN",
-            Self::SysResource => "CAP_SYS_RESOURCE",
-            Self::Perfmon => "CAP_PERFMON",
-            Self::Bpf => "CAP_BPF",
-        }
-    }
-}
-
-/// A set of capabilities, one bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities(u64);
+/// A set of capabilities.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(CapsHashSet);
 
 impl Capabilities {
-    /// The effective set of this process; empty where /proc does not tell.
+    /// The effective set of the calling thread; empty where the kernel does not give it.
     #[must_use]
     pub fn effective() -> Self {
-        fs::read_to_string("/proc/self/status")
-            .ok()
-            .and_then(|status| Self::parse(&status))
-            .unwrap_or_default()
+        Self(caps::read(None, CapSet::Effective).unwrap_or_default())
     }
 
-    /// The effective set of this process as far as it counts on the whole host: that of a process in a user namespace
-    /// of its own (a rootless container) is worth nothing to `bpf()`, which asks the initial one.
+    /// The effective set of the calling thread as far as it counts on the whole host: that of a process in a user
+    /// namespace of its own (a rootless container) is worth nothing to `bpf()`, which asks the initial one.
     #[must_use]
     pub fn on_host() -> Self {
         if in_initial_user_namespace() {
@@ -74,37 +45,27 @@ impl Capabilities {
         }
     }
 
-    /// The effective set in the text of a `/proc/PID/status`; `None` where there is none in it.
-    #[must_use]
-    pub fn parse(status: &str) -> Option<Self> {
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix("CapEff:"))?;
-        u64::from_str_radix(value.trim(), 16).ok().map(Self)
-    }
-
     /// Whether `capability` is among them.
     #[must_use]
-    pub const fn has(self, capability: Capability) -> bool {
-        self.0 >> capability as u8 & 1 == 1
+    pub fn has(&self, capability: Capability) -> bool {
+        self.0.contains(&capability)
     }
 
     /// Whether they suffice to load and attach tracing programs: `CAP_SYS_ADMIN`, or both `CAP_BPF` and `CAP_PERFMON`.
     #[must_use]
-    pub const fn may_trace(self) -> bool {
-        self.has(Capability::SysAdmin) || self.has(Capability::Bpf) && self.has(Capability::Perfmon)
+    pub fn may_trace(&self) -> bool {
+        self.missing().is_empty()
     }
 
-    /// Names of the least that would have to be added for [`Self::may_trace`]; empty when nothing is missing.
+    /// The fewest that would have to be added for [`Self::may_trace`]; empty when nothing is missing.
     #[must_use]
-    pub fn missing(self) -> Vec<&'static str> {
-        if self.may_trace() {
+    pub fn missing(&self) -> Vec<Capability> {
+        if self.has(Capability::CAP_SYS_ADMIN) {
             return vec![];
         }
-        [Capability::Bpf, Capability::Perfmon]
+        [Capability::CAP_BPF, Capability::CAP_PERFMON]
             .into_iter()
             .filter(|&capability| !self.has(capability))
-            .map(Capability::name)
             .collect()
     }
 }
@@ -115,9 +76,9 @@ pub fn may_trace() -> bool {
     Capabilities::on_host().may_trace()
 }
 
-/// Names of the capabilities that this process lacks for tracing; empty exactly when [`may_trace`] is true.
+/// The capabilities that this process lacks for tracing; empty exactly when [`may_trace`] is true.
 #[must_use]
-pub fn missing() -> Vec<&'static str> {
+pub fn missing() -> Vec<Capability> {
     Capabilities::on_host().missing()
 }
 
@@ -127,8 +88,8 @@ pub fn has(capability: Capability) -> bool {
     Capabilities::on_host().has(capability)
 }
 
-/// Whether this process is in the host's own user namespace. A /proc that does not tell counts as yes: kernels without
-/// user namespaces have no such link.
+/// Whether this process is in the host's own user namespace. A /proc without that link counts as yes: kernels without user
+/// namespaces have none.
 #[must_use]
 pub fn in_initial_user_namespace() -> bool {
     // PROC_USER_INIT_INO in include/linux/proc_ns.h: the same number on every kernel.
@@ -139,78 +100,68 @@ pub fn in_initial_user_namespace() -> bool {
 mod tests {
     use super::*;
 
-    const NONE: Capabilities = Capabilities(0);
-
     fn of<const N: usize>(capabilities: [Capability; N]) -> Capabilities {
-        Capabilities(
-            capabilities
-                .iter()
-                .fold(0, |set, &one| set | 1 << one as u8),
-        )
+        Capabilities(capabilities.into_iter().collect())
     }
 
     #[test]
     fn the_effective_set_is_read_and_no_other() {
-        let status = "Name:\ta\nCapInh:\t0000000000000000\nCapPrm:\t000001ffffffffff\n\
-                      CapEff:\t000000c000001000\nCapBnd:\t000001ffffffffff\n";
-        let set = Capabilities::parse(status).expect("it is there");
-        for capability in Capability::ALL {
-            let expected = matches!(
-                capability,
-                Capability::NetAdmin | Capability::Perfmon | Capability::Bpf
-            );
-            assert_eq!(set.has(capability), expected, "{}", capability.name());
+        let status = fs::read_to_string("/proc/thread-self/status").expect("/proc is mounted");
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let bits = u64::from_str_radix(line.expect("it is there").trim(), 16).expect("a number");
+        let effective = Capabilities::effective();
+        for capability in caps::all() {
+            let expected = bits & capability.bitmask() != 0;
+            assert_eq!(effective.has(capability), expected, "{capability}");
         }
     }
 
     #[test]
-    fn a_status_without_a_readable_set_has_none() {
-        for status in [
-            "",
-            "CapPrm:\t1",
-            "CapEff:",
-            "CapEff:\tx",
-            "CapEff:\t10000000000000000",
-        ] {
-            assert_eq!(Capabilities::parse(status), None, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn a_process_name_cannot_pose_as_the_set() {
-        // The kernel escapes newlines of names, so the line can only start with "Name:".
-        let status = "Name:\tCapEff:\\nCapEff:\t1\nCapEff:\t0\n";
-        assert_eq!(Capabilities::parse(status), Some(NONE));
+    fn the_capabilities_used_are_in_the_order_of_their_numbers_and_have_their_names() {
+        assert!(USED.is_sorted_by_key(Capability::index));
+        let names: Vec<_> = USED.iter().map(Capability::to_string).collect();
+        let expected = [
+            "CAP_DAC_READ_SEARCH",
+            "CAP_NET_ADMIN",
+            "CAP_SYS_PTRACE",
+            "CAP_SYS_ADMIN",
+            "CAP_SYS_RESOURCE",
+            "CAP_PERFMON",
+            "CAP_BPF",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]
     fn tracing_takes_sys_admin_or_both_new_ones() {
-        assert!(of([Capability::SysAdmin]).may_trace());
-        assert!(of([Capability::Bpf, Capability::Perfmon]).may_trace());
-        for lone in [Capability::Bpf, Capability::Perfmon, Capability::NetAdmin] {
-            assert!(!of([lone]).may_trace(), "{}", lone.name());
+        assert!(of([Capability::CAP_SYS_ADMIN]).may_trace());
+        assert!(of([Capability::CAP_BPF, Capability::CAP_PERFMON]).may_trace());
+        for lone in [
+            Capability::CAP_BPF,
+            Capability::CAP_PERFMON,
+            Capability::CAP_NET_ADMIN,
+        ] {
+            assert!(!of([lone]).may_trace(), "{lone}");
         }
-        assert!(!NONE.may_trace());
+        assert!(!of([]).may_trace());
     }
 
     #[test]
     fn what_is_missing_is_the_least_that_helps() {
-        assert_eq!(NONE.missing(), ["CAP_BPF", "CAP_PERFMON"]);
-        assert_eq!(of([Capability::Bpf]).missing(), ["CAP_PERFMON"]);
-        assert_eq!(of([Capability::Perfmon]).missing(), ["CAP_BPF"]);
-        assert_eq!(of([Capability::SysAdmin]).missing(), [""; 0]);
-        assert_eq!(
-            of([Capability::Bpf, Capability::Perfmon]).missing(),
-            [""; 0]
-        );
+        let (bpf, perfmon) = (Capability::CAP_BPF, Capability::CAP_PERFMON);
+        assert_eq!(of([]).missing(), [bpf, perfmon]);
+        assert_eq!(of([bpf]).missing(), [perfmon]);
+        assert_eq!(of([perfmon]).missing(), [bpf]);
+        assert_eq!(of([Capability::CAP_SYS_ADMIN]).missing(), []);
+        assert_eq!(of([bpf, perfmon]).missing(), []);
     }
 
     #[test]
-    fn this_process_is_told_the_same_by_all_functions() {
+    fn all_functions_agree_about_this_process() {
         assert_eq!(may_trace(), missing().is_empty());
         assert_eq!(
-            has(Capability::Bpf),
-            Capabilities::on_host().has(Capability::Bpf)
+            has(Capability::CAP_BPF),
+            Capabilities::on_host().has(Capability::CAP_BPF)
         );
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::container;
+use super::mountinfo::{self, Mount};
 use tcpclose_core::process::Container;
 use tcpclose_core::types::Nanos;
 
@@ -60,8 +62,8 @@ impl Cgroups {
     /// name.
     #[must_use]
     pub fn new() -> Self {
-        let mountinfo = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        Self::of(Tree::find(&String::from_utf8_lossy(&mountinfo)))
+        let mountinfo = mountinfo::open(Path::new("/proc/self/mountinfo"));
+        Self::of(mountinfo.ok().and_then(Tree::find))
     }
 
     fn of(tree: Option<Tree>) -> Self {
@@ -177,28 +179,28 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// The mount in a `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) that shows the most.
-    pub(crate) fn find(mountinfo: &str) -> Option<Self> {
-        mountinfo
-            .lines()
-            .filter_map(Self::parse)
-            .max_by_key(|&(rank, _)| rank)
-            .map(|(_, tree)| tree)
+    /// The mount of cgroup2 that shows the most.
+    pub(crate) fn find(mountinfo: impl BufRead) -> Option<Self> {
+        let mut best: Option<(isize, Self)> = None;
+        let read = mountinfo::read(mountinfo, |mount| {
+            let found = Self::of(&mount);
+            best = best
+                .take()
+                .into_iter()
+                .chain(found)
+                .max_by_key(|(rank, _)| *rank);
+        });
+        read.ok()?;
+        best.map(|(_, tree)| tree)
     }
 
-    /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS`, with how much the mount shows.
-    fn parse(line: &str) -> Option<(isize, Self)> {
-        let mut fields = line.split(' ');
-        let (major, minor) = fields.nth(2)?.split_once(':')?;
-        let device = libc::makedev(major.parse().ok()?, minor.parse().ok()?);
-        let (root, point) = (fields.next()?, fields.next()?);
-        if fields.skip_while(|&field| field != "-").nth(1)? != "cgroup2" {
+    /// The tree of a mount of cgroup2, with how much it shows.
+    fn of(mount: &Mount<'_>) -> Option<(isize, Self)> {
+        if mount.file_system != b"cgroup2" {
             return None;
         }
-        // The kernel writes spaces and the like as octal escapes. Nobody mounts cgroup2 at such a place.
-        if point.contains('\\') || root.contains('\\') {
-            return None;
-        }
+        let root = mount.root();
+        let root = String::from_utf8_lossy(&root);
         // In a cgroup namespace `/..` is the cgroup above the namespace's root: a mount that was made outside.
         let (above, below): (Vec<&str>, Vec<&str>) = root
             .split('/')
@@ -213,9 +215,9 @@ impl Tree {
         Some((
             rank,
             Self {
-                point: PathBuf::from(point),
+                point: mount.point(),
                 prefix,
-                device,
+                device: mount.device()?,
             },
         ))
     }

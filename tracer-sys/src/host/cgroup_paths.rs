@@ -1,5 +1,7 @@
 //! Paths of cgroups while they are sure to be there, for those who keep them.
 
+#![expect(unsafe_code, reason = "open_by_handle_at, which rustix does not have")]
+
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -45,21 +47,26 @@ impl CgroupPaths {
             kind: FILEID_KERNFS,
             id: id.to_ne_bytes(),
         };
-        // SAFETY: the handle is a struct file_handle followed by as many bytes as it says; the kernel reads it only.
-        let opened = unsafe {
-            libc::syscall(
-                libc::SYS_open_by_handle_at,
-                mount.as_raw_fd(),
-                &raw mut handle,
-                libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
-            )
-        };
-        let opened = i32::try_from(opened).ok().filter(|fd| *fd >= 0)?;
-        // SAFETY: the kernel has just opened it for us.
-        let directory = unsafe { OwnedFd::from_raw_fd(opened) };
+        let directory = open_by_handle(mount, &mut handle)?;
         let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let found: PathBuf = fs::read_link(link).ok()?;
         self.cgroups.path_of(&found)
+    }
+}
+
+/// open_by_handle_at(2), which rustix does not have; `None` where the kernel refuses.
+fn open_by_handle(mount: &File, handle: &mut Handle) -> Option<OwnedFd> {
+    // SAFETY: the handle is a struct file_handle followed by as many bytes as it says, and the kernel only reads it. The
+    // descriptor that it returns is new.
+    unsafe {
+        let fd = libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            std::ptr::from_mut(handle),
+            libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC,
+        );
+        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+        Some(OwnedFd::from_raw_fd(fd))
     }
 }
 
@@ -84,8 +91,7 @@ mod tests {
             return;
         };
         let root = fs::metadata(&point).unwrap().ino();
-        // SAFETY: no arguments, and it cannot fail.
-        if unsafe { libc::geteuid() } == 0 {
+        if rustix::process::geteuid().is_root() {
             assert_eq!(
                 paths.path(root),
                 Cgroups::new().name(root).map(|name| name.path.clone())

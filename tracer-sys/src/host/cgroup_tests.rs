@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 
 /// A directory that stands for a cgroup2 mount, removed at the end.
-struct Mount(PathBuf);
+struct FakeMount(PathBuf);
 
-impl Mount {
+impl FakeMount {
     fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
@@ -49,7 +49,7 @@ impl Mount {
     }
 }
 
-impl Drop for Mount {
+impl Drop for FakeMount {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -68,7 +68,7 @@ fn secs(secs: u64) -> Nanos {
 
 #[test]
 fn an_id_is_its_directorys_inode_number() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let unit = mount.make("system.slice/mariadb.service");
     let mut cgroups = mount.cgroups();
     assert_eq!(
@@ -87,7 +87,7 @@ fn an_id_is_its_directorys_inode_number() {
 
 #[test]
 fn a_path_has_its_directorys_id() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let unit = mount.make("system.slice/mariadb.service");
     let id = |prefix: &str, path: &str| {
         let prefix = prefix.to_owned();
@@ -109,7 +109,7 @@ fn a_path_has_its_directorys_id() {
 
 #[test]
 fn the_container_is_known_with_the_name() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
     let inside = mount.make(&format!("docker/{id}/init.scope"));
     let mut cgroups = mount.cgroups();
@@ -131,7 +131,7 @@ fn the_container_is_known_with_the_name() {
 
 #[test]
 fn id_zero_and_a_host_without_cgroup2_have_no_names() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let mut cgroups = mount.cgroups();
     assert_eq!(cgroups.name_at(0, secs(0)), None);
     assert_eq!(cgroups.last_walk, None);
@@ -142,7 +142,7 @@ fn id_zero_and_a_host_without_cgroup2_have_no_names() {
 
 #[test]
 fn a_name_outlives_its_cgroup() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let unit = mount.make("short.scope");
     let mut cgroups = mount.cgroups();
     assert_eq!(
@@ -159,7 +159,7 @@ fn a_name_outlives_its_cgroup() {
 
 #[test]
 fn walks_are_a_second_apart_whatever_is_asked() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let mut cgroups = mount.cgroups();
     assert_eq!(path(&mut cgroups, GONE, secs(0)), None);
     let late = mount.make("late.scope");
@@ -176,7 +176,7 @@ fn walks_are_a_second_apart_whatever_is_asked() {
 
 #[test]
 fn an_absent_id_is_not_looked_for_again_for_a_minute() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let mut cgroups = mount.cgroups();
     for second in 0..60 {
         assert_eq!(cgroups.name_at(GONE, secs(second)), None);
@@ -188,7 +188,7 @@ fn an_absent_id_is_not_looked_for_again_for_a_minute() {
 
 #[test]
 fn absent_ids_are_few_however_many_are_asked_for() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let mut cgroups = mount.cgroups();
     for tenth in 0..3_000 {
         let now = secs(0) + Nanos::from_millis(100 * tenth);
@@ -199,7 +199,7 @@ fn absent_ids_are_few_however_many_are_asked_for() {
 
 #[test]
 fn a_clock_that_steps_back_a_little_does_no_harm() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let unit = mount.make("a.service");
     let mut cgroups = mount.cgroups();
     assert_eq!(
@@ -215,7 +215,7 @@ fn a_clock_that_steps_back_a_little_does_no_harm() {
 
 #[test]
 fn symlinks_and_files_are_not_followed() {
-    let (mount, elsewhere) = (Mount::new(), Mount::new());
+    let (mount, elsewhere) = (FakeMount::new(), FakeMount::new());
     let outside = elsewhere.make("outside");
     symlink(&elsewhere.0, mount.0.join("link")).expect("a link can be made");
     symlink(".", mount.0.join("loop")).expect("a link can be made");
@@ -227,7 +227,7 @@ fn symlinks_and_files_are_not_followed() {
 
 #[test]
 fn what_is_mounted_over_the_cgroups_is_not_taken_for_them() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     let tree = Tree {
         device: mount.tree().device + 1,
         ..mount.tree()
@@ -237,7 +237,7 @@ fn what_is_mounted_over_the_cgroups_is_not_taken_for_them() {
 
 #[test]
 fn a_walk_ends_at_its_limit_with_the_shallow_ones() {
-    let mount = Mount::new();
+    let mount = FakeMount::new();
     mount.make("a/a/a/a/a/a/a/a");
     mount.make("b");
     for limit in 1..=12 {
@@ -279,8 +279,12 @@ const HYBRID: &str = "\
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:1 - cgroup2 cgroup2 rw
 ";
 
+fn find(mountinfo: &str) -> Option<Tree> {
+    Tree::find(mountinfo.as_bytes())
+}
+
 fn tree(point: &str, prefix: &str, minor: u32) -> Option<Tree> {
-    let device = libc::makedev(0, minor);
+    let device = rustix::fs::makedev(0, minor);
     Some(Tree {
         point: point.into(),
         prefix: prefix.into(),
@@ -290,9 +294,9 @@ fn tree(point: &str, prefix: &str, minor: u32) -> Option<Tree> {
 
 #[test]
 fn the_cgroup2_mount_is_found_among_others() {
-    assert_eq!(Tree::find(HYBRID), tree("/sys/fs/cgroup/unified", "", 38));
+    assert_eq!(find(HYBRID), tree("/sys/fs/cgroup/unified", "", 38));
     assert_eq!(
-        Tree::find("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"),
+        find("30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"),
         tree("/sys/fs/cgroup", "", 26)
     );
 }
@@ -308,7 +312,7 @@ fn v1_alone_and_broken_lines_are_no_cgroup2() {
         "1 2 0:x / /a rw - cgroup2 a rw",
         "1 2 0:1 / /a rw -",
     ] {
-        assert_eq!(Tree::find(text), None, "{text:?}");
+        assert_eq!(find(text), None, "{text:?}");
     }
 }
 
@@ -318,13 +322,13 @@ fn the_mount_that_shows_the_most_is_taken() {
     let hosts = "2 0 0:26 /../../.. /host/sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
     let part = "3 0 0:26 /user.slice/a /mnt ro - cgroup2 cgroup2 rw\n";
     for text in [format!("{own}{hosts}{part}"), format!("{part}{hosts}{own}")] {
-        assert_eq!(Tree::find(&text), tree("/host/sys/fs/cgroup", "", 26));
+        assert_eq!(find(&text), tree("/host/sys/fs/cgroup", "", 26));
     }
     assert_eq!(
-        Tree::find(&format!("{part}{own}{part}")),
+        find(&format!("{part}{own}{part}")),
         tree("/sys/fs/cgroup", "", 26)
     );
-    assert_eq!(Tree::find(part), tree("/mnt", "/user.slice/a", 26));
+    assert_eq!(find(part), tree("/mnt", "/user.slice/a", 26));
 }
 
 #[test]

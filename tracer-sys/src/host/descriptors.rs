@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::proc_dir::{ProcDir, is_gone, names, next_entries, read_link_at};
+use rustix::fs::{RawDir, readlinkat_raw};
+use rustix::io::Errno;
+
+use super::proc_dir::{ProcDir, is_gone};
 use super::process;
 use tcpclose_core::process::Process;
 
@@ -147,16 +150,13 @@ fn open_descriptors(process: &mut ProcDir) -> io::Result<u64> {
 }
 
 fn count(directory: &OwnedFd) -> io::Result<u64> {
-    let mut entries = vec![0; ENTRIES_LEN];
+    let mut buffer = Vec::with_capacity(ENTRIES_LEN);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     let mut open = 0;
-    loop {
-        let length = next_entries(directory, &mut entries)?;
-        if length == 0 {
-            return Ok(open);
-        }
-        let fds = names(&entries[..length]).filter(|name| number(name).is_some());
-        open += fds.count() as u64;
+    while let Some(entry) = entries.next() {
+        open += u64::from(number(entry?.file_name()).is_some());
     }
+    Ok(open)
 }
 
 impl Search {
@@ -277,31 +277,30 @@ impl Search {
         directory: &OwnedFd,
         inodes: &HashSet<u32>,
     ) -> io::Result<u64> {
-        let mut entries = vec![0; ENTRIES_LEN];
+        let mut buffer = Vec::with_capacity(ENTRIES_LEN);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
         let mut link = [0; 64];
         let mut open = 0;
-        loop {
-            let length = next_entries(directory, &mut entries)?;
-            if length == 0 {
-                return Ok(open);
-            }
-            for name in names(&entries[..length]) {
-                let Some(fd) = number(name) else { continue };
-                open += 1;
-                match read_link_at(directory.as_raw_fd(), name, &mut link) {
-                    Ok(length) => {
-                        if let Some(inode) = socket_inode(&link[..length])
-                            && inodes.contains(&inode)
-                        {
-                            self.holders.0.push((inode, Holder { pid, fd }));
-                        }
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let Some(fd) = number(entry.file_name()) else {
+                continue;
+            };
+            open += 1;
+            match readlinkat_raw(directory, entry.file_name(), &mut link[..]) {
+                Ok(length) => {
+                    if let Some(inode) = socket_inode(&link[..length])
+                        && inodes.contains(&inode)
+                    {
+                        self.holders.0.push((inode, Holder { pid, fd }));
                     }
-                    // Closed meanwhile.
-                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                    Err(error) => return Err(error),
                 }
+                // Closed meanwhile.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
             }
         }
+        Ok(open)
     }
 }
 
@@ -318,6 +317,7 @@ pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;

@@ -4,49 +4,47 @@ use std::fs;
 use std::io;
 
 use anyhow::Context as _;
-use caps::{CapSet, Capability as Cap, CapsHashSet};
+use caps::{CapSet, Capability, CapsHashSet};
+use rustix::thread::set_no_new_privs;
 
-use super::capabilities::Capability;
+use super::kernel_release::kernel_release;
 
-/// A capability that is kept, and what for.
+/// A capability that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Which.
+pub struct KeptCapability {
+    /// The capability itself.
     pub capability: Capability,
     /// What it is needed for.
     pub why: &'static str,
 }
 
-/// What is needed after attaching. `one_namespace`: only the network namespace that the agent itself is in is traced.
+/// The capabilities that are needed after attaching. `one_namespace`: only the network namespace that the agent itself is
+/// in is traced.
 #[must_use]
-pub fn needed(one_namespace: bool) -> Vec<Kept> {
+pub fn needed(one_namespace: bool) -> Vec<KeptCapability> {
     let mut kept = vec![
-        Kept {
-            capability: Capability::DacReadSearch,
+        KeptCapability {
+            capability: Capability::CAP_DAC_READ_SEARCH,
             why: "list the descriptors of other users' processes, to find who holds a stuck socket",
         },
-        Kept {
-            capability: Capability::SysPtrace,
+        KeptCapability {
+            capability: Capability::CAP_SYS_PTRACE,
             why: "read where those descriptors and namespaces of theirs lead",
         },
     ];
     if !one_namespace {
-        kept.push(Kept {
-            capability: Capability::SysAdmin,
+        kept.push(KeptCapability {
+            capability: Capability::CAP_SYS_ADMIN,
             why: "enter the network namespaces of containers, to look at their sockets (setns)",
         });
     }
     if maps_need_bpf(&kernel_release(), &unprivileged_bpf_disabled()) {
-        kept.push(Kept {
-            capability: Capability::Bpf,
+        kept.push(KeptCapability {
+            capability: Capability::CAP_BPF,
             why: "read the maps of its own programs, which kernels before 6.0 allow nobody else",
         });
     }
     kept
-}
-
-fn kernel_release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
 fn unprivileged_bpf_disabled() -> String {
@@ -68,8 +66,8 @@ fn maps_need_bpf(release: &str, disabled: &str) -> bool {
 ///
 /// # Errors
 /// The kernel refuses: it never does.
-pub fn give_up_all_but(kept: &[Kept]) -> anyhow::Result<()> {
-    let keep: CapsHashSet = kept.iter().map(|kept| in_caps(kept.capability)).collect();
+pub fn give_up_all_but(kept: &[KeptCapability]) -> anyhow::Result<()> {
+    let keep: CapsHashSet = kept.iter().map(|kept| kept.capability).collect();
     let may: CapsHashSet = caps::read(None, CapSet::Permitted)?
         .intersection(&keep)
         .copied()
@@ -83,29 +81,25 @@ pub fn give_up_all_but(kept: &[Kept]) -> anyhow::Result<()> {
     caps::set(None, CapSet::Effective, &may).context("giving up capabilities failed")?;
     caps::set(None, CapSet::Permitted, &may).context("giving up capabilities failed")?;
     caps::clear(None, CapSet::Inheritable).context("giving up capabilities failed")?;
-    // SAFETY: sets a flag of the calling thread; no memory is involved.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error()).context("setting no_new_privs failed");
-    }
-    Ok(())
+    set_no_new_privs(true).context("setting no_new_privs failed")
 }
 
-/// What an agent that runs may still do.
+/// An agent that runs on this host, and what it still may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct RunningAgent {
     /// Its process id.
     pub pid: u32,
-    /// Names of all capabilities that one of its threads has or can have back, in the order of their numbers.
-    pub capabilities: Vec<String>,
-    /// Executing a program gives none of its threads more (`no_new_privs`).
-    pub gets_no_more: bool,
+    /// All capabilities that one of its threads has or can have back, in the order of their numbers.
+    pub capabilities: Vec<Capability>,
+    /// Executing a program gives none of its threads more (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privs: bool,
 }
 
 /// All agents that run in sight of this process: by their names and arguments, as they have no other mark.
 ///
 /// # Errors
 /// /proc cannot be listed.
-pub fn of_agents() -> io::Result<Vec<Left>> {
+pub fn running_agents() -> io::Result<Vec<RunningAgent>> {
     let mut agents = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -114,9 +108,9 @@ pub fn of_agents() -> io::Result<Vec<Left>> {
         };
         // One that exits meanwhile is none.
         if let Ok(true) = is_agent(pid)
-            && let Ok(left) = left(pid)
+            && let Ok(agent) = running_agent(pid)
         {
-            agents.push(left);
+            agents.push(agent);
         }
     }
     Ok(agents)
@@ -130,50 +124,29 @@ fn is_agent(pid: u32) -> io::Result<bool> {
 }
 
 /// Capabilities belong to threads.
-fn left(pid: u32) -> anyhow::Result<Left> {
+fn running_agent(pid: u32) -> anyhow::Result<RunningAgent> {
     let mut all = CapsHashSet::new();
-    let mut gets_no_more = true;
+    let mut no_new_privs = true;
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
         let thread = thread?;
         let id = thread.file_name().to_str().and_then(|id| id.parse().ok());
         all.extend(caps::read(id, CapSet::Permitted)?);
         let status = fs::read_to_string(thread.path().join("status"))?;
-        gets_no_more &= status.contains("\nNoNewPrivs:\t1\n");
+        no_new_privs &= status.contains("\nNoNewPrivs:\t1\n");
     }
-    let mut all: Vec<Cap> = all.into_iter().collect();
-    all.sort_unstable_by_key(|capability| capability.index());
-    Ok(Left {
+    let mut capabilities: Vec<Capability> = all.into_iter().collect();
+    capabilities.sort_unstable_by_key(Capability::index);
+    Ok(RunningAgent {
         pid,
-        capabilities: all.iter().map(Cap::to_string).collect(),
-        gets_no_more,
+        capabilities,
+        no_new_privs,
     })
-}
-
-const fn in_caps(capability: Capability) -> Cap {
-    match capability {
-        Capability::DacReadSearch => Cap::CAP_DAC_READ_SEARCH,
-        Capability::NetAdmin => Cap::CAP_NET_ADMIN,
-        Capability::SysPtrace => Cap::CAP_SYS_PTRACE,
-        Capability::SysAdmin => Cap::CAP_SYS_ADMIN,
-        Capability::SysResource => Cap::CAP_SYS_RESOURCE,
-        Capability::Perfmon => Cap::CAP_PERFMON,
-        Capability::Bpf => Cap::CAP_BPF,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::capabilities::Capabilities;
-
-    #[test]
-    fn the_two_lists_of_capabilities_agree() {
-        for capability in Capability::ALL {
-            let other = in_caps(capability);
-            assert_eq!(other.index(), capability as u8, "{other:?}");
-            assert_eq!(other.to_string(), capability.name());
-        }
-    }
+    use crate::host::capabilities::{Capabilities, USED};
 
     #[test]
     fn old_kernels_want_cap_bpf_for_every_map_unless_all_may_use_bpf() {
@@ -188,7 +161,7 @@ mod tests {
         let needs = |one| {
             let kept = needed(one);
             kept.iter()
-                .any(|kept| kept.capability == Capability::SysAdmin)
+                .any(|kept| kept.capability == Capability::CAP_SYS_ADMIN)
         };
         assert!(needs(false));
         assert!(!needs(true));
@@ -199,18 +172,19 @@ mod tests {
     fn what_is_given_up_is_gone() {
         let kept = needed(true);
         let before = Capabilities::effective();
-        let status = std::thread::spawn(move || {
+        let (after, status) = std::thread::spawn(move || {
             give_up_all_but(&kept).expect("one may always have less");
-            fs::read_to_string("/proc/thread-self/status").expect("/proc is mounted")
-        });
-        let status = status.join().expect("it did not panic");
-        let after = Capabilities::parse(&status).expect("the set is there");
-        for capability in Capability::ALL {
+            let status = fs::read_to_string("/proc/thread-self/status");
+            (Capabilities::effective(), status.expect("/proc is mounted"))
+        })
+        .join()
+        .expect("it did not panic");
+        for capability in USED {
             let kept = needed(true)
                 .iter()
                 .any(|kept| kept.capability == capability);
             let expected = kept && before.has(capability);
-            assert_eq!(after.has(capability), expected, "{}", capability.name());
+            assert_eq!(after.has(capability), expected, "{capability}");
         }
         assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     }

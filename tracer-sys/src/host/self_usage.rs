@@ -1,20 +1,6 @@
-//! What this process uses of the host.
+//! How much of the host's memory this process uses.
 
 use std::fs;
-
-use tcpclose_core::types::Nanos;
-
-/// Processor time of all threads of this process, in user space and in the kernel.
-#[must_use]
-pub fn cpu() -> Nanos {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a valid struct for the length of the call; every process has this clock.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
-}
 
 /// Resident memory of this process in bytes; 0 where /proc does not tell.
 #[must_use]
@@ -34,16 +20,6 @@ fn resident(status: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn time_that_is_worked_is_counted() {
-        let before = cpu();
-        let mut sum = 0_u64;
-        while cpu() - before < Nanos::from_millis(2) {
-            sum = std::hint::black_box(sum + 1);
-        }
-        assert!(sum > 0);
-    }
 
     #[test]
     fn resident_memory_is_in_bytes() {

@@ -8,6 +8,8 @@ use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tcpclose_common::{Config, RINGS};
 
 use super::attach::{self, Attached, SET_STATE};
@@ -354,12 +356,11 @@ fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), L
 
 /// Before 5.11 maps count against RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be lifted, loading says so.
 fn lift_memlock_limit() {
-    let limit = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
     };
-    // SAFETY: a valid struct for the length of the call.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    let _ = setrlimit(Resource::Memlock, unlimited);
 }
 
 /// Finds the two refusals that have a remedy in what aya reports.
@@ -370,10 +371,10 @@ fn load_error(error: anyhow::Error) -> LoadError {
     };
     let refusal = attach::refusal(&error).and_then(io::Error::raw_os_error);
     let errno = refusal.or_else(other);
-    if errno == Some(libc::EPERM) {
+    if errno == Some(Errno::PERM.raw_os_error()) {
         return LoadError::NotPermitted;
     }
-    if errno == Some(libc::EINVAL)
+    if errno == Some(Errno::INVAL.raw_os_error())
         && error
             .chain()
             .any(|cause| cause.to_string().contains("EVENTS"))

@@ -2,10 +2,11 @@
 
 mod attach;
 pub mod btf;
+pub mod clock;
 pub mod decode;
 pub mod ebpf_log;
 pub mod loader;
-pub mod monotonic;
+
 pub mod netns;
 pub mod netns_cache;
 mod offsets;

@@ -6,6 +6,8 @@
 //! is locked until the record is complete, so what comes later on another CPU has a later time. A record that is being
 //! written hides complete ones behind it; no ring is ahead of one with such a record.
 
+#![expect(unsafe_code, reason = "tokio wants a promise about the descriptor")]
+
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -17,10 +19,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::clock::now;
 use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
-use super::monotonic::now;
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::recursion_misses::{RecursionMisses, Skipped};

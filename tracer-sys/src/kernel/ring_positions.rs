@@ -1,10 +1,15 @@
 //! How far a ring buffer has been written and read: two pages that the kernel shows to user space (`ringbuf_map_mmap_kern`
 //! of kernel/bpf/ringbuf.c).
 
+#![expect(unsafe_code, reason = "memory that the kernel shares")]
+
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
-use std::ptr::NonNull;
+use std::os::fd::BorrowedFd;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::param::page_size;
 
 /// The consumer's page, and behind it the producer's.
 pub(super) struct Positions {
@@ -23,22 +28,19 @@ impl Positions {
     /// # Errors
     /// The kernel's.
     pub fn map(ring: BorrowedFd<'_>) -> io::Result<Self> {
-        // SAFETY: the kernel chooses a place, and the pages are never written through it.
-        let (page, pages) = unsafe {
-            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
-            let pages = libc::mmap(
-                std::ptr::null_mut(),
+        let page = page_size();
+        let (anywhere, from_start) = (ptr::null_mut(), 0);
+        // SAFETY: the kernel chooses the address, and nothing writes through it.
+        let pages = unsafe {
+            mmap(
+                anywhere,
                 2 * page,
-                libc::PROT_READ,
-                libc::MAP_SHARED,
-                ring.as_raw_fd(),
-                0,
-            );
-            (page, pages)
+                ProtFlags::READ,
+                MapFlags::SHARED,
+                ring,
+                from_start,
+            )?
         };
-        if pages == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
         let pages = NonNull::new(pages.cast()).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { pages, page })
     }
@@ -63,6 +65,6 @@ impl Positions {
 impl Drop for Positions {
     fn drop(&mut self) {
         // SAFETY: nobody has a reference into the pages any more.
-        unsafe { libc::munmap(self.pages.as_ptr().cast(), 2 * self.page) };
+        let _ = unsafe { munmap(self.pages.as_ptr().cast(), 2 * self.page) };
     }
 }

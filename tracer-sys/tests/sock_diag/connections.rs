@@ -1,5 +1,7 @@
 //! Connections to look at, and looking until the kernel has caught up.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::mem;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

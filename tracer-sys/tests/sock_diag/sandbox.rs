@@ -1,5 +1,7 @@
 //! Places to test in: network namespaces of a thread's or a process's own.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read};

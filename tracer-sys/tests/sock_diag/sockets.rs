@@ -1,5 +1,7 @@
 //! What the kernel says about sockets in every state that matters here.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;

@@ -34,6 +34,7 @@ use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::summary::{Gauges, IntervalEnd, Pressure, Summaries, Tracer};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::{privilege_drop, self_usage};
+use tcpclose_sys::kernel::clock;
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 
@@ -152,7 +153,7 @@ fn options(config: &Config) -> anyhow::Result<Options> {
 
 /// What the agent may still do when it runs with this configuration.
 #[must_use]
-pub fn rights_needed(config: &Config) -> Vec<privilege_drop::Kept> {
+pub fn rights_needed(config: &Config) -> Vec<privilege_drop::KeptCapability> {
     let wanted = config.trace.namespace().ok().flatten();
     let own = netns::current().ok();
     privilege_drop::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
@@ -285,7 +286,7 @@ impl Agent {
 
     fn used(&self) -> Tracer {
         Tracer {
-            cpu: self_usage::cpu(),
+            cpu: clock::process_cpu(),
             memory: self_usage::memory(),
             bpf: self.session.bpf_runs(),
         }

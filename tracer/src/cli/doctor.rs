@@ -7,8 +7,9 @@ use std::process::ExitCode;
 
 use crate::agent;
 use crate::agent::config::Config;
-use tcpclose_sys::host::capabilities::{self, Capabilities, Capability};
-use tcpclose_sys::host::privilege_drop::{self, Kept, Left};
+use tcpclose_sys::host::capabilities::{self, Capabilities, Capability, USED};
+use tcpclose_sys::host::kernel_release;
+use tcpclose_sys::host::privilege_drop::{self, KeptCapability, RunningAgent};
 use tcpclose_sys::kernel::loader::{self, LoadError, Options, Tier};
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket};
 use tcpclose_sys::kernel::{btf, netns};
@@ -53,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.agent {
         return rights_of_agent(args.config.as_deref());
     }
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel_release();
     let best = loader::load(&Options::default());
     let classic = loader::load(&Options {
         classic: true,
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ];
 
     let mut out = io::stdout().lock();
-    let written = report(&mut out, kernel.trim(), &checks, best.is_ok());
+    let written = report(&mut out, &kernel, &checks, best.is_ok());
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
@@ -119,27 +120,27 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let kept = agent::rights_needed(&config);
     let have = Capabilities::on_host();
     let mut text = String::from("once it traces, the agent keeps\n");
-    for Kept { capability, why } in &kept {
+    for KeptCapability { capability, why } in &kept {
         let here = if have.has(*capability) { "yes" } else { "no " };
-        text.push_str(&format!("  {here}  {:<20} {why}\n", capability.name()));
+        text.push_str(&format!("  {here}  {:<20} {why}\n", capability.to_string()));
     }
     text.push_str("and gives up for good\n");
-    for capability in Capability::ALL {
+    for capability in USED {
         if !kept.iter().any(|kept| kept.capability == capability) {
-            text.push_str(&format!("       {}\n", capability.name()));
+            text.push_str(&format!("       {capability}\n"));
         }
     }
     text.push_str("       all others that it was started with; no_new_privs keeps them away\n");
-    let lacks = |kept: &&Kept| !have.has(kept.capability);
+    let lacks = |kept: &&KeptCapability| !have.has(kept.capability);
     let missing: Vec<_> = kept
         .iter()
         .filter(lacks)
-        .map(|kept| kept.capability.name())
+        .map(|kept| kept.capability.to_string())
         .collect();
     if !missing.is_empty() {
         text.push_str(&format!("this process lacks {}\n", missing.join(", ")));
     }
-    let agents = privilege_drop::of_agents();
+    let agents = privilege_drop::running_agents();
     match &agents {
         Ok(agents) if agents.is_empty() => text.push_str("no agent runs here\n"),
         Ok(agents) => agents
@@ -158,25 +159,29 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn as_it_runs(agent: &Left) -> String {
-    let Left {
+fn as_it_runs(agent: &RunningAgent) -> String {
+    let RunningAgent {
         pid,
         capabilities,
-        gets_no_more,
+        no_new_privs,
     } = agent;
     let capabilities = match capabilities.is_empty() {
         true => "no capabilities".to_owned(),
-        false => capabilities.join(", "),
+        false => names(capabilities).join(", "),
     };
-    let more = match gets_no_more {
+    let more = match no_new_privs {
         true => "and can get no more (no_new_privs)",
         false => "and could get more by executing a program: it has not attached yet",
     };
     format!("agent {pid}, which runs, has {capabilities}, {more}\n")
 }
 
+fn names(capabilities: &[Capability]) -> Vec<String> {
+    capabilities.iter().map(Capability::to_string).collect()
+}
+
 fn rights() -> Check {
-    let missing = capabilities::missing();
+    let missing = names(&capabilities::missing());
     let found = if capabilities::may_trace() {
         Ok("may load and attach eBPF programs".to_owned())
     } else {
@@ -386,11 +391,11 @@ fn namespaces() -> Check {
 }
 
 fn holders() -> Check {
-    let needed = [Capability::SysPtrace, Capability::DacReadSearch];
+    let needed = [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH];
     let lacking: Vec<_> = needed
         .into_iter()
         .filter(|capability| !capabilities::has(*capability))
-        .map(Capability::name)
+        .map(|capability| capability.to_string())
         .collect();
     let found = if lacking.is_empty() {
         Ok("descriptors of all processes can be looked through".to_owned())

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
+use tcpclose_sys::host::signals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
@@ -21,7 +22,7 @@ impl Shutdown {
     /// # Errors
     /// When the kernel takes no handler.
     pub fn listen() -> io::Result<Self> {
-        let hangup = match is_ignored(libc::SIGHUP) {
+        let hangup = match signals::is_ignored(SignalKind::hangup().as_raw_value()) {
             true => None,
             false => Some(signal(SignalKind::hangup())?),
         };
@@ -69,19 +70,9 @@ impl Shutdown {
     }
 }
 
-fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: a valid struct for the length of the call, which fills it or fails; nothing is changed.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        let told = libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0;
-        told && action.sa_sigaction == libc::SIG_IGN
-    }
-}
-
 /// From here on Ctrl-C and SIGTERM end the program on the spot.
 pub(super) fn no_longer_wait() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: no handler of ours is installed, only the default one.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    for signal in [SignalKind::interrupt(), SignalKind::terminate()] {
+        signals::restore_default(signal.as_raw_value());
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::kernel::clock::now;
 
 /// How often the clocks are read for one measurement; the tightest reading counts. Some 5 µs in all.
 const READINGS: usize = 50;
@@ -207,9 +208,9 @@ impl fmt::Display for TimeOfDay {
 /// pair that lies closest together is taken.
 fn measure() -> i64 {
     let reading = || {
-        let before = monotonic();
+        let before = i128::from(now().0);
         let wall = Timestamp::now().as_nanosecond();
-        let after = monotonic();
+        let after = i128::from(now().0);
         (after - before, wall - (before + after) / 2)
     };
     let (_, offset) = (0..READINGS)
@@ -219,17 +220,6 @@ fn measure() -> i64 {
     // Until the year 2262.
     let offset = i64::try_from(offset).unwrap_or(i64::MAX);
     (offset.saturating_add(ROUNDING_NS / 2)).div_euclid(ROUNDING_NS) * ROUNDING_NS
-}
-
-/// `CLOCK_MONOTONIC`, in ns: the clock of `bpf_ktime_get_ns()`.
-fn monotonic() -> i128 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid timespec to write to. The call cannot fail with a clock that every Linux has.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
 
 #[cfg(test)]
@@ -305,8 +295,7 @@ mod tests {
     fn the_measured_offset_gives_the_present() {
         let mut clock = WallClock::new();
         clock.refresh();
-        let now = u64::try_from(monotonic()).expect("a host is never up before it was started");
-        let error = clock.timestamp(Nanos(now)).duration_until(Timestamp::now());
+        let error = clock.timestamp(now()).duration_until(Timestamp::now());
         assert!(error.abs().as_millis() < 1000, "off by {error:?}");
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::kernel_release;
 use tcpclose_sys::kernel::loader::{Options, Tier};
 
 /// The head of a recording: JSON, so that people and later versions can read it.
@@ -42,10 +43,9 @@ impl Head {
     /// Returns the head for what is being traced now with these options.
     #[must_use]
     pub fn new(options: &Options, tier: Tier, capacity: usize) -> Self {
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             program: env!("CARGO_PKG_VERSION").to_owned(),
-            kernel: kernel.trim().to_owned(),
+            kernel: kernel_release(),
             seen: match tier {
                 Tier::Btf => Seen::Btf,
                 Tier::Classic => Seen::Classic,

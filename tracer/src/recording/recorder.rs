@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
+
+use rustix::fs::{OFlags, fcntl_setfl};
 
 use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
 use tcpclose_core::Input;
@@ -235,11 +236,8 @@ fn open(path: &Path) -> io::Result<File> {
         return Ok(file);
     }
     // The thread that writes may wait.
-    // SAFETY: the descriptor is open, and no pointer is passed.
-    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, 0) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(file),
-    }
+    fcntl_setfl(&file, OFlags::empty())?;
+    Ok(file)
 }
 
 /// Compresses and writes frames until one is empty: the end, without which the recording counts as broken off. Returns the

@@ -13,7 +13,7 @@ use super::sockstat;
 use tcpclose_core::stuck::{Activity, ObservedSocket};
 use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
-use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{
     DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,

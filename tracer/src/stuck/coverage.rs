@@ -124,7 +124,7 @@ const fn more_rights(may_read_all: bool) -> &'static str {
 }
 
 fn may_read_all() -> bool {
-    [Capability::SysPtrace, Capability::DacReadSearch]
+    [Capability::CAP_SYS_PTRACE, Capability::CAP_DAC_READ_SEARCH]
         .into_iter()
         .all(capabilities::has)
 }

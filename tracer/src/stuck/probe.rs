@@ -9,7 +9,7 @@ use super::holders::SocketHolders;
 use super::listeners::Listener;
 use tcpclose_core::stuck::{ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
-use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};

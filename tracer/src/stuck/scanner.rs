@@ -16,7 +16,7 @@ use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{AgeKnown, Leak, ObservedSocket, Resolution, ScanHistory, Trends};
 use tcpclose_core::types::{EndpointId, Nanos, StartTime};
 use tcpclose_sys::host::pid_ns;
-use tcpclose_sys::kernel::monotonic::now;
+use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 
 /// Which sockets are looked for.

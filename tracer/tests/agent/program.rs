@@ -1,5 +1,7 @@
 //! Running the agent.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,7 @@
 //! SIGHUP with another configuration: nothing is lost that need not be, and everything is counted.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;

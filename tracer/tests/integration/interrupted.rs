@@ -1,6 +1,8 @@
 //! Transitions that interrupt the program on its CPU while it is busy with another: those of timers. The kernel does not
 //! run the program a second time then; its twin has to take them, once it is known that it is needed.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::collections::{HashSet, VecDeque};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

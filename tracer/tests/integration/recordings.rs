@@ -1,5 +1,7 @@
 //! Recordings of the running kernel: what is shown from one is what was shown live.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,5 +1,7 @@
 //! The system calls that std does not offer. All `unsafe` of these tests is in this file.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -1,5 +1,7 @@
 //! System calls that only tests make.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::ffi::CString;
 use std::io;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! The least that a tracer of TCP states takes, whatever it does: a program that does nothing, at the tracepoint of all of
 //! them.
 
+#![expect(unsafe_code, reason = "bpf(2)")]
+
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},

@@ -1,5 +1,7 @@
 //! How much memory the core has for each live connection end: counted, not estimated. One JSON object a line.
 
+#![expect(unsafe_code, reason = "an allocator that counts")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};

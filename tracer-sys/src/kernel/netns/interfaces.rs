@@ -1,5 +1,7 @@
 //! The interfaces of a namespace.
 
+#![expect(unsafe_code, reason = "rustix cannot list interfaces")]
+
 use tcpclose_core::types::InterfaceIndex;
 
 /// Indexes of the interfaces in the calling thread's namespace; none where the kernel does not tell.

@@ -5,18 +5,25 @@
 //! right after. That what opens is still the namespace that was meant is checked each time. (The kernel may give the
 //! number of a namespace that is gone to a new one; who keeps handles for long must expect that.)
 
+#![expect(
+    unsafe_code,
+    reason = "an ioctl and a socket option that rustix does not have"
+)]
+
 mod error;
 mod interfaces;
-pub(crate) mod mountinfo;
-mod scan;
+pub(crate) mod scan;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
+
+use rustix::fs::fstatfs;
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use error::NetNsError;
 pub use interfaces::interfaces;
@@ -28,7 +35,7 @@ use tcpclose_core::types::NetNs;
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
 /// `NSFS_MAGIC` of `linux/magic.h`.
-const NSFS_MAGIC: libc::c_long = 0x6e73_6673;
+const NSFS_MAGIC: u32 = 0x6e73_6673;
 
 /// `NS_GET_NSTYPE` of `linux/nsfs.h`, ioctl_ns(2), since 4.11.
 const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
@@ -111,9 +118,10 @@ impl NetNsHandle {
             let worker = thread::Builder::new()
                 .name("netns".into())
                 .spawn_scoped(scope, || {
-                    set_namespace(&file).map_err(|error| match error.raw_os_error() {
-                        Some(libc::EPERM) => NetNsError::NotPermitted(self.id),
-                        _ => NetNsError::Enter(self.id, error),
+                    let kind = Some(LinkNameSpaceType::Network);
+                    move_into_link_name_space(file.as_fd(), kind).map_err(|error| match error {
+                        Errno::PERM => NetNsError::NotPermitted(self.id),
+                        error => NetNsError::Enter(self.id, error.into()),
                     })?;
                     Ok(work())
                 })
@@ -131,9 +139,11 @@ impl NetNsHandle {
                 Ok((id, file)) if id == self.id => return Ok(file),
                 // Something else is there by now: this way is gone.
                 Ok(_) | Err(NetNsError::NotANetNs(_)) => {}
-                Err(NetNsError::Open(path, error)) => match error.raw_os_error() {
-                    Some(libc::ENOENT | libc::ESRCH | libc::ENOTDIR) => {}
-                    Some(libc::EACCES | libc::EPERM) => failure = NetNsError::NotPermitted(self.id),
+                Err(NetNsError::Open(path, error)) => match Errno::from_io_error(&error) {
+                    Some(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {}
+                    Some(Errno::ACCESS | Errno::PERM) => {
+                        failure = NetNsError::NotPermitted(self.id);
+                    }
                     _ => failure = NetNsError::Open(path, error),
                 },
                 Err(error) => failure = error,
@@ -245,7 +255,8 @@ fn open_namespace(path: &Path) -> Result<(NetNs, OwnedFd), NetNsError> {
         .custom_flags(libc::O_PATH)
         .open(path)
         .map_err(failed)?;
-    if !is_on_nsfs(&place).map_err(failed)? {
+    let file_system = fstatfs(&place).map_err(|error| failed(error.into()))?;
+    if file_system.f_type as u32 != NSFS_MAGIC {
         return Err(other());
     }
     let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(failed)?;
@@ -261,30 +272,10 @@ fn open_namespace(path: &Path) -> Result<(NetNs, OwnedFd), NetNsError> {
     Ok((id, file.into()))
 }
 
-fn is_on_nsfs(file: &File) -> io::Result<bool> {
-    let mut status = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: `status` is large enough to be written to.
-    if unsafe { libc::fstatfs(file.as_raw_fd(), status.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded and filled it.
-    let kind = unsafe { status.assume_init() }.f_type;
-    Ok(kind as libc::c_long == NSFS_MAGIC)
-}
-
 fn is_network_namespace(file: &File) -> bool {
     // SAFETY: this ioctl takes no argument.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) };
     kind == libc::CLONE_NEWNET
-}
-
-fn set_namespace(file: &OwnedFd) -> io::Result<()> {
-    // SAFETY: no pointer is passed; it changes the calling thread only.
-    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 /// The number in `net:[4026531840]`, for the kind `net`.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::fs;
+use std::io;
 use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{NetNsHandle, Source, current, mountinfo, parse_link};
+use super::{NetNsHandle, Source, current, parse_link};
+use crate::host::mountinfo::{self, Mount};
+use crate::host::proc_dir::is_gone;
 use tcpclose_core::types::NetNs;
 
 /// Ways to one namespace that are kept, in case that the process or mount behind the first is gone when it is entered.
@@ -277,18 +279,25 @@ impl Search<'_> {
     }
 
     fn read_mounts(&mut self, path: &str, source: impl Fn(PathBuf) -> Source) -> io::Result<()> {
-        let file = BufReader::new(File::open(self.proc.join(path))?);
-        mountinfo::read(file, |id, point| self.add(id, source(point)))
+        let file = mountinfo::open(&self.proc.join(path))?;
+        mountinfo::read(file, |mount| {
+            if let Some(id) = mounted_namespace(&mount) {
+                self.add(id, source(mount.point()));
+            }
+        })
     }
 }
 
-/// What reading about a process gives that has exited: EINVAL is mountinfo's word for it (`mounts_open_common` in
-/// `fs/proc_namespace.c`).
-fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENOENT | libc::ESRCH | libc::EINVAL)
-    )
+/// The network namespace that a mount is.
+///
+/// Its number is the mount's root, so that no mount point need be touched: it may be on a dead NFS server, or below another
+/// mount.
+pub(crate) fn mounted_namespace(mount: &Mount<'_>) -> Option<NetNs> {
+    // A directory of any file system may be called "net:[1]" too.
+    if mount.file_system != b"nsfs" {
+        return None;
+    }
+    parse_link(&mount.root(), "net").and_then(NetNs::new)
 }
 
 fn number(name: &OsStr) -> Option<u32> {
@@ -355,6 +364,45 @@ mod tests {
     }
 
     const MOUNT: &str = "9 1 0:4 net:[33] /run/netns/red rw - nsfs nsfs rw\n";
+
+    fn mounted(text: &str) -> Vec<(u32, PathBuf)> {
+        let mut all = vec![];
+        mountinfo::read(text.as_bytes(), |mount| {
+            all.extend(mounted_namespace(&mount).map(|id| (id.get(), mount.point())));
+        })
+        .expect("memory is readable");
+        all
+    }
+
+    #[test]
+    fn named_and_container_namespaces_are_found_among_other_mounts() {
+        let text = "\
+22 28 0:21 / /proc rw,nosuid shared:12 - proc proc rw
+418 26 0:4 net:[4026532281] /run/netns/blue rw shared:220 - nsfs nsfs rw
+419 26 0:4 net:[4026532400] /run/docker/netns/1-ab\\040c\\134 rw - nsfs nsfs rw
+420 26 0:4 mnt:[4026532500] /run/snapd/ns/x.mnt rw - nsfs nsfs rw
+";
+        assert_eq!(
+            mounted(text),
+            [
+                (4026532281, PathBuf::from("/run/netns/blue")),
+                (4026532400, PathBuf::from("/run/docker/netns/1-ab c\\")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_directory_that_is_called_like_a_namespace_is_none() {
+        assert_eq!(mounted("1 2 8:1 net:[7] /mnt rw - ext4 /dev/sda1 rw\n"), []);
+    }
+
+    #[test]
+    fn a_line_cut_anywhere_is_no_mounted_namespace() {
+        let line = "418 26 0:4 net:[4026532281] /run/netns/blue rw shared:220 - nsfs nsfs rw";
+        for end in 0..line.find("nsfs").expect("it is there") + 4 - 1 {
+            assert_eq!(mounted(&line[..end]), [], "{end}");
+        }
+    }
 
     #[test]
     fn each_namespace_is_found_once() -> io::Result<()> {

@@ -3,8 +3,9 @@
 //! which sets the flag and takes sockets out.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{FromRawFd, RawFd};
 use std::thread::{self, JoinHandle};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::*;
 use tcpclose_common::TcpState;
@@ -13,14 +14,8 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 
 /// Ends of a socket that keeps datagrams apart, as netlink does.
 fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends: [RawFd; 2] = [0; 2];
-    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
-    // SAFETY: room for the two descriptors that it makes.
-    if unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: they were just made, and nobody else has them.
-    Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }).into())
+    let (domain, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    Ok(socketpair(domain, kind, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Relays `dumps` requests to the kernel. Of the first `disturbed` answers it passes no socket on, and flags the rest.

@@ -1,10 +1,10 @@
 //! The kernel's list of TCP sockets: a client of `NETLINK_SOCK_DIAG` (sock_diag(7)).
 //!
 //! ```no_run
-//! use tcpclose::kernel::sock_diag::{DiagSocket, Query, StateSet};
+//! use tcpclose_sys::kernel::sock_diag::{DiagSocket, Query, StateSet};
 //! use tcpclose_common::TcpState;
 //!
-//! # fn main() -> Result<(), tcpclose::kernel::sock_diag::DiagError> {
+//! # fn main() -> Result<(), tcpclose_sys::kernel::sock_diag::DiagError> {
 //! let mut diag = DiagSocket::open()?;
 //! let stuck = Query::states(StateSet::of(&[TcpState::CloseWait])).with_info();
 //! let report = diag.dump(&stuck, |socket| println!("{} {}", socket.tuple.local(), socket.rqueue))?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::termios::tcgetwinsize;
 
 use super::{Args, Format};
 use crate::notice::notice;
@@ -172,10 +173,6 @@ pub(super) fn ended(end: WriterEnd) -> anyhow::Result<ExitCode> {
 
 /// Columns of the terminal on stdout.
 fn terminal_width() -> Option<u16> {
-    // SAFETY: a valid struct for the length of the call, which fills it or fails.
-    unsafe {
-        let mut size: libc::winsize = std::mem::zeroed();
-        let told = libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0;
-        (told && size.ws_col > 0).then_some(size.ws_col)
-    }
+    let columns = tcgetwinsize(io::stdout()).ok()?.ws_col;
+    (columns > 0).then_some(columns)
 }

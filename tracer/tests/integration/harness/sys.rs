@@ -1,5 +1,7 @@
 //! The few system calls that neither std nor socket2 offers. All `unsafe` of these tests is in this file.
 
+#![expect(unsafe_code, reason = "system calls that std does not offer")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::mem::{MaybeUninit, size_of, zeroed};

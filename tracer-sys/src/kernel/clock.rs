@@ -1,0 +1,44 @@
+//! The kernel's clocks: the one of the eBPF programs, and the processor time of a thread and of the process.
+
+use rustix::time::{ClockId, clock_gettime};
+use tcpclose_core::types::Nanos;
+
+/// `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with (`bpf_ktime_get_ns()`).
+#[must_use]
+pub fn now() -> Nanos {
+    read(ClockId::Monotonic)
+}
+
+/// Processor time of the calling thread.
+#[must_use]
+pub fn thread_cpu() -> Nanos {
+    read(ClockId::ThreadCPUTime)
+}
+
+/// Processor time of all threads of this process, in user space and in the kernel.
+#[must_use]
+pub fn process_cpu() -> Nanos {
+    read(ClockId::ProcessCPUTime)
+}
+
+fn read(clock: ClockId) -> Nanos {
+    let time = clock_gettime(clock);
+    Nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_clocks_count_work() {
+        for clock in [thread_cpu, process_cpu] {
+            let before = clock();
+            let mut sum = 0_u64;
+            while clock() - before < Nanos::from_millis(2) {
+                sum = std::hint::black_box(sum + 1);
+            }
+            assert!(sum > 0);
+        }
+    }
+}
