@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod clock_offset;
 pub mod filter;
 pub mod metrics;
 mod notice;

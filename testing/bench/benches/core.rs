@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput};
+use tcpclose::clock_offset::ClockOffset;
 use tcpclose::output::clock::WallClock;
 use tcpclose_bench::{Stream, write_json};
 
@@ -31,7 +32,7 @@ fn main() {
             tracker
         });
     });
-    let clock = WallClock::new();
+    let clock = WallClock::new(ClockOffset::measured());
     let mut lines = Vec::new();
     group.bench_function("json", |bencher| {
         bencher.iter(|| {

@@ -1,5 +1,6 @@
 //! The entries of a recording, through the core and into the outputs.
 
+use tcpclose::clock_offset::ClockOffset;
 use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
@@ -11,7 +12,7 @@ use tcpclose_core::{Input, Tracker};
 
 thread_local! {
     /// Reading the time zone takes longer than all the rest.
-    static CLOCK: WallClock = WallClock::new();
+    static CLOCK: WallClock = WallClock::new(ClockOffset::new(0));
 }
 
 /// The first byte says which core it is; entries follow.

@@ -10,6 +10,7 @@ mod outputs;
 mod reload;
 mod replay;
 mod service;
+mod wakeups;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{self, MissedTickBehavior};
 
 use crate::metrics::{Rankings, Snapshot};
 use crate::notice::notice;
-use crate::output::clock::{SharedOffset, WallClock};
-use crate::session::{Session, now};
+use crate::output::clock::WallClock;
+use crate::session::{Consumer, Live, Session, now};
 use config::Config;
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
@@ -37,6 +36,7 @@ use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
+use wakeups::{Wakeup, Wakeups};
 
 /// What a scrape is told is no older.
 const FRESH: Nanos = Nanos::from_secs(1);
@@ -54,12 +54,8 @@ struct Agent {
     start: Timestamp,
     /// Where it was read from.
     file: Option<PathBuf>,
-    session: Session,
     summaries: Summaries,
     outputs: Outputs,
-    clock: WallClock,
-    /// What the outputs have of it.
-    outputs_clock: SharedOffset,
     endpoint: Option<Endpoint>,
     scrapes: mpsc::Sender<Scrape>,
     /// As of the last interval.
@@ -67,6 +63,10 @@ struct Agent {
     rankings: Rankings,
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,
+    wakeups: Wakeups,
+    /// What is to be attended to.
+    woken: Option<Wakeup>,
+    stopped: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. `file` is read again at SIGHUP. With `record` all that the outputs are told can be had
@@ -80,51 +80,20 @@ pub async fn run(
     file: Option<PathBuf>,
     record: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (scrapes, mut wishes) = mpsc::channel(16);
-    let mut agent = Agent::start(config, file, record, scrapes)?;
-    let mut ticks = ticks(agent.config.interval);
-    let mut watchdog = service::watchdog();
+    let (scrapes, wanted) = mpsc::channel(16);
+    // Before anything takes its time: a signal must not end the program by itself then.
+    let wakeups = Wakeups::start(config.interval, wanted)?;
+    let kept = rights_needed(&config);
+    let mut session = Session::builder(options(&config)?)
+        .capacity(config.max_connections.get())
+        .stuck_after(Some(config.stuck_after.into()))
+        .record_to(record)
+        .after_attach(move || privilege_drop::give_up_all_but(&kept))
+        .start()?;
+    let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
     service::ready();
-    agent.announce();
-    let ended = loop {
-        tokio::select! {
-            ready = agent.session.wait() => {
-                if let Err(error) = ready {
-                    break Err(error).context("polling the ring buffer failed");
-                }
-            }
-            _ = ticks.tick() => {
-                if let Err(error) = agent.end_interval() {
-                    break Err(error);
-                }
-            }
-            () = watchdog.due() => service::alive(),
-            Some(wish) = wishes.recv() => agent.answer(wish),
-            _ = hangup.recv() => {
-                let before = agent.config.interval;
-                agent.reload();
-                if agent.config.interval != before {
-                    ticks = self::ticks(agent.config.interval);
-                }
-            }
-            _ = terminate.recv() => break Ok(()),
-            _ = interrupt.recv() => break Ok(()),
-        }
-        if let Err(error) = agent.pump() {
-            break Err(error);
-        }
-    };
-    service::stopping();
-    agent.session.settle().await;
-    let last = agent.pump();
-    let last = agent.end_interval().and(last);
-    agent.outputs.finish(Instant::now() + FINISH);
-    let recorded = record.map_or(Ok(()), |file| agent.session.finish_recording(file));
-    // Of a recording that failed, this has the reason.
-    recorded.and(ended).and(last).context(HadToEnd)
+    agent.announce(&session);
+    session.run(agent).await.context(HadToEnd)
 }
 
 /// In an error: the agent had begun to work, and what stopped it may not do so again.
@@ -135,12 +104,6 @@ impl fmt::Display for HadToEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the agent had to end")
     }
-}
-
-fn ticks(interval: Duration) -> time::Interval {
-    let mut ticks = time::interval_at(time::Instant::now() + interval, interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 /// What the kernel is asked for.
@@ -163,42 +126,35 @@ impl Agent {
     fn start(
         config: Config,
         file: Option<PathBuf>,
-        record: Option<&Path>,
+        session: &mut Session<Live>,
         scrapes: mpsc::Sender<Scrape>,
+        mut wakeups: Wakeups,
     ) -> anyhow::Result<Self> {
-        let kept = rights_needed(&config);
-        let mut session = Session::builder(options(&config)?)
-            .capacity(config.max_connections.get())
-            .stuck_after(Some(config.stuck_after.into()))
-            .record_to(record)
-            .after_attach(move || privilege_drop::give_up_all_but(&kept))
-            .start()?;
         let begun = IntervalEnd {
             at: now(),
             ..IntervalEnd::default()
         };
-        session.record_boundary(&begun);
-        let clock = WallClock::new();
-        let outputs_clock = SharedOffset::new(clock.offset());
+        session.record_interval_end(&begun);
+        wakeups.change_interval(config.interval);
         let outputs = Outputs::start(
             &config.outputs,
             &config.run_directory,
-            outputs_clock.clone(),
+            session.clock(),
             session.recorded_cgroups(),
         )?;
         let mut agent = Self {
             begun: begun.at,
-            start: clock.timestamp(begun.at),
-            session,
+            start: WallClock::new(session.clock()).timestamp(begun.at),
             summaries: Summaries::new(begun.at),
             outputs,
-            clock,
-            outputs_clock,
             endpoint: None,
             scrapes,
             pressure: Vec::new(),
             rankings: Rankings::default(),
             snapshot: None,
+            wakeups,
+            woken: None,
+            stopped: false,
             config,
             file,
         };
@@ -213,55 +169,40 @@ impl Agent {
         }
     }
 
-    fn announce(&self) {
+    fn announce(&self, session: &Session<Live>) {
         let endpoint = match &self.endpoint {
             Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
             None => "no HTTP endpoint".to_owned(),
         };
         notice!("the agent works; {endpoint}");
-        for shortcoming in &self.session.shortcomings {
+        for shortcoming in session.shortcomings() {
             notice!("{shortcoming}");
         }
     }
 
-    /// Takes all that has come.
-    fn pump(&mut self) -> anyhow::Result<()> {
-        self.clock.refresh();
-        self.session.set_wall_clock(self.clock.offset());
-        self.outputs_clock.set(self.clock.offset());
-        self.session
-            .pump(|_| ())
-            .context("reading the kernel's records failed")?;
-        self.take_findings()
+    fn take_finding(&mut self, finding: Finding) {
+        let finding = Arc::new(finding);
+        self.summaries.take(&finding);
+        self.outputs.offer(&finding);
     }
 
-    fn take_findings(&mut self) -> anyhow::Result<()> {
-        while let Some(finding) = self.session.next_finding() {
-            let finding = Arc::new(finding);
-            self.summaries.take(&finding);
-            self.outputs.offer(&finding);
-        }
-        anyhow::ensure!(
-            !self.session.recording_has_failed(),
-            "the recording can no longer be written"
-        );
-        Ok(())
-    }
-
-    fn end_interval(&mut self) -> anyhow::Result<()> {
-        let read = self.session.pressure();
+    fn end_interval(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
+        let read = session.pressure();
         let read = read.map(|pressure| self.pressure = pressure);
-        let taken = self.take_findings();
-        let boundary = IntervalEnd {
+        // They came before the interval ends.
+        while let Some(finding) = session.next_finding() {
+            self.take_finding(finding);
+        }
+        let end = IntervalEnd {
             at: now(),
             pressure: self.pressure.clone(),
             outputs: self.outputs.states(),
-            tracer: Some(self.used()),
+            tracer: Some(used(session)),
         };
-        self.session.record_boundary(&boundary);
-        let at = boundary.at;
-        let surroundings = self.session.surroundings(boundary);
-        let summary = self.summaries.end_interval(at, surroundings);
+        session.record_interval_end(&end);
+        let at = end.at;
+        let context = session.interval_context(end);
+        let summary = self.summaries.end_interval(at, context);
         self.rankings = Rankings::from(&summary);
         // Outputs say themselves what they lost.
         let lost = summary.lost.total() - summary.lost.of(LossLocation::Output);
@@ -273,51 +214,88 @@ impl Agent {
         }
         self.outputs
             .offer(&Arc::new(Finding::Summary(Box::new(summary))));
-        read.context("reading the kernel's records failed")
-            .and(taken)
+        read
     }
 
-    fn standing(&self) -> Gauges {
-        Gauges {
-            pressure: self.pressure.clone(),
-            ..self.session.standing()
-        }
-    }
-
-    fn used(&self) -> Tracer {
-        Tracer {
-            cpu: clock::process_cpu(),
-            memory: self_usage::memory(),
-            bpf: self.session.bpf_runs(),
-        }
-    }
-
-    /// Tells a scrape how things stand. It may have gone meanwhile.
-    fn answer(&mut self, wish: Scrape) {
+    /// Answers a scrape, which may have gone meanwhile.
+    fn answer(&mut self, scrape: Scrape, session: &Session<Live>) {
         let at = now();
         let fresh = |snapshot: &&Arc<Snapshot>| at - snapshot.at < FRESH;
         let snapshot = match self.snapshot.as_ref().filter(fresh) {
             Some(snapshot) => snapshot.clone(),
-            None => Arc::new(self.look(at)),
+            None => Arc::new(self.take_snapshot(at, session)),
         };
         self.snapshot = Some(snapshot.clone());
-        let _ = wish.send(snapshot);
+        let _ = scrape.send(snapshot);
     }
 
-    fn look(&self, at: Nanos) -> Snapshot {
+    fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
         // Before that nothing can be told: what is stuck already would look like a sudden growth.
         let is_known = at - self.begun >= Nanos::from(self.config.stuck_after) + SEARCH;
-        let census = self.session.census().filter(|_| is_known);
+        let stuck = session.stuck_counts().filter(|_| is_known);
         Snapshot {
             start: self.start,
             at,
             totals: self.summaries.totals().clone(),
-            opened: self.session.opened(),
-            gauges: self.standing(),
-            stuck: census.map(|census| self.summaries.stuck_now(census)),
+            opened: session.opened(),
+            gauges: Gauges {
+                pressure: self.pressure.clone(),
+                ..session.gauges()
+            },
+            stuck: stuck.map(|stuck| self.summaries.stuck_now(stuck)),
             rankings: self.rankings.clone(),
             outputs: self.outputs.states(),
-            tracer: self.used(),
+            tracer: used(session),
         }
+    }
+}
+
+fn used(session: &Session<Live>) -> Tracer {
+    Tracer {
+        cpu: clock::process_cpu(),
+        memory: self_usage::memory(),
+        bpf: session.bpf_runs(),
+    }
+}
+
+impl Consumer<Live> for Agent {
+    type Outcome = ();
+
+    async fn wait(&mut self) {
+        self.woken = Some(self.wakeups.next().await);
+    }
+
+    fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
+        match self.woken.take() {
+            Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
+            Some(Wakeup::Watchdog) => service::alive(),
+            Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
+            Some(Wakeup::Reload) => {
+                let before = self.config.interval;
+                self.reload();
+                if self.config.interval != before {
+                    self.wakeups.change_interval(self.config.interval);
+                }
+            }
+            Some(Wakeup::Stop) => self.stopped = true,
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
+        self.take_finding(finding);
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopped
+    }
+
+    fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
+        service::stopping();
+        let last = self.end_interval(session);
+        self.outputs.finish(Instant::now() + FINISH);
+        last
     }
 }

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::output_locks::OutputLocks;
+use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
-use crate::output::clock::{SharedOffset, WallClock};
+use crate::output::clock::WallClock;
 use crate::output::sink::{Counts, Presence, RenderContext, Sink, SinkConfig, Target};
 use crate::session::now;
 use tcpclose_core::finding::Finding;
@@ -36,7 +37,7 @@ pub(super) struct Outputs {
 /// What all outputs have from the agent.
 #[derive(Clone, Debug)]
 struct Common {
-    clock: SharedOffset,
+    clock: ClockOffset,
     names: Option<SharedCgroupNames>,
     places: OutputLocks,
 }
@@ -47,7 +48,7 @@ impl Outputs {
     pub fn start(
         configs: &[SinkConfig],
         run_directory: &Path,
-        clock: SharedOffset,
+        clock: ClockOffset,
         names: Option<SharedCgroupNames>,
     ) -> anyhow::Result<Self> {
         let mut outputs = Self {
@@ -196,7 +197,7 @@ impl Common {
             None => Box::new(Cgroups::new()),
         };
         Ok(RenderContext {
-            clock: WallClock::led_by(self.clock.clone()),
+            clock: WallClock::new(self.clock.clone()),
             cgroups,
             lock,
         })
@@ -252,7 +253,7 @@ mod tests {
             name: Some("records".to_owned()),
             ..SinkConfig::new(Target::File(folder.join(file)))
         };
-        let clock = SharedOffset::new(WallClock::new().offset());
+        let clock = ClockOffset::measured();
         let started = Outputs::start(&[config("a")], &folder, clock, None);
         let mut outputs = started.expect("a file can be made");
         offer(&mut outputs, 3);

@@ -54,8 +54,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if let Some(file) = args.replay.clone() {
         return replay_common::until_stopped(move |stop| {
-            let broken = agent::replay(&config, &file, stop)?;
-            Ok(replay_common::exit_code(broken, &file, ExitCode::SUCCESS))
+            let broken = agent::replay(&config, &file, &stop)?;
+            Ok(replay_common::exit_code(
+                broken.as_ref(),
+                &file,
+                ExitCode::SUCCESS,
+            ))
         });
     }
     let runtime = event_loop()?;

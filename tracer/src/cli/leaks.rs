@@ -12,6 +12,7 @@ use anyhow::Context;
 use super::count;
 use super::event_loop;
 use super::shutdown::Shutdown;
+use crate::clock_offset::ClockOffset;
 use crate::filter::args::FilterArgs;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
@@ -96,7 +97,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return replay::run(args, file, every.into());
     }
     let mut looker = Scanner::new(args.wanted()?);
-    let (clock, cgroups) = (WallClock::new(), Box::new(Cgroups::new()));
+    let (offset, cgroups) = (ClockOffset::measured(), Box::new(Cgroups::new()));
+    let clock = WallClock::new(offset.clone());
     let watching = args.watch.is_some();
     let mut shower = Printer::new(args.format, args.all, watching, clock, cgroups);
     match args.watch {
@@ -115,7 +117,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 if let Some(testimony) = witness(args)? {
                     looker = looker.with_testimony(testimony);
                 }
-                watch(looker, shower, every, args.count).await
+                watch(looker, shower, &offset, every, args.count).await
             })
         }
     }
@@ -158,6 +160,7 @@ fn witness(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
 async fn watch(
     mut looker: Scanner,
     mut shower: Printer,
+    offset: &ClockOffset,
     every: Duration,
     count: Option<u64>,
 ) -> anyhow::Result<ExitCode> {
@@ -169,7 +172,7 @@ async fn watch(
     loop {
         tokio::select! {
             _ = pace.tick() => {}
-            () = told.wanted() => return Ok(ExitCode::SUCCESS),
+            () = told.requested() => return Ok(ExitCode::SUCCESS),
         }
         // The witness goes on meanwhile.
         let look = tokio::task::spawn_blocking(move || {
@@ -180,6 +183,7 @@ async fn watch(
         (looker, (report, resolved)) = look.await.context("a look ended in a panic")?;
         let seen = report.stuck() > 0;
         let complete = shower.say_blind(&looker.take_blind());
+        offset.refresh();
         if shower.show(report, resolved)? == Shown::NobodyReads {
             return Ok(ExitCode::SUCCESS);
         }

@@ -6,6 +6,7 @@ mod leaks;
 mod record;
 mod replay_common;
 mod shutdown;
+mod tracing;
 mod watch;
 
 use std::process::ExitCode;

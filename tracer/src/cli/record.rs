@@ -1,19 +1,16 @@
 //! `tcpclose record`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
-
 use super::event_loop;
 use super::shutdown::{self, Shutdown};
-use super::watch::{Stuck, announce};
+use super::tracing::{StuckArgs, announce};
 use crate::filter::args::KernelFilterArgs;
 use crate::notice::notice;
-use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
-use crate::session::Session;
+use crate::session::{Consumer, Live, Session};
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::Options;
 
@@ -36,7 +33,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
-    stuck: Stuck,
+    stuck: StuckArgs,
     /// Record every state transition, for `watch --replay FILE --transitions`
     #[arg(long)]
     transitions: bool,
@@ -57,45 +54,46 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn record(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
-    let told = Shutdown::listen()?;
+    let signals = Shutdown::listen()?;
     let mut session = Session::builder(options)
         .stuck_after(Some(args.stuck.stuck_after.into()))
         .record_to(Some(&args.file))
         .start()?;
     announce("recording", &session);
-    let mut clock = WallClock::new();
-    let mut told = told.after(args.duration);
-    while !session.recording_has_failed() {
-        tokio::select! {
-            ready = session.wait() => ready.context("polling the ring buffer failed")?,
-            () = told.wanted() => break,
-        }
-        pump(&mut session, &mut clock)?;
-    }
-    // What happened up to now is recorded, also what waited for its cause.
-    session.settle().await;
-    pump(&mut session, &mut clock)?;
-    finish(&mut session, &args.file)?;
-    Ok(ExitCode::SUCCESS)
+    let consumer = RecordingOnly {
+        shutdown: signals.after(args.duration),
+        requested: false,
+    };
+    session.run(consumer).await
 }
 
-fn pump(session: &mut Session, clock: &mut WallClock) -> anyhow::Result<()> {
-    clock.refresh();
-    session.set_wall_clock(clock.offset());
-    session
-        .pump(|_| {})
-        .context("reading the kernel's records failed")?;
-    while let Some(finding) = session.next_finding() {
+/// The recording has all that is found, except that losses are reported to the user, too.
+struct RecordingOnly {
+    shutdown: Shutdown,
+    requested: bool,
+}
+
+impl Consumer<Live> for RecordingOnly {
+    type Outcome = ExitCode;
+
+    async fn wait(&mut self) {
+        self.shutdown.requested().await;
+        self.requested = true;
+    }
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
         if let Finding::Loss(loss) = finding {
             notice!("{}", loss_message(&loss));
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Ends the recording, if there is one, and says what is in the file. Whoever reads a pipe may take long, or for ever, so
-/// the next Ctrl-C ends the program on the spot.
-pub(super) fn finish(session: &mut Session, file: &Path) -> anyhow::Result<()> {
-    shutdown::no_longer_wait();
-    session.finish_recording(file)
+    fn is_done(&self) -> bool {
+        self.requested
+    }
+
+    fn finish(self, _: &mut Session<Live>) -> anyhow::Result<ExitCode> {
+        shutdown::restore_default_signals();
+        Ok(ExitCode::SUCCESS)
+    }
 }

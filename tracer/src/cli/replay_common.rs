@@ -17,20 +17,20 @@ use crate::recording::Broken;
 /// How long the last lines may take after Ctrl-C.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Works until it is done, or until it is told to stop, of which the work is told.
+/// Runs `work` until it is done, or until the user wants it to stop, which sets the flag that it gets.
 pub(super) fn until_stopped(
-    work: impl FnOnce(&AtomicBool) -> anyhow::Result<ExitCode> + Send + 'static,
+    work: impl FnOnce(Arc<AtomicBool>) -> anyhow::Result<ExitCode> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
     let runtime = event_loop()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let code = runtime.block_on(async move {
-        let mut told = Shutdown::listen()?;
+        let mut shutdown = Shutdown::listen()?;
         // In a thread of its own: it waits for a slow reader, and Ctrl-C must not.
-        let mut work = tokio::task::spawn_blocking(move || work(&stopped));
+        let mut work = tokio::task::spawn_blocking(move || work(stopped));
         tokio::select! {
             code = &mut work => return code.context("the replay has ended before its time")?,
-            () = told.wanted() => {}
+            () = shutdown.requested() => {}
         }
         stop.store(true, Ordering::Relaxed);
         match timeout(FLUSH_DEADLINE, work).await {
@@ -42,8 +42,8 @@ pub(super) fn until_stopped(
     code
 }
 
-/// Says where the recording is broken, if it is; else `code`.
-pub(super) fn exit_code(broken: Option<Broken>, file: &Path, code: ExitCode) -> ExitCode {
+/// Tells the user where the recording is broken, if it is; else returns `code`.
+pub(super) fn exit_code(broken: Option<&Broken>, file: &Path, code: ExitCode) -> ExitCode {
     let Some(broken) = broken else { return code };
     notice!(
         "{}: {broken}; what stands before that was shown",

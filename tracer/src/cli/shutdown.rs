@@ -42,7 +42,7 @@ impl Shutdown {
     }
 
     /// Waits for one of them. Safe to cancel.
-    pub async fn wanted(&mut self) {
+    pub async fn requested(&mut self) {
         let Self {
             interrupt,
             terminate,
@@ -70,8 +70,8 @@ impl Shutdown {
     }
 }
 
-/// From here on Ctrl-C and SIGTERM end the program on the spot.
-pub(super) fn no_longer_wait() {
+/// From here on Ctrl-C and SIGTERM end the program on the spot: whoever reads a pipe may take for ever.
+pub(super) fn restore_default_signals() {
     for signal in [SignalKind::interrupt(), SignalKind::terminate()] {
         signals::restore_default(signal.as_raw_value());
     }

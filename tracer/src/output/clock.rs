@@ -2,33 +2,20 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::clock_offset::ClockOffset;
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::clock::now;
 
-/// How often the clocks are read for one measurement; the tightest reading counts. Some 5 µs in all.
-const READINGS: usize = 50;
-
-/// A measurement is right to some ten nanoseconds. Rounded to this, two programs nearly always have the same.
-const ROUNDING_NS: i64 = 1_000;
-
-/// NTP slews CLOCK_MONOTONIC and CLOCK_REALTIME alike, so their distance changes only in steps (NTP, an administrator,
-/// suspend). Smaller differences are the measurement's own jitter, and following it would swap neighbouring records.
-const STEP_NS: u64 = 1_000_000;
-
-/// Converts `CLOCK_MONOTONIC` to wall time by the distance of the two clocks as last measured.
+/// Converts `CLOCK_MONOTONIC` to wall time.
 #[derive(Clone, Debug)]
 pub struct WallClock {
-    /// Wall time minus monotonic time, in ns.
+    /// Wall time minus monotonic time, in ns, as of the last [`Self::refresh`].
     offset: i64,
+    source: ClockOffset,
     zone: TimeZone,
-    fixed: bool,
-    led_by: Option<SharedOffset>,
     /// The second that was written last, as most are of the same one.
     second: Cell<Second>,
 }
@@ -39,88 +26,46 @@ type Second = (i64, [u8; 20]);
 /// That of 1970 itself.
 const EPOCH: Second = (0, *b"1970-01-01T00:00:00.");
 
-/// A distance of the clocks that one clock measures and others take over: they all show the same times. Clones share it.
-#[derive(Clone, Debug)]
-pub struct SharedOffset(Arc<AtomicI64>);
-
-impl SharedOffset {
-    /// Begins with this many nanoseconds of wall time minus monotonic time.
-    #[must_use]
-    pub fn new(offset_ns: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(offset_ns)))
-    }
-
-    /// From now on it is this.
-    pub fn set(&self, offset_ns: i64) {
-        self.0.store(offset_ns, Ordering::Relaxed);
-    }
-}
-
 impl WallClock {
-    /// Measures the distance of the clocks, and shows local times in the system's time zone (`TZ`, else
-    /// /etc/localtime, else UTC).
+    /// Returns a clock that takes its distance from monotonic time from `source`, and shows local times in the system's
+    /// time zone (`TZ`, else /etc/localtime, else UTC).
     #[must_use]
-    pub fn new() -> Self {
-        Self {
-            offset: measure(),
-            zone: TimeZone::system(),
-            fixed: false,
-            led_by: None,
-            second: Cell::new(EPOCH),
-        }
+    pub fn new(source: ClockOffset) -> Self {
+        Self::in_zone(source, TimeZone::system())
     }
 
-    /// A clock that does not measure: [`Self::refresh`] takes what is shared.
+    /// Returns a clock whose monotonic zero is this many nanoseconds after 1970, for tests.
     #[must_use]
-    pub fn led_by(shared: SharedOffset) -> Self {
-        Self {
-            offset: shared.0.load(Ordering::Relaxed),
-            zone: TimeZone::system(),
-            fixed: false,
-            led_by: Some(shared),
-            second: Cell::new(EPOCH),
-        }
+    pub fn fixed(offset_ns: i64, zone: TimeZone) -> Self {
+        Self::in_zone(ClockOffset::new(offset_ns), zone)
     }
 
-    /// A clock whose monotonic zero is this many nanoseconds after 1970 and stays there, for tests.
-    #[must_use]
-    pub const fn fixed(offset_ns: i64, zone: TimeZone) -> Self {
+    fn in_zone(source: ClockOffset, zone: TimeZone) -> Self {
         Self {
-            offset: offset_ns,
+            offset: source.get(),
+            source,
             zone,
-            fixed: true,
-            led_by: None,
             second: Cell::new(EPOCH),
         }
     }
 
-    /// Measures again, so that times after a step of the wall clock are right. Cheap: a few vDSO calls.
+    /// Takes over what its source has by now.
     pub fn refresh(&mut self) {
-        if self.fixed {
-            return;
-        }
-        if let Some(shared) = &self.led_by {
-            self.offset = shared.0.load(Ordering::Relaxed);
-            return;
-        }
-        let measured = measure();
-        if measured.abs_diff(self.offset) >= STEP_NS {
-            self.offset = measured;
-        }
+        self.offset = self.source.get();
     }
 
-    /// Wall time minus monotonic time, in ns.
+    /// Returns the source of its distance from monotonic time.
     #[must_use]
-    pub const fn offset(&self) -> i64 {
-        self.offset
+    pub const fn source(&self) -> &ClockOffset {
+        &self.source
     }
 
-    /// Takes a distance that was measured elsewhere.
+    /// Shows times by this distance, in nanoseconds, until the next [`Self::refresh`].
     pub const fn set_offset(&mut self, offset_ns: i64) {
         self.offset = offset_ns;
     }
 
-    /// The wall time of a monotonic one.
+    /// Returns the wall time of a monotonic one.
     #[must_use]
     pub fn timestamp(&self, at: Nanos) -> Timestamp {
         let nanos = i128::from(at.0) + i128::from(self.offset);
@@ -164,12 +109,6 @@ impl WallClock {
     }
 }
 
-impl Default for WallClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// See [`WallClock::rfc3339`].
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339([u8; 27]);
@@ -202,24 +141,6 @@ impl fmt::Display for TimeOfDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:02}:{:02}:{:02}", self.hour, self.minute, self.second)
     }
-}
-
-/// Wall time minus monotonic time, in ns: the wall clock is read between two readings of the monotonic one, and the
-/// pair that lies closest together is taken.
-fn measure() -> i64 {
-    let reading = || {
-        let before = i128::from(now().0);
-        let wall = Timestamp::now().as_nanosecond();
-        let after = i128::from(now().0);
-        (after - before, wall - (before + after) / 2)
-    };
-    let (_, offset) = (0..READINGS)
-        .map(|_| reading())
-        .min_by_key(|(span, _)| *span)
-        .unwrap_or_default();
-    // Until the year 2262.
-    let offset = i64::try_from(offset).unwrap_or(i64::MAX);
-    (offset.saturating_add(ROUNDING_NS / 2)).div_euclid(ROUNDING_NS) * ROUNDING_NS
 }
 
 #[cfg(test)]
@@ -282,32 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn two_measurements_nearly_always_agree() {
-        let offsets: Vec<i64> = (0..100).map(|_| WallClock::new().offset()).collect();
-        let mut sorted = offsets.clone();
-        sorted.sort_unstable();
-        let median = sorted[50];
-        let same = offsets.iter().filter(|offset| **offset == median);
-        assert!(same.count() > 50, "{offsets:?}");
-    }
-
-    #[test]
-    fn the_measured_offset_gives_the_present() {
-        let mut clock = WallClock::new();
+    fn what_its_source_has_is_taken_over_when_it_is_refreshed() {
+        let source = ClockOffset::new(NOON);
+        let mut clock = WallClock::new(source.clone());
+        source.set(NOON + 1_000_000_000);
+        let shown = |clock: &WallClock| clock.rfc3339(Nanos(0)).to_string();
+        assert_eq!(shown(&clock), "2026-01-31T12:00:00.000000Z");
         clock.refresh();
-        let error = clock.timestamp(now()).duration_until(Timestamp::now());
-        assert!(error.abs().as_millis() < 1000, "off by {error:?}");
-    }
-
-    #[test]
-    fn a_step_of_the_wall_clock_is_followed_and_jitter_is_not() {
-        let mut clock = WallClock::new();
-        let truth = clock.offset;
-        clock.offset = truth + 500_000;
-        clock.refresh();
-        assert_eq!(clock.offset, truth + 500_000);
-        clock.offset = truth + 3_600_000_000_000;
-        clock.refresh();
-        assert!(clock.offset.abs_diff(truth) < 1_000_000_000);
+        assert_eq!(shown(&clock), "2026-01-31T12:00:01.000000Z");
     }
 }

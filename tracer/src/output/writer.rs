@@ -21,6 +21,7 @@ use tcpclose_core::types::Nanos;
 
 use super::cgroup_names::{CgroupNames, NoCgroups};
 use super::clock::WallClock;
+use crate::clock_offset::ClockOffset;
 
 /// How many lines may wait for a slow reader: more than one look at a full ring buffer can yield.
 pub const DEFAULT_CAPACITY: usize = 65_536;
@@ -38,7 +39,7 @@ pub enum Format {
 
 /// What formatting needs besides the lines.
 pub struct Options {
-    /// Turns the kernel's times into wall time.
+    /// Turns the kernel's times into wall time: each by the offset that its source had when the line was sent.
     pub clock: WallClock,
     /// Names the owners' cgroups (JSON only). Asked in the writer's thread.
     pub cgroups: Box<dyn CgroupNames>,
@@ -54,7 +55,7 @@ impl Default for Options {
     /// For a pipe or file: nothing cut, no colours, no cgroup names.
     fn default() -> Self {
         Self {
-            clock: WallClock::new(),
+            clock: WallClock::new(ClockOffset::measured()),
             cgroups: Box::new(NoCgroups),
             width: None,
             colours: false,
@@ -112,8 +113,8 @@ pub enum WriterEnd {
 #[derive(Debug)]
 pub struct Writer {
     queue: SyncSender<(i64, Line)>,
-    /// Wall time minus monotonic time, in ns, of the lines that are sent next.
-    wall_clock: i64,
+    /// It goes with each line, so that it does not matter when a line is written.
+    clock: ClockOffset,
     capacity: u64,
     /// Lines that the queue took.
     queued: u64,
@@ -140,7 +141,7 @@ impl Writer {
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let capacity = options.capacity.max(1);
-        let wall_clock = options.clock.offset();
+        let clock = options.clock.source().clone();
         let (queue, lines) = mpsc::sync_channel(capacity);
         let (end_of_output, end) = oneshot::channel();
         let (alive, running) = mpsc::channel::<()>();
@@ -167,7 +168,7 @@ impl Writer {
             })?;
         Ok(Self {
             queue,
-            wall_clock,
+            clock,
             capacity: capacity as u64,
             queued: 0,
             done,
@@ -182,7 +183,7 @@ impl Writer {
     /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted; not
     /// where the reader of a pipe has gone, who wants no more.
     pub fn send(&mut self, line: Line) {
-        match self.queue.try_send((self.wall_clock, line)) {
+        match self.queue.try_send((self.clock.get(), line)) {
             Ok(()) => self.queued += 1,
             Err(TrySendError::Full(_)) => self.dropped += 1,
             Err(TrySendError::Disconnected(_)) => {
@@ -195,15 +196,9 @@ impl Writer {
     /// Queues a line, and waits until there is room for it; false when the output has ended. For lines that come from a
     /// file, which can wait.
     pub fn send_waiting(&mut self, line: Line) -> bool {
-        let sent = self.queue.send((self.wall_clock, line)).is_ok();
+        let sent = self.queue.send((self.clock.get(), line)).is_ok();
         self.queued += u64::from(sent);
         sent
-    }
-
-    /// Wall time minus monotonic time, in ns, for the lines that are sent from now on. It goes with each line, so that it
-    /// does not matter when a line is written.
-    pub fn set_wall_clock(&mut self, offset: i64) {
-        self.wall_clock = offset;
     }
 
     /// How many lines were dropped since the last call, told only when the next line will fit: a record of the loss

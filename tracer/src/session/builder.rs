@@ -1,23 +1,28 @@
 //! How a session of the running kernel starts.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::core_driver::CoreDriver;
+use super::event_loop::Session;
+use super::live::Live;
 use super::minisocket_prober::MinisocketProber;
+use super::owners;
 use super::recording::Recording;
 use super::resync::Resync;
 use super::snapshot::Snapshot;
 use super::worker::Worker;
-use super::{Session, now, owners};
+use crate::clock_offset::ClockOffset;
 use crate::recording::Head;
 use crate::stuck::Prober;
 use tcpclose_core::Input;
 use tcpclose_core::stuck::ProbeRequest;
-use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options};
+use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
+use tcpclose_sys::kernel::clock::now;
+use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options, Tier};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 
 /// Live connection ends kept unless another number is asked for: 1,048,576, each some 200 bytes. The one that is quiet
@@ -25,7 +30,7 @@ use tcpclose_sys::kernel::netns_cache::NetnsCache;
 const CAPACITY: usize = 1 << 20;
 
 /// Options of a session, which [`Self::start`] starts.
-pub struct SessionBuilder {
+pub(crate) struct SessionBuilder {
     options: Options,
     capacity: usize,
     stuck_after: Option<Nanos>,
@@ -33,7 +38,7 @@ pub struct SessionBuilder {
     after_attach: Box<dyn FnOnce() -> anyhow::Result<()>>,
 }
 
-impl Session {
+impl Session<Live> {
     /// Returns a builder for a session that gets from the kernel what these options ask for.
     #[must_use]
     pub fn builder(options: Options) -> SessionBuilder {
@@ -86,7 +91,7 @@ impl SessionBuilder {
     /// # Errors
     /// [`LoadError`], whose message says what is missing and what to do; also where the recording cannot be made, and
     /// where [`Self::after_attach`] fails.
-    pub fn start(self) -> Result<Session, LoadError> {
+    pub fn start(self) -> Result<Session<Live>, LoadError> {
         let Self {
             options,
             capacity,
@@ -104,7 +109,7 @@ impl SessionBuilder {
             source,
         })?;
         let (tier, shortcomings) = (programs.tier, programs.shortcomings().collect());
-        let joins_sock_diag = programs.has_cookie;
+        let has_cookies = programs.has_cookie;
         let head = Head {
             hooks: programs.hooks.is_ok(),
             segments: programs.segments.is_ok(),
@@ -124,44 +129,67 @@ impl SessionBuilder {
             doing: "starting the threads that look at sockets",
             source: error.into(),
         };
-        let mut diag = MinisocketProber::new(before.overflows);
-        let diag = Worker::start("sock_diag", move |ask| diag.answer(ask)).map_err(no_thread)?;
-        let mut looks = None;
+        let mut prober = MinisocketProber::new(before.overflows);
+        let minisockets =
+            Worker::start("sock_diag", move |job| prober.run(job)).map_err(no_thread)?;
+        let mut stuck = None;
         if stuck_after.is_some() {
-            let mut asker = Prober::default();
-            let answer = move |questions: Vec<ProbeRequest>| asker.answer(&questions);
-            looks = Some(Worker::start("looks", answer).map_err(no_thread)?);
+            let mut prober = Prober::default();
+            let answer = move |questions: Vec<ProbeRequest>| prober.answer(&questions);
+            stuck = Some(Worker::start("looks", answer).map_err(no_thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
             source: error.into(),
         })?;
         let mut session = Session {
-            reader,
-            joins_sock_diag,
-            repair: Resync::default(),
-            netns_cache: NetnsCache::default(),
-            shortcomings,
-            intake: CoreDriver::new(&head, recording),
-            tier,
-            diag,
-            looks,
-            misses_read: Nanos(0),
-            attached,
-            options,
+            core: CoreDriver::new(&head, recording),
+            clock: ClockOffset::measured(),
+            source: Live {
+                reader,
+                tier,
+                shortcomings,
+                options,
+                has_cookies,
+                resync: Resync::default(),
+                netns_cache: NetnsCache::default(),
+                minisockets,
+                stuck,
+                misses_read: Nanos(0),
+                attached,
+            },
         };
-        // Sockets that are open already. Without cookies a snapshot cannot be joined with the records.
-        if session.joins_sock_diag {
-            let snapshot = Snapshot::take(&session.options, &owners);
-            session.intake.take(&Input::SnapshotSocket {
-                sockets: snapshot.sockets,
-                at: now(),
-            });
-            let unseen = snapshot.unseen.into_iter().map(|why| {
-                format!("connections that are open already are not seen where this failed: {why}")
-            });
-            session.shortcomings.extend(unseen);
-        }
+        session.seed(&owners);
         Ok(session)
+    }
+}
+
+impl Session<Live> {
+    /// Gives the core the sockets that are open already. Without cookies they could not be joined with the records.
+    fn seed(&mut self, owners: &HashMap<EndpointId, SharedOwner>) {
+        if !self.source.has_cookies {
+            return;
+        }
+        let snapshot = Snapshot::take(&self.source.options, owners);
+        self.core.take(&Input::SnapshotSocket {
+            sockets: snapshot.sockets,
+            at: now(),
+        });
+        let unseen = snapshot.unseen.into_iter().map(|why| {
+            format!("connections that are open already are not seen where this failed: {why}")
+        });
+        self.source.shortcomings.extend(unseen);
+    }
+
+    /// Returns how much the kernel shows.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        self.source.tier
+    }
+
+    /// Returns what is not seen, and why, in sentences.
+    #[must_use]
+    pub fn shortcomings(&self) -> &[String] {
+        &self.source.shortcomings
     }
 }

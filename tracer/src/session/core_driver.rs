@@ -1,4 +1,4 @@
-//! Where everything goes into the core, one input after the other.
+//! The core, and the one way into it: one input after the other, each of which is recorded too if anybody records.
 
 use super::recording::Recording;
 use crate::recording::Head;
@@ -8,19 +8,22 @@ use tcpclose_core::stuck::ProbeRequest;
 use tcpclose_core::types::Nanos;
 use tcpclose_core::{Input, Lookup, PollRequest, Tracker};
 
-/// A raw transition, for those who want to see every one.
-pub struct RawTransition<'a> {
+/// A raw transition, for consumers that show every one.
+pub(crate) struct RawTransition<'a> {
     /// The transition.
     pub transition: &'a Transition,
     /// How long the socket had been in the old state, where that was seen.
     pub dwell: Option<Nanos>,
 }
 
-/// What the core wants to be told.
+/// Called with each transition before the core gets it; `None` where nobody wants them.
+pub(crate) type OnTransition<'a> = Option<&'a mut dyn FnMut(&RawTransition<'_>)>;
+
+/// What the core wants to be probed.
 #[derive(Debug, Default)]
-pub(super) struct Questions {
+pub(super) struct DueProbes {
     pub lookups: Vec<Lookup>,
-    pub sweeps: Vec<PollRequest>,
+    pub polls: Vec<PollRequest>,
     pub stuck: Vec<ProbeRequest>,
 }
 
@@ -43,76 +46,75 @@ pub fn tracker_for(head: &Head) -> Tracker {
     tracker
 }
 
-/// The core, and the one way into it.
-pub(super) struct CoreDriver {
+/// The core with the recording of its inputs.
+pub(crate) struct CoreDriver {
     tracker: Tracker,
-    questions: Questions,
+    due: DueProbes,
     recording: Option<Recording>,
 }
 
 impl CoreDriver {
-    /// What goes in is recorded too, if anybody records.
-    pub fn new(head: &Head, recording: Option<Recording>) -> Self {
+    /// Starts a core by the settings of `head`.
+    pub(super) fn new(head: &Head, recording: Option<Recording>) -> Self {
         Self {
             tracker: tracker_for(head),
-            questions: Questions::default(),
+            due: DueProbes::default(),
             recording,
         }
     }
 
-    pub fn recording(&mut self) -> &mut Option<Recording> {
+    pub(super) fn recording(&mut self) -> &mut Option<Recording> {
         &mut self.recording
     }
 
-    /// Takes one input. With each time the core's questions are due.
-    pub fn take(&mut self, input: &Input) {
+    /// Takes one input. With each time the core's probes become due.
+    pub(super) fn take(&mut self, input: &Input) {
         if let Some(recording) = &mut self.recording {
             recording.input(input);
         }
         self.tracker.take(input);
         if let Input::Time(now) = input {
-            let Questions {
+            let DueProbes {
                 lookups,
-                sweeps,
+                polls,
                 stuck,
-            } = &mut self.questions;
+            } = &mut self.due;
             self.tracker.due_probes(*now, lookups);
-            self.tracker.due_polls(*now, sweeps);
+            self.tracker.due_polls(*now, polls);
             self.tracker.due_stuck_probes(*now, stuck);
         }
     }
 
-    /// As [`Self::take`]; `each` sees a transition before the core does.
-    pub fn take_showing(&mut self, input: &Input, each: &mut impl FnMut(&RawTransition<'_>)) {
-        if let Input::Event(Event::Transition(transition)) = input {
+    /// As [`Self::take`], after a transition has been shown.
+    pub(super) fn take_showing(&mut self, input: &Input, on_transition: &mut OnTransition<'_>) {
+        if let Some(show) = on_transition
+            && let Input::Event(Event::Transition(transition)) = input
+        {
             let known = self.tracker.in_state_since(transition.id);
             let dwell = known
                 .filter(|(state, _)| *state == transition.old)
                 .map(|(_, since)| transition.at - since);
-            each(&RawTransition { transition, dwell });
+            show(&RawTransition { transition, dwell });
         }
         self.take(input);
     }
 
-    /// What was asked at the last time that was taken.
-    pub fn take_questions(&mut self) -> Questions {
-        std::mem::take(&mut self.questions)
+    /// Takes the probes that became due at the last time that the core was given.
+    pub(super) fn take_due(&mut self) -> DueProbes {
+        std::mem::take(&mut self.due)
     }
 
-    pub fn tracker(&self) -> &Tracker {
+    pub(super) fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
-    pub fn next_deadline(&self) -> Option<Nanos> {
+    /// Returns when the core, or the recording, next needs to be given the time.
+    pub(super) fn next_deadline(&self) -> Option<Nanos> {
         let flush = self.recording.as_ref().and_then(Recording::next_flush);
         self.tracker.next_deadline().into_iter().chain(flush).min()
     }
 
-    pub fn next_finding(&mut self) -> Option<Finding> {
+    pub(super) fn next_finding(&mut self) -> Option<Finding> {
         self.tracker.next_finding()
-    }
-
-    pub fn waiting_for_fin(&self) -> usize {
-        self.tracker.waiting_for_fin()
     }
 }

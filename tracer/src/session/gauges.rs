@@ -1,11 +1,11 @@
-//! How things stand, for summaries.
+//! What is counted at one moment, for summaries and scrapes.
 
 use std::fs;
-use std::io;
 use std::ops::RangeInclusive;
 
-use super::core_driver::CoreDriver;
-use super::{Replay, Session};
+use super::event_loop::Session;
+use super::live::Live;
+use super::source::Source as _;
 use tcpclose_core::finding::Stuck;
 use tcpclose_core::summary::{
     BpfRuns, Gauges, IntervalContext, IntervalEnd, Pressure, Route, StuckCounts,
@@ -15,13 +15,21 @@ use tcpclose_core::types::Port;
 /// The ephemeral ports of the calling thread's network namespace.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Routes whose ports are counted, and those of them that are told.
+/// Routes whose ports are counted, and those of them that are reported.
 const COUNTED: usize = 8;
-const TOLD: usize = 3;
+const REPORTED: usize = 3;
 
-impl CoreDriver {
-    fn standing(&self) -> Gauges {
-        let tracker = self.tracker();
+impl<S> Session<S> {
+    /// Returns how many ends became established since the start.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.core.tracker().opened()
+    }
+
+    /// Returns how many ends there are; without [`Session::pressure`].
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let tracker = self.core.tracker();
         Gauges {
             live: tracker.live_and_wanted() as u64,
             waiting_for_fin: tracker.waiting_for_fin() as u64,
@@ -30,87 +38,73 @@ impl CoreDriver {
         }
     }
 
-    fn census(&self) -> Option<StuckCounts> {
-        Some(self.tracker().stuck_sockets()?.collect())
+    /// Returns the ends that were reported as stuck and are not resolved; none where nobody watches for them.
+    pub fn stuck_sockets(&self) -> impl Iterator<Item = &Stuck> {
+        self.core.tracker().stuck_sockets().into_iter().flatten()
     }
 
-    fn surroundings(&self, boundary: IntervalEnd) -> IntervalContext {
+    /// Counts the ends that are stuck in CLOSE_WAIT; `None` where nobody watches for them.
+    #[must_use]
+    pub fn stuck_counts(&self) -> Option<StuckCounts> {
+        Some(self.core.tracker().stuck_sockets()?.collect())
+    }
+
+    /// Returns all that a summary has besides findings, when its interval ends.
+    #[must_use]
+    pub fn interval_context(&self, end: IntervalEnd) -> IntervalContext {
         let IntervalEnd {
             at: _,
             pressure,
             outputs,
             tracer,
-        } = boundary;
+        } = end;
         IntervalContext {
-            opened: self.tracker().opened(),
+            opened: self.opened(),
             now: Gauges {
                 pressure,
-                ..self.standing()
+                ..self.gauges()
             },
-            stuck: self.census(),
+            stuck: self.stuck_counts(),
             outputs,
             tracer,
         }
     }
-}
 
-impl Replay {
-    /// Ends that are told to be stuck and not resolved; none where nobody looked for them.
-    pub fn stuck_sockets(&self) -> impl Iterator<Item = &Stuck> {
-        let ends = self.intake.tracker().stuck_sockets();
-        ends.into_iter().flatten()
-    }
-
-    /// As [`Session::surroundings`].
-    #[must_use]
-    pub fn surroundings(&self, boundary: IntervalEnd) -> IntervalContext {
-        self.intake.surroundings(boundary)
+    /// Records, where anybody does, that an interval of the agent ends.
+    pub fn record_interval_end(&mut self, end: &IntervalEnd) {
+        if let Some(recording) = self.core.recording() {
+            recording.interval_end(end);
+        }
     }
 }
 
-impl Session {
-    /// Ends that became established, since the start.
-    #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.intake.tracker().opened()
-    }
-
-    /// How many ends there are; [`Self::pressure`] is not among it.
-    #[must_use]
-    pub fn standing(&self) -> Gauges {
-        self.intake.standing()
-    }
-
-    /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
-    #[must_use]
-    pub fn census(&self) -> Option<StuckCounts> {
-        self.intake.census()
-    }
-
-    /// All that a summary tells besides findings, when its interval ends.
-    #[must_use]
-    pub fn surroundings(&self, boundary: IntervalEnd) -> IntervalContext {
-        self.intake.surroundings(boundary)
-    }
-
-    /// Where most ephemeral ports are in use. Walks all ends twice, and takes what has come in between.
+impl Session<Live> {
+    /// Finds out where most ephemeral ports are in use. Walks all ends twice, and takes what has come in between.
     ///
     /// # Errors
-    /// As [`Session::pump`].
-    pub fn pressure(&mut self) -> io::Result<Vec<Pressure>> {
-        let routes = self.intake.tracker().busiest_routes(COUNTED);
-        self.pump(|_| ())?;
-        let ports = self.intake.tracker().local_ports(&routes);
+    /// The kernel's records can no longer be read.
+    pub fn pressure(&mut self) -> anyhow::Result<Vec<Pressure>> {
+        let routes = self.core.tracker().busiest_routes(COUNTED);
+        let _ = self.source.pump(&mut self.core, &self.clock, None)?;
+        let ports = self.core.tracker().local_ports(&routes);
         let mut pressure: Vec<Pressure> = routes
             .iter()
             .zip(&ports)
-            .filter_map(|(route, ports)| self.pressure_on(route, ports))
+            .filter_map(|(route, ports)| self.source.pressure_on(route, ports))
             .collect();
         pressure.sort_by(|a, b| b.share().total_cmp(&a.share()));
-        pressure.truncate(TOLD);
+        pressure.truncate(REPORTED);
         Ok(pressure)
     }
 
+    /// Returns how often and how long the eBPF programs have run since the start; `None` where that cannot be read.
+    #[must_use]
+    pub fn bpf_runs(&self) -> Option<BpfRuns> {
+        self.source.attached.runs()
+    }
+}
+
+impl Live {
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
         let text = self
             .netns_cache
@@ -125,12 +119,6 @@ impl Session {
             used: used as u32,
             ports: range.len() as u32,
         })
-    }
-
-    /// Runs of the eBPF programs since the start; `None` where that cannot be read.
-    #[must_use]
-    pub fn bpf_runs(&self) -> Option<BpfRuns> {
-        self.attached.runs()
     }
 }
 

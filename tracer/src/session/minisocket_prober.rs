@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use tcpclose_common::TcpState;
 
-use super::now;
 use super::snapshot::Snapshot;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
 use tcpclose_core::types::{EndpointId, InterfaceIndex, Nanos, NetNs, Tuple};
 use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
-use tcpclose_sys::kernel::clock::thread_cpu;
+use tcpclose_sys::kernel::clock::{now, thread_cpu};
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
@@ -24,7 +23,7 @@ pub(super) enum ProbeJob {
     /// What the core wants to know of minisockets.
     Minisockets {
         lookups: Vec<Lookup>,
-        sweeps: Vec<PollRequest>,
+        polls: Vec<PollRequest>,
     },
     /// All sockets, after a loss.
     Everything(Box<Options>),
@@ -58,15 +57,15 @@ impl MinisocketProber {
     }
 
     /// A round of questions.
-    pub fn answer(&mut self, ask: ProbeJob) -> ProbeResult {
-        let (lookups, sweeps) = match ask {
-            ProbeJob::Minisockets { lookups, sweeps } => (lookups, sweeps),
+    pub fn run(&mut self, job: ProbeJob) -> ProbeResult {
+        let (lookups, polls) = match job {
+            ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
             ProbeJob::Everything(options) => {
                 let snapshot = Snapshot::take(&options, &HashMap::new());
                 return ProbeResult::Everything(Box::new(snapshot));
             }
         };
-        let mut said = Vec::with_capacity(lookups.len() + sweeps.len());
+        let mut said = Vec::with_capacity(lookups.len() + polls.len());
         for lookup in &lookups {
             let minisocket = self.ask(lookup);
             said.push(Input::Probed {
@@ -75,7 +74,7 @@ impl MinisocketProber {
                 at: now(),
             });
         }
-        said.extend(sweeps.iter().map(|sweep| Input::Polled(self.sweep(sweep))));
+        said.extend(polls.iter().map(|poll| Input::Polled(self.sweep(poll))));
         let netns_cache = &self.netns_cache;
         self.open
             .retain(|netns, _| netns.is_some_and(|netns| netns_cache.is_own(netns)));

@@ -2,8 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
+use crate::notice::notice;
 use crate::recording::{EntryRef, Head, Recorder};
 use tcpclose_core::Input;
 use tcpclose_core::event::Event;
@@ -18,6 +21,7 @@ const MOST: usize = 12_288;
 
 /// A recorder, and the cgroups whose names it has been given.
 pub(super) struct Recording {
+    file: PathBuf,
     recorder: Recorder,
     paths: CgroupPaths,
     asked: HashSet<u64>,
@@ -30,6 +34,7 @@ pub(super) struct Recording {
 impl Recording {
     pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
         Ok(Self {
+            file: path.to_owned(),
             recorder: Recorder::create(path, head)?,
             paths: CgroupPaths::new(),
             asked: HashSet::new(),
@@ -86,8 +91,8 @@ impl Recording {
         }
     }
 
-    pub fn boundary(&mut self, boundary: &IntervalEnd) {
-        self.recorder.entry(EntryRef::IntervalEnd(boundary));
+    pub fn interval_end(&mut self, end: &IntervalEnd) {
+        self.recorder.entry(EntryRef::IntervalEnd(end));
     }
 
     /// The names that have been recorded.
@@ -103,7 +108,19 @@ impl Recording {
         &mut self.recorder
     }
 
-    pub fn into_recorder(self) -> Recorder {
-        self.recorder
+    /// Ends the recording, and tells the user what is in it.
+    ///
+    /// # Errors
+    /// What stopped it, now or earlier.
+    pub fn finish(self) -> anyhow::Result<()> {
+        let Self { file, recorder, .. } = self;
+        let recorded = recorder.finish().with_context(|| {
+            format!(
+                "writing the recording {} failed; it holds what came before",
+                file.display()
+            )
+        })?;
+        notice!("{}", recorded.sentence(&file));
+        Ok(())
     }
 }

@@ -1,115 +1,149 @@
-//! A recording instead of a kernel.
+//! A recording as a source.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::core_driver::{CoreDriver, RawTransition};
-use crate::recording::{Broken, Entry, Head, OpenError, Reader};
+use anyhow::Context as _;
+
+use super::core_driver::{CoreDriver, OnTransition};
+use super::event_loop::Session;
+use super::source::Source;
+use crate::clock_offset::ClockOffset;
+use crate::recording::{Broken, Entry, Head, Reader};
 use tcpclose_core::Input;
-use tcpclose_core::finding::Finding;
 use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
-/// A session that has been recorded.
-pub struct Replay {
+/// A recording that is read.
+pub(crate) struct Replay {
     reader: Reader,
-    pub(super) intake: CoreDriver,
-    /// Wall time minus monotonic time, in ns.
+    /// Wall time minus monotonic time, in nanoseconds, of what is read next.
     wall_clock: i64,
-    /// The last time that went in.
+    /// The last time that went into the core.
     now: Nanos,
     cgroups: SharedCgroupNames,
-    boundary: Option<IntervalEnd>,
+    interval_end: Option<IntervalEnd>,
+    /// Nothing follows.
+    ended: bool,
+    broken: Option<Broken>,
 }
 
-impl Replay {
+impl Session<Replay> {
     /// Opens a recording.
     ///
     /// # Errors
-    /// [`OpenError`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let reader = Reader::open(path)?;
-        let intake = CoreDriver::new(reader.head(), None);
+    /// [`crate::recording::OpenError`], with the name of the file.
+    pub fn open(file: &Path) -> anyhow::Result<Self> {
+        let cannot = || format!("{} cannot be replayed", file.display());
+        let reader = Reader::open(file).with_context(cannot)?;
         Ok(Self {
-            reader,
-            intake,
-            wall_clock: 0,
-            now: Nanos(0),
-            cgroups: SharedCgroupNames::default(),
-            boundary: None,
+            core: CoreDriver::new(reader.head(), None),
+            clock: ClockOffset::new(0),
+            source: Replay {
+                reader,
+                wall_clock: 0,
+                now: Nanos(0),
+                cgroups: SharedCgroupNames::default(),
+                interval_end: None,
+                ended: false,
+                broken: None,
+            },
         })
     }
 
-    /// What the recording says of itself.
+    /// Returns what the recording says of itself.
     #[must_use]
     pub fn head(&self) -> &Head {
-        self.reader.head()
+        self.source.reader.head()
     }
 
-    /// Wall time minus monotonic time, in ns, for all that the next call of [`Self::pump`] brings.
-    #[must_use]
-    pub fn wall_clock(&self) -> i64 {
-        self.wall_clock
-    }
-
-    /// The time of the session up to which it has been replayed.
-    #[must_use]
-    pub fn now(&self) -> Nanos {
-        self.now
-    }
-
-    /// The names of cgroups, those of all owners in the findings so far among them.
+    /// Returns the names of cgroups, those of all owners in the findings so far among them.
     #[must_use]
     pub fn cgroups(&self) -> SharedCgroupNames {
-        self.cgroups.clone()
+        self.source.cgroups.clone()
     }
 
-    /// The end of an agent's interval that the last call of [`Self::pump`] has come to. What was found before belongs to
-    /// that interval.
+    /// Takes the end of an agent's interval that the inputs have come to. What was found before belongs to that interval.
     #[must_use]
-    pub fn take_boundary(&mut self) -> Option<IntervalEnd> {
-        self.boundary.take()
+    pub fn take_interval_end(&mut self) -> Option<IntervalEnd> {
+        self.source.interval_end.take()
     }
 
-    /// Takes what went in up to the next time that the recorder looked at its clock, or to the end of an interval; false
-    /// when there is no more. `each`
-    /// sees every transition before the core does.
-    ///
-    /// # Errors
-    /// [`Broken`], after which there is no more.
-    pub fn pump(&mut self, mut each: impl FnMut(&RawTransition<'_>)) -> Result<bool, Broken> {
-        while let Some(entry) = self.reader.next_entry()? {
+    /// Returns whether all of the recording has been read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.source.ended
+    }
+
+    /// Returns where the recording is broken, if it is.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Broken> {
+        self.source.broken.as_ref()
+    }
+
+    /// As [`Self::broken`].
+    #[must_use]
+    pub fn take_broken(&mut self) -> Option<Broken> {
+        self.source.broken.take()
+    }
+}
+
+impl Source for Replay {
+    async fn wait(&mut self, _: &CoreDriver) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Goes on up to the next time that the recorder read its clock, to a change of the wall clock, or to the end of an
+    /// interval.
+    fn pump(
+        &mut self,
+        core: &mut CoreDriver,
+        clock: &ClockOffset,
+        mut on_transition: OnTransition<'_>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        clock.set(self.wall_clock);
+        loop {
+            let entry = self.reader.next_entry().unwrap_or_else(|broken| {
+                self.broken = Some(broken);
+                None
+            });
+            let Some(entry) = entry else {
+                self.ended = true;
+                return Ok(ControlFlow::Break(()));
+            };
             match entry {
                 Entry::Input(input) => {
-                    self.intake.take_showing(&input, &mut each);
+                    core.take_showing(&input, &mut on_transition);
                     if let Input::Time(now) = input {
                         self.now = now;
-                        return Ok(true);
+                        return Ok(ControlFlow::Continue(()));
                     }
                 }
                 Entry::WallClock(offset) => {
-                    // What was found before must not see it: it is to be taken first.
+                    // Not yet for what was found before.
                     self.wall_clock = offset;
-                    return Ok(true);
+                    return Ok(ControlFlow::Continue(()));
                 }
                 Entry::Cgroup { id, path } => self.cgroups.insert(id, path),
-                Entry::IntervalEnd(boundary) => {
-                    self.boundary = Some(boundary);
-                    return Ok(true);
+                Entry::IntervalEnd(end) => {
+                    self.interval_end = Some(end);
+                    return Ok(ControlFlow::Continue(()));
                 }
             }
         }
-        Ok(false)
     }
 
-    /// The next finding.
-    pub fn next_finding(&mut self) -> Option<Finding> {
-        self.intake.next_finding()
+    async fn drain(
+        &mut self,
+        _: &mut CoreDriver,
+        _: &ClockOffset,
+        _: OnTransition<'_>,
+    ) -> anyhow::Result<()> {
+        Ok(())
     }
 
-    /// Ends that wait for the peer's FIN: closed by their process, but not yet told.
-    #[must_use]
-    pub fn waiting_for_fin(&self) -> usize {
-        self.intake.waiting_for_fin()
+    fn now(&self) -> Nanos {
+        self.now
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use tcpclose_common::TcpState;
 
-use super::now;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
 use crate::stuck::coverage;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
+use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};

@@ -6,8 +6,8 @@ use std::{io, thread};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::now;
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::reader::SETTLED;
 
 /// The thread, which ends with this. The core asks of each thing anew only when it was answered, so what waits here is

@@ -4,6 +4,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
+use tcpclose::clock_offset::ClockOffset;
 use tcpclose::output::clock::WallClock;
 use tcpclose_bench::Stream;
 use tcpclose_core::Tracker;
@@ -18,7 +19,11 @@ fn main() {
     let findings = stream.findings();
     let mut lines = Vec::new();
     decode_and_track(&stream, &mut stream.tracker());
-    write_json(&mut lines, &findings, &WallClock::new());
+    write_json(
+        &mut lines,
+        &findings,
+        &WallClock::new(ClockOffset::measured()),
+    );
     println!(
         r#"{{"transitions":{},"findings":{}}}"#,
         stream.transitions,

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 
 use super::printer::{Format, Printer, Shown};
 use super::{Args, exit_code};
 use crate::cli::replay_common;
 use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
-use crate::output::clock::{SharedOffset, WallClock};
+use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
-use crate::recording::Broken;
-use crate::session::Replay;
+use crate::session::{Consumer, Replay, Session};
 use crate::stuck::{Owner, Report, Resolved};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, LossLocation, Stuck};
@@ -26,21 +27,19 @@ use tcpclose_core::types::{EndpointId, Nanos, StartTime};
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| {
-        let mut looks = Looks::begin(&args, &file, every)?;
-        let broken = looks.run(stop)?;
-        let cut_short = looks.nobody_reads || stop.load(Ordering::Relaxed);
-        let code = exit_code(!cut_short && !looks.open.is_empty(), true);
-        Ok(replay_common::exit_code(broken, &file, code))
+        let mut session = Session::open(&file)?;
+        let looks = Looks::begin(&args, &session, &file, every, stop)?;
+        let code = Handle::current().block_on(session.run(looks))?;
+        Ok(replay_common::exit_code(session.broken(), &file, code))
     })
 }
 
 /// What was told to be stuck, looked at again and again.
 struct Looks {
-    replay: Replay,
+    stop: Arc<AtomicBool>,
     format: Format,
     filter: ConnectionFilter,
     shower: Printer,
-    clock: SharedOffset,
     /// The age from which on sockets were told of.
     least: Nanos,
     every: Nanos,
@@ -49,6 +48,8 @@ struct Looks {
     /// How many are left.
     left: u64,
     nobody_reads: bool,
+    /// The core had to forget some.
+    has_lost: bool,
     /// Each as it was told; those that the last look showed are ongoing.
     open: BTreeMap<EndpointId, Stuck>,
     /// Since the last look, of those that it showed.
@@ -57,83 +58,36 @@ struct Looks {
 }
 
 impl Looks {
-    fn begin(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Self> {
+    fn begin(
+        args: &Args,
+        session: &Session<Replay>,
+        file: &Path,
+        every: Nanos,
+        stop: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
-        let replay = Replay::open(file).with_context(cannot)?;
-        let least = replay.head().stuck_after;
+        let least = session.head().stuck_after;
         let least = least.context(
             "whoever recorded it did not look for stuck sockets: record it without --transitions",
         );
         let least = least.with_context(cannot)?;
-        let clock = SharedOffset::new(replay.wall_clock());
-        let names = Box::new(GivenNames::new(replay.cgroups()));
-        let led = WallClock::led_by(clock.clone());
+        let names = Box::new(GivenNames::new(session.cgroups()));
+        let clock = WallClock::new(session.clock());
         Ok(Self {
-            replay,
+            stop,
             format: args.format,
             filter: args.filters.recorded()?,
-            shower: Printer::new(args.format, args.all, true, led, names),
-            clock,
+            shower: Printer::new(args.format, args.all, true, clock, names),
             least,
             every,
             due: None,
             left: args.count.unwrap_or(u64::MAX),
             nobody_reads: false,
+            has_lost: false,
             open: BTreeMap::new(),
             resolved: Vec::new(),
             growths: Trends::default(),
         })
-    }
-
-    fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Option<Broken>> {
-        while self.left > 0 && !stop.load(Ordering::Relaxed) {
-            self.clock.set(self.replay.wall_clock());
-            let more = self.replay.pump(|_| ());
-            while let Some(finding) = self.replay.next_finding() {
-                self.take(finding)?;
-            }
-            let now = self.replay.now();
-            if self.due.is_none() && now > Nanos(0) {
-                self.due = Some(now);
-            }
-            self.look_before(now + Nanos(1))?;
-            match more {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.look_at_the_end(now)?;
-                    break;
-                }
-                Err(broken) => {
-                    self.look_at_the_end(now)?;
-                    return Ok(Some(broken));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, finding: Finding) -> anyhow::Result<()> {
-        match &finding {
-            Finding::Loss(loss) => {
-                notice!("{}", loss_message(loss));
-                if loss.location == LossLocation::Table {
-                    self.forget_lost();
-                }
-            }
-            Finding::Stuck(stuck) if self.filter.matches(&finding) => {
-                self.look_before(stuck.at)?;
-                if self.left == 0 {
-                    return Ok(());
-                }
-                self.note(stuck);
-                if self.format == Format::Json {
-                    let shown = self.shower.show_finding(&finding)?;
-                    self.stop_unless(shown);
-                }
-            }
-            Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
-        }
-        Ok(())
     }
 
     fn note(&mut self, stuck: &Stuck) {
@@ -156,12 +110,9 @@ impl Looks {
     }
 
     /// What made room in the core's table is no longer followed: nobody knows what became of it.
-    fn forget_lost(&mut self) {
-        let followed: HashSet<EndpointId> = self
-            .replay
-            .stuck_sockets()
-            .map(|end| end.endpoint.id)
-            .collect();
+    fn forget_lost(&mut self, session: &Session<Replay>) {
+        let followed: HashSet<EndpointId> =
+            session.stuck_sockets().map(|end| end.endpoint.id).collect();
         self.open.retain(|id, _| followed.contains(id));
     }
 
@@ -203,5 +154,54 @@ impl Looks {
             self.left = 0;
             self.nobody_reads = true;
         }
+    }
+}
+
+impl Consumer<Replay> for Looks {
+    type Outcome = ExitCode;
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
+        match &finding {
+            Finding::Loss(loss) => {
+                notice!("{}", loss_message(loss));
+                self.has_lost |= loss.location == LossLocation::Table;
+            }
+            Finding::Stuck(stuck) if self.filter.matches(&finding) => {
+                self.look_before(stuck.at)?;
+                if self.left == 0 {
+                    return Ok(());
+                }
+                self.note(stuck);
+                if self.format == Format::Json {
+                    let shown = self.shower.show_finding(&finding)?;
+                    self.stop_unless(shown);
+                }
+            }
+            Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
+        }
+        Ok(())
+    }
+
+    fn after_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.has_lost) {
+            self.forget_lost(session);
+        }
+        let now = session.now();
+        if self.due.is_none() && now > Nanos(0) {
+            self.due = Some(now);
+        }
+        self.look_before(now + Nanos(1))
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0 || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<ExitCode> {
+        if session.has_ended() {
+            self.look_at_the_end(session.now())?;
+        }
+        let cut_short = self.nobody_reads || self.stop.load(Ordering::Relaxed);
+        Ok(exit_code(!cut_short && !self.open.is_empty(), true))
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::termios::tcgetwinsize;
 
-use super::{Args, Format};
+use super::args::{Args, Format};
+use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
@@ -33,8 +34,10 @@ pub(super) enum WhenFull {
 }
 
 /// Gives what is wanted to the writer.
-pub(super) struct Printer<'a> {
-    pub args: &'a Args,
+pub(super) struct Printer {
+    format: Format,
+    /// Raw transitions are shown, and nothing else.
+    pub transitions: bool,
     filter: ConnectionFilter,
     pub writer: Writer,
     when_full: WhenFull,
@@ -43,10 +46,11 @@ pub(super) struct Printer<'a> {
     closed: bool,
 }
 
-impl<'a> Printer<'a> {
+impl Printer {
     pub fn new(
-        args: &'a Args,
+        args: &Args,
         filter: ConnectionFilter,
+        clock: ClockOffset,
         cgroups: Box<dyn CgroupNames>,
         when_full: WhenFull,
     ) -> anyhow::Result<Self> {
@@ -58,7 +62,7 @@ impl<'a> Printer<'a> {
             (Format::Table, false) => writer::Format::Table,
         };
         let options = writer::Options {
-            clock: WallClock::new(),
+            clock: WallClock::new(clock),
             cgroups,
             width: if terminal { terminal_width() } else { None },
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
@@ -73,7 +77,8 @@ impl<'a> Printer<'a> {
         );
         let writer = Writer::start(format, options, out).context("starting the writer failed")?;
         Ok(Self {
-            args,
+            format: args.format,
+            transitions: args.transitions,
             filter,
             writer,
             when_full,
@@ -88,8 +93,7 @@ impl<'a> Printer<'a> {
     }
 
     pub fn show_transition(&mut self, raw: &RawTransition<'_>) {
-        if self.args.transitions && self.left > 0 && self.filter.matches_transition(raw.transition)
-        {
+        if self.transitions && self.left > 0 && self.filter.matches_transition(raw.transition) {
             self.left -= 1;
             self.send(Line::Transition(Box::new(writer::RawTransition {
                 transition: *raw.transition,
@@ -101,14 +105,14 @@ impl<'a> Printer<'a> {
     pub fn show(&mut self, finding: Finding) {
         if let Finding::Loss(loss) = finding {
             self.lost(loss);
-        } else if !self.args.transitions && self.left > 0 && self.filter.matches(&finding) {
+        } else if !self.transitions && self.left > 0 && self.filter.matches(&finding) {
             self.left -= 1;
             self.send(Line::Finding(finding));
         }
     }
 
-    /// Tells what the writer was too slow for.
-    pub fn tell_dropped(&mut self, now: Nanos) {
+    /// Shows how much the writer was too slow for.
+    pub fn show_dropped(&mut self, now: Nanos) {
         let lost = self.writer.take_dropped();
         if lost > 0 {
             self.lost(output_loss(now, lost));
@@ -118,7 +122,7 @@ impl<'a> Printer<'a> {
     /// A loss is data for programs, and a warning for people.
     fn lost(&mut self, loss: Loss) {
         notice!("{}", loss_message(&loss));
-        if self.args.format == Format::Json {
+        if self.format == Format::Json {
             self.send(Line::Finding(Finding::Loss(loss)));
         }
     }
@@ -132,7 +136,7 @@ impl<'a> Printer<'a> {
 
     /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
     pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
-        if waiting > 0 && !self.args.transitions {
+        if waiting > 0 && !self.transitions {
             let of = match self.filter.is_all() {
                 true => "",
                 false => " (of all connections, not only those asked for)",
@@ -149,7 +153,7 @@ impl<'a> Printer<'a> {
                 notice!("{}", loss_message(&output_loss(now, lost)));
                 Ok(ExitCode::SUCCESS)
             }
-            Err(end) => ended(end),
+            Err(end) => exit_code(end),
         }
     }
 }
@@ -164,7 +168,7 @@ fn output_loss(at: Nanos, lost: u64) -> Loss {
 }
 
 /// The one thing that goes wrong with a writer and is fine: nobody reads any more.
-pub(super) fn ended(end: WriterEnd) -> anyhow::Result<ExitCode> {
+pub(super) fn exit_code(end: WriterEnd) -> anyhow::Result<ExitCode> {
     match end {
         WriterEnd::PipeClosed => Ok(ExitCode::SUCCESS),
         WriterEnd::Failed(error) => Err(error).context("writing to stdout failed"),

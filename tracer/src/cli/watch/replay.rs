@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
+use tokio::runtime::Handle;
 
-use super::Args;
+use super::args::Args;
 use super::printer::{Printer, WhenFull};
+use super::viewer::Viewer;
 use crate::cli::replay_common;
 use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
 use crate::recording::Seen;
-use crate::session::Replay;
+use crate::session::Session;
 
 /// Shows what was recorded, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
@@ -20,38 +22,22 @@ pub(super) fn run(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     replay_common::until_stopped(move |stop| replay(&args, &file, stop))
 }
 
-fn replay(args: &Args, file: &Path, stop: &AtomicBool) -> anyhow::Result<ExitCode> {
-    let cannot = || format!("{} cannot be replayed", file.display());
-    let mut replay = Replay::open(file).with_context(cannot)?;
-    if replay.head().seen == Seen::Classic {
+fn replay(args: &Args, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
+    let mut session = Session::open(file)?;
+    if session.head().seen == Seen::Classic {
         notice!(
             "it was recorded with the classic tracepoint only: no paths in doubt, no byte counts"
         );
     }
-    if args.transitions && !replay.head().every_transition {
+    if args.transitions && !session.head().every_transition {
         notice!(
             "it was recorded without --transitions: those that tell nothing of a close are not in it"
         );
     }
-    let cgroups = Box::new(GivenNames::new(replay.cgroups()));
+    let cgroups = Box::new(GivenNames::new(session.cgroups()));
     let filter = args.filters.recorded()?;
-    let mut printer = Printer::new(args, filter, cgroups, WhenFull::Wait)?;
-    let mut broken = None;
-    while !printer.is_done() && !stop.load(Ordering::Relaxed) {
-        printer.writer.set_wall_clock(replay.wall_clock());
-        let more = replay.pump(|raw| printer.show_transition(raw));
-        while let Some(finding) = replay.next_finding() {
-            printer.show(finding);
-        }
-        match more {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(error) => {
-                broken = Some(error);
-                break;
-            }
-        }
-    }
-    let code = printer.finish(replay.waiting_for_fin(), replay.now())?;
-    Ok(replay_common::exit_code(broken, file, code))
+    let printer = Printer::new(args, filter, session.clock(), cgroups, WhenFull::Wait)?;
+    let viewer = Viewer::replay(printer, stop);
+    let code = Handle::current().block_on(session.run(viewer))?;
+    Ok(replay_common::exit_code(session.broken(), file, code))
 }

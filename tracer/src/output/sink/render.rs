@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::clock_offset::ClockOffset;
 use crate::output::cgroup_names::{CgroupNames, NoCgroups};
 use crate::output::clock::WallClock;
 use crate::output::json;
@@ -24,7 +25,7 @@ impl Default for RenderContext {
     /// The host's clock, and no names of cgroups.
     fn default() -> Self {
         Self {
-            clock: WallClock::new(),
+            clock: WallClock::new(ClockOffset::measured()),
             cgroups: Box::new(NoCgroups),
             lock: None,
         }

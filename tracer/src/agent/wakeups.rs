@@ -1,0 +1,75 @@
+//! What the agent's loop attends to besides its session.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{self, MissedTickBehavior};
+
+use super::endpoint::Scrape;
+use super::service::{self, Watchdog};
+
+/// Something to attend to.
+pub(super) enum Wakeup {
+    /// An interval is over.
+    IntervalEnd,
+    /// systemd waits for a sign of life.
+    Watchdog,
+    /// Somebody wants a snapshot.
+    Scrape(Scrape),
+    /// SIGHUP: the configuration is to be read again.
+    Reload,
+    /// SIGTERM or SIGINT: the agent is to end.
+    Stop,
+}
+
+/// The sources of [`Wakeup`]s.
+pub(super) struct Wakeups {
+    ticks: time::Interval,
+    watchdog: Watchdog,
+    scrapes: mpsc::Receiver<Scrape>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Wakeups {
+    /// Starts the first interval. From now on those signals no longer end the program by themselves.
+    ///
+    /// # Errors
+    /// When the kernel takes no handler.
+    pub fn start(interval: Duration, scrapes: mpsc::Receiver<Scrape>) -> io::Result<Self> {
+        Ok(Self {
+            ticks: ticks(interval),
+            watchdog: service::watchdog(),
+            scrapes,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Starts intervals of another length.
+    pub fn change_interval(&mut self, interval: Duration) {
+        self.ticks = ticks(interval);
+    }
+
+    /// Waits for the next. Safe to cancel.
+    pub async fn next(&mut self) -> Wakeup {
+        tokio::select! {
+            _ = self.ticks.tick() => Wakeup::IntervalEnd,
+            () = self.watchdog.due() => Wakeup::Watchdog,
+            Some(scrape) = self.scrapes.recv() => Wakeup::Scrape(scrape),
+            _ = self.hangup.recv() => Wakeup::Reload,
+            _ = self.terminate.recv() => Wakeup::Stop,
+            _ = self.interrupt.recv() => Wakeup::Stop,
+        }
+    }
+}
+
+fn ticks(interval: Duration) -> time::Interval {
+    let mut ticks = time::interval_at(time::Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,206 @@
+//! The running kernel as a source: events from the rings, answers from sock_diag and /proc, time from the monotonic clock.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::Instant;
+
+use super::core_driver::{CoreDriver, DueProbes, OnTransition};
+use super::minisocket_prober::{ProbeJob, ProbeResult};
+use super::resync::Resync;
+use super::source::Source;
+use super::worker::Worker;
+use crate::clock_offset::ClockOffset;
+use tcpclose_core::Input;
+use tcpclose_core::finding::{Loss, LossLocation};
+use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
+use tcpclose_core::types::Nanos;
+use tcpclose_sys::kernel::clock::now;
+use tcpclose_sys::kernel::loader::{Options, Tier};
+use tcpclose_sys::kernel::netns_cache::NetnsCache;
+use tcpclose_sys::kernel::reader::{Attached, Reader};
+
+/// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is reported.
+const READ_MISSES: Nanos = Nanos::from_secs(1);
+
+/// A little more than a close waits for its cause.
+const SETTLE: Duration = Duration::from_millis(25);
+
+/// How often the eBPF programs' own messages are read, where they were asked for.
+const READ_LOG: Duration = Duration::from_millis(200);
+
+/// Programs that are attached, and the threads that answer the core's probes.
+pub(crate) struct Live {
+    pub(super) reader: Reader,
+    /// How much the kernel shows.
+    pub(super) tier: Tier,
+    /// What is not seen, and why, in sentences.
+    pub(super) shortcomings: Vec<String>,
+    pub(super) options: Options,
+    /// The records have cookies, so that sock_diag's answers can be joined with them.
+    pub(super) has_cookies: bool,
+    pub(super) resync: Resync,
+    pub(super) netns_cache: NetnsCache,
+    pub(super) minisockets: Worker<ProbeJob, ProbeResult>,
+    pub(super) stuck: Option<Worker<Vec<ProbeRequest>, ProbeResponse>>,
+    pub(super) misses_read: Nanos,
+    pub(super) attached: Attached,
+}
+
+impl Source for Live {
+    async fn wait(&mut self, core: &CoreDriver) -> anyhow::Result<()> {
+        let lag = self.reader.lag();
+        let next = core
+            .next_deadline()
+            .map(|deadline| Duration::from_nanos((deadline + lag - now()).0));
+        let log = self.attached.log.as_ref().map(|_| READ_LOG);
+        let deadline = next
+            .into_iter()
+            .chain(log)
+            .min()
+            .map(|wait| Instant::now() + wait);
+        let stuck = &mut self.stuck;
+        let stuck_answered = async {
+            match stuck {
+                Some(stuck) => stuck.ready().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.reader.wait(deadline) => ready.context("polling the ring buffer failed"),
+            () = self.minisockets.ready() => Ok(()),
+            () = stuck_answered => Ok(()),
+        }
+    }
+
+    fn pump(
+        &mut self,
+        core: &mut CoreDriver,
+        clock: &ClockOffset,
+        on_transition: OnTransition<'_>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        self.take_all(core, clock, on_transition)
+            .context("reading the kernel's records failed")?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn drain(
+        &mut self,
+        core: &mut CoreDriver,
+        clock: &ClockOffset,
+        on_transition: OnTransition<'_>,
+    ) -> anyhow::Result<()> {
+        // What explains a close follows it.
+        tokio::time::sleep(SETTLE).await;
+        for loss in self.resync.abandon() {
+            core.take(&Input::Lost(loss));
+        }
+        self.pump(core, clock, on_transition).map(drop)
+    }
+
+    fn now(&self) -> Nanos {
+        now()
+    }
+}
+
+impl Live {
+    /// Takes all that has come: records, answers, time.
+    fn take_all(
+        &mut self,
+        core: &mut CoreDriver,
+        clock: &ClockOffset,
+        mut on_transition: OnTransition<'_>,
+    ) -> io::Result<()> {
+        clock.refresh();
+        if let Some(recording) = core.recording() {
+            recording.wall_clock(clock.get());
+        }
+        // Before the rings are drained: whatever happened up to then is in them.
+        let at = self.reader.horizon();
+        let resync = &mut self.resync;
+        let mut malformed = 0;
+        let at = self.reader.drain(at, |event| match event {
+            Ok(event) => {
+                resync.note(&event);
+                core.take_showing(&Input::Event(event), &mut on_transition);
+            }
+            Err(_) => malformed += 1,
+        })?;
+        self.take_losses(core, at, malformed)?;
+        core.take(&Input::Time(at));
+        self.probe(core, at);
+        if let Some(log) = &mut self.attached.log {
+            log.flush();
+        }
+        Ok(())
+    }
+
+    /// Reports what was lost: with the resync that may follow, or at once.
+    fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos, malformed: u64) -> io::Result<()> {
+        let lost = self.reader.take_lost()?;
+        let (mut skipped, mut dropped) = (0, 0);
+        if at - self.misses_read >= READ_MISSES {
+            self.misses_read = at;
+            skipped = self.attached.take_misses();
+            let recording = core.recording().as_mut();
+            dropped = recording.map_or(0, |recording| recording.recorder().take_dropped());
+        }
+        let loss = |(lost, location)| Loss {
+            at,
+            lost,
+            location,
+            repaired: false,
+        };
+        if dropped > 0 {
+            core.take(&Input::Lost(loss((dropped, LossLocation::Recording))));
+        }
+        let losses = [
+            (lost, LossLocation::Ring),
+            (skipped, LossLocation::Program),
+            (malformed, LossLocation::Decode),
+        ];
+        let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
+        let mut losses: Vec<Loss> = losses.map(loss).collect();
+        if self.has_cookies && self.resync.begin(&mut losses, at) {
+            let options = Box::new(self.options.clone());
+            self.minisockets.ask(ProbeJob::Everything(options));
+        }
+        for loss in losses {
+            core.take(&Input::Lost(loss));
+        }
+        Ok(())
+    }
+
+    /// Starts the probes that are due, and takes the answers that were given by `until`.
+    fn probe(&mut self, core: &mut CoreDriver, until: Nanos) {
+        let DueProbes {
+            lookups,
+            polls,
+            stuck,
+        } = core.take_due();
+        if !lookups.is_empty() || !polls.is_empty() {
+            let job = ProbeJob::Minisockets { lookups, polls };
+            self.minisockets.ask(job);
+        }
+        while let Some(result) = self.minisockets.take(until) {
+            let inputs = match result {
+                ProbeResult::Minisockets(inputs) => inputs,
+                ProbeResult::Everything(snapshot) => self.resync.end(*snapshot),
+            };
+            for input in &inputs {
+                core.take(input);
+            }
+        }
+        let Some(prober) = &mut self.stuck else {
+            return;
+        };
+        if let Some(answers) = prober.take(until) {
+            core.take(&Input::StuckProbed(answers));
+        }
+        if !stuck.is_empty() {
+            prober.ask(stuck);
+        }
+    }
+}
