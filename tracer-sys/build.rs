@@ -11,12 +11,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
 
-    // Symbols are a fifth of the program, for function names in a panic's backtrace; file and line are in its message
-    // anyway. Not by the profile's `strip`: what measures the core needs the names of its functions.
-    if env::var("PROFILE").as_deref() == Ok("release") {
-        println!("cargo::rustc-link-arg-bins=-Wl,--strip-all");
-    }
-
     let out_dir =
         env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR for build scripts, and did not")?;
     let out_dir = Path::new(&out_dir);
