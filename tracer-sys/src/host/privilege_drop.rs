@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 
-use anyhow::Context as _;
 use caps::{CapSet, Capability, CapsHashSet};
 use rustix::thread::set_no_new_privs;
 
@@ -61,12 +60,23 @@ fn maps_need_bpf(release: &str, disabled: &str) -> bool {
     !is_new && disabled.trim() != "0"
 }
 
+/// Why rights could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// The kernel refuses to change the sets of capabilities.
+    #[error("giving up capabilities failed")]
+    Capabilities(#[from] caps::errors::CapsError),
+    /// The kernel refuses to forbid more rights by executing a program.
+    #[error("setting no_new_privs failed")]
+    NoNewPrivs(#[source] io::Error),
+}
+
 /// Gives up all capabilities of the calling thread, and of those it will start, but these; and the way to get them back
 /// by executing a program.
 ///
 /// # Errors
 /// The kernel refuses: it never does.
-pub fn give_up_all_but(kept: &[KeptCapability]) -> anyhow::Result<()> {
+pub fn give_up_all_but(kept: &[KeptCapability]) -> Result<(), PrivilegeError> {
     let keep: CapsHashSet = kept.iter().map(|kept| kept.capability).collect();
     let may: CapsHashSet = caps::read(None, CapSet::Permitted)?
         .intersection(&keep)
@@ -78,10 +88,10 @@ pub fn give_up_all_but(kept: &[KeptCapability]) -> anyhow::Result<()> {
     }
     // Kernels before 4.3 have none.
     let _ = caps::clear(None, CapSet::Ambient);
-    caps::set(None, CapSet::Effective, &may).context("giving up capabilities failed")?;
-    caps::set(None, CapSet::Permitted, &may).context("giving up capabilities failed")?;
-    caps::clear(None, CapSet::Inheritable).context("giving up capabilities failed")?;
-    set_no_new_privs(true).context("setting no_new_privs failed")
+    caps::set(None, CapSet::Effective, &may)?;
+    caps::set(None, CapSet::Permitted, &may)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    set_no_new_privs(true).map_err(|error| PrivilegeError::NoNewPrivs(error.into()))
 }
 
 /// An agent that runs on this host, and what it still may do.
@@ -108,7 +118,7 @@ pub fn running_agents() -> io::Result<Vec<RunningAgent>> {
         };
         // One that exits meanwhile is none.
         if let Ok(true) = is_agent(pid)
-            && let Ok(agent) = running_agent(pid)
+            && let Some(agent) = running_agent(pid)
         {
             agents.push(agent);
         }
@@ -124,19 +134,19 @@ fn is_agent(pid: u32) -> io::Result<bool> {
 }
 
 /// Capabilities belong to threads.
-fn running_agent(pid: u32) -> anyhow::Result<RunningAgent> {
+fn running_agent(pid: u32) -> Option<RunningAgent> {
     let mut all = CapsHashSet::new();
     let mut no_new_privs = true;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let thread = thread?;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let thread = thread.ok()?;
         let id = thread.file_name().to_str().and_then(|id| id.parse().ok());
-        all.extend(caps::read(id, CapSet::Permitted)?);
-        let status = fs::read_to_string(thread.path().join("status"))?;
+        all.extend(caps::read(id, CapSet::Permitted).ok()?);
+        let status = fs::read_to_string(thread.path().join("status")).ok()?;
         no_new_privs &= status.contains("\nNoNewPrivs:\t1\n");
     }
     let mut capabilities: Vec<Capability> = all.into_iter().collect();
     capabilities.sort_unstable_by_key(Capability::index);
-    Ok(RunningAgent {
+    Some(RunningAgent {
         pid,
         capabilities,
         no_new_privs,

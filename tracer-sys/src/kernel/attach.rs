@@ -2,14 +2,14 @@
 //! transition on.
 
 use std::collections::HashMap;
-use std::io;
 use std::thread;
 
 use anyhow::Context as _;
 use aya::Ebpf;
-use aya::programs::{BtfTracePoint, FEntry, Program, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, FEntry, Program, TracePoint};
 
 use super::btf::Btf;
+use super::load_error::refusal;
 
 /// The tracepoint that everything stands on.
 pub(super) const SET_STATE: &str = "inet_sock_set_state";
@@ -163,14 +163,6 @@ impl<'a> Programs<'a> {
         }
         attached
     }
-}
-
-/// Why the kernel refuses a program, where that is what failed.
-pub(super) fn refusal(error: &anyhow::Error) -> Option<&io::Error> {
-    error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(ProgramError::LoadError { io_error, .. }) => Some(io_error),
-        _ => None,
-    })
 }
 
 /// In one line. The verifier's log is for developers.

@@ -1,8 +1,6 @@
 //! A reader for the kernel's own type information (BTF): offsets of structure members, enum names, and which functions
 //! there are. Format: Documentation/bpf/btf.rst of the kernel.
 
-use std::fmt;
-
 /// Where the kernel publishes its BTF (`CONFIG_DEBUG_INFO_BTF`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -30,36 +28,23 @@ const KIND_PTR: u32 = 2;
 const TRANSPARENT: [u32; 5] = [KIND_TYPEDEF, 9, 10, 11, 18];
 
 /// What is wrong with the BTF, or missing in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BtfError {
     /// The bytes are no BTF of this machine's byte order, or are cut off.
+    #[error("the kernel's BTF ({VMLINUX}) cannot be read: {0}")]
     Malformed(&'static str),
     /// No such type.
+    #[error("the kernel's BTF has no type {0}")]
     NoType(String),
     /// The structure has no such member.
+    #[error("the kernel's struct {structure} has no member {member}")]
     NoMember {
         /// The structure.
         structure: String,
-        /// The member looked for.
+        /// The member that was wanted.
         member: String,
     },
 }
-
-impl fmt::Display for BtfError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(what) => {
-                write!(f, "the kernel's BTF ({VMLINUX}) cannot be read: {what}")
-            }
-            Self::NoType(name) => write!(f, "the kernel's BTF has no type {name}"),
-            Self::NoMember { structure, member } => {
-                write!(f, "the kernel's struct {structure} has no member {member}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BtfError {}
 
 /// The kernel's BTF, indexed once.
 pub struct Btf<'a> {

@@ -2,19 +2,17 @@
 //! tracepoint.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::io;
 use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
-use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tcpclose_common::{Config, RINGS};
 
-use super::attach::{self, Attached, SET_STATE};
-use super::btf::{self, Btf, BtfError};
+use super::attach::{self, Attached};
+use super::btf::{self, Btf};
 use super::ebpf_log::{EbpfLog, Print};
+pub use super::load_error::LoadError;
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::{EBPF_OBJECT, offsets, tracefs};
@@ -58,76 +56,6 @@ pub enum Tier {
     /// The classic tracepoint: states, addresses and ports.
     Classic,
 }
-
-/// Why nothing can be traced.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The program was built without its eBPF part.
-    NoObject,
-    /// The kernel refuses for lack of rights.
-    NotPermitted,
-    /// The kernel has no ring buffer (before 5.8).
-    NoRingBuffer,
-    /// The kernel's structures are not what the programs know.
-    Btf(BtfError),
-    /// The classic tracepoint is needed and cannot be used.
-    NoTracefs(io::Error),
-    /// The tracepoint's record lacks a field.
-    NoField(String),
-    /// The classic tier cannot see what a filter asks for.
-    FilterNeedsBtf(&'static str),
-    /// Loading or attaching failed otherwise.
-    Other {
-        /// What was being done.
-        doing: &'static str,
-        /// What the kernel or aya said.
-        source: anyhow::Error,
-    },
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoObject => f.write_str(
-                "this tcpclose was built without its eBPF programs; build it with `cargo xtask build`",
-            ),
-            Self::NotPermitted => f.write_str(
-                "the kernel refuses to load eBPF programs: run tcpclose with sudo, or give it CAP_BPF and CAP_PERFMON",
-            ),
-            Self::NoRingBuffer => f.write_str(
-                "this kernel has no BPF ring buffer; tcpclose needs Linux 5.8 or newer (`tcpclose doctor` tells more)",
-            ),
-            Self::Btf(source) => write!(f, "{source}; try --no-btf for the classic tracepoint"),
-            Self::NoTracefs(source) => write!(
-                f,
-                "the classic tracepoint sock:{SET_STATE} cannot be used ({source}); {}",
-                Self::remedy_for_tracefs(source)
-            ),
-            Self::NoField(field) => {
-                write!(f, "this kernel's tracepoint sock:{SET_STATE} has no field {field}; it cannot be used")
-            }
-            Self::FilterNeedsBtf(flag) => {
-                write!(f, "{flag} needs the kernel's BTF, which is missing here or was refused by --no-btf")
-            }
-            Self::Other { doing, source } => write!(f, "{doing} failed: {source:#}"),
-        }
-    }
-}
-
-impl LoadError {
-    /// What to do where tracefs cannot be read.
-    #[must_use]
-    pub fn remedy_for_tracefs(error: &io::Error) -> &'static str {
-        match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "run tcpclose with sudo, or give it CAP_DAC_READ_SEARCH"
-            }
-            _ => "mount tracefs with `mount -t tracefs tracefs /sys/kernel/tracing`",
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}
 
 /// Programs at work. Dropping it detaches them.
 pub struct Programs {
@@ -251,7 +179,7 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         .override_global("CONFIG", bytemuck::bytes_of(&config), true)
         .override_global(aya_log::LEVEL, &level, true)
         .load(object)
-        .map_err(|error| load_error(error.into()))?;
+        .map_err(LoadError::from_aya)?;
     set_ports(&mut ebpf, "LOCAL_PORTS", &options.filter.local_ports)?;
     set_ports(&mut ebpf, "PEER_PORTS", &options.filter.peer_ports)?;
     let has_cookie = config.has_cookie != 0;
@@ -264,9 +192,9 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         hooks,
         segments,
         twin,
-    } = attached.map_err(load_error)?;
+    } = attached.map_err(LoadError::from_aya)?;
     let log = match options.log {
-        Some(print) => Some(EbpfLog::start(&mut ebpf, print).map_err(load_error)?),
+        Some(print) => Some(EbpfLog::start(&mut ebpf, print).map_err(LoadError::from_aya)?),
         None => None,
     };
     Ok(Programs {
@@ -324,14 +252,14 @@ where
     let map = ebpf.take_map(name).ok_or_else(|| missing_map(name))?;
     T::try_from(map).map_err(|error| LoadError::Other {
         doing: "opening the maps",
-        source: error.into(),
+        error: error.into(),
     })
 }
 
 fn missing_map(name: &str) -> LoadError {
     LoadError::Other {
         doing: "opening the maps",
-        source: anyhow::anyhow!("the eBPF object has no map {name}"),
+        error: anyhow::anyhow!("the eBPF object has no map {name}"),
     }
 }
 
@@ -341,15 +269,13 @@ fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), L
     }
     // Borrowed, not taken: the programs are loaded with the object's own descriptor of the map.
     let map = ebpf.map_mut(name).ok_or_else(|| missing_map(name))?;
-    let mut words = Array::<_, u64>::try_from(map).map_err(|error| load_error(error.into()))?;
+    let mut words = Array::<_, u64>::try_from(map).map_err(LoadError::from_aya)?;
     let mut bits = std::collections::BTreeMap::<u32, u64>::new();
     for port in ports {
         *bits.entry(u32::from(port >> 6)).or_default() |= 1 << (port & 63);
     }
     for (index, word) in bits {
-        words
-            .set(index, word, 0)
-            .map_err(|error| load_error(error.into()))?;
+        words.set(index, word, 0).map_err(LoadError::from_aya)?;
     }
     Ok(())
 }
@@ -361,28 +287,4 @@ fn lift_memlock_limit() {
         maximum: None,
     };
     let _ = setrlimit(Resource::Memlock, unlimited);
-}
-
-/// Finds the two refusals that have a remedy in what aya reports.
-fn load_error(error: anyhow::Error) -> LoadError {
-    let other = || {
-        let mut causes = error.chain();
-        causes.find_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error())
-    };
-    let refusal = attach::refusal(&error).and_then(io::Error::raw_os_error);
-    let errno = refusal.or_else(other);
-    if errno == Some(Errno::PERM.raw_os_error()) {
-        return LoadError::NotPermitted;
-    }
-    if errno == Some(Errno::INVAL.raw_os_error())
-        && error
-            .chain()
-            .any(|cause| cause.to_string().contains("EVENTS"))
-    {
-        return LoadError::NoRingBuffer;
-    }
-    LoadError::Other {
-        doing: "loading the eBPF programs",
-        source: error,
-    }
 }

@@ -5,6 +5,7 @@ pub mod btf;
 pub mod clock;
 pub mod decode;
 pub mod ebpf_log;
+mod load_error;
 pub mod loader;
 
 pub mod netns;

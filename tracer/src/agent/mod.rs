@@ -88,7 +88,7 @@ pub async fn run(
         .capacity(config.max_connections.get())
         .stuck_after(Some(config.stuck_after.into()))
         .record_to(record)
-        .after_attach(move || privilege_drop::give_up_all_but(&kept))
+        .after_attach(move || Ok(privilege_drop::give_up_all_but(&kept)?))
         .start()?;
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
     service::ready();

@@ -104,9 +104,9 @@ impl SessionBuilder {
         let before = Snapshot::take_held(&options);
         let owners = owners::of(&before.inodes);
         let programs = loader::load_by(loader, &options)?;
-        after_attach().map_err(|source| LoadError::Other {
+        after_attach().map_err(|error| LoadError::Other {
             doing: "going on after the programs were attached",
-            source,
+            error,
         })?;
         let (tier, shortcomings) = (programs.tier, programs.shortcomings().collect());
         let has_cookies = programs.has_cookie;
@@ -121,13 +121,13 @@ impl SessionBuilder {
             created.with_context(|| path.display().to_string())
         };
         let recording = recording.map(create).transpose();
-        let recording = recording.map_err(|source| LoadError::Other {
+        let recording = recording.map_err(|error| LoadError::Other {
             doing: "making the recording's file",
-            source,
+            error,
         })?;
         let no_thread = |error: io::Error| LoadError::Other {
             doing: "starting the threads that look at sockets",
-            source: error.into(),
+            error: error.into(),
         };
         let mut prober = MinisocketProber::new(before.overflows);
         let minisockets =
@@ -140,7 +140,7 @@ impl SessionBuilder {
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
-            source: error.into(),
+            error: error.into(),
         })?;
         let mut session = Session {
             core: CoreDriver::new(&head, recording),

@@ -60,7 +60,7 @@ impl CloseWaitTracer {
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
-            source: error.into(),
+            error: error.into(),
         })?;
         let seen = Seen {
             least,

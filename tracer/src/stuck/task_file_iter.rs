@@ -7,13 +7,14 @@ use tcpclose_common::SocketDescriptor;
 
 use tcpclose_sys::host::descriptors::Holder;
 use tcpclose_sys::host::{capabilities, pid_ns};
+use tcpclose_sys::kernel::loader::LoadError;
 use tcpclose_sys::kernel::task_file_iter;
 
 /// With so many open files, reading them one by one in /proc costs more than loading a program that walks over them.
 const WORTH_IT: u64 = 32_768;
 
 /// A walk under way, in a thread of its own.
-pub(super) struct Walk(JoinHandle<anyhow::Result<Vec<SocketDescriptor>>>);
+pub(super) struct Walk(JoinHandle<Result<Vec<SocketDescriptor>, LoadError>>);
 
 impl Walk {
     /// Begins where it is worth it, and allowed: `None` otherwise.
