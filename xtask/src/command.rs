@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     fmt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus, Stdio},
 };
 
@@ -19,8 +19,6 @@ pub fn announce(line: impl fmt::Display) {
 #[derive(Debug)]
 pub struct Failed {
     what: String,
-    /// Its exit code.
-    pub code: u8,
 }
 
 impl fmt::Display for Failed {
@@ -33,20 +31,30 @@ impl std::error::Error for Failed {}
 
 /// Runs `command` on this terminal. `what` is the noun for a failure: "compiling the eBPF programs".
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
-    let code = exit_code(status(command)?);
-    if code == 0 {
+    if status(command)?.success() {
         return Ok(());
     }
-    Err(Failed {
-        what: what.to_owned(),
-        code,
-    }
-    .into())
+    let what = what.to_owned();
+    Err(Failed { what }.into())
 }
 
 /// Runs `command` on this terminal and returns how it ended.
 pub fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| cannot_start(command))
+}
+
+/// Runs `command`, whose messages go to this terminal, and returns its stdout. `what` is the noun for a failure.
+pub fn run_to(command: &mut Command, what: &str) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| cannot_start(command))?;
+    if !output.status.success() {
+        let what = what.to_owned();
+        return Err(Failed { what }.into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs `command` and returns its stdout. What it wrote to stderr is part of the error when it fails.
@@ -85,21 +93,12 @@ pub fn exit_code(status: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Where the program `name` is: on PATH, or in the directories that only root has there.
+/// Returns where the program `name` is: on PATH, or in the directories that only root has there.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let for_root = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(for_root)
-        .map(|directory| directory.join(name))
-        .find(|file| is_executable(file))
-}
-
-fn is_executable(file: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    file.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    let directories = env::split_paths(&path).chain(for_root);
+    which::which_in(name, env::join_paths(directories).ok(), "/").ok()
 }
 
 /// The last line that says something: package managers and rustup put the reason there.
@@ -127,9 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_keeps_the_programs_exit_code() {
+    fn a_program_that_fails_is_told_from_one_that_cannot_be_started() {
         let error = run(Command::new("sh").args(["-c", "exit 7"]), "leaving").unwrap_err();
-        assert_eq!(error.downcast_ref::<Failed>().map(|f| f.code), Some(7));
+        assert!(error.is::<Failed>());
+        let error = run(&mut Command::new("/nowhere/at-all"), "leaving").unwrap_err();
+        assert!(!error.is::<Failed>());
+        let error = run_to(Command::new("sh").args(["-c", "exit 7"]), "leaving").unwrap_err();
         assert_eq!(error.to_string(), "leaving failed; its messages are above");
     }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     bpf_linker::{self, BpfLinker},
-    command::{announce, run},
+    command::{announce, run, status},
     ebpf_compiler::{self, Core, EbpfCompiler, TARGET},
     workspace::Workspace,
 };
@@ -26,16 +26,41 @@ const UNSTABLE_CRATES: &str = "aya_ebpf";
 pub fn build(workspace: &Workspace) -> Result<PathBuf> {
     let object = Ebpf::prepare(workspace)?.compile(workspace)?;
     announce("tcpclose: compiling the program");
-    run(
-        workspace
-            .cargo()
-            .args(["build", "--release", "--package", "tcpclose"])
-            .env(OBJECT_VARIABLE, object),
-        "compiling tcpclose",
-    )?;
-    let program = workspace.target.join("release/tcpclose");
+    build_release(workspace, &object)?;
+    let program = program(workspace);
     announce(format_args!("tcpclose is {}", program.display()));
     Ok(program)
+}
+
+/// Builds the program with this eBPF object; see [`program`].
+pub fn build_release(workspace: &Workspace, object: &Path) -> Result<()> {
+    run(
+        release(workspace, object).args(["--package", "tcpclose"]),
+        "compiling tcpclose",
+    )
+}
+
+/// Builds the program, and the benches of the core with the same optimisation.
+pub fn build_with_benches(workspace: &Workspace, object: &Path) -> Result<()> {
+    run(
+        release(workspace, object)
+            .args(["--package", "tcpclose", "--package", "tcpclose-bench"])
+            .args(["--bins", "--quiet"]),
+        "compiling tcpclose and its benches",
+    )
+}
+
+fn release(workspace: &Workspace, object: &Path) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["build", "--release"])
+        .env(OBJECT_VARIABLE, object);
+    cargo
+}
+
+/// Where the program is, once it has been built.
+pub fn program(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("release/tcpclose")
 }
 
 /// What compiles the eBPF programs.
@@ -72,10 +97,11 @@ impl Ebpf {
         Ok(object)
     }
 
-    /// Lints the eBPF programs with the compiler's own clippy, if it has one. Returns whether it has.
-    pub fn lint(&self, workspace: &Workspace) -> Result<bool> {
+    /// Lints the eBPF programs with the compiler's own clippy. Returns whether it found nothing; `None` where the
+    /// compiler has no clippy.
+    pub fn lint(&self, workspace: &Workspace) -> Result<Option<bool>> {
         let Some(clippy) = &self.compiler.clippy else {
-            return Ok(false);
+            return Ok(None);
         };
         let cargo = self.cargo(workspace);
         let mut command = Command::new(clippy);
@@ -92,8 +118,7 @@ impl Ebpf {
         }
         self.add_arguments(&mut command, workspace);
         command.args(["--", "--deny", "warnings"]);
-        run(&mut command, "linting the eBPF programs")?;
-        Ok(true)
+        Ok(Some(status(&mut command)?.success()))
     }
 
     /// cargo for the compiler, in an environment of its own: what the user or the outer cargo set for the host's

@@ -16,6 +16,7 @@ mod rustup_compiler;
 mod soak;
 mod test;
 mod test_deps;
+mod test_output;
 mod vm;
 mod workspace;
 
@@ -44,12 +45,8 @@ enum Task {
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Install what the tests need, then run all of them
-    Test {
-        /// Arguments for the integration tests' runner, such as a name to filter by
-        #[arg(last = true)]
-        args: Vec<OsString>,
-    },
+    /// Install what the tests need, then run them, in stages
+    Test(test::Test),
     /// Run the kernel tests on other kernels, each in a virtual machine
     VmTest {
         /// 5.10, 6.1 or 6.12; all of them where none is named
@@ -100,7 +97,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::BenchLeaks(args) => bench_leaks::bench_leaks(&workspace, &args),
         Task::Parity(args) => parity::parity(&workspace, &args),
         Task::Soak(args) => soak::soak(&workspace, &args),
-        Task::Test { args } => test::test(&workspace, &args),
+        Task::Test(args) => test::test(&workspace, &args),
         Task::VmTest { kernels, args } => vm::vm_test(&workspace, &kernels, &args),
     }
 }

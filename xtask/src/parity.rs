@@ -76,13 +76,29 @@ impl Parity {
 /// Builds both programs as this user and compares as root. The exit code is 1 if anything that tcpclose claims is
 /// contradicted.
 pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
+    Ok(ExitCode::from(compare(workspace, args)?))
+}
+
+/// Compares so many closes, of whose FINs and ACKs `drop` percent get lost. Returns whether nothing is contradicted.
+pub fn is_good(workspace: &Workspace, closes: u64, drop: u32) -> Result<bool> {
+    let args = Parity {
+        closes: Some(closes),
+        seed: None,
+        drop: Some(drop),
+        all: false,
+        keep: None,
+    };
+    Ok(compare(workspace, &args)? == 0)
+}
+
+fn compare(workspace: &Workspace, args: &Parity) -> Result<u8> {
     let privilege = Privilege::detect();
     if !privilege.can_start_programs() {
         bail!(
             "making network namespaces needs root, and there is no sudo for it: run this as root"
         );
     }
-    test_deps::provide_for_parity(privilege)?;
+    test_deps::provide(privilege, "parity", true)?;
     let tcpclose = compile::build(workspace)?;
     announce("parity: compiling the comparison");
     run(
@@ -101,7 +117,7 @@ pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
         .arg("--tcpclose")
         .arg(tcpclose)
         .args(args.handed_on());
-    Ok(ExitCode::from(exit_code(status(&mut command)?)))
+    Ok(exit_code(status(&mut command)?))
 }
 
 #[cfg(test)]

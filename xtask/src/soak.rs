@@ -1,15 +1,15 @@
 //! The long form of the agent's soak test: minutes of churn, in which nothing may get lost uncounted.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::{
     command::{announce, status},
-    compile::{Ebpf, OBJECT_VARIABLE},
+    compile::Ebpf,
     privilege::Privilege,
-    test::{REQUIRE_VARIABLE, as_root},
+    test,
     workspace::Workspace,
 };
 
@@ -26,25 +26,33 @@ pub struct Soak {
 
 /// Runs the test, which prints its figures, as root. The exit code is 1 if they do not add up.
 pub fn soak(workspace: &Workspace, args: &Soak) -> Result<ExitCode> {
+    Ok(match is_good(workspace, args.minutes, args.losses)? {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Runs the test and returns whether its figures add up.
+pub fn is_good(workspace: &Workspace, minutes: u64, losses: bool) -> Result<bool> {
     let privilege = Privilege::detect();
     if !privilege.can_start_programs() {
         bail!("the soak needs root for eBPF, and there is no sudo here: run this as root");
     }
     let object = Ebpf::prepare(workspace)?.compile(workspace)?;
-    let (test_name, how) = match args.losses {
+    let (test_name, how) = match losses {
         true => ("soak::soak_with_losses", ", with losses"),
         false => ("soak::soak", ""),
     };
-    announce(format_args!("soak: {} minutes of churn{how}", args.minutes));
-    let mut test = workspace.cargo();
-    test.args(["test", "--package", "tcpclose", "--test", "agent"])
-        .args(["--", "--exact", "--nocapture", test_name])
-        .env(OBJECT_VARIABLE, object)
-        .env("TCPCLOSE_SOAK_SECONDS", (args.minutes * 60).to_string())
-        .env(REQUIRE_VARIABLE, "1")
-        .envs(as_root(privilege)?);
-    Ok(match status(&mut test)?.success() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    })
+    announce(format_args!("soak: {minutes} minutes of churn{how}"));
+    let select = ["--test", "agent"].map(OsString::from);
+    let programs = test::build_programs(workspace, Some(&object), select)?;
+    let program = programs
+        .first()
+        .context("cargo has built no tests of the agent")?;
+    let mut command = program.command(Some(privilege));
+    command
+        .args(["--exact", "--nocapture", test_name])
+        .env("TCPCLOSE_SOAK_SECONDS", (minutes * 60).to_string())
+        .env(test::REQUIRE_VARIABLE, "1");
+    Ok(status(&mut command)?.success())
 }

@@ -10,75 +10,73 @@ use crate::{
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counterpart {
+pub struct TestDependency {
     /// The program's name.
     program: &'static str,
     /// Debian's package with it.
     package: &'static str,
-    /// The tests that cannot run without it.
-    suite: &'static str,
+    /// The stages whose tests cannot do without it, or not all of them.
+    stages: &'static [&'static str],
 }
 
-const fn counterpart(
+const fn dependency(
     program: &'static str,
     package: &'static str,
-    suite: &'static str,
-) -> Counterpart {
-    Counterpart {
+    stages: &'static [&'static str],
+) -> TestDependency {
+    TestDependency {
         program,
         package,
-        suite,
+        stages,
     }
 }
 
 /// All of them. The `-core` packages have MariaDB's programs without its service.
-const COUNTERPARTS: &[Counterpart] = &[
-    counterpart("tcpdump", "tcpdump", CAPTURES),
-    counterpart("tshark", "tshark", CAPTURES),
-    counterpart("ss", "iproute2", "killed sockets"),
-    counterpart("tcpstates", "libbpf-tools", "comparison with tcpstates"),
-    counterpart("valgrind", "valgrind", "the count of instructions"),
-    counterpart("mariadbd", "mariadb-server-core", DATABASE),
-    counterpart("mariadb-install-db", "mariadb-server-core", DATABASE),
-    counterpart("mariadb", "mariadb-client-core", DATABASE),
-    counterpart("prometheus", "prometheus", METRICS),
-    counterpart("promtool", "prometheus", METRICS),
+const DEPENDENCIES: &[TestDependency] = &[
+    dependency("tcpdump", "tcpdump", &["integration", "parity"]),
+    dependency("tshark", "tshark", &["unit", "integration", "parity"]),
+    dependency("ip", "iproute2", &["parity", "bench", "leaks"]),
+    dependency("nft", "nftables", &["parity"]),
+    dependency("tcpstates", "libbpf-tools", &["integration", "bench"]),
+    dependency("valgrind", "valgrind", &["bench"]),
+    dependency("mariadbd", "mariadb-server-core", &["integration"]),
+    dependency(
+        "mariadb-install-db",
+        "mariadb-server-core",
+        &["integration"],
+    ),
+    dependency("mariadb", "mariadb-client-core", &["integration"]),
+    dependency("prometheus", "prometheus", &["agent"]),
+    dependency("promtool", "prometheus", &["agent", "dist"]),
     // The package that has systemd-journald too, outside PATH.
-    counterpart("journalctl", "systemd", "outputs to journald"),
-    counterpart("rsyslogd", "rsyslog", "outputs to syslog"),
-    counterpart("systemd-analyze", "systemd", OPERATIONS),
-    counterpart("logrotate", "logrotate", OPERATIONS),
-    counterpart("strace", "strace", OPERATIONS),
-    counterpart("setpriv", "util-linux", OPERATIONS),
+    dependency("journalctl", "systemd", &["sinks"]),
+    dependency("rsyslogd", "rsyslog", &["sinks"]),
+    dependency("systemd-analyze", "systemd", &["agent", "dist"]),
+    dependency("logrotate", "logrotate", &["dist"]),
+    dependency("strace", "strace", &["agent"]),
+    dependency("setpriv", "util-linux", &["agent"]),
 ];
 
-/// What `cargo xtask parity` needs.
-const FOR_PARITY: &[Counterpart] = &[
-    counterpart("tcpdump", "tcpdump", CAPTURES),
-    counterpart("tshark", "tshark", CAPTURES),
-    counterpart("ip", "iproute2", CAPTURES),
-    counterpart("nft", "nftables", CAPTURES),
-];
-
-const METRICS: &str = "Prometheus, which reads the agent";
-const CAPTURES: &str = "comparisons with captures";
-const DATABASE: &str = "the database session";
-const OPERATIONS: &str = "checks of the files for operators";
-
-/// Installs what is missing. What still is then is said, and is a failure where `required`.
-pub fn provide(privilege: Privilege, required: bool) -> Result<()> {
-    provide_these(COUNTERPARTS, privilege, required)
+/// Installs what is missing for the tests of a stage. What still is missing then is reported, and is an error where it
+/// is `required`.
+pub fn provide(privilege: Privilege, stage: &str, required: bool) -> Result<()> {
+    provide_these(&for_stage(stage), privilege, required)
 }
 
-/// As [`provide`] for what `cargo xtask parity` cannot do without.
-pub fn provide_for_parity(privilege: Privilege) -> Result<()> {
-    provide_these(FOR_PARITY, privilege, true)
+/// As [`provide`] for all stages.
+pub fn provide_all(privilege: Privilege, required: bool) -> Result<()> {
+    provide_these(DEPENDENCIES, privilege, required)
 }
 
-fn provide_these(wanted: &[Counterpart], privilege: Privilege, required: bool) -> Result<()> {
+fn for_stage(stage: &str) -> Vec<TestDependency> {
+    let all = DEPENDENCIES.iter().copied();
+    all.filter(|dependency| dependency.stages.contains(&stage))
+        .collect()
+}
+
+fn provide_these(wanted: &[TestDependency], privilege: Privilege, required: bool) -> Result<()> {
     let missing = missing(wanted, |program| find_program(program).is_some());
     if missing.is_empty() {
-        announce("counterparts: all here");
         return Ok(());
     }
     let installed = Apt::find(privilege)
@@ -86,7 +84,7 @@ fn provide_these(wanted: &[Counterpart], privilege: Privilege, required: bool) -
         .and_then(|apt| apt.install(&packages(&missing)));
     let still_missing: Vec<_> = missing
         .into_iter()
-        .filter(|counterpart| find_program(counterpart.program).is_none())
+        .filter(|dependency| find_program(dependency.program).is_none())
         .collect();
     if still_missing.is_empty() {
         return Ok(());
@@ -95,45 +93,32 @@ fn provide_these(wanted: &[Counterpart], privilege: Privilege, required: bool) -
         Err(error) => format!("{error:#}"),
         Ok(()) => "the packages do not have them".to_owned(),
     };
+    let programs = programs(&still_missing).join(", ");
+    let packages = packages(&still_missing).join(" ");
     if required {
         bail!(
-            "the tests need {}, which could not be installed: {reason}; install {}, or unset CI to skip their suites",
-            programs(&still_missing).join(", "),
-            packages(&still_missing).join(" ")
+            "the tests need {programs}, which could not be installed: {reason}; install {packages}, or unset CI to skip \
+             the tests that need them"
         );
     }
-    announce(format_args!("counterparts: not installed: {reason}"));
-    for suite in suites(&still_missing) {
-        let lacking: Vec<_> = still_missing
-            .iter()
-            .copied()
-            .filter(|counterpart| counterpart.suite == suite)
-            .collect();
-        announce(format_args!(
-            "counterparts: skipping {suite}: no {} (Debian's package: {})",
-            programs(&lacking).join(", "),
-            packages(&lacking).join(" ")
-        ));
-    }
+    announce(format_args!(
+        "skipping the tests that need {programs} (Debian's packages: {packages}), which could not be installed: {reason}"
+    ));
     Ok(())
 }
 
-fn missing(wanted: &[Counterpart], is_here: impl Fn(&str) -> bool) -> Vec<Counterpart> {
+fn missing(wanted: &[TestDependency], is_here: impl Fn(&str) -> bool) -> Vec<TestDependency> {
     let all = wanted.iter().copied();
-    all.filter(|counterpart| !is_here(counterpart.program))
+    all.filter(|dependency| !is_here(dependency.program))
         .collect()
 }
 
-fn programs(counterparts: &[Counterpart]) -> Vec<&'static str> {
-    once_each(counterparts.iter().map(|counterpart| counterpart.program))
+fn programs(dependencies: &[TestDependency]) -> Vec<&'static str> {
+    once_each(dependencies.iter().map(|dependency| dependency.program))
 }
 
-fn packages(counterparts: &[Counterpart]) -> Vec<&'static str> {
-    once_each(counterparts.iter().map(|counterpart| counterpart.package))
-}
-
-fn suites(counterparts: &[Counterpart]) -> Vec<&'static str> {
-    once_each(counterparts.iter().map(|counterpart| counterpart.suite))
+fn packages(dependencies: &[TestDependency]) -> Vec<&'static str> {
+    once_each(dependencies.iter().map(|dependency| dependency.package))
 }
 
 fn once_each(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
@@ -152,22 +137,27 @@ mod tests {
 
     #[test]
     fn nothing_is_installed_where_all_is_here() {
-        assert!(missing(COUNTERPARTS, |_| true).is_empty());
+        assert!(missing(DEPENDENCIES, |_| true).is_empty());
     }
 
     #[test]
     fn only_what_is_missing_is_installed_each_package_once() {
         let is_here = |program: &str| !program.starts_with("mariadb") && program != "tshark";
-        let missing = missing(COUNTERPARTS, is_here);
+        let missing = missing(DEPENDENCIES, is_here);
         assert_eq!(
             packages(&missing),
             ["tshark", "mariadb-server-core", "mariadb-client-core"]
         );
-        assert_eq!(suites(&missing), [CAPTURES, DATABASE]);
+    }
+
+    #[test]
+    fn a_stage_gets_what_its_tests_need() {
+        assert_eq!(programs(&for_stage("unit")), ["tshark"]);
+        assert!(for_stage("fmt").is_empty());
     }
 
     #[test]
     fn no_program_is_listed_twice() {
-        assert_eq!(programs(COUNTERPARTS).len(), COUNTERPARTS.len());
+        assert_eq!(programs(DEPENDENCIES).len(), DEPENDENCIES.len());
     }
 }

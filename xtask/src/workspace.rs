@@ -8,9 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
-
-use crate::command::stdout_of;
+use cargo_metadata::{Metadata, MetadataCommand, Package, PackageId};
 
 /// The checkout that xtask belongs to.
 pub struct Workspace {
@@ -18,9 +16,19 @@ pub struct Workspace {
     pub root: PathBuf,
     /// Where everything that is built goes.
     pub target: PathBuf,
-    /// The names of the test targets in `tests/` of all packages.
-    pub test_targets: Vec<String>,
+    /// The test targets in `tests/` of all packages.
+    pub test_targets: Vec<TestTarget>,
+    packages: Vec<Package>,
     cargo: OsString,
+}
+
+/// A test target in `tests/` of a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestTarget {
+    /// The package's name.
+    pub package: String,
+    /// The target's name.
+    pub name: String,
 }
 
 impl Workspace {
@@ -32,24 +40,26 @@ impl Workspace {
             .parent()
             .context("xtask's own directory has no parent")?;
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let metadata = stdout_of(
-            Command::new(&cargo)
-                .args(["metadata", "--no-deps", "--format-version=1"])
-                .arg("--manifest-path")
-                .arg(root.join("Cargo.toml")),
-        )?;
-        let metadata: Value =
-            serde_json::from_str(&metadata).context("cannot read `cargo metadata`")?;
-        let directory = |key: &str| {
-            let path = metadata[key].as_str().map(PathBuf::from);
-            path.with_context(|| format!("`cargo metadata` names no {key}"))
-        };
+        let metadata = MetadataCommand::new()
+            .cargo_path(&cargo)
+            .manifest_path(root.join("Cargo.toml"))
+            .no_deps()
+            .exec()
+            .context("cannot read `cargo metadata`")?;
         Ok(Self {
-            root: directory("workspace_root")?,
-            target: directory("target_directory")?,
             test_targets: test_targets_in(&metadata),
+            root: metadata.workspace_root.into_std_path_buf(),
+            target: metadata.target_directory.into_std_path_buf(),
+            packages: metadata.packages,
             cargo,
         })
+    }
+
+    /// Returns a package of this workspace.
+    pub fn package(&self, id: &PackageId) -> Result<&Package> {
+        let mut packages = self.packages.iter();
+        let package = packages.find(|package| package.id == *id);
+        package.with_context(|| format!("no package of this workspace: {id}"))
     }
 
     /// The cargo that runs us, for its own toolchain, with the user's environment: what `cargo run` told *us* about
@@ -81,17 +91,15 @@ fn is_about_our_package(variable: &str) -> bool {
         )
 }
 
-fn test_targets_in(metadata: &Value) -> Vec<String> {
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
-    targets
-        .filter(|target| {
-            let mut kinds = target["kind"].as_array().into_iter().flatten();
-            kinds.any(|kind| kind == "test")
+fn test_targets_in(metadata: &Metadata) -> Vec<TestTarget> {
+    let targets = metadata.packages.iter().flat_map(|package| {
+        let tests = package.targets.iter().filter(|target| target.is_test());
+        tests.map(|target| TestTarget {
+            package: package.name.to_string(),
+            name: target.name.clone(),
         })
-        .filter_map(|target| target["name"].as_str())
-        .map(str::to_owned)
-        .collect()
+    });
+    targets.collect()
 }
 
 #[cfg(test)]
@@ -100,11 +108,14 @@ mod tests {
 
     #[test]
     fn finds_the_test_targets_of_all_packages() {
-        let metadata = serde_json::json!({"packages": [
-            {"targets": [{"kind": ["lib"], "name": "tcpclose"}, {"kind": ["test"], "name": "integration"}]},
-            {"targets": [{"kind": ["test"], "name": "layout"}, {"kind": ["custom-build"], "name": "build-script-build"}]},
-        ]});
-        assert_eq!(test_targets_in(&metadata), ["integration", "layout"]);
+        let workspace = Workspace::find().unwrap();
+        let has = |package: &str, name: &str| {
+            let mut targets = workspace.test_targets.iter();
+            targets.any(|target| target.package == package && target.name == name)
+        };
+        assert!(has("tcpclose", "integration"));
+        assert!(has("tcpclose-core", "lifecycle"));
+        assert!(!has("tcpclose", "tcpclose"), "a library is no test target");
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     if !privilege.can_start_programs() {
         bail!("measuring needs root, for eBPF and for a network namespace of its own");
     }
-    test_deps::provide(privilege, true)?;
+    test_deps::provide(privilege, "bench", true)?;
     let program = match &args.program {
         Some(program) => program.clone(),
         None => compile::build(workspace)?,

@@ -1,6 +1,12 @@
 //! The root file system of a test machine.
 
-use std::{ffi::OsString, fs, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -31,9 +37,28 @@ pub fn write(kernel: &Kernel, programs: &Programs, args: &[OsString], file: &Pat
         archive.file(&format!("modules/{name}"), &read(module)?);
     }
     for (name, test) in &programs.tests {
-        archive.file(&format!("tests/{name}"), &read(test)?);
+        archive.file(&format!("tests/{name}"), test);
+    }
+    for directory in directories_of(&programs.libraries) {
+        archive.directory(directory);
+    }
+    for library in &programs.libraries {
+        archive.file(below_root(library)?, &read(library)?);
     }
     fs::write(file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// All directories above `files`, parents first.
+fn directories_of(files: &BTreeSet<PathBuf>) -> BTreeSet<&str> {
+    let ancestors = files.iter().flat_map(|file| file.ancestors().skip(1));
+    let directories = ancestors.filter_map(|directory| below_root(directory).ok());
+    directories.filter(|path| !path.is_empty()).collect()
+}
+
+/// An absolute path as an archive has it.
+fn below_root(path: &Path) -> Result<&str> {
+    let below = path.strip_prefix("/").ok().and_then(Path::to_str);
+    below.with_context(|| format!("{} cannot be put into an archive", path.display()))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
@@ -56,6 +81,13 @@ fn lines(args: &[OsString]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_directories_of_libraries_are_made_parents_first() {
+        let files = BTreeSet::from(["/lib64/ld.so", "/lib/x/libc.so"].map(PathBuf::from));
+        let directories = Vec::from_iter(directories_of(&files));
+        assert_eq!(directories, ["lib", "lib/x", "lib64"]);
+    }
 
     #[test]
     fn arguments_with_spaces_and_quotes_stay_whole() {

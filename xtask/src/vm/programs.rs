@@ -1,86 +1,79 @@
-//! The programs for the test machines, which have no libraries: tcpclose and its tests, linked statically.
+//! The programs for the test machines: the same that are tested on this host, with the libraries that they load.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
 
 use crate::{
-    command::{announce, run, stdout_of},
-    compile::OBJECT_VARIABLE,
+    command::{announce, stdout_of},
+    compile, test,
     workspace::Workspace,
 };
 
 /// The tests that are worth another kernel.
 const TESTS: &[&str] = &["integration", "sock_diag"];
-/// glibc's target can be linked statically too. Named, because only then are the flags not for build scripts and
-/// macros, which must stay dynamic.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What runs on a test machine.
 pub struct Programs {
     /// The program as users have it.
     pub tcpclose: PathBuf,
     /// Test programs by name.
-    pub tests: Vec<(String, PathBuf)>,
+    pub tests: Vec<(String, Vec<u8>)>,
+    /// What all of them load, each where it is on this host.
+    pub libraries: BTreeSet<PathBuf>,
 }
 
 /// Builds them, with the eBPF object inside.
 pub fn build(workspace: &Workspace, object: &Path) -> Result<Programs> {
-    announce("vm-test: compiling tcpclose, statically linked");
-    run(
-        cargo(workspace, object, "build").args(["--release", "--bin", "tcpclose"]),
-        "compiling a static tcpclose",
-    )?;
-    announce("vm-test: compiling its tests, statically linked");
-    let tests = || {
-        let mut cargo = cargo(workspace, object, "test");
-        cargo.arg("--no-run");
-        for test in TESTS {
-            cargo.args(["--test", test]);
-        }
-        cargo
-    };
-    // First with its progress and its errors for the user, then for the names of what is built now.
-    run(&mut tests(), "compiling static tests")?;
-    let messages = stdout_of(tests().arg("--message-format=json"))?;
-    let tests = TESTS.iter().map(|&name| {
-        let program = executable_in(&messages, name);
-        let program =
-            program.with_context(|| format!("cargo names no program for the test {name}"));
-        Ok((name.to_owned(), program?))
-    });
+    announce("vm-test: compiling tcpclose and its tests");
+    compile::build_release(workspace, object)?;
+    let tcpclose = compile::program(workspace);
+    let select = TESTS.iter().flat_map(|test| ["--test", test]);
+    let programs = test::build_programs(workspace, Some(object), select.map(OsString::from))?;
+    let mut libraries = libraries_of(&tcpclose)?;
+    let mut tests = Vec::new();
+    for program in programs {
+        libraries.extend(libraries_of(&program.path)?);
+        tests.push((program.target, without_debug_info(&program.path)?));
+    }
     Ok(Programs {
-        tcpclose: workspace.target.join(TARGET).join("release/tcpclose"),
-        tests: tests.collect::<Result<_>>()?,
+        tcpclose,
+        tests,
+        libraries,
     })
 }
 
-fn cargo(workspace: &Workspace, object: &Path, task: &str) -> Command {
-    let mut cargo = workspace.cargo();
-    cargo
-        .args([task, "--quiet", "--package", "tcpclose", "--target", TARGET])
-        .env(OBJECT_VARIABLE, object)
-        .env_remove("RUSTFLAGS")
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        // Half the time to compile, and a tenth of the size to load into each machine.
-        .env("CARGO_PROFILE_DEV_DEBUG", "0");
-    cargo
+/// The program's bytes without what only a debugger reads: a tenth of the size to load into each machine.
+fn without_debug_info(program: &Path) -> Result<Vec<u8>> {
+    let stripped = program.with_extension(format!("stripped-{}", std::process::id()));
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&stripped);
+    stdout_of(strip.arg(program)).context("binutils' strip is needed")?;
+    let bytes =
+        fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?;
+    fs::remove_file(&stripped).with_context(|| format!("cannot remove {}", stripped.display()))?;
+    Ok(bytes)
 }
 
-/// The program of the test target `name` in cargo's messages, one JSON object a line.
-fn executable_in(messages: &str, name: &str) -> Option<PathBuf> {
-    let messages = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut executables = messages.filter_map(|message| {
-        let is_ours = message["target"]["name"] == name && message["profile"]["test"] == true;
-        is_ours.then(|| message["executable"].as_str().map(PathBuf::from))?
+fn libraries_of(program: &Path) -> Result<BTreeSet<PathBuf>> {
+    Ok(libraries_in(&stdout_of(Command::new("ldd").arg(program))?))
+}
+
+/// The paths in what `ldd` writes, the loader's among them.
+fn libraries_in(text: &str) -> BTreeSet<PathBuf> {
+    let paths = text.lines().filter_map(|line| {
+        let library = line.trim();
+        let library = library.split_once("=> ").map_or(library, |(_, path)| path);
+        let (path, _) = library.split_once(" (0x")?;
+        path.starts_with('/').then(|| PathBuf::from(path))
     });
-    executables.next()
+    paths.collect()
 }
 
 #[cfg(test)]
@@ -88,17 +81,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tests_program_is_found_among_cargos_messages() {
-        let messages = r#"
-{"reason":"compiler-artifact","target":{"name":"tcpclose"},"profile":{"test":false},"executable":"/t/tcpclose"}
-{"reason":"compiler-artifact","target":{"name":"integration"},"profile":{"test":true},"executable":"/t/integration-1"}
-{"reason":"build-finished","success":true}
-"#;
+    fn a_program_needs_its_libraries_and_the_loader() {
+        let text = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f10)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f11)\n";
+        let libraries: Vec<_> = libraries_in(text).into_iter().collect();
         assert_eq!(
-            executable_in(messages, "integration"),
-            Some(PathBuf::from("/t/integration-1"))
+            libraries,
+            [
+                "/lib/x86_64-linux-gnu/libc.so.6",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+            .map(PathBuf::from)
         );
-        assert_eq!(executable_in(messages, "tcpclose"), None);
-        assert_eq!(executable_in(messages, "sock_diag"), None);
+    }
+
+    #[test]
+    fn a_static_program_needs_none() {
+        assert!(libraries_in("\tstatically linked\n").is_empty());
     }
 }

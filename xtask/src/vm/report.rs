@@ -36,7 +36,7 @@ impl Report<'_> {
                 let (version, name) = (self.version, &program.name);
                 format!(
                     "==== {version}: {name} ====\n{}",
-                    shortened(program.failures())
+                    shortened(program.output.failures())
                 )
             })
             .collect()
@@ -59,7 +59,7 @@ impl Report<'_> {
         let last = self.results.programs.last();
         let doing = last
             .filter(|program| program.code.is_none())
-            .map(|program| match program.running.as_slice() {
+            .map(|program| match program.output.running.as_slice() {
                 [] => format!(" during {}", program.name),
                 running => format!(" during {}: {}", program.name, running.join(", ")),
             });
@@ -75,7 +75,7 @@ impl Report<'_> {
             .results
             .programs
             .iter()
-            .filter(|program| program.code != Some(0) && program.failed.is_empty());
+            .filter(|program| program.code != Some(0) && program.output.failed.is_empty());
         let told: Vec<_> = failed
             .map(|program| match program.code {
                 Some(code) => format!("{} ended with code {code}", program.name),
@@ -124,7 +124,7 @@ impl fmt::Display for Report<'_> {
             write!(
                 f,
                 " ({kernel}): {} passed, {} failed",
-                results.passed(),
+                results.counts().passed,
                 failed.len()
             )?;
             let skipped = results.skipped();

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::{test::Counts, test_output::TestOutput};
+
 /// The mark in front of init.sh's own lines.
 const MARK: &str = "@@ ";
 
@@ -17,23 +19,15 @@ pub struct Results {
     pub finished: bool,
 }
 
-/// What one program has said.
+/// The output of one program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// Its name.
     pub name: String,
     /// Its exit code, once it has ended.
     pub code: Option<i32>,
-    /// Number of tests that passed, without those that skipped themselves.
-    pub passed: usize,
-    /// The tests that failed.
-    pub failed: Vec<String>,
-    /// How many tests skipped themselves, by reason.
-    pub skipped: BTreeMap<String, usize>,
-    /// Tests that the runner found slow and that have not ended.
-    pub running: Vec<String>,
-    /// Its output.
-    pub output: String,
+    /// What it has written.
+    pub output: TestOutput,
 }
 
 impl Results {
@@ -45,7 +39,7 @@ impl Results {
             let line = line.trim_end_matches('\r');
             let Some(told) = line.strip_prefix(MARK) else {
                 if let Some(program) = &mut program {
-                    program.read(line);
+                    program.output.read(line);
                 }
                 continue;
             };
@@ -66,9 +60,6 @@ impl Results {
             }
         }
         results.programs.extend(program);
-        for program in &mut results.programs {
-            program.settle();
-        }
         results
     }
 
@@ -77,15 +68,17 @@ impl Results {
         self.finished && self.programs.iter().all(|program| program.code == Some(0))
     }
 
-    /// Number of tests that passed.
-    pub fn passed(&self) -> usize {
-        self.programs.iter().map(|program| program.passed).sum()
+    /// The number of tests by their result.
+    pub fn counts(&self) -> Counts {
+        let programs = self.programs.iter();
+        let counts = programs.map(|program| program.output.counts());
+        counts.sum()
     }
 
     /// Names of the tests that failed, each behind its program's.
     pub fn failed(&self) -> impl Iterator<Item = String> {
         self.programs.iter().flat_map(|program| {
-            let failed = program.failed.iter();
+            let failed = program.output.failed.iter();
             failed.map(|test| format!("{}: {test}", program.name))
         })
     }
@@ -93,7 +86,8 @@ impl Results {
     /// How many tests skipped themselves, by reason.
     pub fn skipped(&self) -> BTreeMap<&str, usize> {
         let mut skipped = BTreeMap::new();
-        for (reason, count) in self.programs.iter().flat_map(|program| &program.skipped) {
+        let programs = self.programs.iter();
+        for (reason, count) in programs.flat_map(|program| &program.output.skipped) {
             *skipped.entry(reason.as_str()).or_default() += count;
         }
         skipped
@@ -106,47 +100,6 @@ impl Program {
             name: name.to_owned(),
             ..Self::default()
         }
-    }
-
-    fn read(&mut self, line: &str) {
-        self.output.push_str(line);
-        self.output.push('\n');
-        if let Some((_, reason)) = line
-            .strip_prefix("skipped: ")
-            .and_then(|skipped| skipped.split_once(": "))
-        {
-            *self.skipped.entry(reason.to_owned()).or_default() += 1;
-        } else if let Some((test, word)) = line
-            .strip_prefix("test ")
-            .and_then(|test| test.rsplit_once(" ... "))
-        {
-            match word {
-                "ok" => self.passed += 1,
-                "FAILED" => self.failed.push(test.to_owned()),
-                _ => {}
-            }
-            self.running.retain(|running| running != test);
-        } else if let Some((test, _)) = line
-            .strip_prefix("test ")
-            .and_then(|test| test.split_once(" has been running for "))
-        {
-            self.running.push(test.to_owned());
-        }
-    }
-
-    /// The runner takes a test that skipped itself for one that passed.
-    fn settle(&mut self) {
-        self.passed = self.passed.saturating_sub(self.skipped.values().sum());
-    }
-
-    /// What the runner has to say about the tests that failed; all output where there is no such part.
-    pub fn failures(&self) -> &str {
-        let Some((_, behind)) = self.output.split_once("\nfailures:\n") else {
-            return &self.output;
-        };
-        // The names follow once more.
-        let told = behind.rsplit_once("\nfailures:\n");
-        told.map_or(behind, |(told, _)| told).trim_matches('\n')
     }
 }
 
@@ -169,13 +122,13 @@ mod tests {
         let results = Results::parse(GOOD);
         assert!(results.are_good());
         assert_eq!(results.kernel.as_deref(), Some("6.1.0-50-cloud-amd64"));
-        assert_eq!(results.passed(), 2);
+        assert_eq!(results.counts().passed, 2);
         assert_eq!(results.failed().count(), 0);
         assert_eq!(
             results.skipped(),
             BTreeMap::from([("mariadbd is not installed", 1)])
         );
-        assert!(results.programs[1].running.is_empty());
+        assert!(results.programs[1].output.running.is_empty());
     }
 
     #[test]
@@ -187,9 +140,9 @@ mod tests {
         );
         assert!(!results.are_good());
         assert_eq!(results.failed().collect::<Vec<_>>(), ["sock_diag: a::b"]);
-        assert_eq!(results.passed(), 1);
+        assert_eq!(results.counts().passed, 1);
         assert_eq!(
-            results.programs[0].failures(),
+            results.programs[0].output.failures(),
             "---- a::b stdout ----\nno cookie"
         );
     }
@@ -201,8 +154,8 @@ mod tests {
         assert!(!results.are_good());
         assert!(!results.finished);
         assert_eq!(results.programs[1].code, None);
-        assert_eq!(results.programs[1].running, ["slow::one"]);
-        assert_eq!(results.passed(), 1);
+        assert_eq!(results.programs[1].output.running, ["slow::one"]);
+        assert_eq!(results.counts().passed, 1);
     }
 
     #[test]
@@ -212,7 +165,7 @@ mod tests {
         );
         assert!(!results.are_good());
         assert_eq!(results.programs[0].code, Some(2));
-        assert_eq!(results.programs[0].failures(), "error: refused\n");
+        assert_eq!(results.programs[0].output.failures(), "error: refused\n");
     }
 
     #[test]

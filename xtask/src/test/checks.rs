@@ -1,0 +1,96 @@
+//! The checks of the source that are no tests: formatting, lints, documentation.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+use super::{Counts, is_ci, programs::cargo};
+use crate::{
+    apt::Apt,
+    command::{announce, exit_code, status},
+    compile::Ebpf,
+    debian_compiler::CLIPPY_PACKAGE,
+    ebpf_compiler::Core,
+    privilege::Privilege,
+    workspace::Workspace,
+};
+
+/// `cargo fmt --check`.
+pub fn format(workspace: &Workspace) -> Result<Counts> {
+    let mut cargo = workspace.cargo();
+    let counts = check(
+        cargo.args(["fmt", "--all", "--check"]),
+        "cargo fmt --all --check",
+    )?;
+    if counts.failed > 0 {
+        announce("`cargo fmt --all` formats the files");
+    }
+    Ok(counts)
+}
+
+/// clippy with warnings denied: all targets, the program without its optional features, the eBPF programs.
+pub fn lint(workspace: &Workspace, ebpf: Option<&Ebpf>, object: Option<&Path>) -> Result<Counts> {
+    let mut all = cargo(workspace, object);
+    all.args(["clippy", "--all-targets", "--", "--deny", "warnings"]);
+    let mut counts = check(&mut all, "cargo clippy --all-targets")?;
+    let mut without_features = cargo(workspace, object);
+    without_features
+        .args(["clippy", "--package", "tcpclose", "--no-default-features"])
+        .args(["--lib", "--bins", "--", "--deny", "warnings"]);
+    counts += check(&mut without_features, "cargo clippy --no-default-features")?;
+    counts += match ebpf {
+        Some(ebpf) => lint_ebpf(workspace, ebpf)?,
+        None => Counts::of_skipped_check(),
+    };
+    Ok(counts)
+}
+
+fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf) -> Result<Counts> {
+    announce("clippy for the eBPF programs");
+    if let Some(is_good) = ebpf.lint(workspace)? {
+        return Ok(Counts::of_check(is_good));
+    }
+    // A nightly brings its own; Debian's is another package.
+    let reason = if ebpf.compiler().core == Core::Prebuilt {
+        let installed = Apt::find(Privilege::detect())
+            .map_err(anyhow::Error::msg)
+            .and_then(|apt| apt.install(&[CLIPPY_PACKAGE]));
+        match installed {
+            Ok(()) => {
+                if let Some(is_good) = Ebpf::prepare(workspace)?.lint(workspace)? {
+                    return Ok(Counts::of_check(is_good));
+                }
+                format!("{CLIPPY_PACKAGE} does not fit the compiler")
+            }
+            Err(error) => format!("{error:#}"),
+        }
+    } else {
+        "run `rustup component add clippy` for that toolchain".to_owned()
+    };
+    if is_ci() {
+        bail!("the eBPF programs' compiler has no clippy: {reason}");
+    }
+    announce(format_args!(
+        "skipping the lints of the eBPF programs: their compiler has no clippy: {reason}"
+    ));
+    Ok(Counts::of_skipped_check())
+}
+
+/// rustdoc with warnings denied.
+pub fn document(workspace: &Workspace, object: Option<&Path>) -> Result<Counts> {
+    let mut cargo = cargo(workspace, object);
+    cargo
+        .args(["doc", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    check(&mut cargo, "cargo doc --no-deps")
+}
+
+/// Runs a command that is a check. Its messages are shown.
+fn check(command: &mut Command, what: &str) -> Result<Counts> {
+    announce(what);
+    let code = exit_code(status(command)?);
+    if code != 0 {
+        announce(format_args!("`{what}` failed; its messages are above"));
+    }
+    Ok(Counts::of_check(code == 0))
+}
