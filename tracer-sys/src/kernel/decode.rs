@@ -1,7 +1,5 @@
 //! From the bytes of the ring buffer to the core's events.
 
-use std::fmt;
-
 use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
@@ -10,28 +8,50 @@ use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, Socket
 const BARE: usize = wire::Transition::BARE;
 const WITH_TASK: usize = wire::Transition::WITH_TASK;
 
-/// A record that is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodeError;
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record of the kernel's ring buffer is malformed")
-    }
+/// Why a record is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A record without a byte.
+    #[error("it is empty")]
+    Empty,
+    /// The first byte names no kind of record.
+    #[error("no kind of record has the number {0}")]
+    UnknownKind(u8),
+    /// It is shorter or longer than a record of its kind.
+    #[error("a record of kind {kind} has {length} bytes")]
+    WrongLength {
+        /// Its first byte.
+        kind: u8,
+        /// How many bytes it has.
+        length: usize,
+    },
+    /// A transition from or to something else than a TCP state.
+    #[error("no TCP state has the number {0}")]
+    UnknownState(u8),
+    /// A transition of neither IPv4 nor IPv6.
+    #[error("there is no IP version {0}")]
+    UnknownIpVersion(u8),
+    /// A minisocket took a segment that is not in the record.
+    #[error("the segment that a minisocket took is missing")]
+    NoSegment,
 }
-
-impl std::error::Error for DecodeError {}
 
 /// Decodes one record. `reasons` are the kernel's names of its reset reasons, by number.
 ///
 /// # Errors
 /// When the record's length, kind, states or IP version are unknown.
 pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
-    let kind = RecordKind::try_from(*bytes.first().ok_or(DecodeError)?).map_err(|_| DecodeError)?;
+    let first = *bytes.first().ok_or(DecodeError::Empty)?;
+    let kind = RecordKind::try_from(first).map_err(|_| DecodeError::UnknownKind(first))?;
+    let wrong_length = DecodeError::WrongLength {
+        kind: first,
+        length: bytes.len(),
+    };
     if kind == RecordKind::Transition {
-        return transition(&whole(bytes)?);
+        return transition(&whole(bytes).ok_or(wrong_length)?);
     }
-    let record: wire::Signal = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| DecodeError)?;
+    let record = bytemuck::try_pod_read_unaligned(bytes);
+    let record: wire::Signal = record.map_err(|_| wrong_length)?;
     let kind = match kind {
         RecordKind::ResetSent => {
             let name = reasons.get(record.reason as usize).copied();
@@ -49,10 +69,10 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
         RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
         RecordKind::MinisocketSegment => SignalKind::MinisocketTook {
-            segment: segment(&record).ok_or(DecodeError)?,
+            segment: segment(&record).ok_or(DecodeError::NoSegment)?,
             time_wait: record.state == TcpState::TimeWait as u8,
         },
-        RecordKind::Transition => return Err(DecodeError),
+        RecordKind::Transition => unreachable!("it was decoded above"),
     };
     Ok(Event::Signal(Signal {
         at: Nanos(record.at),
@@ -61,22 +81,19 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
     }))
 }
 
-/// A transition with zeros for what its record left out.
-fn whole(bytes: &[u8]) -> Result<wire::Transition, DecodeError> {
+/// A transition with zeros for what its record left out; `None` where it has the wrong length.
+fn whole(bytes: &[u8]) -> Option<wire::Transition> {
     let mut whole = [0; wire::Transition::WHOLE];
     // Each length on its own: copies of a known length are a few moves.
     match bytes.len() {
         BARE => whole[..BARE].copy_from_slice(bytes),
         WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
         wire::Transition::WHOLE => whole.copy_from_slice(bytes),
-        _ => return Err(DecodeError),
+        _ => return None,
     }
     let record: wire::Transition = bytemuck::pod_read_unaligned(&whole);
     let needed = wire::Transition::length(record.ip, record.flags & flags::TASK != 0);
-    if bytes.len() < needed {
-        return Err(DecodeError);
-    }
-    Ok(record)
+    (bytes.len() >= needed).then_some(record)
 }
 
 /// No segment is without a flag.
@@ -108,8 +125,9 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
             padded(record.peer_v4),
         ),
         6 => (IpVersion::V6, record.local_v6, record.peer_v6),
-        _ => return Err(DecodeError),
+        other => return Err(DecodeError::UnknownIpVersion(other)),
     };
+    let state = |raw| TcpState::try_from(raw).map_err(|_| DecodeError::UnknownState(raw));
     let task = has(flags::TASK).then_some(Task {
         pid: record.pid,
         uid: record.uid,
@@ -152,8 +170,8 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
         skaddr: SocketAddress::new(record.skaddr),
         netns: NetNs::new(record.netns),
         tuple: Tuple::new(ip, (local, record.local_port), (peer, record.peer_port)),
-        old: TcpState::try_from(record.old).map_err(|_| DecodeError)?,
-        new: TcpState::try_from(record.new).map_err(|_| DecodeError)?,
+        old: state(record.old)?,
+        new: state(record.new)?,
         task,
         evidence,
     }))
@@ -175,7 +193,30 @@ mod tests {
                 let _ = decode(&bytes, &[]);
             }
         }
-        assert_eq!(decode(&[], &[]).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_has_a_reason() {
+        let reason = |bytes: &[u8]| decode(bytes, &[]).unwrap_err();
+        assert_eq!(reason(&[]), DecodeError::Empty);
+        assert_eq!(reason(&[0; 40]), DecodeError::UnknownKind(0));
+        let (kind, length) = (1, 103);
+        let short = reason(&[kind; 103]);
+        assert_eq!(short, DecodeError::WrongLength { kind, length });
+        assert_eq!(short.to_string(), "a record of kind 1 has 103 bytes");
+        let (kind, length) = (2, 41);
+        let long = reason(&[kind; 41]);
+        assert_eq!(long, DecodeError::WrongLength { kind, length });
+        let mut transition = [1; wire::Transition::WHOLE];
+        assert_eq!(reason(&transition), DecodeError::UnknownIpVersion(1));
+        transition[3] = 6;
+        transition[2] = 13;
+        assert_eq!(reason(&transition), DecodeError::UnknownState(13));
+        transition[1] = 0;
+        assert_eq!(reason(&transition), DecodeError::UnknownState(0));
+        let mut took = [0; size_of::<wire::Signal>()];
+        took[0] = 8;
+        assert_eq!(reason(&took), DecodeError::NoSegment);
     }
 
     #[test]

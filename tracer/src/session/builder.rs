@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::core_driver::CoreDriver;
+use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
 use super::live::Live;
 use super::minisocket_prober::MinisocketProber;
@@ -155,6 +156,7 @@ impl SessionBuilder {
                 netns_cache: NetnsCache::default(),
                 minisockets,
                 stuck,
+                decode_failures: DecodeFailures::default(),
                 misses_read: Nanos(0),
                 attached,
             },

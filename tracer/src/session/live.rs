@@ -8,11 +8,13 @@ use anyhow::Context as _;
 use tokio::time::Instant;
 
 use super::core_driver::{CoreDriver, DueProbes, OnTransition};
+use super::decode_failures::DecodeFailures;
 use super::minisocket_prober::{ProbeJob, ProbeResult};
 use super::resync::Resync;
 use super::source::Source;
 use super::worker::Worker;
 use crate::clock_offset::ClockOffset;
+use crate::notice::notice;
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
@@ -45,6 +47,7 @@ pub(crate) struct Live {
     pub(super) netns_cache: NetnsCache,
     pub(super) minisockets: Worker<ProbeJob, ProbeResult>,
     pub(super) stuck: Option<Worker<Vec<ProbeRequest>, ProbeResponse>>,
+    pub(super) decode_failures: DecodeFailures,
     pub(super) misses_read: Nanos,
     pub(super) attached: Attached,
 }
@@ -119,16 +122,19 @@ impl Live {
         }
         // Before the rings are drained: whatever happened up to then is in them.
         let at = self.reader.horizon();
-        let resync = &mut self.resync;
-        let mut malformed = 0;
+        let (resync, failures) = (&mut self.resync, &mut self.decode_failures);
         let at = self.reader.drain(at, |event| match event {
             Ok(event) => {
                 resync.note(&event);
                 core.take_showing(&Input::Event(event), &mut on_transition);
             }
-            Err(_) => malformed += 1,
+            Err(error) => {
+                if let Some(sentence) = failures.add(&error) {
+                    notice!("{sentence}");
+                }
+            }
         })?;
-        self.take_losses(core, at, malformed)?;
+        self.take_losses(core, at)?;
         core.take(&Input::Time(at));
         self.probe(core, at);
         if let Some(log) = &mut self.attached.log {
@@ -138,7 +144,7 @@ impl Live {
     }
 
     /// Reports what was lost: with the resync that may follow, or at once.
-    fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos, malformed: u64) -> io::Result<()> {
+    fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
         let (mut skipped, mut dropped) = (0, 0);
         if at - self.misses_read >= READ_MISSES {
@@ -159,7 +165,7 @@ impl Live {
         let losses = [
             (lost, LossLocation::Ring),
             (skipped, LossLocation::Program),
-            (malformed, LossLocation::Decode),
+            (self.decode_failures.take(), LossLocation::Decode),
         ];
         let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
         let mut losses: Vec<Loss> = losses.map(loss).collect();

@@ -2,6 +2,7 @@
 
 mod builder;
 mod core_driver;
+mod decode_failures;
 mod event_loop;
 #[cfg(test)]
 mod event_loop_tests;
