@@ -100,7 +100,7 @@ impl ConnectionFilter {
                 self.matches_pids(pid(owner).into_iter().chain(holders))
                     && self.matches_endpoint(&stuck.endpoint, owner)
             }
-            Finding::Summary(_) | Finding::Loss(_) => true,
+            Finding::Loss(_) => true,
         }
     }
 

@@ -95,7 +95,7 @@ impl Outputs {
             Finding::Close(close) => self.table.write_close(line, close, &self.clock),
             Finding::TimeWait(ended) => self.table.write_time_wait(line, ended, &self.clock),
             Finding::Stuck(stuck) => self.table.write_stuck(line, stuck, &self.clock),
-            Finding::Loss(_) | Finding::Summary(_) => return,
+            Finding::Loss(_) => return,
         }
         let text = std::str::from_utf8(line).expect("it is UTF-8");
         let text = text.strip_suffix('\n').expect("it is a line");

@@ -6,7 +6,6 @@ mod time_wait;
 
 use serde::{Deserialize, Serialize};
 
-use super::summary::Summary;
 use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 
 pub use close::{
@@ -27,8 +26,6 @@ pub enum Finding {
     Stuck(Box<Stuck>),
     /// Something that should have been seen was not.
     Loss(Loss),
-    /// What an interval was like.
-    Summary(Box<Summary>),
 }
 
 impl Finding {
@@ -39,7 +36,6 @@ impl Finding {
             Self::Close(close) => close.at,
             Self::TimeWait(time_wait) => time_wait.at,
             Self::Stuck(stuck) => stuck.at,
-            Self::Summary(summary) => summary.to,
             Self::Loss(loss) => loss.at,
         }
     }

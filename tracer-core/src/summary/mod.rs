@@ -21,14 +21,11 @@ use super::finding::{
 use super::process::ProcessKey;
 use super::stuck::Trends;
 use super::types::Nanos;
-use serde::{Deserialize, Serialize};
 
 pub use durations::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
 pub use enum_counts::{Counts, Kind};
 pub use heavy_hitters::{Ranking, Top};
-pub use record::{
-    BpfRuns, Gauges, Output, OutputState, Pressure, Route, Service, States, Summary, Tracer,
-};
+pub use record::{Gauges, Pressure, Route, Service, States, Summary};
 pub use stuck::{StuckCounts, StuckNow, StuckOwner};
 
 /// Processes and peers named in each ranking.
@@ -58,23 +55,6 @@ pub struct IntervalContext {
     pub now: Gauges,
     /// What is stuck; `None` where nobody looks for that.
     pub stuck: Option<StuckCounts>,
-    /// What each output did.
-    pub outputs: Vec<Output>,
-    /// What the tracer used.
-    pub tracer: Option<Tracer>,
-}
-
-/// Where one interval ends and the next begins, and what only the host could tell then. Counts are from the start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct IntervalEnd {
-    /// When.
-    pub at: Nanos,
-    /// Where most ephemeral ports are in use.
-    pub pressure: Vec<Pressure>,
-    /// What each output did.
-    pub outputs: Vec<Output>,
-    /// What the tracer used.
-    pub tracer: Option<Tracer>,
 }
 
 /// Takes findings, gives summaries.
@@ -103,8 +83,6 @@ struct Since {
     at: Nanos,
     totals: Totals,
     opened: u64,
-    outputs: Vec<Output>,
-    tracer: Tracer,
 }
 
 impl Summaries {
@@ -118,8 +96,6 @@ impl Summaries {
                 at,
                 totals: Totals::default(),
                 opened: 0,
-                outputs: Vec::new(),
-                tracer: Tracer::default(),
             },
             growths: Trends::default(),
         }
@@ -143,7 +119,7 @@ impl Summaries {
             Finding::Close(close) => self.close(close),
             Finding::TimeWait(time_wait) => self.time_wait(time_wait),
             Finding::Loss(loss) => self.totals.lost.add(loss.location, loss.lost),
-            Finding::Stuck(_) | Finding::Summary(_) => {}
+            Finding::Stuck(_) => {}
         }
     }
 
@@ -199,13 +175,7 @@ impl Summaries {
 
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, at: Nanos, surroundings: IntervalContext) -> Summary {
-        let IntervalContext {
-            opened,
-            now,
-            stuck,
-            outputs,
-            tracer,
-        } = surroundings;
+        let IntervalContext { opened, now, stuck } = surroundings;
         if let Some(census) = &stuck {
             self.growths.look(at, census.stocks());
         }
@@ -216,24 +186,8 @@ impl Summaries {
                 at,
                 totals: self.totals.clone(),
                 opened,
-                outputs: outputs.clone(),
-                tracer: tracer.unwrap_or_default(),
             },
         );
-        let before = |output: &Output| {
-            let mut earlier = since.outputs.iter();
-            earlier
-                .find(|earlier| earlier.name == output.name)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let outputs: Vec<Output> = outputs
-            .iter()
-            .map(|output| output.since(&before(output)))
-            .filter(|output| output.state != OutputState::Removed || output.did_something())
-            .collect();
-        let mut lost = &self.totals.lost - &since.totals.lost;
-        lost.add(LossLocation::Output, outputs.iter().map(Output::lost).sum());
         Summary {
             from: since.at,
             to: at,
@@ -247,11 +201,9 @@ impl Summaries {
             resets_of_processes: interval.resets_of_processes.ranking(NAMED),
             closes_of_peers: interval.closes_of_peers.ranking(NAMED),
             resets_of_peers: interval.resets_of_peers.ranking(NAMED),
-            lost,
+            lost: &self.totals.lost - &since.totals.lost,
             now,
             stuck: stuck.map(|census| self.stuck_now(census)),
-            outputs,
-            tracer: tracer.map(|tracer| tracer.since(&since.tracer)),
         }
     }
 }

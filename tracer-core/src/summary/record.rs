@@ -2,7 +2,6 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +46,6 @@ pub struct Summary {
     pub now: Gauges,
     /// What is stuck in CLOSE_WAIT; `None` where nobody looks for that.
     pub stuck: Option<StuckNow>,
-    /// What each output did in the interval.
-    pub outputs: Vec<Output>,
-    /// What the tracer itself used in the interval; `None` where nobody measures that.
-    pub tracer: Option<Tracer>,
 }
 
 /// Time in the states of a close.
@@ -166,111 +161,5 @@ impl Pressure {
     #[must_use]
     pub fn share(&self) -> f64 {
         f64::from(self.used) / f64::from(self.ports.max(1))
-    }
-}
-
-/// What an output did with the findings that were offered to it, and how it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Offered to it, and losses that it told of itself: from the start on the sum of the following, and of `queued`.
-    pub offered: u64,
-    /// Written.
-    pub written: u64,
-    /// Not wanted by its filter.
-    pub filtered: u64,
-    /// Cut by its rate limit.
-    pub cut: u64,
-    /// Dropped, as its queue was full, or as it was given up with them.
-    pub dropped: u64,
-    /// Given up after errors.
-    pub failed: u64,
-    /// Waiting for its receiver, now.
-    pub queued: u64,
-    /// How it does, now.
-    pub state: OutputState,
-}
-
-/// How an output does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OutputState {
-    /// It works.
-    #[default]
-    Up,
-    /// It does not.
-    Down {
-        /// Since when.
-        since: Nanos,
-        /// Why.
-        reason: String,
-    },
-    /// The configuration has it no more.
-    Removed,
-}
-
-impl Output {
-    /// What has come since `earlier`. Its counts only ever grow, whatever becomes of its configuration.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            offered: self.offered.saturating_sub(earlier.offered),
-            written: self.written.saturating_sub(earlier.written),
-            filtered: self.filtered.saturating_sub(earlier.filtered),
-            cut: self.cut.saturating_sub(earlier.cut),
-            dropped: self.dropped.saturating_sub(earlier.dropped),
-            failed: self.failed.saturating_sub(earlier.failed),
-            ..self.clone()
-        }
-    }
-
-    /// Whether anything became of any record.
-    #[must_use]
-    pub fn did_something(&self) -> bool {
-        self.offered + self.written + self.filtered + self.cut + self.lost() > 0
-    }
-
-    /// What of it is lost.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.dropped + self.failed
-    }
-}
-
-/// What the tracer costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tracer {
-    /// Processor time of the process, its own and the kernel's for it.
-    pub cpu: Nanos,
-    /// Resident memory in bytes, now.
-    pub memory: u64,
-    /// Runs of the eBPF programs; `None` where the kernel does not count them.
-    pub bpf: Option<BpfRuns>,
-}
-
-/// Runs of the eBPF programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BpfRuns {
-    /// How many.
-    pub count: u64,
-    /// How long, all together.
-    pub time: Nanos,
-}
-
-impl Tracer {
-    /// What has been used since `earlier`.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            cpu: self.cpu - earlier.cpu,
-            memory: self.memory,
-            bpf: self.bpf.map(|bpf| {
-                let before = earlier.bpf.unwrap_or_default();
-                BpfRuns {
-                    count: bpf.count.saturating_sub(before.count),
-                    time: bpf.time - before.time,
-                }
-            }),
-        }
     }
 }

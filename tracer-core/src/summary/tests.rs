@@ -181,19 +181,6 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
         location: LossLocation::Ring,
         repaired: true,
     });
-    let output = |written| Output {
-        name: "stdout".into(),
-        written,
-        ..Output::default()
-    };
-    let tracer = |cpu, runs| Tracer {
-        cpu: Nanos::from_secs(cpu),
-        memory: 1_000 * cpu,
-        bpf: Some(BpfRuns {
-            count: runs,
-            time: Nanos(runs * 300),
-        }),
-    };
     summaries.take(&finding);
     summaries.take(&loss);
     summaries.take(&time_wait(TimeWaitEnd::Expired, 60));
@@ -201,8 +188,6 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
         Nanos::from_secs(60),
         IntervalContext {
             opened: 10,
-            outputs: vec![output(3)],
-            tracer: Some(tracer(2, 100)),
             ..IntervalContext::default()
         },
     );
@@ -213,16 +198,6 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
         Nanos::from_secs(120),
         IntervalContext {
             opened: 14,
-            // One that was added while running has no past.
-            outputs: vec![
-                output(7),
-                Output {
-                    name: "journald".into(),
-                    written: 2,
-                    ..Output::default()
-                },
-            ],
-            tracer: Some(tracer(5, 150)),
             ..IntervalContext::default()
         },
     );
@@ -238,17 +213,6 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     assert_eq!(second.from, first.to);
     assert_eq!(second.states, States::default());
     assert_eq!(second.closes_of_peers.most[0].1, 2);
-    let written: Vec<u64> = second.outputs.iter().map(|output| output.written).collect();
-    assert_eq!(written, [4, 2]);
-    let used = Tracer {
-        cpu: Nanos::from_secs(3),
-        memory: 5_000,
-        bpf: Some(BpfRuns {
-            count: 50,
-            time: Nanos(15_000),
-        }),
-    };
-    assert_eq!(second.tracer, Some(used));
     assert_eq!(summaries.totals().closes.total(), 3);
     assert_eq!(summaries.totals().lost.total(), 10);
 }
@@ -270,60 +234,6 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
     assert_eq!(most.len(), NAMED);
     let told: u64 = most.iter().map(|(_, count)| count).sum();
     assert_eq!((told + other, exact), (100_000, false));
-}
-
-#[test]
-fn of_each_output_every_record_is_accounted_for_in_every_interval() {
-    let mut summaries = Summaries::new(Nanos(0));
-    let mut end = |second, outputs: Vec<Output>| {
-        let surroundings = IntervalContext {
-            outputs,
-            ..IntervalContext::default()
-        };
-        summaries.end_interval(Nanos::from_secs(second), surroundings)
-    };
-    let output = Output {
-        name: "journald".into(),
-        offered: 10,
-        written: 3,
-        filtered: 1,
-        cut: 1,
-        dropped: 0,
-        failed: 0,
-        queued: 5,
-        state: OutputState::Up,
-    };
-    let first = end(60, vec![output.clone()]);
-    assert_eq!(first.outputs, std::slice::from_ref(&output));
-    assert_eq!(first.lost.of(LossLocation::Output), 0);
-    // It was removed with five, and two that were offered meanwhile; one was refused.
-    let removed = Output {
-        offered: 12,
-        written: 5,
-        dropped: 4,
-        failed: 1,
-        queued: 0,
-        state: OutputState::Removed,
-        ..output
-    };
-    let second = end(120, vec![removed.clone()]);
-    let told = &second.outputs[0];
-    let Output {
-        offered,
-        written,
-        filtered,
-        cut,
-        dropped,
-        failed,
-        queued,
-        ..
-    } = *told;
-    assert_eq!((offered, written, dropped, failed, queued), (2, 2, 4, 1, 0));
-    let accounted = written + filtered + cut + dropped + failed + queued;
-    assert_eq!(first.outputs[0].queued + offered, accounted);
-    assert_eq!(second.lost.of(LossLocation::Output), 5);
-    // From then on it has nothing to say.
-    assert_eq!(end(180, vec![removed]).outputs, []);
 }
 
 #[test]

@@ -241,7 +241,7 @@ proptest! {
                         prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == StuckEvent::Resolved);
                         continue;
                     }
-                    Finding::Loss(_) | Finding::Summary(_) => continue,
+                    Finding::Loss(_) => continue,
                 };
                 let elapsed = elapsed_since(start, now);
                 let known = close.states.iter().filter_map(|(_, dwell)| *dwell);

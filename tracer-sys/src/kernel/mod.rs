@@ -11,7 +11,7 @@ pub mod loader;
 pub mod netns;
 pub mod netns_cache;
 mod offsets;
-mod program_stats;
+pub mod program_stats;
 pub mod reader;
 mod recursion_fallback;
 mod recursion_misses;

@@ -3,8 +3,17 @@
 use aya::maps::{MapData, MapError, PerCpuArray};
 use tcpclose_common::{Program, RunStats};
 
-use tcpclose_core::summary::BpfRuns;
+use serde::{Deserialize, Serialize};
 use tcpclose_core::types::Nanos;
+
+/// Runs of the eBPF programs, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BpfRuns {
+    /// How many there were.
+    pub count: u64,
+    /// Processor time that they took.
+    pub time: Nanos,
+}
 
 /// What each program counts on each CPU, as the words of [`RunStats`].
 pub(super) struct ProgramStats(pub PerCpuArray<MapData, [u64; 3]>);

@@ -23,12 +23,12 @@ use super::clock::now;
 use super::decode::{DecodeError, decode};
 use super::ebpf_log::EbpfLog;
 use super::loader::Programs;
+use super::program_stats::BpfRuns;
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
 use super::recursion_misses::{RecursionMisses, Skipped};
 use super::ring_positions::Positions;
 use tcpclose_core::event::Event;
-use tcpclose_core::summary::BpfRuns;
 use tcpclose_core::types::Nanos;
 
 /// How often an awake reader looks: a record reaches the user well within 100 ms.

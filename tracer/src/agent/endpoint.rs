@@ -26,7 +26,7 @@ use super::config;
 use crate::metrics::Snapshot;
 use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter};
-use tcpclose_core::summary::OutputState;
+use crate::summary::OutputState;
 
 /// The loop answers within milliseconds; if it does not by then, it stands still.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -265,7 +265,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use tcpclose_core::summary::Output;
+    use crate::summary::Output;
     use tcpclose_core::types::Nanos;
 
     fn start(scrapes: mpsc::Sender<Scrape>) -> Endpoint {

@@ -24,13 +24,15 @@ use tokio::sync::mpsc;
 use crate::metrics::{Rankings, Snapshot};
 use crate::notice::notice;
 use crate::output::clock::WallClock;
+use crate::record::Record;
 use crate::session::{Consumer, Live, Session, now};
+use crate::summary::{IntervalEnd, Summaries, Tracer};
 use config::Config;
 use endpoint::{Endpoint, Scrape};
 use outputs::Outputs;
 pub use replay::replay;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::summary::{Gauges, IntervalEnd, Pressure, Summaries, Tracer};
+use tcpclose_core::summary::{Gauges, Pressure};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
@@ -181,9 +183,8 @@ impl Agent {
     }
 
     fn take_finding(&mut self, finding: Finding) {
-        let finding = Arc::new(finding);
         self.summaries.take(&finding);
-        self.outputs.offer(&finding);
+        self.outputs.offer(&Arc::new(finding.into()));
     }
 
     fn end_interval(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
@@ -200,12 +201,12 @@ impl Agent {
             tracer: Some(used(session)),
         };
         session.record_interval_end(&end);
-        let at = end.at;
-        let context = session.interval_context(end);
-        let summary = self.summaries.end_interval(at, context);
-        self.rankings = Rankings::from(&summary);
+        let context = session.interval_context();
+        let summary = self.summaries.end_interval(end, context);
+        self.rankings = Rankings::from(&summary.connections);
         // Outputs say themselves what they lost.
-        let lost = summary.lost.total() - summary.lost.of(LossLocation::Output);
+        let lost = &summary.connections.lost;
+        let lost = lost.total() - lost.of(LossLocation::Output);
         if lost > 0 {
             notice!(
                 "{lost} of what the kernel tells {} lost in the last interval (the summary says where)",
@@ -213,7 +214,7 @@ impl Agent {
             );
         }
         self.outputs
-            .offer(&Arc::new(Finding::Summary(Box::new(summary))));
+            .offer(&Arc::new(Record::Summary(Box::new(summary))));
         read
     }
 

@@ -13,9 +13,9 @@ use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
 use crate::output::sink::{Counts, Presence, RenderContext, Sink, SinkConfig, Target};
+use crate::record::Record;
 use crate::session::now;
-use tcpclose_core::finding::Finding;
-use tcpclose_core::summary::{Output, OutputState};
+use crate::summary::{Output, OutputState};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
@@ -70,10 +70,10 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Offers a finding to each.
-    pub fn offer(&mut self, finding: &Arc<Finding>) {
+    /// Offers a record to each.
+    pub fn offer(&mut self, record: &Arc<Record>) {
         for sink in &mut self.running {
-            sink.offer(finding);
+            sink.offer(record);
         }
     }
 
@@ -232,16 +232,17 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use tcpclose_core::finding::{Loss, LossLocation};
+    use tcpclose_core::finding::{Finding, Loss, LossLocation};
 
     fn offer(outputs: &mut Outputs, count: usize) {
         for _ in 0..count {
-            outputs.offer(&Arc::new(Finding::Loss(Loss {
+            let loss = Finding::Loss(Loss {
                 at: Nanos(0),
                 lost: 1,
                 location: LossLocation::Ring,
                 repaired: true,
-            })));
+            });
+            outputs.offer(&Arc::new(loss.into()));
         }
     }
 

@@ -15,10 +15,11 @@ use super::config::Config;
 use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::WallClock;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
+use crate::record::Record;
 use crate::recording::Broken;
 use crate::session::{Consumer, Replay, Session};
+use crate::summary::{IntervalEnd, Summaries};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::summary::{IntervalEnd, Summaries};
 use tcpclose_core::types::Nanos;
 
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
@@ -95,7 +96,7 @@ impl Consumer<Replay> for Summing {
         if let Some((summaries, _)) = &mut self.running {
             summaries.take(&finding);
         }
-        self.write(finding);
+        self.write(finding.into());
         Ok(())
     }
 
@@ -152,14 +153,13 @@ impl Summing {
         let Some((summaries, _)) = &mut self.running else {
             return;
         };
-        let at = end.at;
-        let summary = summaries.end_interval(at, session.interval_context(end));
-        self.write(Finding::Summary(Box::new(summary)));
+        let summary = summaries.end_interval(end, session.interval_context());
+        self.write(Record::Summary(Box::new(summary)));
     }
 
-    fn write(&mut self, finding: Finding) {
+    fn write(&mut self, record: Record) {
         if !self.is_done() {
-            self.unwanted = !self.writer.send_waiting(Line::Finding(finding));
+            self.unwanted = !self.writer.send_waiting(Line::Record(record));
         }
     }
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
-use tcpclose_core::summary::{Gauges, Output, Ranking, Service, StuckNow, Summary, Totals, Tracer};
+use crate::summary::{Output, Tracer};
+use tcpclose_core::summary::{Gauges, Ranking, Service, StuckNow, Summary, Totals};
 use tcpclose_core::types::Nanos;
 
 /// The state of the agent at one moment. All counts are from its start.

@@ -18,12 +18,28 @@ use tcpclose_sys::host::cgroup::CgroupName;
 
 use super::cgroup_names::CgroupNames;
 use super::clock::WallClock;
+use crate::record::Record;
 use writer::Writer;
 
-/// Appends a finding as one line.
+/// Appends a record as one line.
 ///
 /// # Errors
 /// None in practice: memory is written to, and every value has a JSON form. `line` is then as it was before.
+pub fn write_record(
+    line: &mut Vec<u8>,
+    record: &Record,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+) -> io::Result<()> {
+    write_line(line, |serializer| {
+        serialize(record, clock, cgroups, serializer)
+    })
+}
+
+/// Appends a finding's record as one line.
+///
+/// # Errors
+/// As [`write_record`].
 pub fn write_finding(
     line: &mut Vec<u8>,
     finding: &Finding,
@@ -31,23 +47,37 @@ pub fn write_finding(
     cgroups: &mut dyn CgroupNames,
 ) -> io::Result<()> {
     write_line(line, |serializer| {
-        serialize(finding, clock, cgroups, serializer)
+        serialize_finding(finding, clock, cgroups, serializer)
     })
 }
 
-/// A finding's record as a value, with names as they are: whoever shows them must escape them.
+/// A record as a value, with names as they are: whoever shows them must escape them.
 ///
 /// # Errors
 /// None in practice: every value has a JSON form.
 pub fn value_of(
-    finding: &Finding,
+    record: &Record,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
 ) -> serde_json::Result<Value> {
-    serialize(finding, clock, cgroups, value::Serializer)
+    serialize(record, clock, cgroups, value::Serializer)
 }
 
 fn serialize<S: serde::Serializer>(
+    record: &Record,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match record {
+        Record::Finding(finding) => serialize_finding(finding, clock, cgroups, serializer),
+        Record::Summary(summary) => {
+            summary::Summary::new(summary, clock, cgroups).serialize(serializer)
+        }
+    }
+}
+
+fn serialize_finding<S: serde::Serializer>(
     finding: &Finding,
     clock: &WallClock,
     cgroups: &mut dyn CgroupNames,
@@ -70,9 +100,6 @@ fn serialize<S: serde::Serializer>(
             record::Leak::new(stuck, clock, cgroup).serialize(serializer)
         }
         Finding::Loss(loss) => record::Loss::new(loss, clock).serialize(serializer),
-        Finding::Summary(summary) => {
-            summary::Summary::new(summary, clock, cgroups).serialize(serializer)
-        }
     }
 }
 
@@ -86,7 +113,7 @@ fn cgroup_of<'a>(
 /// Appends a raw transition as one line. `in_old` is the time spent in the state that was left.
 ///
 /// # Errors
-/// As [`write_finding`].
+/// As [`write_record`].
 pub fn write_transition(
     line: &mut Vec<u8>,
     transition: &Transition,

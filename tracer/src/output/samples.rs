@@ -10,6 +10,7 @@ use tcpclose_common::{COMM_LEN, TcpState};
 use crate::metrics::{Rankings, Snapshot};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
+use crate::summary::{IntervalEnd, Output, OutputState, Summaries, Summary, Tracer};
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
@@ -21,15 +22,13 @@ use tcpclose_core::stuck::{
     Age, AgeKnown, Fit, Forecast, Holder, Leak, ObservedSocket, OwnerProcess, Resolution,
     StuckEvent, Verdict,
 };
-use tcpclose_core::summary::{
-    BpfRuns, Gauges, IntervalContext, Output, OutputState, Pressure, Route, StuckCounts, Summaries,
-    Summary, Totals, Tracer,
-};
+use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts, Totals};
 use tcpclose_core::types::{
     CgroupId, EndpointId, Inode, Known, Nanos, NetNs, Owner, OwnerSource, Role, SocketAddress,
     Tuple,
 };
 use tcpclose_sys::host::cgroup::CgroupName;
+use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
 pub(crate) fn clock() -> WallClock {
@@ -335,7 +334,11 @@ pub(crate) fn summary() -> Summary {
             stuck: Some(census(minute)),
             ..IntervalContext::default()
         };
-        summaries.end_interval(Nanos::from_secs(60 * minute), leaks);
+        let end = IntervalEnd {
+            at: Nanos::from_secs(60 * minute),
+            ..IntervalEnd::default()
+        };
+        summaries.end_interval(end, leaks);
     }
     for close in [three_way(), reset(), unknown()] {
         summaries.take(&Finding::Close(Box::new(close)));
@@ -346,20 +349,13 @@ pub(crate) fn summary() -> Summary {
         peer: "127.0.0.1:3306".parse().expect("an address"),
     };
     summaries.end_interval(
-        Nanos::from_secs(180),
-        IntervalContext {
-            opened: 13,
-            now: Gauges {
-                live: 1_300,
-                waiting_for_fin: 2,
-                time_wait: 7_058,
-                pressure: vec![Pressure {
-                    route,
-                    used: 7_058,
-                    ports: 28_232,
-                }],
-            },
-            stuck: Some(census(3)),
+        IntervalEnd {
+            at: Nanos::from_secs(180),
+            pressure: vec![Pressure {
+                route,
+                used: 7_058,
+                ports: 28_232,
+            }],
             outputs: vec![Output {
                 name: "stdout".into(),
                 offered: 5,
@@ -381,12 +377,26 @@ pub(crate) fn summary() -> Summary {
                 }),
             }),
         },
+        IntervalContext {
+            opened: 13,
+            now: Gauges {
+                live: 1_300,
+                waiting_for_fin: 2,
+                time_wait: 7_058,
+                ..Gauges::default()
+            },
+            stuck: Some(census(3)),
+        },
     )
 }
 
 /// The agent at the end of that minute.
 pub(crate) fn snapshot() -> Snapshot {
-    let summary = summary();
+    let Summary {
+        connections: summary,
+        outputs,
+        tracer,
+    } = summary();
     Snapshot {
         start: clock().timestamp(us(0)),
         at: summary.to,
@@ -401,8 +411,8 @@ pub(crate) fn snapshot() -> Snapshot {
         rankings: Rankings::from(&summary),
         gauges: summary.now,
         stuck: summary.stuck,
-        outputs: summary.outputs,
-        tracer: summary.tracer.unwrap_or_default(),
+        outputs,
+        tracer: tracer.unwrap_or_default(),
     }
 }
 

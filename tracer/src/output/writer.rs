@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::record::Record;
 use tcpclose_core::event::Transition;
-use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
 
 use super::cgroup_names::{CgroupNames, NoCgroups};
@@ -85,8 +85,8 @@ impl fmt::Debug for Options {
 /// What is written as one line.
 #[derive(Clone, Debug)]
 pub enum Line {
-    /// A finding of the core.
-    Finding(Finding),
+    /// A finding or a summary.
+    Record(Record),
     /// A raw transition.
     Transition(Box<RawTransition>),
 }

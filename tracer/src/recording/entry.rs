@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
-use tcpclose_core::summary::IntervalEnd;
 
 /// One thing that was recorded, as it is read.
 #[derive(Clone, Debug, Deserialize)]

@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use super::event_loop::Session;
 use super::live::Live;
 use super::source::Source as _;
+use crate::summary::IntervalEnd;
 use tcpclose_core::finding::Stuck;
-use tcpclose_core::summary::{
-    BpfRuns, Gauges, IntervalContext, IntervalEnd, Pressure, Route, StuckCounts,
-};
+use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts};
 use tcpclose_core::types::Port;
+use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// The ephemeral ports of the calling thread's network namespace.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -49,24 +49,13 @@ impl<S> Session<S> {
         Some(self.core.tracker().stuck_sockets()?.collect())
     }
 
-    /// Returns all that a summary has besides findings, when its interval ends.
+    /// Returns what the core knows for a summary besides its findings, when the interval ends.
     #[must_use]
-    pub fn interval_context(&self, end: IntervalEnd) -> IntervalContext {
-        let IntervalEnd {
-            at: _,
-            pressure,
-            outputs,
-            tracer,
-        } = end;
+    pub fn interval_context(&self) -> IntervalContext {
         IntervalContext {
             opened: self.opened(),
-            now: Gauges {
-                pressure,
-                ..self.gauges()
-            },
+            now: self.gauges(),
             stuck: self.stuck_counts(),
-            outputs,
-            tracer,
         }
     }
 

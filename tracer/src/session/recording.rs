@@ -8,10 +8,10 @@ use anyhow::Context as _;
 
 use crate::notice::notice;
 use crate::recording::{EntryRef, Head, Recorder};
+use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
 use tcpclose_core::event::Event;
 use tcpclose_core::finding::LossLocation;
-use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::{CgroupId, Nanos};
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;

@@ -10,8 +10,8 @@ use super::event_loop::Session;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
 use crate::recording::{Broken, Entry, Head, Reader};
+use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
-use tcpclose_core::summary::IntervalEnd;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 

@@ -10,12 +10,14 @@ use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
 use tcpclose::output::sink::{Counts, RenderContext, Sink, SinkConfig};
+use tcpclose::record::Record;
+use tcpclose::summary::{IntervalEnd, Summaries};
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, Initiator, Loss, LossLocation, Measured,
     SegmentFlags, Side, Step, TimeWait, TimeWaitEnd,
 };
-use tcpclose_core::summary::{self, Summaries};
+use tcpclose_core::summary::IntervalContext;
 use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
 
 /// Monotonic zero is 2026-01-31T12:00:00Z.
@@ -98,14 +100,14 @@ pub fn assert_adds_up(counts: Counts) {
 }
 
 /// A close that its `conn.id` tells from all others.
-pub fn close(id: u64) -> Arc<Finding> {
+pub fn close(id: u64) -> Arc<Record> {
     close_of(id, b"mariadb")
 }
 
 /// As [`close`], of a process with this name.
-pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
+pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
     let us = |us: u64| Nanos(us * 1_000);
-    Arc::new(Finding::Close(Box::new(Close {
+    Arc::new(Record::Finding(Finding::Close(Box::new(Close {
         at: us(8_500),
         endpoint: endpoint(id),
         owner: Some(Arc::new(Owner {
@@ -138,7 +140,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Finding> {
         retransmits: Some(0),
         reset: None,
         half_close: None,
-    })))
+    }))))
 }
 
 fn endpoint(id: u64) -> Endpoint {
@@ -154,8 +156,8 @@ fn endpoint(id: u64) -> Endpoint {
     }
 }
 
-pub fn time_wait(id: u64) -> Arc<Finding> {
-    Arc::new(Finding::TimeWait(Box::new(TimeWait {
+pub fn time_wait(id: u64) -> Arc<Record> {
+    Arc::new(Record::Finding(Finding::TimeWait(Box::new(TimeWait {
         at: Nanos::from_secs(61),
         endpoint: endpoint(id),
         owner: None,
@@ -165,22 +167,22 @@ pub fn time_wait(id: u64) -> Arc<Finding> {
         measured: Measured::Timer,
         error: Nanos::from_millis(127),
         restarts: 0,
-    })))
+    }))))
 }
 
-pub fn loss(lost: u64) -> Arc<Finding> {
-    Arc::new(Finding::Loss(Loss {
+pub fn loss(lost: u64) -> Arc<Record> {
+    Arc::new(Record::Finding(Finding::Loss(Loss {
         at: Nanos::from_secs(7),
         lost,
         location: LossLocation::Ring,
         repaired: true,
-    }))
+    })))
 }
 
 /// The record that `watch --format json` would print.
-pub fn record(finding: &Finding) -> Value {
+pub fn record(record: &Record) -> Value {
     let mut line = Vec::new();
-    json::write_finding(&mut line, finding, &clock(), &mut NoCgroups).expect("JSON");
+    json::write_record(&mut line, record, &clock(), &mut NoCgroups).expect("JSON");
     serde_json::from_slice(&line).expect("JSON")
 }
 
@@ -197,16 +199,22 @@ pub fn ids(lines: &[u8]) -> Vec<u64> {
 }
 
 /// A summary of the seconds from one to another, with so many closes that were a quarter of a second in CLOSE_WAIT.
-pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Finding> {
+pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Record> {
     let mut summaries = Summaries::new(Nanos::from_secs(from));
     for id in 0..closes {
         let mut close = close(id);
-        if let Some(Finding::Close(close)) = Arc::get_mut(&mut close) {
-            close.initiator = Initiator::Local;
-            close.states = smallvec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
+        if let Some(Record::Finding(finding)) = Arc::get_mut(&mut close) {
+            if let Finding::Close(close) = finding {
+                close.initiator = Initiator::Local;
+                close.states = smallvec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
+            }
+            summaries.take(finding);
         }
-        summaries.take(&close);
     }
-    let summary = summaries.end_interval(Nanos::from_secs(to), summary::IntervalContext::default());
-    Arc::new(Finding::Summary(Box::new(summary)))
+    let end = IntervalEnd {
+        at: Nanos::from_secs(to),
+        ..IntervalEnd::default()
+    };
+    let summary = summaries.end_interval(end, IntervalContext::default());
+    Arc::new(Record::Summary(Box::new(summary)))
 }

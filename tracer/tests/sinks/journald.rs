@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tcpclose::output::sink::{SinkConfig, Target};
+use tcpclose::record::Record;
 use tcpclose_core::finding::Finding;
 
 use crate::findings::{
@@ -105,7 +106,7 @@ fn config() -> SinkConfig {
 }
 
 /// The facts of the JSON record as fields of the journal.
-fn expected(finding: &Finding) -> BTreeMap<String, Value> {
+fn expected(finding: &Record) -> BTreeMap<String, Value> {
     fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, Value>) {
         match value {
             Value::Null => {}
@@ -192,7 +193,7 @@ fn a_big_field_arrives_whole() {
         let _journald = journal.start();
         let (mut sink, said) = start(&config());
         let mut finding = close(1);
-        let Some(Finding::Close(close)) = Arc::get_mut(&mut finding) else {
+        let Some(Record::Finding(Finding::Close(close))) = Arc::get_mut(&mut finding) else {
             panic!("a close")
         };
         close.steps = smallvec![close.steps[0]; 4_000];

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
 use tcpclose::output::sink::SinkConfig;
-use tcpclose_core::finding::Finding;
+use tcpclose::record::Record;
 
 use crate::findings::{
     LONG, assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
@@ -153,7 +153,7 @@ fn config(address: &str) -> SinkConfig {
 }
 
 /// The facts of the JSON record as structured data.
-fn expected_data(finding: &Finding) -> Value {
+fn expected_data(finding: &Record) -> Value {
     fn flatten(path: &str, value: &Value, fields: &mut Map<String, Value>) {
         match value {
             Value::Null => {}

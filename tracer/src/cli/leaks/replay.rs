@@ -177,7 +177,7 @@ impl Consumer<Replay> for Looks {
                     self.stop_unless(shown);
                 }
             }
-            Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) | Finding::Summary(_) => {}
+            Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) => {}
         }
         Ok(())
     }

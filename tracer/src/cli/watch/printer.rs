@@ -107,7 +107,7 @@ impl Printer {
             self.lost(loss);
         } else if !self.transitions && self.left > 0 && self.filter.matches(&finding) {
             self.left -= 1;
-            self.send(Line::Finding(finding));
+            self.send(Line::Record(finding.into()));
         }
     }
 
@@ -123,7 +123,7 @@ impl Printer {
     fn lost(&mut self, loss: Loss) {
         notice!("{}", loss_message(&loss));
         if self.format == Format::Json {
-            self.send(Line::Finding(Finding::Loss(loss)));
+            self.send(Line::Record(Finding::Loss(loss).into()));
         }
     }
 

@@ -1,7 +1,8 @@
 //! The agent itself: what it lost, what its outputs did and what it costs.
 
+use crate::summary::{Output, OutputState};
 use tcpclose_core::finding::LossLocation;
-use tcpclose_core::summary::{BpfRuns, Output, OutputState};
+use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 use super::{Consumer, Label, Measure, Metric, Number, Points, Snapshot, count, measured};
 use crate::metrics::snapshot::Outcome;

@@ -11,10 +11,12 @@ use super::record::{Address, VERSION, netns};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
+use crate::summary::{self, OutputState};
 use close_wait::CloseWait;
 use ranked::{List, Ranked, RankedPeer, RankedProcess};
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
-use tcpclose_core::summary::{self, BpfRuns, Counts, Kind, OutputState, Pressure, Spread};
+use tcpclose_core::summary::{Counts, Kind, Pressure, Spread};
+use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// What an interval was like.
 #[derive(Serialize)]
@@ -44,6 +46,11 @@ impl<'a> Summary<'a> {
         cgroups: &mut dyn CgroupNames,
     ) -> Self {
         let summary::Summary {
+            connections,
+            outputs,
+            tracer,
+        } = summary;
+        let tcpclose_core::summary::Summary {
             from,
             to,
             opened,
@@ -59,9 +66,7 @@ impl<'a> Summary<'a> {
             lost,
             now,
             stuck,
-            outputs,
-            tracer,
-        } = summary;
+        } = connections;
         Self {
             v: VERSION,
             kind: "summary",

@@ -203,10 +203,9 @@ fn a_resolved_leak_says_how() {
 
 fn summary() -> serde_json::Value {
     let mut line = Vec::new();
-    let finding = Finding::Summary(Box::new(samples::summary()));
+    let record = Record::Summary(Box::new(samples::summary()));
     let cgroups = &mut OneCgroup::new("/system.slice/app.service", None);
-    write_finding(&mut line, &finding, &samples::clock(), cgroups)
-        .expect("memory takes everything");
+    write_record(&mut line, &record, &samples::clock(), cgroups).expect("memory takes everything");
     serde_json::from_slice(&line).expect("valid JSON")
 }
 

@@ -12,7 +12,9 @@ use prometheus::TextEncoder;
 use self::family::Families;
 use self::processes::ProcessNames;
 use crate::metrics::{self, CATALOGUE, Number, SERIES_DROPPED, Snapshot, Visitor as _};
-use tcpclose_core::summary::{BpfRuns, Output, StuckNow, Tracer};
+use crate::summary::{Output, Tracer};
+use tcpclose_core::summary::StuckNow;
+use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

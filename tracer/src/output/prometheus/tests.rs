@@ -3,10 +3,11 @@ use std::sync::Arc;
 use super::*;
 use crate::metrics::Rankings;
 use crate::output::samples;
+use crate::summary::{OutputState, Summaries};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{Fit, Forecast, Verdict};
-use tcpclose_core::summary::{Counts, OutputState, StuckOwner, Summaries};
+use tcpclose_core::summary::{Counts, StuckOwner};
 use tcpclose_core::types::Nanos;
 
 fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
@@ -289,9 +290,9 @@ fn the_busiest_processes_are_told_and_all_others_together() {
     for comm in ["web", "web", "db", ""] {
         summaries.take(&close(comm));
     }
-    let summary = summaries.end_interval(Nanos(1), Default::default());
+    let summary = summaries.end_interval(Default::default(), Default::default());
     let snapshot = Snapshot {
-        rankings: Rankings::from(&summary),
+        rankings: Rankings::from(&summary.connections),
         ..Snapshot::default()
     };
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
@@ -86,7 +86,7 @@ impl LinesFile {
 }
 
 impl Transport for LinesFile {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         if self.is_deleted()
             && let Err(reason) = self.reopen()
         {

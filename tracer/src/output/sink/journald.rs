@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libsystemd::logging::{Priority, journal_send};
 
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::kind::Severity;
 use super::log_record::{LogRecord, text};
@@ -22,8 +22,8 @@ impl Journald {
         Self { surroundings }
     }
 
-    fn send(&mut self, finding: &Finding) -> Result<(), String> {
-        let entry = LogRecord::new(finding, &mut self.surroundings);
+    fn send(&mut self, record: &Record) -> Result<(), String> {
+        let entry = LogRecord::new(record, &mut self.surroundings);
         let priority = match entry.severity {
             Severity::Warning => Priority::Warning,
             Severity::Notice => Priority::Notice,
@@ -41,7 +41,7 @@ impl Journald {
 }
 
 impl Transport for Journald {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         self.surroundings.clock.refresh();
         let mut progress = Delivered::default();
         for record in records {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Record;
 use tcpclose_core::finding::Finding;
 
 /// The kinds of records that an output can carry.
@@ -26,15 +27,15 @@ impl Kind {
         Self::Loss,
     ];
 
-    /// The kind of a finding.
+    /// The kind of a record.
     #[must_use]
-    pub const fn of(finding: &Finding) -> Self {
-        match finding {
-            Finding::Close(_) => Self::Close,
-            Finding::TimeWait(_) => Self::TimeWait,
-            Finding::Stuck(_) => Self::Leak,
-            Finding::Loss(_) => Self::Loss,
-            Finding::Summary(_) => Self::Summary,
+    pub const fn of(record: &Record) -> Self {
+        match record {
+            Record::Finding(Finding::Close(_)) => Self::Close,
+            Record::Finding(Finding::TimeWait(_)) => Self::TimeWait,
+            Record::Finding(Finding::Stuck(_)) => Self::Leak,
+            Record::Finding(Finding::Loss(_)) => Self::Loss,
+            Record::Summary(_) => Self::Summary,
         }
     }
 
@@ -53,11 +54,11 @@ impl Kind {
 
 /// Whether a rate limit holds for it. Summaries and losses are few, and tell of what was cut. Who was told that a socket
 /// is stuck is told when it is no more.
-pub(super) const fn is_limited(finding: &Finding) -> bool {
-    match finding {
-        Finding::Close(_) | Finding::TimeWait(_) => true,
-        Finding::Stuck(stuck) => stuck.end.is_none(),
-        Finding::Summary(_) | Finding::Loss(_) => false,
+pub(super) const fn is_limited(record: &Record) -> bool {
+    match record {
+        Record::Finding(Finding::Close(_) | Finding::TimeWait(_)) => true,
+        Record::Finding(Finding::Stuck(stuck)) => stuck.end.is_none(),
+        Record::Finding(Finding::Loss(_)) | Record::Summary(_) => false,
     }
 }
 
@@ -72,12 +73,12 @@ pub(super) enum Severity {
 
 impl Severity {
     /// A leak and a loss want somebody's attention; that a TIME_WAIT is over hardly anybody's.
-    pub(super) const fn of(finding: &Finding) -> Self {
-        match finding {
-            Finding::Close(_) | Finding::Summary(_) => Self::Info,
-            Finding::TimeWait(_) => Self::Debug,
-            Finding::Stuck(stuck) if stuck.end.is_some() => Self::Notice,
-            Finding::Stuck(_) | Finding::Loss(_) => Self::Warning,
+    pub(super) const fn of(record: &Record) -> Self {
+        match record {
+            Record::Finding(Finding::Close(_)) | Record::Summary(_) => Self::Info,
+            Record::Finding(Finding::TimeWait(_)) => Self::Debug,
+            Record::Finding(Finding::Stuck(stuck)) if stuck.end.is_some() => Self::Notice,
+            Record::Finding(Finding::Stuck(_) | Finding::Loss(_)) => Self::Warning,
         }
     }
 }

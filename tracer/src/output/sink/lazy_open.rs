@@ -7,7 +7,7 @@ use super::config::{SinkConfig, Target};
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 use super::{file, journald, stdout, syslog};
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 #[cfg(not(feature = "otlp"))]
 const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";
@@ -82,7 +82,7 @@ impl Transport for LazyOpen {
         Ok(())
     }
 
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         match &mut self.opened {
             Some(delivery) => delivery.deliver(records),
             None => Delivered {

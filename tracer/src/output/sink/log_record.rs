@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::output::escape::push_for_terminal;
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::kind::{Kind, Severity};
 use super::message::sentence;
@@ -23,14 +23,14 @@ pub(super) struct LogRecord {
 }
 
 impl LogRecord {
-    pub(super) fn new(finding: &Finding, surroundings: &mut RenderContext) -> Self {
+    pub(super) fn new(record: &Record, surroundings: &mut RenderContext) -> Self {
         let mut fields = Vec::new();
-        flatten(String::new(), surroundings.value(finding), &mut fields);
+        flatten(String::new(), surroundings.value(record), &mut fields);
         Self {
-            kind: Kind::of(finding),
-            severity: Severity::of(finding),
-            at: surroundings.clock.timestamp(finding.at()),
-            message: sentence(finding),
+            kind: Kind::of(record),
+            severity: Severity::of(record),
+            at: surroundings.clock.timestamp(record.at()),
+            message: sentence(record),
             fields,
         }
     }

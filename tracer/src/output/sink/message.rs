@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::table::loss_message;
+use crate::record::Record;
 use tcpclose_core::finding::{
     Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, Stuck, TimeWait,
 };
@@ -13,13 +14,13 @@ use tcpclose_core::summary::Summary;
 use tcpclose_core::types::{Nanos, SharedOwner};
 
 /// One line, in which nothing acts on a terminal.
-pub(super) fn sentence(finding: &Finding) -> String {
-    match finding {
-        Finding::Close(close) => of_close(close),
-        Finding::TimeWait(time_wait) => of_time_wait(time_wait),
-        Finding::Stuck(stuck) => of_leak(stuck),
-        Finding::Summary(summary) => of_summary(summary),
-        Finding::Loss(loss) => loss_message(loss),
+pub(super) fn sentence(record: &Record) -> String {
+    match record {
+        Record::Finding(Finding::Close(close)) => of_close(close),
+        Record::Finding(Finding::TimeWait(time_wait)) => of_time_wait(time_wait),
+        Record::Finding(Finding::Stuck(stuck)) => of_leak(stuck),
+        Record::Finding(Finding::Loss(loss)) => loss_message(loss),
+        Record::Summary(summary) => of_summary(&summary.connections),
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
     use crate::output::samples;
 
     fn close(close: Close) -> String {
-        sentence(&Finding::Close(Box::new(close)))
+        sentence(&Finding::Close(Box::new(close)).into())
     }
 
     #[test]
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn leaks_are_told_from_beginning_to_end() {
-        let of = |stuck| sentence(&Finding::Stuck(Box::new(stuck)));
+        let of = |stuck| sentence(&Finding::Stuck(Box::new(stuck)).into());
         assert_eq!(
             of(samples::stuck()),
             "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is stuck in CLOSE_WAIT for 1m00s: eof_read"
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_summary_begins_with_what_matters() {
-        let summary = Finding::Summary(Box::new(samples::summary()));
+        let summary = Record::Summary(Box::new(samples::summary()));
         assert_eq!(
             sentence(&summary),
             "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 4 stuck in \

@@ -28,7 +28,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::notice::notice;
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use self::queue::Queue;
 use self::rate::Bucket;
@@ -173,12 +173,15 @@ impl Sink {
         &self.config
     }
 
-    /// Takes a finding if it is wanted and there is room. Never blocks.
-    pub fn offer(&mut self, finding: &Arc<Finding>) {
-        let wanted =
-            self.config.kinds.contains(&Kind::of(finding)) && self.config.filter.matches(finding);
+    /// Takes a record if it is wanted and there is room. Never blocks.
+    pub fn offer(&mut self, record: &Arc<Record>) {
+        let passes_filter = match &**record {
+            Record::Finding(finding) => self.config.filter.matches(finding),
+            Record::Summary(_) => true,
+        };
+        let wanted = passes_filter && self.config.kinds.contains(&Kind::of(record));
         let passes = match &mut self.bucket {
-            Some(bucket) if wanted && kind::is_limited(finding) => bucket.take(Instant::now()),
+            Some(bucket) if wanted && kind::is_limited(record) => bucket.take(Instant::now()),
             _ => true,
         };
         let mut state = self.queue.lock();
@@ -187,7 +190,7 @@ impl Sink {
         } else if !passes {
             state.cut_off();
         } else {
-            let awaited = state.push(finding);
+            let awaited = state.push(record);
             drop(state);
             if awaited {
                 self.queue.wake();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::transport::Transport;
+use crate::record::Record;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
@@ -69,7 +70,7 @@ pub(super) struct Queue {
 }
 
 pub(super) struct State {
-    records: VecDeque<Arc<Finding>>,
+    records: VecDeque<Arc<Record>>,
     capacity: usize,
     counts: Counts,
     /// Whether the output carries `loss` records.
@@ -191,27 +192,27 @@ impl State {
     }
 
     /// Takes a record, or drops it where the queue is full. True when the thread may be waiting for it.
-    pub(super) fn push(&mut self, finding: &Arc<Finding>) -> bool {
+    pub(super) fn push(&mut self, record: &Arc<Record>) -> bool {
         self.counts.offered += 1;
-        let more = match **finding {
-            Finding::Summary(_) => ROOM_FOR_SUMMARIES,
+        let more = match **record {
+            Record::Summary(_) => ROOM_FOR_SUMMARIES,
             _ => 0,
         };
         let room = self.records.len() < self.capacity + more;
         if room {
-            self.records.push_back(Arc::clone(finding));
+            self.records.push_back(Arc::clone(record));
         } else {
             self.counts.dropped += 1;
             if self.tells_losses {
                 let lost = self.untold.map_or(0, |(lost, _)| lost);
-                self.untold = Some((lost + 1, finding.at()));
+                self.untold = Some((lost + 1, record.at()));
             }
         }
         room && matches!(self.records.len(), 1 | BATCH)
     }
 
     /// The next records. They stay where they are until they are [`Self::done`].
-    pub(super) fn next(&self, most: usize) -> Vec<Arc<Finding>> {
+    pub(super) fn next(&self, most: usize) -> Vec<Arc<Record>> {
         self.records.iter().take(most).cloned().collect()
     }
 
@@ -223,12 +224,13 @@ impl State {
         if self.records.len() < self.capacity
             && let Some((lost, at)) = self.untold.take()
         {
-            self.push(&Arc::new(Finding::Loss(Loss {
+            let loss = Finding::Loss(Loss {
                 at,
                 lost,
                 location: LossLocation::Output,
                 repaired: false,
-            })));
+            });
+            self.push(&Arc::new(loss.into()));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::clock_offset::ClockOffset;
 use crate::output::cgroup_names::{CgroupNames, NoCgroups};
 use crate::output::clock::WallClock;
 use crate::output::json;
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 /// What turning findings into records takes besides the findings.
 pub struct RenderContext {
@@ -34,14 +34,14 @@ impl Default for RenderContext {
 
 impl RenderContext {
     /// Appends the finding's JSON record as a line.
-    pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, finding: &Finding) {
-        json::write_finding(lines, finding, &self.clock, self.cgroups.as_mut())
+    pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, record: &Record) {
+        json::write_record(lines, record, &self.clock, self.cgroups.as_mut())
             .expect("memory takes what is written, and every value has a JSON form");
     }
 
     /// The finding's JSON record. Names in it are as they are.
-    pub(super) fn value(&mut self, finding: &Finding) -> Value {
-        json::value_of(finding, &self.clock, self.cgroups.as_mut())
+    pub(super) fn value(&mut self, record: &Record) -> Value {
+        json::value_of(record, &self.clock, self.cgroups.as_mut())
             .expect("every value has a JSON form")
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use crate::output::write_all::write_all;
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
@@ -38,7 +38,7 @@ impl<W: Write> Stdout<W> {
 }
 
 impl<W: Write + Send> Transport for Stdout<W> {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         let mut lines = std::mem::take(&mut self.rest);
         let begun = usize::from(!lines.is_empty());
         self.surroundings.clock.refresh();
@@ -78,6 +78,7 @@ mod tests {
     use super::*;
     use crate::output::cgroup_names::NoCgroups;
     use crate::output::samples;
+    use tcpclose_core::finding::Finding;
 
     fn surroundings() -> RenderContext {
         RenderContext {
@@ -87,8 +88,8 @@ mod tests {
         }
     }
 
-    fn records(count: usize) -> Vec<Arc<Finding>> {
-        let close = Arc::new(Finding::Close(Box::new(samples::three_way())));
+    fn records(count: usize) -> Vec<Arc<Record>> {
+        let close = Arc::new(Record::from(Finding::Close(Box::new(samples::three_way()))));
         vec![close; count]
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 /// Hands records to a receiver. Runs in the output's own thread, and may block there.
 pub(super) trait Transport: Send {
     /// Hands over records from the front of `records`, which is never empty: as many as suit the protocol, at least one
     /// where nothing fails. What a receiver may have got must not be counted as still to be done.
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered;
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered;
 
     /// Comes before everything else, again and again until it works.
     ///

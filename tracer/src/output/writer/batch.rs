@@ -8,6 +8,7 @@ use crate::output::json;
 use crate::output::table::CloseTable;
 use crate::output::transition::TransitionTable;
 use crate::output::write_all::write_all;
+use crate::record::Record;
 use tcpclose_core::finding::Finding;
 
 use super::{Format, Line, Options};
@@ -44,22 +45,22 @@ impl Formatter {
     fn write_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
         let Options { clock, cgroups, .. } = &mut self.options;
         match (self.format, line) {
-            (Format::Json, Line::Finding(finding)) => {
-                json::write_finding(batch, finding, clock, cgroups.as_mut())?;
+            (Format::Json, Line::Record(record)) => {
+                json::write_record(batch, record, clock, cgroups.as_mut())?;
             }
             (Format::Json, Line::Transition(raw)) => {
                 json::write_transition(batch, &raw.transition, raw.in_old, clock)?;
             }
-            (_, Line::Finding(Finding::Close(close))) => {
+            (_, Line::Record(Record::Finding(Finding::Close(close)))) => {
                 self.closes.write_close(batch, close, clock);
             }
-            (_, Line::Finding(Finding::TimeWait(time_wait))) => {
+            (_, Line::Record(Record::Finding(Finding::TimeWait(time_wait)))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
-            (_, Line::Finding(Finding::Stuck(stuck))) => {
+            (_, Line::Record(Record::Finding(Finding::Stuck(stuck)))) => {
                 self.closes.write_stuck(batch, stuck, clock);
             }
-            (_, Line::Finding(Finding::Loss(_) | Finding::Summary(_))) => {}
+            (_, Line::Record(Record::Finding(Finding::Loss(_)) | Record::Summary(_))) => {}
             (_, Line::Transition(raw)) => {
                 self.transitions
                     .write_transition(batch, &raw.transition, raw.in_old);

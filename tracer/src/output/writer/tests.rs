@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::output::samples::{self, OneCgroup, us};
-use tcpclose_core::finding::{Loss, LossLocation};
+use tcpclose_core::finding::{Finding, Loss, LossLocation};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -67,16 +67,17 @@ fn options(capacity: usize) -> Options {
 }
 
 fn close() -> Line {
-    Line::Finding(Finding::Close(Box::new(samples::three_way())))
+    Line::Record(Finding::Close(Box::new(samples::three_way())).into())
 }
 
 fn loss() -> Line {
-    Line::Finding(Finding::Loss(Loss {
+    let loss = Finding::Loss(Loss {
         at: us(1),
         lost: 12,
         location: LossLocation::Ring,
         repaired: false,
-    }))
+    });
+    Line::Record(loss.into())
 }
 
 fn transition() -> Line {
@@ -213,14 +214,13 @@ fn a_closed_pipe_is_reported_once() {
 #[test]
 fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
     let mut one = Vec::new();
-    let Line::Finding(finding) = close() else {
+    let Line::Record(record) = close() else {
         unreachable!("a close is a finding")
     };
     let Options {
         clock, mut cgroups, ..
     } = options(0);
-    super::super::json::write_finding(&mut one, &finding, &clock, cgroups.as_mut())
-        .expect("memory");
+    super::super::json::write_record(&mut one, &record, &clock, cgroups.as_mut()).expect("memory");
 
     let disk = Failing(one.len() * 5 / 2, io::ErrorKind::StorageFull);
     let mut writer = Writer::start(Format::Json, options(8), disk).expect("a thread");

@@ -7,8 +7,9 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetr
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::output::clock::WallClock;
+use crate::summary::{Output, Summary};
 use tcpclose_core::finding::ResetReason;
-use tcpclose_core::summary::{Output, Route, States, Summary};
+use tcpclose_core::summary::{Route, States};
 use tcpclose_core::types::NetNs;
 
 use super::SCHEMA_URL;
@@ -19,8 +20,8 @@ pub(super) fn of(summary: &Summary, sums: &mut Sums, clock: &WallClock) -> Vec<M
     let mut metrics = Metrics::new(summary, sums, clock);
     metrics.of_connections(summary);
     metrics.of_most(summary);
-    if let Some(stuck) = &summary.stuck {
-        metrics.of_stuck(stuck, summary.to);
+    if let Some(stuck) = &summary.connections.stuck {
+        metrics.of_stuck(stuck, summary.connections.to);
     }
     metrics.of_states(summary);
     metrics.of_the_tracer(summary);
@@ -29,20 +30,20 @@ pub(super) fn of(summary: &Summary, sums: &mut Sums, clock: &WallClock) -> Vec<M
 
 impl Metrics<'_> {
     fn of_connections(&mut self, summary: &Summary) {
-        let Summary {
+        let tcpclose_core::summary::Summary {
             closes,
             resets,
             time_wait_ends,
             now,
             ..
-        } = summary;
+        } = &summary.connections;
         self.counter(
             &MetricDesc(
                 "tcpclose.connections.opened",
                 "{connection}",
                 "Ends of connections that became established",
             ),
-            [(Vec::new(), summary.opened)],
+            [(Vec::new(), summary.connections.opened)],
         );
         self.counter(
             &MetricDesc(
@@ -129,7 +130,7 @@ impl Metrics<'_> {
             close_wait,
             last_ack,
             time_wait,
-        } = summary.durations;
+        } = summary.connections.durations;
         let points = [
             ("fin_wait_2", fin_wait2),
             ("close_wait", close_wait),
@@ -152,7 +153,7 @@ impl Metrics<'_> {
                 "{record}",
                 "What should have been seen and was not",
             ),
-            summary.lost.iter().map(|(location, count)| {
+            summary.connections.lost.iter().map(|(location, count)| {
                 (vec![("tcpclose.where", location.name().to_owned())], count)
             }),
         );

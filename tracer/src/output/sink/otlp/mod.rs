@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::runtime::{self, Runtime};
 
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::config::{OtlpConfig, OtlpProtocol};
 use super::log_record::LogRecord;
@@ -134,7 +134,7 @@ impl Otlp {
         })
     }
 
-    fn send_logs(&mut self, records: &[Arc<Finding>]) -> Result<Answer, Failure> {
+    fn send_logs(&mut self, records: &[Arc<Record>]) -> Result<Answer, Failure> {
         let surroundings = &mut self.surroundings;
         let records = records.iter().map(|record| {
             let entry = LogRecord::new(record, surroundings);
@@ -144,8 +144,8 @@ impl Otlp {
         self.send(async |client: &mut Client| client.logs(&request).await)
     }
 
-    fn send_metrics(&mut self, record: &Finding) -> Result<Answer, Failure> {
-        let Finding::Summary(summary) = record else {
+    fn send_metrics(&mut self, record: &Record) -> Result<Answer, Failure> {
+        let Record::Summary(summary) = record else {
             return Ok(Answer::default());
         };
         let mut sums = self.sums.clone();
@@ -204,9 +204,9 @@ impl Client {
 
 impl Transport for Otlp {
     /// One request: the records up to the next summary, or a summary.
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         self.surroundings.clock.refresh();
-        let is_summary = |record: &Arc<Finding>| matches!(**record, Finding::Summary(_));
+        let is_summary = |record: &Arc<Record>| matches!(**record, Record::Summary(_));
         let logs = records.iter().position(is_summary);
         let (count, answer) = match logs {
             Some(0) => (1, self.send_metrics(&records[0])),

@@ -12,7 +12,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 
 use crate::output::clock::WallClock;
 use crate::output::sink::config::Temporality;
-use tcpclose_core::summary::{BUCKETS, Histogram, Summary};
+use crate::summary::Summary;
+use tcpclose_core::summary::{BUCKETS, Histogram};
 use tcpclose_core::types::Nanos;
 
 use super::attributes::{attribute, text};
@@ -43,12 +44,12 @@ impl Sums {
 
     /// Begins at zero where nothing goes on: receivers take a new start for a reset, and so no gap for a lack of events.
     fn take(&mut self, summary: &Summary, clock: &WallClock) {
-        let goes_on = self.until == Some(summary.from);
+        let goes_on = self.until == Some(summary.connections.from);
         if !goes_on || self.temporality == Temporality::Delta {
             self.totals.clear();
-            self.start = unix_nanos(summary.from, clock);
+            self.start = unix_nanos(summary.connections.from, clock);
         }
-        self.until = Some(summary.to);
+        self.until = Some(summary.connections.to);
     }
 
     fn temporality(&self) -> AggregationTemporality {
@@ -84,7 +85,7 @@ impl<'a> Metrics<'a> {
         sums.take(summary, clock);
         Self {
             sums,
-            time: unix_nanos(summary.to, clock),
+            time: unix_nanos(summary.connections.to, clock),
             all: Vec::new(),
         }
     }

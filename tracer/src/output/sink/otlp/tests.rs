@@ -10,7 +10,7 @@ use opentelemetry_semantic_conventions::attribute as conventions;
 use super::*;
 use crate::output::samples;
 use crate::output::sink::config::Temporality;
-use tcpclose_core::summary::Summary;
+use crate::summary::Summary;
 use tcpclose_core::types::Nanos;
 
 #[test]
@@ -61,11 +61,10 @@ fn opened(metrics: &[Metric]) -> (u64, u64, i64) {
 }
 
 fn summary(from: u64, to: u64) -> Summary {
-    Summary {
-        from: Nanos::from_secs(from),
-        to: Nanos::from_secs(to),
-        ..samples::summary()
-    }
+    let mut summary = samples::summary();
+    summary.connections.from = Nanos::from_secs(from);
+    summary.connections.to = Nanos::from_secs(to);
+    summary
 }
 
 const NOON: u64 = 1_769_860_800;

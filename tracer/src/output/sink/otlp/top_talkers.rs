@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 
 use crate::output::escape::push_for_terminal;
+use crate::summary::Summary;
 use tcpclose_core::process::Process;
-use tcpclose_core::summary::{Ranking, Service, StuckNow, Summary};
+use tcpclose_core::summary::{Ranking, Service, StuckNow};
 use tcpclose_core::types::Nanos;
 
 use super::points::{Labels, MetricDesc, Metrics, seconds, whole};
@@ -19,12 +20,12 @@ impl Metrics<'_> {
             (
                 "tcpclose.process.closes",
                 "Ends that closed in the last interval, of the processes with most",
-                &summary.closes_of_processes,
+                &summary.connections.closes_of_processes,
             ),
             (
                 "tcpclose.process.resets",
                 "Ends that were reset in the last interval, of the processes with most",
-                &summary.resets_of_processes,
+                &summary.connections.resets_of_processes,
             ),
         ] {
             self.gauge(
@@ -36,12 +37,12 @@ impl Metrics<'_> {
             (
                 "tcpclose.peer.closes",
                 "Ends that closed in the last interval, of the peers with most",
-                &summary.closes_of_peers,
+                &summary.connections.closes_of_peers,
             ),
             (
                 "tcpclose.peer.resets",
                 "Ends that were reset in the last interval, of the peers with most",
-                &summary.resets_of_peers,
+                &summary.connections.resets_of_peers,
             ),
         ] {
             self.gauge(

@@ -10,7 +10,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use tcpclose_core::finding::Finding;
+use crate::record::Record;
 
 use super::config::SyslogConfig;
 use super::log_record::LogRecord;
@@ -40,7 +40,7 @@ impl Syslog {
 }
 
 impl Transport for Syslog {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         self.surroundings.clock.refresh();
         let Self {
             connection,

@@ -8,7 +8,7 @@ use smallvec::smallvec;
 use tcpclose_core::finding::Close;
 use tcpclose_core::finding::Finding;
 
-fn message(settings: &str, finding: Finding) -> String {
+fn message(settings: &str, record: Record) -> String {
     let config: SinkConfig =
         toml::from_str(&format!("type = 'syslog'\n{settings}")).expect("right");
     let Target::Syslog(config) = config.target else {
@@ -19,12 +19,12 @@ fn message(settings: &str, finding: Finding) -> String {
         cgroups: Box::new(NoCgroups),
         lock: None,
     };
-    let entry = LogRecord::new(&finding, &mut surroundings);
+    let entry = LogRecord::new(&record, &mut surroundings);
     String::from_utf8(Messages::new(&config).of(&entry)).expect("UTF-8")
 }
 
-fn close(close: Close) -> Finding {
-    Finding::Close(Box::new(close))
+fn close(close: Close) -> Record {
+    Finding::Close(Box::new(close)).into()
 }
 
 /// Header, structured data and message of a whole message.
@@ -97,16 +97,16 @@ fn no_name_breaks_the_structure() {
 
 #[test]
 fn the_name_of_each_field_is_one_that_the_rfc_allows() {
-    let findings = [
+    let records = [
         close(samples::three_way()),
         close(samples::half_closed()),
         close(samples::reset()),
-        Finding::Stuck(Box::new(samples::stuck())),
-        Finding::Summary(Box::new(samples::summary())),
+        Finding::Stuck(Box::new(samples::stuck())).into(),
+        Record::Summary(Box::new(samples::summary())),
     ];
-    for finding in findings {
+    for record in records {
         let mut surroundings = RenderContext::default();
-        let entry = LogRecord::new(&finding, &mut surroundings);
+        let entry = LogRecord::new(&record, &mut surroundings);
         let paths = entry.fields.iter().map(|(path, _)| path);
         let mut names: Vec<&str> = paths.map(|path| message::param_name(path)).collect();
         for name in &names {

@@ -103,7 +103,7 @@ fn refused_records_are_counted_and_said() {
 fn a_thread_that_fails_is_an_outage() {
     struct Failing;
     impl Transport for Failing {
-        fn deliver(&mut self, _: &[Arc<Finding>]) -> Delivered {
+        fn deliver(&mut self, _: &[Arc<Record>]) -> Delivered {
             panic!("a fault that a test wants")
         }
     }
@@ -131,7 +131,7 @@ impl Transport for Shy {
         Ok(())
     }
 
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         assert_eq!(self.0, 3, "it was opened before");
         self.1.deliver(records)
     }

@@ -10,7 +10,7 @@ use super::super::transport::{Delivered, Transport, Unavailable};
 use super::super::worker::Pauses;
 use super::super::*;
 use crate::output::samples;
-use tcpclose_core::finding::{Close, Endpoint};
+use tcpclose_core::finding::{Close, Endpoint, Finding};
 use tcpclose_core::types::{EndpointId, Nanos};
 
 /// Longer than anything here takes on the slowest machine.
@@ -20,16 +20,16 @@ pub(super) fn long() -> Instant {
     Instant::now() + LONG
 }
 
-pub(super) fn close(id: u64) -> Arc<Finding> {
+pub(super) fn close(id: u64) -> Arc<Record> {
     let sample = samples::three_way();
-    Arc::new(Finding::Close(Box::new(Close {
+    Arc::new(Record::Finding(Finding::Close(Box::new(Close {
         at: Nanos(id),
         endpoint: Endpoint {
             id: EndpointId(id),
             ..sample.endpoint
         },
         ..sample
-    })))
+    }))))
 }
 
 /// What a receiver does with one delivery: this many records are taken, this many refused, and then it may be down.
@@ -52,7 +52,7 @@ impl Turn {
 /// Does what its script says, then takes everything.
 pub(super) struct Scripted {
     turns: VecDeque<Turn>,
-    pub got: Arc<Mutex<Vec<Arc<Finding>>>>,
+    pub got: Arc<Mutex<Vec<Arc<Record>>>>,
 }
 
 impl Scripted {
@@ -65,7 +65,7 @@ impl Scripted {
 }
 
 impl Transport for Scripted {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         let turn = self.turns.pop_front().unwrap_or(Turn {
             written: usize::MAX,
             failed: 0,
@@ -89,7 +89,7 @@ impl Transport for Scripted {
 /// Takes a record whenever it is allowed to.
 pub(super) struct Gate {
     allowed: Receiver<()>,
-    pub got: Arc<Mutex<Vec<Arc<Finding>>>>,
+    pub got: Arc<Mutex<Vec<Arc<Record>>>>,
 }
 
 impl Gate {
@@ -102,7 +102,7 @@ impl Gate {
 }
 
 impl Transport for Gate {
-    fn deliver(&mut self, records: &[Arc<Finding>]) -> Delivered {
+    fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         // A gate that is gone stands open.
         let _ = self.allowed.recv();
         let mut got = self.got.lock().expect("no panic");

@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use super::super::*;
 use super::receivers::{Gate, LONG, Scripted, Started, Turn, close, config, gated, long, start};
 use crate::output::samples;
-use tcpclose_core::summary::{self, Summaries};
+use crate::summary::{IntervalEnd, Summaries};
+use tcpclose_core::finding::Finding;
+use tcpclose_core::summary::IntervalContext;
 use tcpclose_core::types::Nanos;
 
 fn sum(counts: Counts) -> u64 {
@@ -67,12 +69,14 @@ proptest! {
         prop_assert_eq!(counts.queued, 0);
         let got = got.lock().expect("no panic");
         prop_assert_eq!(counts.written, got.len() as u64);
-        let of_closes = |finding: &Finding| matches!(finding, Finding::Close(_)).then(|| finding.at());
-        let ids: Vec<_> = got.iter().filter_map(|finding| of_closes(finding)).collect();
+        let of_closes = |record: &Record| {
+            matches!(record, Record::Finding(Finding::Close(_))).then(|| record.at())
+        };
+        let ids: Vec<_> = got.iter().filter_map(|record| of_closes(record)).collect();
         prop_assert!(ids.is_sorted_by(|one, next| one < next));
         // Its own records of losses tell exactly of what was dropped, but for those that its receiver refused.
-        let told: u64 = got.iter().map(|finding| match &**finding {
-            Finding::Loss(loss) => loss.lost,
+        let told: u64 = got.iter().map(|record| match &**record {
+            Record::Finding(Finding::Loss(loss)) => loss.lost,
             _ => 0,
         }).sum();
         prop_assert!(told <= counts.dropped);
@@ -89,8 +93,12 @@ proptest! {
 fn a_full_queue_has_room_for_summaries() {
     let summary = |at| {
         let mut summaries = Summaries::new(Nanos(0));
-        let summary = summaries.end_interval(Nanos(at), summary::IntervalContext::default());
-        Arc::new(Finding::Summary(Box::new(summary)))
+        let end = IntervalEnd {
+            at: Nanos(at),
+            ..IntervalEnd::default()
+        };
+        let summary = summaries.end_interval(end, IntervalContext::default());
+        Arc::new(Record::Summary(Box::new(summary)))
     };
     let (gate, closed) = mpsc::channel();
     let receiver = Gate::new(closed);
@@ -119,7 +127,10 @@ fn a_full_queue_has_room_for_summaries() {
         kinds,
         [Kind::Close, Kind::Close, Kind::Close, Kind::Summary]
     );
-    assert!(matches!(**got.last().expect("some"), Finding::Loss(_)));
+    assert!(matches!(
+        **got.last().expect("some"),
+        Record::Finding(Finding::Loss(_))
+    ));
 }
 
 #[test]
@@ -188,12 +199,13 @@ fn summaries_and_losses_pass_a_rate_limit() {
         mut sink,
         said: _said,
     } = start(&config, scripted);
-    let loss = Arc::new(Finding::Loss(tcpclose_core::finding::Loss {
+    let loss = Finding::Loss(tcpclose_core::finding::Loss {
         at: Nanos(0),
         lost: 1,
         location: tcpclose_core::finding::LossLocation::Ring,
         repaired: true,
-    }));
+    });
+    let loss = Arc::new(loss.into());
     sink.offer(&close(1));
     for _ in 0..20 {
         sink.offer(&loss);
@@ -214,7 +226,7 @@ fn the_end_of_what_was_told_passes_a_rate_limit() {
         mut sink,
         said: _said,
     } = start(&config, scripted);
-    let leak = |stuck| Arc::new(Finding::Stuck(Box::new(stuck)));
+    let leak = |stuck| Arc::new(Finding::Stuck(Box::new(stuck)).into());
     for _ in 0..3 {
         sink.offer(&leak(samples::stuck()));
     }
