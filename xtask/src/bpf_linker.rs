@@ -10,14 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    command::{announce, run, stdout_of},
-    ebpf_compiler::EbpfCompiler,
-    workspace::Workspace,
-};
+use crate::{command::stdout_of, ebpf_compiler::EbpfCompiler, tool::Tool, workspace::Workspace};
 
 /// The last version that needs no LLVM packages: it loads rustc's own.
-const VERSION: &str = "0.10.4";
+const BPF_LINKER: Tool = Tool {
+    name: "bpf-linker",
+    version: "0.10.4",
+    profile: "release",
+};
 
 /// The linker, ready to work with one compiler.
 #[derive(Debug)]
@@ -31,47 +31,10 @@ pub struct BpfLinker {
 
 /// Finds the linker, or installs it.
 pub fn find_or_install(workspace: &Workspace, compiler: &EbpfCompiler) -> Result<BpfLinker> {
-    let tools = workspace.tools();
-    let program = tools.join("bin/bpf-linker");
-    if !is_ours(&program) {
-        install(workspace, &tools)?;
-    }
     Ok(BpfLinker {
-        program,
-        llvm_directory: link_llvm(&tools, compiler)?,
+        program: BPF_LINKER.find_or_install(workspace)?,
+        llvm_directory: link_llvm(&workspace.tools(), compiler)?,
     })
-}
-
-fn is_ours(program: &Path) -> bool {
-    program.exists()
-        && stdout_of(Command::new(program).arg("--version"))
-            .is_ok_and(|told| told.split_whitespace().last() == Some(VERSION))
-}
-
-fn install(workspace: &Workspace, tools: &Path) -> Result<()> {
-    announce(format_args!(
-        "eBPF linker: installing bpf-linker {VERSION} below {} (a minute or two, once)",
-        tools.display()
-    ));
-    let build = tools.join("build");
-    run(
-        workspace
-            .cargo()
-            .args(["install", "bpf-linker", "--locked", "--quiet", "--force"])
-            .args(["--version", VERSION])
-            .arg("--root")
-            .arg(tools)
-            .arg("--target-dir")
-            .arg(&build)
-            // For the user's own programs, not for this one.
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("CARGO_BUILD_TARGET")
-            // Its profile asks for them; without, it compiles faster and is a tenth of the size.
-            .env("CARGO_PROFILE_RELEASE_DEBUG", "false"),
-        "installing bpf-linker",
-    )?;
-    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
 }
 
 /// Makes the directory for LD_LIBRARY_PATH and returns it.

@@ -17,6 +17,7 @@ mod soak;
 mod test;
 mod test_deps;
 mod test_output;
+mod tool;
 mod vm;
 mod workspace;
 

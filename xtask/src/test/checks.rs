@@ -1,4 +1,4 @@
-//! The checks of the source that are no tests: formatting, lints, documentation.
+//! The checks of the source that are no tests: formatting, lints, documentation, dependencies.
 
 use std::{path::Path, process::Command};
 
@@ -12,7 +12,15 @@ use crate::{
     debian_compiler::CLIPPY_PACKAGE,
     ebpf_compiler::Core,
     privilege::Privilege,
+    tool::Tool,
     workspace::Workspace,
+};
+
+/// Checks the dependencies. Its own work takes seconds, so it is not worth a release build.
+const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    profile: "dev",
 };
 
 /// `cargo fmt --check`.
@@ -83,6 +91,23 @@ pub fn document(workspace: &Workspace, object: Option<&Path>) -> Result<Counts> 
         .args(["doc", "--no-deps"])
         .env("RUSTDOCFLAGS", "--deny warnings");
     check(&mut cargo, "cargo doc --no-deps")
+}
+
+/// Licences, duplicates and sources of the dependencies, by deny.toml. Advisories need the network at every run.
+pub fn deny(workspace: &Workspace) -> Result<Counts> {
+    let program = match CARGO_DENY.find_or_install(workspace) {
+        Ok(program) => program,
+        Err(error) if is_ci() => return Err(error),
+        Err(error) => {
+            announce(format_args!("skipping the dependencies' checks: {error:#}"));
+            return Ok(Counts::of_skipped_check());
+        }
+    };
+    let mut deny = Command::new(program);
+    deny.args(["--locked", "check", "--hide-inclusion-graph"])
+        .args(["bans", "licenses", "sources"])
+        .current_dir(&workspace.root);
+    check(&mut deny, "cargo deny check bans licenses sources")
 }
 
 /// Runs a command that is a check. Its messages are shown.

@@ -84,6 +84,7 @@ pub const STAGES: &[Stage] = &[
     stage("core", Run::Quick, Company::Alone, suite, "tests of tracer-core"),
     stage("fuzz", Run::Quick, Company::Alone, suite, "the parsers of foreign bytes, over the kept corpus and some seconds of random input"),
     stage("doc", Run::Quick, Company::Alone, doc, "rustdoc, warnings denied, and the examples in the documentation"),
+    stage("deny", Run::Usual, Company::Alone, deny, "licences, duplicates and sources of the dependencies"),
     stage("dist", Run::Quick, Company::Alone, suite, "the files in dist/ against systemd, promtool and logrotate"),
     stage("vm-5.10", Run::Usual, Company::Shared, vm, "the kernel tests on Linux 5.10, in a virtual machine"),
     stage("integration", Run::Usual, Company::Shared, integration, "closes on this kernel against captures of them; root"),
@@ -209,6 +210,10 @@ fn lint(context: &Context) -> Result<Counts> {
         None => None,
     };
     checks::lint(context.workspace, ebpf.as_ref(), object.as_deref())
+}
+
+fn deny(context: &Context) -> Result<Counts> {
+    checks::deny(context.workspace)
 }
 
 fn doc(context: &Context) -> Result<Counts> {
