@@ -1,19 +1,27 @@
-//! Ways into network namespaces, remembered.
+//! Remembers how network namespaces are entered: finding one takes a walk through /proc.
 
 use std::collections::HashMap;
 
+use super::clock;
 use super::netns::{self, NetNsError, NetNsHandle};
 use super::sock_diag::{DiagError, DiagSocket};
-use tcpclose_core::types::NetNs;
+use tcpclose_core::types::{Nanos, NetNs};
 
-/// Namespaces remembered at most. Beyond that the memory starts anew, which costs a walk through /proc each.
+/// Namespaces remembered at most. Beyond that the memory starts anew.
 pub const REMEMBERED: usize = 4096;
 
-/// See the module.
+/// How long a namespace to which nothing leads is not looked for again.
+const ABSENT_PERIOD: Nanos = Nanos::from_secs(10);
+
+/// Enters network namespaces by their numbers.
 #[derive(Debug)]
 pub struct NetnsCache {
     own: Option<NetNs>,
     handles: HashMap<NetNs, NetNsHandle>,
+    /// Namespaces that were looked for in vain, or could not be entered, and when.
+    absent: HashMap<NetNs, Nanos>,
+    /// Finds all namespaces.
+    find_all: fn() -> Vec<NetNsHandle>,
 }
 
 impl Default for NetnsCache {
@@ -21,6 +29,8 @@ impl Default for NetnsCache {
         Self {
             own: netns::current().ok(),
             handles: HashMap::new(),
+            absent: HashMap::new(),
+            find_all: || netns::find_all().found,
         }
     }
 }
@@ -32,26 +42,28 @@ impl NetnsCache {
         self.own == Some(netns)
     }
 
-    fn handle(&mut self, netns: NetNs) -> Result<&NetNsHandle, NetNsError> {
-        if !self.handles.contains_key(&netns) {
-            let handle = netns::by_inode(netns)?;
-            if self.handles.len() >= REMEMBERED {
-                self.handles.clear();
-            }
-            self.handles.insert(netns, handle);
-        }
-        Ok(&self.handles[&netns])
-    }
-
-    /// Does `work` in a namespace; `None` where it cannot be entered.
-    pub fn run_in<T: Send>(&mut self, netns: NetNs, work: impl FnOnce() -> T + Send) -> Option<T> {
+    /// Does `work` in a namespace.
+    ///
+    /// # Errors
+    /// `work` was not called: nothing leads to the namespace, or it may not be entered.
+    pub fn run_in<T: Send>(
+        &mut self,
+        netns: NetNs,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, NetNsError> {
         if self.is_own(netns) {
-            return Some(work());
+            return Ok(work());
         }
-        self.handle(netns).ok()?.enter(work).ok()
+        let mut work = Some(work);
+        self.enter(netns, clock::now(), |handle| {
+            handle.enter(|| {
+                work.take()
+                    .expect("it is called where the namespace was entered")()
+            })
+        })
     }
 
-    /// A client for a namespace. A way that leads nowhere any more is looked for anew.
+    /// A client for a namespace.
     ///
     /// # Errors
     /// Those of [`DiagSocket::open_in`].
@@ -59,12 +71,139 @@ impl NetnsCache {
         if self.is_own(netns) {
             return DiagSocket::open();
         }
+        self.enter(netns, clock::now(), |handle| {
+            match DiagSocket::open_in(handle) {
+                Err(DiagError::Namespace(error)) => Err(error),
+                opened => Ok(opened),
+            }
+        })?
+    }
+
+    /// Calls `enter` with what is remembered of a namespace. Where that leads nowhere any more (a process has exited, and
+    /// others live on in its namespace), the namespace is looked for, once.
+    fn enter<T>(
+        &mut self,
+        netns: NetNs,
+        now: Nanos,
+        mut enter: impl FnMut(&NetNsHandle) -> Result<T, NetNsError>,
+    ) -> Result<T, NetNsError> {
         if let Some(known) = self.handles.get(&netns)
-            && let Ok(diag) = DiagSocket::open_in(known)
+            && let Ok(result) = enter(known)
         {
-            return Ok(diag);
+            return Ok(result);
         }
         self.handles.remove(&netns);
-        DiagSocket::open_in(self.handle(netns)?)
+        self.absent.retain(|_, since| now - *since < ABSENT_PERIOD);
+        if self.absent.contains_key(&netns) {
+            return Err(NetNsError::NotFound(netns));
+        }
+        self.remember_all(netns);
+        let entered = match self.handles.get(&netns) {
+            Some(found) => enter(found),
+            None => Err(NetNsError::NotFound(netns)),
+        };
+        entered.inspect_err(|_| {
+            self.handles.remove(&netns);
+            if self.absent.len() >= REMEMBERED {
+                self.absent.clear();
+            }
+            self.absent.insert(netns, now);
+        })
+    }
+
+    /// One walk finds all namespaces, so that a host with many of them takes one.
+    fn remember_all(&mut self, wanted: NetNs) {
+        let mut found = (self.find_all)();
+        if self.handles.len() + found.len() > REMEMBERED {
+            self.handles.clear();
+            found.sort_by_key(|handle| handle.id() != wanted);
+            found.truncate(REMEMBERED);
+        }
+        let found = found.into_iter().map(|handle| (handle.id(), handle));
+        self.handles.extend(found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    thread_local! {
+        /// How often namespaces were looked for by this test, and how many there are, numbered from 1.
+        static WALKS: Cell<u32> = const { Cell::new(0) };
+        static THERE: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn id(number: u32) -> NetNs {
+        NetNs::new(number).expect("it is not 0")
+    }
+
+    fn cache() -> NetnsCache {
+        NetnsCache {
+            own: None,
+            find_all: || {
+                WALKS.set(WALKS.get() + 1);
+                let numbers = 1..=THERE.get();
+                numbers.map(|number| NetNsHandle::new(id(number))).collect()
+            },
+            ..NetnsCache::default()
+        }
+    }
+
+    fn enter(cache: &mut NetnsCache, number: u32, at: u64) -> Option<NetNs> {
+        let entered = cache.enter(id(number), Nanos::from_secs(at), |handle| Ok(handle.id()));
+        entered.ok()
+    }
+
+    #[test]
+    fn one_walk_finds_all_that_are_there() {
+        THERE.set(3);
+        let mut cache = cache();
+        for number in [2, 3, 1, 2] {
+            assert_eq!(enter(&mut cache, number, 100), Some(id(number)));
+        }
+        assert_eq!(WALKS.get(), 1);
+    }
+
+    #[test]
+    fn one_that_is_absent_is_looked_for_again_only_after_a_while() {
+        let mut cache = cache();
+        for at in 100..110 {
+            assert_eq!(enter(&mut cache, 7, at), None);
+        }
+        assert_eq!(WALKS.get(), 1);
+        THERE.set(7);
+        assert_eq!(enter(&mut cache, 7, 110), Some(id(7)));
+        assert_eq!(WALKS.get(), 2);
+    }
+
+    #[test]
+    fn one_that_cannot_be_entered_is_looked_for_once_in_a_while() {
+        THERE.set(1);
+        let mut cache = cache();
+        assert_eq!(enter(&mut cache, 1, 100), Some(id(1)));
+        for at in 100..110 {
+            let refused = cache.enter(id(1), Nanos::from_secs(at), |handle| {
+                Err::<(), _>(NetNsError::NotPermitted(handle.id()))
+            });
+            assert!(refused.is_err());
+        }
+        assert_eq!(WALKS.get(), 2);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_keeps_the_one_that_is_wanted() {
+        let most = REMEMBERED as u32;
+        THERE.set(2 * most);
+        let mut cache = cache();
+        assert_eq!(enter(&mut cache, 2 * most, 100), Some(id(2 * most)));
+        assert_eq!(cache.handles.len(), REMEMBERED);
+        THERE.set(0);
+        for number in 0..most + 5 {
+            assert_eq!(enter(&mut cache, 3 * most + number, 100), None);
+        }
+        assert!(cache.absent.len() <= REMEMBERED);
     }
 }

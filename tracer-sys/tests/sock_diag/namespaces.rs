@@ -3,10 +3,12 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 
 use tcpclose_core::types::NetNs;
 use tcpclose_sys::kernel::netns::{self, NetNsError, Place};
+use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, StateSet};
 
 use crate::sandbox::{
@@ -92,6 +94,36 @@ fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(sockets[0].tuple.local().port(), 4321);
     assert_eq!(sockets[0].netns, Some(handle.id()));
+    Ok(())
+}
+
+#[test]
+fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Outcome {
+    if skipped() {
+        return Ok(());
+    }
+    let mut cache = NetnsCache::default();
+    let first = Resident::with(|| Ok(()))?;
+    let handle = netns::by_path(&first.path)?;
+    let id = handle.id();
+    assert_eq!(cache.run_in(id, netns::current)??, id);
+
+    let (leave, wait) = mpsc::channel::<()>();
+    let (entered, there) = mpsc::channel();
+    let second = thread::spawn(move || {
+        handle.enter(move || {
+            let _ = entered.send(());
+            let _ = wait.recv();
+        })
+    });
+    there.recv()?;
+    drop(first);
+    assert_eq!(cache.run_in(id, netns::current)??, id);
+    assert_eq!(cache.open_diag(id)?.netns(), Some(id));
+    drop(leave);
+    second.join().expect("no panic")?;
+    let gone = cache.run_in(id, netns::current);
+    assert!(matches!(gone, Err(NetNsError::NotFound(gone)) if gone == id));
     Ok(())
 }
 

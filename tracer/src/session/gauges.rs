@@ -97,8 +97,8 @@ impl Live {
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
         let text = self
             .netns_cache
-            .run_in(route.netns?, || fs::read_to_string(PORT_RANGE).ok())?;
-        let range = parse(&text?)?;
+            .run_in(route.netns?, || fs::read_to_string(PORT_RANGE).ok());
+        let range = parse(&text.ok()??)?;
         let used = ports
             .iter()
             .filter(|port| range.contains(&port.get()))

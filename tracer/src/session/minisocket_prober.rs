@@ -105,7 +105,8 @@ impl MinisocketProber {
     ) -> Minisocket {
         let netns_cache = &mut self.netns_cache;
         let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
-            let interfaces = netns.and_then(|netns| netns_cache.run_in(netns, netns::interfaces));
+            let interfaces =
+                netns.and_then(|netns| netns_cache.run_in(netns, netns::interfaces).ok());
             interfaces.unwrap_or_default()
         });
         let Some(Some(socket)) = self.open.get_mut(&netns) else {
@@ -160,7 +161,7 @@ impl MinisocketProber {
             return 0;
         };
         let count = self.netns_cache.run_in(netns, time_wait_overflow::count);
-        let Some(count) = count.flatten() else {
+        let Some(count) = count.ok().flatten() else {
             return 0;
         };
         if self.overflows.counts.len() >= REMEMBERED {

@@ -81,7 +81,7 @@ impl Source {
 }
 
 impl NetNsHandle {
-    fn new(id: NetNs) -> Self {
+    pub(super) fn new(id: NetNs) -> Self {
         Self {
             id,
             sources: Vec::new(),
