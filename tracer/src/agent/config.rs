@@ -1,11 +1,11 @@
 //! The agent's configuration: TOML, every key optional.
 
+mod error_text;
 #[cfg(test)]
 mod tests;
 mod toml_span;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -13,6 +13,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
 
 use crate::filter::config::KernelFilter;
 use crate::output::prometheus::fixed_series;
@@ -99,16 +100,9 @@ impl Default for Config {
 }
 
 /// Why a configuration is refused: one sentence, with the file, the line and the column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 pub struct ConfigError(String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 impl Config {
     /// Reads and checks a file.
@@ -134,7 +128,7 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let at = toml_span::of_key(text, at, error.message());
-            wrong(at, &with_nearest(error.message()))
+            wrong(at, &error_text::plain(error.message()))
         })?;
         for (number, output) in config.outputs.iter().enumerate() {
             let before = config.outputs[..number].iter().enumerate();
@@ -227,57 +221,6 @@ fn real(path: &Path) -> PathBuf {
         (_, Some(directory), Some(name)) => directory.join(name),
         _ => plain,
     }
-}
-
-/// serde's message, with the nearest of the words that it expected.
-fn with_nearest(message: &str) -> String {
-    let message = in_plain_words(message.trim_end());
-    let Some((what, expected)) = message.split_once(", expected ") else {
-        return message;
-    };
-    let (Some(wrong), true) = (quoted(what).next(), what.starts_with("unknown ")) else {
-        return message;
-    };
-    // One that holds the other has a word too many or too few.
-    let holds = |word: &str| word.contains(wrong) || wrong.contains(word);
-    let nearest = quoted(expected)
-        .map(|word| {
-            let distance = strsim::damerau_levenshtein(wrong, word);
-            (!holds(word), distance, word)
-        })
-        .min();
-    match nearest {
-        Some((apart, distance, nearest)) if !apart || distance <= 1 + wrong.len() / 3 => {
-            format!("{what}: did you mean `{nearest}`?")
-        }
-        // A guess that is hardly like it helps nobody: all are named.
-        _ => message,
-    }
-}
-
-/// serde's message without Rust's words.
-fn in_plain_words(message: &str) -> String {
-    let words = [
-        (
-            "invalid type: map, expected a sequence",
-            "a list is needed here: tables in a list have double brackets, as in [[output]]",
-        ),
-        ("expected a sequence", "expected a list in brackets"),
-        ("expected a nonzero usize", "expected a number from 1 on"),
-        (
-            "expected a nonzero u32",
-            "expected a number from 1 to 4294967295",
-        ),
-        ("expected u16", "expected a port: they are 1 to 65535"),
-        ("\n", " "),
-    ];
-    let translate = |text: String, (rust, plain): &(&str, &str)| text.replace(rust, plain);
-    words.iter().fold(message.to_owned(), translate)
-}
-
-/// The words between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
-    text.split('`').skip(1).step_by(2)
 }
 
 fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -12,13 +12,13 @@ mod replay;
 mod service;
 mod wakeups;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::metrics::{Rankings, Snapshot};
@@ -99,14 +99,9 @@ pub async fn run(
 }
 
 /// In an error: the agent had begun to work, and what stopped it may not do so again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the agent had to end")]
 pub struct HadToEnd;
-
-impl fmt::Display for HadToEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the agent had to end")
-    }
-}
 
 /// What the kernel is asked for.
 fn options(config: &Config) -> anyhow::Result<Options> {

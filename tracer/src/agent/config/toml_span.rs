@@ -4,6 +4,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::error_text;
 use crate::output::sink::SinkConfig;
 
 /// Line and column of the byte `at`, as editors count them: `4:1`.
@@ -42,7 +43,7 @@ pub(super) fn of_key(text: &str, at: usize, message: &str) -> usize {
         }
         let output = outputs.iter().find(is_wrong)?;
         let mut keys = output.get_ref().as_table()?.keys();
-        let key = super::quoted(message)
+        let key = error_text::quoted(message)
             .next()
             .and_then(|named| keys.find(|key| key.get_ref() == named));
         Some(key.map_or(output.span(), Spanned::span).start)

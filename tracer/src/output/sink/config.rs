@@ -1,6 +1,7 @@
-//! What an operator can say about an output, as serde reads it from the agent's configuration.
+//! The configuration of an output, as serde reads it from the agent's configuration file.
 
 mod otlp;
+mod syslog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,34 +9,37 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use strum::VariantArray as _;
 use tcpclose_core::filter::ConnectionFilter;
+use thiserror::Error;
 
 use crate::filter::config::output_filter;
 
 use super::kind::Kind;
-use super::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, Temporality};
+pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress, SyslogConfig};
 
-/// How many records wait for a slow receiver where the configuration does not say: some 40 MB of closes.
+/// How many records wait for a slow receiver by default: about 40 MB of closes.
 const DEFAULT_QUEUE: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// More would take more memory than any host should give.
+/// A longer queue would take more memory than any host should spend on it.
 const LONGEST_QUEUE: usize = 1 << 20;
 
-/// One output: where records go, and which.
+/// One output: where records go, and which records.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Keys")]
 pub struct SinkConfig {
-    /// What messages and metrics call it, where the operator says: two outputs to one place need two names.
+    /// The output's name in messages and metrics, if the operator has chosen one. Two outputs to
+    /// one destination need different names.
     pub name: Option<String>,
-    /// Where they go.
+    /// Where the records go.
     pub target: Target,
-    /// The kinds that are wanted; all where the configuration does not say.
+    /// The kinds of records that are wanted; all by default.
     pub kinds: BTreeSet<Kind>,
-    /// Which records of those kinds.
+    /// Which records of those kinds are wanted.
     pub filter: ConnectionFilter,
-    /// How many; as many as there are where the configuration does not say.
+    /// How many records may pass; unlimited by default.
     pub rate_limit: Option<RateLimit>,
     /// How many records may wait for the receiver. Further ones are dropped and counted.
     pub queue: NonZeroUsize,
@@ -44,72 +48,89 @@ pub struct SinkConfig {
 /// Where an output's records go.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// JSON lines to standard output.
+    /// JSON lines on standard output.
     Stdout,
-    /// JSON lines to the end of a file.
+    /// JSON lines appended to a file.
     File(PathBuf),
-    /// systemd's journal, in its own protocol.
+    /// systemd's journal, over its native protocol.
     Journald,
-    /// RFC 5424.
+    /// A syslog receiver (RFC 5424).
     Syslog(SyslogConfig),
-    /// OpenTelemetry's protocol.
+    /// A receiver of OpenTelemetry's protocol.
     Otlp(Box<OtlpConfig>),
 }
 
-/// An output of type `syslog`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SyslogConfig {
-    /// Where the receiver listens.
-    pub address: SyslogAddress,
-    /// What the messages are filed under.
-    pub facility: Facility,
-    /// Name of the structured data: `tcpclose@` and the enterprise number of whoever runs it.
-    pub sd_id: SdId,
-    /// Bytes of a message at most. Of longer ones fields are left out, the longest first.
-    pub max_size: MaxSize,
-}
-
-/// A limit to the records of an output. Summaries and losses pass it always: they are few, and tell of the rest.
+/// A limit to the records of an output. Summaries and losses always pass: they are few, and they
+/// report what was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table like { per_second = 500, burst = 5000 }"
 )]
 pub struct RateLimit {
-    /// Records a second, in the long run.
+    /// Records per second in the long run.
     pub per_second: NonZeroU32,
-    /// Records at once after a quiet time; as many as a second's where the configuration does not say.
+    /// Records at once after a quiet time; those of one second by default.
     pub burst: Option<NonZeroU32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// The values of the key `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, strum::Display)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Type {
+#[strum(serialize_all = "lowercase")]
+pub enum OutputType {
+    /// [`Target::Stdout`].
     Stdout,
+    /// [`Target::File`].
     File,
+    /// [`Target::Journald`].
     Journald,
+    /// [`Target::Syslog`].
     Syslog,
+    /// [`Target::Otlp`].
     Otlp,
 }
 
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stdout => "stdout",
-            Self::File => "file",
-            Self::Journald => "journald",
-            Self::Syslog => "syslog",
-            Self::Otlp => "otlp",
-        })
-    }
+/// Why an output's configuration is refused.
+#[derive(Debug, Error)]
+pub enum InvalidOutput {
+    /// A key of one type is set on an output of another type.
+    #[error("an output of type {actual} has no `{key}`: that is one of type {expected}'s")]
+    ForeignKey {
+        /// The key.
+        key: &'static str,
+        /// The type that has the key.
+        expected: OutputType,
+        /// The type of the output.
+        actual: OutputType,
+    },
+    /// An output of type `file` has no path.
+    #[error("an output of type file needs a `path`: the file's name")]
+    MissingPath,
+    /// A path is relative.
+    #[error("a `{0}` begins with `/`: a daemon has no directory of its own")]
+    RelativePath(&'static str),
+    /// There are certificates for an endpoint without TLS.
+    #[error("a `ca_file` is for an endpoint that begins with https://")]
+    CaFileWithoutTls,
+    /// A name is empty or cannot be printed.
+    #[error("a `name` is at least one letter, and has no control characters")]
+    UnprintableName,
+    /// A queue is longer than [`LONGEST_QUEUE`].
+    #[error("a `queue` holds {LONGEST_QUEUE} records at most")]
+    QueueTooLong,
+    /// The list of kinds is empty.
+    #[error("an output without kinds writes nothing: name some in `kinds`")]
+    NoKinds,
 }
 
-/// The keys of all types in one table, so that serde itself knows which exist and where a wrong one stands.
+/// The keys of all types in one table, so that serde itself knows which keys exist and where in the
+/// file a wrong one is.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
     #[serde(rename = "type")]
-    kind: Type,
+    output_type: OutputType,
     name: Option<String>,
     kinds: Option<BTreeSet<Kind>>,
     #[serde(default, deserialize_with = "output_filter")]
@@ -129,129 +150,122 @@ struct Keys {
     resource: Option<BTreeMap<String, String>>,
 }
 
-impl TryFrom<Keys> for SinkConfig {
-    type Error = String;
+impl Keys {
+    fn check_types(&self) -> Result<(), InvalidOutput> {
+        use OutputType::{File, Otlp, Syslog};
+        let keys = [
+            ("path", self.path.is_some(), File),
+            ("address", self.address.is_some(), Syslog),
+            ("facility", self.facility.is_some(), Syslog),
+            ("sd_id", self.sd_id.is_some(), Syslog),
+            ("max_size", self.max_size.is_some(), Syslog),
+            ("endpoint", self.endpoint.is_some(), Otlp),
+            ("ca_file", self.ca_file.is_some(), Otlp),
+            ("protocol", self.protocol.is_some(), Otlp),
+            ("temporality", self.temporality.is_some(), Otlp),
+            ("headers", self.headers.is_some(), Otlp),
+            ("resource", self.resource.is_some(), Otlp),
+        ];
+        let actual = self.output_type;
+        let foreign = |&(_, is_set, expected): &(_, bool, _)| is_set && expected != actual;
+        match keys.into_iter().find(foreign) {
+            Some((key, _, expected)) => Err(InvalidOutput::ForeignKey {
+                key,
+                expected,
+                actual,
+            }),
+            None => Ok(()),
+        }
+    }
+}
 
-    fn try_from(keys: Keys) -> Result<Self, String> {
-        let Keys {
-            kind,
-            name,
-            kinds,
-            filter,
-            rate_limit,
-            queue,
-            path,
-            address,
-            facility,
-            sd_id,
-            max_size,
-            endpoint,
-            ca_file,
-            protocol,
-            temporality,
-            headers,
-            resource,
-        } = keys;
-        let strange = |key: &str, given: bool, of: Type| {
-            if given && kind != of {
-                return Err(format!(
-                    "an output of type {kind} has no `{key}`: that is one of type {of}'s"
-                ));
-            }
-            Ok(())
-        };
-        strange("path", path.is_some(), Type::File)?;
-        strange("address", address.is_some(), Type::Syslog)?;
-        strange("facility", facility.is_some(), Type::Syslog)?;
-        strange("sd_id", sd_id.is_some(), Type::Syslog)?;
-        strange("max_size", max_size.is_some(), Type::Syslog)?;
-        strange("endpoint", endpoint.is_some(), Type::Otlp)?;
-        strange("ca_file", ca_file.is_some(), Type::Otlp)?;
-        strange("protocol", protocol.is_some(), Type::Otlp)?;
-        strange("temporality", temporality.is_some(), Type::Otlp)?;
-        strange("headers", headers.is_some(), Type::Otlp)?;
-        strange("resource", resource.is_some(), Type::Otlp)?;
-        let target = match kind {
-            Type::Stdout => Target::Stdout,
-            Type::File => {
-                let path = path.ok_or("an output of type file needs a `path`: the file's name")?;
+impl TryFrom<Keys> for SinkConfig {
+    type Error = InvalidOutput;
+
+    fn try_from(keys: Keys) -> Result<Self, InvalidOutput> {
+        keys.check_types()?;
+        let target = match keys.output_type {
+            OutputType::Stdout => Target::Stdout,
+            OutputType::File => {
+                let path = keys.path.ok_or(InvalidOutput::MissingPath)?;
                 if !path.is_absolute() {
-                    return Err(
-                        "a `path` begins with `/`: a daemon has no directory of its own".to_owned(),
-                    );
+                    return Err(InvalidOutput::RelativePath("path"));
                 }
                 Target::File(path)
             }
-            Type::Journald => Target::Journald,
-            Type::Syslog => Target::Syslog(SyslogConfig {
-                address: address.unwrap_or_default(),
-                facility: facility.unwrap_or_default(),
-                sd_id: sd_id.unwrap_or_default(),
-                max_size: max_size.unwrap_or_default(),
+            OutputType::Journald => Target::Journald,
+            OutputType::Syslog => Target::Syslog(SyslogConfig {
+                address: keys.address.unwrap_or_default(),
+                facility: keys.facility.unwrap_or_default(),
+                sd_id: keys.sd_id.unwrap_or_default(),
+                max_size: keys.max_size.unwrap_or_default(),
             }),
-            Type::Otlp => {
-                let protocol = protocol.unwrap_or_default();
-                let endpoint = endpoint.unwrap_or_else(|| protocol.default_endpoint());
-                if ca_file.as_ref().is_some_and(|path| !path.is_absolute()) {
-                    return Err(
-                        "a `ca_file` begins with `/`: a daemon has no directory of its own"
-                            .to_owned(),
-                    );
-                }
-                if ca_file.is_some() && !endpoint.is_https() {
-                    return Err(
-                        "a `ca_file` is for an endpoint that begins with https://".to_owned()
-                    );
+            OutputType::Otlp => {
+                let protocol = keys.protocol.unwrap_or_default();
+                let endpoint = keys.endpoint.unwrap_or_else(|| protocol.default_endpoint());
+                match &keys.ca_file {
+                    Some(path) if !path.is_absolute() => {
+                        return Err(InvalidOutput::RelativePath("ca_file"));
+                    }
+                    Some(_) if !endpoint.is_https() => {
+                        return Err(InvalidOutput::CaFileWithoutTls);
+                    }
+                    _ => {}
                 }
                 Target::Otlp(Box::new(OtlpConfig {
                     endpoint,
-                    ca_file,
+                    ca_file: keys.ca_file,
                     protocol,
-                    temporality: temporality.unwrap_or_default(),
-                    headers: headers.unwrap_or_default(),
-                    resource: resource.unwrap_or_default(),
+                    temporality: keys.temporality.unwrap_or_default(),
+                    headers: keys.headers.unwrap_or_default(),
+                    resource: keys.resource.unwrap_or_default(),
                 }))
             }
         };
-        let is_fit = |name: &String| !name.trim().is_empty() && !name.contains(char::is_control);
-        if name.as_ref().is_some_and(|name| !is_fit(name)) {
-            return Err(
-                "a `name` is at least one letter, and has no control characters".to_owned(),
-            );
+        let is_printable =
+            |name: &String| !name.trim().is_empty() && !name.contains(char::is_control);
+        if !keys.name.as_ref().is_none_or(is_printable) {
+            return Err(InvalidOutput::UnprintableName);
         }
-        if queue.is_some_and(|queue| queue.get() > LONGEST_QUEUE) {
-            return Err(format!("a `queue` holds {LONGEST_QUEUE} records at most"));
+        let queue = keys.queue.unwrap_or(DEFAULT_QUEUE);
+        if queue.get() > LONGEST_QUEUE {
+            return Err(InvalidOutput::QueueTooLong);
         }
-        let kinds = kinds.unwrap_or_else(|| Kind::ALL.into());
+        let kinds = keys.kinds.unwrap_or_else(all_kinds);
         if kinds.is_empty() {
-            return Err("an output without kinds writes nothing: name some in `kinds`".to_owned());
+            return Err(InvalidOutput::NoKinds);
         }
         Ok(Self {
-            name,
+            name: keys.name,
             target,
             kinds,
-            filter,
-            rate_limit,
-            queue: queue.unwrap_or(DEFAULT_QUEUE),
+            filter: keys.filter,
+            rate_limit: keys.rate_limit,
+            queue,
         })
     }
 }
 
+fn all_kinds() -> BTreeSet<Kind> {
+    Kind::VARIANTS.iter().copied().collect()
+}
+
 impl SinkConfig {
-    /// An output of everything, unlimited.
+    /// Returns an output of all records, without a limit.
     #[must_use]
     pub fn new(target: Target) -> Self {
         Self {
             name: None,
             target,
-            kinds: Kind::ALL.into(),
+            kinds: all_kinds(),
             filter: ConnectionFilter::default(),
             rate_limit: None,
             queue: DEFAULT_QUEUE,
         }
     }
 
-    /// What messages and metrics call this output: its name, or what it is and where: `file:/var/log/tcpclose.jsonl`.
+    /// Returns the output's name in messages and metrics: the one that the operator has chosen, or
+    /// its type and destination, such as `file:/var/log/tcpclose.jsonl`.
     #[must_use]
     pub fn name(&self) -> String {
         let name = self.name.clone();
@@ -259,22 +273,23 @@ impl SinkConfig {
     }
 }
 
-/// What it is and where.
+/// Shows the type and the destination.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.kind();
+        let output_type = self.output_type();
         match self {
-            Self::Stdout | Self::Journald => write!(f, "{kind}"),
-            Self::File(path) => write!(f, "{kind}:{}", path.display()),
-            Self::Syslog(syslog) => write!(f, "{kind}:{}", syslog.address),
-            Self::Otlp(otlp) => write!(f, "{kind}:{}", otlp.endpoint),
+            Self::Stdout | Self::Journald => write!(f, "{output_type}"),
+            Self::File(path) => write!(f, "{output_type}:{}", path.display()),
+            Self::Syslog(syslog) => write!(f, "{output_type}:{}", syslog.address),
+            Self::Otlp(otlp) => write!(f, "{output_type}:{}", otlp.endpoint),
         }
     }
 }
 
 impl Target {
-    /// Whether both go to the same place, however they are to be written there.
-    pub(super) fn is_same_place(&self, other: &Self) -> bool {
+    /// Returns whether both have the same destination, however the records are written there.
+    #[must_use]
+    pub fn is_same_destination(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Stdout, Self::Stdout) | (Self::Journald, Self::Journald) => true,
             (Self::File(path), Self::File(other)) => path == other,
@@ -286,14 +301,14 @@ impl Target {
         }
     }
 
-    /// The word of the configuration's `type`.
-    pub(super) const fn kind(&self) -> Type {
+    /// Returns the value of the configuration's key `type`.
+    pub(super) const fn output_type(&self) -> OutputType {
         match self {
-            Self::Stdout => Type::Stdout,
-            Self::File(_) => Type::File,
-            Self::Journald => Type::Journald,
-            Self::Syslog(_) => Type::Syslog,
-            Self::Otlp(_) => Type::Otlp,
+            Self::Stdout => OutputType::Stdout,
+            Self::File(_) => OutputType::File,
+            Self::Journald => OutputType::Journald,
+            Self::Syslog(_) => OutputType::Syslog,
+            Self::Otlp(_) => OutputType::Otlp,
         }
     }
 }

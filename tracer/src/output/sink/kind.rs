@@ -1,14 +1,29 @@
-//! The kinds of records, and how much each matters.
+//! The kinds of records, and how urgent each is.
 
 use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
 use tcpclose_core::finding::Finding;
 
-/// The kinds of records that an output can carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+/// The kinds of records that an output can carry. The words are those of the JSON's `kind`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Serialize,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "they are the JSON's `kind`")]
+#[strum(serialize_all = "snake_case")]
+#[allow(missing_docs, reason = "docs/json.md describes them")]
 pub enum Kind {
     Close,
     TimeWait,
@@ -18,16 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Close,
-        Self::TimeWait,
-        Self::Leak,
-        Self::Summary,
-        Self::Loss,
-    ];
-
-    /// The kind of a record.
+    /// Returns the kind of a record.
     #[must_use]
     pub const fn of(record: &Record) -> Self {
         match record {
@@ -38,22 +44,10 @@ impl Kind {
             Record::Summary(_) => Self::Summary,
         }
     }
-
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Close => "close",
-            Self::TimeWait => "time_wait",
-            Self::Leak => "leak",
-            Self::Summary => "summary",
-            Self::Loss => "loss",
-        }
-    }
 }
 
-/// Whether a rate limit holds for it. Summaries and losses are few, and tell of what was cut. Who was told that a socket
-/// is stuck is told when it is no more.
+/// Returns whether a rate limit applies to the record. Summaries and losses are few, and they report
+/// what was cut. The end of a stuck socket must reach those who were alerted to its start.
 pub(super) const fn is_limited(record: &Record) -> bool {
     match record {
         Record::Finding(Finding::Close(_) | Finding::TimeWait(_)) => true,
@@ -62,7 +56,7 @@ pub(super) const fn is_limited(record: &Record) -> bool {
     }
 }
 
-/// How much a record matters, in syslog's numbers (RFC 5424, section 6.2.1).
+/// How urgent a record is, in syslog's numbers (RFC 5424, section 6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
     Warning = 4,
@@ -72,7 +66,8 @@ pub(super) enum Severity {
 }
 
 impl Severity {
-    /// A leak and a loss want somebody's attention; that a TIME_WAIT is over hardly anybody's.
+    /// Returns the severity of a record. A stuck socket and a loss need attention; the end of a
+    /// TIME_WAIT hardly ever does.
     pub(super) const fn of(record: &Record) -> Self {
         match record {
             Record::Finding(Finding::Close(_)) | Record::Summary(_) => Self::Info,

@@ -36,13 +36,12 @@ use self::transport::Transport;
 use self::worker::{Pauses, Say, Worker};
 
 pub use self::config::{
-    OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SinkConfig, SyslogConfig,
-    Target, Temporality,
+    Facility, MaxSize, OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SdId,
+    SinkConfig, SyslogAddress, SyslogConfig, Target, Temporality,
 };
 pub use self::kind::Kind;
 pub use self::queue::{Counts, Outage};
 pub use self::render::RenderContext;
-pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// A running output.
 pub struct Sink {
@@ -115,7 +114,7 @@ impl Sink {
         ));
         let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, say, pauses);
         let thread = thread::Builder::new()
-            .name(format!("out-{}", config.target.kind()))
+            .name(format!("out-{}", config.target.output_type()))
             .spawn(move || worker.run())
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
@@ -135,7 +134,7 @@ impl Sink {
     /// Whether it can become the output of this configuration: the place is the same, and the name.
     #[must_use]
     pub fn can_become(&self, config: &SinkConfig) -> bool {
-        self.config.target.is_same_place(&config.target) && self.config.name == config.name
+        self.config.target.is_same_destination(&config.target) && self.config.name == config.name
     }
 
     /// Takes all from a configuration that it [can become](Self::can_become), and is [reopened](Self::reopen). What waits

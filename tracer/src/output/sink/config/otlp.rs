@@ -1,4 +1,4 @@
-//! What an operator says about an OTLP receiver.
+//! The keys of an output of type `otlp`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,53 @@ use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use serde::Deserialize;
+use thiserror::Error;
 
 /// An output of type `otlp`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OtlpConfig {
     /// Where the receiver listens.
     pub endpoint: OtlpEndpoint,
-    /// Certificates of the authorities that are trusted, in PEM; the host's own where the configuration does not say.
+    /// A PEM file with the certificates of the trusted authorities; the host's own by default.
     pub ca_file: Option<PathBuf>,
     /// How requests are sent.
     pub protocol: OtlpProtocol,
-    /// What the sums of metrics count from.
+    /// From when the sums of metrics count.
     pub temporality: Temporality,
-    /// Sent with each request, for receivers that want a token.
+    /// Headers of each request, for receivers that want a token.
     pub headers: OtlpHeaders,
-    /// Attributes of the resource besides `service.name`, `host.name` and the like, or instead of them.
+    /// Attributes of the resource, which are added to `service.name`, `host.name` and the like or
+    /// replace them.
     pub resource: BTreeMap<String, String>,
 }
 
-/// `http://host:port` or `https://host:port`, with a path in front of `/v1/logs` where the receiver wants one.
+/// Why a key is refused.
+#[derive(Debug, Error)]
+pub enum InvalidOtlpKey {
+    /// An endpoint contains credentials. The endpoint itself is not shown, as the password must
+    /// stay private.
+    #[error("an endpoint has no user and password: put what the receiver wants into `headers`")]
+    Credentials,
+    /// An endpoint ends with the path of one signal.
+    #[error(
+        "`{0}` is for one kind of records: leave /v1/logs or /v1/metrics away, which tcpclose puts behind it"
+    )]
+    SignalPath(String),
+    /// An endpoint cannot be understood.
+    #[error(
+        "`{0}` is no address of a collector: write it like \"http://127.0.0.1:4318\", or with https://"
+    )]
+    Endpoint(String),
+    /// A header breaks the grammar of HTTP.
+    #[error("`{0}` with that value cannot be a header of HTTP")]
+    Header(String),
+}
+
+/// `http://host:port` or `https://host:port`, with a path before `/v1/logs` if the receiver has one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct OtlpEndpoint {
-    /// As it was written, without a slash at its end.
+    /// The text of the configuration without a slash at its end.
     text: String,
     base: Uri,
     logs: Uri,
@@ -38,25 +62,25 @@ pub struct OtlpEndpoint {
 }
 
 impl OtlpEndpoint {
-    /// Where gRPC connects to.
+    /// Returns the address to which gRPC connects.
     #[must_use]
     pub fn base(&self) -> &Uri {
         &self.base
     }
 
-    /// Where log records are posted.
+    /// Returns the address to which log records are posted.
     #[must_use]
     pub fn logs(&self) -> &Uri {
         &self.logs
     }
 
-    /// Where metrics are posted.
+    /// Returns the address to which metrics are posted.
     #[must_use]
     pub fn metrics(&self) -> &Uri {
         &self.metrics
     }
 
-    /// Whether there is TLS.
+    /// Returns whether TLS is used.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.base.scheme_str() == Some("https")
@@ -70,38 +94,30 @@ impl fmt::Display for OtlpEndpoint {
 }
 
 impl TryFrom<String> for OtlpEndpoint {
-    type Error = String;
+    type Error = InvalidOtlpKey;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        // A message would show the password, which is nobody's business.
-        let has_user = |uri: Uri| {
+    fn try_from(text: String) -> Result<Self, InvalidOtlpKey> {
+        let has_credentials = |uri: Uri| {
             uri.authority()
                 .is_some_and(|authority| authority.as_str().contains('@'))
         };
-        if text.parse().is_ok_and(has_user) {
-            return Err(
-                "an endpoint has no user and password: put what the receiver wants into `headers`"
-                    .to_owned(),
-            );
+        if text.parse().is_ok_and(has_credentials) {
+            return Err(InvalidOtlpKey::Credentials);
         }
         let plain = text.trim_end_matches('/');
         if plain.ends_with("/v1/logs") || plain.ends_with("/v1/metrics") {
-            return Err(format!(
-                "`{text}` is for one kind of records: leave /v1/logs or /v1/metrics away, which tcpclose puts behind it"
-            ));
+            return Err(InvalidOtlpKey::SignalPath(text));
         }
         let parse = |path: &str| -> Option<Uri> {
             let uri: Uri = format!("{plain}{path}").parse().ok()?;
-            let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
-            (is_known && uri.authority().is_some_and(is_place) && uri.query().is_none())
-                .then_some(uri)
+            let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+            let has_host = uri.authority().is_some_and(is_host_and_port);
+            (is_http && has_host && uri.query().is_none()).then_some(uri)
         };
         let (Some(base), Some(logs), Some(metrics)) =
             (parse(""), parse("/v1/logs"), parse("/v1/metrics"))
         else {
-            return Err(format!(
-                "`{text}` is no address of a collector: write it like \"http://127.0.0.1:4318\", or with https://"
-            ));
+            return Err(InvalidOtlpKey::Endpoint(text));
         };
         Ok(Self {
             text: plain.to_owned(),
@@ -112,8 +128,8 @@ impl TryFrom<String> for OtlpEndpoint {
     }
 }
 
-/// Whether it has a host, and a port that there is if it has one.
-fn is_place(authority: &Authority) -> bool {
+/// Returns whether the authority has a host and, if it has a port, a valid one.
+fn is_host_and_port(authority: &Authority) -> bool {
     let rest = authority.as_str().strip_prefix(authority.host());
     let port = rest.map(|rest| rest.strip_prefix(':'));
     let is_port = |port: &str| port.parse().is_ok_and(|port: u16| port > 0);
@@ -127,7 +143,7 @@ fn is_place(authority: &Authority) -> bool {
 pub struct OtlpHeaders(HeaderMap);
 
 impl OtlpHeaders {
-    /// All of them.
+    /// Returns all headers.
     #[must_use]
     pub fn map(&self) -> &HeaderMap {
         &self.0
@@ -135,19 +151,17 @@ impl OtlpHeaders {
 }
 
 impl TryFrom<BTreeMap<String, String>> for OtlpHeaders {
-    type Error = String;
+    type Error = InvalidOtlpKey;
 
-    fn try_from(written: BTreeMap<String, String>) -> Result<Self, String> {
+    fn try_from(table: BTreeMap<String, String>) -> Result<Self, InvalidOtlpKey> {
         let mut headers = HeaderMap::new();
-        for (name, value) in written {
+        for (name, value) in table {
             let (Ok(key), Ok(mut value)) =
                 (HeaderName::try_from(&name), HeaderValue::try_from(value))
             else {
-                return Err(format!(
-                    "`{name}` with that value cannot be a header of HTTP"
-                ));
+                return Err(InvalidOtlpKey::Header(name));
             };
-            // Most are tokens, which no message may show.
+            // Most values are tokens, which no message may show.
             value.set_sensitive(true);
             headers.insert(key, value);
         }
@@ -158,17 +172,17 @@ impl TryFrom<BTreeMap<String, String>> for OtlpHeaders {
 /// How OTLP requests are sent. The names are those of OpenTelemetry's own configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum OtlpProtocol {
-    /// POST of protobuf messages.
+    /// HTTP POST of protobuf messages.
     #[default]
     #[serde(rename = "http/protobuf")]
     HttpProtobuf,
-    /// gRPC.
+    /// The gRPC protocol.
     #[serde(rename = "grpc")]
     Grpc,
 }
 
 impl OtlpProtocol {
-    /// Where a collector of this host listens.
+    /// Returns the address on which a collector on this host listens by default.
     pub(super) fn default_endpoint(self) -> OtlpEndpoint {
         let port = match self {
             Self::HttpProtobuf => 4318,
@@ -179,13 +193,13 @@ impl OtlpProtocol {
     }
 }
 
-/// What the sums of metrics count from. The names are those of OpenTelemetry's own configuration.
+/// From when the sums of metrics count. The names are those of OpenTelemetry's own configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Temporality {
-    /// From the start; anew after a summary that got lost.
+    /// From the start; again from zero after a lost summary.
     #[default]
     Cumulative,
-    /// From the summary before.
+    /// From the previous summary.
     Delta,
 }

@@ -37,7 +37,7 @@ pub(super) fn record(entry: log_record::LogRecord) -> LogRecord {
         severity_text: severity_text.to_owned(),
         body: Some(any(text(entry.message))),
         attributes,
-        event_name: format!("tcpclose.{}", entry.kind.name()),
+        event_name: format!("tcpclose.{}", entry.kind),
         ..LogRecord::default()
     }
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::output::sink::config::SyslogAddress;
 use crate::output::sink::transport::Delivered;
-
-use super::keys::SyslogAddress;
 
 /// How long a receiver may take for a connection, or take nothing, until that is called an outage.
 const PATIENCE: Duration = Duration::from_secs(10);

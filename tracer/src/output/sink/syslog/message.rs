@@ -6,11 +6,9 @@ use std::process;
 use syslog_fmt::Severity;
 use syslog_fmt::v5424::{Config, Formatter, Msg, Timestamp};
 
-use crate::output::sink::config::SyslogConfig;
+use crate::output::sink::config::{Facility, SyslogConfig};
 use crate::output::sink::kind;
 use crate::output::sink::log_record::{LogRecord, text};
-
-use super::keys::Facility;
 
 /// Characters that the name of a parameter may have (RFC 5424, section 6.3.3).
 const LONGEST_NAME: usize = 32;
@@ -86,7 +84,7 @@ impl Messages {
             &mut message,
             severity,
             Timestamp::PreformattedString(format!("{:.6}", entry.at)),
-            Some(entry.kind.name()),
+            Some(entry.kind.into()),
         );
         let params = omitted.iter().chain(fields);
         let params = params.map(|(name, value)| (*name, value.as_str()));

@@ -3,7 +3,6 @@
 //! Syslog confirms nothing. `written` means sent: what a receiver that dies had not read yet is lost with it, unseen.
 
 mod connection;
-mod keys;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -19,8 +18,6 @@ use super::transport::{Delivered, Transport};
 
 use self::connection::Connection;
 use self::message::Messages;
-
-pub use self::keys::{Facility, MaxSize, SdId, SyslogAddress};
 
 /// See the module.
 pub(super) struct Syslog {

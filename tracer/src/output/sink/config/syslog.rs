@@ -1,20 +1,53 @@
-//! What an operator says about a syslog receiver.
+//! The keys of an output of type `syslog`.
 
 use std::fmt;
 use std::net::SocketAddrV6;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use thiserror::Error;
 
-/// How to reach the receiver, written as `unix:/dev/log`, `udp://192.0.2.1:514` or `tcp://192.0.2.1:601`.
+/// An output of type `syslog`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyslogConfig {
+    /// Where the receiver listens.
+    pub address: SyslogAddress,
+    /// The facility of all messages.
+    pub facility: Facility,
+    /// The name of the structured data: `tcpclose@` and the operator's enterprise number.
+    pub sd_id: SdId,
+    /// The longest message, in bytes. Longer ones lose fields, the longest first.
+    pub max_size: MaxSize,
+}
+
+/// Why a key is refused.
+#[derive(Debug, Error)]
+pub enum InvalidSyslogKey {
+    /// An address cannot be understood.
+    #[error(
+        "`{0}` is no address of a syslog receiver: write unix:/dev/log, udp://host:514 or tcp://[2001:db8::1]:601"
+    )]
+    Address(String),
+    /// A name of structured data breaks the grammar of RFC 5424.
+    #[error(
+        "`{0}` is no name of structured data: write a name, @ and your enterprise number, 32 characters at most"
+    )]
+    SdId(String),
+    /// A size is outside of what receivers and datagrams take.
+    #[error("a message of {0} bytes at most is not possible: from 480 to 65507 are")]
+    MaxSize(usize),
+}
+
+/// How to reach the receiver, written as `unix:/dev/log`, `udp://192.0.2.1:514` or
+/// `tcp://192.0.2.1:601`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum SyslogAddress {
-    /// A socket of this host, for datagrams or a stream: whichever the receiver has made.
+    /// A Unix socket on this host, for datagrams or a stream, depending on the receiver.
     Unix(PathBuf),
-    /// A datagram a message.
+    /// UDP, with one message per datagram.
     Udp(String),
-    /// A stream of messages, each with its length in front (octet counting, RFC 6587 section 3.4.1).
+    /// TCP, with the length of each message before it (octet counting, RFC 6587 section 3.4.1).
     Tcp(String),
 }
 
@@ -35,9 +68,9 @@ impl fmt::Display for SyslogAddress {
 }
 
 impl TryFrom<String> for SyslogAddress {
-    type Error = String;
+    type Error = InvalidSyslogKey;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, InvalidSyslogKey> {
         let address = if let Some(path) = text.strip_prefix("unix:") {
             path.starts_with('/').then(|| Self::Unix(path.into()))
         } else if let Some(address) = text.strip_prefix("udp://") {
@@ -47,11 +80,7 @@ impl TryFrom<String> for SyslogAddress {
         } else {
             None
         };
-        address.ok_or_else(|| {
-            format!(
-                "`{text}` is no address of a syslog receiver: write unix:/dev/log, udp://host:514 or tcp://[2001:db8::1]:601"
-            )
-        })
+        address.ok_or(InvalidSyslogKey::Address(text))
     }
 }
 
@@ -61,13 +90,13 @@ fn has_port(address: &str) -> bool {
         .is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
-/// IPv6 addresses stand in brackets: nobody could tell where the port begins.
+/// Returns whether this is a host. IPv6 addresses need brackets, which separate them from the port.
 fn is_host(host: &str) -> bool {
     match host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        // With a scope, as link-local ones have it.
+        // Parsed with a port, because only so a scope is allowed, which link-local addresses have.
         Some(_) => format!("{host}:1").parse::<SocketAddrV6>().is_ok(),
         None => {
             let is_plain =
@@ -77,10 +106,11 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// What messages are filed under (RFC 5424, section 6.2.1), those of the kernel and of syslog itself left out.
+/// The facilities of RFC 5424 (section 6.2.1) that a program may use; those of the kernel and of
+/// syslog itself are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "they are their names")]
+#[allow(missing_docs, reason = "RFC 5424 describes them")]
 pub enum Facility {
     User,
     #[default]
@@ -95,29 +125,29 @@ pub enum Facility {
     Local7,
 }
 
-/// Name of the structured data (RFC 5424, section 6.3.2).
+/// The name of the structured data (RFC 5424, section 6.3.2).
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SdId(String);
 
 impl SdId {
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::output::sink) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Default for SdId {
-    /// With the number for examples (RFC 5612): the project has none of its own.
+    /// Uses the number for examples (RFC 5612): the project has none of its own.
     fn default() -> Self {
         Self("tcpclose@32473".to_owned())
     }
 }
 
 impl TryFrom<String> for SdId {
-    type Error = String;
+    type Error = InvalidSyslogKey;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let is_right = text.split_once('@').is_some_and(|(name, number)| {
+    fn try_from(text: String) -> Result<Self, InvalidSyslogKey> {
+        let is_valid = text.split_once('@').is_some_and(|(name, number)| {
             let plain = |byte: u8| byte.is_ascii_graphic() && !b"=]\"@".contains(&byte);
             !name.is_empty()
                 && name.bytes().all(plain)
@@ -126,45 +156,41 @@ impl TryFrom<String> for SdId {
                     .bytes()
                     .all(|byte| byte.is_ascii_digit() || byte == b'.')
         });
-        if is_right && text.len() <= 32 {
+        if is_valid && text.len() <= 32 {
             Ok(Self(text))
         } else {
-            Err(format!(
-                "`{text}` is no name of structured data: write a name, @ and your enterprise number, 32 characters at most"
-            ))
+            Err(InvalidSyslogKey::SdId(text))
         }
     }
 }
 
-/// Bytes of a message at most.
+/// The longest message, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "usize")]
 pub struct MaxSize(usize);
 
 impl MaxSize {
-    pub(super) const fn bytes(self) -> usize {
+    pub(in crate::output::sink) const fn bytes(self) -> usize {
         self.0
     }
 }
 
 impl Default for MaxSize {
-    /// rsyslog's own limit where nobody changed it: it would cut longer ones anywhere.
+    /// Returns rsyslog's own default limit: rsyslog cuts longer messages at any byte.
     fn default() -> Self {
         Self(8_192)
     }
 }
 
 impl TryFrom<usize> for MaxSize {
-    type Error = String;
+    type Error = InvalidSyslogKey;
 
     /// Every receiver must take 480 bytes (RFC 5424, section 6.1), and a datagram takes 65,507.
-    fn try_from(bytes: usize) -> Result<Self, String> {
+    fn try_from(bytes: usize) -> Result<Self, InvalidSyslogKey> {
         if (480..=65_507).contains(&bytes) {
             Ok(Self(bytes))
         } else {
-            Err(format!(
-                "a message of {bytes} bytes at most is not possible: from 480 to 65507 are"
-            ))
+            Err(InvalidSyslogKey::MaxSize(bytes))
         }
     }
 }
