@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use super::finding::Loss;
 use super::orphan::Minisocket;
+use super::snapshot::SnapshotSocket;
 use super::stuck::ProbeResponse;
 use super::time_wait::Poll;
-use super::tracker::{SnapshotSocket, Tracker};
 use super::types::{EndpointId, Nanos, NetNs};
 
 /// One thing that the core is told.
@@ -17,9 +17,9 @@ use super::types::{EndpointId, Nanos, NetNs};
 pub enum Input {
     /// The kernel said something about one socket.
     Event(Event),
-    /// Time has passed: see [`Tracker::tick`].
+    /// Time has passed: see [`Tracker::tick`](crate::Tracker::tick).
     Time(Nanos),
-    /// What a socket that was asked for has become: see [`Tracker::probed`].
+    /// What a socket that was asked for has become: see [`Tracker::probed`](crate::Tracker::probed).
     Probed {
         /// Which.
         id: EndpointId,
@@ -28,18 +28,18 @@ pub enum Input {
         /// When it was given.
         at: Nanos,
     },
-    /// A look at a namespace's minisockets: see [`Tracker::apply_poll`].
+    /// A look at a namespace's minisockets: see [`Tracker::apply_poll`](crate::Tracker::apply_poll).
     Polled(Poll),
-    /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::apply_stuck_probe`].
+    /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
     StuckProbed(ProbeResponse),
-    /// The sockets of a snapshot: see [`Tracker::seed`].
+    /// The sockets of a snapshot: see [`Tracker::seed`](crate::Tracker::seed).
     SnapshotSocket {
         /// Listeners first.
         sockets: Vec<SnapshotSocket>,
         /// When the snapshot was taken.
         at: Nanos,
     },
-    /// Who was alive in a snapshot after a loss: see [`Tracker::resync`].
+    /// Who was alive in a snapshot after a loss: see [`Tracker::resync`](crate::Tracker::resync).
     Alive {
         /// The namespaces of which all is known.
         namespaces: HashSet<NetNs>,
@@ -48,26 +48,6 @@ pub enum Input {
         /// When the snapshot was begun.
         began: Nanos,
     },
-    /// Records were lost before they came here: see [`Tracker::lose`].
+    /// Records were lost before they came here: see [`Tracker::lose`](crate::Tracker::lose).
     Lost(Loss),
-}
-
-impl Tracker {
-    /// Takes one input.
-    pub fn take(&mut self, input: &Input) {
-        match input {
-            Input::Event(event) => self.ingest(event),
-            Input::Time(now) => self.tick(*now),
-            Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
-            Input::StuckProbed(answers) => self.apply_stuck_probe(answers),
-            Input::Polled(sweep) => self.apply_poll(sweep),
-            Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
-            Input::Alive {
-                namespaces,
-                alive,
-                began,
-            } => self.resync(namespaces, alive, *began),
-            Input::Lost(loss) => self.lose(*loss),
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod arena;
 mod close_path;
+mod errno;
 pub mod event;
 pub mod filter;
 pub mod finding;
@@ -13,7 +14,7 @@ mod listeners;
 mod live_endpoint;
 mod orphan;
 pub mod process;
-mod reset;
+mod snapshot;
 mod stale_closing;
 pub mod stuck;
 pub mod summary;
@@ -25,5 +26,6 @@ pub mod types;
 pub use input::Input;
 pub use listeners::{place, places};
 pub use orphan::{Lookup, Minisocket};
+pub use snapshot::SnapshotSocket;
 pub use time_wait::{Poll, PollRequest, PolledMinisocket, TIME_WAIT};
-pub use tracker::{SnapshotSocket, Tracker};
+pub use tracker::Tracker;

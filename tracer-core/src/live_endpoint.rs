@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Segment, Transition};
-use super::tracker::{SnapshotSocket, Watched};
+use super::snapshot::SnapshotSocket;
+use super::tracker::Watched;
 use super::types::{EndpointId, Moment, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is

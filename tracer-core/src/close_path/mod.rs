@@ -5,59 +5,20 @@
 //! says how it ended and who began, `sides.rs` finds the path, `steps.rs` the segments, `measure.rs` times and bytes.
 
 mod measure;
+mod outcome;
 mod reconstruct;
+mod reset;
 mod steps;
 
 use tcpclose_common::TcpState;
 
+use super::errno::{self, ECONNABORTED};
 use super::event::Segment;
 use super::finding::{Close, ClosePath, Endpoint, Initiator, Reset, ResetReason, Side, Steps};
 use super::live_endpoint::{LiveEndpoint, Mark};
-use super::reset;
 use super::types::Nanos;
-
-/// How an end came to its end, where the transitions alone do not tell: after FIN_WAIT2 the kernel parks the socket of a
-/// process that called close() in a minisocket, and the peer's FIN is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The transitions tell all.
-    Told,
-    /// The peer's FIN reached the minisocket at this time, and TIME_WAIT began.
-    PeerFin(Nanos),
-    /// `tcp_fin_timeout` ended the wait for the peer's FIN.
-    FinTimeout(Nanos),
-    /// A RST was sent: the peer had sent data to the closed socket.
-    ResetByUs(Nanos),
-    /// The peer's RST killed the minisocket.
-    ResetByPeer(Nanos),
-    /// The minisocket is gone, and nobody saw how.
-    Lost(Nanos),
-}
-
-impl Outcome {
-    /// When the peer's FIN came to the minisocket, if it did.
-    const fn peer_fin(self) -> Option<Nanos> {
-        match self {
-            Self::PeerFin(at) => Some(at),
-            Self::Told
-            | Self::FinTimeout(_)
-            | Self::ResetByUs(_)
-            | Self::ResetByPeer(_)
-            | Self::Lost(_) => None,
-        }
-    }
-
-    const fn at(self) -> Option<Nanos> {
-        match self {
-            Self::Told => None,
-            Self::PeerFin(at)
-            | Self::FinTimeout(at)
-            | Self::ResetByUs(at)
-            | Self::ResetByPeer(at)
-            | Self::Lost(at) => Some(at),
-        }
-    }
-}
+pub(super) use outcome::Outcome;
+pub(super) use reset::may_follow as reset_may_follow;
 
 /// What ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,7 +140,6 @@ impl<'a> Story<'a> {
             .is_some_and(|closing| closing.gap)
     }
     fn ending(&self, reset: Option<&Reset>) -> Ending {
-        const ECONNABORTED: u16 = 103;
         match self.outcome {
             Outcome::FinTimeout(_) => return Ending::Timeout,
             Outcome::Lost(_) => return Ending::Unknown,
@@ -204,7 +164,7 @@ impl<'a> Story<'a> {
                 _ => Ending::Unknown,
             },
             _ if reset.is_some_and(|reset| reset.by == Side::Peer) => Ending::Reset,
-            error if reset::is_reset_error(error) => Ending::Reset,
+            error if errno::is_reset(error) => Ending::Reset,
             // tcp_write_err: ETIMEDOUT, or the last unreachable error that ICMP told.
             _ => Ending::Timeout,
         }

@@ -2,11 +2,8 @@
 
 use tcpclose_common::TcpState;
 
+use crate::errno::{self, ECONNABORTED, ETIMEDOUT};
 use crate::event::Transition;
-use crate::reset::is_reset_error;
-
-const ECONNABORTED: u16 = 103;
-const ETIMEDOUT: u16 = 110;
 
 /// How a leak was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +38,7 @@ impl Resolution {
                     Some(0) => by_process(),
                     Some(ECONNABORTED) => Some(Self::Destroyed),
                     Some(ETIMEDOUT) => Some(Self::Timeout),
-                    Some(error) if is_reset_error(error) => Some(Self::Reset),
+                    Some(error) if errno::is_reset(error) => Some(Self::Reset),
                     _ => None,
                 }
             }

@@ -1,6 +1,8 @@
 //! What a sweep has shown, worked through in slices: of a million ends at once it would keep everything else waiting.
 
-use super::{Poll, QUIET, TimeWaits};
+use super::TimeWaits;
+use super::poll::{Poll, Settling};
+use super::timing::QUIET;
 use crate::finding::TimeWait;
 use crate::types::Nanos;
 
@@ -12,18 +14,6 @@ const SLICE: usize = 2048;
 const TOLD: usize = 640;
 /// After so long comes the next slice: what it tells has to be written, too.
 const PAUSE: Nanos = Nanos::from_millis(5);
-
-/// A look's result that is being worked through.
-#[derive(Debug)]
-pub(super) struct Settling {
-    sweep: Poll,
-    /// How many of those found have been noted.
-    noted: usize,
-    /// How many entries are still to be judged; `None` before all those found are noted.
-    unjudged: Option<usize>,
-    /// When the entries that are left want to be looked for.
-    next: Option<Nanos>,
-}
 
 impl TimeWaits {
     /// Takes the result of a sweep; the ends that it tells are pushed to `told`, by this call or, of a big one, by

@@ -1,8 +1,8 @@
 //! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
 
-use super::{
-    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, Look, Poll, QUIET, RESTARTED, SEEN_LATELY,
-    TIME_WAIT,
+use super::poll::{Look, Poll};
+use super::timing::{
+    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, SEEN_LATELY, TIME_WAIT,
 };
 use crate::finding::{Endpoint, Measured, TimeWait, TimeWaitEnd};
 use crate::types::{EndpointId, Nanos, Role, SharedOwner};

@@ -1,6 +1,8 @@
 //! What the kernel tells of minisockets by itself, by function hooks and by the segments that they take: exact times.
 
-use super::{REPLACEMENT, TimeWaits};
+use super::TimeWaits;
+use super::entry::Entry;
+use super::timing::{REPLACEMENT, TIME_WAIT};
 use crate::finding::{Measured, TimeWait, TimeWaitEnd};
 use crate::types::{EndpointId, Nanos};
 
@@ -12,7 +14,7 @@ impl TimeWaits {
     pub fn armed(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.restarts += 1;
-            entry.expires_at(at + super::TIME_WAIT, at + super::TIME_WAIT);
+            entry.expires_at(at + TIME_WAIT, at + TIME_WAIT);
         }
     }
 
@@ -62,7 +64,7 @@ impl TimeWaits {
         self.taken_down.front().map(|(at, _)| *at + REPLACEMENT)
     }
 
-    fn entry(&mut self, cookie: EndpointId) -> Option<&mut super::Entry> {
+    fn entry(&mut self, cookie: EndpointId) -> Option<&mut Entry> {
         self.entries.get_mut(self.find_cookie(cookie)?)
     }
 }

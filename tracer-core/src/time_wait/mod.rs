@@ -7,88 +7,22 @@
 mod apply_poll;
 mod entry;
 mod hooks;
+mod poll;
+mod timing;
 
 use std::collections::VecDeque;
-
-use serde::{Deserialize, Serialize};
 
 use foldhash::{HashMap, HashMapExt as _};
 
 use super::arena::{Arena, MOST, Order};
 use super::finding::{Endpoint, TimeWait};
 use super::hash_index::HashIndex;
-use super::kernel_ids::zero_is_none;
 use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
-use apply_poll::Settling;
 use entry::Entry;
-
-/// How long a TIME_WAIT lasts by its timer: `TCP_TIMEWAIT_LEN` of include/net/tcp.h, a constant. The timer wheel fires
-/// it up to an eighth of that class of time-outs later: 2 s with HZ=250 (kernel/time/timer.c).
-pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
-
-/// A new entry is looked for after this long, to see that it exists at all.
-const CONFIRM: Nanos = Nanos::from_millis(200);
-/// From its nominal expiry on, an entry is looked for this often: half of it is the error of the end.
-const EXPIRING: Nanos = Nanos::from_millis(250);
-/// The last look before that is so long before: until then it is known to have lived.
-const BEFORE: Nanos = Nanos::from_millis(50);
-/// One that was gone when its timer was due has expired, if a look found it there so long before that or later.
-const SEEN_LATELY: Nanos = QUIET;
-/// Otherwise this often, to bracket an end that comes early.
-const QUIET: Nanos = Nanos::from_secs(5);
-/// With up to so many entries, asking for each (1.6 µs) is cheaper than walking the kernel's whole table (16 ms).
-const ASK_FOR_EACH: usize = 4096;
-/// Where hooks tell each end, nobody looks before the timer should have fired at the latest and its record have come.
-const HOOKS_ARE_LATE: Nanos = Nanos::from_secs(5);
-/// The timer wheel is late by an eighth at most (`LVL_CLK_SHIFT` of kernel/time/timer.c).
-const LATE: Nanos = Nanos(TIME_WAIT.0 / 8);
-/// An end before its time waits so long for the handshake of the connection that took its place.
-const REPLACEMENT: Nanos = Nanos::from_secs(3);
-/// A timer that is later than before by more than this was started anew; the kernel's clock ticks in up to 10 ms.
-const RESTARTED: Nanos = Nanos::from_millis(100);
-
-/// A look at the minisockets of a namespace that is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PollRequest {
-    /// The namespace; `None` where the kernel did not say which one the sockets live in.
-    pub netns: Option<NetNs>,
-    /// Whom to look for: addresses and ports, and the cookie where there is one. Empty when there are so many that a
-    /// look at all of them is cheaper.
-    pub wanted: Vec<(Tuple, Option<EndpointId>)>,
-}
-
-/// The result of a look at the minisockets of a namespace.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Poll {
-    /// The namespace, as in the [`PollRequest`].
-    #[serde(with = "zero_is_none")]
-    pub netns: Option<NetNs>,
-    /// When the look began.
-    pub began: Nanos,
-    /// When it ended.
-    pub ended: Nanos,
-    /// The CPU time that it took.
-    pub cost: Nanos,
-    /// There was a way into the namespace. If not, it is gone, or only its last process is.
-    pub reached: bool,
-    /// Nothing was left out; if not, absence means nothing.
-    pub complete: bool,
-    /// How much `TCPTimeWaitOverflow` has grown since the last look at it.
-    pub overflows: u64,
-    /// The minisockets in TIME_WAIT, of those that were wanted at least.
-    pub found: Vec<PolledMinisocket>,
-}
-
-/// A minisocket in TIME_WAIT.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct PolledMinisocket {
-    /// Its cookie.
-    pub cookie: EndpointId,
-    /// Its addresses and ports.
-    pub tuple: Tuple,
-    /// What its timer has left; zero when it is due.
-    pub left: Nanos,
-}
+use poll::{Look, Settling};
+pub use poll::{Poll, PollRequest, PolledMinisocket};
+pub use timing::TIME_WAIT;
+use timing::{ASK_FOR_EACH, CONFIRM, HOOKS_ARE_LATE};
 
 /// What is known of a namespace that has entries.
 #[derive(Debug, Default)]
@@ -111,9 +45,6 @@ impl Namespace {
         self.look = self.look.wrapping_add(1);
     }
 }
-
-/// The number of a look, counted round: each entry's is that of the look before at the earliest.
-type Look = u8;
 
 /// All ends in TIME_WAIT, at most `capacity`; one more is not followed.
 #[derive(Debug)]

@@ -13,13 +13,13 @@ use std::collections::VecDeque;
 use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
-use super::close_path::{Outcome, reconstruct};
+use super::close_path::{Outcome, reconstruct, reset_may_follow};
 use super::event::Event;
 use super::finding::{Finding, Loss, LossLocation, TimeWait};
+use super::input::Input;
 use super::listeners::Listeners;
 use super::live_endpoint::{LiveEndpoint, Mark};
 use super::orphan::Orphans;
-use super::reset;
 use super::stale_closing::StaleClosing;
 use super::table::Table;
 use super::time_wait::{Poll, PollRequest, TimeWaits};
@@ -36,7 +36,6 @@ const RESET_WAIT: Nanos = Nanos::from_millis(20);
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
-pub use seed::SnapshotSocket;
 use stuck::StuckWatch;
 pub(super) use stuck::Watched;
 
@@ -131,6 +130,24 @@ impl Tracker {
     pub fn in_state_since(&self, id: EndpointId) -> Option<(TcpState, Nanos)> {
         let endpoint = self.table.get(id)?;
         Some((endpoint.state, endpoint.since.get()?))
+    }
+
+    /// Takes one input.
+    pub fn take(&mut self, input: &Input) {
+        match input {
+            Input::Event(event) => self.ingest(event),
+            Input::Time(now) => self.tick(*now),
+            Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
+            Input::StuckProbed(answers) => self.apply_stuck_probe(answers),
+            Input::Polled(sweep) => self.apply_poll(sweep),
+            Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
+            Input::Alive {
+                namespaces,
+                alive,
+                began,
+            } => self.resync(namespaces, alive, *began),
+            Input::Lost(loss) => self.lose(*loss),
+        }
     }
 
     /// Takes one event, in the order of the ring buffer.
@@ -245,7 +262,7 @@ impl Tracker {
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
         let closing = endpoint.closing.as_deref();
         let last = closing.and_then(|closing| closing.marks.last());
-        let may_reset = last.is_some_and(reset::may_follow);
+        let may_reset = last.is_some_and(reset_may_follow);
         if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
             self.held_order.push_back((now, key));
             if let Some(earlier) = self.held.insert(key, endpoint) {

@@ -2,31 +2,14 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::{TICK, Tracker};
 use crate::finding::Endpoint;
 use crate::live_endpoint::{Closing, LiveEndpoint};
+use crate::snapshot::SnapshotSocket;
 use crate::time_wait::TIME_WAIT;
-use crate::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
-
-/// A socket that a snapshot shows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SnapshotSocket {
-    /// Its cookie.
-    pub cookie: EndpointId,
-    /// The network namespace it lives in.
-    pub netns: NetNs,
-    /// Its addresses and ports.
-    pub tuple: Tuple,
-    /// Its state; of a minisocket FIN_WAIT2 or TIME_WAIT.
-    pub state: TcpState,
-    /// What the timer of a minisocket has left; `None` of a full socket.
-    pub left: Option<Nanos>,
-    /// Who holds it ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` where that is not known.
-    pub owner: Option<SharedOwner>,
-}
+use crate::types::{EndpointId, Nanos, NetNs, Role};
 
 impl Tracker {
     /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners must come first: they

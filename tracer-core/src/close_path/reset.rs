@@ -2,22 +2,11 @@
 
 use tcpclose_common::TcpState;
 
-use super::close_path::Outcome;
-use super::event::Evidence;
-use super::finding::{Reset, ResetReason, Side};
-use super::live_endpoint::{LiveEndpoint, Mark};
-
-const EPIPE: u16 = 32;
-const ECONNABORTED: u16 = 103;
-const ECONNRESET: u16 = 104;
-const ETIMEDOUT: u16 = 110;
-const ECONNREFUSED: u16 = 111;
-
-/// Whether `sk_err` says that the peer's RST came (tcp_reset): ECONNREFUSED in SYN_SENT, EPIPE in CLOSE_WAIT, else
-/// ECONNRESET.
-pub(super) const fn is_reset_error(error: u16) -> bool {
-    matches!(error, ECONNREFUSED | EPIPE | ECONNRESET)
-}
+use super::outcome::Outcome;
+use crate::errno::{self, ECONNABORTED, ECONNREFUSED, ETIMEDOUT};
+use crate::event::Evidence;
+use crate::finding::{Reset, ResetReason, Side};
+use crate::live_endpoint::{LiveEndpoint, Mark};
 
 /// `None` when nobody reset it, or nobody could see that.
 pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> {
@@ -57,10 +46,10 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
         ECONNABORTED => sent.and_then(|_| by_us(Some(ResetReason::Destroyed))),
         // tcp_rcv_state_process calls tcp_reset() itself when data comes for a socket that was closed; the RST that
         // goes out is its own.
-        error if is_reset_error(error) && sent.is_some() && waited_for_fin => {
+        error if errno::is_reset(error) && sent.is_some() && waited_for_fin => {
             by_us(Some(ResetReason::DataAfterClose))
         }
-        error if is_reset_error(error) || closing.reset_received.is_some() => Some(Reset {
+        error if errno::is_reset(error) || closing.reset_received.is_some() => Some(Reset {
             by: Side::Peer,
             reason: (error == ECONNREFUSED).then_some(ResetReason::NoSocket),
             kernel_reason: None,
@@ -89,7 +78,7 @@ fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
 }
 
 /// Whether the report of a RST that this host sends may still come after the transition.
-pub(super) fn may_follow(last: &Mark) -> bool {
+pub(crate) fn may_follow(last: &Mark) -> bool {
     let Some(evidence) = &last.evidence else {
         return false;
     };
@@ -97,7 +86,7 @@ pub(super) fn may_follow(last: &Mark) -> bool {
     is_abort(last.old, evidence)
         // Out of memory for orphans (tcp_out_of_resources), and data for a closed socket.
         || (last.old == TcpState::FinWait1 && evidence.error == 0)
-        || (waiting && is_reset_error(evidence.error))
+        || (waiting && errno::is_reset(evidence.error))
 }
 
 /// Why this host aborted. __tcp_close looks at unread data first, then at `SO_LINGER`.
