@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -273,6 +274,145 @@ fn a_changed_byte_anywhere_is_noticed_and_what_is_before_is_read() {
     }
 }
 
+/// Reads on behind what is broken, to the end of the file.
+fn read_on(bytes: &[u8]) -> (Vec<String>, Vec<Broken>) {
+    let mut reader = Reader::new(bytes).unwrap();
+    let (mut entries, mut breaks) = (Vec::new(), Vec::new());
+    // The last entry is the end, or what is said of it.
+    for _ in 0..=bytes.len() {
+        match reader.next_entry() {
+            Ok(Some(entry)) => entries.push(format!("{entry:?}")),
+            Ok(None) => return (entries, breaks),
+            Err(broken) => breaks.push(broken),
+        }
+    }
+    panic!("it never ends");
+}
+
+/// Where each frame of a whole file begins, as docs/recording.md describes them; the end of the file comes last.
+fn frame_starts(bytes: &[u8]) -> Vec<usize> {
+    let mut at = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let mut starts = vec![at];
+    while at < bytes.len() {
+        let stored = bytes[at + 4..at + 8].try_into().unwrap();
+        at += 16 + u32::from_le_bytes(stored) as usize;
+        starts.push(at);
+    }
+    starts
+}
+
+/// What is left of [`all`] without the frame `nth`, the head being number 0.
+fn all_without(nth: usize) -> Vec<String> {
+    let mut entries = all(30);
+    // Three inputs to a frame, and two other entries in the first.
+    let (from, to) = match nth {
+        1 => (0, 5),
+        11 => return entries,
+        nth => (3 * nth - 1, 3 * nth + 2),
+    };
+    entries.drain(from..to);
+    entries
+}
+
+#[test]
+fn frames_behind_a_broken_one_are_read() {
+    let file = Scratch::new("behind");
+    record(&file.0, 30);
+    let bytes = fs::read(&file.0).unwrap();
+    let starts = frame_starts(&bytes);
+    // The head, ten frames of entries, the end of the recording and that of the file.
+    assert_eq!(starts.len(), 13);
+    for nth in 1..=10 {
+        for at in starts[nth]..starts[nth + 1] {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x20;
+            let (entries, breaks) = read_on(&changed);
+            let [broken] = &breaks[..] else {
+                panic!("changed at {at}: {breaks:?}");
+            };
+            assert_eq!(broken.offset, starts[nth] as u64, "changed at {at}");
+            let stored = changed[starts[nth] + 4..starts[nth] + 8]
+                .try_into()
+                .unwrap();
+            let claimed = starts[nth] + 16 + u32::from_le_bytes(stored) as usize;
+            if (bytes.len()..64 << 20).contains(&claimed) {
+                // As a recorder leaves it that is interrupted: nothing within is believed.
+                assert_eq!(broken.resumed_at, None, "changed at {at}");
+                assert!(all(30).starts_with(&entries), "changed at {at}");
+            } else {
+                let next = starts[nth + 1] as u64;
+                assert_eq!(broken.resumed_at, Some(next), "changed at {at}");
+                assert_eq!(entries, all_without(nth), "changed at {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_frame_is_passed_over_wherever_it_stands_and_however_often() {
+    let file = Scratch::new("rubbish");
+    record(&file.0, 30);
+    let bytes = fs::read(&file.0).unwrap();
+    let starts = frame_starts(&bytes);
+    for rubbish in [&[0; 1000][..], &[2, 0, 0, 0], &[2; 40], &[0xff; 300]] {
+        let mut spoiled = Vec::new();
+        for (nth, frame) in starts.windows(2).enumerate() {
+            if nth == 0 {
+                spoiled.extend(&bytes[..frame[0]]);
+            } else {
+                spoiled.extend(rubbish);
+            }
+            spoiled.extend(&bytes[frame[0]..frame[1]]);
+        }
+        let (entries, breaks) = read_on(&spoiled);
+        assert_eq!(entries, all(30));
+        assert_eq!(breaks.len(), 11, "{breaks:?}");
+        let skipped = |broken: &Broken| broken.resumed_at.unwrap() - broken.offset;
+        assert!(
+            breaks
+                .iter()
+                .all(|broken| skipped(broken) == rubbish.len() as u64)
+        );
+    }
+}
+
+/// Command lines are recorded as they are: one may look like a frame, and shows if the frame around it is broken.
+#[test]
+fn what_looks_like_a_frame_within_a_broken_one_is_none() {
+    let file = Scratch::new("within");
+    record(&file.0, 30);
+    let bytes = fs::read(&file.0).unwrap();
+    let starts = frame_starts(&bytes);
+    let content = [b"x", &bytes[starts[1]..starts[2]]].concat();
+    let mut nested = bytes[..starts[1]].to_vec();
+    push_frame(&mut nested, 2, &content);
+    nested[starts[1] + 16] = b'y';
+    nested.extend(&bytes[starts[1]..]);
+    let (entries, breaks) = read_on(&nested);
+    assert_eq!(entries, all(30));
+    assert_eq!(breaks.len(), 1, "{breaks:?}");
+}
+
+/// Each 16 bytes of it claim to be a frame of a mebibyte: to check them all would take minutes.
+#[test]
+fn a_file_that_is_made_to_be_slow_is_given_up() {
+    let file = Scratch::new("slow-to-read");
+    record(&file.0, 3);
+    let mut bytes = fs::read(&file.0).unwrap();
+    let end = bytes.split_off(frame_starts(&bytes)[2]);
+    let claim = [2, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0x10, 0, 0, 0, 0, 0];
+    for _ in 0..(8 << 20) / claim.len() {
+        bytes.extend(claim);
+    }
+    bytes.extend(&end);
+    let (entries, breaks) = read_on(&bytes);
+    assert_eq!(entries, all(3));
+    let [broken] = &breaks[..] else {
+        panic!("{breaks:?}");
+    };
+    assert_eq!(broken.resumed_at, None);
+}
+
 #[test]
 fn what_says_it_is_endless_takes_no_memory() {
     let file = Scratch::new("endless");
@@ -343,4 +483,56 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
         Err(error) => error,
     };
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+}
+
+/// Frames of each kept recording are broken in turn: what is left is shown, what is missing is said.
+#[test]
+fn a_replay_goes_on_behind_what_is_broken_and_says_so() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden");
+    let scratch = Scratch::new("damaged");
+    let (mut replays, mut resumed) = (0, 0);
+    for file in fs::read_dir(kept).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rec") {
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        let starts = frame_starts(&bytes);
+        // Not the head, and not the end of the file.
+        let frames = &starts[1..starts.len() - 1];
+        for start in frames.iter().step_by(frames.len().div_ceil(3)) {
+            let mut damaged = bytes.clone();
+            damaged[start + 16] ^= 0x20;
+            fs::write(&scratch.0, &damaged).unwrap();
+            let replay = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+                .args(["watch", "--format", "json", "--replay"])
+                .arg(&scratch.0)
+                .output()
+                .unwrap();
+            let (stdout, stderr) = (replay.stdout, replay.stderr);
+            let stderr = String::from_utf8_lossy(&stderr);
+            assert_eq!(
+                replay.status.code(),
+                Some(2),
+                "{}: {stderr}",
+                path.display()
+            );
+            assert!(!stderr.contains("panicked"), "{}: {stderr}", path.display());
+            let said = format!("the recording is broken at byte {start}: ");
+            assert!(stderr.contains(&said), "{}: {stderr}", path.display());
+            let loss = |line: &&str| {
+                line.contains(r#""kind":"loss""#) && line.contains(r#""where":"recording""#)
+            };
+            let stdout = String::from_utf8(stdout).unwrap();
+            let goes_on = stderr.contains("bytes were skipped");
+            let has_loss = stdout.lines().any(|line| loss(&line));
+            assert!(has_loss || !goes_on, "{}: {stderr}", path.display());
+            replays += 1;
+            resumed += u32::from(goes_on);
+        }
+    }
+    assert!(
+        replays > 20 && resumed > 0,
+        "{replays} replays, {resumed} went on"
+    );
 }

@@ -16,7 +16,7 @@ use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::WallClock;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::record::Record;
-use crate::recording::Broken;
+use crate::recording::Damage;
 use crate::session::{Consumer, Replay, Session};
 use crate::summary::{IntervalEnd, Summaries};
 use tcpclose_core::finding::Finding;
@@ -24,17 +24,13 @@ use tcpclose_core::types::Nanos;
 
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
 /// with all that they told. Other recordings get those of the configuration, without what only the host could tell then
-/// (ephemeral ports, outputs, the tracer's own use). Returns where the recording is broken, if
-/// it is; what stands before that is written. Ends early once `stop` is set. Must run within a tokio runtime, in a thread
+/// (ephemeral ports, outputs, the tracer's own use). Returns what of the
+/// recording could not be read. Ends early once `stop` is set. Must run within a tokio runtime, in a thread
 /// that may wait.
 ///
 /// # Errors
 /// The file is no recording, or stdout fails.
-pub fn replay(
-    config: &Config,
-    file: &Path,
-    stop: &Arc<AtomicBool>,
-) -> anyhow::Result<Option<Broken>> {
+pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Damage> {
     let mut session = Session::open(file)?;
     let options = writer::Options {
         clock: WallClock::new(session.clock()),
@@ -54,7 +50,7 @@ pub fn replay(
         stop: Arc::clone(stop),
     };
     Handle::current().block_on(session.run(summing))?;
-    Ok(session.take_broken())
+    Ok(session.into_damage())
 }
 
 struct Summing {
@@ -114,7 +110,7 @@ impl Consumer<Replay> for Summing {
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         // An agent has ended its last one itself, if it came to that.
         let has_ended = match self.running {
-            Some((_, NextEnd::Recorded)) => session.broken().is_none(),
+            Some((_, NextEnd::Recorded)) => !session.damage().is_cut(),
             Some((_, NextEnd::At(_))) => false,
             None => true,
         };

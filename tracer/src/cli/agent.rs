@@ -54,12 +54,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if let Some(file) = args.replay.clone() {
         return replay_common::until_stopped(move |stop| {
-            let broken = agent::replay(&config, &file, &stop)?;
-            Ok(replay_common::exit_code(
-                broken.as_ref(),
-                &file,
-                ExitCode::SUCCESS,
-            ))
+            let damage = agent::replay(&config, &file, &stop)?;
+            Ok(replay_common::exit_code(&damage, &file, ExitCode::SUCCESS))
         });
     }
     let runtime = event_loop()?;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::shutdown::Shutdown;
 use super::{EXIT_FAILED, event_loop};
 use crate::notice::notice;
-use crate::recording::Broken;
+use crate::recording::Damage;
 
 /// How long the last lines may take after Ctrl-C.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -42,12 +42,13 @@ pub(super) fn until_stopped(
     code
 }
 
-/// Tells the user where the recording is broken, if it is; else returns `code`.
-pub(super) fn exit_code(broken: Option<&Broken>, file: &Path, code: ExitCode) -> ExitCode {
-    let Some(broken) = broken else { return code };
-    notice!(
-        "{}: {broken}; what stands before that was shown",
-        file.display()
-    );
+/// Tells the user what of the recording could not be read, if anything; else returns `code`.
+pub(super) fn exit_code(damage: &Damage, file: &Path, code: ExitCode) -> ExitCode {
+    if damage.is_none() {
+        return code;
+    }
+    for sentence in damage.sentences() {
+        notice!("{}: {sentence}", file.display());
+    }
     ExitCode::from(EXIT_FAILED)
 }

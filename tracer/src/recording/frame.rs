@@ -1,12 +1,12 @@
-//! The frames of a recording: each is whole or broken by itself.
+//! The frames of a recording: each is whole or broken by itself, so what stands behind a broken one can be read.
 
 use std::io::{self, Read};
 
 /// Bytes before a frame's content: kind, three zeros, stored length, length, checksum.
-pub(super) const HEADER: usize = 16;
+const HEADER: usize = 16;
 
-/// The most that one frame holds, stored or unpacked. Longer ones are broken: memory stays bounded whatever a file says.
-pub(super) const LONGEST: usize = 64 << 20;
+/// The most that one frame holds, stored or unpacked. Longer ones are broken: memory stays bounded whatever a file claims.
+const LONGEST: usize = 64 << 20;
 
 /// The head: JSON, not compressed.
 pub(super) const HEAD: u8 = 1;
@@ -16,6 +16,13 @@ pub(super) const ENTRIES: u8 = 2;
 pub(super) const END: u8 = 3;
 /// From this kind on, readers pass over a frame that they do not know.
 pub(super) const OPTIONAL: u8 = 128;
+
+/// Bytes that are read from the file at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Bytes of supposed frames that are checked in one file to find out where it goes on: enough for files that are damaged,
+/// whereas one that is made to look like a frame at each of its bytes must not take hours.
+const SEARCHED: usize = 256 << 20;
 
 /// A whole frame as it is in the file.
 #[derive(Debug)]
@@ -27,14 +34,16 @@ pub(super) struct Frame {
 }
 
 /// What is wrong with a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    /// The file ends within it.
+    #[error("the file ends in the middle of a frame")]
     Cut,
-    /// Its bytes are not those that were written.
+    #[error("a frame's checksum is wrong")]
     Checksum,
-    /// It claims to be longer than any.
+    #[error("what stands there is no frame (its length is absurd)")]
     TooLong,
+    #[error("the file cannot be read any further ({0})")]
+    Io(#[from] io::Error),
 }
 
 /// Appends a frame whose content is stored as it is.
@@ -43,56 +52,208 @@ pub(super) fn push(file: &mut Vec<u8>, kind: u8, length: usize, stored: &[u8]) {
     file.extend([kind, 0, 0, 0]);
     file.extend((stored.len() as u32).to_le_bytes());
     file.extend((length as u32).to_le_bytes());
-    let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&file[start..]);
-    checksum.update(stored);
-    file.extend(checksum.finalize().to_le_bytes());
+    let checksum = checksum(&file[start..], stored);
+    file.extend(checksum.to_le_bytes());
     file.extend(stored);
 }
 
-/// Reads the next frame; `None` at the end of the file.
-pub(super) fn read(from: &mut impl Read) -> io::Result<Result<Option<Frame>, Fault>> {
-    let mut header = [0; HEADER];
-    match fill(from, &mut header)? {
-        0 => return Ok(Ok(None)),
-        HEADER => {}
-        _ => return Ok(Err(Fault::Cut)),
-    }
-    let number = |at: usize| {
-        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-    };
-    let (stored_length, length) = (number(4) as usize, number(8) as usize);
-    if stored_length > LONGEST || length > LONGEST {
-        return Ok(Err(Fault::TooLong));
-    }
-    let mut stored = Vec::new();
-    from.take(stored_length as u64).read_to_end(&mut stored)?;
-    if stored.len() < stored_length {
-        return Ok(Err(Fault::Cut));
-    }
+fn checksum(header: &[u8], stored: &[u8]) -> u32 {
     let mut checksum = crc32fast::Hasher::new();
-    checksum.update(&header[..12]);
-    checksum.update(&stored);
-    if checksum.finalize() != number(12) {
-        return Ok(Err(Fault::Checksum));
-    }
-    Ok(Ok(Some(Frame {
-        kind: header[0],
-        length,
-        stored,
-    })))
+    checksum.update(header);
+    checksum.update(stored);
+    checksum.finalize()
 }
 
-/// Reads until the buffer is full or the file ends.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut read = 0;
-    while read < buffer.len() {
-        match from.read(&mut buffer[read..]) {
-            Ok(0) => break,
-            Ok(count) => read += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// What a frame's first bytes claim.
+struct Header {
+    kind: u8,
+    zeros: [u8; 3],
+    stored: usize,
+    length: usize,
+    checksum: u32,
+}
+
+impl Header {
+    fn of(bytes: &[u8; HEADER]) -> Self {
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        Self {
+            kind: bytes[0],
+            zeros: [bytes[1], bytes[2], bytes[3]],
+            stored: number(4) as usize,
+            length: number(8) as usize,
+            checksum: number(12),
         }
     }
-    Ok(read)
+
+    fn is_too_long(&self) -> bool {
+        self.stored > LONGEST || self.length > LONGEST
+    }
+
+    fn may_be_one(&self) -> bool {
+        let is_known = matches!(self.kind, ENTRIES | END | OPTIONAL..);
+        is_known && self.zeros == [0; 3] && !self.is_too_long()
+    }
+}
+
+/// Reads the frames of a file.
+#[derive(Debug)]
+pub(super) struct Frames<R> {
+    file: R,
+    /// Bytes that have been read from the file, those before `taken` already taken.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// Where in the file the next byte is.
+    offset: u64,
+    /// What is left of [`SEARCHED`].
+    search_left: usize,
+}
+
+impl<R: Read> Frames<R> {
+    pub fn new(file: R) -> Self {
+        Self {
+            file,
+            buffer: Vec::new(),
+            taken: 0,
+            offset: 0,
+            search_left: SEARCHED,
+        }
+    }
+
+    /// Where in the file the next frame begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes the file's first line, with its end; less where that is longer than `most` bytes.
+    pub fn first_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        self.fill(most)?;
+        let bytes = self.bytes(0, most);
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let line = bytes[..end.map_or(bytes.len(), |end| end + 1)].to_vec();
+        self.take(line.len());
+        Ok(line)
+    }
+
+    /// Takes the next frame; `None` at the end of the file. A broken one is not taken: see [`Self::skip_broken`].
+    pub fn next(&mut self) -> Result<Option<Frame>, Fault> {
+        self.fill(HEADER)?;
+        if self.bytes(0, 1).is_empty() {
+            return Ok(None);
+        }
+        let header = self.whole_frame_at(0)?;
+        let stored = self.bytes(HEADER, header.stored).to_vec();
+        self.take(HEADER + stored.len());
+        Ok(Some(Frame {
+            kind: header.kind,
+            length: header.length,
+            stored,
+        }))
+    }
+
+    /// Goes on to the next whole frame, or to the end of the file where there is none. Returns whether there is one.
+    pub fn skip_broken(&mut self) -> io::Result<bool> {
+        self.fill(HEADER)?;
+        if let Some(header) = self.header_at(0).filter(|header| !header.is_too_long()) {
+            let behind = HEADER + header.stored;
+            if self.may_go_on_at(behind)? {
+                self.take(behind);
+                return Ok(true);
+            }
+            let is_last = self.bytes(behind, 1).is_empty();
+            if is_last && header.may_be_one() {
+                // Its writer was interrupted. What is within may look like a frame.
+                self.take_all();
+                return Ok(false);
+            }
+        }
+        loop {
+            self.fill(1 + HEADER)?;
+            if self.bytes(1, 1).is_empty() || self.search_left == 0 {
+                self.take_all();
+                return Ok(false);
+            }
+            if self.may_go_on_at(1)? {
+                self.take(1);
+                return Ok(true);
+            }
+            self.take(1);
+        }
+    }
+
+    /// Returns whether so many bytes on there is a whole frame.
+    fn may_go_on_at(&mut self, at: usize) -> io::Result<bool> {
+        self.fill(at + HEADER)?;
+        let Some(header) = self.header_at(at).filter(Header::may_be_one) else {
+            return Ok(false);
+        };
+        let Some(left) = self.search_left.checked_sub(HEADER + header.stored) else {
+            self.search_left = 0;
+            return Ok(false);
+        };
+        self.search_left = left;
+        match self.whole_frame_at(at) {
+            Ok(_) => Ok(true),
+            Err(Fault::Io(error)) => Err(error),
+            Err(Fault::Cut | Fault::Checksum | Fault::TooLong) => Ok(false),
+        }
+    }
+
+    fn whole_frame_at(&mut self, at: usize) -> Result<Header, Fault> {
+        let header = self.header_at(at).ok_or(Fault::Cut)?;
+        if header.is_too_long() {
+            return Err(Fault::TooLong);
+        }
+        self.fill(at + HEADER + header.stored)?;
+        let stored = self.bytes(at + HEADER, header.stored);
+        if stored.len() < header.stored {
+            return Err(Fault::Cut);
+        }
+        if checksum(&self.bytes(at, HEADER)[..12], stored) != header.checksum {
+            return Err(Fault::Checksum);
+        }
+        Ok(header)
+    }
+
+    /// What has been read of a header so many bytes on; `None` where the file ends before it does.
+    fn header_at(&self, at: usize) -> Option<Header> {
+        let bytes = self.bytes(at, HEADER).try_into().ok()?;
+        Some(Header::of(bytes))
+    }
+
+    /// So many bytes from so many bytes on, less where they have not been read.
+    fn bytes(&self, at: usize, count: usize) -> &[u8] {
+        let read = &self.buffer[self.taken..];
+        let from = at.min(read.len());
+        &read[from..read.len().min(at + count)]
+    }
+
+    fn take(&mut self, count: usize) {
+        self.taken += count;
+        self.offset += count as u64;
+    }
+
+    fn take_all(&mut self) {
+        self.take(self.buffer.len() - self.taken);
+    }
+
+    /// Reads until so many bytes are there, or the file ends.
+    fn fill(&mut self, count: usize) -> io::Result<()> {
+        if self.buffer.len() - self.taken >= count {
+            return Ok(());
+        }
+        if self.taken > self.buffer.len() / 2 {
+            self.buffer.drain(..self.taken);
+            self.taken = 0;
+        }
+        while self.buffer.len() - self.taken < count {
+            // In pieces: the file may be shorter than it claims.
+            let mut piece = self.file.by_ref().take(CHUNK as u64);
+            if piece.read_to_end(&mut self.buffer)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,12 +1,14 @@
 //! Recordings: all that went into the core, in a file, so that the same findings can be had again. docs/recording.md
 //! describes the format.
 
+mod damage;
 mod entry;
 mod frame;
 mod head;
 mod reader;
 mod recorder;
 
+pub use damage::Damage;
 pub use entry::{Entry, EntryRef};
 pub use head::{Head, Seen};
 pub use reader::{Broken, OpenError, Reader};

@@ -1,111 +1,80 @@
-//! Reads a recording, up to its end or to where it is broken.
+//! Reads a recording, and passes over what is broken of it.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 
-use super::frame::{self, Fault};
+use super::frame::{self, Fault, Frames};
 use super::{Entry, FIRST_WORDS, Head, VERSION};
 
 /// The longest first line.
-const FIRST_LINE: u64 = 64;
+const FIRST_LINE: usize = 64;
 
 /// A recording that is being read.
 #[derive(Debug)]
-pub struct Reader<R = BufReader<File>> {
-    file: R,
-    /// Where the frame begins that is read next.
-    offset: u64,
+pub struct Reader<R = File> {
+    frames: Frames<R>,
     head: Head,
     /// Unpacked entries, those before `taken` already taken.
     entries: Vec<u8>,
     taken: usize,
     /// Where their frame begins.
     frame_at: u64,
+    /// The recording's end has come.
     ended: bool,
+    /// Nothing more can be read.
+    over: bool,
 }
 
 /// Why a file cannot be replayed at all. The message says what to do, not which file.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be read.
-    Io(io::Error),
-    /// It is something else.
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file is something else.
+    #[error("it is no recording of `tcpclose record`")]
     NotARecording,
-    /// Another version of the format.
+    /// The file has another version of the format.
+    #[error(
+        "it is a recording of format {0}, and this tcpclose reads format {VERSION}: use {older} tcpclose",
+        older = if *.0 > VERSION { "a newer" } else { "an older" }
+    )]
     OtherVersion(u32),
-    /// Not even its head is whole.
+    /// Not even the file's head is whole.
+    #[error("the recording is broken at its head, so nothing of it can be replayed")]
     Head,
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::NotARecording => f.write_str("it is no recording of `tcpclose record`"),
-            Self::OtherVersion(version) => write!(
-                f,
-                "it is a recording of format {version}, and this tcpclose reads format {VERSION}: use {} tcpclose",
-                if *version > VERSION {
-                    "a newer"
-                } else {
-                    "an older"
-                }
-            ),
-            Self::Head => {
-                f.write_str("the recording is broken at its head, so nothing of it can be replayed")
-            }
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
-
-impl From<io::Error> for OpenError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// Where a recording breaks off. All entries before that have been read.
+/// Where a recording is broken.
 #[derive(Debug)]
 pub struct Broken {
     /// Offset in the file of what cannot be read.
     pub offset: u64,
-    /// What is wrong there.
+    /// Where reading goes on; `None` where nothing follows that could be read.
+    pub resumed_at: Option<u64>,
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 enum What {
-    Fault(Fault),
+    #[error(transparent)]
+    Frame(#[from] Fault),
+    #[error("the file ends there, and whoever recorded it had not finished")]
     NotEnded,
+    #[error("something follows the recording's end")]
     AfterEnd,
+    #[error("a frame is of the unknown kind {0}")]
     UnknownKind(u8),
+    #[error("a frame's entries are none that this tcpclose understands")]
     Entries,
-    Io(io::Error),
 }
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the recording is broken at byte {}: ", self.offset)?;
-        match &self.what {
-            What::Fault(Fault::Cut) => f.write_str("the file ends in the middle of a frame"),
-            What::Fault(Fault::Checksum) => f.write_str("a frame's checksum is wrong"),
-            What::Fault(Fault::TooLong) => {
-                f.write_str("what stands there is no frame (its length is absurd)")
-            }
-            What::NotEnded => {
-                f.write_str("the file ends there, and whoever recorded it had not finished")
-            }
-            What::AfterEnd => f.write_str("something follows the recording's end"),
-            What::UnknownKind(kind) => write!(f, "a frame is of the unknown kind {kind}"),
-            What::Entries => {
-                f.write_str("a frame's entries are none that this tcpclose understands")
-            }
-            What::Io(error) => write!(f, "the file cannot be read any further ({error})"),
-        }
+        let Self { offset, what, .. } = self;
+        write!(f, "the recording is broken at byte {offset}: {what}")
     }
 }
 
@@ -117,56 +86,52 @@ impl Reader {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::new(BufReader::with_capacity(1 << 18, File::open(path)?))
+        Self::new(File::open(path)?)
     }
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: Read> Reader<R> {
     /// Reads the head of what `file` yields.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn new(mut file: R) -> Result<Self, OpenError> {
-        let mut first = Vec::new();
-        file.by_ref()
-            .take(FIRST_LINE)
-            .read_until(b'\n', &mut first)?;
+    pub fn new(file: R) -> Result<Self, OpenError> {
+        let mut frames = Frames::new(file);
+        let first = frames.first_line(FIRST_LINE)?;
         let version = version_of(&first).ok_or(OpenError::NotARecording)?;
         if version != VERSION {
             return Err(OpenError::OtherVersion(version));
         }
-        let Ok(Some(frame)) = frame::read(&mut file)? else {
-            return Err(OpenError::Head);
+        let frame = match frames.next() {
+            Ok(Some(frame)) if frame.kind == frame::HEAD => frame,
+            Err(Fault::Io(error)) => return Err(error.into()),
+            Ok(_) | Err(_) => return Err(OpenError::Head),
         };
-        let head = serde_json::from_slice(&frame.stored);
-        let head = head
-            .ok()
-            .filter(|_| frame.kind == frame::HEAD)
-            .ok_or(OpenError::Head)?;
+        let head = serde_json::from_slice(&frame.stored).map_err(|_| OpenError::Head)?;
         Ok(Self {
-            file,
-            offset: (first.len() + frame::HEADER + frame.stored.len()) as u64,
+            frames,
             head,
             entries: Vec::new(),
             taken: 0,
             frame_at: 0,
             ended: false,
+            over: false,
         })
     }
 
-    /// What the recording says of itself.
+    /// Returns what the recording says of itself.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The next entry; `None` at the end.
+    /// Returns the next entry; `None` at the end.
     ///
     /// # Errors
-    /// [`Broken`], and nothing comes after it.
+    /// [`Broken`], where some entries are missing. Those after them follow.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Broken> {
         while self.taken == self.entries.len() {
-            if !self.next_frame()? {
+            if self.over || !self.next_frame()? {
                 return Ok(None);
             }
         }
@@ -176,51 +141,74 @@ impl<R: BufRead> Reader<R> {
                 Ok(Some(entry))
             }
             Err(_) => {
-                let at = self.frame_at;
-                self.break_off(at, What::Entries)
+                self.entries.clear();
+                self.taken = 0;
+                Err(self.passed_over(self.frame_at, What::Entries))
             }
         }
     }
 
     /// Unpacks the next frame of entries; false at the end.
     fn next_frame(&mut self) -> Result<bool, Broken> {
-        let at = self.offset;
-        let frame = match frame::read(&mut self.file) {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(fault)) => return self.break_off(at, What::Fault(fault)),
-            Err(error) => return self.break_off(at, What::Io(error)),
+        let at = self.frames.offset();
+        let frame = match self.frames.next() {
+            Ok(frame) => frame,
+            Err(fault) => return Err(self.skip(at, fault)),
         };
         let Some(frame) = frame else {
-            if self.ended {
-                return Ok(false);
-            }
-            return self.break_off(at, What::NotEnded);
+            self.over = true;
+            return match self.ended {
+                true => Ok(false),
+                false => Err(self.nothing_follows(at, What::NotEnded)),
+            };
         };
         if self.ended {
-            return self.break_off(at, What::AfterEnd);
+            return Err(self.nothing_follows(at, What::AfterEnd));
         }
-        self.offset += (frame::HEADER + frame.stored.len()) as u64;
         match frame.kind {
             frame::ENTRIES => {
-                self.taken = 0;
                 self.frame_at = at;
+                self.taken = 0;
                 match lz4_flex::block::decompress(&frame.stored, frame.length) {
                     Ok(entries) if entries.len() == frame.length => self.entries = entries,
-                    _ => return self.break_off(at, What::Entries),
+                    _ => {
+                        self.entries.clear();
+                        return Err(self.passed_over(at, What::Entries));
+                    }
                 }
             }
             frame::END => self.ended = true,
             frame::OPTIONAL.. => {}
-            kind => return self.break_off(at, What::UnknownKind(kind)),
+            kind => return Err(self.passed_over(at, What::UnknownKind(kind))),
         }
         Ok(true)
     }
 
-    /// What was wrong once stays so.
-    fn break_off<T>(&mut self, offset: u64, what: What) -> Result<T, Broken> {
-        self.entries.clear();
-        self.taken = 0;
-        Err(Broken { offset, what })
+    /// A frame is broken: finds the next that is whole. What follows the recording's end is none of it.
+    fn skip(&mut self, at: u64, fault: Fault) -> Broken {
+        let can_go_on = !self.ended && !matches!(fault, Fault::Io(_));
+        // Where the file cannot be read further nothing follows either.
+        if can_go_on && self.frames.skip_broken().unwrap_or(false) {
+            return self.passed_over(at, fault.into());
+        }
+        self.nothing_follows(at, fault.into())
+    }
+
+    fn passed_over(&self, offset: u64, what: What) -> Broken {
+        Broken {
+            offset,
+            resumed_at: Some(self.frames.offset()),
+            what,
+        }
+    }
+
+    fn nothing_follows(&mut self, offset: u64, what: What) -> Broken {
+        self.over = true;
+        Broken {
+            offset,
+            resumed_at: None,
+            what,
+        }
     }
 }
 

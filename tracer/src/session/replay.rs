@@ -9,24 +9,25 @@ use super::core_driver::{CoreDriver, OnTransition};
 use super::event_loop::Session;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
-use crate::recording::{Broken, Entry, Head, Reader};
+use crate::recording::{Damage, Entry, Head, Reader};
 use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
+use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// A recording that is read.
 pub(crate) struct Replay {
     reader: Reader,
-    /// Wall time minus monotonic time, in nanoseconds, of what is read next.
-    wall_clock: i64,
+    /// Wall time minus monotonic time, in nanoseconds, of what is read next; `None` until the recording has said it.
+    wall_clock: Option<i64>,
     /// The last time that went into the core.
     now: Nanos,
     cgroups: SharedCgroupNames,
     interval_end: Option<IntervalEnd>,
     /// Nothing follows.
     ended: bool,
-    broken: Option<Broken>,
+    damage: Damage,
 }
 
 impl Session<Replay> {
@@ -42,12 +43,12 @@ impl Session<Replay> {
             clock: ClockOffset::new(0),
             source: Replay {
                 reader,
-                wall_clock: 0,
+                wall_clock: None,
                 now: Nanos(0),
                 cgroups: SharedCgroupNames::default(),
                 interval_end: None,
                 ended: false,
-                broken: None,
+                damage: Damage::default(),
             },
         })
     }
@@ -76,16 +77,28 @@ impl Session<Replay> {
         self.source.ended
     }
 
-    /// Returns where the recording is broken, if it is.
+    /// Returns what of the recording could not be read so far.
     #[must_use]
-    pub fn broken(&self) -> Option<&Broken> {
-        self.source.broken.as_ref()
+    pub fn damage(&self) -> &Damage {
+        &self.source.damage
     }
 
-    /// As [`Self::broken`].
+    /// As [`Self::damage`], when nothing more is wanted.
     #[must_use]
-    pub fn take_broken(&mut self) -> Option<Broken> {
-        self.source.broken.take()
+    pub fn into_damage(self) -> Damage {
+        self.source.damage
+    }
+}
+
+impl Replay {
+    /// Tells the core that entries are missing. Nobody knows how many.
+    fn missing(&self) -> Input {
+        Input::Lost(Loss {
+            at: self.now,
+            lost: 1,
+            location: LossLocation::Recording,
+            repaired: false,
+        })
     }
 }
 
@@ -102,15 +115,23 @@ impl Source for Replay {
         clock: &ClockOffset,
         mut on_transition: OnTransition<'_>,
     ) -> anyhow::Result<ControlFlow<()>> {
-        clock.set(self.wall_clock);
+        clock.set(self.wall_clock.unwrap_or(0));
         loop {
-            let entry = self.reader.next_entry().unwrap_or_else(|broken| {
-                self.broken = Some(broken);
-                None
-            });
-            let Some(entry) = entry else {
-                self.ended = true;
-                return Ok(ControlFlow::Break(()));
+            let entry = match self.reader.next_entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => {
+                    self.ended = true;
+                    return Ok(ControlFlow::Break(()));
+                }
+                Err(broken) => {
+                    // What is missing at the end of a recording is missing between nothing.
+                    if broken.resumed_at.is_some() {
+                        core.take(&self.missing());
+                    }
+                    self.damage.lacks_wall_clock |= self.wall_clock.is_none();
+                    self.damage.add(broken);
+                    continue;
+                }
             };
             match entry {
                 Entry::Input(input) => {
@@ -122,7 +143,7 @@ impl Source for Replay {
                 }
                 Entry::WallClock(offset) => {
                     // Not yet for what was found before.
-                    self.wall_clock = offset;
+                    self.wall_clock = Some(offset);
                     return Ok(ControlFlow::Continue(()));
                 }
                 Entry::Cgroup { id, path } => self.cgroups.insert(id, path),

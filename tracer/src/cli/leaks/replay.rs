@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Exit
         let mut session = Session::open(&file)?;
         let looks = Looks::begin(&args, &session, &file, every, stop)?;
         let code = Handle::current().block_on(session.run(looks))?;
-        Ok(replay_common::exit_code(session.broken(), &file, code))
+        Ok(replay_common::exit_code(session.damage(), &file, code))
     })
 }
 

@@ -39,5 +39,5 @@ fn replay(args: &Args, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<Exi
     let printer = Printer::new(args, filter, session.clock(), cgroups, WhenFull::Wait)?;
     let viewer = Viewer::replay(printer, stop);
     let code = Handle::current().block_on(session.run(viewer))?;
-    Ok(replay_common::exit_code(session.broken(), file, code))
+    Ok(replay_common::exit_code(session.damage(), file, code))
 }
