@@ -7,7 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::runtime::{self, Runtime};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -50,7 +51,7 @@ pub type Scrape = oneshot::Sender<Arc<Snapshot>>;
 pub struct Endpoint {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 struct Server {
@@ -75,38 +76,31 @@ impl Endpoint {
             scrapes,
             exporter: Mutex::new(Exporter::new(config.max_series.get())),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("starting the HTTP endpoint failed")?;
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::Builder::new()
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
-                let serving = async {
-                    tokio::select! {
-                        error = serve(listener, server) => {
-                            notice!("the HTTP endpoint has ended: {error}");
-                        }
-                        _ = stopped => {}
-                    }
-                };
-                runtime.block_on(serving);
+                run(runtime, listener, server, stopped);
+                drop(end);
             })
             .context("the thread of the HTTP endpoint could not be started")?;
         Ok(Self {
             address,
             stop,
-            thread,
+            ended,
         })
     }
 
-    /// Ends it. Its address is free afterwards.
-    pub fn stop(self) {
-        let Self { stop, thread, .. } = self;
-        drop(stop);
-        // The panic hook has reported a panic.
-        let _ = thread.join();
+    /// Stops it, and completes when its address is free.
+    pub async fn stop(self) {
+        drop(self.stop);
+        // Nothing is ever sent: this waits for the sender's end.
+        let _ = self.ended.await;
     }
 
     /// Where it listens.
@@ -114,6 +108,23 @@ impl Endpoint {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Serves until it is stopped. The address is free afterwards, even after a panic.
+fn run(
+    runtime: Runtime,
+    listener: TcpListener,
+    server: Arc<Server>,
+    stopped: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async {
+        tokio::select! {
+            error = serve(listener, server) => {
+                notice!("the HTTP endpoint has ended: {error}");
+            }
+            _ = stopped => {}
+        }
+    });
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
@@ -369,7 +380,8 @@ mod tests {
             "{taken:#}"
         );
         let _client = TcpStream::connect(endpoint.address()).expect("it listens");
-        endpoint.stop();
+        let runtime = runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(endpoint.stop());
         Endpoint::start(&config, scrapes).expect("it is free");
     }
 }

@@ -28,8 +28,9 @@ use crate::record::Record;
 use crate::session::{Consumer, Live, Session, now};
 use crate::summary::{IntervalEnd, Summaries, Tracer};
 use config::Config;
-use endpoint::{Endpoint, Scrape};
+use endpoint::Scrape;
 use outputs::Outputs;
+use reload::Reloadable;
 pub use replay::replay;
 use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::summary::{Gauges, Pressure};
@@ -50,16 +51,11 @@ const FINISH: Duration = Duration::from_secs(3);
 const SEARCH: Nanos = Nanos::from_secs(5);
 
 struct Agent {
-    config: Config,
+    reloadable: Reloadable,
     begun: Nanos,
     /// The same in wall time.
     start: Timestamp,
-    /// Where it was read from.
-    file: Option<PathBuf>,
     summaries: Summaries,
-    outputs: Outputs,
-    endpoint: Option<Endpoint>,
-    scrapes: mpsc::Sender<Scrape>,
     /// As of the last interval.
     pressure: Vec<Pressure>,
     rankings: Rankings,
@@ -139,35 +135,23 @@ impl Agent {
             session.clock(),
             session.recorded_cgroups(),
         )?;
-        let mut agent = Self {
+        let reloadable = Reloadable::start(config, file, outputs, scrapes)?;
+        Ok(Self {
+            reloadable,
             begun: begun.at,
             start: WallClock::new(session.clock()).timestamp(begun.at),
             summaries: Summaries::new(begun.at),
-            outputs,
-            endpoint: None,
-            scrapes,
             pressure: Vec::new(),
             rankings: Rankings::default(),
             snapshot: None,
             wakeups,
             woken: None,
             stopped: false,
-            config,
-            file,
-        };
-        agent.endpoint = agent.listen(&agent.config.prometheus)?;
-        Ok(agent)
-    }
-
-    fn listen(&self, config: &config::Prometheus) -> anyhow::Result<Option<Endpoint>> {
-        match config.enabled {
-            true => Ok(Some(Endpoint::start(config, self.scrapes.clone())?)),
-            false => Ok(None),
-        }
+        })
     }
 
     fn announce(&self, session: &Session<Live>) {
-        let endpoint = match &self.endpoint {
+        let endpoint = match &self.reloadable.endpoint {
             Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
             None => "no HTTP endpoint".to_owned(),
         };
@@ -179,7 +163,7 @@ impl Agent {
 
     fn take_finding(&mut self, finding: Finding) {
         self.summaries.take(&finding);
-        self.outputs.offer(&Arc::new(finding.into()));
+        self.reloadable.outputs.offer(&Arc::new(finding.into()));
     }
 
     fn end_interval(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
@@ -192,7 +176,7 @@ impl Agent {
         let end = IntervalEnd {
             at: now(),
             pressure: self.pressure.clone(),
-            outputs: self.outputs.states(),
+            outputs: self.reloadable.outputs.states(),
             tracer: Some(used(session)),
         };
         session.record_interval_end(&end);
@@ -208,7 +192,8 @@ impl Agent {
                 if lost == 1 { "was" } else { "were" }
             );
         }
-        self.outputs
+        self.reloadable
+            .outputs
             .offer(&Arc::new(Record::Summary(Box::new(summary))));
         read
     }
@@ -227,7 +212,7 @@ impl Agent {
 
     fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
         // Before that nothing can be told: what is stuck already would look like a sudden growth.
-        let is_known = at - self.begun >= Nanos::from(self.config.stuck_after) + SEARCH;
+        let is_known = at - self.begun >= Nanos::from(self.reloadable.config.stuck_after) + SEARCH;
         let stuck = session.stuck_counts().filter(|_| is_known);
         Snapshot {
             start: self.start,
@@ -240,7 +225,7 @@ impl Agent {
             },
             stuck: stuck.map(|stuck| self.summaries.stuck_now(stuck)),
             rankings: self.rankings.clone(),
-            outputs: self.outputs.states(),
+            outputs: self.reloadable.outputs.states(),
             tracer: used(session),
         }
     }
@@ -258,7 +243,10 @@ impl Consumer<Live> for Agent {
     type Outcome = ();
 
     async fn wait(&mut self) {
-        self.woken = Some(self.wakeups.next().await);
+        self.woken = Some(tokio::select! {
+            wakeup = self.wakeups.next() => wakeup,
+            event = self.reloadable.next_event() => Wakeup::Reload(event),
+        });
     }
 
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
@@ -266,11 +254,13 @@ impl Consumer<Live> for Agent {
             Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
             Some(Wakeup::Watchdog) => service::alive(),
             Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
-            Some(Wakeup::Reload) => {
-                let before = self.config.interval;
-                self.reload();
-                if self.config.interval != before {
-                    self.wakeups.change_interval(self.config.interval);
+            Some(Wakeup::Hangup) => self.reloadable.start_reload(),
+            Some(Wakeup::Reload(event)) => {
+                let before = self.reloadable.config.interval;
+                self.reloadable.on_event(event);
+                let interval = self.reloadable.config.interval;
+                if interval != before {
+                    self.wakeups.change_interval(interval);
                 }
             }
             Some(Wakeup::Stop) => self.stopped = true,
@@ -291,7 +281,7 @@ impl Consumer<Live> for Agent {
     fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         service::stopping();
         let last = self.end_interval(session);
-        self.outputs.finish(Instant::now() + FINISH);
+        self.reloadable.outputs.finish(Instant::now() + FINISH);
         last
     }
 }

@@ -1,4 +1,4 @@
-//! The outputs that run: started, offered findings, exchanged when the configuration changes, ended.
+//! The running outputs: started, given records, replaced when the configuration changes, and ended.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::time;
 
 use super::output_locks::OutputLocks;
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
-use crate::output::sink::{Counts, Presence, RenderContext, Sink, SinkConfig, Target};
+use crate::output::sink::{
+    ClosingSink, Counts, RenderContext, Sink, SinkConfig, Target, WorkerHandle,
+};
 use crate::record::Record;
 use crate::session::now;
 use crate::summary::{Output, OutputState};
@@ -20,31 +23,40 @@ use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
-/// How long an output that the configuration no longer has may take for what it holds. The ring buffer waits meanwhile.
-const EXCHANGE: Duration = Duration::from_millis(500);
+/// How long an output that a reload removed may take to deliver what it still holds.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
 
-/// The outputs.
+/// How long a new output waits for the one that had its destination before. A thread that was given
+/// up after [`CLOSE_TIME`] needs a moment to release its file.
+const HANDOVER_TIME: Duration = Duration::from_millis(750);
+
+/// The outputs of the agent.
 #[derive(Debug)]
 pub(super) struct Outputs {
     running: Vec<Sink>,
-    /// What those had counted that have ended, by name: whoever has the name next goes on from there.
-    before: BTreeMap<String, Counts>,
-    /// Those that have been told to end and may not have done so yet: a file can have one writer.
-    leaving: Vec<(Target, Presence)>,
-    common: Common,
+    /// Outputs that a reload removed and that still deliver what they hold.
+    closing: Vec<ClosingSink>,
+    /// Threads that were given up and had not ended by then. A file can have only one writer.
+    given_up: Vec<(Target, WorkerHandle)>,
+    /// The counts of outputs that have ended, by name. The next output of that name continues them.
+    ended_counts: BTreeMap<String, Counts>,
+    shared: Shared,
 }
 
-/// What all outputs have from the agent.
+/// What all outputs share.
 #[derive(Clone, Debug)]
-struct Common {
+struct Shared {
     clock: ClockOffset,
     names: Option<SharedCgroupNames>,
-    places: OutputLocks,
+    locks: OutputLocks,
 }
 
 impl Outputs {
-    /// Starts all. They take wall time from `clock`, and the names of cgroups from `names` where there are any: a recording
-    /// has the same, so that its replay shows the same.
+    /// Starts all outputs. They take wall time from `clock` and, if there are any, the names of
+    /// cgroups from `names`: a recording has the same names, so that its replay shows the same.
+    ///
+    /// # Errors
+    /// An output cannot be opened or its destination is locked.
     pub fn start(
         configs: &[SinkConfig],
         run_directory: &Path,
@@ -53,79 +65,135 @@ impl Outputs {
     ) -> anyhow::Result<Self> {
         let mut outputs = Self {
             running: Vec::new(),
-            before: BTreeMap::new(),
-            leaving: Vec::new(),
-            common: Common {
+            closing: Vec::new(),
+            given_up: Vec::new(),
+            ended_counts: BTreeMap::new(),
+            shared: Shared {
                 clock,
                 names,
-                places: OutputLocks::default(),
+                locks: OutputLocks::default(),
             },
         };
         for config in configs {
-            let render_context = outputs.common.render_context(&config.target, run_directory);
-            let render_context = render_context
-                .with_context(|| format!("output {} cannot be used", config.name()))?;
-            outputs.running.push(Sink::start(config, render_context)?);
+            let context = outputs.shared.render_context(&config.target, run_directory);
+            let context =
+                context.with_context(|| format!("output {} cannot be used", config.name()))?;
+            outputs.running.push(Sink::start(config, context)?);
         }
         Ok(outputs)
     }
 
-    /// Offers a record to each.
+    /// Offers a record to each output.
     pub fn offer(&mut self, record: &Arc<Record>) {
         for sink in &mut self.running {
             sink.offer(record);
         }
     }
 
-    /// Outputs whose name and place are as before go on with what they hold and have counted, and open their files anew;
-    /// others are ended and started. What cannot be opened yet is down, and tried again.
-    pub fn exchange(&mut self, configs: &[SinkConfig], run_directory: &Path) {
-        let mut gone = std::mem::take(&mut self.running);
-        let mut new = Vec::new();
+    /// Applies a new configuration, without waiting for any output. Outputs whose name and
+    /// destination stay the same keep their records and counts and open their files again; others
+    /// are closed, and new ones are started. What cannot be opened yet is down and is retried.
+    /// [`Self::settle`] must follow once [`Self::closed`] has completed.
+    pub fn reconfigure(&mut self, configs: &[SinkConfig], run_directory: &Path) {
+        let mut removed = std::mem::take(&mut self.running);
+        let mut added = Vec::new();
         for config in configs {
-            match gone.iter().position(|sink| sink.can_become(config)) {
+            match removed.iter().position(|sink| sink.can_become(config)) {
                 Some(at) => {
-                    let mut sink = gone.swap_remove(at);
-                    sink.change(config, self.common.prepare(&config.target, run_directory));
+                    let mut sink = removed.swap_remove(at);
+                    sink.change(config, self.shared.prepare(&config.target, run_directory));
                     self.running.push(sink);
                 }
-                None => new.push(config),
+                None => added.push(config),
             }
         }
-        self.leaving.retain(|(_, presence)| presence.is_there());
-        let leaving = gone
-            .iter()
-            .map(|sink| (sink.config().target.clone(), sink.presence()));
-        self.leaving.extend(leaving);
-        self.end(gone, Instant::now() + EXCHANGE);
-        for config in new {
-            let is_in_the_way = |(target, _): &&(Target, Presence)| {
-                matches!(target, Target::File(_)) && *target == config.target
-            };
-            let in_the_way = self.leaving.iter().filter(is_in_the_way);
-            let in_the_way: Vec<Presence> =
-                in_the_way.map(|(_, presence)| presence.clone()).collect();
-            let mut render_context = self.common.prepare(&config.target, run_directory);
-            let prepare = move || {
-                anyhow::ensure!(
-                    !in_the_way.iter().any(Presence::is_there),
-                    "the output that was there before the configuration changed has not let go of it yet"
-                );
-                render_context()
-            };
-            match Sink::start_trying(config, prepare) {
+        self.given_up.retain(|(_, worker)| !worker.has_ended());
+        self.closing.extend(removed.into_iter().map(Sink::close));
+        for config in added {
+            match self.start_after_predecessors(config, run_directory) {
                 Ok(sink) => self.running.push(sink),
                 Err(error) => {
-                    notice!("{error:#}; it is tried again at the next SIGHUP")
+                    notice!("{error:#}; it is tried again at the next SIGHUP");
                 }
             }
         }
     }
 
-    /// How each does, and what became of those that were removed. Counts are from the start of the agent.
+    /// Starts an output that opens its destination once those that had it before have ended: its
+    /// records must come after theirs.
+    fn start_after_predecessors(
+        &self,
+        config: &SinkConfig,
+        run_directory: &Path,
+    ) -> anyhow::Result<Sink> {
+        let closing = self
+            .closing
+            .iter()
+            .map(|sink| (sink.target(), sink.worker()));
+        let given_up = self
+            .given_up
+            .iter()
+            .map(|(target, worker)| (target, worker));
+        let predecessors: Vec<WorkerHandle> = closing
+            .chain(given_up)
+            .filter(|(target, _)| target.is_same_destination(&config.target))
+            .map(|(_, worker)| worker.clone())
+            .collect();
+        let is_file = matches!(config.target, Target::File(_));
+        let deadline = Instant::now() + HANDOVER_TIME;
+        let mut context = self.shared.prepare(&config.target, run_directory);
+        Sink::start_trying(config, move || {
+            for worker in &predecessors {
+                anyhow::ensure!(
+                    worker.wait_until_ended(deadline) || !is_file,
+                    "the output that was there before the configuration changed has not let go of it yet"
+                );
+            }
+            context()
+        })
+    }
+
+    /// Completes when the outputs that were removed have delivered what they held, after 0.5 s at
+    /// the latest.
+    pub fn closed(&self) -> impl Future<Output = ()> + use<> {
+        let workers: Vec<_> = self
+            .closing
+            .iter()
+            .map(|sink| sink.worker().clone())
+            .collect();
+        let all = async move {
+            for worker in workers {
+                worker.ended().await;
+            }
+        };
+        let deadline = time::Instant::now() + CLOSE_TIME;
+        async move {
+            // What has not ended by then is given up by `settle`.
+            let _ = time::timeout_at(deadline, all).await;
+        }
+    }
+
+    /// Gives up the outputs that were removed. Records that they could not deliver count as dropped.
+    pub fn settle(&mut self) {
+        for sink in std::mem::take(&mut self.closing) {
+            let (target, worker) = (sink.target().clone(), sink.worker().clone());
+            self.add_counts(sink.name(), sink.give_up());
+            if !worker.has_ended() {
+                self.given_up.push((target, worker));
+            }
+        }
+    }
+
+    /// Returns the state and the counts of each output, including those that were removed. Counts
+    /// start with the agent.
     pub fn states(&self) -> Vec<Output> {
         let now = now();
-        let running = self.running.iter().map(|sink| {
+        let mut earlier = self.ended_counts.clone();
+        for sink in &self.closing {
+            *earlier.entry(sink.name()).or_default() += sink.counts();
+        }
+        let mut states = Vec::new();
+        for sink in &self.running {
             let name = sink.name();
             let state = sink
                 .outage()
@@ -133,53 +201,51 @@ impl Outputs {
                     since: now - Nanos::from(outage.since.elapsed()),
                     reason: outage.reason,
                 });
-            let before = self.before.get(&name).copied().unwrap_or_default();
-            output(&name, before + sink.counts(), state)
-        });
-        let is_gone = |name: &str| self.running.iter().all(|sink| sink.name() != name);
-        let gone = self.before.iter().filter(|(name, _)| is_gone(name));
-        let gone = gone.map(|(name, counts)| output(name, *counts, OutputState::Removed));
-        running.chain(gone).collect()
+            let mut counts = earlier.remove(&name).unwrap_or_default();
+            counts += sink.counts();
+            states.push(output(&name, counts, state));
+        }
+        let removed = earlier.into_iter();
+        states.extend(removed.map(|(name, counts)| output(&name, counts, OutputState::Removed)));
+        states
     }
 
-    /// Waits until all is delivered, or until `deadline`, and says what was not.
+    /// Blocks until all outputs have delivered what they hold, at most until `deadline`, and reports
+    /// what they could not deliver.
     pub fn finish(mut self, deadline: Instant) {
         let running = std::mem::take(&mut self.running);
-        self.end(running, deadline);
+        let closing = std::mem::take(&mut self.closing);
+        // All are closed before the first is waited for.
+        let running: Vec<_> = running.into_iter().map(Sink::close).collect();
+        for sink in closing.into_iter().chain(running) {
+            self.add_counts(sink.name(), sink.finish(deadline));
+        }
     }
 
-    /// What they could not deliver counts as dropped.
-    fn end(&mut self, sinks: Vec<Sink>, deadline: Instant) {
-        for sink in &sinks {
-            sink.close();
+    /// Adds the last counts of an output.
+    fn add_counts(&mut self, name: String, counts: Counts) {
+        let lost = counts.queued;
+        if lost > 0 {
+            notice!("output {name} could not take {lost} records in time: they are lost");
         }
-        for sink in sinks {
-            let name = sink.name();
-            let counts = sink.finish(deadline);
-            let lost = counts.queued;
-            if lost > 0 {
-                notice!("output {name} could not take {lost} records in time: they are lost");
-            }
-            let before = self.before.entry(name).or_default();
-            *before = *before
-                + Counts {
-                    dropped: counts.dropped + lost,
-                    queued: 0,
-                    ..counts
-                };
-        }
+        *self.ended_counts.entry(name).or_default() += Counts {
+            dropped: counts.dropped + lost,
+            queued: 0,
+            ..counts
+        };
     }
 }
 
-impl Common {
-    /// As [`Self::render_context`], whenever an output's thread needs some.
+impl Shared {
+    /// Returns a function that makes a [`Self::render_context`] whenever an output's thread needs
+    /// one.
     fn prepare(
         &self,
         target: &Target,
         run_directory: &Path,
     ) -> impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static {
-        let (common, target, directory) = (self.clone(), target.clone(), run_directory.to_owned());
-        move || common.render_context(&target, &directory)
+        let (shared, target, directory) = (self.clone(), target.clone(), run_directory.to_owned());
+        move || shared.render_context(&target, &directory)
     }
 
     fn render_context(
@@ -188,9 +254,9 @@ impl Common {
         run_directory: &Path,
     ) -> anyhow::Result<RenderContext> {
         let lock = match target {
-            // A file has a lock itself, and stdout has none.
+            // A file is locked itself, and stdout needs no lock.
             Target::Stdout | Target::File(_) => None,
-            target => Some(self.places.lock(&target.to_string(), run_directory)?),
+            target => Some(self.locks.lock(&target.to_string(), run_directory)?),
         };
         let cgroups: Box<dyn CgroupNames> = match &self.names {
             Some(names) => Box::new(GivenNames::new(names.clone())),
@@ -230,6 +296,7 @@ fn output(name: &str, counts: Counts, state: OutputState) -> Output {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::net::UnixDatagram;
 
     use super::*;
     use tcpclose_core::finding::{Finding, Loss, LossLocation};
@@ -246,6 +313,55 @@ mod tests {
         }
     }
 
+    /// What the agent's loop does after a reload.
+    fn settle(outputs: &mut Outputs) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async { outputs.closed().await });
+        outputs.settle();
+    }
+
+    #[test]
+    fn a_reload_waits_for_no_output_and_counts_what_it_could_not_deliver() {
+        let folder = std::env::temp_dir().join(format!("tcpclose-blocked-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        // Nobody reads from it: it soon blocks its output.
+        let receiver = UnixDatagram::bind(folder.join("log")).expect("a socket");
+        let config: SinkConfig = toml::from_str(&format!(
+            "type = 'syslog'\naddress = 'unix:{}'",
+            folder.join("log").display()
+        ))
+        .expect("a configuration");
+        let clock = ClockOffset::measured();
+        let started = Outputs::start(std::slice::from_ref(&config), &folder, clock, None);
+        let mut outputs = started.expect("its lock is free");
+        offer(&mut outputs, 5_000);
+
+        outputs.reconfigure(&[], &folder);
+        let closing = &outputs.states()[0];
+        assert_eq!(
+            (&closing.state, closing.dropped),
+            (&OutputState::Removed, 0)
+        );
+        assert!(closing.queued > 0, "{closing:?}");
+        // An output to the same destination has the same name, and continues the counts.
+        outputs.reconfigure(&[config], &folder);
+        offer(&mut outputs, 1);
+        let states = outputs.states();
+        assert_eq!((states.len(), states[0].offered), (1, 5_001));
+
+        settle(&mut outputs);
+        let settled = &outputs.states()[0];
+        assert_eq!((settled.offered, settled.queued), (5_001, 1));
+        assert!(settled.dropped > 0, "{settled:?}");
+        assert_eq!(settled.written + settled.dropped, 5_000);
+        drop(receiver);
+        outputs.finish(Instant::now());
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
     #[test]
     fn counts_belong_to_the_name_wherever_it_writes() {
         let folder = std::env::temp_dir().join(format!("tcpclose-outputs-{}", std::process::id()));
@@ -258,15 +374,17 @@ mod tests {
         let started = Outputs::start(&[config("a")], &folder, clock, None);
         let mut outputs = started.expect("a file can be made");
         offer(&mut outputs, 3);
-        outputs.exchange(&[config("b")], &folder);
+        outputs.reconfigure(&[config("b")], &folder);
         offer(&mut outputs, 2);
         assert_eq!(outputs.states()[0].offered, 5);
-        outputs.exchange(&[], &folder);
+        settle(&mut outputs);
+        outputs.reconfigure(&[], &folder);
+        settle(&mut outputs);
         let removed = outputs.states();
         assert_eq!(removed.len(), 1);
         assert_eq!((removed[0].offered, removed[0].written), (5, 5));
         assert_eq!(removed[0].state, OutputState::Removed);
-        outputs.exchange(&[config("a")], &folder);
+        outputs.reconfigure(&[config("a")], &folder);
         offer(&mut outputs, 1);
         let again = outputs.states();
         assert_eq!((again.len(), again[0].offered), (1, 6));

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
 use super::endpoint::Scrape;
+use super::reload::ReloadEvent;
 use super::service::{self, Watchdog};
 
 /// Something to attend to.
@@ -19,7 +20,9 @@ pub(super) enum Wakeup {
     /// Somebody wants a snapshot.
     Scrape(Scrape),
     /// SIGHUP: the configuration is to be read again.
-    Reload,
+    Hangup,
+    /// A reload in progress can go on.
+    Reload(ReloadEvent),
     /// SIGTERM or SIGINT: the agent is to end.
     Stop,
 }
@@ -61,7 +64,7 @@ impl Wakeups {
             _ = self.ticks.tick() => Wakeup::IntervalEnd,
             () = self.watchdog.due() => Wakeup::Watchdog,
             Some(scrape) = self.scrapes.recv() => Wakeup::Scrape(scrape),
-            _ = self.hangup.recv() => Wakeup::Reload,
+            _ = self.hangup.recv() => Wakeup::Hangup,
             _ = self.terminate.recv() => Wakeup::Stop,
             _ = self.interrupt.recv() => Wakeup::Stop,
         }

@@ -2,9 +2,11 @@
 
 #![expect(unsafe_code, reason = "system calls that std does not offer")]
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -195,6 +197,68 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
             // What is no close is offered to it, too.
             assert_eq!(told("offered")? - told("filtered")?, closes, "{name}");
         }
+        Ok(())
+    })
+}
+
+/// Opens a pipe for writing once the agent has opened it for reading.
+fn open_for(agent: &str, pipe: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    eventually(agent, || match options.open(pipe) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        opened => opened.map(Some),
+    })
+}
+
+/// Reading the configuration from a pipe takes as long as the test wants.
+#[test]
+fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
+    in_own_network(|netns| {
+        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let config = |name: &str| {
+            format!(
+                "[trace]\nnetns = \"{netns}\"\nlocal_ports = [{}]\n[[output]]\ntype = \"stdout\"\nname = \"{name}\"\n\
+                 kinds = [\"close\"]\n",
+                server.address().expect("it listens").port()
+            )
+        };
+        let mut agent = Agent::start(&scratch, &config("first"))?;
+        let path = scratch.path("agent.toml");
+        fs::remove_file(&path)?;
+        let made = Command::new("mkfifo").arg(&path).status()?;
+        assert!(made.success(), "mkfifo: {made}");
+
+        agent.signal(libc::SIGHUP)?;
+        let mut pipe = open_for("the agent reads its configuration", &path)?;
+        server.play(clients(5))?;
+        until("closes are written meanwhile", |metrics| {
+            of_output(metrics, "first", "written") == 5
+        })?;
+        let (status, body) = get(METRICS.parse()?, "/healthz")?;
+        assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok\n"));
+
+        // One more signal during a reload is taken after it.
+        agent.signal(libc::SIGHUP)?;
+        pipe.write_all(config("second").as_bytes())?;
+        drop(pipe);
+        agent.until("the configuration was read again")?;
+        let mut pipe = open_for("the agent reads it once more", &path)?;
+        until("the first one holds", |metrics| {
+            up(metrics, "second") == Some(1)
+        })?;
+        pipe.write_all(config("third").as_bytes())?;
+        drop(pipe);
+        until("the second one holds", |metrics| {
+            up(metrics, "third") == Some(1)
+        })?;
+
+        agent.signal(libc::SIGHUP)?;
+        let pipe = open_for("the agent reads it a third time", &path)?;
+        let (status, _) = agent.end()?;
+        assert!(status.success(), "{status}");
+        drop(pipe);
+        assert_eq!(records(&scratch.path("stdout"))?.len(), 5);
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! Outputs of the agent: each with its own kinds, filter, rate limit, queue and thread, so that a receiver that is slow,
 //! down or restarted never slows the tracing.
 
+mod closing;
 mod config;
 mod file;
 mod journald;
@@ -22,7 +23,7 @@ mod worker;
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -33,8 +34,9 @@ use crate::record::Record;
 use self::queue::Queue;
 use self::rate::Bucket;
 use self::transport::Transport;
-use self::worker::{Pauses, Say, Worker};
+use self::worker::{EndGuard, Pauses, Say, Worker};
 
+pub use self::closing::{ClosingSink, WorkerHandle};
 pub use self::config::{
     Facility, MaxSize, OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SdId,
     SinkConfig, SyslogAddress, SyslogConfig, Target, Temporality,
@@ -48,7 +50,7 @@ pub struct Sink {
     config: SinkConfig,
     bucket: Option<Bucket>,
     queue: Arc<Queue>,
-    thread: JoinHandle<()>,
+    worker: WorkerHandle,
 }
 
 impl fmt::Debug for Sink {
@@ -113,15 +115,19 @@ impl Sink {
             config.kinds.contains(&Kind::Loss),
         ));
         let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, say, pauses);
-        let thread = thread::Builder::new()
+        let (guard, alive) = EndGuard::new(Arc::clone(&queue));
+        thread::Builder::new()
             .name(format!("out-{}", config.target.output_type()))
-            .spawn(move || worker.run())
+            .spawn(move || {
+                let _guard = guard;
+                worker.run();
+            })
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
             bucket: bucket(config),
             config: config.clone(),
+            worker: WorkerHandle::new(Arc::clone(&queue), alive),
             queue,
-            thread,
         })
     }
 
@@ -158,18 +164,6 @@ impl Sink {
         drop(state);
         self.config = config.clone();
         self.reopen();
-    }
-
-    /// Says later whether its thread is still there, and with it what it holds.
-    #[must_use]
-    pub fn presence(&self) -> Presence {
-        Presence(Arc::clone(&self.queue))
-    }
-
-    /// What it works with.
-    #[must_use]
-    pub fn config(&self) -> &SinkConfig {
-        &self.config
     }
 
     /// Takes a record if it is wanted and there is room. Never blocks.
@@ -215,52 +209,22 @@ impl Sink {
         self.queue.wake();
     }
 
-    /// Tells it that no more will come, so that several outputs can end at the same time before each is waited for.
-    pub fn close(&self) {
-        self.queue.lock().closing = true;
-        self.queue.wake();
+    /// Takes no more records. Those that wait are delivered, and then the thread ends.
+    #[must_use]
+    pub fn close(self) -> ClosingSink {
+        ClosingSink::new(self.config, self.worker)
     }
 
-    /// Waits until everything is delivered, or until `deadline`, and says what became of all that it was offered: what
-    /// is still `queued` is lost. A thread that is stuck with its receiver is left behind.
+    /// Closes the output and blocks until all records are delivered, at most until `deadline`.
+    /// Returns what has become of them: those still `queued` are lost. A thread that is blocked by
+    /// its receiver is left behind.
     #[must_use]
     pub fn finish(self, deadline: Instant) -> Counts {
-        self.close();
-        let mut state = self.queue.lock();
-        while !state.ended && Instant::now() < deadline {
-            state = self.queue.wait(state, Some(deadline));
-        }
-        state.abandoned = true;
-        let (ended, counts) = (state.ended, state.counts());
-        drop(state);
-        self.queue.wake();
-        if ended {
-            // The panic hook has reported a panic; what was not written for it is counted.
-            let _ = self.thread.join();
-        }
-        counts
+        self.close().finish(deadline)
     }
 }
 
 fn bucket(config: &SinkConfig) -> Option<Bucket> {
     let bucket = |limit| Bucket::new(limit, Instant::now());
     config.rate_limit.map(bucket)
-}
-
-/// Of an output: whether its thread is there.
-#[derive(Clone)]
-pub struct Presence(Arc<Queue>);
-
-impl fmt::Debug for Presence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Presence").field(&self.is_there()).finish()
-    }
-}
-
-impl Presence {
-    /// Whether it has not ended yet.
-    #[must_use]
-    pub fn is_there(&self) -> bool {
-        !self.0.lock().ended
-    }
 }

@@ -2,6 +2,7 @@
 //! add up whenever somebody looks.
 
 use std::collections::VecDeque;
+use std::ops::AddAssign;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,19 +39,15 @@ pub struct Counts {
     pub queued: u64,
 }
 
-impl std::ops::Add for Counts {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            offered: self.offered + other.offered,
-            filtered: self.filtered + other.filtered,
-            cut: self.cut + other.cut,
-            dropped: self.dropped + other.dropped,
-            written: self.written + other.written,
-            failed: self.failed + other.failed,
-            queued: self.queued + other.queued,
-        }
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.filtered += other.filtered;
+        self.cut += other.cut;
+        self.dropped += other.dropped;
+        self.written += other.written;
+        self.failed += other.failed;
+        self.queued += other.queued;
     }
 }
 

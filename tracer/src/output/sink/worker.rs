@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::queue::{BATCH, Outage, Queue};
 use super::transport::{Transport, Unavailable};
 
@@ -72,7 +74,6 @@ impl Worker {
 
     /// Works until no more records will come and all are done.
     pub(super) fn run(mut self) {
-        let _end = End(Arc::clone(&self.queue));
         if !self.open() {
             return;
         }
@@ -247,12 +248,28 @@ impl Worker {
     }
 }
 
-/// Notes the thread's end, however it comes.
-struct End(Arc<Queue>);
+/// Notes the thread's end, even after a panic. It must outlive the [`Worker`]: an end that is noted
+/// means that the file or connection is released.
+pub(super) struct EndGuard {
+    queue: Arc<Queue>,
+    _alive: watch::Sender<()>,
+}
 
-impl Drop for End {
+impl EndGuard {
+    /// Returns the guard, and the receiver that is closed when the thread has ended.
+    pub(super) fn new(queue: Arc<Queue>) -> (Self, watch::Receiver<()>) {
+        let (sender, receiver) = watch::channel(());
+        let guard = Self {
+            queue,
+            _alive: sender,
+        };
+        (guard, receiver)
+    }
+}
+
+impl Drop for EndGuard {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.queue.lock();
         state.ended = true;
         if !state.closing {
             state.outage = Some(Outage {
@@ -261,6 +278,6 @@ impl Drop for End {
             });
         }
         drop(state);
-        self.0.wake();
+        self.queue.wake();
     }
 }
