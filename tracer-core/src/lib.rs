@@ -2,6 +2,7 @@
 
 mod arena;
 mod close_path;
+mod endpoint;
 mod errno;
 pub mod event;
 pub mod filter;

@@ -5,7 +5,7 @@ use tcpclose_common::TcpState;
 
 use super::event::{Evidence, Segment, Transition};
 use super::snapshot::SnapshotSocket;
-use super::tracker::Watched;
+use super::stuck::{StuckSocket, Watched};
 use super::types::{EndpointId, Moment, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
@@ -61,7 +61,7 @@ pub(super) struct Closing {
     pub armed: bool,
     /// The states seen do not join: at least one transition was missed.
     pub gap: bool,
-    /// What looks have shown while it stays in CLOSE_WAIT.
+    /// What probes have shown while it stays in a state in which it can be stuck.
     pub watched: Option<Box<Watched>>,
 }
 
@@ -148,6 +148,22 @@ impl LiveEndpoint {
             owner: socket.owner.clone(),
             closing: None,
         }
+    }
+
+    /// Returns what probes have shown of it in a state in which it can be stuck.
+    pub fn watched(&self) -> Option<&Watched> {
+        self.closing.as_deref()?.watched.as_deref()
+    }
+
+    /// Returns the finding that it is stuck, while it is.
+    pub fn reported_stuck(&self) -> Option<&StuckSocket> {
+        self.watched()?.reported.as_deref()
+    }
+
+    /// Returns that finding, to be changed.
+    pub fn reported_stuck_mut(&mut self) -> Option<&mut StuckSocket> {
+        let watched = self.closing.as_deref_mut()?.watched.as_deref_mut()?;
+        watched.reported.as_deref_mut()
     }
 
     /// What sock_diag knows it by, besides its addresses and ports.

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod cli;
 pub mod clock_offset;
+mod coverage;
 pub mod filter;
 pub mod metrics;
 mod notice;
@@ -16,6 +17,6 @@ pub mod output;
 pub mod record;
 pub mod recording;
 pub mod session;
-pub mod stuck;
+mod stuck;
 pub mod summary;
 pub mod toml_duration;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
-use super::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::types::{Known, Nanos, SharedOwner};
 
 /// The close of one connection end.

@@ -1,18 +1,18 @@
 //! What the core has found out. The output writes these down; the names are DESIGN.md's words.
 
 mod close;
-mod stuck;
 mod time_wait;
 
 use serde::{Deserialize, Serialize};
 
-use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
+use super::stuck::StuckSocket;
+use super::types::Nanos;
 
+pub use super::endpoint::Endpoint;
 pub use close::{
     Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side, States,
     Step, Steps,
 };
-pub use stuck::Stuck;
 pub use time_wait::{Measured, TimeWait, TimeWaitEnd};
 
 /// One finding, in the order in which it became known.
@@ -22,8 +22,8 @@ pub enum Finding {
     Close(Box<Close>),
     /// A connection end has left TIME_WAIT.
     TimeWait(Box<TimeWait>),
-    /// A connection end is stuck in CLOSE_WAIT, or is no longer.
-    Stuck(Box<Stuck>),
+    /// A socket is stuck, or is no longer.
+    Stuck(Box<StuckSocket>),
     /// Something that should have been seen was not.
     Loss(Loss),
 }
@@ -39,25 +39,6 @@ impl Finding {
             Self::Loss(loss) => loss.at,
         }
     }
-}
-
-/// Which connection end a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The socket cookie, or where the kernel gives none a number of our own.
-    pub id: EndpointId,
-    /// The network namespace it lived in, where that is known.
-    pub netns: Option<NetNs>,
-    /// Its addresses and ports.
-    pub tuple: Tuple,
-    /// Whether this end opened the connection.
-    pub role: Role,
-    /// False when the connection is older than the tracer or its opening was lost.
-    pub seen_from_start: bool,
-    /// When it became established; `None` when it never did or nobody saw it.
-    pub opened: Option<Nanos>,
-    /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT excluded.
-    pub lifetime: Option<Nanos>,
 }
 
 /// Records or connections that were lost: nothing is lost in silence.

@@ -1,6 +1,6 @@
 //! A TIME_WAIT that is over.
 
-use super::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::types::{Nanos, SharedOwner};
 
 /// The TIME_WAIT of one connection end, when it is over.

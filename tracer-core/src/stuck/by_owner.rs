@@ -1,23 +1,29 @@
-//! Leaks by owner, worst first.
+//! Stuck sockets by owner, worst first.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Age, Leak, Verdict};
+use super::age::Age;
+use super::owner::OwnerProcess;
+use super::owner_key::OwnerKey;
+use super::socket::StuckSocket;
+use super::trend::{Forecast, Sample};
+use super::verdict::Verdict;
 
 /// Ports and addresses named of each owner: the most frequent.
 const NAMED: usize = 3;
 
-/// The leaks of one owner.
+/// The stuck sockets of one owner.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OwnerGroup<K> {
+pub struct OwnerGroup {
     /// The owner.
-    pub owner: K,
-    /// Where its leaks are in the list that was grouped, the oldest first.
-    pub leaks: Vec<usize>,
-    /// How many of each verdict there are, in the order of [`Verdict::ALL`].
+    pub owner: OwnerKey,
+    /// What was last known of its process.
+    pub process: Option<OwnerProcess>,
+    /// The places of its sockets in the list that was grouped, the oldest first.
+    pub sockets: Vec<usize>,
+    /// How many there are of each verdict, in the order of [`Verdict::ALL`].
     pub verdicts: [usize; Verdict::ALL.len()],
     /// Age of the oldest.
     pub oldest: Age,
@@ -27,6 +33,8 @@ pub struct OwnerGroup<K> {
     pub local_ports: TopValues<u16>,
     /// The peers that most are with.
     pub peers: TopValues<Peer>,
+    /// How the number of its stuck sockets grows, once it was counted often enough.
+    pub forecast: Option<Forecast>,
 }
 
 /// The other end of connections.
@@ -47,8 +55,8 @@ impl fmt::Display for Peer {
     }
 }
 
-impl<K> OwnerGroup<K> {
-    /// How many are the application's fault.
+impl OwnerGroup {
+    /// Returns how many are the application's fault.
     #[must_use]
     pub fn stuck(&self) -> usize {
         let counted = Verdict::ALL.into_iter().zip(self.verdicts);
@@ -79,18 +87,28 @@ impl<T: Ord + Copy> From<HashMap<T, usize>> for TopValues<T> {
     }
 }
 
-/// Groups leaks by what `owner` says: the owner with the most stuck sockets first, of equals the one with the oldest.
-pub fn group<K: Copy + Eq + Hash + Ord>(
-    leaks: &[Leak],
-    owner: impl Fn(&Leak) -> K,
-) -> Vec<OwnerGroup<K>> {
-    let mut by_owner: HashMap<K, Vec<usize>> = HashMap::new();
-    for (at, leak) in leaks.iter().enumerate() {
-        by_owner.entry(owner(leak)).or_default().push(at);
+/// Counts the stuck sockets of each owner.
+pub fn count<'a>(sockets: impl IntoIterator<Item = &'a StuckSocket>) -> HashMap<OwnerKey, Sample> {
+    let mut samples: HashMap<OwnerKey, Sample> = HashMap::new();
+    for socket in sockets {
+        let sample = samples.entry(socket.owner_key()).or_default();
+        if socket.is_stuck() {
+            sample.add(socket.socket.inode.is_some());
+        }
     }
-    let groups = by_owner.into_iter();
+    samples
+}
+
+/// Groups sockets by owner: the owner with the most stuck sockets first, of equals the one with the oldest.
+#[must_use]
+pub fn by_owner(sockets: &[StuckSocket]) -> Vec<OwnerGroup> {
+    let mut members: HashMap<OwnerKey, Vec<usize>> = HashMap::new();
+    for (place, socket) in sockets.iter().enumerate() {
+        members.entry(socket.owner_key()).or_default().push(place);
+    }
+    let groups = members.into_iter();
     let mut groups: Vec<_> = groups
-        .filter_map(|(key, members)| of(key, members, leaks))
+        .filter_map(|(owner, members)| group(owner, members, sockets))
         .collect();
     groups.sort_by(|a, b| {
         let worse = b.stuck().cmp(&a.stuck());
@@ -101,27 +119,25 @@ pub fn group<K: Copy + Eq + Hash + Ord>(
     groups
 }
 
-/// `None` for a group of nobody.
-fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<OwnerGroup<K>> {
-    members.sort_by_key(|&at| leaks[at].age.since);
+/// Returns `None` for a group without members.
+fn group(owner: OwnerKey, mut members: Vec<usize>, sockets: &[StuckSocket]) -> Option<OwnerGroup> {
+    members.sort_by_key(|&member| sockets[member].age.since);
     let mut ports: HashMap<u16, usize> = HashMap::new();
     let mut services: HashMap<SocketAddr, usize> = HashMap::new();
     let (mut verdicts, mut unread) = ([0; Verdict::ALL.len()], 0);
-    for &at in &members {
-        let Leak {
-            socket, verdict, ..
-        } = &leaks[at];
-        *ports.entry(socket.tuple.local().port()).or_default() += 1;
-        *services.entry(socket.tuple.peer()).or_default() += 1;
-        verdicts[*verdict as usize] += 1;
-        if *verdict == Verdict::EofUnread {
-            unread += u64::from(socket.unread());
+    for stuck in members.iter().map(|&member| &sockets[member]) {
+        let tuple = &stuck.socket.tuple;
+        *ports.entry(tuple.local().port()).or_default() += 1;
+        *services.entry(tuple.peer()).or_default() += 1;
+        verdicts[stuck.verdict as usize] += 1;
+        if stuck.verdict == Verdict::EofUnread {
+            unread += u64::from(stuck.socket.unread());
         }
     }
     // The end whose port more connections share is the server.
     let mut peers: HashMap<Peer, usize> = HashMap::new();
-    for &at in &members {
-        let tuple = &leaks[at].socket.tuple;
+    for stuck in members.iter().map(|&member| &sockets[member]) {
+        let tuple = &stuck.socket.tuple;
         let peer = tuple.peer();
         let connects = members.len() == 1 || services[&peer] > ports[&tuple.local().port()];
         let port = connects.then_some(peer.port());
@@ -132,13 +148,18 @@ fn of<K>(owner: K, mut members: Vec<usize>, leaks: &[Leak]) -> Option<OwnerGroup
             })
             .or_default() += 1;
     }
+    let processes = members
+        .iter()
+        .filter_map(|&member| sockets[member].process.as_ref());
     Some(OwnerGroup {
         owner,
+        process: processes.max_by_key(|owner| owner.as_of).cloned(),
         verdicts,
-        oldest: leaks[*members.first()?].age,
+        oldest: sockets[*members.first()?].age,
         unread,
         local_ports: ports.into(),
         peers: peers.into(),
-        leaks: members,
+        sockets: members,
+        forecast: None,
     })
 }

@@ -1,17 +1,18 @@
-//! What the core asks about sockets that stay in CLOSE_WAIT, and what it is told.
+//! Probes of single sockets that may be stuck: what the core asks for, and what the answer shows.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Holder, ObservedSocket};
+use super::observed::ObservedSocket;
+use super::owner::Holder;
 use crate::process::Process;
 use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 
-/// A socket that may be stuck, and is to be looked at.
+/// A socket that may be stuck, and is to be probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeRequest {
-    /// What the answer is to be given under.
+    /// Names the socket in the response.
     pub id: EndpointId,
     /// Its cookie, where the kernel gives one.
     pub cookie: Option<EndpointId>,
@@ -21,26 +22,26 @@ pub struct ProbeRequest {
     pub tuple: Tuple,
 }
 
-/// ProbeResponse to all questions that were asked at a time.
+/// The response to all requests that were made at a time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ProbeResponse {
-    /// When the look began; the times in the answers are told as of then.
+    /// When the probe began; the spans in the response count from here.
     pub at: Nanos,
     /// When it ended.
     pub ended: Nanos,
-    /// What was seen of each that is in CLOSE_WAIT. Of those that are not among them, nothing is known.
-    pub seen: Vec<ProbedSocket>,
+    /// The sockets that were found in one of [`STUCK_STATES`](super::STUCK_STATES). Nothing is known of the others.
+    pub found: Vec<ProbedSocket>,
 }
 
-/// A socket in CLOSE_WAIT, and who holds it.
+/// A socket that was probed, and the processes that hold it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbedSocket {
-    /// Of the question.
+    /// As in the request.
     pub id: EndpointId,
     /// The socket.
     pub socket: ObservedSocket,
     /// All processes that hold it.
     pub holders: Vec<Holder>,
-    /// The one that it is laid to.
+    /// The process among them that it belongs to.
     pub process: Option<Arc<Process>>,
 }

@@ -1,11 +1,11 @@
-//! How a leak was resolved.
+//! How a socket ceased to be stuck.
 
 use tcpclose_common::TcpState;
 
 use crate::errno::{self, ECONNABORTED, ETIMEDOUT};
 use crate::event::Transition;
 
-/// How a leak was resolved.
+/// How a socket ceased to be stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resolution {
     /// The application closed it: with close(), shutdown(), or an abort of its own.
@@ -18,12 +18,12 @@ pub enum Resolution {
     Timeout,
     /// `SOCK_DESTROY` (`ss -K`).
     Destroyed,
-    /// Nobody saw.
+    /// That was not seen.
     Unknown,
 }
 
 impl Resolution {
-    /// How a socket leaves CLOSE_WAIT by this transition.
+    /// Returns how a socket leaves its state by this transition.
     #[must_use]
     pub fn of(transition: &Transition) -> Self {
         let by_process = || match transition.task?.exits? {

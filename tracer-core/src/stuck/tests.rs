@@ -1,9 +1,12 @@
-//! Looks at sockets of known histories, with exact times.
+//! Scans of sockets with known histories, with exact times.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::*;
-use crate::types::Port;
+use crate::process::Process;
+use crate::types::{EndpointId, Inode, Nanos, NetNs, OwnerSource, Port, Tuple};
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 const MINUTE: Nanos = Nanos::from_secs(60);
@@ -16,6 +19,7 @@ fn socket(id: u64, age: u64) -> ObservedSocket {
     ];
     ObservedSocket {
         id: EndpointId(id),
+        state: TcpState::CloseWait,
         netns: NetNs::new(1),
         tuple: Tuple::from((ends[0], ends[1])),
         interface: None,
@@ -60,7 +64,7 @@ fn after(seconds: u64) -> Nanos {
 }
 
 fn once(socket: ObservedSocket) -> ScanOutcome {
-    ScanHistory::default().look(vec![socket], NOW, MINUTE)
+    ScanHistory::default().add(vec![socket], NOW, MINUTE)
 }
 
 fn verdict(socket: ObservedSocket) -> Verdict {
@@ -92,7 +96,7 @@ fn each_verdict_has_its_evidence() {
 
 #[test]
 fn the_age_is_that_of_the_last_ack_and_bounded_by_the_last_data() {
-    let leak = once(socket(1, 61)).old[0];
+    let leak = once(socket(1, 61)).old.remove(0);
     let expected = Age {
         since: NOW - Nanos::from_secs(61),
         known: AgeKnown::Estimated,
@@ -128,7 +132,7 @@ fn the_threshold_counts_from_exactly_that_age() {
     assert_eq!(once(socket(1, 60)).old.len(), 1);
     let young = once(socket(1, 59));
     assert_eq!(
-        (young.old.len(), young.younger, young.hidden.len()),
+        (young.old.len(), young.younger, young.possibly_stuck.len()),
         (0, 1, 0)
     );
 }
@@ -141,55 +145,121 @@ fn a_socket_whose_age_keepalive_may_hide_is_counted() {
         ..socket(1, 10)
     };
     // The last data came 15 s ago: it is no older than that.
-    assert_eq!(once(probed).hidden.len(), 0);
+    assert_eq!(once(probed).possibly_stuck.len(), 0);
     probed.activity = probed.activity.map(|activity| Activity {
         since_data: Some(Nanos::from_secs(3_600)),
         ..activity
     });
-    assert_eq!((once(probed).younger, once(probed).hidden.len()), (1, 1));
+    assert_eq!(
+        (once(probed).younger, once(probed).possibly_stuck.len()),
+        (1, 1)
+    );
 }
 
 #[test]
-fn a_second_look_proves_an_age_that_keepalive_hides() {
+fn a_second_scan_proves_an_age_that_keepalive_hides() {
     let probed = ObservedSocket {
         keepalive: true,
         entered: None,
         ..socket(1, 10)
     };
-    let mut ledger = ScanHistory::default();
-    assert_eq!(ledger.look(vec![probed], NOW, MINUTE).old, []);
+    let mut history = ScanHistory::default();
+    assert_eq!(history.add(vec![probed], NOW, MINUTE).old, []);
     // A probe was answered meanwhile: the last ACK is again 10 s old.
-    let old = ledger.look(vec![probed], after(50), MINUTE).old;
+    let old = history.add(vec![probed], after(50), MINUTE).old;
     assert_eq!(old.len(), 1);
     assert_eq!(old[0].age.since, NOW - Nanos::from_secs(10));
     assert_eq!(old[0].event, StuckEvent::Opened);
 }
 
-#[test]
-fn what_moved_between_looks_is_no_leak_until_it_rests_for_as_long() {
-    let mut ledger = ScanHistory::default();
-    let mut sending = socket(1, 61);
-    let judged = |look: ScanOutcome| look.old[0].verdict;
-    assert_eq!(
-        judged(ledger.look(vec![sending], NOW, MINUTE)),
-        Verdict::EofRead
-    );
-    sending.activity = sending.activity.map(|activity| Activity {
-        bytes_acked: 200,
+/// The same socket, of which the peer has acknowledged 100 bytes more, just now.
+fn acknowledged(socket: ObservedSocket) -> ObservedSocket {
+    let activity = socket.activity.map(|activity| Activity {
+        since_ack: Nanos(0),
+        bytes_acked: activity.bytes_acked + 100,
         ..activity
     });
+    ObservedSocket { activity, ..socket }
+}
+
+#[test]
+fn a_socket_that_moved_between_scans_is_not_stuck_until_it_has_rested_for_as_long() {
+    let mut history = ScanHistory::default();
+    let mut sending = socket(1, 61);
+    let judged = |outcome: ScanOutcome| outcome.old[0].verdict;
     assert_eq!(
-        judged(ledger.look(vec![sending], after(5), MINUTE)),
-        Verdict::StillSending
-    );
-    assert_eq!(
-        judged(ledger.look(vec![sending], after(65), MINUTE)),
-        Verdict::StillSending
-    );
-    assert_eq!(
-        judged(ledger.look(vec![sending], after(66), MINUTE)),
+        judged(history.add(vec![sending], NOW, MINUTE)),
         Verdict::EofRead
     );
+    sending = acknowledged(sending);
+    assert_eq!(
+        judged(history.add(vec![sending], after(5), MINUTE)),
+        Verdict::StillSending
+    );
+    let just_before = after(65) - Nanos(1);
+    assert_eq!(
+        judged(history.add(vec![sending], just_before, MINUTE)),
+        Verdict::StillSending
+    );
+    assert_eq!(
+        judged(history.add(vec![sending], after(65), MINUTE)),
+        Verdict::EofRead
+    );
+    assert_eq!(
+        judged(history.add(vec![sending], after(66), MINUTE)),
+        Verdict::EofRead
+    );
+}
+
+/// Age and rest count alike: a bound that is met exactly is met.
+#[test]
+fn a_socket_is_stuck_from_exactly_the_time_on_that_is_asked_for() {
+    let mut socket = socket(1, 0);
+    socket.entered = Some(NOW);
+    let polls = |socket: &ObservedSocket, at, before: Option<&PollHistory>| {
+        PollHistory::new(socket, at, before, None)
+    };
+    let first = polls(&socket, NOW, None);
+    for (at, is_old) in [(after(60) - Nanos(1), false), (after(60), true)] {
+        assert_eq!(first.is_old(at, MINUTE), is_old, "{at:?}");
+        assert!(!first.moves(at, MINUTE));
+    }
+    let moved = polls(&acknowledged(socket), after(30), Some(&first));
+    for (at, moves) in [(after(90) - Nanos(1), true), (after(90), false)] {
+        assert_eq!(moved.moves(at, MINUTE), moves, "{at:?}");
+        assert!(moved.is_old(at, MINUTE));
+    }
+    assert_eq!(moved.stuck_at(MINUTE), after(90));
+}
+
+#[test]
+fn bytes_move_when_the_last_ack_came_not_when_a_poll_shows_it() {
+    let first = PollHistory::new(&socket(1, 100), NOW, None, None);
+    let mut later = acknowledged(socket(1, 100));
+    let activity = later.activity.as_mut().expect("the kernel tells");
+    activity.since_ack = Nanos::from_secs(20);
+    let second = PollHistory::new(&later, after(30), Some(&first), None);
+    assert!(second.moves(after(69), MINUTE));
+    assert!(!second.moves(after(70), MINUTE));
+    // The tracer knows what was acknowledged when the FIN came: its first poll tells as much.
+    let first = PollHistory::new(&later, after(30), None, Some(100));
+    assert!(first.moves(after(69), MINUTE) && !first.moves(after(70), MINUTE));
+    let quiet = PollHistory::new(&later, after(30), None, Some(200));
+    assert!(!quiet.moves(after(30), MINUTE));
+}
+
+#[test]
+fn bytes_that_a_closed_window_holds_back_have_moved_at_the_poll_that_shows_them() {
+    let first = PollHistory::new(&socket(1, 100), NOW, None, None);
+    // Written since, and not sent: the last data went, and the last ACK came, before the first poll.
+    let mut blocked = sending(105, 110);
+    blocked.unsent = 9;
+    let second = PollHistory::new(&blocked, after(5), Some(&first), None);
+    assert!(second.moves(after(65) - Nanos(1), MINUTE));
+    assert!(!second.moves(after(65), MINUTE));
+    // Nothing more is written.
+    let third = PollHistory::new(&blocked, after(65), Some(&second), None);
+    assert!(!third.moves(after(65), MINUTE));
 }
 
 #[test]
@@ -201,7 +271,7 @@ fn a_peer_that_reads_nothing_does_not_make_its_socket_young() {
         ..activity
     });
     let look = once(socket);
-    let leak = look.old[0];
+    let leak = &look.old[0];
     assert_eq!(leak.verdict, Verdict::EofRead);
     assert_eq!(leak.age.since, NOW - Nanos::from_secs(337));
     assert_eq!(leak.age.earliest, Some(NOW - Nanos::from_secs(400)));
@@ -230,45 +300,55 @@ fn bytes_that_were_sent_after_the_fin_have_moved() {
 }
 
 #[test]
-fn what_is_found_gone_between_looks_is_resolved_once() {
-    let mut ledger = ScanHistory::default();
-    let _ = ledger.look(vec![socket(1, 70), socket(2, 10)], NOW, MINUTE);
-    let gone = ledger.forget(EndpointId(1));
-    assert_eq!(gone.map(|leak| leak.event), Some(StuckEvent::Resolved));
-    assert_eq!(ledger.forget(EndpointId(2)), None, "it was never told of");
-    assert_eq!(ledger.look(vec![], after(5), MINUTE).resolved, []);
+fn a_socket_that_is_found_gone_between_scans_is_not_gone_again() {
+    let mut history = ScanHistory::default();
+    let _ = history.add(vec![socket(1, 70), socket(2, 10)], NOW, MINUTE);
+    history.forget(EndpointId(1));
+    history.forget(EndpointId(2));
+    assert_eq!(history.add(vec![], after(5), MINUTE).gone, []);
 }
 
 #[test]
-fn a_leak_opens_goes_on_and_is_resolved_once() {
-    let mut ledger = ScanHistory::default();
-    let events = |look: &ScanOutcome| look.old.iter().map(|leak| leak.event).collect::<Vec<_>>();
-    let look = ledger.look(vec![socket(1, 70)], NOW, MINUTE);
-    assert_eq!(events(&look), [StuckEvent::Ongoing], "it was there before");
-    let look = ledger.look(vec![socket(1, 75), socket(2, 61)], after(5), MINUTE);
-    assert_eq!(events(&look), [StuckEvent::Ongoing, StuckEvent::Opened]);
-    assert_eq!(ledger.told().count(), 2);
-    let look = ledger.look(vec![socket(2, 66)], after(10), MINUTE);
-    assert_eq!(events(&look), [StuckEvent::Ongoing]);
-    let resolved: Vec<_> = look
-        .resolved
-        .iter()
-        .map(|leak| (leak.socket.id, leak.event))
-        .collect();
-    assert_eq!(resolved, [(EndpointId(1), StuckEvent::Resolved)]);
-    assert!(
-        ledger
-            .look(vec![socket(2, 71)], after(15), MINUTE)
-            .resolved
-            .is_empty()
+fn a_stuck_socket_opens_goes_on_and_is_gone_once() {
+    let mut history = ScanHistory::default();
+    let events = |outcome: &ScanOutcome| {
+        let old = outcome.old.iter();
+        old.map(|stuck| stuck.event).collect::<Vec<_>>()
+    };
+    let outcome = history.add(vec![socket(1, 70)], NOW, MINUTE);
+    assert_eq!(
+        events(&outcome),
+        [StuckEvent::Ongoing],
+        "it was there before"
+    );
+    let outcome = history.add(vec![socket(1, 75), socket(2, 61)], after(5), MINUTE);
+    assert_eq!(events(&outcome), [StuckEvent::Ongoing, StuckEvent::Opened]);
+    let outcome = history.add(vec![socket(2, 66)], after(10), MINUTE);
+    assert_eq!(events(&outcome), [StuckEvent::Ongoing]);
+    assert_eq!(outcome.gone, [EndpointId(1)]);
+    let outcome = history.add(vec![socket(2, 71)], after(15), MINUTE);
+    assert_eq!(outcome.gone, []);
+    let outcome = history.add(vec![], after(20), MINUTE);
+    assert_eq!(outcome.gone, [EndpointId(2)]);
+}
+
+#[test]
+fn a_resolved_socket_tells_when_and_how() {
+    let mut stuck = once(socket(1, 70)).old.remove(0);
+    assert_eq!(stuck.resolution(), None);
+    stuck.resolve(after(9), Resolution::Reset);
+    assert_eq!(stuck.event, StuckEvent::Resolved(Resolution::Reset));
+    assert_eq!(
+        (stuck.at, stuck.resolution()),
+        (after(9), Some(Resolution::Reset))
     );
 }
 
 #[test]
-fn what_was_never_told_of_is_not_resolved() {
-    let mut ledger = ScanHistory::default();
-    let _ = ledger.look(vec![socket(1, 59), busy(2)], NOW, MINUTE);
-    assert!(ledger.look(vec![], after(5), MINUTE).resolved.is_empty());
+fn sockets_that_were_never_stuck_are_not_gone() {
+    let mut history = ScanHistory::default();
+    let _ = history.add(vec![socket(1, 59), busy(2)], NOW, MINUTE);
+    assert_eq!(history.add(vec![], after(5), MINUTE).gone, []);
 }
 
 #[test]
@@ -292,6 +372,29 @@ fn sentences_name_what_to_look_for() {
     );
 }
 
+/// The sockets that one scan finds, each held by the process of that id.
+fn held(sockets: Vec<ObservedSocket>, pids: &[u32]) -> Vec<StuckSocket> {
+    let old = ScanHistory::default().add(sockets, NOW, MINUTE).old;
+    let held = old.into_iter().zip(pids).map(|(stuck, &pid)| {
+        let process = Arc::new(Process {
+            pid,
+            ..Process::default()
+        });
+        let holder = Holder {
+            pid,
+            comm: (*b"web").into(),
+            fds: vec![7],
+        };
+        stuck.held_by(vec![holder], Some(&process), OwnerUnknown::NoHolder)
+    });
+    held.collect()
+}
+
+/// The sockets that one scan finds, held by nobody.
+fn unheld(sockets: Vec<ObservedSocket>) -> Vec<StuckSocket> {
+    ScanHistory::default().add(sockets, NOW, MINUTE).old
+}
+
 #[test]
 fn owners_come_worst_first() {
     let mut sockets = vec![
@@ -304,23 +407,81 @@ fn owners_come_worst_first() {
         },
         socket(5, 200),
     ];
-    for (socket, inode) in sockets.iter_mut().zip([1, 2, 3, 3, 5]) {
-        socket.inode = Inode::new(inode);
-    }
     sockets[3].tuple.local_port = Port::new(443);
-    let look = ScanHistory::default().look(sockets, NOW, MINUTE);
-    let groups = group(&look.old, |leak| leak.socket.inode.map_or(0, Inode::get));
+    let groups = by_owner(&held(sockets, &[1, 2, 3, 3, 5]));
     let order: Vec<_> = groups
         .iter()
         .map(|group| (group.owner, group.stuck()))
         .collect();
-    assert_eq!(order, [(3, 2), (2, 1), (5, 1), (1, 1)]);
+    let process = |pid| OwnerKey::Process((pid, None));
+    assert_eq!(
+        order,
+        [
+            (process(3), 2),
+            (process(2), 1),
+            (process(5), 1),
+            (process(1), 1)
+        ]
+    );
     let worst = &groups[0];
-    assert_eq!(worst.leaks, [3, 2], "the oldest first");
+    assert_eq!(worst.sockets, [3, 2], "the oldest first");
     assert_eq!(worst.oldest.since, NOW - Nanos::from_secs(62));
     assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0], 10));
     assert_eq!(worst.local_ports.most, [(80, 1), (443, 1)]);
     assert_eq!(worst.peers.most, [(peer([10, 0, 0, 2], Some(40_000)), 2)]);
+    let owner = worst.process.as_ref().map(|owner| owner.process.pid);
+    assert_eq!(owner, Some(3));
+}
+
+#[test]
+fn sockets_without_a_process_are_counted_by_their_origin() {
+    let mut sockets = vec![socket(1, 100), socket(2, 90), socket(3, 80)];
+    sockets[1].uid = 33;
+    sockets[2].inode = None;
+    let owners: Vec<OwnerKey> = by_owner(&unheld(sockets))
+        .iter()
+        .map(|group| group.owner)
+        .collect();
+    let nobody = |uid| OwnerKey::Nobody {
+        cgroup: None,
+        netns: NetNs::new(1),
+        uid,
+    };
+    assert_eq!(owners, [nobody(Some(0)), nobody(Some(33)), nobody(None)]);
+}
+
+#[test]
+fn a_report_counts_the_sockets_of_each_owner_and_how_they_grow() {
+    let mut trends = Trends::default();
+    let report = |count: u64, trends: &mut Trends| {
+        let sockets = (0..count).map(|id| socket(id, 100)).collect();
+        let held = held(sockets, &vec![9; count as usize]);
+        Report::new(after(count), MINUTE, held, trends)
+    };
+    for count in 1..=2 {
+        assert_eq!(report(count, &mut trends).owners[0].forecast, None);
+    }
+    let third = report(3, &mut trends);
+    let forecast = third.owners[0].forecast.expect("three reports");
+    assert_eq!((forecast.fit.per_second, forecast.fit.samples), (1.0, 3));
+    for stuck in third.stuck() {
+        let owner = stuck.process.as_ref().expect("a process holds it");
+        assert_eq!((owner.stuck, owner.forecast), (3, Some(forecast)));
+        assert_eq!(stuck.owner.as_ref().map(|owner| owner.pid), Some(9));
+        assert_eq!(stuck.fds(), [7]);
+    }
+}
+
+#[test]
+fn the_owner_of_a_connection_that_was_not_accepted_listens() {
+    let mut waiting = socket(1, 100);
+    waiting.inode = None;
+    let stuck = held(vec![waiting], &[9]).remove(0);
+    let source = stuck.owner.as_ref().map(|owner| owner.source);
+    assert_eq!(source, Some(OwnerSource::Listen));
+    let nobody = unheld(vec![waiting]).remove(0);
+    let nobody = nobody.held_by(vec![], None, OwnerUnknown::NotInspectable);
+    assert_eq!(nobody.owner_unknown, Some(OwnerUnknown::NotInspectable));
 }
 
 fn peer(ip: [u8; 4], port: Option<u16>) -> Peer {
@@ -340,12 +501,12 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
     {
         (socket.tuple.local_port, socket.tuple.peer_port) = (Port::new(local), Port::new(remote));
     }
-    let look = ScanHistory::default().look(sockets, NOW, MINUTE);
-    let groups = group(&look.old, |_| ());
+    let sockets = unheld(sockets);
+    let groups = by_owner(&sockets);
     let (server, client) = (peer([10, 0, 0, 2], None), peer([10, 0, 0, 2], Some(3306)));
     assert_eq!(groups[0].peers.most, [(server, 2), (client, 2)]);
 
-    let only = group(&look.old[..1], |_| ());
+    let only = by_owner(&sockets[..1]);
     assert_eq!(only[0].peers.most, [(client, 1)], "a single one");
     assert_eq!(client.to_string(), "10.0.0.2:3306");
     assert_eq!(server.to_string(), "10.0.0.2");
@@ -353,9 +514,15 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
 
 #[test]
 fn still_sending_is_in_its_group_and_not_counted() {
-    let look = ScanHistory::default().look(vec![socket(1, 61), busy(2)], NOW, MINUTE);
-    let groups = group(&look.old, |_| ());
-    assert_eq!((groups[0].leaks.len(), groups[0].stuck()), (2, 1));
+    let sockets = unheld(vec![socket(1, 61), busy(2)]);
+    let groups = by_owner(&sockets);
+    assert_eq!((groups[0].sockets.len(), groups[0].stuck()), (2, 1));
+    let samples = count(&sockets);
+    let sample = Sample {
+        stuck: 1,
+        descriptors: 1,
+    };
+    assert_eq!(samples, HashMap::from([(groups[0].owner, sample)]));
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! How fast a number of stuck sockets grows, and when that meets a limit.
+//! How fast the number of an owner's stuck sockets grows, and when its descriptors run out.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
 
+use super::owner_key::OwnerKey;
 use crate::types::Nanos;
 
 /// Fewer samples than this make no forecast: two points lie on a line whatever they are.
@@ -11,9 +11,9 @@ pub const MIN_SAMPLES: usize = 3;
 /// Samples kept: the newest.
 const KEPT: usize = 60;
 
-/// A number that was looked at from time to time.
+/// A number that was counted from time to time.
 #[derive(Clone, Debug, Default)]
-pub struct Trend {
+struct Series {
     samples: VecDeque<(Nanos, u64)>,
 }
 
@@ -22,18 +22,18 @@ pub struct Trend {
 pub struct Fit {
     /// The line's slope: growth a second, negative when it shrinks.
     pub per_second: f64,
-    /// How much of the samples' variance the line explains: 1 when they all lie on it, near 0 when it is a poor
-    /// description. 1 where nothing varies.
+    /// How much of the samples' variance the line explains: 1 when they all lie on it or nothing varies, near 0 when it is
+    /// a poor description.
     pub r_squared: f64,
-    /// How many samples went in: at least [`MIN_SAMPLES`].
+    /// The number of samples: at least [`MIN_SAMPLES`].
     pub samples: usize,
-    /// From the first sample to the last.
+    /// The time from the first sample to the last.
     pub span: Nanos,
 }
 
-impl Trend {
-    /// Takes in one more sample. One that is not later than the last replaces it.
-    pub fn push(&mut self, at: Nanos, count: u64) {
+impl Series {
+    /// Adds a sample. One that is not later than the last replaces it.
+    fn push(&mut self, at: Nanos, count: u64) {
         while self.samples.back().is_some_and(|(last, _)| *last >= at) {
             self.samples.pop_back();
         }
@@ -47,9 +47,8 @@ impl Trend {
         self.samples.back().map(|(_, count)| *count)
     }
 
-    /// The line through the samples; `None` while there are fewer than [`MIN_SAMPLES`].
-    #[must_use]
-    pub fn fit(&self) -> Option<Fit> {
+    /// Returns the line through the samples; `None` while there are fewer than [`MIN_SAMPLES`].
+    fn fit(&self) -> Option<Fit> {
         if self.samples.len() < MIN_SAMPLES {
             return None;
         }
@@ -85,9 +84,10 @@ impl Trend {
 }
 
 impl Fit {
-    /// Whether the slope differs from 0 by more than twice its standard error. Else the line says nothing of the future.
+    /// Returns whether the slope differs from 0 by more than twice its standard error. Else the line says nothing of the
+    /// future.
     #[must_use]
-    pub fn says_something(&self) -> bool {
+    pub fn is_significant(&self) -> bool {
         // With R² = r: (slope / its error)² = r (n - 2) / (1 - r).
         let Self {
             per_second,
@@ -98,8 +98,8 @@ impl Fit {
         per_second != 0.0 && r_squared * (samples as f64 - 2.0) > 4.0 * (1.0 - r_squared)
     }
 
-    /// When the line will have risen by `room`; `None` when it does not rise, or not within 100 years. Where there is no
-    /// room it is met already, whatever the line does: what is full cannot grow.
+    /// Returns the time after which the line will have risen by `room`; `None` when it does not rise, or not within 100
+    /// years. Without room that time has come, whatever the line does: what is full cannot grow.
     #[must_use]
     pub fn time_to(&self, room: u64) -> Option<Nanos> {
         if room == 0 {
@@ -111,12 +111,12 @@ impl Fit {
     }
 }
 
-/// How the stuck sockets of one owner grow, and when that takes its last descriptor.
+/// How the stuck sockets of one owner grow, and when they take its last descriptor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// The line through the numbers of stuck sockets.
     pub fit: Fit,
-    /// When no descriptors are left; `None` where they do not run out, or nothing is known of the limit.
+    /// The time until no descriptors are left; `None` where they do not run out, or where the limit is not known.
     pub exhausted_in: Option<Nanos>,
 }
 
@@ -125,53 +125,60 @@ pub struct Forecast {
 pub struct Sample {
     /// All of them.
     pub stuck: u64,
-    /// Those that take a descriptor: what was not accepted takes none.
-    pub held: u64,
+    /// Those that take a descriptor: a connection that was not accepted takes none.
+    pub descriptors: u64,
 }
 
-/// The growth of all owners, each by a key that no later owner has: of a process, its id and when it started. It holds
-/// those of the last look.
-#[derive(Clone, Debug)]
-pub struct Trends<K>(HashMap<K, (Trend, Trend)>);
-
-impl<K> Default for Trends<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
+impl Sample {
+    /// Counts one more socket.
+    pub fn add(&mut self, takes_descriptor: bool) {
+        self.stuck += 1;
+        self.descriptors += u64::from(takes_descriptor);
     }
 }
 
-impl<K: Eq + Hash> Trends<K> {
-    /// Takes in what a look at `at` counted. An owner that it did not find anything of is forgotten.
-    pub fn look(&mut self, at: Nanos, counts: impl IntoIterator<Item = (K, Sample)>) {
+/// How the stuck sockets of all owners grow. It holds the owners that were counted last.
+#[derive(Clone, Debug, Default)]
+pub struct Trends(HashMap<OwnerKey, Trend>);
+
+#[derive(Clone, Debug, Default)]
+struct Trend {
+    stuck: Series,
+    descriptors: Series,
+}
+
+impl Trends {
+    /// Adds what was counted at `at`. An owner without a sample is forgotten.
+    pub fn record(&mut self, at: Nanos, samples: impl IntoIterator<Item = (OwnerKey, Sample)>) {
         let mut before = std::mem::take(&mut self.0);
-        for (owner, count) in counts {
-            let (mut stuck, mut held) = before.remove(&owner).unwrap_or_default();
-            stuck.push(at, count.stuck);
-            held.push(at, count.held);
-            self.0.insert(owner, (stuck, held));
+        for (owner, sample) in samples {
+            let mut trend = before.remove(&owner).unwrap_or_default();
+            trend.stuck.push(at, sample.stuck);
+            trend.descriptors.push(at, sample.descriptors);
+            self.0.insert(owner, trend);
         }
     }
 
-    /// What the last look counted of an owner.
+    /// Returns what was last counted of an owner.
     #[must_use]
-    pub fn last(&self, owner: &K) -> Option<Sample> {
-        let (stuck, held) = self.0.get(owner)?;
+    pub fn last(&self, owner: &OwnerKey) -> Option<Sample> {
+        let Trend { stuck, descriptors } = self.0.get(owner)?;
         Some(Sample {
             stuck: stuck.last()?,
-            held: held.last()?,
+            descriptors: descriptors.last()?,
         })
     }
 
-    /// The forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
-    /// [`MIN_SAMPLES`], or while the line through them says nothing ([`Fit::says_something`]).
+    /// Returns the forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
+    /// [`MIN_SAMPLES`], or while the line through them says nothing ([`Fit::is_significant`]).
     #[must_use]
-    pub fn forecast(&self, owner: &K, room: Option<u64>) -> Option<Forecast> {
-        let (stuck, held) = self.0.get(owner)?;
-        // What is full cannot grow, and is told of.
-        let tells = |fit: &Fit| room == Some(0) || fit.says_something();
+    pub fn forecast(&self, owner: &OwnerKey, room: Option<u64>) -> Option<Forecast> {
+        let Trend { stuck, descriptors } = self.0.get(owner)?;
+        // That nothing is left is certain, whatever the line says.
+        let counts = |fit: &Fit| room == Some(0) || fit.is_significant();
         Some(Forecast {
-            fit: stuck.fit().filter(tells)?,
-            exhausted_in: room.and_then(|room| held.fit().filter(tells)?.time_to(room)),
+            fit: stuck.fit().filter(counts)?,
+            exhausted_in: room.and_then(|room| descriptors.fit().filter(counts)?.time_to(room)),
         })
     }
 }
@@ -180,12 +187,14 @@ impl<K: Eq + Hash> Trends<K> {
 mod tests {
     use super::*;
 
-    fn of(samples: &[(u64, u64)]) -> Trend {
-        let mut growth = Trend::default();
+    const OWNER: OwnerKey = OwnerKey::Process((7, None));
+
+    fn of(samples: &[(u64, u64)]) -> Series {
+        let mut series = Series::default();
         for &(second, count) in samples {
-            growth.push(Nanos::from_secs(1_000_000 + second), count);
+            series.push(Nanos::from_secs(1_000_000 + second), count);
         }
-        growth
+        series
     }
 
     #[test]
@@ -220,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_grow_never_meets_its_limit() {
+    fn a_number_that_does_not_grow_never_meets_its_limit() {
         let still = of(&[(0, 7), (1, 7), (2, 7)]).fit().expect("three samples");
         assert_eq!((still.per_second, still.r_squared), (0.0, 1.0));
         assert_eq!(still.time_to(10), None);
@@ -256,41 +265,44 @@ mod tests {
     fn rounding_makes_no_fit_better_than_perfect() {
         // A third has no end in binary: without a bound this comes out as 1.0000000000000002.
         for step in 1..2_000_u64 {
-            let mut growth = Trend::default();
+            let mut series = Series::default();
             for at in 0..7 {
-                growth.push(Nanos(at * step * 333_333_331), at * step * 7);
+                series.push(Nanos(at * step * 333_333_331), at * step * 7);
             }
-            let fit = growth.fit().expect("seven samples");
+            let fit = series.fit().expect("seven samples");
             assert!(fit.r_squared <= 1.0, "{step}: {}", fit.r_squared);
         }
     }
 
     #[test]
     fn what_was_not_accepted_takes_no_descriptor() {
-        let mut growths = Trends::default();
+        let mut trends = Trends::default();
         for second in 0..3 {
             let count = Sample {
                 stuck: 10 * second,
-                held: second,
+                descriptors: second,
             };
-            growths.look(Nanos::from_secs(second), [(7, count)]);
+            trends.record(Nanos::from_secs(second), [(OWNER, count)]);
         }
-        let forecast = growths.forecast(&7, Some(100)).expect("three looks");
+        let forecast = trends.forecast(&OWNER, Some(100)).expect("three looks");
         assert_eq!(forecast.fit.per_second, 10.0);
         assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
-        let unlimited = growths.forecast(&7, None).expect("three looks");
+        let unlimited = trends.forecast(&OWNER, None).expect("three looks");
         assert_eq!(unlimited.exhausted_in, None);
     }
 
     #[test]
     fn numbers_that_stand_still_or_waver_make_no_forecast() {
         let forecast = |counts: &[u64]| {
-            let mut growths = Trends::default();
+            let mut trends = Trends::default();
             for (second, &stuck) in (0..).zip(counts) {
-                let stock = Sample { stuck, held: stuck };
-                growths.look(Nanos::from_secs(second), [(7, stock)]);
+                let sample = Sample {
+                    stuck,
+                    descriptors: stuck,
+                };
+                trends.record(Nanos::from_secs(second), [(OWNER, sample)]);
             }
-            growths.forecast(&7, Some(100))
+            trends.forecast(&OWNER, Some(100))
         };
         for still in [&[7, 7, 7, 7][..], &[7, 8, 7, 8, 7, 8], &[9, 3, 9, 4, 9, 3]] {
             assert_eq!(forecast(still), None, "{still:?}");
@@ -302,16 +314,19 @@ mod tests {
 
     #[test]
     fn an_owner_that_is_gone_is_forgotten() {
-        let mut growths = Trends::default();
-        let count = Sample { stuck: 1, held: 1 };
+        let mut trends = Trends::default();
+        let count = Sample {
+            stuck: 1,
+            descriptors: 1,
+        };
         for second in 0..5 {
             let owners = if second == 3 {
                 vec![]
             } else {
-                vec![(7, count)]
+                vec![(OWNER, count)]
             };
-            growths.look(Nanos::from_secs(second), owners);
+            trends.record(Nanos::from_secs(second), owners);
         }
-        assert_eq!(growths.forecast(&7, Some(9)), None, "one look since");
+        assert_eq!(trends.forecast(&OWNER, Some(9)), None, "one look since");
     }
 }

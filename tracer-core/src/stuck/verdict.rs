@@ -1,10 +1,10 @@
-//! The verdict on a socket that stays in CLOSE_WAIT, in words.
+//! What the application of a stuck socket has not done.
 
 use std::fmt;
 
 use crate::types::OwnerSource;
 
-/// What the application has not done. DESIGN.md's words.
+/// What the application has not done about a socket in CLOSE_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// It was never accepted.
@@ -13,12 +13,12 @@ pub enum Verdict {
     EofUnread,
     /// Everything was read, to the end, and the socket never closed.
     EofRead,
-    /// Nothing: it still sends, and the peer closed its own direction only.
+    /// Nothing is wrong: it still sends, and the peer closed its own direction only.
     StillSending,
 }
 
 impl Verdict {
-    /// All of them, in the order in which they are counted.
+    /// All verdicts, in the order in which they are counted.
     pub const ALL: [Self; 4] = [
         Self::NotAccepted,
         Self::EofUnread,
@@ -37,13 +37,13 @@ impl Verdict {
         }
     }
 
-    /// Whether it is the application's fault.
+    /// Returns whether the application is at fault.
     #[must_use]
     pub const fn is_stuck(self) -> bool {
         !matches!(self, Self::StillSending)
     }
 
-    /// Where a process that holds such a socket is known from: one that was not accepted is held by who listens.
+    /// Returns how the owner of such a socket is known: one that was not accepted belongs to the process that listens.
     #[must_use]
     pub const fn owner_source(self) -> OwnerSource {
         match self {
@@ -52,9 +52,9 @@ impl Verdict {
         }
     }
 
-    /// What a developer can act on, of a socket with this many unread bytes. It says only what is certain: that
-    /// everything was read does not prove that a read() returned 0, as a FIN behind unread bytes is consumed together
-    /// with the last of them.
+    /// Returns a sentence that a developer can act on, for a socket with this many unread bytes. It says only what is
+    /// certain: that everything was read does not prove that a read() returned 0, as a FIN behind unread bytes is consumed
+    /// together with the last of them.
     #[must_use]
     pub fn explain(self, unread: u64, fds: &[u32]) -> String {
         let fds = Fds(fds);

@@ -18,7 +18,6 @@ use tcpclose_common::TcpState;
 use super::finding::{
     Close, ClosePath, Finding, Initiator, LossLocation, ResetReason, Side, TimeWait, TimeWaitEnd,
 };
-use super::process::ProcessKey;
 use super::stuck::Trends;
 use super::types::Nanos;
 
@@ -53,7 +52,7 @@ pub struct IntervalContext {
     pub opened: u64,
     /// How things stand.
     pub now: Gauges,
-    /// What is stuck; `None` where nobody looks for that.
+    /// What is stuck; `None` where that is not watched.
     pub stuck: Option<StuckCounts>,
 }
 
@@ -64,7 +63,7 @@ pub struct Summaries {
     interval: Interval,
     since: Since,
     /// Of the numbers of stuck sockets at the ends of intervals.
-    growths: Trends<ProcessKey>,
+    trends: Trends,
 }
 
 /// What is gathered of one interval only.
@@ -97,7 +96,7 @@ impl Summaries {
                 totals: Totals::default(),
                 opened: 0,
             },
-            growths: Trends::default(),
+            trends: Trends::default(),
         }
     }
 
@@ -169,15 +168,15 @@ impl Summaries {
 
     /// What is stuck, with the growth over the intervals that are over.
     #[must_use]
-    pub fn stuck_now(&self, census: StuckCounts) -> StuckNow {
-        census.tell(&self.growths, NAMED)
+    pub fn stuck_now(&self, counts: StuckCounts) -> StuckNow {
+        counts.rank(&self.trends, NAMED)
     }
 
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, at: Nanos, surroundings: IntervalContext) -> Summary {
         let IntervalContext { opened, now, stuck } = surroundings;
-        if let Some(census) = &stuck {
-            self.growths.look(at, census.stocks());
+        if let Some(counts) = &stuck {
+            self.trends.record(at, counts.samples());
         }
         let interval = std::mem::take(&mut self.interval);
         let since = std::mem::replace(
@@ -203,7 +202,7 @@ impl Summaries {
             resets_of_peers: interval.resets_of_peers.ranking(NAMED),
             lost: &self.totals.lost - &since.totals.lost,
             now,
-            stuck: stuck.map(|census| self.stuck_now(census)),
+            stuck: stuck.map(|counts| self.stuck_now(counts)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is stuck in CLOSE_WAIT, by owner: how many, since when, how that grows, and when it takes the last descriptor.
+//! Stuck sockets by owner: how many, since when, how that grows, and when they take the last descriptor.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use super::enum_counts::Counts;
 use super::heavy_hitters::{Ranking, Top};
-use crate::finding::Stuck;
 use crate::process::{Process, ProcessKey};
-use crate::stuck::{Forecast, Sample, Trends, Verdict};
+use crate::stuck::{Forecast, OwnerKey, Sample, StuckSocket, Trends, Verdict};
 use crate::types::Nanos;
 
 /// What is stuck at one moment.
@@ -16,20 +15,20 @@ use crate::types::Nanos;
 pub struct StuckNow {
     /// How many, by verdict.
     pub verdicts: Counts<Verdict>,
-    /// Since when the oldest is in CLOSE_WAIT.
+    /// Since when the oldest is in its state.
     pub oldest: Option<Nanos>,
-    /// Who has most of them, and behind those who runs out of descriptors soonest.
+    /// The owners with most of them, and behind those the ones that run out of descriptors soonest.
     pub owners: Vec<StuckOwner>,
-    /// Those of all other owners together.
+    /// How many all other owners have together.
     pub other: u64,
-    /// Those that belong to no process, or to none that can be seen.
+    /// How many belong to no process, or to none that can be seen.
     pub unowned: u64,
-    /// The peers of most of them.
+    /// The peers with most of them.
     pub peers: Ranking<IpAddr>,
 }
 
 impl StuckNow {
-    /// How many there are.
+    /// Returns how many there are.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.verdicts.total()
@@ -39,18 +38,18 @@ impl StuckNow {
 /// A process with stuck sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StuckOwner {
-    /// Which, as it was when one of its sockets was last looked at.
+    /// The process, as it was when one of its sockets was last probed.
     pub process: Arc<Process>,
     /// How many it has.
     pub stuck: u64,
-    /// Since when its oldest is in CLOSE_WAIT.
+    /// Since when its oldest is in its state.
     pub oldest: Nanos,
     /// How their number grows from interval to interval, once there were enough of them.
     pub forecast: Option<Forecast>,
 }
 
 impl StuckOwner {
-    /// When it will have no descriptors left; `None` where that is not foreseen.
+    /// Returns the time until it has no descriptors left; `None` where that is not foreseen.
     #[must_use]
     pub fn exhausted_in(&self) -> Option<Nanos> {
         self.forecast?.exhausted_in
@@ -73,61 +72,61 @@ struct Owned {
     /// When the process was so.
     as_of: Nanos,
     oldest: Nanos,
-    stock: Sample,
+    sample: Sample,
 }
 
-impl<'a> FromIterator<&'a Stuck> for StuckCounts {
-    fn from_iter<T: IntoIterator<Item = &'a Stuck>>(ends: T) -> Self {
-        let mut census = Self::default();
-        for end in ends {
-            census.count(end);
+impl<'a> FromIterator<&'a StuckSocket> for StuckCounts {
+    fn from_iter<T: IntoIterator<Item = &'a StuckSocket>>(sockets: T) -> Self {
+        let mut counts = Self::default();
+        for socket in sockets {
+            counts.count(socket);
         }
-        census
+        counts
     }
 }
 
 impl StuckCounts {
-    fn count(&mut self, end: &Stuck) {
-        let since = end.leak.age.since;
-        self.verdicts.add(end.leak.verdict, 1);
+    fn count(&mut self, socket: &StuckSocket) {
+        let since = socket.age.since;
+        self.verdicts.add(socket.verdict, 1);
         self.oldest = Some(self.oldest.map_or(since, |oldest| oldest.min(since)));
-        self.peers.add(end.endpoint.tuple.peer().ip());
-        let Some(leaker) = &end.leaker else {
+        self.peers.add(socket.endpoint.tuple.peer().ip());
+        let Some(owner) = &socket.process else {
             self.unowned += 1;
             return;
         };
-        let process = &leaker.process;
+        let process = &owner.process;
         let owned = self.owners.entry(process.key()).or_insert_with(|| Owned {
             process: process.clone(),
-            as_of: leaker.as_of,
+            as_of: owner.as_of,
             oldest: since,
-            stock: Sample::default(),
+            sample: Sample::default(),
         });
         owned.oldest = owned.oldest.min(since);
-        if leaker.as_of > owned.as_of {
-            owned.as_of = leaker.as_of;
+        if owner.as_of > owned.as_of {
+            owned.as_of = owner.as_of;
             owned.process = process.clone();
         }
-        owned.stock.stuck += 1;
-        owned.stock.held += u64::from(end.leak.socket.inode.is_some());
+        owned.sample.add(socket.socket.inode.is_some());
     }
 
-    pub(super) fn stocks(&self) -> impl Iterator<Item = (ProcessKey, Sample)> + '_ {
-        self.owners.iter().map(|(key, owned)| (*key, owned.stock))
+    pub(super) fn samples(&self) -> impl Iterator<Item = (OwnerKey, Sample)> + '_ {
+        let owners = self.owners.iter();
+        owners.map(|(key, owned)| (OwnerKey::Process(*key), owned.sample))
     }
 
-    /// Tells the owners with most, at most so many, and half as many of the others: those that run out of descriptors
+    /// Names the owners with most, at most so many, and half as many of the others: those that run out of descriptors
     /// soonest.
-    pub(super) fn tell(self, growths: &Trends<ProcessKey>, most: usize) -> StuckNow {
+    pub(super) fn rank(self, trends: &Trends, most: usize) -> StuckNow {
         let mut owners: Vec<(ProcessKey, Owned)> = self.owners.into_iter().collect();
         owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
-            let more = b.stock.stuck.cmp(&a.stock.stuck);
+            let more = b.sample.stuck.cmp(&a.sample.stuck);
             more.then(a.oldest.cmp(&b.oldest)).then(a_key.cmp(b_key))
         });
         let owners = owners.into_iter().map(|(key, owned)| StuckOwner {
-            stuck: owned.stock.stuck,
+            stuck: owned.sample.stuck,
             oldest: owned.oldest,
-            forecast: growths.forecast(&key, owned.process.room()),
+            forecast: trends.forecast(&OwnerKey::Process(key), owned.process.room()),
             process: owned.process,
         });
         let mut owners: Vec<StuckOwner> = owners.collect();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset, Stuck};
+use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset};
 use crate::process::Process;
-use crate::stuck::{Age, AgeKnown, Leak, ObservedSocket, OwnerProcess, StuckEvent, Verdict};
+use crate::stuck::{Age, AgeKnown, ObservedSocket, OwnerProcess, StuckEvent, StuckSocket, Verdict};
 use crate::types::{CgroupId, EndpointId, Inode, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
@@ -250,7 +250,7 @@ fn an_interval_has_its_own_durations() {
 }
 
 /// A socket of a process with `open` descriptors of at most `limit`.
-fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
+fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
     let process = Process {
         pid,
         open,
@@ -260,6 +260,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
     let endpoint = endpoint("10.0.0.2:40001");
     let socket = ObservedSocket {
         id: endpoint.id,
+        state: TcpState::CloseWait,
         netns: endpoint.netns,
         tuple: endpoint.tuple,
         interface: None,
@@ -272,24 +273,21 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> Stuck {
         entered: None,
         activity: None,
     };
-    Stuck {
+    StuckSocket {
         at: Nanos::from_secs(60),
-        leak: Leak {
-            event: StuckEvent::Opened,
-            socket,
-            age: Age {
-                since: Nanos(0),
-                known: AgeKnown::Observed,
-                earliest: Some(Nanos(0)),
-            },
-            verdict: Verdict::EofRead,
+        event: StuckEvent::Opened,
+        socket,
+        age: Age {
+            since: Nanos(0),
+            known: AgeKnown::Observed,
+            earliest: Some(Nanos(0)),
         },
+        verdict: Verdict::EofRead,
         endpoint,
-        end: None,
         owner: Some(process.as_owner(OwnerSource::Proc)),
         owner_unknown: None,
         holders: vec![],
-        leaker: Some(OwnerProcess {
+        process: Some(OwnerProcess {
             as_of: Nanos(0),
             process: Arc::new(process),
             stuck: 31,

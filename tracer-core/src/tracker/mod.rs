@@ -6,6 +6,7 @@ mod probe_results;
 mod seed;
 mod signals;
 mod stuck;
+mod stuck_watch;
 mod transitions;
 
 use std::collections::VecDeque;
@@ -36,8 +37,7 @@ const RESET_WAIT: Nanos = Nanos::from_millis(20);
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
-use stuck::StuckWatch;
-pub(super) use stuck::Watched;
+use stuck_watch::StuckWatch;
 
 /// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Tracker {
         let mut told = Vec::new();
         self.time_waits.settle(now, &mut told);
         self.tell(told);
-        self.pass_deadlines();
+        self.pass_stuck_deadlines();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
             self.findings.push_back(Finding::Loss(Loss {
@@ -230,7 +230,7 @@ impl Tracker {
             .chain(self.suspects.next_due())
             .chain(self.time_waits.next_due())
             .chain(self.time_waits.next_tick())
-            .chain(self.next_question())
+            .chain(self.next_stuck_probe())
             .min()
     }
 

@@ -109,8 +109,8 @@ impl Tracker {
         let mut endpoint = self.table.remove(id)?;
         let closing = endpoint.closing.as_deref_mut();
         let watched = closing.and_then(|closing| closing.watched.take());
-        if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, now, Resolution::Unknown);
+        if let Some(stuck) = watched.and_then(|watched| watched.reported) {
+            self.resolve_stuck(stuck, now, Resolution::Unknown);
         }
         Some(endpoint)
     }

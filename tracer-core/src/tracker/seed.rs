@@ -27,7 +27,7 @@ impl Tracker {
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
                 // One that is known to be in CLOSE_WAIT will be looked at in its time.
                 (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
-                    self.waits_already(socket.cookie, at);
+                    self.is_in_stuck_state(socket.cookie, at);
                 }
                 _ if self.is_known(socket.cookie) => {}
                 (TcpState::FinWait2, Some(_)) => {
@@ -39,7 +39,7 @@ impl Tracker {
                     let endpoint = self.unseen(socket);
                     self.insert(socket.cookie, endpoint);
                     if socket.state == TcpState::CloseWait {
-                        self.waits_already(socket.cookie, at);
+                        self.is_in_stuck_state(socket.cookie, at);
                     }
                 }
             }

@@ -145,14 +145,14 @@ impl Tracker {
             let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
             self.tell(replaced);
         }
-        if let Some(stuck) = watched.and_then(|watched| watched.told) {
-            self.resolve(stuck, transition.at, Resolution::of(transition));
+        if let Some(stuck) = watched.and_then(|watched| watched.reported) {
+            self.resolve_stuck(stuck, transition.at, Resolution::of(transition));
         }
         if transition.new == TcpState::CloseWait
             && transition.old != TcpState::CloseWait
             && let Some(entered) = entered
         {
-            self.waits_for_close(transition.id, entered);
+            self.enters_stuck_state(transition.id, entered);
         }
         if transition.new == TcpState::Close
             && let Some(endpoint) = self.table.take(place)

@@ -80,10 +80,10 @@ fn looks_at_a_half_close_do_not_multiply_with_repairs() {
 /// The process of the stuck ends, as the core knows it.
 fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
     let ends = world.tracker.stuck_sockets().expect("they are watched");
-    let leakers = ends.filter_map(|end| end.leaker.as_ref());
-    let newest = leakers.max_by_key(|leaker| leaker.as_of);
+    let owners = ends.filter_map(|end| end.process.as_ref());
+    let newest = owners.max_by_key(|owner| owner.as_of);
     newest
-        .map(|leaker| (leaker.process.pid, leaker.process.room()))
+        .map(|owner| (owner.process.pid, owner.process.room()))
         .into_iter()
         .collect()
 }

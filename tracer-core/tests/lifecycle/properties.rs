@@ -5,9 +5,7 @@ use proptest::prelude::*;
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::stuck::{
-    AgeKnown, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket, StuckEvent,
-};
+use tcpclose_core::stuck::{AgeKnown, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket};
 use tcpclose_core::types::{EndpointId, Inode, Nanos};
 use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
 
@@ -151,7 +149,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
             tracker.apply_stuck_probe(&ProbeResponse {
                 at: *now,
                 ended: *now,
-                seen: answers.filter(|_| which < 3).collect(),
+                found: answers.filter(|_| which < 3).collect(),
             });
             let mut requests = Vec::new();
             tracker.due_polls(*now, &mut requests);
@@ -180,6 +178,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
 fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
     let socket = ObservedSocket {
         id: question.id,
+        state: TcpState::CloseWait,
         netns: question.netns,
         tuple: question.tuple,
         interface: None,
@@ -236,9 +235,9 @@ proptest! {
                         continue;
                     }
                     Finding::Stuck(stuck) => {
-                        let known = stuck.leak.age.known == AgeKnown::Observed;
-                        prop_assert!(!known || stuck.at - stuck.leak.age.since <= elapsed_since(start, now));
-                        prop_assert_eq!(stuck.end.is_some(), stuck.leak.event == StuckEvent::Resolved);
+                        let known = stuck.age.known == AgeKnown::Observed;
+                        prop_assert!(!known || stuck.at - stuck.age.since <= elapsed_since(start, now));
+                        prop_assert_eq!(stuck.resolution().is_some(), stuck.event.name() == "resolved");
                         continue;
                     }
                     Finding::Loss(_) => continue,

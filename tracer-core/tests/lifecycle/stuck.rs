@@ -5,11 +5,11 @@ use std::sync::Arc;
 use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
 use tcpclose_core::SnapshotSocket;
-use tcpclose_core::finding::{Finding, Stuck};
+use tcpclose_core::finding::Finding;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
     Activity, AgeKnown, Holder, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket,
-    Resolution, StuckEvent, Verdict,
+    Resolution, StuckEvent, StuckSocket, Verdict,
 };
 use tcpclose_core::types::{EndpointId, Inode, Nanos, OwnerSource, StartTime};
 
@@ -42,6 +42,7 @@ pub fn questions(world: &mut World) -> Vec<ProbeRequest> {
 pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
     ObservedSocket {
         id: EndpointId(id),
+        state: TcpState::CloseWait,
         netns: Some(NETNS),
         tuple: tuple(3306, 40_000),
         interface: None,
@@ -83,14 +84,14 @@ pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
 }
 
 /// ProbeResponse what was asked, at once.
-pub fn answer(world: &mut World, seen: Vec<ProbedSocket>) {
+pub fn answer(world: &mut World, found: Vec<ProbedSocket>) {
     let (at, ended) = (world.now, world.now);
     world
         .tracker
-        .apply_stuck_probe(&ProbeResponse { at, ended, seen });
+        .apply_stuck_probe(&ProbeResponse { at, ended, found });
 }
 
-pub fn leaks(world: &mut World) -> Vec<Stuck> {
+pub fn leaks(world: &mut World) -> Vec<StuckSocket> {
     let leak = |finding| match finding {
         Finding::Stuck(stuck) => Some(*stuck),
         _ => None,
@@ -98,7 +99,7 @@ pub fn leaks(world: &mut World) -> Vec<Stuck> {
     world.findings().into_iter().filter_map(leak).collect()
 }
 
-fn leak(world: &mut World) -> Stuck {
+fn leak(world: &mut World) -> StuckSocket {
     let mut leaks = leaks(world);
     assert_eq!(leaks.len(), 1, "{leaks:?}");
     leaks.remove(0)
@@ -110,7 +111,7 @@ fn stuck(world: &mut World, id: u64) -> Socket {
     world.pass_ms(60 * SECOND);
     assert_eq!(questions(world).len(), 1);
     answer(world, vec![held_by(9, seen(id, MINUTE))]);
-    assert_eq!(leak(world).leak.event, StuckEvent::Opened);
+    assert_eq!(leak(world).event, StuckEvent::Opened);
     end
 }
 
@@ -141,16 +142,16 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     world.pass_ms(3);
     answer(&mut world, vec![held_by(9, seen(5, MINUTE))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, StuckEvent::Opened);
-    assert_eq!(told.leak.verdict, Verdict::EofRead);
-    assert_eq!(told.leak.age.since, entered);
-    assert_eq!(told.leak.age.known, AgeKnown::Observed);
+    assert_eq!(told.event, StuckEvent::Opened);
+    assert_eq!(told.verdict, Verdict::EofRead);
+    assert_eq!(told.age.since, entered);
+    assert_eq!(told.age.known, AgeKnown::Observed);
     assert_eq!(told.at - entered, Nanos::from_millis(60_003));
     assert!(told.endpoint.seen_from_start);
     let owner = told.owner.as_ref().map(|owner| (owner.pid, owner.source));
     assert_eq!(owner, Some((9, OwnerSource::Proc)));
     assert_eq!(told.fds(), [7]);
-    assert_eq!(told.leaker.as_ref().map(|leaker| leaker.stuck), Some(1));
+    assert_eq!(told.process.as_ref().map(|owner| owner.stuck), Some(1));
     assert_eq!(world.tracker.stuck(), 1);
     assert_eq!(world.tracker.next_deadline(), None);
 }
@@ -217,10 +218,13 @@ fn how_it_is_resolved_is_told_with_the_total_time() {
         });
         end.to(&mut world, new);
         let told = leak(&mut world);
-        assert_eq!(told.leak.event, StuckEvent::Resolved);
-        assert_eq!(told.end, Some(expected), "{new:?} {error} {exits:?}");
-        assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(90));
-        assert_eq!(told.leak.age.since, entered);
+        assert_eq!(
+            told.event,
+            StuckEvent::Resolved(expected),
+            "{new:?} {error} {exits:?}"
+        );
+        assert_eq!(told.at - told.age.since, Nanos::from_secs(90));
+        assert_eq!(told.age.since, entered);
         assert_eq!(told.fds(), [7], "as it was when it was stuck");
     }
 }
@@ -231,7 +235,7 @@ fn without_the_socket_s_evidence_it_is_not_known_how_it_ended() {
     let mut end = stuck(&mut world, 5);
     end.classic = true;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(leak(&mut world).end, Some(Resolution::Unknown));
+    assert_eq!(leak(&mut world).resolution(), Some(Resolution::Unknown));
 }
 
 #[test]
@@ -246,10 +250,7 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
         world.answer(Minisocket::Gone);
     }
     let told = leaks(&mut world).remove(0);
-    assert_eq!(
-        (told.leak.event, told.end),
-        (StuckEvent::Resolved, Some(Resolution::Unknown))
-    );
+    assert_eq!(told.event, StuckEvent::Resolved(Resolution::Unknown));
 }
 
 #[test]
@@ -273,8 +274,8 @@ fn an_end_that_still_sends_is_no_leak_until_it_falls_silent() {
     socket.activity.as_mut().expect("it has").since_ack = MINUTE;
     answer(&mut world, vec![held_by(9, socket)]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.verdict, Verdict::EofRead);
-    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(100));
+    assert_eq!(told.verdict, Verdict::EofRead);
+    assert_eq!(told.at - told.age.since, Nanos::from_secs(100));
 }
 
 #[test]
@@ -299,8 +300,8 @@ fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
     activity.since_sent = Some(Nanos::from_secs(61));
     answer(&mut world, vec![held_by(9, socket)]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.verdict, Verdict::EofRead);
-    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(240));
+    assert_eq!(told.verdict, Verdict::EofRead);
+    assert_eq!(told.at - told.age.since, Nanos::from_secs(240));
 }
 
 pub fn existing(world: &mut World, id: u64) {
@@ -322,9 +323,9 @@ fn what_was_stuck_before_is_told_at_once_with_an_estimated_age() {
     assert_eq!(questions(&mut world).len(), 1);
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, StuckEvent::Ongoing);
-    assert_eq!(told.leak.age.known, AgeKnown::Estimated);
-    assert_eq!(told.at - told.leak.age.since, Nanos::from_secs(200));
+    assert_eq!(told.event, StuckEvent::Ongoing);
+    assert_eq!(told.age.known, AgeKnown::Estimated);
+    assert_eq!(told.at - told.age.since, Nanos::from_secs(200));
     assert!(!told.endpoint.seen_from_start);
 }
 
@@ -342,8 +343,8 @@ fn what_was_there_and_is_younger_is_looked_at_when_its_time_has_come() {
     // A keepalive probe was answered meanwhile: the earlier estimate is the better one.
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
     let told = leak(&mut world);
-    assert_eq!(told.leak.event, StuckEvent::Opened);
-    assert_eq!(told.at - told.leak.age.since, MINUTE);
+    assert_eq!(told.event, StuckEvent::Opened);
+    assert_eq!(told.at - told.age.since, MINUTE);
 }
 
 #[test]
@@ -370,7 +371,7 @@ fn a_look_that_took_long_is_followed_by_rest() {
     world.tracker.apply_stuck_probe(&ProbeResponse {
         at,
         ended: world.now,
-        seen,
+        found: seen,
     });
     let rested = world.now + Nanos::from_secs(4);
     assert_eq!(world.tracker.next_deadline(), Some(rested));
@@ -392,9 +393,9 @@ fn a_process_that_leaks_on_gets_a_forecast_from_the_third_look_on() {
     for id in 0..5 {
         assert_eq!(questions(&mut world).len(), 1);
         answer(&mut world, vec![held_by(9, seen(id, MINUTE))]);
-        let leaker = leak(&mut world).leaker.expect("a process holds it");
-        assert_eq!(leaker.stuck, id as usize + 1);
-        forecasts.push(leaker.forecast);
+        let owner = leak(&mut world).process.expect("a process holds it");
+        assert_eq!(owner.stuck, id as usize + 1);
+        forecasts.push(owner.forecast);
         world.pass_ms(10 * SECOND);
     }
     assert_eq!(forecasts[..2], [None, None]);

@@ -16,7 +16,7 @@ use crate::clock_offset::ClockOffset;
 use crate::filter::args::FilterArgs;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
-use crate::stuck::{CloseWaitHistory, CloseWaitTracer, Scanner, Wanted};
+use crate::stuck::{CloseWaitHistory, CloseWaitTracer, ScanOptions, Scanner};
 use printer::{Format, Printer, Shown};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::Options;
@@ -25,7 +25,7 @@ use tcpclose_sys::kernel::netns;
 /// Some sockets are stuck.
 const EXIT_SOME: u8 = 1;
 /// Not everything could be looked at.
-const EXIT_BLIND: u8 = 2;
+const EXIT_INCOMPLETE: u8 = 2;
 
 /// What `tcpclose leaks` takes.
 #[derive(clap::Args)]
@@ -79,14 +79,14 @@ fn interval(words: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    fn wanted(&self) -> anyhow::Result<Wanted> {
+    fn scan_options(&self) -> anyhow::Result<ScanOptions> {
         let netns = self.filters.kernel.namespace()?;
         let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
-        Ok(Wanted {
+        Ok(ScanOptions {
             min_age: self.min_age.into(),
             filter: self.filters.live()?,
             netns,
-            cookie: cookie.and_then(|entered| entered.ok()?.ok()),
+            netns_cookie: cookie.and_then(|entered| entered.ok()?.ok()),
             still_sending: self.all,
         })
     }
@@ -96,58 +96,56 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(file), Some(every)) = (&args.replay, args.watch) {
         return replay::run(args, file, every.into());
     }
-    let mut looker = Scanner::new(args.wanted()?);
+    let mut scanner = Scanner::new(args.scan_options()?);
     let (offset, cgroups) = (ClockOffset::measured(), Box::new(Cgroups::new()));
     let clock = WallClock::new(offset.clone());
     let watching = args.watch.is_some();
-    let mut shower = Printer::new(args.format, args.all, watching, clock, cgroups);
+    let mut printer = Printer::new(args.format, args.all, watching, clock, cgroups);
     match args.watch {
         None => {
-            let (report, _) = looker.look();
-            let seen = report.stuck() > 0;
-            let complete = shower.say_blind(&looker.take_blind());
-            match shower.show(report, vec![])? {
+            scanner.scan();
+            let complete = printer.print_gaps(&scanner.take_gaps());
+            let report = scanner.report();
+            match printer.print(report)? {
                 Shown::NobodyReads => Ok(ExitCode::SUCCESS),
-                Shown::Fully => Ok(exit_code(seen, complete)),
+                Shown::Fully => Ok(exit_code(report.stuck().next().is_some(), complete)),
             }
         }
         Some(every) => {
             let runtime = event_loop()?;
             runtime.block_on(async {
-                if let Some(testimony) = witness(args)? {
-                    looker = looker.with_testimony(testimony);
-                }
-                watch(looker, shower, &offset, every, args.count).await
+                let history = tracer(args)?;
+                watch(scanner, printer, history, &offset, every, args.count).await
             })
         }
     }
 }
 
-fn exit_code(seen: bool, complete: bool) -> ExitCode {
-    match (seen, complete) {
-        (_, false) => ExitCode::from(EXIT_BLIND),
+fn exit_code(some_stuck: bool, complete: bool) -> ExitCode {
+    match (some_stuck, complete) {
+        (_, false) => ExitCode::from(EXIT_INCOMPLETE),
         (true, true) => ExitCode::from(EXIT_SOME),
         (false, true) => ExitCode::SUCCESS,
     }
 }
 
-/// Traces, beside the looks, when sockets enter CLOSE_WAIT. `None` where nothing can be traced; says so.
-fn witness(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
+/// Traces, beside the scans, when sockets enter CLOSE_WAIT. `None`, with a notice, where nothing can be traced.
+fn tracer(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
     let options = Options {
         filter: args.filters.kernel.live()?,
         ..Options::default()
     };
     let why = match CloseWaitTracer::start(&options, args.min_age.into()) {
-        Ok(Some(witness)) => {
-            let testimony = witness.testimony();
+        Ok(Some(tracer)) => {
+            let history = tracer.history();
             tokio::spawn(async {
-                if let Err(error) = witness.watch().await {
+                if let Err(error) = tracer.watch().await {
                     notice!(
                         "from now on ages are estimated, as the ring buffer cannot be read: {error}"
                     );
                 }
             });
-            return Ok(Some(testimony));
+            return Ok(Some(history));
         }
         Ok(None) => "this kernel's records have no socket cookies".to_owned(),
         Err(error) => error.to_string(),
@@ -156,40 +154,50 @@ fn witness(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
     Ok(None)
 }
 
-/// Looks until told to stop: by Ctrl-C or a reader that went away (0), or after `count` looks (as of the last of them).
+/// Scans until it is stopped: by Ctrl-C or a reader that went away (0), or after `count` scans (as of the last of them).
 async fn watch(
-    mut looker: Scanner,
-    mut shower: Printer,
+    mut scanner: Scanner,
+    mut printer: Printer,
+    history: Option<CloseWaitHistory>,
     offset: &ClockOffset,
     every: Duration,
     count: Option<u64>,
 ) -> anyhow::Result<ExitCode> {
-    let mut told = Shutdown::listen()?;
+    let mut shutdown = Shutdown::listen()?;
     let mut pace = tokio::time::interval(every);
-    // A look that took longer than that is followed by a whole interval.
+    // A scan that took longer than that is followed by a whole interval.
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looks = 0;
+    let mut scans = 0;
     loop {
         tokio::select! {
             _ = pace.tick() => {}
-            () = told.requested() => return Ok(ExitCode::SUCCESS),
+            () = shutdown.requested() => return Ok(ExitCode::SUCCESS),
         }
-        // The witness goes on meanwhile.
-        let look = tokio::task::spawn_blocking(move || {
-            let looked = looker.look();
-            (looker, looked)
+        // The tracer goes on meanwhile.
+        let history = history.clone();
+        let scan = tokio::task::spawn_blocking(move || {
+            let mut collected = scanner.collect();
+            if let Some(history) = &history {
+                for socket in &mut collected.sockets {
+                    socket.entered = history.entered(socket.id);
+                }
+            }
+            scanner.evaluate(collected);
+            let gone = scanner.gone();
+            let seen = history.map(|history| history.take_left(&gone));
+            scanner.resolve(&seen.unwrap_or_default());
+            scanner
         });
-        let (report, resolved);
-        (looker, (report, resolved)) = look.await.context("a look ended in a panic")?;
-        let seen = report.stuck() > 0;
-        let complete = shower.say_blind(&looker.take_blind());
+        scanner = scan.await.context("a scan ended in a panic")?;
+        let complete = printer.print_gaps(&scanner.take_gaps());
         offset.refresh();
-        if shower.show(report, resolved)? == Shown::NobodyReads {
+        let report = scanner.report();
+        if printer.print(report)? == Shown::NobodyReads {
             return Ok(ExitCode::SUCCESS);
         }
-        looks += 1;
-        if count.is_some_and(|count| looks >= count) {
-            return Ok(exit_code(seen, complete));
+        scans += 1;
+        if count.is_some_and(|count| scans >= count) {
+            return Ok(exit_code(report.stuck().next().is_some(), complete));
         }
     }
 }

@@ -93,7 +93,7 @@ fn serialize_finding<S: serde::Serializer>(
             record::TimeWait::new(time_wait, clock, cgroup).serialize(serializer)
         }
         Finding::Stuck(stuck) => {
-            let cgroup = match stuck.leak.socket.cgroup {
+            let cgroup = match stuck.socket.cgroup {
                 None => None,
                 Some(id) => cgroups.name(id.get()),
             };

@@ -6,4 +6,4 @@ mod table;
 mod tests;
 
 pub(super) use send_queue::unsent;
-pub use table::{Changed, LeakTable, total};
+pub use table::{LeakTable, total};

@@ -14,13 +14,13 @@ use crate::summary::{IntervalEnd, Output, OutputState, Summaries, Summary, Trace
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
-    SegmentFlags, Side, Step, Stuck,
+    SegmentFlags, Side, Step,
 };
 use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
-    Age, AgeKnown, Fit, Forecast, Holder, Leak, ObservedSocket, OwnerProcess, Resolution,
-    StuckEvent, Verdict,
+    Age, AgeKnown, Fit, Forecast, Holder, ObservedSocket, OwnerProcess, Resolution, StuckEvent,
+    StuckSocket, Verdict,
 };
 use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts, Totals};
 use tcpclose_core::types::{
@@ -202,11 +202,12 @@ pub(crate) fn unknown() -> Close {
 }
 
 /// A server's end that read everything and was never closed.
-pub(crate) fn stuck() -> Stuck {
+pub(crate) fn stuck() -> StuckSocket {
     let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
     let entered = us(8_500);
     let socket = ObservedSocket {
         id: EndpointId(15),
+        state: TcpState::CloseWait,
         netns: NetNs::new(4_026_531_840),
         tuple,
         interface: None,
@@ -232,8 +233,9 @@ pub(crate) fn stuck() -> Stuck {
         samples: 5,
         span: Nanos::from_secs(40),
     };
-    Stuck {
+    StuckSocket {
         at: entered + Nanos::from_secs(60),
+        event: StuckEvent::Opened,
         endpoint: Endpoint {
             id: socket.id,
             tuple,
@@ -241,17 +243,13 @@ pub(crate) fn stuck() -> Stuck {
             lifetime: None,
             ..three_way().endpoint
         },
-        leak: Leak {
-            event: StuckEvent::Opened,
-            socket,
-            age: Age {
-                since: entered,
-                known: AgeKnown::Observed,
-                earliest: Some(entered),
-            },
-            verdict: Verdict::EofRead,
+        socket,
+        age: Age {
+            since: entered,
+            known: AgeKnown::Observed,
+            earliest: Some(entered),
         },
-        end: None,
+        verdict: Verdict::EofRead,
         owner: Some(Arc::new(Owner {
             pid: 28_089,
             uid: 0,
@@ -265,7 +263,7 @@ pub(crate) fn stuck() -> Stuck {
             comm: (*b"web").into(),
             fds: vec![7],
         }],
-        leaker: Some(OwnerProcess {
+        process: Some(OwnerProcess {
             as_of: Nanos(0),
             process: Arc::new(process),
             stuck: 31,
@@ -278,7 +276,7 @@ pub(crate) fn stuck() -> Stuck {
 }
 
 /// The same when its process has exited.
-pub(crate) fn resolved() -> Stuck {
+pub(crate) fn resolved() -> StuckSocket {
     let mut stuck = stuck();
     let at = stuck.at + Nanos::from_secs(65);
     stuck.resolve(at, Resolution::ProcessExited);
@@ -418,9 +416,9 @@ pub(crate) fn snapshot() -> Snapshot {
 
 /// So many of a web server's, and one of nobody's.
 fn census(stuck_of_web: u64) -> StuckCounts {
-    let of_nobody = Stuck {
+    let of_nobody = StuckSocket {
         owner: None,
-        leaker: None,
+        process: None,
         ..stuck()
     };
     let mut ends = vec![stuck(); stuck_of_web as usize];

@@ -136,8 +136,8 @@ impl SessionBuilder {
         let mut stuck = None;
         if stuck_after.is_some() {
             let mut prober = Prober::default();
-            let answer = move |questions: Vec<ProbeRequest>| prober.answer(&questions);
-            stuck = Some(Worker::start("looks", answer).map_err(no_thread)?);
+            let probe = move |requests: Vec<ProbeRequest>| prober.probe(&requests);
+            stuck = Some(Worker::start("stuck", probe).map_err(no_thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",

@@ -7,7 +7,7 @@ use super::event_loop::Session;
 use super::live::Live;
 use super::source::Source as _;
 use crate::summary::IntervalEnd;
-use tcpclose_core::finding::Stuck;
+use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts};
 use tcpclose_core::types::Port;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
@@ -38,12 +38,12 @@ impl<S> Session<S> {
         }
     }
 
-    /// Returns the ends that were reported as stuck and are not resolved; none where nobody watches for them.
-    pub fn stuck_sockets(&self) -> impl Iterator<Item = &Stuck> {
+    /// Returns the sockets that were reported as stuck and are not resolved; none where nobody watches for them.
+    pub fn stuck_sockets(&self) -> impl Iterator<Item = &StuckSocket> {
         self.core.tracker().stuck_sockets().into_iter().flatten()
     }
 
-    /// Counts the ends that are stuck in CLOSE_WAIT; `None` where nobody watches for them.
+    /// Counts the stuck sockets; `None` where nobody watches for them.
     #[must_use]
     pub fn stuck_counts(&self) -> Option<StuckCounts> {
         Some(self.core.tracker().stuck_sockets()?.collect())

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tcpclose_common::TcpState;
 
 use super::time_wait_overflow::{self, TimeWaitOverflows};
-use crate::stuck::coverage;
+use crate::coverage;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
 use tcpclose_sys::kernel::clock::now;

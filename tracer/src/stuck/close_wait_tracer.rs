@@ -30,7 +30,7 @@ const READINGS: usize = 3;
 pub struct CloseWaitTracer {
     reader: Reader,
     attached: Attached,
-    testimony: CloseWaitHistory,
+    history: CloseWaitHistory,
 }
 
 /// What was seen of sockets in CLOSE_WAIT.
@@ -69,14 +69,14 @@ impl CloseWaitTracer {
         Ok(Some(Self {
             reader,
             attached,
-            testimony: CloseWaitHistory(Arc::new(Mutex::new(seen))),
+            history: CloseWaitHistory(Arc::new(Mutex::new(seen))),
         }))
     }
 
     /// What it has seen and will see.
     #[must_use]
-    pub fn testimony(&self) -> CloseWaitHistory {
-        self.testimony.clone()
+    pub fn history(&self) -> CloseWaitHistory {
+        self.history.clone()
     }
 
     /// Watches, for as long as it is waited for.
@@ -92,7 +92,7 @@ impl CloseWaitTracer {
                 count_at = Instant::now() + COUNTING;
                 lost = self.reader.take_lost()? + self.attached.take_misses();
             }
-            let mut seen = self.testimony.lock();
+            let mut seen = self.history.lock();
             let until = self.reader.horizon();
             self.reader.drain(until, |event| match event {
                 Ok(Event::Transition(transition)) => seen.take(&transition),
@@ -112,13 +112,13 @@ impl CloseWaitTracer {
 
 impl CloseWaitHistory {
     /// When a socket entered CLOSE_WAIT, in which it still is; `None` where that was not seen.
-    pub(super) fn entered(&self, id: EndpointId) -> Option<Nanos> {
+    pub fn entered(&self, id: EndpointId) -> Option<Nanos> {
         self.lock().entered.get(&id).copied()
     }
 
     /// When and how these sockets left it, where that was seen. What is not asked for twice is forgotten. Waits a moment
     /// for records that are still to be read.
-    pub(super) fn take_left(&self, ids: &[EndpointId]) -> HashMap<EndpointId, (Nanos, Resolution)> {
+    pub fn take_left(&self, ids: &[EndpointId]) -> HashMap<EndpointId, (Nanos, Resolution)> {
         let mut found = HashMap::new();
         let mut older = std::mem::take(&mut self.lock().unasked);
         let mut newer = HashMap::new();
@@ -195,42 +195,36 @@ mod tests {
     #[test]
     fn only_what_stayed_long_enough_is_remembered_when_it_leaves() {
         use TcpState::{CloseWait, Established, LastAck};
-        let testimony = CloseWaitHistory::default();
-        testimony.lock().least = Nanos::from_secs(60);
-        let take = |transition| testimony.lock().take(&transition);
+        let history = CloseWaitHistory::default();
+        history.lock().least = Nanos::from_secs(60);
+        let take = |transition| history.lock().take(&transition);
         for id in [1, 2, 3] {
             take(transition(id, 100, Established, CloseWait));
         }
-        assert_eq!(
-            testimony.entered(EndpointId(1)),
-            Some(Nanos::from_secs(100))
-        );
+        assert_eq!(history.entered(EndpointId(1)), Some(Nanos::from_secs(100)));
         take(transition(1, 159, CloseWait, LastAck));
         take(transition(2, 160, CloseWait, LastAck));
         // Nobody saw this one enter.
         take(transition(4, 160, CloseWait, LastAck));
-        assert_eq!(testimony.entered(EndpointId(1)), None);
+        assert_eq!(history.entered(EndpointId(1)), None);
         // A look that still saw the second.
-        testimony.take_left(&[]);
-        let left =
-            testimony.take_left(&[EndpointId(1), EndpointId(2), EndpointId(3), EndpointId(4)]);
+        history.take_left(&[]);
+        let left = history.take_left(&[EndpointId(1), EndpointId(2), EndpointId(3), EndpointId(4)]);
         let closed = (Nanos::from_secs(160), Resolution::Closed);
         assert_eq!(
             left,
             HashMap::from([(EndpointId(2), closed), (EndpointId(4), closed)])
         );
-        assert!(testimony.take_left(&[EndpointId(2)]).is_empty());
+        assert!(history.take_left(&[EndpointId(2)]).is_empty());
     }
 
     #[test]
     fn what_two_looks_do_not_ask_for_is_forgotten() {
         use TcpState::{CloseWait, LastAck};
-        let testimony = CloseWaitHistory::default();
-        testimony
-            .lock()
-            .take(&transition(1, 10, CloseWait, LastAck));
-        testimony.take_left(&[]);
-        testimony.take_left(&[]);
-        assert!(testimony.take_left(&[EndpointId(1)]).is_empty());
+        let history = CloseWaitHistory::default();
+        history.lock().take(&transition(1, 10, CloseWait, LastAck));
+        history.take_left(&[]);
+        history.take_left(&[]);
+        assert!(history.take_left(&[EndpointId(1)]).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What the tables of the network namespaces hold.
+//! Collects what the kernel's tables hold, in every network namespace.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::thread;
@@ -6,138 +6,155 @@ use std::time::Duration;
 
 use tcpclose_common::TcpState;
 
-use super::coverage::{self, CoverageGap, net_identity};
 use super::listeners::Listener;
-use super::scanner::Wanted;
+use super::observe::{STATES, observe};
 use super::sockstat;
-use tcpclose_core::stuck::{Activity, ObservedSocket};
+use super::task_file_iter::TaskFileIter;
+use crate::coverage::{self, CoverageGap, net_identity};
+use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::stuck::{ObservedSocket, STUCK_STATES};
 use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
-use tcpclose_sys::kernel::sock_diag::{
-    DiagError, DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
-};
+use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Families, Lookup, Query, Socket};
 
-/// Sockets that are asked for again at most.
-const ASKED_AGAIN: usize = 4096;
+/// Sockets that are looked up once more at most.
+const LOOKED_UP_AGAIN: usize = 4096;
 
-/// What a close() that is under way is given to end.
+/// The time that a close() under way gets to end.
 const CLOSING: Duration = Duration::from_millis(20);
 
-/// What one look found in them.
-#[derive(Default)]
-pub(super) struct Tables {
-    /// When the look began. Ages are told as of then.
-    at: Nanos,
-    pub close_wait: Vec<ObservedSocket>,
-    pub listeners: Vec<Listener>,
-    /// What could not be read.
-    pub blind: Vec<CoverageGap>,
-    /// The namespaces that were looked at, as [`net_identity`] knows them.
-    identities: HashSet<u64>,
-    /// The same, and the ways in.
-    netns_cache: HashMap<NetNs, NetNsHandle>,
+/// What is collected.
+pub(super) struct Wanted<'a> {
+    /// The connections. `netns` is the handle of its namespace.
+    pub filter: &'a ConnectionFilter,
+    /// The only namespace to be read; `None` for all.
+    pub netns: Option<&'a NetNsHandle>,
+    /// Tells that namespace from a later one with its number; `None` where it is not known.
+    pub netns_cookie: Option<u64>,
 }
 
-impl Tables {
-    /// Reads those that are wanted. `told`: sockets that were told of as leaks.
-    pub fn read<'a>(
-        wanted: &Wanted,
-        told: impl Iterator<Item = &'a ObservedSocket>,
-        at: Nanos,
+/// What one scan has found in the tables.
+pub struct Collected {
+    /// When the scan began; the spans in it count from here.
+    pub(super) at: Nanos,
+    /// The sockets in a state in which they can be stuck.
+    pub(crate) sockets: Vec<ObservedSocket>,
+    pub(super) listeners: Vec<Listener>,
+    /// What could not be read.
+    pub(super) gaps: Vec<CoverageGap>,
+    /// The kernel's list of all open files, where it is being made.
+    pub(super) files: Option<TaskFileIter>,
+    /// The namespaces that were read, as [`net_identity`] knows them.
+    identities: HashSet<u64>,
+    /// The same namespaces.
+    handles: HashMap<NetNs, NetNsHandle>,
+}
+
+impl Collected {
+    /// Reads the tables. `known`: sockets that the last scan found stuck; a dump may miss one.
+    pub(super) fn read<'a>(
+        wanted: &Wanted<'_>,
+        known: impl Iterator<Item = &'a ObservedSocket>,
+        files: Option<TaskFileIter>,
     ) -> Self {
         let mut by_namespace: HashMap<Option<NetNs>, Vec<ObservedSocket>> = HashMap::new();
-        for socket in told {
+        for socket in known {
             by_namespace.entry(socket.netns).or_default().push(*socket);
         }
-        let mut tables = Self {
-            at,
-            ..Self::default()
+        let mut collected = Self {
+            at: now(),
+            sockets: Vec::new(),
+            listeners: Vec::new(),
+            gaps: Vec::new(),
+            files,
+            identities: HashSet::new(),
+            handles: HashMap::new(),
         };
-        let mut read = |tables: &mut Self, handle: NetNsHandle| {
-            let told = by_namespace.remove(&Some(handle.id())).unwrap_or_default();
+        let mut read = |collected: &mut Self, handle: NetNsHandle| {
+            let netns = Some(handle.id());
+            let known = by_namespace.remove(&netns).unwrap_or_default();
             let is_same = || match wanted
-                .cookie
-                .map(|known| (known, handle.enter(netns::cookie)))
+                .netns_cookie
+                .map(|wanted| (wanted, handle.enter(netns::cookie)))
             {
-                Some((known, Ok(Ok(cookie)))) => known == cookie,
+                Some((wanted, Ok(Ok(cookie)))) => wanted == cookie,
                 _ => true,
             };
-            let there = is_same() && tables.read_namespace(wanted, &handle, &told);
-            if there {
-                tables.netns_cache.insert(handle.id(), handle);
+            let is_there = is_same() && collected.read_namespace(wanted, &handle, &known);
+            if is_there {
+                collected.handles.insert(handle.id(), handle);
             } else {
-                by_namespace.insert(Some(handle.id()), told);
+                by_namespace.insert(netns, known);
             }
-            there
+            is_there
         };
-        if let Some(handle) = &wanted.netns {
+        if let Some(handle) = wanted.netns {
             // Its file may be gone, and others still live in it; or another one has its number by now.
-            let there = read(&mut tables, handle.clone())
-                || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut tables, other));
-            if !there {
+            let is_there = read(&mut collected, handle.clone())
+                || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut collected, other));
+            if !is_there {
                 let text = format!(
                     "network namespace {} is gone: no process lives in it, and no file leads to it",
                     handle.id()
                 );
-                tables.blind.push(CoverageGap::note(text));
+                collected.gaps.push(CoverageGap::note(text));
             }
         } else {
             let scan = netns::find_all();
-            let none = scan.found.is_empty();
+            let has_none = scan.found.is_empty();
             for handle in scan.found {
-                read(&mut tables, handle);
+                read(&mut collected, handle);
             }
-            if none {
-                let told = by_namespace.remove(&None).unwrap_or_default();
-                tables.read_own(wanted, &told);
+            if has_none {
+                let known = by_namespace.remove(&None).unwrap_or_default();
+                collected.read_own(wanted, &known);
             }
-            let unseen = coverage::of_scan(&scan.unseen, &tables.identities);
-            tables.blind.extend(unseen);
+            let unseen = coverage::of_scan(&scan.unseen, &collected.identities);
+            collected.gaps.extend(unseen);
         }
-        tables.keep_held(by_namespace.into_values().flatten());
-        tables
+        collected.keep_held(by_namespace.into_values().flatten());
+        collected
     }
 
-    /// A namespace that nothing leads to any more is gone, and its sockets with it; only one that a process still holds
-    /// keeps it, out of reach.
-    fn keep_held(&mut self, told: impl Iterator<Item = ObservedSocket>) {
-        let told: Vec<ObservedSocket> = told.collect();
-        let inodes = told.iter().filter_map(|socket| socket.inode);
+    /// A namespace that nothing leads to any more is gone, and its sockets with it, unless a process still holds one of
+    /// them: that keeps it, out of reach.
+    fn keep_held(&mut self, known: impl Iterator<Item = ObservedSocket>) {
+        let known: Vec<ObservedSocket> = known.collect();
+        let inodes = known.iter().filter_map(|socket| socket.inode);
         let search = find_holders(&inodes.map(Inode::get).collect(), &[]);
         let is_held = |socket: &ObservedSocket| {
             let held = |inode: Inode| search.holders.of(inode.get()).next().is_some();
             socket.inode.is_some_and(held)
         };
-        let kept: Vec<ObservedSocket> = told.into_iter().filter(is_held).collect();
+        let kept: Vec<ObservedSocket> = known.into_iter().filter(is_held).collect();
         let unreached: BTreeSet<NetNs> = kept.iter().filter_map(|socket| socket.netns).collect();
-        let said = unreached.into_iter().map(|netns| {
+        let gaps = unreached.into_iter().map(|netns| {
             CoverageGap::new(format!(
-                "network namespace {} cannot be found any more, though processes elsewhere hold sockets of it: they are \
-                 shown as they were",
-                netns
+                "network namespace {netns} cannot be found any more, though processes elsewhere hold sockets of it: \
+                 they are shown as they were"
             ))
         });
-        self.blind.extend(said);
-        self.close_wait.extend(kept);
+        self.gaps.extend(gaps);
+        self.sockets.extend(kept);
     }
 
-    /// Without /proc, the own namespace has no number, and no other is found.
-    fn read_own(&mut self, wanted: &Wanted, told: &[ObservedSocket]) {
+    /// Without /proc the own namespace has no number, and no other is found.
+    fn read_own(&mut self, wanted: &Wanted<'_>, known: &[ObservedSocket]) {
         let read = DiagSocket::open()
-            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, Families::Both, told));
+            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, Families::Both, known));
         if let Err(error) = read {
-            self.missed("the own network namespace", error, told);
+            self.not_read("the own network namespace", error, known);
         }
     }
 
-    /// False where it is gone.
+    /// Returns false where the namespace is gone.
     fn read_namespace(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Wanted<'_>,
         handle: &NetNsHandle,
-        told: &[ObservedSocket],
+        known: &[ObservedSocket],
     ) -> bool {
         let entered = handle.enter(|| {
             let families = sockstat::families();
@@ -151,7 +168,7 @@ impl Tables {
                 self.identities.extend(identity);
                 match sockets {
                     Some((families, Ok(mut diag))) => {
-                        self.read_sockets(wanted, &mut diag, families, told)
+                        self.read_sockets(wanted, &mut diag, families, known)
                     }
                     Some((_, Err(error))) => Err(error),
                     None => Ok(()),
@@ -164,31 +181,30 @@ impl Tables {
             // And its sockets with it.
             Err(DiagError::Namespace(NetNsError::Vanished(_))) => return false,
             Err(error) => {
-                self.missed(&format!("network namespace {}", handle.id()), error, told);
+                self.not_read(&format!("network namespace {}", handle.id()), error, known);
             }
         }
         true
     }
 
-    fn missed(&mut self, place: &str, error: DiagError, told: &[ObservedSocket]) {
-        // What is not seen is not gone.
-        self.close_wait.extend_from_slice(told);
-        let text = format!("{place}: {:#}", anyhow::Error::from(error));
-        self.blind.push(CoverageGap::new(text));
+    fn not_read(&mut self, namespace: &str, error: DiagError, known: &[ObservedSocket]) {
+        // A socket that is not seen is not gone.
+        self.sockets.extend_from_slice(known);
+        let text = format!("{namespace}: {:#}", anyhow::Error::from(error));
+        self.gaps.push(CoverageGap::new(text));
     }
 
     fn read_sockets(
         &mut self,
-        wanted: &Wanted,
+        wanted: &Wanted<'_>,
         diag: &mut DiagSocket,
         families: Families,
-        told: &[ObservedSocket],
+        known: &[ObservedSocket],
     ) -> Result<(), DiagError> {
-        let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
         let begun = now();
-        let (sockets, report) =
-            diag.collect(&Query::states(states).with_info().family(families))?;
-        // The kernel tells ages as of when it came by; a long list takes it 50 ms.
+        let query = Query::states(STATES.with(TcpState::Listen));
+        let (sockets, report) = diag.collect(&query.with_info().family(families))?;
+        // The kernel computes ages when it comes to a socket; a long list takes it 50 ms.
         let listed = begun + Nanos((now() - begun).0 / 2);
         let late = listed - self.at;
         if report.interrupted {
@@ -197,100 +213,74 @@ impl Tables {
                  missing",
                 diag.netns().map_or(0, NetNs::get)
             );
-            self.blind.push(CoverageGap::new(text));
+            self.gaps.push(CoverageGap::new(text));
         }
         for socket in &sockets {
             match socket.state {
                 TcpState::Listen => self.listeners.push(Listener::from(socket)),
                 _ if wanted.filter.matches_tuple(diag.netns(), &socket.tuple) => {
-                    self.close_wait.push(close_wait(socket, late));
+                    self.sockets.push(observe(socket, late));
                 }
                 _ => {}
             }
         }
         // A dump may miss a socket, though seldom.
-        for socket in told {
-            if sockets
-                .binary_search_by_key(&socket.id, |socket| socket.id)
-                .is_err()
-            {
-                let still = still(diag, socket)?;
-                self.close_wait
-                    .extend(still.as_ref().map(|socket| close_wait(socket, late)));
+        for socket in known {
+            let place = sockets.binary_search_by_key(&socket.id, |socket| socket.id);
+            if place.is_err() {
+                let found = look_up(diag, socket)?;
+                self.sockets
+                    .extend(found.as_ref().map(|socket| observe(socket, late)));
             }
         }
         Ok(())
     }
 
-    /// Which of these sockets are not in CLOSE_WAIT any more. While /proc was read, whoever held one may have closed it.
-    pub fn left(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
-        let mut left = self.left_by_now(sockets.iter());
-        if left.len() < sockets.len() {
+    /// Returns which of these sockets have left their state. While /proc was read, the process that held one may have
+    /// closed it.
+    pub(super) fn gone(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
+        let mut gone = self.gone_by_now(sockets.iter());
+        if gone.len() < sockets.len() {
             // A close() takes the descriptor away first.
             thread::sleep(CLOSING);
-            let rest = sockets.iter().filter(|socket| !left.contains(&socket.id));
-            let later = self.left_by_now(rest);
-            left.extend(later);
+            let rest = sockets.iter().filter(|socket| !gone.contains(&socket.id));
+            let later = self.gone_by_now(rest);
+            gone.extend(later);
         }
-        left
+        gone
     }
 
-    fn left_by_now<'a>(
+    fn gone_by_now<'a>(
         &self,
         sockets: impl Iterator<Item = &'a ObservedSocket>,
     ) -> HashSet<EndpointId> {
         let mut by_namespace: HashMap<Option<NetNs>, Vec<&ObservedSocket>> = HashMap::new();
-        for socket in sockets.take(ASKED_AGAIN) {
+        for socket in sockets.take(LOOKED_UP_AGAIN) {
             by_namespace.entry(socket.netns).or_default().push(socket);
         }
-        let mut left = HashSet::new();
+        let mut gone = HashSet::new();
         for (netns, sockets) in by_namespace {
-            let diag = match netns.map(|netns| self.netns_cache.get(&netns)) {
+            let diag = match netns.map(|netns| self.handles.get(&netns)) {
                 Some(Some(handle)) => DiagSocket::open_in(handle),
                 Some(None) => continue,
                 None => DiagSocket::open(),
             };
             let Ok(mut diag) = diag else { continue };
-            let gone = sockets
+            let absent = sockets
                 .into_iter()
-                .filter(|socket| matches!(still(&mut diag, socket), Ok(None)));
-            left.extend(gone.map(|socket| socket.id));
+                .filter(|socket| matches!(look_up(&mut diag, socket), Ok(None)));
+            gone.extend(absent.map(|socket| socket.id));
         }
-        left
+        gone
     }
 }
 
-/// The socket as it is now; `None` when it is not in CLOSE_WAIT any more.
-fn still(diag: &mut DiagSocket, socket: &ObservedSocket) -> Result<Option<Socket>, DiagError> {
+/// Returns the socket as it is now; `None` when it is not in a state any more in which it can be stuck.
+fn look_up(diag: &mut DiagSocket, socket: &ObservedSocket) -> Result<Option<Socket>, DiagError> {
     let lookup = Lookup::tuple(socket.tuple)
         .id(socket.id)
         .interface(socket.interface)
         .with_info();
     let found = diag.lookup(&lookup)?;
-    Ok(found.filter(|socket| socket.state == TcpState::CloseWait))
-}
-
-/// `late`: how long after the look's beginning the socket was listed.
-pub(super) fn close_wait(socket: &Socket, late: Nanos) -> ObservedSocket {
-    let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
-    ObservedSocket {
-        id: socket.id,
-        netns: socket.netns,
-        tuple: socket.tuple,
-        interface: socket.interface,
-        inode: socket.inode,
-        uid: socket.uid,
-        cgroup: socket.cgroup,
-        queued: socket.rqueue,
-        unsent: socket.wqueue,
-        keepalive: socket.timer == Timer::Keepalive,
-        entered: None,
-        activity: socket.info.map(|info| Activity {
-            since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),
-            since_ack: ms(info.last_ack_recv_ms),
-            bytes_acked: info.bytes_acked,
-            since_sent: (info.data_segs_out > 0 && info.retransmits == 0)
-                .then(|| ms(info.last_data_sent_ms)),
-        }),
-    }
+    Ok(found.filter(|socket| STUCK_STATES.contains(&socket.state)))
 }

@@ -1,20 +1,16 @@
-//! A look at the whole host: every namespace's sockets in CLOSE_WAIT, and who holds those that are stuck. Joins the doors
-//! to the kernel and the host with the core's [`tcpclose_core::stuck`]; nothing is traced.
+//! Finds stuck sockets on this host, and fills the core's [`tcpclose_core::stuck`] with them: in scans of the whole host
+//! ([`Scanner`]) and in probes of single sockets ([`Prober`]). Neither traces anything.
 
 mod close_wait_tracer;
 mod collect;
-pub(crate) mod coverage;
 mod holders;
 mod listeners;
-mod probe;
-mod report;
+mod observe;
+mod prober;
 mod scanner;
 mod sockstat;
 mod task_file_iter;
 
 pub use close_wait_tracer::{CloseWaitHistory, CloseWaitTracer};
-pub use coverage::CoverageGap;
-pub use holders::SocketHolders;
-pub use probe::Prober;
-pub use report::{Owner, Report};
-pub use scanner::{Resolved, Scanner, Wanted};
+pub use prober::Prober;
+pub use scanner::{ScanOptions, Scanner};

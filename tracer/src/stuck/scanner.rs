@@ -1,197 +1,263 @@
-//! One look at the host: every namespace's sockets in CLOSE_WAIT, and who holds the old ones.
+//! Scans of the whole host: the stuck sockets of every namespace, and who holds them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::close_wait_tracer::CloseWaitHistory;
-use super::collect::Tables;
-use super::coverage::{self, CoverageGap};
+use super::collect::{Collected, Wanted};
 use super::holders::SocketHolders;
-use super::report::{Owner, Report};
-use super::task_file_iter::Walk;
+use super::task_file_iter::TaskFileIter;
+use crate::coverage::{self, CoverageGap};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::process::Process;
-use tcpclose_core::stuck::{AgeKnown, Leak, ObservedSocket, Resolution, ScanHistory, Trends};
-use tcpclose_core::types::{EndpointId, Nanos, StartTime};
+use tcpclose_core::stuck::{
+    AgeKnown, Changes, ObservedSocket, OwnerProcess, OwnerUnknown, Report, Resolution, ScanHistory,
+    ScanOutcome, StuckSocket, Trends,
+};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, Role};
+use tcpclose_sys::host::descriptors::Search;
 use tcpclose_sys::host::pid_ns;
-use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 
-/// Which sockets are looked for.
-pub struct Wanted {
-    /// The least age.
+/// What is scanned for.
+pub struct ScanOptions {
+    /// The shortest time in their state after which sockets are reported.
     pub min_age: Nanos,
-    /// Which connections. Of a namespace, `netns` is the handle.
+    /// The connections. `netns` is the handle of its namespace.
     pub filter: ConnectionFilter,
-    /// Only there; else everywhere.
+    /// The only namespace to be scanned; `None` for all.
     pub netns: Option<NetNsHandle>,
-    /// What tells that one from a later one with its number; `None` where that is not known.
-    pub cookie: Option<u64>,
-    /// Half-closes at work too.
+    /// Tells that namespace from a later one with its number; `None` where it is not known.
+    pub netns_cookie: Option<u64>,
+    /// Whether half-closes at work are reported too.
     pub still_sending: bool,
 }
 
-/// Looks, and remembers what it saw for the next look.
+/// Scans the host, and remembers what it has found for the next scan.
+///
+/// A scan has three steps, so that others can add what they know between them: [`Self::collect`], [`Self::evaluate`] and
+/// [`Self::resolve`].
 pub struct Scanner {
-    wanted: Wanted,
-    ledger: ScanHistory,
-    growths: Trends<(Owner, Option<StartTime>)>,
-    /// Leaks of the last report, and whose they were when that was last known: of a process that exits, descriptors are
-    /// gone before its sockets are.
-    told: HashMap<EndpointId, Option<Arc<Process>>>,
-    blind: Vec<CoverageGap>,
-    testimony: Option<CloseWaitHistory>,
-}
-
-/// A leak of the last report that is no more.
-#[derive(Clone, Debug)]
-pub struct Resolved {
-    /// As it was when it was last seen.
-    pub leak: Leak,
-    /// When it ended; where nobody saw that, when it was missed.
-    pub at: Nanos,
-    /// How it ended.
-    pub end: Resolution,
-    /// Whose it was, where that was ever known.
-    pub process: Option<Arc<Process>>,
+    options: ScanOptions,
+    history: ScanHistory,
+    trends: Trends,
+    /// The last report, empty before the first.
+    report: Report,
+    scans: u64,
+    /// The stuck sockets of the report before that are gone, and are still to be added to the last.
+    gone: Vec<StuckSocket>,
+    /// The time from the report before to the last; `None` after the first.
+    interval: Option<Nanos>,
+    /// The processes that stuck sockets belonged to before nobody held them any more: of a process that exits,
+    /// descriptors are gone before its sockets are.
+    former_owners: HashMap<EndpointId, Arc<Process>>,
+    gaps: Vec<CoverageGap>,
 }
 
 impl Scanner {
-    /// Looks for what is wanted.
+    /// Scans for what the options ask.
     #[must_use]
-    pub fn new(wanted: Wanted) -> Self {
+    pub fn new(options: ScanOptions) -> Self {
         Self {
-            wanted,
-            ledger: ScanHistory::default(),
-            growths: Trends::default(),
-            told: HashMap::new(),
-            blind: vec![],
-            testimony: None,
+            options,
+            history: ScanHistory::default(),
+            trends: Trends::default(),
+            report: Report::default(),
+            scans: 0,
+            gone: Vec::new(),
+            interval: None,
+            former_owners: HashMap::new(),
+            gaps: Vec::new(),
         }
     }
 
-    /// Believes this witness, from now on.
-    #[must_use]
-    pub fn with_testimony(mut self, testimony: CloseWaitHistory) -> Self {
-        self.testimony = Some(testimony);
-        self
+    /// Scans once, with all steps.
+    pub fn scan(&mut self) {
+        let collected = self.collect();
+        self.evaluate(collected);
+        self.resolve(&HashMap::new());
     }
 
-    /// What the last look could not see.
+    /// Returns the last report.
     #[must_use]
-    pub fn take_blind(&mut self) -> Vec<CoverageGap> {
-        mem::take(&mut self.blind)
+    pub const fn report(&self) -> &Report {
+        &self.report
     }
 
-    /// What is there now, and what was a leak in the last report and is gone.
-    pub fn look(&mut self) -> (Report, Vec<Resolved>) {
-        let at = now();
-        let pids: Vec<u32> = self.wanted.filter.pids.iter().copied().collect();
-        let walk = match pids.is_empty() {
-            true => Walk::begin(),
+    /// Returns what the last scan could not see.
+    #[must_use]
+    pub fn take_gaps(&mut self) -> Vec<CoverageGap> {
+        mem::take(&mut self.gaps)
+    }
+
+    /// Reads the kernel's tables: the first step. Who knows when a socket entered its state may note that in it.
+    #[must_use]
+    pub fn collect(&self) -> Collected {
+        let ScanOptions {
+            filter,
+            netns,
+            netns_cookie,
+            ..
+        } = &self.options;
+        let wanted = Wanted {
+            filter,
+            netns: netns.as_ref(),
+            netns_cookie: *netns_cookie,
+        };
+        let files = match filter.pids.is_empty() {
+            true => TaskFileIter::start(),
             false => None,
         };
-        let mut tables = Tables::read(&self.wanted, self.ledger.told(), at);
-        self.blind.append(&mut tables.blind);
-        let mut close_wait = mem::take(&mut tables.close_wait);
-        if let Some(testimony) = &self.testimony {
-            for socket in &mut close_wait {
-                socket.entered = testimony.entered(socket.id);
-            }
-        }
-        let mut look = self.ledger.look(close_wait, at, self.wanted.min_age);
-        let sending = look.old.iter().filter(|leak| !leak.verdict.is_stuck());
-        let sending = sending.count();
-        if !self.wanted.still_sending {
-            look.old.retain(|leak| leak.verdict.is_stuck());
-        }
-
-        let sockets = look.old.iter().chain(&look.hidden);
-        let sockets = sockets.map(|leak| &leak.socket);
-        let (held, search) = SocketHolders::find(sockets, &tables.listeners, &pids, walk);
-        if pids.is_empty() {
-            let unheld = look.old.iter().chain(&look.hidden);
-            let unheld = unheld.filter(|leak| !held.is_held(&leak.socket));
-            let unheld: Vec<ObservedSocket> = unheld.map(|leak| leak.socket).collect();
-            let left = tables.left(&unheld);
-            let is_there = |leak: &Leak| !left.contains(&leak.socket.id);
-            look.old.retain(is_there);
-            look.hidden.retain(is_there);
-            let resolved = left.iter().filter_map(|id| self.ledger.forget(*id));
-            look.resolved.extend(resolved);
-        } else {
-            let is_wanted = |leak: &Leak| {
-                let mut holders = held.descriptors(&leak.socket);
-                holders.any(|holder| pids.contains(&holder.pid))
-            };
-            look.old.retain(is_wanted);
-            look.hidden.retain(is_wanted);
-        }
-        let contained = !pid_ns::is_initial();
-        let unheld = look.old.iter().filter(|leak| !held.is_held(&leak.socket));
-        // Without /proc that is said already.
-        if Path::new("/proc/self").is_symlink() {
-            let unseen = coverage::of_search(&search, unheld.count(), contained, !pids.is_empty());
-            self.blind.extend(unseen);
-        }
-
-        // How many others there are tells nothing of certain processes.
-        let of_all = |count| if pids.is_empty() { count } else { 0 };
-        let listeners = tables.listeners.iter();
-        let mut report = Report {
-            at,
-            min_age: self.wanted.min_age,
-            leaks: look.old,
-            hidden: look.hidden,
-            held,
-            own: netns::current().ok(),
-            served: listeners
-                .map(|listener| (listener.netns, listener.port()))
-                .collect(),
-            sending: of_all(sending),
-            younger: of_all(look.younger),
-            unseen_processes: search.hidden || contained || !search.unreadable.is_empty(),
-            ..Report::default()
-        };
-        report.group();
-        report.grow(&mut self.growths);
-        let resolved = self.resolved(look.resolved, at);
-        let told = report.leaks.iter().filter(|leak| leak.verdict.is_stuck());
-        self.told = told
-            .map(|leak| {
-                let process = report.process(report.owner(leak)).cloned();
-                let before = self.told.remove(&leak.socket.id).flatten();
-                (leak.socket.id, process.or(before))
-            })
-            .collect();
-        (report, resolved)
+        let known = self.report.stuck().map(|stuck| &stuck.socket);
+        Collected::read(&wanted, known, files)
     }
 
-    /// How those of the last report ended that are gone, in the order of time.
-    fn resolved(&mut self, mut gone: Vec<Leak>, at: Nanos) -> Vec<Resolved> {
-        gone.retain(|leak| self.told.contains_key(&leak.socket.id));
-        let ids: Vec<EndpointId> = gone.iter().map(|leak| leak.socket.id).collect();
-        let testimony = self.testimony.as_ref();
-        let left = testimony.map_or_else(HashMap::new, |testimony| testimony.take_left(&ids));
-        let end = |mut leak: Leak| {
-            let (at, end) = left.get(&leak.socket.id).copied().unwrap_or_else(|| {
-                // It ended at some time since the last look.
-                leak.age.known = AgeKnown::Estimated;
-                (at, Resolution::Unknown)
-            });
-            let process = self.told.remove(&leak.socket.id).flatten();
-            Resolved {
-                leak,
-                at,
-                end,
-                process,
-            }
+    /// Makes a report of what was collected: the second step.
+    pub fn evaluate(&mut self, mut collected: Collected) {
+        let at = collected.at;
+        let min_age = self.options.min_age;
+        self.gaps.append(&mut collected.gaps);
+        let sockets = mem::take(&mut collected.sockets);
+        let ScanOutcome {
+            mut old,
+            younger,
+            mut possibly_stuck,
+            mut gone,
+        } = self.history.add(sockets, at, min_age);
+        let still_sending = old.iter().filter(|socket| !socket.is_stuck()).count();
+        if !self.options.still_sending {
+            old.retain(StuckSocket::is_stuck);
+        }
+
+        let pids: Vec<u32> = self.options.filter.pids.iter().copied().collect();
+        let sockets = old.iter().chain(&possibly_stuck);
+        let sockets = sockets.map(|stuck| &stuck.socket);
+        let files = collected.files.take();
+        let (holders, search) = SocketHolders::find(sockets, &collected.listeners, &pids, files);
+        let sockets = old.iter().chain(&possibly_stuck);
+        let unheld = sockets.map(|stuck| stuck.socket);
+        let unheld: Vec<ObservedSocket> = unheld
+            .filter(|socket| pids.is_empty() && !holders.is_held(socket))
+            .collect();
+        let left = collected.gone(&unheld);
+        for id in &left {
+            self.history.forget(*id);
+        }
+        gone.extend(&left);
+        let is_wanted = |stuck: &StuckSocket| {
+            let is_held = pids.is_empty() || holders.is_held_by(&stuck.socket, &pids);
+            is_held && !left.contains(&stuck.socket.id)
         };
-        let mut resolved: Vec<Resolved> = gone.into_iter().map(end).collect();
-        resolved.sort_by_key(|resolved| resolved.at);
-        resolved
+        old.retain(is_wanted);
+        possibly_stuck.retain(is_wanted);
+
+        let unknown = self.owners_unknown(&search, &old, &holders);
+        let served: HashSet<(Option<NetNs>, u16)> = collected
+            .listeners
+            .iter()
+            .map(|listener| (listener.netns, listener.port()))
+            .collect();
+        let complete = |mut stuck: StuckSocket| {
+            let socket = &stuck.socket;
+            if served.contains(&(socket.netns, socket.tuple.local().port())) {
+                stuck.endpoint.role = Role::Server;
+            }
+            let (held_by, owner) = (holders.of(socket), holders.owner(socket));
+            stuck.held_by(held_by, owner, unknown)
+        };
+        // How many others there are tells nothing of certain processes.
+        let of_all = |count| if pids.is_empty() { count } else { 0 };
+        let sockets = old.into_iter().map(complete).collect();
+        let report = Report {
+            own_netns: netns::current().ok(),
+            still_sending: of_all(still_sending),
+            younger: of_all(younger),
+            possibly_stuck: possibly_stuck.into_iter().map(complete).collect(),
+            ..Report::new(at, min_age, sockets, &mut self.trends)
+        };
+        self.replace_report(report, &gone.into_iter().collect());
+    }
+
+    /// Notes what the search for holders could not see. Returns why the owner of a socket is unknown that nobody holds.
+    fn owners_unknown(
+        &mut self,
+        search: &Search,
+        old: &[StuckSocket],
+        holders: &SocketHolders,
+    ) -> OwnerUnknown {
+        let contained = !pid_ns::is_initial();
+        let unheld = old.iter().filter(|stuck| !holders.is_held(&stuck.socket));
+        // Without /proc that is noted already.
+        if Path::new("/proc/self").is_symlink() {
+            let certain = !self.options.filter.pids.is_empty();
+            let unseen = coverage::of_search(search, unheld.count(), contained, certain);
+            self.gaps.extend(unseen);
+        }
+        if search.hidden || contained || !search.unreadable.is_empty() {
+            OwnerUnknown::NotInspectable
+        } else {
+            OwnerUnknown::NoHolder
+        }
+    }
+
+    fn replace_report(&mut self, report: Report, gone: &HashSet<EndpointId>) {
+        let at = report.at;
+        let last = mem::replace(&mut self.report, report);
+        self.interval = (self.scans > 0).then(|| at - last.at);
+        self.scans += 1;
+        let known = last.sockets.into_iter().filter(StuckSocket::is_stuck);
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            known.partition(|stuck| gone.contains(&stuck.socket.id));
+        let mut former = mem::take(&mut self.former_owners);
+        self.gone = gone;
+        for stuck in &mut self.gone {
+            if stuck.owner.is_none()
+                && let Some(process) = former.remove(&stuck.socket.id)
+            {
+                let source = stuck.verdict.owner_source();
+                stuck.owner = Some(process.as_owner(source));
+                stuck.owner_unknown = None;
+                stuck.process = Some(OwnerProcess::new(process, at));
+            }
+        }
+        let known = kept.into_iter().filter_map(|stuck| {
+            let process = stuck.process.map(|owner| owner.process);
+            Some((
+                stuck.socket.id,
+                process.or_else(|| former.remove(&stuck.socket.id))?,
+            ))
+        });
+        let mut known: HashMap<EndpointId, Arc<Process>> = known.collect();
+        let unowned = self.report.stuck().filter(|stuck| stuck.process.is_none());
+        self.former_owners = unowned
+            .filter_map(|stuck| known.remove_entry(&stuck.socket.id))
+            .collect();
+    }
+
+    /// Returns the sockets that [`Self::evaluate`] has found to be stuck no longer.
+    #[must_use]
+    pub fn gone(&self) -> Vec<EndpointId> {
+        self.gone.iter().map(|stuck| stuck.socket.id).collect()
+    }
+
+    /// Adds to the report when and how those sockets were resolved, where that was seen: the third step.
+    pub fn resolve(&mut self, seen: &HashMap<EndpointId, (Nanos, Resolution)>) {
+        let gone = mem::take(&mut self.gone);
+        let report = &mut self.report;
+        let resolved = gone.into_iter().map(|mut stuck| {
+            let end = seen.get(&stuck.socket.id).copied();
+            let (at, by) = end.unwrap_or_else(|| {
+                // It ended at some time since the last scan.
+                stuck.age.known = AgeKnown::Estimated;
+                (report.at, Resolution::Unknown)
+            });
+            stuck.resolve(at, by);
+            stuck
+        });
+        let mut resolved: Vec<StuckSocket> = resolved.collect();
+        resolved.sort_by_key(|stuck| stuck.at);
+        report.changes = self.interval.map(|after| Changes { after, resolved });
     }
 }
 
@@ -200,20 +266,25 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use tcpclose_core::types::{Inode, NetNs, Tuple};
+    use tcpclose_common::TcpState;
+    use tcpclose_core::types::{Inode, NetNs, StartTime, Tuple};
 
-    #[test]
-    fn the_age_of_what_ended_unseen_is_not_observed() {
-        let mut looker = Scanner::new(Wanted {
+    fn scanner() -> Scanner {
+        Scanner::new(ScanOptions {
             min_age: Nanos(0),
             filter: ConnectionFilter::default(),
             netns: None,
-            cookie: None,
+            netns_cookie: None,
             still_sending: false,
-        });
+        })
+    }
+
+    /// A report of one socket that was seen to enter CLOSE_WAIT, held by the process of that id.
+    fn report(at: Nanos, pid: Option<u32>) -> Report {
         let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 80).into(), ([10, 0, 0, 2], 4242).into()];
         let socket = ObservedSocket {
             id: EndpointId(1),
+            state: TcpState::CloseWait,
             netns: NetNs::new(1),
             tuple: Tuple::from((ends[0], ends[1])),
             interface: None,
@@ -226,15 +297,86 @@ mod tests {
             entered: Some(Nanos::from_secs(100)),
             activity: None,
         };
-        let look = looker
-            .ledger
-            .look(vec![socket], Nanos::from_secs(400), Nanos(0));
-        let leak = look.old[0];
-        assert_eq!(leak.age.known, AgeKnown::Observed);
-        looker.told.insert(leak.socket.id, None);
-        let resolved = looker.resolved(vec![leak], Nanos::from_secs(500));
-        assert_eq!(resolved[0].end, Resolution::Unknown);
-        assert_eq!(resolved[0].leak.age.known, AgeKnown::Estimated);
-        assert_eq!(resolved[0].at, Nanos::from_secs(500));
+        let process = pid.map(|pid| {
+            Arc::new(Process {
+                pid,
+                started: StartTime::new(5),
+                ..Process::default()
+            })
+        });
+        let old = ScanHistory::default().add(vec![socket], at, Nanos(0)).old;
+        let sockets = old
+            .into_iter()
+            .map(|stuck| stuck.held_by(Vec::new(), process.as_ref(), OwnerUnknown::NoHolder));
+        Report::new(at, Nanos(0), sockets.collect(), &mut Trends::default())
+    }
+
+    fn nothing(at: Nanos) -> Report {
+        Report::new(at, Nanos(0), Vec::new(), &mut Trends::default())
+    }
+
+    #[test]
+    fn the_age_of_a_socket_that_ended_unseen_is_not_observed() {
+        let mut scanner = scanner();
+        let first = report(Nanos::from_secs(400), None);
+        assert_eq!(first.sockets[0].age.known, AgeKnown::Observed);
+        scanner.replace_report(first, &HashSet::new());
+        scanner.resolve(&HashMap::new());
+        assert_eq!(scanner.report().changes, None);
+        let gone = HashSet::from([EndpointId(1)]);
+        scanner.replace_report(nothing(Nanos::from_secs(500)), &gone);
+        scanner.resolve(&HashMap::new());
+        let changes = scanner.report().changes.as_ref();
+        let changes = changes.expect("it is the second report");
+        assert_eq!(changes.after, Nanos::from_secs(100));
+        let resolved = &changes.resolved[0];
+        assert_eq!(resolved.resolution(), Some(Resolution::Unknown));
+        assert_eq!(resolved.age.known, AgeKnown::Estimated);
+        assert_eq!(resolved.at, Nanos::from_secs(500));
+    }
+
+    #[test]
+    fn an_end_that_was_seen_is_exact() {
+        let mut scanner = scanner();
+        scanner.replace_report(report(Nanos::from_secs(400), Some(7)), &HashSet::new());
+        let gone = HashSet::from([EndpointId(1)]);
+        scanner.replace_report(nothing(Nanos::from_secs(500)), &gone);
+        assert_eq!(scanner.gone(), [EndpointId(1)]);
+        let end = (Nanos::from_secs(450), Resolution::Reset);
+        let seen = HashMap::from([(EndpointId(1), end)]);
+        scanner.resolve(&seen);
+        let changes = scanner.report().changes.clone();
+        let resolved = changes.expect("it is the second report").resolved.remove(0);
+        assert_eq!((resolved.at, resolved.resolution()), (end.0, Some(end.1)));
+        assert_eq!(resolved.age.known, AgeKnown::Observed);
+        assert_eq!(resolved.owner.map(|owner| owner.pid), Some(7));
+    }
+
+    #[test]
+    fn the_owner_of_a_stuck_socket_is_kept_to_its_end() {
+        let mut scanner = scanner();
+        scanner.replace_report(report(Nanos::from_secs(400), Some(7)), &HashSet::new());
+        // Nobody holds it at the last two scans any more.
+        for at in [410, 420] {
+            scanner.replace_report(report(Nanos::from_secs(at), None), &HashSet::new());
+        }
+        let gone = HashSet::from([EndpointId(1)]);
+        scanner.replace_report(nothing(Nanos::from_secs(430)), &gone);
+        scanner.resolve(&HashMap::new());
+        let changes = scanner.report().changes.as_ref();
+        let resolved = &changes.expect("it is not the first report").resolved[0];
+        assert_eq!(resolved.owner.as_ref().map(|owner| owner.pid), Some(7));
+        assert_eq!(resolved.owner_unknown, None);
+        let process = resolved.process.as_ref();
+        assert_eq!(process.map(|owner| owner.process.pid), Some(7));
+    }
+
+    #[test]
+    fn sockets_that_were_not_reported_are_not_resolved() {
+        let mut scanner = scanner();
+        scanner.replace_report(nothing(Nanos::from_secs(400)), &HashSet::new());
+        let gone = HashSet::from([EndpointId(1)]);
+        scanner.replace_report(nothing(Nanos::from_secs(500)), &gone);
+        assert_eq!(scanner.gone(), []);
     }
 }

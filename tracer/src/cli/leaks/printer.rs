@@ -5,20 +5,20 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Context;
 
+use crate::coverage::CoverageGap;
 use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
-use crate::output::leaks::{Changed, LeakTable, total};
-use crate::stuck::{CoverageGap, Report, Resolved};
-use tcpclose_core::finding::{Finding, Stuck};
-use tcpclose_core::stuck::{Leak, StuckEvent};
+use crate::output::leaks::{LeakTable, total};
+use tcpclose_core::finding::Finding;
+use tcpclose_core::stuck::{Report, StuckSocket};
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 64 * 1024;
 
-/// Gaps that are told while watching; each may be another process.
-const GAPS_SAID: usize = 64;
+/// Gaps that are printed while watching; each may be another process.
+const MAX_GAPS: usize = 64;
 
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -42,10 +42,9 @@ pub(super) struct Printer {
     watching: bool,
     clock: WallClock,
     cgroups: Box<dyn CgroupNames>,
-    last: Option<Report>,
-    said: HashSet<String>,
-    /// Something that matters could not be looked at this time.
-    blind: bool,
+    printed_gaps: HashSet<String>,
+    /// Something that matters could not be inspected this time.
+    incomplete: bool,
 }
 
 impl Printer {
@@ -67,41 +66,36 @@ impl Printer {
             watching,
             clock,
             cgroups,
-            last: None,
-            said: HashSet::new(),
-            blind: false,
+            printed_gaps: HashSet::new(),
+            incomplete: false,
         }
     }
 
-    /// Says each gap once, and while watching not for ever more of them. Returns whether nothing that matters is missing.
-    pub(super) fn say_blind(&mut self, blind: &[CoverageGap]) -> bool {
-        let most = if self.watching { GAPS_SAID } else { usize::MAX };
-        for CoverageGap { text, .. } in blind {
-            if self.said.len() >= most || !self.said.insert(text.clone()) {
+    /// Prints each gap once, and while watching not for ever more of them. Returns whether nothing that matters is missing.
+    pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
+        let most = if self.watching { MAX_GAPS } else { usize::MAX };
+        for CoverageGap { text, .. } in gaps {
+            let printed = self.printed_gaps.len();
+            if printed >= most || !self.printed_gaps.insert(text.clone()) {
                 continue;
             }
             notice!("{text}");
-            if self.said.len() == most {
+            if self.printed_gaps.len() == most {
                 notice!("further gaps are not told: look again without --watch");
             }
         }
-        self.blind = blind.iter().any(|blind| blind.matters);
-        !self.blind
+        self.incomplete = gaps.iter().any(|gap| gap.matters);
+        !self.incomplete
     }
 
     /// # Errors
     /// Writing to stdout failed.
-    pub(super) fn show(
-        &mut self,
-        report: Report,
-        resolved: Vec<Resolved>,
-    ) -> anyhow::Result<Shown> {
+    pub(super) fn print(&mut self, report: &Report) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let written = match self.format {
-            Format::Table => self.write_table(&report, &resolved),
-            Format::Json => self.write_json(&report, &resolved),
+            Format::Table => self.write_table(report),
+            Format::Json => self.write_json(report),
         };
-        self.last = self.watching.then_some(report);
         shown(written)
     }
 
@@ -109,27 +103,21 @@ impl Printer {
     ///
     /// # Errors
     /// Writing to stdout failed.
-    pub(super) fn show_finding(&mut self, finding: &Finding) -> anyhow::Result<Shown> {
+    pub(super) fn print_finding(&mut self, finding: &Finding) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let mut line = Vec::new();
         let written = write_finding(&mut line, finding, &self.clock, self.cgroups.as_mut());
         shown(written.and_then(|()| io::stdout().lock().write_all(&line)))
     }
 
-    fn write_table(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
+    fn write_table(&mut self, report: &Report) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let table = self.table.write(report, self.cgroups.as_mut());
-        let of = match self.blind {
+        let of = match self.incomplete {
             true => " (not everything could be looked at)",
             false => "",
         };
-        let is_new = |leak: &&Leak| leak.event == StuckEvent::Opened && leak.verdict.is_stuck();
-        let changed = self.last.as_ref().map(|last| Changed {
-            opened: report.leaks.iter().filter(is_new).count(),
-            resolved: resolved.len(),
-            since: report.at - last.at,
-        });
-        let headline = total(report, changed);
+        let headline = total(report);
         if self.watching {
             let time = self.clock.time_of_day(report.at);
             writeln!(out, "{time}  {headline}{of}\n{table}")?;
@@ -139,11 +127,12 @@ impl Printer {
         out.flush()
     }
 
-    fn write_json(&mut self, report: &Report, resolved: &[Resolved]) -> io::Result<()> {
+    /// Writes every socket at first; while watching, then only what changes.
+    fn write_json(&mut self, report: &Report) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let mut chunk = Vec::with_capacity(CHUNK);
-        let mut write = |stuck: Stuck| -> io::Result<()> {
-            let finding = Finding::Stuck(Box::new(stuck));
+        let mut write = |stuck: &StuckSocket| -> io::Result<()> {
+            let finding = Finding::Stuck(Box::new(stuck.clone()));
             write_finding(&mut chunk, &finding, &self.clock, self.cgroups.as_mut())?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
@@ -151,21 +140,13 @@ impl Printer {
             }
             Ok(())
         };
-        if let Some(last) = &self.last {
-            for resolved in resolved {
-                write(last.resolved(resolved))?;
-            }
+        for stuck in report.changes.iter().flat_map(|changes| &changes.resolved) {
+            write(stuck)?;
         }
-        // While watching, only changes are told after the first look.
-        let told = report
-            .groups
-            .iter()
-            .flat_map(|group| &group.leaks)
-            .map(|&at| &report.leaks[at]);
-        for leak in told.filter(|leak| {
-            self.last.is_none() || leak.event == StuckEvent::Opened && leak.verdict.is_stuck()
-        }) {
-            write(report.finding(leak, report.at))?;
+        let is_first = report.changes.is_none();
+        let is_wanted = |stuck: &&StuckSocket| is_first || stuck.is_opened();
+        for stuck in report.worst_first().filter(is_wanted) {
+            write(stuck)?;
         }
         out.write_all(&chunk)?;
         out.flush()

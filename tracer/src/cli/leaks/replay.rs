@@ -17,47 +17,48 @@ use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::WallClock;
 use crate::output::table::loss_message;
 use crate::session::{Consumer, Replay, Session};
-use crate::stuck::{Owner, Report, Resolved};
 use tcpclose_core::filter::ConnectionFilter;
-use tcpclose_core::finding::{Finding, LossLocation, Stuck};
-use tcpclose_core::stuck::{StuckEvent, Trends};
-use tcpclose_core::types::{EndpointId, Nanos, StartTime};
+use tcpclose_core::finding::{Finding, LossLocation};
+use tcpclose_core::stuck::{Changes, Report, StuckEvent, StuckSocket, Trends};
+use tcpclose_core::types::{EndpointId, Nanos};
 
 /// Shows what was stuck, as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| {
         let mut session = Session::open(&file)?;
-        let looks = Looks::begin(&args, &session, &file, every, stop)?;
-        let code = Handle::current().block_on(session.run(looks))?;
+        let reports = RecordedReports::begin(&args, &session, &file, every, stop)?;
+        let code = Handle::current().block_on(session.run(reports))?;
         Ok(replay_common::exit_code(session.damage(), &file, code))
     })
 }
 
-/// What was told to be stuck, looked at again and again.
-struct Looks {
+/// Reports of what was stuck in a recording, at intervals of its time.
+struct RecordedReports {
     stop: Arc<AtomicBool>,
     format: Format,
     filter: ConnectionFilter,
-    shower: Printer,
-    /// The age from which on sockets were told of.
-    least: Nanos,
+    printer: Printer,
+    /// The time after which sockets were stuck.
+    min_age: Nanos,
     every: Nanos,
-    /// When the next look is due; `None` before the recording's first time.
+    /// When the next report is due; `None` before the recording's first time.
     due: Option<Nanos>,
+    /// When the last report was due; `None` before the first.
+    last: Option<Nanos>,
     /// How many are left.
     left: u64,
     nobody_reads: bool,
     /// The core had to forget some.
     has_lost: bool,
-    /// Each as it was told; those that the last look showed are ongoing.
-    open: BTreeMap<EndpointId, Stuck>,
-    /// Since the last look, of those that it showed.
-    resolved: Vec<Resolved>,
-    growths: Trends<(Owner, Option<StartTime>)>,
+    /// The stuck sockets, each as it was found; those that the last report had are ongoing.
+    open: BTreeMap<EndpointId, StuckSocket>,
+    /// Those of the last report that are stuck no longer.
+    resolved: Vec<StuckSocket>,
+    trends: Trends,
 }
 
-impl Looks {
+impl RecordedReports {
     fn begin(
         args: &Args,
         session: &Session<Replay>,
@@ -66,85 +67,90 @@ impl Looks {
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
-        let least = session.head().stuck_after;
-        let least = least.context(
+        let min_age = session.head().stuck_after;
+        let min_age = min_age.context(
             "whoever recorded it did not look for stuck sockets: record it without --transitions",
         );
-        let least = least.with_context(cannot)?;
+        let min_age = min_age.with_context(cannot)?;
         let names = Box::new(GivenNames::new(session.cgroups()));
         let clock = WallClock::new(session.clock());
         Ok(Self {
             stop,
             format: args.format,
             filter: args.filters.recorded()?,
-            shower: Printer::new(args.format, args.all, true, clock, names),
-            least,
+            printer: Printer::new(args.format, args.all, true, clock, names),
+            min_age,
             every,
             due: None,
+            last: None,
             left: args.count.unwrap_or(u64::MAX),
             nobody_reads: false,
             has_lost: false,
             open: BTreeMap::new(),
             resolved: Vec::new(),
-            growths: Trends::default(),
+            trends: Trends::default(),
         })
     }
 
-    fn note(&mut self, stuck: &Stuck) {
+    fn note(&mut self, stuck: &StuckSocket) {
         let id = stuck.endpoint.id;
-        let Some(end) = stuck.end else {
-            let mut stuck = stuck.clone();
-            stuck.leak.event = StuckEvent::Opened;
-            self.open.insert(id, stuck);
+        if stuck.resolution().is_none() {
+            let opened = StuckSocket {
+                event: StuckEvent::Opened,
+                ..stuck.clone()
+            };
+            self.open.insert(id, opened);
             return;
-        };
+        }
         let before = self.open.remove(&id);
-        if before.is_some_and(|before| before.leak.event == StuckEvent::Ongoing) {
-            self.resolved.push(Resolved {
-                leak: stuck.leak,
-                at: stuck.at,
-                end,
-                process: stuck.leaker.as_ref().map(|leaker| leaker.process.clone()),
-            });
+        if before.is_some_and(|before| before.event == StuckEvent::Ongoing) {
+            self.resolved.push(stuck.clone());
         }
     }
 
-    /// What made room in the core's table is no longer followed: nobody knows what became of it.
+    /// What made room in the core's table is no longer followed: nothing shows what became of it.
     fn forget_lost(&mut self, session: &Session<Replay>) {
         let followed: HashSet<EndpointId> =
             session.stuck_sockets().map(|end| end.endpoint.id).collect();
         self.open.retain(|id, _| followed.contains(id));
     }
 
-    /// The looks that were due before that.
-    fn look_before(&mut self, at: Nanos) -> anyhow::Result<()> {
+    /// Makes the reports that were due before that.
+    fn report_before(&mut self, at: Nanos) -> anyhow::Result<()> {
         while let Some(due) = self.due.filter(|&due| due < at && self.left > 0) {
-            self.look(due)?;
+            self.report(due)?;
             self.due = Some(due + self.every);
         }
         Ok(())
     }
 
-    /// What is left when the recording ends was not looked at yet.
-    fn look_at_the_end(&mut self, now: Nanos) -> anyhow::Result<()> {
+    /// Reports what is left when the recording ends, if that is still to be reported.
+    fn report_the_end(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.due {
-            Some(due) if self.left > 0 && now + self.every > due => self.look(now),
+            Some(due) if self.left > 0 && now + self.every > due => self.report(now),
             _ => Ok(()),
         }
     }
 
-    fn look(&mut self, at: Nanos) -> anyhow::Result<()> {
+    fn report(&mut self, at: Nanos) -> anyhow::Result<()> {
         self.left -= 1;
-        // JSON tells of changes, as they come.
+        // JSON has the changes, as they come.
         if self.format == Format::Table {
-            let mut report = Report::told(self.open.values(), at, self.least);
-            report.grow(&mut self.growths);
+            let sockets = self.open.values().cloned().collect();
             let resolved = std::mem::take(&mut self.resolved);
-            let shown = self.shower.show(report, resolved)?;
+            let report = Report {
+                changes: self.last.map(|last| Changes {
+                    after: at - last,
+                    resolved,
+                }),
+                ..Report::new(at, self.min_age, sockets, &mut self.trends)
+            };
+            let shown = self.printer.print(&report)?;
             self.stop_unless(shown);
         }
+        self.last = Some(at);
         for stuck in self.open.values_mut() {
-            stuck.leak.event = StuckEvent::Ongoing;
+            stuck.event = StuckEvent::Ongoing;
         }
         Ok(())
     }
@@ -157,7 +163,7 @@ impl Looks {
     }
 }
 
-impl Consumer<Replay> for Looks {
+impl Consumer<Replay> for RecordedReports {
     type Outcome = ExitCode;
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
@@ -167,13 +173,13 @@ impl Consumer<Replay> for Looks {
                 self.has_lost |= loss.location == LossLocation::Table;
             }
             Finding::Stuck(stuck) if self.filter.matches(&finding) => {
-                self.look_before(stuck.at)?;
+                self.report_before(stuck.at)?;
                 if self.left == 0 {
                     return Ok(());
                 }
                 self.note(stuck);
                 if self.format == Format::Json {
-                    let shown = self.shower.show_finding(&finding)?;
+                    let shown = self.printer.print_finding(&finding)?;
                     self.stop_unless(shown);
                 }
             }
@@ -190,7 +196,7 @@ impl Consumer<Replay> for Looks {
         if self.due.is_none() && now > Nanos(0) {
             self.due = Some(now);
         }
-        self.look_before(now + Nanos(1))
+        self.report_before(now + Nanos(1))
     }
 
     fn is_done(&self) -> bool {
@@ -199,7 +205,7 @@ impl Consumer<Replay> for Looks {
 
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<ExitCode> {
         if session.has_ended() {
-            self.look_at_the_end(session.now())?;
+            self.report_the_end(session.now())?;
         }
         let cut_short = self.nobody_reads || self.stop.load(Ordering::Relaxed);
         Ok(exit_code(!cut_short && !self.open.is_empty(), true))

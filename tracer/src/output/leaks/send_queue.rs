@@ -1,15 +1,17 @@
 //! What stuck sockets have still to send, in words.
 
 use crate::output::duration::push_with_unit;
-use tcpclose_core::stuck::Leak;
+use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::Nanos;
 
-/// Why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
-pub(in crate::output) fn unsent<'a>(leaks: impl IntoIterator<Item = &'a Leak>) -> Option<String> {
+/// Returns why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
+pub(in crate::output) fn unsent<'a>(
+    sockets: impl IntoIterator<Item = &'a StuckSocket>,
+) -> Option<String> {
     let (mut bytes, mut peers, mut closed) = (0, 0, None::<Nanos>);
-    let stuck = leaks.into_iter().filter(|leak| leak.verdict.is_stuck());
+    let stuck = sockets.into_iter().filter(|stuck| stuck.is_stuck());
     for socket in stuck
-        .map(|leak| &leak.socket)
+        .map(|stuck| &stuck.socket)
         .filter(|socket| socket.unsent > 0)
     {
         bytes += u64::from(socket.unsent);

@@ -3,7 +3,7 @@
 mod owner;
 mod possibly_stuck;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Display, Write as _};
 use std::net::SocketAddr;
 
@@ -12,11 +12,12 @@ use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::forecast_text::push_forecast;
 use crate::output::leaks::unsent;
-use crate::stuck::{Owner, Report};
 use owner::{push_command, push_container, push_process};
-use possibly_stuck::push_perhaps;
-use tcpclose_core::stuck::{AgeKnown, Leak, OwnerGroup, TopValues, Verdict};
-use tcpclose_core::types::{Nanos, NetNs};
+use possibly_stuck::push_possibly_stuck;
+use tcpclose_core::stuck::{
+    AgeKnown, OwnerGroup, OwnerKey, OwnerUnknown, Report, StuckSocket, TopValues, Verdict,
+};
+use tcpclose_core::types::Nanos;
 
 const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER";
 /// What stands below an owner's line begins here.
@@ -40,14 +41,14 @@ impl LeakTable {
     #[must_use]
     pub fn write(self, report: &Report, cgroups: &mut dyn CgroupNames) -> String {
         let mut text = String::new();
-        if !report.groups.is_empty() {
+        if !report.owners.is_empty() {
             text.push_str(TITLES);
             text.push('\n');
         }
-        for group in &report.groups {
+        for group in &report.owners {
             self.write_group(&mut text, report, group, cgroups);
         }
-        push_perhaps(&mut text, report);
+        push_possibly_stuck(&mut text, report);
         text
     }
 
@@ -55,11 +56,14 @@ impl LeakTable {
         self,
         text: &mut String,
         report: &Report,
-        group: &OwnerGroup<Owner>,
+        group: &OwnerGroup,
         cgroups: &mut dyn CgroupNames,
     ) {
+        let members = || group.sockets.iter().map(|&member| &report.sockets[member]);
         let mut oldest = String::new();
-        push_age(&mut oldest, report, &report.leaks[group.leaks[0]]);
+        if let Some(stuck) = members().next() {
+            push_age(&mut oldest, report, stuck);
+        }
         let stuck = group.stuck();
         let (start, end) = if self.colours && stuck > 0 {
             ("\x1b[31m", "\x1b[0m")
@@ -71,21 +75,23 @@ impl LeakTable {
             _ => drop(write!(text, "{start}{stuck:>5}{end}")),
         }
         let _ = write!(text, " {oldest:>7} ");
-        match group.owner {
-            Owner::Process(pid) => match report.held.processes.get(&pid) {
-                Some(process) => push_process(text, process),
-                None => drop(write!(text, "{pid:>6}")),
-            },
-            Owner::Nobody {
-                cgroup,
-                netns: _,
-                uid,
-            } => {
+        match (&group.process, group.owner) {
+            (Some(owner), _) => push_process(text, &owner.process),
+            (None, OwnerKey::Process((pid, _))) => drop(write!(text, "{pid:>6}")),
+            (
+                None,
+                OwnerKey::Nobody {
+                    cgroup,
+                    netns: _,
+                    uid,
+                },
+            ) => {
                 text.push_str("     -");
-                if let Some(uid) = uid.filter(|_| !report.recorded) {
+                let was_searched = members().any(|stuck| was_searched(stuck.owner_unknown));
+                if let Some(uid) = uid.filter(|_| was_searched) {
                     let _ = write!(text, " uid {uid}");
                 }
-                if let Some(name) = cgroup.and_then(|id| cgroups.name(id.get())) {
+                if let Some(name) = cgroup.and_then(|cgroup| cgroups.name(cgroup.get())) {
                     text.push_str(" cgroup ");
                     push_for_terminal(text, name.path.as_bytes());
                     if let Some(container) = &name.container {
@@ -96,32 +102,40 @@ impl LeakTable {
             }
         }
         text.push('\n');
-        push_verdicts(text, report, group);
+        push_verdicts(text, group, members().collect());
         push_where(text, report, group);
-        if let Owner::Process(pid) = group.owner {
-            push_sharers(text, report, group, pid);
-            if let Some(process) = report.held.processes.get(&pid) {
-                push_command(text, process);
-            }
+        if let OwnerKey::Process((pid, _)) = group.owner {
+            push_sharers(text, members(), pid);
         }
-        if let Some(forecast) = report.forecasts.get(&group.owner) {
+        if let Some(owner) = &group.process {
+            push_command(text, &owner.process);
+        }
+        if let Some(forecast) = &group.forecast {
             text.push_str(INDENT);
             push_forecast(text, forecast);
             text.push('\n');
         }
         if self.every_socket {
-            for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
-                push_socket(text, report, leak);
+            for stuck in members() {
+                push_socket(text, report, stuck);
             }
         }
     }
 }
 
-/// The whole report in one line; from the second look on, what has changed since the last.
+/// Whether it is known why a socket has no owner, as it is of a scan. A recording does not tell.
+fn was_searched(unknown: Option<OwnerUnknown>) -> bool {
+    matches!(
+        unknown,
+        Some(OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable)
+    )
+}
+
+/// Returns the whole report in one line; from the second on, what has changed since the one before.
 #[must_use]
-pub fn total(report: &Report, changed: Option<Changed>) -> String {
-    let mut text = format!("{} stuck", Counted(report.stuck(), "socket"));
-    match changed {
+pub fn total(report: &Report) -> String {
+    let mut text = format!("{} stuck", Counted(report.stuck().count(), "socket"));
+    match &report.changes {
         None => {
             text.push_str(" in CLOSE_WAIT");
             if report.min_age > Nanos(0) {
@@ -130,17 +144,14 @@ pub fn total(report: &Report, changed: Option<Changed>) -> String {
                 text.push_str(" or longer");
             }
         }
-        Some(Changed {
-            opened,
-            resolved,
-            since,
-        }) => {
+        Some(changes) => {
+            let (opened, resolved) = (report.opened().count(), changes.resolved.len());
             let _ = write!(text, ", {opened} new and {resolved} resolved in ");
-            push_with_unit(&mut text, since);
+            push_with_unit(&mut text, changes.after);
         }
     }
     for (count, what) in [
-        (report.sending, "half-closed and still sending"),
+        (report.still_sending, "half-closed and still sending"),
         (report.younger, "younger or still at work"),
     ] {
         if count > 0 {
@@ -148,17 +159,6 @@ pub fn total(report: &Report, changed: Option<Changed>) -> String {
         }
     }
     text
-}
-
-/// What is new in a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// Sockets that were not told of before.
-    pub opened: usize,
-    /// Sockets that are stuck no more.
-    pub resolved: usize,
-    /// Since the last look.
-    pub since: Nanos,
 }
 
 /// `1 socket`, `2 sockets`.
@@ -171,23 +171,23 @@ impl Display for Counted {
     }
 }
 
-/// `~` stands before what is estimated.
-fn push_age(text: &mut String, report: &Report, leak: &Leak) {
-    if leak.age.known == AgeKnown::Estimated {
+/// Appends the age; `~` stands before one that is estimated.
+fn push_age(text: &mut String, report: &Report, stuck: &StuckSocket) {
+    if stuck.age.known == AgeKnown::Estimated {
         text.push('~');
     }
-    push_with_unit(text, report.at - leak.age.since);
+    push_with_unit(text, report.at - stuck.age.since);
 }
 
-/// A line for each verdict; the descriptor is named where it is only one.
-fn push_verdicts(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) {
+/// Appends a line for each verdict; the descriptor is named where there is only one.
+fn push_verdicts(text: &mut String, group: &OwnerGroup, members: Vec<&StuckSocket>) {
     for (verdict, count) in Verdict::ALL.into_iter().zip(group.verdicts) {
         if count == 0 {
             continue;
         }
-        let fds = match (group.owner, &*group.leaks) {
-            (Owner::Process(pid), [only]) => report.fds(&report.leaks[*only], pid),
-            _ => vec![],
+        let fds = match (group.owner, &*members) {
+            (OwnerKey::Process((pid, _)), [only]) => only.fds_of(pid),
+            _ => &[],
         };
         let unread = if verdict == Verdict::EofUnread {
             group.unread
@@ -198,60 +198,65 @@ fn push_verdicts(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) 
             text,
             "{INDENT}{count} {}: {}",
             verdict.name(),
-            verdict.explain(unread, &fds)
+            verdict.explain(unread, fds)
         );
     }
-    if let Some(unsent) = unsent(group.leaks.iter().map(|&at| &report.leaks[at])) {
+    if let Some(unsent) = unsent(members.iter().copied()) {
         let _ = writeln!(text, "{INDENT}{unsent}");
     }
-    if let Owner::Nobody { .. } = group.owner {
-        let why = if report.recorded {
-            "whoever recorded it found no holder"
-        } else if report.unseen_processes {
-            "no holder was found, but not every process could be looked into"
-        } else {
-            "held by no process: one that is exiting, a socket of the kernel's own, or a descriptor on its way between processes"
+    if let (OwnerKey::Nobody { .. }, Some(stuck)) = (group.owner, members.first()) {
+        let why = match stuck.owner_unknown {
+            None | Some(OwnerUnknown::NotTold) => "whoever recorded it found no holder",
+            Some(OwnerUnknown::NotInspectable) => {
+                "no holder was found, but not every process could be looked into"
+            }
+            Some(OwnerUnknown::NoHolder) => {
+                "held by no process: one that is exiting, a socket of the kernel's own, or a descriptor on its way between processes"
+            }
         };
         let _ = writeln!(text, "{INDENT}{why}");
     }
 }
 
-fn push_where(text: &mut String, report: &Report, group: &OwnerGroup<Owner>) {
+fn push_where(text: &mut String, report: &Report, group: &OwnerGroup) {
     let _ = write!(text, "{INDENT}local ports ");
-    push_tally(text, &group.local_ports);
+    push_top(text, &group.local_ports);
     text.push_str("; peers ");
-    push_tally(text, &group.peers);
+    push_top(text, &group.peers);
     text.push('\n');
     let mut elsewhere: HashMap<u32, usize> = HashMap::new();
-    for &at in &group.leaks {
-        let netns = report.leaks[at].socket.netns;
-        if report.own.is_some() && report.own != netns {
-            *elsewhere.entry(netns.map_or(0, NetNs::get)).or_default() += 1;
+    for &member in &group.sockets {
+        let netns = report.sockets[member].socket.netns;
+        if let (Some(own), Some(netns)) = (report.own_netns, netns)
+            && own != netns
+        {
+            *elsewhere.entry(netns.get()).or_default() += 1;
         }
     }
     if !elsewhere.is_empty() {
         let _ = write!(text, "{INDENT}in another network namespace: --netns ");
-        push_tally(text, &elsewhere.into());
+        push_top(text, &elsewhere.into());
         text.push('\n');
     }
 }
 
-fn push_tally<T: Display>(text: &mut String, tally: &TopValues<T>) {
-    for (at, (value, count)) in tally.most.iter().enumerate() {
-        let _ = write!(text, "{}{value} ({count})", if at == 0 { "" } else { ", " });
+fn push_top<T: Display>(text: &mut String, values: &TopValues<T>) {
+    for (place, (value, count)) in values.most.iter().enumerate() {
+        let comma = if place == 0 { "" } else { ", " };
+        let _ = write!(text, "{comma}{value} ({count})");
     }
-    if tally.others > 0 {
-        let _ = write!(text, " and {} more", tally.others);
+    if values.others > 0 {
+        let _ = write!(text, " and {} more", values.others);
     }
 }
 
-/// Other holders: of the sockets themselves, and of listening sockets in whose queue some may wait as well.
-fn push_sharers(text: &mut String, report: &Report, group: &OwnerGroup<Owner>, owner: u32) {
-    let (mut holders, mut listeners) = (BTreeSet::new(), BTreeSet::new());
-    for leak in group.leaks.iter().map(|&at| &report.leaks[at]) {
-        let others = report.held.descriptors(&leak.socket);
-        let others = others.map(|holder| holder.pid).filter(|&pid| pid != owner);
-        match leak.verdict {
+/// Appends the other holders: of the sockets themselves, and of listening sockets in whose queue some may wait as well.
+fn push_sharers<'a>(text: &mut String, members: impl Iterator<Item = &'a StuckSocket>, owner: u32) {
+    let (mut holders, mut listeners) = (BTreeMap::new(), BTreeMap::new());
+    for stuck in members {
+        let others = stuck.holders.iter().filter(|holder| holder.pid != owner);
+        let others = others.map(|holder| (holder.pid, &*holder.comm));
+        match stuck.verdict {
             Verdict::NotAccepted => listeners.extend(others),
             _ => holders.extend(others),
         }
@@ -264,11 +269,11 @@ fn push_sharers(text: &mut String, report: &Report, group: &OwnerGroup<Owner>, o
             continue;
         }
         let _ = write!(text, "{INDENT}{what} ");
-        for (at, pid) in others.iter().take(NAMED_SHARERS).enumerate() {
-            let _ = write!(text, "{}{pid}", if at == 0 { "" } else { ", " });
-            if let Some(process) = report.held.processes.get(pid) {
+        for (place, (pid, comm)) in others.iter().take(NAMED_SHARERS).enumerate() {
+            let _ = write!(text, "{}{pid}", if place == 0 { "" } else { ", " });
+            if !comm.is_empty() {
                 text.push(' ');
-                push_for_terminal(text, &process.comm);
+                push_for_terminal(text, comm);
             }
         }
         if others.len() > NAMED_SHARERS {
@@ -278,33 +283,31 @@ fn push_sharers(text: &mut String, report: &Report, group: &OwnerGroup<Owner>, o
     }
 }
 
-fn push_socket(text: &mut String, report: &Report, leak: &Leak) {
+fn push_socket(text: &mut String, report: &Report, stuck: &StuckSocket) {
     let mut age = String::new();
-    push_age(&mut age, report, leak);
+    push_age(&mut age, report, stuck);
+    let descriptors = || {
+        let holders = stuck.holders.iter();
+        holders.flat_map(|holder| holder.fds.iter().map(|fd| (holder.pid, *fd)))
+    };
     let mut held = String::new();
-    for (at, holder) in report.held.descriptors(&leak.socket).enumerate() {
-        let one = format!(
-            "{}{}:{}",
-            if at == 0 { "" } else { "," },
-            holder.pid,
-            holder.fd
-        );
-        if at > 0 && held.len() + one.len() > HOLDERS_WIDTH {
-            let all = report.held.descriptors(&leak.socket).count();
-            let _ = write!(held, "+{}", all - at);
+    for (place, (pid, fd)) in descriptors().enumerate() {
+        let one = format!("{}{pid}:{fd}", if place == 0 { "" } else { "," });
+        if place > 0 && held.len() + one.len() > HOLDERS_WIDTH {
+            let _ = write!(held, "+{}", descriptors().count() - place);
             break;
         }
         held.push_str(&one);
     }
     let held = if held.is_empty() { "-" } else { &held };
     let (local, peer): (SocketAddr, SocketAddr) =
-        (leak.socket.tuple.local(), leak.socket.tuple.peer());
+        (stuck.socket.tuple.local(), stuck.socket.tuple.peer());
     let _ = writeln!(
         text,
         "{INDENT}{held:<HOLDERS_WIDTH$} {local:<21} {peer:<21} {age:>7} {:<13} unread {} unsent {}",
-        leak.verdict.name(),
-        leak.socket.unread(),
-        leak.socket.unsent,
+        stuck.verdict.name(),
+        stuck.socket.unread(),
+        stuck.socket.unsent,
         local = local.to_string(),
         peer = peer.to_string(),
     );

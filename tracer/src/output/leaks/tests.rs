@@ -5,22 +5,19 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
-
-use std::collections::HashSet;
+use tcpclose_common::TcpState;
 
 use super::*;
 use crate::output::cgroup_names::NoCgroups;
 use crate::output::clock::WallClock;
 use crate::output::json::write_finding;
-use crate::stuck::{Owner, Report, Resolved, SocketHolders};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::process::Container;
-use tcpclose_core::process::Process;
-use tcpclose_core::process::Unit;
-use tcpclose_core::stuck::{Activity, ObservedSocket, Resolution, Sample, ScanHistory, Trends};
-use tcpclose_core::types::Tuple;
-use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs, StartTime};
-use tcpclose_sys::host::descriptors::Holder;
+use tcpclose_core::process::{Container, Process, Unit};
+use tcpclose_core::stuck::{
+    Activity, Changes, Holder, ObservedSocket, OwnerKey, OwnerUnknown, Report, Resolution, Sample,
+    ScanHistory, StuckEvent, StuckSocket, Trends,
+};
+use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs, Role, StartTime, Tuple};
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 
@@ -29,6 +26,7 @@ fn socket(id: u64, inode: u32, queued: u32) -> ObservedSocket {
     let peer = SocketAddr::from(([10, 0, 0, 2], 40_000 + id as u16));
     ObservedSocket {
         id: EndpointId(id),
+        state: TcpState::CloseWait,
         netns: NetNs::new(4_026_531_840),
         tuple: Tuple::from((local, peer)),
         interface: None,
@@ -63,29 +61,58 @@ fn process(pid: u32, started: u64) -> Process {
     }
 }
 
+fn holder(pid: u32, fds: &[u32]) -> Holder {
+    Holder {
+        pid,
+        comm: (*b"web\x1b[2J").into(),
+        fds: fds.into(),
+    }
+}
+
 /// Process 7 holds two, shared with process 9; nobody holds the third.
-fn report() -> Report {
+fn stuck_sockets() -> Vec<StuckSocket> {
     let sockets = vec![socket(1, 11, 0), socket(2, 12, 6), socket(3, 13, 1)];
-    let look = ScanHistory::default().look(sockets, NOW, Nanos::from_secs(60));
-    let holder = |pid, fd| Holder { pid, fd };
-    let mut report = Report {
-        at: NOW,
-        min_age: Nanos::from_secs(60),
-        leaks: look.old,
-        held: SocketHolders {
-            holders: [(11, holder(7, 5)), (11, holder(9, 5)), (12, holder(7, 6))]
-                .into_iter()
-                .collect(),
-            processes: [(7, process(7, 100).into()), (9, process(9, 200).into())].into(),
-            ..SocketHolders::default()
-        },
-        own: NetNs::new(4_026_531_840),
-        served: HashSet::from([(NetNs::new(4_026_531_840), 80)]),
+    let found = ScanHistory::default().add(sockets, NOW, Nanos::from_secs(60));
+    let owner = Arc::new(process(7, 100));
+    let held = [
+        (vec![holder(7, &[5]), holder(9, &[5])], Some(&owner)),
+        (vec![holder(7, &[6])], Some(&owner)),
+        (vec![], None),
+    ];
+    let held = found.old.into_iter().zip(held);
+    let held = held.map(|(stuck, (holders, owner))| {
+        let mut stuck = stuck.held_by(holders, owner, OwnerUnknown::NoHolder);
+        stuck.endpoint.role = Role::Server;
+        stuck
+    });
+    held.collect()
+}
+
+/// The report of these, after they were changed.
+fn report_of(change: impl FnOnce(&mut Vec<StuckSocket>)) -> Report {
+    let mut sockets = stuck_sockets();
+    change(&mut sockets);
+    Report {
+        own_netns: NetNs::new(4_026_531_840),
         younger: 4,
-        ..Report::default()
-    };
-    report.group();
-    report
+        ..Report::new(NOW, Nanos::from_secs(60), sockets, &mut Trends::default())
+    }
+}
+
+fn report() -> Report {
+    report_of(|_| ())
+}
+
+/// The report, with its process changed.
+fn report_with(change: impl Fn(&mut Process)) -> Report {
+    report_of(|sockets| {
+        let owners = sockets
+            .iter_mut()
+            .filter_map(|stuck| stuck.process.as_mut());
+        for owner in owners {
+            change(Arc::make_mut(&mut owner.process));
+        }
+    })
 }
 
 fn table(report: &Report, every_socket: bool) -> String {
@@ -111,24 +138,30 @@ STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
        held by no process: one that is exiting, a socket of the kernel's own, or a descriptor on its way between processes
        local ports 80 (1); peers 10.0.0.2:40003 (1)
 ";
-    let report = report();
+    let mut report = report();
     assert_eq!(table(&report, false), expected);
     let line = "3 sockets stuck in CLOSE_WAIT for 1m00s or longer, 4 younger or still at work";
-    assert_eq!(total(&report, None), line);
-    let changed = Changed {
-        opened: 2,
-        resolved: 1,
-        since: Nanos::from_secs(5),
-    };
+    assert_eq!(total(&report), line);
+    let mut resolved = report.sockets[0].clone();
+    resolved.resolve(NOW, Resolution::Closed);
+    report.changes = Some(Changes {
+        after: Nanos::from_secs(5),
+        resolved: vec![resolved],
+    });
+    for stuck in &mut report.sockets[..2] {
+        stuck.event = StuckEvent::Opened;
+    }
     let line = "3 sockets stuck, 2 new and 1 resolved in 5.0s, 4 younger or still at work";
-    assert_eq!(total(&report, Some(changed)), line);
+    assert_eq!(total(&report), line);
 }
 
 #[test]
 fn where_ss_would_not_show_them_is_said() {
-    let mut report = report();
-    report.leaks[0].socket.netns = NetNs::new(4_026_532_177);
-    report.leaks[1].socket.netns = NetNs::new(4_026_532_177);
+    let report = report_of(|sockets| {
+        for stuck in &mut sockets[..2] {
+            stuck.socket.netns = NetNs::new(4_026_532_177);
+        }
+    });
     let text = table(&report, false);
     let line = "peers 10.0.0.2 (2)\n       in another network namespace: --netns 4026532177 (2)\n";
     assert!(text.contains(line), "{text}");
@@ -149,15 +182,16 @@ fn each_socket_has_its_line_where_asked_for() {
 #[test]
 fn a_forecast_says_what_it_is_made_of() {
     let mut report = report();
-    let mut growths = Trends::default();
+    let mut trends = Trends::default();
+    let owner = OwnerKey::Process((7, None));
     for (second, stuck) in [(0, 0), (5, 10), (10, 20)] {
-        let stock = Sample { stuck, held: stuck };
-        growths.look(Nanos::from_secs(second), [(7, stock)]);
+        let sample = Sample {
+            stuck,
+            descriptors: stuck,
+        };
+        trends.record(Nanos::from_secs(second), [(owner, sample)]);
     }
-    let forecast = growths.forecast(&7, Some(100));
-    report
-        .forecasts
-        .extend(forecast.map(|forecast| (Owner::Process(7), forecast)));
+    report.owners[0].forecast = trends.forecast(&owner, Some(100));
     let text = table(&report, false);
     let line = "       grows by 2.0 a second, no descriptors left in 50.0s (straight line through 3 looks in 10.0s, R² 1.00)\n";
     assert!(text.contains(line), "{text}");
@@ -166,8 +200,7 @@ fn a_forecast_says_what_it_is_made_of() {
 #[test]
 fn a_container_is_shown_short_and_its_scope_not_at_all() {
     let id = "9ec39b91f3d70e1beff50a308f77067065ea6be0d91a3378375056cd4422cf3d";
-    let mut report = report();
-    for process in report.held.processes.values_mut().map(Arc::make_mut) {
+    let report = report_with(|process| {
         process.unit = Some(Unit {
             name: format!("docker-{id}.scope"),
             user: None,
@@ -177,7 +210,7 @@ fn a_container_is_shown_short_and_its_scope_not_at_all() {
             id: id.into(),
             pod: None,
         });
-    }
+    });
     let text = table(&report, false);
     assert!(
         text.contains("924/1024      docker 9ec39b91f3d7\n"),
@@ -193,19 +226,18 @@ fn an_empty_report_is_one_line() {
     };
     assert_eq!(table(&report, true), "");
     let line = "0 sockets stuck in CLOSE_WAIT for 1m00s or longer";
-    assert_eq!(total(&report, None), line);
+    assert_eq!(total(&report), line);
     report.min_age = Nanos(0);
-    assert_eq!(total(&report, None), "0 sockets stuck in CLOSE_WAIT");
+    assert_eq!(total(&report), "0 sockets stuck in CLOSE_WAIT");
 }
 
 #[test]
 fn a_process_is_shown_with_the_title_that_it_gave_itself() {
     let shown = |line: &[u8], exe: Option<&str>| {
-        let mut report = report();
-        for process in report.held.processes.values_mut().map(Arc::make_mut) {
+        let report = report_with(|process| {
             process.command_line = line.into();
             process.exe = exe.map(Into::into);
-        }
+        });
         let text = table(&report, false);
         let line = text.lines().nth(6).map(str::trim_start);
         line.map(str::to_owned).unwrap_or_default()
@@ -238,8 +270,7 @@ fn a_process_is_shown_with_the_title_that_it_gave_itself() {
 #[test]
 fn where_a_process_runs_is_shown_once_and_as_it_can_be_typed() {
     let shown = |unit: Option<&str>, machine: Option<&str>, cgroup: Option<&str>| {
-        let mut report = report();
-        for process in report.held.processes.values_mut().map(Arc::make_mut) {
+        let report = report_with(|process| {
             process.unit = unit.map(|name| Unit {
                 name: name.into(),
                 user: None,
@@ -250,7 +281,7 @@ fn where_a_process_runs_is_shown_once_and_as_it_can_be_typed() {
                 pod: None,
             });
             process.cgroup = cgroup.map(Into::into);
-        }
+        });
         let text = table(&report, false);
         let line = text.lines().nth(1).unwrap_or_default().to_owned();
         line.split_once("924/1024")
@@ -271,10 +302,9 @@ fn where_a_process_runs_is_shown_once_and_as_it_can_be_typed() {
 
 #[test]
 fn many_holders_do_not_break_the_columns() {
-    let mut report = report();
-    let holders = (7..27).map(|pid| (11, Holder { pid, fd: 5 }));
-    report.held.holders = holders.collect();
-    report.group();
+    let report = report_of(|sockets| {
+        sockets[0].holders = (7..27).map(|pid| holder(pid, &[5])).collect();
+    });
     let text = table(&report, true);
     assert!(
         text.contains("       7:5,8:5,9:5,10:5+16 10.0.0.1:80 "),
@@ -284,20 +314,21 @@ fn many_holders_do_not_break_the_columns() {
 
 #[test]
 fn bytes_that_the_peer_does_not_read_are_told_of() {
-    let mut report = report();
-    let socket = &mut report.leaks[0].socket;
-    socket.unsent = 2_559_488;
-    socket.activity = Some(Activity {
-        since_ack: Nanos::from_secs(10),
-        since_sent: Some(Nanos::from_secs(337)),
-        ..Activity::default()
+    let report = report_of(|sockets| {
+        let socket = &mut sockets[0].socket;
+        socket.unsent = 2_559_488;
+        socket.activity = Some(Activity {
+            since_ack: Nanos::from_secs(10),
+            since_sent: Some(Nanos::from_secs(337)),
+            ..Activity::default()
+        });
     });
     let sentence = "the peer has not read for 5m37s; 2559488 bytes wait";
     let text = table(&report, false);
     assert!(text.contains(&format!("       {sentence}\n")), "{text}");
     let clock = WallClock::fixed(0, TimeZone::UTC);
     let mut line = Vec::new();
-    let finding = Finding::Stuck(Box::new(report.finding(&report.leaks[0], NOW)));
+    let finding = Finding::Stuck(Box::new(report.sockets[0].clone()));
     write_finding(&mut line, &finding, &clock, &mut NoCgroups).expect("memory takes everything");
     let line = String::from_utf8_lossy(&line).into_owned();
     assert!(line.contains(&format!("on fd 5; {sentence}\"")), "{line}");
@@ -306,47 +337,56 @@ fn bytes_that_the_peer_does_not_read_are_told_of() {
 #[test]
 fn what_may_be_older_than_it_looks_has_a_section_with_its_owners() {
     let mut report = report();
-    let mut hidden = report.leaks[0];
-    hidden.age.earliest = Some(NOW - Nanos::from_secs(780));
-    report.hidden = vec![hidden];
+    let mut young = report.sockets[0].clone();
+    young.age.earliest = Some(NOW - Nanos::from_secs(780));
+    report.possibly_stuck = vec![young];
     let text = table(&report, false);
     let section = "\
 perhaps stuck: something came from the peer within 1m00s (an answer to keepalive), so they may be older than they look; --watch tells
     1 up to 13m00s      7 web\\x1b[2J  local ports 80 (1); peers 10.0.0.2:40001 (1)
 ";
     assert!(text.ends_with(section), "{text}");
-    report.hidden[0].age.earliest = None;
+    report.possibly_stuck[0].age.earliest = None;
     assert!(table(&report, false).contains("    1 of any age      7 web"));
 }
 
 #[test]
-fn the_owner_of_a_leak_is_kept_to_its_end() {
-    let report = report();
-    let process = report.held.processes[&7].clone();
-    // Nobody holds it at the last look any more.
-    let resolved = Resolved {
-        leak: report.leaks[2],
-        at: NOW,
-        end: Resolution::ProcessExited,
-        process: Some(process),
+fn why_there_is_no_owner_is_a_word_and_a_sentence() {
+    let told = |unknown: OwnerUnknown| {
+        let report = report_of(|sockets| sockets[2].owner_unknown = Some(unknown));
+        let clock = WallClock::fixed(0, TimeZone::UTC);
+        let mut line = Vec::new();
+        let finding = Finding::Stuck(Box::new(report.sockets[2].clone()));
+        write_finding(&mut line, &finding, &clock, &mut NoCgroups)
+            .expect("memory takes everything");
+        let record: Value = serde_json::from_slice(&line).expect("it is JSON");
+        let word = record["leak"]["owner_unknown"].as_str().map(str::to_owned);
+        (word.unwrap_or_default(), table(&report, false))
     };
-    let stuck = report.resolved(&resolved);
-    assert_eq!(stuck.owner.map(|owner| owner.pid), Some(7));
-    assert_eq!(stuck.owner_unknown, None);
-}
-
-#[test]
-fn why_there_is_no_owner_is_a_word() {
-    let mut report = report();
-    let word = |report: &Report| {
-        let finding = report.finding(&report.leaks[2], NOW);
-        finding.owner_unknown.map(|unknown| unknown.name())
-    };
-    assert_eq!(word(&report), Some("no_holder"));
-    report.unseen_processes = true;
-    assert_eq!(word(&report), Some("not_inspectable"));
-    report.recorded = true;
-    assert_eq!(word(&report), Some("not_told"));
+    for (unknown, word, who, why) in [
+        (
+            OwnerUnknown::NoHolder,
+            "no_holder",
+            "     - uid 0\n",
+            "held by no process: ",
+        ),
+        (
+            OwnerUnknown::NotInspectable,
+            "not_inspectable",
+            "     - uid 0\n",
+            "no holder was found, but not every process could be looked into\n",
+        ),
+        (
+            OwnerUnknown::NotTold,
+            "not_told",
+            "     -\n",
+            "whoever recorded it found no holder\n",
+        ),
+    ] {
+        let (told, text) = told(unknown);
+        assert_eq!(told, word);
+        assert!(text.contains(who) && text.contains(why), "{text}");
+    }
 }
 
 #[test]
@@ -355,7 +395,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     // 2026-01-31T12:00:00Z at the time of the look.
     let clock = WallClock::fixed(1_769_860_800_000_000_000 - NOW.0 as i64, TimeZone::UTC);
     let mut line = Vec::new();
-    let finding = Finding::Stuck(Box::new(report.finding(&report.leaks[0], NOW)));
+    let finding = Finding::Stuck(Box::new(report.sockets[0].clone()));
     write_finding(&mut line, &finding, &clock, &mut NoCgroups)?;
     let text = String::from_utf8(line)?;
     assert!(text.ends_with("}\n") && !text.contains('\u{1b}'), "{text}");

@@ -51,7 +51,7 @@ impl Kind {
 pub(super) const fn is_limited(record: &Record) -> bool {
     match record {
         Record::Finding(Finding::Close(_) | Finding::TimeWait(_)) => true,
-        Record::Finding(Finding::Stuck(stuck)) => stuck.end.is_none(),
+        Record::Finding(Finding::Stuck(stuck)) => stuck.resolution().is_none(),
         Record::Finding(Finding::Loss(_)) | Record::Summary(_) => false,
     }
 }
@@ -72,7 +72,7 @@ impl Severity {
         match record {
             Record::Finding(Finding::Close(_)) | Record::Summary(_) => Self::Info,
             Record::Finding(Finding::TimeWait(_)) => Self::Debug,
-            Record::Finding(Finding::Stuck(stuck)) if stuck.end.is_some() => Self::Notice,
+            Record::Finding(Finding::Stuck(stuck)) if stuck.resolution().is_some() => Self::Notice,
             Record::Finding(Finding::Stuck(_) | Finding::Loss(_)) => Self::Warning,
         }
     }

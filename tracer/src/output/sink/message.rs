@@ -7,9 +7,9 @@ use crate::output::escape::push_for_terminal;
 use crate::output::table::loss_message;
 use crate::record::Record;
 use tcpclose_core::finding::{
-    Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, Stuck, TimeWait,
+    Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, TimeWait,
 };
-use tcpclose_core::stuck::AgeKnown;
+use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 use tcpclose_core::summary::Summary;
 use tcpclose_core::types::{Nanos, SharedOwner};
 
@@ -18,7 +18,7 @@ pub(super) fn sentence(record: &Record) -> String {
     match record {
         Record::Finding(Finding::Close(close)) => of_close(close),
         Record::Finding(Finding::TimeWait(time_wait)) => of_time_wait(time_wait),
-        Record::Finding(Finding::Stuck(stuck)) => of_leak(stuck),
+        Record::Finding(Finding::Stuck(stuck)) => of_stuck(stuck),
         Record::Finding(Finding::Loss(loss)) => loss_message(loss),
         Record::Summary(summary) => of_summary(&summary.connections),
     }
@@ -68,22 +68,21 @@ fn of_time_wait(time_wait: &TimeWait) -> String {
     text
 }
 
-fn of_leak(stuck: &Stuck) -> String {
+fn of_stuck(stuck: &StuckSocket) -> String {
     let mut text = start(&stuck.endpoint, stuck.owner.as_ref());
-    let leak = &stuck.leak;
-    let about = match leak.age.known {
+    let about = match stuck.age.known {
         AgeKnown::Observed => "",
         AgeKnown::Estimated => "about ",
     };
-    match stuck.end {
+    match stuck.resolution() {
         None => {
             let _ = write!(text, " is stuck in CLOSE_WAIT for {about}");
-            push_with_unit(&mut text, stuck.at - leak.age.since);
-            let _ = write!(text, ": {}", leak.verdict.name());
+            push_with_unit(&mut text, stuck.at - stuck.age.since);
+            let _ = write!(text, ": {}", stuck.verdict.name());
         }
         Some(end) => {
             let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
-            push_with_unit(&mut text, stuck.at - leak.age.since);
+            push_with_unit(&mut text, stuck.at - stuck.age.since);
             let _ = write!(text, ": {}", end.name());
         }
     }

@@ -1,4 +1,4 @@
-//! The line of a socket that is stuck in CLOSE_WAIT, or is no longer.
+//! The line of a socket that is stuck, or is no longer.
 
 use std::fmt::Write as _;
 
@@ -6,30 +6,36 @@ use super::{
     BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
 };
 use crate::output::forecast_text::push_forecast;
-use tcpclose_core::finding::Stuck;
-use tcpclose_core::stuck::AgeKnown;
+use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 
 impl CloseTable {
     /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that stands under BY; how long
     /// it is in CLOSE_WAIT under LIFE, with `~` where that is estimated.
-    pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &Stuck, clock: &WallClock) {
-        let Stuck {
+    pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &StuckSocket, clock: &WallClock) {
+        let StuckSocket {
             at,
+            event: _,
             endpoint,
-            leak,
-            end,
+            socket: _,
+            age,
+            verdict,
             owner,
             owner_unknown: _,
             holders: _,
-            leaker,
+            process,
         } = stuck;
         self.fill_end(endpoint, owner.as_ref(), *at, clock);
-        let (cells, lasted) = (&mut self.cells, *at - leak.age.since);
-        let word = if end.is_some() { "resolved" } else { "stuck" };
+        let (cells, lasted) = (&mut self.cells, *at - age.since);
+        let resolution = stuck.resolution();
+        let word = if resolution.is_some() {
+            "resolved"
+        } else {
+            "stuck"
+        };
         cells[PATH].set(word);
         cells[BY].set("peer");
         cells[SEG].set_unknown();
-        let about = match leak.age.known {
+        let about = match age.known {
             AgeKnown::Observed => "",
             AgeKnown::Estimated => "~",
         };
@@ -43,24 +49,24 @@ impl CloseTable {
         let _ = write!(cells[STATES].start(), "CW {about}");
         push_state_ms(&mut cells[STATES].text, lasted);
         let cause = cells[CAUSE].start();
-        match end {
-            Some(end) => cause.push_str(end.name()),
+        match resolution {
+            Some(resolution) => cause.push_str(resolution.name()),
             None => {
-                cause.push_str(leak.verdict.name());
+                cause.push_str(verdict.name());
                 if let [fd, rest @ ..] = stuck.fds() {
                     let _ = write!(cause, " on fd {fd}");
                     cause.push_str(if rest.is_empty() { "" } else { ", …" });
                 }
-                if let Some(leaker) = leaker {
-                    let _ = write!(cause, ", {} stuck here", leaker.stuck);
-                    if let Some(forecast) = &leaker.forecast {
+                if let Some(owner) = process {
+                    let _ = write!(cause, ", {} stuck here", owner.stuck);
+                    if let Some(forecast) = &owner.forecast {
                         cause.push_str(", ");
                         push_forecast(cause, forecast);
                     }
                 }
             }
         }
-        let paint = match end {
+        let paint = match resolution {
             None => Paint::Red,
             Some(_) => Paint::Green,
         };

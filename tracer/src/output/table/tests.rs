@@ -3,8 +3,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
 use crate::output::samples::{self, clock, ends};
-use tcpclose_core::finding::Stuck;
-use tcpclose_core::stuck::{AgeKnown, Resolution};
+use tcpclose_core::stuck::{AgeKnown, Resolution, StuckEvent, StuckSocket};
 use tcpclose_core::types::Nanos;
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
@@ -318,7 +317,7 @@ fn a_loss_is_one_sentence_that_says_what_to_do() {
     );
 }
 
-fn stuck_line(table: &mut CloseTable, stuck: &Stuck) -> String {
+fn stuck_line(table: &mut CloseTable, stuck: &StuckSocket) -> String {
     let mut out = Vec::new();
     table.write_stuck(&mut out, stuck, &clock());
     String::from_utf8(out).expect("a line is UTF-8")
@@ -339,17 +338,17 @@ fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
          process_exited\n"
     );
     let mut unseen = samples::resolved();
-    unseen.end = Some(Resolution::Unknown);
+    unseen.event = StuckEvent::Resolved(Resolution::Unknown);
     assert!(stuck_line(&mut table, &unseen).ends_with(" CW 2m05s unknown\n"));
 }
 
 #[test]
 fn an_estimated_age_is_marked_and_nobody_holds_what_nobody_holds() {
     let mut stuck = samples::stuck();
-    stuck.leak.age.known = AgeKnown::Estimated;
+    stuck.age.known = AgeKnown::Estimated;
     stuck.owner = None;
     stuck.holders.clear();
-    stuck.leaker = None;
+    stuck.process = None;
     assert_eq!(
         stuck_line(&mut CloseTable::new(None, false), &stuck),
         "12:01:00 -       -          10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   ~1m00s CW ~1m00s \

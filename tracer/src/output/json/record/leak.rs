@@ -3,12 +3,12 @@
 use super::*;
 use crate::output::escape::cut;
 use crate::output::leaks::unsent;
-use tcpclose_core::stuck::{self, Forecast, OwnerUnknown, Resolution};
+use tcpclose_core::stuck::{self, Forecast, OwnerProcess, OwnerUnknown, Resolution, StuckSocket};
 
 /// Bytes of a command line in a record: each socket of a process repeats it.
 const COMMAND_LINE_LIMIT: usize = 256;
 
-/// A socket that is stuck, or is no longer.
+/// The record of a socket that is stuck, or is no longer.
 #[derive(Serialize)]
 pub(in crate::output::json) struct Leak<'a> {
     v: u8,
@@ -74,63 +74,64 @@ struct Holder<'a> {
 }
 
 impl<'a> Leak<'a> {
-    /// `cgroup` is that of the socket.
+    /// Makes the record; `cgroup` is that of the socket.
     pub(in crate::output::json) fn new(
-        stuck: &'a finding::Stuck,
+        stuck: &'a StuckSocket,
         clock: &WallClock,
         cgroup: Option<&'a CgroupName>,
     ) -> Self {
-        let finding::Stuck {
+        let StuckSocket {
             at,
+            event,
             endpoint,
-            leak,
-            end,
+            socket,
+            age,
+            verdict,
             owner,
             owner_unknown,
             holders,
-            leaker,
+            process,
         } = stuck;
-        let (at, age, fds) = (*at, leak.age, stuck.fds());
-        let unread = leak.socket.unread();
+        let (at, fds) = (*at, stuck.fds());
+        let unread = socket.unread();
+        let explained = verdict.explain(unread.into(), fds);
         Self {
             v: VERSION,
             kind: "leak",
-            event: leak.event.name(),
+            event: event.name(),
             ts: clock.rfc3339(at),
             netns: netns(endpoint.netns),
             conn: Conn::new(endpoint, clock),
-            owner: owner.as_deref().map(|owner| match leaker {
-                Some(leaker) => Owner::of_process(owner, &leaker.process),
+            owner: owner.as_deref().map(|owner| match process {
+                Some(known) => Owner::of_process(owner, &known.process),
                 None => Owner::new(owner, None),
             }),
-            process: leaker.as_ref().map(Process::new),
+            process: process.as_ref().map(Process::new),
             holders: holders.iter().map(Holder::new).collect(),
             leak: Stuck {
                 since: clock.rfc3339(age.since),
                 age_ms: rounded_ms(at - age.since),
                 age_known: age.known.name(),
                 age_at_most_ms: age.earliest.map(|earliest| rounded_ms(at - earliest)),
-                verdict: leak.verdict.name(),
+                verdict: verdict.name(),
                 unread_bytes: unread,
-                unsent_bytes: leak.socket.unsent,
+                unsent_bytes: socket.unsent,
                 fds,
                 owner_unknown: owner_unknown.map(OwnerUnknown::name),
                 cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
-                advice: match unsent([leak]) {
-                    Some(unsent) => {
-                        format!("{}; {unsent}", leak.verdict.explain(unread.into(), fds))
-                    }
-                    None => leak.verdict.explain(unread.into(), fds),
+                advice: match unsent([stuck]) {
+                    Some(unsent) => format!("{explained}; {unsent}"),
+                    None => explained,
                 },
-                resolved_by: end.map(Resolution::name),
+                resolved_by: stuck.resolution().map(Resolution::name),
             },
         }
     }
 }
 
 impl<'a> Process<'a> {
-    fn new(leaker: &'a stuck::OwnerProcess) -> Self {
-        let process = &*leaker.process;
+    fn new(owner: &'a OwnerProcess) -> Self {
+        let process = &*owner.process;
         let exe = process.exe.as_deref();
         let unit = process.unit.as_ref();
         let (command_line, was_cut) = command_line(process);
@@ -141,13 +142,13 @@ impl<'a> Process<'a> {
             unit: unit.map(|unit| unit.name.as_str()),
             user_unit: unit.and_then(|unit| unit.user.as_deref()),
             descriptors: Descriptors::of(process),
-            stuck: leaker.stuck,
-            growth: leaker.forecast.map(Growth::from),
+            stuck: owner.stuck,
+            growth: owner.forecast.map(Growth::from),
         }
     }
 }
 
-/// The first bytes of the arguments, and whether there are more.
+/// Returns the first bytes of the arguments, and whether there are more.
 fn command_line(process: &process::Process) -> (Vec<Cow<'_, str>>, bool) {
     let mut room = COMMAND_LINE_LIMIT;
     let (mut line, mut was_cut) = (Vec::new(), false);
@@ -195,7 +196,7 @@ impl<'a> Holder<'a> {
 }
 
 impl<'a> Owner<'a> {
-    /// One that /proc told of, and where it runs too.
+    /// An owner that /proc shows, and where it runs.
     fn of_process(owner: &'a types::Owner, process: &'a process::Process) -> Self {
         Self {
             cgroup: process.cgroup.as_deref(),

@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 
 use super::owner::push_name;
-use super::push_tally;
+use super::push_top;
 use crate::output::duration::push_with_unit;
-use crate::stuck::{Owner, Report};
-use tcpclose_core::stuck::{Leak, group};
+use tcpclose_core::stuck::{OwnerKey, Report, StuckSocket, by_owner};
 
-/// A line for each owner.
-pub(super) fn push_perhaps(text: &mut String, report: &Report) {
-    if report.hidden.is_empty() {
+/// Appends a line for each owner.
+pub(super) fn push_possibly_stuck(text: &mut String, report: &Report) {
+    let sockets = &report.possibly_stuck;
+    if sockets.is_empty() {
         return;
     }
     text.push_str("perhaps stuck: something came from the peer within ");
@@ -18,31 +18,30 @@ pub(super) fn push_perhaps(text: &mut String, report: &Report) {
     text.push_str(
         " (an answer to keepalive), so they may be older than they look; --watch tells\n",
     );
-    for group in group(&report.hidden, |leak| report.owner(leak)) {
-        let _ = write!(text, "{:>5} ", group.leaks.len());
-        push_bound(
-            text,
-            report,
-            group.leaks.iter().map(|&at| &report.hidden[at]),
-        );
-        match report.process(group.owner) {
-            Some(process) => push_name(text, process),
-            None => match group.owner {
-                Owner::Process(pid) => drop(write!(text, " {pid:>6}")),
-                Owner::Nobody { .. } => text.push_str("      -"),
-            },
+    for group in by_owner(sockets) {
+        let _ = write!(text, "{:>5} ", group.sockets.len());
+        let members = group.sockets.iter().map(|&member| &sockets[member]);
+        push_bound(text, report, members);
+        match (&group.process, group.owner) {
+            (Some(owner), _) => push_name(text, &owner.process),
+            (None, OwnerKey::Process((pid, _))) => drop(write!(text, " {pid:>6}")),
+            (None, OwnerKey::Nobody { .. }) => text.push_str("      -"),
         }
         text.push_str("  local ports ");
-        push_tally(text, &group.local_ports);
+        push_top(text, &group.local_ports);
         text.push_str("; peers ");
-        push_tally(text, &group.peers);
+        push_top(text, &group.peers);
         text.push('\n');
     }
 }
 
-/// How old the oldest may be.
-fn push_bound<'a>(text: &mut String, report: &Report, leaks: impl Iterator<Item = &'a Leak>) {
-    let earliest = leaks.map(|leak| leak.age.earliest).min().flatten();
+/// Appends how old the oldest may be.
+fn push_bound<'a>(
+    text: &mut String,
+    report: &Report,
+    sockets: impl Iterator<Item = &'a StuckSocket>,
+) {
+    let earliest = sockets.map(|stuck| stuck.age.earliest).min().flatten();
     match earliest {
         Some(earliest) => {
             text.push_str("up to ");

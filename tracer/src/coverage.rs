@@ -16,7 +16,7 @@ use tcpclose_sys::kernel::netns::{Place, Unseen};
 
 /// A gap in what was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CoverageGap {
+pub(crate) struct CoverageGap {
     /// For stderr: what, why, and what to do.
     pub text: String,
     /// Whether stuck sockets, or who holds them, can have been missed. What is within its reach was seen otherwise.
@@ -24,14 +24,14 @@ pub struct CoverageGap {
 }
 
 impl CoverageGap {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             matters: true,
         }
     }
 
-    pub(super) fn note(text: impl Into<String>) -> Self {
+    pub(crate) fn note(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             matters: false,
@@ -76,7 +76,7 @@ pub(crate) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<Covera
 /// What a search for the holders of sockets could not see, when `unheld` of them were not found. `contained`: there are
 /// processes that this /proc cannot show. `asked_for`: only certain processes were looked at, each because it was asked
 /// for.
-pub(super) fn of_search(
+pub(crate) fn of_search(
     search: &Search,
     unheld: usize,
     contained: bool,

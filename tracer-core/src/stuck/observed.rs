@@ -1,0 +1,85 @@
+//! A socket that may be stuck, as the kernel describes it at one moment.
+
+use serde::{Deserialize, Serialize};
+use tcpclose_common::TcpState;
+
+use crate::kernel_ids::zero_is_none;
+use crate::types::{CgroupId, EndpointId, Inode, InterfaceIndex, Nanos, NetNs, Tuple};
+
+/// A socket in one of [`STUCK_STATES`](super::STUCK_STATES), as a scan or a probe has seen it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedSocket {
+    /// The socket cookie.
+    pub id: EndpointId,
+    /// Its state. Recordings hold sockets in CLOSE_WAIT only, and do not name it.
+    #[serde(skip, default = "close_wait")]
+    pub state: TcpState,
+    /// The network namespace it lives in, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub netns: Option<NetNs>,
+    /// Its addresses and ports.
+    pub tuple: Tuple,
+    /// The interface it is bound to, if to one.
+    #[serde(with = "zero_is_none")]
+    pub interface: Option<InterfaceIndex>,
+    /// Inode in sockfs; `None` while the connection waits to be accepted.
+    #[serde(with = "zero_is_none")]
+    pub inode: Option<Inode>,
+    /// User id of the process that accepted or created it; 0 while it waits to be accepted.
+    pub uid: u32,
+    /// Id of the cgroup (v2) that it was created in, where that is known.
+    #[serde(with = "zero_is_none")]
+    pub cgroup: Option<CgroupId>,
+    /// Bytes received and not read, plus one for a FIN that was not consumed.
+    pub queued: u32,
+    /// Bytes written and not acknowledged by the peer.
+    pub unsent: u32,
+    /// Whether the keepalive timer runs: an ACK may then be the answer to a probe.
+    pub keepalive: bool,
+    /// When it was seen to enter its state; `None` where that was not seen.
+    pub entered: Option<Nanos>,
+    /// What the kernel's `tcp_info` shows; `None` where it gave none.
+    pub activity: Option<Activity>,
+}
+
+const fn close_wait() -> TcpState {
+    TcpState::CloseWait
+}
+
+/// When something last moved on a connection, and how much has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    /// Time since data last came; `None` when none ever did.
+    pub since_data: Option<Nanos>,
+    /// Time since a segment with an acceptable ACK last came. The peer's FIN is one.
+    pub since_ack: Nanos,
+    /// Bytes that the peer has acknowledged.
+    pub bytes_acked: u64,
+    /// Time since data was last sent; `None` when none ever was, or when it was sent again for lack of an answer.
+    pub since_sent: Option<Nanos>,
+}
+
+impl ObservedSocket {
+    /// Returns the bytes that the application has not read; the FIN is none.
+    #[must_use]
+    pub const fn unread(&self) -> u32 {
+        self.queued.saturating_sub(1)
+    }
+
+    /// Returns for how long the peer has not read what waits for it: bytes wait, and it answers without taking them, as its
+    /// window is closed. Were they on their way, they would have been sent again since.
+    #[must_use]
+    pub fn peer_reads_nothing_for(&self) -> Option<Nanos> {
+        let activity = self.activity.filter(|_| self.unsent > 0)?;
+        activity
+            .since_sent
+            .filter(|sent| *sent > activity.since_ack)
+    }
+
+    /// Returns when bytes were last sent that are still on their way, or that were sent in this state.
+    pub(super) fn sent(&self, now: Nanos) -> Option<Nanos> {
+        let sent = now - self.activity?.since_sent?;
+        let in_this_state = self.entered.is_some_and(|entered| sent > entered);
+        (self.unsent > 0 || in_this_state).then_some(sent)
+    }
+}

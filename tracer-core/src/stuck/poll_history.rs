@@ -1,0 +1,94 @@
+//! The rule by which a socket is stuck.
+
+use super::age::Age;
+use super::observed::{Activity, ObservedSocket};
+use super::verdict::Verdict;
+use crate::types::Nanos;
+
+/// What the polls of one socket have shown: since when it is in its state, and when bytes last moved.
+///
+/// A socket is stuck when both were at least as long ago as is asked for, [`Self::is_old`] and not [`Self::moves`]. A bound
+/// that is met exactly counts: what has rested for 60 s has rested for 60 s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollHistory {
+    /// Since when it is in its state.
+    pub age: Age,
+    /// When bytes last moved, or the latest that it can have been; `None` where none are known to have moved.
+    moved: Option<Nanos>,
+    /// Bytes that the peer has acknowledged.
+    acked: u64,
+    /// These, and the bytes that it has still to acknowledge.
+    written: u64,
+}
+
+impl PollHistory {
+    /// Returns the history after a poll at `at`. `acked_at_entry`: the bytes that the peer had acknowledged when the socket
+    /// entered its state, where the tracer has seen that; it matters for the first poll only.
+    #[must_use]
+    pub fn new(
+        socket: &ObservedSocket,
+        at: Nanos,
+        before: Option<&Self>,
+        acked_at_entry: Option<u64>,
+    ) -> Self {
+        let activity = socket.activity.unwrap_or_default();
+        let acked = activity.bytes_acked;
+        let written = acked + u64::from(socket.unsent);
+        let has_acked = match before {
+            Some(before) => before.acked != acked,
+            None => acked_at_entry.is_some_and(|earlier| earlier < acked),
+        };
+        let has_written = before.is_some_and(|before| before.written != written);
+        // The ACK that the peer sent for these bytes is the last that came, or an earlier one.
+        let acked_at = has_acked.then(|| at - activity.since_ack);
+        // What the application has written since the last poll may not have been sent: the kernel does not say when that was.
+        let may_wait = socket.unsent > 0 || socket.activity.is_none();
+        let written_at = (has_written && may_wait).then_some(at);
+        let earlier = before.and_then(|before| before.moved);
+        let age = Age::of(socket, at);
+        Self {
+            age: before.map_or(age, |before| age.or_earlier(before.age)),
+            moved: earlier.max(acked_at).max(written_at).max(socket.sent(at)),
+            acked,
+            written,
+        }
+    }
+
+    /// Returns whether the socket has been in its state for at least `min_age`.
+    #[must_use]
+    pub fn is_old(&self, at: Nanos, min_age: Nanos) -> bool {
+        at - self.age.since >= min_age
+    }
+
+    /// Returns whether bytes moved within the last `min_age`.
+    #[must_use]
+    pub fn moves(&self, at: Nanos, min_age: Nanos) -> bool {
+        self.moved.is_some_and(|moved| at - moved < min_age)
+    }
+
+    /// Returns the earliest time at which the socket is stuck, if nothing moves until then.
+    #[must_use]
+    pub fn stuck_at(&self, min_age: Nanos) -> Nanos {
+        self.moved
+            .map_or(self.age.since, |moved| moved.max(self.age.since))
+            + min_age
+    }
+
+    /// Returns what the application has not done, given the socket that the last poll has shown.
+    #[must_use]
+    pub fn verdict(&self, socket: &ObservedSocket, at: Nanos, min_age: Nanos) -> Verdict {
+        match socket {
+            ObservedSocket { inode: None, .. } => Verdict::NotAccepted,
+            _ if self.moves(at, min_age) => Verdict::StillSending,
+            ObservedSocket { queued: 0, .. } => Verdict::EofRead,
+            _ => Verdict::EofUnread,
+        }
+    }
+
+    /// Returns whether a socket that looks younger may be as old: answers to keepalive probes hide its age.
+    #[must_use]
+    pub fn may_be_old(socket: &ObservedSocket, min_age: Nanos) -> bool {
+        let silent = |activity: Activity| activity.since_data.is_none_or(|span| span >= min_age);
+        socket.keepalive && socket.activity.is_some_and(silent)
+    }
+}

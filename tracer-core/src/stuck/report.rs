@@ -1,0 +1,88 @@
+//! All that is stuck at one moment: what a scan or a recording has to show, as a table or as JSON.
+
+use super::by_owner::{OwnerGroup, by_owner, count};
+use super::socket::StuckSocket;
+use super::trend::Trends;
+use crate::types::{Nanos, NetNs};
+
+/// What is stuck at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// When that was.
+    pub at: Nanos,
+    /// The shortest time in its state after which a socket is in the report.
+    pub min_age: Nanos,
+    /// The stuck sockets; half-closes at work too, where every socket is asked for.
+    pub sockets: Vec<StuckSocket>,
+    /// The same by owner, worst first.
+    pub owners: Vec<OwnerGroup>,
+    /// The network namespace of this program: that sockets live in another one is said. `None` where unknown.
+    pub own_netns: Option<NetNs>,
+    /// How many sockets are as old, and still send.
+    pub still_sending: usize,
+    /// How many sockets have been in their state for a shorter time.
+    pub younger: usize,
+    /// Sockets among those that may be older: keepalive hides their age.
+    pub possibly_stuck: Vec<StuckSocket>,
+    /// What is new since the report before; `None` for the first.
+    pub changes: Option<Changes>,
+}
+
+/// What has changed since an earlier report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The time from that report to this one.
+    pub after: Nanos,
+    /// Sockets of that report that are stuck no longer, in the order of time.
+    pub resolved: Vec<StuckSocket>,
+}
+
+impl Report {
+    /// Makes a report of these sockets, and counts them in the trends.
+    #[must_use]
+    pub fn new(
+        at: Nanos,
+        min_age: Nanos,
+        mut sockets: Vec<StuckSocket>,
+        trends: &mut Trends,
+    ) -> Self {
+        trends.record(at, count(&sockets));
+        let mut owners = by_owner(&sockets);
+        for group in &mut owners {
+            let room = group
+                .process
+                .as_ref()
+                .and_then(|owner| owner.process.room());
+            group.forecast = trends.forecast(&group.owner, room);
+            let (stuck, forecast) = (group.stuck(), group.forecast);
+            for &member in &group.sockets {
+                if let Some(owner) = &mut sockets[member].process {
+                    (owner.stuck, owner.forecast) = (stuck, forecast);
+                }
+            }
+        }
+        Self {
+            at,
+            min_age,
+            sockets,
+            owners,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the sockets that are stuck.
+    pub fn stuck(&self) -> impl Iterator<Item = &StuckSocket> {
+        self.sockets.iter().filter(|socket| socket.is_stuck())
+    }
+
+    /// Returns those among them that no earlier report had.
+    pub fn opened(&self) -> impl Iterator<Item = &StuckSocket> {
+        self.sockets.iter().filter(|socket| socket.is_opened())
+    }
+
+    /// Returns all sockets by owner, worst first, and of each owner the oldest first.
+    pub fn worst_first(&self) -> impl Iterator<Item = &StuckSocket> {
+        let members = self.owners.iter().flat_map(|group| &group.sockets);
+        members.map(|&member| &self.sockets[member])
+    }
+}

@@ -1,0 +1,113 @@
+//! What repeated scans have shown.
+
+use std::collections::HashMap;
+
+use super::observed::ObservedSocket;
+use super::poll_history::PollHistory;
+use super::socket::{StuckEvent, StuckSocket};
+use crate::endpoint::Endpoint;
+use crate::types::{EndpointId, Nanos, Role};
+
+/// What the scans so far have shown of each socket. It holds those that the last one has found, some 120 bytes each.
+#[derive(Clone, Debug, Default)]
+pub struct ScanHistory {
+    sockets: HashMap<EndpointId, Scanned>,
+    /// Number of the last scan.
+    scan: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Scanned {
+    polls: PollHistory,
+    /// Whether it was found stuck.
+    reported: bool,
+    /// The scan that has found it last.
+    scan: u64,
+}
+
+/// What the sockets of one scan are. Who holds them is still to be found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScanOutcome {
+    /// Sockets that are as old as asked for, half-closes at work among them.
+    pub old: Vec<StuckSocket>,
+    /// How many are younger.
+    pub younger: usize,
+    /// Sockets among the younger that may be older than they look.
+    pub possibly_stuck: Vec<StuckSocket>,
+    /// Sockets that an earlier scan has found stuck and this one has not found.
+    pub gone: Vec<EndpointId>,
+}
+
+impl ScanHistory {
+    /// Takes in a scan: each socket that was found in one of the states, once. Old are those that are in their state for
+    /// at least `min_age`.
+    pub fn add(&mut self, sockets: Vec<ObservedSocket>, at: Nanos, min_age: Nanos) -> ScanOutcome {
+        self.scan += 1;
+        let mut outcome = ScanOutcome::default();
+        let known = self.sockets.len();
+        self.sockets.reserve(sockets.len().saturating_sub(known));
+        for socket in sockets {
+            let before = self.sockets.get(&socket.id);
+            let polls = PollHistory::new(&socket, at, before.map(|before| &before.polls), None);
+            let reported = before.is_some_and(|before| before.reported);
+            let verdict = polls.verdict(&socket, at, min_age);
+            let is_old = polls.is_old(at, min_age);
+            let scanned = Scanned {
+                polls,
+                reported: reported || is_old && verdict.is_stuck(),
+                scan: self.scan,
+            };
+            self.sockets.insert(socket.id, scanned);
+            outcome.younger += usize::from(!is_old);
+            let list = if is_old {
+                &mut outcome.old
+            } else if PollHistory::may_be_old(&socket, min_age) {
+                &mut outcome.possibly_stuck
+            } else {
+                continue;
+            };
+            list.push(StuckSocket {
+                at,
+                event: if reported || self.scan == 1 {
+                    StuckEvent::Ongoing
+                } else {
+                    StuckEvent::Opened
+                },
+                endpoint: endpoint(&socket),
+                socket,
+                age: polls.age,
+                verdict,
+                owner: None,
+                owner_unknown: None,
+                holders: Vec::new(),
+                process: None,
+            });
+        }
+        self.sockets.retain(|id, scanned| {
+            let is_there = scanned.scan == self.scan;
+            if !is_there && scanned.reported {
+                outcome.gone.push(*id);
+            }
+            is_there
+        });
+        outcome
+    }
+
+    /// Forgets a socket that is found to be gone before the next scan.
+    pub fn forget(&mut self, id: EndpointId) {
+        self.sockets.remove(&id);
+    }
+}
+
+/// A scan does not see how a connection began.
+fn endpoint(socket: &ObservedSocket) -> Endpoint {
+    Endpoint {
+        id: socket.id,
+        netns: socket.netns,
+        tuple: socket.tuple,
+        role: Role::Unknown,
+        seen_from_start: false,
+        opened: None,
+        lifetime: None,
+    }
+}

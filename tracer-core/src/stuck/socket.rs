@@ -1,0 +1,153 @@
+//! A stuck socket: the one description that scans, the tracer and recordings fill.
+
+use std::sync::Arc;
+
+use super::age::Age;
+use super::observed::ObservedSocket;
+use super::owner::{Holder, OwnerProcess, OwnerUnknown};
+use super::owner_key::OwnerKey;
+use super::poll_history::PollHistory;
+use super::resolution::Resolution;
+use super::verdict::Verdict;
+use crate::endpoint::Endpoint;
+use crate::process::Process;
+use crate::types::{Nanos, SharedOwner};
+
+/// What is new about a stuck socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StuckEvent {
+    /// It was not reported before.
+    Opened,
+    /// It was reported before, or was stuck before anybody looked.
+    Ongoing,
+    /// It is stuck no longer.
+    Resolved(Resolution),
+}
+
+impl StuckEvent {
+    /// The word of the JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Ongoing => "ongoing",
+            Self::Resolved(_) => "resolved",
+        }
+    }
+}
+
+/// A socket that is stuck in its state, or is no longer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StuckSocket {
+    /// When this was found out; of one that is resolved, when that happened.
+    pub at: Nanos,
+    /// What is new about it.
+    pub event: StuckEvent,
+    /// The connection's end. Its lifetime is not known before it closes.
+    pub endpoint: Endpoint,
+    /// The socket, as it was last observed.
+    pub socket: ObservedSocket,
+    /// Since when it is in its state.
+    pub age: Age,
+    /// What its application has not done.
+    pub verdict: Verdict,
+    /// The process it belongs to, where that is known.
+    pub owner: Option<SharedOwner>,
+    /// Why the owner is not known.
+    pub owner_unknown: Option<OwnerUnknown>,
+    /// All processes that hold it, by their ids.
+    pub holders: Vec<Holder>,
+    /// What /proc shows of the owner.
+    pub process: Option<OwnerProcess>,
+}
+
+impl StuckSocket {
+    /// Adds the processes that hold the socket, and the one of them that it belongs to. Without that the owner stays the
+    /// one that is known from elsewhere, or is unknown for the given reason.
+    #[must_use]
+    pub fn held_by(
+        mut self,
+        holders: Vec<Holder>,
+        process: Option<&Arc<Process>>,
+        otherwise: OwnerUnknown,
+    ) -> Self {
+        self.holders = holders;
+        self.process = process.map(|process| OwnerProcess::new(Arc::clone(process), self.at));
+        let source = self.verdict.owner_source();
+        let owner = process.map(|process| process.as_owner(source));
+        self.owner = owner.or(self.owner);
+        self.owner_unknown = self.owner.is_none().then_some(otherwise);
+        self
+    }
+
+    /// Notes that the socket is stuck no longer.
+    pub fn resolve(&mut self, at: Nanos, by: Resolution) {
+        self.at = at;
+        self.event = StuckEvent::Resolved(by);
+        // A process that is gone needs no forecast.
+        if matches!(by, Resolution::ProcessExited | Resolution::Unknown)
+            && let Some(process) = &mut self.process
+        {
+            process.forecast = None;
+        }
+    }
+
+    /// Returns how it was resolved; `None` while it is not.
+    #[must_use]
+    pub const fn resolution(&self) -> Option<Resolution> {
+        match self.event {
+            StuckEvent::Resolved(by) => Some(by),
+            StuckEvent::Opened | StuckEvent::Ongoing => None,
+        }
+    }
+
+    /// Returns whether the application is at fault: false for a half-close at work, which only a list of all sockets has.
+    #[must_use]
+    pub const fn is_stuck(&self) -> bool {
+        self.verdict.is_stuck()
+    }
+
+    /// Returns whether it is stuck, and was not reported before.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        self.is_stuck() && self.event == StuckEvent::Opened
+    }
+
+    /// Returns with whose sockets it is counted.
+    #[must_use]
+    pub fn owner_key(&self) -> OwnerKey {
+        let holder = self.holders.iter().map(|holder| holder.pid).min();
+        match (&self.process, holder) {
+            (Some(owner), _) => OwnerKey::Process(owner.process.key()),
+            (None, Some(pid)) => OwnerKey::Process((pid, None)),
+            (None, None) => OwnerKey::Nobody {
+                cgroup: self.socket.cgroup,
+                netns: self.socket.netns,
+                uid: self.socket.inode.map(|_| self.socket.uid),
+            },
+        }
+    }
+
+    /// Returns the descriptors that a process has of it.
+    #[must_use]
+    pub fn fds_of(&self, pid: u32) -> &[u32] {
+        let holder = self.holders.iter().find(|holder| holder.pid == pid);
+        holder.map_or(&[], |holder| &holder.fds)
+    }
+
+    /// Returns the descriptors that its owner has of it.
+    #[must_use]
+    pub fn fds(&self) -> &[u32] {
+        let owner = self.owner.as_ref();
+        owner.map_or(&[], |owner| self.fds_of(owner.pid))
+    }
+}
+
+/// What is known of a live endpoint that may be stuck.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    /// What its probes have shown.
+    pub polls: PollHistory,
+    /// The finding that it is stuck.
+    pub reported: Option<Box<StuckSocket>>,
+}
