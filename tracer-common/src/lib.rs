@@ -2,7 +2,7 @@
 //! time, and the TCP state names.
 //!
 //! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one byte. Enums cross as
-//! raw integers; user space turns them into types with `TryFrom` and refuses what it does not know.
+//! raw integers; user space turns them into types with `from_repr` and refuses what it does not know.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,7 +18,7 @@ pub use config::Config;
 pub use program_stats::{Program, RunStats};
 pub use recursion_fallback::FallbackStage;
 pub use signal::Signal;
-pub use state::{TcpState, UnknownState};
+pub use state::TcpState;
 pub use task_file_iter::SocketDescriptor;
 pub use transition::{COMM_LEN, Transition, flags};
 
@@ -30,6 +30,7 @@ pub const RINGS: [&str; 8] = [
 
 /// What a record of the ring buffer is: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(strum::FromRepr))]
 #[repr(u8)]
 pub enum RecordKind {
     /// A [`Transition`].
@@ -49,28 +50,4 @@ pub enum RecordKind {
     MinisocketKilled = 7,
     /// A [`Signal`]: a timewait minisocket took this FIN, or this RST which killed it (`skb:kfree_skb`).
     MinisocketSegment = 8,
-}
-
-/// A first byte that names no [`RecordKind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownKind(pub u8);
-
-impl TryFrom<u8> for RecordKind {
-    type Error = UnknownKind;
-
-    fn try_from(raw: u8) -> Result<Self, UnknownKind> {
-        [
-            Self::Transition,
-            Self::ResetSent,
-            Self::ResetReceived,
-            Self::FinRetransmitted,
-            Self::MinisocketArmed,
-            Self::MinisocketDescheduled,
-            Self::MinisocketKilled,
-            Self::MinisocketSegment,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u8 == raw)
-        .ok_or(UnknownKind(raw))
-    }
 }

@@ -1,6 +1,19 @@
 /// A TCP state, numbered as in the kernel's `include/net/tcp_states.h`.
+///
+/// In user space its word is the kernel's name without the `TCP_` prefix, as bcc's tools print it: `CLOSE_WAIT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "user",
+    derive(
+        serde::Serialize,
+        serde::Deserialize,
+        strum::Display,
+        strum::FromRepr,
+        strum::IntoStaticStr,
+        strum::VariantArray
+    ),
+    strum(serialize_all = "SCREAMING_SNAKE_CASE")
+)]
 #[repr(u8)]
 #[allow(missing_docs, reason = "RFC 9293's names and the kernel's")]
 pub enum TcpState {
@@ -18,69 +31,38 @@ pub enum TcpState {
     NewSynRecv = 12,
 }
 
-/// A number that is no TCP state of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownState(pub u8);
-
-impl TcpState {
-    /// All states, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
-        Self::Established,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::FinWait1,
-        Self::FinWait2,
-        Self::TimeWait,
-        Self::Close,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::Listen,
-        Self::Closing,
-        Self::NewSynRecv,
-    ];
-
-    /// The kernel's name without its `TCP_` prefix, as bcc's tools print it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Established => "ESTABLISHED",
-            Self::SynSent => "SYN_SENT",
-            Self::SynRecv => "SYN_RECV",
-            Self::FinWait1 => "FIN_WAIT1",
-            Self::FinWait2 => "FIN_WAIT2",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Close => "CLOSE",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::LastAck => "LAST_ACK",
-            Self::Listen => "LISTEN",
-            Self::Closing => "CLOSING",
-            Self::NewSynRecv => "NEW_SYN_RECV",
-        }
-    }
-}
-
-impl TryFrom<u8> for TcpState {
-    type Error = UnknownState;
-
-    fn try_from(raw: u8) -> Result<Self, UnknownState> {
-        match raw {
-            1..=12 => Ok(Self::ALL[usize::from(raw) - 1]),
-            _ => Err(UnknownState(raw)),
-        }
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "user"))]
 mod tests {
-    use super::{TcpState, UnknownState};
+    use strum::VariantArray as _;
+
+    use super::TcpState;
 
     #[test]
     fn every_number_of_the_kernel_is_a_state_and_no_other() {
-        for (state, raw) in TcpState::ALL.into_iter().zip(1u8..) {
-            assert_eq!(TcpState::try_from(raw), Ok(state));
-            assert_eq!(state as u8, raw);
+        for (state, raw) in TcpState::VARIANTS.iter().zip(1u8..) {
+            assert_eq!(TcpState::from_repr(raw), Some(*state));
+            assert_eq!(*state as u8, raw);
         }
-        assert_eq!(TcpState::try_from(0), Err(UnknownState(0)));
-        assert_eq!(TcpState::try_from(13), Err(UnknownState(13)));
+        assert_eq!(TcpState::from_repr(0), None);
+        assert_eq!(TcpState::from_repr(13), None);
+    }
+
+    #[test]
+    fn words_are_the_kernels_names() {
+        let words = [
+            "ESTABLISHED",
+            "SYN_SENT",
+            "SYN_RECV",
+            "FIN_WAIT1",
+            "FIN_WAIT2",
+            "TIME_WAIT",
+            "CLOSE",
+            "CLOSE_WAIT",
+            "LAST_ACK",
+            "LISTEN",
+            "CLOSING",
+            "NEW_SYN_RECV",
+        ];
+        assert!(TcpState::VARIANTS.iter().map(<&str>::from).eq(words));
     }
 }

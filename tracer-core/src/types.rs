@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
 pub use super::kernel_ids::{
     CgroupId, Inode, InterfaceIndex, NetNs, Port, SocketAddress, StartTime,
@@ -97,11 +98,16 @@ impl EndpointId {
 }
 
 /// The IP version on the wire. A v4-mapped connection of an IPv6 socket is [`IpVersion::V4`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 #[repr(u8)]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum IpVersion {
+    #[strum(serialize = "ipv4")]
     V4 = 4,
+    #[strum(serialize = "ipv6")]
     V6 = 6,
 }
 
@@ -215,7 +221,8 @@ fn bytes(address: IpAddr) -> [u8; 16] {
 }
 
 /// Which end opened the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum Role {
     Client,
@@ -225,7 +232,10 @@ pub enum Role {
 }
 
 /// Where an [`Owner`] comes from. Never from whoever happened to be on the CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum OwnerSource {
     /// The process that called connect().
     Connect,
@@ -257,7 +267,8 @@ pub struct Owner {
 pub type SharedOwner = Arc<Owner>;
 
 /// How a reconstructed fact is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Known {
     /// The kernel's own state at the time proves it.
     Observed,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use smallvec::SmallVec;
+use strum::{Display, IntoStaticStr, VariantArray};
 use tcpclose_common::TcpState;
 
 use crate::endpoint::Endpoint;
@@ -43,7 +44,21 @@ pub type Steps = SmallVec<[Step; 5]>;
 pub type States = SmallVec<[(TcpState, Option<Nanos>); 4]>;
 
 /// How a connection closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum ClosePath {
     /// FIN, ACK, FIN, ACK.
@@ -64,25 +79,22 @@ pub enum ClosePath {
     Unknown,
 }
 
-impl ClosePath {
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FourWay => "four_way",
-            Self::ThreeWay => "three_way",
-            Self::Simultaneous => "simultaneous",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Destroyed => "destroyed",
-            Self::ConnectFailed => "connect_failed",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 /// Who sent the first FIN or RST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum Initiator {
@@ -92,59 +104,27 @@ pub enum Initiator {
     Unknown,
 }
 
-impl Initiator {
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Peer => "peer",
-            Self::Both => "both",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 /// An end of the connection, seen from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum Side {
     Local,
     Peer,
 }
 
-impl Side {
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Peer => "peer",
-        }
-    }
-}
-
 /// The flags of a closing segment that matter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[allow(missing_docs, reason = "they are their names")]
 pub enum SegmentFlags {
+    #[strum(serialize = "FIN,ACK")]
     FinAck,
+    #[strum(serialize = "ACK")]
     Ack,
+    #[strum(serialize = "RST")]
     Rst,
+    #[strum(serialize = "RST,ACK")]
     RstAck,
-}
-
-impl SegmentFlags {
-    /// As the JSON writes them.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::FinAck => "FIN,ACK",
-            Self::Ack => "ACK",
-            Self::Rst => "RST",
-            Self::RstAck => "RST,ACK",
-        }
-    }
 }
 
 /// One closing segment, as a capture would show it.
@@ -193,7 +173,8 @@ pub struct Reset {
 }
 
 /// Why a RST was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ResetReason {
     /// close() with received data that the application had not read (RFC 1122, 4.2.2.13).
     UnreadData,
@@ -213,24 +194,6 @@ pub enum ResetReason {
     Destroyed,
     /// connect() to `AF_UNSPEC`, or another local abort.
     Disconnect,
-}
-
-impl ResetReason {
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UnreadData => "unread_data",
-            Self::Linger => "linger",
-            Self::NoSocket => "no_socket",
-            Self::NotAccepted => "not_accepted",
-            Self::DataAfterClose => "data_after_close",
-            Self::Keepalive => "keepalive",
-            Self::Timeout => "timeout",
-            Self::Destroyed => "destroyed",
-            Self::Disconnect => "disconnect",
-        }
-    }
 }
 
 /// The time between the two FINs of a connection that was really used half-closed: data still moved, or the side that

@@ -4,6 +4,7 @@ mod close;
 mod time_wait;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use super::stuck::StuckSocket;
 use super::types::Nanos;
@@ -55,7 +56,20 @@ pub struct Loss {
 }
 
 /// Where something was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum LossLocation {
     /// Records that found the kernel's ring buffer full.
     Ring,
@@ -69,19 +83,4 @@ pub enum LossLocation {
     Decode,
     /// What a recording lacks, because the disk was too slow.
     Recording,
-}
-
-impl LossLocation {
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ring => "ring",
-            Self::Program => "program",
-            Self::Table => "table",
-            Self::Output => "output",
-            Self::Decode => "decode",
-            Self::Recording => "recording",
-        }
-    }
 }

@@ -1,5 +1,7 @@
 //! A TIME_WAIT that is over.
 
+use strum::{Display, IntoStaticStr, VariantArray};
+
 use crate::endpoint::Endpoint;
 use crate::types::{Nanos, SharedOwner};
 
@@ -27,7 +29,8 @@ pub struct TimeWait {
 }
 
 /// How a TIME_WAIT ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum TimeWaitEnd {
     /// Its timer fired.
     Expired,
@@ -43,40 +46,15 @@ pub enum TimeWaitEnd {
     Unknown,
 }
 
-impl TimeWaitEnd {
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Reused => "reused",
-            Self::Recycled => "recycled",
-            Self::Killed => "killed",
-            Self::Overflow => "overflow",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 /// How the end of a TIME_WAIT is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Measured {
     /// A program in the kernel saw it.
     Hook,
     /// The kernel's timer told the earliest time, the first look after it the latest.
     Timer,
     /// Two looks bracket it.
+    #[strum(serialize = "sweep")]
     Poll,
-}
-
-impl Measured {
-    /// The word of the JSON and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hook => "hook",
-            Self::Timer => "timer",
-            Self::Poll => "sweep",
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::types::OwnerSource;
 
 /// What the application has not done about a socket in CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::VariantArray)]
 pub enum Verdict {
     /// It was never accepted.
     NotAccepted,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Sub;
 
+use strum::VariantArray as _;
+
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use crate::stuck::Verdict;
 
@@ -19,32 +21,23 @@ pub trait Kind: Copy + 'static {
     fn all() -> impl Iterator<Item = Self>;
 }
 
-/// Lists an enum's variants, in the order of their declaration. One that is forgotten does not compile.
 macro_rules! kinds {
-    ($kind:ident: $($variant:ident)+) => {
+    ($($kind:ident)+) => {$(
         impl Kind for $kind {
-            const COUNT: usize = [$(Self::$variant),+].len();
+            const COUNT: usize = Self::VARIANTS.len();
 
             fn index(self) -> usize {
-                match self {
-                    $(Self::$variant => self as usize),+
-                }
+                self as usize
             }
 
             fn all() -> impl Iterator<Item = Self> {
-                [$(Self::$variant),+].into_iter()
+                Self::VARIANTS.iter().copied()
             }
         }
-    };
+    )+};
 }
 
-kinds!(ClosePath: FourWay ThreeWay Simultaneous Reset Timeout Destroyed ConnectFailed Unknown);
-kinds!(Initiator: Local Peer Both Unknown);
-kinds!(Side: Local Peer);
-kinds!(ResetReason: UnreadData Linger NoSocket NotAccepted DataAfterClose Keepalive Timeout Destroyed Disconnect);
-kinds!(TimeWaitEnd: Expired Reused Recycled Killed Overflow Unknown);
-kinds!(LossLocation: Ring Program Table Output Decode Recording);
-kinds!(Verdict: NotAccepted EofUnread EofRead StillSending);
+kinds!(ClosePath Initiator Side ResetReason TimeWaitEnd LossLocation Verdict);
 
 impl<A: Kind, B: Kind> Kind for (A, B) {
     const COUNT: usize = A::COUNT * B::COUNT;

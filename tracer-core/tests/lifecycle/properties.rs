@@ -2,6 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use strum::VariantArray as _;
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
 use tcpclose_core::finding::Finding;
@@ -12,7 +13,7 @@ use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
 use crate::socket::{NETNS, tuple};
 
 fn state() -> impl Strategy<Value = TcpState> {
-    prop::sample::select(TcpState::ALL.to_vec())
+    prop::sample::select(TcpState::VARIANTS.to_vec())
 }
 
 prop_compose! {

@@ -18,11 +18,7 @@ pub fn steps(close: &Close) -> Vec<String> {
             ""
         };
         let (seq, ack) = (number(step.seq), number(step.ack));
-        format!(
-            "{mark}{} {} {seq} {ack}",
-            step.from.name(),
-            step.flags.name()
-        )
+        format!("{mark}{} {} {seq} {ack}", step.from, step.flags)
     };
     close.steps.iter().map(line).collect()
 }
@@ -32,7 +28,7 @@ pub fn states(close: &Close) -> Vec<(&'static str, Option<u64>)> {
     close
         .states
         .iter()
-        .map(|(state, dwell)| (state.name(), dwell.map(|dwell| dwell.0 / 1_000_000)))
+        .map(|(state, dwell)| (state.into(), dwell.map(|dwell| dwell.0 / 1_000_000)))
         .collect()
 }
 

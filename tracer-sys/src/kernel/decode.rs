@@ -42,7 +42,7 @@ pub enum DecodeError {
 /// When the record's length, kind, states or IP version are unknown.
 pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
     let first = *bytes.first().ok_or(DecodeError::Empty)?;
-    let kind = RecordKind::try_from(first).map_err(|_| DecodeError::UnknownKind(first))?;
+    let kind = RecordKind::from_repr(first).ok_or(DecodeError::UnknownKind(first))?;
     let wrong_length = DecodeError::WrongLength {
         kind: first,
         length: bytes.len(),
@@ -127,7 +127,7 @@ fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
         6 => (IpVersion::V6, record.local_v6, record.peer_v6),
         other => return Err(DecodeError::UnknownIpVersion(other)),
     };
-    let state = |raw| TcpState::try_from(raw).map_err(|_| DecodeError::UnknownState(raw));
+    let state = |raw| TcpState::from_repr(raw).ok_or(DecodeError::UnknownState(raw));
     let task = has(flags::TASK).then_some(Task {
         pid: record.pid,
         uid: record.uid,

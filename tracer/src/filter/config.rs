@@ -145,6 +145,8 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>,
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
     use crate::output::samples;
     use tcpclose_core::finding::{Finding, Loss, LossLocation};
@@ -214,26 +216,12 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_json() {
-        for path in [
-            ClosePath::FourWay,
-            ClosePath::ThreeWay,
-            ClosePath::Simultaneous,
-            ClosePath::Reset,
-            ClosePath::Timeout,
-            ClosePath::Destroyed,
-            ClosePath::ConnectFailed,
-            ClosePath::Unknown,
-        ] {
-            let read = filter(&format!("path = ['{}']", path.name()));
+        for &path in ClosePath::VARIANTS {
+            let read = filter(&format!("path = ['{}']", path));
             assert_eq!(read.paths, BTreeSet::from([path]));
         }
-        for initiator in [
-            Initiator::Local,
-            Initiator::Peer,
-            Initiator::Both,
-            Initiator::Unknown,
-        ] {
-            let read = filter(&format!("initiator = ['{}']", initiator.name()));
+        for &initiator in Initiator::VARIANTS {
+            let read = filter(&format!("initiator = ['{}']", initiator));
             assert_eq!(read.initiators, BTreeSet::from([initiator]));
         }
     }

@@ -125,14 +125,14 @@ impl Label {
     #[must_use]
     pub fn value(&self) -> LabelValue {
         let word = match self {
-            Self::Path(path) => path.name(),
-            Self::Initiator(initiator) => initiator.name(),
-            Self::ResetBy(side) => side.name(),
-            Self::ResetReason(reason) => reason.map_or("unknown", ResetReason::name),
-            Self::TimeWaitEnd(end) => end.name(),
+            Self::Path(path) => path.into(),
+            Self::Initiator(initiator) => initiator.into(),
+            Self::ResetBy(side) => side.into(),
+            Self::ResetReason(reason) => reason.map_or("unknown", Into::into),
+            Self::TimeWaitEnd(end) => end.into(),
             Self::Verdict(verdict) => verdict.name(),
             Self::State(state) => state_word(*state),
-            Self::Where(location) => location.name(),
+            Self::Where(location) => location.into(),
             Self::Output(name) => name,
             Self::Outcome(outcome) => outcome.name(),
             Self::Process(ProcessTitle::Named(title)) => title,

@@ -10,8 +10,7 @@ use std::net::SocketAddr;
 use tcpclose_common::TcpState;
 
 use tcpclose_core::finding::{
-    Close, ClosePath, Endpoint, Initiator, Loss, LossLocation, Reset, ResetReason, Side, TimeWait,
-    TimeWaitEnd,
+    Close, ClosePath, Endpoint, Initiator, Loss, LossLocation, Reset, Side, TimeWait, TimeWaitEnd,
 };
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
@@ -108,7 +107,7 @@ impl CloseTable {
         cells[PATH].set("time_wait");
         match end {
             TimeWaitEnd::Unknown => cells[BY].set_unknown(),
-            end => cells[BY].set(end.name()),
+            end => cells[BY].set(end.into()),
         }
         cells[SEG].set_unknown();
         push_with_unit(cells[LIFE].start(), *dwell);
@@ -171,11 +170,11 @@ impl CloseTable {
         let cells = &mut self.cells;
         match close.path {
             ClosePath::Unknown => cells[PATH].set_unknown(),
-            path => cells[PATH].set(path.name()),
+            path => cells[PATH].set(path.into()),
         }
         match close.initiator {
             Initiator::Unknown => cells[BY].set_unknown(),
-            initiator => cells[BY].set(initiator.name()),
+            initiator => cells[BY].set(initiator.into()),
         }
         match close.segments {
             Some(segments) => {
@@ -296,7 +295,7 @@ fn fill_cause(text: &mut String, close: &Close) {
     };
     text.push_str(
         reason
-            .map(ResetReason::name)
+            .map(Into::into)
             .or(*kernel_reason)
             .unwrap_or_default(),
     );
@@ -306,7 +305,7 @@ fn fill_cause(text: &mut String, close: &Close) {
     );
     if !began {
         let space = if text.is_empty() { "" } else { " " };
-        let _ = write!(text, "{space}by {}", by.name());
+        let _ = write!(text, "{space}by {by}");
     }
 }
 

@@ -71,9 +71,9 @@ impl TransitionTable {
         let _ = write!(lport.start(), "{}", local.port());
         let _ = write!(raddr.start(), "{}", peer.ip());
         let _ = write!(rport.start(), "{}", peer.port());
-        old.set(transition.old.name());
+        old.set(transition.old.into());
         arrow.set("->");
-        new.set(transition.new.name());
+        new.set(transition.new.into());
         match in_old {
             Some(span) => {
                 let _ = write!(ms.start(), "{:.3}", span.as_millis());

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use strum::VariantArray as _;
 use tcpclose_common::TcpState;
 
 use super::socket::Socket;
@@ -45,7 +46,7 @@ impl StateSet {
     /// Every state a socket can be in.
     #[must_use]
     pub const fn all() -> Self {
-        Self::of(&TcpState::ALL)
+        Self::of(TcpState::VARIANTS)
     }
 
     /// Every state but LISTEN: all ends of connections. CLOSE is empty of them: a socket in it is in none of the tables

@@ -80,7 +80,7 @@ impl Socket {
     pub(crate) fn parse(bytes: &[u8], netns: Option<NetNs>) -> Option<Self> {
         let fixed: &[u8; MESSAGE_LEN] = bytes.first_chunk()?;
         let [family, state, timer, retransmits] = read_array(fixed, 0)?;
-        let state = TcpState::try_from(state).ok()?;
+        let state = TcpState::from_repr(state)?;
         let local = (read_array(fixed, 8)?, u16::from_be(read_u16(fixed, 4)?));
         let peer = (read_array(fixed, 24)?, u16::from_be(read_u16(fixed, 6)?));
         let cookie = u64::from(read_u32(fixed, 44)?) | u64::from(read_u32(fixed, 48)?) << 32;

@@ -13,9 +13,9 @@ use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::escape::until_nul;
 use tcpclose_core::event;
-use tcpclose_core::finding::{self, ResetReason};
+use tcpclose_core::finding;
 use tcpclose_core::process;
-use tcpclose_core::types::{self, IpVersion, Known, Nanos, NetNs, OwnerSource, Role};
+use tcpclose_core::types::{self, Nanos, NetNs};
 use tcpclose_sys::host::cgroup::CgroupName;
 
 pub(super) use leak::{Descriptors, Growth, Leak};
@@ -69,8 +69,8 @@ impl<'a> Close<'a> {
             conn: Conn::new(endpoint, clock),
             owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
             close: ClosePath {
-                path: path.name(),
-                initiator: initiator.name(),
+                path: path.into(),
+                initiator: initiator.into(),
                 segments: *segments,
                 steps: Steps(steps),
             },
@@ -81,12 +81,12 @@ impl<'a> Close<'a> {
             },
             retransmits: *retransmits,
             reset: reset.as_ref().map(|reset| Reset {
-                by: reset.by.name(),
-                reason: reset.reason.map(ResetReason::name),
+                by: reset.by.into(),
+                reason: reset.reason.map(Into::into),
                 kernel_reason: reset.kernel_reason,
             }),
             half_close: half_close.map(|half| HalfClose {
-                by: half.by.name(),
+                by: half.by.into(),
                 ms: rounded_ms(half.lasted),
                 bytes_sent: half.bytes_sent,
                 bytes_received: half.bytes_received,
@@ -145,8 +145,8 @@ impl<'a> TimeWait<'a> {
             time_wait: Dwell {
                 entered: clock.rfc3339(*entered),
                 dwell_ms: rounded_ms(*dwell),
-                end: end.name(),
-                measured: measured.name(),
+                end: end.into(),
+                measured: measured.into(),
                 error_ms: rounded_ms(*error),
                 restarts: *restarts,
             },
@@ -170,14 +170,10 @@ impl Conn {
     fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
         Self {
             id: endpoint.id.0,
-            family: family(endpoint.tuple.ip()),
+            family: endpoint.tuple.ip().into(),
             local: endpoint.tuple.local().into(),
             peer: endpoint.tuple.peer().into(),
-            role: match endpoint.role {
-                Role::Client => "client",
-                Role::Server => "server",
-                Role::Unknown => "unknown",
-            },
+            role: endpoint.role.into(),
             seen_from_start: endpoint.seen_from_start,
             opened: endpoint.opened.map(|at| clock.rfc3339(at)),
             lifetime_ms: endpoint.lifetime.map(rounded_ms),
@@ -219,12 +215,7 @@ impl<'a> Owner<'a> {
             uid: owner.uid,
             cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
             container: container.map(Container::from),
-            source: match owner.source {
-                OwnerSource::Connect => "connect",
-                OwnerSource::Close => "close",
-                OwnerSource::Listen => "listen",
-                OwnerSource::Proc => "proc",
-            },
+            source: owner.source.into(),
         }
     }
 }
@@ -261,15 +252,12 @@ impl Serialize for Steps<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let first = self.0.iter().find_map(|step| step.at);
         serializer.collect_seq(self.0.iter().map(|step| Step {
-            from: step.from.name(),
-            flags: step.flags.name(),
+            from: step.from.into(),
+            flags: step.flags.into(),
             seq: step.seq,
             ack: step.ack,
             at_ms: step.at.zip(first).map(|(at, first)| rounded_ms(at - first)),
-            known: match step.known {
-                Known::Observed => "observed",
-                Known::Inferred => "inferred",
-            },
+            known: step.known.into(),
         }))
     }
 }
@@ -292,7 +280,7 @@ impl Serialize for States<'_> {
         let mut states = serializer.serialize_seq(Some(self.0.len()))?;
         for (state, span) in self.0 {
             states.serialize_element(&TimeInState {
-                state: state.name(),
+                state: state.into(),
                 ms: span.map(rounded_ms),
             })?;
         }
@@ -352,7 +340,7 @@ impl Loss {
             kind: "loss",
             ts: clock.rfc3339(at),
             lost,
-            location: location.name(),
+            location: location.into(),
             repaired,
         }
     }
@@ -392,11 +380,11 @@ impl<'a> Transition<'a> {
             skaddr: transition
                 .skaddr
                 .map(|address| format!("{:016x}", address.get())),
-            family: family(tuple.ip()),
+            family: tuple.ip().into(),
             local: tuple.local().into(),
             peer: tuple.peer().into(),
-            old: transition.old.name(),
-            new: transition.new.name(),
+            old: transition.old.into(),
+            new: transition.new.into(),
             ms: in_old.map(rounded_ms),
             task: transition.task.as_ref().map(|task| Task {
                 pid: task.pid,
@@ -416,11 +404,4 @@ struct Task<'a> {
 
 pub(super) fn netns(netns: Option<NetNs>) -> Option<u32> {
     netns.map(NetNs::get)
-}
-
-const fn family(ip: IpVersion) -> &'static str {
-    match ip {
-        IpVersion::V4 => "ipv4",
-        IpVersion::V6 => "ipv6",
-    }
 }

@@ -80,13 +80,13 @@ impl<'a> Summary<'a> {
                 waiting_for_fin: now.waiting_for_fin,
             },
             closes: Closes {
-                path: Numbers(closes.by(|(path, _)| path), ClosePath::name),
-                initiator: Numbers(closes.by(|(_, initiator)| initiator), Initiator::name),
+                path: Numbers(closes.by(|(path, _)| path), ClosePath::into),
+                initiator: Numbers(closes.by(|(_, initiator)| initiator), Initiator::into),
             },
             resets: Resets {
-                by: Numbers(resets.by(|(by, _)| by), Side::name),
+                by: Numbers(resets.by(|(by, _)| by), Side::into),
                 reason: Numbers(resets.by(|(_, reason)| reason), |reason| {
-                    reason.map_or("unknown", ResetReason::name)
+                    reason.map_or("unknown", Into::into)
                 }),
             },
             states: States {
@@ -97,7 +97,7 @@ impl<'a> Summary<'a> {
             },
             time_wait: TimeWait {
                 now: now.time_wait,
-                ends: Numbers(time_wait_ends.clone(), TimeWaitEnd::name),
+                ends: Numbers(time_wait_ends.clone(), TimeWaitEnd::into),
                 pressure: now.pressure.iter().map(PressureRecord::new).collect(),
             },
             close_wait: stuck.as_ref().map(|stuck| CloseWait::new(stuck, *to)),
@@ -109,7 +109,7 @@ impl<'a> Summary<'a> {
                 closes: closes_of_peers.into(),
                 resets: resets_of_peers.into(),
             },
-            lost: Numbers(lost.clone(), LossLocation::name),
+            lost: Numbers(lost.clone(), LossLocation::into),
             outputs: outputs
                 .iter()
                 .map(|output| Output::new(output, clock))

@@ -6,9 +6,7 @@ use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::table::loss_message;
 use crate::record::Record;
-use tcpclose_core::finding::{
-    Close, ClosePath, Endpoint, Finding, Initiator, ResetReason, TimeWait,
-};
+use tcpclose_core::finding::{Close, ClosePath, Endpoint, Finding, Initiator, TimeWait};
 use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 use tcpclose_core::summary::Summary;
 use tcpclose_core::types::{Nanos, SharedOwner};
@@ -27,13 +25,13 @@ pub(super) fn sentence(record: &Record) -> String {
 /// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, …`
 fn of_close(close: &Close) -> String {
     let mut text = start(&close.endpoint, close.owner.as_ref());
-    let _ = write!(text, " closed: {}", close.path.name());
+    let _ = write!(text, " closed: {}", close.path);
     if close.initiator != Initiator::Unknown {
-        let _ = write!(text, ", begun by {}", close.initiator.name());
+        let _ = write!(text, ", begun by {}", close.initiator);
     }
     if let Some(reset) = &close.reset {
-        let _ = write!(text, ", reset by {}", reset.by.name());
-        if let Some(reason) = reset.reason.map(ResetReason::name) {
+        let _ = write!(text, ", reset by {}", reset.by);
+        if let Some(reason) = reset.reason {
             let _ = write!(text, " ({reason})");
         }
     }
@@ -59,7 +57,7 @@ fn of_close(close: &Close) -> String {
 
 fn of_time_wait(time_wait: &TimeWait) -> String {
     let mut text = start(&time_wait.endpoint, time_wait.owner.as_ref());
-    let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end.name());
+    let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end);
     push_with_unit(&mut text, time_wait.dwell);
     if time_wait.error > Nanos(0) {
         text.push_str(", right to ");

@@ -1,8 +1,11 @@
 use smallvec::smallvec;
 use unicode_width::UnicodeWidthStr as _;
 
+use strum::VariantArray as _;
+
 use super::*;
 use crate::output::samples::{self, clock, ends};
+use tcpclose_core::finding::ResetReason;
 use tcpclose_core::stuck::{AgeKnown, Resolution, StuckEvent, StuckSocket};
 use tcpclose_core::types::Nanos;
 
@@ -240,10 +243,14 @@ fn nothing_known_is_a_dash() {
 
 #[test]
 fn every_state_has_an_abbreviation_of_its_own_and_the_help_knows_those_shown() {
-    let mut seen = TcpState::ALL.map(abbreviation).to_vec();
+    let mut seen = TcpState::VARIANTS
+        .iter()
+        .copied()
+        .map(abbreviation)
+        .collect::<Vec<_>>();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen.len(), TcpState::ALL.len());
+    assert_eq!(seen.len(), TcpState::VARIANTS.len());
     use TcpState as S;
     for state in [
         S::Established,
@@ -255,7 +262,7 @@ fn every_state_has_an_abbreviation_of_its_own_and_the_help_knows_those_shown() {
         S::SynSent,
         S::SynRecv,
     ] {
-        let entry = format!("{}={}", abbreviation(state), state.name());
+        let entry = format!("{}={}", abbreviation(state), state);
         assert!(STATES_HELP.contains(&entry), "{entry}");
     }
 }

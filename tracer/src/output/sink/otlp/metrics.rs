@@ -8,7 +8,6 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::output::clock::WallClock;
 use crate::summary::{Output, Summary};
-use tcpclose_core::finding::ResetReason;
 use tcpclose_core::summary::{Route, States};
 use tcpclose_core::types::NetNs;
 
@@ -52,8 +51,8 @@ impl Metrics<'_> {
                 "Ends of connections that closed",
             ),
             closes.iter().map(|((path, initiator), count)| {
-                let path = ("tcpclose.close.path", path.name().to_owned());
-                let initiator = ("tcpclose.close.initiator", initiator.name().to_owned());
+                let path = ("tcpclose.close.path", path.to_string());
+                let initiator = ("tcpclose.close.initiator", initiator.to_string());
                 (vec![path, initiator], count)
             }),
         );
@@ -64,8 +63,8 @@ impl Metrics<'_> {
                 "Closes by reset, by who sent the RST and why",
             ),
             resets.iter().map(|((by, reason), count)| {
-                let reason = reason.map_or("unknown", ResetReason::name);
-                let by = ("tcpclose.reset.by", by.name().to_owned());
+                let reason = reason.map_or("unknown", Into::into);
+                let by = ("tcpclose.reset.by", by.to_string());
                 (
                     vec![by, ("tcpclose.reset.reason", reason.to_owned())],
                     count,
@@ -78,12 +77,9 @@ impl Metrics<'_> {
                 "{connection}",
                 "TIME_WAITs that are over",
             ),
-            time_wait_ends.iter().map(|(end, count)| {
-                (
-                    vec![("tcpclose.time_wait.end", end.name().to_owned())],
-                    count,
-                )
-            }),
+            time_wait_ends
+                .iter()
+                .map(|(end, count)| (vec![("tcpclose.time_wait.end", end.to_string())], count)),
         );
         for (name, description, count) in [
             (
@@ -153,9 +149,11 @@ impl Metrics<'_> {
                 "{record}",
                 "What should have been seen and was not",
             ),
-            summary.connections.lost.iter().map(|(location, count)| {
-                (vec![("tcpclose.where", location.name().to_owned())], count)
-            }),
+            summary
+                .connections
+                .lost
+                .iter()
+                .map(|(location, count)| (vec![("tcpclose.where", location.to_string())], count)),
         );
         let outcomes = summary.outputs.iter().flat_map(|output| {
             let Output {
