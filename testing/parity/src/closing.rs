@@ -1,105 +1,25 @@
 //! How a connection closed according to a capture.
 //!
-//! Works on plain rows, whatever they were captured with.
+//! Works on plain segments, whatever they were captured with.
 
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::delivered::taken_by;
-
-/// One end of a captured connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
-    /// The end that connected.
-    Client,
-    /// The end that accepted.
-    Server,
-}
-
-impl End {
-    /// The end at the far side.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.pad(match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        })
-    }
-}
-
-/// The TCP flags that closing is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags {
-    /// SYN.
-    pub syn: bool,
-    /// ACK.
-    pub ack: bool,
-    /// FIN.
-    pub fin: bool,
-    /// RST.
-    pub rst: bool,
-}
-
-impl Flags {
-    /// From the byte of the TCP header.
-    #[must_use]
-    pub fn from_bits(bits: u8) -> Self {
-        Self {
-            fin: bits & 1 != 0,
-            syn: bits & 2 != 0,
-            rst: bits & 4 != 0,
-            ack: bits & 16 != 0,
-        }
-    }
-}
-
-/// One captured segment. Sequence numbers are relative, as Wireshark prints them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Who sent it.
-    pub from: End,
-    /// Its flags.
-    pub flags: Flags,
-    /// Sequence number of its first byte.
-    pub seq: u32,
-    /// Acknowledgment number; means nothing without the ACK flag.
-    pub ack: u32,
-    /// Bytes of payload.
-    pub len: u32,
-}
-
-impl Row {
-    /// The sequence number behind this segment.
-    #[must_use]
-    pub fn end(&self) -> u32 {
-        let Flags { syn, fin, .. } = self.flags;
-        self.seq
-            .wrapping_add(self.len)
-            .wrapping_add(u32::from(syn) + u32::from(fin))
-    }
-}
+use crate::delivered::delivered_to;
+use crate::segment::{Endpoint, Flags, Segment};
 
 /// A segment that belongs to the closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment(pub Row);
+pub struct ClosingSegment(pub Segment);
 
-impl Segment {
+impl ClosingSegment {
     /// The part that a FIN plays that was sent again: it acknowledges.
-    fn as_ack(row: &Row) -> Self {
+    fn as_ack(segment: &Segment) -> Self {
         let flags = Flags {
             fin: false,
-            ..row.flags
+            ..segment.flags
         };
-        Self(Row { flags, ..*row })
+        Self(Segment { flags, ..*segment })
     }
 
     /// Its flags in tcpclose's words.
@@ -120,7 +40,7 @@ pub enum Initiator {
     /// Nobody has yet.
     Nobody,
     /// One end, and the other had seen it before it closed itself.
-    One(End),
+    One(Endpoint),
     /// Both: each sent its FIN before it saw the other's.
     Both,
 }
@@ -131,9 +51,9 @@ pub struct Closing {
     /// Who began.
     pub initiator: Initiator,
     /// Each end's FIN, the first ACK of each, and the first RST, with which it ends; in the capture's order.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<ClosingSegment>,
     /// FINs sent again.
-    pub repeated: Vec<Segment>,
+    pub repeated: Vec<ClosingSegment>,
     /// Whether both ends agreed to open the connection.
     pub opened: bool,
 }
@@ -141,46 +61,48 @@ pub struct Closing {
 impl Closing {
     /// Finds the closing segments among all segments of one connection, in the capture's order.
     #[must_use]
-    pub fn of(rows: &[Row]) -> Self {
+    pub fn of(segments: &[Segment]) -> Self {
         let mut closing = Self {
             initiator: Initiator::Nobody,
             segments: Vec::new(),
             repeated: Vec::new(),
-            opened: rows.iter().any(|row| row.flags.syn && row.flags.ack),
+            opened: segments
+                .iter()
+                .any(|segment| segment.flags.syn && segment.flags.ack),
         };
         // (whose, sequence number behind it)
-        let mut fins: Vec<(End, u32)> = Vec::new();
+        let mut fins: Vec<(Endpoint, u32)> = Vec::new();
         let mut acknowledged = HashSet::new();
-        for row in rows {
-            let segment = Segment(*row);
+        for segment in segments {
+            let part = ClosingSegment(*segment);
             let done = closing.was_reset() || acknowledged.len() == 2;
-            if row.flags.rst {
+            if segment.flags.rst {
                 if !done {
-                    closing.begin(row.from);
-                    closing.segments.push(segment);
+                    closing.begin(segment.from);
+                    closing.segments.push(part);
                 }
                 continue;
             }
-            let covers_a_fin = row.flags.ack
+            let covers_a_fin = segment.flags.ack
                 && fins
                     .iter()
-                    .any(|&(end, behind)| end != row.from && row.ack >= behind);
-            let acks = covers_a_fin && acknowledged.insert(row.from.other());
-            if row.flags.fin && fins.iter().any(|&(end, _)| end == row.from) {
-                closing.repeated.push(segment);
+                    .any(|&(end, behind)| end != segment.from && segment.ack >= behind);
+            let acks = covers_a_fin && acknowledged.insert(segment.from.other());
+            if segment.flags.fin && fins.iter().any(|&(end, _)| end == segment.from) {
+                closing.repeated.push(part);
                 // Sent again it can be the first to acknowledge the other's FIN.
                 if acks && !done {
-                    closing.segments.push(Segment::as_ack(row));
+                    closing.segments.push(ClosingSegment::as_ack(segment));
                 }
-            } else if row.flags.fin && !done {
+            } else if segment.flags.fin && !done {
                 if !fins.is_empty() && !covers_a_fin {
                     closing.initiator = Initiator::Both;
                 }
-                closing.begin(row.from);
-                fins.push((row.from, row.end()));
-                closing.segments.push(segment);
+                closing.begin(segment.from);
+                fins.push((segment.from, segment.end()));
+                closing.segments.push(part);
             } else if acks && !done {
-                closing.segments.push(segment);
+                closing.segments.push(part);
             }
         }
         closing
@@ -188,11 +110,11 @@ impl Closing {
 
     /// The closing as the socket of the end `local` took part in it, from a capture made at that end.
     #[must_use]
-    pub fn at(rows: &[Row], local: End) -> Self {
-        Self::of(&taken_by(rows, local))
+    pub fn at(segments: &[Segment], local: Endpoint) -> Self {
+        Self::of(&delivered_to(segments, local))
     }
 
-    fn begin(&mut self, end: End) {
+    fn begin(&mut self, end: Endpoint) {
         if self.initiator == Initiator::Nobody {
             self.initiator = Initiator::One(end);
         }
@@ -200,7 +122,7 @@ impl Closing {
 
     /// The RST with which it ended.
     #[must_use]
-    pub fn reset(&self) -> Option<&Segment> {
+    pub fn reset(&self) -> Option<&ClosingSegment> {
         self.segments.last().filter(|segment| segment.0.flags.rst)
     }
 
@@ -229,15 +151,15 @@ impl Closing {
 
     /// How many FINs this end has sent again.
     #[must_use]
-    pub fn repeated_by(&self, end: End) -> usize {
+    pub fn repeated_by(&self, end: Endpoint) -> usize {
         let repeated = self.repeated.iter();
         repeated.filter(|segment| segment.0.from == end).count()
     }
 }
 
-impl fmt::Display for Segment {
+impl fmt::Display for ClosingSegment {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row { seq, ack, len, .. } = self.0;
+        let Segment { seq, ack, len, .. } = self.0;
         write!(out, "{} seq {seq} ack {ack} len {len}", self.flags())
     }
 }

@@ -1,7 +1,8 @@
 //! A record of one end against the capture of its closing.
 
-use crate::closing::{Closing, End, Initiator, Segment};
+use crate::closing::{Closing, ClosingSegment, Initiator};
 use crate::record::{RecordedClose, RecordedStep};
+use crate::segment::Endpoint;
 use crate::verdict::{About, Difference, Judgement, Severity};
 
 impl Closing {
@@ -9,7 +10,7 @@ impl Closing {
     /// Softer than [`judge`] only where a scenario asks on its own: the path and the number of segments may be unknown,
     /// and an inferred RST may have had an ACK or not, which a socket that takes one cannot know.
     #[must_use]
-    pub fn differences(&self, local: End, record: &RecordedClose) -> Vec<String> {
+    pub fn differences(&self, local: Endpoint, record: &RecordedClose) -> Vec<String> {
         let judgement = judge(self, local, record);
         let counts = |difference: &&Difference| match (difference.about, difference.severity) {
             (About::Path | About::Segments, severity) => severity == Severity::Wrong,
@@ -24,7 +25,7 @@ impl Closing {
 impl RecordedStep {
     /// Whether this step tells the captured segment, sent by the side `from`, as far as it tells anything.
     #[must_use]
-    pub fn agrees(&self, from: &str, captured: &Segment) -> bool {
+    pub fn agrees(&self, from: &str, captured: &ClosingSegment) -> bool {
         let mut judgement = Judgement::default();
         compare(
             self,
@@ -38,7 +39,7 @@ impl RecordedStep {
 
 /// Compares the record of the end `local` with its closing as captured at that end.
 #[must_use]
-pub fn judge(closing: &Closing, local: End, record: &RecordedClose) -> Judgement {
+pub fn judge(closing: &Closing, local: Endpoint, record: &RecordedClose) -> Judgement {
     let mut judgement = Judgement::default();
     whole(closing, local, record, &mut judgement);
     steps(closing, local, record, &mut judgement);
@@ -46,7 +47,7 @@ pub fn judge(closing: &Closing, local: End, record: &RecordedClose) -> Judgement
 }
 
 /// The fields about the close as a whole.
-fn whole(closing: &Closing, local: End, record: &RecordedClose, judgement: &mut Judgement) {
+fn whole(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: &mut Judgement) {
     let captured = initiator(closing, local);
     if record.initiator != captured {
         let severity = unless(record.initiator == "unknown");
@@ -85,7 +86,7 @@ fn may_send_reset(path: &str) -> bool {
     ["timeout", "destroyed"].contains(&path)
 }
 
-fn reset_by(closing: &Closing, local: End) -> &'static str {
+fn reset_by(closing: &Closing, local: Endpoint) -> &'static str {
     closing.reset().map_or("nobody", |reset| side(reset, local))
 }
 
@@ -97,7 +98,7 @@ fn unless(untold: bool) -> Severity {
     }
 }
 
-fn initiator(closing: &Closing, local: End) -> &'static str {
+fn initiator(closing: &Closing, local: Endpoint) -> &'static str {
     match closing.initiator {
         Initiator::Nobody => "unknown",
         Initiator::One(end) if end == local => "local",
@@ -106,7 +107,7 @@ fn initiator(closing: &Closing, local: End) -> &'static str {
     }
 }
 
-fn side(segment: &Segment, local: End) -> &'static str {
+fn side(segment: &ClosingSegment, local: Endpoint) -> &'static str {
     if segment.0.from == local {
         "local"
     } else {
@@ -134,8 +135,8 @@ fn name(from: &str, part: &str) -> &'static str {
     }
 }
 
-fn steps(closing: &Closing, local: End, record: &RecordedClose, judgement: &mut Judgement) {
-    let captured: Vec<(&str, &Segment)> = closing
+fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: &mut Judgement) {
+    let captured: Vec<(&str, &ClosingSegment)> = closing
         .segments
         .iter()
         .map(|segment| (name(side(segment, local), part(segment.flags())), segment))
@@ -195,7 +196,12 @@ fn severity_of(step: &RecordedStep) -> Severity {
     }
 }
 
-fn compare(step: &RecordedStep, name: &'static str, segment: &Segment, judgement: &mut Judgement) {
+fn compare(
+    step: &RecordedStep,
+    name: &'static str,
+    segment: &ClosingSegment,
+    judgement: &mut Judgement,
+) {
     let Judgement {
         differences,
         numbers,
@@ -212,10 +218,10 @@ fn compare(step: &RecordedStep, name: &'static str, segment: &Segment, judgement
     if step.flags != segment.flags() {
         differ(About::Flags, segment.flags().to_owned(), step.flags.clone());
     }
-    let row = &segment.0;
-    let ack = row.flags.ack.then_some(row.ack);
+    let segment = &segment.0;
+    let ack = segment.flags.ack.then_some(segment.ack);
     for (about, captured, recorded) in [
-        (About::Seq, Some(row.seq), step.seq),
+        (About::Seq, Some(segment.seq), step.seq),
         (About::Ack, ack, step.ack),
     ] {
         let Some(recorded) = recorded else {

@@ -14,49 +14,49 @@
 //!   the peer's FIN is there (`tcp_reset_check`), and which the end answers, is not taken: the answer is an ACK, to which a
 //!   peer that is really gone sends a RST with the right number. (A minisocket takes any in its window, in silence.)
 
-use crate::closing::{End, Row};
+use crate::segment::{Endpoint, Segment, is_before};
 
-/// The rows of a capture made at the end `local`, without what its socket never took, and with a RST that the socket
+/// The segments of a capture made at the end `local`, without what its socket never took, and with a RST that the socket
 /// took late behind what the socket had sent before.
 #[must_use]
-pub fn taken_by(rows: &[Row], local: End) -> Vec<Row> {
+pub fn delivered_to(segments: &[Segment], local: Endpoint) -> Vec<Segment> {
     // Each with its place; a late RST shares that of the FIN before it.
-    let mut taken = Vec::with_capacity(rows.len());
+    let mut taken = Vec::with_capacity(segments.len());
     let mut expected = Expected::default();
     // Where the opening was not captured, everything counts.
-    let mut answered = !rows.first().is_some_and(|row| row.flags.syn);
-    for (number, row) in rows.iter().enumerate() {
-        answered |= row.flags.syn && row.from == End::Server;
-        let refusal = row.flags.rst && row.flags.ack;
-        if !answered && !row.flags.syn && !refusal {
+    let mut answered = !segments.first().is_some_and(|segment| segment.flags.syn);
+    for (number, segment) in segments.iter().enumerate() {
+        answered |= segment.flags.syn && segment.from == Endpoint::Server;
+        let refusal = segment.flags.rst && segment.flags.ack;
+        if !answered && !segment.flags.syn && !refusal {
             continue;
         }
-        if row.from == local {
-            taken.push((number, *row));
+        if segment.from == local {
+            taken.push((number, *segment));
             continue;
         }
-        let behind = &rows[number + 1..];
-        let abort = behind.iter().find(|row| is_abort(row, local));
-        if row.flags.rst {
-            let is_answer = |row: &Row| row.from == local && !row.flags.rst;
-            let refused = !expected.admits(row) && behind.iter().any(is_answer);
+        let behind = &segments[number + 1..];
+        let abort = behind.iter().find(|segment| is_abort(segment, local));
+        if segment.flags.rst {
+            let is_answer = |segment: &Segment| segment.from == local && !segment.flags.rst;
+            let refused = !expected.admits(segment) && behind.iter().any(is_answer);
             if abort.is_none() && !refused {
-                let is_own_fin = |row: &Row| row.from == local && row.flags.fin;
+                let is_own_fin = |segment: &Segment| segment.from == local && segment.flags.fin;
                 let late = behind.iter().rposition(is_own_fin);
-                taken.push((late.map_or(number, |fin| number + 1 + fin), *row));
+                taken.push((late.map_or(number, |fin| number + 1 + fin), *segment));
             }
-        } else if abort.is_none_or(|abort| !is_before(abort.ack, row.end())) {
-            expected.take(row);
-            taken.push((number, *row));
+        } else if abort.is_none_or(|abort| !is_before(abort.ack, segment.end())) {
+            expected.take(segment);
+            taken.push((number, *segment));
         }
     }
     // Stable: of two with the same place the FIN, which is this end's, goes first.
-    taken.sort_by_key(|(place, row)| (*place, row.from != local));
-    taken.into_iter().map(|(_, row)| row).collect()
+    taken.sort_by_key(|(place, segment)| (*place, segment.from != local));
+    taken.into_iter().map(|(_, segment)| segment).collect()
 }
 
-fn is_abort(row: &Row, local: End) -> bool {
-    row.from == local && row.flags.rst && row.flags.ack
+fn is_abort(segment: &Segment, local: Endpoint) -> bool {
+    segment.from == local && segment.flags.rst && segment.flags.ack
 }
 
 /// Which number the socket expects next of its peer.
@@ -70,11 +70,12 @@ struct Expected {
 }
 
 impl Expected {
-    fn take(&mut self, row: &Row) {
-        if row.flags.syn {
-            self.next.get_or_insert(row.seq);
+    fn take(&mut self, segment: &Segment) {
+        if segment.flags.syn {
+            self.next.get_or_insert(segment.seq);
         }
-        self.ahead.push((row.seq, row.end(), row.flags.fin));
+        self.ahead
+            .push((segment.seq, segment.end(), segment.flags.fin));
         while let Some(next) = self.next
             && let Some(fitting) = self
                 .ahead
@@ -89,14 +90,9 @@ impl Expected {
         }
     }
 
-    fn admits(&self, reset: &Row) -> bool {
+    fn admits(&self, reset: &Segment) -> bool {
         self.next.is_none_or(|next| {
             reset.seq == next || (self.has_fin && reset.seq.wrapping_add(1) == next)
         })
     }
-}
-
-/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
-fn is_before(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) < 0
 }

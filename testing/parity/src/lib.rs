@@ -1,6 +1,6 @@
 //! Whether tcpclose tells of a close what a capture of it shows.
 //!
-//! Nothing here touches a socket or the kernel: rows of a capture and records of tcpclose in, judgements out. The
+//! Nothing here touches a socket or the kernel: segments of a capture and records of tcpclose in, judgements out. The
 //! program of this package makes closes, captures and watches them, and has them judged here; tcpclose's integration
 //! tests use the same comparison.
 //!
@@ -15,7 +15,7 @@
 //! - a FIN sent again is no further step, unless it is the first to acknowledge the other's FIN, and then it is that
 //!   ACK; the record's `segments` counts those that this end sent again, each time;
 //! - what reached the end but was never taken by its socket, as the end's own segments prove, is no part of the story
-//!   that the socket can tell: see [`taken`].
+//!   that the socket can tell: see [`delivered`].
 //!
 //! # What matches
 //!
@@ -34,5 +34,6 @@ pub mod compare;
 pub mod delivered;
 pub mod pairing;
 pub mod record;
+pub mod segment;
 pub mod tshark;
 pub mod verdict;

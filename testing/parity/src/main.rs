@@ -1,7 +1,8 @@
 //! Makes closes of every kind between two network namespaces, captures them with tcpdump, has tcpclose watch them, and
 //! compares both, end by end. `cargo xtask parity` builds and starts it.
 
-mod netns;
+mod moves;
+mod network;
 mod plan;
 mod play;
 mod process;
@@ -18,15 +19,16 @@ use std::{env, fs, thread};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use tcpclose_parity::closing::{Closing, End};
+use tcpclose_parity::closing::Closing;
 use tcpclose_parity::compare::judge;
 use tcpclose_parity::pairing::{has_socket, pair};
 use tcpclose_parity::record::Record;
+use tcpclose_parity::segment::Endpoint;
 use tcpclose_parity::tshark;
 use tcpclose_parity::verdict::Verdict;
 
-use crate::netns::Net;
-use crate::plan::Kind;
+use crate::moves::Kind;
+use crate::network::Net;
 use crate::play::Played;
 use crate::process::{Tcpdump, Watch};
 use crate::report::{Compared, Report};
@@ -60,7 +62,7 @@ struct Cli {
     tcpclose: PathBuf,
 }
 
-const ENDS: [End; 2] = [End::Client, End::Server];
+const ENDS: [Endpoint; 2] = [Endpoint::Client, Endpoint::Server];
 const COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
@@ -154,7 +156,7 @@ fn settle(watches: &[Watch], ends: usize) {
 
 fn add(
     report: &mut Report,
-    end: End,
+    end: Endpoint,
     streams: Vec<tshark::Stream>,
     lines: &[String],
     played: &[Played],
@@ -183,7 +185,7 @@ fn add(
                 stream.server
             );
         };
-        let closing = Closing::at(&stream.rows(), end);
+        let closing = Closing::at(&stream.segments(), end);
         let is_over = closing.path().is_some();
         let has_successor = !plans[&(stream.client, stream.server)].is_empty();
         if record.is_none() && !(is_over && has_socket(&stream, end)) {

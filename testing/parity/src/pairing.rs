@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use jiff::SignedDuration;
 
-use crate::closing::End;
 use crate::record::Record;
+use crate::segment::Endpoint;
 use crate::tshark::Stream;
 
 /// How much earlier than its first captured segment a connection may seem to be: tcpclose derives its times of day from
@@ -28,7 +28,7 @@ pub struct Pairs {
 /// and ports are told apart by time: a record belongs to the last one that had begun when it was established, and one
 /// that says that it never was, to a connection that never was either.
 #[must_use]
-pub fn pair(streams: Vec<Stream>, local: End, records: Vec<Record>) -> Pairs {
+pub fn pair(streams: Vec<Stream>, local: Endpoint, records: Vec<Record>) -> Pairs {
     let mut by_ports: HashMap<(SocketAddr, SocketAddr), Vec<usize>> = HashMap::new();
     for (number, stream) in streams.iter().enumerate() {
         let ends = (stream.address(local), stream.address(local.other()));
@@ -58,21 +58,24 @@ pub fn pair(streams: Vec<Stream>, local: End, records: Vec<Record>) -> Pairs {
 /// acknowledged, and none where it refused. A RST without an ACK that is all its answer says that nobody listened any
 /// more when the acknowledgment came: a socket that aborts acknowledges (`tcp_send_active_reset`).
 #[must_use]
-pub fn has_socket(stream: &Stream, local: End) -> bool {
-    let mut rows = stream.frames.iter().map(|frame| &frame.row);
+pub fn has_socket(stream: &Stream, local: Endpoint) -> bool {
+    let mut segments = stream.frames.iter().map(|frame| &frame.segment);
     match local {
-        End::Client => true,
-        End::Server => {
-            let all = stream.frames.iter().map(|frame| frame.row);
-            let mut answers = all.filter(|row| row.from == End::Server && !row.flags.syn);
+        Endpoint::Client => true,
+        Endpoint::Server => {
+            let all = stream.frames.iter().map(|frame| frame.segment);
+            let mut answers =
+                all.filter(|segment| segment.from == Endpoint::Server && !segment.flags.syn);
             if answers
                 .next()
-                .is_some_and(|row| row.flags.rst && !row.flags.ack)
+                .is_some_and(|segment| segment.flags.rst && !segment.flags.ack)
             {
                 return false;
             }
-            rows.any(|row| row.from == End::Server && row.flags.syn)
-                && rows.any(|row| row.from == End::Client && row.flags.ack && !row.flags.rst)
+            segments.any(|segment| segment.from == Endpoint::Server && segment.flags.syn)
+                && segments.any(|segment| {
+                    segment.from == Endpoint::Client && segment.flags.ack && !segment.flags.rst
+                })
         }
     }
 }

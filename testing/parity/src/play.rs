@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use socket2::{Domain, SockRef, Socket, Type};
-use tcpclose_parity::closing::End;
+use tcpclose_parity::segment::Endpoint;
 
-use crate::netns::{Net, address};
-use crate::plan::{Act, Family, Kind, Move, Plan};
+use crate::moves::{Act, Kind, Move};
+use crate::network::{Net, address};
+use crate::plan::{Family, Plan};
 
 /// Connections at a time: each mostly waits.
 const AT_ONCE: usize = 64;
@@ -59,15 +60,15 @@ pub fn play(net: &Net, plans: &[Plan]) -> Result<Vec<Played>> {
 
 fn perform(net: &Net, number: usize, plan: &Plan) -> Result<Vec<Played>> {
     let ipv6 = plan.family == Family::V6;
-    net.of(End::Server).enter()?;
+    net.of(Endpoint::Server).enter()?;
     let mut listener = Some(listen(plan).context("cannot listen")?);
     let port = local(listener.as_ref().expect("just made"))?.port();
-    let server = SocketAddr::new(address(End::Server, ipv6), port);
+    let server = SocketAddr::new(address(Endpoint::Server, ipv6), port);
     if plan.kind == Kind::Refused {
         listener = None;
     }
-    net.of(End::Client).enter()?;
-    let mut from = SocketAddr::new(address(End::Client, ipv6), 0);
+    net.of(Endpoint::Client).enter()?;
+    let mut from = SocketAddr::new(address(Endpoint::Client, ipv6), 0);
     let mut played = Vec::new();
     for moves in &plan.rounds {
         // Once the port is known, all rounds use the same.
@@ -101,9 +102,12 @@ fn listen(plan: &Plan) -> io::Result<Socket> {
     let (domain, address) = match plan.family {
         Family::V4 => (
             Domain::IPV4,
-            SocketAddr::new(address(End::Server, false), 0),
+            SocketAddr::new(address(Endpoint::Server, false), 0),
         ),
-        Family::V6 => (Domain::IPV6, SocketAddr::new(address(End::Server, true), 0)),
+        Family::V6 => (
+            Domain::IPV6,
+            SocketAddr::new(address(Endpoint::Server, true), 0),
+        ),
         Family::Mapped => (
             Domain::IPV6,
             SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
@@ -167,8 +171,8 @@ impl Stage {
             thread::sleep(action.after);
         }
         let end = match action.end {
-            End::Client => &mut self.client,
-            End::Server => &mut self.server,
+            Endpoint::Client => &mut self.client,
+            Endpoint::Server => &mut self.server,
         };
         match (action.act, &mut *end) {
             (Act::Accept, _) => {

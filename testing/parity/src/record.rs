@@ -26,7 +26,7 @@ pub struct RecordedClose {
 pub struct RecordedStep {
     /// `local` or `peer`.
     pub from: String,
-    /// As in [`crate::closing::Segment::flags`].
+    /// As in [`crate::closing::ClosingSegment::flags`].
     pub flags: String,
     /// Relative sequence number, where the record knows it.
     pub seq: Option<u64>,

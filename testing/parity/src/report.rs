@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use tcpclose_parity::closing::{Closing, End};
+use tcpclose_parity::closing::Closing;
 use tcpclose_parity::record::Record;
+use tcpclose_parity::segment::Endpoint;
 use tcpclose_parity::tshark::Stream;
 use tcpclose_parity::verdict::{Judgement, Numbers, Severity, Verdict};
 
-use crate::plan::Kind;
+use crate::moves::Kind;
 
 /// One end of one connection, compared.
 pub struct Compared {
@@ -17,7 +18,7 @@ pub struct Compared {
     /// The number of its plan.
     pub plan: usize,
     /// Which end.
-    pub end: End,
+    pub end: Endpoint,
     /// The connection, captured at that end.
     pub stream: Stream,
     /// What tcpclose told.
@@ -228,7 +229,7 @@ fn in_full(end: &Compared) -> String {
     for frame in &stream.frames {
         let _ = writeln!(text, "  {frame}");
     }
-    let closing = Closing::at(&stream.rows(), *end);
+    let closing = Closing::at(&stream.segments(), *end);
     let path = closing.path().unwrap_or("not closed");
     let _ = writeln!(text, "  that is: {path}: {closing}");
     match record {

@@ -3,9 +3,9 @@
 use std::net::Shutdown;
 use std::time::Duration;
 
-use tcpclose_parity::closing::End;
+use tcpclose_parity::segment::Endpoint;
 
-use crate::plan::{Act, Kind, Move};
+use crate::moves::{Act, Kind, Move};
 use crate::random::Random;
 
 /// What the two processes do after the client has connected.
@@ -25,10 +25,10 @@ impl<'a> Script<'a> {
             random,
             moves: Vec::new(),
         };
-        let one = script.random.pick(&[End::Client, End::Server]);
+        let one = script.random.pick(&[Endpoint::Client, Endpoint::Server]);
         let other = one.other();
         if !matches!(kind, Kind::AcceptQueue | Kind::Refused) {
-            script.at_once(End::Server, Act::Accept);
+            script.at_once(Endpoint::Server, Act::Accept);
             script.converse(one);
         }
         match kind {
@@ -53,18 +53,18 @@ impl<'a> Script<'a> {
             Kind::PortReuse => script.leave_no_trace_at_the_client(),
             Kind::Refused => &mut script,
         };
-        script.close(End::Client);
-        script.close(End::Server);
+        script.close(Endpoint::Client);
+        script.close(Endpoint::Server);
         script
     }
 
-    fn at_once(&mut self, end: End, act: Act) -> &mut Self {
+    fn at_once(&mut self, end: Endpoint, act: Act) -> &mut Self {
         let after = Duration::ZERO;
         self.moves.push(Move { after, end, act });
         self
     }
 
-    fn later(&mut self, end: End, act: Act) -> &mut Self {
+    fn later(&mut self, end: Endpoint, act: Act) -> &mut Self {
         let after = self.delay();
         self.moves.push(Move { after, end, act });
         self
@@ -86,12 +86,12 @@ impl<'a> Script<'a> {
         1 + self.random.below(most) as usize
     }
 
-    fn close(&mut self, end: End) -> &mut Self {
+    fn close(&mut self, end: Endpoint) -> &mut Self {
         self.later(end, Act::Close)
     }
 
     /// Questions and answers, read or not.
-    fn converse(&mut self, first: End) -> &mut Self {
+    fn converse(&mut self, first: Endpoint) -> &mut Self {
         for _ in 0..self.random.below(3) {
             for end in [first, first.other()] {
                 let bytes = self.bytes();
@@ -102,7 +102,7 @@ impl<'a> Script<'a> {
         self
     }
 
-    fn half_close(&mut self, one: End) -> &mut Self {
+    fn half_close(&mut self, one: Endpoint) -> &mut Self {
         let other = one.other();
         if self.random.chance(50) {
             let last = self.bytes();
@@ -123,7 +123,7 @@ impl<'a> Script<'a> {
         self.close(other).later(one, Act::Drain).close(one)
     }
 
-    fn unread_data(&mut self, one: End) -> &mut Self {
+    fn unread_data(&mut self, one: Endpoint) -> &mut Self {
         if self.random.chance(25) {
             self.later(one, Act::Shutdown(Shutdown::Write));
         }
@@ -135,7 +135,7 @@ impl<'a> Script<'a> {
         self.close(one)
     }
 
-    fn linger_zero(&mut self, one: End) -> &mut Self {
+    fn linger_zero(&mut self, one: Endpoint) -> &mut Self {
         match self.random.below(4) {
             0 => self.later(one, Act::Shutdown(Shutdown::Write)),
             1 => self.later(one.other(), Act::Shutdown(Shutdown::Write)),
@@ -150,7 +150,7 @@ impl<'a> Script<'a> {
 
     fn shutdown_orders(&mut self) -> &mut Self {
         for _ in 0..1 + self.random.below(4) {
-            let end = self.random.pick(&[End::Client, End::Server]);
+            let end = self.random.pick(&[Endpoint::Client, Endpoint::Server]);
             let how = self
                 .random
                 .pick(&[Shutdown::Read, Shutdown::Write, Shutdown::Both]);
@@ -163,37 +163,38 @@ impl<'a> Script<'a> {
                 self.later(end, Act::Drain);
             }
         }
-        let first = self.random.pick(&[End::Client, End::Server]);
+        let first = self.random.pick(&[Endpoint::Client, Endpoint::Server]);
         self.close(first)
     }
 
     fn accept_queue(&mut self) -> &mut Self {
         if self.random.chance(60) {
             let bytes = self.bytes();
-            self.later(End::Client, Act::Send(bytes));
+            self.later(Endpoint::Client, Act::Send(bytes));
         }
         match self.random.below(4) {
             0 => {
-                self.later(End::Client, Act::LingerZero).close(End::Client);
+                self.later(Endpoint::Client, Act::LingerZero)
+                    .close(Endpoint::Client);
             }
             1 => {
-                self.close(End::Client);
+                self.close(Endpoint::Client);
             }
             2 => {
-                self.later(End::Client, Act::Shutdown(Shutdown::Write));
+                self.later(Endpoint::Client, Act::Shutdown(Shutdown::Write));
             }
             _ => {}
         }
         if self.random.chance(50) {
-            self.later(End::Server, Act::StopListening)
+            self.later(Endpoint::Server, Act::StopListening)
         } else {
-            self.later(End::Server, Act::Accept)
-                .later(End::Server, Act::Drain)
+            self.later(Endpoint::Server, Act::Accept)
+                .later(Endpoint::Server, Act::Drain)
         }
     }
 
     /// The FIN rides on data that a full window, Nagle's algorithm or a cork held back.
-    fn fin_with_data(&mut self, one: End) -> &mut Self {
+    fn fin_with_data(&mut self, one: Endpoint) -> &mut Self {
         let bytes = self.bytes();
         if self.random.chance(50) {
             self.later(one, Act::Cork).at_once(one, Act::Send(bytes));
@@ -218,14 +219,18 @@ impl<'a> Script<'a> {
     /// The client can use its port again at once: a reset, or TIME_WAIT at the server.
     fn leave_no_trace_at_the_client(&mut self) -> &mut Self {
         match self.random.below(3) {
-            0 => self.later(End::Client, Act::LingerZero).close(End::Client),
-            1 => self.later(End::Server, Act::LingerZero).close(End::Server),
+            0 => self
+                .later(Endpoint::Client, Act::LingerZero)
+                .close(Endpoint::Client),
+            1 => self
+                .later(Endpoint::Server, Act::LingerZero)
+                .close(Endpoint::Server),
             _ => {
-                self.close(End::Server);
+                self.close(Endpoint::Server);
                 let after = Duration::from_millis(5 + self.random.below(20));
-                let (end, act) = (End::Client, Act::Drain);
+                let (end, act) = (Endpoint::Client, Act::Drain);
                 self.moves.push(Move { after, end, act });
-                self.close(End::Client)
+                self.close(Endpoint::Client)
             }
         }
     }

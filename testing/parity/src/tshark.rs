@@ -7,7 +7,7 @@ use std::process::Command;
 
 use jiff::Timestamp;
 
-use crate::closing::{End, Flags, Row};
+use crate::segment::{Endpoint, Flags, Segment};
 
 /// One captured segment with what tells it apart.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub struct Frame {
     /// When it was captured.
     pub at: Timestamp,
     /// What it is.
-    pub row: Row,
+    pub segment: Segment,
     /// tshark takes it for a retransmission.
     pub retransmission: bool,
 }
@@ -36,8 +36,8 @@ pub struct Stream {
 impl Stream {
     /// Its segments without their marks.
     #[must_use]
-    pub fn rows(&self) -> Vec<Row> {
-        self.frames.iter().map(|frame| frame.row).collect()
+    pub fn segments(&self) -> Vec<Segment> {
+        self.frames.iter().map(|frame| frame.segment).collect()
     }
 
     /// When its first segment was captured.
@@ -49,16 +49,16 @@ impl Stream {
     /// Whether both ends agreed to open it.
     #[must_use]
     pub fn opened(&self) -> bool {
-        let mut flags = self.frames.iter().map(|frame| frame.row.flags);
+        let mut flags = self.frames.iter().map(|frame| frame.segment.flags);
         flags.any(|flags| flags.syn && flags.ack)
     }
 
     /// Address and port of an end.
     #[must_use]
-    pub fn address(&self, end: End) -> SocketAddr {
+    pub fn address(&self, end: Endpoint) -> SocketAddr {
         match end {
-            End::Client => self.client,
-            End::Server => self.server,
+            Endpoint::Client => self.client,
+            Endpoint::Server => self.server,
         }
     }
 }
@@ -123,7 +123,7 @@ fn streams(table: &str) -> Result<Vec<Stream>, String> {
             .ok_or_else(|| format!("tshark left streams out before {line:?}"))?;
         let mut frame = read.frame;
         if read.source != stream.client {
-            frame.row.from = End::Server;
+            frame.segment.from = Endpoint::Server;
         }
         stream.frames.push(frame);
     }
@@ -171,8 +171,8 @@ impl Line {
             frame: Frame {
                 number: number.parse().ok()?,
                 at: epoch(at)?,
-                row: Row {
-                    from: End::Client,
+                segment: Segment {
+                    from: Endpoint::Client,
                     flags: Flags::from_bits((flags & 0xff) as u8),
                     seq: seq.parse().ok()?,
                     ack: ack.parse().ok()?,
@@ -193,13 +193,13 @@ fn epoch(text: &str) -> Option<Timestamp> {
 
 impl fmt::Display for Frame {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Row {
+        let Segment {
             from,
             flags,
             seq,
             ack,
             len,
-        } = self.row;
+        } = self.segment;
         let mut names = Vec::new();
         for (name, set) in [
             ("SYN", flags.syn),
@@ -239,8 +239,11 @@ mod tests {
         assert_eq!(streams.len(), 2);
         assert_eq!(streams[1].client, "[fd00::1]:4000".parse().unwrap());
         let last = &streams[0].frames[1];
-        assert_eq!((last.row.from, last.row.end()), (End::Server, 7));
-        assert!(last.retransmission && last.row.flags.fin && last.row.flags.ack);
+        assert_eq!(
+            (last.segment.from, last.segment.end()),
+            (Endpoint::Server, 7)
+        );
+        assert!(last.retransmission && last.segment.flags.fin && last.segment.flags.ack);
         assert_eq!(last.at.as_microsecond(), 1_700_000_000_000_003);
     }
 

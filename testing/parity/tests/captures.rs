@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use tcpclose_parity::closing::{Closing, End};
+use tcpclose_kit::skip::has_programs;
+use tcpclose_parity::closing::Closing;
 use tcpclose_parity::compare::judge;
 use tcpclose_parity::pairing::{has_socket, pair};
 use tcpclose_parity::record::Record;
+use tcpclose_parity::segment::Endpoint;
 use tcpclose_parity::tshark;
 
 fn file(name: &str) -> PathBuf {
@@ -17,19 +18,8 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// `None`, and said so, where there is no tshark.
-fn has_tshark() -> Option<()> {
-    if Command::new("tshark").arg("--version").output().is_ok() {
-        return Some(());
-    }
-    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(!required, "required: tshark is not installed");
-    eprintln!("skipped: tshark is not installed");
-    None
-}
-
 /// Each connection captured at one end: how it closed, the FINs this end sent again, and what the record is worth.
-fn compared(name: &str, end: End) -> Vec<String> {
+fn compared(name: &str, end: Endpoint) -> Vec<String> {
     let streams = tshark::read(Path::new("tshark"), &file(&format!("{name}-{end}.pcap")));
     let lines = fs::read_to_string(file(&format!("{name}-{end}.jsonl"))).expect("the records");
     let parse = |line| Record::parse(line).expect("a record").expect("of a close");
@@ -43,7 +33,7 @@ fn compared(name: &str, end: End) -> Vec<String> {
         "{pairs:?}"
     );
     let compare = |(stream, record): &(tshark::Stream, Option<Record>)| {
-        let closing = Closing::at(&stream.rows(), end);
+        let closing = Closing::at(&stream.segments(), end);
         let path = closing.path().unwrap_or("not closed");
         let verdict = match record {
             Some(record) => format!("{:?}", judge(&closing, end, &record.close).verdict()),
@@ -59,7 +49,9 @@ fn compared(name: &str, end: End) -> Vec<String> {
 
 #[test]
 fn closes_without_losses_look_the_same_at_both_ends() {
-    let Some(()) = has_tshark() else { return };
+    if !has_programs(&["tshark"]) {
+        return;
+    }
     let expected = [
         "reset: client FIN,ACK; server ACK; server RST,ACK; 0 again; Matched",
         "reset: server FIN,ACK; client ACK; client RST,ACK; 0 again; Matched",
@@ -67,7 +59,7 @@ fn closes_without_losses_look_the_same_at_both_ends() {
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
         "four_way: client FIN,ACK; server ACK; server FIN,ACK; client ACK; 0 again; Matched",
     ];
-    for end in [End::Client, End::Server] {
+    for end in [Endpoint::Client, Endpoint::Server] {
         assert_eq!(compared("plain", end), expected);
     }
 }
@@ -76,7 +68,9 @@ fn closes_without_losses_look_the_same_at_both_ends() {
 /// own, and the client had its ACK before it heard of the server's.
 #[test]
 fn with_losses_each_end_has_its_own_story() {
-    let Some(()) = has_tshark() else { return };
+    if !has_programs(&["tshark"]) {
+        return;
+    }
     let client = [
         "reset: server RST,ACK; 0 again; Matched",
         "four_way: client FIN,ACK; server ACK; server FIN,ACK; client ACK; 1 again; Wrong",
@@ -84,7 +78,7 @@ fn with_losses_each_end_has_its_own_story() {
         "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 6 again; Matched",
     ];
-    assert_eq!(compared("lossy", End::Client), client);
+    assert_eq!(compared("lossy", Endpoint::Client), client);
     let server = [
         "reset: server RST,ACK; 0 again; Matched",
         "simultaneous: server FIN,ACK; client FIN,ACK; server ACK; client ACK; 2 again; Matched",
@@ -92,40 +86,46 @@ fn with_losses_each_end_has_its_own_story() {
         "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
     ];
-    assert_eq!(compared("lossy", End::Server), server);
+    assert_eq!(compared("lossy", Endpoint::Server), server);
 }
 
 /// The ACK of the handshake got lost, and the server stopped listening before the client's FIN came in its place.
 #[test]
 fn a_fin_that_finds_no_listener_any_more_has_met_no_socket() {
-    let Some(()) = has_tshark() else { return };
+    if !has_programs(&["tshark"]) {
+        return;
+    }
     assert_eq!(
-        compared("late", End::Server),
+        compared("late", Endpoint::Server),
         ["reset: client FIN,ACK; server RST; 0 again; no record, socket: false"]
     );
 }
 
 #[test]
 fn a_record_of_another_end_is_nobodys() {
-    let Some(()) = has_tshark() else { return };
+    if !has_programs(&["tshark"]) {
+        return;
+    }
     let streams = tshark::read(Path::new("tshark"), &file("plain-client.pcap")).unwrap();
     let lines = fs::read_to_string(file("plain-server.jsonl")).unwrap();
     let records: Vec<_> = lines
         .lines()
         .map(|line| Record::parse(line).unwrap().unwrap())
         .collect();
-    let pairs = pair(streams, End::Client, records.clone());
+    let pairs = pair(streams, Endpoint::Client, records.clone());
     assert_eq!(pairs.strays.len(), records.len());
 }
 
 #[test]
 fn of_two_records_of_one_end_one_is_too_many() {
-    let Some(()) = has_tshark() else { return };
+    if !has_programs(&["tshark"]) {
+        return;
+    }
     let streams = tshark::read(Path::new("tshark"), &file("plain-client.pcap")).unwrap();
     let lines = fs::read_to_string(file("plain-client.jsonl")).unwrap();
     let first = Record::parse(lines.lines().next().unwrap())
         .unwrap()
         .unwrap();
-    let pairs = pair(streams, End::Client, vec![first.clone(), first]);
+    let pairs = pair(streams, Endpoint::Client, vec![first.clone(), first]);
     assert_eq!(pairs.strays.len(), 1);
 }

@@ -5,14 +5,15 @@ use std::thread;
 use std::time::Duration;
 
 use tcpclose_common::TcpState;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
 use tcpclose_sys::kernel::sock_diag::{DiagSocket, Lookup, Query, StateSet};
 
 use crate::connections::{Pair, cookie, in_state, tuple};
-use crate::sandbox::{Outcome, in_own_network};
 
 #[test]
 fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,
@@ -34,7 +35,7 @@ fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Out
 
 #[test]
 fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,
@@ -63,7 +64,7 @@ fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
 
 #[test]
 fn tcp_info_counts_and_ages() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,

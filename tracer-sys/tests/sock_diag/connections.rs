@@ -1,10 +1,7 @@
 //! Connections to look at, and looking until the kernel has caught up.
 
-#![expect(unsafe_code, reason = "system calls that std does not offer")]
-
-use std::mem;
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,37 +42,9 @@ pub fn tuple(stream: &TcpStream) -> Any<Tuple> {
     Ok(Tuple::from((stream.local_addr()?, stream.peer_addr()?)))
 }
 
-/// `SO_COOKIE`.
-pub fn cookie(socket: &impl AsRawFd) -> EndpointId {
-    let mut cookie = 0u64;
-    let mut length = mem::size_of_val(&cookie) as libc::socklen_t;
-    // SAFETY: the option writes eight bytes, and `cookie` has them.
-    let failed = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_COOKIE,
-            (&raw mut cookie).cast(),
-            &mut length,
-        )
-    };
-    assert_eq!(failed, 0);
-    EndpointId(cookie)
-}
-
-/// Sets an option of TCP that is an int.
-pub fn set_tcp_option(socket: &impl AsRawFd, option: libc::c_int, value: libc::c_int) {
-    // SAFETY: the option reads an int, whose length is given.
-    let failed = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            option,
-            (&raw const value).cast(),
-            mem::size_of_val(&value) as libc::socklen_t,
-        )
-    };
-    assert_eq!(failed, 0);
+/// The socket's cookie.
+pub fn cookie(socket: &impl AsFd) -> EndpointId {
+    EndpointId(rustix::net::sockopt::socket_cookie(socket).expect("every socket has one"))
 }
 
 /// Looks until the socket is as wanted: what a peer sends takes a moment even on loopback.

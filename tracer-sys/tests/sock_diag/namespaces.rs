@@ -3,29 +3,72 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
 use tcpclose_core::types::NetNs;
 use tcpclose_sys::kernel::netns::{self, NetNsError, Place};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, StateSet};
 
-use crate::sandbox::{
-    Child, Holds, Outcome, Resident, bind, drop_rights, enter_new_mounts, enter_new_network,
-    skipped,
-};
+use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_tmpfs};
+use tcpclose_kit::netns::{self as kit_netns, Resident, enter_new_netns};
+use tcpclose_kit::process::Running;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip::is_root;
+use tcpclose_kit::{Outcome, command};
+
+/// How a [`Holder`] holds a network namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// It lives in it.
+    ByLiving,
+    /// It lives elsewhere, and has it mounted in its own mount namespace.
+    ByMount,
+}
+
+/// A process that holds a network namespace which nothing else holds.
+struct Holder {
+    process: Running,
+    netns: NetNs,
+    _scratch: Scratch,
+}
+
+impl Holder {
+    fn new(holds: Holds) -> std::io::Result<Self> {
+        let netns = kit_netns::NetNs::try_new()?;
+        let number = u32::try_from(netns.inode()).map_err(std::io::Error::other)?;
+        let scratch = Scratch::new();
+        let mut sleep = Command::new("sleep");
+        command::end_with_this_thread(sleep.arg("1000"));
+        match holds {
+            Holds::ByLiving => command::spawn_in_netns(&mut sleep, &netns),
+            Holds::ByMount => {
+                let file = scratch.write("netns", "")?;
+                command::with_mounted_netns(&mut sleep, &netns, &file);
+            }
+        }
+        Ok(Self {
+            process: Running::spawn(&mut sleep)?,
+            netns: NetNs::new(number).expect("no namespace has the number 0"),
+            _scratch: scratch,
+        })
+    }
+}
 
 #[test]
 fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
-    let child = Child::new(Holds::ByLiving)?;
+    let holder = Holder::new(Holds::ByLiving)?;
     let scan = netns::find_all();
     assert_eq!(scan.found[0].id(), netns::current()?);
     let mut ids: Vec<NetNs> = scan.found.iter().map(|handle| handle.id()).collect();
-    assert!(ids.contains(&child.netns()));
+    assert!(ids.contains(&holder.netns));
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -35,15 +78,15 @@ fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
 
 #[test]
 fn one_that_a_process_lives_in_is_entered() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
-    let child = Child::new(Holds::ByLiving)?;
-    let handle = netns::by_inode(child.netns())?;
-    assert_eq!(handle.enter(netns::current)??, child.netns());
+    let holder = Holder::new(Holds::ByLiving)?;
+    let handle = netns::by_inode(holder.netns)?;
+    assert_eq!(handle.enter(netns::current)??, holder.netns);
     assert_ne!(
         netns::current()?,
-        child.netns(),
+        holder.netns,
         "this thread stays where it was"
     );
     Ok(())
@@ -51,27 +94,27 @@ fn one_that_a_process_lives_in_is_entered() -> Outcome {
 
 #[test]
 fn one_that_only_a_mount_in_another_mount_namespace_holds_is_entered() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
-    let child = Child::new(Holds::ByMount)?;
-    let handle = netns::by_inode(child.netns())?;
+    let holder = Holder::new(Holds::ByMount)?;
+    let handle = netns::by_inode(holder.netns)?;
     let mut diag = DiagSocket::open_in(&handle)?;
-    assert_eq!(diag.netns(), Some(child.netns()));
+    assert_eq!(diag.netns(), Some(holder.netns));
     assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
     Ok(())
 }
 
 #[test]
 fn one_whose_process_has_exited_is_gone() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     for holds in [Holds::ByLiving, Holds::ByMount] {
-        let child = Child::new(holds)?;
-        let id = child.netns();
+        let holder = Holder::new(holds)?;
+        let id = holder.netns;
         let handle = netns::by_inode(id)?;
-        drop(child);
+        drop(holder);
         let error = DiagSocket::open_in(&handle).expect_err("it is gone");
         assert!(
             matches!(error, DiagError::Namespace(NetNsError::Vanished(gone)) if gone == id),
@@ -83,7 +126,7 @@ fn one_whose_process_has_exited_is_gone() -> Outcome {
 
 #[test]
 fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     let resident = Resident::with(|| TcpListener::bind("127.0.0.1:4321"))?;
@@ -99,7 +142,7 @@ fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
 
 #[test]
 fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     let mut cache = NetnsCache::default();
@@ -129,12 +172,13 @@ fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Ou
 
 #[test]
 fn users_may_say_path_inode_or_name() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     let outcome = thread::spawn(|| -> Result<(), String> {
         let resident = Resident::with(|| Ok(())).map_err(|error| error.to_string())?;
         enter_new_mounts().map_err(|error| error.to_string())?;
+        mount_tmpfs(Path::new("/run"), c"").map_err(|error| error.to_string())?;
         fs::create_dir("/run/netns").map_err(|error| error.to_string())?;
         bind(&resident.path, Path::new("/run/netns/blue")).map_err(|error| error.to_string())?;
         bind(&resident.path, Path::new("/run/netns/12")).map_err(|error| error.to_string())?;
@@ -160,17 +204,18 @@ fn users_may_say_path_inode_or_name() -> Outcome {
 
 #[test]
 fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     let resident = Resident::with(|| Ok(()))?;
     let path = resident.path.clone();
-    let child = Child::new(Holds::ByLiving)?;
-    let hidden = netns::by_inode(child.netns())?;
-    let hidden_process = Place::Process(u32::try_from(child.pid)?);
+    let holder = Holder::new(Holds::ByLiving)?;
+    let hidden = netns::by_inode(holder.netns)?;
+    let hidden_process = Place::Process(holder.process.pid());
     let worker = thread::spawn(move || -> Result<(), String> {
-        enter_new_network().map_err(|error| error.to_string())?;
-        drop_rights().map_err(|error| error.to_string())?;
+        enter_new_netns().map_err(|error| error.to_string())?;
+        let nobody = Uid::from_raw(65534);
+        set_thread_res_uid(nobody, nobody, nobody).map_err(|error| error.to_string())?;
         let mut own = DiagSocket::open().map_err(|error| error.to_string())?;
         let all = Query::states(StateSet::all());
         let _ = own.collect(&all).map_err(|error| error.to_string())?;
@@ -200,12 +245,12 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
 
 #[test]
 fn a_client_keeps_its_namespace_alive() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
-    let child = Child::new(Holds::ByLiving)?;
-    let mut diag = DiagSocket::open_in(&netns::by_inode(child.netns())?)?;
-    drop(child);
+    let holder = Holder::new(Holds::ByLiving)?;
+    let mut diag = DiagSocket::open_in(&netns::by_inode(holder.netns)?)?;
+    drop(holder);
     assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
     Ok(())
 }

@@ -1,26 +1,26 @@
 //! What the kernel says about sockets in every state that matters here.
 
-#![expect(unsafe_code, reason = "system calls that std does not offer")]
-
 use std::io::Write;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::sockets::set_option;
 use tcpclose_sys::kernel::sock_diag::{
     DiagSocket, Families, Lookup, Query, Socket, StateSet, Timer,
 };
 
-use crate::connections::{Any, Pair, cookie, in_state, set_tcp_option, tuple, wait_for};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::connections::{Any, Pair, cookie, in_state, tuple, wait_for};
 
 #[test]
 fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let pair = Pair::v4()?;
         let (sockets, report) = diag.collect(&Query::states(StateSet::all()))?;
@@ -58,7 +58,7 @@ fn diag_lookup(stream: &TcpStream) -> Any<Option<Socket>> {
 
 #[test]
 fn time_wait_is_found_by_tuple_and_tells_its_time_left() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,
@@ -90,7 +90,7 @@ fn time_wait_is_found_by_tuple_and_tells_its_time_left() -> Outcome {
 
 #[test]
 fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         // close(): the minisocket waits for the peer's FIN.
         let orphan = Pair::v4()?;
@@ -115,7 +115,7 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
         // close() with TCP_LINGER2 over a minute: no owner, and yet no minisocket.
         let patient = Pair::v4()?;
         let lookup = Lookup::tuple(tuple(&patient.client)?).id(cookie(&patient.client));
-        set_tcp_option(&patient.client, libc::TCP_LINGER2, 120);
+        set_option(&patient.client, libc::IPPROTO_TCP, libc::TCP_LINGER2, 120);
         drop(patient.client);
         let full = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
         assert_eq!((full.timer, full.inode), (Timer::Keepalive, None));
@@ -137,7 +137,7 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
 
 #[test]
 fn ipv6_is_found() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,
@@ -163,7 +163,7 @@ fn ipv6_is_found() -> Outcome {
 
 #[test]
 fn a_v4_mapped_connection_is_found_as_ipv4_in_every_state() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let mapped = "::ffff:127.0.0.1".parse::<IpAddr>()?;
         let Pair {
@@ -197,7 +197,7 @@ fn a_v4_mapped_connection_is_found_as_ipv4_in_every_state() -> Outcome {
 
 #[test]
 fn a_socket_that_is_gone_is_none_and_a_listener_does_not_stand_in() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let Pair {
             listener: _listener,
@@ -223,20 +223,10 @@ fn a_socket_that_is_gone_is_none_and_a_listener_does_not_stand_in() -> Outcome {
 
 #[test]
 fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let pair = Pair::v4()?;
-        // SAFETY: the name and its length belong together.
-        let failed = unsafe {
-            libc::setsockopt(
-                pair.client.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_BINDTODEVICE,
-                c"lo".as_ptr().cast(),
-                2,
-            )
-        };
-        assert_eq!(failed, 0);
+        SockRef::from(&pair.client).bind_device(Some(b"lo"))?;
         let lookup = Lookup::tuple(tuple(&pair.client)?);
         assert_eq!(diag.lookup(&lookup)?, None);
         let loopback = InterfaceIndex::new(1);
@@ -254,7 +244,7 @@ fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
 
 #[test]
 fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         const CONNECTIONS: usize = 400;
         let mut diag = DiagSocket::open()?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -284,11 +274,11 @@ fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
 
 #[test]
 fn a_handshake_that_is_not_complete_has_the_identity_of_the_connection_to_be() -> Outcome {
-    in_own_network(|| {
+    in_own_network(|_| {
         let mut diag = DiagSocket::open()?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         // No socket is made before the first data comes.
-        set_tcp_option(&listener, libc::TCP_DEFER_ACCEPT, 10);
+        set_option(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 10);
         let mut client = TcpStream::connect(listener.local_addr()?)?;
         let ends = Tuple::from((client.peer_addr()?, client.local_addr()?));
         let states = StateSet::of(&[TcpState::SynRecv]);

@@ -2,15 +2,16 @@
 
 use std::process::Output;
 
-use crate::program::{Scratch, agent};
-use crate::sandbox::Outcome;
+use crate::program::agent;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::scratch::Scratch;
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
 fn checked(config: &str) -> std::io::Result<Output> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new();
     let file = scratch.write("agent.toml", config)?;
     agent()
         .arg("--check-config")

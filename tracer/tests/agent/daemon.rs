@@ -6,9 +6,13 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::program::{Agent, PATIENCE, Scratch, agent, eventually, get, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{Agent, agent, eventually, get, of_kind, records};
 use crate::workload::{Plan, Server};
+use rustix::process::Signal;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::wait::PATIENCE;
 
 fn file_output(scratch: &Scratch, name: &str) -> String {
     format!(
@@ -20,7 +24,7 @@ fn file_output(scratch: &Scratch, name: &str) -> String {
 #[test]
 fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         // A pipe that nobody reads: the output is stuck after 64 KiB.
         let (reader, writer) = std::io::pipe()?;
         let own = format!("[trace]\nnetns = \"{netns}\"\n[[output]]\ntype = \"stdout\"\n");
@@ -52,7 +56,7 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
 #[test]
 fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let own = format!("[trace]\nnetns = \"{netns}\"\n");
         let first = own + &file_output(&scratch, "first.jsonl");
         let mut agent = Agent::start(&scratch, &first)?;
@@ -60,7 +64,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
         // What is written afterwards goes to a new file of the old name, whatever the configuration is by then.
         fs::rename(scratch.path("first.jsonl"), scratch.path("earlier.jsonl"))?;
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the configuration stays as it was")?;
         agent.until("agent.toml:1:1: unknown field `intervall`: did you mean `interval`?")?;
 
@@ -72,7 +76,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
             "agent.toml",
             &(first + &file_output(&scratch, "second.jsonl")),
         )?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the configuration was read again")?;
         eventually("the file is made anew", || {
             Ok(scratch.path("first.jsonl").exists().then_some(()))
@@ -98,7 +102,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
 #[test]
 fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
     in_own_network(|netns| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let config = format!(
             "run_directory = \"{}\"\n[trace]\nnetns = \"{netns}\"\n{}",
             scratch.path("run").display(),
@@ -108,7 +112,7 @@ fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
             format!("{config}[[output]]\ntype = \"otlp\"\nheaders = {{ \"a b\" = \"c\" }}\n");
         let mut agent = Agent::start(&scratch, &config)?;
         scratch.write("agent.toml", &wrong)?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the configuration stays as it was")?;
         agent.until("`a b` with that value cannot be a header")?;
         let (status, _) = agent.end()?;
@@ -134,7 +138,7 @@ fn refused(scratch: &Scratch, config: &str) -> std::io::Result<String> {
 #[test]
 fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
     in_own_network(|_| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let run = format!("run_directory = \"{}\"\n", scratch.path("run").display());
         let syslog = "[[output]]\ntype = \"syslog\"\naddress = \"udp://127.0.0.1:5514\"\n";
         let named = format!("{syslog}name = \"leaks\"\nkinds = [\"leak\"]\n");
@@ -167,7 +171,7 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
 #[test]
 fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
     in_own_network(|netns| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         for (config, kept) in [
             // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN
             (String::new(), 1 << 2 | 1 << 19 | 1 << 21),
@@ -207,7 +211,7 @@ fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
 #[test]
 fn systemd_is_told_everything() -> Outcome {
     in_own_network(|_| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let socket = UnixDatagram::bind(scratch.path("notify"))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let next = |words: &str| -> std::io::Result<String> {
@@ -230,7 +234,7 @@ fn systemd_is_told_everything() -> Outcome {
         for _ in 0..3 {
             next("WATCHDOG=1")?;
         }
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         let reload = next("RELOADING=1")?;
         assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
         next("READY=1")?;
@@ -245,7 +249,7 @@ fn systemd_is_told_everything() -> Outcome {
 #[test]
 fn nobody_need_hear_what_it_says() -> Outcome {
     in_own_network(|_| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let mut command = agent();
@@ -267,7 +271,7 @@ fn nobody_need_hear_what_it_says() -> Outcome {
 #[test]
 fn it_says_that_it_is_well_and_knows_no_other_pages() -> Outcome {
     in_own_network(|_| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let _agent = Agent::start(&scratch, "output = []\n")?;
         let address: SocketAddr = "127.0.0.1:19433".parse()?;
         let (status, body) = get(address, "/healthz")?;

@@ -1,7 +1,7 @@
 //! `tcpclose agent` as it is installed: the real program, against the running kernel.
 //!
 //! Each test has a network namespace of its own, in which the agent and its counterparts run. Without the rights to make
-//! one it is skipped, and says so; with TCPCLOSE_TEST_REQUIRE=1 that is a failure.
+//! one it is skipped and reports that; with TCPCLOSE_TEST_REQUIRE=1 that is a failure.
 
 mod configuration;
 mod daemon;
@@ -10,12 +10,6 @@ mod program;
 mod recording;
 mod reload;
 mod rights;
-#[path = "../leaks/sandbox.rs"]
-#[allow(dead_code, reason = "shared with the tests of leaks")]
-mod sandbox;
 mod soak;
 mod summaries;
-#[path = "../leaks/sys.rs"]
-#[allow(dead_code, reason = "shared with the tests of leaks")]
-mod sys;
 mod workload;

@@ -2,13 +2,17 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, eventually, get};
-use crate::sandbox::{Outcome, in_own_network, skip};
+use crate::program::{Agent, eventually, get};
 use crate::workload::{Plan, Server};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::process::Running;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip::skip;
 
 const AGENT: &str = "127.0.0.1:19433";
 const PROMETHEUS: &str = "127.0.0.1:19090";
@@ -51,7 +55,7 @@ fn promtool_finds_nothing_wrong() -> Outcome {
         return Ok(());
     }
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let _agent = Agent::start(&scratch, &config(&server, netns)?)?;
         let mut stuck = Vec::new();
         let text = eventually("a process with stuck sockets is told", || {
@@ -87,7 +91,7 @@ fn promtool_finds_nothing_wrong() -> Outcome {
 #[test]
 fn what_is_stuck_is_exported_once_it_can_be_known() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = config(&server, netns)?.replace("\"1s\"", "\"1h\"");
         let _agent = Agent::start(&scratch, &config)?;
         let (_, text) = get(AGENT.parse()?, "/metrics")?;
@@ -104,13 +108,9 @@ fn server_plays_some(stuck: &[std::net::TcpStream]) -> io::Result<()> {
         .map_or(Ok(()), |last| last.peer_addr().map(|_| ()))
 }
 
-struct Prometheus(Child);
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+struct Prometheus {
+    /// Ends with the test.
+    _running: Running,
 }
 
 impl Prometheus {
@@ -121,7 +121,8 @@ impl Prometheus {
         );
         let file = scratch.write("prometheus.yml", &config)?;
         let log = std::fs::File::create(scratch.path("prometheus.log"))?;
-        let child = Command::new("prometheus")
+        let mut command = Command::new("prometheus");
+        command
             .arg(format!("--config.file={}", file.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
@@ -130,9 +131,10 @@ impl Prometheus {
             .arg(format!("--web.listen-address={PROMETHEUS}"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        Ok(Self(child))
+            .stderr(log);
+        Ok(Self {
+            _running: Running::spawn(&mut command)?,
+        })
     }
 
     /// The value of an expression now; `None` while it has none.
@@ -161,7 +163,7 @@ fn prometheus_reads_the_counts_of_the_workload() -> Outcome {
         return Ok(());
     }
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let output = format!(
             "[[output]]\ntype = \"file\"\npath = \"{}\"\nkinds = [\"close\", \"leak\"]\n",
             scratch.path("records.jsonl").display()

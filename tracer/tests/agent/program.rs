@@ -1,51 +1,18 @@
 //! Running the agent.
 
-#![expect(unsafe_code, reason = "system calls that std does not offer")]
-
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
-
-/// The machine may be busy; what works takes a hundredth of it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A directory that is removed at the end.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    pub fn new() -> io::Result<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tcpclose-agent-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    pub fn write(&self, name: &str, text: &str) -> io::Result<PathBuf> {
-        let path = self.path(name);
-        fs::write(&path, text)?;
-        Ok(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use tcpclose_kit::process::Running;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::wait::{self, PATIENCE};
 
 /// `tcpclose agent`, to be given arguments.
 pub fn agent() -> Command {
@@ -60,7 +27,7 @@ pub fn agent() -> Command {
 
 /// A running agent, which is killed at the end if it has not ended by itself.
 pub struct Agent {
-    child: Child,
+    running: Running,
     stderr: PathBuf,
 }
 
@@ -83,7 +50,7 @@ impl Agent {
         let stderr = scratch.path("stderr");
         command.stderr(File::create(&stderr)?);
         let mut agent = Self {
-            child: command.spawn()?,
+            running: Running::spawn(&mut command)?,
             stderr,
         };
         agent.until("the agent works")?;
@@ -93,13 +60,13 @@ impl Agent {
     /// With the stderr that the command has, which nobody reads.
     pub fn unheard(mut command: Command) -> io::Result<Self> {
         Ok(Self {
-            child: command.stdout(Stdio::null()).spawn()?,
+            running: Running::spawn(command.stdout(Stdio::null()))?,
             stderr: PathBuf::new(),
         })
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.pid()
     }
 
     pub fn stderr(&self) -> String {
@@ -110,7 +77,7 @@ impl Agent {
     pub fn until(&mut self, words: &str) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.stderr().contains(words) {
-            let ended = self.child.try_wait()?;
+            let ended = self.running.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
                 let said = self.stderr();
                 return Err(io::Error::other(format!(
@@ -122,32 +89,16 @@ impl Agent {
         Ok(())
     }
 
-    pub fn signal(&self, signal: i32) -> io::Result<()> {
-        // SAFETY: a plain call; the child has not been waited for, so the number is still its own.
-        match unsafe { libc::kill(self.child.id() as i32, signal) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.running.signal(signal)
     }
 
     /// Asks it to end, and returns how and how fast it did.
     pub fn end(mut self) -> io::Result<(ExitStatus, Duration)> {
         let begun = Instant::now();
-        self.signal(libc::SIGTERM)?;
-        while begun.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok((status, begun.elapsed()));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok((ExitStatus::from_raw(libc::SIGKILL), begun.elapsed()))
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.signal(Signal::TERM)?;
+        let status = self.running.wait_for_end()?;
+        Ok((status, begun.elapsed()))
     }
 }
 
@@ -186,16 +137,8 @@ pub fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// Tries until it is so.
+/// Asks until there is an answer.
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> io::Result<Option<T>>) -> io::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
-        }
-        if Instant::now() > deadline {
-            return Err(io::Error::other(format!("never: {what}")));
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
+    let answer = wait::eventually(|| ask().transpose());
+    answer.unwrap_or_else(|| Err(io::Error::other(format!("never: {what}"))))
 }

@@ -5,9 +5,11 @@ use std::io;
 
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, agent, eventually, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{Agent, agent, eventually, of_kind, records};
 use crate::workload::{Plan, Server};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
 
 const PLAN: Plan = Plan {
     by_client: 20,
@@ -18,7 +20,7 @@ const PLAN: Plan = Plan {
 #[test]
 fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let (out, file) = (scratch.path("out.jsonl"), scratch.path("agent.rec"));
         let config = format!(
             "interval = \"1s\"\nstuck_after = \"1s\"\n[trace]\nnetns = \"{netns}\"\n\

@@ -1,7 +1,5 @@
 //! SIGHUP with another configuration: nothing is lost that need not be, and everything is counted.
 
-#![expect(unsafe_code, reason = "system calls that std does not offer")]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -9,11 +7,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, eventually, get, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{Agent, eventually, get, of_kind, records};
 use crate::workload::{Plan, Server};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
 
 const METRICS: &str = "127.0.0.1:19433";
 
@@ -41,23 +42,16 @@ fn start(scratch: &Scratch, config: &str) -> io::Result<Agent> {
 
 /// The disk has room again.
 fn free_disk(agent: &Agent) -> io::Result<()> {
-    let unlimited = libc::rlimit {
-        rlim_cur: libc::RLIM_INFINITY,
-        rlim_max: libc::RLIM_INFINITY,
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
     };
-    // SAFETY: a plain call; `unlimited` lives through it, and the old limit is not asked for.
-    let set = unsafe {
-        libc::prlimit(
-            agent.pid() as i32,
-            libc::RLIMIT_FSIZE,
-            &unlimited,
-            std::ptr::null_mut(),
-        )
-    };
-    match set {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    prlimit(
+        Pid::from_raw(agent.pid() as i32),
+        Resource::Fsize,
+        unlimited,
+    )?;
+    Ok(())
 }
 
 fn metrics() -> io::Result<String> {
@@ -125,7 +119,7 @@ fn told_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Result<u
 #[test]
 fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_down() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |path: &str, queue: usize| {
             let path = scratch.path(path);
             format!(
@@ -142,7 +136,7 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         until("the disk is full", |metrics| up(metrics, &x) == Some(0))?;
 
         scratch.write("agent.toml", &config("x.jsonl", 600))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the configuration was read again")?;
         server.play(clients(20))?;
         let held = |metrics: &str| {
@@ -160,7 +154,7 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         assert_eq!(of_output(&now, &x, "written"), 220);
 
         scratch.write("agent.toml", &config("no/y.jsonl", 500))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         let now = until("the new output is down", |metrics| {
             up(metrics, &y) == Some(0)
         })?;
@@ -175,7 +169,7 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         })?;
 
         scratch.write("agent.toml", &config("x.jsonl", 500))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         until("the first is back", |metrics| up(metrics, &x) == Some(1))?;
         server.play(clients(5))?;
         let now = until("its counts go on", |metrics| {
@@ -215,7 +209,7 @@ fn open_for(agent: &str, pipe: &Path) -> io::Result<File> {
 #[test]
 fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |name: &str| {
             format!(
                 "[trace]\nnetns = \"{netns}\"\nlocal_ports = [{}]\n[[output]]\ntype = \"stdout\"\nname = \"{name}\"\n\
@@ -229,7 +223,7 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
         let made = Command::new("mkfifo").arg(&path).status()?;
         assert!(made.success(), "mkfifo: {made}");
 
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         let mut pipe = open_for("the agent reads its configuration", &path)?;
         server.play(clients(5))?;
         until("closes are written meanwhile", |metrics| {
@@ -239,7 +233,7 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
         assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok\n"));
 
         // One more signal during a reload is taken after it.
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         pipe.write_all(config("second").as_bytes())?;
         drop(pipe);
         agent.until("the configuration was read again")?;
@@ -253,7 +247,7 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
             up(metrics, "third") == Some(1)
         })?;
 
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         let pipe = open_for("the agent reads it a third time", &path)?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
@@ -266,7 +260,7 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
 #[test]
 fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |name: &str| {
             format!(
                 "interval = \"2s\"\n[trace]\nnetns = \"{netns}\"\nlocal_ports = [{}]\n[[output]]\ntype = \"file\"\nname = \
@@ -283,7 +277,7 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
             up(metrics, "old") == Some(0) && written + queued.unwrap_or_default() == 200
         })?;
         scratch.write("agent.toml", &config("new"))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("records in time: they are lost")?;
         agent.until("the configuration was read again")?;
         server.play(clients(10))?;
@@ -315,7 +309,7 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
 #[test]
 fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
     in_own_network(|netns| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let config = |listen: &str, series: usize| {
             format!(
                 "output = []\n[trace]\nnetns = \"{netns}\"\n[prometheus]\nlisten = \"{listen}\"\nmax_series = {series}\n"
@@ -328,12 +322,12 @@ fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
             "it listens on one address"
         );
         scratch.write("agent.toml", &config("0.0.0.0:19433", 1_000))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the configuration was read again")?;
         assert_eq!(get(elsewhere, "/healthz")?.1, "ok\n");
         // 192.0.2.1 is nobody's address.
         scratch.write("agent.toml", &config("192.0.2.1:19433", 1_000))?;
-        agent.signal(libc::SIGHUP)?;
+        agent.signal(Signal::HUP)?;
         agent.until("the HTTP endpoint stays as it was")?;
         eventually(
             "the old one is back",

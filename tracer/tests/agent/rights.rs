@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::program::{Agent, Scratch, eventually, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network, skip};
+use crate::program::{Agent, eventually, of_kind, records};
 use crate::workload::{Plan, Server};
+use rustix::process::Signal;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip::skip;
 
 const UNIT: &str = include_str!("../../../dist/tcpclose-agent.service");
 
@@ -56,7 +60,7 @@ fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> Outcome {
     leaks("\"event\":\"opened\"")?;
     drop(stuck);
     leaks("\"event\":\"resolved\"")?;
-    agent.signal(libc::SIGHUP)?;
+    agent.signal(Signal::HUP)?;
     Ok(())
 }
 
@@ -66,7 +70,7 @@ fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
         return Ok(());
     }
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         for folder in ["out", "run"] {
             fs::create_dir(scratch.path(folder))?;
             std::os::unix::fs::chown(scratch.path(folder), Some(65_534), Some(65_534))?;
@@ -176,7 +180,7 @@ fn it_makes_no_system_call_that_the_unit_forbids() -> Outcome {
         return Ok(());
     }
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         fs::create_dir(scratch.path("out"))?;
         let file = scratch.write("agent.toml", &config(&scratch, netns))?;
         let trace = scratch.path("trace");

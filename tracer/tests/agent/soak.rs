@@ -12,10 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, agent, eventually, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{Agent, agent, eventually, of_kind, records};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
 
 /// How long, in seconds, where it is not the usual time.
 const SECONDS: &str = "TCPCLOSE_SOAK_SECONDS";
@@ -189,7 +192,7 @@ fn run(with_losses: bool) -> Outcome {
     let seconds = seconds.map(|seconds| seconds.parse()).transpose()?;
     let time = seconds.map_or(USUAL, Duration::from_secs);
     in_own_network(|netns| {
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::new();
         let file = |name: &str| {
             format!(
                 "type = \"file\"\npath = \"{}\"\n",
@@ -233,18 +236,18 @@ fn run(with_losses: bool) -> Outcome {
             next += time / SAMPLES;
             samples.push((begun.elapsed(), memory(agent.pid())?));
             fs::rename(scratch.path("closes"), scratch.path("rotated"))?;
-            agent.signal(libc::SIGHUP)?;
+            agent.signal(Signal::HUP)?;
             eventually("the file is made anew", || {
                 Ok(scratch.path("closes").exists().then_some(()))
             })?;
             told.take(&scratch, "rotated")?;
             if with_losses && samples.len() % STOPPED_EACH == 0 {
-                agent.signal(libc::SIGSTOP)?;
+                agent.signal(Signal::STOP)?;
                 for _ in 0..OVERFLOW {
                     churn.turn()?;
                 }
                 due += Duration::from_secs(1) * OVERFLOW / PACE;
-                agent.signal(libc::SIGCONT)?;
+                agent.signal(Signal::CONT)?;
             }
         }
         let took = begun.elapsed().as_secs_f64();

@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use crate::program::{Agent, Scratch, eventually, of_kind, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{Agent, eventually, of_kind, records};
 use crate::workload::{Plan, Server};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::scratch::Scratch;
 
 const PLAN: Plan = Plan {
     by_client: 300,
@@ -34,7 +36,7 @@ fn config(scratch: &Scratch, server: &Server, netns: &str) -> String {
 #[test]
 fn summaries_add_up_to_the_workload_and_to_the_closes_in_the_file() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
         server.play(PLAN)?;
         let (status, _) = agent.end()?;
@@ -83,7 +85,7 @@ fn summaries_add_up_to_the_workload_and_to_the_closes_in_the_file() -> Outcome {
 #[test]
 fn records_are_what_the_schema_says() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
         server.play(Plan {
             by_client: 3,
@@ -107,7 +109,7 @@ fn records_are_what_the_schema_says() -> Outcome {
 #[test]
 fn what_is_stuck_is_told_with_its_owner_and_growth() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;
         let mut stuck = Vec::new();
         let found = eventually("a forecast", || {
@@ -147,7 +149,7 @@ const STUCK_BEFORE: u64 = 1_500;
 #[test]
 fn what_was_stuck_before_the_start_is_counted_in_full_and_floods_no_journal() -> Outcome {
     in_own_network(|netns| {
-        let (scratch, server) = (Scratch::new()?, Server::new()?);
+        let (scratch, server) = (Scratch::new(), Server::new()?);
         let mut stuck = Vec::new();
         for _ in 0..STUCK_BEFORE {
             let (client, server) = server.connect()?;

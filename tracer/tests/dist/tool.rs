@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tcpclose_kit::skip;
+
 /// Where the files are.
 pub fn dist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist")
@@ -15,20 +17,9 @@ pub fn read(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A program; `None`, which is said, where it is not installed.
+/// A program; `None` where it is not installed: the test is skipped.
 pub fn find(program: &str) -> Option<Command> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = format!("{}:/usr/sbin:/sbin", path.to_string_lossy());
-    let found = path
-        .split(':')
-        .map(|folder| Path::new(folder).join(program));
-    if let Some(found) = found.into_iter().find(|candidate| candidate.is_file()) {
-        return Some(Command::new(found));
-    }
-    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(!required, "{program} is not installed");
-    eprintln!("skipped: {program} is not installed");
-    None
+    skip::find_program(program).map(Command::new)
 }
 
 /// Runs it; what it printed, and whether it was content.

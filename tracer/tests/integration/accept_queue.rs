@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_each_family};
-use crate::harness::sockets::{Family, ports_of, read_to_end, reset_on_close, send};
+use crate::harness::sockets::{Family, ports_of, read_to_end, send};
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_each_family!(
     listener_closes_with_a_connection_in_its_queue,

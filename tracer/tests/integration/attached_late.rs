@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::closing::End::{self, Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::helper;
 use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
 use crate::harness::program;
 use crate::harness::record::Close;
-use crate::harness::sockets::{
-    Connection, Family, expect, ports_of, read_to_end, reset_on_close, send,
-};
-use crate::harness::sys;
+use crate::harness::sockets::{Connection, Family, expect, ports_of, read_to_end, send};
 use crate::harness::watch::{Watch, closes_in};
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
 const BEFORE: Duration = Duration::from_millis(300);
 
@@ -31,7 +30,7 @@ for_ipv4_and_ipv6!(
 );
 
 /// Asserts what an honest record of a connection older than the tracer can say, given what really happened.
-fn assert_honest(lab: &Lab, ports: Ports, end: End, sent: u64, received: u64) -> Close {
+fn assert_honest(lab: &Lab, ports: Ports, end: Endpoint, sent: u64, received: u64) -> Close {
     let close = lab.close(ports, end);
     close
         .has("/conn/seen_from_start", false)
@@ -55,7 +54,7 @@ fn assert_honest(lab: &Lab, ports: Ports, end: End, sent: u64, received: u64) ->
     let captured = lab.captured(ports);
     let mut segments = captured.segments.iter();
     for step in close.closing().steps {
-        let side = |from: End| if from == end { "local" } else { "peer" };
+        let side = |from: Endpoint| if from == end { "local" } else { "peer" };
         assert!(
             segments.any(|segment| step.agrees(side(segment.0.from), segment)),
             "{step} was not captured: {captured}\n{close}"
@@ -256,7 +255,7 @@ fn the_owner_is_who_holds_the_socket(family: Family) {
     ];
     for (close, pid) in ends {
         close.closed("reset", "peer");
-        if sys::kernel_version() < (5, 12) {
+        if kernel_version() < (5, 12) {
             // Without cookies a snapshot cannot be joined with what comes.
             close.has("/owner", ());
             continue;
@@ -286,7 +285,7 @@ fn in_another_namespace_than_the_tracers(family: Family) {
     let watch = Watch::spawn(program::command().args(["watch", "--format", "json"]));
     reset_on_close(&client);
     drop(client);
-    let ours = |lines: &[String], end: End| {
+    let ours = |lines: &[String], end: Endpoint| {
         let closes = closes_in(lines).into_iter();
         let mut ours = closes.filter(|close| {
             *close.get("/netns") == lab.ns.inode() && close.ports() == ports.seen_from(end)
@@ -300,7 +299,7 @@ fn in_another_namespace_than_the_tracers(family: Family) {
     close
         .closed("reset", "peer")
         .has("/conn/seen_from_start", false);
-    if sys::kernel_version() >= (5, 12) {
+    if kernel_version() >= (5, 12) {
         close.has("/owner/source", "proc").is_ours();
         close.has("/conn/role", "server");
     }

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::thread;
 
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
-use crate::harness::sockets::{Family, ports_of, reset_on_close};
+use crate::harness::sockets::{Family, ports_of};
+use tcpclose_kit::sockets::reset_on_close;
 
 for_ipv4_and_ipv6!(every_end_of_a_burst_is_told_once);
 

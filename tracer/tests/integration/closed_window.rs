@@ -3,9 +3,9 @@
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family, read_to_end};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     a_fin_that_never_left_began_nothing,

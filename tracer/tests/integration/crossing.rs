@@ -2,11 +2,11 @@
 
 use std::net::Shutdown;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::harness::watch::agree;
 use crate::harness::wire::Fate;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     both_close_before_either_hears_of_it,

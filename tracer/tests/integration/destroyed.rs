@@ -1,9 +1,9 @@
 //! An administrator destroys a socket (`ss -K`).
 
-use crate::closing::End::{self, Client, Server};
 use crate::harness::lab::{Lab, for_each_family};
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family};
+use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
 for_each_family!(the_clients_end_is_destroyed, the_servers_end_is_destroyed);
 
@@ -15,7 +15,7 @@ fn the_servers_end_is_destroyed(family: Family) {
     destroy(family, Server);
 }
 
-fn destroy(family: Family, victim: End) {
+fn destroy(family: Family, victim: Endpoint) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

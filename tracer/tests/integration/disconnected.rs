@@ -2,10 +2,11 @@
 
 use socket2::SockRef;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family, expect, ports_of, read_to_end, send};
 use crate::harness::sys;
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(each_life_has_its_own_record);
 
@@ -50,7 +51,7 @@ fn each_life_has_its_own_record(family: Family) {
         .is_our_client()
         .was_watched_from_start();
     // Without cookies (before 5.12) a record's number ends with the connection.
-    if sys::kernel_version() >= (5, 12) {
+    if kernel_version() >= (5, 12) {
         assert_eq!(before.id(), after.id(), "it is one socket");
     }
     let accepted = lab.closes(second, Server, lives).remove(nth);

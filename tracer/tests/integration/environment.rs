@@ -8,11 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::harness::lab::Lab;
-use crate::harness::process::{Ended, run};
-use crate::harness::scratch::Scratch;
 use crate::harness::sockets::{Connection, Family};
 use crate::harness::watch::Watch;
-use crate::harness::{program, requirements, sys};
+use crate::harness::{program, requirements};
+use rustix::thread::CapabilitySet;
+use tcpclose_kit::command;
+use tcpclose_kit::process::{Ended, run};
+use tcpclose_kit::scratch::Scratch;
 
 fn assert_refused(ended: &Ended) {
     program::assert_no_panic(&ended.stderr);
@@ -36,9 +38,9 @@ fn assert_refused(ended: &Ended) {
 
 /// The program where any user can run it.
 fn for_everybody(scratch: &Scratch) -> PathBuf {
-    let copy = scratch.path().join("tcpclose");
+    let copy = scratch.path("tcpclose");
     fs::copy(program::path(), &copy).expect("a copy of the program");
-    for path in [scratch.path(), &copy] {
+    for path in [scratch.folder(), &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("readable for all");
     }
     copy
@@ -57,7 +59,7 @@ fn an_ordinary_user_is_told_what_is_missing() {
         &["watch", "--transitions"],
     ] {
         let mut command = Command::new(&program);
-        sys::spawn_as_nobody(command.args(args));
+        command::as_nobody(command.args(args));
         assert_refused(&run(&mut command));
     }
 }
@@ -68,7 +70,7 @@ fn root_without_capabilities_is_told_what_is_missing() {
         return;
     }
     let mut command = program::command();
-    sys::spawn_without_capabilities(command.arg("watch"));
+    command::with_only_capabilities(command.arg("watch"), CapabilitySet::empty());
     assert_refused(&run(&mut command));
 }
 
@@ -80,7 +82,7 @@ fn doctor_explains_to_an_ordinary_user() {
     }
     let scratch = Scratch::new();
     let mut command = Command::new(for_everybody(&scratch));
-    sys::spawn_as_nobody(command.arg("doctor"));
+    command::as_nobody(command.arg("doctor"));
     let ended = run(&mut command);
     program::assert_no_panic(&ended.stderr);
     let said = format!("{}{}", ended.stdout, ended.stderr).to_lowercase();

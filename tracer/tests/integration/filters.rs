@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 
-use crate::closing::End::{self, Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::helper;
-use crate::harness::netns::NetNs;
 use crate::harness::requirements;
-use crate::harness::sockets::{Family, ports_of, reset_on_close};
+use crate::harness::sockets::{Family, ports_of};
 use crate::harness::watch::Watch;
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
 /// A place where connections can be had, before and while the program watches.
 struct Place {
@@ -69,7 +70,7 @@ fn printed(watch: Watch) -> BTreeSet<(u16, u16)> {
         .collect()
 }
 
-fn ends(visits: &[(Ports, &[End])]) -> BTreeSet<(u16, u16)> {
+fn ends(visits: &[(Ports, &[Endpoint])]) -> BTreeSet<(u16, u16)> {
     visits
         .iter()
         .flat_map(|(ports, ends)| ends.iter().map(|&end| ports.seen_from(end)))
@@ -77,7 +78,7 @@ fn ends(visits: &[(Ports, &[End])]) -> BTreeSet<(u16, u16)> {
 }
 
 /// Visits all listeners twice under a filter; `wanted` says which ends of which listener's visitors must come.
-fn assert_filter(place: &Place, args: &[&str], wanted: impl Fn(usize) -> &'static [End]) {
+fn assert_filter(place: &Place, args: &[&str], wanted: impl Fn(usize) -> &'static [Endpoint]) {
     let watch = Watch::start(&place.ns, args);
     let mut expected = Vec::new();
     for _ in 0..2 {
@@ -93,8 +94,8 @@ fn assert_filter(place: &Place, args: &[&str], wanted: impl Fn(usize) -> &'stati
     assert_eq!(printed(watch), ends(&expected), "with {args:?}");
 }
 
-const BOTH: &[End] = &[Client, Server];
-const NONE: &[End] = &[];
+const BOTH: &[Endpoint] = &[Client, Server];
+const NONE: &[Endpoint] = &[];
 
 #[test]
 fn without_a_filter_all_ends_come() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(the_question_carries_the_fin, the_answer_carries_fin_and_ack);
 

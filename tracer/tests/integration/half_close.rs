@@ -4,9 +4,9 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_each_family};
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 const WORK: Duration = Duration::from_millis(200);
 /// The halves are timed in the kernel, a little before and after the test's own clock.

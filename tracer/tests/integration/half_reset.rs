@@ -2,14 +2,13 @@
 
 use std::net::{Shutdown, TcpStream};
 
-use crate::closing::End::{Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
-use crate::harness::sockets::{
-    Connection, Family, read_to_end, reset_on_close, send, wait_for_data,
-};
+use crate::harness::sockets::{Connection, Family, read_to_end, send, wait_for_data};
 use crate::harness::sys;
 use crate::harness::watch::agree;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     linger_zero_behind_ones_own_fin,

@@ -1,11 +1,12 @@
 //! Process names are chosen by whoever runs the process: no terminal may obey them.
 
-use crate::closing::End::Client;
 use crate::harness::capture::Ports;
 use crate::harness::helper;
 use crate::harness::lab::Lab;
-use crate::harness::sockets::{Family, reset_on_close};
+use crate::harness::sockets::Family;
 use crate::harness::watch::Watch;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::Client;
 
 /// Clears a terminal's screen, breaks a line, ends a JSON string, is no UTF-8. The kernel keeps 15 bytes.
 const EVIL: &[u8] = b"\x1b[2J\n\"\\,x\xff\x07\x7f\t";

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::netns::NetNs;
-use crate::harness::process::{SOON, within};
+use crate::harness::lab::SOON;
 use crate::harness::requirements;
 use crate::harness::watch::{Watch, closes_in};
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::skip;
+use tcpclose_kit::wait::within;
 
 /// Below the first retransmission of a SYN, after a second: then the kernel gives up.
 const PATIENCE_OF_THE_KERNEL: Duration = Duration::from_millis(400);
@@ -45,7 +47,7 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
     let port = address.port().to_string();
     let watch = Watch::start(&ns, &["--peer-ports", &port]);
     if skipped(&watch).is_none() {
-        return requirements::skip("the kernel does not count the runs that it skips (since 5.12)");
+        return skip::skip("the kernel does not count the runs that it skips (since 5.12)");
     }
 
     let stop = AtomicBool::new(false);

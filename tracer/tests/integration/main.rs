@@ -35,5 +35,3 @@ mod time_wait;
 mod timeouts;
 mod transitions;
 mod usage;
-
-use tcpclose_parity::closing;

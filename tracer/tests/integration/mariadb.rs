@@ -6,15 +6,18 @@ use std::process::Command;
 
 use tcpclose_parity::record::RecordedClose;
 
-use crate::closing::{Closing, End};
 use crate::harness::capture::Ports;
-use crate::harness::netns::NetNs;
-use crate::harness::process::{Process, run};
 use crate::harness::record::Close;
-use crate::harness::requirements::{self, program_path};
-use crate::harness::scratch::Scratch;
+use crate::harness::requirements;
 use crate::harness::tshark::Tcpdump;
 use crate::harness::watch::Watch;
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::process::{Process, run};
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip;
+use tcpclose_kit::skip::program_path;
+use tcpclose_parity::closing::Closing;
+use tcpclose_parity::segment::Endpoint;
 
 const SESSIONS: usize = 3;
 
@@ -28,7 +31,7 @@ impl Server {
     const PROGRAMS: [&str; 3] = ["mariadbd", "mariadb-install-db", "mariadb"];
 
     fn start(ns: &NetNs, scratch: &Scratch) -> Self {
-        let folder = |name: &str| scratch.path().join(name).display().to_string();
+        let folder = |name: &str| scratch.path(name).display().to_string();
         let datadir = format!("--datadir={}", folder("data"));
         let mut install = Command::new(program_path("mariadb-install-db"));
         install.args([
@@ -107,8 +110,8 @@ impl Server {
 #[test]
 fn a_client_quits_and_the_record_of_each_end_is_what_the_capture_shows() {
     if !requirements::can_trace()
-        || !requirements::has_programs(&Server::PROGRAMS)
-        || !requirements::has_programs(&Tcpdump::PROGRAMS)
+        || !skip::has_programs(&Server::PROGRAMS)
+        || !skip::has_programs(&Tcpdump::PROGRAMS)
     {
         return;
     }
@@ -127,27 +130,27 @@ fn a_client_quits_and_the_record_of_each_end_is_what_the_capture_shows() {
 
     let captured = tcpdump.stop();
     assert_eq!(captured.len(), SESSIONS);
-    for ((ports, rows), client) in captured.iter().zip(clients) {
+    for ((ports, segments), client) in captured.iter().zip(clients) {
         assert_eq!(ports.server, server.port);
-        let closing = Closing::of(rows);
-        let client_end = assert_same(&closes, *ports, End::Client, &closing);
+        let closing = Closing::of(segments);
+        let client_end = assert_same(&closes, *ports, Endpoint::Client, &closing);
         client_end
             .has("/owner/pid", client)
             .has("/owner/comm", "mariadb")
             .has("/conn/role", "client");
         client_end.has("/owner/source", "connect");
-        let server_end = assert_same(&closes, *ports, End::Server, &closing);
+        let server_end = assert_same(&closes, *ports, Endpoint::Server, &closing);
         server_end
             .has("/owner/pid", server.process.pid())
             .has("/conn/role", "server");
         // What one sent the other received, and it is what the capture counted.
-        for end in [End::Client, End::Server] {
-            let sent: u64 = rows
+        for end in [Endpoint::Client, Endpoint::Server] {
+            let sent: u64 = segments
                 .iter()
-                .filter(|row| row.from == end)
-                .map(|row| u64::from(row.len))
+                .filter(|segment| segment.from == end)
+                .map(|segment| u64::from(segment.len))
                 .sum();
-            let (sender, receiver) = if end == End::Client {
+            let (sender, receiver) = if end == Endpoint::Client {
                 (&client_end, &server_end)
             } else {
                 (&server_end, &client_end)
@@ -158,7 +161,7 @@ fn a_client_quits_and_the_record_of_each_end_is_what_the_capture_shows() {
     }
 }
 
-fn assert_same(closes: &[Close], ports: Ports, end: End, closing: &Closing) -> Close {
+fn assert_same(closes: &[Close], ports: Ports, end: Endpoint, closing: &Closing) -> Close {
     let close = closes
         .iter()
         .find(|close| close.ports() == ports.seen_from(end));

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use crate::closing::End::Client;
 use crate::harness::capture::Ports;
+use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets;
-use crate::harness::process::PATIENCE;
 use crate::harness::record::Close;
-use crate::harness::sockets::{Connection, Family, read_to_end, reset_on_close, send};
-use crate::harness::sys;
+use crate::harness::sockets::{Connection, Family, read_to_end, send};
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(
     the_peers_fin_is_observed,
@@ -24,7 +25,7 @@ for_ipv4_and_ipv6!(
 
 /// skb:kfree_skb names the socket since 6.11.
 fn sees_segments() -> bool {
-    sys::kernel_version() >= (6, 11)
+    kernel_version() >= (6, 11)
 }
 
 /// The client has closed, which was prepared so, and the server has acknowledged that.
@@ -129,7 +130,7 @@ fn data_with_a_fin_is_refused(family: Family) {
         "client FIN,ACK; server ACK; server FIN,ACK; client RST",
     );
     // tcp:tcp_send_reset tells of minisockets since 6.10.
-    if sys::kernel_version() >= (6, 10) {
+    if kernel_version() >= (6, 10) {
         let client = lab.truthful_close(ports, Client);
         client
             .closed("reset", "local")

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::helper;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Family, ports_of, read_to_end, send};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(a_process_that_exits_closes, each_end_has_its_own_process);
 

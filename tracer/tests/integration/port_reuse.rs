@@ -1,11 +1,10 @@
 //! The same addresses and ports again, moments later: another connection with a record of its own.
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
-use crate::harness::sockets::{
-    Family, connect_from, expect, ports_of, read_to_end, reset_on_close, send,
-};
-use crate::harness::sys;
+use crate::harness::sockets::{Family, connect_from, expect, ports_of, read_to_end, send};
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(after_a_reset, over_the_servers_time_wait);
 
@@ -82,7 +81,7 @@ fn over_the_servers_time_wait(family: Family) {
             let bytes = nth as u64 + 1;
             lab.assert_truthful(close, ports, end, nth);
             // Before 5.12 nothing but a look shows the peer's FIN to a minisocket, and the next SYN may be faster.
-            let paths: &[&str] = if sys::kernel_version() < (5, 12) {
+            let paths: &[&str] = if kernel_version() < (5, 12) {
                 &["three_way", "four_way", "unknown"]
             } else {
                 &["three_way", "four_way"]

@@ -9,15 +9,17 @@ use std::path::Path;
 use std::process::ChildStdout;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::lab::Lab;
-use crate::harness::process::{Ended, Process, within};
 use crate::harness::program;
-use crate::harness::scratch::Scratch;
-use crate::harness::sockets::{Connection, Family, reset_on_close};
-use crate::harness::sys;
+use crate::harness::sockets::{Connection, Family};
 use crate::harness::watch::{Watch, closes_in};
+use tcpclose_kit::process::{Ended, Process};
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_kit::wait::within;
 
 fn lab() -> Option<Lab> {
     Lab::not_yet_watching(Family::V4)
@@ -75,7 +77,7 @@ fn lines(ended: &Ended) -> Vec<String> {
 fn a_replay_shows_byte_for_byte_what_was_shown_live() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
     visits(&lab);
     let live = watch.stop_raw();
@@ -90,7 +92,7 @@ fn a_replay_shows_byte_for_byte_what_was_shown_live() {
 fn a_replay_takes_the_filters_that_the_recording_had_not() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
     visits(&lab);
     let live = watch.stop_raw();
@@ -128,7 +130,7 @@ fn wait_until_begun(recorder: &Process) {
 fn record_sees_what_a_watch_beside_it_sees() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &[]);
     let mut command = lab.ns.command(program::path());
     let inode = lab.ns.inode().to_string();
@@ -199,13 +201,13 @@ fn a_hangup_ends_a_recording_as_it_should_unless_it_is_ignored() {
         ("--default-signal=HUP", true),
         ("--ignore-signal=HUP", false),
     ] {
-        let file = scratch.path().join("hung-up.rec");
+        let file = scratch.path("hung-up.rec");
         let mut command = lab.ns.command("env");
         command.args([how, &program::path()]);
         command.args(["record", text(&file), "--netns", &inode]);
         let mut recorder = Process::spawn(&mut command);
         wait_until_begun(&recorder);
-        sys::signal(recorder.pid(), libc::SIGHUP).unwrap();
+        recorder.signal(Signal::HUP).unwrap();
         if !ends {
             let early = within(Duration::from_millis(300), || {
                 (!recorder.is_running()).then_some(())
@@ -263,7 +265,7 @@ fn without_times(mut record: Value) -> Value {
 fn every_transition_can_be_replayed_too() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &["--record", text(&file), "--transitions"]);
     visits(&lab);
     let live = watch.stop_raw();
@@ -275,7 +277,7 @@ fn every_transition_can_be_replayed_too() {
 fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
     visits(&lab);
     // Frames are a second apart.
@@ -284,7 +286,7 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
     let live = watch.stop_raw();
 
     let whole = fs::read(&file).unwrap();
-    let cut = scratch.path().join("cut.rec");
+    let cut = scratch.path("cut.rec");
     fs::write(&cut, &whole[..whole.len() - 100]).unwrap();
     let ended = replay(&cut, &[]);
     assert_eq!(ended.code, Some(2));
@@ -296,7 +298,7 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
     let shown = lines(&ended);
     assert!(!shown.is_empty() && live.starts_with(&shown));
 
-    let text_file = scratch.path().join("words.txt");
+    let text_file = scratch.path("words.txt");
     fs::write(
         &text_file,
         "no recording at all, but long enough for its head",
@@ -312,7 +314,7 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
 fn the_agents_summaries_of_a_recording_count_what_it_shows() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("closes.rec");
+    let file = scratch.path("closes.rec");
     let watch = Watch::start(&lab.ns, &["--record", text(&file)]);
     visits(&lab);
     let live = watch.stop_raw();
@@ -340,7 +342,7 @@ fn the_agents_summaries_of_a_recording_count_what_it_shows() {
 fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_time() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
-    let file = scratch.path().join("stuck.rec");
+    let file = scratch.path("stuck.rec");
     let watch = Watch::start(
         &lab.ns,
         &["--record", text(&file), "--stuck-after", "200ms"],

@@ -4,10 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::closing::End::Client;
 use crate::harness::capture::Ports;
 use crate::harness::lab::{Lab, for_each_family};
 use crate::harness::sockets::Family;
+use tcpclose_parity::segment::Endpoint::Client;
 
 for_each_family!(connecting_where_nobody_listens);
 

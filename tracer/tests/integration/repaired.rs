@@ -1,10 +1,10 @@
 //! A connection that is moved elsewhere (`TCP_REPAIR`, as CRIU does it): close() sends nothing, and nothing is told of a
 //! RST.
 
-use crate::closing::End::Client;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family};
 use crate::harness::sys;
+use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(a_close_under_repair_is_no_reset);
 

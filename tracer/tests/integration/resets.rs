@@ -3,13 +3,12 @@
 use std::io::Read as _;
 use std::net::{Shutdown, TcpStream};
 
-use crate::closing::End::{self, Client, Server};
 use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
-use crate::harness::process::eventually;
 use crate::harness::record::Close;
-use crate::harness::sockets::{
-    Connection, Family, read_to_end, reset_on_close, send, wait_for_data,
-};
+use crate::harness::sockets::{Connection, Family, read_to_end, send, wait_for_data};
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_kit::wait::eventually;
+use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
 for_each_family!(
     client_closes_with_unread_data,
@@ -31,7 +30,7 @@ fn wait_for_reset(mut stream: &TcpStream) {
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
-fn is_our(end: End, close: &Close) {
+fn is_our(end: Endpoint, close: &Close) {
     if end == Client {
         close.is_our_client()
     } else {
@@ -40,7 +39,13 @@ fn is_our(end: End, close: &Close) {
 }
 
 /// `breaker` aborts for `reason`; both ends have exchanged what `sent` says (by client, by server).
-fn assert_reset(lab: Lab, connection: Connection, breaker: End, reason: &str, sent: (u64, u64)) {
+fn assert_reset(
+    lab: Lab,
+    connection: Connection,
+    breaker: Endpoint,
+    reason: &str,
+    sent: (u64, u64),
+) {
     let Connection {
         client,
         server,

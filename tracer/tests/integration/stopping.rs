@@ -3,12 +3,14 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::Lab;
-use crate::harness::process::{Process, eventually};
 use crate::harness::program;
-use crate::harness::sockets::{Connection, Family, reset_on_close};
+use crate::harness::sockets::{Connection, Family};
 use crate::harness::watch::{Watch, closes_in};
+use tcpclose_kit::process::Process;
+use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_kit::wait::eventually;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 /// A lab whose own watch is not used.
 fn lab() -> Option<Lab> {

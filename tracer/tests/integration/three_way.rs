@@ -2,9 +2,9 @@
 
 use std::net::Shutdown;
 
-use crate::closing::End::{self, Client, Server};
 use crate::harness::lab::{Lab, for_each_family};
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
+use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
 for_each_family!(
     server_closes_before_its_ack_has_gone,
@@ -42,7 +42,7 @@ fn client_that_shut_down_sees_three_segments(family: Family) {
     });
 }
 
-fn close_in_three(family: Family, active: End, close: impl Fn(Connection)) {
+fn close_in_three(family: Family, active: Endpoint, close: impl Fn(Connection)) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::closing::End::{Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Connection, Family, read_to_end, send};
 use crate::harness::wire::Fate;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     a_peer_that_falls_silent_times_out,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::harness::capture::Ports;
 use crate::harness::lab::{Lab, for_each_family};
-use crate::harness::process::Process;
-use crate::harness::requirements;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::harness::watch::Watch;
+use tcpclose_kit::process::Process;
+use tcpclose_kit::skip;
 
 for_each_family!(a_close_is_a_chain_of_transitions);
 
@@ -165,7 +165,7 @@ fn a_close_is_a_chain_of_transitions(family: Family) {
 /// The peer tool, side by side: the same transitions of the same sockets in the same order.
 #[test]
 fn tcpstates_tells_the_same() {
-    if !requirements::has_programs(&["tcpstates", "stdbuf"]) {
+    if !skip::has_programs(&["tcpstates", "stdbuf"]) {
         return;
     }
     let Some(lab) = Lab::not_yet_watching(Family::V4) else {
@@ -176,7 +176,7 @@ fn tcpstates_tells_the_same() {
     let mut command = lab.ns.command("unshare");
     command
         .args(["--mount", "sh", "-c", script])
-        .arg(requirements::program_path("tcpstates"));
+        .arg(skip::program_path("tcpstates"));
     let tcpstates = Process::spawn(&mut command);
     if tcpstates
         .stdout
@@ -188,7 +188,7 @@ fn tcpstates_tells_the_same() {
         })
         .is_none()
     {
-        requirements::skip(&format!(
+        skip::skip(&format!(
             "tcpstates does not run: {}",
             tcpstates.stderr.text()
         ));
@@ -196,9 +196,9 @@ fn tcpstates_tells_the_same() {
     }
     // It prints its header before it is attached: connections come and go until it sees one.
     let sees = |lines: &[String], ports| both_ends_closed(lines, ports);
-    let seen = crate::harness::process::eventually(|| {
+    let seen = tcpclose_kit::wait::eventually(|| {
         let ports = talk_and_close(&lab);
-        crate::harness::process::within(std::time::Duration::from_millis(500), || {
+        tcpclose_kit::wait::within(std::time::Duration::from_millis(500), || {
             sees(&tcpstates.stdout.now(), ports)
         })
     });

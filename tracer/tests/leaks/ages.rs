@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::program::look;
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::scan;
 use crate::stuck::Pair;
-use crate::sys;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::sockets::set_option;
 
 /// The kernel counts in ticks (10 ms with the coarsest that is in use, `CONFIG_HZ=100`), and takes a moment to list its
 /// sockets.
@@ -26,7 +27,7 @@ struct Ages {
 
 /// Looks at the only stuck socket there, whose FIN was sent at `fin`.
 fn ages(netns: &str, fin: Timestamp) -> Result<Ages, Box<dyn std::error::Error>> {
-    let record = look(&["--netns", netns, "--format", "json", "--all"])?.record();
+    let record = scan(&["--netns", netns, "--format", "json", "--all"])?.record();
     let leak = &record["leak"];
     assert_eq!(leak["age_known"], "estimated");
     let at: Timestamp = record["ts"].as_str().ok_or("no time")?.parse()?;
@@ -70,7 +71,7 @@ fn right_where_no_byte_was_ever_sent() -> Outcome {
 fn right_where_the_fin_came_with_the_last_bytes() -> Outcome {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
-        sys::set_option(&pair.client, libc::IPPROTO_TCP, libc::TCP_CORK, 1);
+        set_option(&pair.client, libc::IPPROTO_TCP, libc::TCP_CORK, 1);
         pair.client.write_all(b"hello")?;
         let fin = Timestamp::now();
         drop(pair.client);
@@ -140,9 +141,9 @@ fn too_small_but_bounded_where_the_answer_came_after_the_fin() -> Outcome {
 fn too_small_where_keepalive_is_answered() -> Outcome {
     in_own_network(|netns| {
         let pair = Pair::new()?;
-        sys::set_option(&pair.server, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
-        sys::set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 1);
-        sys::set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 1);
+        set_option(&pair.server, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
+        set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, 1);
+        set_option(&pair.server, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, 1);
         let fin = Timestamp::now();
         let pair = pair.half_closed()?;
         thread::sleep(Duration::from_millis(1600));

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use tcpclose_sys::host::cgroup::Cgroups;
 
-use crate::program::{look, records};
-use crate::sandbox::{Outcome, in_own_network, skip};
+use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::skip::skip;
 
 /// A cgroup with its parents, removed at the end.
 struct Cgroup {
@@ -78,7 +80,7 @@ fn the_container_of_a_holder_is_named() -> Outcome {
                 .is_some_and(|path| path.ends_with(&format!("/docker-{id}.scope"))),
             "{owner}"
         );
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(
             table.contains("docker 9ec39b91f3d7\n") && !table.contains(".scope"),
             "{table}"
@@ -103,7 +105,7 @@ fn the_systemd_unit_of_a_holder_is_named() -> Outcome {
             return Ok(());
         }
         assert_eq!(records(netns)?.record()["process"]["unit"], "web.service");
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(table.contains(" web.service\n"), "{table}");
         drop((sleeper, cgroup));
         Ok(())

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-use crate::program::Said;
-use crate::sandbox::{Outcome, skip, skipped};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::process::Ended;
+use tcpclose_kit::skip::{is_root, skip};
 
 #[test]
 fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
-    if skipped() {
+    if !is_root() {
         return Ok(());
     }
     let program = env!("CARGO_BIN_EXE_tcpclose");
@@ -19,7 +19,7 @@ fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
     }
     let mut command = Command::new(xtask);
     command.args(["demo", "leak", program]).stdin(Stdio::null());
-    let said = Said::from(command.output()?);
+    let said = Ended::from(command.output()?);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     for line in [
         "leaky-server",

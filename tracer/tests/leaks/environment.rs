@@ -5,10 +5,13 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::program::{Said, leaks, look};
-use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::program::{leaks, scan};
 use crate::stuck::{Pair, Sleeper};
-use crate::sys;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::command::inherit;
+use tcpclose_kit::command::without_proc;
+use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::process::Ended;
 
 /// Does `disturb` over and over in other threads while `work` runs.
 fn while_others<T>(disturb: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
@@ -46,7 +49,7 @@ fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
         };
         while_others(spawn, || -> Outcome {
             for _ in 0..20 {
-                let said = look(&["--format", "json", "-L", &port])?;
+                let said = scan(&["--format", "json", "-L", &port])?;
                 assert_eq!(said.code, Some(1), "{}", said.stderr);
                 assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
             }
@@ -65,7 +68,7 @@ fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() ->
         };
         while_others(spawn, || -> Outcome {
             for _ in 0..20 {
-                let said = look(&["--netns", netns, "--format", "json"])?;
+                let said = scan(&["--netns", netns, "--format", "json"])?;
                 assert_eq!((said.code, &*said.stderr), (Some(1), ""));
                 let holders = said.record()["holders"].clone();
                 let has = |pid: u32| {
@@ -96,7 +99,7 @@ fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody()
         while_others(come_and_go, || -> Outcome {
             let mut unknown = 0;
             for _ in 0..40 {
-                let said = look(&["--netns", netns, "--format", "json"])?;
+                let said = scan(&["--netns", netns, "--format", "json"])?;
                 let records = said.records();
                 let owners = records
                     .iter()
@@ -118,8 +121,8 @@ fn without_proc_the_own_namespace_is_looked_at_and_the_rest_said_to_be_missing()
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
         let mut command = leaks(&["--min-age", "0s", "-L", &port]);
-        sys::without_proc(&mut command);
-        let said = Said::from(command.output()?);
+        without_proc(&mut command);
+        let said = Ended::from(command.output()?);
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
         assert!(
@@ -143,7 +146,7 @@ fn namespaces_that_vanish_are_no_gap() -> Outcome {
         };
         while_others(come_and_go, || -> Outcome {
             for _ in 0..20 {
-                let said = look(&["--format", "json", "-L", &port])?;
+                let said = scan(&["--format", "json", "-L", &port])?;
                 assert_eq!(said.code, Some(1), "{}", said.stderr);
             }
             Ok(())
@@ -162,7 +165,7 @@ fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
         };
         while_others(come_and_go, || -> Outcome {
             for _ in 0..20 {
-                let said = look(&["--netns", netns, "--format", "json", "-L", &port])?;
+                let said = scan(&["--netns", netns, "--format", "json", "-L", &port])?;
                 assert_eq!(said.record()["conn"]["local"]["port"].to_string(), port);
             }
             Ok(())
@@ -210,7 +213,7 @@ fn nobody_need_hear_what_is_missing() -> Outcome {
         let pids = format!("{},{}", std::process::id(), u32::MAX);
         for stderr in [Stdio::from(full), Stdio::from(closed)] {
             let mut command = leaks(&["--min-age", "0s", "--netns", netns, "-p", &pids]);
-            let said = Said::from(command.stderr(stderr).output()?);
+            let said = Ended::from(command.stderr(stderr).output()?);
             assert_eq!(said.code, Some(2));
             assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
         }
@@ -228,7 +231,7 @@ fn bad_usage_is_exit_code_2() -> Outcome {
         &["-4", "-6"],
         &["--netns", "no-such-namespace"],
     ] {
-        let said = look(args)?;
+        let said = scan(args)?;
         assert_eq!((said.code, &*said.stdout), (Some(2), ""), "{args:?}");
         assert!(!said.stderr.is_empty(), "{args:?}");
     }
@@ -272,8 +275,8 @@ fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome 
                 "-c",
             ])
             .args([&*script, env!("CARGO_BIN_EXE_tcpclose")]);
-        sys::inherit(&mut command, &server, &[207]);
-        let said = Said::from(command.output()?);
+        inherit(&mut command, &server, &[207]);
+        let said = Ended::from(command.output()?);
         let record = said.record();
         let holders = record["holders"].as_array().ok_or("no holders")?;
         let pids: Vec<u64> = holders

@@ -7,10 +7,13 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
-use crate::program::{look, records};
-use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
-use crate::sys;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::enter_netns;
+use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::sockets::receive_descriptor;
+use tcpclose_kit::sockets::send_descriptor;
 
 #[test]
 fn the_process_and_its_descriptor_are_named() -> Outcome {
@@ -40,7 +43,7 @@ fn the_process_and_its_descriptor_are_named() -> Outcome {
             process["descriptors"]["limit"].as_u64() > Some(0),
             "{process}"
         );
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(
             table.contains(&format!("{} sleep", sleeper.pid())) && table.contains(advice),
             "{table}"
@@ -58,7 +61,7 @@ fn a_process_whose_first_thread_has_exited_is_found() -> Outcome {
         };
         drop(server);
         for pids in [&[][..], &["-p", &sleeper.pid().to_string()]] {
-            let said = look(&[&["--netns", netns, "--format", "json"], pids].concat())?;
+            let said = scan(&[&["--netns", netns, "--format", "json"], pids].concat())?;
             let record = said.record();
             assert_eq!((said.code, &*said.stderr), (Some(1), ""));
             assert_eq!(record["owner"]["pid"], sleeper.pid());
@@ -113,7 +116,7 @@ fn all_processes_that_inherited_it_are_listed_and_it_counts_once() -> Outcome {
             {"pid": second.pid(), "comm": "sleep", "fds": [209]},
         ]);
         assert_eq!(record["holders"], expected);
-        let table = look(&["--netns", netns, "--all"])?.stdout;
+        let table = scan(&["--netns", netns, "--all"])?.stdout;
         assert!(
             table.contains(&format!("also held by {} sleep", second.pid())),
             "{table}"
@@ -131,7 +134,7 @@ fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> O
     in_own_network(|netns| {
         let (here, there) = UnixStream::pair()?;
         let server = Pair::forgotten()?;
-        sys::send_descriptor(&here, &server)?;
+        send_descriptor(&here, &server)?;
         drop(server);
         let said = records(netns)?;
         let record = said.record();
@@ -140,10 +143,10 @@ fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> O
             (&json!(null), &json!([]))
         );
         assert_eq!(record["leak"]["verdict"], "eof_read");
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(table.contains("1 eof_read"), "{table}");
 
-        let received = sys::receive_descriptor(&there)?;
+        let received = receive_descriptor(&there)?;
         let record = records(netns)?.record();
         assert_eq!(record["owner"]["pid"], std::process::id());
         assert_eq!(record["leak"]["fds"], json!([received.as_raw_fd()]));
@@ -175,7 +178,7 @@ fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
         let sleeper = Sleeper::with(&server, &[207])?;
         let port = server.local_addr()?.port().to_string();
         drop(server);
-        let said = look(&[
+        let said = scan(&[
             "--format",
             "json",
             "-L",
@@ -201,8 +204,8 @@ fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
         let said = std::thread::scope(|scope| {
             let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
             let looking = scope.spawn(move || {
-                sys::enter_network(&outside)?;
-                look(&["--format", "json", "-L", &port])
+                enter_netns(&outside)?;
+                scan(&["--format", "json", "-L", &port])
             });
             looking
                 .join()
@@ -225,7 +228,7 @@ fn all_holders_are_listed_whoever_is_asked_for() -> Outcome {
         drop(shared);
         let pid = second.pid();
         let asked = format!("{pid},{pid}");
-        let said = look(&["--netns", netns, "--format", "json", "-p", &asked])?;
+        let said = scan(&["--netns", netns, "--format", "json", "-p", &asked])?;
         let expected = json!([
             {"pid": first.pid(), "comm": "sleep", "fds": [207]},
             {"pid": pid, "comm": "sleep", "fds": [209]},
@@ -243,7 +246,7 @@ fn only_the_processes_asked_for_are_told_of() -> Outcome {
         let (mine, yours) = (Pair::forgotten()?, Pair::forgotten()?);
         let sleeper = Sleeper::with(&yours, &[207])?;
         drop(yours);
-        let of = |pid: u32| look(&["--netns", netns, "--format", "json", "-p", &pid.to_string()]);
+        let of = |pid: u32| scan(&["--netns", netns, "--format", "json", "-p", &pid.to_string()]);
         assert_eq!(of(sleeper.pid())?.record()["leak"]["fds"], json!([207]));
         let own = of(std::process::id())?.record();
         assert_eq!(own["conn"]["local"]["port"], mine.local_addr()?.port());
@@ -269,7 +272,7 @@ fn the_worst_owner_comes_first() -> Outcome {
         let few = Pair::forgotten()?;
         let one = Sleeper::with(&few, &[207])?;
         drop(few);
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         let at = |words: &str| table.find(words).ok_or(format!("no {words:?} in {table}"));
         assert!(
             at("\n    3 ")? < at(&format!("{} sleep", one.pid()))?,

@@ -1,43 +1,9 @@
 //! Running `tcpclose leaks`.
 
 use std::io;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use serde_json::Value;
-
-/// What it said.
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Said {
-    /// Its JSON records.
-    pub fn records(&self) -> Vec<Value> {
-        let parse =
-            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.stdout.lines().map(parse).collect()
-    }
-
-    /// Its only record.
-    pub fn record(&self) -> Value {
-        let mut records = self.records();
-        assert_eq!(records.len(), 1, "{}\n{}", self.stdout, self.stderr);
-        records.remove(0)
-    }
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8 comes out, whatever goes in");
-        Self {
-            code: output.status.code(),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        }
-    }
-}
+use tcpclose_kit::process::Ended;
 
 /// `tcpclose leaks`, to be given arguments.
 pub fn leaks(args: &[&str]) -> Command {
@@ -46,15 +12,15 @@ pub fn leaks(args: &[&str]) -> Command {
     command
 }
 
-/// One look for what is of any age.
-pub fn look(args: &[&str]) -> io::Result<Said> {
+/// Scans once for stuck sockets of any age.
+pub fn scan(args: &[&str]) -> io::Result<Ended> {
     leaks(&["--min-age", "0s"])
         .args(args)
         .output()
-        .map(Said::from)
+        .map(Ended::from)
 }
 
-/// One look in one namespace, as JSON.
-pub fn records(netns: &str) -> io::Result<Said> {
-    look(&["--netns", netns, "--format", "json"])
+/// Scans one namespace once, as JSON.
+pub fn records(netns: &str) -> io::Result<Ended> {
+    scan(&["--netns", netns, "--format", "json"])
 }

@@ -2,18 +2,23 @@
 
 use std::process::Command;
 
-use crate::program::{Said, leaks, look};
-use crate::sandbox::{Outcome, elsewhere, in_own_network, skip};
+use crate::program::{leaks, scan};
 use crate::stuck::{Pair, Sleeper};
-use crate::sys;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::command::as_nobody;
+use tcpclose_kit::command::with_proc;
+use tcpclose_kit::netns::enter_netns;
+use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::process::Ended;
+use tcpclose_kit::skip::skip;
 
 /// Looks as an ordinary user.
-fn look_as_nobody(args: &[&str], prepare: fn(&mut Command)) -> std::io::Result<Said> {
+fn scan_as_nobody(args: &[&str], prepare: fn(&mut Command)) -> std::io::Result<Ended> {
     let mut command = leaks(&["--min-age", "0s", "--format", "json"]);
     command.args(args);
     prepare(&mut command);
-    sys::as_nobody(&mut command);
-    command.output().map(Said::from)
+    as_nobody(&mut command);
+    command.output().map(Ended::from)
 }
 
 #[test]
@@ -21,7 +26,7 @@ fn a_socket_is_shown_though_its_holder_may_not_be_seen() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = look_as_nobody(&["-L", &port], |_| {})?;
+        let said = scan_as_nobody(&["-L", &port], |_| {})?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         let record = said.record();
         assert_eq!(
@@ -45,7 +50,7 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
     in_own_network(|_| {
         elsewhere(|other| {
             let server = Pair::forgotten()?;
-            let said = look(&["--netns", other])?;
+            let said = scan(&["--netns", other])?;
             assert_eq!(said.code, Some(1), "root sees it");
             let sleeper = Sleeper::with(&server, &[207])?;
             drop(server);
@@ -53,8 +58,8 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
             let said = std::thread::scope(|scope| {
                 let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
                 let looking = scope.spawn(move || {
-                    sys::enter_network(&outside)?;
-                    look_as_nobody(&[], |_| {})
+                    enter_netns(&outside)?;
+                    scan_as_nobody(&[], |_| {})
                 });
                 looking
                     .join()
@@ -78,7 +83,7 @@ fn hidden_processes_are_said_to_be() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = look_as_nobody(&["-L", &port], sys::with_hidden_processes)?;
+        let said = scan_as_nobody(&["-L", &port], |command| with_proc(command, c"hidepid=2"))?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         assert_eq!(said.record()["leak"]["verdict"], "eof_read");
         assert!(said.stderr.contains("hidepid"), "{}", said.stderr);
@@ -95,8 +100,8 @@ fn hidepid_hides_nothing_from_root() -> Outcome {
         drop(server);
         // In the other mount namespace the path leads to the same.
         let mut command = leaks(&["--min-age", "0s", "--format", "json", "--netns", netns]);
-        sys::with_hidden_processes(&mut command);
-        let said = Said::from(command.output()?);
+        with_proc(&mut command, c"hidepid=2");
+        let said = Ended::from(command.output()?);
         assert_eq!((said.code, &*said.stderr), (Some(1), ""));
         assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
         Ok(())
@@ -119,7 +124,7 @@ fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcom
             "0s",
         ]);
         let said = match command.args(["-L", &port]).output() {
-            Ok(output) => Said::from(output),
+            Ok(output) => Ended::from(output),
             Err(error) => {
                 skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
@@ -146,7 +151,7 @@ fn a_holder_outside_is_out_of_sight_also_where_the_namespace_is_named() -> Outco
         command.arg(env!("CARGO_BIN_EXE_tcpclose"));
         command.args(["leaks", "--min-age", "0s", "--netns", "/proc/self/ns/net"]);
         let said = match command.output() {
-            Ok(output) => Said::from(output),
+            Ok(output) => Ended::from(output),
             Err(error) => {
                 skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
@@ -170,7 +175,7 @@ fn a_listener_that_may_not_be_looked_into_is_said_to_be_missing() -> Outcome {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
         crate::stuck::not_accepted(&listener)?;
-        let said = look_as_nobody(&["-L", &port], |_| {})?;
+        let said = scan_as_nobody(&["-L", &port], |_| {})?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         let leak = said.record()["leak"].clone();
         assert_eq!(leak["verdict"], "not_accepted");

@@ -5,9 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::program::{look, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
 
 /// A directory with a copy of sleep(1) under another name, removed at the end.
 struct Copy(PathBuf);
@@ -40,7 +41,7 @@ fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
         let _sleeper = Sleeper::start(&mut Command::new(&program), &server, &[207])?;
         drop(server);
         for args in [&["--all"][..], &["--format", "json"]] {
-            let said = look(&[&["--netns", netns], args].concat())?;
+            let said = scan(&[&["--netns", netns], args].concat())?;
             let controls = |text: &str| text.chars().any(|one| one != '\n' && one.is_control());
             assert!(
                 !controls(&said.stdout) && !controls(&said.stderr),
@@ -49,7 +50,7 @@ fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
             );
             assert_eq!(said.code, Some(1));
         }
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(table.contains("\\x1b[31m\\n\"q'\u{fffd}\\r"), "{table}");
         let said = records(netns)?;
         assert_eq!(said.stdout.lines().count(), 1);
@@ -79,7 +80,7 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
             .map(|arg| arg.as_str().map_or(0, str::len))
             .sum();
         assert_eq!(length, 256);
-        let table = look(&["--netns", netns])?.stdout;
+        let table = scan(&["--netns", netns])?.stdout;
         assert!(table.lines().all(|line| line.len() < 300), "{table}");
         assert!(table.contains("000…\n"), "{table}");
         Ok(())

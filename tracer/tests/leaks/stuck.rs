@@ -3,12 +3,12 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
-
-use crate::sandbox::skip;
-use crate::sys;
+use tcpclose_kit::command::inherit;
+use tcpclose_kit::process::Running;
+use tcpclose_kit::skip::skip;
 
 /// Long enough for a FIN to arrive on loopback, and for the kernel's ticks to show it.
 pub const MOMENT: Duration = Duration::from_millis(60);
@@ -69,7 +69,7 @@ pub fn not_accepted(listener: &TcpListener) -> io::Result<SocketAddr> {
 }
 
 /// A process that holds a socket and sleeps; killed when dropped, or when the thread that started it ends.
-pub struct Sleeper(Child);
+pub struct Sleeper(Running);
 
 impl Sleeper {
     /// Starts it with a copy of `fd` under each of the numbers.
@@ -83,8 +83,8 @@ impl Sleeper {
             .arg("1000")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        sys::inherit(command, fd, numbers);
-        command.spawn().map(Self)
+        inherit(command, fd, numbers);
+        Running::spawn(command).map(Self)
     }
 
     /// The same, but only its second thread sleeps: the first has exited when this returns. `None`, and said so, where
@@ -113,13 +113,6 @@ ctypes.CDLL(None).syscall({}, 0)",
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.pid()
     }
 }

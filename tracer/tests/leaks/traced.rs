@@ -1,105 +1,63 @@
 //! Stuck sockets in `tcpclose watch`: told when they turn stuck, and when they are no more.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::sandbox::{Outcome, in_own_network};
 use crate::stuck::{Pair, Sleeper, not_accepted};
-use crate::sys;
+use crate::watch::{Fallible, Watch};
+use rustix::thread::CapabilitySet;
+use tcpclose_kit::Outcome;
+use tcpclose_kit::command::{with_only_capabilities, with_tracefs};
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::skip::skip;
+use tcpclose_kit::sockets::reset_on_close;
 
-pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
-
-/// Whether the calling test must not run here, as nothing can be traced. Says so, or panics where tests are not to be
-/// skipped.
-pub fn cannot_trace() -> Fallible<bool> {
+/// Whether anything can be traced here. Skips the test where nothing can.
+pub fn can_trace() -> Fallible<bool> {
     let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
         .arg("doctor")
         .output()?;
-    let works = doctor.status.success();
-    let required = std::env::var_os("TCPCLOSE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(works || !required, "needs the eBPF programs and root");
-    if !works {
-        println!("skipped: nothing can be traced here");
+    let can = doctor.status.success();
+    if !can {
+        skip("needs the eBPF programs and root");
     }
-    Ok(!works)
+    Ok(can)
 }
 
-/// A running `tcpclose watch` whose lines are read as they come.
-struct Watch {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+/// Starts `tcpclose watch` in a namespace, and waits until it watches.
+fn watch(netns: &str, args: &[&str]) -> Fallible<Watch> {
+    watch_everywhere(&[&["--netns", netns], args].concat())
 }
 
-impl Watch {
-    /// Starts it, and waits until it watches.
-    fn start(netns: &str, args: &[&str]) -> Fallible<Self> {
-        Self::everywhere(&[&["--netns", netns], args].concat())
-    }
-
-    fn everywhere(args: &[&str]) -> Fallible<Self> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
-            .args(["watch", "--stuck-after", "300ms"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().ok_or("no output")?;
-        let mut stderr = BufReader::new(child.stderr.take().ok_or("no messages")?);
-        let mut said = String::new();
-        while !said.contains("watching") {
-            if stderr.read_line(&mut said)? == 0 {
-                return Err(format!("it ended: {said}").into());
-            }
-        }
-        // So that it never waits for somebody who reads them.
-        thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Ok(Self {
-            child,
-            lines: BufReader::new(stdout).lines(),
-        })
-    }
-
-    fn json(netns: &str, args: &[&str]) -> Fallible<Self> {
-        Self::start(netns, &[&["--format", "json"], args].concat())
-    }
-
-    /// The next line that contains this.
-    fn wait_for(&mut self, words: &str) -> Fallible<String> {
-        for line in &mut self.lines {
-            let line = line?;
-            if line.contains(words) {
-                return Ok(line);
-            }
-        }
-        Err(format!("{words:?} never came").into())
-    }
-
-    /// The next `leak` record.
-    fn leak(&mut self) -> Fallible<Value> {
-        Ok(serde_json::from_str(&self.wait_for(r#""kind":"leak""#)?)?)
-    }
-
-    fn stop(mut self) -> std::io::Result<Option<i32>> {
-        sys::interrupt(self.child.id())?;
-        self.child.wait().map(|status| status.code())
-    }
+fn watch_everywhere(args: &[&str]) -> Fallible<Watch> {
+    Watch::attached(&mut watch_command(args))
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn watch_command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    command
+        .args(["watch", "--stuck-after", "300ms"])
+        .args(args)
+        .stdin(Stdio::null());
+    command
+}
+
+fn watch_as_json(netns: &str, args: &[&str]) -> Fallible<Watch> {
+    watch(netns, &[&["--format", "json"], args].concat())
+}
+
+/// The next `leak` record.
+fn leak(watch: &mut Watch) -> Fallible<Value> {
+    watch.record(r#""kind":"leak""#)
 }
 
 fn in_traced_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
-    if cannot_trace()? {
+    if !can_trace()? {
         return Ok(());
     }
     in_own_network(test)
@@ -112,9 +70,9 @@ fn age(record: &Value) -> Fallible<f64> {
 #[test]
 fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         let server = Pair::forgotten()?;
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["event"], "opened");
         assert_eq!(opened["conn"]["local"]["port"], server.local_addr()?.port());
         assert_eq!(opened["conn"]["role"], "server");
@@ -129,7 +87,7 @@ fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
         assert_eq!(fds.len(), 1);
         assert!(age(&opened)? >= 300.0, "{opened}");
         drop(server);
-        let resolved = watch.leak()?;
+        let resolved = leak(&mut watch)?;
         assert_eq!(resolved["event"], "resolved");
         assert_eq!(resolved["leak"]["resolved_by"], "closed");
         assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
@@ -142,7 +100,7 @@ fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
 #[test]
 fn a_process_that_exits_is_told_as_the_end() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         for unread in [false, true] {
             let server = match unread {
                 false => Pair::forgotten()?,
@@ -151,11 +109,11 @@ fn a_process_that_exits_is_told_as_the_end() -> Outcome {
             };
             let sleeper = Sleeper::with(&server, &[207])?;
             drop(server);
-            let opened = watch.leak()?;
+            let opened = leak(&mut watch)?;
             assert_eq!(opened["owner"]["pid"], sleeper.pid());
             assert_eq!(opened["leak"]["fds"], serde_json::json!([207]));
             drop(sleeper);
-            let resolved = watch.leak()?;
+            let resolved = leak(&mut watch)?;
             assert_eq!(resolved["event"], "resolved");
             assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
         }
@@ -166,13 +124,13 @@ fn a_process_that_exits_is_told_as_the_end() -> Outcome {
 #[test]
 fn a_reset_by_the_peer_is_told_as_the_end() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         let Pair { client, server } = Pair::new()?.half_closed()?;
-        assert_eq!(watch.leak()?["leak"]["verdict"], "eof_unread");
+        assert_eq!(leak(&mut watch)?["leak"]["verdict"], "eof_unread");
         // A second close() with SO_LINGER of 0 sends a RST.
-        sys::set_linger_zero(&client);
+        reset_on_close(&client);
         drop(client);
-        let resolved = watch.leak()?;
+        let resolved = leak(&mut watch)?;
         assert_eq!(resolved["event"], "resolved");
         assert_eq!(resolved["leak"]["resolved_by"], "reset");
         drop(server);
@@ -185,14 +143,14 @@ fn what_was_stuck_before_is_told_with_an_estimated_age() -> Outcome {
     in_traced_network(|netns| {
         let server = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(400));
-        let mut watch = Watch::json(netns, &[])?;
-        let ongoing = watch.leak()?;
+        let mut watch = watch_as_json(netns, &[])?;
+        let ongoing = leak(&mut watch)?;
         assert_eq!(ongoing["event"], "ongoing");
         assert_eq!(ongoing["leak"]["age_known"], "estimated");
         assert_eq!(ongoing["conn"]["seen_from_start"], false);
         assert!(age(&ongoing)? >= 400.0, "{ongoing}");
         drop(server);
-        let resolved = watch.leak()?;
+        let resolved = leak(&mut watch)?;
         assert_eq!(resolved["leak"]["resolved_by"], "closed");
         assert_eq!(resolved["leak"]["age_known"], "estimated");
         Ok(())
@@ -202,10 +160,10 @@ fn what_was_stuck_before_is_told_with_an_estimated_age() -> Outcome {
 #[test]
 fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         not_accepted(&listener)?;
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["leak"]["verdict"], "not_accepted");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         assert_eq!(opened["owner"]["source"], "listen");
@@ -216,7 +174,7 @@ fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
         let listener = std::net::TcpListener::bind("[::ffff:127.0.0.1]:0")?;
         let to = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
         drop(std::net::TcpStream::connect(to)?);
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["leak"]["verdict"], "not_accepted");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         assert_eq!(opened["leak"]["fds"].as_array().map(Vec::len), Some(1));
@@ -228,7 +186,7 @@ fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
 #[test]
 fn a_half_close_at_work_is_no_leak_until_it_rests() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         let mut pair = Pair::new()?.half_closed()?;
         assert_eq!(pair.server.read(&mut [0])?, 0);
         for _ in 0..12 {
@@ -236,7 +194,7 @@ fn a_half_close_at_work_is_no_leak_until_it_rests() -> Outcome {
             pair.client.read_exact(&mut [0; 4])?;
             thread::sleep(Duration::from_millis(60));
         }
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["leak"]["verdict"], "eof_read");
         assert!(
             age(&opened)? >= 1_000.0,
@@ -256,8 +214,8 @@ fn filters_hold_for_stuck_sockets_too() -> Outcome {
             ["--local-ports".to_owned(), port.to_string()],
             ["--pid".to_owned(), sleeper.pid().to_string()],
         ] {
-            let mut watch = Watch::json(netns, &[&filter[0], &filter[1]])?;
-            let leak = watch.leak()?;
+            let mut watch = watch_as_json(netns, &[&filter[0], &filter[1]])?;
+            let leak = leak(&mut watch)?;
             assert_eq!(leak["conn"]["local"]["port"], port, "{filter:?}: {leak}");
             let holders = leak["holders"].as_array().ok_or("no holders")?;
             assert_eq!(holders.len(), 2, "this process and the other: {leak}");
@@ -270,7 +228,7 @@ fn filters_hold_for_stuck_sockets_too() -> Outcome {
 #[test]
 fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::start(netns, &[])?;
+        let mut watch = watch(netns, &[])?;
         let mut held = Vec::new();
         for round in 1..=4 {
             held.push(Pair::forgotten()?);
@@ -290,7 +248,7 @@ fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
 #[test]
 fn connections_that_are_closed_in_time_are_not_told_of() -> Outcome {
     in_traced_network(|netns| {
-        let mut watch = Watch::json(netns, &["--count", "60"])?;
+        let mut watch = watch_as_json(netns, &["--count", "60"])?;
         for _ in 0..30 {
             drop(Pair::forgotten()?);
         }
@@ -304,18 +262,15 @@ fn connections_that_are_closed_in_time_are_not_told_of() -> Outcome {
     })
 }
 
-/// A running `tcpclose leaks --watch` that traces, once it has looked for the first time.
-fn looks(netns: &str) -> Fallible<Watch> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+/// A running `tcpclose leaks --watch` that traces, once it has scanned for the first time.
+fn watch_scans(netns: &str) -> Fallible<Watch> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    command
         .args(["leaks", "--netns", netns, "--watch", "100ms"])
         .args(["--min-age", "300ms", "--format", "json"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = child.stdout.take().ok_or("no output")?;
-    let lines = BufReader::new(stdout).lines();
-    let mut watch = Watch { child, lines };
-    watch.leak()?;
+        .stdin(Stdio::null());
+    let mut watch = Watch::spawn(&mut command)?;
+    leak(&mut watch)?;
     Ok(watch)
 }
 
@@ -324,20 +279,20 @@ fn leaks_that_open_while_leaks_watches_have_an_exact_age_and_an_end() -> Outcome
     in_traced_network(|netns| {
         let before = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(400));
-        let mut watch = looks(netns)?;
+        let mut watch = watch_scans(netns)?;
         let server = Pair::forgotten()?;
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["event"], "opened");
         assert_eq!(opened["leak"]["age_known"], "observed");
         assert!(age(&opened)? >= 300.0, "{opened}");
         let sleeper = Sleeper::with(&server, &[207])?;
         drop(server);
         drop(sleeper);
-        let resolved = watch.leak()?;
+        let resolved = leak(&mut watch)?;
         assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
         assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
         drop(before);
-        let resolved = watch.leak()?;
+        let resolved = leak(&mut watch)?;
         assert_eq!(resolved["leak"]["age_known"], "estimated");
         assert_eq!(resolved["leak"]["resolved_by"], "closed");
         Ok(())
@@ -353,7 +308,7 @@ fn where_nothing_can_be_traced_leaks_watch_says_so_and_estimates() -> Outcome {
             .args(["leaks", "--netns", netns, "--watch", "20ms", "--count", "3"])
             .args(["--min-age", "0s", "--format", "json"]);
         // It may look into processes, and nothing else.
-        sys::may_only(&mut command, sys::CAP_SYS_PTRACE);
+        with_only_capabilities(&mut command, CapabilitySet::SYS_PTRACE);
         let output = command.output()?;
         let stderr = String::from_utf8(output.stderr)?;
         assert_eq!(
@@ -374,15 +329,17 @@ fn the_classic_tracepoint_does_not_hide_stuck_sockets() -> Outcome {
     in_traced_network(|netns| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
-        let mut watch = Watch::everywhere(&["--no-btf", "--format", "json", "-L", &port])?;
+        let mut command = watch_command(&["--no-btf", "--format", "json", "-L", &port]);
+        with_tracefs(&mut command);
+        let mut watch = Watch::attached(&mut command)?;
         let server = Pair::through(&listener)?.closed_after(b"hello", None)?;
-        let opened = watch.leak()?;
+        let opened = leak(&mut watch)?;
         assert_eq!(opened["leak"]["verdict"], "eof_read");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
         assert_eq!(number, format!("net:[{}]", opened["netns"]));
         drop(server);
-        assert_eq!(watch.leak()?["event"], "resolved");
+        assert_eq!(leak(&mut watch)?["event"], "resolved");
         Ok(())
     })
 }

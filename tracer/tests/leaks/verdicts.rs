@@ -4,9 +4,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use crate::program::{Said, look, records};
-use crate::sandbox::{Outcome, in_own_network};
+use crate::program::{records, scan};
 use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::process::Ended;
 
 #[test]
 fn nothing_stuck_is_exit_code_0() -> Outcome {
@@ -146,7 +148,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
         let said = crate::program::leaks(&args)
             .args(["--format", "json"])
             .output()?;
-        let record = Said::from(said).record();
+        let record = Ended::from(said).record();
         let leak = &record["leak"];
         assert_eq!(leak["verdict"], "eof_unread");
         let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;
@@ -156,7 +158,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
                 && advice.ends_with(&format!("; {unsent} bytes wait")),
             "{advice}"
         );
-        let table = Said::from(crate::program::leaks(&args).output()?);
+        let table = Ended::from(crate::program::leaks(&args).output()?);
         assert_eq!(table.code, Some(1));
         let line = "\n       the peer has not read for ";
         assert!(table.stdout.contains(line), "{}", table.stdout);
@@ -179,7 +181,7 @@ fn ipv6_and_v4_mapped_connections_are_found_and_told_apart() -> Outcome {
             held.push(server);
         }
         for (flag, family) in [("-4", "ipv4"), ("-6", "ipv6")] {
-            let said = look(&["--netns", netns, "--format", "json", flag])?;
+            let said = scan(&["--netns", netns, "--format", "json", flag])?;
             assert_eq!(said.record()["conn"]["family"], family);
         }
         assert_eq!(records(netns)?.records().len(), 2);
@@ -196,7 +198,7 @@ fn ports_and_ages_filter() -> Outcome {
             server.peer_addr()?.port().to_string(),
         );
         let codes = |args: &[&str]| -> std::io::Result<Option<i32>> {
-            look(&[&["--netns", netns], args].concat()).map(|said| said.code)
+            scan(&[&["--netns", netns], args].concat()).map(|said| said.code)
         };
         assert_eq!(codes(&["-L", &local])?, Some(1));
         assert_eq!(codes(&["-L", &peer])?, Some(0));

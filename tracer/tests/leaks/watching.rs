@@ -1,86 +1,51 @@
 //! `tcpclose leaks --watch`.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Said, leaks};
-use crate::sandbox::{Outcome, elsewhere, in_own_network};
+use crate::program::leaks;
 use crate::stuck::{Pair, Sleeper};
-use crate::sys;
+use crate::watch::{Fallible, Watch};
+use tcpclose_kit::Outcome;
+use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::process::Ended;
 
-/// A running `tcpclose leaks --watch` whose lines are read as they come.
-struct Watch {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Watch {
-    fn start(netns: &str, args: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut command = leaks(&["--netns", netns, "--watch", "100ms"]);
-        let mut child = command.args(args).stdout(Stdio::piped()).spawn()?;
-        let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
-        Ok(Self { child, lines })
-    }
-
-    /// The next line that contains this.
-    fn wait_for(&mut self, words: &str) -> Result<String, Box<dyn std::error::Error>> {
-        for line in &mut self.lines {
-            let line = line?;
-            if line.contains(words) {
-                return Ok(line);
-            }
-        }
-        Err(format!("{words:?} never came").into())
-    }
-
-    fn record(&mut self) -> Result<Value, Box<dyn std::error::Error>> {
-        Ok(serde_json::from_str(&self.wait_for("")?)?)
-    }
-
-    fn stop(mut self) -> std::io::Result<Option<i32>> {
-        sys::interrupt(self.child.id())?;
-        self.child.wait().map(|status| status.code())
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn watch(netns: &str, args: &[&str]) -> Fallible<Watch> {
+    let mut command = leaks(&["--netns", netns, "--watch", "100ms"]);
+    Watch::spawn(command.args(args))
 }
 
 #[test]
 fn a_leak_is_told_when_it_opens_and_when_it_is_resolved() -> Outcome {
     in_own_network(|netns| {
         let first = Pair::forgotten()?;
-        let mut watch = Watch::start(netns, &["--min-age", "0s", "--format", "json"])?;
-        let record = watch.record()?;
+        let mut watch = watch(netns, &["--min-age", "0s", "--format", "json"])?;
+        let record = watch.record("")?;
         assert_eq!(
             (&record["event"], &record["conn"]["local"]["port"]),
             (&"ongoing".into(), &first.local_addr()?.port().into())
         );
         let second = Pair::forgotten()?;
-        let record = watch.record()?;
+        let record = watch.record("")?;
         let port = Value::from(second.local_addr()?.port());
         assert_eq!(
             (&record["event"], &record["conn"]["local"]["port"]),
             (&"opened".into(), &port)
         );
         drop(second);
-        let record = watch.record()?;
+        let record = watch.record("")?;
         assert_eq!(
             (&record["event"], &record["conn"]["local"]["port"]),
             (&"resolved".into(), &port)
         );
         assert_eq!(record["owner"]["pid"], std::process::id());
         drop(first);
-        assert_eq!(watch.record()?["event"], "resolved");
+        assert_eq!(watch.record("")?["event"], "resolved");
         let code = watch.stop()?;
         assert_eq!(code, Some(0));
         Ok(())
@@ -91,7 +56,7 @@ fn a_leak_is_told_when_it_opens_and_when_it_is_resolved() -> Outcome {
 fn a_growing_owner_gets_a_forecast_and_not_before_the_third_look() -> Outcome {
     in_own_network(|netns| {
         let mut held = vec![Pair::forgotten()?];
-        let mut watch = Watch::start(netns, &["--min-age", "0s"])?;
+        let mut watch = watch(netns, &["--min-age", "0s"])?;
         for look in 1..=6 {
             let total = watch.wait_for(" stuck")?;
             assert!(total.contains("stuck"), "{total}");
@@ -131,8 +96,8 @@ fn what_moves_between_looks_is_no_leak() -> Outcome {
     in_own_network(|netns| {
         let _old = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(500));
-        let mut watch = Watch::start(netns, &["--min-age", "500ms", "--format", "json", "--all"])?;
-        assert_eq!(watch.record()?["event"], "ongoing", "the first look");
+        let mut watch = watch(netns, &["--min-age", "500ms", "--format", "json", "--all"])?;
+        assert_eq!(watch.record("")?["event"], "ongoing", "the first look");
         let mut pair = Pair::new()?.half_closed()?;
         assert_eq!(pair.server.read(&mut [0])?, 0);
         for _ in 0..12 {
@@ -141,7 +106,7 @@ fn what_moves_between_looks_is_no_leak() -> Outcome {
             thread::sleep(Duration::from_millis(60));
         }
         // It has been in CLOSE_WAIT for longer than that, but it worked.
-        let record = watch.record()?;
+        let record = watch.record("")?;
         assert_eq!(
             (&record["event"], &record["leak"]["verdict"]),
             (&"opened".into(), &"eof_read".into())
@@ -187,7 +152,7 @@ fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
 
 /// A stuck socket in a namespace of its own, and ten looks at it from here; after the first of them the only thread that
 /// lives there ends, with the socket if that is not `kept`. What was told, and said.
-fn outlived(kept: bool) -> Result<Said, Box<dyn std::error::Error>> {
+fn outlived(kept: bool) -> Result<Ended, Box<dyn std::error::Error>> {
     let (place, is_there) = channel();
     let (over, is_over) = channel();
     thread::scope(|scope| {
@@ -216,7 +181,7 @@ fn outlived(kept: bool) -> Result<Said, Box<dyn std::error::Error>> {
         let output = child.wait_with_output()?;
         lines.read_to_string(&mut told)?;
         drop(server);
-        Ok(Said {
+        Ok(Ended {
             code: output.status.code(),
             stdout: told,
             stderr: String::from_utf8(output.stderr)?,

@@ -8,21 +8,21 @@ use std::thread;
 use tcpclose::output::sink::{SinkConfig, Target};
 
 use crate::findings::{assert_adds_up, close, ids, long, start, wait_until};
-use crate::process;
-use crate::scratch::Scratch;
-use crate::sys;
+use tcpclose_kit::mounts::{enter_new_mounts, mount_tmpfs};
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip::skip;
 
 /// Runs a test with a disk of 64 KiB, in a mount namespace of its own. Skips it where that is not allowed.
 fn with_small_disk(test: impl FnOnce(&Path) + Send) {
     let scratch = Scratch::new();
     let mounted = |path: &Path| -> io::Result<()> {
-        sys::unshare_mounts()?;
-        sys::mount_tmpfs(path, "size=64k")
+        enter_new_mounts()?;
+        mount_tmpfs(path, c"size=64k")
     };
     thread::scope(|scope| {
-        let work = scope.spawn(|| match mounted(scratch.path()) {
-            Ok(()) => test(scratch.path()),
-            Err(error) => process::skip(&format!("a small disk cannot be mounted: {error}")),
+        let work = scope.spawn(|| match mounted(scratch.folder()) {
+            Ok(()) => test(scratch.folder()),
+            Err(error) => skip(&format!("a small disk cannot be mounted: {error}")),
         });
         if let Err(panic) = work.join() {
             std::panic::resume_unwind(panic);

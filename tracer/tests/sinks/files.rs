@@ -12,8 +12,8 @@ use crate::findings::{
     assert_adds_up, close, ids, long, loss, record, start, summary, time_wait, try_start,
     wait_until,
 };
-use crate::scratch::Scratch;
-use crate::sys;
+use rustix::fs::{CWD, Mode, mkfifoat};
+use tcpclose_kit::scratch::Scratch;
 
 fn config(path: &Path) -> SinkConfig {
     SinkConfig::new(Target::File(path.to_owned()))
@@ -22,7 +22,7 @@ fn config(path: &Path) -> SinkConfig {
 #[test]
 fn the_records_are_those_of_watch() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let (mut sink, said) = start(&config(&path));
     let findings = [close(1), time_wait(1), loss(3), summary(0, 60, 4)];
     for finding in &findings {
@@ -44,7 +44,7 @@ fn the_records_are_those_of_watch() {
 fn not_everybody_may_read_it() {
     use std::os::unix::fs::PermissionsExt as _;
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let (sink, _) = start(&config(&path));
     let mode = fs::metadata(&path).expect("the file").permissions().mode();
     assert_eq!(mode & 0o007, 0, "{mode:o}");
@@ -54,7 +54,7 @@ fn not_everybody_may_read_it() {
 #[test]
 fn a_file_is_continued_and_a_line_that_a_crash_cut_is_ended() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     fs::write(&path, "{\"old\":1}\n{\"cut\":").expect("a file");
     let (mut sink, _) = start(&config(&path));
     sink.offer(&close(7));
@@ -68,7 +68,7 @@ fn a_file_is_continued_and_a_line_that_a_crash_cut_is_ended() {
 #[test]
 fn a_second_writer_is_refused_until_the_first_is_gone() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let (first, _) = start(&config(&path));
     let refused = try_start(&config(&path)).0.expect_err("it has a writer");
     let said = format!("{refused:#}");
@@ -82,16 +82,13 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
 #[test]
 fn what_is_no_file_is_refused_at_once() {
     let scratch = Scratch::new();
-    let pipe = scratch.path().join("pipe");
-    sys::make_pipe(&pipe).expect("a pipe");
+    let pipe = scratch.path("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).expect("a pipe");
     for (path, why) in [
         (pipe, "not a regular file"),
-        (scratch.path().to_owned(), "Is a directory"),
+        (scratch.folder().to_owned(), "Is a directory"),
         (PathBuf::from("/dev/null"), "not a regular file"),
-        (
-            scratch.path().join("no/such/folder"),
-            "there is no directory",
-        ),
+        (scratch.path("no/such/folder"), "there is no directory"),
     ] {
         let error = try_start(&config(&path)).0.expect_err("not usable");
         let said = format!("{error:#}");
@@ -104,7 +101,7 @@ fn what_is_no_file_is_refused_at_once() {
 fn rotation_under_load_loses_and_cuts_nothing() {
     const RECORDS: u64 = 60_000;
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let mut config = config(&path);
     config.queue = std::num::NonZeroUsize::new(RECORDS as usize).expect("not zero");
     let (mut sink, said) = start(&config);
@@ -114,14 +111,14 @@ fn rotation_under_load_loses_and_cuts_nothing() {
         if id % 1_500 == 0 {
             // The last one may still be being written to: the new file is there when it no longer is.
             wait_until("the file is there again", || path.exists());
-            fs::rename(&path, scratch.path().join(format!("old.{rotated:03}"))).expect("a rename");
+            fs::rename(&path, scratch.path(&format!("old.{rotated:03}"))).expect("a rename");
             rotated += 1;
             sink.reopen();
         }
     }
     let counts = sink.finish(long());
     assert_eq!((counts.offered, counts.written), (RECORDS, RECORDS));
-    let mut files: Vec<PathBuf> = fs::read_dir(scratch.path())
+    let mut files: Vec<PathBuf> = fs::read_dir(scratch.folder())
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
         .collect();
@@ -140,7 +137,7 @@ fn rotation_under_load_loses_and_cuts_nothing() {
 #[test]
 fn a_file_that_is_emptied_is_written_from_its_beginning() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let (mut sink, _) = start(&config(&path));
     sink.offer(&close(1));
     wait_until("the first is written", || sink.counts().written == 1);
@@ -157,11 +154,11 @@ fn a_file_that_is_emptied_is_written_from_its_beginning() {
 #[test]
 fn a_file_that_cannot_be_reopened_is_written_on() {
     let scratch = Scratch::new();
-    let folder = scratch.path().join("logs");
+    let folder = scratch.path("logs");
     fs::create_dir(&folder).expect("a folder");
     let path = folder.join("closes.jsonl");
     let (mut sink, said) = start(&config(&path));
-    let moved = scratch.path().join("moved");
+    let moved = scratch.path("moved");
     fs::rename(&folder, &moved).expect("a rename");
     sink.reopen();
     said.wait_for("could not be reopened, and goes on as before: there is no directory ");
@@ -174,8 +171,8 @@ fn a_file_that_cannot_be_reopened_is_written_on() {
 #[test]
 fn a_file_that_was_deleted_is_made_again() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("logs/closes.jsonl");
-    let folder = scratch.path().join("logs");
+    let path = scratch.path("logs/closes.jsonl");
+    let folder = scratch.path("logs");
     fs::create_dir(&folder).expect("a folder");
     let (mut sink, said) = start(&config(&path));
     sink.offer(&close(1));
@@ -198,7 +195,7 @@ fn a_file_that_was_deleted_is_made_again() {
 #[test]
 fn a_reader_meets_no_half_line() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes.jsonl");
+    let path = scratch.path("closes.jsonl");
     let (mut sink, _) = start(&config(&path));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

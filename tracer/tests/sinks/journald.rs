@@ -17,8 +17,9 @@ use tcpclose_core::finding::Finding;
 use crate::findings::{
     assert_adds_up, close, close_of, long, loss, record, start, summary, time_wait, wait_until,
 };
-use crate::process::{self, Running};
-use crate::sys;
+use tcpclose_kit::mounts::{enter_new_mounts, mount_tmpfs};
+use tcpclose_kit::process::{Running, output_of};
+use tcpclose_kit::skip::{find_program, skip};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
@@ -33,7 +34,8 @@ pub struct Journal {
 impl Journal {
     pub fn start(&self) -> Running {
         let running =
-            Running::start(Command::new(&self.program).stderr(std::process::Stdio::null()));
+            Running::spawn(Command::new(&self.program).stderr(std::process::Stdio::null()))
+                .expect("journald starts");
         wait_until("journald listens", || {
             // Its socket's file outlives it.
             std::os::unix::net::UnixDatagram::unbound()
@@ -53,7 +55,7 @@ impl Journal {
             "--quiet",
         ]);
         journalctl.arg("SYSLOG_IDENTIFIER=tcpclose");
-        let lines = process::output(&mut journalctl);
+        let lines = output_of(&mut journalctl);
         let entries = lines.lines().map(|line| {
             let mut entry: BTreeMap<String, Value> = serde_json::from_str(line).expect("JSON");
             entry.retain(|name, _| !name.starts_with('_'));
@@ -75,25 +77,23 @@ impl Journal {
 
 /// Runs a test in a mount namespace where a journald may be started. Skips it where that is not possible.
 pub fn with_journal(test: impl FnOnce(&Journal) + Send) {
-    let (Some(program), Some(_)) = (
-        process::find("systemd-journald"),
-        process::find("journalctl"),
-    ) else {
+    let (Some(program), Some(_)) = (find_program("systemd-journald"), find_program("journalctl"))
+    else {
         return;
     };
     let prepared = || -> io::Result<()> {
-        sys::unshare_mounts()?;
-        sys::mount_tmpfs(Path::new("/run"), "")?;
+        enter_new_mounts()?;
+        mount_tmpfs(Path::new("/run"), c"")?;
         fs::create_dir_all("/run/systemd/journal")?;
         fs::create_dir_all("/run/log/journal")?;
         fs::create_dir_all("/etc/systemd")?;
-        sys::mount_tmpfs(Path::new("/etc/systemd"), "")?;
+        mount_tmpfs(Path::new("/etc/systemd"), c"")?;
         fs::write("/etc/systemd/journald.conf", SETTINGS)
     };
     std::thread::scope(|scope| {
         let work = scope.spawn(|| match prepared() {
             Ok(()) => test(&Journal { program }),
-            Err(error) => process::skip(&format!("journald needs a /run of its own: {error}")),
+            Err(error) => skip(&format!("journald needs a /run of its own: {error}")),
         });
         if let Err(panic) = work.join() {
             std::panic::resume_unwind(panic);

@@ -8,10 +8,6 @@ mod findings;
 mod journald;
 #[cfg(feature = "otlp")]
 mod otlp;
-mod process;
-#[path = "../integration/harness/scratch.rs"]
-mod scratch;
-mod sys;
 mod syslog;
 #[cfg(feature = "otlp")]
 mod throughput;

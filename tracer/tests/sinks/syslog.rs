@@ -12,8 +12,10 @@ use tcpclose::record::Record;
 use crate::findings::{
     LONG, assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
 };
-use crate::process::{self, Running};
-use crate::scratch::Scratch;
+use rustix::process::Signal;
+use tcpclose_kit::process::Running;
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip::find_program;
 
 /// A receiver that writes down each part of each message as it has understood it.
 pub struct Rsyslog {
@@ -26,7 +28,7 @@ pub struct Rsyslog {
 impl Rsyslog {
     /// `None` where it is not installed: the test is skipped.
     pub fn new() -> Option<Self> {
-        let program = process::find("rsyslogd")?;
+        let program = find_program("rsyslogd")?;
         let scratch = Scratch::new();
         let free = |port: std::io::Result<std::net::SocketAddr>| port.expect("a port").port();
         let udp = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
@@ -42,12 +44,12 @@ impl Rsyslog {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
+        self.scratch.path(name)
     }
 
     fn settings(&self) -> String {
         let Self { udp, tcp, .. } = self;
-        let folder = self.scratch.path().display();
+        let folder = self.scratch.folder().display();
         let fields = [
             ("pri", "pri"),
             ("version", "protocol-version"),
@@ -93,14 +95,15 @@ input(type="imptcp" path="{folder}/stream" unlink="on" ruleset="all")
     }
 
     pub fn start(&self) -> Running {
-        let running = Running::start(
+        let running = Running::spawn(
             Command::new(&self.program)
                 .args(["-n", "-f"])
                 .arg(self.path("rsyslog.conf"))
                 .arg("-i")
                 .arg(self.path("pid"))
                 .stderr(Stdio::null()),
-        );
+        )
+        .expect("rsyslogd starts");
         wait_until("rsyslogd listens", || {
             std::net::TcpStream::connect(("127.0.0.1", self.tcp)).is_ok()
                 && std::os::unix::net::UnixStream::connect(self.path("stream")).is_ok()
@@ -114,7 +117,7 @@ input(type="imptcp" path="{folder}/stream" unlink="on" ruleset="all")
 
     /// Addresses of all transports.
     pub fn addresses(&self) -> [String; 4] {
-        let folder = self.scratch.path().display();
+        let folder = self.scratch.folder().display();
         [
             format!("unix:{folder}/datagrams"),
             format!("unix:{folder}/stream"),
@@ -315,7 +318,7 @@ fn a_receiver_that_stands_still_costs_only_what_does_not_fit_the_queue() {
     let (mut sink, _said) = start(&config);
     sink.offer(&close(1));
     rsyslog.wait_for(1);
-    running.stand_still();
+    running.signal(Signal::STOP).expect("a signal to a child");
     for id in 2..=RECORDS {
         sink.offer(&close(id));
         // The output gets ahead as far as the sockets' buffers go, and no further.
@@ -326,7 +329,7 @@ fn a_receiver_that_stands_still_costs_only_what_does_not_fit_the_queue() {
     let counts = sink.counts();
     assert_adds_up(counts);
     assert!(counts.dropped > 0, "{counts:?}");
-    running.go_on();
+    running.signal(Signal::CONT).expect("a signal to a child");
     let counts = sink.finish(long());
     assert_adds_up(counts);
     assert_eq!((counts.queued, counts.failed), (0, 0));

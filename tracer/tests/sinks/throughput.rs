@@ -8,8 +8,8 @@ use std::time::Instant;
 use crate::collector::{BOTH, Collector};
 use crate::findings::{close, long, start};
 use crate::journald::with_journal;
-use crate::scratch::Scratch;
 use crate::syslog::Rsyslog;
+use tcpclose_kit::scratch::Scratch;
 
 /// As many as fit the default queue.
 const RECORDS: u64 = 65_536;
@@ -40,7 +40,7 @@ fn measure(name: &str, keys: &str, file: Option<f64>) -> f64 {
 #[ignore = "a measurement"]
 fn throughput() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("closes").display().to_string();
+    let path = scratch.path("closes").display().to_string();
     let file = Some(measure(
         "file",
         &format!("type = 'file'\npath = '{path}'"),

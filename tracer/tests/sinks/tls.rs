@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::collector::{BOTH, Collector, Protocol};
 use crate::findings::{assert_adds_up, close, long, start, try_start, wait_until};
-use crate::scratch::Scratch;
+use tcpclose_kit::scratch::Scratch;
 
 /// An authority of our own.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -92,7 +92,7 @@ fn config(protocol: Protocol, endpoint: &str, ca_file: Option<&str>) -> SinkConf
 #[test]
 fn records_get_through_to_whom_the_authority_has_signed() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
-    let file = scratch.path().join("ca.pem");
+    let file = scratch.path("ca.pem");
     fs::write(&file, authority.pem()).expect("a file");
     for protocol in BOTH {
         let collector = Collector::start(protocol);
@@ -117,7 +117,7 @@ fn records_get_through_to_whom_the_authority_has_signed() {
 #[test]
 fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
     let (scratch, right, other) = (Scratch::new(), Authority::new(), Authority::new());
-    let file = scratch.path().join("ca.pem");
+    let file = scratch.path("ca.pem");
     fs::write(&file, right.pem()).expect("a file");
     for protocol in BOTH {
         let collector = Collector::start(protocol);
@@ -165,7 +165,7 @@ fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
 #[test]
 fn certificates_are_read_anew_with_the_configuration() {
     let (scratch, old, new) = (Scratch::new(), Authority::new(), Authority::new());
-    let file = scratch.path().join("ca.pem");
+    let file = scratch.path("ca.pem");
     fs::write(&file, old.pem()).expect("a file");
     for protocol in BOTH {
         let collector = Collector::start(protocol);
@@ -188,7 +188,7 @@ fn certificates_are_read_anew_with_the_configuration() {
 #[test]
 fn a_file_without_certificates_is_refused_at_the_start() {
     let scratch = Scratch::new();
-    let file = scratch.path().join("ca.pem");
+    let file = scratch.path("ca.pem");
     for (text, why) in [
         (None, "No such file"),
         (Some("nothing\n"), "has no certificate in PEM"),

@@ -3,9 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-use super::netns::NetNs;
 use super::sys;
-use crate::closing::{End, Flags, Row};
+use tcpclose_kit::netns::NetNs;
+use tcpclose_parity::segment::{Endpoint, Flags, Segment};
 
 /// Ports of a connection. Inside a namespace of its own they tell all of a test's connections apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +18,10 @@ pub struct Ports {
 
 impl Ports {
     /// Local and peer's port as the given end sees them.
-    pub fn seen_from(self, end: End) -> (u16, u16) {
+    pub fn seen_from(self, end: Endpoint) -> (u16, u16) {
         match end {
-            End::Client => (self.client, self.server),
-            End::Server => (self.server, self.client),
+            Endpoint::Client => (self.client, self.server),
+            Endpoint::Server => (self.server, self.client),
         }
     }
 }
@@ -74,15 +74,15 @@ impl Packet {
     }
 
     /// Which end of the connection sent it, if it belongs to that.
-    pub fn sender(&self, ports: Ports) -> Option<End> {
-        [End::Client, End::Server]
+    pub fn sender(&self, ports: Ports) -> Option<Endpoint> {
+        [Endpoint::Client, Endpoint::Server]
             .into_iter()
             .find(|&end| ports.seen_from(end) == (self.source, self.destination))
     }
 }
 
 /// The absolute number that an end expects next, by the last segment that it sent.
-pub fn expected_next(packets: &[Packet], ports: Ports, end: End) -> Option<u32> {
+pub fn expected_next(packets: &[Packet], ports: Ports, end: Endpoint) -> Option<u32> {
     let mut own = packets
         .iter()
         .rev()
@@ -90,9 +90,9 @@ pub fn expected_next(packets: &[Packet], ports: Ports, end: End) -> Option<u32> 
     own.next().map(|packet| packet.ack)
 }
 
-/// The rows of each connection that used these ports, one after the other, numbered as Wireshark does.
-pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
-    let mut connections: Vec<Vec<Row>> = Vec::new();
+/// The segments of each connection that used these ports, one after the other, numbered as Wireshark does.
+pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Segment>> {
+    let mut connections: Vec<Vec<Segment>> = Vec::new();
     // Number before the first byte: of the client, of the server.
     let mut bases: [Option<u32>; 2] = [None; 2];
     let mut is_answered = true;
@@ -101,8 +101,8 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
             continue;
         };
         let (own, other) = match from {
-            End::Client => (0, 1),
-            End::Server => (1, 0),
+            Endpoint::Client => (0, 1),
+            Endpoint::Server => (1, 0),
         };
         let opens = packet.flags.syn && !packet.flags.ack;
         if connections.is_empty() || (opens && bases[own] != Some(packet.seq)) {
@@ -113,8 +113,8 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
         // A SYN on another CPU may overtake the reset of the connection before: then the server's end of that sends a
         // challenge ACK (RFC 5961), and the client, which knows nothing of it any more, a reset. Neither is of the new
         // one.
-        let is_challenge = !packet.flags.syn && !packet.flags.rst && from == End::Server;
-        let is_its_answer = packet.flags.rst && !packet.flags.ack && from == End::Client;
+        let is_challenge = !packet.flags.syn && !packet.flags.rst && from == Endpoint::Server;
+        let is_its_answer = packet.flags.rst && !packet.flags.ack && from == Endpoint::Client;
         is_answered |= packet.flags.syn && packet.flags.ack;
         if !is_answered && (is_challenge || is_its_answer) {
             continue;
@@ -126,8 +126,8 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Row>> {
         } else {
             0
         };
-        let rows = connections.last_mut().expect("one has been pushed");
-        rows.push(Row {
+        let segments = connections.last_mut().expect("one has been pushed");
+        segments.push(Segment {
             from,
             flags: packet.flags,
             seq: packet.seq.wrapping_sub(base),
@@ -194,21 +194,21 @@ fn a_challenge_ack_to_a_syn_that_overtook_a_reset_is_of_no_connection() {
         }
     };
     let packets = [
-        packet(End::Client, "SYN", 100, 0),
-        packet(End::Server, "SYN,ACK", 200, 101),
-        packet(End::Client, "ACK", 101, 201),
-        packet(End::Client, "RST,ACK", 101, 201),
-        packet(End::Client, "SYN", 300, 0),
-        packet(End::Server, "ACK", 201, 101),
-        packet(End::Client, "RST", 101, 0),
-        packet(End::Client, "SYN", 300, 0),
-        packet(End::Server, "SYN,ACK", 400, 301),
-        packet(End::Client, "ACK", 301, 401),
-        packet(End::Client, "SYN", 500, 0),
-        packet(End::Server, "RST,ACK", 0, 501),
+        packet(Endpoint::Client, "SYN", 100, 0),
+        packet(Endpoint::Server, "SYN,ACK", 200, 101),
+        packet(Endpoint::Client, "ACK", 101, 201),
+        packet(Endpoint::Client, "RST,ACK", 101, 201),
+        packet(Endpoint::Client, "SYN", 300, 0),
+        packet(Endpoint::Server, "ACK", 201, 101),
+        packet(Endpoint::Client, "RST", 101, 0),
+        packet(Endpoint::Client, "SYN", 300, 0),
+        packet(Endpoint::Server, "SYN,ACK", 400, 301),
+        packet(Endpoint::Client, "ACK", 301, 401),
+        packet(Endpoint::Client, "SYN", 500, 0),
+        packet(Endpoint::Server, "RST,ACK", 0, 501),
     ];
     let connections = connections(&packets, PORTS);
     let lengths: Vec<_> = connections.iter().map(Vec::len).collect();
     assert_eq!(lengths, [4, 4, 2]);
-    assert!(connections[1].iter().all(|row| !row.flags.rst));
+    assert!(connections[1].iter().all(|segment| !segment.flags.rst));
 }

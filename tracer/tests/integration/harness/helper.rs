@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::netns::NetNs;
-use super::process::Process;
 use super::sys;
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::process::Process;
 
 const TASK: &str = "TCPCLOSE_TEST_HELPER";
 const ENTRY: &str = "harness::helper::helper_process";

@@ -6,8 +6,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
-use super::netns::NetNs;
-use super::process::{PATIENCE, Process, SOON, eventually, within};
 use super::program;
 use super::record::Close;
 use super::requirements;
@@ -15,7 +13,17 @@ use super::sockets::{Connection, Family, expect, ports_of, send};
 use super::time_wait::TimeWait;
 use super::watch::{Watch, agree};
 use super::wire::Wire;
-use crate::closing::{Closing, End};
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::process::Process;
+use tcpclose_kit::wait::{eventually, within};
+use tcpclose_parity::closing::Closing;
+use tcpclose_parity::segment::Endpoint;
+
+/// Long enough for a busy machine, and shorter than TIME_WAIT.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Enough for what has happened already and only has to be read.
+pub const SOON: Duration = Duration::from_secs(3);
 
 enum Truth {
     Loopback(Capture),
@@ -227,7 +235,7 @@ impl Lab {
     pub fn nth_captured(&self, ports: Ports, nth: usize) -> Closing {
         connections(&self.packets(), ports)
             .get(nth)
-            .map_or_else(|| Closing::of(&[]), |rows| Closing::of(rows))
+            .map_or_else(|| Closing::of(&[]), |segments| Closing::of(segments))
     }
 
     /// The closing of the connection as it was captured so far.
@@ -236,16 +244,17 @@ impl Lab {
     }
 
     /// Waits until all data that one end has sent is acknowledged.
-    pub fn wait_until_acknowledged(&self, ports: Ports, sender: End) {
+    pub fn wait_until_acknowledged(&self, ports: Ports, sender: Endpoint) {
         let acknowledged = || {
-            let rows = connections(&self.packets(), ports).pop()?;
-            let behind = rows
+            let segments = connections(&self.packets(), ports).pop()?;
+            let behind = segments
                 .iter()
-                .filter(|row| row.from == sender && row.len > 0)
-                .map(|row| row.seq + row.len)
+                .filter(|segment| segment.from == sender && segment.len > 0)
+                .map(|segment| segment.seq + segment.len)
                 .max()?;
-            rows.iter()
-                .any(|row| row.from != sender && row.flags.ack && row.ack >= behind)
+            segments
+                .iter()
+                .any(|segment| segment.from != sender && segment.flags.ack && segment.ack >= behind)
                 .then_some(())
         };
         eventually(acknowledged)
@@ -280,14 +289,14 @@ impl Lab {
     }
 
     /// The record of one end; it agrees with the capture in every closing segment.
-    pub fn truthful_close(&self, ports: Ports, end: End) -> Close {
+    pub fn truthful_close(&self, ports: Ports, end: Endpoint) -> Close {
         let close = self.close(ports, end);
         self.assert_truthful(&close, ports, end, 0);
         close
     }
 
     /// Asserts that the record of one end of the `nth` connection agrees with the capture.
-    pub fn assert_truthful(&self, close: &Close, ports: Ports, end: End, nth: usize) {
+    pub fn assert_truthful(&self, close: &Close, ports: Ports, end: Endpoint, nth: usize) {
         close
             .has("/conn/family", self.family.name())
             .has("/netns", self.ns.inode());
@@ -314,22 +323,22 @@ impl Lab {
     }
 
     /// The record of one end, not compared with anything.
-    pub fn close(&self, ports: Ports, end: End) -> Close {
+    pub fn close(&self, ports: Ports, end: Endpoint) -> Close {
         self.watching().close(ports, end)
     }
 
     /// The first records of one end of connections with the same ports.
-    pub fn closes(&self, ports: Ports, end: End, count: usize) -> Vec<Close> {
+    pub fn closes(&self, ports: Ports, end: Endpoint, count: usize) -> Vec<Close> {
         self.watching().closes(ports, end, count)
     }
 
     /// The `time_wait` record of one end.
-    pub fn time_wait(&self, ports: Ports, end: End) -> TimeWait {
+    pub fn time_wait(&self, ports: Ports, end: Endpoint) -> TimeWait {
         self.watching().time_wait(ports, end, PATIENCE)
     }
 
     /// The `time_wait` records of one end so far.
-    pub fn time_waits(&self, ports: Ports, end: End) -> Vec<TimeWait> {
+    pub fn time_waits(&self, ports: Ports, end: Endpoint) -> Vec<TimeWait> {
         self.watching().time_waits(ports, end)
     }
 

@@ -5,8 +5,8 @@ use std::io::{Read as _, Seek as _};
 use std::time::{Duration, Instant};
 
 use super::capture::Ports;
-use super::netns::NetNs;
-use crate::closing::End;
+use tcpclose_kit::netns::NetNs;
+use tcpclose_parity::segment::Endpoint;
 
 /// FIN_WAIT2 in /proc/net/tcp.
 pub const FIN_WAIT2: u8 = 5;
@@ -36,7 +36,7 @@ impl Moment {
 }
 
 /// The state of one end, as `/proc/net/tcp` shows it; `None` where it is not there.
-pub fn state(ns: &NetNs, ports: Ports, end: End) -> Option<u8> {
+pub fn state(ns: &NetNs, ports: Ports, end: Endpoint) -> Option<u8> {
     Tables::of(ns).state(ports, end)
 }
 
@@ -52,7 +52,7 @@ impl Tables {
         Self(opened.into_iter().flatten().collect())
     }
 
-    fn state(&mut self, ports: Ports, end: End) -> Option<u8> {
+    fn state(&mut self, ports: Ports, end: Endpoint) -> Option<u8> {
         self.0.iter_mut().find_map(|table| {
             let mut shown = String::new();
             table.rewind().unwrap();
@@ -62,7 +62,7 @@ impl Tables {
     }
 }
 
-fn find(table: &str, ports: Ports, end: End) -> Option<u8> {
+fn find(table: &str, ports: Ports, end: Endpoint) -> Option<u8> {
     table.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let mut port = || u16::from_str_radix(fields.next()?.rsplit_once(':')?.1, 16).ok();
@@ -76,7 +76,7 @@ fn find(table: &str, ports: Ports, end: End) -> Option<u8> {
 /// showed another state (or `since`) and the first that showed it.
 pub fn wait_for_state(
     ns: &NetNs,
-    (ports, end): (Ports, End),
+    (ports, end): (Ports, Endpoint),
     wanted: Option<u8>,
     since: Instant,
     limit: Duration,
@@ -97,12 +97,12 @@ pub fn wait_for_state(
 }
 
 /// Waits until one end is in TIME_WAIT.
-pub fn enters(ns: &NetNs, ports: Ports, end: End, since: Instant) -> Moment {
-    let limit = super::process::PATIENCE;
+pub fn enters(ns: &NetNs, ports: Ports, end: Endpoint, since: Instant) -> Moment {
+    let limit = super::lab::PATIENCE;
     wait_for_state(ns, (ports, end), Some(TIME_WAIT), since, limit)
 }
 
 /// Waits until the minisocket of one end is gone.
-pub fn leaves(ns: &NetNs, ports: Ports, end: End, limit: Duration) -> Moment {
+pub fn leaves(ns: &NetNs, ports: Ports, end: Endpoint, limit: Duration) -> Moment {
     wait_for_state(ns, (ports, end), None, Instant::now(), limit)
 }

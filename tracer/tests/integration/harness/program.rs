@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::process::{Ended, run};
+use tcpclose_kit::process::{Ended, run};
 
 /// `TCPCLOSE_BIN`, or what cargo has built for this test.
 pub fn path() -> String {

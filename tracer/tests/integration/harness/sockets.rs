@@ -2,9 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::capture::Ports;
 
@@ -72,13 +71,6 @@ pub fn connect_from(local: SocketAddr, peer: SocketAddr) -> std::io::Result<TcpS
     socket.bind(&local.into())?;
     socket.connect(&peer.into())?;
     Ok(socket.into())
-}
-
-/// Makes close() reset the connection.
-pub fn reset_on_close(stream: &TcpStream) {
-    SockRef::from(stream)
-        .set_linger(Some(Duration::ZERO))
-        .expect("SO_LINGER");
 }
 
 /// Sends a text.

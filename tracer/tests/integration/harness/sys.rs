@@ -6,9 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use socket2::{Domain, Socket, Type};
 
@@ -17,62 +15,6 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
-    }
-}
-
-/// Whether these tests run as root.
-pub fn is_root() -> bool {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::geteuid() == 0 }
-}
-
-/// Moves the calling thread into a network namespace of its own and returns a handle on it.
-pub fn unshare_netns() -> io::Result<File> {
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
-    File::open("/proc/thread-self/ns/net")
-}
-
-/// Moves the calling thread into a network namespace.
-pub fn enter_netns(netns: &impl AsFd) -> io::Result<()> {
-    // SAFETY: takes no pointers; the descriptor is borrowed for the call.
-    check(unsafe { libc::setns(netns.as_fd().as_raw_fd(), libc::CLONE_NEWNET) }).map(drop)
-}
-
-/// Makes the command start in a network namespace. `netns` must stay open until the command is spawned.
-pub fn spawn_in_netns(command: &mut Command, netns: &impl AsFd) {
-    let fd = netns.as_fd().as_raw_fd();
-    // SAFETY: setns() is async-signal-safe and touches no memory of the parent.
-    unsafe {
-        command.pre_exec(move || check(libc::setns(fd, libc::CLONE_NEWNET)).map(drop));
-    }
-}
-
-/// Makes the command start as an ordinary user without any capability.
-pub fn spawn_as_nobody(command: &mut Command) {
-    const NOBODY: libc::uid_t = 65534;
-    // SAFETY: only async-signal-safe calls, no memory of the parent is touched.
-    unsafe {
-        command.pre_exec(|| {
-            check(libc::setgroups(0, std::ptr::null()))?;
-            check(libc::setgid(NOBODY))?;
-            check(libc::setuid(NOBODY)).map(drop)
-        });
-    }
-}
-
-/// Makes the command start as root, but with no capability left in its bounding set.
-pub fn spawn_without_capabilities(command: &mut Command) {
-    // SAFETY: only async-signal-safe calls, no memory of the parent is touched.
-    unsafe {
-        command.pre_exec(|| {
-            // The kernel refuses numbers behind its last capability: that is the end of the list.
-            let mut capability: libc::c_ulong = 0;
-            while libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) == 0 {
-                capability += 1;
-            }
-            Ok(())
-        });
     }
 }
 
@@ -122,13 +64,6 @@ pub fn repair(stream: &TcpStream) -> io::Result<()> {
     check(result).map(drop)
 }
 
-/// Sends a signal to a process that a test has started.
-pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
-    let pid = libc::pid_t::try_from(pid).expect("pids fit");
-    // SAFETY: takes no pointers.
-    check(unsafe { libc::kill(pid, signal) }).map(drop)
-}
-
 /// Ends the process at once: no destructor runs, no descriptor is closed but by the kernel.
 pub fn exit_without_close(code: i32) -> ! {
     // SAFETY: does not return, so nothing of this process is used afterwards.
@@ -158,16 +93,6 @@ fn control(
         )
     })
     .map(drop)
-}
-
-/// Brings an interface of the calling thread's namespace up.
-pub fn bring_up(interface: &str) -> io::Result<()> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
-    let mut request = interface_request(interface);
-    control(&socket, libc::SIOCGIFFLAGS, &mut request)?;
-    // SAFETY: SIOCGIFFLAGS has filled this member of the union.
-    unsafe { request.ifr_ifru.ifru_flags |= libc::IFF_UP as libc::c_short };
-    control(&socket, libc::SIOCSIFFLAGS, &mut request)
 }
 
 /// Gives an interface an IPv4 address in a /24.
@@ -321,16 +246,4 @@ pub fn read_packet(mut tun: &File, buffer: &mut [u8]) -> io::Result<usize> {
 /// One packet into a TUN interface.
 pub fn write_packet(mut tun: &File, packet: &[u8]) -> io::Result<()> {
     tun.write_all(packet)
-}
-
-/// Major and minor version of the running kernel.
-pub fn kernel_version() -> (u32, u32) {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|part| part.parse().ok());
-    (
-        numbers.next().expect("major"),
-        numbers.next().expect("minor"),
-    )
 }

@@ -5,12 +5,13 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 
 use super::capture::{self, Capture, Ports};
-use super::netns::NetNs;
-use super::process::{Process, eventually, run};
-use super::requirements;
-use super::scratch::Scratch;
 use super::sockets::{Family, expect, read_to_end, send};
-use crate::closing::{End, Flags, Row};
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::process::{Process, run};
+use tcpclose_kit::scratch::Scratch;
+use tcpclose_kit::skip;
+use tcpclose_kit::wait::eventually;
+use tcpclose_parity::segment::{Endpoint, Flags, Segment};
 
 /// tcpdump on a namespace's loopback interface.
 pub struct Tcpdump {
@@ -26,8 +27,8 @@ impl Tcpdump {
 
     /// Starts it and waits until it captures.
     pub fn start(ns: &NetNs, scratch: &Scratch) -> Self {
-        let file = scratch.path().join("capture.pcap");
-        let mut command = ns.command(requirements::program_path("tcpdump"));
+        let file = scratch.path("capture.pcap");
+        let mut command = ns.command(skip::program_path("tcpdump"));
         command
             .args([
                 "-i",
@@ -59,8 +60,8 @@ impl Tcpdump {
         Self { process, file, own }
     }
 
-    /// Stops it and returns the rows of each connection, told apart as Wireshark does (`tcp.stream`).
-    pub fn stop(mut self) -> Vec<(Ports, Vec<Row>)> {
+    /// Stops it and returns the segments of each connection, told apart as Wireshark does (`tcp.stream`).
+    pub fn stop(mut self) -> Vec<(Ports, Vec<Segment>)> {
         // An interrupted tcpdump forgets what it has not read yet.
         let expected = self.own.packets().len();
         let written = || (count_packets(&fs::read(&self.file).ok()?) >= expected).then_some(());
@@ -81,7 +82,7 @@ impl Tcpdump {
             "tcp.ack",
             "tcp.len",
         ];
-        let mut command = std::process::Command::new(requirements::program_path("tshark"));
+        let mut command = std::process::Command::new(skip::program_path("tshark"));
         command.arg("-r").arg(&self.file).args([
             "-n",
             "-o",
@@ -116,8 +117,8 @@ fn count_packets(pcap: &[u8]) -> usize {
 }
 
 /// Reads tshark's table. The end that sent the first segment of a stream is its client.
-fn connections(table: &str) -> Vec<(Ports, Vec<Row>)> {
-    let mut connections: Vec<(Ports, Vec<Row>)> = Vec::new();
+fn connections(table: &str) -> Vec<(Ports, Vec<Segment>)> {
+    let mut connections: Vec<(Ports, Vec<Segment>)> = Vec::new();
     for line in table.lines() {
         let mut words = line.split('\t');
         let mut number = || -> u32 {
@@ -140,13 +141,13 @@ fn connections(table: &str) -> Vec<(Ports, Vec<Row>)> {
                 Vec::new(),
             ));
         }
-        let (ports, rows) = &mut connections[stream];
+        let (ports, segments) = &mut connections[stream];
         let from = if source == ports.client {
-            End::Client
+            Endpoint::Client
         } else {
-            End::Server
+            Endpoint::Server
         };
-        rows.push(Row {
+        segments.push(Segment {
             from,
             flags,
             seq: number(),
@@ -158,11 +159,11 @@ fn connections(table: &str) -> Vec<(Ports, Vec<Row>)> {
 }
 
 #[test]
-fn tables_of_tshark_become_rows() {
+fn tables_of_tshark_become_segments() {
     let table = "0\t4000\t80\t0x0002\t0\t0\t0\n1\t4001\t80\t0x0002\t0\t0\t0\n0\t80\t4000\t0x0019\t1\t11\t5\n";
     let connections = connections(table);
     assert_eq!(connections.len(), 2);
-    let (ports, rows) = &connections[0];
+    let (ports, segments) = &connections[0];
     assert_eq!(
         *ports,
         Ports {
@@ -176,9 +177,9 @@ fn tables_of_tshark_become_rows() {
         ..Flags::default()
     };
     assert_eq!(
-        rows[1],
-        Row {
-            from: End::Server,
+        segments[1],
+        Segment {
+            from: Endpoint::Server,
             flags,
             seq: 1,
             ack: 11,
@@ -190,7 +191,7 @@ fn tables_of_tshark_become_rows() {
 /// The tests' own capture numbers segments exactly as Wireshark does, so that either can be the truth of a scenario.
 #[test]
 fn the_tests_own_capture_shows_what_tshark_shows() {
-    if !requirements::is_root() || !requirements::has_programs(&Tcpdump::PROGRAMS) {
+    if !skip::is_root() || !skip::has_programs(&Tcpdump::PROGRAMS) {
         return;
     }
     let ns = NetNs::new();
@@ -214,11 +215,11 @@ fn the_tests_own_capture_shows_what_tshark_shows() {
         // And nobody listens any more.
         ns.run(|| TcpStream::connect((family.connect_address(), port)).expect_err("refused"));
     }
-    for (ports, rows) in tcpdump.stop() {
+    for (ports, segments) in tcpdump.stop() {
         let connections = capture::connections(&own.packets(), ports);
         assert!(
-            connections.contains(&rows),
-            "tshark: {rows:#?}\nown: {connections:#?}"
+            connections.contains(&segments),
+            "tshark: {segments:#?}\nown: {connections:#?}"
         );
     }
 }

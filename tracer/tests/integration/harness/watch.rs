@@ -7,12 +7,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::capture::Ports;
-use super::netns::NetNs;
-use super::process::{Process, eventually};
 use super::program;
 use super::record::Close;
 use super::time_wait::TimeWait;
-use crate::closing::End;
+use tcpclose_kit::netns::NetNs;
+use tcpclose_kit::process::Process;
+use tcpclose_kit::wait::eventually;
+use tcpclose_parity::segment::Endpoint;
 
 /// `tcpclose watch`, attached.
 pub struct Watch {
@@ -96,12 +97,12 @@ impl Watch {
     }
 
     /// The `close` record of one end of a connection.
-    pub fn close(&self, ports: Ports, end: End) -> Close {
+    pub fn close(&self, ports: Ports, end: Endpoint) -> Close {
         self.closes(ports, end, 1).remove(0)
     }
 
     /// The `time_wait` record of one end of a connection, and that there is only one by then.
-    pub fn time_wait(&self, ports: Ports, end: End, limit: Duration) -> TimeWait {
+    pub fn time_wait(&self, ports: Ports, end: Endpoint, limit: Duration) -> TimeWait {
         let found = self.process.stdout.wait_for(limit, |lines| {
             let mut told = self.time_waits_in(lines, ports, end);
             (!told.is_empty()).then(|| told.remove(0))
@@ -116,11 +117,11 @@ impl Watch {
     }
 
     /// The `time_wait` records of one end so far.
-    pub fn time_waits(&self, ports: Ports, end: End) -> Vec<TimeWait> {
+    pub fn time_waits(&self, ports: Ports, end: Endpoint) -> Vec<TimeWait> {
         self.time_waits_in(&self.lines(), ports, end)
     }
 
-    fn time_waits_in(&self, lines: &[String], ports: Ports, end: End) -> Vec<TimeWait> {
+    fn time_waits_in(&self, lines: &[String], ports: Ports, end: Endpoint) -> Vec<TimeWait> {
         let told = lines
             .iter()
             .filter(|line| line.contains(r#""kind":"time_wait""#));
@@ -130,7 +131,7 @@ impl Watch {
     }
 
     /// The first `count` close records of one end of connections that used the same ports, in order.
-    pub fn closes(&self, ports: Ports, end: End, count: usize) -> Vec<Close> {
+    pub fn closes(&self, ports: Ports, end: Endpoint, count: usize) -> Vec<Close> {
         let what = format!("record {count} of the {end}'s end {ports:?}");
         self.wait_for(&what, |lines| {
             let mut closes = closes_in(lines);

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::capture::Packet;
-use super::netns::NetNs;
-use super::requirements;
 use super::sys;
+use tcpclose_kit::netns::{self, NetNs};
+use tcpclose_kit::skip;
 
 const INTERFACE: &str = "wire0";
 const NEAR_V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
@@ -58,14 +58,14 @@ impl Wire {
         let tun = match ns.run(|| sys::open_tun(INTERFACE)) {
             Ok(tun) => tun,
             Err(error) => {
-                requirements::skip(&format!("no TUN interface: {error}"));
+                skip::skip(&format!("no TUN interface: {error}"));
                 return None;
             }
         };
         ns.run(|| {
             sys::add_ipv4(INTERFACE, NEAR_V4).expect("an IPv4 address on the wire");
             sys::add_ipv6(INTERFACE, NEAR_V6).expect("an IPv6 address on the wire");
-            sys::bring_up(INTERFACE).expect("the wire up");
+            netns::bring_up(INTERFACE).expect("the wire up");
         });
         let state = State {
             judge: Box::new(|_| Fate::Pass),

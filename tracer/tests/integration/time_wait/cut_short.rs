@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::closing::End::Client;
+use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets::{self, FIN_WAIT2, Moment, TIME_WAIT};
-use crate::harness::process::PATIENCE;
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::time_wait::{assassinate, be_seen, close_first};
+use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(an_administrator_destroys_it);
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::closing::End::{Client, Server};
 use crate::harness::capture::Ports;
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, Moment};
@@ -12,6 +11,7 @@ use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::harness::wire::Fate;
 use crate::time_wait::namespaces::{OutOfReach, Vanished};
 use crate::time_wait::{close_first, inject_reset};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 /// The timer wheel may be late by an eighth, and the restart is some seconds later than the beginning.
 const LONGEST: Duration = Duration::from_secs(80);

@@ -14,18 +14,18 @@ use std::net::{Shutdown, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::closing::End::{self, Client};
 use crate::harness::capture::{Ports, expected_next};
 use crate::harness::lab::Lab;
+use crate::harness::lab::PATIENCE;
 use crate::harness::minisockets::{self, Moment};
-use crate::harness::process::PATIENCE;
 use crate::harness::requirements::{self, has_hooks};
 use crate::harness::segment;
 use crate::harness::sockets::{Connection, read_to_end};
-use crate::harness::sys;
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_parity::segment::Endpoint::{self, Client};
 
 /// Closes a connection in the textbook's way, this end first. Returns when that end entered TIME_WAIT.
-fn close_first(lab: &Lab, connection: &Connection, first: End) -> Moment {
+fn close_first(lab: &Lab, connection: &Connection, first: Endpoint) -> Moment {
     let (closing, other) = if first == Client {
         (&connection.client, &connection.server)
     } else {
@@ -69,5 +69,5 @@ fn the_hooks_are_there_where_they_must_be() {
         return;
     }
     let required = std::env::var("TCPCLOSE_TEST_HOOKS").is_ok_and(|value| value == "1");
-    assert!(has_hooks() || !required || sys::kernel_version() < (5, 12));
+    assert!(has_hooks() || !required || kernel_version() < (5, 12));
 }

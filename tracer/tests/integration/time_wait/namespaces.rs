@@ -3,16 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use crate::closing::End::Client;
 use crate::harness::capture::Ports;
 use crate::harness::lab::Lab;
+use crate::harness::lab::PATIENCE;
 use crate::harness::minisockets::Moment;
-use crate::harness::process::PATIENCE;
 use crate::harness::requirements::has_hooks;
 use crate::harness::sockets::Family;
 use crate::harness::time_wait::TimeWait;
 use crate::harness::watch::Watch;
 use crate::time_wait::close_first;
+use tcpclose_parity::segment::Endpoint::Client;
 
 /// The kernel takes namespaces down in its own time, but soon.
 const CLEANED_UP: Duration = PATIENCE;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::closing::End::Client;
+use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets;
-use crate::harness::process::PATIENCE;
 use crate::harness::sockets::Family;
 use crate::time_wait::close_first;
+use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(
     what_finds_no_room_is_told,

@@ -5,11 +5,11 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::closing::End::Client;
 use crate::harness::lab::Lab;
 use crate::harness::requirements::{self, has_hooks};
 use crate::harness::sockets::{Family, read_to_end};
 use crate::time_wait::{assassinate, be_seen, close_first};
+use tcpclose_parity::segment::Endpoint::Client;
 
 /// Some looks while something is pending, none when nothing is.
 #[test]

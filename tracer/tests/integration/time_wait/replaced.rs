@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
-use crate::closing::End::{Client, Server};
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets::{self, Moment, TIME_WAIT};
 use crate::harness::sockets::{Connection, Family, connect_from, ports_of};
 use crate::time_wait::close_first;
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     a_connect_reuses_it,

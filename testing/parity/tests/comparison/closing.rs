@@ -1,18 +1,16 @@
 //! Rows in, closings out.
 
-mod rows;
-
-use rows::{row, with_handshake};
-use tcpclose_parity::closing::End::{Client, Server};
+use crate::segments::{segment, with_handshake};
 use tcpclose_parity::closing::{Closing, Initiator};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 #[test]
 fn four_segments_are_found_behind_handshake_and_data() {
     let closing = Closing::of(&with_handshake(&[
-        row(Server, "FA", 1, 11, 0),
-        row(Client, "A", 11, 2, 0),
-        row(Client, "FA", 11, 2, 0),
-        row(Server, "A", 2, 12, 0),
+        segment(Server, "FA", 1, 11, 0),
+        segment(Client, "A", 11, 2, 0),
+        segment(Client, "FA", 11, 2, 0),
+        segment(Server, "A", 2, 12, 0),
     ]));
     assert_eq!(
         closing.to_string(),
@@ -25,9 +23,9 @@ fn four_segments_are_found_behind_handshake_and_data() {
 #[test]
 fn ack_and_fin_in_one_segment_make_three() {
     let closing = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "FA", 1, 12, 0),
-        row(Client, "A", 12, 2, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "FA", 1, 12, 0),
+        segment(Client, "A", 12, 2, 0),
     ]));
     assert_eq!(
         closing.to_string(),
@@ -39,10 +37,10 @@ fn ack_and_fin_in_one_segment_make_three() {
 #[test]
 fn fins_that_do_not_acknowledge_each_other_crossed() {
     let closing = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "FA", 1, 11, 0),
-        row(Server, "A", 2, 12, 0),
-        row(Client, "A", 12, 2, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "FA", 1, 11, 0),
+        segment(Server, "A", 2, 12, 0),
+        segment(Client, "A", 12, 2, 0),
     ]));
     assert_eq!(closing.initiator, Initiator::Both);
     assert_eq!(
@@ -54,11 +52,11 @@ fn fins_that_do_not_acknowledge_each_other_crossed() {
 #[test]
 fn data_can_carry_a_fin_and_acknowledge_one() {
     let closing = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 30),
-        row(Server, "A", 1, 42, 500),
-        row(Server, "A", 501, 42, 500),
-        row(Server, "FA", 1001, 42, 0),
-        row(Client, "A", 42, 1002, 0),
+        segment(Client, "FA", 11, 1, 30),
+        segment(Server, "A", 1, 42, 500),
+        segment(Server, "A", 501, 42, 500),
+        segment(Server, "FA", 1001, 42, 0),
+        segment(Client, "A", 42, 1002, 0),
     ]));
     assert_eq!(
         closing.to_string(),
@@ -73,9 +71,9 @@ fn data_can_carry_a_fin_and_acknowledge_one() {
 #[test]
 fn an_ack_of_less_than_the_fin_does_not_count() {
     let closing = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 30),
-        row(Server, "A", 1, 41, 0),
-        row(Server, "A", 1, 42, 0),
+        segment(Client, "FA", 11, 1, 30),
+        segment(Server, "A", 1, 41, 0),
+        segment(Server, "A", 1, 42, 0),
     ]));
     assert_eq!(closing.segments.len(), 2);
     assert_eq!(closing.segments[1].0.ack, 42);
@@ -84,10 +82,10 @@ fn an_ack_of_less_than_the_fin_does_not_count() {
 #[test]
 fn a_fin_sent_again_counts_apart_and_so_does_its_second_ack() {
     let closing = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 0),
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "A", 1, 12, 0),
-        row(Server, "A", 1, 12, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "A", 1, 12, 0),
+        segment(Server, "A", 1, 12, 0),
     ]));
     assert_eq!(closing.to_string(), "client FIN,ACK; server ACK");
     assert_eq!(closing.repeated.len(), 1);
@@ -95,15 +93,15 @@ fn a_fin_sent_again_counts_apart_and_so_does_its_second_ack() {
 
 #[test]
 fn a_reset_is_a_closing_segment_alone_or_behind_a_fin() {
-    let alone = Closing::of(&with_handshake(&[row(Server, "RA", 1, 11, 0)]));
+    let alone = Closing::of(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
     assert_eq!(alone.to_string(), "server RST,ACK");
     assert_eq!(alone.initiator, Initiator::One(Server));
 
     let behind = Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "A", 1, 12, 5),
-        row(Client, "R", 12, 0, 0),
-        row(Client, "R", 12, 0, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "A", 1, 12, 5),
+        segment(Client, "R", 12, 0, 0),
+        segment(Client, "R", 12, 0, 0),
     ]));
     assert_eq!(behind.to_string(), "client FIN,ACK; server ACK; client RST");
     assert_eq!(behind.initiator, Initiator::One(Client));
@@ -112,7 +110,10 @@ fn a_reset_is_a_closing_segment_alone_or_behind_a_fin() {
 
 #[test]
 fn a_refused_connection_has_one_segment() {
-    let closing = Closing::of(&[row(Client, "S", 0, 0, 0), row(Server, "RA", 1, 1, 0)]);
+    let closing = Closing::of(&[
+        segment(Client, "S", 0, 0, 0),
+        segment(Server, "RA", 1, 1, 0),
+    ]);
     assert_eq!(closing.to_string(), "server RST,ACK");
     assert_eq!(closing.initiator, Initiator::One(Server));
 }
@@ -126,39 +127,45 @@ fn an_open_connection_has_no_closing() {
     );
 }
 
-fn path(closing: &[tcpclose_parity::closing::Row]) -> Option<&'static str> {
+fn path(closing: &[tcpclose_parity::segment::Segment]) -> Option<&'static str> {
     Closing::of(&with_handshake(closing)).path()
 }
 
 #[test]
 fn each_path_has_its_segments() {
-    let fin = row(Client, "FA", 11, 1, 0);
-    let ack = row(Server, "A", 1, 12, 0);
-    let answer = row(Server, "FA", 1, 12, 0);
-    let last = row(Client, "A", 12, 2, 0);
+    let fin = segment(Client, "FA", 11, 1, 0);
+    let ack = segment(Server, "A", 1, 12, 0);
+    let answer = segment(Server, "FA", 1, 12, 0);
+    let last = segment(Client, "A", 12, 2, 0);
     assert_eq!(path(&[fin, ack, answer, last]), Some("four_way"));
     assert_eq!(path(&[fin, answer, last]), Some("three_way"));
-    let crossing = row(Server, "FA", 1, 11, 0);
-    let ack = row(Server, "A", 2, 12, 0);
+    let crossing = segment(Server, "FA", 1, 11, 0);
+    let ack = segment(Server, "A", 2, 12, 0);
     assert_eq!(path(&[fin, crossing, last, ack]), Some("simultaneous"));
-    assert_eq!(path(&[fin, row(Server, "R", 1, 0, 0)]), Some("reset"));
+    assert_eq!(path(&[fin, segment(Server, "R", 1, 0, 0)]), Some("reset"));
     assert_eq!(path(&[fin, ack]), None, "not closed yet");
-    let refused = [row(Client, "S", 0, 0, 0), row(Server, "RA", 1, 1, 0)];
+    let refused = [
+        segment(Client, "S", 0, 0, 0),
+        segment(Server, "RA", 1, 1, 0),
+    ];
     assert_eq!(Closing::of(&refused).path(), Some("connect_failed"));
 }
 
 #[test]
 fn what_comes_behind_the_close_does_not_change_it() {
     let closed = [
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "FA", 1, 12, 0),
-        row(Client, "A", 12, 2, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "FA", 1, 12, 0),
+        segment(Client, "A", 12, 2, 0),
     ];
-    let reset = [&closed[..], &[row(Server, "R", 2, 0, 0)]].concat();
+    let reset = [&closed[..], &[segment(Server, "R", 2, 0, 0)]].concat();
     assert_eq!(path(&reset), Some("three_way"));
     let again = [
         &closed[..],
-        &[row(Server, "FA", 1, 12, 0), row(Client, "A", 12, 2, 0)],
+        &[
+            segment(Server, "FA", 1, 12, 0),
+            segment(Client, "A", 12, 2, 0),
+        ],
     ]
     .concat();
     let closing = Closing::of(&with_handshake(&again));
@@ -171,12 +178,12 @@ fn what_comes_behind_the_close_does_not_change_it() {
 #[test]
 fn a_fin_sent_again_can_be_the_ack_that_got_lost() {
     let closing = Closing::of(&with_handshake(&[
-        row(Server, "FA", 1, 11, 0),
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "A", 2, 12, 0),
-        row(Client, "FA", 11, 2, 0),
-        row(Client, "FA", 11, 2, 0),
-        row(Server, "A", 2, 12, 0),
+        segment(Server, "FA", 1, 11, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "A", 2, 12, 0),
+        segment(Client, "FA", 11, 2, 0),
+        segment(Client, "FA", 11, 2, 0),
+        segment(Server, "A", 2, 12, 0),
     ]));
     assert_eq!(closing.path(), Some("simultaneous"));
     assert_eq!(

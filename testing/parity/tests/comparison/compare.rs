@@ -1,12 +1,10 @@
 //! Records against closings.
 
-mod rows;
-
-use rows::{row, with_handshake};
+use crate::segments::{segment, with_handshake};
 use tcpclose_parity::closing::Closing;
-use tcpclose_parity::closing::End::{Client, Server};
 use tcpclose_parity::compare::judge;
 use tcpclose_parity::record::{RecordedClose, RecordedStep};
+use tcpclose_parity::segment::Endpoint::{Client, Server};
 use tcpclose_parity::verdict::{Judgement, Verdict};
 
 fn step(from: &str, flags: &str, seq: u64, ack: u64) -> RecordedStep {
@@ -32,9 +30,9 @@ fn record(path: &str, initiator: &str, steps: Vec<RecordedStep>) -> RecordedClos
 /// The client's FIN rides on twenty bytes.
 fn three_way() -> Closing {
     Closing::of(&with_handshake(&[
-        row(Client, "FA", 11, 1, 20),
-        row(Server, "FA", 1, 32, 0),
-        row(Client, "A", 32, 2, 0),
+        segment(Client, "FA", 11, 1, 20),
+        segment(Server, "FA", 1, 32, 0),
+        segment(Client, "A", 32, 2, 0),
     ]))
 }
 
@@ -129,10 +127,10 @@ fn a_mistake_in_an_inferred_step_is_misjudged() {
 #[test]
 fn of_crossing_segments_each_end_may_see_its_own_first() {
     let closing = Closing::of(&with_handshake(&[
-        row(Server, "FA", 1, 11, 0),
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "A", 2, 12, 0),
-        row(Client, "A", 12, 2, 0),
+        segment(Server, "FA", 1, 11, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "A", 2, 12, 0),
+        segment(Client, "A", 12, 2, 0),
     ]));
     let steps = vec![
         step("local", "FIN,ACK", 11, 1),
@@ -149,12 +147,12 @@ fn of_crossing_segments_each_end_may_see_its_own_first() {
 
 #[test]
 fn an_end_counts_the_fins_that_it_sent_again() {
-    let rows = with_handshake(&[
-        row(Client, "FA", 11, 1, 0),
-        row(Client, "FA", 11, 1, 0),
-        row(Server, "FA", 1, 12, 0),
-        row(Server, "FA", 1, 12, 0),
-        row(Client, "A", 12, 2, 0),
+    let segments = with_handshake(&[
+        segment(Client, "FA", 11, 1, 0),
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "FA", 1, 12, 0),
+        segment(Server, "FA", 1, 12, 0),
+        segment(Client, "A", 12, 2, 0),
     ]);
     let steps = vec![
         step("local", "FIN,ACK", 11, 1),
@@ -162,14 +160,14 @@ fn an_end_counts_the_fins_that_it_sent_again() {
         step("local", "ACK", 12, 2),
     ];
     let mut record = record("three_way", "local", steps);
-    for (segments, verdict) in [
+    for (count, verdict) in [
         (3, Verdict::Wrong),
         (4, Verdict::Matched),
         (5, Verdict::Wrong),
     ] {
-        record.segments = Some(segments);
+        record.segments = Some(count);
         assert_eq!(
-            judge(&Closing::of(&rows), Client, &record).verdict(),
+            judge(&Closing::of(&segments), Client, &record).verdict(),
             verdict
         );
     }
@@ -177,7 +175,7 @@ fn an_end_counts_the_fins_that_it_sent_again() {
 
 #[test]
 fn a_reset_without_ack_has_no_ack_number() {
-    let closing = Closing::of(&with_handshake(&[row(Server, "R", 1, 0, 0)]));
+    let closing = Closing::of(&with_handshake(&[segment(Server, "R", 1, 0, 0)]));
     let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
     assert_eq!(judge(&closing, Client, &record).verdict(), Verdict::Wrong);
     record.steps[0].ack = None;
@@ -188,7 +186,7 @@ fn a_reset_without_ack_has_no_ack_number() {
 
 #[test]
 fn why_this_end_sent_a_reset_the_record_may_know_better() {
-    let closing = Closing::of(&with_handshake(&[row(Client, "RA", 11, 1, 0)]));
+    let closing = Closing::of(&with_handshake(&[segment(Client, "RA", 11, 1, 0)]));
     let verdict = |end, path, by: &str| {
         let initiator = if end == Client { "local" } else { "peer" };
         let mut told = record(path, initiator, vec![step(initiator, "RST,ACK", 11, 1)]);
@@ -203,7 +201,7 @@ fn why_this_end_sent_a_reset_the_record_may_know_better() {
 /// What scenarios assert is softer in one thing: whether an RST that was not seen had an ACK.
 #[test]
 fn scenarios_forgive_the_flags_of_a_reset_that_was_not_seen() {
-    let closing = Closing::of(&with_handshake(&[row(Server, "RA", 1, 11, 0)]));
+    let closing = Closing::of(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
     let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
     assert_eq!(closing.differences(Client, &record).len(), 1);
     record.steps[0].inferred = true;

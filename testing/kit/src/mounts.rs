@@ -1,0 +1,65 @@
+//! Mount namespaces of our own.
+
+#![expect(unsafe_code, reason = "unshare(2)")]
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Moves the calling thread into a mount namespace of its own, from which nothing spreads. Threads and processes that it
+/// starts are in it, too.
+///
+/// # Errors
+/// It is not allowed.
+pub fn enter_new_mounts() -> io::Result<()> {
+    // The owner of a namespace must share its root with no other thread: FS.
+    // SAFETY: no descriptor table is unshared.
+    unsafe { unshare_unsafe(UnshareFlags::FS | UnshareFlags::NEWNS) }?;
+    mount_change(
+        c"/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )?;
+    Ok(())
+}
+
+/// Mounts a tmpfs.
+///
+/// # Errors
+/// It is not allowed, or there is no such folder.
+pub fn mount_tmpfs(at: &Path, options: &CStr) -> io::Result<()> {
+    mount(c"tmpfs", at, c"tmpfs", MountFlags::empty(), options)?;
+    Ok(())
+}
+
+/// Mounts /proc anew. The kernel's own options are `hidepid=2` and the like.
+///
+/// # Errors
+/// It is not allowed.
+pub fn mount_proc(options: &CStr) -> io::Result<()> {
+    mount(c"proc", c"/proc", c"proc", MountFlags::empty(), options)?;
+    Ok(())
+}
+
+/// Mounts tracefs where it belongs.
+///
+/// # Errors
+/// It is not allowed, or the kernel has none.
+pub fn mount_tracefs() -> io::Result<()> {
+    let flags = MountFlags::empty();
+    mount(c"tracefs", c"/sys/kernel/tracing", c"tracefs", flags, c"")?;
+    Ok(())
+}
+
+/// Mounts a file on a new file.
+///
+/// # Errors
+/// It is not allowed, or there is no such file.
+pub fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    File::create(to)?;
+    mount_bind(from, to)?;
+    Ok(())
+}
