@@ -6,6 +6,8 @@ mod leaks;
 mod record;
 mod replay_common;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 mod tracing;
 mod watch;
 

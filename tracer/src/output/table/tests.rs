@@ -1,3 +1,5 @@
+use std::io::Write as _;
+
 use smallvec::smallvec;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -63,6 +65,35 @@ TIME     PID     COMM       LOCAL             PEER              ROLE   PATH     
 12:00:00 -       -          10.0.0.1:22       10.0.0.2:60000    -      -         -     -   -      ES - LA .05
 12:00:00 28089   mariadb    192.168.178.100:48350 10.1.2.3:443  client three_way peer  3   8.4ms  ES 8.36 CW .09 LA .05
 "
+    );
+}
+
+/// Every kind of line on terminals of several widths and in a pipe. `SNAPSHOTS=overwrite` keeps it anew.
+#[test]
+fn every_kind_of_line_is_as_it_is_kept() {
+    let mut out = Vec::new();
+    let widths = [80, 120, 200].map(|width| (format!("{width} columns"), Some(width)));
+    for (name, width) in widths.into_iter().chain([("a pipe".to_owned(), None)]) {
+        let _ = writeln!(out, "{name}");
+        let mut table = CloseTable::new(width, false);
+        table.write_header(&mut out);
+        for close in [
+            samples::three_way(),
+            samples::half_closed(),
+            samples::reset(),
+            samples::unknown(),
+            between(LONGEST_V6, LONGEST_V6),
+        ] {
+            table.write_close(&mut out, &close, &clock());
+        }
+        for stuck in [samples::stuck(), samples::resolved()] {
+            table.write_stuck(&mut out, &stuck, &clock());
+        }
+    }
+    let text = String::from_utf8(out).expect("lines are UTF-8");
+    snapbox::assert_data_eq!(
+        text,
+        snapbox::file!["../../../tests/snapshots/tables/watch.txt"]
     );
 }
 

@@ -1,0 +1,81 @@
+//! The commands that the documents show are commands that the program takes.
+
+use clap::Parser as _;
+
+use super::Cli;
+
+const DOCUMENTS: [(&str, &str); 8] = [
+    ("README.md", include_str!("../../../README.md")),
+    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
+    ("docs/json.md", include_str!("../../../docs/json.md")),
+    ("docs/leaks.md", include_str!("../../../docs/leaks.md")),
+    ("docs/metrics.md", include_str!("../../../docs/metrics.md")),
+    (
+        "docs/operations.md",
+        include_str!("../../../docs/operations.md"),
+    ),
+    ("docs/outputs.md", include_str!("../../../docs/outputs.md")),
+    (
+        "docs/recording.md",
+        include_str!("../../../docs/recording.md"),
+    ),
+];
+
+/// What stands for a value that the reader has to choose, and one that could be chosen.
+const PLACEHOLDERS: [(&str, &str); 3] = [("PID", "1"), ("FILE", "closes.rec"), ("TIME", "5s")];
+
+/// The first line of a recording looks like a command.
+const NO_COMMAND: &str = "recording";
+
+/// Arguments of the commands in a document: on indented lines, and between backticks.
+fn commands(text: &str) -> Vec<String> {
+    let indented = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let quoted = text.split('`').skip(1).step_by(2);
+    let all = indented.chain(quoted).filter_map(|text| {
+        let text = text.trim_start_matches(['$', ' ']);
+        let text = text.strip_prefix("sudo ").unwrap_or(text);
+        let arguments = text.strip_prefix("tcpclose ")?;
+        // Two spaces, a redirection or a comment end the command.
+        let ends = ["  ", " >", " |", " #"].map(|end| arguments.find(end));
+        let end = ends.into_iter().flatten().min();
+        Some(arguments[..end.unwrap_or(arguments.len())].replace('\n', " "))
+    });
+    all.collect()
+}
+
+#[test]
+fn the_commands_of_the_documents_are_accepted() {
+    let mut accepted = 0;
+    for (document, text) in DOCUMENTS {
+        for command in commands(text) {
+            let words = command.split_whitespace().map(|word| {
+                let chosen = PLACEHOLDERS.iter().find(|(name, _)| *name == word);
+                chosen.map_or(word, |(_, value)| value)
+            });
+            let words: Vec<&str> = words.collect();
+            if words.first() == Some(&NO_COMMAND) {
+                continue;
+            }
+            if let Err(error) = Cli::try_parse_from(["tcpclose"].iter().chain(&words)) {
+                panic!("{document}: tcpclose {command}: {error}");
+            }
+            accepted += 1;
+        }
+    }
+    assert!(accepted > 30, "the documents show {accepted} commands");
+}
+
+#[test]
+fn a_command_ends_where_its_line_says_something_else() {
+    for (line, expected) in [
+        ("`tcpclose\nleaks --all`", &[][..]),
+        ("`tcpclose leaks\n--all`", &["leaks --all"]),
+        ("    tcpclose leaks    stuck sockets", &["leaks"][..]),
+        ("    $ sudo tcpclose watch -4", &["watch -4"]),
+        ("    tcpclose agent --help > file", &["agent --help"]),
+        ("`tcpclose leaks` or `tcpclose watch`.", &["leaks", "watch"]),
+        ("tcpclose watches", &[]),
+    ] {
+        assert_eq!(commands(line), expected, "{line}");
+    }
+}
