@@ -1,15 +1,16 @@
-//! Many values of one kind, by number: a value never moves, and what is removed leaves its place to the next.
+//! Many values of one kind, by number: a value never moves, and the slot of one that is removed is used for the next.
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Arena that are made at a time. A vector of all would move them whenever it grows, and hold twice their room then.
+/// Slots that are made at a time. A vector of all would move them whenever it grows, and take twice their memory then.
 const CHUNK: usize = 1024;
 
-/// How many there can be.
+/// How many slots there can be.
 pub(super) const MOST: usize = NONE as usize;
 
-/// The values.
+/// Values by the number of their slot. A number stays valid until its value is removed; then it may become that of
+/// another value.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
     chunks: Vec<Vec<Slot<T>>>,
@@ -24,7 +25,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// Some of the values in an order of their own, by age. Each value is in one.
+/// Some of the values in an order of their own, by age. Each value is in one order.
 #[derive(Debug)]
 pub(super) struct Order {
     newest: u32,
@@ -41,7 +42,7 @@ impl Default for Order {
 }
 
 impl Order {
-    /// The number of the oldest.
+    /// Returns the number of the oldest value.
     pub fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }
@@ -57,7 +58,7 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// Takes a value in, as the newest of its order; returns its number.
+    /// Adds a value, as the newest of its order; returns its number.
     pub fn insert(&mut self, order: &mut Order, value: T) -> u32 {
         let at = match self.free {
             NONE => self.grow(),
@@ -71,8 +72,9 @@ impl<T> Arena<T> {
         at
     }
 
-    /// Takes a value out; `order` is the one it is in.
+    /// Removes and returns a value; `order` is the one it is in.
     pub fn remove(&mut self, order: &mut Order, at: u32) -> Option<T> {
+        self.get(at)?;
         self.unlink(order, at);
         let free = self.free;
         let slot = self.slot(at);
@@ -84,30 +86,31 @@ impl<T> Arena<T> {
 
     /// Makes a value the newest of its order.
     pub fn touch(&mut self, order: &mut Order, at: u32) {
-        if order.newest != at {
+        if order.newest != at && self.get(at).is_some() {
             self.unlink(order, at);
             self.link(order, at);
         }
     }
 
-    /// The value with this number.
+    /// Returns the value with this number, if there is one.
     pub fn get(&self, at: u32) -> Option<&T> {
-        let slot = &self.chunks[at as usize / CHUNK][at as usize % CHUNK];
-        slot.value.as_ref()
+        let chunk = self.chunks.get(at as usize / CHUNK)?;
+        chunk.get(at as usize % CHUNK)?.value.as_ref()
     }
 
-    /// As [`Self::get`], to be changed.
+    /// Returns the value with this number to be changed, if there is one.
     pub fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.slot(at).value.as_mut()
+        let chunk = self.chunks.get_mut(at as usize / CHUNK)?;
+        chunk.get_mut(at as usize % CHUNK)?.value.as_mut()
     }
 
-    /// All values, in no order.
+    /// Returns all values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let slots = self.chunks.iter().flatten();
         slots.filter_map(|slot| slot.value.as_ref())
     }
 
-    /// The values of an order, the oldest first.
+    /// Returns the values of an order with their numbers, the oldest first.
     pub fn in_order(&self, order: &Order) -> impl Iterator<Item = (u32, &T)> {
         let mut next = order.oldest;
         std::iter::from_fn(move || {
@@ -121,11 +124,12 @@ impl<T> Arena<T> {
         })
     }
 
+    /// Returns a slot that is there: `at` comes from the free list, from a neighbour, or was looked up before.
     fn slot(&mut self, at: u32) -> &mut Slot<T> {
         &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }
 
-    /// Returns the new slot's number.
+    /// Makes one more slot; returns its number.
     fn grow(&mut self) -> u32 {
         if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
             // The first grows with its values: most hosts have few.
@@ -192,7 +196,25 @@ mod tests {
         let last = 2 * CHUNK as u32 + 2;
         let expected: Vec<u32> = (2..=last).chain([0]).collect();
         assert_eq!(ages(&slots, &order), expected);
-        assert_eq!(slots.insert(&mut order, 7), numbers[1], "the free place");
+        assert_eq!(slots.insert(&mut order, 7), numbers[1], "the free slot");
+    }
+
+    #[test]
+    fn a_number_without_a_value_is_none_and_changes_nothing() {
+        let (mut slots, mut order) = (Arena::default(), Order::default());
+        let numbers: Vec<u32> = (0..4)
+            .map(|value| slots.insert(&mut order, value))
+            .collect();
+        slots.remove(&mut order, numbers[2]);
+        for number in [numbers[2], 4, CHUNK as u32, u32::MAX] {
+            assert_eq!(slots.get(number), None);
+            assert_eq!(slots.get_mut(number), None);
+            assert_eq!(slots.remove(&mut order, number), None);
+            slots.touch(&mut order, number);
+        }
+        assert_eq!(ages(&slots, &order), [0, 1, 3]);
+        assert_eq!(slots.insert(&mut order, 7), numbers[2], "it is free once");
+        assert_ne!(slots.insert(&mut order, 8), numbers[2]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::close_path::Outcome;
 use crate::event::Transition;
 use crate::live_endpoint::LiveEndpoint;
 use crate::stuck::Resolution;
-use crate::table::Place;
+use crate::table::Entry;
 use crate::types::{EndpointId, OwnerSource, Role};
 
 impl Tracker {
@@ -44,8 +44,8 @@ impl Tracker {
             }
             _ => {
                 let known = self.table.find(transition.id);
-                let place = match known {
-                    Some(place) if !self.is_stale(place, transition) => place,
+                let entry = match known {
+                    Some(entry) if !self.is_stale(entry, transition) => entry,
                     _ => {
                         // Nearly all are new, and need not be looked for twice.
                         if known.is_some() {
@@ -55,15 +55,15 @@ impl Tracker {
                         self.insert(transition.id, endpoint)
                     }
                 };
-                self.advance(transition, place);
+                self.advance(transition, entry);
             }
         }
     }
 
     /// Whether what is known is an earlier socket at the same address: without a cookie, a state that does not join is more
     /// likely another socket's than a transition that was missed.
-    fn is_stale(&self, place: Place, transition: &Transition) -> bool {
-        let Some(known) = self.table.at(place) else {
+    fn is_stale(&self, entry: Entry, transition: &Transition) -> bool {
+        let Some(known) = self.table.at(entry) else {
             return true;
         };
         // A snapshot showed it before the record of its opening came.
@@ -98,15 +98,15 @@ impl Tracker {
         LiveEndpoint::new(id, transition)
     }
 
-    pub(super) fn insert(&mut self, key: EndpointId, endpoint: LiveEndpoint) -> Place {
-        let (place, evicted) = self.table.insert(key, endpoint);
+    pub(super) fn insert(&mut self, key: EndpointId, endpoint: LiveEndpoint) -> Entry {
+        let (entry, evicted) = self.table.insert(key, endpoint);
         self.evicted += u64::from(evicted.is_some());
-        place
+        entry
     }
 
     /// Moves a connection that is in the table, and out of it at →CLOSE.
-    fn advance(&mut self, transition: &Transition, place: Place) {
-        let Some(endpoint) = self.table.touch(place) else {
+    fn advance(&mut self, transition: &Transition, entry: Entry) {
+        let Some(endpoint) = self.table.touch(entry) else {
             return;
         };
         // connect() told the owner of a client already.
@@ -155,7 +155,7 @@ impl Tracker {
             self.enters_stuck_state(transition.id, entered);
         }
         if transition.new == TcpState::Close
-            && let Some(endpoint) = self.table.take(place)
+            && let Some(endpoint) = self.table.take(entry)
         {
             let table = &self.table;
             let lives = |id| table.find(id).is_some();
