@@ -1,4 +1,4 @@
-//! Debian's packages, installed without a question and without removing anything.
+//! Installs Debian's packages without asking and without removing anything.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     privilege::Privilege,
 };
 
-/// apt, on a machine that has it, for a user who may use it.
+/// apt on this machine, for a user who may use it.
 pub struct Apt {
     privilege: Privilege,
 }

@@ -29,7 +29,7 @@ const HOLDERS: usize = 3;
 /// Connections that a process holds both ends of; it may have 20,000 descriptors.
 const PAIRS_EACH: usize = 9_500;
 
-/// What `cargo xtask bench-leaks` takes.
+/// Arguments of `cargo xtask bench-leaks`.
 #[derive(Args)]
 pub struct BenchLeaks {
     /// Sockets in CLOSE_WAIT, in three processes

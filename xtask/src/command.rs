@@ -1,4 +1,4 @@
-//! Starting other programs, and saying so.
+//! Starting other programs, with a line on stderr about each.
 
 use std::{
     env,
@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Says, in one line on stderr, what happens next.
+/// Writes a line about the next step to stderr.
 pub fn announce(line: impl fmt::Display) {
     eprintln!("xtask: {line}");
 }
 
-/// A program that ran and failed, having said why on stderr itself.
+/// A program that ran and failed, and wrote the reason to stderr itself.
 #[derive(Debug)]
 pub struct Failed {
     what: String,
@@ -105,7 +105,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
 fn last_words(stderr: &str) -> String {
     let mut lines = stderr.lines().rev().map(str::trim);
     let line = lines.find(|line| !line.is_empty());
-    line.unwrap_or("it did not say why").to_owned()
+    line.unwrap_or("no reason given").to_owned()
 }
 
 fn cannot_start(command: &Command) -> String {
@@ -147,7 +147,7 @@ mod tests {
             last_words("a\nE: no such package\n\n"),
             "E: no such package"
         );
-        assert_eq!(last_words(""), "it did not say why");
+        assert_eq!(last_words(""), "no reason given");
     }
 
     #[test]

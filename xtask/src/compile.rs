@@ -58,26 +58,26 @@ fn release(workspace: &Workspace, object: &Path) -> Command {
     cargo
 }
 
-/// Where the program is, once it has been built.
+/// Returns the path of the program. It is there once it has been built.
 pub fn program(workspace: &Workspace) -> PathBuf {
     workspace.target.join("release/tcpclose")
 }
 
-/// What compiles the eBPF programs.
+/// The compiler and the linker for the eBPF programs.
 pub struct Ebpf {
     compiler: EbpfCompiler,
     linker: BpfLinker,
 }
 
 impl Ebpf {
-    /// Finds or installs it.
+    /// Finds them, or installs them.
     pub fn prepare(workspace: &Workspace) -> Result<Self> {
         let compiler = ebpf_compiler::find_or_install(workspace)?;
         let linker = bpf_linker::find_or_install(workspace, &compiler)?;
         Ok(Self { compiler, linker })
     }
 
-    /// The compiler.
+    /// Returns the compiler.
     pub fn compiler(&self) -> &EbpfCompiler {
         &self.compiler
     }
@@ -171,7 +171,7 @@ impl Ebpf {
     }
 }
 
-/// Where the eBPF object is, once it has been compiled.
+/// Returns the path of the eBPF object. It is there once it has been compiled.
 pub fn object(workspace: &Workspace) -> PathBuf {
     target_directory(workspace).join("tcpclose-ebpf.o")
 }

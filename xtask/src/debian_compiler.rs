@@ -41,7 +41,7 @@ pub fn find() -> Option<EbpfCompiler> {
     }
     let version = RustcVersion::of(&rustc).ok()?;
     version.has_our_llvm().then(|| EbpfCompiler {
-        whose: "Debian's",
+        vendor: "Debian's",
         cargo: None,
         core: Core::Prebuilt,
         clippy: Some(PathBuf::from("/usr/bin/cargo-clippy"))

@@ -30,20 +30,20 @@ const READ: usize = 5;
 const UNREAD: usize = 2;
 /// Connections that it does not accept any more.
 const WAITING: usize = 1;
-/// How old the stuck sockets are when they are looked at.
+/// Age of the stuck sockets when `tcpclose leaks` scans.
 const AGE: Duration = Duration::from_secs(3);
 
-/// What `cargo xtask demo` takes.
+/// Arguments of `cargo xtask demo`.
 #[derive(Args)]
 pub struct Demo {
-    /// Which scene
+    /// The scene to show
     what: Scene,
     /// Show this build of tcpclose
     program: Option<PathBuf>,
 }
 
 impl Demo {
-    /// Whether it is for a part of a scene, not for the scene.
+    /// Whether this process plays a part of a scene, instead of the whole scene.
     pub fn is_part(&self) -> bool {
         self.what != Scene::Leak
     }
@@ -81,12 +81,12 @@ pub fn part(demo: &Demo) -> Result<ExitCode> {
     match (demo.what, &demo.program) {
         (Scene::LeakStage, Some(program)) => leak(program),
         (Scene::LeakServer, _) => leaking_server(),
-        (Scene::Leak | Scene::LeakStage, _) => bail!("this is no part of a scene"),
+        (Scene::Leak | Scene::LeakStage, _) => bail!("this is not a part of a scene"),
     }
 }
 
-/// `program`, to be started as root in a new network namespace whose loopback interface is up, with as many descriptors
-/// as it may have.
+/// Returns a command that starts `program` as root in a new network namespace whose loopback interface is up, in a mount
+/// namespace of its own, and with as many descriptors as it may have.
 pub fn in_own_network(
     privilege: Privilege,
     program: PathBuf,
@@ -108,6 +108,7 @@ pub fn in_own_network(
     };
     command.args([
         "--net",
+        "--mount",
         "--",
         "sh",
         "-c",
@@ -121,7 +122,7 @@ pub fn in_own_network(
 pub struct Part(Child);
 
 impl Part {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     pub fn start(args: &[&str]) -> Result<Self> {
         let own = env::current_exe().context("cannot find xtask itself")?;
         let mut child = Command::new(own)
@@ -150,7 +151,7 @@ impl Drop for Part {
     }
 }
 
-/// Says what [`Part::start`] waits for, and stays.
+/// Prints the word that [`Part::start`] waits for, and waits to be killed.
 pub fn ready_and_wait() -> ! {
     println!("ready");
     loop {
@@ -191,7 +192,7 @@ fn leak(program: &Path) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Accepts, reads and forgets.
+/// Accepts and reads connections, and never closes them.
 fn leaking_server() -> Result<ExitCode> {
     // A name to be found by, in place of xtask's.
     fs::write("/proc/self/comm", "leaky-server").context("cannot rename this process")?;

@@ -42,8 +42,8 @@ pub enum Core {
 /// A compiler that can compile the eBPF programs.
 #[derive(Debug)]
 pub struct EbpfCompiler {
-    /// Whose it is: "Debian's".
-    pub whose: &'static str,
+    /// Who distributes it: "Debian's".
+    pub vendor: &'static str,
     /// The compiler itself.
     pub rustc: PathBuf,
     /// The cargo that belongs to it, where it must be that one.
@@ -52,17 +52,19 @@ pub struct EbpfCompiler {
     pub core: Core,
     /// The cargo-clippy that belongs to it, if it is installed.
     pub clippy: Option<PathBuf>,
-    /// What it says about itself.
+    /// Its version.
     pub version: RustcVersion,
 }
 
 impl fmt::Display for EbpfCompiler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { whose, version, .. } = self;
+        let Self {
+            vendor, version, ..
+        } = self;
         let RustcVersion { release, llvm, .. } = version;
         write!(
             f,
-            "{whose} rustc {release}, LLVM {llvm} ({})",
+            "{vendor} rustc {release}, LLVM {llvm} ({})",
             self.rustc.display()
         )
     }
@@ -105,7 +107,7 @@ fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
     Some(compiler)
 }
 
-/// What `rustc -vV` says.
+/// The version that `rustc -vV` reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustcVersion {
     /// "1.96.0"

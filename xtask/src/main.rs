@@ -50,19 +50,19 @@ enum Task {
     Test(test::Test),
     /// Run the kernel tests on other kernels, each in a virtual machine
     VmTest {
-        /// 5.10, 6.1 or 6.12; all of them where none is named
+        /// 5.10, 6.1 or 6.12; all of them if none is named
         kernels: Vec<String>,
         /// Arguments for the tests' runner, such as a name to filter by
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Show tcpclose at work on a small scene, in a network namespace of its own
+    /// Show tcpclose at work in a small scene, in a network namespace of its own
     Demo(demo::Demo),
-    /// Compare what tcpclose tells of closes with captures of them; exits with 1 if anything is wrong
+    /// Compare tcpclose's records of closes with captures of them; exit with 1 if a record is wrong
     Parity(parity::Parity),
-    /// Measure what tracing costs, beside tcpstates and beside nothing
+    /// Measure what tracing costs, compared with tcpstates and with no tracer
     Bench(bench::Bench),
-    /// Let the agent watch connections churn for minutes; exits with 1 if what it tells does not add up
+    /// Run the agent beside a churn of connections for minutes; exit with 1 if its numbers do not add up
     Soak(soak::Soak),
     /// Measure `tcpclose leaks` beside ss and lsof
     BenchLeaks(bench_leaks::BenchLeaks),

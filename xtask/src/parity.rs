@@ -1,4 +1,4 @@
-//! Compares what tcpclose tells with captures of the same closes.
+//! Compares tcpclose's records with captures of the same closes.
 
 use std::{
     ffi::OsString,
@@ -19,14 +19,14 @@ use crate::{
 
 const PACKAGE: &str = "tcpclose-parity";
 
-/// What the comparing program takes, which has the defaults.
+/// Arguments of `cargo xtask parity`. The comparing program has their defaults.
 #[derive(Args)]
 pub struct Parity {
     /// How many connections to make and close; 2000 if not given
     #[arg(long, value_name = "N")]
     closes: Option<u64>,
 
-    /// Makes the same workload again; 1 if not given
+    /// Seed of the workload: the same seed makes the same closes; 1 if not given
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
 
@@ -34,7 +34,7 @@ pub struct Parity {
     #[arg(long, value_name = "P")]
     drop: Option<u32>,
 
-    /// Print in full what is not wrong but misjudged, unknown or missing, too
+    /// Also print in full what is misjudged, unknown or missing
     #[arg(long)]
     all: bool,
 
@@ -79,7 +79,8 @@ pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
     Ok(ExitCode::from(compare(workspace, args)?))
 }
 
-/// Compares so many closes, of whose FINs and ACKs `drop` percent get lost. Returns whether nothing is contradicted.
+/// Compares `closes` closes, with `drop` percent of their FINs and ACKs lost on the way. Returns whether no record is
+/// contradicted.
 pub fn is_good(workspace: &Workspace, closes: u64, drop: u32) -> Result<bool> {
     let args = Parity {
         closes: Some(closes),

@@ -1,4 +1,4 @@
-//! Who we are, and how to do what only root may.
+//! Whether this user is root, and how to start programs as root.
 
 use std::{
     fs,
@@ -12,18 +12,18 @@ use crate::command::{find_program, succeeds};
 /// How this user becomes root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Privilege {
-    /// We are root.
+    /// This user is root.
     Root,
     /// sudo works without a question.
     Sudo,
     /// There is a sudo that asks for a password.
     SudoAsks,
-    /// No way.
+    /// This user is not root, and there is no sudo.
     None,
 }
 
 impl Privilege {
-    /// Finds out, without asking anybody anything.
+    /// Finds out without asking for a password.
     pub fn detect() -> Self {
         // The owner of a process's directory in /proc is its effective user.
         if fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0) {

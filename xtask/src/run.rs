@@ -1,4 +1,4 @@
-//! Builds tcpclose and becomes it.
+//! Builds tcpclose and runs it in place of xtask.
 
 use std::{
     env,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{command::announce, compile, privilege::Privilege, workspace::Workspace};
 
-/// What sudo hands on, where the user set it.
+/// Environment variables that sudo passes on if the user has set them.
 const HANDED_ON: [&str; 2] = ["NO_COLOR", "RUST_LOG"];
 
 /// Builds as this user, then runs `tcpclose ARGS` as root. Returns only if it could not be started: its exit code and

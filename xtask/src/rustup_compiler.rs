@@ -69,7 +69,7 @@ fn usable(rustc: &Path) -> Option<EbpfCompiler> {
     }
     let version = RustcVersion::of(rustc).ok()?;
     version.has_our_llvm().then(|| EbpfCompiler {
-        whose: "rustup's",
+        vendor: "rustup's",
         rustc: rustc.to_owned(),
         cargo: Some(binaries.join("cargo")),
         core: Core::FromSource,

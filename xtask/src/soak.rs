@@ -1,4 +1,4 @@
-//! The long form of the agent's soak test: minutes of churn, in which nothing may get lost uncounted.
+//! The long form of the agent's soak test: minutes of churn in which every loss must be counted.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -13,10 +13,10 @@ use crate::{
     workspace::Workspace,
 };
 
-/// What `cargo xtask soak` takes.
+/// Arguments of `cargo xtask soak`.
 #[derive(Args)]
 pub struct Soak {
-    /// For how long
+    /// Minutes of churn
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
     minutes: u64,
     /// Force losses, which must be counted: the ring buffer overflows, outputs drop and cut

@@ -1,4 +1,4 @@
-//! The real programs that the tests need on the other side, and where they come from.
+//! Programs of others that the tests need, and the Debian packages that have them.
 
 use anyhow::{Result, bail};
 

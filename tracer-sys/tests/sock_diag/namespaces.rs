@@ -14,7 +14,7 @@ use tcpclose_sys::kernel::netns::{self, NetNsError, Place};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, StateSet};
 
-use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_tmpfs};
+use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_proc, mount_tmpfs};
 use tcpclose_kit::netns::{self as kit_netns, Resident, enter_new_netns};
 use tcpclose_kit::process::Running;
 use tcpclose_kit::scratch::Scratch;
@@ -214,6 +214,9 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
     let hidden_process = Place::Process(holder.process.pid());
     let worker = thread::spawn(move || -> Result<(), String> {
         enter_new_netns().map_err(|error| error.to_string())?;
+        // The host's may hide the processes of other users.
+        enter_new_mounts().map_err(|error| error.to_string())?;
+        mount_proc(c"").map_err(|error| error.to_string())?;
         let nobody = Uid::from_raw(65534);
         set_thread_res_uid(nobody, nobody, nobody).map_err(|error| error.to_string())?;
         let mut own = DiagSocket::open().map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
 //! Without the rights to see everything: what is seen is shown, what is not is said, and the exit code is 2.
 
+use std::ffi::CStr;
 use std::process::Command;
 
 use crate::program::{leaks, scan};
@@ -12,11 +13,13 @@ use tcpclose_kit::netns::{elsewhere, in_own_network};
 use tcpclose_kit::process::Ended;
 use tcpclose_kit::skip::skip;
 
-/// Looks as an ordinary user.
-fn scan_as_nobody(args: &[&str], prepare: fn(&mut Command)) -> std::io::Result<Ended> {
+/// Options of a /proc that shows every process. The host's may hide those of other users.
+const PLAIN: &CStr = c"";
+
+/// Scans as an ordinary user, with a /proc that is mounted with these options.
+fn scan_as_nobody(args: &[&str], proc_options: &'static CStr) -> std::io::Result<Ended> {
     let mut command = leaks(&["--min-age", "0s", "--format", "json"]);
-    command.args(args);
-    prepare(&mut command);
+    with_proc(command.args(args), proc_options);
     as_nobody(&mut command);
     command.output().map(Ended::from)
 }
@@ -26,7 +29,7 @@ fn a_socket_is_shown_though_its_holder_may_not_be_seen() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = scan_as_nobody(&["-L", &port], |_| {})?;
+        let said = scan_as_nobody(&["-L", &port], PLAIN)?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         let record = said.record();
         assert_eq!(
@@ -59,7 +62,7 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
                 let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
                 let looking = scope.spawn(move || {
                     enter_netns(&outside)?;
-                    scan_as_nobody(&[], |_| {})
+                    scan_as_nobody(&[], PLAIN)
                 });
                 looking
                     .join()
@@ -83,7 +86,7 @@ fn hidden_processes_are_said_to_be() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = scan_as_nobody(&["-L", &port], |command| with_proc(command, c"hidepid=2"))?;
+        let said = scan_as_nobody(&["-L", &port], c"hidepid=2")?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         assert_eq!(said.record()["leak"]["verdict"], "eof_read");
         assert!(said.stderr.contains("hidepid"), "{}", said.stderr);
@@ -175,7 +178,7 @@ fn a_listener_that_may_not_be_looked_into_is_said_to_be_missing() -> Outcome {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
         crate::stuck::not_accepted(&listener)?;
-        let said = scan_as_nobody(&["-L", &port], |_| {})?;
+        let said = scan_as_nobody(&["-L", &port], PLAIN)?;
         assert_eq!(said.code, Some(2), "{}", said.stderr);
         let leak = said.record()["leak"].clone();
         assert_eq!(leak["verdict"], "not_accepted");

@@ -32,7 +32,7 @@ use crate::{
 pub use check::Check;
 use report::Row;
 
-/// What `cargo xtask bench` takes.
+/// Arguments of `cargo xtask bench`.
 #[derive(Args)]
 pub struct Bench {
     /// Only these measurements: a kernel cost, b connection rate, c CPU and idleness, d losses, e core, f memory,

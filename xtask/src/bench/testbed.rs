@@ -99,7 +99,7 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     report::write(&stage.rows, &[], args.rounds(), &directory.join(RESULTS))
 }
 
-/// tcpstates and the classic tracepoint need it; it stays mounted.
+/// tcpstates and the classic tracepoint need it. The mount namespace is the testbed's own.
 fn mount_tracefs() -> Result<()> {
     if Path::new(TRACEFS).join("events").exists() {
         return Ok(());

@@ -17,7 +17,7 @@ pub use self::programs::{REQUIRE_VARIABLE, build as build_programs};
 use self::stages::{Run, STAGES, Stage};
 use crate::workspace::Workspace;
 
-/// What `cargo xtask test` takes.
+/// Arguments of `cargo xtask test`.
 #[derive(Args)]
 pub struct Test {
     /// List the stages and exit

@@ -1,4 +1,4 @@
-//! Debian's kernels: fetched once, kept below target/.
+//! Debian's kernels, fetched once and kept below target/.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ const NEWEST: &str = "linux-image-cloud-amd64";
 /// Kernel modules that the tests need, each behind those it needs itself.
 const MODULES: &[&str] = &["inet_diag", "tcp_diag", "tun", "veth"];
 
-/// A kernel, and what belongs to it.
+/// A kernel with its modules and a shell for its machine.
 #[derive(Debug)]
 pub struct Kernel {
     /// What qemu boots.

@@ -1,4 +1,4 @@
-//! Where this machine gets Debian's packages from.
+//! Finds the mirror that this machine gets Debian's packages from.
 
 use std::{env, path::Path, process::Command};
 

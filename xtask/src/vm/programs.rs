@@ -19,13 +19,13 @@ use crate::{
 /// The tests that are worth another kernel.
 const TESTS: &[&str] = &["integration", "sock_diag"];
 
-/// What runs on a test machine.
+/// The programs that run on a test machine.
 pub struct Programs {
     /// The program as users have it.
     pub tcpclose: PathBuf,
     /// Test programs by name.
     pub tests: Vec<(String, Vec<u8>)>,
-    /// What all of them load, each where it is on this host.
+    /// The libraries that they load, by their paths on this host.
     pub libraries: BTreeSet<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ pub fn build(workspace: &Workspace, object: &Path) -> Result<Programs> {
     })
 }
 
-/// The program's bytes without what only a debugger reads: a tenth of the size to load into each machine.
+/// Returns the program's bytes without debug information, which is nine tenths of what would be loaded into each machine.
 fn without_debug_info(program: &Path) -> Result<Vec<u8>> {
     let stripped = program.with_extension(format!("stripped-{}", std::process::id()));
     let mut strip = Command::new("strip");

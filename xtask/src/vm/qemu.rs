@@ -1,4 +1,4 @@
-//! Running a test machine.
+//! Runs a test machine in qemu.
 
 use std::{
     cell::Cell,
@@ -95,17 +95,17 @@ pub struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// What the kernel says.
+    /// The kernel's messages.
     pub fn console(&self) -> PathBuf {
         self.directory.join("console.log")
     }
 
-    /// What the tests say.
+    /// The output of the tests.
     pub fn results(&self) -> PathBuf {
         self.directory.join("results.log")
     }
 
-    /// What qemu itself says.
+    /// qemu's own messages.
     fn messages(&self) -> PathBuf {
         self.directory.join("qemu.log")
     }

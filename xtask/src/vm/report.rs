@@ -1,4 +1,4 @@
-//! What the user is told of one kernel.
+//! The report about the tests on one kernel.
 
 use std::{fmt, path::Path, time::Duration};
 
@@ -7,13 +7,13 @@ use super::{
     results::Results,
 };
 
-/// One kernel's tests, done.
+/// The tests of one kernel, when its machine has ended.
 pub struct Report<'a> {
     /// "6.1"
     pub version: &'a str,
     /// How the machine ended.
     pub ending: &'a Ending,
-    /// What it wrote.
+    /// The results that it wrote.
     pub results: &'a Results,
     /// How long it took.
     pub time: Duration,
@@ -27,7 +27,7 @@ impl Report<'_> {
         *self.ending == Ending::Off && self.results.are_good()
     }
 
-    /// What the programs that failed say of it, shortened: the whole is in the results' log.
+    /// The messages of the programs that failed, shortened: the whole is in the results' log.
     pub fn details(&self) -> String {
         let programs = self.results.programs.iter();
         let failed = programs.filter(|program| program.code != Some(0));
@@ -42,7 +42,7 @@ impl Report<'_> {
             .collect()
     }
 
-    /// Why there is less than there should be.
+    /// Why results are missing, if they are.
     fn trouble(&self) -> Option<String> {
         let directory = self.directory.display();
         if self.results.kernel.is_none() {
@@ -87,7 +87,7 @@ impl Report<'_> {
 }
 
 /// The first lines of each test's part, and of each line what fits some lines of a terminal. A test that failed may
-/// have said thousands of long ones.
+/// have written thousands of long ones.
 fn shortened(failures: &str) -> String {
     const LINES: usize = 20;
     const CHARACTERS: usize = 400;

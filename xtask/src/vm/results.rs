@@ -1,5 +1,5 @@
-//! What a test machine has written, read. init.sh marks where each program begins and ends; between the marks is what
-//! Rust's test runner writes, and the harness's word on tests that skipped themselves.
+//! The output of a test machine. init.sh marks where each program begins and ends; between the marks is the output of
+//! Rust's test runner, and of tests that skipped themselves.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::{test::Counts, test_output::TestOutput};
 /// The mark in front of init.sh's own lines.
 const MARK: &str = "@@ ";
 
-/// All that a machine has written.
+/// The parsed output of a machine.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Results {
     /// The kernel's full version, once it has booted.
