@@ -2,24 +2,20 @@
 
 mod printer;
 mod replay;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
-
 use super::count;
 use super::event_loop;
-use super::shutdown::Shutdown;
 use crate::clock_offset::ClockOffset;
 use crate::filter::args::FilterArgs;
-use crate::notice::notice;
 use crate::output::clock::WallClock;
-use crate::stuck::{CloseWaitHistory, CloseWaitTracer, ScanOptions, Scanner};
+use crate::stuck::{ScanOptions, Scanner};
 use printer::{Format, Printer, Shown};
 use tcpclose_sys::host::cgroup::Cgroups;
-use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 
 /// Some sockets are stuck.
@@ -113,10 +109,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Some(every) => {
             let runtime = event_loop()?;
-            runtime.block_on(async {
-                let history = tracer(args)?;
-                watch(scanner, printer, history, &offset, every, args.count).await
-            })
+            let code = runtime.block_on(watch::run(args, scanner, printer, offset, every));
+            // A scan may be under way.
+            runtime.shutdown_background();
+            code
         }
     }
 }
@@ -126,78 +122,5 @@ fn exit_code(some_stuck: bool, complete: bool) -> ExitCode {
         (_, false) => ExitCode::from(EXIT_INCOMPLETE),
         (true, true) => ExitCode::from(EXIT_SOME),
         (false, true) => ExitCode::SUCCESS,
-    }
-}
-
-/// Traces, beside the scans, when sockets enter CLOSE_WAIT. `None`, with a notice, where nothing can be traced.
-fn tracer(args: &Args) -> anyhow::Result<Option<CloseWaitHistory>> {
-    let options = Options {
-        filter: args.filters.kernel.live()?,
-        ..Options::default()
-    };
-    let why = match CloseWaitTracer::start(&options, args.min_age.into()) {
-        Ok(Some(tracer)) => {
-            let history = tracer.history();
-            tokio::spawn(async {
-                if let Err(error) = tracer.watch().await {
-                    notice!(
-                        "from now on ages are estimated, as the ring buffer cannot be read: {error}"
-                    );
-                }
-            });
-            return Ok(Some(history));
-        }
-        Ok(None) => "this kernel's records have no socket cookies".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    notice!("all ages are estimated: {why}");
-    Ok(None)
-}
-
-/// Scans until it is stopped: by Ctrl-C or a reader that went away (0), or after `count` scans (as of the last of them).
-async fn watch(
-    mut scanner: Scanner,
-    mut printer: Printer,
-    history: Option<CloseWaitHistory>,
-    offset: &ClockOffset,
-    every: Duration,
-    count: Option<u64>,
-) -> anyhow::Result<ExitCode> {
-    let mut shutdown = Shutdown::listen()?;
-    let mut pace = tokio::time::interval(every);
-    // A scan that took longer than that is followed by a whole interval.
-    pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut scans = 0;
-    loop {
-        tokio::select! {
-            _ = pace.tick() => {}
-            () = shutdown.requested() => return Ok(ExitCode::SUCCESS),
-        }
-        // The tracer goes on meanwhile.
-        let history = history.clone();
-        let scan = tokio::task::spawn_blocking(move || {
-            let mut collected = scanner.collect();
-            if let Some(history) = &history {
-                for socket in &mut collected.sockets {
-                    socket.entered = history.entered(socket.id);
-                }
-            }
-            scanner.evaluate(collected);
-            let gone = scanner.gone();
-            let seen = history.map(|history| history.take_left(&gone));
-            scanner.resolve(&seen.unwrap_or_default());
-            scanner
-        });
-        scanner = scan.await.context("a scan ended in a panic")?;
-        let complete = printer.print_gaps(&scanner.take_gaps());
-        offset.refresh();
-        let report = scanner.report();
-        if printer.print(report)? == Shown::NobodyReads {
-            return Ok(ExitCode::SUCCESS);
-        }
-        scans += 1;
-        if count.is_some_and(|count| scans >= count) {
-            return Ok(exit_code(report.stuck().next().is_some(), complete));
-        }
     }
 }

@@ -183,6 +183,12 @@ impl Session<Live> {
         self.source.shortcomings.extend(unseen);
     }
 
+    /// Returns whether the records have socket cookies, so that sockets can be found in them.
+    #[must_use]
+    pub fn has_cookies(&self) -> bool {
+        self.source.has_cookies
+    }
+
     /// Returns how much the kernel shows.
     #[must_use]
     pub fn tier(&self) -> Tier {

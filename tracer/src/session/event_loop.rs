@@ -7,8 +7,9 @@ use super::core_driver::{CoreDriver, RawTransition};
 use super::recording::Recording;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
+use tcpclose_common::TcpState;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// A core with the source of its inputs. It is the single owner of the core's state.
@@ -153,6 +154,13 @@ impl<S> Session<S> {
     #[must_use]
     pub fn clock(&self) -> ClockOffset {
         self.clock.clone()
+    }
+
+    /// Returns when a socket entered the state in which it is now; `None` where the session has not seen that.
+    #[must_use]
+    pub fn entered(&self, socket: EndpointId, state: TcpState) -> Option<Nanos> {
+        let (known, since) = self.core.tracker().in_state_since(socket)?;
+        (known == state).then_some(since)
     }
 
     /// Returns how many ends wait for the peer's FIN: closed by their process, but not yet reported.
