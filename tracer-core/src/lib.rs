@@ -1,4 +1,77 @@
-//! The pure core: events in, findings out. It has no clock, does no I/O and writes no log, so every test of it is exact.
+//! Reconstructs how TCP connections close from the state transitions that the Linux kernel reports.
+//!
+//! The core is a state machine: [`Input`]s go into a [`Tracker`] in the order in which they were
+//! seen, and [`Finding`](finding::Finding)s come out: closes with their segments, ends of
+//! TIME_WAIT, stuck sockets, losses. It has no clock and does no I/O: time is an input too, so the
+//! same inputs always give the same findings. What has to be asked of the kernel (minisockets,
+//! holders of sockets) it hands out as requests, and the responses are inputs.
+//!
+//! A server's end of a connection that its peer closes first, with the evidence that the kernel's
+//! socket had at each transition:
+//!
+//! ```
+//! use tcpclose_common::TcpState;
+//! use tcpclose_core::event::{Event, Evidence, Transition};
+//! use tcpclose_core::finding::{ClosePath, Finding, Initiator};
+//! use tcpclose_core::types::{EndpointId, Nanos, Tuple};
+//! use tcpclose_core::{Input, Tracker};
+//!
+//! let addresses = ("192.0.2.1:80".parse()?, "198.51.100.7:40000".parse()?);
+//! let transition = |ms, old, new, evidence| {
+//!     Input::Event(Event::Transition(Transition {
+//!         at: Nanos::from_millis(ms),
+//!         id: EndpointId(1), // the socket's cookie
+//!         skaddr: None,
+//!         netns: None,
+//!         tuple: Tuple::from(addresses),
+//!         old,
+//!         new,
+//!         task: None,
+//!         evidence: Some(evidence),
+//!     }))
+//! };
+//! // All data is sent and acknowledged, and the peer's window is open.
+//! let open = Evidence {
+//!     snd_una: 1001,
+//!     snd_nxt: 1001,
+//!     write_seq: 1001,
+//!     snd_wnd: 65_535,
+//!     rcv_nxt: 501,
+//!     ..Evidence::default()
+//! };
+//! let fin_came = Evidence { rcv_nxt: 502, done: true, ..open };
+//! let closed = Evidence {
+//!     snd_una: 1002,
+//!     snd_nxt: 1002,
+//!     write_seq: 1002,
+//!     segs_out: 1,
+//!     ..fin_came
+//! };
+//!
+//! let mut tracker = Tracker::new(1024);
+//! for input in [
+//!     transition(0, TcpState::SynRecv, TcpState::Established, open),
+//!     transition(250, TcpState::Established, TcpState::CloseWait, fin_came),
+//!     transition(251, TcpState::CloseWait, TcpState::LastAck, fin_came),
+//!     transition(252, TcpState::LastAck, TcpState::Close, closed),
+//! ] {
+//!     tracker.take(&input);
+//! }
+//! let Some(Finding::Close(close)) = tracker.next_finding() else {
+//!     panic!("the connection has closed");
+//! };
+//! // No segment was sent between the two FINs: the second one acknowledged the first.
+//! assert_eq!((close.path, close.initiator), (ClosePath::ThreeWay, Initiator::Peer));
+//! assert_eq!(close.segments, Some(3));
+//! # Ok::<(), std::net::AddrParseError>(())
+//! ```
+//!
+//! `examples/findings.rs` does the same for inputs that it reads as JSON lines.
+//!
+//! Where to start reading: [`event`] has what the kernel reports, [`Tracker`] what becomes of it,
+//! `close_path` the rules that turn the transitions of a close into its segments.
+
+#![forbid(unsafe_code)]
 
 mod arena;
 mod close_path;

@@ -2,9 +2,9 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
-use tcpclose_core::finding::Finding;
+use tcpclose_core::finding::{ClosePath, Finding, TimeWaitEnd};
 use tcpclose_core::types::Nanos;
-use tcpclose_core::{Input, Poll, TIME_WAIT};
+use tcpclose_core::{Input, Poll, TIME_WAIT, Tracker};
 
 use crate::socket::{NETNS, Socket, World};
 
@@ -50,4 +50,21 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
         other => panic!("not a TIME_WAIT: {other:?}"),
     });
     assert!(ids.eq(1..=200));
+}
+
+#[test]
+fn the_inputs_of_the_example_have_a_close_and_a_time_wait() {
+    let mut tracker = Tracker::new(1);
+    for line in include_str!("../../examples/inputs.jsonl").lines() {
+        tracker.take(&serde_json::from_str(line).expect("an input"));
+    }
+    let Some(Finding::Close(close)) = tracker.next_finding() else {
+        panic!("a close comes first");
+    };
+    assert_eq!((close.path, close.segments), (ClosePath::FourWay, Some(4)));
+    let Some(Finding::TimeWait(time_wait)) = tracker.next_finding() else {
+        panic!("then the end of its TIME_WAIT");
+    };
+    assert_eq!(time_wait.end, TimeWaitEnd::Expired);
+    assert!(tracker.next_finding().is_none());
 }
