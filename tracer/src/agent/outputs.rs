@@ -98,7 +98,7 @@ impl Outputs {
         let mut removed = std::mem::take(&mut self.running);
         let mut added = Vec::new();
         for config in configs {
-            match removed.iter().position(|sink| sink.can_become(config)) {
+            match removed.iter().position(|sink| sink.can_adopt(config)) {
                 Some(at) => {
                     let mut sink = removed.swap_remove(at);
                     sink.change(config, self.shared.prepare(&config.target, run_directory));

@@ -251,7 +251,7 @@ fn with_another_token_goes_what_waits() {
         }
         said.wait_for("does not work: ");
         let changed = config(protocol, address, &token("new"));
-        assert!(sink.can_become(&changed));
+        assert!(sink.can_adopt(&changed));
         let collector = Collector::start_at(protocol, address);
         sink.change(&changed, || Ok(surroundings()));
         let counts = sink.finish(long());

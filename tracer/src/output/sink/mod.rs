@@ -137,13 +137,16 @@ impl Sink {
         self.config.name()
     }
 
-    /// Whether it can become the output of this configuration: the place is the same, and the name.
+    /// Returns whether the output can go on under this configuration: the destination and the name
+    /// are the same, and its thread has not ended.
     #[must_use]
-    pub fn can_become(&self, config: &SinkConfig) -> bool {
-        self.config.target.is_same_destination(&config.target) && self.config.name == config.name
+    pub fn can_adopt(&self, config: &SinkConfig) -> bool {
+        let is_same = self.config.target.is_same_destination(&config.target)
+            && self.config.name == config.name;
+        is_same && !self.worker.has_ended()
     }
 
-    /// Takes all from a configuration that it [can become](Self::can_become), and is [reopened](Self::reopen). What waits
+    /// Takes all from a configuration that it [can adopt](Self::can_adopt), and is [reopened](Self::reopen). What waits
     /// stays, and what was counted. Where another token, facility or the like is wanted, it works with what `surroundings`
     /// makes.
     pub fn change(

@@ -1,6 +1,7 @@
 //! The thread of an output: takes records from its queue to its receiver, and when that fails tries again, ever less
 //! often, until it works.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,8 +73,15 @@ impl Worker {
         }
     }
 
-    /// Works until no more records will come and all are done.
+    /// Delivers records until no more will come and none waits. A panic is an outage that lasts
+    /// until the output is started again.
     pub(super) fn run(mut self) {
+        if panic::catch_unwind(AssertUnwindSafe(|| self.deliver_all())).is_err() {
+            self.report_panic();
+        }
+    }
+
+    fn deliver_all(&mut self) {
         if !self.open() {
             return;
         }
@@ -231,6 +239,22 @@ impl Worker {
         }
     }
 
+    /// What caused the panic is on stderr already: Rust's own message.
+    fn report_panic(&mut self) {
+        let reason = "its thread has ended, which is a fault of tcpclose";
+        let mut state = self.queue.lock();
+        state.busy = None;
+        state.outage = Some(Outage {
+            since: Instant::now(),
+            reason: reason.to_owned(),
+        });
+        drop(state);
+        let name = &self.name;
+        (self.say)(&format!(
+            "output {name} does not work: {reason}; the next SIGHUP starts it anew"
+        ));
+    }
+
     fn complain(&mut self, refused: usize, reason: &str) {
         let now = Instant::now();
         if self
@@ -271,12 +295,6 @@ impl Drop for EndGuard {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.ended = true;
-        if !state.closing {
-            state.outage = Some(Outage {
-                since: Instant::now(),
-                reason: "its thread has ended, which is a fault of tcpclose".to_owned(),
-            });
-        }
         drop(state);
         self.queue.wake();
     }

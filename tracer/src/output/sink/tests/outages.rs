@@ -100,22 +100,30 @@ fn refused_records_are_counted_and_said() {
 }
 
 #[test]
-fn a_thread_that_fails_is_an_outage() {
+fn a_panic_is_an_outage_that_is_said_and_the_output_can_only_be_started_anew() {
     struct Failing;
     impl Transport for Failing {
         fn deliver(&mut self, _: &[Arc<Record>]) -> Delivered {
             panic!("a fault that a test wants")
         }
     }
-    let Started { mut sink, said } = start(&config(8), Failing);
+    let config = config(8);
+    let Started { mut sink, said } = start(&config, Failing);
+    assert!(sink.can_adopt(&config));
     sink.offer(&close(1));
-    assert!(said.recv().is_err(), "the thread has ended");
-    let until = long();
-    while sink.outage().is_none() && Instant::now() < until {
-        std::thread::yield_now();
-    }
+    let message = said.recv_timeout(LONG).expect("the panic is said");
+    assert_eq!(
+        message,
+        "output stdout does not work: its thread has ended, which is a fault of tcpclose; the next SIGHUP starts it anew"
+    );
+    assert!(said.recv().is_err(), "nothing else is said");
     let reason = sink.outage().expect("it does not work").reason;
     assert!(reason.contains("its thread has ended"), "{reason}");
+    let until = long();
+    while sink.can_adopt(&config) && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    assert!(!sink.can_adopt(&config));
     assert_eq!(sink.finish(long()).queued, 1);
 }
 

@@ -253,14 +253,14 @@ fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counte
         queue: NonZeroUsize::MIN,
         ..before.clone()
     };
-    assert!(sink.can_become(&after));
+    assert!(sink.can_adopt(&after));
     sink.change(&after, || unreachable!("it stays where it is"));
     sink.offer(&close(7));
     let elsewhere = SinkConfig {
         name: Some("another".to_owned()),
         ..before
     };
-    assert!(!sink.can_become(&elsewhere));
+    assert!(!sink.can_adopt(&elsewhere));
     let counts = sink.finish(long());
     assert_eq!(counts.offered, 7);
     assert_eq!((counts.written, counts.dropped, counts.filtered), (4, 2, 1));
