@@ -1,4 +1,4 @@
-//! The agent's configuration: TOML, every key optional.
+//! The agent's configuration file: TOML, with every key optional.
 
 mod error_text;
 #[cfg(test)]
@@ -22,33 +22,34 @@ use crate::toml_duration::duration;
 use tcpclose_core::stuck::LEAST_STUCK_AFTER;
 use tcpclose_sys::kernel::netns;
 
-/// The default configuration, which is also its reference: what `--print-default-config` prints.
+/// The default configuration, which explains every key. `--print-default-config` prints it.
 pub const DEFAULT: &str = include_str!("config/default.toml");
 
-/// Where the agent listens for Prometheus: outside of 9100 to 9999, which Prometheus' list of exporters has given away.
+/// The port for Prometheus. It is outside of 9100 to 9999, which Prometheus' list of exporters
+/// assigns.
 const PROMETHEUS_PORT: u16 = 19_433;
 
-/// What the agent does.
+/// The configuration of the agent.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// How often a summary is told.
+    /// The time between two summaries.
     #[serde(deserialize_with = "interval")]
     pub interval: Duration,
-    /// A socket is told to be stuck after so long in CLOSE_WAIT.
+    /// A socket that stays in CLOSE_WAIT for longer than this is reported as stuck.
     #[serde(deserialize_with = "stuck_after")]
     pub stuck_after: Duration,
-    /// Live connection ends kept at most.
+    /// The largest number of live endpoints to keep.
     #[serde(deserialize_with = "count")]
     pub max_connections: NonZeroUsize,
-    /// Where locks lie, of outputs that have none themselves.
+    /// The directory for the locks of outputs without a file of their own.
     #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
-    /// What is traced.
+    /// Which connections are traced.
     pub trace: KernelFilter,
     /// The HTTP endpoint.
     pub prometheus: Prometheus,
-    /// Where findings go.
+    /// Where records go.
     #[serde(rename = "output")]
     pub outputs: Vec<SinkConfig>,
 }
@@ -57,12 +58,12 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prometheus {
-    /// Whether there is one.
+    /// Whether the agent has an HTTP endpoint.
     pub enabled: bool,
-    /// Where it listens.
+    /// The address to listen on.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
-    /// Series at most; what is over is left out, and counted.
+    /// The largest number of series. Further ones are left out and counted.
     #[serde(deserialize_with = "count")]
     pub max_series: NonZeroUsize,
 }
@@ -99,7 +100,7 @@ impl Default for Config {
     }
 }
 
-/// Why a configuration is refused: one sentence, with the file, the line and the column.
+/// Why a configuration is refused: one line, with the file name, the line and the column.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -108,7 +109,7 @@ impl Config {
     /// Reads and checks a file.
     ///
     /// # Errors
-    /// It cannot be read, or something in it is wrong.
+    /// The file cannot be read, or its content is invalid.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
         let text = fs::read_to_string(path)
@@ -116,19 +117,19 @@ impl Config {
         Self::parse(&text, &name)
     }
 
-    /// Takes the text of a file of this name.
+    /// Parses the text of a file. Errors show `name` as the file's name.
     ///
     /// # Errors
-    /// Something in it is wrong.
+    /// The content is invalid.
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let wrong = |at: usize, problem: &str| {
-            let place = toml_span::line_and_column(text, at);
-            ConfigError(format!("{name}:{place}: {problem}"))
+        let invalid = |at: usize, problem: &str| {
+            let position = toml_span::line_and_column(text, at);
+            ConfigError(format!("{name}:{position}: {problem}"))
         };
         let config: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let at = toml_span::of_key(text, at, error.message());
-            wrong(at, &error_text::plain(error.message()))
+            invalid(at, &error_text::plain(error.message()))
         })?;
         for (number, output) in config.outputs.iter().enumerate() {
             let before = config.outputs[..number].iter().enumerate();
@@ -136,7 +137,7 @@ impl Config {
                 if let Some(problem) = conflict(other, output) {
                     let first = toml_span::line_and_column(text, toml_span::of_output(text, first));
                     let problem = format!("the outputs here and at {first} {problem}");
-                    return Err(wrong(toml_span::of_output(text, number), &problem));
+                    return Err(invalid(toml_span::of_output(text, number), &problem));
                 }
             }
         }
@@ -147,52 +148,56 @@ impl Config {
                 "`max_series` is at least {needed} with {} outputs: so many series are always there",
                 config.outputs.len()
             );
-            return Err(wrong(at, &problem));
+            return Err(invalid(at, &problem));
         }
         Ok(config)
     }
 
-    /// Whether what the outputs need of this host is there.
+    /// Checks that the destinations of all outputs can be used on this host.
     ///
     /// # Errors
-    /// A sentence that names what is missing.
-    pub fn check_places(&self) -> Result<(), ConfigError> {
+    /// What is missing.
+    pub fn check_destinations(&self) -> Result<(), ConfigError> {
         for output in &self.outputs {
-            output.check_place().map_err(|why| {
+            output.check_destination().map_err(|why| {
                 ConfigError(format!("output {} cannot be used: {why}", output.name()))
             })?;
         }
         Ok(())
     }
 
-    /// As [`Config::read`], and checks what only this host can tell.
+    /// As [`Config::read`], and checks that the network namespace exists on this host.
     ///
     /// # Errors
     /// As [`Config::read`], or there is no such network namespace.
     pub fn read_for_this_host(path: &Path) -> Result<Self, ConfigError> {
         let config = Self::read(path)?;
-        let Some(words) = &config.trace.netns else {
+        let Some(netns) = &config.trace.netns else {
             return Ok(config);
         };
-        match netns::by_user(words) {
+        match netns::by_user(netns) {
             Err(error) => {
                 let text = fs::read_to_string(path).unwrap_or_default();
                 let at = toml_span::of_value(&text, "trace", "netns").unwrap_or(0);
-                let place = toml_span::line_and_column(&text, at);
-                Err(ConfigError(format!("{}:{place}: {error}", path.display())))
+                let position = toml_span::line_and_column(&text, at);
+                Err(ConfigError(format!(
+                    "{}:{position}: {error}",
+                    path.display()
+                )))
             }
             Ok(_) => Ok(config),
         }
     }
 }
 
-/// Why two outputs cannot both be: lines of two would mix, and numbers need names.
+/// Returns why two outputs exclude each other: their lines would mix, or their counts could not be
+/// told apart.
 fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
-    match &one.target {
-        Target::Stdout if one.target == other.target => {
+    match (&one.target, &other.target) {
+        (Target::Stdout, Target::Stdout) => {
             Some("both write to stdout: keep one of them".to_owned())
         }
-        Target::File(path) if matches!(&other.target, Target::File(other) if real(path) == real(other)) => {
+        (Target::File(path), Target::File(other)) if canonical(path) == canonical(other) => {
             Some(format!("both write to {}: keep one of them", one.target))
         }
         _ if one.name() == other.name() => Some(format!(
@@ -203,8 +208,8 @@ fn conflict(one: &SinkConfig, other: &SinkConfig) -> Option<String> {
     }
 }
 
-/// The same for all spellings of a file's path, where its directory is there.
-fn real(path: &Path) -> PathBuf {
+/// Returns the same path for all spellings of a file's path, if its directory exists.
+fn canonical(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
         match part {
@@ -249,10 +254,10 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let words = String::deserialize(deserializer)?;
-    words.parse().map_err(|_| {
+    let address = String::deserialize(deserializer)?;
+    address.parse().map_err(|_| {
         de::Error::custom(format!(
-            "`{words}` is no address with a port: write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
+            "`{address}` is no address with a port: write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
         ))
     })
 }

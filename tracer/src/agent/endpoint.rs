@@ -1,5 +1,6 @@
-//! The HTTP endpoint: /metrics and /healthz. It has a thread of its own and asks the event loop for a snapshot, so a slow
-//! client never stops the loop, and the answer proves that the loop is alive.
+//! The HTTP endpoint: /metrics and /healthz. It runs in a thread of its own and requests a snapshot
+//! from the event loop, so that a slow client never stops the loop, and each answer proves that the
+//! loop is alive.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -29,21 +30,23 @@ use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter};
 use crate::summary::OutputState;
 
-/// The loop answers within milliseconds; if it does not by then, it stands still.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The loop answers within milliseconds; if it has not by then, it does not run.
+const LOOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Clients at one time. For one more the connection is closed that is there longest without a request.
-const CLIENTS: usize = 16;
+/// The largest number of clients at one time. For a further one, the oldest connection without a
+/// request is closed.
+const MAX_CLIENTS: usize = 16;
 
-/// A client sends its request by then. Tests on a busy machine need the difference to what is done at once.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
+/// How long a client may take for its request. Tests on a busy machine need the large difference to
+/// what is done at once.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 2 });
 
-/// A client that does not read its answer stays for no longer.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to read its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// A wish for a snapshot.
+/// A request for a snapshot.
 pub type Scrape = oneshot::Sender<Arc<Snapshot>>;
 
 /// The running endpoint. It stops when this is dropped.
@@ -60,10 +63,10 @@ struct Server {
 }
 
 impl Endpoint {
-    /// Listens, and answers from a thread of its own. Snapshots are asked for on `scrapes`.
+    /// Listens, and answers in a thread of its own. It requests snapshots on `scrapes`.
     ///
     /// # Errors
-    /// The address cannot be listened on: another agent does, for example.
+    /// The address cannot be listened on, because another agent does, for example.
     pub fn start(
         config: &config::Prometheus,
         scrapes: mpsc::Sender<Scrape>,
@@ -96,14 +99,14 @@ impl Endpoint {
         })
     }
 
-    /// Stops it, and completes when its address is free.
+    /// Stops the endpoint, and completes when its address is free.
     pub async fn stop(self) {
         drop(self.stop);
         // Nothing is ever sent: this waits for the sender's end.
         let _ = self.ended.await;
     }
 
-    /// Where it listens.
+    /// Returns the address on which the endpoint listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -128,11 +131,11 @@ fn run(
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
-    let perhaps = match error.kind() {
+    let hint = match error.kind() {
         io::ErrorKind::AddrInUse => " (is another tcpclose agent running?)",
         _ => "",
     };
-    anyhow::anyhow!("prometheus cannot listen on {address}{perhaps}: {error}")
+    anyhow::anyhow!("prometheus cannot listen on {address}{hint}: {error}")
 }
 
 async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {
@@ -144,52 +147,52 @@ async fn serve(listener: TcpListener, server: Arc<Server>) -> io::Error {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // A client that is gone already, or no descriptors are left: neither lasts.
+            // The client has gone already, or no descriptors are left: neither lasts.
             Err(_) => {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
         let server = Arc::clone(&server);
-        let asked = Arc::new(AtomicBool::new(false));
-        let has_asked = Arc::clone(&asked);
+        let has_request = Arc::new(AtomicBool::new(false));
+        let requested = Arc::clone(&has_request);
         let serving = async move {
             let answer = service_fn(|request| {
-                asked.store(true, Ordering::Relaxed);
+                requested.store(true, Ordering::Relaxed);
                 let server = Arc::clone(&server);
                 async move { Ok::<_, Infallible>(server.answer(&request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(REQUEST_PATIENCE)
+                .header_read_timeout(REQUEST_TIMEOUT)
                 .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), answer);
-            // What a client does wrong is its own affair.
-            let _ = timeout(CLIENT_PATIENCE + PATIENCE, connection).await;
+            // Errors of clients need no report.
+            let _ = timeout(ANSWER_TIMEOUT + LOOP_TIMEOUT, connection).await;
         };
         clients.make_room();
         clients.0.push_back(Client {
             connection: tokio::spawn(serving).abort_handle(),
-            has_asked,
+            has_request,
         });
     }
 }
 
-/// Those that are connected, in the order in which they came.
+/// The connected clients, the oldest first.
 #[derive(Default)]
 struct Clients(VecDeque<Client>);
 
 struct Client {
     connection: AbortHandle,
-    has_asked: Arc<AtomicBool>,
+    has_request: Arc<AtomicBool>,
 }
 
 impl Clients {
-    /// For one more. Whoever has asked gets an answer, as long as others have not.
+    /// Makes room for one more client. Clients without a request go first.
     fn make_room(&mut self) {
         self.0.retain(|client| !client.connection.is_finished());
-        while self.0.len() >= CLIENTS {
-            let is_idle = |client: &Client| !client.has_asked.load(Ordering::Relaxed);
+        while self.0.len() >= MAX_CLIENTS {
+            let is_idle = |client: &Client| !client.has_request.load(Ordering::Relaxed);
             let idle = self.0.iter().position(is_idle).unwrap_or(0);
             if let Some(client) = self.0.remove(idle) {
                 client.connection.abort();
@@ -219,7 +222,7 @@ impl Server {
     async fn metrics(&self) -> Response<Full<Bytes>> {
         let snapshot = match self.snapshot().await {
             Ok(snapshot) => snapshot,
-            Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            Err(reason) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         };
         match self.exporter.lock().await.encode(&snapshot) {
             Ok(metrics) => typed(StatusCode::OK, prometheus::CONTENT_TYPE, metrics),
@@ -227,11 +230,11 @@ impl Server {
         }
     }
 
-    /// An output that does not work is said, but no reason to start the agent anew.
+    /// Outputs that are down are listed, but they are no reason to restart the agent.
     async fn health(&self) -> Response<Full<Bytes>> {
         let snapshot = match self.snapshot().await {
             Ok(snapshot) => snapshot,
-            Err(why) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            Err(reason) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         };
         let mut body = String::from("ok\n");
         for output in &snapshot.outputs {
@@ -243,9 +246,9 @@ impl Server {
     }
 
     async fn snapshot(&self) -> Result<Arc<Snapshot>, &'static str> {
-        let (wish, answer) = oneshot::channel();
-        match timeout(PATIENCE, async {
-            self.scrapes.send(wish).await.ok()?;
+        let (request, answer) = oneshot::channel();
+        match timeout(LOOP_TIMEOUT, async {
+            self.scrapes.send(request).await.ok()?;
             answer.await.ok()
         })
         .await
@@ -296,22 +299,22 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_stands_still_is_unwell_and_says_why() {
-        let (scrapes, wishes) = mpsc::channel(1);
+    fn a_loop_that_does_not_run_is_unhealthy_with_a_reason() {
+        let (scrapes, requests) = mpsc::channel(1);
         let endpoint = start(scrapes);
         for path in ["/healthz", "/metrics"] {
             let answer = get(&endpoint, &format!("GET {path}"));
             assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
             assert!(answer.contains("event loop stands still"), "{answer}");
         }
-        drop(wishes);
+        drop(requests);
         let answer = get(&endpoint, "GET /healthz");
         assert!(answer.contains("the tracer is gone"), "{answer}");
     }
 
     #[test]
-    fn an_output_that_does_not_work_is_said() {
-        let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
+    fn an_output_that_is_down_is_listed() {
+        let (scrapes, mut requests) = mpsc::channel::<Scrape>(1);
         let endpoint = start(scrapes);
         let answering = thread::spawn(move || {
             let outputs = vec![Output {
@@ -325,8 +328,8 @@ mod tests {
                 outputs,
                 ..Snapshot::default()
             });
-            while let Some(wish) = wishes.blocking_recv() {
-                let _ = wish.send(snapshot.clone());
+            while let Some(request) = requests.blocking_recv() {
+                let _ = request.send(snapshot.clone());
             }
         });
         let answer = get(&endpoint, "GET /healthz");
@@ -341,34 +344,34 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_say_nothing_keep_nobody_else_waiting() {
-        let (scrapes, mut wishes) = mpsc::channel::<Scrape>(1);
+    fn silent_clients_keep_nobody_waiting() {
+        let (scrapes, mut requests) = mpsc::channel::<Scrape>(1);
         let endpoint = start(scrapes);
-        let silent: Vec<_> = (0..=CLIENTS)
+        let silent: Vec<_> = (0..=MAX_CLIENTS)
             .map(|_| TcpStream::connect(endpoint.address()).expect("it listens"))
             .collect();
         thread::spawn(move || {
-            while let Some(wish) = wishes.blocking_recv() {
-                let _ = wish.send(Arc::default());
+            while let Some(request) = requests.blocking_recv() {
+                let _ = request.send(Arc::default());
             }
         });
         for path in ["/metrics", "/healthz"] {
             let begun = Instant::now();
             let answer = get(&endpoint, &format!("GET {path}"));
             assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
-            assert!(begun.elapsed() < REQUEST_PATIENCE, "it waited for them");
+            assert!(begun.elapsed() < REQUEST_TIMEOUT, "it waited for them");
         }
-        // The eldest have gone for it, the youngest has not.
+        // The oldest connections were closed for it, the youngest was not.
         let read = |mut stream: &TcpStream| stream.read(&mut [0]);
         assert_eq!(read(&silent[0]).expect("it is closed"), 0);
-        let youngest = &silent[CLIENTS];
+        let youngest = &silent[MAX_CLIENTS];
         youngest.set_nonblocking(true).expect("a socket");
         read(youngest).expect_err("it is open");
     }
 
     #[test]
-    fn its_address_is_free_when_it_has_ended() {
-        let (scrapes, _wishes) = mpsc::channel::<Scrape>(1);
+    fn the_address_is_free_after_the_end() {
+        let (scrapes, _requests) = mpsc::channel::<Scrape>(1);
         let endpoint = start(scrapes.clone());
         let config = config::Prometheus {
             listen: endpoint.address(),

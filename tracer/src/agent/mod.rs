@@ -1,7 +1,7 @@
-//! The daemon: traces, sums up, and hands everything to its outputs.
+//! The daemon: it traces, summarizes, and passes everything to its outputs.
 //!
-//! One loop owns the session, as in `tcpclose watch`. Outputs and the HTTP endpoint have threads of their own; nothing that
-//! they wait for stops the loop.
+//! One loop owns the session, as in `tcpclose watch`. Outputs and the HTTP endpoint have threads of
+//! their own; nothing that they wait for stops the loop.
 
 pub mod config;
 mod endpoint;
@@ -41,20 +41,22 @@ use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns;
 use wakeups::{Wakeup, Wakeups};
 
-/// What a scrape is told is no older.
-const FRESH: Nanos = Nanos::from_secs(1);
+/// The oldest snapshot that may answer a scrape.
+const MAX_SNAPSHOT_AGE: Nanos = Nanos::from_secs(1);
 
-/// What outputs may take at the end, of the 5 s that all may take: detaching the programs takes the kernel its time, too.
-const FINISH: Duration = Duration::from_secs(3);
+/// How long outputs may take at the end. The agent ends within 5 s, and the kernel needs time to
+/// detach the programs.
+const FINISH_TIME: Duration = Duration::from_secs(3);
 
-/// What was stuck before the start is found by then, once it has been looked at for `stuck_after`.
-const SEARCH: Nanos = Nanos::from_secs(5);
+/// How long after `stuck_after` the sockets that were stuck before the start are all found.
+const SEARCH_TIME: Nanos = Nanos::from_secs(5);
 
 struct Agent {
     reloadable: Reloadable,
-    begun: Nanos,
+    /// When the agent started.
+    start: Nanos,
     /// The same in wall time.
-    start: Timestamp,
+    start_wall: Timestamp,
     summaries: Summaries,
     /// As of the last interval.
     pressure: Vec<Pressure>,
@@ -62,26 +64,26 @@ struct Agent {
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,
     wakeups: Wakeups,
-    /// What is to be attended to.
-    woken: Option<Wakeup>,
-    stopped: bool,
+    /// The event to handle next.
+    wakeup: Option<Wakeup>,
+    is_stopped: bool,
 }
 
-/// Runs until SIGTERM or SIGINT. `file` is read again at SIGHUP. With `record` all that the outputs are told can be had
-/// again from that file, by [`replay()`].
+/// Runs the agent until SIGTERM or SIGINT. SIGHUP reads `file` again. With `record`, [`replay()`]
+/// can later produce the same records from that file.
 ///
 /// # Errors
-/// It cannot be started, or the recording can no longer be written; with [`HadToEnd`] the kernel's records can no longer be
-/// read.
+/// The agent cannot be started; or, with the context [`FailedWhileRunning`], the kernel's records
+/// can no longer be read or the recording can no longer be written.
 pub async fn run(
     config: Config,
     file: Option<PathBuf>,
     record: Option<&Path>,
 ) -> anyhow::Result<()> {
     let (scrapes, wanted) = mpsc::channel(16);
-    // Before anything takes its time: a signal must not end the program by itself then.
+    // Before anything that takes time: from now on a signal must not end the program by itself.
     let wakeups = Wakeups::start(config.interval, wanted)?;
-    let kept = rights_needed(&config);
+    let kept = needed_capabilities(&config);
     let mut session = Session::builder(options(&config)?)
         .capacity(config.max_connections.get())
         .stuck_after(Some(config.stuck_after.into()))
@@ -91,15 +93,15 @@ pub async fn run(
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
     service::ready();
     agent.announce(&session);
-    session.run(agent).await.context(HadToEnd)
+    session.run(agent).await.context(FailedWhileRunning)
 }
 
-/// In an error: the agent had begun to work, and what stopped it may not do so again.
+/// The context of errors that stopped the agent after it had started. A restart may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the agent had to end")]
-pub struct HadToEnd;
+pub struct FailedWhileRunning;
 
-/// What the kernel is asked for.
+/// Returns the options for the kernel's programs.
 fn options(config: &Config) -> anyhow::Result<Options> {
     Ok(Options {
         filter: config.trace.live()?,
@@ -107,9 +109,9 @@ fn options(config: &Config) -> anyhow::Result<Options> {
     })
 }
 
-/// What the agent may still do when it runs with this configuration.
+/// Returns the capabilities that the agent keeps while it runs with this configuration.
 #[must_use]
-pub fn rights_needed(config: &Config) -> Vec<privilege_drop::KeptCapability> {
+pub fn needed_capabilities(config: &Config) -> Vec<privilege_drop::KeptCapability> {
     let wanted = config.trace.namespace().ok().flatten();
     let own = netns::current().ok();
     privilege_drop::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
@@ -123,11 +125,11 @@ impl Agent {
         scrapes: mpsc::Sender<Scrape>,
         mut wakeups: Wakeups,
     ) -> anyhow::Result<Self> {
-        let begun = IntervalEnd {
+        let first = IntervalEnd {
             at: now(),
             ..IntervalEnd::default()
         };
-        session.record_interval_end(&begun);
+        session.record_interval_end(&first);
         wakeups.change_interval(config.interval);
         let outputs = Outputs::start(
             &config.outputs,
@@ -138,15 +140,15 @@ impl Agent {
         let reloadable = Reloadable::start(config, file, outputs, scrapes)?;
         Ok(Self {
             reloadable,
-            begun: begun.at,
-            start: WallClock::new(session.clock()).timestamp(begun.at),
-            summaries: Summaries::new(begun.at),
+            start: first.at,
+            start_wall: WallClock::new(session.clock()).timestamp(first.at),
+            summaries: Summaries::new(first.at),
             pressure: Vec::new(),
             rankings: Rankings::default(),
             snapshot: None,
             wakeups,
-            woken: None,
-            stopped: false,
+            wakeup: None,
+            is_stopped: false,
         })
     }
 
@@ -169,7 +171,7 @@ impl Agent {
     fn end_interval(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         let read = session.pressure();
         let read = read.map(|pressure| self.pressure = pressure);
-        // They came before the interval ends.
+        // These findings came before the end of the interval.
         while let Some(finding) = session.next_finding() {
             self.take_finding(finding);
         }
@@ -183,7 +185,7 @@ impl Agent {
         let context = session.interval_context();
         let summary = self.summaries.end_interval(end, context);
         self.rankings = Rankings::from(&summary.connections);
-        // Outputs say themselves what they lost.
+        // Outputs report their own losses.
         let lost = &summary.connections.lost;
         let lost = lost.total() - lost.of(LossLocation::Output);
         if lost > 0 {
@@ -201,7 +203,7 @@ impl Agent {
     /// Answers a scrape, which may have gone meanwhile.
     fn answer(&mut self, scrape: Scrape, session: &Session<Live>) {
         let at = now();
-        let fresh = |snapshot: &&Arc<Snapshot>| at - snapshot.at < FRESH;
+        let fresh = |snapshot: &&Arc<Snapshot>| at - snapshot.at < MAX_SNAPSHOT_AGE;
         let snapshot = match self.snapshot.as_ref().filter(fresh) {
             Some(snapshot) => snapshot.clone(),
             None => Arc::new(self.take_snapshot(at, session)),
@@ -211,11 +213,13 @@ impl Agent {
     }
 
     fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
-        // Before that nothing can be told: what is stuck already would look like a sudden growth.
-        let is_known = at - self.begun >= Nanos::from(self.reloadable.config.stuck_after) + SEARCH;
+        // Until then the count would only grow, because sockets that were stuck already are found
+        // one by one.
+        let is_known =
+            at - self.start >= Nanos::from(self.reloadable.config.stuck_after) + SEARCH_TIME;
         let stuck = session.stuck_counts().filter(|_| is_known);
         Snapshot {
-            start: self.start,
+            start: self.start_wall,
             at,
             totals: self.summaries.totals().clone(),
             opened: session.opened(),
@@ -243,14 +247,14 @@ impl Consumer<Live> for Agent {
     type Outcome = ();
 
     async fn wait(&mut self) {
-        self.woken = Some(tokio::select! {
+        self.wakeup = Some(tokio::select! {
             wakeup = self.wakeups.next() => wakeup,
             event = self.reloadable.next_event() => Wakeup::Reload(event),
         });
     }
 
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
-        match self.woken.take() {
+        match self.wakeup.take() {
             Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
             Some(Wakeup::Watchdog) => service::alive(),
             Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
@@ -263,7 +267,7 @@ impl Consumer<Live> for Agent {
                     self.wakeups.change_interval(interval);
                 }
             }
-            Some(Wakeup::Stop) => self.stopped = true,
+            Some(Wakeup::Stop) => self.is_stopped = true,
             None => {}
         }
         Ok(())
@@ -275,13 +279,13 @@ impl Consumer<Live> for Agent {
     }
 
     fn is_done(&self) -> bool {
-        self.stopped
+        self.is_stopped
     }
 
     fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         service::stopping();
         let last = self.end_interval(session);
-        self.reloadable.outputs.finish(Instant::now() + FINISH);
+        self.reloadable.outputs.finish(Instant::now() + FINISH_TIME);
         last
     }
 }

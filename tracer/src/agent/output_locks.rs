@@ -1,4 +1,5 @@
-//! Locks of places that have none themselves: they keep a second agent from the same journald, syslog or OTLP output.
+//! Locks for destinations that are not files: they keep a second agent from the same journald,
+//! syslog or OTLP receiver.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,32 +9,33 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::Context as _;
 
-/// A file's name has 255 bytes at most (`NAME_MAX`), and `.lock` is behind it.
+/// A file's name has at most 255 bytes (`NAME_MAX`), including the suffix `.lock`.
 const LONGEST: usize = 200;
 
-/// Those that this agent holds. Its outputs to one place share one lock, which ends with the last of them.
+/// The locks that this agent holds. Its outputs to one destination share a lock, which is released
+/// with the last of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OutputLocks(Arc<Mutex<HashMap<String, Weak<File>>>>);
 
 impl OutputLocks {
-    /// Takes the lock of a place.
+    /// Takes the lock of a destination.
     ///
     /// # Errors
-    /// Another agent holds it, or it cannot be made.
-    pub fn lock(&self, place: &str, directory: &Path) -> anyhow::Result<Arc<File>> {
+    /// Another agent holds the lock, or its file cannot be created.
+    pub fn lock(&self, destination: &str, directory: &Path) -> anyhow::Result<Arc<File>> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = held.get(place).and_then(Weak::upgrade) {
+        if let Some(lock) = held.get(destination).and_then(Weak::upgrade) {
             return Ok(lock);
         }
-        let lock = Arc::new(lock(place, directory)?);
-        held.insert(place.to_owned(), Arc::downgrade(&lock));
+        let lock = Arc::new(lock(destination, directory)?);
+        held.insert(destination.to_owned(), Arc::downgrade(&lock));
         Ok(lock)
     }
 }
 
-fn lock(place: &str, directory: &Path) -> anyhow::Result<File> {
-    let path = directory.join(file_name(place));
+fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join(file_name(destination));
     let failed = || {
         format!(
             "its lock {} cannot be had (set run_directory)",
@@ -51,11 +53,11 @@ fn lock(place: &str, directory: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Another one for each place: what a file's name cannot have, and `_` itself, is written as `_2f`. Of a long one the end is
-/// replaced by its hash.
-fn file_name(place: &str) -> String {
+/// Returns a file name that is unique to the destination. Bytes that a file name cannot have, and
+/// `_` itself, are written as `_2f`. The end of a long name is redestinationd by a hash.
+fn file_name(destination: &str) -> String {
     let mut name = String::new();
-    for byte in place.bytes() {
+    for byte in destination.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b':' => {
                 name.push(char::from(byte));
@@ -66,15 +68,16 @@ fn file_name(place: &str) -> String {
         }
     }
     if name.len() > LONGEST {
-        let hash = fnv1a(place.as_bytes());
+        let hash = fnv1a(destination.as_bytes());
         name.truncate(LONGEST);
-        // No escaped name has `__`.
+        // Escaped names never contain `__`.
         let _ = write!(name, "__{hash:032x}");
     }
     name + ".lock"
 }
 
-/// Fowler, Noll and Vo's hash 1a, of 128 bits: the same in every version, and no two places will ever share one by chance.
+/// Returns the 128-bit hash FNV-1a (Fowler, Noll, Vo): it stays the same in every version, and two
+/// destinations never share one by chance.
 fn fnv1a(bytes: &[u8]) -> u128 {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
@@ -93,9 +96,9 @@ mod tests {
     fn a_lock_is_held_once_and_ends_with_its_holders() {
         let directory = std::env::temp_dir().join(format!("tcpclose-locks-{}", std::process::id()));
         let name = "syslog:unix:/dev/log";
-        let places = OutputLocks::default();
-        let held = places.lock(name, &directory).expect("nobody holds it");
-        let shared = places.lock(name, &directory).expect("it is our own");
+        let locks = OutputLocks::default();
+        let held = locks.lock(name, &directory).expect("nobody holds it");
+        let shared = locks.lock(name, &directory).expect("it is our own");
         let others = OutputLocks::default();
         let error = others.lock(name, &directory).expect_err("it is held");
         let expected = format!(
@@ -114,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn every_place_has_a_file_of_its_own_whose_name_fits() {
+    fn every_destination_has_a_lock_file_whose_name_fits() {
         let long = |end: &str| format!("syslog:unix:/{}{end}", "a/".repeat(200));
-        let places = [
+        let destinations = [
             "unix:/x/y".to_owned(),
             "unix:/x_y".to_owned(),
             "unix:/x_2fy".to_owned(),
@@ -124,8 +127,8 @@ mod tests {
             long("b"),
             long("c"),
         ];
-        let names: BTreeSet<String> = places.iter().map(|place| file_name(place)).collect();
-        assert_eq!(names.len(), places.len());
+        let names: BTreeSet<String> = destinations.iter().map(|it| file_name(it)).collect();
+        assert_eq!(names.len(), destinations.len());
         assert!(names.iter().all(|name| name.len() <= 255), "{names:?}");
     }
 }

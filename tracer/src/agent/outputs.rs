@@ -101,7 +101,7 @@ impl Outputs {
             match removed.iter().position(|sink| sink.can_adopt(config)) {
                 Some(at) => {
                     let mut sink = removed.swap_remove(at);
-                    sink.change(config, self.shared.prepare(&config.target, run_directory));
+                    sink.adopt(config, self.shared.prepare(&config.target, run_directory));
                     self.running.push(sink);
                 }
                 None => added.push(config),
@@ -142,7 +142,7 @@ impl Outputs {
         let is_file = matches!(config.target, Target::File(_));
         let deadline = Instant::now() + HANDOVER_TIME;
         let mut context = self.shared.prepare(&config.target, run_directory);
-        Sink::start_trying(config, move || {
+        Sink::start_lazily(config, move || {
             for worker in &predecessors {
                 anyhow::ensure!(
                     worker.wait_until_ended(deadline) || !is_file,
@@ -173,7 +173,8 @@ impl Outputs {
         }
     }
 
-    /// Gives up the outputs that were removed. Records that they could not deliver count as dropped.
+    /// Gives up the outputs that were removed. Records that they could not deliver count as
+    /// dropped.
     pub fn settle(&mut self) {
         for sink in std::mem::take(&mut self.closing) {
             let (target, worker) = (sink.target().clone(), sink.worker().clone());
@@ -210,8 +211,8 @@ impl Outputs {
         states
     }
 
-    /// Blocks until all outputs have delivered what they hold, at most until `deadline`, and reports
-    /// what they could not deliver.
+    /// Blocks until all outputs have delivered what they hold, at most until `deadline`, and
+    /// reports what they could not deliver.
     pub fn finish(mut self, deadline: Instant) {
         let running = std::mem::take(&mut self.running);
         let closing = std::mem::take(&mut self.closing);

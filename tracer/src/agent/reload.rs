@@ -78,7 +78,8 @@ impl Reloadable {
         self.pending = Some(Box::pin(async { ReloadEvent::Read(read.await) }));
     }
 
-    /// Waits for the next event of the reload in progress; forever if there is none. Safe to cancel.
+    /// Waits for the next event of the reload in progress; forever if there is none. Safe to
+    /// cancel.
     pub async fn next_event(&mut self) -> ReloadEvent {
         let Some(pending) = &mut self.pending else {
             return future::pending().await;

@@ -1,4 +1,4 @@
-//! What systemd is told (sd_notify(3)): nothing where it does not listen.
+//! Notifications to systemd (sd_notify(3)), if it listens.
 
 use std::future;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::time::{Instant, sleep_until};
 use crate::notice::notice;
 use crate::session::now;
 
-/// Twice in each time that systemd gives.
+/// A timer for signs of life, which are due twice in each period of systemd's watchdog.
 pub(super) struct Watchdog {
     period: Option<Duration>,
     next: Instant,
 }
 
-/// Whether systemd wants to hear from the event loop, and how often.
+/// Returns a timer with the period that systemd asks for, if it does.
 pub(super) fn watchdog() -> Watchdog {
     Watchdog {
         period: daemon::watchdog_enabled(false).map(|period| period / 2),
@@ -24,7 +24,7 @@ pub(super) fn watchdog() -> Watchdog {
 }
 
 impl Watchdog {
-    /// Waits until a sign of life is due; for ever where none is wanted. Safe to cancel.
+    /// Waits until a sign of life is due; forever if none is wanted. Safe to cancel.
     pub async fn due(&mut self) {
         let Some(period) = self.period else {
             return future::pending().await;
@@ -46,7 +46,7 @@ pub(super) fn stopping() {
     notify(&[NotifyState::Stopping]);
 }
 
-/// A reload begins; [`ready`] ends it. systemd tells it from others by the time.
+/// Announces a reload; [`ready`] announces its end. The time identifies the reload.
 pub(super) fn reloading() {
     let at = format!("MONOTONIC_USEC={}", now().0 / 1_000);
     notify(&[NotifyState::Reloading, NotifyState::Other(at)]);

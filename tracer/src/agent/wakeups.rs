@@ -1,4 +1,4 @@
-//! What the agent's loop attends to besides its session.
+//! The events that the agent's loop handles besides those of its session.
 
 use std::io;
 use std::time::Duration;
@@ -11,19 +11,19 @@ use super::endpoint::Scrape;
 use super::reload::ReloadEvent;
 use super::service::{self, Watchdog};
 
-/// Something to attend to.
+/// An event for the agent's loop.
 pub(super) enum Wakeup {
     /// An interval is over.
     IntervalEnd,
-    /// systemd waits for a sign of life.
+    /// systemd expects a sign of life.
     Watchdog,
-    /// Somebody wants a snapshot.
+    /// An HTTP client needs a snapshot.
     Scrape(Scrape),
     /// SIGHUP: the configuration is to be read again.
     Hangup,
     /// A reload in progress can go on.
     Reload(ReloadEvent),
-    /// SIGTERM or SIGINT: the agent is to end.
+    /// SIGTERM or SIGINT: the agent must end.
     Stop,
 }
 
@@ -38,10 +38,10 @@ pub(super) struct Wakeups {
 }
 
 impl Wakeups {
-    /// Starts the first interval. From now on those signals no longer end the program by themselves.
+    /// Starts the first interval. From now on the signals no longer end the program by themselves.
     ///
     /// # Errors
-    /// When the kernel takes no handler.
+    /// The kernel refuses a handler.
     pub fn start(interval: Duration, scrapes: mpsc::Receiver<Scrape>) -> io::Result<Self> {
         Ok(Self {
             ticks: ticks(interval),
@@ -53,12 +53,12 @@ impl Wakeups {
         })
     }
 
-    /// Starts intervals of another length.
+    /// Starts a new interval of this length.
     pub fn change_interval(&mut self, interval: Duration) {
         self.ticks = ticks(interval);
     }
 
-    /// Waits for the next. Safe to cancel.
+    /// Waits for the next event. Safe to cancel.
     pub async fn next(&mut self) -> Wakeup {
         tokio::select! {
             _ = self.ticks.tick() => Wakeup::IntervalEnd,

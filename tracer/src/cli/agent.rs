@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => config::Config::default(),
     };
     if args.check_config {
-        config.check_places()?;
+        config.check_destinations()?;
         return print("the configuration is right\n");
     }
     if let Some(file) = args.replay.clone() {
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (file, record) = (args.config.clone(), args.record.as_deref());
     match runtime.block_on(agent::run(config, file, record)) {
         // Starting it again may help.
-        Err(error) if error.is::<agent::HadToEnd>() => {
+        Err(error) if error.is::<agent::FailedWhileRunning>() => {
             notice!("{error:#}");
             Ok(ExitCode::from(1))
         }

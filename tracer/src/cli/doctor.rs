@@ -117,7 +117,7 @@ fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
         Some(file) => Config::read(file)?,
         None => Config::default(),
     };
-    let kept = agent::rights_needed(&config);
+    let kept = agent::needed_capabilities(&config);
     let have = Capabilities::on_host();
     let mut text = String::from("once it traces, the agent keeps\n");
     for KeptCapability { capability, why } in &kept {

@@ -63,7 +63,7 @@ pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
     let said = Said::default();
     let ear = Said::clone(&said);
     let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
-    (Sink::start_saying(config, surroundings(), say), said)
+    (Sink::start_with_notify(config, surroundings(), say), said)
 }
 
 pub fn start(config: &SinkConfig) -> (Sink, Said) {

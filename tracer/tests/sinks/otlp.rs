@@ -253,7 +253,7 @@ fn with_another_token_goes_what_waits() {
         let changed = config(protocol, address, &token("new"));
         assert!(sink.can_adopt(&changed));
         let collector = Collector::start_at(protocol, address);
-        sink.change(&changed, || Ok(surroundings()));
+        sink.adopt(&changed, || Ok(surroundings()));
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (100, 100), "{protocol:?}");

@@ -3,24 +3,24 @@ use tcpclose_core::types::IpVersion;
 
 fn refused(text: &str) -> String {
     Config::parse(text, "agent.toml")
-        .expect_err("it is wrong")
+        .expect_err("it is invalid")
         .to_string()
 }
 
 #[test]
-fn what_is_printed_is_the_default() {
-    let printed = Config::parse(DEFAULT, "default").expect("it is right");
+fn the_printed_configuration_is_the_default() {
+    let printed = Config::parse(DEFAULT, "default").expect("it is valid");
     assert_eq!(printed, Config::default());
     assert_eq!(Config::parse("", "empty"), Ok(Config::default()));
 }
 
-/// The keys that are only shown as comments are read as well.
+/// Keys that are commented out in the default configuration can be read.
 #[test]
-fn every_key_of_the_reference_is_one() {
+fn every_key_in_the_comments_exists() {
     let text = DEFAULT
         .replace("# ip_version", "ip_version")
         .replace("# netns", "netns");
-    let config = Config::parse(&text, "default").expect("it is right");
+    let config = Config::parse(&text, "default").expect("it is valid");
     assert_eq!(config.trace.ip_version, Some(IpVersion::V4));
     assert_eq!(config.trace.netns.as_deref(), Some("4026531840"));
 }
@@ -39,7 +39,7 @@ fn an_unknown_key_is_refused_with_the_nearest_right_one() {
         refused("[prometheus]\n\nlistn = \"127.0.0.1:1\"\n"),
         "agent.toml:3:1: unknown field `listn`: did you mean `listen`?"
     );
-    // A word too many, or too few.
+    // A part too many, or too few.
     assert_eq!(
         refused("[prometheus]\nlisten_address = \"127.0.0.1:1\"\n"),
         "agent.toml:2:1: unknown field `listen_address`: did you mean `listen`?"
@@ -59,7 +59,7 @@ fn an_unknown_key_is_refused_with_the_nearest_right_one() {
 }
 
 #[test]
-fn a_word_that_is_like_none_of_ours_gets_the_whole_list() {
+fn a_word_that_is_unlike_all_keys_gets_the_whole_list() {
     let error = refused("colour = \"red\"\n");
     assert!(
         error.starts_with("agent.toml:1:1: unknown field `colour`, expected one of"),
@@ -69,8 +69,8 @@ fn a_word_that_is_like_none_of_ours_gets_the_whole_list() {
 }
 
 #[test]
-fn a_wrong_value_is_one_sentence_with_its_place() {
-    for (text, toml_span, words) in [
+fn an_invalid_value_is_one_line_with_its_position() {
+    for (text, position, expected) in [
         (
             "interval = 60",
             "1:12",
@@ -126,18 +126,18 @@ fn a_wrong_value_is_one_sentence_with_its_place() {
     ] {
         let error = refused(text);
         assert!(
-            error.starts_with(&format!("agent.toml:{toml_span}: ")),
-            "{toml_span}: {error}"
+            error.starts_with(&format!("agent.toml:{position}: ")),
+            "{position}: {error}"
         );
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
 }
 
-/// The first output is right: each fault is in the second one.
+/// The first output is valid; each fault is in the second one.
 #[test]
-fn a_fault_of_an_output_has_the_place_of_its_key() {
-    for (output, toml_span, words) in [
+fn an_invalid_output_has_the_position_of_its_key() {
+    for (output, position, expected) in [
         ("type = \"file\"", "3:1", "needs a `path`"),
         (
             "type = \"file\"\npath = \"closes.jsonl\"",
@@ -195,15 +195,15 @@ fn a_fault_of_an_output_has_the_place_of_its_key() {
             "[[output]]\ntype = \"stdout\"\n[[output]]\n{output}\n"
         ));
         assert!(
-            error.starts_with(&format!("agent.toml:{toml_span}: ")),
-            "{toml_span}: {error}"
+            error.starts_with(&format!("agent.toml:{position}: ")),
+            "{position}: {error}"
         );
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }
 
 #[test]
-fn two_outputs_that_are_in_each_others_way_are_refused_with_both_places() {
+fn two_outputs_that_exclude_each_other_are_refused_with_both_positions() {
     let both = |one: &str, other: &str| format!("[[output]]\n{one}\n\n[[output]]\n{other}\n");
     assert_eq!(
         refused(&both(
@@ -223,7 +223,7 @@ fn two_outputs_that_are_in_each_others_way_are_refused_with_both_places() {
         refused(&both("type = \"journald\"", "type = \"journald\"")),
         "agent.toml:4:1: the outputs here and at 1:1 are both called journald: keep one of them, or give one another `name`"
     );
-    // What goes to one receiver twice is the operator's choice.
+    // Two outputs to one receiver are the operator's choice.
     let two = both("type = \"journald\"", "type = \"journald\"\nname = \"x\"");
     assert_eq!(
         Config::parse(&two, "agent.toml")
@@ -244,9 +244,9 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn what_could_never_be_meant_is_refused_with_its_place() {
+fn meaningless_values_are_refused_with_their_position() {
     let output = |keys: &str| format!("[[output]]\ntype = \"syslog\"\n{keys}\n");
-    for (text, toml_span, words) in [
+    for (text, position, expected) in [
         ("stuck_after = \"99ms\"".to_owned(), "1:15", "at least \"100ms\" is needed"),
         (
             output("filter = { local_ports = [80, 0] }"),
@@ -299,23 +299,23 @@ fn what_could_never_be_meant_is_refused_with_its_place() {
             "the outputs here and at 1:1 both write to file:/nowhere/x",
         ),
     ] {
-        let said = refused(&text);
-        assert!(said.starts_with(&format!("agent.toml:{toml_span}")), "{said}");
-        assert!(said.contains(words), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let message = refused(&text);
+        assert!(message.starts_with(&format!("agent.toml:{position}")), "{message}");
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
     }
     let fine = output("address = \"udp://[fe80::1%2]:514\"\nqueue = 1048576\nname = \"ä b\"");
-    Config::parse(&fine, "agent.toml").expect("all of this may be");
+    Config::parse(&fine, "agent.toml").expect("all of this is valid");
 }
 
 #[test]
 fn a_password_in_an_endpoint_is_refused_and_not_shown() {
-    let said =
+    let message =
         refused("[[output]]\ntype = \"otlp\"\nendpoint = \"http://me:secret@127.0.0.1:4318\"");
-    assert!(said.starts_with("agent.toml:3:12: "), "{said}");
+    assert!(message.starts_with("agent.toml:3:12: "), "{message}");
     assert!(
-        said.contains("`headers`") && !said.contains("secret"),
-        "{said}"
+        message.contains("`headers`") && !message.contains("secret"),
+        "{message}"
     );
 }
 
@@ -328,21 +328,21 @@ fn too_few_series_are_refused_with_the_number_that_is_needed() {
         )
     };
     Config::parse(&text(least), "agent.toml").expect("they fit");
-    let said = refused(&text(least - 1));
-    assert!(said.starts_with("agent.toml:2:14: "), "{said}");
+    let message = refused(&text(least - 1));
+    assert!(message.starts_with("agent.toml:2:14: "), "{message}");
     assert!(
-        said.contains(&format!("at least {least} with 2 outputs")),
-        "{said}"
+        message.contains(&format!("at least {least} with 2 outputs")),
+        "{message}"
     );
 }
 
 #[test]
-fn a_network_namespace_that_is_not_there_is_refused_with_its_place() {
+fn a_missing_network_namespace_is_refused_with_its_position() {
     let file = std::env::temp_dir().join(format!("tcpclose-netns-{}.toml", std::process::id()));
     fs::write(&file, "[trace]\nnetns = \"no-such-namespace\"\n").expect("a file");
-    let said = Config::read_for_this_host(&file).expect_err("there is none");
+    let message = Config::read_for_this_host(&file).expect_err("there is none");
     fs::remove_file(&file).expect("it is ours");
-    let said = said.to_string();
-    assert!(said.contains(".toml:2:9: "), "{said}");
-    assert!(said.contains("no-such-namespace"), "{said}");
+    let message = message.to_string();
+    assert!(message.contains(".toml:2:9: "), "{message}");
+    assert!(message.contains("no-such-namespace"), "{message}");
 }

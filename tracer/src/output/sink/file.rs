@@ -1,6 +1,7 @@
-//! JSON lines to the end of a file.
+//! JSON lines appended to a file.
 //!
-//! Only whole lines are ever left in it. One program writes to it at a time: it holds the file's lock (`flock`).
+//! Only whole lines stay in the file. One program at a time writes to it: the one that holds the
+//! file's lock (`flock`).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,78 +9,81 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::record::Record;
+use thiserror::Error;
 
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
+use crate::output::write_all::write_all;
+use crate::record::Record;
 
-/// Records say who talks to whom: nothing for everybody.
+/// Records show who talks to whom: not everybody may read them.
 const MODE: u32 = 0o640;
 
-const NOT_REGULAR: &str = "it is not a regular file; name another";
+/// Why a file cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum FileError {
+    #[error("there is no directory {}; make it", .0.display())]
+    NoDirectory(PathBuf),
+    #[error("it is not a regular file; name another")]
+    NotRegular,
+    #[error("another program writes to it and holds its lock; stop that one, or name another file")]
+    Locked,
+    #[error("{operation} failed: {error}")]
+    Failed {
+        operation: &'static str,
+        error: io::Error,
+    },
+}
 
-/// See the module.
+/// A transport that appends JSON lines to a file.
 pub(super) struct LinesFile {
     path: PathBuf,
     file: File,
-    surroundings: RenderContext,
+    context: RenderContext,
     lines: Vec<u8>,
-    /// Bytes at the file's end that are no whole line and could not be taken back yet.
-    half: u64,
+    /// The number of bytes at the file's end that belong to a partial line and could not be removed
+    /// yet.
+    partial: u64,
 }
 
 impl LinesFile {
-    /// Opens the file, or makes it.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub(super) fn open(path: &Path, surroundings: RenderContext) -> Result<Self, String> {
+    /// Opens the file, or creates it.
+    pub(super) fn open(path: &Path, context: RenderContext) -> Result<Self, FileError> {
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,
-            surroundings,
+            context,
             lines: Vec::new(),
-            half: 0,
+            partial: 0,
         })
     }
 
-    /// Appends `self.lines`, or as many whole ones as fit. Returns how many bytes of them are in the file.
+    /// Appends `self.lines`, or as many whole lines as fit. Returns how many bytes of them are in
+    /// the file.
     fn append(&mut self) -> (usize, io::Result<()>) {
-        if let Err(error) = self.take_back() {
+        if let Err(error) = self.remove_partial_line() {
             return (0, Err(error));
         }
         let mut written = 0;
-        let mut result = Ok(());
-        while written < self.lines.len() {
-            match self.file.write(&self.lines[written..]) {
-                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => result = Err(error),
-            }
-            if result.is_err() {
-                break;
-            }
-        }
+        let result = write_all(&mut self.file, &self.lines, |part| written += part.len());
         let whole = end_of_lines(&self.lines[..written]);
-        self.half = (written - whole) as u64;
-        // Tried again before the next line, where it fails.
-        let _ = self.take_back();
+        self.partial = (written - whole) as u64;
+        // If this fails it is retried before the next line.
+        let _ = self.remove_partial_line();
         (whole, result)
     }
 
-    /// Whether what is written would go nowhere.
+    /// Returns whether the file has no name any more, so that all that is written would be lost.
     fn is_deleted(&self) -> bool {
         self.file.metadata().is_ok_and(|file| file.nlink() == 0)
     }
 
-    /// Takes a half line away from the end of the file.
-    fn take_back(&mut self) -> io::Result<()> {
-        if self.half > 0 {
+    fn remove_partial_line(&mut self) -> io::Result<()> {
+        if self.partial > 0 {
             let length = self.file.metadata()?.len();
-            // Somebody may have emptied the file meanwhile.
-            self.file.set_len(length.saturating_sub(self.half))?;
-            self.half = 0;
+            // Another program may have truncated the file meanwhile.
+            self.file.set_len(length.saturating_sub(self.partial))?;
+            self.partial = 0;
         }
         Ok(())
     }
@@ -91,20 +95,22 @@ impl Transport for LinesFile {
             && let Err(reason) = self.reopen()
         {
             return Delivered {
-                down: Some(format!("it was deleted, and cannot be made again: {reason}").into()),
+                unavailable: Some(
+                    format!("it was deleted, and cannot be made again: {reason}").into(),
+                ),
                 ..Delivered::default()
             };
         }
         self.lines.clear();
-        self.surroundings.clock.refresh();
+        self.context.clock.refresh();
         for record in records {
-            self.surroundings.write_line(&mut self.lines, record);
+            self.context.write_line(&mut self.lines, record);
         }
         let (bytes, result) = self.append();
         let written = self.lines[..bytes].iter().filter(|byte| **byte == b'\n');
         Delivered {
             written: written.count(),
-            down: result
+            unavailable: result
                 .err()
                 .map(|error| format!("write failed: {error}").into()),
             ..Delivered::default()
@@ -115,78 +121,65 @@ impl Transport for LinesFile {
         if is_at(&self.file, &self.path) {
             return Ok(());
         }
-        // The half line stays in no file: it is taken back before this one is left.
-        self.take_back()
+        // No partial line may stay in the file that is left.
+        self.remove_partial_line()
             .map_err(|error| format!("a half line could not be taken back: {error}"))?;
-        self.file = open(&self.path)?;
+        self.file = open(&self.path).map_err(|error| error.to_string())?;
         Ok(())
     }
 }
 
-/// Just behind the last newline; 0 where there is none.
+/// Returns the position after the last newline; 0 if there is none.
 fn end_of_lines(text: &[u8]) -> usize {
     let newline = text.iter().rposition(|byte| *byte == b'\n');
     newline.map_or(0, |at| at + 1)
 }
 
-/// Whether such a file may be there, or be made.
-///
-/// # Errors
-/// A sentence.
-pub(super) fn check(path: &Path) -> Result<(), String> {
+/// Checks that the file exists or can be created, without opening it.
+pub(super) fn check(path: &Path) -> Result<(), FileError> {
     match path.parent() {
-        Some(directory) if !directory.is_dir() => Err(no_directory(directory)),
-        _ if path.exists() && !path.is_file() => Err(NOT_REGULAR.to_owned()),
+        Some(directory) if !directory.is_dir() => Err(FileError::NoDirectory(directory.into())),
+        _ if path.exists() && !path.is_file() => Err(FileError::NotRegular),
         _ => Ok(()),
     }
 }
 
-fn no_directory(directory: &Path) -> String {
-    format!("there is no directory {}; make it", directory.display())
-}
-
 /// Opens the file for appending, locks it, and ends a line that a crash may have cut.
-fn open(path: &Path) -> Result<File, String> {
-    let failed = |what: &str, error: io::Error| format!("{what} failed: {error}");
+fn open(path: &Path) -> Result<File, FileError> {
+    let failed = |operation| move |error| FileError::Failed { operation, error };
     loop {
-        // A pipe without a reader must not hold us up; for a regular file it means nothing.
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
             .create(true)
             .mode(MODE)
+            // Opening a pipe must not block until it has a reader. For a file this has no effect.
             .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
             .open(path)
             .map_err(|error| match path.parent() {
-                Some(directory) if !directory.exists() => no_directory(directory),
-                _ => failed("open", error),
+                Some(directory) if !directory.exists() => FileError::NoDirectory(directory.into()),
+                _ => failed("open")(error),
             })?;
-        let kind = file.metadata().map_err(|error| failed("stat", error))?;
-        if !kind.is_file() {
-            return Err(NOT_REGULAR.to_owned());
+        let metadata = file.metadata().map_err(failed("stat"))?;
+        if !metadata.is_file() {
+            return Err(FileError::NotRegular);
         }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(
-                    "another program writes to it and holds its lock; stop that one, or name another file"
-                        .to_owned(),
-                );
-            }
-            Err(TryLockError::Error(error)) => return Err(failed("flock", error)),
-        }
-        // It may have been renamed between the two, and its lock would be worth nothing.
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => FileError::Locked,
+            TryLockError::Error(error) => failed("flock")(error),
+        })?;
+        // The file may have been renamed before it was locked: then its lock would protect nothing.
         if is_at(&file, path) {
-            end_cut_line(&mut file).map_err(|error| failed("ending its last line", error))?;
+            end_cut_line(&mut file).map_err(failed("ending its last line"))?;
             return Ok(file);
         }
     }
 }
 
-/// Whether this is still the file of that name.
+/// Returns whether the path still leads to this file.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
         _ => false,
     }
 }

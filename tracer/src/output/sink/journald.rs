@@ -1,5 +1,5 @@
-//! Entries of systemd's journal, in its native protocol: `MESSAGE` is a sentence, and each fact of the JSON record has a
-//! field, `TCPCLOSE_CONN_LOCAL_ADDR`.
+//! Entries of systemd's journal, over its native protocol. `MESSAGE` is one line for people, and
+//! each value of the JSON record has a field such as `TCPCLOSE_CONN_LOCAL_ADDR`.
 
 use std::sync::Arc;
 
@@ -12,52 +12,53 @@ use super::log_record::{LogRecord, text};
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 
-/// See the module.
+/// A transport to systemd's journal.
 pub(super) struct Journald {
-    surroundings: RenderContext,
+    context: RenderContext,
 }
 
 impl Journald {
-    pub(super) fn new(surroundings: RenderContext) -> Self {
-        Self { surroundings }
+    pub(super) fn new(context: RenderContext) -> Self {
+        Self { context }
     }
 
     fn send(&mut self, record: &Record) -> Result<(), String> {
-        let entry = LogRecord::new(record, &mut self.surroundings);
-        let priority = match entry.severity {
+        let log_record = LogRecord::new(record, &mut self.context);
+        let priority = match log_record.severity {
             Severity::Warning => Priority::Warning,
             Severity::Notice => Priority::Notice,
             Severity::Info => Priority::Info,
             Severity::Debug => Priority::Debug,
         };
-        let fields = entry
+        let fields = log_record
             .fields
             .iter()
             .map(|(path, value)| (field_name(path), text(value)));
         let identifier = ("SYSLOG_IDENTIFIER".to_owned(), "tcpclose".to_owned());
-        journal_send(priority, &entry.message, fields.chain([identifier]))
+        journal_send(priority, &log_record.message, fields.chain([identifier]))
             .map_err(|error| error.to_string())
     }
 }
 
 impl Transport for Journald {
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
-        self.surroundings.clock.refresh();
-        let mut progress = Delivered::default();
+        self.context.clock.refresh();
+        let mut delivered = Delivered::default();
         for record in records {
             match self.send(record) {
-                Ok(()) => progress.written += 1,
+                Ok(()) => delivered.written += 1,
                 Err(reason) => {
-                    progress.down = Some(reason.into());
+                    delivered.unavailable = Some(reason.into());
                     break;
                 }
             }
         }
-        progress
+        delivered
     }
 }
 
-/// `conn.local.addr` is `TCPCLOSE_CONN_LOCAL_ADDR`. Journald takes capitals, digits and underscores.
+/// Returns the name of a field: `TCPCLOSE_CONN_LOCAL_ADDR` for `conn.local.addr`. Journald accepts
+/// capitals, digits and underscores.
 fn field_name(path: &str) -> String {
     let mut name = "TCPCLOSE_".to_owned();
     name.extend(path.chars().map(|character| match character {

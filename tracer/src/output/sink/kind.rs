@@ -46,8 +46,8 @@ impl Kind {
     }
 }
 
-/// Returns whether a rate limit applies to the record. Summaries and losses are few, and they report
-/// what was cut. The end of a stuck socket must reach those who were alerted to its start.
+/// Returns whether a rate limit applies to the record. Summaries and losses are few, and they
+/// report what was cut. The end of a stuck socket must reach those who were alerted to its start.
 pub(super) const fn is_limited(record: &Record) -> bool {
     match record {
         Record::Finding(Finding::Close(_) | Finding::TimeWait(_)) => true,

@@ -1,4 +1,4 @@
-//! Opening an output: at once, or as soon as that is possible.
+//! Opening the destination of an output: at once, or as soon as that is possible.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,27 @@ use crate::record::Record;
 #[cfg(not(feature = "otlp"))]
 const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";
 
-/// Opens the place of an output.
+/// Opens the destination of an output. A receiver that cannot be reached yet is not an error.
 ///
 /// # Errors
-/// A sentence: a file cannot be opened, for example, or another program writes to it already. That a receiver is not there
-/// yet is none.
+/// Why the output cannot be used: another program writes to its file, for example.
 pub(super) fn open(
     config: &SinkConfig,
-    surroundings: RenderContext,
+    context: RenderContext,
 ) -> Result<Box<dyn Transport>, String> {
     Ok(match &config.target {
         Target::Stdout => {
-            let stdout = stdout::Stdout::open(surroundings);
+            let stdout = stdout::Stdout::open(context);
             Box::new(stdout.map_err(|error| error.to_string())?)
         }
-        Target::File(path) => Box::new(file::LinesFile::open(path, surroundings)?),
-        Target::Journald => Box::new(journald::Journald::new(surroundings)),
-        Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, surroundings)),
+        Target::File(path) => {
+            let file = file::LinesFile::open(path, context);
+            Box::new(file.map_err(|error| error.to_string())?)
+        }
+        Target::Journald => Box::new(journald::Journald::new(context)),
+        Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, context)),
         #[cfg(feature = "otlp")]
-        Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(otlp, surroundings)?),
+        Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(otlp, context)?),
         #[cfg(not(feature = "otlp"))]
         Target::Otlp(_) => {
             return Err(WITHOUT_OTLP.to_owned());
@@ -39,13 +41,14 @@ pub(super) fn open(
 }
 
 impl SinkConfig {
-    /// Whether [`open`] would refuse the place, as far as that can be told without touching anything.
+    /// Checks that [`open`] would accept the destination, as far as that can be checked without
+    /// changing anything.
     ///
     /// # Errors
-    /// A sentence.
-    pub fn check_place(&self) -> Result<(), String> {
+    /// Why the output cannot be used.
+    pub fn check_destination(&self) -> Result<(), String> {
         match &self.target {
-            Target::File(path) => file::check(path),
+            Target::File(path) => file::check(path).map_err(|error| error.to_string()),
             #[cfg(feature = "otlp")]
             Target::Otlp(otlp) => super::otlp::check(otlp),
             #[cfg(not(feature = "otlp"))]
@@ -55,51 +58,51 @@ impl SinkConfig {
     }
 }
 
-/// Makes surroundings for each try.
-type Prepare = Box<dyn FnMut() -> anyhow::Result<RenderContext> + Send>;
+/// Makes the context for each attempt to open an output.
+type MakeContext = Box<dyn FnMut() -> anyhow::Result<RenderContext> + Send>;
 
-/// An output that is opened in its own thread.
+/// A transport that is opened in the output's own thread.
 pub(super) struct LazyOpen {
     config: SinkConfig,
-    prepare: Prepare,
-    opened: Option<Box<dyn Transport>>,
+    make_context: MakeContext,
+    transport: Option<Box<dyn Transport>>,
 }
 
 impl LazyOpen {
-    pub(super) fn new(config: SinkConfig, prepare: Prepare) -> Self {
+    pub(super) const fn new(config: SinkConfig, make_context: MakeContext) -> Self {
         Self {
             config,
-            prepare,
-            opened: None,
+            make_context,
+            transport: None,
         }
     }
 }
 
 impl Transport for LazyOpen {
     fn open(&mut self) -> Result<(), String> {
-        let surroundings = (self.prepare)().map_err(|error| format!("{error:#}"))?;
-        self.opened = Some(open(&self.config, surroundings)?);
+        let context = (self.make_context)().map_err(|error| format!("{error:#}"))?;
+        self.transport = Some(open(&self.config, context)?);
         Ok(())
     }
 
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
-        match &mut self.opened {
-            Some(delivery) => delivery.deliver(records),
+        match &mut self.transport {
+            Some(transport) => transport.deliver(records),
             None => Delivered {
-                down: Some("it is not open yet".to_owned().into()),
+                unavailable: Some("it is not open yet".to_owned().into()),
                 ..Delivered::default()
             },
         }
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        self.opened
+        self.transport
             .as_mut()
-            .map_or(Ok(()), |delivery| delivery.reopen())
+            .map_or(Ok(()), |transport| transport.reopen())
     }
 
-    fn patience(&self) -> Duration {
-        let opened = self.opened.as_ref();
-        opened.map_or(Duration::ZERO, |delivery| delivery.patience())
+    fn batch_delay(&self) -> Duration {
+        let transport = self.transport.as_ref();
+        transport.map_or(Duration::ZERO, |transport| transport.batch_delay())
     }
 }

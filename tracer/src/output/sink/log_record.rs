@@ -1,4 +1,5 @@
-//! A finding for receivers that take fields: a sentence for people, and each fact of the JSON record under its own name.
+//! A record for receivers that take fields: a message for people, and each value of the JSON record
+//! as a field with a name of its own.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -7,36 +8,36 @@ use crate::output::escape::push_for_terminal;
 use crate::record::Record;
 
 use super::kind::{Kind, Severity};
-use super::message::sentence;
+use super::message::one_line;
 use super::render::RenderContext;
 
-/// See the module.
+/// A record as a message with fields.
 pub(super) struct LogRecord {
     pub(super) kind: Kind,
     pub(super) severity: Severity,
-    /// When the finding became known.
+    /// When the record became known.
     pub(super) at: Timestamp,
     pub(super) message: String,
-    /// The record's facts by their paths, `conn.local.addr`, as in docs/json.md. Those that are null are left out. What
-    /// users named is escaped as in the tables.
+    /// The values of the JSON record by their paths, such as `conn.local.addr` (docs/json.md).
+    /// Nulls are left out. Names that users chose are escaped as in the tables.
     pub(super) fields: Vec<(String, Value)>,
 }
 
 impl LogRecord {
-    pub(super) fn new(record: &Record, surroundings: &mut RenderContext) -> Self {
+    pub(super) fn new(record: &Record, context: &mut RenderContext) -> Self {
         let mut fields = Vec::new();
-        flatten(String::new(), surroundings.value(record), &mut fields);
+        flatten(String::new(), context.value(record), &mut fields);
         Self {
             kind: Kind::of(record),
             severity: Severity::of(record),
-            at: surroundings.clock.timestamp(record.at()),
-            message: sentence(record),
+            at: context.clock.timestamp(record.at()),
+            message: one_line(record),
             fields,
         }
     }
 }
 
-/// Objects become paths; lists stay one field.
+/// Turns the members of objects into fields with paths; a list stays one field.
 fn flatten(path: String, value: Value, fields: &mut Vec<(String, Value)>) {
     match value {
         Value::Null => {}
@@ -72,7 +73,7 @@ fn escaped(value: Value) -> Value {
     }
 }
 
-/// A field's value where only text is taken.
+/// Returns a field's value as text, for receivers that take only text.
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

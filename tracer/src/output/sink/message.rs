@@ -1,4 +1,4 @@
-//! A finding as one sentence for people, for logs without columns.
+//! A record as one line for people, for logs without columns.
 
 use std::fmt::Write as _;
 
@@ -11,8 +11,8 @@ use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 use tcpclose_core::summary::Summary;
 use tcpclose_core::types::{Nanos, SharedOwner};
 
-/// One line, in which nothing acts on a terminal.
-pub(super) fn sentence(record: &Record) -> String {
+/// Returns one line without control characters.
+pub(super) fn one_line(record: &Record) -> String {
     match record {
         Record::Finding(Finding::Close(close)) => of_close(close),
         Record::Finding(Finding::TimeWait(time_wait)) => of_time_wait(time_wait),
@@ -22,9 +22,10 @@ pub(super) fn sentence(record: &Record) -> String {
     }
 }
 
-/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, …`
+/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments,
+/// after 8.4ms, …`
 fn of_close(close: &Close) -> String {
-    let mut text = start(&close.endpoint, close.owner.as_ref());
+    let mut text = owner_and_endpoint(&close.endpoint, close.owner.as_ref());
     let _ = write!(text, " closed: {}", close.path);
     if close.initiator != Initiator::Unknown {
         let _ = write!(text, ", begun by {}", close.initiator);
@@ -56,7 +57,7 @@ fn of_close(close: &Close) -> String {
 }
 
 fn of_time_wait(time_wait: &TimeWait) -> String {
-    let mut text = start(&time_wait.endpoint, time_wait.owner.as_ref());
+    let mut text = owner_and_endpoint(&time_wait.endpoint, time_wait.owner.as_ref());
     let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end);
     push_with_unit(&mut text, time_wait.dwell);
     if time_wait.error > Nanos(0) {
@@ -67,7 +68,7 @@ fn of_time_wait(time_wait: &TimeWait) -> String {
 }
 
 fn of_stuck(stuck: &StuckSocket) -> String {
-    let mut text = start(&stuck.endpoint, stuck.owner.as_ref());
+    let mut text = owner_and_endpoint(&stuck.endpoint, stuck.owner.as_ref());
     let about = match stuck.age.known {
         AgeKnown::Observed => "",
         AgeKnown::Estimated => "about ",
@@ -87,7 +88,7 @@ fn of_stuck(stuck: &StuckSocket) -> String {
     text
 }
 
-/// What an operator looks for first; the fields have the rest.
+/// Returns the numbers that an operator looks for first; the fields have the others.
 fn of_summary(summary: &Summary) -> String {
     let mut text = "summary of ".to_owned();
     push_with_unit(&mut text, summary.to - summary.from);
@@ -110,7 +111,7 @@ fn of_summary(summary: &Summary) -> String {
     text
 }
 
-fn start(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
+fn owner_and_endpoint(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
     let mut text = String::new();
     if let Some(owner) = owner {
         push_for_terminal(&mut text, &owner.comm);
@@ -131,11 +132,11 @@ mod tests {
     use crate::output::samples;
 
     fn close(close: Close) -> String {
-        sentence(&Finding::Close(Box::new(close)).into())
+        one_line(&Finding::Close(Box::new(close)).into())
     }
 
     #[test]
-    fn closes_are_told_with_what_is_known() {
+    fn closes_are_described_with_what_is_known() {
         assert_eq!(
             close(samples::three_way()),
             "mariadb[28089] 127.0.0.1:48350 > 127.0.0.1:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, \
@@ -153,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn leaks_are_told_from_beginning_to_end() {
-        let of = |stuck| sentence(&Finding::Stuck(Box::new(stuck)).into());
+    fn stuck_sockets_are_described_from_beginning_to_end() {
+        let of = |stuck| one_line(&Finding::Stuck(Box::new(stuck)).into());
         assert_eq!(
             of(samples::stuck()),
             "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is stuck in CLOSE_WAIT for 1m00s: eof_read"
@@ -169,7 +170,7 @@ mod tests {
     fn a_summary_begins_with_what_matters() {
         let summary = Record::Summary(Box::new(samples::summary()));
         assert_eq!(
-            sentence(&summary),
+            one_line(&summary),
             "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 4 stuck in \
              CLOSE_WAIT"
         );

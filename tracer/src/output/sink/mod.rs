@@ -1,5 +1,5 @@
-//! Outputs of the agent: each with its own kinds, filter, rate limit, queue and thread, so that a receiver that is slow,
-//! down or restarted never slows the tracing.
+//! The outputs of the agent. Each has its own kinds, filter, rate limit, queue and thread, so that
+//! a receiver that is slow, down or restarted never slows the tracing.
 
 mod closing;
 mod config;
@@ -31,10 +31,11 @@ use anyhow::Context as _;
 use crate::notice::notice;
 use crate::record::Record;
 
+use self::lazy_open::LazyOpen;
 use self::queue::Queue;
 use self::rate::Bucket;
 use self::transport::Transport;
-use self::worker::{EndGuard, Pauses, Say, Worker};
+use self::worker::{EndGuard, Notify, Pauses, Worker};
 
 pub use self::closing::{ClosingSink, WorkerHandle};
 pub use self::config::{
@@ -64,57 +65,59 @@ impl fmt::Debug for Sink {
 }
 
 impl Sink {
-    /// Starts an output and its thread, which says on stderr when it stops working and when it works again. A receiver
-    /// that is not there yet is no error.
+    /// Starts an output and its thread, which reports outages and their ends on stderr. A receiver
+    /// that cannot be reached yet is not an error.
     ///
     /// # Errors
-    /// When a file cannot be opened or another program writes to it already.
-    pub fn start(config: &SinkConfig, surroundings: RenderContext) -> anyhow::Result<Self> {
-        let say = |sentence: &str| notice!("{sentence}");
-        Self::start_saying(config, surroundings, say)
+    /// A file cannot be opened, or another program writes to it already.
+    pub fn start(config: &SinkConfig, context: RenderContext) -> anyhow::Result<Self> {
+        Self::start_with_notify(config, context, |message| notice!("{message}"))
     }
 
-    /// As [`Self::start`], with another ear for what it says.
+    /// As [`Self::start`], with a function that shows the thread's messages.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub fn start_saying(
+    pub fn start_with_notify(
         config: &SinkConfig,
-        surroundings: RenderContext,
-        say: impl FnMut(&str) + Send + 'static,
+        context: RenderContext,
+        notify: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let transport = lazy_open::open(config, surroundings)
+        let transport = lazy_open::open(config, context)
             .map_err(anyhow::Error::msg)
             .with_context(|| format!("output {} cannot be used", config.name()))?;
-        Self::deliver(config, transport, Box::new(say), Pauses::default())
+        Self::spawn(config, transport, Box::new(notify), Pauses::default())
     }
 
-    /// As [`Self::start`], but what cannot be opened yet is an outage: it is tried again, each time with what
-    /// `surroundings` makes, until it can.
+    /// As [`Self::start`], but a destination that cannot be opened yet is an outage: its thread
+    /// retries, each time with a new context, until it is open.
     ///
     /// # Errors
-    /// When its thread cannot be started.
-    pub fn start_trying(
+    /// The thread cannot be started.
+    pub fn start_lazily(
         config: &SinkConfig,
-        surroundings: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
+        make_context: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let say = |sentence: &str| notice!("{sentence}");
-        let late = lazy_open::LazyOpen::new(config.clone(), Box::new(surroundings));
-        Self::deliver(config, Box::new(late), Box::new(say), Pauses::default())
+        let transport = LazyOpen::new(config.clone(), Box::new(make_context));
+        let notify = |message: &str| notice!("{message}");
+        Self::spawn(
+            config,
+            Box::new(transport),
+            Box::new(notify),
+            Pauses::default(),
+        )
     }
 
-    fn deliver(
+    fn spawn(
         config: &SinkConfig,
         transport: Box<dyn Transport>,
-        say: Say,
+        notify: Notify,
         pauses: Pauses,
     ) -> anyhow::Result<Self> {
         let name = config.name();
-        let queue = Arc::new(Queue::new(
-            config.queue.get(),
-            config.kinds.contains(&Kind::Loss),
-        ));
-        let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, say, pauses);
+        let carries_losses = config.kinds.contains(&Kind::Loss);
+        let queue = Arc::new(Queue::new(config.queue.get(), carries_losses));
+        let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, notify, pauses);
         let (guard, alive) = EndGuard::new(Arc::clone(&queue));
         thread::Builder::new()
             .name(format!("out-{}", config.target.output_type()))
@@ -131,7 +134,7 @@ impl Sink {
         })
     }
 
-    /// What messages and metrics call it: `file:/var/log/tcpclose.jsonl`.
+    /// Returns the output's name in messages and metrics, such as `file:/var/log/tcpclose.jsonl`.
     #[must_use]
     pub fn name(&self) -> String {
         self.config.name()
@@ -146,23 +149,23 @@ impl Sink {
         is_same && !self.worker.has_ended()
     }
 
-    /// Takes all from a configuration that it [can adopt](Self::can_adopt), and is [reopened](Self::reopen). What waits
-    /// stays, and what was counted. Where another token, facility or the like is wanted, it works with what `surroundings`
-    /// makes.
-    pub fn change(
+    /// Applies a configuration that the output [can adopt](Self::can_adopt), and
+    /// [reopens](Self::reopen) the output. Waiting records and counts stay. If the token, the
+    /// facility or the like changes, the destination is opened again with a new context.
+    pub fn adopt(
         &mut self,
         config: &SinkConfig,
-        surroundings: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
+        make_context: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) {
         if config.rate_limit != self.config.rate_limit {
             self.bucket = bucket(config);
         }
-        let tells_losses = config.kinds.contains(&Kind::Loss);
+        let carries_losses = config.kinds.contains(&Kind::Loss);
         let mut state = self.queue.lock();
-        state.change(config.queue.get(), tells_losses);
+        state.reconfigure(config.queue.get(), carries_losses);
         if config.target != self.config.target {
-            let late = lazy_open::LazyOpen::new(config.clone(), Box::new(surroundings));
-            state.exchanged = Some(Box::new(late));
+            let transport = LazyOpen::new(config.clone(), Box::new(make_context));
+            state.replacement = Some(Box::new(transport));
         }
         drop(state);
         self.config = config.clone();
@@ -186,27 +189,27 @@ impl Sink {
         } else if !passes {
             state.cut_off();
         } else {
-            let awaited = state.push(record);
+            let must_wake = state.push(record);
             drop(state);
-            if awaited {
+            if must_wake {
                 self.queue.wake();
             }
         }
     }
 
-    /// What became of all that it was offered.
+    /// Returns what has become of the offered records.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.queue.lock().counts()
     }
 
-    /// Why it does not work at the moment; `None` when it does.
+    /// Returns the current outage; `None` if the output works.
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
         self.queue.lock().outage()
     }
 
-    /// Makes it open its file anew, after what is written at the moment, or try its receiver again at once.
+    /// Opens the file again after the current delivery, or retries the receiver at once.
     pub fn reopen(&self) {
         self.queue.lock().reopen = true;
         self.queue.wake();

@@ -1,5 +1,5 @@
-//! What the event loop and an output's thread share: the waiting records, and the numbers, under one lock, so that they
-//! add up whenever somebody looks.
+//! The state that the event loop and an output's thread share: the waiting records and the counts.
+//! One lock protects both, so that the counts add up at any time.
 
 use std::collections::VecDeque;
 use std::ops::AddAssign;
@@ -11,31 +11,33 @@ use crate::record::Record;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
-/// Records handed over at once.
+/// The largest number of records in one delivery.
 pub(super) const BATCH: usize = 512;
 
-/// Room behind a full queue for summaries alone: they tell what was dropped, and the last one comes when a queue is full.
-const ROOM_FOR_SUMMARIES: usize = 64;
+/// Room behind a full queue for summaries alone: they report what was dropped, and the last summary
+/// may come when the queue is full.
+const SUMMARY_RESERVE: usize = 64;
 
-/// How long a receiver may take for some records until that is called an outage: more than any time limit of a protocol.
-const STUCK: Duration = Duration::from_secs(30);
+/// A delivery that takes this long is an outage. It is longer than the timeout of any protocol.
+const BLOCKED_AFTER: Duration = Duration::from_secs(30);
 
-/// What became of the records that an output was offered, up to now. `offered` is always the sum of all the others.
+/// What has become of the records that an output was offered. `offered` is always the sum of all
+/// other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Records offered, and `loss` records that the output wrote about itself.
+    /// Records offered, and `loss` records of the output about itself.
     pub offered: u64,
-    /// Not of a kind that it carries, or not what its filter asks for.
+    /// Rejected by the output's kinds or filter.
     pub filtered: u64,
-    /// Cut off by its rate limit.
+    /// Cut by the rate limit.
     pub cut: u64,
-    /// Lost because its queue was full.
+    /// Lost because the queue was full.
     pub dropped: u64,
-    /// Handed to the receiver. What a receiver then does with them is its own affair.
+    /// Handed to the receiver, which is responsible for them from then on.
     pub written: u64,
     /// Refused by the receiver for good.
     pub failed: u64,
-    /// Waiting.
+    /// Waiting for delivery.
     pub queued: u64,
 }
 
@@ -51,16 +53,16 @@ impl AddAssign for Counts {
     }
 }
 
-/// The time in which an output does not work.
+/// A time in which an output is down.
 #[derive(Clone, Debug)]
 pub struct Outage {
-    /// When it began.
+    /// When the outage began.
     pub since: Instant,
-    /// What failed last, on what.
+    /// The last failure.
     pub reason: String,
 }
 
-/// See the module.
+/// An output's queue, with a signal for changes.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -71,36 +73,37 @@ pub(super) struct State {
     capacity: usize,
     counts: Counts,
     /// Whether the output carries `loss` records.
-    tells_losses: bool,
-    /// Dropped records that no `loss` record tells of yet, and when the last of them was found.
-    untold: Option<(u64, Nanos)>,
+    carries_losses: bool,
+    /// The number of dropped records that no `loss` record reports yet, and the time of the last
+    /// one.
+    unreported: Option<(u64, Nanos)>,
     pub(super) outage: Option<Outage>,
-    /// Since when records are being handed over.
+    /// When the current delivery began.
     pub(super) busy: Option<Instant>,
     pub(super) reopen: bool,
-    /// What is to deliver from the next reopening on.
-    pub(super) exchanged: Option<Box<dyn Transport>>,
+    /// The transport to use from the next reopening on.
+    pub(super) replacement: Option<Box<dyn Transport>>,
     /// No more records will come.
     pub(super) closing: bool,
-    /// Nobody waits for the thread any more.
+    /// Nothing waits for the thread any more; it must end without further deliveries.
     pub(super) abandoned: bool,
-    /// The thread is through.
+    /// The thread has ended, and its transport is dropped.
     pub(super) ended: bool,
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize, tells_losses: bool) -> Self {
+    pub(super) fn new(capacity: usize, carries_losses: bool) -> Self {
         Self {
             state: Mutex::new(State {
                 records: VecDeque::new(),
                 capacity,
                 counts: Counts::default(),
-                tells_losses,
-                untold: None,
+                carries_losses,
+                unreported: None,
                 outage: None,
                 busy: None,
                 reopen: false,
-                exchanged: None,
+                replacement: None,
                 closing: false,
                 abandoned: false,
                 ended: false,
@@ -117,7 +120,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until something has changed, or the time has come. May return early.
+    /// Waits for a change, at most until `until`. May return early.
     pub(super) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -148,17 +151,18 @@ impl State {
         }
     }
 
-    /// A receiver that holds the thread up says nothing; time does.
+    /// Returns the current outage. A receiver that blocks the thread reports no failure: its outage
+    /// follows from the duration of the delivery.
     pub(super) fn outage(&self) -> Option<Outage> {
-        let stuck = self.busy.filter(|since| since.elapsed() >= STUCK);
-        let stuck = stuck.map(|since| Outage {
+        let blocked = self.busy.filter(|since| since.elapsed() >= BLOCKED_AFTER);
+        let blocked = blocked.map(|since| Outage {
             since,
             reason: format!(
                 "its receiver has taken nothing for {} s",
                 since.elapsed().as_secs()
             ),
         });
-        self.outage.clone().or(stuck)
+        self.outage.clone().or(blocked)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -169,57 +173,61 @@ impl State {
         self.records.len()
     }
 
-    /// What holds from here on. What waits already stays, even where there is less room now.
-    pub(super) fn change(&mut self, capacity: usize, tells_losses: bool) {
+    /// Applies new settings. Waiting records stay, even if the queue is shorter now.
+    pub(super) fn reconfigure(&mut self, capacity: usize, carries_losses: bool) {
         self.capacity = capacity;
-        self.tells_losses = tells_losses;
-        if !tells_losses {
-            self.untold = None;
+        self.carries_losses = carries_losses;
+        if !carries_losses {
+            self.unreported = None;
         }
     }
 
+    /// Counts a record that is not wanted.
     pub(super) fn filter_out(&mut self) {
         self.counts.offered += 1;
         self.counts.filtered += 1;
     }
 
+    /// Counts a record over the rate limit.
     pub(super) fn cut_off(&mut self) {
         self.counts.offered += 1;
         self.counts.cut += 1;
     }
 
-    /// Takes a record, or drops it where the queue is full. True when the thread may be waiting for it.
+    /// Appends a record, or drops it if the queue is full. Returns whether the thread may be
+    /// waiting for it.
     pub(super) fn push(&mut self, record: &Arc<Record>) -> bool {
         self.counts.offered += 1;
-        let more = match **record {
-            Record::Summary(_) => ROOM_FOR_SUMMARIES,
+        let reserve = match **record {
+            Record::Summary(_) => SUMMARY_RESERVE,
             _ => 0,
         };
-        let room = self.records.len() < self.capacity + more;
-        if room {
+        let has_room = self.records.len() < self.capacity + reserve;
+        if has_room {
             self.records.push_back(Arc::clone(record));
         } else {
             self.counts.dropped += 1;
-            if self.tells_losses {
-                let lost = self.untold.map_or(0, |(lost, _)| lost);
-                self.untold = Some((lost + 1, record.at()));
+            if self.carries_losses {
+                let lost = self.unreported.map_or(0, |(lost, _)| lost);
+                self.unreported = Some((lost + 1, record.at()));
             }
         }
-        room && matches!(self.records.len(), 1 | BATCH)
+        has_room && matches!(self.records.len(), 1 | BATCH)
     }
 
-    /// The next records. They stay where they are until they are [`Self::done`].
-    pub(super) fn next(&self, most: usize) -> Vec<Arc<Record>> {
-        self.records.iter().take(most).cloned().collect()
+    /// Returns the first records, at most `limit`. They stay queued until [`Self::complete`].
+    pub(super) fn front(&self, limit: usize) -> Vec<Arc<Record>> {
+        self.records.iter().take(limit).cloned().collect()
     }
 
-    /// Takes out the first records, and tells of those that were dropped meanwhile: behind all that came before them.
-    pub(super) fn done(&mut self, written: usize, failed: usize) {
+    /// Removes the first records, and appends the report of those that were dropped meanwhile: it
+    /// comes after all records that were offered before them.
+    pub(super) fn complete(&mut self, written: usize, failed: usize) {
         self.records.drain(..written + failed);
         self.counts.written += written as u64;
         self.counts.failed += failed as u64;
         if self.records.len() < self.capacity
-            && let Some((lost, at)) = self.untold.take()
+            && let Some((lost, at)) = self.unreported.take()
         {
             let loss = Finding::Loss(Loss {
                 at,

@@ -1,10 +1,10 @@
-//! The rate limit: a bucket of tokens, one a record.
+//! The rate limit: a token bucket, with one token per record.
 
 use std::time::Instant;
 
 use super::config::RateLimit;
 
-/// Fills with time, up to a burst.
+/// A token bucket.
 #[derive(Debug)]
 pub(super) struct Bucket {
     per_second: f64,
@@ -14,7 +14,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Full.
+    /// Returns a full bucket.
     pub(super) fn new(limit: RateLimit, now: Instant) -> Self {
         let burst = f64::from(limit.burst.unwrap_or(limit.per_second).get());
         Self {
@@ -25,16 +25,16 @@ impl Bucket {
         }
     }
 
-    /// Takes one token, if there is one.
+    /// Takes a token. Returns whether there was one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let span = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + span * self.per_second).min(self.burst);
         self.filled = self.filled.max(now);
-        let is_there = self.tokens >= 1.0;
-        if is_there {
+        let has_token = self.tokens >= 1.0;
+        if has_token {
             self.tokens -= 1.0;
         }
-        is_there
+        has_token
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON lines to standard output.
+//! JSON lines on standard output.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,27 +11,27 @@ use crate::record::Record;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 
-/// See the module.
+/// A transport that writes JSON lines to standard output.
 pub(super) struct Stdout<W> {
     out: W,
-    surroundings: RenderContext,
-    /// What is left of a line that was written in part: always of the next record.
+    context: RenderContext,
+    /// The rest of a line that was written in part; it belongs to the first undelivered record.
     rest: Vec<u8>,
 }
 
 impl Stdout<File> {
-    /// Past std's own buffer, whose lines would count as written.
-    pub(super) fn open(surroundings: RenderContext) -> io::Result<Self> {
+    /// Bypasses std's own buffer, whose lines would count as written.
+    pub(super) fn open(context: RenderContext) -> io::Result<Self> {
         let fd = io::stdout().as_fd().try_clone_to_owned()?;
-        Ok(Self::to(fd.into(), surroundings))
+        Ok(Self::to(fd.into(), context))
     }
 }
 
 impl<W: Write> Stdout<W> {
-    fn to(out: W, surroundings: RenderContext) -> Self {
+    fn to(out: W, context: RenderContext) -> Self {
         Self {
             out,
-            surroundings,
+            context,
             rest: Vec::new(),
         }
     }
@@ -41,9 +41,9 @@ impl<W: Write + Send> Transport for Stdout<W> {
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         let mut lines = std::mem::take(&mut self.rest);
         let begun = usize::from(!lines.is_empty());
-        self.surroundings.clock.refresh();
+        self.context.clock.refresh();
         for record in &records[begun..] {
-            self.surroundings.write_line(&mut lines, record);
+            self.context.write_line(&mut lines, record);
         }
         let mut out = 0;
         let result = write_all(&mut self.out, &lines, |written| out += written.len());
@@ -57,7 +57,7 @@ impl<W: Write + Send> Transport for Stdout<W> {
         }
         Delivered {
             written,
-            down: result
+            unavailable: result
                 .err()
                 .map(|error| format!("write failed: {error}").into()),
             ..Delivered::default()
@@ -65,7 +65,7 @@ impl<W: Write + Send> Transport for Stdout<W> {
     }
 }
 
-/// Up to its end.
+/// Returns the first line, with its newline.
 fn first_line(lines: &[u8]) -> &[u8] {
     let end = lines.iter().position(|byte| *byte == b'\n');
     end.map_or(lines, |end| &lines[..=end])
@@ -80,7 +80,7 @@ mod tests {
     use crate::output::samples;
     use tcpclose_core::finding::Finding;
 
-    fn surroundings() -> RenderContext {
+    fn context() -> RenderContext {
         RenderContext {
             clock: samples::clock(),
             cgroups: Box::new(NoCgroups),
@@ -96,12 +96,12 @@ mod tests {
     fn lines(count: usize) -> Vec<u8> {
         let mut lines = Vec::new();
         for record in records(count) {
-            surroundings().write_line(&mut lines, &record);
+            context().write_line(&mut lines, &record);
         }
         lines
     }
 
-    /// A disk with room for so many bytes.
+    /// A disk with limited space.
     struct Disk {
         text: Vec<u8>,
         room: usize,
@@ -138,17 +138,17 @@ mod tests {
                 text: Vec::new(),
                 room,
             };
-            let mut stdout = Stdout::to(disk, surroundings());
+            let mut stdout = Stdout::to(disk, context());
             let records = records(3);
             let first = stdout.deliver(&records);
             assert_eq!(first.written, room / length, "room for {room}");
-            assert!(first.down.is_some());
+            assert!(first.unavailable.is_some());
             let mut written = first.written;
             for more in [0, 0, 2, 0] {
                 stdout.out.room = more;
-                let progress = stdout.deliver(&records[written..]);
-                written += progress.written;
-                assert!(progress.down.is_some());
+                let delivered = stdout.deliver(&records[written..]);
+                written += delivered.written;
+                assert!(delivered.unavailable.is_some());
             }
             stdout.out.room = usize::MAX;
             written += stdout.deliver(&records[written..]).written;
@@ -164,21 +164,25 @@ mod tests {
             let mut text = Vec::new();
             reader.read_to_end(&mut text).map(|_| text)
         });
-        let mut stdout = Stdout::to(writer, surroundings());
+        let mut stdout = Stdout::to(writer, context());
         // Several times what a pipe holds.
-        let progress = stdout.deliver(&records(500));
+        let delivered = stdout.deliver(&records(500));
         drop(stdout);
-        assert_eq!(progress.written, 500);
-        assert!(progress.down.is_none());
+        assert_eq!(delivered.written, 500);
+        assert!(delivered.unavailable.is_none());
         assert_eq!(reading.join().expect("no panic").expect("text"), lines(500));
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_said() {
+    fn a_closed_pipe_is_reported() {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop::<PipeReader>(reader);
-        let progress = Stdout::to(writer, surroundings()).deliver(&records(1));
-        let down = progress.down.expect("nobody reads");
-        assert!(down.reason.contains("Broken pipe"), "{}", down.reason);
+        let delivered = Stdout::to(writer, context()).deliver(&records(1));
+        let unavailable = delivered.unavailable.expect("nobody reads");
+        assert!(
+            unavailable.reason.contains("Broken pipe"),
+            "{}",
+            unavailable.reason
+        );
     }
 }

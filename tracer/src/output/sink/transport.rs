@@ -1,57 +1,61 @@
-//! What an output's protocol does for the courier that brings it records.
+//! The interface between an output's thread and the protocol of its receiver.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::record::Record;
 
-/// Hands records to a receiver. Runs in the output's own thread, and may block there.
+/// Delivers records to a receiver. Runs in the output's own thread, and may block there.
 pub(super) trait Transport: Send {
-    /// Hands over records from the front of `records`, which is never empty: as many as suit the protocol, at least one
-    /// where nothing fails. What a receiver may have got must not be counted as still to be done.
+    /// Delivers records from the front of `records`, which is never empty: as many as suit the
+    /// protocol, and at least one if nothing fails. Records that the receiver may have got must not
+    /// be counted as undelivered.
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered;
 
-    /// Comes before everything else, again and again until it works.
+    /// Prepares the first delivery. Called again until it succeeds.
     ///
     /// # Errors
-    /// A sentence that says what failed.
+    /// What failed.
     fn open(&mut self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Starts anew with what can be renamed, replaced or restarted under it. Goes on as it was where that fails.
+    /// Opens again what may have been renamed, replaced or restarted. On failure the transport goes
+    /// on as before.
     ///
     /// # Errors
-    /// A sentence that says what failed.
+    /// What failed.
     fn reopen(&mut self) -> Result<(), String> {
         Ok(())
     }
 
-    /// How long to wait for more records before some are handed over: where each request costs much.
-    fn patience(&self) -> Duration {
+    /// Returns how long to wait for more records before a delivery, for protocols whose requests
+    /// are expensive.
+    fn batch_delay(&self) -> Duration {
         Duration::ZERO
     }
 }
 
-/// What became of the records that were to be delivered.
+/// The outcome of a delivery.
 #[derive(Debug, Default)]
 pub(super) struct Delivered {
-    /// This many from the front are delivered…
+    /// This many records from the front are delivered.
     pub(super) written: usize,
-    /// …or refused for good: trying again would not help. The rest is still to be done.
+    /// This many records after those were refused for good: a retry would not help. The rest is
+    /// still undelivered.
     pub(super) failed: usize,
-    /// Why some were refused.
+    /// Why records were refused.
     pub(super) refusal: Option<String>,
-    /// Why no more could be done now.
-    pub(super) down: Option<Unavailable>,
+    /// Why the rest could not be delivered now.
+    pub(super) unavailable: Option<Unavailable>,
 }
 
-/// The receiver does not take records at the moment.
+/// The receiver takes no records at the moment.
 #[derive(Debug)]
 pub(super) struct Unavailable {
-    /// What failed, on what.
+    /// Which operation failed, and why.
     pub(super) reason: String,
-    /// How long the receiver wants to be left alone, where it says.
+    /// The pause that the receiver asked for, if any.
     pub(super) retry_after: Option<Duration>,
 }
 

@@ -1,5 +1,5 @@
-//! The thread of an output: takes records from its queue to its receiver, and when that fails tries again, ever less
-//! often, until it works.
+//! The thread of an output: it delivers the records of the queue to the receiver, and retries with
+//! growing pauses when that fails.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use super::queue::{BATCH, Outage, Queue};
 use super::transport::{Transport, Unavailable};
 
-/// How long to leave a receiver alone after a failure.
+/// The pauses between retries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pauses {
-    /// After the first; each further one is twice as long.
+    /// The pause after the first failure; it doubles with each further one.
     pub(super) first: Duration,
-    /// At most, which is also the longest time until a receiver that is back is noticed.
+    /// The longest pause, and so the longest time until a restored receiver is noticed.
     pub(super) longest: Duration,
 }
 
@@ -28,48 +28,49 @@ impl Default for Pauses {
     }
 }
 
-/// The longest pause when the program is about to end.
+/// The longest pause of an output that is closing.
 const LAST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest that a receiver is left alone because it says so.
-const LONGEST_RESPECT: Duration = Duration::from_secs(300);
+/// The longest pause that a receiver may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
-/// Least time between two complaints about records that a receiver refuses.
-const COMPLAINT_PERIOD: Duration = Duration::from_secs(60);
+/// The shortest time between two messages about refused records.
+const REFUSAL_PERIOD: Duration = Duration::from_secs(60);
 
-/// Says a sentence to whoever runs the program.
-pub(super) type Say = Box<dyn FnMut(&str) + Send>;
+/// Shows a message to the operator.
+pub(super) type Notify = Box<dyn FnMut(&str) + Send>;
 
-/// The thread's own things.
+/// The state of an output's thread.
 pub(super) struct Worker {
     name: String,
     queue: Arc<Queue>,
-    delivery: Box<dyn Transport>,
-    say: Say,
+    transport: Box<dyn Transport>,
+    notify: Notify,
     pauses: Pauses,
     pause: Duration,
-    /// How many records had been dropped when the outage began.
+    /// The number of records that had been dropped when the outage began.
     dropped_before: u64,
-    complained: Option<Instant>,
+    /// When refused records were last reported.
+    last_refusal: Option<Instant>,
 }
 
 impl Worker {
     pub(super) fn new(
         name: String,
         queue: Arc<Queue>,
-        delivery: Box<dyn Transport>,
-        say: Say,
+        transport: Box<dyn Transport>,
+        notify: Notify,
         pauses: Pauses,
     ) -> Self {
         Self {
             name,
             queue,
-            delivery,
-            say,
+            transport,
+            notify,
             pauses,
             pause: pauses.first,
             dropped_before: 0,
-            complained: None,
+            last_refusal: None,
         }
     }
 
@@ -77,7 +78,7 @@ impl Worker {
     /// until the output is started again.
     pub(super) fn run(mut self) {
         if panic::catch_unwind(AssertUnwindSafe(|| self.deliver_all())).is_err() {
-            self.report_panic();
+            self.on_panic();
         }
     }
 
@@ -87,53 +88,53 @@ impl Worker {
         }
         while self.wait_for_work() {
             let mut state = self.queue.lock();
-            let records = state.next(BATCH);
+            let records = state.front(BATCH);
             state.busy = Some(Instant::now());
             drop(state);
-            let progress = self.delivery.deliver(&records);
+            let delivered = self.transport.deliver(&records);
             let mut state = self.queue.lock();
             state.busy = None;
-            state.done(progress.written, progress.failed);
+            state.complete(delivered.written, delivered.failed);
             drop(state);
-            if let Some(reason) = progress.refusal {
-                self.complain(progress.failed, &reason);
+            if let Some(reason) = delivered.refusal {
+                self.on_refusal(delivered.failed, &reason);
             }
-            if progress.written > 0 || progress.down.is_none() {
+            if delivered.written > 0 || delivered.unavailable.is_none() {
                 self.pause = self.pauses.first;
             }
-            match progress.down {
-                None => self.works(),
-                Some(down) => self.fails(down),
+            match delivered.unavailable {
+                None => self.on_success(),
+                Some(unavailable) => self.on_failure(unavailable),
             }
         }
     }
 
-    /// Tries until it is open. False when nobody wants that any more.
+    /// Retries until the transport is open. Returns false if it is no longer needed.
     fn open(&mut self) -> bool {
-        let mut failed = false;
+        let mut has_failed = false;
         loop {
             let state = self.queue.lock();
             if state.abandoned || (state.closing && state.is_empty()) {
                 return false;
             }
             drop(state);
-            match self.delivery.open() {
+            match self.transport.open() {
                 Ok(()) => {
                     self.pause = self.pauses.first;
-                    // That its receiver takes records shows when it has taken some.
-                    if failed {
-                        self.works();
+                    // Only deliveries show whether the receiver takes records.
+                    if has_failed {
+                        self.on_success();
                     }
                     return true;
                 }
                 Err(reason) => {
-                    failed = true;
-                    self.fails(reason.into());
+                    has_failed = true;
+                    self.on_failure(reason.into());
                     let mut state = self.queue.lock();
                     if std::mem::take(&mut state.reopen) {
                         self.pause = self.pauses.first;
-                        if let Some(delivery) = state.exchanged.take() {
-                            self.delivery = delivery;
+                        if let Some(transport) = state.replacement.take() {
+                            self.transport = transport;
                         }
                     }
                 }
@@ -141,7 +142,8 @@ impl Worker {
         }
     }
 
-    /// Waits for records, or for the wish to reopen and fulfils it. False when there is nothing left to do.
+    /// Waits for records, and reopens the transport on request. Returns false if nothing is left to
+    /// do.
     fn wait_for_work(&mut self) -> bool {
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
@@ -150,12 +152,12 @@ impl Worker {
                 return false;
             }
             if std::mem::take(&mut state.reopen) {
-                let exchanged = state.exchanged.take();
+                let replacement = state.replacement.take();
                 drop(state);
-                match exchanged {
+                match replacement {
                     None => self.reopen(),
-                    Some(delivery) => {
-                        self.delivery = delivery;
+                    Some(transport) => {
+                        self.transport = transport;
                         self.pause = self.pauses.first;
                         if !self.open() {
                             return false;
@@ -171,7 +173,7 @@ impl Worker {
                 state = queue.wait(state, None);
             }
         }
-        let until = Instant::now() + self.delivery.patience();
+        let until = Instant::now() + self.transport.batch_delay();
         while state.len() < BATCH && !state.closing && !state.reopen && Instant::now() < until {
             state = queue.wait(state, Some(until));
         }
@@ -180,15 +182,16 @@ impl Worker {
 
     fn reopen(&mut self) {
         self.pause = self.pauses.first;
-        if let Err(reason) = self.delivery.reopen() {
+        if let Err(reason) = self.transport.reopen() {
             let name = &self.name;
-            (self.say)(&format!(
+            (self.notify)(&format!(
                 "output {name} could not be reopened, and goes on as before: {reason}"
             ));
         }
     }
 
-    fn works(&mut self) {
+    /// Ends the outage, if there is one.
+    fn on_success(&mut self) {
         let mut state = self.queue.lock();
         let Some(outage) = state.outage.take() else {
             return;
@@ -197,16 +200,17 @@ impl Worker {
         drop(state);
         let seconds = outage.since.elapsed().as_secs();
         let name = &self.name;
-        (self.say)(&format!(
+        (self.notify)(&format!(
             "output {name} works again after {seconds} s; records dropped meanwhile: {lost}"
         ));
     }
 
-    /// Notes the failure, and waits a while: shorter when the program ends, not at all when it should reopen.
-    fn fails(&mut self, down: Unavailable) {
+    /// Begins or continues the outage, and pauses: only shortly if the output is closing, and not
+    /// at all if it must be reopened.
+    fn on_failure(&mut self, unavailable: Unavailable) {
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
-        let reason = down.reason;
+        let reason = unavailable.reason;
         if let Some(outage) = &mut state.outage {
             outage.reason = reason;
         } else {
@@ -217,30 +221,32 @@ impl Worker {
             });
             drop(state);
             let name = &self.name;
-            (self.say)(&format!(
+            (self.notify)(&format!(
                 "output {name} does not work: {reason}; records wait in its queue while it is tried again"
             ));
             state = queue.lock();
         }
-        // Half of it by chance: many hosts lose the same receiver at the same moment.
+        // Half of the pause is random: many hosts lose the same receiver at the same moment.
         let pause = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.pause = (self.pause * 2).min(self.pauses.longest);
-        let wanted = down.retry_after.unwrap_or_default().min(LONGEST_RESPECT);
+        let retry_after = unavailable.retry_after.unwrap_or_default();
+        let whole = pause.max(retry_after.min(LONGEST_RETRY_AFTER));
         let start = Instant::now();
         loop {
-            let mut whole = pause.max(wanted);
-            if state.closing {
-                whole = whole.min(LAST_PAUSE);
-            }
-            if state.reopen || state.abandoned || start.elapsed() >= whole {
+            let end = if state.closing {
+                start + whole.min(LAST_PAUSE)
+            } else {
+                start + whole
+            };
+            if state.reopen || state.abandoned || Instant::now() >= end {
                 return;
             }
-            state = queue.wait(state, Some(start + whole));
+            state = queue.wait(state, Some(end));
         }
     }
 
-    /// What caused the panic is on stderr already: Rust's own message.
-    fn report_panic(&mut self) {
+    /// Begins an outage. The cause of the panic is on stderr already, in Rust's own message.
+    fn on_panic(&mut self) {
         let reason = "its thread has ended, which is a fault of tcpclose";
         let mut state = self.queue.lock();
         state.busy = None;
@@ -250,22 +256,22 @@ impl Worker {
         });
         drop(state);
         let name = &self.name;
-        (self.say)(&format!(
+        (self.notify)(&format!(
             "output {name} does not work: {reason}; the next SIGHUP starts it anew"
         ));
     }
 
-    fn complain(&mut self, refused: usize, reason: &str) {
+    fn on_refusal(&mut self, refused: usize, reason: &str) {
         let now = Instant::now();
         if self
-            .complained
-            .is_some_and(|last| now - last < COMPLAINT_PERIOD)
+            .last_refusal
+            .is_some_and(|last| now - last < REFUSAL_PERIOD)
         {
             return;
         }
-        self.complained = Some(now);
+        self.last_refusal = Some(now);
         let name = &self.name;
-        (self.say)(&format!(
+        (self.notify)(&format!(
             "output {name} refused {refused} {} for good: {reason}; further ones are counted, and said once a minute at most",
             if refused == 1 { "record" } else { "records" }
         ));

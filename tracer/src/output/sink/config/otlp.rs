@@ -50,7 +50,8 @@ pub enum InvalidOtlpKey {
     Header(String),
 }
 
-/// `http://host:port` or `https://host:port`, with a path before `/v1/logs` if the receiver has one.
+/// `http://host:port` or `https://host:port`, with a path before `/v1/logs` if the receiver has
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct OtlpEndpoint {

@@ -223,7 +223,7 @@ impl Transport for Otlp {
                     written: count - rejected,
                     failed: rejected,
                     refusal: (rejected > 0).then_some(message),
-                    down: None,
+                    unavailable: None,
                 }
             }
             Err(Failure::Refused(reason)) => Delivered {
@@ -231,12 +231,12 @@ impl Transport for Otlp {
                 refusal: Some(reason),
                 ..Delivered::default()
             },
-            Err(Failure::Unavailable(down)) => Delivered {
-                down: Some(down),
+            Err(Failure::Unavailable(unavailable)) => Delivered {
+                unavailable: Some(unavailable),
                 ..Delivered::default()
             },
             Err(Failure::Broken(reason)) => Delivered {
-                down: Some(reason.into()),
+                unavailable: Some(reason.into()),
                 ..Delivered::default()
             },
         }
@@ -248,7 +248,7 @@ impl Transport for Otlp {
         Ok(())
     }
 
-    fn patience(&self) -> Duration {
+    fn batch_delay(&self) -> Duration {
         PATIENCE
     }
 }

@@ -1,4 +1,4 @@
-//! How messages get to the receiver: as datagrams, or as frames of a stream.
+//! The connection to a syslog receiver: datagrams, or frames in a stream.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,16 +11,16 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::output::sink::config::SyslogAddress;
 use crate::output::sink::transport::Delivered;
 
-/// How long a receiver may take for a connection, or take nothing, until that is called an outage.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long connecting may take, or a receiver may read nothing, before that is an outage.
+const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the answer may take that nobody listens on a UDP port.
-const REFUSAL: Duration = Duration::from_millis(200);
+/// How long to wait for the ICMP error of a UDP port without a listener.
+const REFUSAL_TIME: Duration = Duration::from_millis(200);
 
-/// How long a peer may leave data unacknowledged until the connection is given up for a new one.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// How long data may stay unacknowledged before the connection is replaced by a new one.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Comes to be when there is something to send.
+/// A connection that is opened when there is something to send.
 pub(super) struct Connection {
     address: SyslogAddress,
     open: Option<Open>,
@@ -29,10 +29,11 @@ pub(super) struct Connection {
 enum Open {
     Datagrams {
         socket: Socket,
-        /// One was sent and nobody refused it. Over UDP it can be sent to nobody, too.
-        tried: bool,
+        /// Whether a first message was sent and not refused: UDP also sends to ports without a
+        /// listener.
+        is_confirmed: bool,
     },
-    /// With what is left of a frame that was sent in part: always of the next message.
+    /// A socket with the rest of a frame that was sent in part; it belongs to the next message.
     Stream(Socket, Vec<u8>),
 }
 
@@ -46,7 +47,7 @@ impl Connection {
 
     /// Sends messages until one cannot be sent.
     pub(super) fn send(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> Delivered {
-        let mut progress = Delivered::default();
+        let mut delivered = Delivered::default();
         if self.open.as_ref().is_some_and(Open::was_closed) {
             self.open = None;
         }
@@ -55,52 +56,53 @@ impl Connection {
             none => match connect(&self.address) {
                 Ok(open) => none.insert(open),
                 Err(error) => {
-                    progress.down = Some(format!("connecting failed: {error}").into());
-                    return progress;
+                    delivered.unavailable = Some(format!("connecting failed: {error}").into());
+                    return delivered;
                 }
             },
         };
         for message in messages {
             match open.send(&message) {
-                Ok(()) => progress.written += 1,
+                Ok(()) => delivered.written += 1,
                 Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                    progress.failed += 1;
-                    progress.refusal = Some(format!(
+                    delivered.failed += 1;
+                    delivered.refusal = Some(format!(
                         "{} bytes are too much for a datagram there; make max_size smaller",
                         message.len()
                     ));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let seconds = PATIENCE.as_secs();
-                    progress.down =
+                    let seconds = RECEIVER_TIMEOUT.as_secs();
+                    delivered.unavailable =
                         Some(format!("the receiver has read nothing for {seconds} s").into());
-                    return progress;
+                    return delivered;
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     self.open = None;
-                    progress.down = Some(format!("nobody listens there: {error}").into());
-                    return progress;
+                    delivered.unavailable = Some(format!("nobody listens there: {error}").into());
+                    return delivered;
                 }
                 Err(error) => {
                     self.open = None;
-                    progress.down = Some(format!("sending failed: {error}").into());
-                    return progress;
+                    delivered.unavailable = Some(format!("sending failed: {error}").into());
+                    return delivered;
                 }
             }
         }
-        progress
+        delivered
     }
 }
 
 impl Open {
-    /// Whether the receiver has closed the stream: what is written then would go nowhere, and be no error.
+    /// Returns whether the receiver has closed the stream. Writing to it would lose messages
+    /// without an error.
     fn was_closed(&self) -> bool {
         let Self::Stream(socket, _) = self else {
             return false;
         };
         let mut buffer = [MaybeUninit::uninit(); 1];
         match socket.recv_with_flags(&mut buffer, libc::MSG_PEEK | libc::MSG_DONTWAIT) {
-            // Receivers have nothing to say; if one does, it is alive.
+            // Receivers send nothing; one that does is alive.
             Ok(read) => read == 0,
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
         }
@@ -108,11 +110,14 @@ impl Open {
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
-            Self::Datagrams { socket, tried } => {
+            Self::Datagrams {
+                socket,
+                is_confirmed,
+            } => {
                 socket.send(message)?;
-                if !*tried {
+                if !*is_confirmed {
                     wait_for_refusal(socket)?;
-                    *tried = true;
+                    *is_confirmed = true;
                 }
                 Ok(())
             }
@@ -135,7 +140,7 @@ impl Open {
 }
 
 fn wait_for_refusal(socket: &Socket) -> io::Result<()> {
-    socket.set_read_timeout(Some(REFUSAL))?;
+    socket.set_read_timeout(Some(REFUSAL_TIME))?;
     match socket.recv(&mut [MaybeUninit::uninit(); 1]) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
         _ => Ok(()),
@@ -147,25 +152,25 @@ fn connect(address: &SyslogAddress) -> io::Result<Open> {
         SyslogAddress::Unix(path) => match unix(path, Type::DGRAM) {
             Ok(socket) => Ok(Open::Datagrams {
                 socket,
-                tried: true,
+                is_confirmed: true,
             }),
             Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
                 Ok(Open::Stream(unix(path, Type::STREAM)?, Vec::new()))
             }
             Err(error) => Err(error),
         },
-        SyslogAddress::Udp(address) => first_of(address, |address| {
+        SyslogAddress::Udp(address) => connect_to_first(address, |address| {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
             socket.connect(&address.into())?;
             Ok(Open::Datagrams {
                 socket,
-                tried: false,
+                is_confirmed: false,
             })
         }),
-        SyslogAddress::Tcp(address) => first_of(address, |address| {
-            let socket = Socket::from(TcpStream::connect_timeout(&address, PATIENCE)?);
-            socket.set_write_timeout(Some(PATIENCE))?;
-            socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        SyslogAddress::Tcp(address) => connect_to_first(address, |address| {
+            let socket = Socket::from(TcpStream::connect_timeout(&address, RECEIVER_TIMEOUT)?);
+            socket.set_write_timeout(Some(RECEIVER_TIMEOUT))?;
+            socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
             Ok(Open::Stream(socket, Vec::new()))
         }),
     }
@@ -174,12 +179,12 @@ fn connect(address: &SyslogAddress) -> io::Result<Open> {
 fn unix(path: &Path, kind: Type) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, kind, None)?;
     socket.connect(&SockAddr::unix(path)?)?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(RECEIVER_TIMEOUT))?;
     Ok(socket)
 }
 
-/// The first address of a host that works. The last error where none does.
-fn first_of(
+/// Connects to the first address of a host that works, or returns the last error.
+fn connect_to_first(
     host_and_port: &str,
     connect: impl Fn(SocketAddr) -> io::Result<Open>,
 ) -> io::Result<Open> {

@@ -1,4 +1,4 @@
-//! An entry as a message.
+//! Formatting a record as an RFC 5424 message.
 
 use std::fs;
 use std::process;
@@ -10,10 +10,10 @@ use crate::output::sink::config::{Facility, SyslogConfig};
 use crate::output::sink::kind;
 use crate::output::sink::log_record::{LogRecord, text};
 
-/// Characters that the name of a parameter may have (RFC 5424, section 6.3.3).
+/// The longest name of a parameter, in characters (RFC 5424, section 6.3.3).
 const LONGEST_NAME: usize = 32;
 
-/// Makes messages.
+/// Formats messages.
 pub(super) struct Messages {
     formatter: Formatter,
     sd_id: String,
@@ -36,55 +36,55 @@ impl Messages {
         }
     }
 
-    /// The whole message, without a frame. Where it would be too long the longest fields are left out, and a field
-    /// `omitted` says how many.
-    pub(super) fn of(&self, entry: &LogRecord) -> Vec<u8> {
-        let fields = entry.fields.iter();
+    /// Returns the message without a frame. If it would be too long, the longest fields are left
+    /// out, and a field `omitted` contains their number.
+    pub(super) fn format(&self, log_record: &LogRecord) -> Vec<u8> {
+        let fields = log_record.fields.iter();
         let mut fields: Vec<(&str, String)> = fields
             .map(|(path, value)| (param_name(path), text(value)))
             .collect();
         let mut omitted = Vec::new();
         loop {
-            let mut message = self.format(entry, &omitted, &fields);
+            let mut message = self.format_fields(log_record, &omitted, &fields);
             if message.len() <= self.max_size {
                 return message.into();
             }
             let lengths = fields.iter().enumerate();
             let Some((longest, _)) = lengths.max_by_key(|(_, (_, value))| value.len()) else {
-                // A long host name leaves little room for the sentence.
+                // A long host name leaves little room for the text.
                 message.truncate(message.floor_char_boundary(self.max_size));
                 return message.into();
             };
             fields.remove(longest);
-            let count = entry.fields.len() - fields.len();
+            let count = log_record.fields.len() - fields.len();
             omitted = vec![("omitted", count.to_string())];
         }
     }
 
-    fn format(
+    fn format_fields(
         &self,
-        entry: &LogRecord,
+        log_record: &LogRecord,
         omitted: &[(&str, String)],
         fields: &[(&str, String)],
     ) -> String {
-        let severity = match entry.severity {
+        let severity = match log_record.severity {
             kind::Severity::Warning => Severity::Warning,
             kind::Severity::Notice => Severity::Notice,
             kind::Severity::Info => Severity::Info,
             kind::Severity::Debug => Severity::Debug,
         };
-        let msg = if entry.message.is_ascii() {
-            Msg::NonUnicodeBytes(entry.message.as_bytes())
+        let msg = if log_record.message.is_ascii() {
+            Msg::NonUnicodeBytes(log_record.message.as_bytes())
         } else {
-            // With the byte order mark that the RFC wants, and many receivers keep as it is.
-            Msg::Utf8Str(&entry.message)
+            // With a byte order mark, which the RFC requires and many receivers leave in the text.
+            Msg::Utf8Str(&log_record.message)
         };
         let mut message = Vec::new();
         let written = self.formatter.write_header(
             &mut message,
             severity,
-            Timestamp::PreformattedString(format!("{:.6}", entry.at)),
-            Some(entry.kind.into()),
+            Timestamp::PreformattedString(format!("{:.6}", log_record.at)),
+            Some(log_record.kind.into()),
         );
         let params = omitted.iter().chain(fields);
         let params = params.map(|(name, value)| (*name, value.as_str()));
@@ -96,7 +96,7 @@ impl Messages {
     }
 }
 
-/// The path, without its first parts where it would be too long.
+/// Returns the path, without its first parts if it is too long.
 pub(super) fn param_name(mut path: &str) -> &str {
     while path.len() > LONGEST_NAME {
         let (_, rest) = path.split_once('.').unwrap_or_else(|| path.split_at(1));
@@ -105,7 +105,7 @@ pub(super) fn param_name(mut path: &str) -> &str {
     path
 }
 
-/// The name of this host, in the characters that the header takes.
+/// Returns the name of this host, limited to the characters that the header allows.
 fn host_name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
     let name: String = name
@@ -117,17 +117,17 @@ fn host_name() -> Option<String> {
 }
 
 const fn facility(facility: Facility) -> syslog_fmt::Facility {
-    use syslog_fmt::Facility as Of;
+    use syslog_fmt::Facility as Formatted;
     match facility {
-        Facility::User => Of::User,
-        Facility::Daemon => Of::Daemon,
-        Facility::Local0 => Of::Local0,
-        Facility::Local1 => Of::Local1,
-        Facility::Local2 => Of::Local2,
-        Facility::Local3 => Of::Local3,
-        Facility::Local4 => Of::Local4,
-        Facility::Local5 => Of::Local5,
-        Facility::Local6 => Of::Local6,
-        Facility::Local7 => Of::Local7,
+        Facility::User => Formatted::User,
+        Facility::Daemon => Formatted::Daemon,
+        Facility::Local0 => Formatted::Local0,
+        Facility::Local1 => Formatted::Local1,
+        Facility::Local2 => Formatted::Local2,
+        Facility::Local3 => Formatted::Local3,
+        Facility::Local4 => Formatted::Local4,
+        Facility::Local5 => Formatted::Local5,
+        Facility::Local6 => Formatted::Local6,
+        Facility::Local7 => Formatted::Local7,
     }
 }

@@ -1,6 +1,8 @@
-//! RFC 5424 messages to a syslog receiver: a sentence for people, and each fact of the JSON record as structured data.
+//! RFC 5424 messages to a syslog receiver: one line for people, and each value of the JSON record
+//! as structured data.
 //!
-//! Syslog confirms nothing. `written` means sent: what a receiver that dies had not read yet is lost with it, unseen.
+//! Syslog has no confirmation. `written` means sent: if the receiver dies, the messages that it has
+//! not read yet are lost unnoticed.
 
 mod connection;
 mod message;
@@ -19,34 +21,34 @@ use super::transport::{Delivered, Transport};
 use self::connection::Connection;
 use self::message::Messages;
 
-/// See the module.
+/// A transport to a syslog receiver.
 pub(super) struct Syslog {
     connection: Connection,
     messages: Messages,
-    surroundings: RenderContext,
+    context: RenderContext,
 }
 
 impl Syslog {
-    pub(super) fn new(config: &SyslogConfig, surroundings: RenderContext) -> Self {
+    pub(super) fn new(config: &SyslogConfig, context: RenderContext) -> Self {
         Self {
             connection: Connection::new(config.address.clone()),
             messages: Messages::new(config),
-            surroundings,
+            context,
         }
     }
 }
 
 impl Transport for Syslog {
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
-        self.surroundings.clock.refresh();
+        self.context.clock.refresh();
         let Self {
             connection,
             messages,
-            surroundings,
+            context,
         } = self;
         connection.send(records.iter().map(|record| {
-            let entry = LogRecord::new(record, surroundings);
-            messages.of(&entry)
+            let log_record = LogRecord::new(record, context);
+            messages.format(&log_record)
         }))
     }
 }

@@ -14,13 +14,13 @@ fn message(settings: &str, record: Record) -> String {
     let Target::Syslog(config) = config.target else {
         panic!("syslog")
     };
-    let mut surroundings = RenderContext {
+    let mut context = RenderContext {
         clock: samples::clock(),
         cgroups: Box::new(NoCgroups),
         lock: None,
     };
-    let entry = LogRecord::new(&record, &mut surroundings);
-    String::from_utf8(Messages::new(&config).of(&entry)).expect("UTF-8")
+    let log_record = LogRecord::new(&record, &mut context);
+    String::from_utf8(Messages::new(&config).format(&log_record)).expect("UTF-8")
 }
 
 fn close(close: Close) -> Record {
@@ -47,7 +47,7 @@ fn parts(message: &str) -> (&str, &str, &str) {
 #[test]
 fn a_message_has_all_parts() {
     let message = message("", close(samples::three_way()));
-    let (header, data, said) = parts(&message);
+    let (header, data, text) = parts(&message);
     let fields: Vec<&str> = header.split(' ').collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
     let pid = std::process::id().to_string();
@@ -69,8 +69,8 @@ fn a_message_has_all_parts() {
     );
     assert!(data.contains(r#" kind="close" "#), "{data}");
     assert!(
-        said.starts_with("mariadb[28089] 127.0.0.1:48350 > "),
-        "{said}"
+        text.starts_with("mariadb[28089] 127.0.0.1:48350 > "),
+        "{text}"
     );
 }
 
@@ -89,10 +89,10 @@ fn no_name_breaks_the_structure() {
     let mut hostile = samples::three_way();
     hostile.owner = samples::owner(1, b"\"] evil=\"\\");
     let message = message("", close(hostile));
-    let (_, data, said) = parts(&message);
+    let (_, data, text) = parts(&message);
     // The backslash is doubled as in all tables, and each of the two once more by the RFC.
     assert!(data.contains(r#"owner.comm="\"\] evil=\"\\\\" "#), "{data}");
-    assert!(said.starts_with(r#""] evil="\\[1] 127.0.0.1"#), "{said}");
+    assert!(text.starts_with(r#""] evil="\\[1] 127.0.0.1"#), "{text}");
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
         Record::Summary(Box::new(samples::summary())),
     ];
     for record in records {
-        let mut surroundings = RenderContext::default();
-        let entry = LogRecord::new(&record, &mut surroundings);
-        let paths = entry.fields.iter().map(|(path, _)| path);
+        let mut context = RenderContext::default();
+        let log_record = LogRecord::new(&record, &mut context);
+        let paths = log_record.fields.iter().map(|(path, _)| path);
         let mut names: Vec<&str> = paths.map(|path| message::param_name(path)).collect();
         for name in &names {
             assert!(name.len() <= 32, "{name} has {} characters", name.len());
@@ -119,7 +119,7 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
         assert!(names.contains(&"kind"));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), entry.fields.len());
+        assert_eq!(names.len(), log_record.fields.len());
     }
 }
 
@@ -130,7 +130,7 @@ fn of_a_message_that_is_too_long_the_longest_fields_are_left_out() {
     let whole = message("max_size = 65507", close(long.clone()));
     assert!(whole.len() > 10_000 && whole.contains("close.steps="));
     let cut = message("", close(long.clone()));
-    let (_, data, said) = parts(&cut);
+    let (_, data, text) = parts(&cut);
     assert!(
         data.starts_with(r#"[tcpclose@32473 omitted="1" "#),
         "{data}"
@@ -139,18 +139,18 @@ fn of_a_message_that_is_too_long_the_longest_fields_are_left_out() {
         !cut.contains("close.steps=") && cut.contains("states="),
         "{cut}"
     );
-    assert!(said.ends_with("174 bytes received"), "{said}");
+    assert!(text.ends_with("174 bytes received"), "{text}");
     let tiny = message("max_size = 480", close(long));
     assert!(tiny.len() <= 480, "{tiny}");
-    let (_, data, said) = parts(&tiny);
+    let (_, data, text) = parts(&tiny);
     assert!(
-        data.contains("omitted=") && said.ends_with("174 bytes received"),
+        data.contains("omitted=") && text.ends_with("174 bytes received"),
         "{tiny}"
     );
 }
 
 #[test]
-fn a_message_that_is_not_ascii_says_that_it_is_utf_8() {
+fn a_message_that_is_not_ascii_is_marked_as_utf_8() {
     let mut foreign = samples::three_way();
     foreign.owner = samples::owner(1, "数据".as_bytes());
     let message = message("", close(foreign));

@@ -1,4 +1,4 @@
-//! What an operator may write.
+//! Valid and invalid configurations of outputs.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ fn an_output_may_have_a_name() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn a_wrong_configuration_is_refused_with_the_reason() {
     refused("", "missing field `type`");
     refused("type = 'kafka'", "unknown variant `kafka`");
     refused("type = 'file'", "needs a `path`");

@@ -1,4 +1,4 @@
-//! Receivers that do not take records: said once, and tried again.
+//! Receivers that are down: reported once, and retried.
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -10,32 +10,32 @@ use super::super::*;
 use super::receivers::{LONG, Scripted, Started, Turn, close, config, gated, long, start};
 
 #[test]
-fn an_outage_is_said_once_and_so_is_its_end() {
-    let Started { mut sink, said } = start(&config(8), Scripted::new([Turn::DOWN; 5]));
+fn an_outage_is_reported_once_and_so_is_its_end() {
+    let Started { mut sink, messages } = start(&config(8), Scripted::new([Turn::DOWN; 5]));
     sink.offer(&close(1));
-    let first = said.recv_timeout(LONG).expect("the outage is said");
+    let first = messages.recv_timeout(LONG).expect("the outage is reported");
     assert_eq!(
         first,
         "output stdout does not work: it is gone; records wait in its queue while it is tried again"
     );
-    let second = said.recv_timeout(LONG).expect("its end is said");
+    let second = messages.recv_timeout(LONG).expect("its end is reported");
     assert!(
         second.starts_with("output stdout works again after 0 s; records dropped meanwhile: 0")
     );
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);
-    assert!(said.recv().is_err(), "nothing else is said");
+    assert!(messages.recv().is_err(), "nothing else is reported");
 }
 
 #[test]
-fn while_it_is_down_an_output_says_why() {
+fn while_an_output_is_down_the_reason_is_known() {
     let scripted = Scripted::new(vec![Turn::DOWN; 100_000]);
-    let Started { mut sink, said } = start(&config(2), scripted);
+    let Started { mut sink, messages } = start(&config(2), scripted);
     assert!(sink.outage().is_none());
     for id in 0..5 {
         sink.offer(&close(id));
     }
-    said.recv_timeout(LONG).expect("the outage is said");
+    messages.recv_timeout(LONG).expect("the outage is reported");
     assert_eq!(sink.outage().expect("it is down").reason, "it is gone");
     let counts = sink.finish(Instant::now() + Duration::from_millis(20));
     assert_eq!((counts.queued, counts.dropped), (2, 3));
@@ -46,7 +46,7 @@ fn a_receiver_that_never_comes_back_is_an_outage() {
     let (
         Started {
             mut sink,
-            said: _said,
+            messages: _messages,
         },
         gate,
     ) = gated(3);
@@ -69,18 +69,18 @@ fn a_receiver_that_never_comes_back_is_an_outage() {
 }
 
 #[test]
-fn refused_records_are_counted_and_said() {
+fn refused_records_are_counted_and_reported() {
     let refusing = Turn {
         written: 1,
         failed: 2,
         down: false,
     };
     let scripted = Scripted::new([refusing]);
-    let (ear, said) = mpsc::channel();
-    let sink = Sink::deliver(
+    let (sender, messages) = mpsc::channel();
+    let sink = Sink::spawn(
         &config(8),
         Box::new(scripted),
-        Box::new(move |sentence: &str| drop(ear.send(sentence.to_owned()))),
+        Box::new(move |message: &str| drop(sender.send(message.to_owned()))),
         Pauses::default(),
     );
     let mut sink = sink.expect("a thread");
@@ -93,14 +93,16 @@ fn refused_records_are_counted_and_said() {
     }
     sink.offer(&close(3));
     sink.reopen();
-    let said = said.recv_timeout(LONG).expect("the refusal is said");
-    assert!(said.contains("refused 2 records for good: it is not to its taste"));
+    let message = messages
+        .recv_timeout(LONG)
+        .expect("the refusal is reported");
+    assert!(message.contains("refused 2 records for good: it is not to its taste"));
     let counts = sink.finish(long());
     assert_eq!((counts.written, counts.failed), (2, 2));
 }
 
 #[test]
-fn a_panic_is_an_outage_that_is_said_and_the_output_can_only_be_started_anew() {
+fn a_panic_is_an_outage_and_the_output_cannot_be_adopted_any_more() {
     struct Failing;
     impl Transport for Failing {
         fn deliver(&mut self, _: &[Arc<Record>]) -> Delivered {
@@ -108,15 +110,15 @@ fn a_panic_is_an_outage_that_is_said_and_the_output_can_only_be_started_anew() {
         }
     }
     let config = config(8);
-    let Started { mut sink, said } = start(&config, Failing);
+    let Started { mut sink, messages } = start(&config, Failing);
     assert!(sink.can_adopt(&config));
     sink.offer(&close(1));
-    let message = said.recv_timeout(LONG).expect("the panic is said");
+    let message = messages.recv_timeout(LONG).expect("the panic is reported");
     assert_eq!(
         message,
         "output stdout does not work: its thread has ended, which is a fault of tcpclose; the next SIGHUP starts it anew"
     );
-    assert!(said.recv().is_err(), "nothing else is said");
+    assert!(messages.recv().is_err(), "nothing else is reported");
     let reason = sink.outage().expect("it does not work").reason;
     assert!(reason.contains("its thread has ended"), "{reason}");
     let until = long();
@@ -127,7 +129,7 @@ fn a_panic_is_an_outage_that_is_said_and_the_output_can_only_be_started_anew() {
     assert_eq!(sink.finish(long()).queued, 1);
 }
 
-/// Is opened at the third try.
+/// Can be opened at the third attempt.
 struct Shy(u32, Scripted);
 
 impl Transport for Shy {
@@ -150,12 +152,12 @@ fn shy() -> Shy {
 }
 
 #[test]
-fn what_cannot_be_opened_yet_is_an_outage_and_is_tried_again() {
-    let Started { mut sink, said } = start(&config(8), shy());
-    let next = || said.recv_timeout(LONG).expect("it is said");
+fn a_destination_that_cannot_be_opened_yet_is_an_outage_and_is_retried() {
+    let Started { mut sink, messages } = start(&config(8), shy());
+    let next = || messages.recv_timeout(LONG).expect("it is reported");
     assert!(next().contains("does not work: it is shy"));
     sink.offer(&close(1));
-    // Also when nothing comes.
+    // Even without further records.
     assert!(next().contains("works again"));
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);

@@ -1,4 +1,4 @@
-//! Receivers that do as a script says, and outputs to them.
+//! Receivers that follow a script, and outputs to them.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use crate::output::samples;
 use tcpclose_core::finding::{Close, Endpoint, Finding};
 use tcpclose_core::types::{EndpointId, Nanos};
 
-/// Longer than anything here takes on the slowest machine.
+/// Longer than anything here takes, even on the slowest machine.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn long() -> Instant {
@@ -32,7 +32,8 @@ pub(super) fn close(id: u64) -> Arc<Record> {
     }))))
 }
 
-/// What a receiver does with one delivery: this many records are taken, this many refused, and then it may be down.
+/// What a receiver does with one delivery: it accepts records, refuses records, and then may be
+/// down.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn {
     pub written: usize,
@@ -41,7 +42,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Nothing is taken.
+    /// Accepts nothing.
     pub const DOWN: Self = Self {
         written: 0,
         failed: 0,
@@ -49,7 +50,7 @@ impl Turn {
     };
 }
 
-/// Does what its script says, then takes everything.
+/// Follows its script, then accepts everything.
 pub(super) struct Scripted {
     turns: VecDeque<Turn>,
     pub got: Arc<Mutex<Vec<Arc<Record>>>>,
@@ -79,14 +80,14 @@ impl Transport for Scripted {
             written,
             failed,
             refusal: (failed > 0).then(|| "it is not to its taste".to_owned()),
-            down: turn
+            unavailable: turn
                 .down
                 .then(|| Unavailable::from("it is gone".to_owned())),
         }
     }
 }
 
-/// Takes a record whenever it is allowed to.
+/// Accepts one record for each permit.
 pub(super) struct Gate {
     allowed: Receiver<()>,
     pub got: Arc<Mutex<Vec<Arc<Record>>>>,
@@ -103,7 +104,7 @@ impl Gate {
 
 impl Transport for Gate {
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
-        // A gate that is gone stands open.
+        // Without a sender, everything is accepted.
         let _ = self.allowed.recv();
         let mut got = self.got.lock().expect("no panic");
         got.push(Arc::clone(&records[0]));
@@ -116,18 +117,19 @@ impl Transport for Gate {
 
 pub(super) struct Started {
     pub sink: Sink,
-    pub said: Receiver<String>,
+    pub messages: Receiver<String>,
 }
 
-pub(super) fn start(config: &SinkConfig, delivery: impl Transport + 'static) -> Started {
-    let (ear, said) = mpsc::channel();
-    let say = move |sentence: &str| drop(ear.send(sentence.to_owned()));
+pub(super) fn start(config: &SinkConfig, transport: impl Transport + 'static) -> Started {
+    let (sender, messages) = mpsc::channel();
+    let notify = move |message: &str| drop(sender.send(message.to_owned()));
     let pauses = Pauses {
         first: Duration::from_millis(1),
         longest: Duration::from_millis(4),
     };
-    let sink = Sink::deliver(config, Box::new(delivery), Box::new(say), pauses).expect("a thread");
-    Started { sink, said }
+    let sink =
+        Sink::spawn(config, Box::new(transport), Box::new(notify), pauses).expect("a thread");
+    Started { sink, messages }
 }
 
 pub(super) fn config(queue: usize) -> SinkConfig {

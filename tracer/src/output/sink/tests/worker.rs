@@ -1,4 +1,4 @@
-//! What becomes of records on their way through an output's thread: each is counted once.
+//! Records on their way through an output's thread: each is counted once.
 
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -32,8 +32,8 @@ fn sum(counts: Counts) -> u64 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever the receiver does, at any moment all that was offered is somewhere, nothing arrives twice, and what
-    /// arrives is in order.
+    /// Whatever the receiver does, at any time every offered record is counted, no record arrives
+    /// twice, and records arrive in order.
     #[test]
     fn the_counts_always_add_up(
         turns in prop::collection::vec((0_usize..4, 0_usize..2, prop::bool::weighted(0.3)), 0..12),
@@ -42,7 +42,7 @@ proptest! {
         limit in prop::option::of(1_u32..100),
         port in prop::bool::ANY,
     ) {
-        // A turn that does nothing at all is one of a receiver that is down.
+        // A receiver that neither accepts nor refuses anything is down.
         let turns = turns.into_iter().map(|(written, failed, down)| Turn {
             written,
             failed,
@@ -58,7 +58,7 @@ proptest! {
         if port {
             config.filter.local_ports = [1].into();
         }
-        let Started { mut sink, said: _said } = start(&config, scripted);
+        let Started { mut sink, messages: _messages } = start(&config, scripted);
         for id in 0..offers {
             sink.offer(&close(id));
             let counts = sink.counts();
@@ -74,21 +74,21 @@ proptest! {
         };
         let ids: Vec<_> = got.iter().filter_map(|record| of_closes(record)).collect();
         prop_assert!(ids.is_sorted_by(|one, next| one < next));
-        // Its own records of losses tell exactly of what was dropped, but for those that its receiver refused.
-        let told: u64 = got.iter().map(|record| match &**record {
+        // Its loss records report exactly what was dropped, except those that the receiver refused.
+        let reported: u64 = got.iter().map(|record| match &**record {
             Record::Finding(Finding::Loss(loss)) => loss.lost,
             _ => 0,
         }).sum();
-        prop_assert!(told <= counts.dropped);
+        prop_assert!(reported <= counts.dropped);
         if counts.failed == 0 {
-            prop_assert_eq!(told, counts.dropped);
+            prop_assert_eq!(reported, counts.dropped);
         }
         let closes = counts.offered - (got.len() - ids.len()) as u64;
         prop_assert!(closes >= offers);
     }
 }
 
-/// It tells of what was dropped, and the last one comes when a queue may be full.
+/// Summaries report what was dropped, and the last one may come when the queue is full.
 #[test]
 fn a_full_queue_has_room_for_summaries() {
     let summary = |at| {
@@ -103,7 +103,10 @@ fn a_full_queue_has_room_for_summaries() {
     let (gate, closed) = mpsc::channel();
     let receiver = Gate::new(closed);
     let got = Arc::clone(&receiver.got);
-    let Started { mut sink, said: _ } = start(&config(3), receiver);
+    let Started {
+        mut sink,
+        messages: _,
+    } = start(&config(3), receiver);
     for id in 0..10 {
         sink.offer(&close(id));
     }
@@ -138,7 +141,7 @@ fn offers_never_wait_for_the_receiver() {
     let (
         Started {
             mut sink,
-            said: _said,
+            messages: _messages,
         },
         gate,
     ) = gated(3);
@@ -160,7 +163,7 @@ fn an_output_without_loss_records_counts_its_losses_all_the_same() {
     config.kinds = [Kind::Close].into();
     let Started {
         mut sink,
-        said: _said,
+        messages: _messages,
     } = start(&config, Gate::new(closed));
     for id in 0..5 {
         sink.offer(&close(id));
@@ -175,7 +178,7 @@ fn a_stuck_receiver_is_left_behind_and_what_it_did_not_take_is_lost() {
     let (
         Started {
             mut sink,
-            said: _said,
+            messages: _messages,
         },
         gate,
     ) = gated(8);
@@ -197,7 +200,7 @@ fn summaries_and_losses_pass_a_rate_limit() {
     let scripted = Scripted::new([]);
     let Started {
         mut sink,
-        said: _said,
+        messages: _messages,
     } = start(&config, scripted);
     let loss = Finding::Loss(tcpclose_core::finding::Loss {
         at: Nanos(0),
@@ -215,7 +218,7 @@ fn summaries_and_losses_pass_a_rate_limit() {
 }
 
 #[test]
-fn the_end_of_what_was_told_passes_a_rate_limit() {
+fn the_end_of_a_stuck_socket_passes_a_rate_limit() {
     let mut config = config(100);
     config.rate_limit = Some(RateLimit {
         per_second: NonZeroU32::MIN,
@@ -224,7 +227,7 @@ fn the_end_of_what_was_told_passes_a_rate_limit() {
     let scripted = Scripted::new([]);
     let Started {
         mut sink,
-        said: _said,
+        messages: _messages,
     } = start(&config, scripted);
     let leak = |stuck| Arc::new(Finding::Stuck(Box::new(stuck)).into());
     for _ in 0..3 {
@@ -242,9 +245,9 @@ fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counte
     let scripted = Scripted::new([Turn::DOWN; 3]);
     let got = Arc::clone(&scripted.got);
     let before = config(4);
-    let Started { mut sink, said } = start(&before, scripted);
+    let Started { mut sink, messages } = start(&before, scripted);
     sink.offer(&close(1));
-    let _ = said.recv_timeout(LONG).expect("it is down");
+    let _ = messages.recv_timeout(LONG).expect("it is down");
     for id in 2..=6 {
         sink.offer(&close(id));
     }
@@ -254,7 +257,7 @@ fn a_change_of_kinds_filter_limit_and_queue_keeps_what_waits_and_what_was_counte
         ..before.clone()
     };
     assert!(sink.can_adopt(&after));
-    sink.change(&after, || unreachable!("it stays where it is"));
+    sink.adopt(&after, || unreachable!("the destination stays the same"));
     sink.offer(&close(7));
     let elsewhere = SinkConfig {
         name: Some("another".to_owned()),
