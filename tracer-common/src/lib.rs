@@ -17,9 +17,9 @@ mod transition;
 pub use config::Config;
 pub use program_stats::{Program, RunStats};
 pub use recursion_fallback::FallbackStage;
-pub use signal::Signal;
+pub use signal::{Signal, segment_flags};
 pub use state::TcpState;
-pub use task_file_iter::SocketDescriptor;
+pub use task_file_iter::{SocketDescriptor, context as task_file_context};
 pub use transition::{COMM_LEN, Transition, flags};
 
 /// The ring buffers, by their names in the object. Those of a CPU's number modulo [`Config::ring_mask`] plus one are used:

@@ -1,12 +1,12 @@
 use core::mem::size_of;
 
-/// The programs, as their runs are counted.
+/// The programs whose runs are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 #[allow(missing_docs, reason = "the programs' names")]
 pub enum Program {
     SetState,
-    SetStateNested,
+    SetStateFallback,
     SetStateClassic,
     SendReset,
     ReceiveReset,
@@ -18,7 +18,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// How many there are.
+    /// The number of programs.
     pub const COUNT: u32 = Self::TwskKill as u32 + 1;
 }
 
@@ -30,13 +30,13 @@ impl Program {
 )]
 #[repr(C)]
 pub struct RunStats {
-    /// How many there were.
+    /// The number of runs.
     pub count: u64,
-    /// How long those took that were timed, one in [`RunStats::TIMED`], in ns: inside the program, without the kernel's way in
-    /// and out.
-    pub timed: u64,
-    /// When the run began that is being timed, in ns; else 0.
-    pub begun: u64,
+    /// The time of those runs that were timed, one in [`RunStats::TIMED`], in ns: inside the program, without the kernel's way
+    /// in and out.
+    pub timed_ns: u64,
+    /// When the run that is being timed started, in ns; 0 where none is.
+    pub started: u64,
 }
 
 impl RunStats {

@@ -1,15 +1,16 @@
-/// What is known of the program that takes the transitions which interrupt the first one: the word of the map `TWIN`, which
-/// user space writes.
+/// How far the fallback of the transition program is: the word of the map `TWIN`, which user space writes.
 ///
-/// A transition may be under way on any CPU at each step, so nothing is asked of the next that the one before has not
-/// prepared: between two steps all of them are through.
+/// The fallback records the transitions that interrupt the main program. A transition may be under way on any CPU when the
+/// stage changes, so each stage asks for nothing that the one before has not prepared: when the next begins, all transitions
+/// of the one before are through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum FallbackStage {
-    /// It may not be attached yet, and the first program tells it nothing.
-    Absent,
-    /// It is attached, and hears what the first program has seen, but not yet of what was under way when that began.
-    Listens,
-    /// What it has not heard of, the first program has missed.
-    Works,
+    /// The fallback may not be attached yet, and the main program keeps no marks for it.
+    Detached,
+    /// The fallback is attached and takes the main program's marks away, but the main program may have begun some
+    /// transitions before it left marks.
+    Syncing,
+    /// A transition without a mark is one that the main program has missed: the fallback records it.
+    Active,
 }

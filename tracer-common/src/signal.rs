@@ -36,6 +36,16 @@ impl Signal {
     pub const NO_REASON: u32 = u32::MAX;
 }
 
+/// Bits of [`Signal::segment_flags`]: those of the TCP header (RFC 9293, `TCPHDR_*` of include/net/tcp.h).
+pub mod segment_flags {
+    /// The sender has finished sending.
+    pub const FIN: u8 = 1 << 0;
+    /// The connection is reset.
+    pub const RST: u8 = 1 << 2;
+    /// The acknowledgment number is valid.
+    pub const ACK: u8 = 1 << 4;
+}
+
 const _: () = {
     assert!(size_of::<Signal>() == 40);
     assert!(align_of::<Signal>() == 8);

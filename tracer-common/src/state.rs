@@ -31,6 +31,14 @@ pub enum TcpState {
     NewSynRecv = 12,
 }
 
+/// Compares a state as a record or the kernel has it, a number that may be no state.
+impl PartialEq<TcpState> for u8 {
+    #[inline(always)]
+    fn eq(&self, state: &TcpState) -> bool {
+        *self == *state as u8
+    }
+}
+
 #[cfg(all(test, feature = "user"))]
 mod tests {
     use strum::VariantArray as _;

@@ -6,10 +6,9 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TracePointContext;
 use tcpclose_common::{RecordKind, Transition};
 
-use crate::kernel::config;
+use crate::kernel::{AF_INET, config};
 use crate::{filter, ring, task};
 
-const AF_INET: u16 = 2;
 const IPPROTO_TCP: u16 = 6;
 /// Words of eight bytes that a context may have: 72 bytes on every kernel but RHEL's, whose common fields are longer.
 const WORDS: usize = 10;
@@ -73,7 +72,7 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     };
     let old = ctx.field::<u32>(config!(classic_oldstate))? as u8;
     let new = ctx.field::<u32>(config!(classic_newstate))? as u8;
-    if protocol != IPPROTO_TCP || filter::is_idle_talk(old, new) {
+    if protocol != IPPROTO_TCP || !filter::is_of_a_connection(old, new) {
         return None;
     }
     // The tracepoint gives ports in host order and v4 addresses in the v6 fields as v4-mapped.

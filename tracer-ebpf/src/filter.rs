@@ -1,25 +1,20 @@
-//! The filters that the user asked for, applied before a record costs anything.
+//! The connection filter that the user asked for, applied before a record costs anything.
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::Array;
 
-use crate::kernel::{Sock, config};
-use crate::transition::ip_version;
+use tcpclose_common::TcpState;
 
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const SYN_RECV: u8 = 3;
-const CLOSE: u8 = 7;
-const LISTEN: u8 = 10;
+use crate::kernel::{Sock, config};
 
 /// One bit a port.
 type PortSet = Array<u64>;
 
-/// Local ports wanted, where `filter_local_ports` is on.
+/// The wanted local ports, where `filter_local_ports` is on.
 #[map]
 static LOCAL_PORTS: PortSet = Array::with_max_entries(1024, 0);
 
-/// Peer's ports wanted, where `filter_peer_ports` is on.
+/// The wanted ports of the peer, where `filter_peer_ports` is on.
 #[map]
 static PEER_PORTS: PortSet = Array::with_max_entries(1024, 0);
 
@@ -31,11 +26,11 @@ fn contains(ports: &PortSet, port: u16) -> bool {
     }
 }
 
-/// Whether the transition tells nothing of a close: LISTEN to SYN_RECV carries the listener's cookie or none, and the
-/// child's ESTABLISHED follows at once.
+/// Whether the transition belongs to a connection's life. LISTEN to SYN_RECV does not: it carries the listener's cookie or
+/// none, and the child's ESTABLISHED follows at once. True for all where the user wants to see every transition.
 #[inline(always)]
-pub fn is_idle_talk(old: u8, new: u8) -> bool {
-    old == LISTEN && new == SYN_RECV && config!(every_transition) == 0
+pub fn is_of_a_connection(old: u8, new: u8) -> bool {
+    old != TcpState::Listen || new != TcpState::SynRecv || config!(every_transition) != 0
 }
 
 /// Whether the user wants a transition of this socket.
@@ -46,12 +41,12 @@ pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u
         return false;
     }
     // No port is chosen yet when connect() starts: the ESTABLISHED that follows decides.
-    let connecting = old == CLOSE && new == SYN_SENT;
+    let connecting = old == TcpState::Close && new == TcpState::SynSent;
     if config!(filter_local_ports) != 0 && !connecting && !contains(&LOCAL_PORTS, local_port) {
         return false;
     }
-    // A listener says who owns the connections that come in, from whatever port and in whatever IP version.
-    if old == LISTEN || new == LISTEN {
+    // A listener shows who owns the connections that come in, from any port and in any IP version.
+    if old == TcpState::Listen || new == TcpState::Listen {
         return true;
     }
     if config!(filter_peer_ports) != 0 && !contains(&PEER_PORTS, peer_port) {
@@ -93,7 +88,7 @@ fn wants_common(sk: Sock, local_port: u16) -> bool {
         return false;
     }
     let ip_filter = config!(filter_ip);
-    ip_filter == 0 || ip_filter == u32::from(ip_version(sk))
+    ip_filter == 0 || ip_filter == u32::from(sk.ip_version())
 }
 
 /// Whether the task on the CPU is the one whose system call drove the transition.
@@ -102,9 +97,13 @@ fn wants_common(sk: Sock, local_port: u16) -> bool {
 /// error while a process holds the socket's lock is that process' own abort (unread data, `SO_LINGER`).
 #[inline(always)]
 pub fn is_syscall_driven(old: u8, new: u8, aborts: bool) -> bool {
-    const FIN_WAIT1: u8 = 4;
-    const CLOSE_WAIT: u8 = 8;
-    const LAST_ACK: u8 = 9;
+    const ESTABLISHED: u8 = TcpState::Established as u8;
+    const SYN_SENT: u8 = TcpState::SynSent as u8;
+    const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
+    const CLOSE: u8 = TcpState::Close as u8;
+    const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
+    const LAST_ACK: u8 = TcpState::LastAck as u8;
+    const LISTEN: u8 = TcpState::Listen as u8;
     match (old, new) {
         (CLOSE, SYN_SENT) | (CLOSE, LISTEN) | (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
             true

@@ -8,7 +8,10 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use tcpclose_common::Config;
 
-/// Given by user space before the programs are loaded.
+/// `AF_INET` of include/linux/socket.h.
+pub const AF_INET: u16 = 2;
+
+/// Written by user space before the programs are loaded.
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config::ZERO;
 
@@ -68,6 +71,21 @@ impl Sock {
             None
         } else {
             Some(TcpSock(tcp.cast()))
+        }
+    }
+
+    /// The IP version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
+    #[inline(always)]
+    pub fn ip_version(self) -> u8 {
+        if self.field::<u16>(config!(skc_family)) == AF_INET {
+            return 4;
+        }
+        let high: u64 = self.field(config!(skc_v6_daddr));
+        let middle: u32 = self.field(config!(skc_v6_daddr) + 8);
+        if high == 0 && u32::from_be(middle) == 0xffff {
+            4
+        } else {
+            6
         }
     }
 

@@ -1,4 +1,4 @@
-//! The eBPF programs of tcpclose. Each is one line here; what it does stands in the file of its topic.
+//! The eBPF programs of tcpclose. Each is one line here; the file of its topic has the rest.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "everything here is the kernel's memory")]
@@ -26,16 +26,16 @@ use program_stats::timed;
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetState, || {
-        recursion_fallback::outer(&ctx, || transition::on_set_state(&ctx))
+        recursion_fallback::main_program(&ctx, || transition::on_set_state(&ctx))
     });
     0
 }
 
-/// The transitions that the program above missed, because they interrupted it on the same CPU.
+/// The transitions that the program above missed because they interrupted it on the same CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    timed(Program::SetStateNested, || {
-        recursion_fallback::inner(&ctx, || transition::on_set_state(&ctx))
+    timed(Program::SetStateFallback, || {
+        recursion_fallback::fallback(&ctx, || transition::on_set_state(&ctx))
     });
     0
 }
@@ -84,7 +84,7 @@ pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A minisocket goes before its timer fires.
+/// A minisocket ends before its timer fires.
 #[fentry(function = "inet_twsk_deschedule_put")]
 pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
     timed(Program::TwskDeschedulePut, || {
@@ -93,7 +93,7 @@ pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A minisocket goes, for whatever reason.
+/// A minisocket ends, for any reason.
 #[fentry(function = "inet_twsk_kill")]
 pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     timed(Program::TwskKill, || {
@@ -102,7 +102,7 @@ pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Every open file of every process; told of are the sockets that may be somebody's leak.
+/// Every open file of every process: writes the descriptors of sockets in CLOSE_WAIT and of sockets that listen.
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {

@@ -6,14 +6,11 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_timewait_sock;
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
-use tcpclose_common::{RecordKind, Signal, flags};
+use tcpclose_common::{RecordKind, Signal, flags, segment_flags};
 
 use crate::filter;
 use crate::kernel::{Sock, config};
-use crate::signal::{Skb, send_as};
-
-const TCPHDR_FIN: u8 = 1;
-const TCPHDR_RST: u8 = 4;
+use crate::signal::{Skb, record_as};
 
 /// A `struct inet_timewait_sock *` is the first argument of all three functions. It begins with the same `sock_common`
 /// as a full socket.
@@ -23,23 +20,23 @@ pub fn on_hook(ctx: &FEntryContext, kind: RecordKind) {
     if !filter::wants_minisocket(tw) {
         return;
     }
-    tell(kind, tw, 0, Skb::NONE);
+    record(kind, tw, 0, Skb::NONE);
 }
 
 /// `kfree_skb(skb, location, reason, rx_sk)`, with `rx_sk` since 6.11: tcp_v4_rcv and tcp_v6_rcv drop what a minisocket
 /// took without naming a reason (tcp_timewait_state_process). A segment that was dropped before it got there (a firewall,
 /// a wrong checksum) has a reason, or no socket.
 ///
-/// This runs for each packet that the host drops, so the cheapest questions come first: nearly all have a reason.
+/// This runs for each packet that the host drops, so the cheapest checks come first: nearly all have a reason.
 #[inline(always)]
 pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     if ctx.arg::<u32>(2) != config!(reason_not_specified) {
         return;
     }
     let skb = Skb(ctx.arg::<*const c_void>(0));
-    // Of another protocol this byte means something else; the socket tells.
+    // In other protocols this byte means something else; the socket shows which it is.
     let tcp_flags = skb.tcp_flags();
-    if tcp_flags & (TCPHDR_FIN | TCPHDR_RST) == 0 {
+    if tcp_flags & (segment_flags::FIN | segment_flags::RST) == 0 {
         return;
     }
     let sk = ctx.arg::<*mut c_void>(3);
@@ -55,24 +52,24 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     // In no hash chain: it is being taken down, and has just been if a RST did it. The memory may be another minisocket's
     // by now (SLAB_TYPESAFE_BY_RCU), but that has another cookie and is in a chain.
     let gone = tw.field::<u64>(config!(skc_node_pprev)) == 0;
-    if tcp_flags & TCPHDR_RST != 0 && !gone {
+    if tcp_flags & segment_flags::RST != 0 && !gone {
         return;
     }
     if !filter::wants_minisocket(tw) {
         return;
     }
     let bits = if gone { flags::GONE } else { 0 };
-    tell(RecordKind::MinisocketSegment, tw, bits, skb);
+    record(RecordKind::MinisocketSegment, tw, bits, skb);
 }
 
 #[inline(always)]
-fn tell(kind: RecordKind, tw: Sock, bits: u32, skb: Skb) {
+fn record(kind: RecordKind, tw: Sock, bits: u32, skb: Skb) {
     // Zero: the socket closed before anybody asked for its cookie, so nobody follows it.
     let cookie: u64 = tw.field(config!(skc_cookie));
     if cookie == 0 {
         return;
     }
-    send_as(
+    record_as(
         kind,
         tw.field(config!(tw_substate)),
         (cookie, flags::COOKIE | bits),

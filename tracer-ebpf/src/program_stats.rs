@@ -10,29 +10,29 @@ use tcpclose_common::{Program, RunStats};
 #[map]
 static RUNS: PerCpuArray<RunStats> = PerCpuArray::with_max_entries(Program::COUNT, 0);
 
-/// RunStats a program, and takes the time of one run in [`RunStats::TIMED`].
+/// Runs a program, and takes the time of one run in [`RunStats::TIMED`].
 #[inline(always)]
 pub fn timed(program: Program, run: impl FnOnce()) {
-    let Some(runs) = RUNS.get_ptr_mut(program as u32) else {
+    let Some(stats) = RUNS.get_ptr_mut(program as u32) else {
         return;
     };
     // SAFETY: this CPU's own slot, and the kernel does not run a program inside itself. What is written is read again from
     // memory: a value kept over the run would make the verifier follow the run once for each.
     unsafe {
-        let count = (&raw const (*runs).count).read_volatile() + 1;
-        (&raw mut (*runs).count).write_volatile(count);
+        let count = (&raw const (*stats).count).read_volatile() + 1;
+        (&raw mut (*stats).count).write_volatile(count);
         if count % RunStats::TIMED == 0 {
-            (&raw mut (*runs).begun).write_volatile(bpf_ktime_get_ns());
+            (&raw mut (*stats).started).write_volatile(bpf_ktime_get_ns());
         }
     }
     run();
     // SAFETY: as above.
     unsafe {
-        let begun = (&raw const (*runs).begun).read_volatile();
-        if begun != 0 {
-            (&raw mut (*runs).begun).write_volatile(0);
-            let timed = (&raw const (*runs).timed).read_volatile();
-            (&raw mut (*runs).timed).write_volatile(timed + (bpf_ktime_get_ns() - begun));
+        let started = (&raw const (*stats).started).read_volatile();
+        if started != 0 {
+            (&raw mut (*stats).started).write_volatile(0);
+            let timed = (&raw const (*stats).timed_ns).read_volatile();
+            (&raw mut (*stats).timed_ns).write_volatile(timed + (bpf_ktime_get_ns() - started));
         }
     }
 }

@@ -1,16 +1,18 @@
-//! Transitions inside transitions: a softirq may interrupt the program, and closes another socket on the same CPU. The
-//! kernel skips a tracing program that is running already (`prog->active`), so a twin takes what the first one missed.
+//! Transitions inside transitions: a softirq may interrupt the main program and close another socket on the same CPU. The
+//! kernel skips a tracing program that is running already (`bpf_prog_run` behind `prog->active`, kernel/trace/bpf_trace.c), so
+//! a second program, the fallback, records what the main one missed.
 //!
 //! Both are called for each transition, one after the other, and whatever interrupts on this CPU is through before they
-//! go on. So the transitions that the first has seen and the twin has not form a stack. What is not on it the first has
-//! missed. Only tasks and softirqs change TCP states, so at most two transitions are under way on a CPU, and never is
-//! the twin skipped where the first one is.
+//! go on. The main program leaves a mark of each transition and the fallback takes it away, so the marks form a stack; what
+//! has no mark, the main program has missed. Only tasks and softirqs change TCP states, so at most two transitions are under
+//! way on a CPU, and the fallback is never skipped where the main program is.
 //!
-//! What interrupts the twin behind its look at the stack stays there: the first sees it, and the twin is skipped. So a
-//! transition is told by more than the socket's address, which the next socket may have.
+//! A mark of what interrupts the fallback behind its look at the stack stays there: the main program sees that transition, and
+//! the fallback is skipped. So a mark has more than the socket's address, which the next socket may have.
 //!
 //! A second program costs each transition some 65 ns, and many hosts never need it. So it is attached when the kernel has
-//! skipped a run of the first; a transition may be under way then on any CPU, so it joins in two steps ([`FallbackStage`]).
+//! skipped a run of the main one; a transition may be under way then on any CPU, so it joins in two stages
+//! ([`FallbackStage`]).
 
 use core::ffi::c_void;
 
@@ -21,11 +23,11 @@ use tcpclose_common::FallbackStage;
 
 use crate::kernel::Sock;
 
-/// What the twin does: a [`FallbackStage`].
+/// The fallback's [`FallbackStage`].
 #[map]
 static TWIN: Array<u32> = Array::with_max_entries(1, 0);
 
-/// One transition of one socket; there is no second with both of these where sockets have cookies.
+/// One transition of one socket; where sockets have cookies, no other has both of these.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 struct Mark {
@@ -34,29 +36,29 @@ struct Mark {
 }
 
 #[repr(C)]
-struct Seen {
+struct MarkStack {
     depth: u64,
     marks: [Mark; 2],
 }
 
-/// What the first program has seen and its twin has not yet.
+/// The transitions that the main program has seen and the fallback has not yet.
 #[map]
-static SEEN: PerCpuArray<Seen> = PerCpuArray::with_max_entries(1, 0);
+static SEEN: PerCpuArray<MarkStack> = PerCpuArray::with_max_entries(1, 0);
 
-/// Runs the first program and lets its twin know.
+/// Runs the main program, and leaves a mark for the fallback.
 #[inline(always)]
-pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
-    if twin() != FallbackStage::Absent as u32
-        && let Some(seen) = SEEN.get_ptr_mut(0)
+pub fn main_program(ctx: &BtfTracePointContext, run: impl FnOnce()) {
+    if stage() != FallbackStage::Detached as u32
+        && let Some(stack) = SEEN.get_ptr_mut(0)
     {
         let mark = Mark::of(ctx);
         // SAFETY: this CPU's own slot. Whoever interrupts leaves what is below the depth that it found.
         unsafe {
-            let [lower, upper] = marks(seen);
-            match (&raw const (*seen).depth).read_volatile() {
+            let [lower, upper] = marks(stack);
+            match (&raw const (*stack).depth).read_volatile() {
                 0 => {
                     lower.write_volatile(mark);
-                    (&raw mut (*seen).depth).write_volatile(1);
+                    (&raw mut (*stack).depth).write_volatile(1);
                 }
                 depth => {
                     // Of two, the lower one is of no transition under way.
@@ -64,7 +66,7 @@ pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
                         lower.write_volatile(upper.read_volatile());
                     }
                     upper.write_volatile(mark);
-                    (&raw mut (*seen).depth).write_volatile(2);
+                    (&raw mut (*stack).depth).write_volatile(2);
                 }
             }
         }
@@ -72,44 +74,44 @@ pub fn outer(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     run();
 }
 
-/// Runs the twin, only for what the first program missed.
+/// Runs the fallback, only for what the main program missed.
 #[inline(always)]
-pub fn inner(ctx: &BtfTracePointContext, run: impl FnOnce()) {
-    let twin = twin();
-    if twin == FallbackStage::Absent as u32 {
+pub fn fallback(ctx: &BtfTracePointContext, run: impl FnOnce()) {
+    let stage = stage();
+    if stage == FallbackStage::Detached as u32 {
         return;
     }
-    let Some(seen) = SEEN.get_ptr_mut(0) else {
+    let Some(stack) = SEEN.get_ptr_mut(0) else {
         return;
     };
     let mark = Mark::of(ctx);
     // SAFETY: as above.
     unsafe {
-        let [lower, upper] = marks(seen);
-        let depth = (&raw const (*seen).depth).read_volatile();
+        let [lower, upper] = marks(stack);
+        let depth = (&raw const (*stack).depth).read_volatile();
         if depth > 1 && upper.read_volatile() == mark {
-            (&raw mut (*seen).depth).write_volatile(1);
+            (&raw mut (*stack).depth).write_volatile(1);
             return;
         }
         if depth > 0 && lower.read_volatile() == mark {
-            (&raw mut (*seen).depth).write_volatile(0);
+            (&raw mut (*stack).depth).write_volatile(0);
             return;
         }
     }
-    // What the first saw before it told the twin is not on the stack either.
-    if twin == FallbackStage::Works as u32 {
+    // What the main program saw before it left marks has none either.
+    if stage == FallbackStage::Active as u32 {
         run();
     }
 }
 
-/// The lower and the upper one.
+/// The lower and the upper mark.
 ///
 /// # Safety
-/// `seen` must be valid.
+/// `stack` must be valid.
 #[inline(always)]
-unsafe fn marks(seen: *mut Seen) -> [*mut Mark; 2] {
+unsafe fn marks(stack: *mut MarkStack) -> [*mut Mark; 2] {
     // SAFETY: the caller's promise.
-    unsafe { [&raw mut (*seen).marks[0], &raw mut (*seen).marks[1]] }
+    unsafe { [&raw mut (*stack).marks[0], &raw mut (*stack).marks[1]] }
 }
 
 impl Mark {
@@ -122,10 +124,10 @@ impl Mark {
 }
 
 #[inline(always)]
-fn twin() -> u32 {
+fn stage() -> u32 {
     match TWIN.get_ptr(0) {
         // SAFETY: a valid slot of the map; user space writes it, whole.
-        Some(twin) => unsafe { twin.read_volatile() },
-        None => FallbackStage::Absent as u32,
+        Some(stage) => unsafe { stage.read_volatile() },
+        None => FallbackStage::Detached as u32,
     }
 }

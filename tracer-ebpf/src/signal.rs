@@ -1,19 +1,13 @@
-//! Resets and repeated FINs: what the transitions alone do not tell.
+//! Resets and repeated FINs, which the transitions alone do not show.
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpclose_common::{RecordKind, Signal, flags};
+use tcpclose_common::{RecordKind, Signal, TcpState, flags, segment_flags};
 
 use crate::kernel::{Sock, config, load};
 use crate::{filter, ring};
-
-const FIN_WAIT1: u8 = 4;
-const LAST_ACK: u8 = 9;
-const CLOSING: u8 = 11;
-/// `TCPHDR_FIN` of include/net/tcp.h.
-const TCPHDR_FIN: u8 = 1;
 
 /// `tcp_send_reset(sk, skb, reason)`; `sk` is NULL when no socket answers for the segment.
 #[inline(always)]
@@ -29,13 +23,13 @@ pub fn on_send_reset(ctx: &BtfTracePointContext) {
     };
     // The segment that is answered; NULL when this end aborts by itself (tcp_send_active_reset).
     let skb = Skb(ctx.arg::<*const c_void>(1));
-    send(RecordKind::ResetSent, Sock(sk), reason, skb);
+    record(RecordKind::ResetSent, Sock(sk), reason, skb);
 }
 
 /// `tcp_receive_reset(sk)`.
 #[inline(always)]
 pub fn on_receive_reset(ctx: &BtfTracePointContext) {
-    send(
+    record(
         RecordKind::ResetReceived,
         Sock(ctx.arg::<*const c_void>(0)),
         Signal::NO_REASON,
@@ -43,20 +37,20 @@ pub fn on_receive_reset(ctx: &BtfTracePointContext) {
     );
 }
 
-/// `tcp_retransmit_skb(sk, skb, error)`: told only when the segment holds this end's FIN.
+/// `tcp_retransmit_skb(sk, skb, error)`: recorded only when the segment holds this end's FIN.
 #[inline(always)]
 pub fn on_retransmit(ctx: &BtfTracePointContext) {
     let sk = Sock(ctx.arg::<*const c_void>(0));
     let state: u8 = sk.field(config!(skc_state));
-    if state != FIN_WAIT1 && state != LAST_ACK && state != CLOSING {
+    if state != TcpState::FinWait1 && state != TcpState::LastAck && state != TcpState::Closing {
         return;
     }
     if config!(has_retransmit_error) != 0 && ctx.arg::<i32>(2) != 0 {
         return;
     }
     let skb = Skb(ctx.arg::<*const c_void>(1));
-    if skb.tcp_flags() & TCPHDR_FIN != 0 {
-        send(
+    if skb.tcp_flags() & segment_flags::FIN != 0 {
+        record(
             RecordKind::FinRetransmitted,
             sk,
             Signal::NO_REASON,
@@ -87,20 +81,20 @@ impl Skb {
     }
 }
 
-/// Tells it of a full socket, if the user wants that.
+/// Records a signal of a full socket, if the filter lets it pass.
 #[inline(always)]
-pub fn send(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
+pub fn record(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
     if !filter::wants_socket(sk) {
         return;
     }
     let (id, is_cookie) = sk.id();
     let bits = if is_cookie { flags::COOKIE } else { 0 };
-    send_as(kind, sk.field(config!(skc_state)), (id, bits), reason, skb);
+    record_as(kind, sk.field(config!(skc_state)), (id, bits), reason, skb);
 }
 
-/// Tells it of the socket with this id.
+/// Records a signal of the socket with this id.
 #[inline(always)]
-pub fn send_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
+pub fn record_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
     let Some(entry) = ring::reserve::<Signal>() else {
         return;
     };

@@ -77,7 +77,7 @@ fn leader_comm() -> Option<[u8; COMM_LEN]> {
     }
 }
 
-/// Writes zeros where there is no task to tell of.
+/// Writes zeros where no task drives the transition.
 ///
 /// # Safety
 /// As [`fill`].

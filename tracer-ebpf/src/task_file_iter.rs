@@ -1,33 +1,22 @@
-//! `iter/task_file`: who holds sockets in CLOSE_WAIT, and those that listen.
+//! `iter/task_file`: which processes hold sockets in CLOSE_WAIT, and those that listen.
 
 use core::ffi::c_void;
 use core::mem::size_of;
 
 use aya_ebpf::helpers::generated::{bpf_seq_write, bpf_sock_from_file};
-use tcpclose_common::SocketDescriptor;
+use tcpclose_common::{SocketDescriptor, TcpState, task_file_context};
 
 use crate::kernel::{Sock, config, load};
-
-/// `struct bpf_iter__task_file`, in bytes from its start.
-const META: u32 = 0;
-const TASK: u32 = 8;
-const FD: u32 = 16;
-const FILE: u32 = 24;
-/// `struct bpf_iter_meta`: `seq`.
-const SEQ: u32 = 0;
-
-const CLOSE_WAIT: u8 = 8;
-const LISTEN: u8 = 10;
 
 /// Called for each descriptor of each process, and once more at the end, without any.
 #[inline(always)]
 pub fn on_file(ctx: *mut c_void) {
     let ctx = ctx.cast_const();
-    // SAFETY: the context's members stand where the kernel's headers say; the verifier types what they point to, and
-    // checks each load from there at the offsets of its BTF.
+    // SAFETY: user space has found the context's members at these offsets in the kernel's BTF; the verifier types what they
+    // point to, and checks each load from there at the offsets of its BTF.
     unsafe {
-        let task: *const c_void = load(ctx, TASK);
-        let file: *const c_void = load(ctx, FILE);
+        let task: *const c_void = load(ctx, task_file_context::TASK);
+        let file: *const c_void = load(ctx, task_file_context::FILE);
         if task.is_null() || file.is_null() {
             return;
         }
@@ -39,11 +28,11 @@ pub fn on_file(ctx: *mut c_void) {
         }
         let sk = Sock(load(socket, config!(socket_sk)));
         let state: u8 = sk.field(config!(skc_state));
-        if state != CLOSE_WAIT && state != LISTEN {
+        if state != TcpState::CloseWait && state != TcpState::Listen {
             return;
         }
         // A descriptor table that a thread has for itself is not /proc/PID/fd. Where the first thread has exited, the
-        // kernel comes by with each of the others.
+        // kernel visits each of the others.
         let pid: u32 = load(task, config!(task_tgid));
         if pid != load::<u32>(task, config!(task_pid)) {
             let first: *const c_void = load(task, config!(task_group_leader));
@@ -53,16 +42,16 @@ pub fn on_file(ctx: *mut c_void) {
             }
         }
         let inode: *const c_void = load(file, config!(file_inode));
-        let held = SocketDescriptor {
+        let descriptor = SocketDescriptor {
             pid,
-            fd: load(ctx, FD),
+            fd: load(ctx, task_file_context::FD),
             inode: load::<u64>(inode, config!(inode_number)) as u32,
         };
-        let meta: *const c_void = load(ctx, META);
-        let seq: *const c_void = load(meta, SEQ);
+        let meta: *const c_void = load(ctx, task_file_context::META);
+        let seq: *const c_void = load(meta, task_file_context::META_SEQ);
         bpf_seq_write(
             seq.cast_mut().cast(),
-            (&raw const held).cast(),
+            (&raw const descriptor).cast(),
             size_of::<SocketDescriptor>() as u32,
         );
     }

@@ -5,13 +5,11 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
-use tcpclose_common::{RecordKind, Transition, flags};
+use tcpclose_common::{RecordKind, TcpState, Transition, flags};
 
 use crate::kernel::{Sock, TcpSock, config, load};
 use crate::{filter, ring, task};
 
-const AF_INET: u16 = 2;
-const CLOSE_WAIT: u8 = 8;
 /// `enum sock_flags` of include/net/sock.h: bit numbers in `skc_flags`.
 const SOCK_DEAD: u64 = 1 << 0;
 const SOCK_DONE: u64 = 1 << 1;
@@ -26,7 +24,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     let sk = Sock(ctx.arg::<*const c_void>(0));
     let old = ctx.arg::<i32>(1) as u8;
     let new = ctx.arg::<i32>(2) as u8;
-    if filter::is_idle_talk(old, new) {
+    if !filter::is_of_a_connection(old, new) {
         return;
     }
     let Some(tcp) = sk.tcp() else { return };
@@ -34,7 +32,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     let netns = sk.netns();
     let local_port = u16::from_be(tcp.field(config!(inet_sport)));
     let peer_port = u16::from_be(sk.field(config!(skc_dport)));
-    let ip = ip_version(sk);
+    let ip = sk.ip_version();
     if !filter::wants(old, new, netns, ip, local_port, peer_port) {
         debug!(
             ctx,
@@ -71,7 +69,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         let fin = received.wrapping_sub(1);
         data_end = fin;
         // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup tells of what came before.
-        let acked_before = new == CLOSE_WAIT && tcp.field::<u32>(config!(rcv_wup)) == fin;
+        let acked_before = new == TcpState::CloseWait && tcp.field::<u32>(config!(rcv_wup)) == fin;
         if acked_before || read == fin || newest_segment(sk) == fin {
             bits |= flags::FIN_ALONE;
         }
@@ -134,21 +132,6 @@ fn newest_segment(sk: Sock) -> u32 {
     // SAFETY: sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into the socket, where
     // the verifier's guarded load reads some other number.
     unsafe { load(skb, config!(skb_seq)) }
-}
-
-/// The version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
-#[inline(always)]
-pub fn ip_version(sk: Sock) -> u8 {
-    if sk.field::<u16>(config!(skc_family)) == AF_INET {
-        return 4;
-    }
-    let high: u64 = sk.field(config!(skc_v6_daddr));
-    let middle: u32 = sk.field(config!(skc_v6_daddr) + 8);
-    if high == 0 && u32::from_be(middle) == 0xffff {
-        4
-    } else {
-        6
-    }
 }
 
 /// # Safety

@@ -1,5 +1,5 @@
-//! Has the kernel check the programs of a tier, and attaches them: the causes first, as they must be heard from the first
-//! transition on.
+//! Has the kernel verify the programs of a tier, and attaches them: those that see causes first, so that no cause of the
+//! first transitions is missed.
 
 use std::collections::HashMap;
 use std::thread;
@@ -13,47 +13,47 @@ use super::load_error::refusal;
 
 /// The tracepoint that everything stands on.
 pub(super) const SET_STATE: &str = "inet_sock_set_state";
-/// The program that takes the transitions which interrupt the first one.
-pub(super) const NESTED: &str = "inet_sock_set_state_nested";
-/// Tracepoints that add causes; without one of them the tool says less, and says so.
+/// The program that records the transitions which interrupt the main one.
+pub(super) const FALLBACK: &str = "inet_sock_set_state_nested";
+/// Tracepoints that add causes; without one of them the program reports fewer causes, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
 /// The tracepoint that shows the segments which a minisocket took and dropped.
-pub(super) const DISCARD: &str = "kfree_skb";
+pub(super) const KFREE_SKB: &str = "kfree_skb";
 /// How many arguments it must pass: the fourth is the socket (since 6.11).
-const DISCARD_ARGUMENTS: usize = 4;
+const KFREE_SKB_ARGUMENTS: usize = 4;
 
-/// Functions whose entry tells of minisockets: each program's name in the object, and the function's in the kernel.
-/// All three or none.
+/// Functions whose entry shows what happens to minisockets: each program's name in the object, and the function's in the
+/// kernel. All three are attached, or none.
 const HOOKS: [(&str, &str); 3] = [
     ("inet_twsk_kill", "inet_twsk_kill"),
     ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
     ("inet_twsk_schedule", "__inet_twsk_schedule"),
 ];
 
-/// What works beside the transitions.
-pub(super) struct Attached {
-    /// Whether the twin is loaded, to be attached when it is needed; if not, why.
-    pub twin: Result<(), String>,
+/// What could be attached beside the program on transitions.
+pub(super) struct Outcome {
+    /// Whether the fallback is loaded, to be attached when it is needed; if not, why.
+    pub fallback: Result<(), String>,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
-    /// Whether the function hooks are, and if not, why.
+    /// Whether the function hooks on minisockets are attached; if not, why.
     pub hooks: Result<(), String>,
-    /// Whether the program on dropped segments is, and if not, why.
+    /// Whether the program on dropped segments is attached; if not, why.
     pub segments: Result<(), String>,
 }
 
 /// The programs by their names in the object.
-struct Programs<'a>(HashMap<&'a str, &'a mut Program>);
+struct ByName<'a>(HashMap<&'a str, &'a mut Program>);
 
-/// The tier with all evidence.
+/// Attaches the tier with all evidence.
 pub(super) fn with_btf(
     ebpf: &mut Ebpf,
     btf: &Btf<'_>,
     has_cookie: bool,
-) -> anyhow::Result<Attached> {
+) -> anyhow::Result<Outcome> {
     let functions = HOOKS.map(|(_, function)| function.to_owned());
-    let tracepoints = SIGNALS.into_iter().chain([DISCARD, SET_STATE]);
+    let tracepoints = SIGNALS.into_iter().chain([KFREE_SKB, SET_STATE]);
     let names: Vec<String> = tracepoints
         .map(|name| format!("btf_trace_{name}"))
         .chain(functions)
@@ -61,24 +61,24 @@ pub(super) fn with_btf(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let known = &btf.for_aya(&names)?;
 
-    let mut programs = Programs(ebpf.programs_mut().collect());
+    let mut programs = ByName(ebpf.programs_mut().collect());
     let set_state = programs.tracepoint(SET_STATE)?;
-    let nested = programs.tracepoint(NESTED)?;
+    let fallback = programs.tracepoint(FALLBACK)?;
     // The verifier takes 10 ms for each of these two, and works on as many as it is given.
-    let (set_state, nested) = thread::scope(|scope| {
+    let (set_state, fallback) = thread::scope(|scope| {
         let verifier = thread::Builder::new().name("verifier".into());
-        let nested = verifier.spawn_scoped(scope, || {
-            nested.load(SET_STATE, known)?;
-            anyhow::Ok(nested)
+        let fallback = verifier.spawn_scoped(scope, || {
+            fallback.load(SET_STATE, known)?;
+            anyhow::Ok(fallback)
         });
         let loaded = set_state.load(SET_STATE, known).map(|()| set_state);
-        let nested = nested.context("starting a thread failed");
-        let nested = nested.and_then(|nested| {
-            nested
+        let fallback = fallback.context("starting a thread failed");
+        let fallback = fallback.and_then(|fallback| {
+            fallback
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        (loaded, nested)
+        (loaded, fallback)
     });
 
     let mut missing = Vec::new();
@@ -87,43 +87,43 @@ pub(super) fn with_btf(
             missing.push((name, first_line(&error)));
         }
     }
-    // A minisocket is told by its cookie.
+    // A minisocket is recognized by its cookie.
     let hooks = match has_cookie {
         false => Err("they need socket cookies".to_owned()),
         true => programs
             .attach_hooks(known)
             .map_err(|error| first_line(&error)),
     };
-    let segments = match btf.tracepoint_arguments(DISCARD) >= Some(DISCARD_ARGUMENTS) {
+    let segments = match btf.tracepoint_arguments(KFREE_SKB) >= Some(KFREE_SKB_ARGUMENTS) {
         false => Err("the kernel's skb:kfree_skb does not name the socket".to_owned()),
         true => programs
-            .attach(DISCARD, known)
+            .attach(KFREE_SKB, known)
             .map_err(|error| first_line(&error)),
     };
     set_state?.attach()?;
-    Ok(Attached {
-        twin: nested.map(|_| ()).map_err(|error| first_line(&error)),
+    Ok(Outcome {
+        fallback: fallback.map(|_| ()).map_err(|error| first_line(&error)),
         missing,
         hooks,
         segments,
     })
 }
 
-/// The tier that sees states, addresses and ports.
-pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Attached> {
-    let mut programs = Programs(ebpf.programs_mut().collect());
+/// Attaches the tier that sees states, addresses and ports.
+pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Outcome> {
+    let mut programs = ByName(ebpf.programs_mut().collect());
     let program: &mut TracePoint = programs.take("inet_sock_set_state_classic")?.try_into()?;
     program.load()?;
     program.attach("sock", SET_STATE)?;
-    Ok(Attached {
-        twin: Err("it needs the kernel's BTF".to_owned()),
+    Ok(Outcome {
+        fallback: Err("it needs the kernel's BTF".to_owned()),
         missing: Vec::new(),
         hooks: Err("they need the kernel's BTF".to_owned()),
         segments: Err("it needs the kernel's BTF".to_owned()),
     })
 }
 
-impl<'a> Programs<'a> {
+impl<'a> ByName<'a> {
     fn take(&mut self, name: &str) -> anyhow::Result<&'a mut Program> {
         let Self(programs) = self;
         programs
@@ -135,7 +135,7 @@ impl<'a> Programs<'a> {
         Ok(self.take(name)?.try_into()?)
     }
 
-    /// The program of that name, to the tracepoint of that name.
+    /// Attaches the program of that name to the tracepoint of that name.
     fn attach(&mut self, name: &str, btf: &aya::Btf) -> anyhow::Result<()> {
         let program = self.tracepoint(name)?;
         program.load(name, btf)?;
@@ -143,7 +143,7 @@ impl<'a> Programs<'a> {
         Ok(())
     }
 
-    /// All or none: a beginning without its end would be worse than neither.
+    /// Attaches all or none: a beginning without its end would be worse than neither.
     fn attach_hooks(&mut self, btf: &aya::Btf) -> anyhow::Result<()> {
         let hooks = HOOKS.iter().map(|(name, function)| {
             let program: &mut FEntry = self.take(name)?.try_into()?;
@@ -157,7 +157,7 @@ impl<'a> Programs<'a> {
         });
         if attached.is_err() {
             for (_, program) in hooks {
-                // One that was never loaded says so, which is no news.
+                // One that was never loaded cannot be unloaded.
                 let _ = program.unload();
             }
         }
@@ -165,7 +165,7 @@ impl<'a> Programs<'a> {
     }
 }
 
-/// In one line. The verifier's log is for developers.
+/// The error in one line. The verifier's log is for developers.
 fn first_line(error: &anyhow::Error) -> String {
     if let Some(reason) = refusal(error) {
         return format!("the kernel refuses the program ({reason})");

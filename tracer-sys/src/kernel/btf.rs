@@ -44,6 +44,20 @@ pub enum BtfError {
         /// The member that was wanted.
         member: String,
     },
+    /// A member is not where a program is compiled to find it.
+    #[error(
+        "the kernel's struct {structure} has {member} at byte {found}, and the eBPF program expects it at {expected}"
+    )]
+    Elsewhere {
+        /// The structure.
+        structure: String,
+        /// The member.
+        member: String,
+        /// Where the program expects it.
+        expected: u32,
+        /// Where it is.
+        found: u32,
+    },
 }
 
 /// The kernel's BTF, indexed once.
@@ -310,6 +324,22 @@ impl Structure<'_, '_> {
         match self.bit(path)? {
             (offset, 0) => Ok(offset),
             _ => Err(self.lacks(path)),
+        }
+    }
+
+    /// Checks that a member is where a program is compiled to find it.
+    ///
+    /// # Errors
+    /// As [`Self::offset`], and where the member is elsewhere.
+    pub fn check_offset(&self, path: &str, expected: u32) -> Result<(), BtfError> {
+        match self.offset(path)? {
+            found if found == expected => Ok(()),
+            found => Err(BtfError::Elsewhere {
+                structure: self.name.into(),
+                member: path.into(),
+                expected,
+                found,
+            }),
         }
     }
 

@@ -163,3 +163,17 @@ fn this_kernels_btf_has_what_the_programs_need() {
     assert!(config.sk_err > config.skc_state);
     assert!(config.snd_nxt > config.inet_sport);
 }
+
+#[test]
+fn a_member_that_has_moved_is_reported_with_both_places() {
+    let data = sample();
+    let btf = Btf::parse(&data).unwrap();
+    let outer = btf.structure("outer").unwrap();
+    assert_eq!(outer.check_offset("a", 8), Ok(()));
+    let moved = outer.check_offset("a", 16).unwrap_err();
+    assert_eq!(
+        moved.to_string(),
+        "the kernel's struct outer has a at byte 8, and the eBPF program expects it at 16"
+    );
+    assert!(outer.check_offset("z", 8).is_err());
+}

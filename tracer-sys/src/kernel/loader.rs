@@ -9,7 +9,7 @@ use aya::{Ebpf, EbpfLoader};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tcpclose_common::{Config, RINGS};
 
-use super::attach::{self, Attached};
+use super::attach::{self, Outcome};
 use super::btf::{self, Btf};
 use super::ebpf_log::{EbpfLog, Print};
 pub use super::load_error::LoadError;
@@ -76,9 +76,9 @@ pub struct Programs {
     pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
-    /// What takes the transitions that interrupt others; if nothing does, why.
-    pub(super) twin: Result<RecursionFallback, String>,
-    pub(super) runs: ProgramStats,
+    /// What records the transitions that interrupt others; if nothing does, why.
+    pub(super) fallback: Result<RecursionFallback, String>,
+    pub(super) stats: ProgramStats,
     pub(super) log: Option<EbpfLog>,
     pub(super) ring_bytes: u32,
 }
@@ -91,11 +91,11 @@ impl Programs {
                 "tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
             )
         });
-        let nested = self.twin.as_ref().err();
-        let nested = nested.filter(|_| self.tier == Tier::Btf).map(|why| {
+        let fallback = self.fallback.as_ref().err();
+        let fallback = fallback.filter(|_| self.tier == Tier::Btf).map(|why| {
             format!("transitions that interrupt others are only counted as lost: {why}")
         });
-        causes.chain(nested)
+        causes.chain(fallback)
     }
 }
 
@@ -187,11 +187,11 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
         None => attach::classic(&mut ebpf),
     };
-    let Attached {
+    let Outcome {
         missing,
         hooks,
         segments,
-        twin,
+        fallback,
     } = attached.map_err(LoadError::from_aya)?;
     let log = match options.log {
         Some(print) => Some(EbpfLog::start(&mut ebpf, print).map_err(LoadError::from_aya)?),
@@ -211,11 +211,11 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
             .collect::<Result<_, _>>()?,
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
-        twin: match twin {
+        fallback: match fallback {
             Ok(()) => Ok(RecursionFallback::new(take_map(&mut ebpf, "TWIN")?)),
             Err(why) => Err(why),
         },
-        runs: ProgramStats(take_map(&mut ebpf, "RUNS")?),
+        stats: ProgramStats(take_map(&mut ebpf, "RUNS")?),
         ring_bytes: options.ring_bytes,
         ebpf,
     })

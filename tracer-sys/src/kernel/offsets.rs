@@ -1,6 +1,6 @@
 //! The eBPF programs' [`Config`]: where this kernel keeps the fields they read, and what it allows.
 
-use tcpclose_common::Config;
+use tcpclose_common::{Config, task_file_context};
 
 use super::btf::{Btf, BtfError};
 use super::tracefs::Format;
@@ -83,11 +83,17 @@ fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
     named.map_or(NO_SUCH_REASON, |(number, _)| number)
 }
 
-/// Fills the offsets for the iterator over open files alone: each structure takes a walk through the kernel's BTF.
+/// Fills the offsets for the iterator over open files alone: finding each structure takes a pass over the kernel's BTF.
 ///
 /// # Errors
-/// As [`from_btf`].
-pub fn of_held_sockets(btf: &Btf<'_>) -> Result<Config, BtfError> {
+/// As [`from_btf`]; also where the iterator's context is not laid out as its program is compiled for.
+pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
+    let context = btf.structure("bpf_iter__task_file")?;
+    for (member, expected) in task_file_context::MEMBERS {
+        context.check_offset(member, expected)?;
+    }
+    let meta = btf.structure("bpf_iter_meta")?;
+    meta.check_offset("seq", task_file_context::META_SEQ)?;
     let task = btf.structure("task_struct")?;
     Ok(Config {
         skc_state: btf.offset("sock", "__sk_common.skc_state")?,
@@ -140,4 +146,23 @@ pub fn from_format(format: &Format) -> Result<Config, String> {
         classic_daddr_v6: at("daddr_v6")?,
         ..Config::ZERO
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::btf::VMLINUX;
+
+    #[test]
+    fn this_kernel_has_all_that_the_programs_read() {
+        let Ok(raw) = std::fs::read(VMLINUX) else {
+            println!("skipped: this kernel has no BTF");
+            return;
+        };
+        let btf = Btf::parse(&raw).expect("the kernel's BTF is whole");
+        let config = from_btf(&btf).expect("the transition programs find their fields");
+        assert!(config.skc_state > 0 && config.snd_una > config.skc_state);
+        let config = for_task_file_iter(&btf).expect("the iterator finds its fields");
+        assert!(config.socket_sk > 0 && config.task_tgid > config.task_pid);
+    }
 }

@@ -29,7 +29,7 @@ impl ProgramStats {
             for words in self.0.get(&program, 0)?.iter() {
                 let runs: RunStats = bytemuck::cast(*words);
                 total.count += runs.count;
-                total.time = total.time + Nanos(runs.timed * RunStats::TIMED);
+                total.time = total.time + Nanos(runs.timed_ns * RunStats::TIMED);
             }
         }
         Ok(total)

@@ -275,7 +275,7 @@ impl Programs {
     ///
     /// # Errors
     /// When the ring buffer cannot be polled.
-    pub fn into_reader(self) -> io::Result<(Reader, Attached)> {
+    pub fn into_reader(self) -> io::Result<(Reader, AttachedPrograms)> {
         let Self {
             ebpf,
             tier: _,
@@ -287,8 +287,8 @@ impl Programs {
             rings,
             lost,
             reader_asleep,
-            twin,
-            runs,
+            fallback,
+            stats,
             log,
             ring_bytes,
         } = self;
@@ -296,11 +296,11 @@ impl Programs {
         let misses = RecursionMisses::of(&ebpf);
         Ok((
             reader,
-            Attached {
+            AttachedPrograms {
                 ebpf,
                 misses,
-                twin: twin.ok(),
-                runs,
+                fallback: fallback.ok(),
+                stats,
                 log,
             },
         ))
@@ -308,37 +308,37 @@ impl Programs {
 }
 
 /// Programs at work; dropping it detaches them.
-pub struct Attached {
+pub struct AttachedPrograms {
     /// Keeps programs and links alive.
     ebpf: aya::Ebpf,
     misses: RecursionMisses,
-    twin: Option<RecursionFallback>,
-    runs: ProgramStats,
-    /// What the programs say, if they were asked to.
+    fallback: Option<RecursionFallback>,
+    stats: ProgramStats,
+    /// The programs' own log messages, if they were asked for.
     pub log: Option<EbpfLog>,
 }
 
-impl Attached {
+impl AttachedPrograms {
     /// How often and how long the programs have run; `None` where that cannot be read.
     #[must_use]
     pub fn runs(&self) -> Option<BpfRuns> {
-        self.runs.total().ok()
+        self.stats.total().ok()
     }
 
-    /// How many runs of the programs the kernel skipped since the last call, of what no twin took. To be called every
-    /// second or so.
+    /// How many runs of the programs the kernel skipped since the last call, without those that the fallback made up for.
+    /// Call it every second or so.
     pub fn take_misses(&mut self) -> u64 {
         let Skipped { set_state, others } = self.misses.take();
-        let Some(twin) = &mut self.twin else {
+        let Some(fallback) = &mut self.fallback else {
             return set_state.unwrap_or(0) + others;
         };
-        // Counted before it takes its last step: too much by what is skipped in between, never too little.
-        let missed = if twin.works() {
+        // Counted before the last stage begins: too much by what is skipped in between, never too little.
+        let missed = if fallback.is_active() {
             0
         } else {
             set_state.unwrap_or(0)
         };
-        twin.step(&mut self.ebpf, set_state.is_none_or(|skipped| skipped > 0));
+        fallback.advance(&mut self.ebpf, set_state.is_none_or(|skipped| skipped > 0));
         missed + others
     }
 }

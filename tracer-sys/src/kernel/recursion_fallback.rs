@@ -1,69 +1,70 @@
-//! When the twin of the transition program is attached: once the kernel has skipped a run of the first one, as an interrupt
-//! came in between. Many hosts are spared its cost, 65 ns a transition; on the others a loss is told first.
+//! Attaches the fallback of the transition program once the kernel has skipped a run of the main program, as an interrupt came
+//! in between. Many hosts are spared its cost, 65 ns a transition; on the others a loss is reported first.
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya::programs::BtfTracePoint;
 use tcpclose_common::FallbackStage;
 
-use super::attach::NESTED;
+use super::attach::FALLBACK;
 
-/// The twin, which is loaded from the start: that takes rights which may be given up later.
+/// The fallback, which is loaded from the start: loading takes rights which may be given up later.
 pub(super) struct RecursionFallback {
-    /// What the programs are told.
+    /// The stage that both programs read.
     map: Array<MapData, u32>,
-    stage: Stage,
+    progress: Progress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Waits,
+enum Progress {
+    /// Loaded, and not needed yet.
+    Waiting,
     Attached,
-    Listens,
-    Works,
-    /// It cannot be loaded or attached: what the first program misses stays lost, and is counted.
-    Fails,
+    Syncing,
+    Active,
+    /// It cannot be attached: what the main program misses stays lost, and is counted.
+    Failed,
 }
 
 impl RecursionFallback {
-    /// It waits until it is needed.
+    /// Starts with a fallback that waits until it is needed.
     pub fn new(map: Array<MapData, u32>) -> Self {
         Self {
             map,
-            stage: Stage::Waits,
+            progress: Progress::Waiting,
         }
     }
 
-    /// Whether it takes what the first program misses.
-    pub fn works(&self) -> bool {
-        self.stage == Stage::Works
+    /// Whether it records what the main program misses.
+    pub fn is_active(&self) -> bool {
+        self.progress == Progress::Active
     }
 
-    /// A step further, if it is needed or was before. Between two calls any transition must be through: they are to be a
-    /// tenth of a second apart at least.
-    pub fn step(&mut self, ebpf: &mut Ebpf, is_needed: bool) {
-        self.stage = match self.stage {
-            Stage::Waits if is_needed => match attach(ebpf) {
-                Ok(()) => Stage::Attached,
-                Err(_) => Stage::Fails,
+    /// Advances the attach sequence by one stage, if a run of the main program was skipped now or earlier. Between two calls
+    /// any transition must be through: call at most every 100 ms.
+    pub fn advance(&mut self, ebpf: &mut Ebpf, is_needed: bool) {
+        self.progress = match self.progress {
+            Progress::Waiting if is_needed => match attach(ebpf) {
+                Ok(()) => Progress::Attached,
+                Err(_) => Progress::Failed,
             },
-            Stage::Attached => self.tell(FallbackStage::Listens, Stage::Listens),
-            Stage::Listens => self.tell(FallbackStage::Works, Stage::Works),
-            stage => stage,
+            Progress::Attached => self.set_stage(FallbackStage::Syncing, Progress::Syncing),
+            Progress::Syncing => self.set_stage(FallbackStage::Active, Progress::Active),
+            progress => progress,
         };
     }
 
-    fn tell(&mut self, said: FallbackStage, next: Stage) -> Stage {
-        match self.map.set(0, said as u32, 0) {
+    fn set_stage(&mut self, stage: FallbackStage, next: Progress) -> Progress {
+        match self.map.set(0, stage as u32, 0) {
             Ok(()) => next,
-            Err(_) => Stage::Fails,
+            Err(_) => Progress::Failed,
         }
     }
 }
 
 fn attach(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let program = ebpf.program_mut(NESTED);
-    let program: &mut BtfTracePoint = program.ok_or(anyhow::anyhow!("no twin"))?.try_into()?;
+    let program = ebpf.program_mut(FALLBACK);
+    let program: &mut BtfTracePoint = program.ok_or(anyhow::anyhow!("no fallback"))?.try_into()?;
     program.attach()?;
     Ok(())
 }

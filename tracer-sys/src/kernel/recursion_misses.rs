@@ -1,4 +1,4 @@
-//! RunStats that the kernel skipped: a program that is hit again on the same CPU while it runs (an interrupt came in between)
+//! Runs that the kernel skipped: a program that is hit again on the same CPU while it runs (an interrupt came in between)
 //! is not started a second time, and only counted (`recursion_misses`, kernel/bpf/syscall.c, from 5.12 on).
 
 use std::fs;
@@ -6,29 +6,29 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-use super::attach::{DISCARD, NESTED, SET_STATE};
+use super::attach::{FALLBACK, KFREE_SKB, SET_STATE};
 
 /// Counts the skipped runs of the loaded programs.
 #[derive(Debug)]
 pub(super) struct RecursionMisses {
-    /// Of the program on state transitions.
+    /// Of the main program on state transitions.
     set_state: Counter,
-    /// Of all others but its twin and the one on dropped packets: what the twin misses the first has seen, and without the
-    /// other a close is looked up instead.
+    /// Of all others but its fallback and the one on dropped packets: what the fallback misses the main program has seen, and
+    /// without the other a close is probed instead.
     others: Counter,
 }
 
-/// What was skipped since the last call.
+/// The runs that were skipped since the last call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skipped {
-    /// Of the first program on state transitions; `None` where the kernel does not count it (before 5.12).
+    /// Runs of the main program on state transitions; `None` where the kernel does not count it (before 5.12).
     pub set_state: Option<u64>,
-    /// Of the others.
+    /// Runs of the other programs.
     pub others: u64,
 }
 
 impl RecursionMisses {
-    /// Of these programs.
+    /// Counts those of the loaded programs.
     pub fn of(ebpf: &Ebpf) -> Self {
         let counter = |wanted: &dyn Fn(&str) -> bool| Counter {
             programs: ebpf
@@ -41,7 +41,7 @@ impl RecursionMisses {
         };
         Self {
             set_state: counter(&|name| name == SET_STATE),
-            others: counter(&|name| ![SET_STATE, NESTED, DISCARD].contains(&name)),
+            others: counter(&|name| ![SET_STATE, FALLBACK, KFREE_SKB].contains(&name)),
         }
     }
 

@@ -36,7 +36,7 @@ pub fn sockets() -> Result<Vec<SocketDescriptor>, LoadError> {
     };
     let raw = std::fs::read(btf::VMLINUX).map_err(reading("reading the kernel's BTF"))?;
     let btf = Btf::parse(&raw).map_err(LoadError::Btf)?;
-    let config = offsets::of_held_sockets(&btf).map_err(LoadError::Btf)?;
+    let config = offsets::for_task_file_iter(&btf).map_err(LoadError::Btf)?;
     let mut file = walk(object, &btf, &config).map_err(LoadError::from_aya)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)

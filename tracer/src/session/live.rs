@@ -22,7 +22,7 @@ use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{Options, Tier};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
-use tcpclose_sys::kernel::reader::{Attached, Reader};
+use tcpclose_sys::kernel::reader::{AttachedPrograms, Reader};
 
 /// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is reported.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
@@ -49,7 +49,7 @@ pub(crate) struct Live {
     pub(super) stuck: Option<Worker<Vec<ProbeRequest>, ProbeResponse>>,
     pub(super) decode_failures: DecodeFailures,
     pub(super) misses_read: Nanos,
-    pub(super) attached: Attached,
+    pub(super) attached: AttachedPrograms,
 }
 
 impl Source for Live {

@@ -1,5 +1,5 @@
 //! Transitions that interrupt the program on its CPU while it is busy with another: those of timers. The kernel does not
-//! run the program a second time then; its twin has to take them, once it is known that it is needed.
+//! run the program a second time then; its fallback has to record them, once it is known that it is needed.
 
 #![expect(unsafe_code, reason = "system calls that std does not offer")]
 
@@ -27,7 +27,7 @@ const GIVEN_UP: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(3);
 /// Only a failing test, or an emulated machine, waits this long for a tick to hit.
 const LONGEST: Duration = Duration::from_secs(240);
-/// The twin joins in steps of a second.
+/// The fallback joins in steps of a second.
 const JOINED: Duration = Duration::from_secs(5);
 /// So many have to interrupt after that.
 const ENOUGH: u64 = 120;
@@ -55,7 +55,7 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
         for busy in &busy {
             scope.spawn(|| ns.run(|| churn(busy, &stop)));
         }
-        // Until the twin works, some are missed.
+        // Until the fallback is active, some are missed.
         let (lost, _) = while_connecting(&ns, address, || {
             within(LONGEST, || losses(&watch).first().cloned())?;
             thread::sleep(JOINED);
@@ -70,7 +70,7 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
         });
         stop.store(true, Relaxed);
         let lost = lost.expect("the kernel skips runs");
-        assert_eq!(losses(&watch), lost, "nothing is lost with the twin");
+        assert_eq!(losses(&watch), lost, "nothing is lost with the fallback");
         (interrupted.expect("it goes on skipping them"), expired)
     });
     let untold = || {
@@ -79,7 +79,7 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
         expired.iter().filter(|port| !told.contains(port)).count() as u64
     };
     within(SOON, || (untold() == 0).then_some(()));
-    // Of all runs that were skipped, half at least are the first program's, which the twin has to take. There are kernels
+    // Of all runs that were skipped, half at least are the main program's, which the fallback has to record. There are kernels
     // that run no programs at all while certain tasks are on the CPU, so some may be missing without having been skipped.
     assert!(
         2 * untold() < interrupted,
