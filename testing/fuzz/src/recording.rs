@@ -13,12 +13,12 @@ fn read(file: &[u8]) {
     // Of one that was cut all is read that is whole.
     let cut = file.len() - usize::from(file.last().copied().unwrap_or(0)).min(file.len());
     let before = entries(&file[..cut]);
-    assert!(whole.starts_with(&before));
+    assert!(before <= whole);
 }
 
-/// All entries before the first that is broken, after reading all of the file.
-fn entries(file: &[u8]) -> Vec<String> {
-    let mut entries = Vec::new();
+/// Number of the entries before the first that is broken, after reading all of the file.
+fn entries(file: &[u8]) -> usize {
+    let mut entries = 0;
     let mut is_broken = false;
     let Ok(mut reader) = Reader::new(file) else {
         return entries;
@@ -26,7 +26,7 @@ fn entries(file: &[u8]) -> Vec<String> {
     loop {
         match reader.next_entry() {
             Ok(Some(_)) if is_broken => {}
-            Ok(Some(entry)) => entries.push(format!("{entry:?}")),
+            Ok(Some(_)) => entries += 1,
             Ok(None) => return entries,
             Err(broken) => {
                 assert!(broken.offset <= file.len() as u64);

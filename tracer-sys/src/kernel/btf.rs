@@ -20,6 +20,9 @@ const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
+/// Members that are looked at for one path: many times what the kernel's largest structures have. Structures that hold
+/// themselves would have no end.
+const MOST_MEMBERS: u32 = 8_192;
 /// How many kinds the five bits of a type can tell.
 const KINDS: usize = 32;
 /// Kinds that only stand before another type: pointer, typedef, volatile, const, restrict, type tag.
@@ -155,6 +158,12 @@ impl<'a> Btf<'a> {
             .is_some_and(|rest| rest.first() == Some(&0))
     }
 
+    fn is_nameless(&self, name: u32) -> bool {
+        self.strings
+            .get(name as usize)
+            .is_none_or(|&byte| byte == 0)
+    }
+
     fn string(&self, at: u32) -> &'a str {
         let rest = self.strings.get(at as usize..).unwrap_or_default();
         let end = rest
@@ -200,13 +209,20 @@ impl<'a> Btf<'a> {
         self.structure(structure)?.offset(path)
     }
 
-    /// Offset in bits and type of a member, also of anonymous structures inside.
-    fn member(&self, structure: Type<'a>, name: &str, depth: u32) -> Option<(u32, u32)> {
+    /// Offset in bits and type of a member, also of anonymous structures inside. `left` members may still be looked at.
+    fn member(
+        &self,
+        structure: Type<'a>,
+        name: &str,
+        depth: u32,
+        left: &mut u32,
+    ) -> Option<(u32, u32)> {
         // The kernel nests a few levels; a cycle would be malformed data.
         if depth > 16 || !matches!(structure.kind, KIND_STRUCT | KIND_UNION) {
             return None;
         }
         (0..structure.vlen).find_map(|index| {
+            *left = left.checked_sub(1)?;
             let entry = structure.rest.get(12 * index..12 * (index + 1))?;
             let (member, kind) = (word(entry, 0)?, word(entry, 4)?);
             let raw = word(entry, 8)?;
@@ -215,9 +231,9 @@ impl<'a> Btf<'a> {
             } else {
                 raw
             };
-            if self.string(member).is_empty() {
-                let (inner, kind) = self.member(self.resolve(kind)?, name, depth + 1)?;
-                return Some((bits + inner, kind));
+            if self.is_nameless(member) {
+                let (inner, kind) = self.member(self.resolve(kind)?, name, depth + 1, left)?;
+                return Some((bits.checked_add(inner)?, kind));
             }
             self.name_is(member, name).then_some((bits, kind))
         })
@@ -350,11 +366,12 @@ impl Structure<'_, '_> {
     /// When there is no such member.
     pub fn bit(&self, path: &str) -> Result<(u32, u32), BtfError> {
         let mut current = self.found;
-        let mut bits = 0;
+        let mut bits = 0_u32;
+        let mut left = MOST_MEMBERS;
         for name in path.split('.') {
-            let member = self.btf.member(current, name, 0);
+            let member = self.btf.member(current, name, 0, &mut left);
             let (at, kind) = member.ok_or_else(|| self.lacks(path))?;
-            bits += at;
+            bits = bits.checked_add(at).ok_or_else(|| self.lacks(path))?;
             if let Some(inner) = self.btf.resolve(kind) {
                 current = inner;
             }

@@ -177,3 +177,26 @@ fn a_member_that_has_moved_is_reported_with_both_places() {
     );
     assert!(outer.check_offset("z", 8).is_err());
 }
+
+#[test]
+fn structures_that_hold_themselves_end() {
+    let mut btf = Builder::new();
+    // Its members are anonymous, and all of them are itself.
+    let itself: Vec<u32> = (0..8).flat_map(|_| [0, 1, 0]).collect();
+    btf.add("ring", KIND_STRUCT, 8, 8, &itself);
+    let bytes = btf.build();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert!(btf.offset("ring", "member").is_err());
+}
+
+#[test]
+fn offsets_beyond_all_numbers_are_no_offsets() {
+    let mut btf = Builder::new();
+    let member = btf.name("member");
+    btf.add("int", KIND_INT, 0, 4, &[32]);
+    btf.add("", KIND_STRUCT, 1, 8, &[member, 1, 8]);
+    btf.add("outer", KIND_STRUCT, 1, 8, &[0, 2, u32::MAX]);
+    let bytes = btf.build();
+    let btf = Btf::parse(&bytes).unwrap();
+    assert!(btf.offset("outer", "member").is_err());
+}

@@ -57,9 +57,6 @@ impl<'a> Messages<'a> {
             .get(..length)
             .filter(|message| message.len() >= HEADER_LEN)
             .ok_or(DiagError::Malformed("a message's length is impossible"))?;
-        // Every message starts at a multiple of 4; the padding of the last one may be missing.
-        self.rest = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-
         let (header, payload) = message.split_at(HEADER_LEN);
         let kind = read_u16(header, 4).unwrap_or(0);
         let flags = read_u16(header, 6).unwrap_or(0);
@@ -73,6 +70,8 @@ impl<'a> Messages<'a> {
             NLMSG_OVERRUN => Body::Overrun,
             kind => Body::Data(kind, payload),
         };
+        // Every message starts at a multiple of 4; the padding of the last one may be missing.
+        self.rest = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);
         Ok(Message {
             sequence: read_u32(header, 8).unwrap_or(0),
             interrupted: flags & DUMP_INTERRUPTED != 0,
@@ -175,6 +174,18 @@ mod tests {
             ));
             assert!(messages.next().is_none());
         }
+    }
+
+    #[test]
+    fn an_error_without_its_number_ends_the_walk() {
+        let mut datagram = message(NLMSG_ERROR, 0, &[]);
+        datagram.extend(message(20, 0, b"behind it"));
+        let mut messages = Messages::of(&datagram);
+        assert!(matches!(
+            messages.next(),
+            Some(Err(DiagError::Malformed(_)))
+        ));
+        assert!(messages.next().is_none());
     }
 
     #[test]
