@@ -15,7 +15,7 @@ pub struct Endpoint {
     pub role: Role,
     /// False when the connection is older than the tracer or its opening was lost.
     pub seen_from_start: bool,
-    /// When it became established; `None` when it never did or nobody saw it.
+    /// When it became established; `None` when it never did or that was not seen.
     pub opened: Option<Nanos>,
     /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT excluded.
     pub lifetime: Option<Nanos>,

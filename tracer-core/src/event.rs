@@ -1,4 +1,4 @@
-//! What goes into the core, besides the clock.
+//! What the kernel reports: state transitions and signals of sockets.
 
 use serde::{Deserialize, Serialize};
 use tcpclose_common::{COMM_LEN, TcpState};
@@ -7,7 +7,7 @@ use super::interner::{self, StaticName};
 use super::kernel_ids::zero_is_none;
 use super::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
 
-/// Something the kernel said about one socket.
+/// Something that the kernel reported about one socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// Its state changed.
@@ -30,9 +30,9 @@ impl Event {
 /// A state transition with what the socket held just before it took effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transition {
-    /// When.
+    /// When it happened.
     pub at: Nanos,
-    /// Which socket.
+    /// The socket's cookie, or its address where the kernel gives none.
     pub id: EndpointId,
     /// The kernel's address of the socket, where known: for people who know it from bcc's tools.
     #[serde(with = "zero_is_none")]
@@ -64,7 +64,7 @@ pub struct Task {
     pub cgroup: Option<CgroupId>,
     /// Process name, NUL-padded.
     pub comm: [u8; COMM_LEN],
-    /// Whether all its threads are past exit(), so that its end closes what it held; `None` where the kernel does not say.
+    /// Whether all its threads are past exit(), so that its exit closes its descriptors; `None` where the kernel does not say.
     pub exits: Option<bool>,
 }
 
@@ -149,11 +149,11 @@ impl Segment {
 /// What happened beside the transitions.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Signal {
-    /// When.
+    /// When it happened.
     pub at: Nanos,
-    /// Which socket.
+    /// The socket's cookie, or its address where the kernel gives none.
     pub id: EndpointId,
-    /// What.
+    /// What happened.
     pub kind: SignalKind,
 }
 
@@ -184,7 +184,7 @@ pub enum SignalKind {
     /// Its minisocket goes.
     MinisocketKilled,
     /// Its minisocket took a FIN, or a RST which killed it.
-    MinisocketTook {
+    MinisocketSegment {
         /// The FIN or RST.
         segment: Segment,
         /// The minisocket is in TIME_WAIT now; if not, it still waited for the peer's FIN.

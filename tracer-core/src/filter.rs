@@ -60,7 +60,7 @@ impl ConnectionFilter {
             && self.ip.is_none_or(|ip| ip == tuple.ip())
     }
 
-    /// Returns whether the kernel's part lets this listener pass: it tells who owns the connections that come in, from
+    /// Returns whether the kernel's part lets this listener pass: it shows who owns the connections that come in, from
     /// whatever port and in whatever IP version.
     #[must_use]
     pub fn matches_listener(&self, tuple: &Tuple) -> bool {

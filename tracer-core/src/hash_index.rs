@@ -9,11 +9,11 @@ use hashbrown::HashTable;
 #[derive(Debug, Default)]
 pub(super) struct HashIndex {
     hasher: RandomState,
-    places: HashTable<Place>,
+    slots: HashTable<Slot>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Slot {
     hash: u32,
     slot: u32,
 }
@@ -35,26 +35,26 @@ impl HashIndex {
     }
 
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.slots.len()
     }
 
     /// Adds a slot that is not in it.
     pub fn insert(&mut self, Hashed(hash): Hashed, slot: u32) {
-        let place = Place { hash, slot };
-        let rehash = |place: &Place| Hashed(place.hash).spread();
-        self.places.insert_unique(rehash(&place), place, rehash);
+        let entry = Slot { hash, slot };
+        let rehash = |entry: &Slot| Hashed(entry.hash).spread();
+        self.slots.insert_unique(rehash(&entry), entry, rehash);
     }
 
     /// The slot of this hash that `is` the one.
     pub fn find(&self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let same = |place: &Place| place.hash == hash.0 && is(place.slot);
-        Some(self.places.find(hash.spread(), same)?.slot)
+        let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
+        Some(self.slots.find(hash.spread(), same)?.slot)
     }
 
     /// Takes it out.
     pub fn remove(&mut self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let same = |place: &Place| place.hash == hash.0 && is(place.slot);
-        let found = self.places.find_entry(hash.spread(), same).ok()?;
+        let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
+        let found = self.slots.find_entry(hash.spread(), same).ok()?;
         Some(found.remove().0.slot)
     }
 }

@@ -1,4 +1,4 @@
-//! What goes into the core, and all of it: whoever keeps these in their order can have the same findings again.
+//! Everything that goes into the core: the same inputs in the same order give the same findings again.
 
 use std::collections::HashSet;
 
@@ -12,10 +12,10 @@ use super::stuck::ProbeResponse;
 use super::time_wait::Poll;
 use super::types::{EndpointId, Nanos, NetNs};
 
-/// One thing that the core is told.
+/// One input of the core.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
-    /// The kernel said something about one socket.
+    /// The kernel reported something about one socket.
     Event(Event),
     /// Time has passed: see [`Tracker::tick`](crate::Tracker::tick).
     Time(Nanos),
@@ -28,9 +28,9 @@ pub enum Input {
         /// When it was given.
         at: Nanos,
     },
-    /// A look at a namespace's minisockets: see [`Tracker::apply_poll`](crate::Tracker::apply_poll).
+    /// The result of a poll of a namespace's minisockets: see [`Tracker::apply_poll`](crate::Tracker::apply_poll).
     Polled(Poll),
-    /// What a look at ends in CLOSE_WAIT has shown: see [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
+    /// The response to a probe of sockets that may be stuck: see [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
     StuckProbed(ProbeResponse),
     /// The sockets of a snapshot: see [`Tracker::seed`](crate::Tracker::seed).
     SnapshotSocket {

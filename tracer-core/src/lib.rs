@@ -98,7 +98,7 @@ mod tracker;
 pub mod types;
 
 pub use input::Input;
-pub use listeners::{place, places};
+pub use listeners::{listening_address, possible_listeners};
 pub use orphan::{Lookup, Minisocket};
 pub use snapshot::SnapshotSocket;
 pub use time_wait::{Poll, PollRequest, PolledMinisocket, TIME_WAIT};

@@ -1,4 +1,4 @@
-//! Who listens where: the owner of the connections that come in, until their own close() tells better.
+//! Listening sockets: their owners own the connections that come in, until the close() of those shows better.
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
@@ -18,7 +18,7 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct Listener {
     id: EndpointId,
-    /// `None` where nobody saw who called listen().
+    /// `None` where it was not seen who called listen().
     owner: Option<SharedOwner>,
 }
 
@@ -30,7 +30,7 @@ impl Listeners {
         tuple: &Tuple,
         owner: Option<SharedOwner>,
     ) {
-        let key = (netns, place(tuple));
+        let key = (netns, listening_address(tuple));
         let mut there = self.places.get_mut(&key).into_iter().flatten();
         match there.find(|listener| listener.id == id) {
             Some(known) => known.owner = owner.or(known.owner.take()),
@@ -44,7 +44,7 @@ impl Listeners {
     }
 
     pub fn closed(&mut self, id: EndpointId, netns: Option<NetNs>, tuple: &Tuple) {
-        let key = (netns, place(tuple));
+        let key = (netns, listening_address(tuple));
         let Some(there) = self.places.get_mut(&key) else {
             return;
         };
@@ -65,25 +65,26 @@ impl Listeners {
         others.iter().all(same).then_some(owner)
     }
 
-    /// Whether somebody listens on the connection's local port.
+    /// Returns whether a socket listens on the connection's local port.
     pub fn is_listening(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
     }
 
     fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&[Listener]> {
-        let mut there = places(tuple).filter_map(|place| self.places.get(&(netns, place)));
+        let mut there =
+            possible_listeners(tuple).filter_map(|place| self.places.get(&(netns, place)));
         there.next().map(SmallVec::as_slice)
     }
 }
 
 /// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are IPv4.
-pub fn place(tuple: &Tuple) -> Tuple {
+pub fn listening_address(tuple: &Tuple) -> Tuple {
     Tuple::from((tuple.local(), tuple.local())).without_peer()
 }
 
 /// Where the socket may listen that a connection came in on, the closest first: on its address, or on all. Those of IPv6
 /// on all addresses take IPv4 too, but not the other way round.
-pub fn places(endpoint: &Tuple) -> impl Iterator<Item = Tuple> {
+pub fn possible_listeners(endpoint: &Tuple) -> impl Iterator<Item = Tuple> {
     let ip = endpoint.ip();
     let both = [IpVersion::V4, IpVersion::V6];
     let all = both

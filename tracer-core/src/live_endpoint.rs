@@ -1,4 +1,4 @@
-//! One live connection end, and the marks that its closing leaves.
+//! One live connection end, and the changes that its closing leaves.
 
 use smallvec::SmallVec;
 use tcpclose_common::TcpState;
@@ -6,14 +6,14 @@ use tcpclose_common::TcpState;
 use super::event::{Evidence, Segment, Transition};
 use super::snapshot::SnapshotSocket;
 use super::stuck::{StuckSocket, Watched};
-use super::types::{EndpointId, Moment, Nanos, NetNs, Role, SharedOwner, Tuple};
+use super::types::{EndpointId, Nanos, NetNs, OptionalNanos, Role, SharedOwner, Tuple};
 
-/// Marks kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
+/// State changes kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
 /// seen to do what no path does.
-const MAX_MARKS: usize = 8;
+const MAX_CHANGES: usize = 8;
 
 /// A RST is sent or taken in the same function that ends the connection; an interrupt may come between.
-const SAME_MOMENT: Nanos = Nanos::from_millis(5);
+const SAME_CALL: Nanos = Nanos::from_millis(5);
 
 /// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub(super) struct LiveEndpoint {
     pub seen_from_start: bool,
     pub state: TcpState,
     /// When `state` was entered.
-    pub since: Moment,
-    pub opened: Moment,
+    pub since: OptionalNanos,
+    pub opened: OptionalNanos,
     pub origin: Origin,
     pub owner: Option<SharedOwner>,
     pub closing: Option<Box<Closing>>,
@@ -50,13 +50,13 @@ pub(super) struct Origin {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Closing {
     /// In one piece with the rest where there are no more than a close leaves.
-    pub marks: SmallVec<[Mark; 4]>,
+    pub changes: SmallVec<[StateChange; 4]>,
     pub fin_retransmits: u32,
     /// When the kernel took a RST for the peer's.
     pub reset_received: Option<Nanos>,
     pub reset_sent: Option<ResetSent>,
     /// The FIN or RST that its minisocket took.
-    pub minisocket_took: Option<Segment>,
+    pub minisocket_segment: Option<Segment>,
     /// A hook saw the kernel start a minisocket for it.
     pub armed: bool,
     /// The states seen do not join: at least one transition was missed.
@@ -76,19 +76,19 @@ pub(super) struct ResetSent {
     pub minisocket: bool,
 }
 
-/// A transition of a close, with the time spent in the state it left.
+/// A state change of a close, with the time spent in the state that was left.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub(super) struct StateChange {
     pub at: Nanos,
     pub old: TcpState,
     pub new: TcpState,
     pub dwell: Option<Nanos>,
     pub evidence: Option<Evidence>,
-    /// Nobody saw it: it follows from what came after, and `at` is when that was.
+    /// It was not seen: it follows from what came after, and `at` is when that was.
     pub missed: bool,
 }
 
-impl Mark {
+impl StateChange {
     /// Whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had closed it (SOCK_DEAD), and the
     /// peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
     pub fn is_parking(&self) -> bool {
@@ -124,8 +124,8 @@ impl LiveEndpoint {
             role: Role::Unknown,
             seen_from_start: false,
             state: transition.old,
-            since: Moment::UNKNOWN,
-            opened: Moment::UNKNOWN,
+            since: OptionalNanos::UNKNOWN,
+            opened: OptionalNanos::UNKNOWN,
             origin: Origin::default(),
             owner: None,
             closing: None,
@@ -133,7 +133,7 @@ impl LiveEndpoint {
     }
 
     /// One that a snapshot shows.
-    pub fn existing(socket: &SnapshotSocket) -> Self {
+    pub fn from_snapshot(socket: &SnapshotSocket) -> Self {
         Self {
             id: socket.cookie,
             has_cookie: true,
@@ -142,8 +142,8 @@ impl LiveEndpoint {
             role: Role::Unknown,
             seen_from_start: false,
             state: socket.state,
-            since: Moment::UNKNOWN,
-            opened: Moment::UNKNOWN,
+            since: OptionalNanos::UNKNOWN,
+            opened: OptionalNanos::UNKNOWN,
             origin: Origin::default(),
             owner: socket.owner.clone(),
             closing: None,
@@ -186,7 +186,7 @@ impl LiveEndpoint {
         }
     }
 
-    /// Takes the new state, and keeps a mark when the transition belongs to a close.
+    /// Takes the new state, and keeps a change when the transition belongs to a close.
     pub fn advance(&mut self, transition: &Transition) {
         let Transition { at, old, new, .. } = *transition;
         if self.tuple.local_port.is_none() {
@@ -208,19 +208,19 @@ impl LiveEndpoint {
             let closing = self.closing.get_or_insert_default();
             // Only a RST of the same moment ends a connection; others answer stray segments of one that lives on.
             if let Some(sent) = closing.reset_sent
-                && (new != TcpState::Close || at - sent.at > SAME_MOMENT)
+                && (new != TcpState::Close || at - sent.at > SAME_CALL)
             {
                 closing.reset_sent = None;
             }
             if closing
                 .reset_received
-                .is_some_and(|came| new != TcpState::Close || at - came > SAME_MOMENT)
+                .is_some_and(|came| new != TcpState::Close || at - came > SAME_CALL)
             {
                 closing.reset_received = None;
             }
             closing.gap |= missed;
-            if closing.marks.len() < MAX_MARKS {
-                closing.marks.push(Mark {
+            if closing.changes.len() < MAX_CHANGES {
+                closing.changes.push(StateChange {
                     at,
                     old,
                     new,
@@ -243,7 +243,7 @@ impl LiveEndpoint {
         let closing = self.closing.get_or_insert_default();
         closing.gap = true;
         let mut miss = |old, new| {
-            closing.marks.push(Mark {
+            closing.changes.push(StateChange {
                 at,
                 old,
                 new,
@@ -263,7 +263,7 @@ impl LiveEndpoint {
     }
 }
 
-/// The peer's initial sequence number of a connection whose start nobody saw: `bytes_received` counts all that came
+/// The peer's initial sequence number of a connection whose start was not seen: `bytes_received` counts all that came
 /// since, a FIN too (tcp_rcv_nxt_update of net/ipv4/tcp_input.c). There is no such way for this end's own number:
 /// `bytes_acked` counts the SYN of an active open only.
 fn first_received(evidence: &Evidence) -> Option<u32> {

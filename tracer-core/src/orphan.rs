@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::live_endpoint::LiveEndpoint;
 use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
-/// Waits between two looks at one minisocket. Most peers close within a round trip; one that does not is in no hurry.
+/// Waits between two probes of one minisocket. Most peers close within a round trip; one that does not is in no hurry.
 const WAITS: [Nanos; 6] = [
     Nanos::from_millis(20),
     Nanos::from_millis(50),
@@ -20,20 +20,20 @@ const WAITS: [Nanos; 6] = [
     Nanos::from_millis(1000),
 ];
 
-/// A minisocket to be looked up.
+/// A minisocket to be probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// Hand it back with the answer.
+    /// The id to give the answer under.
     pub id: EndpointId,
     /// The namespace to ask in; `None` where the kernel did not say which one the socket lives in.
     pub netns: Option<NetNs>,
-    /// What to ask for.
+    /// Its addresses and ports.
     pub tuple: Tuple,
     /// Its cookie, where the kernel gives one.
     pub cookie: Option<EndpointId>,
 }
 
-/// What sock_diag said of a minisocket.
+/// What a probe of a minisocket has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Minisocket {
     /// Still waiting for the peer's FIN, for so long at most.
@@ -53,11 +53,11 @@ pub enum Minisocket {
 pub(super) struct Orphan {
     pub endpoint: LiveEndpoint,
     pub parked: Nanos,
-    /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a look has told.
+    /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a probe has shown it.
     pub deadline: Option<Nanos>,
-    /// When a look or a hook showed that the wait is over: the segment that ended it may still be on its way to us.
+    /// When a probe or a hook showed that the wait is over: the segment that ended it may still be on its way to us.
     pub over: Option<Nanos>,
-    looks: usize,
+    probes: usize,
 }
 
 /// The parked ends, at most `capacity`; the one that waits longest makes room.
@@ -108,7 +108,7 @@ impl Orphans {
                 parked: now,
                 deadline: None,
                 over: None,
-                looks: 0,
+                probes: 0,
             },
         );
         evicted
@@ -133,7 +133,7 @@ impl Orphans {
         Some(orphan)
     }
 
-    /// The end with these addresses and ports, which a new connection has replaced. That does not tell how it ended: by
+    /// The end with these addresses and ports, which a new connection has replaced. That does not show how it ended: by
     /// the peer's FIN or RST, or by this host's connect(), which takes the place of a minisocket in FIN_WAIT2 too
     /// (__inet_check_established with a bound port).
     pub fn take_replaced(&mut self, netns: Option<NetNs>, tuple: &Tuple) -> Option<Orphan> {
@@ -141,11 +141,11 @@ impl Orphans {
         self.remove(id)
     }
 
-    /// The end is still there: look again later.
-    pub fn look_again(&mut self, id: EndpointId, now: Nanos) {
+    /// The endpoint is still there: it is probed again later.
+    pub fn probe_again(&mut self, id: EndpointId, now: Nanos) {
         if let Some(orphan) = self.parked.get_mut(&id) {
-            orphan.looks = (orphan.looks + 1).min(WAITS.len() - 1);
-            self.due[orphan.looks].push_back((now + WAITS[orphan.looks], id));
+            orphan.probes = (orphan.probes + 1).min(WAITS.len() - 1);
+            self.due[orphan.probes].push_back((now + WAITS[orphan.probes], id));
         }
     }
 
@@ -169,7 +169,7 @@ impl Orphans {
         }
     }
 
-    /// When the next look is due.
+    /// When the next probe is due.
     pub fn next_due(&self) -> Option<Nanos> {
         self.due
             .iter()

@@ -1,4 +1,4 @@
-//! A process that holds sockets, as the host's door tells of it. Name, executable, command line, cgroup, unit and container
+//! A process that holds sockets, as /proc shows it. Name, executable, command line, cgroup, unit and container
 //! are of its own choosing: escape them before they are shown.
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::interner::{self, StaticName};
 use super::kernel_ids::zero_is_none;
 use super::types::{Owner, OwnerSource, SharedOwner, StartTime};
 
-/// A process, at the time it was looked at.
+/// A process, at the time it was inspected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Process id, in the reader's pid namespace.
@@ -70,7 +70,7 @@ impl Process {
         })
     }
 
-    /// Its arguments, as far as they were kept, without empty ones at the end: whoever writes a title over them fills
+    /// Its arguments, as far as they were kept, without empty ones at the end: a program that writes a title over them fills
     /// the rest with NULs.
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let line = &*self.command_line;

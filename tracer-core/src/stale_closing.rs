@@ -10,19 +10,19 @@ use super::types::{EndpointId, Nanos};
 
 /// A close takes less, unless its peer or the wire is slow.
 const PATIENCE: Nanos = Nanos::from_secs(2);
-/// The longest wait between two looks at an end that is still there.
+/// The longest wait between two probes of an endpoint that is still there.
 const RARELY: Nanos = Nanos::from_secs(60);
-/// What a look shows may be on its way through the ring: so long it is waited for.
+/// The record of what a probe shows may be on its way through the ring: it is waited for this long.
 const RING: Nanos = Nanos::from_millis(100);
 
-/// Whom to look at, and when. An end that has gone since stays in it until then.
+/// Which endpoints to probe, and when. One that has gone since stays in it until then.
 #[derive(Debug, Default)]
 pub(super) struct StaleClosing {
     /// Those that began to close, in order of time: nearly all are gone before they are due.
     closing: VecDeque<(Nanos, EndpointId)>,
     /// The others.
     due: BinaryHeap<Reverse<(Nanos, EndpointId)>>,
-    /// Those that a look has shown to be gone.
+    /// Those that a probe has shown to be gone.
     gone: HashSet<EndpointId>,
 }
 
@@ -33,17 +33,17 @@ impl StaleClosing {
     }
 
     /// Something was lost, and it may be gone.
-    pub fn doubt(&mut self, id: EndpointId, now: Nanos) {
+    pub fn may_be_gone(&mut self, id: EndpointId, now: Nanos) {
         self.due.push(Reverse((now + RING, id)));
     }
 
-    /// A look has shown that it is gone. The first time false: its records may still come, and one more look follows.
+    /// A probe has shown that it is gone. The first time false: its records may still come, and one more probe follows.
     pub fn is_gone(&mut self, id: EndpointId, now: Nanos) -> bool {
         if self.gone.remove(&id) {
             return true;
         }
         self.gone.insert(id);
-        self.doubt(id, now);
+        self.may_be_gone(id, now);
         false
     }
 
@@ -55,7 +55,7 @@ impl StaleClosing {
             .push(Reverse((now + age.clamp(PATIENCE, RARELY), id)));
     }
 
-    /// It has closed: nobody is woken for it. Those behind it may have closed before it.
+    /// It has closed: no wakeup is needed for it. Those behind it may have closed before it.
     pub fn closed(&mut self, id: EndpointId, lives: impl Fn(EndpointId) -> bool) {
         if self.closing.front().is_some_and(|(_, first)| *first == id) {
             self.closing.pop_front();
@@ -90,7 +90,7 @@ impl StaleClosing {
         Some(id)
     }
 
-    /// When the next look is due.
+    /// When the next probe is due.
     pub fn next_due(&self) -> Option<Nanos> {
         let closing = self.closing.front().map(|(at, _)| *at);
         let others = self.due.peek().map(|Reverse((at, _))| *at);

@@ -42,10 +42,10 @@ impl Nanos {
 
 /// A point in time that may not be known, in 8 bytes: for what is kept a million times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moment(u64);
+pub(super) struct OptionalNanos(u64);
 
-impl Moment {
-    /// Nobody knows.
+impl OptionalNanos {
+    /// The time is not known.
     pub const UNKNOWN: Self = Self(u64::MAX);
 
     /// The time, where it is known.
@@ -54,7 +54,7 @@ impl Moment {
     }
 }
 
-impl From<Nanos> for Moment {
+impl From<Nanos> for OptionalNanos {
     fn from(at: Nanos) -> Self {
         Self(at.0)
     }
@@ -231,7 +231,7 @@ pub enum Role {
     Unknown,
 }
 
-/// Where an [`Owner`] comes from. Never from whoever happened to be on the CPU.
+/// How an [`Owner`] is known. Never as the process that happened to be on the CPU.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, IntoStaticStr,
 )]

@@ -2,12 +2,12 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Ending, Outcome, Story, before};
+use super::{Ending, Outcome, Reconstruction, before};
 use crate::event::Evidence;
 use crate::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, States, Step};
 use crate::types::Nanos;
 
-impl Story<'_> {
+impl Reconstruction<'_> {
     pub(super) fn segments(
         &self,
         path: ClosePath,
@@ -40,7 +40,7 @@ impl Story<'_> {
         // What was sent again since the FIN must all be FINs that were seen to be: else one may have been missed.
         let again = self
             .fin
-            .and_then(|mark| mark.evidence)
+            .and_then(|change| change.evidence)
             .zip(self.last.evidence);
         let all_seen = again
             .is_none_or(|(fin, end)| end.retransmits.wrapping_sub(fin.retransmits) == repeated);
@@ -50,14 +50,14 @@ impl Story<'_> {
     /// Whether the ACK of this end's FIN may have come unnoticed: a process that aborts has the socket's lock, and what
     /// comes meanwhile waits in its backlog for good.
     fn may_hold_an_ack(&self) -> bool {
-        let fin = self.fin.and_then(|mark| mark.evidence);
+        let fin = self.fin.and_then(|change| change.evidence);
         self.last.old == TcpState::FinWait1
             && fin
                 .zip(self.last.evidence)
                 .is_some_and(|(fin, end)| end.owned && end.error == 0 && end.segs_in != fin.segs_in)
     }
 
-    /// Whether nothing of the closing came before the first mark.
+    /// Whether nothing of the closing came before the first change.
     fn seen_whole(&self) -> bool {
         use TcpState::{Established, SynRecv, SynSent};
         matches!(self.first_old(), Established | SynRecv | SynSent)
@@ -65,17 +65,20 @@ impl Story<'_> {
 
     /// From ESTABLISHED on; of a connection that never got there, what it had.
     pub(super) fn states(&self) -> States {
-        let marks = self
+        let changes = self
             .endpoint
             .closing
             .as_ref()
-            .map_or(&[][..], |closing| &closing.marks);
-        let mut states: States = marks.iter().map(|mark| (mark.old, mark.dwell)).collect();
+            .map_or(&[][..], |closing| &closing.changes);
+        let mut states: States = changes
+            .iter()
+            .map(|change| (change.old, change.dwell))
+            .collect();
         if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
             *dwell = match self.outcome {
-                // Without evidence nobody knows whether the wait ended here or went on in a minisocket.
-                Outcome::Told if self.last.evidence.is_none() => None,
-                Outcome::Told => *dwell,
+                // Without evidence it is not known whether the wait ended here or went on in a minisocket.
+                Outcome::Seen if self.last.evidence.is_none() => None,
+                Outcome::Seen => *dwell,
                 Outcome::Lost(_) => None,
                 Outcome::PeerFin(end)
                 | Outcome::FinTimeout(end)
@@ -114,7 +117,7 @@ impl Story<'_> {
 
     /// The sequence number behind the last byte that was sent: the FIN's, if that was sent.
     fn end_of_data(&self, end: &Evidence) -> u32 {
-        let fin = self.fin.and_then(|mark| mark.evidence);
+        let fin = self.fin.and_then(|change| change.evidence);
         let fin = fin.map(|at_fin| at_fin.write_seq);
         fin.filter(|fin| before(*fin, end.snd_nxt))
             .unwrap_or(end.snd_nxt)
@@ -143,7 +146,7 @@ impl Story<'_> {
             .rcv_nxt
             .wrapping_sub(before.rcv_nxt)
             .wrapping_sub(done);
-        // With close() nobody is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process stays.
+        // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process stays.
         let kept =
             acked.evidence.is_some_and(|evidence| !evidence.dead) && path != ClosePath::ThreeWay;
         (kept || received > 0).then(|| HalfClose {

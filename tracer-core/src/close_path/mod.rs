@@ -1,8 +1,8 @@
-//! From the marks of a close to its path: what a capture would have shown, and how sure that is.
+//! From the changes of a close to its path: what a capture would have shown, and how sure that is.
 //!
-//! The evidence of each transition is what the socket held just before it (KERNEL facts stand at the rules; the functions
+//! The evidence of each transition is what the socket held just before it (facts about the kernel stand at the rules; the functions
 //! named are net/ipv4/tcp_input.c's and tcp.c's). A rule that lacks its evidence says so: it never guesses. This file
-//! says how it ended and who began, `sides.rs` finds the path, `steps.rs` the segments, `measure.rs` times and bytes.
+//! finds how it ended and who began, `reset.rs` who reset it and why, `reconstruct.rs` finds the path, `steps.rs` the segments, `measure.rs` times and bytes.
 
 mod measure;
 mod outcome;
@@ -15,7 +15,7 @@ use tcpclose_common::TcpState;
 use super::errno::{self, ECONNABORTED};
 use super::event::Segment;
 use super::finding::{Close, ClosePath, Endpoint, Initiator, Reset, ResetReason, Side, Steps};
-use super::live_endpoint::{LiveEndpoint, Mark};
+use super::live_endpoint::{LiveEndpoint, StateChange};
 use super::types::Nanos;
 pub(super) use outcome::Outcome;
 pub(super) use reset::may_follow as reset_may_follow;
@@ -31,21 +31,21 @@ enum Ending {
     Timeout,
     /// SOCK_DESTROY.
     Destroyed,
-    /// The evidence does not tell.
+    /// The evidence does not show it.
     Unknown,
 }
 
 /// The close of an end whose last transition has been seen.
 pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: Outcome) -> Close {
-    let story = Story::new(endpoint, outcome);
+    let reconstruction = Reconstruction::new(endpoint, outcome);
     let reset = reset::cause(endpoint, outcome);
-    let ending = story.ending(reset.as_ref());
-    let (path, mut steps) = story.path(ending);
+    let ending = reconstruction.ending(reset.as_ref());
+    let (path, mut steps) = reconstruction.path(ending);
     if let Some(reset) = &reset {
-        steps.push(story.reset_step(reset));
+        steps.push(reconstruction.reset_step(reset));
     }
-    let states = story.states();
-    let at = outcome.at().unwrap_or(story.last.at);
+    let states = reconstruction.states();
+    let at = outcome.at().unwrap_or(reconstruction.last.at);
     let lifetime = states
         .iter()
         .map(|(_, dwell)| *dwell)
@@ -64,13 +64,20 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: Outcome) -> Close {
         },
         owner: endpoint.owner.clone(),
         path,
-        initiator: story.initiator(reset.as_ref()),
-        segments: story.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
-        half_close: story.half_close(path, at),
+        initiator: reconstruction.initiator(reset.as_ref()),
+        segments: reconstruction.segments(
+            path,
+            reset.as_ref().and_then(|reset| reset.reason),
+            &steps,
+        ),
+        half_close: reconstruction.half_close(path, at),
         steps,
         states,
-        bytes: story.bytes(),
-        retransmits: story.last.evidence.map(|evidence| evidence.retransmits),
+        bytes: reconstruction.bytes(),
+        retransmits: reconstruction
+            .last
+            .evidence
+            .map(|evidence| evidence.retransmits),
         reset,
     }
 }
@@ -85,29 +92,29 @@ impl<I: Iterator<Item = Option<Nanos>>> SumKnown for I {
     }
 }
 
-/// The marks of one close, by the part they play.
-struct Story<'a> {
+/// The changes of one close, by the part they play.
+struct Reconstruction<'a> {
     endpoint: &'a LiveEndpoint,
     outcome: Outcome,
     /// This end's FIN.
-    fin: Option<&'a Mark>,
+    fin: Option<&'a StateChange>,
     /// The peer's FIN came first: ESTABLISHED→CLOSE_WAIT.
-    peer_fin: Option<&'a Mark>,
+    peer_fin: Option<&'a StateChange>,
     /// The ACK of this end's FIN: FIN_WAIT1→FIN_WAIT2.
-    fin_acked: Option<&'a Mark>,
+    fin_acked: Option<&'a StateChange>,
     /// The FINs crossed: FIN_WAIT1→CLOSING.
-    crossed: Option<&'a Mark>,
-    last: Mark,
+    crossed: Option<&'a StateChange>,
+    last: StateChange,
 }
 
-impl<'a> Story<'a> {
+impl<'a> Reconstruction<'a> {
     fn new(endpoint: &'a LiveEndpoint, outcome: Outcome) -> Self {
-        let marks = endpoint
+        let changes = endpoint
             .closing
             .as_ref()
-            .map_or(&[][..], |closing| &closing.marks);
-        let to = |state: TcpState| marks.iter().find(move |mark| mark.new == state);
-        let nothing = Mark {
+            .map_or(&[][..], |closing| &closing.changes);
+        let to = |state: TcpState| changes.iter().find(move |change| change.new == state);
+        let nothing = StateChange {
             at: endpoint.since.get().unwrap_or_default(),
             old: endpoint.state,
             new: TcpState::Close,
@@ -122,15 +129,19 @@ impl<'a> Story<'a> {
             peer_fin: to(TcpState::CloseWait),
             fin_acked: to(TcpState::FinWait2),
             crossed: to(TcpState::Closing),
-            last: marks.last().copied().unwrap_or(nothing),
+            last: changes.last().copied().unwrap_or(nothing),
         }
     }
 
     fn first_old(&self) -> TcpState {
-        let marks = self.endpoint.closing.as_ref().map(|closing| &closing.marks);
-        marks
-            .and_then(|marks| marks.first())
-            .map_or(self.last.old, |mark| mark.old)
+        let changes = self
+            .endpoint
+            .closing
+            .as_ref()
+            .map(|closing| &closing.changes);
+        changes
+            .and_then(|changes| changes.first())
+            .map_or(self.last.old, |change| change.old)
     }
 
     fn gap(&self) -> bool {
@@ -145,10 +156,10 @@ impl<'a> Story<'a> {
             Outcome::Lost(_) => return Ending::Unknown,
             Outcome::PeerFin(_) => return Ending::Orderly,
             Outcome::ResetByUs(_) | Outcome::ResetByPeer(_) => return Ending::Reset,
-            Outcome::Told => {}
+            Outcome::Seen => {}
         }
         let Some(evidence) = &self.last.evidence else {
-            // Without evidence only the crossing of the FINs is beyond doubt; a RST looks like any other end.
+            // Without evidence only the crossing of the FINs is certain; a RST looks like any other end.
             return if self.last.old == TcpState::Closing {
                 Ending::Orderly
             } else {
@@ -165,7 +176,7 @@ impl<'a> Story<'a> {
             },
             _ if reset.is_some_and(|reset| reset.by == Side::Peer) => Ending::Reset,
             error if errno::is_reset(error) => Ending::Reset,
-            // tcp_write_err: ETIMEDOUT, or the last unreachable error that ICMP told.
+            // tcp_write_err: ETIMEDOUT, or the last unreachable error that ICMP reported.
             _ => Ending::Timeout,
         }
     }
@@ -211,7 +222,7 @@ impl<'a> Story<'a> {
         let Some(fin) = self.fin else { return false };
         match (fin.evidence, self.last.evidence) {
             (Some(at_fin), Some(end)) => before(at_fin.write_seq, end.snd_nxt),
-            // Nothing tells, and it nearly always is.
+            // Nothing shows it, and it nearly always is.
             _ => true,
         }
     }
@@ -219,8 +230,8 @@ impl<'a> Story<'a> {
     /// Whether the peer's FIN came while this end's was still waiting to be sent: the FINs did not cross.
     fn was_overtaken(&self) -> bool {
         match (
-            self.fin.and_then(|mark| mark.evidence),
-            self.crossed.and_then(|mark| mark.evidence),
+            self.fin.and_then(|change| change.evidence),
+            self.crossed.and_then(|change| change.evidence),
         ) {
             (Some(at_fin), Some(crossed)) => !before(at_fin.write_seq, crossed.snd_nxt),
             _ => false,

@@ -2,12 +2,12 @@
 
 use crate::types::Nanos;
 
-/// How an end came to its end, where the transitions alone do not tell: after FIN_WAIT2 the kernel parks the socket of a
+/// How an endpoint ended, where the transitions alone do not show it: after FIN_WAIT2 the kernel parks the socket of a
 /// process that called close() in a minisocket, and the peer's FIN is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The transitions tell all.
-    Told,
+    /// The transitions show all of it.
+    Seen,
     /// The peer's FIN reached the minisocket at this time, and TIME_WAIT began.
     PeerFin(Nanos),
     /// `tcp_fin_timeout` ended the wait for the peer's FIN.
@@ -16,7 +16,7 @@ pub(crate) enum Outcome {
     ResetByUs(Nanos),
     /// The peer's RST killed the minisocket.
     ResetByPeer(Nanos),
-    /// The minisocket is gone, and nobody saw how.
+    /// The minisocket is gone, and it was not seen how.
     Lost(Nanos),
 }
 
@@ -25,7 +25,7 @@ impl Outcome {
     pub(super) const fn peer_fin(self) -> Option<Nanos> {
         match self {
             Self::PeerFin(at) => Some(at),
-            Self::Told
+            Self::Seen
             | Self::FinTimeout(_)
             | Self::ResetByUs(_)
             | Self::ResetByPeer(_)
@@ -35,7 +35,7 @@ impl Outcome {
 
     pub(super) const fn at(self) -> Option<Nanos> {
         match self {
-            Self::Told => None,
+            Self::Seen => None,
             Self::PeerFin(at)
             | Self::FinTimeout(at)
             | Self::ResetByUs(at)

@@ -3,10 +3,10 @@
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
 
-use super::{Ending, Outcome, Story};
+use super::{Ending, Outcome, Reconstruction};
 use crate::event::Segment;
 use crate::finding::{ClosePath, SegmentFlags, Side, Step, Steps};
-use crate::live_endpoint::Mark;
+use crate::live_endpoint::StateChange;
 use crate::types::{Known, Nanos};
 
 /// `TCP_MIN_MSS` of include/net/tcp.h: no full segment carries fewer bytes.
@@ -23,7 +23,7 @@ enum PeerFinAck {
     Never,
 }
 
-impl Story<'_> {
+impl Reconstruction<'_> {
     /// The four segments of a close of which only the end was met.
     pub(super) fn unseen_four_way(&self, peer_fin: Nanos) -> Steps {
         let step = |from: Side, flags: SegmentFlags, at: Option<Nanos>| Step {
@@ -45,8 +45,8 @@ impl Story<'_> {
     /// The peer closed first.
     pub(super) fn passive(&self, ending: Ending) -> (ClosePath, Steps) {
         let mut steps = Steps::new();
-        if let Some(mark) = self.peer_fin {
-            steps.push(self.peer_fin_step(mark, None));
+        if let Some(change) = self.peer_fin {
+            steps.push(self.peer_fin_step(change, None));
         }
         let ack = self.ack_of_peer_fin(ending);
         if let Some(PeerFinAck::Apart { seq }) = ack {
@@ -56,13 +56,13 @@ impl Story<'_> {
                 seq: seq.and_then(|seq| self.local(seq)),
                 ack: self
                     .peer_fin
-                    .and_then(|mark| self.peer(mark.evidence?.rcv_nxt)),
+                    .and_then(|change| self.peer(change.evidence?.rcv_nxt)),
                 at: None,
                 known: Known::Observed,
             });
         }
-        if let Some(mark) = self.fin {
-            steps.extend(self.fin_step(mark));
+        if let Some(change) = self.fin {
+            steps.extend(self.fin_step(change));
         }
         if ending == Ending::Orderly && self.last.old == TcpState::LastAck {
             steps.push(self.last_ack_step());
@@ -76,18 +76,18 @@ impl Story<'_> {
         (path, steps)
     }
 
-    /// Whether the steps tell how the peer's FIN was acknowledged, if one came.
+    /// Returns whether the steps show how the peer's FIN was acknowledged, if one came.
     pub(super) fn knows_ack_of_peer_fin(&self, ending: Ending) -> bool {
         self.peer_fin.is_none() || self.ack_of_peer_fin(ending).is_some()
     }
 
-    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The mark that ended CLOSE_WAIT
+    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The change that ended CLOSE_WAIT
     /// shows whether there was one. (A FIN or RST of this end is sent after its transition; SOCK_DESTROY's RST before.)
     fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
         let came = self.peer_fin?.evidence?;
         let own_fin = self
             .fin
-            .filter(|mark| mark.new == TcpState::LastAck && self.fin_left());
+            .filter(|change| change.new == TcpState::LastAck && self.fin_left());
         let left = own_fin.unwrap_or(&self.last).evidence?;
         let own_reset = u32::from(ending == Ending::Destroyed && own_fin.is_none());
         let sent = left.segs_out.wrapping_sub(came.segs_out);
@@ -102,7 +102,7 @@ impl Story<'_> {
         if left.fin_leaves_at_once() {
             return Some(PeerFinAck::WithFin);
         }
-        // The FIN waited, for the window or behind data that it may have left with. What went out in all tells.
+        // The FIN waited, for the window or behind data that it may have left with. The number of segments sent in all shows it.
         let end = self.last.evidence?;
         if end.retransmits != came.retransmits {
             return None;
@@ -156,7 +156,7 @@ impl Story<'_> {
             // (tcp_timewait_state_process).
             let evidence = self.last.evidence.as_ref();
             let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
-            let took = self.minisocket_took();
+            let took = self.minisocket_segment();
             // All of this end's has been acknowledged: what the FIN acknowledges is what this end sends next.
             let acked = took.map(|fin| fin.ack);
             let end = evidence.map(|evidence| evidence.snd_nxt).or(acked);
@@ -184,7 +184,7 @@ impl Story<'_> {
         }
         let done = self.last.old == TcpState::FinWait2
             && self.last.evidence.is_some_and(|evidence| evidence.done);
-        if !done || self.outcome != Outcome::Told {
+        if !done || self.outcome != Outcome::Seen {
             steps.push(self.ack_of_fin_step(acked, None));
             return (ClosePath::Unknown, steps);
         }
@@ -208,7 +208,7 @@ impl Story<'_> {
     }
 
     /// A closed socket took this end's FIN's ACK, perhaps, and refused what came with or after it.
-    fn refusal(&self, fin: &Mark, refused: &Segment) -> Steps {
+    fn refusal(&self, fin: &StateChange, refused: &Segment) -> Steps {
         let mut steps: Steps = self.fin_step(fin).into_iter().collect();
         if let Some(acked) = self.fin_acked {
             match self.acked_by_refused(fin, acked) {
@@ -238,7 +238,7 @@ impl Story<'_> {
     }
 
     /// Whether the refused segment was the one that acknowledged this end's FIN.
-    fn acked_by_refused(&self, fin: &Mark, acked: &Mark) -> Option<bool> {
+    fn acked_by_refused(&self, fin: &StateChange, acked: &StateChange) -> Option<bool> {
         let closing = self.endpoint.closing.as_deref();
         let sent = closing.and_then(|closing| closing.reset_sent);
         if sent.is_some_and(|sent| sent.minisocket) {
@@ -249,7 +249,12 @@ impl Story<'_> {
     }
 
     /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the states are called.
-    fn overtaken(&self, fin: &Mark, crossed: &Mark, ending: Ending) -> (ClosePath, Steps) {
+    fn overtaken(
+        &self,
+        fin: &StateChange,
+        crossed: &StateChange,
+        ending: Ending,
+    ) -> (ClosePath, Steps) {
         let mut steps = smallvec![
             self.peer_fin_step(crossed, None),
             self.local_ack_step(crossed),
@@ -273,7 +278,7 @@ impl Story<'_> {
     /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted in `segs_in` when it
     /// arrives, but one that waits in the backlog of a locked socket is processed later: two may wait there and look
     /// like one, unless only one has come since our FIN.
-    fn one_segment_acked_and_closed(&self, fin: &Mark, acked: &Mark) -> Option<bool> {
+    fn one_segment_acked_and_closed(&self, fin: &StateChange, acked: &StateChange) -> Option<bool> {
         let (before, acked, last) = (fin.evidence?, acked.evidence?, self.last.evidence?);
         if last.segs_in != acked.segs_in {
             return Some(false);

@@ -6,12 +6,12 @@ use super::outcome::Outcome;
 use crate::errno::{self, ECONNABORTED, ECONNREFUSED, ETIMEDOUT};
 use crate::event::Evidence;
 use crate::finding::{Reset, ResetReason, Side};
-use crate::live_endpoint::{LiveEndpoint, Mark};
+use crate::live_endpoint::{LiveEndpoint, StateChange};
 
-/// `None` when nobody reset it, or nobody could see that.
+/// Returns who reset the connection and why; `None` when it was not reset, or that could not be seen.
 pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> {
     let closing = endpoint.closing.as_deref()?;
-    let last = closing.marks.last()?;
+    let last = closing.changes.last()?;
     let sent = closing.reset_sent;
     let by_us = |reason: Option<ResetReason>| {
         let kernel_reason = sent.and_then(|sent| sent.kernel_reason);
@@ -29,7 +29,7 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
         })
     };
     match outcome {
-        Outcome::Told => {}
+        Outcome::Seen => {}
         Outcome::ResetByUs(_) => return by_us(Some(ResetReason::DataAfterClose)),
         Outcome::ResetByPeer(_) => {
             return Some(Reset {
@@ -78,7 +78,7 @@ fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
 }
 
 /// Whether the report of a RST that this host sends may still come after the transition.
-pub(crate) fn may_follow(last: &Mark) -> bool {
+pub(crate) fn may_follow(last: &StateChange) -> bool {
     let Some(evidence) = &last.evidence else {
         return false;
     };
@@ -89,7 +89,7 @@ pub(crate) fn may_follow(last: &Mark) -> bool {
         || (waiting && errno::is_reset(evidence.error))
 }
 
-/// Why this host aborted. __tcp_close looks at unread data first, then at `SO_LINGER`.
+/// Why this host aborted. __tcp_close checks for unread data first, then at `SO_LINGER`.
 fn abort(evidence: &Evidence) -> Option<ResetReason> {
     if evidence.no_socket && !evidence.dead {
         Some(ResetReason::NotAccepted)

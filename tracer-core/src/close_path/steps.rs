@@ -2,22 +2,22 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Outcome, Story};
+use super::{Outcome, Reconstruction};
 use crate::event::{Evidence, Segment};
 use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
-use crate::live_endpoint::Mark;
+use crate::live_endpoint::StateChange;
 use crate::types::{Known, Nanos};
 
-impl Story<'_> {
+impl Reconstruction<'_> {
     /// This end's FIN. `None` when there is no sign that it was ever sent (a closed window).
-    pub(super) fn fin_step(&self, mark: &Mark) -> Option<Step> {
-        let Some(evidence) = mark.evidence else {
+    pub(super) fn fin_step(&self, change: &StateChange) -> Option<Step> {
+        let Some(evidence) = change.evidence else {
             return Some(inferred(
                 Side::Local,
                 SegmentFlags::FinAck,
                 None,
                 None,
-                mark.at,
+                change.at,
             ));
         };
         if !self.fin_left() {
@@ -28,9 +28,9 @@ impl Story<'_> {
         let alone = evidence.snd_nxt == number;
         // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that did not move.
         let at_once = evidence.fin_leaves_at_once();
-        let after = self.next_after(mark);
+        let after = self.next_after(change);
         let settled = (at_once && evidence.snd_una == evidence.snd_nxt)
-            || mark.new == TcpState::LastAck
+            || change.new == TcpState::LastAck
             || after.is_some_and(|after| {
                 after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
             });
@@ -43,32 +43,32 @@ impl Story<'_> {
             } else {
                 None
             },
-            at: at_once.then_some(mark.at),
+            at: at_once.then_some(change.at),
             known: Known::Observed,
         })
     }
 
-    fn next_after(&self, mark: &Mark) -> Option<Evidence> {
-        let marks = &self.endpoint.closing.as_ref()?.marks;
-        marks
+    fn next_after(&self, change: &StateChange) -> Option<Evidence> {
+        let changes = &self.endpoint.closing.as_ref()?.changes;
+        changes
             .iter()
-            .find(|next| next.at >= mark.at && next.old == mark.new)?
+            .find(|next| next.at >= change.at && next.old == change.new)?
             .evidence
     }
 
-    /// The peer's FIN, received at `mark`; its number is `rcv_nxt` - 1 unless data came with it. `start` is the number
+    /// The peer's FIN, received at `change`; its number is `rcv_nxt` - 1 unless data came with it. `start` is the number
     /// of its segment where that is known otherwise.
-    pub(super) fn peer_fin_step(&self, mark: &Mark, start: Option<u32>) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return inferred(Side::Peer, SegmentFlags::FinAck, None, None, mark.at);
+    pub(super) fn peer_fin_step(&self, change: &StateChange, start: Option<u32>) -> Step {
+        let Some(evidence) = change.evidence else {
+            return inferred(Side::Peer, SegmentFlags::FinAck, None, None, change.at);
         };
         let number = evidence.rcv_nxt.wrapping_sub(1);
         // What stood there at the last transition came before this segment.
         let earlier = self
             .fin_acked
             .or(self.fin)
-            .filter(|earlier| earlier.at < mark.at);
-        let earlier = earlier.and_then(|mark| mark.evidence);
+            .filter(|earlier| earlier.at < change.at);
+        let earlier = earlier.and_then(|change| change.evidence);
         let nothing_new = earlier.is_some_and(|before| before.rcv_nxt == number);
         let start = start.or_else(|| (evidence.fin_alone || nothing_new).then_some(number));
         Step {
@@ -76,7 +76,7 @@ impl Story<'_> {
             flags: SegmentFlags::FinAck,
             seq: start.and_then(|start| self.peer(start)),
             ack: self.local(evidence.snd_una),
-            at: Some(mark.at),
+            at: Some(change.at),
             // A FIN that waited for a lost segment is seen when that arrives, under that segment's ACK number.
             known: if evidence.out_of_order == 0 {
                 Known::Observed
@@ -87,29 +87,33 @@ impl Story<'_> {
     }
 
     /// This end's ACK of the peer's FIN, sent by tcp_fin() on the spot.
-    pub(super) fn local_ack_step(&self, mark: &Mark) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return inferred(Side::Local, SegmentFlags::Ack, None, None, mark.at);
+    pub(super) fn local_ack_step(&self, change: &StateChange) -> Step {
+        let Some(evidence) = change.evidence else {
+            return inferred(Side::Local, SegmentFlags::Ack, None, None, change.at);
         };
         Step {
             from: Side::Local,
             flags: SegmentFlags::Ack,
             seq: self.local(evidence.snd_nxt),
             ack: self.peer(evidence.rcv_nxt),
-            at: Some(mark.at),
+            at: Some(change.at),
             known: Known::Observed,
         }
     }
 
     /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the transition.
-    pub(super) fn ack_of_fin_step(&self, mark: &Mark, peer_fin: Option<&Mark>) -> Step {
-        let Some(evidence) = mark.evidence else {
-            return unread_ack(mark);
+    pub(super) fn ack_of_fin_step(
+        &self,
+        change: &StateChange,
+        peer_fin: Option<&StateChange>,
+    ) -> Step {
+        let Some(evidence) = change.evidence else {
+            return unread_ack(change);
         };
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
         let refused = match self.outcome {
             _ if peer_fin.is_some() || self.refused().is_some() => false,
-            Outcome::Told => self
+            Outcome::Seen => self
                 .last
                 .evidence
                 .is_none_or(|last| last.segs_in == evidence.segs_in),
@@ -121,7 +125,7 @@ impl Story<'_> {
             flags: SegmentFlags::Ack,
             seq: self.peer(evidence.snd_wl1),
             ack: self.local(evidence.snd_una),
-            at: Some(mark.at),
+            at: Some(change.at),
             known: if refused {
                 Known::Inferred
             } else {
@@ -171,7 +175,7 @@ impl Story<'_> {
     pub(super) fn reset_step(&self, reset: &Reset) -> Step {
         match reset.by {
             Side::Local => self.reset_by_us(reset),
-            Side::Peer => match self.minisocket_took() {
+            Side::Peer => match self.minisocket_segment() {
                 Some(rst) => self.segment_step(&rst, Some(self.reset_at())),
                 None => self.reset_by_peer(),
             },
@@ -189,8 +193,8 @@ impl Story<'_> {
     }
 
     /// The FIN or RST that the minisocket took.
-    pub(super) fn minisocket_took(&self) -> Option<Segment> {
-        self.endpoint.closing.as_deref()?.minisocket_took
+    pub(super) fn minisocket_segment(&self) -> Option<Segment> {
+        self.endpoint.closing.as_deref()?.minisocket_segment
     }
 
     /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has the number which the
@@ -271,10 +275,10 @@ impl Story<'_> {
     }
 }
 
-/// An ACK of the peer's of which the mark that it left tells nothing else.
-fn unread_ack(mark: &Mark) -> Step {
-    let step = inferred(Side::Peer, SegmentFlags::Ack, None, None, mark.at);
-    let at = step.at.filter(|_| !mark.missed);
+/// An ACK of the peer's of which the state change that it caused shows nothing else.
+fn unread_ack(change: &StateChange) -> Step {
+    let step = inferred(Side::Peer, SegmentFlags::Ack, None, None, change.at);
+    let at = step.at.filter(|_| !change.missed);
     Step { at, ..step }
 }
 

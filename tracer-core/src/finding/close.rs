@@ -13,9 +13,9 @@ use crate::types::{Known, Nanos, SharedOwner};
 pub struct Close {
     /// When this end was done: closed, or entered TIME_WAIT.
     pub at: Nanos,
-    /// Which end.
+    /// The endpoint that closed.
     pub endpoint: Endpoint,
-    /// Whose it was, where that is known.
+    /// The process it belonged to, where that is known.
     pub owner: Option<SharedOwner>,
     /// The kind of close.
     pub path: ClosePath,
@@ -31,7 +31,7 @@ pub struct Close {
     pub bytes: Bytes,
     /// Segments this end sent again in the connection's whole life.
     pub retransmits: Option<u32>,
-    /// Who reset it and why; `None` when nobody did.
+    /// Who reset it and why; `None` when it was not reset.
     pub reset: Option<Reset>,
     /// The time in which only one side had closed, where it was used.
     pub half_close: Option<HalfClose>,
@@ -75,7 +75,7 @@ pub enum ClosePath {
     Destroyed,
     /// It never was established.
     ConnectFailed,
-    /// The evidence does not tell.
+    /// The evidence does not show it.
     Unknown,
 }
 

@@ -12,7 +12,7 @@ pub struct TimeWait {
     pub at: Nanos,
     /// Which end; its lifetime is that before TIME_WAIT.
     pub endpoint: Endpoint,
-    /// Whose it was, where that is known. The minisocket itself belongs to nobody.
+    /// The process it belonged to, where that is known. The minisocket itself belongs to none.
     pub owner: Option<SharedOwner>,
     /// When it began.
     pub entered: Nanos,
@@ -42,7 +42,7 @@ pub enum TimeWaitEnd {
     Killed,
     /// It never existed: there were `tcp_max_tw_buckets` already.
     Overflow,
-    /// Nobody saw.
+    /// That was not seen.
     Unknown,
 }
 
@@ -52,9 +52,9 @@ pub enum TimeWaitEnd {
 pub enum Measured {
     /// A program in the kernel saw it.
     Hook,
-    /// The kernel's timer told the earliest time, the first look after it the latest.
+    /// The kernel's timer shows the earliest time, the first poll after it the latest.
     Timer,
-    /// Two looks bracket it.
+    /// It lies between two polls.
     #[strum(serialize = "sweep")]
     Poll,
 }

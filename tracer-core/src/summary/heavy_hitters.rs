@@ -2,8 +2,8 @@
 //!
 //! The Misra-Gries algorithm with a table that is purged by halves: when the table is full, the median rank is taken from
 //! all ranks and the keys left with none are forgotten, so each key that makes up more than about 2/capacity of all stays
-//! in the table, whenever it comes. What was counted of a key while it was there is told, and all else as the rest: the
-//! numbers told are never too high and always add up to the exact total.
+//! in the table, whenever it comes. What was counted of a key while it was there is reported, and all else as the rest: the
+//! numbers reported are never too high and always add up to the exact total.
 
 use std::collections::HashMap;
 use std::hash::Hash;

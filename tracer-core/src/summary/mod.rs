@@ -45,7 +45,7 @@ pub struct Totals {
     pub durations: States<Histogram>,
 }
 
-/// What the findings do not tell, at one moment. Counts are from the start.
+/// What a summary needs besides the findings, at one moment. Counts are from the start.
 #[derive(Debug, Default)]
 pub struct IntervalContext {
     /// Ends that became established.
@@ -154,7 +154,7 @@ impl Summaries {
     fn time_wait(&mut self, time_wait: &TimeWait) {
         self.totals.time_wait_ends.add(time_wait.end, 1);
         match time_wait.end {
-            // It never existed, or nobody knows how long it did.
+            // It never existed, or it is not known how long it did.
             TimeWaitEnd::Overflow | TimeWaitEnd::Unknown => {}
             TimeWaitEnd::Expired
             | TimeWaitEnd::Reused
@@ -173,8 +173,8 @@ impl Summaries {
     }
 
     /// Ends the interval, and begins the next.
-    pub fn end_interval(&mut self, at: Nanos, surroundings: IntervalContext) -> Summary {
-        let IntervalContext { opened, now, stuck } = surroundings;
+    pub fn end_interval(&mut self, at: Nanos, context: IntervalContext) -> Summary {
+        let IntervalContext { opened, now, stuck } = context;
         if let Some(counts) = &stuck {
             self.trends.record(at, counts.samples());
         }

@@ -1,6 +1,6 @@
-//! One end in TIME_WAIT: what has been seen of it, and what that says of its end.
+//! One endpoint in TIME_WAIT: what was observed of it, and what follows from that about its end.
 
-use super::poll::{Look, Poll};
+use super::poll::{Poll, PollNumber};
 use super::timing::{
     BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, SEEN_LATELY, TIME_WAIT,
 };
@@ -16,19 +16,19 @@ pub(super) struct Entry {
     pub entered_error: Nanos,
     /// Its timer is due at this time or later, and
     pub expires: Nanos,
-    /// at this time or earlier: a look takes its time, more so on a busy machine.
+    /// at this time or earlier: a poll takes time, the more the busier the machine is.
     expires_by: Nanos,
     /// When it was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
-    /// The last look that it needs nothing of: it was taken in meanwhile or after it, or was judged by it.
-    pub look: Look,
+    /// The last poll that does not concern it any more: it was added during or after it, or was judged by it.
+    pub poll_number: PollNumber,
     pub restarts: u32,
-    /// Hooks will tell its end.
+    /// The kernel's hooks will report its end.
     pub hooked: bool,
-    /// It was missing in a sweep before its time: a SYN may still explain that.
+    /// A poll did not find it, before its timer was due: a SYN may still explain that.
     pub missing_since: Option<Nanos>,
-    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be told.
+    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be ended.
     pub taken_down: Option<Nanos>,
 }
 
@@ -50,7 +50,7 @@ impl Entry {
             expires_by: entered + entered_error + TIME_WAIT,
             last_seen: entered,
             confirmed: false,
-            look: 0,
+            poll_number: 0,
             restarts: 0,
             hooked: false,
             missing_since: None,
@@ -58,11 +58,11 @@ impl Entry {
         }
     }
 
-    /// A look has found it, with so much left of its timer.
-    pub fn seen(&mut self, sweep: &Poll, left: Nanos) {
-        // A timer that is due shows nothing left, and says no more about when it was.
+    /// A poll has found it, with this much left of its timer.
+    pub fn seen(&mut self, poll: &Poll, left: Nanos) {
+        // A timer that is due shows nothing left, and no longer when it was due.
         if left > Nanos(0) {
-            let (earliest, latest) = (sweep.began + left, sweep.ended + left);
+            let (earliest, latest) = (poll.began + left, poll.ended + left);
             if self.confirmed && earliest > self.expires_by + RESTARTED {
                 self.restarts += 1;
                 self.expires_at(earliest, latest);
@@ -73,7 +73,7 @@ impl Entry {
                 self.expires_at(earliest, latest);
             }
         }
-        self.last_seen = sweep.began;
+        self.last_seen = poll.began;
         self.confirmed = true;
         self.missing_since = None;
     }
@@ -84,8 +84,9 @@ impl Entry {
         self.expires_by = latest;
     }
 
-    /// Its end, if a complete sweep without it, which ended at `ended`, tells that. It was last seen before the sweep.
-    /// `overflows`: how many minisockets found no room and are not told of yet.
+    /// Returns its end, if that follows from a complete poll without it, which ended at `ended`. It was last seen before
+    /// the poll.
+    /// `overflows`: how many minisockets found no room and are not reported yet.
     pub fn missing(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
         if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > ended) {
             return None;
@@ -98,7 +99,7 @@ impl Entry {
                 *overflows -= 1;
                 Some(self.never())
             }
-            // The SYN of a connection that took its place may be under way: it is told when that is established.
+            // The SYN of a connection that took its place may be under way: its end is reported when that is established.
             None => {
                 self.missing_since = Some(ended);
                 None
@@ -114,7 +115,8 @@ impl Entry {
         }
     }
 
-    /// Nobody can look for it any more: it has ended some time since it was last seen, once its timer must have fired.
+    /// Returns its end where its namespace cannot be polled any more: some time since it was last seen, once its timer must
+    /// have fired.
     pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
         let latest = self.expires_by + LATE;
         let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
@@ -131,7 +133,7 @@ impl Entry {
         )
     }
 
-    pub fn opened_again(&self, role: Role, since: Nanos) -> TimeWait {
+    pub fn replaced(&self, role: Role, since: Nanos) -> TimeWait {
         if let Some(at) = self.taken_down {
             let end = match role {
                 Role::Client => TimeWaitEnd::Reused,
@@ -142,7 +144,7 @@ impl Entry {
         let latest = self
             .missing_since
             .map_or(since, |missing| missing.min(since));
-        // Its timer was due, and may have fired before somebody else came or not.
+        // Its timer was due, and may or may not have fired before the new connection came.
         if self.expires <= latest {
             let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
             return self.ended(unknown, looks, self.last_seen, latest);
@@ -160,7 +162,7 @@ impl Entry {
         }
     }
 
-    /// It was gone by `latest`, and its timer was due. If nobody had looked for long before that, it may have been taken
+    /// It was gone by `latest`, and its timer was due. If it had not been polled for long before that, it may have been taken
     /// down first.
     fn expired_by(&self, latest: Nanos) -> TimeWait {
         let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
@@ -171,7 +173,7 @@ impl Entry {
         self.ended(end, measured, self.last_seen, latest)
     }
 
-    /// The end lies between two times: the middle is told, and half the distance as the error.
+    /// The end lies between two times: the middle is ended, and half the distance as the error.
     pub fn ended(
         &self,
         end: TimeWaitEnd,
@@ -194,7 +196,7 @@ impl Entry {
         }
     }
 
-    pub fn next_look(&self, now: Nanos) -> Nanos {
+    pub fn next_poll(&self, now: Nanos) -> Nanos {
         if self.hooked {
             (self.expires + HOOKS_ARE_LATE).max(now + QUIET)
         } else if !self.confirmed || self.missing_since.is_some() {

@@ -1,4 +1,4 @@
-//! What the kernel tells of minisockets by itself, by function hooks and by the segments that they take: exact times.
+//! What the kernel reports of minisockets by itself, through function hooks and the segments that they take: exact times.
 
 use super::TimeWaits;
 use super::entry::Entry;
@@ -26,13 +26,13 @@ impl TimeWaits {
         }
     }
 
-    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may tell.
+    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may show.
     pub fn killed(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.entry(cookie)?;
         if entry.taken_down.is_some() {
             return None;
         }
-        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing else says so.
+        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing else shows that.
         if at + EARLY < entry.expires {
             self.descheduled(cookie, at);
             return None;
@@ -47,14 +47,14 @@ impl TimeWaits {
         Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
     }
 
-    /// Those that were taken down and whose place nobody has taken since.
-    pub fn tick(&mut self, now: Nanos, told: &mut Vec<TimeWait>) {
+    /// Reports those that were taken down and were not replaced by a new connection since.
+    pub fn tick(&mut self, now: Nanos, ended: &mut Vec<TimeWait>) {
         while let Some((at, cookie)) = self.taken_down.front().copied()
             && at + REPLACEMENT <= now
         {
             self.taken_down.pop_front();
             if let Some(entry) = self.find_cookie(cookie).and_then(|at| self.remove(at)) {
-                told.push(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at));
+                ended.push(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at));
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The ledger of TIME_WAIT: who entered it, how long it really lasted, how it ended.
 //!
 //! The tracepoint shows the beginning (and calls it CLOSE); the end passes no tracepoint. sock_diag shows the minisocket
-//! and its timer, so looking now and then ("sweeping" a namespace) brackets the end; the next SYN on the same addresses
-//! and ports tells it when it comes first.
+//! and its timer, so polling a namespace now and then brackets the end; the next SYN on the same addresses and ports
+//! shows it when it comes first.
 
 mod apply_poll;
 mod entry;
@@ -19,7 +19,7 @@ use super::finding::{Endpoint, TimeWait};
 use super::hash_index::HashIndex;
 use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 use entry::Entry;
-use poll::{Look, Settling};
+use poll::{PendingPoll, PollNumber};
 pub use poll::{Poll, PollRequest, PolledMinisocket};
 pub use timing::TIME_WAIT;
 use timing::{ASK_FOR_EACH, CONFIRM, HOOKS_ARE_LATE};
@@ -30,19 +30,19 @@ struct Namespace {
     /// Its entries.
     order: Order,
     entries: usize,
-    /// When the next look is due; `None` from when one is asked for until its result is worked through.
+    /// When the next poll is due; `None` from when one is requested until its result is applied.
     next: Option<Nanos>,
-    /// When those want to be looked for that were taken in meanwhile.
+    /// When those are due that were added meanwhile.
     meanwhile: Option<Nanos>,
     not_before: Nanos,
-    /// The number of the look that is under way, else of the last one.
-    look: Look,
+    /// The number of the poll that is under way, else of the last one.
+    poll_number: PollNumber,
 }
 
 impl Namespace {
-    fn begin_look(&mut self) {
+    fn begin_poll(&mut self) {
         self.next = None;
-        self.look = self.look.wrapping_add(1);
+        self.poll_number = self.poll_number.wrapping_add(1);
     }
 }
 
@@ -50,18 +50,18 @@ impl Namespace {
 #[derive(Debug)]
 pub(super) struct TimeWaits {
     capacity: usize,
-    /// The kernel's hooks tell beginnings and ends.
+    /// The kernel's hooks report beginnings and ends.
     pub hooked: bool,
-    /// The kernel tells something of minisockets, by their cookies.
+    /// The kernel reports something of minisockets, by their cookies.
     pub by_cookies: bool,
     entries: Arena<Entry>,
     namespaces: HashMap<Option<NetNs>, Namespace>,
-    by_place: HashIndex,
-    /// Only where the kernel tells something by cookies.
+    by_tuple: HashIndex,
+    /// Only where the kernel reports something by cookies.
     by_cookie: HashIndex,
     /// Those taken down before their time, in order.
     taken_down: VecDeque<(Nanos, EndpointId)>,
-    settling: VecDeque<Settling>,
+    pending: VecDeque<PendingPoll>,
     /// When the next slice of it is due.
     next_slice: Nanos,
 }
@@ -74,16 +74,16 @@ impl TimeWaits {
             by_cookies: false,
             entries: Arena::default(),
             namespaces: HashMap::new(),
-            by_place: HashIndex::default(),
+            by_tuple: HashIndex::default(),
             by_cookie: HashIndex::default(),
             taken_down: VecDeque::new(),
-            settling: VecDeque::new(),
+            pending: VecDeque::new(),
             next_slice: Nanos(0),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.by_place.len()
+        self.by_tuple.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
@@ -94,7 +94,7 @@ impl TimeWaits {
         self.find(netns, tuple).is_some()
     }
 
-    /// Takes an end in, whose end hooks will tell or looks must find; false when there is no room for it.
+    /// Adds an endpoint that enters TIME_WAIT; hooks report its end, or polls find it. Returns `false` when there is no room.
     pub fn enter(
         &mut self,
         endpoint: Endpoint,
@@ -110,43 +110,43 @@ impl TimeWaits {
         if let Some(replaced) = self.find(endpoint.netns, &endpoint.tuple) {
             self.remove(replaced);
         }
-        let first_look = if hooked {
+        let first_poll = if hooked {
             entered + TIME_WAIT + HOOKS_ARE_LATE
         } else {
             entered + CONFIRM
         };
         let netns = endpoint.netns;
-        let place = self.by_place.hash((netns, endpoint.tuple));
+        let place = self.by_tuple.hash((netns, endpoint.tuple));
         let mut entry = Entry::new(endpoint, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
         let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
-            next: Some(first_look),
+            next: Some(first_poll),
             ..Namespace::default()
         });
         match &mut namespace.next {
-            Some(next) => *next = (*next).min(first_look.max(namespace.not_before)),
+            Some(next) => *next = (*next).min(first_poll.max(namespace.not_before)),
             None => {
                 let meanwhile = &mut namespace.meanwhile;
-                *meanwhile = Some(meanwhile.map_or(first_look, |look| look.min(first_look)));
+                *meanwhile = Some(meanwhile.map_or(first_poll, |look| look.min(first_poll)));
             }
         }
-        entry.look = namespace.look;
+        entry.poll_number = namespace.poll_number;
         namespace.entries += 1;
         let at = self.entries.insert(&mut namespace.order, entry);
-        self.by_place.insert(place, at);
+        self.by_tuple.insert(place, at);
         if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
             self.by_cookie.insert(self.by_cookie.hash(cookie), at);
         }
         true
     }
 
-    /// The namespaces to sweep now; each must be answered by [`Self::apply_poll`].
+    /// The namespaces to poll now; each must be answered by [`Self::apply_poll`].
     pub fn take_due(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         for (netns, namespace) in &mut self.namespaces {
             if namespace.next.is_none_or(|next| next > now) {
                 continue;
             }
-            namespace.begin_look();
+            namespace.begin_poll();
             let entries = self.entries.in_order(&namespace.order);
             let entries = entries.map(|(_, entry)| (entry.endpoint.tuple, entry.cookie));
             let mut wanted: Vec<_> = entries.take(ASK_FOR_EACH + 1).collect();
@@ -160,9 +160,9 @@ impl TimeWaits {
         }
     }
 
-    /// When the next sweep is due, or [`Self::settle`] has something to do.
+    /// When the next poll is due, or [`Self::continue_polls`] has something to do.
     pub fn next_due(&self) -> Option<Nanos> {
-        let slice = (!self.settling.is_empty()).then_some(self.next_slice);
+        let slice = (!self.pending.is_empty()).then_some(self.next_slice);
         let namespaces = self.namespaces.values();
         let sweeps = namespaces.filter_map(|namespace| namespace.next);
         sweeps.chain(slice).min()
@@ -170,7 +170,7 @@ impl TimeWaits {
 
     /// A connection with these addresses and ports was opened: by this end (`Role::Client`) at `since`, or by the
     /// peer's SYN before `since`.
-    pub fn opened_again(
+    pub fn replaced(
         &mut self,
         netns: Option<NetNs>,
         tuple: &Tuple,
@@ -181,7 +181,7 @@ impl TimeWaits {
         if self.entries.get(at)?.entered >= since {
             return None;
         }
-        Some(self.remove(at)?.opened_again(role, since))
+        Some(self.remove(at)?.replaced(role, since))
     }
 
     fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<u32> {
@@ -189,7 +189,7 @@ impl TimeWaits {
             let endpoint = self.entries.get(at).map(|entry| &entry.endpoint);
             endpoint.is_some_and(|endpoint| endpoint.netns == netns && endpoint.tuple == *tuple)
         };
-        self.by_place.find(self.by_place.hash((netns, tuple)), is)
+        self.by_tuple.find(self.by_tuple.hash((netns, tuple)), is)
     }
 
     fn find_cookie(&self, cookie: EndpointId) -> Option<u32> {
@@ -205,12 +205,12 @@ impl TimeWaits {
         let namespace = self.namespaces.get_mut(&netns)?;
         let entry = self.entries.remove(&mut namespace.order, at)?;
         namespace.entries -= 1;
-        // The look that is under way is waited for.
+        // The poll that is under way is waited for.
         if namespace.entries == 0 && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
-        let place = self.by_place.hash((netns, entry.endpoint.tuple));
-        self.by_place.remove(place, |it| it == at);
+        let place = self.by_tuple.hash((netns, entry.endpoint.tuple));
+        self.by_tuple.remove(place, |it| it == at);
         if let Some(cookie) = entry.cookie {
             let hash = self.by_cookie.hash(cookie);
             self.by_cookie.remove(hash, |it| it == at);

@@ -5,23 +5,23 @@ use serde::{Deserialize, Serialize};
 use crate::kernel_ids::zero_is_none;
 use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 
-/// A look at the minisockets of a namespace that is due.
+/// A poll of a namespace's minisockets that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PollRequest {
     /// The namespace; `None` where the kernel did not say which one the sockets live in.
     pub netns: Option<NetNs>,
-    /// Whom to look for: addresses and ports, and the cookie where there is one. Empty when there are so many that a
-    /// look at all of them is cheaper.
+    /// The minisockets to look up: addresses and ports, and the cookie where there is one. Empty when there are so many
+    /// that listing all of the namespace is cheaper.
     pub wanted: Vec<(Tuple, Option<EndpointId>)>,
 }
 
-/// The result of a look at the minisockets of a namespace.
+/// The result of a poll of a namespace's minisockets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Poll {
     /// The namespace, as in the [`PollRequest`].
     #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
-    /// When the look began.
+    /// When the poll began.
     pub began: Nanos,
     /// When it ended.
     pub ended: Nanos,
@@ -31,7 +31,7 @@ pub struct Poll {
     pub reached: bool,
     /// Nothing was left out; if not, absence means nothing.
     pub complete: bool,
-    /// How much `TCPTimeWaitOverflow` has grown since the last look at it.
+    /// How much `TCPTimeWaitOverflow` has grown since the last poll.
     pub overflows: u64,
     /// The minisockets in TIME_WAIT, of those that were wanted at least.
     pub found: Vec<PolledMinisocket>,
@@ -48,17 +48,17 @@ pub struct PolledMinisocket {
     pub left: Nanos,
 }
 
-/// The number of a look, counted round: each entry's is that of the look before at the earliest.
-pub(super) type Look = u8;
+/// The number of a poll, which wraps around: an entry's is never older than that of the poll before.
+pub(super) type PollNumber = u8;
 
-/// A look's result that is being worked through.
+/// The result of a poll that is being applied, in slices.
 #[derive(Debug)]
-pub(super) struct Settling {
-    pub sweep: Poll,
+pub(super) struct PendingPoll {
+    pub poll: Poll,
     /// How many of those found have been noted.
     pub noted: usize,
     /// How many entries are still to be judged; `None` before all those found are noted.
     pub unjudged: Option<usize>,
-    /// When the entries that are left want to be looked for.
+    /// When the entries that are left are due for the next poll.
     pub next: Option<Nanos>,
 }

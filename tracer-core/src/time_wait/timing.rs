@@ -6,19 +6,19 @@ use crate::types::Nanos;
 /// it up to an eighth of that class of time-outs later: 2 s with HZ=250 (kernel/time/timer.c).
 pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
 
-/// A new entry is looked for after this long, to see that it exists at all.
+/// A new entry is polled after this time, to see that it exists at all.
 pub(super) const CONFIRM: Nanos = Nanos::from_millis(200);
-/// From its nominal expiry on, an entry is looked for this often: half of it is the error of the end.
+/// From its nominal expiry on, an entry is polled this often: half of it is the error of the end.
 pub(super) const EXPIRING: Nanos = Nanos::from_millis(250);
-/// The last look before that is so long before: until then it is known to have lived.
+/// The last poll before that comes this long before: until then it is known to have lived.
 pub(super) const BEFORE: Nanos = Nanos::from_millis(50);
-/// One that was gone when its timer was due has expired, if a look found it there so long before that or later.
+/// One that was gone when its timer was due has expired, if a poll found it there this long before that or later.
 pub(super) const SEEN_LATELY: Nanos = QUIET;
 /// Otherwise this often, to bracket an end that comes early.
 pub(super) const QUIET: Nanos = Nanos::from_secs(5);
 /// With up to so many entries, asking for each (1.6 µs) is cheaper than walking the kernel's whole table (16 ms).
 pub(super) const ASK_FOR_EACH: usize = 4096;
-/// Where hooks tell each end, nobody looks before the timer should have fired at the latest and its record have come.
+/// Where hooks report each end, there is no poll before the timer must have fired and its record have come.
 pub(super) const HOOKS_ARE_LATE: Nanos = Nanos::from_secs(5);
 /// The timer wheel is late by an eighth at most (`LVL_CLK_SHIFT` of kernel/time/timer.c).
 pub(super) const LATE: Nanos = Nanos(TIME_WAIT.0 / 8);

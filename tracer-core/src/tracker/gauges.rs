@@ -35,11 +35,11 @@ impl Tracker {
     /// The local ports of the connections on each of these routes. Walks as [`Self::busiest_routes`].
     #[must_use]
     pub fn local_ports(&self, routes: &[Route]) -> Vec<Vec<Port>> {
-        let places: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
+        let positions: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
         let mut ports = vec![Vec::new(); routes.len()];
         self.each_client_end(|netns, tuple| {
-            if let Some(place) = places.get(&route(netns, tuple)) {
-                ports[*place].extend(tuple.local_port);
+            if let Some(position) = positions.get(&route(netns, tuple)) {
+                ports[*position].extend(tuple.local_port);
             }
         });
         ports

@@ -1,4 +1,4 @@
-//! The core's state: what is alive, what is about to be told, and the rules by which one becomes the other.
+//! The core's state: live endpoints, findings that are about to be reported, and the rules by which one becomes the other.
 
 mod gauges;
 mod owners;
@@ -19,7 +19,7 @@ use super::event::Event;
 use super::finding::{Finding, Loss, LossLocation, TimeWait};
 use super::input::Input;
 use super::listeners::Listeners;
-use super::live_endpoint::{LiveEndpoint, Mark};
+use super::live_endpoint::{LiveEndpoint, StateChange};
 use super::orphan::Orphans;
 use super::stale_closing::StaleClosing;
 use super::table::Table;
@@ -44,14 +44,14 @@ use stuck_watch::StuckWatch;
 pub struct Tracker {
     table: Table,
     orphans: Orphans,
-    suspects: StaleClosing,
+    stale_closing: StaleClosing,
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckWatch>,
     owners: Owners,
     /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
-    held: HashMap<EndpointId, LiveEndpoint>,
-    held_order: VecDeque<(Nanos, EndpointId)>,
+    awaiting_reset: HashMap<EndpointId, LiveEndpoint>,
+    awaiting_reset_order: VecDeque<(Nanos, EndpointId)>,
     filters_ports: bool,
     /// The segments that minisockets take are seen.
     sees_segments: bool,
@@ -72,13 +72,13 @@ impl Tracker {
         Self {
             table: Table::new(capacity),
             orphans: Orphans::new(capacity),
-            suspects: StaleClosing::default(),
+            stale_closing: StaleClosing::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
             owners: Owners::default(),
-            held: HashMap::new(),
-            held_order: VecDeque::new(),
+            awaiting_reset: HashMap::new(),
+            awaiting_reset_order: VecDeque::new(),
             filters_ports: false,
             sees_segments: false,
             connecting: VecDeque::new(),
@@ -97,7 +97,7 @@ impl Tracker {
         self
     }
 
-    /// The kernel's hooks tell of minisockets: their signals are believed, and nobody looks for what they tell.
+    /// The kernel's hooks report minisockets: their signals are trusted, and what they report is not polled.
     #[must_use]
     pub fn with_hooks(mut self) -> Self {
         self.time_waits.hooked = true;
@@ -105,7 +105,7 @@ impl Tracker {
         self
     }
 
-    /// The kernel shows the segments that end minisockets: what a look or a hook tells of them waits for the segment.
+    /// The kernel shows the segments that end minisockets: what a poll or a hook shows of them waits for the segment.
     #[must_use]
     pub fn with_segments(mut self) -> Self {
         self.sees_segments = true;
@@ -139,7 +139,7 @@ impl Tracker {
             Input::Time(now) => self.tick(*now),
             Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
             Input::StuckProbed(answers) => self.apply_stuck_probe(answers),
-            Input::Polled(sweep) => self.apply_poll(sweep),
+            Input::Polled(poll) => self.apply_poll(poll),
             Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
             Input::Alive {
                 namespaces,
@@ -152,7 +152,7 @@ impl Tracker {
 
     /// Takes one event, in the order of the ring buffer.
     pub fn ingest(&mut self, event: &Event) {
-        // What is told must not depend on when the ring was read.
+        // Findings must not depend on when the ring was read.
         match event {
             Event::Transition(transition) => {
                 self.pass(transition.at);
@@ -168,9 +168,9 @@ impl Tracker {
     /// Lets time pass up to `now`, by which all earlier events must have been taken.
     pub fn tick(&mut self, now: Nanos) {
         self.pass(now);
-        let mut told = Vec::new();
-        self.time_waits.settle(now, &mut told);
-        self.tell(told);
+        let mut ended = Vec::new();
+        self.time_waits.continue_polls(now, &mut ended);
+        self.report_ended(ended);
         self.pass_stuck_deadlines();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
@@ -185,18 +185,18 @@ impl Tracker {
 
     /// Ends the waits that are over by `now`, each at its own time.
     fn pass(&mut self, now: Nanos) {
-        while let Some((at, id)) = self.held_order.front().copied()
+        while let Some((at, id)) = self.awaiting_reset_order.front().copied()
             && at + RESET_WAIT <= now
         {
-            self.held_order.pop_front();
-            if let Some(endpoint) = self.held.remove(&id) {
+            self.awaiting_reset_order.pop_front();
+            if let Some(endpoint) = self.awaiting_reset.remove(&id) {
                 self.conclude(endpoint, at + RESET_WAIT);
             }
         }
         if self.time_waits.next_tick().is_some_and(|at| at <= now) {
-            let mut told = Vec::new();
-            self.time_waits.tick(now, &mut told);
-            self.tell(told);
+            let mut ended = Vec::new();
+            self.time_waits.tick(now, &mut ended);
+            self.report_ended(ended);
         }
         while let Some((at, key)) = self.connecting.front().copied()
             && at + CONNECT_PATIENCE <= now
@@ -224,10 +224,13 @@ impl Tracker {
     /// When [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        let held = self.held_order.front().map(|(at, _)| *at + RESET_WAIT);
+        let held = self
+            .awaiting_reset_order
+            .front()
+            .map(|(at, _)| *at + RESET_WAIT);
         held.into_iter()
             .chain(self.orphans.next_due())
-            .chain(self.suspects.next_due())
+            .chain(self.stale_closing.next_due())
             .chain(self.time_waits.next_due())
             .chain(self.time_waits.next_tick())
             .chain(self.next_stuck_probe())
@@ -240,17 +243,17 @@ impl Tracker {
         self.time_waits.len()
     }
 
-    /// The namespaces whose minisockets are to be looked at now; each must be answered by [`Tracker::apply_poll`].
+    /// The namespaces whose minisockets are to be polled now; each must be answered by [`Tracker::apply_poll`].
     pub fn due_polls(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
     }
 
-    /// What a look at a namespace's minisockets has shown. Of a big one the rest is worked through by the ticks that follow.
-    pub fn apply_poll(&mut self, sweep: &Poll) {
-        let mut told = Vec::new();
-        self.time_waits.apply_poll(sweep.clone(), &mut told);
-        self.tell(told);
+    /// Takes the result of a poll. The rest of a big one is applied by the ticks that follow.
+    pub fn apply_poll(&mut self, poll: &Poll) {
+        let mut ended = Vec::new();
+        self.time_waits.apply_poll(poll.clone(), &mut ended);
+        self.report_ended(ended);
     }
 
     /// The next finding, in the order in which they became known.
@@ -261,11 +264,11 @@ impl Tracker {
     /// The last transition has come. What may still learn of a RST waits a moment.
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
         let closing = endpoint.closing.as_deref();
-        let last = closing.and_then(|closing| closing.marks.last());
+        let last = closing.and_then(|closing| closing.changes.last());
         let may_reset = last.is_some_and(reset_may_follow);
         if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
-            self.held_order.push_back((now, key));
-            if let Some(earlier) = self.held.insert(key, endpoint) {
+            self.awaiting_reset_order.push_back((now, key));
+            if let Some(earlier) = self.awaiting_reset.insert(key, endpoint) {
                 self.conclude(earlier, now);
             }
         } else {
@@ -273,15 +276,16 @@ impl Tracker {
         }
     }
 
-    /// All that will be heard of it has been heard: tell, or wait for the peer's FIN.
+    /// Nothing more will be known of it: reports it, or waits for the peer's FIN.
     fn conclude(&mut self, endpoint: LiveEndpoint, now: Nanos) {
         let parked = endpoint.closing.as_deref().is_some_and(|closing| {
-            closing.reset_sent.is_none() && closing.marks.last().is_some_and(Mark::is_parking)
+            closing.reset_sent.is_none()
+                && closing.changes.last().is_some_and(StateChange::is_parking)
         });
         if parked {
             self.park(endpoint, now);
         } else {
-            self.emit(&endpoint, Outcome::Told);
+            self.emit(&endpoint, Outcome::Seen);
         }
     }
 
@@ -292,20 +296,21 @@ impl Tracker {
         }
     }
 
-    fn tell(&mut self, told: impl IntoIterator<Item = TimeWait>) {
-        for told in told {
-            self.findings.push_back(Finding::TimeWait(Box::new(told)));
+    fn report_ended(&mut self, ended: impl IntoIterator<Item = TimeWait>) {
+        for time_wait in ended {
+            self.findings
+                .push_back(Finding::TimeWait(Box::new(time_wait)));
         }
     }
 
     fn emit(&mut self, endpoint: &LiveEndpoint, outcome: Outcome) {
         let close = reconstruct(endpoint, outcome);
         let closing = endpoint.closing.as_deref();
-        let last = closing.and_then(|closing| closing.marks.last());
-        let took = closing.is_some_and(|closing| closing.minisocket_took.is_some());
+        let last = closing.and_then(|closing| closing.changes.last());
+        let took = closing.is_some_and(|closing| closing.minisocket_segment.is_some());
         let entered = match outcome {
             Outcome::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
-            Outcome::Told => last
+            Outcome::Seen => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),
             Outcome::FinTimeout(_)
@@ -315,9 +320,9 @@ impl Tracker {
         };
         if let Some((at, error)) = entered {
             let (ended, owner) = (close.endpoint.clone(), close.owner.clone());
-            // No hook has seen its minisocket: there is none, or the record was lost. Looks will tell.
+            // No hook has seen its minisocket: there is none, or the record was lost. Polls will show.
             let armed = closing.is_some_and(|closing| closing.armed);
-            let hooked = self.time_waits.hooked && (armed || outcome != Outcome::Told);
+            let hooked = self.time_waits.hooked && (armed || outcome != Outcome::Seen);
             let cookie = endpoint.cookie();
             let followed = self
                 .time_waits

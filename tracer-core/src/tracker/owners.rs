@@ -1,4 +1,4 @@
-//! The owners that transitions tell of, each once: connections share them.
+//! The owners that are known from transitions, each once: connections share them.
 
 use std::hash::BuildHasher as _;
 
@@ -25,7 +25,7 @@ impl Owners {
         let is = |owner: &SharedOwner| {
             (owner.pid, owner.uid, owner.source) == (task.pid, task.uid, source)
                 && owner.cgroup == task.cgroup
-                && is_called(task, &owner.comm)
+                && has_name(task, &owner.comm)
         };
         if let Some(owner) = self.known.find(hash, is) {
             return Some(owner.clone());
@@ -50,7 +50,7 @@ impl Owners {
 }
 
 /// Whether the task's name without its padding, which may be anything behind a NUL, is this one.
-fn is_called(task: &Task, name: &[u8]) -> bool {
+fn has_name(task: &Task, name: &[u8]) -> bool {
     let rest = task.comm.strip_prefix(name);
     rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
 }

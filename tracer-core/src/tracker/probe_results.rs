@@ -1,4 +1,4 @@
-//! What sock_diag says of minisockets, and of ends whose last records were missed.
+//! What sock_diag shows of minisockets, and of endpoints whose last records were missed.
 
 use super::Tracker;
 use super::transitions::is_closing;
@@ -19,7 +19,7 @@ impl Tracker {
         self.orphans.take_due(now, LOOKUPS, lookups);
         let table = &self.table;
         while lookups.len() < LOOKUPS
-            && let Some(id) = self.suspects.next(now, |id| table.get(id).is_some())
+            && let Some(id) = self.stale_closing.next(now, |id| table.get(id).is_some())
             && let Some(endpoint) = table.get(id)
         {
             lookups.push(Lookup {
@@ -34,7 +34,7 @@ impl Tracker {
     /// What became of a socket, seen at `now`.
     pub fn probed(&mut self, id: EndpointId, minisocket: Minisocket, now: Nanos) {
         if !self.orphans.contains(id) {
-            self.looked_at_suspect(id, minisocket, now);
+            self.apply_stale_closing_probe(id, minisocket, now);
             return;
         }
         let Some(orphan) = self.orphans.get_mut(id) else {
@@ -44,7 +44,7 @@ impl Tracker {
         let outcome = match minisocket {
             Minisocket::FinWait2(left) => {
                 orphan.deadline = Some(now + left);
-                self.orphans.look_again(id, now);
+                self.orphans.probe_again(id, now);
                 return;
             }
             // The segment that ended the wait may be on its way through the ring.
@@ -52,7 +52,7 @@ impl Tracker {
                 if self.sees_segments && orphan.over.is_none() =>
             {
                 orphan.over = Some(now);
-                self.orphans.look_again(id, now);
+                self.orphans.probe_again(id, now);
                 return;
             }
             // The timer started anew with TIME_WAIT; it is exact to a tick of the kernel's clock.
@@ -74,18 +74,18 @@ impl Tracker {
     }
 
     /// An end that has been closing for long.
-    fn looked_at_suspect(&mut self, id: EndpointId, minisocket: Minisocket, now: Nanos) {
+    fn apply_stale_closing_probe(&mut self, id: EndpointId, minisocket: Minisocket, now: Nanos) {
         let Some(endpoint) = self.table.get(id) else {
             return;
         };
         match minisocket {
             Minisocket::Alive | Minisocket::Unreachable if is_closing(endpoint.state) => {
-                self.suspects.alive(id, endpoint.since.get(), now);
+                self.stale_closing.alive(id, endpoint.since.get(), now);
                 return;
             }
             Minisocket::Alive | Minisocket::Unreachable => return,
             // Its records may be on their way through the ring.
-            _ if !self.suspects.is_gone(id, now) => return,
+            _ if !self.stale_closing.is_gone(id, now) => return,
             _ => {}
         }
         let parked = matches!(minisocket, Minisocket::FinWait2(_));

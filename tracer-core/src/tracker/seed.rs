@@ -13,9 +13,9 @@ use crate::types::{EndpointId, Nanos, NetNs, Role};
 
 impl Tracker {
     /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners must come first: they
-    /// tell which ends are servers.
-    pub fn seed(&mut self, existing: &[SnapshotSocket], at: Nanos) {
-        for socket in existing {
+    /// show which endpoints are servers.
+    pub fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
+        for socket in sockets {
             match (socket.state, socket.left) {
                 (TcpState::Listen, _) => {
                     let owner = socket.owner.clone();
@@ -25,18 +25,18 @@ impl Tracker {
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
-                // One that is known to be in CLOSE_WAIT will be looked at in its time.
+                // One that is known to be in CLOSE_WAIT is probed when it is due.
                 (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
                     self.is_in_stuck_state(socket.cookie, at);
                 }
                 _ if self.is_known(socket.cookie) => {}
                 (TcpState::FinWait2, Some(_)) => {
-                    let mut endpoint = self.unseen(socket);
+                    let mut endpoint = self.endpoint_of(socket);
                     endpoint.closing = Some(Box::<Closing>::default());
                     self.park(endpoint, at);
                 }
                 _ => {
-                    let endpoint = self.unseen(socket);
+                    let endpoint = self.endpoint_of(socket);
                     self.insert(socket.cookie, endpoint);
                     if socket.state == TcpState::CloseWait {
                         self.is_in_stuck_state(socket.cookie, at);
@@ -47,7 +47,7 @@ impl Tracker {
     }
 
     /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the snapshot, begun at `began`,
-    /// may be among them. They are asked for one by one, and told as unknown if they are gone.
+    /// may be among them. They are probed one by one, and reported with an unknown path if they are gone.
     pub fn resync(
         &mut self,
         namespaces: &HashSet<NetNs>,
@@ -58,19 +58,19 @@ impl Tracker {
             let is_newer = endpoint.since.get().is_some_and(|since| since >= began);
             // Its port may be one that is not wanted, of which no more was to come.
             let may_be_hidden = self.filters_ports && endpoint.state == TcpState::SynSent;
-            let is_doubtful = !is_newer && !may_be_hidden;
-            if is_doubtful
+            let may_be_gone = !is_newer && !may_be_hidden;
+            if may_be_gone
                 && endpoint
                     .netns
                     .is_some_and(|netns| namespaces.contains(&netns))
                 && !alive.contains(&key)
             {
-                self.suspects.doubt(key, began);
+                self.stale_closing.may_be_gone(key, began);
             }
         }
     }
 
-    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or is still to be told.
+    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or its record is still to come.
     fn has_missed_close_wait(&self, cookie: EndpointId) -> bool {
         let known = self.table.get(cookie);
         known.is_some_and(|endpoint| endpoint.state != TcpState::CloseWait)
@@ -78,7 +78,7 @@ impl Tracker {
 
     fn is_known(&self, cookie: EndpointId) -> bool {
         self.table.get(cookie).is_some()
-            || self.held.contains_key(&cookie)
+            || self.awaiting_reset.contains_key(&cookie)
             || self.orphans.contains(cookie)
     }
 
@@ -86,7 +86,7 @@ impl Tracker {
         if self.time_waits.contains(Some(socket.netns), &socket.tuple) {
             return;
         }
-        let endpoint = self.unseen(socket);
+        let endpoint = self.endpoint_of(socket);
         let endpoint = Endpoint {
             id: endpoint.id,
             netns: endpoint.netns,
@@ -105,8 +105,8 @@ impl Tracker {
         self.evicted += u64::from(!followed);
     }
 
-    fn unseen(&self, socket: &SnapshotSocket) -> LiveEndpoint {
-        let mut endpoint = LiveEndpoint::existing(socket);
+    fn endpoint_of(&self, socket: &SnapshotSocket) -> LiveEndpoint {
+        let mut endpoint = LiveEndpoint::from_snapshot(socket);
         if self
             .listeners
             .is_listening(Some(socket.netns), &socket.tuple)

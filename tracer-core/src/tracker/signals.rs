@@ -22,7 +22,7 @@ impl Tracker {
             closing.armed |= matches!(signal.kind, SignalKind::MinisocketArmed { .. });
             closing.fin_retransmits += u32::from(signal.kind == SignalKind::FinRetransmitted);
         } else if reset_sent.is_some()
-            && let Some(mut endpoint) = self.held.remove(&signal.id)
+            && let Some(mut endpoint) = self.awaiting_reset.remove(&signal.id)
         {
             endpoint.closing.get_or_insert_default().reset_sent = reset_sent;
             self.conclude(endpoint, signal.at);
@@ -34,7 +34,7 @@ impl Tracker {
         let (id, at) = (signal.id, signal.at);
         match signal.kind {
             // The FIN may have come again, to an end that closed in any way.
-            SignalKind::MinisocketTook {
+            SignalKind::MinisocketSegment {
                 time_wait: true, ..
             } => {
                 if let Some(mut endpoint) = self.take_missed(id, at) {
@@ -43,7 +43,7 @@ impl Tracker {
                 }
             }
             // It waited for the peer's FIN.
-            SignalKind::MinisocketTook { .. }
+            SignalKind::MinisocketSegment { .. }
             | SignalKind::ResetSent {
                 minisocket: true, ..
             } => {
@@ -73,26 +73,26 @@ impl Tracker {
             }
             SignalKind::MinisocketDescheduled => self.time_waits.descheduled(id, at),
             SignalKind::MinisocketKilled => {
-                let told = self.time_waits.killed(id, at);
-                self.tell(told);
+                let ended = self.time_waits.killed(id, at);
+                self.report_ended(ended);
             }
-            SignalKind::MinisocketTook { segment, .. } if segment.rst => {
-                let told = self.time_waits.assassinated(id, at);
-                self.tell(told);
+            SignalKind::MinisocketSegment { segment, .. } if segment.rst => {
+                let ended = self.time_waits.assassinated(id, at);
+                self.report_ended(ended);
             }
-            // A FIN that comes again starts the timer anew; the hooks have told that already.
-            SignalKind::MinisocketTook { .. } if !self.time_waits.hooked => {
+            // A FIN that comes again starts the timer anew; the hooks have reported that already.
+            SignalKind::MinisocketSegment { .. } if !self.time_waits.hooked => {
                 self.time_waits.armed(id, at);
             }
-            SignalKind::MinisocketTook { .. } => {}
+            SignalKind::MinisocketSegment { .. } => {}
             _ => return false,
         }
         true
     }
 }
 
-/// How a parked end came to its end, if this tells it. Where the segment that ends it is seen, it follows the hooks at
-/// once, and tells more.
+/// Returns how a parked endpoint ended, if this signal shows it. Where the segment that ends it is seen, it follows the
+/// hooks at once, and shows more.
 fn outcome(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Outcome> {
     let at = signal.at;
     let closing = orphan.endpoint.closing.get_or_insert_default();
@@ -102,23 +102,23 @@ fn outcome(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<
             closing.reset_sent = reset_sent(signal);
             Some(Outcome::ResetByUs(at))
         }
-        SignalKind::MinisocketTook { segment, time_wait } if segment.rst => {
+        SignalKind::MinisocketSegment { segment, time_wait } if segment.rst => {
             // The FIN was missed that put it into TIME_WAIT.
             if time_wait {
                 return Some(Outcome::Lost(at));
             }
-            closing.minisocket_took = Some(segment);
+            closing.minisocket_segment = Some(segment);
             Some(Outcome::ResetByPeer(at))
         }
-        SignalKind::MinisocketTook { segment, time_wait } => {
-            let evidence = closing.marks.last().and_then(|mark| mark.evidence);
+        SignalKind::MinisocketSegment { segment, time_wait } => {
+            let evidence = closing.changes.last().and_then(|change| change.evidence);
             let is_next = |segment: &Segment| {
                 evidence.is_none_or(|evidence| segment.end == evidence.rcv_nxt.wrapping_add(1))
             };
             if !time_wait || !is_next(&segment) {
                 return None;
             }
-            closing.minisocket_took = Some(segment);
+            closing.minisocket_segment = Some(segment);
             Some(Outcome::PeerFin(at))
         }
         SignalKind::MinisocketArmed { time_wait: true } if !sees_segments => {

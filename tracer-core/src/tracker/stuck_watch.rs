@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tcpclose_common::TcpState;
 
 use crate::finding::Endpoint;
-use crate::live_endpoint::{LiveEndpoint, Mark};
+use crate::live_endpoint::{LiveEndpoint, StateChange};
 use crate::process::Process;
 use crate::stuck::{
     Deadlines, ObservedSocket, OwnerKey, OwnerProcess, OwnerUnknown, PollHistory, ProbeRequest,
@@ -251,9 +251,9 @@ fn assess(endpoint: &mut LiveEndpoint, probed: &ProbedSocket, at: Nanos, after: 
     let entered = since.filter(|_| endpoint.state == socket.state);
     let socket = ObservedSocket { entered, ..*socket };
     let closing = endpoint.closing.get_or_insert_default();
-    let last_mark = closing.marks.last().filter(|_| entered.is_some());
+    let last_mark = closing.changes.last().filter(|_| entered.is_some());
     let acked = last_mark
-        .and_then(|mark: &Mark| mark.evidence)
+        .and_then(|change: &StateChange| change.evidence)
         .map(|evidence| evidence.bytes_acked);
     let before = closing.watched.as_deref().map(|watched| &watched.polls);
     let event = match (entered, before) {

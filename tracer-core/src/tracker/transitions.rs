@@ -47,11 +47,11 @@ impl Tracker {
                 let entry = match known {
                     Some(entry) if !self.is_stale(entry, transition) => entry,
                     _ => {
-                        // Nearly all are new, and need not be looked for twice.
+                        // Nearly all are new, and need no second search.
                         if known.is_some() {
                             self.take_missed(transition.id, transition.at);
                         }
-                        let endpoint = self.meet(transition);
+                        let endpoint = self.endpoint_met(transition);
                         self.insert(transition.id, endpoint)
                     }
                 };
@@ -75,7 +75,7 @@ impl Tracker {
     }
 
     /// A connection that is met in the middle of its life, or as a child of a listening socket.
-    fn meet(&mut self, transition: &Transition) -> LiveEndpoint {
+    fn endpoint_met(&mut self, transition: &Transition) -> LiveEndpoint {
         let mut endpoint = self.begin(transition);
         if transition.old == TcpState::SynRecv {
             endpoint.role = Role::Server;
@@ -109,10 +109,10 @@ impl Tracker {
         let Some(endpoint) = self.table.touch(entry) else {
             return;
         };
-        // connect() told the owner of a client already.
+        // The owner of a client is known from connect() already.
         let owner = endpoint.owner.as_ref();
-        let is_told = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
-        if !is_told
+        let is_known = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
+        if !is_known
             && let Some(closer) = self.owners.of(transition.task.as_ref(), OwnerSource::Close)
         {
             endpoint.owner = Some(closer);
@@ -124,14 +124,14 @@ impl Tracker {
         let was_closing = is_closing(endpoint.state);
         endpoint.advance(transition);
         if is_closing(endpoint.state) && !was_closing {
-            self.suspects.closing(transition.id, transition.at);
+            self.stale_closing.closing(transition.id, transition.at);
         }
         let entered = endpoint.since.get();
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             endpoint.establish(transition);
             self.opened += 1;
         }
-        if takes_a_place(transition) {
+        if reuses_tuple(transition) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
             let began = match endpoint.role {
                 Role::Client => since.unwrap_or(transition.at),
@@ -142,8 +142,8 @@ impl Tracker {
             if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
                 self.emit(&orphan.endpoint, Outcome::Lost(began));
             }
-            let replaced = self.time_waits.opened_again(netns, &tuple, role, began);
-            self.tell(replaced);
+            let replaced = self.time_waits.replaced(netns, &tuple, role, began);
+            self.report_ended(replaced);
         }
         if let Some(stuck) = watched.and_then(|watched| watched.reported) {
             self.resolve_stuck(stuck, transition.at, Resolution::of(transition));
@@ -159,7 +159,7 @@ impl Tracker {
         {
             let table = &self.table;
             let lives = |id| table.find(id).is_some();
-            self.suspects.closed(transition.id, lives);
+            self.stale_closing.closed(transition.id, lives);
             self.close(transition.id, endpoint, transition.at);
         }
     }
@@ -167,7 +167,7 @@ impl Tracker {
 
 /// Whether this transition shows that a new connection has the addresses and ports for itself. connect() fails without
 /// them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and before it has sent a SYN.
-fn takes_a_place(transition: &Transition) -> bool {
+fn reuses_tuple(transition: &Transition) -> bool {
     match (transition.old, transition.new) {
         (TcpState::SynSent, TcpState::Close) => {
             let evidence = transition.evidence.as_ref();

@@ -149,7 +149,7 @@ fn a_time_wait_that_a_look_finds_has_its_beginning_and_no_path() {
 
 #[test]
 fn a_segment_for_the_minisocket_of_an_end_that_is_thought_to_live_ends_it() {
-    let took = |fin, rst, time_wait| SignalKind::MinisocketTook {
+    let took = |fin, rst, time_wait| SignalKind::MinisocketSegment {
         segment: segment(fin, rst),
         time_wait,
     };

@@ -118,7 +118,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 3 => SignalKind::MinisocketArmed { time_wait },
                 4 => SignalKind::MinisocketDescheduled,
                 5 => SignalKind::MinisocketKilled,
-                _ => SignalKind::MinisocketTook { segment, time_wait },
+                _ => SignalKind::MinisocketSegment { segment, time_wait },
             };
             tracker.ingest(&Event::Signal(Signal {
                 at: *now,

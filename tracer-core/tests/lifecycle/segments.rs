@@ -46,7 +46,7 @@ fn with_rst(segment: Segment) -> Segment {
 }
 
 fn took(segment: Segment, time_wait: bool) -> SignalKind {
-    SignalKind::MinisocketTook { segment, time_wait }
+    SignalKind::MinisocketSegment { segment, time_wait }
 }
 
 fn refuses(answered: Segment, minisocket: bool) -> SignalKind {

@@ -68,7 +68,7 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         },
         RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
         RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
-        RecordKind::MinisocketSegment => SignalKind::MinisocketTook {
+        RecordKind::MinisocketSegment => SignalKind::MinisocketSegment {
             segment: segment(&record).ok_or(DecodeError::NoSegment)?,
             time_wait: record.state == TcpState::TimeWait as u8,
         },

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tcpclose_core::stuck::ObservedSocket;
 use tcpclose_core::types::{EndpointId, Inode, NetNs, Tuple};
-use tcpclose_core::{place, places};
+use tcpclose_core::{listening_address, possible_listeners};
 use tcpclose_sys::kernel::sock_diag::Socket;
 
 /// A socket that listens.
@@ -33,8 +33,8 @@ pub(super) fn queues<'a>(
     }
     let waiting = sockets.filter(|socket| socket.inode.is_none());
     let queues = waiting.map(|socket| {
-        let mut there =
-            places(&socket.tuple).filter_map(|place| by_place.get(&(socket.netns, place)).cloned());
+        let mut there = possible_listeners(&socket.tuple)
+            .filter_map(|place| by_place.get(&(socket.netns, place)).cloned());
         (socket.id, there.next().unwrap_or_default())
     });
     queues.collect()
@@ -50,7 +50,7 @@ impl From<&Socket> for Listener {
     fn from(socket: &Socket) -> Self {
         Self {
             netns: socket.netns,
-            place: place(&socket.tuple),
+            place: listening_address(&socket.tuple),
             inode: socket.inode,
             waiting: socket.rqueue,
         }
