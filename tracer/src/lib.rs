@@ -20,3 +20,4 @@ pub mod session;
 mod stuck;
 pub mod summary;
 pub mod toml_duration;
+pub mod usage;

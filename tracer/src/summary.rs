@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::{Interval, Rankings, Snapshot};
+use crate::output::state::{Output, OutputState};
+use crate::usage::Tracer;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::summary::{self, IntervalContext, Pressure, StuckCounts, StuckNow, Totals};
+use tcpclose_core::summary::{self, Gauges, IntervalContext, Pressure, StuckNow};
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// What an interval was like, and how things stand at its end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Summary {
     /// The connections of the interval. Losses include what outputs lost.
     pub connections: summary::Summary,
@@ -18,6 +21,8 @@ pub struct Summary {
     pub outputs: Vec<Output>,
     /// What the tracer itself used in the interval; `None` where nobody measures that.
     pub tracer: Option<Tracer>,
+    /// What metrics are made from.
+    pub snapshots: Interval,
 }
 
 /// Where one interval ends and the next begins, and what only the host could tell then. Counts are from the start.
@@ -33,24 +38,43 @@ pub struct IntervalEnd {
     pub tracer: Option<Tracer>,
 }
 
-/// Takes findings, gives summaries.
+/// Counts findings, and returns summaries of intervals and snapshots for metrics.
 #[derive(Debug)]
 pub struct Summaries {
     connections: summary::Summaries,
-    /// What the outputs had done when the interval began.
-    outputs: Vec<Output>,
-    /// What the tracer had used when the interval began.
-    tracer: Tracer,
+    /// The end of the last interval.
+    last: Arc<Snapshot>,
+    /// From when on metrics have what is stuck.
+    stuck_known_from: Nanos,
 }
 
 impl Summaries {
     /// Begins the first interval.
     #[must_use]
     pub fn new(at: Nanos) -> Self {
+        let last = Snapshot {
+            at,
+            ..Snapshot::default()
+        };
         Self {
             connections: summary::Summaries::new(at),
-            outputs: Vec::new(),
-            tracer: Tracer::default(),
+            last: Arc::new(last),
+            stuck_known_from: Nanos(0),
+        }
+    }
+
+    /// Sets what metrics need besides: the wall time of the beginning, and from when on it is known what is stuck. Before
+    /// that, sockets that were stuck when the agent started would look like a sudden growth.
+    #[must_use]
+    pub fn for_metrics(self, start: Timestamp, stuck_known_from: Nanos) -> Self {
+        let last = Snapshot {
+            start,
+            ..Arc::unwrap_or_clone(self.last)
+        };
+        Self {
+            last: Arc::new(last),
+            stuck_known_from,
+            ..self
         }
     }
 
@@ -59,145 +83,65 @@ impl Summaries {
         self.connections.take(finding);
     }
 
-    /// Returns what has been counted since the start.
+    /// Returns the state within an interval.
     #[must_use]
-    pub fn totals(&self) -> &Totals {
-        self.connections.totals()
-    }
-
-    /// Returns what is stuck, with the growth over the intervals that are over.
-    #[must_use]
-    pub fn stuck_now(&self, counts: StuckCounts) -> StuckNow {
-        self.connections.stuck_now(counts)
+    pub fn snapshot(&self, now: IntervalEnd, context: IntervalContext) -> Snapshot {
+        let stuck = context.stuck.map(|stuck| self.connections.stuck_now(stuck));
+        let rankings = self.last.rankings.clone();
+        self.measure(now, context.opened, context.now, stuck, rankings)
     }
 
     /// Ends the interval, and begins the next.
-    pub fn end_interval(&mut self, end: IntervalEnd, mut context: IntervalContext) -> Summary {
+    pub fn end_interval(&mut self, end: IntervalEnd, context: IntervalContext) -> Summary {
+        let opened = context.opened;
+        let has_usage = end.tracer.is_some();
+        let mut connections = self.connections.end_interval(end.at, context);
+        connections.now.pressure.clone_from(&end.pressure);
+        let now = Arc::new(self.measure(
+            end,
+            opened,
+            connections.now.clone(),
+            connections.stuck.clone(),
+            Rankings::from(&connections),
+        ));
+        let before = std::mem::replace(&mut self.last, now.clone());
+        let outputs: Vec<Output> = Output::all_since(&now.outputs, &before.outputs)
+            .filter(|output| output.state != OutputState::Removed || output.did_something())
+            .collect();
+        let lost = outputs.iter().map(Output::lost).sum();
+        connections.lost.add(LossLocation::Output, lost);
+        Summary {
+            connections,
+            outputs,
+            tracer: has_usage.then(|| now.tracer.since(&before.tracer)),
+            snapshots: Interval { before, now },
+        }
+    }
+
+    fn measure(
+        &self,
+        now: IntervalEnd,
+        opened: u64,
+        gauges: Gauges,
+        stuck: Option<StuckNow>,
+        rankings: Rankings,
+    ) -> Snapshot {
         let IntervalEnd {
             at,
             pressure,
             outputs,
             tracer,
-        } = end;
-        context.now.pressure = pressure;
-        let mut connections = self.connections.end_interval(at, context);
-        let before_outputs = std::mem::replace(&mut self.outputs, outputs.clone());
-        let before = |output: &Output| {
-            let mut earlier = before_outputs.iter();
-            earlier
-                .find(|earlier| earlier.name == output.name)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let outputs: Vec<Output> = outputs
-            .iter()
-            .map(|output| output.since(&before(output)))
-            .filter(|output| output.state != OutputState::Removed || output.did_something())
-            .collect();
-        let lost = outputs.iter().map(Output::lost).sum();
-        connections.lost.add(LossLocation::Output, lost);
-        let before = std::mem::replace(&mut self.tracer, tracer.unwrap_or_default());
-        Summary {
-            connections,
+        } = now;
+        Snapshot {
+            start: self.last.start,
+            at,
+            totals: self.connections.totals().clone(),
+            opened,
+            gauges: Gauges { pressure, ..gauges },
+            stuck: stuck.filter(|_| at >= self.stuck_known_from),
+            rankings,
             outputs,
-            tracer: tracer.map(|tracer| tracer.since(&before)),
-        }
-    }
-}
-
-/// What an output did with the findings that were offered to it, and how it does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Offered to it, and losses that it told of itself: from the start on the sum of the following, and of `queued`.
-    pub offered: u64,
-    /// Written.
-    pub written: u64,
-    /// Not wanted by its filter.
-    pub filtered: u64,
-    /// Cut by its rate limit.
-    pub cut: u64,
-    /// Dropped, as its queue was full, or as it was given up with them.
-    pub dropped: u64,
-    /// Given up after errors.
-    pub failed: u64,
-    /// Waiting for its receiver, now.
-    pub queued: u64,
-    /// How it does, now.
-    pub state: OutputState,
-}
-
-/// How an output does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OutputState {
-    /// It works.
-    #[default]
-    Up,
-    /// It does not.
-    Down {
-        /// Since when.
-        since: Nanos,
-        /// Why.
-        reason: String,
-    },
-    /// The configuration has it no more.
-    Removed,
-}
-
-impl Output {
-    /// What has come since `earlier`. Its counts only ever grow, whatever becomes of its configuration.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            offered: self.offered.saturating_sub(earlier.offered),
-            written: self.written.saturating_sub(earlier.written),
-            filtered: self.filtered.saturating_sub(earlier.filtered),
-            cut: self.cut.saturating_sub(earlier.cut),
-            dropped: self.dropped.saturating_sub(earlier.dropped),
-            failed: self.failed.saturating_sub(earlier.failed),
-            ..self.clone()
-        }
-    }
-
-    /// Whether anything became of any record.
-    #[must_use]
-    pub fn did_something(&self) -> bool {
-        self.offered + self.written + self.filtered + self.cut + self.lost() > 0
-    }
-
-    /// What of it is lost.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.dropped + self.failed
-    }
-}
-
-/// What the tracer costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tracer {
-    /// Processor time of the process, its own and the kernel's for it.
-    pub cpu: Nanos,
-    /// Resident memory in bytes, now.
-    pub memory: u64,
-    /// Runs of the eBPF programs; `None` where the kernel does not count them.
-    pub bpf: Option<BpfRuns>,
-}
-
-impl Tracer {
-    /// What has been used since `earlier`.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            cpu: self.cpu - earlier.cpu,
-            memory: self.memory,
-            bpf: self.bpf.map(|bpf| {
-                let before = earlier.bpf.unwrap_or_default();
-                BpfRuns {
-                    count: bpf.count.saturating_sub(before.count),
-                    time: bpf.time - before.time,
-                }
-            }),
+            tracer: tracer.unwrap_or_default(),
         }
     }
 }
@@ -205,6 +149,7 @@ impl Tracer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tcpclose_sys::kernel::program_stats::BpfRuns;
 
     fn end_of(second: u64) -> IntervalEnd {
         IntervalEnd {

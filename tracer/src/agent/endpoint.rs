@@ -28,7 +28,7 @@ use super::config;
 use crate::metrics::Snapshot;
 use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter};
-use crate::summary::OutputState;
+use crate::output::state::OutputState;
 
 /// The loop answers within milliseconds; if it has not by then, it does not run.
 const LOOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -279,7 +279,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::summary::Output;
+    use crate::output::state::Output;
     use tcpclose_core::types::Nanos;
 
     fn start(scrapes: mpsc::Sender<Scrape>) -> Endpoint {

@@ -17,23 +17,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::metrics::{Rankings, Snapshot};
+use crate::metrics::Snapshot;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::record::Record;
 use crate::session::{Consumer, Live, Session, now};
-use crate::summary::{IntervalEnd, Summaries, Tracer};
+use crate::summary::{IntervalEnd, Summaries};
+use crate::usage::Tracer;
 use config::Config;
 use endpoint::Scrape;
 use outputs::Outputs;
 use reload::Reloadable;
 pub use replay::replay;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::summary::{Gauges, Pressure};
+use tcpclose_core::summary::Pressure;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
@@ -53,14 +53,9 @@ const SEARCH_TIME: Nanos = Nanos::from_secs(5);
 
 struct Agent {
     reloadable: Reloadable,
-    /// When the agent started.
-    start: Nanos,
-    /// The same in wall time.
-    start_wall: Timestamp,
     summaries: Summaries,
     /// As of the last interval.
     pressure: Vec<Pressure>,
-    rankings: Rankings,
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,
     wakeups: Wakeups,
@@ -137,14 +132,13 @@ impl Agent {
             session.clock(),
             session.recorded_cgroups(),
         )?;
+        let start = WallClock::new(session.clock()).timestamp(first.at);
+        let stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIME;
         let reloadable = Reloadable::start(config, file, outputs, scrapes)?;
         Ok(Self {
             reloadable,
-            start: first.at,
-            start_wall: WallClock::new(session.clock()).timestamp(first.at),
-            summaries: Summaries::new(first.at),
+            summaries: Summaries::new(first.at).for_metrics(start, stuck_known_from),
             pressure: Vec::new(),
-            rankings: Rankings::default(),
             snapshot: None,
             wakeups,
             wakeup: None,
@@ -175,16 +169,10 @@ impl Agent {
         while let Some(finding) = session.next_finding() {
             self.take_finding(finding);
         }
-        let end = IntervalEnd {
-            at: now(),
-            pressure: self.pressure.clone(),
-            outputs: self.reloadable.outputs.states(),
-            tracer: Some(used(session)),
-        };
+        let end = self.interval_end(now(), session);
         session.record_interval_end(&end);
         let context = session.interval_context();
         let summary = self.summaries.end_interval(end, context);
-        self.rankings = Rankings::from(&summary.connections);
         // Outputs report their own losses.
         let lost = &summary.connections.lost;
         let lost = lost.total() - lost.of(LossLocation::Output);
@@ -213,24 +201,16 @@ impl Agent {
     }
 
     fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
-        // Until then the count would only grow, because sockets that were stuck already are found
-        // one by one.
-        let is_known =
-            at - self.start >= Nanos::from(self.reloadable.config.stuck_after) + SEARCH_TIME;
-        let stuck = session.stuck_counts().filter(|_| is_known);
-        Snapshot {
-            start: self.start_wall,
+        self.summaries
+            .snapshot(self.interval_end(at, session), session.interval_context())
+    }
+
+    fn interval_end(&self, at: Nanos, session: &Session<Live>) -> IntervalEnd {
+        IntervalEnd {
             at,
-            totals: self.summaries.totals().clone(),
-            opened: session.opened(),
-            gauges: Gauges {
-                pressure: self.pressure.clone(),
-                ..session.gauges()
-            },
-            stuck: stuck.map(|stuck| self.summaries.stuck_now(stuck)),
-            rankings: self.rankings.clone(),
+            pressure: self.pressure.clone(),
             outputs: self.reloadable.outputs.states(),
-            tracer: used(session),
+            tracer: Some(used(session)),
         }
     }
 }

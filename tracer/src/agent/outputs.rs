@@ -16,9 +16,9 @@ use crate::output::clock::WallClock;
 use crate::output::sink::{
     ClosingSink, Counts, RenderContext, Sink, SinkConfig, Target, WorkerHandle,
 };
+use crate::output::state::{Output, OutputState};
 use crate::record::Record;
 use crate::session::now;
-use crate::summary::{Output, OutputState};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;

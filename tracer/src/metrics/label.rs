@@ -51,13 +51,13 @@ pub enum Label {
     /// The number of a process.
     Pid(u32),
     /// A network namespace.
-    Netns(Option<NetNs>),
+    Netns(NetNs),
     /// This host's address.
     LocalAddress(IpAddr),
     /// The peer's address.
     PeerAddress(IpAddr),
     /// The peer's port.
-    PeerPort(Option<Port>),
+    PeerPort(Port),
     /// The version of this program.
     Version,
 }
@@ -142,8 +142,8 @@ impl Label {
                 return LabelValue::Text(address.to_string());
             }
             Self::Pid(number) => return LabelValue::Number(*number),
-            Self::Netns(netns) => return LabelValue::Number(netns.map_or(0, NetNs::get)),
-            Self::PeerPort(port) => return LabelValue::Number(port.map_or(0, Port::get).into()),
+            Self::Netns(netns) => return LabelValue::Number(netns.get()),
+            Self::PeerPort(port) => return LabelValue::Number(port.get().into()),
         };
         LabelValue::Text(word.to_owned())
     }

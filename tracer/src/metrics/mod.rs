@@ -21,7 +21,7 @@ pub use catalogue::{CATALOGUE, Section};
 pub use label::{Label, LabelValue, PROCESS, ProcessTitle};
 pub(crate) use name::prometheus_label;
 pub use number::{Merge, Number};
-pub use snapshot::{Rankings, Snapshot};
+pub use snapshot::{Interval, Rankings, Snapshot};
 
 /// What tells the series of a metric apart.
 pub type Labels = Vec<Label>;

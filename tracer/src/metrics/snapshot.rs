@@ -1,10 +1,12 @@
 //! What is measured: everything that metrics are made from, at one moment.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::summary::{Output, Tracer};
+use crate::output::state::Output;
+use crate::usage::Tracer;
 use tcpclose_core::summary::{Gauges, Ranking, Service, StuckNow, Summary, Totals};
 use tcpclose_core::types::Nanos;
 
@@ -29,6 +31,42 @@ pub struct Snapshot {
     pub outputs: Vec<Output>,
     /// What the agent itself has used.
     pub tracer: Tracer,
+}
+
+/// The snapshots at both ends of an interval.
+#[derive(Clone, Debug, Default)]
+pub struct Interval {
+    /// At its beginning.
+    pub before: Arc<Snapshot>,
+    /// At its end.
+    pub now: Arc<Snapshot>,
+}
+
+impl Snapshot {
+    /// The same with counts since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let Totals {
+            closes,
+            resets,
+            time_wait_ends,
+            lost,
+            durations,
+        } = &self.totals;
+        Self {
+            totals: Totals {
+                closes: closes - &earlier.totals.closes,
+                resets: resets - &earlier.totals.resets,
+                time_wait_ends: time_wait_ends - &earlier.totals.time_wait_ends,
+                lost: lost - &earlier.totals.lost,
+                durations: durations.since(&earlier.totals.durations),
+            },
+            opened: self.opened.saturating_sub(earlier.opened),
+            outputs: Output::all_since(&self.outputs, &earlier.outputs).collect(),
+            tracer: self.tracer.since(&earlier.tracer),
+            ..self.clone()
+        }
+    }
 }
 
 /// Who closed and was reset most in an interval.

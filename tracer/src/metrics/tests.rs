@@ -164,9 +164,12 @@ fn numbers_are_numbers_and_words_are_those_of_the_records() {
     let text = |text: &str| LabelValue::Text(text.to_owned());
     for (label, value) in [
         (Label::Pid(7), LabelValue::Number(7)),
-        (Label::PeerPort(Port::new(443)), LabelValue::Number(443)),
         (
-            Label::Netns(NetNs::new(4_026_531_840)),
+            Label::PeerPort(Port::new(443).expect("a port")),
+            LabelValue::Number(443),
+        ),
+        (
+            Label::Netns(NetNs::new(4_026_531_840).expect("a number")),
             LabelValue::Number(4_026_531_840),
         ),
         (Label::Path(ClosePath::ThreeWay), text("three_way")),

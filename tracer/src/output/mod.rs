@@ -12,6 +12,7 @@ pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sink;
+pub mod state;
 pub mod table;
 pub mod transition;
 mod write_all;

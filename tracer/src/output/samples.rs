@@ -7,10 +7,12 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tcpclose_common::{COMM_LEN, TcpState};
 
-use crate::metrics::{Rankings, Snapshot};
+use crate::metrics::{Interval, Snapshot};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
-use crate::summary::{IntervalEnd, Output, OutputState, Summaries, Summary, Tracer};
+use crate::output::state::{Output, OutputState};
+use crate::summary::{IntervalEnd, Summaries, Summary};
+use crate::usage::Tracer;
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
@@ -22,7 +24,7 @@ use tcpclose_core::stuck::{
     Age, AgeKnown, Fit, Forecast, Holder, ObservedSocket, OwnerProcess, Resolution, StuckEvent,
     StuckSocket, Verdict,
 };
-use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts, Totals};
+use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts};
 use tcpclose_core::types::{
     CgroupId, EndpointId, Inode, Known, Nanos, NetNs, Owner, OwnerSource, Role, SocketAddress,
     Tuple,
@@ -325,7 +327,7 @@ impl CgroupNames for OneCgroup {
 
 /// A minute of a host on which something leaks, the third of three.
 pub(crate) fn summary() -> Summary {
-    let mut summaries = Summaries::new(us(0));
+    let mut summaries = Summaries::new(us(0)).for_metrics(clock().timestamp(us(0)), us(0));
     for minute in 1..=2 {
         let leaks = IntervalContext {
             opened: 4 * minute,
@@ -388,30 +390,10 @@ pub(crate) fn summary() -> Summary {
     )
 }
 
-/// The agent at the end of that minute.
+/// The agent at the end of that minute, as if it had started with it.
 pub(crate) fn snapshot() -> Snapshot {
-    let Summary {
-        connections: summary,
-        outputs,
-        tracer,
-    } = summary();
-    Snapshot {
-        start: clock().timestamp(us(0)),
-        at: summary.to,
-        totals: Totals {
-            closes: summary.closes.clone(),
-            resets: summary.resets.clone(),
-            time_wait_ends: summary.time_wait_ends.clone(),
-            lost: summary.lost.clone(),
-            durations: summary.durations,
-        },
-        opened: summary.opened,
-        rankings: Rankings::from(&summary),
-        gauges: summary.now,
-        stuck: summary.stuck,
-        outputs,
-        tracer: tracer.unwrap_or_default(),
-    }
+    let Interval { before, now } = summary().snapshots;
+    now.since(&before)
 }
 
 /// So many of a web server's, and one of nobody's.

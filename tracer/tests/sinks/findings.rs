@@ -200,21 +200,37 @@ pub fn ids(lines: &[u8]) -> Vec<u64> {
 
 /// A summary of the seconds from one to another, with so many closes that were a quarter of a second in CLOSE_WAIT.
 pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Record> {
-    let mut summaries = Summaries::new(Nanos::from_secs(from));
-    for id in 0..closes {
-        let mut close = close(id);
-        if let Some(Record::Finding(finding)) = Arc::get_mut(&mut close) {
-            if let Finding::Close(close) = finding {
-                close.initiator = Initiator::Local;
-                close.states = smallvec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
-            }
-            summaries.take(finding);
-        }
+    Summed::new(from).up_to(to, closes)
+}
+
+/// An agent's summaries, one after the other.
+pub struct Summed(Summaries);
+
+impl Summed {
+    /// From this second on.
+    pub fn new(from: u64) -> Self {
+        let from = Nanos::from_secs(from);
+        let start = clock().timestamp(from);
+        Self(Summaries::new(from).for_metrics(start, from))
     }
-    let end = IntervalEnd {
-        at: Nanos::from_secs(to),
-        ..IntervalEnd::default()
-    };
-    let summary = summaries.end_interval(end, IntervalContext::default());
-    Arc::new(Record::Summary(Box::new(summary)))
+
+    /// The summary of the seconds up to this one, as [`summary()`] has it.
+    pub fn up_to(&mut self, to: u64, closes: u64) -> Arc<Record> {
+        for id in 0..closes {
+            let mut close = close(id);
+            if let Some(Record::Finding(finding)) = Arc::get_mut(&mut close) {
+                if let Finding::Close(close) = finding {
+                    close.initiator = Initiator::Local;
+                    close.states = smallvec![(TcpState::CloseWait, Some(Nanos::from_millis(250)))];
+                }
+                self.0.take(finding);
+            }
+        }
+        let end = IntervalEnd {
+            at: Nanos::from_secs(to),
+            ..IntervalEnd::default()
+        };
+        let summary = self.0.end_interval(end, IntervalContext::default());
+        Arc::new(Record::Summary(Box::new(summary)))
+    }
 }

@@ -12,7 +12,7 @@ use tcpclose::output::sink::SinkConfig;
 
 use crate::collector::{Answer, BOTH, Collector, Protocol};
 use crate::findings::{
-    assert_adds_up, close, long, loss, start, summary, surroundings, time_wait, wait_until,
+    Summed, assert_adds_up, close, long, loss, start, surroundings, time_wait, wait_until,
 };
 
 fn config(protocol: Protocol, address: SocketAddr, more: &str) -> SinkConfig {
@@ -147,9 +147,10 @@ fn a_summary_becomes_metrics_and_no_log_record() {
         let collector = Collector::start(protocol);
         let (mut sink, _) = start(&config(protocol, collector.address, ""));
         sink.offer(&close(1));
-        sink.offer(&summary(0, 60, 7));
+        let mut summed = Summed::new(0);
+        sink.offer(&summed.up_to(60, 7));
         sink.offer(&close(2));
-        sink.offer(&summary(60, 120, 5));
+        sink.offer(&summed.up_to(120, 5));
         let counts = sink.finish(long());
         assert_eq!((counts.offered, counts.written), (4, 4), "{protocol:?}");
         let got = collector.got();
@@ -162,10 +163,7 @@ fn a_summary_becomes_metrics_and_no_log_record() {
                 .collect()
         };
         let closes = named("tcpclose.closes");
-        let three_way = [
-            ("tcpclose.close.path", "three_way"),
-            ("tcpclose.close.initiator", "local"),
-        ];
+        let three_way = [("path", "three_way"), ("initiator", "local")];
         let values: Vec<i64> = closes
             .iter()
             .map(|closes| whole(closes, &three_way))
@@ -334,5 +332,63 @@ fn a_receiver_that_never_answers_holds_up_nobody() {
         let counts = sink.finish(std::time::Instant::now());
         assert_adds_up(counts);
         assert_eq!((counts.dropped, counts.queued, counts.written), (90, 10, 0));
+    }
+}
+
+/// The values of the only point of `tcpclose.closes` with this path and initiator, in each export that was taken.
+fn closes_taken(collector: &Collector) -> Vec<i64> {
+    let got = collector.got();
+    let metrics = got.all_metrics();
+    let closes = metrics
+        .iter()
+        .filter(|metric| metric.name == "tcpclose.closes");
+    let labels = [("path", "three_way"), ("initiator", "local")];
+    closes.map(|closes| whole(closes, &labels)).collect()
+}
+
+#[test]
+fn a_refused_summary_loses_no_counts() {
+    for protocol in BOTH {
+        for (temporality, expected) in [("cumulative", [7, 15]), ("delta", [7, 8])] {
+            let collector = Collector::start(protocol);
+            collector.will([Answer::Take, Answer::Refuse, Answer::Take]);
+            let more = format!("temporality = '{temporality}'");
+            let (mut sink, _) = start(&config(protocol, collector.address, &more));
+            let mut summed = Summed::new(0);
+            for (to, closes) in [(60, 7), (120, 5), (180, 3)] {
+                sink.offer(&summed.up_to(to, closes));
+            }
+            let counts = sink.finish(long());
+            assert_eq!((counts.written, counts.failed), (2, 1), "{protocol:?}");
+            assert_eq!(
+                closes_taken(&collector),
+                expected,
+                "{protocol:?} {temporality}"
+            );
+        }
+    }
+}
+
+/// A token that has expired is a usual reason for refusals.
+#[test]
+fn with_another_token_deltas_go_on_from_the_last_that_was_accepted() {
+    for protocol in BOTH {
+        let collector = Collector::start(protocol);
+        collector.will([Answer::Take, Answer::Refuse, Answer::Take]);
+        let token = |token: &str| {
+            let more =
+                format!("temporality = 'delta'\nheaders = {{ authorization = 'Bearer {token}' }}");
+            config(protocol, collector.address, &more)
+        };
+        let (mut sink, _) = start(&token("old"));
+        let mut summed = Summed::new(0);
+        sink.offer(&summed.up_to(60, 7));
+        sink.offer(&summed.up_to(120, 5));
+        wait_until("one is refused", || sink.counts().failed == 1);
+        sink.adopt(&token("new"), || Ok(surroundings()));
+        sink.offer(&summed.up_to(180, 3));
+        assert_eq!(sink.finish(long()).written, 2, "{protocol:?}");
+        assert_eq!(collector.got().tokens[2], "Bearer new");
+        assert_eq!(closes_taken(&collector), [7, 8], "{protocol:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! The agent itself: what it lost, what its outputs did and what it costs.
 
-use crate::summary::{Output, OutputState};
+use crate::output::state::{Output, OutputState};
 use tcpclose_core::finding::LossLocation;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
@@ -85,8 +85,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Always 1; the label is the agent's version.",
         &["version"],
         Measure::Gauge(|_| vec![(vec![Label::Version], Number::Count(1))]),
-    )
-    .only_for(Consumer::Prometheus),
+    ),
 ];
 
 /// What outputs lost is among their records.

@@ -60,13 +60,14 @@ fn ephemeral_ports(snapshot: &Snapshot) -> Points<Number> {
     }
     let points = pressure.iter().map(|pressure| {
         let Route { netns, local, peer } = pressure.route;
-        let labels = vec![
-            Label::Netns(netns),
-            Label::LocalAddress(local),
-            Label::PeerAddress(peer.ip()),
-            Label::PeerPort(Port::new(peer.port())),
+        let labels = [
+            netns.map(Label::Netns),
+            Some(Label::LocalAddress(local)),
+            Some(Label::PeerAddress(peer.ip())),
+            Port::new(peer.port()).map(Label::PeerPort),
         ];
-        (labels, Number::Measured(pressure.share()))
+        let known = labels.into_iter().flatten().collect();
+        (known, Number::Measured(pressure.share()))
     });
     points.collect()
 }

@@ -11,7 +11,8 @@ use super::record::{Address, VERSION, netns};
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
-use crate::summary::{self, OutputState};
+use crate::output::state::{self, OutputState};
+use crate::{summary, usage};
 use close_wait::CloseWait;
 use ranked::{List, Ranked, RankedPeer, RankedProcess};
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
@@ -49,6 +50,7 @@ impl<'a> Summary<'a> {
             connections,
             outputs,
             tracer,
+            snapshots: _,
         } = summary;
         let tcpclose_core::summary::Summary {
             from,
@@ -114,7 +116,7 @@ impl<'a> Summary<'a> {
                 .iter()
                 .map(|output| Output::new(output, clock))
                 .collect(),
-            tracer: tracer.map(|summary::Tracer { cpu, memory, bpf }| Tracer {
+            tracer: tracer.map(|usage::Tracer { cpu, memory, bpf }| Tracer {
                 cpu_ms: rounded_ms(cpu),
                 memory_bytes: memory,
                 bpf: bpf.map(|BpfRuns { count, time }| Bpf {
@@ -251,8 +253,8 @@ struct Down<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn new(output: &'a summary::Output, clock: &WallClock) -> Self {
-        let summary::Output {
+    fn new(output: &'a state::Output, clock: &WallClock) -> Self {
+        let state::Output {
             name,
             offered,
             written,

@@ -12,7 +12,8 @@ use prometheus::TextEncoder;
 use self::family::Families;
 use self::processes::ProcessNames;
 use crate::metrics::{self, CATALOGUE, Number, SERIES_DROPPED, Snapshot, Visitor as _};
-use crate::summary::{Output, Tracer};
+use crate::output::state::Output;
+use crate::usage::Tracer;
 use tcpclose_core::summary::StuckNow;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::metrics::Rankings;
 use crate::output::samples;
-use crate::summary::{OutputState, Summaries};
+use crate::output::state::OutputState;
+use crate::summary::Summaries;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{Fit, Forecast, Verdict};
@@ -66,10 +66,7 @@ fn closes_are_told_by_path_and_initiator() {
     for close in [samples::three_way(), samples::three_way(), samples::reset()] {
         summaries.take(&Finding::Close(Box::new(close)));
     }
-    let snapshot = Snapshot {
-        totals: summaries.totals().clone(),
-        ..Snapshot::default()
-    };
+    let snapshot = summaries.snapshot(Default::default(), Default::default());
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
     assert_line(&text, "# TYPE tcpclose_closes_total counter");
     assert_line(
@@ -290,11 +287,8 @@ fn the_busiest_processes_are_told_and_all_others_together() {
     for comm in ["web", "web", "db", ""] {
         summaries.take(&close(comm));
     }
-    let summary = summaries.end_interval(Default::default(), Default::default());
-    let snapshot = Snapshot {
-        rankings: Rankings::from(&summary.connections),
-        ..Snapshot::default()
-    };
+    summaries.end_interval(Default::default(), Default::default());
+    let snapshot = summaries.snapshot(Default::default(), Default::default());
     let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
     assert_line(&text, r#"tcpclose_process_closes{process_title="web"} 2"#);
     assert_line(&text, r#"tcpclose_process_closes{process_title="db"} 1"#);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{SinkConfig, Target};
+use super::last_accepted::LastAccepted;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 use super::{file, journald, stdout, syslog};
@@ -19,6 +20,11 @@ const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";
 pub(super) fn open(
     config: &SinkConfig,
     context: RenderContext,
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(unused_variables, reason = "OTLP alone has metrics")
+    )]
+    last_accepted: &LastAccepted,
 ) -> Result<Box<dyn Transport>, String> {
     Ok(match &config.target {
         Target::Stdout => {
@@ -32,7 +38,11 @@ pub(super) fn open(
         Target::Journald => Box::new(journald::Journald::new(context)),
         Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, context)),
         #[cfg(feature = "otlp")]
-        Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(otlp, context)?),
+        Target::Otlp(otlp) => Box::new(super::otlp::Otlp::new(
+            otlp,
+            context,
+            last_accepted.clone(),
+        )?),
         #[cfg(not(feature = "otlp"))]
         Target::Otlp(_) => {
             return Err(WITHOUT_OTLP.to_owned());
@@ -65,14 +75,20 @@ type MakeContext = Box<dyn FnMut() -> anyhow::Result<RenderContext> + Send>;
 pub(super) struct LazyOpen {
     config: SinkConfig,
     make_context: MakeContext,
+    last_accepted: LastAccepted,
     transport: Option<Box<dyn Transport>>,
 }
 
 impl LazyOpen {
-    pub(super) const fn new(config: SinkConfig, make_context: MakeContext) -> Self {
+    pub(super) const fn new(
+        config: SinkConfig,
+        make_context: MakeContext,
+        last_accepted: LastAccepted,
+    ) -> Self {
         Self {
             config,
             make_context,
+            last_accepted,
             transport: None,
         }
     }
@@ -81,7 +97,7 @@ impl LazyOpen {
 impl Transport for LazyOpen {
     fn open(&mut self) -> Result<(), String> {
         let context = (self.make_context)().map_err(|error| format!("{error:#}"))?;
-        self.transport = Some(open(&self.config, context)?);
+        self.transport = Some(open(&self.config, context, &self.last_accepted)?);
         Ok(())
     }
 

@@ -6,6 +6,11 @@ mod config;
 mod file;
 mod journald;
 mod kind;
+#[cfg_attr(
+    not(feature = "otlp"),
+    expect(dead_code, reason = "OTLP alone has metrics")
+)]
+mod last_accepted;
 mod lazy_open;
 mod log_record;
 mod message;
@@ -31,6 +36,7 @@ use anyhow::Context as _;
 use crate::notice::notice;
 use crate::record::Record;
 
+use self::last_accepted::LastAccepted;
 use self::lazy_open::LazyOpen;
 use self::queue::Queue;
 use self::rate::Bucket;
@@ -51,6 +57,7 @@ pub struct Sink {
     config: SinkConfig,
     bucket: Option<Bucket>,
     queue: Arc<Queue>,
+    last_accepted: LastAccepted,
     worker: WorkerHandle,
 }
 
@@ -83,10 +90,12 @@ impl Sink {
         context: RenderContext,
         notify: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let transport = lazy_open::open(config, context)
+        let last_accepted = LastAccepted::default();
+        let transport = lazy_open::open(config, context, &last_accepted)
             .map_err(anyhow::Error::msg)
             .with_context(|| format!("output {} cannot be used", config.name()))?;
-        Self::spawn(config, transport, Box::new(notify), Pauses::default())
+        let notify = Box::new(notify);
+        Self::spawn(config, transport, last_accepted, notify, Pauses::default())
     }
 
     /// As [`Self::start`], but a destination that cannot be opened yet is an outage: its thread
@@ -98,11 +107,17 @@ impl Sink {
         config: &SinkConfig,
         make_context: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let transport = LazyOpen::new(config.clone(), Box::new(make_context));
+        let last_accepted = LastAccepted::default();
+        let transport = LazyOpen::new(
+            config.clone(),
+            Box::new(make_context),
+            last_accepted.clone(),
+        );
         let notify = |message: &str| notice!("{message}");
         Self::spawn(
             config,
             Box::new(transport),
+            last_accepted,
             Box::new(notify),
             Pauses::default(),
         )
@@ -111,6 +126,7 @@ impl Sink {
     fn spawn(
         config: &SinkConfig,
         transport: Box<dyn Transport>,
+        last_accepted: LastAccepted,
         notify: Notify,
         pauses: Pauses,
     ) -> anyhow::Result<Self> {
@@ -131,6 +147,7 @@ impl Sink {
             config: config.clone(),
             worker: WorkerHandle::new(Arc::clone(&queue), alive),
             queue,
+            last_accepted,
         })
     }
 
@@ -164,7 +181,8 @@ impl Sink {
         let mut state = self.queue.lock();
         state.reconfigure(config.queue.get(), carries_losses);
         if config.target != self.config.target {
-            let transport = LazyOpen::new(config.clone(), Box::new(make_context));
+            let last_accepted = self.last_accepted.clone();
+            let transport = LazyOpen::new(config.clone(), Box::new(make_context), last_accepted);
             state.replacement = Some(Box::new(transport));
         }
         drop(state);

@@ -1,229 +1,130 @@
-//! A summary as metrics. docs/outputs.md lists them.
+//! The [metrics] of a snapshot as OTLP has them.
+//!
+//! [metrics]: crate::metrics
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Gauge, Histogram as HistogramPoints, HistogramDataPoint,
+    Metric as Message, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use crate::output::clock::WallClock;
-use crate::summary::{Output, Summary};
-use tcpclose_core::summary::{Route, States};
-use tcpclose_core::types::NetNs;
+use crate::metrics::{
+    self, Consumer, Label, LabelValue, Labels, Metric, Number, Points, Snapshot, Visitor,
+};
+use tcpclose_core::summary::{BUCKETS, Histogram};
 
 use super::SCHEMA_URL;
-use super::points::{MetricDesc, Metrics, Sums, whole};
+use super::attributes::{attribute, text};
 
-/// The metrics of a summary, which is added to `sums`.
-pub(super) fn of(summary: &Summary, sums: &mut Sums, clock: &WallClock) -> Vec<Metric> {
-    let mut metrics = Metrics::new(summary, sums, clock);
-    metrics.of_connections(summary);
-    metrics.of_most(summary);
-    if let Some(stuck) = &summary.connections.stuck {
-        metrics.of_stuck(stuck, summary.connections.to);
-    }
-    metrics.of_states(summary);
-    metrics.of_the_tracer(summary);
-    metrics.all
+/// The time that counts are of, in ns since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Period {
+    /// When all counts were 0.
+    pub(super) start: u64,
+    /// When they were what they are.
+    pub(super) end: u64,
 }
 
-impl Metrics<'_> {
-    fn of_connections(&mut self, summary: &Summary) {
-        let tcpclose_core::summary::Summary {
-            closes,
-            resets,
-            time_wait_ends,
-            now,
-            ..
-        } = &summary.connections;
-        self.counter(
-            &MetricDesc(
-                "tcpclose.connections.opened",
-                "{connection}",
-                "Ends of connections that became established",
-            ),
-            [(Vec::new(), summary.connections.opened)],
-        );
-        self.counter(
-            &MetricDesc(
-                "tcpclose.closes",
-                "{connection}",
-                "Ends of connections that closed",
-            ),
-            closes.iter().map(|((path, initiator), count)| {
-                let path = ("tcpclose.close.path", path.to_string());
-                let initiator = ("tcpclose.close.initiator", initiator.to_string());
-                (vec![path, initiator], count)
-            }),
-        );
-        self.counter(
-            &MetricDesc(
-                "tcpclose.resets",
-                "{connection}",
-                "Closes by reset, by who sent the RST and why",
-            ),
-            resets.iter().map(|((by, reason), count)| {
-                let reason = reason.map_or("unknown", Into::into);
-                let by = ("tcpclose.reset.by", by.to_string());
-                (
-                    vec![by, ("tcpclose.reset.reason", reason.to_owned())],
-                    count,
-                )
-            }),
-        );
-        self.counter(
-            &MetricDesc(
-                "tcpclose.time_wait.ends",
-                "{connection}",
-                "TIME_WAITs that are over",
-            ),
-            time_wait_ends
-                .iter()
-                .map(|(end, count)| (vec![("tcpclose.time_wait.end", end.to_string())], count)),
-        );
-        for (name, description, count) in [
-            (
-                "tcpclose.connections.live",
-                "Ends that are alive, without TIME_WAIT",
-                now.live,
-            ),
-            (
-                "tcpclose.connections.waiting_for_fin",
-                "Ends that their process has closed and that wait for the peer's FIN",
-                now.waiting_for_fin,
-            ),
-            (
-                "tcpclose.connections.time_wait",
-                "Ends in TIME_WAIT",
-                now.time_wait,
-            ),
-        ] {
-            let about = MetricDesc(name, "{connection}", description);
-            self.gauge(&about, [(Vec::new(), whole(count))]);
-        }
-        self.gauge(
-            &MetricDesc(
-                "tcpclose.ephemeral_ports.utilization",
-                "1",
-                "Share of the ephemeral ports in use from a local address to a peer, where it is greatest",
-            ),
-            now.pressure.iter().map(|pressure| {
-                let Route { netns, local, peer } = pressure.route;
-                let route = vec![
-                    ("tcpclose.netns", netns.map_or(0, NetNs::get).to_string()),
-                    ("network.local.address", local.to_string()),
-                    ("network.peer.address", peer.ip().to_string()),
-                    ("network.peer.port", peer.port().to_string()),
-                ];
-                (route, Value::AsDouble(pressure.share()))
-            }),
-        );
-    }
+/// The metrics of a snapshot.
+pub(super) fn of(
+    snapshot: &Snapshot,
+    period: Period,
+    temporality: AggregationTemporality,
+) -> Vec<Message> {
+    let mut messages = Messages {
+        period,
+        temporality: temporality.into(),
+        all: Vec::new(),
+    };
+    metrics::visit(snapshot, &mut messages);
+    messages.all
+}
 
-    fn of_states(&mut self, summary: &Summary) {
-        let States {
-            fin_wait2,
-            close_wait,
-            last_ack,
-            time_wait,
-        } = summary.connections.durations;
-        let points = [
-            ("fin_wait_2", fin_wait2),
-            ("close_wait", close_wait),
-            ("last_ack", last_ack),
-            ("time_wait", time_wait),
-        ];
-        self.histogram(
-            &MetricDesc("tcpclose.state.duration", "s", "Time in a state of a close"),
-            points.map(|(state, histogram)| {
-                let state = ("network.connection.state", state.to_owned());
-                (vec![state], histogram)
-            }),
-        );
-    }
+struct Messages {
+    period: Period,
+    temporality: i32,
+    all: Vec<Message>,
+}
 
-    fn of_the_tracer(&mut self, summary: &Summary) {
-        self.counter(
-            &MetricDesc(
-                "tcpclose.records.lost",
-                "{record}",
-                "What should have been seen and was not",
-            ),
-            summary
-                .connections
-                .lost
-                .iter()
-                .map(|(location, count)| (vec![("tcpclose.where", location.to_string())], count)),
-        );
-        let outcomes = summary.outputs.iter().flat_map(|output| {
-            let Output {
-                name,
-                written,
-                filtered,
-                cut,
-                dropped,
-                failed,
-                offered: _,
-                queued: _,
-                state: _,
-            } = output;
-            let outcomes = [
-                ("written", *written),
-                ("filtered", *filtered),
-                ("cut", *cut),
-                ("dropped", *dropped),
-                ("failed", *failed),
-            ];
-            outcomes.map(|(outcome, count)| {
-                let output = ("tcpclose.output.name", name.to_string());
-                (
-                    vec![output, ("tcpclose.output.outcome", outcome.to_owned())],
-                    count,
-                )
-            })
+impl Visitor for Messages {
+    const CONSUMER: Consumer = Consumer::Otlp;
+
+    fn numbers(&mut self, metric: &'static Metric, points: Points<Number>) {
+        let Period { start, end } = self.period;
+        let is_counter = metric.is_counter();
+        let points = points.into_iter().map(|(labels, value)| NumberDataPoint {
+            attributes: attributes(&labels),
+            start_time_unix_nano: if is_counter { start } else { 0 },
+            time_unix_nano: end,
+            value: Some(match value {
+                Number::Count(count) => Value::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
+                Number::Measured(value) => Value::AsDouble(value),
+            }),
+            ..NumberDataPoint::default()
         });
-        self.counter(
-            &MetricDesc(
-                "tcpclose.output.records",
-                "{record}",
-                "What became of the records that an output was offered",
-            ),
-            outcomes,
-        );
-        let Some(tracer) = &summary.tracer else {
-            return;
+        let data_points = points.collect();
+        let data = match is_counter {
+            true => Data::Sum(Sum {
+                data_points,
+                aggregation_temporality: self.temporality,
+                is_monotonic: true,
+            }),
+            false => Data::Gauge(Gauge { data_points }),
         };
-        self.seconds(
-            &MetricDesc(
-                "tcpclose.cpu.time",
-                "s",
-                "Processor time of tcpclose itself",
-            ),
-            tracer.cpu,
-        );
-        self.gauge(
-            &MetricDesc(
-                "tcpclose.memory.usage",
-                "By",
-                "Resident memory of tcpclose itself",
-            ),
-            [(Vec::new(), whole(tracer.memory))],
-        );
-        if let Some(bpf) = tracer.bpf {
-            self.counter(
-                &MetricDesc("tcpclose.bpf.runs", "{run}", "Runs of the eBPF programs"),
-                [(Vec::new(), bpf.count)],
-            );
-            self.seconds(
-                &MetricDesc("tcpclose.bpf.time", "s", "Run time of the eBPF programs"),
-                bpf.time,
-            );
-        }
+        self.push(metric, data);
     }
+
+    fn histograms(&mut self, metric: &'static Metric, points: Points<Histogram>) {
+        let Period { start, end } = self.period;
+        let points = points.into_iter().map(|(labels, histogram)| {
+            let Histogram { counts, sum } = histogram;
+            HistogramDataPoint {
+                attributes: attributes(&labels),
+                start_time_unix_nano: start,
+                time_unix_nano: end,
+                count: counts.iter().sum(),
+                sum: Some(sum.as_secs_f64()),
+                bucket_counts: counts.to_vec(),
+                explicit_bounds: BUCKETS.iter().map(|end| end.0 as f64 / 1e9).collect(),
+                ..HistogramDataPoint::default()
+            }
+        });
+        let histogram = HistogramPoints {
+            data_points: points.collect(),
+            aggregation_temporality: self.temporality,
+        };
+        self.push(metric, Data::Histogram(histogram));
+    }
+}
+
+impl Messages {
+    fn push(&mut self, metric: &Metric, data: Data) {
+        self.all.push(Message {
+            name: metric.name.to_owned(),
+            description: metric.help.to_owned(),
+            unit: metric.unit.to_owned(),
+            data: Some(data),
+            ..Message::default()
+        });
+    }
+}
+
+fn attributes(labels: &Labels) -> Vec<KeyValue> {
+    let attributes = labels.iter().map(|label: &Label| match label.value() {
+        LabelValue::Text(value) => attribute(label.name(), text(value)),
+        LabelValue::Number(number) => {
+            attribute(label.name(), any_value::Value::IntValue(number.into()))
+        }
+    });
+    attributes.collect()
 }
 
 pub(super) fn request(
-    metrics: Vec<Metric>,
+    metrics: Vec<Message>,
     resource: &Resource,
     scope: &InstrumentationScope,
 ) -> ExportMetricsServiceRequest {

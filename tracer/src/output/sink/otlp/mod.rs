@@ -3,15 +3,14 @@
 //! Requests go over HTTP or gRPC, with TLS or without.
 
 mod attributes;
+mod exports;
 mod grpc;
 mod http;
 mod logs;
 mod metrics;
-mod points;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod top_talkers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +24,14 @@ use tokio::runtime::{self, Runtime};
 use crate::record::Record;
 
 use super::config::{OtlpConfig, OtlpProtocol};
+use super::last_accepted::LastAccepted;
 use super::log_record::LogRecord;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport, Unavailable};
 
+use self::exports::Export;
 use self::grpc::Grpc;
 use self::http::Http;
-use self::points::Sums;
 pub(super) use self::tls::check;
 
 /// How long a request may take. OpenTelemetry's default.
@@ -96,7 +96,7 @@ pub(super) struct Otlp {
     client: Client,
     resource: Resource,
     scope: InstrumentationScope,
-    sums: Sums,
+    last_accepted: LastAccepted,
     surroundings: RenderContext,
 }
 
@@ -105,7 +105,11 @@ impl Otlp {
     ///
     /// # Errors
     /// A sentence about the certificates that cannot be had.
-    pub(super) fn new(config: &OtlpConfig, surroundings: RenderContext) -> Result<Self, String> {
+    pub(super) fn new(
+        config: &OtlpConfig,
+        surroundings: RenderContext,
+        last_accepted: LastAccepted,
+    ) -> Result<Self, String> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -129,7 +133,7 @@ impl Otlp {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 ..InstrumentationScope::default()
             },
-            sums: Sums::new(config.temporality),
+            last_accepted,
             surroundings,
         })
     }
@@ -148,15 +152,15 @@ impl Otlp {
         let Record::Summary(summary) = record else {
             return Ok(Answer::default());
         };
-        let mut sums = self.sums.clone();
-        let metrics = metrics::of(summary, &mut sums, &self.surroundings.clock);
-        let request = metrics::request(metrics, &self.resource, &self.scope);
-        let answer = self.send(async |client: &mut Client| client.metrics(&request).await);
-        // What will be sent once more must not be added twice.
-        if !matches!(answer, Err(Failure::Unavailable(_) | Failure::Broken(_))) {
-            self.sums = sums;
-        }
-        answer
+        let temporality = self.config.temporality;
+        let clock = &self.surroundings.clock;
+        let Export { messages, accepted } =
+            Export::new(&summary.snapshots, temporality, &self.last_accepted, clock);
+        let request = metrics::request(messages, &self.resource, &self.scope);
+        let answer = self.send(async |client: &mut Client| client.metrics(&request).await)?;
+        // Where some points were rejected, the receiver has the others.
+        self.last_accepted.set(accepted);
+        Ok(answer)
     }
 
     /// A connection that was idle may have gone meanwhile: there, only a second failure counts.

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeSet;
 
+use jiff::tz::TimeZone;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
 use opentelemetry_semantic_conventions::attribute as conventions;
 
 use super::*;
+use crate::metrics::{CATALOGUE, Consumer, Interval, Snapshot};
+use crate::output::clock::WallClock;
 use crate::output::samples;
 use crate::output::sink::config::Temporality;
-use crate::summary::Summary;
+use tcpclose_core::summary::{Histogram, Totals};
 use tcpclose_core::types::Nanos;
 
 #[test]
@@ -50,7 +53,7 @@ fn metric<'a>(metrics: &'a [Metric], name: &str) -> &'a Data {
 
 /// Start, time and value of the only point of a sum.
 fn opened(metrics: &[Metric]) -> (u64, u64, i64) {
-    let Data::Sum(sum) = metric(metrics, "tcpclose.connections.opened") else {
+    let Data::Sum(sum) = metric(metrics, "tcpclose.opened") else {
         panic!("a sum")
     };
     let point = &sum.data_points[0];
@@ -60,11 +63,55 @@ fn opened(metrics: &[Metric]) -> (u64, u64, i64) {
     (point.start_time_unix_nano, point.time_unix_nano, value)
 }
 
-fn summary(from: u64, to: u64) -> Summary {
-    let mut summary = samples::summary();
-    summary.connections.from = Nanos::from_secs(from);
-    summary.connections.to = Nanos::from_secs(to);
-    summary
+/// The agent after so many minutes, each like that of the samples.
+fn after(minutes: u64) -> Arc<Snapshot> {
+    let minute = samples::snapshot();
+    let times = u32::try_from(minutes).expect("a few");
+    let mut totals = Totals::default();
+    for (kind, count) in minute.totals.closes.iter() {
+        totals.closes.add(kind, count * minutes);
+    }
+    totals.durations = minute.totals.durations.map(|histogram| Histogram {
+        counts: histogram.counts.map(|count| count * minutes),
+        sum: histogram.sum * times,
+    });
+    Arc::new(Snapshot {
+        at: Nanos::from_secs(60 * minutes),
+        opened: minute.opened * minutes,
+        totals,
+        ..minute
+    })
+}
+
+/// That minute of the agent.
+fn minute(number: u64) -> Interval {
+    Interval {
+        before: after(number - 1),
+        now: after(number),
+    }
+}
+
+/// An output's exports; those of refused ones are not accepted.
+struct Exports(LastAccepted, Temporality);
+
+impl Exports {
+    fn new(temporality: Temporality) -> Self {
+        Self(LastAccepted::default(), temporality)
+    }
+
+    fn refused(&self, interval: &Interval) -> Vec<Metric> {
+        self.export(interval, &samples::clock()).messages
+    }
+
+    fn accepted(&self, interval: &Interval) -> Vec<Metric> {
+        let Export { messages, accepted } = self.export(interval, &samples::clock());
+        self.0.set(accepted);
+        messages
+    }
+
+    fn export(&self, interval: &Interval, clock: &WallClock) -> Export {
+        Export::new(interval, self.1, &self.0, clock)
+    }
 }
 
 const NOON: u64 = 1_769_860_800;
@@ -74,45 +121,79 @@ fn at(seconds: u64) -> u64 {
 }
 
 #[test]
-fn sums_go_on_from_interval_to_interval_and_begin_anew_after_a_gap() {
-    let clock = samples::clock();
-    let mut sums = Sums::new(Temporality::Cumulative);
-    let mut next = |from, to| opened(&metrics::of(&summary(from, to), &mut sums, &clock));
-    assert_eq!(next(0, 60), (at(0), at(60), 5));
-    assert_eq!(next(60, 120), (at(0), at(120), 10));
-    assert_eq!(next(180, 240), (at(180), at(240), 5));
+fn sums_are_from_the_start_whatever_came_between() {
+    let exports = Exports::new(Temporality::Cumulative);
+    let one = exports.accepted(&minute(1));
+    assert_eq!(opened(&one), (at(0), at(60), 5));
+    assert_eq!(opened(&exports.refused(&minute(2))), (at(0), at(120), 10));
+    // The third was dropped, as the queue was full.
+    assert_eq!(opened(&exports.accepted(&minute(4))), (at(0), at(240), 20));
 }
 
 #[test]
-fn deltas_are_of_their_interval() {
-    let clock = samples::clock();
-    let mut sums = Sums::new(Temporality::Delta);
-    let mut next = |from, to| metrics::of(&summary(from, to), &mut sums, &clock);
-    next(0, 60);
-    let second = next(60, 120);
-    assert_eq!(opened(&second), (at(60), at(120), 5));
-    let Data::Sum(sum) = metric(&second, "tcpclose.closes") else {
+fn deltas_are_since_the_last_that_was_accepted() {
+    let exports = Exports::new(Temporality::Delta);
+    // What was before the output was there is not its affair.
+    let three = exports.accepted(&minute(3));
+    assert_eq!(opened(&three), (at(120), at(180), 5));
+    let four = exports.accepted(&minute(4));
+    assert_eq!(opened(&four), (at(180), at(240), 5));
+    let Data::Sum(sum) = metric(&four, "tcpclose.closes") else {
         panic!("a sum")
     };
     assert_eq!(sum.aggregation_temporality(), AggregationTemporality::Delta);
     assert!(sum.is_monotonic);
+    for _ in 0..2 {
+        assert_eq!(opened(&exports.refused(&minute(5))), (at(240), at(300), 5));
+    }
+    assert_eq!(
+        opened(&exports.accepted(&minute(6))),
+        (at(240), at(360), 10)
+    );
+    assert_eq!(opened(&exports.accepted(&minute(7))), (at(360), at(420), 5));
+}
+
+/// A receiver takes another start for a restart.
+#[test]
+fn the_start_stays_when_the_wall_clock_is_set() {
+    let an_hour_back = WallClock::fixed((at(0) - 3_600_000_000_000) as i64, TimeZone::UTC);
+    for (temporality, start) in [(Temporality::Cumulative, 0), (Temporality::Delta, 60)] {
+        let exports = Exports::new(temporality);
+        exports.accepted(&minute(1));
+        let (from, to, _) = opened(&exports.export(&minute(2), &an_hour_back).messages);
+        assert_eq!(from, at(start));
+        assert!(to >= from, "no time before its start");
+    }
 }
 
 #[test]
-fn every_metric_has_a_name_of_its_own_a_unit_and_a_line_in_the_docs() {
-    let docs = include_str!("../../../../../docs/outputs.md");
-    let mut sums = Sums::new(Temporality::Delta);
-    let metrics = metrics::of(&samples::summary(), &mut sums, &samples::clock());
-    let names: BTreeSet<&str> = metrics.iter().map(|metric| &*metric.name).collect();
-    assert_eq!(names.len(), metrics.len());
+fn a_restarted_agent_has_another_start() {
+    let exports = Exports::new(Temporality::Cumulative);
+    exports.accepted(&minute(1));
+    let now = Snapshot {
+        start: samples::clock().timestamp(Nanos::from_secs(90)),
+        ..(*after(2)).clone()
+    };
+    let interval = Interval {
+        now: Arc::new(now),
+        ..minute(2)
+    };
+    let (start, ..) = opened(&exports.accepted(&interval));
+    assert_eq!(start, at(90));
+}
+
+#[test]
+fn every_metric_for_otlp_is_sent_with_its_unit_and_description() {
+    let metrics = Exports::new(Temporality::Delta).accepted(&minute(1));
+    let catalogue = CATALOGUE.iter().flat_map(|section| section.metrics);
+    let catalogue = catalogue.filter(|metric| metric.is_for(Consumer::Otlp));
+    let expected: Vec<_> = catalogue.map(|metric| (metric.name, metric.unit)).collect();
+    let sent: Vec<_> = metrics
+        .iter()
+        .map(|metric| (&*metric.name, &*metric.unit))
+        .collect();
+    assert_eq!(sent, expected);
     for metric in &metrics {
-        assert!(metric.name.starts_with("tcpclose."), "{}", metric.name);
-        assert!(!metric.unit.is_empty(), "{}", metric.name);
-        assert!(
-            docs.contains(&format!("`{}`", metric.name)),
-            "{}",
-            metric.name
-        );
         assert!(!metric.description.is_empty(), "{}", metric.name);
     }
 }
@@ -135,11 +216,10 @@ fn histogram(metrics: &[Metric]) -> Vec<(u64, f64, Vec<u64>)> {
 
 #[test]
 fn durations_are_a_histogram_with_the_buckets_of_prometheus() {
-    let clock = samples::clock();
     for (temporality, times) in [(Temporality::Cumulative, 2), (Temporality::Delta, 1)] {
-        let mut sums = Sums::new(temporality);
-        let first = histogram(&metrics::of(&summary(0, 60), &mut sums, &clock));
-        let second = histogram(&metrics::of(&summary(60, 120), &mut sums, &clock));
+        let exports = Exports::new(temporality);
+        let first = histogram(&exports.accepted(&minute(1)));
+        let second = histogram(&exports.accepted(&minute(2)));
         // In CLOSE_WAIT: 0.09 ms.
         let (count, sum, buckets) = &first[1];
         assert_eq!((*count, *sum), (1, 0.000_09));
@@ -150,8 +230,7 @@ fn durations_are_a_histogram_with_the_buckets_of_prometheus() {
 
 #[test]
 fn names_are_those_of_the_summary_and_none_comes_twice() {
-    let mut sums = Sums::new(Temporality::Delta);
-    let metrics = metrics::of(&samples::summary(), &mut sums, &samples::clock());
+    let metrics = Exports::new(Temporality::Delta).accepted(&minute(1));
     let points = |name: &str| -> Vec<String> {
         let Data::Gauge(gauge) = metric(&metrics, name) else {
             panic!("a gauge")
@@ -189,12 +268,9 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
         "process.pid=Some(IntValue(",
     );
     names("tcpclose.peer.close_wait.stuck", "10.0.0.2");
+    names("tcpclose.process.descriptors_exhausted", "process.title=");
     names(
-        "tcpclose.close_wait.descriptors_exhausted_in",
-        "process.title=",
-    );
-    names(
-        "tcpclose.ephemeral_ports.utilization",
+        "tcpclose.ephemeral_ports.used",
         "network.peer.port=Some(IntValue(3306))",
     );
 }

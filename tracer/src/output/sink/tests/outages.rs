@@ -80,6 +80,7 @@ fn refused_records_are_counted_and_reported() {
     let sink = Sink::spawn(
         &config(8),
         Box::new(scripted),
+        LastAccepted::default(),
         Box::new(move |message: &str| drop(sender.send(message.to_owned()))),
         Pauses::default(),
     );

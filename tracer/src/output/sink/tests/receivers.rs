@@ -127,8 +127,9 @@ pub(super) fn start(config: &SinkConfig, transport: impl Transport + 'static) ->
         first: Duration::from_millis(1),
         longest: Duration::from_millis(4),
     };
-    let sink =
-        Sink::spawn(config, Box::new(transport), Box::new(notify), pauses).expect("a thread");
+    let (transport, notify) = (Box::new(transport), Box::new(notify));
+    let sink = Sink::spawn(config, transport, LastAccepted::default(), notify, pauses);
+    let sink = sink.expect("a thread");
     Started { sink, messages }
 }
 

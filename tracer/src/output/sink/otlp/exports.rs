@@ -1,0 +1,61 @@
+//! The metrics of an interval, with the counts that its receiver is to get.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as Message};
+
+use super::metrics::{self, Period};
+use crate::metrics::{Interval, Snapshot};
+use crate::output::clock::WallClock;
+use crate::output::sink::config::Temporality;
+use crate::output::sink::last_accepted::{Accepted, LastAccepted};
+
+/// Metrics to send.
+pub(super) struct Export {
+    pub(super) messages: Vec<Message>,
+    /// To be remembered once the receiver has accepted them.
+    pub(super) accepted: Accepted,
+}
+
+impl Export {
+    /// The metrics at the end of an interval.
+    ///
+    /// Cumulative counts are from the agent's start, so a receiver that has missed some exports misses nothing. Those of
+    /// deltas are from the last export that was accepted; before the first one, of the interval.
+    pub(super) fn new(
+        interval: &Interval,
+        temporality: Temporality,
+        last: &LastAccepted,
+        clock: &WallClock,
+    ) -> Self {
+        let Interval { before, now } = interval;
+        let time_of = |snapshot: &Snapshot| clock.timestamp(snapshot.at);
+        let (counted, start, temporality) = match temporality {
+            Temporality::Cumulative => (now.clone(), now.start, AggregationTemporality::Cumulative),
+            Temporality::Delta => {
+                let Accepted { snapshot, at } = last.get().unwrap_or_else(|| Accepted {
+                    snapshot: before.clone(),
+                    at: time_of(before),
+                });
+                let since = Arc::new(now.since(&snapshot));
+                (since, at, AggregationTemporality::Delta)
+            }
+        };
+        // The wall clock may have been set back since.
+        let at = time_of(now).max(start);
+        let period = Period {
+            start: unix_nanos(start),
+            end: unix_nanos(at),
+        };
+        let snapshot = now.clone();
+        Self {
+            messages: metrics::of(&counted, period, temporality),
+            accepted: Accepted { snapshot, at },
+        }
+    }
+}
+
+fn unix_nanos(at: Timestamp) -> u64 {
+    u64::try_from(at.as_nanosecond()).unwrap_or_default()
+}
