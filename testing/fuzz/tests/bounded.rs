@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tcpclose::recording::{Entry, EntryRef, Reader};
 use tcpclose_fuzz::{TARGETS, Target};
 
 /// Mutations of each target.
@@ -11,14 +12,23 @@ const MUTATIONS: usize = 4_000;
 /// Bytes of a mutation, at most: longer ones are slow, and find nothing else.
 const LONGEST: usize = 64 << 10;
 
+/// The program's kept recordings, seen from this crate.
+const RECORDINGS: &str = "../../tracer/tests/data/golden";
+/// Bytes of a recording's entries that are a seed.
+const LONGEST_SEED: usize = 8 << 10;
+
 fn inputs(folder: &str, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(folder)
-        .join(name);
-    let Ok(entries) = fs::read_dir(&folder) else {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    files(&folder.join(name))
+}
+
+/// The files of a directory in the order of their names; none where it is missing.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
     paths.sort();
     let read = |path: PathBuf| {
         let bytes = fs::read(&path).unwrap();
@@ -41,14 +51,51 @@ fn run(name: &str, target: Target, input: &[u8], origin: &str) {
     );
 }
 
+/// The recordings that the program's tests keep, as files or as their entries: seeds that cover every kind of finding.
+fn recordings(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let as_target_takes_it: fn(&[u8]) -> Vec<u8> = match name {
+        "recording" => <[u8]>::to_vec,
+        "replay" => entries,
+        _ => return Vec::new(),
+    };
+    let mut files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDINGS));
+    files.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "rec"));
+    assert!(!files.is_empty(), "no recording in {RECORDINGS}");
+    let seeds = files
+        .into_iter()
+        .map(|(path, file)| (path, as_target_takes_it(&file)));
+    seeds.collect()
+}
+
+/// Behind the byte that chooses the core's rules, the entries of a recording as they are in its frames.
+fn entries(file: &[u8]) -> Vec<u8> {
+    let mut reader = Reader::new(file).unwrap();
+    let mut seed = vec![0b1_0110];
+    while let Ok(Some(entry)) = reader.next_entry() {
+        let entry = match &entry {
+            Entry::Input(input) => EntryRef::Input(input),
+            Entry::WallClock(offset) => EntryRef::WallClock(*offset),
+            Entry::Cgroup { id, path } => EntryRef::Cgroup { id: *id, path },
+            Entry::IntervalEnd(end) => EntryRef::IntervalEnd(end),
+        };
+        let bytes = postcard::to_extend(&entry, seed.clone()).unwrap();
+        if bytes.len() > LONGEST_SEED {
+            break;
+        }
+        seed = bytes;
+    }
+    seed
+}
+
 fn over_everything(name: &str) {
     let (name, target) = TARGETS
         .into_iter()
         .find(|(known, _)| *known == name)
         .unwrap();
-    let corpus = inputs("corpus", name);
-    assert!(corpus.len() > 1, "{name} has no corpus");
-    let kept: Vec<_> = corpus.into_iter().chain(inputs("crashes", name)).collect();
+    let mut kept = inputs("corpus", name);
+    kept.extend(recordings(name));
+    assert!(kept.len() > 1, "{name} has no corpus");
+    kept.extend(inputs("crashes", name));
     for (path, input) in &kept {
         run(name, target, input, &path.display().to_string());
     }
