@@ -179,7 +179,7 @@ fn a_pipe_without_a_reader_is_not_waited_for() {
 }
 
 #[test]
-fn all_that_a_slow_reader_had_no_room_for_is_told_in_the_recording() {
+fn all_that_a_slow_reader_had_no_room_for_is_reported_in_the_recording() {
     let pipe = Scratch::pipe("slow");
     let mut reading = fs::OpenOptions::new()
         .read(true)
@@ -202,7 +202,7 @@ fn all_that_a_slow_reader_had_no_room_for_is_told_in_the_recording() {
     while recorder.dropped() < 100_000 {
         record_more(&mut recorder);
     }
-    // Some of that is told, and what is told of it is dropped, too.
+    // Some of that is reported, and what is reported it is dropped, too.
     recorder.take_dropped();
     while recorder.dropped() < 200_000 {
         record_more(&mut recorder);
@@ -217,22 +217,22 @@ fn all_that_a_slow_reader_had_no_room_for_is_told_in_the_recording() {
     let recorded = recorder.finish().unwrap();
     let bytes = reader.join().unwrap();
     let mut reader = Reader::new(&*bytes).unwrap();
-    let (mut told, mut there) = (0, 0);
+    let (mut reported, mut there) = (0, 0);
     while let Some(entry) = reader.next_entry().unwrap() {
         match entry {
             Entry::Input(Input::Lost(loss)) => {
                 assert_eq!(loss.location, LossLocation::Recording);
-                told += loss.lost;
+                reported += loss.lost;
             }
             _ => there += 1,
         }
     }
-    assert_eq!(told, recorded.dropped);
-    assert_eq!(there + told, number);
+    assert_eq!(reported, recorded.dropped);
+    assert_eq!(there + reported, number);
 }
 
 #[test]
-fn wherever_a_file_is_cut_what_is_whole_is_read_and_the_place_is_told() {
+fn wherever_a_file_is_cut_what_is_whole_is_read_and_the_place_is_reported() {
     let file = Scratch::new("cut");
     record(&file.0, 30);
     let bytes = fs::read(&file.0).unwrap();
@@ -252,7 +252,7 @@ fn wherever_a_file_is_cut_what_is_whole_is_read_and_the_place_is_told() {
         }
     }
     breaks.dedup();
-    // The head, ten frames of entries, and the end: each is told as the place where it begins.
+    // The head, ten frames of entries, and the end: each is reported as the place where it begins.
     assert_eq!(breaks.len(), 11, "{breaks:?}");
     assert_eq!(breaks.last().map(|(_, entries)| *entries), Some(32));
 }
@@ -278,7 +278,7 @@ fn a_changed_byte_anywhere_is_noticed_and_what_is_before_is_read() {
 fn read_on(bytes: &[u8]) -> (Vec<String>, Vec<Broken>) {
     let mut reader = Reader::new(bytes).unwrap();
     let (mut entries, mut breaks) = (Vec::new(), Vec::new());
-    // The last entry is the end, or what is said of it.
+    // The last entry is the end, or what is reported of it.
     for _ in 0..=bytes.len() {
         match reader.next_entry() {
             Ok(Some(entry)) => entries.push(format!("{entry:?}")),
@@ -485,9 +485,9 @@ fn a_full_disk_is_an_error_and_not_a_panic() {
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
 }
 
-/// Frames of each kept recording are broken in turn: what is left is shown, what is missing is said.
+/// Frames of each kept recording are broken in turn: what is left is shown, what is missing is reported.
 #[test]
-fn a_replay_goes_on_behind_what_is_broken_and_says_so() {
+fn a_replay_goes_on_behind_what_is_broken_and_reports_it() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden");
     let scratch = Scratch::new("damaged");
     let (mut replays, mut resumed) = (0, 0);
@@ -518,8 +518,8 @@ fn a_replay_goes_on_behind_what_is_broken_and_says_so() {
                 path.display()
             );
             assert!(!stderr.contains("panicked"), "{}: {stderr}", path.display());
-            let said = format!("the recording is broken at byte {start}: ");
-            assert!(stderr.contains(&said), "{}: {stderr}", path.display());
+            let text = format!("the recording is broken at byte {start}: ");
+            assert!(stderr.contains(&text), "{}: {stderr}", path.display());
             let loss = |line: &&str| {
                 line.contains(r#""kind":"loss""#) && line.contains(r#""where":"recording""#)
             };

@@ -268,9 +268,9 @@ impl Contestant {
 /// Waits for a program; its exit code, and the most memory that it had, resident, in KiB.
 fn wait_for(mut child: Child) -> Result<(Option<i32>, u64)> {
     // lsof warns of file systems that it may not look at.
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_end(&mut said)?;
+        stderr.read_to_end(&mut messages)?;
     }
     let pid = i32::try_from(child.id())?;
     let mut status = 0;

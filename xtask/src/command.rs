@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_the_last_line_that_says_something() {
+    fn the_reason_is_the_last_line_that_reports_itmething() {
         assert_eq!(
             last_words("a\nE: no such package\n\n"),
             "E: no such package"

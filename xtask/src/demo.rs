@@ -168,7 +168,7 @@ fn leak(program: &Path) -> Result<ExitCode> {
         clients.push(client);
     }
     thread::sleep(Duration::from_millis(500));
-    // Every client closes. The server's kernel says so to the server, which does nothing.
+    // Every client closes. The server's kernel reports that to the server, which does nothing.
     drop(clients);
     thread::sleep(AGE);
     announce(format_args!(

@@ -121,12 +121,12 @@ pub struct RustcVersion {
 impl RustcVersion {
     /// Asks `rustc`.
     pub fn of(rustc: &Path) -> Result<Self> {
-        let told = stdout_of(
+        let reported = stdout_of(
             Command::new(rustc)
                 .arg("-vV")
                 .env_remove("RUSTUP_TOOLCHAIN"),
         )?;
-        Self::parse(&told)
+        Self::parse(&reported)
             .with_context(|| format!("cannot read what `{} -vV` says", rustc.display()))
     }
 
@@ -136,9 +136,9 @@ impl RustcVersion {
         major.parse() == Ok(LLVM_MAJOR)
     }
 
-    fn parse(told: &str) -> Option<Self> {
+    fn parse(reported: &str) -> Option<Self> {
         let field = |name: &str| {
-            let line = told.lines().find_map(|line| line.strip_prefix(name))?;
+            let line = reported.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.strip_prefix(':')?.trim().to_owned())
         };
         Some(Self {
@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn another_llvm_is_not_ours() {
         for llvm in ["21.1.0", "23.0.0", "2.2", "unknown"] {
-            let told = TOLD.replace("22.1.8", llvm);
+            let reported = TOLD.replace("22.1.8", llvm);
             assert!(
-                !RustcVersion::parse(&told).unwrap().has_our_llvm(),
+                !RustcVersion::parse(&reported).unwrap().has_our_llvm(),
                 "{llvm}"
             );
         }

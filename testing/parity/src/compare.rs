@@ -68,8 +68,8 @@ fn whole(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
     }
     let segments = closing.segments.len() + closing.repeated_by(local);
     match record.segments {
-        Some(told) if told != segments as u64 => {
-            judgement.differ(Severity::Wrong, About::Segments, segments, told);
+        Some(reported) if reported != segments as u64 => {
+            judgement.differ(Severity::Wrong, About::Segments, segments, reported);
         }
         None => judgement.differ(Severity::Untold, About::Segments, segments, "null"),
         Some(_) => {}
@@ -141,12 +141,12 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
         .iter()
         .map(|segment| (name(side(segment, local), part(segment.flags())), segment))
         .collect();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for step in &record.steps {
         let step_name = name(&step.from, part(&step.flags));
         match captured.iter().position(|(name, _)| *name == step_name) {
-            Some(place) if !told.contains(&place) => {
-                told.push(place);
+            Some(place) if !reported.contains(&place) => {
+                reported.push(place);
                 compare(step, step_name, captured[place].1, judgement);
             }
             _ => judgement.differences.push(Difference {
@@ -159,7 +159,7 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
         }
     }
     for (place, (name, segment)) in captured.iter().enumerate() {
-        if !told.contains(&place) {
+        if !reported.contains(&place) {
             judgement.differences.push(Difference {
                 severity: Severity::Untold,
                 about: About::Step,
@@ -172,14 +172,14 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
     // Which of two crossing segments came first depends on where one stands.
     if closing.initiator == Initiator::Both {
         let own = |place: &usize| captured[*place].1.0.from == local;
-        let (own, peers): (Vec<_>, Vec<_>) = told.iter().copied().partition(own);
-        told = if own.is_sorted() && peers.is_sorted() {
+        let (own, peers): (Vec<_>, Vec<_>) = reported.iter().copied().partition(own);
+        reported = if own.is_sorted() && peers.is_sorted() {
             Vec::new()
         } else {
-            told
+            reported
         };
     }
-    if !told.is_sorted() {
+    if !reported.is_sorted() {
         let order = |steps: &[RecordedStep]| {
             let names = steps.iter().map(|step| name(&step.from, part(&step.flags)));
             names.collect::<Vec<_>>().join(", ")
@@ -228,7 +228,7 @@ fn compare(
             numbers.null += usize::from(captured.is_some());
             continue;
         };
-        numbers.told += 1;
+        numbers.reported += 1;
         if captured.map(u64::from) != Some(recorded) {
             let captured = captured.map_or_else(|| "none".to_owned(), |number| number.to_string());
             differ(about, captured, recorded.to_string());

@@ -1,4 +1,4 @@
-//! Whether tcpclose tells of a close what a capture of it shows.
+//! Whether a record of tcpclose about a close agrees with a capture of that close.
 //!
 //! Nothing here touches a socket or the kernel: segments of a capture and records of tcpclose in, judgements out. The
 //! program of this package makes closes, captures and watches them, and has them judged here; tcpclose's integration
@@ -24,7 +24,7 @@
 //!
 //! - **matches** when the record tells all of them and each is as captured. A number that is null in a step is not held
 //!   against it, but the nulls are counted. A step marked `inferred` must be as right as one marked `observed`.
-//! - is **unknown** when all that is told is right, but `path` or `initiator` is `unknown`, `segments` is null, or a
+//! - is **unknown** when all that is reported is right, but `path` or `initiator` is `unknown`, `segments` is null, or a
 //!   captured step is not told.
 //! - is **misjudged** when only steps marked `inferred` are contradicted.
 //! - is **wrong** when anything else is contradicted: a step marked `observed`, or a field that carries no such mark.

@@ -33,7 +33,7 @@ use crate::play::Played;
 use crate::process::{Tcpdump, Watch};
 use crate::report::{Compared, Report};
 
-/// Compare what tcpclose tells of closes with captures of them
+/// Compare what tcpclose reports closes with captures of them
 #[derive(Parser)]
 #[command(name = "cargo xtask parity")]
 struct Cli {
@@ -138,16 +138,16 @@ fn compare(cli: &Cli, directory: &Path) -> Result<Report> {
     Ok(report)
 }
 
-/// Waits until everything is told, or nothing more has come for longer than a FIN needs to be sent again.
+/// Waits until everything is reported, or nothing more has come for longer than a FIN needs to be sent again.
 fn settle(watches: &[Watch], ends: usize) {
     const QUIET: Duration = Duration::from_secs(8);
     let mut last = (0, Instant::now());
     loop {
-        let told = watches.iter().map(Watch::lines).sum();
-        if told != last.0 {
-            last = (told, Instant::now());
+        let reported = watches.iter().map(Watch::lines).sum();
+        if reported != last.0 {
+            last = (reported, Instant::now());
         }
-        if told >= ends || last.1.elapsed() > QUIET {
+        if reported >= ends || last.1.elapsed() > QUIET {
             return;
         }
         thread::sleep(Duration::from_millis(50));

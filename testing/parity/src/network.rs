@@ -37,7 +37,7 @@ fn feed(netns: &NetNs, program: &[&str], commands: &str) -> Result<()> {
 ///
 /// Segments get lost on the bridge, where neither end can know of it: an end's own capture shows all that the end sent,
 /// lost later or not, and all that reached it. Dropped in the sender's output hook, a segment would be missing in the
-/// sender's capture, and the sender's TCP would be told; dropped in the receiver's ingress hook, it would stand in the
+/// sender's capture, and the sender's TCP would learn of it; dropped in the receiver's ingress hook, it would stand in the
 /// receiver's capture, which is made before that hook.
 pub struct Net {
     client: NetNs,

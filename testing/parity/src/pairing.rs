@@ -24,7 +24,7 @@ pub struct Pairs {
     pub unsent: Vec<Record>,
 }
 
-/// Pairs what was captured at the end `local` with what tcpclose told of it. Connections that used the same addresses
+/// Pairs what was captured at the end `local` with what tcpclose reported it. Connections that used the same addresses
 /// and ports are told apart by time: a record belongs to the last one that had begun when it was established, and one
 /// that says that it never was, to a connection that never was either.
 #[must_use]

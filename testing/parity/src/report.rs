@@ -57,7 +57,7 @@ impl Tally {
         self.initiator_and_path += usize::from(judgement.knows_initiator_and_path());
         let complete = judgement.verdict() == Verdict::Matched && judgement.numbers.null == 0;
         self.complete += usize::from(complete);
-        self.numbers.told += judgement.numbers.told;
+        self.numbers.reported += judgement.numbers.reported;
         self.numbers.null += judgement.numbers.null;
     }
 
@@ -75,7 +75,7 @@ impl Tally {
     }
 }
 
-/// All that is compared, and what was told without having been captured.
+/// All that is compared, and what was reported without having been captured.
 #[derive(Default)]
 pub struct Report {
     /// Every end that had a socket and whose close is over.
@@ -175,11 +175,11 @@ impl Report {
             all.add(end);
         }
         let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
-        let Numbers { told, null } = all.numbers;
+        let Numbers { reported, null } = all.numbers;
         format!(
             "matched in everything: {:.2}% of {} ends ({:.2}% with no number left out)\n\
              initiator and path known and right: {:.2}%\n\
-             unknown: {:.2}%; seq and ack of steps: {told} told, {null} null ({:.2}%)\n\
+             unknown: {:.2}%; seq and ack of steps: {reported} told, {null} null ({:.2}%)\n\
              wrong: {}; told without a capture: {}; missing: {}\n\
              not judged: {} cut short by the next connection with the same ports, {} failed before anything was sent\n",
             share(all.matched, all.ends),
@@ -187,7 +187,7 @@ impl Report {
             share(all.complete, all.ends),
             share(all.initiator_and_path, all.ends),
             share(all.unknown, all.ends),
-            share(null, told + null),
+            share(null, reported + null),
             all.wrong,
             self.strays.len(),
             all.missing,

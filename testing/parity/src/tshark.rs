@@ -99,8 +99,8 @@ pub fn read(tshark: &Path, capture: &Path) -> Result<Vec<Stream>, String> {
         .output()
         .map_err(|error| format!("cannot start {}: {error}", tshark.display()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("tshark -r {}: {said}", capture.display()));
+        let messages = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("tshark -r {}: {messages}", capture.display()));
     }
     streams(&String::from_utf8_lossy(&output.stdout))
 }

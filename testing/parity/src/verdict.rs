@@ -5,7 +5,7 @@ use std::fmt;
 /// How bad a difference is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The record does not tell it, and says so.
+    /// The record does not tell it, and reports that.
     Untold,
     /// A step marked `inferred` is contradicted.
     Misjudged,
@@ -51,11 +51,11 @@ pub struct Difference {
     pub recorded: String,
 }
 
-/// How many numbers of steps were told and were not.
+/// How many numbers of steps were reported and were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// Told, right or wrong.
-    pub told: usize,
+    pub reported: usize,
     /// Null.
     pub null: usize,
 }
@@ -72,9 +72,9 @@ pub struct Judgement {
 /// The sum of a judgement. Its cases are explained at the crate's beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// All is told and right.
+    /// All is reported and right.
     Matched,
-    /// All that is told is right.
+    /// All that is reported is right.
     Unknown,
     /// Only inferred steps are contradicted.
     Misjudged,
@@ -98,7 +98,7 @@ impl Judgement {
         }
     }
 
-    /// Whether initiator and path are told and right.
+    /// Whether initiator and path are reported and right.
     #[must_use]
     pub fn knows_initiator_and_path(&self) -> bool {
         let mut differences = self.differences.iter();

@@ -1,4 +1,4 @@
-//! Captures kept in the tree, made by tcpdump at both ends of a few closes, with what tcpclose told of them then. In
+//! Captures kept in the tree, made by tcpdump at both ends of a few closes, with what tcpclose reported them then. In
 //! the lossy ones FINs and ACKs got lost, and tcpclose was mistaken twice.
 
 use std::fs;

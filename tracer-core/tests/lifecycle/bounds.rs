@@ -48,7 +48,7 @@ fn a_connect_that_the_port_filter_hides_is_forgotten() {
 
 /// Where something was lost, what a snapshot lacks is asked for; of these nothing more was ever to come.
 #[test]
-fn a_connect_that_the_port_filter_hides_is_not_told_after_a_loss() {
+fn a_connect_that_the_port_filter_hides_is_not_reported_after_a_loss() {
     let mut world = World::new();
     world.tracker = world.tracker.with_port_filter();
     let _connecting = Socket::connecting(&mut world, 1);

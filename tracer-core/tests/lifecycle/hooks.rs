@@ -1,4 +1,4 @@
-//! What the kernel's function hooks tell of minisockets: exact times.
+//! What the kernel's function hooks report minisockets: exact times.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::Poll;
@@ -64,12 +64,15 @@ fn an_expiry_is_exact_and_nobody_looks() {
         assert_eq!(due, []);
     }
     world.signal(5, SignalKind::MinisocketKilled);
-    let told = time_wait(&mut world);
+    let reported = time_wait(&mut world);
     assert_eq!(
-        (told.end, told.measured),
+        (reported.end, reported.measured),
         (TimeWaitEnd::Expired, Measured::Hook)
     );
-    assert_eq!((told.dwell, told.error), (Nanos::from_secs(61), Nanos(0)));
+    assert_eq!(
+        (reported.dwell, reported.error),
+        (Nanos::from_secs(61), Nanos(0))
+    );
     assert_eq!(world.tracker.next_deadline(), None);
 }
 
@@ -82,8 +85,11 @@ fn a_restart_is_seen() {
     world.signal(5, ARMED);
     world.pass_ms(60_500);
     world.signal(5, SignalKind::MinisocketKilled);
-    let told = time_wait(&mut world);
-    assert_eq!((told.restarts, told.dwell), (1, Nanos::from_millis(70_500)));
+    let reported = time_wait(&mut world);
+    assert_eq!(
+        (reported.restarts, reported.dwell),
+        (1, Nanos::from_millis(70_500))
+    );
 }
 
 #[test]
@@ -99,12 +105,12 @@ fn taken_down_and_replaced_is_reuse() {
     world.pass_ms(40);
     again.tuple = tuple(40_000, 3306);
     again.to(&mut world, TcpState::Established);
-    let told = time_wait(&mut world);
+    let reported = time_wait(&mut world);
     assert_eq!(
-        (told.end, told.measured),
+        (reported.end, reported.measured),
         (TimeWaitEnd::Reused, Measured::Hook)
     );
-    assert_eq!(told.dwell, Nanos::from_millis(1_500));
+    assert_eq!(reported.dwell, Nanos::from_millis(1_500));
 }
 
 #[test]
@@ -118,9 +124,9 @@ fn taken_down_and_not_replaced_is_killed() {
     world.pass_ms(2_900);
     assert!(world.findings().is_empty());
     world.pass_ms(100);
-    let told = time_wait(&mut world);
+    let reported = time_wait(&mut world);
     assert_eq!(
-        (told.end, told.dwell),
+        (reported.end, reported.dwell),
         (TimeWaitEnd::Killed, Nanos::from_millis(1_500))
     );
 }
@@ -134,9 +140,9 @@ fn gone_before_its_time_is_no_expiry_though_nothing_said_so() {
     world.pass_ms(1_500);
     world.signal(5, SignalKind::MinisocketKilled);
     world.pass_ms(3_000);
-    let told = time_wait(&mut world);
+    let reported = time_wait(&mut world);
     assert_eq!(
-        (told.end, told.dwell),
+        (reported.end, reported.dwell),
         (TimeWaitEnd::Killed, Nanos::from_millis(1_500))
     );
 }
@@ -144,7 +150,7 @@ fn gone_before_its_time_is_no_expiry_though_nothing_said_so() {
 #[test]
 fn a_minisocket_that_was_never_made_is_an_overflow() {
     let mut world = hooked();
-    // The hooks tell of this one.
+    // The hooks report this one.
     enter_on(&mut world, 4, 40_001, true);
     world.close();
     world.signal(4, SignalKind::MinisocketDescheduled);
@@ -165,15 +171,18 @@ fn a_minisocket_that_was_never_made_is_an_overflow() {
         overflows: 1,
         found: Vec::new(),
     });
-    let told = time_wait(&mut world);
-    assert_eq!((told.end, told.dwell), (TimeWaitEnd::Overflow, Nanos(0)));
+    let reported = time_wait(&mut world);
+    assert_eq!(
+        (reported.end, reported.dwell),
+        (TimeWaitEnd::Overflow, Nanos(0))
+    );
     assert_eq!(world.tracker.in_time_wait(), 1);
     world.pass_ms(3_000);
     assert_eq!(time_wait(&mut world).end, TimeWaitEnd::Killed);
 }
 
 #[test]
-fn the_peers_fin_is_told_when_it_comes() {
+fn the_peers_fin_is_reported_when_it_comes() {
     let mut world = hooked();
     park(&mut world, 5);
     world.pass_ms(300);

@@ -9,7 +9,7 @@ use tcpclose_core::{Input, Poll, TIME_WAIT, Tracker};
 use crate::socket::{NETNS, Socket, World};
 
 #[test]
-fn a_close_that_waits_for_its_rst_is_told_when_a_later_event_shows_that_the_time_is_over() {
+fn a_close_that_waits_for_its_rst_is_reported_when_a_later_event_shows_that_the_time_is_over() {
     let mut world = World::new();
     let mut aborted = Socket::client(&mut world, 5);
     aborted.receives(5, 0);

@@ -61,7 +61,7 @@ fn an_end_that_closed_in_time_is_not_looked_at() {
 }
 
 #[test]
-fn an_end_that_is_gone_is_told_with_what_was_seen_of_it() {
+fn an_end_that_is_gone_is_reported_with_what_was_seen_of_it() {
     let mut world = World::new();
     closing(&mut world);
     world.pass_ms(2_000);
@@ -83,7 +83,7 @@ fn an_end_that_is_gone_is_told_with_what_was_seen_of_it() {
 }
 
 #[test]
-fn a_record_that_was_only_late_is_told_as_it_is() {
+fn a_record_that_was_only_late_is_reported_as_it_is() {
     let mut world = World::new();
     let mut end = closing(&mut world);
     world.pass_ms(2_000);

@@ -104,7 +104,7 @@ fn a_fin_cannot_come_before_the_socket_was_parked_nor_later_than_now() {
 }
 
 #[test]
-fn when_too_many_are_parked_the_oldest_is_told_as_unknown() {
+fn when_too_many_are_parked_the_oldest_is_reported_as_unknown() {
     let mut world = World::with_capacity(2);
     for id in 1..=3 {
         park(&mut world, id);

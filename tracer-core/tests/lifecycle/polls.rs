@@ -34,8 +34,11 @@ fn a_look_that_takes_long_is_no_restart() {
     world.pass_ms(54_450);
     look(&mut world, Some(50), 0);
     world.pass_ms(100);
-    let told = look(&mut world, None, 0);
-    assert_eq!((told[0].restarts, told[0].end), (0, TimeWaitEnd::Expired));
+    let reported = look(&mut world, None, 0);
+    assert_eq!(
+        (reported[0].restarts, reported[0].end),
+        (0, TimeWaitEnd::Expired)
+    );
 }
 
 /// It was seen 10 s before its timer was due: what happened since nobody knows.
@@ -46,12 +49,12 @@ fn one_that_nobody_looked_for_may_have_been_taken_down() {
     world.pass_ms(50_000);
     look(&mut world, Some(10_000), 0);
     world.pass_ms(12_000);
-    let told = look(&mut world, None, 0);
+    let reported = look(&mut world, None, 0);
     assert_eq!(
-        (told[0].end, told[0].measured),
+        (reported[0].end, reported[0].measured),
         (TimeWaitEnd::Unknown, Measured::Poll)
     );
-    assert_eq!(told[0].error, Nanos::from_millis(6_001));
+    assert_eq!(reported[0].error, Nanos::from_millis(6_001));
 }
 
 #[test]
@@ -110,7 +113,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
     enter(&mut world, 5);
     world.pass_ms(200);
     assert_eq!(look(&mut world, Some(59_800), 0), []);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..70 {
         world.pass_ms(1_000);
         world.tracker.apply_poll(&Poll {
@@ -123,17 +126,17 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
             overflows: 0,
             found: Vec::new(),
         });
-        told.extend(world.findings());
+        reported.extend(world.findings());
     }
-    let [Finding::TimeWait(told)] = told.as_slice() else {
-        panic!("{told:?}")
+    let [Finding::TimeWait(reported)] = reported.as_slice() else {
+        panic!("{reported:?}")
     };
     assert_eq!(
-        (told.end, told.measured),
+        (reported.end, reported.measured),
         (TimeWaitEnd::Unknown, Measured::Poll)
     );
     // From the look that saw it to the latest that its timer can have fired: 60 s and an eighth.
-    let (dwell, error) = (told.dwell.as_millis(), told.error.as_millis());
+    let (dwell, error) = (reported.dwell.as_millis(), reported.error.as_millis());
     assert!(dwell - error <= 200.0 && dwell + error >= 67_500.0);
     assert_eq!(world.tracker.in_time_wait(), 0);
 }

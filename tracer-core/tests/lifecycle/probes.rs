@@ -24,7 +24,7 @@ fn answered(world: &mut World, age: Nanos) {
 }
 
 #[test]
-fn a_repair_does_not_make_ends_be_told_twice() {
+fn a_repair_does_not_make_ends_be_reported_twice() {
     let mut world = world();
     for id in [5, 6, 7] {
         waiting(&mut world, id);
@@ -40,7 +40,7 @@ fn a_repair_does_not_make_ends_be_told_twice() {
 }
 
 #[test]
-fn an_end_whose_way_to_close_wait_comes_after_the_snapshot_that_shows_it_is_told_once() {
+fn an_end_whose_way_to_close_wait_comes_after_the_snapshot_that_shows_it_is_reported_once() {
     let mut world = world();
     let mut end = Socket::server(&mut world, 5);
     existing(&mut world, 5);

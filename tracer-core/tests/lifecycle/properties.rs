@@ -270,7 +270,7 @@ proptest! {
             feed(&mut tracker, &mut now, &end);
         }
         prop_assert_eq!(tracker.live(), 0);
-        // Nothing is held for good either: after the longest wait all is told.
+        // Nothing is held for good either: after the longest wait all is reported.
         for _ in 0..100 {
             feed(&mut tracker, &mut now, &Input::Pass(2000));
             feed(&mut tracker, &mut now, &Input::Answer(2, 0));

@@ -10,7 +10,7 @@ use crate::socket::{Socket, World, reset_sent};
 const ABORT: SignalKind = reset_sent(None);
 
 #[test]
-fn close_with_unread_data_resets_and_the_rst_is_told_after_the_transition() {
+fn close_with_unread_data_resets_and_the_rst_is_reported_after_the_transition() {
     let mut world = World::new();
     let mut end = Socket::server(&mut world, 5);
     end.receives(5, 0);
@@ -165,7 +165,7 @@ fn a_listener_closed_over_its_accept_queue_resets_what_waits_in_it() {
 }
 
 #[test]
-fn sock_destroy_is_told_as_such() {
+fn sock_destroy_is_reported_as_such() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.error = 103;

@@ -168,7 +168,7 @@ fn two_segments_that_waited_together_in_the_backlog_are_not_called_one() {
 }
 
 #[test]
-fn a_close_is_told_only_when_the_peers_fin_has_reached_the_minisocket() {
+fn a_close_is_reported_only_when_the_peers_fin_has_reached_the_minisocket() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.sends(5);

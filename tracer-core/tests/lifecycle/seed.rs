@@ -196,15 +196,18 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
         });
     }
     let findings = world.findings();
-    let [Finding::TimeWait(told)] = findings.as_slice() else {
+    let [Finding::TimeWait(reported)] = findings.as_slice() else {
         panic!("{findings:?}")
     };
-    assert_eq!((told.entered, told.end), (entered, TimeWaitEnd::Expired));
-    assert!(!told.endpoint.seen_from_start);
+    assert_eq!(
+        (reported.entered, reported.end),
+        (entered, TimeWaitEnd::Expired)
+    );
+    assert!(!reported.endpoint.seen_from_start);
 }
 
 #[test]
-fn after_a_loss_what_is_gone_is_told_as_unknown_and_what_lives_stays() {
+fn after_a_loss_what_is_gone_is_reported_as_unknown_and_what_lives_stays() {
     let mut world = World::new();
     let _gone = Socket::server(&mut world, 5);
     let mut stays = Socket::server(&mut world, 6);

@@ -66,7 +66,7 @@ fn park(world: &mut World) {
     assert!(world.findings().is_empty());
 }
 
-/// The close that has been told first, with its TIME_WAIT followed.
+/// The close that has been reported first, with its TIME_WAIT followed.
 fn first_close(world: &mut World) -> Close {
     match world.findings().into_iter().next() {
         Some(Finding::Close(close)) => *close,
@@ -75,7 +75,7 @@ fn first_close(world: &mut World) -> Close {
 }
 
 #[test]
-fn the_peers_fin_to_a_minisocket_is_told_at_once_and_as_seen() {
+fn the_peers_fin_to_a_minisocket_is_reported_at_once_and_as_seen() {
     let mut world = world();
     park(&mut world);
     world.pass_ms(7);
@@ -324,19 +324,22 @@ fn a_rst_that_kills_a_time_wait_and_a_fin_that_prolongs_it_are_exact() {
     world.signal(5, took(with_fin(segment(1, 0, 2)), true));
     world.pass_ms(3_000);
     world.signal(5, took(with_rst(segment(2, 0, 2)), true));
-    let Some(Finding::TimeWait(told)) = world.findings().pop() else {
+    let Some(Finding::TimeWait(reported)) = world.findings().pop() else {
         panic!("no end of TIME_WAIT")
     };
     assert_eq!(
-        (told.end, told.measured, told.restarts),
+        (reported.end, reported.measured, reported.restarts),
         (TimeWaitEnd::Killed, Measured::Hook, 1)
     );
-    assert_eq!((told.dwell, told.error), (Nanos::from_secs(7), Nanos(0)));
+    assert_eq!(
+        (reported.dwell, reported.error),
+        (Nanos::from_secs(7), Nanos(0))
+    );
     assert_eq!(world.tracker.in_time_wait(), 0);
 }
 
 #[test]
-fn an_abort_of_the_peers_is_told_by_its_timestamp() {
+fn an_abort_of_the_peers_is_reported_by_its_timestamp() {
     for (saw, rst) in [(true, "~peer RST,ACK 2 6"), (false, "~peer RST - -")] {
         let mut world = world();
         let mut end = Socket::server(&mut world, 5);

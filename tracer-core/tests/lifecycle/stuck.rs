@@ -105,7 +105,7 @@ fn leak(world: &mut World) -> StuckSocket {
     leaks.remove(0)
 }
 
-/// One that has been told to be stuck, held by process 9.
+/// One that has been reported to be stuck, held by process 9.
 fn stuck(world: &mut World, id: u64) -> Socket {
     let end = waiting(world, id);
     world.pass_ms(60 * SECOND);
@@ -116,7 +116,7 @@ fn stuck(world: &mut World, id: u64) -> Socket {
 }
 
 #[test]
-fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
+fn an_end_is_asked_about_when_its_time_has_come_and_reported_with_its_exact_age() {
     let mut world = world();
     let entered = world.now;
     waiting(&mut world, 5);
@@ -141,17 +141,20 @@ fn an_end_is_asked_about_when_its_time_has_come_and_told_with_its_exact_age() {
     // The look came 3 ms later.
     world.pass_ms(3);
     answer(&mut world, vec![held_by(9, seen(5, MINUTE))]);
-    let told = leak(&mut world);
-    assert_eq!(told.event, StuckEvent::Opened);
-    assert_eq!(told.verdict, Verdict::EofRead);
-    assert_eq!(told.age.since, entered);
-    assert_eq!(told.age.known, AgeKnown::Observed);
-    assert_eq!(told.at - entered, Nanos::from_millis(60_003));
-    assert!(told.endpoint.seen_from_start);
-    let owner = told.owner.as_ref().map(|owner| (owner.pid, owner.source));
+    let reported = leak(&mut world);
+    assert_eq!(reported.event, StuckEvent::Opened);
+    assert_eq!(reported.verdict, Verdict::EofRead);
+    assert_eq!(reported.age.since, entered);
+    assert_eq!(reported.age.known, AgeKnown::Observed);
+    assert_eq!(reported.at - entered, Nanos::from_millis(60_003));
+    assert!(reported.endpoint.seen_from_start);
+    let owner = reported
+        .owner
+        .as_ref()
+        .map(|owner| (owner.pid, owner.source));
     assert_eq!(owner, Some((9, OwnerSource::Proc)));
-    assert_eq!(told.fds(), [7]);
-    assert_eq!(told.process.as_ref().map(|owner| owner.stuck), Some(1));
+    assert_eq!(reported.fds(), [7]);
+    assert_eq!(reported.process.as_ref().map(|owner| owner.stuck), Some(1));
     assert_eq!(world.tracker.stuck(), 1);
     assert_eq!(world.tracker.next_deadline(), None);
 }
@@ -181,7 +184,7 @@ fn without_a_time_nothing_is_asked() {
 }
 
 #[test]
-fn how_it_is_resolved_is_told_with_the_total_time() {
+fn how_it_is_resolved_is_reported_with_the_total_time() {
     let ends: [(TcpState, u16, Option<Option<bool>>, Resolution); 9] = [
         (TcpState::LastAck, 0, Some(Some(false)), Resolution::Closed),
         (
@@ -217,15 +220,15 @@ fn how_it_is_resolved_is_told_with_the_total_time() {
             task
         });
         end.to(&mut world, new);
-        let told = leak(&mut world);
+        let reported = leak(&mut world);
         assert_eq!(
-            told.event,
+            reported.event,
             StuckEvent::Resolved(expected),
             "{new:?} {error} {exits:?}"
         );
-        assert_eq!(told.at - told.age.since, Nanos::from_secs(90));
-        assert_eq!(told.age.since, entered);
-        assert_eq!(told.fds(), [7], "as it was when it was stuck");
+        assert_eq!(reported.at - reported.age.since, Nanos::from_secs(90));
+        assert_eq!(reported.age.since, entered);
+        assert_eq!(reported.fds(), [7], "as it was when it was stuck");
     }
 }
 
@@ -249,8 +252,8 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
         world.pass_ms(100);
         world.answer(Minisocket::Gone);
     }
-    let told = leaks(&mut world).remove(0);
-    assert_eq!(told.event, StuckEvent::Resolved(Resolution::Unknown));
+    let reported = leaks(&mut world).remove(0);
+    assert_eq!(reported.event, StuckEvent::Resolved(Resolution::Unknown));
 }
 
 #[test]
@@ -273,9 +276,9 @@ fn an_end_that_still_sends_is_no_leak_until_it_falls_silent() {
     assert_eq!(questions(&mut world).len(), 1);
     socket.activity.as_mut().expect("it has").since_ack = MINUTE;
     answer(&mut world, vec![held_by(9, socket)]);
-    let told = leak(&mut world);
-    assert_eq!(told.verdict, Verdict::EofRead);
-    assert_eq!(told.at - told.age.since, Nanos::from_secs(100));
+    let reported = leak(&mut world);
+    assert_eq!(reported.verdict, Verdict::EofRead);
+    assert_eq!(reported.at - reported.age.since, Nanos::from_secs(100));
 }
 
 #[test]
@@ -299,9 +302,9 @@ fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
     activity.since_ack = Nanos::from_secs(10);
     activity.since_sent = Some(Nanos::from_secs(61));
     answer(&mut world, vec![held_by(9, socket)]);
-    let told = leak(&mut world);
-    assert_eq!(told.verdict, Verdict::EofRead);
-    assert_eq!(told.at - told.age.since, Nanos::from_secs(240));
+    let reported = leak(&mut world);
+    assert_eq!(reported.verdict, Verdict::EofRead);
+    assert_eq!(reported.at - reported.age.since, Nanos::from_secs(240));
 }
 
 pub fn existing(world: &mut World, id: u64) {
@@ -317,16 +320,16 @@ pub fn existing(world: &mut World, id: u64) {
 }
 
 #[test]
-fn what_was_stuck_before_is_told_at_once_with_an_estimated_age() {
+fn what_was_stuck_before_is_reported_at_once_with_an_estimated_age() {
     let mut world = world();
     existing(&mut world, 5);
     assert_eq!(questions(&mut world).len(), 1);
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
-    let told = leak(&mut world);
-    assert_eq!(told.event, StuckEvent::Ongoing);
-    assert_eq!(told.age.known, AgeKnown::Estimated);
-    assert_eq!(told.at - told.age.since, Nanos::from_secs(200));
-    assert!(!told.endpoint.seen_from_start);
+    let reported = leak(&mut world);
+    assert_eq!(reported.event, StuckEvent::Ongoing);
+    assert_eq!(reported.age.known, AgeKnown::Estimated);
+    assert_eq!(reported.at - reported.age.since, Nanos::from_secs(200));
+    assert!(!reported.endpoint.seen_from_start);
 }
 
 #[test]
@@ -342,13 +345,13 @@ fn what_was_there_and_is_younger_is_looked_at_when_its_time_has_come() {
     assert_eq!(questions(&mut world).len(), 1);
     // A keepalive probe was answered meanwhile: the earlier estimate is the better one.
     answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
-    let told = leak(&mut world);
-    assert_eq!(told.event, StuckEvent::Opened);
-    assert_eq!(told.at - told.age.since, MINUTE);
+    let reported = leak(&mut world);
+    assert_eq!(reported.event, StuckEvent::Opened);
+    assert_eq!(reported.at - reported.age.since, MINUTE);
 }
 
 #[test]
-fn what_nobody_saw_in_close_wait_is_not_told() {
+fn what_nobody_saw_in_close_wait_is_not_reported() {
     let mut world = world();
     waiting(&mut world, 5);
     world.pass_ms(60 * SECOND);

@@ -9,7 +9,7 @@ use crate::socket::{NETNS, Socket, World, tuple};
 
 pub const SWEEP: Nanos = Nanos::from_millis(2);
 
-/// A client that enters TIME_WAIT now; its close has been told.
+/// A client that enters TIME_WAIT now; its close has been reported.
 pub fn enter(world: &mut World, id: u64) -> Socket {
     let mut end = Socket::client(world, id);
     end.closes_first(world);
@@ -36,11 +36,11 @@ pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<Time
         found: found.into_iter().collect(),
     };
     world.tracker.apply_poll(&sweep);
-    let told = world.findings().into_iter().map(|finding| match finding {
+    let reported = world.findings().into_iter().map(|finding| match finding {
         Finding::TimeWait(time_wait) => *time_wait,
         other => panic!("{other:?}"),
     });
-    told.collect()
+    reported.collect()
 }
 
 pub fn is_due(world: &mut World) -> bool {
@@ -68,9 +68,9 @@ fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
     // The timer wheel is late: the minisocket is still there with nothing left.
     assert_eq!(look(&mut world, Some(0), 0), []);
     world.pass_ms(250);
-    let told = look(&mut world, None, 0);
-    let [time_wait] = told.as_slice() else {
-        panic!("{told:?}")
+    let reported = look(&mut world, None, 0);
+    let [time_wait] = reported.as_slice() else {
+        panic!("{reported:?}")
     };
     assert_eq!(
         (time_wait.end, time_wait.measured),
@@ -99,9 +99,15 @@ fn a_fin_that_comes_again_starts_the_timer_anew() {
     world.pass_ms(58_900);
     look(&mut world, Some(100), 0);
     world.pass_ms(250);
-    let told = look(&mut world, None, 0);
-    assert_eq!((told[0].restarts, told[0].end), (1, TimeWaitEnd::Expired));
-    assert!(told[0].dwell > Nanos::from_millis(69_000), "{told:?}");
+    let reported = look(&mut world, None, 0);
+    assert_eq!(
+        (reported[0].restarts, reported[0].end),
+        (1, TimeWaitEnd::Expired)
+    );
+    assert!(
+        reported[0].dwell > Nanos::from_millis(69_000),
+        "{reported:?}"
+    );
 }
 
 /// Its timer was due, and the kernel may have been late with it, when connect() came.
@@ -116,11 +122,11 @@ fn one_whose_place_is_taken_when_its_timer_is_due_may_have_ended_either_way() {
     again.tuple = tuple(40_000, 3306);
     again.to(&mut world, TcpState::Established);
     let findings = world.findings();
-    let [Finding::TimeWait(told)] = findings.as_slice() else {
+    let [Finding::TimeWait(reported)] = findings.as_slice() else {
         panic!("{findings:?}")
     };
-    assert_eq!(told.end, TimeWaitEnd::Unknown);
-    assert!(told.error < Nanos::from_millis(60), "{told:?}");
+    assert_eq!(reported.end, TimeWaitEnd::Unknown);
+    assert!(reported.error < Nanos::from_millis(60), "{reported:?}");
 }
 
 #[test]
@@ -201,22 +207,22 @@ fn one_that_is_gone_early_and_is_not_replaced_was_killed() {
     world.pass_ms(5_000);
     assert_eq!(look(&mut world, None, 0), [], "a SYN may still explain it");
     world.pass_ms(200);
-    let told = look(&mut world, None, 0);
+    let reported = look(&mut world, None, 0);
     assert_eq!(
-        (told[0].end, told[0].measured),
+        (reported[0].end, reported[0].measured),
         (TimeWaitEnd::Killed, Measured::Poll)
     );
-    assert_eq!(told[0].error, Nanos::from_millis(2_501));
+    assert_eq!(reported[0].error, Nanos::from_millis(2_501));
 }
 
 #[test]
-fn one_that_never_existed_overflowed_if_the_counter_says_so() {
+fn one_that_never_existed_overflowed_if_the_counter_reports_it() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    let told = look(&mut world, None, 1);
+    let reported = look(&mut world, None, 1);
     assert_eq!(
-        (told[0].end, told[0].dwell),
+        (reported[0].end, reported[0].dwell),
         (TimeWaitEnd::Overflow, Nanos(0))
     );
 
@@ -224,8 +230,8 @@ fn one_that_never_existed_overflowed_if_the_counter_says_so() {
     world.pass_ms(200);
     assert_eq!(look(&mut world, None, 0), [], "a SYN may still explain it");
     world.pass_ms(200);
-    let told = look(&mut world, None, 0);
-    assert_eq!(told[0].end, TimeWaitEnd::Unknown, "nobody ever saw it");
+    let reported = look(&mut world, None, 0);
+    assert_eq!(reported[0].end, TimeWaitEnd::Unknown, "nobody ever saw it");
 }
 
 #[test]
@@ -242,8 +248,8 @@ fn an_orphan_enters_when_the_peers_fin_comes() {
     assert_eq!(world.tracker.in_time_wait(), 1);
     let entered = world.now - Nanos::from_millis(100);
     world.pass_ms(61_000);
-    let told = look(&mut world, None, 0);
-    assert_eq!(told[0].entered, entered);
+    let reported = look(&mut world, None, 0);
+    assert_eq!(reported[0].entered, entered);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Closes of which the evidence leaves something open: what is told, and what is not.
+//! Closes of which the evidence leaves something open: what is reported, and what is not.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{ClosePath, Finding, Initiator, Side};
@@ -47,7 +47,7 @@ fn a_missing_transition_makes_the_path_unknown_and_no_entry_stays() {
 }
 
 #[test]
-fn a_connection_older_than_the_tracer_says_so_and_keeps_what_is_sure() {
+fn a_connection_older_than_the_tracer_reports_it_and_keeps_what_is_sure() {
     let mut world = World::new();
     let mut elsewhere = World::new();
     let mut end = Socket::server(&mut elsewhere, 5);
@@ -102,7 +102,7 @@ fn a_last_ack_that_came_with_something_sent_again_is_inferred() {
 }
 
 #[test]
-fn without_evidence_only_what_the_states_prove_is_told() {
+fn without_evidence_only_what_the_states_prove_is_reported() {
     let mut world = World::new();
     let mut end = Socket::server(&mut world, 0xffff_8880_0000_1000);
     end.classic = true;
@@ -176,7 +176,7 @@ fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came(
 }
 
 #[test]
-fn an_answer_that_waited_is_told_by_what_went_out_in_all() {
+fn an_answer_that_waited_is_reported_by_what_went_out_in_all() {
     // Bytes that waited; segments sent after the FIN was queued, besides the FIN's own; segments sent again.
     for (bytes, others, again, path) in [
         (1000, 0, 0, ClosePath::ThreeWay),

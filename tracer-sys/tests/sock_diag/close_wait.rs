@@ -1,4 +1,4 @@
-//! What the kernel tells of a socket in CLOSE_WAIT.
+//! What the kernel reports a socket in CLOSE_WAIT.
 
 use std::io::{Read, Write};
 use std::thread;

@@ -177,7 +177,7 @@ fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Ou
 }
 
 #[test]
-fn users_may_say_path_inode_or_name() -> Outcome {
+fn users_may_give_path_inode_or_name() -> Outcome {
     if !is_root() {
         return Ok(());
     }

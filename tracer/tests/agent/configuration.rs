@@ -24,42 +24,42 @@ fn checked(config: &str) -> std::io::Result<Output> {
 fn what_is_printed_can_be_used() -> Outcome {
     let printed = agent().arg("--print-default-config").output()?;
     assert!(printed.status.success());
-    let said = checked(text(&printed.stdout))?;
-    assert_eq!(said.status.code(), Some(0));
-    assert_eq!(text(&said.stdout), "the configuration is right\n");
+    let messages = checked(text(&printed.stdout))?;
+    assert_eq!(messages.status.code(), Some(0));
+    assert_eq!(text(&messages.stdout), "the configuration is right\n");
     Ok(())
 }
 
 #[test]
 fn what_is_wrong_is_one_line_on_stderr_and_exit_code_2() -> Outcome {
-    let said = checked("[prometheus]\nlisten = 9433\n")?;
-    assert_eq!(said.status.code(), Some(2));
-    let stderr = text(&said.stderr);
+    let messages = checked("[prometheus]\nlisten = 9433\n")?;
+    assert_eq!(messages.status.code(), Some(2));
+    let stderr = text(&messages.stderr);
     assert!(
         stderr.starts_with("tcpclose: ") && stderr.contains("agent.toml:2:10: "),
         "{stderr}"
     );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(said.stdout.is_empty());
+    assert!(messages.stdout.is_empty());
     Ok(())
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() -> Outcome {
-    let said = agent().args(["--config", "/no/such/file.toml"]).output()?;
-    assert_eq!(said.status.code(), Some(2));
+    let messages = agent().args(["--config", "/no/such/file.toml"]).output()?;
+    assert_eq!(messages.status.code(), Some(2));
     let expected =
         "tcpclose: /no/such/file.toml cannot be read: No such file or directory (os error 2)\n";
-    assert_eq!(text(&said.stderr), expected);
+    assert_eq!(text(&messages.stderr), expected);
     Ok(())
 }
 
 #[test]
 fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
-    let said = std::process::Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+    let messages = std::process::Command::new(env!("CARGO_BIN_EXE_tcpclose"))
         .args(["doctor", "--agent"])
         .output()?;
-    let stdout = text(&said.stdout);
+    let stdout = text(&messages.stdout);
     let (kept, given_up) = stdout.split_once("gives up").ok_or("both lists")?;
     for name in ["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_ADMIN"] {
         assert!(kept.contains(name), "{stdout}");
@@ -68,7 +68,7 @@ fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
         assert!(given_up.contains(name), "{stdout}");
     }
     let lacks = stdout.contains("this process lacks");
-    assert_eq!(said.status.code(), Some(if lacks { 2 } else { 0 }));
+    assert_eq!(messages.status.code(), Some(if lacks { 2 } else { 0 }));
     Ok(())
 }
 
@@ -92,9 +92,9 @@ fn what_an_output_needs_is_looked_for() -> Outcome {
             "output file:/tmp cannot be used: it is not a regular file",
         ),
     ] {
-        let said = checked(&format!("[[output]]\n{output}\n"))?;
-        assert_eq!(said.status.code(), Some(2), "{output}");
-        let stderr = text(&said.stderr);
+        let messages = checked(&format!("[[output]]\n{output}\n"))?;
+        assert_eq!(messages.status.code(), Some(2), "{output}");
+        let stderr = text(&messages.stderr);
         assert!(stderr.contains(missing), "{stderr}");
     }
     Ok(())

@@ -43,8 +43,11 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
         let (status, took) = agent.end()?;
         assert!(status.success(), "{status}");
         assert!(took < Duration::from_secs(5), "it took {took:?}");
-        let said = fs::read_to_string(scratch.path("stderr"))?;
-        assert!(said.contains("output stdout could not take"), "{said}");
+        let messages = fs::read_to_string(scratch.path("stderr"))?;
+        assert!(
+            messages.contains("output stdout could not take"),
+            "{messages}"
+        );
         let records = records(&scratch.path("out.jsonl"))?;
         assert!(of_kind(&records, "close").len() >= 2 * plan.total());
         assert_eq!(records.last().expect("some")["kind"], "summary");
@@ -117,8 +120,8 @@ fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
         agent.until("`a b` with that value cannot be a header")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
-        let said = refused(&scratch, &wrong)?;
-        assert!(said.contains("cannot be a header"), "{said}");
+        let messages = refused(&scratch, &wrong)?;
+        assert!(messages.contains("cannot be a header"), "{messages}");
         Ok(())
     })
 }
@@ -126,13 +129,13 @@ fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
 /// What a second agent says, which must not run.
 fn refused(scratch: &Scratch, config: &str) -> std::io::Result<String> {
     let file = scratch.write("second.toml", config)?;
-    let said = agent()
+    let messages = agent()
         .arg("--config")
         .arg(file)
         .stdout(Stdio::null())
         .output()?;
-    assert_eq!(said.status.code(), Some(2));
-    Ok(String::from_utf8_lossy(&said.stderr).into_owned())
+    assert_eq!(messages.status.code(), Some(2));
+    Ok(String::from_utf8_lossy(&messages.stderr).into_owned())
 }
 
 #[test]
@@ -146,21 +149,21 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
         let agent = Agent::start(&scratch, &config)?;
 
         let off = "[prometheus]\nenabled = false\n";
-        let said = refused(&scratch, "")?;
+        let messages = refused(&scratch, "")?;
         assert!(
-            said.contains("prometheus cannot listen on 127.0.0.1:19433"),
-            "{said}"
+            messages.contains("prometheus cannot listen on 127.0.0.1:19433"),
+            "{messages}"
         );
-        let said = refused(
+        let messages = refused(
             &scratch,
             &format!("{off}{}", file_output(&scratch, "out.jsonl")),
         )?;
-        assert!(said.contains("out.jsonl cannot be used"), "{said}");
+        assert!(messages.contains("out.jsonl cannot be used"), "{messages}");
         // Another name makes it no other place.
-        let said = refused(&scratch, &format!("{run}{off}{syslog}name = \"x\"\n"))?;
+        let messages = refused(&scratch, &format!("{run}{off}{syslog}name = \"x\"\n"))?;
         assert!(
-            said.contains("output x cannot be used: another tcpclose agent holds"),
-            "{said}"
+            messages.contains("output x cannot be used: another tcpclose agent holds"),
+            "{messages}"
         );
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
@@ -209,7 +212,7 @@ fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
 }
 
 #[test]
-fn systemd_is_told_everything() -> Outcome {
+fn systemd_is_notified_of_everything() -> Outcome {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let socket = UnixDatagram::bind(scratch.path("notify"))?;
@@ -247,7 +250,7 @@ fn systemd_is_told_everything() -> Outcome {
 }
 
 #[test]
-fn nobody_need_hear_what_it_says() -> Outcome {
+fn nobody_has_to_read_what_it_says() -> Outcome {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let (reader, writer) = std::io::pipe()?;
@@ -255,7 +258,7 @@ fn nobody_need_hear_what_it_says() -> Outcome {
         let mut command = agent();
         let config = scratch.write("agent.toml", "output = []\n")?;
         command.arg("--config").arg(config).stderr(writer);
-        let agent = Agent::unheard(command)?;
+        let agent = Agent::with_stderr_unread(command)?;
         let address: SocketAddr = "127.0.0.1:19433".parse()?;
         eventually("it is well", || {
             Ok(get(address, "/healthz")

@@ -80,9 +80,12 @@ fn promtool_finds_nothing_wrong() -> Outcome {
             .take()
             .ok_or("it has a stdin")?
             .write_all(text.as_bytes())?;
-        let said = check.wait_with_output()?;
-        let words = String::from_utf8_lossy(&said.stderr).into_owned();
-        assert!(said.status.success() && words.is_empty(), "{words}{text}");
+        let messages = check.wait_with_output()?;
+        let words = String::from_utf8_lossy(&messages.stderr).into_owned();
+        assert!(
+            messages.status.success() && words.is_empty(),
+            "{words}{text}"
+        );
         Ok(())
     })
 }

@@ -58,7 +58,7 @@ impl Agent {
     }
 
     /// With the stderr that the command has, which nobody reads.
-    pub fn unheard(mut command: Command) -> io::Result<Self> {
+    pub fn with_stderr_unread(mut command: Command) -> io::Result<Self> {
         Ok(Self {
             running: Running::spawn(command.stdout(Stdio::null()))?,
             stderr: PathBuf::new(),
@@ -73,15 +73,15 @@ impl Agent {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
-    /// Waits until it has said this on stderr.
+    /// Waits until it has written this on stderr.
     pub fn until(&mut self, words: &str) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !self.stderr().contains(words) {
             let ended = self.running.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                let said = self.stderr();
+                let messages = self.stderr();
                 return Err(io::Error::other(format!(
-                    "no {words:?} ({ended:?}) in {said:?}"
+                    "no {words:?} ({ended:?}) in {messages:?}"
                 )));
             }
             thread::sleep(Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! What an agent has recorded is told again as it was.
+//! What an agent has recorded is reported again as it was.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ const PLAN: Plan = Plan {
 };
 
 #[test]
-fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
+fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outcome {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let (out, file) = (scratch.path("out.jsonl"), scratch.path("agent.rec"));
@@ -38,7 +38,7 @@ fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
 
         server.play(PLAN)?;
         let mut stuck = Vec::new();
-        let told = eventually("a summary with growth and ephemeral ports", || {
+        let reported = eventually("a summary with growth and ephemeral ports", || {
             let (client, server) = server.connect()?;
             drop(client);
             stuck.push(server);
@@ -47,12 +47,15 @@ fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
             let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
             let lines = whole.lines().map(serde_json::from_str::<Value>);
             let lines: Vec<Value> = lines.collect::<Result<_, _>>().map_err(io::Error::from)?;
-            let told = |summary: &&Value| {
+            let reported = |summary: &&Value| {
                 let growth = summary.pointer("/close_wait/owners/0/growth/per_second");
                 let ports = summary.pointer("/time_wait/pressure/0/used");
                 growth.is_some_and(Value::is_number) && ports.is_some_and(Value::is_number)
             };
-            Ok(of_kind(&lines, "summary").into_iter().find(told).cloned())
+            Ok(of_kind(&lines, "summary")
+                .into_iter()
+                .find(reported)
+                .cloned())
         })?;
         drop(stuck);
         server.play(PLAN)?;
@@ -60,7 +63,7 @@ fn a_replay_tells_byte_for_byte_what_the_agent_told_summaries_too() -> Outcome {
         assert!(status.success(), "{status}");
         let live = fs::read_to_string(&out)?;
         assert!(of_kind(&records(&out)?, "summary").len() >= 3);
-        assert!(told["tracer"]["cpu_ms"].is_number(), "{told}");
+        assert!(reported["tracer"]["cpu_ms"].is_number(), "{reported}");
 
         // Another interval and no rights to trace: the recording has its own.
         let mut command = agent();

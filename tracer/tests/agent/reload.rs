@@ -93,7 +93,7 @@ fn clients(closes: usize) -> Plan {
 }
 
 /// The outputs of all summaries, each of which adds up with the one before.
-fn told_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Result<u64> {
+fn reported_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Result<u64> {
     let records = records(&scratch.path("stdout"))?;
     let (mut sum, mut waiting) = (0, 0);
     for summary in of_kind(&records, "summary") {
@@ -177,19 +177,23 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         })?;
         assert_eq!(of_output(&now, &x, "dropped"), 0);
 
-        let said = agent.stderr();
+        let messages = agent.stderr();
         assert!(
-            !said.contains("another program") && !said.contains("are lost"),
-            "{said}"
+            !messages.contains("another program") && !messages.contains("are lost"),
+            "{messages}"
         );
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         for (path, name, closes) in [("x.jsonl", &x, 225), ("no/y.jsonl", &y, 10)] {
             assert_eq!(records(&scratch.path(path))?.len() as u64, closes, "{path}");
-            let told = |field| told_by_summaries(&scratch, name, field);
-            assert_eq!(told("written")?, closes, "{name}");
+            let reported = |field| reported_by_summaries(&scratch, name, field);
+            assert_eq!(reported("written")?, closes, "{name}");
             // What is no close is offered to it, too.
-            assert_eq!(told("offered")? - told("filtered")?, closes, "{name}");
+            assert_eq!(
+                reported("offered")? - reported("filtered")?,
+                closes,
+                "{name}"
+            );
         }
         Ok(())
     })
@@ -292,16 +296,16 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
         assert_eq!(written + dropped, 200);
         assert!(dropped > 0, "the disk was full");
         assert_eq!(up(&now, "old"), None);
-        let said = agent.stderr();
-        assert!(!said.contains("another program"), "{said}");
+        let messages = agent.stderr();
+        assert!(!messages.contains("another program"), "{messages}");
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         assert_eq!(
             records(&scratch.path("x.jsonl"))?.len() as u64,
             written + 10
         );
-        assert_eq!(told_by_summaries(&scratch, "old", "dropped")?, dropped);
-        assert_eq!(told_by_summaries(&scratch, "new", "written")?, 10);
+        assert_eq!(reported_by_summaries(&scratch, "old", "dropped")?, dropped);
+        assert_eq!(reported_by_summaries(&scratch, "new", "written")?, 10);
         Ok(())
     })
 }

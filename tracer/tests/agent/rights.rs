@@ -105,8 +105,8 @@ fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
         agent.until("the configuration was read again")?;
         let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
         assert!(status.contains("Uid:\t65534\t65534"), "{status}");
-        let said = agent.stderr();
-        assert!(!said.contains("could not be attached"), "{said}");
+        let messages = agent.stderr();
+        assert!(!messages.contains("could not be attached"), "{messages}");
         let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
             .args(["doctor", "--agent"])
             .output()?;

@@ -1,4 +1,4 @@
-//! Churn for a while: what came in is what is told, and memory stays flat.
+//! Churn for a while: what came in is what is reported, and memory stays flat.
 //!
 //! 20 seconds of it here; `cargo xtask soak` has the same for minutes, with `--losses` so that the ring buffer overflows and
 //! outputs drop and cut.
@@ -143,15 +143,15 @@ impl LazyReader {
         let hurry = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&hurry);
         let thread = thread::spawn(move || {
-            let (mut told, mut awake) = (Told::default(), Instant::now());
+            let (mut reported, mut awake) = (Told::default(), Instant::now());
             for line in BufReader::new(pipe).lines() {
-                told.add(&line?)?;
+                reported.add(&line?)?;
                 if awake.elapsed() > Duration::from_secs(1) && !asked.load(Ordering::Relaxed) {
                     thread::sleep(Duration::from_secs(2));
                     awake = Instant::now();
                 }
             }
-            Ok(told)
+            Ok(reported)
         });
         Self { hurry, thread }
     }
@@ -224,7 +224,7 @@ fn run(with_losses: bool) -> Outcome {
             listener: TcpListener::bind("0.0.0.0:0")?,
             connections: 0,
         };
-        let (begun, mut told, mut samples) = (Instant::now(), Told::default(), Vec::new());
+        let (begun, mut reported, mut samples) = (Instant::now(), Told::default(), Vec::new());
         let (mut next, mut due) = (time / SAMPLES, begun);
         while begun.elapsed() < time {
             churn.turn()?;
@@ -240,7 +240,7 @@ fn run(with_losses: bool) -> Outcome {
             eventually("the file is made anew", || {
                 Ok(scratch.path("closes").exists().then_some(()))
             })?;
-            told.take(&scratch, "rotated")?;
+            reported.take(&scratch, "rotated")?;
             if with_losses && samples.len() % STOPPED_EACH == 0 {
                 agent.signal(Signal::STOP)?;
                 for _ in 0..OVERFLOW {
@@ -255,7 +255,7 @@ fn run(with_losses: bool) -> Outcome {
         eventually("all is told", || has_caught_up(&scratch))?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
-        told.take(&scratch, "closes")?;
+        reported.take(&scratch, "closes")?;
 
         let summaries = records(&scratch.path("summaries"))?;
         let summaries = of_kind(&summaries, "summary");
@@ -280,23 +280,27 @@ fn run(with_losses: bool) -> Outcome {
             .map(|(at, kib)| format!("{}s {kib}", at.as_secs()));
         println!("memory in KiB: {}", shown.collect::<Vec<_>>().join(", "));
 
-        // Of each output: what was told, what it dropped and what its limit cut is what there was.
-        let adds_up = |output: usize, told: &Told, offered: u64| {
+        // Of each output: what was reported, what it dropped and what its limit cut is what there was.
+        let adds_up = |output: usize, reported: &Told, offered: u64| {
             let of = |outcome: &str| sum(&format!("/outputs/{output}/{outcome}"));
             let (dropped, cut, failed) = (of("dropped"), of("cut"), of("failed"));
             let name = &summaries[0]["outputs"][output]["name"];
             let name = name.as_str().expect("it has one");
-            let written = told.closes + told.losses;
+            let written = reported.closes + reported.losses;
             println!(
                 "{name}: {written} of {offered} told, {dropped} dropped, {cut} cut, {failed} failed"
             );
             assert_eq!(written + dropped + cut + failed, offered, "{name}");
-            assert_eq!(told.ends.len() as u64, told.closes, "{name}: each end once");
+            assert_eq!(
+                reported.ends.len() as u64,
+                reported.closes,
+                "{name}: each end once"
+            );
             (dropped, cut)
         };
-        let offered = closed + told.losses;
-        let (dropped, _) = adds_up(0, &told, offered);
-        assert_eq!(told.dropped, dropped, "what it dropped it has told");
+        let offered = closed + reported.losses;
+        let (dropped, _) = adds_up(0, &reported, offered);
+        assert_eq!(reported.dropped, dropped, "what it dropped it has told");
         let read = reader.finish()?;
         if with_losses {
             let (dropped, _) = adds_up(2, &read, offered);
@@ -314,7 +318,7 @@ fn run(with_losses: bool) -> Outcome {
         if lost == 0 {
             assert_eq!((opened, closed), (ends, ends), "nothing was lost");
         }
-        // Whoever is in TIME_WAIT takes memory; what has closed and was told takes none.
+        // Whoever is in TIME_WAIT takes memory; what has closed and was reported takes none.
         let waiting = u64::from(churn.connections).min(62 * u64::from(PACE));
         let (first, last) = (samples[0].1, samples[samples.len() - 1].1);
         let may_grow = GROWS + waiting * EACH / 1024;

@@ -1,4 +1,4 @@
-//! What comes in is what is told.
+//! What comes in is what is reported.
 
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ fn records_are_what_the_schema_says() -> Outcome {
 }
 
 #[test]
-fn what_is_stuck_is_told_with_its_owner_and_growth() -> Outcome {
+fn what_is_stuck_is_reported_with_its_owner_and_growth() -> Outcome {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let agent = Agent::start(&scratch, &config(&scratch, &server, netns))?;

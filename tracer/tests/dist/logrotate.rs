@@ -8,10 +8,10 @@ fn logrotate_understands_it() {
         return;
     };
     let file = dist().join("tcpclose-agent.logrotate");
-    let (content, said) = run(&mut logrotate, ["--debug".as_ref(), file.as_os_str()]);
-    let faults = said.lines().filter(|line| line.starts_with("error:"));
-    assert!(content && faults.count() == 0, "{said}");
-    assert!(said.contains("/var/log/tcpclose/*.jsonl"), "{said}");
+    let (is_good, output) = run(&mut logrotate, ["--debug".as_ref(), file.as_os_str()]);
+    let faults = output.lines().filter(|line| line.starts_with("error:"));
+    assert!(is_good && faults.count() == 0, "{output}");
+    assert!(output.contains("/var/log/tcpclose/*.jsonl"), "{output}");
 }
 
 /// As on a host on which the agent is stopped: here it is not even known.
@@ -24,6 +24,6 @@ fn nothing_is_wrong_where_the_agent_does_not_run() {
     let (_, script) = file.split_once("    postrotate\n").expect("a script");
     let (script, _) = script.split_once("    endscript").expect("its end");
     let mut shell = std::process::Command::new("sh");
-    let (content, said) = run(&mut shell, ["-e", "-c", script]);
-    assert!(content, "{said}");
+    let (is_good, output) = run(&mut shell, ["-e", "-c", script]);
+    assert!(is_good, "{output}");
 }

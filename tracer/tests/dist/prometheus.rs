@@ -84,11 +84,11 @@ fn promtool_finds_no_fault_in_the_rules() {
         return;
     };
     let rules = dist().join("prometheus/rules.yml");
-    let (content, said) = run(
+    let (is_good, output) = run(
         &mut promtool,
         ["check", "rules", rules.to_str().expect("text")],
     );
-    assert!(content && said.contains("11 rules found"), "{said}");
+    assert!(is_good && output.contains("11 rules found"), "{output}");
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn the_rules_fire_when_they_should_and_only_then() {
         return;
     };
     let tests = dist().join("prometheus/rules_test.yml");
-    let (content, said) = run(
+    let (is_good, output) = run(
         &mut promtool,
         ["test", "rules", tests.to_str().expect("text")],
     );
-    assert!(content, "{said}");
+    assert!(is_good, "{output}");
 }
 
 #[test]
@@ -123,11 +123,11 @@ fn prometheus_understands_the_dashboards_queries() {
     }
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("dashboard.yml");
     fs::write(&path, rules).expect("cargo's own folder is writable");
-    let (content, said) = run(
+    let (is_good, output) = run(
         &mut promtool,
         ["check", "rules", path.to_str().expect("text")],
     );
-    assert!(content, "{said}");
+    assert!(is_good, "{output}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn rules_their_tests_and_the_dashboard_ask_only_for_what_is_exported() {
         read("prometheus/rules.yml"),
         read("prometheus/rules_test.yml"),
     );
-    // What is asked, and not what operators are told.
+    // What is asked, and not what operators are reported.
     let lines = rules.lines().chain(tests.lines()).map(str::trim);
     let lines = lines.filter_map(|line| {
         let expression = line

@@ -24,10 +24,10 @@ fn systemd_finds_no_fault_in_it() {
     };
     let unit = installed("verify");
     let unit = unit.to_str().expect("cargo's paths are text");
-    let (content, said) = run(&mut analyze, ["verify", "--man=no", unit]);
+    let (is_good, text) = run(&mut analyze, ["verify", "--man=no", unit]);
     // What it says of units that this machine has is not about ours.
-    let ours: Vec<_> = said.lines().filter(|line| line.contains(UNIT)).collect();
-    assert!(content && ours.is_empty(), "{said}");
+    let ours: Vec<_> = text.lines().filter(|line| line.contains(UNIT)).collect();
+    assert!(is_good && ours.is_empty(), "{text}");
 }
 
 #[test]
@@ -44,8 +44,8 @@ fn its_exposure_is_below_three() {
         "--no-pager",
         unit,
     ];
-    let (content, said) = run(&mut analyze, args);
-    assert!(content, "{said}");
+    let (is_good, text) = run(&mut analyze, args);
+    assert!(is_good, "{text}");
 }
 
 #[test]

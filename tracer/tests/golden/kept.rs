@@ -39,7 +39,7 @@ pub struct Kept {
     name: String,
     rewrite: bool,
     compared: BTreeSet<String>,
-    said: String,
+    messages: String,
     faults: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Kept {
             name: name.to_owned(),
             rewrite: std::env::var(REWRITE).is_ok_and(|value| value == "1"),
             compared: BTreeSet::new(),
-            said: String::new(),
+            messages: String::new(),
             faults: Vec::new(),
         }
     }
@@ -66,11 +66,11 @@ impl Kept {
             .output()
             .expect("the program can be started");
         let (command, code) = (args.join(" "), output.status.code());
-        self.said += &format!("$ tcpclose {command}\n");
-        self.said += &String::from_utf8_lossy(&output.stderr);
+        self.messages += &format!("$ tcpclose {command}\n");
+        self.messages += &String::from_utf8_lossy(&output.stderr);
         match code {
-            Some(code) => self.said += &format!("exit code {code}\n"),
-            None => self.said += &format!("{}\n", output.status),
+            Some(code) => self.messages += &format!("exit code {code}\n"),
+            None => self.messages += &format!("{}\n", output.status),
         }
         String::from_utf8(output.stdout).expect("the program writes UTF-8")
     }
@@ -103,8 +103,8 @@ impl Kept {
 
     /// Compares what was said, and returns all that is not as it was.
     pub fn finish(mut self) -> Vec<String> {
-        let said = std::mem::take(&mut self.said);
-        self.compare(SAID, &said);
+        let messages = std::mem::take(&mut self.messages);
+        self.compare(SAID, &messages);
         let there = names(&directory().join(&self.name));
         for stray in &there - &self.compared {
             self.fault(format_args!("{stray}: no command writes it"));

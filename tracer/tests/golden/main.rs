@@ -16,7 +16,7 @@ use std::thread;
 use kept::{Kept, REWRITE, recordings};
 
 #[test]
-fn every_recording_is_told_as_it_was() {
+fn every_recording_is_reported_as_it_was() {
     let (names, next) = (recordings(), AtomicUsize::new(0));
     assert!(!names.is_empty(), "no recording is kept");
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -55,12 +55,12 @@ fn check(name: &str) -> Vec<String> {
     }
 
     // An agent tells the same findings, with summaries between them.
-    let told = kept.run(&["agent", "--config", "agent.toml", "--replay", &file]);
-    let (summaries, others) = split(&told, "summary");
+    let reported = kept.run(&["agent", "--config", "agent.toml", "--replay", &file]);
+    let (summaries, others) = split(&reported, "summary");
     kept.compare("summaries.jsonl", &summaries);
     kept.agree("agent tells other findings than watch", &findings, &others);
 
-    // What is stuck is told the same by both commands.
+    // What is stuck is reported the same by both commands.
     let every = views::every(name);
     let stuck = kept.run(&[
         "leaks", "--watch", every, "--format", "json", "--replay", &file,

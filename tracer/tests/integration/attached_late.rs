@@ -282,7 +282,9 @@ fn in_another_namespace_than_the_tracers(family: Family) {
         listener: _listener,
         ports,
     } = lab.converse("from before", "indeed");
-    let watch = Watch::spawn(program::command().args(["watch", "--format", "json"]));
+    // Of this port alone: other tests make connections in other namespaces meanwhile.
+    let port = ports.server.to_string();
+    let watch = Watch::spawn(program::command().args(["watch", "--format", "json", "-L", &port]));
     reset_on_close(&client);
     drop(client);
     let ours = |lines: &[String], end: Endpoint| {

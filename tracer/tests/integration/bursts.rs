@@ -9,13 +9,13 @@ use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::sockets::{Family, ports_of};
 use tcpclose_kit::sockets::reset_on_close;
 
-for_ipv4_and_ipv6!(every_end_of_a_burst_is_told_once);
+for_ipv4_and_ipv6!(every_end_of_a_burst_is_reported_once);
 
 const CLIENTS: u64 = 4;
 const VISITS: u64 = 250;
 
 /// Half of the connections are reset, half are closed by the client and then by the server.
-fn every_end_of_a_burst_is_told_once(family: Family) {
+fn every_end_of_a_burst_is_reported_once(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -53,12 +53,12 @@ fn every_end_of_a_burst_is_told_once(family: Family) {
     for visit in visits {
         *expected.entry(visit).or_default() += 2;
     }
-    let mut told = HashMap::<(u16, bool), u32>::new();
+    let mut reported = HashMap::<(u16, bool), u32>::new();
     let mut missed = 0;
     for close in &closes {
         let (local, peer) = close.ports();
         let client = if peer == address.port() { local } else { peer };
-        // An ACK and a FIN that waited in the backlog of a busy socket cannot be told from one segment.
+        // An ACK and a FIN that waited in the backlog of a busy socket cannot be reported from one segment.
         close.has_one_of(
             "/close/path",
             &["reset", "four_way", "three_way", "unknown"],
@@ -70,9 +70,11 @@ fn every_end_of_a_burst_is_told_once(family: Family) {
         } else {
             close.is_ours().was_watched_from_start();
         }
-        *told.entry((client, close.path() == "reset")).or_default() += 1;
+        *reported
+            .entry((client, close.path() == "reset"))
+            .or_default() += 1;
     }
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     assert!(missed * 100 <= wanted, "{missed} of {wanted}");
 }
 

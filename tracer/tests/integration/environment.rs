@@ -20,10 +20,10 @@ fn assert_refused(ended: &Ended) {
     program::assert_no_panic(&ended.stderr);
     assert_eq!(ended.code, Some(2), "exit code; stderr: {}", ended.stderr);
     assert_eq!(ended.stdout, "", "stdout");
-    let said = ended.stderr.to_lowercase();
+    let output = ended.stderr.to_lowercase();
     let named = ["root", "cap_bpf", "cap_perfmon", "cap_sys_admin"]
         .iter()
-        .any(|word| said.contains(word));
+        .any(|word| output.contains(word));
     assert!(
         named,
         "names neither root nor a capability: {}",
@@ -85,8 +85,11 @@ fn doctor_explains_to_an_ordinary_user() {
     command::as_nobody(command.arg("doctor"));
     let ended = run(&mut command);
     program::assert_no_panic(&ended.stderr);
-    let said = format!("{}{}", ended.stdout, ended.stderr).to_lowercase();
-    assert!(said.contains("root") || said.contains("cap_"), "{said}");
+    let output = format!("{}{}", ended.stdout, ended.stderr).to_lowercase();
+    assert!(
+        output.contains("root") || output.contains("cap_"),
+        "{output}"
+    );
 }
 
 #[test]

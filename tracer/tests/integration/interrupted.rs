@@ -75,8 +75,11 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
     });
     let untold = || {
         let closes = closes_in(&watch.lines());
-        let told: HashSet<u16> = closes.iter().map(|close| close.ports().0).collect();
-        expired.iter().filter(|port| !told.contains(port)).count() as u64
+        let reported: HashSet<u16> = closes.iter().map(|close| close.ports().0).collect();
+        expired
+            .iter()
+            .filter(|port| !reported.contains(port))
+            .count() as u64
     };
     within(SOON, || (untold() == 0).then_some(()));
     // Of all runs that were skipped, half at least are the main program's, which the fallback has to record. There are kernels

@@ -1,5 +1,5 @@
 //! Scenarios against the running kernel, each in a network namespace of its own, as root. What cannot run here is
-//! skipped and says so; `TCPCLOSE_TEST_REQUIRE=1` makes that a failure.
+//! skipped and reports that; `TCPCLOSE_TEST_REQUIRE=1` makes that a failure.
 //!
 //! Every scenario captures its own packets: what tcpclose records is compared with what was on the wire.
 //! `TCPCLOSE_BIN` names another program to test than the one cargo has built.

@@ -19,7 +19,7 @@ use tcpclose_parity::segment::Endpoint::Client;
 for_ipv4_and_ipv6!(
     the_peers_fin_is_observed,
     one_that_is_bound_to_an_interface_is_not_taken_for_gone,
-    the_peers_rst_is_told,
+    the_peers_rst_is_reported,
     data_with_a_fin_is_refused,
 );
 
@@ -95,7 +95,7 @@ fn one_that_is_bound_to_an_interface_is_not_taken_for_gone(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-fn the_peers_rst_is_told(family: Family) {
+fn the_peers_rst_is_reported(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -129,7 +129,7 @@ fn data_with_a_fin_is_refused(family: Family) {
         ports,
         "client FIN,ACK; server ACK; server FIN,ACK; client RST",
     );
-    // tcp:tcp_send_reset tells of minisockets since 6.10.
+    // tcp:tcp_send_reset reports minisockets since 6.10.
     if kernel_version() >= (6, 10) {
         let client = lab.truthful_close(ports, Client);
         client

@@ -1,12 +1,10 @@
 //! Recordings of the running kernel: what is shown from one is what was shown live.
 
-#![expect(unsafe_code, reason = "system calls that std does not offer")]
-
 use std::fs;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::ChildStdout;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -16,7 +14,7 @@ use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::sockets::{Connection, Family};
 use crate::harness::watch::{Watch, closes_in};
-use tcpclose_kit::process::{Ended, Process};
+use tcpclose_kit::process::{Ended, Process, Running};
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_kit::wait::within;
@@ -161,10 +159,8 @@ fn record_sees_what_a_watch_beside_it_sees() {
 }
 
 /// Lets the pipe hold no more than a page.
-fn narrow(pipe: &ChildStdout) {
-    // SAFETY: the descriptor is open, and no pointer is passed.
-    let size = unsafe { libc::fcntl(pipe.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
-    assert_eq!(size, 4096);
+fn narrow(pipe: &impl AsFd) {
+    assert_eq!(rustix::pipe::fcntl_setpipe_size(pipe, 4096), Ok(4096));
 }
 
 /// As in `tcpclose record /dev/stdout | ssh ...` when the other host is gone.
@@ -226,15 +222,18 @@ fn whoever_shows_a_recording_ends_at_an_interrupt_though_nobody_reads() {
     for command in ["watch", "agent"] {
         let mut showing = program::command();
         showing.args([command, "--replay", kept]);
-        let mut showing = Process::spawn_unread(&mut showing);
-        let unread = showing.take_stdout();
+        let (unread, stdout) = std::io::pipe().expect("a pipe");
+        // Before anything can be written.
         narrow(&unread);
+        showing.stdin(Stdio::null()).stdout(stdout);
+        let mut showing = Running::spawn(&mut showing).expect("tcpclose starts");
         let early = within(Duration::from_millis(300), || {
             (!showing.is_running()).then_some(())
         });
         assert!(early.is_none(), "{command} has ended before");
-        showing.interrupt();
-        assert_eq!(showing.wait().code(), Some(0), "{command}");
+        showing.signal(Signal::INT).expect("a signal to a child");
+        let status = showing.wait_for_end().expect("it ends");
+        assert_eq!(status.code(), Some(0), "{command}");
     }
 }
 
@@ -306,8 +305,8 @@ fn of_a_broken_recording_the_whole_part_is_shown_and_the_exit_code_is_2() {
     .unwrap();
     let ended = program::run_with(&["watch", "--replay", text(&text_file)]);
     assert_eq!(ended.code, Some(2));
-    let said = "words.txt cannot be replayed: it is no recording";
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let output = "words.txt cannot be replayed: it is no recording";
+    assert!(ended.stderr.contains(output), "{}", ended.stderr);
 }
 
 #[test]
@@ -339,7 +338,7 @@ fn the_agents_summaries_of_a_recording_count_what_it_shows() {
 
 /// What is stuck at the end of a recording, and what was and is no more.
 #[test]
-fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_time() {
+fn leaks_of_a_recording_are_reported_byte_for_byte_and_shown_at_intervals_of_its_time() {
     let Some(lab) = lab() else { return };
     let scratch = Scratch::new();
     let file = scratch.path("stuck.rec");
@@ -347,11 +346,11 @@ fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_tim
         &lab.ns,
         &["--record", text(&file), "--stuck-after", "200ms"],
     );
-    let told = |event: &str, count: usize| {
+    let reported = |event: &str, count: usize| {
         let word = format!(r#""event":"{event}""#);
         watch.wait_for(&format!("{count} {event}"), |lines| {
-            let told = lines.iter().filter(|line| line.contains(&word));
-            (told.count() == count).then_some(())
+            let reported = lines.iter().filter(|line| line.contains(&word));
+            (reported.count() == count).then_some(())
         });
         // The next look of the replay comes before whatever follows.
         std::thread::sleep(std::time::Duration::from_millis(600));
@@ -361,10 +360,10 @@ fn leaks_of_a_recording_are_told_byte_for_byte_and_shown_at_intervals_of_its_tim
     for round in 1..=6 {
         let Connection { client, server, .. } = lab.converse("a question", "an answer");
         drop(client);
-        told("opened", round);
+        reported("opened", round);
         if round == 1 {
             drop(server);
-            told("resolved", 1);
+            reported("resolved", 1);
         } else {
             kept.push(server);
         }

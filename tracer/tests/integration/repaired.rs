@@ -1,4 +1,4 @@
-//! A connection that is moved elsewhere (`TCP_REPAIR`, as CRIU does it): close() sends nothing, and nothing is told of a
+//! A connection that is moved elsewhere (`TCP_REPAIR`, as CRIU does it): close() sends nothing, and nothing is reported a
 //! RST.
 
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};

@@ -164,7 +164,7 @@ fn a_close_is_a_chain_of_transitions(family: Family) {
 
 /// The peer tool, side by side: the same transitions of the same sockets in the same order.
 #[test]
-fn tcpstates_tells_the_same() {
+fn tcpstates_reports_the_same() {
     if !skip::has_programs(&["tcpstates", "stdbuf"]) {
         return;
     }

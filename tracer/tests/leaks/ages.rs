@@ -153,7 +153,7 @@ fn too_small_where_keepalive_is_answered() -> Outcome {
             (900.0..1400.0).contains(&short),
             "the probe's answer counts: {short} ms"
         );
-        // It is said that it may be older.
+        // It is reported that it may be older.
         let minute = crate::program::leaks(&["--netns", netns]).output()?;
         let text = String::from_utf8(minute.stdout)?;
         assert!(

@@ -19,8 +19,8 @@ fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
     }
     let mut command = Command::new(xtask);
     command.args(["demo", "leak", program]).stdin(Stdio::null());
-    let said = Ended::from(command.output()?);
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let ended = Ended::from(command.output()?);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for line in [
         "leaky-server",
         "1 not_accepted: the peer has closed, and accept() was never called for it",
@@ -31,18 +31,18 @@ fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
     ] {
         // With --all and without.
         assert_eq!(
-            said.stdout.matches(line).count(),
+            ended.stdout.matches(line).count(),
             2,
             "{line}: {}",
-            said.stdout
+            ended.stdout
         );
     }
     // One line a socket.
     assert_eq!(
-        said.stdout.matches(" unread ").count(),
+        ended.stdout.matches(" unread ").count(),
         8,
         "{}",
-        said.stdout
+        ended.stdout
     );
     Ok(())
 }

@@ -49,9 +49,9 @@ fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
         };
         while_others(spawn, || -> Outcome {
             for _ in 0..20 {
-                let said = scan(&["--format", "json", "-L", &port])?;
-                assert_eq!(said.code, Some(1), "{}", said.stderr);
-                assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
+                let ended = scan(&["--format", "json", "-L", &port])?;
+                assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+                assert_eq!(ended.record()["owner"]["pid"], sleeper.pid());
             }
             Ok(())
         })
@@ -68,9 +68,9 @@ fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() ->
         };
         while_others(spawn, || -> Outcome {
             for _ in 0..20 {
-                let said = scan(&["--netns", netns, "--format", "json"])?;
-                assert_eq!((said.code, &*said.stderr), (Some(1), ""));
-                let holders = said.record()["holders"].clone();
+                let ended = scan(&["--netns", netns, "--format", "json"])?;
+                assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
+                let holders = ended.record()["holders"].clone();
                 let has = |pid: u32| {
                     holders
                         .as_array()
@@ -99,8 +99,8 @@ fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody()
         while_others(come_and_go, || -> Outcome {
             let mut unknown = 0;
             for _ in 0..40 {
-                let said = scan(&["--netns", netns, "--format", "json"])?;
-                let records = said.records();
+                let ended = scan(&["--netns", netns, "--format", "json"])?;
+                let records = ended.records();
                 let owners = records
                     .iter()
                     .map(|record| &record["leak"]["owner_unknown"]);
@@ -116,21 +116,21 @@ fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody()
 }
 
 #[test]
-fn without_proc_the_own_namespace_is_looked_at_and_the_rest_said_to_be_missing() -> Outcome {
+fn without_proc_the_own_namespace_is_looked_at_and_the_rest_is_reported_as_missing() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
         let mut command = leaks(&["--min-age", "0s", "-L", &port]);
         without_proc(&mut command);
-        let said = Ended::from(command.output()?);
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
-        assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+        let ended = Ended::from(command.output()?);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stdout.contains("1 eof_read"), "{}", ended.stdout);
         assert!(
-            said.stderr.contains("/proc is not mounted"),
+            ended.stderr.contains("/proc is not mounted"),
             "{}",
-            said.stderr
+            ended.stderr
         );
-        assert_eq!(said.stderr.lines().count(), 1, "{}", said.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
         drop(server);
         Ok(())
     })
@@ -146,8 +146,8 @@ fn namespaces_that_vanish_are_no_gap() -> Outcome {
         };
         while_others(come_and_go, || -> Outcome {
             for _ in 0..20 {
-                let said = scan(&["--format", "json", "-L", &port])?;
-                assert_eq!(said.code, Some(1), "{}", said.stderr);
+                let ended = scan(&["--format", "json", "-L", &port])?;
+                assert_eq!(ended.code, Some(1), "{}", ended.stderr);
             }
             Ok(())
         })
@@ -165,8 +165,8 @@ fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
         };
         while_others(come_and_go, || -> Outcome {
             for _ in 0..20 {
-                let said = scan(&["--netns", netns, "--format", "json", "-L", &port])?;
-                assert_eq!(said.record()["conn"]["local"]["port"].to_string(), port);
+                let ended = scan(&["--netns", netns, "--format", "json", "-L", &port])?;
+                assert_eq!(ended.record()["conn"]["local"]["port"].to_string(), port);
             }
             Ok(())
         })
@@ -204,7 +204,7 @@ fn a_reader_that_went_away_before_the_only_look_is_no_failure() -> Outcome {
 }
 
 #[test]
-fn nobody_need_hear_what_is_missing() -> Outcome {
+fn nobody_has_to_read_what_is_missing() -> Outcome {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
         let (reader, closed) = std::io::pipe()?;
@@ -213,9 +213,9 @@ fn nobody_need_hear_what_is_missing() -> Outcome {
         let pids = format!("{},{}", std::process::id(), u32::MAX);
         for stderr in [Stdio::from(full), Stdio::from(closed)] {
             let mut command = leaks(&["--min-age", "0s", "--netns", netns, "-p", &pids]);
-            let said = Ended::from(command.stderr(stderr).output()?);
-            assert_eq!(said.code, Some(2));
-            assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+            let ended = Ended::from(command.stderr(stderr).output()?);
+            assert_eq!(ended.code, Some(2));
+            assert!(ended.stdout.contains("1 eof_read"), "{}", ended.stdout);
         }
         Ok(())
     })
@@ -231,9 +231,9 @@ fn bad_usage_is_exit_code_2() -> Outcome {
         &["-4", "-6"],
         &["--netns", "no-such-namespace"],
     ] {
-        let said = scan(args)?;
-        assert_eq!((said.code, &*said.stdout), (Some(2), ""), "{args:?}");
-        assert!(!said.stderr.is_empty(), "{args:?}");
+        let ended = scan(args)?;
+        assert_eq!((ended.code, &*ended.stdout), (Some(2), ""), "{args:?}");
+        assert!(!ended.stderr.is_empty(), "{args:?}");
     }
     Ok(())
 }
@@ -276,8 +276,8 @@ fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome 
             ])
             .args([&*script, env!("CARGO_BIN_EXE_tcpclose")]);
         inherit(&mut command, &server, &[207]);
-        let said = Ended::from(command.output()?);
-        let record = said.record();
+        let ended = Ended::from(command.output()?);
+        let record = ended.record();
         let holders = record["holders"].as_array().ok_or("no holders")?;
         let pids: Vec<u64> = holders
             .iter()
@@ -286,7 +286,7 @@ fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome 
         assert!(
             pids.contains(&u64::from(highest - 1)),
             "{pids:?}\n{}",
-            said.stderr
+            ended.stderr
         );
         Ok(())
     })

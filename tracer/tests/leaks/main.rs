@@ -1,6 +1,6 @@
 //! `tcpclose leaks` against the running kernel.
 //!
-//! Each test has network namespaces of its own. Without the rights to make them it is skipped, and says so; with
+//! Each test has network namespaces of its own. Without the rights to make them it is skipped, and reports that; with
 //! TCPCLOSE_TEST_REQUIRE=1 that is a failure.
 
 mod ages;

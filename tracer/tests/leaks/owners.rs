@@ -21,8 +21,8 @@ fn the_process_and_its_descriptor_are_named() -> Outcome {
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
         drop(server);
-        let said = records(netns)?;
-        let record = said.record();
+        let ended = records(netns)?;
+        let record = ended.record();
         assert_eq!(
             (&record["owner"]["pid"], &record["owner"]["comm"]),
             (&sleeper.pid().into(), &"sleep".into())
@@ -61,9 +61,9 @@ fn a_process_whose_first_thread_has_exited_is_found() -> Outcome {
         };
         drop(server);
         for pids in [&[][..], &["-p", &sleeper.pid().to_string()]] {
-            let said = scan(&[&["--netns", netns, "--format", "json"], pids].concat())?;
-            let record = said.record();
-            assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+            let ended = scan(&[&["--netns", netns, "--format", "json"], pids].concat())?;
+            let record = ended.record();
+            assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
             assert_eq!(record["owner"]["pid"], sleeper.pid());
             assert_eq!(record["leak"]["fds"], json!([207]));
             let process = &record["process"];
@@ -136,8 +136,8 @@ fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> O
         let server = Pair::forgotten()?;
         send_descriptor(&here, &server)?;
         drop(server);
-        let said = records(netns)?;
-        let record = said.record();
+        let ended = records(netns)?;
+        let record = ended.record();
         assert_eq!(
             (&record["owner"], &record["holders"]),
             (&json!(null), &json!([]))
@@ -178,7 +178,7 @@ fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
         let sleeper = Sleeper::with(&server, &[207])?;
         let port = server.local_addr()?.port().to_string();
         drop(server);
-        let said = scan(&[
+        let ended = scan(&[
             "--format",
             "json",
             "-L",
@@ -186,9 +186,9 @@ fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
             "-p",
             &sleeper.pid().to_string(),
         ])?;
-        assert_eq!(said.code, Some(1), "{}", said.stderr);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
         let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
-        let record = said.record();
+        let record = ended.record();
         assert_eq!(number, format!("net:[{}]", record["netns"]));
         Ok(())
     })
@@ -201,7 +201,7 @@ fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
         let port = server.local_addr()?.port().to_string();
         let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
         // From the first namespace, where this test's process lives.
-        let said = std::thread::scope(|scope| {
+        let ended = std::thread::scope(|scope| {
             let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
             let looking = scope.spawn(move || {
                 enter_netns(&outside)?;
@@ -211,7 +211,7 @@ fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
-        let record = said.record();
+        let record = ended.record();
         assert_eq!(number, format!("net:[{}]", record["netns"]));
         drop(server);
         Ok(())
@@ -228,20 +228,20 @@ fn all_holders_are_listed_whoever_is_asked_for() -> Outcome {
         drop(shared);
         let pid = second.pid();
         let asked = format!("{pid},{pid}");
-        let said = scan(&["--netns", netns, "--format", "json", "-p", &asked])?;
+        let ended = scan(&["--netns", netns, "--format", "json", "-p", &asked])?;
         let expected = json!([
             {"pid": first.pid(), "comm": "sleep", "fds": [207]},
             {"pid": pid, "comm": "sleep", "fds": [209]},
         ]);
-        assert_eq!(said.record()["holders"], expected);
-        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+        assert_eq!(ended.record()["holders"], expected);
+        assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
         drop(other);
         Ok(())
     })
 }
 
 #[test]
-fn only_the_processes_asked_for_are_told_of() -> Outcome {
+fn only_the_processes_asked_for_are_reported() -> Outcome {
     in_own_network(|netns| {
         let (mine, yours) = (Pair::forgotten()?, Pair::forgotten()?);
         let sleeper = Sleeper::with(&yours, &[207])?;

@@ -1,4 +1,4 @@
-//! Without the rights to see everything: what is seen is shown, what is not is said, and the exit code is 2.
+//! Without the rights to see everything: what is seen is shown, what is not is reported, and the exit code is 2.
 
 use std::ffi::CStr;
 use std::process::Command;
@@ -29,20 +29,21 @@ fn a_socket_is_shown_though_its_holder_may_not_be_seen() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = scan_as_nobody(&["-L", &port], PLAIN)?;
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
-        let record = said.record();
+        let ended = scan_as_nobody(&["-L", &port], PLAIN)?;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        let record = ended.record();
         assert_eq!(
             (&record["owner"], &record["leak"]["verdict"]),
             (&serde_json::Value::Null, &"eof_read".into())
         );
         assert!(
-            said.stderr
+            ended
+                .stderr
                 .contains("1 socket has no holder that can be seen"),
             "{}",
-            said.stderr
+            ended.stderr
         );
-        assert!(said.stderr.contains("CAP_SYS_PTRACE"), "{}", said.stderr);
+        assert!(ended.stderr.contains("CAP_SYS_PTRACE"), "{}", ended.stderr);
         drop(server);
         Ok(())
     })
@@ -53,12 +54,12 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
     in_own_network(|_| {
         elsewhere(|other| {
             let server = Pair::forgotten()?;
-            let said = scan(&["--netns", other])?;
-            assert_eq!(said.code, Some(1), "root sees it");
+            let ended = scan(&["--netns", other])?;
+            assert_eq!(ended.code, Some(1), "root sees it");
             let sleeper = Sleeper::with(&server, &[207])?;
             drop(server);
             // From the first namespace, where this test's process lives.
-            let said = std::thread::scope(|scope| {
+            let ended = std::thread::scope(|scope| {
                 let outside = std::fs::File::open(format!("/proc/{}/ns/net", std::process::id()))?;
                 let looking = scope.spawn(move || {
                     enter_netns(&outside)?;
@@ -68,11 +69,11 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
                     .join()
                     .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })?;
-            assert_eq!(said.code, Some(2), "{}", said.stderr);
+            assert_eq!(ended.code, Some(2), "{}", ended.stderr);
             assert!(
-                said.stderr.contains("the network namespace of process "),
+                ended.stderr.contains("the network namespace of process "),
                 "{}",
-                said.stderr
+                ended.stderr
             );
             drop(sleeper);
             Ok(())
@@ -82,14 +83,14 @@ fn a_namespace_that_may_not_be_entered_is_named() -> Outcome {
 }
 
 #[test]
-fn hidden_processes_are_said_to_be() -> Outcome {
+fn hidden_processes_are_reported() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
-        let said = scan_as_nobody(&["-L", &port], c"hidepid=2")?;
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
-        assert_eq!(said.record()["leak"]["verdict"], "eof_read");
-        assert!(said.stderr.contains("hidepid"), "{}", said.stderr);
+        let ended = scan_as_nobody(&["-L", &port], c"hidepid=2")?;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert_eq!(ended.record()["leak"]["verdict"], "eof_read");
+        assert!(ended.stderr.contains("hidepid"), "{}", ended.stderr);
         drop(server);
         Ok(())
     })
@@ -104,15 +105,15 @@ fn hidepid_hides_nothing_from_root() -> Outcome {
         // In the other mount namespace the path leads to the same.
         let mut command = leaks(&["--min-age", "0s", "--format", "json", "--netns", netns]);
         with_proc(&mut command, c"hidepid=2");
-        let said = Ended::from(command.output()?);
-        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
-        assert_eq!(said.record()["owner"]["pid"], sleeper.pid());
+        let ended = Ended::from(command.output()?);
+        assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
+        assert_eq!(ended.record()["owner"]["pid"], sleeper.pid());
         Ok(())
     })
 }
 
 #[test]
-fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcome {
+fn a_holder_outside_of_this_pid_namespace_is_reported_out_of_sight() -> Outcome {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
@@ -126,19 +127,19 @@ fn a_holder_outside_of_this_pid_namespace_is_said_to_be_out_of_sight() -> Outcom
             "--min-age",
             "0s",
         ]);
-        let said = match command.args(["-L", &port]).output() {
+        let ended = match command.args(["-L", &port]).output() {
             Ok(output) => Ended::from(output),
             Err(error) => {
                 skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
             }
         };
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
-        assert!(said.stdout.contains("1 eof_read"), "{}", said.stdout);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stdout.contains("1 eof_read"), "{}", ended.stdout);
         assert!(
-            said.stderr.contains("outside this container"),
+            ended.stderr.contains("outside this container"),
             "{}",
-            said.stderr
+            ended.stderr
         );
         drop(server);
         Ok(())
@@ -153,38 +154,38 @@ fn a_holder_outside_is_out_of_sight_also_where_the_namespace_is_named() -> Outco
         command.args(["--pid", "--fork", "--mount-proc"]);
         command.arg(env!("CARGO_BIN_EXE_tcpclose"));
         command.args(["leaks", "--min-age", "0s", "--netns", "/proc/self/ns/net"]);
-        let said = match command.output() {
+        let ended = match command.output() {
             Ok(output) => Ended::from(output),
             Err(error) => {
                 skip(&format!("no unshare(1) ({error})"));
                 return Ok(());
             }
         };
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         let line = "no holder was found, but not every process could be looked into";
-        assert!(said.stdout.contains(line), "{}", said.stdout);
+        assert!(ended.stdout.contains(line), "{}", ended.stdout);
         assert!(
-            said.stderr.contains("1 socket has no holder"),
+            ended.stderr.contains("1 socket has no holder"),
             "{}",
-            said.stderr
+            ended.stderr
         );
         Ok(())
     })
 }
 
 #[test]
-fn a_listener_that_may_not_be_looked_into_is_said_to_be_missing() -> Outcome {
+fn a_listener_that_may_not_be_looked_into_is_reported_missing() -> Outcome {
     in_own_network(|_| {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();
         crate::stuck::not_accepted(&listener)?;
-        let said = scan_as_nobody(&["-L", &port], PLAIN)?;
-        assert_eq!(said.code, Some(2), "{}", said.stderr);
-        let leak = said.record()["leak"].clone();
+        let ended = scan_as_nobody(&["-L", &port], PLAIN)?;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        let leak = ended.record()["leak"].clone();
         assert_eq!(leak["verdict"], "not_accepted");
         assert_eq!(leak["owner_unknown"], "not_inspectable");
         let words = "1 socket has no holder that can be seen";
-        assert!(said.stderr.contains(words), "{}", said.stderr);
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
         Ok(())
     })
 }

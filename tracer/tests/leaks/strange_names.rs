@@ -41,20 +41,23 @@ fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
         let _sleeper = Sleeper::start(&mut Command::new(&program), &server, &[207])?;
         drop(server);
         for args in [&["--all"][..], &["--format", "json"]] {
-            let said = scan(&[&["--netns", netns], args].concat())?;
+            let ended = scan(&[&["--netns", netns], args].concat())?;
             let controls = |text: &str| text.chars().any(|one| one != '\n' && one.is_control());
             assert!(
-                !controls(&said.stdout) && !controls(&said.stderr),
+                !controls(&ended.stdout) && !controls(&ended.stderr),
                 "{}",
-                said.stdout
+                ended.stdout
             );
-            assert_eq!(said.code, Some(1));
+            assert_eq!(ended.code, Some(1));
         }
         let table = scan(&["--netns", netns])?.stdout;
         assert!(table.contains("\\x1b[31m\\n\"q'\u{fffd}\\r"), "{table}");
-        let said = records(netns)?;
-        assert_eq!(said.stdout.lines().count(), 1);
-        assert_eq!(said.record()["owner"]["comm"], "\u{1b}[31m\n\"q'\u{fffd}\r");
+        let ended = records(netns)?;
+        assert_eq!(ended.stdout.lines().count(), 1);
+        assert_eq!(
+            ended.record()["owner"]["comm"],
+            "\u{1b}[31m\n\"q'\u{fffd}\r"
+        );
         Ok(())
     })
 }
@@ -69,9 +72,9 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
         let sleeper = Sleeper::start(&mut sleep, &server, &[207])?;
         drop(server);
         assert!(fs::read(format!("/proc/{}/cmdline", sleeper.pid()))?.len() > 1_000_000);
-        let said = records(netns)?;
-        assert!(said.stdout.len() < 2_000, "{}", said.stdout.len());
-        let process = said.record()["process"].clone();
+        let ended = records(netns)?;
+        assert!(ended.stdout.len() < 2_000, "{}", ended.stdout.len());
+        let process = ended.record()["process"].clone();
         assert_eq!(process["command_line_cut"], true);
         let length: usize = process["command_line"]
             .as_array()
@@ -88,7 +91,7 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
 }
 
 #[test]
-fn a_program_that_was_deleted_is_said_to_be() -> Outcome {
+fn a_program_that_was_deleted_is_reported() -> Outcome {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let (copy, program) = Copy::named(b"gone")?;

@@ -33,10 +33,10 @@ impl Pair {
 
     /// The client says something and closes. The server has read `read` bytes of it, the end of stream too when that
     /// is `None`.
-    pub fn closed_after(mut self, said: &[u8], read: Option<usize>) -> io::Result<TcpStream> {
-        self.client.write_all(said)?;
+    pub fn closed_after(mut self, ended: &[u8], read: Option<usize>) -> io::Result<TcpStream> {
+        self.client.write_all(ended)?;
         // So that the FIN comes behind what was read, and is no part of it.
-        let mut buffer = vec![0; read.unwrap_or(said.len())];
+        let mut buffer = vec![0; read.unwrap_or(ended.len())];
         self.server.read_exact(&mut buffer)?;
         drop(self.client);
         thread::sleep(MOMENT);
@@ -87,7 +87,7 @@ impl Sleeper {
         Running::spawn(command).map(Self)
     }
 
-    /// The same, but only its second thread sleeps: the first has exited when this returns. `None`, and said so, where
+    /// The same, but only its second thread sleeps: the first has exited when this returns. `None`, and reported, where
     /// there is no Python.
     pub fn without_first_thread(fd: &impl AsRawFd, number: RawFd) -> io::Result<Option<Self>> {
         // What exits is the calling thread alone (exit(2)), which is the first.

@@ -68,7 +68,7 @@ fn age(record: &Value) -> Fallible<f64> {
 }
 
 #[test]
-fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
+fn it_is_reported_with_its_exact_age_and_that_it_was_closed() -> Outcome {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let server = Pair::forgotten()?;
@@ -98,7 +98,7 @@ fn it_is_told_with_its_exact_age_and_that_it_was_closed() -> Outcome {
 }
 
 #[test]
-fn a_process_that_exits_is_told_as_the_end() -> Outcome {
+fn a_process_that_exits_is_reported_as_the_end() -> Outcome {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         for unread in [false, true] {
@@ -122,7 +122,7 @@ fn a_process_that_exits_is_told_as_the_end() -> Outcome {
 }
 
 #[test]
-fn a_reset_by_the_peer_is_told_as_the_end() -> Outcome {
+fn a_reset_by_the_peer_is_reported_as_the_end() -> Outcome {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let Pair { client, server } = Pair::new()?.half_closed()?;
@@ -139,7 +139,7 @@ fn a_reset_by_the_peer_is_told_as_the_end() -> Outcome {
 }
 
 #[test]
-fn what_was_stuck_before_is_told_with_an_estimated_age() -> Outcome {
+fn what_was_stuck_before_is_reported_with_an_estimated_age() -> Outcome {
     in_traced_network(|netns| {
         let server = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(400));
@@ -246,7 +246,7 @@ fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
 }
 
 #[test]
-fn connections_that_are_closed_in_time_are_not_told_of() -> Outcome {
+fn connections_that_are_closed_in_time_are_not_reported() -> Outcome {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &["--count", "60"])?;
         for _ in 0..30 {
@@ -300,7 +300,7 @@ fn leaks_that_open_while_leaks_watches_have_an_exact_age_and_an_end() -> Outcome
 }
 
 #[test]
-fn where_nothing_can_be_traced_leaks_watch_says_so_and_estimates() -> Outcome {
+fn where_nothing_can_be_traced_leaks_watch_reports_it_and_estimates() -> Outcome {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));

@@ -14,8 +14,11 @@ use tcpclose_kit::process::Ended;
 fn nothing_stuck_is_exit_code_0() -> Outcome {
     in_own_network(|netns| {
         let _pair = Pair::new()?;
-        let said = records(netns)?;
-        assert_eq!((said.code, &*said.stdout, &*said.stderr), (Some(0), "", ""));
+        let ended = records(netns)?;
+        assert_eq!(
+            (ended.code, &*ended.stdout, &*ended.stderr),
+            (Some(0), "", "")
+        );
         Ok(())
     })
 }
@@ -24,9 +27,9 @@ fn nothing_stuck_is_exit_code_0() -> Outcome {
 fn everything_read_and_never_closed() -> Outcome {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
-        let said = records(netns)?;
-        let record = said.record();
-        assert_eq!((said.code, &*said.stderr), (Some(1), ""));
+        let ended = records(netns)?;
+        let record = ended.record();
+        assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
         assert_eq!(record["kind"], "leak");
         assert_eq!(record["event"], "ongoing");
         assert_eq!(record["leak"]["verdict"], "eof_read");
@@ -78,8 +81,8 @@ fn a_connection_that_was_not_accepted_is_its_listener_s() -> Outcome {
         let sleeper = Sleeper::with(&listener, &[205])?;
         let client = not_accepted(&listener)?;
         drop(listener);
-        let said = records(netns)?;
-        let record = said.record();
+        let ended = records(netns)?;
+        let record = ended.record();
         assert_eq!(record["leak"]["verdict"], "not_accepted");
         assert_eq!(record["conn"]["peer"]["port"], client.port());
         assert_eq!(
@@ -127,13 +130,13 @@ fn a_half_close_at_work_is_no_leak() -> Outcome {
             fill(&mut pair.server)?;
             thread::sleep(MOMENT);
         }
-        let said = crate::program::leaks(&["--netns", netns, "--min-age", "2s"]).output()?;
-        let table = String::from_utf8(said.stdout)?;
+        let ended = crate::program::leaks(&["--netns", netns, "--min-age", "2s"]).output()?;
+        let table = String::from_utf8(ended.stdout)?;
         assert_eq!(
             table,
             "0 sockets stuck in CLOSE_WAIT for 2.0s or longer, 1 younger or still at work\n"
         );
-        assert_eq!(said.status.code(), Some(0));
+        assert_eq!(ended.status.code(), Some(0));
         Ok(())
     })
 }
@@ -145,10 +148,10 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
         fill(&mut pair.server)?;
         thread::sleep(std::time::Duration::from_millis(1500));
         let args = ["--netns", netns, "--min-age", "500ms"];
-        let said = crate::program::leaks(&args)
+        let ended = crate::program::leaks(&args)
             .args(["--format", "json"])
             .output()?;
-        let record = Ended::from(said).record();
+        let record = Ended::from(ended).record();
         let leak = &record["leak"];
         assert_eq!(leak["verdict"], "eof_unread");
         let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;
@@ -181,8 +184,8 @@ fn ipv6_and_v4_mapped_connections_are_found_and_told_apart() -> Outcome {
             held.push(server);
         }
         for (flag, family) in [("-4", "ipv4"), ("-6", "ipv6")] {
-            let said = scan(&["--netns", netns, "--format", "json", flag])?;
-            assert_eq!(said.record()["conn"]["family"], family);
+            let ended = scan(&["--netns", netns, "--format", "json", flag])?;
+            assert_eq!(ended.record()["conn"]["family"], family);
         }
         assert_eq!(records(netns)?.records().len(), 2);
         Ok(())
@@ -198,7 +201,7 @@ fn ports_and_ages_filter() -> Outcome {
             server.peer_addr()?.port().to_string(),
         );
         let codes = |args: &[&str]| -> std::io::Result<Option<i32>> {
-            scan(&[&["--netns", netns], args].concat()).map(|said| said.code)
+            scan(&[&["--netns", netns], args].concat()).map(|ended| ended.code)
         };
         assert_eq!(codes(&["-L", &local])?, Some(1));
         assert_eq!(codes(&["-L", &peer])?, Some(0));

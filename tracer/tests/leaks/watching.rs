@@ -21,7 +21,7 @@ fn watch(netns: &str, args: &[&str]) -> Fallible<Watch> {
 }
 
 #[test]
-fn a_leak_is_told_when_it_opens_and_when_it_is_resolved() -> Outcome {
+fn a_leak_is_reported_when_it_opens_and_when_it_is_resolved() -> Outcome {
     in_own_network(|netns| {
         let first = Pair::forgotten()?;
         let mut watch = watch(netns, &["--min-age", "0s", "--format", "json"])?;
@@ -151,7 +151,7 @@ fn looks_can_be_counted_and_the_last_one_gives_the_exit_code() -> Outcome {
 }
 
 /// A stuck socket in a namespace of its own, and ten looks at it from here; after the first of them the only thread that
-/// lives there ends, with the socket if that is not `kept`. What was told, and said.
+/// lives there ends, with the socket if that is not `kept`. What was reported, and said.
 fn outlived(kept: bool) -> Result<Ended, Box<dyn std::error::Error>> {
     let (place, is_there) = channel();
     let (over, is_over) = channel();
@@ -172,18 +172,18 @@ fn outlived(kept: bool) -> Result<Ended, Box<dyn std::error::Error>> {
             .stderr(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut told = String::new();
-        lines.read_line(&mut told)?;
+        let mut reported = String::new();
+        lines.read_line(&mut reported)?;
         over.send(())?;
         let server = other
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let output = child.wait_with_output()?;
-        lines.read_to_string(&mut told)?;
+        lines.read_to_string(&mut reported)?;
         drop(server);
         Ok(Ended {
             code: output.status.code(),
-            stdout: told,
+            stdout: reported,
             stderr: String::from_utf8(output.stderr)?,
         })
     })
@@ -192,14 +192,14 @@ fn outlived(kept: bool) -> Result<Ended, Box<dyn std::error::Error>> {
 #[test]
 fn a_namespace_that_is_gone_took_its_sockets_with_it() -> Outcome {
     in_own_network(|_| {
-        let said = outlived(false)?;
-        let records = said.records();
+        let ended = outlived(false)?;
+        let records = ended.records();
         let events: Vec<_> = records.iter().map(|record| &record["event"]).collect();
         assert_eq!(events, ["ongoing", "resolved"]);
         assert_eq!(records[1]["owner"]["pid"], std::process::id());
         let words = "is gone: no process lives in it";
-        assert!(said.stderr.contains(words), "{}", said.stderr);
-        assert_eq!(said.code, Some(0));
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(0));
         Ok(())
     })
 }
@@ -207,11 +207,11 @@ fn a_namespace_that_is_gone_took_its_sockets_with_it() -> Outcome {
 #[test]
 fn a_socket_that_outlives_whoever_lived_in_its_namespace_stays_stuck() -> Outcome {
     in_own_network(|_| {
-        let said = outlived(true)?;
-        assert_eq!(said.record()["event"], "ongoing", "it is not resolved");
+        let ended = outlived(true)?;
+        assert_eq!(ended.record()["event"], "ongoing", "it is not resolved");
         let words = "processes elsewhere hold sockets of it";
-        assert!(said.stderr.contains(words), "{}", said.stderr);
-        assert_eq!(said.code, Some(2));
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(2));
         Ok(())
     })
 }

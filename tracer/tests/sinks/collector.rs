@@ -133,7 +133,7 @@ impl Collector {
         let shelf = Shelf::default();
         let theirs = shelf.clone();
         let (end, ended) = oneshot::channel();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, reported) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -156,7 +156,7 @@ impl Collector {
             });
         });
         Self {
-            address: told.recv().expect("it listens"),
+            address: reported.recv().expect("it listens"),
             shelf,
             end: Some(end),
             thread: Some(thread),

@@ -38,7 +38,7 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
             queue: std::num::NonZeroUsize::new(30).expect("not zero"),
             ..SinkConfig::new(Target::File(path.clone()))
         };
-        let (mut sink, said) = start(&config);
+        let (mut sink, messages) = start(&config);
         for id in 1..=1_000 {
             sink.offer(&close(id));
             // Slowly, so that the disk is full before the queue is.
@@ -46,7 +46,7 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
                 sink.counts().queued < 15 || sink.outage().is_some()
             });
         }
-        said.wait_for("write failed: No space left on device (os error 28)");
+        messages.wait_for("write failed: No space left on device (os error 28)");
         assert!(sink.outage().is_some());
         let counts = sink.counts();
         assert_adds_up(counts);
@@ -62,7 +62,7 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
         // Somebody makes room: moves the full file elsewhere.
         fs::remove_file(&path).expect("removed");
         sink.reopen();
-        said.wait_for("works again after");
+        messages.wait_for("works again after");
         wait_until("what waited is written", || sink.counts().queued == 0);
         sink.offer(&close(2_000));
         let counts = sink.finish(long());
@@ -81,7 +81,7 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
         assert_eq!(loss["kind"], "loss");
         assert_eq!(loss["where"], "output");
         assert_eq!(loss["lost"], counts.dropped);
-        assert_eq!(said.all().len(), 2, "{:?}", said.all());
+        assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
     });
 }
 
@@ -91,14 +91,14 @@ fn room_on_the_disk_is_noticed_without_a_signal() {
         let filler = disk.join("filler");
         fs::write(&filler, vec![0; 60 * 1024]).expect("it fits");
         let path = disk.join("closes.jsonl");
-        let (mut sink, said) = start(&SinkConfig::new(Target::File(path.clone())));
+        let (mut sink, messages) = start(&SinkConfig::new(Target::File(path.clone())));
         for id in 1..=40 {
             sink.offer(&close(id));
         }
-        said.wait_for("No space left on device");
+        messages.wait_for("No space left on device");
         assert!(sink.counts().written < 40);
         fs::remove_file(&filler).expect("removed");
-        said.wait_for("works again after");
+        messages.wait_for("works again after");
         let counts = sink.finish(long());
         assert_eq!((counts.written, counts.dropped), (40, 0));
         let text = fs::read(&path).expect("the file");

@@ -23,7 +23,7 @@ fn config(path: &Path) -> SinkConfig {
 fn the_records_are_those_of_watch() {
     let scratch = Scratch::new();
     let path = scratch.path("closes.jsonl");
-    let (mut sink, said) = start(&config(&path));
+    let (mut sink, messages) = start(&config(&path));
     let findings = [close(1), time_wait(1), loss(3), summary(0, 60, 4)];
     for finding in &findings {
         sink.offer(finding);
@@ -37,7 +37,7 @@ fn the_records_are_those_of_watch() {
         .collect();
     let expected: Vec<_> = findings.iter().map(|finding| record(finding)).collect();
     assert_eq!(lines, expected);
-    assert!(said.all().is_empty());
+    assert!(messages.all().is_empty());
 }
 
 #[test]
@@ -71,9 +71,12 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
     let path = scratch.path("closes.jsonl");
     let (first, _) = start(&config(&path));
     let refused = try_start(&config(&path)).0.expect_err("it has a writer");
-    let said = format!("{refused:#}");
-    assert!(said.contains("another program writes to it"), "{said}");
-    assert!(said.contains("closes.jsonl"), "{said}");
+    let messages = format!("{refused:#}");
+    assert!(
+        messages.contains("another program writes to it"),
+        "{messages}"
+    );
+    assert!(messages.contains("closes.jsonl"), "{messages}");
     let _ = first.finish(long());
     let (again, _) = start(&config(&path));
     let _ = again.finish(long());
@@ -91,8 +94,8 @@ fn what_is_no_file_is_refused_at_once() {
         (scratch.path("no/such/folder"), "there is no directory"),
     ] {
         let error = try_start(&config(&path)).0.expect_err("not usable");
-        let said = format!("{error:#}");
-        assert!(said.contains(why), "{}: {said}", path.display());
+        let messages = format!("{error:#}");
+        assert!(messages.contains(why), "{}: {messages}", path.display());
     }
 }
 
@@ -104,7 +107,7 @@ fn rotation_under_load_loses_and_cuts_nothing() {
     let path = scratch.path("closes.jsonl");
     let mut config = config(&path);
     config.queue = std::num::NonZeroUsize::new(RECORDS as usize).expect("not zero");
-    let (mut sink, said) = start(&config);
+    let (mut sink, messages) = start(&config);
     let mut rotated = 0;
     for id in 1..=RECORDS {
         sink.offer(&close(id));
@@ -130,7 +133,7 @@ fn rotation_under_load_loses_and_cuts_nothing() {
         .map(|file| ids(&fs::read(file).expect("a file")));
     let all: Vec<u64> = with_lines.flatten().collect();
     assert!(all.iter().copied().eq(1..=RECORDS), "{} records", all.len());
-    assert!(said.all().is_empty(), "{:?}", said.all());
+    assert!(messages.all().is_empty(), "{:?}", messages.all());
 }
 
 /// As logrotate's `copytruncate` does, but for the lines that come between its copy and its truncation.
@@ -157,11 +160,11 @@ fn a_file_that_cannot_be_reopened_is_written_on() {
     let folder = scratch.path("logs");
     fs::create_dir(&folder).expect("a folder");
     let path = folder.join("closes.jsonl");
-    let (mut sink, said) = start(&config(&path));
+    let (mut sink, messages) = start(&config(&path));
     let moved = scratch.path("moved");
     fs::rename(&folder, &moved).expect("a rename");
     sink.reopen();
-    said.wait_for("could not be reopened, and goes on as before: there is no directory ");
+    messages.wait_for("could not be reopened, and goes on as before: there is no directory ");
     sink.offer(&close(1));
     assert_eq!(sink.finish(long()).written, 1);
     let text = fs::read(moved.join("closes.jsonl")).expect("the file");
@@ -174,19 +177,19 @@ fn a_file_that_was_deleted_is_made_again() {
     let path = scratch.path("logs/closes.jsonl");
     let folder = scratch.path("logs");
     fs::create_dir(&folder).expect("a folder");
-    let (mut sink, said) = start(&config(&path));
+    let (mut sink, messages) = start(&config(&path));
     sink.offer(&close(1));
     wait_until("the first is written", || sink.counts().written == 1);
     fs::remove_file(&path).expect("removed");
     sink.offer(&close(2));
     wait_until("the second is written", || sink.counts().written == 2);
     assert_eq!(ids(&fs::read(&path).expect("the file")), [2]);
-    assert!(said.all().is_empty());
+    assert!(messages.all().is_empty());
     fs::remove_dir_all(&folder).expect("removed");
     sink.offer(&close(3));
-    said.wait_for("it was deleted, and cannot be made again: there is no directory ");
+    messages.wait_for("it was deleted, and cannot be made again: there is no directory ");
     fs::create_dir(&folder).expect("a folder");
-    said.wait_for("works again");
+    messages.wait_for("works again");
     assert_eq!(sink.finish(long()).written, 3);
     assert_eq!(ids(&fs::read(&path).expect("the file")), [3]);
 }

@@ -43,7 +43,7 @@ impl Said {
         self.0.lock().expect("no panic").clone()
     }
 
-    /// Waits until something with these words is said.
+    /// Waits until something with these words is reported.
     pub fn wait_for(&self, words: &str) {
         wait_until(&format!("{words:?} is said, not {:?}", self.all()), || {
             self.all().iter().any(|sentence| sentence.contains(words))
@@ -60,15 +60,18 @@ pub fn surroundings() -> RenderContext {
 }
 
 pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
-    let said = Said::default();
-    let ear = Said::clone(&said);
+    let messages = Said::default();
+    let ear = Said::clone(&messages);
     let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
-    (Sink::start_with_notify(config, surroundings(), say), said)
+    (
+        Sink::start_with_notify(config, surroundings(), say),
+        messages,
+    )
 }
 
 pub fn start(config: &SinkConfig) -> (Sink, Said) {
-    let (sink, said) = try_start(config);
-    (sink.expect("the output starts"), said)
+    let (sink, messages) = try_start(config);
+    (sink.expect("the output starts"), messages)
 }
 
 /// Waits for something that happens soon, and panics when it does not.

@@ -129,7 +129,7 @@ fn expected(finding: &Record) -> BTreeMap<String, Value> {
 fn every_fact_is_a_field() {
     with_journal(|journal| {
         let _journald = journal.start();
-        let (mut sink, said) = start(&config());
+        let (mut sink, messages) = start(&config());
         let findings = [close(13), time_wait(14), loss(5), summary(0, 60, 4)];
         for finding in &findings {
             sink.offer(finding);
@@ -158,15 +158,17 @@ fn every_fact_is_a_field() {
         for ((entry, finding), (priority, message)) in entries.iter().zip(&findings).zip(about) {
             let mut entry = entry.clone();
             assert_eq!(entry.remove("PRIORITY"), Some(priority.into()));
-            let said = entry.remove("MESSAGE").expect("a message");
+            let messages = entry.remove("MESSAGE").expect("a message");
             assert!(
-                said.as_str().is_some_and(|said| said.starts_with(message)),
-                "{said}"
+                messages
+                    .as_str()
+                    .is_some_and(|messages| messages.starts_with(message)),
+                "{messages}"
             );
             assert_eq!(entry, expected(finding));
         }
         assert_eq!(entries.len(), 4);
-        assert!(said.all().is_empty());
+        assert!(messages.all().is_empty());
     });
 }
 
@@ -191,7 +193,7 @@ fn names_that_a_stranger_chose_arrive_escaped() {
 fn a_big_field_arrives_whole() {
     with_journal(|journal| {
         let _journald = journal.start();
-        let (mut sink, said) = start(&config());
+        let (mut sink, messages) = start(&config());
         let mut finding = close(1);
         let Some(Record::Finding(Finding::Close(close))) = Arc::get_mut(&mut finding) else {
             panic!("a close")
@@ -206,7 +208,7 @@ fn a_big_field_arrives_whole() {
             serde_json::from_str::<Value>(steps).expect("JSON"),
             record(&finding)["close"]["steps"]
         );
-        assert!(said.all().is_empty());
+        assert!(messages.all().is_empty());
     });
 }
 
@@ -214,7 +216,7 @@ fn a_big_field_arrives_whole() {
 fn a_journald_that_is_gone_is_waited_for_and_nothing_is_lost() {
     with_journal(|journal| {
         let first = journal.start();
-        let (mut sink, said) = start(&config());
+        let (mut sink, messages) = start(&config());
         for id in 1..=100 {
             sink.offer(&close(id));
         }
@@ -224,10 +226,10 @@ fn a_journald_that_is_gone_is_waited_for_and_nothing_is_lost() {
         for id in 101..=200 {
             sink.offer(&close(id));
         }
-        said.wait_for("output journald does not work: ");
-        said.wait_for(SOCKET);
+        messages.wait_for("output journald does not work: ");
+        messages.wait_for(SOCKET);
         let _second = journal.start();
-        said.wait_for("works again");
+        messages.wait_for("works again");
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (200, 200));
@@ -237,6 +239,6 @@ fn a_journald_that_is_gone_is_waited_for_and_nothing_is_lost() {
             id.parse::<u64>().expect("a number")
         });
         assert!(ids.eq(1..=200));
-        assert_eq!(said.all().len(), 2, "{:?}", said.all());
+        assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
     });
 }

@@ -51,7 +51,7 @@ fn log_records_have_the_names_of_the_conventions() {
     for protocol in BOTH {
         let collector = Collector::start(protocol);
         let more = "headers = { authorization = 'Bearer x' }\nresource = { 'deployment.environment.name' = 'test' }";
-        let (mut sink, said) = start(&config(protocol, collector.address, more));
+        let (mut sink, messages) = start(&config(protocol, collector.address, more));
         for finding in [close(13), time_wait(14), loss(5)] {
             sink.offer(&finding);
         }
@@ -118,7 +118,7 @@ fn log_records_have_the_names_of_the_conventions() {
         assert_eq!(resource["host.name"], text(host.trim()));
         assert_eq!(resource["deployment.environment.name"], text("test"));
         assert_eq!(got.tokens, ["Bearer x"]);
-        assert!(said.all().is_empty());
+        assert!(messages.all().is_empty());
     }
 }
 
@@ -198,20 +198,24 @@ fn a_busy_receiver_is_tried_again_and_one_that_refuses_is_not() {
             Answer::Refuse,
             Answer::Reject(1),
         ]);
-        let (mut sink, said) = start(&config(protocol, collector.address, ""));
+        let (mut sink, messages) = start(&config(protocol, collector.address, ""));
         sink.offer(&close(1));
         wait_until("the first is taken", || sink.counts().written == 1);
-        said.wait_for("does not work: the receiver answered ");
-        said.wait_for("works again");
+        messages.wait_for("does not work: the receiver answered ");
+        messages.wait_for("works again");
         sink.offer(&close(2));
         wait_until("the second is refused", || sink.counts().failed == 1);
-        said.wait_for("refused 1 record for good: ");
+        messages.wait_for("refused 1 record for good: ");
         sink.offer(&close(3));
         sink.offer(&close(4));
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.written, counts.failed), (2, 2), "{protocol:?}");
-        assert!(said.all()[2].contains("not like this"), "{:?}", said.all());
+        assert!(
+            messages.all()[2].contains("not like this"),
+            "{:?}",
+            messages.all()
+        );
     }
 }
 
@@ -220,9 +224,9 @@ fn a_receiver_that_does_not_say_when_is_left_alone_for_a_while() {
     for protocol in BOTH {
         let collector = Collector::start(protocol);
         collector.will([Answer::Sleep(0), Answer::Sleep(0), Answer::Take]);
-        let (mut sink, said) = start(&config(protocol, collector.address, ""));
+        let (mut sink, messages) = start(&config(protocol, collector.address, ""));
         sink.offer(&close(1));
-        said.wait_for("does not work: the receiver answered ");
+        messages.wait_for("does not work: the receiver answered ");
         wait_until("it is taken", || sink.counts().written == 1);
         assert_eq!(collector.got().tokens.len(), 3, "{protocol:?}");
         let between = collector.got().between();
@@ -243,15 +247,16 @@ fn with_another_token_goes_what_waits() {
         let address = first.address;
         drop(first);
         let token = |token: &str| format!("headers = {{ authorization = 'Bearer {token}' }}");
-        let (mut sink, said) = start(&config(protocol, address, &token("old")));
+        let (mut sink, messages) = start(&config(protocol, address, &token("old")));
         for id in 1..=100 {
             sink.offer(&close(id));
         }
-        said.wait_for("does not work: ");
+        messages.wait_for("does not work: ");
         let changed = config(protocol, address, &token("new"));
         assert!(sink.can_adopt(&changed));
-        let collector = Collector::start_at(protocol, address);
+        // The change comes first, or what waits might still go with the old token.
         sink.adopt(&changed, || Ok(surroundings()));
+        let collector = Collector::start_at(protocol, address);
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (100, 100), "{protocol:?}");
@@ -270,7 +275,7 @@ fn a_receiver_that_was_killed_is_found_again() {
     for protocol in BOTH {
         let first = Collector::start(protocol);
         let address = first.address;
-        let (mut sink, said) = start(&config(protocol, address, ""));
+        let (mut sink, messages) = start(&config(protocol, address, ""));
         for id in 1..=1_000 {
             sink.offer(&close(id));
         }
@@ -284,11 +289,11 @@ fn a_receiver_that_was_killed_is_found_again() {
         for id in 1_001..=2_000 {
             sink.offer(&close(id));
         }
-        said.wait_for("does not work: ");
+        messages.wait_for("does not work: ");
         let outage = sink.outage().expect("it is down").reason;
         assert!(outage.contains("refused"), "{protocol:?}: {outage}");
         let second = Collector::start_at(protocol, address);
-        said.wait_for("works again");
+        messages.wait_for("works again");
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (2_000, 2_000));
@@ -297,7 +302,7 @@ fn a_receiver_that_was_killed_is_found_again() {
             conn_ids(&got.log_records()).into_iter().eq(1_001..=2_000),
             "{protocol:?}"
         );
-        assert_eq!(said.all().len(), 2, "{:?}", said.all());
+        assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
     }
 }
 
@@ -307,7 +312,7 @@ fn a_connection_that_went_while_idle_is_made_again_in_silence() {
     for protocol in BOTH {
         let first = Collector::start(protocol);
         let address = first.address;
-        let (mut sink, said) = start(&config(protocol, address, ""));
+        let (mut sink, messages) = start(&config(protocol, address, ""));
         sink.offer(&close(1));
         wait_until("the first is taken", || sink.counts().written == 1);
         drop(first);
@@ -315,7 +320,11 @@ fn a_connection_that_went_while_idle_is_made_again_in_silence() {
         sink.offer(&close(2));
         assert_eq!(sink.finish(long()).written, 2);
         assert_eq!(conn_ids(&second.got().log_records()), [2]);
-        assert!(said.all().is_empty(), "{protocol:?}: {:?}", said.all());
+        assert!(
+            messages.all().is_empty(),
+            "{protocol:?}: {:?}",
+            messages.all()
+        );
     }
 }
 

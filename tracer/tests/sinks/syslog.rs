@@ -214,7 +214,7 @@ fn every_part_arrives_over_every_transport() {
                 "5 kernel records were lost because the ring buffer ",
             ),
         ];
-        let (mut sink, said) = start(&config(&address));
+        let (mut sink, messages) = start(&config(&address));
         for finding in &findings {
             sink.offer(finding);
         }
@@ -234,12 +234,12 @@ fn every_part_arrives_over_every_transport() {
             assert_eq!(message["procid"], std::process::id().to_string());
             assert_eq!(message["msgid"], kind);
             assert_eq!(message["data"], expected_data(finding), "{address}");
-            let said = message["msg"].as_str().expect("text");
-            assert!(said.starts_with(words), "{said}");
+            let messages = message["msg"].as_str().expect("text");
+            assert!(messages.starts_with(words), "{messages}");
         }
         before += 3;
         assert_eq!(received.len(), before);
-        assert!(said.all().is_empty(), "{:?}", said.all());
+        assert!(messages.all().is_empty(), "{:?}", messages.all());
     }
 }
 
@@ -262,10 +262,10 @@ fn names_that_a_stranger_chose_change_nothing_around_them() {
         let data = |at: usize| &pair[at]["data"]["tcpclose@32473"]["owner.comm"];
         assert_eq!(data(0), "x\"] y=\"\\\\\\n<3>1 - ");
         assert_eq!(data(1), "数据\\u{202e}");
-        let said = pair[0]["msg"].as_str().expect("text");
+        let messages = pair[0]["msg"].as_str().expect("text");
         assert!(
-            said.starts_with("x\"] y=\"\\\\\\n<3>1 - [28089] 192.0.2.7"),
-            "{said}"
+            messages.starts_with("x\"] y=\"\\\\\\n<3>1 - [28089] 192.0.2.7"),
+            "{messages}"
         );
     }
     assert_eq!(received.len(), 8);
@@ -280,7 +280,7 @@ fn a_receiver_that_was_killed_is_found_again() {
     let mut before = 0;
     for address in [datagrams, stream, tcp] {
         let first = rsyslog.start();
-        let (mut sink, said) = start(&config(&address));
+        let (mut sink, messages) = start(&config(&address));
         for id in 1..=100 {
             sink.offer(&close(id));
         }
@@ -289,7 +289,7 @@ fn a_receiver_that_was_killed_is_found_again() {
         for id in 101..=200 {
             sink.offer(&close(id));
         }
-        said.wait_for("does not work: ");
+        messages.wait_for("does not work: ");
         let outage = sink.outage().expect("it is down").reason;
         assert!(outage.contains("refused"), "{address}: {outage}");
         let _second = rsyslog.start();
@@ -299,7 +299,7 @@ fn a_receiver_that_was_killed_is_found_again() {
         let received = rsyslog.wait_for(before + 200);
         let ids = conn_ids(&received[before..]);
         assert!(ids.into_iter().eq(1..=200), "{address}");
-        assert_eq!(said.all().len(), 2, "{:?}", said.all());
+        assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
         before += 200;
     }
 }
@@ -338,34 +338,34 @@ fn a_receiver_that_stands_still_costs_only_what_does_not_fit_the_queue() {
     assert_eq!(ids.len() as u64, counts.written);
     let closes: Vec<u64> = ids.into_iter().filter(|id| *id > 0).collect();
     assert!(closes.is_sorted_by(|one, next| one < next));
-    let told = received.iter().filter(|message| message["msgid"] == "loss");
-    let told = told.map(|loss| {
+    let records_so_far = received.iter().filter(|message| message["msgid"] == "loss");
+    let records_so_far = records_so_far.map(|loss| {
         let lost = loss["data"]["tcpclose@32473"]["lost"]
             .as_str()
             .expect("text");
         lost.parse::<u64>().expect("a number")
     });
-    assert_eq!(told.sum::<u64>(), counts.dropped);
+    assert_eq!(records_so_far.sum::<u64>(), counts.dropped);
     assert_eq!(closes.len() as u64 + counts.dropped, RECORDS);
 }
 
 /// A datagram to nobody can be sent; that it was refused comes back later, if at all.
 #[test]
-fn a_udp_receiver_that_is_not_there_is_said_once_and_nothing_is_lost_until_it_is() {
+fn a_udp_receiver_that_is_not_there_is_reported_once_and_nothing_is_lost_until_it_is() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("an address");
     drop(socket);
-    let (mut sink, said) = start(&config(&format!("udp://{address}")));
+    let (mut sink, messages) = start(&config(&format!("udp://{address}")));
     for id in 1..=20 {
         sink.offer(&close(id));
     }
-    said.wait_for("does not work: nobody listens there");
+    messages.wait_for("does not work: nobody listens there");
     // SIGHUP makes it try again at once.
     for _ in 0..5 {
         sink.reopen();
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    assert_eq!(said.all().len(), 1, "{:?}", said.all());
+    assert_eq!(messages.all().len(), 1, "{:?}", messages.all());
     assert_eq!(sink.counts().written, 0);
     let receiver = UdpSocket::bind(address).expect("the port is free");
     receiver.set_read_timeout(Some(LONG)).expect("a time");
@@ -377,6 +377,10 @@ fn a_udp_receiver_that_is_not_there_is_said_once_and_nothing_is_lost_until_it_is
     }
     let counts = sink.finish(long());
     assert_eq!((counts.offered, counts.written), (20, 20));
-    assert_eq!(said.all().len(), 2, "{:?}", said.all());
-    assert!(said.all()[1].contains("works again"), "{:?}", said.all());
+    assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
+    assert!(
+        messages.all()[1].contains("works again"),
+        "{:?}",
+        messages.all()
+    );
 }

@@ -21,13 +21,13 @@ fn measure(name: &str, keys: &str, file: Option<f64>) -> f64 {
     let config = toml::from_str(keys).unwrap_or_else(|error| panic!("{error}"));
     let findings: Vec<_> = (0..RECORDS).map(close).collect();
     let round = |_| {
-        let (mut sink, said) = start(&config);
+        let (mut sink, messages) = start(&config);
         let begun = Instant::now();
         for finding in &findings {
             sink.offer(finding);
         }
         let counts = sink.finish(long());
-        assert_eq!(counts.written, RECORDS, "{name}: {:?}", said.all());
+        assert_eq!(counts.written, RECORDS, "{name}: {:?}", messages.all());
         RECORDS as f64 / begun.elapsed().as_secs_f64()
     };
     let rate = (0..ROUNDS).map(round).fold(0.0, f64::max);

@@ -52,7 +52,7 @@ impl Authority {
             Protocol::Grpc => b"h2".to_vec(),
         }];
         let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), collector.address);
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, reported) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let mut runtime = runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().expect("a runtime");
@@ -75,7 +75,7 @@ impl Authority {
                 }
             });
         });
-        told.recv().expect("it listens")
+        reported.recv().expect("it listens")
     }
 }
 
@@ -98,7 +98,7 @@ fn records_get_through_to_whom_the_authority_has_signed() {
         let collector = Collector::start(protocol);
         let address = authority.guard(protocol, &collector, "127.0.0.1");
         let endpoint = format!("https://{address}");
-        let (mut sink, said) = start(&config(protocol, &endpoint, file.to_str()));
+        let (mut sink, messages) = start(&config(protocol, &endpoint, file.to_str()));
         for id in 0..100 {
             sink.offer(&close(id));
         }
@@ -107,10 +107,10 @@ fn records_get_through_to_whom_the_authority_has_signed() {
             (counts.offered, counts.written),
             (100, 100),
             "{:?}",
-            said.all()
+            messages.all()
         );
         assert_eq!(collector.got().log_records().len(), 100);
-        assert!(said.all().is_empty(), "{:?}", said.all());
+        assert!(messages.all().is_empty(), "{:?}", messages.all());
     }
 }
 
@@ -145,13 +145,13 @@ fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
             ),
         ] {
             let endpoint = format!("https://{address}");
-            let (mut sink, said) = start(&config(protocol, &endpoint, file));
+            let (mut sink, messages) = start(&config(protocol, &endpoint, file));
             sink.offer(&close(1));
-            said.wait_for("does not work: ");
+            messages.wait_for("does not work: ");
             assert!(
-                said.all()[0].contains(why),
+                messages.all()[0].contains(why),
                 "{protocol:?}: {:?}",
-                said.all()
+                messages.all()
             );
             let counts = sink.finish(std::time::Instant::now());
             assert_adds_up(counts);
@@ -172,15 +172,15 @@ fn certificates_are_read_anew_with_the_configuration() {
         let address = new.guard(protocol, &collector, "127.0.0.1");
         fs::write(&file, old.pem()).expect("a file");
         let endpoint = format!("https://{address}");
-        let (mut sink, said) = start(&config(protocol, &endpoint, file.to_str()));
+        let (mut sink, messages) = start(&config(protocol, &endpoint, file.to_str()));
         sink.offer(&close(1));
-        said.wait_for("signed by no authority");
+        messages.wait_for("signed by no authority");
         fs::write(&file, "").expect("a file");
         sink.reopen();
-        said.wait_for("could not be reopened, and goes on as before: ca_file ");
+        messages.wait_for("could not be reopened, and goes on as before: ca_file ");
         fs::write(&file, new.pem()).expect("a file");
         sink.reopen();
-        said.wait_for("works again");
+        messages.wait_for("works again");
         wait_until("it is taken", || sink.counts().written == 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon as it is measured, and what it tells of itself at its end.
+//! The daemon as it is measured, and what it reports itself at its end.
 
 use std::{
     fs::{self, File},
@@ -66,9 +66,9 @@ impl Agent {
         Ok(Self { tracer, findings })
     }
 
-    /// Stops it, and returns what it has told of all its time.
+    /// Stops it, and returns what it has reported all its time.
     pub fn stop(self) -> Result<Told> {
-        let said = self.tracer.stop()?;
+        let messages = self.tracer.stop()?;
         let mut file = File::open(&self.findings).context("the agent has written nothing")?;
         let length = i64::try_from(file.metadata()?.len())?;
         file.seek(SeekFrom::End(-length.min(LONGEST_SUMMARY)))?;
@@ -78,9 +78,9 @@ impl Agent {
         fs::remove_file(&self.findings)?;
         let lines = tail.rsplit(|byte| *byte == b'\n');
         let mut summaries = lines.filter(|line| line.starts_with(br#"{"v":1,"kind":"summary""#));
-        let summary = summaries
-            .next()
-            .with_context(|| format!("the agent has written no summary: {}", said.join("; ")))?;
+        let summary = summaries.next().with_context(|| {
+            format!("the agent has written no summary: {}", messages.join("; "))
+        })?;
         Ok(Told(serde_json::from_slice(summary)?))
     }
 }
@@ -131,13 +131,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_no_output_wrote_is_added_up_and_what_is_not_told_is_an_error() {
-        let told = Told(json!({
+    fn what_no_output_wrote_is_added_up_and_what_is_not_reported_is_an_error() {
+        let reported = Told(json!({
             "lost": {"ring": 3},
             "outputs": [{"dropped": 1, "failed": 2}, {"dropped": 4, "failed": 0}],
         }));
-        assert_eq!(told.unwritten().unwrap(), 7);
-        assert_eq!(told.lost("ring").unwrap(), 3);
-        assert!(told.lost("table").is_err());
+        assert_eq!(reported.unwritten().unwrap(), 7);
+        assert_eq!(reported.lost("ring").unwrap(), 3);
+        assert!(reported.lost("table").is_err());
     }
 }

@@ -100,7 +100,7 @@ impl Check<'_> {
         Ok((baseline, measured.wrong))
     }
 
-    /// What cannot be measured here is said, and an error only where all is `required`.
+    /// What cannot be measured here is reported, and an error only where all is `required`.
     fn or_skip(
         &self,
         measured: &mut Measured,
@@ -204,7 +204,7 @@ impl Check<'_> {
     /// Instructions of one function, and what the bench says that it worked on.
     fn count(&self, valgrind: &Path, bench: &Path, function: &str) -> Result<(f64, Value)> {
         let log = self.workspace.target.join("bench/callgrind.log");
-        let said = stdout_of(
+        let output = stdout_of(
             Command::new(valgrind)
                 .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
                 .arg(format!("--toggle-collect=instructions::{function}"))
@@ -217,7 +217,7 @@ impl Check<'_> {
         let count = count.with_context(|| {
             format!("valgrind has not counted {function}: does the bench have it?")
         })?;
-        Ok((count, serde_json::from_str(&said)?))
+        Ok((count, serde_json::from_str(&output)?))
     }
 
     /// f.
@@ -264,8 +264,8 @@ fn collected(log: &str) -> Option<f64> {
 }
 
 fn version_of(program: &str) -> String {
-    let said = stdout_of(Command::new(program).arg("--version")).unwrap_or_default();
-    said.trim().to_owned()
+    let output = stdout_of(Command::new(program).arg("--version")).unwrap_or_default();
+    output.trim().to_owned()
 }
 
 #[cfg(test)]

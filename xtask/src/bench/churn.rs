@@ -115,7 +115,7 @@ fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
             let (made, to_serve) = mpsc::sync_channel(AHEAD);
             let server = scope.spawn(|| serve(&listener, to_serve));
             let connected = connect(addresses, made, until);
-            // It is told that there is no more by a connection without a byte, also after an error.
+            // It is reported that there is no more by a connection without a byte, also after an error.
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
             let served = server.join().expect("a thread has panicked")?;
             connected.map(|()| served)

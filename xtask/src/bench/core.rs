@@ -77,8 +77,9 @@ pub struct LiveEnds {
 
 /// Runs the built bench.
 pub fn live_ends(bench: &Path) -> Result<Vec<LiveEnds>> {
-    let said = stdout_of(&mut Command::new(bench))?;
-    said.lines()
+    let output = stdout_of(&mut Command::new(bench))?;
+    output
+        .lines()
         .map(|line| serde_json::from_str(line).context("the bench's output is not as expected"))
         .collect()
 }

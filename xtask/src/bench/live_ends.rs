@@ -36,8 +36,8 @@ impl Stage<'_> {
         }
         thread::sleep(Duration::from_secs(1));
         let most = agent.tracer.most_resident()? as f64;
-        let told = agent.stop()?;
-        let live = told.live()?;
+        let reported = agent.stop()?;
+        let live = reported.live()?;
         ensure!(
             live == 2 * connections,
             "the agent knows of {live} live ends, and there are {}",

@@ -28,7 +28,7 @@ impl Stage<'_> {
         let agent = self.agent(Writes::EverythingToNobody)?;
         let churned = churn_in(self.seconds(60), Ends::OneThread, threads)?;
         thread::sleep(Duration::from_secs(1));
-        let told = agent.stop()?;
+        let reported = agent.stop()?;
         let none = |what: &str, lost: u64| {
             Row::new('d', what, "", vec![lost as f64]).demands("none", |value| value == 0.0)
         };
@@ -47,13 +47,16 @@ impl Stage<'_> {
                 'd',
                 "ends told, of those that closed",
                 "%",
-                vec![told.closed()? as f64 / ends * 100.0],
+                vec![reported.closed()? as f64 / ends * 100.0],
             ),
         ]);
         for (place, what) in PLACES {
-            self.rows.push(none(what, told.lost(place)?));
+            self.rows.push(none(what, reported.lost(place)?));
         }
-        let unwritten = none("findings that an output has not written", told.unwritten()?);
+        let unwritten = none(
+            "findings that an output has not written",
+            reported.unwritten()?,
+        );
         self.rows.push(unwritten);
         Ok(())
     }

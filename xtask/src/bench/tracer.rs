@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A running tracer; stopped when dropped.
 pub struct Tracer {
     child: Child,
-    said: mpsc::Receiver<String>,
+    output: mpsc::Receiver<String>,
     /// From its start to when it said that it watches, where it says that.
     pub attached_after: Duration,
 }
@@ -51,7 +51,7 @@ impl Tracer {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let stderr = child.stderr.take().context("it has no stderr")?;
-        let (say, said) = mpsc::channel();
+        let (say, output) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if say.send(line).is_err() {
@@ -61,17 +61,17 @@ impl Tracer {
         });
         let mut tracer = Self {
             child,
-            said,
+            output,
             attached_after: Duration::ZERO,
         };
-        let mut said = "it said nothing".to_owned();
+        let mut output = "it said nothing".to_owned();
         match attached {
             None => thread::sleep(Duration::from_secs(2)),
             Some(words) => loop {
-                match tracer.said.recv_timeout(PATIENCE) {
+                match tracer.output.recv_timeout(PATIENCE) {
                     Ok(line) if line.contains(words) => break,
-                    Ok(line) => said = line,
-                    Err(_) => bail!("{} has not attached: {said}", program.display()),
+                    Ok(line) => output = line,
+                    Err(_) => bail!("{} has not attached: {output}", program.display()),
                 }
             },
         }
@@ -129,12 +129,12 @@ impl Tracer {
         })
     }
 
-    /// Stops it as Ctrl-C does, and returns what it has said since it attached.
+    /// Stops it as Ctrl-C does, and returns what it has written since it attached.
     pub fn stop(mut self) -> Result<Vec<String>> {
         let pid = self.child.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;
         self.child.wait()?;
-        Ok(self.said.iter().collect())
+        Ok(self.output.iter().collect())
     }
 }
 

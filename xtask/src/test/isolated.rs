@@ -2,13 +2,13 @@
 //!
 //! A process that a test starts holds copies of all sockets of its parent until it executes its program: a close() by
 //! another test of the same process would not be the last one meanwhile, and the kernel would rightly name another
-//! closer. Tests that wait for each other's sake in one process may run side by side in several.
+//! closer. Each in a process of its own, tests may run side by side.
 
 use std::{
     collections::VecDeque,
     ffi::OsString,
     io::{self, Write as _},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     thread,
     time::Instant,
 };
@@ -21,37 +21,43 @@ use super::{
 };
 use crate::{command::announce, privilege::Privilege};
 
-/// How many tests run at a time. Most of their time they wait: for the program to attach, for a FIN to come late, for
-/// TIME_WAIT to end.
-const AT_A_TIME: usize = 4;
+/// One test of a program.
+pub struct IsolatedTest {
+    program: Arc<TestProgram>,
+    /// Its name.
+    pub name: String,
+}
 
-/// Runs each test of `program` that `args` select, those first whose names begin with one of `slow`.
+/// Returns the tests of `program` that `args` select.
+pub fn list(program: &Arc<TestProgram>, args: &[OsString]) -> Result<Vec<IsolatedTest>> {
+    let names = program.list(args)?.into_iter();
+    let tests = names.map(|name| IsolatedTest {
+        program: Arc::clone(program),
+        name,
+    });
+    Ok(tests.collect())
+}
+
+/// Runs each test in a process of its own, so many at a time.
 pub fn run(
-    program: &TestProgram,
+    tests: Vec<IsolatedTest>,
     privilege: Option<Privilege>,
-    args: &[OsString],
-    slow: &[&str],
+    at_a_time: usize,
 ) -> Result<Counts> {
-    let mut names = program.list(args)?;
-    names.sort_by_key(|name| !slow.iter().any(|slow| name.starts_with(slow)));
-    announce(format_args!(
-        "{}: {} tests, {AT_A_TIME} at a time",
-        program.target,
-        names.len()
-    ));
-    let queue = Mutex::new(VecDeque::from(names));
+    announce(format_args!("{} tests, {at_a_time} at a time", tests.len()));
+    let queue = Mutex::new(VecDeque::from(tests));
     let work = || -> Result<Counts> {
         let mut counts = Counts::default();
         loop {
             let next = queue.lock().expect("no panic meanwhile").pop_front();
-            let Some(name) = next else {
+            let Some(test) = next else {
                 return Ok(counts);
             };
-            counts += run_one(program, privilege, &name)?;
+            counts += test.run(privilege)?;
         }
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(work)).collect();
         let counts = workers
             .into_iter()
             .map(|worker| worker.join().expect("no panic inside"));
@@ -59,27 +65,30 @@ pub fn run(
     })
 }
 
-/// Runs one test and shows a line about it; all that it writes where it fails.
-fn run_one(program: &TestProgram, privilege: Option<Privilege>, name: &str) -> Result<Counts> {
-    let mut command = program.command(privilege);
-    command.args([name, "--exact"]);
-    let start = Instant::now();
-    let output = observe_with(&mut command, |_| Ok(()))?;
-    let seconds = start.elapsed().as_secs_f64();
-    let counts = match output.code {
-        0 => output.counts(),
-        _ => Counts::of_check(false),
-    };
-    let mut lines = String::new();
-    if counts.failed > 0 {
-        lines.push_str(output.text());
+impl IsolatedTest {
+    /// Runs it and shows a line about it; all that it writes if it fails.
+    fn run(&self, privilege: Option<Privilege>) -> Result<Counts> {
+        let mut command = self.program.command(privilege);
+        command.args([&self.name, "--exact"]);
+        let start = Instant::now();
+        let output = observe_with(&mut command, |_| Ok(()))?;
+        let seconds = start.elapsed().as_secs_f64();
+        let counts = match output.code {
+            0 => output.counts(),
+            _ => Counts::of_check(false),
+        };
+        let name = &self.name;
+        let mut lines = String::new();
+        if counts.failed > 0 {
+            lines.push_str(output.text());
+        }
+        for reason in output.skipped() {
+            lines.push_str(&format!("skipped: {name}: {reason}\n"));
+        }
+        let result = if counts.failed > 0 { "FAILED" } else { "ok" };
+        lines.push_str(&format!("test {name} ... {result} ({seconds:.1} s)\n"));
+        // In one piece: other tests end at the same time.
+        io::stdout().write_all(lines.as_bytes())?;
+        Ok(counts)
     }
-    for reason in output.skipped() {
-        lines.push_str(&format!("skipped: {name}: {reason}\n"));
-    }
-    let result = if counts.failed > 0 { "FAILED" } else { "ok" };
-    lines.push_str(&format!("test {name} ... {result} ({seconds:.1} s)\n"));
-    // In one piece: other tests end at the same time.
-    io::stdout().write_all(lines.as_bytes())?;
-    Ok(counts)
 }

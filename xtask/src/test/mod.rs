@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn ci_is_what_says_so() {
+    fn ci_is_what_reports_it() {
         assert!(is_true("true"));
         assert!(is_true("1"));
         assert!(!is_true("false"));

@@ -1,11 +1,12 @@
 //! The stages, in the order in which they run.
 
-use std::{ffi::OsString, path::PathBuf, thread};
+use std::{ffi::OsString, path::PathBuf, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Counts, checks, is_ci, isolated,
+    Counts, checks, is_ci,
+    isolated::{self, IsolatedTest},
     programs::{self, TestProgram, privilege_for_tests},
 };
 use crate::{
@@ -94,6 +95,7 @@ pub const STAGES: &[Stage] = &[
     stage("leaks", Run::Usual, Company::Shared, suite, "stuck sockets on this kernel; root"),
     stage("sinks", Run::Usual, Company::Shared, suite, "outputs against real receivers; root"),
     stage("sys", Run::Usual, Company::Shared, suite, "tests of tracer-sys against this kernel; root"),
+    stage("alone", Run::Usual, Company::Alone, alone, "the integration tests that need the processors for themselves; root"),
     stage("bench", Run::Usual, Company::Alone, bench, "ratios, instructions, memory and sizes against the kept numbers"),
     stage("vm-full", Run::All, Company::Alone, vm_full, "all kernel tests on every kernel, also those that the usual run spares"),
     stage("parity", Run::All, Company::Alone, parity, "20,000 random closes against captures of them, without losses and with; root"),
@@ -119,7 +121,7 @@ fn stage_of(package: &str, target: &str) -> &'static str {
 }
 
 /// Stages whose tests need root.
-const NEED_ROOT: &[&str] = &["agent", "integration", "leaks", "sinks", "sys"];
+const NEED_ROOT: &[&str] = &["agent", "alone", "integration", "leaks", "sinks", "sys"];
 
 impl Stage {
     /// Runs it in this process.
@@ -133,7 +135,7 @@ impl Stage {
 }
 
 impl Context<'_> {
-    /// What compiles the eBPF programs; `None`, and said so, where nothing can and nothing is required.
+    /// What compiles the eBPF programs; `None`, and reported, where nothing can and nothing is required.
     fn ebpf(&self) -> Result<Option<Ebpf>> {
         match Ebpf::prepare(self.workspace) {
             Ok(ebpf) => Ok(Some(ebpf)),
@@ -155,20 +157,24 @@ impl Context<'_> {
 
     /// The programs with this stage's tests.
     fn programs(&self) -> Result<Vec<TestProgram>> {
-        test_deps::provide(Privilege::detect(), self.stage, is_ci())?;
+        let suite = match self.stage {
+            "alone" => "integration",
+            stage => stage,
+        };
+        test_deps::provide(Privilege::detect(), suite, is_ci())?;
         let object = self.object()?;
         let targets = self.workspace.test_targets.iter();
         let tests = targets
-            .filter(|target| stage_of(&target.package, &target.name) == self.stage)
+            .filter(|target| stage_of(&target.package, &target.name) == suite)
             .flat_map(|target| ["--test", &target.name]);
-        let units = match self.stage {
+        let units = match suite {
             "unit" => &["--lib", "--bins"][..],
             "core" | "fuzz" | "sys" => &["--lib"],
             _ => &[],
         };
         let select = tests.chain(units.iter().copied()).map(OsString::from);
         let mut programs = programs::build(self.workspace, object.as_deref(), select)?;
-        programs.retain(|program| stage_of(&program.package, &program.target) == self.stage);
+        programs.retain(|program| stage_of(&program.package, &program.target) == suite);
         Ok(programs)
     }
 
@@ -236,15 +242,36 @@ fn suite(context: &Context) -> Result<Counts> {
     Ok(counts)
 }
 
+/// Modules of the integration tests that need the processors for themselves: timers have to interrupt the program
+/// under test while it runs.
+const NEED_THE_PROCESSORS: &[&str] = &["interrupted::"];
+
 fn integration(context: &Context) -> Result<Counts> {
-    /// TIME_WAIT lasts a minute, and a kernel that skips runs of a program has to be waited for.
-    const SLOW: &[&str] = &["time_wait::expiry::", "interrupted::"];
-    let privilege = context.privilege();
-    let mut counts = Counts::default();
+    /// They wait for TIME_WAIT to end, which takes a minute.
+    const SLOW: &[&str] = &["time_wait::expiry::"];
+    let mut tests = integration_tests(context, |name| !needs_the_processors(name))?;
+    tests.sort_by_key(|test| !SLOW.iter().any(|slow| test.name.starts_with(slow)));
+    // Most of their time they wait: for the program to attach, for a FIN to come late, for TIME_WAIT to end.
+    isolated::run(tests, context.privilege(), 4)
+}
+
+fn alone(context: &Context) -> Result<Counts> {
+    let tests = integration_tests(context, needs_the_processors)?;
+    isolated::run(tests, context.privilege(), 1)
+}
+
+fn needs_the_processors(name: &str) -> bool {
+    let mut modules = NEED_THE_PROCESSORS.iter();
+    modules.any(|module| name.starts_with(module))
+}
+
+fn integration_tests(context: &Context, select: fn(&str) -> bool) -> Result<Vec<IsolatedTest>> {
+    let mut tests = Vec::new();
     for program in context.programs()? {
-        counts += isolated::run(&program, privilege, context.args, SLOW)?;
+        tests.extend(isolated::list(&Arc::new(program), context.args)?);
     }
-    Ok(counts)
+    tests.retain(|test| select(&test.name));
+    Ok(tests)
 }
 
 /// On the kernel that the stage is named after.

@@ -121,7 +121,7 @@ impl Lab {
         })
     }
 
-    /// `None`, and said so, where it cannot be had and is not `required`.
+    /// `None`, and reported, where it cannot be had and is not `required`.
     fn try_to_provide(
         workspace: &Workspace,
         series: &[Series],

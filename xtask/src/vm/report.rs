@@ -76,13 +76,13 @@ impl Report<'_> {
             .programs
             .iter()
             .filter(|program| program.code != Some(0) && program.output.failed.is_empty());
-        let told: Vec<_> = failed
+        let reported: Vec<_> = failed
             .map(|program| match program.code {
                 Some(code) => format!("{} ended with code {code}", program.name),
                 None => format!("{} did not end", program.name),
             })
             .collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        (!reported.is_empty()).then(|| reported.join(", "))
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_program_is_told_with_its_code() {
+    fn a_refused_program_is_reported_with_its_code() {
         let text = "@@ kernel 6.1.0-50\n@@ begin doctor\nerror: no\n@@ end doctor 2\n@@ finished\n";
         let (lines, good) = shown(&Ending::Off, text);
         assert!(lines.ends_with("\n    doctor ended with code 2"), "{lines}");

@@ -37,13 +37,13 @@ impl Results {
         let mut program: Option<Program> = None;
         for line in text.lines() {
             let line = line.trim_end_matches('\r');
-            let Some(told) = line.strip_prefix(MARK) else {
+            let Some(reported) = line.strip_prefix(MARK) else {
                 if let Some(program) = &mut program {
                     program.output.read(line);
                 }
                 continue;
             };
-            match told.split_once(' ').unwrap_or((told, "")) {
+            match reported.split_once(' ').unwrap_or((reported, "")) {
                 ("kernel", version) => results.kernel = Some(version.to_owned()),
                 ("begin", name) => {
                     results.programs.extend(program.replace(Program::new(name)));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_named_and_told() {
+    fn failures_are_named_and_reported() {
         let results = Results::parse(
             "@@ kernel 5.10\n@@ begin sock_diag\ntest a::b ... FAILED\ntest a::c ... ok\n\nfailures:\n\n\
              ---- a::b stdout ----\nno cookie\n\n\nfailures:\n    a::b\n\ntest result: FAILED. 1 passed; 1 failed\n\n\

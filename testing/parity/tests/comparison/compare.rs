@@ -37,7 +37,7 @@ fn three_way() -> Closing {
 }
 
 /// As the client's end tells it.
-fn told() -> RecordedClose {
+fn reported() -> RecordedClose {
     let steps = vec![
         step("local", "FIN,ACK", 11, 1),
         step("peer", "FIN,ACK", 1, 32),
@@ -47,7 +47,7 @@ fn told() -> RecordedClose {
 }
 
 fn judged(change: impl FnOnce(&mut RecordedClose)) -> Judgement {
-    let mut record = told();
+    let mut record = reported();
     change(&mut record);
     judge(&three_way(), Client, &record)
 }
@@ -55,7 +55,7 @@ fn judged(change: impl FnOnce(&mut RecordedClose)) -> Judgement {
 #[test]
 fn the_record_of_each_end_can_match() {
     assert_eq!(judged(|_| {}).verdict(), Verdict::Matched);
-    let mut server = told();
+    let mut server = reported();
     server.initiator = "peer".to_owned();
     for step in &mut server.steps {
         let from = if step.from == "local" {
@@ -78,11 +78,11 @@ fn null_numbers_are_counted_and_contradict_nothing() {
         record.steps[2].ack = None;
     });
     assert_eq!(judgement.verdict(), Verdict::Matched);
-    assert_eq!((judgement.numbers.told, judgement.numbers.null), (4, 2));
+    assert_eq!((judgement.numbers.reported, judgement.numbers.null), (4, 2));
 }
 
 #[test]
-fn what_is_not_told_is_unknown() {
+fn what_is_not_reported_is_unknown() {
     let untold: [fn(&mut RecordedClose); 4] = [
         |record| record.path = "unknown".to_owned(),
         |record| record.initiator = "unknown".to_owned(),
@@ -189,9 +189,9 @@ fn why_this_end_sent_a_reset_the_record_may_know_better() {
     let closing = Closing::of(&with_handshake(&[segment(Client, "RA", 11, 1, 0)]));
     let verdict = |end, path, by: &str| {
         let initiator = if end == Client { "local" } else { "peer" };
-        let mut told = record(path, initiator, vec![step(initiator, "RST,ACK", 11, 1)]);
-        told.reset_by = Some(by.to_owned());
-        judge(&closing, end, &told).verdict()
+        let mut reported = record(path, initiator, vec![step(initiator, "RST,ACK", 11, 1)]);
+        reported.reset_by = Some(by.to_owned());
+        judge(&closing, end, &reported).verdict()
     };
     assert_eq!(verdict(Client, "destroyed", "local"), Verdict::Matched);
     assert_eq!(verdict(Client, "timeout", "local"), Verdict::Matched);

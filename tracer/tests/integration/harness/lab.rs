@@ -45,7 +45,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// A laboratory on loopback; `None` (and said so) where the program cannot trace.
+    /// A laboratory on loopback; `None` (and reported) where the program cannot trace.
     pub fn on_loopback(family: Family) -> Option<Self> {
         let mut lab = Self::not_yet_watching(family)?;
         lab.watch();
@@ -352,12 +352,13 @@ impl Lab {
         self.watching().cpu_time()
     }
 
-    /// Waits until so many closes have been told.
+    /// Waits until so many closes have been reported.
     pub fn wait_for_closes(&self, count: usize) {
         let is_close = |line: &&String| line.contains(r#""kind":"close""#);
-        let told =
+        let reported =
             |lines: &[String]| (lines.iter().filter(is_close).count() >= count).then_some(());
-        self.watching().wait_for(&format!("{count} closes"), told);
+        self.watching()
+            .wait_for(&format!("{count} closes"), reported);
     }
 
     /// Ends the scenario: the program stops cleanly and nothing was printed twice. Returns all it has seen.

@@ -169,7 +169,7 @@ impl Close {
             .has("/owner/uid", 0)
     }
 
-    /// Asserts what holds for every connection that the tracer saw from its first to its last moment: it says so, and
+    /// Asserts what holds for every connection that the tracer saw from its first to its last moment: it reports that, and
     /// its times are sane.
     pub fn was_watched_from_start(&self) -> &Self {
         self.has("/conn/seen_from_start", true);

@@ -1,4 +1,4 @@
-//! What a test needs and may not find. A missing piece skips the test and says so; with `TCPCLOSE_TEST_REQUIRE=1`
+//! What a test needs and may not find. A missing piece skips the test and reports that; with `TCPCLOSE_TEST_REQUIRE=1`
 //! (in CI) it fails it.
 
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ fn doctor() -> &'static Ended {
     DOCTOR.get_or_init(|| run(program::command().arg("doctor")))
 }
 
-/// Whether function hooks tell of minisockets here, as the program says.
+/// Whether function hooks report minisockets here, as the program says.
 pub fn has_hooks() -> bool {
     let lines = doctor().stdout.lines();
     let mut found = lines.filter(|line| line.contains(" TIME_WAIT hooks "));
@@ -24,14 +24,14 @@ pub fn has_hooks() -> bool {
 
 /// Whether the program can trace here. Says why not.
 pub fn can_trace() -> bool {
-    let said = || {
+    let output = || {
         let stderr = doctor().stderr.lines().next();
         format!("tcpclose doctor: {}", stderr.unwrap_or("no reason given"))
     };
     let missing = if !rustix::process::geteuid().is_root() {
         Some("tracing needs root".to_owned())
     } else {
-        (doctor().code != Some(0)).then(said)
+        (doctor().code != Some(0)).then(output)
     };
     if let Some(reason) = &missing {
         skip(reason);

@@ -104,8 +104,8 @@ impl Watch {
     /// The `time_wait` record of one end of a connection, and that there is only one by then.
     pub fn time_wait(&self, ports: Ports, end: Endpoint, limit: Duration) -> TimeWait {
         let found = self.process.stdout.wait_for(limit, |lines| {
-            let mut told = self.time_waits_in(lines, ports, end);
-            (!told.is_empty()).then(|| told.remove(0))
+            let mut reported = self.time_waits_in(lines, ports, end);
+            (!reported.is_empty()).then(|| reported.remove(0))
         });
         found.unwrap_or_else(|| {
             panic!(
@@ -122,12 +122,12 @@ impl Watch {
     }
 
     fn time_waits_in(&self, lines: &[String], ports: Ports, end: Endpoint) -> Vec<TimeWait> {
-        let told = lines
+        let reported = lines
             .iter()
             .filter(|line| line.contains(r#""kind":"time_wait""#));
-        let mut told: Vec<_> = told.map(|line| TimeWait::parse(line)).collect();
-        told.retain(|told| told.ports() == ports.seen_from(end));
-        told
+        let mut reported: Vec<_> = reported.map(|line| TimeWait::parse(line)).collect();
+        reported.retain(|reported| reported.ports() == ports.seen_from(end));
+        reported
     }
 
     /// The first `count` close records of one end of connections that used the same ports, in order.

@@ -53,7 +53,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Lays the wire; `None` (and said so) where the kernel has no TUN.
+    /// Lays the wire; `None` (and reported) where the kernel has no TUN.
     pub fn lay(ns: &NetNs) -> Option<Self> {
         let tun = match ns.run(|| sys::open_tun(INTERFACE)) {
             Ok(tun) => tun,

@@ -23,8 +23,8 @@ fn a_reset_assassinates_it() {
     let entered = close_first(&lab, &connection, Client);
     be_seen();
     let left = assassinate(&lab, connection.ports);
-    let told = lab.time_wait(connection.ports, Client);
-    told.ended("killed").lasted(entered, left);
+    let reported = lab.time_wait(connection.ports, Client);
+    reported.ended("killed").lasted(entered, left);
     lab.finish();
 }
 
@@ -82,7 +82,7 @@ fn a_wait_for_the_peers_fin_is_no_time_wait() {
     let waited = close.ms_in("FIN_WAIT2");
     let least = left.after.duration_since(entered.before).as_secs_f64() * 1e3;
     let most = left.before.duration_since(entered.after).as_secs_f64() * 1e3;
-    // Where nobody is told of the timer, a look says by when it was over; the timer itself says when it was due.
+    // Where nobody is reported the timer, a look says by when it was over; the timer itself says when it was due.
     let slack = if crate::harness::requirements::has_hooks() {
         0.0
     } else {

@@ -58,21 +58,26 @@ fn each_lasts_as_long_as_it_says() {
     });
 
     for ((ports, entered), left) in entered.into_iter().zip(left) {
-        let told = lab.time_wait(ports, Client);
-        told.ended("expired")
+        let reported = lab.time_wait(ports, Client);
+        reported
+            .ended("expired")
             .measured_by_hook_or("timer")
             .has("/time_wait/restarts", 0)
             .lasted(entered, left);
-        assert!(told.dwell_ms() >= 59_900.0, "TCP_TIMEWAIT_LEN: {told}");
+        assert!(
+            reported.dwell_ms() >= 59_900.0,
+            "TCP_TIMEWAIT_LEN: {reported}"
+        );
     }
-    let told = lab.time_wait(restarted.ports, Client);
-    told.ended("expired")
+    let reported = lab.time_wait(restarted.ports, Client);
+    reported
+        .ended("expired")
         .measured_by_hook_or("timer")
         .has("/time_wait/restarts", 1)
         .lasted(restarted_entered, left[3]);
     assert!(
-        told.dwell_ms() >= 59_900.0 + LOSSES.as_secs_f64() * 1e3,
-        "it was started anew: {told}"
+        reported.dwell_ms() >= 59_900.0 + LOSSES.as_secs_f64() * 1e3,
+        "it was started anew: {reported}"
     );
     lab.finish();
     unreachable.end(left[4]);

@@ -17,7 +17,7 @@ use tcpclose_parity::segment::Endpoint::Client;
 /// The kernel takes namespaces down in its own time, but soon.
 const CLEANED_UP: Duration = PATIENCE;
 
-/// A connection in TIME_WAIT in a namespace watched from outside; its close has been told.
+/// A connection in TIME_WAIT in a namespace watched from outside; its close has been reported.
 fn begin() -> (Lab, Ports, Moment) {
     let lab = Lab::watched_from_outside(Family::V4).expect("the caller traces");
     let connection = lab.converse("ping", "pong");
@@ -26,8 +26,10 @@ fn begin() -> (Lab, Ports, Moment) {
     (lab, connection.ports, entered)
 }
 
-fn is_unknown(told: &TimeWait) {
-    told.ended("unknown").has("/time_wait/measured", "sweep");
+fn is_unknown(reported: &TimeWait) {
+    reported
+        .ended("unknown")
+        .has("/time_wait/measured", "sweep");
 }
 
 /// The namespace lives, but no process is in it.
@@ -50,13 +52,13 @@ impl OutOfReach {
 
     /// `left`: when it really ended.
     pub fn end(self, left: Moment) {
-        let told = self.lab.time_wait(self.ports, Client);
+        let reported = self.lab.time_wait(self.ports, Client);
         if has_hooks() {
-            told.ended("expired").measured_by_hook_or("hook");
+            reported.ended("expired").measured_by_hook_or("hook");
         } else {
-            is_unknown(&told);
+            is_unknown(&reported);
         }
-        told.lasted(self.entered, left);
+        reported.lasted(self.entered, left);
         self.lab.finish();
     }
 }
@@ -85,13 +87,13 @@ impl Vanished {
     }
 
     pub fn end(self) {
-        let told = self.watch.time_wait(self.ports, Client, PATIENCE);
+        let reported = self.watch.time_wait(self.ports, Client, PATIENCE);
         if has_hooks() {
-            told.ended("killed").measured_by_hook_or("hook");
+            reported.ended("killed").measured_by_hook_or("hook");
         } else {
-            is_unknown(&told);
+            is_unknown(&reported);
         }
-        told.lasted(self.entered, self.left);
+        reported.lasted(self.entered, self.left);
         self.watch.stop();
     }
 }

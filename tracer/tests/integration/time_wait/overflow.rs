@@ -11,18 +11,18 @@ use crate::time_wait::close_first;
 use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(
-    what_finds_no_room_is_told,
-    what_finds_no_room_elsewhere_is_told,
+    what_finds_no_room_is_reported,
+    what_finds_no_room_elsewhere_is_reported,
 );
 
-fn what_finds_no_room_is_told(family: Family) {
+fn what_finds_no_room_is_reported(family: Family) {
     if let Some(lab) = Lab::on_loopback(family) {
         overflow(lab);
     }
 }
 
 /// The program does not run in the namespace that it watches.
-fn what_finds_no_room_elsewhere_is_told(family: Family) {
+fn what_finds_no_room_elsewhere_is_reported(family: Family) {
     if let Some(lab) = Lab::watched_from_outside(family) {
         overflow(lab);
     }
@@ -43,8 +43,9 @@ fn overflow(lab: Lab) {
 
     lab.close(second.ports, Client)
         .has("/close/initiator", "local");
-    let told = lab.time_wait(second.ports, Client);
-    told.ended("overflow")
+    let reported = lab.time_wait(second.ports, Client);
+    reported
+        .ended("overflow")
         .has("/time_wait/dwell_ms", 0.0)
         .has("/time_wait/error_ms", 0.0);
     assert_eq!(lab.time_waits(first.ports, Client), [], "it had its place");

@@ -85,8 +85,8 @@ fn hooks_that_say_nothing_are_not_waited_for() {
     lab.close(connection.ports, Client);
     be_seen();
     let left = assassinate(&lab, connection.ports);
-    let told = lab.time_wait(connection.ports, Client);
-    told.ended("killed").lasted(entered, left);
+    let reported = lab.time_wait(connection.ports, Client);
+    reported.ended("killed").lasted(entered, left);
     lab.finish();
 }
 
