@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -48,6 +48,12 @@ fn head() -> Head {
     Head::new(&Options::default(), Tier::Btf, 1000)
 }
 
+fn create(file: &Path, head: &Head) -> io::Result<Recorder> {
+    let mut recorder = Recorder::prepare(file, head)?;
+    recorder.begin()?;
+    Ok(recorder)
+}
+
 fn input(number: u64) -> Input {
     match number % 3 {
         0 => Input::Event(Event::Signal(Signal {
@@ -71,7 +77,7 @@ fn input(number: u64) -> Input {
 
 /// Records so many inputs, a frame for three of them.
 fn record(file: &Path, inputs: u64) {
-    let mut recorder = Recorder::create(file, &head()).unwrap();
+    let mut recorder = create(file, &head()).unwrap();
     recorder.entry(EntryRef::WallClock(-5));
     recorder.entry(EntryRef::Cgroup {
         id: 7,
@@ -125,7 +131,7 @@ fn what_was_recorded_is_read_again() {
 #[test]
 fn a_recording_that_nobody_has_finished_is_broken_off() {
     let scratch = Scratch::new("dropped");
-    let mut recorder = Recorder::create(&scratch.0, &head()).unwrap();
+    let mut recorder = create(&scratch.0, &head()).unwrap();
     for number in 0..3 {
         recorder.input(&input(number));
     }
@@ -161,8 +167,8 @@ fn only_its_owner_may_read_a_recording() {
 #[test]
 fn a_recording_that_is_being_written_is_left_alone() {
     let file = Scratch::new("busy");
-    let mut recorder = Recorder::create(&file.0, &head()).unwrap();
-    let other = Recorder::create(&file.0, &head()).unwrap_err();
+    let mut recorder = create(&file.0, &head()).unwrap();
+    let other = create(&file.0, &head()).unwrap_err();
     assert!(other.to_string().contains("another program records to it"));
     recorder.input(&input(0));
     recorder.finish().unwrap();
@@ -172,9 +178,28 @@ fn a_recording_that_is_being_written_is_left_alone() {
 }
 
 #[test]
+fn what_a_file_held_stays_until_its_recording_begins_and_nothing_is_lost_meanwhile() {
+    let file = Scratch::new("prepared");
+    fs::write(&file.0, "somebody's file").unwrap();
+    let mut recorder = Recorder::prepare(&file.0, &head()).unwrap();
+    let many = 40_000;
+    for number in 0..many {
+        recorder.input(&input(number));
+    }
+    assert_eq!(fs::read_to_string(&file.0).unwrap(), "somebody's file");
+    recorder.begin().unwrap();
+    recorder.input(&input(many));
+    let recorded = recorder.finish().unwrap();
+    assert_eq!((recorded.entries, recorded.dropped), (many + 1, 0));
+    let (entries, broken) = read(&fs::read(&file.0).unwrap()).unwrap();
+    assert!(broken.is_none(), "{broken:?}");
+    assert_eq!(entries, all(many + 1)[2..]);
+}
+
+#[test]
 fn a_pipe_without_a_reader_is_not_waited_for() {
     let pipe = Scratch::pipe("nobody");
-    let error = Recorder::create(&pipe.0, &head()).unwrap_err();
+    let error = create(&pipe.0, &head()).unwrap_err();
     assert_eq!(error.to_string(), "nobody reads from this pipe");
 }
 
@@ -186,7 +211,7 @@ fn all_that_a_slow_reader_had_no_room_for_is_reported_in_the_recording() {
         .custom_flags(libc::O_NONBLOCK)
         .open(&pipe.0)
         .unwrap();
-    let mut recorder = Recorder::create(&pipe.0, &head()).unwrap();
+    let mut recorder = create(&pipe.0, &head()).unwrap();
     let mut number = 0_u64;
     let mut record_more = |recorder: &mut Recorder| {
         let path = format!(
@@ -478,7 +503,7 @@ fn push_frame(file: &mut Vec<u8>, kind: u8, content: &[u8]) {
 /// /dev/full refuses all that is written to it.
 #[test]
 fn a_full_disk_is_an_error_and_not_a_panic() {
-    let error = match Recorder::create(Path::new("/dev/full"), &head()) {
+    let error = match create(Path::new("/dev/full"), &head()) {
         Ok(_) => panic!("nothing can be written there"),
         Err(error) => error,
     };

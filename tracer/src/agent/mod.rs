@@ -86,6 +86,7 @@ pub async fn run(
         .after_attach(move || Ok(privilege_drop::give_up_all_but(&kept)?))
         .start()?;
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
+    session.begin_recording()?;
     service::ready();
     agent.announce(&session);
     session.run(agent).await.context(FailedWhileRunning)

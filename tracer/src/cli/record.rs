@@ -59,6 +59,7 @@ async fn record(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
         .stuck_after(Some(args.stuck.stuck_after.into()))
         .record_to(Some(&args.file))
         .start()?;
+    session.begin_recording()?;
     announce("recording", &session);
     let consumer = RecordingOnly {
         shutdown: signals.after(args.duration),

@@ -36,22 +36,23 @@ async fn watch(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
         .stuck_after(stuck_after)
         .record_to(args.record.as_deref())
         .start()?;
-    announce("watching", &session);
-
     let filter = args.filters.in_user_space();
-    for pid in &filter.pids {
+    // A recording has its own names, so that a replay shows the same.
+    let cgroups: Box<dyn CgroupNames> = match session.recorded_cgroups() {
+        Some(names) => Box::new(GivenNames::new(names)),
+        None => Box::new(Cgroups::new()),
+    };
+    let pids = filter.pids.clone();
+    let printer = Printer::new(args, filter, session.clock(), cgroups, WhenFull::Drop)?;
+    session.begin_recording()?;
+    announce("watching", &session);
+    for pid in pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
             notice!(
                 "there is no process {pid} now; its connections are shown if one with that number starts"
             );
         }
     }
-    // A recording has its own names, so that a replay shows the same.
-    let cgroups: Box<dyn CgroupNames> = match session.recorded_cgroups() {
-        Some(names) => Box::new(GivenNames::new(names)),
-        None => Box::new(Cgroups::new()),
-    };
-    let printer = Printer::new(args, filter, session.clock(), cgroups, WhenFull::Drop)?;
     let signals = signals.after(args.duration);
     let viewer = Viewer::live(printer, signals, args.record.is_some());
     session.run(viewer).await

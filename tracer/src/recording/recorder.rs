@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -28,8 +28,10 @@ pub struct Recorder {
     count: u64,
     /// When the first of `entries` came.
     since: Nanos,
-    queue: SyncSender<Vec<u8>>,
-    thread: JoinHandle<io::Result<u64>>,
+    /// Until the recording begins.
+    prepared: Option<Prepared>,
+    /// From then on.
+    writer: Option<FrameWriter>,
     recorded: u64,
     /// Entries dropped, those told by [`Self::take_dropped`] too.
     dropped: u64,
@@ -38,6 +40,23 @@ pub struct Recorder {
     owed: u64,
     /// The last time that was recorded.
     now: Nanos,
+}
+
+/// A file that is locked and still holds what it held.
+#[derive(Debug)]
+struct Prepared {
+    file: File,
+    /// What the file is to begin with.
+    start: Vec<u8>,
+    /// Frames that were filled before the recording began.
+    frames: Vec<Vec<u8>>,
+}
+
+/// The thread that compresses and writes, and the way to it.
+#[derive(Debug)]
+struct FrameWriter {
+    queue: SyncSender<Vec<u8>>,
+    thread: JoinHandle<io::Result<u64>>,
 }
 
 /// How a recording ended.
@@ -70,33 +89,66 @@ impl Recorded {
 }
 
 impl Recorder {
-    /// Makes the file, or empties it; only its owner may read it, as it tells who talks with whom.
+    /// Opens the file, or makes it. What the file holds stays until [`Self::begin`]; what is
+    /// recorded before that is kept in memory.
     ///
     /// # Errors
-    /// When the file or the thread cannot be made, or another program records to the file.
-    pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
-        let mut file = open(path)?;
+    /// When the file cannot be made, or another program records to it.
+    pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
+        let file = open(path)?;
         let mut start = FIRST_WORDS.to_vec();
         start.extend(format!("{VERSION}\n").bytes());
         let head = serde_json::to_vec(head)?;
         frame::push(&mut start, frame::HEAD, head.len(), &head);
-        file.write_all(&start)?;
-        let (queue, frames) = mpsc::sync_channel(QUEUE);
-        let thread = thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || write(file, start.len() as u64, &frames))?;
         Ok(Self {
             entries: Vec::with_capacity(FRAME + FRAME / 8),
             count: 0,
             since: Nanos(0),
-            queue,
-            thread,
+            prepared: Some(Prepared {
+                file,
+                start,
+                frames: Vec::new(),
+            }),
+            writer: None,
             recorded: 0,
             dropped: 0,
             told: 0,
             owed: 0,
             now: Nanos(0),
         })
+    }
+
+    /// Begins to write, over what the file held; only its owner may read the file, as it shows who
+    /// talks with whom. Does nothing in a recording that has begun.
+    ///
+    /// # Errors
+    /// When nothing can be written to the file, or the thread cannot be started.
+    pub fn begin(&mut self) -> io::Result<()> {
+        let Some(prepared) = self.prepared.take() else {
+            return Ok(());
+        };
+        let Prepared {
+            mut file,
+            start,
+            frames: earlier,
+        } = prepared;
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.set_len(0)?;
+        }
+        file.write_all(&start)?;
+        let (queue, frames) = mpsc::sync_channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || write(file, start.len() as u64, earlier.into_iter().chain(frames)))?;
+        self.writer = Some(FrameWriter { queue, thread });
+        Ok(())
+    }
+
+    /// Returns whether anything has been written.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.writer.is_some()
     }
 
     /// Records what the core is told.
@@ -152,7 +204,8 @@ impl Recorder {
     /// Whether nothing can be written any more; [`Self::finish`] says why.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.thread.is_finished()
+        let writer = self.writer.as_ref();
+        writer.is_some_and(|writer| writer.thread.is_finished())
     }
 
     /// Writes all and ends the recording.
@@ -160,17 +213,17 @@ impl Recorder {
     /// # Errors
     /// What stopped the writing, now or earlier. The file holds what was whole then.
     pub fn finish(mut self) -> io::Result<Recorded> {
+        self.begin()?;
         self.tell_owed();
         let rest = std::mem::take(&mut self.entries);
-        if !rest.is_empty() && self.queue.send(rest).is_ok() {
+        let ended = || io::Error::other("the thread that writes the recording has ended");
+        let FrameWriter { queue, thread } = self.writer.ok_or_else(ended)?;
+        if !rest.is_empty() && queue.send(rest).is_ok() {
             self.recorded += self.count;
         }
         // No entries are the end. A thread that has ended has the reason.
-        let _ = self.queue.send(Vec::new());
-        let bytes = self
-            .thread
-            .join()
-            .map_err(|_| io::Error::other("the thread that writes the recording has ended"))??;
+        let _ = queue.send(Vec::new());
+        let bytes = thread.join().map_err(|_| ended())??;
         Ok(Recorded {
             entries: self.recorded,
             dropped: self.dropped,
@@ -187,7 +240,15 @@ impl Recorder {
         let next = Vec::with_capacity(FRAME + FRAME / 8);
         let frame = std::mem::replace(&mut self.entries, next);
         let count = std::mem::take(&mut self.count);
-        if self.queue.try_send(frame).is_ok() {
+        let taken = match (&mut self.prepared, &self.writer) {
+            (Some(prepared), _) => {
+                prepared.frames.push(frame);
+                true
+            }
+            (None, Some(writer)) => writer.queue.try_send(frame).is_ok(),
+            (None, None) => false,
+        };
+        if taken {
             self.recorded += count;
         } else {
             let dropped = count - u64::from(told > 0);
@@ -211,7 +272,7 @@ impl Recorder {
     }
 }
 
-/// Opens it without waiting for anybody, and empties it when nobody else writes to it.
+/// Opens a file without waiting for anybody, and locks it.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
@@ -231,8 +292,6 @@ fn open(path: &Path) -> io::Result<File> {
             }
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.set_len(0)?;
         return Ok(file);
     }
     // The thread that writes may wait.
@@ -240,9 +299,9 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Compresses and writes frames until one is empty: the end, without which the recording counts as broken off. Returns the
-/// size of the file. After an error the file ends with the last whole frame.
-fn write(mut file: File, mut bytes: u64, frames: &Receiver<Vec<u8>>) -> io::Result<u64> {
+/// Compresses and writes frames until one is empty: the end, without which the recording counts as
+/// broken off. Returns the size of the file. After an error the file ends with the last whole frame.
+fn write(mut file: File, mut bytes: u64, frames: impl Iterator<Item = Vec<u8>>) -> io::Result<u64> {
     let mut stored = Vec::new();
     let mut add = |kind: u8, entries: &[u8]| {
         stored.clear();

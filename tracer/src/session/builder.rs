@@ -118,7 +118,7 @@ impl SessionBuilder {
             ..Head::new(&options, tier, capacity)
         };
         let create = |path: PathBuf| {
-            let created = Recording::create(&path, &head);
+            let created = Recording::prepare(&path, &head);
             created.with_context(|| path.display().to_string())
         };
         let recording = recording.map(create).transpose();

@@ -90,7 +90,10 @@ impl<S: Source> Session<S> {
     /// # Errors
     /// What stopped the recording, if anything did; else what ended the loop before its time, or was left unwritten.
     pub async fn run<C: Consumer<S>>(&mut self, mut consumer: C) -> anyhow::Result<C::Outcome> {
-        let ended = self.run_until_done(&mut consumer).await;
+        let ended = match self.begin_recording() {
+            Ok(()) => self.run_until_done(&mut consumer).await,
+            Err(error) => Err(error),
+        };
         let wanted = consumer.wants_transitions();
         let mut show = |transition: &RawTransition<'_>| consumer.on_transition(transition);
         let show = wanted.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
@@ -167,6 +170,16 @@ impl<S> Session<S> {
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
         self.core.tracker().waiting_for_fin()
+    }
+
+    /// Begins to write the recording, if there is one, over what its file held: once nothing more can keep the session
+    /// from starting. [`Self::run`] does so where it was not done.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn begin_recording(&mut self) -> anyhow::Result<()> {
+        let recording = self.core.recording().as_mut();
+        recording.map_or(Ok(()), Recording::begin)
     }
 
     /// Returns whether the session is recorded and nothing more can be written.

@@ -129,7 +129,7 @@ impl Consumer<FakeSource> for FakeConsumer {
 fn run(consumer: FakeConsumer, rounds: impl IntoIterator<Item = Round>) -> (Vec<u64>, String) {
     let file = Scratch::new();
     let head = Head::new(&Options::default(), Tier::Btf, 10);
-    let recording = Recording::create(&file.0, &head).expect("a file of ours");
+    let recording = Recording::prepare(&file.0, &head).expect("a file of ours");
     let mut session = Session {
         source: FakeSource {
             rounds: rounds.into_iter().collect(),

@@ -32,10 +32,11 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub fn create(path: &Path, head: &Head) -> io::Result<Self> {
+    /// Opens the file, which holds what it held until [`Self::begin`].
+    pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
         Ok(Self {
             file: path.to_owned(),
-            recorder: Recorder::create(path, head)?,
+            recorder: Recorder::prepare(path, head)?,
             paths: CgroupPaths::new(),
             asked: HashSet::new(),
             names: SharedCgroupNames::default(),
@@ -108,12 +109,25 @@ impl Recording {
         &mut self.recorder
     }
 
-    /// Ends the recording, and tells the user what is in it.
+    /// Begins to write, over what the file held.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    pub fn begin(&mut self) -> anyhow::Result<()> {
+        let begun = self.recorder.begin();
+        let file = self.file.display();
+        begun.with_context(|| format!("making the recording's file failed: {file}"))
+    }
+
+    /// Ends the recording, if it has begun, and tells the user what is in it.
     ///
     /// # Errors
     /// What stopped it, now or earlier.
     pub fn finish(self) -> anyhow::Result<()> {
         let Self { file, recorder, .. } = self;
+        if !recorder.has_begun() {
+            return Ok(());
+        }
         let recorded = recorder.finish().with_context(|| {
             format!(
                 "writing the recording {} failed; it holds what came before",

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::Value;
 
@@ -75,6 +76,32 @@ fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outco
             assert_eq!(replayed, live);
         }
         assert!(replayed == live);
+        Ok(())
+    })
+}
+
+/// Another agent has the port: the recording of yesterday is still there.
+#[test]
+fn a_start_that_fails_leaves_an_older_recording_as_it_is() -> Outcome {
+    in_own_network(|_| {
+        let scratch = Scratch::new();
+        let file = scratch.write("older.rec", "what somebody has recorded")?;
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let config = format!(
+            "[prometheus]\nlisten = \"{}\"\n[[output]]\ntype = \"stdout\"\n",
+            taken.local_addr()?
+        );
+        let mut command = agent();
+        command
+            .arg("--config")
+            .arg(scratch.write("agent.toml", &config)?)
+            .arg("--record")
+            .arg(&file);
+        let ended = command.output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(said.contains("cannot listen on"), "{said}");
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert_eq!(fs::read_to_string(&file)?, "what somebody has recorded");
         Ok(())
     })
 }
