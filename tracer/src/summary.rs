@@ -142,6 +142,8 @@ impl Summaries {
             rankings,
             outputs,
             tracer: tracer.unwrap_or_default(),
+            // The agent knows.
+            failed_threads: Vec::new(),
         }
     }
 }

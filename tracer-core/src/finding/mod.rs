@@ -83,4 +83,7 @@ pub enum LossLocation {
     Decode,
     /// What a recording lacks, because the disk was too slow.
     Recording,
+    /// Requests for the state of sockets that were not answered, because the thread that asks the
+    /// kernel has panicked.
+    Probe,
 }

@@ -230,19 +230,26 @@ impl Server {
         }
     }
 
-    /// Outputs that are down are listed, but they are no reason to restart the agent.
+    /// Outputs that are down are listed, but they are no reason to restart the agent. A thread that
+    /// has panicked and does not work again is one.
     async fn health(&self) -> Response<Full<Bytes>> {
         let snapshot = match self.snapshot().await {
             Ok(snapshot) => snapshot,
             Err(reason) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         };
-        let mut body = String::from("ok\n");
+        let (status, mut body) = match &snapshot.failed_threads[..] {
+            [] => (StatusCode::OK, "ok\n".to_owned()),
+            failed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("threads that have panicked: {}\n", failed.join(", ")),
+            ),
+        };
         for output in &snapshot.outputs {
             if let OutputState::Down { reason, .. } = &output.state {
                 body.push_str(&format!("output {} does not work: {reason}\n", output.name));
             }
         }
-        text(StatusCode::OK, body)
+        text(status, body)
     }
 
     async fn snapshot(&self) -> Result<Arc<Snapshot>, &'static str> {
@@ -341,6 +348,28 @@ mod tests {
         answering
             .join()
             .expect("the channel ends with the endpoint");
+    }
+
+    #[test]
+    fn a_thread_that_has_panicked_makes_the_agent_unhealthy() {
+        let (scrapes, mut requests) = mpsc::channel::<Scrape>(1);
+        let endpoint = start(scrapes);
+        let answering = thread::spawn(move || {
+            for failed_threads in [vec!["sock_diag"], vec![]] {
+                let snapshot = Snapshot {
+                    failed_threads,
+                    ..Snapshot::default()
+                };
+                let request = requests.blocking_recv().expect("a request");
+                let _ = request.send(Arc::new(snapshot));
+            }
+        });
+        let answer = get(&endpoint, "GET /healthz");
+        assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+        assert!(answer.contains("panicked: sock_diag"), "{answer}");
+        let answer = get(&endpoint, "GET /healthz");
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+        answering.join().expect("two requests came");
     }
 
     #[test]

@@ -202,8 +202,11 @@ impl Agent {
     }
 
     fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
-        self.summaries
-            .snapshot(self.interval_end(at, session), session.interval_context())
+        let end = self.interval_end(at, session);
+        Snapshot {
+            failed_threads: session.failed_threads(),
+            ..self.summaries.snapshot(end, session.interval_context())
+        }
     }
 
     fn interval_end(&self, at: Nanos, session: &Session<Live>) -> IntervalEnd {

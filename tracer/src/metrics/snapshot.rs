@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub outputs: Vec<Output>,
     /// What the agent itself has used.
     pub tracer: Tracer,
+    /// Threads that have panicked and do not work again yet.
+    pub failed_threads: Vec<&'static str>,
 }
 
 /// The snapshots at both ends of an interval.

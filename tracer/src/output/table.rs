@@ -376,5 +376,14 @@ pub fn loss_message(loss: &Loss) -> String {
              recording: write it to a faster disk, or record fewer connections (-L, -D, -4, -6)",
             pick("entry was", "entries were"),
         ),
+        LossLocation::Probe => format!(
+            "{lost} {} not answered because a thread of tcpclose has panicked, so closes may \
+             be incomplete and stuck sockets reported late: this is a bug in tcpclose, please report it with what the \
+             thread has written to stderr",
+            pick(
+                "request for the state of sockets was",
+                "requests for the state of sockets were"
+            ),
+        ),
     }
 }

@@ -10,17 +10,17 @@ use super::core_driver::CoreDriver;
 use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
 use super::live::Live;
-use super::minisocket_prober::MinisocketProber;
+use super::minisocket_prober::{MinisocketProber, ProbeJob, ProbeResult};
 use super::owners;
 use super::recording::Recording;
 use super::resync::Resync;
 use super::snapshot::Snapshot;
-use super::worker::Worker;
+use super::worker::{Work, Worker};
 use crate::clock_offset::ClockOffset;
 use crate::recording::Head;
 use crate::stuck::Prober;
 use tcpclose_core::Input;
-use tcpclose_core::stuck::ProbeRequest;
+use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
 use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options, Tier};
@@ -130,14 +130,21 @@ impl SessionBuilder {
             doing: "starting the threads that look at sockets",
             error: error.into(),
         };
-        let mut prober = MinisocketProber::new(before.overflows);
-        let minisockets =
-            Worker::start("sock_diag", move |job| prober.run(job)).map_err(no_thread)?;
+        let mut overflows = before.overflows;
+        let minisockets = move || -> Work<ProbeJob, ProbeResult> {
+            // Those who come after a panic count from then on.
+            let mut prober = MinisocketProber::new(std::mem::take(&mut overflows));
+            Box::new(move |job| prober.run(job))
+        };
+        let minisockets = Worker::start("sock_diag", minisockets, ProbeResult::given_up);
+        let minisockets = minisockets.map_err(no_thread)?;
         let mut stuck = None;
         if stuck_after.is_some() {
-            let mut prober = Prober::default();
-            let probe = move |requests: Vec<ProbeRequest>| prober.probe(&requests);
-            stuck = Some(Worker::start("stuck", probe).map_err(no_thread)?);
+            let prober = || -> Work<Vec<ProbeRequest>, ProbeResponse> {
+                let mut prober = Prober::default();
+                Box::new(move |requests| prober.probe(requests))
+            };
+            stuck = Some(Worker::start("stuck", prober, nothing_found).map_err(no_thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
             doing: "polling the ring buffer",
@@ -163,6 +170,16 @@ impl SessionBuilder {
         };
         session.seed(&owners);
         Ok(session)
+    }
+}
+
+/// Returns the answer to requests that nobody has answered.
+fn nothing_found(_: &Vec<ProbeRequest>) -> ProbeResponse {
+    let at = now();
+    ProbeResponse {
+        at,
+        ended: at,
+        found: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::core_driver::{CoreDriver, DueProbes, OnTransition};
 use super::decode_failures::DecodeFailures;
+use super::event_loop::Session;
 use super::minisocket_prober::{ProbeJob, ProbeResult};
 use super::resync::Resync;
 use super::source::Source;
@@ -97,14 +98,26 @@ impl Source for Live {
     ) -> anyhow::Result<()> {
         // What explains a close follows it.
         tokio::time::sleep(SETTLE).await;
+        let pumped = self.pump(core, clock, on_transition);
         for loss in self.resync.abandon() {
             core.take(&Input::Lost(loss));
         }
-        self.pump(core, clock, on_transition).map(drop)
+        pumped.map(drop)
     }
 
     fn now(&self) -> Nanos {
         now()
+    }
+}
+
+impl Session<Live> {
+    /// Returns the names of the threads that have panicked and of which none has worked since.
+    pub fn failed_threads(&self) -> Vec<&'static str> {
+        let Live {
+            minisockets, stuck, ..
+        } = &self.source;
+        let stuck = stuck.as_ref().and_then(Worker::failed);
+        minisockets.failed().into_iter().chain(stuck).collect()
     }
 }
 
@@ -146,12 +159,14 @@ impl Live {
     /// Reports what was lost: with the resync that may follow, or at once.
     fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
-        let (mut skipped, mut dropped) = (0, 0);
+        let (mut skipped, mut dropped, mut given_up) = (0, 0, 0);
         if at - self.misses_read >= READ_MISSES {
             self.misses_read = at;
             skipped = self.attached.take_misses();
             let recording = core.recording().as_mut();
             dropped = recording.map_or(0, |recording| recording.recorder().take_dropped());
+            let stuck = self.stuck.as_mut().map_or(0, Worker::take_given_up);
+            given_up = self.minisockets.take_given_up() + stuck;
         }
         let loss = |(lost, location)| Loss {
             at,
@@ -159,8 +174,13 @@ impl Live {
             location,
             repaired: false,
         };
-        if dropped > 0 {
-            core.take(&Input::Lost(loss((dropped, LossLocation::Recording))));
+        // A resync repairs neither.
+        let others = [
+            (dropped, LossLocation::Recording),
+            (given_up, LossLocation::Probe),
+        ];
+        for other in others.into_iter().filter(|(lost, _)| *lost > 0) {
+            core.take(&Input::Lost(loss(other)));
         }
         let losses = [
             (lost, LossLocation::Ring),
@@ -194,6 +214,9 @@ impl Live {
             let inputs = match result {
                 ProbeResult::Minisockets(inputs) => inputs,
                 ProbeResult::Everything(snapshot) => self.resync.end(*snapshot),
+                ProbeResult::NoSnapshot => {
+                    self.resync.fail().into_iter().map(Input::Lost).collect()
+                }
             };
             for input in &inputs {
                 core.take(input);

@@ -33,6 +33,37 @@ pub(super) enum ProbeJob {
 pub(super) enum ProbeResult {
     Minisockets(Vec<Input>),
     Everything(Box<Snapshot>),
+    /// The snapshot could not be taken.
+    NoSnapshot,
+}
+
+impl ProbeResult {
+    /// Returns the result of a job that nobody has done: nothing is known.
+    pub fn given_up(job: &ProbeJob) -> Self {
+        let ProbeJob::Minisockets { lookups, polls } = job else {
+            return Self::NoSnapshot;
+        };
+        let at = now();
+        let probed = lookups.iter().map(|lookup| Input::Probed {
+            id: lookup.id,
+            minisocket: Minisocket::Unreachable,
+            at,
+        });
+        let polled = polls.iter().map(|poll| {
+            Input::Polled(Poll {
+                netns: poll.netns,
+                began: at,
+                ended: at,
+                cost: Nanos(0),
+                // The namespace may well be there: what was not found in it is not gone.
+                reached: true,
+                complete: false,
+                overflows: 0,
+                found: Vec::new(),
+            })
+        });
+        Self::Minisockets(probed.chain(polled).collect())
+    }
 }
 
 /// Asks sock_diag in many namespaces. An open socket keeps its namespace alive, so those of foreign ones are closed
@@ -57,16 +88,16 @@ impl MinisocketProber {
     }
 
     /// A round of questions.
-    pub fn run(&mut self, job: ProbeJob) -> ProbeResult {
+    pub fn run(&mut self, job: &ProbeJob) -> ProbeResult {
         let (lookups, polls) = match job {
             ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
             ProbeJob::Everything(options) => {
-                let snapshot = Snapshot::take(&options, &HashMap::new());
+                let snapshot = Snapshot::take(options, &HashMap::new());
                 return ProbeResult::Everything(Box::new(snapshot));
             }
         };
         let mut said = Vec::with_capacity(lookups.len() + polls.len());
-        for lookup in &lookups {
+        for lookup in lookups {
             let minisocket = self.ask(lookup);
             said.push(Input::Probed {
                 id: lookup.id,
@@ -222,5 +253,45 @@ fn minisocket(found: &Socket) -> Minisocket {
         (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
         (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
         _ => Minisocket::Alive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tcpclose_core::types::IpVersion;
+
+    fn tuple() -> Tuple {
+        let mut loopback = [0; 16];
+        loopback[..4].copy_from_slice(&[127, 0, 0, 1]);
+        Tuple::new(IpVersion::V4, (loopback, 40_000), (loopback, 80))
+    }
+
+    #[test]
+    fn of_a_job_that_is_given_up_nothing_is_known() {
+        let job = ProbeJob::Minisockets {
+            lookups: vec![Lookup {
+                id: EndpointId(1),
+                netns: None,
+                tuple: tuple(),
+                cookie: None,
+            }],
+            polls: vec![PollRequest {
+                netns: None,
+                wanted: Vec::new(),
+            }],
+        };
+        let ProbeResult::Minisockets(inputs) = ProbeResult::given_up(&job) else {
+            panic!("another kind of result")
+        };
+        let [Input::Probed { id, minisocket, .. }, Input::Polled(poll)] = &inputs[..] else {
+            panic!("{inputs:?}")
+        };
+        assert_eq!((*id, *minisocket), (EndpointId(1), Minisocket::Unreachable));
+        // Absence means nothing.
+        assert!(poll.reached && !poll.complete);
+        let job = ProbeJob::Everything(Box::default());
+        let result = ProbeResult::given_up(&job);
+        assert!(matches!(result, ProbeResult::NoSnapshot));
     }
 }

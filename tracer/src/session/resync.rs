@@ -97,6 +97,13 @@ impl Resync {
         [alive, existing].into_iter().chain(losses).collect()
     }
 
+    /// The snapshot could not be taken: returns the losses that it was to be told with. Another one
+    /// is taken in its place.
+    pub fn fail(&mut self) -> Vec<Loss> {
+        self.owed |= self.under_way.is_some();
+        self.abandon()
+    }
+
     /// Nobody waits for it any more: the losses that it was to be told with.
     pub fn abandon(&mut self) -> Vec<Loss> {
         let under_way = self.under_way.take();
@@ -189,5 +196,17 @@ mod tests {
         assert_eq!(again.len(), 1, "it is told at once");
         assert!(repair.begin(&mut again, Nanos(2) + PERIOD));
         assert_eq!(repair.abandon(), [LOSS], "the session ends meanwhile");
+    }
+
+    #[test]
+    fn another_snapshot_is_taken_in_place_of_one_that_failed() {
+        let mut repair = Resync::default();
+        assert!(repair.begin(&mut vec![LOSS], Nanos(2)));
+        assert_eq!(repair.fail(), [LOSS], "nothing has repaired it");
+        assert!(!repair.begin(&mut Vec::new(), Nanos(3)));
+        assert!(repair.begin(&mut Vec::new(), Nanos(2) + PERIOD));
+        repair.end(snapshot(&[]));
+        assert_eq!(repair.fail(), []);
+        assert!(!repair.begin(&mut Vec::new(), Nanos(2) + PERIOD + PERIOD));
     }
 }

@@ -1,81 +1,266 @@
-//! A thread that answers questions, one after the other: what may take longer than the ring can wait.
+//! A thread that answers requests, one after the other: what may take longer than the ring can wait.
+//! Where a thread panics, what it left unanswered is given up, and another one is started.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use std::{io, thread};
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::notice::notice;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::reader::SETTLED;
 
+/// The least time between the starts of two threads: what has made one panic may do so again.
+const RESTART_PERIOD: Nanos = Nanos::from_secs(10);
+
+/// Answers a request, in the worker's thread.
+pub(super) type Work<Q, A> = Box<dyn FnMut(&Q) -> A + Send>;
+
 /// The thread, which ends with this. The core asks of each thing anew only when it was answered, so what waits here is
 /// bounded by what the core holds.
 pub(super) struct Worker<Q, A> {
-    questions: Sender<Q>,
-    /// With the time at which each was given.
-    answers: UnboundedReceiver<(Nanos, A)>,
-    /// The next one, where it was seen and not taken yet.
-    next: Option<(Nanos, A)>,
+    name: &'static str,
+    /// Returns the work of a new thread. A panic may leave that of the last one in any state.
+    make_work: Box<dyn FnMut() -> Work<Q, A>>,
+    /// Returns the answer to a request that is given up.
+    give_up: fn(&Q) -> A,
+    /// `None` after a panic, until another one is started.
+    thread: Option<Thread<Q, A>>,
+    started: Nanos,
+    /// Requests that were not answered yet, oldest first.
+    unanswered: VecDeque<Arc<Q>>,
+    /// Answers that were not taken yet, oldest first, each with the time at which it was given.
+    answers: VecDeque<(Nanos, A)>,
+    has_failed: bool,
+    given_up: u64,
 }
 
-impl<Q: Send + 'static, A: Send + 'static> Worker<Q, A> {
+struct Thread<Q, A> {
+    requests: Sender<Arc<Q>>,
+    answers: UnboundedReceiver<(Nanos, A)>,
+}
+
+impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
+    /// Starts a thread that does the work that `make_work` returns. `give_up` returns the answer to
+    /// a request whose thread has panicked.
+    ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(name: &str, answer: impl FnMut(Q) -> A + Send + 'static) -> io::Result<Self> {
-        let (questions, asked) = channel();
-        let (told, answers) = unbounded_channel();
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(move || work(&asked, answer, &told))?;
-        Ok(Self {
-            questions,
-            answers,
-            next: None,
-        })
+    pub fn start(
+        name: &'static str,
+        make_work: impl FnMut() -> Work<Q, A> + 'static,
+        give_up: fn(&Q) -> A,
+    ) -> io::Result<Self> {
+        let mut worker = Self {
+            name,
+            make_work: Box::new(make_work),
+            give_up,
+            thread: None,
+            started: now(),
+            unanswered: VecDeque::new(),
+            answers: VecDeque::new(),
+            has_failed: false,
+            given_up: 0,
+        };
+        worker.thread = Some(worker.start_thread()?);
+        Ok(worker)
     }
 
-    pub fn ask(&mut self, question: Q) {
-        // A thread that is gone answers nothing: see `work`.
-        let _ = self.questions.send(question);
+    fn start_thread(&mut self) -> io::Result<Thread<Q, A>> {
+        let (requests, requested) = channel();
+        let (answered, answers) = unbounded_channel();
+        let work = (self.make_work)();
+        thread::Builder::new()
+            .name(self.name.into())
+            .spawn(move || answer_all(&requested, work, &answered))?;
+        Ok(Thread { requests, answers })
+    }
+
+    /// Hands a request to the thread.
+    pub fn ask(&mut self, request: Q) {
+        let at = now();
+        if self.thread.is_none() && at - self.started >= RESTART_PERIOD {
+            self.started = at;
+            self.thread = self.start_thread().ok();
+        }
+        let request = Arc::new(request);
+        self.unanswered.push_back(Arc::clone(&request));
+        match &self.thread {
+            // Where the thread has just panicked, the request is given up with the others.
+            Some(thread) => drop(thread.requests.send(request)),
+            None => self.give_up(),
+        }
     }
 
     /// Waits until there is an answer that is old enough to be taken. Safe to cancel.
     pub async fn ready(&mut self) {
-        if self.next.is_none() {
-            match self.answers.recv().await {
-                Some(answer) => self.next = Some(answer),
-                None => std::future::pending().await,
+        if self.answers.is_empty() {
+            let Some(thread) = &mut self.thread else {
+                return std::future::pending().await;
+            };
+            match thread.answers.recv().await {
+                Some(answer) => self.answered(answer),
+                None => self.panicked(),
             }
         }
-        if let Some((given, _)) = &self.next {
+        if let Some((given, _)) = self.answers.front() {
             let wait = *given + SETTLED - now();
             tokio::time::sleep(Duration::from_nanos(wait.0)).await;
         }
     }
 
-    /// The next answer that was given by `until`. Up to then the records must have been taken: what has led to the answer
-    /// must be known before it.
+    /// Returns the next answer that was given by `until`. Up to then the records must have been taken: what has led to the
+    /// answer must be known before it.
     pub fn take(&mut self, until: Nanos) -> Option<A> {
-        let next = self.next.take().or_else(|| self.answers.try_recv().ok())?;
-        if next.0 > until {
-            self.next = Some(next);
-            return None;
+        if self.answers.is_empty() {
+            match self.thread.as_mut()?.answers.try_recv() {
+                Ok(answer) => self.answered(answer),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.panicked(),
+            }
         }
+        let next = self.answers.pop_front_if(|(given, _)| *given <= until)?;
         Some(next.1)
+    }
+
+    /// Returns the name of the thread if the last one has panicked and none has answered since.
+    pub fn failed(&self) -> Option<&'static str> {
+        self.has_failed.then_some(self.name)
+    }
+
+    /// Returns how many requests were given up since the last call.
+    pub fn take_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.given_up)
+    }
+
+    fn answered(&mut self, answer: (Nanos, A)) {
+        self.unanswered.pop_front();
+        self.answers.push_back(answer);
+        if std::mem::take(&mut self.has_failed) {
+            let name = self.name;
+            notice!("the thread {name} works again");
+        }
+    }
+
+    fn panicked(&mut self) {
+        self.thread = None;
+        if !std::mem::replace(&mut self.has_failed, true) {
+            let name = self.name;
+            notice!(
+                "the thread {name} has panicked, which is a fault of tcpclose; another one is started"
+            );
+        }
+        self.give_up();
+    }
+
+    fn give_up(&mut self) {
+        let at = now();
+        self.given_up += self.unanswered.len() as u64;
+        for request in self.unanswered.drain(..) {
+            self.answers.push_back((at, (self.give_up)(&request)));
+        }
     }
 }
 
-fn work<Q, A>(
-    asked: &Receiver<Q>,
-    mut answer: impl FnMut(Q) -> A,
-    told: &UnboundedSender<(Nanos, A)>,
+fn answer_all<Q, A>(
+    requests: &Receiver<Arc<Q>>,
+    mut work: Work<Q, A>,
+    answers: &UnboundedSender<(Nanos, A)>,
 ) {
-    while let Ok(question) = asked.recv() {
-        let answer = answer(question);
-        if told.send((now(), answer)).is_err() {
+    while let Ok(request) = requests.recv() {
+        let answer = work(&request);
+        if answers.send((now(), answer)).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    const GIVEN_UP: u32 = 1000;
+
+    /// A worker whose threads answer with ten times the request and panic at 7; and how many of them
+    /// were started.
+    fn worker() -> (Worker<u32, u32>, Rc<Cell<u32>>) {
+        let started = Rc::new(Cell::new(0));
+        let count = Rc::clone(&started);
+        let make_work = move || -> Work<u32, u32> {
+            count.set(count.get() + 1);
+            Box::new(|request| {
+                assert_ne!(*request, 7, "this panic is part of the test");
+                10 * request
+            })
+        };
+        let worker = Worker::start("test", make_work, |request| GIVEN_UP + request);
+        (worker.expect("a thread"), started)
+    }
+
+    /// Waits for so many answers.
+    fn answers(worker: &mut Worker<u32, u32>, count: usize) -> Vec<u32> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let mut answers = Vec::new();
+        runtime.expect("a runtime").block_on(async {
+            while answers.len() < count {
+                let ready = tokio::time::timeout(Duration::from_secs(30), worker.ready());
+                ready.await.expect("a worker that panics is noticed");
+                answers.extend(std::iter::from_fn(|| worker.take(now())));
+            }
+        });
+        answers
+    }
+
+    #[test]
+    fn what_a_thread_that_panics_leaves_is_given_up() {
+        let (mut worker, _) = worker();
+        for request in [1, 7, 2] {
+            worker.ask(request);
+        }
+        assert_eq!(answers(&mut worker, 3), [10, GIVEN_UP + 7, GIVEN_UP + 2]);
+        assert_eq!(worker.failed(), Some("test"));
+        assert_eq!(worker.take_given_up(), 2);
+        assert_eq!(worker.take_given_up(), 0);
+    }
+
+    #[test]
+    fn another_thread_is_started_after_a_while() {
+        let (mut worker, started) = worker();
+        worker.ask(7);
+        answers(&mut worker, 1);
+        // It was started a moment ago.
+        worker.ask(3);
+        assert_eq!(answers(&mut worker, 1), [GIVEN_UP + 3]);
+        assert_eq!(started.get(), 1);
+        worker.started = now() - RESTART_PERIOD;
+        worker.ask(4);
+        assert_eq!(worker.failed(), Some("test"), "it has not answered yet");
+        assert_eq!(answers(&mut worker, 1), [40]);
+        assert_eq!((worker.failed(), started.get()), (None, 2));
+        assert_eq!(worker.take_given_up(), 2);
+    }
+
+    #[test]
+    fn answers_given_later_are_left() {
+        let (mut worker, _) = worker();
+        let before = now();
+        worker.ask(1);
+        assert_eq!(answers(&mut worker, 1), [10]);
+        worker.ask(2);
+        while worker.answers.is_empty() {
+            assert_eq!(worker.take(before), None);
+            thread::yield_now();
+        }
+        assert_eq!(worker.take(now()), Some(20));
     }
 }
