@@ -238,6 +238,15 @@ fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
             (loopback, cookie(&pair.client))
         );
         assert_eq!(diag.lookup(&Lookup::from(&socket))?, Some(socket));
+        // Whatever is known of its interface.
+        for known in [None, loopback, InterfaceIndex::new(77)] {
+            let found = diag.find(&lookup.interface(known))?;
+            assert_eq!(found.map(|found| found.id), Some(socket.id), "{known:?}");
+        }
+        let unbound = Lookup::tuple(tuple(&pair.server)?).interface(loopback);
+        let found = diag.find(&unbound)?.map(|found| found.id);
+        assert_eq!(found, Some(cookie(&pair.server)));
+        assert_eq!(diag.find(&lookup.id(EndpointId(u64::MAX >> 2)))?, None);
         Ok(())
     })
 }

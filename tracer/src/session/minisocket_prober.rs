@@ -7,16 +7,12 @@ use tcpclose_common::TcpState;
 
 use super::snapshot::Snapshot;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
-use tcpclose_core::types::{EndpointId, InterfaceIndex, Nanos, NetNs, Tuple};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
 use tcpclose_sys::kernel::clock::{now, thread_cpu};
 use tcpclose_sys::kernel::loader::Options;
-use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
 use tcpclose_sys::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
-
-/// Interfaces that are tried for a socket that may be bound to one. Each costs some microseconds.
-const INTERFACES: usize = 256;
 
 /// What is asked of sock_diag.
 pub(super) enum ProbeJob {
@@ -71,8 +67,6 @@ impl ProbeResult {
 pub(super) struct MinisocketProber {
     netns_cache: NetnsCache,
     open: HashMap<Option<NetNs>, Option<DiagSocket>>,
-    /// As of this round.
-    interfaces: HashMap<Option<NetNs>, Vec<InterfaceIndex>>,
     overflows: TimeWaitOverflows,
 }
 
@@ -82,7 +76,6 @@ impl MinisocketProber {
         Self {
             netns_cache: NetnsCache::default(),
             open: HashMap::new(),
-            interfaces: HashMap::new(),
             overflows,
         }
     }
@@ -109,7 +102,6 @@ impl MinisocketProber {
         let netns_cache = &self.netns_cache;
         self.open
             .retain(|netns, _| netns.is_some_and(|netns| netns_cache.is_own(netns)));
-        self.interfaces.clear();
         ProbeResult::Minisockets(said)
     }
 
@@ -120,37 +112,11 @@ impl MinisocketProber {
         };
         let question = sock_diag::Lookup::tuple(lookup.tuple);
         let question = lookup.cookie.map_or(question, |cookie| question.id(cookie));
-        match socket.lookup(&question) {
+        match socket.find(&question) {
             Ok(Some(found)) => minisocket(&found),
-            Ok(None) => self.ask_on_interfaces(lookup.netns, question),
+            Ok(None) => Minisocket::Gone,
             Err(_) => Minisocket::Unreachable,
         }
-    }
-
-    /// The kernel finds a socket that is bound to an interface only if it is told which, and connections between
-    /// link-local addresses are all bound.
-    fn ask_on_interfaces(
-        &mut self,
-        netns: Option<NetNs>,
-        question: sock_diag::Lookup,
-    ) -> Minisocket {
-        let netns_cache = &mut self.netns_cache;
-        let interfaces = self.interfaces.entry(netns).or_insert_with(|| {
-            let interfaces =
-                netns.and_then(|netns| netns_cache.run_in(netns, netns::interfaces).ok());
-            interfaces.unwrap_or_default()
-        });
-        let Some(Some(socket)) = self.open.get_mut(&netns) else {
-            return Minisocket::Unreachable;
-        };
-        for interface in interfaces.iter().take(INTERFACES) {
-            match socket.lookup(&question.interface(Some(*interface))) {
-                Ok(Some(found)) => return minisocket(&found),
-                Ok(None) => {}
-                Err(_) => return Minisocket::Unreachable,
-            }
-        }
-        Minisocket::Gone
     }
 
     /// Looks for the minisockets in TIME_WAIT that are wanted.

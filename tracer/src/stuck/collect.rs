@@ -281,6 +281,6 @@ fn look_up(diag: &mut DiagSocket, socket: &ObservedSocket) -> Result<Option<Sock
         .id(socket.id)
         .interface(socket.interface)
         .with_info();
-    let found = diag.lookup(&lookup)?;
+    let found = diag.find(&lookup)?;
     Ok(found.filter(|socket| STUCK_STATES.contains(&socket.state)))
 }

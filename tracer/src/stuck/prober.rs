@@ -106,12 +106,11 @@ impl Found {
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
         let few = requests.len() <= ONE_BY_ONE;
-        let one_by_one = few && self.look_up(diag, requests, began)?;
-        if !one_by_one {
-            self.sockets.truncate(before);
-            return self.list(diag, requests, began);
+        if few && self.look_up(diag, requests, began).is_ok() {
+            return self.find_listeners(diag, before);
         }
-        self.find_listeners(diag, before)
+        self.sockets.truncate(before);
+        self.list(diag, requests, began)
     }
 
     /// Finds the sockets in the namespace's list of all that can be stuck.
@@ -153,22 +152,21 @@ impl Found {
         Ok(())
     }
 
-    /// False when one was not found: the kernel finds a socket that is bound to an interface only by its number.
+    /// Looks up one socket after the other.
     fn look_up(
         &mut self,
         diag: &mut DiagSocket,
         requests: &[ProbeRequest],
         began: Nanos,
-    ) -> Result<bool, DiagError> {
+    ) -> Result<(), DiagError> {
         for request in requests {
             let lookup = Lookup::tuple(request.tuple).with_info();
             let lookup = request.cookie.map_or(lookup, |cookie| lookup.id(cookie));
-            let Some(socket) = diag.lookup(&lookup)? else {
-                return Ok(false);
-            };
-            self.take(request, &socket, now() - began);
+            if let Some(socket) = diag.find(&lookup)? {
+                self.take(request, &socket, now() - began);
+            }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn take(&mut self, request: &ProbeRequest, socket: &Socket, late: Nanos) {

@@ -11,7 +11,6 @@
 )]
 
 mod error;
-mod interfaces;
 pub(crate) mod scan;
 
 use std::fs::{self, File, OpenOptions};
@@ -26,7 +25,6 @@ use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 pub use error::NetNsError;
-pub use interfaces::interfaces;
 pub use scan::{Place, Scan, Unseen, find_all};
 
 use tcpclose_core::types::NetNs;

@@ -48,12 +48,23 @@ pub enum DiagError {
         "the kernel's list of sockets cannot be understood ({0}); please report this with the output of `uname -r`"
     )]
     Malformed(&'static str),
+    /// It is not known whether the socket exists: it may be bound to an interface that was not tried.
+    #[error("the network namespace has too many interfaces to look for a socket on each")]
+    TooManyInterfaces,
     /// Nothing came within the socket's time limit.
     #[error("the kernel did not answer a socket diagnostics request in time; ask again")]
     NoAnswer,
 }
 
 impl DiagError {
+    /// The kernel's answer is this error number.
+    pub(super) fn refused(errno: i32) -> Self {
+        match errno {
+            libc::ENOBUFS => Self::Lost,
+            errno => Self::Refused(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
     /// Whether the same request may well succeed when it is made again.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -21,7 +21,7 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Relays `dumps` requests to the kernel. Of the first `disturbed` answers it passes no socket on, and flags the rest.
 fn relay(client: OwnedFd, dumps: usize, disturbed: usize) -> JoinHandle<Result<(), DiagError>> {
     thread::spawn(move || {
-        let kernel = netlink::open()?;
+        let kernel = netlink::open(Some(SOCK_DIAG))?;
         let mut buffer = vec![0; BUFFER_LEN];
         for dump in 0..dumps {
             let length = receive(&client, &mut buffer)?;
@@ -68,6 +68,7 @@ fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::err
         buffer: vec![0; BUFFER_LEN],
         sequence: 0,
         unfinished: false,
+        interfaces: Interfaces::open()?,
     };
     let query = Query::states(StateSet::of(&[TcpState::Listen]));
     let (sockets, report) = diag.collect(&query)?;

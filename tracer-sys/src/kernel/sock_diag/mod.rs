@@ -20,6 +20,7 @@
 //! is kept by [`Socket::id`], and take absence from one dump for a hint: [`DiagSocket::lookup`] is proof.
 
 mod error;
+mod interfaces;
 #[cfg(test)]
 mod interrupted_tests;
 pub(crate) mod message;
@@ -30,7 +31,10 @@ mod socket;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use rustix::net::netlink::SOCK_DIAG;
+
 pub use error::DiagError;
+use interfaces::Interfaces;
 use message::{Body, Messages};
 use netlink::{receive, send};
 pub use query::{Families, Lookup, Query, StateSet};
@@ -43,6 +47,9 @@ use tcpclose_core::types::NetNs;
 /// Netlink fills at most 32 KiB at a time (`netlink_recvmsg` in `net/netlink/af_netlink.c` caps it), so more would stay
 /// empty. The kernel makes the next piece while it hands out this one, whatever `SO_RCVBUF` is.
 const BUFFER_LEN: usize = 64 * 1024;
+
+/// Interfaces that [`DiagSocket::find`] tries. Each costs some microseconds.
+const INTERFACES: usize = 256;
 
 /// How often [`DiagSocket::collect`] repeats a dump that was disturbed.
 const ATTEMPTS: u32 = 3;
@@ -59,6 +66,7 @@ pub struct DiagSocket {
     sequence: u32,
     /// A dump whose end was not read. It must be, before the next request.
     unfinished: bool,
+    interfaces: Interfaces,
 }
 
 /// How a dump went.
@@ -79,8 +87,7 @@ impl DiagSocket {
     /// # Errors
     /// [`DiagError::Open`], and [`DiagError::Unavailable`] where the kernel lacks `tcp_diag`.
     pub fn open() -> Result<Self, DiagError> {
-        let netns = netns::current().ok();
-        Self::probe(netlink::open()?, netns)
+        Self::probe(Sockets::open()?, netns::current().ok())
     }
 
     /// A client for another network namespace: a thread enters it, opens the socket there and ends. The socket stays
@@ -89,14 +96,16 @@ impl DiagSocket {
     /// # Errors
     /// As [`DiagSocket::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
     pub fn open_in(namespace: &NetNsHandle) -> Result<Self, DiagError> {
-        Self::probe(namespace.enter(netlink::open)??, Some(namespace.id()))
+        Self::probe(namespace.enter(Sockets::open)??, Some(namespace.id()))
     }
 
     /// Asks for nothing once. Later ENOENT can then only mean "no such socket"; without `tcp_diag` it would be the
     /// answer to everything.
-    fn probe(fd: OwnedFd, netns: Option<NetNs>) -> Result<Self, DiagError> {
+    fn probe(sockets: Sockets, netns: Option<NetNs>) -> Result<Self, DiagError> {
+        let Sockets { fd, interfaces } = sockets;
         let mut diag = Self {
             fd,
+            interfaces,
             netns,
             buffer: vec![0; BUFFER_LEN],
             sequence: 0,
@@ -192,10 +201,38 @@ impl DiagSocket {
                     // ESTALE is inside the kernel the word for another cookie.
                     Body::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
                     Body::Error(0) | Body::Data(..) | Body::Noop => {}
-                    Body::Error(errno) | Body::Done(errno) => return Err(refused(errno)),
+                    Body::Error(errno) | Body::Done(errno) => {
+                        return Err(DiagError::refused(errno));
+                    }
                     Body::Overrun => return Err(DiagError::Lost),
                 }
             }
+        }
+    }
+
+    /// As [`Self::lookup`], of a socket that may be bound to another interface than is known: the one that `lookup` names is
+    /// tried first, then all others. `None`: there is none with this tuple and id.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`]; [`DiagError::TooManyInterfaces`] where not all could be tried.
+    pub fn find(&mut self, lookup: &Lookup) -> Result<Option<Socket>, DiagError> {
+        if let Some(found) = self.lookup(lookup)? {
+            return Ok(Some(found));
+        }
+        let interfaces = self.interfaces.indexes(&mut self.buffer)?.to_vec();
+        let unbound = lookup.interface.map(|_| None);
+        let others = unbound
+            .into_iter()
+            .chain(interfaces.iter().map(|one| Some(*one)));
+        let others = others.filter(|interface| *interface != lookup.interface);
+        for interface in others.take(INTERFACES) {
+            if let Some(found) = self.lookup(&lookup.interface(interface))? {
+                return Ok(Some(found));
+            }
+        }
+        match interfaces.len() > INTERFACES {
+            true => Err(DiagError::TooManyInterfaces),
+            false => Ok(None),
         }
     }
 
@@ -246,7 +283,7 @@ impl DiagSocket {
                     Body::Error(0) | Body::Data(..) | Body::Noop => {}
                     Body::Done(errno) | Body::Error(errno) => {
                         self.unfinished = false;
-                        return Err(refused(errno));
+                        return Err(DiagError::refused(errno));
                     }
                     Body::Overrun => return Err(DiagError::Lost),
                 }
@@ -255,9 +292,17 @@ impl DiagSocket {
     }
 }
 
-fn refused(errno: i32) -> DiagError {
-    match errno {
-        libc::ENOBUFS => DiagError::Lost,
-        errno => DiagError::Refused(io::Error::from_raw_os_error(errno)),
+/// What is opened in a namespace.
+struct Sockets {
+    fd: OwnedFd,
+    interfaces: Interfaces,
+}
+
+impl Sockets {
+    fn open() -> Result<Self, DiagError> {
+        Ok(Self {
+            fd: netlink::open(Some(SOCK_DIAG))?,
+            interfaces: Interfaces::open()?,
+        })
     }
 }

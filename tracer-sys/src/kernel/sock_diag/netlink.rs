@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom, send as send_datagram,
-    socket_with,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom,
+    send as send_datagram, socket_with,
 };
 
 use super::error::DiagError;
@@ -16,13 +16,13 @@ use super::error::DiagError;
 /// The kernel answers at once, within the system call; this is only against waiting for ever for a lost answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A netlink socket in the calling thread's network namespace.
-pub(super) fn open() -> Result<OwnedFd, DiagError> {
+/// A netlink socket of this protocol in the calling thread's network namespace.
+pub(super) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, DiagError> {
     let fd = socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
         SocketFlags::CLOEXEC,
-        Some(SOCK_DIAG),
+        protocol,
     )
     .map_err(|error| match error {
         Errno::PROTONOSUPPORT => DiagError::Unavailable,
