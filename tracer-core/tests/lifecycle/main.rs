@@ -15,5 +15,6 @@ mod seed;
 mod segments;
 mod socket;
 mod stuck;
+mod stuck_alike;
 mod time_waits;
 mod unknown_paths;

@@ -4,6 +4,7 @@
 //! TCPCLOSE_TEST_REQUIRE=1 that is a failure.
 
 mod ages;
+mod alike;
 mod cgroups;
 mod demo;
 mod environment;

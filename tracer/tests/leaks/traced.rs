@@ -47,16 +47,16 @@ fn watch_command(args: &[&str]) -> Command {
     command
 }
 
-fn watch_as_json(netns: &str, args: &[&str]) -> Fallible<Watch> {
+pub fn watch_as_json(netns: &str, args: &[&str]) -> Fallible<Watch> {
     watch(netns, &[&["--format", "json"], args].concat())
 }
 
 /// The next `leak` record.
-fn leak(watch: &mut Watch) -> Fallible<Value> {
+pub fn leak(watch: &mut Watch) -> Fallible<Value> {
     watch.record(r#""kind":"leak""#)
 }
 
-fn in_traced_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
+pub fn in_traced_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
     if !can_trace()? {
         return Ok(());
     }
