@@ -41,7 +41,7 @@ impl Row {
         self
     }
 
-    /// Those that [`write`] has left.
+    /// Those that [`write()`] has left.
     pub fn all_from_json(text: &[u8]) -> Result<Vec<Self>> {
         let mut all: Value = serde_json::from_slice(text)?;
         Ok(serde_json::from_value(all["rows"].take())?)

@@ -84,13 +84,13 @@ fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf) -> Result<Counts> {
     Ok(Counts::of_skipped_check())
 }
 
-/// rustdoc with warnings denied.
+/// rustdoc for all items, private ones too, with warnings denied.
 pub fn document(workspace: &Workspace, object: Option<&Path>) -> Result<Counts> {
     let mut cargo = cargo(workspace, object);
     cargo
-        .args(["doc", "--no-deps"])
+        .args(["doc", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings");
-    check(&mut cargo, "cargo doc --no-deps")
+    check(&mut cargo, "cargo doc --no-deps --document-private-items")
 }
 
 /// Licences, duplicates and sources of the dependencies, by deny.toml. Advisories need the network at every run.

@@ -51,7 +51,7 @@ pub(super) fn open(
 }
 
 impl SinkConfig {
-    /// Checks that [`open`] would accept the destination, as far as that can be checked without
+    /// Checks that `open` would accept the destination, as far as that can be checked without
     /// changing anything.
     ///
     /// # Errors
