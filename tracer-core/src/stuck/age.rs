@@ -10,23 +10,13 @@ use super::observed::ObservedSocket;
 use crate::types::Nanos;
 
 /// How an age is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum AgeKnown {
     /// The tracer saw the socket enter its state.
     Observed,
     /// From the age of the last ACK that came.
     Estimated,
-}
-
-impl AgeKnown {
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Observed => "observed",
-            Self::Estimated => "estimated",
-        }
-    }
 }
 
 /// Since when a socket is in its state.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use strum::VariantArray as _;
+
 use super::age::Age;
 use super::owner::OwnerProcess;
 use super::owner_key::OwnerKey;
@@ -23,8 +25,8 @@ pub struct OwnerGroup {
     pub process: Option<OwnerProcess>,
     /// The places of its sockets in the list that was grouped, the oldest first.
     pub sockets: Vec<usize>,
-    /// How many there are of each verdict, in the order of [`Verdict::ALL`].
-    pub verdicts: [usize; Verdict::ALL.len()],
+    /// How many there are of each verdict, in the order of its variants.
+    pub verdicts: [usize; Verdict::VARIANTS.len()],
     /// Age of the oldest.
     pub oldest: Age,
     /// Bytes that were never read, of all [`Verdict::EofUnread`].
@@ -59,7 +61,7 @@ impl OwnerGroup {
     /// Returns how many are the application's fault.
     #[must_use]
     pub fn stuck(&self) -> usize {
-        let counted = Verdict::ALL.into_iter().zip(self.verdicts);
+        let counted = Verdict::VARIANTS.iter().copied().zip(self.verdicts);
         counted
             .filter(|(verdict, _)| verdict.is_stuck())
             .map(|(_, count)| count)
@@ -124,7 +126,7 @@ fn group(owner: OwnerKey, mut members: Vec<usize>, sockets: &[StuckSocket]) -> O
     members.sort_by_key(|&member| sockets[member].age.since);
     let mut ports: HashMap<u16, usize> = HashMap::new();
     let mut services: HashMap<SocketAddr, usize> = HashMap::new();
-    let (mut verdicts, mut unread) = ([0; Verdict::ALL.len()], 0);
+    let (mut verdicts, mut unread) = ([0; Verdict::VARIANTS.len()], 0);
     for stuck in members.iter().map(|&member| &sockets[member]) {
         let tuple = &stuck.socket.tuple;
         *ports.entry(tuple.local().port()).or_default() += 1;

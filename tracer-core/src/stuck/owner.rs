@@ -20,7 +20,8 @@ pub struct Holder {
 }
 
 /// Why the owner of a stuck socket is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum OwnerUnknown {
     /// No process holds it, and all could be inspected: its process is exiting, it is a socket of the kernel's own, its
     /// descriptor is on its way between two processes, or only io_uring holds it.
@@ -29,18 +30,6 @@ pub enum OwnerUnknown {
     NotInspectable,
     /// The prober does not tell these two apart.
     NotTold,
-}
-
-impl OwnerUnknown {
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NoHolder => "no_holder",
-            Self::NotInspectable => "not_inspectable",
-            Self::NotTold => "not_told",
-        }
-    }
 }
 
 /// The process that a stuck socket belongs to.

@@ -6,7 +6,8 @@ use crate::errno::{self, ECONNABORTED, ETIMEDOUT};
 use crate::event::Transition;
 
 /// How a socket ceased to be stuck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Resolution {
     /// The application closed it: with close(), shutdown(), or an abort of its own.
     Closed,
@@ -46,18 +47,5 @@ impl Resolution {
             _ => None,
         };
         end.unwrap_or(Self::Unknown)
-    }
-
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::ProcessExited => "process_exited",
-            Self::Reset => "reset",
-            Self::Timeout => "timeout",
-            Self::Destroyed => "destroyed",
-            Self::Unknown => "unknown",
-        }
     }
 }

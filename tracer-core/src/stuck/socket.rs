@@ -14,7 +14,8 @@ use crate::process::Process;
 use crate::types::{Nanos, SharedOwner};
 
 /// What is new about a stuck socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum StuckEvent {
     /// It was not reported before.
     Opened,
@@ -22,18 +23,6 @@ pub enum StuckEvent {
     Ongoing,
     /// It is stuck no longer.
     Resolved(Resolution),
-}
-
-impl StuckEvent {
-    /// The word of the JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Ongoing => "ongoing",
-            Self::Resolved(_) => "resolved",
-        }
-    }
 }
 
 /// A socket that is stuck in its state, or is no longer.

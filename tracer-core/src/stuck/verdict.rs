@@ -5,7 +5,20 @@ use std::fmt;
 use crate::types::OwnerSource;
 
 /// What the application has not done about a socket in CLOSE_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::VariantArray)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    strum::Display,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Verdict {
     /// It was never accepted.
     NotAccepted,
@@ -18,25 +31,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All verdicts, in the order in which they are counted.
-    pub const ALL: [Self; 4] = [
-        Self::NotAccepted,
-        Self::EofUnread,
-        Self::EofRead,
-        Self::StillSending,
-    ];
-
-    /// The word of the JSON, the table and the docs.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotAccepted => "not_accepted",
-            Self::EofUnread => "eof_unread",
-            Self::EofRead => "eof_read",
-            Self::StillSending => "still_sending",
-        }
-    }
-
     /// Returns whether the application is at fault.
     #[must_use]
     pub const fn is_stuck(self) -> bool {

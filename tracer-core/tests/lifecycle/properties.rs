@@ -238,7 +238,7 @@ proptest! {
                     Finding::Stuck(stuck) => {
                         let known = stuck.age.known == AgeKnown::Observed;
                         prop_assert!(!known || stuck.at - stuck.age.since <= elapsed_since(start, now));
-                        prop_assert_eq!(stuck.resolution().is_some(), stuck.event.name() == "resolved");
+                        prop_assert_eq!(stuck.resolution().is_some(), stuck.event.to_string() == "resolved");
                         continue;
                     }
                     Finding::Loss(_) => continue,

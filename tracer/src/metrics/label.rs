@@ -130,7 +130,7 @@ impl Label {
             Self::ResetBy(side) => side.into(),
             Self::ResetReason(reason) => reason.map_or("unknown", Into::into),
             Self::TimeWaitEnd(end) => end.into(),
-            Self::Verdict(verdict) => verdict.name(),
+            Self::Verdict(verdict) => verdict.into(),
             Self::State(state) => state_word(*state),
             Self::Where(location) => location.into(),
             Self::Output(name) => name,

@@ -14,6 +14,7 @@ use crate::output::forecast_text::push_forecast;
 use crate::output::leaks::unsent;
 use owner::{push_command, push_container, push_process};
 use possibly_stuck::push_possibly_stuck;
+use strum::VariantArray as _;
 use tcpclose_core::stuck::{
     AgeKnown, OwnerGroup, OwnerKey, OwnerUnknown, Report, StuckSocket, TopValues, Verdict,
 };
@@ -181,7 +182,7 @@ fn push_age(text: &mut String, report: &Report, stuck: &StuckSocket) {
 
 /// Appends a line for each verdict; the descriptor is named where there is only one.
 fn push_verdicts(text: &mut String, group: &OwnerGroup, members: Vec<&StuckSocket>) {
-    for (verdict, count) in Verdict::ALL.into_iter().zip(group.verdicts) {
+    for (verdict, count) in Verdict::VARIANTS.iter().copied().zip(group.verdicts) {
         if count == 0 {
             continue;
         }
@@ -197,7 +198,7 @@ fn push_verdicts(text: &mut String, group: &OwnerGroup, members: Vec<&StuckSocke
         let _ = writeln!(
             text,
             "{INDENT}{count} {}: {}",
-            verdict.name(),
+            verdict,
             verdict.explain(unread, fds)
         );
     }
@@ -305,7 +306,7 @@ fn push_socket(text: &mut String, report: &Report, stuck: &StuckSocket) {
     let _ = writeln!(
         text,
         "{INDENT}{held:<HOLDERS_WIDTH$} {local:<21} {peer:<21} {age:>7} {:<13} unread {} unsent {}",
-        stuck.verdict.name(),
+        stuck.verdict,
         stuck.socket.unread(),
         stuck.socket.unsent,
         local = local.to_string(),

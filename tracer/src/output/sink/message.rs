@@ -77,12 +77,12 @@ fn of_stuck(stuck: &StuckSocket) -> String {
         None => {
             let _ = write!(text, " is stuck in CLOSE_WAIT for {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
-            let _ = write!(text, ": {}", stuck.verdict.name());
+            let _ = write!(text, ": {}", stuck.verdict);
         }
         Some(end) => {
             let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
-            let _ = write!(text, ": {}", end.name());
+            let _ = write!(text, ": {}", end);
         }
     }
     text

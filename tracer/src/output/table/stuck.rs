@@ -50,9 +50,9 @@ impl CloseTable {
         push_state_ms(&mut cells[STATES].text, lasted);
         let cause = cells[CAUSE].start();
         match resolution {
-            Some(resolution) => cause.push_str(resolution.name()),
+            Some(resolution) => cause.push_str(resolution.into()),
             None => {
-                cause.push_str(verdict.name());
+                cause.push_str(verdict.into());
                 if let [fd, rest @ ..] = stuck.fds() {
                     let _ = write!(cause, " on fd {fd}");
                     cause.push_str(if rest.is_empty() { "" } else { ", …" });

@@ -3,7 +3,7 @@
 use super::*;
 use crate::output::escape::cut;
 use crate::output::leaks::unsent;
-use tcpclose_core::stuck::{self, Forecast, OwnerProcess, OwnerUnknown, Resolution, StuckSocket};
+use tcpclose_core::stuck::{self, Forecast, OwnerProcess, StuckSocket};
 
 /// Bytes of a command line in a record: each socket of a process repeats it.
 const COMMAND_LINE_LIMIT: usize = 256;
@@ -98,7 +98,7 @@ impl<'a> Leak<'a> {
         Self {
             v: VERSION,
             kind: "leak",
-            event: event.name(),
+            event: event.into(),
             ts: clock.rfc3339(at),
             netns: netns(endpoint.netns),
             conn: Conn::new(endpoint, clock),
@@ -111,19 +111,19 @@ impl<'a> Leak<'a> {
             leak: Stuck {
                 since: clock.rfc3339(age.since),
                 age_ms: rounded_ms(at - age.since),
-                age_known: age.known.name(),
+                age_known: age.known.into(),
                 age_at_most_ms: age.earliest.map(|earliest| rounded_ms(at - earliest)),
-                verdict: verdict.name(),
+                verdict: verdict.into(),
                 unread_bytes: unread,
                 unsent_bytes: socket.unsent,
                 fds,
-                owner_unknown: owner_unknown.map(OwnerUnknown::name),
+                owner_unknown: owner_unknown.map(Into::into),
                 cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
                 advice: match unsent([stuck]) {
                     Some(unsent) => format!("{explained}; {unsent}"),
                     None => explained,
                 },
-                resolved_by: stuck.resolution().map(Resolution::name),
+                resolved_by: stuck.resolution().map(Into::into),
             },
         }
     }
