@@ -8,7 +8,7 @@ use tcpclose_core::types::NetNs;
 use crate::host::cgroup::Tree;
 use crate::host::{descriptors, mountinfo, process};
 use crate::kernel::netns::scan::mounted_namespace;
-use crate::kernel::sock_diag::Socket;
+use crate::kernel::sock_diag::KernelSocket;
 
 pub use crate::host::proc_dir::stat_field;
 pub use crate::kernel::sock_diag::message::{Body, Message, Messages, attributes};
@@ -16,8 +16,8 @@ pub use crate::kernel::tracefs::Format;
 
 /// Reads a `struct inet_diag_msg` with its attributes.
 #[must_use]
-pub fn socket(bytes: &[u8]) -> Option<Socket> {
-    Socket::parse(bytes, NetNs::new(1))
+pub fn socket(bytes: &[u8]) -> Option<KernelSocket> {
+    KernelSocket::parse(bytes, NetNs::new(1))
 }
 
 /// Calls `found` with each network namespace that is mounted somewhere according to a mountinfo, and its mount point.

@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use tcpclose_sys::host::capabilities::{self, Capability};
-use tcpclose_sys::host::descriptors::Search;
-use tcpclose_sys::kernel::netns::{Place, Unseen};
+use tcpclose_sys::host::descriptors::HolderSearch;
+use tcpclose_sys::kernel::netns::{ScanGap, ScanTarget};
 
 /// A gap in what was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,19 +46,19 @@ pub(crate) fn net_identity(process: &str) -> io::Result<u64> {
 }
 
 /// What a scan for namespaces could not see, given the identities of those that were looked at.
-pub(crate) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<CoverageGap> {
+pub(crate) fn of_scan(unseen: &[ScanGap], looked_at: &HashSet<u64>) -> Vec<CoverageGap> {
     let mut blind = Vec::new();
-    let mut elsewhere: BTreeMap<Option<u64>, (&Unseen, usize)> = BTreeMap::new();
+    let mut elsewhere: BTreeMap<Option<u64>, (&ScanGap, usize)> = BTreeMap::new();
     for unseen in unseen {
-        match unseen.place {
-            Place::Process(pid) => match net_identity(&pid.to_string()) {
+        match unseen.target {
+            ScanTarget::Process(pid) => match net_identity(&pid.to_string()) {
                 Ok(identity) if looked_at.contains(&identity) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 identity => elsewhere.entry(identity.ok()).or_insert((unseen, 0)).1 += 1,
             },
             // Within a container, this is everywhere.
-            Place::OtherPidNamespaces => blind.push(CoverageGap::note(unseen.to_string())),
-            Place::Proc | Place::HiddenProcesses | Place::Mounts(_) => {
+            ScanTarget::OtherPidNamespaces => blind.push(CoverageGap::note(unseen.to_string())),
+            ScanTarget::Proc | ScanTarget::HiddenProcesses | ScanTarget::Mounts(_) => {
                 blind.push(CoverageGap::new(unseen.to_string()))
             }
         }
@@ -77,7 +77,7 @@ pub(crate) fn of_scan(unseen: &[Unseen], looked_at: &HashSet<u64>) -> Vec<Covera
 /// processes that this /proc cannot show. `asked_for`: only certain processes were looked at, each because it was asked
 /// for.
 pub(crate) fn of_search(
-    search: &Search,
+    search: &HolderSearch,
     unheld: usize,
     contained: bool,
     asked_for: bool,
@@ -141,11 +141,11 @@ fn sockets_have(count: usize) -> String {
 mod tests {
     use super::*;
 
-    fn unreadable(pids: &[u32]) -> Search {
+    fn unreadable(pids: &[u32]) -> HolderSearch {
         let refused = |&pid| (pid, io::Error::from_raw_os_error(libc::EACCES));
-        Search {
+        HolderSearch {
             unreadable: pids.iter().map(refused).collect(),
-            ..Search::default()
+            ..HolderSearch::default()
         }
     }
 
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_process_that_was_asked_for_and_does_not_exist_is_said_not_to() {
-        let gone = Search {
+        let gone = HolderSearch {
             unreadable: vec![(7, io::Error::from_raw_os_error(libc::ENOENT))],
-            ..Search::default()
+            ..HolderSearch::default()
         };
         let blind = of_search(&gone, 0, false, true).expect("it was asked for");
         assert_eq!(blind.text, "there is no process 7");
@@ -198,9 +198,9 @@ mod tests {
 
     #[test]
     fn hidden_processes_matter_only_while_a_holder_is_missing() {
-        let hidden = Search {
+        let hidden = HolderSearch {
             hidden: true,
-            ..Search::default()
+            ..HolderSearch::default()
         };
         assert_eq!(of_search(&hidden, 0, false, false), None);
         assert!(of_search(&hidden, 1, false, false).is_some_and(|blind| blind.matters));
@@ -208,15 +208,16 @@ mod tests {
 
     #[test]
     fn within_a_container_the_holder_may_be_outside() {
-        let blind = of_search(&Search::default(), 1, true, false).expect("a holder is missing");
+        let blind =
+            of_search(&HolderSearch::default(), 1, true, false).expect("a holder is missing");
         assert!(
             blind.text.starts_with("1 socket has no holder"),
             "{}",
             blind.text
         );
-        assert_eq!(of_search(&Search::default(), 0, true, false), None);
+        assert_eq!(of_search(&HolderSearch::default(), 0, true, false), None);
         assert_eq!(
-            of_search(&Search::default(), 1, false, false),
+            of_search(&HolderSearch::default(), 1, false, false),
             None,
             "a socket of the kernel's own"
         );
@@ -226,8 +227,8 @@ mod tests {
     fn a_process_in_a_namespace_that_was_looked_at_hides_nothing() -> io::Result<()> {
         let own = net_identity("thread-self")?;
         let refused = || io::Error::from_raw_os_error(libc::EACCES);
-        let process = |pid| Unseen {
-            place: Place::Process(pid),
+        let process = |pid| ScanGap {
+            target: ScanTarget::Process(pid),
             reason: refused(),
         };
         let here = process(std::process::id());
@@ -248,8 +249,8 @@ mod tests {
 
     #[test]
     fn a_container_s_own_view_is_only_noted() {
-        let unseen = Unseen {
-            place: Place::OtherPidNamespaces,
+        let unseen = ScanGap {
+            target: ScanTarget::OtherPidNamespaces,
             reason: io::ErrorKind::PermissionDenied.into(),
         };
         assert!(

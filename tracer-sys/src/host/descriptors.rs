@@ -1,4 +1,6 @@
-//! Who holds a socket: inode → process and descriptor, from /proc.
+//! The processes that hold a socket, with their descriptors, from /proc.
+//!
+//! Not by the crate `procfs`: see [`super::proc_dir`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
@@ -12,8 +14,10 @@ use std::thread;
 use rustix::fs::{RawDir, readlinkat_raw};
 use rustix::io::Errno;
 
+use super::descriptor_table::DescriptorTable;
 use super::proc_dir::{ProcDir, is_gone};
 use super::process;
+use tcpclose_common::SocketDescriptor;
 use tcpclose_core::process::Process;
 
 /// Bytes of directory entries asked for at once: some 1,000 descriptors.
@@ -22,50 +26,11 @@ const ENTRIES_LEN: usize = 32 * 1024;
 /// Threads that read /proc at once, at most: others want to work too.
 const MAX_THREADS: usize = 4;
 
-/// A descriptor of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holder {
-    /// Process id, in the reader's pid namespace.
-    pub pid: u32,
-    /// Number of the descriptor in that process.
-    pub fd: u32,
-}
-
-/// Who holds which inode.
-#[derive(Clone, Debug, Default)]
-pub struct Holders(Vec<(u32, Holder)>);
-
-impl Holders {
-    /// All descriptors of this inode: of several processes after fork() or when it was sent to another, several of one
-    /// process after dup(). In the order of pid and number.
-    pub fn of(&self, inode: u32) -> impl Iterator<Item = Holder> + '_ {
-        let start = self.0.partition_point(|(other, _)| *other < inode);
-        let held = self.0[start..]
-            .iter()
-            .take_while(move |(other, _)| *other == inode);
-        held.map(|(_, holder)| *holder)
-    }
-
-    /// The inodes that are held.
-    pub fn inodes(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().map(|(inode, _)| *inode)
-    }
-}
-
-impl FromIterator<(u32, Holder)> for Holders {
-    /// From inodes, each with one of its holders.
-    fn from_iter<T: IntoIterator<Item = (u32, Holder)>>(held: T) -> Self {
-        let mut held = Vec::from_iter(held);
-        held.sort_unstable();
-        Self(held)
-    }
-}
-
-/// What a search of /proc found.
+/// The result of a search for holders.
 #[derive(Debug, Default)]
-pub struct Search {
-    /// Who holds which of the inodes.
-    pub holders: Holders,
+pub struct HolderSearch {
+    /// The descriptors of the inodes.
+    pub descriptors: DescriptorTable,
     /// The processes among the holders, by their ids.
     pub processes: BTreeMap<u32, Arc<Process>>,
     /// Processes whose descriptors could not be (completely) read, and why. Those that exited meanwhile are not among
@@ -75,71 +40,66 @@ pub struct Search {
     pub hidden: bool,
 }
 
-/// Looks for the holders of these inodes of sockfs, in one pass over the processes.
+/// Finds the holders of these inodes of sockfs, in one pass over the processes.
 ///
-/// Any process may hold any socket, whatever its user and its network namespace are: only reading the links tells. What
-/// is passed over are processes with no descriptor at all, and everything when nothing is wanted. A descriptor table
-/// that a single thread has for itself (`unshare(CLONE_FILES)`) is not looked at.
+/// Any process may hold any socket, whatever its user and its network namespace are: only its links show. Processes without a
+/// descriptor are passed over, and everything when nothing is wanted. A descriptor table that a single thread has for itself
+/// (`unshare(CLONE_FILES)`) is not read.
 ///
-/// With `pids`, only those processes are looked at; of ones that do not exist, [`Search::unreadable`] says so.
+/// With `pids`, only those processes are read; those that do not exist are in [`HolderSearch::unreadable`].
 #[must_use]
-pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> Search {
-    let mut search = Search::default();
+pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> HolderSearch {
+    let mut reader = Reader::new(inodes);
     if !pids.is_empty() {
         for pid in BTreeSet::from_iter(pids.iter().copied()) {
-            if let Err(error) = search.read_process(pid, inodes) {
-                search.unreadable.push((pid, error));
+            if let Err(error) = reader.read_process(pid) {
+                reader.unreadable.push((pid, error));
             }
         }
     } else if !inodes.is_empty() {
-        search.read_all(inodes);
+        reader.read_all();
     }
-    search.holders.0.sort_unstable();
-    search
+    reader.finish()
 }
 
-/// As [`find_holders`] of all processes, with what the kernel's own walk over their descriptors found: each with its
-/// inode. What that missed, because it was not wanted yet when the walk came by, is looked for in /proc.
+/// As [`find_holders`] of all processes, among the descriptors that the kernel's iterator listed. A socket that the iterator
+/// missed, as its descriptor was made after it had passed, is searched for in /proc.
 #[must_use]
-pub fn holders_among(walked: Vec<(u32, Holder)>, inodes: &HashSet<u32>) -> Search {
-    let mut search = Search::default();
-    let mut by_process: BTreeMap<u32, Vec<(u32, Holder)>> = BTreeMap::new();
-    for (inode, holder) in walked {
-        if inodes.contains(&inode) {
+pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) -> HolderSearch {
+    let mut by_process: BTreeMap<u32, Vec<SocketDescriptor>> = BTreeMap::new();
+    for descriptor in listed {
+        if inodes.contains(&descriptor.inode) {
             by_process
-                .entry(holder.pid)
+                .entry(descriptor.pid)
                 .or_default()
-                .push((inode, holder));
+                .push(descriptor);
         }
     }
+    let (mut missed, mut processes, mut descriptors) =
+        (inodes.clone(), BTreeMap::new(), Vec::new());
     for (pid, held) in by_process {
-        // One that cannot be read is gone, and let go of what it held.
+        // One that cannot be read has exited, and its descriptors are closed.
         if let Ok(mut process) = ProcDir::open(pid)
             && let Ok(open) = open_descriptors(&mut process)
             && let Ok(facts) = process::read(&process, open)
         {
-            search.processes.insert(pid, Arc::new(facts));
-            search.holders.0.extend(held);
+            processes.insert(pid, Arc::new(facts));
+            for descriptor in held {
+                missed.remove(&descriptor.inode);
+                descriptors.push(descriptor);
+            }
         }
     }
-    search.holders.0.sort_unstable();
-    let held = |inode: &u32| search.holders.of(*inode).next().is_some();
-    let missed: HashSet<u32> = inodes
-        .iter()
-        .copied()
-        .filter(|inode| !held(inode))
-        .collect();
+    let mut reader = Reader::new(&missed);
+    reader.descriptors = descriptors;
+    reader.processes = processes;
     if !missed.is_empty() {
-        let mut rest = find_holders(&missed, &[]);
-        search.unreadable = std::mem::take(&mut rest.unreadable);
-        search.hidden = rest.hidden;
-        search.add(rest);
-        search.holders.0.sort_unstable();
+        reader.read_all();
     }
-    search
+    reader.finish()
 }
 
-/// How many a process has open, of any kind.
+/// The number of descriptors that a process has open, of any kind.
 fn open_descriptors(process: &mut ProcDir) -> io::Result<u64> {
     match count(&process.descriptors()?)? {
         0 => process
@@ -159,21 +119,51 @@ fn count(directory: &OwnedFd) -> io::Result<u64> {
     Ok(open)
 }
 
-impl Search {
-    /// Whose an inode is: of several processes that hold it the one that started first, so that of those which inherited
+impl HolderSearch {
+    /// The owner of an inode: of several processes that hold it the one that started first, so that of those which inherited
     /// it, it is the ancestor.
     #[must_use]
     pub fn owner(&self, inode: u32) -> Option<&Process> {
-        let holders = self.holders.of(inode);
-        holders
-            .filter_map(|holder| self.processes.get(&holder.pid))
+        let descriptors = self.descriptors.of(inode);
+        descriptors
+            .filter_map(|descriptor| self.processes.get(&descriptor.pid))
             .map(|process| &**process)
             .min_by_key(|process| (process.started, process.pid))
+    }
+}
+
+/// Reads the descriptors of processes.
+struct Reader<'a> {
+    inodes: &'a HashSet<u32>,
+    descriptors: Vec<SocketDescriptor>,
+    processes: BTreeMap<u32, Arc<Process>>,
+    unreadable: Vec<(u32, io::Error)>,
+    hidden: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn new(inodes: &'a HashSet<u32>) -> Self {
+        Self {
+            inodes,
+            descriptors: Vec::new(),
+            processes: BTreeMap::new(),
+            unreadable: Vec::new(),
+            hidden: false,
+        }
+    }
+
+    fn finish(self) -> HolderSearch {
+        HolderSearch {
+            descriptors: self.descriptors.into_iter().collect(),
+            processes: self.processes,
+            unreadable: self.unreadable,
+            hidden: self.hidden,
+        }
     }
 
     /// Divides the processes among as many threads as help: reading links is all work for the kernel, and of different
     /// processes it goes on side by side.
-    fn read_all(&mut self, inodes: &HashSet<u32>) {
+    fn read_all(&mut self) {
         let Ok(entries) = std::fs::read_dir("/proc") else {
             self.hidden = true;
             return;
@@ -185,11 +175,11 @@ impl Search {
         // Every pid namespace that has processes has its init.
         self.hidden = !pids.contains(&1);
 
-        let next = AtomicUsize::new(0);
+        let (inodes, next) = (self.inodes, AtomicUsize::new(0));
         let work = || {
-            let mut part = Self::default();
+            let mut part = Reader::new(inodes);
             while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match part.read_process(pid, inodes) {
+                match part.read_process(pid) {
                     Err(error) if !is_gone(&error) => part.unreadable.push((pid, error)),
                     Ok(()) | Err(_) => {}
                 }
@@ -221,26 +211,27 @@ impl Search {
 
     fn add(&mut self, part: Self) {
         let Self {
-            holders,
+            inodes: _,
+            descriptors,
             mut processes,
             unreadable,
             hidden: _,
         } = part;
-        self.holders.0.extend(holders.0);
+        self.descriptors.extend(descriptors);
         self.processes.append(&mut processes);
         self.unreadable.extend(unreadable);
     }
 
-    fn read_process(&mut self, pid: u32, inodes: &HashSet<u32>) -> io::Result<()> {
+    fn read_process(&mut self, pid: u32) -> io::Result<()> {
         let mut process = ProcDir::open(pid)?;
-        let before = self.holders.0.len();
+        let before = self.descriptors.len();
         let mut read = process
             .descriptors()
-            .and_then(|directory| self.read_descriptors(pid, &directory, inodes));
+            .and_then(|directory| self.read_descriptors(pid, &directory));
         if matches!(read, Ok(0)) {
-            // So it looks where the first thread has exited and others go on.
+            // None is open where the first thread has exited and others go on.
             read = match process.other_descriptors() {
-                Ok(Some(directory)) => self.read_descriptors(pid, &directory, inodes),
+                Ok(Some(directory)) => self.read_descriptors(pid, &directory),
                 Ok(None) => Ok(0),
                 Err(error) => Err(error),
             };
@@ -248,13 +239,13 @@ impl Search {
         let open = match read {
             Ok(open) => open,
             Err(error) if is_gone(&error) => {
-                self.holders.0.truncate(before);
+                self.descriptors.truncate(before);
                 return Err(error);
             }
             Err(_) if process.is_kernel_thread() => return Ok(()),
             Err(error) => return Err(error),
         };
-        if self.holders.0.len() == before {
+        if self.descriptors.len() == before {
             return Ok(());
         }
         match process::read(&process, open) {
@@ -262,21 +253,16 @@ impl Search {
                 self.processes.insert(pid, Arc::new(facts));
                 Ok(())
             }
-            // It took its descriptors with it.
+            // It has exited, and its descriptors are closed.
             Err(error) => {
-                self.holders.0.truncate(before);
+                self.descriptors.truncate(before);
                 Err(error)
             }
         }
     }
 
     /// Notes the descriptors that are wanted, and returns how many there are of any kind.
-    fn read_descriptors(
-        &mut self,
-        pid: u32,
-        directory: &OwnedFd,
-        inodes: &HashSet<u32>,
-    ) -> io::Result<u64> {
+    fn read_descriptors(&mut self, pid: u32, directory: &OwnedFd) -> io::Result<u64> {
         let mut buffer = Vec::with_capacity(ENTRIES_LEN);
         let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
         let mut link = [0; 64];
@@ -290,9 +276,9 @@ impl Search {
             match readlinkat_raw(directory, entry.file_name(), &mut link[..]) {
                 Ok(length) => {
                     if let Some(inode) = socket_inode(&link[..length])
-                        && inodes.contains(&inode)
+                        && self.inodes.contains(&inode)
                     {
-                        self.holders.0.push((inode, Holder { pid, fd }));
+                        self.descriptors.push(SocketDescriptor { pid, fd, inode });
                     }
                 }
                 // Closed meanwhile.
@@ -336,7 +322,7 @@ mod tests {
         let copy = socket.try_clone()?;
         for pids in [&[][..], &[std::process::id()]] {
             let search = find_holders(&HashSet::from([inode]), pids);
-            let fds: Vec<u32> = search.holders.of(inode).map(|holder| holder.fd).collect();
+            let fds: Vec<u32> = search.descriptors.of(inode).map(|it| it.fd).collect();
             for fd in [&socket, &copy].map(|socket| socket.as_raw_fd() as u32) {
                 assert!(fds.contains(&fd), "{fds:?}");
             }
@@ -356,11 +342,15 @@ mod tests {
             };
             (pid, process.into())
         };
-        let holder = |pid| (7, Holder { pid, fd: 3 });
-        let search = Search {
-            holders: [holder(2), holder(5), holder(9)].into_iter().collect(),
+        let descriptor = |pid| SocketDescriptor {
+            pid,
+            fd: 3,
+            inode: 7,
+        };
+        let search = HolderSearch {
+            descriptors: [2, 5, 9].map(descriptor).into_iter().collect(),
             processes: [process(2, 30), process(5, 10), process(9, 20)].into(),
-            ..Search::default()
+            ..HolderSearch::default()
         };
         assert_eq!(search.owner(7).map(|process| process.pid), Some(5));
         assert_eq!(search.owner(8), None);
@@ -391,22 +381,5 @@ mod tests {
         ] {
             assert_eq!(socket_inode(other), None);
         }
-    }
-
-    #[test]
-    fn holders_are_told_apart_by_inode() {
-        let holder = |pid, fd| Holder { pid, fd };
-        let holders = Holders(vec![
-            (5, holder(1, 3)),
-            (7, holder(1, 4)),
-            (7, holder(2, 4)),
-            (9, holder(1, 5)),
-        ]);
-        assert_eq!(
-            holders.of(7).collect::<Vec<_>>(),
-            [holder(1, 4), holder(2, 4)]
-        );
-        assert_eq!(holders.of(6).count(), 0);
-        assert_eq!(holders.of(10).count(), 0);
     }
 }

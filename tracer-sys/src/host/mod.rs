@@ -4,6 +4,7 @@ pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_paths;
 pub mod container;
+pub mod descriptor_table;
 pub mod descriptors;
 mod kernel_release;
 pub(crate) mod mountinfo;

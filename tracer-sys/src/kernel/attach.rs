@@ -10,17 +10,12 @@ use aya::programs::{BtfTracePoint, FEntry, Program, TracePoint};
 
 use super::btf::Btf;
 use super::load_error::refusal;
+use super::object::{KFREE_SKB, SET_STATE, SET_STATE_CLASSIC, SET_STATE_FALLBACK};
 
-/// The tracepoint that everything stands on.
-pub(super) const SET_STATE: &str = "inet_sock_set_state";
-/// The program that records the transitions which interrupt the main one.
-pub(super) const FALLBACK: &str = "inet_sock_set_state_nested";
 /// Tracepoints that add causes; without one of them the program reports fewer causes, and says so.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
-/// The tracepoint that shows the segments which a minisocket took and dropped.
-pub(super) const KFREE_SKB: &str = "kfree_skb";
-/// How many arguments it must pass: the fourth is the socket (since 6.11).
+/// How many arguments the tracepoint [`KFREE_SKB`] must pass: the fourth is the socket (since 6.11).
 const KFREE_SKB_ARGUMENTS: usize = 4;
 
 /// Functions whose entry shows what happens to minisockets: each program's name in the object, and the function's in the
@@ -63,7 +58,7 @@ pub(super) fn with_btf(
 
     let mut programs = ByName(ebpf.programs_mut().collect());
     let set_state = programs.tracepoint(SET_STATE)?;
-    let fallback = programs.tracepoint(FALLBACK)?;
+    let fallback = programs.tracepoint(SET_STATE_FALLBACK)?;
     // The verifier takes 10 ms for each of these two, and works on as many as it is given.
     let (set_state, fallback) = thread::scope(|scope| {
         let verifier = thread::Builder::new().name("verifier".into());
@@ -112,7 +107,7 @@ pub(super) fn with_btf(
 /// Attaches the tier that sees states, addresses and ports.
 pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Outcome> {
     let mut programs = ByName(ebpf.programs_mut().collect());
-    let program: &mut TracePoint = programs.take("inet_sock_set_state_classic")?.try_into()?;
+    let program: &mut TracePoint = programs.take(SET_STATE_CLASSIC)?.try_into()?;
     program.load()?;
     program.attach("sock", SET_STATE)?;
     Ok(Outcome {

@@ -5,8 +5,8 @@ use std::io;
 use aya::programs::ProgramError;
 use rustix::io::Errno;
 
-use super::attach::SET_STATE;
 use super::btf::BtfError;
+use super::object::SET_STATE;
 
 /// Why nothing can be traced.
 #[derive(Debug, thiserror::Error)]

@@ -13,9 +13,10 @@ use super::attach::{self, Outcome};
 use super::btf::{self, Btf};
 use super::ebpf_log::{EbpfLog, Print};
 pub use super::load_error::LoadError;
+use super::object::{EBPF_OBJECT, FALLBACK_STAGE, PROGRAM_STATS};
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
-use super::{EBPF_OBJECT, offsets, tracefs};
+use super::{offsets, tracefs};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::types::NetNs;
 
@@ -212,10 +213,10 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
         lost: take_map(&mut ebpf, "LOST")?,
         reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
         fallback: match fallback {
-            Ok(()) => Ok(RecursionFallback::new(take_map(&mut ebpf, "TWIN")?)),
+            Ok(()) => Ok(RecursionFallback::new(take_map(&mut ebpf, FALLBACK_STAGE)?)),
             Err(why) => Err(why),
         },
-        stats: ProgramStats(take_map(&mut ebpf, "RUNS")?),
+        stats: ProgramStats(take_map(&mut ebpf, PROGRAM_STATS)?),
         ring_bytes: options.ring_bytes,
         ebpf,
     })

@@ -1,4 +1,4 @@
-//! The doors to the kernel.
+//! Interfaces to the kernel: the eBPF programs and their records, BTF, sock_diag, network namespaces, clocks.
 
 mod attach;
 pub mod btf;
@@ -7,9 +7,9 @@ pub mod decode;
 pub mod ebpf_log;
 mod load_error;
 pub mod loader;
-
 pub mod netns;
 pub mod netns_cache;
+mod object;
 mod offsets;
 pub mod program_stats;
 pub mod reader;
@@ -20,4 +20,4 @@ pub mod sock_diag;
 pub mod task_file_iter;
 pub(crate) mod tracefs;
 
-include!(concat!(env!("OUT_DIR"), "/ebpf_object.rs"));
+pub use object::EBPF_OBJECT;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::clock;
 use super::netns::{self, NetNsError, NetNsHandle};
-use super::sock_diag::{DiagError, DiagSocket};
+use super::sock_diag::{DiagClient, DiagError};
 use tcpclose_core::types::{Nanos, NetNs};
 
 /// Namespaces remembered at most. Beyond that the memory starts anew.
@@ -21,7 +21,7 @@ pub struct NetnsCache {
     /// Namespaces that were looked for in vain, or could not be entered, and when.
     absent: HashMap<NetNs, Nanos>,
     /// Finds all namespaces.
-    find_all: fn() -> Vec<NetNsHandle>,
+    scan: fn() -> Vec<NetNsHandle>,
 }
 
 impl Default for NetnsCache {
@@ -30,7 +30,7 @@ impl Default for NetnsCache {
             own: netns::current().ok(),
             handles: HashMap::new(),
             absent: HashMap::new(),
-            find_all: || netns::find_all().found,
+            scan: || netns::scan().namespaces,
         }
     }
 }
@@ -66,13 +66,13 @@ impl NetnsCache {
     /// A client for a namespace.
     ///
     /// # Errors
-    /// Those of [`DiagSocket::open_in`].
-    pub fn open_diag(&mut self, netns: NetNs) -> Result<DiagSocket, DiagError> {
+    /// Those of [`DiagClient::open_in`].
+    pub fn open_diag(&mut self, netns: NetNs) -> Result<DiagClient, DiagError> {
         if self.is_own(netns) {
-            return DiagSocket::open();
+            return DiagClient::open();
         }
         self.enter(netns, clock::now(), |handle| {
-            match DiagSocket::open_in(handle) {
+            match DiagClient::open_in(handle) {
                 Err(DiagError::Namespace(error)) => Err(error),
                 opened => Ok(opened),
             }
@@ -113,7 +113,7 @@ impl NetnsCache {
 
     /// One walk finds all namespaces, so that a host with many of them takes one.
     fn remember_all(&mut self, wanted: NetNs) {
-        let mut found = (self.find_all)();
+        let mut found = (self.scan)();
         if self.handles.len() + found.len() > REMEMBERED {
             self.handles.clear();
             found.sort_by_key(|handle| handle.id() != wanted);
@@ -143,7 +143,7 @@ mod tests {
     fn cache() -> NetnsCache {
         NetnsCache {
             own: None,
-            find_all: || {
+            scan: || {
                 WALKS.set(WALKS.get() + 1);
                 let numbers = 1..=THERE.get();
                 numbers.map(|number| NetNsHandle::new(id(number))).collect()

@@ -6,7 +6,7 @@ use aya::maps::{Array, MapData};
 use aya::programs::BtfTracePoint;
 use tcpclose_common::FallbackStage;
 
-use super::attach::FALLBACK;
+use super::object::SET_STATE_FALLBACK;
 
 /// The fallback, which is loaded from the start: loading takes rights which may be given up later.
 pub(super) struct RecursionFallback {
@@ -63,7 +63,7 @@ impl RecursionFallback {
 }
 
 fn attach(ebpf: &mut Ebpf) -> anyhow::Result<()> {
-    let program = ebpf.program_mut(FALLBACK);
+    let program = ebpf.program_mut(SET_STATE_FALLBACK);
     let program: &mut BtfTracePoint = program.ok_or(anyhow::anyhow!("no fallback"))?.try_into()?;
     program.attach()?;
     Ok(())

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use aya::Ebpf;
 
-use super::attach::{FALLBACK, KFREE_SKB, SET_STATE};
+use super::object::{KFREE_SKB, SET_STATE, SET_STATE_FALLBACK};
 
 /// Counts the skipped runs of the loaded programs.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl RecursionMisses {
         };
         Self {
             set_state: counter(&|name| name == SET_STATE),
-            others: counter(&|name| ![SET_STATE, FALLBACK, KFREE_SKB].contains(&name)),
+            others: counter(&|name| ![SET_STATE, SET_STATE_FALLBACK, KFREE_SKB].contains(&name)),
         }
     }
 

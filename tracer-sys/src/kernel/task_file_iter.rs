@@ -1,6 +1,6 @@
-//! Who holds sockets in CLOSE_WAIT, from the kernel's own walk over all open files (a BPF iterator, `iter/task_file`).
+//! The processes that hold sockets in CLOSE_WAIT, from the kernel's own iterator over all open files (`iter/task_file`).
 //!
-//! /proc tells of one descriptor with one system call, 1.6 to 2 µs of a core each. The walk takes 0.5 µs, and 40 ms before
+//! /proc shows one descriptor for each system call, 1.6 to 2 µs of a core each. The iterator takes 0.5 µs, and 40 ms before
 //! that to read the kernel's BTF and to load the program (6.18, 2 cores).
 
 use std::fs::File;
@@ -14,14 +14,13 @@ use tcpclose_common::{Config, SocketDescriptor};
 
 use super::btf::{self, Btf};
 use super::load_error::LoadError;
-use super::{EBPF_OBJECT, offsets};
+use super::object::{EBPF_OBJECT, SOCKET_DESCRIPTORS};
+use super::offsets;
 
-/// The program's name in the object.
-const PROGRAM: &str = "held_sockets";
-/// What the kernel walks over.
-const WALK: &str = "task_file";
+/// What the kernel iterates over.
+const TARGET: &str = "task_file";
 
-/// All descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that this pid namespace shows;
+/// Lists all descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that this pid namespace shows;
 /// process ids are those of the initial one.
 ///
 /// # Errors
@@ -37,27 +36,27 @@ pub fn sockets() -> Result<Vec<SocketDescriptor>, LoadError> {
     let raw = std::fs::read(btf::VMLINUX).map_err(reading("reading the kernel's BTF"))?;
     let btf = Btf::parse(&raw).map_err(LoadError::Btf)?;
     let config = offsets::for_task_file_iter(&btf).map_err(LoadError::Btf)?;
-    let mut file = walk(object, &btf, &config).map_err(LoadError::from_aya)?;
+    let mut file = start(object, &btf, &config).map_err(LoadError::from_aya)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)
-        .map_err(reading("the walk over open files"))?;
+        .map_err(reading("iterating over open files"))?;
     Ok(bytes
         .chunks_exact(size_of::<SocketDescriptor>())
         .map(bytemuck::pod_read_unaligned)
         .collect())
 }
 
-/// Loads the program; reading the file makes the kernel walk.
-fn walk(object: &[u8], btf: &Btf<'_>, config: &Config) -> anyhow::Result<File> {
+/// Loads the program; reading the file makes the kernel iterate.
+fn start(object: &[u8], btf: &Btf<'_>, config: &Config) -> anyhow::Result<File> {
     // The ring buffer is another program's: a page of it has to be there.
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .load(object)?;
     let program: &mut Iter = ebpf
-        .program_mut(PROGRAM)
-        .with_context(|| format!("the eBPF object has no program {PROGRAM}"))?
+        .program_mut(SOCKET_DESCRIPTORS)
+        .with_context(|| format!("the eBPF object has no program {SOCKET_DESCRIPTORS}"))?
         .try_into()?;
-    program.load(WALK, &btf.for_aya(&[&format!("bpf_iter_{WALK}")])?)?;
+    program.load(TARGET, &btf.for_aya(&[&format!("bpf_iter_{TARGET}")])?)?;
     let link = program.attach()?;
     Ok(program.take_link(link)?.into_file()?)
 }

@@ -7,20 +7,20 @@ use std::time::Duration;
 use tcpclose_common::TcpState;
 use tcpclose_kit::Outcome;
 use tcpclose_kit::netns::in_own_network;
-use tcpclose_sys::kernel::sock_diag::{DiagSocket, Lookup, Query, StateSet};
+use tcpclose_sys::kernel::sock_diag::{DiagClient, DumpQuery, SocketLookup, StateSet};
 
 use crate::connections::{Pair, cookie, in_state, tuple};
 
 #[test]
 fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Outcome {
     in_own_network(|_| {
-        let mut diag = DiagSocket::open()?;
+        let mut diag = DiagClient::open()?;
         let Pair {
             listener: _listener,
             mut client,
             mut server,
         } = Pair::v4()?;
-        let lookup = Lookup::tuple(tuple(&server)?).id(cookie(&server));
+        let lookup = SocketLookup::tuple(tuple(&server)?).id(cookie(&server));
         client.write_all(b"hello")?;
         let mut all = [0; 5];
         server.read_exact(&mut all)?;
@@ -36,13 +36,13 @@ fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Out
 #[test]
 fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
     in_own_network(|_| {
-        let mut diag = DiagSocket::open()?;
+        let mut diag = DiagClient::open()?;
         let Pair {
             listener: _listener,
             mut client,
             mut server,
         } = Pair::v4()?;
-        let lookup = Lookup::tuple(tuple(&server)?).id(cookie(&server));
+        let lookup = SocketLookup::tuple(tuple(&server)?).id(cookie(&server));
         client.write_all(b"hello")?;
         drop(client);
         assert_eq!(
@@ -65,16 +65,16 @@ fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
 #[test]
 fn tcp_info_counts_and_ages() -> Outcome {
     in_own_network(|_| {
-        let mut diag = DiagSocket::open()?;
+        let mut diag = DiagClient::open()?;
         let Pair {
             listener: _listener,
             mut client,
             server,
         } = Pair::v4()?;
-        let lookup = Lookup::tuple(tuple(&server)?)
+        let lookup = SocketLookup::tuple(tuple(&server)?)
             .id(cookie(&server))
             .with_info();
-        let opener = Lookup::tuple(tuple(&client)?).with_info();
+        let opener = SocketLookup::tuple(tuple(&client)?).with_info();
         let opener = diag.lookup(&opener)?.and_then(|socket| socket.info);
         let opener = opener.ok_or("no tcp_info")?;
         assert_eq!(opener.bytes_acked, 1, "the SYN of an active open counts");
@@ -95,8 +95,8 @@ fn tcp_info_counts_and_ages() -> Outcome {
         assert!((90..5000).contains(&ack) && data >= ack + 150, "{info:?}");
         // Only a dump that asks for it carries it.
         let states = StateSet::of(&[TcpState::CloseWait]);
-        let plain = diag.collect(&Query::states(states))?.0;
-        let full = diag.collect(&Query::states(states).with_info())?.0;
+        let plain = diag.collect(&DumpQuery::states(states))?.0;
+        let full = diag.collect(&DumpQuery::states(states).with_info())?.0;
         assert_eq!((plain.len(), full.len()), (1, 1));
         assert!(plain[0].info.is_none() && full[0].info.is_some());
         Ok(())

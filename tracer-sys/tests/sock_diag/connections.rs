@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, Tuple};
-use tcpclose_sys::kernel::sock_diag::{DiagSocket, Lookup, Socket};
+use tcpclose_sys::kernel::sock_diag::{DiagClient, KernelSocket, SocketLookup};
 
 /// Any error will do.
 pub type Any<T> = Result<T, Box<dyn std::error::Error>>;
@@ -49,10 +49,10 @@ pub fn cookie(socket: &impl AsFd) -> EndpointId {
 
 /// Looks until the socket is as wanted: what a peer sends takes a moment even on loopback.
 pub fn wait_for(
-    diag: &mut DiagSocket,
-    lookup: &Lookup,
-    wanted: impl Fn(Option<&Socket>) -> bool,
-) -> Any<Option<Socket>> {
+    diag: &mut DiagClient,
+    lookup: &SocketLookup,
+    wanted: impl Fn(Option<&KernelSocket>) -> bool,
+) -> Any<Option<KernelSocket>> {
     let start = Instant::now();
     loop {
         let socket = diag.lookup(lookup)?;
@@ -67,7 +67,11 @@ pub fn wait_for(
 }
 
 /// Waits until the socket is in this state.
-pub fn in_state(diag: &mut DiagSocket, lookup: &Lookup, state: TcpState) -> Any<Socket> {
-    let wanted = |socket: Option<&Socket>| socket.is_some_and(|socket| socket.state == state);
+pub fn in_state(
+    diag: &mut DiagClient,
+    lookup: &SocketLookup,
+    state: TcpState,
+) -> Any<KernelSocket> {
+    let wanted = |socket: Option<&KernelSocket>| socket.is_some_and(|socket| socket.state == state);
     wait_for(diag, lookup, wanted)?.ok_or("nothing".into())
 }

@@ -10,9 +10,9 @@ use std::thread;
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
 use tcpclose_core::types::NetNs;
-use tcpclose_sys::kernel::netns::{self, NetNsError, Place};
+use tcpclose_sys::kernel::netns::{self, NetNsError, ScanTarget};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
-use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, StateSet};
+use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, StateSet};
 
 use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_proc, mount_tmpfs};
 use tcpclose_kit::netns::{self as kit_netns, Resident, enter_new_netns};
@@ -65,9 +65,9 @@ fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
         return Ok(());
     }
     let holder = Holder::new(Holds::ByLiving)?;
-    let scan = netns::find_all();
-    assert_eq!(scan.found[0].id(), netns::current()?);
-    let mut ids: Vec<NetNs> = scan.found.iter().map(|handle| handle.id()).collect();
+    let scan = netns::scan();
+    assert_eq!(scan.namespaces[0].id(), netns::current()?);
+    let mut ids: Vec<NetNs> = scan.namespaces.iter().map(|handle| handle.id()).collect();
     assert!(ids.contains(&holder.netns));
     let all = ids.len();
     ids.sort_unstable();
@@ -99,9 +99,9 @@ fn one_that_only_a_mount_in_another_mount_namespace_holds_is_entered() -> Outcom
     }
     let holder = Holder::new(Holds::ByMount)?;
     let handle = netns::by_inode(holder.netns)?;
-    let mut diag = DiagSocket::open_in(&handle)?;
+    let mut diag = DiagClient::open_in(&handle)?;
     assert_eq!(diag.netns(), Some(holder.netns));
-    assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
+    assert_eq!(diag.collect(&DumpQuery::states(StateSet::all()))?.0, []);
     Ok(())
 }
 
@@ -115,7 +115,7 @@ fn one_whose_process_has_exited_is_gone() -> Outcome {
         let id = holder.netns;
         let handle = netns::by_inode(id)?;
         drop(holder);
-        let error = DiagSocket::open_in(&handle).expect_err("it is gone");
+        let error = DiagClient::open_in(&handle).expect_err("it is gone");
         assert!(
             matches!(error, DiagError::Namespace(NetNsError::Vanished(gone)) if gone == id),
             "{error:?}"
@@ -131,8 +131,8 @@ fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
     }
     let resident = Resident::with(|| TcpListener::bind("127.0.0.1:4321"))?;
     let handle = netns::by_path(&resident.path)?;
-    let mut diag = DiagSocket::open_in(&handle)?;
-    let elsewhere = thread::spawn(move || diag.collect(&Query::states(StateSet::all())));
+    let mut diag = DiagClient::open_in(&handle)?;
+    let elsewhere = thread::spawn(move || diag.collect(&DumpQuery::states(StateSet::all())));
     let (sockets, _) = elsewhere.join().expect("no panic")?;
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(sockets[0].tuple.local().port(), 4321);
@@ -217,7 +217,7 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
     let path = resident.path.clone();
     let holder = Holder::new(Holds::ByLiving)?;
     let hidden = netns::by_inode(holder.netns)?;
-    let hidden_process = Place::Process(holder.process.pid());
+    let hidden_process = ScanTarget::Process(holder.process.pid());
     let worker = thread::spawn(move || -> Result<(), String> {
         enter_new_netns().map_err(|error| error.to_string())?;
         // The host's may hide the processes of other users.
@@ -225,27 +225,23 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
         mount_proc(c"").map_err(|error| error.to_string())?;
         let nobody = Uid::from_raw(65534);
         set_thread_res_uid(nobody, nobody, nobody).map_err(|error| error.to_string())?;
-        let mut own = DiagSocket::open().map_err(|error| error.to_string())?;
-        let all = Query::states(StateSet::all());
+        let mut own = DiagClient::open().map_err(|error| error.to_string())?;
+        let all = DumpQuery::states(StateSet::all());
         let _ = own.collect(&all).map_err(|error| error.to_string())?;
 
         // Its file can be opened, being of the same process, but not entered.
         let neighbour = netns::by_path(&path).map_err(|error| error.to_string())?;
         for handle in [neighbour, hidden] {
-            match DiagSocket::open_in(&handle) {
+            match DiagClient::open_in(&handle) {
                 Err(DiagError::Namespace(error @ NetNsError::NotPermitted(_))) => {
                     assert!(error.to_string().contains("CAP_SYS_ADMIN"));
                 }
                 other => return Err(format!("{other:?}")),
             }
         }
-        let scan = netns::find_all();
-        assert_eq!(Some(scan.found[0].id()), netns::current().ok());
-        assert!(
-            scan.unseen
-                .iter()
-                .any(|unseen| unseen.place == hidden_process)
-        );
+        let scan = netns::scan();
+        assert_eq!(Some(scan.namespaces[0].id()), netns::current().ok());
+        assert!(scan.gaps.iter().any(|gap| gap.target == hidden_process));
         Ok(())
     });
     worker.join().expect("no panic")?;
@@ -258,8 +254,8 @@ fn a_client_keeps_its_namespace_alive() -> Outcome {
         return Ok(());
     }
     let holder = Holder::new(Holds::ByLiving)?;
-    let mut diag = DiagSocket::open_in(&netns::by_inode(holder.netns)?)?;
+    let mut diag = DiagClient::open_in(&netns::by_inode(holder.netns)?)?;
     drop(holder);
-    assert_eq!(diag.collect(&Query::states(StateSet::all()))?.0, []);
+    assert_eq!(diag.collect(&DumpQuery::states(StateSet::all()))?.0, []);
     Ok(())
 }

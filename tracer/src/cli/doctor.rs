@@ -11,7 +11,7 @@ use tcpclose_sys::host::capabilities::{self, Capabilities, Capability, USED};
 use tcpclose_sys::host::kernel_release;
 use tcpclose_sys::host::privilege_drop::{self, KeptCapability, RunningAgent};
 use tcpclose_sys::kernel::loader::{self, LoadError, Options, Tier};
-use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket};
+use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError};
 use tcpclose_sys::kernel::{btf, netns};
 
 /// What `tcpclose doctor` takes.
@@ -346,7 +346,7 @@ fn classic_tracepoint(classic: &Result<loader::Programs, LoadError>) -> Check {
 }
 
 fn sock_diag() -> Check {
-    let found = match DiagSocket::open() {
+    let found = match DiagClient::open() {
         Ok(_) => {
             Ok("the peer's FIN is found after close(), in the kernel's minisockets".to_owned())
         }
@@ -369,17 +369,17 @@ fn sock_diag() -> Check {
 }
 
 fn namespaces() -> Check {
-    let scan = netns::find_all();
+    let scan = netns::scan();
     let could_enter = scan
-        .found
+        .namespaces
         .iter()
         .filter(|found| found.enter(|| ()).is_ok())
         .count();
-    let found = if could_enter == scan.found.len() && could_enter > 0 {
+    let found = if could_enter == scan.namespaces.len() && could_enter > 0 {
         Ok(format!("{could_enter} found, all can be entered"))
     } else {
         Err(Lack::new(
-            format!("{could_enter} of {} can be entered", scan.found.len()),
+            format!("{could_enter} of {} can be entered", scan.namespaces.len()),
             "the end of closes in the others (containers): they are told as unknown",
             "run it with sudo, or give it CAP_SYS_ADMIN",
         ))

@@ -12,7 +12,7 @@ use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisock
 use tcpclose_sys::kernel::clock::{now, thread_cpu};
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
-use tcpclose_sys::kernel::sock_diag::{self, DiagSocket, Query, Socket, StateSet};
+use tcpclose_sys::kernel::sock_diag::{self, DiagClient, DumpQuery, KernelSocket, StateSet};
 
 /// What is asked of sock_diag.
 pub(super) enum ProbeJob {
@@ -66,7 +66,7 @@ impl ProbeResult {
 /// after each round of questions.
 pub(super) struct MinisocketProber {
     netns_cache: NetnsCache,
-    open: HashMap<Option<NetNs>, Option<DiagSocket>>,
+    open: HashMap<Option<NetNs>, Option<DiagClient>>,
     overflows: TimeWaitOverflows,
 }
 
@@ -110,7 +110,7 @@ impl MinisocketProber {
         let Some(socket) = self.socket(lookup.netns) else {
             return Minisocket::Unreachable;
         };
-        let question = sock_diag::Lookup::tuple(lookup.tuple);
+        let question = sock_diag::SocketLookup::tuple(lookup.tuple);
         let question = lookup.cookie.map_or(question, |cookie| question.id(cookie));
         match socket.find(&question) {
             Ok(Some(found)) => minisocket(&found),
@@ -144,7 +144,7 @@ impl MinisocketProber {
         }
     }
 
-    fn socket(&mut self, netns: Option<NetNs>) -> Option<&mut DiagSocket> {
+    fn socket(&mut self, netns: Option<NetNs>) -> Option<&mut DiagClient> {
         let netns_cache = &mut self.netns_cache;
         let opened = self.open.entry(netns);
         opened
@@ -175,7 +175,7 @@ impl MinisocketProber {
 /// All that are wanted; `None` when the whole table must be walked: many are wanted, or one is not found. The kernel finds
 /// a minisocket that is bound to a device only if it is told which.
 fn ask_for_each(
-    socket: &mut DiagSocket,
+    socket: &mut DiagClient,
     wanted: &[(Tuple, Option<EndpointId>)],
 ) -> Option<Vec<PolledMinisocket>> {
     if wanted.is_empty() {
@@ -183,7 +183,7 @@ fn ask_for_each(
     }
     let mut found = Vec::with_capacity(wanted.len());
     for (tuple, cookie) in wanted {
-        let question = sock_diag::Lookup::tuple(*tuple);
+        let question = sock_diag::SocketLookup::tuple(*tuple);
         let question = cookie.map_or(question, |cookie| question.id(cookie));
         found.push(sighting(&socket.lookup(&question).ok()??)?);
     }
@@ -191,8 +191,8 @@ fn ask_for_each(
 }
 
 /// All of the namespace, and whether none can be missing.
-fn walk(socket: &mut DiagSocket) -> (Vec<PolledMinisocket>, bool) {
-    let query = Query::states(StateSet::of(&[TcpState::TimeWait]));
+fn walk(socket: &mut DiagClient) -> (Vec<PolledMinisocket>, bool) {
+    let query = DumpQuery::states(StateSet::of(&[TcpState::TimeWait]));
     match socket.collect(&query) {
         Ok((sockets, report)) => {
             let found = sockets.iter().filter_map(sighting).collect();
@@ -202,7 +202,7 @@ fn walk(socket: &mut DiagSocket) -> (Vec<PolledMinisocket>, bool) {
     }
 }
 
-fn sighting(socket: &Socket) -> Option<PolledMinisocket> {
+fn sighting(socket: &KernelSocket) -> Option<PolledMinisocket> {
     if socket.state != TcpState::TimeWait {
         return None;
     }
@@ -214,7 +214,7 @@ fn sighting(socket: &Socket) -> Option<PolledMinisocket> {
     })
 }
 
-fn minisocket(found: &Socket) -> Minisocket {
+fn minisocket(found: &KernelSocket) -> Minisocket {
     match (found.state, found.left_ms()) {
         (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
         (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),

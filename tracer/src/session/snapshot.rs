@@ -11,7 +11,7 @@ use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::Options;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
-use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Query, Socket, StateSet};
+use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, KernelSocket, StateSet};
 
 /// What was found.
 pub(super) struct Snapshot {
@@ -56,11 +56,11 @@ impl Snapshot {
                 Err(error) => snapshot.unseen.push(with_causes(error)),
             },
             None => {
-                let scan = netns::find_all();
-                for handle in scan.found {
+                let scan = netns::scan();
+                for handle in scan.namespaces {
                     snapshot.add(&handle, states, options, owners);
                 }
-                let blind = coverage::of_scan(&scan.unseen, &snapshot.looked_at);
+                let blind = coverage::of_scan(&scan.gaps, &snapshot.looked_at);
                 let blind = blind.into_iter().map(|blind| blind.text);
                 snapshot.unseen.extend(blind);
             }
@@ -138,14 +138,14 @@ impl Snapshot {
     }
 }
 
-fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<Socket>, bool), DiagError> {
-    let mut diag = DiagSocket::open_in(handle)?;
-    let (sockets, report) = diag.collect(&Query::states(states))?;
+fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<KernelSocket>, bool), DiagError> {
+    let mut diag = DiagClient::open_in(handle)?;
+    let (sockets, report) = diag.collect(&DumpQuery::states(states))?;
     Ok((sockets, !report.interrupted && report.skipped == 0))
 }
 
 /// The kernel filters the records; these are the same filters for the snapshot.
-fn want(options: &Options, netns: NetNs, socket: &Socket) -> bool {
+fn want(options: &Options, netns: NetNs, socket: &KernelSocket) -> bool {
     if socket.state == TcpState::Listen {
         return options.filter.matches_listener(&socket.tuple);
     }

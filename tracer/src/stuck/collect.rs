@@ -17,7 +17,9 @@ use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
-use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Families, Lookup, Query, Socket};
+use tcpclose_sys::kernel::sock_diag::{
+    DiagClient, DiagError, DumpQuery, KernelSocket, SocketFamilies, SocketLookup,
+};
 
 /// Sockets that are looked up once more at most.
 const LOOKED_UP_AGAIN: usize = 4096;
@@ -102,16 +104,16 @@ impl Collected {
                 collected.gaps.push(CoverageGap::note(text));
             }
         } else {
-            let scan = netns::find_all();
-            let has_none = scan.found.is_empty();
-            for handle in scan.found {
+            let scan = netns::scan();
+            let has_none = scan.namespaces.is_empty();
+            for handle in scan.namespaces {
                 read(&mut collected, handle);
             }
             if has_none {
                 let known = by_namespace.remove(&None).unwrap_or_default();
                 collected.read_own(wanted, &known);
             }
-            let unseen = coverage::of_scan(&scan.unseen, &collected.identities);
+            let unseen = coverage::of_scan(&scan.gaps, &collected.identities);
             collected.gaps.extend(unseen);
         }
         collected.keep_held(by_namespace.into_values().flatten());
@@ -125,7 +127,7 @@ impl Collected {
         let inodes = known.iter().filter_map(|socket| socket.inode);
         let search = find_holders(&inodes.map(Inode::get).collect(), &[]);
         let is_held = |socket: &ObservedSocket| {
-            let held = |inode: Inode| search.holders.of(inode.get()).next().is_some();
+            let held = |inode: Inode| search.descriptors.of(inode.get()).next().is_some();
             socket.inode.is_some_and(held)
         };
         let kept: Vec<ObservedSocket> = known.into_iter().filter(is_held).collect();
@@ -142,8 +144,8 @@ impl Collected {
 
     /// Without /proc the own namespace has no number, and no other is found.
     fn read_own(&mut self, wanted: &Wanted<'_>, known: &[ObservedSocket]) {
-        let read = DiagSocket::open()
-            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, Families::Both, known));
+        let read = DiagClient::open()
+            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, SocketFamilies::Both, known));
         if let Err(error) = read {
             self.not_read("the own network namespace", error, known);
         }
@@ -160,7 +162,7 @@ impl Collected {
             let families = sockstat::families();
             (
                 net_identity("thread-self"),
-                families.map(|families| (families, DiagSocket::open())),
+                families.map(|families| (families, DiagClient::open())),
             )
         });
         let read = match entered {
@@ -197,12 +199,12 @@ impl Collected {
     fn read_sockets(
         &mut self,
         wanted: &Wanted<'_>,
-        diag: &mut DiagSocket,
-        families: Families,
+        diag: &mut DiagClient,
+        families: SocketFamilies,
         known: &[ObservedSocket],
     ) -> Result<(), DiagError> {
         let begun = now();
-        let query = Query::states(STATES.with(TcpState::Listen));
+        let query = DumpQuery::states(STATES.with(TcpState::Listen));
         let (sockets, report) = diag.collect(&query.with_info().family(families))?;
         // The kernel computes ages when it comes to a socket; a long list takes it 50 ms.
         let listed = begun + Nanos((now() - begun).0 / 2);
@@ -261,9 +263,9 @@ impl Collected {
         let mut gone = HashSet::new();
         for (netns, sockets) in by_namespace {
             let diag = match netns.map(|netns| self.handles.get(&netns)) {
-                Some(Some(handle)) => DiagSocket::open_in(handle),
+                Some(Some(handle)) => DiagClient::open_in(handle),
                 Some(None) => continue,
-                None => DiagSocket::open(),
+                None => DiagClient::open(),
             };
             let Ok(mut diag) = diag else { continue };
             let absent = sockets
@@ -276,8 +278,11 @@ impl Collected {
 }
 
 /// Returns the socket as it is now; `None` when it is not in a state any more in which it can be stuck.
-fn look_up(diag: &mut DiagSocket, socket: &ObservedSocket) -> Result<Option<Socket>, DiagError> {
-    let lookup = Lookup::tuple(socket.tuple)
+fn look_up(
+    diag: &mut DiagClient,
+    socket: &ObservedSocket,
+) -> Result<Option<KernelSocket>, DiagError> {
+    let lookup = SocketLookup::tuple(socket.tuple)
         .id(socket.id)
         .interface(socket.interface)
         .with_info();

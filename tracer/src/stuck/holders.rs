@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use super::listeners::{Listener, queues};
 use super::task_file_iter::TaskFileIter;
+use tcpclose_common::SocketDescriptor;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{Holder, ObservedSocket};
 use tcpclose_core::types::{EndpointId, Inode};
-use tcpclose_sys::host::descriptors::{self, Holders, Search};
+use tcpclose_sys::host::descriptor_table::DescriptorTable;
+use tcpclose_sys::host::descriptors::{HolderSearch, find_holders, find_holders_among};
 
 /// Who holds which of some sockets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SocketHolders {
-    /// The holders of their inodes, and of those of the listening sockets in whose queues they wait.
-    holders: Holders,
+    /// The descriptors of their inodes, and of those of the listening sockets in whose queues they wait.
+    descriptors: DescriptorTable,
     /// The processes among the holders.
     processes: BTreeMap<u32, Arc<Process>>,
     /// Inodes of the listening sockets in whose queues connections wait.
@@ -30,23 +32,23 @@ impl SocketHolders {
         listeners: &[Listener],
         pids: &[u32],
         files: Option<TaskFileIter>,
-    ) -> (Self, Search) {
+    ) -> (Self, HolderSearch) {
         let queues = queues(sockets.clone(), listeners);
         let accepted = sockets.filter_map(|socket| socket.inode).map(Inode::get);
         let inodes: HashSet<u32> = accepted.chain(queues.values().flatten().copied()).collect();
         let mut search = match files.and_then(TaskFileIter::finish) {
-            Some(files) => descriptors::holders_among(files, &inodes),
-            None => descriptors::find_holders(&inodes, pids),
+            Some(files) => find_holders_among(files, &inodes),
+            None => find_holders(&inodes, pids),
         };
         if !pids.is_empty() {
             // Other processes may hold what these hold.
-            let inodes = search.holders.inodes().collect();
-            let all = descriptors::find_holders(&inodes, &[]);
-            search.holders = all.holders;
+            let inodes = search.descriptors.inodes().collect();
+            let all = find_holders(&inodes, &[]);
+            search.descriptors = all.descriptors;
             search.processes = all.processes;
         }
         let found = Self {
-            holders: std::mem::take(&mut search.holders),
+            descriptors: std::mem::take(&mut search.descriptors),
             processes: std::mem::take(&mut search.processes),
             queues,
         };
@@ -57,14 +59,14 @@ impl SocketHolders {
     fn descriptors<'a>(
         &'a self,
         socket: &'a ObservedSocket,
-    ) -> impl Iterator<Item = descriptors::Holder> + 'a {
+    ) -> impl Iterator<Item = SocketDescriptor> + 'a {
         let own = socket.inode.map(Inode::get);
         let queue = match own {
             Some(_) => None,
             None => self.queues.get(&socket.id),
         };
         let inodes = own.into_iter().chain(queue.into_iter().flatten().copied());
-        inodes.flat_map(|inode| self.holders.of(inode))
+        inodes.flat_map(|inode| self.descriptors.of(inode))
     }
 
     /// Returns whether any process is known to hold a socket.
@@ -81,7 +83,7 @@ impl SocketHolders {
     /// Returns every process that holds a socket, with its descriptors.
     pub fn of(&self, socket: &ObservedSocket) -> Vec<Holder> {
         let mut holders: Vec<Holder> = Vec::new();
-        for descriptors::Holder { pid, fd } in self.descriptors(socket) {
+        for SocketDescriptor { pid, fd, .. } in self.descriptors(socket) {
             match holders.iter_mut().find(|holder| holder.pid == pid) {
                 Some(holder) => holder.fds.push(fd),
                 None => {

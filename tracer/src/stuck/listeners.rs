@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tcpclose_core::stuck::ObservedSocket;
 use tcpclose_core::types::{EndpointId, Inode, NetNs, Tuple};
 use tcpclose_core::{listening_address, possible_listeners};
-use tcpclose_sys::kernel::sock_diag::Socket;
+use tcpclose_sys::kernel::sock_diag::KernelSocket;
 
 /// A socket that listens.
 pub(super) struct Listener {
@@ -46,8 +46,8 @@ impl Listener {
     }
 }
 
-impl From<&Socket> for Listener {
-    fn from(socket: &Socket) -> Self {
+impl From<&KernelSocket> for Listener {
+    fn from(socket: &KernelSocket) -> Self {
         Self {
             netns: socket.netns,
             place: listening_address(&socket.tuple),

@@ -2,13 +2,13 @@
 
 use tcpclose_core::stuck::{Activity, ObservedSocket, STUCK_STATES};
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::sock_diag::{Socket, StateSet, Timer};
+use tcpclose_sys::kernel::sock_diag::{KernelSocket, SocketTimer, StateSet};
 
 /// The states in which a socket can be stuck.
 pub(super) const STATES: StateSet = StateSet::of(&STUCK_STATES);
 
 /// Describes a socket as of the beginning of a scan or probe, `late` after which the kernel has listed it.
-pub(super) fn observe(socket: &Socket, late: Nanos) -> ObservedSocket {
+pub(super) fn observe(socket: &KernelSocket, late: Nanos) -> ObservedSocket {
     let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
     ObservedSocket {
         id: socket.id,
@@ -21,7 +21,7 @@ pub(super) fn observe(socket: &Socket, late: Nanos) -> ObservedSocket {
         cgroup: socket.cgroup,
         queued: socket.rqueue,
         unsent: socket.wqueue,
-        keepalive: socket.timer == Timer::Keepalive,
+        keepalive: socket.timer == SocketTimer::Keepalive,
         entered: None,
         activity: socket.info.map(|info| Activity {
             since_data: (info.data_segs_in > 0).then(|| ms(info.last_data_recv_ms)),

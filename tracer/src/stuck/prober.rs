@@ -14,7 +14,9 @@ use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
-use tcpclose_sys::kernel::sock_diag::{DiagError, DiagSocket, Lookup, Query, Socket, StateSet};
+use tcpclose_sys::kernel::sock_diag::{
+    DiagClient, DiagError, DumpQuery, KernelSocket, SocketLookup, StateSet,
+};
 
 /// Up to so many sockets of a namespace are looked up one by one. Listing them makes the kernel walk over all that are open
 /// on the host.
@@ -78,14 +80,14 @@ impl Found {
     fn search_everywhere(&mut self, requests: &[ProbeRequest], began: Nanos) {
         let mut all = Self::default();
         let own = netns::current();
-        if let Ok(mut diag) = DiagSocket::open() {
+        if let Ok(mut diag) = DiagClient::open() {
             let _ = all.list(&mut diag, requests, began);
         }
-        for handle in netns::find_all().found {
+        for handle in netns::scan().namespaces {
             if own.as_ref().is_ok_and(|own| *own == handle.id()) {
                 continue;
             }
-            if let Ok(mut diag) = DiagSocket::open_in(&handle) {
+            if let Ok(mut diag) = DiagClient::open_in(&handle) {
                 let _ = all.list(&mut diag, requests, began);
             }
         }
@@ -100,7 +102,7 @@ impl Found {
 
     fn search(
         &mut self,
-        diag: &mut DiagSocket,
+        diag: &mut DiagClient,
         requests: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
@@ -116,13 +118,13 @@ impl Found {
     /// Finds the sockets in the namespace's list of all that can be stuck.
     fn list(
         &mut self,
-        diag: &mut DiagSocket,
+        diag: &mut DiagClient,
         requests: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
         let start = now();
-        let (sockets, _) = diag.collect(&Query::states(STATES).with_info())?;
+        let (sockets, _) = diag.collect(&DumpQuery::states(STATES).with_info())?;
         // The kernel computes ages when it comes to a socket.
         let late = start + Nanos((now() - start).0 / 2) - began;
         let by_tuple: HashMap<_, _> = sockets
@@ -130,7 +132,7 @@ impl Found {
             .map(|socket| (socket.tuple, socket))
             .collect();
         for request in requests {
-            let is_same = |socket: &&&Socket| request.cookie.is_none_or(|id| id == socket.id);
+            let is_same = |socket: &&&KernelSocket| request.cookie.is_none_or(|id| id == socket.id);
             if let Some(socket) = by_tuple.get(&request.tuple).filter(is_same) {
                 self.take(request, socket, late);
             }
@@ -139,13 +141,13 @@ impl Found {
     }
 
     /// Finds the listeners of the sockets that were found from `before` on.
-    fn find_listeners(&mut self, diag: &mut DiagSocket, before: usize) -> Result<(), DiagError> {
+    fn find_listeners(&mut self, diag: &mut DiagClient, before: usize) -> Result<(), DiagError> {
         // A connection without a file waits in the queue of a listening socket.
         if self.sockets[before..]
             .iter()
             .any(|(_, socket)| socket.inode.is_none())
         {
-            let listening = Query::states(StateSet::of(&[TcpState::Listen]));
+            let listening = DumpQuery::states(StateSet::of(&[TcpState::Listen]));
             let (sockets, _) = diag.collect(&listening)?;
             self.listeners.extend(sockets.iter().map(Listener::from));
         }
@@ -155,12 +157,12 @@ impl Found {
     /// Looks up one socket after the other.
     fn look_up(
         &mut self,
-        diag: &mut DiagSocket,
+        diag: &mut DiagClient,
         requests: &[ProbeRequest],
         began: Nanos,
     ) -> Result<(), DiagError> {
         for request in requests {
-            let lookup = Lookup::tuple(request.tuple).with_info();
+            let lookup = SocketLookup::tuple(request.tuple).with_info();
             let lookup = request.cookie.map_or(lookup, |cookie| lookup.id(cookie));
             if let Some(socket) = diag.find(&lookup)? {
                 self.take(request, &socket, now() - began);
@@ -169,7 +171,7 @@ impl Found {
         Ok(())
     }
 
-    fn take(&mut self, request: &ProbeRequest, socket: &Socket, late: Nanos) {
+    fn take(&mut self, request: &ProbeRequest, socket: &KernelSocket, late: Nanos) {
         if STUCK_STATES.contains(&socket.state) {
             self.sockets.push((*request, observe(socket, late)));
         }

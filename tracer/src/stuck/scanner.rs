@@ -16,7 +16,7 @@ use tcpclose_core::stuck::{
     ScanOutcome, StuckSocket, Trends,
 };
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, Role};
-use tcpclose_sys::host::descriptors::Search;
+use tcpclose_sys::host::descriptors::HolderSearch;
 use tcpclose_sys::host::pid_ns;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 
@@ -182,7 +182,7 @@ impl Scanner {
     /// Notes what the search for holders could not see. Returns why the owner of a socket is unknown that nobody holds.
     fn owners_unknown(
         &mut self,
-        search: &Search,
+        search: &HolderSearch,
         old: &[StuckSocket],
         holders: &SocketHolders,
     ) -> OwnerUnknown {

@@ -7,11 +7,11 @@
 use std::fs;
 use std::io;
 
-use tcpclose_sys::kernel::sock_diag::Families;
+use tcpclose_sys::kernel::sock_diag::SocketFamilies;
 
 /// The families with TCP sockets in the calling thread's network namespace; `None` where there are none. What cannot
 /// be read is taken for in use.
-pub(super) fn families() -> Option<Families> {
+pub(super) fn families() -> Option<SocketFamilies> {
     let read =
         |name: &str, protocol| match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
             Ok(text) => is_used(&text, protocol),
@@ -19,9 +19,9 @@ pub(super) fn families() -> Option<Families> {
             Err(error) => error.kind() != io::ErrorKind::NotFound || protocol != "TCP6:",
         };
     match (read("sockstat", "TCP:"), read("sockstat6", "TCP6:")) {
-        (true, true) => Some(Families::Both),
-        (true, false) => Some(Families::Inet),
-        (false, true) => Some(Families::Inet6),
+        (true, true) => Some(SocketFamilies::Both),
+        (true, false) => Some(SocketFamilies::Inet),
+        (false, true) => Some(SocketFamilies::Inet6),
         (false, false) => None,
     }
 }

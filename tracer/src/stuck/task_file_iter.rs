@@ -5,7 +5,6 @@ use std::thread::{self, JoinHandle};
 
 use tcpclose_common::SocketDescriptor;
 
-use tcpclose_sys::host::descriptors::Holder;
 use tcpclose_sys::host::{capabilities, pid_ns};
 use tcpclose_sys::kernel::loader::LoadError;
 use tcpclose_sys::kernel::task_file_iter;
@@ -27,18 +26,17 @@ impl TaskFileIter {
         thread.spawn(task_file_iter::sockets).map(Self).ok()
     }
 
-    /// Returns the descriptors of sockets with their inodes; `None` where the kernel refused: /proc shows them too.
-    pub fn finish(self) -> Option<Vec<(u32, Holder)>> {
+    /// Returns the descriptors of sockets; `None` where the kernel refused: /proc shows them too.
+    pub fn finish(self) -> Option<Vec<SocketDescriptor>> {
         let Self(thread) = self;
         let descriptors = thread
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let holder = |SocketDescriptor { pid, fd, inode }| (inode, Holder { pid, fd });
-        let mut held: Vec<_> = descriptors.ok()?.into_iter().map(holder).collect();
+        let mut descriptors = descriptors.ok()?;
         // A process without its first thread is listed by each of the others.
-        held.sort_unstable();
-        held.dedup();
-        Some(held)
+        descriptors.sort_unstable();
+        descriptors.dedup();
+        Some(descriptors)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernel's own walk over open files against reading them one by one in /proc: both must find the same.
+//! The kernel's iterator over open files against reading them one by one in /proc: both must find the same.
 
 use std::collections::HashSet;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use tcpclose_sys::host::descriptors::{Holder, find_holders, holders_among};
+use tcpclose_sys::host::descriptors::{HolderSearch, find_holders, find_holders_among};
 use tcpclose_sys::kernel::task_file_iter;
 
 use crate::stuck::{Pair, Sleeper};
@@ -121,7 +121,7 @@ impl Scene {
 }
 
 #[test]
-fn the_walk_finds_what_proc_shows() -> Outcome {
+fn the_iterator_lists_what_proc_shows() -> Outcome {
     if !can_trace()? {
         return Ok(());
     }
@@ -129,40 +129,27 @@ fn the_walk_finds_what_proc_shows() -> Outcome {
         let scene = Scene::new()?;
         let inodes: HashSet<u32> = scene.inodes.iter().map(|(_, inode, _)| *inode).collect();
         let read = find_holders(&inodes, &[]);
-        let walked: Vec<(u32, Holder)> = task_file_iter::sockets()?
-            .into_iter()
-            .map(|held| {
-                (
-                    held.inode,
-                    Holder {
-                        pid: held.pid,
-                        fd: held.fd,
-                    },
-                )
-            })
-            .collect();
+        let listed = task_file_iter::sockets()?;
         for (what, inode, expected) in &scene.inodes {
-            let by_walk: HashSet<(u32, u32)> = walked
+            let by_iter: HashSet<(u32, u32)> = listed
                 .iter()
-                .filter(|(walked, _)| walked == inode)
-                .map(|(_, holder)| (holder.pid, holder.fd))
+                .filter(|descriptor| descriptor.inode == *inode)
+                .map(|descriptor| (descriptor.pid, descriptor.fd))
                 .collect();
             let by_proc: HashSet<(u32, u32)> = read
-                .holders
+                .descriptors
                 .of(*inode)
-                .map(|holder| (holder.pid, holder.fd))
+                .map(|descriptor| (descriptor.pid, descriptor.fd))
                 .collect();
-            assert_eq!(by_walk, by_proc, "{what}");
+            assert_eq!(by_iter, by_proc, "{what}");
             assert_eq!(by_proc.len(), *expected, "{what}: {by_proc:?}");
         }
-        let among = holders_among(walked, &inodes);
+        let among = find_holders_among(listed, &inodes);
         for (what, inode, _) in &scene.inodes {
-            let all = |search: &tcpclose_sys::host::descriptors::Search| {
-                search.holders.of(*inode).collect::<Vec<_>>()
-            };
+            let all = |search: &HolderSearch| search.descriptors.of(*inode).collect::<Vec<_>>();
             assert_eq!(all(&among), all(&read), "{what}");
         }
-        let known = |search: &tcpclose_sys::host::descriptors::Search| {
+        let known = |search: &HolderSearch| {
             let processes = search.processes.values();
             processes
                 .map(|process| (process.pid, process.started, process.comm.clone()))
@@ -178,16 +165,16 @@ fn the_walk_finds_what_proc_shows() -> Outcome {
 }
 
 #[test]
-fn what_the_walk_missed_is_looked_for_in_proc() -> Outcome {
+fn what_the_iterator_missed_is_searched_for_in_proc() -> Outcome {
     in_own_network(|_| {
         let late = Pair::forgotten()?;
         let wanted = HashSet::from([inode(&late)?]);
-        let search = holders_among(Vec::new(), &wanted);
+        let search = find_holders_among(Vec::new(), &wanted);
         let fd = u32::try_from(late.as_raw_fd())?;
         let found: Vec<u32> = search
-            .holders
+            .descriptors
             .of(inode(&late)?)
-            .map(|held| held.fd)
+            .map(|descriptor| descriptor.fd)
             .collect();
         assert_eq!(found, [fd]);
         Ok(())

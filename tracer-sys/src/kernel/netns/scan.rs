@@ -1,4 +1,4 @@
-//! Looking for all network namespaces of the host.
+//! Finding all network namespaces of the host.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{NetNsHandle, Source, current, parse_link};
+use super::handle::{NetNsHandle, Source, current, parse_link};
 use crate::host::mountinfo::{self, Mount};
 use crate::host::proc_dir::is_gone;
 use tcpclose_core::types::NetNs;
@@ -27,27 +27,27 @@ const MAX_WITNESSES: usize = 3;
 /// Number of the initial pid namespace: `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, now in `linux/nsfs.h`.
 const INITIAL_PID_NS: u32 = 0xEFFF_FFFC;
 
-/// What was found of a host's network namespaces.
+/// The network namespaces of a host.
 #[derive(Debug, Default)]
-pub struct Scan {
+pub struct NetnsScan {
     /// Each namespace once, the caller's own first.
-    pub found: Vec<NetNsHandle>,
-    /// Where there may be more, and why nothing was seen there.
-    pub unseen: Vec<Unseen>,
+    pub namespaces: Vec<NetNsHandle>,
+    /// Where there may be more.
+    pub gaps: Vec<ScanGap>,
 }
 
-/// A place that could not be looked at.
+/// What could not be read, though it may lead to namespaces.
 #[derive(Debug)]
-pub struct Unseen {
-    /// The place.
-    pub place: Place,
+pub struct ScanGap {
+    /// What should have been read.
+    pub target: ScanTarget,
     /// The kernel's reason.
     pub reason: io::Error,
 }
 
-/// Where namespaces are looked for.
+/// What is read to find namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum ScanTarget {
     /// All of `/proc`.
     Proc,
     /// Processes that `/proc` does not show to the caller (mounted with `hidepid=`).
@@ -60,29 +60,29 @@ pub enum Place {
     Mounts(u32),
 }
 
-impl fmt::Display for Unseen {
+impl fmt::Display for ScanGap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place {
-            Place::Proc if self.reason.kind() == io::ErrorKind::NotFound => f.write_str(
+        match self.target {
+            ScanTarget::Proc if self.reason.kind() == io::ErrorKind::NotFound => f.write_str(
                 "/proc is not mounted: no network namespace is seen but the own, and nobody who holds a socket; mount \
                  it (mount -t proc proc /proc)",
             ),
-            Place::Proc => write!(f, "/proc cannot be read ({})", self.reason),
-            Place::HiddenProcesses => f.write_str(
+            ScanTarget::Proc => write!(f, "/proc cannot be read ({})", self.reason),
+            ScanTarget::HiddenProcesses => f.write_str(
                 "/proc hides processes (hidepid): run as root, or with CAP_SYS_PTRACE; where it is mounted with \
                  hidepid=ptraceable, only another mount of it shows all",
             ),
-            Place::OtherPidNamespaces => f.write_str(
+            ScanTarget::OtherPidNamespaces => f.write_str(
                 "processes outside this container are not visible: run in the host's pid namespace \
                  (docker: --pid=host)",
             ),
-            Place::Process(pid) => write!(
+            ScanTarget::Process(pid) => write!(
                 f,
                 "the network namespace of process {pid} cannot be read ({}): run as root, or with \
                  CAP_SYS_PTRACE",
                 self.reason
             ),
-            Place::Mounts(pid) => write!(
+            ScanTarget::Mounts(pid) => write!(
                 f,
                 "namespaces mounted in the mount namespace of process {pid} cannot be listed ({})",
                 self.reason
@@ -102,57 +102,57 @@ impl fmt::Display for Unseen {
 /// In a process that is chrooted, mountinfo shows what is below its root only; the first of a mount namespace's
 /// processes stands for it, normally its init.
 #[must_use]
-pub fn find_all() -> Scan {
-    find_below(Path::new("/proc"))
+pub fn scan() -> NetnsScan {
+    scan_below(Path::new("/proc"))
 }
 
 /// `proc` is where procfs is mounted.
-fn find_below(proc: &Path) -> Scan {
-    let mut search = Search {
+fn scan_below(proc: &Path) -> NetnsScan {
+    let mut scanner = Scanner {
         proc,
-        scan: Scan::default(),
+        scan: NetnsScan::default(),
         known: HashMap::new(),
         mount_namespaces: BTreeMap::new(),
     };
     // Whatever is mounted there instead has no processes.
     if let Err(reason) = fs::symlink_metadata(proc.join("self")) {
-        search.miss(Place::Proc, reason);
-        return search.scan;
+        scanner.gap(ScanTarget::Proc, reason);
+        return scanner.scan;
     }
     if let (Ok(id), Some(own)) = (current(), Source::own_thread(proc)) {
-        search.add(id, own);
+        scanner.add(id, own);
     }
-    if let Err(reason) = search.read_mounts("thread-self/mountinfo", Source::Path) {
-        search.miss(Place::Mounts(std::process::id()), reason);
+    if let Err(reason) = scanner.read_mounts("thread-self/mountinfo", Source::Path) {
+        scanner.gap(ScanTarget::Mounts(std::process::id()), reason);
     }
-    search.read_processes();
-    search.read_other_mounts();
-    if search.read_link("self/ns/pid", "pid").ok() != Some(INITIAL_PID_NS) {
-        search.miss(Place::OtherPidNamespaces, denied());
+    scanner.read_processes();
+    scanner.read_other_mounts();
+    if scanner.read_link("self/ns/pid", "pid").ok() != Some(INITIAL_PID_NS) {
+        scanner.gap(ScanTarget::OtherPidNamespaces, denied());
     }
-    search.scan
+    scanner.scan
 }
 
 fn denied() -> io::Error {
     io::ErrorKind::PermissionDenied.into()
 }
 
-struct Search<'a> {
+struct Scanner<'a> {
     proc: &'a Path,
-    scan: Scan,
-    /// Where each namespace is in `scan.found`.
+    scan: NetnsScan,
+    /// Where each namespace is in `scan.namespaces`.
     known: HashMap<NetNs, usize>,
     /// Some processes of each mount namespace.
     mount_namespaces: BTreeMap<u32, Vec<u32>>,
 }
 
-impl Search<'_> {
+impl Scanner<'_> {
     fn add(&mut self, id: NetNs, source: Source) {
         let at = *self.known.entry(id).or_insert_with(|| {
-            self.scan.found.push(NetNsHandle::new(id));
-            self.scan.found.len() - 1
+            self.scan.namespaces.push(NetNsHandle::new(id));
+            self.scan.namespaces.len() - 1
         });
-        let sources = &mut self.scan.found[at].sources;
+        let sources = &mut self.scan.namespaces[at].sources;
         let room = match source {
             Source::Task { .. } => MAX_TASKS,
             Source::Path(_) | Source::Mount { .. } => MAX_SOURCES,
@@ -162,8 +162,8 @@ impl Search<'_> {
         }
     }
 
-    fn miss(&mut self, place: Place, reason: io::Error) {
-        self.scan.unseen.push(Unseen { place, reason });
+    fn gap(&mut self, target: ScanTarget, reason: io::Error) {
+        self.scan.gaps.push(ScanGap { target, reason });
     }
 
     fn read_link(&self, path: &str, kind: &str) -> io::Result<u32> {
@@ -178,7 +178,7 @@ impl Search<'_> {
     fn read_processes(&mut self) {
         let entries = match fs::read_dir(self.proc) {
             Ok(entries) => entries,
-            Err(reason) => return self.miss(Place::Proc, reason),
+            Err(reason) => return self.gap(ScanTarget::Proc, reason),
         };
         let mut saw_init = false;
         for entry in entries {
@@ -189,23 +189,23 @@ impl Search<'_> {
                         self.read_process(pid);
                     }
                 }
-                Err(reason) => return self.miss(Place::Proc, reason),
+                Err(reason) => return self.gap(ScanTarget::Proc, reason),
             }
         }
         // Every pid namespace that has processes has its init.
         if !saw_init {
-            self.miss(Place::HiddenProcesses, denied());
+            self.gap(ScanTarget::HiddenProcesses, denied());
         }
     }
 
     fn read_process(&mut self, pid: u32) {
-        let looked = match self.read_task(pid, pid) {
+        let read = match self.read_task(pid, pid) {
             Err(error) if is_gone(&error) => self.read_other_tasks(pid, Self::read_task),
             Ok(()) if self.has_threads(pid) => self.read_other_tasks(pid, Self::read_network),
-            looked => looked,
+            read => read,
         };
-        match looked {
-            Err(error) if !is_gone(&error) => self.miss(Place::Process(pid), error),
+        match read {
+            Err(error) if !is_gone(&error) => self.gap(ScanTarget::Process(pid), error),
             Ok(()) | Err(_) => {}
         }
     }
@@ -251,7 +251,7 @@ impl Search<'_> {
             match number(&entry?.file_name()) {
                 Some(tid) if tid != pid => match read(self, pid, tid) {
                     Err(error) if is_gone(&error) => {}
-                    looked => looked?,
+                    read => read?,
                 },
                 _ => {}
             }
@@ -270,7 +270,7 @@ impl Search<'_> {
                     Ok(()) => break,
                     Err(reason) if is_gone(&reason) => {}
                     Err(reason) => {
-                        self.miss(Place::Mounts(pid), reason);
+                        self.gap(ScanTarget::Mounts(pid), reason);
                         break;
                     }
                 }
@@ -342,18 +342,18 @@ mod tests {
         }
 
         /// Without the caller's own, whose number is not this test's business.
-        fn scan(&self) -> (Vec<u32>, Vec<Place>) {
+        fn scan(&self) -> (Vec<u32>, Vec<ScanTarget>) {
             let own = current().ok();
-            let scan = find_below(&self.0);
-            let found = scan.found.iter().map(NetNsHandle::id);
+            let scan = scan_below(&self.0);
+            let found = scan.namespaces.iter().map(NetNsHandle::id);
             let mut found: Vec<u32> = found
                 .filter(|id| Some(*id) != own)
                 .map(NetNs::get)
                 .collect();
             // Other file systems than procfs list a directory in any order.
             found.sort_unstable();
-            let unseen = scan.unseen.iter().map(|unseen| unseen.place);
-            (found, unseen.collect())
+            let gaps = scan.gaps.iter().map(|gap| gap.target);
+            (found, gaps.collect())
         }
     }
 
@@ -448,13 +448,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_said_to_be() -> io::Result<()> {
+    fn what_is_hidden_is_a_gap() -> io::Result<()> {
         let fake = FakeProc::new()?;
         fake.task("70", 11, 1)?;
         fs::remove_file(fake.0.join("self/ns/pid"))?;
-        let (found, unseen) = fake.scan();
+        let (found, gaps) = fake.scan();
         assert_eq!(found, [11]);
-        assert_eq!(unseen, [Place::HiddenProcesses, Place::OtherPidNamespaces]);
+        assert_eq!(
+            gaps,
+            [ScanTarget::HiddenProcesses, ScanTarget::OtherPidNamespaces]
+        );
         Ok(())
     }
 
@@ -470,7 +473,7 @@ mod tests {
         fs::set_permissions(&ns, fs::Permissions::from_mode(0o700))?;
         // Root reads it all the same.
         if !root {
-            assert_eq!(seen, (vec![11], vec![Place::Process(80)]));
+            assert_eq!(seen, (vec![11], vec![ScanTarget::Process(80)]));
         }
         Ok(())
     }

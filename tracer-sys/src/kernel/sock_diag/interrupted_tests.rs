@@ -62,7 +62,7 @@ fn relay(client: OwnedFd, dumps: usize, disturbed: usize) -> JoinHandle<Result<(
 fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::error::Error>> {
     let (client, kernel) = pair()?;
     let relay = relay(kernel, ATTEMPTS as usize, disturbed);
-    let mut diag = DiagSocket {
+    let mut diag = DiagClient {
         fd: client,
         netns: None,
         buffer: vec![0; BUFFER_LEN],
@@ -70,7 +70,7 @@ fn collect(disturbed: usize) -> Result<(Vec<SocketAddr>, bool), Box<dyn std::err
         unfinished: false,
         interfaces: Interfaces::open()?,
     };
-    let query = Query::states(StateSet::of(&[TcpState::Listen]));
+    let query = DumpQuery::states(StateSet::of(&[TcpState::Listen]));
     let (sockets, report) = diag.collect(&query)?;
     drop(diag);
     relay.join().map_err(|_| "the relay failed")??;

@@ -1,12 +1,12 @@
 //! The kernel's list of TCP sockets: a client of `NETLINK_SOCK_DIAG` (sock_diag(7)).
 //!
 //! ```no_run
-//! use tcpclose_sys::kernel::sock_diag::{DiagSocket, Query, StateSet};
+//! use tcpclose_sys::kernel::sock_diag::{DiagClient, DumpQuery, StateSet};
 //! use tcpclose_common::TcpState;
 //!
 //! # fn main() -> Result<(), tcpclose_sys::kernel::sock_diag::DiagError> {
-//! let mut diag = DiagSocket::open()?;
-//! let stuck = Query::states(StateSet::of(&[TcpState::CloseWait])).with_info();
+//! let mut diag = DiagClient::open()?;
+//! let stuck = DumpQuery::states(StateSet::of(&[TcpState::CloseWait])).with_info();
 //! let report = diag.dump(&stuck, |socket| println!("{} {}", socket.tuple.local(), socket.rqueue))?;
 //! println!("{} stuck", report.sockets);
 //! # Ok(())
@@ -17,7 +17,7 @@
 //! place in a bucket again by counting: a socket that lives through the whole dump can come twice or, seldom, not at
 //! all. Do not count on `NLM_F_DUMP_INTR` to tell (it is reported, but
 //! `net/ipv4/inet_diag.c` never sets it). So key what
-//! is kept by [`Socket::id`], and take absence from one dump for a hint: [`DiagSocket::lookup`] is proof.
+//! is kept by [`KernelSocket::id`], and take absence from one dump for a hint: [`DiagClient::lookup`] is proof.
 
 mod error;
 mod interfaces;
@@ -27,6 +27,7 @@ pub(crate) mod message;
 mod netlink;
 mod query;
 mod socket;
+mod wire;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -37,9 +38,11 @@ pub use error::DiagError;
 use interfaces::Interfaces;
 use message::{Body, Messages};
 use netlink::{receive, send};
-pub use query::{Families, Lookup, Query, StateSet};
-use query::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK, dump_request, lookup_request};
-pub use socket::{Socket, TcpInfo, Timer};
+pub use query::{DumpQuery, SocketFamilies, SocketLookup, StateSet};
+use query::{dump_request, lookup_request};
+use wire::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+
+pub use socket::{KernelSocket, SocketTimer, TcpInfo};
 
 use super::netns::{self, NetNsHandle};
 use tcpclose_core::types::NetNs;
@@ -48,10 +51,10 @@ use tcpclose_core::types::NetNs;
 /// empty. The kernel makes the next piece while it hands out this one, whatever `SO_RCVBUF` is.
 const BUFFER_LEN: usize = 64 * 1024;
 
-/// Interfaces that [`DiagSocket::find`] tries. Each costs some microseconds.
+/// Interfaces that [`DiagClient::find`] tries. Each costs some microseconds.
 const INTERFACES: usize = 256;
 
-/// How often [`DiagSocket::collect`] repeats a dump that was disturbed.
+/// How often [`DiagClient::collect`] repeats a dump that was disturbed.
 const ATTEMPTS: u32 = 3;
 
 /// A client for the sockets of one network namespace, usable from any thread whatever namespace that is in.
@@ -59,7 +62,7 @@ const ATTEMPTS: u32 = 3;
 /// It keeps its namespace alive: a container's namespace, its veth and its addresses stay until the client is dropped.
 /// So open one for a sweep, drop it, and open it again for the next.
 #[derive(Debug)]
-pub struct DiagSocket {
+pub struct DiagClient {
     fd: OwnedFd,
     netns: Option<NetNs>,
     buffer: Vec<u8>,
@@ -81,7 +84,7 @@ pub struct DumpReport {
     pub interrupted: bool,
 }
 
-impl DiagSocket {
+impl DiagClient {
     /// A client for the calling thread's network namespace. Needs no rights.
     ///
     /// # Errors
@@ -94,7 +97,7 @@ impl DiagSocket {
     /// where it was opened.
     ///
     /// # Errors
-    /// As [`DiagSocket::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
+    /// As [`DiagClient::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
     pub fn open_in(namespace: &NetNsHandle) -> Result<Self, DiagError> {
         Self::probe(namespace.enter(Sockets::open)??, Some(namespace.id()))
     }
@@ -111,7 +114,7 @@ impl DiagSocket {
             sequence: 0,
             unfinished: false,
         };
-        let nothing = Query::states(StateSet::EMPTY).family(Families::Inet);
+        let nothing = DumpQuery::states(StateSet::EMPTY).family(SocketFamilies::Inet);
         match diag.dump(&nothing, |_| {}) {
             Err(DiagError::Refused(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Err(DiagError::Unavailable)
@@ -129,14 +132,14 @@ impl DiagSocket {
 
     /// Hands every socket that the query wants to `visit`, one after another, with no allocation for each.
     ///
-    /// It does not repeat itself (see [`DumpReport::interrupted`]; [`DiagSocket::collect`] does).
+    /// It does not repeat itself (see [`DumpReport::interrupted`]; [`DiagClient::collect`] does).
     ///
     /// # Errors
     /// The list is then incomplete, though sockets may have been handed out. The client stays usable.
     pub fn dump(
         &mut self,
-        query: &Query,
-        mut visit: impl FnMut(&Socket),
+        query: &DumpQuery,
+        mut visit: impl FnMut(&KernelSocket),
     ) -> Result<DumpReport, DiagError> {
         let mut report = DumpReport::default();
         let sequence = self.next_sequence()?;
@@ -151,8 +154,11 @@ impl DiagSocket {
     ///
     /// # Errors
     /// The last attempt's. Where the last attempt was merely interrupted, the report says so.
-    pub fn collect(&mut self, query: &Query) -> Result<(Vec<Socket>, DumpReport), DiagError> {
-        let mut sockets: Vec<Socket> = Vec::new();
+    pub fn collect(
+        &mut self,
+        query: &DumpQuery,
+    ) -> Result<(Vec<KernelSocket>, DumpReport), DiagError> {
+        let mut sockets: Vec<KernelSocket> = Vec::new();
         let mut attempt = 1;
         let mut report = loop {
             match self.dump(query, |socket| sockets.push(*socket)) {
@@ -179,7 +185,7 @@ impl DiagSocket {
     ///
     /// # Errors
     /// The kernel did not say whether it exists.
-    pub fn lookup(&mut self, lookup: &Lookup) -> Result<Option<Socket>, DiagError> {
+    pub fn lookup(&mut self, lookup: &SocketLookup) -> Result<Option<KernelSocket>, DiagError> {
         let sequence = self.next_sequence()?;
         send(&self.fd, &lookup_request(lookup, sequence))?;
         loop {
@@ -191,7 +197,7 @@ impl DiagSocket {
                 }
                 match message.body {
                     Body::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
-                        let socket = Socket::parse(bytes, self.netns)
+                        let socket = KernelSocket::parse(bytes, self.netns)
                             .ok_or(DiagError::Malformed("a socket's description"))?;
                         // Where no connection has the tuple, the kernel goes on to look for a listener on the local
                         // address (`inet_lookup`), and gives that when no cookie forbids it.
@@ -215,7 +221,7 @@ impl DiagSocket {
     ///
     /// # Errors
     /// As [`Self::lookup`]; [`DiagError::TooManyInterfaces`] where not all could be tried.
-    pub fn find(&mut self, lookup: &Lookup) -> Result<Option<Socket>, DiagError> {
+    pub fn find(&mut self, lookup: &SocketLookup) -> Result<Option<KernelSocket>, DiagError> {
         if let Some(found) = self.lookup(lookup)? {
             return Ok(Some(found));
         }
@@ -256,7 +262,7 @@ impl DiagSocket {
         &mut self,
         sequence: u32,
         report: &mut DumpReport,
-        visit: &mut impl FnMut(&Socket),
+        visit: &mut impl FnMut(&KernelSocket),
     ) -> Result<(), DiagError> {
         loop {
             let length = receive(&self.fd, &mut self.buffer)?;
@@ -268,7 +274,7 @@ impl DiagSocket {
                 report.interrupted |= message.interrupted;
                 match message.body {
                     Body::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
-                        match Socket::parse(bytes, self.netns) {
+                        match KernelSocket::parse(bytes, self.netns) {
                             Some(socket) => {
                                 report.sockets += 1;
                                 visit(&socket);

@@ -1,11 +1,13 @@
-//! What the kernel is asked, and the bytes that ask it (`struct inet_diag_req_v2`, or its elder, behind a `struct nlmsghdr`).
+//! Requests for sockets, and their bytes (`struct inet_diag_req_v2`, or the older `struct inet_diag_req`, behind a `struct
+//! nlmsghdr`).
 
 use std::net::IpAddr;
 
 use strum::VariantArray as _;
 use tcpclose_common::TcpState;
 
-use super::socket::Socket;
+use super::socket::KernelSocket;
+use super::wire::{INET_DIAG_INFO, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
 
 /// Netlink header and `struct inet_diag_req_v2`.
@@ -13,15 +15,6 @@ const REQUEST_LEN: usize = 16 + 56;
 
 /// Netlink header and `struct inet_diag_req`.
 const BOTH_REQUEST_LEN: usize = 16 + 60;
-
-/// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
-pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
-
-/// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the same of the elder request, and its answers.
-pub(super) const TCPDIAG_GETSOCK: u16 = 18;
-
-/// `INET_DIAG_INFO` of `linux/inet_diag.h`: the attribute with `struct tcp_info`.
-pub(super) const INET_DIAG_INFO: u16 = 2;
 
 /// A set of TCP states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +70,7 @@ impl StateSet {
 
 /// Which sockets a dump lists, by the family they were created with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Families {
+pub enum SocketFamilies {
     /// `AF_INET` sockets only. A v4-mapped connection of an IPv6 socket is not among them.
     Inet,
     /// `AF_INET6` sockets only, v4-mapped connections included.
@@ -89,30 +82,30 @@ pub enum Families {
 
 /// What a dump lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Query {
+pub struct DumpQuery {
     /// States wanted. The kernel filters TIME_WAIT minisockets by what they stand for: an orphan's minisocket in
     /// FIN_WAIT2 comes with [`TcpState::FinWait2`], not with [`TcpState::TimeWait`]. Handshakes that are not complete
     /// come with [`TcpState::SynRecv`].
     pub states: StateSet,
-    /// Families wanted.
-    pub families: Families,
-    /// Whether to fill [`Socket::info`]. The kernel then locks each socket for a moment and writes 250 bytes more:
+    /// SocketFamilies wanted.
+    pub families: SocketFamilies,
+    /// Whether to fill [`KernelSocket::info`]. The kernel then locks each socket for a moment and writes 250 bytes more:
     /// 8% more time over 144,000 sockets (129 ms against 119 ms, 6.18, 2 cores).
     pub info: bool,
 }
 
-impl Query {
-    /// All sockets in these states, without [`Socket::info`].
+impl DumpQuery {
+    /// All sockets in these states, without [`KernelSocket::info`].
     #[must_use]
     pub const fn states(states: StateSet) -> Self {
         Self {
             states,
-            families: Families::Both,
+            families: SocketFamilies::Both,
             info: false,
         }
     }
 
-    /// The same with [`Socket::info`].
+    /// The same with [`KernelSocket::info`].
     #[must_use]
     pub const fn with_info(self) -> Self {
         Self { info: true, ..self }
@@ -120,26 +113,26 @@ impl Query {
 
     /// The same for one family.
     #[must_use]
-    pub const fn family(self, families: Families) -> Self {
+    pub const fn family(self, families: SocketFamilies) -> Self {
         Self { families, ..self }
     }
 }
 
 /// Which one socket is looked up.
 #[derive(Clone, Copy, Debug)]
-pub struct Lookup {
+pub struct SocketLookup {
     /// Both ends, local one first.
     pub tuple: Tuple,
     /// Refuses another socket that has the same tuple by now. An id that is no cookie is not compared.
     pub id: Option<EndpointId>,
-    /// The interface that the socket is bound to, if to one ([`Socket::interface`]). The kernel finds a bound
+    /// The interface that the socket is bound to, if to one ([`KernelSocket::interface`]). The kernel finds a bound
     /// socket only by its interface's number; connections between link-local addresses are always bound.
     pub interface: Option<InterfaceIndex>,
-    /// Whether to fill [`Socket::info`].
+    /// Whether to fill [`KernelSocket::info`].
     pub info: bool,
 }
 
-impl Lookup {
+impl SocketLookup {
     /// Whatever socket has this tuple and is bound to no interface.
     #[must_use]
     pub const fn tuple(tuple: Tuple) -> Self {
@@ -166,16 +159,16 @@ impl Lookup {
         Self { interface, ..self }
     }
 
-    /// The same, with [`Socket::info`].
+    /// The same, with [`KernelSocket::info`].
     #[must_use]
     pub const fn with_info(self) -> Self {
         Self { info: true, ..self }
     }
 }
 
-impl From<&Socket> for Lookup {
+impl From<&KernelSocket> for SocketLookup {
     /// That same socket again.
-    fn from(socket: &Socket) -> Self {
+    fn from(socket: &KernelSocket) -> Self {
         Self::tuple(socket.tuple)
             .id(socket.id)
             .interface(socket.interface)
@@ -183,20 +176,20 @@ impl From<&Socket> for Lookup {
 }
 
 /// A dump.
-pub(super) fn dump_request(query: &Query, sequence: u32) -> Vec<u8> {
+pub(super) fn dump_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     let family = match query.families {
-        Families::Inet => libc::AF_INET,
-        Families::Inet6 => libc::AF_INET6,
-        Families::Both => return both_request(query, sequence),
+        SocketFamilies::Inet => libc::AF_INET,
+        SocketFamilies::Inet6 => libc::AF_INET6,
+        SocketFamilies::Both => return both_request(query, sequence),
     };
     let mut request = Request::new(family, query.info, sequence, libc::NLM_F_DUMP);
     request.put(20, &query.states.0.to_ne_bytes());
     request.0.into()
 }
 
-/// A dump of both families. Only the elder request can ask for that: the kernel reads no family in it
+/// A dump of both families. Only the older request can ask for that: the kernel reads no family in it
 /// (`inet_diag_dump_compat` in `net/ipv4/inet_diag.c`).
-fn both_request(query: &Query, sequence: u32) -> Vec<u8> {
+fn both_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     let mut request = header(
         BOTH_REQUEST_LEN,
         TCPDIAG_GETSOCK,
@@ -211,7 +204,7 @@ fn both_request(query: &Query, sequence: u32) -> Vec<u8> {
 }
 
 /// A request for one socket.
-pub(super) fn lookup_request(lookup: &Lookup, sequence: u32) -> [u8; REQUEST_LEN] {
+pub(super) fn lookup_request(lookup: &SocketLookup, sequence: u32) -> [u8; REQUEST_LEN] {
     let family = match lookup.tuple.ip() {
         IpVersion::V4 => libc::AF_INET,
         IpVersion::V6 => libc::AF_INET6,
@@ -302,7 +295,7 @@ mod tests {
     -> Result<(), std::net::AddrParseError> {
         let local: SocketAddr = "127.0.0.1:80".parse()?;
         let peer: SocketAddr = "127.0.0.2:4242".parse()?;
-        let lookup = Lookup::tuple(Tuple::from((local, peer)));
+        let lookup = SocketLookup::tuple(Tuple::from((local, peer)));
         assert_eq!(lookup_request(&lookup, 1)[64..], [0xff; 8]);
         // A socket's address stands for an identity where there are no cookies: it must not be compared.
         let address = lookup.id(EndpointId(0xffff_8880_1234_5678));

@@ -5,18 +5,15 @@ use std::net::Ipv6Addr;
 use tcpclose_common::TcpState;
 
 use super::message::{attributes, read_array, read_u16, read_u32, read_u64};
-use super::query::INET_DIAG_INFO;
+use super::wire::{INET_DIAG_CGROUP_ID, INET_DIAG_INFO};
 use tcpclose_core::types::{CgroupId, EndpointId, Inode, InterfaceIndex, IpVersion, NetNs, Tuple};
-
-/// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`.
-const INET_DIAG_CGROUP_ID: u16 = 21;
 
 /// Length of `struct inet_diag_msg`; attributes follow.
 const MESSAGE_LEN: usize = 72;
 
 /// A TCP socket or TIME_WAIT minisocket at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub struct KernelSocket {
     /// The socket's cookie, the number that `getsockopt(SO_COOKIE)` gives. A minisocket has its socket's.
     pub id: EndpointId,
     /// The state; for a minisocket the one it stands for: [`TcpState::TimeWait`] or [`TcpState::FinWait2`]. A handshake
@@ -43,7 +40,7 @@ pub struct Socket {
     /// (`write_seq - snd_una`). 0 for a minisocket.
     pub wqueue: u32,
     /// The timer that runs.
-    pub timer: Timer,
+    pub timer: SocketTimer,
     /// Milliseconds until that timer fires, in the kernel's ticks (4 ms with `CONFIG_HZ=250`); 0 without a timer or
     /// when it is due.
     pub expires_ms: u32,
@@ -56,14 +53,14 @@ pub struct Socket {
     pub info: Option<TcpInfo>,
 }
 
-impl Socket {
+impl KernelSocket {
     /// Whether it is a TIME_WAIT minisocket (`struct inet_timewait_sock`), whatever state it stands for. Its timer
     /// tells: no full socket has kind 3 (`inet_twsk_diag_fill` in `net/ipv4/inet_diag.c`). An inode of 0 does
     /// not: a full socket in FIN_WAIT2 has none once its owner closed it (it stays full while `TCP_LINGER2` asks for
     /// more than a minute).
     #[must_use]
     pub fn is_minisocket(&self) -> bool {
-        self.timer == Timer::TimeWait
+        self.timer == SocketTimer::TimeWait
     }
 
     /// Milliseconds that a minisocket has left. Of one in TIME_WAIT, `now + left - 60 s` is the moment when the
@@ -84,7 +81,7 @@ impl Socket {
         let local = (read_array(fixed, 8)?, u16::from_be(read_u16(fixed, 4)?));
         let peer = (read_array(fixed, 24)?, u16::from_be(read_u16(fixed, 6)?));
         let cookie = u64::from(read_u32(fixed, 44)?) | u64::from(read_u32(fixed, 48)?) << 32;
-        let timer = Timer::from_raw(timer);
+        let timer = SocketTimer::from_raw(timer);
 
         let (mut cgroup, mut info) = (None, None);
         for (kind, value) in attributes(&bytes[MESSAGE_LEN..]) {
@@ -141,7 +138,7 @@ fn tuple(family: u8, local: ([u8; 16], u16), peer: ([u8; 16], u16)) -> Option<Tu
 
 /// Which of a socket's timers is running (`idiag_timer`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+pub enum SocketTimer {
     /// None.
     None,
     /// Retransmission of unacknowledged data or of a FIN.
@@ -156,7 +153,7 @@ pub enum Timer {
     Other(u8),
 }
 
-impl Timer {
+impl SocketTimer {
     fn from_raw(raw: u8) -> Self {
         match raw {
             0 => Self::None,
@@ -264,7 +261,7 @@ mod tests {
             let address = "::ffff:127.0.0.1".parse::<Ipv6Addr>().expect("an address");
             bytes[at..at + 16].copy_from_slice(&address.octets());
         }
-        let socket = Socket::parse(&bytes, NetNs::new(3)).expect("a socket");
+        let socket = KernelSocket::parse(&bytes, NetNs::new(3)).expect("a socket");
         assert_eq!(socket.tuple.ip(), IpVersion::V4);
         assert_eq!(socket.tuple.local().to_string(), "127.0.0.1:80");
         assert_eq!(socket.tuple.peer().to_string(), "127.0.0.1:4242");
@@ -277,18 +274,18 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_ipv6_addresses_stays_ipv6() {
-        let socket = Socket::parse(&described(libc::AF_INET6, 10, 0), None);
+        let socket = KernelSocket::parse(&described(libc::AF_INET6, 10, 0), None);
         assert_eq!(socket.map(|socket| socket.tuple.ip()), Some(IpVersion::V6));
     }
 
     #[test]
     fn the_timer_tells_a_minisocket_in_fin_wait2() {
-        let mini = Socket::parse(&described(libc::AF_INET, 5, 3), None).expect("a socket");
+        let mini = KernelSocket::parse(&described(libc::AF_INET, 5, 3), None).expect("a socket");
         assert_eq!(
             (mini.state, mini.left_ms()),
             (TcpState::FinWait2, Some(59_996))
         );
-        let full = Socket::parse(&described(libc::AF_INET, 5, 2), None).expect("a socket");
+        let full = KernelSocket::parse(&described(libc::AF_INET, 5, 2), None).expect("a socket");
         assert_eq!((full.is_minisocket(), full.left_ms()), (false, None));
     }
 
@@ -301,7 +298,7 @@ mod tests {
             let mut bytes = described(libc::AF_INET, 8, 0);
             bytes.extend(attribute(INET_DIAG_INFO, &info[..length]));
             bytes.extend(attribute(INET_DIAG_CGROUP_ID, &11u64.to_ne_bytes()));
-            let socket = Socket::parse(&bytes, None).expect("a socket");
+            let socket = KernelSocket::parse(&bytes, None).expect("a socket");
             assert_eq!(socket.cgroup, CgroupId::new(11));
             socket.info
         };
@@ -319,7 +316,7 @@ mod tests {
         let mut bytes = described(libc::AF_INET, 8, 0);
         bytes.extend(attribute(INET_DIAG_INFO, &[1; 232]));
         for end in 0..bytes.len() {
-            let socket = Socket::parse(&bytes[..end], None);
+            let socket = KernelSocket::parse(&bytes[..end], None);
             assert_eq!(socket.is_some(), end >= MESSAGE_LEN);
             assert!(socket.and_then(|socket| socket.info).is_none());
         }
@@ -329,10 +326,13 @@ mod tests {
     fn unknown_states_and_families_are_refused() {
         for state in [0, 13, 255] {
             assert_eq!(
-                Socket::parse(&described(libc::AF_INET, state, 0), None),
+                KernelSocket::parse(&described(libc::AF_INET, state, 0), None),
                 None
             );
         }
-        assert_eq!(Socket::parse(&described(libc::AF_UNIX, 1, 0), None), None);
+        assert_eq!(
+            KernelSocket::parse(&described(libc::AF_UNIX, 1, 0), None),
+            None
+        );
     }
 }
