@@ -9,7 +9,8 @@ use super::source::Source as _;
 use crate::summary::IntervalEnd;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts};
-use tcpclose_core::types::Port;
+use tcpclose_core::types::{NetNs, Port};
+use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// The ephemeral ports of the calling thread's network namespace.
@@ -95,10 +96,7 @@ impl Session<Live> {
 
 impl Live {
     fn pressure_on(&mut self, route: &Route, ports: &[Port]) -> Option<Pressure> {
-        let text = self
-            .netns_cache
-            .run_in(route.netns?, || fs::read_to_string(PORT_RANGE).ok());
-        let range = parse(&text.ok()??)?;
+        let range = port_range(&mut self.netns_cache, route.netns)?;
         let used = ports
             .iter()
             .filter(|port| range.contains(&port.get()))
@@ -111,6 +109,17 @@ impl Live {
     }
 }
 
+/// Returns the ephemeral ports of a namespace. One that the kernel did not name is taken for the own
+/// namespace; it is not searched for.
+fn port_range(netns_cache: &mut NetnsCache, netns: Option<NetNs>) -> Option<RangeInclusive<u16>> {
+    let read = || fs::read_to_string(PORT_RANGE).ok();
+    let text = match netns {
+        Some(netns) => netns_cache.run_in(netns, read).ok()?,
+        None => read(),
+    };
+    parse(&text?)
+}
+
 fn parse(text: &str) -> Option<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse);
     let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
@@ -119,7 +128,17 @@ fn parse(text: &str) -> Option<RangeInclusive<u16>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
+    use tcpclose_sys::kernel::netns;
+
+    #[test]
+    fn the_range_of_an_unknown_namespace_is_that_of_the_own() {
+        let mut netns_cache = NetnsCache::default();
+        let own = netns::current().expect("it has a number");
+        let range = port_range(&mut netns_cache, Some(own));
+        assert!(range.is_some());
+        assert_eq!(port_range(&mut netns_cache, None), range);
+    }
 
     #[test]
     fn the_range_has_both_ends() {
