@@ -13,6 +13,7 @@ use serde_json::{Value, value};
 
 use tcpclose_core::event::Transition;
 use tcpclose_core::finding::Finding;
+use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::{Nanos, SharedOwner};
 use tcpclose_sys::host::cgroup::CgroupName;
 
@@ -48,6 +49,21 @@ pub fn write_finding(
 ) -> io::Result<()> {
     write_line(line, |serializer| {
         serialize_finding(finding, clock, cgroups, serializer)
+    })
+}
+
+/// Appends the record of a stuck socket as one line.
+///
+/// # Errors
+/// As [`write_record`].
+pub fn write_stuck(
+    line: &mut Vec<u8>,
+    stuck: &StuckSocket,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+) -> io::Result<()> {
+    write_line(line, |serializer| {
+        serialize_stuck(stuck, clock, cgroups, serializer)
     })
 }
 
@@ -92,15 +108,22 @@ fn serialize_finding<S: serde::Serializer>(
             let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
             record::TimeWait::new(time_wait, clock, cgroup).serialize(serializer)
         }
-        Finding::Stuck(stuck) => {
-            let cgroup = match stuck.socket.cgroup {
-                None => None,
-                Some(id) => cgroups.name(id.get()),
-            };
-            record::Leak::new(stuck, clock, cgroup).serialize(serializer)
-        }
+        Finding::Stuck(stuck) => serialize_stuck(stuck, clock, cgroups, serializer),
         Finding::Loss(loss) => record::Loss::new(loss, clock).serialize(serializer),
     }
+}
+
+fn serialize_stuck<S: serde::Serializer>(
+    stuck: &StuckSocket,
+    clock: &WallClock,
+    cgroups: &mut dyn CgroupNames,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let cgroup = match stuck.socket.cgroup {
+        None => None,
+        Some(id) => cgroups.name(id.get()),
+    };
+    record::Leak::new(stuck, clock, cgroup).serialize(serializer)
 }
 
 fn cgroup_of<'a>(

@@ -1,4 +1,4 @@
-//! Writes reports to stdout, and what could not be looked at to stderr.
+//! Writes reports to stdout, and what could not be inspected to stderr.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -9,9 +9,8 @@ use crate::coverage::CoverageGap;
 use crate::notice::notice;
 use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
-use crate::output::json::write_finding;
+use crate::output::json::write_stuck;
 use crate::output::leaks::{LeakTable, total};
-use tcpclose_core::finding::Finding;
 use tcpclose_core::stuck::{Report, StuckSocket};
 
 /// Bytes gathered before they are written.
@@ -32,10 +31,11 @@ pub(super) enum Format {
 /// Whether anybody still reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    Fully,
+    All,
     NobodyReads,
 }
 
+/// Prints reports, each in full or as what it changes.
 pub(super) struct Printer {
     format: Format,
     table: LeakTable,
@@ -88,6 +88,8 @@ impl Printer {
         !self.incomplete
     }
 
+    /// Writes a report.
+    ///
     /// # Errors
     /// Writing to stdout failed.
     pub(super) fn print(&mut self, report: &Report) -> anyhow::Result<Shown> {
@@ -99,14 +101,14 @@ impl Printer {
         shown(written)
     }
 
-    /// Writes one finding as JSON, as it is.
+    /// Writes one socket as JSON, as it is.
     ///
     /// # Errors
     /// Writing to stdout failed.
-    pub(super) fn print_finding(&mut self, finding: &Finding) -> anyhow::Result<Shown> {
+    pub(super) fn print_socket(&mut self, stuck: &StuckSocket) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let mut line = Vec::new();
-        let written = write_finding(&mut line, finding, &self.clock, self.cgroups.as_mut());
+        let written = write_stuck(&mut line, stuck, &self.clock, self.cgroups.as_mut());
         shown(written.and_then(|()| io::stdout().lock().write_all(&line)))
     }
 
@@ -132,8 +134,7 @@ impl Printer {
         let mut out = io::stdout().lock();
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut write = |stuck: &StuckSocket| -> io::Result<()> {
-            let finding = Finding::Stuck(Box::new(stuck.clone()));
-            write_finding(&mut chunk, &finding, &self.clock, self.cgroups.as_mut())?;
+            write_stuck(&mut chunk, stuck, &self.clock, self.cgroups.as_mut())?;
             if chunk.len() >= CHUNK {
                 out.write_all(&chunk)?;
                 chunk.clear();
@@ -157,7 +158,7 @@ fn shown(written: io::Result<()>) -> anyhow::Result<Shown> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
         written => written
-            .map(|()| Shown::Fully)
+            .map(|()| Shown::All)
             .context("writing to stdout failed"),
     }
 }

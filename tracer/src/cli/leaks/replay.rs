@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use tokio::runtime::Handle;
 
+use super::args::{Args, exit_code};
 use super::printer::{Format, Printer, Shown};
-use super::{Args, exit_code};
+
 use crate::cli::replay_common;
 use crate::notice::notice;
 use crate::output::cgroup_names::GivenNames;
@@ -179,7 +180,7 @@ impl Consumer<Replay> for RecordedReports {
                 }
                 self.note(stuck);
                 if self.format == Format::Json {
-                    let shown = self.printer.print_finding(&finding)?;
+                    let shown = self.printer.print_socket(stuck)?;
                     self.stop_unless(shown);
                 }
             }

@@ -10,8 +10,9 @@ use anyhow::Context;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
+use super::args::{Args, exit_code};
 use super::printer::{Printer, Shown};
-use super::{Args, exit_code};
+
 use crate::cli::shutdown::Shutdown;
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;

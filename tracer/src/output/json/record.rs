@@ -1,9 +1,9 @@
 //! The shape of each record: names and order of the fields are the contract that docs/ describes.
 
 mod leak;
+mod parts;
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
 
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
@@ -14,14 +14,12 @@ use crate::output::duration::rounded_ms;
 use crate::output::escape::until_nul;
 use tcpclose_core::event;
 use tcpclose_core::finding;
-use tcpclose_core::process;
-use tcpclose_core::types::{self, Nanos, NetNs};
+use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::CgroupName;
 
 pub(super) use leak::{Descriptors, Growth, Leak};
-
-/// The version of the contract. Adding fields is compatible; anything else raises it.
-pub(super) const VERSION: u8 = 1;
+pub(super) use parts::{Address, Container, VERSION, netns};
+use parts::{Conn, Owner};
 
 /// A finished close.
 #[derive(Serialize)]
@@ -150,90 +148,6 @@ impl<'a> TimeWait<'a> {
                 error_ms: rounded_ms(*error),
                 restarts: *restarts,
             },
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Conn {
-    id: u64,
-    family: &'static str,
-    local: Address,
-    peer: Address,
-    role: &'static str,
-    seen_from_start: bool,
-    opened: Option<Rfc3339>,
-    lifetime_ms: Option<f64>,
-}
-
-impl Conn {
-    fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
-        Self {
-            id: endpoint.id.0,
-            family: endpoint.tuple.ip().into(),
-            local: endpoint.tuple.local().into(),
-            peer: endpoint.tuple.peer().into(),
-            role: endpoint.role.into(),
-            seen_from_start: endpoint.seen_from_start,
-            opened: endpoint.opened.map(|at| clock.rfc3339(at)),
-            lifetime_ms: endpoint.lifetime.map(rounded_ms),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Address {
-    addr: IpAddr,
-    port: u16,
-}
-
-impl From<SocketAddr> for Address {
-    fn from(end: SocketAddr) -> Self {
-        Self {
-            addr: end.ip(),
-            port: end.port(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Owner<'a> {
-    pid: u32,
-    comm: Cow<'a, str>,
-    uid: u32,
-    cgroup: Option<&'a str>,
-    container: Option<Container<'a>>,
-    source: &'static str,
-}
-
-impl<'a> Owner<'a> {
-    fn new(owner: &'a types::Owner, cgroup: Option<&'a CgroupName>) -> Self {
-        let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
-        Self {
-            pid: owner.pid,
-            comm: String::from_utf8_lossy(&owner.comm),
-            uid: owner.uid,
-            cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
-            container: container.map(Container::from),
-            source: owner.source.into(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(super) struct Container<'a> {
-    runtime: &'static str,
-    id: &'a str,
-    pod: Option<&'a str>,
-}
-
-impl<'a> From<&'a process::Container> for Container<'a> {
-    fn from(container: &'a process::Container) -> Self {
-        let process::Container { runtime, id, pod } = container;
-        Self {
-            runtime,
-            id,
-            pod: pod.as_deref(),
         }
     }
 }
@@ -400,8 +314,4 @@ struct Task<'a> {
     pid: u32,
     comm: Cow<'a, str>,
     uid: u32,
-}
-
-pub(super) fn netns(netns: Option<NetNs>) -> Option<u32> {
-    netns.map(NetNs::get)
 }

@@ -82,7 +82,7 @@ fn of_stuck(stuck: &StuckSocket) -> String {
         Some(end) => {
             let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
-            let _ = write!(text, ": {}", end);
+            let _ = write!(text, ": {end}");
         }
     }
     text

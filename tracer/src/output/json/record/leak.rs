@@ -1,9 +1,17 @@
 //! The `leak` record: of `tcpclose leaks` as of the tracer.
 
-use super::*;
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::parts::{Conn, Owner, VERSION, netns};
+use crate::output::clock::{Rfc3339, WallClock};
+use crate::output::duration::rounded_ms;
 use crate::output::escape::cut;
 use crate::output::leaks::unsent;
+use tcpclose_core::process;
 use tcpclose_core::stuck::{self, Forecast, OwnerProcess, StuckSocket};
+use tcpclose_sys::host::cgroup::CgroupName;
 
 /// Bytes of a command line in a record: each socket of a process repeats it.
 const COMMAND_LINE_LIMIT: usize = 256;
@@ -191,17 +199,6 @@ impl<'a> Holder<'a> {
             pid: *pid,
             comm: String::from_utf8_lossy(comm),
             fds,
-        }
-    }
-}
-
-impl<'a> Owner<'a> {
-    /// An owner that /proc shows, and where it runs.
-    fn of_process(owner: &'a types::Owner, process: &'a process::Process) -> Self {
-        Self {
-            cgroup: process.cgroup.as_deref(),
-            container: process.container.as_ref().map(Container::from),
-            ..Self::new(owner, None)
         }
     }
 }

@@ -1,0 +1,124 @@
+//! What records of several kinds have in common.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Serialize;
+
+use crate::output::clock::{Rfc3339, WallClock};
+use crate::output::duration::rounded_ms;
+use tcpclose_core::finding;
+use tcpclose_core::process;
+use tcpclose_core::types::{self, NetNs};
+use tcpclose_sys::host::cgroup::CgroupName;
+
+/// The version of the contract. Adding fields is compatible; anything else raises it.
+pub(in crate::output::json) const VERSION: u8 = 1;
+
+/// A connection, seen from one end.
+#[derive(Serialize)]
+pub(in crate::output::json) struct Conn {
+    id: u64,
+    family: &'static str,
+    local: Address,
+    peer: Address,
+    role: &'static str,
+    seen_from_start: bool,
+    opened: Option<Rfc3339>,
+    lifetime_ms: Option<f64>,
+}
+
+impl Conn {
+    pub(in crate::output::json) fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
+        Self {
+            id: endpoint.id.0,
+            family: endpoint.tuple.ip().into(),
+            local: endpoint.tuple.local().into(),
+            peer: endpoint.tuple.peer().into(),
+            role: endpoint.role.into(),
+            seen_from_start: endpoint.seen_from_start,
+            opened: endpoint.opened.map(|at| clock.rfc3339(at)),
+            lifetime_ms: endpoint.lifetime.map(rounded_ms),
+        }
+    }
+}
+
+/// An address with its port.
+#[derive(Serialize)]
+pub(in crate::output::json) struct Address {
+    addr: IpAddr,
+    port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(end: SocketAddr) -> Self {
+        Self {
+            addr: end.ip(),
+            port: end.port(),
+        }
+    }
+}
+
+/// The process that an endpoint belongs to.
+#[derive(Serialize)]
+pub(in crate::output::json) struct Owner<'a> {
+    pid: u32,
+    comm: Cow<'a, str>,
+    uid: u32,
+    cgroup: Option<&'a str>,
+    container: Option<Container<'a>>,
+    source: &'static str,
+}
+
+impl<'a> Owner<'a> {
+    pub(in crate::output::json) fn new(
+        owner: &'a types::Owner,
+        cgroup: Option<&'a CgroupName>,
+    ) -> Self {
+        let container = cgroup.and_then(|cgroup| cgroup.container.as_ref());
+        Self {
+            pid: owner.pid,
+            comm: String::from_utf8_lossy(&owner.comm),
+            uid: owner.uid,
+            cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
+            container: container.map(Container::from),
+            source: owner.source.into(),
+        }
+    }
+
+    /// An owner that /proc shows, and where it runs.
+    pub(in crate::output::json) fn of_process(
+        owner: &'a types::Owner,
+        process: &'a process::Process,
+    ) -> Self {
+        Self {
+            cgroup: process.cgroup.as_deref(),
+            container: process.container.as_ref().map(Container::from),
+            ..Self::new(owner, None)
+        }
+    }
+}
+
+/// A container, with the names that its runtime has for it.
+#[derive(Serialize)]
+pub(in crate::output::json) struct Container<'a> {
+    runtime: &'static str,
+    id: &'a str,
+    pod: Option<&'a str>,
+}
+
+impl<'a> From<&'a process::Container> for Container<'a> {
+    fn from(container: &'a process::Container) -> Self {
+        let process::Container { runtime, id, pod } = container;
+        Self {
+            runtime,
+            id,
+            pod: pod.as_deref(),
+        }
+    }
+}
+
+/// Returns the number of a network namespace.
+pub(in crate::output::json) fn netns(netns: Option<NetNs>) -> Option<u32> {
+    netns.map(NetNs::get)
+}
