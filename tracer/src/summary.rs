@@ -1,4 +1,4 @@
-//! Summaries of intervals: what the core has counted, with what the outputs did and what the tracer itself used.
+//! Summaries of intervals: the core's counts, with those of the outputs and the program's own usage.
 
 use std::sync::Arc;
 
@@ -7,44 +7,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Interval, Rankings, Snapshot};
 use crate::output::state::{Output, OutputState};
-use crate::usage::Tracer;
+use crate::usage::Usage;
 use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::summary::{self, Gauges, IntervalContext, Pressure, StuckNow};
 use tcpclose_core::types::Nanos;
 
-/// What an interval was like, and how things stand at its end.
+/// The summary of an interval.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// The connections of the interval. Losses include what outputs lost.
+    /// What the core counted in the interval. Losses include those of outputs.
     pub connections: summary::Summary,
-    /// What each output did in the interval.
+    /// What became of each output's records in the interval.
     pub outputs: Vec<Output>,
     /// What the tracer itself used in the interval; `None` where nobody measures that.
-    pub tracer: Option<Tracer>,
-    /// What metrics are made from.
+    pub usage: Option<Usage>,
+    /// The snapshots that metrics are made from.
     pub snapshots: Interval,
 }
 
-/// Where one interval ends and the next begins, and what only the host could tell then. Counts are from the start.
+/// The end of an interval, with what the core does not know about that moment. Counts start with the
+/// program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IntervalEnd {
     /// When the interval ended.
     pub at: Nanos,
     /// Where most ephemeral ports are in use.
     pub pressure: Vec<Pressure>,
-    /// What each output did.
+    /// What became of each output's records.
     pub outputs: Vec<Output>,
     /// What the tracer used.
-    pub tracer: Option<Tracer>,
+    pub usage: Option<Usage>,
 }
 
 /// Counts findings, and returns summaries of intervals and snapshots for metrics.
 #[derive(Debug)]
 pub struct Summaries {
     connections: summary::Summaries,
-    /// The end of the last interval.
+    /// The snapshot at the end of the last interval.
     last: Arc<Snapshot>,
-    /// From when on metrics have what is stuck.
+    /// From when on snapshots have stuck sockets.
     stuck_known_from: Nanos,
 }
 
@@ -63,8 +64,9 @@ impl Summaries {
         }
     }
 
-    /// Sets what metrics need besides: the wall time of the beginning, and from when on it is known what is stuck. Before
-    /// that, sockets that were stuck when the agent started would look like a sudden growth.
+    /// Sets what metrics need: the wall time of the start, and from when on all stuck sockets are
+    /// known. Before that, those that were stuck when the agent started would look like a sudden
+    /// growth.
     #[must_use]
     pub fn for_metrics(self, start: Timestamp, stuck_known_from: Nanos) -> Self {
         let last = Snapshot {
@@ -83,7 +85,7 @@ impl Summaries {
         self.connections.take(finding);
     }
 
-    /// Returns the state within an interval.
+    /// Returns a snapshot within an interval.
     #[must_use]
     pub fn snapshot(&self, now: IntervalEnd, context: IntervalContext) -> Snapshot {
         let stuck = context.stuck.map(|stuck| self.connections.stuck_now(stuck));
@@ -94,7 +96,7 @@ impl Summaries {
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, end: IntervalEnd, context: IntervalContext) -> Summary {
         let opened = context.opened;
-        let has_usage = end.tracer.is_some();
+        let has_usage = end.usage.is_some();
         let mut connections = self.connections.end_interval(end.at, context);
         connections.now.pressure.clone_from(&end.pressure);
         let now = Arc::new(self.measure(
@@ -113,7 +115,7 @@ impl Summaries {
         Summary {
             connections,
             outputs,
-            tracer: has_usage.then(|| now.tracer.since(&before.tracer)),
+            usage: has_usage.then(|| now.usage.since(&before.usage)),
             snapshots: Interval { before, now },
         }
     }
@@ -130,7 +132,7 @@ impl Summaries {
             at,
             pressure,
             outputs,
-            tracer,
+            usage,
         } = now;
         Snapshot {
             start: self.last.start,
@@ -141,7 +143,7 @@ impl Summaries {
             stuck: stuck.filter(|_| at >= self.stuck_known_from),
             rankings,
             outputs,
-            tracer: tracer.unwrap_or_default(),
+            usage: usage.unwrap_or_default(),
             // The agent knows.
             failed_threads: Vec::new(),
         }
@@ -168,7 +170,7 @@ mod tests {
             written,
             ..Output::default()
         };
-        let tracer = |cpu, runs| Tracer {
+        let usage = |cpu, runs| Usage {
             cpu: Nanos::from_secs(cpu),
             memory: 1_000 * cpu,
             bpf: Some(BpfRuns {
@@ -178,7 +180,7 @@ mod tests {
         };
         let first = IntervalEnd {
             outputs: vec![output(3)],
-            tracer: Some(tracer(2, 100)),
+            usage: Some(usage(2, 100)),
             ..end_of(60)
         };
         summaries.end_interval(first, IntervalContext::default());
@@ -192,13 +194,13 @@ mod tests {
                     ..Output::default()
                 },
             ],
-            tracer: Some(tracer(5, 150)),
+            usage: Some(usage(5, 150)),
             ..end_of(120)
         };
         let second = summaries.end_interval(second, IntervalContext::default());
         let written: Vec<u64> = second.outputs.iter().map(|output| output.written).collect();
         assert_eq!(written, [4, 2]);
-        let used = Tracer {
+        let used = Usage {
             cpu: Nanos::from_secs(3),
             memory: 5_000,
             bpf: Some(BpfRuns {
@@ -206,7 +208,7 @@ mod tests {
                 time: Nanos(15_000),
             }),
         };
-        assert_eq!(second.tracer, Some(used));
+        assert_eq!(second.usage, Some(used));
     }
 
     #[test]

@@ -1,23 +1,23 @@
-//! What the tracer itself uses.
+//! The resources that the program itself uses.
 
 use serde::{Deserialize, Serialize};
 
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
-/// What the tracer costs.
+/// The resources that the program has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tracer {
-    /// Processor time of the process, its own and the kernel's for it.
+pub struct Usage {
+    /// Processor time of the process, in user space and in the kernel.
     pub cpu: Nanos,
-    /// Resident memory in bytes, now.
+    /// Current resident memory in bytes.
     pub memory: u64,
-    /// Runs of the eBPF programs; `None` where the kernel does not count them.
+    /// Runs of the eBPF programs; `None` where they cannot be read.
     pub bpf: Option<BpfRuns>,
 }
 
-impl Tracer {
-    /// What has been used since `earlier`.
+impl Usage {
+    /// Returns what has been used since an earlier measurement.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

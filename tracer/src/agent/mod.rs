@@ -26,7 +26,7 @@ use crate::output::clock::WallClock;
 use crate::record::Record;
 use crate::session::{Consumer, Live, Session, now};
 use crate::summary::{IntervalEnd, Summaries};
-use crate::usage::Tracer;
+use crate::usage::Usage;
 use config::Config;
 use endpoint::Scrape;
 use outputs::Outputs;
@@ -214,13 +214,13 @@ impl Agent {
             at,
             pressure: self.pressure.clone(),
             outputs: self.reloadable.outputs.states(),
-            tracer: Some(used(session)),
+            usage: Some(usage(session)),
         }
     }
 }
 
-fn used(session: &Session<Live>) -> Tracer {
-    Tracer {
+fn usage(session: &Session<Live>) -> Usage {
+    Usage {
         cpu: clock::process_cpu(),
         memory: self_usage::memory(),
         bpf: session.bpf_runs(),

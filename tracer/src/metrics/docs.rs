@@ -1,4 +1,4 @@
-//! The tables of docs/metrics.md. `TCPCLOSE_TEST_REWRITE=1` writes them anew.
+//! Keeps the tables of docs/metrics.md up to date: `TCPCLOSE_TEST_REWRITE=1` rewrites them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -42,7 +42,7 @@ fn table(section: &Section) -> String {
     table
 }
 
-/// The text with each table between its marks.
+/// Returns the text with each table between its marks.
 fn with_tables(mut text: String) -> String {
     for section in CATALOGUE {
         let mark = format!("<!-- metrics: {} -->\n", section.name);

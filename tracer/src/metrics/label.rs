@@ -1,4 +1,4 @@
-//! Labels: what tells the series of a metric apart.
+//! Labels, which tell the series of a metric apart.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use tcpclose_core::types::{NetNs, Port};
 use super::snapshot::Outcome;
 use crate::output::escape::push_for_terminal;
 
-/// The name of the label that has the name of a process.
+/// The label with the name of a process.
 pub const PROCESS: &str = "process.title";
 
-/// Labels whose values have no bound over the life of the agent. (Whoever reads names of processes bounds them itself.)
+/// Labels with an unbounded number of values. (The exporter for Prometheus bounds the names of
+/// processes itself.)
 pub(super) const UNBOUNDED: [&str; 5] = [
     "process.pid",
     "netns",
@@ -23,7 +24,8 @@ pub(super) const UNBOUNDED: [&str; 5] = [
     "network.peer.port",
 ];
 
-/// A label. Names are OpenTelemetry's conventions where those have one that means the same.
+/// A label with its value. Labels have the names of OpenTelemetry's conventions where those have
+/// one for the same fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Label {
     /// The path of a close.
@@ -34,21 +36,21 @@ pub enum Label {
     ResetBy(Side),
     /// Why it was sent.
     ResetReason(Option<ResetReason>),
-    /// How a TIME_WAIT ended.
+    /// How TIME_WAIT ended.
     TimeWaitEnd(TimeWaitEnd),
-    /// What the process of a stuck socket has not done.
+    /// What the process of a stuck socket failed to do.
     Verdict(Verdict),
-    /// A state of TCP.
+    /// A TCP state.
     State(TcpState),
-    /// Where something was lost.
+    /// Where events were lost.
     Where(LossLocation),
     /// The name of an output.
     Output(Arc<str>),
-    /// What an output did with a record.
+    /// What became of an output's records.
     Outcome(Outcome),
     /// The name of a process.
     Process(ProcessTitle),
-    /// The number of a process.
+    /// The id of a process.
     Pid(u32),
     /// A network namespace.
     Netns(NetNs),
@@ -71,20 +73,20 @@ pub enum LabelValue {
     Number(u32),
 }
 
-/// The name of a process as labels have it.
+/// The name of a process in labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProcessTitle {
-    /// Its name.
+    /// The process's name.
     Named(Arc<str>),
-    /// All processes that are not named, and none at all.
+    /// All processes without a name of their own, and unknown ones.
     Other,
 }
 
-/// What stands for [`ProcessTitle::Other`].
+/// The word for [`ProcessTitle::Other`].
 const OTHER: &str = "other";
 
 impl ProcessTitle {
-    /// From the name that the kernel has.
+    /// Escapes the name that the kernel has.
     #[must_use]
     pub fn of(comm: &[u8]) -> Self {
         let mut title = String::new();
@@ -97,7 +99,7 @@ impl ProcessTitle {
 }
 
 impl Label {
-    /// The name in OpenTelemetry. Prometheus' has underscores for the dots.
+    /// Returns the label's name in OpenTelemetry. In Prometheus it has underscores instead of dots.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -121,7 +123,8 @@ impl Label {
         }
     }
 
-    /// Its value. Words are those of the JSON records; states have the words of OpenTelemetry's conventions.
+    /// Returns the label's value. Words are those of the JSON records, but TCP states have the words
+    /// of OpenTelemetry's conventions.
     #[must_use]
     pub fn value(&self) -> LabelValue {
         let word = match self {
@@ -148,7 +151,7 @@ impl Label {
         LabelValue::Text(word.to_owned())
     }
 
-    /// Whether Prometheus gets it.
+    /// Returns whether the number of its values is bounded, so that Prometheus gets it.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
         !UNBOUNDED.contains(&self.name())

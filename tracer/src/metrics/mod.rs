@@ -1,8 +1,9 @@
-//! The agent's metrics: one catalogue, and visitors that turn it into Prometheus' text and into OTLP.
+//! The agent's metrics: one catalogue, and visitors that turn it into Prometheus' text and OTLP.
 //!
-//! Each [`Metric`] of the [`CATALOGUE`] has its name, unit, kind, help text and labels, and the function that measures it
-//! in a [`Snapshot`]. Prometheus' names are [derived](Metric::prometheus_name) from OpenTelemetry's by OpenTelemetry's own
-//! rule, and the tables of docs/metrics.md are made from the catalogue by a test. All counts are from the agent's start.
+//! Each [`Metric`] of the [`CATALOGUE`] has a name, unit, kind, help text and labels, and the
+//! function that reads its values from a [`Snapshot`]. Prometheus' names are
+//! [derived](Metric::prometheus_name) from OpenTelemetry's by OpenTelemetry's own rule. A test
+//! makes the tables of docs/metrics.md from the catalogue. All counts start with the agent.
 
 mod catalogue;
 #[cfg(test)]
@@ -29,51 +30,52 @@ pub type Labels = Vec<Label>;
 /// The series of a metric, each with its value.
 pub type Points<V> = Vec<(Labels, V)>;
 
-/// A metric: what it is called, what it means and how it is measured.
+/// What a metric is called, what it means and where its values come from.
 #[derive(Debug)]
 pub struct Metric {
     /// The name in OpenTelemetry.
     pub name: &'static str,
-    /// The unit as OpenTelemetry writes it: in UCUM, with what is counted in braces.
+    /// The unit in UCUM, as OpenTelemetry has it, with counted things in braces.
     pub unit: &'static str,
     /// The help text: one or two sentences.
     pub help: &'static str,
     /// The names of its labels, which OpenTelemetry calls attributes.
     pub labels: &'static [&'static str],
-    /// How it is measured.
+    /// Its kind, and where its values come from.
     pub measure: Measure,
-    /// What becomes of points whose labels are the same.
+    /// How points with the same labels become one.
     merge: Merge,
-    /// The only consumer it is for; `None` where it is for all.
+    /// The only consumer that gets it; `None` if all do.
     only: Option<Consumer>,
 }
 
-/// A metric's kind, with the function that measures it.
+/// A metric's kind, with the function that reads its values.
 #[derive(Clone, Copy, Debug)]
 pub enum Measure {
-    /// A count that only ever grows while the agent runs.
+    /// Counts that only grow while the agent runs.
     Counter(fn(&Snapshot) -> Points<Number>),
-    /// A value at one moment.
+    /// Values at one moment.
     Gauge(fn(&Snapshot) -> Points<Number>),
-    /// Durations by length; they only ever grow in number.
+    /// Durations by length, counted from the agent's start.
     Histogram(fn(&Snapshot) -> Points<Histogram>),
-    /// A count that the consumer keeps itself.
-    Kept,
+    /// A counter that is not in the snapshot: the consumer counts itself.
+    CountedByConsumer,
 }
 
 /// Who reads metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Consumer {
-    /// Keeps every series that it has ever seen. Labels whose values have no bound are left out.
+    /// Prometheus, which keeps every series that it has ever seen: it gets no labels with an
+    /// unbounded number of values.
     Prometheus,
-    /// OpenTelemetry's protocol.
+    /// A receiver of OpenTelemetry's protocol.
     Otlp,
 }
 
-/// Takes the metrics of a snapshot, one after the other. Labels are different from point to point, and each metric that
-/// comes has at least one point.
+/// Takes the metrics of a snapshot, one after the other. Each has at least one point, and no two
+/// points of a metric have the same labels.
 pub trait Visitor {
-    /// Whom the metrics are for.
+    /// The consumer that the metrics are for.
     const CONSUMER: Consumer;
 
     /// Takes a counter or a gauge.
@@ -83,7 +85,7 @@ pub trait Visitor {
     fn histograms(&mut self, metric: &'static Metric, points: Points<Histogram>);
 }
 
-/// Shows a visitor all metrics of a snapshot that are for its consumer, in the catalogue's order.
+/// Shows a visitor the metrics that its consumer gets, in the order of the catalogue.
 pub fn visit<V: Visitor>(snapshot: &Snapshot, visitor: &mut V) {
     for metric in CATALOGUE.iter().flat_map(|section| section.metrics) {
         if !metric.is_for(V::CONSUMER) {
@@ -97,7 +99,7 @@ pub fn visit<V: Visitor>(snapshot: &Snapshot, visitor: &mut V) {
                 }
             }
             Measure::Histogram(measure) => visitor.histograms(metric, measure(snapshot)),
-            Measure::Kept => {}
+            Measure::CountedByConsumer => {}
         }
     }
 }
@@ -130,25 +132,28 @@ impl Metric {
         Self { only, ..self }
     }
 
-    /// Whether a consumer gets it.
+    /// Returns whether a consumer gets the metric.
     #[must_use]
     pub fn is_for(&self, consumer: Consumer) -> bool {
         self.only.is_none_or(|only| only == consumer)
     }
 
-    /// Whether it only ever grows, in OpenTelemetry's words: whether it is a monotonic sum.
+    /// Returns whether the metric is a counter, which OpenTelemetry calls a monotonic sum.
     #[must_use]
     pub fn is_counter(&self) -> bool {
-        matches!(self.measure, Measure::Counter(_) | Measure::Kept)
+        matches!(
+            self.measure,
+            Measure::Counter(_) | Measure::CountedByConsumer
+        )
     }
 
-    /// Whether it has the names of processes.
+    /// Returns whether the metric's series have names of processes.
     #[must_use]
     pub fn names_processes(&self) -> bool {
         self.labels.contains(&PROCESS)
     }
 
-    /// The points without the labels that the consumer does not get, each with labels of its own.
+    /// Drops the labels that the consumer does not get, and merges the points that are then alike.
     fn merged(&self, points: Points<Number>, consumer: Consumer) -> Points<Number> {
         let mut merged = Points::new();
         for (mut labels, value) in points {
@@ -158,7 +163,7 @@ impl Metric {
         merged
     }
 
-    /// Adds a point, or merges it into the one that has the same labels.
+    /// Adds a point, or merges it into the one with the same labels.
     pub(crate) fn merge_into(&self, points: &mut Points<Number>, labels: Labels, value: Number) {
         match points.iter_mut().find(|(known, _)| *known == labels) {
             Some((_, merged)) => *merged = merged.merge(value, self.merge),

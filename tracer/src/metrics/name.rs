@@ -1,10 +1,12 @@
-//! From OpenTelemetry's names to Prometheus', by OpenTelemetry's rule ("Prometheus and OpenMetrics Compatibility"), which
-//! collectors follow too: a query is the same whichever way the metrics have come.
+//! Derives Prometheus' names from OpenTelemetry's by the rule of OpenTelemetry's specification
+//! ("Prometheus and OpenMetrics Compatibility"). Collectors follow it too, so queries are the same
+//! for scraped metrics and for those that came over OTLP.
 
 use super::{Measure, Metric};
 
 impl Metric {
-    /// The name in Prometheus: dots become underscores, the unit and a counter's `total` come behind.
+    /// Returns the name in Prometheus: dots become underscores, and the unit and `total` for
+    /// counters are appended.
     #[must_use]
     pub fn prometheus_name(&self) -> String {
         let mut name = self.name.replace('.', "_");
@@ -26,13 +28,13 @@ impl Metric {
     }
 }
 
-/// The name of a label in Prometheus.
+/// Returns the name of a label in Prometheus.
 #[must_use]
 pub fn prometheus_label(name: &str) -> String {
     name.replace('.', "_")
 }
 
-/// A unit as Prometheus' names have it: `seconds`, `per_second`. What stands in braces is not part of it.
+/// Returns a unit as Prometheus' names have it: `seconds`, `per_second`. Text in braces is dropped.
 fn unit_word(unit: &str) -> String {
     let mut plain = unit.to_owned();
     while let Some((before, rest)) = plain.split_once('{')

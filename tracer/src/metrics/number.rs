@@ -2,34 +2,34 @@
 
 use tcpclose_core::types::Nanos;
 
-/// A value.
+/// The value of a point.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// A number of things. Every series that a metric has ever had goes on at 0.
+    /// A number of things. A series that has nothing to count goes on at 0.
     Count(u64),
-    /// A measurement: seconds, a share or a rate. Where there is none, there is no series.
+    /// A measurement: seconds, a share or a rate. Without one there is no series.
     Measured(f64),
 }
 
-/// How several values become one.
+/// How two values become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// By their sum.
+    /// Their sum.
     Sum,
-    /// By the least.
+    /// The smaller one.
     Least,
-    /// By the greatest.
+    /// The greater one.
     Greatest,
 }
 
 impl Number {
-    /// A span in seconds.
+    /// Returns a duration in seconds.
     #[must_use]
     pub fn seconds(span: Nanos) -> Self {
         Self::Measured(span.0 as f64 / 1e9)
     }
 
-    /// The value as Prometheus has all of them.
+    /// Returns the value as a floating-point number, as Prometheus has all values.
     #[must_use]
     pub fn as_f64(self) -> f64 {
         match self {
@@ -38,7 +38,7 @@ impl Number {
         }
     }
 
-    /// One value of two.
+    /// Merges two values.
     #[must_use]
     pub fn merge(self, other: Self, how: Merge) -> Self {
         if let (Self::Count(one), Self::Count(other)) = (self, other) {

@@ -1,4 +1,4 @@
-//! What is measured: everything that metrics are made from, at one moment.
+//! Everything that metrics are made from.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,31 +6,31 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::output::state::Output;
-use crate::usage::Tracer;
+use crate::usage::Usage;
 use tcpclose_core::summary::{Gauges, Ranking, Service, StuckNow, Summary, Totals};
 use tcpclose_core::types::Nanos;
 
-/// The state of the agent at one moment. All counts are from its start.
+/// The state of the agent at one moment. All counts start with the agent.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// When all counts were 0. Stays the same however often the wall clock is set.
+    /// When all counts were 0. It stays the same when the wall clock is set.
     pub start: Timestamp,
     /// When the snapshot was made.
     pub at: Nanos,
-    /// What was counted.
+    /// What has been counted.
     pub totals: Totals,
     /// Connection ends that became established.
     pub opened: u64,
-    /// How many ends there are.
+    /// The current counts of connection ends.
     pub gauges: Gauges,
-    /// What is stuck; `None` as long as that is not known.
+    /// The stuck sockets; `None` as long as they are not known.
     pub stuck: Option<StuckNow>,
-    /// Who closed and was reset most in the last interval.
+    /// The processes and peers with most closes and resets in the last interval.
     pub rankings: Rankings,
-    /// What each output did.
+    /// What became of each output's records.
     pub outputs: Vec<Output>,
-    /// What the agent itself has used.
-    pub tracer: Tracer,
+    /// The resources that the agent itself has used.
+    pub usage: Usage,
     /// Threads that have panicked and do not work again yet.
     pub failed_threads: Vec<&'static str>,
 }
@@ -45,7 +45,7 @@ pub struct Interval {
 }
 
 impl Snapshot {
-    /// The same with counts since `earlier`.
+    /// Returns the snapshot with counts since an earlier one.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let Totals {
@@ -65,13 +65,13 @@ impl Snapshot {
             },
             opened: self.opened.saturating_sub(earlier.opened),
             outputs: Output::all_since(&self.outputs, &earlier.outputs).collect(),
-            tracer: self.tracer.since(&earlier.tracer),
+            usage: self.usage.since(&earlier.usage),
             ..self.clone()
         }
     }
 }
 
-/// Who closed and was reset most in an interval.
+/// The processes and peers with most closes and resets in an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Rankings {
     /// The processes with most closes.
@@ -95,7 +95,7 @@ impl From<&Summary> for Rankings {
     }
 }
 
-/// What an output did with a record that it was offered.
+/// What became of a record that was offered to an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "docs/outputs.md has them")]
 pub enum Outcome {

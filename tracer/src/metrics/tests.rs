@@ -28,11 +28,11 @@ fn prometheus_names_follow_opentelemetrys_rule() {
         ("a.b", "{x}", GAUGE, "a_b"),
         ("a.b", "{x}/s", GAUGE, "a_b_per_second"),
         ("a.b", "By/s", GAUGE, "a_b_bytes_per_second"),
-        // What a name ends with already is not said twice.
+        // A suffix that the name has already is not repeated.
         ("a.seconds", "s", GAUGE, "a_seconds"),
         ("a.total", "{x}", COUNTER, "a_total"),
         ("a.ratio", "1", GAUGE, "a_ratio"),
-        // A word that only ends like a unit is none.
+        // A word that only ends like the unit is not the unit.
         ("a.milliseconds", "s", GAUGE, "a_milliseconds_seconds"),
     ] {
         let derived = metric(name, unit, measure).prometheus_name();
@@ -44,7 +44,7 @@ fn prometheus_names_follow_opentelemetrys_rule() {
     );
 }
 
-/// Prometheus' own names for what every process has, and those that rules and dashboards have always used.
+/// Prometheus' own names for what every process has, and those that rules and dashboards use.
 #[test]
 fn names_that_operators_know_are_derived() {
     let derived: BTreeSet<String> = all().map(Metric::prometheus_name).collect();
@@ -96,7 +96,7 @@ fn every_metric_has_a_name_of_its_own_a_unit_and_a_help_text() {
     }
 }
 
-/// Notes what it is shown.
+/// Notes the points that it is shown.
 struct Seen<const OTLP: bool>(Vec<(&'static Metric, Labels)>);
 
 impl<const OTLP: bool> Visitor for Seen<OTLP> {
@@ -124,10 +124,10 @@ fn assert_shows_what_it_describes<const OTLP: bool>() {
     for metric in all() {
         let of_this = seen.0.iter().filter(|(seen, _)| seen.name == metric.name);
         let points: Vec<&Labels> = of_this.map(|(_, labels)| labels).collect();
-        let kept = matches!(metric.measure, Measure::Kept);
+        let is_counted_elsewhere = matches!(metric.measure, Measure::CountedByConsumer);
         assert_eq!(
             !points.is_empty(),
-            metric.is_for(consumer) && !kept,
+            metric.is_for(consumer) && !is_counted_elsewhere,
             "{}",
             metric.name
         );

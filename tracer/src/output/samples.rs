@@ -12,7 +12,7 @@ use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use crate::output::state::{Output, OutputState};
 use crate::summary::{IntervalEnd, Summaries, Summary};
-use crate::usage::Tracer;
+use crate::usage::Usage;
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
     Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
@@ -368,7 +368,7 @@ pub(crate) fn summary() -> Summary {
                 },
                 ..Output::default()
             }],
-            tracer: Some(Tracer {
+            usage: Some(Usage {
                 cpu: Nanos::from_millis(12),
                 memory: 9_437_184,
                 bpf: Some(BpfRuns {

@@ -1,4 +1,4 @@
-//! How an output does, and what it did with its records.
+//! Whether an output works, and what became of its records.
 
 use std::sync::Arc;
 
@@ -6,48 +6,49 @@ use serde::{Deserialize, Serialize};
 
 use tcpclose_core::types::Nanos;
 
-/// What an output did with the findings that were offered to it, and how it does.
+/// What became of the records that were offered to an output, and whether it works.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Its name.
     pub name: Arc<str>,
-    /// Offered to it, and losses that it told of itself: from the start on the sum of the following, and of `queued`.
+    /// Records that were offered to it, and its own loss records. Counted from the start, this is the
+    /// sum of the counts below, `queued` included.
     pub offered: u64,
-    /// Written.
+    /// Records that were written.
     pub written: u64,
-    /// Not wanted by its filter.
+    /// Records that its kinds or its filter left out.
     pub filtered: u64,
-    /// Cut by its rate limit.
+    /// Records that its rate limit cut.
     pub cut: u64,
-    /// Dropped, as its queue was full, or as it was given up with them.
+    /// Records that were dropped because its queue was full, or that it held when it was removed.
     pub dropped: u64,
-    /// Given up after errors.
+    /// Records that its receiver refused for good.
     pub failed: u64,
-    /// Waiting for its receiver, now.
+    /// Records that wait for its receiver now.
     pub queued: u64,
-    /// How it does, now.
+    /// Whether it works now.
     pub state: OutputState,
 }
 
-/// How an output does.
+/// Whether an output works.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputState {
     /// It works.
     #[default]
     Up,
-    /// It does not.
+    /// It does not work.
     Down {
-        /// Since when.
+        /// Since when it has not worked.
         since: Nanos,
-        /// Why.
+        /// Why it does not work.
         reason: String,
     },
-    /// The configuration has it no more.
+    /// The configuration no longer has it.
     Removed,
 }
 
 impl Output {
-    /// What has come of each since `earlier`.
+    /// Returns the outputs with counts since an earlier moment.
     pub fn all_since<'a>(now: &'a [Self], earlier: &'a [Self]) -> impl Iterator<Item = Self> + 'a {
         now.iter().map(|output| {
             let before = earlier.iter().find(|before| before.name == output.name);
@@ -55,7 +56,8 @@ impl Output {
         })
     }
 
-    /// What has come since `earlier`. Its counts only ever grow, whatever becomes of its configuration.
+    /// Returns the output with counts since an earlier moment. Counts only ever grow, also over changes
+    /// of its configuration.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -69,13 +71,13 @@ impl Output {
         }
     }
 
-    /// Whether anything became of any record.
+    /// Returns whether anything happened to any record.
     #[must_use]
     pub fn did_something(&self) -> bool {
         self.offered + self.written + self.filtered + self.cut + self.lost() > 0
     }
 
-    /// What of it is lost.
+    /// Returns how many records were lost.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.dropped + self.failed

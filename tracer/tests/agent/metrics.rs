@@ -58,7 +58,7 @@ fn promtool_finds_nothing_wrong() -> Outcome {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let _agent = Agent::start(&scratch, &config(&server, netns)?)?;
         let mut stuck = Vec::new();
-        let text = eventually("a process with stuck sockets is told", || {
+        let text = eventually("a process with stuck sockets is exported", || {
             let (client, server) = server.connect()?;
             drop(client);
             stuck.push(server);

@@ -125,13 +125,13 @@ fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
             (
                 other.guard(protocol, &collector, "127.0.0.1"),
                 file.to_str(),
-                "its certificate is signed by no authority that is trusted here",
+                "its certificate is not signed by a trusted authority",
             ),
             // The host's own authorities did not sign it.
             (
                 right.guard(protocol, &collector, "127.0.0.1"),
                 None,
-                "its certificate is signed by no authority that is trusted here",
+                "its certificate is not signed by a trusted authority",
             ),
             (
                 right.guard(protocol, &collector, "collector.example"),
@@ -141,7 +141,7 @@ fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
             (
                 collector.address,
                 file.to_str(),
-                "its answer is no TLS: it may want an endpoint that begins with http://",
+                "its answer is not TLS: the right endpoint may begin with http://",
             ),
         ] {
             let endpoint = format!("https://{address}");
@@ -174,7 +174,7 @@ fn certificates_are_read_anew_with_the_configuration() {
         let endpoint = format!("https://{address}");
         let (mut sink, messages) = start(&config(protocol, &endpoint, file.to_str()));
         sink.offer(&close(1));
-        messages.wait_for("signed by no authority");
+        messages.wait_for("not signed by a trusted authority");
         fs::write(&file, "").expect("a file");
         sink.reopen();
         messages.wait_for("could not be reopened, and goes on as before: ca_file ");

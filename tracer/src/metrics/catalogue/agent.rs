@@ -1,4 +1,4 @@
-//! The agent itself: what it lost, what its outputs did and what it costs.
+//! The agent itself: lost events, its outputs, and the resources that it uses.
 
 use crate::output::state::{Output, OutputState};
 use tcpclose_core::finding::LossLocation;
@@ -7,13 +7,14 @@ use tcpclose_sys::kernel::program_stats::BpfRuns;
 use super::{Consumer, Label, Measure, Metric, Number, Points, Snapshot, count, measured};
 use crate::metrics::snapshot::Outcome;
 
-/// Series that scrapes left out.
+/// Series that scrapes dropped.
 pub(crate) const SERIES_DROPPED: Metric = Metric::new(
     "tcpclose.series.dropped",
     "{series}",
-    "Series that scrapes left out, as there were more than max_series: each scrape counts anew.",
+    "Series that scrapes dropped because there were more than max_series. Each scrape counts them \
+     anew.",
     &[],
-    Measure::Kept,
+    Measure::CountedByConsumer,
 )
 .only_for(Consumer::Prometheus);
 
@@ -53,21 +54,21 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "process.cpu",
         "s",
-        "Processor time of the agent, in user space and in the kernel, without its eBPF programs.",
+        "Processor time of the agent in user space and in the kernel, without its eBPF programs.",
         &[],
-        Measure::Counter(|snapshot| measured(Number::seconds(snapshot.tracer.cpu))),
+        Measure::Counter(|snapshot| measured(Number::seconds(snapshot.usage.cpu))),
     ),
     Metric::new(
         "process.resident_memory",
         "By",
         "Resident memory of the agent.",
         &[],
-        Measure::Gauge(|snapshot| count(snapshot.tracer.memory)),
+        Measure::Gauge(|snapshot| count(snapshot.usage.memory)),
     ),
     Metric::new(
         "tcpclose.bpf.run",
         "s",
-        "Time that the agent's eBPF programs ran in the kernel, estimated from each 64th run.",
+        "Run time of the agent's eBPF programs, estimated from every 64th run.",
         &[],
         Measure::Counter(|snapshot| of_bpf(snapshot, |bpf| Number::seconds(bpf.time))),
     ),
@@ -88,7 +89,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// What outputs lost is among their records.
+/// What outputs lost is counted with their records.
 fn lost(snapshot: &Snapshot) -> Points<Number> {
     let lost = snapshot.totals.lost.iter();
     let lost = lost.filter(|(location, _)| *location != LossLocation::Output);
@@ -124,7 +125,7 @@ fn output_records(snapshot: &Snapshot) -> Points<Number> {
     points.collect()
 }
 
-/// One point for each output that was not removed.
+/// Returns one point for each output that has not been removed.
 fn of_outputs(snapshot: &Snapshot, value: fn(&Output) -> u64) -> Points<Number> {
     let outputs = snapshot.outputs.iter();
     let present = outputs.filter(|output| output.state != OutputState::Removed);
@@ -136,8 +137,8 @@ fn of_outputs(snapshot: &Snapshot, value: fn(&Output) -> u64) -> Points<Number> 
         .collect()
 }
 
-/// No point where the kernel does not tell.
+/// Returns no point where the runs cannot be read.
 fn of_bpf(snapshot: &Snapshot, value: fn(&BpfRuns) -> Number) -> Points<Number> {
-    let bpf = snapshot.tracer.bpf.iter();
+    let bpf = snapshot.usage.bpf.iter();
     bpf.map(|bpf| (Vec::new(), value(bpf))).collect()
 }

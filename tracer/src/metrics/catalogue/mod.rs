@@ -1,4 +1,4 @@
-//! All metrics. When there is no room for all in a scrape, the last are left out.
+//! All metrics. A scrape without room for all of them drops the last ones.
 
 mod agent;
 mod closes;
@@ -41,24 +41,24 @@ pub const CATALOGUE: &[Section] = &[
 /// Metrics of one topic.
 #[derive(Debug)]
 pub struct Section {
-    /// The topic, as docs/metrics.md marks its table.
+    /// The name by which docs/metrics.md marks the table.
     pub name: &'static str,
     /// Its metrics.
     pub metrics: &'static [Metric],
 }
 
-/// The unit of what counts ends of connections.
+/// The unit of counts of connection ends.
 const CONNECTIONS: &str = "{connection}";
 
-/// Rates of such counts.
+/// The unit of their growth.
 const CONNECTIONS_PER_SECOND: &str = "{connection}/s";
 
-/// The only point of a count without labels.
+/// Returns the only point of a count without labels.
 fn count(count: u64) -> Points<Number> {
     vec![(Vec::new(), Number::Count(count))]
 }
 
-/// The only point of a measurement without labels.
+/// Returns the only point of a measurement without labels.
 fn measured(number: Number) -> Points<Number> {
     vec![(Vec::new(), number)]
 }

@@ -1,4 +1,4 @@
-//! Who closes and is reset most.
+//! The processes and peers with most closes and resets.
 
 use tcpclose_core::summary::{Ranking, Service};
 
@@ -9,21 +9,23 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.process.closes",
         CONNECTIONS,
-        "Connection ends that closed in the last interval, of the ten processes with most; all others are other.",
+        "Connection ends that closed in the last interval, of the ten processes with most of them. \
+         All others are `other`.",
         &[PROCESS],
         Measure::Gauge(|snapshot| processes(&snapshot.rankings.closes_of_processes)),
     ),
     Metric::new(
         "tcpclose.process.resets",
         CONNECTIONS,
-        "Connection ends that were reset in the last interval, of the ten processes with most; all others are other.",
+        "Connection ends that were reset in the last interval, of the ten processes with most of \
+         them. All others are `other`.",
         &[PROCESS],
         Measure::Gauge(|snapshot| processes(&snapshot.rankings.resets_of_processes)),
     ),
     Metric::new(
         "tcpclose.peer.closes",
         CONNECTIONS,
-        "Connection ends that closed in the last interval, of the ten peers with most.",
+        "Connection ends that closed in the last interval, of the ten peers with most of them.",
         &["network.peer.address"],
         Measure::Gauge(|snapshot| peers(&snapshot.rankings.closes_of_peers)),
     )
@@ -31,14 +33,15 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.peer.resets",
         CONNECTIONS,
-        "Connection ends that were reset in the last interval, of the ten peers with most.",
+        "Connection ends that were reset in the last interval, of the ten peers with most of them.",
         &["network.peer.address"],
         Measure::Gauge(|snapshot| peers(&snapshot.rankings.resets_of_peers)),
     )
     .only_for(Consumer::Otlp),
 ];
 
-/// The sum is the number of all. Services of one name in several cgroups have the same labels.
+/// The values add up to the number of all. Services with one name in several cgroups become one
+/// point.
 fn processes(ranking: &Ranking<Option<Service>>) -> Points<Number> {
     let named = ranking.most.iter().map(|(service, count)| {
         let title = service

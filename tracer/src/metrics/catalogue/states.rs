@@ -33,8 +33,9 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.ephemeral_ports.used",
         "1",
-        "Share of the ephemeral ports that is in use from a local address to a peer, live and in TIME_WAIT, of the routes \
-         with the greatest share in the last interval. From 1 on, connect() to that peer fails.",
+        "Share of the ephemeral ports that is in use from a local address to a peer, live and in \
+         TIME_WAIT, of the routes with the greatest share in the last interval. At 1, connect() to \
+         that peer fails.",
         &[
             "netns",
             "network.local.address",
@@ -47,7 +48,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.state.duration",
         "s",
-        "Time that connection ends spent in a state of their close, of those that left it and whose time is known.",
+        "Time that connection ends spent in a state of their close.",
         &["network.connection.state"],
         Measure::Histogram(durations),
     ),

@@ -19,7 +19,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.close_wait.stuck_verdicts",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, by what their process has not done.",
+        "Sockets that are stuck in CLOSE_WAIT, by what their process failed to do.",
         &["verdict"],
         Measure::Gauge(|snapshot| stuck(snapshot, verdicts)),
     ),
@@ -33,15 +33,15 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.process.close_wait.stuck",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most and of the five others that run out of file \
-         descriptors soonest; all others are other.",
+        "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most of them and the five \
+         others that run out of file descriptors soonest. All others are `other`.",
         OF_PROCESSES,
         Measure::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
     ),
     Metric::new(
         "tcpclose.process.close_wait.growth",
         CONNECTIONS_PER_SECOND,
-        "Growth of these numbers, by a straight line through the last intervals.",
+        "Growth of the number of stuck sockets, by a straight line through the last intervals.",
         OF_PROCESSES,
         Measure::Gauge(|snapshot| {
             of_owners(snapshot, |owner| {
@@ -52,17 +52,20 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.process.descriptors_exhausted",
         "s",
-        "Time until stuck sockets take the last file descriptor of a process, at the growth of the last intervals.",
+        "Time until stuck sockets take the last file descriptor of a process, at the growth of the \
+         last intervals.",
         OF_PROCESSES,
         Measure::Gauge(|snapshot| {
-            of_owners(snapshot, |owner| Some(Number::seconds(owner.exhausted_in()?)))
+            of_owners(snapshot, |owner| {
+                Some(Number::seconds(owner.exhausted_in()?))
+            })
         }),
     )
     .merged_by(Merge::Least),
     Metric::new(
         "tcpclose.peer.close_wait.stuck",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most.",
+        "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most of them.",
         &["network.peer.address"],
         Measure::Gauge(|snapshot| stuck(snapshot, |stuck| peers(&stuck.peers))),
     )
@@ -71,7 +74,7 @@ pub(super) const METRICS: &[Metric] = &[
 
 const OF_PROCESSES: &[&str] = &["process.pid", PROCESS];
 
-/// No points as long as it is not known what is stuck.
+/// Returns no points as long as the stuck sockets are not known.
 fn stuck(snapshot: &Snapshot, points: impl Fn(&StuckNow) -> Points<Number>) -> Points<Number> {
     snapshot.stuck.as_ref().map(points).unwrap_or_default()
 }
@@ -91,7 +94,7 @@ fn oldest(snapshot: &Snapshot) -> Points<Number> {
     })
 }
 
-/// The sum is the number of all.
+/// The values add up to the number of all stuck sockets.
 fn stuck_by_process(stuck: &StuckNow) -> Points<Number> {
     let owners = stuck.owners.iter();
     let mut points: Points<Number> = owners

@@ -12,7 +12,8 @@ use crate::output::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::state::{self, OutputState};
-use crate::{summary, usage};
+use crate::summary;
+use crate::usage::Usage;
 use close_wait::CloseWait;
 use ranked::{List, Ranked, RankedPeer, RankedProcess};
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
@@ -49,7 +50,7 @@ impl<'a> Summary<'a> {
         let summary::Summary {
             connections,
             outputs,
-            tracer,
+            usage,
             snapshots: _,
         } = summary;
         let tcpclose_core::summary::Summary {
@@ -116,7 +117,7 @@ impl<'a> Summary<'a> {
                 .iter()
                 .map(|output| Output::new(output, clock))
                 .collect(),
-            tracer: tracer.map(|usage::Tracer { cpu, memory, bpf }| Tracer {
+            tracer: usage.map(|Usage { cpu, memory, bpf }| Tracer {
                 cpu_ms: rounded_ms(cpu),
                 memory_bytes: memory,
                 bpf: bpf.map(|BpfRuns { count, time }| Bpf {

@@ -1,4 +1,4 @@
-//! Families of metrics, as they are built up for a scrape.
+//! The metric families of a scrape.
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramValue, LabelPair, MetricFamily, MetricType,
@@ -9,7 +9,7 @@ use crate::metrics::{
 };
 use tcpclose_core::summary::{BUCKETS, Histogram};
 
-/// Series that a histogram takes: a bucket each, one for all, the count and the sum.
+/// Series that a histogram takes: one for each bucket and one for `+Inf`, the count and the sum.
 const SERIES_OF_HISTOGRAM: usize = BUCKETS.len() + 3;
 
 /// The families of a scrape.
@@ -44,14 +44,14 @@ impl Visitor for Families {
 }
 
 impl Families {
-    /// How many series there are, those with names of processes left aside.
+    /// Returns the number of series, without those that have names of processes.
     pub(super) fn series_without_processes(&self) -> usize {
         let families = self.0.iter();
         let families = families.filter(|family| !family.metric.names_processes());
         families.map(Family::series).sum()
     }
 
-    /// The names of processes, each once.
+    /// Returns the names of processes, each once.
     pub(super) fn process_titles(&self) -> Vec<ProcessTitle> {
         let mut titles = Vec::new();
         for (labels, _) in self.0.iter().flat_map(Family::numbers) {
@@ -66,7 +66,7 @@ impl Families {
         titles
     }
 
-    /// The points of each metric with names of processes.
+    /// Returns each metric that has names of processes, with its points.
     pub(super) fn of_processes(
         &mut self,
     ) -> impl Iterator<Item = (&'static Metric, &mut Points<Number>)> {
@@ -80,7 +80,7 @@ impl Families {
             })
     }
 
-    /// Leaves out the last families until there are at most so many series; returns how many had to go.
+    /// Drops the last families until at most `most` series are left; returns how many were dropped.
     pub(super) fn cut(&mut self, most: usize) -> u64 {
         let before: usize = self.0.iter().map(Family::series).sum();
         let mut left = before;
@@ -92,6 +92,7 @@ impl Families {
         (before - left) as u64
     }
 
+    /// Converts the families for the text encoder.
     pub(super) fn encoded(&self) -> Vec<MetricFamily> {
         self.0.iter().map(Family::encoded).collect()
     }

@@ -13,15 +13,15 @@ use self::family::Families;
 use self::processes::ProcessNames;
 use crate::metrics::{self, CATALOGUE, Number, SERIES_DROPPED, Snapshot, Visitor as _};
 use crate::output::state::Output;
-use crate::usage::Tracer;
+use crate::usage::Usage;
 use tcpclose_core::summary::StuckNow;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// Turns snapshots into text. It remembers which process names it has exported, so that none goes as soon as it is at 0,
-/// and never exports more of them than fit.
+/// Turns snapshots into text. It remembers which names of processes it has exported, so that a
+/// series does not vanish as soon as it is at 0, and never exports more series than are allowed.
 #[derive(Debug)]
 pub struct Exporter {
     max_series: usize,
@@ -29,23 +29,23 @@ pub struct Exporter {
     dropped: u64,
 }
 
-/// The series that there are with so many outputs, without any names of processes.
+/// Returns how many series there are with so many outputs before any process has a name.
 #[must_use]
 pub fn fixed_series(outputs: usize) -> usize {
     let snapshot = Snapshot {
         stuck: Some(StuckNow::default()),
         outputs: vec![Output::default(); outputs],
-        tracer: Tracer {
+        usage: Usage {
             bpf: Some(BpfRuns::default()),
-            ..Tracer::default()
+            ..Usage::default()
         },
         ..Snapshot::default()
     };
-    // Those of `other` processes, and the counter of what is left out.
+    // Those of all `other` processes, and the counter of dropped series.
     families(&snapshot).series_without_processes() + series_of_process() + 1
 }
 
-/// The most series that each process name takes.
+/// Returns how many series each name of a process takes at most.
 fn series_of_process() -> usize {
     let all = CATALOGUE.iter().flat_map(|section| section.metrics);
     all.filter(|metric| metric.names_processes()).count()
@@ -58,7 +58,7 @@ fn families(snapshot: &Snapshot) -> Families {
 }
 
 impl Exporter {
-    /// An exporter of at most so many series.
+    /// Makes an exporter of at most so many series.
     #[must_use]
     pub fn new(max_series: usize) -> Self {
         Self {
@@ -68,13 +68,13 @@ impl Exporter {
         }
     }
 
-    /// The text of a snapshot.
+    /// Returns the metrics of a snapshot as text.
     ///
     /// # Errors
-    /// None in practice: memory is written to, and every family has a name and a value.
+    /// None in practice: the text goes to memory, and every family has a name and a value.
     pub fn encode(&mut self, snapshot: &Snapshot) -> Result<String, prometheus::Error> {
         let mut families = families(snapshot);
-        // The counter itself is a series too, and others than the named have their own.
+        // The counter of dropped series takes one, and all other processes take those of a name.
         let room = self
             .max_series
             .saturating_sub(families.series_without_processes() + 1);

@@ -1,26 +1,26 @@
-//! Series with the names of processes: no more of them than fit, and all others together.
+//! Which processes have series of their own: no more than fit; all others share theirs.
 
 use std::collections::BTreeMap;
 
 use crate::metrics::{Label, Labels, Metric, Number, Points, ProcessTitle};
 use tcpclose_core::types::Nanos;
 
-/// A name stays at 0 for so long before a new one may have its place: ten intervals by default.
+/// How long a name stays at 0 before a new one may replace it: ten intervals by default.
 const REMEMBERED: Nanos = Nanos::from_secs(600);
 
-/// The names of processes that have series. None goes as soon as it is at 0.
+/// The names of processes that have series.
 #[derive(Debug, Default)]
 pub(super) struct ProcessNames {
-    /// With when each had something last.
-    last: BTreeMap<ProcessTitle, Nanos>,
+    /// When each was last seen in a snapshot.
+    last_seen: BTreeMap<ProcessTitle, Nanos>,
 }
 
 impl ProcessNames {
-    /// Takes the names that have something now; returns how many of them have no room. Those that come first find room
-    /// first.
+    /// Notes the names that are in a snapshot, the most important first; returns how many of them
+    /// have no room.
     pub(super) fn update(&mut self, titles: &[ProcessTitle], at: Nanos, room: usize) -> usize {
         for title in titles {
-            if let Some(last) = self.last.get_mut(title) {
+            if let Some(last) = self.last_seen.get_mut(title) {
                 *last = at;
             }
         }
@@ -30,22 +30,24 @@ impl ProcessNames {
             .count()
     }
 
-    /// For a new name that one goes that is at 0 for longest, if that is long enough.
+    /// Makes room for a name, if there is none by dropping the name that has been at 0 for longest
+    /// and long enough.
     fn has_room_for(&mut self, title: &ProcessTitle, at: Nanos, room: usize) -> bool {
-        if !self.last.contains_key(title) && self.last.len() >= room {
-            let eldest = self.last.iter().min_by_key(|(_, last)| **last);
+        if !self.last_seen.contains_key(title) && self.last_seen.len() >= room {
+            let eldest = self.last_seen.iter().min_by_key(|(_, last)| **last);
             match eldest.map(|(title, last)| (title.clone(), *last)) {
                 Some((eldest, last)) if at - last >= REMEMBERED => {
-                    self.last.remove(&eldest);
+                    self.last_seen.remove(&eldest);
                 }
                 _ => return false,
             }
         }
-        self.last.insert(title.clone(), at);
+        self.last_seen.insert(title.clone(), at);
         true
     }
 
-    /// Makes the names that have no room others, and lets counts of those that have nothing now go on at 0.
+    /// Merges the points of names that have no room, and adds counts of 0 for names that are not in
+    /// the snapshot.
     pub(super) fn apply(&self, metric: &Metric, points: &mut Points<Number>) {
         let mut named = Points::new();
         if points
@@ -53,7 +55,7 @@ impl ProcessNames {
             .any(|(_, value)| matches!(value, Number::Count(_)))
         {
             named.extend(
-                self.last
+                self.last_seen
                     .keys()
                     .map(|title| (labels(title), Number::Count(0))),
             );
@@ -61,7 +63,7 @@ impl ProcessNames {
         for (mut labels, value) in points.drain(..) {
             for label in &mut labels {
                 if let Label::Process(title) = label
-                    && !self.last.contains_key(title)
+                    && !self.last_seen.contains_key(title)
                 {
                     *title = ProcessTitle::Other;
                 }

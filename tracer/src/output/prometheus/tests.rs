@@ -61,7 +61,7 @@ fn assert_line(text: &str, line: &str) {
 }
 
 #[test]
-fn closes_are_told_by_path_and_initiator() {
+fn closes_are_counted_by_path_and_initiator() {
     let mut summaries = Summaries::new(Nanos(0));
     for close in [samples::three_way(), samples::three_way(), samples::reset()] {
         summaries.take(&Finding::Close(Box::new(close)));
@@ -131,14 +131,14 @@ fn exporter_of_two() -> (Exporter, usize) {
 }
 
 #[track_caller]
-fn told(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
+fn encoded(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
     let owners: Vec<_> = owners
         .iter()
         .map(|(name, count)| owner(name, *count, Some(1)))
         .collect();
     let mut snapshot = stuck(owners);
     snapshot.at = Nanos::from_secs(at);
-    snapshot.tracer.bpf = Some(BpfRuns::default());
+    snapshot.usage.bpf = Some(BpfRuns::default());
     exporter.encode(&snapshot).expect("it is text")
 }
 
@@ -154,9 +154,9 @@ fn sum_of_processes(text: &str) -> u64 {
 #[test]
 fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     let (mut exporter, most) = exporter_of_two();
-    told(&mut exporter, 100, &[("a", 1), ("b", 1)]);
-    told(&mut exporter, 160, &[("b", 1)]);
-    let text = told(&mut exporter, 220, &[("c", 9)]);
+    encoded(&mut exporter, 100, &[("a", 1), ("b", 1)]);
+    encoded(&mut exporter, 160, &[("b", 1)]);
+    let text = encoded(&mut exporter, 220, &[("c", 9)]);
     assert_line(
         &text,
         r#"tcpclose_process_close_wait_stuck{process_title="a"} 0"#,
@@ -174,7 +174,7 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
         r#"tcpclose_process_descriptors_exhausted_seconds{process_title="other"} 1"#,
     );
     assert_line(&text, "tcpclose_series_dropped_total 5");
-    let text = told(&mut exporter, 700, &[("c", 9)]);
+    let text = encoded(&mut exporter, 700, &[("c", 9)]);
     assert!(!text.contains(r#"process_title="a""#), "{text}");
     assert_line(
         &text,
@@ -190,7 +190,7 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     );
     // One that has something stays, however old.
     for at in (760..5_000).step_by(60) {
-        let text = told(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
+        let text = encoded(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
         assert!(series(&text) <= most, "{text}");
         assert_line(
             &text,
@@ -198,7 +198,7 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
         );
         assert_eq!(sum_of_processes(&text), 6, "{text}");
     }
-    let text = told(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
+    let text = encoded(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
     assert_line(
         &text,
         r#"tcpclose_process_close_wait_stuck{process_title="d"} 2"#,
@@ -233,7 +233,7 @@ fn the_sum_over_processes_is_the_total() {
 fn what_must_be_there_fits_into_the_least_that_can_be_configured() {
     let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
     snapshot.outputs = vec![Output::default(); 2];
-    snapshot.tracer.bpf = Some(BpfRuns::default());
+    snapshot.usage.bpf = Some(BpfRuns::default());
     let text = Exporter::new(fixed_series(2))
         .encode(&snapshot)
         .expect("it is text");
@@ -274,7 +274,7 @@ fn an_output_that_was_removed_keeps_its_counts_but_is_not_down() {
 }
 
 #[test]
-fn the_busiest_processes_are_told_and_all_others_together() {
+fn the_busiest_processes_are_named_and_all_others_counted_together() {
     let close = |comm: &str| {
         let mut close = samples::three_way();
         close.owner = match comm {

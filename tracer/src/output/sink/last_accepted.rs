@@ -1,4 +1,4 @@
-//! What the receiver of metrics has accepted last.
+//! The last metrics that an output's receiver has accepted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,17 +6,17 @@ use jiff::Timestamp;
 
 use crate::metrics::Snapshot;
 
-/// The metrics that the receiver has accepted last. Clones share them: they outlive a change of the output's
-/// configuration.
+/// The last metrics that the receiver has accepted. Clones share them, so that they outlive a
+/// change of the output's configuration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastAccepted(Arc<Mutex<Option<Accepted>>>);
 
-/// Metrics that were accepted.
+/// Metrics that a receiver has accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
-    /// What they were made from.
+    /// The snapshot that they were made from.
     pub(super) snapshot: Arc<Snapshot>,
-    /// The time that they had.
+    /// The time of their points.
     pub(super) at: Timestamp,
 }
 

@@ -1,4 +1,5 @@
-//! Names and values of attributes: OpenTelemetry's where it has one that means the same, else ours.
+//! Names and values of attributes. Facts have the names of OpenTelemetry's conventions where those
+//! have one for the same fact, and names below `tcpclose.` otherwise.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::output::sink::config::OtlpConfig;
 
-/// The JSON record's facts that the conventions have a name for.
+/// Facts of the JSON record that OpenTelemetry's conventions have a name for.
 pub(super) const CONVENTIONS: [(&str, &str); 12] = [
     ("conn.local.addr", "network.local.address"),
     ("conn.local.port", "network.local.port"),
@@ -26,7 +27,7 @@ pub(super) const CONVENTIONS: [(&str, &str); 12] = [
     ("process.command_line", "process.command_args"),
 ];
 
-/// The name of a fact: `conn.id` is `tcpclose.conn.id`.
+/// Returns the attribute's name for a fact: `tcpclose.conn.id` for `conn.id`.
 pub(super) fn name(path: &str) -> String {
     let known = CONVENTIONS.iter().find(|(ours, _)| *ours == path);
     known.map_or_else(
@@ -47,12 +48,12 @@ pub(super) fn any(value: Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-/// Text as an attribute's value.
+/// Makes a text an attribute's value.
 pub(super) fn text(text: impl Into<String>) -> Value {
     Value::StringValue(text.into())
 }
 
-/// A JSON value as it is. Numbers beyond 63 bits become floating.
+/// Converts a JSON value. Numbers that do not fit 63 bits become floating-point numbers.
 pub(super) fn of_json(value: Json) -> AnyValue {
     let value = match value {
         Json::Null => return AnyValue::default(),
@@ -79,7 +80,7 @@ pub(super) fn of_json(value: Json) -> AnyValue {
     any(value)
 }
 
-/// What all that is sent is of: this program on this host, and what the operator says of them.
+/// Describes who sends: this program on this host, with the operator's own attributes.
 pub(super) fn resource(config: &OtlpConfig) -> Resource {
     let mut attributes: BTreeMap<&str, String> = BTreeMap::new();
     attributes.insert("service.name", env!("CARGO_PKG_NAME").to_owned());

@@ -1,4 +1,4 @@
-//! The metrics of an interval, with the counts that its receiver is to get.
+//! What is exported at the end of an interval.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::output::clock::WallClock;
 use crate::output::sink::config::Temporality;
 use crate::output::sink::last_accepted::{Accepted, LastAccepted};
 
-/// Metrics to send.
+/// Metrics to send at the end of an interval.
 pub(super) struct Export {
     pub(super) messages: Vec<Message>,
-    /// To be remembered once the receiver has accepted them.
+    /// What to remember once the receiver has accepted them.
     pub(super) accepted: Accepted,
 }
 
 impl Export {
-    /// The metrics at the end of an interval.
+    /// Makes the metrics at the end of an interval.
     ///
-    /// Cumulative counts are from the agent's start, so a receiver that has missed some exports misses nothing. Those of
-    /// deltas are from the last export that was accepted; before the first one, of the interval.
+    /// Cumulative counts start with the agent, so a receiver that has missed exports has missed no
+    /// counts. Deltas start with the last export that was accepted, the first one with the interval.
     pub(super) fn new(
         interval: &Interval,
         temporality: Temporality,
@@ -42,7 +42,7 @@ impl Export {
                 (since, at, AggregationTemporality::Delta)
             }
         };
-        // The wall clock may have been set back since.
+        // The wall clock may have been set back.
         let at = time_of(now).max(start);
         let period = Period {
             start: unix_nanos(start),
@@ -50,7 +50,7 @@ impl Export {
         };
         let snapshot = now.clone();
         Self {
-            messages: metrics::of(&counted, period, temporality),
+            messages: metrics::messages(&counted, period, temporality),
             accepted: Accepted { snapshot, at },
         }
     }

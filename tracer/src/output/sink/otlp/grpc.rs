@@ -12,11 +12,11 @@ use tonic_types::StatusExt as _;
 use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
-use super::http::chain;
+use super::http::with_causes;
 use super::tls::Connector;
-use super::{Answer, Failure, REQUEST_TIME, USER_AGENT, shown};
+use super::{Answer, Failure, REQUEST_TIME, USER_AGENT, printable};
 
-/// See the module.
+/// A client that sends over gRPC.
 pub(super) struct Grpc {
     logs: LogsServiceClient<Channel>,
     metrics: MetricsServiceClient<Channel>,
@@ -71,17 +71,18 @@ impl Grpc {
     }
 }
 
-/// Which codes may be tried again is OTLP's rule; an exhausted receiver must say when.
+/// Decides by OTLP's rules whether a request may be retried. A receiver whose resources are
+/// exhausted must say when.
 fn failure(status: Status) -> Failure {
     let retry_after = status
         .get_details_retry_info()
         .and_then(|info| info.retry_delay);
-    let (code, message) = (status.code(), shown(status.message()));
-    // A status that has a cause is of this side's making: the receiver never gave one.
+    let (code, message) = (status.code(), printable(status.message()));
+    // A status with a cause was made on this side: the receiver did not answer.
     let source = std::error::Error::source(&status);
     let timed_out = matches!(code, Code::Cancelled | Code::DeadlineExceeded);
     let broken = source.is_some_and(|cause| !timed_out && !is_of_connecting(cause));
-    let cause = source.map(chain);
+    let cause = source.map(with_causes);
     let reason = match &cause {
         Some(cause) => format!("{message}: {cause}"),
         None => format!("the receiver answered {code:?}: {message}"),
@@ -109,7 +110,7 @@ fn failure(status: Status) -> Failure {
     }
 }
 
-/// Whether no connection came about.
+/// Returns whether the connection could not be established.
 fn is_of_connecting(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<tonic::ConnectError>() || cause.source().is_some_and(is_of_connecting)
 }

@@ -1,4 +1,4 @@
-//! Requests over HTTP: POST of protobuf messages.
+//! Requests over HTTP, which POST protobuf messages.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
 use super::tls::{self, Connector};
-use super::{Answer, Failure, REQUEST_TIME, shown};
+use super::{Answer, Failure, REQUEST_TIME, printable};
 
-/// Bytes of an answer at most: it has a few numbers and a sentence.
+/// The largest answer that is read. It has a few numbers and a sentence.
 const ANSWER_BYTES: usize = 64 * 1024;
 
-/// See the module.
+/// A client that sends over HTTP.
 pub(super) struct Http {
     client: Client<Connector, Full<Bytes>>,
     logs: Uri,
@@ -90,8 +90,8 @@ impl Http {
         let answered = async {
             let response = self.client.request(request).await;
             let response = response.map_err(|error| match error.is_connect() {
-                true => Failure::Unavailable(chain(&error).into()),
-                false => Failure::Broken(chain(&error)),
+                true => Failure::Unavailable(with_causes(&error).into()),
+                false => Failure::Broken(with_causes(&error)),
             })?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES).collect().await;
@@ -109,9 +109,9 @@ impl Http {
         })?;
         if head.status.is_success() {
             return A::decode(body)
-                .map_err(|error| Failure::Refused(format!("its answer is no OTLP: {error}")));
+                .map_err(|error| Failure::Refused(format!("its answer is not OTLP: {error}")));
         }
-        let reason = match shown(&String::from_utf8_lossy(&body)) {
+        let reason = match printable(&String::from_utf8_lossy(&body)) {
             text if text.is_empty() => format!("the receiver answered {}", head.status),
             text => format!("the receiver answered {}: {text}", head.status),
         };
@@ -128,15 +128,16 @@ impl Http {
     }
 }
 
-/// In seconds; a date, which nobody sends here, is left out.
+/// Returns how long the receiver wants to be left alone. Dates, which receivers do not use here,
+/// are ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// An error with its causes, or in better words where it is one of TLS.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(sentence) = tls::sentence(error) {
+/// Returns an error's message with those of its causes. An error of TLS is explained instead.
+pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(sentence) = tls::explain(error) {
         return sentence;
     }
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! Entries as log records.
+//! Findings as OTLP's log records.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -11,11 +11,11 @@ use crate::output::sink::log_record;
 use super::SCHEMA_URL;
 use super::attributes::{any, attribute, name, of_json, text};
 
-/// One log record: the sentence is its body.
+/// Converts a log record. Its message becomes the body, its fields become attributes.
 pub(super) fn record(entry: log_record::LogRecord) -> LogRecord {
     let (severity, severity_text) = match entry.severity {
         Severity::Warning => (SeverityNumber::Warn, "warning"),
-        // Where the conventions for syslog put it.
+        // As OpenTelemetry maps syslog's severities.
         Severity::Notice => (SeverityNumber::Info2, "notice"),
         Severity::Info => (SeverityNumber::Info, "info"),
         Severity::Debug => (SeverityNumber::Debug, "debug"),

@@ -1,4 +1,4 @@
-//! The [metrics] of a snapshot as OTLP has them.
+//! The [metrics] of a snapshot as OTLP's messages.
 //!
 //! [metrics]: crate::metrics
 
@@ -20,17 +20,17 @@ use tcpclose_core::summary::{BUCKETS, Histogram};
 use super::SCHEMA_URL;
 use super::attributes::{attribute, text};
 
-/// The time that counts are of, in ns since 1970.
+/// The time that counts cover, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Period {
     /// When all counts were 0.
     pub(super) start: u64,
-    /// When they were what they are.
+    /// When they had the values that are sent.
     pub(super) end: u64,
 }
 
-/// The metrics of a snapshot.
-pub(super) fn of(
+/// Converts the metrics of a snapshot.
+pub(super) fn messages(
     snapshot: &Snapshot,
     period: Period,
     temporality: AggregationTemporality,
@@ -123,6 +123,7 @@ fn attributes(labels: &Labels) -> Vec<KeyValue> {
     attributes.collect()
 }
 
+/// Wraps metrics in a request.
 pub(super) fn request(
     metrics: Vec<Message>,
     resource: &Resource,

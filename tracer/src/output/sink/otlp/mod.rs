@@ -1,6 +1,6 @@
-//! OpenTelemetry's protocol: records become log records, a summary becomes metrics.
+//! Output over OpenTelemetry's protocol: findings become log records, summaries become metrics.
 //!
-//! Requests go over HTTP or gRPC, with TLS or without.
+//! Requests go over HTTP or gRPC, with or without TLS.
 
 mod attributes;
 mod exports;
@@ -34,27 +34,27 @@ use self::grpc::Grpc;
 use self::http::Http;
 pub(super) use self::tls::check;
 
-/// How long a request may take. OpenTelemetry's default.
+/// How long a request may take, as OpenTelemetry's default is.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// How long to gather records for one request.
+/// How long to collect records for one request.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What requests say they come from.
+/// The name and version of the sender in each request.
 const USER_AGENT: &str = concat!("tcpclose/", env!("CARGO_PKG_VERSION"));
 
-/// The version of the conventions that the attributes' names are from.
+/// The version of OpenTelemetry's conventions that the attributes' names come from.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
-/// Characters of a receiver's text that are shown.
-const SHOWN: usize = 200;
+/// Characters of a receiver's text that messages show.
+const PRINTED_CHARS: usize = 200;
 
-/// What a receiver did with a request that it took.
+/// A receiver's answer to a request that it accepted.
 #[derive(Debug, Default)]
 struct Answer {
-    /// Of the records in it, so many were refused.
+    /// How many records or data points of the request it rejected.
     rejected: i64,
-    /// What it said of that, as it may be shown.
+    /// Why it rejected them, in printable form.
     message: String,
 }
 
@@ -62,24 +62,24 @@ impl Answer {
     fn new(rejected: i64, message: &str) -> Self {
         Self {
             rejected,
-            message: shown(message),
+            message: printable(message),
         }
     }
 }
 
-/// What a receiver says, so much of it and in such a form that it may be shown.
-fn shown(text: &str) -> String {
-    text.escape_debug().take(SHOWN).collect()
+/// Returns a receiver's text in printable form, cut to a reasonable length.
+fn printable(text: &str) -> String {
+    text.escape_debug().take(PRINTED_CHARS).collect()
 }
 
 /// Why a request failed.
 #[derive(Debug)]
 enum Failure {
-    /// It will not be taken, however often it is sent.
+    /// The receiver refuses it for good.
     Refused(String),
-    /// It may be taken later.
+    /// It may be accepted later.
     Unavailable(Unavailable),
-    /// The connection went before there was an answer.
+    /// The connection broke before there was an answer.
     Broken(String),
 }
 
@@ -88,26 +88,26 @@ enum Client {
     Grpc(Grpc),
 }
 
-/// See the module.
+/// The transport of an output of type `otlp`.
 pub(super) struct Otlp {
-    /// Runs while something is being sent.
+    /// Runs only while a request is being sent.
     runtime: Runtime,
     config: OtlpConfig,
     client: Client,
     resource: Resource,
     scope: InstrumentationScope,
     last_accepted: LastAccepted,
-    surroundings: RenderContext,
+    context: RenderContext,
 }
 
 impl Otlp {
-    /// Connects to nothing yet.
+    /// Prepares a client; the first request connects it.
     ///
     /// # Errors
-    /// A sentence about the certificates that cannot be had.
+    /// A message that says which certificates cannot be read.
     pub(super) fn new(
         config: &OtlpConfig,
-        surroundings: RenderContext,
+        context: RenderContext,
         last_accepted: LastAccepted,
     ) -> Result<Self, String> {
         let runtime = runtime::Builder::new_current_thread()
@@ -118,7 +118,7 @@ impl Otlp {
         let client = match client {
             Ok(client) => client,
             Err(reason) => {
-                // The caller may be a task, in which dropping a runtime panics.
+                // Dropping a runtime panics if the caller is a task.
                 runtime.shutdown_background();
                 return Err(reason);
             }
@@ -134,14 +134,14 @@ impl Otlp {
                 ..InstrumentationScope::default()
             },
             last_accepted,
-            surroundings,
+            context,
         })
     }
 
     fn send_logs(&mut self, records: &[Arc<Record>]) -> Result<Answer, Failure> {
-        let surroundings = &mut self.surroundings;
+        let context = &mut self.context;
         let records = records.iter().map(|record| {
-            let entry = LogRecord::new(record, surroundings);
+            let entry = LogRecord::new(record, context);
             logs::record(entry)
         });
         let request = logs::request(records.collect(), &self.resource, &self.scope);
@@ -153,17 +153,18 @@ impl Otlp {
             return Ok(Answer::default());
         };
         let temporality = self.config.temporality;
-        let clock = &self.surroundings.clock;
+        let clock = &self.context.clock;
         let Export { messages, accepted } =
             Export::new(&summary.snapshots, temporality, &self.last_accepted, clock);
         let request = metrics::request(messages, &self.resource, &self.scope);
         let answer = self.send(async |client: &mut Client| client.metrics(&request).await)?;
-        // Where some points were rejected, the receiver has the others.
+        // If some points were rejected, the receiver has the others all the same.
         self.last_accepted.set(accepted);
         Ok(answer)
     }
 
-    /// A connection that was idle may have gone meanwhile: there, only a second failure counts.
+    /// Sends a request. An idle connection may have been closed meanwhile, so a broken one is
+    /// made anew once.
     fn send(
         &mut self,
         request: impl AsyncFn(&mut Client) -> Result<Answer, Failure>,
@@ -182,7 +183,7 @@ impl Otlp {
 
 impl Client {
     fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, String> {
-        // Connections belong to a runtime.
+        // Connections are bound to a runtime.
         let _guard = runtime.enter();
         let connector = tls::connector(config)?;
         Ok(match config.protocol {
@@ -207,9 +208,9 @@ impl Client {
 }
 
 impl Transport for Otlp {
-    /// One request: the records up to the next summary, or a summary.
+    /// Sends one request: the records up to the next summary, or a summary.
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
-        self.surroundings.clock.refresh();
+        self.context.clock.refresh();
         let is_summary = |record: &Arc<Record>| matches!(**record, Record::Summary(_));
         let logs = records.iter().position(is_summary);
         let (count, answer) = match logs {
@@ -221,7 +222,7 @@ impl Transport for Otlp {
         };
         match answer {
             Ok(Answer { rejected, message }) => {
-                // Of a summary's data points some may be refused; it is one record.
+                // A summary is one record, however many of its data points were rejected.
                 let rejected = usize::try_from(rejected).unwrap_or(0).min(count);
                 Delivered {
                     written: count - rejected,
@@ -246,7 +247,7 @@ impl Transport for Otlp {
         }
     }
 
-    /// Trusts the authorities whose certificates are there now.
+    /// Reads the certificates of the trusted authorities again.
     fn reopen(&mut self) -> Result<(), String> {
         self.client = Client::new(&self.config, &self.runtime)?;
         Ok(())

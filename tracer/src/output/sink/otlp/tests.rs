@@ -235,14 +235,14 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
         let Data::Gauge(gauge) = metric(&metrics, name) else {
             panic!("a gauge")
         };
-        let told = gauge.data_points.iter().map(|point| {
+        let points = gauge.data_points.iter().map(|point| {
             let labels = point.attributes.iter().map(|label| {
                 let value = label.value.clone().and_then(|value| value.value);
                 format!("{}={value:?} ", label.key)
             });
             labels.collect()
         });
-        told.collect()
+        points.collect()
     };
     let names = |name: &str, label: &str| {
         let all = points(name);

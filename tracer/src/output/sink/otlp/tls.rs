@@ -1,4 +1,4 @@
-//! TLS: whom to trust, and what is wrong with a receiver's certificate.
+//! TLS: which authorities to trust, and what is wrong with a receiver's certificate.
 
 use std::error::Error;
 use std::io;
@@ -14,17 +14,17 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use crate::output::sink::config::{OtlpConfig, OtlpProtocol};
 
-/// Connects with TLS where the address begins with https://.
+/// Connects with TLS if the address begins with https://.
 pub(super) type Connector = HttpsConnector<HttpConnector>;
 
-/// Reads the certificates of the authorities that are trusted, where there is to be TLS.
+/// Makes a connector. With TLS, it reads the certificates of the trusted authorities.
 ///
 /// # Errors
-/// A sentence: there are none.
+/// A message: there are no such certificates.
 pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has them");
+        .expect("ring supports them");
     let tls = match &config.ca_file {
         _ if !config.endpoint.is_https() => tls.with_root_certificates(RootCertStore::empty()),
         Some(file) => tls.with_root_certificates(authorities(file)?),
@@ -41,10 +41,10 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
     })
 }
 
-/// Whether `ca_file`, where there is one, can be used.
+/// Checks that `ca_file`, if there is one, can be used.
 ///
 /// # Errors
-/// A sentence.
+/// A message that says why not.
 pub(in crate::output::sink) fn check(config: &OtlpConfig) -> Result<(), String> {
     match &config.ca_file {
         Some(file) => authorities(file).map(drop),
@@ -68,18 +68,19 @@ fn authorities(file: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// What is wrong, where an error comes from TLS.
-pub(super) fn sentence(error: &(dyn Error + 'static)) -> Option<String> {
+/// Explains an error that comes from TLS; `None` for other errors.
+pub(super) fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     use rustls::Error::{InvalidCertificate, InvalidMessage};
     Some(match cause(error)? {
-        // Bad is the signature where the right authority has the name of one that is trusted.
+        // The signature is bad if the right authority has the name of a trusted one.
         InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "its certificate is signed by no authority that is trusted here: name the file with the right one in `ca_file`"
+            "its certificate is not signed by a trusted authority: name the file with the right \
+             authority in `ca_file`"
                 .to_owned()
         }
         InvalidCertificate(why) => format!("its certificate cannot be trusted: {why}"),
         InvalidMessage(_) => {
-            "its answer is no TLS: it may want an endpoint that begins with http://".to_owned()
+            "its answer is not TLS: the right endpoint may begin with http://".to_owned()
         }
         error => format!("TLS failed: {error}"),
     })
@@ -91,7 +92,7 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
         if let Some(tls) = error.downcast_ref() {
             return Some(tls);
         }
-        // An io::Error that wraps another passes it over in its source.
+        // The source of an io::Error that wraps another error skips that error.
         next = match error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
