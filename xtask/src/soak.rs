@@ -9,7 +9,7 @@ use crate::{
     command::{announce, status},
     compile::Ebpf,
     privilege::Privilege,
-    test,
+    test_runner,
     workspace::Workspace,
 };
 
@@ -45,7 +45,7 @@ pub fn is_good(workspace: &Workspace, minutes: u64, losses: bool) -> Result<bool
     };
     announce(format_args!("soak: {minutes} minutes of churn{how}"));
     let select = ["--test", "agent"].map(OsString::from);
-    let programs = test::build_programs(workspace, Some(&object), select)?;
+    let programs = test_runner::build(workspace, Some(&object), select)?;
     let program = programs
         .first()
         .context("cargo has built no tests of the agent")?;
@@ -53,6 +53,6 @@ pub fn is_good(workspace: &Workspace, minutes: u64, losses: bool) -> Result<bool
     command
         .args(["--exact", "--nocapture", test_name])
         .env("TCPCLOSE_SOAK_SECONDS", (minutes * 60).to_string())
-        .env(test::REQUIRE_VARIABLE, "1");
+        .env(test_runner::REQUIRE_VARIABLE, "1");
     Ok(status(&mut command)?.success())
 }

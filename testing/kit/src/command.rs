@@ -17,7 +17,7 @@ use rustix::thread::{
 };
 
 use crate::mounts::{enter_new_mounts, mount_proc, mount_tmpfs, mount_tracefs};
-use crate::netns::enter_netns;
+use crate::namespace::enter_netns;
 
 /// Makes the command start in a network namespace. `netns` must stay open until the command is spawned.
 pub fn spawn_in_netns(command: &mut Command, netns: &impl AsFd) {

@@ -7,7 +7,9 @@
 pub mod command;
 pub mod kernel;
 pub mod mounts;
+pub mod namespace;
 pub mod netns;
+pub mod own_network;
 pub mod process;
 pub mod scratch;
 pub mod skip;

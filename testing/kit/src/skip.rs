@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::netns::enter_new_netns;
+use crate::namespace::enter_new_netns;
 
 /// Reports that the current test is skipped.
 ///

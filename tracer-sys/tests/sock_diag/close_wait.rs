@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tcpclose_common::TcpState;
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DumpQuery, SocketLookup, StateSet};
 
 use crate::connections::{Pair, cookie, in_state, tuple};

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::sockets::set_option;
 use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DumpQuery, KernelSocket, SocketFamilies, SocketLookup, SocketTimer, StateSet,

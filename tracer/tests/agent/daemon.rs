@@ -10,7 +10,7 @@ use crate::program::{Agent, agent, eventually, get, of_kind, records};
 use crate::workload::{Plan, Server};
 use rustix::process::Signal;
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::wait::PATIENCE;
 

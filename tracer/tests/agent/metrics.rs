@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::program::{Agent, eventually, get};
 use crate::workload::{Plan, Server};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::process::Running;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::skip;

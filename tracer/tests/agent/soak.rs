@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::program::{Agent, agent, eventually, of_kind, records};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 
 /// How long, in seconds, where it is not the usual time.

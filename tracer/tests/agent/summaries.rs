@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::program::{Agent, eventually, of_kind, records};
 use crate::workload::{Plan, Server};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 
 const PLAN: Plan = Plan {

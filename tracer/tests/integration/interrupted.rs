@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::harness::lab::SOON;
+use crate::harness::patience::SOON;
 use crate::harness::requirements;
 use crate::harness::watch::{Watch, closes_in};
 use tcpclose_kit::netns::NetNs;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets;
+use crate::harness::patience::PATIENCE;
 use crate::harness::record::Close;
 use crate::harness::sockets::{Connection, Family, read_to_end, send};
 use tcpclose_kit::kernel::kernel_version;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::program::scan;
 use crate::stuck::Pair;
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::sockets::set_option;
 
 /// The kernel counts in ticks (10 ms with the coarsest that is in use, `CONFIG_HZ=100`), and takes a moment to list its

@@ -8,7 +8,7 @@ use tcpclose_sys::host::cgroup::Cgroups;
 use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::skip::skip;
 
 /// A cgroup with its parents, removed at the end.

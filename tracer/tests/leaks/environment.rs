@@ -10,7 +10,7 @@ use crate::stuck::{Pair, Sleeper};
 use tcpclose_kit::Outcome;
 use tcpclose_kit::command::inherit;
 use tcpclose_kit::command::without_proc;
-use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::own_network::{elsewhere, in_own_network};
 use tcpclose_kit::process::Ended;
 
 /// Does `disturb` over and over in other threads while `work` runs.

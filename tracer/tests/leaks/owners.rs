@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::enter_netns;
-use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::namespace::enter_netns;
+use tcpclose_kit::own_network::{elsewhere, in_own_network};
 use tcpclose_kit::sockets::receive_descriptor;
 use tcpclose_kit::sockets::send_descriptor;
 

@@ -8,8 +8,8 @@ use crate::stuck::{Pair, Sleeper};
 use tcpclose_kit::Outcome;
 use tcpclose_kit::command::as_nobody;
 use tcpclose_kit::command::with_proc;
-use tcpclose_kit::netns::enter_netns;
-use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::namespace::enter_netns;
+use tcpclose_kit::own_network::{elsewhere, in_own_network};
 use tcpclose_kit::process::Ended;
 use tcpclose_kit::skip::skip;
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 
 /// A directory with a copy of sleep(1) under another name, removed at the end.
 struct Copy(PathBuf);

@@ -15,7 +15,7 @@ use crate::stuck::{Pair, Sleeper};
 use crate::sys;
 use crate::traced::can_trace;
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::sockets::receive_descriptor;
 use tcpclose_kit::sockets::send_descriptor;
 

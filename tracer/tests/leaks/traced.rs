@@ -13,7 +13,7 @@ use crate::watch::{Fallible, Watch};
 use rustix::thread::CapabilitySet;
 use tcpclose_kit::Outcome;
 use tcpclose_kit::command::{with_only_capabilities, with_tracefs};
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::skip::skip;
 use tcpclose_kit::sockets::reset_on_close;
 

@@ -7,7 +7,7 @@ use std::thread;
 use crate::program::{records, scan};
 use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::in_own_network;
+use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::process::Ended;
 
 #[test]

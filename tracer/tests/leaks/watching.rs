@@ -12,7 +12,7 @@ use crate::program::leaks;
 use crate::stuck::{Pair, Sleeper};
 use crate::watch::{Fallible, Watch};
 use tcpclose_kit::Outcome;
-use tcpclose_kit::netns::{elsewhere, in_own_network};
+use tcpclose_kit::own_network::{elsewhere, in_own_network};
 use tcpclose_kit::process::Ended;
 
 fn watch(netns: &str, args: &[&str]) -> Fallible<Watch> {

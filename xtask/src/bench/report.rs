@@ -6,8 +6,6 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::core::LiveEnds;
-
 /// One thing that was measured, some times.
 #[derive(Serialize, Deserialize)]
 pub struct Row {
@@ -127,7 +125,7 @@ pub fn table(rows: &[Row], rounds: usize) -> String {
 }
 
 /// Writes all values as JSON.
-pub fn write(rows: &[Row], sizes: &[LiveEnds], rounds: usize, file: &Path) -> Result<()> {
+pub fn write(rows: &[Row], sizes: &[impl Serialize], rounds: usize, file: &Path) -> Result<()> {
     let all = json!({
         "machine": machine(),
         "rounds": rounds,

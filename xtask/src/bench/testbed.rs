@@ -96,7 +96,12 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     if args.wants('f') {
         stage.live_ends()?;
     }
-    report::write(&stage.rows, &[], args.rounds(), &directory.join(RESULTS))
+    report::write(
+        &stage.rows,
+        &[(); 0],
+        args.rounds(),
+        &directory.join(RESULTS),
+    )
 }
 
 /// tcpstates and the classic tracepoint need it. The mount namespace is the testbed's own.

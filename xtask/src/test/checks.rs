@@ -4,14 +4,13 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
-use super::{Counts, is_ci, programs::cargo};
 use crate::{
     apt::Apt,
     command::{announce, exit_code, status},
     compile::Ebpf,
-    debian_compiler::CLIPPY_PACKAGE,
-    ebpf_compiler::Core,
+    ebpf_compiler::{CLIPPY_PACKAGE, Core},
     privilege::Privilege,
+    test_runner::{Counts, cargo, is_ci},
     tool::Tool,
     workspace::Workspace,
 };

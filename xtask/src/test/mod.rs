@@ -1,19 +1,14 @@
 //! The tests, in stages.
 
 mod checks;
-mod counts;
-mod isolated;
-mod programs;
 mod schedule;
 mod stages;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub use self::counts::Counts;
-pub use self::programs::{REQUIRE_VARIABLE, build as build_programs};
 use self::stages::{Run, STAGES, Stage};
 use crate::workspace::Workspace;
 
@@ -121,15 +116,6 @@ fn list() -> String {
     lines.collect()
 }
 
-/// Whether everything is required, as in CI.
-fn is_ci() -> bool {
-    env::var("CI").is_ok_and(|ci| is_true(&ci))
-}
-
-fn is_true(value: &str) -> bool {
-    !matches!(value.trim(), "" | "0" | "false" | "False" | "FALSE")
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -169,13 +155,5 @@ mod tests {
     fn an_unknown_stage_is_refused() {
         let error = named("v").map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("there is no stage v"), "{error}");
-    }
-
-    #[test]
-    fn ci_is_what_reports_it() {
-        assert!(is_true("true"));
-        assert!(is_true("1"));
-        assert!(!is_true("false"));
-        assert!(!is_true(""));
     }
 }

@@ -15,11 +15,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Counts,
-    stages::{BUILD, Company, Stage},
-};
-use crate::{command::announce, workspace::Workspace};
+use super::stages::{BUILD, Company, Stage};
+use crate::{command::announce, test_runner::Counts, workspace::Workspace};
 
 /// How many stages that share the processors run at a time.
 const AT_A_TIME: usize = 3;

@@ -4,17 +4,20 @@ use std::{ffi::OsString, path::PathBuf, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    Counts, checks, is_ci,
-    isolated::{self, IsolatedTest},
-    programs::{self, TestProgram, privilege_for_tests},
-};
+use super::checks;
 use crate::{
     bench::Check,
     command::{Failed, announce, run},
     compile::{self, Ebpf},
+    parity,
     privilege::Privilege,
-    soak, test_deps, vm,
+    soak, test_deps,
+    test_runner::{
+        self, Counts, TestProgram, is_ci,
+        isolated::{self, IsolatedTest},
+        privilege_for_tests,
+    },
+    vm,
     workspace::Workspace,
 };
 
@@ -98,8 +101,8 @@ pub const STAGES: &[Stage] = &[
     stage("alone", Run::Usual, Company::Alone, alone, "the integration tests that need the processors for themselves; root"),
     stage("bench", Run::Usual, Company::Alone, bench, "ratios, instructions, memory and sizes against the kept numbers"),
     stage("vm-full", Run::All, Company::Alone, vm_full, "all kernel tests on every kernel, also those that the usual run spares"),
-    stage("parity", Run::All, Company::Alone, parity, "20,000 random closes against captures of them, without losses and with; root"),
-    stage("soak", Run::All, Company::Alone, soak, "ten minutes of churn with the agent, and ten with losses; root"),
+    stage("parity", Run::All, Company::Alone, parity_of_many, "20,000 random closes against captures of them, without losses and with; root"),
+    stage("soak", Run::All, Company::Alone, soak_twice, "ten minutes of churn with the agent, and ten with losses; root"),
 ];
 
 /// The stage that compiles. Where it fails, the others need not begin.
@@ -173,7 +176,7 @@ impl Context<'_> {
             _ => &[],
         };
         let select = tests.chain(units.iter().copied()).map(OsString::from);
-        let mut programs = programs::build(self.workspace, object.as_deref(), select)?;
+        let mut programs = test_runner::build(self.workspace, object.as_deref(), select)?;
         programs.retain(|program| stage_of(&program.package, &program.target) == suite);
         Ok(programs)
     }
@@ -201,7 +204,7 @@ fn build(context: &Context) -> Result<Counts> {
             None => Ok(()),
         });
         let tests = run(
-            programs::cargo(workspace, object.as_deref()).args(["test", "--no-run", "--quiet"]),
+            test_runner::cargo(workspace, object.as_deref()).args(["test", "--no-run", "--quiet"]),
             "compiling the tests",
         );
         release.join().expect("no panic inside").and(tests)
@@ -226,8 +229,8 @@ fn doc(context: &Context) -> Result<Counts> {
     let object = context.object()?;
     let mut counts = checks::document(context.workspace, object.as_deref())?;
     announce("cargo test --doc");
-    let mut examples = programs::cargo(context.workspace, object.as_deref());
-    let examples = programs::observe(examples.args(["test", "--doc"]))?;
+    let mut examples = test_runner::cargo(context.workspace, object.as_deref());
+    let examples = test_runner::observe(examples.args(["test", "--doc"]))?;
     counts += examples.counts_with_code();
     Ok(counts)
 }
@@ -315,16 +318,16 @@ fn bench(context: &Context) -> Result<Counts> {
     Ok(Counts::of_check(check.compare()?))
 }
 
-fn parity(context: &Context) -> Result<Counts> {
+fn parity_of_many(context: &Context) -> Result<Counts> {
     need_root()?;
     let mut counts = Counts::default();
     for lost in [0, 3] {
-        counts += Counts::of_check(crate::parity::is_good(context.workspace, 20_000, lost)?);
+        counts += Counts::of_check(parity::is_good(context.workspace, 20_000, lost)?);
     }
     Ok(counts)
 }
 
-fn soak(context: &Context) -> Result<Counts> {
+fn soak_twice(context: &Context) -> Result<Counts> {
     need_root()?;
     let mut counts = Counts::default();
     for losses in [false, true] {

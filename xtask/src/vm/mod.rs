@@ -27,7 +27,7 @@ use self::{
     report::Report,
     results::Results,
 };
-use crate::{command::announce, compile::Ebpf, test::Counts, workspace::Workspace};
+use crate::{command::announce, compile::Ebpf, test_runner::Counts, workspace::Workspace};
 
 /// `cargo xtask vm-test`: on the kernels that `names` has, or all. `args` go to each test program.
 pub fn vm_test(workspace: &Workspace, names: &[String], args: &[OsString]) -> Result<ExitCode> {

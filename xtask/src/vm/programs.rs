@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     command::{announce, stdout_of},
-    compile, test,
+    compile, test_runner,
     workspace::Workspace,
 };
 
@@ -35,7 +35,7 @@ pub fn build(workspace: &Workspace, object: &Path) -> Result<Programs> {
     compile::build_release(workspace, object)?;
     let tcpclose = compile::program(workspace);
     let select = TESTS.iter().flat_map(|test| ["--test", test]);
-    let programs = test::build_programs(workspace, Some(object), select.map(OsString::from))?;
+    let programs = test_runner::build(workspace, Some(object), select.map(OsString::from))?;
     let mut libraries = libraries_of(&tcpclose)?;
     let mut tests = Vec::new();
     for program in programs {

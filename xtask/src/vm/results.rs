@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{test::Counts, test_output::TestOutput};
+use crate::test_runner::{Counts, TestOutput};
 
 /// The mark in front of init.sh's own lines.
 const MARK: &str = "@@ ";

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
+use super::patience::{PATIENCE, SOON};
 use super::program;
 use super::record::Close;
 use super::requirements;
@@ -18,12 +19,6 @@ use tcpclose_kit::process::Process;
 use tcpclose_kit::wait::{eventually, within};
 use tcpclose_parity::closing::Closing;
 use tcpclose_parity::segment::Endpoint;
-
-/// Long enough for a busy machine, and shorter than TIME_WAIT.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Enough for what has happened already and only has to be read.
-pub const SOON: Duration = Duration::from_secs(3);
 
 enum Truth {
     Loopback(Capture),

@@ -98,7 +98,7 @@ pub fn wait_for_state(
 
 /// Waits until one end is in TIME_WAIT.
 pub fn enters(ns: &NetNs, ports: Ports, end: Endpoint, since: Instant) -> Moment {
-    let limit = super::lab::PATIENCE;
+    let limit = super::patience::PATIENCE;
     wait_for_state(ns, (ports, end), Some(TIME_WAIT), since, limit)
 }
 

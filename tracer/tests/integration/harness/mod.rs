@@ -4,6 +4,7 @@ pub mod capture;
 pub mod helper;
 pub mod lab;
 pub mod minisockets;
+pub mod patience;
 pub mod program;
 pub mod record;
 pub mod requirements;

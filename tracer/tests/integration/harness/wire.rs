@@ -11,7 +11,8 @@ use std::thread::{self, JoinHandle};
 
 use super::capture::Packet;
 use super::sys;
-use tcpclose_kit::netns::{self, NetNs};
+use tcpclose_kit::namespace;
+use tcpclose_kit::netns::NetNs;
 use tcpclose_kit::skip;
 
 const INTERFACE: &str = "wire0";
@@ -65,7 +66,7 @@ impl Wire {
         ns.run(|| {
             sys::add_ipv4(INTERFACE, NEAR_V4).expect("an IPv4 address on the wire");
             sys::add_ipv6(INTERFACE, NEAR_V6).expect("an IPv6 address on the wire");
-            netns::bring_up(INTERFACE).expect("the wire up");
+            namespace::bring_up(INTERFACE).expect("the wire up");
         });
         let state = State {
             judge: Box::new(|_| Fate::Pass),

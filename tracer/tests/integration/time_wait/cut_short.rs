@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets::{self, FIN_WAIT2, Moment, TIME_WAIT};
+use crate::harness::patience::PATIENCE;
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::time_wait::{assassinate, be_seen, close_first};

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::capture::{Ports, expected_next};
 use crate::harness::lab::Lab;
-use crate::harness::lab::PATIENCE;
 use crate::harness::minisockets::{self, Moment};
+use crate::harness::patience::PATIENCE;
 use crate::harness::requirements::{self, has_hooks};
 use crate::harness::segment;
 use crate::harness::sockets::{Connection, read_to_end};

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::capture::Ports;
 use crate::harness::lab::Lab;
-use crate::harness::lab::PATIENCE;
 use crate::harness::minisockets::Moment;
+use crate::harness::patience::PATIENCE;
 use crate::harness::requirements::has_hooks;
 use crate::harness::sockets::Family;
 use crate::harness::time_wait::TimeWait;

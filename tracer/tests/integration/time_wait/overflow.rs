@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::harness::lab::PATIENCE;
 use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
 use crate::harness::minisockets;
+use crate::harness::patience::PATIENCE;
 use crate::harness::sockets::Family;
 use crate::time_wait::close_first;
 use tcpclose_parity::segment::Endpoint::Client;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::test::Counts;
+use super::counts::Counts;
 
 /// The output of one test program.
 #[derive(Debug, Default, PartialEq, Eq)]

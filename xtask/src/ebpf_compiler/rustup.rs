@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Result, bail};
 
+use super::compiler::{Core, EbpfCompiler, RustcVersion};
 use crate::{
     command::{announce, find_program, stdout_of},
-    ebpf_compiler::{Core, EbpfCompiler, RustcVersion},
     workspace::Workspace,
 };
 

@@ -8,11 +8,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{
-    apt::Apt,
-    command::stdout_of,
-    ebpf_compiler::{Core, EbpfCompiler, RustcVersion, TARGET},
-};
+use super::compiler::{Core, EbpfCompiler, RustcVersion, TARGET};
+use crate::{apt::Apt, command::stdout_of};
 
 /// The compiler and its `core` for eBPF.
 pub const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Counts,
+    counts::Counts,
     programs::{TestProgram, observe_with},
 };
 use crate::{command::announce, privilege::Privilege};

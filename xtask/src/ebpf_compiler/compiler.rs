@@ -1,7 +1,4 @@
-//! The compiler for the eBPF programs: found, or installed.
-//!
-//! Two are known to work: Debian's, which brings a compiled `core` for the kernel's target, and a nightly from rustup,
-//! which compiles `core` from its source.
+//! A compiler for the eBPF programs.
 
 use std::{
     fmt,
@@ -9,16 +6,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use crate::{
-    apt::Apt,
-    command::{announce, stdout_of},
-    debian_compiler,
-    privilege::Privilege,
-    rustup_compiler,
-    workspace::Workspace,
-};
+use crate::command::stdout_of;
 
 /// The kernel's target; its byte order is the host's.
 pub const TARGET: &str = if cfg!(target_endian = "big") {
@@ -68,43 +58,6 @@ impl fmt::Display for EbpfCompiler {
             self.rustc.display()
         )
     }
-}
-
-/// Finds a compiler, or installs one.
-pub fn find_or_install(workspace: &Workspace) -> Result<EbpfCompiler> {
-    if let Some(compiler) = find(workspace) {
-        return Ok(compiler);
-    }
-    announce("eBPF compiler: none here yet");
-    let mut reasons = Vec::new();
-    let installed = Apt::find(Privilege::detect())
-        .map_err(anyhow::Error::msg)
-        .and_then(|apt| debian_compiler::install(&apt));
-    if let Err(error) = installed {
-        announce(format_args!("eBPF compiler: not Debian's: {error:#}"));
-        reasons.push(format!("not from Debian ({error:#})"));
-    } else if let Some(compiler) = find(workspace) {
-        return Ok(compiler);
-    }
-    if let Err(error) = rustup_compiler::install(workspace) {
-        announce(format_args!("eBPF compiler: not rustup's: {error:#}"));
-        reasons.push(format!("not from rustup ({error:#})"));
-    } else if let Some(compiler) = find(workspace) {
-        return Ok(compiler);
-    }
-    bail!(
-        "no compiler for eBPF could be installed: {}; install rustup (https://rustup.rs), or as root on Debian run \
-         `apt-get install {}`",
-        reasons.join(", "),
-        debian_compiler::PACKAGES.join(" ")
-    )
-}
-
-/// Finds a compiler that is installed already.
-fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
-    let compiler = debian_compiler::find().or_else(|| rustup_compiler::find(workspace))?;
-    announce(format_args!("eBPF compiler: {compiler}"));
-    Some(compiler)
 }
 
 /// The version that `rustc -vV` reports.

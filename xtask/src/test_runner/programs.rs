@@ -10,12 +10,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use cargo_metadata::Message;
 
-use super::{Counts, is_ci};
+use super::{ci, counts::Counts, output::TestOutput};
 use crate::{
     command::{announce, exit_code, run_to},
     compile::OBJECT_VARIABLE,
     privilege::Privilege,
-    test_output::TestOutput,
     workspace::Workspace,
 };
 
@@ -95,7 +94,7 @@ impl TestProgram {
         command
             .current_dir(&self.directory)
             .env("CARGO_MANIFEST_DIR", &self.directory);
-        if is_ci() {
+        if ci::is_ci() {
             command.env(REQUIRE_VARIABLE, "1");
         }
         command
