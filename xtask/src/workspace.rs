@@ -119,6 +119,13 @@ mod tests {
     }
 
     #[test]
+    fn the_workflow_builds_with_the_oldest_toolchain_that_is_supported() {
+        let workflow = include_str!("../../.github/workflows/ci.yml");
+        let toolchain = env!("CARGO_PKG_RUST_VERSION");
+        assert!(workflow.contains(&format!("  TOOLCHAIN: \"{toolchain}\"\n")));
+    }
+
+    #[test]
     fn the_users_own_settings_stay() {
         assert!(is_about_our_package("CARGO_PKG_NAME"));
         assert!(is_about_our_package("CARGO_MANIFEST_DIR"));
