@@ -9,6 +9,7 @@ mod harness;
 mod accept_queue;
 mod attached_late;
 mod bursts;
+mod classic;
 mod closed_window;
 mod crossing;
 mod destroyed;

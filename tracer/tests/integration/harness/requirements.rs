@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use tcpclose_kit::command::with_tracefs;
 use tcpclose_kit::process::{Ended, run};
 use tcpclose_kit::skip::skip;
 
@@ -37,4 +38,24 @@ pub fn can_trace() -> bool {
         skip(reason);
     }
     missing.is_none()
+}
+
+/// Returns whether the classic tracepoint can be used here. Reports it if not.
+pub fn has_classic_tracepoint() -> bool {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let mut doctor = program::command();
+        with_tracefs(doctor.arg("doctor"));
+        let stdout = run(&mut doctor).stdout;
+        let line = |line: &&str| line.contains(" classic tracepoint ");
+        let found = stdout.lines().find(line);
+        found
+            .expect("doctor reports the classic tracepoint")
+            .to_owned()
+    });
+    let can_be_used = found.trim_start().starts_with("yes ");
+    if !can_be_used {
+        skip(found);
+    }
+    can_be_used
 }
