@@ -17,6 +17,7 @@ pub struct Endpoint {
     pub seen_from_start: bool,
     /// When it became established; `None` when it never did or that was not seen.
     pub opened: Option<Nanos>,
-    /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT excluded.
+    /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT
+    /// excluded.
     pub lifetime: Option<Nanos>,
 }

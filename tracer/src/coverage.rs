@@ -1,9 +1,9 @@
-//! What could not be looked at, and whether that can have hidden a stuck socket.
+//! What could not be inspected, and whether that can have hidden a socket or its holder.
 //!
-//! A process whose namespace link may not be read matters only when it lives in a namespace that was not looked at for
-//! another reason: its `/proc/PID/net` tells, which needs no rights. (That it holds the only mount of yet another one is
-//! not ruled out; such a namespace has no process in it.) A process whose descriptors may not be read matters only
-//! while some stuck socket has no holder.
+//! A process whose namespace link may not be read matters only when it lives in a namespace that
+//! was not scanned through another process: its `/proc/PID/net` shows that, and needs no rights.
+//! (It may hold the only mount of yet another namespace, in which no process lives.) A process
+//! whose descriptors may not be read matters only while some stuck socket has no holder.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -14,12 +14,13 @@ use tcpclose_sys::host::capabilities::{self, Capability};
 use tcpclose_sys::host::descriptors::HolderSearch;
 use tcpclose_sys::kernel::netns::{ScanGap, ScanTarget};
 
-/// A gap in what was looked at.
+/// Something that could not be inspected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CoverageGap {
     /// For stderr: what, why, and what to do.
     pub text: String,
-    /// Whether stuck sockets, or who holds them, can have been missed. What is within its reach was seen otherwise.
+    /// Whether sockets or their holders can have been missed; `false` if another source already
+    /// covered it.
     pub matters: bool,
 }
 
@@ -39,43 +40,44 @@ impl CoverageGap {
     }
 }
 
-/// A number that tells a network namespace from all others that exist at the same time: the inode of one of its files
-/// in procfs, which are made anew for each (`proc_net_ns_init` in `fs/proc/proc_net.c`).
+/// Returns a number that identifies the network namespace of a process among all that exist at the
+/// same time: the inode of one of its files in procfs, which are made anew for each
+/// (`proc_net_ns_init` in `fs/proc/proc_net.c`).
 pub(crate) fn net_identity(process: &str) -> io::Result<u64> {
     fs::metadata(format!("/proc/{process}/net/dev")).map(|file| file.ino())
 }
 
-/// What a scan for namespaces could not see, given the identities of those that were looked at.
-pub(crate) fn of_scan(unseen: &[ScanGap], looked_at: &HashSet<u64>) -> Vec<CoverageGap> {
-    let mut blind = Vec::new();
+/// Returns the gaps of a scan for namespaces, given the identities of those that were inspected.
+pub(crate) fn of_scan(unseen: &[ScanGap], inspected: &HashSet<u64>) -> Vec<CoverageGap> {
+    let mut gaps = Vec::new();
     let mut elsewhere: BTreeMap<Option<u64>, (&ScanGap, usize)> = BTreeMap::new();
     for unseen in unseen {
         match unseen.target {
             ScanTarget::Process(pid) => match net_identity(&pid.to_string()) {
-                Ok(identity) if looked_at.contains(&identity) => {}
+                Ok(identity) if inspected.contains(&identity) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 identity => elsewhere.entry(identity.ok()).or_insert((unseen, 0)).1 += 1,
             },
             // Within a container, this is everywhere.
-            ScanTarget::OtherPidNamespaces => blind.push(CoverageGap::note(unseen.to_string())),
+            ScanTarget::OtherPidNamespaces => gaps.push(CoverageGap::note(unseen.to_string())),
             ScanTarget::Proc | ScanTarget::HiddenProcesses | ScanTarget::Mounts(_) => {
-                blind.push(CoverageGap::new(unseen.to_string()))
+                gaps.push(CoverageGap::new(unseen.to_string()))
             }
         }
     }
-    blind.extend(elsewhere.into_values().map(|(unseen, count)| match count {
+    gaps.extend(elsewhere.into_values().map(|(unseen, count)| match count {
         1 => CoverageGap::new(unseen.to_string()),
         _ => CoverageGap::new(format!(
             "{unseen} ({} more in the same namespace)",
             count - 1
         )),
     }));
-    blind
+    gaps
 }
 
-/// What a search for the holders of sockets could not see, when `unheld` of them were not found. `contained`: there are
-/// processes that this /proc cannot show. `asked_for`: only certain processes were looked at, each because it was asked
-/// for.
+/// What a search for the holders of sockets could not see, when `unheld` of them were not found.
+/// `contained`: there are processes that this /proc cannot show. `asked_for`: only certain
+/// processes were looked at, each because it was asked for.
 pub(crate) fn of_search(
     search: &HolderSearch,
     unheld: usize,
@@ -152,30 +154,28 @@ mod tests {
     #[test]
     fn a_process_that_cannot_be_read_matters_only_while_a_holder_is_missing() {
         assert_eq!(of_search(&unreadable(&[1]), 0, false, false), None);
-        let blind =
-            of_search(&unreadable(&[1, 7, 9]), 4, false, false).expect("holders are missing");
-        assert!(blind.matters);
+        let gap = of_search(&unreadable(&[1, 7, 9]), 4, false, false).expect("holders are missing");
+        assert!(gap.matters);
         assert!(
-            blind
-                .text
+            gap.text
                 .starts_with("4 sockets have no holder that can be seen"),
             "{}",
-            blind.text
+            gap.text
         );
         assert!(
-            blind.text.contains("process 1 and 2 more cannot be read"),
+            gap.text.contains("process 1 and 2 more cannot be read"),
             "{}",
-            blind.text
+            gap.text
         );
     }
 
     #[test]
     fn a_process_that_was_asked_for_matters_always() {
-        let blind = of_search(&unreadable(&[7]), 0, false, true).expect("it was asked for");
+        let gap = of_search(&unreadable(&[7]), 0, false, true).expect("it was asked for");
         assert!(
-            blind.text.contains("process 7 cannot be read"),
+            gap.text.contains("process 7 cannot be read"),
             "{}",
-            blind.text
+            gap.text
         );
     }
 
@@ -185,8 +185,8 @@ mod tests {
             unreadable: vec![(7, io::Error::from_raw_os_error(libc::ENOENT))],
             ..HolderSearch::default()
         };
-        let blind = of_search(&gone, 0, false, true).expect("it was asked for");
-        assert_eq!(blind.text, "there is no process 7");
+        let gap = of_search(&gone, 0, false, true).expect("it was asked for");
+        assert_eq!(gap.text, "there is no process 7");
     }
 
     #[test]
@@ -203,17 +203,16 @@ mod tests {
             ..HolderSearch::default()
         };
         assert_eq!(of_search(&hidden, 0, false, false), None);
-        assert!(of_search(&hidden, 1, false, false).is_some_and(|blind| blind.matters));
+        assert!(of_search(&hidden, 1, false, false).is_some_and(|gap| gap.matters));
     }
 
     #[test]
     fn within_a_container_the_holder_may_be_outside() {
-        let blind =
-            of_search(&HolderSearch::default(), 1, true, false).expect("a holder is missing");
+        let gap = of_search(&HolderSearch::default(), 1, true, false).expect("a holder is missing");
         assert!(
-            blind.text.starts_with("1 socket has no holder"),
+            gap.text.starts_with("1 socket has no holder"),
             "{}",
-            blind.text
+            gap.text
         );
         assert_eq!(of_search(&HolderSearch::default(), 0, true, false), None);
         assert_eq!(
@@ -238,11 +237,11 @@ mod tests {
             process(std::process::id()),
             process(u32::MAX),
         ];
-        let blind = of_scan(&others, &HashSet::new());
-        assert_eq!(blind.len(), 1, "{blind:?}");
+        let gaps = of_scan(&others, &HashSet::new());
+        assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert!(
-            blind[0].matters && blind[0].text.contains("1 more in the same namespace"),
-            "{blind:?}"
+            gaps[0].matters && gaps[0].text.contains("1 more in the same namespace"),
+            "{gaps:?}"
         );
         Ok(())
     }
@@ -256,7 +255,7 @@ mod tests {
         assert!(
             of_scan(&[unseen], &HashSet::new())
                 .iter()
-                .all(|blind| !blind.matters)
+                .all(|gap| !gap.matters)
         );
     }
 }

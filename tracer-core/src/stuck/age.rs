@@ -1,10 +1,12 @@
 //! Since when a socket is in its state.
 //!
-//! The age of a socket that was not seen to enter CLOSE_WAIT is estimated. The peer's FIN came with an ACK, so the last ACK
-//! is no older than the FIN; no data can come after the FIN, so the last data is no younger. The truth lies between these
-//! two, and normally the FIN *is* the last ACK that came: the age of that is the estimate. What makes the estimate too small
-//! is an ACK that came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe. Where the peer's window is closed, it
-//! answers probes of that window for ever: there, the last bytes that were sent take the ACK's place.
+//! The age of a socket that was not seen to enter CLOSE_WAIT is estimated. The peer's FIN came with
+//! an ACK, so the last ACK is no older than the FIN; no data can come after the FIN, so the last
+//! data is no younger. The truth lies between these two, and normally the FIN *is* the last ACK
+//! that came: the age of that is the estimate. What makes the estimate too small is an ACK that
+//! came later: of bytes sent in CLOSE_WAIT, or of a keepalive probe. Where the peer's window is
+//! closed, it answers probes of that window for ever: there, the last bytes that were sent take the
+//! ACK's place.
 
 use super::observed::ObservedSocket;
 use crate::types::Nanos;
@@ -26,8 +28,8 @@ pub struct Age {
     pub since: Nanos,
     /// How that is known.
     pub known: AgeKnown,
-    /// The earliest that it can have been: the last data came then, and none comes after a FIN. `None` where no data
-    /// ever came.
+    /// The earliest that it can have been: the last data came then, and none comes after a FIN.
+    /// `None` where no data ever came.
     pub earliest: Option<Nanos>,
 }
 
@@ -46,7 +48,8 @@ impl Age {
             return Self::observed(entered);
         }
         let activity = socket.activity.unwrap_or_default();
-        // While the peer's window is closed it answers probes; nothing moves since bytes were last sent.
+        // While the peer's window is closed it answers probes; nothing moves since bytes were last
+        // sent.
         let rested = socket.peer_reads_nothing_for();
         let rested = rested.map(|span| activity.since_data.map_or(span, |data| span.min(data)));
         let since = now - rested.unwrap_or_default().max(activity.since_ack);

@@ -44,7 +44,8 @@ pub struct OwnerGroup {
 pub struct Peer {
     /// Its address.
     pub ip: IpAddr,
-    /// The port that the owner connects to, where it is the client; a client's own port says nothing.
+    /// The port that the owner connects to, where it is the client. The port of a client means
+    /// nothing.
     pub port: Option<u16>,
 }
 
@@ -101,7 +102,8 @@ pub fn count<'a>(sockets: impl IntoIterator<Item = &'a StuckSocket>) -> HashMap<
     samples
 }
 
-/// Groups sockets by owner: the owner with the most stuck sockets first, of equals the one with the oldest.
+/// Groups sockets by owner: the owner with the most stuck sockets first, of equals the one with the
+/// oldest.
 #[must_use]
 pub fn by_owner(sockets: &[StuckSocket]) -> Vec<OwnerGroup> {
     let mut members: HashMap<OwnerKey, Vec<usize>> = HashMap::new();

@@ -9,9 +9,10 @@ use crate::types::{EndpointId, Nanos};
 /// Entries below which nothing is tidied up.
 const SMALL: usize = 4096;
 
-/// Endpoints that entered a state in which they can be stuck, in the order of time, and those that are to be probed at a
-/// time of their own. Most leave the state at once, and their entries stay in the queue to no purpose; it is cleared of
-/// those whenever it has doubled, so it holds at most twice as many entries as there are endpoints in such a state.
+/// Endpoints that entered a state in which they can be stuck, in the order of time, and those that
+/// are to be probed at a time of their own. Most leave the state at once, and their entries stay in
+/// the queue to no purpose; it is cleared of those whenever it has doubled, so it holds at most
+/// twice as many entries as there are endpoints in such a state.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     after: Nanos,
@@ -75,7 +76,8 @@ impl Deadlines {
         }
     }
 
-    /// Returns the next endpoint that is due by `now`, and when it entered its state if this is its first probe.
+    /// Returns the next endpoint that is due by `now`, and when it entered its state if this is its
+    /// first probe.
     pub fn take_due(&mut self, now: Nanos) -> Option<(Option<Nanos>, EndpointId)> {
         if let Some(&(at, id)) = self.entered.front()
             && at + self.after <= now

@@ -1,10 +1,12 @@
 //! Stuck sockets: sockets that stay in a state which their process should have ended.
 //!
-//! Whoever finds them fills the same [`StuckSocket`]: scans of the host, which a [`ScanHistory`] joins; the tracer, which
-//! has an endpoint probed when it has been in its state for long ([`ProbeRequest`]); a recording of either. Whether a
-//! socket is stuck is decided in one place, [`PollHistory`], and all that are stuck at one moment are a [`Report`].
+//! There is one description of them, [`StuckSocket`], whether they are found by scans of the host
+//! ([`ScanHistory`]), by the tracer, which has an endpoint probed when it has been in its state for
+//! long ([`ProbeRequest`]), or in a recording. One rule decides whether a socket is stuck
+//! ([`PollHistory`]). A [`Report`] has all that are stuck at one moment.
 //!
-//! The state is CLOSE_WAIT so far ([`STUCK_STATES`]), and the evidence that ages and verdicts are made of is that state's.
+//! The state is CLOSE_WAIT so far ([`STUCK_STATES`]), and the evidence that ages and verdicts are
+//! made of is that state's.
 
 mod age;
 mod by_owner;
@@ -46,6 +48,6 @@ pub use verdict::Verdict;
 /// The states in which a socket can be stuck.
 pub const STUCK_STATES: [TcpState; 1] = [TcpState::CloseWait];
 
-/// The shortest time after which a socket may be called stuck. Every connection that its peer closes first is in
-/// CLOSE_WAIT for a moment: probing all of them would cost too much.
+/// The shortest time after which a socket may be called stuck. Every connection that its peer
+/// closes first is in CLOSE_WAIT for a moment: probing all of them would cost too much.
 pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);

@@ -55,7 +55,8 @@ pub struct Activity {
     pub since_ack: Nanos,
     /// Bytes that the peer has acknowledged.
     pub bytes_acked: u64,
-    /// Time since data was last sent; `None` when none ever was, or when it was sent again for lack of an answer.
+    /// Time since data was last sent; `None` when none ever was, or when it was sent again for lack
+    /// of an answer.
     pub since_sent: Option<Nanos>,
 }
 
@@ -66,8 +67,9 @@ impl ObservedSocket {
         self.queued.saturating_sub(1)
     }
 
-    /// Returns for how long the peer has not read what waits for it: bytes wait, and it answers without taking them, as its
-    /// window is closed. Were they on their way, they would have been sent again since.
+    /// Returns for how long the peer has not read what waits for it: bytes wait, and it answers
+    /// without taking them, as its window is closed. Were they on their way, they would have been
+    /// sent again since.
     #[must_use]
     pub fn peer_reads_nothing_for(&self) -> Option<Nanos> {
         let activity = self.activity.filter(|_| self.unsent > 0)?;
@@ -76,7 +78,8 @@ impl ObservedSocket {
             .filter(|sent| *sent > activity.since_ack)
     }
 
-    /// Returns when bytes were last sent that are still on their way, or that were sent in this state.
+    /// Returns when bytes were last sent that are still on their way, or that were sent in this
+    /// state.
     pub(super) fn sent(&self, now: Nanos) -> Option<Nanos> {
         let sent = now - self.activity?.since_sent?;
         let in_this_state = self.entered.is_some_and(|entered| sent > entered);

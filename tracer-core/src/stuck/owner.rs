@@ -11,11 +11,12 @@ use crate::types::Nanos;
 /// A process that holds a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// Its id, in the pid namespace of the program that looked.
+    /// Its id, in the pid namespace of the prober.
     pub pid: u32,
     /// Its name: any bytes but NUL. Escape it before it is shown.
     pub comm: Box<[u8]>,
-    /// Its descriptors of the socket, at least one; where the socket was not accepted, of the one that listens.
+    /// Its descriptors of the socket, at least one; where the socket was not accepted, of the one
+    /// that listens.
     pub fds: Vec<u32>,
 }
 
@@ -23,13 +24,15 @@ pub struct Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum OwnerUnknown {
-    /// No process holds it, and all could be inspected: its process is exiting, it is a socket of the kernel's own, its
-    /// descriptor is on its way between two processes, or only io_uring holds it.
+    /// No process holds it, and all could be inspected: its process is exiting, it is a socket of
+    /// the kernel's own, its descriptor is on its way between two processes, or only io_uring holds
+    /// it.
     NoHolder,
     /// Not every process could be inspected, or seen.
     NotInspectable,
-    /// The prober does not tell these two apart.
-    NotTold,
+    /// It may be either of these: probes do not distinguish them.
+    #[strum(serialize = "not_told")]
+    Unspecified,
 }
 
 /// The process that a stuck socket belongs to.

@@ -6,8 +6,8 @@ use crate::types::{CgroupId, NetNs};
 /// Whose stuck sockets are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OwnerKey {
-    /// The process that holds them; of several the one that started first. Where a connection was not accepted, the one
-    /// that holds the listening socket.
+    /// The process that holds them; of several the one that started first. Where a connection was
+    /// not accepted, the one that holds the listening socket.
     Process(ProcessKey),
     /// No process is known to hold them. All are of the same origin.
     Nobody {
@@ -15,7 +15,8 @@ pub enum OwnerKey {
         cgroup: Option<CgroupId>,
         /// Their network namespace, where that is known.
         netns: Option<NetNs>,
-        /// User id of the process that accepted or created them; `None` where they were not accepted.
+        /// User id of the process that accepted or created them; `None` where they were not
+        /// accepted.
         uid: Option<u32>,
     },
 }

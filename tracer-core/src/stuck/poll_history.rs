@@ -5,15 +5,17 @@ use super::observed::{Activity, ObservedSocket};
 use super::verdict::Verdict;
 use crate::types::Nanos;
 
-/// What the polls of one socket have shown: since when it is in its state, and when bytes last moved.
+/// What the polls of one socket have shown: since when it is in its state, and when bytes last
+/// moved.
 ///
-/// A socket is stuck when both were at least as long ago as is asked for, [`Self::is_old`] and not [`Self::moves`]. A bound
-/// that is met exactly counts: what has rested for 60 s has rested for 60 s.
+/// A socket is stuck when both are at least a given time ago: [`Self::is_old`] and not
+/// [`Self::moves`]. A time that has passed exactly has passed, for either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollHistory {
     /// Since when it is in its state.
     pub age: Age,
-    /// When bytes last moved, or the latest that it can have been; `None` where none are known to have moved.
+    /// When bytes last moved, or the latest that it can have been; `None` where none are known to
+    /// have moved.
     moved: Option<Nanos>,
     /// Bytes that the peer has acknowledged.
     acked: u64,
@@ -22,8 +24,9 @@ pub struct PollHistory {
 }
 
 impl PollHistory {
-    /// Returns the history after a poll at `at`. `acked_at_entry`: the bytes that the peer had acknowledged when the socket
-    /// entered its state, where the tracer has seen that; it matters for the first poll only.
+    /// Returns the history after a poll at `at`. `acked_at_entry`: the bytes that the peer had
+    /// acknowledged when the socket entered its state, where the tracer has seen that; it matters
+    /// for the first poll only.
     #[must_use]
     pub fn new(
         socket: &ObservedSocket,
@@ -41,7 +44,8 @@ impl PollHistory {
         let has_written = before.is_some_and(|before| before.written != written);
         // The ACK that the peer sent for these bytes is the last that came, or an earlier one.
         let acked_at = has_acked.then(|| at - activity.since_ack);
-        // What the application has written since the last poll may not have been sent: the kernel does not say when that was.
+        // What the application has written since the last poll may not have been sent: the kernel
+        // does not say when that was.
         let may_wait = socket.unsent > 0 || socket.activity.is_none();
         let written_at = (has_written && may_wait).then_some(at);
         let earlier = before.and_then(|before| before.moved);
@@ -85,7 +89,8 @@ impl PollHistory {
         }
     }
 
-    /// Returns whether a socket that looks younger may be as old: answers to keepalive probes hide its age.
+    /// Returns whether a socket that looks younger may be as old: answers to keepalive probes hide
+    /// its age.
     #[must_use]
     pub fn may_be_old(socket: &ObservedSocket, min_age: Nanos) -> bool {
         let silent = |activity: Activity| activity.since_data.is_none_or(|span| span >= min_age);

@@ -1,4 +1,4 @@
-//! Probes of single sockets that may be stuck: what the core asks for, and what the answer shows.
+//! Probes of single sockets that may be stuck: the core's requests, and the responses.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub struct ProbeResponse {
     pub at: Nanos,
     /// When it ended.
     pub ended: Nanos,
-    /// The sockets that were found in one of [`STUCK_STATES`](super::STUCK_STATES). Nothing is known of the others.
+    /// The sockets that were found in one of [`STUCK_STATES`](super::STUCK_STATES). Nothing is
+    /// known of the others.
     pub found: Vec<ProbedSocket>,
 }
 

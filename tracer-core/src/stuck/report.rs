@@ -12,11 +12,11 @@ pub struct Report {
     pub at: Nanos,
     /// The shortest time in its state after which a socket is in the report.
     pub min_age: Nanos,
-    /// The stuck sockets; half-closes at work too, where every socket is asked for.
+    /// The stuck sockets; half-closes at work too, where every socket is wanted.
     pub sockets: Vec<StuckSocket>,
     /// The same by owner, worst first.
     pub owners: Vec<OwnerGroup>,
-    /// The network namespace of this program: that sockets live in another one is said. `None` where unknown.
+    /// The network namespace of this program, where that is known. Sockets in others are marked.
     pub own_netns: Option<NetNs>,
     /// How many sockets are as old, and still send.
     pub still_sending: usize,

@@ -8,7 +8,8 @@ use super::socket::{StuckEvent, StuckSocket};
 use crate::endpoint::Endpoint;
 use crate::types::{EndpointId, Nanos, Role};
 
-/// What the scans so far have shown of each socket. It holds those that the last one has found, some 120 bytes each.
+/// What the scans so far have shown of each socket. It holds those that the last one has found,
+/// some 120 bytes each.
 #[derive(Clone, Debug, Default)]
 pub struct ScanHistory {
     sockets: HashMap<EndpointId, Scanned>,
@@ -28,7 +29,7 @@ struct Scanned {
 /// What the sockets of one scan are. Who holds them is still to be found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScanOutcome {
-    /// Sockets that are as old as asked for, half-closes at work among them.
+    /// Sockets that are old enough, half-closes at work among them.
     pub old: Vec<StuckSocket>,
     /// How many are younger.
     pub younger: usize,
@@ -39,8 +40,8 @@ pub struct ScanOutcome {
 }
 
 impl ScanHistory {
-    /// Takes in a scan: each socket that was found in one of the states, once. Old are those that are in their state for
-    /// at least `min_age`.
+    /// Takes in a scan: each socket that was found in one of the states, once. Old are those that
+    /// are in their state for at least `min_age`.
     pub fn add(&mut self, sockets: Vec<ObservedSocket>, at: Nanos, min_age: Nanos) -> ScanOutcome {
         self.scan += 1;
         let mut outcome = ScanOutcome::default();

@@ -19,7 +19,7 @@ use crate::types::{Nanos, SharedOwner};
 pub enum StuckEvent {
     /// It was not reported before.
     Opened,
-    /// It was reported before, or was stuck before anybody looked.
+    /// It was reported before, or was stuck before the first scan or the tracer's start.
     Ongoing,
     /// It is stuck no longer.
     Resolved(Resolution),
@@ -51,8 +51,9 @@ pub struct StuckSocket {
 }
 
 impl StuckSocket {
-    /// Adds the processes that hold the socket, and the one of them that it belongs to. Without that the owner stays the
-    /// one that is known from elsewhere, or is unknown for the given reason.
+    /// Adds the processes that hold the socket, and the one of them that it belongs to. Without
+    /// that the owner stays the one that is known from elsewhere, or is unknown for the given
+    /// reason.
     #[must_use]
     pub fn held_by(
         mut self,
@@ -90,7 +91,8 @@ impl StuckSocket {
         }
     }
 
-    /// Returns whether the application is at fault: false for a half-close at work, which only a list of all sockets has.
+    /// Returns whether the application is at fault: false for a half-close at work, which only a
+    /// list of all sockets has.
     #[must_use]
     pub const fn is_stuck(&self) -> bool {
         self.verdict.is_stuck()

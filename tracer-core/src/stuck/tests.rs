@@ -11,7 +11,8 @@ use crate::types::{EndpointId, Inode, Nanos, NetNs, OwnerSource, Port, Tuple};
 const NOW: Nanos = Nanos::from_secs(100_000);
 const MINUTE: Nanos = Nanos::from_secs(60);
 
-/// An accepted socket that read everything; its FIN came `age` seconds ago with the last ACK, its last data 5 s earlier.
+/// An accepted socket that read everything; its FIN came `age` seconds ago with the last ACK, its
+/// last data 5 s earlier.
 fn socket(id: u64, age: u64) -> ObservedSocket {
     let ends: [SocketAddr; 2] = [
         SocketAddr::from(([10, 0, 0, 1], 80)),
@@ -96,13 +97,13 @@ fn each_verdict_has_its_evidence() {
 
 #[test]
 fn the_age_is_that_of_the_last_ack_and_bounded_by_the_last_data() {
-    let leak = once(socket(1, 61)).old.remove(0);
+    let stuck = once(socket(1, 61)).old.remove(0);
     let expected = Age {
         since: NOW - Nanos::from_secs(61),
         known: AgeKnown::Estimated,
         earliest: Some(NOW - Nanos::from_secs(66)),
     };
-    assert_eq!((leak.age, leak.event), (expected, StuckEvent::Ongoing));
+    assert_eq!((stuck.age, stuck.event), (expected, StuckEvent::Ongoing));
 }
 
 #[test]
@@ -236,12 +237,12 @@ fn a_socket_is_stuck_from_exactly_the_time_on_that_is_asked_for() {
 fn bytes_move_when_the_last_ack_came_not_when_a_poll_shows_it() {
     let first = PollHistory::new(&socket(1, 100), NOW, None, None);
     let mut later = acknowledged(socket(1, 100));
-    let activity = later.activity.as_mut().expect("the kernel tells");
+    let activity = later.activity.as_mut().expect("the socket has one");
     activity.since_ack = Nanos::from_secs(20);
     let second = PollHistory::new(&later, after(30), Some(&first), None);
     assert!(second.moves(after(69), MINUTE));
     assert!(!second.moves(after(70), MINUTE));
-    // The tracer knows what was acknowledged when the FIN came: its first poll tells as much.
+    // The tracer knows what was acknowledged when the FIN came: its first poll shows as much.
     let first = PollHistory::new(&later, after(30), None, Some(100));
     assert!(first.moves(after(69), MINUTE) && !first.moves(after(70), MINUTE));
     let quiet = PollHistory::new(&later, after(30), None, Some(200));
@@ -251,7 +252,8 @@ fn bytes_move_when_the_last_ack_came_not_when_a_poll_shows_it() {
 #[test]
 fn bytes_that_a_closed_window_holds_back_have_moved_at_the_poll_that_shows_them() {
     let first = PollHistory::new(&socket(1, 100), NOW, None, None);
-    // Written since, and not sent: the last data went, and the last ACK came, before the first poll.
+    // Written since, and not sent: the last data went, and the last ACK came, before the first
+    // poll.
     let mut blocked = sending(105, 110);
     blocked.unsent = 9;
     let second = PollHistory::new(&blocked, after(5), Some(&first), None);
@@ -270,13 +272,13 @@ fn a_peer_that_reads_nothing_does_not_make_its_socket_young() {
         since_data: Some(Nanos::from_secs(400)),
         ..activity
     });
-    let look = once(socket);
-    let leak = &look.old[0];
-    assert_eq!(leak.verdict, Verdict::EofRead);
-    assert_eq!(leak.age.since, NOW - Nanos::from_secs(337));
-    assert_eq!(leak.age.earliest, Some(NOW - Nanos::from_secs(400)));
+    let outcome = once(socket);
+    let stuck = &outcome.old[0];
+    assert_eq!(stuck.verdict, Verdict::EofRead);
+    assert_eq!(stuck.age.since, NOW - Nanos::from_secs(337));
+    assert_eq!(stuck.age.earliest, Some(NOW - Nanos::from_secs(400)));
     let rested = Some(Nanos::from_secs(337));
-    assert_eq!(leak.socket.peer_reads_nothing_for(), rested);
+    assert_eq!(stuck.socket.peer_reads_nothing_for(), rested);
     // No data comes after a FIN: it came no earlier than that.
     socket.activity = socket.activity.map(|activity| Activity {
         since_data: Some(Nanos::from_secs(300)),
@@ -353,21 +355,21 @@ fn sockets_that_were_never_stuck_are_not_gone() {
 
 #[test]
 fn sentences_name_what_to_look_for() {
-    let say = |verdict: Verdict, unread, fds: &[u32]| verdict.explain(unread, fds);
+    let sentence = |verdict: Verdict, unread, fds: &[u32]| verdict.explain(unread, fds);
     assert_eq!(
-        say(Verdict::EofRead, 0, &[7]),
+        sentence(Verdict::EofRead, 0, &[7]),
         "everything was read, up to the end of stream, and close() was never called on fd 7"
     );
     assert_eq!(
-        say(Verdict::EofUnread, 0, &[7, 9]),
+        sentence(Verdict::EofUnread, 0, &[7, 9]),
         "the end of stream came and was never read, and close() was never called on fds 7, 9"
     );
     assert_eq!(
-        say(Verdict::EofUnread, 5, &[1, 2, 3, 4, 5]),
+        sentence(Verdict::EofUnread, 5, &[1, 2, 3, 4, 5]),
         "5 bytes and the end of stream behind them were never read, and close() was never called on fds 1, 2, 3, 4, …"
     );
     assert_eq!(
-        say(Verdict::NotAccepted, 0, &[]),
+        sentence(Verdict::NotAccepted, 0, &[]),
         "the peer has closed, and accept() was never called for it"
     );
 }

@@ -22,8 +22,8 @@ struct Series {
 pub struct Fit {
     /// The line's slope: growth a second, negative when it shrinks.
     pub per_second: f64,
-    /// How much of the samples' variance the line explains: 1 when they all lie on it or nothing varies, near 0 when it is
-    /// a poor description.
+    /// How much of the samples' variance the line explains: 1 when they all lie on it or nothing
+    /// varies, near 0 when it is a poor description.
     pub r_squared: f64,
     /// The number of samples: at least [`MIN_SAMPLES`].
     pub samples: usize,
@@ -71,7 +71,7 @@ impl Series {
         }
         Some(Fit {
             per_second: tc / tt,
-            // Rounding may take it past 1 (Cauchy-Schwarz says it is not).
+            // Rounding may take it past 1 (by Cauchy-Schwarz it is not).
             r_squared: if cc == 0.0 {
                 1.0
             } else {
@@ -84,8 +84,8 @@ impl Series {
 }
 
 impl Fit {
-    /// Returns whether the slope differs from 0 by more than twice its standard error. Else the line says nothing of the
-    /// future.
+    /// Returns whether the slope differs from 0 by more than twice its standard error. Otherwise
+    /// the line does not predict anything.
     #[must_use]
     pub fn is_significant(&self) -> bool {
         // With R² = r: (slope / its error)² = r (n - 2) / (1 - r).
@@ -98,8 +98,9 @@ impl Fit {
         per_second != 0.0 && r_squared * (samples as f64 - 2.0) > 4.0 * (1.0 - r_squared)
     }
 
-    /// Returns the time after which the line will have risen by `room`; `None` when it does not rise, or not within 100
-    /// years. Without room that time has come, whatever the line does: what is full cannot grow.
+    /// Returns the time after which the line will have risen by `room`; `None` when it does not
+    /// rise, or not within 100 years. Without room that time has come, whatever the line does: what
+    /// is full cannot grow.
     #[must_use]
     pub fn time_to(&self, room: u64) -> Option<Nanos> {
         if room == 0 {
@@ -116,7 +117,8 @@ impl Fit {
 pub struct Forecast {
     /// The line through the numbers of stuck sockets.
     pub fit: Fit,
-    /// The time until no descriptors are left; `None` where they do not run out, or where the limit is not known.
+    /// The time until no descriptors are left; `None` where they do not run out, or where the limit
+    /// is not known.
     pub exhausted_in: Option<Nanos>,
 }
 
@@ -169,12 +171,13 @@ impl Trends {
         })
     }
 
-    /// Returns the forecast of an owner that may open `room` more descriptors; `None` while there are fewer than
-    /// [`MIN_SAMPLES`], or while the line through them says nothing ([`Fit::is_significant`]).
+    /// Returns the forecast of an owner that may open `room` more descriptors; `None` while there
+    /// are fewer than [`MIN_SAMPLES`], or while the line through them predicts nothing
+    /// ([`Fit::is_significant`]).
     #[must_use]
     pub fn forecast(&self, owner: &OwnerKey, room: Option<u64>) -> Option<Forecast> {
         let Trend { stuck, descriptors } = self.0.get(owner)?;
-        // That nothing is left is certain, whatever the line says.
+        // That nothing is left is certain without any line.
         let counts = |fit: &Fit| room == Some(0) || fit.is_significant();
         Some(Forecast {
             fit: stuck.fit().filter(counts)?,
@@ -284,10 +287,10 @@ mod tests {
             };
             trends.record(Nanos::from_secs(second), [(OWNER, count)]);
         }
-        let forecast = trends.forecast(&OWNER, Some(100)).expect("three looks");
+        let forecast = trends.forecast(&OWNER, Some(100)).expect("three samples");
         assert_eq!(forecast.fit.per_second, 10.0);
         assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
-        let unlimited = trends.forecast(&OWNER, None).expect("three looks");
+        let unlimited = trends.forecast(&OWNER, None).expect("three samples");
         assert_eq!(unlimited.exhausted_in, None);
     }
 
@@ -327,6 +330,6 @@ mod tests {
             };
             trends.record(Nanos::from_secs(second), owners);
         }
-        assert_eq!(trends.forecast(&OWNER, Some(9)), None, "one look since");
+        assert_eq!(trends.forecast(&OWNER, Some(9)), None, "one sample since");
     }
 }

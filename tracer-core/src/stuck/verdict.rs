@@ -37,7 +37,8 @@ impl Verdict {
         !matches!(self, Self::StillSending)
     }
 
-    /// Returns how the owner of such a socket is known: one that was not accepted belongs to the process that listens.
+    /// Returns how the owner of such a socket is known: one that was not accepted belongs to the
+    /// process that listens.
     #[must_use]
     pub const fn owner_source(self) -> OwnerSource {
         match self {
@@ -46,9 +47,9 @@ impl Verdict {
         }
     }
 
-    /// Returns a sentence that a developer can act on, for a socket with this many unread bytes. It says only what is
-    /// certain: that everything was read does not prove that a read() returned 0, as a FIN behind unread bytes is consumed
-    /// together with the last of them.
+    /// Returns a sentence that a developer can act on, for a socket with this many unread bytes. It
+    /// says only what is certain: that everything was read does not prove that a read() returned 0,
+    /// as a FIN behind unread bytes is consumed together with the last of them.
     #[must_use]
     pub fn explain(self, unread: u64, fds: &[u32]) -> String {
         let fds = Fds(fds);

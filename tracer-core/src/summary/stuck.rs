@@ -1,4 +1,5 @@
-//! Stuck sockets by owner: how many, since when, how that grows, and when they take the last descriptor.
+//! Stuck sockets by owner: how many, since when, how that grows, and when they take the last
+//! descriptor.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -115,8 +116,8 @@ impl StuckCounts {
         owners.map(|(key, owned)| (OwnerKey::Process(*key), owned.sample))
     }
 
-    /// Names the owners with most, at most so many, and half as many of the others: those that run out of descriptors
-    /// soonest.
+    /// Names the owners with most, at most so many, and half as many of the others: those that run
+    /// out of descriptors soonest.
     pub(super) fn rank(self, trends: &Trends, most: usize) -> StuckNow {
         let mut owners: Vec<(ProcessKey, Owned)> = self.owners.into_iter().collect();
         owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
@@ -131,7 +132,8 @@ impl StuckCounts {
         });
         let mut owners: Vec<StuckOwner> = owners.collect();
         let mut others = owners.split_off(most.min(owners.len()));
-        // A stable sort: among those that do not run out, and among equals, who has most stays first.
+        // A stable sort: among those that do not run out, and among equals, who has most stays
+        // first.
         others.sort_by_key(|owner| owner.exhausted_in().unwrap_or(Nanos(u64::MAX)));
         let running_out = others.iter().take(most / 2);
         let running_out = running_out.take_while(|owner| owner.exhausted_in().is_some());

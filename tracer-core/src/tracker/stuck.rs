@@ -1,5 +1,5 @@
-//! Stuck sockets, as the tracker finds them: when an endpoint has been in its state for long the core has it probed, and the
-//! response shows whether it is stuck.
+//! Stuck sockets, as the tracker finds them: when an endpoint has been in its state for long the
+//! core has it probed, and the response shows whether it is stuck.
 
 use super::Tracker;
 use super::stuck_watch::StuckWatch;
@@ -8,8 +8,8 @@ use crate::stuck::{ProbeRequest, ProbeResponse, Resolution, StuckSocket};
 use crate::types::{EndpointId, Nanos};
 
 impl Tracker {
-    /// Finds the endpoints that are stuck in their state for so long: they are probed ([`Tracker::due_stuck_probes`]), and
-    /// reported.
+    /// Finds the endpoints that are stuck in their state for so long: they are probed
+    /// ([`Tracker::due_stuck_probes`]), and reported.
     #[must_use]
     pub fn with_stuck_after(mut self, after: Nanos) -> Self {
         self.stuck = Some(StuckWatch::new(after));
@@ -34,13 +34,15 @@ impl Tracker {
         }
     }
 
-    /// Returns how many endpoints were reported to be stuck and are not resolved, as of the last probe.
+    /// Returns how many endpoints were reported to be stuck and are not resolved, as of the last
+    /// probe.
     #[must_use]
     pub fn stuck(&self) -> usize {
         self.stuck.as_ref().map_or(0, StuckWatch::len)
     }
 
-    /// Returns those endpoints, each as it was reported; `None` without [`Tracker::with_stuck_after`].
+    /// Returns those endpoints, each as it was reported; `None` without
+    /// [`Tracker::with_stuck_after`].
     pub fn stuck_sockets(&self) -> Option<impl Iterator<Item = &StuckSocket>> {
         Some(self.stuck.as_ref()?.reported(&self.table))
     }
@@ -52,7 +54,7 @@ impl Tracker {
         }
     }
 
-    /// A snapshot shows an endpoint in such a state: since when, only a probe can tell.
+    /// A snapshot shows an endpoint in such a state. Since when it is, only a probe shows.
     pub(super) fn is_in_stuck_state(&mut self, id: EndpointId, at: Nanos) {
         if let Some(watch) = &mut self.stuck {
             watch.probe_at(at, id);

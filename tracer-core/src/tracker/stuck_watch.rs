@@ -33,8 +33,8 @@ pub(super) struct StuckWatch {
     /// The endpoints that were reported; some may be gone since the last probe.
     reported: Vec<EndpointId>,
     trends: Trends,
-    /// Of each process that runs out of descriptors, one of its reported endpoints: that is probed again and again, as
-    /// nothing else shows when the process has more room.
+    /// Of each process that runs out of descriptors, one of its reported endpoints: that is probed
+    /// again and again, as nothing else shows when the process has more room.
     refreshed: HashMap<OwnerKey, EndpointId>,
 }
 
@@ -47,8 +47,8 @@ enum Outcome {
     Stuck,
 }
 
-/// Whether a probe can find an endpoint in a state in which it can be stuck, and not yet reported. Its way there may have
-/// been lost.
+/// Whether a probe can find an endpoint in a state in which it can be stuck, and not yet reported.
+/// Its way there may have been lost.
 fn may_be_stuck(endpoint: &LiveEndpoint) -> bool {
     let state = endpoint.state;
     (STUCK_STATES.contains(&state) || state == TcpState::Established)
@@ -204,8 +204,8 @@ impl StuckWatch {
         })
     }
 
-    /// Schedules another probe for each process that runs out of descriptors. What is known of a process is what its newest
-    /// probe has shown.
+    /// Schedules another probe for each process that runs out of descriptors. What is known of a
+    /// process is what its newest probe has shown.
     fn schedule_refreshes(&mut self, answered: &HashSet<EndpointId>, ended: Nanos, table: &Table) {
         let mut newest: HashMap<OwnerKey, (EndpointId, &OwnerProcess)> = HashMap::new();
         for &id in &self.reported {
@@ -257,7 +257,7 @@ fn assess(endpoint: &mut LiveEndpoint, probed: &ProbedSocket, at: Nanos, after: 
         .map(|evidence| evidence.bytes_acked);
     let before = closing.watched.as_deref().map(|watched| &watched.polls);
     let event = match (entered, before) {
-        // It was as old before anybody looked.
+        // It was there before the tracer, and as old at its first probe.
         (None, None) => StuckEvent::Ongoing,
         _ => StuckEvent::Opened,
     };
@@ -286,7 +286,7 @@ fn assess(endpoint: &mut LiveEndpoint, probed: &ProbedSocket, at: Nanos, after: 
             holders: Vec::new(),
             process: None,
         };
-        Box::new(stuck.held_by(holders.clone(), process.as_ref(), OwnerUnknown::NotTold))
+        Box::new(stuck.held_by(holders.clone(), process.as_ref(), OwnerUnknown::Unspecified))
     });
     closing.watched = Some(Box::new(Watched { polls, reported }));
     if is_stuck {

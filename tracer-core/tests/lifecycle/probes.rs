@@ -1,4 +1,5 @@
-//! Looks at ends in CLOSE_WAIT: each once, whoever wishes for it, and again where a process has no descriptors left.
+//! Looks at ends in CLOSE_WAIT: each once, whoever wishes for it, and again where a process has no
+//! descriptors left.
 
 use std::collections::HashSet;
 use std::sync::Arc;

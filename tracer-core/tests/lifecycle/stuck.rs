@@ -1,4 +1,5 @@
-//! Ends that stay in CLOSE_WAIT: asked about when their time has come, told when they turn stuck and when they are no more.
+//! Ends that stay in CLOSE_WAIT: asked about when their time has come, told when they turn stuck
+//! and when they are no more.
 
 use std::sync::Arc;
 
@@ -165,7 +166,8 @@ fn an_end_that_is_closed_in_time_is_never_asked_about_and_wakes_nobody() {
     let mut end = waiting(&mut world, 5);
     end.closes(&mut world, TcpState::LastAck);
     world.pass_ms(1);
-    // In LAST_ACK it is looked at after two seconds, in case its end is missed; nothing else wakes anybody.
+    // In LAST_ACK it is looked at after two seconds, in case its end is missed; nothing else wakes
+    // anybody.
     assert_eq!(
         world.tracker.next_deadline(),
         Some(world.now + Nanos::from_millis(1_999))

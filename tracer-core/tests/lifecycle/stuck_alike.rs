@@ -21,7 +21,8 @@ fn scanned(world: &World, scans: &mut ScanHistory, probed: &ProbedSocket) -> Vec
         .filter(StuckSocket::is_stuck)
         .map(|stuck| {
             let process = probed.process.as_ref();
-            let mut stuck = stuck.held_by(probed.holders.clone(), process, OwnerUnknown::NotTold);
+            let mut stuck =
+                stuck.held_by(probed.holders.clone(), process, OwnerUnknown::Unspecified);
             // Somebody listens on its port.
             stuck.endpoint.role = Role::Server;
             stuck

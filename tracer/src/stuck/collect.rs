@@ -33,7 +33,7 @@ pub(super) struct Wanted<'a> {
     pub filter: &'a ConnectionFilter,
     /// The only namespace to be read; `None` for all.
     pub netns: Option<&'a NetNsHandle>,
-    /// Tells that namespace from a later one with its number; `None` where it is not known.
+    /// Distinguishes that namespace from a later one with its number; `None` where it is not known.
     pub netns_cookie: Option<u64>,
 }
 
@@ -93,7 +93,8 @@ impl Collected {
             is_there
         };
         if let Some(handle) = wanted.netns {
-            // Its file may be gone, and others still live in it; or another one has its number by now.
+            // Its file may be gone, and others still live in it; or another one has its number by
+            // now.
             let is_there = read(&mut collected, handle.clone())
                 || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut collected, other));
             if !is_there {
@@ -120,8 +121,8 @@ impl Collected {
         collected
     }
 
-    /// A namespace that nothing leads to any more is gone, and its sockets with it, unless a process still holds one of
-    /// them: that keeps it, out of reach.
+    /// A namespace that nothing leads to any more is gone, and its sockets with it, unless a
+    /// process still holds one of them: that keeps it, out of reach.
     fn keep_held(&mut self, known: impl Iterator<Item = ObservedSocket>) {
         let known: Vec<ObservedSocket> = known.collect();
         let inodes = known.iter().filter_map(|socket| socket.inode);
@@ -238,8 +239,8 @@ impl Collected {
         Ok(())
     }
 
-    /// Returns which of these sockets have left their state. While /proc was read, the process that held one may have
-    /// closed it.
+    /// Returns which of these sockets have left their state. While /proc was read, the process that
+    /// held one may have closed it.
     pub(super) fn gone(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
         let mut gone = self.gone_by_now(sockets.iter());
         if gone.len() < sockets.len() {
@@ -277,7 +278,8 @@ impl Collected {
     }
 }
 
-/// Returns the socket as it is now; `None` when it is not in a state any more in which it can be stuck.
+/// Returns the socket as it is now; `None` when it is not in a state any more in which it can be
+/// stuck.
 fn look_up(
     diag: &mut DiagClient,
     socket: &ObservedSocket,

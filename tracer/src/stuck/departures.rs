@@ -9,8 +9,8 @@ use tcpclose_core::types::{EndpointId, Nanos};
 /// Sockets remembered at most between two scans. How others left is not known.
 const REMEMBERED: usize = 1 << 20;
 
-/// The sockets that left their state since the scan before the last. The scan under way when one left may still show it, so
-/// it is the next one that misses it.
+/// The sockets that left their state since the scan before the last. The scan under way when one
+/// left may still show it, so it is the next one that misses it.
 #[derive(Debug)]
 pub struct Departures {
     /// A scan reports no socket that stayed for a shorter time.

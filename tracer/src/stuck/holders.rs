@@ -15,7 +15,8 @@ use tcpclose_sys::host::descriptors::{HolderSearch, find_holders, find_holders_a
 /// Who holds which of some sockets.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SocketHolders {
-    /// The descriptors of their inodes, and of those of the listening sockets in whose queues they wait.
+    /// The descriptors of their inodes, and of those of the listening sockets in whose queues they
+    /// wait.
     descriptors: DescriptorTable,
     /// The processes among the holders.
     processes: BTreeMap<u32, Arc<Process>>,
@@ -24,9 +25,9 @@ pub(super) struct SocketHolders {
 }
 
 impl SocketHolders {
-    /// Searches for the holders: among the files that the kernel's iterator has listed, or else in /proc. With `pids`,
-    /// only sockets that one of those processes holds have holders, and all of theirs are found. The search says what could
-    /// not be read.
+    /// Searches for the holders: among the files that the kernel's iterator has listed, or else in
+    /// /proc. With `pids`, only sockets that one of those processes holds have holders, and all of
+    /// theirs are found. The search says what could not be read.
     pub fn find<'a>(
         sockets: impl Iterator<Item = &'a ObservedSocket> + Clone,
         listeners: &[Listener],
@@ -55,7 +56,8 @@ impl SocketHolders {
         (found, search)
     }
 
-    /// Returns the descriptors of a socket; where it was not accepted, those of the listening socket.
+    /// Returns the descriptors of a socket; where it was not accepted, those of the listening
+    /// socket.
     fn descriptors<'a>(
         &'a self,
         socket: &'a ObservedSocket,

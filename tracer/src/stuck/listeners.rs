@@ -17,8 +17,9 @@ pub(super) struct Listener {
     waiting: u32,
 }
 
-/// The listening sockets in whose queue each connection may wait that was not accepted. With `SO_REUSEPORT` there are
-/// several, and the kernel does not tell in which one's; those with an empty queue are none of them.
+/// Returns the listening sockets in whose queue each connection may wait that was not accepted.
+/// With `SO_REUSEPORT` there are several, and the kernel does not show which one it is; those with
+/// an empty queue are ruled out.
 pub(super) fn queues<'a>(
     sockets: impl Iterator<Item = &'a ObservedSocket>,
     listeners: &[Listener],

@@ -1,5 +1,6 @@
-//! Finds stuck sockets on this host, and fills the core's [`tcpclose_core::stuck`] with them: in scans of the whole host
-//! ([`Scanner`]) and in probes of single sockets ([`Prober`]). Neither traces anything.
+//! Finds stuck sockets on this host, and fills the core's [`tcpclose_core::stuck`] with them: in
+//! scans of the whole host ([`Scanner`]) and in probes of single sockets ([`Prober`]). Neither
+//! traces anything.
 
 mod collect;
 mod departures;

@@ -7,7 +7,8 @@ use tcpclose_sys::kernel::sock_diag::{KernelSocket, SocketTimer, StateSet};
 /// The states in which a socket can be stuck.
 pub(super) const STATES: StateSet = StateSet::of(&STUCK_STATES);
 
-/// Describes a socket as of the beginning of a scan or probe, `late` after which the kernel has listed it.
+/// Describes a socket as of the beginning of a scan or probe, `late` after which the kernel has
+/// listed it.
 pub(super) fn observe(socket: &KernelSocket, late: Nanos) -> ObservedSocket {
     let ms = |ms: u32| Nanos::from_millis(ms.into()) - late;
     ObservedSocket {

@@ -18,12 +18,12 @@ use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DiagError, DumpQuery, KernelSocket, SocketLookup, StateSet,
 };
 
-/// Up to so many sockets of a namespace are looked up one by one. Listing them makes the kernel walk over all that are open
-/// on the host.
+/// Up to so many sockets of a namespace are looked up one by one. Listing them makes the kernel
+/// walk over all that are open on the host.
 const ONE_BY_ONE: usize = 64;
 
-/// Probes sockets in whatever namespace they live, and searches /proc for their holders. That may take a second, so it is
-/// for a thread of its own.
+/// Probes sockets in whatever namespace they live, and searches /proc for their holders. That may
+/// take a second, so it is for a thread of its own.
 #[derive(Debug, Default)]
 pub struct Prober {
     netns_cache: NetnsCache,
@@ -75,8 +75,8 @@ impl Prober {
 }
 
 impl Found {
-    /// Searches all namespaces for sockets whose own is not known: the classic tracepoint does not show it. Where two have
-    /// the same addresses and ports, neither is found.
+    /// Searches all namespaces for sockets whose own is not known: the classic tracepoint does not
+    /// show it. Where two have the same addresses and ports, neither is found.
     fn search_everywhere(&mut self, requests: &[ProbeRequest], began: Nanos) {
         let mut all = Self::default();
         let own = netns::current();
@@ -187,7 +187,8 @@ mod tests {
     use super::*;
     use tcpclose_core::types::{Port, Tuple};
 
-    /// An accepted connection that its peer has closed and that read everything, and the request that asks for it.
+    /// An accepted connection that its peer has closed and that read everything, and the request
+    /// that asks for it.
     fn stuck(listener: &TcpListener) -> io::Result<(TcpStream, ProbeRequest)> {
         let peer = TcpStream::connect(listener.local_addr()?)?;
         let (mut accepted, _) = listener.accept()?;

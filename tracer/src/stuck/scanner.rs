@@ -28,7 +28,7 @@ pub struct ScanOptions {
     pub filter: ConnectionFilter,
     /// The only namespace to be scanned; `None` for all.
     pub netns: Option<NetNsHandle>,
-    /// Tells that namespace from a later one with its number; `None` where it is not known.
+    /// Distinguishes that namespace from a later one with its number; `None` where it is not known.
     pub netns_cookie: Option<u64>,
     /// Whether half-closes at work are reported too.
     pub still_sending: bool,
@@ -36,8 +36,8 @@ pub struct ScanOptions {
 
 /// Scans the host, and remembers what it has found for the next scan.
 ///
-/// A scan has three steps, so that others can add what they know between them: [`Self::collect`], [`Self::evaluate`] and
-/// [`Self::resolve`].
+/// A scan has three steps, so that others can add what they know between them: [`Self::collect`],
+/// [`Self::evaluate`] and [`Self::resolve`].
 pub struct Scanner {
     options: ScanOptions,
     history: ScanHistory,
@@ -49,14 +49,14 @@ pub struct Scanner {
     gone: Vec<StuckSocket>,
     /// The time from the report before to the last; `None` after the first.
     interval: Option<Nanos>,
-    /// The processes that stuck sockets belonged to before nobody held them any more: of a process that exits,
-    /// descriptors are gone before its sockets are.
+    /// The processes that stuck sockets belonged to before nobody held them any more: of a process
+    /// that exits, descriptors are gone before its sockets are.
     former_owners: HashMap<EndpointId, Arc<Process>>,
     gaps: Vec<CoverageGap>,
 }
 
 impl Scanner {
-    /// Scans for what the options ask.
+    /// A scanner that has found nothing yet.
     #[must_use]
     pub fn new(options: ScanOptions) -> Self {
         Self {
@@ -91,7 +91,8 @@ impl Scanner {
         mem::take(&mut self.gaps)
     }
 
-    /// Reads the kernel's tables: the first step. Who knows when a socket entered its state may note that in it.
+    /// Reads the kernel's tables: the first step. Who knows when a socket entered its state may
+    /// note that in it.
     #[must_use]
     pub fn collect(&self) -> Collected {
         let ScanOptions {
@@ -166,7 +167,7 @@ impl Scanner {
             let (held_by, owner) = (holders.of(socket), holders.owner(socket));
             stuck.held_by(held_by, owner, unknown)
         };
-        // How many others there are tells nothing of certain processes.
+        // How many others there are is of no interest where certain processes are wanted.
         let of_all = |count| if pids.is_empty() { count } else { 0 };
         let sockets = old.into_iter().map(complete).collect();
         let report = Report {
@@ -179,7 +180,8 @@ impl Scanner {
         self.replace_report(report, &gone.into_iter().collect());
     }
 
-    /// Notes what the search for holders could not see. Returns why the owner of a socket is unknown that nobody holds.
+    /// Notes what the search for holders could not see. Returns why the owner of a socket is
+    /// unknown that nobody holds.
     fn owners_unknown(
         &mut self,
         search: &HolderSearch,
@@ -241,7 +243,8 @@ impl Scanner {
         self.gone.iter().map(|stuck| stuck.socket.id).collect()
     }
 
-    /// Adds to the report when and how those sockets were resolved, where that was seen: the third step.
+    /// Adds to the report when and how those sockets were resolved, where that was seen: the third
+    /// step.
     pub fn resolve(&mut self, seen: &HashMap<EndpointId, (Nanos, Resolution)>) {
         let gone = mem::take(&mut self.gone);
         let report = &mut self.report;

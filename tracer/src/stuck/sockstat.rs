@@ -1,16 +1,16 @@
 //! Whether a namespace has TCP sockets at all.
 //!
-//! The kernel keeps the connections of all namespaces in one hash table, and lists those of one by walking all of it,
-//! once for each family: some 10 ms each time with 90,000 sockets on the host. A file in procfs tells for next to nothing
-//! which of these walks would find nothing.
+//! The kernel keeps the connections of all namespaces in one hash table, and lists those of one by
+//! walking all of it, once for each family: some 10 ms each time with 90,000 sockets on the host. A
+//! file in procfs shows at next to no cost which of these walks would find nothing.
 
 use std::fs;
 use std::io;
 
 use tcpclose_sys::kernel::sock_diag::SocketFamilies;
 
-/// The families with TCP sockets in the calling thread's network namespace; `None` where there are none. What cannot
-/// be read is taken for in use.
+/// The families with TCP sockets in the calling thread's network namespace; `None` where there are
+/// none. What cannot be read is taken for in use.
 pub(super) fn families() -> Option<SocketFamilies> {
     let read =
         |name: &str, protocol| match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
@@ -26,8 +26,9 @@ pub(super) fn families() -> Option<SocketFamilies> {
     }
 }
 
-/// Whether the line of a protocol, `TCP: inuse 3 orphan 0 …`, says so. The number counts sockets of that family that
-/// are in the hash tables (`sock_prot_inuse_get`); v4-mapped ones are TCP6's.
+/// Returns whether the line of a protocol, `TCP: inuse 3 orphan 0 …`, has sockets in use. The
+/// number counts sockets of that family that are in the hash tables (`sock_prot_inuse_get`);
+/// v4-mapped ones are TCP6's.
 fn is_used(text: &str, protocol: &str) -> bool {
     let line = text.lines().find_map(|line| line.strip_prefix(protocol));
     let number = line.and_then(|line| line.trim_start().strip_prefix("inuse "));

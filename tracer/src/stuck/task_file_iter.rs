@@ -1,4 +1,5 @@
-//! The kernel's iterator over the open files of all processes, which runs beside a scan of its sockets.
+//! The kernel's iterator over the open files of all processes, which runs beside a scan of its
+//! sockets.
 
 use std::fs;
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,8 @@ use tcpclose_sys::host::{capabilities, pid_ns};
 use tcpclose_sys::kernel::loader::LoadError;
 use tcpclose_sys::kernel::task_file_iter;
 
-/// With so many open files, reading them one by one in /proc costs more than loading a program that iterates over them.
+/// With so many open files, reading them one by one in /proc costs more than loading a program that
+/// iterates over them.
 const WORTH_IT: u64 = 32_768;
 
 /// An iteration under way, in a thread of its own.

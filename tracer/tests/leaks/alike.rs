@@ -1,5 +1,5 @@
-//! A scan, the tracer and a recording of it describe the same stuck socket alike, also one that is bound to an interface,
-//! which the kernel finds by that alone.
+//! A scan, the tracer and a recording of it describe the same stuck socket alike, also one that is
+//! bound to an interface, which the kernel finds by that alone.
 
 use std::process::Stdio;
 use std::thread;
@@ -15,8 +15,8 @@ use tcpclose_kit::Outcome;
 use tcpclose_kit::process::Ended;
 use tcpclose_kit::scratch::Scratch;
 
-/// What must be the same: all but the time of the record, and with it the age. An age that is estimated differs by a tick of
-/// the kernel's clock from look to look.
+/// What must be the same: all but the time of the record, and with it the age. An age that is
+/// estimated differs by a tick of the kernel's clock from look to look.
 fn described(mut record: Value) -> Value {
     record["ts"].take();
     for field in ["since", "age_ms", "age_at_most_ms"] {

@@ -1,4 +1,5 @@
-//! The interfaces of the namespace that a client of sock_diag looks into: `RTM_GETLINK` of rtnetlink(7).
+//! The interfaces of the namespace that a client of sock_diag looks into: `RTM_GETLINK` of
+//! rtnetlink(7).
 
 use std::os::fd::OwnedFd;
 

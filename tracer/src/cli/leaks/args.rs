@@ -12,7 +12,7 @@ use tcpclose_sys::kernel::netns;
 
 /// Some sockets are stuck.
 const EXIT_SOME: u8 = 1;
-/// Not everything could be looked at.
+/// Not everything could be inspected.
 const EXIT_INCOMPLETE: u8 = 2;
 
 /// What `tcpclose leaks` takes.
@@ -46,7 +46,8 @@ pub(in crate::cli) struct Args {
     /// With --watch: stop after N looks
     #[arg(long, value_name = "N", requires = "watch", value_parser = count)]
     pub(super) count: Option<u64>,
-    /// With --watch: show what was recorded in a file, at each interval of its time, instead of what is there now
+    /// With --watch: show what was recorded in a file, at each interval of its time, instead of
+    /// what is there now
     #[arg(
         long,
         value_name = "FILE",

@@ -71,7 +71,8 @@ impl Printer {
         }
     }
 
-    /// Prints each gap once, and while watching not for ever more of them. Returns whether nothing that matters is missing.
+    /// Prints each gap once, and while watching not for ever more of them. Returns whether nothing
+    /// that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
         let most = if self.watching { MAX_GAPS } else { usize::MAX };
         for CoverageGap { text, .. } in gaps {

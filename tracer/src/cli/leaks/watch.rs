@@ -1,5 +1,6 @@
-//! `tcpclose leaks --watch INTERVAL`: one scan after the other. A tracing session runs beside them where the kernel allows
-//! one: it sees when sockets enter their state and how they leave it, which scans can only estimate.
+//! `tcpclose leaks --watch INTERVAL`: one scan after the other. A tracing session runs beside them
+//! where the kernel allows one: it sees when sockets enter their state and how they leave it, which
+//! scans can only estimate.
 
 use std::future::pending;
 use std::mem;
@@ -22,7 +23,8 @@ use crate::stuck::{Collected, Departures, Scanner};
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::Options;
 
-/// The records of what a scan has missed are read by then: while there is traffic, the ring is read every 20 ms.
+/// The records of what a scan has missed are read by then: while there is traffic, the ring is read
+/// every 20 ms.
 const SETTLE: Duration = Duration::from_millis(75);
 
 /// Scans at this interval, beside a tracing session if there can be one.
@@ -58,7 +60,8 @@ pub(super) async fn run(
     Ok(watch.code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Starts a session that traces the connections that are scanned for. `None`, with a notice, where it could tell nothing.
+/// Starts a session that traces the connections that are scanned for. `None`, with a notice, where
+/// it would show nothing.
 fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
     let options = Options {
         filter: args.filters.kernel.live()?,
@@ -73,7 +76,8 @@ fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
     Ok(None)
 }
 
-/// Scans until it is stopped: by a signal or a reader that went away (0), or after a number of scans (as of the last one).
+/// Scans until it is stopped: by a signal or a reader that went away (0), or after a number of
+/// scans (as of the last one).
 struct Watch {
     shutdown: Shutdown,
     pace: Interval,

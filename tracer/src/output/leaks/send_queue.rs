@@ -4,7 +4,8 @@ use crate::output::duration::push_with_unit;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::Nanos;
 
-/// Returns why the bytes of these sockets do not get to their peers; `None` where none are left, or where they move.
+/// Returns why the bytes of these sockets do not get to their peers; `None` where none are left, or
+/// where they move.
 pub(in crate::output) fn unsent<'a>(
     sockets: impl IntoIterator<Item = &'a StuckSocket>,
 ) -> Option<String> {

@@ -25,7 +25,7 @@ const TITLES: &str = "STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR
 const INDENT: &str = "       ";
 /// Other processes that are named of those that share a socket.
 const NAMED_SHARERS: usize = 3;
-/// Columns for the descriptors of one socket; how many do not fit is said.
+/// Columns for the descriptors of one socket; those that do not fit are counted.
 const HOLDERS_WIDTH: usize = 19;
 
 /// How the table is written.
@@ -38,7 +38,8 @@ pub struct LeakTable {
 }
 
 impl LeakTable {
-    /// The whole report as text, but for its [`total`]. Nothing that others chose reaches the terminal unescaped.
+    /// The whole report as text, but for its [`total`]. Nothing that others chose reaches the
+    /// terminal unescaped.
     #[must_use]
     pub fn write(self, report: &Report, cgroups: &mut dyn CgroupNames) -> String {
         let mut text = String::new();
@@ -124,7 +125,7 @@ impl LeakTable {
     }
 }
 
-/// Whether it is known why a socket has no owner, as it is of a scan. A recording does not tell.
+/// Returns whether it is known why a socket has no owner. A scan knows, a recording does not.
 fn was_searched(unknown: Option<OwnerUnknown>) -> bool {
     matches!(
         unknown,
@@ -207,7 +208,7 @@ fn push_verdicts(text: &mut String, group: &OwnerGroup, members: Vec<&StuckSocke
     }
     if let (OwnerKey::Nobody { .. }, Some(stuck)) = (group.owner, members.first()) {
         let why = match stuck.owner_unknown {
-            None | Some(OwnerUnknown::NotTold) => "whoever recorded it found no holder",
+            None | Some(OwnerUnknown::Unspecified) => "whoever recorded it found no holder",
             Some(OwnerUnknown::NotInspectable) => {
                 "no holder was found, but not every process could be looked into"
             }
@@ -251,7 +252,8 @@ fn push_top<T: Display>(text: &mut String, values: &TopValues<T>) {
     }
 }
 
-/// Appends the other holders: of the sockets themselves, and of listening sockets in whose queue some may wait as well.
+/// Appends the other holders: of the sockets themselves, and of listening sockets in whose queue
+/// some may wait as well.
 fn push_sharers<'a>(text: &mut String, members: impl Iterator<Item = &'a StuckSocket>, owner: u32) {
     let (mut holders, mut listeners) = (BTreeMap::new(), BTreeMap::new());
     for stuck in members {

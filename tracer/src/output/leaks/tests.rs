@@ -352,7 +352,7 @@ perhaps stuck: something came from the peer within 1m00s (an answer to keepalive
 
 #[test]
 fn why_there_is_no_owner_is_a_word_and_a_sentence() {
-    let told = |unknown: OwnerUnknown| {
+    let shown = |unknown: OwnerUnknown| {
         let report = report_of(|sockets| sockets[2].owner_unknown = Some(unknown));
         let clock = WallClock::fixed(0, TimeZone::UTC);
         let mut line = Vec::new();
@@ -377,14 +377,14 @@ fn why_there_is_no_owner_is_a_word_and_a_sentence() {
             "no holder was found, but not every process could be looked into\n",
         ),
         (
-            OwnerUnknown::NotTold,
+            OwnerUnknown::Unspecified,
             "not_told",
             "     -\n",
             "whoever recorded it found no holder\n",
         ),
     ] {
-        let (told, text) = told(unknown);
-        assert_eq!(told, word);
+        let (found, text) = shown(unknown);
+        assert_eq!(found, word);
         assert!(text.contains(who) && text.contains(why), "{text}");
     }
 }
@@ -392,7 +392,7 @@ fn why_there_is_no_owner_is_a_word_and_a_sentence() {
 #[test]
 fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     let report = report();
-    // 2026-01-31T12:00:00Z at the time of the look.
+    // 2026-01-31T12:00:00Z at the time of the scan.
     let clock = WallClock::fixed(1_769_860_800_000_000_000 - NOW.0 as i64, TimeZone::UTC);
     let mut line = Vec::new();
     let finding = Finding::Stuck(Box::new(report.sockets[0].clone()));

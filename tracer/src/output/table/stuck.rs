@@ -9,8 +9,8 @@ use crate::output::forecast_text::push_forecast;
 use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 
 impl CloseTable {
-    /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that stands under BY; how long
-    /// it is in CLOSE_WAIT under LIFE, with `~` where that is estimated.
+    /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that
+    /// stands under BY; how long it is in CLOSE_WAIT under LIFE, with `~` where that is estimated.
     pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &StuckSocket, clock: &WallClock) {
         let StuckSocket {
             at,

@@ -103,8 +103,8 @@ pub(super) fn push_container(text: &mut String, container: &Container) {
     }
 }
 
-/// What it runs: its executable with the arguments, or, where a process gives itself a title or another name, the
-/// executable with what ps shows in brackets.
+/// What it runs: its executable with the arguments, or, where a process gives itself a title or
+/// another name, the executable with what ps shows in brackets.
 pub(super) fn push_command(text: &mut String, process: &Process) {
     let line = process.arguments().collect::<Vec<_>>().join(&b' ');
     let exe = process.exe.as_deref();
