@@ -1,5 +1,5 @@
-//! Looks at ends in CLOSE_WAIT: each once, whoever wishes for it, and again where a process has no
-//! descriptors left.
+//! Probes of endpoints in CLOSE_WAIT: each once, however often it was requested, and again where a
+//! process has no descriptors left.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use tcpclose_core::types::Nanos;
 
 use crate::socket::{Socket, World};
 use crate::stuck::{
-    MINUTE, SECOND, answer, existing, held_by, leaks, questions, seen, waiting, world,
+    MINUTE, SECOND, existing, held_by, requests, respond, seen, stuck_sockets, waiting, world,
 };
 
-/// Asks, once for each end, and answers that all are that old.
-fn answered(world: &mut World, age: Nanos) {
-    let asked = questions(world);
-    let once: HashSet<_> = asked.iter().map(|it| it.id).collect();
-    assert_eq!(once.len(), asked.len(), "{asked:?}");
-    let seen = asked.iter().map(|it| held_by(9, seen(it.id.0, age)));
+/// Responds, once for each endpoint, that all are that old.
+fn respond_to_all(world: &mut World, age: Nanos) {
+    let requested = requests(world);
+    let once: HashSet<_> = requested.iter().map(|it| it.id).collect();
+    assert_eq!(once.len(), requested.len(), "{requested:?}");
+    let seen = requested.iter().map(|it| held_by(9, seen(it.id.0, age)));
     let seen = seen.collect();
-    answer(world, seen);
+    respond(world, seen);
 }
 
 #[test]
-fn a_repair_does_not_make_ends_be_reported_twice() {
+fn a_resync_does_not_make_endpoints_be_reported_twice() {
     let mut world = world();
     for id in [5, 6, 7] {
         waiting(&mut world, id);
@@ -34,29 +34,35 @@ fn a_repair_does_not_make_ends_be_reported_twice() {
     for id in [5, 6, 7] {
         existing(&mut world, id);
     }
-    answered(&mut world, Nanos::from_secs(10));
+    respond_to_all(&mut world, Nanos::from_secs(10));
     world.pass_ms(50 * SECOND);
-    answered(&mut world, MINUTE);
-    assert_eq!((leaks(&mut world).len(), world.tracker.stuck()), (3, 3));
+    respond_to_all(&mut world, MINUTE);
+    assert_eq!(
+        (stuck_sockets(&mut world).len(), world.tracker.stuck()),
+        (3, 3)
+    );
 }
 
 #[test]
-fn an_end_whose_way_to_close_wait_comes_after_the_snapshot_that_shows_it_is_reported_once() {
+fn an_endpoint_whose_way_to_close_wait_comes_after_the_snapshot_that_shows_it_is_reported_once() {
     let mut world = world();
     let mut end = Socket::server(&mut world, 5);
     existing(&mut world, 5);
-    answered(&mut world, Nanos(0));
+    respond_to_all(&mut world, Nanos(0));
     end.receives_fin();
     end.to(&mut world, TcpState::CloseWait);
     for _ in 0..7 {
         world.pass_ms(10 * SECOND);
-        answered(&mut world, MINUTE);
+        respond_to_all(&mut world, MINUTE);
     }
-    assert_eq!((leaks(&mut world).len(), world.tracker.stuck()), (1, 1));
+    assert_eq!(
+        (stuck_sockets(&mut world).len(), world.tracker.stuck()),
+        (1, 1)
+    );
 }
 
 #[test]
-fn looks_at_a_half_close_do_not_multiply_with_repairs() {
+fn probes_of_a_half_close_do_not_multiply_with_resyncs() {
     let mut world = world();
     waiting(&mut world, 5);
     for round in 1..=32 {
@@ -64,21 +70,21 @@ fn looks_at_a_half_close_do_not_multiply_with_repairs() {
             existing(&mut world, 5);
         }
         world.pass_ms(15 * SECOND);
-        let asked = questions(&mut world);
-        assert!(asked.len() <= 1, "{asked:?}");
-        let seen = asked.iter().map(|_| {
+        let requested = requests(&mut world);
+        assert!(requested.len() <= 1, "{requested:?}");
+        let seen = requested.iter().map(|_| {
             let mut socket = seen(5, Nanos::from_secs(1));
             let activity = socket.activity.as_mut().expect("the kernel tells");
             activity.bytes_acked = 100 * round;
             held_by(9, socket)
         });
         let seen = seen.collect();
-        answer(&mut world, seen);
+        respond(&mut world, seen);
     }
-    assert_eq!(leaks(&mut world).len(), 0);
+    assert_eq!(stuck_sockets(&mut world).len(), 0);
 }
 
-/// The process of the stuck ends, as the core knows it.
+/// The process of the stuck endpoints, as the core knows it.
 fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
     let ends = world.tracker.stuck_sockets().expect("they are watched");
     let owners = ends.filter_map(|end| end.process.as_ref());
@@ -89,69 +95,76 @@ fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
         .collect()
 }
 
-fn with_limit(limit: u64, answer: ProbedSocket) -> ProbedSocket {
+fn with_limit(limit: u64, probed: ProbedSocket) -> ProbedSocket {
     let process = Process {
         limit: Some(limit),
-        ..(**answer.process.as_ref().expect("it is held")).clone()
+        ..(**probed.process.as_ref().expect("it is held")).clone()
     };
     ProbedSocket {
         process: Some(Arc::new(process)),
-        ..answer
+        ..probed
     }
 }
 
 #[test]
-fn a_process_without_descriptors_is_looked_at_until_it_has_some() {
+fn a_process_without_descriptors_is_probed_until_it_has_some() {
     let mut world = world();
     for id in [5, 6] {
         waiting(&mut world, id);
     }
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 2);
+    assert_eq!(requests(&mut world).len(), 2);
     let full = [5, 6].map(|id| with_limit(24, held_by(9, seen(id, MINUTE))));
-    answer(&mut world, full.to_vec());
-    assert_eq!(leaks(&mut world).len(), 2);
+    respond(&mut world, full.to_vec());
+    assert_eq!(stuck_sockets(&mut world).len(), 2);
     for _ in 0..3 {
         world.pass_ms(60 * SECOND);
-        let asked = questions(&mut world);
-        assert_eq!(asked.len(), 1, "one end stands for all of the process");
-        let id = asked[0].id.0;
-        answer(
+        let requested = requests(&mut world);
+        assert_eq!(
+            requested.len(),
+            1,
+            "one endpoint stands for all of the process"
+        );
+        let id = requested[0].id.0;
+        respond(
             &mut world,
             vec![with_limit(24, held_by(9, seen(id, MINUTE)))],
         );
         assert_eq!(process_of_stuck(&world), [(9, Some(0))]);
     }
     world.pass_ms(60 * SECOND);
-    let id = questions(&mut world)[0].id.0;
-    answer(
+    let id = requests(&mut world)[0].id.0;
+    respond(
         &mut world,
         vec![with_limit(1000, held_by(9, seen(id, MINUTE)))],
     );
     assert_eq!(process_of_stuck(&world), [(9, Some(976))]);
     world.pass_ms(600 * SECOND);
-    assert_eq!(questions(&mut world), [], "nobody has to look any more");
-    assert_eq!((leaks(&mut world).len(), world.tracker.stuck()), (0, 2));
+    assert_eq!(requests(&mut world), [], "no probe is needed any more");
+    assert_eq!(
+        (stuck_sockets(&mut world).len(), world.tracker.stuck()),
+        (0, 2)
+    );
 }
 
 #[test]
-fn another_end_of_a_full_process_is_looked_at_when_the_first_is_gone() {
+fn another_endpoint_of_a_full_process_is_probed_when_the_first_is_gone() {
     let mut world = world();
     let mut ends = [5, 6].map(|id| waiting(&mut world, id));
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 2);
+    assert_eq!(requests(&mut world).len(), 2);
     let full = [5, 6].map(|id| with_limit(24, held_by(9, seen(id, MINUTE))));
-    answer(&mut world, full.to_vec());
+    respond(&mut world, full.to_vec());
     ends[0].closes(&mut world, TcpState::LastAck);
-    // Any look will do to notice.
+    // Any probe notices.
     waiting(&mut world, 7);
     world.pass_ms(60 * SECOND);
-    let asked = questions(&mut world);
-    let seen_again = asked
+    let requested = requests(&mut world);
+    let seen_again = requested
         .iter()
         .map(|it| with_limit(24, held_by(9, seen(it.id.0, MINUTE))));
     let seen_again = seen_again.collect();
-    answer(&mut world, seen_again);
+    respond(&mut world, seen_again);
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
 }

@@ -1,5 +1,5 @@
-//! Ends that stay in CLOSE_WAIT: asked about when their time has come, told when they turn stuck
-//! and when they are no more.
+//! Endpoints that stay in CLOSE_WAIT: probed when their time has come, reported when they are stuck
+//! and when they no longer are.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub fn world() -> World {
     world
 }
 
-/// A server's end that the peer has closed.
+/// A server's endpoint that the peer has closed.
 pub fn waiting(world: &mut World, id: u64) -> Socket {
     let mut end = Socket::server(world, id);
     end.receives_fin();
@@ -33,10 +33,10 @@ pub fn waiting(world: &mut World, id: u64) -> Socket {
     end
 }
 
-pub fn questions(world: &mut World) -> Vec<ProbeRequest> {
-    let mut questions = Vec::new();
-    world.tracker.due_stuck_probes(world.now, &mut questions);
-    questions
+pub fn requests(world: &mut World) -> Vec<ProbeRequest> {
+    let mut requests = Vec::new();
+    world.tracker.due_stuck_probes(world.now, &mut requests);
+    requests
 }
 
 /// A socket that read everything; its last ACK came that long ago.
@@ -84,15 +84,15 @@ pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
     }
 }
 
-/// ProbeResponse what was asked, at once.
-pub fn answer(world: &mut World, found: Vec<ProbedSocket>) {
+/// Responds to what was requested, at once.
+pub fn respond(world: &mut World, found: Vec<ProbedSocket>) {
     let (at, ended) = (world.now, world.now);
     world
         .tracker
         .apply_stuck_probe(&ProbeResponse { at, ended, found });
 }
 
-pub fn leaks(world: &mut World) -> Vec<StuckSocket> {
+pub fn stuck_sockets(world: &mut World) -> Vec<StuckSocket> {
     let leak = |finding| match finding {
         Finding::Stuck(stuck) => Some(*stuck),
         _ => None,
@@ -100,49 +100,49 @@ pub fn leaks(world: &mut World) -> Vec<StuckSocket> {
     world.findings().into_iter().filter_map(leak).collect()
 }
 
-fn leak(world: &mut World) -> StuckSocket {
-    let mut leaks = leaks(world);
-    assert_eq!(leaks.len(), 1, "{leaks:?}");
-    leaks.remove(0)
+fn stuck_socket(world: &mut World) -> StuckSocket {
+    let mut stuck_sockets = stuck_sockets(world);
+    assert_eq!(stuck_sockets.len(), 1, "{stuck_sockets:?}");
+    stuck_sockets.remove(0)
 }
 
 /// One that has been reported to be stuck, held by process 9.
 fn stuck(world: &mut World, id: u64) -> Socket {
     let end = waiting(world, id);
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(world).len(), 1);
-    answer(world, vec![held_by(9, seen(id, MINUTE))]);
-    assert_eq!(leak(world).event, StuckEvent::Opened);
+    assert_eq!(requests(world).len(), 1);
+    respond(world, vec![held_by(9, seen(id, MINUTE))]);
+    assert_eq!(stuck_socket(world).event, StuckEvent::Opened);
     end
 }
 
 #[test]
-fn an_end_is_asked_about_when_its_time_has_come_and_reported_with_its_exact_age() {
+fn an_endpoint_is_probed_when_its_time_has_come_and_reported_with_its_exact_age() {
     let mut world = world();
     let entered = world.now;
     waiting(&mut world, 5);
     assert_eq!(world.tracker.next_deadline(), Some(entered + MINUTE));
     world.pass_ms(60 * SECOND - 1);
-    assert_eq!(questions(&mut world), []);
+    assert_eq!(requests(&mut world), []);
     world.pass_ms(1);
-    let question = ProbeRequest {
+    let request = ProbeRequest {
         id: EndpointId(5),
         cookie: Some(EndpointId(5)),
         netns: Some(NETNS),
         tuple: tuple(3306, 40_000),
     };
-    assert_eq!(questions(&mut world), [question]);
-    assert_eq!(questions(&mut world), [], "it is asked once");
+    assert_eq!(requests(&mut world), [request]);
+    assert_eq!(requests(&mut world), [], "it is probed once");
     assert_eq!(
         world.tracker.next_deadline(),
         None,
         "nobody wakes up for it"
     );
 
-    // The look came 3 ms later.
+    // The probe came 3 ms later.
     world.pass_ms(3);
-    answer(&mut world, vec![held_by(9, seen(5, MINUTE))]);
-    let reported = leak(&mut world);
+    respond(&mut world, vec![held_by(9, seen(5, MINUTE))]);
+    let reported = stuck_socket(&mut world);
     assert_eq!(reported.event, StuckEvent::Opened);
     assert_eq!(reported.verdict, Verdict::EofRead);
     assert_eq!(reported.age.since, entered);
@@ -161,28 +161,28 @@ fn an_end_is_asked_about_when_its_time_has_come_and_reported_with_its_exact_age(
 }
 
 #[test]
-fn an_end_that_is_closed_in_time_is_never_asked_about_and_wakes_nobody() {
+fn an_endpoint_that_is_closed_in_time_is_never_probed_and_wakes_nobody() {
     let mut world = world();
     let mut end = waiting(&mut world, 5);
     end.closes(&mut world, TcpState::LastAck);
     world.pass_ms(1);
-    // In LAST_ACK it is looked at after two seconds, in case its end is missed; nothing else wakes
+    // In LAST_ACK it is looked up after two seconds, in case its end is missed; nothing else wakes
     // anybody.
     assert_eq!(
         world.tracker.next_deadline(),
         Some(world.now + Nanos::from_millis(1_999))
     );
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world), []);
-    assert!(leaks(&mut world).is_empty());
+    assert_eq!(requests(&mut world), []);
+    assert!(stuck_sockets(&mut world).is_empty());
 }
 
 #[test]
-fn without_a_time_nothing_is_asked() {
+fn without_a_time_nothing_is_probed() {
     let mut world = World::new();
     waiting(&mut world, 5);
     world.pass_ms(600 * SECOND);
-    assert_eq!(questions(&mut world), []);
+    assert_eq!(requests(&mut world), []);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn how_it_is_resolved_is_reported_with_the_total_time() {
             task
         });
         end.to(&mut world, new);
-        let reported = leak(&mut world);
+        let reported = stuck_socket(&mut world);
         assert_eq!(
             reported.event,
             StuckEvent::Resolved(expected),
@@ -240,7 +240,10 @@ fn without_the_socket_s_evidence_it_is_not_known_how_it_ended() {
     let mut end = stuck(&mut world, 5);
     end.classic = true;
     end.to(&mut world, TcpState::Close);
-    assert_eq!(leak(&mut world).resolution(), Some(Resolution::Unknown));
+    assert_eq!(
+        stuck_socket(&mut world).resolution(),
+        Some(Resolution::Unknown)
+    );
 }
 
 #[test]
@@ -254,57 +257,57 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
         world.pass_ms(100);
         world.answer(Minisocket::Gone);
     }
-    let reported = leaks(&mut world).remove(0);
+    let reported = stuck_sockets(&mut world).remove(0);
     assert_eq!(reported.event, StuckEvent::Resolved(Resolution::Unknown));
 }
 
 #[test]
-fn an_end_that_still_sends_is_no_leak_until_it_falls_silent() {
+fn an_endpoint_that_still_sends_is_not_stuck_until_it_falls_silent() {
     let mut world = world();
     waiting(&mut world, 5);
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
     // The peer acknowledged 10 bytes, 20 s ago.
     let mut socket = seen(5, Nanos::from_secs(20));
     socket.activity.as_mut().expect("it has").bytes_acked = 10;
-    answer(&mut world, vec![held_by(9, socket)]);
-    assert!(leaks(&mut world).is_empty());
+    respond(&mut world, vec![held_by(9, socket)]);
+    assert!(stuck_sockets(&mut world).is_empty());
     // One minute after that.
     assert_eq!(
         world.tracker.next_deadline(),
         Some(world.now + Nanos::from_secs(40))
     );
     world.pass_ms(40 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
     socket.activity.as_mut().expect("it has").since_ack = MINUTE;
-    answer(&mut world, vec![held_by(9, socket)]);
-    let reported = leak(&mut world);
+    respond(&mut world, vec![held_by(9, socket)]);
+    let reported = stuck_socket(&mut world);
     assert_eq!(reported.verdict, Verdict::EofRead);
     assert_eq!(reported.at - reported.age.since, Nanos::from_secs(100));
 }
 
 #[test]
-fn bytes_on_their_way_are_no_leak_until_the_peer_takes_none() {
+fn an_endpoint_with_bytes_on_their_way_is_not_stuck_until_the_peer_takes_none() {
     let mut world = world();
     waiting(&mut world, 5);
     let mut socket = seen(5, MINUTE);
     for _ in 0..3 {
         world.pass_ms(60 * SECOND);
-        assert_eq!(questions(&mut world).len(), 1);
+        assert_eq!(requests(&mut world).len(), 1);
         socket.unsent = 100;
         let activity = socket.activity.as_mut().expect("it has");
         activity.since_sent = Some(Nanos::from_secs(1));
-        answer(&mut world, vec![held_by(9, socket)]);
-        assert!(leaks(&mut world).is_empty());
+        respond(&mut world, vec![held_by(9, socket)]);
+        assert!(stuck_sockets(&mut world).is_empty());
     }
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
     // It answers probes of its closed window.
     let activity = socket.activity.as_mut().expect("it has");
     activity.since_ack = Nanos::from_secs(10);
     activity.since_sent = Some(Nanos::from_secs(61));
-    answer(&mut world, vec![held_by(9, socket)]);
-    let reported = leak(&mut world);
+    respond(&mut world, vec![held_by(9, socket)]);
+    let reported = stuck_socket(&mut world);
     assert_eq!(reported.verdict, Verdict::EofRead);
     assert_eq!(reported.at - reported.age.since, Nanos::from_secs(240));
 }
@@ -322,12 +325,12 @@ pub fn existing(world: &mut World, id: u64) {
 }
 
 #[test]
-fn what_was_stuck_before_is_reported_at_once_with_an_estimated_age() {
+fn a_socket_that_was_stuck_before_is_reported_at_once_with_an_estimated_age() {
     let mut world = world();
     existing(&mut world, 5);
-    assert_eq!(questions(&mut world).len(), 1);
-    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
-    let reported = leak(&mut world);
+    assert_eq!(requests(&mut world).len(), 1);
+    respond(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
+    let reported = stuck_socket(&mut world);
     assert_eq!(reported.event, StuckEvent::Ongoing);
     assert_eq!(reported.age.known, AgeKnown::Estimated);
     assert_eq!(reported.at - reported.age.since, Nanos::from_secs(200));
@@ -335,41 +338,41 @@ fn what_was_stuck_before_is_reported_at_once_with_an_estimated_age() {
 }
 
 #[test]
-fn what_was_there_and_is_younger_is_looked_at_when_its_time_has_come() {
+fn a_socket_that_was_there_and_is_younger_is_probed_when_its_time_has_come() {
     let mut world = world();
     existing(&mut world, 5);
-    assert_eq!(questions(&mut world).len(), 1);
-    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(25)))]);
-    assert!(leaks(&mut world).is_empty());
+    assert_eq!(requests(&mut world).len(), 1);
+    respond(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(25)))]);
+    assert!(stuck_sockets(&mut world).is_empty());
     let due = world.now + Nanos::from_secs(35);
     assert_eq!(world.tracker.next_deadline(), Some(due));
     world.pass_ms(35 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
     // A keepalive probe was answered meanwhile: the earlier estimate is the better one.
-    answer(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
-    let reported = leak(&mut world);
+    respond(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(1)))]);
+    let reported = stuck_socket(&mut world);
     assert_eq!(reported.event, StuckEvent::Opened);
     assert_eq!(reported.at - reported.age.since, MINUTE);
 }
 
 #[test]
-fn what_nobody_saw_in_close_wait_is_not_reported() {
+fn an_endpoint_that_no_probe_finds_in_close_wait_is_not_reported() {
     let mut world = world();
     waiting(&mut world, 5);
     world.pass_ms(60 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
-    answer(&mut world, vec![]);
-    assert!(leaks(&mut world).is_empty());
+    assert_eq!(requests(&mut world).len(), 1);
+    respond(&mut world, vec![]);
+    assert!(stuck_sockets(&mut world).is_empty());
     let again = Some(world.now + MINUTE);
-    assert_eq!(world.tracker.next_deadline(), again, "it is asked again");
+    assert_eq!(world.tracker.next_deadline(), again, "it is probed again");
 }
 
 #[test]
-fn a_look_that_took_long_is_followed_by_rest() {
+fn a_probe_that_took_long_is_followed_by_rest() {
     let mut world = world();
     existing(&mut world, 5);
     existing(&mut world, 6);
-    assert_eq!(questions(&mut world).len(), 2);
+    assert_eq!(requests(&mut world).len(), 2);
     let at = world.now;
     world.pass_ms(200);
     let seen = vec![held_by(9, seen(5, Nanos::from_millis(59_900)))];
@@ -381,13 +384,13 @@ fn a_look_that_took_long_is_followed_by_rest() {
     let rested = world.now + Nanos::from_secs(4);
     assert_eq!(world.tracker.next_deadline(), Some(rested));
     world.pass_ms(SECOND);
-    assert_eq!(questions(&mut world), []);
+    assert_eq!(requests(&mut world), []);
     world.pass_ms(3 * SECOND);
-    assert_eq!(questions(&mut world).len(), 1);
+    assert_eq!(requests(&mut world).len(), 1);
 }
 
 #[test]
-fn a_process_that_leaks_on_gets_a_forecast_from_the_third_look_on() {
+fn a_process_with_ever_more_stuck_sockets_gets_a_forecast_from_the_third_sample_on() {
     let mut world = world();
     let mut forecasts = Vec::new();
     for id in 0..5 {
@@ -396,9 +399,11 @@ fn a_process_that_leaks_on_gets_a_forecast_from_the_third_look_on() {
     }
     world.pass_ms(10 * SECOND);
     for id in 0..5 {
-        assert_eq!(questions(&mut world).len(), 1);
-        answer(&mut world, vec![held_by(9, seen(id, MINUTE))]);
-        let owner = leak(&mut world).process.expect("a process holds it");
+        assert_eq!(requests(&mut world).len(), 1);
+        respond(&mut world, vec![held_by(9, seen(id, MINUTE))]);
+        let owner = stuck_socket(&mut world)
+            .process
+            .expect("a process holds it");
         assert_eq!(owner.stuck, id as usize + 1);
         forecasts.push(owner.forecast);
         world.pass_ms(10 * SECOND);
