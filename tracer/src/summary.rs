@@ -153,6 +153,7 @@ impl Summaries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tcpclose_core::summary::StuckCounts;
     use tcpclose_sys::kernel::program_stats::BpfRuns;
 
     fn end_of(second: u64) -> IntervalEnd {
@@ -263,5 +264,45 @@ mod tests {
         assert_eq!(second.connections.lost.of(LossLocation::Output), 5);
         // From then on it has nothing to say.
         assert_eq!(end(180, vec![removed]).outputs, []);
+    }
+
+    #[test]
+    fn an_interval_has_the_snapshots_at_both_of_its_ends() {
+        let mut summaries = Summaries::new(Nanos(0)).for_metrics(Timestamp::MAX, Nanos(0));
+        let mut end = |second, opened| {
+            let context = IntervalContext {
+                opened,
+                ..IntervalContext::default()
+            };
+            summaries.end_interval(end_of(second), context).snapshots
+        };
+        let (first, second) = (end(60, 3), end(120, 8));
+        assert_eq!((first.before.at, first.before.opened), (Nanos(0), 0));
+        assert!(Arc::ptr_eq(&first.now, &second.before));
+        assert_eq!(
+            (second.now.at, second.now.opened),
+            (Nanos::from_secs(120), 8)
+        );
+        assert_eq!(second.now.start, first.before.start);
+        let now = summaries.snapshot(end_of(130), IntervalContext::default());
+        assert_eq!(now.start, Timestamp::MAX);
+    }
+
+    #[test]
+    fn snapshots_have_stuck_sockets_once_all_of_them_can_be_known() {
+        let known_from = Nanos::from_secs(65);
+        let mut summaries = Summaries::new(Nanos(0)).for_metrics(Timestamp::MIN, known_from);
+        let context = || IntervalContext {
+            stuck: Some(StuckCounts::default()),
+            ..IntervalContext::default()
+        };
+        let summary = summaries.end_interval(end_of(60), context());
+        assert!(summary.connections.stuck.is_some(), "the summary has them");
+        assert_eq!(summary.snapshots.now.stuck, None);
+        assert_eq!(summaries.snapshot(end_of(64), context()).stuck, None);
+        let known = summaries.snapshot(end_of(65), context()).stuck;
+        assert_eq!(known, Some(StuckNow::default()));
+        let summary = summaries.end_interval(end_of(120), context());
+        assert_eq!(summary.snapshots.now.stuck, Some(StuckNow::default()));
     }
 }

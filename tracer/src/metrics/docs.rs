@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use super::label::UNBOUNDED;
 use super::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");

@@ -16,7 +16,7 @@ pub const PROCESS: &str = "process.title";
 
 /// Labels with an unbounded number of values. (The exporter for Prometheus bounds the names of
 /// processes itself.)
-pub(super) const UNBOUNDED: [&str; 5] = [
+pub const UNBOUNDED: [&str; 5] = [
     "process.pid",
     "netns",
     "network.local.address",

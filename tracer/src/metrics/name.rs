@@ -2,7 +2,7 @@
 //! ("Prometheus and OpenMetrics Compatibility"). Collectors follow it too, so queries are the same
 //! for scraped metrics and for those that came over OTLP.
 
-use super::{Measure, Metric};
+use super::metric::{Measure, Metric};
 
 impl Metric {
     /// Returns the name in Prometheus: dots become underscores, and the unit and `total` for

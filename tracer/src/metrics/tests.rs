@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::output::samples;
+use tcpclose_core::summary::Histogram;
 
 fn all() -> impl Iterator<Item = &'static Metric> {
     CATALOGUE.iter().flat_map(|section| section.metrics)
@@ -145,7 +146,7 @@ fn assert_shows_what_it_describes<const OTLP: bool>() {
         let shown: BTreeSet<&str> = labels.map(Label::name).collect();
         let described = metric.labels.iter().copied();
         let described: BTreeSet<&str> = described
-            .filter(|label| OTLP || !label::UNBOUNDED.contains(label))
+            .filter(|label| OTLP || !UNBOUNDED.contains(label))
             .collect();
         assert_eq!(shown, described, "{}", metric.name);
     }

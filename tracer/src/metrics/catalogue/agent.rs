@@ -4,8 +4,11 @@ use crate::output::state::{Output, OutputState};
 use tcpclose_core::finding::LossLocation;
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
-use super::{Consumer, Label, Measure, Metric, Number, Points, Snapshot, count, measured};
-use crate::metrics::snapshot::Outcome;
+use super::points::{count, measured};
+use crate::metrics::label::Label;
+use crate::metrics::metric::{Consumer, Measure, Metric, Points};
+use crate::metrics::number::Number;
+use crate::metrics::snapshot::{Outcome, Snapshot};
 
 /// Series that scrapes dropped.
 pub(crate) const SERIES_DROPPED: Metric = Metric::new(

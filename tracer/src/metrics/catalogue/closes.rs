@@ -1,6 +1,10 @@
 //! Connections that open and close.
 
-use super::{CONNECTIONS, Label, Measure, Metric, Number, Points, Snapshot, count};
+use super::points::{CONNECTIONS, count};
+use crate::metrics::label::Label;
+use crate::metrics::metric::{Measure, Metric, Points};
+use crate::metrics::number::Number;
+use crate::metrics::snapshot::Snapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(

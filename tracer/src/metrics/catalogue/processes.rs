@@ -2,8 +2,10 @@
 
 use tcpclose_core::summary::{Ranking, Service};
 
-use super::{CONNECTIONS, Consumer, Label, Measure, Metric, Number, Points, peers};
-use crate::metrics::{PROCESS, ProcessTitle};
+use super::points::{CONNECTIONS, peers};
+use crate::metrics::label::{Label, PROCESS, ProcessTitle};
+use crate::metrics::metric::{Consumer, Measure, Metric, Points};
+use crate::metrics::number::Number;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(

@@ -4,9 +4,11 @@ use tcpclose_common::TcpState;
 use tcpclose_core::summary::{Histogram, Route, States};
 use tcpclose_core::types::Port;
 
-use super::{
-    CONNECTIONS, Label, Measure, Merge, Metric, Number, Points, Snapshot, count, measured,
-};
+use super::points::{CONNECTIONS, count, measured};
+use crate::metrics::label::Label;
+use crate::metrics::metric::{Measure, Metric, Points};
+use crate::metrics::number::{Merge, Number};
+use crate::metrics::snapshot::Snapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(

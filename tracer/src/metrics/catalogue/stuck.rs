@@ -2,11 +2,11 @@
 
 use tcpclose_core::summary::{StuckNow, StuckOwner};
 
-use super::{
-    CONNECTIONS, CONNECTIONS_PER_SECOND, Consumer, Label, Measure, Merge, Metric, Number, Points,
-    Snapshot, count, measured, peers,
-};
-use crate::metrics::{Labels, PROCESS, ProcessTitle};
+use super::points::{CONNECTIONS, CONNECTIONS_PER_SECOND, count, measured, peers};
+use crate::metrics::label::{Label, PROCESS, ProcessTitle};
+use crate::metrics::metric::{Consumer, Labels, Measure, Metric, Points};
+use crate::metrics::number::{Merge, Number};
+use crate::metrics::snapshot::Snapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(

@@ -12,9 +12,10 @@ use tonic_types::StatusExt as _;
 use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
+use super::answer::{Answer, Failure, printable};
 use super::http::with_causes;
+use super::request::{REQUEST_TIME, USER_AGENT};
 use super::tls::Connector;
-use super::{Answer, Failure, REQUEST_TIME, USER_AGENT, printable};
 
 /// A client that sends over gRPC.
 pub(super) struct Grpc {

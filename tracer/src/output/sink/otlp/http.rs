@@ -19,8 +19,9 @@ use prost::Message;
 use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
+use super::answer::{Answer, Failure, printable};
+use super::request::{self, REQUEST_TIME};
 use super::tls::{self, Connector};
-use super::{Answer, Failure, REQUEST_TIME, printable};
 
 /// The largest answer that is read. It has a few numbers and a sentence.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -40,7 +41,7 @@ impl Http {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        headers.insert(USER_AGENT, HeaderValue::from_static(super::USER_AGENT));
+        headers.insert(USER_AGENT, HeaderValue::from_static(request::USER_AGENT));
         headers.extend(config.headers.map().clone());
         Self {
             client: Client::builder(TokioExecutor::new()).build(connector),

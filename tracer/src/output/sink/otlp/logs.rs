@@ -8,8 +8,8 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use crate::output::sink::kind::{Kind, Severity};
 use crate::output::sink::log_record;
 
-use super::SCHEMA_URL;
 use super::attributes::{any, attribute, name, of_json, text};
+use super::request::SCHEMA_URL;
 
 /// Converts a log record. Its message becomes the body, its fields become attributes.
 pub(super) fn record(entry: log_record::LogRecord) -> LogRecord {

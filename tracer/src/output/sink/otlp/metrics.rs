@@ -17,8 +17,8 @@ use crate::metrics::{
 };
 use tcpclose_core::summary::{BUCKETS, Histogram};
 
-use super::SCHEMA_URL;
 use super::attributes::{attribute, text};
+use super::request::SCHEMA_URL;
 
 /// The time that counts cover, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,15 @@
 //!
 //! Requests go over HTTP or gRPC, with or without TLS.
 
+mod answer;
 mod attributes;
+mod client;
 mod exports;
 mod grpc;
 mod http;
 mod logs;
 mod metrics;
+mod request;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -15,78 +18,25 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use tokio::runtime::{self, Runtime};
 
 use crate::record::Record;
 
-use super::config::{OtlpConfig, OtlpProtocol};
+use super::config::OtlpConfig;
 use super::last_accepted::LastAccepted;
 use super::log_record::LogRecord;
 use super::render::RenderContext;
-use super::transport::{Delivered, Transport, Unavailable};
+use super::transport::{Delivered, Transport};
 
+use self::answer::{Answer, Failure};
+use self::client::Client;
 use self::exports::Export;
-use self::grpc::Grpc;
-use self::http::Http;
 pub(super) use self::tls::check;
-
-/// How long a request may take, as OpenTelemetry's default is.
-const REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// How long to collect records for one request.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The name and version of the sender in each request.
-const USER_AGENT: &str = concat!("tcpclose/", env!("CARGO_PKG_VERSION"));
-
-/// The version of OpenTelemetry's conventions that the attributes' names come from.
-const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
-
-/// Characters of a receiver's text that messages show.
-const PRINTED_CHARS: usize = 200;
-
-/// A receiver's answer to a request that it accepted.
-#[derive(Debug, Default)]
-struct Answer {
-    /// How many records or data points of the request it rejected.
-    rejected: i64,
-    /// Why it rejected them, in printable form.
-    message: String,
-}
-
-impl Answer {
-    fn new(rejected: i64, message: &str) -> Self {
-        Self {
-            rejected,
-            message: printable(message),
-        }
-    }
-}
-
-/// Returns a receiver's text in printable form, cut to a reasonable length.
-fn printable(text: &str) -> String {
-    text.escape_debug().take(PRINTED_CHARS).collect()
-}
-
-/// Why a request failed.
-#[derive(Debug)]
-enum Failure {
-    /// The receiver refuses it for good.
-    Refused(String),
-    /// It may be accepted later.
-    Unavailable(Unavailable),
-    /// The connection broke before there was an answer.
-    Broken(String),
-}
-
-enum Client {
-    Http(Http),
-    Grpc(Grpc),
-}
 
 /// The transport of an output of type `otlp`.
 pub(super) struct Otlp {
@@ -178,32 +128,6 @@ impl Otlp {
                 answer => answer,
             }
         })
-    }
-}
-
-impl Client {
-    fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, String> {
-        // Connections are bound to a runtime.
-        let _guard = runtime.enter();
-        let connector = tls::connector(config)?;
-        Ok(match config.protocol {
-            OtlpProtocol::HttpProtobuf => Self::Http(Http::new(config, connector)),
-            OtlpProtocol::Grpc => Self::Grpc(Grpc::new(config, connector)),
-        })
-    }
-
-    async fn logs(&mut self, request: &ExportLogsServiceRequest) -> Result<Answer, Failure> {
-        match self {
-            Self::Http(client) => client.logs(request).await,
-            Self::Grpc(client) => client.logs(request).await,
-        }
-    }
-
-    async fn metrics(&mut self, request: &ExportMetricsServiceRequest) -> Result<Answer, Failure> {
-        match self {
-            Self::Http(client) => client.metrics(request).await,
-            Self::Grpc(client) => client.metrics(request).await,
-        }
     }
 }
 

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
-use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric};
+use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric, NumberDataPoint};
 use opentelemetry_semantic_conventions::attribute as conventions;
 
+use super::request::SCHEMA_URL;
 use super::*;
-use crate::metrics::{CATALOGUE, Consumer, Interval, Snapshot};
+use crate::metrics::{CATALOGUE, Consumer, Interval, Snapshot, UNBOUNDED, prometheus_label};
 use crate::output::clock::WallClock;
+use crate::output::prometheus::Exporter;
 use crate::output::samples;
 use crate::output::sink::config::Temporality;
 use tcpclose_core::summary::{Histogram, Totals};
@@ -273,4 +276,71 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
         "tcpclose.ephemeral_ports.used",
         "network.peer.port=Some(IntValue(3306))",
     );
+}
+
+/// The points of a message as lines of Prometheus' text.
+fn lines(name: &str, message: &Metric) -> Vec<String> {
+    let labels = |attributes: &[KeyValue]| {
+        let labels = attributes.iter().map(|label| {
+            let value = label.value.clone().and_then(|value| value.value);
+            let Some(any_value::Value::StringValue(text)) = value else {
+                panic!("{name}: {value:?}")
+            };
+            format!("{}=\"{text}\"", prometheus_label(&label.key))
+        });
+        match labels.collect::<Vec<_>>().join(",") {
+            labels if labels.is_empty() => labels,
+            labels => format!("{{{labels}}}"),
+        }
+    };
+    let numbers = |points: &[NumberDataPoint]| -> Vec<String> {
+        let lines = points.iter().map(|point| {
+            let value = match point.value.expect("a value") {
+                Value::AsInt(value) => value as f64,
+                Value::AsDouble(value) => value,
+            };
+            format!("{name}{} {value}", labels(&point.attributes))
+        });
+        lines.collect()
+    };
+    match message.data.as_ref().expect("data") {
+        Data::Sum(sum) => numbers(&sum.data_points),
+        Data::Gauge(gauge) => numbers(&gauge.data_points),
+        Data::Histogram(histogram) => {
+            let points = histogram.data_points.iter();
+            let lines = points.map(|point| {
+                let labels = labels(&point.attributes);
+                let (count, sum) = (point.count, point.sum.expect("a sum"));
+                [
+                    format!("{name}_count{labels} {count}"),
+                    format!("{name}_sum{labels} {sum}"),
+                ]
+            });
+            lines.flatten().collect()
+        }
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[test]
+fn prometheus_and_otlp_have_the_same_names_labels_and_values() {
+    let interval = minute(3);
+    let text = Exporter::new(10_000).encode(&interval.now).expect("text");
+    let text: BTreeSet<&str> = text.lines().collect();
+    let messages = Exports::new(Temporality::Cumulative).accepted(&interval);
+    let catalogue = CATALOGUE.iter().flat_map(|section| section.metrics);
+    let mut compared = 0;
+    for metric in catalogue.filter(|metric| metric.is_for(Consumer::Otlp)) {
+        // Labels that only OTLP has tell more series apart.
+        let is_unbounded = |label: &&str| UNBOUNDED.contains(label);
+        if !metric.is_for(Consumer::Prometheus) || metric.labels.iter().any(is_unbounded) {
+            continue;
+        }
+        let message = messages.iter().find(|message| message.name == metric.name);
+        for line in lines(&metric.prometheus_name(), message.expect("it is sent")) {
+            assert!(text.contains(&*line), "no {line} in {text:#?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 80, "{compared}");
 }
