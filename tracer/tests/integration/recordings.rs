@@ -217,8 +217,8 @@ fn a_hangup_ends_a_recording_as_it_should_unless_it_is_ignored() {
 }
 
 #[test]
-fn whoever_shows_a_recording_ends_at_an_interrupt_though_nobody_reads() {
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/closes.rec");
+fn a_replay_ends_at_an_interrupt_though_nobody_reads_its_output() {
+    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/golden/closes.rec");
     for command in ["watch", "agent"] {
         let mut showing = program::command();
         showing.args([command, "--replay", kept]);
