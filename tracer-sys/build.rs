@@ -1,7 +1,7 @@
 //! Puts the eBPF object that `TCPCLOSE_EBPF_OBJECT` names into the crate, as `EBPF_OBJECT`.
 //!
-//! `cargo xtask build` compiles the object and sets the variable. Without it the crate still builds, for work on
-//! everything that needs no kernel.
+//! `cargo xtask build` compiles the object and sets the variable. Without it the crate still
+//! builds, for work on everything that needs no kernel.
 
 use std::{env, error::Error, fs, path::Path};
 

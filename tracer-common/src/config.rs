@@ -2,11 +2,14 @@ use core::mem::size_of;
 
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident,)*) => {
-        /// What user space tells the eBPF programs at load time, in their frozen `.rodata`: where this kernel keeps its
-        /// fields, what it allows, and the filters. All are `u32`, so the verifier folds each into a constant.
+        /// What user space writes for the eBPF programs at load time, into their frozen `.rodata`:
+        /// where this kernel keeps its fields, what it allows, and the filters. All are `u32`, so
+        /// the verifier folds each into a constant. A field without a description is the offset of
+        /// the kernel's field of that name.
         #[derive(Clone, Copy)]
         #[cfg_attr(feature = "user", derive(Debug, Default, bytemuck::NoUninit))]
         #[repr(C)]
+        #[allow(missing_docs, reason = "many fields have the kernel's names")]
         pub struct Config {
             $($(#[$doc])* pub $field: u32,)*
         }
@@ -21,23 +24,15 @@ macro_rules! config {
 
 config! {
     // struct sock, in bytes from its start
-    /// `__sk_common.skc_flags`
     skc_flags,
-    /// `__sk_common.skc_state`
     skc_state,
-    /// `__sk_common.skc_family`
     skc_family,
     /// `__sk_common.skc_net.net`
     skc_net,
-    /// `__sk_common.skc_rcv_saddr`
     skc_rcv_saddr,
-    /// `__sk_common.skc_daddr`
     skc_daddr,
-    /// `__sk_common.skc_v6_rcv_saddr`
     skc_v6_rcv_saddr,
-    /// `__sk_common.skc_v6_daddr`
     skc_v6_daddr,
-    /// `__sk_common.skc_dport`
     skc_dport,
     /// `__sk_common.skc_num`: the local port, in host order
     skc_num,
@@ -47,13 +42,10 @@ config! {
     skc_node_pprev,
     /// `struct inet_timewait_sock`: `tw_substate`
     tw_substate,
-    /// `sk_err`
     sk_err,
-    /// `sk_socket`
     sk_socket,
     /// `sk_lock.owned`
     sk_lock_owned,
-    /// `sk_lingertime`
     sk_lingertime,
     /// `sk_receive_queue.prev`: its newest segment
     sk_receive_queue_tail,
@@ -63,33 +55,20 @@ config! {
     // struct tcp_sock, in bytes from its start
     /// `inet_conn.icsk_inet.inet_sport`: still set where `skc_num` is 0 already
     inet_sport,
-    /// `snd_una`
     snd_una,
-    /// `snd_nxt`
     snd_nxt,
-    /// `write_seq`
     write_seq,
-    /// `rcv_nxt`
     rcv_nxt,
     /// `rcv_wup`: `rcv_nxt` when a segment was last sent
     rcv_wup,
-    /// `snd_wnd`
     snd_wnd,
-    /// `snd_wl1`
     snd_wl1,
-    /// `copied_seq`
     copied_seq,
-    /// `segs_in`
     segs_in,
-    /// `segs_out`
     segs_out,
-    /// `bytes_acked`
     bytes_acked,
-    /// `bytes_received`
     bytes_received,
-    /// `total_retrans`
     total_retrans,
-    /// `rcv_ooopack`
     rcv_ooopack,
     /// The byte of `rx_opt` that begins with the bits `saw_tstamp` and `tstamp_ok`
     rx_opt_bits,
@@ -119,9 +98,9 @@ config! {
     signal_live,
 
     // struct file, struct inode and struct socket
-    /// `task_struct.pid`: of the thread
+    /// `task_struct.pid`, the id of the thread
     task_pid,
-    /// `task_struct.tgid`: of the process
+    /// `task_struct.tgid`, the id of the process
     task_tgid,
     /// `task_struct.files`: NULL where the thread has exited
     task_files,
@@ -166,7 +145,8 @@ config! {
     /// `tcp_retransmit_skb` passes an error as its third argument (6.16)
     has_retransmit_error,
 
-    /// One less than how many ring buffers there are, a power of two: a CPU's number masked with it is its ring's
+    /// The number of ring buffers, a power of two, less one: a CPU's number masked with it is its
+    /// ring's
     ring_mask,
 
     // Numbers of `enum skb_drop_reason`, which differ between kernels
@@ -174,7 +154,7 @@ config! {
     reason_not_specified,
 
     // Filters: 0 lets everything pass
-    /// 1: every transition is wanted, those that tell nothing of a close too
+    /// 1: every transition is wanted, also those that are not part of a connection's life
     every_transition,
     /// 1: only local ports in `LOCAL_PORTS`
     filter_local_ports,

@@ -1,8 +1,9 @@
-//! What crosses between the eBPF programs and user space: the records of the ring buffer, the [`Config`] given at load
-//! time, and the TCP state names.
+//! What crosses between the eBPF programs and user space: the records of the ring buffer, the
+//! [`Config`] written at load time, and the TCP states.
 //!
-//! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one byte. Enums cross as
-//! raw integers; user space turns them into types with `from_repr` and refuses what it does not know.
+//! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one
+//! byte. Enums cross as raw integers; user space turns them into types with `from_repr` and refuses
+//! unknown ones.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,13 +23,14 @@ pub use state::TcpState;
 pub use task_file_iter::{SocketDescriptor, context as task_file_context};
 pub use transition::{COMM_LEN, Transition, flags};
 
-/// The ring buffers, by their names in the object. Those of a CPU's number modulo [`Config::ring_mask`] plus one are used:
-/// with one for all, its lock and its positions travel between the CPUs at each record.
+/// The ring buffers, by their names in the object. Those of a CPU's number modulo
+/// [`Config::ring_mask`] plus one are used: with one for all, its lock and its positions travel
+/// between the CPUs at each record.
 pub const RINGS: [&str; 8] = [
     "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3", "EVENTS_4", "EVENTS_5", "EVENTS_6", "EVENTS_7",
 ];
 
-/// What a record of the ring buffer is: its first byte.
+/// The kind of a record of the ring buffer, which is its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(strum::FromRepr))]
 #[repr(u8)]
@@ -41,13 +43,15 @@ pub enum RecordKind {
     ResetReceived = 3,
     /// A [`Signal`]: a segment with this socket's FIN was sent again (`tcp:tcp_retransmit_skb`).
     FinRetransmitted = 4,
-    /// A [`Signal`]: the timer of a timewait minisocket was started, or started anew (`__inet_twsk_schedule`); `state`
-    /// is its substate, FIN_WAIT2 or TIME_WAIT.
+    /// A [`Signal`]: the timer of a timewait minisocket was started or restarted
+    /// (`__inet_twsk_schedule`); `state` is its substate, FIN_WAIT2 or TIME_WAIT.
     MinisocketArmed = 5,
-    /// A [`Signal`]: a minisocket is about to go before its timer fires (`inet_twsk_deschedule_put`).
+    /// A [`Signal`]: a minisocket is about to end before its timer fires
+    /// (`inet_twsk_deschedule_put`).
     MinisocketDescheduled = 6,
-    /// A [`Signal`]: a minisocket goes (`inet_twsk_kill`).
+    /// A [`Signal`]: a minisocket ends (`inet_twsk_kill`).
     MinisocketKilled = 7,
-    /// A [`Signal`]: a timewait minisocket took this FIN, or this RST which killed it (`skb:kfree_skb`).
+    /// A [`Signal`]: a timewait minisocket took this FIN, or this RST which killed it
+    /// (`skb:kfree_skb`).
     MinisocketSegment = 8,
 }

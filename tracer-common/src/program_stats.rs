@@ -32,8 +32,8 @@ impl Program {
 pub struct RunStats {
     /// The number of runs.
     pub count: u64,
-    /// The time of those runs that were timed, one in [`RunStats::TIMED`], in ns: inside the program, without the kernel's way
-    /// in and out.
+    /// The time of those runs that were timed, one in [`RunStats::TIMED`], in ns: inside the
+    /// program, without the kernel's way in and out.
     pub timed_ns: u64,
     /// When the run that is being timed started, in ns; 0 where none is.
     pub started: u64,

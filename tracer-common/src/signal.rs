@@ -1,33 +1,35 @@
 use core::mem::{align_of, offset_of, size_of};
 
-/// Something that happened to a socket beside its transitions: a reset sent or received, a FIN sent again, a segment that
-/// was taken and dropped.
+/// An event of a socket that is no transition: a reset sent or received, a FIN sent again, a
+/// segment that was taken and dropped.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
 pub struct Signal {
-    /// The [`crate::RecordKind`] that says which signal this is.
+    /// The signal's [`crate::RecordKind`].
     pub kind: u8,
-    /// `sk_state` at the time; of a minisocket told by its hooks or its segment, its substate.
+    /// `sk_state` at the time; `tw_substate` of a minisocket that a hook or a segment has shown.
     pub state: u8,
-    /// The TCP flags of the segment that it is about, as in the header's last byte; 0 where there is none.
+    /// The TCP flags of the segment, as in the header's last byte ([`segment_flags`]); 0 where
+    /// there is no segment.
     pub segment_flags: u8,
-    /// Zero.
+    /// Always zero.
     pub reserved: u8,
     /// Bits of [`crate::flags`]: `COOKIE` and `GONE`.
     pub flags: u32,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub at: u64,
-    /// As [`crate::Transition::id`].
+    /// The same as [`crate::Transition::id`].
     pub id: u64,
-    /// The kernel's `enum sk_rst_reason` of a reset sent; [`Signal::NO_REASON`] where the kernel gives none (before
-    /// 6.10). The numbers differ between kernels: names come from the kernel's BTF.
+    /// The kernel's `enum sk_rst_reason` of a reset sent; [`Signal::NO_REASON`] where the kernel
+    /// gives none (before 6.10). The numbers differ between kernels: names come from the kernel's
+    /// BTF.
     pub reason: u32,
     /// Sequence number of the segment's first byte.
     pub seq: u32,
-    /// The sequence number behind the segment; SYN and FIN count.
+    /// Sequence number behind the segment's last byte; SYN and FIN count.
     pub end_seq: u32,
-    /// Its acknowledgment number.
+    /// Acknowledgment number of the segment.
     pub ack_seq: u32,
 }
 
@@ -36,7 +38,8 @@ impl Signal {
     pub const NO_REASON: u32 = u32::MAX;
 }
 
-/// Bits of [`Signal::segment_flags`]: those of the TCP header (RFC 9293, `TCPHDR_*` of include/net/tcp.h).
+/// Bits of [`Signal::segment_flags`]: those of the TCP header (RFC 9293, `TCPHDR_*` of
+/// include/net/tcp.h).
 pub mod segment_flags {
     /// The sender has finished sending.
     pub const FIN: u8 = 1 << 0;

@@ -1,6 +1,7 @@
 /// A TCP state, numbered as in the kernel's `include/net/tcp_states.h`.
 ///
-/// In user space its word is the kernel's name without the `TCP_` prefix, as bcc's tools print it: `CLOSE_WAIT`.
+/// In user space it is spelled as the kernel's name without the `TCP_` prefix, as bcc's tools print
+/// it: `CLOSE_WAIT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(
     feature = "user",

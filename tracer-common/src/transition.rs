@@ -5,7 +5,8 @@ pub const COMM_LEN: usize = 16;
 
 /// Bits of [`Transition::flags`] and [`crate::Signal::flags`].
 pub mod flags {
-    /// `id` is the socket cookie. Without it, `id` is the socket's address, which the kernel reuses.
+    /// `id` is the socket cookie. Without it, `id` is the socket's address, which the kernel
+    /// reuses.
     pub const COOKIE: u32 = 1 << 0;
     /// The fields read from the socket are filled. The classic tracepoint has none of them.
     pub const EVIDENCE: u32 = 1 << 1;
@@ -21,37 +22,39 @@ pub mod flags {
     pub const OWNED: u32 = 1 << 6;
     /// `SO_LINGER` is on with a time of zero: close() resets.
     pub const LINGER_ZERO: u32 = 1 << 7;
-    /// The peer's FIN carried no data: the newest segment of the receive queue begins with it, or all before it had
-    /// been acknowledged (`rcv_wup`) or read (`copied_seq`).
+    /// The peer's FIN carried no data: the newest segment of the receive queue begins with it, or
+    /// all before it had been acknowledged (`rcv_wup`) or read (`copied_seq`).
     pub const FIN_ALONE: u32 = 1 << 8;
-    /// The application has not read all data that came.
+    /// The application has not read all data that was received.
     pub const UNREAD: u32 = 1 << 9;
     /// The connection uses timestamps (RFC 7323).
     pub const TIMESTAMPS: u32 = 1 << 10;
-    /// The last segment that came carried a timestamp.
+    /// The last segment received carried a timestamp.
     pub const SAW_TIMESTAMP: u32 = 1 << 11;
     /// The minisocket is in no hash chain any more.
     pub const GONE: u32 = 1 << 12;
-    /// The last thread of the task's process is past exit(): its end closes what it held.
+    /// The last thread of the task's process is past exit(): its exit closes its descriptors.
     pub const EXITS: u32 = 1 << 13;
-    /// The task's process has threads that are not past exit(). Neither this nor [`EXITS`]: not known.
+    /// The task's process has threads that are not past exit(). Neither this nor [`EXITS`]: not
+    /// known.
     pub const GOES_ON: u32 = 1 << 14;
     /// `TCP_REPAIR` is on: close() sends nothing.
     pub const REPAIR: u32 = 1 << 15;
 }
 
-/// One state transition of one TCP socket, with the evidence that the socket held *before* it took effect
+/// One state transition of one TCP socket, with the evidence in the socket *before* it took effect
 /// (`sock:inet_sock_set_state` fires before `sk_state` is written).
 ///
-/// Sequence numbers are the absolute ones of the wire; counters are the kernel's `tcp_sock` fields of the same names.
+/// Sequence numbers are the absolute ones of the wire; counters are the kernel's `tcp_sock` fields
+/// of the same names.
 ///
-/// What most transitions do not have stands last, and is left out in the ring: a record has [`Self::BARE`] bytes, with a
-/// task [`Self::WITH_TASK`], and all of them for IPv6.
+/// The fields that most transitions do not have come last, and are left out in the ring: a record
+/// has [`Self::BARE`] bytes, with a task [`Self::WITH_TASK`], and all of them for IPv6.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
 pub struct Transition {
-    /// [`crate::RecordKind::Transition`].
+    /// Always [`crate::RecordKind::Transition`].
     pub kind: u8,
     /// The state that is left.
     pub old: u8,
@@ -63,7 +66,7 @@ pub struct Transition {
     pub flags: u32,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub at: u64,
-    /// What joins the records of a socket: see [`flags::COOKIE`].
+    /// The socket's identity, which joins its records: see [`flags::COOKIE`].
     pub id: u64,
     /// The socket's address, as bcc's tools show it. No identity: it is reused within milliseconds.
     pub skaddr: u64,
@@ -75,7 +78,7 @@ pub struct Transition {
     pub local_port: u16,
     /// Peer's port, host order.
     pub peer_port: u16,
-    /// Inode number of the network namespace; 0 where it is not known.
+    /// Inode number of the network namespace; 0 where the kernel does not give it.
     pub netns: u32,
     /// First sequence number sent and not yet acknowledged.
     pub snd_una: u32,
@@ -85,9 +88,10 @@ pub struct Transition {
     pub write_seq: u32,
     /// Next sequence number expected from the peer.
     pub rcv_nxt: u32,
-    /// How much the peer lets us send from `snd_una` on.
+    /// Bytes that the peer accepts from `snd_una` on.
     pub snd_wnd: u32,
-    /// Sequence number of the segment whose ACK last moved `snd_una` or the window (RFC 9293's SND.WL1).
+    /// Sequence number of the segment whose ACK last moved `snd_una` or the window (RFC 9293's
+    /// SND.WL1).
     pub snd_wl1: u32,
     /// Segments received.
     pub segs_in: u32,
@@ -125,7 +129,7 @@ impl Transition {
     /// Bytes of a record of IPv6.
     pub const WHOLE: usize = size_of::<Transition>();
 
-    /// Bytes that a record has in the ring.
+    /// Returns how many bytes a record has in the ring.
     #[must_use]
     pub const fn length(ip: u8, has_task: bool) -> usize {
         if ip != 4 {

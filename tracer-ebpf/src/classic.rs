@@ -1,5 +1,5 @@
-//! `tracepoint:sock:inet_sock_set_state`, for kernels without BTF: no socket may be looked into, so the record has no
-//! evidence and no cookie.
+//! `tracepoint:sock:inet_sock_set_state`, for kernels without BTF: sockets cannot be read there, so
+//! the record has no evidence and no cookie.
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
@@ -10,10 +10,12 @@ use crate::kernel::{AF_INET, config};
 use crate::{filter, ring, task};
 
 const IPPROTO_TCP: u16 = 6;
-/// Words of eight bytes that a context may have: 72 bytes on every kernel but RHEL's, whose common fields are longer.
+/// Words of eight bytes that a context may have: 72 bytes on every kernel but RHEL's, whose common
+/// fields are longer.
 const WORDS: usize = 10;
 
-/// A copy of the context. The verifier lets a context be read at constant offsets only, its copy at any known one.
+/// A copy of the context. The verifier lets a context be read at constant offsets only, its copy at
+/// any known one.
 struct Context([u64; WORDS]);
 
 impl Context {
@@ -38,7 +40,7 @@ impl Context {
         Self(words)
     }
 
-    /// The field at `offset`, or `None` where that is outside the copy.
+    /// Returns the field at `offset`, or `None` where that is outside the copy.
     #[inline(always)]
     fn field<T: Copy>(&self, offset: u32) -> Option<T> {
         let offset = offset as usize;
@@ -57,7 +59,8 @@ impl Context {
     }
 }
 
-/// As [`crate::transition::on_set_state`], with what the tracepoint's own record says.
+/// Records a transition as [`crate::transition::on_set_state`] does, from the tracepoint's own
+/// record.
 #[inline(always)]
 pub fn on_set_state(ctx: &TracePointContext) {
     let _ = try_on_set_state(&Context::copy(ctx));
@@ -75,7 +78,7 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     if protocol != IPPROTO_TCP || !filter::is_of_a_connection(old, new) {
         return None;
     }
-    // The tracepoint gives ports in host order and v4 addresses in the v6 fields as v4-mapped.
+    // The tracepoint has ports in host order and v4 addresses in the v6 fields as v4-mapped.
     let local_port = ctx.field::<u16>(config!(classic_sport))?;
     let peer_port = ctx.field::<u16>(config!(classic_dport))?;
     let peer_v6 = config!(classic_daddr_v6);
@@ -95,8 +98,8 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
 
     let has_task = filter::is_syscall_driven(old, new, false);
     let record = ring::reserve_transition(ip, has_task)?;
-    // SAFETY: the ring gave this record to us, as long as it has to be; what it has room for is zeroed, so no field is left
-    // unwritten.
+    // SAFETY: the record was reserved in the ring, with the length that it needs; all of that is
+    // zeroed, so no field is left unwritten.
     unsafe {
         record.cast::<u8>().write_bytes(0, Transition::BARE);
         (*record).kind = RecordKind::Transition as u8;

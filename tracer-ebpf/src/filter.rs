@@ -7,7 +7,7 @@ use tcpclose_common::TcpState;
 
 use crate::kernel::{Sock, config};
 
-/// One bit a port.
+/// A set of ports, one bit each.
 type PortSet = Array<u64>;
 
 /// The wanted local ports, where `filter_local_ports` is on.
@@ -26,14 +26,15 @@ fn contains(ports: &PortSet, port: u16) -> bool {
     }
 }
 
-/// Whether the transition belongs to a connection's life. LISTEN to SYN_RECV does not: it carries the listener's cookie or
-/// none, and the child's ESTABLISHED follows at once. True for all where the user wants to see every transition.
+/// Returns whether the transition belongs to a connection's life. LISTEN to SYN_RECV does not: it
+/// carries the listener's cookie or none, and the child's ESTABLISHED follows at once. True for all
+/// where the user wants to see every transition.
 #[inline(always)]
 pub fn is_of_a_connection(old: u8, new: u8) -> bool {
     old != TcpState::Listen || new != TcpState::SynRecv || config!(every_transition) != 0
 }
 
-/// Whether the user wants a transition of this socket.
+/// Returns whether the filter lets a transition of this socket pass.
 #[inline(always)]
 pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u16) -> bool {
     let netns_filter = config!(filter_netns);
@@ -56,10 +57,10 @@ pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u
     ip_filter == 0 || ip_filter == u32::from(ip)
 }
 
-/// Whether the user wants a signal of this socket.
+/// Returns whether the filter lets a signal of this socket pass.
 #[inline(always)]
 pub fn wants_socket(sk: Sock) -> bool {
-    // A closed socket has no skc_num any more; a minisocket or a request has nothing else.
+    // A closed socket has no skc_num any more; a minisocket or a request has no other port.
     let port = match sk.tcp() {
         Some(tcp) => u16::from_be(tcp.field(config!(inet_sport))),
         None => sk.field(config!(skc_num)),
@@ -67,7 +68,7 @@ pub fn wants_socket(sk: Sock) -> bool {
     wants_common(sk, port)
 }
 
-/// Whether the user wants a signal of this timewait minisocket.
+/// Returns whether the filter lets a signal of this timewait minisocket pass.
 #[inline(always)]
 pub fn wants_minisocket(tw: Sock) -> bool {
     wants_common(tw, tw.field(config!(skc_num)))
@@ -91,10 +92,11 @@ fn wants_common(sk: Sock, local_port: u16) -> bool {
     ip_filter == 0 || ip_filter == u32::from(sk.ip_version())
 }
 
-/// Whether the task on the CPU is the one whose system call drove the transition.
+/// Returns whether the task on the CPU is the one whose system call drove the transition.
 ///
-/// connect(), listen() and the first FIN of an end happen in a system call only. A close from a live state without an
-/// error while a process holds the socket's lock is that process' own abort (unread data, `SO_LINGER`).
+/// connect(), listen() and the first FIN of an endpoint happen in a system call only. A close from
+/// a live state without an error while a process holds the socket's lock is that process's own
+/// abort (unread data, `SO_LINGER`).
 #[inline(always)]
 pub fn is_syscall_driven(old: u8, new: u8, aborts: bool) -> bool {
     const ESTABLISHED: u8 = TcpState::Established as u8;

@@ -1,7 +1,7 @@
-//! Reading kernel structures: plain loads at offsets that user space took from this kernel's BTF.
+//! Reads kernel structures by plain loads at offsets that user space took from this kernel's BTF.
 //!
-//! The offsets lie in the frozen `.rodata`, so the verifier folds them and checks each load against its own BTF: a
-//! wrong offset is refused at load time, never read.
+//! The offsets lie in the frozen `.rodata`, so the verifier folds them and checks each load against
+//! its own BTF: a wrong offset is refused at load time, never read.
 
 use core::ffi::c_void;
 
@@ -15,7 +15,8 @@ pub const AF_INET: u16 = 2;
 #[unsafe(no_mangle)]
 static CONFIG: Config = Config::ZERO;
 
-/// Reads one field of [`CONFIG`]. Volatile: the compiler must not know that it is zero in the object file.
+/// Reads one field of [`CONFIG`]. Volatile: the compiler must not know that it is zero in the
+/// object file.
 macro_rules! config {
     ($field:ident) => {
         $crate::kernel::config_word(core::mem::offset_of!(tcpclose_common::Config, $field))
@@ -35,10 +36,11 @@ pub fn config_word(offset: usize) -> u32 {
     }
 }
 
-/// A `T` at `offset` bytes from the start of the kernel structure at `base`.
+/// Returns a `T` at `offset` bytes from the start of the kernel structure at `base`.
 ///
 /// # Safety
-/// `base` must be a pointer that the verifier has typed, and `offset` that of a field of `T`'s size.
+/// `base` must be a pointer that the verifier has typed, and `offset` that of a field of `T`'s
+/// size.
 #[inline(always)]
 pub unsafe fn load<T>(base: *const c_void, offset: u32) -> T {
     // SAFETY: the caller's promise, and the verifier's proof.
@@ -55,17 +57,17 @@ pub unsafe fn load<T>(base: *const c_void, offset: u32) -> T {
 pub struct Sock(pub *const c_void);
 
 impl Sock {
-    /// A field of `struct sock`.
+    /// Returns a field of `struct sock`.
     #[inline(always)]
     pub fn field<T>(self, offset: u32) -> T {
         // SAFETY: the verifier has typed the argument, and `offset` is a BTF offset of struct sock.
         unsafe { load(self.0, offset) }
     }
 
-    /// The full TCP socket; `None` for other protocols (SCTP, MPTCP) and for minisockets.
+    /// Returns the full TCP socket; `None` for other protocols (SCTP, MPTCP) and for minisockets.
     #[inline(always)]
     pub fn tcp(self) -> Option<TcpSock> {
-        // SAFETY: the helper takes any typed sock and answers NULL for what is no TCP socket.
+        // SAFETY: the helper takes any typed sock and returns NULL for what is no TCP socket.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut()) };
         if tcp.is_null() {
             None
@@ -74,7 +76,7 @@ impl Sock {
         }
     }
 
-    /// The IP version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
+    /// Returns the IP version on the wire: an IPv6 socket with a v4-mapped peer speaks IPv4.
     #[inline(always)]
     pub fn ip_version(self) -> u8 {
         if self.field::<u16>(config!(skc_family)) == AF_INET {
@@ -93,11 +95,13 @@ impl Sock {
     #[inline(always)]
     pub fn netns(self) -> u32 {
         let net: *const c_void = self.field(config!(skc_net));
-        // SAFETY: skc_net.net is a typed `struct net *`, and net_inum the BTF offset of its inode number.
+        // SAFETY: skc_net.net is a typed `struct net *`, and net_inum the BTF offset of its inode
+        // number.
         unsafe { load(net, config!(net_inum)) }
     }
 
-    /// The identity of the socket: its cookie, else its address. The second value says whether it is a cookie.
+    /// Returns the identity of the socket: its cookie, else its address; and whether it is a
+    /// cookie.
     #[inline(always)]
     pub fn id(self) -> (u64, bool) {
         if config!(has_cookie) != 0 {
@@ -114,7 +118,7 @@ impl Sock {
 pub struct TcpSock(*const c_void);
 
 impl TcpSock {
-    /// A field of `struct tcp_sock` or of what it starts with.
+    /// Returns a field of `struct tcp_sock` or of what it starts with.
     #[inline(always)]
     pub fn field<T>(self, offset: u32) -> T {
         // SAFETY: bpf_skc_to_tcp_sock returned it, and `offset` is a BTF offset of struct tcp_sock.

@@ -22,7 +22,7 @@ use tcpclose_common::{Program, RecordKind};
 
 use program_stats::timed;
 
-/// Every TCP state transition, with the evidence that the socket holds.
+/// Returns every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetState, || {
@@ -31,7 +31,8 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The transitions that the program above missed because they interrupted it on the same CPU.
+/// Returns the transitions that the program above missed because they interrupted it on the same
+/// CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetStateFallback, || {
@@ -40,7 +41,7 @@ pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The same transitions where the kernel has no BTF: states, addresses and ports only.
+/// Returns the same transitions where the kernel has no BTF: states, addresses and ports only.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub fn inet_sock_set_state_classic(ctx: TracePointContext) -> u32 {
     timed(Program::SetStateClassic, || classic::on_set_state(&ctx));
@@ -54,28 +55,28 @@ pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The kernel takes a RST for the peer's.
+/// This host accepts a RST from the peer.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     timed(Program::ReceiveReset, || signal::on_receive_reset(&ctx));
     0
 }
 
-/// A segment is sent again.
+/// Returns a segment is sent again.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     timed(Program::RetransmitSkb, || signal::on_retransmit(&ctx));
     0
 }
 
-/// A packet is dropped; of interest are the segments that a minisocket took first.
+/// Returns a packet is dropped: the segments that a minisocket took end so.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     timed(Program::KfreeSkb, || minisocket::on_kfree_skb(&ctx));
     0
 }
 
-/// The timer of a timewait minisocket is started, or started anew.
+/// Returns the timer of a timewait minisocket is started or restarted.
 #[fentry(function = "__inet_twsk_schedule")]
 pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     timed(Program::TwskSchedule, || {
@@ -84,7 +85,7 @@ pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A minisocket ends before its timer fires.
+/// Returns a minisocket ends before its timer fires.
 #[fentry(function = "inet_twsk_deschedule_put")]
 pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
     timed(Program::TwskDeschedulePut, || {
@@ -93,7 +94,7 @@ pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// A minisocket ends, for any reason.
+/// Returns a minisocket ends, for any reason.
 #[fentry(function = "inet_twsk_kill")]
 pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     timed(Program::TwskKill, || {
@@ -102,7 +103,8 @@ pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     0
 }
 
-/// Every open file of every process: writes the descriptors of sockets in CLOSE_WAIT and of sockets that listen.
+/// Returns every open file of every process: writes the descriptors of sockets in CLOSE_WAIT and of
+/// sockets that listen.
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
 pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {
@@ -110,7 +112,7 @@ pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {
     0
 }
 
-/// The kernel lends its GPL-only helpers to programs under this name of their licence.
+/// Under this licence a program may call the kernel's GPL-only helpers.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

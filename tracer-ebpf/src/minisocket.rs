@@ -1,6 +1,7 @@
-//! The timewait minisockets, which pass no tracepoint of their own: begin, restart and end of TIME_WAIT and of an orphan's
-//! FIN_WAIT2 by function hooks (fentry), and the FINs and RSTs that they take by `skb:kfree_skb`. Where the kernel refuses
-//! the hooks or a function was inlined, user space asks sock_diag instead.
+//! The timewait minisockets, which no tracepoint shows: begin, restart and end of TIME_WAIT and of
+//! an orphan's FIN_WAIT2 come from function hooks (fentry), and the FINs and RSTs that minisockets
+//! take from `skb:kfree_skb`. Where the kernel refuses the hooks or has inlined a function, user
+//! space polls sock_diag instead.
 
 use core::ffi::c_void;
 
@@ -12,8 +13,8 @@ use crate::filter;
 use crate::kernel::{Sock, config};
 use crate::signal::{Skb, record_as};
 
-/// A `struct inet_timewait_sock *` is the first argument of all three functions. It begins with the same `sock_common`
-/// as a full socket.
+/// A `struct inet_timewait_sock *` is the first argument of all three functions. It begins with the
+/// same `sock_common` as a full socket.
 #[inline(always)]
 pub fn on_hook(ctx: &FEntryContext, kind: RecordKind) {
     let tw = Sock(ctx.arg::<*const c_void>(0));
@@ -23,11 +24,13 @@ pub fn on_hook(ctx: &FEntryContext, kind: RecordKind) {
     record(kind, tw, 0, Skb::NONE);
 }
 
-/// `kfree_skb(skb, location, reason, rx_sk)`, with `rx_sk` since 6.11: tcp_v4_rcv and tcp_v6_rcv drop what a minisocket
-/// took without naming a reason (tcp_timewait_state_process). A segment that was dropped before it got there (a firewall,
-/// a wrong checksum) has a reason, or no socket.
+/// `kfree_skb(skb, location, reason, rx_sk)`, with `rx_sk` since 6.11: tcp_v4_rcv and tcp_v6_rcv
+/// drop what a minisocket took without naming a reason (tcp_timewait_state_process). A segment that
+/// was dropped before it reached the minisocket (a firewall, a wrong checksum) has a reason, or no
+/// socket.
 ///
-/// This runs for each packet that the host drops, so the cheapest checks come first: nearly all have a reason.
+/// This runs for each packet that the host drops, so the cheapest checks come first: nearly all
+/// have a reason.
 #[inline(always)]
 pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     if ctx.arg::<u32>(2) != config!(reason_not_specified) {
@@ -43,14 +46,16 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     if sk.is_null() {
         return;
     }
-    // SAFETY: the helper takes any typed sock and answers NULL for what is no timewait minisocket of TCP.
+    // SAFETY: the helper takes any typed sock and returns NULL for what is no timewait minisocket
+    // of TCP.
     let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sk) };
     if tw.is_null() {
         return;
     }
     let tw = Sock(tw.cast());
-    // In no hash chain: it is being taken down, and has just been if a RST did it. The memory may be another minisocket's
-    // by now (SLAB_TYPESAFE_BY_RCU), but that has another cookie and is in a chain.
+    // In no hash chain: it is being taken down, and has just been if a RST did it. The memory may
+    // be another minisocket's by now (SLAB_TYPESAFE_BY_RCU), but that has another cookie and is in
+    // a chain.
     let gone = tw.field::<u64>(config!(skc_node_pprev)) == 0;
     if tcp_flags & segment_flags::RST != 0 && !gone {
         return;
@@ -64,7 +69,8 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
 
 #[inline(always)]
 fn record(kind: RecordKind, tw: Sock, bits: u32, skb: Skb) {
-    // Zero: the socket closed before anybody asked for its cookie, so nobody follows it.
+    // Zero: the socket closed before anybody requested its cookie, so user space does not follow
+    // it.
     let cookie: u64 = tw.field(config!(skc_cookie));
     if cookie == 0 {
         return;

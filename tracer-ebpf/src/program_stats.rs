@@ -1,5 +1,5 @@
-//! How long the programs run. The kernel can measure that too (`BPF_ENABLE_STATS`), but then it does so at each run of every
-//! BPF program on the host, which costs as much as a small one.
+//! Measures how long the programs run. The kernel can do that too (`BPF_ENABLE_STATS`), but then
+//! for each run of every BPF program on the host, which costs as much as a small program.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::map;
@@ -10,14 +10,15 @@ use tcpclose_common::{Program, RunStats};
 #[map]
 static RUNS: PerCpuArray<RunStats> = PerCpuArray::with_max_entries(Program::COUNT, 0);
 
-/// Runs a program, and takes the time of one run in [`RunStats::TIMED`].
+/// Runs a program and counts the run; one in [`RunStats::TIMED`] is timed.
 #[inline(always)]
 pub fn timed(program: Program, run: impl FnOnce()) {
     let Some(stats) = RUNS.get_ptr_mut(program as u32) else {
         return;
     };
-    // SAFETY: this CPU's own slot, and the kernel does not run a program inside itself. What is written is read again from
-    // memory: a value kept over the run would make the verifier follow the run once for each.
+    // SAFETY: this CPU's own slot, and the kernel does not run a program inside itself. Values are
+    // read again from memory after the run: a value kept over the run would make the verifier
+    // follow the run once for each.
     unsafe {
         let count = (&raw const (*stats).count).read_volatile() + 1;
         (&raw mut (*stats).count).write_volatile(count);

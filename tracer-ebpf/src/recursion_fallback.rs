@@ -1,18 +1,21 @@
-//! Transitions inside transitions: a softirq may interrupt the main program and close another socket on the same CPU. The
-//! kernel skips a tracing program that is running already (`bpf_prog_run` behind `prog->active`, kernel/trace/bpf_trace.c), so
-//! a second program, the fallback, records what the main one missed.
+//! Transitions inside transitions: a softirq may interrupt the main program and close another
+//! socket on the same CPU. The kernel skips a tracing program that is running already
+//! (`__bpf_trace_run` of kernel/trace/bpf_trace.c checks `prog->active`), so a second program, the
+//! fallback, records what the main one missed.
 //!
-//! Both are called for each transition, one after the other, and whatever interrupts on this CPU is through before they
-//! go on. The main program leaves a mark of each transition and the fallback takes it away, so the marks form a stack; what
-//! has no mark, the main program has missed. Only tasks and softirqs change TCP states, so at most two transitions are under
-//! way on a CPU, and the fallback is never skipped where the main program is.
+//! Both are called for each transition, one after the other, and what interrupts them on this CPU
+//! has ended before they go on. The main program leaves a mark of each transition and the fallback
+//! takes it away, so the marks form a stack; a transition without a mark is one that the main
+//! program has missed. Only tasks and softirqs change TCP states, so at most two transitions are
+//! under way on a CPU, and the fallback is never skipped where the main program is.
 //!
-//! A mark of what interrupts the fallback behind its look at the stack stays there: the main program sees that transition, and
-//! the fallback is skipped. So a mark has more than the socket's address, which the next socket may have.
+//! A transition that interrupts the fallback after it has read the stack leaves its mark there: the
+//! main program sees it, and the fallback is skipped. So a mark has more than the socket's address,
+//! which the next socket may have.
 //!
-//! A second program costs each transition some 65 ns, and many hosts never need it. So it is attached when the kernel has
-//! skipped a run of the main one; a transition may be under way then on any CPU, so it joins in two stages
-//! ([`FallbackStage`]).
+//! A second program costs each transition some 65 ns, and many hosts never need it. So it is
+//! attached when the kernel has skipped a run of the main one; a transition may be under way then
+//! on any CPU, so it joins in two stages ([`FallbackStage`]).
 
 use core::ffi::c_void;
 
@@ -52,7 +55,8 @@ pub fn main_program(ctx: &BtfTracePointContext, run: impl FnOnce()) {
         && let Some(stack) = SEEN.get_ptr_mut(0)
     {
         let mark = Mark::of(ctx);
-        // SAFETY: this CPU's own slot. Whoever interrupts leaves what is below the depth that it found.
+        // SAFETY: this CPU's own slot. What interrupts leaves the marks below the depth that it
+        // found.
         unsafe {
             let [lower, upper] = marks(stack);
             match (&raw const (*stack).depth).read_volatile() {
@@ -61,7 +65,7 @@ pub fn main_program(ctx: &BtfTracePointContext, run: impl FnOnce()) {
                     (&raw mut (*stack).depth).write_volatile(1);
                 }
                 depth => {
-                    // Of two, the lower one is of no transition under way.
+                    // Of two marks, the lower one belongs to no transition under way.
                     if depth > 1 {
                         lower.write_volatile(upper.read_volatile());
                     }
@@ -98,13 +102,13 @@ pub fn fallback(ctx: &BtfTracePointContext, run: impl FnOnce()) {
             return;
         }
     }
-    // What the main program saw before it left marks has none either.
+    // The transitions that the main program saw before it left marks have none either.
     if stage == FallbackStage::Active as u32 {
         run();
     }
 }
 
-/// The lower and the upper mark.
+/// Returns the lower and the upper mark.
 ///
 /// # Safety
 /// `stack` must be valid.

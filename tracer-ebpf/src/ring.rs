@@ -1,4 +1,4 @@
-//! The ring buffers, their losses, and when the reader is woken.
+//! The ring buffers, their losses, and waking the reader.
 
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ringbuf_submit};
@@ -46,14 +46,14 @@ static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static READER_ASLEEP: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Room for a record in this CPU's ring, or `None` (counted) when that is full.
+/// Reserves room for a record in this CPU's ring; `None` (counted) when that is full.
 #[inline(always)]
 pub fn reserve<T: 'static>() -> Option<*mut T> {
     reserve_bytes(size_of::<T>())
 }
 
-/// Room for a transition of [`Transition::length`]. Each length is written out: of one that is chosen first, the compiler may
-/// make a sum, which is no constant to the verifier.
+/// Reserves room for a transition of [`Transition::length`]. Each length is a call of its own: from
+/// a length that is chosen first the compiler may make a sum, which is no constant to the verifier.
 #[inline(always)]
 pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut Transition> {
     if ip != 4 {
@@ -65,7 +65,7 @@ pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut Transition> {
     }
 }
 
-/// The verifier must know the length on each way here.
+/// Reserves as many bytes as the verifier knows as a constant at each call.
 #[inline(always)]
 fn reserve_bytes<T>(length: usize) -> Option<*mut T> {
     // SAFETY: the helper has no preconditions.
@@ -74,20 +74,21 @@ fn reserve_bytes<T>(length: usize) -> Option<*mut T> {
     if entry.is_none()
         && let Some(lost) = LOST.get_ptr_mut(0)
     {
-        // SAFETY: this CPU's own slot. What a program counts that interrupts this one between the load and the store is not
-        // counted; then others are, before and after.
+        // SAFETY: this CPU's own slot. The count of a program that interrupts this one between the
+        // load and the store is lost; the counts before and after it are not.
         unsafe { *lost += 1 };
     }
     entry.as_mut().map(|entry| entry.as_mut_ptr().cast())
 }
 
-/// Hands a record to user space. A wake-up costs ten times the record, so only a sleeping reader is woken, once: awake,
-/// it looks by itself every few milliseconds.
+/// Hands a record to user space. A wake-up costs ten times the record, so only a sleeping reader is
+/// woken, once: an awake reader polls every few milliseconds.
 #[inline(always)]
 pub fn submit<T>(record: *mut T) {
     let mut flags = BPF_RB_NO_WAKEUP;
     if let Some(asleep) = READER_ASLEEP.get_ptr_mut(0) {
-        // SAFETY: a valid slot of the map. Two CPUs may both see 1 and both wake the reader: harmless.
+        // SAFETY: a valid slot of the map. Two CPUs may both see 1 and both wake the reader:
+        // harmless.
         unsafe {
             if asleep.read_volatile() != 0 {
                 asleep.write_volatile(0);

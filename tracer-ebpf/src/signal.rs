@@ -9,7 +9,7 @@ use tcpclose_common::{RecordKind, Signal, TcpState, flags, segment_flags};
 use crate::kernel::{Sock, config, load};
 use crate::{filter, ring};
 
-/// `tcp_send_reset(sk, skb, reason)`; `sk` is NULL when no socket answers for the segment.
+/// `tcp_send_reset(sk, skb, reason)`; `sk` is NULL when the segment belongs to no socket.
 #[inline(always)]
 pub fn on_send_reset(ctx: &BtfTracePointContext) {
     let sk = ctx.arg::<*const c_void>(0);
@@ -21,12 +21,13 @@ pub fn on_send_reset(ctx: &BtfTracePointContext) {
     } else {
         Signal::NO_REASON
     };
-    // The segment that is answered; NULL when this end aborts by itself (tcp_send_active_reset).
+    // The segment that is answered; NULL when this endpoint aborts by itself
+    // (tcp_send_active_reset).
     let skb = Skb(ctx.arg::<*const c_void>(1));
     record(RecordKind::ResetSent, Sock(sk), reason, skb);
 }
 
-/// `tcp_receive_reset(sk)`.
+/// `tcp_receive_reset(sk)`: the kernel accepts a RST.
 #[inline(always)]
 pub fn on_receive_reset(ctx: &BtfTracePointContext) {
     record(
@@ -37,7 +38,7 @@ pub fn on_receive_reset(ctx: &BtfTracePointContext) {
     );
 }
 
-/// `tcp_retransmit_skb(sk, skb, error)`: recorded only when the segment holds this end's FIN.
+/// `tcp_retransmit_skb(sk, skb, error)`: recorded only when the segment holds this endpoint's FIN.
 #[inline(always)]
 pub fn on_retransmit(ctx: &BtfTracePointContext) {
     let sk = Sock(ctx.arg::<*const c_void>(0));
@@ -59,8 +60,9 @@ pub fn on_retransmit(ctx: &BtfTracePointContext) {
     }
 }
 
-/// A typed `struct sk_buff *` of a segment that TCP has read: its header's fields lie in the control block
-/// (`struct tcp_skb_cb`), where tcp_v4_fill_cb and tcp_v6_fill_cb put them. May be NULL.
+/// A typed `struct sk_buff *` of a segment that TCP has read: its header's fields lie in the
+/// control block (`struct tcp_skb_cb`), where tcp_v4_fill_cb and tcp_v6_fill_cb put them. May be
+/// NULL.
 #[derive(Clone, Copy)]
 pub struct Skb(pub *const c_void);
 
@@ -68,7 +70,7 @@ impl Skb {
     /// No segment.
     pub const NONE: Self = Self(core::ptr::null());
 
-    /// The low byte of the header's flags.
+    /// Returns the low byte of the header's flags.
     #[inline(always)]
     pub fn tcp_flags(self) -> u8 {
         self.field(config!(skb_tcp_flags))
@@ -119,7 +121,7 @@ pub fn record_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u3
         record.end_seq = skb.field(config!(skb_end_seq));
         record.ack_seq = skb.field(config!(skb_ack_seq));
     }
-    // SAFETY: the ring gave it to us.
+    // SAFETY: the entry was reserved in the ring, with room for a signal.
     unsafe { entry.write(record) };
     ring::submit(entry);
 }

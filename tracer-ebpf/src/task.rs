@@ -14,8 +14,9 @@ use crate::kernel::{config, load};
 /// `PF_KTHREAD` of include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Fills the record's task fields and returns the flags that go with them; none (and zeros) when the task is a kernel
-/// thread, which owns no connection: it only does a late close() for somebody.
+/// Fills the record's task fields and returns the flags that go with them; none (and zeros) when
+/// the task is a kernel thread, which owns no connection: it only carries out a late close() for
+/// another.
 ///
 /// # Safety
 /// `record` must point to writable memory of the record's size.
@@ -31,14 +32,14 @@ pub unsafe fn fill(record: *mut Transition) -> u32 {
                 clear(record);
                 return 0;
             }
-            // do_exit() counts a thread off before it lets go of its descriptors: when the last one goes, what closes
-            // sockets is the process' end.
+            // do_exit() counts a thread off before it closes its descriptors: when no thread is
+            // left, the process's exit is what closes sockets.
             let signal: *const c_void = load(task, config!(task_signal));
             bits |= match load::<u32>(signal, config!(signal_live)) {
                 0 => flags::EXITS,
                 _ => flags::GOES_ON,
             };
-            // The process' name, as ps and ss show it: that of its first thread.
+            // The process's name, as ps and ss show it: that of its first thread.
             let leader: *const c_void = load(task, config!(task_group_leader));
             let halves: [u64; 2] = [
                 load(leader, config!(task_comm)),
@@ -59,7 +60,8 @@ pub unsafe fn fill(record: *mut Transition) -> u32 {
     bits
 }
 
-/// The process' name before 5.11, where the current task has no type for the verifier. `None` without BTF.
+/// Returns the process's name before 5.11, where the current task has no type for the verifier.
+/// `None` without BTF.
 #[inline(always)]
 fn leader_comm() -> Option<[u8; COMM_LEN]> {
     if config!(task_comm) == 0 {

@@ -12,8 +12,8 @@ use crate::kernel::{Sock, config, load};
 #[inline(always)]
 pub fn on_file(ctx: *mut c_void) {
     let ctx = ctx.cast_const();
-    // SAFETY: user space has found the context's members at these offsets in the kernel's BTF; the verifier types what they
-    // point to, and checks each load from there at the offsets of its BTF.
+    // SAFETY: user space has found the context's members at these offsets in the kernel's BTF; the
+    // verifier types what they point to, and checks each load from there at the offsets of its BTF.
     unsafe {
         let task: *const c_void = load(ctx, task_file_context::TASK);
         let file: *const c_void = load(ctx, task_file_context::FILE);
@@ -31,8 +31,8 @@ pub fn on_file(ctx: *mut c_void) {
         if state != TcpState::CloseWait && state != TcpState::Listen {
             return;
         }
-        // A descriptor table that a thread has for itself is not /proc/PID/fd. Where the first thread has exited, the
-        // kernel visits each of the others.
+        // A descriptor table that a thread has for itself is not /proc/PID/fd. Where the first
+        // thread has exited, the kernel visits each of the others.
         let pid: u32 = load(task, config!(task_tgid));
         if pid != load::<u32>(task, config!(task_pid)) {
             let first: *const c_void = load(task, config!(task_group_leader));

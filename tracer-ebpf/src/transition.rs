@@ -18,7 +18,7 @@ const SOCK_LINGER: u64 = 1 << 4;
 const SAW_TSTAMP: u8 = 1 << 0;
 const TSTAMP_OK: u8 = 1 << 1;
 
-/// Called before `sk_state` is written: the socket still shows what led here.
+/// Records a transition. Runs before `sk_state` is written: the socket still shows what led here.
 #[inline(always)]
 pub fn on_set_state(ctx: &BtfTracePointContext) {
     let sk = Sock(ctx.arg::<*const c_void>(0));
@@ -68,7 +68,8 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         bits |= flags::DONE;
         let fin = received.wrapping_sub(1);
         data_end = fin;
-        // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup tells of what came before.
+        // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup is that of the
+        // segments before.
         let acked_before = new == TcpState::CloseWait && tcp.field::<u32>(config!(rcv_wup)) == fin;
         if acked_before || read == fin || newest_segment(sk) == fin {
             bits |= flags::FIN_ALONE;
@@ -98,8 +99,8 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         bits |= flags::SAW_TIMESTAMP;
     }
 
-    // SAFETY: the ring gave this record to us, as long as it has to be; every field that it has room for is written before
-    // it is submitted.
+    // SAFETY: the record was reserved in the ring, with the length that it needs; every field that
+    // fits is written before it is submitted.
     unsafe {
         (*record).kind = RecordKind::Transition as u8;
         (*record).old = old;
@@ -124,13 +125,14 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     ring::submit(record);
 }
 
-/// Sequence number of the newest segment in the receive queue; of no meaning when that is empty. tcp_data_queue puts a
-/// FIN there before tcp_fin() changes the state, merged with data before it only if nobody else holds that segment.
+/// Sequence number of the newest segment in the receive queue; without meaning when that is empty.
+/// tcp_data_queue puts a FIN there before tcp_fin() changes the state, merged with data before it
+/// only if nobody else holds that segment.
 #[inline(always)]
 fn newest_segment(sk: Sock) -> u32 {
     let skb: *const c_void = sk.field(config!(sk_receive_queue_tail));
-    // SAFETY: sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into the socket, where
-    // the verifier's guarded load reads some other number.
+    // SAFETY: sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into
+    // the socket, where the verifier's guarded load reads some other number.
     unsafe { load(skb, config!(skb_seq)) }
 }
 

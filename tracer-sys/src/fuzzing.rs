@@ -1,4 +1,5 @@
-//! The parsers of bytes that come from outside, for testing/fuzz. Not an interface: it may change with any version.
+//! Shows the parsers of bytes that come from outside to testing/fuzz. Not an interface: it may
+//! change with any version.
 
 use std::path::PathBuf;
 
@@ -20,7 +21,8 @@ pub fn socket(bytes: &[u8]) -> Option<KernelSocket> {
     KernelSocket::parse(bytes, NetNs::new(1))
 }
 
-/// Calls `found` with each network namespace that is mounted somewhere according to a mountinfo, and its mount point.
+/// Calls `found` with each network namespace that is mounted somewhere according to a mountinfo,
+/// and its mount point.
 pub fn network_namespaces(mountinfo: &[u8], mut found: impl FnMut(NetNs, PathBuf)) {
     let read = mountinfo::read(mountinfo, |mount| {
         if let Some(id) = mounted_namespace(&mount) {
@@ -30,32 +32,33 @@ pub fn network_namespaces(mountinfo: &[u8], mut found: impl FnMut(NetNs, PathBuf
     read.expect("memory can be read");
 }
 
-/// The mount point of the cgroup2 file system in a mountinfo, and the path of the cgroup that is mounted there.
+/// Returns the mount point of the cgroup2 file system in a mountinfo, and the path of the cgroup
+/// that is mounted there.
 #[must_use]
 pub fn cgroup_mount(mountinfo: &[u8]) -> Option<(PathBuf, String)> {
     let Tree { point, prefix, .. } = Tree::find(mountinfo)?;
     Some((point, prefix))
 }
 
-/// The inode in `socket:[12345]`.
+/// Returns the inode in `socket:[12345]`.
 #[must_use]
 pub fn socket_inode(link: &[u8]) -> Option<u32> {
     descriptors::socket_inode(link)
 }
 
-/// The user in a `/proc/PID/status`.
+/// Returns the user in a `/proc/PID/status`.
 #[must_use]
 pub fn real_uid(status: &[u8]) -> Option<u32> {
     process::real_uid(status)
 }
 
-/// The limit of open files in a `/proc/PID/limits`.
+/// Returns the limit of open files in a `/proc/PID/limits`.
 #[must_use]
 pub fn descriptor_limit(limits: &[u8]) -> Option<u64> {
     process::descriptor_limit(limits)
 }
 
-/// The container in a `/proc/PID/cgroup`.
+/// Returns the container in a `/proc/PID/cgroup`.
 #[must_use]
 pub fn container_of(cgroups: &str) -> Option<Container> {
     process::container_of(cgroups)

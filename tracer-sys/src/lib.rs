@@ -1,4 +1,4 @@
-//! tcpclose's interfaces to the kernel and the host. All `unsafe` of its user space lives here.
+//! tcpclose's interfaces to the kernel and the host. All `unsafe` code of its user space is here.
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 

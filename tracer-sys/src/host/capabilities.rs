@@ -1,4 +1,4 @@
-//! What this process may do (capabilities(7)).
+//! Reads what this process may do (capabilities(7)).
 
 use std::fs;
 
@@ -11,7 +11,7 @@ pub const USED: [Capability; 7] = [
     Capability::CAP_DAC_READ_SEARCH,
     // Loads network programs, and destroys sockets.
     Capability::CAP_NET_ADMIN,
-    // Looks at the descriptors and namespaces of other users' processes.
+    // Reads the descriptors and namespaces of other users' processes.
     Capability::CAP_SYS_PTRACE,
     // All of the tracing rights on kernels before 5.8, and entering network namespaces on all.
     Capability::CAP_SYS_ADMIN,
@@ -28,14 +28,15 @@ pub const USED: [Capability; 7] = [
 pub struct Capabilities(CapsHashSet);
 
 impl Capabilities {
-    /// The effective set of the calling thread; empty where the kernel does not give it.
+    /// Returns the effective set of the calling thread; empty where the kernel does not give it.
     #[must_use]
     pub fn effective() -> Self {
         Self(caps::read(None, CapSet::Effective).unwrap_or_default())
     }
 
-    /// The effective set of the calling thread as far as it counts on the whole host: that of a process in a user
-    /// namespace of its own (a rootless container) is worth nothing to `bpf()`, which asks the initial one.
+    /// Returns the effective set of the calling thread as far as it counts on the whole host: that
+    /// of a process in a user namespace of its own (a rootless container) is worth nothing to
+    /// `bpf()`, which checks the initial one.
     #[must_use]
     pub fn on_host() -> Self {
         if in_initial_user_namespace() {
@@ -45,19 +46,21 @@ impl Capabilities {
         }
     }
 
-    /// Whether `capability` is among them.
+    /// Returns whether `capability` is among them.
     #[must_use]
     pub fn has(&self, capability: Capability) -> bool {
         self.0.contains(&capability)
     }
 
-    /// Whether they suffice to load and attach tracing programs: `CAP_SYS_ADMIN`, or both `CAP_BPF` and `CAP_PERFMON`.
+    /// Returns whether they suffice to load and attach tracing programs: `CAP_SYS_ADMIN`, or both
+    /// `CAP_BPF` and `CAP_PERFMON`.
     #[must_use]
     pub fn may_trace(&self) -> bool {
         self.missing().is_empty()
     }
 
-    /// The fewest that would have to be added for [`Self::may_trace`]; empty when nothing is missing.
+    /// Returns the fewest that would have to be added for [`Self::may_trace`]; empty when nothing
+    /// is missing.
     #[must_use]
     pub fn missing(&self) -> Vec<Capability> {
         if self.has(Capability::CAP_SYS_ADMIN) {
@@ -70,26 +73,27 @@ impl Capabilities {
     }
 }
 
-/// Whether this process may load and attach tracing programs on this host.
+/// Returns whether this process may load and attach tracing programs on this host.
 #[must_use]
 pub fn may_trace() -> bool {
     Capabilities::on_host().may_trace()
 }
 
-/// The capabilities that this process lacks for tracing; empty exactly when [`may_trace`] is true.
+/// Returns the capabilities that this process lacks for tracing; empty exactly when [`may_trace`]
+/// is true.
 #[must_use]
 pub fn missing() -> Vec<Capability> {
     Capabilities::on_host().missing()
 }
 
-/// Whether this process has `capability` on the whole host.
+/// Returns whether this process has `capability` on the whole host.
 #[must_use]
 pub fn has(capability: Capability) -> bool {
     Capabilities::on_host().has(capability)
 }
 
-/// Whether this process is in the host's own user namespace. A /proc without that link counts as yes: kernels without user
-/// namespaces have none.
+/// Returns whether this process is in the host's own user namespace. A /proc without that link
+/// counts as yes: kernels without user namespaces have none.
 #[must_use]
 pub fn in_initial_user_namespace() -> bool {
     // PROC_USER_INIT_INO in include/linux/proc_ns.h: the same number on every kernel.

@@ -1,7 +1,8 @@
-//! Names of cgroups (v2) by their ids.
+//! Finds the names of cgroups (v2) by their ids.
 //!
-//! A cgroup's id is the inode number of its directory (`cgroup_id()` in include/linux/cgroup.h, on 64-bit kernels from
-//! 5.5 on) and is not given twice while the host is up, so that a name once found stays right after its cgroup is gone.
+//! A cgroup's id is the inode number of its directory (`cgroup_id()` in include/linux/cgroup.h, on
+//! 64-bit kernels from 5.5 on) and is not given twice while the host is up, so that a name once
+//! found stays right after its cgroup is gone.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,39 +16,44 @@ use super::mountinfo::{self, Mount};
 use tcpclose_core::process::Container;
 use tcpclose_core::types::Nanos;
 
-/// Cgroups looked at in one walk, the ones nearest to the root first. Any user with a delegated cgroup can make as many
-/// as they like; a few hundred containers make a few thousand.
+/// The most cgroups that one walk visits, the ones nearest to the root first. Any user with a
+/// delegated cgroup can make any number; a few hundred containers make a few thousand.
 const WALK_LIMIT: usize = 8_192;
 
-/// Names kept, some 5 MB of them. At least [`WALK_LIMIT`], so that a walk never evicts what it has just found. When
-/// there are more, those go that were neither asked for nor seen in a walk for the longest time.
+/// The most names that are kept, some 5 MB. At least [`WALK_LIMIT`], so that a walk never evicts
+/// what it has just found. Beyond that the names are evicted that were neither requested nor seen
+/// in a walk for the longest time.
 const KNOWN_LIMIT: usize = WALK_LIMIT + WALK_LIMIT / 2;
 
-/// Least time between two walks. One takes some 13 µs a cgroup [measured on 6.18 with 2,000 of them].
+/// Least time between two walks. One takes some 13 µs a cgroup [measured on 6.18 with 2,000 of
+/// them].
 const WALK_PERIOD: Nanos = Nanos::from_secs(1);
 
-/// How long an id that a walk did not find is taken for gone. With a walk a second that is at most 60 ids.
+/// How long an id that a walk did not find counts as gone. With a walk a second that is at most 60
+/// ids.
 const ABSENT_PERIOD: Nanos = Nanos::from_secs(60);
 
-/// What a cgroup is called. Names are chosen by whoever makes the cgroup: escape them before they are shown.
+/// The name of a cgroup. The creator of a cgroup chooses it: escape names before they are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupName {
-    /// From the root cgroup, `/system.slice/mariadb.service`; the root is `/`. In a cgroup namespace, from the topmost
-    /// cgroup that can be seen there. What is not UTF-8 is replaced by U+FFFD.
+    /// From the root cgroup, `/system.slice/mariadb.service`; the root is `/`. In a cgroup
+    /// namespace, from the topmost cgroup that can be seen there. What is not UTF-8 is replaced by
+    /// U+FFFD.
     pub path: String,
     /// The container that it belongs to.
     pub container: Option<Container>,
 }
 
-/// The cgroups of this host. Names are found by walking the cgroup2 file system, at most once a second, and kept.
+/// The cgroups of this host. Names are found by walking the cgroup2 file system, at most once a
+/// second, and kept.
 #[derive(Debug)]
 pub struct Cgroups {
     tree: Option<Tree>,
     known: HashMap<u64, Known>,
-    /// Ids that were looked for in vain, and when.
+    /// Ids that a walk did not find, and when that was.
     absent: HashMap<u64, Nanos>,
     last_walk: Option<Nanos>,
-    /// When the clock of [`Self::name`] was zero.
+    /// The zero of the clock of [`Self::name`].
     start: Instant,
 }
 
@@ -58,8 +64,8 @@ struct Known {
 }
 
 impl Cgroups {
-    /// Finds this host's cgroup2 file system. Where none is mounted (v1 alone) or /proc does not tell, no id has a
-    /// name.
+    /// Finds this host's cgroup2 file system. Where none is mounted (v1 alone) or /proc cannot be
+    /// read, no id has a name.
     #[must_use]
     pub fn new() -> Self {
         let mountinfo = mountinfo::open(Path::new("/proc/self/mountinfo"));
@@ -76,21 +82,23 @@ impl Cgroups {
         }
     }
 
-    /// Where the cgroup2 file system is mounted; `None` where it is not.
+    /// Returns where the cgroup2 file system is mounted; `None` where it is not.
     #[must_use]
     pub fn mount_point(&self) -> Option<&Path> {
         self.tree.as_ref().map(|tree| tree.point.as_path())
     }
 
-    /// The name of the cgroup with this id. `None` for id 0, for one that is gone or out of sight, and for one that is
-    /// new while the last walk is less than a second old; ask again later then.
+    /// Returns the name of the cgroup with this id. `None` for id 0, for one that is gone or out of
+    /// sight, and for one that is new while the last walk is less than a second old; call again
+    /// later then.
     ///
     /// Reads the file system only when the id is unknown and a walk is due.
     pub fn name(&mut self, id: u64) -> Option<&CgroupName> {
         self.name_at(id, self.start.elapsed().into())
     }
 
-    /// [`Self::name`] at the time `now` of any clock that all calls share.
+    /// Returns the name as [`Self::name`] does, at the time `now` of any clock that all calls
+    /// share.
     fn name_at(&mut self, id: u64, now: Nanos) -> Option<&CgroupName> {
         if !self.known.contains_key(&id) {
             self.look_for(id, now);
@@ -100,7 +108,8 @@ impl Cgroups {
         Some(&known.name)
     }
 
-    /// The path from the root cgroup of the one whose directory this is; `None` for one that is gone or elsewhere.
+    /// Returns the path from the root cgroup of the one whose directory this is; `None` for one
+    /// that is gone or elsewhere.
     #[must_use]
     pub(super) fn path_of(&self, directory: &Path) -> Option<String> {
         let tree = self.tree.as_ref()?;
@@ -109,8 +118,8 @@ impl Cgroups {
         (is_there && directory.starts_with(&tree.point)).then(|| tree.name(directory))
     }
 
-    /// The id of the cgroup that a process has at `path` (`/proc/PID/cgroup`, v2). `None` where it is gone or not below
-    /// the mount.
+    /// Returns the id of the cgroup that a process has at `path` (`/proc/PID/cgroup`, v2). `None`
+    /// where it is gone or not below the mount.
     #[must_use]
     pub fn id(&self, path: &str) -> Option<u64> {
         let tree = self.tree.as_ref()?;
@@ -174,12 +183,13 @@ pub(crate) struct Tree {
     pub(crate) point: PathBuf,
     /// Path of the cgroup at the mount point, empty for the root.
     pub(crate) prefix: String,
-    /// Whatever is mounted over or within it has another number.
+    /// Number of the file system's device; another file system that is mounted over or within it
+    /// has another number.
     device: u64,
 }
 
 impl Tree {
-    /// The mount of cgroup2 that shows the most.
+    /// Returns the mount of cgroup2 that shows the most.
     pub(crate) fn find(mountinfo: impl BufRead) -> Option<Self> {
         let mut best: Option<(isize, Self)> = None;
         let read = mountinfo::read(mountinfo, |mount| {
@@ -194,14 +204,15 @@ impl Tree {
         best.map(|(_, tree)| tree)
     }
 
-    /// The tree of a mount of cgroup2, with how much it shows.
+    /// Returns the tree of a mount of cgroup2, with how much it shows.
     fn of(mount: &Mount<'_>) -> Option<(isize, Self)> {
         if mount.file_system != b"cgroup2" {
             return None;
         }
         let root = mount.root();
         let root = String::from_utf8_lossy(&root);
-        // In a cgroup namespace `/..` is the cgroup above the namespace's root: a mount that was made outside.
+        // In a cgroup namespace `/..` is the cgroup above the namespace's root: a mount that was
+        // made outside.
         let (above, below): (Vec<&str>, Vec<&str>) = root
             .split('/')
             .filter(|name| !name.is_empty())
@@ -222,8 +233,8 @@ impl Tree {
         ))
     }
 
-    /// Calls `found` with id and path of each cgroup, parents before children, and stops after `limit` of them. What
-    /// vanishes meanwhile or may not be read is left out.
+    /// Calls `found` with id and path of each cgroup, parents before children, and stops after
+    /// `limit` of them. Cgroups that vanish meanwhile or may not be read are left out.
     fn walk(&self, limit: usize, mut found: impl FnMut(u64, String)) {
         let mut queue = vec![self.point.clone()];
         let mut next = 0;

@@ -1,4 +1,4 @@
-//! Paths of cgroups while they are sure to be there, for those who keep them.
+//! Finds the paths of cgroups while they exist, for recordings.
 
 #![expect(unsafe_code, reason = "open_by_handle_at, which rustix does not have")]
 
@@ -11,7 +11,8 @@ use super::cgroup::Cgroups;
 /// `FILEID_KERNFS` of include/linux/exportfs.h (5.5): the handle of a cgroup is its id.
 const FILEID_KERNFS: i32 = 0xfe;
 
-/// Finds a cgroup's path by its id in some microseconds: no walk, so it can be asked as soon as a process is seen.
+/// Finds a cgroup's path by its id in some microseconds, without a walk: fast enough to do it as
+/// soon as a process is seen.
 #[derive(Debug)]
 pub struct CgroupPaths {
     cgroups: Cgroups,
@@ -27,7 +28,7 @@ struct Handle {
 }
 
 impl CgroupPaths {
-    /// For this host's cgroup2 file system.
+    /// Opens this host's cgroup2 file system.
     #[must_use]
     pub fn new() -> Self {
         let cgroups = Cgroups::new();
@@ -37,8 +38,8 @@ impl CgroupPaths {
         Self { cgroups, mount }
     }
 
-    /// The path from the root cgroup; `None` where the cgroup is gone or out of sight, or the right is missing to open
-    /// files by their handles (`CAP_DAC_READ_SEARCH`).
+    /// Returns the path from the root cgroup; `None` where the cgroup is gone or out of sight, or
+    /// without the right to open files by their handles (`CAP_DAC_READ_SEARCH`).
     #[must_use]
     pub fn path(&self, id: u64) -> Option<String> {
         let mount = self.mount.as_ref()?;
@@ -54,10 +55,10 @@ impl CgroupPaths {
     }
 }
 
-/// open_by_handle_at(2), which rustix does not have; `None` where the kernel refuses.
+/// Calls open_by_handle_at(2), which rustix does not have; `None` where the kernel refuses.
 fn open_by_handle(mount: &File, handle: &mut Handle) -> Option<OwnedFd> {
-    // SAFETY: the handle is a struct file_handle followed by as many bytes as it says, and the kernel only reads it. The
-    // descriptor that it returns is new.
+    // SAFETY: the handle is a struct file_handle followed by as many bytes as it says, and the
+    // kernel only reads it. The descriptor that it returns is new.
     unsafe {
         let fd = libc::syscall(
             libc::SYS_open_by_handle_at,

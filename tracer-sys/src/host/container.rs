@@ -1,12 +1,13 @@
-//! Which container a cgroup belongs to, from its path: container runtimes name their cgroups after their containers.
+//! Finds the container that a cgroup belongs to from its path: container runtimes name their
+//! cgroups after their containers.
 //!
-//! Nothing is asked of a runtime, so this needs neither its socket nor its being alive. Who may make cgroups may call
-//! them so too: it is a name, not a proof.
+//! No runtime is involved, so this needs neither its socket nor that it runs. Anybody who may make
+//! cgroups may name them so, too: it is a name, not a proof.
 
 use tcpclose_core::process::Container;
 
-/// What stands before the id in a cgroup's name. The names of supervisors (`libpod-conmon-`, `crio-conmon-`) are not
-/// among them: such a process is outside of its container.
+/// The prefixes of the id in a cgroup's name. The names of supervisors (`libpod-conmon-`,
+/// `crio-conmon-`) are not among them: such a process is outside of its container.
 const PREFIXES: [(&str, &str); 6] = [
     ("docker-", "docker"),
     ("cri-containerd-", "containerd"),
@@ -16,11 +17,12 @@ const PREFIXES: [(&str, &str); 6] = [
     ("libpod-", "podman"),
 ];
 
-/// Namespaces of containerd in which people start containers by hand; `ctr` puts them at `/NAMESPACE/ID`.
+/// Namespaces of containerd in which people start containers by hand; `ctr` puts them at
+/// `/NAMESPACE/ID`.
 const CONTAINERD_NAMESPACES: [&str; 2] = ["default", "k8s.io"];
 
-/// The innermost container that the cgroup at `path` (from the root cgroup, `/system.slice/…`) is, or is within.
-/// `None` where the path names none.
+/// Returns the innermost container that the cgroup at `path` (from the root cgroup,
+/// `/system.slice/…`) is, or is within. `None` where the path names none.
 #[must_use]
 pub fn from_cgroup_path(path: &str) -> Option<Container> {
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
@@ -35,12 +37,13 @@ pub fn from_cgroup_path(path: &str) -> Option<Container> {
     })
 }
 
-/// Runtime and id of the container whose own cgroup is the last of `names`.
+/// Returns runtime and id of the container whose own cgroup is the last of `names`.
 fn container(names: &[&str]) -> Option<(&'static str, String)> {
     let (&name, parents) = names.split_last()?;
     let hex = |runtime, id: &str| is_hex(id, 64).then(|| (runtime, id.to_owned()));
 
-    // containerd with the cgroupfs driver under a kubelet with the systemd driver: `POD.slice:cri-containerd:ID`.
+    // containerd with the cgroupfs driver under a kubelet with the systemd driver:
+    // `POD.slice:cri-containerd:ID`.
     if let Some((rest, id)) = name.rsplit_once(':') {
         let prefix = rest.rsplit_once(':').map_or(rest, |(_, prefix)| prefix);
         let (_, runtime) = PREFIXES
@@ -70,8 +73,8 @@ fn container(names: &[&str]) -> Option<(&'static str, String)> {
     }
 }
 
-/// The same of a container outside of our own cgroup namespace, whose first names are hidden by it: `/../ID`, and in a pod
-/// `/../../podUID/ID`.
+/// Returns the same for a container outside of our own cgroup namespace, whose first names are
+/// hidden by it: `/../ID`, and in a pod `/../../podUID/ID`.
 fn beside_us(names: &[&str]) -> Option<(&'static str, String)> {
     let (&name, parents) = names.split_last()?;
     let seen: Vec<&str> = parents
@@ -89,7 +92,8 @@ fn beside_us(names: &[&str]) -> Option<(&'static str, String)> {
     }
 }
 
-/// A machine of systemd-machined. Virtual machines of libvirt are there too; they are no containers.
+/// Returns a machine of systemd-machined. Virtual machines of libvirt are there too; they are no
+/// containers.
 fn machine(unit: &str) -> Option<(&'static str, String)> {
     if let Some(name) = unit
         .strip_prefix("systemd-nspawn@")
@@ -119,7 +123,7 @@ fn named(runtime: &'static str, id: &str) -> Option<(&'static str, String)> {
     (!id.is_empty()).then(|| (runtime, id.to_owned()))
 }
 
-/// UID of the innermost pod among `names`.
+/// Returns UID of the innermost pod among `names`.
 fn pod(names: &[&str]) -> Option<String> {
     let outside = |name: &str| is_kubepods(name) || name == "..";
     let within = names.iter().position(|name| outside(name))?;
@@ -129,13 +133,15 @@ fn pod(names: &[&str]) -> Option<String> {
     })
 }
 
-/// Whether the kubelet made the cgroup: `kubepods`, `kubepods.slice`, `kubepods-burstable-podUID.slice`, and the same
-/// after a parent's name (`kubelet-kubepods…` with a `cgroupRoot`).
+/// Returns whether the kubelet made the cgroup: `kubepods`, `kubepods.slice`,
+/// `kubepods-burstable-podUID.slice`, and the same after a parent's name (`kubelet-kubepods…` with
+/// a `cgroupRoot`).
 fn is_kubepods(name: &str) -> bool {
     name.split(['-', '.']).any(|word| word == "kubepods")
 }
 
-/// The pod UID in `podUID` (cgroupfs driver) or `…-podUID.slice` (systemd driver, with `_` in place of `-`).
+/// Returns the pod UID in `podUID` (cgroupfs driver) or `…-podUID.slice` (systemd driver, with `_`
+/// in place of `-`).
 fn pod_uid(name: &str) -> Option<String> {
     let uid = match name.strip_suffix(".slice") {
         Some(slice) => slice.rsplit_once("-pod")?.1,
@@ -159,7 +165,8 @@ fn is_hex(text: &str, len: usize) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Undoes systemd's `\xNN` in unit names (systemd.unit(5)). What does not make UTF-8 stays as it is.
+/// Undoes systemd's `\xNN` in unit names (systemd.unit(5)). What does not make UTF-8 stays as it
+/// is.
 fn unescape(unit: &str) -> String {
     let mut plain = Vec::with_capacity(unit.len());
     let mut rest = unit.as_bytes();

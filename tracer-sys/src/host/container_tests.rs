@@ -5,7 +5,8 @@ const OUTER: &str = "4f797c539e6c745de61a93ca3ff892358ecbcaccd8414d5db545c384281
 const POD: &str = "115d8276-f508-4006-afc2-ebf2e6b7f072";
 const POD_UNIT: &str = "115d8276_f508_4006_afc2_ebf2e6b7f072";
 
-/// Runtime, id and pod in `path`, in which `{id}`, `{outer}`, `{pod}` and `{pod_unit}` stand for the constants.
+/// Runtime, id and pod in `path`, in which `{id}`, `{outer}`, `{pod}` and `{pod_unit}` are replaced
+/// by the constants.
 fn found(path: &str) -> Option<(&'static str, String, Option<String>)> {
     let path = path
         .replace("{id}", ID)

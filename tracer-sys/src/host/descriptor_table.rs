@@ -1,14 +1,14 @@
-//! Descriptors of sockets, to be found by the sockets' inodes.
+//! A table of the descriptors of sockets, by the sockets' inodes.
 
 use tcpclose_common::SocketDescriptor;
 
-/// Which descriptors each socket has, in whatever processes.
+/// The descriptors of each socket, in all processes.
 #[derive(Clone, Debug, Default)]
 pub struct DescriptorTable(Vec<SocketDescriptor>);
 
 impl DescriptorTable {
-    /// All descriptors of this inode: of several processes after fork() or when it was sent to another, several of one
-    /// process after dup(). In the order of pid and number.
+    /// Returns all descriptors of this inode: of several processes after fork() or when it was sent
+    /// to another, several of one process after dup(). In the order of pid and number.
     pub fn of(&self, inode: u32) -> impl Iterator<Item = SocketDescriptor> + '_ {
         let start = self.0.partition_point(|other| other.inode < inode);
         let descriptors = self.0[start..].iter();
@@ -17,7 +17,7 @@ impl DescriptorTable {
             .copied()
     }
 
-    /// The inodes that have a descriptor, once for each.
+    /// Returns the inodes that have a descriptor, once for each descriptor.
     pub fn inodes(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().map(|descriptor| descriptor.inode)
     }

@@ -1,6 +1,6 @@
-//! The processes that hold a socket, with their descriptors, from /proc.
+//! Finds the processes that hold a socket, with their descriptors, in /proc.
 //!
-//! Not by the crate `procfs`: see [`super::proc_dir`].
+//! Not by the crate `procfs`: proc_dir.rs says why.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
@@ -20,10 +20,10 @@ use super::process;
 use tcpclose_common::SocketDescriptor;
 use tcpclose_core::process::Process;
 
-/// Bytes of directory entries asked for at once: some 1,000 descriptors.
+/// Bytes of directory entries that are read at once: some 1,000 descriptors.
 const ENTRIES_LEN: usize = 32 * 1024;
 
-/// Threads that read /proc at once, at most: others want to work too.
+/// The most threads that read /proc at once: processors are left for others.
 const MAX_THREADS: usize = 4;
 
 /// The result of a search for holders.
@@ -33,8 +33,8 @@ pub struct HolderSearch {
     pub descriptors: DescriptorTable,
     /// The processes among the holders, by their ids.
     pub processes: BTreeMap<u32, Arc<Process>>,
-    /// Processes whose descriptors could not be (completely) read, and why. Those that exited meanwhile are not among
-    /// them, nor are the kernel's own threads.
+    /// Processes whose descriptors could not be read, or not all of them, and why. Processes that
+    /// exited meanwhile are not among them, nor are the kernel's own threads.
     pub unreadable: Vec<(u32, io::Error)>,
     /// /proc shows other users' processes not at all (`hidepid=`), or could not be listed.
     pub hidden: bool,
@@ -42,11 +42,12 @@ pub struct HolderSearch {
 
 /// Finds the holders of these inodes of sockfs, in one pass over the processes.
 ///
-/// Any process may hold any socket, whatever its user and its network namespace are: only its links show. Processes without a
-/// descriptor are passed over, and everything when nothing is wanted. A descriptor table that a single thread has for itself
-/// (`unshare(CLONE_FILES)`) is not read.
+/// Any process of any user and network namespace may hold any socket: only reading its links shows
+/// that. Processes without a descriptor are passed over, and everything when nothing is wanted. A
+/// descriptor table that a single thread has for itself (`unshare(CLONE_FILES)`) is not read.
 ///
-/// With `pids`, only those processes are read; those that do not exist are in [`HolderSearch::unreadable`].
+/// With `pids`, only those processes are read; those that do not exist are in
+/// [`HolderSearch::unreadable`].
 #[must_use]
 pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> HolderSearch {
     let mut reader = Reader::new(inodes);
@@ -62,8 +63,9 @@ pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> HolderSearch {
     reader.finish()
 }
 
-/// As [`find_holders`] of all processes, among the descriptors that the kernel's iterator listed. A socket that the iterator
-/// missed, as its descriptor was made after it had passed, is searched for in /proc.
+/// As [`find_holders`] of all processes, among the descriptors that the kernel's iterator listed. A
+/// socket that the iterator missed, as its descriptor was made after it had passed, is searched for
+/// in /proc.
 #[must_use]
 pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) -> HolderSearch {
     let mut by_process: BTreeMap<u32, Vec<SocketDescriptor>> = BTreeMap::new();
@@ -99,7 +101,7 @@ pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) 
     reader.finish()
 }
 
-/// The number of descriptors that a process has open, of any kind.
+/// Returns the number of descriptors that a process has open, of any kind.
 fn open_descriptors(process: &mut ProcDir) -> io::Result<u64> {
     match count(&process.descriptors()?)? {
         0 => process
@@ -120,8 +122,8 @@ fn count(directory: &OwnedFd) -> io::Result<u64> {
 }
 
 impl HolderSearch {
-    /// The owner of an inode: of several processes that hold it the one that started first, so that of those which inherited
-    /// it, it is the ancestor.
+    /// Returns the owner of an inode: of several processes that hold it the one that started first,
+    /// so that of those which inherited it, it is the ancestor.
     #[must_use]
     pub fn owner(&self, inode: u32) -> Option<&Process> {
         let descriptors = self.descriptors.of(inode);
@@ -161,8 +163,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Divides the processes among as many threads as help: reading links is all work for the kernel, and of different
-    /// processes it goes on side by side.
+    /// Divides the processes among as many threads as help: reading links is all work for the
+    /// kernel, and of different processes it goes on side by side.
     fn read_all(&mut self) {
         let Ok(entries) = std::fs::read_dir("/proc") else {
             self.hidden = true;
@@ -281,7 +283,7 @@ impl<'a> Reader<'a> {
                         self.descriptors.push(SocketDescriptor { pid, fd, inode });
                     }
                 }
-                // Closed meanwhile.
+                // The descriptor was closed meanwhile.
                 Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -294,7 +296,7 @@ fn number(name: &CStr) -> Option<u32> {
     name.to_str().ok()?.parse().ok()
 }
 
-/// The inode in `socket:[12345]`.
+/// Returns the inode in `socket:[12345]`.
 pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
     let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(number).ok()?.parse().ok()
@@ -309,7 +311,7 @@ mod tests {
     use super::*;
     use tcpclose_core::types::StartTime;
 
-    /// A socket of this process, and its inode.
+    /// Returns a socket of this process, and its inode.
     fn socket() -> io::Result<(TcpListener, u32)> {
         let socket = TcpListener::bind("127.0.0.1:0")?;
         let file = std::fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;

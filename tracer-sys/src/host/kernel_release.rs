@@ -1,6 +1,6 @@
-//! Which kernel runs.
+//! Reads which kernel runs.
 
-/// The kernel's release, as `uname -r` prints it: `6.12.48+deb13-cloud-amd64`.
+/// Returns the kernel's release, as `uname -r` prints it: `6.12.48+deb13-cloud-amd64`.
 #[must_use]
 pub fn kernel_release() -> String {
     let uname = rustix::system::uname();

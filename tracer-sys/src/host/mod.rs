@@ -1,4 +1,5 @@
-//! Doors to the host: what this process may do, and whose processes, cgroups and containers there are.
+//! Interfaces to the host: what this process may do, and the host's processes, cgroups and
+//! containers.
 
 pub mod capabilities;
 pub mod cgroup;

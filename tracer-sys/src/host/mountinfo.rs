@@ -1,7 +1,7 @@
-//! The mounts that a process sees: `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+//! Reads the mounts that a process sees: `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 //!
-//! Read by hand: mount points are bytes of other people's choosing, and a reader that wants UTF-8 (as the crate `procfs`
-//! does) loses all of a process's mounts to one of them.
+//! By hand: other people choose the bytes of mount points, and the crate `procfs`, which wants
+//! UTF-8, would lose all of a process's mounts to one that is not.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-/// One mount. Its fields are as the kernel writes them, with `\ooo` for space, tab, newline, backslash and `#`.
+/// One mount. Its fields are as the kernel writes them, with `\ooo` for space, tab, newline,
+/// backslash and `#`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mount<'a> {
     device: &'a [u8],
@@ -22,7 +23,8 @@ pub(crate) struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS`; `None` for anything else.
+    /// Parses `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [OPTIONAL...] - TYPE SOURCE OPTIONS`;
+    /// `None` for any other line.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         Some(Self {
@@ -33,7 +35,7 @@ impl<'a> Mount<'a> {
         })
     }
 
-    /// Number of its device, as `stat` gives it for the files in it.
+    /// Returns the number of its device, which `stat` shows for the files in it.
     pub fn device(&self) -> Option<u64> {
         let (major, minor) = std::str::from_utf8(self.device).ok()?.split_once(':')?;
         Some(rustix::fs::makedev(
@@ -42,19 +44,21 @@ impl<'a> Mount<'a> {
         ))
     }
 
-    /// What is mounted, unescaped: a path inside the file system, `net:[4026532281]` for a network namespace.
+    /// Returns what is mounted, unescaped: a path inside the file system, `net:[4026532281]` for a
+    /// network namespace.
     pub fn root(&self) -> Vec<u8> {
         unescape(self.root)
     }
 
-    /// Where it is mounted, unescaped, as the process sees it.
+    /// Returns where it is mounted, unescaped, as the process sees it.
     pub fn point(&self) -> PathBuf {
         PathBuf::from(OsString::from_vec(unescape(self.point)))
     }
 }
 
-/// Opens a process's mountinfo. The kernel's word for a process that has exited is EINVAL here (`mounts_open_common` in
-/// `fs/proc_namespace.c`); it becomes ESRCH, as with the other files of a process.
+/// Opens a process's mountinfo. For a process that has exited the kernel returns EINVAL here
+/// (`mounts_open_common` in `fs/proc_namespace.c`), which becomes ESRCH, as with the other files of
+/// a process.
 pub(crate) fn open(path: &Path) -> io::Result<BufReader<File>> {
     match File::open(path) {
         Ok(file) => Ok(BufReader::new(file)),

@@ -1,4 +1,4 @@
-//! What the agent still may do once its programs are attached: everything else is given up, for good.
+//! Gives up, for good, all rights that the agent does not need once its programs are attached.
 
 use std::fs;
 use std::io;
@@ -17,8 +17,8 @@ pub struct KeptCapability {
     pub why: &'static str,
 }
 
-/// The capabilities that are needed after attaching. `one_namespace`: only the network namespace that the agent itself is
-/// in is traced.
+/// Returns the capabilities that are needed after attaching. `one_namespace`: only the network
+/// namespace that the agent itself is in is traced.
 #[must_use]
 pub fn needed(one_namespace: bool) -> Vec<KeptCapability> {
     let mut kept = vec![
@@ -50,8 +50,8 @@ fn unprivileged_bpf_disabled() -> String {
     fs::read_to_string("/proc/sys/kernel/unprivileged_bpf_disabled").unwrap_or_default()
 }
 
-/// Since 6.0 `kernel.unprivileged_bpf_disabled` no longer keeps anybody from maps whose descriptors they have
-/// (__sys_bpf of kernel/bpf/syscall.c).
+/// Since 6.0 `kernel.unprivileged_bpf_disabled` no longer restricts maps whose descriptors a
+/// process has (__sys_bpf of kernel/bpf/syscall.c).
 fn maps_need_bpf(release: &str, disabled: &str) -> bool {
     let major = release.split('.').next();
     let is_new = major
@@ -71,18 +71,19 @@ pub enum PrivilegeError {
     NoNewPrivs(#[source] io::Error),
 }
 
-/// Gives up all capabilities of the calling thread, and of those it will start, but these; and the way to get them back
-/// by executing a program.
+/// Gives up all capabilities but these, of the calling thread and of those it will start, also
+/// those that executing a program could bring back.
 ///
 /// # Errors
-/// The kernel refuses: it never does.
+/// The kernel refuses, which is not known to happen.
 pub fn give_up_all_but(kept: &[KeptCapability]) -> Result<(), PrivilegeError> {
     let keep: CapsHashSet = kept.iter().map(|kept| kept.capability).collect();
     let may: CapsHashSet = caps::read(None, CapSet::Permitted)?
         .intersection(&keep)
         .copied()
         .collect();
-    // Needs CAP_SETPCAP; without it nobody can get more by executing a program either, by no_new_privs.
+    // Needs CAP_SETPCAP; without it nobody can get more by executing a program either, by
+    // no_new_privs.
     for capability in caps::runtime::thread_all_supported().difference(&keep) {
         let _ = caps::drop(None, CapSet::Bounding, *capability);
     }
@@ -99,13 +100,15 @@ pub fn give_up_all_but(kept: &[KeptCapability]) -> Result<(), PrivilegeError> {
 pub struct RunningAgent {
     /// Its process id.
     pub pid: u32,
-    /// All capabilities that one of its threads has or can have back, in the order of their numbers.
+    /// All capabilities that one of its threads has or can have back, in the order of their
+    /// numbers.
     pub capabilities: Vec<Capability>,
     /// Executing a program gives none of its threads more (`PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: bool,
 }
 
-/// All agents that run in sight of this process: by their names and arguments, as they have no other mark.
+/// Returns all agents that this process can see: by their names and arguments, as nothing else
+/// identifies them.
 ///
 /// # Errors
 /// /proc cannot be listed.
@@ -116,7 +119,7 @@ pub fn running_agents() -> io::Result<Vec<RunningAgent>> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // One that exits meanwhile is none.
+        // One that exits meanwhile is left out.
         if let Ok(true) = is_agent(pid)
             && let Some(agent) = running_agent(pid)
         {
@@ -133,7 +136,7 @@ fn is_agent(pid: u32) -> io::Result<bool> {
     Ok(comm == b"tcpclose\n" && arguments.any(|argument| argument == b"agent"))
 }
 
-/// Capabilities belong to threads.
+/// Reads what an agent may do, from all its threads: capabilities belong to threads.
 fn running_agent(pid: u32) -> Option<RunningAgent> {
     let mut all = CapsHashSet::new();
     let mut no_new_privs = true;
@@ -177,7 +180,7 @@ mod tests {
         assert!(!needs(true));
     }
 
-    /// In a thread of its own, which is gone afterwards.
+    /// Rights are given up in a thread of its own, which ends with the test.
     #[test]
     fn what_is_given_up_is_gone() {
         let kept = needed(true);

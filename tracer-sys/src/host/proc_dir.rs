@@ -1,5 +1,10 @@
-//! One process's directory in /proc. Everything is read relative to it, so that all of it is of the same process: when
-//! that has exited, nothing can be read any more, whoever has its number by then.
+//! Reads one process's directory in /proc. Everything is read relative to it, so that all of it is
+//! of the same process: when that has exited, nothing can be read any more, even if another has its
+//! number by then.
+//!
+//! Not by the crate `procfs`: it parses the whole of each file, and takes 76 µs a process for
+//! `stat`, `limits` and `status` where 55 are enough (6.18, 98 processes); and it has no way to go
+//! on with another thread where the first has exited.
 
 use std::ffi::{CStr, OsString};
 use std::fs::File;
@@ -13,7 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
-/// Longest link that is read; a path may be as long.
+/// The longest link that is read: the longest path.
 const LINK_LEN: usize = libc::PATH_MAX as usize;
 
 /// A directory that is opened to be listed.
@@ -24,7 +29,8 @@ const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 pub(super) struct ProcDir {
     pub(super) pid: u32,
     fd: OwnedFd,
-    /// `/proc/PID/task/TID` of another thread, where the first has exited: it has nothing open any more, and no memory.
+    /// `/proc/PID/task/TID` of another thread, where the first has exited: that one has no
+    /// descriptors and no memory any more.
     survivor: Option<OwnedFd>,
 }
 
@@ -41,8 +47,8 @@ impl ProcDir {
         })
     }
 
-    /// Takes what only a living thread has from another than the first from now on, and returns its open descriptors, to
-    /// be listed; `None` where no other has any.
+    /// Switches to another thread than the first for all that only a living thread has, and returns
+    /// the directory of its open descriptors; `None` where no other thread has any.
     pub(super) fn other_descriptors(&mut self) -> io::Result<Option<OwnedFd>> {
         let threads = open(&self.fd, c"task", LIST)?;
         let first = self.pid.to_string();
@@ -73,12 +79,13 @@ impl ProcDir {
         self.survivor.as_ref().unwrap_or(&self.fd).as_fd()
     }
 
-    /// The first `limit` bytes of a file.
+    /// Reads the first `limit` bytes of a file.
     pub(super) fn read(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
         read_at(&self.fd, name, limit)
     }
 
-    /// The same of a file that goes with the memory: of a thread that lives.
+    /// Reads the first `limit` bytes of a file that only a living thread has, as it goes with the
+    /// memory.
     pub(super) fn read_living(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
         read_at(self.living(), name, limit)
     }
@@ -90,12 +97,13 @@ impl ProcDir {
         Ok(OsString::from_vec(buffer).into())
     }
 
-    /// The open descriptors of its first thread, to be listed.
+    /// Opens the directory of the first thread's open descriptors.
     pub(super) fn descriptors(&self) -> io::Result<OwnedFd> {
         open(&self.fd, c"fd", LIST)
     }
 
-    /// A thread of the kernel's own: it has no descriptors and holds no namespace but the first.
+    /// Returns whether it is a thread of the kernel: those have no descriptors and no namespaces of
+    /// their own.
     pub(super) fn is_kernel_thread(&self) -> bool {
         const PF_KTHREAD: u64 = 0x0020_0000;
         let stat = self.read(c"stat", 4096).unwrap_or_default();
@@ -103,8 +111,8 @@ impl ProcDir {
     }
 }
 
-/// A number in `/proc/PID/stat`, counted from 1 as proc_pid_stat(5) does, from the fourth on. The second is the
-/// process's name and may hold anything, spaces and `)` too.
+/// Returns a number in `/proc/PID/stat`, counted from 1 as proc_pid_stat(5) does, from the fourth
+/// on. The second is the process's name and may hold anything, spaces and `)` too.
 pub fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
     let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
@@ -112,8 +120,8 @@ pub fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
     field.parse().ok()
 }
 
-/// Whether an error of a file below `/proc/PID` means that the process has exited, and no more: its directory is gone
-/// (`ENOENT`), or was opened before and shows nothing any more (`ESRCH`).
+/// Returns whether an error of a file below `/proc/PID` only means that the process has exited: its
+/// directory is gone (`ENOENT`), or was opened before and shows nothing any more (`ESRCH`).
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
@@ -121,7 +129,7 @@ pub(crate) fn is_gone(error: &io::Error) -> bool {
     )
 }
 
-/// Whether a thread's directory shows any open descriptor.
+/// Returns whether a thread's directory shows any open descriptor.
 fn has_descriptors(thread: &OwnedFd) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); 256];
     let mut entries = RawDir::new(open(thread, c"fd", LIST)?, &mut buffer);

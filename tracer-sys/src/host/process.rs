@@ -1,5 +1,5 @@
-//! What is known of a process that holds something. Name, executable, command line and cgroup are of its own choosing:
-//! escape them before they are shown.
+//! Reads what /proc shows of a process. It chooses its name, executable, command line and cgroup
+//! itself: escape them before they are shown.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,16 +10,16 @@ use super::systemd_unit::{self, cgroup_path, cgroup_path_v2};
 use tcpclose_core::process::{Container, Process};
 use tcpclose_core::types::StartTime;
 
-/// Bytes of a command line that are kept. It may be megabytes long.
+/// The most bytes of a command line that are kept: it may be megabytes long.
 pub const COMMAND_LINE_LIMIT: usize = 4096;
 
-/// Larger than any of the other files can be: a cgroup path, once for each hierarchy, is the longest part.
+/// More than any of the other files has: a cgroup path for each hierarchy is the longest part.
 const FILE_LIMIT: u64 = 64 * 1024;
 
-/// What /proc tells of it. What cannot be read is left out.
+/// Reads the process's files. Those that cannot be read are left out.
 ///
 /// # Errors
-/// It has exited.
+/// The process has exited.
 pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
     let status = directory.read(c"status", FILE_LIMIT)?;
     // The name is chopped and escaped there.
@@ -27,7 +27,7 @@ pub(super) fn read(directory: &ProcDir, open: u64) -> io::Result<Process> {
     let optional = |name: &CStr| directory.read_living(name, FILE_LIMIT).unwrap_or_default();
     let cgroups = String::from_utf8_lossy(&optional(c"cgroup")).into_owned();
     let cgroup = cgroup_path(&cgroups).map(str::to_owned);
-    // One more byte tells whether there is more.
+    // One more byte shows whether there is more.
     let mut command_line = directory
         .read_living(c"cmdline", COMMAND_LINE_LIMIT as u64 + 1)
         .unwrap_or_default();
@@ -72,7 +72,8 @@ pub(crate) fn descriptor_limit(limits: &[u8]) -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The container that any of a process's cgroups belongs to: on v1, not every hierarchy has one of the runtime's.
+/// Returns the container that any of a process's cgroups belongs to: on v1, not every hierarchy has
+/// one of the runtime's.
 pub(crate) fn container_of(cgroups: &str) -> Option<Container> {
     let path = |line: &str| {
         line.splitn(3, ':')

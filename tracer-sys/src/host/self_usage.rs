@@ -1,8 +1,8 @@
-//! How much of the host's memory this process uses.
+//! Reads how much of the host's memory this process uses.
 
 use std::fs;
 
-/// Resident memory of this process in bytes; 0 where /proc does not tell.
+/// Returns the resident memory of this process in bytes; 0 where /proc does not show it.
 #[must_use]
 pub fn memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

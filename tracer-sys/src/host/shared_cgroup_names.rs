@@ -1,4 +1,4 @@
-//! Names of cgroups that one thread comes to know and another asks for.
+//! Shares names of cgroups between a thread that learns them and one that needs them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cgroup::CgroupName;
 use super::container;
 
-/// Names kept at most, as many as of the host's own. Further ones stay unknown: what was told once must not change.
+/// The most names that are kept, as many as of the host's own. Further ones stay unknown: a name
+/// that was reported must not change.
 const MOST: usize = 12_288;
 
 /// The names; clones share them.
@@ -14,7 +15,7 @@ const MOST: usize = 12_288;
 pub struct SharedCgroupNames(Arc<Mutex<HashMap<u64, CgroupName>>>);
 
 impl SharedCgroupNames {
-    /// From now on the cgroup with this id has this path.
+    /// Sets the path of the cgroup with this id.
     pub fn insert(&self, id: u64, path: String) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() < MOST {
@@ -23,7 +24,7 @@ impl SharedCgroupNames {
         }
     }
 
-    /// The name of the cgroup with this id.
+    /// Returns the name of the cgroup with this id.
     #[must_use]
     pub fn get(&self, id: u64) -> Option<CgroupName> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);

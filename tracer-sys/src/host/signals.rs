@@ -1,21 +1,21 @@
-//! What this process does on a signal, where neither tokio nor rustix can ask or say it.
+//! Reads and sets what a signal does to this process, where neither tokio nor rustix can.
 
 #![expect(unsafe_code, reason = "rustix does not offer signal handlers")]
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Whether the process ignores a signal, as under nohup(1).
+/// Returns whether the process ignores a signal, as under nohup(1).
 #[must_use]
 pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: nothing is changed, and there is room for what is asked for.
+    // SAFETY: nothing is changed, and there is room for the action.
     let failed = unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0;
     // SAFETY: the call has filled it where it did not fail.
     !failed && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
 
-/// From now on the signal does again what it does by default, whatever handler there was.
+/// Gives a signal its default action again.
 pub fn restore_default(signal: libc::c_int) {
     // SAFETY: no handler of ours is installed, only the default one.
     unsafe { libc::signal(signal, libc::SIG_DFL) };

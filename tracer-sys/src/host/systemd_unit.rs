@@ -1,16 +1,18 @@
-//! Which cgroup a process is in, and which systemd unit that is.
+//! Finds the systemd unit that a cgroup belongs to, and the cgroup of a process.
 
 use tcpclose_core::process::Unit;
 
-/// The kinds of unit that have processes. A slice only has other units.
+/// The kinds of unit that have processes. A slice has only other units.
 const KINDS: [&str; 6] = [
     ".service", ".scope", ".mount", ".socket", ".swap", ".machine",
 ];
 
-/// The unit whose cgroup is at `path` (from the root cgroup), or above it. `None` where systemd made none of them.
+/// Returns the unit whose cgroup is at `path` (from the root cgroup), or above it. `None` where
+/// systemd made none of them.
 #[must_use]
 pub fn from_cgroup_path(path: &str) -> Option<Unit> {
-    // From a cgroup namespace of one's own, what is outside of it is told by way of its root: `/../../a.slice/b.service`.
+    // From a cgroup namespace of one's own, what is outside of it is shown relative to its root:
+    // `/../../a.slice/b.service`.
     let mut names = path.split('/').filter(|name| !matches!(*name, "" | ".."));
     let mut next = || {
         names
@@ -28,13 +30,15 @@ fn is_unit(name: &str) -> bool {
     stem.is_some_and(|stem| !stem.is_empty())
 }
 
-/// systemd puts `_` before a name that the cgroup file system would take for one of its own files (`cg_escape`).
+/// systemd puts `_` before a name that the cgroup file system would take for one of its own files
+/// (`cg_escape`).
 fn unescape(name: &str) -> String {
     name.strip_prefix('_').unwrap_or(name).to_owned()
 }
 
-/// The cgroup path that tells most in a `/proc/PID/cgroup` (cgroups(7)): that of v2, else systemd's own hierarchy, else
-/// whatever controller has one. The root tells nothing, but is better than none.
+/// Returns the most informative cgroup path in a `/proc/PID/cgroup` (cgroups(7)): that of v2, else
+/// systemd's own hierarchy, else that of any controller. The root says nothing, but is better than
+/// none.
 #[must_use]
 pub fn cgroup_path(text: &str) -> Option<&str> {
     let rank = |hierarchy: &str, controllers: &str, path: &str| {
@@ -53,7 +57,7 @@ pub fn cgroup_path(text: &str) -> Option<&str> {
     lines.max_by_key(|(rank, _)| *rank).map(|(_, path)| path)
 }
 
-/// The path of the cgroup of v2 in a `/proc/PID/cgroup`.
+/// Returns the path of the cgroup of v2 in a `/proc/PID/cgroup`.
 #[must_use]
 pub fn cgroup_path_v2(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))

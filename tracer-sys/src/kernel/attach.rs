@@ -1,5 +1,5 @@
-//! Has the kernel verify the programs of a tier, and attaches them: those that see causes first, so that no cause of the
-//! first transitions is missed.
+//! Has the kernel verify the programs of a tier, and attaches them: those that see causes first, so
+//! that no cause of the first transitions is missed.
 
 use std::collections::HashMap;
 use std::thread;
@@ -12,14 +12,16 @@ use super::btf::Btf;
 use super::load_error::refusal;
 use super::object::{KFREE_SKB, SET_STATE, SET_STATE_CLASSIC, SET_STATE_FALLBACK};
 
-/// Tracepoints that add causes; without one of them the program reports fewer causes, and says so.
+/// Tracepoints that add causes; without one of them fewer causes are reported, and
+/// `tcpclose doctor` shows that.
 const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
-/// How many arguments the tracepoint [`KFREE_SKB`] must pass: the fourth is the socket (since 6.11).
+/// How many arguments the tracepoint [`KFREE_SKB`] must pass: the fourth is the socket (since
+/// 6.11).
 const KFREE_SKB_ARGUMENTS: usize = 4;
 
-/// Functions whose entry shows what happens to minisockets: each program's name in the object, and the function's in the
-/// kernel. All three are attached, or none.
+/// Functions whose entry shows what happens to minisockets: each program's name in the object, and
+/// the function's in the kernel. All three are attached, or none.
 const HOOKS: [(&str, &str); 3] = [
     ("inet_twsk_kill", "inet_twsk_kill"),
     ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
@@ -59,7 +61,7 @@ pub(super) fn with_btf(
     let mut programs = ByName(ebpf.programs_mut().collect());
     let set_state = programs.tracepoint(SET_STATE)?;
     let fallback = programs.tracepoint(SET_STATE_FALLBACK)?;
-    // The verifier takes 10 ms for each of these two, and works on as many as it is given.
+    // The verifier takes 10 ms for each of these two, and verifies both at the same time.
     let (set_state, fallback) = thread::scope(|scope| {
         let verifier = thread::Builder::new().name("verifier".into());
         let fallback = verifier.spawn_scoped(scope, || {
@@ -138,7 +140,7 @@ impl<'a> ByName<'a> {
         Ok(())
     }
 
-    /// Attaches all or none: a beginning without its end would be worse than neither.
+    /// Attaches all hooks or none: a beginning without its end would be worse than neither.
     fn attach_hooks(&mut self, btf: &aya::Btf) -> anyhow::Result<()> {
         let hooks = HOOKS.iter().map(|(name, function)| {
             let program: &mut FEntry = self.take(name)?.try_into()?;
@@ -160,7 +162,7 @@ impl<'a> ByName<'a> {
     }
 }
 
-/// The error in one line. The verifier's log is for developers.
+/// Returns the error in one line. The verifier's log is for developers.
 fn first_line(error: &anyhow::Error) -> String {
     if let Some(reason) = refusal(error) {
         return format!("the kernel refuses the program ({reason})");

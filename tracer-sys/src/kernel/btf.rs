@@ -1,5 +1,7 @@
-//! A reader for the kernel's own type information (BTF): offsets of structure members, enum names, and which functions
-//! there are. Format: Documentation/bpf/btf.rst of the kernel.
+//! Reads the kernel's own type information (BTF): offsets of structure members, enum names, and
+//! which functions exist. Documentation/bpf/btf.rst of the kernel has the format.
+//!
+//! By hand: btf-rs is under the LGPL, and aya-obj keeps its lookup of members private.
 
 /// Where the kernel publishes its BTF (`CONFIG_DEBUG_INFO_BTF`).
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -20,12 +22,12 @@ const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
-/// Members that are looked at for one path: many times what the kernel's largest structures have. Structures that hold
-/// themselves would have no end.
+/// The most members that are visited for one path: many times what the kernel's largest structures
+/// have. Structures that contain themselves would have no end.
 const MOST_MEMBERS: u32 = 8_192;
-/// How many kinds the five bits of a type can tell.
+/// The number of kinds that the five bits of a type can express.
 const KINDS: usize = 32;
-/// Kinds that only stand before another type: pointer, typedef, volatile, const, restrict, type tag.
+/// Kinds that only lead to another type: pointer, typedef, volatile, const, restrict, type tag.
 const KIND_TYPEDEF: u32 = 8;
 const KIND_PTR: u32 = 2;
 const TRANSPARENT: [u32; 5] = [KIND_TYPEDEF, 9, 10, 11, 18];
@@ -36,15 +38,15 @@ pub enum BtfError {
     /// The bytes are no BTF of this machine's byte order, or are cut off.
     #[error("the kernel's BTF ({VMLINUX}) cannot be read: {0}")]
     Malformed(&'static str),
-    /// No such type.
+    /// The kernel has no such type.
     #[error("the kernel's BTF has no type {0}")]
     NoType(String),
     /// The structure has no such member.
     #[error("the kernel's struct {structure} has no member {member}")]
     NoMember {
-        /// The structure.
+        /// Name of the structure.
         structure: String,
-        /// The member that was wanted.
+        /// Name of the member that was wanted.
         member: String,
     },
     /// A member is not where a program is compiled to find it.
@@ -52,13 +54,13 @@ pub enum BtfError {
         "the kernel's struct {structure} has {member} at byte {found}, and the eBPF program expects it at {expected}"
     )]
     Elsewhere {
-        /// The structure.
+        /// Name of the structure.
         structure: String,
-        /// The member.
+        /// Name of the member.
         member: String,
-        /// Where the program expects it.
+        /// The offset that the program is compiled with.
         expected: u32,
-        /// Where it is.
+        /// Its offset in this kernel.
         found: u32,
     },
 }
@@ -186,7 +188,7 @@ impl<'a> Btf<'a> {
         ids.find(is_it).copied()
     }
 
-    /// A structure, of which several members are wanted.
+    /// Finds a structure, of which several members are wanted.
     ///
     /// # Errors
     /// When there is no such structure.
@@ -201,7 +203,7 @@ impl<'a> Btf<'a> {
         })
     }
 
-    /// Offset in bytes of one member; as [`Structure::offset`].
+    /// Returns the offset in bytes of one member, as [`Structure::offset`] does.
     ///
     /// # Errors
     /// As [`Self::structure`] and [`Structure::offset`].
@@ -209,7 +211,8 @@ impl<'a> Btf<'a> {
         self.structure(structure)?.offset(path)
     }
 
-    /// Offset in bits and type of a member, also of anonymous structures inside. `left` members may still be looked at.
+    /// Returns the offset in bits and the type of a member, also of anonymous structures inside.
+    /// `left` members may still be visited.
     fn member(
         &self,
         structure: Type<'a>,
@@ -251,13 +254,14 @@ impl<'a> Btf<'a> {
         None
     }
 
-    /// Whether the kernel has a function of this name, static or not.
+    /// Returns whether the kernel has a function of this name, static or not.
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         self.find(&[KIND_FUNC], name).is_some()
     }
 
-    /// How many arguments a raw tracepoint passes to a `tp_btf` program; `None` where the kernel has no such tracepoint.
+    /// Returns how many arguments a raw tracepoint passes to a `tp_btf` program; `None` where the
+    /// kernel has no such tracepoint.
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<usize> {
         let typedef = self.find(&[KIND_TYPEDEF], &format!("btf_trace_{tracepoint}"))?;
@@ -269,7 +273,7 @@ impl<'a> Btf<'a> {
         (prototype.kind == KIND_FUNC_PROTO).then(|| prototype.vlen.saturating_sub(1))
     }
 
-    /// Values and names of an enum; empty where the kernel has no such enum.
+    /// Returns the values and names of an enum; none where the kernel has no such enum.
     #[must_use]
     pub fn enum_names(&self, name: &str) -> Vec<(u32, &'a str)> {
         let Some(found) = self.find(&[KIND_ENUM], name) else {
@@ -283,8 +287,9 @@ impl<'a> Btf<'a> {
             .collect()
     }
 
-    /// What aya wants of the kernel's BTF: the numbers of these functions and typedefs. Of all the other types it takes
-    /// only the count. Reading all of the kernel's took it 25 ms, reading this takes 2.
+    /// Makes the part of the kernel's BTF that aya needs: the numbers of these functions and
+    /// typedefs. Of all other types it needs only the count. aya takes 25 ms to read all of the
+    /// kernel's BTF, and 2 for this.
     ///
     /// # Errors
     /// When aya cannot read it.
@@ -292,7 +297,8 @@ impl<'a> Btf<'a> {
         aya::Btf::parse(&self.only(names), aya::Endianness::default())
     }
 
-    /// BTF in which these functions and typedefs have the numbers that they have here, and nothing else has a name.
+    /// Makes BTF in which these functions and typedefs have the numbers that they have here, and
+    /// nothing else has a name.
     fn only(&self, names: &[&str]) -> Vec<u8> {
         /// A forward declaration: the shortest of all types.
         const NAMELESS: [u32; 3] = [0, KIND_FWD << 24, 0];
@@ -322,7 +328,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-/// A structure of the kernel's.
+/// A structure of the kernel.
 #[derive(Clone, Copy)]
 pub struct Structure<'b, 'a> {
     btf: &'b Btf<'a>,
@@ -331,8 +337,8 @@ pub struct Structure<'b, 'a> {
 }
 
 impl Structure<'_, '_> {
-    /// Offset in bytes of a member, from the start of the structure. `path` may lead through embedded structures
-    /// (`sk_lock.owned`); anonymous ones are looked through.
+    /// Returns the offset in bytes of a member, from the start of the structure. `path` may lead
+    /// through embedded structures (`sk_lock.owned`); members of anonymous ones are found, too.
     ///
     /// # Errors
     /// When there is no such member, or it is a bit-field that starts inside a byte.
@@ -359,8 +365,8 @@ impl Structure<'_, '_> {
         }
     }
 
-    /// As [`Self::offset`], of a bit field: the byte that its lowest bit is in, and which of that byte's bits it is
-    /// (on little-endian machines).
+    /// Returns, for a bit field, the byte that its lowest bit is in, and which of that byte's bits
+    /// it is (on little-endian machines).
     ///
     /// # Errors
     /// When there is no such member.

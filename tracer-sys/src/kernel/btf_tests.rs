@@ -3,7 +3,8 @@ use super::{
     KIND_UNION,
 };
 
-/// Builds BTF by hand: types in order (ids from 1), each with its name, kind, vlen, size or type, and trailing words.
+/// Builds BTF by hand: types in order (ids from 1), each with its name, kind, vlen, size or type,
+/// and trailing words.
 #[derive(Default)]
 struct Builder {
     types: Vec<u8>,
@@ -71,7 +72,8 @@ fn sample() -> Vec<u8> {
     btf.add("", KIND_PTR, 0, 6, &[]);
     btf.add("btf_trace_thing", KIND_TYPEDEF, 0, 7, &[]);
     btf.add("helper", KIND_FUNC, 0, 6, &[]);
-    // 10: struct flags { int a:6 @0; int b:1 @6 }; the top bit of the word with kind and vlen says that sizes are told
+    // 10: struct flags { int a:6 @0; int b:1 @6 }; the top bit of the word with kind and vlen says
+    // that sizes are given
     btf.add(
         "flags",
         KIND_STRUCT | 1 << 7,

@@ -1,21 +1,23 @@
-//! The kernel's clocks: the one of the eBPF programs, and the processor time of a thread and of the process.
+//! Reads the kernel's clocks: the one of the eBPF programs, and the processor time of a thread and
+//! of the process.
 
 use rustix::time::{ClockId, clock_gettime};
 use tcpclose_core::types::Nanos;
 
-/// `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with (`bpf_ktime_get_ns()`).
+/// Returns the time of `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with
+/// (`bpf_ktime_get_ns()`).
 #[must_use]
 pub fn now() -> Nanos {
     read(ClockId::Monotonic)
 }
 
-/// Processor time of the calling thread.
+/// Returns the processor time of the calling thread.
 #[must_use]
 pub fn thread_cpu() -> Nanos {
     read(ClockId::ThreadCPUTime)
 }
 
-/// Processor time of all threads of this process, in user space and in the kernel.
+/// Returns the processor time of all threads of this process, in user space and in the kernel.
 #[must_use]
 pub fn process_cpu() -> Nanos {
     read(ClockId::ProcessCPUTime)

@@ -1,4 +1,4 @@
-//! From the bytes of the ring buffer to the core's events.
+//! Decodes the records of the ring buffer into the core's events.
 
 use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 
@@ -8,27 +8,28 @@ use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, Socket
 const BARE: usize = wire::Transition::BARE;
 const WITH_TASK: usize = wire::Transition::WITH_TASK;
 
-/// Why a record is not what it should be: the program and its eBPF object are of different builds, or memory is bad.
+/// Why a record cannot be decoded: the program and its eBPF object are of different builds, or
+/// memory is faulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// A record without a byte.
+    /// The record has no byte.
     #[error("it is empty")]
     Empty,
     /// The first byte names no kind of record.
     #[error("no kind of record has the number {0}")]
     UnknownKind(u8),
-    /// It is shorter or longer than a record of its kind.
+    /// The record is shorter or longer than others of its kind.
     #[error("a record of kind {kind} has {length} bytes")]
     WrongLength {
-        /// Its first byte.
+        /// The record's first byte.
         kind: u8,
-        /// How many bytes it has.
+        /// The record's length in bytes.
         length: usize,
     },
-    /// A transition from or to something else than a TCP state.
+    /// A transition leads from or to something else than a TCP state.
     #[error("no TCP state has the number {0}")]
     UnknownState(u8),
-    /// A transition of neither IPv4 nor IPv6.
+    /// A transition is of neither IPv4 nor IPv6.
     #[error("there is no IP version {0}")]
     UnknownIpVersion(u8),
     /// A minisocket took a segment that is not in the record.
@@ -81,10 +82,11 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
     }))
 }
 
-/// A transition with zeros for what its record left out; `None` where it has the wrong length.
+/// Returns the transition with zeros for the fields that its record leaves out; `None` where the
+/// record has the wrong length.
 fn whole(bytes: &[u8]) -> Option<wire::Transition> {
     let mut whole = [0; wire::Transition::WHOLE];
-    // Each length on its own: copies of a known length are a few moves.
+    // Each length has a branch of its own: copies of a constant length are a few moves.
     match bytes.len() {
         BARE => whole[..BARE].copy_from_slice(bytes),
         WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
@@ -96,7 +98,7 @@ fn whole(bytes: &[u8]) -> Option<wire::Transition> {
     (bytes.len() >= needed).then_some(record)
 }
 
-/// No segment is without a flag.
+/// Returns the segment of a signal that has one: a segment always has a flag.
 fn segment(record: &wire::Signal) -> Option<Segment> {
     const FIN: u8 = 1;
     const RST: u8 = 4;

@@ -1,4 +1,4 @@
-//! Log messages of the eBPF programs themselves, with `--verbose`.
+//! Prints the log messages of the eBPF programs themselves (`--verbose`).
 
 use std::fmt;
 
@@ -27,12 +27,12 @@ impl Log for Printer {
 }
 
 impl EbpfLog {
-    /// Must come after the programs are loaded: it takes the map that they log to.
+    /// Starts reading, once the programs are loaded: takes the map that they log to.
     pub(super) fn start(ebpf: &mut Ebpf, print: Print) -> anyhow::Result<Self> {
         Ok(Self(EbpfLogger::init_with_logger(ebpf, Printer(print))?))
     }
 
-    /// Prints the messages that came since the last call.
+    /// Prints the messages since the last call.
     pub fn flush(&mut self) {
         self.0.flush();
     }

@@ -36,13 +36,13 @@ pub enum LoadError {
     /// The tracepoint's record lacks a field.
     #[error("this kernel's tracepoint sock:{SET_STATE} has no field {0}; it cannot be used")]
     NoField(String),
-    /// The classic tier cannot see what a filter asks for.
+    /// The classic tier does not show what a filter needs.
     #[error("{0} needs the kernel's BTF, which is missing here or was refused by --no-btf")]
     FilterNeedsBtf(&'static str),
     /// Loading or attaching failed otherwise.
     #[error("{doing} failed: {error:#}")]
     Other {
-        /// What was being done.
+        /// The step that failed.
         doing: &'static str,
         /// What the kernel or aya reported.
         error: anyhow::Error,
@@ -50,7 +50,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// What to do where tracefs cannot be read.
+    /// Returns what to do where tracefs cannot be read.
     #[must_use]
     pub fn remedy_for_tracefs(error: &io::Error) -> &'static str {
         match error.kind() {
@@ -85,7 +85,7 @@ fn names_a_ring(error: &anyhow::Error) -> bool {
     causes.any(|cause| cause.to_string().contains("EVENTS"))
 }
 
-/// Why the kernel refuses a program, where that is what failed.
+/// Returns why the kernel refuses a program, where that is what failed.
 pub(super) fn refusal(error: &anyhow::Error) -> Option<&io::Error> {
     error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(ProgramError::LoadError { io_error, .. }) => Some(io_error),

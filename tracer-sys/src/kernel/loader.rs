@@ -1,5 +1,5 @@
-//! Loads the eBPF programs and attaches them: the tier with all evidence where the kernel has BTF, else the classic
-//! tracepoint.
+//! Loads the eBPF programs and attaches them: the tier with all evidence where the kernel has BTF,
+//! else the classic tracepoint.
 
 use std::collections::BTreeSet;
 use std::thread::{self, JoinHandle};
@@ -20,24 +20,24 @@ use super::{offsets, tracefs};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::types::NetNs;
 
-/// What the kernel shall send.
+/// What the eBPF programs record.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Which connections; the kernel applies its part.
+    /// The connections that are traced; the eBPF programs apply their part of the filter.
     pub filter: ConnectionFilter,
-    /// Transitions too that tell nothing of a close.
+    /// Records also the transitions that are not part of a connection's life.
     pub every_transition: bool,
-    /// Do not use BTF even where the kernel has it.
+    /// Uses the classic tracepoint even where the kernel has BTF.
     pub classic: bool,
-    /// Prints what the eBPF programs log about records that they leave out. With `None` that code is not even loaded: the
-    /// verifier drops what a constant turns off.
+    /// Prints what the eBPF programs log about records that the filter leaves out. With `None` that
+    /// code is not even loaded: the verifier drops what a constant turns off.
     pub log: Option<Print>,
     /// Size of each ring buffer in bytes: a power of two, at least a page.
     pub ring_bytes: u32,
 }
 
 impl Default for Options {
-    /// Everything, by the best tier, through rings of 4 MiB: some 33,000 records each.
+    /// Everything, with the best tier, through rings of 4 MiB: some 33,000 records each.
     fn default() -> Self {
         Self {
             filter: ConnectionFilter::default(),
@@ -49,7 +49,7 @@ impl Default for Options {
     }
 }
 
-/// How much the kernel lets us see.
+/// How much the kernel shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     /// `tp_btf` programs: each transition with the socket's own evidence.
@@ -58,19 +58,19 @@ pub enum Tier {
     Classic,
 }
 
-/// Programs at work. Dropping it detaches them.
+/// The programs, loaded and attached. Dropping this detaches them.
 pub struct Programs {
     /// Keeps programs and links alive.
     pub(super) ebpf: Ebpf,
-    /// How much can be seen.
+    /// How much the kernel shows.
     pub tier: Tier,
-    /// Whether sockets have cookies here, so that sock_diag can be joined.
+    /// Whether sockets have cookies here, so that records can be joined with sock_diag.
     pub has_cookie: bool,
     /// Tracepoints that could not be attached, and why.
     pub missing: Vec<(&'static str, String)>,
-    /// Whether function hooks tell of minisockets; if not, why.
+    /// Whether function hooks on minisockets are attached; if not, why.
     pub hooks: Result<(), String>,
-    /// Whether the segments that end a connection are seen themselves; if not, why.
+    /// Whether the segments that minisockets take are seen; if not, why.
     pub segments: Result<(), String>,
     /// The kernel's names for its reset reasons, by number.
     pub reset_reasons: Vec<&'static str>,
@@ -85,7 +85,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// What they do not see though this tier could, in sentences.
+    /// Returns what the programs do not see though this tier could, in sentences.
     pub fn shortcomings(&self) -> impl Iterator<Item = String> {
         let causes = self.missing.iter().map(|(tracepoint, why)| {
             format!(
@@ -100,21 +100,22 @@ impl Programs {
     }
 }
 
-/// aya's loader, in the making. It reads all of the kernel's BTF when it is made, 30 ms, and cannot be told that these
-/// programs have no use for it; so that is done in a thread, beside what else a start takes.
-pub struct Loader(Option<JoinHandle<EbpfLoader<'static>>>);
+/// aya's loader, which a thread creates. It reads all of the kernel's BTF when it is created (30
+/// ms), though these programs do not need that; so a thread does it, beside the other steps of a
+/// start.
+pub struct LoaderThread(Option<JoinHandle<EbpfLoader<'static>>>);
 
-impl Loader {
-    /// Begins.
+impl LoaderThread {
+    /// Starts the thread.
     #[must_use]
-    pub fn begin() -> Self {
+    pub fn start() -> Self {
         let thread = thread::Builder::new().name("loader".into());
         Self(thread.spawn(Self::make).ok())
     }
 
     fn make() -> EbpfLoader<'static> {
         let mut loader = EbpfLoader::new();
-        // Gives it back.
+        // Frees the BTF again.
         loader.btf(None);
         loader
     }
@@ -129,19 +130,19 @@ impl Loader {
     }
 }
 
-/// Loads and attaches.
+/// Loads and attaches the programs.
 ///
 /// # Errors
 /// [`LoadError`]; its message says what is missing and what to do.
 pub fn load(options: &Options) -> Result<Programs, LoadError> {
-    load_by(Loader::begin(), options)
+    load_with(LoaderThread::start(), options)
 }
 
-/// As [`load`], by a loader that was begun before.
+/// Loads and attaches the programs with a loader that was started before.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError> {
+pub fn load_with(loader: LoaderThread, options: &Options) -> Result<Programs, LoadError> {
     let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
     if !crate::host::capabilities::may_trace() {
         return Err(LoadError::NotPermitted);
@@ -222,13 +223,13 @@ pub fn load_by(loader: Loader, options: &Options) -> Result<Programs, LoadError>
     })
 }
 
-/// The rings that are used: one for each CPU, as far as there are so many.
+/// Returns the rings that are used: one for each CPU, as far as there are enough.
 fn rings() -> &'static [&'static str] {
     let cpus = aya::util::nr_cpus().map_or(1, usize::next_power_of_two);
     &RINGS[..cpus.min(RINGS.len())]
 }
 
-/// 0 turns every message off.
+/// Returns the level for the programs' log messages; 0 turns all of them off.
 fn log_level(options: &Options) -> u8 {
     if options.log.is_some() {
         aya_log::Level::Debug as u8
@@ -238,7 +239,7 @@ fn log_level(options: &Options) -> u8 {
 }
 
 fn classic_config(options: &Options) -> Result<Config, LoadError> {
-    // The record of the tracepoint does not say in which namespace it happened.
+    // The record of the tracepoint has no network namespace.
     if options.filter.netns.is_some() {
         return Err(LoadError::FilterNeedsBtf("--netns"));
     }
@@ -281,7 +282,8 @@ fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), L
     Ok(())
 }
 
-/// Before 5.11 maps count against RLIMIT_MEMLOCK, which is 64 KiB by default. Where it may not be lifted, loading says so.
+/// Lifts the limit of locked memory: before 5.11 maps count against it, and it is 64 KiB by
+/// default. Where it may not be lifted, loading may fail.
 fn lift_memlock_limit() {
     let unlimited = Rlimit {
         current: None,

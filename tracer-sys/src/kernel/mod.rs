@@ -1,4 +1,5 @@
-//! Interfaces to the kernel: the eBPF programs and their records, BTF, sock_diag, network namespaces, clocks.
+//! Interfaces to the kernel: the eBPF programs and their records, BTF, sock_diag, network
+//! namespaces, clocks.
 
 mod attach;
 pub mod btf;

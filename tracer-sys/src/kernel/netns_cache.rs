@@ -1,4 +1,4 @@
-//! Remembers how network namespaces are entered: finding one takes a walk through /proc.
+//! Remembers how network namespaces are entered: finding one takes a scan of /proc.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use super::netns::{self, NetNsError, NetNsHandle};
 use super::sock_diag::{DiagClient, DiagError};
 use tcpclose_core::types::{Nanos, NetNs};
 
-/// Namespaces remembered at most. Beyond that the memory starts anew.
+/// The most namespaces that are remembered. Beyond that the cache starts anew.
 pub const REMEMBERED: usize = 4096;
 
-/// How long a namespace to which nothing leads is not looked for again.
+/// How long a namespace that was not found, or could not be entered, is not searched for again.
 const ABSENT_PERIOD: Nanos = Nanos::from_secs(10);
 
 /// Enters network namespaces by their numbers.
@@ -18,9 +18,9 @@ const ABSENT_PERIOD: Nanos = Nanos::from_secs(10);
 pub struct NetnsCache {
     own: Option<NetNs>,
     handles: HashMap<NetNs, NetNsHandle>,
-    /// Namespaces that were looked for in vain, or could not be entered, and when.
+    /// Namespaces that were not found or could not be entered, and when that was.
     absent: HashMap<NetNs, Nanos>,
-    /// Finds all namespaces.
+    /// Finds all network namespaces of the host.
     scan: fn() -> Vec<NetNsHandle>,
 }
 
@@ -36,13 +36,13 @@ impl Default for NetnsCache {
 }
 
 impl NetnsCache {
-    /// Whether the process lives in this one.
+    /// Returns whether this is the network namespace of the process.
     #[must_use]
     pub fn is_own(&self, netns: NetNs) -> bool {
         self.own == Some(netns)
     }
 
-    /// Does `work` in a namespace.
+    /// Calls `work` inside a network namespace and returns its result.
     ///
     /// # Errors
     /// `work` was not called: nothing leads to the namespace, or it may not be entered.
@@ -63,7 +63,7 @@ impl NetnsCache {
         })
     }
 
-    /// A client for a namespace.
+    /// Opens a client of sock_diag for a network namespace.
     ///
     /// # Errors
     /// Those of [`DiagClient::open_in`].
@@ -79,8 +79,9 @@ impl NetnsCache {
         })?
     }
 
-    /// Calls `enter` with what is remembered of a namespace. Where that leads nowhere any more (a process has exited, and
-    /// others live on in its namespace), the namespace is looked for, once.
+    /// Calls `enter` with the handle that is remembered for a namespace. Where that leads nowhere
+    /// any more (a process has exited, and others live on in its namespace), the namespace is
+    /// searched for once.
     fn enter<T>(
         &mut self,
         netns: NetNs,
@@ -111,7 +112,7 @@ impl NetnsCache {
         })
     }
 
-    /// One walk finds all namespaces, so that a host with many of them takes one.
+    /// Remembers all namespaces that a scan finds, so that a host with many of them takes one scan.
     fn remember_all(&mut self, wanted: NetNs) {
         let mut found = (self.scan)();
         if self.handles.len() + found.len() > REMEMBERED {
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// How often namespaces were looked for by this test, and how many there are, numbered from 1.
+        /// How often this test has scanned for namespaces, and how many there are, numbered from 1.
         static WALKS: Cell<u32> = const { Cell::new(0) };
         static THERE: Cell<u32> = const { Cell::new(0) };
     }

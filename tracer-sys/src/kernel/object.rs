@@ -8,7 +8,8 @@ pub(super) const SET_STATE: &str = "inet_sock_set_state";
 pub(super) const SET_STATE_FALLBACK: &str = "inet_sock_set_state_nested";
 /// The program on state transitions where the kernel has no BTF.
 pub(super) const SET_STATE_CLASSIC: &str = "inet_sock_set_state_classic";
-/// The program on the segments which a minisocket took and dropped; the tracepoint has the same name.
+/// The program on the segments which a minisocket took and dropped; the tracepoint has the same
+/// name.
 pub(super) const KFREE_SKB: &str = "kfree_skb";
 /// The program that the iterator over open files runs.
 pub(super) const SOCKET_DESCRIPTORS: &str = "held_sockets";

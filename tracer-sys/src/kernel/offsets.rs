@@ -1,17 +1,18 @@
-//! The eBPF programs' [`Config`]: where this kernel keeps the fields they read, and what it allows.
+//! Makes the eBPF programs' [`Config`]: where this kernel keeps the fields that they read, and what
+//! it allows.
 
 use tcpclose_common::{Config, task_file_context};
 
 use super::btf::{Btf, BtfError};
 use super::tracefs::Format;
 
-/// The kernel never drops a packet for this reason.
+/// A number for which the kernel never drops a packet.
 const NO_SUCH_REASON: u32 = u32::MAX;
 
 /// Fills the offsets and abilities for the `tp_btf` programs.
 ///
 /// # Errors
-/// When the kernel's structures lack a member that the programs stand on.
+/// When the kernel's structures lack a member that the programs need.
 pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let (sock, tcp_sock) = (btf.structure("sock")?, btf.structure("tcp_sock")?);
     let (task, in_segment) = (btf.structure("task_struct")?, btf.structure("tcp_skb_cb")?);
@@ -76,17 +77,20 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
     })
 }
 
-/// A number of `enum skb_drop_reason`; [`NO_SUCH_REASON`] where the kernel has none by that name.
+/// Returns a number of `enum skb_drop_reason`; [`NO_SUCH_REASON`] where the kernel has none of that
+/// name.
 fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
     let reasons = btf.enum_names("skb_drop_reason");
     let named = reasons.into_iter().find(|(_, known)| *known == name);
     named.map_or(NO_SUCH_REASON, |(number, _)| number)
 }
 
-/// Fills the offsets for the iterator over open files alone: finding each structure takes a pass over the kernel's BTF.
+/// Fills the offsets for the iterator over open files alone: finding each structure takes a pass
+/// over the kernel's BTF.
 ///
 /// # Errors
-/// As [`from_btf`]; also where the iterator's context is not laid out as its program is compiled for.
+/// As [`from_btf`]; also where the iterator's context is not laid out as its program is compiled
+/// for.
 pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let context = btf.structure("bpf_iter__task_file")?;
     for (member, expected) in task_file_context::MEMBERS {
@@ -108,9 +112,10 @@ pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
     })
 }
 
-/// Names of `enum sk_rst_reason` without their prefix, by number; empty before 6.10.
+/// Returns the names of `enum sk_rst_reason` without their prefix, by number; none before 6.10.
 ///
-/// They are leaked: a program loads once, and the few names live as long as the records that carry them.
+/// They are leaked: a program loads once, and the few names live as long as the records that carry
+/// them.
 #[must_use]
 pub fn reset_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
     let named = btf.enum_names("sk_rst_reason");

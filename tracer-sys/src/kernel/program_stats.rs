@@ -1,4 +1,4 @@
-//! How often and how long the eBPF programs have run.
+//! Reads how often and how long the eBPF programs have run.
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use tcpclose_common::{Program, RunStats};
@@ -9,9 +9,9 @@ use tcpclose_core::types::Nanos;
 /// Runs of the eBPF programs, all together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BpfRuns {
-    /// How many there were.
+    /// Number of runs.
     pub count: u64,
-    /// Processor time that they took.
+    /// Processor time of the runs.
     pub time: Nanos,
 }
 
@@ -19,7 +19,8 @@ pub struct BpfRuns {
 pub(super) struct ProgramStats(pub PerCpuArray<MapData, [u64; 3]>);
 
 impl ProgramStats {
-    /// All of them since the start. The time is estimated: of the runs on a CPU, one in [`RunStats::TIMED`] stands for all.
+    /// Returns all runs since the start. The time is an estimate: one in [`RunStats::TIMED`] runs
+    /// on each CPU is timed.
     ///
     /// # Errors
     /// When the map cannot be read.

@@ -1,10 +1,11 @@
-//! The reader's end of the ring buffers: it looks by itself every few milliseconds while there is traffic, and sleeps
+//! Reads the ring buffers: polls them every few milliseconds while there is traffic, and sleeps
 //! until the kernel wakes it when there is none.
 //!
-//! A socket's records may lie in several rings, as it changes its state on this CPU and that. They are handed over in the
-//! order of their times, up to a time that is past for sure: a record is in its ring before it has a time, and the socket
-//! is locked until the record is complete, so what comes later on another CPU has a later time. A record that is being
-//! written hides complete ones behind it; no ring is ahead of one with such a record.
+//! A socket's records may lie in several rings, as it changes its state on this CPU and that. They
+//! are handed over in the order of their times, up to a time before which no record can appear any
+//! more: a record is reserved in its ring before it gets its time, and the socket is locked until
+//! the record is complete, so a later one on another CPU has a later time. A record that is being
+//! written hides complete ones behind it; no ring is read further than one with such a record.
 
 #![expect(unsafe_code, reason = "tokio wants a promise about the descriptor")]
 
@@ -31,17 +32,18 @@ use super::ring_positions::Positions;
 use tcpclose_core::event::Event;
 use tcpclose_core::types::Nanos;
 
-/// How often an awake reader looks: a record reaches the user well within 100 ms.
+/// How often an awake reader polls: a record reaches the user well within 100 ms.
 const POLL: Duration = Duration::from_millis(20);
-/// More often where this part of the ring fills sooner. The rest is for when the reader has to wait for a processor.
+/// It polls more often where this part of a ring fills sooner. The rest of the ring is for the
+/// times when the reader has to wait for a processor.
 const FILL: u32 = 8;
-/// The timer's grain.
+/// The shortest time between two polls: the timer's resolution.
 const MOST_OFTEN: Duration = Duration::from_millis(1);
-/// `BPF_RINGBUF_HDR_SZ`: what the ring holds beside each record.
+/// `BPF_RINGBUF_HDR_SZ`: bytes of the header of each record in the ring.
 const RECORD_HEADER: usize = 8;
 
-/// With more than one ring, records are handed over when they are so old: by then they are complete, and all that are
-/// older have been seen.
+/// With more than one ring, records are handed over at this age: by then they are complete, and all
+/// older ones have been read.
 pub const SETTLED: Nanos = Nanos::from_millis(1);
 
 /// Reads the records of the rings.
@@ -52,30 +54,31 @@ pub struct Reader {
     reader_asleep: Array<MapData, u32>,
     reset_reasons: Vec<&'static str>,
     mode: Mode,
-    /// Its size.
+    /// Size of each ring.
     ring_bytes: u32,
-    looked: Instant,
-    /// When to look next, while awake.
+    last_poll: Instant,
+    /// How long to wait until the next poll, while awake.
     pace: Duration,
 }
 
-/// A ring, and the record that was taken from it and not yet handed over.
+/// A ring, and the record that was taken from it and is not yet handed over.
 struct Ring {
     fd: AsyncFd<RingBuf<MapData>>,
     head: Option<Result<Event, DecodeError>>,
-    /// Bytes taken in this look.
+    /// Bytes taken in this poll.
     taken: usize,
     positions: Positions,
-    /// The next record is being written.
+    /// Whether the next record is being written.
     blocked: bool,
-    /// All its records up to this time have been taken.
+    /// The time up to which all its records have been taken.
     settled: Nanos,
 }
 
 impl Ring {
     fn new(events: RingBuf<MapData>) -> io::Result<Self> {
         let positions = Positions::map(events.as_fd())?;
-        // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after the registration.
+        // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after
+        // the registration.
         let fd = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
         Ok(Self {
             fd,
@@ -87,7 +90,7 @@ impl Ring {
         })
     }
 
-    /// Takes the next record, if there is one that is complete.
+    /// Takes the next record, if one is complete.
     fn refill(&mut self, reset_reasons: &[&'static str]) {
         if self.head.is_some() {
             return;
@@ -102,7 +105,7 @@ impl Ring {
         }
     }
 
-    /// The time of the record that was taken; of one that cannot be read, the beginning of all time.
+    /// Returns the time of the record that was taken; 0 for one that cannot be decoded.
     fn at(&self) -> Option<Nanos> {
         let head = self.head.as_ref()?.as_ref();
         Some(head.map_or(Nanos(0), Event::at))
@@ -111,11 +114,12 @@ impl Ring {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Looks every [`POLL`] or sooner.
+    /// Polls every [`POLL`] or sooner.
     Awake,
-    /// The kernel has been told to wake us; one more look follows, as a record may have been under way meanwhile.
+    /// The eBPF programs are requested to wake the reader; one more poll follows, as a record may
+    /// have been under way meanwhile.
     Dozing,
-    /// Only the kernel or the caller's deadline ends this.
+    /// Only a wake-up or the caller's deadline ends this.
     Asleep,
 }
 
@@ -138,20 +142,21 @@ impl Reader {
             reset_reasons,
             mode: Mode::Awake,
             ring_bytes,
-            looked: Instant::now(),
+            last_poll: Instant::now(),
             pace: POLL,
         })
     }
 
-    /// Waits until there may be records, or until `deadline`. Whoever is woken has to tell the kernel anew to wake it, also
-    /// where what it was woken for is still behind a record that is being written.
+    /// Waits until there may be records, or until `deadline`. Once woken, the reader has to request
+    /// the next wake-up anew, also where the record that woke it is still behind one that is being
+    /// written.
     ///
     /// # Errors
     /// When a descriptor can no longer be polled.
     pub async fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.pace);
         match poll.into_iter().chain(deadline).min() {
-            // Awake, nobody wakes us: the kernel was told not to.
+            // An awake reader is not woken: no wake-up is requested.
             Some(until) if self.mode == Mode::Awake => sleep_until(until).await,
             Some(until) => {
                 if let Ok(ready) = timeout_at(until, self.readable()).await {
@@ -167,7 +172,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Waits until the kernel says that one of the rings has something.
+    /// Waits until the kernel reports that one of the rings is readable.
     async fn readable(&self) -> io::Result<()> {
         poll_fn(|context| {
             let mut any = Poll::Pending;
@@ -182,7 +187,7 @@ impl Reader {
         .await
     }
 
-    /// How long ago all is known that has happened.
+    /// Returns how far behind the present [`Self::horizon`] is.
     #[must_use]
     pub fn lag(&self) -> Nanos {
         match self.rings.len() {
@@ -191,24 +196,24 @@ impl Reader {
         }
     }
 
-    /// The time up to which [`Self::drain`] hands over all that has happened.
+    /// Returns the time up to which [`Self::drain`] can hand over all records.
     #[must_use]
     pub fn horizon(&self) -> Nanos {
         now() - self.lag()
     }
 
-    /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the order of their times, and
-    /// settles how to wait for the next. Returns the time up to which all are handed over: an earlier one where a record is
-    /// being written.
+    /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the
+    /// order of their times, and decides how to wait for the next. Returns the time up to which all
+    /// are handed over: an earlier one where a record is being written.
     ///
     /// # Errors
-    /// When the kernel cannot be told to wake us.
+    /// When a wake-up cannot be requested.
     pub fn drain(
         &mut self,
         mut until: Nanos,
         mut each: impl FnMut(Result<Event, DecodeError>),
     ) -> io::Result<Nanos> {
-        // What comes into a ring after it was found empty is later than `until`.
+        // Records that come into a ring after it was found empty are later than `until`.
         for ring in &mut self.rings {
             ring.refill(&self.reset_reasons);
         }
@@ -232,11 +237,11 @@ impl Reader {
         for ring in self.rings.iter_mut().filter(|ring| !ring.blocked) {
             ring.settled = ring.settled.max(until);
         }
-        let looked = std::mem::replace(&mut self.looked, Instant::now());
+        let last_poll = std::mem::replace(&mut self.last_poll, Instant::now());
         let taken = self.rings.iter_mut();
         let fullest = taken.map(|ring| std::mem::take(&mut ring.taken)).max();
         let fullest = fullest.unwrap_or(0);
-        self.pace = pace(self.looked - looked, fullest, self.ring_bytes);
+        self.pace = pace(self.last_poll - last_poll, fullest, self.ring_bytes);
         let mut rings = self.rings.iter();
         let waiting = rings.any(|ring| ring.head.is_some() || ring.blocked);
         self.mode = match (fullest > 0 || waiting, self.mode) {
@@ -250,22 +255,23 @@ impl Reader {
         Ok(until)
     }
 
-    /// How many records found the ring full since the last call, over all CPUs.
+    /// Returns how many records found the ring full since the last call, on all CPUs.
     ///
     /// # Errors
     /// When the kernel's counters cannot be read.
     pub fn take_lost(&mut self) -> io::Result<u64> {
         let lost = self.lost.get(&0, 0).map_err(map_error)?.iter().sum::<u64>();
-        // A counter may step back: a program can be interrupted while it counts.
+        // A counter may decrease: a program can be interrupted while it counts.
         let most = lost.max(self.lost_before);
         Ok(most - std::mem::replace(&mut self.lost_before, most))
     }
 }
 
-/// How long to wait, when so many bytes came in the time since the last look.
+/// Returns how long to wait until the next poll, when so many bytes came in the time since the last
+/// one.
 fn pace(since: Duration, bytes: usize, ring_bytes: u32) -> Duration {
     let filled = f64::from(ring_bytes / FILL) / bytes as f64;
-    // Nothing came, or it is days ago.
+    // Nothing came, or the last poll is days ago.
     let wait = Duration::try_from_secs_f64(since.as_secs_f64() * filled);
     wait.unwrap_or(POLL).clamp(MOST_OFTEN, POLL)
 }
@@ -307,32 +313,33 @@ impl Programs {
     }
 }
 
-/// Programs at work; dropping it detaches them.
+/// The programs while they are attached; dropping this detaches them.
 pub struct AttachedPrograms {
     /// Keeps programs and links alive.
     ebpf: aya::Ebpf,
     misses: RecursionMisses,
     fallback: Option<RecursionFallback>,
     stats: ProgramStats,
-    /// The programs' own log messages, if they were asked for.
+    /// The programs' own log messages, if they are wanted.
     pub log: Option<EbpfLog>,
 }
 
 impl AttachedPrograms {
-    /// How often and how long the programs have run; `None` where that cannot be read.
+    /// Returns how often and how long the programs have run; `None` where that cannot be read.
     #[must_use]
     pub fn runs(&self) -> Option<BpfRuns> {
         self.stats.total().ok()
     }
 
-    /// How many runs of the programs the kernel skipped since the last call, without those that the fallback made up for.
-    /// Call it every second or so.
+    /// Returns how many runs of the programs the kernel skipped since the last call, without those
+    /// that the fallback made up for. Call it about once a second.
     pub fn take_misses(&mut self) -> u64 {
         let Skipped { set_state, others } = self.misses.take();
         let Some(fallback) = &mut self.fallback else {
             return set_state.unwrap_or(0) + others;
         };
-        // Counted before the last stage begins: too much by what is skipped in between, never too little.
+        // Counted before the last stage begins: at most too many, by the runs skipped in between,
+        // never too few.
         let missed = if fallback.is_active() {
             0
         } else {

@@ -1,5 +1,6 @@
-//! Attaches the fallback of the transition program once the kernel has skipped a run of the main program, as an interrupt came
-//! in between. Many hosts are spared its cost, 65 ns a transition; on the others a loss is reported first.
+//! Attaches the fallback of the transition program once the kernel has skipped a run of the main
+//! program, as an interrupt came in between. Many hosts are spared its cost, 65 ns a transition; on
+//! the others a loss is reported first.
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -35,13 +36,14 @@ impl RecursionFallback {
         }
     }
 
-    /// Whether it records what the main program misses.
+    /// Returns whether it records what the main program misses.
     pub fn is_active(&self) -> bool {
         self.progress == Progress::Active
     }
 
-    /// Advances the attach sequence by one stage, if a run of the main program was skipped now or earlier. Between two calls
-    /// any transition must be through: call at most every 100 ms.
+    /// Advances the attach sequence by one stage, if a run of the main program was skipped now or
+    /// earlier. All transitions of one stage must have ended before the next: call at most every
+    /// 100 ms.
     pub fn advance(&mut self, ebpf: &mut Ebpf, is_needed: bool) {
         self.progress = match self.progress {
             Progress::Waiting if is_needed => match attach(ebpf) {

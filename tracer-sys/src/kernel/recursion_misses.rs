@@ -1,5 +1,6 @@
-//! Runs that the kernel skipped: a program that is hit again on the same CPU while it runs (an interrupt came in between)
-//! is not started a second time, and only counted (`recursion_misses`, kernel/bpf/syscall.c, from 5.12 on).
+//! Counts the runs that the kernel skipped: a program that is hit again on the same CPU while it
+//! runs (an interrupt came in between) is not started a second time, and only counted
+//! (`recursion_misses`, kernel/bpf/syscall.c, from 5.12 on).
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -11,24 +12,25 @@ use super::object::{KFREE_SKB, SET_STATE, SET_STATE_FALLBACK};
 /// Counts the skipped runs of the loaded programs.
 #[derive(Debug)]
 pub(super) struct RecursionMisses {
-    /// Of the main program on state transitions.
+    /// Skipped runs of the main program on state transitions.
     set_state: Counter,
-    /// Of all others but its fallback and the one on dropped packets: what the fallback misses the main program has seen, and
-    /// without the other a close is probed instead.
+    /// Skipped runs of all others but its fallback and the one on dropped packets: the main program
+    /// has seen what the fallback misses, and without the other a close is probed instead.
     others: Counter,
 }
 
 /// The runs that were skipped since the last call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Skipped {
-    /// Runs of the main program on state transitions; `None` where the kernel does not count it (before 5.12).
+    /// Runs of the main program on state transitions; `None` where the kernel does not count it
+    /// (before 5.12).
     pub set_state: Option<u64>,
     /// Runs of the other programs.
     pub others: u64,
 }
 
 impl RecursionMisses {
-    /// Counts those of the loaded programs.
+    /// Starts counting for the loaded programs.
     pub fn of(ebpf: &Ebpf) -> Self {
         let counter = |wanted: &dyn Fn(&str) -> bool| Counter {
             programs: ebpf
@@ -45,7 +47,7 @@ impl RecursionMisses {
         }
     }
 
-    /// How many runs were skipped since the last call.
+    /// Returns how many runs were skipped since the last call.
     pub fn take(&mut self) -> Skipped {
         Skipped {
             set_state: self.set_state.take(),
@@ -62,7 +64,7 @@ struct Counter {
 }
 
 impl Counter {
-    /// `None` where nothing is counted.
+    /// Returns the new ones since the last call; `None` where the kernel does not count them.
     fn take(&mut self) -> Option<u64> {
         let count = |fd: &RawFd| {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
@@ -70,7 +72,8 @@ impl Counter {
         };
         let counts = self.programs.iter().filter_map(count);
         let now = counts.reduce(|all, one| all + one)?;
-        // Of a program whose count cannot be read this time, nothing is new the next.
+        // A program whose count cannot be read this time adds nothing now, and all of it the next
+        // time.
         let most = now.max(self.before);
         Some(most - std::mem::replace(&mut self.before, most))
     }

@@ -1,5 +1,5 @@
-//! How far a ring buffer has been written and read: two pages that the kernel shows to user space (`ringbuf_map_mmap_kern`
-//! of kernel/bpf/ringbuf.c).
+//! Reads how far a ring buffer has been written and read: two pages that the kernel maps for user
+//! space (`ringbuf_map_mmap_kern` of kernel/bpf/ringbuf.c). aya keeps its own mapping private.
 
 #![expect(unsafe_code, reason = "memory that the kernel shares")]
 
@@ -11,22 +11,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
-/// The consumer's page, and behind it the producer's.
+/// The consumer's page, followed by the producer's.
 pub(super) struct Positions {
     pages: NonNull<u8>,
     page: usize,
 }
 
-// SAFETY: the pages stay mapped as long as this lives, whichever thread has it, and are only read, atomically.
+// SAFETY: the pages stay mapped as long as this lives, whichever thread has it, and are only read,
+// atomically.
 unsafe impl Send for Positions {}
 // SAFETY: as above.
 unsafe impl Sync for Positions {}
 
 impl Positions {
-    /// Maps them.
+    /// Maps the two pages.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The kernel refuses the mapping.
     pub fn map(ring: BorrowedFd<'_>) -> io::Result<Self> {
         let page = page_size();
         let (anywhere, from_start) = (ptr::null_mut(), 0);
@@ -45,7 +46,7 @@ impl Positions {
         Ok(Self { pages, page })
     }
 
-    /// Whether there are records that nobody has read, be they complete or still being written.
+    /// Returns whether there are unread records, complete or still being written.
     pub fn differ(&self) -> bool {
         self.position(0) != self.position(1)
     }

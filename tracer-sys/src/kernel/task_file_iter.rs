@@ -1,7 +1,8 @@
-//! The processes that hold sockets in CLOSE_WAIT, from the kernel's own iterator over all open files (`iter/task_file`).
+//! The processes that hold sockets in CLOSE_WAIT, from the kernel's own iterator over all open
+//! files (`iter/task_file`).
 //!
-//! /proc shows one descriptor for each system call, 1.6 to 2 µs of a core each. The iterator takes 0.5 µs, and 40 ms before
-//! that to read the kernel's BTF and to load the program (6.18, 2 cores).
+//! /proc shows one descriptor for each system call, 1.6 to 2 µs of a core each. The iterator takes
+//! 0.5 µs, and 40 ms before that to read the kernel's BTF and to load the program (6.18, 2 cores).
 
 use std::fs::File;
 use std::io::Read;
@@ -20,8 +21,8 @@ use super::offsets;
 /// What the kernel iterates over.
 const TARGET: &str = "task_file";
 
-/// Lists all descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that this pid namespace shows;
-/// process ids are those of the initial one.
+/// Lists all descriptors of sockets in CLOSE_WAIT and of sockets that listen, of all processes that
+/// this pid namespace shows; process ids are those of the initial one.
 ///
 /// # Errors
 /// The program cannot be loaded: for lack of rights, of BTF, or of `bpf_sock_from_file` (5.11).
@@ -48,7 +49,7 @@ pub fn sockets() -> Result<Vec<SocketDescriptor>, LoadError> {
 
 /// Loads the program; reading the file makes the kernel iterate.
 fn start(object: &[u8], btf: &Btf<'_>, config: &Config) -> anyhow::Result<File> {
-    // The ring buffer is another program's: a page of it has to be there.
+    // Only other programs use the ring buffers, but they have to be created: with one page each.
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(config), true)
         .load(object)?;

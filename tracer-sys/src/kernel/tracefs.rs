@@ -1,18 +1,19 @@
-//! The `format` files of classic tracepoints: where each field lies. RHEL shifts them, so they are read, never assumed.
+//! Reads the `format` files of classic tracepoints, which have the offset of each field. RHEL
+//! shifts them, so they are never assumed.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Where tracefs may be mounted; the second is the older place.
+/// Where tracefs may be mounted; the second path is the older one.
 const MOUNTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// One field of a tracepoint's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: String,
-    /// Bytes from the start of the record.
+    /// Offset in bytes from the start of the record.
     pub offset: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u32,
 }
 
@@ -30,13 +31,13 @@ impl Format {
         Ok(Self::parse(&fs::read_to_string(path)?))
     }
 
-    /// Takes the `field:` lines; everything else in the file is for people.
+    /// Parses the `field:` lines; everything else in the file is for people.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         Self(text.lines().filter_map(parse_line).collect())
     }
 
-    /// A field by its name.
+    /// Returns a field by its name.
     ///
     /// # Errors
     /// The name, where there is no such field.
@@ -47,7 +48,7 @@ impl Format {
             .ok_or_else(|| name.to_owned())
     }
 
-    /// Bytes of the whole record.
+    /// Returns the size of the whole record in bytes.
     #[must_use]
     pub fn size(&self) -> u32 {
         self.0

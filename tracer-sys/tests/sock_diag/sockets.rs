@@ -217,7 +217,8 @@ fn a_socket_that_is_gone_is_none_and_a_listener_does_not_stand_in() -> Outcome {
 
         drop(client);
         drop(server);
-        // The passive end is gone after its last ACK; the listener has the same local address and port.
+        // The passive end is gone after its last ACK; the listener has the same local address and
+        // port.
         wait_for(&mut diag, &SocketLookup::tuple(ends), |socket| {
             socket.is_none()
         })?;

@@ -23,7 +23,7 @@ use tcpclose_core::Input;
 use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
 use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::loader::{self, LoadError, Loader, Options, Tier};
+use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Options, Tier};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 
 /// Live connection ends kept unless another number is asked for: 1,048,576, each some 200 bytes. The one that is quiet
@@ -100,11 +100,11 @@ impl SessionBuilder {
             recording,
             after_attach,
         } = self;
-        let loader = Loader::begin();
+        let loader = LoaderThread::start();
         // Before the programs are attached, because nobody reads their records meanwhile.
         let before = Snapshot::take_held(&options);
         let owners = owners::of(&before.inodes);
-        let programs = loader::load_by(loader, &options)?;
+        let programs = loader::load_with(loader, &options)?;
         after_attach().map_err(|error| LoadError::Other {
             doing: "going on after the programs were attached",
             error,

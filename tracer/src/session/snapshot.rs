@@ -41,7 +41,7 @@ impl Snapshot {
 
     /// As [`Self::take`], without the sockets that nobody can hold: in TIME_WAIT, of which there may be very many.
     pub fn take_held(options: &Options) -> Self {
-        Self::look(StateSet::held(), options, &HashMap::new())
+        Self::look(StateSet::full_sockets(), options, &HashMap::new())
     }
 
     fn look(

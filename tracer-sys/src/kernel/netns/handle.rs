@@ -28,7 +28,7 @@ const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
 /// `SO_NETNS_COOKIE` of `asm-generic/socket.h`.
 const SO_NETNS_COOKIE: libc::c_int = 71;
 
-/// One network namespace, and how to get into it.
+/// A network namespace, and the files that lead to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetNsHandle {
     id: NetNs,
@@ -38,11 +38,11 @@ pub struct NetNsHandle {
 /// A file that leads to a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// A thread lives in it.
+    /// The namespace of a thread.
     Task { pid: u32, tid: u32 },
-    /// It is mounted, as this process sees it.
+    /// A mount, as this process sees it.
     Mount { pid: u32, point: PathBuf },
-    /// A path of the caller's.
+    /// A path that the caller has given.
     Path(PathBuf),
 }
 
@@ -73,7 +73,7 @@ impl NetNsHandle {
         }
     }
 
-    /// The namespace that this file stands for.
+    /// Returns the namespace that this file refers to.
     pub(super) fn of_file(path: &Path) -> Result<Self, NetNsError> {
         let (id, _) = open_namespace(path)?;
         Ok(Self {
@@ -82,24 +82,24 @@ impl NetNsHandle {
         })
     }
 
-    /// Its number.
+    /// Returns the namespace's number.
     #[must_use]
     pub fn id(&self) -> NetNs {
         self.id
     }
 
-    /// A file that leads to it, or did when it was found.
+    /// Returns a file that leads to the namespace, or did when it was found.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         self.sources.first().map(Source::path)
     }
 
-    /// Does `work` inside the namespace and returns its result.
+    /// Calls `work` inside the namespace and returns its result.
     ///
-    /// A thread is started that enters it and ends with the work, so that no other thread is ever anywhere else. Sockets
-    /// that are opened in it stay in that namespace for good, and keep it alive; `/proc/thread-self/net` shows its
-    /// counters. When the caller's thread is in that namespace already, `work` is called directly, which needs no
-    /// rights.
+    /// A thread of its own enters the namespace and ends with the work, so that no other thread
+    /// ever leaves its namespace. Sockets that are opened in the namespace stay in it, and keep it
+    /// alive; `/proc/thread-self/net` shows its counters. When the caller's thread is in that
+    /// namespace already, `work` is called directly, which needs no rights.
     ///
     /// # Errors
     /// `work` was not called.
@@ -131,7 +131,7 @@ impl NetNsHandle {
         for source in &self.sources {
             match open_namespace(&source.path()) {
                 Ok((id, file)) if id == self.id => return Ok(file),
-                // Something else is there by now: this way is gone.
+                // The file leads elsewhere by now.
                 Ok(_) | Err(NetNsError::NotANetNs(_)) => {}
                 Err(NetNsError::Open(path, error)) => match Errno::from_io_error(&error) {
                     Some(Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {}
@@ -147,7 +147,7 @@ impl NetNsHandle {
     }
 }
 
-/// The network namespace that the calling thread is in.
+/// Returns the network namespace of the calling thread.
 ///
 /// # Errors
 /// `/proc` is not mounted or not readable.
@@ -158,8 +158,8 @@ pub fn current() -> io::Result<NetNs> {
         .ok_or(io::ErrorKind::InvalidData.into())
 }
 
-/// The number of the calling thread's network namespace that no later one has, unlike that of its inode; since 5.14
-/// (`SO_NETNS_COOKIE`).
+/// Returns the cookie of the calling thread's network namespace (`SO_NETNS_COOKIE`, since 5.14): a
+/// number that no later namespace gets, unlike the inode number.
 ///
 /// # Errors
 /// The kernel has none, or no socket can be opened.
@@ -183,21 +183,21 @@ pub fn cookie() -> io::Result<u64> {
     }
 }
 
-/// Opens a namespace's file without touching anything that is not one: a path through another process's root is of its
-/// choosing, and opening a FIFO or a device for reading would block or act.
+/// Opens a namespace's file, and no other file: a path through another process's root is of that
+/// process's choosing, and opening a FIFO or a device for reading would block or act.
 fn open_namespace(path: &Path) -> Result<(NetNs, OwnedFd), NetNsError> {
     let failed = |error| NetNsError::Open(path.into(), error);
     let other = || NetNsError::NotANetNs(path.into());
-    let place = OpenOptions::new()
+    let unopened = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH)
         .open(path)
         .map_err(failed)?;
-    let file_system = fstatfs(&place).map_err(|error| failed(error.into()))?;
+    let file_system = fstatfs(&unopened).map_err(|error| failed(error.into()))?;
     if file_system.f_type as u32 != NSFS_MAGIC {
         return Err(other());
     }
-    let file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd())).map_err(failed)?;
+    let file = File::open(format!("/proc/self/fd/{}", unopened.as_raw_fd())).map_err(failed)?;
     if !is_network_namespace(&file) {
         return Err(other());
     }
@@ -216,7 +216,7 @@ fn is_network_namespace(file: &File) -> bool {
     kind == libc::CLONE_NEWNET
 }
 
-/// The number in `net:[4026531840]`, for the kind `net`.
+/// Returns the number in `net:[4026531840]`, for the kind `net`.
 pub(super) fn parse_link(link: &[u8], kind: &str) -> Option<u32> {
     let number = link
         .strip_prefix(kind.as_bytes())?

@@ -1,4 +1,4 @@
-//! Finding one network namespace: by its number, its file, or the name that `ip netns` knows.
+//! Finds one network namespace: by its number, its file, or the name that `ip netns` knows.
 
 use std::io;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::error::NetNsError;
 use super::handle::NetNsHandle;
 use super::scan::scan;
 
-/// Where iproute2 keeps named namespaces (ip-netns(8)), and the same place where `/run` is not yet in use.
+/// Where iproute2 keeps named namespaces (ip-netns(8)), and where it does on hosts without `/run`.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// The namespace with this number, if [`scan`] finds it.
+/// Returns the namespace with this number, if [`scan`] finds it.
 ///
 /// # Errors
 /// [`NetNsError::NotFound`].
@@ -24,7 +24,8 @@ pub fn by_inode(id: NetNs) -> Result<NetNsHandle, NetNsError> {
         .ok_or(NetNsError::NotFound(id))
 }
 
-/// The namespace that this file stands for: `/proc/PID/ns/net`, `/run/netns/NAME`, or any other mount of it.
+/// Returns the namespace that this file refers to: `/proc/PID/ns/net`, `/run/netns/NAME`, or any
+/// other mount of it.
 ///
 /// # Errors
 /// The file cannot be opened, or is something else.
@@ -32,7 +33,7 @@ pub fn by_path(path: &Path) -> Result<NetNsHandle, NetNsError> {
     NetNsHandle::of_file(path)
 }
 
-/// The namespace that `ip netns` knows by this name.
+/// Returns the namespace that `ip netns` knows by this name.
 ///
 /// # Errors
 /// There is none of that name, or its file cannot be opened.
@@ -50,8 +51,8 @@ pub fn by_name(name: &str) -> Result<NetNsHandle, NetNsError> {
     Err(unknown())
 }
 
-/// What a user means who writes PATH, INODE or NAME: a path has a slash, an inode is a number and not the name of a
-/// namespace.
+/// Returns the namespace that a user means with PATH, INODE or NAME: a path has a slash, an inode
+/// is a number and not the name of a namespace.
 ///
 /// # Errors
 /// As [`by_path`], [`by_inode`] and [`by_name`].

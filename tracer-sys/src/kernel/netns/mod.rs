@@ -1,9 +1,10 @@
-//! The host's network namespaces (network_namespaces(7)): finding all of them, and working inside one.
+//! Finds the host's network namespaces (network_namespaces(7)), and enters them.
 //!
-//! A namespace is named by its inode number. A [`NetNsHandle`] holds only ways to get there, no descriptor, so that a
-//! thousand containers cost no more descriptors than one: the file is opened when the namespace is entered and closed
-//! right after. That what opens is still the namespace that was meant is checked each time. (The kernel may give the
-//! number of a namespace that is gone to a new one; who keeps handles for long must expect that.)
+//! A namespace is identified by its inode number. A [`NetNsHandle`] has only paths that lead to it,
+//! no descriptor, so that a thousand containers cost no more descriptors than one: the file is
+//! opened when the namespace is entered and closed right after. Each time it is checked that the
+//! file is still that namespace's. (The kernel may reuse the number of a namespace that is gone, so
+//! a handle that is kept for long may lead to another one.)
 
 mod error;
 mod handle;

@@ -1,4 +1,4 @@
-//! Finding all network namespaces of the host.
+//! Finds all network namespaces of the host.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -15,16 +15,18 @@ use crate::host::mountinfo::{self, Mount};
 use crate::host::proc_dir::is_gone;
 use tcpclose_core::types::NetNs;
 
-/// Ways to one namespace that are kept, in case that the process or mount behind the first is gone when it is entered.
+/// Paths to one namespace that are kept, in case the process or mount behind the first is gone when
+/// it is entered.
 const MAX_SOURCES: usize = 4;
 
-/// Tasks are taken while there are fewer than this, so that mounts, which outlive them, get a place.
+/// The most paths through tasks, so that there is room for mounts, which outlive tasks.
 const MAX_TASKS: usize = 2;
 
 /// Processes of one mount namespace that are tried for their mountinfo.
 const MAX_WITNESSES: usize = 3;
 
-/// Number of the initial pid namespace: `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, now in `linux/nsfs.h`.
+/// Number of the initial pid namespace: `PROC_PID_INIT_INO` of `include/linux/proc_ns.h`, now in
+/// `linux/nsfs.h`.
 const INITIAL_PID_NS: u32 = 0xEFFF_FFFC;
 
 /// The network namespaces of a host.
@@ -41,7 +43,7 @@ pub struct NetnsScan {
 pub struct ScanGap {
     /// What should have been read.
     pub target: ScanTarget,
-    /// The kernel's reason.
+    /// Why the kernel refused.
     pub reason: io::Error,
 }
 
@@ -91,16 +93,17 @@ impl fmt::Display for ScanGap {
     }
 }
 
-/// Finds every network namespace that a process lives in or that is mounted somewhere, without entering or opening any.
+/// Finds every network namespace that a process lives in or that is mounted somewhere, without
+/// entering or opening any.
 ///
-/// It costs two readlink calls a process (which network namespace, which mount namespace), one for each further thread,
-/// and one mountinfo for each mount namespace.
+/// It costs two readlink calls a process (which network namespace, which mount namespace), one for
+/// each further thread, and one mountinfo for each mount namespace.
 ///
-/// What it does not find: a namespace that is held by nothing but an open descriptor or a socket: finding those would take
-/// a readlink for every descriptor of the host.
+/// A namespace that only an open descriptor or a socket keeps alive is not found: that would take a
+/// readlink for every descriptor of the host.
 ///
-/// In a process that is chrooted, mountinfo shows what is below its root only; the first of a mount namespace's
-/// processes stands for it, normally its init.
+/// A chrooted process's mountinfo shows only what is below its root; so the first process of a
+/// mount namespace is read, normally its init.
 #[must_use]
 pub fn scan() -> NetnsScan {
     scan_below(Path::new("/proc"))
@@ -114,7 +117,7 @@ fn scan_below(proc: &Path) -> NetnsScan {
         known: HashMap::new(),
         mount_namespaces: BTreeMap::new(),
     };
-    // Whatever is mounted there instead has no processes.
+    // Another file system that is mounted there has no processes.
     if let Err(reason) = fs::symlink_metadata(proc.join("self")) {
         scanner.gap(ScanTarget::Proc, reason);
         return scanner.scan;
@@ -210,14 +213,14 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether it has more threads than the first: the directory of them counts them among its links
-    /// (`proc_task_getattr` in `fs/proc/base.c`).
+    /// Returns whether a process has more threads than the first: the directory of the threads
+    /// counts them among its links (`proc_task_getattr` in `fs/proc/base.c`).
     fn has_threads(&self, pid: u32) -> bool {
         let directory = fs::metadata(self.proc.join(format!("{pid}/task")));
         directory.is_ok_and(|directory| directory.nlink() > 3)
     }
 
-    /// Any thread may have gone to another namespace by itself.
+    /// Reads the network namespace of one thread: each may have entered another one.
     fn read_network(&mut self, pid: u32, tid: u32) -> io::Result<()> {
         let id = self.read_netns(&format!("{pid}/task/{tid}/ns/net"))?;
         if !self.known.contains_key(&id) {
@@ -259,7 +262,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Mounts of the mount namespaces that the caller's thread is not in.
+    /// Reads the mounts of the mount namespaces that the caller's thread is not in.
     fn read_other_mounts(&mut self) {
         let own = self.read_link("thread-self/ns/mnt", "mnt").ok();
         let namespaces = mem::take(&mut self.mount_namespaces);
@@ -288,10 +291,10 @@ impl Scanner<'_> {
     }
 }
 
-/// The network namespace that a mount is.
+/// Returns the network namespace that is mounted.
 ///
-/// Its number is the mount's root, so that no mount point need be touched: it may be on a dead NFS server, or below another
-/// mount.
+/// Its number is in the mount's root, so that no mount point is touched: that may be on a dead NFS
+/// server, or below another mount.
 pub(crate) fn mounted_namespace(mount: &Mount<'_>) -> Option<NetNs> {
     // A directory of any file system may be called "net:[1]" too.
     if mount.file_system != b"nsfs" {
@@ -311,7 +314,8 @@ mod tests {
 
     use super::*;
 
-    /// A directory that looks like procfs; links in it lead nowhere, as their text is all that is read.
+    /// A directory that looks like procfs; links in it lead nowhere, as their text is all that is
+    /// read.
     struct FakeProc(PathBuf);
 
     impl FakeProc {
@@ -341,7 +345,7 @@ mod tests {
             fs::write(self.0.join(path), text)
         }
 
-        /// Without the caller's own, whose number is not this test's business.
+        /// Scans, and leaves out the caller's own namespace, whose number does not matter here.
         fn scan(&self) -> (Vec<u32>, Vec<ScanTarget>) {
             let own = current().ok();
             let scan = scan_below(&self.0);

@@ -1,4 +1,4 @@
-//! Why the kernel could not be asked about its sockets.
+//! Why a socket diagnostics request failed.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub enum DiagError {
     /// The answer could not be received.
     #[error("cannot receive the kernel's socket diagnostics")]
     Receive(#[source] io::Error),
-    /// The kernel dropped a part of its answer for want of memory (`ENOBUFS`, `NLMSG_OVERRUN`).
+    /// The kernel dropped a part of its answer for lack of memory (`ENOBUFS`, `NLMSG_OVERRUN`).
     #[error("the kernel dropped a part of its list of sockets; ask again")]
     Lost,
     /// A datagram was larger than the receive buffer and lost its end. The buffer has grown since.
@@ -35,9 +35,9 @@ pub enum DiagError {
         "a part of the kernel's list of sockets did not fit ({needed} bytes into {had}); ask again"
     )]
     Truncated {
-        /// Bytes the datagram had.
+        /// Size of the datagram in bytes.
         needed: usize,
-        /// Bytes the buffer had.
+        /// Size of the buffer in bytes.
         had: usize,
     },
     /// The kernel answered with an error, at once or at the end of a dump.
@@ -48,7 +48,8 @@ pub enum DiagError {
         "the kernel's list of sockets cannot be understood ({0}); please report this with the output of `uname -r`"
     )]
     Malformed(&'static str),
-    /// It is not known whether the socket exists: it may be bound to an interface that was not tried.
+    /// It is not known whether the socket exists: it may be bound to an interface that was not
+    /// tried.
     #[error("the network namespace has too many interfaces to look for a socket on each")]
     TooManyInterfaces,
     /// Nothing came within the socket's time limit.
@@ -57,7 +58,7 @@ pub enum DiagError {
 }
 
 impl DiagError {
-    /// The kernel's answer is this error number.
+    /// Returns the error for an error number that the kernel answered with.
     pub(super) fn refused(errno: i32) -> Self {
         match errno {
             libc::ENOBUFS => Self::Lost,
@@ -65,7 +66,7 @@ impl DiagError {
         }
     }
 
-    /// Whether the same request may well succeed when it is made again.
+    /// Returns whether the same request may well succeed when it is made again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Lost | Self::Truncated { .. } | Self::NoAnswer)

@@ -1,4 +1,4 @@
-//! The interfaces of the namespace that a client of sock_diag looks into: `RTM_GETLINK` of
+//! Lists the interfaces of the namespace that a client of sock_diag reads: `RTM_GETLINK` of
 //! rtnetlink(7).
 
 use std::os::fd::OwnedFd;
@@ -38,7 +38,8 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// Opens a socket in the calling thread's namespace. Nothing is listed before it is asked for.
+    /// Opens a socket in the calling thread's namespace. The interfaces are listed when they are
+    /// first needed.
     pub fn open() -> Result<Self, DiagError> {
         Ok(Self {
             fd: netlink::open(NETLINK_ROUTE)?,
@@ -88,11 +89,11 @@ impl Interfaces {
     }
 }
 
-/// A dump of all interfaces, without their counters.
+/// Builds the request for a dump of all interfaces, without their counters.
 fn request(sequence: u32) -> [u8; REQUEST_LEN] {
     let mut request = [0; REQUEST_LEN];
-    let mut put = |place: usize, bytes: &[u8]| {
-        request[place..place + bytes.len()].copy_from_slice(bytes);
+    let mut put = |at: usize, bytes: &[u8]| {
+        request[at..at + bytes.len()].copy_from_slice(bytes);
     };
     let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
     put(0, &(REQUEST_LEN as u32).to_ne_bytes());

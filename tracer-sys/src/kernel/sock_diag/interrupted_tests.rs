@@ -1,6 +1,6 @@
-//! Dumps that the kernel says were disturbed (`NLM_F_DUMP_INTR`). No load makes Linux say so of TCP sockets:
-//! `net/ipv4/inet_diag.c` never calls `nl_dump_check_consistent`. So the kernel's own answers pass through a relay here,
-//! which sets the flag and takes sockets out.
+//! Dumps that the kernel marks as disturbed (`NLM_F_DUMP_INTR`). No load makes Linux do that for
+//! TCP sockets: `net/ipv4/inet_diag.c` never calls `nl_dump_check_consistent`. So the kernel's own
+//! answers pass through a relay here, which sets the flag and takes sockets out.
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
@@ -18,7 +18,8 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(domain, kind, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Relays `dumps` requests to the kernel. Of the first `disturbed` answers it passes no socket on, and flags the rest.
+/// Relays `dumps` requests to the kernel. Of the first `disturbed` answers it passes no socket on,
+/// and flags the rest.
 fn relay(client: OwnedFd, dumps: usize, disturbed: usize) -> JoinHandle<Result<(), DiagError>> {
     thread::spawn(move || {
         let kernel = netlink::open(Some(SOCK_DIAG))?;

@@ -1,4 +1,5 @@
-//! Netlink datagrams taken apart (`linux/netlink.h`), without copying and without trust in any length field.
+//! Parses netlink datagrams (`linux/netlink.h`), without copying and without trusting any length
+//! field.
 
 use super::error::DiagError;
 
@@ -18,11 +19,11 @@ pub struct Message<'a> {
     pub sequence: u32,
     /// `NLM_F_DUMP_INTR` was set.
     pub interrupted: bool,
-    /// Its content.
+    /// The content of the message.
     pub body: Body<'a>,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// Data of this message type.
@@ -31,13 +32,14 @@ pub enum Body<'a> {
     Done(i32),
     /// A positive error number, or 0 for an acknowledgement.
     Error(i32),
-    /// Data was lost.
+    /// The kernel has lost data.
     Overrun,
-    /// To be ignored.
+    /// A message to be ignored.
     Noop,
 }
 
-/// The messages of one datagram. After an error it ends: there is no telling where the next message starts.
+/// The messages of one datagram. The iterator ends after an error: where the next message starts is
+/// unknown.
 pub struct Messages<'a> {
     rest: &'a [u8],
 }
@@ -91,7 +93,8 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The attributes of a message (`struct nlattr`), up to the first one that does not fit.
+/// Iterates over the attributes of a message (`struct nlattr`), up to the first one that does not
+/// fit.
 pub fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const FLAGS: u16 = 0xc000;
     std::iter::from_fn(move || {
@@ -103,7 +106,7 @@ pub fn attributes(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Netlink's negative error numbers, made positive.
+/// Reads netlink's negative error number and makes it positive.
 fn read_errno(payload: &[u8]) -> Option<i32> {
     read_u32(payload, 0).map(|raw| (raw as i32).saturating_neg().max(0))
 }

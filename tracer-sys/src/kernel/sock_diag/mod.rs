@@ -1,4 +1,7 @@
-//! The kernel's list of TCP sockets: a client of `NETLINK_SOCK_DIAG` (sock_diag(7)).
+//! Lists the kernel's TCP sockets: a client of `NETLINK_SOCK_DIAG` (sock_diag(7)).
+//!
+//! By hand: no crate has the filter and attribute of the cgroup id (`INET_DIAG_CGROUP_ID`), or one
+//! dump of both families (`TCPDIAG_GETSOCK`).
 //!
 //! ```no_run
 //! use tcpclose_sys::kernel::sock_diag::{DiagClient, DumpQuery, StateSet};
@@ -13,11 +16,12 @@
 //! # }
 //! ```
 //!
-//! A dump is no photograph. The kernel walks its hash tables in pieces while connections come and go, and finds its
-//! place in a bucket again by counting: a socket that lives through the whole dump can come twice or, seldom, not at
-//! all. Do not count on `NLM_F_DUMP_INTR` to tell (it is reported, but
-//! `net/ipv4/inet_diag.c` never sets it). So key what
-//! is kept by [`KernelSocket::id`], and take absence from one dump for a hint: [`DiagClient::lookup`] is proof.
+//! A dump is not a consistent snapshot. The kernel walks its hash tables in pieces while
+//! connections come and go, and counts to find its position in a bucket again: a socket that lives
+//! through the whole dump can come twice or, rarely, not at all. Do not rely on `NLM_F_DUMP_INTR`
+//! (it is reported, but `net/ipv4/inet_diag.c` never sets it). So key what is kept by
+//! [`KernelSocket::id`], and treat absence from one dump as a hint: [`DiagClient::lookup`] is
+//! proof.
 
 mod error;
 mod interfaces;
@@ -47,8 +51,9 @@ pub use socket::{KernelSocket, SocketTimer, TcpInfo};
 use super::netns::{self, NetNsHandle};
 use tcpclose_core::types::NetNs;
 
-/// Netlink fills at most 32 KiB at a time (`netlink_recvmsg` in `net/netlink/af_netlink.c` caps it), so more would stay
-/// empty. The kernel makes the next piece while it hands out this one, whatever `SO_RCVBUF` is.
+/// Netlink fills at most 32 KiB at a time (`netlink_recvmsg` in `net/netlink/af_netlink.c` caps
+/// it), so a larger buffer would stay empty. The kernel makes the next piece while it hands out
+/// this one, independent of `SO_RCVBUF`.
 const BUFFER_LEN: usize = 64 * 1024;
 
 /// Interfaces that [`DiagClient::find`] tries. Each costs some microseconds.
@@ -57,35 +62,37 @@ const INTERFACES: usize = 256;
 /// How often [`DiagClient::collect`] repeats a dump that was disturbed.
 const ATTEMPTS: u32 = 3;
 
-/// A client for the sockets of one network namespace, usable from any thread whatever namespace that is in.
+/// A client for the sockets of one network namespace, usable from any thread, in whichever
+/// namespace that is.
 ///
-/// It keeps its namespace alive: a container's namespace, its veth and its addresses stay until the client is dropped.
-/// So open one for a sweep, drop it, and open it again for the next.
+/// It keeps its namespace alive: a container's namespace, its veth and its addresses stay until the
+/// client is dropped. So open one for a poll, drop it, and open another for the next.
 #[derive(Debug)]
 pub struct DiagClient {
     fd: OwnedFd,
     netns: Option<NetNs>,
     buffer: Vec<u8>,
     sequence: u32,
-    /// A dump whose end was not read. It must be, before the next request.
+    /// Whether the end of a dump was not read yet. It must be, before the next request.
     unfinished: bool,
     interfaces: Interfaces,
 }
 
-/// How a dump went.
+/// The outcome of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct DumpReport {
     /// Sockets that were handed out.
     pub sockets: u64,
-    /// Descriptions that could not be understood and were left out: states or families unknown to this program.
+    /// Descriptions that could not be understood and were left out: states or families unknown to
+    /// this program.
     pub skipped: u64,
-    /// The kernel says that its tables changed so that the list is not consistent: ask again.
+    /// The kernel reports that its tables changed so that the list is not consistent: dump again.
     pub interrupted: bool,
 }
 
 impl DiagClient {
-    /// A client for the calling thread's network namespace. Needs no rights.
+    /// Opens a client for the calling thread's network namespace. Needs no rights.
     ///
     /// # Errors
     /// [`DiagError::Open`], and [`DiagError::Unavailable`] where the kernel lacks `tcp_diag`.
@@ -93,8 +100,8 @@ impl DiagClient {
         Self::probe(Sockets::open()?, netns::current().ok())
     }
 
-    /// A client for another network namespace: a thread enters it, opens the socket there and ends. The socket stays
-    /// where it was opened.
+    /// Opens a client for another network namespace: a thread enters it, opens the socket there and
+    /// ends. The socket stays in the namespace in which it was opened.
     ///
     /// # Errors
     /// As [`DiagClient::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
@@ -102,8 +109,8 @@ impl DiagClient {
         Self::probe(namespace.enter(Sockets::open)??, Some(namespace.id()))
     }
 
-    /// Asks for nothing once. Later ENOENT can then only mean "no such socket"; without `tcp_diag` it would be the
-    /// answer to everything.
+    /// Makes one request for nothing. After that ENOENT can only mean "no such socket"; without
+    /// `tcp_diag` it would be the answer to everything.
     fn probe(sockets: Sockets, netns: Option<NetNs>) -> Result<Self, DiagError> {
         let Sockets { fd, interfaces } = sockets;
         let mut diag = Self {
@@ -124,18 +131,20 @@ impl DiagClient {
         }
     }
 
-    /// The namespace whose sockets it sees; `None` where its number could not be read.
+    /// Returns the namespace whose sockets the client sees; `None` where its number could not be
+    /// read.
     #[must_use]
     pub fn netns(&self) -> Option<NetNs> {
         self.netns
     }
 
-    /// Hands every socket that the query wants to `visit`, one after another, with no allocation for each.
+    /// Calls `visit` with every socket that the query selects, without an allocation for each.
     ///
-    /// It does not repeat itself (see [`DumpReport::interrupted`]; [`DiagClient::collect`] does).
+    /// The dump is not repeated (see [`DumpReport::interrupted`]); [`DiagClient::collect`] repeats
+    /// it.
     ///
     /// # Errors
-    /// The list is then incomplete, though sockets may have been handed out. The client stays usable.
+    /// The list is then incomplete, though `visit` may have been called. The client stays usable.
     pub fn dump(
         &mut self,
         query: &DumpQuery,
@@ -149,11 +158,13 @@ impl DiagClient {
         Ok(report)
     }
 
-    /// All sockets that the query wants, each once, in the order of their ids. A dump that was interrupted or lost a
-    /// part is repeated, three times in all; what several attempts saw is taken together, the last look counting.
+    /// Returns all sockets that the query selects, each once, in the order of their ids. A dump
+    /// that was interrupted or lost a part is repeated, up to three attempts; their sockets are
+    /// combined, and of each socket the latest description counts.
     ///
     /// # Errors
-    /// The last attempt's. Where the last attempt was merely interrupted, the report says so.
+    /// Those of the last attempt. Where the last attempt was merely interrupted, the report says
+    /// so.
     pub fn collect(
         &mut self,
         query: &DumpQuery,
@@ -167,7 +178,7 @@ impl DiagClient {
                 Ok(_) | Err(_) => attempt += 1,
             }
         };
-        // The sort is stable: of equals the last one is the latest look.
+        // The sort is stable: of equals the last one is the latest description.
         sockets.sort_by_key(|socket| socket.id);
         sockets.dedup_by(|later, kept| {
             let same = later.id == kept.id;
@@ -180,11 +191,11 @@ impl DiagClient {
         Ok((sockets, report))
     }
 
-    /// One socket, of a connection; minisockets, v4-mapped ones and incomplete handshakes are found too. `None`: there
-    /// is none with this tuple, id and interface.
+    /// Finds the socket of a connection, also minisockets, v4-mapped ones and incomplete
+    /// handshakes. `None`: there is none with this tuple, id and interface.
     ///
     /// # Errors
-    /// The kernel did not say whether it exists.
+    /// The kernel did not answer whether it exists.
     pub fn lookup(&mut self, lookup: &SocketLookup) -> Result<Option<KernelSocket>, DiagError> {
         let sequence = self.next_sequence()?;
         send(&self.fd, &lookup_request(lookup, sequence))?;
@@ -199,12 +210,13 @@ impl DiagClient {
                     Body::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
                         let socket = KernelSocket::parse(bytes, self.netns)
                             .ok_or(DiagError::Malformed("a socket's description"))?;
-                        // Where no connection has the tuple, the kernel goes on to look for a listener on the local
-                        // address (`inet_lookup`), and gives that when no cookie forbids it.
+                        // Where no connection has the tuple, the kernel goes on to a listener on
+                        // the local address (`inet_lookup`), and returns that when no cookie
+                        // forbids it.
                         let same = socket.tuple == lookup.tuple;
                         return Ok(Some(socket).filter(|_| same));
                     }
-                    // ESTALE is inside the kernel the word for another cookie.
+                    // The kernel uses ESTALE for a socket with another cookie.
                     Body::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
                     Body::Error(0) | Body::Data(..) | Body::Noop => {}
                     Body::Error(errno) | Body::Done(errno) => {
@@ -216,8 +228,9 @@ impl DiagClient {
         }
     }
 
-    /// As [`Self::lookup`], of a socket that may be bound to another interface than is known: the one that `lookup` names is
-    /// tried first, then all others. `None`: there is none with this tuple and id.
+    /// Finds a socket as [`Self::lookup`] does, also where it is bound to another interface than is
+    /// known: the one that `lookup` names is tried first, then all others. `None`: there is none
+    /// with this tuple and id.
     ///
     /// # Errors
     /// As [`Self::lookup`]; [`DiagError::TooManyInterfaces`] where not all could be tried.
@@ -242,12 +255,12 @@ impl DiagClient {
         }
     }
 
-    /// A number for the next request, once the answer to the last one is out of the way: the kernel refuses a dump with
-    /// EBUSY while another is under way on the same socket.
+    /// Returns the number for the next request, once the answer to the last one has been read: the
+    /// kernel refuses a dump with EBUSY while another is under way on the same socket.
     fn next_sequence(&mut self) -> Result<u32, DiagError> {
         while self.unfinished {
             match self.read_dump(self.sequence, &mut DumpReport::default(), &mut |_| {}) {
-                // Nothing is left to be read.
+                // Nothing is left to read.
                 Err(DiagError::NoAnswer) => self.unfinished = false,
                 Err(DiagError::Receive(error)) => return Err(DiagError::Receive(error)),
                 // Each of the others used up a datagram of a finite list.
@@ -298,7 +311,7 @@ impl DiagClient {
     }
 }
 
-/// What is opened in a namespace.
+/// The sockets that are opened in a namespace.
 struct Sockets {
     fd: OwnedFd,
     interfaces: Interfaces,

@@ -13,10 +13,11 @@ use rustix::net::{
 
 use super::error::DiagError;
 
-/// The kernel answers at once, within the system call; this is only against waiting for ever for a lost answer.
+/// The kernel answers at once, within the system call; this only guards against waiting for ever
+/// for a lost answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A netlink socket of this protocol in the calling thread's network namespace.
+/// Opens a netlink socket of this protocol in the calling thread's network namespace.
 pub(super) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, DiagError> {
     let fd = socket_with(
         AddressFamily::NETLINK,
@@ -44,7 +45,8 @@ pub(super) fn send(fd: impl AsFd, request: &[u8]) -> Result<(), DiagError> {
     }
 }
 
-/// Receives one datagram of the kernel's, and returns its length. A buffer that was too small grows for the next time.
+/// Receives one datagram of the kernel, and returns its length. A buffer that was too small grows
+/// for the next time.
 pub(super) fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<usize, DiagError> {
     loop {
         // With TRUNC the length is the datagram's, which may exceed what was written.
@@ -55,8 +57,8 @@ pub(super) fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<usize, Diag
             Err(Errno::NOBUFS) => return Err(DiagError::Lost),
             Err(error) => return Err(DiagError::Receive(error.into())),
         };
-        // Only port 0 is the kernel; another process's datagram is no answer. What has no netlink address comes from the
-        // other end of a socket pair, which stands for the kernel in tests.
+        // Only port 0 is the kernel; another process's datagram is no answer. What has no netlink
+        // address comes from the other end of a socket pair, which plays the kernel in tests.
         let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
         if sender.is_some_and(|sender| sender.pid() != 0) {
             continue;

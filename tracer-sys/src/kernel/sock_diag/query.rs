@@ -1,5 +1,5 @@
-//! Requests for sockets, and their bytes (`struct inet_diag_req_v2`, or the older `struct inet_diag_req`, behind a `struct
-//! nlmsghdr`).
+//! Requests for sockets, and their bytes (`struct inet_diag_req_v2`, or the older
+//! `struct inet_diag_req`, behind a `struct nlmsghdr`).
 
 use std::net::IpAddr;
 
@@ -21,10 +21,10 @@ const BOTH_REQUEST_LEN: usize = 16 + 60;
 pub struct StateSet(u32);
 
 impl StateSet {
-    /// No state.
+    /// The empty set.
     pub const EMPTY: Self = Self(0);
 
-    /// A set of these states.
+    /// Returns a set of these states.
     #[must_use]
     pub const fn of(states: &[TcpState]) -> Self {
         let mut bits = 0;
@@ -36,32 +36,32 @@ impl StateSet {
         Self(bits)
     }
 
-    /// Every state a socket can be in.
+    /// Returns every state a socket can be in.
     #[must_use]
     pub const fn all() -> Self {
         Self::of(TcpState::VARIANTS)
     }
 
-    /// Every state but LISTEN: all ends of connections. CLOSE is empty of them: a socket in it is in none of the tables
-    /// that the kernel lists.
+    /// Returns every state but LISTEN: those of connections. In CLOSE none is found: such a socket
+    /// is in none of the tables that the kernel lists.
     #[must_use]
     pub const fn connections() -> Self {
         Self(Self::all().0 & !(1 << TcpState::Listen as u32))
     }
 
-    /// Every state but TIME_WAIT: all that a descriptor may stand for.
+    /// Returns every state but TIME_WAIT: those of sockets that can have a descriptor.
     #[must_use]
-    pub const fn held() -> Self {
+    pub const fn full_sockets() -> Self {
         Self(Self::all().0 & !(1 << TcpState::TimeWait as u32))
     }
 
-    /// This set with one more state.
+    /// Returns this set with one more state.
     #[must_use]
     pub const fn with(self, state: TcpState) -> Self {
         Self(self.0 | 1 << state as u32)
     }
 
-    /// Whether the state is in the set.
+    /// Returns whether the state is in the set.
     #[must_use]
     pub const fn contains(self, state: TcpState) -> bool {
         self.0 & (1 << state as u32) != 0
@@ -75,27 +75,28 @@ pub enum SocketFamilies {
     Inet,
     /// `AF_INET6` sockets only, v4-mapped connections included.
     Inet6,
-    /// All of them. A dump of one family walks over the sockets of both, and over all of the host's namespaces, so this
-    /// takes no longer than one of the others.
+    /// Sockets of both families. A dump of one family walks over the sockets of both, and over all
+    /// of the host's namespaces, so this takes no longer than one of the others.
     Both,
 }
 
-/// What a dump lists.
+/// Selects what a dump lists.
 #[derive(Clone, Copy, Debug)]
 pub struct DumpQuery {
-    /// States wanted. The kernel filters TIME_WAIT minisockets by what they stand for: an orphan's minisocket in
-    /// FIN_WAIT2 comes with [`TcpState::FinWait2`], not with [`TcpState::TimeWait`]. Handshakes that are not complete
-    /// come with [`TcpState::SynRecv`].
+    /// The states that are listed. The kernel filters TIME_WAIT minisockets by the state that they
+    /// represent: an orphan's minisocket in FIN_WAIT2 comes with [`TcpState::FinWait2`], not with
+    /// [`TcpState::TimeWait`]. Handshakes that are not complete come with [`TcpState::SynRecv`].
     pub states: StateSet,
-    /// SocketFamilies wanted.
+    /// The families that are listed.
     pub families: SocketFamilies,
-    /// Whether to fill [`KernelSocket::info`]. The kernel then locks each socket for a moment and writes 250 bytes more:
-    /// 8% more time over 144,000 sockets (129 ms against 119 ms, 6.18, 2 cores).
+    /// Whether to fill [`KernelSocket::info`]. The kernel then locks each socket for a moment and
+    /// writes 250 bytes more: 8% more time over 144,000 sockets (129 ms against 119 ms, 6.18, 2
+    /// cores).
     pub info: bool,
 }
 
 impl DumpQuery {
-    /// All sockets in these states, without [`KernelSocket::info`].
+    /// Selects all sockets in these states, without [`KernelSocket::info`].
     #[must_use]
     pub const fn states(states: StateSet) -> Self {
         Self {
@@ -105,35 +106,37 @@ impl DumpQuery {
         }
     }
 
-    /// The same with [`KernelSocket::info`].
+    /// Selects the same sockets, with [`KernelSocket::info`].
     #[must_use]
     pub const fn with_info(self) -> Self {
         Self { info: true, ..self }
     }
 
-    /// The same for one family.
+    /// Selects the same sockets of one family.
     #[must_use]
     pub const fn family(self, families: SocketFamilies) -> Self {
         Self { families, ..self }
     }
 }
 
-/// Which one socket is looked up.
+/// Selects one socket that is looked up.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketLookup {
-    /// Both ends, local one first.
+    /// The addresses and ports of both ends, the local one first.
     pub tuple: Tuple,
-    /// Refuses another socket that has the same tuple by now. An id that is no cookie is not compared.
+    /// The socket's id, so that another socket that has the same tuple by now is not found. An id
+    /// that is no cookie is not compared.
     pub id: Option<EndpointId>,
-    /// The interface that the socket is bound to, if to one ([`KernelSocket::interface`]). The kernel finds a bound
-    /// socket only by its interface's number; connections between link-local addresses are always bound.
+    /// The interface that the socket is bound to, if to one ([`KernelSocket::interface`]). The
+    /// kernel finds a bound socket only by its interface's number; connections between link-local
+    /// addresses are always bound.
     pub interface: Option<InterfaceIndex>,
     /// Whether to fill [`KernelSocket::info`].
     pub info: bool,
 }
 
 impl SocketLookup {
-    /// Whatever socket has this tuple and is bound to no interface.
+    /// Selects the socket with this tuple that is bound to no interface.
     #[must_use]
     pub const fn tuple(tuple: Tuple) -> Self {
         Self {
@@ -144,7 +147,7 @@ impl SocketLookup {
         }
     }
 
-    /// The same, with the socket's identity.
+    /// Selects the same socket, if it has this id.
     #[must_use]
     pub const fn id(self, id: EndpointId) -> Self {
         Self {
@@ -153,13 +156,13 @@ impl SocketLookup {
         }
     }
 
-    /// The same, on an interface.
+    /// Selects the socket that is bound to this interface.
     #[must_use]
     pub const fn interface(self, interface: Option<InterfaceIndex>) -> Self {
         Self { interface, ..self }
     }
 
-    /// The same, with [`KernelSocket::info`].
+    /// Selects the same socket, with [`KernelSocket::info`].
     #[must_use]
     pub const fn with_info(self) -> Self {
         Self { info: true, ..self }
@@ -167,7 +170,7 @@ impl SocketLookup {
 }
 
 impl From<&KernelSocket> for SocketLookup {
-    /// That same socket again.
+    /// Selects this socket again.
     fn from(socket: &KernelSocket) -> Self {
         Self::tuple(socket.tuple)
             .id(socket.id)
@@ -175,7 +178,7 @@ impl From<&KernelSocket> for SocketLookup {
     }
 }
 
-/// A dump.
+/// Builds the request for a dump.
 pub(super) fn dump_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     let family = match query.families {
         SocketFamilies::Inet => libc::AF_INET,
@@ -187,8 +190,8 @@ pub(super) fn dump_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     request.0.into()
 }
 
-/// A dump of both families. Only the older request can ask for that: the kernel reads no family in it
-/// (`inet_diag_dump_compat` in `net/ipv4/inet_diag.c`).
+/// Builds the request for a dump of both families. Only the older request can do that: the kernel
+/// reads no family in it (`inet_diag_dump_compat` in `net/ipv4/inet_diag.c`).
 fn both_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     let mut request = header(
         BOTH_REQUEST_LEN,
@@ -203,7 +206,7 @@ fn both_request(query: &DumpQuery, sequence: u32) -> Vec<u8> {
     request
 }
 
-/// A request for one socket.
+/// Builds the request for one socket.
 pub(super) fn lookup_request(lookup: &SocketLookup, sequence: u32) -> [u8; REQUEST_LEN] {
     let family = match lookup.tuple.ip() {
         IpVersion::V4 => libc::AF_INET,
@@ -232,7 +235,7 @@ pub(super) fn lookup_request(lookup: &SocketLookup, sequence: u32) -> [u8; REQUE
     request.0
 }
 
-/// A `struct nlmsghdr`.
+/// Builds a `struct nlmsghdr`.
 fn header(length: usize, kind: u16, flags: libc::c_int, sequence: u32) -> [u8; 16] {
     let mut header = [0; 16];
     let flags = (libc::NLM_F_REQUEST | flags) as u16;
@@ -243,7 +246,7 @@ fn header(length: usize, kind: u16, flags: libc::c_int, sequence: u32) -> [u8; 1
     header
 }
 
-/// The attributes wanted, as bits.
+/// Returns the attributes that are requested, as bits.
 fn extensions(info: bool) -> u8 {
     if info { 1 << (INET_DIAG_INFO - 1) } else { 0 }
 }
@@ -297,7 +300,7 @@ mod tests {
         let peer: SocketAddr = "127.0.0.2:4242".parse()?;
         let lookup = SocketLookup::tuple(Tuple::from((local, peer)));
         assert_eq!(lookup_request(&lookup, 1)[64..], [0xff; 8]);
-        // A socket's address stands for an identity where there are no cookies: it must not be compared.
+        // A socket's address is its id where there are no cookies: it must not be compared.
         let address = lookup.id(EndpointId(0xffff_8880_1234_5678));
         assert_eq!(lookup_request(&address, 1)[64..], [0xff; 8]);
         let cookie = lookup_request(&lookup.id(EndpointId(0x1_0000_0002)), 1);

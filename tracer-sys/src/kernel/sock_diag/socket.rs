@@ -14,66 +14,72 @@ const MESSAGE_LEN: usize = 72;
 /// A TCP socket or TIME_WAIT minisocket at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelSocket {
-    /// The socket's cookie, the number that `getsockopt(SO_COOKIE)` gives. A minisocket has its socket's.
+    /// The socket's cookie, the number that `getsockopt(SO_COOKIE)` gives. A minisocket has its
+    /// socket's.
     pub id: EndpointId,
-    /// The state; for a minisocket the one it stands for: [`TcpState::TimeWait`] or [`TcpState::FinWait2`]. A handshake
-    /// that is not complete is reported as [`TcpState::SynRecv`].
+    /// The state; for a minisocket the one that it represents: [`TcpState::TimeWait`] or
+    /// [`TcpState::FinWait2`]. A handshake that is not complete is reported as
+    /// [`TcpState::SynRecv`].
     pub state: TcpState,
-    /// Both ends; v4-mapped ones as IPv4.
+    /// The addresses and ports of both ends; v4-mapped ones as IPv4.
     pub tuple: Tuple,
     /// The network namespace it lives in; `None` where its number could not be read.
     pub netns: Option<NetNs>,
     /// The interface it is bound to, if to one.
     pub interface: Option<InterfaceIndex>,
-    /// Inode in sockfs; `None` without a file: orphans, minisockets, connections that were not yet accepted.
+    /// Inode in sockfs; `None` without a file: orphans, minisockets, connections that were not yet
+    /// accepted.
     pub inode: Option<Inode>,
     /// Owner of that inode, in the caller's user namespace; 0 without one.
     pub uid: u32,
-    /// LISTEN: connections that wait to be accepted. Else bytes received and not read, plus one for a FIN that was not
-    /// consumed (`rcv_nxt - copied_seq`). 0 for a minisocket.
+    /// LISTEN: connections that wait to be accepted. Else bytes received and not read, plus one for
+    /// a FIN that was not consumed (`rcv_nxt - copied_seq`). 0 for a minisocket.
     ///
-    /// 0 in CLOSE_WAIT means that everything was read, not always that a read() returned 0: a FIN that came while bytes
-    /// were unread is merged into their buffer (`tcp_try_coalesce`) and consumed together with the last of them
-    /// (`found_fin_ok` in `tcp_recvmsg_locked`). 1 is always a FIN alone.
+    /// 0 in CLOSE_WAIT means that everything was read, not always that a read() returned 0: a FIN
+    /// that came while bytes were unread is merged into their buffer (`tcp_try_coalesce`) and
+    /// consumed together with the last of them (`found_fin_ok` in `tcp_recvmsg_locked`). 1 is
+    /// always a FIN alone.
     pub rqueue: u32,
     /// LISTEN: the limit of `rqueue`. Else bytes written and not acknowledged, a FIN counting one
     /// (`write_seq - snd_una`). 0 for a minisocket.
     pub wqueue: u32,
-    /// The timer that runs.
+    /// The socket's timer.
     pub timer: SocketTimer,
-    /// Milliseconds until that timer fires, in the kernel's ticks (4 ms with `CONFIG_HZ=250`); 0 without a timer or
-    /// when it is due.
+    /// Milliseconds until that timer fires, in the kernel's ticks (4 ms with `CONFIG_HZ=250`); 0
+    /// without a timer or when it is due.
     pub expires_ms: u32,
     /// Retransmissions or probes without an answer so far; for a keepalive timer the probes sent.
     pub retransmits: u8,
-    /// Id of the cgroup (v2) that the socket was created in; a connection has its listener's. `None` where the kernel does
-    /// not say: before 5.9, and for minisockets.
+    /// Id of the cgroup (v2) that the socket was created in; a connection has its listener's.
+    /// `None` where the kernel does not report it: before 5.9, and for minisockets.
     pub cgroup: Option<CgroupId>,
-    /// Counters and ages; only where asked for, and never of minisockets, listeners or incomplete handshakes.
+    /// Counters and ages; only where requested, and never of minisockets, listeners or incomplete
+    /// handshakes.
     pub info: Option<TcpInfo>,
 }
 
 impl KernelSocket {
-    /// Whether it is a TIME_WAIT minisocket (`struct inet_timewait_sock`), whatever state it stands for. Its timer
-    /// tells: no full socket has kind 3 (`inet_twsk_diag_fill` in `net/ipv4/inet_diag.c`). An inode of 0 does
-    /// not: a full socket in FIN_WAIT2 has none once its owner closed it (it stays full while `TCP_LINGER2` asks for
-    /// more than a minute).
+    /// Returns whether it is a TIME_WAIT minisocket (`struct inet_timewait_sock`), in any state
+    /// that it represents. Its timer shows that: no full socket has kind 3 (`inet_twsk_diag_fill`
+    /// in `net/ipv4/inet_diag.c`). A missing inode does not: a full socket in FIN_WAIT2 has none
+    /// once its owner closed it (it stays full while `TCP_LINGER2` asks for more than a minute).
     #[must_use]
     pub fn is_minisocket(&self) -> bool {
         self.timer == SocketTimer::TimeWait
     }
 
-    /// Milliseconds that a minisocket has left. Of one in TIME_WAIT, `now + left - 60 s` is the moment when the
-    /// kernel last armed its timer: the start of TIME_WAIT, or the last FIN that the peer sent again. Of one in
-    /// FIN_WAIT2 the length depends on `tcp_fin_timeout`, `TCP_LINGER2` and the retransmission timeout (at least 3.5 of
-    /// it), so its start cannot be had this way.
+    /// Returns how many milliseconds a minisocket has left. Of one in TIME_WAIT,
+    /// `now + left - 60 s` is the moment when the kernel last armed its timer: the start of
+    /// TIME_WAIT, or the last FIN that the peer sent again. Of one in FIN_WAIT2 the length depends
+    /// on `tcp_fin_timeout`, `TCP_LINGER2` and the retransmission timeout (at least 3.5 of it), so
+    /// its start cannot be derived.
     #[must_use]
     pub fn left_ms(&self) -> Option<u32> {
         self.is_minisocket().then_some(self.expires_ms)
     }
 
-    /// Reads a `struct inet_diag_msg` with its attributes. `None`: too short, or a family or state that TCP does not
-    /// have.
+    /// Parses a `struct inet_diag_msg` with its attributes. `None`: it is too short, or has a
+    /// family or state that TCP does not have.
     pub(crate) fn parse(bytes: &[u8], netns: Option<NetNs>) -> Option<Self> {
         let fixed: &[u8; MESSAGE_LEN] = bytes.first_chunk()?;
         let [family, state, timer, retransmits] = read_array(fixed, 0)?;
@@ -136,20 +142,20 @@ fn tuple(family: u8, local: ([u8; 16], u16), peer: ([u8; 16], u16)) -> Option<Tu
     }
 }
 
-/// Which of a socket's timers is running (`idiag_timer`).
+/// The timer that runs for a socket (`idiag_timer`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketTimer {
-    /// None.
+    /// No timer runs.
     None,
     /// Retransmission of unacknowledged data or of a FIN.
     Retransmit,
     /// Keepalive; also the FIN_WAIT2 timer of an orphan that is still a full socket.
     Keepalive,
-    /// It is a minisocket, and this its end.
+    /// The timer that ends a minisocket.
     TimeWait,
     /// Probing a closed receive window.
     WindowProbe,
-    /// A kind that this program does not know.
+    /// A timer that is unknown here.
     Other(u8),
 }
 
@@ -166,14 +172,15 @@ impl SocketTimer {
     }
 }
 
-/// The part of `struct tcp_info` (`linux/tcp.h`) that tells how a connection stands.
+/// The part of `struct tcp_info` (`linux/tcp.h`) that describes how a connection is doing.
 ///
-/// Ages count from the moment of the look, in the kernel's ticks.
+/// Ages are those at the moment of the request, in the kernel's ticks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpInfo {
     /// Milliseconds since data was last sent; since boot, roughly, when none ever was.
     pub last_data_sent_ms: u32,
-    /// Milliseconds since data last came; a bare FIN or ACK is no data. Since boot, roughly, when none ever came.
+    /// Milliseconds since data last came; a bare FIN or ACK is no data. Since boot, roughly, when
+    /// none ever came.
     pub last_data_recv_ms: u32,
     /// Milliseconds since a segment with an acceptable ACK last came; a FIN is one.
     pub last_ack_recv_ms: u32,
@@ -185,8 +192,8 @@ pub struct TcpInfo {
     pub unacked: u32,
     /// Segments sent again, ever.
     pub total_retrans: u32,
-    /// `snd_una`'s distance from where it began: bytes acknowledged by the peer, plus one for the SYN of an active open
-    /// and one for our FIN once acknowledged.
+    /// How far `snd_una` is from its start: bytes acknowledged by the peer, plus one for the SYN of
+    /// an active open and one for our FIN once acknowledged.
     pub bytes_acked: u64,
     /// Bytes received in order, plus one for the peer's FIN.
     pub bytes_received: u64,
@@ -207,8 +214,8 @@ pub struct TcpInfo {
 }
 
 impl TcpInfo {
-    /// The structure only ever grows at its end: a longer one is read as far as it is known (5.10 gives 232 bytes).
-    /// `None`: it lacks even what 4.6 had.
+    /// Parses a `struct tcp_info`, which only ever grows at its end: a longer one is read as far as
+    /// it is known (5.10 gives 232 bytes). `None`: it lacks even the fields of 4.6.
     fn parse(bytes: &[u8]) -> Option<Self> {
         Some(Self {
             retransmits: *bytes.get(2)?,

@@ -3,7 +3,8 @@
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
-/// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the type of the older request (`struct inet_diag_req`), and of its answers.
+/// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the type of the older request
+/// (`struct inet_diag_req`), and of its answers.
 pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 
 /// `INET_DIAG_INFO` of `linux/inet_diag.h`: the attribute with `struct tcp_info`.
