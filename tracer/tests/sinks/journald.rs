@@ -139,12 +139,12 @@ fn every_fact_is_a_field() {
         let about = [
             (
                 "6",
-                "mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments, after \
+                "mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed three_way, initiated by peer, 3 segments, after \
                  8.4ms, 210 bytes sent, 173 bytes received",
             ),
             (
                 "7",
-                "192.0.2.7:48350 > 192.0.2.9:3306 left TIME_WAIT: expired, after 1m01s, right to 127ms",
+                "192.0.2.7:48350 > 192.0.2.9:3306 left TIME_WAIT: expired, after 1m01s, accurate to 127ms",
             ),
             (
                 "4",

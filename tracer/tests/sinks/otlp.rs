@@ -73,7 +73,7 @@ fn log_records_have_the_names_of_the_conventions() {
             panic!("a sentence")
         };
         assert!(
-            body.starts_with("mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: "),
+            body.starts_with("mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed "),
             "{body}"
         );
         let facts = attributes(&close.attributes);

@@ -199,7 +199,7 @@ fn every_part_arrives_over_every_transport() {
                 "30",
                 "2026-01-31T12:00:00.008500",
                 "close",
-                "mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: ",
+                "mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed ",
             ),
             (
                 "31",

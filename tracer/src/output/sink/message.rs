@@ -6,10 +6,12 @@ use crate::output::duration::push_with_unit;
 use crate::output::escape::push_for_terminal;
 use crate::output::table::loss_message;
 use crate::record::Record;
-use tcpclose_core::finding::{Close, ClosePath, Endpoint, Finding, Initiator, TimeWait};
+use tcpclose_core::finding::{
+    Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
+};
 use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 use tcpclose_core::summary::Summary;
-use tcpclose_core::types::{Nanos, SharedOwner};
+use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 /// Returns one line without control characters.
 pub(super) fn one_line(record: &Record) -> String {
@@ -22,19 +24,29 @@ pub(super) fn one_line(record: &Record) -> String {
     }
 }
 
-/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed: three_way, begun by peer, 3 segments,
+/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed three_way, initiated by peer, 3 segments,
 /// after 8.4ms, …`
 fn of_close(close: &Close) -> String {
     let mut text = owner_and_endpoint(&close.endpoint, close.owner.as_ref());
-    let _ = write!(text, " closed: {}", close.path);
-    if close.initiator != Initiator::Unknown {
-        let _ = write!(text, ", begun by {}", close.initiator);
-    }
-    if let Some(reset) = &close.reset {
-        let _ = write!(text, ", reset by {}", reset.by);
-        if let Some(reason) = reset.reason {
-            let _ = write!(text, " ({reason})");
+    if close.path == ClosePath::ConnectFailed {
+        text.push_str(" connect failed");
+    } else {
+        let _ = write!(text, " closed {}", close.path);
+        if close.initiator != Initiator::Unknown {
+            let _ = write!(text, ", initiated by {}", close.initiator);
         }
+    }
+    match &close.reset {
+        Some(reset) if is_refusal(close, reset) => {
+            text.push_str(": connection refused");
+        }
+        Some(reset) => {
+            let _ = write!(text, ", reset by {}", reset.by);
+            if let Some(reason) = reset.reason {
+                let _ = write!(text, " ({reason})");
+            }
+        }
+        None => {}
     }
     match close.segments {
         Some(1) => text.push_str(", 1 segment"),
@@ -56,12 +68,19 @@ fn of_close(close: &Close) -> String {
     text
 }
 
+/// Returns whether the RST was the answer to a SYN of this end.
+fn is_refusal(close: &Close, reset: &Reset) -> bool {
+    close.path == ClosePath::ConnectFailed
+        && close.endpoint.role == Role::Client
+        && reset.by == Side::Peer
+}
+
 fn of_time_wait(time_wait: &TimeWait) -> String {
     let mut text = owner_and_endpoint(&time_wait.endpoint, time_wait.owner.as_ref());
     let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end);
     push_with_unit(&mut text, time_wait.dwell);
     if time_wait.error > Nanos(0) {
-        text.push_str(", right to ");
+        text.push_str(", accurate to ");
         push_with_unit(&mut text, time_wait.error);
     }
     text
@@ -75,7 +94,7 @@ fn of_stuck(stuck: &StuckSocket) -> String {
     };
     match stuck.resolution() {
         None => {
-            let _ = write!(text, " is stuck in CLOSE_WAIT for {about}");
+            let _ = write!(text, " has been stuck in CLOSE_WAIT for {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
             let _ = write!(text, ": {}", stuck.verdict);
         }
@@ -139,17 +158,48 @@ mod tests {
     fn closes_are_described_with_what_is_known() {
         assert_eq!(
             close(samples::three_way()),
-            "mariadb[28089] 127.0.0.1:48350 > 127.0.0.1:3306 closed: three_way, begun by peer, 3 segments, after 8.4ms, \
+            "mariadb[28089] 127.0.0.1:48350 > 127.0.0.1:3306 closed three_way, initiated by peer, 3 segments, after 8.4ms, \
              211 bytes sent, 174 bytes received"
         );
         assert_eq!(
             close(samples::reset()),
-            "mariadb[28089] [2001:db8::1]:443 > [2001:db8::2]:50000 closed: reset, begun by local, reset by local \
+            "mariadb[28089] [2001:db8::1]:443 > [2001:db8::2]:50000 closed reset, initiated by local, reset by local \
              (unread_data), 1 segment, after 8.4ms, 211 bytes sent, 174 bytes received"
         );
         assert_eq!(
             close(samples::unknown()),
-            "10.0.0.1:22 > 10.0.0.2:60000 closed: unknown"
+            "10.0.0.1:22 > 10.0.0.2:60000 closed unknown"
+        );
+    }
+
+    #[test]
+    fn connects_that_failed_are_described_as_such() {
+        let failed = |role, by: Option<Side>| {
+            let sample = samples::unknown();
+            close(Close {
+                endpoint: Endpoint {
+                    role,
+                    ..sample.endpoint
+                },
+                path: ClosePath::ConnectFailed,
+                initiator: Initiator::Local,
+                reset: by.map(|by| Reset {
+                    by,
+                    reason: None,
+                    kernel_reason: None,
+                }),
+                ..sample
+            })
+        };
+        let start = "10.0.0.1:22 > 10.0.0.2:60000 connect failed";
+        assert_eq!(failed(Role::Client, None), start);
+        assert_eq!(
+            failed(Role::Client, Some(Side::Peer)),
+            format!("{start}: connection refused")
+        );
+        assert_eq!(
+            failed(Role::Server, Some(Side::Peer)),
+            format!("{start}, reset by peer")
         );
     }
 
@@ -158,7 +208,7 @@ mod tests {
         let of = |stuck| one_line(&Finding::Stuck(Box::new(stuck)).into());
         assert_eq!(
             of(samples::stuck()),
-            "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 is stuck in CLOSE_WAIT for 1m00s: eof_read"
+            "web[28089] 10.0.0.1:80 > 10.0.0.2:40001 has been stuck in CLOSE_WAIT for 1m00s: eof_read"
         );
         assert_eq!(
             of(samples::resolved()),
