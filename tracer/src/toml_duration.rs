@@ -23,22 +23,23 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
     let words = match Time::deserialize(deserializer) {
         Ok(Time::Words(words)) => words,
         Ok(Time::Number(number)) => {
-            let problem = format!("a time has a unit: write \"{number}s\" for {number} seconds");
+            let problem =
+                format!("a duration needs a unit: write \"{number}s\" for {number} seconds");
             return Err(de::Error::custom(problem));
         }
         Err(_) => {
             return Err(de::Error::custom(
-                "a time is written like \"30s\" or \"5m\"",
+                "a duration is written like \"30s\" or \"5m\"",
             ));
         }
     };
     let duration = humantime::parse_duration(&words).map_err(|error| {
         de::Error::custom(format!(
-            "`{words}` is no time, write one like \"30s\" or \"5m\": {error}"
+            "`{words}` is not a duration; write it like \"30s\" or \"5m\": {error}"
         ))
     })?;
     if duration > LONGEST {
-        return Err(de::Error::custom("a time is at most \"1day\""));
+        return Err(de::Error::custom("a duration is at most \"1day\""));
     }
     Ok(duration)
 }

@@ -145,7 +145,7 @@ impl Config {
         if config.prometheus.enabled && config.prometheus.max_series.get() < needed {
             let at = toml_span::of_value(text, "prometheus", "max_series").unwrap_or(0);
             let problem = format!(
-                "`max_series` is at least {needed} with {} outputs: so many series are always there",
+                "`max_series` must be at least {needed} with {} outputs: that many series always exist",
                 config.outputs.len()
             );
             return Err(invalid(at, &problem));
@@ -232,7 +232,7 @@ fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D
     let after = duration(deserializer)?;
     if after < LEAST_STUCK_AFTER {
         return Err(de::Error::custom(
-            "every socket of which the peer has closed would be stuck: at least \"100ms\" is needed",
+            "every socket whose peer has closed would count as stuck: at least \"100ms\" is needed",
         ));
     }
     Ok(after)
@@ -241,7 +241,7 @@ fn stuck_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D
 fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let interval = duration(deserializer)?;
     if interval < Duration::from_secs(1) {
-        return Err(de::Error::custom("an interval is at least \"1s\" long"));
+        return Err(de::Error::custom("an interval must be at least \"1s\""));
     }
     Ok(interval)
 }
@@ -257,7 +257,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
     let address = String::deserialize(deserializer)?;
     address.parse().map_err(|_| {
         de::Error::custom(format!(
-            "`{address}` is no address with a port: write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
+            "`{address}` is not an address with a port; write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
         ))
     })
 }
@@ -265,7 +265,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
     if !path.is_absolute() {
-        return Err(de::Error::custom("a path begins with `/`"));
+        return Err(de::Error::custom("a path must begin with `/`"));
     }
     Ok(path)
 }

@@ -246,7 +246,7 @@ impl Server {
         };
         for output in &snapshot.outputs {
             if let OutputState::Down { reason, .. } = &output.state {
-                body.push_str(&format!("output {} does not work: {reason}\n", output.name));
+                body.push_str(&format!("output {} is down: {reason}\n", output.name));
             }
         }
         text(status, body)
@@ -261,8 +261,8 @@ impl Server {
         .await
         {
             Ok(Some(snapshot)) => Ok(snapshot),
-            Ok(None) => Err("the tracer is gone"),
-            Err(_) => Err("the tracer's event loop stands still: no answer within 2 s"),
+            Ok(None) => Err("the tracer has ended"),
+            Err(_) => Err("the tracer's event loop has not answered within 2 s"),
         }
     }
 }
@@ -312,11 +312,11 @@ mod tests {
         for path in ["/healthz", "/metrics"] {
             let answer = get(&endpoint, &format!("GET {path}"));
             assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
-            assert!(answer.contains("event loop stands still"), "{answer}");
+            assert!(answer.contains("event loop has not answered"), "{answer}");
         }
         drop(requests);
         let answer = get(&endpoint, "GET /healthz");
-        assert!(answer.contains("the tracer is gone"), "{answer}");
+        assert!(answer.contains("the tracer has ended"), "{answer}");
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
         });
         let answer = get(&endpoint, "GET /healthz");
         assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
-        assert!(answer.contains("does not work: no space left"), "{answer}");
+        assert!(answer.contains("is down: no space left"), "{answer}");
         let answer = get(&endpoint, "POST /metrics");
         assert!(answer.starts_with("HTTP/1.0 405 "), "{answer}");
         drop(endpoint);

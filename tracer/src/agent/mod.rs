@@ -94,7 +94,7 @@ pub async fn run(
 
 /// The context of errors that stopped the agent after it had started. A restart may help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the agent had to end")]
+#[error("the agent failed")]
 pub struct FailedWhileRunning;
 
 /// Returns the options for the kernel's programs.
@@ -149,10 +149,10 @@ impl Agent {
 
     fn announce(&self, session: &Session<Live>) {
         let endpoint = match &self.reloadable.endpoint {
-            Some(endpoint) => format!("metrics on http://{}/metrics", endpoint.address()),
+            Some(endpoint) => format!("metrics at http://{}/metrics", endpoint.address()),
             None => "no HTTP endpoint".to_owned(),
         };
-        notice!("the agent works; {endpoint}");
+        notice!("the agent is running; {endpoint}");
         for shortcoming in session.shortcomings() {
             notice!("{shortcoming}");
         }
@@ -179,8 +179,12 @@ impl Agent {
         let lost = lost.total() - lost.of(LossLocation::Output);
         if lost > 0 {
             notice!(
-                "{lost} of what the kernel tells {} lost in the last interval (the summary says where)",
-                if lost == 1 { "was" } else { "were" }
+                "{lost} {} lost in the last interval; the summary shows where",
+                if lost == 1 {
+                    "record was"
+                } else {
+                    "records were"
+                }
             );
         }
         self.reloadable

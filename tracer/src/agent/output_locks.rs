@@ -38,7 +38,7 @@ fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
     let path = directory.join(file_name(destination));
     let failed = || {
         format!(
-            "its lock {} cannot be had (set run_directory)",
+            "its lock {} cannot be taken (set run_directory)",
             path.display()
         )
     };

@@ -113,7 +113,7 @@ impl Outputs {
             match self.start_after_predecessors(config, run_directory) {
                 Ok(sink) => self.running.push(sink),
                 Err(error) => {
-                    notice!("{error:#}; it is tried again at the next SIGHUP");
+                    notice!("{error:#}; the next SIGHUP retries it");
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Outputs {
             for worker in &predecessors {
                 anyhow::ensure!(
                     worker.wait_until_ended(deadline) || !is_file,
-                    "the output that was there before the configuration changed has not let go of it yet"
+                    "the previous output to this destination has not released it yet"
                 );
             }
             context()
@@ -227,7 +227,7 @@ impl Outputs {
     fn add_counts(&mut self, name: String, counts: Counts) {
         let lost = counts.queued;
         if lost > 0 {
-            notice!("output {name} could not take {lost} records in time: they are lost");
+            notice!("output {name} could not deliver {lost} records in time; they are lost");
         }
         *self.ended_counts.entry(name).or_default() += Counts {
             dropped: counts.dropped + lost,

@@ -94,7 +94,7 @@ impl Reloadable {
         match event {
             ReloadEvent::Read(Ok(config)) => self.apply(config),
             ReloadEvent::Read(Err(error)) => {
-                notice!("the configuration stays as it was: {error:#}");
+                notice!("the configuration is unchanged: {error:#}");
                 // Log rotation needs new files even so.
                 self.outputs
                     .reconfigure(&self.config.outputs, &self.config.run_directory);
@@ -131,7 +131,7 @@ impl Reloadable {
             ("[trace]", trace != config.trace),
         ];
         for (name, _) in needs_restart.iter().filter(|(_, changed)| *changed) {
-            notice!("the change of {name} takes effect when the agent is started again");
+            notice!("the change of {name} takes effect when the agent is restarted");
         }
         config.interval = interval;
         config.run_directory = run_directory;
@@ -154,10 +154,10 @@ impl Reloadable {
 
     fn finish_applying(&mut self) {
         match &self.file {
-            Some(_) => notice!("the configuration was read again"),
-            None => notice!(
-                "files were opened anew; there is no configuration to read again (--config)"
-            ),
+            Some(_) => notice!("the configuration was reloaded"),
+            None => {
+                notice!("files were reopened; there is no configuration file to reload (--config)")
+            }
         }
         self.wait_for_outputs();
     }
@@ -178,7 +178,7 @@ impl Reloadable {
                 self.config.prometheus = wanted;
             }
             Err(error) => {
-                notice!("the HTTP endpoint stays as it was: {error:#}");
+                notice!("the HTTP endpoint is unchanged: {error:#}");
                 match listen(&self.config.prometheus, &self.scrapes) {
                     Ok(endpoint) => self.endpoint = endpoint,
                     Err(error) => {
@@ -212,6 +212,6 @@ fn read(
     async {
         started.context("the thread that reads it could not be started")?;
         let read = receiver.await;
-        Ok(read.context("the thread that reads it has ended, which is a fault of tcpclose")??)
+        Ok(read.context("the thread that reads it has panicked, which is a bug in tcpclose")??)
     }
 }

@@ -54,6 +54,6 @@ pub(super) fn reloading() {
 
 fn notify(states: &[NotifyState]) {
     if let Err(error) = daemon::notify(false, states) {
-        notice!("systemd could not be told: {error}");
+        notice!("systemd could not be notified: {error}");
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     if args.check_config {
         config.check_destinations()?;
-        return print("the configuration is right\n");
+        return print("the configuration is valid\n");
     }
     if let Some(file) = args.replay.clone() {
         return replay_common::until_stopped(move |stop| {

@@ -26,7 +26,7 @@ fn what_is_printed_can_be_used() -> Outcome {
     assert!(printed.status.success());
     let messages = checked(text(&printed.stdout))?;
     assert_eq!(messages.status.code(), Some(0));
-    assert_eq!(text(&messages.stdout), "the configuration is right\n");
+    assert_eq!(text(&messages.stdout), "the configuration is valid\n");
     Ok(())
 }
 
@@ -77,7 +77,7 @@ fn what_an_output_needs_is_looked_for() -> Outcome {
     for (output, missing) in [
         (
             "type = 'file'\npath = '/no/such/place/x.jsonl'",
-            "output file:/no/such/place/x.jsonl cannot be used: there is no directory /no/such/place; make it",
+            "output file:/no/such/place/x.jsonl cannot be used: there is no directory /no/such/place; create it",
         ),
         (
             "type = 'otlp'\nendpoint = 'https://h:1'\nca_file = '/no/such.pem'",

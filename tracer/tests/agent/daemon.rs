@@ -45,7 +45,7 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
         assert!(took < Duration::from_secs(5), "it took {took:?}");
         let messages = fs::read_to_string(scratch.path("stderr"))?;
         assert!(
-            messages.contains("output stdout could not take"),
+            messages.contains("output stdout could not deliver"),
             "{messages}"
         );
         let records = records(&scratch.path("out.jsonl"))?;
@@ -68,7 +68,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
         fs::rename(scratch.path("first.jsonl"), scratch.path("earlier.jsonl"))?;
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
         agent.signal(Signal::HUP)?;
-        agent.until("the configuration stays as it was")?;
+        agent.until("the configuration is unchanged")?;
         agent.until("agent.toml:1:1: unknown field `intervall`: did you mean `interval`?")?;
 
         eventually("the file is made anew", || {
@@ -80,7 +80,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
             &(first + &file_output(&scratch, "second.jsonl")),
         )?;
         agent.signal(Signal::HUP)?;
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         eventually("the file is made anew", || {
             Ok(scratch.path("first.jsonl").exists().then_some(()))
         })?;
@@ -116,12 +116,15 @@ fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
         let mut agent = Agent::start(&scratch, &config)?;
         scratch.write("agent.toml", &wrong)?;
         agent.signal(Signal::HUP)?;
-        agent.until("the configuration stays as it was")?;
-        agent.until("`a b` with that value cannot be a header")?;
+        agent.until("the configuration is unchanged")?;
+        agent.until("`a b` with this value is not a valid HTTP header")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let messages = refused(&scratch, &wrong)?;
-        assert!(messages.contains("cannot be a header"), "{messages}");
+        assert!(
+            messages.contains("is not a valid HTTP header"),
+            "{messages}"
+        );
         Ok(())
     })
 }
@@ -241,7 +244,7 @@ fn systemd_is_notified_of_everything() -> Outcome {
         let reload = next("RELOADING=1")?;
         assert!(reload.contains("MONOTONIC_USEC="), "{reload}");
         next("READY=1")?;
-        agent.until("there is no configuration to read again")?;
+        agent.until("there is no configuration file to reload")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         next("STOPPING=1")?;

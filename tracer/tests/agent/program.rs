@@ -53,7 +53,7 @@ impl Agent {
             running: Running::spawn(&mut command)?,
             stderr,
         };
-        agent.until("the agent works")?;
+        agent.until("the agent is running")?;
         Ok(agent)
     }
 

@@ -137,7 +137,7 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
 
         scratch.write("agent.toml", &config("x.jsonl", 600))?;
         agent.signal(Signal::HUP)?;
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         server.play(clients(20))?;
         let held = |metrics: &str| {
             let queued = value(
@@ -160,7 +160,7 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         })?;
         assert_eq!((up(&now, &x), of_output(&now, &x, "written")), (None, 220));
         let (_, health) = get(METRICS.parse()?, "/healthz")?;
-        let why = format!("output {y} does not work: there is no directory");
+        let why = format!("output {y} is down: there is no directory");
         assert!(health.contains(&why), "{health}");
         server.play(clients(10))?;
         fs::create_dir(scratch.path("no"))?;
@@ -240,7 +240,7 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
         agent.signal(Signal::HUP)?;
         pipe.write_all(config("second").as_bytes())?;
         drop(pipe);
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         let mut pipe = open_for("the agent reads it once more", &path)?;
         until("the first one holds", |metrics| {
             up(metrics, "second") == Some(1)
@@ -282,8 +282,8 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
         })?;
         scratch.write("agent.toml", &config("new"))?;
         agent.signal(Signal::HUP)?;
-        agent.until("records in time: they are lost")?;
-        agent.until("the configuration was read again")?;
+        agent.until("records in time; they are lost")?;
+        agent.until("the configuration was reloaded")?;
         server.play(clients(10))?;
         free_disk(&agent)?;
         let now = until("the new one writes", |metrics| {
@@ -327,12 +327,12 @@ fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
         );
         scratch.write("agent.toml", &config("0.0.0.0:19433", 1_000))?;
         agent.signal(Signal::HUP)?;
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         assert_eq!(get(elsewhere, "/healthz")?.1, "ok\n");
         // 192.0.2.1 is nobody's address.
         scratch.write("agent.toml", &config("192.0.2.1:19433", 1_000))?;
         agent.signal(Signal::HUP)?;
-        agent.until("the HTTP endpoint stays as it was")?;
+        agent.until("the HTTP endpoint is unchanged")?;
         eventually(
             "the old one is back",
             || Ok(get(elsewhere, "/healthz").ok()),

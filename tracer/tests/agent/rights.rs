@@ -102,7 +102,7 @@ fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
             .env_remove("NOTIFY_SOCKET");
         let mut agent = Agent::run(command, &scratch)?;
         works(&scratch, &server, &agent)?;
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
         assert!(status.contains("Uid:\t65534\t65534"), "{status}");
         let messages = agent.stderr();
@@ -196,7 +196,7 @@ fn it_makes_no_system_call_that_the_unit_forbids() -> Outcome {
             .env_remove("NOTIFY_SOCKET");
         let mut agent = Agent::run(command, &scratch)?;
         works(&scratch, &server, &agent)?;
-        agent.until("the configuration was read again")?;
+        agent.until("the configuration was reloaded")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let trace = eventually("strace has written all", || {

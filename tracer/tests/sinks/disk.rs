@@ -62,7 +62,7 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
         // Somebody makes room: moves the full file elsewhere.
         fs::remove_file(&path).expect("removed");
         sink.reopen();
-        messages.wait_for("works again after");
+        messages.wait_for("is up again after");
         wait_until("what waited is written", || sink.counts().queued == 0);
         sink.offer(&close(2_000));
         let counts = sink.finish(long());
@@ -98,7 +98,7 @@ fn room_on_the_disk_is_noticed_without_a_signal() {
         messages.wait_for("No space left on device");
         assert!(sink.counts().written < 40);
         fs::remove_file(&filler).expect("removed");
-        messages.wait_for("works again after");
+        messages.wait_for("is up again after");
         let counts = sink.finish(long());
         assert_eq!((counts.written, counts.dropped), (40, 0));
         let text = fs::read(&path).expect("the file");

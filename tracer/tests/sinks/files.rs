@@ -187,9 +187,9 @@ fn a_file_that_was_deleted_is_made_again() {
     assert!(messages.all().is_empty());
     fs::remove_dir_all(&folder).expect("removed");
     sink.offer(&close(3));
-    messages.wait_for("it was deleted, and cannot be made again: there is no directory ");
+    messages.wait_for("it was deleted, and cannot be created again: there is no directory ");
     fs::create_dir(&folder).expect("a folder");
-    messages.wait_for("works again");
+    messages.wait_for("is up again");
     assert_eq!(sink.finish(long()).written, 3);
     assert_eq!(ids(&fs::read(&path).expect("the file")), [3]);
 }

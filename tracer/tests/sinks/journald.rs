@@ -226,10 +226,10 @@ fn a_journald_that_is_gone_is_waited_for_and_nothing_is_lost() {
         for id in 101..=200 {
             sink.offer(&close(id));
         }
-        messages.wait_for("output journald does not work: ");
+        messages.wait_for("output journald is down: ");
         messages.wait_for(SOCKET);
         let _second = journal.start();
-        messages.wait_for("works again");
+        messages.wait_for("is up again");
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (200, 200));

@@ -201,8 +201,8 @@ fn a_busy_receiver_is_tried_again_and_one_that_refuses_is_not() {
         let (mut sink, messages) = start(&config(protocol, collector.address, ""));
         sink.offer(&close(1));
         wait_until("the first is taken", || sink.counts().written == 1);
-        messages.wait_for("does not work: the receiver answered ");
-        messages.wait_for("works again");
+        messages.wait_for("is down: the receiver answered ");
+        messages.wait_for("is up again");
         sink.offer(&close(2));
         wait_until("the second is refused", || sink.counts().failed == 1);
         messages.wait_for("refused 1 record for good: ");
@@ -226,7 +226,7 @@ fn a_receiver_that_does_not_say_when_is_left_alone_for_a_while() {
         collector.will([Answer::Sleep(0), Answer::Sleep(0), Answer::Take]);
         let (mut sink, messages) = start(&config(protocol, collector.address, ""));
         sink.offer(&close(1));
-        messages.wait_for("does not work: the receiver answered ");
+        messages.wait_for("is down: the receiver answered ");
         wait_until("it is taken", || sink.counts().written == 1);
         assert_eq!(collector.got().tokens.len(), 3, "{protocol:?}");
         let between = collector.got().between();
@@ -251,7 +251,7 @@ fn with_another_token_goes_what_waits() {
         for id in 1..=100 {
             sink.offer(&close(id));
         }
-        messages.wait_for("does not work: ");
+        messages.wait_for("is down: ");
         let changed = config(protocol, address, &token("new"));
         assert!(sink.can_adopt(&changed));
         // The change comes first, or what waits might still go with the old token.
@@ -289,11 +289,11 @@ fn a_receiver_that_was_killed_is_found_again() {
         for id in 1_001..=2_000 {
             sink.offer(&close(id));
         }
-        messages.wait_for("does not work: ");
+        messages.wait_for("is down: ");
         let outage = sink.outage().expect("it is down").reason;
         assert!(outage.contains("refused"), "{protocol:?}: {outage}");
         let second = Collector::start_at(protocol, address);
-        messages.wait_for("works again");
+        messages.wait_for("is up again");
         let counts = sink.finish(long());
         assert_adds_up(counts);
         assert_eq!((counts.offered, counts.written), (2_000, 2_000));

@@ -289,7 +289,7 @@ fn a_receiver_that_was_killed_is_found_again() {
         for id in 101..=200 {
             sink.offer(&close(id));
         }
-        messages.wait_for("does not work: ");
+        messages.wait_for("is down: ");
         let outage = sink.outage().expect("it is down").reason;
         assert!(outage.contains("refused"), "{address}: {outage}");
         let _second = rsyslog.start();
@@ -359,7 +359,7 @@ fn a_udp_receiver_that_is_not_there_is_reported_once_and_nothing_is_lost_until_i
     for id in 1..=20 {
         sink.offer(&close(id));
     }
-    messages.wait_for("does not work: nobody listens there");
+    messages.wait_for("is down: nobody listens there");
     // SIGHUP makes it try again at once.
     for _ in 0..5 {
         sink.reopen();
@@ -379,7 +379,7 @@ fn a_udp_receiver_that_is_not_there_is_reported_once_and_nothing_is_lost_until_i
     assert_eq!((counts.offered, counts.written), (20, 20));
     assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
     assert!(
-        messages.all()[1].contains("works again"),
+        messages.all()[1].contains("is up again"),
         "{:?}",
         messages.all()
     );

@@ -147,7 +147,7 @@ fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
             let endpoint = format!("https://{address}");
             let (mut sink, messages) = start(&config(protocol, &endpoint, file));
             sink.offer(&close(1));
-            messages.wait_for("does not work: ");
+            messages.wait_for("is down: ");
             assert!(
                 messages.all()[0].contains(why),
                 "{protocol:?}: {:?}",
@@ -180,7 +180,7 @@ fn certificates_are_read_anew_with_the_configuration() {
         messages.wait_for("could not be reopened, and goes on as before: ca_file ");
         fs::write(&file, new.pem()).expect("a file");
         sink.reopen();
-        messages.wait_for("works again");
+        messages.wait_for("is up again");
         wait_until("it is taken", || sink.counts().written == 1);
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::tracer::Tracer;
 
 /// What it says when it is attached.
-const WORKS: &str = "tcpclose: the agent works";
+const WORKS: &str = "tcpclose: the agent is running";
 /// A summary is shorter.
 const LONGEST_SUMMARY: i64 = 256 << 10;
 

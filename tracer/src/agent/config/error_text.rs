@@ -35,12 +35,15 @@ fn in_plain_words(message: &str) -> String {
             "a list is needed here: tables in a list have double brackets, as in [[output]]",
         ),
         ("expected a sequence", "expected a list in brackets"),
-        ("expected a nonzero usize", "expected a number from 1 on"),
+        (
+            "expected a nonzero usize",
+            "expected a number of at least 1",
+        ),
         (
             "expected a nonzero u32",
             "expected a number from 1 to 4294967295",
         ),
-        ("expected u16", "expected a port: they are 1 to 65535"),
+        ("expected u16", "expected a port from 1 to 65535"),
         ("\n", " "),
     ];
     let translate = |text: String, (rust, plain): &(&str, &str)| text.replace(rust, plain);

@@ -74,17 +74,17 @@ fn an_invalid_value_is_one_line_with_its_position() {
         (
             "interval = 60",
             "1:12",
-            "a time has a unit: write \"60s\" for 60 seconds",
+            "a duration needs a unit: write \"60s\" for 60 seconds",
         ),
         (
             "interval = \"soon\"",
             "1:12",
-            "`soon` is no time, write one like \"30s\" or \"5m\"",
+            "`soon` is not a duration; write it like \"30s\" or \"5m\"",
         ),
         (
             "interval = \"10ms\"",
             "1:12",
-            "an interval is at least \"1s\" long",
+            "an interval must be at least \"1s\"",
         ),
         ("# ä\nmax_connections = 0", "2:19", "a number from 1 to"),
         (
@@ -92,8 +92,12 @@ fn an_invalid_value_is_one_line_with_its_position() {
             "1:19",
             "a number from 1 to",
         ),
-        ("stuck_after = \"1000000d\"", "1:15", "a time is at most"),
-        ("run_directory = \"\"", "1:17", "a path begins with `/`"),
+        (
+            "stuck_after = \"1000000d\"",
+            "1:15",
+            "a duration is at most",
+        ),
+        ("run_directory = \"\"", "1:17", "a path must begin with `/`"),
         (
             "[trace]\nlocal_ports = [80, 0]",
             "2:15",
@@ -108,7 +112,7 @@ fn an_invalid_value_is_one_line_with_its_position() {
         (
             "[prometheus]\nlisten = \"localhost\"",
             "2:10",
-            "`localhost` is no address with a port",
+            "`localhost` is not an address with a port",
         ),
         (
             "[prometheus]\nenabled = \"yes\"",
@@ -142,7 +146,7 @@ fn an_invalid_output_has_the_position_of_its_key() {
         (
             "type = \"file\"\npath = \"closes.jsonl\"",
             "5:1",
-            "a `path` begins with `/`",
+            "a `path` must begin with `/`",
         ),
         (
             "type = \"stdout\"\nqueue = 5\nsd_id = \"x@1\"",
@@ -163,7 +167,7 @@ fn an_invalid_output_has_the_position_of_its_key() {
         (
             "type = \"journald\"\nqueue = 0",
             "5:9",
-            "integer `0`, expected a number from 1 on",
+            "integer `0`, expected a number of at least 1",
         ),
         (
             "type = \"journald\"\nfilter = { local_ports = [70000] }",
@@ -173,12 +177,12 @@ fn an_invalid_output_has_the_position_of_its_key() {
         (
             "type = \"otlp\"\nendpoint = \"http://\"",
             "5:12",
-            "`http://` is no address of a collector",
+            "`http://` is not an address of a collector",
         ),
         (
             "type = \"otlp\"\nheaders = { \"bad header\" = \"x\" }",
             "5:11",
-            "`bad header` with that value cannot be a header",
+            "`bad header` with this value is not a valid HTTP header",
         ),
         (
             "type = \"otlp\"\nendpoint = \"http://h\"\nca_file = \"/ca.pem\"",
@@ -267,10 +271,10 @@ fn meaningless_values_are_refused_with_their_position() {
         (
             output("filter = { min_lifetime = 10 }"),
             "3:",
-            "a time has a unit: write \"10s\" for 10 seconds",
+            "a duration needs a unit: write \"10s\" for 10 seconds",
         ),
-        (output("name = \"\""), "3:1", "a `name` is at least one letter"),
-        (output("name = \"a\\nb\""), "3:1", "has no control characters"),
+        (output("name = \"\""), "3:1", "a `name` must not be blank"),
+        (output("name = \"a\\nb\""), "3:1", "or contain control characters"),
         (
             output("queue = 1048577"),
             "3:1",
@@ -279,17 +283,17 @@ fn meaningless_values_are_refused_with_their_position() {
         (
             output("address = \"udp://::1:514\""),
             "3:11",
-            "`udp://::1:514` is no address of a syslog receiver",
+            "`udp://::1:514` is not an address of a syslog receiver",
         ),
         (
             "[[output]]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:99999\"".to_owned(),
             "3:12",
-            "is no address of a collector",
+            "is not an address of a collector",
         ),
         (
             "[[output]]\ntype = \"otlp\"\nendpoint = \"http://:80\"".to_owned(),
             "3:12",
-            "is no address of a collector",
+            "is not an address of a collector",
         ),
         (
             "[[output]]\ntype = \"file\"\npath = \"/nowhere/x\"\n[[output]]\ntype = \"file\"\npath = \

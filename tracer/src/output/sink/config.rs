@@ -95,7 +95,7 @@ pub enum OutputType {
 #[derive(Debug, Error)]
 pub enum InvalidOutput {
     /// A key of one type is set on an output of another type.
-    #[error("an output of type {actual} has no `{key}`: that is one of type {expected}'s")]
+    #[error("an output of type {actual} has no `{key}`: that key belongs to type {expected}")]
     ForeignKey {
         /// The key.
         key: &'static str,
@@ -108,13 +108,13 @@ pub enum InvalidOutput {
     #[error("an output of type file needs a `path`: the file's name")]
     MissingPath,
     /// A path is relative.
-    #[error("a `{0}` begins with `/`: a daemon has no directory of its own")]
+    #[error("a `{0}` must begin with `/`: a daemon has no working directory of its own")]
     RelativePath(&'static str),
     /// There are certificates for an endpoint without TLS.
     #[error("a `ca_file` is for an endpoint that begins with https://")]
     CaFileWithoutTls,
     /// A name is empty or cannot be printed.
-    #[error("a `name` is at least one letter, and has no control characters")]
+    #[error("a `name` must not be blank or contain control characters")]
     UnprintableName,
     /// A queue is longer than [`LONGEST_QUEUE`].
     #[error("a `queue` holds {LONGEST_QUEUE} records at most")]

@@ -22,11 +22,13 @@ const MODE: u32 = 0o640;
 /// Why a file cannot be used.
 #[derive(Debug, Error)]
 pub(super) enum FileError {
-    #[error("there is no directory {}; make it", .0.display())]
+    #[error("there is no directory {}; create it", .0.display())]
     NoDirectory(PathBuf),
-    #[error("it is not a regular file; name another")]
+    #[error("it is not a regular file; choose another one")]
     NotRegular,
-    #[error("another program writes to it and holds its lock; stop that one, or name another file")]
+    #[error(
+        "another program writes to it and holds its lock; stop that program, or choose another file"
+    )]
     Locked,
     #[error("{operation} failed: {error}")]
     Failed {
@@ -96,7 +98,7 @@ impl Transport for LinesFile {
         {
             return Delivered {
                 unavailable: Some(
-                    format!("it was deleted, and cannot be made again: {reason}").into(),
+                    format!("it was deleted, and cannot be created again: {reason}").into(),
                 ),
                 ..Delivered::default()
             };
@@ -123,7 +125,7 @@ impl Transport for LinesFile {
         }
         // No partial line may stay in the file that is left.
         self.remove_partial_line()
-            .map_err(|error| format!("a half line could not be taken back: {error}"))?;
+            .map_err(|error| format!("a partial line could not be removed: {error}"))?;
         self.file = open(&self.path).map_err(|error| error.to_string())?;
         Ok(())
     }

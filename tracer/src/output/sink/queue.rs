@@ -158,7 +158,7 @@ impl State {
         let blocked = blocked.map(|since| Outage {
             since,
             reason: format!(
-                "its receiver has taken nothing for {} s",
+                "its receiver has accepted nothing for {} s",
                 since.elapsed().as_secs()
             ),
         });

@@ -201,7 +201,7 @@ impl Worker {
         let seconds = outage.since.elapsed().as_secs();
         let name = &self.name;
         (self.notify)(&format!(
-            "output {name} works again after {seconds} s; records dropped meanwhile: {lost}"
+            "output {name} is up again after {seconds} s; records dropped meanwhile: {lost}"
         ));
     }
 
@@ -222,7 +222,7 @@ impl Worker {
             drop(state);
             let name = &self.name;
             (self.notify)(&format!(
-                "output {name} does not work: {reason}; records wait in its queue while it is tried again"
+                "output {name} is down: {reason}; its records wait in the queue until a retry succeeds"
             ));
             state = queue.lock();
         }
@@ -247,7 +247,7 @@ impl Worker {
 
     /// Begins an outage. The cause of the panic is on stderr already, in Rust's own message.
     fn on_panic(&mut self) {
-        let reason = "its thread has ended, which is a fault of tcpclose";
+        let reason = "its thread has panicked, which is a bug in tcpclose";
         let mut state = self.queue.lock();
         state.busy = None;
         state.outage = Some(Outage {
@@ -257,7 +257,7 @@ impl Worker {
         drop(state);
         let name = &self.name;
         (self.notify)(&format!(
-            "output {name} does not work: {reason}; the next SIGHUP starts it anew"
+            "output {name} is down: {reason}; the next SIGHUP restarts it"
         ));
     }
 
@@ -272,7 +272,7 @@ impl Worker {
         self.last_refusal = Some(now);
         let name = &self.name;
         (self.notify)(&format!(
-            "output {name} refused {refused} {} for good: {reason}; further ones are counted, and said once a minute at most",
+            "output {name} refused {refused} {} for good: {reason}; further refusals are counted, and reported at most once a minute",
             if refused == 1 { "record" } else { "records" }
         ));
     }

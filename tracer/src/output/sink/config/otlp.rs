@@ -33,20 +33,22 @@ pub struct OtlpConfig {
 pub enum InvalidOtlpKey {
     /// An endpoint contains credentials. The endpoint itself is not shown, as the password must
     /// stay private.
-    #[error("an endpoint has no user and password: put what the receiver wants into `headers`")]
+    #[error(
+        "an endpoint must not contain a user and a password: set what the receiver needs in `headers`"
+    )]
     Credentials,
     /// An endpoint ends with the path of one signal.
     #[error(
-        "`{0}` is for one kind of records: leave /v1/logs or /v1/metrics away, which tcpclose puts behind it"
+        "`{0}` is for one kind of records: leave out /v1/logs or /v1/metrics, which tcpclose appends"
     )]
     SignalPath(String),
     /// An endpoint cannot be understood.
     #[error(
-        "`{0}` is no address of a collector: write it like \"http://127.0.0.1:4318\", or with https://"
+        "`{0}` is not an address of a collector; write it like \"http://127.0.0.1:4318\", or with https://"
     )]
     Endpoint(String),
     /// A header breaks the grammar of HTTP.
-    #[error("`{0}` with that value cannot be a header of HTTP")]
+    #[error("`{0}` with this value is not a valid HTTP header")]
     Header(String),
 }
 

@@ -25,16 +25,16 @@ pub struct SyslogConfig {
 pub enum InvalidSyslogKey {
     /// An address cannot be understood.
     #[error(
-        "`{0}` is no address of a syslog receiver: write unix:/dev/log, udp://host:514 or tcp://[2001:db8::1]:601"
+        "`{0}` is not an address of a syslog receiver; write unix:/dev/log, udp://host:514 or tcp://[2001:db8::1]:601"
     )]
     Address(String),
     /// A name of structured data breaks the grammar of RFC 5424.
     #[error(
-        "`{0}` is no name of structured data: write a name, @ and your enterprise number, 32 characters at most"
+        "`{0}` is not a name of structured data; write a name, @ and your enterprise number, 32 characters at most"
     )]
     SdId(String),
     /// A size is outside of what receivers and datagrams take.
-    #[error("a message of {0} bytes at most is not possible: from 480 to 65507 are")]
+    #[error("a limit of {0} bytes is not possible: choose 480 to 65507")]
     MaxSize(usize),
 }
 

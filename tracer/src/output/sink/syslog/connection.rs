@@ -67,7 +67,7 @@ impl Connection {
                 Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                     delivered.failed += 1;
                     delivered.refusal = Some(format!(
-                        "{} bytes are too much for a datagram there; make max_size smaller",
+                        "{} bytes are too many for one datagram; reduce max_size",
                         message.len()
                     ));
                 }

@@ -75,7 +75,7 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
     );
     refused(
         "type = 'stdout'\nfilter = { min_lifetime = '5 parsecs' }",
-        "is no time, write one like",
+        "is not a duration; write it like",
     );
     refused(
         "type = 'syslog'\naddress = 'udp://host'",
@@ -86,7 +86,7 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
         "type = 'syslog'\nsd_id = 'tcpclose'",
         "your enterprise number",
     );
-    refused("type = 'syslog'\nmax_size = 100", "from 480 to 65507 are");
+    refused("type = 'syslog'\nmax_size = 100", "choose 480 to 65507");
     for endpoint in [
         "collector:4318",
         "ftp://collector",
@@ -96,13 +96,13 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
     ] {
         refused(
             &format!("type = 'otlp'\nendpoint = '{endpoint}'"),
-            "is no address of a collector: write it like \"http://127.0.0.1:4318\"",
+            "is not an address of a collector; write it like \"http://127.0.0.1:4318\"",
         );
     }
     for path in ["/v1/logs", "/v1/metrics/", "/otlp/v1/logs"] {
         refused(
             &format!("type = 'otlp'\nendpoint = 'http://h:4318{path}'"),
-            "leave /v1/logs or /v1/metrics away",
+            "leave out /v1/logs or /v1/metrics",
         );
     }
     refused(
@@ -111,7 +111,7 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
     );
     refused(
         "type = 'otlp'\nendpoint = 'https://h'\nca_file = 'ca.pem'",
-        "a `ca_file` begins with `/`",
+        "a `ca_file` must begin with `/`",
     );
 }
 

@@ -16,11 +16,11 @@ fn an_outage_is_reported_once_and_so_is_its_end() {
     let first = messages.recv_timeout(LONG).expect("the outage is reported");
     assert_eq!(
         first,
-        "output stdout does not work: it is gone; records wait in its queue while it is tried again"
+        "output stdout is down: it is gone; its records wait in the queue until a retry succeeds"
     );
     let second = messages.recv_timeout(LONG).expect("its end is reported");
     assert!(
-        second.starts_with("output stdout works again after 0 s; records dropped meanwhile: 0")
+        second.starts_with("output stdout is up again after 0 s; records dropped meanwhile: 0")
     );
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);
@@ -59,7 +59,7 @@ fn a_receiver_that_never_comes_back_is_an_outage() {
     let long_ago = Instant::now().checked_sub(Duration::from_secs(31));
     sink.queue.lock().busy = long_ago;
     let reason = sink.outage().expect("it is stuck").reason;
-    assert_eq!(reason, "its receiver has taken nothing for 31 s");
+    assert_eq!(reason, "its receiver has accepted nothing for 31 s");
     drop(gate);
     let until = long();
     while sink.outage().is_some() && Instant::now() < until {
@@ -117,11 +117,11 @@ fn a_panic_is_an_outage_and_the_output_cannot_be_adopted_any_more() {
     let message = messages.recv_timeout(LONG).expect("the panic is reported");
     assert_eq!(
         message,
-        "output stdout does not work: its thread has ended, which is a fault of tcpclose; the next SIGHUP starts it anew"
+        "output stdout is down: its thread has panicked, which is a bug in tcpclose; the next SIGHUP restarts it"
     );
     assert!(messages.recv().is_err(), "nothing else is reported");
     let reason = sink.outage().expect("it does not work").reason;
-    assert!(reason.contains("its thread has ended"), "{reason}");
+    assert!(reason.contains("its thread has panicked"), "{reason}");
     let until = long();
     while sink.can_adopt(&config) && Instant::now() < until {
         std::thread::yield_now();
@@ -156,10 +156,10 @@ fn shy() -> Shy {
 fn a_destination_that_cannot_be_opened_yet_is_an_outage_and_is_retried() {
     let Started { mut sink, messages } = start(&config(8), shy());
     let next = || messages.recv_timeout(LONG).expect("it is reported");
-    assert!(next().contains("does not work: it is shy"));
+    assert!(next().contains("is down: it is shy"));
     sink.offer(&close(1));
     // Even without further records.
-    assert!(next().contains("works again"));
+    assert!(next().contains("is up again"));
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);
 }
