@@ -158,10 +158,10 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_near(told: Option<Nanos>, exact: Nanos) {
-        let told = told.expect("there are durations");
-        let error = told.0.abs_diff(exact.0) as f64 / exact.0 as f64;
-        assert!(error <= RELATIVE_ERROR, "{told:?} instead of {exact:?}");
+    fn assert_near(reported: Option<Nanos>, exact: Nanos) {
+        let reported = reported.expect("there are durations");
+        let error = reported.0.abs_diff(exact.0) as f64 / exact.0 as f64;
+        assert!(error <= RELATIVE_ERROR, "{reported:?} instead of {exact:?}");
     }
 
     #[test]

@@ -110,13 +110,13 @@ impl<K: Hash + Ord + Clone> Top<K> {
             .collect();
         all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
         all.truncate(most);
-        let told: u64 = all.iter().map(|(_, count)| count).sum();
+        let named: u64 = all.iter().map(|(_, count)| count).sum();
         Ranking {
             most: all
                 .into_iter()
                 .map(|(key, count)| (key.clone(), count))
                 .collect(),
-            other: self.total - told,
+            other: self.total - named,
             exact: self.exact,
         }
     }
@@ -175,8 +175,8 @@ mod tests {
                 prop_assert!(top.counters.len() <= 16);
             }
             let ranking = top.ranking(5);
-            let told: u64 = ranking.most.iter().map(|(_, count)| count).sum();
-            prop_assert_eq!(told + ranking.other, keys.len() as u64);
+            let named: u64 = ranking.most.iter().map(|(_, count)| count).sum();
+            prop_assert_eq!(named + ranking.other, keys.len() as u64);
             for (key, count) in ranking.most {
                 prop_assert!(count <= exact[&key]);
                 prop_assert!(!ranking.exact || count == exact[&key]);

@@ -75,7 +75,7 @@ fn time_wait(end: TimeWaitEnd, seconds: u64) -> Finding {
     }))
 }
 
-fn told(close: Close) -> Finding {
+fn finding_of(close: Close) -> Finding {
     Finding::Close(Box::new(close))
 }
 
@@ -85,11 +85,11 @@ fn closes_are_counted_by_path_initiator_and_cause() {
     let web = owner("nginx", 7, 10);
     for _ in 0..3 {
         let four_way = close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80");
-        summaries.take(&told(four_way));
+        summaries.take(&finding_of(four_way));
     }
-    summaries.take(&told(reset(Some(ResetReason::Linger), &web)));
-    summaries.take(&told(reset(None, &owner("nginx", 7, 11))));
-    summaries.take(&told(reset(None, &owner("nginx", 8, 12))));
+    summaries.take(&finding_of(reset(Some(ResetReason::Linger), &web)));
+    summaries.take(&finding_of(reset(None, &owner("nginx", 7, 11))));
+    summaries.take(&finding_of(reset(None, &owner("nginx", 8, 12))));
     let summary = summaries.end_interval(Nanos::from_secs(160), IntervalContext::default());
 
     assert_eq!(
@@ -127,7 +127,7 @@ fn closes_are_counted_by_path_initiator_and_cause() {
 #[test]
 fn times_are_those_of_the_states_that_matter() {
     let mut summaries = Summaries::new(Nanos(0));
-    summaries.take(&told(Close {
+    summaries.take(&finding_of(Close {
         states: smallvec![
             (TcpState::Established, Some(Nanos::from_secs(9))),
             (TcpState::FinWait1, Some(Nanos::from_secs(8))),
@@ -135,7 +135,7 @@ fn times_are_those_of_the_states_that_matter() {
         ],
         ..close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80")
     }));
-    summaries.take(&told(Close {
+    summaries.take(&finding_of(Close {
         states: smallvec![
             (TcpState::CloseWait, None),
             (TcpState::LastAck, Some(Nanos::from_millis(3))),
@@ -174,7 +174,7 @@ fn times_are_those_of_the_states_that_matter() {
 #[test]
 fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     let mut summaries = Summaries::new(Nanos(0));
-    let finding = told(close(ClosePath::ThreeWay, Initiator::Peer, "10.0.0.2:80"));
+    let finding = finding_of(close(ClosePath::ThreeWay, Initiator::Peer, "10.0.0.2:80"));
     let loss = Finding::Loss(Loss {
         at: Nanos(0),
         lost: 5,
@@ -227,13 +227,17 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
             (number >> 8) & 255,
             number & 255
         );
-        summaries.take(&told(close(ClosePath::FourWay, Initiator::Peer, &peer)));
+        summaries.take(&finding_of(close(
+            ClosePath::FourWay,
+            Initiator::Peer,
+            &peer,
+        )));
     }
     let summary = summaries.end_interval(Nanos(1), IntervalContext::default());
     let Ranking { most, other, exact } = summary.closes_of_peers;
     assert_eq!(most.len(), NAMED);
-    let told: u64 = most.iter().map(|(_, count)| count).sum();
-    assert_eq!((told + other, exact), (100_000, false));
+    let named: u64 = most.iter().map(|(_, count)| count).sum();
+    assert_eq!((named + other, exact), (100_000, false));
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl TimeWaits {
         else {
             return;
         };
-        let tells = poll.complete || !poll.reached;
+        let covers_all = poll.complete || !poll.reached;
         while *unjudged > 0 && *room > 0 && ended.len() < most {
             let Some(namespace) = self.namespaces.get_mut(&poll.netns) else {
                 *unjudged = 0;
@@ -115,19 +115,19 @@ impl TimeWaits {
                 continue;
             }
             entry.poll_number = namespace.poll_number;
-            let unseen = tells && entry.last_seen < poll.began;
+            let unseen = covers_all && entry.last_seen < poll.began;
             let over = match poll.reached {
                 _ if !unseen => None,
                 true => entry.missing(poll.ended, &mut poll.overflows),
                 false => entry.over_out_of_sight(poll.ended),
             };
-            let look = entry.next_poll(poll.ended);
+            let due = entry.next_poll(poll.ended);
             match over {
                 Some(over) => {
                     self.remove(at);
                     ended.push(over);
                 }
-                None => *next = Some(next.map_or(look, |next| next.min(look))),
+                None => *next = Some(next.map_or(due, |next| next.min(due))),
             }
         }
     }

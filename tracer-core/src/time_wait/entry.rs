@@ -119,8 +119,8 @@ impl Entry {
     /// have fired.
     pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
         let latest = self.expires_by + LATE;
-        let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
-        (latest <= now).then(|| self.ended(unknown, looks, self.last_seen, latest))
+        let (unknown, polled) = (TimeWaitEnd::Unknown, Measured::Poll);
+        (latest <= now).then(|| self.ended(unknown, polled, self.last_seen, latest))
     }
 
     /// The kernel made no minisocket for it.
@@ -146,8 +146,8 @@ impl Entry {
             .map_or(since, |missing| missing.min(since));
         // Its timer was due, and may or may not have fired before the new connection came.
         if self.expires <= latest {
-            let (unknown, looks) = (TimeWaitEnd::Unknown, Measured::Poll);
-            return self.ended(unknown, looks, self.last_seen, latest);
+            let (unknown, polled) = (TimeWaitEnd::Unknown, Measured::Poll);
+            return self.ended(unknown, polled, self.last_seen, latest);
         }
         match role {
             // connect() takes the minisocket's place right after the transition to SYN_SENT.

@@ -127,7 +127,7 @@ impl TimeWaits {
             Some(next) => *next = (*next).min(first_poll.max(namespace.not_before)),
             None => {
                 let meanwhile = &mut namespace.meanwhile;
-                *meanwhile = Some(meanwhile.map_or(first_poll, |look| look.min(first_poll)));
+                *meanwhile = Some(meanwhile.map_or(first_poll, |due| due.min(first_poll)));
             }
         }
         entry.poll_number = namespace.poll_number;

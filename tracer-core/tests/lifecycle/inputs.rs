@@ -1,4 +1,4 @@
-//! The same inputs give the same findings, however often somebody looked at the ring in between.
+//! The same inputs give the same findings, however often the ring was read in between.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
@@ -22,7 +22,7 @@ fn a_close_that_waits_for_its_rst_is_reported_when_a_later_event_shows_that_the_
     assert_eq!(world.findings().len(), 1);
 }
 
-/// Many ends expire in one look; their order must not hang on a hash map's.
+/// Many ends expire in one poll; their order must not hang on a hash map's.
 #[test]
 fn what_one_look_tells_comes_in_the_order_of_time() {
     let mut world = World::with_capacity(1000);

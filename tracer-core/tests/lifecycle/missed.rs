@@ -1,4 +1,4 @@
-//! Closes whose last records were missed: a look or a segment shows that they are over.
+//! Closes whose last records were missed: a probe or a segment shows that they are over.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
@@ -34,17 +34,17 @@ fn closing(world: &mut World) -> Socket {
 fn an_end_that_waits_for_its_peer_is_looked_at_more_and_more_rarely() {
     let mut world = World::new();
     closing(&mut world);
-    let mut looks = 0;
+    let mut probes = 0;
     for _ in 0..300 {
         world.pass_ms(1_000);
         for lookup in world.lookups() {
-            looks += 1;
+            probes += 1;
             world
                 .tracker
                 .probed(lookup.id, Minisocket::Alive, world.now);
         }
     }
-    assert_eq!(looks, 9, "after 2, 4, 8, 16, 32, 64 s, then each minute");
+    assert_eq!(probes, 9, "after 2, 4, 8, 16, 32, 64 s, then each minute");
     assert_eq!((world.tracker.live(), world.findings().len()), (1, 0));
 }
 

@@ -18,18 +18,18 @@ fn park(world: &mut World, id: u64) {
 fn the_looks_grow_rare_and_never_stop() {
     let mut world = World::new();
     park(&mut world, 5);
-    let mut looks = 0;
+    let mut probes = 0;
     for _ in 0..60_000 / 10 {
         world.pass_ms(10);
         for lookup in world.lookups() {
-            looks += 1;
+            probes += 1;
             let left = Nanos::from_secs(60);
             world
                 .tracker
                 .probed(lookup.id, Minisocket::FinWait2(left), world.now);
         }
     }
-    assert!((55..70).contains(&looks), "{looks} looks in a minute");
+    assert!((55..70).contains(&probes), "{probes} probes in a minute");
     assert_eq!(world.tracker.waiting_for_fin(), 1);
 }
 
@@ -81,7 +81,7 @@ fn data_for_the_minisocket_is_answered_by_a_reset() {
     world.pass_ms(1000);
     assert!(
         world.lookups().is_empty(),
-        "nobody asks for what has been told"
+        "nobody asks for what has been reported"
     );
 }
 

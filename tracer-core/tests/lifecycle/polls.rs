@@ -5,7 +5,7 @@ use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_core::{Poll, PolledMinisocket};
 
 use crate::socket::{NETNS, Socket, World, tuple};
-use crate::time_waits::{SWEEP, enter, is_due, look};
+use crate::time_waits::{POLL_INTERVAL, enter, is_due, poll_once};
 
 #[test]
 fn a_look_that_takes_long_is_no_restart() {
@@ -30,11 +30,11 @@ fn a_look_that_takes_long_is_no_restart() {
         found: vec![sighting],
     });
     world.pass_ms(5_000);
-    look(&mut world, Some(54_500), 0);
+    poll_once(&mut world, Some(54_500), 0);
     world.pass_ms(54_450);
-    look(&mut world, Some(50), 0);
+    poll_once(&mut world, Some(50), 0);
     world.pass_ms(100);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].restarts, reported[0].end),
         (0, TimeWaitEnd::Expired)
@@ -47,9 +47,9 @@ fn one_that_nobody_looked_for_may_have_been_taken_down() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(50_000);
-    look(&mut world, Some(10_000), 0);
+    poll_once(&mut world, Some(10_000), 0);
     world.pass_ms(12_000);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].end, reported[0].measured),
         (TimeWaitEnd::Unknown, Measured::Poll)
@@ -83,14 +83,14 @@ fn a_big_look_is_worked_through_piece_by_piece() {
     });
     let mut pieces = vec![world.findings().len()];
     assert!(pieces[0] > 0, "it begins at once");
-    // Of these the look could not know.
+    // Of these the poll could not know.
     let mut late = Socket::client_on(&mut world, 60_000, 40_000);
     late.closes_first(&mut world);
     late.enters_time_wait(&mut world);
     world.findings();
     while world.tracker.in_time_wait() > 1 {
         world.tracker.due_polls(world.now, &mut due);
-        assert!(due.is_empty(), "no look follows before this one is done");
+        assert!(due.is_empty(), "no poll follows before this one is done");
         let next = world.tracker.next_deadline();
         assert!(next.is_some_and(|next| next <= world.now + Nanos::from_millis(5)));
         world.pass_ms(5);
@@ -112,7 +112,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    assert_eq!(look(&mut world, Some(59_800), 0), []);
+    assert_eq!(poll_once(&mut world, Some(59_800), 0), []);
     let mut reported = Vec::new();
     for _ in 0..70 {
         world.pass_ms(1_000);
@@ -135,7 +135,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
         (reported.end, reported.measured),
         (TimeWaitEnd::Unknown, Measured::Poll)
     );
-    // From the look that saw it to the latest that its timer can have fired: 60 s and an eighth.
+    // From the poll that saw it to the latest that its timer can have fired: 60 s and an eighth.
     let (dwell, error) = (reported.dwell.as_millis(), reported.error.as_millis());
     assert!(dwell - error <= 200.0 && dwell + error >= 67_500.0);
     assert_eq!(world.tracker.in_time_wait(), 0);
@@ -146,7 +146,7 @@ fn absence_from_an_incomplete_look_means_nothing() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(100_000);
-    let (began, ended) = (world.now - SWEEP, world.now);
+    let (began, ended) = (world.now - POLL_INTERVAL, world.now);
     let (netns, found) = (Some(NETNS), Vec::new());
     world.tracker.apply_poll(&Poll {
         netns,
@@ -194,14 +194,14 @@ fn one_that_comes_while_a_look_is_under_way_is_not_missing_in_it() {
     world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
     world.pass_ms(1);
-    assert!(!is_due(&mut world), "one look at a time");
-    // Its close lies a minute back: a minisocket that a look found.
+    assert!(!is_due(&mut world), "one poll at a time");
+    // Its close lies a minute back: a minisocket that a poll found.
     let mut end = Socket::client(&mut world, 5);
     end.closes_first(&mut world);
     end.enters_time_wait(&mut world);
     world.findings();
     world.pass_ms(60_100);
-    assert_eq!(look(&mut world, None, 0), [], "nobody looked for it");
+    assert_eq!(poll_once(&mut world, None, 0), [], "nobody looked for it");
     world.pass_ms(250);
-    assert_eq!(look(&mut world, None, 0).len(), 1);
+    assert_eq!(poll_once(&mut world, None, 0).len(), 1);
 }

@@ -175,7 +175,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
     }
 }
 
-/// A look at a socket: stuck, still sending, or not accepted.
+/// A probe of a socket: stuck, still sending, or not accepted.
 fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
     let socket = ObservedSocket {
         id: question.id,

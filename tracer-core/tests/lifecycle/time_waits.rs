@@ -1,4 +1,4 @@
-//! How long a TIME_WAIT lasts and how it ends, from looks at the minisockets.
+//! How long a TIME_WAIT lasts and how it ends, from polls of the minisockets.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{Finding, Measured, TimeWait, TimeWaitEnd};
@@ -7,7 +7,7 @@ use tcpclose_core::{Minisocket, Poll, PolledMinisocket};
 
 use crate::socket::{NETNS, Socket, World, tuple};
 
-pub const SWEEP: Nanos = Nanos::from_millis(2);
+pub const POLL_INTERVAL: Nanos = Nanos::from_millis(2);
 
 /// A client that enters TIME_WAIT now; its close has been reported.
 pub fn enter(world: &mut World, id: u64) -> Socket {
@@ -18,16 +18,16 @@ pub fn enter(world: &mut World, id: u64) -> Socket {
     end
 }
 
-/// A look that ends now, finds these timers of socket 5 and takes 2 ms.
-pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<TimeWait> {
+/// A poll that ends now, finds these timers of socket 5 and takes 2 ms.
+pub fn poll_once(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<TimeWait> {
     let found = left_ms.map(|left| PolledMinisocket {
         cookie: EndpointId(5),
         tuple: tuple(40_000, 3306),
         left: Nanos::from_millis(left),
     });
-    let sweep = Poll {
+    let poll = Poll {
         netns: Some(NETNS),
-        began: world.now - SWEEP,
+        began: world.now - POLL_INTERVAL,
         ended: world.now,
         cost: Nanos(0),
         reached: true,
@@ -35,7 +35,7 @@ pub fn look(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec<Time
         overflows,
         found: found.into_iter().collect(),
     };
-    world.tracker.apply_poll(&sweep);
+    world.tracker.apply_poll(&poll);
     let reported = world.findings().into_iter().map(|finding| match finding {
         Finding::TimeWait(time_wait) => *time_wait,
         other => panic!("{other:?}"),
@@ -63,12 +63,12 @@ fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
     assert!(!is_due(&mut world));
     world.pass_ms(200);
     assert!(is_due(&mut world));
-    assert_eq!(look(&mut world, Some(59_802), 0), []);
+    assert_eq!(poll_once(&mut world, Some(59_802), 0), []);
     world.pass_ms(59_900);
     // The timer wheel is late: the minisocket is still there with nothing left.
-    assert_eq!(look(&mut world, Some(0), 0), []);
+    assert_eq!(poll_once(&mut world, Some(0), 0), []);
     world.pass_ms(250);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     let [time_wait] = reported.as_slice() else {
         panic!("{reported:?}")
     };
@@ -76,7 +76,7 @@ fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
         (time_wait.end, time_wait.measured),
         (TimeWaitEnd::Expired, Measured::Timer)
     );
-    // Between the look that still saw it, which began at 60,098 ms, and the one that ended at 60,350 ms.
+    // Between the poll that still saw it, which began at 60,098 ms, and the one that ended at 60,350 ms.
     assert_eq!(time_wait.dwell, Nanos::from_millis(60_224));
     assert_eq!(time_wait.error, Nanos::from_millis(126));
     assert_eq!(time_wait.owner.as_ref().unwrap().pid, 77);
@@ -93,13 +93,13 @@ fn a_fin_that_comes_again_starts_the_timer_anew() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    look(&mut world, Some(59_800), 0);
+    poll_once(&mut world, Some(59_800), 0);
     world.pass_ms(10_000);
-    look(&mut world, Some(59_000), 0);
+    poll_once(&mut world, Some(59_000), 0);
     world.pass_ms(58_900);
-    look(&mut world, Some(100), 0);
+    poll_once(&mut world, Some(100), 0);
     world.pass_ms(250);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].restarts, reported[0].end),
         (1, TimeWaitEnd::Expired)
@@ -116,7 +116,7 @@ fn one_whose_place_is_taken_when_its_timer_is_due_may_have_ended_either_way() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(60_100);
-    look(&mut world, Some(0), 0);
+    poll_once(&mut world, Some(0), 0);
     world.pass_ms(100);
     let mut again = Socket::connecting(&mut world, 6);
     again.tuple = tuple(40_000, 3306);
@@ -134,13 +134,13 @@ fn a_connect_that_takes_its_place_ends_it_on_the_spot() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    look(&mut world, Some(59_800), 0);
+    poll_once(&mut world, Some(59_800), 0);
     world.pass_ms(2_000);
-    // It is gone already when a look comes, while the handshake is under way.
+    // It is gone already when a poll comes, while the handshake is under way.
     let began = world.now;
     let mut again = Socket::connecting(&mut world, 6);
     world.pass_ms(30);
-    assert_eq!(look(&mut world, None, 0), []);
+    assert_eq!(poll_once(&mut world, None, 0), []);
     again.tuple = tuple(40_000, 3306);
     again.to(&mut world, TcpState::Established);
     let findings = world.findings();
@@ -203,11 +203,15 @@ fn one_that_is_gone_early_and_is_not_replaced_was_killed() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    look(&mut world, Some(59_800), 0);
+    poll_once(&mut world, Some(59_800), 0);
     world.pass_ms(5_000);
-    assert_eq!(look(&mut world, None, 0), [], "a SYN may still explain it");
+    assert_eq!(
+        poll_once(&mut world, None, 0),
+        [],
+        "a SYN may still explain it"
+    );
     world.pass_ms(200);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].end, reported[0].measured),
         (TimeWaitEnd::Killed, Measured::Poll)
@@ -220,7 +224,7 @@ fn one_that_never_existed_overflowed_if_the_counter_reports_it() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
-    let reported = look(&mut world, None, 1);
+    let reported = poll_once(&mut world, None, 1);
     assert_eq!(
         (reported[0].end, reported[0].dwell),
         (TimeWaitEnd::Overflow, Nanos(0))
@@ -228,9 +232,13 @@ fn one_that_never_existed_overflowed_if_the_counter_reports_it() {
 
     enter(&mut world, 7);
     world.pass_ms(200);
-    assert_eq!(look(&mut world, None, 0), [], "a SYN may still explain it");
+    assert_eq!(
+        poll_once(&mut world, None, 0),
+        [],
+        "a SYN may still explain it"
+    );
     world.pass_ms(200);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(reported[0].end, TimeWaitEnd::Unknown, "nobody ever saw it");
 }
 
@@ -248,7 +256,7 @@ fn an_orphan_enters_when_the_peers_fin_comes() {
     assert_eq!(world.tracker.in_time_wait(), 1);
     let entered = world.now - Nanos::from_millis(100);
     world.pass_ms(61_000);
-    let reported = look(&mut world, None, 0);
+    let reported = poll_once(&mut world, None, 0);
     assert_eq!(reported[0].entered, entered);
 }
 
