@@ -77,7 +77,8 @@ impl RustcVersion {
         let reported = stdout_of(
             Command::new(rustc)
                 .arg("-vV")
-                .env_remove("RUSTUP_TOOLCHAIN"),
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env("RUSTUP_AUTO_INSTALL", "0"),
         )?;
         Self::parse(&reported)
             .with_context(|| format!("cannot read what `{} -vV` says", rustc.display()))

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::compiler::{Core, EbpfCompiler, RustcVersion};
 use crate::{
@@ -13,8 +13,17 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The nightly we install: dated, because a later one has another LLVM than bpf-linker is built for.
-const NIGHTLY: &str = "nightly-2026-05-01";
+/// rustup's own file, which pins the nightly.
+const TOOLCHAIN_FILE: &str = include_str!("../../../tracer-ebpf/rust-toolchain.toml");
+
+/// Returns the nightly that the toolchain file pins.
+fn pinned() -> Result<&'static str> {
+    let channel = |line: &'static str| line.strip_prefix("channel = \"")?.strip_suffix('"');
+    let mut lines = TOOLCHAIN_FILE.lines();
+    lines
+        .find_map(channel)
+        .context("tracer-ebpf/rust-toolchain.toml names no channel")
+}
 
 /// Our own nightly, or the user's if it will do.
 pub fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
@@ -26,7 +35,7 @@ pub fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
             .args(["which", "rustc", "--toolchain"])
             .env("RUSTUP_AUTO_INSTALL", "0");
         match home {
-            Some(home) if home.exists() => which.arg(NIGHTLY).env("RUSTUP_HOME", home),
+            Some(home) if home.exists() => which.arg(pinned().ok()?).env("RUSTUP_HOME", home),
             Some(_) => return None,
             None => which.arg("nightly"),
         };
@@ -39,13 +48,14 @@ pub fn install(workspace: &Workspace) -> Result<()> {
     let Some(rustup) = find_program("rustup") else {
         bail!("there is no rustup here");
     };
+    let nightly = pinned()?;
     announce(format_args!(
-        "rustup: installing {NIGHTLY} below {}",
+        "rustup: installing {nightly} below {}",
         home(workspace).display()
     ));
     stdout_of(
         Command::new(rustup)
-            .args(["toolchain", "install", NIGHTLY, "--profile", "minimal"])
+            .args(["toolchain", "install", nightly, "--profile", "minimal"])
             .args(["--component", "rust-src", "--component", "clippy"])
             .arg("--no-self-update")
             .env("RUSTUP_HOME", home(workspace))
@@ -76,4 +86,15 @@ fn usable(rustc: &Path) -> Option<EbpfCompiler> {
         clippy: Some(binaries.join("cargo-clippy")).filter(|clippy| clippy.exists()),
         version,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_toolchain_file_pins_a_dated_nightly() {
+        let pinned = super::pinned().unwrap();
+        let date = pinned.strip_prefix("nightly-").unwrap();
+        let numbers: Vec<u32> = date.split('-').map(|part| part.parse().unwrap()).collect();
+        assert_eq!(numbers.len(), 3, "{pinned}");
+    }
 }
