@@ -71,7 +71,7 @@ fn whole(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
         Some(reported) if reported != segments as u64 => {
             judgement.differ(Severity::Wrong, About::Segments, segments, reported);
         }
-        None => judgement.differ(Severity::Untold, About::Segments, segments, "null"),
+        None => judgement.differ(Severity::NotReported, About::Segments, segments, "null"),
         Some(_) => {}
     }
     if let Some(by) = &record.reset_by {
@@ -90,9 +90,9 @@ fn reset_by(closing: &Closing, local: Endpoint) -> &'static str {
     closing.reset().map_or("nobody", |reset| side(reset, local))
 }
 
-fn unless(untold: bool) -> Severity {
-    if untold {
-        Severity::Untold
+fn unless(unreported: bool) -> Severity {
+    if unreported {
+        Severity::NotReported
     } else {
         Severity::Wrong
     }
@@ -161,7 +161,7 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
     for (place, (name, segment)) in captured.iter().enumerate() {
         if !reported.contains(&place) {
             judgement.differences.push(Difference {
-                severity: Severity::Untold,
+                severity: Severity::NotReported,
                 about: About::Step,
                 step: Some(name),
                 captured: format!("{} {segment}", side(segment, local)),

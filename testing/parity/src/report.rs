@@ -140,7 +140,7 @@ impl Report {
         for judgement in self.ends.iter().filter_map(|end| end.judgement.as_ref()) {
             for difference in &judgement.differences {
                 let severity = match difference.severity {
-                    Severity::Untold => "unknown",
+                    Severity::NotReported => "unknown",
                     Severity::Misjudged => "misjudged",
                     Severity::Wrong => "wrong",
                 };

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The record does not tell it, and reports that.
-    Untold,
+    NotReported,
     /// A step marked `inferred` is contradicted.
     Misjudged,
     /// A claim of fact is contradicted.
@@ -92,7 +92,7 @@ impl Judgement {
             .map(|difference| difference.severity);
         match worst.max() {
             None => Verdict::Matched,
-            Some(Severity::Untold) => Verdict::Unknown,
+            Some(Severity::NotReported) => Verdict::Unknown,
             Some(Severity::Misjudged) => Verdict::Misjudged,
             Some(Severity::Wrong) => Verdict::Wrong,
         }

@@ -275,7 +275,7 @@ fn in_another_namespace_than_the_tracers(family: Family) {
     let Some(mut lab) = Lab::not_yet_watching(family) else {
         return;
     };
-    lab.settle();
+    lab.add_resident();
     let Connection {
         client,
         server,

@@ -73,7 +73,7 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
         assert_eq!(losses(&watch), lost, "nothing is lost with the fallback");
         (interrupted.expect("it goes on skipping them"), expired)
     });
-    let untold = || {
+    let unreported = || {
         let closes = closes_in(&watch.lines());
         let reported: HashSet<u16> = closes.iter().map(|close| close.ports().0).collect();
         expired
@@ -81,13 +81,13 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
             .filter(|port| !reported.contains(port))
             .count() as u64
     };
-    within(SOON, || (untold() == 0).then_some(()));
+    within(SOON, || (unreported() == 0).then_some(()));
     // Of all runs that were skipped, half at least are the main program's, which the fallback has to record. There are kernels
     // that run no programs at all while certain tasks are on the CPU, so some may be missing without having been skipped.
     assert!(
-        2 * untold() < interrupted,
+        2 * unreported() < interrupted,
         "{} of {} connections are missing; {interrupted} runs were skipped",
-        untold(),
+        unreported(),
         expired.len()
     );
     watch.stop();

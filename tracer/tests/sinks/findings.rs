@@ -34,24 +34,25 @@ pub fn clock() -> WallClock {
     WallClock::fixed(NOON_NS, jiff::tz::TimeZone::UTC)
 }
 
-/// What an output said on stderr, had it been one.
+/// The messages of an output, which would go to stderr.
 #[derive(Clone, Default)]
-pub struct Said(Arc<Mutex<Vec<String>>>);
+pub struct Messages(Arc<Mutex<Vec<String>>>);
 
-impl Said {
+impl Messages {
     pub fn all(&self) -> Vec<String> {
         self.0.lock().expect("no panic").clone()
     }
 
     /// Waits until something with these words is reported.
     pub fn wait_for(&self, words: &str) {
-        wait_until(&format!("{words:?} is said, not {:?}", self.all()), || {
-            self.all().iter().any(|sentence| sentence.contains(words))
-        });
+        wait_until(
+            &format!("{words:?} has been written, not {:?}", self.all()),
+            || self.all().iter().any(|sentence| sentence.contains(words)),
+        );
     }
 }
 
-pub fn surroundings() -> RenderContext {
+pub fn render_context() -> RenderContext {
     RenderContext {
         clock: clock(),
         cgroups: Box::new(NoCgroups),
@@ -59,17 +60,17 @@ pub fn surroundings() -> RenderContext {
     }
 }
 
-pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Said) {
-    let messages = Said::default();
-    let ear = Said::clone(&messages);
-    let say = move |sentence: &str| ear.0.lock().expect("no panic").push(sentence.to_owned());
+pub fn try_start(config: &SinkConfig) -> (anyhow::Result<Sink>, Messages) {
+    let messages = Messages::default();
+    let writer = Messages::clone(&messages);
+    let notify = move |sentence: &str| writer.0.lock().expect("no panic").push(sentence.to_owned());
     (
-        Sink::start_with_notify(config, surroundings(), say),
+        Sink::start_with_notify(config, render_context(), notify),
         messages,
     )
 }
 
-pub fn start(config: &SinkConfig) -> (Sink, Said) {
+pub fn start(config: &SinkConfig) -> (Sink, Messages) {
     let (sink, messages) = try_start(config);
     (sink.expect("the output starts"), messages)
 }

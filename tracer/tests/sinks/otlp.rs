@@ -12,7 +12,7 @@ use tcpclose::output::sink::SinkConfig;
 
 use crate::collector::{Answer, BOTH, Collector, Protocol};
 use crate::findings::{
-    Summed, assert_adds_up, close, long, loss, start, surroundings, time_wait, wait_until,
+    Summed, assert_adds_up, close, long, loss, render_context, start, time_wait, wait_until,
 };
 
 fn config(protocol: Protocol, address: SocketAddr, more: &str) -> SinkConfig {
@@ -255,7 +255,7 @@ fn with_another_token_goes_what_waits() {
         let changed = config(protocol, address, &token("new"));
         assert!(sink.can_adopt(&changed));
         // The change comes first, or what waits might still go with the old token.
-        sink.adopt(&changed, || Ok(surroundings()));
+        sink.adopt(&changed, || Ok(render_context()));
         let collector = Collector::start_at(protocol, address);
         let counts = sink.finish(long());
         assert_adds_up(counts);
@@ -394,7 +394,7 @@ fn with_another_token_deltas_go_on_from_the_last_that_was_accepted() {
         sink.offer(&summed.up_to(60, 7));
         sink.offer(&summed.up_to(120, 5));
         wait_until("one is refused", || sink.counts().failed == 1);
-        sink.adopt(&token("new"), || Ok(surroundings()));
+        sink.adopt(&token("new"), || Ok(render_context()));
         sink.offer(&summed.up_to(180, 3));
         assert_eq!(sink.finish(long()).written, 2, "{protocol:?}");
         assert_eq!(collector.got().tokens[2], "Bearer new");

@@ -83,13 +83,13 @@ fn null_numbers_are_counted_and_contradict_nothing() {
 
 #[test]
 fn what_is_not_reported_is_unknown() {
-    let untold: [fn(&mut RecordedClose); 4] = [
+    let unreported: [fn(&mut RecordedClose); 4] = [
         |record| record.path = "unknown".to_owned(),
         |record| record.initiator = "unknown".to_owned(),
         |record| record.segments = None,
         |record| drop(record.steps.remove(1)),
     ];
-    for change in untold {
+    for change in unreported {
         assert_eq!(judged(change).verdict(), Verdict::Unknown);
     }
 }

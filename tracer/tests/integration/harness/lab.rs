@@ -88,12 +88,12 @@ impl Lab {
     }
 
     /// From now on there is a way into the namespace from outside.
-    pub fn settle(&mut self) {
+    pub fn add_resident(&mut self) {
         self.resident = Some(resident(&self.ns));
     }
 
     /// From now on there is no way into the namespace from outside.
-    pub fn hide(&mut self) {
+    pub fn remove_resident(&mut self) {
         self.resident = None;
     }
 

@@ -42,7 +42,7 @@ pub struct OutOfReach {
 impl OutOfReach {
     pub fn begin() -> Self {
         let (mut lab, ports, entered) = begin();
-        lab.hide();
+        lab.remove_resident();
         Self {
             lab,
             ports,
