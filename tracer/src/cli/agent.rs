@@ -11,29 +11,29 @@ use crate::notice::notice;
 /// What `tcpclose agent` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Signals: SIGHUP reads the configuration again and opens files anew; SIGTERM ends it with a last summary.
+Signals: SIGHUP reloads the configuration and reopens files; SIGTERM ends the agent with a last summary
 
-Exit codes: 0 it was told to end, 1 it had to end while it worked, 2 it could not run, or the configuration is wrong
+Exit codes: 0 stopped by a signal, 1 failed while it ran, 2 cannot run, or the configuration is invalid
 
 Examples:
   tcpclose agent --print-default-config > /etc/tcpclose.toml
   tcpclose agent --config /etc/tcpclose.toml --check-config
   tcpclose agent --config /etc/tcpclose.toml
-  tcpclose agent --replay FILE        what was recorded with --record, watch --record or record")]
+  tcpclose agent --replay FILE")]
 pub(super) struct Args {
-    /// The configuration, in TOML; without it the default is taken
+    /// Configuration file in TOML; without this option the defaults apply
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Only say whether the configuration is right
+    /// Check the configuration and exit
     #[arg(long, conflicts_with = "print_default_config")]
     check_config: bool,
     /// Print the default configuration, which explains every key
     #[arg(long, conflicts_with = "config")]
     print_default_config: bool,
-    /// Record it all too, to be told again with --replay; a file that is there is overwritten
+    /// Record into a file as well, for a later --replay; an existing file is overwritten
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check_config", "print_default_config"])]
     record: Option<PathBuf>,
-    /// Write what was recorded in a file, and summaries of it, to stdout, instead of what happens now
+    /// Write the findings of a recording and their summaries to stdout, instead of tracing this host
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "check_config", "print_default_config"])]
     replay: Option<PathBuf>,
 }

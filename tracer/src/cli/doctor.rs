@@ -17,12 +17,12 @@ use tcpclose_sys::kernel::{btf, netns};
 /// What `tcpclose doctor` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 connections can be watched here, 2 they cannot (with --agent: it lacks something that it needs)")]
+Exit codes: 0 connections can be watched here, 2 they cannot (with --agent: the agent lacks something that it needs)")]
 pub(super) struct Args {
-    /// Say which capabilities `tcpclose agent` keeps once it traces, and what for
+    /// List the capabilities that `tcpclose agent` keeps once it traces, with the reason for each
     #[arg(long)]
     agent: bool,
-    /// With --agent: the agent's configuration; without it the default is taken
+    /// With --agent: the agent's configuration file; without this option the defaults apply
     #[arg(long, value_name = "FILE", requires = "agent")]
     config: Option<PathBuf>,
 }

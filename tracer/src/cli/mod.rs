@@ -22,7 +22,8 @@ use crate::notice::notice;
 /// Could not run, or bad usage.
 const EXIT_FAILED: u8 = 2;
 
-/// Watch TCP connections close: how each one does, from the kernel's own transitions, without a packet capture.
+/// Show how TCP connections close, which never do and whose they are, from the kernel's own state transitions: no packet
+/// capture is needed.
 #[derive(Parser)]
 #[command(
     name = "tcpclose",
@@ -37,22 +38,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show every connection end as it closes
+    /// Show each endpoint as its connection closes
     Watch(watch::Args),
-    /// Record what happens, to be shown later with `watch --replay`
+    /// Record what happens into a file, for a later `watch --replay FILE`
     Record(record::Args),
     /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::Args),
-    /// Run as a daemon: summaries, stuck sockets and closes into logs and metrics
+    /// Run as a daemon that exports summaries, stuck sockets and closes to logs and metrics
     Agent(agent::Args),
-    /// Say what this kernel and these rights allow, and what each missing piece costs
+    /// Report what this kernel and these privileges allow, and the effect of each missing piece
     Doctor(doctor::Args),
 }
 
 /// Parses a number that is at least one.
 fn count(words: &str) -> Result<u64, &'static str> {
     let count = words.parse().ok().filter(|count| *count > 0);
-    count.ok_or("it must be a number from 1 on")
+    count.ok_or("must be a number of at least 1")
 }
 
 /// What commands run on that wait: one thread, this one.

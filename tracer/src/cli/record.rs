@@ -19,17 +19,17 @@ Examples:
   tcpclose record closes.rec --duration 10m
   tcpclose watch --replay closes.rec --format json
 
-Exit codes: 0 fine (also after Ctrl-C), 2 could not run, could not write all, or bad usage";
+Exit codes: 0 success (also after Ctrl-C), 2 cannot run, cannot write everything, or wrong usage";
 
 /// What `tcpclose record` takes.
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
-    /// The file to make; one that is there is overwritten
+    /// The file to write; an existing one is overwritten
     file: PathBuf,
     #[command(flatten)]
     filters: KernelFilterArgs,
-    /// Stop after this long, such as 30s or 5m
+    /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     #[command(flatten)]
@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// Record every state transition, for `watch --replay FILE --transitions`
     #[arg(long)]
     transitions: bool,
-    /// Use the classic tracepoint even where the kernel has BTF (tells less)
+    /// Use the classic tracepoint even if the kernel has BTF (shows less)
     #[arg(long)]
     no_btf: bool,
 }

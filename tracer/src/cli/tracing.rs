@@ -10,14 +10,14 @@ use tcpclose_sys::kernel::loader::Tier;
 /// Options for stuck-socket detection.
 #[derive(Clone, clap::Args)]
 pub(super) struct StuckArgs {
-    /// Say which connections are in CLOSE_WAIT for this long, and when they are no more
+    /// Report sockets that have been in CLOSE_WAIT for this time, and how that ends
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stuck_after)]
     pub(super) stuck_after: Duration,
 }
 
 fn stuck_after(words: &str) -> Result<Duration, String> {
     match humantime::parse_duration(words) {
-        Ok(after) if after < LEAST_STUCK_AFTER => Err("it must be at least 100ms".into()),
+        Ok(after) if after < LEAST_STUCK_AFTER => Err("must be at least 100ms".into()),
         Ok(after) => Ok(after),
         Err(error) => Err(error.to_string()),
     }

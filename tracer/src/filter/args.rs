@@ -17,27 +17,27 @@ pub(crate) struct FilterArgs {
 /// The filters that the kernel applies.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct KernelFilterArgs {
-    /// Only these local ports
+    /// Only connections with these local ports
     #[arg(short = 'L', long, value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
     local_ports: Vec<u16>,
-    /// Only these ports of the peer
+    /// Only connections with these peer ports
     #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT,...",
           value_delimiter = ',', value_parser = port)]
     peer_ports: Vec<u16>,
-    /// Only IPv4 (v4-mapped connections of IPv6 sockets too)
+    /// Only IPv4, including v4-mapped connections of IPv6 sockets
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
     /// Only IPv6
     #[arg(short = '6', long)]
     ipv6: bool,
-    /// Only this network namespace: an inode number, a path, or a name of `ip netns`
+    /// Only this network namespace: its inode number, a path to it, or its name in `ip netns`
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,
 }
 
 fn pid(words: &str) -> Result<u32, &'static str> {
     let pid = words.parse().ok().filter(|pid| *pid > 0);
-    pid.ok_or("a process id is a number from 1 on")
+    pid.ok_or("a process id is a number of at least 1")
 }
 
 fn port(words: &str) -> Result<u16, &'static str> {

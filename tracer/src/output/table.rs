@@ -21,11 +21,11 @@ use super::layout::{Cell, Gaps, Paint, starts};
 
 /// What the last column means, for `--help`.
 pub const STATES_HELP: &str = "\
-STATES: time in each state, in milliseconds unless a unit says otherwise (ES 8.36 CW .09 LA 1.2s); for a reset, then \
-its cause where that is known.
-ES=ESTABLISHED F1=FIN_WAIT1 F2=FIN_WAIT2 CW=CLOSE_WAIT LA=LAST_ACK CL=CLOSING SS=SYN_SENT SR=SYN_RECV TW=TIME_WAIT
-BY: who sent the first FIN or RST. SEG: closing segments. LIFE: from ESTABLISHED to the end, TIME_WAIT excluded; on a
-time_wait line, that of TIME_WAIT.";
+BY: who sent the first FIN or RST. SEG: the number of closing segments. LIFE: the time from ESTABLISHED to the end, \
+without TIME_WAIT; on a time_wait line, the length of TIME_WAIT.
+STATES: the time spent in each state, in milliseconds unless a unit is given (ES 8.36 CW .09 LA 1.2s), and the reason of \
+a reset if it is known.
+ES=ESTABLISHED F1=FIN_WAIT1 F2=FIN_WAIT2 CW=CLOSE_WAIT LA=LAST_ACK CL=CLOSING SS=SYN_SENT SR=SYN_RECV TW=TIME_WAIT";
 
 /// The terminal that a line is laid out for; it fits any that is at least as wide.
 const DESIGN_WIDTH: usize = 120;

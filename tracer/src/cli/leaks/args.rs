@@ -18,36 +18,36 @@ const EXIT_INCOMPLETE: u8 = 2;
 /// What `tcpclose leaks` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Verdicts: not_accepted (the application did not accept() it), eof_unread (it did not read the end of stream), eof_read \
-(it read everything and did not close), still_sending (a half-close at work: no leak). An age with ~ is estimated.
+Verdicts: not_accepted (the application has not accepted the connection), eof_unread (it has not read the end of stream), \
+eof_read (it has read everything and not closed the socket), still_sending (a half-close at work, which is not stuck). \
+An age with ~ is an estimate.
 
-Exit codes: 0 nothing is stuck, 1 something is, 2 not everything could be looked at (stderr says what).
+Exit codes: 0 nothing is stuck, 1 something is stuck, 2 not everything could be examined (stderr names the gaps)
 
 Examples:
-  tcpclose leaks                      who leaks, worst first
-  tcpclose leaks --all -p 4242        each socket of one process
-  tcpclose leaks --watch 5s           growth, and when the descriptors run out
+  tcpclose leaks                  processes with stuck sockets, the worst first
+  tcpclose leaks --all -p 4242    each stuck socket of one process
+  tcpclose leaks --watch 5s       growth, and when file descriptors run out
   tcpclose leaks --watch 5s --replay FILE
-                                      as it was when that was recorded")]
+                                  what was stuck when FILE was recorded")]
 #[derive(Clone)]
 pub(in crate::cli) struct Args {
-    /// Only what is in CLOSE_WAIT for at least this long
+    /// Show sockets that have been in CLOSE_WAIT for at least this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(super) min_age: Duration,
-    /// Show each socket; with --watch half-closes at work too
+    /// List each socket; with --watch, half-closes at work too
     #[arg(short, long)]
     pub(super) all: bool,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
-    /// Look again and again, this long apart; JSON then tells only what changes
+    /// Scan again at this interval; JSON then has only what changes
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub(super) watch: Option<Duration>,
-    /// With --watch: stop after N looks
+    /// With --watch: stop after N scans
     #[arg(long, value_name = "N", requires = "watch", value_parser = count)]
     pub(super) count: Option<u64>,
-    /// With --watch: show what was recorded in a file, at each interval of its time, instead of
-    /// what is there now
+    /// With --watch: show a recording at each interval of its own time, instead of this host
     #[arg(
         long,
         value_name = "FILE",
@@ -61,7 +61,7 @@ pub(in crate::cli) struct Args {
 
 fn interval(words: &str) -> Result<Duration, String> {
     match humantime::parse_duration(words) {
-        Ok(interval) if interval.is_zero() => Err("it must be longer than nothing".into()),
+        Ok(interval) if interval.is_zero() => Err("must be longer than zero".into()),
         Ok(interval) => Ok(interval),
         Err(error) => Err(error.to_string()),
     }

@@ -22,9 +22,9 @@ const MAX_GAPS: usize = 64;
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// A table
     Table,
-    /// JSON lines: one object a line
+    /// JSON lines: one object per line
     Json,
 }
 

@@ -11,20 +11,20 @@ use tcpclose_sys::kernel::loader::Options;
 
 const AFTER_HELP: &str = "\
 Examples:
-  tcpclose watch                      every close on this host
-  tcpclose watch -L 3306,5432         only connections of these local ports
-  tcpclose watch --format json        one JSON object a line
-  tcpclose watch --replay FILE        what was recorded with --record or `tcpclose record`
+  tcpclose watch                  every close on this host
+  tcpclose watch -L 3306,5432     only connections with these local ports
+  tcpclose watch --format json    one JSON object per line
+  tcpclose watch --replay FILE    what `tcpclose record FILE` has recorded
 
-Exit codes: 0 fine (also after Ctrl-C, and when the reader of a pipe has gone), 2 could not run, bad usage, or a
-recording that is broken";
+Exit codes: 0 success (also after Ctrl-C, or when the reader of a pipe exits), 2 cannot run, wrong usage, or a broken \
+recording";
 
 /// How lines are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Columns for people
+    /// A table
     Table,
-    /// One JSON object a line
+    /// JSON lines: one object per line
     Json,
 }
 
@@ -34,30 +34,30 @@ pub(super) enum Format {
 pub(in crate::cli) struct Args {
     #[command(flatten)]
     pub(super) filters: FilterArgs,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
     /// Stop after N lines
     #[arg(long, value_name = "N", value_parser = count)]
     pub(super) count: Option<u64>,
-    /// Stop after this long, such as 30s or 5m
+    /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) duration: Option<Duration>,
     #[command(flatten)]
     pub(super) stuck: StuckArgs,
-    /// Print each raw state transition, as bcc's tcpstates does, and nothing else
+    /// Show every state transition, as bcc's tcpstates does, instead of closes
     #[arg(long, conflicts_with = "stuck_after")]
     pub(super) transitions: bool,
-    /// Use the classic tracepoint even where the kernel has BTF (tells less)
+    /// Use the classic tracepoint even if the kernel has BTF (shows less)
     #[arg(long)]
     pub(super) no_btf: bool,
-    /// Let the eBPF programs say on stderr which transitions they leave out
+    /// Print on stderr which transitions the eBPF programs leave out
     #[arg(short, long)]
     pub(super) verbose: bool,
-    /// Record it all too, to be shown again with --replay; a file that is there is overwritten
+    /// Record into a file as well, for a later --replay; an existing file is overwritten
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
-    /// Show what was recorded in a file, instead of what happens now
+    /// Show a recording instead of what happens now
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "no_btf", "verbose", "duration", "stuck_after"])]
     pub(super) replay: Option<PathBuf>,
 }
