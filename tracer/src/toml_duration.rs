@@ -1,28 +1,28 @@
-//! Times, as operators write them.
+//! Durations in the configuration.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// The longest time that can be asked for: more is a slip.
+/// The longest duration. Longer ones are most likely mistakes.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A time with its unit, or a number without one: a frequent slip.
+/// A duration with its unit, or a number without one, which is a frequent mistake.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Time {
-    Words(String),
+enum Written {
+    WithUnit(String),
     Number(i64),
 }
 
-/// Reads a time with its unit, and says what is wrong with one.
+/// Reads a duration with its unit, such as `30s`.
 ///
 /// # Errors
-/// It is none.
+/// The value is not a duration, or it is longer than a day.
 pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let words = match Time::deserialize(deserializer) {
-        Ok(Time::Words(words)) => words,
-        Ok(Time::Number(number)) => {
+    let text = match Written::deserialize(deserializer) {
+        Ok(Written::WithUnit(text)) => text,
+        Ok(Written::Number(number)) => {
             let problem =
                 format!("a duration needs a unit: write \"{number}s\" for {number} seconds");
             return Err(de::Error::custom(problem));
@@ -33,9 +33,9 @@ pub fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
             ));
         }
     };
-    let duration = humantime::parse_duration(&words).map_err(|error| {
+    let duration = humantime::parse_duration(&text).map_err(|error| {
         de::Error::custom(format!(
-            "`{words}` is not a duration; write it like \"30s\" or \"5m\": {error}"
+            "`{text}` is not a duration; write it like \"30s\" or \"5m\": {error}"
         ))
     })?;
     if duration > LONGEST {

@@ -49,7 +49,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// A request for a snapshot.
 pub type Scrape = oneshot::Sender<Arc<Snapshot>>;
 
-/// The running endpoint. It stops when this is dropped.
+/// The running endpoint. Dropping it stops it.
 #[derive(Debug)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -230,8 +230,8 @@ impl Server {
         }
     }
 
-    /// Outputs that are down are listed, but they are no reason to restart the agent. A thread that
-    /// has panicked and does not work again is one.
+    /// Lists outputs that are down, but they are no reason to restart the agent. A thread that has
+    /// panicked and could not be restarted is one.
     async fn health(&self) -> Response<Full<Bytes>> {
         let snapshot = match self.snapshot().await {
             Ok(snapshot) => snapshot,

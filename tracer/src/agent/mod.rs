@@ -54,7 +54,7 @@ const SEARCH_TIME: Nanos = Nanos::from_secs(5);
 struct Agent {
     reloadable: Reloadable,
     summaries: Summaries,
-    /// As of the last interval.
+    /// The port pressure at the end of the last interval.
     pressure: Vec<Pressure>,
     /// The last answer to a scrape.
     snapshot: Option<Arc<Snapshot>>,

@@ -54,7 +54,7 @@ fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
 }
 
 /// Returns a file name that is unique to the destination. Bytes that a file name cannot have, and
-/// `_` itself, are written as `_2f`. The end of a long name is redestinationd by a hash.
+/// `_` itself, are written as `_2f`. The end of a long name is replaced by a hash.
 fn file_name(destination: &str) -> String {
     let mut name = String::new();
     for byte in destination.bytes() {

@@ -1,4 +1,4 @@
-//! `tcpclose agent --replay FILE`: the records and summaries of what was recorded, by an agent or by others.
+//! `tcpclose agent --replay FILE`: the records and summaries of a recording.
 
 use std::fs::File;
 use std::io;
@@ -22,14 +22,14 @@ use crate::summary::{IntervalEnd, Summaries};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
 
-/// Writes all findings, and a summary for each interval, to stdout as JSON lines. What an agent recorded has its intervals,
-/// with all that they told. Other recordings get those of the configuration, without what only the host could tell then
-/// (ephemeral ports, outputs, the tracer's own use). Returns what of the
-/// recording could not be read. Ends early once `stop` is set. Must run within a tokio runtime, in a thread
-/// that may wait.
+/// Writes all findings, and a summary for each interval, to stdout as JSON lines. The recording of
+/// an agent contains its intervals. Other recordings get the intervals of the configuration,
+/// without the values that only the running agent knew (ephemeral ports, outputs, its own resource
+/// usage). Returns which parts of the recording could not be read. Ends early once `stop` is set.
+/// Must be called within a tokio runtime, in a thread that may block.
 ///
 /// # Errors
-/// The file is no recording, or stdout fails.
+/// The file is not a recording, or writing to stdout fails.
 pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::Result<Damage> {
     let mut session = Session::open(file)?;
     let options = writer::Options {
@@ -37,43 +37,44 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
         cgroups: Box::new(GivenNames::new(session.cgroups())),
         ..writer::Options::default()
     };
-    // Past std's own buffer, whose lines would count as written.
+    // Bypasses std's own buffer, whose lines would count as written.
     let out = io::stdout().as_fd().try_clone_to_owned();
     let out = File::from(out.context("stdout cannot be used")?);
     let writer = Writer::start(writer::Format::Json, options, out);
-    let summing = Summing {
+    let summarizer = Summarizer {
         writer: writer.context("starting the writer failed")?,
         interval: config.interval.into(),
         running: None,
         interval_end: None,
-        unwanted: false,
+        is_finished: false,
         stop: Arc::clone(stop),
     };
-    Handle::current().block_on(session.run(summing))?;
+    Handle::current().block_on(session.run(summarizer))?;
     Ok(session.into_damage())
 }
 
-struct Summing {
+/// A consumer that writes a recording's findings and summarizes its intervals.
+struct Summarizer {
     writer: Writer,
     interval: Nanos,
     running: Option<(Summaries, NextEnd)>,
-    /// Of the interval that the inputs have come to the end of.
+    /// The end of the interval that the inputs have reached.
     interval_end: Option<IntervalEnd>,
-    /// The reader of a pipe has gone.
-    unwanted: bool,
+    /// Nothing more will be written: the reader of stdout has gone, or there is no later interval.
+    is_finished: bool,
     stop: Arc<AtomicBool>,
 }
 
-/// When the interval ends that runs.
+/// When the current interval ends.
 #[derive(Clone, Copy)]
 enum NextEnd {
-    /// Then.
+    /// At this time.
     At(Nanos),
-    /// Where the recording says so.
+    /// At the end that the recording contains.
     Recorded,
 }
 
-impl Consumer<Replay> for Summing {
+impl Consumer<Replay> for Summarizer {
     type Outcome = ();
 
     fn before_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
@@ -81,7 +82,7 @@ impl Consumer<Replay> for Summing {
             (Some(first), None) => {
                 self.running = Some((Summaries::new(first.at), NextEnd::Recorded));
             }
-            // Once it has its findings.
+            // The interval ends once it has its findings.
             (Some(end), Some(_)) => self.interval_end = Some(end),
             (None, _) => self.end_intervals(session),
         }
@@ -104,18 +105,18 @@ impl Consumer<Replay> for Summing {
     }
 
     fn is_done(&self) -> bool {
-        self.unwanted || self.stop.load(Ordering::Relaxed)
+        self.is_finished || self.stop.load(Ordering::Relaxed)
     }
 
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
-        // An agent has ended its last one itself, if it came to that.
+        // The recording of an agent contains the end of its last interval, unless it is cut.
         let has_ended = match self.running {
             Some((_, NextEnd::Recorded)) => !session.damage().is_cut(),
             Some((_, NextEnd::At(_))) => false,
             None => true,
         };
         if !has_ended && !self.is_done() {
-            self.end_interval(session, bare(session.now()));
+            self.end_interval(session, end_at(session.now()));
         }
         match self.writer.finish(Duration::MAX) {
             Ok(_) | Err(WriterEnd::PipeClosed) => Ok(()),
@@ -124,7 +125,7 @@ impl Consumer<Replay> for Summing {
     }
 }
 
-impl Summing {
+impl Summarizer {
     /// Ends the intervals of the configuration that are over by now.
     fn end_intervals(&mut self, session: &Session<Replay>) {
         let now = session.now();
@@ -135,10 +136,10 @@ impl Summing {
             && let Some((_, NextEnd::At(due))) = self.running
             && due <= now
         {
-            self.end_interval(session, bare(due));
+            self.end_interval(session, end_at(due));
             let next = due + self.interval;
-            // The end of all time, which no clock shows.
-            self.unwanted |= next <= due;
+            // The addition has saturated: there is no later interval.
+            self.is_finished |= next <= due;
             if let Some((_, next_end)) = &mut self.running {
                 *next_end = NextEnd::At(next);
             }
@@ -155,13 +156,13 @@ impl Summing {
 
     fn write(&mut self, record: Record) {
         if !self.is_done() {
-            self.unwanted = !self.writer.send_waiting(Line::Record(record));
+            self.is_finished = !self.writer.send_waiting(Line::Record(record));
         }
     }
 }
 
-/// The end of an interval of which only the time is known.
-fn bare(at: Nanos) -> IntervalEnd {
+/// Returns the end of an interval of which only the time is known.
+fn end_at(at: Nanos) -> IntervalEnd {
     IntervalEnd {
         at,
         ..IntervalEnd::default()

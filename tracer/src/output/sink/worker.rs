@@ -205,7 +205,7 @@ impl Worker {
         ));
     }
 
-    /// Begins or continues the outage, and pauses: only shortly if the output is closing, and not
+    /// Begins or continues the outage, and pauses: only briefly if the output is closing, and not
     /// at all if it must be reopened.
     fn on_failure(&mut self, unavailable: Unavailable) {
         let queue = Arc::clone(&self.queue);

@@ -200,9 +200,9 @@ impl OtlpProtocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Temporality {
-    /// From the start; again from zero after a lost summary.
+    /// From the agent's start.
     #[default]
     Cumulative,
-    /// From the previous summary.
+    /// From the last export that the receiver accepted.
     Delta,
 }

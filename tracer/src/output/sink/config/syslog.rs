@@ -96,7 +96,7 @@ fn is_host(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        // Parsed with a port, because only so a scope is allowed, which link-local addresses have.
+        // SocketAddrV6 accepts a scope, which link-local addresses have; Ipv6Addr does not.
         Some(_) => format!("{host}:1").parse::<SocketAddrV6>().is_ok(),
         None => {
             let is_plain =

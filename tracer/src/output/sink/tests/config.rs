@@ -12,22 +12,22 @@ fn read(toml: &str) -> Result<SinkConfig, String> {
 
 #[track_caller]
 fn refused(toml: &str, why: &str) {
-    let error = read(toml).expect_err("this is wrong");
+    let error = read(toml).expect_err("invalid");
     assert!(error.contains(why), "{error}");
 }
 
 #[test]
 fn a_type_is_enough() {
-    let stdout = read("type = 'stdout'").expect("right");
+    let stdout = read("type = 'stdout'").expect("valid");
     assert_eq!(stdout, SinkConfig::new(Target::Stdout));
     assert_eq!(stdout.kinds, Kind::VARIANTS.iter().copied().collect());
-    let syslog = read("type = 'syslog'").expect("right");
+    let syslog = read("type = 'syslog'").expect("valid");
     assert_eq!(syslog.name(), "syslog:unix:/dev/log");
-    let otlp = read("type = 'otlp'").expect("right");
+    let otlp = read("type = 'otlp'").expect("valid");
     assert_eq!(otlp.name(), "otlp:http://127.0.0.1:4318");
-    let grpc = read("type = 'otlp'\nprotocol = 'grpc'").expect("right");
+    let grpc = read("type = 'otlp'\nprotocol = 'grpc'").expect("valid");
     assert_eq!(grpc.name(), "otlp:http://127.0.0.1:4317");
-    let far = read("type = 'otlp'\nendpoint = 'https://collector.example/otlp/'").expect("right");
+    let far = read("type = 'otlp'\nendpoint = 'https://collector.example/otlp/'").expect("valid");
     assert_eq!(far.name(), "otlp:https://collector.example/otlp");
 }
 
@@ -37,7 +37,7 @@ fn every_key_is_read() {
         "type = 'file'\npath = '/tmp/x'\nkinds = ['close', 'time_wait']\nqueue = 10\n\
          rate_limit = { per_second = 5, burst = 9 }\n[filter]\nlocal_ports = [80]",
     )
-    .expect("right");
+    .expect("valid");
     assert_eq!(config.name(), "file:/tmp/x");
     assert_eq!(config.kinds, BTreeSet::from([Kind::Close, Kind::TimeWait]));
     assert_eq!(config.queue.get(), 10);
@@ -49,7 +49,7 @@ fn every_key_is_read() {
 
 #[test]
 fn an_output_may_have_a_name() {
-    let config = read("type = 'journald'\nname = 'leaks'").expect("right");
+    let config = read("type = 'journald'\nname = 'leaks'").expect("valid");
     assert_eq!(config.name(), "leaks");
 }
 
@@ -129,7 +129,7 @@ fn addresses_of_receivers_are_read() {
 }
 
 #[test]
-fn the_example_of_the_docs_is_right() {
+fn the_example_in_the_docs_is_valid() {
     #[derive(serde::Deserialize)]
     struct Config {
         output: Vec<SinkConfig>,

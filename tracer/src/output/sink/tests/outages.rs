@@ -97,21 +97,21 @@ fn refused_records_are_counted_and_reported() {
     let message = messages
         .recv_timeout(LONG)
         .expect("the refusal is reported");
-    assert!(message.contains("refused 2 records for good: it is not to its taste"));
+    assert!(message.contains("refused 2 records for good: it is malformed"));
     let counts = sink.finish(long());
     assert_eq!((counts.written, counts.failed), (2, 2));
 }
 
 #[test]
 fn a_panic_is_an_outage_and_the_output_cannot_be_adopted_any_more() {
-    struct Failing;
-    impl Transport for Failing {
+    struct Panicking;
+    impl Transport for Panicking {
         fn deliver(&mut self, _: &[Arc<Record>]) -> Delivered {
             panic!("a fault that a test wants")
         }
     }
     let config = config(8);
-    let Started { mut sink, messages } = start(&config, Failing);
+    let Started { mut sink, messages } = start(&config, Panicking);
     assert!(sink.can_adopt(&config));
     sink.offer(&close(1));
     let message = messages.recv_timeout(LONG).expect("the panic is reported");
@@ -131,13 +131,13 @@ fn a_panic_is_an_outage_and_the_output_cannot_be_adopted_any_more() {
 }
 
 /// Can be opened at the third attempt.
-struct Shy(u32, Scripted);
+struct OpensAtThirdAttempt(u32, Scripted);
 
-impl Transport for Shy {
+impl Transport for OpensAtThirdAttempt {
     fn open(&mut self) -> Result<(), String> {
         self.0 += 1;
         if self.0 < 3 {
-            return Err("it is shy".to_owned());
+            return Err("it is locked".to_owned());
         }
         Ok(())
     }
@@ -148,15 +148,15 @@ impl Transport for Shy {
     }
 }
 
-fn shy() -> Shy {
-    Shy(0, Scripted::new([]))
+fn opens_at_third_attempt() -> OpensAtThirdAttempt {
+    OpensAtThirdAttempt(0, Scripted::new([]))
 }
 
 #[test]
 fn a_destination_that_cannot_be_opened_yet_is_an_outage_and_is_retried() {
-    let Started { mut sink, messages } = start(&config(8), shy());
+    let Started { mut sink, messages } = start(&config(8), opens_at_third_attempt());
     let next = || messages.recv_timeout(LONG).expect("it is reported");
-    assert!(next().contains("is down: it is shy"));
+    assert!(next().contains("is down: it is locked"));
     sink.offer(&close(1));
     // Even without further records.
     assert!(next().contains("is up again"));

@@ -79,7 +79,7 @@ impl Transport for Scripted {
         Delivered {
             written,
             failed,
-            refusal: (failed > 0).then(|| "it is not to its taste".to_owned()),
+            refusal: (failed > 0).then(|| "it is malformed".to_owned()),
             unavailable: turn
                 .down
                 .then(|| Unavailable::from("it is gone".to_owned())),

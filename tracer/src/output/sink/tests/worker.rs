@@ -112,7 +112,7 @@ fn a_full_queue_has_room_for_summaries() {
     }
     sink.offer(&summary(10));
     sink.offer(&close(11));
-    // Even so they are not without bound.
+    // The reserve for summaries is bounded.
     for at in 12..1000 {
         sink.offer(&summary(at));
     }
