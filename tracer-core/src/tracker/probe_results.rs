@@ -57,7 +57,8 @@ impl Tracker {
             }
             // The timer started anew with TIME_WAIT; it is exact to a tick of the kernel's clock.
             Minisocket::TimeWait(left) => {
-                Outcome::PeerFin((now - (TIME_WAIT - left)).clamp(orphan.parked, over))
+                let restarted = now - (TIME_WAIT - left);
+                Outcome::PeerFin(restarted.min(over).max(orphan.parked))
             }
             // A socket that has taken the same addresses and ports.
             Minisocket::Gone | Minisocket::Alive => match orphan.deadline {

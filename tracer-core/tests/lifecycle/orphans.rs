@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 use tcpclose_core::Minisocket;
 use tcpclose_core::finding::{ClosePath, Initiator, ResetReason};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{EndpointId, Nanos};
 
 use crate::socket::{Socket, World, reset_sent};
 
@@ -49,6 +49,23 @@ fn a_minisocket_that_is_gone_at_its_deadline_timed_out() {
     assert_eq!(
         close.states.last(),
         Some(&(TcpState::FinWait2, Some(Nanos::from_millis(600))))
+    );
+}
+
+/// Only a recording can hold that: a clock that never runs backwards gave both times.
+#[test]
+fn a_response_from_before_the_wait_began_ends_it_at_its_beginning() {
+    let mut world = World::new();
+    world.pass_ms(1000);
+    park(&mut world, 5);
+    let left = Nanos::from_secs(60);
+    world
+        .tracker
+        .probed(EndpointId(5), Minisocket::TimeWait(left), Nanos(0));
+    let close = world.close();
+    assert_eq!(
+        close.states.last(),
+        Some(&(TcpState::FinWait2, Some(Nanos(0))))
     );
 }
 
