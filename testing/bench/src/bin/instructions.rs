@@ -12,7 +12,7 @@ use tcpclose_core::finding::Finding;
 
 fn main() {
     let Some(path) = std::env::var_os("TCPCLOSE_RECORDING") else {
-        eprintln!("TCPCLOSE_RECORDING names no recording: bench/kept has one");
+        eprintln!("TCPCLOSE_RECORDING names no recording: testing/bench/kept has one");
         return;
     };
     let stream = Stream::read(Path::new(&path));
