@@ -25,8 +25,8 @@ const PATIENCE_OF_THE_KERNEL: Duration = Duration::from_millis(400);
 const GIVEN_UP: Duration = Duration::from_secs(2);
 /// At nearly each tick of the kernel's clock, which may interrupt, some expire.
 const PAUSE: Duration = Duration::from_millis(3);
-/// Only a failing test, or an emulated machine, waits this long for a tick to hit.
-const LONGEST: Duration = Duration::from_secs(240);
+/// Only a failing test, or an emulated machine on a busy host, waits this long for a tick to hit.
+const LONGEST: Duration = Duration::from_secs(600);
 /// The fallback joins in steps of a second.
 const JOINED: Duration = Duration::from_secs(5);
 /// So many have to interrupt after that.
