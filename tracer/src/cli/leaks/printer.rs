@@ -82,7 +82,7 @@ impl Printer {
             }
             notice!("{text}");
             if self.printed_gaps.len() == most {
-                notice!("further gaps are not told: look again without --watch");
+                notice!("further gaps are not printed: scan once without --watch");
             }
         }
         self.incomplete = gaps.iter().any(|gap| gap.matters);

@@ -70,7 +70,7 @@ impl RecordedReports {
         let cannot = || format!("{} cannot be replayed", file.display());
         let min_age = session.head().stuck_after;
         let min_age = min_age.context(
-            "whoever recorded it did not look for stuck sockets: record it without --transitions",
+            "it was recorded without stuck sockets: record it without --transitions",
         );
         let min_age = min_age.with_context(cannot)?;
         let names = Box::new(GivenNames::new(session.cgroups()));
