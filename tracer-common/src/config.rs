@@ -10,11 +10,11 @@ macro_rules! config {
         #[cfg_attr(feature = "user", derive(Debug, Default, bytemuck::NoUninit))]
         #[repr(C)]
         #[allow(missing_docs, reason = "many fields have the kernel's names")]
-        pub struct Config {
+        pub struct ProgramConfig {
             $($(#[$doc])* pub $field: u32,)*
         }
 
-        impl Config {
+        impl ProgramConfig {
             /// All zero: what the object file holds before it is loaded.
             pub const ZERO: Self = Self { $($field: 0,)* };
             const FIELDS: usize = [$(stringify!($field)),*].len();
@@ -167,4 +167,4 @@ config! {
 }
 
 // No padding, and a size that the verifier reads as whole words.
-const _: () = assert!(size_of::<Config>() == 4 * Config::FIELDS);
+const _: () = assert!(size_of::<ProgramConfig>() == 4 * ProgramConfig::FIELDS);

@@ -1,5 +1,5 @@
 //! What crosses between the eBPF programs and user space: the records of the ring buffer, the
-//! [`Config`] written at load time, and the TCP states.
+//! [`ProgramConfig`] written at load time, and the TCP states.
 //!
 //! Every record is `repr(C)` without implicit padding and starts with its [`RecordKind`] as one
 //! byte. Enums cross as raw integers; user space turns them into types with `from_repr` and refuses
@@ -15,16 +15,16 @@ mod state;
 mod task_file_iter;
 mod transition;
 
-pub use config::Config;
+pub use config::ProgramConfig;
 pub use program_stats::{Program, RunStats};
 pub use recursion_fallback::FallbackStage;
-pub use signal::{Signal, segment_flags};
+pub use signal::{SignalRecord, segment_flags};
 pub use state::TcpState;
 pub use task_file_iter::{SocketDescriptor, context as task_file_context};
-pub use transition::{COMM_LEN, Transition, flags};
+pub use transition::{COMM_LEN, TransitionRecord, flags};
 
 /// The ring buffers, by their names in the object. Those of a CPU's number modulo
-/// [`Config::ring_mask`] plus one are used: with one for all, its lock and its positions travel
+/// [`ProgramConfig::ring_mask`] plus one are used: with one for all, its lock and its positions travel
 /// between the CPUs at each record.
 pub const RINGS: [&str; 8] = [
     "EVENTS_0", "EVENTS_1", "EVENTS_2", "EVENTS_3", "EVENTS_4", "EVENTS_5", "EVENTS_6", "EVENTS_7",
@@ -35,23 +35,23 @@ pub const RINGS: [&str; 8] = [
 #[cfg_attr(feature = "user", derive(strum::FromRepr))]
 #[repr(u8)]
 pub enum RecordKind {
-    /// A [`Transition`].
+    /// A [`TransitionRecord`].
     Transition = 1,
-    /// A [`Signal`]: this host sent a RST for the socket (`tcp:tcp_send_reset`).
+    /// A [`SignalRecord`]: this host sent a RST for the socket (`tcp:tcp_send_reset`).
     ResetSent = 2,
-    /// A [`Signal`]: the peer's RST was accepted (`tcp:tcp_receive_reset`).
+    /// A [`SignalRecord`]: the peer's RST was accepted (`tcp:tcp_receive_reset`).
     ResetReceived = 3,
-    /// A [`Signal`]: a segment with this socket's FIN was sent again (`tcp:tcp_retransmit_skb`).
+    /// A [`SignalRecord`]: a segment with this socket's FIN was sent again (`tcp:tcp_retransmit_skb`).
     FinRetransmitted = 4,
-    /// A [`Signal`]: the timer of a timewait minisocket was started or restarted
+    /// A [`SignalRecord`]: the timer of a timewait minisocket was started or restarted
     /// (`__inet_twsk_schedule`); `state` is its substate, FIN_WAIT2 or TIME_WAIT.
     MinisocketArmed = 5,
-    /// A [`Signal`]: a minisocket is about to end before its timer fires
+    /// A [`SignalRecord`]: a minisocket is about to end before its timer fires
     /// (`inet_twsk_deschedule_put`).
     MinisocketDescheduled = 6,
-    /// A [`Signal`]: a minisocket ends (`inet_twsk_kill`).
+    /// A [`SignalRecord`]: a minisocket ends (`inet_twsk_kill`).
     MinisocketKilled = 7,
-    /// A [`Signal`]: a timewait minisocket took this FIN, or this RST which killed it
+    /// A [`SignalRecord`]: a timewait minisocket took this FIN, or this RST which killed it
     /// (`skb:kfree_skb`).
     MinisocketSegment = 8,
 }

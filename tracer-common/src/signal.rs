@@ -5,7 +5,7 @@ use core::mem::{align_of, offset_of, size_of};
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
-pub struct Signal {
+pub struct SignalRecord {
     /// The signal's [`crate::RecordKind`].
     pub kind: u8,
     /// `sk_state` at the time; `tw_substate` of a minisocket that a hook or a segment has shown.
@@ -19,9 +19,9 @@ pub struct Signal {
     pub flags: u32,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub at: u64,
-    /// The same as [`crate::Transition::id`].
+    /// The same as [`crate::TransitionRecord::id`].
     pub id: u64,
-    /// The kernel's `enum sk_rst_reason` of a reset sent; [`Signal::NO_REASON`] where the kernel
+    /// The kernel's `enum sk_rst_reason` of a reset sent; [`SignalRecord::NO_REASON`] where the kernel
     /// gives none (before 6.10). The numbers differ between kernels: names come from the kernel's
     /// BTF.
     pub reason: u32,
@@ -33,12 +33,12 @@ pub struct Signal {
     pub ack_seq: u32,
 }
 
-impl Signal {
+impl SignalRecord {
     /// The kernel gave no reason.
     pub const NO_REASON: u32 = u32::MAX;
 }
 
-/// Bits of [`Signal::segment_flags`]: those of the TCP header (RFC 9293, `TCPHDR_*` of
+/// Bits of [`SignalRecord::segment_flags`]: those of the TCP header (RFC 9293, `TCPHDR_*` of
 /// include/net/tcp.h).
 pub mod segment_flags {
     /// The sender has finished sending.
@@ -50,11 +50,11 @@ pub mod segment_flags {
 }
 
 const _: () = {
-    assert!(size_of::<Signal>() == 40);
-    assert!(align_of::<Signal>() == 8);
-    assert!(offset_of!(Signal, flags) == 4);
-    assert!(offset_of!(Signal, at) == 8);
-    assert!(offset_of!(Signal, id) == 16);
-    assert!(offset_of!(Signal, reason) == 24);
-    assert!(offset_of!(Signal, ack_seq) + 4 == size_of::<Signal>());
+    assert!(size_of::<SignalRecord>() == 40);
+    assert!(align_of::<SignalRecord>() == 8);
+    assert!(offset_of!(SignalRecord, flags) == 4);
+    assert!(offset_of!(SignalRecord, at) == 8);
+    assert!(offset_of!(SignalRecord, id) == 16);
+    assert!(offset_of!(SignalRecord, reason) == 24);
+    assert!(offset_of!(SignalRecord, ack_seq) + 4 == size_of::<SignalRecord>());
 };

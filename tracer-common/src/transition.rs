@@ -3,7 +3,7 @@ use core::mem::{align_of, offset_of, size_of};
 /// Bytes of a task's `comm`, its closing NUL included (the kernel's `TASK_COMM_LEN`).
 pub const COMM_LEN: usize = 16;
 
-/// Bits of [`Transition::flags`] and [`crate::Signal::flags`].
+/// Bits of [`TransitionRecord::flags`] and [`crate::SignalRecord::flags`].
 pub mod flags {
     /// `id` is the socket cookie. Without it, `id` is the socket's address, which the kernel
     /// reuses.
@@ -53,7 +53,7 @@ pub mod flags {
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
-pub struct Transition {
+pub struct TransitionRecord {
     /// Always [`crate::RecordKind::Transition`].
     pub kind: u8,
     /// The state that is left.
@@ -121,13 +121,13 @@ pub struct Transition {
     pub peer_v6: [u8; 16],
 }
 
-impl Transition {
+impl TransitionRecord {
     /// Bytes of a record without a task, of IPv4.
-    pub const BARE: usize = offset_of!(Transition, pid);
+    pub const BARE: usize = offset_of!(TransitionRecord, pid);
     /// Bytes of a record with a task, of IPv4.
-    pub const WITH_TASK: usize = offset_of!(Transition, local_v6);
+    pub const WITH_TASK: usize = offset_of!(TransitionRecord, local_v6);
     /// Bytes of a record of IPv6.
-    pub const WHOLE: usize = size_of::<Transition>();
+    pub const WHOLE: usize = size_of::<TransitionRecord>();
 
     /// Returns how many bytes a record has in the ring.
     #[must_use]
@@ -143,23 +143,23 @@ impl Transition {
 }
 
 const _: () = {
-    assert!(Transition::BARE == 104);
-    assert!(Transition::WITH_TASK == 136);
-    assert!(Transition::WHOLE == 168);
-    assert!(align_of::<Transition>() == 8);
-    assert!(offset_of!(Transition, flags) == 4);
-    assert!(offset_of!(Transition, at) == 8);
-    assert!(offset_of!(Transition, id) == 16);
-    assert!(offset_of!(Transition, skaddr) == 24);
-    assert!(offset_of!(Transition, local_v4) == 32);
-    assert!(offset_of!(Transition, peer_v4) == 36);
-    assert!(offset_of!(Transition, local_port) == 40);
-    assert!(offset_of!(Transition, netns) == 44);
-    assert!(offset_of!(Transition, snd_una) == 48);
-    assert!(offset_of!(Transition, segs_in) == 72);
-    assert!(offset_of!(Transition, bytes_acked) == 80);
-    assert!(offset_of!(Transition, error) == 96);
-    assert!(offset_of!(Transition, cgroup) == 112);
+    assert!(TransitionRecord::BARE == 104);
+    assert!(TransitionRecord::WITH_TASK == 136);
+    assert!(TransitionRecord::WHOLE == 168);
+    assert!(align_of::<TransitionRecord>() == 8);
+    assert!(offset_of!(TransitionRecord, flags) == 4);
+    assert!(offset_of!(TransitionRecord, at) == 8);
+    assert!(offset_of!(TransitionRecord, id) == 16);
+    assert!(offset_of!(TransitionRecord, skaddr) == 24);
+    assert!(offset_of!(TransitionRecord, local_v4) == 32);
+    assert!(offset_of!(TransitionRecord, peer_v4) == 36);
+    assert!(offset_of!(TransitionRecord, local_port) == 40);
+    assert!(offset_of!(TransitionRecord, netns) == 44);
+    assert!(offset_of!(TransitionRecord, snd_una) == 48);
+    assert!(offset_of!(TransitionRecord, segs_in) == 72);
+    assert!(offset_of!(TransitionRecord, bytes_acked) == 80);
+    assert!(offset_of!(TransitionRecord, error) == 96);
+    assert!(offset_of!(TransitionRecord, cgroup) == 112);
     // The last field ends where the record ends: no padding anywhere.
-    assert!(offset_of!(Transition, peer_v6) + 16 == Transition::WHOLE);
+    assert!(offset_of!(TransitionRecord, peer_v6) + 16 == TransitionRecord::WHOLE);
 };

@@ -72,7 +72,7 @@ pub struct Task {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
-    reason = "the kernel's names; meanings stand at tcpclose_common::Transition"
+    reason = "the kernel's names; meanings stand at tcpclose_common::TransitionRecord"
 )]
 pub struct Evidence {
     pub snd_una: u32,

@@ -4,7 +4,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TracePointContext;
-use tcpclose_common::{RecordKind, Transition};
+use tcpclose_common::{RecordKind, TransitionRecord};
 
 use crate::kernel::{AF_INET, config};
 use crate::{filter, ring, task};
@@ -101,7 +101,7 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     // SAFETY: the record was reserved in the ring, with the length that it needs; all of that is
     // zeroed, so no field is left unwritten.
     unsafe {
-        record.cast::<u8>().write_bytes(0, Transition::BARE);
+        record.cast::<u8>().write_bytes(0, TransitionRecord::BARE);
         (*record).kind = RecordKind::Transition as u8;
         (*record).old = old;
         (*record).new = new;

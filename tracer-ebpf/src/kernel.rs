@@ -6,27 +6,30 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
-use tcpclose_common::Config;
+use tcpclose_common::ProgramConfig;
 
 /// `AF_INET` of include/linux/socket.h.
 pub const AF_INET: u16 = 2;
 
 /// Written by user space before the programs are loaded.
 #[unsafe(no_mangle)]
-static CONFIG: Config = Config::ZERO;
+static CONFIG: ProgramConfig = ProgramConfig::ZERO;
 
 /// Reads one field of [`CONFIG`]. Volatile: the compiler must not know that it is zero in the
 /// object file.
 macro_rules! config {
     ($field:ident) => {
-        $crate::kernel::config_word(core::mem::offset_of!(tcpclose_common::Config, $field))
+        $crate::kernel::config_word(core::mem::offset_of!(
+            tcpclose_common::ProgramConfig,
+            $field
+        ))
     };
 }
 pub(crate) use config;
 
 #[inline(always)]
 pub fn config_word(offset: usize) -> u32 {
-    // SAFETY: every field of Config is a u32 and `offset` comes from offset_of!.
+    // SAFETY: every field of ProgramConfig is a u32 and `offset` comes from offset_of!.
     unsafe {
         (&raw const CONFIG)
             .cast::<u8>()

@@ -7,7 +7,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_timewait_sock;
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
-use tcpclose_common::{RecordKind, Signal, flags, segment_flags};
+use tcpclose_common::{RecordKind, SignalRecord, flags, segment_flags};
 
 use crate::filter;
 use crate::kernel::{Sock, config};
@@ -79,7 +79,7 @@ fn record(kind: RecordKind, tw: Sock, bits: u32, skb: Skb) {
         kind,
         tw.field(config!(tw_substate)),
         (cookie, flags::COOKIE | bits),
-        Signal::NO_REASON,
+        SignalRecord::NO_REASON,
         skb,
     );
 }

@@ -5,7 +5,7 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ringbuf_submit};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufBytes;
 use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
-use tcpclose_common::Transition;
+use tcpclose_common::TransitionRecord;
 
 use crate::kernel::config;
 
@@ -52,16 +52,16 @@ pub fn reserve<T: 'static>() -> Option<*mut T> {
     reserve_bytes(size_of::<T>())
 }
 
-/// Reserves room for a transition of [`Transition::length`]. Each length is a call of its own: from
+/// Reserves room for a transition of [`TransitionRecord::length`]. Each length is a call of its own: from
 /// a length that is chosen first the compiler may make a sum, which is no constant to the verifier.
 #[inline(always)]
-pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut Transition> {
+pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut TransitionRecord> {
     if ip != 4 {
-        reserve_bytes(Transition::WHOLE)
+        reserve_bytes(TransitionRecord::WHOLE)
     } else if has_task {
-        reserve_bytes(Transition::WITH_TASK)
+        reserve_bytes(TransitionRecord::WITH_TASK)
     } else {
-        reserve_bytes(Transition::BARE)
+        reserve_bytes(TransitionRecord::BARE)
     }
 }
 

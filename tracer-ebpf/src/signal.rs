@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpclose_common::{RecordKind, Signal, TcpState, flags, segment_flags};
+use tcpclose_common::{RecordKind, SignalRecord, TcpState, flags, segment_flags};
 
 use crate::kernel::{Sock, config, load};
 use crate::{filter, ring};
@@ -19,7 +19,7 @@ pub fn on_send_reset(ctx: &BtfTracePointContext) {
     let reason = if config!(has_reset_reason) != 0 {
         ctx.arg::<u32>(2)
     } else {
-        Signal::NO_REASON
+        SignalRecord::NO_REASON
     };
     // The segment that is answered; NULL when this endpoint aborts by itself
     // (tcp_send_active_reset).
@@ -33,7 +33,7 @@ pub fn on_receive_reset(ctx: &BtfTracePointContext) {
     record(
         RecordKind::ResetReceived,
         Sock(ctx.arg::<*const c_void>(0)),
-        Signal::NO_REASON,
+        SignalRecord::NO_REASON,
         Skb::NONE,
     );
 }
@@ -54,7 +54,7 @@ pub fn on_retransmit(ctx: &BtfTracePointContext) {
         record(
             RecordKind::FinRetransmitted,
             sk,
-            Signal::NO_REASON,
+            SignalRecord::NO_REASON,
             Skb::NONE,
         );
     }
@@ -97,12 +97,12 @@ pub fn record(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
 /// Records a signal of the socket with this id.
 #[inline(always)]
 pub fn record_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
-    let Some(entry) = ring::reserve::<Signal>() else {
+    let Some(entry) = ring::reserve::<SignalRecord>() else {
         return;
     };
     // SAFETY: the helper has no preconditions.
     let at = unsafe { bpf_ktime_get_ns() };
-    let mut record = Signal {
+    let mut record = SignalRecord {
         kind: kind as u8,
         state,
         segment_flags: 0,

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
     bpf_probe_read_kernel,
 };
-use tcpclose_common::{COMM_LEN, Transition, flags};
+use tcpclose_common::{COMM_LEN, TransitionRecord, flags};
 
 use crate::kernel::{config, load};
 
@@ -21,7 +21,7 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// # Safety
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
-pub unsafe fn fill(record: *mut Transition) -> u32 {
+pub unsafe fn fill(record: *mut TransitionRecord) -> u32 {
     let mut bits = flags::TASK;
     let mut comm = [0u8; COMM_LEN];
     if config!(has_task) != 0 {
@@ -84,7 +84,7 @@ fn leader_comm() -> Option<[u8; COMM_LEN]> {
 /// # Safety
 /// As [`fill`].
 #[inline(always)]
-pub unsafe fn clear(record: *mut Transition) {
+pub unsafe fn clear(record: *mut TransitionRecord) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).pid = 0;

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
-use tcpclose_common::{RecordKind, TcpState, Transition, flags};
+use tcpclose_common::{RecordKind, TcpState, TransitionRecord, flags};
 
 use crate::kernel::{Sock, TcpSock, config, load};
 use crate::{filter, ring, task};
@@ -139,7 +139,7 @@ fn newest_segment(sk: Sock) -> u32 {
 /// # Safety
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
-unsafe fn fill_addresses(record: *mut Transition, sk: Sock, ip: u8) {
+unsafe fn fill_addresses(record: *mut TransitionRecord, sk: Sock, ip: u8) {
     // SAFETY: the caller's promise; the addresses start at multiples of 4 and 8 in the record.
     unsafe {
         if ip == 4 {
@@ -163,7 +163,7 @@ unsafe fn fill_addresses(record: *mut Transition, sk: Sock, ip: u8) {
 /// # Safety
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
-unsafe fn fill_counters(record: *mut Transition, tcp: TcpSock) {
+unsafe fn fill_counters(record: *mut TransitionRecord, tcp: TcpSock) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).snd_una = tcp.field(config!(snd_una));

@@ -12,8 +12,10 @@ use crate::kernel::netns::scan::mounted_namespace;
 use crate::kernel::sock_diag::KernelSocket;
 
 pub use crate::host::proc_dir::stat_field;
-pub use crate::kernel::sock_diag::message::{Body, Message, Messages, attributes};
-pub use crate::kernel::tracefs::Format;
+pub use crate::kernel::sock_diag::message::{
+    NetlinkBody, NetlinkMessage, NetlinkMessages, attributes,
+};
+pub use crate::kernel::tracefs::TracepointFormat;
 
 /// Reads a `struct inet_diag_msg` with its attributes.
 #[must_use]

@@ -18,7 +18,7 @@ use tcpclose_core::event::{Event, Signal, SignalKind};
 use tcpclose_core::finding::LossLocation;
 use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_core::{Input, Minisocket};
-use tcpclose_sys::kernel::loader::{Options, Tier};
+use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 
 /// A file that is gone when the test is over.
 struct Scratch(PathBuf);
@@ -45,7 +45,7 @@ impl Drop for Scratch {
 }
 
 fn head() -> Head {
-    Head::new(&Options::default(), Tier::Btf, 1000)
+    Head::new(&TraceOptions::default(), Tier::Btf, 1000)
 }
 
 fn create(file: &Path, head: &Head) -> io::Result<Recorder> {

@@ -24,7 +24,7 @@ use tcpclose_sys::kernel::decode::decode;
 /// What the core is given, transitions as the ring buffer holds them.
 enum Step {
     Record {
-        bytes: [u8; wire::Transition::WHOLE],
+        bytes: [u8; wire::TransitionRecord::WHOLE],
         length: usize,
     },
     Input(Input),
@@ -35,7 +35,7 @@ impl Step {
         let ip = transition.tuple.ip() as u8;
         Self::Record {
             bytes: whole_record(transition),
-            length: wire::Transition::length(ip, transition.task.is_some()),
+            length: wire::TransitionRecord::length(ip, transition.task.is_some()),
         }
     }
 }
@@ -115,7 +115,7 @@ pub fn write_json(lines: &mut Vec<u8>, findings: &[Finding], clock: &WallClock) 
     }
 }
 
-fn whole_record(transition: &Transition) -> [u8; wire::Transition::WHOLE] {
+fn whole_record(transition: &Transition) -> [u8; wire::TransitionRecord::WHOLE] {
     let evidence = transition.evidence.unwrap_or_default();
     let task = transition.task;
     let flag = |is: bool, flag: u32| if is { flag } else { 0 };
@@ -128,7 +128,7 @@ fn whole_record(transition: &Transition) -> [u8; wire::Transition::WHOLE] {
         IpAddr::V6(ip) => ip.octets(),
     };
     let (local, peer) = (transition.tuple.local().ip(), transition.tuple.peer().ip());
-    let record = wire::Transition {
+    let record = wire::TransitionRecord {
         kind: RecordKind::Transition as u8,
         old: transition.old as u8,
         new: transition.new as u8,

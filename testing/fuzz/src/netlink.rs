@@ -1,6 +1,6 @@
 //! Datagrams of sock_diag.
 
-use tcpclose_sys::fuzzing::{Body, Messages, attributes, socket};
+use tcpclose_sys::fuzzing::{NetlinkBody, NetlinkMessages, attributes, socket};
 
 /// Takes a datagram apart, and each of its messages as a socket.
 pub fn netlink(data: &[u8]) {
@@ -13,7 +13,7 @@ pub fn netlink(data: &[u8]) {
 
     let mut used = 0;
     let mut ended = false;
-    for message in Messages::of(data) {
+    for message in NetlinkMessages::of(data) {
         assert!(!ended, "a message behind one that cannot be understood");
         let Ok(message) = message else {
             ended = true;
@@ -21,7 +21,7 @@ pub fn netlink(data: &[u8]) {
         };
         used += HEADER;
         match message.body {
-            Body::Data(_, payload) => {
+            NetlinkBody::Data(_, payload) => {
                 used += payload.len();
                 if let Some(socket) = socket(payload) {
                     assert!(payload.len() >= SOCKET);
@@ -30,8 +30,8 @@ pub fn netlink(data: &[u8]) {
                     assert_eq!((bare.cgroup, bare.info), (None, None));
                 }
             }
-            Body::Done(errno) | Body::Error(errno) => assert!(errno >= 0),
-            Body::Overrun | Body::Noop => {}
+            NetlinkBody::Done(errno) | NetlinkBody::Error(errno) => assert!(errno >= 0),
+            NetlinkBody::Overrun | NetlinkBody::Noop => {}
         }
     }
     assert!(used <= data.len(), "more than was received");

@@ -1,6 +1,8 @@
 //! Other files of /proc and tracefs.
 
-use tcpclose_sys::fuzzing::{Format, descriptor_limit, real_uid, socket_inode, stat_field};
+use tcpclose_sys::fuzzing::{
+    TracepointFormat, descriptor_limit, real_uid, socket_inode, stat_field,
+};
 
 /// Takes the bytes for each of them.
 pub fn proc_files(data: &[u8]) {
@@ -20,6 +22,6 @@ pub fn proc_files(data: &[u8]) {
     if let Some(inode) = socket_inode(data) {
         assert!(data.len() >= format!("socket:[{inode}]").len());
     }
-    let format = Format::parse(&String::from_utf8_lossy(data));
+    let format = TracepointFormat::parse(&String::from_utf8_lossy(data));
     let _ = (format.size(), format.field("skaddr"));
 }

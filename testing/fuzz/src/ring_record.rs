@@ -1,6 +1,6 @@
 //! Records of the ring buffer.
 
-use tcpclose_common::{Transition, flags};
+use tcpclose_common::{TransitionRecord, flags};
 use tcpclose_core::event::{Event, SignalKind};
 use tcpclose_sys::kernel::decode::decode;
 
@@ -15,12 +15,12 @@ pub fn ring_record(data: &[u8]) {
     match event {
         Event::Transition(transition) => {
             // A short record means the same as a whole one whose rest is zero.
-            let mut whole = [0; Transition::WHOLE];
+            let mut whole = [0; TransitionRecord::WHOLE];
             whole[..data.len()].copy_from_slice(data);
             let of_whole = decode(&whole, &REASONS).expect("it was decoded when it was shorter");
             assert_eq!(format!("{event:?}"), format!("{of_whole:?}"));
 
-            let record: Transition = bytemuck::pod_read_unaligned(&whole);
+            let record: TransitionRecord = bytemuck::pod_read_unaligned(&whole);
             assert_eq!(transition.at.0, record.at);
             assert_eq!(transition.id.0, record.id);
             assert_eq!(transition.tuple.local().port(), record.local_port);

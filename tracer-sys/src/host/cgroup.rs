@@ -49,7 +49,7 @@ pub struct CgroupName {
 #[derive(Debug)]
 pub struct Cgroups {
     tree: Option<Tree>,
-    known: HashMap<u64, Known>,
+    known: HashMap<u64, CachedName>,
     /// Ids that a walk did not find, and when that was.
     absent: HashMap<u64, Nanos>,
     last_walk: Option<Nanos>,
@@ -58,7 +58,7 @@ pub struct Cgroups {
 }
 
 #[derive(Debug)]
-struct Known {
+struct CachedName {
     name: CgroupName,
     used: Nanos,
 }
@@ -144,7 +144,7 @@ impl Cgroups {
         tree.walk(WALK_LIMIT, |id, path| {
             let known = self.known.entry(id).or_insert_with(|| {
                 let container = container::from_cgroup_path(&path);
-                Known {
+                CachedName {
                     name: CgroupName { path, container },
                     used: now,
                 }
@@ -166,7 +166,7 @@ impl Default for Cgroups {
 }
 
 /// Drops the least recently used until `limit` are left.
-fn evict(known: &mut HashMap<u64, Known>, limit: usize) {
+fn evict(known: &mut HashMap<u64, CachedName>, limit: usize) {
     let Some(excess) = known.len().checked_sub(limit).filter(|&excess| excess > 0) else {
         return;
     };

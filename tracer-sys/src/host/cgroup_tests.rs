@@ -250,7 +250,7 @@ fn a_walk_ends_at_its_limit_with_the_shallow_ones() {
 
 #[test]
 fn the_least_recently_used_names_leave_first() {
-    let mut known: HashMap<u64, Known> = (0..10)
+    let mut known: HashMap<u64, CachedName> = (0..10)
         .map(|id| {
             let name = CgroupName {
                 path: format!("/{id}"),
@@ -258,7 +258,7 @@ fn the_least_recently_used_names_leave_first() {
             };
             (
                 id,
-                Known {
+                CachedName {
                     name,
                     used: Nanos((id + 5) % 10),
                 },

@@ -50,7 +50,7 @@ pub struct HolderSearch {
 /// [`HolderSearch::unreadable`].
 #[must_use]
 pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> HolderSearch {
-    let mut reader = Reader::new(inodes);
+    let mut reader = DescriptorReader::new(inodes);
     if !pids.is_empty() {
         for pid in BTreeSet::from_iter(pids.iter().copied()) {
             if let Err(error) = reader.read_process(pid) {
@@ -92,7 +92,7 @@ pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) 
             }
         }
     }
-    let mut reader = Reader::new(&missed);
+    let mut reader = DescriptorReader::new(&missed);
     reader.descriptors = descriptors;
     reader.processes = processes;
     if !missed.is_empty() {
@@ -135,7 +135,7 @@ impl HolderSearch {
 }
 
 /// Reads the descriptors of processes.
-struct Reader<'a> {
+struct DescriptorReader<'a> {
     inodes: &'a HashSet<u32>,
     descriptors: Vec<SocketDescriptor>,
     processes: BTreeMap<u32, Arc<Process>>,
@@ -143,7 +143,7 @@ struct Reader<'a> {
     hidden: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> DescriptorReader<'a> {
     fn new(inodes: &'a HashSet<u32>) -> Self {
         Self {
             inodes,
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> {
 
         let (inodes, next) = (self.inodes, AtomicUsize::new(0));
         let work = || {
-            let mut part = Reader::new(inodes);
+            let mut part = DescriptorReader::new(inodes);
             while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match part.read_process(pid) {
                     Err(error) if !is_gone(&error) => part.unreadable.push((pid, error)),

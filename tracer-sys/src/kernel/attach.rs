@@ -29,7 +29,7 @@ const HOOKS: [(&str, &str); 3] = [
 ];
 
 /// What could be attached beside the program on transitions.
-pub(super) struct Outcome {
+pub(super) struct AttachOutcome {
     /// Whether the fallback is loaded, to be attached when it is needed; if not, why.
     pub fallback: Result<(), String>,
     /// Tracepoints that could not be attached, and why.
@@ -48,7 +48,7 @@ pub(super) fn with_btf(
     ebpf: &mut Ebpf,
     btf: &Btf<'_>,
     has_cookie: bool,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<AttachOutcome> {
     let functions = HOOKS.map(|(_, function)| function.to_owned());
     let tracepoints = SIGNALS.into_iter().chain([KFREE_SKB, SET_STATE]);
     let names: Vec<String> = tracepoints
@@ -98,7 +98,7 @@ pub(super) fn with_btf(
             .map_err(|error| first_line(&error)),
     };
     set_state?.attach()?;
-    Ok(Outcome {
+    Ok(AttachOutcome {
         fallback: fallback.map(|_| ()).map_err(|error| first_line(&error)),
         missing,
         hooks,
@@ -107,12 +107,12 @@ pub(super) fn with_btf(
 }
 
 /// Attaches the tier that sees states, addresses and ports.
-pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<Outcome> {
+pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<AttachOutcome> {
     let mut programs = ByName(ebpf.programs_mut().collect());
     let program: &mut TracePoint = programs.take(SET_STATE_CLASSIC)?.try_into()?;
     program.load()?;
     program.attach("sock", SET_STATE)?;
-    Ok(Outcome {
+    Ok(AttachOutcome {
         fallback: Err("it needs the kernel's BTF".to_owned()),
         missing: Vec::new(),
         hooks: Err("they need the kernel's BTF".to_owned()),

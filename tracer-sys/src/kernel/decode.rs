@@ -5,8 +5,8 @@ use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
 use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, SocketAddress, Tuple};
 
-const BARE: usize = wire::Transition::BARE;
-const WITH_TASK: usize = wire::Transition::WITH_TASK;
+const BARE: usize = wire::TransitionRecord::BARE;
+const WITH_TASK: usize = wire::TransitionRecord::WITH_TASK;
 
 /// Why a record cannot be decoded: the program and its eBPF object are of different builds, or
 /// memory is faulty.
@@ -52,7 +52,7 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         return transition(&whole(bytes).ok_or(wrong_length)?);
     }
     let record = bytemuck::try_pod_read_unaligned(bytes);
-    let record: wire::Signal = record.map_err(|_| wrong_length)?;
+    let record: wire::SignalRecord = record.map_err(|_| wrong_length)?;
     let kind = match kind {
         RecordKind::ResetSent => {
             let name = reasons.get(record.reason as usize).copied();
@@ -84,22 +84,22 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
 
 /// Returns the transition with zeros for the fields that its record leaves out; `None` where the
 /// record has the wrong length.
-fn whole(bytes: &[u8]) -> Option<wire::Transition> {
-    let mut whole = [0; wire::Transition::WHOLE];
+fn whole(bytes: &[u8]) -> Option<wire::TransitionRecord> {
+    let mut whole = [0; wire::TransitionRecord::WHOLE];
     // Each length has a branch of its own: copies of a constant length are a few moves.
     match bytes.len() {
         BARE => whole[..BARE].copy_from_slice(bytes),
         WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
-        wire::Transition::WHOLE => whole.copy_from_slice(bytes),
+        wire::TransitionRecord::WHOLE => whole.copy_from_slice(bytes),
         _ => return None,
     }
-    let record: wire::Transition = bytemuck::pod_read_unaligned(&whole);
-    let needed = wire::Transition::length(record.ip, record.flags & flags::TASK != 0);
+    let record: wire::TransitionRecord = bytemuck::pod_read_unaligned(&whole);
+    let needed = wire::TransitionRecord::length(record.ip, record.flags & flags::TASK != 0);
     (bytes.len() >= needed).then_some(record)
 }
 
 /// Returns the segment of a signal that has one: a segment always has a flag.
-fn segment(record: &wire::Signal) -> Option<Segment> {
+fn segment(record: &wire::SignalRecord) -> Option<Segment> {
     const FIN: u8 = 1;
     const RST: u8 = 4;
     const ACK: u8 = 16;
@@ -118,7 +118,7 @@ fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-fn transition(record: &wire::Transition) -> Result<Event, DecodeError> {
+fn transition(record: &wire::TransitionRecord) -> Result<Event, DecodeError> {
     let has = |flag: u32| record.flags & flag != 0;
     let (ip, local, peer) = match record.ip {
         4 => (
@@ -209,28 +209,28 @@ mod tests {
         let (kind, length) = (2, 41);
         let long = reason(&[kind; 41]);
         assert_eq!(long, DecodeError::WrongLength { kind, length });
-        let mut transition = [1; wire::Transition::WHOLE];
+        let mut transition = [1; wire::TransitionRecord::WHOLE];
         assert_eq!(reason(&transition), DecodeError::UnknownIpVersion(1));
         transition[3] = 6;
         transition[2] = 13;
         assert_eq!(reason(&transition), DecodeError::UnknownState(13));
         transition[1] = 0;
         assert_eq!(reason(&transition), DecodeError::UnknownState(0));
-        let mut took = [0; size_of::<wire::Signal>()];
+        let mut took = [0; size_of::<wire::SignalRecord>()];
         took[0] = 8;
         assert_eq!(reason(&took), DecodeError::NoSegment);
     }
 
     #[test]
     fn what_a_record_leaves_out_is_not_there() {
-        use wire::Transition;
+        use wire::TransitionRecord;
 
-        let mut bytes = [1; Transition::WHOLE];
+        let mut bytes = [1; TransitionRecord::WHOLE];
         let v6 = "[101:101:101:101:101:101:101:101]:257";
         for (ip, has_task, length, local) in [
-            (4, false, Transition::BARE, "1.1.1.1:257"),
-            (4, true, Transition::WITH_TASK, "1.1.1.1:257"),
-            (6, true, Transition::WHOLE, v6),
+            (4, false, TransitionRecord::BARE, "1.1.1.1:257"),
+            (4, true, TransitionRecord::WITH_TASK, "1.1.1.1:257"),
+            (6, true, TransitionRecord::WHOLE, v6),
         ] {
             bytes[3] = ip;
             bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
@@ -239,7 +239,11 @@ mod tests {
             };
             assert_eq!(read.tuple.local().to_string(), local);
             assert_eq!(read.task.is_some(), has_task);
-            let lengths = [Transition::BARE, Transition::WITH_TASK, length - 1];
+            let lengths = [
+                TransitionRecord::BARE,
+                TransitionRecord::WITH_TASK,
+                length - 1,
+            ];
             for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {
                 assert!(decode(&bytes[..shorter], &[]).is_err(), "{shorter}");
             }
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_reset_carries_the_kernels_name_for_its_reason_and_the_segment_that_it_answers() {
-        let mut bytes = [0; size_of::<wire::Signal>()];
+        let mut bytes = [0; size_of::<wire::SignalRecord>()];
         bytes[0] = 2;
         bytes[1] = TcpState::TimeWait as u8;
         bytes[2] = 1 | 16;

@@ -10,11 +10,11 @@ use log::{Log, Metadata, Record};
 pub type Print = fn(fmt::Arguments<'_>);
 
 /// Messages of the eBPF programs on their way to the user.
-pub struct EbpfLog(EbpfLogger<Printer>);
+pub struct EbpfLog(EbpfLogger<LogPrinter>);
 
-struct Printer(Print);
+struct LogPrinter(Print);
 
-impl Log for Printer {
+impl Log for LogPrinter {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -29,7 +29,7 @@ impl Log for Printer {
 impl EbpfLog {
     /// Starts reading, once the programs are loaded: takes the map that they log to.
     pub(super) fn start(ebpf: &mut Ebpf, print: Print) -> anyhow::Result<Self> {
-        Ok(Self(EbpfLogger::init_with_logger(ebpf, Printer(print))?))
+        Ok(Self(EbpfLogger::init_with_logger(ebpf, LogPrinter(print))?))
     }
 
     /// Prints the messages since the last call.

@@ -7,9 +7,9 @@ use std::thread::{self, JoinHandle};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tcpclose_common::{Config, RINGS};
+use tcpclose_common::{ProgramConfig, RINGS};
 
-use super::attach::{self, Outcome};
+use super::attach::{self, AttachOutcome};
 use super::btf::{self, Btf};
 use super::ebpf_log::{EbpfLog, Print};
 pub use super::load_error::LoadError;
@@ -22,7 +22,7 @@ use tcpclose_core::types::NetNs;
 
 /// What the eBPF programs record.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct TraceOptions {
     /// The connections that are traced; the eBPF programs apply their part of the filter.
     pub filter: ConnectionFilter,
     /// Records also the transitions that are not part of a connection's life.
@@ -36,7 +36,7 @@ pub struct Options {
     pub ring_bytes: u32,
 }
 
-impl Default for Options {
+impl Default for TraceOptions {
     /// Everything, with the best tier, through rings of 4 MiB: some 33,000 records each.
     fn default() -> Self {
         Self {
@@ -134,7 +134,7 @@ impl LoaderThread {
 ///
 /// # Errors
 /// [`LoadError`]; its message says what is missing and what to do.
-pub fn load(options: &Options) -> Result<Programs, LoadError> {
+pub fn load(options: &TraceOptions) -> Result<Programs, LoadError> {
     load_with(LoaderThread::start(), options)
 }
 
@@ -142,7 +142,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with(loader: LoaderThread, options: &Options) -> Result<Programs, LoadError> {
+pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Programs, LoadError> {
     let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
     if !crate::host::capabilities::may_trace() {
         return Err(LoadError::NotPermitted);
@@ -159,7 +159,7 @@ pub fn load_with(loader: LoaderThread, options: &Options) -> Result<Programs, Lo
         Some(btf) => offsets::from_btf(btf).map_err(LoadError::Btf)?,
         None => classic_config(options)?,
     };
-    let config = Config {
+    let config = ProgramConfig {
         every_transition: options.every_transition.into(),
         filter_local_ports: (!options.filter.local_ports.is_empty()).into(),
         filter_peer_ports: (!options.filter.peer_ports.is_empty()).into(),
@@ -173,7 +173,7 @@ pub fn load_with(loader: LoaderThread, options: &Options) -> Result<Programs, Lo
     for ring in rings {
         loader.map_max_entries(ring, options.ring_bytes);
     }
-    let config = Config {
+    let config = ProgramConfig {
         ring_mask: rings.len() as u32 - 1,
         ..config
     };
@@ -189,7 +189,7 @@ pub fn load_with(loader: LoaderThread, options: &Options) -> Result<Programs, Lo
         Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
         None => attach::classic(&mut ebpf),
     };
-    let Outcome {
+    let AttachOutcome {
         missing,
         hooks,
         segments,
@@ -230,7 +230,7 @@ fn rings() -> &'static [&'static str] {
 }
 
 /// Returns the level for the programs' log messages; 0 turns all of them off.
-fn log_level(options: &Options) -> u8 {
+fn log_level(options: &TraceOptions) -> u8 {
     if options.log.is_some() {
         aya_log::Level::Debug as u8
     } else {
@@ -238,12 +238,13 @@ fn log_level(options: &Options) -> u8 {
     }
 }
 
-fn classic_config(options: &Options) -> Result<Config, LoadError> {
+fn classic_config(options: &TraceOptions) -> Result<ProgramConfig, LoadError> {
     // The record of the tracepoint has no network namespace.
     if options.filter.netns.is_some() {
         return Err(LoadError::FilterNeedsBtf("--netns"));
     }
-    let format = tracefs::Format::read("sock/inet_sock_set_state").map_err(LoadError::NoTracefs)?;
+    let format = tracefs::TracepointFormat::read("sock/inet_sock_set_state")
+        .map_err(LoadError::NoTracefs)?;
     offsets::from_format(&format).map_err(LoadError::NoField)
 }
 

@@ -1,10 +1,10 @@
-//! Makes the eBPF programs' [`Config`]: where this kernel keeps the fields that they read, and what
+//! Makes the eBPF programs' [`ProgramConfig`]: where this kernel keeps the fields that they read, and what
 //! it allows.
 
-use tcpclose_common::{Config, task_file_context};
+use tcpclose_common::{ProgramConfig, task_file_context};
 
 use super::btf::{Btf, BtfError};
-use super::tracefs::Format;
+use super::tracefs::TracepointFormat;
 
 /// A number for which the kernel never drops a packet.
 const NO_SUCH_REASON: u32 = u32::MAX;
@@ -13,7 +13,7 @@ const NO_SUCH_REASON: u32 = u32::MAX;
 ///
 /// # Errors
 /// When the kernel's structures lack a member that the programs need.
-pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
+pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
     let (sock, tcp_sock) = (btf.structure("sock")?, btf.structure("tcp_sock")?);
     let (task, in_segment) = (btf.structure("task_struct")?, btf.structure("tcp_skb_cb")?);
     let control_block = btf.offset("sk_buff", "cb")?;
@@ -21,7 +21,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let tcp = |member: &str| tcp_sock.offset(member);
     let segment = |member: &str| Ok(control_block + in_segment.offset(member)?);
     let (repair_byte, repair_bit) = tcp_sock.bit("repair")?;
-    Ok(Config {
+    Ok(ProgramConfig {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
         skc_family: sock("__sk_common.skc_family")?,
@@ -73,7 +73,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<Config, BtfError> {
         has_reset_reason: (btf.tracepoint_arguments("tcp_send_reset") >= Some(3)).into(),
         has_retransmit_error: (btf.tracepoint_arguments("tcp_retransmit_skb") >= Some(3)).into(),
         reason_not_specified: drop_reason(btf, "SKB_DROP_REASON_NOT_SPECIFIED"),
-        ..Config::ZERO
+        ..ProgramConfig::ZERO
     })
 }
 
@@ -91,7 +91,7 @@ fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
 /// # Errors
 /// As [`from_btf`]; also where the iterator's context is not laid out as its program is compiled
 /// for.
-pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
+pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
     let context = btf.structure("bpf_iter__task_file")?;
     for (member, expected) in task_file_context::MEMBERS {
         context.check_offset(member, expected)?;
@@ -99,7 +99,7 @@ pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
     let meta = btf.structure("bpf_iter_meta")?;
     meta.check_offset("seq", task_file_context::META_SEQ)?;
     let task = btf.structure("task_struct")?;
-    Ok(Config {
+    Ok(ProgramConfig {
         skc_state: btf.offset("sock", "__sk_common.skc_state")?,
         task_pid: task.offset("pid")?,
         task_tgid: task.offset("tgid")?,
@@ -108,7 +108,7 @@ pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<Config, BtfError> {
         file_inode: btf.offset("file", "f_inode")?,
         inode_number: btf.offset("inode", "i_ino")?,
         socket_sk: btf.offset("socket", "sk")?,
-        ..Config::ZERO
+        ..ProgramConfig::ZERO
     })
 }
 
@@ -135,9 +135,9 @@ pub fn reset_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
 ///
 /// # Errors
 /// The name of the field that the format lacks.
-pub fn from_format(format: &Format) -> Result<Config, String> {
+pub fn from_format(format: &TracepointFormat) -> Result<ProgramConfig, String> {
     let at = |name: &str| format.field(name).map(|field| field.offset);
-    Ok(Config {
+    Ok(ProgramConfig {
         classic_size: format.size(),
         classic_skaddr: at("skaddr")?,
         classic_oldstate: at("oldstate")?,
@@ -149,7 +149,7 @@ pub fn from_format(format: &Format) -> Result<Config, String> {
         classic_protocol_is_byte: (format.field("protocol")?.size == 1).into(),
         classic_saddr_v6: at("saddr_v6")?,
         classic_daddr_v6: at("daddr_v6")?,
-        ..Config::ZERO
+        ..ProgramConfig::ZERO
     })
 }
 

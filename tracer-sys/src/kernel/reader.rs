@@ -47,7 +47,7 @@ const RECORD_HEADER: usize = 8;
 pub const SETTLED: Nanos = Nanos::from_millis(1);
 
 /// Reads the records of the rings.
-pub struct Reader {
+pub struct RingReader {
     rings: Vec<Ring>,
     lost: PerCpuArray<MapData, u64>,
     lost_before: u64,
@@ -123,7 +123,7 @@ enum Mode {
     Asleep,
 }
 
-impl Reader {
+impl RingReader {
     pub(super) fn new(
         rings: Vec<RingBuf<MapData>>,
         lost: PerCpuArray<MapData, u64>,
@@ -281,7 +281,7 @@ impl Programs {
     ///
     /// # Errors
     /// When the ring buffer cannot be polled.
-    pub fn into_reader(self) -> io::Result<(Reader, AttachedPrograms)> {
+    pub fn into_reader(self) -> io::Result<(RingReader, AttachedPrograms)> {
         let Self {
             ebpf,
             tier: _,
@@ -298,7 +298,7 @@ impl Programs {
             log,
             ring_bytes,
         } = self;
-        let reader = Reader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
+        let reader = RingReader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
         let misses = RecursionMisses::of(&ebpf);
         Ok((
             reader,

@@ -13,10 +13,10 @@ use super::object::{KFREE_SKB, SET_STATE, SET_STATE_FALLBACK};
 #[derive(Debug)]
 pub(super) struct RecursionMisses {
     /// Skipped runs of the main program on state transitions.
-    set_state: Counter,
+    set_state: MissCounter,
     /// Skipped runs of all others but its fallback and the one on dropped packets: the main program
     /// has seen what the fallback misses, and without the other a close is probed instead.
-    others: Counter,
+    others: MissCounter,
 }
 
 /// The runs that were skipped since the last call.
@@ -32,7 +32,7 @@ pub(super) struct Skipped {
 impl RecursionMisses {
     /// Starts counting for the loaded programs.
     pub fn of(ebpf: &Ebpf) -> Self {
-        let counter = |wanted: &dyn Fn(&str) -> bool| Counter {
+        let counter = |wanted: &dyn Fn(&str) -> bool| MissCounter {
             programs: ebpf
                 .programs()
                 .filter(|(name, _)| wanted(name))
@@ -57,13 +57,13 @@ impl RecursionMisses {
 }
 
 #[derive(Debug)]
-struct Counter {
+struct MissCounter {
     /// Descriptors of the programs, which the [`Ebpf`] beside this keeps open.
     programs: Vec<RawFd>,
     before: u64,
 }
 
-impl Counter {
+impl MissCounter {
     /// Returns the new ones since the last call; `None` where the kernel does not count them.
     fn take(&mut self) -> Option<u64> {
         let count = |fd: &RawFd| {

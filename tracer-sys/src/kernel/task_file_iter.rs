@@ -11,7 +11,7 @@ use std::mem::size_of;
 use anyhow::Context;
 use aya::EbpfLoader;
 use aya::programs::Iter;
-use tcpclose_common::{Config, SocketDescriptor};
+use tcpclose_common::{ProgramConfig, SocketDescriptor};
 
 use super::btf::{self, Btf};
 use super::load_error::LoadError;
@@ -48,7 +48,7 @@ pub fn sockets() -> Result<Vec<SocketDescriptor>, LoadError> {
 }
 
 /// Loads the program; reading the file makes the kernel iterate.
-fn start(object: &[u8], btf: &Btf<'_>, config: &Config) -> anyhow::Result<File> {
+fn start(object: &[u8], btf: &Btf<'_>, config: &ProgramConfig) -> anyhow::Result<File> {
     // Only other programs use the ring buffers, but they have to be created: with one page each.
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", bytemuck::bytes_of(config), true)

@@ -19,9 +19,9 @@ pub struct Field {
 
 /// The fields of a tracepoint's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Format(Vec<Field>);
+pub struct TracepointFormat(Vec<Field>);
 
-impl Format {
+impl TracepointFormat {
     /// Reads a tracepoint's `format` file, such as `sock/inet_sock_set_state`.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ fn parse_line(line: &str) -> Option<Field> {
 
 #[cfg(test)]
 mod tests {
-    use super::Format;
+    use super::TracepointFormat;
 
     const RHEL: &str = "\
 name: inet_sock_set_state
@@ -112,7 +112,7 @@ print fmt: \"family=%s\", REC->family
 
     #[test]
     fn fields_are_found_where_the_format_says() {
-        let format = Format::parse(RHEL);
+        let format = TracepointFormat::parse(RHEL);
         assert_eq!(format.field("skaddr").unwrap().offset, 16);
         assert_eq!(format.field("daddr_v6").unwrap().size, 16);
         assert_eq!(format.field("protocol").unwrap().offset, 38);

@@ -37,7 +37,7 @@ use tcpclose_core::summary::Pressure;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 use tcpclose_sys::kernel::netns;
 use wakeups::{Wakeup, Wakeups};
 
@@ -98,10 +98,10 @@ pub async fn run(
 pub struct FailedWhileRunning;
 
 /// Returns the options for the kernel's programs.
-fn options(config: &Config) -> anyhow::Result<Options> {
-    Ok(Options {
+fn options(config: &Config) -> anyhow::Result<TraceOptions> {
+    Ok(TraceOptions {
         filter: config.trace.live()?,
-        ..Options::default()
+        ..TraceOptions::default()
     })
 }
 

@@ -10,7 +10,7 @@ use crate::agent::config::Config;
 use tcpclose_sys::host::capabilities::{self, Capabilities, Capability, USED};
 use tcpclose_sys::host::kernel_release;
 use tcpclose_sys::host::privilege_drop::{self, KeptCapability, RunningAgent};
-use tcpclose_sys::kernel::loader::{self, LoadError, Options, Tier};
+use tcpclose_sys::kernel::loader::{self, LoadError, Tier, TraceOptions};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError};
 use tcpclose_sys::kernel::{btf, netns};
 
@@ -55,10 +55,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return rights_of_agent(args.config.as_deref());
     }
     let kernel = kernel_release();
-    let best = loader::load(&Options::default());
-    let classic = loader::load(&Options {
+    let best = loader::load(&TraceOptions::default());
+    let classic = loader::load(&TraceOptions {
         classic: true,
-        ..Options::default()
+        ..TraceOptions::default()
     });
     let checks = [
         rights(),

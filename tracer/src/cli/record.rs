@@ -12,7 +12,7 @@ use crate::notice::notice;
 use crate::output::table::loss_message;
 use crate::session::{Consumer, Live, Session};
 use tcpclose_core::finding::Finding;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -43,17 +43,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let options = Options {
+    let options = TraceOptions {
         every_transition: args.transitions,
         classic: args.no_btf,
         filter: args.filters.live()?,
-        ..Options::default()
+        ..TraceOptions::default()
     };
     let runtime = event_loop()?;
     runtime.block_on(record(args, options))
 }
 
-async fn record(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
+async fn record(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> {
     let signals = Shutdown::listen()?;
     let mut session = Session::builder(options)
         .stuck_after(Some(args.stuck.stuck_after.into()))

@@ -17,7 +17,7 @@ use crate::session::Session;
 pub(super) use args::Args;
 use printer::{Printer, WhenFull};
 use tcpclose_sys::host::cgroup::Cgroups;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 use viewer::Viewer;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.block_on(watch(args, options))
 }
 
-async fn watch(args: &Args, options: Options) -> anyhow::Result<ExitCode> {
+async fn watch(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> {
     let signals = Shutdown::listen()?;
     let stuck_after = (!args.transitions).then_some(args.stuck.stuck_after.into());
     let mut session = Session::builder(options)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::kernel_release;
-use tcpclose_sys::kernel::loader::{Options, Tier};
+use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 
 /// The head of a recording: JSON, so that people and later versions can read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +42,7 @@ pub enum Seen {
 impl Head {
     /// Returns the head for what is being traced now with these options.
     #[must_use]
-    pub fn new(options: &Options, tier: Tier, capacity: usize) -> Self {
+    pub fn new(options: &TraceOptions, tier: Tier, capacity: usize) -> Self {
         Self {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: kernel_release(),

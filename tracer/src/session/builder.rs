@@ -23,16 +23,16 @@ use tcpclose_core::Input;
 use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
 use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Options, Tier};
+use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 
 /// Live connection ends kept unless another number is asked for: 1,048,576, each some 200 bytes. The one that is quiet
 /// for longest makes room.
 const CAPACITY: usize = 1 << 20;
 
-/// Options of a session, which [`Self::start`] starts.
+/// TraceOptions of a session, which [`Self::start`] starts.
 pub(crate) struct SessionBuilder {
-    options: Options,
+    options: TraceOptions,
     capacity: usize,
     stuck_after: Option<Nanos>,
     recording: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub(crate) struct SessionBuilder {
 impl Session<Live> {
     /// Returns a builder for a session that gets from the kernel what these options ask for.
     #[must_use]
-    pub fn builder(options: Options) -> SessionBuilder {
+    pub fn builder(options: TraceOptions) -> SessionBuilder {
         SessionBuilder {
             options,
             capacity: CAPACITY,

@@ -15,7 +15,7 @@ use crate::recording::{Head, Reader};
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::loader::{Options, Tier};
+use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 
 /// A finding that is told from others by its number.
 fn loss(lost: u64) -> Input {
@@ -128,7 +128,7 @@ impl Consumer<FakeSource> for FakeConsumer {
 /// Runs these rounds, and returns what the consumer got, and what the session ended with.
 fn run(consumer: FakeConsumer, rounds: impl IntoIterator<Item = Round>) -> (Vec<u64>, String) {
     let file = Scratch::new();
-    let head = Head::new(&Options::default(), Tier::Btf, 10);
+    let head = Head::new(&TraceOptions::default(), Tier::Btf, 10);
     let recording = Recording::prepare(&file.0, &head).expect("a file of ours");
     let mut session = Session {
         source: FakeSource {

@@ -21,9 +21,9 @@ use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::loader::{Options, Tier};
+use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
-use tcpclose_sys::kernel::reader::{AttachedPrograms, Reader};
+use tcpclose_sys::kernel::reader::{AttachedPrograms, RingReader};
 
 /// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is reported.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
@@ -36,12 +36,12 @@ const READ_LOG: Duration = Duration::from_millis(200);
 
 /// Programs that are attached, and the threads that answer the core's probes.
 pub(crate) struct Live {
-    pub(super) reader: Reader,
+    pub(super) reader: RingReader,
     /// How much the kernel shows.
     pub(super) tier: Tier,
     /// What is not seen, and why, in sentences.
     pub(super) shortcomings: Vec<String>,
-    pub(super) options: Options,
+    pub(super) options: TraceOptions,
     /// The records have cookies, so that sock_diag's answers can be joined with them.
     pub(super) has_cookies: bool,
     pub(super) resync: Resync,

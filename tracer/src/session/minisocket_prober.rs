@@ -10,7 +10,7 @@ use super::time_wait_overflow::{self, TimeWaitOverflows};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
 use tcpclose_sys::kernel::clock::{now, thread_cpu};
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
 use tcpclose_sys::kernel::sock_diag::{self, DiagClient, DumpQuery, KernelSocket, StateSet};
@@ -27,7 +27,7 @@ pub(super) enum ProbeJob {
         polls: Vec<PollRequest>,
     },
     /// All sockets, after a loss.
-    Everything(Box<Options>),
+    Everything(Box<TraceOptions>),
 }
 
 /// What it has said.

@@ -9,7 +9,7 @@ use crate::coverage;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, KernelSocket, StateSet};
 
@@ -35,18 +35,18 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
-    pub fn take(options: &Options, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
+    pub fn take(options: &TraceOptions, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
         Self::look(StateSet::all(), options, owners)
     }
 
     /// As [`Self::take`], without the sockets that nobody can hold: in TIME_WAIT, of which there may be very many.
-    pub fn take_held(options: &Options) -> Self {
+    pub fn take_held(options: &TraceOptions) -> Self {
         Self::look(StateSet::full_sockets(), options, &HashMap::new())
     }
 
     fn look(
         states: StateSet,
-        options: &Options,
+        options: &TraceOptions,
         owners: &HashMap<EndpointId, SharedOwner>,
     ) -> Self {
         let mut snapshot = Self::of(now(), Vec::new());
@@ -92,7 +92,7 @@ impl Snapshot {
         &mut self,
         handle: &NetNsHandle,
         states: StateSet,
-        options: &Options,
+        options: &TraceOptions,
         owners: &HashMap<EndpointId, SharedOwner>,
     ) {
         let (sockets, whole) = match collect(handle, states) {
@@ -145,7 +145,7 @@ fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<KernelSocket>,
 }
 
 /// The kernel filters the records; these are the same filters for the snapshot.
-fn want(options: &Options, netns: NetNs, socket: &KernelSocket) -> bool {
+fn want(options: &TraceOptions, netns: NetNs, socket: &KernelSocket) -> bool {
     if socket.state == TcpState::Listen {
         return options.filter.matches_listener(&socket.tuple);
     }

@@ -32,12 +32,12 @@ const SO_NETNS_COOKIE: libc::c_int = 71;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetNsHandle {
     id: NetNs,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<NetnsSource>,
 }
 
 /// A file that leads to a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum NetnsSource {
     /// The namespace of a thread.
     Task { pid: u32, tid: u32 },
     /// A mount, as this process sees it.
@@ -46,7 +46,7 @@ pub(super) enum Source {
     Path(PathBuf),
 }
 
-impl Source {
+impl NetnsSource {
     pub(super) fn own_thread(proc: &Path) -> Option<Self> {
         // The link reads PID/task/TID.
         let task = fs::read_link("/proc/thread-self").ok()?;
@@ -78,7 +78,7 @@ impl NetNsHandle {
         let (id, _) = open_namespace(path)?;
         Ok(Self {
             id,
-            sources: vec![Source::Path(path.into())],
+            sources: vec![NetnsSource::Path(path.into())],
         })
     }
 
@@ -91,7 +91,7 @@ impl NetNsHandle {
     /// Returns a file that leads to the namespace, or did when it was found.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
-        self.sources.first().map(Source::path)
+        self.sources.first().map(NetnsSource::path)
     }
 
     /// Calls `work` inside the namespace and returns its result.
@@ -247,14 +247,14 @@ mod tests {
     #[test]
     fn a_namespace_that_is_gone_is_said_to_be() {
         let mut handle = NetNsHandle::new(NetNs::new(1).expect("it is not 0"));
-        handle.sources.push(Source::Task {
+        handle.sources.push(NetnsSource::Task {
             pid: u32::MAX,
             tid: u32::MAX,
         });
         // The right file, but another namespace.
         handle
             .sources
-            .push(Source::Path("/proc/self/ns/net".into()));
+            .push(NetnsSource::Path("/proc/self/ns/net".into()));
         let error = handle.enter(|| ()).expect_err("no such namespace");
         assert!(
             matches!(error, NetNsError::Vanished(id) if id.get() == 1),

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::Protocol;
 
 use super::error::DiagError;
-use super::message::{Body, Messages, read_u32};
+use super::message::{NetlinkBody, NetlinkMessages, read_u32};
 use super::netlink::{self, receive, send};
 use crate::kernel::clock::now;
 use tcpclose_core::types::{InterfaceIndex, Nanos};
@@ -66,23 +66,26 @@ impl Interfaces {
         send(&self.fd, &request(self.sequence))?;
         loop {
             let length = receive(&self.fd, buffer)?;
-            for message in Messages::of(&buffer[..length]) {
+            for message in NetlinkMessages::of(&buffer[..length]) {
                 let message = message?;
                 if message.sequence != self.sequence {
                     continue;
                 }
                 match message.body {
-                    Body::Data(RTM_NEWLINK, link) => {
+                    NetlinkBody::Data(RTM_NEWLINK, link) => {
                         let index = read_u32(link, 4)
                             .ok_or(DiagError::Malformed("an interface's description"))?;
                         self.indexes.extend(InterfaceIndex::new(index));
                     }
-                    Body::Done(0) => return Ok(()),
-                    Body::Done(errno) | Body::Error(errno) if errno != 0 => {
+                    NetlinkBody::Done(0) => return Ok(()),
+                    NetlinkBody::Done(errno) | NetlinkBody::Error(errno) if errno != 0 => {
                         return Err(DiagError::refused(errno));
                     }
-                    Body::Overrun => return Err(DiagError::Lost),
-                    Body::Data(..) | Body::Noop | Body::Done(_) | Body::Error(_) => {}
+                    NetlinkBody::Overrun => return Err(DiagError::Lost),
+                    NetlinkBody::Data(..)
+                    | NetlinkBody::Noop
+                    | NetlinkBody::Done(_)
+                    | NetlinkBody::Error(_) => {}
                 }
             }
         }

@@ -14,18 +14,18 @@ const DUMP_INTERRUPTED: u16 = 0x10;
 
 /// One message of a datagram.
 #[derive(Debug)]
-pub struct Message<'a> {
+pub struct NetlinkMessage<'a> {
     /// Number of the request it answers.
     pub sequence: u32,
     /// `NLM_F_DUMP_INTR` was set.
     pub interrupted: bool,
     /// The content of the message.
-    pub body: Body<'a>,
+    pub body: NetlinkBody<'a>,
 }
 
 /// The content of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Body<'a> {
+pub enum NetlinkBody<'a> {
     /// Data of this message type.
     Data(u16, &'a [u8]),
     /// End of a dump, with 0 or a positive error number.
@@ -40,17 +40,17 @@ pub enum Body<'a> {
 
 /// The messages of one datagram. The iterator ends after an error: where the next message starts is
 /// unknown.
-pub struct Messages<'a> {
+pub struct NetlinkMessages<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Messages<'a> {
+impl<'a> NetlinkMessages<'a> {
     /// Starts with the first message of a datagram.
     pub fn of(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
 
-    fn parse(&mut self) -> Result<Message<'a>, DiagError> {
+    fn parse(&mut self) -> Result<NetlinkMessage<'a>, DiagError> {
         let datagram = std::mem::take(&mut self.rest);
         let length = read_u32(datagram, 0)
             .and_then(|length| usize::try_from(length).ok())
@@ -63,18 +63,18 @@ impl<'a> Messages<'a> {
         let kind = read_u16(header, 4).unwrap_or(0);
         let flags = read_u16(header, 6).unwrap_or(0);
         let body = match kind {
-            NLMSG_NOOP => Body::Noop,
-            NLMSG_ERROR => Body::Error(
+            NLMSG_NOOP => NetlinkBody::Noop,
+            NLMSG_ERROR => NetlinkBody::Error(
                 read_errno(payload).ok_or(DiagError::Malformed("an error carries no number"))?,
             ),
             // The number may be missing.
-            NLMSG_DONE => Body::Done(read_errno(payload).unwrap_or(0)),
-            NLMSG_OVERRUN => Body::Overrun,
-            kind => Body::Data(kind, payload),
+            NLMSG_DONE => NetlinkBody::Done(read_errno(payload).unwrap_or(0)),
+            NLMSG_OVERRUN => NetlinkBody::Overrun,
+            kind => NetlinkBody::Data(kind, payload),
         };
         // Every message starts at a multiple of 4; the padding of the last one may be missing.
         self.rest = datagram.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Ok(Message {
+        Ok(NetlinkMessage {
             sequence: read_u32(header, 8).unwrap_or(0),
             interrupted: flags & DUMP_INTERRUPTED != 0,
             body,
@@ -82,8 +82,8 @@ impl<'a> Messages<'a> {
     }
 }
 
-impl<'a> Iterator for Messages<'a> {
-    type Item = Result<Message<'a>, DiagError>;
+impl<'a> Iterator for NetlinkMessages<'a> {
+    type Item = Result<NetlinkMessage<'a>, DiagError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -147,11 +147,11 @@ mod tests {
         let mut datagram = message(20, 0, b"first");
         datagram.extend(message(20, DUMP_INTERRUPTED, b"second!"));
         datagram.extend(message(NLMSG_DONE, 0, &(-libc::EINTR).to_ne_bytes()));
-        let messages: Result<Vec<_>, _> = Messages::of(&datagram).collect();
+        let messages: Result<Vec<_>, _> = NetlinkMessages::of(&datagram).collect();
         let messages = messages.expect("well formed");
-        assert_eq!(messages[0].body, Body::Data(20, b"first"));
+        assert_eq!(messages[0].body, NetlinkBody::Data(20, b"first"));
         assert!(!messages[0].interrupted && messages[1].interrupted);
-        assert_eq!(messages[2].body, Body::Done(libc::EINTR));
+        assert_eq!(messages[2].body, NetlinkBody::Done(libc::EINTR));
         assert!(messages.iter().all(|message| message.sequence == 7));
     }
 
@@ -160,7 +160,9 @@ mod tests {
         let mut datagram = message(20, 0, b"first");
         datagram.extend(message(NLMSG_ERROR, 0, &(-libc::ENOENT).to_ne_bytes()));
         for end in 0..datagram.len() {
-            let complete = Messages::of(&datagram[..end]).filter(Result::is_ok).count();
+            let complete = NetlinkMessages::of(&datagram[..end])
+                .filter(Result::is_ok)
+                .count();
             assert!(complete <= 1, "{end}");
         }
     }
@@ -170,7 +172,7 @@ mod tests {
         for length in [0u32, 1, 15, 17, u32::MAX] {
             let mut datagram = message(20, 0, &[]);
             datagram[..4].copy_from_slice(&length.to_ne_bytes());
-            let mut messages = Messages::of(&datagram);
+            let mut messages = NetlinkMessages::of(&datagram);
             assert!(matches!(
                 messages.next(),
                 Some(Err(DiagError::Malformed(_)))
@@ -183,7 +185,7 @@ mod tests {
     fn an_error_without_its_number_ends_the_walk() {
         let mut datagram = message(NLMSG_ERROR, 0, &[]);
         datagram.extend(message(20, 0, b"behind it"));
-        let mut messages = Messages::of(&datagram);
+        let mut messages = NetlinkMessages::of(&datagram);
         assert!(matches!(
             messages.next(),
             Some(Err(DiagError::Malformed(_)))
@@ -194,11 +196,11 @@ mod tests {
     #[test]
     fn the_smallest_error_number_does_not_overflow() {
         let datagram = message(NLMSG_ERROR, 0, &i32::MIN.to_ne_bytes());
-        let first = Messages::of(&datagram)
+        let first = NetlinkMessages::of(&datagram)
             .next()
             .and_then(Result::ok)
             .map(|message| message.body);
-        assert_eq!(first, Some(Body::Error(i32::MAX)));
+        assert_eq!(first, Some(NetlinkBody::Error(i32::MAX)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use rustix::net::netlink::SOCK_DIAG;
 
 pub use error::DiagError;
 use interfaces::Interfaces;
-use message::{Body, Messages};
+use message::{NetlinkBody, NetlinkMessages};
 use netlink::{receive, send};
 pub use query::{DumpQuery, SocketFamilies, SocketLookup, StateSet};
 use query::{dump_request, lookup_request};
@@ -201,13 +201,13 @@ impl DiagClient {
         send(&self.fd, &lookup_request(lookup, sequence))?;
         loop {
             let length = receive(&self.fd, &mut self.buffer)?;
-            for message in Messages::of(&self.buffer[..length]) {
+            for message in NetlinkMessages::of(&self.buffer[..length]) {
                 let message = message?;
                 if message.sequence != sequence {
                     continue;
                 }
                 match message.body {
-                    Body::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
+                    NetlinkBody::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
                         let socket = KernelSocket::parse(bytes, self.netns)
                             .ok_or(DiagError::Malformed("a socket's description"))?;
                         // Where no connection has the tuple, the kernel goes on to a listener on
@@ -217,12 +217,12 @@ impl DiagClient {
                         return Ok(Some(socket).filter(|_| same));
                     }
                     // The kernel uses ESTALE for a socket with another cookie.
-                    Body::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
-                    Body::Error(0) | Body::Data(..) | Body::Noop => {}
-                    Body::Error(errno) | Body::Done(errno) => {
+                    NetlinkBody::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
+                    NetlinkBody::Error(0) | NetlinkBody::Data(..) | NetlinkBody::Noop => {}
+                    NetlinkBody::Error(errno) | NetlinkBody::Done(errno) => {
                         return Err(DiagError::refused(errno));
                     }
-                    Body::Overrun => return Err(DiagError::Lost),
+                    NetlinkBody::Overrun => return Err(DiagError::Lost),
                 }
             }
         }
@@ -279,14 +279,14 @@ impl DiagClient {
     ) -> Result<(), DiagError> {
         loop {
             let length = receive(&self.fd, &mut self.buffer)?;
-            for message in Messages::of(&self.buffer[..length]) {
+            for message in NetlinkMessages::of(&self.buffer[..length]) {
                 let message = message?;
                 if message.sequence != sequence {
                     continue;
                 }
                 report.interrupted |= message.interrupted;
                 match message.body {
-                    Body::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
+                    NetlinkBody::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
                         match KernelSocket::parse(bytes, self.netns) {
                             Some(socket) => {
                                 report.sockets += 1;
@@ -295,16 +295,16 @@ impl DiagClient {
                             None => report.skipped += 1,
                         }
                     }
-                    Body::Done(0) => {
+                    NetlinkBody::Done(0) => {
                         self.unfinished = false;
                         return Ok(());
                     }
-                    Body::Error(0) | Body::Data(..) | Body::Noop => {}
-                    Body::Done(errno) | Body::Error(errno) => {
+                    NetlinkBody::Error(0) | NetlinkBody::Data(..) | NetlinkBody::Noop => {}
+                    NetlinkBody::Done(errno) | NetlinkBody::Error(errno) => {
                         self.unfinished = false;
                         return Err(DiagError::refused(errno));
                     }
-                    Body::Overrun => return Err(DiagError::Lost),
+                    NetlinkBody::Overrun => return Err(DiagError::Lost),
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::output::table::loss_message;
 use crate::session::{Consumer, Live, RawTransition, Session};
 use crate::stuck::{Collected, Departures, Scanner};
 use tcpclose_core::finding::Finding;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 
 /// The records of what a scan has missed are read by then: while there is traffic, the ring is read
 /// every 20 ms.
@@ -63,9 +63,9 @@ pub(super) async fn run(
 /// Starts a session that traces the connections that are scanned for. `None`, with a notice, where
 /// it would show nothing.
 fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
-    let options = Options {
+    let options = TraceOptions {
         filter: args.filters.kernel.live()?,
-        ..Options::default()
+        ..TraceOptions::default()
     };
     let why = match Session::builder(options).start() {
         Ok(session) if session.has_cookies() => return Ok(Some(session)),

@@ -7,7 +7,7 @@ use crate::cli::count;
 use crate::cli::tracing::StuckArgs;
 use crate::filter::args::FilterArgs;
 use crate::output::table::STATES_HELP;
-use tcpclose_sys::kernel::loader::Options;
+use tcpclose_sys::kernel::loader::TraceOptions;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -64,13 +64,13 @@ pub(in crate::cli) struct Args {
 
 impl Args {
     /// Returns what the kernel is asked for.
-    pub(super) fn options(&self) -> anyhow::Result<Options> {
-        Ok(Options {
+    pub(super) fn options(&self) -> anyhow::Result<TraceOptions> {
+        Ok(TraceOptions {
             every_transition: self.transitions,
             classic: self.no_btf,
             log: self.verbose.then_some(crate::notice::write_line),
             filter: self.filters.kernel.live()?,
-            ..Options::default()
+            ..TraceOptions::default()
         })
     }
 }
