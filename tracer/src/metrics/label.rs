@@ -26,21 +26,26 @@ pub const UNBOUNDED: [&str; 5] = [
 
 /// A label with its value. Labels have the names of OpenTelemetry's conventions where those have
 /// one for the same fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Label {
     /// The path of a close.
     Path(ClosePath),
     /// Who sent the first FIN or RST.
     Initiator(Initiator),
     /// Who sent the RST.
+    #[strum(serialize = "by")]
     ResetBy(Side),
     /// Why it was sent.
+    #[strum(serialize = "reason")]
     ResetReason(Option<ResetReason>),
     /// How TIME_WAIT ended.
+    #[strum(serialize = "end")]
     TimeWaitEnd(TimeWaitEnd),
     /// What the process of a stuck socket failed to do.
     Verdict(Verdict),
     /// A TCP state.
+    #[strum(serialize = "network.connection.state")]
     State(TcpState),
     /// Where events were lost.
     Where(LossLocation),
@@ -49,16 +54,21 @@ pub enum Label {
     /// What became of an output's records.
     Outcome(Outcome),
     /// The name of a process.
+    #[strum(serialize = "process.title")]
     Process(ProcessTitle),
     /// The id of a process.
+    #[strum(serialize = "process.pid")]
     Pid(u32),
     /// A network namespace.
     Netns(NetNs),
     /// This host's address.
+    #[strum(serialize = "network.local.address")]
     LocalAddress(IpAddr),
     /// The peer's address.
+    #[strum(serialize = "network.peer.address")]
     PeerAddress(IpAddr),
     /// The peer's port.
+    #[strum(serialize = "network.peer.port")]
     PeerPort(Port),
     /// The version of this program.
     Version,
@@ -101,26 +111,8 @@ impl ProcessTitle {
 impl Label {
     /// Returns the label's name in OpenTelemetry. In Prometheus it has underscores instead of dots.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Path(_) => "path",
-            Self::Initiator(_) => "initiator",
-            Self::ResetBy(_) => "by",
-            Self::ResetReason(_) => "reason",
-            Self::TimeWaitEnd(_) => "end",
-            Self::Verdict(_) => "verdict",
-            Self::State(_) => "network.connection.state",
-            Self::Where(_) => "where",
-            Self::Output(_) => "output",
-            Self::Outcome(_) => "outcome",
-            Self::Process(_) => PROCESS,
-            Self::Pid(_) => "process.pid",
-            Self::Netns(_) => "netns",
-            Self::LocalAddress(_) => "network.local.address",
-            Self::PeerAddress(_) => "network.peer.address",
-            Self::PeerPort(_) => "network.peer.port",
-            Self::Version => "version",
-        }
+    pub fn name(&self) -> &'static str {
+        self.into()
     }
 
     /// Returns the label's value. Words are those of the JSON records, but TCP states have the words
@@ -137,7 +129,7 @@ impl Label {
             Self::State(state) => state_word(*state),
             Self::Where(location) => location.into(),
             Self::Output(name) => name,
-            Self::Outcome(outcome) => outcome.name(),
+            Self::Outcome(outcome) => outcome.into(),
             Self::Process(ProcessTitle::Named(title)) => title,
             Self::Process(ProcessTitle::Other) => OTHER,
             Self::Version => env!("CARGO_PKG_VERSION"),

@@ -96,7 +96,8 @@ impl From<&Summary> for Rankings {
 }
 
 /// What became of a record that was offered to an output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/outputs.md has them")]
 pub enum Outcome {
     Written,
@@ -104,18 +105,4 @@ pub enum Outcome {
     Cut,
     Dropped,
     Failed,
-}
-
-impl Outcome {
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::Filtered => "filtered",
-            Self::Cut => "cut",
-            Self::Dropped => "dropped",
-            Self::Failed => "failed",
-        }
-    }
 }

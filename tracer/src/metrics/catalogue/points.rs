@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use tcpclose_core::summary::Ranking;
+use tcpclose_core::summary::{Counts, Kind, Ranking};
 
 use crate::metrics::label::Label;
-use crate::metrics::metric::Points;
+use crate::metrics::metric::{Labels, Points};
 use crate::metrics::number::Number;
 
 /// The unit of counts of connection ends.
@@ -17,6 +17,14 @@ pub(super) const CONNECTIONS_PER_SECOND: &str = "{connection}/s";
 /// Returns the only point of a count without labels.
 pub(super) fn count(count: u64) -> Points<Number> {
     vec![(Vec::new(), Number::Count(count))]
+}
+
+/// Returns a point for each kind of what is counted.
+pub(super) fn counts<K: Kind>(counts: &Counts<K>, labels: impl Fn(K) -> Labels) -> Points<Number> {
+    let counts = counts.iter();
+    counts
+        .map(|(kind, count)| (labels(kind), Number::Count(count)))
+        .collect()
 }
 
 /// Returns the only point of a measurement without labels.
