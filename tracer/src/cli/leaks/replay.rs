@@ -69,9 +69,8 @@ impl RecordedReports {
     ) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
         let min_age = session.head().stuck_after;
-        let min_age = min_age.context(
-            "it was recorded without stuck sockets: record it without --transitions",
-        );
+        let min_age = min_age
+            .context("it was recorded without stuck sockets: record it without --transitions");
         let min_age = min_age.with_context(cannot)?;
         let names = Box::new(GivenNames::new(session.cgroups()));
         let clock = WallClock::new(session.clock());
