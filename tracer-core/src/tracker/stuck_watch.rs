@@ -143,6 +143,7 @@ impl StuckWatch {
     }
 
     /// Takes the response to a probe, and returns what it has found to be stuck.
+    #[expect(clippy::vec_box, reason = "a finding carries them boxed")]
     pub fn apply(&mut self, response: &ProbeResponse, table: &mut Table) -> Vec<Box<StuckSocket>> {
         let ProbeResponse { at, ended, found } = response;
         self.rests_until = *ended + Nanos((*ended - *at).0.saturating_mul(REST));

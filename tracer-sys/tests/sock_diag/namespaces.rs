@@ -16,7 +16,7 @@ use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, StateSet
 
 use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_proc, mount_tmpfs};
 use tcpclose_kit::namespace::enter_new_netns;
-use tcpclose_kit::netns::{self as kit_netns};
+use tcpclose_kit::netns as kit_netns;
 use tcpclose_kit::own_network::Resident;
 use tcpclose_kit::process::Running;
 use tcpclose_kit::scratch::Scratch;

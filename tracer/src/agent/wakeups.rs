@@ -12,6 +12,10 @@ use super::reload::ReloadEvent;
 use super::service::{self, Watchdog};
 
 /// An event for the agent's loop.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists at a time, and reloads are rare"
+)]
 pub(super) enum Wakeup {
     /// An interval is over.
     IntervalEnd,
