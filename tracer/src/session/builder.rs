@@ -26,11 +26,11 @@ use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 
-/// Live connection ends kept unless another number is asked for: 1,048,576, each some 200 bytes. The one that is quiet
-/// for longest makes room.
+/// The default number of live endpoints that the core keeps: 1,048,576, each of some 200 bytes.
+/// Beyond it, the endpoint that has been quiet for longest is dropped.
 const CAPACITY: usize = 1 << 20;
 
-/// TraceOptions of a session, which [`Self::start`] starts.
+/// Collects the options of a session, which [`Self::start`] starts.
 pub(crate) struct SessionBuilder {
     options: TraceOptions,
     capacity: usize,
@@ -40,7 +40,7 @@ pub(crate) struct SessionBuilder {
 }
 
 impl Session<Live> {
-    /// Returns a builder for a session that gets from the kernel what these options ask for.
+    /// Returns a builder for a session that traces the running kernel with these options.
     #[must_use]
     pub fn builder(options: TraceOptions) -> SessionBuilder {
         SessionBuilder {
@@ -54,13 +54,14 @@ impl Session<Live> {
 }
 
 impl SessionBuilder {
-    /// Keeps at most so many live connection ends.
+    /// Limits the number of live endpoints that the core keeps.
     #[must_use]
     pub fn capacity(self, capacity: usize) -> Self {
         Self { capacity, ..self }
     }
 
-    /// Reports connections that stay in CLOSE_WAIT for so long as stuck. Without a time none is.
+    /// Reports sockets that stay in CLOSE_WAIT for this time as stuck; with `None`, no socket is
+    /// reported as stuck.
     #[must_use]
     pub fn stuck_after(self, stuck_after: Option<Nanos>) -> Self {
         Self {
@@ -69,7 +70,7 @@ impl SessionBuilder {
         }
     }
 
-    /// Records to this file all that goes into the core.
+    /// Records all inputs of the core into this file.
     #[must_use]
     pub fn record_to(self, file: Option<&Path>) -> Self {
         Self {
@@ -78,7 +79,8 @@ impl SessionBuilder {
         }
     }
 
-    /// Calls `work` when the programs are attached and no thread is started yet: each thread gives up rights for itself.
+    /// Calls `work` after the programs are attached and before any thread is started, because each
+    /// thread drops its own privileges.
     #[must_use]
     pub fn after_attach(self, work: impl FnOnce() -> anyhow::Result<()> + 'static) -> Self {
         Self {
@@ -90,8 +92,8 @@ impl SessionBuilder {
     /// Loads and attaches the programs; must run within a tokio runtime.
     ///
     /// # Errors
-    /// [`LoadError`], whose message says what is missing and what to do; also where the recording cannot be made, and
-    /// where [`Self::after_attach`] fails.
+    /// Returns a [`LoadError`], whose message names what is missing and how to fix that. The
+    /// recording's file and [`Self::after_attach`] may fail, too.
     pub fn start(self) -> Result<Session<Live>, LoadError> {
         let Self {
             options,
@@ -101,8 +103,8 @@ impl SessionBuilder {
             after_attach,
         } = self;
         let loader = LoaderThread::start();
-        // Before the programs are attached, because nobody reads their records meanwhile.
-        let before = Snapshot::take_held(&options);
+        // Taken before the programs are attached, because their records are not read meanwhile.
+        let before = Snapshot::take_full_sockets(&options);
         let owners = owners::of(&before.inodes);
         let programs = loader::load_with(loader, &options)?;
         after_attach().map_err(|error| LoadError::Other {
@@ -132,7 +134,7 @@ impl SessionBuilder {
         };
         let mut overflows = before.overflows;
         let minisockets = move || -> Work<ProbeJob, ProbeResult> {
-            // Those who come after a panic count from then on.
+            // A prober that is made after a panic starts its counts anew.
             let mut prober = MinisocketProber::new(std::mem::take(&mut overflows));
             Box::new(move |job| prober.run(job))
         };
@@ -173,7 +175,7 @@ impl SessionBuilder {
     }
 }
 
-/// Returns the answer to requests that nobody has answered.
+/// Returns an empty response, for requests whose thread has panicked.
 fn nothing_found(_: &Vec<ProbeRequest>) -> ProbeResponse {
     let at = now();
     ProbeResponse {
@@ -184,7 +186,8 @@ fn nothing_found(_: &Vec<ProbeRequest>) -> ProbeResponse {
 }
 
 impl Session<Live> {
-    /// Gives the core the sockets that are open already. Without cookies they could not be joined with the records.
+    /// Passes the sockets that are open already to the core. Without cookies they could not be
+    /// joined with the records.
     fn seed(&mut self, owners: &HashMap<EndpointId, SharedOwner>) {
         if !self.source.has_cookies {
             return;
@@ -200,19 +203,19 @@ impl Session<Live> {
         self.source.shortcomings.extend(unseen);
     }
 
-    /// Returns whether the records have socket cookies, so that sockets can be found in them.
+    /// Returns whether the records have socket cookies, by which they are matched with sockets.
     #[must_use]
     pub fn has_cookies(&self) -> bool {
         self.source.has_cookies
     }
 
-    /// Returns how much the kernel shows.
+    /// Returns the tier of the attached programs: how much they can see.
     #[must_use]
     pub fn tier(&self) -> Tier {
         self.source.tier
     }
 
-    /// Returns what is not seen, and why, in sentences.
+    /// Returns sentences that describe what cannot be seen, and why.
     #[must_use]
     pub fn shortcomings(&self) -> &[String] {
         &self.source.shortcomings

@@ -1,4 +1,5 @@
-//! The core, and the one way into it: one input after the other, each of which is recorded too if anybody records.
+//! Passes inputs to the core, one after the other, and records each of them where the session is
+//! recorded.
 
 use super::recording::Recording;
 use crate::recording::Head;
@@ -12,14 +13,15 @@ use tcpclose_core::{Input, Lookup, PollRequest, Tracker};
 pub(crate) struct RawTransition<'a> {
     /// The transition.
     pub transition: &'a Transition,
-    /// How long the socket had been in the old state, where that was seen.
+    /// How long the socket had been in the old state; `None` if it was not seen entering that
+    /// state.
     pub dwell: Option<Nanos>,
 }
 
-/// Called with each transition before the core gets it; `None` where nobody wants them.
+/// Called with each transition before the core takes it; `None` if no consumer shows transitions.
 pub(crate) type OnTransition<'a> = Option<&'a mut dyn FnMut(&RawTransition<'_>)>;
 
-/// What the core wants to be probed.
+/// The probes that the core requests.
 #[derive(Debug, Default)]
 pub(super) struct DueProbes {
     pub lookups: Vec<Lookup>,
@@ -27,7 +29,7 @@ pub(super) struct DueProbes {
     pub stuck: Vec<ProbeRequest>,
 }
 
-/// Returns a core that works by the settings of a recording's head, and has seen nothing yet.
+/// Returns a new core with the settings of a recording's head.
 #[must_use]
 pub fn tracker_for(head: &Head) -> Tracker {
     let mut tracker = Tracker::new(head.capacity);
@@ -46,7 +48,7 @@ pub fn tracker_for(head: &Head) -> Tracker {
     tracker
 }
 
-/// The core with the recording of its inputs.
+/// The core, and the recording of its inputs.
 pub(crate) struct CoreDriver {
     tracker: Tracker,
     due: DueProbes,
@@ -54,7 +56,7 @@ pub(crate) struct CoreDriver {
 }
 
 impl CoreDriver {
-    /// Starts a core by the settings of `head`.
+    /// Returns a driver of a new core with the settings of `head`.
     pub(super) fn new(head: &Head, recording: Option<Recording>) -> Self {
         Self {
             tracker: tracker_for(head),
@@ -67,7 +69,8 @@ impl CoreDriver {
         &mut self.recording
     }
 
-    /// Takes one input. With each time the core's probes become due.
+    /// Passes one input to the core. An input of the time also collects the probes that are due by
+    /// then.
     pub(super) fn take(&mut self, input: &Input) {
         if let Some(recording) = &mut self.recording {
             recording.input(input);
@@ -85,7 +88,7 @@ impl CoreDriver {
         }
     }
 
-    /// As [`Self::take`], after a transition has been shown.
+    /// Does as [`Self::take`], after passing a transition to `on_transition`.
     pub(super) fn take_showing(&mut self, input: &Input, on_transition: &mut OnTransition<'_>) {
         if let Some(show) = on_transition
             && let Input::Event(Event::Transition(transition)) = input
@@ -99,7 +102,7 @@ impl CoreDriver {
         self.take(input);
     }
 
-    /// Takes the probes that became due at the last time that the core was given.
+    /// Takes the probes that have become due.
     pub(super) fn take_due(&mut self) -> DueProbes {
         std::mem::take(&mut self.due)
     }
@@ -108,7 +111,7 @@ impl CoreDriver {
         &self.tracker
     }
 
-    /// Returns when the core, or the recording, next needs to be given the time.
+    /// Returns when the core or the recording next needs the time as an input.
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
         let flush = self.recording.as_ref().and_then(Recording::next_flush);
         self.tracker.next_deadline().into_iter().chain(flush).min()

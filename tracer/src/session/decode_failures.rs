@@ -1,12 +1,12 @@
-//! Records that could not be decoded: how many, and why.
+//! Counts the records that could not be decoded, and reports why.
 
 use std::collections::HashSet;
 use std::mem::{self, Discriminant};
 
 use tcpclose_sys::kernel::decode::DecodeError;
 
-/// Counts them for the next loss, and gives each kind of reason one sentence: what has gone wrong once may do so a million
-/// times.
+/// Counts undecodable records for the next loss, and reports each kind of error only once, as the
+/// same error may occur a million times.
 #[derive(Debug, Default)]
 pub(super) struct DecodeFailures {
     count: u64,
@@ -14,14 +14,14 @@ pub(super) struct DecodeFailures {
 }
 
 impl DecodeFailures {
-    /// Counts one more; returns the sentence for its reason where there was none yet.
+    /// Counts a record; returns a sentence if its kind of error has not been reported yet.
     pub fn add(&mut self, error: &DecodeError) -> Option<String> {
         self.count += 1;
         let is_new = self.reported.insert(mem::discriminant(error));
         is_new.then(|| format!("a kernel record could not be understood: {error}"))
     }
 
-    /// How many there were since the last call.
+    /// Takes the number of records that were counted since the last call.
     pub fn take(&mut self) -> u64 {
         mem::take(&mut self.count)
     }

@@ -1,5 +1,5 @@
-//! A session and its one loop: inputs from a source go into the core, findings come out to a consumer, whether the source
-//! is the running kernel or a recording.
+//! The session and its event loop: inputs go from a source into the core, findings from the core to
+//! a consumer. The source is the running kernel or a recording.
 
 use std::ops::ControlFlow;
 
@@ -12,28 +12,28 @@ use tcpclose_core::finding::Finding;
 use tcpclose_core::types::{EndpointId, Nanos};
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
-/// A core with the source of its inputs. It is the single owner of the core's state.
+/// A core with the source of its inputs. The session is the single owner of the core's state.
 pub(crate) struct Session<S> {
     pub(super) source: S,
     pub(super) core: CoreDriver,
     pub(super) clock: ClockOffset,
 }
 
-/// What a session's findings are for: a terminal, an agent's outputs, a recording.
+/// Receives a session's findings: a terminal, the agent's outputs, or a recording.
 pub(crate) trait Consumer<S> {
-    /// What is left when the session has ended.
+    /// The result of a session that has ended.
     type Outcome;
 
-    /// Waits until something else than the source wants attention: a signal, a clock, an output that has failed. Safe to
-    /// cancel.
+    /// Waits for events of the consumer's own: a signal, a timer, an output that has failed. Safe
+    /// to cancel.
     async fn wait(&mut self) {
         std::future::pending().await
     }
 
-    /// Attends to what [`Self::wait`] has waited for.
+    /// Handles the event that [`Self::wait`] has waited for.
     ///
     /// # Errors
-    /// Any ends the session.
+    /// Any error ends the session.
     fn on_wake(&mut self, session: &mut Session<S>) -> anyhow::Result<()> {
         let _ = session;
         Ok(())
@@ -44,15 +44,15 @@ pub(crate) trait Consumer<S> {
         false
     }
 
-    /// Takes a transition, before what the core makes of it.
+    /// Takes a transition before the core does.
     fn on_transition(&mut self, transition: &RawTransition<'_>) {
         let _ = transition;
     }
 
-    /// Called each time that inputs have gone into the core, before the findings that they led to.
+    /// Called after each batch of inputs, before the findings that result from them.
     ///
     /// # Errors
-    /// Any ends the session.
+    /// Any error ends the session.
     fn before_findings(&mut self, session: &mut Session<S>) -> anyhow::Result<()> {
         let _ = session;
         Ok(())
@@ -61,13 +61,13 @@ pub(crate) trait Consumer<S> {
     /// Takes a finding.
     ///
     /// # Errors
-    /// Any ends the session.
+    /// Any error ends the session.
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()>;
 
-    /// Called when all findings up to [`Session::now`] have been taken.
+    /// Called after all findings up to [`Session::now`] have been passed to [`Self::on_finding`].
     ///
     /// # Errors
-    /// Any ends the session.
+    /// Any error ends the session.
     fn after_findings(&mut self, session: &mut Session<S>) -> anyhow::Result<()> {
         let _ = session;
         Ok(())
@@ -76,27 +76,29 @@ pub(crate) trait Consumer<S> {
     /// Returns whether the session is to end.
     fn is_done(&self) -> bool;
 
-    /// Writes what is left. Called once, whatever has ended the session.
+    /// Writes the remaining output. Called exactly once, also where an error has ended the session.
     ///
     /// # Errors
-    /// Not all that was found could be written.
+    /// Returns an error if some findings could not be written.
     fn finish(self, session: &mut Session<S>) -> anyhow::Result<Self::Outcome>;
 }
 
 impl<S: Source> Session<S> {
-    /// Runs until the consumer or the source is done, or until one of them fails. However it ends, the consumer gets all
-    /// that was found by then and is finished, and so is the recording.
+    /// Runs until the consumer or the source is done, or until one of them fails. In every case the
+    /// consumer gets all findings made by then, and both the consumer and the recording are
+    /// finished.
     ///
     /// # Errors
-    /// What stopped the recording, if anything did; else what ended the loop before its time, or was left unwritten.
+    /// Returns the error that stopped the recording, if any; else the first error of the source or
+    /// of the consumer.
     pub async fn run<C: Consumer<S>>(&mut self, mut consumer: C) -> anyhow::Result<C::Outcome> {
         let ended = match self.begin_recording() {
             Ok(()) => self.run_until_done(&mut consumer).await,
             Err(error) => Err(error),
         };
-        let wanted = consumer.wants_transitions();
+        let wants_transitions = consumer.wants_transitions();
         let mut show = |transition: &RawTransition<'_>| consumer.on_transition(transition);
-        let show = wanted.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
+        let show = wants_transitions.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
         let (core, clock) = (&mut self.core, &self.clock);
         let drained = self.source.drain(core, clock, show).await;
         let delivered = self.deliver(&mut consumer);
@@ -116,7 +118,7 @@ impl<S: Source> Session<S> {
                 () = consumer.wait() => consumer.on_wake(self)?,
             }
             let pumped = self.pump(consumer);
-            // Also what was found before something failed.
+            // Delivers the findings that were made before a failure, too.
             self.deliver(consumer)?;
             if pumped?.is_break() {
                 break;
@@ -126,9 +128,9 @@ impl<S: Source> Session<S> {
     }
 
     fn pump(&mut self, consumer: &mut impl Consumer<S>) -> anyhow::Result<ControlFlow<()>> {
-        let wanted = consumer.wants_transitions();
+        let wants_transitions = consumer.wants_transitions();
         let mut show = |transition: &RawTransition<'_>| consumer.on_transition(transition);
-        let show = wanted.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
+        let show = wants_transitions.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
         self.source.pump(&mut self.core, &self.clock, show)
     }
 
@@ -153,36 +155,38 @@ impl<S> Session<S> {
         self.core.next_finding()
     }
 
-    /// Returns the wall time of what is found, as a distance from monotonic time that the session keeps up to date.
+    /// Returns the offset from monotonic time to wall time, which the session keeps up to date.
     #[must_use]
     pub fn clock(&self) -> ClockOffset {
         self.clock.clone()
     }
 
-    /// Returns when a socket entered the state in which it is now; `None` where the session has not seen that.
+    /// Returns when a socket entered its present state; `None` if `state` is another one, or if the
+    /// session did not see the transition.
     #[must_use]
     pub fn entered(&self, socket: EndpointId, state: TcpState) -> Option<Nanos> {
         let (known, since) = self.core.tracker().in_state_since(socket)?;
         (known == state).then_some(since)
     }
 
-    /// Returns how many ends wait for the peer's FIN: closed by their process, but not yet reported.
+    /// Returns the number of endpoints that their process has closed and that still wait for the
+    /// peer's FIN.
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
         self.core.tracker().waiting_for_fin()
     }
 
-    /// Begins to write the recording, if there is one, over what its file held: once nothing more can keep the session
-    /// from starting. [`Self::run`] does so where it was not done.
+    /// Begins to write the recording, if there is one, and overwrites its file. Called once nothing
+    /// more can prevent the session from starting; [`Self::run`] calls it, too.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// Returns an error if the file cannot be written.
     pub fn begin_recording(&mut self) -> anyhow::Result<()> {
         let recording = self.core.recording().as_mut();
         recording.map_or(Ok(()), Recording::begin)
     }
 
-    /// Returns whether the session is recorded and nothing more can be written.
+    /// Returns whether the session is recorded and writing the recording has failed.
     fn recording_has_failed(&mut self) -> bool {
         let recording = self.core.recording().as_mut();
         recording.is_some_and(|recording| recording.recorder().has_failed())
@@ -195,7 +199,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// Returns the names of the cgroups that are recorded; `None` where nothing is.
+    /// Returns the names of the cgroups in the recording; `None` if the session is not recorded.
     #[must_use]
     pub fn recorded_cgroups(&mut self) -> Option<SharedCgroupNames> {
         let recording = self.core.recording();

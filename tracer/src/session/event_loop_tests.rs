@@ -17,7 +17,7 @@ use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 
-/// A finding that is told from others by its number.
+/// Returns a finding that its number identifies.
 fn loss(lost: u64) -> Input {
     Input::Lost(Loss {
         at: Nanos(lost),

@@ -1,4 +1,4 @@
-//! What is counted at one moment, for summaries and scrapes.
+//! Counts of the present state, for summaries and scrapes.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -16,18 +16,18 @@ use tcpclose_sys::kernel::program_stats::BpfRuns;
 /// The ephemeral ports of the calling thread's network namespace.
 const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
-/// Routes whose ports are counted, and those of them that are reported.
+/// The number of routes whose ports are counted, and how many of them are reported.
 const COUNTED: usize = 8;
 const REPORTED: usize = 3;
 
 impl<S> Session<S> {
-    /// Returns how many ends became established since the start.
+    /// Returns the number of endpoints that became established since the start.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.core.tracker().opened()
     }
 
-    /// Returns how many ends there are; without [`Session::pressure`].
+    /// Returns the numbers of endpoints by state, without [`Session::pressure`].
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let tracker = self.core.tracker();
@@ -39,18 +39,19 @@ impl<S> Session<S> {
         }
     }
 
-    /// Returns the sockets that were reported as stuck and are not resolved; none where nobody watches for them.
+    /// Returns the sockets that were reported as stuck and are not resolved; none without detection
+    /// of stuck sockets.
     pub fn stuck_sockets(&self) -> impl Iterator<Item = &StuckSocket> {
         self.core.tracker().stuck_sockets().into_iter().flatten()
     }
 
-    /// Counts the stuck sockets; `None` where nobody watches for them.
+    /// Counts the stuck sockets; `None` without detection of stuck sockets.
     #[must_use]
     pub fn stuck_counts(&self) -> Option<StuckCounts> {
         Some(self.core.tracker().stuck_sockets()?.collect())
     }
 
-    /// Returns what the core knows for a summary besides its findings, when the interval ends.
+    /// Returns what a summary needs at the end of its interval besides the findings.
     #[must_use]
     pub fn interval_context(&self) -> IntervalContext {
         IntervalContext {
@@ -60,7 +61,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// Records, where anybody does, that an interval of the agent ends.
+    /// Records the end of an agent's interval, if the session is recorded.
     pub fn record_interval_end(&mut self, end: &IntervalEnd) {
         if let Some(recording) = self.core.recording() {
             recording.interval_end(end);
@@ -69,7 +70,8 @@ impl<S> Session<S> {
 }
 
 impl Session<Live> {
-    /// Finds out where most ephemeral ports are in use. Walks all ends twice, and takes what has come in between.
+    /// Finds the routes with the most ephemeral ports in use. Iterates over all endpoints twice,
+    /// and takes new records in between.
     ///
     /// # Errors
     /// The kernel's records can no longer be read.
@@ -87,7 +89,8 @@ impl Session<Live> {
         Ok(pressure)
     }
 
-    /// Returns how often and how long the eBPF programs have run since the start; `None` where that cannot be read.
+    /// Returns how often and how long the eBPF programs have run since the start; `None` where that
+    /// cannot be read.
     #[must_use]
     pub fn bpf_runs(&self) -> Option<BpfRuns> {
         self.source.attached.runs()
@@ -109,8 +112,8 @@ impl Live {
     }
 }
 
-/// Returns the ephemeral ports of a namespace. One that the kernel did not name is taken for the own
-/// namespace; it is not searched for.
+/// Returns the ephemeral ports of a namespace. One that the kernel did not name is taken for the
+/// own namespace; it is not searched for.
 fn port_range(netns_cache: &mut NetnsCache, netns: Option<NetNs>) -> Option<RangeInclusive<u16>> {
     let read = || fs::read_to_string(PORT_RANGE).ok();
     let text = match netns {

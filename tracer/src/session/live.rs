@@ -1,4 +1,5 @@
-//! The running kernel as a source: events from the rings, answers from sock_diag and /proc, time from the monotonic clock.
+//! The running kernel as a source: events from the rings, answers from sock_diag and /proc, time
+//! from the monotonic clock.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -25,24 +26,25 @@ use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetnsCache;
 use tcpclose_sys::kernel::reader::{AttachedPrograms, RingReader};
 
-/// How often the counters of skipped runs are read, a file for each program, and what a recording has dropped is reported.
+/// How often the counters of skipped runs are read (one file for each program), and drops of the
+/// recording are reported.
 const READ_MISSES: Nanos = Nanos::from_secs(1);
 
-/// A little more than a close waits for its cause.
+/// A little longer than a close waits for the signals that explain it.
 const SETTLE: Duration = Duration::from_millis(25);
 
-/// How often the eBPF programs' own messages are read, where they were asked for.
+/// How often the eBPF programs' log messages are read, if they are enabled.
 const READ_LOG: Duration = Duration::from_millis(200);
 
-/// Programs that are attached, and the threads that answer the core's probes.
+/// The attached programs, and the threads that answer the core's probes.
 pub(crate) struct Live {
     pub(super) reader: RingReader,
-    /// How much the kernel shows.
+    /// How much the attached programs can see.
     pub(super) tier: Tier,
-    /// What is not seen, and why, in sentences.
+    /// Sentences that describe what cannot be seen, and why.
     pub(super) shortcomings: Vec<String>,
     pub(super) options: TraceOptions,
-    /// The records have cookies, so that sock_diag's answers can be joined with them.
+    /// Whether the records have cookies, by which sock_diag's answers are matched with them.
     pub(super) has_cookies: bool,
     pub(super) resync: Resync,
     pub(super) netns_cache: NetnsCache,
@@ -96,7 +98,7 @@ impl Source for Live {
         clock: &ClockOffset,
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<()> {
-        // What explains a close follows it.
+        // The signals that explain a close follow it.
         tokio::time::sleep(SETTLE).await;
         let pumped = self.pump(core, clock, on_transition);
         for loss in self.resync.abandon() {
@@ -111,7 +113,7 @@ impl Source for Live {
 }
 
 impl Session<Live> {
-    /// Returns the names of the threads that have panicked and of which none has worked since.
+    /// Returns the names of the worker threads that have panicked and have not answered since.
     pub fn failed_threads(&self) -> Vec<&'static str> {
         let Live {
             minisockets, stuck, ..
@@ -122,7 +124,7 @@ impl Session<Live> {
 }
 
 impl Live {
-    /// Takes all that has come: records, answers, time.
+    /// Passes all new records, answers and the time to the core.
     fn take_all(
         &mut self,
         core: &mut CoreDriver,
@@ -133,7 +135,7 @@ impl Live {
         if let Some(recording) = core.recording() {
             recording.wall_clock(clock.get());
         }
-        // Before the rings are drained: whatever happened up to then is in them.
+        // Read before the rings are drained: all events up to this time are in them.
         let at = self.reader.horizon();
         let (resync, failures) = (&mut self.resync, &mut self.decode_failures);
         let at = self.reader.drain(at, |event| match event {
@@ -156,7 +158,7 @@ impl Live {
         Ok(())
     }
 
-    /// Reports what was lost: with the resync that may follow, or at once.
+    /// Reports losses: after a resync where one starts, else at once.
     fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
         let (mut skipped, mut dropped, mut given_up) = (0, 0, 0);
@@ -174,7 +176,7 @@ impl Live {
             location,
             repaired: false,
         };
-        // A resync repairs neither.
+        // A resync makes up for neither of these.
         let others = [
             (dropped, LossLocation::Recording),
             (given_up, LossLocation::Probe),
@@ -191,7 +193,7 @@ impl Live {
         let mut losses: Vec<Loss> = losses.map(loss).collect();
         if self.has_cookies && self.resync.begin(&mut losses, at) {
             let options = Box::new(self.options.clone());
-            self.minisockets.ask(ProbeJob::Everything(options));
+            self.minisockets.submit(ProbeJob::Everything(options));
         }
         for loss in losses {
             core.take(&Input::Lost(loss));
@@ -208,7 +210,7 @@ impl Live {
         } = core.take_due();
         if !lookups.is_empty() || !polls.is_empty() {
             let job = ProbeJob::Minisockets { lookups, polls };
-            self.minisockets.ask(job);
+            self.minisockets.submit(job);
         }
         while let Some(result) = self.minisockets.take(until) {
             let inputs = match result {
@@ -229,7 +231,7 @@ impl Live {
             core.take(&Input::StuckProbed(answers));
         }
         if !stuck.is_empty() {
-            prober.ask(stuck);
+            prober.submit(stuck);
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Questions to sock_diag, in whatever network namespace the sockets live. A walk through many sockets takes longer than
-//! the ring can wait, so this works in a thread of its own.
+//! Probes minisockets through sock_diag, in the network namespaces in which they live. A dump of
+//! many sockets takes longer than the ring buffer can wait, so the prober runs in a thread of its
+//! own.
 
 use std::collections::HashMap;
 
@@ -15,13 +16,13 @@ use tcpclose_sys::kernel::netns;
 use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
 use tcpclose_sys::kernel::sock_diag::{self, DiagClient, DumpQuery, KernelSocket, StateSet};
 
-/// After the other namespaces were opened, which took t, they are left alone for this many t: at
-/// most 5 % of a core.
+/// After opening the other namespaces, which took some time, the prober does not open them again
+/// for this many times as long. That limits the cost to 5 % of a core.
 const REST: u64 = 20;
 
-/// What is asked of sock_diag.
+/// A job for the prober.
 pub(super) enum ProbeJob {
-    /// What the core wants to know of minisockets.
+    /// The probes and polls of minisockets that the core requests.
     Minisockets {
         lookups: Vec<Lookup>,
         polls: Vec<PollRequest>,
@@ -30,7 +31,7 @@ pub(super) enum ProbeJob {
     Everything(Box<TraceOptions>),
 }
 
-/// What it has said.
+/// The prober's result.
 pub(super) enum ProbeResult {
     Minisockets(Vec<Input>),
     Everything(Box<Snapshot>),
@@ -39,7 +40,7 @@ pub(super) enum ProbeResult {
 }
 
 impl ProbeResult {
-    /// Returns the result of a job that nobody has done: nothing is known.
+    /// Returns the result of a job that was not done: nothing is known.
     pub fn given_up(job: &ProbeJob) -> Self {
         let ProbeJob::Minisockets { lookups, polls } = job else {
             return Self::NoSnapshot;
@@ -56,7 +57,7 @@ impl ProbeResult {
                 began: at,
                 ended: at,
                 cost: Nanos(0),
-                // The namespace may well be there: what was not found in it is not gone.
+                // The namespace may still exist: its minisockets must not be taken as gone.
                 reached: true,
                 complete: false,
                 overflows: 0,
@@ -67,23 +68,23 @@ impl ProbeResult {
     }
 }
 
-/// Asks sock_diag in many namespaces. An open socket keeps its namespace alive, so those of foreign ones are closed
-/// after each round of questions.
+/// Probes minisockets in many namespaces. An open netlink socket keeps its namespace alive, so
+/// those of other namespaces are closed after each job.
 pub(super) struct MinisocketProber {
     netns_cache: NetnsCache,
     open: HashMap<Option<NetNs>, Option<DiagClient>>,
     overflows: TimeWaitOverflows,
-    /// The other namespaces, as of this round, where they were needed.
+    /// Clients for the other namespaces, if the present job has needed them.
     others: Option<OtherNamespaces>,
     open_others: fn() -> OtherNamespaces,
-    /// The other namespaces are left alone until then.
+    /// The other namespaces are not opened before this time.
     rests_until: Nanos,
 }
 
-/// Clients for all namespaces but the own one.
+/// Clients for all namespaces except the prober's own.
 struct OtherNamespaces {
     sockets: Vec<DiagClient>,
-    /// None is left out.
+    /// Whether every other namespace could be opened.
     complete: bool,
 }
 
@@ -109,7 +110,7 @@ impl OtherNamespaces {
 }
 
 impl MinisocketProber {
-    /// `overflows`: what has overflowed before and is not ours to tell.
+    /// Returns a prober. `overflows` are the counts at the start, which are not reported.
     pub fn new(overflows: TimeWaitOverflows) -> Self {
         Self {
             netns_cache: NetnsCache::default(),
@@ -121,7 +122,7 @@ impl MinisocketProber {
         }
     }
 
-    /// A round of questions.
+    /// Does one job.
     pub fn run(&mut self, job: &ProbeJob) -> ProbeResult {
         let (lookups, polls) = match job {
             ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
@@ -130,44 +131,44 @@ impl MinisocketProber {
                 return ProbeResult::Everything(Box::new(snapshot));
             }
         };
-        let mut said = Vec::with_capacity(lookups.len() + polls.len());
+        let mut inputs = Vec::with_capacity(lookups.len() + polls.len());
         for lookup in lookups {
-            let minisocket = self.ask(lookup);
-            said.push(Input::Probed {
+            let minisocket = self.probe(lookup);
+            inputs.push(Input::Probed {
                 id: lookup.id,
                 minisocket,
                 at: now(),
             });
         }
-        said.extend(polls.iter().map(|poll| Input::Polled(self.sweep(poll))));
+        inputs.extend(polls.iter().map(|poll| Input::Polled(self.poll(poll))));
         let netns_cache = &self.netns_cache;
         self.open
             .retain(|netns, _| netns.is_none_or(|netns| netns_cache.is_own(netns)));
         self.others = None;
-        ProbeResult::Minisockets(said)
+        ProbeResult::Minisockets(inputs)
     }
 
-    /// What became of one minisocket.
-    fn ask(&mut self, lookup: &Lookup) -> Minisocket {
+    /// Finds out what became of one minisocket.
+    fn probe(&mut self, lookup: &Lookup) -> Minisocket {
         let Some(socket) = self.socket(lookup.netns) else {
             return Minisocket::Unreachable;
         };
-        let question = sock_diag::SocketLookup::tuple(lookup.tuple);
-        let question = lookup.cookie.map_or(question, |cookie| question.id(cookie));
-        let answer = match socket.find(&question) {
+        let query = sock_diag::SocketLookup::tuple(lookup.tuple);
+        let query = lookup.cookie.map_or(query, |cookie| query.id(cookie));
+        let answer = match socket.find(&query) {
             Ok(Some(found)) => minisocket(&found),
             Ok(None) => Minisocket::Gone,
             Err(_) => Minisocket::Unreachable,
         };
         match answer {
-            Minisocket::Gone if lookup.netns.is_none() => self.ask_in_others(question),
+            Minisocket::Gone if lookup.netns.is_none() => self.probe_others(query),
             answer => answer,
         }
     }
 
-    /// Looks for a socket of which nobody has said where it lives, and which is not in the own
-    /// namespace: it is gone only where no other namespace has it.
-    fn ask_in_others(&mut self, question: sock_diag::SocketLookup) -> Minisocket {
+    /// Probes a socket of unknown namespace in all other namespaces, after it was not found in the
+    /// prober's own. The socket is gone only if no namespace has it.
+    fn probe_others(&mut self, query: sock_diag::SocketLookup) -> Minisocket {
         let began = now();
         if self.others.is_none() {
             if began < self.rests_until {
@@ -181,7 +182,7 @@ impl MinisocketProber {
             return Minisocket::Unreachable;
         };
         for socket in &mut others.sockets {
-            match socket.find(&question) {
+            match socket.find(&query) {
                 Ok(Some(found)) => return minisocket(&found),
                 Ok(None) => {}
                 Err(_) => return Minisocket::Unreachable,
@@ -193,24 +194,25 @@ impl MinisocketProber {
         }
     }
 
-    /// Looks for the minisockets in TIME_WAIT that are wanted.
-    fn sweep(&mut self, request: &PollRequest) -> Poll {
+    /// Polls the requested minisockets in TIME_WAIT.
+    fn poll(&mut self, request: &PollRequest) -> Poll {
         let netns = request.netns;
         let (began, before) = (now(), thread_cpu());
         let overflows = self.take_overflows(netns);
-        let looked = self
+        let polled = self
             .socket(netns)
-            .map(|socket| match ask_for_each(socket, &request.wanted) {
+            .map(|socket| match look_up_each(socket, &request.wanted) {
                 Some(found) => (found, true),
-                None => walk(socket),
+                None => dump_time_wait(socket),
             });
-        let is_reached = looked.is_some();
-        let (found, is_complete) = looked.unwrap_or_default();
-        // Where nobody has said which namespace, what is not in the own one may be in another.
-        let asked_for_each = request.wanted.len() == found.len() && !found.is_empty();
+        let is_reached = polled.is_some();
+        let (found, is_complete) = polled.unwrap_or_default();
+        // Where the namespace is not known, a minisocket that the prober's own lacks may be in
+        // another.
+        let all_found = request.wanted.len() == found.len() && !found.is_empty();
         let (reached, complete) = match netns {
             Some(_) => (is_reached, is_complete),
-            None => (asked_for_each, asked_for_each && is_complete),
+            None => (all_found, all_found && is_complete),
         };
         Poll {
             netns,
@@ -235,7 +237,8 @@ impl MinisocketProber {
             .as_mut()
     }
 
-    /// By how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or since the tracer's start.
+    /// Returns by how much `TCPTimeWaitOverflow` of the namespace has grown since the last call, or
+    /// since the tracer's start.
     fn take_overflows(&mut self, netns: Option<NetNs>) -> u64 {
         let Some(netns) = netns else {
             return 0;
@@ -248,16 +251,17 @@ impl MinisocketProber {
             self.overflows = TimeWaitOverflows::default();
         }
         let TimeWaitOverflows { counts, complete } = &mut self.overflows;
-        // What is younger than the tracer has counted from 0.
+        // A namespace that is younger than the tracer has counted from 0.
         let start = if *complete { 0 } else { count };
         let before = counts.insert(netns, count).unwrap_or(start);
         count.saturating_sub(before)
     }
 }
 
-/// All that are wanted; `None` when the whole table must be walked: many are wanted, or one is not found. The kernel finds
-/// a minisocket that is bound to a device only if it is told which.
-fn ask_for_each(
+/// Looks up each requested minisocket by itself. Returns `None` if the whole table must be dumped
+/// instead: no single minisockets are requested, or one was not found. The kernel finds a
+/// minisocket that is bound to a device only if the request names the device.
+fn look_up_each(
     socket: &mut DiagClient,
     wanted: &[(Tuple, Option<EndpointId>)],
 ) -> Option<Vec<PolledMinisocket>> {
@@ -266,26 +270,26 @@ fn ask_for_each(
     }
     let mut found = Vec::with_capacity(wanted.len());
     for (tuple, cookie) in wanted {
-        let question = sock_diag::SocketLookup::tuple(*tuple);
-        let question = cookie.map_or(question, |cookie| question.id(cookie));
-        found.push(sighting(&socket.lookup(&question).ok()??)?);
+        let query = sock_diag::SocketLookup::tuple(*tuple);
+        let query = cookie.map_or(query, |cookie| query.id(cookie));
+        found.push(polled_minisocket(&socket.lookup(&query).ok()??)?);
     }
     Some(found)
 }
 
-/// All of the namespace, and whether none can be missing.
-fn walk(socket: &mut DiagClient) -> (Vec<PolledMinisocket>, bool) {
+/// Dumps all minisockets in TIME_WAIT of a namespace; also returns whether the dump is complete.
+fn dump_time_wait(socket: &mut DiagClient) -> (Vec<PolledMinisocket>, bool) {
     let query = DumpQuery::states(StateSet::of(&[TcpState::TimeWait]));
     match socket.collect(&query) {
         Ok((sockets, report)) => {
-            let found = sockets.iter().filter_map(sighting).collect();
+            let found = sockets.iter().filter_map(polled_minisocket).collect();
             (found, !report.interrupted && report.skipped == 0)
         }
         Err(_) => (Vec::new(), false),
     }
 }
 
-fn sighting(socket: &KernelSocket) -> Option<PolledMinisocket> {
+fn polled_minisocket(socket: &KernelSocket) -> Option<PolledMinisocket> {
     if socket.state != TcpState::TimeWait {
         return None;
     }
@@ -321,7 +325,7 @@ mod tests {
     }
 
     fn minisocket_at(prober: &mut MinisocketProber, tuple: Tuple) -> Minisocket {
-        prober.ask(&Lookup {
+        prober.probe(&Lookup {
             id: EndpointId(1),
             netns: None,
             tuple,
@@ -329,7 +333,7 @@ mod tests {
         })
     }
 
-    /// Never looks outside of the own namespace.
+    /// Returns a prober that finds no other namespaces, or, unless `complete`, fails to open them.
     fn alone(complete: bool) -> MinisocketProber {
         MinisocketProber {
             open_others: match complete {
@@ -360,7 +364,7 @@ mod tests {
         assert_eq!(alive, Minisocket::Alive);
     }
 
-    /// An end whose last transition was missed is reported, once it is certain that it is gone.
+    /// An endpoint whose last transition was missed is reported once it is certain to be gone.
     #[test]
     fn a_socket_of_an_unknown_namespace_that_none_has_is_gone() {
         let gone = minisocket_at(&mut alone(true), tuple());

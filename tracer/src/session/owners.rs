@@ -1,4 +1,5 @@
-//! Whose the sockets are that are older than the tracer: those who hold their descriptors, from /proc.
+//! Finds the owners of sockets that are older than the tracer: the holders of their descriptors,
+//! from /proc.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,10 +9,11 @@ use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::host::pid_ns;
 
-/// Looks for the holders of these sockets, by the inodes of their files. Reads every process' descriptors: some tenths of a
-/// second on a busy host.
+/// Finds the owners of these sockets by the inodes of their files. Reads every process'
+/// descriptors, which takes some tenths of a second on a busy host.
 ///
-/// Elsewhere than in the initial pid namespace /proc's ids are not those that the eBPF programs see: nothing is said.
+/// Returns no owners outside of the initial pid namespace, where the ids in /proc are not those
+/// that the eBPF programs see.
 pub(super) fn of(inodes: &HashMap<EndpointId, u32>) -> HashMap<EndpointId, SharedOwner> {
     if !pid_ns::is_initial() {
         return HashMap::new();

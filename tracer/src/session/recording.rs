@@ -1,4 +1,4 @@
-//! What is recorded of a session, besides what goes into the core.
+//! Records a session: the core's inputs, and what a replay needs besides them.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,29 +16,30 @@ use tcpclose_core::types::{CgroupId, Nanos};
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
-/// Cgroups remembered at most, found or not. Further ones are recorded without their names.
-const MOST: usize = 12_288;
+/// The most cgroups that are remembered, found or not. Further ones are recorded without names.
+const REMEMBERED: usize = 12_288;
 
-/// A recorder, and the cgroups whose names it has been given.
+/// A recorder, and the cgroups whose names have been recorded.
 pub(super) struct Recording {
     file: PathBuf,
     recorder: Recorder,
     paths: CgroupPaths,
-    asked: HashSet<u64>,
+    /// The cgroups whose names have been looked up.
+    looked_up: HashSet<u64>,
     names: SharedCgroupNames,
     wall_clock: Option<i64>,
-    /// What had been dropped when this was looked at last.
+    /// The number of dropped entries at the last input.
     dropped: u64,
 }
 
 impl Recording {
-    /// Opens the file, which holds what it held until [`Self::begin`].
+    /// Opens the file, and leaves its content as it is until [`Self::begin`].
     pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
         Ok(Self {
             file: path.to_owned(),
             recorder: Recorder::prepare(path, head)?,
             paths: CgroupPaths::new(),
-            asked: HashSet::new(),
+            looked_up: HashSet::new(),
             names: SharedCgroupNames::default(),
             wall_clock: None,
             dropped: 0,
@@ -49,12 +50,12 @@ impl Recording {
     pub fn input(&mut self, input: &Input) {
         let dropped = self.recorder.dropped();
         if dropped != std::mem::replace(&mut self.dropped, dropped) {
-            // They may have been among it.
-            self.asked.clear();
+            // The names and the offset may have been among the dropped entries.
+            self.looked_up.clear();
             self.wall_clock = None;
         }
         match input {
-            // The recorder tells of these itself, when it can.
+            // The recorder records these losses itself, as soon as it can.
             Input::Lost(loss) if loss.location == LossLocation::Recording => return,
             Input::Event(Event::Transition(transition)) => {
                 if let Some(task) = transition.task {
@@ -75,17 +76,17 @@ impl Recording {
         let Some(id) = id.map(CgroupId::get) else {
             return;
         };
-        if self.asked.contains(&id) || self.asked.len() >= MOST {
+        if self.looked_up.contains(&id) || self.looked_up.len() >= REMEMBERED {
             return;
         }
-        self.asked.insert(id);
+        self.looked_up.insert(id);
         if let Some(path) = self.paths.path(id) {
             self.recorder.entry(EntryRef::Cgroup { id, path: &path });
             self.names.insert(id, path);
         }
     }
 
-    /// Records the wall clock's distance where it has changed.
+    /// Records the wall clock's offset if it has changed.
     pub fn wall_clock(&mut self, offset: i64) {
         if self.wall_clock.replace(offset) != Some(offset) {
             self.recorder.entry(EntryRef::WallClock(offset));
@@ -96,7 +97,7 @@ impl Recording {
         self.recorder.entry(EntryRef::IntervalEnd(end));
     }
 
-    /// The names that have been recorded.
+    /// Returns the names that have been recorded.
     pub fn names(&self) -> SharedCgroupNames {
         self.names.clone()
     }
@@ -109,20 +110,20 @@ impl Recording {
         &mut self.recorder
     }
 
-    /// Begins to write, over what the file held.
+    /// Begins to write, and overwrites the file.
     ///
     /// # Errors
-    /// When nothing can be written.
+    /// Returns an error if the file cannot be written.
     pub fn begin(&mut self) -> anyhow::Result<()> {
         let begun = self.recorder.begin();
         let file = self.file.display();
         begun.with_context(|| format!("making the recording's file failed: {file}"))
     }
 
-    /// Ends the recording, if it has begun, and tells the user what is in it.
+    /// Ends the recording, if it has begun, and prints what it contains.
     ///
     /// # Errors
-    /// What stopped it, now or earlier.
+    /// Returns the error that stopped the recording, now or earlier.
     pub fn finish(self) -> anyhow::Result<()> {
         let Self { file, recorder, .. } = self;
         if !recorder.has_begun() {

@@ -16,16 +16,17 @@ use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
-/// A recording that is read.
+/// A recording that is being replayed.
 pub(crate) struct Replay {
     reader: Reader,
-    /// Wall time minus monotonic time, in nanoseconds, of what is read next; `None` until the recording has said it.
+    /// Wall time minus monotonic time in nanoseconds, for the next entries; `None` until the
+    /// recording has it.
     wall_clock: Option<i64>,
-    /// The last time that went into the core.
+    /// The last time that was passed to the core.
     now: Nanos,
     cgroups: SharedCgroupNames,
     interval_end: Option<IntervalEnd>,
-    /// Nothing follows.
+    /// Whether all entries have been read.
     ended: bool,
     damage: Damage,
 }
@@ -34,7 +35,7 @@ impl Session<Replay> {
     /// Opens a recording.
     ///
     /// # Errors
-    /// [`crate::recording::OpenError`], with the name of the file.
+    /// Returns a [`crate::recording::OpenError`] with the name of the file.
     pub fn open(file: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
         let reader = Reader::open(file).with_context(cannot)?;
@@ -53,19 +54,21 @@ impl Session<Replay> {
         })
     }
 
-    /// Returns what the recording says of itself.
+    /// Returns the recording's head.
     #[must_use]
     pub fn head(&self) -> &Head {
         self.source.reader.head()
     }
 
-    /// Returns the names of cgroups, those of all owners in the findings so far among them.
+    /// Returns the names of the cgroups that were read so far, including those of all owners in the
+    /// findings.
     #[must_use]
     pub fn cgroups(&self) -> SharedCgroupNames {
         self.source.cgroups.clone()
     }
 
-    /// Takes the end of an agent's interval that the inputs have come to. What was found before belongs to that interval.
+    /// Takes the end of an agent's interval, if one was just read. Earlier findings belong to that
+    /// interval.
     #[must_use]
     pub fn take_interval_end(&mut self) -> Option<IntervalEnd> {
         self.source.interval_end.take()
@@ -77,13 +80,13 @@ impl Session<Replay> {
         self.source.ended
     }
 
-    /// Returns what of the recording could not be read so far.
+    /// Returns the parts of the recording that could not be read so far.
     #[must_use]
     pub fn damage(&self) -> &Damage {
         &self.source.damage
     }
 
-    /// As [`Self::damage`], when nothing more is wanted.
+    /// Ends the replay and returns [`Self::damage`].
     #[must_use]
     pub fn into_damage(self) -> Damage {
         self.source.damage
@@ -91,7 +94,7 @@ impl Session<Replay> {
 }
 
 impl Replay {
-    /// Tells the core that entries are missing. Nobody knows how many.
+    /// Returns the input for missing entries, whose number is not known.
     fn missing(&self) -> Input {
         Input::Lost(Loss {
             at: self.now,
@@ -107,8 +110,7 @@ impl Source for Replay {
         Ok(())
     }
 
-    /// Goes on up to the next time that the recorder read its clock, to a change of the wall clock, or to the end of an
-    /// interval.
+    /// Reads up to the next recorded time, change of the wall clock, or end of an interval.
     fn pump(
         &mut self,
         core: &mut CoreDriver,
@@ -124,7 +126,7 @@ impl Source for Replay {
                     return Ok(ControlFlow::Break(()));
                 }
                 Err(broken) => {
-                    // What is missing at the end of a recording is missing between nothing.
+                    // Where no entries follow, the core need not know of those that are missing.
                     if broken.resumed_at.is_some() {
                         core.take(&self.missing());
                     }
@@ -142,7 +144,7 @@ impl Source for Replay {
                     }
                 }
                 Entry::WallClock(offset) => {
-                    // Not yet for what was found before.
+                    // Applies to later findings only.
                     self.wall_clock = Some(offset);
                     return Ok(ControlFlow::Continue(()));
                 }

@@ -1,5 +1,6 @@
-//! After a loss a snapshot of all sockets shows which ends are gone and which were never seen. Records go on coming while it
-//! is taken, and they are newer than what it shows.
+//! Repairs the core's table after a loss: a snapshot of all sockets shows which endpoints are gone
+//! and which were never seen. Records that arrive while the snapshot is taken are newer than the
+//! snapshot.
 
 use std::collections::HashSet;
 
@@ -9,30 +10,32 @@ use tcpclose_core::event::Event;
 use tcpclose_core::finding::Loss;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 
-/// A snapshot costs the kernel a walk over all its sockets.
+/// The shortest time between two resyncs, because a snapshot makes the kernel iterate over all its
+/// sockets.
 const PERIOD: Nanos = Nanos::from_secs(10);
 
-/// At most one repair in ten seconds.
+/// Decides when to resync, and turns a snapshot into inputs of the core.
 #[derive(Default)]
 pub(super) struct Resync {
     last: Option<Nanos>,
-    /// Something was lost since.
+    /// Whether something was lost since the last snapshot was started.
     owed: bool,
     under_way: Option<UnderWay>,
 }
 
 /// A snapshot that is being taken.
 struct UnderWay {
-    /// What it is to repair.
+    /// The losses that the snapshot makes up for.
     losses: Vec<Loss>,
-    /// What the records have told of since it was asked for.
+    /// The sockets in the records that arrived since the snapshot was started.
     sockets: HashSet<EndpointId>,
-    places: HashSet<(Option<NetNs>, Tuple)>,
+    /// The addresses and ports of those sockets.
+    tuples: HashSet<(Option<NetNs>, Tuple)>,
 }
 
 impl Resync {
-    /// Whether a snapshot is to be taken, for these losses, which are then told with it, or for earlier ones, which it was
-    /// too soon for.
+    /// Returns whether to take a snapshot now, for `losses` or for earlier ones that came too soon
+    /// after the last snapshot. If so, takes `losses`, which are reported after the snapshot.
     pub fn begin(&mut self, losses: &mut Vec<Loss>, at: Nanos) -> bool {
         self.owed |= !losses.is_empty();
         let rests = self.last.is_some_and(|last| at - last < PERIOD);
@@ -44,12 +47,12 @@ impl Resync {
         self.under_way = Some(UnderWay {
             losses: std::mem::take(losses),
             sockets: HashSet::new(),
-            places: HashSet::new(),
+            tuples: HashSet::new(),
         });
         true
     }
 
-    /// A record has come.
+    /// Notes the socket of a record that arrives while a snapshot is taken.
     pub fn note(&mut self, event: &Event) {
         let Some(under_way) = &mut self.under_way else {
             return;
@@ -57,8 +60,8 @@ impl Resync {
         match event {
             Event::Transition(transition) => {
                 under_way.sockets.insert(transition.id);
-                let place = (transition.netns, transition.tuple);
-                under_way.places.insert(place);
+                let tuple = (transition.netns, transition.tuple);
+                under_way.tuples.insert(tuple);
             }
             Event::Signal(signal) => {
                 under_way.sockets.insert(signal.id);
@@ -66,20 +69,19 @@ impl Resync {
         }
     }
 
-    /// What the core is to be told of the snapshot.
+    /// Returns the inputs that bring the core up to date with the snapshot.
     pub fn end(&mut self, snapshot: Snapshot) -> Vec<Input> {
         let Some(under_way) = self.under_way.take() else {
             return Vec::new();
         };
         let UnderWay {
             losses,
-            sockets: stirred,
-            places,
+            sockets: newer,
+            tuples,
         } = under_way;
         let mut sockets = snapshot.sockets;
         sockets.retain(|socket| {
-            !stirred.contains(&socket.cookie)
-                && !places.contains(&(Some(socket.netns), socket.tuple))
+            !newer.contains(&socket.cookie) && !tuples.contains(&(Some(socket.netns), socket.tuple))
         });
         let repaired = snapshot.unseen.is_empty();
         let alive = Input::Alive {
@@ -97,14 +99,14 @@ impl Resync {
         [alive, existing].into_iter().chain(losses).collect()
     }
 
-    /// The snapshot could not be taken: returns the losses that it was to be told with. Another one
-    /// is taken in its place.
+    /// Called when the snapshot could not be taken: returns its losses. Another snapshot is taken
+    /// later.
     pub fn fail(&mut self) -> Vec<Loss> {
         self.owed |= self.under_way.is_some();
         self.abandon()
     }
 
-    /// Nobody waits for it any more: the losses that it was to be told with.
+    /// Gives up the snapshot that is being taken, and returns its losses.
     pub fn abandon(&mut self) -> Vec<Loss> {
         let under_way = self.under_way.take();
         under_way.map_or_else(Vec::new, |under_way| under_way.losses)
@@ -144,40 +146,40 @@ mod tests {
 
     #[test]
     fn what_is_lost_too_soon_after_a_repair_is_repaired_later() {
-        let mut repair = Resync::default();
+        let mut resync = Resync::default();
         let begun = Nanos::from_secs(100);
-        assert!(repair.begin(&mut vec![LOSS], begun));
-        repair.end(snapshot(&[]));
+        assert!(resync.begin(&mut vec![LOSS], begun));
+        resync.end(snapshot(&[]));
         let mut losses = vec![LOSS];
         let soon = begun + Nanos::from_secs(9);
-        assert!(!repair.begin(&mut losses, soon));
+        assert!(!resync.begin(&mut losses, soon));
         assert_eq!(losses, [LOSS], "it is told at once");
         let later = begun + PERIOD;
-        assert!(repair.begin(&mut Vec::new(), later));
-        let said = repair.end(snapshot(&[]));
-        assert!(!said.iter().any(|input| matches!(input, Input::Lost(_))));
-        assert!(!repair.begin(&mut Vec::new(), later + PERIOD));
+        assert!(resync.begin(&mut Vec::new(), later));
+        let inputs = resync.end(snapshot(&[]));
+        assert!(!inputs.iter().any(|input| matches!(input, Input::Lost(_))));
+        assert!(!resync.begin(&mut Vec::new(), later + PERIOD));
     }
 
     #[test]
     fn what_the_records_tell_is_newer_than_the_snapshot() {
-        let mut repair = Resync::default();
+        let mut resync = Resync::default();
         let mut losses = vec![LOSS];
-        assert!(repair.begin(&mut losses, Nanos(2)));
+        assert!(resync.begin(&mut losses, Nanos(2)));
         assert_eq!(losses, [], "it is told with the repair");
-        repair.note(&Event::Signal(Signal {
+        resync.note(&Event::Signal(Signal {
             at: Nanos(5),
             id: EndpointId(2),
             kind: SignalKind::ResetReceived,
         }));
-        let told = repair.end(snapshot(&[1, 2, 3]));
+        let inputs = resync.end(snapshot(&[1, 2, 3]));
         let [
             Input::Alive { .. },
             Input::SnapshotSocket { sockets, .. },
             Input::Lost(loss),
-        ] = &told[..]
+        ] = &inputs[..]
         else {
-            panic!("{told:?}")
+            panic!("{inputs:?}")
         };
         let cookies: Vec<u64> = sockets.iter().map(|socket| socket.cookie.0).collect();
         assert_eq!(cookies, [1, 3]);
@@ -186,27 +188,27 @@ mod tests {
 
     #[test]
     fn there_is_one_repair_in_ten_seconds_and_no_loss_waits_for_the_next() {
-        let mut repair = Resync::default();
-        assert!(!repair.begin(&mut Vec::new(), Nanos(1)), "nothing is lost");
-        assert!(repair.begin(&mut vec![LOSS], Nanos(2)));
+        let mut resync = Resync::default();
+        assert!(!resync.begin(&mut Vec::new(), Nanos(1)), "nothing is lost");
+        assert!(resync.begin(&mut vec![LOSS], Nanos(2)));
         let mut again = vec![LOSS];
-        assert!(!repair.begin(&mut again, Nanos(3)), "one is under way");
-        repair.end(snapshot(&[]));
-        assert!(!repair.begin(&mut again, Nanos(4)));
+        assert!(!resync.begin(&mut again, Nanos(3)), "one is under way");
+        resync.end(snapshot(&[]));
+        assert!(!resync.begin(&mut again, Nanos(4)));
         assert_eq!(again.len(), 1, "it is told at once");
-        assert!(repair.begin(&mut again, Nanos(2) + PERIOD));
-        assert_eq!(repair.abandon(), [LOSS], "the session ends meanwhile");
+        assert!(resync.begin(&mut again, Nanos(2) + PERIOD));
+        assert_eq!(resync.abandon(), [LOSS], "the session ends meanwhile");
     }
 
     #[test]
     fn another_snapshot_is_taken_in_place_of_one_that_failed() {
-        let mut repair = Resync::default();
-        assert!(repair.begin(&mut vec![LOSS], Nanos(2)));
-        assert_eq!(repair.fail(), [LOSS], "nothing has repaired it");
-        assert!(!repair.begin(&mut Vec::new(), Nanos(3)));
-        assert!(repair.begin(&mut Vec::new(), Nanos(2) + PERIOD));
-        repair.end(snapshot(&[]));
-        assert_eq!(repair.fail(), []);
-        assert!(!repair.begin(&mut Vec::new(), Nanos(2) + PERIOD + PERIOD));
+        let mut resync = Resync::default();
+        assert!(resync.begin(&mut vec![LOSS], Nanos(2)));
+        assert_eq!(resync.fail(), [LOSS], "nothing has repaired it");
+        assert!(!resync.begin(&mut Vec::new(), Nanos(3)));
+        assert!(resync.begin(&mut Vec::new(), Nanos(2) + PERIOD));
+        resync.end(snapshot(&[]));
+        assert_eq!(resync.fail(), []);
+        assert!(!resync.begin(&mut Vec::new(), Nanos(2) + PERIOD + PERIOD));
     }
 }

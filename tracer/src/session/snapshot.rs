@@ -1,4 +1,5 @@
-//! A look at all sockets of all network namespaces: what was there before the tracer, and what is left after a loss.
+//! Snapshots of all sockets in all network namespaces: at the start of the tracer, and for a resync
+//! after a loss.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,38 +14,40 @@ use tcpclose_sys::kernel::loader::TraceOptions;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, KernelSocket, StateSet};
 
-/// What was found.
+/// All sockets at one moment.
 pub(super) struct Snapshot {
     pub began: Nanos,
     pub ended: Nanos,
-    /// Those that the filters let pass, listeners first.
+    /// The sockets that the filter lets pass, listeners first.
     pub sockets: Vec<SnapshotSocket>,
     /// The inodes of `sockets` that have one.
     pub inodes: HashMap<EndpointId, u32>,
-    /// The cookies of all, whatever the filters say.
+    /// The cookies of all sockets, including those that the filter drops.
     pub alive: HashSet<EndpointId>,
-    /// Namespaces of which all is known.
+    /// The namespaces whose sockets were all read.
     pub complete: HashSet<NetNs>,
-    /// What has overflowed so far.
+    /// The overflows of TIME_WAIT so far.
     pub overflows: TimeWaitOverflows,
-    /// What could not be looked at, and why.
+    /// Sentences that describe what could not be read, and why.
     pub unseen: Vec<String>,
-    /// The identities ([`coverage::net_identity`]) of the namespaces that were looked at.
-    looked_at: HashSet<u64>,
+    /// The identities ([`coverage::net_identity`]) of the namespaces that were read.
+    read_namespaces: HashSet<u64>,
 }
 
 impl Snapshot {
-    /// Looks at the namespace of the options, or at all that can be found. `owners`: whose sockets are known by now.
+    /// Takes a snapshot of the namespace in `options`, or of all namespaces. `owners` are the known
+    /// owners of sockets.
     pub fn take(options: &TraceOptions, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
-        Self::look(StateSet::all(), options, owners)
+        Self::scan(StateSet::all(), options, owners)
     }
 
-    /// As [`Self::take`], without the sockets that nobody can hold: in TIME_WAIT, of which there may be very many.
-    pub fn take_held(options: &TraceOptions) -> Self {
-        Self::look(StateSet::full_sockets(), options, &HashMap::new())
+    /// Does as [`Self::take`], without sockets in TIME_WAIT: they have no holders, and may be very
+    /// many.
+    pub fn take_full_sockets(options: &TraceOptions) -> Self {
+        Self::scan(StateSet::full_sockets(), options, &HashMap::new())
     }
 
-    fn look(
+    fn scan(
         states: StateSet,
         options: &TraceOptions,
         owners: &HashMap<EndpointId, SharedOwner>,
@@ -60,9 +63,9 @@ impl Snapshot {
                 for handle in scan.namespaces {
                     snapshot.add(&handle, states, options, owners);
                 }
-                let blind = coverage::of_scan(&scan.gaps, &snapshot.looked_at);
-                let blind = blind.into_iter().map(|blind| blind.text);
-                snapshot.unseen.extend(blind);
+                let gaps = coverage::of_scan(&scan.gaps, &snapshot.read_namespaces);
+                let gaps = gaps.into_iter().map(|gap| gap.text);
+                snapshot.unseen.extend(gaps);
             }
         }
         snapshot.overflows.complete = snapshot.unseen.is_empty();
@@ -73,7 +76,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// One with these sockets and no more.
+    /// Returns a snapshot that has only these sockets.
     pub(super) fn of(began: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
         Self {
             began,
@@ -84,7 +87,7 @@ impl Snapshot {
             complete: HashSet::new(),
             overflows: TimeWaitOverflows::default(),
             unseen: Vec::new(),
-            looked_at: HashSet::new(),
+            read_namespaces: HashSet::new(),
         }
     }
 
@@ -111,7 +114,7 @@ impl Snapshot {
             Ok((count, identity)) => {
                 let count = count.map(|count| (handle.id(), count));
                 self.overflows.counts.extend(count);
-                self.looked_at.extend(identity);
+                self.read_namespaces.extend(identity);
             }
             Err(error) => self.unseen.push(with_causes(error)),
         }
@@ -121,7 +124,7 @@ impl Snapshot {
         self.alive.extend(sockets.iter().map(|socket| socket.id));
         for socket in sockets
             .iter()
-            .filter(|socket| want(options, handle.id(), socket))
+            .filter(|socket| passes_filter(options, handle.id(), socket))
         {
             if let Some(inode) = socket.inode {
                 self.inodes.insert(socket.id, inode.get());
@@ -144,15 +147,15 @@ fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<KernelSocket>,
     Ok((sockets, !report.interrupted && report.skipped == 0))
 }
 
-/// The kernel filters the records; these are the same filters for the snapshot.
-fn want(options: &TraceOptions, netns: NetNs, socket: &KernelSocket) -> bool {
+/// Returns whether the filter lets a socket pass. The eBPF programs filter the records likewise.
+fn passes_filter(options: &TraceOptions, netns: NetNs, socket: &KernelSocket) -> bool {
     if socket.state == TcpState::Listen {
         return options.filter.matches_listener(&socket.tuple);
     }
     options.filter.matches_tuple(Some(netns), &socket.tuple)
 }
 
-/// An error in one line: what failed, and why.
+/// Formats an error with its causes in one line.
 fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> String {
     format!("{:#}", anyhow::Error::new(error))
 }

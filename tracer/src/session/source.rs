@@ -1,4 +1,4 @@
-//! Where the inputs of a session's core come from.
+//! The interface of a session's source of inputs.
 
 use std::ops::ControlFlow;
 
@@ -6,19 +6,19 @@ use super::core_driver::{CoreDriver, OnTransition};
 use crate::clock_offset::ClockOffset;
 use tcpclose_core::types::Nanos;
 
-/// The running kernel, or a recording.
+/// A source of the core's inputs: the running kernel, or a recording.
 pub(crate) trait Source {
-    /// Waits until there may be something to take. Safe to cancel.
+    /// Waits until there may be new inputs. Safe to cancel.
     ///
     /// # Errors
-    /// The kernel can no longer be waited for.
+    /// Returns an error if waiting for the kernel has failed.
     async fn wait(&mut self, core: &CoreDriver) -> anyhow::Result<()>;
 
-    /// Gives the core what has come, up to the next time that the core learns of, and sets `clock` to the wall time that
-    /// goes with it. Breaks where there will be no more.
+    /// Passes new inputs to the core, up to and including the next time, and sets `clock` to the
+    /// matching offset of wall time. Breaks when no more inputs will follow.
     ///
     /// # Errors
-    /// The kernel's records can no longer be read.
+    /// Returns an error if reading the kernel's records has failed.
     fn pump(
         &mut self,
         core: &mut CoreDriver,
@@ -26,10 +26,10 @@ pub(crate) trait Source {
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<ControlFlow<()>>;
 
-    /// At the end of a session: gives the core what is still on its way.
+    /// Passes the inputs that are still on their way to the core, at the end of a session.
     ///
     /// # Errors
-    /// As [`Self::pump`].
+    /// Fails as [`Self::pump`] does.
     async fn drain(
         &mut self,
         core: &mut CoreDriver,
@@ -37,6 +37,6 @@ pub(crate) trait Source {
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<()>;
 
-    /// Returns the time up to which everything has been taken.
+    /// Returns the time up to which all inputs have been taken.
     fn now(&self) -> Nanos;
 }

@@ -1,25 +1,26 @@
-//! Ends that found no room in TIME_WAIT (`tcp_max_tw_buckets`): `TCPTimeWaitOverflow`, which each namespace counts.
+//! Counts endpoints that found no room in TIME_WAIT (`tcp_max_tw_buckets`): each namespace has the
+//! counter `TCPTimeWaitOverflow`.
 
 use std::collections::HashMap;
 use std::fs;
 
 use tcpclose_core::types::NetNs;
 
-/// What the counters of the namespaces show at one time.
+/// The counters of all namespaces at one moment.
 #[derive(Debug, Default)]
 pub(super) struct TimeWaitOverflows {
-    /// By namespace.
+    /// The counter of each namespace.
     pub counts: HashMap<NetNs, u64>,
-    /// No namespace that matters is left out.
+    /// Whether no namespace that matters is left out.
     pub complete: bool,
 }
 
-/// What the counter of the calling thread's namespace shows.
+/// Reads the counter of the calling thread's namespace.
 pub(super) fn count() -> Option<u64> {
     parse(&fs::read_to_string("/proc/thread-self/net/netstat").ok()?)
 }
 
-/// The counter in a netstat file: pairs of lines, names above values.
+/// Finds the counter in a netstat file, which consists of pairs of lines: names above values.
 fn parse(netstat: &str) -> Option<u64> {
     let mut lines = netstat.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {

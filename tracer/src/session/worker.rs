@@ -1,5 +1,5 @@
-//! A thread that answers requests, one after the other: what may take longer than the ring can wait.
-//! Where a thread panics, what it left unanswered is given up, and another one is started.
+//! A thread that answers requests which may take longer than the ring buffer can wait. If the
+//! thread panics, its unanswered requests are given up, and another thread is started.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,26 +15,26 @@ use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::reader::SETTLED;
 
-/// The least time between the starts of two threads: what has made one panic may do so again.
+/// The shortest time between the starts of two threads: the cause of a panic may recur.
 const RESTART_PERIOD: Nanos = Nanos::from_secs(10);
 
 /// Answers a request, in the worker's thread.
 pub(super) type Work<Q, A> = Box<dyn FnMut(&Q) -> A + Send>;
 
-/// The thread, which ends with this. The core asks of each thing anew only when it was answered, so what waits here is
-/// bounded by what the core holds.
+/// A handle to the thread, which ends when the handle is dropped. The core repeats a request only
+/// after its answer, so the core's size limits the number of waiting requests.
 pub(super) struct Worker<Q, A> {
     name: &'static str,
-    /// Returns the work of a new thread. A panic may leave that of the last one in any state.
+    /// Returns the work of a new thread, because a panic may leave the old one in any state.
     make_work: Box<dyn FnMut() -> Work<Q, A>>,
     /// Returns the answer to a request that is given up.
     give_up: fn(&Q) -> A,
-    /// `None` after a panic, until another one is started.
+    /// `None` after a panic, until another thread is started.
     thread: Option<Thread<Q, A>>,
     started: Nanos,
-    /// Requests that were not answered yet, oldest first.
+    /// Requests that are not answered yet, oldest first.
     unanswered: VecDeque<Arc<Q>>,
-    /// Answers that were not taken yet, oldest first, each with the time at which it was given.
+    /// Answers that are not taken yet, oldest first, each with the time at which it was given.
     answers: VecDeque<(Nanos, A)>,
     has_failed: bool,
     given_up: u64,
@@ -50,7 +50,7 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
     /// a request whose thread has panicked.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// Returns an error if the thread cannot be started.
     pub fn start(
         name: &'static str,
         make_work: impl FnMut() -> Work<Q, A> + 'static,
@@ -81,8 +81,8 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
         Ok(Thread { requests, answers })
     }
 
-    /// Hands a request to the thread.
-    pub fn ask(&mut self, request: Q) {
+    /// Submits a request to the thread.
+    pub fn submit(&mut self, request: Q) {
         let at = now();
         if self.thread.is_none() && at - self.started >= RESTART_PERIOD {
             self.started = at;
@@ -91,7 +91,7 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
         let request = Arc::new(request);
         self.unanswered.push_back(Arc::clone(&request));
         match &self.thread {
-            // Where the thread has just panicked, the request is given up with the others.
+            // If the thread has just panicked, the request is given up with the others.
             Some(thread) => drop(thread.requests.send(request)),
             None => self.give_up(),
         }
@@ -114,8 +114,8 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
         }
     }
 
-    /// Returns the next answer that was given by `until`. Up to then the records must have been taken: what has led to the
-    /// answer must be known before it.
+    /// Takes the next answer, if it was given by `until`. The records up to that time must have
+    /// been passed to the core, because the events before an answer must precede it.
     pub fn take(&mut self, until: Nanos) -> Option<A> {
         if self.answers.is_empty() {
             match self.thread.as_mut()?.answers.try_recv() {
@@ -128,12 +128,12 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> Worker<Q, A> {
         Some(next.1)
     }
 
-    /// Returns the name of the thread if the last one has panicked and none has answered since.
+    /// Returns the name of the thread if it has panicked and has not answered since.
     pub fn failed(&self) -> Option<&'static str> {
         self.has_failed.then_some(self.name)
     }
 
-    /// Returns how many requests were given up since the last call.
+    /// Takes the number of requests that were given up since the last call.
     pub fn take_given_up(&mut self) -> u64 {
         std::mem::take(&mut self.given_up)
     }
@@ -189,8 +189,8 @@ mod tests {
 
     const GIVEN_UP: u32 = 1000;
 
-    /// A worker whose threads answer with ten times the request and panic at 7; and how many of them
-    /// were started.
+    /// Returns a worker whose threads answer with ten times the request and panic at 7, and the
+    /// number of threads that were started.
     fn worker() -> (Worker<u32, u32>, Rc<Cell<u32>>) {
         let started = Rc::new(Cell::new(0));
         let count = Rc::clone(&started);
@@ -205,7 +205,7 @@ mod tests {
         (worker.expect("a thread"), started)
     }
 
-    /// Waits for so many answers.
+    /// Waits for this number of answers.
     fn answers(worker: &mut Worker<u32, u32>, count: usize) -> Vec<u32> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -225,7 +225,7 @@ mod tests {
     fn what_a_thread_that_panics_leaves_is_given_up() {
         let (mut worker, _) = worker();
         for request in [1, 7, 2] {
-            worker.ask(request);
+            worker.submit(request);
         }
         assert_eq!(answers(&mut worker, 3), [10, GIVEN_UP + 7, GIVEN_UP + 2]);
         assert_eq!(worker.failed(), Some("test"));
@@ -236,14 +236,14 @@ mod tests {
     #[test]
     fn another_thread_is_started_after_a_while() {
         let (mut worker, started) = worker();
-        worker.ask(7);
+        worker.submit(7);
         answers(&mut worker, 1);
-        // It was started a moment ago.
-        worker.ask(3);
+        // The thread was started a moment ago.
+        worker.submit(3);
         assert_eq!(answers(&mut worker, 1), [GIVEN_UP + 3]);
         assert_eq!(started.get(), 1);
         worker.started = now() - RESTART_PERIOD;
-        worker.ask(4);
+        worker.submit(4);
         assert_eq!(worker.failed(), Some("test"), "it has not answered yet");
         assert_eq!(answers(&mut worker, 1), [40]);
         assert_eq!((worker.failed(), started.get()), (None, 2));
@@ -254,9 +254,9 @@ mod tests {
     fn answers_given_later_are_left() {
         let (mut worker, _) = worker();
         let before = now();
-        worker.ask(1);
+        worker.submit(1);
         assert_eq!(answers(&mut worker, 1), [10]);
-        worker.ask(2);
+        worker.submit(2);
         while worker.answers.is_empty() {
             assert_eq!(worker.take(before), None);
             thread::yield_now();
