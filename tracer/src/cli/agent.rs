@@ -33,7 +33,8 @@ pub(super) struct Args {
     /// Record into a file as well, for a later --replay; an existing file is overwritten
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check_config", "print_default_config"])]
     record: Option<PathBuf>,
-    /// Write the findings of a recording and their summaries to stdout, instead of tracing this host
+    /// Write the findings of a recording and their summaries to stdout, instead of tracing this
+    /// host
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "check_config", "print_default_config"])]
     replay: Option<PathBuf>,
 }
@@ -61,7 +62,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = event_loop()?;
     let (file, record) = (args.config.clone(), args.record.as_deref());
     match runtime.block_on(agent::run(config, file, record)) {
-        // Starting it again may help.
+        // A restart may help.
         Err(error) if error.is::<agent::FailedWhileRunning>() => {
             notice!("{error:#}");
             Ok(ExitCode::from(1))

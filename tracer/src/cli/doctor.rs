@@ -1,4 +1,4 @@
-//! `tcpclose doctor`: what can be seen here, and what cannot.
+//! `tcpclose doctor`: reports what tcpclose can see on this host, and what it cannot.
 
 use std::fs;
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ struct Check {
     found: Result<String, Lack>,
 }
 
-/// What is missing, what that costs, and what to do.
+/// A missing piece: its cause, its effect, and how to fix it.
 struct Lack {
     what: String,
     costs: &'static str,
@@ -49,7 +49,7 @@ impl Lack {
     }
 }
 
-/// Exit code 0 when connections can be watched, 2 when not.
+/// Prints the report. Returns exit code 0 if connections can be watched, else 2.
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.agent {
         return rights_of_agent(args.config.as_deref());
@@ -111,7 +111,8 @@ fn report(out: &mut impl Write, kernel: &str, checks: &[Check], works: bool) -> 
     out.flush()
 }
 
-/// Exit code 0 when this process has all that the agent keeps, 2 when not.
+/// Prints the capabilities. Returns exit code 0 if this process has all that the agent keeps, else
+/// 2.
 fn rights_of_agent(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = match file {
         Some(file) => Config::read(file)?,

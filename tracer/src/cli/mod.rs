@@ -22,8 +22,8 @@ use crate::notice::notice;
 /// Could not run, or bad usage.
 const EXIT_FAILED: u8 = 2;
 
-/// Show how TCP connections close, which never do and whose they are, from the kernel's own state transitions: no packet
-/// capture is needed.
+/// Show how TCP connections close, which never do and whose they are, from the kernel's own state
+/// transitions: no packet capture is needed.
 #[derive(Parser)]
 #[command(
     name = "tcpclose",
@@ -56,7 +56,7 @@ fn count(words: &str) -> Result<u64, &'static str> {
     count.ok_or("must be a number of at least 1")
 }
 
-/// What commands run on that wait: one thread, this one.
+/// Returns the runtime of the commands that wait, which uses the calling thread only.
 fn event_loop() -> anyhow::Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder

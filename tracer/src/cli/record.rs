@@ -68,7 +68,7 @@ async fn record(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> 
     session.run(consumer).await
 }
 
-/// The recording has all that is found, except that losses are reported to the user, too.
+/// Drops the findings, which a replay makes again, and reports losses.
 struct RecordingOnly {
     shutdown: Shutdown,
     requested: bool,

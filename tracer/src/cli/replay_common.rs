@@ -1,4 +1,4 @@
-//! What all that shows recordings has in common.
+//! Shared by all commands that replay recordings.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,10 +14,10 @@ use super::{EXIT_FAILED, event_loop};
 use crate::notice::notice;
 use crate::recording::Damage;
 
-/// How long the last lines may take after Ctrl-C.
+/// The longest time for writing the last lines after Ctrl-C.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Runs `work` until it is done, or until the user wants it to stop, which sets the flag that it gets.
+/// Runs `work` until it is done or the user stops it, which sets the flag that is passed to `work`.
 pub(super) fn until_stopped(
     work: impl FnOnce(Arc<AtomicBool>) -> anyhow::Result<ExitCode> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
@@ -26,7 +26,7 @@ pub(super) fn until_stopped(
     let stopped = Arc::clone(&stop);
     let code = runtime.block_on(async move {
         let mut shutdown = Shutdown::listen()?;
-        // In a thread of its own: it waits for a slow reader, and Ctrl-C must not.
+        // Runs in a thread of its own, because it waits for a slow reader, and Ctrl-C must not.
         let mut work = tokio::task::spawn_blocking(move || work(stopped));
         tokio::select! {
             code = &mut work => return code.context("the replay has ended before its time")?,
@@ -42,7 +42,7 @@ pub(super) fn until_stopped(
     code
 }
 
-/// Tells the user what of the recording could not be read, if anything; else returns `code`.
+/// Reports the parts of the recording that could not be read; returns `code` if there are none.
 pub(super) fn exit_code(damage: &Damage, file: &Path, code: ExitCode) -> ExitCode {
     if damage.is_none() {
         return code;

@@ -1,4 +1,4 @@
-//! What ends a command that runs until it is told to stop.
+//! The signals and the time that end a command which runs until it is stopped.
 
 use std::future::pending;
 use std::io;
@@ -8,7 +8,8 @@ use tcpclose_sys::host::signals;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
-/// Ctrl-C, SIGTERM, the end of the terminal (SIGHUP, unless nohup(1) has it ignored), and a time.
+/// Waits for Ctrl-C, SIGTERM, the end of the terminal (SIGHUP, unless nohup(1) ignores it), or a
+/// time.
 pub(super) struct Shutdown {
     interrupt: Signal,
     terminate: Signal,
@@ -17,10 +18,10 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// From now on those signals no longer end the program by themselves.
+    /// Installs the handlers. From then on the signals no longer end the program by themselves.
     ///
     /// # Errors
-    /// When the kernel takes no handler.
+    /// Returns an error if a handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
         let hangup = match signals::is_ignored(SignalKind::hangup().as_raw_value()) {
             true => None,
@@ -34,14 +35,14 @@ impl Shutdown {
         })
     }
 
-    /// Also so long after now, if that is given.
+    /// Also stops after `duration` from now, if it is given.
     pub fn after(self, duration: Option<Duration>) -> Self {
-        // A time beyond the clock's range is never.
+        // A time beyond the clock's range never comes.
         let at = duration.and_then(|duration| Instant::now().checked_add(duration));
         Self { at, ..self }
     }
 
-    /// Waits for one of them. Safe to cancel.
+    /// Waits for a signal or the time. Safe to cancel.
     pub async fn requested(&mut self) {
         let Self {
             interrupt,
@@ -70,7 +71,8 @@ impl Shutdown {
     }
 }
 
-/// From here on Ctrl-C and SIGTERM end the program on the spot: whoever reads a pipe may take for ever.
+/// Makes Ctrl-C and SIGTERM end the program at once from now on, because the reader of a pipe may
+/// block it for ever.
 pub(super) fn restore_default_signals() {
     for signal in [SignalKind::interrupt(), SignalKind::terminate()] {
         signals::restore_default(signal.as_raw_value());

@@ -1,4 +1,4 @@
-//! The commands that the documents show are commands that the program takes.
+//! Checks that the program accepts the commands that the documents show.
 
 use clap::Parser as _;
 
@@ -21,13 +21,13 @@ const DOCUMENTS: [(&str, &str); 8] = [
     ),
 ];
 
-/// What stands for a value that the reader has to choose, and one that could be chosen.
+/// Placeholders in the documents, each with a possible value.
 const PLACEHOLDERS: [(&str, &str); 3] = [("PID", "1"), ("FILE", "closes.rec"), ("TIME", "5s")];
 
-/// The first line of a recording looks like a command.
-const NO_COMMAND: &str = "recording";
+/// The first line of a recording, which resembles a command.
+const NOT_A_COMMAND: &str = "recording";
 
-/// Arguments of the commands in a document: on indented lines, and between backticks.
+/// Returns the arguments of the commands in a document: on indented lines, and between backticks.
 fn commands(text: &str) -> Vec<String> {
     let indented = text.lines().filter_map(|line| line.strip_prefix("    "));
     let quoted = text.split('`').skip(1).step_by(2);
@@ -53,7 +53,7 @@ fn the_commands_of_the_documents_are_accepted() {
                 chosen.map_or(word, |(_, value)| value)
             });
             let words: Vec<&str> = words.collect();
-            if words.first() == Some(&NO_COMMAND) {
+            if words.first() == Some(&NOT_A_COMMAND) {
                 continue;
             }
             if let Err(error) = Cli::try_parse_from(["tcpclose"].iter().chain(&words)) {

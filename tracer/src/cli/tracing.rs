@@ -1,4 +1,4 @@
-//! What the commands that trace the running kernel share.
+//! Shared by all commands that trace the running kernel.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn stuck_after(words: &str) -> Result<Duration, String> {
     }
 }
 
-/// Tells the user that tracing has begun, how much of it this kernel allows, and what is missing.
+/// Prints that tracing has begun, at which tier, and what cannot be seen.
 pub(super) fn announce(doing: &str, session: &Session<Live>) {
     let tier = match session.tier() {
         Tier::Btf => "every transition with the socket's own evidence",

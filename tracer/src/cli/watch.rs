@@ -37,7 +37,7 @@ async fn watch(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> {
         .record_to(args.record.as_deref())
         .start()?;
     let filter = args.filters.in_user_space();
-    // A recording has its own names, so that a replay shows the same.
+    // The names come from the recording, so that a replay shows the same ones.
     let cgroups: Box<dyn CgroupNames> = match session.recorded_cgroups() {
         Some(names) => Box::new(GivenNames::new(names)),
         None => Box::new(Cgroups::new()),

@@ -1,35 +1,35 @@
-//! What could not be read of a recording.
+//! The parts of a recording that could not be read.
 
 use super::Broken;
 
-/// Broken places that are kept; of further ones only the number is.
+/// The most broken parts that are kept; further ones are only counted.
 const KEPT: usize = 8;
 
-/// The broken places of one recording, in their order.
+/// The broken parts of one recording, in order.
 #[derive(Debug, Default)]
 pub struct Damage {
-    places: Vec<Broken>,
+    parts: Vec<Broken>,
     more: u64,
     is_cut: bool,
-    /// The frame with the wall clock's time was broken.
+    /// Whether the frame with the wall clock's time was broken.
     pub lacks_wall_clock: bool,
 }
 
 impl Damage {
-    /// Adds the next one.
+    /// Adds the next broken part.
     pub fn add(&mut self, broken: Broken) {
         self.is_cut |= broken.resumed_at.is_none();
-        if self.places.len() < KEPT {
-            self.places.push(broken);
+        if self.parts.len() < KEPT {
+            self.parts.push(broken);
         } else {
             self.more += 1;
         }
     }
 
-    /// Returns whether all could be read.
+    /// Returns whether everything could be read.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.places.is_empty()
+        self.parts.is_empty()
     }
 
     /// Returns whether the recording breaks off before its end.
@@ -38,9 +38,9 @@ impl Damage {
         self.is_cut
     }
 
-    /// Says what was lost, a sentence for each place.
+    /// Returns a sentence for each broken part, which describes what was lost.
     pub fn sentences(&self) -> impl Iterator<Item = String> {
-        let places = self.places.iter().map(|broken| match broken.resumed_at {
+        let parts = self.parts.iter().map(|broken| match broken.resumed_at {
             Some(resumed_at) => {
                 let skipped = resumed_at - broken.offset;
                 format!("{broken}; {skipped} bytes were skipped, and what follows was shown")
@@ -54,6 +54,6 @@ impl Damage {
              1970"
                 .to_owned()
         });
-        places.chain(more).chain(clock)
+        parts.chain(more).chain(clock)
     }
 }

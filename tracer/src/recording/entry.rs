@@ -1,29 +1,29 @@
-//! What a recording holds, one after the other.
+//! The entries of a recording.
 
 use serde::{Deserialize, Serialize};
 
 use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
 
-/// One thing that was recorded, as it is read.
+/// An entry as it is read.
 #[derive(Clone, Debug, Deserialize)]
 pub enum Entry {
-    /// What the core was told.
+    /// An input of the core.
     Input(Input),
-    /// From here on wall time is monotonic time plus this many nanoseconds.
+    /// The offset of wall time from monotonic time, in nanoseconds, from here on.
     WallClock(i64),
-    /// From here on this cgroup (v2) has this path; escape it before it is shown.
+    /// The path of a cgroup (v2), from here on. The path must be escaped before it is shown.
     Cgroup {
-        /// Its id.
+        /// The cgroup's id.
         id: u64,
-        /// From the root cgroup.
+        /// The path below the root cgroup.
         path: String,
     },
-    /// An interval of the agent ends; at the first, none does.
+    /// The end of an interval of the agent. The first one marks the start of the first interval.
     IntervalEnd(IntervalEnd),
 }
 
-/// [`Entry`] as it is written.
+/// An [`Entry`] as it is written.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[allow(missing_docs, reason = "they are Entry's")]
 pub enum EntryRef<'a> {

@@ -1,27 +1,30 @@
-//! The frames of a recording: each is whole or broken by itself, so what stands behind a broken one can be read.
+//! The frames of a recording. Each is checked by itself, so the frames after a broken one can be
+//! read.
 
 use std::io::{self, Read};
 
-/// Bytes before a frame's content: kind, three zeros, stored length, length, checksum.
+/// The size of a frame's header in bytes: kind, three zeros, stored length, length, checksum.
 const HEADER: usize = 16;
 
-/// The most that one frame holds, stored or unpacked. Longer ones are broken: memory stays bounded whatever a file claims.
+/// The longest content of a frame, stored or unpacked. A frame that claims more is broken, so that
+/// no file can use unlimited memory.
 const LONGEST: usize = 64 << 20;
 
-/// The head: JSON, not compressed.
+/// The kind of the recording's head: JSON, not compressed.
 pub(super) const HEAD: u8 = 1;
-/// Entries, compressed.
+/// The kind of a frame with compressed entries.
 pub(super) const ENTRIES: u8 = 2;
-/// Nothing: the recording ended as it should.
+/// The kind of the empty frame at the end of a complete recording.
 pub(super) const END: u8 = 3;
-/// From this kind on, readers pass over a frame that they do not know.
+/// Readers skip frames of this kind and above if they do not know the kind.
 pub(super) const OPTIONAL: u8 = 128;
 
-/// Bytes that are read from the file at a time.
+/// The number of bytes that are read from the file at a time.
 const CHUNK: usize = 256 << 10;
 
-/// Bytes of supposed frames that are checked in one file to find out where it goes on: enough for files that are damaged,
-/// whereas one that is made to look like a frame at each of its bytes must not take hours.
+/// The most bytes of supposed frames that are checked in one file when searching for the next whole
+/// frame. That is enough for damaged files, and keeps a file that resembles a frame at each of its
+/// bytes from taking hours.
 const SEARCHED: usize = 256 << 20;
 
 /// A whole frame as it is in the file.
@@ -33,7 +36,7 @@ pub(super) struct Frame {
     pub stored: Vec<u8>,
 }
 
-/// What is wrong with a frame.
+/// The reason why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     #[error("the file ends in the middle of a frame")]
@@ -46,7 +49,7 @@ pub(super) enum Fault {
     Io(#[from] io::Error),
 }
 
-/// Appends a frame whose content is stored as it is.
+/// Appends a frame with this content, which is not compressed here.
 pub(super) fn push(file: &mut Vec<u8>, kind: u8, length: usize, stored: &[u8]) {
     let start = file.len();
     file.extend([kind, 0, 0, 0]);
@@ -64,7 +67,7 @@ fn checksum(header: &[u8], stored: &[u8]) -> u32 {
     checksum.finalize()
 }
 
-/// What a frame's first bytes claim.
+/// A frame's header, not checked.
 struct Header {
     kind: u8,
     zeros: [u8; 3],
@@ -91,7 +94,7 @@ impl Header {
         self.stored > LONGEST || self.length > LONGEST
     }
 
-    fn may_be_one(&self) -> bool {
+    fn is_plausible(&self) -> bool {
         let is_known = matches!(self.kind, ENTRIES | END | OPTIONAL..);
         is_known && self.zeros == [0; 3] && !self.is_too_long()
     }
@@ -101,12 +104,12 @@ impl Header {
 #[derive(Debug)]
 pub(super) struct Frames<R> {
     file: R,
-    /// Bytes that have been read from the file, those before `taken` already taken.
+    /// Bytes that have been read from the file; those before `taken` are used up.
     buffer: Vec<u8>,
     taken: usize,
-    /// Where in the file the next byte is.
+    /// The offset of the next byte in the file.
     offset: u64,
-    /// What is left of [`SEARCHED`].
+    /// The remaining bytes of [`SEARCHED`].
     search_left: usize,
 }
 
@@ -121,12 +124,12 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// Where in the file the next frame begins.
+    /// Returns the offset of the next frame in the file.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Takes the file's first line, with its end; less where that is longer than `most` bytes.
+    /// Takes the file's first line with its end, at most `most` bytes.
     pub fn first_line(&mut self, most: usize) -> io::Result<Vec<u8>> {
         self.fill(most)?;
         let bytes = self.bytes(0, most);
@@ -136,7 +139,8 @@ impl<R: Read> Frames<R> {
         Ok(line)
     }
 
-    /// Takes the next frame; `None` at the end of the file. A broken one is not taken: see [`Self::skip_broken`].
+    /// Takes the next frame; `None` at the end of the file. Leaves a broken frame for
+    /// [`Self::skip_broken`].
     pub fn next(&mut self) -> Result<Option<Frame>, Fault> {
         self.fill(HEADER)?;
         if self.bytes(0, 1).is_empty() {
@@ -152,18 +156,19 @@ impl<R: Read> Frames<R> {
         }))
     }
 
-    /// Goes on to the next whole frame, or to the end of the file where there is none. Returns whether there is one.
+    /// Skips to the next whole frame, or to the end of the file. Returns whether there is another
+    /// frame.
     pub fn skip_broken(&mut self) -> io::Result<bool> {
         self.fill(HEADER)?;
         if let Some(header) = self.header_at(0).filter(|header| !header.is_too_long()) {
             let behind = HEADER + header.stored;
-            if self.may_go_on_at(behind)? {
+            if self.has_frame_at(behind)? {
                 self.take(behind);
                 return Ok(true);
             }
             let is_last = self.bytes(behind, 1).is_empty();
-            if is_last && header.may_be_one() {
-                // Its writer was interrupted. What is within may look like a frame.
+            if is_last && header.is_plausible() {
+                // The writer was interrupted. The content of this frame may resemble a frame.
                 self.take_all();
                 return Ok(false);
             }
@@ -174,7 +179,7 @@ impl<R: Read> Frames<R> {
                 self.take_all();
                 return Ok(false);
             }
-            if self.may_go_on_at(1)? {
+            if self.has_frame_at(1)? {
                 self.take(1);
                 return Ok(true);
             }
@@ -182,10 +187,10 @@ impl<R: Read> Frames<R> {
         }
     }
 
-    /// Returns whether so many bytes on there is a whole frame.
-    fn may_go_on_at(&mut self, at: usize) -> io::Result<bool> {
+    /// Returns whether a whole frame begins `at` bytes ahead.
+    fn has_frame_at(&mut self, at: usize) -> io::Result<bool> {
         self.fill(at + HEADER)?;
-        let Some(header) = self.header_at(at).filter(Header::may_be_one) else {
+        let Some(header) = self.header_at(at).filter(Header::is_plausible) else {
             return Ok(false);
         };
         let Some(left) = self.search_left.checked_sub(HEADER + header.stored) else {
@@ -216,13 +221,13 @@ impl<R: Read> Frames<R> {
         Ok(header)
     }
 
-    /// What has been read of a header so many bytes on; `None` where the file ends before it does.
+    /// Returns the header `at` bytes ahead, if it has been read in full.
     fn header_at(&self, at: usize) -> Option<Header> {
         let bytes = self.bytes(at, HEADER).try_into().ok()?;
         Some(Header::of(bytes))
     }
 
-    /// So many bytes from so many bytes on, less where they have not been read.
+    /// Returns `count` bytes from `at` bytes ahead, or fewer where fewer have been read.
     fn bytes(&self, at: usize, count: usize) -> &[u8] {
         let read = &self.buffer[self.taken..];
         let from = at.min(read.len());
@@ -238,7 +243,7 @@ impl<R: Read> Frames<R> {
         self.take(self.buffer.len() - self.taken);
     }
 
-    /// Reads until so many bytes are there, or the file ends.
+    /// Reads until `count` bytes are buffered, or the file ends.
     fn fill(&mut self, count: usize) -> io::Result<()> {
         if self.buffer.len() - self.taken >= count {
             return Ok(());
@@ -248,7 +253,7 @@ impl<R: Read> Frames<R> {
             self.taken = 0;
         }
         while self.buffer.len() - self.taken < count {
-            // In pieces: the file may be shorter than it claims.
+            // Read in pieces, because the file may be shorter than its headers claim.
             let mut piece = self.file.by_ref().take(CHUNK as u64);
             if piece.read_to_end(&mut self.buffer)? == 0 {
                 break;

@@ -1,4 +1,4 @@
-//! What a recording says of itself.
+//! The head of a recording: how it was recorded.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,28 +9,28 @@ use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 /// The head of a recording: JSON, so that people and later versions can read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The version of tcpclose that wrote it.
+    /// The version of tcpclose that wrote the recording.
     pub program: String,
     /// The kernel's release (`uname -r`).
     pub kernel: String,
-    /// What could be seen.
+    /// How much the recorder could see.
     pub seen: Seen,
-    /// The most live connection ends that the core was to keep.
+    /// The most live endpoints that the core keeps.
     pub capacity: usize,
-    /// The kernel's hooks told of minisockets.
+    /// Whether the kernel's hooks reported minisockets.
     pub hooks: bool,
-    /// The kernel told of segments that it dropped.
+    /// Whether the kernel reported segments that it dropped.
     pub segments: bool,
-    /// The kernel was filtering local ports.
+    /// Whether the eBPF programs filtered local ports.
     pub filters_ports: bool,
-    /// Ends were told to be stuck after so long in CLOSE_WAIT.
+    /// The time in CLOSE_WAIT after which sockets were reported as stuck, if any.
     pub stuck_after: Option<Nanos>,
-    /// Transitions that tell nothing of a close were recorded, too.
+    /// Whether transitions that are not part of a close were recorded, too.
     #[serde(default)]
     pub every_transition: bool,
 }
 
-/// How much the kernel let the recorder see: [`Tier`].
+/// How much the recorder could see: the [`Tier`] of its programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "they are Tier's")]
@@ -40,7 +40,7 @@ pub enum Seen {
 }
 
 impl Head {
-    /// Returns the head for what is being traced now with these options.
+    /// Returns the head of a recording that starts now with these options.
     #[must_use]
     pub fn new(options: &TraceOptions, tier: Tier, capacity: usize) -> Self {
         Self {

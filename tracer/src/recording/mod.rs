@@ -1,5 +1,5 @@
-//! Recordings: all that went into the core, in a file, so that the same findings can be had again. docs/recording.md
-//! describes the format.
+//! Recordings: files with all inputs of the core, from which a replay makes the same findings.
+//! docs/recording.md describes the format.
 
 mod damage;
 mod entry;
@@ -14,7 +14,7 @@ pub use head::{Head, Seen};
 pub use reader::{Broken, OpenError, Reader};
 pub use recorder::{Recorded, Recorder};
 
-/// The version of the format that is written and read. Those before were of no release.
+/// The version of the format that is written and read. No release had an earlier one.
 pub const VERSION: u32 = 2;
 
 /// The first line of a file, up to the version's number and the end of the line.

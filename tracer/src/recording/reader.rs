@@ -1,4 +1,4 @@
-//! Reads a recording, and passes over what is broken of it.
+//! Reads a recording, and skips its broken parts.
 
 use std::fmt;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::frame::{self, Fault, Frames};
 use super::{Entry, FIRST_WORDS, Head, VERSION};
 
-/// The longest first line.
+/// The most bytes of the first line.
 const FIRST_LINE: usize = 64;
 
 /// A recording that is being read.
@@ -16,18 +16,18 @@ const FIRST_LINE: usize = 64;
 pub struct Reader<R = File> {
     frames: Frames<R>,
     head: Head,
-    /// Unpacked entries, those before `taken` already taken.
+    /// Unpacked entries; the bytes before `taken` are used up.
     entries: Vec<u8>,
     taken: usize,
-    /// Where their frame begins.
+    /// The offset of the entries' frame.
     frame_at: u64,
-    /// The recording's end has come.
+    /// Whether the frame that ends the recording has been read.
     ended: bool,
-    /// Nothing more can be read.
+    /// Whether nothing more can be read.
     over: bool,
 }
 
-/// Why a file cannot be replayed at all. The message says what to do, not which file.
+/// The reason why a file cannot be replayed at all. The message does not name the file.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file cannot be read.
@@ -47,12 +47,12 @@ pub enum OpenError {
     Head,
 }
 
-/// Where a recording is broken.
+/// A broken part of a recording.
 #[derive(Debug)]
 pub struct Broken {
-    /// Offset in the file of what cannot be read.
+    /// The offset in the file of the broken part.
     pub offset: u64,
-    /// Where reading goes on; `None` where nothing follows that could be read.
+    /// The offset at which reading resumes; `None` if nothing that follows can be read.
     pub resumed_at: Option<u64>,
     what: What,
 }
@@ -84,17 +84,17 @@ impl Reader {
     /// Opens a file and reads its head.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns an [`OpenError`] if the file is not a readable recording.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::new(File::open(path)?)
     }
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads the head of what `file` yields.
+    /// Reads the head of the recording in `file`.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Returns an [`OpenError`] if the file is not a readable recording.
     pub fn new(file: R) -> Result<Self, OpenError> {
         let mut frames = Frames::new(file);
         let first = frames.first_line(FIRST_LINE)?;
@@ -119,7 +119,7 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    /// Returns what the recording says of itself.
+    /// Returns the recording's head.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
@@ -128,7 +128,7 @@ impl<R: Read> Reader<R> {
     /// Returns the next entry; `None` at the end.
     ///
     /// # Errors
-    /// [`Broken`], where some entries are missing. Those after them follow.
+    /// Returns [`Broken`] where entries are missing. Later calls return the entries that follow.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Broken> {
         while self.taken == self.entries.len() {
             if self.over || !self.next_frame()? {
@@ -148,7 +148,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Unpacks the next frame of entries; false at the end.
+    /// Unpacks the next frame of entries. Returns `false` at the end.
     fn next_frame(&mut self) -> Result<bool, Broken> {
         let at = self.frames.offset();
         let frame = match self.frames.next() {
@@ -184,10 +184,11 @@ impl<R: Read> Reader<R> {
         Ok(true)
     }
 
-    /// A frame is broken: finds the next that is whole. What follows the recording's end is none of it.
+    /// Skips a broken frame, up to the next whole one. Nothing after the recording's end belongs to
+    /// it.
     fn skip(&mut self, at: u64, fault: Fault) -> Broken {
         let can_go_on = !self.ended && !matches!(fault, Fault::Io(_));
-        // Where the file cannot be read further nothing follows either.
+        // If the file cannot be read any further, nothing follows either.
         if can_go_on && self.frames.skip_broken().unwrap_or(false) {
             return self.passed_over(at, fault.into());
         }

@@ -14,11 +14,12 @@ use tcpclose_core::Input;
 use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
-/// A frame is written when it holds so much. What a crash of the program loses, and what one bad byte spoils, is one frame.
+/// A frame is written when it has this size. A crash of the program, or one bad byte, costs one
+/// frame.
 const FRAME: usize = 256 << 10;
-/// Or when its first entry is this old.
+/// A frame is also written when its first entry is this old.
 const OLDEST: Nanos = Nanos::from_secs(1);
-/// Frames on their way to a slow disk: 32 MiB. Further ones are dropped and counted.
+/// The most frames that wait for a slow disk: 32 MiB. Further ones are dropped and counted.
 const QUEUE: usize = 128;
 
 /// A recording that is being written.
@@ -26,52 +27,53 @@ const QUEUE: usize = 128;
 pub struct Recorder {
     entries: Vec<u8>,
     count: u64,
-    /// When the first of `entries` came.
+    /// When the first of `entries` was recorded.
     since: Nanos,
-    /// Until the recording begins.
+    /// The file, until the recording begins.
     prepared: Option<Prepared>,
-    /// From then on.
+    /// The thread that writes, once the recording has begun.
     writer: Option<FrameWriter>,
     recorded: u64,
-    /// Entries dropped, those told by [`Self::take_dropped`] too.
+    /// The number of dropped entries, including those that [`Self::take_dropped`] has returned.
     dropped: u64,
-    told: u64,
-    /// Of those, the ones that the recording itself does not tell of yet.
-    owed: u64,
+    /// The dropped entries that [`Self::take_dropped`] has returned.
+    reported: u64,
+    /// The dropped entries whose loss is not in the recording yet.
+    unrecorded: u64,
     /// The last time that was recorded.
     now: Nanos,
 }
 
-/// A file that is locked and still holds what it held.
+/// A file that is locked and not overwritten yet.
 #[derive(Debug)]
 struct Prepared {
     file: File,
-    /// What the file is to begin with.
+    /// The first bytes of the recording.
     start: Vec<u8>,
     /// Frames that were filled before the recording began.
     frames: Vec<Vec<u8>>,
 }
 
-/// The thread that compresses and writes, and the way to it.
+/// The thread that compresses and writes frames, and its queue.
 #[derive(Debug)]
 struct FrameWriter {
     queue: SyncSender<Vec<u8>>,
     thread: JoinHandle<io::Result<u64>>,
 }
 
-/// How a recording ended.
+/// What was recorded by the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Entries written.
+    /// The number of entries in the file.
     pub entries: u64,
-    /// Entries dropped.
+    /// The number of dropped entries.
     pub dropped: u64,
-    /// Size of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
 }
 
 impl Recorded {
-    /// What is in the file, and what is not.
+    /// Returns a sentence that describes what is in the file, and what was dropped.
     #[must_use]
     pub fn sentence(&self, file: &Path) -> String {
         let Self {
@@ -89,11 +91,11 @@ impl Recorded {
 }
 
 impl Recorder {
-    /// Opens the file, or makes it. What the file holds stays until [`Self::begin`]; what is
-    /// recorded before that is kept in memory.
+    /// Opens or creates the file. Its content stays until [`Self::begin`]; until then, entries are
+    /// kept in memory.
     ///
     /// # Errors
-    /// When the file cannot be made, or another program records to it.
+    /// Returns an error if the file cannot be created, or if another program records to it.
     pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
         let file = open(path)?;
         let mut start = FIRST_WORDS.to_vec();
@@ -112,17 +114,17 @@ impl Recorder {
             writer: None,
             recorded: 0,
             dropped: 0,
-            told: 0,
-            owed: 0,
+            reported: 0,
+            unrecorded: 0,
             now: Nanos(0),
         })
     }
 
-    /// Begins to write, over what the file held; only its owner may read the file, as it shows who
-    /// talks with whom. Does nothing in a recording that has begun.
+    /// Begins to write, and overwrites the file. Only its owner may read the file, as it shows who
+    /// connects to whom. Does nothing if the recording has begun.
     ///
     /// # Errors
-    /// When nothing can be written to the file, or the thread cannot be started.
+    /// Returns an error if the file cannot be written, or if the thread cannot be started.
     pub fn begin(&mut self) -> io::Result<()> {
         let Some(prepared) = self.prepared.take() else {
             return Ok(());
@@ -145,13 +147,13 @@ impl Recorder {
         Ok(())
     }
 
-    /// Returns whether anything has been written.
+    /// Returns whether the recording has begun.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Records what the core is told.
+    /// Records an input of the core.
     pub fn input(&mut self, input: &Input) {
         self.entry(EntryRef::Input(input));
         if let Input::Time(now) = input {
@@ -160,7 +162,7 @@ impl Recorder {
         }
     }
 
-    /// Records something else; it goes out with the inputs around it.
+    /// Records another entry, which is written together with the inputs around it.
     pub fn entry(&mut self, entry: EntryRef<'_>) {
         self.push(entry);
         if self.entries.len() >= FRAME {
@@ -182,46 +184,49 @@ impl Recorder {
         }
     }
 
-    /// When the next [`Input::Time`] is wanted: what has come must not lie in memory for long.
+    /// Returns when the recorder needs the next [`Input::Time`], so that entries are not in memory
+    /// for long.
     #[must_use]
     pub fn next_flush(&self) -> Option<Nanos> {
         (self.count > 0).then_some(self.since + OLDEST)
     }
 
-    /// Entries that the disk was too slow for, since the last call. The recording tells of them by itself.
+    /// Takes the number of entries that were dropped since the last call because the disk was too
+    /// slow. The recorder itself adds that loss to the recording.
     pub fn take_dropped(&mut self) -> u64 {
-        let dropped = self.dropped - self.told;
-        self.told = self.dropped;
+        let dropped = self.dropped - self.reported;
+        self.reported = self.dropped;
         dropped
     }
 
-    /// How many were dropped so far.
+    /// Returns the number of entries that were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Whether nothing can be written any more; [`Self::finish`] says why.
+    /// Returns whether writing has failed; [`Self::finish`] returns the error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let writer = self.writer.as_ref();
         writer.is_some_and(|writer| writer.thread.is_finished())
     }
 
-    /// Writes all and ends the recording.
+    /// Writes the remaining entries and ends the recording.
     ///
     /// # Errors
-    /// What stopped the writing, now or earlier. The file holds what was whole then.
+    /// Returns the error that stopped the writing, now or earlier. The file then ends with the last
+    /// whole frame.
     pub fn finish(mut self) -> io::Result<Recorded> {
         self.begin()?;
-        self.tell_owed();
+        self.push_loss();
         let rest = std::mem::take(&mut self.entries);
         let ended = || io::Error::other("the thread that writes the recording has ended");
         let FrameWriter { queue, thread } = self.writer.ok_or_else(ended)?;
         if !rest.is_empty() && queue.send(rest).is_ok() {
             self.recorded += self.count;
         }
-        // No entries are the end. A thread that has ended has the reason.
+        // An empty frame is the end. If the thread has ended, its result has the reason.
         let _ = queue.send(Vec::new());
         let bytes = thread.join().map_err(|_| ended())??;
         Ok(Recorded {
@@ -231,12 +236,12 @@ impl Recorder {
         })
     }
 
-    /// Hands a frame over; never waits.
+    /// Passes the collected entries to the thread as a frame; never waits.
     fn flush(&mut self) {
         if self.count == 0 {
             return;
         }
-        let told = self.tell_owed();
+        let lost = self.push_loss();
         let next = Vec::with_capacity(FRAME + FRAME / 8);
         let frame = std::mem::replace(&mut self.entries, next);
         let count = std::mem::take(&mut self.count);
@@ -251,15 +256,16 @@ impl Recorder {
         if taken {
             self.recorded += count;
         } else {
-            let dropped = count - u64::from(told > 0);
+            let dropped = count - u64::from(lost > 0);
             self.dropped += dropped;
-            self.owed = told + dropped;
+            self.unrecorded = lost + dropped;
         }
     }
 
-    /// Puts what was dropped into the next frame, which may be dropped, too. Returns how much that is.
-    fn tell_owed(&mut self) -> u64 {
-        let lost = std::mem::take(&mut self.owed);
+    /// Adds the loss of dropped entries to the next frame, which may be dropped, too. Returns the
+    /// number of those entries.
+    fn push_loss(&mut self) -> u64 {
+        let lost = std::mem::take(&mut self.unrecorded);
         if lost > 0 {
             self.push(EntryRef::Input(&Input::Lost(Loss {
                 at: self.now,
@@ -272,11 +278,11 @@ impl Recorder {
     }
 }
 
-/// Opens a file without waiting for anybody, and locks it.
+/// Opens and locks a file, without waiting for a reader or another program.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    // A pipe that nobody reads would be waited for.
+    // Without O_NONBLOCK, opening a pipe would wait for its reader.
     let file = options.custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO) => io::Error::other("nobody reads from this pipe"),
@@ -294,20 +300,21 @@ fn open(path: &Path) -> io::Result<File> {
         }
         return Ok(file);
     }
-    // The thread that writes may wait.
+    // The thread that writes may block.
     fcntl_setfl(&file, OFlags::empty())?;
     Ok(file)
 }
 
 /// Compresses and writes frames until one is empty: the end, without which the recording counts as
-/// broken off. Returns the size of the file. After an error the file ends with the last whole frame.
+/// broken off. Returns the size of the file. After an error the file ends with the last whole
+/// frame.
 fn write(mut file: File, mut bytes: u64, frames: impl Iterator<Item = Vec<u8>>) -> io::Result<u64> {
     let mut stored = Vec::new();
     let mut add = |kind: u8, entries: &[u8]| {
         stored.clear();
         frame::push(&mut stored, kind, entries.len(), &compress(entries));
         file.write_all(&stored).inspect_err(|_| {
-            // The first error is the one to tell.
+            // The caller reports the first error.
             let _ = file.set_len(bytes);
         })?;
         bytes += stored.len() as u64;

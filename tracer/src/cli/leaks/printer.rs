@@ -13,10 +13,10 @@ use crate::output::json::write_stuck;
 use crate::output::leaks::{LeakTable, total};
 use tcpclose_core::stuck::{Report, StuckSocket};
 
-/// Bytes gathered before they are written.
+/// The size of the output buffer in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// Gaps that are printed while watching; each may be another process.
+/// The most gaps that are printed while watching; each may be of another process.
 const MAX_GAPS: usize = 64;
 
 /// How to print.
@@ -28,14 +28,14 @@ pub(super) enum Format {
     Json,
 }
 
-/// Whether anybody still reads.
+/// Whether the output still has a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     All,
     NobodyReads,
 }
 
-/// Prints reports, each in full or as what it changes.
+/// Prints reports, each in full or as the changes since the last one.
 pub(super) struct Printer {
     format: Format,
     table: LeakTable,
@@ -43,7 +43,7 @@ pub(super) struct Printer {
     clock: WallClock,
     cgroups: Box<dyn CgroupNames>,
     printed_gaps: HashSet<String>,
-    /// Something that matters could not be inspected this time.
+    /// Whether this scan could not inspect something that matters.
     incomplete: bool,
 }
 
@@ -71,8 +71,8 @@ impl Printer {
         }
     }
 
-    /// Prints each gap once, and while watching not for ever more of them. Returns whether nothing
-    /// that matters is missing.
+    /// Prints each gap once, and while watching only a limited number of them. Returns whether
+    /// nothing that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
         let most = if self.watching { MAX_GAPS } else { usize::MAX };
         for CoverageGap { text, .. } in gaps {
@@ -92,7 +92,7 @@ impl Printer {
     /// Writes a report.
     ///
     /// # Errors
-    /// Writing to stdout failed.
+    /// Returns an error if writing to stdout has failed.
     pub(super) fn print(&mut self, report: &Report) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let written = match self.format {
@@ -105,7 +105,7 @@ impl Printer {
     /// Writes one socket as JSON, as it is.
     ///
     /// # Errors
-    /// Writing to stdout failed.
+    /// Returns an error if writing to stdout has failed.
     pub(super) fn print_socket(&mut self, stuck: &StuckSocket) -> anyhow::Result<Shown> {
         self.clock.refresh();
         let mut line = Vec::new();

@@ -23,7 +23,7 @@ use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::stuck::{Changes, Report, StuckEvent, StuckSocket, Trends};
 use tcpclose_core::types::{EndpointId, Nanos};
 
-/// Shows what was stuck, as fast as it can be read and written.
+/// Shows the stuck sockets of a recording as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| {
@@ -34,27 +34,27 @@ pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<Exit
     })
 }
 
-/// Reports of what was stuck in a recording, at intervals of its time.
+/// Reports the stuck sockets of a recording, at intervals of its own time.
 struct RecordedReports {
     stop: Arc<AtomicBool>,
     format: Format,
     filter: ConnectionFilter,
     printer: Printer,
-    /// The time after which sockets were stuck.
+    /// The time in CLOSE_WAIT after which a socket counts as stuck.
     min_age: Nanos,
     every: Nanos,
     /// When the next report is due; `None` before the recording's first time.
     due: Option<Nanos>,
     /// When the last report was due; `None` before the first.
     last: Option<Nanos>,
-    /// How many are left.
+    /// The number of reports that are left.
     left: u64,
     nobody_reads: bool,
-    /// The core had to forget some.
+    /// Whether the core has dropped endpoints for lack of room.
     has_lost: bool,
-    /// The stuck sockets, each as it was found; those that the last report had are ongoing.
+    /// The stuck sockets, each as it was found. The ones in the last report are ongoing.
     open: BTreeMap<EndpointId, StuckSocket>,
-    /// Those of the last report that are stuck no longer.
+    /// The sockets of the last report that are no longer stuck.
     resolved: Vec<StuckSocket>,
     trends: Trends,
 }
@@ -108,14 +108,15 @@ impl RecordedReports {
         }
     }
 
-    /// What made room in the core's table is no longer followed: nothing shows what became of it.
+    /// Removes the sockets that the core has dropped for lack of room: it does not show how they
+    /// end.
     fn forget_lost(&mut self, session: &Session<Replay>) {
         let followed: HashSet<EndpointId> =
             session.stuck_sockets().map(|end| end.endpoint.id).collect();
         self.open.retain(|id, _| followed.contains(id));
     }
 
-    /// Makes the reports that were due before that.
+    /// Makes the reports that were due before `at`.
     fn report_before(&mut self, at: Nanos) -> anyhow::Result<()> {
         while let Some(due) = self.due.filter(|&due| due < at && self.left > 0) {
             self.report(due)?;
@@ -124,7 +125,7 @@ impl RecordedReports {
         Ok(())
     }
 
-    /// Reports what is left when the recording ends, if that is still to be reported.
+    /// Makes the last report when the recording ends, if reports are left.
     fn report_the_end(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.due {
             Some(due) if self.left > 0 && now + self.every > due => self.report(now),
@@ -134,7 +135,7 @@ impl RecordedReports {
 
     fn report(&mut self, at: Nanos) -> anyhow::Result<()> {
         self.left -= 1;
-        // JSON has the changes, as they come.
+        // JSON has the changes as they occur.
         if self.format == Format::Table {
             let sockets = self.open.values().cloned().collect();
             let resolved = std::mem::take(&mut self.resolved);

@@ -23,11 +23,11 @@ use crate::stuck::{Collected, Departures, Scanner};
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
-/// The records of what a scan has missed are read by then: while there is traffic, the ring is read
-/// every 20 ms.
+/// The time after which the records of sockets that a scan found gone have been read: while there
+/// is traffic, the ring buffer is read every 20 ms.
 const SETTLE: Duration = Duration::from_millis(75);
 
-/// Scans at this interval, beside a tracing session if there can be one.
+/// Scans at this interval, beside a tracing session where one can be started.
 pub(super) async fn run(
     args: &Args,
     scanner: Scanner,
@@ -46,7 +46,7 @@ pub(super) async fn run(
         left: args.count,
         code: None,
     };
-    // A scan that took longer than that is followed by a whole interval.
+    // A scan that took longer than the interval is followed by a whole interval.
     watch
         .pace
         .set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,8 +60,8 @@ pub(super) async fn run(
     Ok(watch.code.unwrap_or(ExitCode::SUCCESS))
 }
 
-/// Starts a session that traces the connections that are scanned for. `None`, with a notice, where
-/// it would show nothing.
+/// Starts a session that traces the connections that are scanned for. Returns `None`, with a
+/// notice, where a session would show nothing.
 fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
     let options = TraceOptions {
         filter: args.filters.kernel.live()?,
@@ -82,29 +82,29 @@ struct Watch {
     shutdown: Shutdown,
     pace: Interval,
     stage: Stage,
-    /// What is to be done next, once that is known.
+    /// The next step, once it is known.
     step: Option<Step>,
     departures: Departures,
     printer: Printer,
     clock: ClockOffset,
-    /// How many scans are left; `None` for no end of them.
+    /// The number of scans that are left; `None` if it is unlimited.
     left: Option<u64>,
-    /// Set when nothing more is to be done.
+    /// The exit code, set when the watch ends.
     code: Option<ExitCode>,
 }
 
-/// How far a scan is. It takes its time, so it is made in threads of its own.
+/// The stage of a scan. Scans are slow, so they run in threads of their own.
 enum Stage {
-    /// Until the next scan is due.
+    /// Waiting until the next scan is due.
     Pausing(Scanner),
     Collecting(JoinHandle<(Scanner, Collected)>),
     Evaluating(JoinHandle<Scanner>),
-    /// Sockets are gone, and the records of how they went may still be on their way.
+    /// Waiting for the records of sockets that are gone.
     Settling(Scanner, Instant),
     Ended,
 }
 
-/// What takes a scan to its next stage.
+/// An event that takes a scan to its next stage.
 enum Step {
     Stop,
     Start,
@@ -143,7 +143,7 @@ impl Watch {
         }
     }
 
-    /// Takes the step that was waited for.
+    /// Takes the step that [`Self::next_step`] has waited for.
     fn advance(&mut self, session: Option<&Session<Live>>) -> anyhow::Result<()> {
         const PANICKED: &str = "a scan ended in a panic";
         match self.step.take() {
@@ -180,7 +180,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Reports a scan as soon as it is known how all sockets went that are gone.
+    /// Reports a scan as soon as it is known how all sockets that are gone have ended.
     fn report_if_settled(&mut self) -> anyhow::Result<()> {
         let Stage::Settling(scanner, _) = &self.stage else {
             return Ok(());

@@ -63,7 +63,7 @@ pub(in crate::cli) struct Args {
 }
 
 impl Args {
-    /// Returns what the kernel is asked for.
+    /// Returns the options for tracing the kernel.
     pub(super) fn options(&self) -> anyhow::Result<TraceOptions> {
         Ok(TraceOptions {
             every_transition: self.transitions,

@@ -1,4 +1,4 @@
-//! What `tcpclose watch` shows: of a session that runs, or of one that was recorded.
+//! Prints the lines of `tcpclose watch`, for a live session or a replay.
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -21,28 +21,28 @@ use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
-/// How long the last lines may take when whoever reads them does not.
+/// The longest time for writing the last lines to a reader that has stopped reading.
 pub(super) const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What to do when whoever reads the lines is slow.
+/// What to do when the reader of the lines is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhenFull {
-    /// Lines that do not fit are dropped and counted: the kernel does not wait.
+    /// Drop and count the lines that do not fit, because the kernel does not wait.
     Drop,
-    /// A recording can wait.
+    /// Wait for the reader, as a replay can.
     Wait,
 }
 
-/// Gives what is wanted to the writer.
+/// Passes the lines that are to be shown to the writer.
 pub(super) struct Printer {
     format: Format,
-    /// Raw transitions are shown, and nothing else.
+    /// Whether raw transitions are shown instead of findings.
     pub transitions: bool,
     filter: ConnectionFilter,
     pub writer: Writer,
     when_full: WhenFull,
     left: u64,
-    /// Nobody takes any more lines.
+    /// Whether the output has ended.
     closed: bool,
 }
 
@@ -68,7 +68,7 @@ impl Printer {
             colours: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             capacity: DEFAULT_CAPACITY,
         };
-        // Past std's own buffer, whose lines would count as written.
+        // Bypasses std's own buffer, whose lines would count as written.
         let out = File::from(
             stdout
                 .as_fd()
@@ -87,7 +87,7 @@ impl Printer {
         })
     }
 
-    /// Whether nothing more is to be shown.
+    /// Returns whether nothing more is to be shown.
     pub fn is_done(&self) -> bool {
         self.left == 0 || self.closed
     }
@@ -111,7 +111,7 @@ impl Printer {
         }
     }
 
-    /// Shows how much the writer was too slow for.
+    /// Reports the lines that were dropped because the writer was too slow.
     pub fn show_dropped(&mut self, now: Nanos) {
         let lost = self.writer.take_dropped();
         if lost > 0 {
@@ -119,7 +119,7 @@ impl Printer {
         }
     }
 
-    /// A loss is data for programs, and a warning for people.
+    /// Reports a loss as a warning on stderr, and in JSON as a record, too.
     fn lost(&mut self, loss: Loss) {
         notice!("{}", loss_message(&loss));
         if self.format == Format::Json {
@@ -134,7 +134,8 @@ impl Printer {
         }
     }
 
-    /// Writes what is left. `waiting`: ends that have closed and cannot be told yet.
+    /// Writes the remaining lines. `waiting` is the number of endpoints that are closed and not
+    /// reported yet.
     pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
         if waiting > 0 && !self.transitions {
             let of = match self.filter.is_all() {
@@ -167,7 +168,7 @@ fn output_loss(at: Nanos, lost: u64) -> Loss {
     }
 }
 
-/// The one thing that goes wrong with a writer and is fine: nobody reads any more.
+/// Returns success if the reader of the output has gone, which is not a failure; else the error.
 pub(super) fn exit_code(end: WriterEnd) -> anyhow::Result<ExitCode> {
     match end {
         WriterEnd::PipeClosed => Ok(ExitCode::SUCCESS),
@@ -175,7 +176,7 @@ pub(super) fn exit_code(end: WriterEnd) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Columns of the terminal on stdout.
+/// Returns the number of columns of the terminal on stdout.
 fn terminal_width() -> Option<u16> {
     let columns = tcgetwinsize(io::stdout()).ok()?.ws_col;
     (columns > 0).then_some(columns)

@@ -16,7 +16,7 @@ use crate::output::cgroup_names::GivenNames;
 use crate::recording::Seen;
 use crate::session::Session;
 
-/// Shows what was recorded, as fast as it can be read and written.
+/// Shows a recording as fast as it can be read and written.
 pub(super) fn run(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| replay(&args, &file, stop))

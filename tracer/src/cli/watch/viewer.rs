@@ -1,4 +1,4 @@
-//! Shows what a session finds, whether it is traced or replayed.
+//! Shows the findings of a session, live or replayed.
 
 use std::future::pending;
 use std::process::ExitCode;
@@ -11,19 +11,20 @@ use crate::output::writer::WriterEnd;
 use crate::session::{Consumer, RawTransition, Session, Source};
 use tcpclose_core::finding::Finding;
 
-/// Shows what is found until somebody has enough.
+/// Shows findings until the user, the output or a limit ends that.
 pub(super) struct Viewer {
     printer: Printer,
     signals: Option<Shutdown>,
     /// Set when nothing more is to be shown.
     stop: Arc<AtomicBool>,
-    /// Why nothing more can be written.
+    /// The error that ended the output.
     end: Option<WriterEnd>,
     is_recorded: bool,
 }
 
 impl Viewer {
-    /// Shows a live session until one of the signals comes. `is_recorded`: the session is recorded at the same time.
+    /// Shows a live session until it is stopped. `is_recorded`: whether the session is recorded at
+    /// the same time.
     pub fn live(printer: Printer, signals: Shutdown, is_recorded: bool) -> Self {
         Self {
             printer,
