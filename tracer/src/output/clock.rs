@@ -1,4 +1,4 @@
-//! From the kernel's monotonic clock to wall time.
+//! Converts the kernel's monotonic clock to wall time.
 
 use std::cell::Cell;
 use std::fmt;
@@ -16,19 +16,19 @@ pub struct WallClock {
     offset: i64,
     source: ClockOffset,
     zone: TimeZone,
-    /// The second that was written last, as most are of the same one.
+    /// The second that was written last, cached because most times are in the same one.
     second: Cell<Second>,
 }
 
-/// A second after 1970, up to its point: `2026-01-31T12:00:00.`
+/// A second since 1970 and its text, up to the decimal point: `2026-01-31T12:00:00.`
 type Second = (i64, [u8; 20]);
 
-/// That of 1970 itself.
+/// The text of the first second of 1970.
 const EPOCH: Second = (0, *b"1970-01-01T00:00:00.");
 
 impl WallClock {
-    /// Returns a clock that takes its distance from monotonic time from `source`, and shows local times in the system's
-    /// time zone (`TZ`, else /etc/localtime, else UTC).
+    /// Returns a clock with the offset of `source`, which shows local times in the system's time
+    /// zone (`TZ`, else /etc/localtime, else UTC).
     #[must_use]
     pub fn new(source: ClockOffset) -> Self {
         Self::in_zone(source, TimeZone::system())
@@ -49,30 +49,30 @@ impl WallClock {
         }
     }
 
-    /// Takes over what its source has by now.
+    /// Takes over the present offset of the source.
     pub fn refresh(&mut self) {
         self.offset = self.source.get();
     }
 
-    /// Returns the source of its distance from monotonic time.
+    /// Returns the source of the clock's offset.
     #[must_use]
     pub const fn source(&self) -> &ClockOffset {
         &self.source
     }
 
-    /// Shows times by this distance, in nanoseconds, until the next [`Self::refresh`].
+    /// Uses this offset in nanoseconds until the next [`Self::refresh`].
     pub const fn set_offset(&mut self, offset_ns: i64) {
         self.offset = offset_ns;
     }
 
-    /// Returns the wall time of a monotonic one.
+    /// Converts a monotonic time to wall time.
     #[must_use]
     pub fn timestamp(&self, at: Nanos) -> Timestamp {
         let nanos = i128::from(at.0) + i128::from(self.offset);
         Timestamp::from_nanosecond(nanos).expect("64 bits of nanoseconds stay in the calendar")
     }
 
-    /// RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000250Z`.
+    /// Formats a time by RFC 3339 in UTC with microseconds: `2026-01-31T12:00:00.000250Z`.
     #[must_use]
     pub fn rfc3339(&self, at: Nanos) -> Rfc3339 {
         let timestamp = self.timestamp(at);
@@ -84,7 +84,7 @@ impl WallClock {
         let (known, mut text) = self.second.get();
         if known != second {
             let whole = Timestamp::from_second(second).unwrap_or(timestamp);
-            // Years have four digits: 64 bits of nanoseconds do not leave the calendar.
+            // Years have four digits: 64 bits of nanoseconds stay within the calendar.
             text[..19].copy_from_slice(&whole.to_string().as_bytes()[..19]);
             self.second.set((second, text));
         }
@@ -97,7 +97,7 @@ impl WallClock {
         Rfc3339(all)
     }
 
-    /// Local time of day: `13:00:00`.
+    /// Formats the local time of day: `13:00:00`.
     #[must_use]
     pub fn time_of_day(&self, at: Nanos) -> impl fmt::Display + use<> {
         let local = self.zone.to_datetime(self.timestamp(at));
@@ -109,7 +109,7 @@ impl WallClock {
     }
 }
 
-/// See [`WallClock::rfc3339`].
+/// The text that [`WallClock::rfc3339`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339([u8; 27]);
 

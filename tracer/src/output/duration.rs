@@ -1,4 +1,4 @@
-//! Durations: exact for machines, short for people.
+//! Formats durations: exact for programs, short for people.
 
 use std::fmt::Write as _;
 
@@ -7,13 +7,13 @@ use tcpclose_core::types::Nanos;
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MS;
 
-/// Milliseconds, rounded to 3 decimals.
+/// Returns the duration in milliseconds, rounded to 3 decimals.
 pub(super) fn rounded_ms(span: Nanos) -> f64 {
     (span.0.saturating_add(500) / 1_000) as f64 / 1e3
 }
 
-/// Appends a duration with its unit, in 6 columns up to 100 days: `0.05ms`, `8.4ms`, `123ms`, `1.2s`, `3m12s`, `5h07m`,
-/// `12d03h`.
+/// Appends a duration with its unit, in 6 columns up to 100 days: `0.05ms`, `8.4ms`, `123ms`,
+/// `1.2s`, `3m12s`, `5h07m`, `12d03h`.
 pub(super) fn push_with_unit(text: &mut String, span: Nanos) {
     let ns = span.0;
     let _ = if ns < 995_000 {
@@ -29,7 +29,8 @@ pub(super) fn push_with_unit(text: &mut String, span: Nanos) {
     };
 }
 
-/// Appends the time in a state: bare milliseconds below a second (`.09`, `8.36`, `12.3`, `123`), with their unit above.
+/// Appends the time in a state: bare milliseconds below a second (`.09`, `8.36`, `12.3`, `123`),
+/// with their unit above.
 pub(super) fn push_state_ms(text: &mut String, span: Nanos) {
     let ns = span.0;
     let _ = if ns < 5_000 {

@@ -1,12 +1,13 @@
-//! Makes what users named (processes, cgroups) safe to show.
+//! Makes names that users choose (of processes, cgroups) safe to show.
 
 use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// Characters that can move the cursor, start a line, reorder the text around them, end a record, or that nobody sees:
-/// C0, DEL and C1 controls, the line and paragraph separators, whatever takes no column (bidirectional marks, zero-width
-/// and other format characters, combining marks, variation selectors), and those that take one and leave it empty.
+/// Returns whether a character can move the cursor, start a line, reorder the text around it, end a
+/// record, or is invisible: C0, DEL and C1 controls, the line and paragraph separators, all that
+/// take no column (bidirectional marks, zero-width and other format characters, combining marks,
+/// variation selectors), and those that take a column and leave it empty.
 pub(super) fn is_hostile(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
@@ -18,23 +19,24 @@ pub(super) fn is_hostile(character: char) -> bool {
     empty || matches!(character.width(), None | Some(0))
 }
 
-/// The first bytes of a name, `limit` at most, that end with a whole character.
+/// Returns the first bytes of a name, at most `limit`, that end with a whole character.
 pub(super) fn cut(name: &[u8], limit: usize) -> &[u8] {
     let is_continued = |at: usize| name.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
-    // A character has four bytes at most; what is longer is no UTF-8.
+    // A character has at most four bytes; a longer sequence is not UTF-8.
     let end = (0..4)
         .map(|back| limit.saturating_sub(back))
         .find(|&end| !is_continued(end));
     name.get(..end.unwrap_or(limit)).unwrap_or(name)
 }
 
-/// The bytes of a name up to the first NUL (the kernel pads with them).
+/// Returns the bytes of a name up to the first NUL (the kernel pads names with NULs).
 pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// Appends a name for the terminal: what is hostile and the backslash as Rust writes them (`\n`, `\x1b`, `\u{202e}`,
-/// `\\`), invalid UTF-8 as U+FFFD, the rest, quotes among it, as it is. An empty name is `""`.
+/// Appends a name for the terminal: hostile characters and backslashes as Rust escapes them (`\n`,
+/// `\x1b`, `\u{202e}`, `\\`), invalid UTF-8 as U+FFFD, and the rest, including quotes, unchanged.
+/// An empty name becomes `""`.
 pub(crate) fn push_for_terminal(text: &mut String, name: &[u8]) {
     if name.is_empty() {
         text.push_str("\"\"");

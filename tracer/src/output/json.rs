@@ -25,7 +25,8 @@ use writer::Writer;
 /// Appends a record as one line.
 ///
 /// # Errors
-/// None in practice: memory is written to, and every value has a JSON form. `line` is then as it was before.
+/// Fails never in practice: the output is in memory, and every value has a JSON form. After an
+/// error `line` is unchanged.
 pub fn write_record(
     line: &mut Vec<u8>,
     record: &Record,
@@ -40,7 +41,7 @@ pub fn write_record(
 /// Appends a finding's record as one line.
 ///
 /// # Errors
-/// As [`write_record`].
+/// Fails as [`write_record`] does.
 pub fn write_finding(
     line: &mut Vec<u8>,
     finding: &Finding,
@@ -55,7 +56,7 @@ pub fn write_finding(
 /// Appends the record of a stuck socket as one line.
 ///
 /// # Errors
-/// As [`write_record`].
+/// Fails as [`write_record`] does.
 pub fn write_stuck(
     line: &mut Vec<u8>,
     stuck: &StuckSocket,
@@ -67,10 +68,11 @@ pub fn write_stuck(
     })
 }
 
-/// A record as a value, with names as they are: whoever shows them must escape them.
+/// Returns a record as a value with unescaped names, which the caller must escape before showing
+/// them.
 ///
 /// # Errors
-/// None in practice: every value has a JSON form.
+/// Fails never in practice: every value has a JSON form.
 pub fn value_of(
     record: &Record,
     clock: &WallClock,
@@ -136,7 +138,7 @@ fn cgroup_of<'a>(
 /// Appends a raw transition as one line. `in_old` is the time spent in the state that was left.
 ///
 /// # Errors
-/// As [`write_record`].
+/// Fails as [`write_record`] does.
 pub fn write_transition(
     line: &mut Vec<u8>,
     transition: &Transition,

@@ -1,9 +1,9 @@
-//! One line of a table with columns that absorb overflow: a value too long for its column pushes the following ones on,
-//! and the next columns with slack catch up.
+//! One line of a table with columns that absorb overflow: a value too long for its column pushes
+//! the following ones on, and the next columns with slack catch up.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// How a cell looks where colours are wanted.
+/// The style of a cell where colours are enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Paint {
     #[default]
@@ -14,7 +14,7 @@ pub(super) enum Paint {
     Dim,
 }
 
-/// A value of the line. Its buffer is used again for the next line.
+/// A value of the line. The next line reuses its buffer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
     pub(super) text: String,
@@ -33,18 +33,19 @@ impl Cell {
         self.start().push_str(text);
     }
 
-    /// `-`, and dim.
+    /// Sets the cell to a dim `-`.
     pub(super) fn set_unknown(&mut self) {
         self.set("-");
         self.paint = Paint::Dim;
     }
 
-    /// Columns of a terminal that the text takes.
+    /// Returns the number of terminal columns that the text takes.
     pub(super) fn width(&self) -> usize {
         self.text.width()
     }
 
-    /// Cuts up to `excess` columns off the end, down to `least` columns, and says how many went.
+    /// Cuts up to `excess` columns off the end, down to `least` columns. Returns the number of
+    /// columns cut.
     pub(super) fn cut_end(&mut self, least: usize, excess: usize) -> usize {
         let before = self.width();
         let target = before.saturating_sub(excess).max(least);
@@ -62,7 +63,7 @@ impl Cell {
     }
 }
 
-/// Where columns of these widths start, one space between them.
+/// Returns the starts of columns of these widths, with one space between them.
 pub(super) const fn starts<const N: usize>(widths: [usize; N]) -> [usize; N] {
     let mut starts = [0; N];
     let mut column = 1;
@@ -78,7 +79,8 @@ pub(super) const fn starts<const N: usize>(widths: [usize; N]) -> [usize; N] {
 pub(super) struct Gaps<const N: usize>([usize; N]);
 
 impl<const N: usize> Gaps<N> {
-    /// Puts each cell at its column's start, or one space after the cell before it. Empty cells take no room.
+    /// Positions each cell at its column's start, or one space after the cell before it. Empty
+    /// cells take no room.
     pub(super) fn new(cells: &[Cell; N], starts: &[usize; N]) -> Self {
         let mut gaps = [0; N];
         let mut end = 0;
@@ -98,17 +100,18 @@ impl<const N: usize> Gaps<N> {
         Self(gaps)
     }
 
-    /// Columns of the terminal that the line takes.
+    /// Returns the number of terminal columns that the line takes.
     pub(super) fn line_width(&self, cells: &[Cell; N]) -> usize {
         self.0.iter().sum::<usize>() + cells.iter().map(Cell::width).sum::<usize>()
     }
 
-    /// Spaces that could be taken out.
+    /// Returns the number of spaces that could be removed.
     pub(super) fn slack(&self) -> usize {
         self.0.iter().map(|gap| gap.saturating_sub(1)).sum()
     }
 
-    /// Takes out up to `excess` spaces, at the end of the line first, and says how many went.
+    /// Removes up to `excess` spaces, at the end of the line first. Returns the number of spaces
+    /// removed.
     pub(super) fn close_up(&mut self, excess: usize) -> usize {
         let mut left = excess;
         for gap in self.0.iter_mut().rev() {

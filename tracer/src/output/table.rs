@@ -1,4 +1,4 @@
-//! The terminal table of `tcpclose watch`: one line a finished close, in 120 columns.
+//! The terminal table of `tcpclose watch`: one line for each finished close, in 120 columns.
 
 mod stuck;
 #[cfg(test)]
@@ -27,7 +27,7 @@ STATES: the time spent in each state, in milliseconds unless a unit is given (ES
 a reset if it is known.
 ES=ESTABLISHED F1=FIN_WAIT1 F2=FIN_WAIT2 CW=CLOSE_WAIT LA=LAST_ACK CL=CLOSING SS=SYN_SENT SR=SYN_RECV TW=TIME_WAIT";
 
-/// The terminal that a line is laid out for; it fits any that is at least as wide.
+/// The terminal width that a line is laid out for.
 const DESIGN_WIDTH: usize = 120;
 
 const COLUMNS: usize = 12;
@@ -49,11 +49,11 @@ const LIFE: usize = 9;
 const STATES: usize = 10;
 const CAUSE: usize = 11;
 
-/// Columns of an address (without port and brackets) below which it says nothing any more.
+/// The fewest columns to which an address (without port and brackets) is cut.
 const LEAST_ADDRESS: usize = 7;
 /// The longest name that needs no escapes: TASK_COMM_LEN less the NUL.
 const PLAIN_COMM: usize = 15;
-/// Columns left of a value that is not needed to know which connection this was.
+/// The fewest columns to which a value is cut that does not identify the connection.
 const LEAST_VALUE: usize = 8;
 
 /// Formats closes as lines of the table.
@@ -65,8 +65,9 @@ pub struct CloseTable {
 }
 
 impl CloseTable {
-    /// For a terminal of `width` columns, or `None` for a pipe or file, where nothing is ever cut. A terminal of less
-    /// than 120 columns wraps the lines that cannot be made to fit.
+    /// Returns a table for a terminal of `width` columns, or with `None` for a pipe or file, where
+    /// nothing is ever cut. A terminal of fewer than 120 columns wraps the lines that cannot be
+    /// made to fit.
     #[must_use]
     pub fn new(width: Option<u16>, colours: bool) -> Self {
         Self {
@@ -91,7 +92,8 @@ impl CloseTable {
         self.write(out, &close.endpoint);
     }
 
-    /// Appends the line of one TIME_WAIT that is over: how it ended stands under BY, how long it lasted under LIFE.
+    /// Appends the line of one TIME_WAIT that is over, with its end under BY and its duration under
+    /// LIFE.
     pub fn write_time_wait(&mut self, out: &mut Vec<u8>, time_wait: &TimeWait, clock: &WallClock) {
         let TimeWait {
             at,
@@ -137,7 +139,7 @@ impl CloseTable {
         gaps.write(&self.cells, self.colours, out);
     }
 
-    /// The columns that say whose end it is.
+    /// Fills the columns that identify the endpoint and its owner.
     fn fill_end(
         &mut self,
         endpoint: &Endpoint,
@@ -193,9 +195,9 @@ impl CloseTable {
         cells[CAUSE].paint = paint;
     }
 
-    /// Makes a line that is too long fit: the space between columns goes first, then an escaped name's end, then the
-    /// middles of the addresses, then the ends of states and cause. Where a narrow terminal has no room even so, the
-    /// line stays whole.
+    /// Shortens a line that is too long: first the space between columns, then the end of an
+    /// escaped name, then the middles of the addresses, then the ends of states and cause. Where a
+    /// narrow terminal has no room even so, the line stays whole.
     fn fit(&mut self, gaps: &mut Gaps<COLUMNS>, width: usize, ends: (SocketAddr, SocketAddr)) {
         let mut excess = gaps.line_width(&self.cells).saturating_sub(width);
         if excess == 0 {
@@ -244,7 +246,7 @@ impl Address {
         self.0.ip().to_string()
     }
 
-    /// Columns that may be cut out of it.
+    /// Returns the number of columns that may be cut out of the address.
     fn spare(&self) -> usize {
         self.ip().len().saturating_sub(LEAST_ADDRESS)
     }
@@ -283,7 +285,7 @@ fn fill_states(cell: &mut Cell, close: &Close) {
     }
 }
 
-/// Why it was reset, and by whom where that is not who began to close.
+/// Appends the cause of a reset, and its sender unless that is the endpoint that began to close.
 fn fill_cause(text: &mut String, close: &Close) {
     let Some(Reset {
         by,
@@ -318,7 +320,8 @@ const fn paint(path: ClosePath) -> Paint {
     }
 }
 
-/// Two letters for a state; [`STATES_HELP`] explains those that a closing connection passes.
+/// Returns two letters for a state; [`STATES_HELP`] explains those that a closing connection
+/// passes.
 const fn abbreviation(state: TcpState) -> &'static str {
     match state {
         TcpState::Established => "ES",
@@ -336,7 +339,7 @@ const fn abbreviation(state: TcpState) -> &'static str {
     }
 }
 
-/// One sentence that says what was lost, what that means and what to do, for standard error.
+/// Returns a sentence for standard error about a loss: its effect, and how to avoid it.
 #[must_use]
 pub fn loss_message(loss: &Loss) -> String {
     let lost = loss.lost;

@@ -29,8 +29,9 @@ impl TransitionTable {
         self.write(out);
     }
 
-    /// Appends the line of one transition. `in_old` is the time spent in the state that was left. PID and COMM are `-`
-    /// unless a system call drove the transition: tcpstates prints whoever was on the CPU.
+    /// Appends the line of one transition. `in_old` is the time spent in the state that was left.
+    /// PID and COMM are `-` unless a system call caused the transition; tcpstates prints the task
+    /// that was on the CPU.
     pub fn write_transition(
         &mut self,
         out: &mut Vec<u8>,

@@ -1,4 +1,5 @@
-//! Writes findings in a thread of its own, so that a slow reader of the output never stops the event loop.
+//! Writes findings in a thread of its own, so that a slow reader of the output never stops the
+//! event loop.
 
 mod batch;
 #[cfg(test)]
@@ -23,13 +24,14 @@ use super::cgroup_names::{CgroupNames, NoCgroups};
 use super::clock::WallClock;
 use crate::clock_offset::ClockOffset;
 
-/// How many lines may wait for a slow reader: more than one look at a full ring buffer can yield.
+/// The most lines that wait for a slow reader: more than a full ring buffer can yield at once.
 pub const DEFAULT_CAPACITY: usize = 65_536;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The table of closes. Losses are left out: say them on standard error with [`super::table::loss_message`].
+    /// The table of closes. Losses are left out: report them on standard error with
+    /// [`super::table::loss_message`].
     Table,
     /// The table of raw transitions; losses as above.
     TransitionTable,
@@ -37,22 +39,24 @@ pub enum Format {
     Json,
 }
 
-/// What formatting needs besides the lines.
+/// Options for formatting lines.
 pub struct Options {
-    /// Turns the kernel's times into wall time: each by the offset that its source had when the line was sent.
+    /// Converts the kernel's times to wall time, with the offset that the source had when the line
+    /// was sent.
     pub clock: WallClock,
-    /// Names the owners' cgroups (JSON only). Asked in the writer's thread.
+    /// Finds the names of the owners' cgroups (JSON only). Called in the writer's thread.
     pub cgroups: Box<dyn CgroupNames>,
-    /// Columns of the terminal; `None` where the output is none, and nothing is cut.
+    /// The number of columns of the terminal; `None` if the output is not a terminal, and nothing
+    /// is cut.
     pub width: Option<u16>,
     /// Whether tables are coloured.
     pub colours: bool,
-    /// How many lines may wait, at least 1; more are dropped and counted.
+    /// The most lines that wait, at least 1; further ones are dropped and counted.
     pub capacity: usize,
 }
 
 impl Default for Options {
-    /// For a pipe or file: nothing cut, no colours, no cgroup names.
+    /// Returns the options for a pipe or file: nothing is cut, no colours, no cgroup names.
     fn default() -> Self {
         Self {
             clock: WallClock::new(ClockOffset::measured()),
@@ -82,7 +86,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What is written as one line.
+/// The content of one line.
 #[derive(Clone, Debug)]
 pub enum Line {
     /// A finding or a summary.
@@ -91,7 +95,7 @@ pub enum Line {
     Transition(Box<RawTransition>),
 }
 
-/// A transition as the kernel reported it, with what the table of transitions shows beside it.
+/// A transition as the kernel reported it, with its time in the old state.
 #[derive(Clone, Copy, Debug)]
 pub struct RawTransition {
     /// The transition.
@@ -100,7 +104,7 @@ pub struct RawTransition {
     pub in_old: Option<Nanos>,
 }
 
-/// Why no more can be written.
+/// The reason why no more can be written.
 #[derive(Debug)]
 pub enum WriterEnd {
     /// The reader of the pipe has gone (`| head`): for a filter that is success.
@@ -113,28 +117,28 @@ pub enum WriterEnd {
 #[derive(Debug)]
 pub struct Writer {
     queue: SyncSender<(i64, Line)>,
-    /// It goes with each line, so that it does not matter when a line is written.
+    /// The offset of this clock is queued with each line, so that a late line is not misdated.
     clock: ClockOffset,
     capacity: u64,
-    /// Lines that the queue took.
+    /// The number of lines that the queue took.
     queued: u64,
-    /// Lines of those that are written.
+    /// The number of those lines that are written.
     done: Arc<AtomicU64>,
     dropped: u64,
-    /// The reader of the pipe has gone.
-    unwanted: Arc<AtomicBool>,
+    /// Whether the reader of the pipe has gone.
+    reader_gone: Arc<AtomicBool>,
     end: Option<oneshot::Receiver<WriterEnd>>,
     thread: JoinHandle<()>,
-    /// Disconnected when the thread is through.
+    /// Disconnected when the thread has ended.
     running: Receiver<()>,
 }
 
 impl Writer {
-    /// Starts the thread, which writes the table's titles at once. `out` is best unbuffered, as lines are written in
-    /// batches and those in a buffer would count as written.
+    /// Starts the thread, which writes the table's titles at once. `out` should be unbuffered:
+    /// lines are written in batches, and lines in a buffer would count as written.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// Returns an error if the thread cannot be started.
     pub fn start(
         format: Format,
         options: Options,
@@ -147,8 +151,8 @@ impl Writer {
         let (alive, running) = mpsc::channel::<()>();
         let done = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&done);
-        let unwanted = Arc::new(AtomicBool::new(false));
-        let is_unwanted = Arc::clone(&unwanted);
+        let reader_gone = Arc::new(AtomicBool::new(false));
+        let is_reader_gone = Arc::clone(&reader_gone);
         let thread = thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -157,12 +161,12 @@ impl Writer {
                 if let Err(error) = batch::run(&lines, formatter, out, &counter) {
                     let end = match error.kind() {
                         io::ErrorKind::BrokenPipe => {
-                            is_unwanted.store(true, Ordering::Release);
+                            is_reader_gone.store(true, Ordering::Release);
                             WriterEnd::PipeClosed
                         }
                         _ => WriterEnd::Failed(error),
                     };
-                    // Nobody listens any more when the writer is being finished.
+                    // The receiver is gone while the writer is being finished.
                     let _ = end_of_output.send(end);
                 }
             })?;
@@ -173,36 +177,37 @@ impl Writer {
             queued: 0,
             done,
             dropped: 0,
-            unwanted,
+            reader_gone,
             end: Some(end),
             thread,
             running,
         })
     }
 
-    /// Queues a line. Never blocks: what does not fit, or comes after the end of the output, is dropped and counted; not
-    /// where the reader of a pipe has gone, who wants no more.
+    /// Queues a line. Never blocks: a line that does not fit, or that comes after the end of the
+    /// output, is dropped. It is also counted, unless the reader of a pipe has gone.
     pub fn send(&mut self, line: Line) {
         match self.queue.try_send((self.clock.get(), line)) {
             Ok(()) => self.queued += 1,
             Err(TrySendError::Full(_)) => self.dropped += 1,
             Err(TrySendError::Disconnected(_)) => {
-                let is_missed = !self.unwanted.load(Ordering::Acquire);
-                self.dropped += u64::from(is_missed);
+                let counts = !self.reader_gone.load(Ordering::Acquire);
+                self.dropped += u64::from(counts);
             }
         }
     }
 
-    /// Queues a line, and waits until there is room for it; false when the output has ended. For lines that come from a
-    /// file, which can wait.
+    /// Queues a line, and waits until there is room for it. Returns `false` if the output has
+    /// ended. For lines of a replay, which can wait.
     pub fn send_waiting(&mut self, line: Line) -> bool {
         let sent = self.queue.send((self.clock.get(), line)).is_ok();
         self.queued += u64::from(sent);
         sent
     }
 
-    /// How many lines were dropped since the last call, told only when the next line will fit: a record of the loss
-    /// that is sent at once gets through, instead of being lost itself and counted again and again.
+    /// Takes the number of lines that were dropped since the last call, but only when the next line
+    /// will fit: a record of the loss that is sent at once gets through, instead of being dropped
+    /// and counted itself.
     pub fn take_dropped(&mut self) -> u64 {
         if self.unwritten() >= self.capacity {
             return 0;
@@ -210,14 +215,15 @@ impl Writer {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Lines that the queue took and that are not written yet; no fewer than the queue holds.
+    /// Returns the number of queued lines that are not written yet, at least as many as are in the
+    /// queue.
     fn unwritten(&self) -> u64 {
         self.queued
             .saturating_sub(self.done.load(Ordering::Acquire))
     }
 
-    /// Waits until nothing can be written any more, and says why. Says it once: later calls wait for ever. Dropping
-    /// the future loses nothing.
+    /// Waits until nothing can be written any more, and returns the reason. Later calls wait for
+    /// ever. Safe to cancel.
     pub async fn closed(&mut self) -> WriterEnd {
         let Some(end) = &mut self.end else {
             return future::pending().await;
@@ -231,12 +237,14 @@ impl Writer {
         })
     }
 
-    /// Writes what is queued and ends the thread, or leaves it behind when `deadline` has passed and the reader is
-    /// still stuck. Blocks that long. Returns how many lines were not written: those left in the queue, and those
-    /// dropped and not yet told by [`Self::take_dropped`].
+    /// Writes the queued lines and ends the thread, or abandons the thread if the reader has not
+    /// read them within `deadline`. Blocks for up to that time. Returns the number of lines that
+    /// were not written: those left in the queue, and those dropped that [`Self::take_dropped`] has
+    /// not returned yet.
     ///
     /// # Errors
-    /// When the output ended by itself and [`Self::closed`] has not said so yet.
+    /// Returns the reason if the output ended by itself and [`Self::closed`] has not returned it
+    /// yet.
     pub fn finish(mut self, deadline: Duration) -> Result<u64, WriterEnd> {
         let end = self.end.take();
         let Self {
@@ -250,7 +258,8 @@ impl Writer {
         } = self;
         drop(queue);
         if running.recv_timeout(deadline) == Err(RecvTimeoutError::Disconnected) {
-            // The panic hook has reported a panic; what was not written for it is counted below.
+            // The panic hook has reported a panic; the lines that were not written because of it
+            // are counted below.
             let _ = thread.join();
         }
         match end.and_then(|mut end| end.try_recv().ok()) {

@@ -1,4 +1,5 @@
-//! The shape of each record: names and order of the fields are the contract that docs/ describes.
+//! The shape of each record. The names and the order of the fields are the contract that docs/
+//! describes.
 
 mod leak;
 mod parts;
@@ -182,7 +183,7 @@ struct Step {
     flags: &'static str,
     seq: Option<u32>,
     ack: Option<u32>,
-    /// Since the first closing step whose time is known.
+    /// The time since the first closing step whose time is known.
     at_ms: Option<f64>,
     known: &'static str,
 }
@@ -229,7 +230,7 @@ struct HalfClose {
     bytes_received: u64,
 }
 
-/// Something that was lost.
+/// A loss.
 #[derive(Serialize)]
 pub(super) struct Loss {
     v: u8,

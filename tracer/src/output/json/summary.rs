@@ -20,7 +20,7 @@ use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Si
 use tcpclose_core::summary::{Counts, Kind, Pressure, Spread};
 use tcpclose_sys::kernel::program_stats::BpfRuns;
 
-/// What an interval was like.
+/// The summary of an interval.
 #[derive(Serialize)]
 pub(super) struct Summary<'a> {
     v: u8,
@@ -149,7 +149,7 @@ struct Resets {
     reason: Numbers<Option<ResetReason>>,
 }
 
-/// An object with a number for each kind, zeros too.
+/// An object with a number for each kind, including zeros.
 struct Numbers<K>(Counts<K>, fn(K) -> &'static str);
 
 impl<K: Kind> Serialize for Numbers<K> {

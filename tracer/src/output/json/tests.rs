@@ -209,7 +209,8 @@ fn summary() -> serde_json::Value {
     serde_json::from_slice(&line).expect("valid JSON")
 }
 
-/// The example of docs/json.md is the sample, so that neither the docs nor the schema can say anything else.
+/// The example in docs/json.md is the sample, so that neither the docs nor the schema can differ
+/// from it.
 #[test]
 fn a_summary_is_the_documented_record() {
     let docs = include_str!("../../../../docs/json.md");

@@ -1,7 +1,8 @@
-//! JSON as records need it: compact, and no string in it holds a raw character that could act on the terminal it is shown on.
+//! Writes compact JSON whose strings have no raw character that could act on a terminal.
 //!
-//! serde_json looks at every byte of each key, and at those of each string twice with a formatter that escapes more than the
-//! standard asks for: that was half of all that the agent did. Keys here are the names of fields, which need no escape.
+//! serde_json checks every byte of each key, and every byte of each string twice if a formatter
+//! escapes more than the standard requires. That was half of the agent's work. Keys here are the
+//! names of fields, which need no escapes.
 
 use std::fmt;
 use std::io::Write as _;
@@ -10,14 +11,14 @@ use serde::ser::{Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStr
 
 use crate::output::escape::is_hostile;
 
-/// Appends values to a text.
+/// A serializer that appends values to a text.
 #[derive(Debug)]
 pub(super) struct Writer<'a>(pub &'a mut Vec<u8>);
 
-/// A shape that no record has.
+/// The error for a value of a shape that no record has.
 type Unknown = fmt::Error;
 
-/// A list or an object, begun.
+/// A list or an object that is being written.
 #[derive(Debug)]
 pub(super) struct Begun<'w, 'a> {
     writer: &'w mut Writer<'a>,
@@ -155,7 +156,7 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
         self.serialize_f64(value.into())
     }
 
-    /// JSON has no infinity: that is null.
+    /// Appends a number; JSON has no infinity, which becomes null.
     fn serialize_f64(self, value: f64) -> Result<(), Unknown> {
         if !value.is_finite() {
             return self.serialize_unit();
@@ -262,8 +263,8 @@ fn push_character(text: &mut Vec<u8>, character: char) {
     }
 }
 
-/// Whether a string needs no escape: of printable ASCII without quotes and backslashes. No early end, so that it takes many
-/// bytes at a time.
+/// Returns whether a string needs no escapes: it is printable ASCII without quotes and backslashes.
+/// The loop has no early exit, so that it can take many bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, &byte| {
         plain & (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')

@@ -1,4 +1,4 @@
-//! The line of a socket that is stuck, or is no longer.
+//! The line of a socket that is stuck, or no longer stuck.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use crate::output::forecast_text::push_forecast;
 use tcpclose_core::stuck::{AgeKnown, StuckSocket};
 
 impl CloseTable {
-    /// Appends the line of a socket that is stuck, or is no longer. The peer has closed: that
-    /// stands under BY; how long it is in CLOSE_WAIT under LIFE, with `~` where that is estimated.
+    /// Appends the line of a socket that is stuck, or no longer stuck. BY is the peer, which has
+    /// closed. LIFE is the time in CLOSE_WAIT, with `~` where it is estimated.
     pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &StuckSocket, clock: &WallClock) {
         let StuckSocket {
             at,

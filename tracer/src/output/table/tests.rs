@@ -68,7 +68,8 @@ TIME     PID     COMM       LOCAL             PEER              ROLE   PATH     
     );
 }
 
-/// Every kind of line on terminals of several widths and in a pipe. `SNAPSHOTS=overwrite` keeps it anew.
+/// Every kind of line on terminals of several widths and in a pipe. `SNAPSHOTS=overwrite` rewrites
+/// the snapshot.
 #[test]
 fn every_kind_of_line_is_as_it_is_kept() {
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! What the writer's thread does: lines in, batches of text out.
+//! The writer's thread, which formats lines into batches of text and writes them.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tcpclose_core::finding::Finding;
 
 use super::{Format, Line, Options};
 
-/// Text that is collected before it is written: a pipe's default capacity.
+/// The size in bytes at which a batch is written: a pipe's default capacity.
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// Formats lines into a batch of text.
@@ -70,8 +70,8 @@ impl Formatter {
     }
 }
 
-/// Writes the header and then all lines until the channel's other end is gone. Flushes whenever the channel is empty.
-/// `done` counts the lines that are out of the program's hands.
+/// Writes the header, and then all lines until the sender of the channel is gone. Flushes whenever
+/// the channel is empty. `done` counts the lines that are written.
 pub(super) fn run(
     lines: &Receiver<(i64, Line)>,
     mut formatter: Formatter,

@@ -7,12 +7,12 @@ use tcpclose_core::finding::{Finding, Loss, LossLocation};
 
 const LONG: Duration = Duration::from_secs(10);
 
-/// An output whose text can be looked at, and that can be stopped.
+/// An output whose text can be inspected, and that can be blocked.
 #[derive(Clone, Default)]
 struct Page {
     text: Arc<Mutex<Vec<u8>>>,
     flushed: Arc<AtomicU64>,
-    /// Held by whoever does not want anything written.
+    /// Locked by a test to block all writes.
     gate: Arc<Mutex<()>>,
 }
 
@@ -38,7 +38,7 @@ impl Write for Page {
     }
 }
 
-/// Takes this many bytes and fails then.
+/// An output that fails after this many bytes.
 struct Failing(usize, io::ErrorKind);
 
 impl Write for Failing {

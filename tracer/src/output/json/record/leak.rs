@@ -1,4 +1,4 @@
-//! The `leak` record: of `tcpclose leaks` as of the tracer.
+//! The `leak` record, of `tcpclose leaks` and of the tracer.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use tcpclose_core::process;
 use tcpclose_core::stuck::{self, Forecast, OwnerProcess, StuckSocket};
 use tcpclose_sys::host::cgroup::CgroupName;
 
-/// Bytes of a command line in a record: each socket of a process repeats it.
+/// The most bytes of a command line in a record, which each socket of a process repeats.
 const COMMAND_LINE_LIMIT: usize = 256;
 
-/// The record of a socket that is stuck, or is no longer.
+/// The record of a socket that is stuck, or no longer stuck.
 #[derive(Serialize)]
 pub(in crate::output::json) struct Leak<'a> {
     v: u8,
@@ -82,7 +82,7 @@ struct Holder<'a> {
 }
 
 impl<'a> Leak<'a> {
-    /// Makes the record; `cgroup` is that of the socket.
+    /// Returns the record; `cgroup` is the cgroup of the socket.
     pub(in crate::output::json) fn new(
         stuck: &'a StuckSocket,
         clock: &WallClock,

@@ -1,4 +1,4 @@
-//! What records of several kinds have in common.
+//! Parts that records of several kinds share.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use tcpclose_sys::host::cgroup::CgroupName;
 /// The version of the contract. Adding fields is compatible; anything else raises it.
 pub(in crate::output::json) const VERSION: u8 = 1;
 
-/// A connection, seen from one end.
+/// A connection, seen from one endpoint.
 #[derive(Serialize)]
 pub(in crate::output::json) struct Conn {
     id: u64,
@@ -86,7 +86,7 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// An owner that /proc shows, and where it runs.
+    /// Returns an owner from /proc, with its cgroup and container.
     pub(in crate::output::json) fn of_process(
         owner: &'a types::Owner,
         process: &'a process::Process,
@@ -99,7 +99,7 @@ impl<'a> Owner<'a> {
     }
 }
 
-/// A container, with the names that its runtime has for it.
+/// A container, with the names that its runtime uses.
 #[derive(Serialize)]
 pub(in crate::output::json) struct Container<'a> {
     runtime: &'static str,

@@ -1,4 +1,4 @@
-//! What was stuck in CLOSE_WAIT, and whose it was.
+//! The sockets that are stuck in CLOSE_WAIT, and their owners.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ impl<'a> CloseWait<'a> {
     }
 }
 
-/// What still sends is not stuck.
+/// The number of stuck sockets by verdict. Sockets that still send are not stuck.
 #[derive(Serialize)]
 struct Verdicts {
     not_accepted: u64,

@@ -1,4 +1,4 @@
-//! Who closed most.
+//! The processes and peers with the most closes.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use tcpclose_core::process;
 use tcpclose_core::summary::{Ranking, Service};
 use tcpclose_core::types::Owner;
 
-/// What a process is called.
+/// The names of a process.
 #[derive(Serialize)]
 struct Name<'a> {
     comm: Option<Cow<'a, str>>,
