@@ -1,16 +1,18 @@
-//! Many values of one kind, by number: a value never moves, and the slot of one that is removed is used for the next.
+//! Many values of one kind, by number: a value never moves, and the slot of one that is removed is
+//! used for the next.
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Slots that are made at a time. A vector of all would move them whenever it grows, and take twice their memory then.
+/// Slots that are made at a time. A vector of all would move them whenever it grows, and take twice
+/// their memory then.
 const CHUNK: usize = 1024;
 
 /// How many slots there can be.
 pub(super) const MOST: usize = NONE as usize;
 
-/// Values by the number of their slot. A number stays valid until its value is removed; then it may become that of
-/// another value.
+/// Values by the number of their slot. A number stays valid until its value is removed; then it may
+/// become that of another value.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
     chunks: Vec<Vec<Slot<T>>>,
@@ -124,7 +126,8 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Returns a slot that is there: `at` comes from the free list, from a neighbour, or was looked up before.
+    /// Returns a slot that is there: `at` comes from the free list, from a neighbour, or was looked
+    /// up before.
     fn slot(&mut self, at: u32) -> &mut Slot<T> {
         &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }

@@ -1,5 +1,5 @@
-//! Values of `sk_err`, which the kernel sets when a connection ends: the numbers of `include/uapi/asm-generic/errno.h`,
-//! which x86-64 and arm64 have.
+//! Values of `sk_err`, which the kernel sets when a connection ends: the numbers of
+//! `include/uapi/asm-generic/errno.h`, which x86-64 and arm64 have.
 
 /// The peer's RST came in CLOSE_WAIT.
 const EPIPE: u16 = 32;

@@ -64,11 +64,13 @@ pub struct Task {
     pub cgroup: Option<CgroupId>,
     /// Process name, NUL-padded.
     pub comm: [u8; COMM_LEN],
-    /// Whether all its threads are past exit(), so that its exit closes its descriptors; `None` where the kernel does not say.
+    /// Whether all its threads are past exit(), so that its exit closes its descriptors; `None`
+    /// where the kernel does not say.
     pub exits: Option<bool>,
 }
 
-/// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are absolute.
+/// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are
+/// absolute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
@@ -112,8 +114,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Whether a FIN that is queued now leaves at once: nothing waits before it, and the peer's window has room for it
-    /// (tcp_write_xmit; congestion control never holds a lone FIN back).
+    /// Whether a FIN that is queued now leaves at once: nothing waits before it, and the peer's
+    /// window has room for it (tcp_write_xmit; congestion control never holds a lone FIN back).
     #[must_use]
     pub fn fin_leaves_at_once(&self) -> bool {
         let in_flight = self.snd_nxt.wrapping_sub(self.snd_una);

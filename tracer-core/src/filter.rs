@@ -6,11 +6,11 @@ use crate::event::Transition;
 use crate::finding::{ClosePath, Endpoint, Finding, Initiator};
 use crate::types::{IpVersion, Nanos, NetNs, SharedOwner, Tuple};
 
-/// Which connections are wanted. An empty set and `None` let everything pass; what is unknown of a connection is not
-/// what was asked for.
+/// Which connections are wanted. An empty set and `None` let everything pass; what is unknown of a
+/// connection is not what was asked for.
 ///
-/// The first four fields are the kernel's part: the eBPF programs apply them before a record costs anything. Records
-/// about no connection (losses) always pass.
+/// The first four fields are the kernel's part: the eBPF programs apply them before a record costs
+/// anything. Records about no connection (losses) always pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionFilter {
     /// Only this network namespace.
@@ -60,14 +60,15 @@ impl ConnectionFilter {
             && self.ip.is_none_or(|ip| ip == tuple.ip())
     }
 
-    /// Returns whether the kernel's part lets this listener pass: it shows who owns the connections that come in, from
-    /// whatever port and in whatever IP version.
+    /// Returns whether the kernel's part lets this listener pass: it shows who owns the connections
+    /// that come in, from whatever port and in whatever IP version.
     #[must_use]
     pub fn matches_listener(&self, tuple: &Tuple) -> bool {
         passes(&self.local_ports, &tuple.local().port())
     }
 
-    /// Returns whether a transition is wanted. As in the kernel, a connect() whose port is not chosen yet passes.
+    /// Returns whether a transition is wanted. As in the kernel, a connect() whose port is not
+    /// chosen yet passes.
     #[must_use]
     pub fn matches_transition(&self, transition: &Transition) -> bool {
         let tuple = &transition.tuple;

@@ -1,4 +1,5 @@
-//! Arena by what is in them. The hash is kept beside the slot's number: growing and tidying up read no slot.
+//! Arena by what is in them. The hash is kept beside the slot's number: growing and tidying up read
+//! no slot.
 
 use std::hash::{BuildHasher as _, Hash};
 

@@ -1,4 +1,5 @@
-//! Everything that goes into the core: the same inputs in the same order give the same findings again.
+//! Everything that goes into the core: the same inputs in the same order give the same findings
+//! again.
 
 use std::collections::HashSet;
 
@@ -19,7 +20,8 @@ pub enum Input {
     Event(Event),
     /// Time has passed: see [`Tracker::tick`](crate::Tracker::tick).
     Time(Nanos),
-    /// What a socket that was asked for has become: see [`Tracker::probed`](crate::Tracker::probed).
+    /// What a socket that was asked for has become: see
+    /// [`Tracker::probed`](crate::Tracker::probed).
     Probed {
         /// Which.
         id: EndpointId,
@@ -28,9 +30,11 @@ pub enum Input {
         /// When it was given.
         at: Nanos,
     },
-    /// The result of a poll of a namespace's minisockets: see [`Tracker::apply_poll`](crate::Tracker::apply_poll).
+    /// The result of a poll of a namespace's minisockets: see
+    /// [`Tracker::apply_poll`](crate::Tracker::apply_poll).
     Polled(Poll),
-    /// The response to a probe of sockets that may be stuck: see [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
+    /// The response to a probe of sockets that may be stuck: see
+    /// [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
     StuckProbed(ProbeResponse),
     /// The sockets of a snapshot: see [`Tracker::seed`](crate::Tracker::seed).
     SnapshotSocket {

@@ -1,5 +1,5 @@
-//! Names that live as long as the program: of the kernel's reset reasons, and of container runtimes. Where they are read
-//! from a recording, each is interned once.
+//! Names that live as long as the program: of the kernel's reset reasons, and of container
+//! runtimes. Where they are read from a recording, each is interned once.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 /// Such a name.
 pub type StaticName = &'static str;
 
-/// Names interned at most: ten times what kernels and runtimes have. A file must not fill the memory with what is never freed.
+/// Names interned at most: ten times what kernels and runtimes have. A file must not fill the
+/// memory with what is never freed.
 const MOST: usize = 1024;
 /// The longest name.
 const LONGEST: usize = 128;
@@ -32,7 +33,8 @@ fn intern(name: &str) -> Option<StaticName> {
     Some(name)
 }
 
-/// Whether it could be the name of a reset reason or of a runtime. Others could act on the terminal that shows them.
+/// Whether it could be the name of a reset reason or of a runtime. Others could act on the terminal
+/// that shows them.
 fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)

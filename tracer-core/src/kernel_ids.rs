@@ -1,5 +1,5 @@
-//! Numbers under which the kernel knows things. It counts them from 1 and writes 0 for "none" or "not known"; here that is
-//! the `None` of an `Option`, which takes no more memory than the number.
+//! Numbers under which the kernel knows things. It counts them from 1 and writes 0 for "none" or
+//! "not known"; here that is the `None` of an `Option`, which takes no more memory than the number.
 
 use std::fmt;
 use std::num::NonZero;
@@ -80,7 +80,8 @@ kernel_ids! {
     StartTime(u64);
 }
 
-/// The serde form of `Option` of a [`KernelId`]: the number, with 0 for `None`. Recordings are written so.
+/// The serde form of `Option` of a [`KernelId`]: the number, with 0 for `None`. Recordings are
+/// written so.
 pub(crate) mod zero_is_none {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

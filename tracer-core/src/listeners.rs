@@ -1,11 +1,13 @@
-//! Listening sockets: their owners own the connections that come in, until the close() of those shows better.
+//! Listening sockets: their owners own the connections that come in, until the close() of those
+//! shows better.
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::types::{EndpointId, IpVersion, NetNs, SharedOwner, Tuple};
 
-/// Listening sockets kept at most. A host with more loses the owners of some incoming connections, nothing else.
+/// Listening sockets kept at most. A host with more loses the owners of some incoming connections,
+/// nothing else.
 const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
@@ -56,8 +58,8 @@ impl Listeners {
         }
     }
 
-    /// The owner of the socket that a connection came in on, where that is known: of several sockets there, all must be the
-    /// same process'.
+    /// The owner of the socket that a connection came in on, where that is known: of several
+    /// sockets there, all must be the same process'.
     pub fn owner_of(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&SharedOwner> {
         let (first, others) = self.find(netns, tuple)?.split_first()?;
         let owner = first.owner.as_ref()?;
@@ -77,13 +79,14 @@ impl Listeners {
     }
 }
 
-/// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are IPv4.
+/// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are
+/// IPv4.
 pub fn listening_address(tuple: &Tuple) -> Tuple {
     Tuple::from((tuple.local(), tuple.local())).without_peer()
 }
 
-/// Where the socket may listen that a connection came in on, the closest first: on its address, or on all. Those of IPv6
-/// on all addresses take IPv4 too, but not the other way round.
+/// Where the socket may listen that a connection came in on, the closest first: on its address, or
+/// on all. Those of IPv6 on all addresses take IPv4 too, but not the other way round.
 pub fn possible_listeners(endpoint: &Tuple) -> impl Iterator<Item = Tuple> {
     let ip = endpoint.ip();
     let both = [IpVersion::V4, IpVersion::V6];

@@ -8,14 +8,16 @@ use super::snapshot::SnapshotSocket;
 use super::stuck::{StuckSocket, Watched};
 use super::types::{EndpointId, Nanos, NetNs, OptionalNanos, Role, SharedOwner, Tuple};
 
-/// State changes kept for one close: the longest path has four, repeats are merged, and the rest is room for a socket that is
-/// seen to do what no path does.
+/// State changes kept for one close: the longest path has four, repeats are merged, and the rest is
+/// room for a socket that is seen to do what no path does.
 const MAX_CHANGES: usize = 8;
 
-/// A RST is sent or taken in the same function that ends the connection; an interrupt may come between.
+/// A RST is sent or taken in the same function that ends the connection; an interrupt may come
+/// between.
 const SAME_CALL: Nanos = Nanos::from_millis(5);
 
-/// A live connection end. Only what every connection needs stands here; a close adds its [`Closing`].
+/// A live connection end. Only what every connection needs stands here; a close adds its
+/// [`Closing`].
 #[derive(Clone, Debug)]
 pub(super) struct LiveEndpoint {
     /// What the findings call it.
@@ -89,8 +91,8 @@ pub(super) struct StateChange {
 }
 
 impl StateChange {
-    /// Whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had closed it (SOCK_DEAD), and the
-    /// peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
+    /// Whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had closed it
+    /// (SOCK_DEAD), and the peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
     pub fn is_parking(&self) -> bool {
         self.old == TcpState::FinWait2
             && self
@@ -98,8 +100,8 @@ impl StateChange {
                 .is_some_and(|evidence| evidence.error == 0 && evidence.dead && !evidence.done)
     }
 
-    /// Whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had come and this end's was
-    /// acknowledged (tcp_fin, tcp_rcv_state_process).
+    /// Whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had come and
+    /// this end's was acknowledged (tcp_fin, tcp_rcv_state_process).
     pub fn is_time_wait(&self) -> bool {
         self.new == TcpState::Close
             && self.evidence.is_some_and(|evidence| {
@@ -175,7 +177,8 @@ impl LiveEndpoint {
     pub fn establish(&mut self, transition: &Transition) {
         self.opened = transition.at.into();
         if let Some(evidence) = &transition.evidence {
-            // With Fast Open data has moved already. An active open counts its SYN among the acknowledged bytes.
+            // With Fast Open data has moved already. An active open counts its SYN among the
+            // acknowledged bytes.
             let syn = u32::from(self.role != Role::Client);
             let sent = (evidence.bytes_acked as u32).wrapping_add(syn);
             self.origin = Origin {
@@ -206,7 +209,8 @@ impl LiveEndpoint {
                 self.origin.irs = transition.evidence.as_ref().and_then(first_received);
             }
             let closing = self.closing.get_or_insert_default();
-            // Only a RST of the same moment ends a connection; others answer stray segments of one that lives on.
+            // Only a RST of the same moment ends a connection; others answer stray segments of one
+            // that lives on.
             if let Some(sent) = closing.reset_sent
                 && (new != TcpState::Close || at - sent.at > SAME_CALL)
             {
@@ -238,7 +242,8 @@ impl LiveEndpoint {
 }
 
 impl LiveEndpoint {
-    /// It has ended, as what came at `at` shows, and its last transitions were missed; `parked` in a FIN_WAIT2 minisocket.
+    /// It has ended, as what came at `at` shows, and its last transitions were missed; `parked` in
+    /// a FIN_WAIT2 minisocket.
     pub fn miss_end(&mut self, at: Nanos, parked: bool) {
         let closing = self.closing.get_or_insert_default();
         closing.gap = true;
@@ -263,9 +268,9 @@ impl LiveEndpoint {
     }
 }
 
-/// The peer's initial sequence number of a connection whose start was not seen: `bytes_received` counts all that came
-/// since, a FIN too (tcp_rcv_nxt_update of net/ipv4/tcp_input.c). There is no such way for this end's own number:
-/// `bytes_acked` counts the SYN of an active open only.
+/// The peer's initial sequence number of a connection whose start was not seen: `bytes_received`
+/// counts all that came since, a FIN too (tcp_rcv_nxt_update of net/ipv4/tcp_input.c). There is no
+/// such way for this end's own number: `bytes_acked` counts the SYN of an active open only.
 fn first_received(evidence: &Evidence) -> Option<u32> {
     Some(
         evidence

@@ -1,5 +1,6 @@
-//! Ends that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the peer acknowledged, and
-//! its FIN is still to come, unseen by the tracepoint. sock_diag is asked now and then; this is who is asked for when.
+//! Ends that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the peer
+//! acknowledged, and its FIN is still to come, unseen by the tracepoint. sock_diag is asked now and
+//! then; this is who is asked for when.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,8 @@ use foldhash::{HashMap, HashMapExt as _};
 use super::live_endpoint::LiveEndpoint;
 use super::types::{EndpointId, Nanos, NetNs, Tuple};
 
-/// Waits between two probes of one minisocket. Most peers close within a round trip; one that does not is in no hurry.
+/// Waits between two probes of one minisocket. Most peers close within a round trip; one that does
+/// not is in no hurry.
 const WAITS: [Nanos; 6] = [
     Nanos::from_millis(20),
     Nanos::from_millis(50),
@@ -55,7 +57,8 @@ pub(super) struct Orphan {
     pub parked: Nanos,
     /// When `tcp_fin_timeout` (or `TCP_LINGER2`) ends the wait, once a probe has shown it.
     pub deadline: Option<Nanos>,
-    /// When a probe or a hook showed that the wait is over: the segment that ended it may still be on its way to us.
+    /// When a probe or a hook showed that the wait is over: the segment that ended it may still be
+    /// on its way to us.
     pub over: Option<Nanos>,
     probes: usize,
 }
@@ -133,9 +136,9 @@ impl Orphans {
         Some(orphan)
     }
 
-    /// The end with these addresses and ports, which a new connection has replaced. That does not show how it ended: by
-    /// the peer's FIN or RST, or by this host's connect(), which takes the place of a minisocket in FIN_WAIT2 too
-    /// (__inet_check_established with a bound port).
+    /// The end with these addresses and ports, which a new connection has replaced. That does not
+    /// show how it ended: by the peer's FIN or RST, or by this host's connect(), which takes the
+    /// place of a minisocket in FIN_WAIT2 too (__inet_check_established with a bound port).
     pub fn take_replaced(&mut self, netns: Option<NetNs>, tuple: &Tuple) -> Option<Orphan> {
         let id = *self.by_tuple.get(&(netns, *tuple))?;
         self.remove(id)

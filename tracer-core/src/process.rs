@@ -1,5 +1,5 @@
-//! A process that holds sockets, as /proc shows it. Name, executable, command line, cgroup, unit and container
-//! are of its own choosing: escape them before they are shown.
+//! A process that holds sockets, as /proc shows it. Name, executable, command line, cgroup, unit
+//! and container are of its own choosing: escape them before they are shown.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,8 @@ pub struct Process {
     pub command_line_cut: bool,
     /// Descriptors that are open.
     pub open: u64,
-    /// The most it may have open (`RLIMIT_NOFILE`, the soft limit); `None` for no limit or where unknown.
+    /// The most it may have open (`RLIMIT_NOFILE`, the soft limit); `None` for no limit or where
+    /// unknown.
     pub limit: Option<u64>,
     /// Path of its cgroup.
     pub cgroup: Option<String>,
@@ -70,8 +71,8 @@ impl Process {
         })
     }
 
-    /// Its arguments, as far as they were kept, without empty ones at the end: a program that writes a title over them fills
-    /// the rest with NULs.
+    /// Its arguments, as far as they were kept, without empty ones at the end: a program that
+    /// writes a title over them fills the rest with NULs.
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let line = &*self.command_line;
         let end = line.iter().rposition(|byte| *byte != 0);
@@ -81,8 +82,8 @@ impl Process {
     }
 }
 
-/// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape them before they are
-/// shown.
+/// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape
+/// them before they are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unit {
     /// The system manager's unit, such as `mariadb.service`.
@@ -94,14 +95,15 @@ pub struct Unit {
 /// A container, under the names that its runtime and Kubernetes have for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Container {
-    /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a container of a pod where
-    /// the path does not tell which runtime started it.
+    /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a
+    /// container of a pod where the path does not tell which runtime started it.
     #[serde(deserialize_with = "interner::required")]
     pub runtime: StaticName,
-    /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen by whoever started
-    /// the container: escape it before it is shown.
+    /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen
+    /// by whoever started the container: escape it before it is shown.
     pub id: String,
-    /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside Kubernetes.
+    /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside
+    /// Kubernetes.
     pub pod: Option<String>,
 }
 

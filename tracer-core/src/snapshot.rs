@@ -18,6 +18,7 @@ pub struct SnapshotSocket {
     pub state: TcpState,
     /// What the timer of a minisocket has left; `None` of a full socket.
     pub left: Option<Nanos>,
-    /// Who holds it ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` where that is not known.
+    /// Who holds it ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` where that is not
+    /// known.
     pub owner: Option<SharedOwner>,
 }

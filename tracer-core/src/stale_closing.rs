@@ -1,5 +1,6 @@
-//! Ends that have been closing for long: most wait for their peer, but the →CLOSE of some was missed. The kernel skips
-//! eBPF programs now and then (a program that is hit again on its CPU), so sock_diag is asked for them.
+//! Ends that have been closing for long: most wait for their peer, but the →CLOSE of some was
+//! missed. The kernel skips eBPF programs now and then (a program that is hit again on its CPU), so
+//! sock_diag is asked for them.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -37,7 +38,8 @@ impl StaleClosing {
         self.due.push(Reverse((now + RING, id)));
     }
 
-    /// A probe has shown that it is gone. The first time false: its records may still come, and one more probe follows.
+    /// A probe has shown that it is gone. The first time false: its records may still come, and one
+    /// more probe follows.
     pub fn is_gone(&mut self, id: EndpointId, now: Nanos) -> bool {
         if self.gone.remove(&id) {
             return true;

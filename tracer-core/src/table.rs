@@ -1,11 +1,13 @@
-//! The table of live endpoints: bounded, and when it is full the endpoint that has been quiet longest makes room.
+//! The table of live endpoints: bounded, and when it is full the endpoint that has been quiet
+//! longest makes room.
 
 use super::arena::{Arena, MOST, Order};
 use super::hash_index::HashIndex;
 use super::live_endpoint::LiveEndpoint;
 use super::types::EndpointId;
 
-/// Where an endpoint is in the table. One that has left the table is not found by it, even if another has taken its slot.
+/// Where an endpoint is in the table. One that has left the table is not found by it, even if
+/// another has taken its slot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     slot: u32,
@@ -29,7 +31,8 @@ struct Live {
 }
 
 impl Table {
-    /// Makes a table for at most `capacity` endpoints (at least 1). Memory grows with the endpoints, not with the capacity.
+    /// Makes a table for at most `capacity` endpoints (at least 1). Memory grows with the
+    /// endpoints, not with the capacity.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.clamp(1, MOST),
@@ -80,7 +83,8 @@ impl Table {
         live.map(|live| (live.key, &live.endpoint))
     }
 
-    /// Adds an endpoint that is not in the table yet; returns its entry, and the endpoint that had to go.
+    /// Adds an endpoint that is not in the table yet; returns its entry, and the endpoint that had
+    /// to go.
     pub fn insert(
         &mut self,
         key: EndpointId,

@@ -78,19 +78,21 @@ impl Add for Nanos {
 impl Sub for Nanos {
     type Output = Self;
 
-    /// Zero when `earlier` is the later one: records of two CPUs may be a few microseconds out of order.
+    /// Zero when `earlier` is the later one: records of two CPUs may be a few microseconds out of
+    /// order.
     fn sub(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// What identifies one end of a connection among all that are alive: the socket cookie, or where the kernel gives none
-/// the socket's address (see [`EndpointId::is_cookie`]).
+/// What identifies one end of a connection among all that are alive: the socket cookie, or where
+/// the kernel gives none the socket's address (see [`EndpointId::is_cookie`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);
 
 impl EndpointId {
-    /// Kernel addresses lie in the upper half of the address space; cookies count up from 1 and never get there.
+    /// Kernel addresses lie in the upper half of the address space; cookies count up from 1 and
+    /// never get there.
     #[must_use]
     pub const fn is_cookie(self) -> bool {
         self.0 < 1 << 63
@@ -126,7 +128,8 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest zero; no port is 0.
+    /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest
+    /// zero; no port is 0.
     #[must_use]
     pub const fn new(ip: IpVersion, local: ([u8; 16], u16), peer: ([u8; 16], u16)) -> Self {
         Self {

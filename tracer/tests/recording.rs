@@ -542,7 +542,11 @@ fn a_replay_goes_on_behind_what_is_broken_and_reports_it() {
                 "{}: {stderr}",
                 path.display()
             );
-            assert!(!stderr.contains("panicked at "), "{}: {stderr}", path.display());
+            assert!(
+                !stderr.contains("panicked at "),
+                "{}: {stderr}",
+                path.display()
+            );
             let text = format!("the recording is broken at byte {start}: ");
             assert!(stderr.contains(&text), "{}: {stderr}", path.display());
             let loss = |line: &&str| {

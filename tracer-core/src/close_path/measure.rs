@@ -37,7 +37,8 @@ impl Reconstruction<'_> {
         };
         let closing = self.endpoint.closing.as_deref();
         let repeated = closing.map_or(0, |closing| closing.fin_retransmits);
-        // What was sent again since the FIN must all be FINs that were seen to be: else one may have been missed.
+        // What was sent again since the FIN must all be FINs that were seen to be: else one may
+        // have been missed.
         let again = self
             .fin
             .and_then(|change| change.evidence)
@@ -47,8 +48,8 @@ impl Reconstruction<'_> {
         (complete && all_seen && !self.gap()).then(|| steps.len() as u32 + repeated)
     }
 
-    /// Whether the ACK of this end's FIN may have come unnoticed: a process that aborts has the socket's lock, and what
-    /// comes meanwhile waits in its backlog for good.
+    /// Whether the ACK of this end's FIN may have come unnoticed: a process that aborts has the
+    /// socket's lock, and what comes meanwhile waits in its backlog for good.
     fn may_hold_an_ack(&self) -> bool {
         let fin = self.fin.and_then(|change| change.evidence);
         self.last.old == TcpState::FinWait1
@@ -76,7 +77,8 @@ impl Reconstruction<'_> {
             .collect();
         if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
             *dwell = match self.outcome {
-                // Without evidence it is not known whether the wait ended here or went on in a minisocket.
+                // Without evidence it is not known whether the wait ended here or went on in a
+                // minisocket.
                 Outcome::Seen if self.last.evidence.is_none() => None,
                 Outcome::Seen => *dwell,
                 Outcome::Lost(_) => None,
@@ -146,7 +148,8 @@ impl Reconstruction<'_> {
             .rcv_nxt
             .wrapping_sub(before.rcv_nxt)
             .wrapping_sub(done);
-        // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process stays.
+        // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process
+        // stays.
         let kept =
             acked.evidence.is_some_and(|evidence| !evidence.dead) && path != ClosePath::ThreeWay;
         (kept || received > 0).then(|| HalfClose {

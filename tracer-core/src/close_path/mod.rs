@@ -1,8 +1,10 @@
 //! From the changes of a close to its path: what a capture would have shown, and how sure that is.
 //!
-//! The evidence of each transition is what the socket held just before it (facts about the kernel stand at the rules; the functions
-//! named are net/ipv4/tcp_input.c's and tcp.c's). A rule that lacks its evidence says so: it never guesses. This file
-//! finds how it ended and who began, `reset.rs` who reset it and why, `reconstruct.rs` finds the path, `steps.rs` the segments, `measure.rs` times and bytes.
+//! The evidence of each transition is what the socket held just before it (facts about the kernel
+//! stand at the rules; the functions named are net/ipv4/tcp_input.c's and tcp.c's). A rule that
+//! lacks its evidence says so: it never guesses. This file finds how it ended and who began,
+//! `reset.rs` who reset it and why, `reconstruct.rs` finds the path, `steps.rs` the segments,
+//! `measure.rs` times and bytes.
 
 mod measure;
 mod outcome;
@@ -159,7 +161,8 @@ impl<'a> Reconstruction<'a> {
             Outcome::Seen => {}
         }
         let Some(evidence) = &self.last.evidence else {
-            // Without evidence only the crossing of the FINs is certain; a RST looks like any other end.
+            // Without evidence only the crossing of the FINs is certain; a RST looks like any other
+            // end.
             return if self.last.old == TcpState::Closing {
                 Ending::Orderly
             } else {
@@ -227,7 +230,8 @@ impl<'a> Reconstruction<'a> {
         }
     }
 
-    /// Whether the peer's FIN came while this end's was still waiting to be sent: the FINs did not cross.
+    /// Whether the peer's FIN came while this end's was still waiting to be sent: the FINs did not
+    /// cross.
     fn was_overtaken(&self) -> bool {
         match (
             self.fin.and_then(|change| change.evidence),
@@ -242,7 +246,8 @@ impl<'a> Reconstruction<'a> {
         let never_opened = self.endpoint.opened.get().is_none()
             && matches!(self.last.old, TcpState::SynSent | TcpState::SynRecv);
         if let (Some(at), None) = (self.outcome.peer_fin(), self.fin) {
-            // The socket was in its minisocket already when the tracer came: FIN and ACK had gone both ways.
+            // The socket was in its minisocket already when the tracer came: FIN and ACK had gone
+            // both ways.
             return (ClosePath::FourWay, self.unseen_four_way(at));
         }
         let (orderly, steps) = if self.peer_fin.is_some() || self.first_old() == TcpState::CloseWait

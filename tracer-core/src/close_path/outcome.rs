@@ -2,8 +2,9 @@
 
 use crate::types::Nanos;
 
-/// How an endpoint ended, where the transitions alone do not show it: after FIN_WAIT2 the kernel parks the socket of a
-/// process that called close() in a minisocket, and the peer's FIN is still to come.
+/// How an endpoint ended, where the transitions alone do not show it: after FIN_WAIT2 the kernel
+/// parks the socket of a process that called close() in a minisocket, and the peer's FIN is still
+/// to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The transitions show all of it.

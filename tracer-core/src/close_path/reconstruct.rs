@@ -81,8 +81,9 @@ impl Reconstruction<'_> {
         self.peer_fin.is_none() || self.ack_of_peer_fin(ending).is_some()
     }
 
-    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The change that ended CLOSE_WAIT
-    /// shows whether there was one. (A FIN or RST of this end is sent after its transition; SOCK_DESTROY's RST before.)
+    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The
+    /// change that ended CLOSE_WAIT shows whether there was one. (A FIN or RST of this end is sent
+    /// after its transition; SOCK_DESTROY's RST before.)
     fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
         let came = self.peer_fin?.evidence?;
         let own_fin = self
@@ -102,7 +103,8 @@ impl Reconstruction<'_> {
         if left.fin_leaves_at_once() {
             return Some(PeerFinAck::WithFin);
         }
-        // The FIN waited, for the window or behind data that it may have left with. The number of segments sent in all shows it.
+        // The FIN waited, for the window or behind data that it may have left with. The number of
+        // segments sent in all shows it.
         let end = self.last.evidence?;
         if end.retransmits != came.retransmits {
             return None;
@@ -152,12 +154,13 @@ impl Reconstruction<'_> {
         };
         if let Some(at) = self.outcome.peer_fin() {
             steps.push(self.ack_of_fin_step(acked, None));
-            // Only a FIN without data, with exactly the next number, turns the minisocket to TIME_WAIT
-            // (tcp_timewait_state_process).
+            // Only a FIN without data, with exactly the next number, turns the minisocket to
+            // TIME_WAIT (tcp_timewait_state_process).
             let evidence = self.last.evidence.as_ref();
             let seq = evidence.and_then(|evidence| self.peer(evidence.rcv_nxt));
             let took = self.minisocket_segment();
-            // All of this end's has been acknowledged: what the FIN acknowledges is what this end sends next.
+            // All of this end's has been acknowledged: what the FIN acknowledges is what this end
+            // sends next.
             let acked = took.map(|fin| fin.ack);
             let end = evidence.map(|evidence| evidence.snd_nxt).or(acked);
             let end = end.and_then(|end| self.local(end));
@@ -190,7 +193,8 @@ impl Reconstruction<'_> {
         }
         match self.one_segment_acked_and_closed(fin, acked) {
             Some(true) => {
-                // The ACK was taken before the FIN in the same segment: rcv_nxt was still the segment's own number.
+                // The ACK was taken before the FIN in the same segment: rcv_nxt was still the
+                // segment's own number.
                 steps.push(
                     self.peer_fin_step(&self.last, acked.evidence.map(|evidence| evidence.rcv_nxt)),
                 );
@@ -224,7 +228,8 @@ impl Reconstruction<'_> {
         steps
     }
 
-    /// Whether the steps of a [`Self::refusal`] are all: nothing else can have carried the peer's FIN or its ACK.
+    /// Whether the steps of a [`Self::refusal`] are all: nothing else can have carried the peer's
+    /// FIN or its ACK.
     pub(super) fn is_all(&self, refused: &Segment) -> bool {
         let in_order = self
             .last
@@ -248,7 +253,8 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the states are called.
+    /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the
+    /// states are called.
     fn overtaken(
         &self,
         fin: &StateChange,
@@ -275,9 +281,10 @@ impl Reconstruction<'_> {
         (ClosePath::FourWay, steps)
     }
 
-    /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted in `segs_in` when it
-    /// arrives, but one that waits in the backlog of a locked socket is processed later: two may wait there and look
-    /// like one, unless only one has come since our FIN.
+    /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted
+    /// in `segs_in` when it arrives, but one that waits in the backlog of a locked socket is
+    /// processed later: two may wait there and look like one, unless only one has come since our
+    /// FIN.
     fn one_segment_acked_and_closed(&self, fin: &StateChange, acked: &StateChange) -> Option<bool> {
         let (before, acked, last) = (fin.evidence?, acked.evidence?, self.last.evidence?);
         if last.segs_in != acked.segs_in {

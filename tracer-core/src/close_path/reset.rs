@@ -8,7 +8,8 @@ use crate::event::Evidence;
 use crate::finding::{Reset, ResetReason, Side};
 use crate::live_endpoint::{LiveEndpoint, StateChange};
 
-/// Returns who reset the connection and why; `None` when it was not reset, or that could not be seen.
+/// Returns who reset the connection and why; `None` when it was not reset, or that could not be
+/// seen.
 pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> {
     let closing = endpoint.closing.as_deref()?;
     let last = closing.changes.last()?;
@@ -44,8 +45,8 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
     let waited_for_fin = matches!(last.old, TcpState::FinWait1 | TcpState::FinWait2);
     match evidence.error {
         ECONNABORTED => sent.and_then(|_| by_us(Some(ResetReason::Destroyed))),
-        // tcp_rcv_state_process calls tcp_reset() itself when data comes for a socket that was closed; the RST that
-        // goes out is its own.
+        // tcp_rcv_state_process calls tcp_reset() itself when data comes for a socket that was
+        // closed; the RST that goes out is its own.
         error if errno::is_reset(error) && sent.is_some() && waited_for_fin => {
             by_us(Some(ResetReason::DataAfterClose))
         }
@@ -54,7 +55,8 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
             reason: (error == ECONNREFUSED).then_some(ResetReason::NoSocket),
             kernel_reason: None,
         }),
-        // The keepalive timer sends a RST before it gives up (tcp_keepalive_timer), the retransmission timer does not.
+        // The keepalive timer sends a RST before it gives up (tcp_keepalive_timer), the
+        // retransmission timer does not.
         ETIMEDOUT if last.old == TcpState::Established => {
             sent.and_then(|_| by_us(Some(ResetReason::Keepalive)))
         }
@@ -63,9 +65,9 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
     }
 }
 
-/// Whether →CLOSE was this host's own abort (tcp_disconnect, __tcp_close): no error, and the state is none that would
-/// have ended by itself just then. In LAST_ACK and CLOSING only the ACK of the FIN does that; in FIN_WAIT2 a socket that
-/// a process still holds waits for the peer.
+/// Whether →CLOSE was this host's own abort (tcp_disconnect, __tcp_close): no error, and the state
+/// is none that would have ended by itself just then. In LAST_ACK and CLOSING only the ACK of the
+/// FIN does that; in FIN_WAIT2 a socket that a process still holds waits for the peer.
 fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
     match old {
         _ if evidence.error != 0 || evidence.repair => false,

@@ -24,9 +24,11 @@ impl Reconstruction<'_> {
             return None;
         }
         let number = evidence.write_seq;
-        // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is then not known.
+        // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is
+        // then not known.
         let alone = evidence.snd_nxt == number;
-        // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that did not move.
+        // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that
+        // did not move.
         let at_once = evidence.fin_leaves_at_once();
         let after = self.next_after(change);
         let settled = (at_once && evidence.snd_una == evidence.snd_nxt)
@@ -56,8 +58,8 @@ impl Reconstruction<'_> {
             .evidence
     }
 
-    /// The peer's FIN, received at `change`; its number is `rcv_nxt` - 1 unless data came with it. `start` is the number
-    /// of its segment where that is known otherwise.
+    /// The peer's FIN, received at `change`; its number is `rcv_nxt` - 1 unless data came with it.
+    /// `start` is the number of its segment where that is known otherwise.
     pub(super) fn peer_fin_step(&self, change: &StateChange, start: Option<u32>) -> Step {
         let Some(evidence) = change.evidence else {
             return inferred(Side::Peer, SegmentFlags::FinAck, None, None, change.at);
@@ -77,7 +79,8 @@ impl Reconstruction<'_> {
             seq: start.and_then(|start| self.peer(start)),
             ack: self.local(evidence.snd_una),
             at: Some(change.at),
-            // A FIN that waited for a lost segment is seen when that arrives, under that segment's ACK number.
+            // A FIN that waited for a lost segment is seen when that arrives, under that segment's
+            // ACK number.
             known: if evidence.out_of_order == 0 {
                 Known::Observed
             } else {
@@ -101,7 +104,8 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the transition.
+    /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the
+    /// transition.
     pub(super) fn ack_of_fin_step(
         &self,
         change: &StateChange,
@@ -110,7 +114,8 @@ impl Reconstruction<'_> {
         let Some(evidence) = change.evidence else {
             return unread_ack(change);
         };
-        // The segment that acknowledged the FIN may have carried data or a FIN that the closed socket refused.
+        // The segment that acknowledged the FIN may have carried data or a FIN that the closed
+        // socket refused.
         let refused = match self.outcome {
             _ if peer_fin.is_some() || self.refused().is_some() => false,
             Outcome::Seen => self
@@ -134,8 +139,8 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows the peer's FIN was a segment
-    /// sent again, perhaps that FIN.
+    /// The ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows the
+    /// peer's FIN was a segment sent again, perhaps that FIN.
     pub(super) fn last_ack_step(&self) -> Step {
         let Some(evidence) = self.last.evidence else {
             return unread_ack(&self.last);
@@ -197,8 +202,8 @@ impl Reconstruction<'_> {
         self.endpoint.closing.as_deref()?.minisocket_segment
     }
 
-    /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has the number which the
-    /// segment acknowledges, and no ACK.
+    /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has
+    /// the number which the segment acknowledges, and no ACK.
     fn reset_by_us(&self, reset: &Reset) -> Step {
         let closing = self.endpoint.closing.as_deref();
         let sent = closing.and_then(|closing| closing.reset_sent);
@@ -233,9 +238,10 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The peer's RST, which tcp_reset() took. The socket does not keep its flags and numbers, so they are inferred: its
-    /// number is the one that was expected (tcp_validate_incoming), and an abort, which carries an ACK, differs from the
-    /// answer of a socket that is gone by its timestamp, where the connection uses them.
+    /// The peer's RST, which tcp_reset() took. The socket does not keep its flags and numbers, so
+    /// they are inferred: its number is the one that was expected (tcp_validate_incoming), and an
+    /// abort, which carries an ACK, differs from the answer of a socket that is gone by its
+    /// timestamp, where the connection uses them.
     fn reset_by_peer(&self) -> Step {
         let step = |flags, seq, ack| Step {
             from: Side::Peer,
@@ -245,8 +251,9 @@ impl Reconstruction<'_> {
             at: Some(self.reset_at()),
             known: Known::Inferred,
         };
-        // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its sequence number is 0 on
-        // the wire; Wireshark calls the first number of a side that never sent a SYN 1.
+        // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its
+        // sequence number is 0 on the wire; Wireshark calls the first number of a side that never
+        // sent a SYN 1.
         if self.last.old == TcpState::SynSent {
             return step(SegmentFlags::RstAck, Some(1), Some(1));
         }
@@ -258,17 +265,19 @@ impl Reconstruction<'_> {
         let aborts = if evidence.timestamps {
             evidence.saw_timestamp
         } else {
-            // After the peer's FIN, data that it never acknowledged has likely met no socket any more.
+            // After the peer's FIN, data that it never acknowledged has likely met no socket any
+            // more.
             !fin_came || all_acked
         };
         let expected = self.peer(evidence.rcv_nxt);
         if aborts {
-            // It acknowledges all that has come, which is all that was sent where nothing is on its way.
+            // It acknowledges all that has come, which is all that was sent where nothing is on its
+            // way.
             let acked = self.local(evidence.snd_una).filter(|_| all_acked);
             step(SegmentFlags::RstAck, expected, acked)
         } else {
-            // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check): what it answers may have
-            // crossed the FIN.
+            // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check):
+            // what it answers may have crossed the FIN.
             let seq = expected.filter(|_| !fin_came);
             step(SegmentFlags::Rst, seq, None)
         }

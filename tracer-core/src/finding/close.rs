@@ -23,9 +23,11 @@ pub struct Close {
     pub initiator: Initiator,
     /// The closing segments, in order. Incomplete where `segments` is `None`.
     pub steps: Steps,
-    /// How many closing segments there were, this end's FIN retransmissions included; `None` when that is not known.
+    /// How many closing segments there were, this end's FIN retransmissions included; `None` when
+    /// that is not known.
     pub segments: Option<u32>,
-    /// States passed, from ESTABLISHED on, with the time spent in each; `None` where the start was not seen.
+    /// States passed, from ESTABLISHED on, with the time spent in each; `None` where the start was
+    /// not seen.
     pub states: States,
     /// Application bytes each way.
     pub bytes: Bytes,
@@ -152,7 +154,8 @@ impl Step {
     }
 }
 
-/// Application bytes of a connection; `None` where the start was not seen and the kernel's counters leave it open.
+/// Application bytes of a connection; `None` where the start was not seen and the kernel's counters
+/// leave it open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
     /// Sent at least once by this end, retransmissions not counted.
@@ -196,8 +199,8 @@ pub enum ResetReason {
     Disconnect,
 }
 
-/// The time between the two FINs of a connection that was really used half-closed: data still moved, or the side that
-/// closed first kept its socket to go on reading.
+/// The time between the two FINs of a connection that was really used half-closed: data still
+/// moved, or the side that closed first kept its socket to go on reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfClose {
     /// Who had closed its direction.

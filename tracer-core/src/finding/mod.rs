@@ -73,7 +73,8 @@ pub struct Loss {
 pub enum LossLocation {
     /// Records that found the kernel's ring buffer full.
     Ring,
-    /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU already.
+    /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU
+    /// already.
     Program,
     /// Live connections evicted from the full table.
     Table,

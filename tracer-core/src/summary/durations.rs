@@ -1,4 +1,5 @@
-//! How long connection ends stay in a state: a sketch for quantiles, and a histogram that only ever grows.
+//! How long connection ends stay in a state: a sketch for quantiles, and a histogram that only ever
+//! grows.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,14 +8,17 @@ use sketches_ddsketch::{Config, DDSketch};
 
 use crate::types::Nanos;
 
-/// Quantiles are right to this share of their value, either way; counts, sums and the longest are exact.
+/// Quantiles are right to this share of their value, either way; counts, sums and the longest are
+/// exact.
 pub const RELATIVE_ERROR: f64 = 0.01;
 
-/// Bins of a sketch at most, 8 bytes each. At 1 % they reach over 17 decades, from 1 ns to years: nothing is merged.
+/// Bins of a sketch at most, 8 bytes each. At 1 % they reach over 17 decades, from 1 ns to years:
+/// nothing is merged.
 const MAX_BINS: u32 = 2048;
 
-/// Where the histogram's buckets end (inclusive). An ordinary close spends microseconds in its states, as far as it does not
-/// wait for the network; TIME_WAIT lasts 60 to 62 s, FIN_WAIT2 of an orphan 60 s by default.
+/// Where the histogram's buckets end (inclusive). An ordinary close spends microseconds in its
+/// states, as far as it does not wait for the network; TIME_WAIT lasts 60 to 62 s, FIN_WAIT2 of an
+/// orphan 60 s by default.
 pub const BUCKETS: [Nanos; 18] = [
     Nanos(10_000),
     Nanos(30_000),
@@ -81,7 +85,8 @@ impl Spans {
     pub fn spread(&self) -> Spread {
         let count = self.sketch.count() as f64;
         let quantile = |share: f64| {
-            // The sketch counts from 0 and rounds down; half a step keeps that from going one too far.
+            // The sketch counts from 0 and rounds down; half a step keeps that from going one too
+            // far.
             let rank = (share * count).ceil() - 1.0;
             let share = ((rank + 0.5) / (count - 1.0).max(1.0)).min(1.0);
             let ns = self.sketch.quantile(share).ok().flatten()?;
@@ -99,7 +104,8 @@ impl Spans {
     }
 }
 
-/// What some durations are like. Quantiles are right to [`RELATIVE_ERROR`]; `None` where there are no durations.
+/// What some durations are like. Quantiles are right to [`RELATIVE_ERROR`]; `None` where there are
+/// no durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
     /// How many.
@@ -119,7 +125,8 @@ pub struct Spread {
 /// All durations since the start, by length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many fell into each of [`BUCKETS`], and not into one before; those longer than all come last.
+    /// How many fell into each of [`BUCKETS`], and not into one before; those longer than all come
+    /// last.
     pub counts: [u64; BUCKETS.len() + 1],
     /// All together.
     pub sum: Duration,

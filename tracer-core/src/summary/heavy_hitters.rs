@@ -1,9 +1,10 @@
 //! Who comes most often, in bounded memory however many there are.
 //!
-//! The Misra-Gries algorithm with a table that is purged by halves: when the table is full, the median rank is taken from
-//! all ranks and the keys left with none are forgotten, so each key that makes up more than about 2/capacity of all stays
-//! in the table, whenever it comes. What was counted of a key while it was there is reported, and all else as the rest: the
-//! numbers reported are never too high and always add up to the exact total.
+//! The Misra-Gries algorithm with a table that is purged by halves: when the table is full, the
+//! median rank is taken from all ranks and the keys left with none are forgotten, so each key that
+//! makes up more than about 2/capacity of all stays in the table, whenever it comes. What was
+//! counted of a key while it was there is reported, and all else as the rest: the numbers reported
+//! are never too high and always add up to the exact total.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -34,8 +35,8 @@ pub struct Ranking<K> {
     pub most: Vec<(K, u64)>,
     /// The count of all others together, so that the sum is the total.
     pub other: u64,
-    /// The counts are exact. If not, there were more different keys than the table holds, and some of a key's may be
-    /// among the others.
+    /// The counts are exact. If not, there were more different keys than the table holds, and some
+    /// of a key's may be among the others.
     pub exact: bool,
 }
 

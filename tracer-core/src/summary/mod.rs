@@ -1,7 +1,8 @@
 //! What an interval was like, from the findings of it: in constant memory, whatever comes.
 //!
-//! One mechanism serves both kinds of numbers: everything is counted in [`Totals`] from the start, and what an interval
-//! brought is the difference of two of them. Only quantiles and rankings are an interval's own.
+//! One mechanism serves both kinds of numbers: everything is counted in [`Totals`] from the start,
+//! and what an interval brought is the difference of two of them. Only quantiles and rankings are
+//! an interval's own.
 
 mod durations;
 mod enum_counts;

@@ -1,4 +1,5 @@
-//! A summary. All numbers count connection ends, as the findings do: a connection within the host has two.
+//! A summary. All numbers count connection ends, as the findings do: a connection within the host
+//! has two.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -55,7 +56,8 @@ pub struct States<T> {
     pub fin_wait2: T,
     pub close_wait: T,
     pub last_ack: T,
-    /// Of all TIME_WAITs that are over, but those whose end was not seen and those that never existed.
+    /// Of all TIME_WAITs that are over, but those whose end was not seen and those that never
+    /// existed.
     pub time_wait: T,
 }
 
@@ -84,7 +86,8 @@ impl States<Histogram> {
     }
 }
 
-/// Processes as summaries count them: by name and cgroup, so that the workers of one service count as one.
+/// Processes as summaries count them: by name and cgroup, so that the workers of one service count
+/// as one.
 #[derive(Clone, Debug)]
 pub struct Service(pub SharedOwner);
 

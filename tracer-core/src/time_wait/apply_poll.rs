@@ -1,4 +1,5 @@
-//! The result of a poll, applied in slices: a million endpoints at once would keep everything else waiting.
+//! The result of a poll, applied in slices: a million endpoints at once would keep everything else
+//! waiting.
 
 use super::TimeWaits;
 use super::poll::{PendingPoll, Poll};
@@ -6,18 +7,22 @@ use super::timing::QUIET;
 use crate::finding::TimeWait;
 use crate::types::Nanos;
 
-/// After a poll that cost t of CPU, none follows for this many times t: polls take at most 2 % of a core in each namespace.
+/// After a poll that cost t of CPU, none follows for this many times t: polls take at most 2 % of a
+/// core in each namespace.
 const REST: u64 = 50;
-/// This much of a poll's result is applied at a time: a quarter of a millisecond. Records come meanwhile.
+/// This much of a poll's result is applied at a time: a quarter of a millisecond. Records come
+/// meanwhile.
 const SLICE: usize = 2048;
-/// This many ends are reported at a time, 128,000 a second: outputs must write them, beside the closes of that time.
+/// This many ends are reported at a time, 128,000 a second: outputs must write them, beside the
+/// closes of that time.
 const REPORTED: usize = 640;
 /// The next slice comes after this time: what it reports has to be written, too.
 const PAUSE: Nanos = Nanos::from_millis(5);
 
 impl TimeWaits {
-    /// Takes the result of a poll; the TIME_WAITs that ended are pushed to `ended`, by this call or, of a big one, by
-    /// [`Self::continue_polls`]. What was not there yet when the poll was requested is not missing in it.
+    /// Takes the result of a poll; the TIME_WAITs that ended are pushed to `ended`, by this call
+    /// or, of a big one, by [`Self::continue_polls`]. What was not there yet when the poll was
+    /// requested is not missing in it.
     pub fn apply_poll(&mut self, poll: Poll, ended: &mut Vec<TimeWait>) {
         if let Some(namespace) = self.namespaces.get_mut(&poll.netns)
             && namespace.next.is_some()
@@ -78,7 +83,8 @@ impl TimeWaits {
         }
     }
 
-    /// Those that were not may have ended. Each entry that is judged becomes the newest of its order.
+    /// Those that were not may have ended. Each entry that is judged becomes the newest of its
+    /// order.
     fn judge(
         &mut self,
         pending: &mut PendingPoll,

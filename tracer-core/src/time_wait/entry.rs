@@ -21,14 +21,16 @@ pub(super) struct Entry {
     /// When it was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
-    /// The last poll that does not concern it any more: it was added during or after it, or was judged by it.
+    /// The last poll that does not concern it any more: it was added during or after it, or was
+    /// judged by it.
     pub poll_number: PollNumber,
     pub restarts: u32,
     /// The kernel's hooks will report its end.
     pub hooked: bool,
     /// A poll did not find it, before its timer was due: a SYN may still explain that.
     pub missing_since: Option<Nanos>,
-    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be ended.
+    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be
+    /// ended.
     pub taken_down: Option<Nanos>,
 }
 
@@ -84,9 +86,9 @@ impl Entry {
         self.expires_by = latest;
     }
 
-    /// Returns its end, if that follows from a complete poll without it, which ended at `ended`. It was last seen before
-    /// the poll.
-    /// `overflows`: how many minisockets found no room and are not reported yet.
+    /// Returns its end, if that follows from a complete poll without it, which ended at `ended`. It
+    /// was last seen before the poll. `overflows`: how many minisockets found no room and are not
+    /// reported yet.
     pub fn missing(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
         if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > ended) {
             return None;
@@ -99,7 +101,8 @@ impl Entry {
                 *overflows -= 1;
                 Some(self.never())
             }
-            // The SYN of a connection that took its place may be under way: its end is reported when that is established.
+            // The SYN of a connection that took its place may be under way: its end is reported
+            // when that is established.
             None => {
                 self.missing_since = Some(ended);
                 None
@@ -115,8 +118,8 @@ impl Entry {
         }
     }
 
-    /// Returns its end where its namespace cannot be polled any more: some time since it was last seen, once its timer must
-    /// have fired.
+    /// Returns its end where its namespace cannot be polled any more: some time since it was last
+    /// seen, once its timer must have fired.
     pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
         let latest = self.expires_by + LATE;
         let (unknown, polled) = (TimeWaitEnd::Unknown, Measured::Poll);
@@ -162,8 +165,8 @@ impl Entry {
         }
     }
 
-    /// It was gone by `latest`, and its timer was due. If it had not been polled for long before that, it may have been taken
-    /// down first.
+    /// It was gone by `latest`, and its timer was due. If it had not been polled for long before
+    /// that, it may have been taken down first.
     fn expired_by(&self, latest: Nanos) -> TimeWait {
         let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
             (TimeWaitEnd::Expired, Measured::Timer)

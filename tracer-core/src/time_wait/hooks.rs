@@ -1,4 +1,5 @@
-//! What the kernel reports of minisockets by itself, through function hooks and the segments that they take: exact times.
+//! What the kernel reports of minisockets by itself, through function hooks and the segments that
+//! they take: exact times.
 
 use super::TimeWaits;
 use super::entry::Entry;
@@ -6,11 +7,13 @@ use super::timing::{REPLACEMENT, TIME_WAIT};
 use crate::finding::{Measured, TimeWait, TimeWaitEnd};
 use crate::types::{EndpointId, Nanos};
 
-/// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest kernel's ticks.
+/// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest
+/// kernel's ticks.
 const EARLY: Nanos = Nanos::from_millis(100);
 
 impl TimeWaits {
-    /// The minisocket's timer was started anew: the peer's FIN came again (tcp_timewait_state_process).
+    /// The minisocket's timer was started anew: the peer's FIN came again
+    /// (tcp_timewait_state_process).
     pub fn armed(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.restarts += 1;
@@ -26,13 +29,15 @@ impl TimeWaits {
         }
     }
 
-    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may show.
+    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may
+    /// show.
     pub fn killed(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.entry(cookie)?;
         if entry.taken_down.is_some() {
             return None;
         }
-        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing else shows that.
+        // No timer fires early: where the compiler has inlined inet_twsk_deschedule_put() nothing
+        // else shows that.
         if at + EARLY < entry.expires {
             self.descheduled(cookie, at);
             return None;

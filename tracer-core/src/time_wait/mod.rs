@@ -1,8 +1,8 @@
 //! The ledger of TIME_WAIT: who entered it, how long it really lasted, how it ended.
 //!
-//! The tracepoint shows the beginning (and calls it CLOSE); the end passes no tracepoint. sock_diag shows the minisocket
-//! and its timer, so polling a namespace now and then brackets the end; the next SYN on the same addresses and ports
-//! shows it when it comes first.
+//! The tracepoint shows the beginning (and calls it CLOSE); the end passes no tracepoint. sock_diag
+//! shows the minisocket and its timer, so polling a namespace now and then brackets the end; the
+//! next SYN on the same addresses and ports shows it when it comes first.
 
 mod apply_poll;
 mod entry;
@@ -94,7 +94,8 @@ impl TimeWaits {
         self.find(netns, tuple).is_some()
     }
 
-    /// Adds an endpoint that enters TIME_WAIT; hooks report its end, or polls find it. Returns `false` when there is no room.
+    /// Adds an endpoint that enters TIME_WAIT; hooks report its end, or polls find it. Returns
+    /// `false` when there is no room.
     pub fn enter(
         &mut self,
         endpoint: Endpoint,
@@ -168,8 +169,8 @@ impl TimeWaits {
         sweeps.chain(slice).min()
     }
 
-    /// A connection with these addresses and ports was opened: by this end (`Role::Client`) at `since`, or by the
-    /// peer's SYN before `since`.
+    /// A connection with these addresses and ports was opened: by this end (`Role::Client`) at
+    /// `since`, or by the peer's SYN before `since`.
     pub fn replaced(
         &mut self,
         netns: Option<NetNs>,

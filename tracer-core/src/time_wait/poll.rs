@@ -10,8 +10,8 @@ use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 pub struct PollRequest {
     /// The namespace; `None` where the kernel did not say which one the sockets live in.
     pub netns: Option<NetNs>,
-    /// The minisockets to look up: addresses and ports, and the cookie where there is one. Empty when there are so many
-    /// that listing all of the namespace is cheaper.
+    /// The minisockets to look up: addresses and ports, and the cookie where there is one. Empty
+    /// when there are so many that listing all of the namespace is cheaper.
     pub wanted: Vec<(Tuple, Option<EndpointId>)>,
 }
 
@@ -48,7 +48,8 @@ pub struct PolledMinisocket {
     pub left: Nanos,
 }
 
-/// The number of a poll, which wraps around: an entry's is never older than that of the poll before.
+/// The number of a poll, which wraps around: an entry's is never older than that of the poll
+/// before.
 pub(super) type PollNumber = u8;
 
 /// The result of a poll that is being applied, in slices.

@@ -13,8 +13,8 @@ impl Tracker {
         self.opened
     }
 
-    /// Live ends without those that connect and may be hidden by the port filter: an end that was seen in SYN_SENT is no
-    /// wanted one before its port is known.
+    /// Live ends without those that connect and may be hidden by the port filter: an end that was
+    /// seen in SYN_SENT is no wanted one before its port is known.
     #[must_use]
     pub fn live_and_wanted(&self) -> usize {
         let connecting = self.connecting.iter();
@@ -22,8 +22,9 @@ impl Tracker {
         self.live() - hidden.count()
     }
 
-    /// The routes of most connections that were opened from here, at most so many: of live ends, of those that wait for
-    /// the peer's FIN and of those in TIME_WAIT. Walks all of them: some 50 ns each.
+    /// The routes of most connections that were opened from here, at most so many: of live ends, of
+    /// those that wait for the peer's FIN and of those in TIME_WAIT. Walks all of them: some 50 ns
+    /// each.
     #[must_use]
     pub fn busiest_routes(&self, most: usize) -> Vec<Route> {
         let mut top = Top::default();
@@ -32,7 +33,8 @@ impl Tracker {
         ranking.most.into_iter().map(|(route, _)| route).collect()
     }
 
-    /// The local ports of the connections on each of these routes. Walks as [`Self::busiest_routes`].
+    /// The local ports of the connections on each of these routes. Walks as
+    /// [`Self::busiest_routes`].
     #[must_use]
     pub fn local_ports(&self, routes: &[Route]) -> Vec<Vec<Port>> {
         let positions: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
@@ -45,7 +47,8 @@ impl Tracker {
         ports
     }
 
-    /// The ends that may have taken an ephemeral port: all but those that came in on a listening socket.
+    /// The ends that may have taken an ephemeral port: all but those that came in on a listening
+    /// socket.
     fn each_client_end(&self, mut each: impl FnMut(Option<NetNs>, &Tuple)) {
         let live = self.table.iter().map(|(_, end)| end);
         let live = live.chain(self.orphans.iter());

@@ -1,4 +1,5 @@
-//! The core's state: live endpoints, findings that are about to be reported, and the rules by which one becomes the other.
+//! The core's state: live endpoints, findings that are about to be reported, and the rules by which
+//! one becomes the other.
 
 mod gauges;
 mod owners;
@@ -29,11 +30,12 @@ use super::types::{EndpointId, Nanos};
 /// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
 const TICK: Nanos = Nanos::from_millis(10);
 
-/// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the same system call.
+/// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the
+/// same system call.
 const RESET_WAIT: Nanos = Nanos::from_millis(20);
 
-/// How long an end may stay in SYN_SENT without a local port. The port filter hides the rest of such a connection's
-/// life when its port is not wanted; connect() gives up after 127 s by default.
+/// How long an end may stay in SYN_SENT without a local port. The port filter hides the rest of
+/// such a connection's life when its port is not wanted; connect() gives up after 127 s by default.
 const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
@@ -49,7 +51,8 @@ pub struct Tracker {
     listeners: Listeners,
     stuck: Option<StuckWatch>,
     owners: Owners,
-    /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of time.
+    /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of
+    /// time.
     awaiting_reset: HashMap<EndpointId, LiveEndpoint>,
     awaiting_reset_order: VecDeque<(Nanos, EndpointId)>,
     filters_ports: bool,
@@ -65,8 +68,9 @@ pub struct Tracker {
 }
 
 impl Tracker {
-    /// A tracker for at most `capacity` live connection ends, and as many parked ones. When the table is full, the end
-    /// that has not changed its state for longest is forgotten and counted as [`LossLocation::Table`].
+    /// A tracker for at most `capacity` live connection ends, and as many parked ones. When the
+    /// table is full, the end that has not changed its state for longest is forgotten and counted
+    /// as [`LossLocation::Table`].
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -89,15 +93,16 @@ impl Tracker {
         }
     }
 
-    /// The kernel filters on local ports: a connect() is seen before its port is chosen, and nothing more of it if that
-    /// port is not wanted. Such ends are forgotten after a while.
+    /// The kernel filters on local ports: a connect() is seen before its port is chosen, and
+    /// nothing more of it if that port is not wanted. Such ends are forgotten after a while.
     #[must_use]
     pub fn with_port_filter(mut self) -> Self {
         self.filters_ports = true;
         self
     }
 
-    /// The kernel's hooks report minisockets: their signals are trusted, and what they report is not polled.
+    /// The kernel's hooks report minisockets: their signals are trusted, and what they report is
+    /// not polled.
     #[must_use]
     pub fn with_hooks(mut self) -> Self {
         self.time_waits.hooked = true;
@@ -105,7 +110,8 @@ impl Tracker {
         self
     }
 
-    /// The kernel shows the segments that end minisockets: what a poll or a hook shows of them waits for the segment.
+    /// The kernel shows the segments that end minisockets: what a poll or a hook shows of them
+    /// waits for the segment.
     #[must_use]
     pub fn with_segments(mut self) -> Self {
         self.sees_segments = true;
@@ -208,7 +214,8 @@ impl Tracker {
         }
     }
 
-    /// Whether this end still is where its connect() brought it at that time: it may be one that the port filter hides.
+    /// Whether this end still is where its connect() brought it at that time: it may be one that
+    /// the port filter hides.
     fn may_be_hidden(&self, at: Nanos, key: EndpointId) -> bool {
         let endpoint = self.table.get(key);
         endpoint.is_some_and(|endpoint| {
@@ -243,7 +250,8 @@ impl Tracker {
         self.time_waits.len()
     }
 
-    /// The namespaces whose minisockets are to be polled now; each must be answered by [`Tracker::apply_poll`].
+    /// The namespaces whose minisockets are to be polled now; each must be answered by
+    /// [`Tracker::apply_poll`].
     pub fn due_polls(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
@@ -320,7 +328,8 @@ impl Tracker {
         };
         if let Some((at, error)) = entered {
             let (ended, owner) = (close.endpoint.clone(), close.owner.clone());
-            // No hook has seen its minisocket: there is none, or the record was lost. Polls will show.
+            // No hook has seen its minisocket: there is none, or the record was lost. Polls will
+            // show.
             let armed = closing.is_some_and(|closing| closing.armed);
             let hooked = self.time_waits.hooked && (armed || outcome != Outcome::Seen);
             let cookie = endpoint.cookie();

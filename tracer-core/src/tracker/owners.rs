@@ -8,7 +8,8 @@ use hashbrown::HashTable;
 use crate::event::Task;
 use crate::types::{Owner, OwnerSource, SharedOwner};
 
-/// Distinct owners remembered at most. Beyond that the memory starts anew; the connections keep theirs.
+/// Distinct owners remembered at most. Beyond that the memory starts anew; the connections keep
+/// theirs.
 const REMEMBERED: usize = 4096;
 
 #[derive(Debug, Default)]

@@ -1,4 +1,5 @@
-//! Sockets that were there before the tracer, or whose records were lost: a snapshot of sock_diag brings them in.
+//! Sockets that were there before the tracer, or whose records were lost: a snapshot of sock_diag
+//! brings them in.
 
 use std::collections::HashSet;
 
@@ -12,8 +13,8 @@ use crate::time_wait::TIME_WAIT;
 use crate::types::{EndpointId, Nanos, NetNs, Role};
 
 impl Tracker {
-    /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners must come first: they
-    /// show which endpoints are servers.
+    /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners
+    /// must come first: they show which endpoints are servers.
     pub fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
         for socket in sockets {
             match (socket.state, socket.left) {
@@ -46,8 +47,9 @@ impl Tracker {
         }
     }
 
-    /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the snapshot, begun at `began`,
-    /// may be among them. They are probed one by one, and reported with an unknown path if they are gone.
+    /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the
+    /// snapshot, begun at `began`, may be among them. They are probed one by one, and reported with
+    /// an unknown path if they are gone.
     pub fn resync(
         &mut self,
         namespaces: &HashSet<NetNs>,
@@ -70,7 +72,8 @@ impl Tracker {
         }
     }
 
-    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or its record is still to come.
+    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or
+    /// its record is still to come.
     fn has_missed_close_wait(&self, cookie: EndpointId) -> bool {
         let known = self.table.get(cookie);
         known.is_some_and(|endpoint| endpoint.state != TcpState::CloseWait)

@@ -91,8 +91,8 @@ impl Tracker {
     }
 }
 
-/// Returns how a parked endpoint ended, if this signal shows it. Where the segment that ends it is seen, it follows the
-/// hooks at once, and shows more.
+/// Returns how a parked endpoint ended, if this signal shows it. Where the segment that ends it is
+/// seen, it follows the hooks at once, and shows more.
 fn outcome(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Outcome> {
     let at = signal.at;
     let closing = orphan.endpoint.closing.get_or_insert_default();

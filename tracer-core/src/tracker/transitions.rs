@@ -35,7 +35,8 @@ impl Tracker {
                 let task = transition.task.as_ref();
                 endpoint.owner = self.owners.of(task, OwnerSource::Connect);
                 endpoint.advance(transition);
-                // connect() has chosen no port yet; what stands there is that of the socket's earlier life.
+                // connect() has chosen no port yet; what stands there is that of the socket's
+                // earlier life.
                 endpoint.tuple.local_port = None;
                 if self.filters_ports {
                     self.connecting.push_back((transition.at, transition.id));
@@ -60,8 +61,8 @@ impl Tracker {
         }
     }
 
-    /// Whether what is known is an earlier socket at the same address: without a cookie, a state that does not join is more
-    /// likely another socket's than a transition that was missed.
+    /// Whether what is known is an earlier socket at the same address: without a cookie, a state
+    /// that does not join is more likely another socket's than a transition that was missed.
     fn is_stale(&self, entry: Entry, transition: &Transition) -> bool {
         let Some(known) = self.table.at(entry) else {
             return true;
@@ -132,7 +133,8 @@ impl Tracker {
             self.opened += 1;
         }
         if reuses_tuple(transition) {
-            // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before this.
+            // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before
+            // this.
             let began = match endpoint.role {
                 Role::Client => since.unwrap_or(transition.at),
                 Role::Server | Role::Unknown => transition.at,
@@ -165,8 +167,9 @@ impl Tracker {
     }
 }
 
-/// Whether this transition shows that a new connection has the addresses and ports for itself. connect() fails without
-/// them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and before it has sent a SYN.
+/// Whether this transition shows that a new connection has the addresses and ports for itself.
+/// connect() fails without them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and
+/// before it has sent a SYN.
 fn reuses_tuple(transition: &Transition) -> bool {
     match (transition.old, transition.new) {
         (TcpState::SynSent, TcpState::Close) => {
