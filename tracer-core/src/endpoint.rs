@@ -1,19 +1,20 @@
-//! One end of a connection, as findings name it.
+//! The endpoint of a connection in findings.
 
 use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 
-/// Which connection end a finding is about.
+/// The endpoint that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// The socket cookie, or where the kernel gives none a number of our own.
+    /// The socket cookie, or a number of the core's own where the kernel provides none.
     pub id: EndpointId,
     /// The network namespace it lived in, where that is known.
     pub netns: Option<NetNs>,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
     /// Whether this end opened the connection.
     pub role: Role,
-    /// False when the connection is older than the tracer or its opening was lost.
+    /// Whether the start was seen: `false` if the connection is older than the tracer, or if
+    /// records were lost.
     pub seen_from_start: bool,
     /// When it became established; `None` when it never did or that was not seen.
     pub opened: Option<Nanos>,

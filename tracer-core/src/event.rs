@@ -10,14 +10,14 @@ use super::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
 /// Something that the kernel reported about one socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// Its state changed.
+    /// A transition of the socket's state.
     Transition(Transition),
-    /// Something happened beside its transitions.
+    /// An event other than a transition.
     Signal(Signal),
 }
 
 impl Event {
-    /// When it happened.
+    /// Returns when the event happened.
     #[must_use]
     pub fn at(&self) -> Nanos {
         match self {
@@ -27,10 +27,10 @@ impl Event {
     }
 }
 
-/// A state transition with what the socket held just before it took effect.
+/// A state transition, with the socket's fields just before it took effect.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Transition {
-    /// When it happened.
+    /// When the event happened.
     pub at: Nanos,
     /// The socket's cookie, or its address where the kernel gives none.
     pub id: EndpointId,
@@ -136,26 +136,26 @@ pub struct Segment {
     pub seq: u32,
     /// The number behind it; SYN and FIN count.
     pub end: u32,
-    /// Its acknowledgment number.
+    /// The segment's acknowledgment number.
     pub ack: u32,
 }
 
 impl Segment {
-    /// Whether it carries data.
+    /// Returns whether the segment carries data.
     #[must_use]
     pub fn has_data(&self) -> bool {
         self.end.wrapping_sub(self.seq) > u32::from(self.fin)
     }
 }
 
-/// What happened beside the transitions.
+/// An event of a socket other than a transition.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Signal {
-    /// When it happened.
+    /// When the event happened.
     pub at: Nanos,
     /// The socket's cookie, or its address where the kernel gives none.
     pub id: EndpointId,
-    /// What happened.
+    /// The kind of event.
     pub kind: SignalKind,
 }
 
@@ -167,25 +167,25 @@ pub enum SignalKind {
         /// The kernel's name of the reason, without its prefix, where it gives one.
         #[serde(deserialize_with = "interner::optional")]
         reason: Option<StaticName>,
-        /// The segment that it answers, if it does.
+        /// The segment that the RST answers, if any.
         answers: Option<Segment>,
-        /// Its minisocket answered, not the socket itself.
+        /// Whether the minisocket answered, not the socket itself.
         minisocket: bool,
     },
-    /// The kernel took a RST as the peer's.
+    /// The kernel accepted a RST as the peer's.
     ResetReceived,
     /// A segment with this end's FIN was sent again.
     FinRetransmitted,
-    /// The timer of its minisocket was started, or started anew.
+    /// The timer of the socket's minisocket was started or restarted.
     MinisocketArmed {
-        /// TIME_WAIT; if not, it waits for the peer's FIN.
+        /// Whether the minisocket is in TIME_WAIT. Otherwise it waits for the peer's FIN.
         time_wait: bool,
     },
-    /// Its minisocket goes before its timer fires.
+    /// The minisocket is removed before its timer fires.
     MinisocketDescheduled,
-    /// Its minisocket goes.
+    /// The minisocket is removed.
     MinisocketKilled,
-    /// Its minisocket took a FIN, or a RST which killed it.
+    /// The minisocket received a FIN, or a RST that removed it.
     MinisocketSegment {
         /// The FIN or RST.
         segment: Segment,

@@ -1,4 +1,4 @@
-//! The connection filter: which connections the user asked for, wherever that is asked.
+//! The connection filter: selects the connections that the user wants to see.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use crate::event::Transition;
 use crate::finding::{ClosePath, Endpoint, Finding, Initiator};
 use crate::types::{IpVersion, Nanos, NetNs, SharedOwner, Tuple};
 
-/// Which connections are wanted. An empty set and `None` let everything pass; what is unknown of a
-/// connection is not what was asked for.
+/// Selects connections. An empty set and `None` let everything pass. A connection whose value is
+/// not known does not pass a filter for that value.
 ///
 /// The first four fields are the kernel's part: the eBPF programs apply them before a record costs
 /// anything. Records about no connection (losses) always pass.
@@ -60,14 +60,14 @@ impl ConnectionFilter {
             && self.ip.is_none_or(|ip| ip == tuple.ip())
     }
 
-    /// Returns whether the kernel's part lets this listener pass: it shows who owns the connections
-    /// that come in, from whatever port and in whatever IP version.
+    /// Returns whether the kernel's part lets this listener pass. A listener shows the owner of its
+    /// connections, from any port and in any IP version.
     #[must_use]
     pub fn matches_listener(&self, tuple: &Tuple) -> bool {
         passes(&self.local_ports, &tuple.local().port())
     }
 
-    /// Returns whether a transition is wanted. As in the kernel, a connect() whose port is not
+    /// Returns whether a transition passes. As in the kernel, a connect() whose port is not
     /// chosen yet passes.
     #[must_use]
     pub fn matches_transition(&self, transition: &Transition) -> bool {
@@ -77,7 +77,7 @@ impl ConnectionFilter {
             && (tuple.local_port.is_none() || self.matches_tuple(transition.netns, tuple))
     }
 
-    /// Returns whether a finding is wanted.
+    /// Returns whether a finding passes.
     #[must_use]
     pub fn matches(&self, finding: &Finding) -> bool {
         match finding {

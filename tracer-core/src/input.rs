@@ -1,5 +1,4 @@
-//! Everything that goes into the core: the same inputs in the same order give the same findings
-//! again.
+//! The inputs of the core. The same inputs in the same order always give the same findings.
 
 use std::collections::HashSet;
 
@@ -20,14 +19,14 @@ pub enum Input {
     Event(Event),
     /// Time has passed: see [`Tracker::tick`](crate::Tracker::tick).
     Time(Nanos),
-    /// What a socket that was asked for has become: see
+    /// The result of a probe of a minisocket: see
     /// [`Tracker::probed`](crate::Tracker::probed).
     Probed {
-        /// Which.
+        /// The endpoint that was probed.
         id: EndpointId,
-        /// The answer.
+        /// The result.
         minisocket: Minisocket,
-        /// When it was given.
+        /// When the result was obtained.
         at: Nanos,
     },
     /// The result of a poll of a namespace's minisockets: see
@@ -38,20 +37,21 @@ pub enum Input {
     StuckProbed(ProbeResponse),
     /// The sockets of a snapshot: see [`Tracker::seed`](crate::Tracker::seed).
     SnapshotSocket {
-        /// Listeners first.
+        /// The sockets, listeners first.
         sockets: Vec<SnapshotSocket>,
         /// When the snapshot was taken.
         at: Nanos,
     },
-    /// Who was alive in a snapshot after a loss: see [`Tracker::resync`](crate::Tracker::resync).
+    /// The sockets that were alive in a snapshot after a loss: see
+    /// [`Tracker::resync`](crate::Tracker::resync).
     Alive {
-        /// The namespaces of which all is known.
+        /// The namespaces whose sockets were all read.
         namespaces: HashSet<NetNs>,
         /// The cookies of all their sockets.
         alive: HashSet<EndpointId>,
         /// When the snapshot was begun.
         began: Nanos,
     },
-    /// Records were lost before they came here: see [`Tracker::lose`](crate::Tracker::lose).
+    /// Records were lost before they reached the core: see [`Tracker::lose`](crate::Tracker::lose).
     Lost(Loss),
 }

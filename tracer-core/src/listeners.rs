@@ -12,8 +12,8 @@ const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
-    /// By their places: several where they share it (`SO_REUSEPORT`).
-    places: HashMap<(Option<NetNs>, Tuple), SmallVec<[Listener; 1]>>,
+    /// The listeners by address: several where they share one (`SO_REUSEPORT`).
+    by_address: HashMap<(Option<NetNs>, Tuple), SmallVec<[Listener; 1]>>,
     count: usize,
 }
 
@@ -33,12 +33,12 @@ impl Listeners {
         owner: Option<SharedOwner>,
     ) {
         let key = (netns, listening_address(tuple));
-        let mut there = self.places.get_mut(&key).into_iter().flatten();
+        let mut there = self.by_address.get_mut(&key).into_iter().flatten();
         match there.find(|listener| listener.id == id) {
             Some(known) => known.owner = owner.or(known.owner.take()),
             None if self.count < CAPACITY => {
                 self.count += 1;
-                let there = self.places.entry(key).or_default();
+                let there = self.by_address.entry(key).or_default();
                 there.push(Listener { id, owner });
             }
             None => {}
@@ -47,14 +47,14 @@ impl Listeners {
 
     pub fn closed(&mut self, id: EndpointId, netns: Option<NetNs>, tuple: &Tuple) {
         let key = (netns, listening_address(tuple));
-        let Some(there) = self.places.get_mut(&key) else {
+        let Some(there) = self.by_address.get_mut(&key) else {
             return;
         };
         let before = there.len();
         there.retain(|listener| listener.id != id);
         self.count -= before - there.len();
         if there.is_empty() {
-            self.places.remove(&key);
+            self.by_address.remove(&key);
         }
     }
 
@@ -74,7 +74,7 @@ impl Listeners {
 
     fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&[Listener]> {
         let mut there =
-            possible_listeners(tuple).filter_map(|place| self.places.get(&(netns, place)));
+            possible_listeners(tuple).filter_map(|address| self.by_address.get(&(netns, address)));
         there.next().map(SmallVec::as_slice)
     }
 }

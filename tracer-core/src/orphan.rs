@@ -1,6 +1,6 @@
-//! Ends that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the peer
-//! acknowledged, and its FIN is still to come, unseen by the tracepoint. sock_diag is asked now and
-//! then; this is who is asked for when.
+//! Endpoints that the kernel has parked in a FIN_WAIT2 minisocket: the process called close(), the
+//! peer acknowledged, and its FIN is still to come, which the tracepoint does not show. This module
+//! schedules their probes.
 
 use std::collections::VecDeque;
 
@@ -27,11 +27,11 @@ const WAITS: [Nanos; 6] = [
 pub struct Lookup {
     /// The id to give the answer under.
     pub id: EndpointId,
-    /// The namespace to ask in; `None` where the kernel did not say which one the socket lives in.
+    /// The namespace to probe in; `None` where the socket's namespace is not known.
     pub netns: Option<NetNs>,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
-    /// Its cookie, where the kernel gives one.
+    /// The socket's cookie, where the kernel provides one.
     pub cookie: Option<EndpointId>,
 }
 
@@ -46,7 +46,7 @@ pub enum Minisocket {
     Gone,
     /// The socket itself is still there.
     Alive,
-    /// It could not be asked (the namespace is gone, or may not be entered).
+    /// The probe failed (the namespace is gone, or may not be entered).
     Unreachable,
 }
 

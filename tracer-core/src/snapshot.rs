@@ -8,11 +8,11 @@ use super::types::{EndpointId, Nanos, NetNs, SharedOwner, Tuple};
 /// A socket that a snapshot shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SnapshotSocket {
-    /// Its cookie.
+    /// The socket's cookie.
     pub cookie: EndpointId,
     /// The network namespace it lives in.
     pub netns: NetNs,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
     /// Its state; of a minisocket FIN_WAIT2 or TIME_WAIT.
     pub state: TcpState,

@@ -1,6 +1,6 @@
-//! Ends that have been closing for long: most wait for their peer, but the →CLOSE of some was
-//! missed. The kernel skips eBPF programs now and then (a program that is hit again on its CPU), so
-//! sock_diag is asked for them.
+//! Endpoints that have been closing for long. Most wait for their peer, but the →CLOSE of some was
+//! missed, because the kernel at times skips an eBPF program (one that is hit again on its CPU).
+//! They are probed through sock_diag.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -9,37 +9,39 @@ use foldhash::HashSet;
 
 use super::types::{EndpointId, Nanos};
 
-/// A close takes less, unless its peer or the wire is slow.
+/// The time after which a closing endpoint is probed. A close takes less, unless its peer or the
+/// network is slow.
 const PATIENCE: Nanos = Nanos::from_secs(2);
 /// The longest wait between two probes of an endpoint that is still there.
 const RARELY: Nanos = Nanos::from_secs(60);
-/// The record of what a probe shows may be on its way through the ring: it is waited for this long.
+/// How long a record may be on its way through the ring buffer after the kernel wrote it.
 const RING: Nanos = Nanos::from_millis(100);
 
-/// Which endpoints to probe, and when. One that has gone since stays in it until then.
+/// The endpoints to probe, and when. An endpoint that has ended stays until its time.
 #[derive(Debug, Default)]
 pub(super) struct StaleClosing {
-    /// Those that began to close, in order of time: nearly all are gone before they are due.
+    /// The endpoints that began to close, in order of time. Nearly all have ended before they are
+    /// due.
     closing: VecDeque<(Nanos, EndpointId)>,
-    /// The others.
+    /// All other endpoints that are to be probed.
     due: BinaryHeap<Reverse<(Nanos, EndpointId)>>,
-    /// Those that a probe has shown to be gone.
+    /// The endpoints that a probe has shown to be gone.
     gone: HashSet<EndpointId>,
 }
 
 impl StaleClosing {
-    /// It began to close.
+    /// Notes that an endpoint began to close.
     pub fn closing(&mut self, id: EndpointId, now: Nanos) {
         self.closing.push_back((now + PATIENCE, id));
     }
 
-    /// Something was lost, and it may be gone.
+    /// Notes that an endpoint may be gone, because records were lost.
     pub fn may_be_gone(&mut self, id: EndpointId, now: Nanos) {
         self.due.push(Reverse((now + RING, id)));
     }
 
-    /// A probe has shown that it is gone. The first time false: its records may still come, and one
-    /// more probe follows.
+    /// Notes that a probe did not find an endpoint. Returns `false` the first time: its records may
+    /// still arrive, and one more probe follows.
     pub fn is_gone(&mut self, id: EndpointId, now: Nanos) -> bool {
         if self.gone.remove(&id) {
             return true;
@@ -49,7 +51,7 @@ impl StaleClosing {
         false
     }
 
-    /// It is still there, and has been closing since `since`.
+    /// Notes that a probe has found an endpoint, which has been closing since `since`.
     pub fn alive(&mut self, id: EndpointId, since: Option<Nanos>, now: Nanos) {
         self.gone.remove(&id);
         let age = since.map_or(RARELY, |since| now - since);
@@ -57,7 +59,8 @@ impl StaleClosing {
             .push(Reverse((now + age.clamp(PATIENCE, RARELY), id)));
     }
 
-    /// It has closed: no wakeup is needed for it. Those behind it may have closed before it.
+    /// Notes that an endpoint has closed and needs no probe. Later ones in the queue may have
+    /// closed before.
     pub fn closed(&mut self, id: EndpointId, lives: impl Fn(EndpointId) -> bool) {
         if self.closing.front().is_some_and(|(_, first)| *first == id) {
             self.closing.pop_front();
@@ -65,7 +68,7 @@ impl StaleClosing {
         }
     }
 
-    /// Forgets those that come first and have closed.
+    /// Removes the endpoints at the front of the queue that have closed.
     fn forget_closed(&mut self, lives: impl Fn(EndpointId) -> bool) {
         while self.closing.front().is_some_and(|(_, id)| !lives(*id)) {
             self.closing.pop_front();
@@ -78,7 +81,7 @@ impl StaleClosing {
         }
     }
 
-    /// The next to be asked for now; it must be answered.
+    /// Returns the next endpoint to probe now; the probe must be answered.
     pub fn next(&mut self, now: Nanos, lives: impl Fn(EndpointId) -> bool) -> Option<EndpointId> {
         self.forget_closed(lives);
         if let Some((_, id)) = self.closing.pop_front_if(|(at, _)| *at <= now) {
@@ -92,7 +95,7 @@ impl StaleClosing {
         Some(id)
     }
 
-    /// When the next probe is due.
+    /// Returns when the next probe is due.
     pub fn next_due(&self) -> Option<Nanos> {
         let closing = self.closing.front().map(|(at, _)| *at);
         let others = self.due.peek().map(|Reverse((at, _))| *at);

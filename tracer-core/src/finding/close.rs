@@ -19,23 +19,23 @@ pub struct Close {
     pub owner: Option<SharedOwner>,
     /// The kind of close.
     pub path: ClosePath,
-    /// Who sent the first FIN or RST.
+    /// The side that sent the first FIN or RST.
     pub initiator: Initiator,
     /// The closing segments, in order. Incomplete where `segments` is `None`.
     pub steps: Steps,
-    /// How many closing segments there were, this end's FIN retransmissions included; `None` when
-    /// that is not known.
+    /// The number of closing segments, including retransmissions of this end's FIN; `None` if it is
+    /// not known.
     pub segments: Option<u32>,
-    /// States passed, from ESTABLISHED on, with the time spent in each; `None` where the start was
-    /// not seen.
+    /// The states passed, from ESTABLISHED on, with the time spent in each; `None` where its start
+    /// was not seen.
     pub states: States,
-    /// Application bytes each way.
+    /// The application bytes in each direction.
     pub bytes: Bytes,
-    /// Segments this end sent again in the connection's whole life.
+    /// The number of segments that this end retransmitted in the connection's whole life.
     pub retransmits: Option<u32>,
-    /// Who reset it and why; `None` when it was not reset.
+    /// The reset; `None` if the connection was not reset.
     pub reset: Option<Reset>,
-    /// The time in which only one side had closed, where it was used.
+    /// The time in which only one side had closed, if the connection was used half-closed.
     pub half_close: Option<HalfClose>,
 }
 
@@ -45,7 +45,7 @@ pub type Steps = SmallVec<[Step; 5]>;
 /// States with the time spent in each, where that is known.
 pub type States = SmallVec<[(TcpState, Option<Nanos>); 4]>;
 
-/// How a connection closed.
+/// The kind of a close.
 #[derive(
     Clone,
     Copy,
@@ -75,13 +75,13 @@ pub enum ClosePath {
     Timeout,
     /// An administrator's `SOCK_DESTROY` (`ss -K`).
     Destroyed,
-    /// It never was established.
+    /// The connection was never established.
     ConnectFailed,
     /// The evidence does not show it.
     Unknown,
 }
 
-/// Who sent the first FIN or RST.
+/// The side that sent the first FIN or RST.
 #[derive(
     Clone,
     Copy,
@@ -132,22 +132,22 @@ pub enum SegmentFlags {
 /// One closing segment, as a capture would show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Who sent it.
+    /// The side that sent the segment.
     pub from: Side,
-    /// Its flags.
+    /// The segment's flags.
     pub flags: SegmentFlags,
     /// Sequence number relative to the sender's ISN, as Wireshark prints it (the SYN is 0).
     pub seq: Option<u32>,
     /// Acknowledgment number relative to the receiver's ISN.
     pub ack: Option<u32>,
-    /// When this end sent or received it; `None` where only the fact is known.
+    /// When this end sent or received the segment; `None` if the time is not known.
     pub at: Option<Nanos>,
     /// How the segment is known. What is `Observed` no capture contradicts.
     pub known: Known,
 }
 
 impl Step {
-    /// Whether it ends the connection on the spot.
+    /// Returns whether the segment is a RST, which ends the connection at once.
     #[must_use]
     pub fn is_reset(&self) -> bool {
         matches!(self.flags, SegmentFlags::Rst | SegmentFlags::RstAck)
@@ -158,24 +158,24 @@ impl Step {
 /// leave it open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Sent at least once by this end, retransmissions not counted.
+    /// Bytes sent by this end, not counting retransmissions.
     pub sent: Option<u64>,
-    /// Received in order by this end.
+    /// Bytes received in order by this end.
     pub received: Option<u64>,
 }
 
-/// Who reset a connection, and why.
+/// The reset of a connection: its sender and its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reset {
-    /// Who sent the RST.
+    /// The side that sent the RST.
     pub by: Side,
-    /// The cause; `None` where it is not known (a peer's motives seldom are).
+    /// The cause; `None` if it is not known (a peer's cause seldom is).
     pub reason: Option<ResetReason>,
     /// The kernel's own name of the reason (`enum sk_rst_reason` without its prefix), from 6.10 on.
     pub kernel_reason: Option<&'static str>,
 }
 
-/// Why a RST was sent.
+/// The cause of a RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ResetReason {
@@ -183,7 +183,7 @@ pub enum ResetReason {
     UnreadData,
     /// close() with `SO_LINGER` on and a time of zero.
     Linger,
-    /// Nobody listens there, or the socket is gone.
+    /// No socket listens on the port, or the socket is gone.
     NoSocket,
     /// The listening socket was closed with this connection still in its accept queue.
     NotAccepted,
@@ -199,16 +199,16 @@ pub enum ResetReason {
     Disconnect,
 }
 
-/// The time between the two FINs of a connection that was really used half-closed: data still
-/// moved, or the side that closed first kept its socket to go on reading.
+/// The time between the two FINs of a connection that was used half-closed: data was still sent, or
+/// the side that closed first kept its socket for reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HalfClose {
-    /// Who had closed its direction.
+    /// The side that closed first.
     pub by: Side,
-    /// From the first FIN to the second FIN or the end.
+    /// The time from the first FIN to the second FIN, or to the end.
     pub lasted: Nanos,
-    /// Application bytes this end sent in that time.
+    /// The application bytes that this end sent in that time.
     pub bytes_sent: u64,
-    /// Application bytes this end received in that time.
+    /// The application bytes that this end received in that time.
     pub bytes_received: u64,
 }

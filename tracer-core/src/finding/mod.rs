@@ -25,12 +25,12 @@ pub enum Finding {
     TimeWait(Box<TimeWait>),
     /// A socket is stuck, or is no longer.
     Stuck(Box<StuckSocket>),
-    /// Something that should have been seen was not.
+    /// Records, connections or findings that were lost.
     Loss(Loss),
 }
 
 impl Finding {
-    /// When it became known.
+    /// Returns when the finding was made.
     #[must_use]
     pub fn at(&self) -> Nanos {
         match self {
@@ -42,20 +42,20 @@ impl Finding {
     }
 }
 
-/// Records or connections that were lost: nothing is lost in silence.
+/// A loss of records, connections or findings. Every loss is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
-    /// When it was noticed.
+    /// When the loss was noticed.
     pub at: Nanos,
-    /// How many.
+    /// The number of lost items; `location` shows their kind.
     pub lost: u64,
-    /// Where.
+    /// Where the loss occurred.
     pub location: LossLocation,
-    /// The table of live ends has been compared with the kernel's since.
+    /// Whether the core has been resynced with the kernel's sockets since.
     pub repaired: bool,
 }
 
-/// Where something was lost.
+/// The location of a loss, which also shows what was lost.
 #[derive(
     Clone,
     Copy,
@@ -80,11 +80,11 @@ pub enum LossLocation {
     Table,
     /// Findings that a slow output could not take.
     Output,
-    /// Records that could not be understood.
+    /// Records that could not be decoded.
     Decode,
-    /// What a recording lacks, because the disk was too slow.
+    /// Entries that a recording lacks, because the disk was too slow.
     Recording,
-    /// Requests for the state of sockets that were not answered, because the thread that asks the
-    /// kernel has panicked.
+    /// Requests for the state of sockets that were not answered, because the thread that probes
+    /// them has panicked.
     Probe,
 }

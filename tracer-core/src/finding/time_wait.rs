@@ -5,26 +5,26 @@ use strum::{Display, IntoStaticStr, VariantArray};
 use crate::endpoint::Endpoint;
 use crate::types::{Nanos, SharedOwner};
 
-/// The TIME_WAIT of one connection end, when it is over.
+/// The TIME_WAIT of one endpoint, once it is over.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TimeWait {
-    /// When it ended.
+    /// When the TIME_WAIT ended.
     pub at: Nanos,
-    /// Which end; its lifetime is that before TIME_WAIT.
+    /// The endpoint. Its lifetime ends where TIME_WAIT begins.
     pub endpoint: Endpoint,
     /// The process it belonged to, where that is known. The minisocket itself belongs to none.
     pub owner: Option<SharedOwner>,
-    /// When it began.
+    /// When the TIME_WAIT began.
     pub entered: Nanos,
-    /// How long it lasted.
+    /// How long the TIME_WAIT lasted.
     pub dwell: Nanos,
-    /// How it ended.
+    /// How the TIME_WAIT ended.
     pub end: TimeWaitEnd,
-    /// How that is known.
+    /// How the end is known.
     pub measured: Measured,
-    /// The dwell is right to this, either way.
+    /// The largest error of `dwell`, in either direction.
     pub error: Nanos,
-    /// How often its timer was seen to start anew: the peer's FIN came again.
+    /// How often the timer was seen to restart because the peer's FIN came again.
     pub restarts: u32,
 }
 
@@ -32,17 +32,18 @@ pub struct TimeWait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum TimeWaitEnd {
-    /// Its timer fired.
+    /// The timer fired.
     Expired,
     /// A connect() of this host took its addresses and ports (`tcp_tw_reuse`).
     Reused,
     /// The peer's SYN opened the same connection again.
     Recycled,
-    /// It went before its time: a RST (RFC 1337), `SOCK_DESTROY`, or its namespace's end.
+    /// The minisocket was removed before its time: by a RST (RFC 1337), by `SOCK_DESTROY`, or with
+    /// its namespace.
     Killed,
-    /// It never existed: there were `tcp_max_tw_buckets` already.
+    /// The minisocket never existed: there were `tcp_max_tw_buckets` already.
     Overflow,
-    /// That was not seen.
+    /// The end was not seen.
     Unknown,
 }
 
@@ -50,11 +51,11 @@ pub enum TimeWaitEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Measured {
-    /// A program in the kernel saw it.
+    /// An eBPF program saw the end.
     Hook,
     /// The kernel's timer shows the earliest time, the first poll after it the latest.
     Timer,
-    /// It lies between two polls.
+    /// The end lies between two polls.
     #[strum(serialize = "sweep")]
     Poll,
 }

@@ -1,4 +1,4 @@
-//! Since when a socket is in its state.
+//! The age of a socket: the time in its present state.
 //!
 //! The age of a socket that was not seen to enter CLOSE_WAIT is estimated. The peer's FIN came with
 //! an ACK, so the last ACK is no older than the FIN; no data can come after the FIN, so the last
@@ -21,12 +21,12 @@ pub enum AgeKnown {
     Estimated,
 }
 
-/// Since when a socket is in its state.
+/// The age of a socket: when it entered its present state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age {
     /// The moment, or the latest that it can have been.
     pub since: Nanos,
-    /// How that is known.
+    /// How the age is known.
     pub known: AgeKnown,
     /// The earliest that it can have been: the last data came then, and none comes after a FIN.
     /// `None` where no data ever came.

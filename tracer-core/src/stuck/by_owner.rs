@@ -21,9 +21,9 @@ const NAMED: usize = 3;
 pub struct OwnerGroup {
     /// The owner.
     pub owner: OwnerKey,
-    /// What was last known of its process.
+    /// The owner's process, as it was last seen.
     pub process: Option<OwnerProcess>,
-    /// The places of its sockets in the list that was grouped, the oldest first.
+    /// The indices of its sockets in the list that was grouped, the oldest first.
     pub sockets: Vec<usize>,
     /// How many there are of each verdict, in the order of its variants.
     pub verdicts: [usize; Verdict::VARIANTS.len()],
@@ -42,7 +42,7 @@ pub struct OwnerGroup {
 /// The other end of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer {
-    /// Its address.
+    /// The peer's address.
     pub ip: IpAddr,
     /// The port that the owner connects to, where it is the client. The port of a client means
     /// nothing.
@@ -75,7 +75,7 @@ impl OwnerGroup {
 pub struct TopValues<T> {
     /// Each with its number, the most frequent first, at most three.
     pub most: Vec<(T, usize)>,
-    /// How many values are not among them.
+    /// The number of further values.
     pub others: usize,
 }
 
@@ -107,8 +107,8 @@ pub fn count<'a>(sockets: impl IntoIterator<Item = &'a StuckSocket>) -> HashMap<
 #[must_use]
 pub fn by_owner(sockets: &[StuckSocket]) -> Vec<OwnerGroup> {
     let mut members: HashMap<OwnerKey, Vec<usize>> = HashMap::new();
-    for (place, socket) in sockets.iter().enumerate() {
-        members.entry(socket.owner_key()).or_default().push(place);
+    for (index, socket) in sockets.iter().enumerate() {
+        members.entry(socket.owner_key()).or_default().push(index);
     }
     let groups = members.into_iter();
     let mut groups: Vec<_> = groups

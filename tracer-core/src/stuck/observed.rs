@@ -17,7 +17,7 @@ pub struct ObservedSocket {
     /// The network namespace it lives in, where that is known.
     #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
     /// The interface it is bound to, if to one.
     #[serde(with = "zero_is_none")]

@@ -14,11 +14,11 @@ use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 pub struct ProbeRequest {
     /// Names the socket in the response.
     pub id: EndpointId,
-    /// Its cookie, where the kernel gives one.
+    /// The socket's cookie, where the kernel provides one.
     pub cookie: Option<EndpointId>,
     /// The network namespace it lives in, where that is known.
     pub netns: Option<NetNs>,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
 }
 
@@ -27,7 +27,7 @@ pub struct ProbeRequest {
 pub struct ProbeResponse {
     /// When the probe began; the spans in the response count from here.
     pub at: Nanos,
-    /// When it ended.
+    /// When the probe ended.
     pub ended: Nanos,
     /// The sockets that were found in one of [`STUCK_STATES`](super::STUCK_STATES). Nothing is
     /// known of the others.

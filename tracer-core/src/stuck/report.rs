@@ -5,14 +5,14 @@ use super::socket::StuckSocket;
 use super::trend::Trends;
 use crate::types::{Nanos, NetNs};
 
-/// What is stuck at one moment.
+/// The stuck sockets at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// When that was.
+    /// When the report was made.
     pub at: Nanos,
     /// The shortest time in its state after which a socket is in the report.
     pub min_age: Nanos,
-    /// The stuck sockets; half-closes at work too, where every socket is wanted.
+    /// The stuck sockets, and half-closes at work if every socket is to be shown.
     pub sockets: Vec<StuckSocket>,
     /// The same by owner, worst first.
     pub owners: Vec<OwnerGroup>,
@@ -28,7 +28,7 @@ pub struct Report {
     pub changes: Option<Changes>,
 }
 
-/// What has changed since an earlier report.
+/// The changes since an earlier report.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
     /// The time from that report to this one.

@@ -1,4 +1,4 @@
-//! How a socket ceased to be stuck.
+//! The ways in which a socket ceases to be stuck.
 
 use tcpclose_common::TcpState;
 
@@ -11,7 +11,7 @@ use crate::event::Transition;
 pub enum Resolution {
     /// The application closed it: with close(), shutdown(), or an abort of its own.
     Closed,
-    /// Its process exited, and with it went the last descriptor.
+    /// The process exited, which closed the last descriptor.
     ProcessExited,
     /// The peer's RST.
     Reset,
@@ -19,7 +19,7 @@ pub enum Resolution {
     Timeout,
     /// `SOCK_DESTROY` (`ss -K`).
     Destroyed,
-    /// That was not seen.
+    /// The end was not seen.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! What repeated scans have shown.
+//! The history of repeated scans.
 
 use std::collections::HashMap;
 
@@ -20,20 +20,20 @@ pub struct ScanHistory {
 #[derive(Clone, Copy, Debug)]
 struct Scanned {
     polls: PollHistory,
-    /// Whether it was found stuck.
+    /// Whether a scan has found the socket stuck.
     reported: bool,
     /// The scan that has found it last.
     scan: u64,
 }
 
-/// What the sockets of one scan are. Who holds them is still to be found.
+/// The result of one scan, without the holders of the sockets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ScanOutcome {
     /// Sockets that are old enough, half-closes at work among them.
     pub old: Vec<StuckSocket>,
-    /// How many are younger.
+    /// The number of younger sockets.
     pub younger: usize,
-    /// Sockets among the younger that may be older than they look.
+    /// The younger sockets that may be older than estimated.
     pub possibly_stuck: Vec<StuckSocket>,
     /// Sockets that an earlier scan has found stuck and this one has not found.
     pub gone: Vec<EndpointId>,

@@ -65,14 +65,14 @@ impl fmt::Debug for Spans {
 }
 
 impl Spans {
-    /// Takes in one more.
+    /// Adds a duration.
     pub fn add(&mut self, span: Nanos) {
         self.sketch.add(span.0 as f64);
         self.sum += Duration::from_nanos(span.0);
         self.max = self.max.max(span);
     }
 
-    /// Takes in those of another, as if they had all come here.
+    /// Adds the durations of another one.
     pub fn merge(&mut self, other: &Self) {
         // Sketches of one configuration always merge.
         let _ = self.sketch.merge(&other.sketch);
@@ -80,7 +80,7 @@ impl Spans {
         self.max = self.max.max(other.max);
     }
 
-    /// What they are like.
+    /// Returns the statistics of the durations.
     #[must_use]
     pub fn spread(&self) -> Spread {
         let count = self.sketch.count() as f64;
@@ -104,21 +104,21 @@ impl Spans {
     }
 }
 
-/// What some durations are like. Quantiles are right to [`RELATIVE_ERROR`]; `None` where there are
-/// no durations.
+/// Statistics of durations. Quantiles are accurate to [`RELATIVE_ERROR`]; they are `None` if there
+/// are no durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
-    /// How many.
+    /// The number of durations.
     pub count: u64,
-    /// All together: 8 hours of 10,000 TIME_WAITs a second would not fit [`Nanos`].
+    /// The sum of the durations: 8 hours of 10,000 TIME_WAITs a second would not fit [`Nanos`].
     pub sum: Duration,
-    /// Half of them are no longer.
+    /// The median.
     pub p50: Option<Nanos>,
-    /// Nine of ten are no longer.
+    /// The 90th percentile.
     pub p90: Option<Nanos>,
-    /// Ninety-nine of a hundred are no longer.
+    /// The 99th percentile.
     pub p99: Option<Nanos>,
-    /// The longest.
+    /// The longest duration.
     pub max: Option<Nanos>,
 }
 
@@ -128,18 +128,18 @@ pub struct Histogram {
     /// How many fell into each of [`BUCKETS`], and not into one before; those longer than all come
     /// last.
     pub counts: [u64; BUCKETS.len() + 1],
-    /// All together.
+    /// The sum of the durations.
     pub sum: Duration,
 }
 
 impl Histogram {
-    /// Takes in one more.
+    /// Adds a duration.
     pub fn add(&mut self, span: Nanos) {
         self.counts[BUCKETS.partition_point(|end| *end < span)] += 1;
         self.sum += Duration::from_nanos(span.0);
     }
 
-    /// What has come since `earlier`.
+    /// Returns what was added since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let pairs = std::array::from_fn(|bucket| {

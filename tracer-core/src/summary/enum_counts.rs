@@ -117,7 +117,7 @@ impl<K: Kind> Default for Counts<K> {
 impl<K: Kind> Sub for &Counts<K> {
     type Output = Counts<K>;
 
-    /// What has come since `earlier`.
+    /// Returns what was added since `earlier`.
     fn sub(self, earlier: Self) -> Counts<K> {
         let pairs = self.counts.iter().zip(&earlier.counts);
         Counts {

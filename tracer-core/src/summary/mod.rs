@@ -1,4 +1,4 @@
-//! What an interval was like, from the findings of it: in constant memory, whatever comes.
+//! Summaries of intervals, counted from findings in constant memory.
 //!
 //! One mechanism serves both kinds of numbers: everything is counted in [`Totals`] from the start,
 //! and what an interval brought is the difference of two of them. Only quantiles and rankings are
@@ -31,7 +31,7 @@ pub use stuck::{StuckCounts, StuckNow, StuckOwner};
 /// Processes and peers named in each ranking.
 const NAMED: usize = 10;
 
-/// What has been counted since the start.
+/// The counts since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Ends that closed.
@@ -40,7 +40,7 @@ pub struct Totals {
     pub resets: Counts<(Side, Option<ResetReason>)>,
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
-    /// What was lost.
+    /// The losses, by location.
     pub lost: Counts<LossLocation>,
     /// Time in closing states; in CLOSE_WAIT of the ends that left it.
     pub durations: States<Histogram>,
@@ -51,13 +51,13 @@ pub struct Totals {
 pub struct IntervalContext {
     /// Ends that became established.
     pub opened: u64,
-    /// How things stand.
+    /// The present counts.
     pub now: Gauges,
-    /// What is stuck; `None` where that is not watched.
+    /// The stuck sockets; `None` without detection of stuck sockets.
     pub stuck: Option<StuckCounts>,
 }
 
-/// Takes findings, gives summaries.
+/// Counts findings, and returns summaries of intervals.
 #[derive(Debug)]
 pub struct Summaries {
     totals: Totals,
@@ -67,7 +67,7 @@ pub struct Summaries {
     trends: Trends,
 }
 
-/// What is gathered of one interval only.
+/// The parts of a summary that are counted anew for each interval.
 #[derive(Debug, Default)]
 struct Interval {
     spans: States<Spans>,
@@ -77,7 +77,7 @@ struct Interval {
     resets_of_peers: Top<IpAddr>,
 }
 
-/// How everything stood when the interval began.
+/// The counts at the start of the interval.
 #[derive(Debug)]
 struct Since {
     at: Nanos,
@@ -101,13 +101,13 @@ impl Summaries {
         }
     }
 
-    /// When the interval began.
+    /// Returns when the interval began.
     #[must_use]
     pub fn since(&self) -> Nanos {
         self.since.at
     }
 
-    /// What has been counted since the start.
+    /// Returns the counts since the start.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals

@@ -14,12 +14,12 @@ use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, Time
 use crate::kernel_ids::zero_is_none;
 use crate::types::{CgroupId, Nanos, NetNs, SharedOwner};
 
-/// What an interval was like, and how things stand at its end.
+/// The summary of an interval, and the present counts at its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// When the interval began: the end of the one before, or the start.
     pub from: Nanos,
-    /// When it ended.
+    /// When the interval ended.
     pub to: Nanos,
     /// Ends that became established.
     pub opened: u64,
@@ -33,19 +33,19 @@ pub struct Summary {
     pub durations: States<Histogram>,
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
-    /// Who closed most. Ends of no known owner count as `None`.
+    /// The processes with the most closes. Endpoints without a known owner count as `None`.
     pub closes_of_processes: Ranking<Option<Service>>,
-    /// Whose connections were reset most, by either side.
+    /// The processes with the most resets, by either side.
     pub resets_of_processes: Ranking<Option<Service>>,
-    /// The peers of most closes.
+    /// The peers with the most closes.
     pub closes_of_peers: Ranking<IpAddr>,
-    /// The peers of most resets, by either side.
+    /// The peers with the most resets, by either side.
     pub resets_of_peers: Ranking<IpAddr>,
-    /// What was lost.
+    /// The losses, by location.
     pub lost: Counts<LossLocation>,
-    /// How things stand.
+    /// The present counts.
     pub now: Gauges,
-    /// What is stuck in CLOSE_WAIT; `None` where that is not watched.
+    /// The sockets that are stuck in CLOSE_WAIT; `None` without detection of stuck sockets.
     pub stuck: Option<StuckNow>,
 }
 
@@ -62,7 +62,7 @@ pub struct States<T> {
 }
 
 impl<T> States<T> {
-    /// Each made into something else.
+    /// Converts the value of each state.
     pub fn map<U>(&self, make: impl Fn(&T) -> U) -> States<U> {
         States {
             fin_wait2: make(&self.fin_wait2),
@@ -74,7 +74,7 @@ impl<T> States<T> {
 }
 
 impl States<Histogram> {
-    /// What has come since `earlier`.
+    /// Returns what was added since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Hash for Service {
     }
 }
 
-/// How things stand at one moment.
+/// Counts of the present state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gauges {
     /// Live ends, TIME_WAIT and orphans excluded.

@@ -1,4 +1,4 @@
-//! Polls of minisockets: what is asked, and what came back.
+//! Polls of minisockets: requests and results.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::types::{EndpointId, Nanos, NetNs, Tuple};
 /// A poll of a namespace's minisockets that is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PollRequest {
-    /// The namespace; `None` where the kernel did not say which one the sockets live in.
+    /// The namespace; `None` where the sockets' namespace is not known.
     pub netns: Option<NetNs>,
     /// The minisockets to look up: addresses and ports, and the cookie where there is one. Empty
     /// when there are so many that listing all of the namespace is cheaper.
@@ -23,28 +23,29 @@ pub struct Poll {
     pub netns: Option<NetNs>,
     /// When the poll began.
     pub began: Nanos,
-    /// When it ended.
+    /// When the poll ended.
     pub ended: Nanos,
     /// The CPU time that it took.
     pub cost: Nanos,
-    /// There was a way into the namespace. If not, it is gone, or only its last process is.
+    /// Whether the namespace could be entered. If not, it is gone, or only its last process is.
     pub reached: bool,
-    /// Nothing was left out; if not, absence means nothing.
+    /// Whether nothing was left out. If something was, a minisocket that is missing may still
+    /// exist.
     pub complete: bool,
     /// How much `TCPTimeWaitOverflow` has grown since the last poll.
     pub overflows: u64,
-    /// The minisockets in TIME_WAIT, of those that were wanted at least.
+    /// The minisockets in TIME_WAIT, at least the requested ones.
     pub found: Vec<PolledMinisocket>,
 }
 
 /// A minisocket in TIME_WAIT.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PolledMinisocket {
-    /// Its cookie.
+    /// The socket's cookie.
     pub cookie: EndpointId,
-    /// Its addresses and ports.
+    /// The local and peer addresses and ports.
     pub tuple: Tuple,
-    /// What its timer has left; zero when it is due.
+    /// The remaining time of the timer; zero if it is due.
     pub left: Nanos,
 }
 
@@ -56,9 +57,10 @@ pub(super) type PollNumber = u8;
 #[derive(Debug)]
 pub(super) struct PendingPoll {
     pub poll: Poll,
-    /// How many of those found have been noted.
+    /// The number of found minisockets that have been noted.
     pub noted: usize,
-    /// How many entries are still to be judged; `None` before all those found are noted.
+    /// The number of entries that are still to be judged; `None` until all found minisockets are
+    /// noted.
     pub unjudged: Option<usize>,
     /// When the entries that are left are due for the next poll.
     pub next: Option<Nanos>,

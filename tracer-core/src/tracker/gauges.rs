@@ -1,4 +1,4 @@
-//! How things stand, for summaries.
+//! Present counts, for summaries.
 
 use foldhash::HashMap;
 
@@ -7,14 +7,14 @@ use crate::summary::{Route, Top};
 use crate::types::{NetNs, Port, Role, Tuple};
 
 impl Tracker {
-    /// Ends that became established, since the start.
+    /// Returns the number of endpoints that became established since the start.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened
     }
 
-    /// Live ends without those that connect and may be hidden by the port filter: an end that was
-    /// seen in SYN_SENT is no wanted one before its port is known.
+    /// Returns the number of live endpoints, without those in SYN_SENT whose port is not known yet:
+    /// the port filter may drop them.
     #[must_use]
     pub fn live_and_wanted(&self) -> usize {
         let connecting = self.connecting.iter();
@@ -22,9 +22,9 @@ impl Tracker {
         self.live() - hidden.count()
     }
 
-    /// The routes of most connections that were opened from here, at most so many: of live ends, of
-    /// those that wait for the peer's FIN and of those in TIME_WAIT. Walks all of them: some 50 ns
-    /// each.
+    /// Returns the routes with the most connections that this host opened, at most `most`: of live
+    /// endpoints, of those that wait for the peer's FIN, and of those in TIME_WAIT. Iterates over
+    /// all of them, at some 50 ns each.
     #[must_use]
     pub fn busiest_routes(&self, most: usize) -> Vec<Route> {
         let mut top = Top::default();
@@ -33,8 +33,8 @@ impl Tracker {
         ranking.most.into_iter().map(|(route, _)| route).collect()
     }
 
-    /// The local ports of the connections on each of these routes. Walks as
-    /// [`Self::busiest_routes`].
+    /// Returns the local ports of the connections on each of these routes. Iterates as
+    /// [`Self::busiest_routes`] does.
     #[must_use]
     pub fn local_ports(&self, routes: &[Route]) -> Vec<Vec<Port>> {
         let positions: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
@@ -47,8 +47,8 @@ impl Tracker {
         ports
     }
 
-    /// The ends that may have taken an ephemeral port: all but those that came in on a listening
-    /// socket.
+    /// Calls `each` for the endpoints that may use an ephemeral port: all but those that were
+    /// accepted.
     fn each_client_end(&self, mut each: impl FnMut(Option<NetNs>, &Tuple)) {
         let live = self.table.iter().map(|(_, end)| end);
         let live = live.chain(self.orphans.iter());

@@ -13,7 +13,7 @@ use crate::types::{EndpointId, Nanos};
 const LOOKUPS: usize = 1024;
 
 impl Tracker {
-    /// The sockets to ask for now; each must be answered by [`Tracker::probed`].
+    /// Collects the probes that are due now; each must be answered by [`Tracker::probed`].
     pub fn due_probes(&mut self, now: Nanos, lookups: &mut Vec<Lookup>) {
         lookups.clear();
         self.orphans.take_due(now, LOOKUPS, lookups);
@@ -31,7 +31,7 @@ impl Tracker {
         }
     }
 
-    /// What became of a socket, seen at `now`.
+    /// Takes the result of a probe, obtained at `now`.
     pub fn probed(&mut self, id: EndpointId, minisocket: Minisocket, now: Nanos) {
         if !self.orphans.contains(id) {
             self.apply_stale_closing_probe(id, minisocket, now);
