@@ -1,14 +1,14 @@
-//! Many values of one kind, by number: a value never moves, and the slot of one that is removed is
-//! used for the next.
+//! Stores many values of one kind by number. A value never moves, and the slot of a removed value
+//! is reused.
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// Slots that are made at a time. A vector of all would move them whenever it grows, and take twice
-/// their memory then.
+/// The number of slots that are allocated at a time. One vector of all slots would move them
+/// whenever it grows, and take twice their memory meanwhile.
 const CHUNK: usize = 1024;
 
-/// How many slots there can be.
+/// The most slots.
 pub(super) const MOST: usize = NONE as usize;
 
 /// Values by the number of their slot. A number stays valid until its value is removed; then it may
@@ -126,8 +126,8 @@ impl<T> Arena<T> {
         })
     }
 
-    /// Returns a slot that is there: `at` comes from the free list, from a neighbour, or was looked
-    /// up before.
+    /// Returns an existing slot: `at` comes from the free list, from a neighbour, or from an
+    /// earlier lookup.
     fn slot(&mut self, at: u32) -> &mut Slot<T> {
         &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
     }

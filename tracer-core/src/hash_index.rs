@@ -1,5 +1,5 @@
-//! Arena by what is in them. The hash is kept beside the slot's number: growing and tidying up read
-//! no slot.
+//! Finds slots of an arena by their content. The index keeps the hash beside the slot's number, so
+//! that growing it reads no slot.
 
 use std::hash::{BuildHasher as _, Hash};
 
@@ -39,20 +39,20 @@ impl HashIndex {
         self.slots.len()
     }
 
-    /// Adds a slot that is not in it.
+    /// Adds a slot that is not in the index.
     pub fn insert(&mut self, Hashed(hash): Hashed, slot: u32) {
         let entry = Slot { hash, slot };
         let rehash = |entry: &Slot| Hashed(entry.hash).spread();
         self.slots.insert_unique(rehash(&entry), entry, rehash);
     }
 
-    /// The slot of this hash that `is` the one.
+    /// Returns the slot with this hash for which `is` returns `true`.
     pub fn find(&self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
         let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
         Some(self.slots.find(hash.spread(), same)?.slot)
     }
 
-    /// Takes it out.
+    /// Removes a slot.
     pub fn remove(&mut self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
         let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
         let found = self.slots.find_entry(hash.spread(), same).ok()?;

@@ -7,13 +7,13 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-/// Such a name.
+/// A name that lives as long as the program.
 pub type StaticName = &'static str;
 
-/// Names interned at most: ten times what kernels and runtimes have. A file must not fill the
-/// memory with what is never freed.
+/// The most names that are interned: ten times as many as kernels and runtimes have. Names are
+/// never freed, so a file must not be able to fill the memory with them.
 const MOST: usize = 1024;
-/// The longest name.
+/// The most bytes of a name.
 const LONGEST: usize = 128;
 
 const NO_NAME: &str = "no name of a kernel or a runtime, or more names than there can be";
@@ -33,20 +33,20 @@ fn intern(name: &str) -> Option<StaticName> {
     Some(name)
 }
 
-/// Whether it could be the name of a reset reason or of a runtime. Others could act on the terminal
-/// that shows them.
+/// Returns whether a text could be the name of a reset reason or of a runtime. Other texts could
+/// act on the terminal that shows them.
 fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
-/// Reads one.
+/// Deserializes a name.
 pub(super) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<StaticName, D::Error> {
     let name = String::deserialize(from)?;
     intern(&name).ok_or_else(|| D::Error::custom(NO_NAME))
 }
 
-/// As [`required`], where there may be none.
+/// Does as [`required`], for an optional name.
 pub(super) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<StaticName>, D::Error> {
     let name = Option::<String>::deserialize(from)?;
     let interned = name.map(|name| intern(&name).ok_or_else(|| D::Error::custom(NO_NAME)));

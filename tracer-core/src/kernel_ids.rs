@@ -1,5 +1,6 @@
-//! Numbers under which the kernel knows things. It counts them from 1 and writes 0 for "none" or
-//! "not known"; here that is the `None` of an `Option`, which takes no more memory than the number.
+//! Numbers by which the kernel identifies objects. The kernel counts from 1 and writes 0 for "none"
+//! or "not known", which is the `None` of an `Option` here. The `Option` takes no more memory than
+//! the number.
 
 use std::fmt;
 use std::num::NonZero;
@@ -27,7 +28,7 @@ macro_rules! kernel_ids {
         pub struct $name(NonZero<$raw>);
 
         impl $name {
-            /// The id with this number; `None` for 0, which stands for "none" or "not known".
+            /// Returns the id with this number; `None` for 0, which means "none" or "not known".
             #[must_use]
             pub const fn new(number: $raw) -> Option<Self> {
                 match NonZero::new(number) {
@@ -36,7 +37,7 @@ macro_rules! kernel_ids {
                 }
             }
 
-            /// Its number.
+            /// Returns the number.
             #[must_use]
             pub const fn get(self) -> $raw {
                 self.0.get()

@@ -1,13 +1,13 @@
-//! Listening sockets: their owners own the connections that come in, until the close() of those
-//! shows better.
+//! Listening sockets. Their owners count as the owners of incoming connections, until close() shows
+//! the actual owner.
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::types::{EndpointId, IpVersion, NetNs, SharedOwner, Tuple};
 
-/// Listening sockets kept at most. A host with more loses the owners of some incoming connections,
-/// nothing else.
+/// The most listening sockets that are kept. A host with more only loses the owners of some
+/// incoming connections.
 const CAPACITY: usize = 16_384;
 
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct Listener {
     id: EndpointId,
-    /// `None` where it was not seen who called listen().
+    /// `None` if the call of listen() was not seen.
     owner: Option<SharedOwner>,
 }
 
@@ -58,8 +58,8 @@ impl Listeners {
         }
     }
 
-    /// The owner of the socket that a connection came in on, where that is known: of several
-    /// sockets there, all must be the same process'.
+    /// Returns the owner of the socket that an incoming connection belongs to. `None` if the owner
+    /// is not known, or if several sockets with different owners listen there.
     pub fn owner_of(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&SharedOwner> {
         let (first, others) = self.find(netns, tuple)?.split_first()?;
         let owner = first.owner.as_ref()?;
@@ -79,14 +79,15 @@ impl Listeners {
     }
 }
 
-/// Where a socket listens. One of IPv6 may be bound to a v4-mapped address; its connections are
-/// IPv4.
+/// Returns the address on which a socket listens. An IPv6 socket may be bound to a v4-mapped
+/// address; its connections are IPv4.
 pub fn listening_address(tuple: &Tuple) -> Tuple {
     Tuple::from((tuple.local(), tuple.local())).without_peer()
 }
 
-/// Where the socket may listen that a connection came in on, the closest first: on its address, or
-/// on all. Those of IPv6 on all addresses take IPv4 too, but not the other way round.
+/// Returns the addresses on which the listener of an incoming connection may listen, the closest
+/// first: on the connection's address, or on all. An IPv6 socket on all addresses accepts IPv4,
+/// too, but not the other way round.
 pub fn possible_listeners(endpoint: &Tuple) -> impl Iterator<Item = Tuple> {
     let ip = endpoint.ip();
     let both = [IpVersion::V4, IpVersion::V6];

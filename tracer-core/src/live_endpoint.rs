@@ -8,21 +8,21 @@ use super::snapshot::SnapshotSocket;
 use super::stuck::{StuckSocket, Watched};
 use super::types::{EndpointId, Nanos, NetNs, OptionalNanos, Role, SharedOwner, Tuple};
 
-/// State changes kept for one close: the longest path has four, repeats are merged, and the rest is
-/// room for a socket that is seen to do what no path does.
+/// The most state changes that are kept for one close. The longest path has four and repeats are
+/// merged; the rest is room for unexpected ones.
 const MAX_CHANGES: usize = 8;
 
-/// A RST is sent or taken in the same function that ends the connection; an interrupt may come
-/// between.
+/// The longest time between a RST and the end of the connection in the same kernel function, which
+/// an interrupt may delay.
 const SAME_CALL: Nanos = Nanos::from_millis(5);
 
-/// A live connection end. Only what every connection needs stands here; a close adds its
+/// A live endpoint. It has only the fields that every connection needs; a close adds its
 /// [`Closing`].
 #[derive(Clone, Debug)]
 pub(super) struct LiveEndpoint {
-    /// What the findings call it.
+    /// The id in findings.
     pub id: EndpointId,
-    /// `id` is the socket's cookie, which sock_diag knows too.
+    /// Whether `id` is the socket's cookie, which sock_diag knows, too.
     pub has_cookie: bool,
     pub netns: Option<NetNs>,
     pub tuple: Tuple,
@@ -37,33 +37,33 @@ pub(super) struct LiveEndpoint {
     pub closing: Option<Box<Closing>>,
 }
 
-/// Where the connection's numbers start.
+/// The initial sequence numbers and counters of a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Origin {
     /// Initial sequence number of this end.
     pub iss: Option<u32>,
     /// Initial sequence number of the peer.
     pub irs: Option<u32>,
-    /// What `bytes_acked` showed at ESTABLISHED: 1 after an active open (the SYN), else 0.
+    /// The value of `bytes_acked` at ESTABLISHED: 1 after an active open (the SYN), else 0.
     pub acked_base: u8,
 }
 
-/// What has been seen of a close so far.
+/// The events of a close so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Closing {
-    /// In one piece with the rest where there are no more than a close leaves.
+    /// Stored inline up to the number of changes that a usual close has.
     pub changes: SmallVec<[StateChange; 4]>,
     pub fin_retransmits: u32,
-    /// When the kernel took a RST for the peer's.
+    /// When the kernel accepted a RST as the peer's.
     pub reset_received: Option<Nanos>,
     pub reset_sent: Option<ResetSent>,
-    /// The FIN or RST that its minisocket took.
+    /// The FIN or RST that the minisocket received.
     pub minisocket_segment: Option<Segment>,
-    /// A hook saw the kernel start a minisocket for it.
+    /// Whether a hook saw the kernel start a minisocket for the socket.
     pub armed: bool,
-    /// The states seen do not join: at least one transition was missed.
+    /// Whether the states that were seen do not join, so that at least one transition was missed.
     pub gap: bool,
-    /// What probes have shown while it stays in a state in which it can be stuck.
+    /// The results of probes while the socket is in a state in which it can be stuck.
     pub watched: Option<Box<Watched>>,
 }
 
@@ -72,9 +72,9 @@ pub(super) struct Closing {
 pub(super) struct ResetSent {
     pub at: Nanos,
     pub kernel_reason: Option<&'static str>,
-    /// The segment that it answers, if it does.
+    /// The segment that the RST answers, if any.
     pub answers: Option<Segment>,
-    /// The minisocket answered.
+    /// Whether the minisocket sent the RST.
     pub minisocket: bool,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct StateChange {
     pub new: TcpState,
     pub dwell: Option<Nanos>,
     pub evidence: Option<Evidence>,
-    /// It was not seen: it follows from what came after, and `at` is when that was.
+    /// Whether the change was not seen and follows from a later event, whose time is `at`.
     pub missed: bool,
 }
 
@@ -134,7 +134,7 @@ impl LiveEndpoint {
         }
     }
 
-    /// One that a snapshot shows.
+    /// Returns the endpoint of a socket in a snapshot.
     pub fn from_snapshot(socket: &SnapshotSocket) -> Self {
         Self {
             id: socket.cookie,
@@ -152,28 +152,28 @@ impl LiveEndpoint {
         }
     }
 
-    /// Returns what probes have shown of it in a state in which it can be stuck.
+    /// Returns the results of probes in a state in which the socket can be stuck.
     pub fn watched(&self) -> Option<&Watched> {
         self.closing.as_deref()?.watched.as_deref()
     }
 
-    /// Returns the finding that it is stuck, while it is.
+    /// Returns the finding that the socket is stuck, while it is.
     pub fn reported_stuck(&self) -> Option<&StuckSocket> {
         self.watched()?.reported.as_deref()
     }
 
-    /// Returns that finding, to be changed.
+    /// Returns that finding for changes.
     pub fn reported_stuck_mut(&mut self) -> Option<&mut StuckSocket> {
         let watched = self.closing.as_deref_mut()?.watched.as_deref_mut()?;
         watched.reported.as_deref_mut()
     }
 
-    /// What sock_diag knows it by, besides its addresses and ports.
+    /// Returns the cookie by which sock_diag knows the socket.
     pub fn cookie(&self) -> Option<EndpointId> {
         self.has_cookie.then_some(self.id)
     }
 
-    /// The handshake is complete: the numbers start here.
+    /// Notes that the handshake is complete, and keeps the initial numbers.
     pub fn establish(&mut self, transition: &Transition) {
         self.opened = transition.at.into();
         if let Some(evidence) = &transition.evidence {
@@ -189,7 +189,7 @@ impl LiveEndpoint {
         }
     }
 
-    /// Takes the new state, and keeps a change when the transition belongs to a close.
+    /// Takes over the new state, and keeps the change if the transition belongs to a close.
     pub fn advance(&mut self, transition: &Transition) {
         let Transition { at, old, new, .. } = *transition;
         if self.tuple.local_port.is_none() {
@@ -242,8 +242,8 @@ impl LiveEndpoint {
 }
 
 impl LiveEndpoint {
-    /// It has ended, as what came at `at` shows, and its last transitions were missed; `parked` in
-    /// a FIN_WAIT2 minisocket.
+    /// Notes that the endpoint has ended by `at` and that its last transitions were missed.
+    /// `parked`: whether it is in a FIN_WAIT2 minisocket.
     pub fn miss_end(&mut self, at: Nanos, parked: bool) {
         let closing = self.closing.get_or_insert_default();
         closing.gap = true;

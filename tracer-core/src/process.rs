@@ -1,5 +1,5 @@
-//! A process that holds sockets, as /proc shows it. Name, executable, command line, cgroup, unit
-//! and container are of its own choosing: escape them before they are shown.
+//! A process that holds sockets, from /proc. The process can choose its name, executable, command
+//! line, cgroup, unit and container itself: escape them before they are shown.
 
 use std::path::PathBuf;
 
@@ -14,24 +14,25 @@ use super::types::{Owner, OwnerSource, SharedOwner, StartTime};
 pub struct Process {
     /// Process id, in the reader's pid namespace.
     pub pid: u32,
-    /// When it started, where that is known.
+    /// When the process started, if known.
     #[serde(with = "zero_is_none")]
     pub started: Option<StartTime>,
     /// Its name as the kernel has it: any bytes but NUL.
     pub comm: Box<[u8]>,
     /// Its real user id, in the reader's user namespace.
     pub uid: u32,
-    /// Its executable, with ` (deleted)` behind where that is so; `None` where it may not be read.
+    /// The executable, with ` (deleted)` appended if it was deleted; `None` if the link may not be
+    /// read.
     #[serde(with = "path_bytes")]
     pub exe: Option<PathBuf>,
     /// Its arguments, each ended by NUL, the first 4,096 bytes of them.
     pub command_line: Box<[u8]>,
-    /// Whether there was more of the command line.
+    /// Whether the command line is longer than that.
     pub command_line_cut: bool,
-    /// Descriptors that are open.
+    /// The number of open descriptors.
     pub open: u64,
-    /// The most it may have open (`RLIMIT_NOFILE`, the soft limit); `None` for no limit or where
-    /// unknown.
+    /// The limit of open descriptors (`RLIMIT_NOFILE`, the soft limit); `None` if there is none, or
+    /// if it is not known.
     pub limit: Option<u64>,
     /// Path of its cgroup.
     pub cgroup: Option<String>,
@@ -47,19 +48,20 @@ pub struct Process {
 pub type ProcessKey = (u32, Option<StartTime>);
 
 impl Process {
-    /// What it is known by.
+    /// Returns the key that identifies the process.
     #[must_use]
     pub const fn key(&self) -> ProcessKey {
         (self.pid, self.started)
     }
 
-    /// How many more descriptors it may open; `None` where that is not limited, or not known.
+    /// Returns how many more descriptors the process may open; `None` if there is no limit, or if
+    /// it is not known.
     #[must_use]
     pub fn room(&self) -> Option<u64> {
         Some(self.limit?.saturating_sub(self.open))
     }
 
-    /// It as the owner of a connection.
+    /// Returns the process as the owner of a connection.
     #[must_use]
     pub fn as_owner(&self, source: OwnerSource) -> SharedOwner {
         SharedOwner::new(Owner {
@@ -71,8 +73,8 @@ impl Process {
         })
     }
 
-    /// Its arguments, as far as they were kept, without empty ones at the end: a program that
-    /// writes a title over them fills the rest with NULs.
+    /// Returns the arguments that were kept, without empty ones at the end: a program that
+    /// overwrites them with a title fills the rest with NULs.
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let line = &*self.command_line;
         let end = line.iter().rposition(|byte| *byte != 0);

@@ -1,11 +1,11 @@
-//! What a snapshot of all sockets shows.
+//! The sockets of a snapshot.
 
 use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::types::{EndpointId, Nanos, NetNs, SharedOwner, Tuple};
 
-/// A socket that a snapshot shows.
+/// A socket in a snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SnapshotSocket {
     /// The socket's cookie.
@@ -14,11 +14,11 @@ pub struct SnapshotSocket {
     pub netns: NetNs,
     /// The local and peer addresses and ports.
     pub tuple: Tuple,
-    /// Its state; of a minisocket FIN_WAIT2 or TIME_WAIT.
+    /// The socket's state; FIN_WAIT2 or TIME_WAIT for a minisocket.
     pub state: TcpState,
-    /// What the timer of a minisocket has left; `None` of a full socket.
+    /// The remaining time of the timer of a minisocket; `None` for a full socket.
     pub left: Option<Nanos>,
-    /// Who holds it ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` where that is not
-    /// known.
+    /// The holder of the socket ([`OwnerSource::Proc`](crate::types::OwnerSource)); `None` if it is
+    /// not known.
     pub owner: Option<SharedOwner>,
 }

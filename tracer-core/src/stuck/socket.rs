@@ -13,30 +13,30 @@ use crate::endpoint::Endpoint;
 use crate::process::Process;
 use crate::types::{Nanos, SharedOwner};
 
-/// What is new about a stuck socket.
+/// The event of a stuck socket that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum StuckEvent {
-    /// It was not reported before.
+    /// The socket was not reported before.
     Opened,
-    /// It was reported before, or was stuck before the first scan or the tracer's start.
+    /// The socket was reported before, or was stuck before the first scan or the tracer's start.
     Ongoing,
-    /// It is stuck no longer.
+    /// The socket is no longer stuck.
     Resolved(Resolution),
 }
 
-/// A socket that is stuck in its state, or is no longer.
+/// A socket that is stuck in its state, or no longer stuck.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StuckSocket {
-    /// When this was found out; of one that is resolved, when that happened.
+    /// When the socket was found stuck, or when that was resolved.
     pub at: Nanos,
-    /// What is new about it.
+    /// The event.
     pub event: StuckEvent,
     /// The connection's end. Its lifetime is not known before it closes.
     pub endpoint: Endpoint,
     /// The socket, as it was last observed.
     pub socket: ObservedSocket,
-    /// Since when it is in its state.
+    /// When the socket entered its state.
     pub age: Age,
     /// What its application has not done.
     pub verdict: Verdict,
@@ -46,7 +46,7 @@ pub struct StuckSocket {
     pub owner_unknown: Option<OwnerUnknown>,
     /// All processes that hold it, by their ids.
     pub holders: Vec<Holder>,
-    /// What /proc shows of the owner.
+    /// The owner, from /proc.
     pub process: Option<OwnerProcess>,
 }
 
@@ -137,7 +137,7 @@ impl StuckSocket {
 /// What is known of a live endpoint that may be stuck.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched {
-    /// What its probes have shown.
+    /// The results of its probes.
     pub polls: PollHistory,
     /// The finding that it is stuck.
     pub reported: Option<Box<StuckSocket>>,

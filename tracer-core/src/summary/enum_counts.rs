@@ -1,4 +1,4 @@
-//! Counting by kind: a number for each value of an enum, so that nothing grows with what comes.
+//! Counts by kind: a number for each value of an enum, in constant memory.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,12 +9,12 @@ use strum::VariantArray as _;
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use crate::stuck::Verdict;
 
-/// Something that comes in a few kinds.
+/// An enum with a fixed number of kinds.
 pub trait Kind: Copy + 'static {
-    /// How many kinds there are.
+    /// The number of kinds.
     const COUNT: usize;
 
-    /// Its number, below [`Self::COUNT`].
+    /// Returns the number of the kind, below [`Self::COUNT`].
     fn index(self) -> usize;
 
     /// All kinds, in the order of their numbers.
@@ -72,24 +72,24 @@ pub struct Counts<K> {
 }
 
 impl<K: Kind> Counts<K> {
-    /// Adds so many of a kind.
+    /// Adds a number to the count of a kind.
     pub fn add(&mut self, kind: K, count: u64) {
         self.counts[kind.index()] += count;
     }
 
-    /// How many of a kind.
+    /// Returns the count of a kind.
     #[must_use]
     pub fn of(&self, kind: K) -> u64 {
         self.counts[kind.index()]
     }
 
-    /// How many of all kinds together.
+    /// Returns the sum of all counts.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Every kind with its number, the zeros too.
+    /// Returns every kind with its count, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (K, u64)> + '_ {
         K::all().map(|kind| (kind, self.of(kind)))
     }

@@ -126,13 +126,13 @@ impl Hash for Service {
 /// Counts of the present state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gauges {
-    /// Live ends, TIME_WAIT and orphans excluded.
+    /// Live endpoints, without those in TIME_WAIT and orphans.
     pub live: u64,
     /// Ends that their process has closed and that wait for the peer's FIN.
     pub waiting_for_fin: u64,
     /// Ends in TIME_WAIT.
     pub time_wait: u64,
-    /// Where most ephemeral ports are in use, the greatest share first.
+    /// The routes with the most ephemeral ports in use, the greatest share first.
     pub pressure: Vec<Pressure>,
 }
 
@@ -142,16 +142,16 @@ pub struct Route {
     /// The network namespace it is in, where that is known.
     #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
-    /// From.
+    /// The local address.
     pub local: IpAddr,
-    /// To.
+    /// The peer's address and port.
     pub peer: SocketAddr,
 }
 
-/// How many of the ephemeral ports a route uses, live and in TIME_WAIT.
+/// The ephemeral ports that a route uses, live and in TIME_WAIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pressure {
-    /// Which.
+    /// The route.
     pub route: Route,
     /// Ports in use.
     pub used: u32,

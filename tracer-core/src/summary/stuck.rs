@@ -11,25 +11,26 @@ use crate::process::{Process, ProcessKey};
 use crate::stuck::{Forecast, OwnerKey, Sample, StuckSocket, Trends, Verdict};
 use crate::types::Nanos;
 
-/// What is stuck at one moment.
+/// The stuck sockets at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StuckNow {
-    /// How many, by verdict.
+    /// The number of stuck sockets by verdict.
     pub verdicts: Counts<Verdict>,
-    /// Since when the oldest is in its state.
+    /// When the oldest one entered its state.
     pub oldest: Option<Nanos>,
-    /// The owners with most of them, and behind those the ones that run out of descriptors soonest.
+    /// The owners with the most stuck sockets, followed by those that run out of descriptors
+    /// soonest.
     pub owners: Vec<StuckOwner>,
-    /// How many all other owners have together.
+    /// The number of stuck sockets of all other owners.
     pub other: u64,
-    /// How many belong to no process, or to none that can be seen.
+    /// The number of stuck sockets without an owner, or whose owner cannot be seen.
     pub unowned: u64,
-    /// The peers with most of them.
+    /// The peers with the most stuck sockets.
     pub peers: Ranking<IpAddr>,
 }
 
 impl StuckNow {
-    /// Returns how many there are.
+    /// Returns the number of stuck sockets.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.verdicts.total()
@@ -41,9 +42,9 @@ impl StuckNow {
 pub struct StuckOwner {
     /// The process, as it was when one of its sockets was last probed.
     pub process: Arc<Process>,
-    /// How many it has.
+    /// The number of its stuck sockets.
     pub stuck: u64,
-    /// Since when its oldest is in its state.
+    /// When its oldest stuck socket entered its state.
     pub oldest: Nanos,
     /// How their number grows from interval to interval, once there were enough of them.
     pub forecast: Option<Forecast>,
@@ -57,7 +58,7 @@ impl StuckOwner {
     }
 }
 
-/// A count of what is stuck.
+/// Counts stuck sockets.
 #[derive(Debug, Default)]
 pub struct StuckCounts {
     verdicts: Counts<Verdict>,
@@ -70,7 +71,7 @@ pub struct StuckCounts {
 #[derive(Debug)]
 struct Owned {
     process: Arc<Process>,
-    /// When the process was so.
+    /// When the process was inspected.
     as_of: Nanos,
     oldest: Nanos,
     sample: Sample,

@@ -1,4 +1,4 @@
-//! One endpoint in TIME_WAIT: what was observed of it, and what follows from that about its end.
+//! One endpoint in TIME_WAIT: its observations, and what follows from them about its end.
 
 use super::poll::{Poll, PollNumber};
 use super::timing::{
@@ -14,23 +14,24 @@ pub(super) struct Entry {
     pub cookie: Option<EndpointId>,
     pub entered: Nanos,
     pub entered_error: Nanos,
-    /// Its timer is due at this time or later, and
+    /// The earliest time at which the timer is due.
     pub expires: Nanos,
-    /// at this time or earlier: a poll takes time, the more the busier the machine is.
+    /// The latest time at which the timer is due: a poll takes time, and more on a busy host.
     expires_by: Nanos,
-    /// When it was last known to exist.
+    /// When the minisocket was last known to exist.
     pub last_seen: Nanos,
     pub confirmed: bool,
-    /// The last poll that does not concern it any more: it was added during or after it, or was
-    /// judged by it.
+    /// The last poll that does not apply to the entry any more, because the entry was added during
+    /// or after it, or was already judged by it.
     pub poll_number: PollNumber,
     pub restarts: u32,
-    /// The kernel's hooks will report its end.
+    /// Whether the kernel's hooks will report its end.
     pub hooked: bool,
-    /// A poll did not find it, before its timer was due: a SYN may still explain that.
+    /// When a poll did not find the minisocket before its timer was due. A SYN may still explain
+    /// that.
     pub missing_since: Option<Nanos>,
-    /// A hook saw it taken down before its timer fired, at this time: the cause is still to be
-    /// ended.
+    /// When a hook saw the minisocket removed before its timer fired. The cause is still to be
+    /// determined.
     pub taken_down: Option<Nanos>,
 }
 
@@ -60,7 +61,7 @@ impl Entry {
         }
     }
 
-    /// A poll has found it, with this much left of its timer.
+    /// Notes that a poll has found the minisocket, with this remaining time of its timer.
     pub fn seen(&mut self, poll: &Poll, left: Nanos) {
         // A timer that is due shows nothing left, and no longer when it was due.
         if left > Nanos(0) {
@@ -80,7 +81,7 @@ impl Entry {
         self.missing_since = None;
     }
 
-    /// Its timer was started anew and is due between these times.
+    /// Notes that the timer was restarted and is due between these times.
     pub fn expires_at(&mut self, earliest: Nanos, latest: Nanos) {
         self.expires = earliest;
         self.expires_by = latest;
@@ -126,7 +127,7 @@ impl Entry {
         (latest <= now).then(|| self.ended(unknown, polled, self.last_seen, latest))
     }
 
-    /// The kernel made no minisocket for it.
+    /// Returns the end of an entry for which the kernel made no minisocket.
     fn never(&self) -> TimeWait {
         self.ended(
             TimeWaitEnd::Overflow,
@@ -176,7 +177,7 @@ impl Entry {
         self.ended(end, measured, self.last_seen, latest)
     }
 
-    /// The end lies between two times: the middle is ended, and half the distance as the error.
+    /// Returns an end that lies between two times: the middle, with half the distance as the error.
     pub fn ended(
         &self,
         end: TimeWaitEnd,

@@ -24,15 +24,15 @@ pub use poll::{Poll, PollRequest, PolledMinisocket};
 pub use timing::TIME_WAIT;
 use timing::{ASK_FOR_EACH, CONFIRM, HOOKS_ARE_LATE};
 
-/// What is known of a namespace that has entries.
+/// The state of a namespace that has entries.
 #[derive(Debug, Default)]
 struct Namespace {
-    /// Its entries.
+    /// The order of its entries.
     order: Order,
     entries: usize,
     /// When the next poll is due; `None` from when one is requested until its result is applied.
     next: Option<Nanos>,
-    /// When those are due that were added meanwhile.
+    /// When the entries that were added meanwhile are due.
     meanwhile: Option<Nanos>,
     not_before: Nanos,
     /// The number of the poll that is under way, else of the last one.
@@ -46,23 +46,23 @@ impl Namespace {
     }
 }
 
-/// All ends in TIME_WAIT, at most `capacity`; one more is not followed.
+/// All endpoints in TIME_WAIT, at most `capacity`. Further ones are not followed.
 #[derive(Debug)]
 pub(super) struct TimeWaits {
     capacity: usize,
-    /// The kernel's hooks report beginnings and ends.
+    /// Whether the kernel's hooks report beginnings and ends.
     pub hooked: bool,
-    /// The kernel reports something of minisockets, by their cookies.
+    /// Whether the kernel reports events of minisockets by their cookies.
     pub by_cookies: bool,
     entries: Arena<Entry>,
     namespaces: HashMap<Option<NetNs>, Namespace>,
     by_tuple: HashIndex,
-    /// Only where the kernel reports something by cookies.
+    /// Used only where the kernel reports events by cookies.
     by_cookie: HashIndex,
-    /// Those taken down before their time, in order.
+    /// The minisockets that were removed before their time, in order.
     taken_down: VecDeque<(Nanos, EndpointId)>,
     pending: VecDeque<PendingPoll>,
-    /// When the next slice of it is due.
+    /// When the next slice of the pending polls is due.
     next_slice: Nanos,
 }
 
@@ -141,7 +141,7 @@ impl TimeWaits {
         true
     }
 
-    /// The namespaces to poll now; each must be answered by [`Self::apply_poll`].
+    /// Collects the polls that are due now; each must be answered by [`Self::apply_poll`].
     pub fn take_due(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         for (netns, namespace) in &mut self.namespaces {
             if namespace.next.is_none_or(|next| next > now) {
@@ -161,7 +161,7 @@ impl TimeWaits {
         }
     }
 
-    /// When the next poll is due, or [`Self::continue_polls`] has something to do.
+    /// Returns when the next poll is due, or [`Self::continue_polls`] has something to do.
     pub fn next_due(&self) -> Option<Nanos> {
         let slice = (!self.pending.is_empty()).then_some(self.next_slice);
         let namespaces = self.namespaces.values();
@@ -169,8 +169,8 @@ impl TimeWaits {
         sweeps.chain(slice).min()
     }
 
-    /// A connection with these addresses and ports was opened: by this end (`Role::Client`) at
-    /// `since`, or by the peer's SYN before `since`.
+    /// Notes that a connection with these addresses and ports was opened: by this end
+    /// (`Role::Client`) at `since`, or by the peer's SYN before `since`.
     pub fn replaced(
         &mut self,
         netns: Option<NetNs>,

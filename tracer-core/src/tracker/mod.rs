@@ -27,7 +27,7 @@ use super::table::Table;
 use super::time_wait::{Poll, PollRequest, TimeWaits};
 use super::types::{EndpointId, Nanos};
 
-/// The kernel's clock ticks every 1 to 10 ms: so much may a timer's remaining time be off.
+/// The largest error of a timer's remaining time: the kernel's clock ticks every 1 to 10 ms.
 const TICK: Nanos = Nanos::from_millis(10);
 
 /// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the
@@ -41,7 +41,8 @@ const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
 use owners::Owners;
 use stuck_watch::StuckWatch;
 
-/// The core: events, answers and time in, findings out. Pure: it has no clock and does no I/O.
+/// The core: takes events, results of probes and the time, and returns findings. It is pure: it has
+/// no clock and does no I/O.
 #[derive(Debug)]
 pub struct Tracker {
     table: Table,
@@ -51,26 +52,26 @@ pub struct Tracker {
     listeners: Listeners,
     stuck: Option<StuckWatch>,
     owners: Owners,
-    /// Closes that may still learn of a RST sent, by what the kernel calls them, and in order of
-    /// time.
+    /// Closes that wait for the record of a RST that was sent, by the kernel's id of the socket,
+    /// and in order of time.
     awaiting_reset: HashMap<EndpointId, LiveEndpoint>,
     awaiting_reset_order: VecDeque<(Nanos, EndpointId)>,
     filters_ports: bool,
-    /// The segments that minisockets take are seen.
+    /// Whether the kernel reports the segments that minisockets receive.
     sees_segments: bool,
     /// Ends in SYN_SENT, in order of time; only with a filter on local ports.
     connecting: VecDeque<(Nanos, EndpointId)>,
     findings: VecDeque<Finding>,
     evicted: u64,
     opened: u64,
-    /// Names for ends that have no cookie.
+    /// The last id that was given to an endpoint without a cookie.
     last_serial: u64,
 }
 
 impl Tracker {
-    /// A tracker for at most `capacity` live connection ends, and as many parked ones. When the
-    /// table is full, the end that has not changed its state for longest is forgotten and counted
-    /// as [`LossLocation::Table`].
+    /// Returns a tracker for at most `capacity` live endpoints, and as many parked ones. If the
+    /// table is full, the endpoint that has not changed its state for longest is dropped and
+    /// counted as [`LossLocation::Table`].
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -93,16 +94,17 @@ impl Tracker {
         }
     }
 
-    /// The kernel filters on local ports: a connect() is seen before its port is chosen, and
-    /// nothing more of it if that port is not wanted. Such ends are forgotten after a while.
+    /// Expects that the eBPF programs filter local ports: a connect() is seen before its port is
+    /// chosen, and nothing more of it if the filter drops that port. Such endpoints are dropped
+    /// after a while.
     #[must_use]
     pub fn with_port_filter(mut self) -> Self {
         self.filters_ports = true;
         self
     }
 
-    /// The kernel's hooks report minisockets: their signals are trusted, and what they report is
-    /// not polled.
+    /// Expects that the kernel's hooks report minisockets: their signals are trusted, and the
+    /// minisockets that they report are not polled.
     #[must_use]
     pub fn with_hooks(mut self) -> Self {
         self.time_waits.hooked = true;
@@ -110,8 +112,8 @@ impl Tracker {
         self
     }
 
-    /// The kernel shows the segments that end minisockets: what a poll or a hook shows of them
-    /// waits for the segment.
+    /// Expects that the kernel reports the segments that end minisockets: the results of polls and
+    /// hooks wait for the segment.
     #[must_use]
     pub fn with_segments(mut self) -> Self {
         self.sees_segments = true;
@@ -119,19 +121,20 @@ impl Tracker {
         self
     }
 
-    /// Live connection ends in the table.
+    /// Returns the number of live endpoints in the table.
     #[must_use]
     pub fn live(&self) -> usize {
         self.table.len()
     }
 
-    /// Ends whose process has closed them and which wait for the peer's FIN.
+    /// Returns the number of endpoints that their process has closed and that wait for the peer's
+    /// FIN.
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
         self.orphans.len()
     }
 
-    /// Since when a socket has been in its state; `None` where that is not known.
+    /// Returns the state of a socket and when it was entered; `None` if that is not known.
     #[must_use]
     pub fn in_state_since(&self, id: EndpointId) -> Option<(TcpState, Nanos)> {
         let endpoint = self.table.get(id)?;
@@ -214,8 +217,8 @@ impl Tracker {
         }
     }
 
-    /// Whether this end still is where its connect() brought it at that time: it may be one that
-    /// the port filter hides.
+    /// Returns whether an endpoint is still in the state that its connect() entered at `at`, so
+    /// that the port filter may hide it.
     fn may_be_hidden(&self, at: Nanos, key: EndpointId) -> bool {
         let endpoint = self.table.get(key);
         endpoint.is_some_and(|endpoint| {
@@ -223,12 +226,12 @@ impl Tracker {
         })
     }
 
-    /// Records were lost elsewhere; the finding takes its place among the others.
+    /// Reports a loss that occurred outside the core, in order with the other findings.
     pub fn lose(&mut self, loss: Loss) {
         self.findings.push_back(Finding::Loss(loss));
     }
 
-    /// When [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
+    /// Returns when [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let held = self
@@ -244,32 +247,32 @@ impl Tracker {
             .min()
     }
 
-    /// Ends in TIME_WAIT that are followed.
+    /// Returns the number of endpoints in TIME_WAIT that are followed.
     #[must_use]
     pub fn in_time_wait(&self) -> usize {
         self.time_waits.len()
     }
 
-    /// The namespaces whose minisockets are to be polled now; each must be answered by
-    /// [`Tracker::apply_poll`].
+    /// Collects the polls that are due now; each must be answered by [`Tracker::apply_poll`].
     pub fn due_polls(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
     }
 
-    /// Takes the result of a poll. The rest of a big one is applied by the ticks that follow.
+    /// Takes the result of a poll. The following ticks apply the rest of a large one.
     pub fn apply_poll(&mut self, poll: &Poll) {
         let mut ended = Vec::new();
         self.time_waits.apply_poll(poll.clone(), &mut ended);
         self.report_ended(ended);
     }
 
-    /// The next finding, in the order in which they became known.
+    /// Returns the next finding, in the order in which they were made.
     pub fn next_finding(&mut self) -> Option<Finding> {
         self.findings.pop_front()
     }
 
-    /// The last transition has come. What may still learn of a RST waits a moment.
+    /// Handles the last transition of an endpoint. One that may still have sent a RST waits for its
+    /// record.
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
         let closing = endpoint.closing.as_deref();
         let last = closing.and_then(|closing| closing.changes.last());
@@ -284,7 +287,7 @@ impl Tracker {
         }
     }
 
-    /// Nothing more will be known of it: reports it, or waits for the peer's FIN.
+    /// Reports an endpoint of which no more records will follow, or waits for the peer's FIN.
     fn conclude(&mut self, endpoint: LiveEndpoint, now: Nanos) {
         let parked = endpoint.closing.as_deref().is_some_and(|closing| {
             closing.reset_sent.is_none()
