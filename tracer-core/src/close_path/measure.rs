@@ -1,4 +1,4 @@
-//! What a close is measured by: segments, times, bytes.
+//! Measures a close: segments, times, bytes.
 
 use tcpclose_common::TcpState;
 
@@ -48,8 +48,8 @@ impl Reconstruction<'_> {
         (complete && all_seen && !self.gap()).then(|| steps.len() as u32 + repeated)
     }
 
-    /// Whether the ACK of this end's FIN may have come unnoticed: a process that aborts has the
-    /// socket's lock, and what comes meanwhile waits in its backlog for good.
+    /// Returns whether the ACK of this end's FIN may have come unnoticed: a process that aborts has
+    /// the socket's lock, and segments that arrive meanwhile stay in its backlog.
     fn may_hold_an_ack(&self) -> bool {
         let fin = self.fin.and_then(|change| change.evidence);
         self.last.old == TcpState::FinWait1
@@ -58,13 +58,14 @@ impl Reconstruction<'_> {
                 .is_some_and(|(fin, end)| end.owned && end.error == 0 && end.segs_in != fin.segs_in)
     }
 
-    /// Whether nothing of the closing came before the first change.
+    /// Returns whether no part of the close came before the first change.
     fn seen_whole(&self) -> bool {
         use TcpState::{Established, SynRecv, SynSent};
         matches!(self.first_old(), Established | SynRecv | SynSent)
     }
 
-    /// From ESTABLISHED on; of a connection that never got there, what it had.
+    /// Returns the states from ESTABLISHED on, or all states of a connection that was never
+    /// established.
     pub(super) fn states(&self) -> States {
         let changes = self
             .endpoint
@@ -91,7 +92,7 @@ impl Reconstruction<'_> {
         states
     }
 
-    /// Application bytes: the sequence space each way less SYN and FIN.
+    /// Returns the application bytes: the sequence space in each direction, less SYN and FIN.
     pub(super) fn bytes(&self) -> Bytes {
         let Some(evidence) = &self.last.evidence else {
             return Bytes::default();
@@ -117,7 +118,8 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The sequence number behind the last byte that was sent: the FIN's, if that was sent.
+    /// Returns the sequence number after the last byte that was sent: the FIN's, if the FIN was
+    /// sent.
     fn end_of_data(&self, end: &Evidence) -> u32 {
         let fin = self.fin.and_then(|change| change.evidence);
         let fin = fin.map(|at_fin| at_fin.write_seq);

@@ -1,10 +1,11 @@
-//! From the changes of a close to its path: what a capture would have shown, and how sure that is.
+//! Reconstructs the path of a close from its state changes: what a capture would have shown, and
+//! how certain that is.
 //!
-//! The evidence of each transition is what the socket held just before it (facts about the kernel
-//! stand at the rules; the functions named are net/ipv4/tcp_input.c's and tcp.c's). A rule that
-//! lacks its evidence says so: it never guesses. This file finds how it ended and who began,
-//! `reset.rs` who reset it and why, `reconstruct.rs` finds the path, `steps.rs` the segments,
-//! `measure.rs` times and bytes.
+//! The evidence of each transition is the socket's fields just before it. Each rule names the facts
+//! about the kernel that it relies on; the functions named are those of net/ipv4/tcp_input.c and
+//! tcp.c. A rule that lacks its evidence never guesses: its result is unknown. This file finds how
+//! the connection ended and who began to close, `reset.rs` finds the sender and the cause of a
+//! reset, `reconstruct.rs` the path, `steps.rs` the segments, `measure.rs` times and bytes.
 
 mod measure;
 mod outcome;
@@ -37,7 +38,7 @@ enum Ending {
     Unknown,
 }
 
-/// The close of an end whose last transition has been seen.
+/// Returns the close of an endpoint whose last transition has been seen.
 pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: Outcome) -> Close {
     let reconstruction = Reconstruction::new(endpoint, outcome);
     let reset = reset::cause(endpoint, outcome);
@@ -94,7 +95,7 @@ impl<I: Iterator<Item = Option<Nanos>>> SumKnown for I {
     }
 }
 
-/// The changes of one close, by the part they play.
+/// The changes of one close, by their role.
 struct Reconstruction<'a> {
     endpoint: &'a LiveEndpoint,
     outcome: Outcome,
@@ -213,14 +214,16 @@ impl<'a> Reconstruction<'a> {
         }
     }
 
-    /// The segment that came for the closed socket or its minisocket, and got a RST.
+    /// Returns the segment that arrived for the closed socket or its minisocket, and was answered
+    /// with a RST.
     fn refused(&self) -> Option<Segment> {
         let sent = self.endpoint.closing.as_deref()?.reset_sent?;
         let waited = matches!(self.last.old, TcpState::FinWait1 | TcpState::FinWait2);
         sent.answers.filter(|_| waited && sent.at >= self.last.at)
     }
 
-    /// Whether this end's FIN was ever sent. A window that the peer keeps closed holds it back.
+    /// Returns whether this end's FIN was ever sent. A window that the peer keeps closed delays the
+    /// FIN.
     fn fin_left(&self) -> bool {
         let Some(fin) = self.fin else { return false };
         match (fin.evidence, self.last.evidence) {
@@ -230,8 +233,8 @@ impl<'a> Reconstruction<'a> {
         }
     }
 
-    /// Whether the peer's FIN came while this end's was still waiting to be sent: the FINs did not
-    /// cross.
+    /// Returns whether the peer's FIN came while this end's was still waiting to be sent: the FINs
+    /// did not cross.
     fn was_overtaken(&self) -> bool {
         match (
             self.fin.and_then(|change| change.evidence),
@@ -277,18 +280,18 @@ impl<'a> Reconstruction<'a> {
         (path, steps)
     }
 
-    /// A number of this end as Wireshark prints it.
+    /// Returns a number of this end as Wireshark prints it.
     fn local(&self, seq: u32) -> Option<u32> {
         self.endpoint.origin.iss.map(|iss| seq.wrapping_sub(iss))
     }
 
-    /// A number of the peer as Wireshark prints it.
+    /// Returns a number of the peer as Wireshark prints it.
     fn peer(&self, seq: u32) -> Option<u32> {
         self.endpoint.origin.irs.map(|irs| seq.wrapping_sub(irs))
     }
 }
 
-/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
+/// Returns whether sequence number `a` comes before `b` (RFC 9293, 3.4).
 fn before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }

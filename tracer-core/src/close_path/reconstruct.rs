@@ -1,4 +1,4 @@
-//! The path, seen from the side that closed second and from the one that closed first.
+//! Finds the path of a close, for the side that closed second and for the one that closed first.
 
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
@@ -81,7 +81,7 @@ impl Reconstruction<'_> {
         self.peer_fin.is_none() || self.ack_of_peer_fin(ending).is_some()
     }
 
-    /// How the ACK of the peer's FIN went out: the first segment after that FIN carried it. The
+    /// Returns how the ACK of the peer's FIN was sent: by the first segment after that FIN. The
     /// change that ended CLOSE_WAIT shows whether there was one. (A FIN or RST of this end is sent
     /// after its transition; SOCK_DESTROY's RST before.)
     fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
@@ -228,8 +228,8 @@ impl Reconstruction<'_> {
         steps
     }
 
-    /// Whether the steps of a [`Self::refusal`] are all: nothing else can have carried the peer's
-    /// FIN or its ACK.
+    /// Returns whether the steps of a [`Self::refusal`] are complete: no other segment can have
+    /// carried the peer's FIN or its ACK.
     pub(super) fn is_all(&self, refused: &Segment) -> bool {
         let in_order = self
             .last
@@ -242,7 +242,7 @@ impl Reconstruction<'_> {
         in_order && (!refused.fin || one_or_two != Some(None))
     }
 
-    /// Whether the refused segment was the one that acknowledged this end's FIN.
+    /// Returns whether the refused segment was the one that acknowledged this end's FIN.
     fn acked_by_refused(&self, fin: &StateChange, acked: &StateChange) -> Option<bool> {
         let closing = self.endpoint.closing.as_deref();
         let sent = closing.and_then(|closing| closing.reset_sent);
@@ -253,8 +253,8 @@ impl Reconstruction<'_> {
         }
     }
 
-    /// The peer's FIN came before this end's could be sent: the peer closed first, whatever the
-    /// states are called.
+    /// Reconstructs a close in which the peer's FIN came before this end's could be sent: the peer
+    /// closed first, although the states are those of an active close.
     fn overtaken(
         &self,
         fin: &StateChange,
@@ -281,10 +281,10 @@ impl Reconstruction<'_> {
         (ClosePath::FourWay, steps)
     }
 
-    /// Whether the segment that acknowledged our FIN was the peer's FIN too. A segment is counted
-    /// in `segs_in` when it arrives, but one that waits in the backlog of a locked socket is
-    /// processed later: two may wait there and look like one, unless only one has come since our
-    /// FIN.
+    /// Returns whether the segment that acknowledged this end's FIN was the peer's FIN, too. A
+    /// segment is counted in `segs_in` when it arrives, but in the backlog of a locked socket it is
+    /// processed later. Two segments may wait there and appear as one, unless only one has come
+    /// since this end's FIN.
     fn one_segment_acked_and_closed(&self, fin: &StateChange, acked: &StateChange) -> Option<bool> {
         let (before, acked, last) = (fin.evidence?, acked.evidence?, self.last.evidence?);
         if last.segs_in != acked.segs_in {

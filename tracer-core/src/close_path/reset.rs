@@ -1,4 +1,4 @@
-//! Who reset a connection, and why.
+//! Finds the sender and the cause of a reset.
 
 use tcpclose_common::TcpState;
 
@@ -8,8 +8,8 @@ use crate::event::Evidence;
 use crate::finding::{Reset, ResetReason, Side};
 use crate::live_endpoint::{LiveEndpoint, StateChange};
 
-/// Returns who reset the connection and why; `None` when it was not reset, or that could not be
-/// seen.
+/// Returns the sender and the cause of the reset; `None` if the connection was not reset, or if
+/// that could not be seen.
 pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> {
     let closing = endpoint.closing.as_deref()?;
     let last = closing.changes.last()?;
@@ -65,9 +65,9 @@ pub(super) fn cause(endpoint: &LiveEndpoint, outcome: Outcome) -> Option<Reset> 
     }
 }
 
-/// Whether →CLOSE was this host's own abort (tcp_disconnect, __tcp_close): no error, and the state
-/// is none that would have ended by itself just then. In LAST_ACK and CLOSING only the ACK of the
-/// FIN does that; in FIN_WAIT2 a socket that a process still holds waits for the peer.
+/// Returns whether →CLOSE was this host's own abort (tcp_disconnect, __tcp_close): there was no
+/// error, and the state could not have ended by itself just then. In LAST_ACK and CLOSING only the
+/// ACK of the FIN ends it; in FIN_WAIT2 a socket that a process still holds waits for the peer.
 fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
     match old {
         _ if evidence.error != 0 || evidence.repair => false,
@@ -79,7 +79,7 @@ fn is_abort(old: TcpState, evidence: &Evidence) -> bool {
     }
 }
 
-/// Whether the report of a RST that this host sends may still come after the transition.
+/// Returns whether the record of a RST that this host sends may still follow the transition.
 pub(crate) fn may_follow(last: &StateChange) -> bool {
     let Some(evidence) = &last.evidence else {
         return false;
@@ -91,7 +91,8 @@ pub(crate) fn may_follow(last: &StateChange) -> bool {
         || (waiting && errno::is_reset(evidence.error))
 }
 
-/// Why this host aborted. __tcp_close checks for unread data first, then at `SO_LINGER`.
+/// Returns the cause of an abort by this host. __tcp_close checks for unread data first, then for
+/// `SO_LINGER`.
 fn abort(evidence: &Evidence) -> Option<ResetReason> {
     if evidence.no_socket && !evidence.dead {
         Some(ResetReason::NotAccepted)

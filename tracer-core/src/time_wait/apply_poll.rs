@@ -1,5 +1,4 @@
-//! The result of a poll, applied in slices: a million endpoints at once would keep everything else
-//! waiting.
+//! Applies the result of a poll in slices: a million endpoints at once would delay everything else.
 
 use super::TimeWaits;
 use super::poll::{PendingPoll, Poll};
@@ -7,22 +6,21 @@ use super::timing::QUIET;
 use crate::finding::TimeWait;
 use crate::types::Nanos;
 
-/// After a poll that cost t of CPU, none follows for this many times t: polls take at most 2 % of a
-/// core in each namespace.
+/// The next poll follows after this many times the CPU time of the last one, so that polls take at
+/// most 2 % of a core in each namespace.
 const REST: u64 = 50;
-/// This much of a poll's result is applied at a time: a quarter of a millisecond. Records come
-/// meanwhile.
+/// The number of entries that are applied at a time, which takes a quarter of a millisecond.
 const SLICE: usize = 2048;
-/// This many ends are reported at a time, 128,000 a second: outputs must write them, beside the
-/// closes of that time.
+/// The number of ends that are reported at a time: 128,000 per second, which outputs must write
+/// beside the closes of that time.
 const REPORTED: usize = 640;
-/// The next slice comes after this time: what it reports has to be written, too.
+/// The time between two slices, in which outputs write the reported ends.
 const PAUSE: Nanos = Nanos::from_millis(5);
 
 impl TimeWaits {
-    /// Takes the result of a poll; the TIME_WAITs that ended are pushed to `ended`, by this call
-    /// or, of a big one, by [`Self::continue_polls`]. What was not there yet when the poll was
-    /// requested is not missing in it.
+    /// Takes the result of a poll. Pushes the TIME_WAITs that ended to `ended`, in this call or,
+    /// for a large result, in [`Self::continue_polls`]. Entries that were added after the poll was
+    /// requested are not affected.
     pub fn apply_poll(&mut self, poll: Poll, ended: &mut Vec<TimeWait>) {
         if let Some(namespace) = self.namespaces.get_mut(&poll.netns)
             && namespace.next.is_some()
@@ -39,7 +37,7 @@ impl TimeWaits {
         self.continue_polls(now, ended);
     }
 
-    /// Goes on applying the results of polls.
+    /// Continues to apply the results of polls.
     pub fn continue_polls(&mut self, now: Nanos, ended: &mut Vec<TimeWait>) {
         if self.pending.is_empty() || now < self.next_slice {
             return;
@@ -61,7 +59,7 @@ impl TimeWaits {
         }
     }
 
-    /// Those that were found exist.
+    /// Notes the entries that were found.
     fn note(&mut self, pending: &mut PendingPoll, room: &mut usize) {
         let PendingPoll { poll, noted, .. } = pending;
         let found = poll.found[*noted..].iter().take(*room);
@@ -83,8 +81,8 @@ impl TimeWaits {
         }
     }
 
-    /// Those that were not may have ended. Each entry that is judged becomes the newest of its
-    /// order.
+    /// Judges the entries that were not found and may have ended. Each judged entry becomes the
+    /// newest of its order.
     fn judge(
         &mut self,
         pending: &mut PendingPoll,
@@ -138,7 +136,7 @@ impl TimeWaits {
         }
     }
 
-    /// All of a poll's result is applied: sets when the next one is due.
+    /// Sets when the next poll is due, once all of a poll's result is applied.
     fn finish_poll(&mut self, pending: &PendingPoll) {
         let poll = &pending.poll;
         let Some(namespace) = self.namespaces.get_mut(&poll.netns) else {
@@ -149,11 +147,11 @@ impl TimeWaits {
             return;
         }
         namespace.not_before = poll.ended + Nanos(poll.cost.0.saturating_mul(REST));
-        let wanted = pending.next.into_iter().chain(namespace.meanwhile.take());
-        let wanted = match wanted.min() {
-            Some(wanted) if poll.reached => wanted,
+        let next_poll = pending.next.into_iter().chain(namespace.meanwhile.take());
+        let next_poll = match next_poll.min() {
+            Some(next_poll) if poll.reached => next_poll,
             _ => poll.ended + QUIET,
         };
-        namespace.next = Some(wanted.max(namespace.not_before));
+        namespace.next = Some(next_poll.max(namespace.not_before));
     }
 }

@@ -1,5 +1,5 @@
-//! What the kernel reports of minisockets by itself, through function hooks and the segments that
-//! they take: exact times.
+//! Events of minisockets that the kernel reports through function hooks and received segments, with
+//! exact times.
 
 use super::TimeWaits;
 use super::entry::Entry;
@@ -7,12 +7,12 @@ use super::timing::{REPLACEMENT, TIME_WAIT};
 use crate::finding::{Measured, TimeWait, TimeWaitEnd};
 use crate::types::{EndpointId, Nanos};
 
-/// Before its timer is due by more than this, a minisocket has not expired: ten of the slowest
-/// kernel's ticks.
+/// A minisocket that is gone earlier than this before its timer is due has not expired: ten ticks
+/// of the slowest kernel.
 const EARLY: Nanos = Nanos::from_millis(100);
 
 impl TimeWaits {
-    /// The minisocket's timer was started anew: the peer's FIN came again
+    /// Notes that the minisocket's timer was restarted, because the peer's FIN came again
     /// (tcp_timewait_state_process).
     pub fn armed(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
@@ -21,7 +21,7 @@ impl TimeWaits {
         }
     }
 
-    /// The minisocket is taken down before its timer fires.
+    /// Notes that the minisocket is removed before its timer fires.
     pub fn descheduled(&mut self, cookie: EndpointId, at: Nanos) {
         if let Some(entry) = self.entry(cookie) {
             entry.taken_down = Some(at);
@@ -29,8 +29,8 @@ impl TimeWaits {
         }
     }
 
-    /// The minisocket goes: by its timer, unless it was taken down, whose cause the next SYN may
-    /// show.
+    /// Notes that the minisocket is gone: by its timer, unless it was removed before, for a cause
+    /// that the next SYN may show.
     pub fn killed(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.entry(cookie)?;
         if entry.taken_down.is_some() {
@@ -46,13 +46,13 @@ impl TimeWaits {
         Some(entry.ended(TimeWaitEnd::Expired, Measured::Hook, at, at))
     }
 
-    /// A RST killed it (RFC 1337).
+    /// Notes that a RST removed the minisocket (RFC 1337).
     pub fn assassinated(&mut self, cookie: EndpointId, at: Nanos) -> Option<TimeWait> {
         let entry = self.remove(self.find_cookie(cookie)?)?;
         Some(entry.ended(TimeWaitEnd::Killed, Measured::Hook, at, at))
     }
 
-    /// Reports those that were taken down and were not replaced by a new connection since.
+    /// Reports the minisockets that were removed and that no new connection has replaced since.
     pub fn tick(&mut self, now: Nanos, ended: &mut Vec<TimeWait>) {
         while let Some((at, cookie)) = self.taken_down.front().copied()
             && at + REPLACEMENT <= now
@@ -64,7 +64,7 @@ impl TimeWaits {
         }
     }
 
-    /// When [`Self::tick`] next has something to do.
+    /// Returns when [`Self::tick`] next has something to do.
     pub fn next_tick(&self) -> Option<Nanos> {
         self.taken_down.front().map(|(at, _)| *at + REPLACEMENT)
     }

@@ -22,7 +22,7 @@ use entry::Entry;
 use poll::{PendingPoll, PollNumber};
 pub use poll::{Poll, PollRequest, PolledMinisocket};
 pub use timing::TIME_WAIT;
-use timing::{ASK_FOR_EACH, CONFIRM, HOOKS_ARE_LATE};
+use timing::{CONFIRM, HOOKS_ARE_LATE, LOOK_UP_LIMIT};
 
 /// The state of a namespace that has entries.
 #[derive(Debug, Default)]
@@ -150,8 +150,8 @@ impl TimeWaits {
             namespace.begin_poll();
             let entries = self.entries.in_order(&namespace.order);
             let entries = entries.map(|(_, entry)| (entry.endpoint.tuple, entry.cookie));
-            let mut wanted: Vec<_> = entries.take(ASK_FOR_EACH + 1).collect();
-            if wanted.len() > ASK_FOR_EACH {
+            let mut wanted: Vec<_> = entries.take(LOOK_UP_LIMIT + 1).collect();
+            if wanted.len() > LOOK_UP_LIMIT {
                 wanted = Vec::new();
             }
             due.push(PollRequest {
@@ -165,8 +165,8 @@ impl TimeWaits {
     pub fn next_due(&self) -> Option<Nanos> {
         let slice = (!self.pending.is_empty()).then_some(self.next_slice);
         let namespaces = self.namespaces.values();
-        let sweeps = namespaces.filter_map(|namespace| namespace.next);
-        sweeps.chain(slice).min()
+        let polls = namespaces.filter_map(|namespace| namespace.next);
+        polls.chain(slice).min()
     }
 
     /// Notes that a connection with these addresses and ports was opened: by this end

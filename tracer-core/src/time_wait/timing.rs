@@ -9,25 +9,27 @@ pub const TIME_WAIT: Nanos = Nanos::from_secs(60);
 
 /// A new entry is polled after this time, to see that it exists at all.
 pub(super) const CONFIRM: Nanos = Nanos::from_millis(200);
-/// From its nominal expiry on, an entry is polled this often: half of it is the error of the end.
+/// The interval of polls from the nominal expiry of an entry on. Half of it is the error of the
+/// end.
 pub(super) const EXPIRING: Nanos = Nanos::from_millis(250);
-/// The last poll before that comes this long before: until then it is known to have lived.
+/// How long before the nominal expiry the last poll comes, which shows that the entry existed until
+/// then.
 pub(super) const BEFORE: Nanos = Nanos::from_millis(50);
-/// One that was gone when its timer was due has expired, if a poll found it there this long before
-/// that or later.
+/// An entry that was gone when its timer was due has expired, if a poll found it at most this long
+/// before.
 pub(super) const SEEN_LATELY: Nanos = QUIET;
-/// Otherwise this often, to bracket an end that comes early.
+/// The interval of polls at other times, to bracket an early end.
 pub(super) const QUIET: Nanos = Nanos::from_secs(5);
-/// With up to so many entries, asking for each (1.6 µs) is cheaper than walking the kernel's whole
-/// table (16 ms).
-pub(super) const ASK_FOR_EACH: usize = 4096;
-/// Where hooks report each end, there is no poll before the timer must have fired and its record
-/// have come.
+/// The most entries that are looked up one by one (1.6 µs each). With more, dumping the kernel's
+/// whole table (16 ms) is cheaper.
+pub(super) const LOOK_UP_LIMIT: usize = 4096;
+/// How long after the expiry an entry is polled where hooks report each end: by then the timer must
+/// have fired and its record must have arrived.
 pub(super) const HOOKS_ARE_LATE: Nanos = Nanos::from_secs(5);
 /// The timer wheel is late by an eighth at most (`LVL_CLK_SHIFT` of kernel/time/timer.c).
 pub(super) const LATE: Nanos = Nanos(TIME_WAIT.0 / 8);
-/// An end before its time waits so long for the handshake of the connection that took its place.
+/// How long an early end waits for the handshake of the connection that replaced it.
 pub(super) const REPLACEMENT: Nanos = Nanos::from_secs(3);
-/// A timer that is later than before by more than this was started anew; the kernel's clock ticks
-/// in up to 10 ms.
+/// A timer that is due later than before by more than this was restarted. The kernel's clock ticks
+/// every 1 to 10 ms.
 pub(super) const RESTARTED: Nanos = Nanos::from_millis(100);

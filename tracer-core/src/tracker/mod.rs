@@ -234,11 +234,12 @@ impl Tracker {
     /// Returns when [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
-        let held = self
+        let reset_wait = self
             .awaiting_reset_order
             .front()
             .map(|(at, _)| *at + RESET_WAIT);
-        held.into_iter()
+        reset_wait
+            .into_iter()
             .chain(self.orphans.next_due())
             .chain(self.stale_closing.next_due())
             .chain(self.time_waits.next_due())

@@ -1,5 +1,5 @@
-//! Sockets that were there before the tracer, or whose records were lost: a snapshot of sock_diag
-//! brings them in.
+//! Adds sockets from a snapshot of sock_diag: those that are older than the tracer, and those whose
+//! records were lost.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use crate::time_wait::TIME_WAIT;
 use crate::types::{EndpointId, Nanos, NetNs, Role};
 
 impl Tracker {
-    /// Takes in the sockets of a snapshot taken at `at`, those that are not known yet. Listeners
-    /// must come first: they show which endpoints are servers.
+    /// Adds the sockets of a snapshot taken at `at` that are not known yet. Listeners must come
+    /// first, because they show which endpoints are servers.
     pub fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
         for socket in sockets {
             match (socket.state, socket.left) {
@@ -47,9 +47,9 @@ impl Tracker {
         }
     }
 
-    /// After records were lost: the →CLOSE of the ends in these namespaces that are not in the
-    /// snapshot, begun at `began`, may be among them. They are probed one by one, and reported with
-    /// an unknown path if they are gone.
+    /// Probes the endpoints in these namespaces that are not in a snapshot, begun at `began`, after
+    /// records were lost: their →CLOSE may be among the lost records. An endpoint that is gone is
+    /// reported with an unknown path.
     pub fn resync(
         &mut self,
         namespaces: &HashSet<NetNs>,
@@ -72,8 +72,8 @@ impl Tracker {
         }
     }
 
-    /// Whether an end is known that is in no state to be in CLOSE_WAIT: its way there was lost, or
-    /// its record is still to come.
+    /// Returns whether an endpoint is known to be in a state from which it cannot be in CLOSE_WAIT
+    /// yet: its transition was lost, or the record is still to come.
     fn has_missed_close_wait(&self, cookie: EndpointId) -> bool {
         let known = self.table.get(cookie);
         known.is_some_and(|endpoint| endpoint.state != TcpState::CloseWait)
