@@ -12,7 +12,7 @@ pub(crate) const ETIMEDOUT: u16 = 110;
 /// The peer's RST came in SYN_SENT.
 pub(crate) const ECONNREFUSED: u16 = 111;
 
-/// Returns whether `sk_err` says that the peer's RST came (`tcp_reset`).
+/// Returns whether `sk_err` shows that the peer's RST came (`tcp_reset`).
 pub(crate) const fn is_reset(error: u16) -> bool {
     matches!(error, ECONNREFUSED | EPIPE | ECONNRESET)
 }

@@ -64,8 +64,8 @@ pub struct Task {
     pub cgroup: Option<CgroupId>,
     /// Process name, NUL-padded.
     pub comm: [u8; COMM_LEN],
-    /// Whether all its threads are past exit(), so that its exit closes its descriptors; `None`
-    /// where the kernel does not say.
+    /// Whether all threads of the process are past exit(), so that its exit closes the descriptors;
+    /// `None` if the kernel does not show it.
     pub exits: Option<bool>,
 }
 

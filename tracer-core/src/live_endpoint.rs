@@ -91,8 +91,8 @@ pub(super) struct StateChange {
 }
 
 impl StateChange {
-    /// Whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had closed it
-    /// (SOCK_DEAD), and the peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
+    /// Returns whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had
+    /// closed it (SOCK_DEAD), and the peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
     pub fn is_parking(&self) -> bool {
         self.old == TcpState::FinWait2
             && self
@@ -100,8 +100,8 @@ impl StateChange {
                 .is_some_and(|evidence| evidence.error == 0 && evidence.dead && !evidence.done)
     }
 
-    /// Whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had come and
-    /// this end's was acknowledged (tcp_fin, tcp_rcv_state_process).
+    /// Returns whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had
+    /// come, and this end's was acknowledged (tcp_fin, tcp_rcv_state_process).
     pub fn is_time_wait(&self) -> bool {
         self.new == TcpState::Close
             && self.evidence.is_some_and(|evidence| {

@@ -84,7 +84,7 @@ impl Process {
     }
 }
 
-/// The systemd unit that a cgroup belongs to. Names are chosen by whoever makes the cgroup: escape
+/// The systemd unit that a cgroup belongs to. The creator of the cgroup chooses the names: escape
 /// them before they are shown.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Unit {
@@ -98,11 +98,11 @@ pub struct Unit {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Container {
     /// `docker`, `containerd`, `cri-o`, `podman`, `systemd-nspawn`, `lxc`; `kubernetes` for a
-    /// container of a pod where the path does not tell which runtime started it.
+    /// container of a pod whose path does not show which runtime started it.
     #[serde(deserialize_with = "interner::required")]
     pub runtime: StaticName,
-    /// The runtime's full id (64 hex digits), or the name where the runtime has only names. Chosen
-    /// by whoever started the container: escape it before it is shown.
+    /// The runtime's full id (64 hex digits), or the name if the runtime has only names. The user
+    /// who started the container chooses it: escape it before it is shown.
     pub id: String,
     /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside
     /// Kubernetes.

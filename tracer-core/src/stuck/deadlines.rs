@@ -18,7 +18,8 @@ pub(crate) struct Deadlines {
     after: Nanos,
     entered: VecDeque<(Nanos, EndpointId)>,
     scheduled: BTreeSet<(Nanos, EndpointId)>,
-    /// The times of those: an endpoint is probed once, however often that was asked for.
+    /// The times of those endpoints: an endpoint is probed once, however often a probe was
+    /// requested.
     scheduled_at: HashMap<EndpointId, Nanos>,
     tidy_at: usize,
 }
@@ -65,7 +66,7 @@ impl Deadlines {
         }
     }
 
-    /// Drops what does not matter any more from the queue's front, so that nobody wakes up for it.
+    /// Drops outdated entries from the front of the queue, so that they cause no wakeups.
     pub fn pass(&mut self, still_in: impl Fn(Nanos, EndpointId) -> bool) {
         while self
             .entered

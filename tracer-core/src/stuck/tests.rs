@@ -392,7 +392,7 @@ fn held(sockets: Vec<ObservedSocket>, pids: &[u32]) -> Vec<StuckSocket> {
     held.collect()
 }
 
-/// The sockets that one scan finds, held by nobody.
+/// The sockets that one scan finds, without holders.
 fn unheld(sockets: Vec<ObservedSocket>) -> Vec<StuckSocket> {
     ScanHistory::default().add(sockets, NOW, MINUTE).old
 }

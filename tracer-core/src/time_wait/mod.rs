@@ -117,7 +117,7 @@ impl TimeWaits {
             entered + CONFIRM
         };
         let netns = endpoint.netns;
-        let place = self.by_tuple.hash((netns, endpoint.tuple));
+        let hash = self.by_tuple.hash((netns, endpoint.tuple));
         let mut entry = Entry::new(endpoint, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
         let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
@@ -134,7 +134,7 @@ impl TimeWaits {
         entry.poll_number = namespace.poll_number;
         namespace.entries += 1;
         let at = self.entries.insert(&mut namespace.order, entry);
-        self.by_tuple.insert(place, at);
+        self.by_tuple.insert(hash, at);
         if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
             self.by_cookie.insert(self.by_cookie.hash(cookie), at);
         }
@@ -210,8 +210,8 @@ impl TimeWaits {
         if namespace.entries == 0 && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
-        let place = self.by_tuple.hash((netns, entry.endpoint.tuple));
-        self.by_tuple.remove(place, |it| it == at);
+        let hash = self.by_tuple.hash((netns, entry.endpoint.tuple));
+        self.by_tuple.remove(hash, |it| it == at);
         if let Some(cookie) = entry.cookie {
             let hash = self.by_cookie.hash(cookie);
             self.by_cookie.remove(hash, |it| it == at);

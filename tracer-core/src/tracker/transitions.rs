@@ -13,7 +13,7 @@ use crate::types::{EndpointId, OwnerSource, Role};
 impl Tracker {
     pub(super) fn transition(&mut self, transition: &Transition) {
         match (transition.old, transition.new) {
-            // The listener's own cookie stands here, or none: the child is met at ESTABLISHED.
+            // This is the listener's own cookie, or none: the child is first seen at ESTABLISHED.
             (TcpState::Listen, TcpState::SynRecv) | (TcpState::Close, TcpState::Close) => {}
             (_, TcpState::Listen) => {
                 let owner = self
@@ -35,8 +35,7 @@ impl Tracker {
                 let task = transition.task.as_ref();
                 endpoint.owner = self.owners.of(task, OwnerSource::Connect);
                 endpoint.advance(transition);
-                // connect() has chosen no port yet; what stands there is that of the socket's
-                // earlier life.
+                // connect() has chosen no port yet; this one is of the socket's earlier life.
                 endpoint.tuple.local_port = None;
                 if self.filters_ports {
                     self.connecting.push_back((transition.at, transition.id));

@@ -4,11 +4,12 @@ use std::io::{self, Write};
 use std::thread;
 use std::time::Duration;
 
-/// How long to wait for a reader when the output is non-blocking: a shared terminal or pipe that another program has
-/// set so.
+/// How long to wait for a reader when the output is non-blocking: a shared terminal or pipe that
+/// another program has set so.
 const WOULD_BLOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Writes everything and reports each part as soon as it is written. Waits where a non-blocking output is full.
+/// Writes everything and reports each part as soon as it is written. Waits where a non-blocking
+/// output is full.
 pub(super) fn write_all(
     out: &mut impl Write,
     mut text: &[u8],
