@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -44,14 +45,17 @@ pub fn mount_proc(options: &CStr) -> io::Result<()> {
     Ok(())
 }
 
-/// Mounts tracefs where it belongs.
+/// Mounts tracefs where it belongs, unless it is there already.
 ///
 /// # Errors
 /// It is not allowed, or the kernel has none.
 pub fn mount_tracefs() -> io::Result<()> {
     let flags = MountFlags::empty();
-    mount(c"tracefs", c"/sys/kernel/tracing", c"tracefs", flags, c"")?;
-    Ok(())
+    match mount(c"tracefs", c"/sys/kernel/tracing", c"tracefs", flags, c"") {
+        // The kernel refuses to mount the same file system twice on one place.
+        Ok(()) | Err(Errno::BUSY) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Mounts a file on a new file.
