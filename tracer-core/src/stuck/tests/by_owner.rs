@@ -1,0 +1,166 @@
+//! Stuck sockets by their owners, and reports of them.
+
+use super::*;
+
+/// The sockets that one scan finds, each held by the process of that id.
+fn held(sockets: Vec<ObservedSocket>, pids: &[u32]) -> Vec<StuckSocket> {
+    let old = ScanHistory::default().add(sockets, NOW, MINUTE).old;
+    let held = old.into_iter().zip(pids).map(|(stuck, &pid)| {
+        let process = Arc::new(Process {
+            pid,
+            ..Process::default()
+        });
+        let holder = Holder {
+            pid,
+            comm: (*b"web").into(),
+            fds: vec![7],
+        };
+        stuck.held_by(vec![holder], Some(&process), OwnerUnknown::NoHolder)
+    });
+    held.collect()
+}
+
+/// The sockets that one scan finds, without holders.
+fn unheld(sockets: Vec<ObservedSocket>) -> Vec<StuckSocket> {
+    ScanHistory::default().add(sockets, NOW, MINUTE).old
+}
+
+#[test]
+fn owners_come_worst_first() {
+    let mut sockets = vec![
+        socket(1, 100),
+        socket(2, 300),
+        socket(3, 61),
+        ObservedSocket {
+            queued: 11,
+            ..socket(4, 62)
+        },
+        socket(5, 200),
+    ];
+    sockets[3].tuple.local_port = Port::new(443);
+    let groups = by_owner(&held(sockets, &[1, 2, 3, 3, 5]));
+    let order: Vec<_> = groups
+        .iter()
+        .map(|group| (group.owner, group.stuck()))
+        .collect();
+    let process = |pid| OwnerKey::Process((pid, None));
+    assert_eq!(
+        order,
+        [
+            (process(3), 2),
+            (process(2), 1),
+            (process(5), 1),
+            (process(1), 1)
+        ]
+    );
+    let worst = &groups[0];
+    assert_eq!(worst.sockets, [3, 2], "the oldest first");
+    assert_eq!(worst.oldest.since, NOW - Nanos::from_secs(62));
+    assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0], 10));
+    assert_eq!(worst.local_ports.most, [(80, 1), (443, 1)]);
+    assert_eq!(worst.peers.most, [(peer([10, 0, 0, 2], Some(40_000)), 2)]);
+    let owner = worst.process.as_ref().map(|owner| owner.process.pid);
+    assert_eq!(owner, Some(3));
+}
+
+#[test]
+fn sockets_without_a_process_are_counted_by_their_origin() {
+    let mut sockets = vec![socket(1, 100), socket(2, 90), socket(3, 80)];
+    sockets[1].uid = 33;
+    sockets[2].inode = None;
+    let owners: Vec<OwnerKey> = by_owner(&unheld(sockets))
+        .iter()
+        .map(|group| group.owner)
+        .collect();
+    let nobody = |uid| OwnerKey::Nobody {
+        cgroup: None,
+        netns: NetNs::new(1),
+        uid,
+    };
+    assert_eq!(owners, [nobody(Some(0)), nobody(Some(33)), nobody(None)]);
+}
+
+#[test]
+fn a_report_counts_the_sockets_of_each_owner_and_how_they_grow() {
+    let mut trends = Trends::default();
+    let report = |count: u64, trends: &mut Trends| {
+        let sockets = (0..count).map(|id| socket(id, 100)).collect();
+        let held = held(sockets, &vec![9; count as usize]);
+        Report::new(after(count), MINUTE, held, trends)
+    };
+    for count in 1..=2 {
+        assert_eq!(report(count, &mut trends).owners[0].forecast, None);
+    }
+    let third = report(3, &mut trends);
+    let forecast = third.owners[0].forecast.expect("three reports");
+    assert_eq!((forecast.fit.per_second, forecast.fit.samples), (1.0, 3));
+    for stuck in third.stuck() {
+        let owner = stuck.process.as_ref().expect("a process holds it");
+        assert_eq!((owner.stuck, owner.forecast), (3, Some(forecast)));
+        assert_eq!(stuck.owner.as_ref().map(|owner| owner.pid), Some(9));
+        assert_eq!(stuck.fds(), [7]);
+    }
+}
+
+#[test]
+fn the_owner_of_a_connection_that_was_not_accepted_listens() {
+    let mut waiting = socket(1, 100);
+    waiting.inode = None;
+    let stuck = held(vec![waiting], &[9]).remove(0);
+    let source = stuck.owner.as_ref().map(|owner| owner.source);
+    assert_eq!(source, Some(OwnerSource::Listen));
+    let nobody = unheld(vec![waiting]).remove(0);
+    let nobody = nobody.held_by(vec![], None, OwnerUnknown::NotInspectable);
+    assert_eq!(nobody.owner_unknown, Some(OwnerUnknown::NotInspectable));
+}
+
+fn peer(ip: [u8; 4], port: Option<u16>) -> Peer {
+    Peer {
+        ip: ip.into(),
+        port,
+    }
+}
+
+#[test]
+fn a_client_s_peers_have_the_port_that_it_connects_to() {
+    let mut sockets = [1, 2, 3, 4].map(|id| socket(id, 61)).to_vec();
+    for (socket, (local, remote)) in
+        sockets
+            .iter_mut()
+            .zip([(40_001, 3306), (40_002, 3306), (80, 50_001), (80, 50_002)])
+    {
+        (socket.tuple.local_port, socket.tuple.peer_port) = (Port::new(local), Port::new(remote));
+    }
+    let sockets = unheld(sockets);
+    let groups = by_owner(&sockets);
+    let (server, client) = (peer([10, 0, 0, 2], None), peer([10, 0, 0, 2], Some(3306)));
+    assert_eq!(groups[0].peers.most, [(server, 2), (client, 2)]);
+
+    let only = by_owner(&sockets[..1]);
+    assert_eq!(only[0].peers.most, [(client, 1)], "a single one");
+    assert_eq!(client.to_string(), "10.0.0.2:3306");
+    assert_eq!(server.to_string(), "10.0.0.2");
+}
+
+#[test]
+fn still_sending_is_in_its_group_and_not_counted() {
+    let sockets = unheld(vec![socket(1, 61), busy(2)]);
+    let groups = by_owner(&sockets);
+    assert_eq!((groups[0].sockets.len(), groups[0].stuck()), (2, 1));
+    let samples = count(&sockets);
+    let sample = Sample {
+        stuck: 1,
+        descriptors: 1,
+    };
+    assert_eq!(samples, HashMap::from([(groups[0].owner, sample)]));
+}
+
+#[test]
+fn a_tally_names_the_most_frequent_and_counts_the_rest() {
+    let counts = HashMap::from([(80u16, 5), (81, 7), (82, 5), (83, 1), (84, 1)]);
+    let expected = TopValues {
+        most: vec![(81, 7), (80, 5), (82, 5)],
+        others: 2,
+    };
+    assert_eq!(TopValues::from(counts), expected);
+}
