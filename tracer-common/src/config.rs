@@ -1,3 +1,5 @@
+//! What user space decides for the eBPF programs before they are loaded.
+
 use core::mem::size_of;
 
 macro_rules! config {
@@ -9,7 +11,7 @@ macro_rules! config {
         #[derive(Clone, Copy)]
         #[cfg_attr(feature = "user", derive(Debug, Default, bytemuck::NoUninit))]
         #[repr(C)]
-        #[allow(missing_docs, reason = "many fields have the kernel's names")]
+        #[expect(missing_docs, reason = "many fields have the kernel's names")]
         pub struct ProgramConfig {
             $($(#[$doc])* pub $field: u32,)*
         }
@@ -27,7 +29,7 @@ config! {
     skc_flags,
     skc_state,
     skc_family,
-    /// `__sk_common.skc_net.net`
+    /// The offset of `__sk_common.skc_net.net`
     skc_net,
     skc_rcv_saddr,
     skc_daddr,
@@ -44,11 +46,13 @@ config! {
     tw_substate,
     sk_err,
     sk_socket,
-    /// `sk_lock.owned`
+    /// The offset of `sk_lock.owned`
     sk_lock_owned,
     sk_lingertime,
     /// `sk_receive_queue.prev`: its newest segment
     sk_receive_queue_tail,
+    /// `sk_backlog.len`: not 0 until all of the backlog has been processed
+    sk_backlog_len,
     /// `struct net`: `ns.inum`
     net_inum,
 
@@ -70,6 +74,10 @@ config! {
     bytes_received,
     total_retrans,
     rcv_ooopack,
+    /// `out_of_order_queue.rb_node`: NULL while no segment is out of order
+    out_of_order_root,
+    /// `ooo_last_skb`: the out-of-order segment with the highest number
+    out_of_order_last,
     /// The byte of `rx_opt` that begins with the bits `saw_tstamp` and `tstamp_ok`
     rx_opt_bits,
     /// The byte that holds the bit `repair`
@@ -86,13 +94,13 @@ config! {
     skb_end_seq,
     /// `sk_buff.cb` plus `tcp_skb_cb.ack_seq`
     skb_ack_seq,
-    /// `task_struct.flags`
+    /// The offset of `task_struct.flags`
     task_flags,
-    /// `task_struct.group_leader`
+    /// The offset of `task_struct.group_leader`
     task_group_leader,
-    /// `task_struct.comm`
+    /// The offset of `task_struct.comm`
     task_comm,
-    /// `task_struct.signal`
+    /// The offset of `task_struct.signal`
     task_signal,
     /// `signal_struct.live`: threads that are not past exit()
     signal_live,
@@ -104,35 +112,35 @@ config! {
     task_tgid,
     /// `task_struct.files`: NULL where the thread has exited
     task_files,
-    /// `file.f_inode`
+    /// The offset of `file.f_inode`
     file_inode,
-    /// `inode.i_ino`
+    /// The offset of `inode.i_ino`
     inode_number,
-    /// `socket.sk`
+    /// The offset of `socket.sk`
     socket_sk,
 
     // The context of the classic tracepoint, in bytes from its start
     /// Bytes of the record that hold fields
     classic_size,
-    /// `skaddr`
+    /// The offset of `skaddr`
     classic_skaddr,
-    /// `oldstate`
+    /// The offset of `oldstate`
     classic_oldstate,
-    /// `newstate`
+    /// The offset of `newstate`
     classic_newstate,
-    /// `sport`
+    /// The offset of `sport`
     classic_sport,
-    /// `dport`
+    /// The offset of `dport`
     classic_dport,
-    /// `family`
+    /// The offset of `family`
     classic_family,
-    /// `protocol`
+    /// The offset of `protocol`
     classic_protocol,
     /// 1 where `protocol` has one byte (before 5.6), else 0
     classic_protocol_is_byte,
-    /// `saddr_v6`
+    /// The offset of `saddr_v6`
     classic_saddr_v6,
-    /// `daddr_v6`
+    /// The offset of `daddr_v6`
     classic_daddr_v6,
 
     // What this kernel allows: 1 or 0
@@ -150,7 +158,7 @@ config! {
     ring_mask,
 
     // Numbers of `enum skb_drop_reason`, which differ between kernels
-    /// `SKB_DROP_REASON_NOT_SPECIFIED`
+    /// The number of `SKB_DROP_REASON_NOT_SPECIFIED`
     reason_not_specified,
 
     // Filters: 0 lets everything pass

@@ -1,9 +1,11 @@
+//! How often each eBPF program ran, and for how long.
+
 use core::mem::size_of;
 
 /// The programs whose runs are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-#[allow(missing_docs, reason = "the programs' names")]
+#[expect(missing_docs, reason = "the programs' names")]
 pub enum Program {
     SetState,
     SetStateFallback,
@@ -32,8 +34,8 @@ impl Program {
 pub struct RunStats {
     /// The number of runs.
     pub count: u64,
-    /// The time of those runs that were timed, one in [`RunStats::TIMED`], in ns: inside the
-    /// program, without the kernel's way in and out.
+    /// The time of those runs that were timed, one in [`RunStats::SAMPLE_INTERVAL`], in ns: inside
+    /// the program, without the kernel's way in and out.
     pub timed_ns: u64,
     /// When the run that is being timed started, in ns; 0 where none is.
     pub started: u64,
@@ -41,7 +43,7 @@ pub struct RunStats {
 
 impl RunStats {
     /// One run in so many is timed.
-    pub const TIMED: u64 = 64;
+    pub const SAMPLE_INTERVAL: u64 = 64;
 }
 
 const _: () = assert!(size_of::<RunStats>() == 24);

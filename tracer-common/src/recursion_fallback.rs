@@ -1,5 +1,7 @@
-/// How far the fallback of the transition program is: the word of the map `TWIN`, which user space
-/// writes.
+//! The stages of the fallback for transitions that interrupt the main program.
+
+/// How far the fallback of the transition program is: the word of the map `FALLBACK_STAGE`, which
+/// user space writes.
 ///
 /// The fallback records the transitions that interrupt the main program. A transition may be under
 /// way on any CPU when the stage changes, so each stage relies only on what the one before has

@@ -1,3 +1,5 @@
+//! The record of everything that is not a transition.
+
 use core::mem::{align_of, offset_of, size_of};
 
 /// An event of a socket that is no transition: a reset sent or received, a FIN sent again, a
@@ -6,7 +8,7 @@ use core::mem::{align_of, offset_of, size_of};
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
 pub struct SignalRecord {
-    /// The signal's [`crate::RecordKind`].
+    /// The signal's [`crate::RingRecordKind`].
     pub kind: u8,
     /// `sk_state` at the time; `tw_substate` of a minisocket that a hook or a segment has shown.
     pub state: u8,
@@ -15,15 +17,15 @@ pub struct SignalRecord {
     pub segment_flags: u8,
     /// Always zero.
     pub reserved: u8,
-    /// Bits of [`crate::flags`]: `COOKIE` and `GONE`.
+    /// Bits of [`crate::flags`]: `COOKIE` and `UNHASHED`.
     pub flags: u32,
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub at: u64,
     /// The same as [`crate::TransitionRecord::id`].
     pub id: u64,
-    /// The kernel's `enum sk_rst_reason` of a reset sent; [`SignalRecord::NO_REASON`] where the kernel
-    /// gives none (before 6.10). The numbers differ between kernels: names come from the kernel's
-    /// BTF.
+    /// The kernel's `enum sk_rst_reason` of a reset sent; [`SignalRecord::NO_REASON`] where the
+    /// kernel gives none (before 6.10). The numbers differ between kernels: names come from the
+    /// kernel's BTF.
     pub reason: u32,
     /// Sequence number of the segment's first byte.
     pub seq: u32,

@@ -1,3 +1,5 @@
+//! The states of TCP.
+
 /// A TCP state, numbered as in the kernel's `include/net/tcp_states.h`.
 ///
 /// In user space it is spelled as the kernel's name without the `TCP_` prefix, as bcc's tools print
@@ -16,7 +18,7 @@
     strum(serialize_all = "SCREAMING_SNAKE_CASE")
 )]
 #[repr(u8)]
-#[allow(missing_docs, reason = "RFC 9293's names and the kernel's")]
+#[expect(missing_docs, reason = "RFC 9293's names and the kernel's")]
 pub enum TcpState {
     Established = 1,
     SynSent = 2,
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn every_number_of_the_kernel_is_a_state_and_no_other() {
-        for (state, raw) in TcpState::VARIANTS.iter().zip(1u8..) {
+        for (state, raw) in TcpState::VARIANTS.iter().zip(1_u8..) {
             assert_eq!(TcpState::from_repr(raw), Some(*state));
             assert_eq!(*state as u8, raw);
         }

@@ -1,3 +1,5 @@
+//! What the iterator over open files reports of each socket.
+
 use core::mem::{align_of, size_of};
 
 /// A descriptor of a socket in CLOSE_WAIT, or of one that listens: what the iterator over open
@@ -29,16 +31,16 @@ const _: () = {
 /// (`__check_ptr_off_reg` of kernel/bpf/verifier.c: "dereference of modified ctx ptr"), so these
 /// cannot come from the kernel's BTF as all others do. User space compares them with it before it
 /// loads the program. They have not moved since 5.8, each being eight bytes (`__bpf_md_ptr`).
-pub mod context {
-    /// `meta`
+pub mod task_file_context {
+    /// The offset of `meta`.
     pub const META: u32 = 0;
-    /// `task`
+    /// The offset of `task`.
     pub const TASK: u32 = 8;
-    /// `fd`
+    /// The offset of `fd`.
     pub const FD: u32 = 16;
-    /// `file`
+    /// The offset of `file`.
     pub const FILE: u32 = 24;
-    /// `seq`, in `struct bpf_iter_meta`
+    /// The offset of `seq` in `struct bpf_iter_meta`.
     pub const META_SEQ: u32 = 0;
     /// All members of the context, by their names.
     pub const MEMBERS: [(&str, u32); 4] =

@@ -9,6 +9,8 @@
 //! known are 0. `inputs.jsonl` beside this file is a client that connects, closes, and waits in
 //! TIME_WAIT until a poll no longer shows its minisocket.
 
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
 use std::error::Error;
 use std::io::{self, BufRead as _};
 
@@ -20,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (number, line) in (1..).zip(io::stdin().lock().lines()) {
         let input: Input =
             serde_json::from_str(&line?).map_err(|error| format!("line {number}: {error}"))?;
-        tracker.take(&input);
+        tracker.apply(&input);
         while let Some(finding) = tracker.next_finding() {
             print(&finding);
         }

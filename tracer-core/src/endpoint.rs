@@ -2,6 +2,16 @@
 
 use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 
+/// The sequence numbers of the two SYNs, in RFC 9293's words. The other endpoint has the same two
+/// the other way round, also through NAT; a proxy and some firewalls change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitialSequenceNumbers {
+    /// This host's.
+    pub iss: u32,
+    /// The peer's.
+    pub irs: u32,
+}
+
 /// The endpoint that a finding is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -11,14 +21,16 @@ pub struct Endpoint {
     pub netns: Option<NetNs>,
     /// The local and peer addresses and ports.
     pub tuple: Tuple,
-    /// Whether this end opened the connection.
+    /// Which side opened the connection.
     pub role: Role,
+    /// The initial sequence numbers, where both are certain.
+    pub initial: Option<InitialSequenceNumbers>,
     /// Whether the start was seen: `false` if the connection is older than the tracer, or if
     /// records were lost.
     pub seen_from_start: bool,
     /// When it became established; `None` when it never did or that was not seen.
     pub opened: Option<Nanos>,
-    /// From established (or from the first SYN when it never was) to the end of this end, TIME_WAIT
-    /// excluded.
+    /// From ESTABLISHED (from the first SYN if it was never established) until the endpoint had
+    /// closed, without TIME_WAIT.
     pub lifetime: Option<Nanos>,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tcpclose_common::{COMM_LEN, TcpState};
+pub use tcpclose_common::{SocketFlags, TcpFields};
 
 use super::interner::{self, StaticName};
 use super::kernel_ids::zero_is_none;
@@ -34,7 +35,7 @@ pub struct Transition {
     pub at: Nanos,
     /// The socket's cookie, or its address where the kernel gives none.
     pub id: EndpointId,
-    /// The kernel's address of the socket, where known: for people who know it from bcc's tools.
+    /// The kernel's address of the socket, where known: as the tools of bcc print it.
     #[serde(with = "zero_is_none")]
     pub skaddr: Option<SocketAddress>,
     /// The network namespace it lives in; the classic tracepoint does not give it.
@@ -69,57 +70,59 @@ pub struct Task {
     pub exits: Option<bool>,
 }
 
-/// Fields of `struct sock` and `struct tcp_sock`, under the kernel's names. Sequence numbers are
-/// absolute.
+impl Task {
+    /// Returns the name without the NULs behind it.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.comm
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
+    }
+}
+
+/// What the socket itself shows, just before a transition takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(
-    missing_docs,
-    reason = "the kernel's names; meanings stand at tcpclose_common::TransitionRecord"
-)]
 pub struct Evidence {
-    pub snd_una: u32,
-    pub snd_nxt: u32,
-    pub write_seq: u32,
-    pub rcv_nxt: u32,
-    pub snd_wnd: u32,
-    pub snd_wl1: u32,
-    pub segs_in: u32,
-    pub segs_out: u32,
-    pub bytes_acked: u64,
-    pub bytes_received: u64,
-    pub error: u16,
-    /// Segments that came out of order (`rcv_ooopack`), at most 65,535.
-    pub out_of_order: u16,
-    pub retransmits: u32,
-    /// `SOCK_DEAD`: orphaned.
-    pub dead: bool,
-    /// `SOCK_DONE`: the peer's FIN came.
-    pub done: bool,
-    /// The peer's FIN carried no data.
-    pub fin_alone: bool,
-    /// The application has not read all data that came.
-    pub unread: bool,
-    /// `sk_socket` is NULL.
-    pub no_socket: bool,
-    /// A process holds the socket's lock.
-    pub owned: bool,
-    /// `SO_LINGER` with a time of zero.
-    pub linger_zero: bool,
-    /// The connection uses timestamps.
-    pub timestamps: bool,
-    /// The last segment that came carried a timestamp.
-    pub saw_timestamp: bool,
-    /// `TCP_REPAIR`: the connection is being moved elsewhere, and close() sends nothing.
-    pub repair: bool,
+    /// Its fields.
+    pub tcp: TcpFields,
+    /// Its flags.
+    pub flags: SocketFlags,
 }
 
 impl Evidence {
-    /// Whether a FIN that is queued now leaves at once: nothing waits before it, and the peer's
-    /// window has room for it (tcp_write_xmit; congestion control never holds a lone FIN back).
+    /// Returns whether the peer has acknowledged all that was ever queued, the FIN included.
+    #[must_use]
+    pub fn all_is_acknowledged(&self) -> bool {
+        self.tcp.snd_una == self.tcp.write_seq
+    }
+
+    /// Returns whether a FIN that is queued now leaves at once, as far as the peer decides: nothing
+    /// waits before it, and the peer's window has room for it (tcp_write_xmit).
     #[must_use]
     pub fn fin_leaves_at_once(&self) -> bool {
-        let in_flight = self.snd_nxt.wrapping_sub(self.snd_una);
-        self.snd_nxt == self.write_seq && in_flight < self.snd_wnd
+        let TcpFields {
+            snd_una,
+            snd_nxt,
+            write_seq,
+            snd_wnd,
+            ..
+        } = self.tcp;
+        snd_nxt == write_seq && snd_nxt.wrapping_sub(snd_una) < snd_wnd
+    }
+
+    /// Returns whether a FIN that is queued now is certain to leave now: the congestion window,
+    /// which is not known, may be full of what is in flight, and holds back a lone FIN, too (6.18).
+    /// It begins with ten segments (`TCP_INIT_CWND`) and shrinks only after something was sent
+    /// again.
+    #[must_use]
+    pub fn fin_leaves_surely(&self) -> bool {
+        /// `TCP_MSS_DEFAULT` of linux/tcp.h: hardly a path has segments of fewer bytes.
+        const TCP_MSS_DEFAULT: u32 = 536;
+        const ROOM: u32 = 9 * TCP_MSS_DEFAULT;
+        let in_flight = self.tcp.snd_nxt.wrapping_sub(self.tcp.snd_una);
+        let has_room = in_flight == 0 || (self.tcp.retransmits == 0 && in_flight <= ROOM);
+        self.fin_leaves_at_once() && has_room
     }
 }
 
@@ -174,7 +177,7 @@ pub enum SignalKind {
     },
     /// The kernel accepted a RST as the peer's.
     ResetReceived,
-    /// A segment with this end's FIN was sent again.
+    /// A segment with the local FIN was sent again.
     FinRetransmitted,
     /// The timer of the socket's minisocket was started or restarted.
     MinisocketArmed {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::Transition;
-use crate::finding::{ClosePath, Endpoint, Finding, Initiator};
+use crate::container_filter::ContainerFilter;
+use crate::event::{Task, Transition};
+use crate::finding::{Cause, ClosePath, Endpoint, Finding, Initiator};
+use crate::stuck::StuckSocket;
 use crate::types::{IpVersion, Nanos, NetNs, SharedOwner, Tuple};
 
 /// Selects connections. An empty set and `None` let everything pass. A connection whose value is
@@ -21,12 +23,19 @@ pub struct ConnectionFilter {
     pub peer_ports: BTreeSet<u16>,
     /// Only this IP version on the wire.
     pub ip: Option<IpVersion>,
+    /// Only these ports at either end.
+    pub ports: BTreeSet<u16>,
     /// Only these processes, as owners or as holders of a stuck socket.
     pub pids: BTreeSet<u32>,
-    /// Only owners with these names.
+    /// Only owners in these containers. [`Self::matches`] leaves this part out: the containers'
+    /// names are in files, so the writer of the findings looks them up and applies it.
+    pub containers: ContainerFilter,
+    /// Only processes with these names, as owners or as holders of a stuck socket.
     pub processes: BTreeSet<String>,
     /// Only closes of these paths. Other findings pass.
     pub paths: BTreeSet<ClosePath>,
+    /// Only closes with these causes. Other findings pass.
+    pub causes: BTreeSet<Cause>,
     /// Only closes with these initiators. Other findings pass.
     pub initiators: BTreeSet<Initiator>,
     /// Only connections that lived at least this long. Stuck sockets, which still live, pass.
@@ -42,21 +51,14 @@ impl ConnectionFilter {
         *self == Self::default()
     }
 
-    /// Returns whether the kernel's part lets every endpoint pass.
-    #[must_use]
-    pub fn kernel_passes_all(&self) -> bool {
-        self.netns.is_none()
-            && self.local_ports.is_empty()
-            && self.peer_ports.is_empty()
-            && self.ip.is_none()
-    }
-
-    /// Returns whether the kernel's part lets this endpoint pass.
+    /// Returns whether the kernel's part and the ports let this endpoint pass.
     #[must_use]
     pub fn matches_tuple(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
+        let (local, peer) = (tuple.local().port(), tuple.peer().port());
         self.netns.is_none_or(|wanted| netns == Some(wanted))
-            && passes(&self.local_ports, &tuple.local().port())
-            && passes(&self.peer_ports, &tuple.peer().port())
+            && passes(&self.local_ports, &local)
+            && passes(&self.peer_ports, &peer)
+            && (passes(&self.ports, &local) || passes(&self.ports, &peer))
             && self.ip.is_none_or(|ip| ip == tuple.ip())
     }
 
@@ -72,8 +74,9 @@ impl ConnectionFilter {
     #[must_use]
     pub fn matches_transition(&self, transition: &Transition) -> bool {
         let tuple = &transition.tuple;
-        let pid = transition.task.as_ref().map(|task| task.pid);
-        self.matches_pids(pid)
+        let task = transition.task.as_ref();
+        self.matches_pids(task.map(|task| task.pid))
+            && self.matches_names(task.map(Task::name))
             && (tuple.local_port.is_none() || self.matches_tuple(transition.netns, tuple))
     }
 
@@ -85,34 +88,56 @@ impl ConnectionFilter {
                 let owner = close.owner.as_ref();
                 passes(&self.paths, &close.path)
                     && passes(&self.initiators, &close.initiator)
+                    && self.matches_cause(close.cause)
                     && self.matches_lifetime(&close.endpoint)
-                    && self.matches_pids(pid(owner))
-                    && self.matches_endpoint(&close.endpoint, owner)
+                    && self.matches_owner(owner)
+                    && self.matches_endpoint(&close.endpoint)
             }
             Finding::TimeWait(time_wait) => {
                 let owner = time_wait.owner.as_ref();
                 self.matches_lifetime(&time_wait.endpoint)
-                    && self.matches_pids(pid(owner))
-                    && self.matches_endpoint(&time_wait.endpoint, owner)
+                    && self.matches_owner(owner)
+                    && self.matches_endpoint(&time_wait.endpoint)
             }
-            Finding::Stuck(stuck) => {
-                let owner = stuck.owner.as_ref();
-                let holders = stuck.holders.iter().map(|holder| holder.pid);
-                self.matches_pids(pid(owner).into_iter().chain(holders))
-                    && self.matches_endpoint(&stuck.endpoint, owner)
-            }
+            Finding::Stuck(stuck) => self.matches_stuck(stuck),
             Finding::Loss(_) => true,
         }
     }
 
-    fn matches_endpoint(&self, endpoint: &Endpoint, owner: Option<&SharedOwner>) -> bool {
-        let named = |owner: &SharedOwner| {
-            let name = String::from_utf8_lossy(&owner.comm);
-            self.processes.contains(&*name)
-        };
+    /// Returns whether a stuck socket passes.
+    #[must_use]
+    pub fn matches_stuck(&self, stuck: &StuckSocket) -> bool {
+        let owner = stuck.owner.as_ref();
+        let pids = owner.map(|owner| owner.pid);
+        let names = owner.map(|owner| &*owner.comm);
+        let holders = &stuck.holders;
+        self.matches_pids(
+            pids.into_iter()
+                .chain(holders.iter().map(|holder| holder.pid)),
+        ) && self.matches_names(
+            names
+                .into_iter()
+                .chain(holders.iter().map(|holder| &*holder.comm)),
+        ) && self.matches_endpoint(&stuck.endpoint)
+    }
+
+    fn matches_owner(&self, owner: Option<&SharedOwner>) -> bool {
+        self.matches_pids(owner.map(|owner| owner.pid))
+            && self.matches_names(owner.map(|owner| &*owner.comm))
+    }
+
+    fn matches_endpoint(&self, endpoint: &Endpoint) -> bool {
         self.matches_tuple(endpoint.netns, &endpoint.tuple)
-            && (self.processes.is_empty() || owner.is_some_and(named))
             && !(self.no_loopback && endpoint.tuple.local().ip().is_loopback())
+    }
+
+    fn matches_cause(&self, cause: Option<Cause>) -> bool {
+        self.causes.is_empty() || cause.is_some_and(|cause| self.causes.contains(&cause))
+    }
+
+    fn matches_names<'a>(&self, names: impl IntoIterator<Item = &'a [u8]>) -> bool {
+        let is_wanted = |name: &[u8]| self.processes.contains(&*String::from_utf8_lossy(name));
+        self.processes.is_empty() || names.into_iter().any(is_wanted)
     }
 
     fn matches_lifetime(&self, endpoint: &Endpoint) -> bool {
@@ -123,10 +148,6 @@ impl ConnectionFilter {
     fn matches_pids(&self, pids: impl IntoIterator<Item = u32>) -> bool {
         self.pids.is_empty() || pids.into_iter().any(|pid| self.pids.contains(&pid))
     }
-}
-
-fn pid(owner: Option<&SharedOwner>) -> Option<u32> {
-    owner.map(|owner| owner.pid)
 }
 
 fn passes<T: Ord>(wanted: &BTreeSet<T>, one: &T) -> bool {

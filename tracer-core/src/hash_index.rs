@@ -1,62 +1,68 @@
-//! Finds slots of an arena by their content. The index keeps the hash beside the slot's number, so
-//! that growing it reads no slot.
+//! Finds values of an arena by their content. The index keeps the hash beside the number of the
+//! value's place, so that growing it reads no value.
 
 use std::hash::{BuildHasher as _, Hash};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-/// Numbers of slots by the hash of their key.
+/// Numbers of places in an arena, by the hash of their value's key.
 #[derive(Debug, Default)]
 pub(super) struct HashIndex {
     hasher: RandomState,
-    slots: HashTable<Slot>,
+    places: HashTable<Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct Place {
     hash: u32,
-    slot: u32,
+    index: u32,
 }
 
 /// The hash of a key, for the one index that made it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hashed(u32);
+pub(super) struct KeyHash(u32);
 
-impl Hashed {
-    /// The table takes high bits and low bits for different purposes.
-    const fn spread(self) -> u64 {
-        (self.0 as u64) << 32 | self.0 as u64
+impl KeyHash {
+    /// hashbrown uses both the high and the low bits.
+    const fn to_u64(self) -> u64 {
+        ((self.0 as u64) << 32) | self.0 as u64
     }
 }
 
 impl HashIndex {
-    pub fn hash(&self, key: impl Hash) -> Hashed {
-        Hashed((self.hasher.hash_one(key) >> 32) as u32)
+    pub fn hash(&self, key: impl Hash) -> KeyHash {
+        KeyHash((self.hasher.hash_one(key) >> 32) as u32)
     }
 
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.places.len()
     }
 
-    /// Adds a slot that is not in the index.
-    pub fn insert(&mut self, Hashed(hash): Hashed, slot: u32) {
-        let entry = Slot { hash, slot };
-        let rehash = |entry: &Slot| Hashed(entry.hash).spread();
-        self.slots.insert_unique(rehash(&entry), entry, rehash);
+    /// Adds a place that is not in the index.
+    pub fn insert(&mut self, KeyHash(hash): KeyHash, index: u32) {
+        let place = Place { hash, index };
+        let rehash = |place: &Place| KeyHash(place.hash).to_u64();
+        self.places.insert_unique(rehash(&place), place, rehash);
     }
 
-    /// Returns the slot with this hash for which `is` returns `true`.
-    pub fn find(&self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
-        Some(self.slots.find(hash.spread(), same)?.slot)
+    /// Calls `find` with each place that has this hash, until it returns a value.
+    pub fn find<T>(&self, hash: KeyHash, find: impl Fn(u32) -> Option<T>) -> Option<T> {
+        let mut places = self.places.iter_hash(hash.to_u64());
+        places.find_map(|place| {
+            if place.hash == hash.0 {
+                find(place.index)
+            } else {
+                None
+            }
+        })
     }
 
-    /// Removes a slot.
-    pub fn remove(&mut self, hash: Hashed, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let same = |entry: &Slot| entry.hash == hash.0 && is(entry.slot);
-        let found = self.slots.find_entry(hash.spread(), same).ok()?;
-        Some(found.remove().0.slot)
+    /// Removes a place; returns whether it was there.
+    pub fn remove(&mut self, hash: KeyHash, index: u32) -> bool {
+        let is = |place: &Place| place.index == index;
+        let found = self.places.find_entry(hash.to_u64(), is);
+        found.map(|place| place.remove()).is_ok()
     }
 }
 
@@ -65,20 +71,21 @@ mod tests {
     use super::HashIndex;
 
     #[test]
-    fn what_was_put_in_is_found_until_it_is_taken_out() {
+    fn a_place_is_found_until_it_is_removed() {
         let mut index = HashIndex::default();
         let keys: Vec<u64> = (0..10_000).map(|number| number * 7).collect();
-        for (slot, key) in (0..).zip(&keys) {
-            index.insert(index.hash(key), slot);
+        for (place, key) in (0..).zip(&keys) {
+            index.insert(index.hash(key), place);
         }
         let is = |key: u64| {
             let keys = &keys;
-            move |slot: u32| keys[slot as usize] == key
+            move |place: u32| (keys[place as usize] == key).then_some(place)
         };
-        assert_eq!(index.find(index.hash(70u64), is(70)), Some(10));
-        assert_eq!(index.find(index.hash(71u64), is(71)), None);
-        assert_eq!(index.remove(index.hash(70u64), is(70)), Some(10));
-        assert_eq!(index.remove(index.hash(70u64), is(70)), None);
+        assert_eq!(index.find(index.hash(70_u64), is(70)), Some(10));
+        assert_eq!(index.find(index.hash(71_u64), is(71)), None);
+        assert!(index.remove(index.hash(70_u64), 10));
+        assert_eq!(index.find(index.hash(70_u64), is(70)), None);
+        assert!(!index.remove(index.hash(70_u64), 10));
         assert_eq!(index.len(), 9_999);
     }
 }

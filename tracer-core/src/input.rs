@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Event;
 use super::finding::Loss;
-use super::orphan::Minisocket;
+use super::parked::MinisocketState;
 use super::snapshot::SnapshotSocket;
-use super::stuck::ProbeResponse;
-use super::time_wait::Poll;
+use super::stuck::StuckProbeResponse;
+use super::time_wait::PollResponse;
 use super::types::{EndpointId, Nanos, NetNs};
 
 /// One input of the core.
@@ -17,34 +17,35 @@ use super::types::{EndpointId, Nanos, NetNs};
 pub enum Input {
     /// The kernel reported something about one socket.
     Event(Event),
-    /// Time has passed: see [`Tracker::tick`](crate::Tracker::tick).
+    /// Time has passed; all earlier events have been applied. Waits that are over by then end.
     Time(Nanos),
-    /// The result of a probe of a minisocket: see
-    /// [`Tracker::probed`](crate::Tracker::probed).
-    Probed {
+    /// The result of a probe of a minisocket, which
+    /// [`Tracker::due_probes`](crate::Tracker::due_probes) requested.
+    MinisocketProbe {
         /// The endpoint that was probed.
         id: EndpointId,
         /// The result.
-        minisocket: Minisocket,
+        minisocket: MinisocketState,
         /// When the result was obtained.
         at: Nanos,
     },
-    /// The result of a poll of a namespace's minisockets: see
-    /// [`Tracker::apply_poll`](crate::Tracker::apply_poll).
-    Polled(Poll),
-    /// The response to a probe of sockets that may be stuck: see
-    /// [`Tracker::apply_stuck_probe`](crate::Tracker::apply_stuck_probe).
-    StuckProbed(ProbeResponse),
-    /// The sockets of a snapshot: see [`Tracker::seed`](crate::Tracker::seed).
-    SnapshotSocket {
+    /// The result of a poll of a namespace's minisockets, which
+    /// [`Tracker::due_polls`](crate::Tracker::due_polls) requested. Times that follow apply the
+    /// rest of a large one.
+    Poll(PollResponse),
+    /// The response to a probe of sockets that may be stuck, which
+    /// [`Tracker::due_stuck_probes`](crate::Tracker::due_stuck_probes) requested.
+    StuckProbe(StuckProbeResponse),
+    /// The sockets of a snapshot. Those that are not known yet are added.
+    Snapshot {
         /// The sockets, listeners first.
         sockets: Vec<SnapshotSocket>,
         /// When the snapshot was taken.
         at: Nanos,
     },
-    /// The sockets that were alive in a snapshot after a loss: see
-    /// [`Tracker::resync`](crate::Tracker::resync).
-    Alive {
+    /// The sockets that were alive in a snapshot after a loss. The others may have closed unseen,
+    /// and are probed.
+    AliveSockets {
         /// The namespaces whose sockets were all read.
         namespaces: HashSet<NetNs>,
         /// The cookies of all their sockets.
@@ -52,6 +53,7 @@ pub enum Input {
         /// When the snapshot was begun.
         began: Nanos,
     },
-    /// Records were lost before they reached the core: see [`Tracker::lose`](crate::Tracker::lose).
-    Lost(Loss),
+    /// Records were lost before they reached the core. The loss is reported in order with the other
+    /// findings.
+    Loss(Loss),
 }

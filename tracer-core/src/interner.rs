@@ -4,17 +4,17 @@
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::de::Error as _;
+use serde::{Deserialize as _, Deserializer};
 
 /// A name that lives as long as the program.
 pub type StaticName = &'static str;
 
 /// The most names that are interned: ten times as many as kernels and runtimes have. Names are
 /// never freed, so a file must not be able to fill the memory with them.
-const MOST: usize = 1024;
+const MAX_NAMES: usize = 1024;
 /// The most bytes of a name.
-const LONGEST: usize = 128;
+const MAX_NAME_LEN: usize = 128;
 
 const NO_NAME: &str = "no name of a kernel or a runtime, or more names than there can be";
 
@@ -25,7 +25,7 @@ fn intern(name: &str) -> Option<StaticName> {
     if let Some(known) = interned.get(name) {
         return Some(known);
     }
-    if !is_name(name) || interned.len() >= MOST {
+    if !is_name(name) || interned.len() >= MAX_NAMES {
         return None;
     }
     let name: StaticName = Box::leak(name.into());
@@ -37,7 +37,7 @@ fn intern(name: &str) -> Option<StaticName> {
 /// act on the terminal that shows them.
 fn is_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)
+    (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 /// Deserializes a name.
@@ -55,13 +55,13 @@ pub(super) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Stat
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, intern};
+    use super::{MAX_NAME_LEN, intern};
 
     #[test]
     fn a_name_is_kept_once_and_none_is_endless() {
         let first = intern("TCP_ABORT_ON_CLOSE").unwrap();
         assert!(std::ptr::eq(first, intern("TCP_ABORT_ON_CLOSE").unwrap()));
-        assert_eq!(intern(&"x".repeat(LONGEST + 1)), None);
+        assert_eq!(intern(&"x".repeat(MAX_NAME_LEN + 1)), None);
     }
 
     #[test]

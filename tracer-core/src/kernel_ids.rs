@@ -7,7 +7,7 @@ use std::num::NonZero;
 
 use serde::{Deserialize, Serialize};
 
-/// A number of the kernel's that is never 0.
+/// A kernel number that is never 0.
 pub(crate) trait KernelId: Copy {
     /// The number as the kernel's records have it.
     type Raw;

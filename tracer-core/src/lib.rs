@@ -6,8 +6,8 @@
 //! same inputs always give the same findings. What has to be asked of the kernel (minisockets,
 //! holders of sockets) it hands out as requests, and the responses are inputs.
 //!
-//! A server's end of a connection that its peer closes first, with the evidence that the kernel's
-//! socket had at each transition:
+//! The server's side of a connection that its peer closes first, with the evidence that the
+//! kernel's socket had at each transition:
 //!
 //! ```
 //! use tcpclose_common::TcpState;
@@ -31,22 +31,15 @@
 //!     }))
 //! };
 //! // All data is sent and acknowledged, and the peer's window is open.
-//! let open = Evidence {
-//!     snd_una: 1001,
-//!     snd_nxt: 1001,
-//!     write_seq: 1001,
-//!     snd_wnd: 65_535,
-//!     rcv_nxt: 501,
-//!     ..Evidence::default()
-//! };
-//! let fin_came = Evidence { rcv_nxt: 502, done: true, ..open };
-//! let closed = Evidence {
-//!     snd_una: 1002,
-//!     snd_nxt: 1002,
-//!     write_seq: 1002,
-//!     segs_out: 1,
-//!     ..fin_came
-//! };
+//! let mut open = Evidence::default();
+//! (open.tcp.snd_una, open.tcp.snd_nxt, open.tcp.write_seq) = (1001, 1001, 1001);
+//! (open.tcp.rcv_nxt, open.tcp.snd_wnd) = (501, 65_535);
+//! let mut fin_came = open;
+//! fin_came.tcp.rcv_nxt = 502;
+//! fin_came.flags.done = true;
+//! let mut closed = fin_came;
+//! (closed.tcp.snd_una, closed.tcp.snd_nxt, closed.tcp.write_seq) = (1002, 1002, 1002);
+//! closed.tcp.segs_out = 1;
 //!
 //! let mut tracker = Tracker::new(1024);
 //! for input in [
@@ -55,7 +48,7 @@
 //!     transition(251, TcpState::CloseWait, TcpState::LastAck, fin_came),
 //!     transition(252, TcpState::LastAck, TcpState::Close, closed),
 //! ] {
-//!     tracker.take(&input);
+//!     tracker.apply(&input);
 //! }
 //! let Some(Finding::Close(close)) = tracker.next_finding() else {
 //!     panic!("the connection has closed");
@@ -70,11 +63,20 @@
 //!
 //! Where to start reading: [`event`] has what the kernel reports, [`Tracker`] what becomes of it,
 //! `close_path` the rules that turn the transitions of a close into its segments.
+//!
+//! # Stability
+//!
+//! Of version 0.1 nothing is promised between minor versions. Enums and structures are exhaustive
+//! on purpose: a program that handles every kind of input and finding does not compile until it
+//! handles a new one, too. Each new kind, state or field is therefore a new minor version.
+//! [`Nanos`](types::Nanos) is a moment as well as a span, as the kernel's own numbers are, and its
+//! subtraction saturates: records of two CPUs may be slightly out of order.
 
 #![forbid(unsafe_code)]
 
 mod arena;
 mod close_path;
+pub mod container_filter;
 mod endpoint;
 mod errno;
 pub mod event;
@@ -86,8 +88,10 @@ mod interner;
 mod kernel_ids;
 mod listeners;
 mod live_endpoint;
-mod orphan;
+mod parked;
+mod probe_request;
 pub mod process;
+mod ranking;
 mod snapshot;
 mod stale_closing;
 pub mod stuck;
@@ -96,10 +100,12 @@ mod table;
 mod time_wait;
 mod tracker;
 pub mod types;
+mod uncounted_losses;
 
 pub use input::Input;
 pub use listeners::{listening_address, possible_listeners};
-pub use orphan::{Lookup, Minisocket};
-pub use snapshot::SnapshotSocket;
-pub use time_wait::{Poll, PollRequest, PolledMinisocket, TIME_WAIT};
-pub use tracker::Tracker;
+pub use parked::MinisocketState;
+pub use probe_request::ProbeRequest;
+pub use snapshot::{SnapshotSocket, SocketKind};
+pub use time_wait::{PollRequest, PollResponse, PolledMinisocket, TIME_WAIT};
+pub use tracker::{PortsInUse, Tracker};

@@ -1,14 +1,15 @@
 //! Listening sockets. Their owners count as the owners of incoming connections, until close() shows
-//! the actual owner.
+//! the actual owner: the process that calls listen(), or the one other process that closes such
+//! connections. With socket activation a manager listens, and a service accepts.
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
 
-use super::types::{EndpointId, IpVersion, NetNs, SharedOwner, Tuple};
+use super::types::{EndpointId, IpVersion, NetNs, Owner, OwnerSource, Port, SharedOwner, Tuple};
 
 /// The most listening sockets that are kept. A host with more only loses the owners of some
 /// incoming connections.
-const CAPACITY: usize = 16_384;
+const MAX_LISTENERS: usize = 16_384;
 
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
@@ -22,10 +23,44 @@ struct Listener {
     id: EndpointId,
     /// `None` if the call of listen() was not seen.
     owner: Option<SharedOwner>,
+    closers: Closers,
+}
+
+/// The processes that closed connections of a listening socket, but for its owner.
+#[derive(Debug)]
+enum Closers {
+    None,
+    /// One has closed a connection. A process that was forked for that connection closes no other.
+    Once(SharedOwner),
+    /// One has closed several.
+    One(SharedOwner),
+    /// As in servers that fork.
+    Several,
+}
+
+impl Listener {
+    /// Returns the owner of connections that came in on it.
+    fn owner_of_connections(&self) -> Option<&SharedOwner> {
+        match &self.closers {
+            Closers::One(closer) => Some(closer),
+            Closers::None | Closers::Once(_) | Closers::Several => self.owner.as_ref(),
+        }
+    }
+}
+
+/// Returns an owner as one that is known through a listening socket.
+fn through_listener(owner: &SharedOwner) -> SharedOwner {
+    match owner.source {
+        OwnerSource::Listen => SharedOwner::clone(owner),
+        OwnerSource::Connect | OwnerSource::Close | OwnerSource::Proc => SharedOwner::new(Owner {
+            source: OwnerSource::Listen,
+            ..Owner::clone(owner)
+        }),
+    }
 }
 
 impl Listeners {
-    pub fn opened(
+    pub fn add(
         &mut self,
         id: EndpointId,
         netns: Option<NetNs>,
@@ -33,19 +68,24 @@ impl Listeners {
         owner: Option<SharedOwner>,
     ) {
         let key = (netns, listening_address(tuple));
+        let owner = owner.as_ref().map(through_listener);
         let mut there = self.by_address.get_mut(&key).into_iter().flatten();
         match there.find(|listener| listener.id == id) {
             Some(known) => known.owner = owner.or(known.owner.take()),
-            None if self.count < CAPACITY => {
+            None if self.count < MAX_LISTENERS => {
                 self.count += 1;
                 let there = self.by_address.entry(key).or_default();
-                there.push(Listener { id, owner });
+                there.push(Listener {
+                    id,
+                    owner,
+                    closers: Closers::None,
+                });
             }
             None => {}
         }
     }
 
-    pub fn closed(&mut self, id: EndpointId, netns: Option<NetNs>, tuple: &Tuple) {
+    pub fn remove(&mut self, id: EndpointId, netns: Option<NetNs>, tuple: &Tuple) {
         let key = (netns, listening_address(tuple));
         let Some(there) = self.by_address.get_mut(&key) else {
             return;
@@ -62,14 +102,41 @@ impl Listeners {
     /// is not known, or if several sockets with different owners listen there.
     pub fn owner_of(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&SharedOwner> {
         let (first, others) = self.find(netns, tuple)?.split_first()?;
-        let owner = first.owner.as_ref()?;
-        let same = |other: &Listener| other.owner.as_ref().is_some_and(|it| it.pid == owner.pid);
+        let owner = first.owner_of_connections()?;
+        let same = |other: &Listener| {
+            let other = other.owner_of_connections();
+            other.is_some_and(|it| it.pid == owner.pid)
+        };
         others.iter().all(same).then_some(owner)
+    }
+
+    /// Notes that a process has closed a connection that came in on a socket which is another's.
+    /// Where several sockets listen, nothing shows on which of them.
+    pub fn note_closer(&mut self, netns: Option<NetNs>, tuple: &Tuple, closer: &SharedOwner) {
+        let mut there = possible_listeners(tuple).map(|address| (netns, address));
+        let Some(key) = there.find(|key| self.by_address.contains_key(key)) else {
+            return;
+        };
+        let Some([listener]) = self.by_address.get_mut(&key).map(SmallVec::as_mut_slice) else {
+            return;
+        };
+        listener.closers = match &listener.closers {
+            Closers::None => Closers::Once(through_listener(closer)),
+            Closers::Once(known) if known.pid == closer.pid => Closers::One(known.clone()),
+            Closers::One(known) if known.pid == closer.pid => return,
+            Closers::Once(_) | Closers::One(_) | Closers::Several => Closers::Several,
+        };
     }
 
     /// Returns whether a socket listens on the connection's local port.
     pub fn is_listening(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
+    }
+
+    /// Returns the ports on which sockets listen, with their namespaces.
+    pub fn ports(&self) -> impl Iterator<Item = (Option<NetNs>, Port)> + '_ {
+        let addresses = self.by_address.keys();
+        addresses.filter_map(|(netns, address)| Some((*netns, address.local_port?)))
     }
 
     fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&[Listener]> {
@@ -104,8 +171,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::types::{Owner, OwnerSource};
-
     const HERE: Option<NetNs> = NetNs::new(1);
 
     fn on(address: &str, port: u16) -> Tuple {
@@ -149,53 +214,89 @@ mod tests {
             (bytes(mapped), 80),
             (bytes(Ipv6Addr::UNSPECIFIED), 0),
         );
-        listeners.opened(EndpointId(1), HERE, &bound, None);
+        listeners.add(EndpointId(1), HERE, &bound, None);
         assert!(listeners.is_listening(HERE, &to("127.0.0.1")));
-        listeners.closed(EndpointId(1), HERE, &bound);
+        listeners.remove(EndpointId(1), HERE, &bound);
         assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
     }
 
     #[test]
     fn a_connection_came_in_on_the_closest_listener_that_takes_its_ip_version() {
         let mut listeners = Listeners::default();
-        listeners.opened(EndpointId(1), HERE, &on("0.0.0.0", 80), owner(1));
+        listeners.add(EndpointId(1), HERE, &on("0.0.0.0", 80), owner(1));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
         assert!(!listeners.is_listening(HERE, &to("::1")));
-        listeners.opened(EndpointId(2), HERE, &on("::", 80), owner(2));
-        listeners.opened(EndpointId(3), HERE, &on("127.0.0.3", 80), owner(3));
+        listeners.add(EndpointId(2), HERE, &on("::", 80), owner(2));
+        listeners.add(EndpointId(3), HERE, &on("127.0.0.3", 80), owner(3));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
         assert_eq!(pid_of(&listeners, "127.0.0.3"), Some(3));
         assert_eq!(pid_of(&listeners, "::1"), Some(2));
-        listeners.closed(EndpointId(1), HERE, &on("0.0.0.0", 80));
+        listeners.remove(EndpointId(1), HERE, &on("0.0.0.0", 80));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(2));
+    }
+
+    #[test]
+    fn connections_belong_to_the_one_process_that_closes_them() {
+        let mut listeners = Listeners::default();
+        let closer = |pid| {
+            let owner = owner(pid).expect("there is one");
+            SharedOwner::new(Owner {
+                source: OwnerSource::Close,
+                ..Owner::clone(&owner)
+            })
+        };
+        listeners.add(EndpointId(1), HERE, &on("0.0.0.0", 80), owner(1));
+        listeners.note_closer(HERE, &to("127.0.0.1"), &closer(7));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+        listeners.note_closer(HERE, &to("127.0.0.1"), &closer(7));
+        let found = listeners.owner_of(HERE, &to("127.0.0.1")).cloned();
+        let found = found.map(|owner| (owner.pid, owner.source));
+        assert_eq!(found, Some((7, OwnerSource::Listen)));
+        // A server that forks: which of its workers accepts the next one is not known.
+        listeners.note_closer(HERE, &to("127.0.0.1"), &closer(8));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+        listeners.note_closer(HERE, &to("127.0.0.1"), &closer(8));
+        assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
+    }
+
+    #[test]
+    fn an_owner_from_proc_is_known_through_the_listener() {
+        let mut listeners = Listeners::default();
+        let holder = SharedOwner::new(Owner {
+            source: OwnerSource::Proc,
+            ..Owner::clone(&owner(1).expect("there is one"))
+        });
+        listeners.add(EndpointId(1), HERE, &on("0.0.0.0", 80), Some(holder));
+        let found = listeners.owner_of(HERE, &to("127.0.0.1"));
+        assert_eq!(found.map(|owner| owner.source), Some(OwnerSource::Listen));
     }
 
     #[test]
     fn of_several_processes_that_share_a_port_none_is_the_owner() {
         let mut listeners = Listeners::default();
         let all = on("0.0.0.0", 80);
-        listeners.opened(EndpointId(1), HERE, &all, owner(1));
+        listeners.add(EndpointId(1), HERE, &all, owner(1));
         // The same, as a snapshot shows it.
-        listeners.opened(EndpointId(1), HERE, &all, None);
-        listeners.opened(EndpointId(2), HERE, &all, owner(1));
+        listeners.add(EndpointId(1), HERE, &all, None);
+        listeners.add(EndpointId(2), HERE, &all, owner(1));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(1));
-        listeners.opened(EndpointId(3), HERE, &all, owner(3));
+        listeners.add(EndpointId(3), HERE, &all, owner(3));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
         // One of the first process restarts.
-        listeners.closed(EndpointId(1), HERE, &all);
-        listeners.opened(EndpointId(4), HERE, &all, owner(4));
+        listeners.remove(EndpointId(1), HERE, &all);
+        listeners.add(EndpointId(4), HERE, &all, owner(4));
         assert_eq!(pid_of(&listeners, "127.0.0.1"), None);
-        listeners.closed(EndpointId(2), HERE, &all);
-        listeners.closed(EndpointId(3), HERE, &all);
+        listeners.remove(EndpointId(2), HERE, &all);
+        listeners.remove(EndpointId(3), HERE, &all);
         assert_eq!(pid_of(&listeners, "127.0.0.1"), Some(4));
-        listeners.opened(EndpointId(5), HERE, &all, None);
+        listeners.add(EndpointId(5), HERE, &all, None);
         assert_eq!(
             pid_of(&listeners, "127.0.0.1"),
             None,
             "one may be anybody's"
         );
-        listeners.closed(EndpointId(4), HERE, &all);
-        listeners.closed(EndpointId(5), HERE, &all);
+        listeners.remove(EndpointId(4), HERE, &all);
+        listeners.remove(EndpointId(5), HERE, &all);
         assert!(!listeners.is_listening(HERE, &to("127.0.0.1")));
         assert_eq!(listeners.count, 0);
     }

@@ -1,23 +1,28 @@
-//! One live connection end, and the changes that its closing leaves.
+//! A live endpoint, and the state changes of its close.
 
 use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
-use super::event::{Evidence, Segment, Transition};
+use super::endpoint::{Endpoint, InitialSequenceNumbers};
+use super::errno::{self, ECONNABORTED};
+use super::event::{Evidence, Segment, TcpFields, Transition};
+use super::probe_request::ProbeRequest;
 use super::snapshot::SnapshotSocket;
-use super::stuck::{StuckSocket, Watched};
-use super::types::{EndpointId, Nanos, NetNs, OptionalNanos, Role, SharedOwner, Tuple};
+use super::stuck::{StuckSocket, StuckTracking};
+use super::types::{
+    EndpointId, Nanos, NetNs, OptionalNanos, OptionalSeq, Role, SharedOwner, Tuple,
+};
 
 /// The most state changes that are kept for one close. The longest path has four and repeats are
 /// merged; the rest is room for unexpected ones.
 const MAX_CHANGES: usize = 8;
 
-/// The longest time between a RST and the end of the connection in the same kernel function, which
-/// an interrupt may delay.
-const SAME_CALL: Nanos = Nanos::from_millis(5);
+/// The longest time between the RST and the →CLOSE that one kernel function causes; an interrupt
+/// may lie between.
+pub(super) const MAX_RESET_TO_CLOSE: Nanos = Nanos::from_millis(5);
 
 /// A live endpoint. It has only the fields that every connection needs; a close adds its
-/// [`Closing`].
+/// [`CloseProgress`].
 #[derive(Clone, Debug)]
 pub(super) struct LiveEndpoint {
     /// The id in findings.
@@ -32,25 +37,56 @@ pub(super) struct LiveEndpoint {
     /// When `state` was entered.
     pub since: OptionalNanos,
     pub opened: OptionalNanos,
-    pub origin: Origin,
+    pub initial: InitialNumbers,
     pub owner: Option<SharedOwner>,
-    pub closing: Option<Box<Closing>>,
+    pub closing: Option<Box<CloseProgress>>,
 }
 
 /// The initial sequence numbers and counters of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Origin {
-    /// Initial sequence number of this end.
-    pub iss: Option<u32>,
+pub(super) struct InitialNumbers {
+    /// Initial sequence number of this host.
+    pub iss: OptionalSeq,
     /// Initial sequence number of the peer.
-    pub irs: Option<u32>,
+    pub irs: OptionalSeq,
     /// The value of `bytes_acked` at ESTABLISHED: 1 after an active open (the SYN), else 0.
-    pub acked_base: u8,
+    pub syn_in_bytes_acked: u8,
+    /// Whether the connection was restored with `TCP_REPAIR`: its counters began there, and nothing
+    /// shows how it had begun.
+    pub restored: bool,
+}
+
+impl InitialNumbers {
+    /// Returns the numbers of a connection that becomes established. With Fast Open data has moved
+    /// already; an active open counts its SYN among the acknowledged bytes.
+    fn at_established(role: Role, evidence: &Evidence) -> Self {
+        let TcpFields {
+            snd_una,
+            bytes_acked,
+            ..
+        } = evidence.tcp;
+        let is_client = role == Role::Client;
+        let sent = (bytes_acked as u32).wrapping_add(u32::from(!is_client));
+        // A simultaneous open whose beginning was missed looks like a passive one, apart from this.
+        let may_be_the_syn = !is_client && bytes_acked == 1;
+        Self {
+            iss: (!may_be_the_syn).then(|| snd_una.wrapping_sub(sent)).into(),
+            irs: Some(first_received(evidence)).into(),
+            syn_in_bytes_acked: u8::from(is_client),
+            restored: false,
+        }
+    }
+
+    /// Returns both initial sequence numbers, if they are known.
+    fn both(self) -> Option<InitialSequenceNumbers> {
+        let (iss, irs) = (self.iss.get()?, self.irs.get()?);
+        Some(InitialSequenceNumbers { iss, irs })
+    }
 }
 
 /// The events of a close so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Closing {
+pub(super) struct CloseProgress {
     /// Stored inline up to the number of changes that a usual close has.
     pub changes: SmallVec<[StateChange; 4]>,
     pub fin_retransmits: u32,
@@ -64,7 +100,7 @@ pub(super) struct Closing {
     /// Whether the states that were seen do not join, so that at least one transition was missed.
     pub gap: bool,
     /// The results of probes while the socket is in a state in which it can be stuck.
-    pub watched: Option<Box<Watched>>,
+    pub stuck_tracking: Option<Box<StuckTracking>>,
 }
 
 /// A RST that this host sent for the connection.
@@ -93,23 +129,26 @@ pub(super) struct StateChange {
 impl StateChange {
     /// Returns whether the kernel put the socket into a FIN_WAIT2 minisocket: its process had
     /// closed it (SOCK_DEAD), and the peer's FIN had not come (tcp_rcv_state_process, __tcp_close).
+    /// Other errors than those that end FIN_WAIT2 came earlier.
     pub fn is_parking(&self) -> bool {
         self.old == TcpState::FinWait2
-            && self
-                .evidence
-                .is_some_and(|evidence| evidence.error == 0 && evidence.dead && !evidence.done)
+            && self.evidence.is_some_and(|evidence| {
+                evidence.flags.dead
+                    && !evidence.flags.done
+                    && evidence.tcp.error != ECONNABORTED
+                    && !errno::is_reset(evidence.tcp.error, self.old)
+            })
     }
 
     /// Returns whether the kernel put the socket into TIME_WAIT by this →CLOSE: the peer's FIN had
-    /// come, and this end's was acknowledged (tcp_fin, tcp_rcv_state_process).
+    /// come, and the local FIN was acknowledged (tcp_fin, tcp_rcv_state_process).
     pub fn is_time_wait(&self) -> bool {
         self.new == TcpState::Close
             && self.evidence.is_some_and(|evidence| {
-                evidence.error == 0
-                    && evidence.done
+                evidence.flags.done
                     && match self.old {
                         TcpState::FinWait2 => true,
-                        TcpState::Closing => evidence.snd_una == evidence.write_seq,
+                        TcpState::Closing => evidence.all_is_acknowledged(),
                         _ => false,
                     }
             })
@@ -128,7 +167,7 @@ impl LiveEndpoint {
             state: transition.old,
             since: OptionalNanos::UNKNOWN,
             opened: OptionalNanos::UNKNOWN,
-            origin: Origin::default(),
+            initial: InitialNumbers::default(),
             owner: None,
             closing: None,
         }
@@ -146,26 +185,99 @@ impl LiveEndpoint {
             state: socket.state,
             since: OptionalNanos::UNKNOWN,
             opened: OptionalNanos::UNKNOWN,
-            origin: Origin::default(),
+            initial: InitialNumbers::default(),
             owner: socket.owner.clone(),
             closing: None,
         }
     }
 
+    /// Returns the state changes of the close so far.
+    pub fn changes(&self) -> &[StateChange] {
+        let closing = self.closing.as_deref();
+        closing.map_or(&[], |closing| &closing.changes)
+    }
+
+    /// Returns the last state change of the close.
+    pub fn last_change(&self) -> Option<&StateChange> {
+        self.changes().last()
+    }
+
+    /// Returns whether at least one transition of the close was missed.
+    pub fn has_gap(&self) -> bool {
+        let closing = self.closing.as_deref();
+        closing.is_some_and(|closing| closing.gap)
+    }
+
+    /// Returns how often a segment with this endpoint's FIN was sent again.
+    pub fn fin_retransmits(&self) -> u32 {
+        let closing = self.closing.as_deref();
+        closing.map_or(0, |closing| closing.fin_retransmits)
+    }
+
+    /// Returns the RST that this host sent for the connection.
+    pub fn reset_sent(&self) -> Option<ResetSent> {
+        self.closing.as_deref()?.reset_sent
+    }
+
+    /// Returns when the kernel accepted a RST as the peer's.
+    pub fn reset_received(&self) -> Option<Nanos> {
+        self.closing.as_deref()?.reset_received
+    }
+
+    /// Returns the FIN or RST that the minisocket received.
+    pub fn minisocket_segment(&self) -> Option<Segment> {
+        self.closing.as_deref()?.minisocket_segment
+    }
+
+    /// Returns whether a hook saw the kernel start a minisocket for the socket.
+    pub fn has_armed_minisocket(&self) -> bool {
+        let closing = self.closing.as_deref();
+        closing.is_some_and(|closing| closing.armed)
+    }
+
     /// Returns the results of probes in a state in which the socket can be stuck.
-    pub fn watched(&self) -> Option<&Watched> {
-        self.closing.as_deref()?.watched.as_deref()
+    pub fn stuck_tracking(&self) -> Option<&StuckTracking> {
+        self.closing.as_deref()?.stuck_tracking.as_deref()
     }
 
     /// Returns the finding that the socket is stuck, while it is.
     pub fn reported_stuck(&self) -> Option<&StuckSocket> {
-        self.watched()?.reported.as_deref()
+        self.stuck_tracking()?.reported.as_deref()
     }
 
     /// Returns that finding for changes.
     pub fn reported_stuck_mut(&mut self) -> Option<&mut StuckSocket> {
-        let watched = self.closing.as_deref_mut()?.watched.as_deref_mut()?;
-        watched.reported.as_deref_mut()
+        let tracking = self.closing.as_deref_mut()?.stuck_tracking.as_deref_mut()?;
+        tracking.reported.as_deref_mut()
+    }
+
+    /// Forgets the results of probes, and returns the finding that the socket is stuck.
+    pub fn take_reported_stuck(&mut self) -> Option<Box<StuckSocket>> {
+        self.closing.as_deref_mut()?.stuck_tracking.take()?.reported
+    }
+
+    /// Returns a request to probe the socket; `id` names it in the response.
+    pub fn probe_request(&self, id: EndpointId) -> ProbeRequest {
+        ProbeRequest {
+            id,
+            cookie: self.cookie(),
+            netns: self.netns,
+            tuple: self.tuple,
+        }
+    }
+
+    /// Returns the endpoint as findings have it.
+    pub fn to_endpoint(&self, lifetime: Option<Nanos>) -> Endpoint {
+        Endpoint {
+            id: self.id,
+            netns: self.netns,
+            tuple: self.tuple,
+            role: self.role,
+            initial: self.initial.both(),
+            seen_from_start: self.seen_from_start,
+            opened: self.opened.get(),
+            lifetime,
+        }
     }
 
     /// Returns the cookie by which sock_diag knows the socket.
@@ -175,28 +287,31 @@ impl LiveEndpoint {
 
     /// Notes that the handshake is complete, and keeps the initial numbers.
     pub fn establish(&mut self, transition: &Transition) {
+        // Where the record of connect() is missing, this one still shows TCP_REPAIR.
+        let evidence = transition.evidence.as_ref();
+        self.initial.restored |= evidence.is_some_and(|evidence| evidence.flags.repair);
+        if self.initial.restored {
+            self.since = OptionalNanos::UNKNOWN;
+            return;
+        }
+        if transition.old == TcpState::SynSent {
+            self.role = Role::Client;
+        }
         self.opened = transition.at.into();
-        if let Some(evidence) = &transition.evidence {
-            // With Fast Open data has moved already. An active open counts its SYN among the
-            // acknowledged bytes.
-            let syn = u32::from(self.role != Role::Client);
-            let sent = (evidence.bytes_acked as u32).wrapping_add(syn);
-            self.origin = Origin {
-                iss: Some(evidence.snd_una.wrapping_sub(sent)),
-                irs: first_received(evidence),
-                acked_base: u8::from(self.role == Role::Client),
-            };
+        if let Some(evidence) = evidence {
+            self.initial = InitialNumbers::at_established(self.role, evidence);
         }
     }
 
-    /// Takes over the new state, and keeps the change if the transition belongs to a close.
-    pub fn advance(&mut self, transition: &Transition) {
+    /// Takes over the new state, and keeps the change if the transition belongs to a close. Returns
+    /// whether at least one transition before this one was missed.
+    pub fn advance(&mut self, transition: &Transition) -> bool {
         let Transition { at, old, new, .. } = *transition;
         if self.tuple.local_port.is_none() {
             self.tuple = transition.tuple;
         }
         if old == new {
-            return;
+            return false;
         }
         // The records that a snapshot overtook still come: a state that it showed is no transition.
         let since = self.since.get();
@@ -205,20 +320,23 @@ impl LiveEndpoint {
         let at = since.map_or(at, |since| since.max(at));
         let dwell = since.filter(|_| !missed).map(|since| at - since);
         if new != TcpState::Established && new != TcpState::SynSent && new != TcpState::SynRecv {
-            if self.origin.irs.is_none() {
-                self.origin.irs = transition.evidence.as_ref().and_then(first_received);
+            if self.initial.irs.get().is_none()
+                && !self.initial.restored
+                && let Some(evidence) = &transition.evidence
+            {
+                self.initial.irs = Some(first_received(evidence)).into();
             }
             let closing = self.closing.get_or_insert_default();
             // Only a RST of the same moment ends a connection; others answer stray segments of one
             // that lives on.
             if let Some(sent) = closing.reset_sent
-                && (new != TcpState::Close || at - sent.at > SAME_CALL)
+                && (new != TcpState::Close || at - sent.at > MAX_RESET_TO_CLOSE)
             {
                 closing.reset_sent = None;
             }
             if closing
                 .reset_received
-                .is_some_and(|came| new != TcpState::Close || at - came > SAME_CALL)
+                .is_some_and(|came| new != TcpState::Close || at - came > MAX_RESET_TO_CLOSE)
             {
                 closing.reset_received = None;
             }
@@ -238,13 +356,14 @@ impl LiveEndpoint {
         }
         self.state = new;
         self.since = at.into();
+        missed
     }
 }
 
 impl LiveEndpoint {
-    /// Notes that the endpoint has ended by `at` and that its last transitions were missed.
-    /// `parked`: whether it is in a FIN_WAIT2 minisocket.
-    pub fn miss_end(&mut self, at: Nanos, parked: bool) {
+    /// Notes that the endpoint has ended by `at` and that its last transitions were missed. Returns
+    /// how many there must have been. `parked`: whether it is in a FIN_WAIT2 minisocket.
+    pub fn record_missed_end(&mut self, at: Nanos, parked: bool) -> u64 {
         let closing = self.closing.get_or_insert_default();
         closing.gap = true;
         let mut miss = |old, new| {
@@ -258,24 +377,22 @@ impl LiveEndpoint {
             });
         };
         let mut state = self.state;
-        if parked && state == TcpState::FinWait1 {
+        let passed_fin_wait2 = parked && state != TcpState::FinWait2;
+        if passed_fin_wait2 {
             miss(state, TcpState::FinWait2);
             state = TcpState::FinWait2;
         }
         miss(state, TcpState::Close);
         self.state = TcpState::Close;
         self.since = at.into();
+        1 + u64::from(passed_fin_wait2)
     }
 }
 
 /// The peer's initial sequence number of a connection whose start was not seen: `bytes_received`
 /// counts all that came since, a FIN too (tcp_rcv_nxt_update of net/ipv4/tcp_input.c). There is no
-/// such way for this end's own number: `bytes_acked` counts the SYN of an active open only.
-fn first_received(evidence: &Evidence) -> Option<u32> {
-    Some(
-        evidence
-            .rcv_nxt
-            .wrapping_sub(evidence.bytes_received as u32)
-            .wrapping_sub(1),
-    )
+/// such way for the local number: `bytes_acked` counts the SYN of an active open only.
+const fn first_received(evidence: &Evidence) -> u32 {
+    let received = evidence.tcp.bytes_received as u32;
+    evidence.tcp.rcv_nxt.wrapping_sub(received).wrapping_sub(1)
 }

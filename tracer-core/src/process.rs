@@ -2,6 +2,7 @@
 //! line, cgroup, unit and container itself: escape them before they are shown.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +31,10 @@ pub struct Process {
     /// Whether the command line is longer than that.
     pub command_line_cut: bool,
     /// The number of open descriptors.
-    pub open: u64,
+    pub open_fds: u64,
     /// The limit of open descriptors (`RLIMIT_NOFILE`, the soft limit); `None` if there is none, or
     /// if it is not known.
-    pub limit: Option<u64>,
+    pub fd_limit: Option<u64>,
     /// Path of its cgroup.
     pub cgroup: Option<String>,
     /// Path of its cgroup of v2.
@@ -57,8 +58,8 @@ impl Process {
     /// Returns how many more descriptors the process may open; `None` if there is no limit, or if
     /// it is not known.
     #[must_use]
-    pub fn room(&self) -> Option<u64> {
-        Some(self.limit?.saturating_sub(self.open))
+    pub fn fds_left(&self) -> Option<u64> {
+        Some(self.fd_limit?.saturating_sub(self.open_fds))
     }
 
     /// Returns the process as the owner of a connection.
@@ -107,15 +108,52 @@ pub struct Container {
     /// UID of its Kubernetes pod, with dashes as the API server prints it; `None` outside
     /// Kubernetes.
     pub pod: Option<String>,
+    /// The names that people gave it, where they are known. Recordings do not hold them.
+    #[serde(skip)]
+    pub names: Option<Arc<ContainerNames>>,
+}
+
+impl Container {
+    /// Returns the container's own name, where it is known.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.names.as_ref()?.container.as_deref()
+    }
+
+    /// Returns the names of its Kubernetes pod, where they are known.
+    #[must_use]
+    pub fn pod_name(&self) -> Option<&PodName> {
+        self.names.as_ref()?.pod.as_ref()
+    }
+}
+
+/// The names that people gave a container. They are any text: escape them before they are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ContainerNames {
+    /// The container's name: in Kubernetes that of the pod's specification, elsewhere the
+    /// runtime's, such as `web` of `docker run --name web`.
+    pub container: Option<String>,
+    /// Its Kubernetes pod.
+    pub pod: Option<PodName>,
+}
+
+/// A pod of Kubernetes by its names. Pods are named within a namespace, which has nothing to do
+/// with network namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PodName {
+    /// The namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
 }
 
 /// A path is any bytes; serde's own form of it refuses what is not UTF-8.
 mod path_bytes {
     use std::ffi::OsString;
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     use std::path::PathBuf;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
     pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
         let bytes = path.as_ref().map(|path| path.as_os_str().as_bytes());

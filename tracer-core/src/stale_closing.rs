@@ -11,11 +11,11 @@ use super::types::{EndpointId, Nanos};
 
 /// The time after which a closing endpoint is probed. A close takes less, unless its peer or the
 /// network is slow.
-const PATIENCE: Nanos = Nanos::from_secs(2);
+const FIRST_PROBE_DELAY: Nanos = Nanos::from_secs(2);
 /// The longest wait between two probes of an endpoint that is still there.
-const RARELY: Nanos = Nanos::from_secs(60);
+const MAX_PROBE_INTERVAL: Nanos = Nanos::from_secs(60);
 /// How long a record may be on its way through the ring buffer after the kernel wrote it.
-const RING: Nanos = Nanos::from_millis(100);
+const MAX_RING_DELAY: Nanos = Nanos::from_millis(100);
 
 /// The endpoints to probe, and when. An endpoint that has ended stays until its time.
 #[derive(Debug, Default)]
@@ -31,37 +31,39 @@ pub(super) struct StaleClosing {
 
 impl StaleClosing {
     /// Notes that an endpoint began to close.
-    pub fn closing(&mut self, id: EndpointId, now: Nanos) {
-        self.closing.push_back((now + PATIENCE, id));
+    pub fn note_closing(&mut self, id: EndpointId, now: Nanos) {
+        self.closing.push_back((now + FIRST_PROBE_DELAY, id));
     }
 
     /// Notes that an endpoint may be gone, because records were lost.
-    pub fn may_be_gone(&mut self, id: EndpointId, now: Nanos) {
-        self.due.push(Reverse((now + RING, id)));
+    pub fn schedule_probe(&mut self, id: EndpointId, now: Nanos) {
+        self.due.push(Reverse((now + MAX_RING_DELAY, id)));
     }
 
     /// Notes that a probe did not find an endpoint. Returns `false` the first time: its records may
     /// still arrive, and one more probe follows.
-    pub fn is_gone(&mut self, id: EndpointId, now: Nanos) -> bool {
+    pub fn confirm_gone(&mut self, id: EndpointId, now: Nanos) -> bool {
         if self.gone.remove(&id) {
             return true;
         }
         self.gone.insert(id);
-        self.may_be_gone(id, now);
+        self.schedule_probe(id, now);
         false
     }
 
     /// Notes that a probe has found an endpoint, which has been closing since `since`.
-    pub fn alive(&mut self, id: EndpointId, since: Option<Nanos>, now: Nanos) {
+    pub fn found_alive(&mut self, id: EndpointId, since: Option<Nanos>, now: Nanos) {
         self.gone.remove(&id);
-        let age = since.map_or(RARELY, |since| now - since);
-        self.due
-            .push(Reverse((now + age.clamp(PATIENCE, RARELY), id)));
+        let age = since.map_or(MAX_PROBE_INTERVAL, |since| now - since);
+        self.due.push(Reverse((
+            now + age.clamp(FIRST_PROBE_DELAY, MAX_PROBE_INTERVAL),
+            id,
+        )));
     }
 
     /// Notes that an endpoint has closed and needs no probe. Later ones in the queue may have
     /// closed before.
-    pub fn closed(&mut self, id: EndpointId, lives: impl Fn(EndpointId) -> bool) {
+    pub fn note_closed(&mut self, id: EndpointId, lives: impl Fn(EndpointId) -> bool) {
         if self.closing.front().is_some_and(|(_, first)| *first == id) {
             self.closing.pop_front();
             self.forget_closed(lives);
@@ -82,7 +84,11 @@ impl StaleClosing {
     }
 
     /// Returns the next endpoint to probe now; the probe must be answered.
-    pub fn next(&mut self, now: Nanos, lives: impl Fn(EndpointId) -> bool) -> Option<EndpointId> {
+    pub fn take_due(
+        &mut self,
+        now: Nanos,
+        lives: impl Fn(EndpointId) -> bool,
+    ) -> Option<EndpointId> {
         self.forget_closed(lives);
         if let Some((_, id)) = self.closing.pop_front_if(|(at, _)| *at <= now) {
             return Some(id);

@@ -1,31 +1,23 @@
 //! The table of live endpoints: bounded, and when it is full the endpoint that has been quiet
 //! longest makes room.
 
-use super::arena::{Arena, MOST, Order};
+use super::arena::{Arena, MAX_VALUES, Order, Slot};
 use super::hash_index::HashIndex;
 use super::live_endpoint::LiveEndpoint;
 use super::types::EndpointId;
-
-/// Where an endpoint is in the table. One that has left the table is not found by it, even if
-/// another has taken its slot.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    slot: u32,
-    key: EndpointId,
-}
 
 /// Live endpoints, by the cookie or address under which the kernel's records name them.
 #[derive(Debug)]
 pub(super) struct Table {
     capacity: usize,
     index: HashIndex,
-    slots: Arena<Live>,
+    slots: Arena<TableEntry>,
     /// In the order of their last change of state.
     order: Order,
 }
 
 #[derive(Debug)]
-struct Live {
+struct TableEntry {
     key: EndpointId,
     endpoint: LiveEndpoint,
 }
@@ -35,7 +27,7 @@ impl Table {
     /// endpoints, not with the capacity.
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity: capacity.clamp(1, MOST),
+            capacity: capacity.clamp(1, MAX_VALUES),
             index: HashIndex::default(),
             slots: Arena::default(),
             order: Order::default(),
@@ -47,33 +39,33 @@ impl Table {
     }
 
     /// Finds an endpoint.
-    pub fn find(&self, key: EndpointId) -> Option<Entry> {
-        let is = |slot| self.slots.get(slot).is_some_and(|live| live.key == key);
-        let slot = self.index.find(self.index.hash(key), is)?;
-        Some(Entry { slot, key })
+    pub fn find(&self, key: EndpointId) -> Option<Slot> {
+        let slot_of = |index| {
+            let (slot, live) = self.slots.slot_at(index)?;
+            (live.key == key).then_some(slot)
+        };
+        self.index.find(self.index.hash(key), slot_of)
     }
 
-    /// Returns the endpoint, which becomes the newest.
-    pub fn touch(&mut self, entry: Entry) -> Option<&mut LiveEndpoint> {
-        self.at(entry)?;
-        self.slots.touch(&mut self.order, entry.slot);
-        Some(&mut self.slots.get_mut(entry.slot)?.endpoint)
+    /// Returns the endpoint in a slot, which becomes the newest.
+    pub fn renew(&mut self, slot: Slot) -> Option<&mut LiveEndpoint> {
+        self.slots.renew(&mut self.order, slot);
+        Some(&mut self.slots.get_mut(slot)?.endpoint)
     }
 
-    /// Returns the endpoint, without any effect on its age.
-    pub fn at(&self, entry: Entry) -> Option<&LiveEndpoint> {
-        let live = self.slots.get(entry.slot)?;
-        (live.key == entry.key).then_some(&live.endpoint)
+    /// Returns the endpoint in a slot, without any effect on its age.
+    pub fn in_slot(&self, slot: Slot) -> Option<&LiveEndpoint> {
+        Some(&self.slots.get(slot)?.endpoint)
     }
 
     /// Finds an endpoint and returns it.
     pub fn get(&self, key: EndpointId) -> Option<&LiveEndpoint> {
-        self.at(self.find(key)?)
+        self.in_slot(self.find(key)?)
     }
 
     /// Finds an endpoint and returns it to be changed.
     pub fn get_mut(&mut self, key: EndpointId) -> Option<&mut LiveEndpoint> {
-        let Entry { slot, .. } = self.find(key)?;
+        let slot = self.find(key)?;
         Some(&mut self.slots.get_mut(slot)?.endpoint)
     }
 
@@ -83,35 +75,32 @@ impl Table {
         live.map(|live| (live.key, &live.endpoint))
     }
 
-    /// Adds an endpoint that is not in the table yet; returns its entry, and the endpoint that had
+    /// Adds an endpoint that is not in the table yet; returns its slot, and the endpoint that had
     /// to go.
     pub fn insert(
         &mut self,
         key: EndpointId,
         endpoint: LiveEndpoint,
-    ) -> (Entry, Option<LiveEndpoint>) {
+    ) -> (Slot, Option<LiveEndpoint>) {
         let mut evicted = None;
         if self.len() >= self.capacity
-            && let Some(oldest) = self.order.oldest()
+            && let Some(oldest) = self.slots.oldest(&self.order)
         {
-            evicted = self.take_slot(oldest);
+            evicted = self.take(oldest);
         }
         let hash = self.index.hash(key);
-        let slot = self.slots.insert(&mut self.order, Live { key, endpoint });
-        self.index.insert(hash, slot);
-        (Entry { slot, key }, evicted)
+        let slot = self
+            .slots
+            .insert(&mut self.order, TableEntry { key, endpoint });
+        self.index.insert(hash, slot.index());
+        (slot, evicted)
     }
 
-    /// Removes and returns an endpoint.
-    pub fn take(&mut self, entry: Entry) -> Option<LiveEndpoint> {
-        self.at(entry)?;
-        self.take_slot(entry.slot)
-    }
-
-    fn take_slot(&mut self, slot: u32) -> Option<LiveEndpoint> {
+    /// Removes and returns the endpoint in a slot.
+    pub fn take(&mut self, slot: Slot) -> Option<LiveEndpoint> {
         let live = self.slots.remove(&mut self.order, slot)?;
         let hash = self.index.hash(live.key);
-        self.index.remove(hash, |it| it == slot);
+        self.index.remove(hash, slot.index());
         Some(live.endpoint)
     }
 
@@ -147,16 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_finds_its_endpoint_only() {
+    fn a_slot_finds_its_endpoint_only() {
         let mut table = Table::new(1);
         let (key, first) = endpoint(1);
-        let (entry, _) = table.insert(key, first);
+        let (slot, _) = table.insert(key, first);
         let (key, second) = endpoint(2);
         let (other, evicted) = table.insert(key, second);
         assert_eq!(evicted.map(|endpoint| endpoint.id), Some(EndpointId(1)));
-        assert!(table.at(entry).is_none(), "another is in its slot");
-        assert!(table.touch(entry).is_none());
-        assert!(table.take(entry).is_none());
+        assert!(table.in_slot(slot).is_none(), "another took its place");
+        assert!(table.renew(slot).is_none());
+        assert!(table.take(slot).is_none());
         assert_eq!(table.take(other).map(|endpoint| endpoint.id), Some(key));
         assert_eq!(table.len(), 0);
     }

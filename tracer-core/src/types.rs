@@ -1,4 +1,4 @@
-//! The nouns of the core, each with its unit.
+//! The basic types of the core; each carries its unit.
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -60,6 +60,24 @@ impl From<Nanos> for OptionalNanos {
     }
 }
 
+/// A sequence number that may not be known, in 5 bytes that need no alignment: for what is kept a
+/// million times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct OptionalSeq(Option<[u8; 4]>);
+
+impl OptionalSeq {
+    /// The number, where it is known.
+    pub fn get(self) -> Option<u32> {
+        self.0.map(u32::from_ne_bytes)
+    }
+}
+
+impl From<Option<u32>> for OptionalSeq {
+    fn from(seq: Option<u32>) -> Self {
+        Self(seq.map(u32::to_ne_bytes))
+    }
+}
+
 impl From<Duration> for Nanos {
     /// Saturates after 584 years.
     fn from(duration: Duration) -> Self {
@@ -85,7 +103,7 @@ impl Sub for Nanos {
     }
 }
 
-/// What identifies one end of a connection among all that are alive: the socket cookie, or where
+/// What identifies one endpoint among all that are alive: the socket cookie, or where
 /// the kernel gives none the socket's address (see [`EndpointId::is_cookie`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndpointId(pub u64);
@@ -105,7 +123,7 @@ impl EndpointId {
 )]
 #[strum(serialize_all = "snake_case")]
 #[repr(u8)]
-#[allow(missing_docs, reason = "they are their names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum IpVersion {
     #[strum(serialize = "ipv4")]
     V4 = 4,
@@ -113,7 +131,7 @@ pub enum IpVersion {
     V6 = 6,
 }
 
-/// Addresses and ports of a connection, seen from the local end. 40 bytes.
+/// Addresses and ports of a connection, seen from the local side. 40 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tuple {
     local: [u8; 16],
@@ -127,7 +145,25 @@ pub struct Tuple {
     ip: IpVersion,
 }
 
+/// The address of the self-test's own connections, which are loopback connections like any other
+/// of 127.0.0.0/8. Its last bytes read `TCP`.
+pub const SELF_TEST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, b'T', b'C', b'P');
+
 impl Tuple {
+    /// Returns whether a socket with this tuple is connected to itself: both endpoints are one.
+    #[must_use]
+    pub fn is_of_one_endpoint(&self) -> bool {
+        (self.local, self.local_port) == (self.peer, self.peer_port) && self.local_port.is_some()
+    }
+
+    /// Returns whether one endpoint has the [address](SELF_TEST_ADDRESS) of the self-test's
+    /// connections. Findings about them are marked, and summaries and metrics leave them out.
+    #[must_use]
+    pub fn is_self_test(&self) -> bool {
+        let address = IpAddr::V4(SELF_TEST_ADDRESS);
+        self.local().ip() == address || self.peer().ip() == address
+    }
+
     /// Takes addresses as the kernel's records hold them: IPv4 in the first four bytes, the rest
     /// zero; no port is 0.
     #[must_use]
@@ -141,7 +177,7 @@ impl Tuple {
         }
     }
 
-    /// The local end alone.
+    /// The local address and port alone.
     pub(super) const fn without_peer(self) -> Self {
         Self {
             peer: [0; 16],
@@ -150,7 +186,7 @@ impl Tuple {
         }
     }
 
-    /// The local end alone, bound to all addresses of this IP version.
+    /// The local address and port alone, bound to all addresses of this IP version.
     pub(super) const fn on_all_addresses(self, ip: IpVersion) -> Self {
         Self {
             local: [0; 16],
@@ -184,12 +220,12 @@ impl Hash for Tuple {
         state.write_u128(u128::from_ne_bytes(self.local));
         state.write_u128(u128::from_ne_bytes(self.peer));
         let (local, peer) = (Port::to_raw(self.local_port), Port::to_raw(self.peer_port));
-        state.write_u32(u32::from(local) << 16 | u32::from(peer));
+        state.write_u32((u32::from(local) << 16) | u32::from(peer));
     }
 }
 
 impl From<(SocketAddr, SocketAddr)> for Tuple {
-    /// Local and peer's end. Addresses that are v4-mapped become IPv4.
+    /// The local and the peer's address. Addresses that are v4-mapped become IPv4.
     fn from((local, peer): (SocketAddr, SocketAddr)) -> Self {
         let (local_ip, peer_ip) = (local.ip().to_canonical(), peer.ip().to_canonical());
         let ip = if local_ip.is_ipv4() {
@@ -223,15 +259,38 @@ fn bytes(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// Which end opened the connection.
+/// Which side opened the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs, reason = "they are their names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Role {
     Client,
     Server,
     #[default]
     Unknown,
+}
+
+/// How a socket came to its connection, as its counters prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// By connect(): the peer has acknowledged a SYN of this host.
+    Active,
+    /// Not by a SYN of this host: it was accepted, or restored with `TCP_REPAIR`.
+    Passive,
+}
+
+impl Opening {
+    /// Returns the role, where it is proven. `listens`: whether a socket listens on the local port;
+    /// that alone proves nothing, as the port may be shared with a socket that connects
+    /// (`SO_REUSEPORT`).
+    #[must_use]
+    pub const fn role(opening: Option<Self>, listens: bool) -> Role {
+        match (opening, listens) {
+            (Some(Self::Active), _) => Role::Client,
+            (Some(Self::Passive), true) => Role::Server,
+            _ => Role::Unknown,
+        }
+    }
 }
 
 /// How an [`Owner`] is known. Never as the process that happened to be on the CPU.
@@ -244,13 +303,14 @@ pub enum OwnerSource {
     Connect,
     /// The process that called close() or shutdown(), or exited.
     Close,
-    /// The process that called listen() on the socket the connection came in on.
+    /// Through the socket on which the connection came in: the process that called listen() or
+    /// holds it, or the only one that closed other connections of it.
     Listen,
     /// A process that holds a descriptor of the socket, from /proc.
     Proc,
 }
 
-/// The process a connection end belongs to.
+/// The process an endpoint belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// Process id (tgid) in the initial pid namespace.
@@ -272,7 +332,7 @@ pub type SharedOwner = Arc<Owner>;
 /// How a reconstructed fact is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Display, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Known {
+pub enum Certainty {
     /// The kernel's own state at the time proves it.
     Observed,
     /// It follows from what was observed and the protocol, but nothing here saw it.

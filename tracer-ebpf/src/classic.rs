@@ -1,12 +1,12 @@
 //! `tracepoint:sock:inet_sock_set_state`, for kernels without BTF: sockets cannot be read there, so
 //! the record has no evidence and no cookie.
 
-use aya_ebpf::EbpfContext;
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::TracePointContext;
-use tcpclose_common::{RecordKind, TransitionRecord};
+use tcpclose_common::{RingRecordKind, TransitionRecord};
 
-use crate::kernel::{AF_INET, config};
+use crate::kernel::{AF_INET, config, is_v4_mapped};
 use crate::{filter, ring, task};
 
 const IPPROTO_TCP: u16 = 6;
@@ -14,8 +14,8 @@ const IPPROTO_TCP: u16 = 6;
 /// fields are longer.
 const WORDS: usize = 10;
 
-/// A copy of the context. The verifier lets a context be read at constant offsets only, its copy at
-/// any known one.
+/// A copy of the context, word by word: the verifier lets a context be read only at offsets that
+/// stand in the instruction, a copy on the stack at any known one.
 struct Context([u64; WORDS]);
 
 impl Context {
@@ -75,7 +75,7 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     };
     let old = ctx.field::<u32>(config!(classic_oldstate))? as u8;
     let new = ctx.field::<u32>(config!(classic_newstate))? as u8;
-    if protocol != IPPROTO_TCP || !filter::is_of_a_connection(old, new) {
+    if protocol != IPPROTO_TCP || !filter::is_connection_transition(old, new) {
         return None;
     }
     // The tracepoint has ports in host order and v4 addresses in the v6 fields as v4-mapped.
@@ -83,13 +83,13 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     let peer_port = ctx.field::<u16>(config!(classic_dport))?;
     let peer_v6 = config!(classic_daddr_v6);
     let peer: [u64; 2] = [ctx.field(peer_v6)?, ctx.field(peer_v6 + 8)?];
-    let is_mapped = peer[0] == 0 && u32::from_be(peer[1] as u32) == 0xffff;
+    let is_mapped = is_v4_mapped(peer[0], peer[1] as u32);
     let ip = if ctx.field::<u16>(config!(classic_family))? == AF_INET || is_mapped {
         4
     } else {
         6
     };
-    if !filter::wants(old, new, 0, ip, local_port, peer_port) {
+    if !filter::passes(old, new, 0, ip, local_port, peer_port) {
         return None;
     }
     let local_v6 = config!(classic_saddr_v6);
@@ -101,8 +101,10 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
     // SAFETY: the record was reserved in the ring, with the length that it needs; all of that is
     // zeroed, so no field is left unwritten.
     unsafe {
-        record.cast::<u8>().write_bytes(0, TransitionRecord::BARE);
-        (*record).kind = RecordKind::Transition as u8;
+        record
+            .cast::<u8>()
+            .write_bytes(0, TransitionRecord::LEN_IPV4);
+        (*record).kind = RingRecordKind::Transition as u8;
         (*record).old = old;
         (*record).new = new;
         (*record).ip = ip;
@@ -122,9 +124,9 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
         (*record).local_port = local_port;
         (*record).peer_port = peer_port;
         if has_task {
-            (*record).flags = task::fill(record);
+            (*record).flags = task::fill_task(record);
         } else if ip != 4 {
-            task::clear(record);
+            task::clear_task(record);
         }
     }
     ring::submit(record);

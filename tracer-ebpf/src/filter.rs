@@ -21,7 +21,7 @@ static PEER_PORTS: PortSet = Array::with_max_entries(1024, 0);
 #[inline(always)]
 fn contains(ports: &PortSet, port: u16) -> bool {
     match ports.get(u32::from(port >> 6)) {
-        Some(word) => word >> (port & 63) & 1 != 0,
+        Some(word) => (word >> (port & 63)) & 1 != 0,
         None => false,
     }
 }
@@ -30,66 +30,75 @@ fn contains(ports: &PortSet, port: u16) -> bool {
 /// carries the listener's cookie or none, and the child's ESTABLISHED follows at once. True for all
 /// where the user wants to see every transition.
 #[inline(always)]
-pub fn is_of_a_connection(old: u8, new: u8) -> bool {
+pub fn is_connection_transition(old: u8, new: u8) -> bool {
     old != TcpState::Listen || new != TcpState::SynRecv || config!(every_transition) != 0
 }
 
 /// Returns whether the filter lets a transition of this socket pass.
 #[inline(always)]
-pub fn wants(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u16) -> bool {
-    let netns_filter = config!(filter_netns);
-    if netns_filter != 0 && netns != netns_filter {
+pub fn passes(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: u16) -> bool {
+    if !passes_netns(|| netns) {
         return false;
     }
     // No port is chosen yet when connect() starts: the ESTABLISHED that follows decides.
     let connecting = old == TcpState::Close && new == TcpState::SynSent;
-    if config!(filter_local_ports) != 0 && !connecting && !contains(&LOCAL_PORTS, local_port) {
+    if !connecting && !passes_local_port(local_port) {
         return false;
     }
     // A listener shows who owns the connections that come in, from any port and in any IP version.
     if old == TcpState::Listen || new == TcpState::Listen {
         return true;
     }
-    if config!(filter_peer_ports) != 0 && !contains(&PEER_PORTS, peer_port) {
-        return false;
-    }
-    let ip_filter = config!(filter_ip);
-    ip_filter == 0 || ip_filter == u32::from(ip)
+    passes_peer_port(|| peer_port) && passes_ip(|| ip)
 }
 
 /// Returns whether the filter lets a signal of this socket pass.
 #[inline(always)]
-pub fn wants_socket(sk: Sock) -> bool {
+pub fn passes_socket(sk: Sock) -> bool {
     // A closed socket has no skc_num any more; a minisocket or a request has no other port.
     let port = match sk.tcp() {
         Some(tcp) => u16::from_be(tcp.field(config!(inet_sport))),
         None => sk.field(config!(skc_num)),
     };
-    wants_common(sk, port)
+    passes_signal(sk, port)
 }
 
 /// Returns whether the filter lets a signal of this timewait minisocket pass.
 #[inline(always)]
-pub fn wants_minisocket(tw: Sock) -> bool {
-    wants_common(tw, tw.field(config!(skc_num)))
+pub fn passes_minisocket(tw: Sock) -> bool {
+    passes_signal(tw, tw.field(config!(skc_num)))
 }
 
 #[inline(always)]
-fn wants_common(sk: Sock, local_port: u16) -> bool {
-    let netns_filter = config!(filter_netns);
-    if netns_filter != 0 && sk.netns() != netns_filter {
-        return false;
-    }
-    if config!(filter_local_ports) != 0 && !contains(&LOCAL_PORTS, local_port) {
-        return false;
-    }
-    if config!(filter_peer_ports) != 0
-        && !contains(&PEER_PORTS, u16::from_be(sk.field(config!(skc_dport))))
-    {
-        return false;
-    }
-    let ip_filter = config!(filter_ip);
-    ip_filter == 0 || ip_filter == u32::from(sk.ip_version())
+fn passes_signal(sk: Sock, local_port: u16) -> bool {
+    passes_netns(|| sk.netns())
+        && passes_local_port(local_port)
+        && passes_peer_port(|| u16::from_be(sk.field(config!(skc_dport))))
+        && passes_ip(|| sk.ip_version())
+}
+
+// The parts of the filter. What a part that is off does not need is not loaded.
+
+#[inline(always)]
+fn passes_netns(netns: impl FnOnce() -> u32) -> bool {
+    let wanted = config!(filter_netns);
+    wanted == 0 || netns() == wanted
+}
+
+#[inline(always)]
+fn passes_local_port(port: u16) -> bool {
+    config!(filter_local_ports) == 0 || contains(&LOCAL_PORTS, port)
+}
+
+#[inline(always)]
+fn passes_peer_port(port: impl FnOnce() -> u16) -> bool {
+    config!(filter_peer_ports) == 0 || contains(&PEER_PORTS, port())
+}
+
+#[inline(always)]
+fn passes_ip(ip: impl FnOnce() -> u8) -> bool {
+    let wanted = config!(filter_ip);
+    wanted == 0 || wanted == u32::from(ip())
 }
 
 /// Returns whether the task on the CPU is the one whose system call drove the transition.
@@ -99,18 +108,11 @@ fn wants_common(sk: Sock, local_port: u16) -> bool {
 /// abort (unread data, `SO_LINGER`).
 #[inline(always)]
 pub fn is_syscall_driven(old: u8, new: u8, aborts: bool) -> bool {
-    const ESTABLISHED: u8 = TcpState::Established as u8;
-    const SYN_SENT: u8 = TcpState::SynSent as u8;
-    const FIN_WAIT1: u8 = TcpState::FinWait1 as u8;
-    const CLOSE: u8 = TcpState::Close as u8;
-    const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
-    const LAST_ACK: u8 = TcpState::LastAck as u8;
-    const LISTEN: u8 = TcpState::Listen as u8;
-    match (old, new) {
-        (CLOSE, SYN_SENT) | (CLOSE, LISTEN) | (ESTABLISHED, FIN_WAIT1) | (CLOSE_WAIT, LAST_ACK) => {
-            true
-        }
-        (ESTABLISHED, CLOSE) | (CLOSE_WAIT, CLOSE) | (SYN_SENT, CLOSE) => aborts,
-        _ => false,
-    }
+    use TcpState::{Close, CloseWait, Established, FinWait1, LastAck, Listen, SynSent};
+    let is = |from: TcpState, to: TcpState| old == from && new == to;
+    is(Close, SynSent)
+        || is(Close, Listen)
+        || is(Established, FinWait1)
+        || is(CloseWait, LastAck)
+        || aborts && (is(Established, Close) || is(CloseWait, Close) || is(SynSent, Close))
 }

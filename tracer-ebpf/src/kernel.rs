@@ -55,6 +55,13 @@ pub unsafe fn load<T>(base: *const c_void, offset: u32) -> T {
     }
 }
 
+/// Returns whether an IPv6 address that begins with these words, in network order, is a v4-mapped
+/// one.
+#[inline(always)]
+pub const fn is_v4_mapped(high: u64, middle: u32) -> bool {
+    high == 0 && u32::from_be(middle) == 0xffff
+}
+
 /// A typed `struct sock *` of a tracepoint's argument.
 #[derive(Clone, Copy)]
 pub struct Sock(pub *const c_void);
@@ -87,11 +94,7 @@ impl Sock {
         }
         let high: u64 = self.field(config!(skc_v6_daddr));
         let middle: u32 = self.field(config!(skc_v6_daddr) + 8);
-        if high == 0 && u32::from_be(middle) == 0xffff {
-            4
-        } else {
-            6
-        }
+        if is_v4_mapped(high, middle) { 4 } else { 6 }
     }
 
     /// Inode number of the network namespace.

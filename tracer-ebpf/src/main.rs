@@ -18,11 +18,11 @@ mod transition;
 
 use aya_ebpf::macros::{btf_tracepoint, fentry, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
-use tcpclose_common::{Program, RecordKind};
+use tcpclose_common::{Program, RingRecordKind};
 
 use program_stats::timed;
 
-/// Returns every TCP state transition, with the evidence that the socket holds.
+/// Records every TCP state transition, with the evidence that the socket holds.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetState, || {
@@ -31,83 +31,82 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Returns the transitions that the program above missed because they interrupted it on the same
-/// CPU.
+/// Records the transitions that the main program missed because it was already running on this CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
-pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
+pub fn inet_sock_set_state_fallback(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SetStateFallback, || {
         recursion_fallback::fallback(&ctx, || transition::on_set_state(&ctx))
     });
     0
 }
 
-/// Returns the same transitions where the kernel has no BTF: states, addresses and ports only.
+/// Records the same transitions on kernels without BTF: states, addresses and ports only.
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub fn inet_sock_set_state_classic(ctx: TracePointContext) -> u32 {
     timed(Program::SetStateClassic, || classic::on_set_state(&ctx));
     0
 }
 
-/// This host sends a RST.
+/// Records that this host sends a RST.
 #[btf_tracepoint(function = "tcp_send_reset")]
 pub fn tcp_send_reset(ctx: BtfTracePointContext) -> i32 {
     timed(Program::SendReset, || signal::on_send_reset(&ctx));
     0
 }
 
-/// This host accepts a RST from the peer.
+/// Records that this host accepts a RST from the peer.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 pub fn tcp_receive_reset(ctx: BtfTracePointContext) -> i32 {
     timed(Program::ReceiveReset, || signal::on_receive_reset(&ctx));
     0
 }
 
-/// Returns a segment is sent again.
+/// Records that a segment with a FIN is sent again.
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     timed(Program::RetransmitSkb, || signal::on_retransmit(&ctx));
     0
 }
 
-/// Returns a packet is dropped: the segments that a minisocket took end so.
+/// Records the FIN or RST that a minisocket received: the kernel drops such a segment afterwards.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
     timed(Program::KfreeSkb, || minisocket::on_kfree_skb(&ctx));
     0
 }
 
-/// Returns the timer of a timewait minisocket is started or restarted.
+/// Records that the timer of a minisocket is started or restarted.
 #[fentry(function = "__inet_twsk_schedule")]
 pub fn inet_twsk_schedule(ctx: FEntryContext) -> i32 {
     timed(Program::TwskSchedule, || {
-        minisocket::on_hook(&ctx, RecordKind::MinisocketArmed)
+        minisocket::on_hook(&ctx, RingRecordKind::MinisocketArmed)
     });
     0
 }
 
-/// Returns a minisocket ends before its timer fires.
+/// Records that a minisocket is removed before its timer fires.
 #[fentry(function = "inet_twsk_deschedule_put")]
 pub fn inet_twsk_deschedule_put(ctx: FEntryContext) -> i32 {
     timed(Program::TwskDeschedulePut, || {
-        minisocket::on_hook(&ctx, RecordKind::MinisocketDescheduled)
+        minisocket::on_hook(&ctx, RingRecordKind::MinisocketDescheduled)
     });
     0
 }
 
-/// Returns a minisocket ends, for any reason.
+/// Records that a minisocket is removed, for any reason.
 #[fentry(function = "inet_twsk_kill")]
 pub fn inet_twsk_kill(ctx: FEntryContext) -> i32 {
     timed(Program::TwskKill, || {
-        minisocket::on_hook(&ctx, RecordKind::MinisocketKilled)
+        minisocket::on_hook(&ctx, RingRecordKind::MinisocketKilled)
     });
     0
 }
 
-/// Returns every open file of every process: writes the descriptors of sockets in CLOSE_WAIT and of
-/// sockets that listen.
+/// Called for every open file of every process: writes the descriptors of sockets in CLOSE_WAIT and
+/// LISTEN.
 #[unsafe(link_section = "iter/task_file")]
 #[unsafe(no_mangle)]
-pub fn held_sockets(ctx: *mut core::ffi::c_void) -> i32 {
+pub fn socket_descriptors(ctx: *mut core::ffi::c_void) -> i32 {
     task_file_iter::on_file(ctx);
     0
 }

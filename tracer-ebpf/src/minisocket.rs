@@ -7,18 +7,18 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_timewait_sock;
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
-use tcpclose_common::{RecordKind, SignalRecord, flags, segment_flags};
+use tcpclose_common::{RingRecordKind, SignalRecord, flags, segment_flags};
 
 use crate::filter;
 use crate::kernel::{Sock, config};
-use crate::signal::{Skb, record_as};
+use crate::signal::{Skb, write_signal};
 
 /// A `struct inet_timewait_sock *` is the first argument of all three functions. It begins with the
 /// same `sock_common` as a full socket.
 #[inline(always)]
-pub fn on_hook(ctx: &FEntryContext, kind: RecordKind) {
+pub fn on_hook(ctx: &FEntryContext, kind: RingRecordKind) {
     let tw = Sock(ctx.arg::<*const c_void>(0));
-    if !filter::wants_minisocket(tw) {
+    if !filter::passes_minisocket(tw) {
         return;
     }
     record(kind, tw, 0, Skb::NONE);
@@ -60,25 +60,26 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     if tcp_flags & segment_flags::RST != 0 && !gone {
         return;
     }
-    if !filter::wants_minisocket(tw) {
+    if !filter::passes_minisocket(tw) {
         return;
     }
-    let bits = if gone { flags::GONE } else { 0 };
-    record(RecordKind::MinisocketSegment, tw, bits, skb);
+    let bits = if gone { flags::UNHASHED } else { 0 };
+    record(RingRecordKind::MinisocketSegment, tw, bits, skb);
 }
 
 #[inline(always)]
-fn record(kind: RecordKind, tw: Sock, bits: u32, skb: Skb) {
+fn record(kind: RingRecordKind, tw: Sock, bits: u32, skb: Skb) {
     // Zero: the socket closed before anybody requested its cookie, so user space does not follow
     // it.
     let cookie: u64 = tw.field(config!(skc_cookie));
     if cookie == 0 {
         return;
     }
-    record_as(
+    write_signal(
         kind,
         tw.field(config!(tw_substate)),
-        (cookie, flags::COOKIE | bits),
+        cookie,
+        flags::COOKIE | bits,
         SignalRecord::NO_REASON,
         skb,
     );

@@ -8,12 +8,12 @@ use tcpclose_common::{Program, RunStats};
 
 /// The runs of each [`Program`].
 #[map]
-static RUNS: PerCpuArray<RunStats> = PerCpuArray::with_max_entries(Program::COUNT, 0);
+static PROGRAM_STATS: PerCpuArray<RunStats> = PerCpuArray::with_max_entries(Program::COUNT, 0);
 
-/// Runs a program and counts the run; one in [`RunStats::TIMED`] is timed.
+/// Runs a program and counts the run; one in [`RunStats::SAMPLE_INTERVAL`] is timed.
 #[inline(always)]
 pub fn timed(program: Program, run: impl FnOnce()) {
-    let Some(stats) = RUNS.get_ptr_mut(program as u32) else {
+    let Some(stats) = PROGRAM_STATS.get_ptr_mut(program as u32) else {
         return;
     };
     // SAFETY: this CPU's own slot, and the kernel does not run a program inside itself. Values are
@@ -22,7 +22,7 @@ pub fn timed(program: Program, run: impl FnOnce()) {
     unsafe {
         let count = (&raw const (*stats).count).read_volatile() + 1;
         (&raw mut (*stats).count).write_volatile(count);
-        if count % RunStats::TIMED == 0 {
+        if count % RunStats::SAMPLE_INTERVAL == 0 {
             (&raw mut (*stats).started).write_volatile(bpf_ktime_get_ns());
         }
     }

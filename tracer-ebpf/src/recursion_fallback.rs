@@ -1,7 +1,7 @@
 //! Transitions inside transitions: a softirq may interrupt the main program and close another
-//! socket on the same CPU. The kernel skips a tracing program that is running already
-//! (`__bpf_trace_run` of kernel/trace/bpf_trace.c checks `prog->active`), so a second program, the
-//! fallback, records what the main one missed.
+//! socket on the same CPU. The kernel skips a tracing program that is already running there
+//! (`__bpf_trace_run` of kernel/trace/bpf_trace.c checks `prog->active`). A second program, the
+//! fallback, records the transitions that the main one missed.
 //!
 //! Both are called for each transition, one after the other, and what interrupts them on this CPU
 //! has ended before they go on. The main program leaves a mark of each transition and the fallback
@@ -28,7 +28,7 @@ use crate::kernel::Sock;
 
 /// The fallback's [`FallbackStage`].
 #[map]
-static TWIN: Array<u32> = Array::with_max_entries(1, 0);
+static FALLBACK_STAGE: Array<u32> = Array::with_max_entries(1, 0);
 
 /// One transition of one socket; where sockets have cookies, no other has both of these.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,17 +44,18 @@ struct MarkStack {
     marks: [Mark; 2],
 }
 
-/// The transitions that the main program has seen and the fallback has not yet.
+/// A stack of marks on each CPU: the transitions for which the main program has run, and the
+/// fallback not yet.
 #[map]
-static SEEN: PerCpuArray<MarkStack> = PerCpuArray::with_max_entries(1, 0);
+static MAIN_MARKS: PerCpuArray<MarkStack> = PerCpuArray::with_max_entries(1, 0);
 
 /// Runs the main program, and leaves a mark for the fallback.
 #[inline(always)]
 pub fn main_program(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     if stage() != FallbackStage::Detached as u32
-        && let Some(stack) = SEEN.get_ptr_mut(0)
+        && let Some(stack) = MAIN_MARKS.get_ptr_mut(0)
     {
-        let mark = Mark::of(ctx);
+        let mark = Mark::from_context(ctx);
         // SAFETY: this CPU's own slot. What interrupts leaves the marks below the depth that it
         // found.
         unsafe {
@@ -85,10 +86,10 @@ pub fn fallback(ctx: &BtfTracePointContext, run: impl FnOnce()) {
     if stage == FallbackStage::Detached as u32 {
         return;
     }
-    let Some(stack) = SEEN.get_ptr_mut(0) else {
+    let Some(stack) = MAIN_MARKS.get_ptr_mut(0) else {
         return;
     };
-    let mark = Mark::of(ctx);
+    let mark = Mark::from_context(ctx);
     // SAFETY: as above.
     unsafe {
         let [lower, upper] = marks(stack);
@@ -120,16 +121,16 @@ unsafe fn marks(stack: *mut MarkStack) -> [*mut Mark; 2] {
 
 impl Mark {
     #[inline(always)]
-    fn of(ctx: &BtfTracePointContext) -> Self {
+    fn from_context(ctx: &BtfTracePointContext) -> Self {
         let (socket, _) = Sock(ctx.arg::<*const c_void>(0)).id();
-        let states = u64::from(ctx.arg::<u32>(1)) << 32 | u64::from(ctx.arg::<u32>(2));
+        let states = (u64::from(ctx.arg::<u32>(1)) << 32) | u64::from(ctx.arg::<u32>(2));
         Self { socket, states }
     }
 }
 
 #[inline(always)]
 fn stage() -> u32 {
-    match TWIN.get_ptr(0) {
+    match FALLBACK_STAGE.get_ptr(0) {
         // SAFETY: a valid slot of the map; user space writes it, whole.
         Some(stage) => unsafe { stage.read_volatile() },
         None => FallbackStage::Detached as u32,

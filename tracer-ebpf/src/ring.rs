@@ -40,7 +40,7 @@ rings! {
 
 /// Records that found the ring full, counted on each CPU.
 #[map]
-static LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+static LOST_RECORDS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// 1 while the reader sleeps without a time-out.
 #[map]
@@ -52,16 +52,17 @@ pub fn reserve<T: 'static>() -> Option<*mut T> {
     reserve_bytes(size_of::<T>())
 }
 
-/// Reserves room for a transition of [`TransitionRecord::length`]. Each length is a call of its own: from
-/// a length that is chosen first the compiler may make a sum, which is no constant to the verifier.
+/// Reserves room for a transition of [`TransitionRecord::len_for`]. Each length is a call of its
+/// own: from a length that is chosen first the compiler may make a sum, which is not a constant to
+/// the verifier.
 #[inline(always)]
 pub fn reserve_transition(ip: u8, has_task: bool) -> Option<*mut TransitionRecord> {
     if ip != 4 {
-        reserve_bytes(TransitionRecord::WHOLE)
+        reserve_bytes(TransitionRecord::LEN_MAX)
     } else if has_task {
-        reserve_bytes(TransitionRecord::WITH_TASK)
+        reserve_bytes(TransitionRecord::LEN_IPV4_WITH_TASK)
     } else {
-        reserve_bytes(TransitionRecord::BARE)
+        reserve_bytes(TransitionRecord::LEN_IPV4)
     }
 }
 
@@ -72,7 +73,7 @@ fn reserve_bytes<T>(length: usize) -> Option<*mut T> {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let mut entry = reserve_in(cpu & config!(ring_mask), length);
     if entry.is_none()
-        && let Some(lost) = LOST.get_ptr_mut(0)
+        && let Some(lost) = LOST_RECORDS.get_ptr_mut(0)
     {
         // SAFETY: this CPU's own slot. The count of a program that interrupts this one between the
         // load and the store is lost; the counts before and after it are not.

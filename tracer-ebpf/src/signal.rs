@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
-use tcpclose_common::{RecordKind, SignalRecord, TcpState, flags, segment_flags};
+use tcpclose_common::{RingRecordKind, SignalRecord, TcpState, flags, segment_flags};
 
 use crate::kernel::{Sock, config, load};
 use crate::{filter, ring};
@@ -24,14 +24,14 @@ pub fn on_send_reset(ctx: &BtfTracePointContext) {
     // The segment that is answered; NULL when this endpoint aborts by itself
     // (tcp_send_active_reset).
     let skb = Skb(ctx.arg::<*const c_void>(1));
-    record(RecordKind::ResetSent, Sock(sk), reason, skb);
+    record(RingRecordKind::ResetSent, Sock(sk), reason, skb);
 }
 
 /// `tcp_receive_reset(sk)`: the kernel accepts a RST.
 #[inline(always)]
 pub fn on_receive_reset(ctx: &BtfTracePointContext) {
     record(
-        RecordKind::ResetReceived,
+        RingRecordKind::ResetReceived,
         Sock(ctx.arg::<*const c_void>(0)),
         SignalRecord::NO_REASON,
         Skb::NONE,
@@ -52,7 +52,7 @@ pub fn on_retransmit(ctx: &BtfTracePointContext) {
     let skb = Skb(ctx.arg::<*const c_void>(1));
     if skb.tcp_flags() & segment_flags::FIN != 0 {
         record(
-            RecordKind::FinRetransmitted,
+            RingRecordKind::FinRetransmitted,
             sk,
             SignalRecord::NO_REASON,
             Skb::NONE,
@@ -76,8 +76,9 @@ impl Skb {
         self.field(config!(skb_tcp_flags))
     }
 
+    /// Returns a field of the control block, or of `struct sk_buff`.
     #[inline(always)]
-    fn field<T>(self, offset: u32) -> T {
+    pub fn field<T>(self, offset: u32) -> T {
         // SAFETY: the verifier has typed the argument; the offset is BTF's.
         unsafe { load(self.0, offset) }
     }
@@ -85,18 +86,19 @@ impl Skb {
 
 /// Records a signal of a full socket, if the filter lets it pass.
 #[inline(always)]
-pub fn record(kind: RecordKind, sk: Sock, reason: u32, skb: Skb) {
-    if !filter::wants_socket(sk) {
+pub fn record(kind: RingRecordKind, sk: Sock, reason: u32, skb: Skb) {
+    if !filter::passes_socket(sk) {
         return;
     }
     let (id, is_cookie) = sk.id();
     let bits = if is_cookie { flags::COOKIE } else { 0 };
-    record_as(kind, sk.field(config!(skc_state)), (id, bits), reason, skb);
+    write_signal(kind, sk.field(config!(skc_state)), id, bits, reason, skb);
 }
 
-/// Records a signal of the socket with this id.
+/// Writes a signal of the socket with this id to the ring; `bits` are those of its
+/// [`SignalRecord::flags`].
 #[inline(always)]
-pub fn record_as(kind: RecordKind, state: u8, (id, bits): (u64, u32), reason: u32, skb: Skb) {
+pub fn write_signal(kind: RingRecordKind, state: u8, id: u64, bits: u32, reason: u32, skb: Skb) {
     let Some(entry) = ring::reserve::<SignalRecord>() else {
         return;
     };

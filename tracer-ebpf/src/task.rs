@@ -15,29 +15,29 @@ use crate::kernel::{config, load};
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Fills the record's task fields and returns the flags that go with them; none (and zeros) when
-/// the task is a kernel thread, which owns no connection: it only carries out a late close() for
-/// another.
+/// the task is a kernel thread: it performs a delayed close() for a process, and owns no
+/// connection.
 ///
 /// # Safety
 /// `record` must point to writable memory of the record's size.
 #[inline(always)]
-pub unsafe fn fill(record: *mut TransitionRecord) -> u32 {
+pub unsafe fn fill_task(record: *mut TransitionRecord) -> u32 {
     let mut bits = flags::TASK;
-    let mut comm = [0u8; COMM_LEN];
+    let mut comm = [0_u8; COMM_LEN];
     if config!(has_task) != 0 {
         // SAFETY: the helper returns the current task, typed; the offsets are BTF's.
         unsafe {
             let task = bpf_get_current_task_btf().cast::<c_void>().cast_const();
             if load::<u32>(task, config!(task_flags)) & PF_KTHREAD != 0 {
-                clear(record);
+                clear_task(record);
                 return 0;
             }
             // do_exit() counts a thread off before it closes its descriptors: when no thread is
             // left, the process's exit is what closes sockets.
             let signal: *const c_void = load(task, config!(task_signal));
             bits |= match load::<u32>(signal, config!(signal_live)) {
-                0 => flags::EXITS,
-                _ => flags::GOES_ON,
+                0 => flags::PROCESS_EXITING,
+                _ => flags::PROCESS_ALIVE,
             };
             // The process's name, as ps and ss show it: that of its first thread.
             let leader: *const c_void = load(task, config!(task_group_leader));
@@ -82,9 +82,9 @@ fn leader_comm() -> Option<[u8; COMM_LEN]> {
 /// Writes zeros where no task drives the transition.
 ///
 /// # Safety
-/// As [`fill`].
+/// As [`fill_task`].
 #[inline(always)]
-pub unsafe fn clear(record: *mut TransitionRecord) {
+pub unsafe fn clear_task(record: *mut TransitionRecord) {
     // SAFETY: the caller's promise.
     unsafe {
         (*record).pid = 0;

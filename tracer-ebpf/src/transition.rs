@@ -5,9 +5,12 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
-use tcpclose_common::{RecordKind, TcpState, TransitionRecord, flags};
+use tcpclose_common::{
+    RingRecordKind, TcpFields, TcpState, TransitionRecord, flags, segment_flags,
+};
 
-use crate::kernel::{Sock, TcpSock, config, load};
+use crate::kernel::{Sock, TcpSock, config};
+use crate::signal::Skb;
 use crate::{filter, ring, task};
 
 /// `enum sock_flags` of include/net/sock.h: bit numbers in `skc_flags`.
@@ -24,7 +27,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     let sk = Sock(ctx.arg::<*const c_void>(0));
     let old = ctx.arg::<i32>(1) as u8;
     let new = ctx.arg::<i32>(2) as u8;
-    if !filter::is_of_a_connection(old, new) {
+    if !filter::is_connection_transition(old, new) {
         return;
     }
     let Some(tcp) = sk.tcp() else { return };
@@ -33,7 +36,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     let local_port = u16::from_be(tcp.field(config!(inet_sport)));
     let peer_port = u16::from_be(sk.field(config!(skc_dport)));
     let ip = sk.ip_version();
-    if !filter::wants(old, new, netns, ip, local_port, peer_port) {
+    if !filter::passes(old, new, netns, ip, local_port, peer_port) {
         debug!(
             ctx,
             "left out by the filters: state {} to {}, port {} to {}, netns {}",
@@ -54,55 +57,68 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     let (id, is_cookie) = sk.id();
     let sock_flags: u64 = sk.field(config!(skc_flags));
 
-    let mut bits = flags::EVIDENCE;
+    let bits = RecordFlags::begin(record, flags::EVIDENCE);
     if is_cookie {
-        bits |= flags::COOKIE;
+        bits.add(flags::COOKIE);
     }
     if sock_flags & SOCK_DEAD != 0 {
-        bits |= flags::DEAD;
+        bits.add(flags::SOCK_DEAD);
     }
     let received: u32 = tcp.field(config!(rcv_nxt));
     let read: u32 = tcp.field(config!(copied_seq));
     let mut data_end = received;
     if sock_flags & SOCK_DONE != 0 {
-        bits |= flags::DONE;
+        bits.add(flags::SOCK_DONE);
         let fin = received.wrapping_sub(1);
         data_end = fin;
         // Entering CLOSE_WAIT, the ACK of the FIN is still to come, so rcv_wup is that of the
         // segments before.
         let acked_before = new == TcpState::CloseWait && tcp.field::<u32>(config!(rcv_wup)) == fin;
-        if acked_before || read == fin || newest_segment(sk) == fin {
-            bits |= flags::FIN_ALONE;
+        let newest = newest_segment(sk);
+        if acked_before || read == fin || newest.field::<u32>(config!(skb_seq)) == fin {
+            bits.add(flags::FIN_WITHOUT_DATA);
+        }
+        let takes_fin = new == TcpState::CloseWait
+            || new == TcpState::Closing
+            || old == TcpState::FinWait2 as u8 && new == TcpState::Close;
+        if takes_fin && !is_fin_that_acks(newest, received, tcp.field(config!(snd_una))) {
+            bits.add(flags::FIN_ACK_DIFFERS);
         }
     }
+    if fin_is_out_of_order(tcp) {
+        bits.add(flags::FIN_OUT_OF_ORDER);
+    }
+    if sk.field::<u32>(config!(sk_backlog_len)) != 0 {
+        bits.add(flags::BACKLOG);
+    }
     if (data_end.wrapping_sub(read) as i32) > 0 {
-        bits |= flags::UNREAD;
+        bits.add(flags::UNREAD);
     }
     if sock_flags & SOCK_LINGER != 0 && sk.field::<u64>(config!(sk_lingertime)) == 0 {
-        bits |= flags::LINGER_ZERO;
+        bits.add(flags::LINGER_ZERO);
     }
     if sk.field::<u64>(config!(sk_socket)) == 0 {
-        bits |= flags::NO_SOCKET;
+        bits.add(flags::NO_SOCKET);
     }
     if owned {
-        bits |= flags::OWNED;
+        bits.add(flags::LOCK_OWNED);
     }
     let repair: u8 = tcp.field(config!(repair_byte));
-    if repair >> (config!(repair_bit) & 7) & 1 != 0 {
-        bits |= flags::REPAIR;
+    if (repair >> (config!(repair_bit) & 7)) & 1 != 0 {
+        bits.add(flags::REPAIR);
     }
     let rx_opt: u8 = tcp.field(config!(rx_opt_bits));
     if rx_opt & TSTAMP_OK != 0 {
-        bits |= flags::TIMESTAMPS;
+        bits.add(flags::TIMESTAMPS);
     }
     if rx_opt & SAW_TSTAMP != 0 {
-        bits |= flags::SAW_TIMESTAMP;
+        bits.add(flags::SAW_TIMESTAMP);
     }
 
     // SAFETY: the record was reserved in the ring, with the length that it needs; every field that
     // fits is written before it is submitted.
     unsafe {
-        (*record).kind = RecordKind::Transition as u8;
+        (*record).kind = RingRecordKind::Transition as u8;
         (*record).old = old;
         (*record).new = new;
         (*record).ip = ip;
@@ -112,28 +128,66 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).local_port = local_port;
         (*record).peer_port = peer_port;
         (*record).netns = netns;
-        (*record).error = error as u16;
         fill_addresses(record, sk, ip);
-        fill_counters(record, tcp);
+        fill_fields(&raw mut (*record).tcp, tcp, error);
         if has_task {
-            bits |= task::fill(record);
+            bits.add(task::fill_task(record));
         } else if ip != 4 {
-            task::clear(record);
+            task::clear_task(record);
         }
-        (*record).flags = bits;
     }
     ring::submit(record);
 }
 
-/// Sequence number of the newest segment in the receive queue; without meaning when that is empty.
-/// tcp_data_queue puts a FIN there before tcp_fin() changes the state, merged with data before it
-/// only if nobody else holds that segment.
+/// The flags of a record, kept in the record itself. In a register each combination would be a
+/// known number to the verifier, which then follows every path through the conditions by itself:
+/// Linux 6.1 refuses the program as too large. What is read back from the ring is not known to it.
+#[derive(Clone, Copy)]
+struct RecordFlags(*mut u32);
+
+impl RecordFlags {
+    #[inline(always)]
+    fn begin(record: *mut TransitionRecord, bits: u32) -> Self {
+        // SAFETY: the record was reserved in the ring; every length includes its flags.
+        let flags = unsafe { &raw mut (*record).flags };
+        // SAFETY: as above.
+        unsafe { flags.write_volatile(bits) };
+        Self(flags)
+    }
+
+    #[inline(always)]
+    fn add(self, bits: u32) {
+        // SAFETY: as in `begin`.
+        unsafe { self.0.write_volatile(self.0.read_volatile() | bits) };
+    }
+}
+
+/// Returns the newest segment of the receive queue; without meaning when that is empty.
+/// tcp_data_queue and tcp_ofo_queue put a FIN there before tcp_fin() changes the state. Merged with
+/// data before it (tcp_try_coalesce) it leaves its flags, its end and its ACK there.
 #[inline(always)]
-fn newest_segment(sk: Sock) -> u32 {
-    let skb: *const c_void = sk.field(config!(sk_receive_queue_tail));
-    // SAFETY: sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into
-    // the socket, where the verifier's guarded load reads some other number.
-    unsafe { load(skb, config!(skb_seq)) }
+fn newest_segment(sk: Sock) -> Skb {
+    // sk_receive_queue.prev is a typed `struct sk_buff *`; of an empty queue it points into the
+    // socket, where the verifier's guarded load reads some other number.
+    Skb(sk.field(config!(sk_receive_queue_tail)))
+}
+
+/// Returns whether a segment is the FIN that has just been received, and acknowledges `acked`.
+#[inline(always)]
+fn is_fin_that_acks(segment: Skb, received: u32, acked: u32) -> bool {
+    segment.tcp_flags() & segment_flags::FIN != 0
+        && segment.field::<u32>(config!(skb_end_seq)) == received
+        && segment.field::<u32>(config!(skb_ack_seq)) == acked
+}
+
+/// Returns whether the peer's FIN waits in the out-of-order queue. Nothing has a higher number.
+#[inline(always)]
+fn fin_is_out_of_order(tcp: TcpSock) -> bool {
+    if tcp.field::<u64>(config!(out_of_order_root)) == 0 {
+        return false;
+    }
+    let last = Skb(tcp.field(config!(out_of_order_last)));
+    last.tcp_flags() & segment_flags::FIN != 0
 }
 
 /// # Safety
@@ -161,24 +215,25 @@ unsafe fn fill_addresses(record: *mut TransitionRecord, sk: Sock, ip: u8) {
 }
 
 /// # Safety
-/// `record` must point to writable memory of the record's size.
+/// `fields` must point to writable memory of their size.
 #[inline(always)]
-unsafe fn fill_counters(record: *mut TransitionRecord, tcp: TcpSock) {
+unsafe fn fill_fields(fields: *mut TcpFields, tcp: TcpSock, error: u32) {
     // SAFETY: the caller's promise.
     unsafe {
-        (*record).snd_una = tcp.field(config!(snd_una));
-        (*record).snd_nxt = tcp.field(config!(snd_nxt));
-        (*record).write_seq = tcp.field(config!(write_seq));
-        (*record).rcv_nxt = tcp.field(config!(rcv_nxt));
-        (*record).snd_wnd = tcp.field(config!(snd_wnd));
-        (*record).snd_wl1 = tcp.field(config!(snd_wl1));
-        (*record).segs_in = tcp.field(config!(segs_in));
-        (*record).segs_out = tcp.field(config!(segs_out));
-        (*record).bytes_acked = tcp.field(config!(bytes_acked));
-        (*record).bytes_received = tcp.field(config!(bytes_received));
-        (*record).retransmits = tcp.field(config!(total_retrans));
+        (*fields).snd_una = tcp.field(config!(snd_una));
+        (*fields).snd_nxt = tcp.field(config!(snd_nxt));
+        (*fields).write_seq = tcp.field(config!(write_seq));
+        (*fields).rcv_nxt = tcp.field(config!(rcv_nxt));
+        (*fields).snd_wnd = tcp.field(config!(snd_wnd));
+        (*fields).snd_wl1 = tcp.field(config!(snd_wl1));
+        (*fields).segs_in = tcp.field(config!(segs_in));
+        (*fields).segs_out = tcp.field(config!(segs_out));
+        (*fields).bytes_acked = tcp.field(config!(bytes_acked));
+        (*fields).bytes_received = tcp.field(config!(bytes_received));
+        (*fields).error = error as u16;
+        (*fields).retransmits = tcp.field(config!(total_retrans));
         let out_of_order: u32 = tcp.field(config!(rcv_ooopack));
-        (*record).out_of_order = if out_of_order > 0xffff {
+        (*fields).out_of_order = if out_of_order > 0xffff {
             0xffff
         } else {
             out_of_order as u16

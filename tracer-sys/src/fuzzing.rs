@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use tcpclose_core::process::Container;
+use tcpclose_core::process::{Container, ContainerNames};
 use tcpclose_core::types::NetNs;
 
-use crate::host::cgroup::Tree;
-use crate::host::{descriptors, mountinfo, process};
+use crate::host::cgroup::CgroupMount;
+use crate::host::container_names::{kubelet, runtimes};
+use crate::host::{descriptor_links, mountinfo, process};
 use crate::kernel::netns::scan::mounted_namespace;
 use crate::kernel::sock_diag::KernelSocket;
 
@@ -38,14 +39,14 @@ pub fn network_namespaces(mountinfo: &[u8], mut found: impl FnMut(NetNs, PathBuf
 /// that is mounted there.
 #[must_use]
 pub fn cgroup_mount(mountinfo: &[u8]) -> Option<(PathBuf, String)> {
-    let Tree { point, prefix, .. } = Tree::find(mountinfo)?;
+    let CgroupMount { point, prefix, .. } = CgroupMount::find(mountinfo)?;
     Some((point, prefix))
 }
 
 /// Returns the inode in `socket:[12345]`.
 #[must_use]
 pub fn socket_inode(link: &[u8]) -> Option<u32> {
-    descriptors::socket_inode(link)
+    descriptor_links::socket_inode(link)
 }
 
 /// Returns the user in a `/proc/PID/status`.
@@ -62,6 +63,40 @@ pub fn descriptor_limit(limits: &[u8]) -> Option<u64> {
 
 /// Returns the container in a `/proc/PID/cgroup`.
 #[must_use]
-pub fn container_of(cgroups: &str) -> Option<Container> {
-    process::container_of(cgroups)
+pub fn container_from_cgroups(cgroups: &str) -> Option<Container> {
+    process::container_from_cgroups(cgroups)
+}
+
+/// Returns all names in the file of a container runtime, whichever it is.
+#[must_use]
+pub fn names_in_files(json: &[u8]) -> Vec<String> {
+    let found = [
+        runtimes::from_spec(json),
+        runtimes::from_docker_config(json),
+        runtimes::from_storage_list(json, "x"),
+    ];
+    found.into_iter().flatten().flat_map(all_names).collect()
+}
+
+/// Returns all names in the name of a link or a directory of the kubelet's logs.
+#[must_use]
+pub fn names_in_logs(name: &str) -> Vec<String> {
+    let container = kubelet::container_of_link(name).map(|(_, names)| names);
+    let pod = kubelet::pod_of_directory(name).map(|(_, pod)| ContainerNames {
+        container: None,
+        pod: Some(pod),
+    });
+    container
+        .into_iter()
+        .chain(pod)
+        .flat_map(all_names)
+        .collect()
+}
+
+fn all_names(names: ContainerNames) -> impl Iterator<Item = String> {
+    let of_pod = names.pod.map(|pod| [pod.namespace, pod.name]);
+    names
+        .container
+        .into_iter()
+        .chain(of_pod.into_iter().flatten())
 }

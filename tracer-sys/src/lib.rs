@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
+mod absent_keys;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod host;

@@ -1,5 +1,5 @@
-//! The distance between wall time and the kernel's monotonic clock: measured in one place, taken over by all that show
-//! times, so that all show the same.
+//! The distance between wall time and the kernel's monotonic clock: measured in one place and used
+//! by everything that shows times, so that all show the same.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use jiff::Timestamp;
 use tcpclose_sys::kernel::clock;
 
-/// How often the clocks are read for one measurement; the tightest reading counts. Some 5 µs in all.
-const READINGS: usize = 50;
+/// How often the clocks are read for one measurement; the tightest reading counts. Some 5 µs in
+/// all.
+const READING_COUNT: usize = 50;
 
-/// A measurement is accurate to some ten nanoseconds. Rounded to this, two programs nearly always have the same.
+/// A measurement is accurate to some ten nanoseconds. Rounded to this, two programs nearly always
+/// have the same.
 const ROUNDING_NS: i64 = 1_000;
 
-/// NTP slews CLOCK_MONOTONIC and CLOCK_REALTIME alike, so their distance changes only in steps (NTP, an administrator,
-/// suspend). Smaller differences are the measurement's own jitter, and following it would swap neighbouring records.
-const STEP_NS: u64 = 1_000_000;
+/// NTP slews CLOCK_MONOTONIC and CLOCK_REALTIME alike, so their distance changes only in steps
+/// (NTP, an administrator, suspend). Smaller differences are the measurement's own jitter, and
+/// following it would swap neighbouring records.
+const MIN_STEP_NS: u64 = 1_000_000;
 
 /// Wall time minus `CLOCK_MONOTONIC`, in nanoseconds. Clones share it.
 #[derive(Clone, Debug)]
@@ -45,16 +48,18 @@ impl ClockOffset {
         self.0.store(offset_ns, Ordering::Relaxed);
     }
 
-    /// Measures again, so that times after a step of the wall clock are right. Cheap: a few vDSO calls.
+    /// Measures again, so that times after a step of the wall clock are right. Cheap: a few vDSO
+    /// calls.
     pub fn refresh(&self) {
         let measured = measure();
-        if measured.abs_diff(self.get()) >= STEP_NS {
+        if measured.abs_diff(self.get()) >= MIN_STEP_NS {
             self.set(measured);
         }
     }
 }
 
-/// Reads the wall clock between two readings of the monotonic one, and takes the pair that lies closest together.
+/// Reads the wall clock between two readings of the monotonic one, and takes the pair that lies
+/// closest together.
 fn measure() -> i64 {
     let reading = || {
         let before = i128::from(clock::now().0);
@@ -62,7 +67,7 @@ fn measure() -> i64 {
         let after = i128::from(clock::now().0);
         (after - before, wall - (before + after) / 2)
     };
-    let (_, offset) = (0..READINGS)
+    let (_, offset) = (0..READING_COUNT)
         .map(|_| reading())
         .min_by_key(|(span, _)| *span)
         .unwrap_or_default();

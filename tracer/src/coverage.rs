@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt as _;
 
+use crate::plural::plural;
+use tcpclose_core::types::NetNs;
 use tcpclose_sys::host::capabilities::{self, Capability};
 use tcpclose_sys::host::descriptors::HolderSearch;
 use tcpclose_sys::kernel::netns::{ScanGap, ScanTarget};
@@ -40,6 +42,15 @@ impl CoverageGap {
     }
 }
 
+/// Returns a network namespace as messages name it. Its number is unknown where /proc does not show
+/// it.
+pub(crate) fn namespace_text(netns: Option<NetNs>) -> String {
+    match netns {
+        Some(netns) => format!("network namespace {}", netns.get()),
+        None => "a network namespace of unknown number".to_owned(),
+    }
+}
+
 /// Returns a number that identifies the network namespace of a process among all that exist at the
 /// same time: the inode of one of its files in procfs, which are made anew for each
 /// (`proc_net_ns_init` in `fs/proc/proc_net.c`).
@@ -48,7 +59,12 @@ pub(crate) fn net_identity(process: &str) -> io::Result<u64> {
 }
 
 /// Returns the gaps of a scan for namespaces, given the identities of those that were inspected.
-pub(crate) fn of_scan(unseen: &[ScanGap], inspected: &HashSet<u64>) -> Vec<CoverageGap> {
+/// `pids_requested`: only certain processes were asked for, whose namespaces are known.
+pub(crate) fn scan_gaps(
+    unseen: &[ScanGap],
+    inspected: &HashSet<u64>,
+    pids_requested: bool,
+) -> Vec<CoverageGap> {
     let mut gaps = Vec::new();
     let mut elsewhere: BTreeMap<Option<u64>, (&ScanGap, usize)> = BTreeMap::new();
     for unseen in unseen {
@@ -58,9 +74,15 @@ pub(crate) fn of_scan(unseen: &[ScanGap], inspected: &HashSet<u64>) -> Vec<Cover
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 identity => elsewhere.entry(identity.ok()).or_insert((unseen, 0)).1 += 1,
             },
-            // Within a container, this is everywhere.
-            ScanTarget::OtherPidNamespaces => gaps.push(CoverageGap::note(unseen.to_string())),
-            ScanTarget::Proc | ScanTarget::HiddenProcesses | ScanTarget::Mounts(_) => {
+            ScanTarget::OtherPidNamespaces => gaps.push(CoverageGap {
+                text: unseen.to_string(),
+                matters: !pids_requested,
+            }),
+            ScanTarget::Descriptors { .. } => gaps.push(descriptors_gap(unseen)),
+            ScanTarget::Proc
+            | ScanTarget::HiddenProcesses
+            | ScanTarget::Mounts(_)
+            | ScanTarget::NamespaceOfSocket { .. } => {
                 gaps.push(CoverageGap::new(unseen.to_string()))
             }
         }
@@ -75,17 +97,34 @@ pub(crate) fn of_scan(unseen: &[ScanGap], inspected: &HashSet<u64>) -> Vec<Cover
     gaps
 }
 
+/// Returns the gap that is left where descriptors cannot be examined. A process that is protected
+/// even from root is only noted: more rights would not help.
+fn descriptors_gap(unseen: &ScanGap) -> CoverageGap {
+    // Before 5.14 the namespace of every socket has to be opened, also of those in known ones.
+    let is_refused = unseen.reason.raw_os_error() == Some(libc::EPERM);
+    let may_open = !is_refused || capabilities::has(Capability::CAP_NET_ADMIN);
+    let has_rights = may_read_all() && may_open;
+    let remedy = match has_rights {
+        true => more_rights(true),
+        false => "run as root, or with CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_NET_ADMIN",
+    };
+    CoverageGap {
+        text: format!("{unseen}; {remedy}"),
+        matters: !has_rights,
+    }
+}
+
 /// What a search for the holders of sockets could not see, when `unheld` of them were not found.
-/// `contained`: there are processes that this /proc cannot show. `asked_for`: only certain
+/// `in_container`: there are processes that this /proc cannot show. `pids_requested`: only certain
 /// processes were looked at, each because it was asked for.
-pub(crate) fn of_search(
+pub(crate) fn search_gap(
     search: &HolderSearch,
     unheld: usize,
-    contained: bool,
-    asked_for: bool,
+    in_container: bool,
+    pids_requested: bool,
 ) -> Option<CoverageGap> {
     let Some((pid, reason)) = search.unreadable.first() else {
-        let out_of_sight = (search.hidden || contained) && unheld > 0 && !asked_for;
+        let out_of_sight = (search.hidden || in_container) && unheld > 0 && !pids_requested;
         return out_of_sight.then(|| {
             CoverageGap::new(format!(
                 "{} no holder among the processes that /proc shows; run as root in the host's pid namespace, or with \
@@ -98,10 +137,10 @@ pub(crate) fn of_search(
         1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    if asked_for && reason.kind() == io::ErrorKind::NotFound && search.unreadable.len() == 1 {
+    if pids_requested && reason.kind() == io::ErrorKind::NotFound && search.unreadable.len() == 1 {
         return Some(CoverageGap::new(format!("there is no process {pid}")));
     }
-    if asked_for {
+    if pids_requested {
         return Some(CoverageGap::new(format!(
             "the descriptors of process {pid}{more} cannot be read ({reason}); {}",
             more_rights(may_read_all())
@@ -132,11 +171,10 @@ fn may_read_all() -> bool {
 }
 
 fn sockets_have(count: usize) -> String {
-    if count == 1 {
-        "1 socket has".to_owned()
-    } else {
-        format!("{count} sockets have")
-    }
+    format!(
+        "{count} {}",
+        plural(count as u64, "socket has", "sockets have")
+    )
 }
 
 #[cfg(test)]
@@ -153,8 +191,9 @@ mod tests {
 
     #[test]
     fn a_process_that_cannot_be_read_matters_only_while_a_holder_is_missing() {
-        assert_eq!(of_search(&unreadable(&[1]), 0, false, false), None);
-        let gap = of_search(&unreadable(&[1, 7, 9]), 4, false, false).expect("holders are missing");
+        assert_eq!(search_gap(&unreadable(&[1]), 0, false, false), None);
+        let gap =
+            search_gap(&unreadable(&[1, 7, 9]), 4, false, false).expect("holders are missing");
         assert!(gap.matters);
         assert!(
             gap.text
@@ -170,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_asked_for_matters_always() {
-        let gap = of_search(&unreadable(&[7]), 0, false, true).expect("it was asked for");
+    fn a_requested_process_always_matters() {
+        let gap = search_gap(&unreadable(&[7]), 0, false, true).expect("it was asked for");
         assert!(
             gap.text.contains("process 7 cannot be read"),
             "{}",
@@ -180,17 +219,17 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_asked_for_and_does_not_exist_is_said_not_to() {
+    fn a_requested_process_that_does_not_exist_is_reported() {
         let gone = HolderSearch {
             unreadable: vec![(7, io::Error::from_raw_os_error(libc::ENOENT))],
             ..HolderSearch::default()
         };
-        let gap = of_search(&gone, 0, false, true).expect("it was asked for");
+        let gap = search_gap(&gone, 0, false, true).expect("it was asked for");
         assert_eq!(gap.text, "there is no process 7");
     }
 
     #[test]
-    fn what_one_has_is_not_asked_for() {
+    fn capabilities_that_are_there_are_not_recommended() {
         assert!(more_rights(false).contains("run as root"));
         let kept = more_rights(true);
         assert!(!kept.contains("run as root"), "{kept}");
@@ -202,28 +241,29 @@ mod tests {
             hidden: true,
             ..HolderSearch::default()
         };
-        assert_eq!(of_search(&hidden, 0, false, false), None);
-        assert!(of_search(&hidden, 1, false, false).is_some_and(|gap| gap.matters));
+        assert_eq!(search_gap(&hidden, 0, false, false), None);
+        assert!(search_gap(&hidden, 1, false, false).is_some_and(|gap| gap.matters));
     }
 
     #[test]
     fn within_a_container_the_holder_may_be_outside() {
-        let gap = of_search(&HolderSearch::default(), 1, true, false).expect("a holder is missing");
+        let gap =
+            search_gap(&HolderSearch::default(), 1, true, false).expect("a holder is missing");
         assert!(
             gap.text.starts_with("1 socket has no holder"),
             "{}",
             gap.text
         );
-        assert_eq!(of_search(&HolderSearch::default(), 0, true, false), None);
+        assert_eq!(search_gap(&HolderSearch::default(), 0, true, false), None);
         assert_eq!(
-            of_search(&HolderSearch::default(), 1, false, false),
+            search_gap(&HolderSearch::default(), 1, false, false),
             None,
             "a socket of the kernel's own"
         );
     }
 
     #[test]
-    fn a_process_in_a_namespace_that_was_looked_at_hides_nothing() -> io::Result<()> {
+    fn a_process_in_a_scanned_namespace_hides_nothing() -> io::Result<()> {
         let own = net_identity("thread-self")?;
         let refused = || io::Error::from_raw_os_error(libc::EACCES);
         let process = |pid| ScanGap {
@@ -231,13 +271,13 @@ mod tests {
             reason: refused(),
         };
         let here = process(std::process::id());
-        assert_eq!(of_scan(&[here], &HashSet::from([own])), []);
+        assert_eq!(scan_gaps(&[here], &HashSet::from([own]), false), []);
         let others = [
             process(std::process::id()),
             process(std::process::id()),
             process(u32::MAX),
         ];
-        let gaps = of_scan(&others, &HashSet::new());
+        let gaps = scan_gaps(&others, &HashSet::new(), false);
         assert_eq!(gaps.len(), 1, "{gaps:?}");
         assert!(
             gaps[0].matters && gaps[0].text.contains("1 more in the same namespace"),
@@ -247,15 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn a_container_s_own_view_is_only_noted() {
-        let unseen = ScanGap {
-            target: ScanTarget::OtherPidNamespaces,
-            reason: io::ErrorKind::PermissionDenied.into(),
-        };
-        assert!(
-            of_scan(&[unseen], &HashSet::new())
-                .iter()
-                .all(|gap| !gap.matters)
-        );
+    fn what_a_container_does_not_show_matters_unless_certain_processes_were_asked_for() {
+        for pids_requested in [false, true] {
+            let unseen = ScanGap {
+                target: ScanTarget::OtherPidNamespaces,
+                reason: io::ErrorKind::PermissionDenied.into(),
+            };
+            let gaps = scan_gaps(&[unseen], &HashSet::new(), pids_requested);
+            let matters: Vec<bool> = gaps.iter().map(|gap| gap.matters).collect();
+            assert_eq!(matters, [!pids_requested]);
+        }
     }
 }

@@ -1,21 +1,31 @@
 //! Watches TCP connections close.
 //!
-//! Arrows run one way: [`cli`] uses the session and the outputs; [`session`] joins the interfaces to the kernel and the
-//! host ([`tcpclose_sys`]) with the pure core ([`tcpclose_core`]), which knows none of them.
+//! Arrows run one way: [`cli`] uses the session and the outputs; [`session`] joins the interfaces
+//! to the kernel and the host ([`tcpclose_sys`]) with the pure core ([`tcpclose_core`]), which
+//! knows none of them.
 
-// Both panic where nobody can read what they write.
+#![forbid(unsafe_code)]
+// Both panic where stdout or stderr is closed.
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod agent;
+pub mod cgroup_names;
 pub mod cli;
 pub mod clock_offset;
 mod coverage;
+mod duration_arg;
+mod error_chain;
+mod escape;
 pub mod filter;
 pub mod metrics;
 mod notice;
+mod other_namespaces;
 pub mod output;
+pub mod output_status;
+mod plural;
 pub mod record;
 pub mod recording;
+mod safe_path;
 pub mod session;
 mod stuck;
 pub mod summary;

@@ -1,9 +1,10 @@
-//! What outputs are given to write.
+//! The records that outputs write.
 
+use tcpclose_core::event::Transition;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
 
-use crate::summary::Summary;
+use crate::summary::IntervalSummary;
 
 /// One record of the program's output.
 #[derive(Clone, Debug)]
@@ -11,11 +12,11 @@ pub enum Record {
     /// A finding of the core.
     Finding(Finding),
     /// The summary of an interval.
-    Summary(Box<Summary>),
+    Summary(Box<IntervalSummary>),
 }
 
 impl Record {
-    /// Returns when it became known.
+    /// Returns when the record became known.
     #[must_use]
     pub fn at(&self) -> Nanos {
         match self {
@@ -29,4 +30,13 @@ impl From<Finding> for Record {
     fn from(finding: Finding) -> Self {
         Self::Finding(finding)
     }
+}
+
+/// A transition as the kernel reported it, with the time that the socket spent in the old state.
+#[derive(Clone, Copy, Debug)]
+pub struct RawTransition {
+    /// The transition.
+    pub transition: Transition,
+    /// The time in the old state; `None` if the socket was not seen entering that state.
+    pub time_in_old_state: Option<Nanos>,
 }

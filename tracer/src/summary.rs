@@ -1,64 +1,67 @@
-//! Summaries of intervals: the core's counts, with those of the outputs and the program's own usage.
+//! Summaries of intervals: the core's counts, with those of the outputs and the program's own
+//! usage.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Interval, Rankings, Snapshot};
-use crate::output::state::{Output, OutputState};
+use crate::metrics::{MetricsSnapshot, Rankings, SnapshotPair};
+use crate::output_status::{OutputState, OutputStatus};
 use crate::usage::Usage;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::summary::{self, Gauges, IntervalContext, Pressure, StuckNow};
+use tcpclose_core::summary::{self, Gauges, IntervalContext, PortPressure, StuckSummary};
 use tcpclose_core::types::Nanos;
 
 /// The summary of an interval.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct IntervalSummary {
     /// What the core counted in the interval. Losses include those of outputs.
     pub connections: summary::Summary,
     /// What became of each output's records in the interval.
-    pub outputs: Vec<Output>,
-    /// What the tracer itself used in the interval; `None` where nobody measures that.
+    pub outputs: Vec<OutputStatus>,
+    /// What the tracer itself used in the interval; `None` in a replay of a recording that lacks
+    /// it.
     pub usage: Option<Usage>,
     /// The snapshots that metrics are made from.
-    pub snapshots: Interval,
+    pub snapshots: SnapshotPair,
 }
 
-/// The end of an interval, with what the core does not know about that moment. Counts start with the
-/// program.
+/// The end of an interval, with what the core does not know about that moment. Counts start with
+/// the program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IntervalEnd {
     /// When the interval ended.
     pub at: Nanos,
     /// Where most ephemeral ports are in use.
-    pub pressure: Vec<Pressure>,
+    pub pressure: Vec<PortPressure>,
     /// What became of each output's records.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputStatus>,
     /// What the tracer used.
     pub usage: Option<Usage>,
 }
 
 /// Counts findings, and returns summaries of intervals and snapshots for metrics.
 #[derive(Debug)]
-pub struct Summaries {
-    connections: summary::Summaries,
+pub struct Summarizer {
+    counts: summary::FindingCounts,
     /// The snapshot at the end of the last interval.
-    last: Arc<Snapshot>,
+    last: Arc<MetricsSnapshot>,
     /// From when on snapshots have stuck sockets.
     stuck_known_from: Nanos,
 }
 
-impl Summaries {
+impl Summarizer {
     /// Begins the first interval.
     #[must_use]
     pub fn new(at: Nanos) -> Self {
-        let last = Snapshot {
+        let last = MetricsSnapshot {
             at,
-            ..Snapshot::default()
+            ..MetricsSnapshot::default()
         };
         Self {
-            connections: summary::Summaries::new(at),
+            counts: summary::FindingCounts::new(at),
             last: Arc::new(last),
             stuck_known_from: Nanos(0),
         }
@@ -69,7 +72,7 @@ impl Summaries {
     /// growth.
     #[must_use]
     pub fn for_metrics(self, start: Timestamp, stuck_known_from: Nanos) -> Self {
-        let last = Snapshot {
+        let last = MetricsSnapshot {
             start,
             ..Arc::unwrap_or_clone(self.last)
         };
@@ -82,22 +85,24 @@ impl Summaries {
 
     /// Counts a finding.
     pub fn take(&mut self, finding: &Finding) {
-        self.connections.take(finding);
+        self.counts.record(finding);
     }
 
     /// Returns a snapshot within an interval.
     #[must_use]
-    pub fn snapshot(&self, now: IntervalEnd, context: IntervalContext) -> Snapshot {
-        let stuck = context.stuck.map(|stuck| self.connections.stuck_now(stuck));
+    pub fn snapshot(&self, now: IntervalEnd, context: IntervalContext) -> MetricsSnapshot {
+        let stuck = context
+            .stuck
+            .map(|stuck| self.counts.summarize_stuck(stuck));
         let rankings = self.last.rankings.clone();
         self.measure(now, context.opened, context.now, stuck, rankings)
     }
 
     /// Ends the interval, and begins the next.
-    pub fn end_interval(&mut self, end: IntervalEnd, context: IntervalContext) -> Summary {
+    pub fn end_interval(&mut self, end: IntervalEnd, context: IntervalContext) -> IntervalSummary {
         let opened = context.opened;
         let has_usage = end.usage.is_some();
-        let mut connections = self.connections.end_interval(end.at, context);
+        let mut connections = self.counts.end_interval(end.at, context);
         connections.now.pressure.clone_from(&end.pressure);
         let now = Arc::new(self.measure(
             end,
@@ -107,16 +112,16 @@ impl Summaries {
             Rankings::from(&connections),
         ));
         let before = std::mem::replace(&mut self.last, now.clone());
-        let outputs: Vec<Output> = Output::all_since(&now.outputs, &before.outputs)
-            .filter(|output| output.state != OutputState::Removed || output.did_something())
+        let outputs: Vec<OutputStatus> = OutputStatus::all_since(&now.outputs, &before.outputs)
+            .filter(|output| output.state != OutputState::Removed || output.counts.did_something())
             .collect();
-        let lost = outputs.iter().map(Output::lost).sum();
+        let lost = outputs.iter().map(|output| output.counts.lost()).sum();
         connections.lost.add(LossLocation::Output, lost);
-        Summary {
+        IntervalSummary {
             connections,
             outputs,
             usage: has_usage.then(|| now.usage.since(&before.usage)),
-            snapshots: Interval { before, now },
+            snapshots: SnapshotPair { before, now },
         }
     }
 
@@ -125,23 +130,25 @@ impl Summaries {
         now: IntervalEnd,
         opened: u64,
         gauges: Gauges,
-        stuck: Option<StuckNow>,
+        stuck: Option<StuckSummary>,
         rankings: Rankings,
-    ) -> Snapshot {
+    ) -> MetricsSnapshot {
         let IntervalEnd {
             at,
             pressure,
             outputs,
             usage,
         } = now;
-        Snapshot {
+        MetricsSnapshot {
             start: self.last.start,
             at,
-            totals: self.connections.totals().clone(),
+            totals: self.counts.totals().clone(),
             opened,
             gauges: Gauges { pressure, ..gauges },
             stuck: stuck.filter(|_| at >= self.stuck_known_from),
             rankings,
+            // The exporter of the snapshot looks them up.
+            containers: HashMap::new(),
             outputs,
             usage: usage.unwrap_or_default(),
             // The agent knows.
@@ -153,8 +160,9 @@ impl Summaries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output_status::OutputCounts;
     use tcpclose_core::summary::StuckCounts;
-    use tcpclose_sys::kernel::program_stats::BpfRuns;
+    use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
     fn end_of(second: u64) -> IntervalEnd {
         IntervalEnd {
@@ -165,16 +173,19 @@ mod tests {
 
     #[test]
     fn an_interval_has_only_what_outputs_and_tracer_did_in_it() {
-        let mut summaries = Summaries::new(Nanos(0));
-        let output = |written| Output {
+        let mut summarizer = Summarizer::new(Nanos(0));
+        let output = |written| OutputStatus {
             name: "stdout".into(),
-            written,
-            ..Output::default()
+            counts: OutputCounts {
+                written,
+                ..OutputCounts::default()
+            },
+            ..OutputStatus::default()
         };
         let usage = |cpu, runs| Usage {
             cpu: Nanos::from_secs(cpu),
             memory: 1_000 * cpu,
-            bpf: Some(BpfRuns {
+            bpf: Some(ProgramRunStats {
                 count: runs,
                 time: Nanos(runs * 300),
             }),
@@ -184,27 +195,34 @@ mod tests {
             usage: Some(usage(2, 100)),
             ..end_of(60)
         };
-        summaries.end_interval(first, IntervalContext::default());
+        summarizer.end_interval(first, IntervalContext::default());
         let second = IntervalEnd {
             // One that was added while running has no past.
             outputs: vec![
                 output(7),
-                Output {
+                OutputStatus {
                     name: "journald".into(),
-                    written: 2,
-                    ..Output::default()
+                    counts: OutputCounts {
+                        written: 2,
+                        ..OutputCounts::default()
+                    },
+                    ..OutputStatus::default()
                 },
             ],
             usage: Some(usage(5, 150)),
             ..end_of(120)
         };
-        let second = summaries.end_interval(second, IntervalContext::default());
-        let written: Vec<u64> = second.outputs.iter().map(|output| output.written).collect();
+        let second = summarizer.end_interval(second, IntervalContext::default());
+        let written: Vec<u64> = second
+            .outputs
+            .iter()
+            .map(|output| output.counts.written)
+            .collect();
         assert_eq!(written, [4, 2]);
         let used = Usage {
             cpu: Nanos::from_secs(3),
             memory: 5_000,
-            bpf: Some(BpfRuns {
+            bpf: Some(ProgramRunStats {
                 count: 50,
                 time: Nanos(15_000),
             }),
@@ -213,68 +231,68 @@ mod tests {
     }
 
     #[test]
-    fn of_each_output_every_record_is_accounted_for_in_every_interval() {
-        let mut summaries = Summaries::new(Nanos(0));
-        let mut end = |second, outputs: Vec<Output>| {
+    fn every_record_of_every_output_is_accounted_for_in_every_interval() {
+        let mut summarizer = Summarizer::new(Nanos(0));
+        let mut end = |second, outputs: Vec<OutputStatus>| {
             let end = IntervalEnd {
                 outputs,
                 ..end_of(second)
             };
-            summaries.end_interval(end, IntervalContext::default())
+            summarizer.end_interval(end, IntervalContext::default())
         };
-        let output = Output {
+        let output = OutputStatus {
             name: "journald".into(),
-            offered: 10,
-            written: 3,
-            filtered: 1,
-            cut: 1,
-            dropped: 0,
-            failed: 0,
-            queued: 5,
+            counts: OutputCounts {
+                offered: 10,
+                written: 3,
+                filtered: 1,
+                rate_limited: 1,
+                dropped: 0,
+                failed: 0,
+                queued: 5,
+            },
             state: OutputState::Up,
         };
         let first = end(60, vec![output.clone()]);
         assert_eq!(first.outputs, std::slice::from_ref(&output));
-        assert_eq!(first.connections.lost.of(LossLocation::Output), 0);
+        assert_eq!(first.connections.lost.get(LossLocation::Output), 0);
         // It was removed with five, and two that were offered meanwhile; one was refused.
-        let removed = Output {
-            offered: 12,
-            written: 5,
-            dropped: 4,
-            failed: 1,
-            queued: 0,
+        let removed = OutputStatus {
+            counts: OutputCounts {
+                offered: 12,
+                written: 5,
+                dropped: 4,
+                failed: 1,
+                queued: 0,
+                ..output.counts
+            },
             state: OutputState::Removed,
             ..output
         };
         let second = end(120, vec![removed.clone()]);
-        let told = &second.outputs[0];
-        let Output {
-            offered,
-            written,
-            filtered,
-            cut,
-            dropped,
-            failed,
-            queued,
-            ..
-        } = *told;
-        assert_eq!((offered, written, dropped, failed, queued), (2, 2, 4, 1, 0));
-        let accounted = written + filtered + cut + dropped + failed + queued;
-        assert_eq!(first.outputs[0].queued + offered, accounted);
-        assert_eq!(second.connections.lost.of(LossLocation::Output), 5);
+        let expected = OutputCounts {
+            offered: 2,
+            written: 2,
+            dropped: 4,
+            failed: 1,
+            ..OutputCounts::default()
+        };
+        assert_eq!(second.outputs[0].counts, expected);
+        assert_eq!(first.outputs[0].counts.queued + 2, 2 + 4 + 1);
+        assert_eq!(second.connections.lost.get(LossLocation::Output), 5);
         // From then on it has nothing to say.
         assert_eq!(end(180, vec![removed]).outputs, []);
     }
 
     #[test]
     fn an_interval_has_the_snapshots_at_both_of_its_ends() {
-        let mut summaries = Summaries::new(Nanos(0)).for_metrics(Timestamp::MAX, Nanos(0));
+        let mut summarizer = Summarizer::new(Nanos(0)).for_metrics(Timestamp::MAX, Nanos(0));
         let mut end = |second, opened| {
             let context = IntervalContext {
                 opened,
                 ..IntervalContext::default()
             };
-            summaries.end_interval(end_of(second), context).snapshots
+            summarizer.end_interval(end_of(second), context).snapshots
         };
         let (first, second) = (end(60, 3), end(120, 8));
         assert_eq!((first.before.at, first.before.opened), (Nanos(0), 0));
@@ -284,25 +302,25 @@ mod tests {
             (Nanos::from_secs(120), 8)
         );
         assert_eq!(second.now.start, first.before.start);
-        let now = summaries.snapshot(end_of(130), IntervalContext::default());
+        let now = summarizer.snapshot(end_of(130), IntervalContext::default());
         assert_eq!(now.start, Timestamp::MAX);
     }
 
     #[test]
     fn snapshots_have_stuck_sockets_once_all_of_them_can_be_known() {
         let known_from = Nanos::from_secs(65);
-        let mut summaries = Summaries::new(Nanos(0)).for_metrics(Timestamp::MIN, known_from);
+        let mut summarizer = Summarizer::new(Nanos(0)).for_metrics(Timestamp::MIN, known_from);
         let context = || IntervalContext {
             stuck: Some(StuckCounts::default()),
             ..IntervalContext::default()
         };
-        let summary = summaries.end_interval(end_of(60), context());
+        let summary = summarizer.end_interval(end_of(60), context());
         assert!(summary.connections.stuck.is_some(), "the summary has them");
         assert_eq!(summary.snapshots.now.stuck, None);
-        assert_eq!(summaries.snapshot(end_of(64), context()).stuck, None);
-        let known = summaries.snapshot(end_of(65), context()).stuck;
-        assert_eq!(known, Some(StuckNow::default()));
-        let summary = summaries.end_interval(end_of(120), context());
-        assert_eq!(summary.snapshots.now.stuck, Some(StuckNow::default()));
+        assert_eq!(summarizer.snapshot(end_of(64), context()).stuck, None);
+        let known = summarizer.snapshot(end_of(65), context()).stuck;
+        assert_eq!(known, Some(StuckSummary::default()));
+        let summary = summarizer.end_interval(end_of(120), context());
+        assert_eq!(summary.snapshots.now.stuck, Some(StuckSummary::default()));
     }
 }

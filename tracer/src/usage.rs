@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::kernel::program_stats::BpfRuns;
+use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The resources that the program has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Usage {
     /// Current resident memory in bytes.
     pub memory: u64,
     /// Runs of the eBPF programs; `None` where they cannot be read.
-    pub bpf: Option<BpfRuns>,
+    pub bpf: Option<ProgramRunStats>,
 }
 
 impl Usage {
@@ -25,7 +25,7 @@ impl Usage {
             memory: self.memory,
             bpf: self.bpf.map(|bpf| {
                 let before = earlier.bpf.unwrap_or_default();
-                BpfRuns {
+                ProgramRunStats {
                     count: bpf.count.saturating_sub(before.count),
                     time: bpf.time - before.time,
                 }

@@ -19,6 +19,9 @@ pub struct Apt {
     privilege: Privilege,
 }
 
+/// As root, apt downloads as a user who cannot enter every checkout.
+pub const DOWNLOAD_AS_CALLER: [&str; 2] = ["-o", "APT::Sandbox::User=root"];
+
 /// Whether the package lists are as new as this run.
 static UPDATED: AtomicBool = AtomicBool::new(false);
 
@@ -50,7 +53,8 @@ impl Apt {
         self.update();
         announce(format_args!("apt: installing {}", packages.join(" ")));
         let mut command = self.apt_get()?;
-        // --no-remove: rather fail than take another package's place (Debian's rustc-web conflicts with rustc).
+        // --no-remove: rather fail than take another package's place (Debian's rustc-web conflicts
+        // with rustc).
         command
             .args(["install", "--no-install-recommends", "--no-remove"])
             .args(packages);
@@ -59,8 +63,8 @@ impl Apt {
         Ok(())
     }
 
-    /// Unpacks `package`, and what it needs that is not installed, into the new directory `into`. Nothing is installed, so
-    /// an installed package that it conflicts with may stay.
+    /// Unpacks `package`, and what it needs that is not installed, into the new directory `into`.
+    /// Nothing is installed, so an installed package that it conflicts with may stay.
     pub fn unpack(&self, package: &str, into: &Path) -> Result<()> {
         self.update();
         announce(format_args!(
@@ -79,8 +83,8 @@ impl Apt {
             .args(["install", "--download-only", "--no-install-recommends"])
             .arg("-o")
             .arg(format!("Dir::Cache::archives={}", archives.display()))
-            // As root, apt downloads as a user who cannot enter every checkout.
-            .args(["-o", "APT::Sandbox::User=root", package]);
+            .args(DOWNLOAD_AS_CALLER)
+            .arg(package);
         stdout_of(&mut fetch).with_context(|| format!("cannot fetch {package}"))?;
         let entries = fs::read_dir(&archives)
             .with_context(|| format!("cannot read {}", archives.display()))?;
@@ -95,7 +99,8 @@ impl Apt {
         fs::remove_dir_all(&draft).with_context(|| format!("cannot remove {}", draft.display()))
     }
 
-    /// Fetches the package lists, once. A machine whose mirror cannot be reached may still have what we need.
+    /// Fetches the package lists, once. A machine whose mirror cannot be reached may still have
+    /// what we need.
     fn update(&self) {
         if UPDATED.swap(true, Ordering::Relaxed) {
             return;

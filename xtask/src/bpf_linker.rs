@@ -24,9 +24,15 @@ const BPF_LINKER: Tool = Tool {
 pub struct BpfLinker {
     /// The program.
     pub program: PathBuf,
-    /// For LD_LIBRARY_PATH: a directory with nothing but the compiler's LLVM. The linker takes the first library
-    /// called libLLVM… that it finds there, and a system's library directory may hold several versions.
+    /// For LD_LIBRARY_PATH: a directory with nothing but the compiler's LLVM. The linker takes the
+    /// first library called libLLVM… that it finds there, and a system's library directory may hold
+    /// several versions.
     pub llvm_directory: PathBuf,
+}
+
+/// Returns its name and version.
+pub fn identity() -> String {
+    format!("{} {}", BPF_LINKER.name, BPF_LINKER.version)
 }
 
 /// Finds the linker, or installs it.

@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     fmt,
+    io::{self, BufRead as _, BufReader},
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
 };
@@ -29,7 +30,8 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Runs `command` on this terminal. `what` is the noun for a failure: "compiling the eBPF programs".
+/// Runs `command` on this terminal. `what` is the noun for a failure: "compiling the eBPF
+/// programs".
 pub fn run(command: &mut Command, what: &str) -> Result<()> {
     if status(command)?.success() {
         return Ok(());
@@ -43,7 +45,8 @@ pub fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| cannot_start(command))
 }
 
-/// Runs `command`, whose messages go to this terminal, and returns its stdout. `what` is the noun for a failure.
+/// Runs `command`, whose messages go to this terminal, and returns its stdout. `what` is the noun
+/// for a failure.
 pub fn run_to(command: &mut Command, what: &str) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -57,7 +60,8 @@ pub fn run_to(command: &mut Command, what: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs `command` and returns its stdout. What it wrote to stderr is part of the error when it fails.
+/// Runs `command` and returns its stdout. What it wrote to stderr is part of the error when it
+/// fails.
 pub fn stdout_of(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -67,13 +71,38 @@ pub fn stdout_of(command: &mut Command) -> Result<String> {
         bail!(
             "`{}` failed: {}",
             shown(command),
-            last_words(&String::from_utf8_lossy(&output.stderr))
+            last_message(&String::from_utf8_lossy(&output.stderr))
         );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether `command` can be started and succeeds; nothing of it is shown.
+/// Runs `command`, hands each line of both its outputs to `on_line`, with its newline, and returns
+/// how it ended.
+pub fn stream_lines(
+    command: &mut Command,
+    mut on_line: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<ExitStatus> {
+    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+    command
+        .stdout(writer.try_clone().context("cannot make a pipe")?)
+        .stderr(writer);
+    let mut child = command.spawn().with_context(|| cannot_start(command))?;
+    // The command has the pipe's writing end open: with it gone, the pipe ends with the program.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (mut reader, mut line) = (BufReader::new(reader), Vec::new());
+    while reader
+        .read_until(b'\n', &mut line)
+        .context("cannot read the output of a program")?
+        > 0
+    {
+        on_line(&line)?;
+        line.clear();
+    }
+    child.wait().context("cannot wait for a program")
+}
+
+/// Returns whether `command` can be started and succeeds; nothing of it is shown.
 pub fn succeeds(command: &mut Command) -> bool {
     command
         .stdin(Stdio::null())
@@ -101,8 +130,8 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
     which::which_in(name, env::join_paths(directories).ok(), "/").ok()
 }
 
-/// The last line that says something: package managers and rustup put the reason there.
-fn last_words(stderr: &str) -> String {
+/// The last line with text: package managers and rustup put the reason there.
+fn last_message(stderr: &str) -> String {
     let mut lines = stderr.lines().rev().map(str::trim);
     let line = lines.find(|line| !line.is_empty());
     line.unwrap_or("no reason given").to_owned()
@@ -126,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_that_fails_is_told_from_one_that_cannot_be_started() {
+    fn a_failing_program_is_distinguished_from_a_missing_one() {
         let error = run(Command::new("sh").args(["-c", "exit 7"]), "leaving").unwrap_err();
         assert!(error.is::<Failed>());
         let error = run(&mut Command::new("/nowhere/at-all"), "leaving").unwrap_err();
@@ -142,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_is_the_last_line_that_reports_itmething() {
+    fn the_reason_is_the_last_line_with_a_message() {
         assert_eq!(
-            last_words("a\nE: no such package\n\n"),
+            last_message("a\nE: no such package\n\n"),
             "E: no such package"
         );
-        assert_eq!(last_words(""), "no reason given");
+        assert_eq!(last_message(""), "no reason given");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Shows tcpclose at work on a small scene, in a network namespace of its own.
+//! Shows tcpclose on a server that leaks, in a network namespace of its own.
 
 use std::{
     env,
@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    os::fd::IntoRawFd as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     thread,
@@ -22,45 +23,45 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Where the leaking server listens. Nobody else is in that namespace.
-const ADDRESS: (&str, u16) = ("127.0.0.1", 8080);
+/// Where the leaking server listens. Nothing else is in that namespace.
+const SERVER_ADDRESS: (&str, u16) = ("127.0.0.1", 8080);
 /// Connections that the server reads to their end and forgets.
-const READ: usize = 5;
+const READ_CONNECTIONS: usize = 5;
 /// Connections of which it does not read the end.
-const UNREAD: usize = 2;
+const UNREAD_CONNECTIONS: usize = 2;
 /// Connections that it does not accept any more.
-const WAITING: usize = 1;
+const UNACCEPTED_CONNECTIONS: usize = 1;
 /// Age of the stuck sockets when `tcpclose leaks` scans.
-const AGE: Duration = Duration::from_secs(3);
+const STUCK_AGE: Duration = Duration::from_secs(3);
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args)]
 pub struct Demo {
-    /// The scene to show
-    what: Scene,
+    /// What to show
+    what: DemoProcess,
     /// Show this build of tcpclose
     program: Option<PathBuf>,
 }
 
 impl Demo {
-    /// Whether this process plays a part of a scene, instead of the whole scene.
-    pub fn is_part(&self) -> bool {
-        self.what != Scene::Leak
+    /// Returns whether this is a helper process of a demo.
+    pub fn is_helper_process(&self) -> bool {
+        self.what != DemoProcess::Leak
     }
 }
 
-/// The scenes, and the parts that they consist of.
+/// The demo, and the helper processes that it consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Scene {
+enum DemoProcess {
     /// A server forgets to close its connections, and `tcpclose leaks` names it
     Leak,
     #[value(hide = true)]
-    LeakStage,
+    LeakInNetns,
     #[value(hide = true)]
     LeakServer,
 }
 
-/// Plays the scene, as root (through sudo for any other user).
+/// Runs the demo, as root (through sudo for any other user).
 pub fn demo(workspace: &Workspace, demo: &Demo) -> Result<ExitCode> {
     let privilege = Privilege::detect();
     if privilege == Privilege::None {
@@ -71,22 +72,28 @@ pub fn demo(workspace: &Workspace, demo: &Demo) -> Result<ExitCode> {
         None => compile::build(workspace)?,
     };
     let own = env::current_exe().context("cannot find xtask itself")?;
-    let args = ["demo".into(), "leak-stage".into(), program.into_os_string()];
-    let mut stage = in_own_network(privilege, own, &args)?;
-    Ok(ExitCode::from(exit_code(status(&mut stage)?)))
+    let args = [
+        "demo".into(),
+        "leak-in-netns".into(),
+        program.into_os_string(),
+    ];
+    let mut command = in_own_network(privilege, own, &args)?;
+    Ok(ExitCode::from(exit_code(status(&mut command)?)))
 }
 
-/// Plays a part of a scene.
-pub fn part(demo: &Demo) -> Result<ExitCode> {
+/// Runs a helper process of the demo.
+pub fn run_helper(demo: &Demo) -> Result<ExitCode> {
     match (demo.what, &demo.program) {
-        (Scene::LeakStage, Some(program)) => leak(program),
-        (Scene::LeakServer, _) => leaking_server(),
-        (Scene::Leak | Scene::LeakStage, _) => bail!("this is not a part of a scene"),
+        (DemoProcess::LeakInNetns, Some(program)) => leak(program),
+        (DemoProcess::LeakServer, _) => leaking_server(),
+        (DemoProcess::Leak | DemoProcess::LeakInNetns, _) => {
+            bail!("this is not a helper process of the demo")
+        }
     }
 }
 
-/// Returns a command that starts `program` as root in a new network namespace whose loopback interface is up, in a mount
-/// namespace of its own, and with as many descriptors as it may have.
+/// Returns a command that starts `program` as root in a new network namespace whose loopback
+/// interface is up, in a mount namespace of its own, and with as many descriptors as it may have.
 pub fn in_own_network(
     privilege: Privilege,
     program: PathBuf,
@@ -118,10 +125,10 @@ pub fn in_own_network(
     Ok(command)
 }
 
-/// Another process of this program.
-pub struct Part(Child);
+/// Another process of this program; killed when dropped.
+pub struct HelperProcess(Child);
 
-impl Part {
+impl HelperProcess {
     /// Starts it and waits until it is ready.
     pub fn start(args: &[&str]) -> Result<Self> {
         let own = env::current_exe().context("cannot find xtask itself")?;
@@ -130,20 +137,20 @@ impl Part {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot start a part of the scene")?;
+            .context("cannot start a process of the demo")?;
         let stdout = child.stdout.take();
-        let part = Self(child);
+        let process = Self(child);
         let mut line = String::new();
         BufReader::new(stdout.context("it has no output")?).read_line(&mut line)?;
         ensure!(
             line.trim() == "ready",
-            "a part of the scene failed; its messages are above"
+            "a helper process failed; its messages are above"
         );
-        Ok(part)
+        Ok(process)
     }
 }
 
-impl Drop for Part {
+impl Drop for HelperProcess {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.0.kill();
@@ -151,7 +158,7 @@ impl Drop for Part {
     }
 }
 
-/// Prints the word that [`Part::start`] waits for, and waits to be killed.
+/// Prints the word that [`HelperProcess::start`] waits for, and waits to be killed.
 pub fn ready_and_wait() -> ! {
     println!("ready");
     loop {
@@ -160,22 +167,23 @@ pub fn ready_and_wait() -> ! {
 }
 
 fn leak(program: &Path) -> Result<ExitCode> {
-    let _server = Part::start(&["demo", "leak-server"])?;
+    let _server = HelperProcess::start(&["demo", "leak-server"])?;
     let mut clients = Vec::new();
-    for _ in 0..READ + UNREAD + WAITING {
-        let mut client = TcpStream::connect(ADDRESS).context("cannot connect to the server")?;
+    for _ in 0..READ_CONNECTIONS + UNREAD_CONNECTIONS + UNACCEPTED_CONNECTIONS {
+        let mut client =
+            TcpStream::connect(SERVER_ADDRESS).context("cannot connect to the server")?;
         client.write_all(b"hello")?;
         clients.push(client);
     }
     thread::sleep(Duration::from_millis(500));
     // Every client closes. The server's kernel reports that to the server, which does nothing.
     drop(clients);
-    thread::sleep(AGE);
+    thread::sleep(STUCK_AGE);
     announce(format_args!(
         "a server on port {} has {} connections; all its clients have closed, {} s ago",
-        ADDRESS.1,
-        READ + UNREAD + WAITING,
-        AGE.as_secs()
+        SERVER_ADDRESS.1,
+        READ_CONNECTIONS + UNREAD_CONNECTIONS + UNACCEPTED_CONNECTIONS,
+        STUCK_AGE.as_secs()
     ));
     // Only this namespace: the demo is about its own sockets.
     let args = ["leaks", "--min-age", "1s", "--netns", "/proc/self/ns/net"];
@@ -196,24 +204,25 @@ fn leak(program: &Path) -> Result<ExitCode> {
 fn leaking_server() -> Result<ExitCode> {
     // A name to be found by, in place of xtask's.
     fs::write("/proc/self/comm", "leaky-server").context("cannot rename this process")?;
-    let listener = TcpListener::bind(ADDRESS).context("cannot listen")?;
+    let listener = TcpListener::bind(SERVER_ADDRESS).context("cannot listen")?;
     thread::spawn(move || {
         let mut forgotten = Vec::new();
-        for number in 0..READ + UNREAD {
+        for number in 0..READ_CONNECTIONS + UNREAD_CONNECTIONS {
             let Ok((mut connection, _)) = listener.accept() else {
                 break;
             };
-            if number < UNREAD {
+            if number < UNREAD_CONNECTIONS {
                 forgotten.push(connection);
                 continue;
             }
             thread::spawn(move || {
-                // read() returns 0 when the client has closed; close() should follow, and the descriptor leaks instead.
+                // read() returns 0 when the client has closed; close() should follow, and the
+                // descriptor leaks instead.
                 let _ = connection.read_to_end(&mut Vec::new());
-                std::mem::forget(connection);
+                let _leaked = connection.into_raw_fd();
             });
         }
-        // Never dropped: the server works on.
+        // Never dropped: the server goes on.
         loop {
             thread::park();
         }

@@ -1,17 +1,32 @@
-//! `cargo xtask …`: builds, runs and tests tcpclose on a machine that has nothing but a Rust toolchain.
+//! `cargo xtask …`: builds, runs and tests tcpclose on a machine that has nothing but a Rust
+//! toolchain.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "printing is what it is for"
+)]
 
 mod apt;
+mod arch;
 mod bench;
-mod bench_leaks;
 mod bpf_linker;
+mod chart_tools;
 mod command;
 mod compile;
+mod debian_mirror;
 mod demo;
+mod ebpf;
 mod ebpf_compiler;
+mod files;
+mod needs;
+mod package;
 mod parity;
 mod privilege;
+mod registries;
 mod run;
 mod soak;
+mod static_target;
 mod test;
 mod test_deps;
 mod test_runner;
@@ -37,63 +52,80 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Build target/release/tcpclose, one file with the eBPF programs inside
-    Build,
+    Build {
+        /// Compile the eBPF programs, too, instead of taking those that are kept in the tree
+        #[arg(long)]
+        from_source: bool,
+    },
+    /// Compile the eBPF programs and keep them in the tree, in tracer-sys/ebpf: after each change
+    /// of their sources
+    Ebpf,
     /// Build, then run `tcpclose watch`, as root (through sudo for any other user)
     BuildAndRun {
         /// Run `tcpclose ARGS` instead
         #[arg(last = true)]
         args: Vec<OsString>,
     },
+    /// Make the packages of a release in target/packages: tarballs, .deb, .rpm, a container image
+    Package(package::Package),
     /// Install what the tests need, then run them, in stages
     Test(test::Test),
     /// Run the kernel tests on other kernels, each in a virtual machine
     VmTest {
-        /// 5.10, 6.1 or 6.12; all of them if none is named
+        /// 5.10, 6.1, 6.12, arm64, 6.12-rt, backports or arm64-16k; all of them if none is named
         kernels: Vec<String>,
         /// Arguments for the tests' runner, such as a name to filter by
         #[arg(last = true)]
         args: Vec<OsString>,
     },
-    /// Show tcpclose at work in a small scene, in a network namespace of its own
+    /// Show tcpclose on a server that leaks, in a network namespace of its own
     Demo(demo::Demo),
     /// Compare tcpclose's records of closes with captures of them; exit with 1 if a record is wrong
     Parity(parity::Parity),
     /// Measure what tracing costs, compared with tcpstates and with no tracer
     Bench(bench::Bench),
-    /// Run the agent beside a churn of connections for minutes; exit with 1 if its numbers do not add up
+    /// Run the agent beside a churn of connections for minutes; exit with 1 if its numbers do not
+    /// add up
     Soak(soak::Soak),
     /// Measure `tcpclose leaks` beside ss and lsof
-    BenchLeaks(bench_leaks::BenchLeaks),
+    BenchLeaks(bench::leaks::BenchLeaks),
 }
 
 /// The exit code for "could not run", the same as tcpclose's own.
-const COULD_NOT_RUN: u8 = 2;
+const EXIT_COULD_NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
-    match perform(Cli::parse().task) {
+    match run_task(Cli::parse().task) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(COULD_NOT_RUN)
+            ExitCode::from(EXIT_COULD_NOT_RUN)
         }
     }
 }
 
-fn perform(task: Task) -> Result<ExitCode> {
-    // Parts of a scene: cargo need not be there for root.
+fn run_task(task: Task) -> Result<ExitCode> {
+    // Helper processes run as root, for whom cargo may not be installed.
     match &task {
-        Task::Demo(args) if args.is_part() => return demo::part(args),
-        Task::Bench(args) if args.is_part() => return bench::part(args),
-        Task::BenchLeaks(args) if args.is_part() => return bench_leaks::part(args),
+        Task::Demo(args) if args.is_helper_process() => return demo::run_helper(args),
+        Task::Bench(args) if args.is_helper_process() => return bench::run_helper(args),
+        Task::BenchLeaks(args) if args.is_helper_process() => {
+            return bench::leaks::run_helper(args);
+        }
         _ => {}
     }
     let workspace = Workspace::find()?;
     match task {
-        Task::Build => compile::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Task::Build { from_source: true } => {
+            compile::build_from_source(&workspace).map(|_| ExitCode::SUCCESS)
+        }
+        Task::Build { from_source: false } => compile::build(&workspace).map(|_| ExitCode::SUCCESS),
+        Task::Ebpf => ebpf::keep(&workspace).map(|()| ExitCode::SUCCESS),
         Task::BuildAndRun { args } => run::build_and_run(&workspace, args),
         Task::Demo(args) => demo::demo(&workspace, &args),
         Task::Bench(args) => bench::bench(&workspace, &args),
-        Task::BenchLeaks(args) => bench_leaks::bench_leaks(&workspace, &args),
+        Task::BenchLeaks(args) => bench::leaks::bench_leaks(&workspace, &args),
+        Task::Package(args) => package::package(&workspace, &args).map(|_| ExitCode::SUCCESS),
         Task::Parity(args) => parity::parity(&workspace, &args),
         Task::Soak(args) => soak::soak(&workspace, &args),
         Task::Test(args) => test::test(&workspace, &args),

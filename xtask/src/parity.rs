@@ -20,9 +20,9 @@ use crate::{
 const PACKAGE: &str = "tcpclose-parity";
 
 /// Arguments of `cargo xtask parity`. The comparing program has their defaults.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Parity {
-    /// How many connections to make and close; 2000 if not given
+    /// How many connections to make and close, or how often to visit a program; 2000 if not given
     #[arg(long, value_name = "N")]
     closes: Option<u64>,
 
@@ -34,6 +34,11 @@ pub struct Parity {
     #[arg(long, value_name = "P")]
     drop: Option<u32>,
 
+    /// Have real programs make the closes: web servers, databases and others, as far as they are
+    /// installed
+    #[arg(long, conflicts_with = "drop")]
+    programs: bool,
+
     /// Also print in full what is misjudged, unknown or missing
     #[arg(long)]
     all: bool,
@@ -44,11 +49,12 @@ pub struct Parity {
 }
 
 impl Parity {
-    fn handed_on(&self) -> Vec<OsString> {
+    fn passed_arguments(&self) -> Vec<OsString> {
         let Self {
             closes,
             seed,
             drop,
+            programs,
             all,
             keep,
         } = self;
@@ -65,6 +71,9 @@ impl Parity {
                     .flat_map(|number| [name.into(), number.into()]),
             );
         }
+        if *programs {
+            args.push("--programs".into());
+        }
         if *all {
             args.push("--all".into());
         }
@@ -73,21 +82,30 @@ impl Parity {
     }
 }
 
-/// Builds both programs as this user and compares as root. The exit code is 1 if anything that tcpclose claims is
-/// contradicted.
+/// Builds both programs as this user and compares as root. The exit code is 1 if anything that
+/// tcpclose claims is contradicted.
 pub fn parity(workspace: &Workspace, args: &Parity) -> Result<ExitCode> {
     Ok(ExitCode::from(compare(workspace, args)?))
 }
 
-/// Compares `closes` closes, with `drop` percent of their FINs and ACKs lost on the way. Returns whether no record is
-/// contradicted.
+/// Compares `closes` closes, with `drop` percent of their FINs and ACKs lost on the way. Returns
+/// whether no record is contradicted.
 pub fn is_good(workspace: &Workspace, closes: u64, drop: u32) -> Result<bool> {
     let args = Parity {
         closes: Some(closes),
-        seed: None,
         drop: Some(drop),
-        all: false,
-        keep: None,
+        ..Parity::default()
+    };
+    Ok(compare(workspace, &args)? == 0)
+}
+
+/// Compares the closes of real programs over `visits` visits. Returns whether no record is
+/// contradicted.
+pub fn is_good_with_programs(workspace: &Workspace, visits: u64) -> Result<bool> {
+    let args = Parity {
+        closes: Some(visits),
+        programs: true,
+        ..Parity::default()
     };
     Ok(compare(workspace, &args)? == 0)
 }
@@ -117,7 +135,7 @@ fn compare(workspace: &Workspace, args: &Parity) -> Result<u8> {
     command
         .arg("--tcpclose")
         .arg(tcpclose)
-        .args(args.handed_on());
+        .args(args.passed_arguments());
     Ok(exit_code(status(&mut command)?))
 }
 
@@ -126,15 +144,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_given_is_handed_on() {
+    fn only_given_arguments_are_passed_on() {
         let args = Parity {
             closes: Some(50),
             seed: None,
             drop: Some(5),
+            programs: false,
             all: true,
             keep: Some("/x y".into()),
         };
-        let handed_on = ["--closes", "50", "--drop", "5", "--all", "--keep", "/x y"];
-        assert_eq!(args.handed_on(), handed_on.map(OsString::from));
+        let passed = ["--closes", "50", "--drop", "5", "--all", "--keep", "/x y"];
+        assert_eq!(args.passed_arguments(), passed.map(OsString::from));
     }
 }

@@ -39,7 +39,8 @@ impl Privilege {
         }
     }
 
-    /// Whether a program can be started as root now; sudo may ask for its password where there is a terminal.
+    /// Returns whether a program can be started as root now; sudo may ask for its password where
+    /// there is a terminal.
     pub fn can_start_programs(self) -> bool {
         match self {
             Self::Root | Self::Sudo => true,

@@ -13,10 +13,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::{command::announce, compile, privilege::Privilege, workspace::Workspace};
 
 /// Environment variables that sudo passes on if the user has set them.
-const HANDED_ON: [&str; 2] = ["NO_COLOR", "RUST_LOG"];
+const PASSED_VARIABLES: [&str; 2] = ["NO_COLOR", "RUST_LOG"];
 
-/// Builds as this user, then runs `tcpclose ARGS` as root. Returns only if it could not be started: its exit code and
-/// the signals are its own.
+/// Builds as this user, then runs `tcpclose ARGS` as root. Returns only if it could not be started:
+/// its exit code and the signals are its own.
 pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitCode> {
     let privilege = Privilege::detect();
     // Before the minutes of a first build.
@@ -31,7 +31,7 @@ pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitC
     } else {
         args
     };
-    let set = HANDED_ON
+    let set = PASSED_VARIABLES
         .into_iter()
         .filter(|name| env::var_os(name).is_some());
     let mut command = as_root(privilege, &program, &set.collect::<Vec<_>>());
@@ -48,13 +48,13 @@ pub fn build_and_run(workspace: &Workspace, args: Vec<OsString>) -> Result<ExitC
     Err(command.exec()).with_context(|| format!("cannot start {}", program.display()))
 }
 
-fn as_root(privilege: Privilege, program: &Path, handed_on: &[&str]) -> Command {
+fn as_root(privilege: Privilege, program: &Path, passed: &[&str]) -> Command {
     if privilege == Privilege::Root {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");
-    if !handed_on.is_empty() {
-        command.arg(format!("--preserve-env={}", handed_on.join(",")));
+    if !passed.is_empty() {
+        command.arg(format!("--preserve-env={}", passed.join(",")));
     }
     command.arg("--").arg(program);
     command

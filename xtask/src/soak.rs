@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command::{announce, status},
-    compile::Ebpf,
+    ebpf::EbpfObject,
     privilege::Privilege,
     test_runner,
     workspace::Workspace,
@@ -38,14 +38,14 @@ pub fn is_good(workspace: &Workspace, minutes: u64, losses: bool) -> Result<bool
     if !privilege.can_start_programs() {
         bail!("the soak needs root for eBPF, and there is no sudo here: run this as root");
     }
-    let object = Ebpf::prepare(workspace)?.compile(workspace)?;
+    let object = EbpfObject::provide(workspace)?;
     let (test_name, how) = match losses {
         true => ("soak::soak_with_losses", ", with losses"),
         false => ("soak::soak", ""),
     };
     announce(format_args!("soak: {minutes} minutes of churn{how}"));
     let select = ["--test", "agent"].map(OsString::from);
-    let programs = test_runner::build(workspace, Some(&object), select)?;
+    let programs = test_runner::build(workspace, &object, select)?;
     let program = programs
         .first()
         .context("cargo has built no tests of the agent")?;

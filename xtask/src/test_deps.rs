@@ -1,5 +1,7 @@
 //! Programs of others that the tests need, and the Debian packages that have them.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::{
@@ -31,7 +33,7 @@ const fn dependency(
     }
 }
 
-/// All of them. The `-core` packages have MariaDB's programs without its service.
+/// The programs that tests run. The `-core` packages have MariaDB's programs without its service.
 const DEPENDENCIES: &[TestDependency] = &[
     dependency("tcpdump", "tcpdump", &["integration", "parity"]),
     dependency("tshark", "tshark", &["unit", "integration", "parity"]),
@@ -53,12 +55,32 @@ const DEPENDENCIES: &[TestDependency] = &[
     dependency("rsyslogd", "rsyslog", &["sinks"]),
     dependency("systemd-analyze", "systemd", &["agent", "dist"]),
     dependency("logrotate", "logrotate", &["dist"]),
+    dependency("runsv", "runit", &["dist"]),
+    dependency("shellcheck", "shellcheck", &["dist"]),
+    dependency("man", "man-db", &["dist"]),
+    dependency("mandoc", "mandoc", &["dist"]),
+    dependency("fish", "fish", &["dist"]),
+    dependency("zsh", "zsh", &["dist"]),
+    dependency("lintian", "lintian", &["package"]),
+    dependency("rpm", "rpm", &["package"]),
+    dependency("rpm2cpio", "rpm2cpio", &["package"]),
+    dependency("cpio", "cpio", &["package"]),
+    dependency("busybox", "busybox-static", &["package"]),
+    dependency("skopeo", "skopeo", &["package"]),
+    dependency("umoci", "umoci", &["package"]),
+    dependency("runc", "runc", &["agent", "package"]),
+    // No program, but a file by its whole path: the default seccomp profile of container runtimes.
+    dependency(
+        "/usr/share/containers/seccomp.json",
+        "golang-github-containers-common",
+        &["agent"],
+    ),
     dependency("strace", "strace", &["agent"]),
     dependency("setpriv", "util-linux", &["agent"]),
 ];
 
-/// Installs what is missing for the tests of a stage. What still is missing then is reported, and is an error where it
-/// is `required`.
+/// Installs what is missing for the tests of a stage. What still is missing then is reported, and
+/// is an error where it is `required`.
 pub fn provide(privilege: Privilege, stage: &str, required: bool) -> Result<()> {
     provide_these(&for_stage(stage), privilege, required)
 }
@@ -75,7 +97,7 @@ fn for_stage(stage: &str) -> Vec<TestDependency> {
 }
 
 fn provide_these(wanted: &[TestDependency], privilege: Privilege, required: bool) -> Result<()> {
-    let missing = missing(wanted, |program| find_program(program).is_some());
+    let missing = missing(wanted, is_installed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -84,7 +106,7 @@ fn provide_these(wanted: &[TestDependency], privilege: Privilege, required: bool
         .and_then(|apt| apt.install(&packages(&missing)));
     let still_missing: Vec<_> = missing
         .into_iter()
-        .filter(|dependency| find_program(dependency.program).is_none())
+        .filter(|dependency| !is_installed(dependency.program))
         .collect();
     if still_missing.is_empty() {
         return Ok(());
@@ -105,6 +127,11 @@ fn provide_these(wanted: &[TestDependency], privilege: Privilege, required: bool
         "skipping the tests that need {programs} (Debian's packages: {packages}), which could not be installed: {reason}"
     ));
     Ok(())
+}
+
+/// Returns whether a program, or a file by its whole path, is installed.
+fn is_installed(name: &str) -> bool {
+    find_program(name).is_some() || (name.starts_with('/') && Path::new(name).exists())
 }
 
 fn missing(wanted: &[TestDependency], is_here: impl Fn(&str) -> bool) -> Vec<TestDependency> {
@@ -136,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_installed_where_all_is_here() {
+    fn nothing_is_installed_if_nothing_is_missing() {
         assert!(missing(DEPENDENCIES, |_| true).is_empty());
     }
 
@@ -154,6 +181,14 @@ mod tests {
     fn a_stage_gets_what_its_tests_need() {
         assert_eq!(programs(&for_stage("unit")), ["tshark"]);
         assert!(for_stage("fmt").is_empty());
+    }
+
+    #[test]
+    fn a_program_or_a_file_by_its_whole_path_is_found() {
+        assert!(is_installed("sh"));
+        assert!(is_installed("/etc/passwd"));
+        assert!(!is_installed("/etc/no-such-file"));
+        assert!(!is_installed("no-such-program"));
     }
 
     #[test]

@@ -35,8 +35,11 @@ impl Tool {
     }
 
     fn is(&self, program: &Path) -> bool {
+        let mut version = Command::new(program);
+        // Some of cargo's subcommands answer only as cargo calls them: with their name.
+        version.args(self.name.strip_prefix("cargo-"));
         program.exists()
-            && stdout_of(Command::new(program).arg("--version"))
+            && stdout_of(version.arg("--version"))
                 .is_ok_and(|answer| answer.split_whitespace().last() == Some(self.version))
     }
 

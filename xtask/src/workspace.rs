@@ -1,6 +1,7 @@
 //! The checkout: its directories, its test targets, and cargo for it.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     path::{Path, PathBuf},
@@ -62,8 +63,44 @@ impl Workspace {
         package.with_context(|| format!("no package of this workspace: {id}"))
     }
 
-    /// The cargo that runs us, for its own toolchain, with the user's environment: what `cargo run` told *us* about
-    /// our own package is taken out.
+    /// Returns the names of the packages that are published.
+    pub fn published(&self) -> impl Iterator<Item = &str> {
+        let packages = self.packages.iter();
+        let published = packages.filter(|package| package.publish.is_none());
+        published.map(|package| package.name.as_str())
+    }
+
+    /// The packages without which `package` cannot be compiled.
+    #[cfg(test)]
+    pub fn required_dependencies(&self, package: &str) -> Vec<&str> {
+        let mut packages = self.packages.iter();
+        let package = packages.find(|candidate| candidate.name == package);
+        let dependencies = package
+            .into_iter()
+            .flat_map(|package| &package.dependencies);
+        let required = dependencies.filter(|dependency| !dependency.optional);
+        required.map(|dependency| &*dependency.name).collect()
+    }
+
+    /// Returns the version of a package of this workspace.
+    pub fn version(&self, name: &str) -> Result<String> {
+        let mut packages = self.packages.iter();
+        let package = packages.find(|package| package.name == name);
+        let package = package.with_context(|| format!("no package of this workspace: {name}"))?;
+        Ok(package.version.to_string())
+    }
+
+    /// What asks cargo about all dependencies.
+    pub fn metadata(&self) -> MetadataCommand {
+        let mut command = MetadataCommand::new();
+        command
+            .cargo_path(&self.cargo)
+            .manifest_path(self.root.join("Cargo.toml"));
+        command
+    }
+
+    /// The cargo that runs us, for its own toolchain, with the user's environment: without the
+    /// variables that `cargo run` has set about xtask.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);
         for (name, _) in env::vars_os() {
@@ -75,6 +112,23 @@ impl Workspace {
             .env("CARGO_TARGET_DIR", &self.target)
             .current_dir(&self.root);
         command
+    }
+
+    /// The directories that hold the sources of other packages: cargo's registries, or where they
+    /// are vendored. cargo fetches what is missing.
+    pub fn directories_of_dependencies(&self) -> Result<BTreeSet<PathBuf>> {
+        let metadata = MetadataCommand::new()
+            .cargo_path(&self.cargo)
+            .manifest_path(self.root.join("Cargo.toml"))
+            .other_options(["--locked".to_owned()])
+            .exec()
+            .context("cannot read `cargo metadata`")?;
+        let packages = metadata.packages.iter();
+        let foreign = packages.filter(|package| package.source.is_some());
+        let directories = foreign.filter_map(|package| package.manifest_path.ancestors().nth(2));
+        Ok(directories
+            .map(|path| path.as_std_path().to_owned())
+            .collect())
     }
 
     /// Where the tools that the build needs are installed.
@@ -116,6 +170,57 @@ mod tests {
         assert!(has("tcpclose", "integration"));
         assert!(has("tcpclose-core", "lifecycle"));
         assert!(!has("tcpclose", "tcpclose"), "a library is no test target");
+    }
+
+    #[test]
+    fn what_is_published_has_all_that_a_registry_shows() {
+        let workspace = Workspace::find().unwrap();
+        let mut published: Vec<_> = workspace.published().collect();
+        published.sort_unstable();
+        assert_eq!(
+            published,
+            [
+                "tcpclose",
+                "tcpclose-common",
+                "tcpclose-core",
+                "tcpclose-sys"
+            ]
+        );
+        for package in &workspace.packages {
+            if !published.contains(&package.name.as_str()) {
+                continue;
+            }
+            let name = &package.name;
+            assert!(package.description.is_some(), "{name}: description");
+            assert!(
+                (1..=5).contains(&package.keywords.len()),
+                "{name}: keywords"
+            );
+            assert!(
+                (1..=5).contains(&package.categories.len()),
+                "{name}: categories"
+            );
+            assert!(
+                package.readme().is_some_and(|readme| readme.exists()),
+                "{name}: readme"
+            );
+            let license = package.license.as_deref().unwrap_or_default();
+            for (word, file) in [
+                ("MIT", "LICENSE-MIT"),
+                ("Apache-2.0", "LICENSE-APACHE"),
+                ("GPL-2.0-only", "LICENSE-GPL2"),
+            ] {
+                let text = package.manifest_path.with_file_name(file);
+                assert_eq!(license.contains(word), text.exists(), "{name}: {file}");
+            }
+            // What is compiled in is covered by its own licence.
+            let has_programs = package.manifest_path.with_file_name("ebpf").exists();
+            assert_eq!(
+                license.contains("GPL-2.0-only"),
+                has_programs,
+                "{name}: {license}"
+            );
+        }
     }
 
     #[test]

@@ -1,25 +1,27 @@
-//! The core alone, on a stream that was recorded: `cargo xtask bench` records one and names it in `TCPCLOSE_RECORDING`.
+//! The core alone, on a stream that was recorded: `cargo xtask bench` records one and names it in
+//! `TCPCLOSE_RECORDING`.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "printing is what it is for"
+)]
 
 use std::hint::black_box;
-use std::path::Path;
 
 use criterion::{Criterion, Throughput};
-use tcpclose::clock_offset::ClockOffset;
-use tcpclose::output::clock::WallClock;
-use tcpclose_bench::{Stream, write_json};
+use tcpclose_bench::{Stream, clock, write_json};
 
 fn main() {
-    let Some(path) = std::env::var_os("TCPCLOSE_RECORDING") else {
-        eprintln!("TCPCLOSE_RECORDING names no recording: `cargo xtask bench --only e` makes one");
-        return;
+    let stream = match Stream::from_environment() {
+        Ok(stream) => stream,
+        Err(reason) => return eprintln!("{reason}"),
     };
-    let stream = Stream::read(Path::new(&path));
     let findings = stream.findings();
     println!(
-        "{} transitions, {} findings in {}",
+        "{} transitions, {} findings",
         stream.transitions,
-        findings.len(),
-        Path::new(&path).display()
+        findings.len()
     );
 
     let mut criterion = Criterion::default().sample_size(10).configure_from_args();
@@ -32,7 +34,7 @@ fn main() {
             tracker
         });
     });
-    let clock = WallClock::new(ClockOffset::measured());
+    let clock = clock();
     let mut lines = Vec::new();
     group.bench_function("json", |bencher| {
         bencher.iter(|| {

@@ -1,22 +1,22 @@
 //! Paths of cgroups: anybody with a delegated cgroup can name more of them.
 
-use tcpclose_sys::fuzzing::container_of;
+use tcpclose_sys::fuzzing::container_from_cgroups;
 use tcpclose_sys::host::systemd_unit::{cgroup_path as most_telling, cgroup_path_v2};
 use tcpclose_sys::host::{container, systemd_unit};
 
 /// Takes the bytes for one path, and for a whole `/proc/PID/cgroup`.
 pub fn cgroup_path(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    of_path(&text);
+    check_path(&text);
 
     for path in [most_telling(&text), cgroup_path_v2(&text)]
         .into_iter()
         .flatten()
     {
         assert!(!path.contains('\n'));
-        of_path(path);
+        check_path(path);
     }
-    if let Some(container) = container_of(&text) {
+    if let Some(container) = container_from_cgroups(&text) {
         let names_it = |line: &str| {
             let path = line.splitn(3, ':').nth(2);
             path.and_then(container::from_cgroup_path).as_ref() == Some(&container)
@@ -25,7 +25,7 @@ pub fn cgroup_path(data: &[u8]) {
     }
 }
 
-fn of_path(path: &str) {
+fn check_path(path: &str) {
     let container = container::from_cgroup_path(path);
     let unit = systemd_unit::from_cgroup_path(path);
     // Slashes that name nothing change nothing.

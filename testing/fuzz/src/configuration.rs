@@ -13,7 +13,10 @@ pub fn configuration(data: &[u8]) {
     let message = error.to_string();
     let mut parts = message.splitn(4, ':');
     assert_eq!(parts.next(), Some("agent.toml"), "{message}");
-    let number = |part: Option<&str>| part.and_then(|part| part.parse::<usize>().ok());
+    let number = |part: Option<&str>| {
+        let part = part?;
+        part.parse::<usize>().ok()
+    };
     let (line, column) = (number(parts.next()), number(parts.next()));
     let (line, column) = (line.expect("a line"), column.expect("a column"));
     let pointed_at = text.split('\n').nth(line - 1).expect("a line of the text");

@@ -1,4 +1,4 @@
-//! `/proc/PID/mountinfo`: mount points are named by whoever mounts.
+//! `/proc/PID/mountinfo`: mount points have names that any mounting process chooses.
 
 use std::os::unix::ffi::OsStrExt as _;
 

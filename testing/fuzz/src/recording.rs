@@ -43,7 +43,7 @@ fn entries(file: &[u8]) -> usize {
 }
 
 /// A frame's header: kind and three zeros, stored length, length, checksum (docs/recording.md).
-const HEADER: usize = 16;
+const HEADER_SIZE: usize = 16;
 
 fn with_right_checksums(data: &[u8]) -> Vec<u8> {
     let mut file = data.to_vec();
@@ -51,7 +51,7 @@ fn with_right_checksums(data: &[u8]) -> Vec<u8> {
         Some(end) => &mut file[end + 1..],
         None => return file,
     };
-    while let Some((header, behind)) = rest.split_at_mut_checked(HEADER) {
+    while let Some((header, behind)) = rest.split_at_mut_checked(HEADER_SIZE) {
         let stored = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
         let Some((stored, behind)) = behind.split_at_mut_checked(stored as usize) else {
             break;

@@ -1,7 +1,7 @@
 //! The entries of a recording, through the core and into the outputs.
 
+use tcpclose::cgroup_names::NoCgroups;
 use tcpclose::clock_offset::ClockOffset;
-use tcpclose::output::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
 use tcpclose::output::table::CloseTable;
@@ -36,7 +36,7 @@ pub fn replay(data: &[u8]) {
 }
 
 fn tracker(rules: u8) -> Tracker {
-    let has = |bit: u8| rules & 1 << bit != 0;
+    let has = |bit: u8| rules & (1 << bit) != 0;
     let mut tracker = Tracker::new(if has(0) { 2 } else { 1000 });
     if has(1) {
         tracker = tracker.with_hooks();
@@ -55,7 +55,7 @@ fn tracker(rules: u8) -> Tracker {
 
 /// As the session does: with each time the core's questions are due.
 fn take(tracker: &mut Tracker, input: &Input) {
-    tracker.take(input);
+    tracker.apply(input);
     if let Input::Time(now) = input {
         tracker.due_probes(*now, &mut Vec::new());
         tracker.due_polls(*now, &mut Vec::new());

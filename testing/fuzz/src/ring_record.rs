@@ -5,19 +5,20 @@ use tcpclose_core::event::{Event, SignalKind};
 use tcpclose_sys::kernel::decode::decode;
 
 /// Names of reset reasons by their numbers, as BTF has them.
-const REASONS: [&str; 4] = ["NOT_SPECIFIED", "", "NO_SOCKET", "TCP_ABORT_ON_CLOSE"];
+const DROP_REASONS: [&str; 4] = ["NOT_SPECIFIED", "", "NO_SOCKET", "TCP_ABORT_ON_CLOSE"];
 
 /// Decodes one record.
 pub fn ring_record(data: &[u8]) {
-    let Ok(event) = decode(data, &REASONS) else {
+    let Ok(event) = decode(data, &DROP_REASONS) else {
         return;
     };
     match event {
         Event::Transition(transition) => {
             // A short record means the same as a whole one whose rest is zero.
-            let mut whole = [0; TransitionRecord::WHOLE];
+            let mut whole = [0; TransitionRecord::LEN_MAX];
             whole[..data.len()].copy_from_slice(data);
-            let of_whole = decode(&whole, &REASONS).expect("it was decoded when it was shorter");
+            let of_whole =
+                decode(&whole, &DROP_REASONS).expect("it was decoded when it was shorter");
             assert_eq!(format!("{event:?}"), format!("{of_whole:?}"));
 
             let record: TransitionRecord = bytemuck::pod_read_unaligned(&whole);
@@ -35,7 +36,10 @@ pub fn ring_record(data: &[u8]) {
                 assert!(reason.is_none_or(|reason| !reason.is_empty()));
             }
             let cut = &data[..data.len() - 1];
-            assert!(decode(cut, &REASONS).is_err(), "a signal of any length");
+            assert!(
+                decode(cut, &DROP_REASONS).is_err(),
+                "a signal of any length"
+            );
         }
     }
 }

@@ -1,5 +1,11 @@
-//! Every target over its corpus, over all that ever made one panic, and over a bounded number of mutations of both, the same
-//! in each run. Needs no nightly toolchain.
+//! Every target over its corpus, over all that ever made one panic, and over a bounded number of
+//! mutations of both, the same in each run. Needs no nightly toolchain.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +14,14 @@ use tcpclose::recording::{Entry, EntryRef, Reader};
 use tcpclose_fuzz::{TARGETS, Target};
 
 /// Mutations of each target.
-const MUTATIONS: usize = 4_000;
+const MUTATIONS_PER_TARGET: usize = 4_000;
 /// Bytes of a mutation, at most: longer ones are slow, and find nothing else.
-const LONGEST: usize = 64 << 10;
+const MAX_MUTATION_SIZE: usize = 64 << 10;
 
 /// The program's kept recordings, seen from this crate.
-const RECORDINGS: &str = "../../tracer/tests/data/golden";
+const RECORDINGS_DIRECTORY: &str = "../../tracer/tests/data/golden";
 /// Bytes of a recording's entries that are a seed.
-const LONGEST_SEED: usize = 8 << 10;
+const MAX_SEED_SIZE: usize = 8 << 10;
 
 fn inputs(folder: &str, name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -37,7 +43,8 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(read).collect()
 }
 
-/// Runs a target; where it panics, the input is kept below target/, and the message says what to do with it.
+/// Runs a target; where it panics, the input is kept below target/, and the message says what to do
+/// with it.
 fn run(name: &str, target: Target, input: &[u8], origin: &str) {
     if std::panic::catch_unwind(|| target(input)).is_ok() {
         return;
@@ -51,23 +58,25 @@ fn run(name: &str, target: Target, input: &[u8], origin: &str) {
     );
 }
 
-/// The recordings that the program's tests keep, as files or as their entries: seeds that cover every kind of finding.
+/// The recordings that the program's tests keep, as files or as their entries: seeds that cover
+/// every kind of finding.
 fn recordings(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let as_target_takes_it: fn(&[u8]) -> Vec<u8> = match name {
         "recording" => <[u8]>::to_vec,
         "replay" => entries,
         _ => return Vec::new(),
     };
-    let mut files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDINGS));
+    let mut files = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(RECORDINGS_DIRECTORY));
     files.retain(|(path, _)| path.extension().is_some_and(|extension| extension == "rec"));
-    assert!(!files.is_empty(), "no recording in {RECORDINGS}");
+    assert!(!files.is_empty(), "no recording in {RECORDINGS_DIRECTORY}");
     let seeds = files
         .into_iter()
         .map(|(path, file)| (path, as_target_takes_it(&file)));
     seeds.collect()
 }
 
-/// Behind the byte that chooses the core's rules, the entries of a recording as they are in its frames.
+/// Behind the byte that chooses the core's rules, the entries of a recording as they are in its
+/// frames.
 fn entries(file: &[u8]) -> Vec<u8> {
     let mut reader = Reader::new(file).unwrap();
     let mut seed = vec![0b1_0110];
@@ -79,7 +88,7 @@ fn entries(file: &[u8]) -> Vec<u8> {
             Entry::IntervalEnd(end) => EntryRef::IntervalEnd(end),
         };
         let bytes = postcard::to_extend(&entry, seed.clone()).unwrap();
-        if bytes.len() > LONGEST_SEED {
+        if bytes.len() > MAX_SEED_SIZE {
             break;
         }
         seed = bytes;
@@ -101,7 +110,7 @@ fn over_everything(name: &str) {
     }
     let seeds: Vec<&[u8]> = kept.iter().map(|(_, input)| &**input).collect();
     let mut random = fastrand::Rng::with_seed(name.bytes().map(u64::from).sum());
-    for number in 0..MUTATIONS {
+    for number in 0..MUTATIONS_PER_TARGET {
         let input = mutated(&seeds, &mut random);
         run(name, target, &input, &format!("mutation {number}"));
     }
@@ -110,7 +119,7 @@ fn over_everything(name: &str) {
 /// One of the seeds, or the start of one and the end of another, with a few bytes changed.
 fn mutated(seeds: &[&[u8]], random: &mut fastrand::Rng) -> Vec<u8> {
     /// Numbers at which something may turn over.
-    const EDGES: [u32; 8] = [
+    const EDGE_VALUES: [u32; 8] = [
         0,
         1,
         16,
@@ -141,7 +150,7 @@ fn mutated(seeds: &[&[u8]], random: &mut fastrand::Rng) -> Vec<u8> {
                 input.splice(at..at, again);
             }
             5 => {
-                let edge = EDGES[random.usize(..EDGES.len())].to_ne_bytes();
+                let edge = EDGE_VALUES[random.usize(..EDGE_VALUES.len())].to_ne_bytes();
                 let length = length.min(edge.len());
                 input[at..at + length].copy_from_slice(&edge[..length]);
             }
@@ -152,7 +161,7 @@ fn mutated(seeds: &[&[u8]], random: &mut fastrand::Rng) -> Vec<u8> {
             }
         }
     }
-    input.truncate(LONGEST);
+    input.truncate(MAX_MUTATION_SIZE);
     input
 }
 
@@ -165,18 +174,18 @@ macro_rules! each {
             }
         )*
 
-        const TESTED: &[&str] = &[$(stringify!($name)),*];
+        const TARGETS_WITH_TEST: &[&str] = &[$(stringify!($name)),*];
     };
 }
 
-each! { btf cgroup_path configuration mountinfo netlink proc_files recording replay ring_record }
+each! { btf cgroup_path configuration container_names mountinfo netlink proc_files recording replay ring_record }
 
 #[test]
-fn no_target_is_left_out() {
+fn every_target_has_a_test() {
     let guided = include_str!("../guided/Cargo.toml");
     let workflow = include_str!("../../../.github/workflows/ci.yml");
-    assert_eq!(TARGETS.map(|(name, _)| name), TESTED);
-    for name in TESTED {
+    assert_eq!(TARGETS.map(|(name, _)| name), TARGETS_WITH_TEST);
+    for name in TARGETS_WITH_TEST {
         assert!(
             guided.contains(&format!("[[bin]]\nname = \"{name}\"\n")),
             "{name}"

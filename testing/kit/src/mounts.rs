@@ -2,17 +2,19 @@
 
 #![expect(unsafe_code, reason = "unshare(2)")]
 
-use std::ffi::CStr;
-use std::fs::File;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Moves the calling thread into a mount namespace of its own, from which nothing spreads. Threads and processes that it
-/// starts are in it, too.
+/// Moves the calling thread into a mount namespace of its own, from which nothing spreads. Threads
+/// and processes that it starts are in it, too.
 ///
 /// # Errors
 /// It is not allowed.
@@ -65,5 +67,43 @@ pub fn mount_tracefs() -> io::Result<()> {
 pub fn bind(from: &Path, to: &Path) -> io::Result<()> {
     File::create(to)?;
     mount_bind(from, to)?;
+    Ok(())
+}
+
+/// Mounts a folder and all that is mounted below it on another folder, which is made.
+///
+/// # Errors
+/// It is not allowed, or there is no such folder.
+pub fn bind_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    mount_bind_recursive(from, to)?;
+    Ok(())
+}
+
+/// Mounts a root at `at` that looks like `lower`; what is changed there goes into the folder
+/// `changes`, on another file system than `lower`.
+///
+/// # Errors
+/// It is not allowed, or the file systems do not fit.
+pub fn mount_overlay(lower: &Path, changes: &Path, at: &Path) -> io::Result<()> {
+    let (upper, work) = (changes.join("upper"), changes.join("work"));
+    for folder in [&upper, &work] {
+        fs::create_dir_all(folder)?;
+    }
+    fs::create_dir_all(at)?;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let options = CString::new(options)?;
+    mount(
+        c"overlay",
+        at,
+        c"overlay",
+        MountFlags::empty(),
+        options.as_c_str(),
+    )?;
     Ok(())
 }

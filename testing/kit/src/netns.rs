@@ -11,8 +11,8 @@ use std::thread;
 use crate::command;
 use crate::namespace::{enter_netns, enter_new_netns};
 
-/// A network namespace with its loopback interface up. It is gone when this, all processes in it and all sockets made in
-/// it are.
+/// A network namespace with its loopback interface up. It is gone when this, all processes in it
+/// and all sockets made in it are.
 pub struct NetNs {
     handle: File,
     inode: u64,
@@ -56,7 +56,8 @@ impl NetNs {
         enter_netns(&self.handle)
     }
 
-    /// Runs the closure inside. Sockets that it makes belong to the namespace wherever they are used later.
+    /// Runs the closure inside. Sockets that it makes belong to the namespace wherever they are
+    /// used later.
     ///
     /// # Panics
     /// Where the namespace cannot be entered, and with the closure.

@@ -7,25 +7,25 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::namespace::enter_new_netns;
-use crate::{Outcome, skip};
+use crate::{TestResult, skip};
 
 /// Runs a test in a new network namespace, whose path it is given.
 ///
 /// # Errors
-/// The test's.
-pub fn in_own_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
+/// The error of the test.
+pub fn in_own_network(test: impl FnOnce(&str) -> TestResult + Send) -> TestResult {
     if !skip::is_root() {
         return Ok(());
     }
-    elsewhere(|path| test(path).map_err(|error| io::Error::other(error.to_string())))?;
+    in_new_netns(|path| test(path).map_err(|error| io::Error::other(error.to_string())))?;
     Ok(())
 }
 
 /// Does `work` in a thread of its own, in a new network namespace, whose path it is given.
 ///
 /// # Errors
-/// The work's, or it is not allowed.
-pub fn elsewhere<T: Send>(work: impl FnOnce(&str) -> io::Result<T> + Send) -> io::Result<T> {
+/// The error of `work`, or namespaces may not be made.
+pub fn in_new_netns<T: Send>(work: impl FnOnce(&str) -> io::Result<T> + Send) -> io::Result<T> {
     let inside = || {
         enter_new_netns()?;
         let path = own_path()?;
@@ -40,40 +40,40 @@ pub fn elsewhere<T: Send>(work: impl FnOnce(&str) -> io::Result<T> + Send) -> io
 }
 
 /// A thread that stays in a network namespace of its own.
-pub struct Resident {
-    /// Where its namespace is found.
+pub struct NamespaceThread {
+    /// The path of its namespace.
     pub path: PathBuf,
     leave: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Resident {
-    /// Starts the thread. `furnish` runs inside; what it returns lives as long as the thread.
+impl NamespaceThread {
+    /// Starts the thread. `setup` runs inside; what it returns lives as long as the thread.
     ///
     /// # Errors
-    /// Those of `furnish`, or it is not allowed.
-    pub fn with<T>(furnish: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<Self> {
-        let (leave, wait) = mpsc::channel::<()>();
-        let (ready, furnished) = mpsc::channel();
+    /// Those of `setup`, or it is not allowed.
+    pub fn start<T>(setup: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<Self> {
+        let (leave, left) = mpsc::channel::<()>();
+        let (ready, set_up) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let room = enter_new_netns().and_then(|()| furnish());
-            let (room, path) = match room {
-                Ok(room) => (Some(room), own_path()),
+            let state = enter_new_netns().and_then(|()| setup());
+            let (state, path) = match state {
+                Ok(state) => (Some(state), own_path()),
                 Err(error) => (None, Err(error)),
             };
             let _ = ready.send(path);
-            let _ = wait.recv();
-            drop(room);
+            let _ = left.recv();
+            drop(state);
         });
         Ok(Self {
-            path: furnished.recv().map_err(io::Error::other)??,
+            path: set_up.recv().map_err(io::Error::other)??,
             leave: Some(leave),
             thread: Some(thread),
         })
     }
 }
 
-impl Drop for Resident {
+impl Drop for NamespaceThread {
     fn drop(&mut self) {
         drop(self.leave.take());
         let _ = self.thread.take().map(thread::JoinHandle::join);

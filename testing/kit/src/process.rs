@@ -1,4 +1,5 @@
-//! Processes that tests start: they never outlive the test, and their output can be collected as it comes.
+//! Processes that tests start: they never outlive the test, and their output can be collected as it
+//! comes.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::ops::{Deref, DerefMut};
@@ -11,12 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use serde_json::Value;
 
-use crate::wait::{PATIENCE, eventually};
+use crate::wait::{WAIT_TIMEOUT, eventually};
 
-/// A running process of ours; killed (by its id) when dropped.
-pub struct Running(Child);
+/// A child process, which is killed (by its id) when this is dropped.
+pub struct ChildGuard(Child);
 
-impl Running {
+impl ChildGuard {
     /// Starts the command.
     ///
     /// # Errors
@@ -47,7 +48,7 @@ impl Running {
         self.end();
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     ///
     /// # Panics
     /// The kernel does not know our own child.
@@ -73,7 +74,7 @@ impl Running {
     }
 }
 
-impl Deref for Running {
+impl Deref for ChildGuard {
     type Target = Child;
 
     fn deref(&self) -> &Child {
@@ -81,27 +82,27 @@ impl Deref for Running {
     }
 }
 
-impl DerefMut for Running {
+impl DerefMut for ChildGuard {
     fn deref_mut(&mut self) -> &mut Child {
         &mut self.0
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         self.end();
     }
 }
 
 #[derive(Default)]
-struct Collected {
+struct CollectedLines {
     lines: Vec<String>,
     ended: bool,
 }
 
 /// The lines that a process has written so far.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<(Mutex<Collected>, Condvar)>);
+pub struct Lines(Arc<(Mutex<CollectedLines>, Condvar)>);
 
 impl Lines {
     fn follow(source: impl Read + Send + 'static) -> Self {
@@ -147,9 +148,10 @@ impl Lines {
         self.now().join("\n")
     }
 
-    /// Waits for what `find` looks for; `None` when the stream has ended or [`PATIENCE`] is over without it.
+    /// Waits for what `find` looks for; `None` when the stream has ended or [`WAIT_TIMEOUT`] is
+    /// over without it.
     pub fn wait<T>(&self, find: impl FnMut(&[String]) -> Option<T>) -> Option<T> {
-        self.wait_for(PATIENCE, find)
+        self.wait_for(WAIT_TIMEOUT, find)
     }
 
     /// As [`Self::wait`] with another limit.
@@ -184,15 +186,15 @@ impl Lines {
         let guard = collected.lock().unwrap();
         drop(
             changed
-                .wait_timeout_while(guard, PATIENCE, |collected| !collected.ended)
+                .wait_timeout_while(guard, WAIT_TIMEOUT, |collected| !collected.ended)
                 .unwrap(),
         );
     }
 }
 
-/// A running process whose output is collected.
-pub struct Process {
-    running: Running,
+/// A child process whose output is collected.
+pub struct ChildProcess {
+    running: ChildGuard,
     name: String,
     collects_stdout: bool,
     /// Its standard output; empty after [`Self::spawn_unread`].
@@ -201,7 +203,7 @@ pub struct Process {
     pub stderr: Lines,
 }
 
-impl Process {
+impl ChildProcess {
     /// Starts the command with both outputs collected and no input.
     ///
     /// # Panics
@@ -209,13 +211,13 @@ impl Process {
     #[must_use]
     pub fn spawn(command: &mut Command) -> Self {
         let mut process = Self::spawn_unread(command);
-        let stdout = process.take_stdout();
+        let stdout = process.stdout_pipe();
         process.stdout = Lines::follow(stdout);
         process.collects_stdout = true;
         process
     }
 
-    /// As [`Self::spawn`], but standard output is left to the test: see [`Self::take_stdout`].
+    /// As [`Self::spawn`], but standard output is left to the test: see [`Self::stdout_pipe`].
     ///
     /// # Panics
     /// It cannot be started.
@@ -227,7 +229,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut running =
-            Running::spawn(command).unwrap_or_else(|error| panic!("cannot start {error}"));
+            ChildGuard::spawn(command).unwrap_or_else(|error| panic!("cannot start {error}"));
         let stderr: ChildStderr = running.stderr.take().expect("piped");
         Self {
             running,
@@ -238,11 +240,11 @@ impl Process {
         }
     }
 
-    /// Returns the pipe of standard output; dropping it closes the reader's end.
+    /// Returns the pipe of standard output, to be read by the test. Dropping it closes the pipe.
     ///
     /// # Panics
     /// It was taken already.
-    pub fn take_stdout(&mut self) -> ChildStdout {
+    pub fn stdout_pipe(&mut self) -> ChildStdout {
         self.running
             .stdout
             .take()
@@ -278,23 +280,23 @@ impl Process {
     }
 }
 
-impl Deref for Process {
-    type Target = Running;
+impl Deref for ChildProcess {
+    type Target = ChildGuard;
 
-    fn deref(&self) -> &Running {
+    fn deref(&self) -> &ChildGuard {
         &self.running
     }
 }
 
-impl DerefMut for Process {
-    fn deref_mut(&mut self) -> &mut Running {
+impl DerefMut for ChildProcess {
+    fn deref_mut(&mut self) -> &mut ChildGuard {
         &mut self.running
     }
 }
 
 /// Exit code and output of a command that ended by itself.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct CommandOutput {
     /// Its exit code; `None` when a signal ended it.
     pub code: Option<i32>,
     /// Its standard output.
@@ -303,7 +305,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-impl Ended {
+impl CommandOutput {
     /// Returns the JSON records on its standard output.
     ///
     /// # Panics
@@ -328,7 +330,7 @@ impl Ended {
 }
 
 /// For tcpclose itself: it writes UTF-8, whatever it reads.
-impl From<Output> for Ended {
+impl From<Output> for CommandOutput {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8 comes out, whatever goes in");
         Self {
@@ -354,10 +356,10 @@ pub fn output_of(command: &mut Command) -> String {
 ///
 /// # Panics
 /// It cannot be started, or does not end.
-pub fn run(command: &mut Command) -> Ended {
-    let mut process = Process::spawn(command);
+pub fn run(command: &mut Command) -> CommandOutput {
+    let mut process = ChildProcess::spawn(command);
     let code = process.wait().code();
-    Ended {
+    CommandOutput {
         code,
         stdout: process.stdout.text(),
         stderr: process.stderr.text(),

@@ -1,5 +1,5 @@
-//! What a test needs and may not find. A missing piece skips the test and is reported; with `TCPCLOSE_TEST_REQUIRE=1`, as
-//! in CI, it fails the test.
+//! What a test needs and may not find. A missing piece skips the test and is reported; with
+//! `TCPCLOSE_TEST_REQUIRE=1`, as in CI, it fails the test.
 
 use std::env;
 use std::io::Write as _;
@@ -19,12 +19,13 @@ pub fn skip(reason: &str) {
         env::var_os("TCPCLOSE_TEST_REQUIRE").is_none_or(|value| value != "1"),
         "required: {reason}"
     );
-    // Past the test runner, which keeps what print macros write, and in one piece, because it writes meanwhile.
+    // Past the test runner, which keeps what print macros write, and in one piece, because it
+    // writes meanwhile.
     let line = format!("skipped: {test}: {reason}\n");
     drop(std::io::stderr().write_all(line.as_bytes()));
 }
 
-/// Whether network namespaces can be made. Skips the test where they cannot.
+/// Returns whether network namespaces can be made. Skips the test where they cannot.
 #[track_caller]
 pub fn is_root() -> bool {
     let is_allowed = thread::spawn(|| enter_new_netns().is_ok())
@@ -36,7 +37,8 @@ pub fn is_root() -> bool {
     is_allowed
 }
 
-/// Returns where a program is, also outside a user's PATH. Skips the test where it is not installed.
+/// Returns where a program is, also outside a user's PATH. Skips the test where it is not
+/// installed.
 #[track_caller]
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let found = search(name);
@@ -55,15 +57,25 @@ pub fn program_path(name: &str) -> PathBuf {
     search(name).unwrap_or_else(|| panic!("{name} was there"))
 }
 
-/// Whether all these programs are installed. Skips the test where one is not.
+/// Returns whether all these programs are installed. Skips the test where one is not.
 #[track_caller]
 pub fn has_programs(names: &[&str]) -> bool {
     names.iter().all(|name| find_program(name).is_some())
 }
 
+/// Where `cargo xtask test` puts programs that no package has.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/bin");
+
 fn search(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let others = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/lib/systemd"];
+    let others = [
+        TOOLS,
+        "/usr/sbin",
+        "/sbin",
+        "/usr/bin",
+        "/bin",
+        "/lib/systemd",
+    ];
     env::split_paths(&path)
         .chain(others.map(PathBuf::from))
         .map(|folder| folder.join(name))

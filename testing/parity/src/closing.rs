@@ -37,33 +37,34 @@ impl ClosingSegment {
 /// Who sent the first FIN or RST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initiator {
-    /// Nobody has yet.
-    Nobody,
-    /// One end, and the other had seen it before it closed itself.
+    /// No FIN or RST yet.
+    Unknown,
+    /// One endpoint, and the other had seen it before it closed itself.
     One(Endpoint),
-    /// Both: each sent its FIN before it saw the other's.
+    /// Both: each FIN left or arrived before the other was acknowledged.
     Both,
 }
 
 /// The closing of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closing {
-    /// Who began.
+    /// Who sent the first FIN or RST.
     pub initiator: Initiator,
-    /// Each end's FIN, the first ACK of each, and the first RST, with which it ends; in the capture's order.
+    /// Each endpoint's FIN, the first ACK of each, and the first RST, with which it ends; in the
+    /// capture's order.
     pub segments: Vec<ClosingSegment>,
     /// FINs sent again.
     pub repeated: Vec<ClosingSegment>,
-    /// Whether both ends agreed to open the connection.
+    /// Whether both endpoints agreed to open the connection.
     pub opened: bool,
 }
 
 impl Closing {
     /// Finds the closing segments among all segments of one connection, in the capture's order.
     #[must_use]
-    pub fn of(segments: &[Segment]) -> Self {
+    pub fn from_segments(segments: &[Segment]) -> Self {
         let mut closing = Self {
-            initiator: Initiator::Nobody,
+            initiator: Initiator::Unknown,
             segments: Vec::new(),
             repeated: Vec::new(),
             opened: segments
@@ -86,16 +87,18 @@ impl Closing {
             let covers_a_fin = segment.flags.ack
                 && fins
                     .iter()
-                    .any(|&(end, behind)| end != segment.from && segment.ack >= behind);
+                    .any(|&(endpoint, behind)| endpoint != segment.from && segment.ack >= behind);
             let acks = covers_a_fin && acknowledged.insert(segment.from.other());
-            if segment.flags.fin && fins.iter().any(|&(end, _)| end == segment.from) {
+            if segment.flags.fin && fins.iter().any(|&(endpoint, _)| endpoint == segment.from) {
                 closing.repeated.push(part);
                 // Sent again it can be the first to acknowledge the other's FIN.
                 if acks && !done {
                     closing.segments.push(ClosingSegment::as_ack(segment));
                 }
             } else if segment.flags.fin && !done {
-                if !fins.is_empty() && !covers_a_fin {
+                // One that was acknowledged before the other arrived did not cross it, as this
+                // endpoint saw it, even where the other was sent before and overtaken.
+                if !fins.is_empty() && !covers_a_fin && acknowledged.is_empty() {
                     closing.initiator = Initiator::Both;
                 }
                 closing.begin(segment.from);
@@ -108,15 +111,16 @@ impl Closing {
         closing
     }
 
-    /// The closing as the socket of the end `local` took part in it, from a capture made at that end.
+    /// The closing as the socket of the endpoint `local` took part in it, from a capture made at
+    /// that endpoint.
     #[must_use]
     pub fn at(segments: &[Segment], local: Endpoint) -> Self {
-        Self::of(&delivered_to(segments, local))
+        Self::from_segments(&delivered_to(segments, local))
     }
 
-    fn begin(&mut self, end: Endpoint) {
-        if self.initiator == Initiator::Nobody {
-            self.initiator = Initiator::One(end);
+    fn begin(&mut self, endpoint: Endpoint) {
+        if self.initiator == Initiator::Unknown {
+            self.initiator = Initiator::One(endpoint);
         }
     }
 
@@ -130,7 +134,7 @@ impl Closing {
         self.reset().is_some()
     }
 
-    /// tcpclose's word for what happened; `None` while it is still happening.
+    /// The path in tcpclose's words; `None` while the close is going on.
     #[must_use]
     pub fn path(&self) -> Option<&'static str> {
         if !self.opened {
@@ -149,11 +153,13 @@ impl Closing {
         }
     }
 
-    /// How many FINs this end has sent again.
+    /// How many FINs this endpoint has sent again.
     #[must_use]
-    pub fn repeated_by(&self, end: Endpoint) -> usize {
+    pub fn repeated_by(&self, endpoint: Endpoint) -> usize {
         let repeated = self.repeated.iter();
-        repeated.filter(|segment| segment.0.from == end).count()
+        repeated
+            .filter(|segment| segment.0.from == endpoint)
+            .count()
     }
 }
 
@@ -165,7 +171,7 @@ impl fmt::Display for ClosingSegment {
 }
 
 impl fmt::Display for Closing {
-    /// The closing at one glance: `client FIN,ACK; server ACK; …`
+    /// The closing in one line: `client FIN,ACK; server ACK; …`
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, segment) in self.segments.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };

@@ -1,4 +1,4 @@
-//! A record of one end against the capture of its closing.
+//! A record of one endpoint against the capture of its closing.
 
 use crate::closing::{Closing, ClosingSegment, Initiator};
 use crate::record::{RecordedClose, RecordedStep};
@@ -6,12 +6,13 @@ use crate::segment::Endpoint;
 use crate::verdict::{About, Difference, Judgement, Severity};
 
 impl Closing {
-    /// What a record of the end `local` says otherwise than this closing, and what it leaves out; empty when they agree.
-    /// Softer than [`judge`] only where a scenario asks on its own: the path and the number of segments may be unknown,
-    /// and an inferred RST may have had an ACK or not, which a socket that takes one cannot know.
+    /// What a record of the endpoint `local` reports differently from this closing, and what it
+    /// leaves out; empty when they agree. Softer than [`compare`] only where a scenario asks on its
+    /// own: the path and the number of segments may be unknown, and an inferred RST may have had an
+    /// ACK or not, which a socket that takes one cannot know.
     #[must_use]
     pub fn differences(&self, local: Endpoint, record: &RecordedClose) -> Vec<String> {
-        let judgement = judge(self, local, record);
+        let judgement = compare(self, local, record);
         let counts = |difference: &&Difference| match (difference.about, difference.severity) {
             (About::Path | About::Segments, severity) => severity == Severity::Wrong,
             (About::Flags, severity) => severity == Severity::Wrong,
@@ -23,13 +24,14 @@ impl Closing {
 }
 
 impl RecordedStep {
-    /// Whether this step tells the captured segment, sent by the side `from`, as far as it tells anything.
+    /// Returns whether this step agrees with the captured segment, sent by the side `from`, in all
+    /// that it reports.
     #[must_use]
     pub fn agrees(&self, from: &str, captured: &ClosingSegment) -> bool {
         let mut judgement = Judgement::default();
-        compare(
+        compare_step(
             self,
-            name(&self.from, part(&self.flags)),
+            step_name(&self.from, flag_name(&self.flags)),
             captured,
             &mut judgement,
         );
@@ -37,47 +39,52 @@ impl RecordedStep {
     }
 }
 
-/// Compares the record of the end `local` with its closing as captured at that end.
+/// Compares the record of the endpoint `local` with its closing as captured at that endpoint.
 #[must_use]
-pub fn judge(closing: &Closing, local: Endpoint, record: &RecordedClose) -> Judgement {
+pub fn compare(closing: &Closing, local: Endpoint, record: &RecordedClose) -> Judgement {
     let mut judgement = Judgement::default();
-    whole(closing, local, record, &mut judgement);
-    steps(closing, local, record, &mut judgement);
+    compare_fields(closing, local, record, &mut judgement);
+    compare_steps(closing, local, record, &mut judgement);
     judgement
 }
 
 /// The fields about the close as a whole.
-fn whole(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: &mut Judgement) {
+fn compare_fields(
+    closing: &Closing,
+    local: Endpoint,
+    record: &RecordedClose,
+    judgement: &mut Judgement,
+) {
     let captured = initiator(closing, local);
     if record.initiator != captured {
-        let severity = unless(record.initiator == "unknown");
-        judgement.differ(severity, About::Initiator, captured, &record.initiator);
+        let severity = severity_if_reported(record.initiator != "unknown");
+        judgement.add_difference(severity, About::Initiator, captured, &record.initiator);
     }
     match closing.path() {
-        // Of a RST that this end sent the record may know more: that it went out with the kernel's patience, or for ss -K.
+        // The record may know why this endpoint sent its RST: a timeout, or `ss -K`.
         Some("reset") if may_send_reset(&record.path) && reset_by(closing, local) == "local" => {}
         Some(path) if path != record.path => {
-            let severity = unless(record.path == "unknown");
-            judgement.differ(severity, About::Path, path, &record.path);
+            let severity = severity_if_reported(record.path != "unknown");
+            judgement.add_difference(severity, About::Path, path, &record.path);
         }
-        // Nothing came any more: a capture does not tell why.
+        // No further segment came: a capture does not show why.
         None if !["timeout", "destroyed", "unknown"].contains(&record.path.as_str()) => {
-            judgement.differ(Severity::Wrong, About::Path, "not closed", &record.path);
+            judgement.add_difference(Severity::Wrong, About::Path, "not closed", &record.path);
         }
         _ => {}
     }
     let segments = closing.segments.len() + closing.repeated_by(local);
     match record.segments {
         Some(reported) if reported != segments as u64 => {
-            judgement.differ(Severity::Wrong, About::Segments, segments, reported);
+            judgement.add_difference(Severity::Wrong, About::Segments, segments, reported);
         }
-        None => judgement.differ(Severity::NotReported, About::Segments, segments, "null"),
+        None => judgement.add_difference(Severity::NotReported, About::Segments, segments, "null"),
         Some(_) => {}
     }
     if let Some(by) = &record.reset_by {
         let captured = reset_by(closing, local);
         if by != captured {
-            judgement.differ(Severity::Wrong, About::ResetBy, captured, by);
+            judgement.add_difference(Severity::Wrong, About::ResetBy, captured, by);
         }
     }
 }
@@ -90,18 +97,18 @@ fn reset_by(closing: &Closing, local: Endpoint) -> &'static str {
     closing.reset().map_or("nobody", |reset| side(reset, local))
 }
 
-fn unless(unreported: bool) -> Severity {
-    if unreported {
-        Severity::NotReported
-    } else {
+fn severity_if_reported(is_reported: bool) -> Severity {
+    if is_reported {
         Severity::Wrong
+    } else {
+        Severity::NotReported
     }
 }
 
 fn initiator(closing: &Closing, local: Endpoint) -> &'static str {
     match closing.initiator {
-        Initiator::Nobody => "unknown",
-        Initiator::One(end) if end == local => "local",
+        Initiator::Unknown => "unknown",
+        Initiator::One(endpoint) if endpoint == local => "local",
         Initiator::One(_) => "peer",
         Initiator::Both => "both",
     }
@@ -116,7 +123,7 @@ fn side(segment: &ClosingSegment, local: Endpoint) -> &'static str {
 }
 
 /// A closing has each of these at most once a side.
-fn part(flags: &str) -> &'static str {
+fn flag_name(flags: &str) -> &'static str {
     match flags {
         "ACK" => "ACK",
         "FIN,ACK" => "FIN",
@@ -124,8 +131,8 @@ fn part(flags: &str) -> &'static str {
     }
 }
 
-fn name(from: &str, part: &str) -> &'static str {
-    match (from, part) {
+fn step_name(from: &str, flag_name: &str) -> &'static str {
+    match (from, flag_name) {
         ("local", "FIN") => "local FIN",
         ("local", "ACK") => "local ACK",
         ("local", _) => "local RST",
@@ -135,25 +142,35 @@ fn name(from: &str, part: &str) -> &'static str {
     }
 }
 
-fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: &mut Judgement) {
+fn compare_steps(
+    closing: &Closing,
+    local: Endpoint,
+    record: &RecordedClose,
+    judgement: &mut Judgement,
+) {
     let captured: Vec<(&str, &ClosingSegment)> = closing
         .segments
         .iter()
-        .map(|segment| (name(side(segment, local), part(segment.flags())), segment))
+        .map(|segment| {
+            (
+                step_name(side(segment, local), flag_name(segment.flags())),
+                segment,
+            )
+        })
         .collect();
     let mut reported = Vec::new();
     for step in &record.steps {
-        let step_name = name(&step.from, part(&step.flags));
+        let step_name = step_name(&step.from, flag_name(&step.flags));
         match captured.iter().position(|(name, _)| *name == step_name) {
             Some(place) if !reported.contains(&place) => {
                 reported.push(place);
-                compare(step, step_name, captured[place].1, judgement);
+                compare_step(step, step_name, captured[place].1, judgement);
             }
             _ => judgement.differences.push(Difference {
                 severity: severity_of(step),
                 about: About::Step,
                 step: Some(step_name),
-                captured: "not there".to_owned(),
+                captured: "not captured".to_owned(),
                 recorded: step.to_string(),
             }),
         }
@@ -165,7 +182,7 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
                 about: About::Step,
                 step: Some(name),
                 captured: format!("{} {segment}", side(segment, local)),
-                recorded: "not told".to_owned(),
+                recorded: "not reported".to_owned(),
             });
         }
     }
@@ -181,10 +198,12 @@ fn steps(closing: &Closing, local: Endpoint, record: &RecordedClose, judgement: 
     }
     if !reported.is_sorted() {
         let order = |steps: &[RecordedStep]| {
-            let names = steps.iter().map(|step| name(&step.from, part(&step.flags)));
+            let names = steps
+                .iter()
+                .map(|step| step_name(&step.from, flag_name(&step.flags)));
             names.collect::<Vec<_>>().join(", ")
         };
-        judgement.differ(Severity::Wrong, About::Order, closing, order(&record.steps));
+        judgement.add_difference(Severity::Wrong, About::Order, closing, order(&record.steps));
     }
 }
 
@@ -196,7 +215,7 @@ fn severity_of(step: &RecordedStep) -> Severity {
     }
 }
 
-fn compare(
+fn compare_step(
     step: &RecordedStep,
     name: &'static str,
     segment: &ClosingSegment,
@@ -206,7 +225,7 @@ fn compare(
         differences,
         numbers,
     } = judgement;
-    let mut differ = |about, captured: String, recorded: String| {
+    let mut add_difference = |about, captured: String, recorded: String| {
         differences.push(Difference {
             severity: severity_of(step),
             about,
@@ -216,7 +235,7 @@ fn compare(
         });
     };
     if step.flags != segment.flags() {
-        differ(About::Flags, segment.flags().to_owned(), step.flags.clone());
+        add_difference(About::Flags, segment.flags().to_owned(), step.flags.clone());
     }
     let segment = &segment.0;
     let ack = segment.flags.ack.then_some(segment.ack);
@@ -231,7 +250,7 @@ fn compare(
         numbers.reported += 1;
         if captured.map(u64::from) != Some(recorded) {
             let captured = captured.map_or_else(|| "none".to_owned(), |number| number.to_string());
-            differ(about, captured, recorded.to_string());
+            add_difference(about, captured, recorded.to_string());
         }
     }
 }

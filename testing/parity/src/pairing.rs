@@ -9,11 +9,11 @@ use crate::record::Record;
 use crate::segment::Endpoint;
 use crate::tshark::Stream;
 
-/// How much earlier than its first captured segment a connection may seem to be: tcpclose derives its times of day from
-/// another clock.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_millis(2);
+/// How much earlier than its first captured segment a connection may seem to be: tcpclose derives
+/// its times of day from another clock.
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_millis(2);
 
-/// The streams captured at one end, with their records.
+/// The streams captured at one endpoint, with their records.
 #[derive(Debug, Default)]
 pub struct Pairs {
     /// Each stream, and its record where there is one.
@@ -24,15 +24,16 @@ pub struct Pairs {
     pub unsent: Vec<Record>,
 }
 
-/// Pairs what was captured at the end `local` with what tcpclose reported it. Connections that used the same addresses
-/// and ports are told apart by time: a record belongs to the last one that had begun when it was established, and one
-/// that says that it never was, to a connection that never was either.
+/// Pairs what was captured at the endpoint `local` with what tcpclose reported about it.
+/// Connections that used the same addresses and ports are distinguished by time: a record belongs
+/// to the last one that had begun when it was established. A record of a connection that was never
+/// established belongs to one that was never established in the capture.
 #[must_use]
 pub fn pair(streams: Vec<Stream>, local: Endpoint, records: Vec<Record>) -> Pairs {
     let mut by_ports: HashMap<(SocketAddr, SocketAddr), Vec<usize>> = HashMap::new();
     for (number, stream) in streams.iter().enumerate() {
-        let ends = (stream.address(local), stream.address(local.other()));
-        by_ports.entry(ends).or_default().push(number);
+        let endpoints = (stream.address(local), stream.address(local.other()));
+        by_ports.entry(endpoints).or_default().push(number);
     }
     let mut pairs = Pairs {
         streams: streams.into_iter().map(|stream| (stream, None)).collect(),
@@ -42,7 +43,8 @@ pub fn pair(streams: Vec<Stream>, local: Endpoint, records: Vec<Record>) -> Pair
         let candidates = by_ports.get(&(record.local, record.peer));
         let fits = |number: &&usize| {
             let stream = &pairs.streams[**number].0;
-            stream.began() <= record.at + CLOCKS_DIFFER && (record.opened || !stream.opened())
+            stream.began() <= record.at + MAX_CLOCK_DIFFERENCE
+                && (record.opened || !stream.opened())
         };
         let place = candidates.and_then(|numbers| numbers.iter().rev().find(fits));
         match place.map(|place| &mut pairs.streams[*place].1) {
@@ -54,9 +56,10 @@ pub fn pair(streams: Vec<Stream>, local: Endpoint, records: Vec<Record>) -> Pair
     pairs
 }
 
-/// Whether the end `local` ever had a socket of its own for this connection: a server has one once its SYN is
-/// acknowledged, and none where it refused. A RST without an ACK that is all its answer says that nobody listened any
-/// more when the acknowledgment came: a socket that aborts acknowledges (`tcp_send_active_reset`).
+/// Returns whether the endpoint `local` ever had a socket of its own for this connection: a server
+/// has one once its SYN is acknowledged, and none where it refused. If its only answer is a RST
+/// without an ACK, the listening socket was closed before that acknowledgment came: a socket that
+/// aborts acknowledges (`tcp_send_active_reset`).
 #[must_use]
 pub fn has_socket(stream: &Stream, local: Endpoint) -> bool {
     let mut segments = stream.frames.iter().map(|frame| &frame.segment);

@@ -6,7 +6,7 @@ pub struct Random(u64);
 
 impl Random {
     /// The generator of one close of a workload.
-    pub fn of(seed: u64, number: u64) -> Self {
+    pub fn new(seed: u64, number: u64) -> Self {
         let mut random = Self(seed);
         random.0 = random.next() ^ number;
         random.next();

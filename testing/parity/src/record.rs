@@ -3,22 +3,33 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// How one end closed, as told.
+/// How one endpoint closed, as reported.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedClose {
-    /// `close.path`.
+    /// The path (`close.path`).
     pub path: String,
-    /// `close.initiator`.
+    /// Who began to close (`close.initiator`).
     pub initiator: String,
     /// `close.segments`, where the record knows it.
     pub segments: Option<u64>,
     /// `reset.by`, where the record knows of a reset.
     pub reset_by: Option<String>,
-    /// `close.steps`.
+    /// The closing segments (`close.steps`).
     pub steps: Vec<RecordedStep>,
+    /// `half_close`, where the record has one.
+    pub half_close: Option<RecordedHalfClose>,
+}
+
+/// `half_close`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedHalfClose {
+    /// `local` or `peer`.
+    pub by: String,
+    /// How long it lasted.
+    pub lasted: SignedDuration,
 }
 
 /// One of `close.steps`.
@@ -32,12 +43,12 @@ pub struct RecordedStep {
     pub seq: Option<u64>,
     /// Relative acknowledgment number, where the record knows it.
     pub ack: Option<u64>,
-    /// The record says that it has not seen this segment itself.
+    /// The record marks this segment as inferred.
     pub inferred: bool,
 }
 
 impl RecordedClose {
-    /// From a `close` record. The reason says what of the format is not there.
+    /// From a `close` record. The error names what is missing.
     pub fn from_json(record: &Value) -> Result<Self, String> {
         let close = &record["close"];
         let steps = close["steps"]
@@ -52,6 +63,21 @@ impl RecordedClose {
                 .iter()
                 .map(RecordedStep::from_json)
                 .collect::<Result<_, _>>()?,
+            half_close: match &record["half_close"] {
+                Value::Null => None,
+                half_close => Some(RecordedHalfClose::from_json(half_close)?),
+            },
+        })
+    }
+}
+
+impl RecordedHalfClose {
+    fn from_json(half_close: &Value) -> Result<Self, String> {
+        let ms = half_close["ms"].as_f64().ok_or("no ms in a half_close")?;
+        let lasted = SignedDuration::try_from_secs_f64(ms / 1_000.0);
+        Ok(Self {
+            by: text(half_close, "by")?,
+            lasted: lasted.map_err(|error| error.to_string())?,
         })
     }
 }
@@ -72,10 +98,10 @@ impl RecordedStep {
     }
 }
 
-/// A record with what tells which end of which connection it is about.
+/// A record, and which endpoint of which connection it is about.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Address and port of the end.
+    /// Address and port of the endpoint.
     pub local: SocketAddr,
     /// Address and port of its peer.
     pub peer: SocketAddr,

@@ -1,4 +1,4 @@
-//! What is printed of a comparison.
+//! The printed report of a comparison.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,30 +7,28 @@ use tcpclose_parity::closing::Closing;
 use tcpclose_parity::record::Record;
 use tcpclose_parity::segment::Endpoint;
 use tcpclose_parity::tshark::Stream;
-use tcpclose_parity::verdict::{Judgement, Numbers, Severity, Verdict};
+use tcpclose_parity::verdict::{Judgement, SequenceNumbers, Severity, Verdict};
 
-use crate::moves::Kind;
-
-/// One end of one connection, compared.
-pub struct Compared {
+/// One endpoint of one connection, compared.
+pub struct ComparedEndpoint {
     /// What the workload did.
-    pub kind: Kind,
+    pub kind: &'static str,
     /// The number of its plan.
     pub plan: usize,
-    /// Which end.
-    pub end: Endpoint,
-    /// The connection, captured at that end.
+    /// Which endpoint.
+    pub endpoint: Endpoint,
+    /// The connection, captured at that endpoint.
     pub stream: Stream,
-    /// What tcpclose told.
+    /// What tcpclose reported.
     pub record: Option<Record>,
-    /// What came of it. Without a record there is none.
+    /// The result; `None` without a record.
     pub judgement: Option<Judgement>,
 }
 
 /// Counts of ends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    ends: usize,
+    endpoints: usize,
     matched: usize,
     unknown: usize,
     misjudged: usize,
@@ -38,12 +36,12 @@ struct Tally {
     missing: usize,
     initiator_and_path: usize,
     complete: usize,
-    numbers: Numbers,
+    numbers: SequenceNumbers,
 }
 
 impl Tally {
-    fn add(&mut self, compared: &Compared) {
-        self.ends += 1;
+    fn add(&mut self, compared: &ComparedEndpoint) {
+        self.endpoints += 1;
         let Some(judgement) = &compared.judgement else {
             self.missing += 1;
             return;
@@ -63,7 +61,7 @@ impl Tally {
 
     fn line(&self) -> String {
         let Self {
-            ends,
+            endpoints,
             matched,
             unknown,
             misjudged,
@@ -71,62 +69,77 @@ impl Tally {
             missing,
             ..
         } = self;
-        format!("{ends:>7} {matched:>8} {unknown:>8} {misjudged:>10} {wrong:>6} {missing:>8}")
+        format!("{endpoints:>9} {matched:>8} {unknown:>8} {misjudged:>10} {wrong:>6} {missing:>8}")
     }
 }
 
 /// All that is compared, and what was reported without having been captured.
 #[derive(Default)]
 pub struct Report {
-    /// Every end that had a socket and whose close is over.
-    pub ends: Vec<Compared>,
+    /// The kinds of closes, in the order of the table.
+    kinds: Vec<&'static str>,
+    /// Every endpoint that had a socket and whose close is over.
+    pub endpoints: Vec<ComparedEndpoint>,
     /// Records without a connection.
     pub strays: Vec<Record>,
-    /// Ends that cannot be judged: the next connection with the same ports began before they were closed.
+    /// Ends that cannot be judged: the next connection with the same ports began before they were
+    /// closed.
     pub cut_short: usize,
     /// Records of connections that failed before anything was sent.
     pub unsent: usize,
 }
 
 impl Report {
-    /// Whether anything that tcpclose claimed is wrong.
+    /// Begins with nothing compared.
+    pub fn new(kinds: Vec<&'static str>) -> Self {
+        Self {
+            kinds,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether anything that tcpclose claimed is wrong.
     pub fn is_wrong(&self) -> bool {
-        let wrong = |end: &Compared| {
-            let judgement = end.judgement.as_ref();
+        let wrong = |endpoint: &ComparedEndpoint| {
+            let judgement = endpoint.judgement.as_ref();
             judgement.is_some_and(|judgement| judgement.verdict() == Verdict::Wrong)
         };
-        !self.strays.is_empty() || self.ends.iter().any(wrong)
+        !self.strays.is_empty() || self.endpoints.iter().any(wrong)
     }
 
     /// Everything from `from` on in full, then the tables.
     pub fn text(&self, from: Verdict) -> String {
         let mut text = String::new();
-        for end in &self.ends {
-            let shown = match &end.judgement {
+        for endpoint in &self.endpoints {
+            let shown = match &endpoint.judgement {
                 Some(judgement) => judgement.verdict() >= from.max(Verdict::Unknown),
                 None => true,
             };
             if shown {
-                text += &in_full(end);
+                text += &in_full(endpoint);
             }
         }
         for stray in &self.strays {
-            let _ = writeln!(text, "told, but not captured: {}\n", stray.line);
+            let _ = writeln!(text, "reported, but not captured: {}\n", stray.line);
         }
-        text + &self.kinds() + &self.differences() + &self.totals()
+        text + &self.by_kind() + &self.differences() + &self.totals()
     }
 
-    fn kinds(&self) -> String {
+    fn by_kind(&self) -> String {
         let mut text = format!(
-            "{:20} {:>7} {:>8} {:>8} {:>10} {:>6} {:>8}\n",
-            "", "ends", "matched", "unknown", "misjudged", "wrong", "missing"
+            "{:20} {:>9} {:>8} {:>8} {:>10} {:>6} {:>8}\n",
+            "", "endpoints", "matched", "unknown", "misjudged", "wrong", "missing"
         );
         let mut all = Tally::default();
-        for kind in Kind::ALL {
+        for &kind in &self.kinds {
             let mut tally = Tally::default();
-            for end in self.ends.iter().filter(|end| end.kind == kind) {
-                tally.add(end);
-                all.add(end);
+            for endpoint in self
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.kind == kind)
+            {
+                tally.add(endpoint);
+                all.add(endpoint);
             }
             let _ = writeln!(text, "{kind:20} {}", tally.line());
         }
@@ -137,7 +150,11 @@ impl Report {
     /// What differs, the most frequent first.
     fn differences(&self) -> String {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        for judgement in self.ends.iter().filter_map(|end| end.judgement.as_ref()) {
+        for judgement in self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.judgement.as_ref())
+        {
             for difference in &judgement.differences {
                 let severity = match difference.severity {
                     Severity::NotReported => "unknown",
@@ -153,7 +170,7 @@ impl Report {
                 if is_word(&difference.captured) && is_word(&difference.recorded) {
                     let _ = write!(
                         what,
-                        ": {} told as {}",
+                        ": {} reported as {}",
                         difference.captured, difference.recorded
                     );
                 }
@@ -171,22 +188,22 @@ impl Report {
 
     fn totals(&self) -> String {
         let mut all = Tally::default();
-        for end in &self.ends {
-            all.add(end);
+        for endpoint in &self.endpoints {
+            all.add(endpoint);
         }
         let share = |part: usize, whole: usize| 100.0 * part as f64 / whole.max(1) as f64;
-        let Numbers { reported, null } = all.numbers;
+        let SequenceNumbers { reported, null } = all.numbers;
         format!(
-            "matched in everything: {:.2}% of {} ends ({:.2}% with no number left out)\n\
+            "matched in everything: {:.2}% of {} endpoints ({:.2}% with no number left out)\n\
              initiator and path known and right: {:.2}%\n\
-             unknown: {:.2}%; seq and ack of steps: {reported} told, {null} null ({:.2}%)\n\
-             wrong: {}; told without a capture: {}; missing: {}\n\
+             unknown: {:.2}%; seq and ack of steps: {reported} reported, {null} null ({:.2}%)\n\
+             wrong: {}; reported without a capture: {}; missing: {}\n\
              not judged: {} cut short by the next connection with the same ports, {} failed before anything was sent\n",
-            share(all.matched, all.ends),
-            all.ends,
-            share(all.complete, all.ends),
-            share(all.initiator_and_path, all.ends),
-            share(all.unknown, all.ends),
+            share(all.matched, all.endpoints),
+            all.endpoints,
+            share(all.complete, all.endpoints),
+            share(all.initiator_and_path, all.endpoints),
+            share(all.unknown, all.endpoints),
             share(null, reported + null),
             all.wrong,
             self.strays.len(),
@@ -197,16 +214,16 @@ impl Report {
     }
 }
 
-/// Both sides of one end.
-fn in_full(end: &Compared) -> String {
-    let Compared {
+/// Both sides of one endpoint.
+fn in_full(endpoint: &ComparedEndpoint) -> String {
+    let ComparedEndpoint {
         kind,
         plan,
-        end,
+        endpoint,
         stream,
         record,
         judgement,
-    } = end;
+    } = endpoint;
     let verdict = match judgement.as_ref().map(Judgement::verdict) {
         None => "missing",
         Some(Verdict::Matched) => "matched",
@@ -214,7 +231,7 @@ fn in_full(end: &Compared) -> String {
         Some(Verdict::Misjudged) => "misjudged",
         Some(Verdict::Wrong) => "WRONG",
     };
-    let mut text = format!("{verdict}: {end} of plan {plan} ({kind})\n");
+    let mut text = format!("{verdict}: {endpoint} of plan {plan} ({kind})\n");
     for difference in judgement
         .iter()
         .flat_map(|judgement| &judgement.differences)
@@ -224,12 +241,12 @@ fn in_full(end: &Compared) -> String {
     let (client, server) = (stream.client, stream.server);
     let _ = writeln!(
         text,
-        "  captured at the {end}: client {client}, server {server}"
+        "  captured at the {endpoint}: client {client}, server {server}"
     );
     for frame in &stream.frames {
         let _ = writeln!(text, "  {frame}");
     }
-    let closing = Closing::at(&stream.segments(), *end);
+    let closing = Closing::at(&stream.segments(), *endpoint);
     let path = closing.path().unwrap_or("not closed");
     let _ = writeln!(text, "  that is: {path}: {closing}");
     match record {

@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// One end of a captured connection.
+/// One endpoint of a captured connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// The end that connected.
+    /// The endpoint that connected.
     Client,
-    /// The end that accepted.
+    /// The endpoint that accepted.
     Server,
 }
 
 impl Endpoint {
-    /// The end at the far side.
+    /// Returns the peer.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -34,13 +34,13 @@ impl fmt::Display for Endpoint {
 /// The TCP flags that closing is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// SYN.
+    /// The segment opens the connection.
     pub syn: bool,
-    /// ACK.
+    /// The acknowledgment number is valid.
     pub ack: bool,
-    /// FIN.
+    /// The sender sends no more data.
     pub fin: bool,
-    /// RST.
+    /// The sender aborts the connection.
     pub rst: bool,
 }
 
@@ -83,7 +83,7 @@ impl Segment {
     }
 }
 
-/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
+/// Returns whether sequence number `a` comes before `b` (RFC 9293, 3.4).
 pub(crate) fn is_before(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::segment::{Endpoint, Flags, Segment};
 
-/// One captured segment with what tells it apart.
+/// One captured segment with its number, time and mark.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frame {
     /// Its number in the capture.
@@ -22,12 +22,13 @@ pub struct Frame {
     pub retransmission: bool,
 }
 
-/// One connection, told apart from others with the same addresses as Wireshark does (`tcp.stream`).
+/// One connection, distinguished from others with the same addresses as Wireshark does
+/// (`tcp.stream`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     /// Who sent the first segment.
     pub client: SocketAddr,
-    /// The other end.
+    /// The other endpoint.
     pub server: SocketAddr,
     /// Its segments in the capture's order.
     pub frames: Vec<Frame>,
@@ -46,17 +47,17 @@ impl Stream {
         self.frames.first().map_or(Timestamp::MIN, |frame| frame.at)
     }
 
-    /// Whether both ends agreed to open it.
+    /// Returns whether both endpoints agreed to open it.
     #[must_use]
     pub fn opened(&self) -> bool {
         let mut flags = self.frames.iter().map(|frame| frame.segment.flags);
         flags.any(|flags| flags.syn && flags.ack)
     }
 
-    /// Address and port of an end.
+    /// Address and port of an endpoint.
     #[must_use]
-    pub fn address(&self, end: Endpoint) -> SocketAddr {
-        match end {
+    pub fn address(&self, endpoint: Endpoint) -> SocketAddr {
+        match endpoint {
             Endpoint::Client => self.client,
             Endpoint::Server => self.server,
         }
@@ -78,9 +79,9 @@ const FIELDS: [&str; 13] = [
     "tcp.ack",
     "tcp.len",
 ];
-const RETRANSMISSION: &str = "tcp.analysis.retransmission";
+const RETRANSMISSION_FIELD: &str = "tcp.analysis.retransmission";
 
-/// Has tshark read a capture. The error says what went wrong.
+/// Reads a capture with tshark.
 pub fn read(tshark: &Path, capture: &Path) -> Result<Vec<Stream>, String> {
     let mut command = Command::new(tshark);
     command.arg("-r").arg(capture).args([
@@ -92,7 +93,7 @@ pub fn read(tshark: &Path, capture: &Path) -> Result<Vec<Stream>, String> {
         "-T",
         "fields",
     ]);
-    for field in FIELDS.iter().chain([&RETRANSMISSION]) {
+    for field in FIELDS.iter().chain([&RETRANSMISSION_FIELD]) {
         command.args(["-e", field]);
     }
     let output = command
@@ -155,7 +156,7 @@ impl Line {
             ack,
             len,
             marks @ ..,
-        ] = &fields[..]
+        ] = &*fields
         else {
             return None;
         };
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_tshark_become_streams() {
+    fn a_table_of_tshark_becomes_streams() {
         let table = "1\t1700000000.000001000\t0\t10.0.0.1\t\t10.0.0.2\t\t4000\t80\t0x0002\t0\t0\t0\t\n\
                      2\t1700000000.000002000\t1\t\tfd00::1\t\tfd00::2\t4000\t80\t0x0002\t0\t0\t0\t\n\
                      3\t1700000000.000003000\t0\t10.0.0.2\t\t10.0.0.1\t\t80\t4000\t0x0019\t1\t11\t5\t1\n";
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_refused() {
-        assert!(streams("1\t2\t3").is_err());
+    fn a_malformed_table_is_refused() {
+        streams("1\t2\t3").unwrap_err();
     }
 }

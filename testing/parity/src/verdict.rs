@@ -1,11 +1,11 @@
-//! What a comparison comes to.
+//! The result of a comparison.
 
 use std::fmt;
 
 /// How bad a difference is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The record does not tell it, and reports that.
+    /// The record states that it does not know.
     NotReported,
     /// A step marked `inferred` is contradicted.
     Misjudged,
@@ -16,13 +16,13 @@ pub enum Severity {
 /// What a difference is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum About {
-    /// `initiator`.
+    /// Who began to close (`close.initiator`).
     Initiator,
-    /// `path`.
+    /// The path of the close (`close.path`).
     Path,
-    /// `segments`.
+    /// The number of closing segments (`close.segments`).
     Segments,
-    /// `reset.by`.
+    /// Who sent the RST (`reset.by`).
     ResetBy,
     /// A step that is on one side only.
     Step,
@@ -34,6 +34,8 @@ pub enum About {
     Seq,
     /// The acknowledgment number of a step.
     Ack,
+    /// `half_close`.
+    HalfClose,
 }
 
 /// One thing in which record and capture differ.
@@ -47,29 +49,29 @@ pub struct Difference {
     pub step: Option<&'static str>,
     /// What the capture shows.
     pub captured: String,
-    /// What the record says.
+    /// What the record has.
     pub recorded: String,
 }
 
 /// How many numbers of steps were reported and were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Numbers {
-    /// Told, right or wrong.
+pub struct SequenceNumbers {
+    /// Reported, right or wrong.
     pub reported: usize,
-    /// Null.
+    /// Not reported: null in the record.
     pub null: usize,
 }
 
-/// What became of one end.
+/// The result of comparing one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
-    /// In what record and capture differ, null numbers of steps excepted.
+    /// The differences of record and capture, null numbers of steps excepted.
     pub differences: Vec<Difference>,
     /// The numbers of its steps.
-    pub numbers: Numbers,
+    pub numbers: SequenceNumbers,
 }
 
-/// The sum of a judgement. Its cases are explained at the crate's beginning.
+/// The sum of a judgement; the crate's documentation defines the cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// All is reported and right.
@@ -98,14 +100,14 @@ impl Judgement {
         }
     }
 
-    /// Whether initiator and path are reported and right.
+    /// Returns whether initiator and path are reported and right.
     #[must_use]
     pub fn knows_initiator_and_path(&self) -> bool {
         let mut differences = self.differences.iter();
         !differences.any(|difference| matches!(difference.about, About::Initiator | About::Path))
     }
 
-    pub(crate) fn differ(
+    pub(crate) fn add_difference(
         &mut self,
         severity: Severity,
         about: About,
@@ -134,6 +136,7 @@ impl fmt::Display for About {
             Self::Flags => "flags",
             Self::Seq => "seq",
             Self::Ack => "ack",
+            Self::HalfClose => "half_close",
         })
     }
 }

@@ -1,12 +1,12 @@
-//! Captures kept in the tree, made by tcpdump at both ends of a few closes, with what tcpclose reported them then. In
-//! the lossy ones FINs and ACKs got lost, and tcpclose was mistaken twice.
+//! Captures kept in the tree, made by tcpdump at both endpoints of a few closes, with what tcpclose
+//! reported them then. In the lossy ones FINs and ACKs got lost, and tcpclose was mistaken twice.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tcpclose_kit::skip::has_programs;
 use tcpclose_parity::closing::Closing;
-use tcpclose_parity::compare::judge;
+use tcpclose_parity::compare::compare;
 use tcpclose_parity::pairing::{has_socket, pair};
 use tcpclose_parity::record::Record;
 use tcpclose_parity::segment::Endpoint;
@@ -18,14 +18,18 @@ fn file(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Each connection captured at one end: how it closed, the FINs this end sent again, and what the record is worth.
-fn compared(name: &str, end: Endpoint) -> Vec<String> {
-    let streams = tshark::read(Path::new("tshark"), &file(&format!("{name}-{end}.pcap")));
-    let lines = fs::read_to_string(file(&format!("{name}-{end}.jsonl"))).expect("the records");
+/// Each connection captured at one endpoint: how it closed, the FINs this endpoint sent again, and
+/// what the record is worth.
+fn compare_capture(name: &str, endpoint: Endpoint) -> Vec<String> {
+    let streams = tshark::read(
+        Path::new("tshark"),
+        &file(&format!("{name}-{endpoint}.pcap")),
+    );
+    let lines = fs::read_to_string(file(&format!("{name}-{endpoint}.jsonl"))).expect("the records");
     let parse = |line| Record::parse(line).expect("a record").expect("of a close");
     let pairs = pair(
         streams.expect("a capture"),
-        end,
+        endpoint,
         lines.lines().map(parse).collect(),
     );
     assert!(
@@ -33,22 +37,22 @@ fn compared(name: &str, end: Endpoint) -> Vec<String> {
         "{pairs:?}"
     );
     let compare = |(stream, record): &(tshark::Stream, Option<Record>)| {
-        let closing = Closing::at(&stream.segments(), end);
+        let closing = Closing::at(&stream.segments(), endpoint);
         let path = closing.path().unwrap_or("not closed");
         let verdict = match record {
-            Some(record) => format!("{:?}", judge(&closing, end, &record.close).verdict()),
-            None => format!("no record, socket: {}", has_socket(stream, end)),
+            Some(record) => format!("{:?}", compare(&closing, endpoint, &record.close).verdict()),
+            None => format!("no record, socket: {}", has_socket(stream, endpoint)),
         };
         format!(
             "{path}: {closing}; {} again; {verdict}",
-            closing.repeated_by(end)
+            closing.repeated_by(endpoint)
         )
     };
     pairs.streams.iter().map(compare).collect()
 }
 
 #[test]
-fn closes_without_losses_look_the_same_at_both_ends() {
+fn closes_without_losses_agree_on_both_sides() {
     if !has_programs(&["tshark"]) {
         return;
     }
@@ -59,15 +63,15 @@ fn closes_without_losses_look_the_same_at_both_ends() {
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
         "four_way: client FIN,ACK; server ACK; server FIN,ACK; client ACK; 0 again; Matched",
     ];
-    for end in [Endpoint::Client, Endpoint::Server] {
-        assert_eq!(compared("plain", end), expected);
+    for endpoint in [Endpoint::Client, Endpoint::Server] {
+        assert_eq!(compare_capture("plain", endpoint), expected);
     }
 }
 
-/// In the second connection both FINs got lost at first: the server heard of the client's only after it had sent its
-/// own, and the client had its ACK before it heard of the server's.
+/// In the second connection both FINs got lost at first: the server heard of the client's only
+/// after it had sent its own, and the client had its ACK before it heard of the server's.
 #[test]
-fn with_losses_each_end_has_its_own_story() {
+fn with_losses_each_side_sees_another_close() {
     if !has_programs(&["tshark"]) {
         return;
     }
@@ -78,7 +82,7 @@ fn with_losses_each_end_has_its_own_story() {
         "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 6 again; Matched",
     ];
-    assert_eq!(compared("lossy", Endpoint::Client), client);
+    assert_eq!(compare_capture("lossy", Endpoint::Client), client);
     let server = [
         "reset: server RST,ACK; 0 again; Matched",
         "simultaneous: server FIN,ACK; client FIN,ACK; server ACK; client ACK; 2 again; Matched",
@@ -86,23 +90,24 @@ fn with_losses_each_end_has_its_own_story() {
         "three_way: server FIN,ACK; client FIN,ACK; server ACK; 1 again; Matched",
         "four_way: server FIN,ACK; client ACK; client FIN,ACK; server ACK; 0 again; Matched",
     ];
-    assert_eq!(compared("lossy", Endpoint::Server), server);
+    assert_eq!(compare_capture("lossy", Endpoint::Server), server);
 }
 
-/// The ACK of the handshake got lost, and the server stopped listening before the client's FIN came in its place.
+/// The ACK of the handshake got lost, and the server stopped listening before the client's FIN came
+/// in its place.
 #[test]
-fn a_fin_that_finds_no_listener_any_more_has_met_no_socket() {
+fn a_fin_after_the_listener_closed_reaches_no_socket() {
     if !has_programs(&["tshark"]) {
         return;
     }
     assert_eq!(
-        compared("late", Endpoint::Server),
+        compare_capture("late", Endpoint::Server),
         ["reset: client FIN,ACK; server RST; 0 again; no record, socket: false"]
     );
 }
 
 #[test]
-fn a_record_of_another_end_is_nobodys() {
+fn a_record_of_another_connection_is_ignored() {
     if !has_programs(&["tshark"]) {
         return;
     }
@@ -117,7 +122,7 @@ fn a_record_of_another_end_is_nobodys() {
 }
 
 #[test]
-fn of_two_records_of_one_end_one_is_too_many() {
+fn a_second_record_of_an_endpoint_is_a_stray() {
     if !has_programs(&["tshark"]) {
         return;
     }

@@ -2,91 +2,103 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Ending, Outcome, Reconstruction, before};
+use super::facts::{CloseFacts, Ending, before};
+use super::minisocket_outcome::MinisocketOutcome;
+use crate::errno::ECONNREFUSED;
 use crate::event::Evidence;
-use crate::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, States, Step};
+use crate::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, StateDurations, Step};
 use crate::types::Nanos;
 
-impl Reconstruction<'_> {
+impl CloseFacts<'_> {
     pub(super) fn segments(
         &self,
         path: ClosePath,
         reset: Option<ResetReason>,
         steps: &[Step],
     ) -> Option<u32> {
+        let reset_was_seen = steps.last().is_some_and(Step::is_reset);
         let complete = match path {
+            ClosePath::Simultaneous if self.endpoint.tuple.is_of_one_endpoint() => steps.len() == 2,
             ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
             ClosePath::ThreeWay => steps.len() == 3,
             // The data that was refused may have carried the peer's FIN.
             ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => {
-                self.seen_whole() && self.refused().is_some_and(|refused| self.is_all(&refused))
+                self.seen_from_established()
+                    && self
+                        .refused_segment()
+                        .is_some_and(|refused| self.covers_all_segments(&refused))
             }
             ClosePath::Reset => {
-                self.seen_whole()
+                self.seen_from_established()
                     && self.last.evidence.is_some()
                     && self.knows_ack_of_peer_fin(Ending::Reset)
                     && !self.may_hold_an_ack()
             }
-            ClosePath::ConnectFailed => self.last.evidence.is_some(),
+            // ICMP refuses a connect() in the same way as a RST whose record was lost, but is no
+            // segment.
+            ClosePath::ConnectFailed => self.last.evidence.is_some_and(|evidence| {
+                evidence.tcp.error != ECONNREFUSED || evidence.tcp.segs_in == 0 || reset_was_seen
+            }),
             ClosePath::Destroyed => {
-                self.seen_whole()
-                    && steps.last().is_some_and(Step::is_reset)
+                self.seen_from_established()
+                    && reset_was_seen
                     && self.knows_ack_of_peer_fin(Ending::Destroyed)
             }
             ClosePath::Timeout | ClosePath::Unknown => false,
         };
-        let closing = self.endpoint.closing.as_deref();
-        let repeated = closing.map_or(0, |closing| closing.fin_retransmits);
+        let repeated = self.endpoint.fin_retransmits();
         // What was sent again since the FIN must all be FINs that were seen to be: else one may
-        // have been missed.
+        // have been missed. A FIN that never left was not sent again either.
         let again = self
             .fin
             .and_then(|change| change.evidence)
             .zip(self.last.evidence);
-        let all_seen = again
-            .is_none_or(|(fin, end)| end.retransmits.wrapping_sub(fin.retransmits) == repeated);
-        (complete && all_seen && !self.gap()).then(|| steps.len() as u32 + repeated)
+        let all_seen = again.is_none_or(|(fin, end)| {
+            end.tcp.retransmits.wrapping_sub(fin.tcp.retransmits) == repeated
+                || !self.fin_was_sent()
+        });
+        // What waited in the backlog may have been segments of the close.
+        let by_reset = matches!(path, ClosePath::Reset | ClosePath::Destroyed);
+        let unprocessed = self.peer_may_have_begun()
+            || (by_reset && (self.fin_met_backlog() || self.abort_met_backlog()));
+        (complete && all_seen && !unprocessed && !self.endpoint.has_gap())
+            .then(|| steps.len() as u32 + repeated)
     }
 
-    /// Returns whether the ACK of this end's FIN may have come unnoticed: a process that aborts has
+    /// Returns whether the ACK of the local FIN may have come unnoticed: a process that aborts has
     /// the socket's lock, and segments that arrive meanwhile stay in its backlog.
     fn may_hold_an_ack(&self) -> bool {
         let fin = self.fin.and_then(|change| change.evidence);
         self.last.old == TcpState::FinWait1
-            && fin
-                .zip(self.last.evidence)
-                .is_some_and(|(fin, end)| end.owned && end.error == 0 && end.segs_in != fin.segs_in)
+            && fin.zip(self.last.evidence).is_some_and(|(fin, end)| {
+                end.flags.lock_owned && end.tcp.error == 0 && end.tcp.segs_in != fin.tcp.segs_in
+            })
     }
 
     /// Returns whether no part of the close came before the first change.
-    fn seen_whole(&self) -> bool {
+    fn seen_from_established(&self) -> bool {
         use TcpState::{Established, SynRecv, SynSent};
         matches!(self.first_old(), Established | SynRecv | SynSent)
     }
 
     /// Returns the states from ESTABLISHED on, or all states of a connection that was never
     /// established.
-    pub(super) fn states(&self) -> States {
-        let changes = self
-            .endpoint
-            .closing
-            .as_ref()
-            .map_or(&[][..], |closing| &closing.changes);
-        let mut states: States = changes
-            .iter()
-            .map(|change| (change.old, change.dwell))
-            .collect();
+    pub(super) fn states(&self) -> StateDurations {
+        let changes = self.endpoint.changes().iter();
+        let mut states: StateDurations = changes.map(|change| (change.old, change.dwell)).collect();
         if let Some((TcpState::FinWait2, dwell)) = states.last_mut() {
             *dwell = match self.outcome {
                 // Without evidence it is not known whether the wait ended here or went on in a
                 // minisocket.
-                Outcome::Seen if self.last.evidence.is_none() => None,
-                Outcome::Seen => *dwell,
-                Outcome::Lost(_) => None,
-                Outcome::PeerFin(end)
-                | Outcome::FinTimeout(end)
-                | Outcome::ResetByUs(end)
-                | Outcome::ResetByPeer(end) => dwell.map(|dwell| dwell + (end - self.last.at)),
+                MinisocketOutcome::SeenInTransitions if self.last.evidence.is_none() => None,
+                MinisocketOutcome::SeenInTransitions => *dwell,
+                MinisocketOutcome::Unseen(_) => None,
+                MinisocketOutcome::PeerFin(end)
+                | MinisocketOutcome::FinTimeout(end)
+                | MinisocketOutcome::ResetByLocal(end)
+                | MinisocketOutcome::ResetByPeer(end) => {
+                    dwell.map(|dwell| dwell + (end - self.last.at))
+                }
             };
         }
         states
@@ -94,19 +106,22 @@ impl Reconstruction<'_> {
 
     /// Returns the application bytes: the sequence space in each direction, less SYN and FIN.
     pub(super) fn bytes(&self) -> Bytes {
-        let Some(evidence) = &self.last.evidence else {
+        let evidence = self.last.evidence.as_ref();
+        let Some(evidence) = evidence.filter(|_| !self.endpoint.initial.restored) else {
             return Bytes::default();
         };
         let received = evidence
+            .tcp
             .bytes_received
-            .saturating_sub(u64::from(evidence.done));
-        let sent = self.endpoint.origin.iss.map(|_| {
+            .saturating_sub(u64::from(evidence.flags.done));
+        let sent = self.endpoint.initial.iss.get().map(|_| {
             let end = self.end_of_data(evidence);
             // One less than nothing when the FIN has been acknowledged.
-            let in_flight = i64::from(end.wrapping_sub(evidence.snd_una) as i32);
+            let in_flight = i64::from(end.wrapping_sub(evidence.tcp.snd_una) as i32);
             let acked = evidence
+                .tcp
                 .bytes_acked
-                .saturating_sub(self.endpoint.origin.acked_base.into());
+                .saturating_sub(self.endpoint.initial.syn_in_bytes_acked.into());
             acked.saturating_add_signed(in_flight)
         });
         // A connection that never opened has at most a SYN in flight, which is no byte.
@@ -122,20 +137,27 @@ impl Reconstruction<'_> {
     /// sent.
     fn end_of_data(&self, end: &Evidence) -> u32 {
         let fin = self.fin.and_then(|change| change.evidence);
-        let fin = fin.map(|at_fin| at_fin.write_seq);
-        fin.filter(|fin| before(*fin, end.snd_nxt))
-            .unwrap_or(end.snd_nxt)
+        let fin = fin.map(|at_fin| at_fin.tcp.write_seq);
+        fin.filter(|fin| before(*fin, end.tcp.snd_nxt))
+            .unwrap_or(end.tcp.snd_nxt)
     }
 
     pub(super) fn half_close(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
         let gave_up = matches!(path, ClosePath::ConnectFailed | ClosePath::Simultaneous);
-        if gave_up {
+        // When a FIN left that had to wait is not known.
+        let waited =
+            self.fin.is_some_and(|fin| fin.evidence.is_some()) && !self.fin_time_is_known();
+        if gave_up || waited || self.peer_may_have_begun() {
             return None;
         }
         if let Some(began) = self.peer_fin {
             let until = self.fin.unwrap_or(&self.last);
             let (before, end) = (began.evidence?, self.last.evidence?);
-            let sent = self.end_of_data(&end).wrapping_sub(before.snd_nxt);
+            // The FIN may have come earlier, and have waited for data in front of it.
+            if before.tcp.out_of_order != 0 {
+                return None;
+            }
+            let sent = self.end_of_data(&end).wrapping_sub(before.tcp.snd_nxt);
             return (sent > 0).then(|| HalfClose {
                 by: Side::Peer,
                 lasted: until.at - began.at,
@@ -145,15 +167,20 @@ impl Reconstruction<'_> {
         }
         let (began, acked) = (self.fin?, self.fin_acked?);
         let (before, after) = (began.evidence?, self.last.evidence?);
-        let done = u32::from(after.done);
+        let in_order = before.tcp.out_of_order == after.tcp.out_of_order;
+        if self.outcome == MinisocketOutcome::SeenInTransitions && !in_order {
+            return None;
+        }
+        let done = u32::from(after.flags.done);
         let received = after
+            .tcp
             .rcv_nxt
-            .wrapping_sub(before.rcv_nxt)
+            .wrapping_sub(before.tcp.rcv_nxt)
             .wrapping_sub(done);
         // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process
         // stays.
-        let kept =
-            acked.evidence.is_some_and(|evidence| !evidence.dead) && path != ClosePath::ThreeWay;
+        let kept = acked.evidence.is_some_and(|evidence| !evidence.flags.dead)
+            && path != ClosePath::ThreeWay;
         (kept || received > 0).then(|| HalfClose {
             by: Side::Local,
             lasted: end - began.at,

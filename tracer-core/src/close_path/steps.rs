@@ -2,14 +2,16 @@
 
 use tcpclose_common::TcpState;
 
-use super::{Outcome, Reconstruction};
+use super::facts::CloseFacts;
+use super::minisocket_outcome::MinisocketOutcome;
 use crate::event::{Evidence, Segment};
 use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
 use crate::live_endpoint::StateChange;
-use crate::types::{Known, Nanos};
+use crate::types::{Certainty, Nanos};
 
-impl Reconstruction<'_> {
-    /// This end's FIN. `None` when there is no sign that it was ever sent (a closed window).
+impl CloseFacts<'_> {
+    /// Returns the FIN of the local side; `None` when there is no sign that it was ever sent (a
+    /// closed window).
     pub(super) fn fin_step(&self, change: &StateChange) -> Option<Step> {
         let Some(evidence) = change.evidence else {
             return Some(inferred(
@@ -20,76 +22,79 @@ impl Reconstruction<'_> {
                 change.at,
             ));
         };
-        if !self.fin_left() {
+        if !self.fin_was_sent() {
             return None;
         }
-        let number = evidence.write_seq;
+        let number = evidence.tcp.write_seq;
         // Unsent data may take the FIN along in its last segment (tcp_send_fin), whose number is
         // then not known.
-        let alone = evidence.snd_nxt == number;
+        let alone = evidence.tcp.snd_nxt == number;
         // A FIN that waited acknowledges what came meanwhile: its ACK number is sure only if that
         // did not move.
-        let at_once = evidence.fin_leaves_at_once();
+        let at_once = self.fin_left_at_once();
         let after = self.next_after(change);
-        let settled = (at_once && evidence.snd_una == evidence.snd_nxt)
+        let settled = (at_once && evidence.tcp.snd_una == evidence.tcp.snd_nxt)
             || change.new == TcpState::LastAck
             || after.is_some_and(|after| {
-                after.rcv_nxt.wrapping_sub(after.done.into()) == evidence.rcv_nxt
+                after.tcp.rcv_nxt.wrapping_sub(after.flags.done.into()) == evidence.tcp.rcv_nxt
             });
         Some(Step {
             from: Side::Local,
             flags: SegmentFlags::FinAck,
             seq: if alone { self.local(number) } else { None },
             ack: if settled {
-                self.peer(evidence.rcv_nxt)
+                self.peer(evidence.tcp.rcv_nxt)
             } else {
                 None
             },
-            at: at_once.then_some(change.at),
-            known: Known::Observed,
+            at: self.fin_time_is_known().then_some(change.at),
+            known: Certainty::Observed,
         })
     }
 
     fn next_after(&self, change: &StateChange) -> Option<Evidence> {
-        let changes = &self.endpoint.closing.as_ref()?.changes;
+        let mut changes = self.endpoint.changes().iter();
         changes
-            .iter()
             .find(|next| next.at >= change.at && next.old == change.new)?
             .evidence
     }
 
-    /// The peer's FIN, received at `change`; its number is `rcv_nxt` - 1 unless data came with it.
-    /// `start` is the number of its segment where that is known otherwise.
+    /// Returns the peer's FIN, received at `change`; its number is `rcv_nxt` - 1 unless data came
+    /// with it. `start` is the number of its segment where that is known otherwise.
     pub(super) fn peer_fin_step(&self, change: &StateChange, start: Option<u32>) -> Step {
         let Some(evidence) = change.evidence else {
             return inferred(Side::Peer, SegmentFlags::FinAck, None, None, change.at);
         };
-        let number = evidence.rcv_nxt.wrapping_sub(1);
+        let number = evidence.tcp.rcv_nxt.wrapping_sub(1);
         // What stood there at the last transition came before this segment.
         let earlier = self
             .fin_acked
             .or(self.fin)
             .filter(|earlier| earlier.at < change.at);
         let earlier = earlier.and_then(|change| change.evidence);
-        let nothing_new = earlier.is_some_and(|before| before.rcv_nxt == number);
-        let start = start.or_else(|| (evidence.fin_alone || nothing_new).then_some(number));
+        let nothing_new = earlier.is_some_and(|before| before.tcp.rcv_nxt == number);
+        let start =
+            start.or_else(|| (evidence.flags.fin_without_data || nothing_new).then_some(number));
         Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,
             seq: start.and_then(|start| self.peer(start)),
-            ack: self.local(evidence.snd_una),
+            // One that came before may have been dropped (an old timestamp).
+            ack: self
+                .local(evidence.tcp.snd_una)
+                .filter(|_| !evidence.flags.fin_ack_differs && evidence.tcp.out_of_order == 0),
             at: Some(change.at),
             // A FIN that waited for a lost segment is seen when that arrives, under that segment's
             // ACK number.
-            known: if evidence.out_of_order == 0 {
-                Known::Observed
+            known: if evidence.tcp.out_of_order == 0 {
+                Certainty::Observed
             } else {
-                Known::Inferred
+                Certainty::Inferred
             },
         }
     }
 
-    /// This end's ACK of the peer's FIN, sent by tcp_fin() on the spot.
+    /// Returns the local ACK of the peer's FIN, sent by tcp_fin() on the spot.
     pub(super) fn local_ack_step(&self, change: &StateChange) -> Step {
         let Some(evidence) = change.evidence else {
             return inferred(Side::Local, SegmentFlags::Ack, None, None, change.at);
@@ -97,14 +102,14 @@ impl Reconstruction<'_> {
         Step {
             from: Side::Local,
             flags: SegmentFlags::Ack,
-            seq: self.local(evidence.snd_nxt),
-            ack: self.peer(evidence.rcv_nxt),
+            seq: self.local(evidence.tcp.snd_nxt),
+            ack: self.peer(evidence.tcp.rcv_nxt),
             at: Some(change.at),
-            known: Known::Observed,
+            known: Certainty::Observed,
         }
     }
 
-    /// The peer's ACK of this end's FIN. tcp_ack keeps its number as `snd_wl1`, before the
+    /// Returns the peer's ACK of the local FIN. tcp_ack keeps its number as `snd_wl1`, before the
     /// transition.
     pub(super) fn ack_of_fin_step(
         &self,
@@ -117,30 +122,30 @@ impl Reconstruction<'_> {
         // The segment that acknowledged the FIN may have carried data or a FIN that the closed
         // socket refused.
         let refused = match self.outcome {
-            _ if peer_fin.is_some() || self.refused().is_some() => false,
-            Outcome::Seen => self
+            _ if peer_fin.is_some() || self.refused_segment().is_some() => false,
+            MinisocketOutcome::SeenInTransitions => self
                 .last
                 .evidence
-                .is_none_or(|last| last.segs_in == evidence.segs_in),
-            Outcome::ResetByUs(_) => true,
+                .is_none_or(|last| last.tcp.segs_in == evidence.tcp.segs_in),
+            MinisocketOutcome::ResetByLocal(_) => true,
             _ => false,
         };
         Step {
             from: Side::Peer,
             flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.snd_wl1),
-            ack: self.local(evidence.snd_una),
+            seq: self.peer(evidence.tcp.snd_wl1),
+            ack: self.local(evidence.tcp.snd_una),
             at: Some(change.at),
             known: if refused {
-                Known::Inferred
+                Certainty::Inferred
             } else {
-                Known::Observed
+                Certainty::Observed
             },
         }
     }
 
-    /// The ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows the
-    /// peer's FIN was a segment sent again, perhaps that FIN.
+    /// Returns the ACK that ended LAST_ACK or CLOSING. One with an earlier number than what follows
+    /// the peer's FIN was a segment sent again, possibly that FIN.
     pub(super) fn last_ack_step(&self) -> Step {
         let Some(evidence) = self.last.evidence else {
             return unread_ack(&self.last);
@@ -148,18 +153,18 @@ impl Reconstruction<'_> {
         Step {
             from: Side::Peer,
             flags: SegmentFlags::Ack,
-            seq: self.peer(evidence.snd_wl1),
-            ack: self.local(evidence.snd_una),
+            seq: self.peer(evidence.tcp.snd_wl1),
+            ack: self.local(evidence.tcp.snd_una),
             at: Some(self.last.at),
-            known: if evidence.snd_wl1 == evidence.rcv_nxt {
-                Known::Observed
+            known: if evidence.tcp.snd_wl1 == evidence.tcp.rcv_nxt {
+                Certainty::Observed
             } else {
-                Known::Inferred
+                Certainty::Inferred
             },
         }
     }
 
-    /// A segment of the peer's that was seen itself.
+    /// Returns the step of a segment of the peer that was seen itself.
     pub(super) fn segment_step(&self, segment: &Segment, at: Option<Nanos>) -> Step {
         Step {
             from: Side::Peer,
@@ -172,41 +177,32 @@ impl Reconstruction<'_> {
             seq: self.peer(segment.seq),
             ack: self.local(segment.ack).filter(|_| segment.has_ack),
             at,
-            known: Known::Observed,
+            known: Certainty::Observed,
         }
     }
 
-    /// The RST that ended it.
+    /// Returns the RST that ended the connection.
     pub(super) fn reset_step(&self, reset: &Reset) -> Step {
         match reset.by {
-            Side::Local => self.reset_by_us(reset),
-            Side::Peer => match self.minisocket_segment() {
+            Side::Local => self.local_reset(reset),
+            Side::Peer => match self.endpoint.minisocket_segment() {
                 Some(rst) => self.segment_step(&rst, Some(self.reset_at())),
                 None => self.reset_by_peer(),
             },
         }
     }
 
-    /// When the RST was sent or taken.
+    /// Returns when the RST was sent or received.
     pub(super) fn reset_at(&self) -> Nanos {
-        let closing = self.endpoint.closing.as_deref();
-        let known = closing.and_then(|closing| {
-            let sent = closing.reset_sent.map(|sent| sent.at);
-            sent.or(closing.reset_received)
-        });
+        let sent = self.endpoint.reset_sent().map(|sent| sent.at);
+        let known = sent.or(self.endpoint.reset_received());
         known.or(self.outcome.at()).unwrap_or(self.last.at)
     }
 
-    /// The FIN or RST that the minisocket took.
-    pub(super) fn minisocket_segment(&self) -> Option<Segment> {
-        self.endpoint.closing.as_deref()?.minisocket_segment
-    }
-
-    /// An abort (tcp_send_active_reset), or the answer to a segment (tcp_v4_send_reset): that has
-    /// the number which the segment acknowledges, and no ACK.
-    fn reset_by_us(&self, reset: &Reset) -> Step {
-        let closing = self.endpoint.closing.as_deref();
-        let sent = closing.and_then(|closing| closing.reset_sent);
+    /// Returns the RST of this host: an abort (tcp_send_active_reset), or the answer to a segment
+    /// (tcp_v4_send_reset): that has the number which the segment acknowledges, and no ACK.
+    fn local_reset(&self, reset: &Reset) -> Step {
+        let sent = self.endpoint.reset_sent();
         let evidence = self.last.evidence.as_ref();
         let (flags, seq, ack) = match sent.and_then(|sent| sent.answers) {
             Some(answered) if answered.has_ack => {
@@ -219,8 +215,8 @@ impl Reconstruction<'_> {
             }
             None => (
                 SegmentFlags::RstAck,
-                evidence.and_then(|evidence| self.local(evidence.snd_nxt)),
-                evidence.and_then(|evidence| self.peer(evidence.rcv_nxt)),
+                evidence.and_then(|evidence| self.local(evidence.tcp.snd_nxt)),
+                evidence.and_then(|evidence| self.peer(evidence.tcp.rcv_nxt)),
             ),
         };
         let guessed = seq.is_none() && ack.is_none();
@@ -231,17 +227,17 @@ impl Reconstruction<'_> {
             ack,
             at: Some(self.reset_at()),
             known: if sent.is_some() && !guessed {
-                Known::Observed
+                Certainty::Observed
             } else {
-                Known::Inferred
+                Certainty::Inferred
             },
         }
     }
 
-    /// The peer's RST, which tcp_reset() took. The socket does not keep its flags and numbers, so
-    /// they are inferred: its number is the one that was expected (tcp_validate_incoming), and an
-    /// abort, which carries an ACK, differs from the answer of a socket that is gone by its
-    /// timestamp, where the connection uses them.
+    /// Returns the peer's RST, which tcp_reset() took. The socket does not keep its flags and
+    /// numbers, so they are inferred: its number is the one that was expected
+    /// (tcp_validate_incoming), and an abort, which carries an ACK, differs from the answer of a
+    /// socket that is gone by its timestamp, where the connection uses them.
     fn reset_by_peer(&self) -> Step {
         let step = |flags, seq, ack| Step {
             from: Side::Peer,
@@ -249,7 +245,7 @@ impl Reconstruction<'_> {
             seq,
             ack,
             at: Some(self.reset_at()),
-            known: Known::Inferred,
+            known: Certainty::Inferred,
         };
         // Only a RST with an acceptable ACK ends SYN_SENT (tcp_rcv_synsent_state_process). Its
         // sequence number is 0 on the wire; Wireshark calls the first number of a side that never
@@ -261,19 +257,22 @@ impl Reconstruction<'_> {
             return step(SegmentFlags::RstAck, None, None);
         };
         let fin_came = self.peer_fin.is_some() || self.crossed.is_some();
-        let all_acked = evidence.snd_una == evidence.snd_nxt;
-        let aborts = if evidence.timestamps {
-            evidence.saw_timestamp
+        let all_acked = evidence.tcp.snd_una == evidence.tcp.snd_nxt;
+        let aborts = if evidence.flags.timestamps {
+            evidence.flags.saw_timestamp
         } else {
             // After the peer's FIN, data that it never acknowledged has likely met no socket any
             // more.
             !fin_came || all_acked
         };
-        let expected = self.peer(evidence.rcv_nxt);
+        // Behind a hole, the number after all that has come is as good as the expected one
+        // (tcp_validate_incoming, the right-most SACK block).
+        let in_order = evidence.tcp.out_of_order == 0;
+        let expected = self.peer(evidence.tcp.rcv_nxt).filter(|_| in_order);
         if aborts {
             // It acknowledges all that has come, which is all that was sent where nothing is on its
             // way.
-            let acked = self.local(evidence.snd_una).filter(|_| all_acked);
+            let acked = self.local(evidence.tcp.snd_una).filter(|_| all_acked);
             step(SegmentFlags::RstAck, expected, acked)
         } else {
             // After its FIN a RST on either side of the FIN's number is taken (tcp_reset_check):
@@ -284,7 +283,7 @@ impl Reconstruction<'_> {
     }
 }
 
-/// An ACK of the peer's of which the state change that it caused shows nothing else.
+/// Returns an ACK of the peer of which only the state change is known: no numbers.
 fn unread_ack(change: &StateChange) -> Step {
     let step = inferred(Side::Peer, SegmentFlags::Ack, None, None, change.at);
     let at = step.at.filter(|_| !change.missed);
@@ -304,6 +303,6 @@ pub(super) fn inferred(
         seq,
         ack,
         at: Some(at),
-        known: Known::Inferred,
+        known: Certainty::Inferred,
     }
 }

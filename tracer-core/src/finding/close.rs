@@ -5,13 +5,14 @@ use smallvec::SmallVec;
 use strum::{Display, IntoStaticStr, VariantArray};
 use tcpclose_common::TcpState;
 
+use super::cause::Cause;
 use crate::endpoint::Endpoint;
-use crate::types::{Known, Nanos, SharedOwner};
+use crate::types::{Certainty, Nanos, SharedOwner};
 
-/// The close of one connection end.
+/// The close of one endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Close {
-    /// When this end was done: closed, or entered TIME_WAIT.
+    /// When the endpoint was done: closed, or entered TIME_WAIT.
     pub at: Nanos,
     /// The endpoint that closed.
     pub endpoint: Endpoint,
@@ -21,17 +22,21 @@ pub struct Close {
     pub path: ClosePath,
     /// The side that sent the first FIN or RST.
     pub initiator: Initiator,
+    /// Why it ended that way; `None` if it was orderly, or if nothing proves a cause.
+    pub cause: Option<Cause>,
+    /// `sk_err` of a connect() that failed, where the kernel set it.
+    pub connect_error: Option<u16>,
     /// The closing segments, in order. Incomplete where `segments` is `None`.
     pub steps: Steps,
-    /// The number of closing segments, including retransmissions of this end's FIN; `None` if it is
+    /// The number of closing segments, including retransmissions of the local FIN; `None` if it is
     /// not known.
     pub segments: Option<u32>,
     /// The states passed, from ESTABLISHED on, with the time spent in each; `None` where its start
     /// was not seen.
-    pub states: States,
+    pub states: StateDurations,
     /// The application bytes in each direction.
     pub bytes: Bytes,
-    /// The number of segments that this end retransmitted in the connection's whole life.
+    /// The number of segments that this host retransmitted in the connection's whole life.
     pub retransmits: Option<u32>,
     /// The reset; `None` if the connection was not reset.
     pub reset: Option<Reset>,
@@ -42,8 +47,8 @@ pub struct Close {
 /// The steps of a close. No path has more than five, so they take no allocation of their own.
 pub type Steps = SmallVec<[Step; 5]>;
 
-/// States with the time spent in each, where that is known.
-pub type States = SmallVec<[(TcpState, Option<Nanos>); 4]>;
+/// The states that an endpoint passed, with the time spent in each where that is known.
+pub type StateDurations = SmallVec<[(TcpState, Option<Nanos>); 4]>;
 
 /// The kind of a close.
 #[derive(
@@ -81,6 +86,18 @@ pub enum ClosePath {
     Unknown,
 }
 
+impl ClosePath {
+    /// Returns whether a user would call such a close an error; `None` if the path is unknown.
+    #[must_use]
+    pub const fn is_abnormal(self) -> Option<bool> {
+        match self {
+            Self::FourWay | Self::ThreeWay | Self::Simultaneous => Some(false),
+            Self::Reset | Self::Timeout | Self::Destroyed | Self::ConnectFailed => Some(true),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// The side that sent the first FIN or RST.
 #[derive(
     Clone,
@@ -98,7 +115,7 @@ pub enum ClosePath {
 )]
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "they are their names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Initiator {
     Local,
     Peer,
@@ -106,10 +123,10 @@ pub enum Initiator {
     Unknown,
 }
 
-/// An end of the connection, seen from here.
+/// A side of the connection, seen from this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs, reason = "they are their names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Side {
     Local,
     Peer,
@@ -117,7 +134,7 @@ pub enum Side {
 
 /// The flags of a closing segment that matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
-#[allow(missing_docs, reason = "they are their names")]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum SegmentFlags {
     #[strum(serialize = "FIN,ACK")]
     FinAck,
@@ -140,10 +157,10 @@ pub struct Step {
     pub seq: Option<u32>,
     /// Acknowledgment number relative to the receiver's ISN.
     pub ack: Option<u32>,
-    /// When this end sent or received the segment; `None` if the time is not known.
+    /// When this host sent or received the segment; `None` if the time is not known.
     pub at: Option<Nanos>,
     /// How the segment is known. What is `Observed` no capture contradicts.
-    pub known: Known,
+    pub known: Certainty,
 }
 
 impl Step {
@@ -158,9 +175,9 @@ impl Step {
 /// leave it open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Bytes sent by this end, not counting retransmissions.
+    /// Bytes sent by this host, not counting retransmissions.
     pub sent: Option<u64>,
-    /// Bytes received in order by this end.
+    /// Bytes received in order by this host.
     pub received: Option<u64>,
 }
 
@@ -187,13 +204,13 @@ pub enum ResetReason {
     NoSocket,
     /// The listening socket was closed with this connection still in its accept queue.
     NotAccepted,
-    /// The peer sent data after this end had closed both directions.
+    /// The peer sent data after this host had closed both directions.
     DataAfterClose,
     /// Keepalive probes went unanswered.
     Keepalive,
     /// The peer did not answer in time.
     Timeout,
-    /// `SOCK_DESTROY`.
+    /// An administrator ended it with `SOCK_DESTROY` (`ss -K`).
     Destroyed,
     /// connect() to `AF_UNSPEC`, or another local abort.
     Disconnect,
@@ -207,8 +224,8 @@ pub struct HalfClose {
     pub by: Side,
     /// The time from the first FIN to the second FIN, or to the end.
     pub lasted: Nanos,
-    /// The application bytes that this end sent in that time.
+    /// The application bytes that this host sent in that time.
     pub bytes_sent: u64,
-    /// The application bytes that this end received in that time.
+    /// The application bytes that this host received in that time.
     pub bytes_received: u64,
 }

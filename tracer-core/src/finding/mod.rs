@@ -1,5 +1,6 @@
-//! What the core has found out. The output writes these down; the names are DESIGN.md's words.
+//! What the core reports. docs/json.md describes the same findings as JSON.
 
+mod cause;
 mod close;
 mod time_wait;
 
@@ -9,19 +10,20 @@ use strum::{Display, IntoStaticStr, VariantArray};
 use super::stuck::StuckSocket;
 use super::types::Nanos;
 
-pub use super::endpoint::Endpoint;
+pub use super::endpoint::{Endpoint, InitialSequenceNumbers};
+pub use cause::Cause;
 pub use close::{
-    Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side, States,
-    Step, Steps,
+    Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side,
+    StateDurations, Step, Steps,
 };
-pub use time_wait::{Measured, TimeWait, TimeWaitEnd};
+pub use time_wait::{EndSource, TimeWait, TimeWaitEnd};
 
 /// One finding, in the order in which it became known.
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// A connection end has closed and its path is known as well as it ever will be.
+    /// An endpoint has closed and its path is known as well as it ever will be.
     Close(Box<Close>),
-    /// A connection end has left TIME_WAIT.
+    /// An endpoint has left TIME_WAIT.
     TimeWait(Box<TimeWait>),
     /// A socket is stuck, or is no longer.
     Stuck(Box<StuckSocket>),
@@ -39,6 +41,19 @@ impl Finding {
             Self::Stuck(stuck) => stuck.at,
             Self::Loss(loss) => loss.at,
         }
+    }
+
+    /// Returns whether it is about a connection of the
+    /// [self-test](super::types::SELF_TEST_ADDRESS).
+    #[must_use]
+    pub fn is_self_test(&self) -> bool {
+        let endpoint = match self {
+            Self::Close(close) => &close.endpoint,
+            Self::TimeWait(time_wait) => &time_wait.endpoint,
+            Self::Stuck(stuck) => &stuck.endpoint,
+            Self::Loss(_) => return false,
+        };
+        endpoint.tuple.is_self_test()
     }
 }
 
@@ -74,7 +89,8 @@ pub enum LossLocation {
     /// Records that found the kernel's ring buffer full.
     Ring,
     /// Runs of the eBPF programs that the kernel skipped, because they were running on that CPU
-    /// already.
+    /// already. What it did not count is included: transitions that are missing, since those before
+    /// and after them do not join.
     Program,
     /// Live connections evicted from the full table.
     Table,

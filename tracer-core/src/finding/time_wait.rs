@@ -21,7 +21,7 @@ pub struct TimeWait {
     /// How the TIME_WAIT ended.
     pub end: TimeWaitEnd,
     /// How the end is known.
-    pub measured: Measured,
+    pub measured: EndSource,
     /// The largest error of `dwell`, in either direction.
     pub error: Nanos,
     /// How often the timer was seen to restart because the peer's FIN came again.
@@ -50,7 +50,7 @@ pub enum TimeWaitEnd {
 /// How the end of a TIME_WAIT is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub enum Measured {
+pub enum EndSource {
     /// An eBPF program saw the end.
     Hook,
     /// The kernel's timer shows the earliest time, the first poll after it the latest.

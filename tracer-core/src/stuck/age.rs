@@ -14,7 +14,7 @@ use crate::types::Nanos;
 /// How an age is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum AgeKnown {
+pub enum AgeCertainty {
     /// The tracer saw the socket enter its state.
     Observed,
     /// From the age of the last ACK that came.
@@ -27,7 +27,7 @@ pub struct Age {
     /// The moment, or the latest that it can have been.
     pub since: Nanos,
     /// How the age is known.
-    pub known: AgeKnown,
+    pub known: AgeCertainty,
     /// The earliest that it can have been: the last data came then, and none comes after a FIN.
     /// `None` where no data ever came.
     pub earliest: Option<Nanos>,
@@ -37,25 +37,25 @@ impl Age {
     const fn observed(since: Nanos) -> Self {
         Self {
             since,
-            known: AgeKnown::Observed,
+            known: AgeCertainty::Observed,
             earliest: Some(since),
         }
     }
 
     /// Returns what one observation at `now` shows.
-    pub(super) fn of(socket: &ObservedSocket, now: Nanos) -> Self {
+    pub(super) fn from_observation(socket: &ObservedSocket, now: Nanos) -> Self {
         if let Some(entered) = socket.entered {
             return Self::observed(entered);
         }
         let activity = socket.activity.unwrap_or_default();
         // While the peer's window is closed it answers probes; nothing moves since bytes were last
         // sent.
-        let rested = socket.peer_reads_nothing_for();
+        let rested = socket.peer_window_closed_for();
         let rested = rested.map(|span| activity.since_data.map_or(span, |data| span.min(data)));
         let since = now - rested.unwrap_or_default().max(activity.since_ack);
         Self {
             since,
-            known: AgeKnown::Estimated,
+            known: AgeCertainty::Estimated,
             earliest: activity.since_data.map(|span| (now - span).min(since)),
         }
     }
@@ -63,8 +63,8 @@ impl Age {
     /// Returns the better of two: what was observed, else the earlier estimate.
     pub(super) fn or_earlier(self, before: Self) -> Self {
         match (self.known, before.known) {
-            (AgeKnown::Observed, _) => self,
-            (_, AgeKnown::Observed) => before,
+            (AgeCertainty::Observed, _) => self,
+            (_, AgeCertainty::Observed) => before,
             _ if before.since <= self.since => before,
             _ => self,
         }

@@ -1,5 +1,6 @@
-//! Stuck sockets by owner, worst first.
+//! Stuck sockets by owner: the one way to count them, and to find the worst owner.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,34 +13,91 @@ use super::owner_key::OwnerKey;
 use super::socket::StuckSocket;
 use super::trend::{Forecast, Sample};
 use super::verdict::Verdict;
+use crate::ranking::Ranking;
 
-/// Ports and addresses named of each owner: the most frequent.
-const NAMED: usize = 3;
+/// The number of ports, and of peers, that are named of each owner: the most frequent.
+pub const TOP_VALUES: usize = 3;
 
-/// The stuck sockets of one owner.
+/// The count of one owner's stuck sockets.
 #[derive(Clone, Debug, PartialEq)]
-pub struct OwnerGroup {
+pub struct OwnerCount {
     /// The owner.
     pub owner: OwnerKey,
     /// The owner's process, as it was last seen.
     pub process: Option<OwnerProcess>,
+    /// How many there are.
+    pub sample: Sample,
+    /// Age of the oldest.
+    pub oldest: Age,
+}
+
+impl OwnerCount {
+    /// Returns the order of owners, the worst first: the one with the most stuck sockets, of equals
+    /// the one with the oldest.
+    #[must_use]
+    pub fn worst_first(&self, other: &Self) -> Ordering {
+        let more = other.sample.stuck.cmp(&self.sample.stuck);
+        more.then(self.oldest.since.cmp(&other.oldest.since))
+            .then(self.owner.cmp(&other.owner))
+    }
+
+    fn add(&mut self, socket: &StuckSocket) {
+        if socket.age.since < self.oldest.since {
+            self.oldest = socket.age;
+        }
+        let newest = self.process.as_ref().map(|process| process.as_of);
+        if socket.process.as_ref().map(|process| process.as_of) > newest {
+            self.process.clone_from(&socket.process);
+        }
+        if socket.is_stuck() {
+            self.sample.add(socket.socket.inode.is_some());
+        }
+    }
+}
+
+/// Counts the sockets of each owner. A half-close at work counts for none, but its owner is in the
+/// list.
+#[must_use]
+pub fn count_by_owner<'a>(
+    sockets: impl IntoIterator<Item = &'a StuckSocket>,
+) -> HashMap<OwnerKey, OwnerCount> {
+    let mut counts: HashMap<OwnerKey, OwnerCount> = HashMap::new();
+    for socket in sockets {
+        let owner = socket.owner_key();
+        let count = counts.entry(owner).or_insert_with(|| OwnerCount {
+            owner,
+            process: None,
+            sample: Sample::default(),
+            oldest: socket.age,
+        });
+        count.add(socket);
+    }
+    counts
+}
+
+/// The stuck sockets of one owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnerGroup {
+    /// Their count.
+    pub count: OwnerCount,
     /// The indices of its sockets in the list that was grouped, the oldest first.
     pub sockets: Vec<usize>,
     /// How many there are of each verdict, in the order of its variants.
     pub verdicts: [usize; Verdict::VARIANTS.len()],
-    /// Age of the oldest.
-    pub oldest: Age,
-    /// Bytes that were never read, of all [`Verdict::EofUnread`].
-    pub unread: u64,
+    /// Bytes that were never read, of all [`Verdict::EofUnread`]; `None` where that is not known of
+    /// one.
+    pub unread: Option<u64>,
+    /// How many are MPTCP connections.
+    pub mptcp: usize,
     /// The local ports that most are on.
-    pub local_ports: TopValues<u16>,
+    pub local_ports: Ranking<u16>,
     /// The peers that most are with.
-    pub peers: TopValues<Peer>,
+    pub peers: Ranking<Peer>,
     /// How the number of its stuck sockets grows, once it was counted often enough.
     pub forecast: Option<Forecast>,
 }
 
-/// The other end of connections.
+/// The peer of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer {
     /// The peer's address.
@@ -58,112 +116,59 @@ impl fmt::Display for Peer {
     }
 }
 
-impl OwnerGroup {
-    /// Returns how many are the application's fault.
-    #[must_use]
-    pub fn stuck(&self) -> usize {
-        let counted = Verdict::VARIANTS.iter().copied().zip(self.verdicts);
-        counted
-            .filter(|(verdict, _)| verdict.is_stuck())
-            .map(|(_, count)| count)
-            .sum()
-    }
-}
-
-/// The most frequent values, and how many others there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopValues<T> {
-    /// Each with its number, the most frequent first, at most three.
-    pub most: Vec<(T, usize)>,
-    /// The number of further values.
-    pub others: usize,
-}
-
-impl<T: Ord + Copy> From<HashMap<T, usize>> for TopValues<T> {
-    fn from(counts: HashMap<T, usize>) -> Self {
-        let mut most: Vec<_> = counts.into_iter().collect();
-        most.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        let others = most.len().saturating_sub(NAMED);
-        most.truncate(NAMED);
-        most.shrink_to_fit();
-        Self { most, others }
-    }
-}
-
-/// Counts the stuck sockets of each owner.
-pub fn count<'a>(sockets: impl IntoIterator<Item = &'a StuckSocket>) -> HashMap<OwnerKey, Sample> {
-    let mut samples: HashMap<OwnerKey, Sample> = HashMap::new();
-    for socket in sockets {
-        let sample = samples.entry(socket.owner_key()).or_default();
-        if socket.is_stuck() {
-            sample.add(socket.socket.inode.is_some());
-        }
-    }
-    samples
-}
-
-/// Groups sockets by owner: the owner with the most stuck sockets first, of equals the one with the
-/// oldest.
+/// Groups sockets by owner, the worst first ([`OwnerCount::worst_first`]).
 #[must_use]
 pub fn by_owner(sockets: &[StuckSocket]) -> Vec<OwnerGroup> {
     let mut members: HashMap<OwnerKey, Vec<usize>> = HashMap::new();
     for (index, socket) in sockets.iter().enumerate() {
         members.entry(socket.owner_key()).or_default().push(index);
     }
-    let groups = members.into_iter();
-    let mut groups: Vec<_> = groups
-        .filter_map(|(owner, members)| group(owner, members, sockets))
+    let counts = count_by_owner(sockets).into_values();
+    let mut groups: Vec<_> = counts
+        .map(|count| {
+            let members = members.remove(&count.owner).unwrap_or_default();
+            group(count, members, sockets)
+        })
         .collect();
-    groups.sort_by(|a, b| {
-        let worse = b.stuck().cmp(&a.stuck());
-        worse
-            .then(a.oldest.since.cmp(&b.oldest.since))
-            .then(a.owner.cmp(&b.owner))
-    });
+    groups.sort_by(|a, b| a.count.worst_first(&b.count));
     groups
 }
 
-/// Returns `None` for a group without members.
-fn group(owner: OwnerKey, mut members: Vec<usize>, sockets: &[StuckSocket]) -> Option<OwnerGroup> {
+fn group(count: OwnerCount, mut members: Vec<usize>, sockets: &[StuckSocket]) -> OwnerGroup {
     members.sort_by_key(|&member| sockets[member].age.since);
-    let mut ports: HashMap<u16, usize> = HashMap::new();
-    let mut services: HashMap<SocketAddr, usize> = HashMap::new();
-    let (mut verdicts, mut unread) = ([0; Verdict::VARIANTS.len()], 0);
+    let mut ports: HashMap<u16, u64> = HashMap::new();
+    let mut services: HashMap<SocketAddr, u64> = HashMap::new();
+    let (mut verdicts, mut unread) = ([0; Verdict::VARIANTS.len()], Some(0));
+    let mut mptcp = 0;
     for stuck in members.iter().map(|&member| &sockets[member]) {
         let tuple = &stuck.socket.tuple;
         *ports.entry(tuple.local().port()).or_default() += 1;
         *services.entry(tuple.peer()).or_default() += 1;
         verdicts[stuck.verdict as usize] += 1;
         if stuck.verdict == Verdict::EofUnread {
-            unread += u64::from(stuck.socket.unread());
+            let bytes = stuck.socket.unread().map(u64::from);
+            unread = unread.zip(bytes).map(|(all, bytes)| all + bytes);
         }
+        mptcp += usize::from(stuck.socket.mptcp);
     }
-    // The end whose port more connections share is the server.
-    let mut peers: HashMap<Peer, usize> = HashMap::new();
+    // The side whose port more connections share is the server.
+    let mut peers: HashMap<Peer, u64> = HashMap::new();
     for stuck in members.iter().map(|&member| &sockets[member]) {
         let tuple = &stuck.socket.tuple;
         let peer = tuple.peer();
         let connects = members.len() == 1 || services[&peer] > ports[&tuple.local().port()];
         let port = connects.then_some(peer.port());
-        *peers
-            .entry(Peer {
-                ip: peer.ip(),
-                port,
-            })
-            .or_default() += 1;
+        let ip = peer.ip();
+        *peers.entry(Peer { ip, port }).or_default() += 1;
     }
-    let processes = members
-        .iter()
-        .filter_map(|&member| sockets[member].process.as_ref());
-    Some(OwnerGroup {
-        owner,
-        process: processes.max_by_key(|owner| owner.as_of).cloned(),
+    OwnerGroup {
+        count,
         verdicts,
-        oldest: sockets[*members.first()?].age,
         unread,
-        local_ports: ports.into(),
-        peers: peers.into(),
+        mptcp,
+        local_ports: Ranking::from_counts(ports, TOP_VALUES),
+        peers: Ranking::from_counts(peers, TOP_VALUES),
         sockets: members,
         forecast: None,
-    })
+    }
 }

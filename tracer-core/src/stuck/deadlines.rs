@@ -6,12 +6,12 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::types::{EndpointId, Nanos};
 
-/// Entries below which nothing is tidied up.
-const SMALL: usize = 4096;
+/// The queue length below which outdated entries are not removed.
+const MIN_COMPACTION_LEN: usize = 4096;
 
 /// Endpoints that entered a state in which they can be stuck, in the order of time, and those that
-/// are to be probed at a time of their own. Most leave the state at once, and their entries stay in
-/// the queue to no purpose; it is cleared of those whenever it has doubled, so it holds at most
+/// are to be probed at a time of their own. Most endpoints leave the state at once and leave an
+/// outdated entry. These entries are removed whenever the queue has doubled, so it holds at most
 /// twice as many entries as there are endpoints in such a state.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
@@ -32,20 +32,15 @@ impl Deadlines {
             entered: VecDeque::new(),
             scheduled: BTreeSet::new(),
             scheduled_at: HashMap::new(),
-            tidy_at: SMALL,
+            tidy_at: MIN_COMPACTION_LEN,
         }
     }
 
     /// Adds an endpoint that enters its state. `still_in` returns which entries still matter.
-    pub fn entered(
-        &mut self,
-        at: Nanos,
-        id: EndpointId,
-        still_in: impl Fn(Nanos, EndpointId) -> bool,
-    ) {
+    pub fn add(&mut self, at: Nanos, id: EndpointId, still_in: impl Fn(Nanos, EndpointId) -> bool) {
         if self.entered.len() >= self.tidy_at {
             self.entered.retain(|&(at, id)| still_in(at, id));
-            self.tidy_at = SMALL.max(2 * self.entered.len());
+            self.tidy_at = MIN_COMPACTION_LEN.max(2 * self.entered.len());
         }
         self.entered.push_back((at, id));
     }
@@ -67,7 +62,7 @@ impl Deadlines {
     }
 
     /// Drops outdated entries from the front of the queue, so that they cause no wakeups.
-    pub fn pass(&mut self, still_in: impl Fn(Nanos, EndpointId) -> bool) {
+    pub fn drop_outdated(&mut self, still_in: impl Fn(Nanos, EndpointId) -> bool) {
         while self
             .entered
             .front()
@@ -95,7 +90,7 @@ impl Deadlines {
     }
 
     /// Returns when the next endpoint is due.
-    pub fn next(&self) -> Option<Nanos> {
+    pub fn next_due(&self) -> Option<Nanos> {
         let first = self.entered.front().map(|(at, _)| *at + self.after);
         let scheduled = self.scheduled.first().map(|(due, _)| *due);
         first.into_iter().chain(scheduled).min()
@@ -117,18 +112,18 @@ mod tests {
     #[test]
     fn endpoints_are_due_in_the_order_of_time() {
         let mut deadlines = Deadlines::new(MINUTE);
-        deadlines.entered(Nanos::from_secs(10), EndpointId(1), |_, _| true);
+        deadlines.add(Nanos::from_secs(10), EndpointId(1), |_, _| true);
         deadlines.probe_at(Nanos::from_secs(65), EndpointId(2));
-        assert_eq!(deadlines.next(), Some(Nanos::from_secs(65)));
+        assert_eq!(deadlines.next_due(), Some(Nanos::from_secs(65)));
         assert_eq!(deadlines.take_due(Nanos::from_secs(64)), None);
         assert_eq!(
             deadlines.take_due(Nanos::from_secs(65)),
             Some((None, EndpointId(2)))
         );
-        assert_eq!(deadlines.next(), Some(Nanos::from_secs(70)));
+        assert_eq!(deadlines.next_due(), Some(Nanos::from_secs(70)));
         let first = Some((Some(Nanos::from_secs(10)), EndpointId(1)));
         assert_eq!(deadlines.take_due(Nanos::from_secs(70)), first);
-        assert_eq!(deadlines.next(), None);
+        assert_eq!(deadlines.next_due(), None);
     }
 
     #[test]
@@ -137,9 +132,9 @@ mod tests {
         // One stays, and keeps the queue's front.
         let still_in = |_, id| id == EndpointId(0);
         for id in 0..1_000_000 {
-            deadlines.entered(Nanos(id), EndpointId(id), still_in);
-            deadlines.pass(still_in);
-            assert!(deadlines.len() <= SMALL);
+            deadlines.add(Nanos(id), EndpointId(id), still_in);
+            deadlines.drop_outdated(still_in);
+            assert!(deadlines.len() <= MIN_COMPACTION_LEN);
         }
     }
 }

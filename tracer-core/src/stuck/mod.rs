@@ -2,8 +2,8 @@
 //!
 //! There is one description of them, [`StuckSocket`], whether they are found by scans of the host
 //! ([`ScanHistory`]), by the tracer, which has an endpoint probed when it has been in its state for
-//! long ([`ProbeRequest`]), or in a recording. One rule decides whether a socket is stuck
-//! ([`PollHistory`]). A [`Report`] has all that are stuck at one moment.
+//! long ([`ProbeRequest`](crate::ProbeRequest)), or in a recording. One rule decides whether a
+//! socket is stuck ([`PollHistory`]). A [`Report`] has all that are stuck at one moment.
 //!
 //! The state is CLOSE_WAIT so far ([`STUCK_STATES`]), and the evidence that ages and verdicts are
 //! made of is that state's.
@@ -29,18 +29,18 @@ use std::time::Duration;
 
 use tcpclose_common::TcpState;
 
-pub use age::{Age, AgeKnown};
-pub use by_owner::{OwnerGroup, Peer, TopValues, by_owner, count};
+pub use age::{Age, AgeCertainty};
+pub use by_owner::{OwnerCount, OwnerGroup, Peer, TOP_VALUES, by_owner, count_by_owner};
 pub(super) use deadlines::Deadlines;
 pub use observed::{Activity, ObservedSocket};
-pub use owner::{Holder, OwnerProcess, OwnerUnknown};
+pub use owner::{Holder, HolderCoverage, OwnerProcess, OwnerUnknown};
 pub use owner_key::OwnerKey;
 pub use poll_history::PollHistory;
-pub use probe::{ProbeRequest, ProbeResponse, ProbedSocket};
+pub use probe::{ProbedSocket, StuckProbeResponse};
 pub use report::{Changes, Report};
 pub use resolution::Resolution;
 pub use scan_history::{ScanHistory, ScanOutcome};
-pub(super) use socket::Watched;
+pub(super) use socket::StuckTracking;
 pub use socket::{StuckEvent, StuckSocket};
 pub use trend::{Fit, Forecast, MIN_SAMPLES, Sample, Trends};
 pub use verdict::Verdict;
@@ -50,4 +50,4 @@ pub const STUCK_STATES: [TcpState; 1] = [TcpState::CloseWait];
 
 /// The shortest time after which a socket may be called stuck. Every connection that its peer
 /// closes first is in CLOSE_WAIT for a moment: probing all of them would cost too much.
-pub const LEAST_STUCK_AFTER: Duration = Duration::from_millis(100);
+pub const MIN_STUCK_AFTER: Duration = Duration::from_millis(100);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use crate::kernel_ids::zero_is_none;
-use crate::types::{CgroupId, EndpointId, Inode, InterfaceIndex, Nanos, NetNs, Tuple};
+use crate::types::{CgroupId, EndpointId, Inode, InterfaceIndex, Nanos, NetNs, Opening, Tuple};
 
 /// A socket in one of [`STUCK_STATES`](super::STUCK_STATES), as a scan or a probe has seen it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,13 @@ pub struct ObservedSocket {
     /// Its state. Recordings hold sockets in CLOSE_WAIT only, and do not name it.
     #[serde(skip, default = "close_wait")]
     pub state: TcpState,
+    /// Whether it is an MPTCP connection. Of those in recordings none is: they are not traced.
+    #[serde(skip)]
+    pub mptcp: bool,
+    /// How it came to its connection, where that is proven. Recordings do not name it: what is
+    /// traced has a role.
+    #[serde(skip)]
+    pub opening: Option<Opening>,
     /// The network namespace it lives in, where that is known.
     #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
@@ -30,7 +37,8 @@ pub struct ObservedSocket {
     /// Id of the cgroup (v2) that it was created in, where that is known.
     #[serde(with = "zero_is_none")]
     pub cgroup: Option<CgroupId>,
-    /// Bytes received and not read, plus one for a FIN that was not consumed.
+    /// Bytes received and not read, plus one for a FIN that was not consumed. Of an MPTCP
+    /// connection the memory that received bytes take, the FIN none.
     pub queued: u32,
     /// Bytes written and not acknowledged by the peer.
     pub unsent: u32,
@@ -61,17 +69,21 @@ pub struct Activity {
 }
 
 impl ObservedSocket {
-    /// Returns the bytes that the application has not read; the FIN is none.
+    /// Returns the bytes that the application has not read; the FIN is none. `None`: the kernel
+    /// shows of an MPTCP connection only that there are some.
     #[must_use]
-    pub const fn unread(&self) -> u32 {
-        self.queued.saturating_sub(1)
+    pub const fn unread(&self) -> Option<u32> {
+        match (self.mptcp, self.queued) {
+            (true, 1..) => None,
+            (_, queued) => Some(queued.saturating_sub(1)),
+        }
     }
 
     /// Returns for how long the peer has not read what waits for it: bytes wait, and it answers
     /// without taking them, as its window is closed. Were they on their way, they would have been
     /// sent again since.
     #[must_use]
-    pub fn peer_reads_nothing_for(&self) -> Option<Nanos> {
+    pub fn peer_window_closed_for(&self) -> Option<Nanos> {
         let activity = self.activity.filter(|_| self.unsent > 0)?;
         activity
             .since_sent
@@ -80,7 +92,7 @@ impl ObservedSocket {
 
     /// Returns when bytes were last sent that are still on their way, or that were sent in this
     /// state.
-    pub(super) fn sent(&self, now: Nanos) -> Option<Nanos> {
+    pub(super) fn last_sent_at(&self, now: Nanos) -> Option<Nanos> {
         let sent = now - self.activity?.since_sent?;
         let in_this_state = self.entered.is_some_and(|entered| sent > entered);
         (self.unsent > 0 || in_this_state).then_some(sent)

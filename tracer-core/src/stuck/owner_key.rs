@@ -9,8 +9,8 @@ pub enum OwnerKey {
     /// The process that holds them; of several the one that started first. Where a connection was
     /// not accepted, the one that holds the listening socket.
     Process(ProcessKey),
-    /// No process is known to hold them. All are of the same origin.
-    Nobody {
+    /// No process is known to hold them. All have the same cgroup, namespace and user.
+    Unowned {
         /// Id of their cgroup (v2), where that is known.
         cgroup: Option<CgroupId>,
         /// Their network namespace, where that is known.

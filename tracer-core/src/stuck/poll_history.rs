@@ -8,8 +8,10 @@ use crate::types::Nanos;
 /// What the polls of one socket have shown: since when it is in its state, and when bytes last
 /// moved.
 ///
-/// A socket is stuck when both are at least a given time ago: [`Self::is_old`] and not
-/// [`Self::moves`]. A time that has passed exactly has passed, for either.
+/// A socket is stuck ([`Self::is_stuck`]) when it has been in its state for at least a given time
+/// ([`Self::has_age`]) and the application is at fault ([`Self::verdict`]): the application never
+/// accepted the socket, or no bytes have moved for that time ([`Self::has_moved_within`]). A time
+/// that has passed exactly has passed, for either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PollHistory {
     /// Since when it is in its state.
@@ -49,24 +51,33 @@ impl PollHistory {
         let may_wait = socket.unsent > 0 || socket.activity.is_none();
         let written_at = (has_written && may_wait).then_some(at);
         let earlier = before.and_then(|before| before.moved);
-        let age = Age::of(socket, at);
+        let age = Age::from_observation(socket, at);
         Self {
             age: before.map_or(age, |before| age.or_earlier(before.age)),
-            moved: earlier.max(acked_at).max(written_at).max(socket.sent(at)),
+            moved: earlier
+                .max(acked_at)
+                .max(written_at)
+                .max(socket.last_sent_at(at)),
             acked,
             written,
         }
     }
 
+    /// Returns whether the socket, as the last poll has shown it, is stuck.
+    #[must_use]
+    pub fn is_stuck(&self, socket: &ObservedSocket, at: Nanos, min_age: Nanos) -> bool {
+        self.has_age(at, min_age) && self.verdict(socket, at, min_age).is_stuck()
+    }
+
     /// Returns whether the socket has been in its state for at least `min_age`.
     #[must_use]
-    pub fn is_old(&self, at: Nanos, min_age: Nanos) -> bool {
+    pub fn has_age(&self, at: Nanos, min_age: Nanos) -> bool {
         at - self.age.since >= min_age
     }
 
     /// Returns whether bytes moved within the last `min_age`.
     #[must_use]
-    pub fn moves(&self, at: Nanos, min_age: Nanos) -> bool {
+    pub fn has_moved_within(&self, at: Nanos, min_age: Nanos) -> bool {
         self.moved.is_some_and(|moved| at - moved < min_age)
     }
 
@@ -83,7 +94,12 @@ impl PollHistory {
     pub fn verdict(&self, socket: &ObservedSocket, at: Nanos, min_age: Nanos) -> Verdict {
         match socket {
             ObservedSocket { inode: None, .. } => Verdict::NotAccepted,
-            _ if self.moves(at, min_age) => Verdict::StillSending,
+            _ if self.has_moved_within(at, min_age) => Verdict::StillSending,
+            ObservedSocket {
+                queued: 0,
+                mptcp: true,
+                ..
+            } => Verdict::NotClosed,
             ObservedSocket { queued: 0, .. } => Verdict::EofRead,
             _ => Verdict::EofUnread,
         }
@@ -92,7 +108,7 @@ impl PollHistory {
     /// Returns whether a socket that looks younger may be as old: answers to keepalive probes hide
     /// its age.
     #[must_use]
-    pub fn may_be_old(socket: &ObservedSocket, min_age: Nanos) -> bool {
+    pub fn may_have_age(socket: &ObservedSocket, min_age: Nanos) -> bool {
         let silent = |activity: Activity| activity.since_data.is_none_or(|span| span >= min_age);
         socket.keepalive && socket.activity.is_some_and(silent)
     }

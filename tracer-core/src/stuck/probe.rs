@@ -1,30 +1,17 @@
-//! Probes of single sockets that may be stuck: the core's requests, and the responses.
+//! The response to probes of sockets that may be stuck.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::observed::ObservedSocket;
-use super::owner::Holder;
+use super::owner::{Holder, HolderCoverage};
 use crate::process::Process;
-use crate::types::{EndpointId, Nanos, NetNs, Tuple};
-
-/// A socket that may be stuck, and is to be probed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeRequest {
-    /// Names the socket in the response.
-    pub id: EndpointId,
-    /// The socket's cookie, where the kernel provides one.
-    pub cookie: Option<EndpointId>,
-    /// The network namespace it lives in, where that is known.
-    pub netns: Option<NetNs>,
-    /// The local and peer addresses and ports.
-    pub tuple: Tuple,
-}
+use crate::types::{EndpointId, Nanos};
 
 /// The response to all requests that were made at a time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct ProbeResponse {
+pub struct StuckProbeResponse {
     /// When the probe began; the spans in the response count from here.
     pub at: Nanos,
     /// When the probe ended.
@@ -32,12 +19,14 @@ pub struct ProbeResponse {
     /// The sockets that were found in one of [`STUCK_STATES`](super::STUCK_STATES). Nothing is
     /// known of the others.
     pub found: Vec<ProbedSocket>,
+    /// Which processes were searched for their holders.
+    pub coverage: HolderCoverage,
 }
 
 /// A socket that was probed, and the processes that hold it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbedSocket {
-    /// As in the request.
+    /// As in the [`ProbeRequest`](crate::ProbeRequest).
     pub id: EndpointId,
     /// The socket.
     pub socket: ObservedSocket,

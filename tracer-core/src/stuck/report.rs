@@ -1,6 +1,6 @@
 //! All that is stuck at one moment: what a scan or a recording has to show, as a table or as JSON.
 
-use super::by_owner::{OwnerGroup, by_owner, count};
+use super::by_owner::{OwnerGroup, by_owner};
 use super::socket::StuckSocket;
 use super::trend::Trends;
 use crate::types::{Nanos, NetNs};
@@ -46,15 +46,17 @@ impl Report {
         mut sockets: Vec<StuckSocket>,
         trends: &mut Trends,
     ) -> Self {
-        trends.record(at, count(&sockets));
         let mut owners = by_owner(&sockets);
+        let samples = owners
+            .iter()
+            .map(|group| (group.count.owner, group.count.sample));
+        trends.record(at, samples);
         for group in &mut owners {
-            let room = group
-                .process
-                .as_ref()
-                .and_then(|owner| owner.process.room());
-            group.forecast = trends.forecast(&group.owner, room);
-            let (stuck, forecast) = (group.stuck(), group.forecast);
+            let count = &group.count;
+            let process = count.process.as_ref();
+            let fds_left = process.and_then(|owner| owner.process.fds_left());
+            group.forecast = trends.forecast(&count.owner, fds_left);
+            let (stuck, forecast) = (count.sample.stuck as usize, group.forecast);
             for &member in &group.sockets {
                 if let Some(owner) = &mut sockets[member].process {
                     (owner.stuck, owner.forecast) = (stuck, forecast);
@@ -76,8 +78,8 @@ impl Report {
     }
 
     /// Returns those among them that no earlier report had.
-    pub fn opened(&self) -> impl Iterator<Item = &StuckSocket> {
-        self.sockets.iter().filter(|socket| socket.is_opened())
+    pub fn newly_stuck(&self) -> impl Iterator<Item = &StuckSocket> {
+        self.sockets.iter().filter(|socket| socket.is_newly_stuck())
     }
 
     /// Returns all sockets by owner, worst first, and of each owner the oldest first.

@@ -26,7 +26,7 @@ pub enum Resolution {
 impl Resolution {
     /// Returns how a socket leaves its state by this transition.
     #[must_use]
-    pub fn of(transition: &Transition) -> Self {
+    pub fn from_transition(transition: &Transition) -> Self {
         let by_process = || match transition.task?.exits? {
             true => Some(Self::ProcessExited),
             false => Some(Self::Closed),
@@ -34,12 +34,12 @@ impl Resolution {
         let end = match (transition.old, transition.new) {
             (TcpState::CloseWait, TcpState::LastAck) => by_process(),
             (TcpState::CloseWait, TcpState::Close) => {
-                let error = transition.evidence.map(|evidence| evidence.error);
+                let error = transition.evidence.map(|evidence| evidence.tcp.error);
                 match error {
                     Some(0) => by_process(),
                     Some(ECONNABORTED) => Some(Self::Destroyed),
                     Some(ETIMEDOUT) => Some(Self::Timeout),
-                    Some(error) if errno::is_reset(error) => Some(Self::Reset),
+                    Some(error) if errno::is_reset(error, transition.old) => Some(Self::Reset),
                     _ => None,
                 }
             }

@@ -51,38 +51,31 @@ impl ScanHistory {
             let before = self.sockets.get(&socket.id);
             let polls = PollHistory::new(&socket, at, before.map(|before| &before.polls), None);
             let reported = before.is_some_and(|before| before.reported);
-            let verdict = polls.verdict(&socket, at, min_age);
-            let is_old = polls.is_old(at, min_age);
+            let is_old = polls.has_age(at, min_age);
             let scanned = Scanned {
                 polls,
-                reported: reported || is_old && verdict.is_stuck(),
+                reported: reported || polls.is_stuck(&socket, at, min_age),
                 scan: self.scan,
             };
             self.sockets.insert(socket.id, scanned);
             outcome.younger += usize::from(!is_old);
             let list = if is_old {
                 &mut outcome.old
-            } else if PollHistory::may_be_old(&socket, min_age) {
+            } else if PollHistory::may_have_age(&socket, min_age) {
                 &mut outcome.possibly_stuck
             } else {
                 continue;
             };
-            list.push(StuckSocket {
-                at,
-                event: if reported || self.scan == 1 {
-                    StuckEvent::Ongoing
-                } else {
-                    StuckEvent::Opened
-                },
-                endpoint: endpoint(&socket),
-                socket,
-                age: polls.age,
-                verdict,
-                owner: None,
-                owner_unknown: None,
-                holders: Vec::new(),
-                process: None,
-            });
+            let event = if reported || self.scan == 1 {
+                StuckEvent::Ongoing
+            } else {
+                StuckEvent::Opened
+            };
+            let verdict = polls.verdict(&socket, at, min_age);
+            let endpoint = endpoint(&socket);
+            list.push(StuckSocket::new(
+                at, event, endpoint, socket, polls.age, verdict,
+            ));
         }
         self.sockets.retain(|id, scanned| {
             let is_there = scanned.scan == self.scan;
@@ -107,6 +100,7 @@ fn endpoint(socket: &ObservedSocket) -> Endpoint {
         netns: socket.netns,
         tuple: socket.tuple,
         role: Role::Unknown,
+        initial: None,
         seen_from_start: false,
         opened: None,
         lifetime: None,

@@ -32,7 +32,7 @@ pub struct StuckSocket {
     pub at: Nanos,
     /// The event.
     pub event: StuckEvent,
-    /// The connection's end. Its lifetime is not known before it closes.
+    /// The endpoint. Its lifetime is not known before it closes.
     pub endpoint: Endpoint,
     /// The socket, as it was last observed.
     pub socket: ObservedSocket,
@@ -51,11 +51,34 @@ pub struct StuckSocket {
 }
 
 impl StuckSocket {
+    /// Describes a socket whose holders are not known yet.
+    pub(crate) fn new(
+        at: Nanos,
+        event: StuckEvent,
+        endpoint: Endpoint,
+        socket: ObservedSocket,
+        age: Age,
+        verdict: Verdict,
+    ) -> Self {
+        Self {
+            at,
+            event,
+            endpoint,
+            socket,
+            age,
+            verdict,
+            owner: None,
+            owner_unknown: None,
+            holders: Vec::new(),
+            process: None,
+        }
+    }
+
     /// Adds the processes that hold the socket, and the one of them that it belongs to. Without
     /// that the owner stays the one that is known from elsewhere, or is unknown for the given
     /// reason.
     #[must_use]
-    pub fn held_by(
+    pub fn with_holders(
         mut self,
         holders: Vec<Holder>,
         process: Option<&Arc<Process>>,
@@ -100,7 +123,7 @@ impl StuckSocket {
 
     /// Returns whether it is stuck, and was not reported before.
     #[must_use]
-    pub fn is_opened(&self) -> bool {
+    pub fn is_newly_stuck(&self) -> bool {
         self.is_stuck() && self.event == StuckEvent::Opened
     }
 
@@ -111,7 +134,7 @@ impl StuckSocket {
         match (&self.process, holder) {
             (Some(owner), _) => OwnerKey::Process(owner.process.key()),
             (None, Some(pid)) => OwnerKey::Process((pid, None)),
-            (None, None) => OwnerKey::Nobody {
+            (None, None) => OwnerKey::Unowned {
                 cgroup: self.socket.cgroup,
                 netns: self.socket.netns,
                 uid: self.socket.inode.map(|_| self.socket.uid),
@@ -136,7 +159,7 @@ impl StuckSocket {
 
 /// What is known of a live endpoint that may be stuck.
 #[derive(Clone, Debug)]
-pub(crate) struct Watched {
+pub(crate) struct StuckTracking {
     /// The results of its probes.
     pub polls: PollHistory,
     /// The finding that it is stuck.

@@ -9,7 +9,7 @@ use crate::types::Nanos;
 pub const MIN_SAMPLES: usize = 3;
 
 /// Samples kept: the newest.
-const KEPT: usize = 60;
+const MAX_SAMPLES: usize = 60;
 
 /// A number that was counted from time to time.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl Series {
             self.samples.pop_back();
         }
         self.samples.push_back((at, count));
-        if self.samples.len() > KEPT {
+        if self.samples.len() > MAX_SAMPLES {
             self.samples.pop_front();
         }
     }
@@ -125,7 +125,7 @@ pub struct Forecast {
 /// How many sockets of one owner are stuck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// All of them.
+    /// All stuck sockets of the owner.
     pub stuck: u64,
     /// Those that take a descriptor: a connection that was not accepted takes none.
     pub descriptors: u64,
@@ -192,7 +192,7 @@ mod tests {
 
     const OWNER: OwnerKey = OwnerKey::Process((7, None));
 
-    fn of(samples: &[(u64, u64)]) -> Series {
+    fn series(samples: &[(u64, u64)]) -> Series {
         let mut series = Series::default();
         for &(second, count) in samples {
             series.push(Nanos::from_secs(1_000_000 + second), count);
@@ -202,15 +202,15 @@ mod tests {
 
     #[test]
     fn fewer_than_three_samples_make_no_forecast() {
-        assert_eq!(of(&[]).fit(), None);
-        assert_eq!(of(&[(0, 1)]).fit(), None);
-        assert_eq!(of(&[(0, 1), (5, 100)]).fit(), None);
-        assert!(of(&[(0, 1), (5, 100), (10, 200)]).fit().is_some());
+        assert_eq!(series(&[]).fit(), None);
+        assert_eq!(series(&[(0, 1)]).fit(), None);
+        assert_eq!(series(&[(0, 1), (5, 100)]).fit(), None);
+        assert!(series(&[(0, 1), (5, 100), (10, 200)]).fit().is_some());
     }
 
     #[test]
     fn a_straight_line_is_found_exactly() {
-        let fit = of(&[(0, 100), (5, 110), (10, 120), (20, 140)]).fit();
+        let fit = series(&[(0, 100), (5, 110), (10, 120), (20, 140)]).fit();
         let expected = Fit {
             per_second: 2.0,
             r_squared: 1.0,
@@ -223,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn a_poor_fit_says_so() {
+    fn a_poor_fit_has_a_low_r_squared() {
         // Means 1.5 and 5; slope 4/5... of sums 5, 10 and 100: 10 * 10 / (5 * 100).
-        let fit = of(&[(0, 0), (1, 10), (2, 0), (3, 10)])
+        let fit = series(&[(0, 0), (1, 10), (2, 0), (3, 10)])
             .fit()
             .expect("four samples");
         assert_eq!((fit.per_second, fit.r_squared), (2.0, 0.2));
@@ -233,13 +233,17 @@ mod tests {
 
     #[test]
     fn a_number_that_does_not_grow_never_meets_its_limit() {
-        let still = of(&[(0, 7), (1, 7), (2, 7)]).fit().expect("three samples");
+        let still = series(&[(0, 7), (1, 7), (2, 7)])
+            .fit()
+            .expect("three samples");
         assert_eq!((still.per_second, still.r_squared), (0.0, 1.0));
         assert_eq!(still.time_to(10), None);
-        let less = of(&[(0, 9), (1, 8), (2, 7)]).fit().expect("three samples");
+        let less = series(&[(0, 9), (1, 8), (2, 7)])
+            .fit()
+            .expect("three samples");
         assert_eq!(less.per_second, -1.0);
         assert_eq!(less.time_to(10), None);
-        let hardly = of(&[(0, 0), (1_000_000, 0), (2_000_000, 1)])
+        let hardly = series(&[(0, 0), (1_000_000, 0), (2_000_000, 1)])
             .fit()
             .expect("three samples");
         assert_eq!(hardly.time_to(u64::MAX), None);
@@ -252,13 +256,13 @@ mod tests {
     fn only_the_newest_samples_count() {
         let mut samples: Vec<_> = (0..100).map(|second| (second, 5_000)).collect();
         samples.extend((100..160).map(|second| (second, second)));
-        let fit = of(&samples).fit().expect("enough samples");
+        let fit = series(&samples).fit().expect("enough samples");
         assert_eq!((fit.samples, fit.per_second), (60, 1.0));
     }
 
     #[test]
     fn a_clock_that_stands_still_divides_nothing_by_zero() {
-        let fit = of(&[(0, 1), (0, 2), (0, 3), (1, 4), (2, 5)])
+        let fit = series(&[(0, 1), (0, 2), (0, 3), (1, 4), (2, 5)])
             .fit()
             .expect("three samples");
         assert_eq!((fit.samples, fit.per_second), (3, 1.0));

@@ -1,5 +1,4 @@
-//! How long connection ends stay in a state: a sketch for quantiles, and a histogram that only ever
-//! grows.
+//! How long endpoints stay in a state: a sketch for quantiles, and a histogram that only grows.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +18,7 @@ const MAX_BINS: u32 = 2048;
 /// Where the histogram's buckets end (inclusive). An ordinary close spends microseconds in its
 /// states, as far as it does not wait for the network; TIME_WAIT lasts 60 to 62 s, FIN_WAIT2 of an
 /// orphan 60 s by default.
-pub const BUCKETS: [Nanos; 18] = [
+pub const DURATION_BUCKETS: [Nanos; 18] = [
     Nanos(10_000),
     Nanos(30_000),
     Nanos(100_000),
@@ -42,13 +41,13 @@ pub const BUCKETS: [Nanos; 18] = [
 
 /// Durations of one interval.
 #[derive(Clone)]
-pub struct Spans {
+pub struct DurationSketch {
     sketch: DDSketch,
     sum: Duration,
     max: Nanos,
 }
 
-impl Default for Spans {
+impl Default for DurationSketch {
     fn default() -> Self {
         Self {
             sketch: DDSketch::new(Config::new(RELATIVE_ERROR, MAX_BINS, 1.0)),
@@ -58,13 +57,13 @@ impl Default for Spans {
     }
 }
 
-impl fmt::Debug for Spans {
+impl fmt::Debug for DurationSketch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.spread().fmt(f)
+        self.stats().fmt(f)
     }
 }
 
-impl Spans {
+impl DurationSketch {
     /// Adds a duration.
     pub fn add(&mut self, span: Nanos) {
         self.sketch.add(span.0 as f64);
@@ -82,7 +81,7 @@ impl Spans {
 
     /// Returns the statistics of the durations.
     #[must_use]
-    pub fn spread(&self) -> Spread {
+    pub fn stats(&self) -> DurationStats {
         let count = self.sketch.count() as f64;
         let quantile = |share: f64| {
             // The sketch counts from 0 and rounds down; half a step keeps that from going one too
@@ -93,7 +92,7 @@ impl Spans {
             // The middle of the last bin may lie behind the longest.
             Some(Nanos(ns.round() as u64).min(self.max))
         };
-        Spread {
+        DurationStats {
             count: self.sketch.count() as u64,
             sum: self.sum,
             p50: quantile(0.5),
@@ -107,7 +106,7 @@ impl Spans {
 /// Statistics of durations. Quantiles are accurate to [`RELATIVE_ERROR`]; they are `None` if there
 /// are no durations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spread {
+pub struct DurationStats {
     /// The number of durations.
     pub count: u64,
     /// The sum of the durations: 8 hours of 10,000 TIME_WAITs a second would not fit [`Nanos`].
@@ -125,9 +124,9 @@ pub struct Spread {
 /// All durations since the start, by length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// How many fell into each of [`BUCKETS`], and not into one before; those longer than all come
-    /// last.
-    pub counts: [u64; BUCKETS.len() + 1],
+    /// The number of durations in each of [`DURATION_BUCKETS`]; the last count is of those longer
+    /// than all buckets.
+    pub counts: [u64; DURATION_BUCKETS.len() + 1],
     /// The sum of the durations.
     pub sum: Duration,
 }
@@ -135,7 +134,7 @@ pub struct Histogram {
 impl Histogram {
     /// Adds a duration.
     pub fn add(&mut self, span: Nanos) {
-        self.counts[BUCKETS.partition_point(|end| *end < span)] += 1;
+        self.counts[DURATION_BUCKETS.partition_point(|end| *end < span)] += 1;
         self.sum += Duration::from_nanos(span.0);
     }
 
@@ -156,8 +155,8 @@ impl Histogram {
 mod tests {
     use super::*;
 
-    fn of(spans: impl IntoIterator<Item = u64>) -> Spans {
-        let mut all = Spans::default();
+    fn sketch_of_us(spans: impl IntoIterator<Item = u64>) -> DurationSketch {
+        let mut all = DurationSketch::default();
         for us in spans {
             all.add(Nanos(us * 1_000));
         }
@@ -173,58 +172,58 @@ mod tests {
 
     #[test]
     fn nothing_has_no_quantiles() {
-        assert_eq!(Spans::default().spread(), Spread::default());
+        assert_eq!(DurationSketch::default().stats(), DurationStats::default());
     }
 
     #[test]
     fn quantiles_are_right_to_one_percent() {
-        let spread = of(1..=100_000).spread();
-        assert_eq!(spread.count, 100_000);
-        assert_eq!(spread.sum, Duration::from_micros(5_000_050_000));
-        assert_eq!(spread.max, Some(Nanos::from_millis(100)));
-        assert_near(spread.p50, Nanos::from_millis(50));
-        assert_near(spread.p90, Nanos::from_millis(90));
-        assert_near(spread.p99, Nanos::from_millis(99));
+        let stats = sketch_of_us(1..=100_000).stats();
+        assert_eq!(stats.count, 100_000);
+        assert_eq!(stats.sum, Duration::from_micros(5_000_050_000));
+        assert_eq!(stats.max, Some(Nanos::from_millis(100)));
+        assert_near(stats.p50, Nanos::from_millis(50));
+        assert_near(stats.p90, Nanos::from_millis(90));
+        assert_near(stats.p99, Nanos::from_millis(99));
     }
 
     /// A quantile is one of the durations: so many of them are no longer, however few there are.
     #[test]
     fn few_durations_have_quantiles_too() {
-        let spread = of([500, 1_200]).spread();
-        assert_near(spread.p50, Nanos(500_000));
-        assert_near(spread.p90, Nanos(1_200_000));
-        assert_near(spread.p99, Nanos(1_200_000));
-        let spread = of(1..=10).spread();
-        assert_near(spread.p50, Nanos(5_000));
-        assert_near(spread.p90, Nanos(9_000));
-        assert_near(spread.p99, Nanos(10_000));
+        let stats = sketch_of_us([500, 1_200]).stats();
+        assert_near(stats.p50, Nanos(500_000));
+        assert_near(stats.p90, Nanos(1_200_000));
+        assert_near(stats.p99, Nanos(1_200_000));
+        let stats = sketch_of_us(1..=10).stats();
+        assert_near(stats.p50, Nanos(5_000));
+        assert_near(stats.p90, Nanos(9_000));
+        assert_near(stats.p99, Nanos(10_000));
     }
 
     #[test]
     fn from_a_microsecond_to_years() {
         let year = Nanos::from_secs(365 * 86_400);
         for span in [Nanos(1_000), Nanos::from_secs(60), year] {
-            let mut spans = of([]);
-            spans.add(Nanos(1));
-            spans.add(span);
-            spans.add(span);
-            assert_near(spans.spread().p90, span);
+            let mut sketch = sketch_of_us([]);
+            sketch.add(Nanos(1));
+            sketch.add(span);
+            sketch.add(span);
+            assert_near(sketch.stats().p90, span);
         }
     }
 
     #[test]
     fn no_quantile_lies_behind_the_longest() {
         for us in [1, 7, 33, 60_000_000] {
-            let spread = of([us]).spread();
-            assert!(spread.p99 <= spread.max, "{spread:?}");
+            let stats = sketch_of_us([us]).stats();
+            assert!(stats.p99 <= stats.max, "{stats:?}");
         }
     }
 
     #[test]
     fn parts_merge_to_the_whole() {
-        let mut parts = of(1..=500);
-        parts.merge(&of(501..=1_000));
-        assert_eq!(parts.spread(), of(1..=1_000).spread());
+        let mut parts = sketch_of_us(1..=500);
+        parts.merge(&sketch_of_us(501..=1_000));
+        assert_eq!(parts.stats(), sketch_of_us(1..=1_000).stats());
     }
 
     #[test]
@@ -232,14 +231,14 @@ mod tests {
         let mut histogram = Histogram::default();
         for span in [
             Nanos(0),
-            BUCKETS[0],
-            BUCKETS[0] + Nanos(1),
-            BUCKETS[BUCKETS.len() - 1] + Nanos(1),
+            DURATION_BUCKETS[0],
+            DURATION_BUCKETS[0] + Nanos(1),
+            DURATION_BUCKETS[DURATION_BUCKETS.len() - 1] + Nanos(1),
         ] {
             histogram.add(span);
         }
         assert_eq!(histogram.counts[..2], [2, 1]);
-        assert_eq!(histogram.counts[BUCKETS.len()], 1);
+        assert_eq!(histogram.counts[DURATION_BUCKETS.len()], 1);
         assert_eq!(histogram.counts.iter().sum::<u64>(), 4);
     }
 }

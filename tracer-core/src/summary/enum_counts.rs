@@ -10,7 +10,7 @@ use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, Time
 use crate::stuck::Verdict;
 
 /// An enum with a fixed number of kinds.
-pub trait Kind: Copy + 'static {
+pub trait CountKey: Copy + 'static {
     /// The number of kinds.
     const COUNT: usize;
 
@@ -21,9 +21,9 @@ pub trait Kind: Copy + 'static {
     fn all() -> impl Iterator<Item = Self>;
 }
 
-macro_rules! kinds {
+macro_rules! count_keys {
     ($($kind:ident)+) => {$(
-        impl Kind for $kind {
+        impl CountKey for $kind {
             const COUNT: usize = Self::VARIANTS.len();
 
             fn index(self) -> usize {
@@ -37,9 +37,9 @@ macro_rules! kinds {
     )+};
 }
 
-kinds!(ClosePath Initiator Side ResetReason TimeWaitEnd LossLocation Verdict);
+count_keys!(ClosePath Initiator Side ResetReason TimeWaitEnd LossLocation Verdict);
 
-impl<A: Kind, B: Kind> Kind for (A, B) {
+impl<A: CountKey, B: CountKey> CountKey for (A, B) {
     const COUNT: usize = A::COUNT * B::COUNT;
 
     fn index(self) -> usize {
@@ -52,7 +52,7 @@ impl<A: Kind, B: Kind> Kind for (A, B) {
 }
 
 /// `None` is the last kind.
-impl<A: Kind> Kind for Option<A> {
+impl<A: CountKey> CountKey for Option<A> {
     const COUNT: usize = A::COUNT + 1;
 
     fn index(self) -> usize {
@@ -71,7 +71,7 @@ pub struct Counts<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> Counts<K> {
+impl<K: CountKey> Counts<K> {
     /// Adds a number to the count of a kind.
     pub fn add(&mut self, kind: K, count: u64) {
         self.counts[kind.index()] += count;
@@ -79,7 +79,7 @@ impl<K: Kind> Counts<K> {
 
     /// Returns the count of a kind.
     #[must_use]
-    pub fn of(&self, kind: K) -> u64 {
+    pub fn get(&self, kind: K) -> u64 {
         self.counts[kind.index()]
     }
 
@@ -91,12 +91,12 @@ impl<K: Kind> Counts<K> {
 
     /// Returns every kind with its count, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (K, u64)> + '_ {
-        K::all().map(|kind| (kind, self.of(kind)))
+        K::all().map(|kind| (kind, self.get(kind)))
     }
 
     /// The sums by what `part` makes of each kind.
     #[must_use]
-    pub fn by<P: Kind>(&self, part: impl Fn(K) -> P) -> Counts<P> {
+    pub fn by<P: CountKey>(&self, part: impl Fn(K) -> P) -> Counts<P> {
         let mut sums = Counts::default();
         for (kind, count) in self.iter() {
             sums.add(part(kind), count);
@@ -105,7 +105,7 @@ impl<K: Kind> Counts<K> {
     }
 }
 
-impl<K: Kind> Default for Counts<K> {
+impl<K: CountKey> Default for Counts<K> {
     fn default() -> Self {
         Self {
             counts: vec![0; K::COUNT].into(),
@@ -114,7 +114,7 @@ impl<K: Kind> Default for Counts<K> {
     }
 }
 
-impl<K: Kind> Sub for &Counts<K> {
+impl<K: CountKey> Sub for &Counts<K> {
     type Output = Counts<K>;
 
     /// Returns what was added since `earlier`.
@@ -127,7 +127,7 @@ impl<K: Kind> Sub for &Counts<K> {
     }
 }
 
-impl<K: Kind + fmt::Debug> fmt::Debug for Counts<K> {
+impl<K: CountKey + fmt::Debug> fmt::Debug for Counts<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let some = self.iter().filter(|(_, count)| *count > 0);
         f.debug_map().entries(some).finish()
@@ -138,7 +138,7 @@ impl<K: Kind + fmt::Debug> fmt::Debug for Counts<K> {
 mod tests {
     use super::*;
 
-    fn numbered<K: Kind>() {
+    fn numbered<K: CountKey>() {
         let numbers: Vec<usize> = K::all().map(K::index).collect();
         assert_eq!(numbers, (0..K::COUNT).collect::<Vec<_>>());
     }
@@ -162,9 +162,9 @@ mod tests {
         closes.add((ClosePath::Reset, Initiator::Local), 2);
         closes.add((ClosePath::FourWay, Initiator::Local), 5);
         assert_eq!(closes.total(), 10);
-        assert_eq!(closes.by(|(path, _)| path).of(ClosePath::Reset), 5);
+        assert_eq!(closes.by(|(path, _)| path).get(ClosePath::Reset), 5);
         let initiators = closes.by(|(_, initiator)| initiator);
-        assert_eq!(initiators.of(Initiator::Local), 7);
+        assert_eq!(initiators.get(Initiator::Local), 7);
         assert_eq!(initiators.total(), 10);
     }
 
@@ -176,6 +176,6 @@ mod tests {
         now.add(Side::Peer, 3);
         now.add(Side::Local, 1);
         let since = &now - &before;
-        assert_eq!((since.of(Side::Local), since.of(Side::Peer)), (1, 3));
+        assert_eq!((since.get(Side::Local), since.get(Side::Peer)), (1, 3));
     }
 }

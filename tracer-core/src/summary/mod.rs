@@ -6,7 +6,7 @@
 
 mod durations;
 mod enum_counts;
-mod heavy_hitters;
+mod port_pressure;
 mod record;
 mod stuck;
 #[cfg(test)]
@@ -22,19 +22,20 @@ use super::finding::{
 use super::stuck::Trends;
 use super::types::Nanos;
 
-pub use durations::{BUCKETS, Histogram, RELATIVE_ERROR, Spans, Spread};
-pub use enum_counts::{Counts, Kind};
-pub use heavy_hitters::{Ranking, Top};
-pub use record::{Gauges, Pressure, Route, Service, States, Summary};
-pub use stuck::{StuckCounts, StuckNow, StuckOwner};
+pub use super::ranking::{HeavyHitters, Ranking};
+pub use durations::{DURATION_BUCKETS, DurationSketch, DurationStats, Histogram, RELATIVE_ERROR};
+pub use enum_counts::{CountKey, Counts};
+pub use port_pressure::{PortPressure, PortUse, ReuseRules, ReuseScope, Route};
+pub use record::{Gauges, PerState, ServiceKey, Summary};
+pub use stuck::{StuckCounts, StuckOwner, StuckSummary};
 
 /// Processes and peers named in each ranking.
-const NAMED: usize = 10;
+const TOP_NAMES: usize = 10;
 
 /// The counts since the start.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
-    /// Ends that closed.
+    /// Endpoints that closed.
     pub closes: Counts<(ClosePath, Initiator)>,
     /// Resets among them.
     pub resets: Counts<(Side, Option<ResetReason>)>,
@@ -42,14 +43,28 @@ pub struct Totals {
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// The losses, by location.
     pub lost: Counts<LossLocation>,
-    /// Time in closing states; in CLOSE_WAIT of the ends that left it.
-    pub durations: States<Histogram>,
+    /// Time in closing states; in CLOSE_WAIT of the endpoints that left it.
+    pub durations: PerState<Histogram>,
+}
+
+impl Totals {
+    /// Returns what was counted since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            closes: &self.closes - &earlier.closes,
+            resets: &self.resets - &earlier.resets,
+            time_wait_ends: &self.time_wait_ends - &earlier.time_wait_ends,
+            lost: &self.lost - &earlier.lost,
+            durations: self.durations.since(&earlier.durations),
+        }
+    }
 }
 
 /// What a summary needs besides the findings, at one moment. Counts are from the start.
 #[derive(Debug, Default)]
 pub struct IntervalContext {
-    /// Ends that became established.
+    /// Endpoints that became established.
     pub opened: u64,
     /// The present counts.
     pub now: Gauges,
@@ -59,10 +74,10 @@ pub struct IntervalContext {
 
 /// Counts findings, and returns summaries of intervals.
 #[derive(Debug)]
-pub struct Summaries {
+pub struct FindingCounts {
     totals: Totals,
     interval: Interval,
-    since: Since,
+    since: IntervalStart,
     /// Of the numbers of stuck sockets at the ends of intervals.
     trends: Trends,
 }
@@ -70,29 +85,29 @@ pub struct Summaries {
 /// The parts of a summary that are counted anew for each interval.
 #[derive(Debug, Default)]
 struct Interval {
-    spans: States<Spans>,
-    closes_of_processes: Top<Option<Service>>,
-    resets_of_processes: Top<Option<Service>>,
-    closes_of_peers: Top<IpAddr>,
-    resets_of_peers: Top<IpAddr>,
+    sketches: PerState<DurationSketch>,
+    closes_of_processes: HeavyHitters<Option<ServiceKey>>,
+    resets_of_processes: HeavyHitters<Option<ServiceKey>>,
+    closes_of_peers: HeavyHitters<IpAddr>,
+    resets_of_peers: HeavyHitters<IpAddr>,
 }
 
 /// The counts at the start of the interval.
 #[derive(Debug)]
-struct Since {
+struct IntervalStart {
     at: Nanos,
     totals: Totals,
     opened: u64,
 }
 
-impl Summaries {
+impl FindingCounts {
     /// Begins the first interval.
     #[must_use]
     pub fn new(at: Nanos) -> Self {
         Self {
             totals: Totals::default(),
             interval: Interval::default(),
-            since: Since {
+            since: IntervalStart {
                 at,
                 totals: Totals::default(),
                 opened: 0,
@@ -113,8 +128,11 @@ impl Summaries {
         &self.totals
     }
 
-    /// Takes in a finding.
-    pub fn take(&mut self, finding: &Finding) {
+    /// Counts a finding. Those about connections of the self-test are left out.
+    pub fn record(&mut self, finding: &Finding) {
+        if finding.is_self_test() {
+            return;
+        }
         match finding {
             Finding::Close(close) => self.close(close),
             Finding::TimeWait(time_wait) => self.time_wait(time_wait),
@@ -128,7 +146,7 @@ impl Summaries {
             totals, interval, ..
         } = self;
         totals.closes.add((close.path, close.initiator), 1);
-        let process = close.owner.clone().map(Service);
+        let process = close.owner.clone().map(ServiceKey::new);
         let peer = close.endpoint.tuple.peer().ip();
         if let Some(reset) = &close.reset {
             totals.resets.add((reset.by, reset.reason), 1);
@@ -138,15 +156,15 @@ impl Summaries {
         interval.closes_of_processes.add(process);
         interval.closes_of_peers.add(peer);
         for (state, span) in &close.states {
-            let (spans, durations) = (&mut interval.spans, &mut totals.durations);
-            let (spans, histogram) = match state {
-                TcpState::FinWait2 => (&mut spans.fin_wait2, &mut durations.fin_wait2),
-                TcpState::CloseWait => (&mut spans.close_wait, &mut durations.close_wait),
-                TcpState::LastAck => (&mut spans.last_ack, &mut durations.last_ack),
+            let (sketches, histograms) = (&mut interval.sketches, &mut totals.durations);
+            let (sketch, histogram) = match state {
+                TcpState::FinWait2 => (&mut sketches.fin_wait2, &mut histograms.fin_wait2),
+                TcpState::CloseWait => (&mut sketches.close_wait, &mut histograms.close_wait),
+                TcpState::LastAck => (&mut sketches.last_ack, &mut histograms.last_ack),
                 _ => continue,
             };
             if let Some(span) = *span {
-                spans.add(span);
+                sketch.add(span);
                 histogram.add(span);
             }
         }
@@ -161,7 +179,7 @@ impl Summaries {
             | TimeWaitEnd::Reused
             | TimeWaitEnd::Recycled
             | TimeWaitEnd::Killed => {
-                self.interval.spans.time_wait.add(time_wait.dwell);
+                self.interval.sketches.time_wait.add(time_wait.dwell);
                 self.totals.durations.time_wait.add(time_wait.dwell);
             }
         }
@@ -169,8 +187,8 @@ impl Summaries {
 
     /// What is stuck, with the growth over the intervals that are over.
     #[must_use]
-    pub fn stuck_now(&self, counts: StuckCounts) -> StuckNow {
-        counts.rank(&self.trends, NAMED)
+    pub fn summarize_stuck(&self, counts: StuckCounts) -> StuckSummary {
+        counts.rank(&self.trends, TOP_NAMES)
     }
 
     /// Ends the interval, and begins the next.
@@ -182,28 +200,35 @@ impl Summaries {
         let interval = std::mem::take(&mut self.interval);
         let since = std::mem::replace(
             &mut self.since,
-            Since {
+            IntervalStart {
                 at,
                 totals: self.totals.clone(),
                 opened,
             },
         );
+        let Totals {
+            closes,
+            resets,
+            time_wait_ends,
+            lost,
+            durations,
+        } = self.totals.since(&since.totals);
         Summary {
             from: since.at,
             to: at,
             opened: opened.saturating_sub(since.opened),
-            closes: &self.totals.closes - &since.totals.closes,
-            resets: &self.totals.resets - &since.totals.resets,
-            states: interval.spans.map(Spans::spread),
-            durations: self.totals.durations.since(&since.totals.durations),
-            time_wait_ends: &self.totals.time_wait_ends - &since.totals.time_wait_ends,
-            closes_of_processes: interval.closes_of_processes.ranking(NAMED),
-            resets_of_processes: interval.resets_of_processes.ranking(NAMED),
-            closes_of_peers: interval.closes_of_peers.ranking(NAMED),
-            resets_of_peers: interval.resets_of_peers.ranking(NAMED),
-            lost: &self.totals.lost - &since.totals.lost,
+            closes,
+            resets,
+            states: interval.sketches.map(DurationSketch::stats),
+            durations,
+            time_wait_ends,
+            closes_of_processes: interval.closes_of_processes.ranking(TOP_NAMES),
+            resets_of_processes: interval.resets_of_processes.ranking(TOP_NAMES),
+            closes_of_peers: interval.closes_of_peers.ranking(TOP_NAMES),
+            resets_of_peers: interval.resets_of_peers.ranking(TOP_NAMES),
+            lost,
             now,
-            stuck: stuck.map(|counts| self.stuck_now(counts)),
+            stuck: stuck.map(|counts| self.summarize_stuck(counts)),
         }
     }
 }

@@ -1,18 +1,16 @@
-//! A summary. All numbers count connection ends, as the findings do: a connection within the host
+//! A summary. All numbers count endpoints, as the findings do: a connection within the host
 //! has two.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
-use super::durations::{Histogram, Spread};
+use super::durations::{DurationStats, Histogram};
 use super::enum_counts::Counts;
-use super::heavy_hitters::Ranking;
-use super::stuck::StuckNow;
+use super::port_pressure::PortPressure;
+use super::stuck::StuckSummary;
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
-use crate::kernel_ids::zero_is_none;
-use crate::types::{CgroupId, Nanos, NetNs, SharedOwner};
+use crate::ranking::Ranking;
+use crate::types::{CgroupId, Nanos, SharedOwner};
 
 /// The summary of an interval, and the present counts at its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,22 +19,22 @@ pub struct Summary {
     pub from: Nanos,
     /// When the interval ended.
     pub to: Nanos,
-    /// Ends that became established.
+    /// Endpoints that became established.
     pub opened: u64,
-    /// Ends that closed, by path and who began.
+    /// Endpoints that closed, by path and who began.
     pub closes: Counts<(ClosePath, Initiator)>,
     /// Resets among them, by who sent the RST and why.
     pub resets: Counts<(Side, Option<ResetReason>)>,
-    /// Time in closing states, of the ends that closed and whose time is known.
-    pub states: States<Spread>,
+    /// Time in closing states, of the endpoints that closed and whose time is known.
+    pub states: PerState<DurationStats>,
     /// The same by length.
-    pub durations: States<Histogram>,
+    pub durations: PerState<Histogram>,
     /// How TIME_WAITs ended.
     pub time_wait_ends: Counts<TimeWaitEnd>,
     /// The processes with the most closes. Endpoints without a known owner count as `None`.
-    pub closes_of_processes: Ranking<Option<Service>>,
+    pub closes_of_processes: Ranking<Option<ServiceKey>>,
     /// The processes with the most resets, by either side.
-    pub resets_of_processes: Ranking<Option<Service>>,
+    pub resets_of_processes: Ranking<Option<ServiceKey>>,
     /// The peers with the most closes.
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers with the most resets, by either side.
@@ -46,25 +44,25 @@ pub struct Summary {
     /// The present counts.
     pub now: Gauges,
     /// The sockets that are stuck in CLOSE_WAIT; `None` without detection of stuck sockets.
-    pub stuck: Option<StuckNow>,
+    pub stuck: Option<StuckSummary>,
 }
 
 /// Time in the states of a close.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "they are their names")]
-pub struct States<T> {
+#[expect(missing_docs, reason = "the names say it")]
+pub struct PerState<T> {
     pub fin_wait2: T,
     pub close_wait: T,
     pub last_ack: T,
-    /// Of all TIME_WAITs that are over, but those whose end was not seen and those that never
+    /// For each TIME_WAIT that is over, except those whose end was not seen and those that never
     /// existed.
     pub time_wait: T,
 }
 
-impl<T> States<T> {
+impl<T> PerState<T> {
     /// Converts the value of each state.
-    pub fn map<U>(&self, make: impl Fn(&T) -> U) -> States<U> {
-        States {
+    pub fn map<U>(&self, make: impl Fn(&T) -> U) -> PerState<U> {
+        PerState {
             fin_wait2: make(&self.fin_wait2),
             close_wait: make(&self.close_wait),
             last_ack: make(&self.last_ack),
@@ -73,7 +71,7 @@ impl<T> States<T> {
     }
 }
 
-impl States<Histogram> {
+impl PerState<Histogram> {
     /// Returns what was added since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
@@ -86,38 +84,50 @@ impl States<Histogram> {
     }
 }
 
-/// Processes as summaries count them: by name and cgroup, so that the workers of one service count
-/// as one.
+/// The processes that summaries count as one: those with the same name and cgroup, such as the
+/// workers of one service.
 #[derive(Clone, Debug)]
-pub struct Service(pub SharedOwner);
+pub struct ServiceKey(SharedOwner);
 
-impl Service {
+impl ServiceKey {
+    /// Returns the key of a process.
+    #[must_use]
+    pub const fn new(owner: SharedOwner) -> Self {
+        Self(owner)
+    }
+
+    /// Returns one of the processes.
+    #[must_use]
+    pub const fn owner(&self) -> &SharedOwner {
+        &self.0
+    }
+
     fn key(&self) -> (&[u8], Option<CgroupId>) {
         (&self.0.comm, self.0.cgroup)
     }
 }
 
-impl PartialEq for Service {
+impl PartialEq for ServiceKey {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Service {}
+impl Eq for ServiceKey {}
 
-impl PartialOrd for Service {
+impl PartialOrd for ServiceKey {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Service {
+impl Ord for ServiceKey {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }
 }
 
-impl Hash for Service {
+impl Hash for ServiceKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
@@ -128,41 +138,10 @@ impl Hash for Service {
 pub struct Gauges {
     /// Live endpoints, without those in TIME_WAIT and orphans.
     pub live: u64,
-    /// Ends that their process has closed and that wait for the peer's FIN.
+    /// Endpoints that their process has closed and that wait for the peer's FIN.
     pub waiting_for_fin: u64,
-    /// Ends in TIME_WAIT.
+    /// Endpoints in TIME_WAIT.
     pub time_wait: u64,
     /// The routes with the most ephemeral ports in use, the greatest share first.
-    pub pressure: Vec<Pressure>,
-}
-
-/// Connections from one local address to one peer, which each need an ephemeral port of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Route {
-    /// The network namespace it is in, where that is known.
-    #[serde(with = "zero_is_none")]
-    pub netns: Option<NetNs>,
-    /// The local address.
-    pub local: IpAddr,
-    /// The peer's address and port.
-    pub peer: SocketAddr,
-}
-
-/// The ephemeral ports that a route uses, live and in TIME_WAIT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pressure {
-    /// The route.
-    pub route: Route,
-    /// Ports in use.
-    pub used: u32,
-    /// Ports that `net.ipv4.ip_local_port_range` of its namespace allows.
-    pub ports: u32,
-}
-
-impl Pressure {
-    /// The share in use, from 0 to 1.
-    #[must_use]
-    pub fn share(&self) -> f64 {
-        f64::from(self.used) / f64::from(self.ports.max(1))
-    }
+    pub pressure: Vec<PortPressure>,
 }

@@ -6,14 +6,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::enum_counts::Counts;
-use super::heavy_hitters::{Ranking, Top};
-use crate::process::{Process, ProcessKey};
-use crate::stuck::{Forecast, OwnerKey, Sample, StuckSocket, Trends, Verdict};
+use crate::process::Process;
+use crate::ranking::{HeavyHitters, Ranking};
+use crate::stuck::{
+    Forecast, OwnerCount, OwnerKey, OwnerProcess, Sample, StuckSocket, Trends, Verdict,
+    count_by_owner,
+};
 use crate::types::Nanos;
 
 /// The stuck sockets at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StuckNow {
+pub struct StuckSummary {
     /// The number of stuck sockets by verdict.
     pub verdicts: Counts<Verdict>,
     /// When the oldest one entered its state.
@@ -29,7 +32,7 @@ pub struct StuckNow {
     pub peers: Ranking<IpAddr>,
 }
 
-impl StuckNow {
+impl StuckSummary {
     /// Returns the number of stuck sockets.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -44,6 +47,8 @@ pub struct StuckOwner {
     pub process: Arc<Process>,
     /// The number of its stuck sockets.
     pub stuck: u64,
+    /// How many of these were not accepted: it was found through the listening socket.
+    pub through_listener: u64,
     /// When its oldest stuck socket entered its state.
     pub oldest: Nanos,
     /// How their number grows from interval to interval, once there were enough of them.
@@ -63,90 +68,70 @@ impl StuckOwner {
 pub struct StuckCounts {
     verdicts: Counts<Verdict>,
     oldest: Option<Nanos>,
-    owners: HashMap<ProcessKey, Owned>,
-    unowned: u64,
-    peers: Top<IpAddr>,
-}
-
-#[derive(Debug)]
-struct Owned {
-    process: Arc<Process>,
-    /// When the process was inspected.
-    as_of: Nanos,
-    oldest: Nanos,
-    sample: Sample,
+    owners: HashMap<OwnerKey, OwnerCount>,
+    peers: HeavyHitters<IpAddr>,
 }
 
 impl<'a> FromIterator<&'a StuckSocket> for StuckCounts {
+    /// Leaves out the socket of the self-test.
     fn from_iter<T: IntoIterator<Item = &'a StuckSocket>>(sockets: T) -> Self {
         let mut counts = Self::default();
-        for socket in sockets {
-            counts.count(socket);
-        }
+        let sockets = sockets.into_iter();
+        let sockets = sockets.filter(|socket| !socket.endpoint.tuple.is_self_test());
+        let sockets = sockets.inspect(|socket| {
+            let since = socket.age.since;
+            let oldest = &mut counts.oldest;
+            *oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+            counts.verdicts.add(socket.verdict, 1);
+            counts.peers.add(socket.endpoint.tuple.peer().ip());
+        });
+        let owners = count_by_owner(sockets);
+        counts.owners = owners;
         counts
     }
 }
 
 impl StuckCounts {
-    fn count(&mut self, socket: &StuckSocket) {
-        let since = socket.age.since;
-        self.verdicts.add(socket.verdict, 1);
-        self.oldest = Some(self.oldest.map_or(since, |oldest| oldest.min(since)));
-        self.peers.add(socket.endpoint.tuple.peer().ip());
-        let Some(owner) = &socket.process else {
-            self.unowned += 1;
-            return;
-        };
-        let process = &owner.process;
-        let owned = self.owners.entry(process.key()).or_insert_with(|| Owned {
-            process: process.clone(),
-            as_of: owner.as_of,
-            oldest: since,
-            sample: Sample::default(),
-        });
-        owned.oldest = owned.oldest.min(since);
-        if owner.as_of > owned.as_of {
-            owned.as_of = owner.as_of;
-            owned.process = process.clone();
-        }
-        owned.sample.add(socket.socket.inode.is_some());
-    }
-
     pub(super) fn samples(&self) -> impl Iterator<Item = (OwnerKey, Sample)> + '_ {
-        let owners = self.owners.iter();
-        owners.map(|(key, owned)| (OwnerKey::Process(*key), owned.sample))
+        let owners = self.owners.values();
+        owners.map(|count| (count.owner, count.sample))
     }
 
-    /// Names the owners with most, at most so many, and half as many of the others: those that run
-    /// out of descriptors soonest.
-    pub(super) fn rank(self, trends: &Trends, most: usize) -> StuckNow {
-        let mut owners: Vec<(ProcessKey, Owned)> = self.owners.into_iter().collect();
-        owners.sort_unstable_by(|(a_key, a), (b_key, b)| {
-            let more = b.sample.stuck.cmp(&a.sample.stuck);
-            more.then(a.oldest.cmp(&b.oldest)).then(a_key.cmp(b_key))
-        });
-        let owners = owners.into_iter().map(|(key, owned)| StuckOwner {
-            stuck: owned.sample.stuck,
-            oldest: owned.oldest,
-            forecast: trends.forecast(&OwnerKey::Process(key), owned.process.room()),
-            process: owned.process,
-        });
-        let mut owners: Vec<StuckOwner> = owners.collect();
-        let mut others = owners.split_off(most.min(owners.len()));
+    /// Names the owners with the most stuck sockets, at most `len`, and half as many of the others:
+    /// those that run out of descriptors soonest.
+    pub(super) fn rank(self, trends: &Trends, len: usize) -> StuckSummary {
+        let mut counts: Vec<OwnerCount> = self.owners.into_values().collect();
+        counts.sort_unstable_by(OwnerCount::worst_first);
+        let (mut owners, mut unowned) = (Vec::new(), 0);
+        for count in counts {
+            let stuck = count.sample.stuck;
+            let Some(OwnerProcess { process, .. }) = count.process else {
+                unowned += stuck;
+                continue;
+            };
+            owners.push(StuckOwner {
+                stuck,
+                through_listener: stuck - count.sample.descriptors,
+                oldest: count.oldest.since,
+                forecast: trends.forecast(&count.owner, process.fds_left()),
+                process,
+            });
+        }
+        let mut others = owners.split_off(len.min(owners.len()));
         // A stable sort: among those that do not run out, and among equals, who has most stays
         // first.
         others.sort_by_key(|owner| owner.exhausted_in().unwrap_or(Nanos(u64::MAX)));
-        let running_out = others.iter().take(most / 2);
+        let running_out = others.iter().take(len / 2);
         let running_out = running_out.take_while(|owner| owner.exhausted_in().is_some());
         let rest = others.split_off(running_out.count());
         owners.extend(others);
-        StuckNow {
+        StuckSummary {
             verdicts: self.verdicts,
             oldest: self.oldest,
             owners,
             other: rest.iter().map(|owner| owner.stuck).sum(),
-            unowned: self.unowned,
-            peers: self.peers.ranking(most),
+            unowned,
+            peers: self.peers.ranking(len),
         }
     }
 }

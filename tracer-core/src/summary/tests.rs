@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::finding::{Bytes, Endpoint, Loss, Measured, Reset};
+use crate::finding::{Bytes, EndSource, Endpoint, Loss, Reset};
 use crate::process::Process;
-use crate::stuck::{Age, AgeKnown, ObservedSocket, OwnerProcess, StuckEvent, StuckSocket, Verdict};
+use crate::stuck::{
+    Age, AgeCertainty, ObservedSocket, OwnerProcess, StuckEvent, StuckSocket, Verdict,
+};
 use crate::types::{CgroupId, EndpointId, Inode, NetNs, Owner, OwnerSource, Role, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
@@ -26,6 +28,7 @@ fn endpoint(peer: &str) -> Endpoint {
         netns: NetNs::new(1),
         tuple: (end("10.0.0.1:40000"), end(peer)).into(),
         role: Role::Client,
+        initial: None,
         seen_from_start: true,
         opened: None,
         lifetime: None,
@@ -39,6 +42,8 @@ fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
         owner: None,
         path,
         initiator,
+        cause: None,
+        connect_error: None,
         steps: smallvec![],
         segments: None,
         states: smallvec![],
@@ -69,7 +74,7 @@ fn time_wait(end: TimeWaitEnd, seconds: u64) -> Finding {
         entered: Nanos(0),
         dwell: Nanos::from_secs(seconds),
         end,
-        measured: Measured::Timer,
+        measured: EndSource::Timer,
         error: Nanos(0),
         restarts: 0,
     }))
@@ -81,15 +86,15 @@ fn finding_of(close: Close) -> Finding {
 
 #[test]
 fn closes_are_counted_by_path_initiator_and_cause() {
-    let mut summaries = Summaries::new(Nanos::from_secs(100));
+    let mut summaries = FindingCounts::new(Nanos::from_secs(100));
     let web = owner("nginx", 7, 10);
     for _ in 0..3 {
         let four_way = close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80");
-        summaries.take(&finding_of(four_way));
+        summaries.record(&finding_of(four_way));
     }
-    summaries.take(&finding_of(reset(Some(ResetReason::Linger), &web)));
-    summaries.take(&finding_of(reset(None, &owner("nginx", 7, 11))));
-    summaries.take(&finding_of(reset(None, &owner("nginx", 8, 12))));
+    summaries.record(&finding_of(reset(Some(ResetReason::Linger), &web)));
+    summaries.record(&finding_of(reset(None, &owner("nginx", 7, 11))));
+    summaries.record(&finding_of(reset(None, &owner("nginx", 8, 12))));
     let summary = summaries.end_interval(Nanos::from_secs(160), IntervalContext::default());
 
     assert_eq!(
@@ -98,36 +103,48 @@ fn closes_are_counted_by_path_initiator_and_cause() {
     );
     let four_way = (ClosePath::FourWay, Initiator::Local);
     assert_eq!(summary.closes.total(), 6);
-    assert_eq!(summary.closes.of(four_way), 3);
+    assert_eq!(summary.closes.get(four_way), 3);
     let linger = (Side::Local, Some(ResetReason::Linger));
-    assert_eq!(summary.resets.of(linger), 1);
-    assert_eq!(summary.resets.of((Side::Local, None)), 2);
+    assert_eq!(summary.resets.get(linger), 1);
+    assert_eq!(summary.resets.get((Side::Local, None)), 2);
     // Workers of one service are one, of another container they are not.
     let services: Vec<_> = summary
         .closes_of_processes
-        .most
+        .top
         .iter()
         .map(|(process, count)| {
             (
                 process
                     .as_ref()
-                    .map(|owner| owner.0.cgroup.map_or(0, CgroupId::get)),
+                    .map(|service| service.owner().cgroup.map_or(0, CgroupId::get)),
                 *count,
             )
         })
         .collect();
     assert_eq!(services, [(None, 3), (Some(7), 2), (Some(8), 1)]);
-    assert_eq!(summary.resets_of_processes.most.len(), 2);
+    assert_eq!(summary.resets_of_processes.top.len(), 2);
     let peers =
         [("10.0.0.2", 3), ("10.0.0.3", 3)].map(|(ip, n)| (ip.parse().expect("an address"), n));
-    assert_eq!(summary.closes_of_peers.most, peers);
-    assert_eq!(summary.resets_of_peers.most, peers[1..]);
+    assert_eq!(summary.closes_of_peers.top, peers);
+    assert_eq!(summary.resets_of_peers.top, peers[1..]);
+}
+
+#[test]
+fn the_self_test_is_not_counted() {
+    let mut summaries = FindingCounts::new(Nanos(0));
+    let mut own = reset(Some(ResetReason::Linger), &owner("tcpclose", 7, 10));
+    own.endpoint = endpoint("127.84.67.80:9");
+    summaries.record(&finding_of(own));
+    summaries.record(&finding_of(reset(None, &owner("nginx", 7, 11))));
+    let summary = summaries.end_interval(Nanos::from_secs(60), IntervalContext::default());
+    assert_eq!(summary.closes.total(), 1);
+    assert_eq!(summary.resets.get((Side::Local, None)), 1);
 }
 
 #[test]
 fn times_are_those_of_the_states_that_matter() {
-    let mut summaries = Summaries::new(Nanos(0));
-    summaries.take(&finding_of(Close {
+    let mut summaries = FindingCounts::new(Nanos(0));
+    summaries.record(&finding_of(Close {
         states: smallvec![
             (TcpState::Established, Some(Nanos::from_secs(9))),
             (TcpState::FinWait1, Some(Nanos::from_secs(8))),
@@ -135,21 +152,21 @@ fn times_are_those_of_the_states_that_matter() {
         ],
         ..close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80")
     }));
-    summaries.take(&finding_of(Close {
+    summaries.record(&finding_of(Close {
         states: smallvec![
             (TcpState::CloseWait, None),
             (TcpState::LastAck, Some(Nanos::from_millis(3))),
         ],
         ..close(ClosePath::FourWay, Initiator::Peer, "10.0.0.2:80")
     }));
-    summaries.take(&time_wait(TimeWaitEnd::Expired, 61));
-    summaries.take(&time_wait(TimeWaitEnd::Reused, 1));
-    summaries.take(&time_wait(TimeWaitEnd::Unknown, 30));
-    summaries.take(&time_wait(TimeWaitEnd::Overflow, 0));
+    summaries.record(&time_wait(TimeWaitEnd::Expired, 61));
+    summaries.record(&time_wait(TimeWaitEnd::Reused, 1));
+    summaries.record(&time_wait(TimeWaitEnd::Unknown, 30));
+    summaries.record(&time_wait(TimeWaitEnd::Overflow, 0));
     let totals = summaries.totals().clone();
     let summary = summaries.end_interval(Nanos(1), IntervalContext::default());
 
-    let States {
+    let PerState {
         fin_wait2,
         close_wait,
         last_ack,
@@ -160,7 +177,7 @@ fn times_are_those_of_the_states_that_matter() {
         (1, Some(Nanos::from_secs(2)))
     );
     // Nobody saw how long it was.
-    assert_eq!(close_wait, Spread::default());
+    assert_eq!(close_wait, DurationStats::default());
     assert_eq!(last_ack.sum, Duration::from_millis(3));
     assert_eq!(
         (time_wait.count, time_wait.sum),
@@ -173,7 +190,7 @@ fn times_are_those_of_the_states_that_matter() {
 
 #[test]
 fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summaries = FindingCounts::new(Nanos(0));
     let finding = finding_of(close(ClosePath::ThreeWay, Initiator::Peer, "10.0.0.2:80"));
     let loss = Finding::Loss(Loss {
         at: Nanos(0),
@@ -181,9 +198,9 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
         location: LossLocation::Ring,
         repaired: true,
     });
-    summaries.take(&finding);
-    summaries.take(&loss);
-    summaries.take(&time_wait(TimeWaitEnd::Expired, 60));
+    summaries.record(&finding);
+    summaries.record(&loss);
+    summaries.record(&time_wait(TimeWaitEnd::Expired, 60));
     let first = summaries.end_interval(
         Nanos::from_secs(60),
         IntervalContext {
@@ -191,9 +208,9 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
             ..IntervalContext::default()
         },
     );
-    summaries.take(&finding);
-    summaries.take(&finding);
-    summaries.take(&loss);
+    summaries.record(&finding);
+    summaries.record(&finding);
+    summaries.record(&loss);
     let second = summaries.end_interval(
         Nanos::from_secs(120),
         IntervalContext {
@@ -205,21 +222,21 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
     assert_eq!((first.closes.total(), second.closes.total()), (1, 2));
     assert_eq!(
         (
-            first.lost.of(LossLocation::Ring),
-            second.lost.of(LossLocation::Ring)
+            first.lost.get(LossLocation::Ring),
+            second.lost.get(LossLocation::Ring)
         ),
         (5, 5)
     );
     assert_eq!(second.from, first.to);
-    assert_eq!(second.states, States::default());
-    assert_eq!(second.closes_of_peers.most[0].1, 2);
+    assert_eq!(second.states, PerState::default());
+    assert_eq!(second.closes_of_peers.top[0].1, 2);
     assert_eq!(summaries.totals().closes.total(), 3);
     assert_eq!(summaries.totals().lost.total(), 10);
 }
 
 #[test]
 fn a_hundred_thousand_peers_are_ten_and_the_rest() {
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summaries = FindingCounts::new(Nanos(0));
     for number in 0..100_000_u32 {
         let peer = format!(
             "10.{}.{}.{}:80",
@@ -227,24 +244,24 @@ fn a_hundred_thousand_peers_are_ten_and_the_rest() {
             (number >> 8) & 255,
             number & 255
         );
-        summaries.take(&finding_of(close(
+        summaries.record(&finding_of(close(
             ClosePath::FourWay,
             Initiator::Peer,
             &peer,
         )));
     }
     let summary = summaries.end_interval(Nanos(1), IntervalContext::default());
-    let Ranking { most, other, exact } = summary.closes_of_peers;
-    assert_eq!(most.len(), NAMED);
-    let named: u64 = most.iter().map(|(_, count)| count).sum();
-    assert_eq!((named + other, exact), (100_000, false));
+    let ranking = summary.closes_of_peers;
+    assert_eq!(ranking.top.len(), TOP_NAMES);
+    let named: u64 = ranking.top.iter().map(|(_, count)| count).sum();
+    assert_eq!((named + ranking.rest, ranking.exact), (100_000, false));
 }
 
 #[test]
 fn an_interval_has_its_own_durations() {
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summaries = FindingCounts::new(Nanos(0));
     let mut next = |second, dwell| {
-        summaries.take(&time_wait(TimeWaitEnd::Expired, dwell));
+        summaries.record(&time_wait(TimeWaitEnd::Expired, dwell));
         summaries.end_interval(Nanos::from_secs(second), IntervalContext::default())
     };
     next(60, 62);
@@ -257,8 +274,8 @@ fn an_interval_has_its_own_durations() {
 fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
     let process = Process {
         pid,
-        open,
-        limit: Some(limit),
+        open_fds: open,
+        fd_limit: Some(limit),
         ..Process::default()
     };
     let endpoint = endpoint("10.0.0.2:40001");
@@ -274,6 +291,8 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        mptcp: false,
+        opening: None,
         entered: None,
         activity: None,
     };
@@ -283,7 +302,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
         socket,
         age: Age {
             since: Nanos(0),
-            known: AgeKnown::Observed,
+            known: AgeCertainty::Observed,
             earliest: Some(Nanos(0)),
         },
         verdict: Verdict::EofRead,
@@ -304,7 +323,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
 #[test]
 fn who_runs_out_of_descriptors_is_named_beside_those_with_most() {
     let stuck = |pid, limit| stuck_socket(pid, 100, limit);
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summaries = FindingCounts::new(Nanos(0));
     let census = |minute: u64| {
         let many = (0..20).flat_map(|pid| vec![stuck(pid, 20_000); 50]);
         let few = vec![stuck(100, 110); 3 + minute as usize];
@@ -322,8 +341,8 @@ fn who_runs_out_of_descriptors_is_named_beside_those_with_most() {
             .stuck;
     }
     let now = summary.expect("somebody looks");
-    assert_eq!(now.owners.len(), NAMED + 1);
-    let soonest = &now.owners[NAMED];
+    assert_eq!(now.owners.len(), TOP_NAMES + 1);
+    let soonest = &now.owners[TOP_NAMES];
     assert_eq!((soonest.process.pid, soonest.stuck), (100, 7));
     assert_eq!(soonest.exhausted_in(), Some(Nanos::from_secs(600)));
     assert_eq!(now.other, 10 * 50);

@@ -1,14 +1,15 @@
 //! One endpoint in TIME_WAIT: its observations, and what follows from them about its end.
 
-use super::poll::{Poll, PollNumber};
+use super::poll::{PollNumber, PollResponse};
 use super::timing::{
-    BEFORE, CONFIRM, EXPIRING, HOOKS_ARE_LATE, LATE, QUIET, RESTARTED, SEEN_LATELY, TIME_WAIT,
+    EXPIRY_POLL_INTERVAL, FIRST_POLL_DELAY, HOOK_TIMEOUT, MAX_TIMER_DELAY,
+    MAX_UNSEEN_BEFORE_EXPIRY, POLL_BEFORE_EXPIRY, POLL_INTERVAL, RESTART_THRESHOLD, TIME_WAIT,
 };
-use crate::finding::{Endpoint, Measured, TimeWait, TimeWaitEnd};
+use crate::finding::{EndSource, Endpoint, TimeWait, TimeWaitEnd};
 use crate::types::{EndpointId, Nanos, Role, SharedOwner};
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct TimeWaitEntry {
     pub endpoint: Endpoint,
     pub owner: Option<SharedOwner>,
     pub cookie: Option<EndpointId>,
@@ -32,10 +33,10 @@ pub(super) struct Entry {
     pub missing_since: Option<Nanos>,
     /// When a hook saw the minisocket removed before its timer fired. The cause is still to be
     /// determined.
-    pub taken_down: Option<Nanos>,
+    pub descheduled_at: Option<Nanos>,
 }
 
-impl Entry {
+impl TimeWaitEntry {
     pub fn new(
         endpoint: Endpoint,
         owner: Option<SharedOwner>,
@@ -57,23 +58,23 @@ impl Entry {
             restarts: 0,
             hooked: false,
             missing_since: None,
-            taken_down: None,
+            descheduled_at: None,
         }
     }
 
     /// Notes that a poll has found the minisocket, with this remaining time of its timer.
-    pub fn seen(&mut self, poll: &Poll, left: Nanos) {
+    pub fn note_found(&mut self, poll: &PollResponse, left: Nanos) {
         // A timer that is due shows nothing left, and no longer when it was due.
         if left > Nanos(0) {
             let (earliest, latest) = (poll.began + left, poll.ended + left);
-            if self.confirmed && earliest > self.expires_by + RESTARTED {
+            if self.confirmed && earliest > self.expires_by + RESTART_THRESHOLD {
                 self.restarts += 1;
-                self.expires_at(earliest, latest);
+                self.set_expiry(earliest, latest);
             } else if self.confirmed {
                 self.expires = self.expires.max(earliest);
                 self.expires_by = self.expires_by.min(latest);
             } else {
-                self.expires_at(earliest, latest);
+                self.set_expiry(earliest, latest);
             }
         }
         self.last_seen = poll.began;
@@ -82,7 +83,7 @@ impl Entry {
     }
 
     /// Notes that the timer was restarted and is due between these times.
-    pub fn expires_at(&mut self, earliest: Nanos, latest: Nanos) {
+    pub fn set_expiry(&mut self, earliest: Nanos, latest: Nanos) {
         self.expires = earliest;
         self.expires_by = latest;
     }
@@ -90,8 +91,8 @@ impl Entry {
     /// Returns its end, if that follows from a complete poll without it, which ended at `ended`. It
     /// was last seen before the poll. `overflows`: how many minisockets found no room and are not
     /// reported yet.
-    pub fn missing(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
-        if self.hooked && (self.taken_down.is_some() || self.expires + HOOKS_ARE_LATE > ended) {
+    pub fn end_on_absence(&mut self, ended: Nanos, overflows: &mut u64) -> Option<TimeWait> {
+        if self.hooked && (self.descheduled_at.is_some() || self.expires + HOOK_TIMEOUT > ended) {
             return None;
         }
         if self.expires <= ended {
@@ -100,7 +101,7 @@ impl Entry {
         match self.missing_since {
             None if !self.confirmed && *overflows > 0 => {
                 *overflows -= 1;
-                Some(self.never())
+                Some(self.overflowed())
             }
             // The SYN of a connection that took its place may be under way: its end is reported
             // when that is established.
@@ -114,52 +115,52 @@ impl Entry {
                 } else {
                     TimeWaitEnd::Unknown
                 };
-                Some(self.ended(end, Measured::Poll, self.last_seen, missing))
+                Some(self.ended(end, EndSource::Poll, self.last_seen, missing))
             }
         }
     }
 
     /// Returns its end where its namespace cannot be polled any more: some time since it was last
     /// seen, once its timer must have fired.
-    pub fn over_out_of_sight(&self, now: Nanos) -> Option<TimeWait> {
-        let latest = self.expires_by + LATE;
-        let (unknown, polled) = (TimeWaitEnd::Unknown, Measured::Poll);
+    pub fn end_in_unreachable_namespace(&self, now: Nanos) -> Option<TimeWait> {
+        let latest = self.expires_by + MAX_TIMER_DELAY;
+        let (unknown, polled) = (TimeWaitEnd::Unknown, EndSource::Poll);
         (latest <= now).then(|| self.ended(unknown, polled, self.last_seen, latest))
     }
 
     /// Returns the end of an entry for which the kernel made no minisocket.
-    fn never(&self) -> TimeWait {
+    fn overflowed(&self) -> TimeWait {
         self.ended(
             TimeWaitEnd::Overflow,
-            Measured::Poll,
+            EndSource::Poll,
             self.entered,
             self.entered,
         )
     }
 
-    pub fn replaced(&self, role: Role, since: Nanos) -> TimeWait {
-        if let Some(at) = self.taken_down {
+    pub fn end_by_replacement(&self, role: Role, since: Nanos) -> TimeWait {
+        if let Some(at) = self.descheduled_at {
             let end = match role {
                 Role::Client => TimeWaitEnd::Reused,
                 Role::Server | Role::Unknown => TimeWaitEnd::Recycled,
             };
-            return self.ended(end, Measured::Hook, at, at);
+            return self.ended(end, EndSource::Hook, at, at);
         }
         let latest = self
             .missing_since
             .map_or(since, |missing| missing.min(since));
         // Its timer was due, and may or may not have fired before the new connection came.
         if self.expires <= latest {
-            let (unknown, polled) = (TimeWaitEnd::Unknown, Measured::Poll);
+            let (unknown, polled) = (TimeWaitEnd::Unknown, EndSource::Poll);
             return self.ended(unknown, polled, self.last_seen, latest);
         }
         match role {
             // connect() takes the minisocket's place right after the transition to SYN_SENT.
-            Role::Client => self.ended(TimeWaitEnd::Reused, Measured::Hook, since, since),
+            Role::Client => self.ended(TimeWaitEnd::Reused, EndSource::Hook, since, since),
             // The SYN came some time before the handshake was complete.
             Role::Server | Role::Unknown => self.ended(
                 TimeWaitEnd::Recycled,
-                Measured::Poll,
+                EndSource::Poll,
                 self.last_seen,
                 latest,
             ),
@@ -169,19 +170,20 @@ impl Entry {
     /// It was gone by `latest`, and its timer was due. If it had not been polled for long before
     /// that, it may have been taken down first.
     fn expired_by(&self, latest: Nanos) -> TimeWait {
-        let (end, measured) = if self.last_seen + SEEN_LATELY >= self.expires {
-            (TimeWaitEnd::Expired, Measured::Timer)
+        let (end, measured) = if self.last_seen + MAX_UNSEEN_BEFORE_EXPIRY >= self.expires {
+            (TimeWaitEnd::Expired, EndSource::Timer)
         } else {
-            (TimeWaitEnd::Unknown, Measured::Poll)
+            (TimeWaitEnd::Unknown, EndSource::Poll)
         };
         self.ended(end, measured, self.last_seen, latest)
     }
 
-    /// Returns an end that lies between two times: the middle, with half the distance as the error.
+    /// Returns the record of an entry that ended between two times: at the middle, with half the
+    /// distance as the error.
     pub fn ended(
         &self,
         end: TimeWaitEnd,
-        measured: Measured,
+        measured: EndSource,
         earliest: Nanos,
         latest: Nanos,
     ) -> TimeWait {
@@ -202,13 +204,13 @@ impl Entry {
 
     pub fn next_poll(&self, now: Nanos) -> Nanos {
         if self.hooked {
-            (self.expires + HOOKS_ARE_LATE).max(now + QUIET)
+            (self.expires + HOOK_TIMEOUT).max(now + POLL_INTERVAL)
         } else if !self.confirmed || self.missing_since.is_some() {
-            now + CONFIRM
-        } else if self.expires <= now + BEFORE {
-            now + EXPIRING
+            now + FIRST_POLL_DELAY
+        } else if self.expires <= now + POLL_BEFORE_EXPIRY {
+            now + EXPIRY_POLL_INTERVAL
         } else {
-            (self.expires - BEFORE).min(now + QUIET)
+            (self.expires - POLL_BEFORE_EXPIRY).min(now + POLL_INTERVAL)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The ledger of TIME_WAIT: who entered it, how long it really lasted, how it ended.
+//! Follows each TIME_WAIT from its beginning to its end: how long it lasted, and how it ended.
 //!
 //! The tracepoint shows the beginning (and calls it CLOSE); the end passes no tracepoint. sock_diag
 //! shows the minisocket and its timer, so polling a namespace now and then brackets the end; the
@@ -14,15 +14,15 @@ use std::collections::VecDeque;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::arena::{Arena, MOST, Order};
+use super::arena::{Arena, MAX_VALUES, Order, Slot};
 use super::finding::{Endpoint, TimeWait};
 use super::hash_index::HashIndex;
 use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
-use entry::Entry;
+use entry::TimeWaitEntry;
 use poll::{PendingPoll, PollNumber};
-pub use poll::{Poll, PollRequest, PolledMinisocket};
+pub use poll::{PollRequest, PollResponse, PolledMinisocket};
 pub use timing::TIME_WAIT;
-use timing::{CONFIRM, HOOKS_ARE_LATE, LOOK_UP_LIMIT};
+use timing::{FIRST_POLL_DELAY, HOOK_TIMEOUT, MAX_SINGLE_LOOKUPS};
 
 /// The state of a namespace that has entries.
 #[derive(Debug, Default)]
@@ -54,13 +54,13 @@ pub(super) struct TimeWaits {
     pub hooked: bool,
     /// Whether the kernel reports events of minisockets by their cookies.
     pub by_cookies: bool,
-    entries: Arena<Entry>,
+    entries: Arena<TimeWaitEntry>,
     namespaces: HashMap<Option<NetNs>, Namespace>,
     by_tuple: HashIndex,
     /// Used only where the kernel reports events by cookies.
     by_cookie: HashIndex,
     /// The minisockets that were removed before their time, in order.
-    taken_down: VecDeque<(Nanos, EndpointId)>,
+    descheduled: VecDeque<(Nanos, EndpointId)>,
     pending: VecDeque<PendingPoll>,
     /// When the next slice of the pending polls is due.
     next_slice: Nanos,
@@ -69,14 +69,14 @@ pub(super) struct TimeWaits {
 impl TimeWaits {
     pub fn new(capacity: usize) -> Self {
         Self {
-            capacity: capacity.min(MOST),
+            capacity: capacity.min(MAX_VALUES),
             hooked: false,
             by_cookies: false,
             entries: Arena::default(),
             namespaces: HashMap::new(),
             by_tuple: HashIndex::default(),
             by_cookie: HashIndex::default(),
-            taken_down: VecDeque::new(),
+            descheduled: VecDeque::new(),
             pending: VecDeque::new(),
             next_slice: Nanos(0),
         }
@@ -86,8 +86,11 @@ impl TimeWaits {
         self.by_tuple.len()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Endpoint> {
-        self.entries.iter().map(|entry| &entry.endpoint)
+    /// Returns the endpoints, and when each entered TIME_WAIT.
+    pub fn iter(&self) -> impl Iterator<Item = (&Endpoint, Nanos)> {
+        self.entries
+            .iter()
+            .map(|entry| (&entry.endpoint, entry.entered))
     }
 
     pub fn contains(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
@@ -112,13 +115,13 @@ impl TimeWaits {
             self.remove(replaced);
         }
         let first_poll = if hooked {
-            entered + TIME_WAIT + HOOKS_ARE_LATE
+            entered + TIME_WAIT + HOOK_TIMEOUT
         } else {
-            entered + CONFIRM
+            entered + FIRST_POLL_DELAY
         };
         let netns = endpoint.netns;
         let hash = self.by_tuple.hash((netns, endpoint.tuple));
-        let mut entry = Entry::new(endpoint, owner, cookie, entered, entered_error);
+        let mut entry = TimeWaitEntry::new(endpoint, owner, cookie, entered, entered_error);
         entry.hooked = hooked;
         let namespace = self.namespaces.entry(netns).or_insert_with(|| Namespace {
             next: Some(first_poll),
@@ -133,10 +136,11 @@ impl TimeWaits {
         }
         entry.poll_number = namespace.poll_number;
         namespace.entries += 1;
-        let at = self.entries.insert(&mut namespace.order, entry);
-        self.by_tuple.insert(hash, at);
+        let slot = self.entries.insert(&mut namespace.order, entry);
+        self.by_tuple.insert(hash, slot.index());
         if let Some(cookie) = cookie.filter(|_| self.by_cookies) {
-            self.by_cookie.insert(self.by_cookie.hash(cookie), at);
+            self.by_cookie
+                .insert(self.by_cookie.hash(cookie), slot.index());
         }
         true
     }
@@ -149,14 +153,14 @@ impl TimeWaits {
             }
             namespace.begin_poll();
             let entries = self.entries.in_order(&namespace.order);
-            let entries = entries.map(|(_, entry)| (entry.endpoint.tuple, entry.cookie));
-            let mut wanted: Vec<_> = entries.take(LOOK_UP_LIMIT + 1).collect();
-            if wanted.len() > LOOK_UP_LIMIT {
-                wanted = Vec::new();
+            let entries = entries.map(|entry| (entry.endpoint.tuple, entry.cookie));
+            let mut minisockets: Vec<_> = entries.take(MAX_SINGLE_LOOKUPS + 1).collect();
+            if minisockets.len() > MAX_SINGLE_LOOKUPS {
+                minisockets = Vec::new();
             }
             due.push(PollRequest {
                 netns: *netns,
-                wanted,
+                minisockets,
             });
         }
     }
@@ -169,7 +173,7 @@ impl TimeWaits {
         polls.chain(slice).min()
     }
 
-    /// Notes that a connection with these addresses and ports was opened: by this end
+    /// Notes that a connection with these addresses and ports was opened: by this host
     /// (`Role::Client`) at `since`, or by the peer's SYN before `since`.
     pub fn replaced(
         &mut self,
@@ -178,43 +182,44 @@ impl TimeWaits {
         role: Role,
         since: Nanos,
     ) -> Option<TimeWait> {
-        let at = self.find(netns, tuple)?;
-        if self.entries.get(at)?.entered >= since {
+        let slot = self.find(netns, tuple)?;
+        if self.entries.get(slot)?.entered >= since {
             return None;
         }
-        Some(self.remove(at)?.replaced(role, since))
+        Some(self.remove(slot)?.end_by_replacement(role, since))
     }
 
-    fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<u32> {
-        let is = |at| {
-            let endpoint = self.entries.get(at).map(|entry| &entry.endpoint);
-            endpoint.is_some_and(|endpoint| endpoint.netns == netns && endpoint.tuple == *tuple)
+    fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<Slot> {
+        let slot_of = |index| {
+            let (slot, TimeWaitEntry { endpoint, .. }) = self.entries.slot_at(index)?;
+            (endpoint.netns == netns && endpoint.tuple == *tuple).then_some(slot)
         };
-        self.by_tuple.find(self.by_tuple.hash((netns, tuple)), is)
+        self.by_tuple
+            .find(self.by_tuple.hash((netns, tuple)), slot_of)
     }
 
-    fn find_cookie(&self, cookie: EndpointId) -> Option<u32> {
-        let is = |at| {
-            let entry = self.entries.get(at);
-            entry.is_some_and(|entry| entry.cookie == Some(cookie))
+    fn find_cookie(&self, cookie: EndpointId) -> Option<Slot> {
+        let slot_of = |index| {
+            let (slot, entry) = self.entries.slot_at(index)?;
+            (entry.cookie == Some(cookie)).then_some(slot)
         };
-        self.by_cookie.find(self.by_cookie.hash(cookie), is)
+        self.by_cookie.find(self.by_cookie.hash(cookie), slot_of)
     }
 
-    fn remove(&mut self, at: u32) -> Option<Entry> {
-        let netns = self.entries.get(at)?.endpoint.netns;
+    fn remove(&mut self, slot: Slot) -> Option<TimeWaitEntry> {
+        let netns = self.entries.get(slot)?.endpoint.netns;
         let namespace = self.namespaces.get_mut(&netns)?;
-        let entry = self.entries.remove(&mut namespace.order, at)?;
+        let entry = self.entries.remove(&mut namespace.order, slot)?;
         namespace.entries -= 1;
         // The poll that is under way is waited for.
         if namespace.entries == 0 && namespace.next.is_some() {
             self.namespaces.remove(&netns);
         }
         let hash = self.by_tuple.hash((netns, entry.endpoint.tuple));
-        self.by_tuple.remove(hash, |it| it == at);
+        self.by_tuple.remove(hash, slot.index());
         if let Some(cookie) = entry.cookie {
             let hash = self.by_cookie.hash(cookie);
-            self.by_cookie.remove(hash, |it| it == at);
+            self.by_cookie.remove(hash, slot.index());
         }
         Some(entry)
     }

@@ -1,4 +1,4 @@
-//! Polls of minisockets: requests and results.
+//! Polls of minisockets: requests and responses.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,12 @@ pub struct PollRequest {
     pub netns: Option<NetNs>,
     /// The minisockets to look up: addresses and ports, and the cookie where there is one. Empty
     /// when there are so many that listing all of the namespace is cheaper.
-    pub wanted: Vec<(Tuple, Option<EndpointId>)>,
+    pub minisockets: Vec<(Tuple, Option<EndpointId>)>,
 }
 
-/// The result of a poll of a namespace's minisockets.
+/// The response to a poll of a namespace's minisockets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Poll {
+pub struct PollResponse {
     /// The namespace, as in the [`PollRequest`].
     #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
@@ -53,15 +53,15 @@ pub struct PolledMinisocket {
 /// before.
 pub(super) type PollNumber = u8;
 
-/// The result of a poll that is being applied, in slices.
+/// The response to a poll that is being applied, in slices.
 #[derive(Debug)]
 pub(super) struct PendingPoll {
-    pub poll: Poll,
-    /// The number of found minisockets that have been noted.
-    pub noted: usize,
+    pub poll: PollResponse,
+    /// The number of found minisockets that have been marked.
+    pub marked: usize,
     /// The number of entries that are still to be judged; `None` until all found minisockets are
-    /// noted.
-    pub unjudged: Option<usize>,
+    /// marked.
+    pub unchecked: Option<usize>,
     /// When the entries that are left are due for the next poll.
     pub next: Option<Nanos>,
 }

@@ -1,68 +1,107 @@
 //! Present counts, for summaries.
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 
 use super::Tracker;
-use crate::summary::{Route, Top};
-use crate::types::{NetNs, Port, Role, Tuple};
+use super::ports_in_use::PortsInUse;
+use crate::live_endpoint::LiveEndpoint;
+use crate::summary::{HeavyHitters, PortUse, Route};
+use crate::types::{Nanos, NetNs, Role, Tuple};
 
 impl Tracker {
     /// Returns the number of endpoints that became established since the start.
     #[must_use]
-    pub fn opened(&self) -> u64 {
+    pub fn established_total(&self) -> u64 {
         self.opened
     }
 
     /// Returns the number of live endpoints, without those in SYN_SENT whose port is not known yet:
     /// the port filter may drop them.
     #[must_use]
-    pub fn live_and_wanted(&self) -> usize {
+    pub fn live_matching_filter(&self) -> usize {
         let connecting = self.connecting.iter();
-        let hidden = connecting.filter(|(at, key)| self.may_be_hidden(*at, *key));
+        let hidden = connecting.filter(|(at, key)| self.filter_may_hide(*at, *key));
         self.live() - hidden.count()
     }
 
-    /// Returns the routes with the most connections that this host opened, at most `most`: of live
+    /// Returns the routes with the most connections that this host opened, at most `len`: of live
     /// endpoints, of those that wait for the peer's FIN, and of those in TIME_WAIT. Iterates over
     /// all of them, at some 50 ns each.
     #[must_use]
-    pub fn busiest_routes(&self, most: usize) -> Vec<Route> {
-        let mut top = Top::default();
-        self.each_client_end(|netns, tuple| top.add(route(netns, tuple)));
-        let ranking = top.ranking(most);
-        ranking.most.into_iter().map(|(route, _)| route).collect()
+    pub fn busiest_routes(&self, len: usize) -> Vec<Route> {
+        let mut hitters = HeavyHitters::default();
+        self.each_port_use(|netns, tuple, _, role| {
+            if role != Role::Server {
+                hitters.add(route(netns, tuple));
+            }
+        });
+        let ranking = hitters.ranking(len);
+        ranking.top.into_iter().map(|(route, _)| route).collect()
     }
 
     /// Returns the local ports of the connections on each of these routes. Iterates as
     /// [`Self::busiest_routes`] does.
     #[must_use]
-    pub fn local_ports(&self, routes: &[Route]) -> Vec<Vec<Port>> {
+    pub fn ports_of(&self, routes: &[Route]) -> PortsInUse {
         let positions: HashMap<Route, usize> = routes.iter().copied().zip(0..).collect();
-        let mut ports = vec![Vec::new(); routes.len()];
-        self.each_client_end(|netns, tuple| {
-            if let Some(position) = positions.get(&route(netns, tuple)) {
-                ports[*position].extend(tuple.local_port);
+        let netns: HashSet<Option<NetNs>> = routes.iter().map(|route| route.netns).collect();
+        let mut ports = PortsInUse {
+            by_route: vec![Vec::new(); routes.len()],
+            bound: HashSet::default(),
+        };
+        self.each_port_use(|netns_of_port, tuple, minisocket_since, role| {
+            let Some(port) = tuple.local_port else {
+                return;
+            };
+            if role == Role::Server {
+                if netns.contains(&netns_of_port) {
+                    ports.bound.insert((netns_of_port, port));
+                }
+            } else if let Some(position) = positions.get(&route(netns_of_port, tuple)) {
+                ports.by_route[*position].push(PortUse {
+                    port,
+                    minisocket_since,
+                });
             }
         });
+        let listeners = self.listeners.ports();
+        let listeners = listeners.filter(|(netns_of_port, _)| netns.contains(netns_of_port));
+        ports.bound.extend(listeners);
+        for uses in &mut ports.by_route {
+            // What a new connection has taken over may not be known to be gone yet.
+            uses.sort_unstable_by_key(|one| (one.port, one.minisocket_since));
+            uses.dedup_by_key(|one| one.port);
+        }
         ports
     }
 
-    /// Calls `each` for the endpoints that may use an ephemeral port: all but those that were
-    /// accepted.
-    fn each_client_end(&self, mut each: impl FnMut(Option<NetNs>, &Tuple)) {
-        let live = self.table.iter().map(|(_, end)| end);
-        let live = live.chain(self.orphans.iter());
-        for endpoint in
-            live.filter(|end| end.role != Role::Server && end.tuple.local_port.is_some())
-        {
-            each(endpoint.netns, &endpoint.tuple);
-        }
-        for endpoint in self
-            .time_waits
-            .iter()
-            .filter(|end| end.role != Role::Server)
-        {
-            each(endpoint.netns, &endpoint.tuple);
+    /// Calls `each` for the endpoints that have a local port, with the time since which only a
+    /// minisocket has it.
+    fn each_port_use(&self, mut each: impl FnMut(Option<NetNs>, &Tuple, Option<Nanos>, Role)) {
+        let live = self.table.iter().map(|(_, endpoint)| {
+            let LiveEndpoint {
+                role, netns, tuple, ..
+            } = endpoint;
+            (*role, *netns, tuple, None)
+        });
+        let parked = self.parked.iter().map(|parked| {
+            let LiveEndpoint {
+                role, netns, tuple, ..
+            } = &parked.endpoint;
+            (*role, *netns, tuple, Some(parked.parked_at))
+        });
+        let time_waits = self.time_waits.iter().map(|(endpoint, entered)| {
+            (
+                endpoint.role,
+                endpoint.netns,
+                &endpoint.tuple,
+                Some(entered),
+            )
+        });
+        for (role, netns, tuple, since) in live.chain(parked).chain(time_waits) {
+            if tuple.local_port.is_some() && !tuple.is_self_test() {
+                each(netns, tuple, since, role);
+            }
         }
     }
 }

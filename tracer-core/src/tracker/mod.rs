@@ -3,54 +3,59 @@
 
 mod gauges;
 mod owners;
+mod ports_in_use;
 mod probe_results;
 mod seed;
 mod signals;
 mod stuck;
-mod stuck_watch;
+mod stuck_detector;
 mod transitions;
+
+pub use ports_in_use::PortsInUse;
 
 use std::collections::VecDeque;
 
 use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
-use super::close_path::{Outcome, reconstruct, reset_may_follow};
+use super::close_path::{MinisocketOutcome, is_discarded_child, reconstruct, reset_may_follow};
 use super::event::Event;
 use super::finding::{Finding, Loss, LossLocation, TimeWait};
 use super::input::Input;
 use super::listeners::Listeners;
 use super::live_endpoint::{LiveEndpoint, StateChange};
-use super::orphan::Orphans;
+use super::parked::ParkedEndpoints;
 use super::stale_closing::StaleClosing;
 use super::table::Table;
-use super::time_wait::{Poll, PollRequest, TimeWaits};
+use super::time_wait::{PollRequest, PollResponse, TimeWaits};
 use super::types::{EndpointId, Nanos};
+use super::uncounted_losses::UncountedLosses;
 
 /// The largest error of a timer's remaining time: the kernel's clock ticks every 1 to 10 ms.
-const TICK: Nanos = Nanos::from_millis(10);
+const MAX_TICK: Nanos = Nanos::from_millis(10);
 
 /// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the
 /// same system call.
-const RESET_WAIT: Nanos = Nanos::from_millis(20);
+const RESET_SIGNAL_TIMEOUT: Nanos = Nanos::from_millis(20);
 
-/// How long an end may stay in SYN_SENT without a local port. The port filter hides the rest of
-/// such a connection's life when its port is not wanted; connect() gives up after 127 s by default.
-const CONNECT_PATIENCE: Nanos = Nanos::from_secs(300);
+/// How long an endpoint may stay in SYN_SENT without a local port. The port filter hides the rest
+/// of such a connection's life when its port is not wanted; connect() gives up after 127 s by
+/// default.
+const UNBOUND_CONNECT_TIMEOUT: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
-use stuck_watch::StuckWatch;
+use stuck_detector::StuckDetector;
 
 /// The core: takes events, results of probes and the time, and returns findings. It is pure: it has
 /// no clock and does no I/O.
 #[derive(Debug)]
 pub struct Tracker {
     table: Table,
-    orphans: Orphans,
+    parked: ParkedEndpoints,
     stale_closing: StaleClosing,
     time_waits: TimeWaits,
     listeners: Listeners,
-    stuck: Option<StuckWatch>,
+    stuck: Option<StuckDetector>,
     owners: Owners,
     /// Closes that wait for the record of a RST that was sent, by the kernel's id of the socket,
     /// and in order of time.
@@ -59,10 +64,11 @@ pub struct Tracker {
     filters_ports: bool,
     /// Whether the kernel reports the segments that minisockets receive.
     sees_segments: bool,
-    /// Ends in SYN_SENT, in order of time; only with a filter on local ports.
+    /// Endpoints in SYN_SENT, in order of time; only with a filter on local ports.
     connecting: VecDeque<(Nanos, EndpointId)>,
     findings: VecDeque<Finding>,
     evicted: u64,
+    uncounted: UncountedLosses,
     opened: u64,
     /// The last id that was given to an endpoint without a cookie.
     last_serial: u64,
@@ -76,7 +82,7 @@ impl Tracker {
     pub fn new(capacity: usize) -> Self {
         Self {
             table: Table::new(capacity),
-            orphans: Orphans::new(capacity),
+            parked: ParkedEndpoints::new(capacity),
             stale_closing: StaleClosing::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
@@ -89,6 +95,7 @@ impl Tracker {
             connecting: VecDeque::new(),
             findings: VecDeque::new(),
             evicted: 0,
+            uncounted: UncountedLosses::default(),
             opened: 0,
             last_serial: 0,
         }
@@ -131,7 +138,7 @@ impl Tracker {
     /// FIN.
     #[must_use]
     pub fn waiting_for_fin(&self) -> usize {
-        self.orphans.len()
+        self.parked.len()
     }
 
     /// Returns the state of a socket and when it was entered; `None` if that is not known.
@@ -141,46 +148,48 @@ impl Tracker {
         Some((endpoint.state, endpoint.since.get()?))
     }
 
-    /// Takes one input.
-    pub fn take(&mut self, input: &Input) {
+    /// Applies one input.
+    pub fn apply(&mut self, input: &Input) {
         match input {
             Input::Event(event) => self.ingest(event),
             Input::Time(now) => self.tick(*now),
-            Input::Probed { id, minisocket, at } => self.probed(*id, *minisocket, *at),
-            Input::StuckProbed(answers) => self.apply_stuck_probe(answers),
-            Input::Polled(poll) => self.apply_poll(poll),
-            Input::SnapshotSocket { sockets, at } => self.seed(sockets, *at),
-            Input::Alive {
+            Input::MinisocketProbe { id, minisocket, at } => {
+                self.apply_minisocket_probe(*id, *minisocket, *at)
+            }
+            Input::StuckProbe(answers) => self.apply_stuck_probe(answers),
+            Input::Poll(poll) => self.apply_poll(poll),
+            Input::Snapshot { sockets, at } => self.seed(sockets, *at),
+            Input::AliveSockets {
                 namespaces,
                 alive,
                 began,
             } => self.resync(namespaces, alive, *began),
-            Input::Lost(loss) => self.lose(*loss),
+            Input::Loss(loss) => self.report_loss(*loss),
         }
     }
 
     /// Takes one event, in the order of the ring buffer.
-    pub fn ingest(&mut self, event: &Event) {
+    fn ingest(&mut self, event: &Event) {
         // Findings must not depend on when the ring was read.
         match event {
             Event::Transition(transition) => {
-                self.pass(transition.at);
+                self.advance_to(transition.at);
                 self.transition(transition);
             }
             Event::Signal(signal) => {
-                self.pass(signal.at);
+                self.advance_to(signal.at);
                 self.signal(signal);
             }
         }
     }
 
     /// Lets time pass up to `now`, by which all earlier events must have been taken.
-    pub fn tick(&mut self, now: Nanos) {
-        self.pass(now);
+    fn tick(&mut self, now: Nanos) {
+        self.advance_to(now);
         let mut ended = Vec::new();
         self.time_waits.continue_polls(now, &mut ended);
         self.report_ended(ended);
-        self.pass_stuck_deadlines();
+        self.drop_outdated_stuck_deadlines();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
             self.findings.push_back(Finding::Loss(Loss {
@@ -193,13 +202,13 @@ impl Tracker {
     }
 
     /// Ends the waits that are over by `now`, each at its own time.
-    fn pass(&mut self, now: Nanos) {
+    fn advance_to(&mut self, now: Nanos) {
         while let Some((at, id)) = self.awaiting_reset_order.front().copied()
-            && at + RESET_WAIT <= now
+            && at + RESET_SIGNAL_TIMEOUT <= now
         {
             self.awaiting_reset_order.pop_front();
             if let Some(endpoint) = self.awaiting_reset.remove(&id) {
-                self.conclude(endpoint, at + RESET_WAIT);
+                self.finish_close(endpoint, at + RESET_SIGNAL_TIMEOUT);
             }
         }
         if self.time_waits.next_tick().is_some_and(|at| at <= now) {
@@ -208,10 +217,10 @@ impl Tracker {
             self.report_ended(ended);
         }
         while let Some((at, key)) = self.connecting.front().copied()
-            && at + CONNECT_PATIENCE <= now
+            && at + UNBOUND_CONNECT_TIMEOUT <= now
         {
             self.connecting.pop_front();
-            if self.may_be_hidden(at, key) {
+            if self.filter_may_hide(at, key) {
                 self.table.remove(key);
             }
         }
@@ -219,7 +228,7 @@ impl Tracker {
 
     /// Returns whether an endpoint is still in the state that its connect() entered at `at`, so
     /// that the port filter may hide it.
-    fn may_be_hidden(&self, at: Nanos, key: EndpointId) -> bool {
+    fn filter_may_hide(&self, at: Nanos, key: EndpointId) -> bool {
         let endpoint = self.table.get(key);
         endpoint.is_some_and(|endpoint| {
             endpoint.state == TcpState::SynSent && endpoint.since.get() == Some(at)
@@ -227,24 +236,33 @@ impl Tracker {
     }
 
     /// Reports a loss that occurred outside the core, in order with the other findings.
-    pub fn lose(&mut self, loss: Loss) {
+    fn report_loss(&mut self, loss: Loss) {
+        self.uncounted.note_loss(&loss);
         self.findings.push_back(Finding::Loss(loss));
     }
 
-    /// Returns when [`Tracker::tick`] or [`Tracker::due_probes`] next has something to do.
+    /// Returns how many transitions were found missing by `now` that no loss explains; they must be
+    /// reported by an [`Input::Loss`].
+    pub fn take_uncounted_losses(&mut self, now: Nanos) -> u64 {
+        self.uncounted.take(now)
+    }
+
+    /// Returns when [`Input::Time`], [`Tracker::due_probes`] or [`Tracker::take_uncounted_losses`]
+    /// next has an effect.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Nanos> {
         let reset_wait = self
             .awaiting_reset_order
             .front()
-            .map(|(at, _)| *at + RESET_WAIT);
+            .map(|(at, _)| *at + RESET_SIGNAL_TIMEOUT);
         reset_wait
             .into_iter()
-            .chain(self.orphans.next_due())
+            .chain(self.parked.next_due())
             .chain(self.stale_closing.next_due())
             .chain(self.time_waits.next_due())
             .chain(self.time_waits.next_tick())
             .chain(self.next_stuck_probe())
+            .chain(self.uncounted.next_due())
             .min()
     }
 
@@ -254,14 +272,14 @@ impl Tracker {
         self.time_waits.len()
     }
 
-    /// Collects the polls that are due now; each must be answered by [`Tracker::apply_poll`].
+    /// Collects the polls that are due now; each must be answered by an [`Input::Poll`].
     pub fn due_polls(&mut self, now: Nanos, due: &mut Vec<PollRequest>) {
         due.clear();
         self.time_waits.take_due(now, due);
     }
 
     /// Takes the result of a poll. The following ticks apply the rest of a large one.
-    pub fn apply_poll(&mut self, poll: &Poll) {
+    fn apply_poll(&mut self, poll: &PollResponse) {
         let mut ended = Vec::new();
         self.time_waits.apply_poll(poll.clone(), &mut ended);
         self.report_ended(ended);
@@ -275,36 +293,31 @@ impl Tracker {
     /// Handles the last transition of an endpoint. One that may still have sent a RST waits for its
     /// record.
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
-        let closing = endpoint.closing.as_deref();
-        let last = closing.and_then(|closing| closing.changes.last());
-        let may_reset = last.is_some_and(reset_may_follow);
-        if may_reset && closing.is_some_and(|closing| closing.reset_sent.is_none()) {
+        let may_reset = reset_may_follow(&endpoint);
+        if may_reset && endpoint.reset_sent().is_none() {
             self.awaiting_reset_order.push_back((now, key));
             if let Some(earlier) = self.awaiting_reset.insert(key, endpoint) {
-                self.conclude(earlier, now);
+                self.finish_close(earlier, now);
             }
         } else {
-            self.conclude(endpoint, now);
+            self.finish_close(endpoint, now);
         }
     }
 
     /// Reports an endpoint of which no more records will follow, or waits for the peer's FIN.
-    fn conclude(&mut self, endpoint: LiveEndpoint, now: Nanos) {
-        let parked = endpoint.closing.as_deref().is_some_and(|closing| {
-            closing.reset_sent.is_none()
-                && closing.changes.last().is_some_and(StateChange::is_parking)
-        });
-        if parked {
+    fn finish_close(&mut self, endpoint: LiveEndpoint, now: Nanos) {
+        let last = endpoint.last_change();
+        if last.is_some_and(StateChange::is_parking) && endpoint.reset_sent().is_none() {
             self.park(endpoint, now);
-        } else {
-            self.emit(&endpoint, Outcome::Seen);
+        } else if !is_discarded_child(&endpoint) {
+            self.report_close(&endpoint, MinisocketOutcome::SeenInTransitions);
         }
     }
 
     fn park(&mut self, endpoint: LiveEndpoint, now: Nanos) {
-        if let Some(evicted) = self.orphans.park(endpoint, now) {
+        if let Some(evicted) = self.parked.park(endpoint, now) {
             self.evicted += 1;
-            self.emit(&evicted.endpoint, Outcome::Lost(now));
+            self.report_close(&evicted.endpoint, MinisocketOutcome::Unseen(now));
         }
     }
 
@@ -315,27 +328,27 @@ impl Tracker {
         }
     }
 
-    fn emit(&mut self, endpoint: &LiveEndpoint, outcome: Outcome) {
+    fn report_close(&mut self, endpoint: &LiveEndpoint, outcome: MinisocketOutcome) {
         let close = reconstruct(endpoint, outcome);
-        let closing = endpoint.closing.as_deref();
-        let last = closing.and_then(|closing| closing.changes.last());
-        let took = closing.is_some_and(|closing| closing.minisocket_segment.is_some());
+        let last = endpoint.last_change();
+        let took = endpoint.minisocket_segment().is_some();
         let entered = match outcome {
-            Outcome::PeerFin(at) => Some((at, if took { Nanos(0) } else { TICK })),
-            Outcome::Seen => last
+            MinisocketOutcome::PeerFin(at) => Some((at, if took { Nanos(0) } else { MAX_TICK })),
+            MinisocketOutcome::SeenInTransitions => last
                 .filter(|last| last.is_time_wait())
                 .map(|last| (last.at, Nanos(0))),
-            Outcome::FinTimeout(_)
-            | Outcome::ResetByUs(_)
-            | Outcome::ResetByPeer(_)
-            | Outcome::Lost(_) => None,
+            MinisocketOutcome::FinTimeout(_)
+            | MinisocketOutcome::ResetByLocal(_)
+            | MinisocketOutcome::ResetByPeer(_)
+            | MinisocketOutcome::Unseen(_) => None,
         };
         if let Some((at, error)) = entered {
             let (ended, owner) = (close.endpoint.clone(), close.owner.clone());
             // No hook has seen its minisocket: there is none, or the record was lost. Polls will
             // show.
-            let armed = closing.is_some_and(|closing| closing.armed);
-            let hooked = self.time_waits.hooked && (armed || outcome != Outcome::Seen);
+            let armed = endpoint.has_armed_minisocket();
+            let hooked = self.time_waits.hooked
+                && (armed || outcome != MinisocketOutcome::SeenInTransitions);
             let cookie = endpoint.cookie();
             let followed = self
                 .time_waits

@@ -8,9 +8,9 @@ use hashbrown::HashTable;
 use crate::event::Task;
 use crate::types::{Owner, OwnerSource, SharedOwner};
 
-/// Distinct owners remembered at most. Beyond that the memory starts anew; the connections keep
-/// theirs.
-const REMEMBERED: usize = 4096;
+/// The most distinct owners that are kept. Beyond that the collection starts anew; the connections
+/// keep theirs.
+const MAX_OWNERS: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Owners {
@@ -19,8 +19,8 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// The owner that a task is; none without a task.
-    pub fn of(&mut self, task: Option<&Task>, source: OwnerSource) -> Option<SharedOwner> {
+    /// Returns the owner for a task; `None` without a task.
+    pub fn find_or_add(&mut self, task: Option<&Task>, source: OwnerSource) -> Option<SharedOwner> {
         let task = task?;
         let hash = self.hasher.hash_one((task.pid, task.uid, source));
         let is = |owner: &SharedOwner| {
@@ -31,15 +31,14 @@ impl Owners {
         if let Some(owner) = self.known.find(hash, is) {
             return Some(owner.clone());
         }
-        if self.known.len() >= REMEMBERED {
+        if self.known.len() >= MAX_OWNERS {
             self.known.clear();
         }
-        let mut names = task.comm.split(|&byte| byte == 0);
         let owner = SharedOwner::new(Owner {
             pid: task.pid,
             uid: task.uid,
             cgroup: task.cgroup,
-            comm: names.next().unwrap_or_default().into(),
+            comm: task.name().into(),
             source,
         });
         let hasher = &self.hasher;
@@ -50,7 +49,8 @@ impl Owners {
     }
 }
 
-/// Whether the task's name without its padding, which may be anything behind a NUL, is this one.
+/// Returns whether the task's name without its padding, which may be anything behind a NUL, is this
+/// one.
 fn has_name(task: &Task, name: &[u8]) -> bool {
     let rest = task.comm.strip_prefix(name);
     rest.is_some_and(|rest| rest.first().is_none_or(|&byte| byte == 0))
@@ -58,7 +58,7 @@ fn has_name(task: &Task, name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Owners, REMEMBERED};
+    use super::{MAX_OWNERS, Owners};
     use crate::event::Task;
     use crate::types::CgroupId;
     use crate::types::OwnerSource::{Close, Connect};
@@ -76,26 +76,28 @@ mod tests {
     #[test]
     fn the_same_owner_is_one_object() {
         let mut owners = Owners::default();
-        let mut of = |task: Option<Task>, source| {
+        let mut owner_address = |task: Option<Task>, source| {
             owners
-                .of(task.as_ref(), source)
-                .map(|owner| owner.as_ref() as *const _)
+                .find_or_add(task.as_ref(), source)
+                .map(|owner| std::sync::Arc::as_ptr(&owner))
         };
-        let first = of(task(7), Close);
-        assert_eq!(of(task(7), Close), first);
-        assert_ne!(of(task(7), Connect), first);
-        assert_ne!(of(task(8), Close), first);
-        assert_eq!(of(None, Close), None);
+        let first = owner_address(task(7), Close);
+        assert_eq!(owner_address(task(7), Close), first);
+        assert_ne!(owner_address(task(7), Connect), first);
+        assert_ne!(owner_address(task(8), Close), first);
+        assert_eq!(owner_address(None, Close), None);
     }
 
     #[test]
     fn no_more_are_remembered_than_that() {
         let mut owners = Owners::default();
-        for pid in 0..2 * REMEMBERED as u32 {
-            owners.of(task(pid).as_ref(), Close);
+        for pid in 0..2 * MAX_OWNERS as u32 {
+            owners.find_or_add(task(pid).as_ref(), Close);
         }
-        assert!(owners.known.len() <= REMEMBERED);
-        let owner = owners.of(task(7).as_ref(), Close).expect("there is a task");
+        assert!(owners.known.len() <= MAX_OWNERS);
+        let owner = owners
+            .find_or_add(task(7).as_ref(), Close)
+            .expect("there is a task");
         assert_eq!(
             (&*owner.comm, owner.cgroup),
             (&b"name"[..], CgroupId::new(2))

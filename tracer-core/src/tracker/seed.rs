@@ -5,42 +5,48 @@ use std::collections::HashSet;
 
 use tcpclose_common::TcpState;
 
-use super::{TICK, Tracker};
-use crate::finding::Endpoint;
-use crate::live_endpoint::{Closing, LiveEndpoint};
+use super::{MAX_TICK, Tracker};
+use crate::live_endpoint::{CloseProgress, LiveEndpoint};
 use crate::snapshot::SnapshotSocket;
 use crate::time_wait::TIME_WAIT;
-use crate::types::{EndpointId, Nanos, NetNs, Role};
+use crate::types::{EndpointId, Nanos, NetNs, Opening, Role};
 
 impl Tracker {
-    /// Adds the sockets of a snapshot taken at `at` that are not known yet. Listeners must come
-    /// first, because they show which endpoints are servers.
-    pub fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
+    /// Adds the sockets of a snapshot taken at `at` that are not known yet. An endpoint that is
+    /// known and of which the snapshot shows a minisocket is not alive any more: it is probed, as
+    /// one that the snapshot lacks ([`Self::resync`]), and reported with what the probe shows.
+    /// Listeners must come first: without one, a connection that was opened passively may also have
+    /// been restored.
+    pub(super) fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
         for socket in sockets {
-            match (socket.state, socket.left) {
+            match (socket.state, socket.kind.left()) {
                 (TcpState::Listen, _) => {
                     let owner = socket.owner.clone();
                     self.listeners
-                        .opened(socket.cookie, Some(socket.netns), &socket.tuple, owner);
+                        .add(socket.cookie, Some(socket.netns), &socket.tuple, owner);
                 }
                 // What the kernel shows as SYN_RECV is a request, no socket yet.
                 (TcpState::SynRecv | TcpState::NewSynRecv | TcpState::Close, _) => {}
+                // Its last transitions were lost, or are still on their way.
+                (_, Some(_)) if self.table.get(socket.cookie).is_some() => {
+                    self.stale_closing.schedule_probe(socket.cookie, at);
+                }
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
                 // One that is known to be in CLOSE_WAIT is probed when it is due.
                 (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
-                    self.is_in_stuck_state(socket.cookie, at);
+                    self.probe_stuck_state(socket.cookie, at);
                 }
                 _ if self.is_known(socket.cookie) => {}
                 (TcpState::FinWait2, Some(_)) => {
                     let mut endpoint = self.endpoint_of(socket);
-                    endpoint.closing = Some(Box::<Closing>::default());
+                    endpoint.closing = Some(Box::<CloseProgress>::default());
                     self.park(endpoint, at);
                 }
                 _ => {
                     let endpoint = self.endpoint_of(socket);
                     self.insert(socket.cookie, endpoint);
                     if socket.state == TcpState::CloseWait {
-                        self.is_in_stuck_state(socket.cookie, at);
+                        self.probe_stuck_state(socket.cookie, at);
                     }
                 }
             }
@@ -50,7 +56,7 @@ impl Tracker {
     /// Probes the endpoints in these namespaces that are not in a snapshot, begun at `began`, after
     /// records were lost: their →CLOSE may be among the lost records. An endpoint that is gone is
     /// reported with an unknown path.
-    pub fn resync(
+    pub(super) fn resync(
         &mut self,
         namespaces: &HashSet<NetNs>,
         alive: &HashSet<EndpointId>,
@@ -67,7 +73,7 @@ impl Tracker {
                     .is_some_and(|netns| namespaces.contains(&netns))
                 && !alive.contains(&key)
             {
-                self.stale_closing.may_be_gone(key, began);
+                self.stale_closing.schedule_probe(key, began);
             }
         }
     }
@@ -82,43 +88,34 @@ impl Tracker {
     fn is_known(&self, cookie: EndpointId) -> bool {
         self.table.get(cookie).is_some()
             || self.awaiting_reset.contains_key(&cookie)
-            || self.orphans.contains(cookie)
+            || self.parked.contains(cookie)
     }
 
     fn seed_time_wait(&mut self, socket: &SnapshotSocket, left: Nanos, at: Nanos) {
         if self.time_waits.contains(Some(socket.netns), &socket.tuple) {
             return;
         }
-        let endpoint = self.endpoint_of(socket);
-        let endpoint = Endpoint {
-            id: endpoint.id,
-            netns: endpoint.netns,
-            tuple: endpoint.tuple,
-            role: endpoint.role,
-            seen_from_start: false,
-            opened: None,
-            lifetime: None,
-        };
+        let endpoint = self.endpoint_of(socket).to_endpoint(None);
         let entered = at - (TIME_WAIT - left);
         let cookie = Some(socket.cookie);
         let hooked = self.time_waits.hooked;
         let followed = self
             .time_waits
-            .enter(endpoint, None, cookie, entered, TICK, hooked);
+            .enter(endpoint, None, cookie, entered, MAX_TICK, hooked);
         self.evicted += u64::from(!followed);
     }
 
     fn endpoint_of(&self, socket: &SnapshotSocket) -> LiveEndpoint {
         let mut endpoint = LiveEndpoint::from_snapshot(socket);
-        if self
-            .listeners
-            .is_listening(Some(socket.netns), &socket.tuple)
-        {
-            endpoint.role = Role::Server;
-            if endpoint.owner.is_none() {
-                let owner = self.listeners.owner_of(Some(socket.netns), &socket.tuple);
-                endpoint.owner = owner.cloned();
-            }
+        let (netns, tuple) = (Some(socket.netns), &socket.tuple);
+        let listens = self.listeners.is_listening(netns, tuple);
+        endpoint.role = match socket.state {
+            // Its SYN is still to be acknowledged.
+            TcpState::SynSent => Role::Client,
+            _ => Opening::role(socket.kind.opening(), listens),
+        };
+        if endpoint.role != Role::Client && endpoint.owner.is_none() {
+            endpoint.owner = self.listeners.owner_of(netns, tuple).cloned();
         }
         endpoint
     }

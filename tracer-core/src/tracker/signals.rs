@@ -1,15 +1,15 @@
 //! What happens to sockets beside their transitions.
 
 use super::Tracker;
-use crate::close_path::Outcome;
+use crate::close_path::MinisocketOutcome;
 use crate::event::{Segment, Signal, SignalKind};
 use crate::live_endpoint::ResetSent;
-use crate::orphan::Orphan;
+use crate::parked::ParkedEndpoint;
 
 impl Tracker {
     pub(super) fn signal(&mut self, signal: &Signal) {
-        self.unpark(signal);
-        if self.minisocket(signal) {
+        self.recover_missed_end(signal);
+        if self.apply_minisocket_signal(signal) {
             return;
         }
         let reset_sent = reset_sent(signal);
@@ -25,21 +25,21 @@ impl Tracker {
             && let Some(mut endpoint) = self.awaiting_reset.remove(&signal.id)
         {
             endpoint.closing.get_or_insert_default().reset_sent = reset_sent;
-            self.conclude(endpoint, signal.at);
+            self.finish_close(endpoint, signal.at);
         }
     }
 
-    /// A minisocket of an end that is thought to live: the records of its end were missed.
-    fn unpark(&mut self, signal: &Signal) {
+    /// Applies a minisocket's signal to an endpoint that the table still has: the records of its
+    /// close were missed.
+    fn recover_missed_end(&mut self, signal: &Signal) {
         let (id, at) = (signal.id, signal.at);
         match signal.kind {
-            // The FIN may have come again, to an end that closed in any way.
+            // The FIN may have come again, to an endpoint that closed in any way.
             SignalKind::MinisocketSegment {
                 time_wait: true, ..
             } => {
-                if let Some(mut endpoint) = self.take_missed(id, at) {
-                    endpoint.miss_end(at, false);
-                    self.emit(&endpoint, Outcome::PeerFin(at));
+                if let Some(endpoint) = self.take_missed_end(id, at, false) {
+                    self.report_close(&endpoint, MinisocketOutcome::PeerFin(at));
                 }
             }
             // It waited for the peer's FIN.
@@ -47,8 +47,7 @@ impl Tracker {
             | SignalKind::ResetSent {
                 minisocket: true, ..
             } => {
-                if let Some(mut endpoint) = self.take_missed(id, at) {
-                    endpoint.miss_end(at, true);
+                if let Some(endpoint) = self.take_missed_end(id, at, true) {
                     self.park(endpoint, at);
                 }
             }
@@ -56,14 +55,14 @@ impl Tracker {
         }
     }
 
-    /// Takes a signal of a minisocket; false when it is of a socket that lives.
-    fn minisocket(&mut self, signal: &Signal) -> bool {
+    /// Applies a signal of a minisocket; returns `false` for a signal of a live socket.
+    fn apply_minisocket_signal(&mut self, signal: &Signal) -> bool {
         let (id, at) = (signal.id, signal.at);
-        if let Some(orphan) = self.orphans.get_mut(id) {
-            if let Some(outcome) = outcome(orphan, signal, self.sees_segments)
-                && let Some(orphan) = self.orphans.remove(id)
+        if let Some(parked) = self.parked.get_mut(id) {
+            if let Some(outcome) = fin_wait2_end(parked, signal, self.sees_segments)
+                && let Some(parked) = self.parked.remove(id)
             {
-                self.emit(&orphan.endpoint, outcome);
+                self.report_close(&parked.endpoint, outcome);
             }
             return true;
         }
@@ -93,43 +92,49 @@ impl Tracker {
 
 /// Returns how a parked endpoint ended, if this signal shows it. Where the segment that ends it is
 /// seen, it follows the hooks at once, and shows more.
-fn outcome(orphan: &mut Orphan, signal: &Signal, sees_segments: bool) -> Option<Outcome> {
+fn fin_wait2_end(
+    parked: &mut ParkedEndpoint,
+    signal: &Signal,
+    sees_segments: bool,
+) -> Option<MinisocketOutcome> {
     let at = signal.at;
-    let closing = orphan.endpoint.closing.get_or_insert_default();
+    let closing = parked.endpoint.closing.get_or_insert_default();
     match signal.kind {
         // The peer sent data to it.
         SignalKind::ResetSent { .. } => {
             closing.reset_sent = reset_sent(signal);
-            Some(Outcome::ResetByUs(at))
+            Some(MinisocketOutcome::ResetByLocal(at))
         }
         SignalKind::MinisocketSegment { segment, time_wait } if segment.rst => {
             // The FIN was missed that put it into TIME_WAIT.
             if time_wait {
-                return Some(Outcome::Lost(at));
+                return Some(MinisocketOutcome::Unseen(at));
             }
             closing.minisocket_segment = Some(segment);
-            Some(Outcome::ResetByPeer(at))
+            Some(MinisocketOutcome::ResetByPeer(at))
         }
         SignalKind::MinisocketSegment { segment, time_wait } => {
             let evidence = closing.changes.last().and_then(|change| change.evidence);
             let is_next = |segment: &Segment| {
-                evidence.is_none_or(|evidence| segment.end == evidence.rcv_nxt.wrapping_add(1))
+                evidence.is_none_or(|evidence| segment.end == evidence.tcp.rcv_nxt.wrapping_add(1))
             };
             if !time_wait || !is_next(&segment) {
                 return None;
             }
             closing.minisocket_segment = Some(segment);
-            Some(Outcome::PeerFin(at))
+            Some(MinisocketOutcome::PeerFin(at))
         }
         SignalKind::MinisocketArmed { time_wait: true } if !sees_segments => {
-            Some(Outcome::PeerFin(at))
+            Some(MinisocketOutcome::PeerFin(at))
         }
-        SignalKind::MinisocketDescheduled if !sees_segments => Some(Outcome::Lost(at)),
+        SignalKind::MinisocketDescheduled if !sees_segments => Some(MinisocketOutcome::Unseen(at)),
         SignalKind::MinisocketDescheduled => {
-            orphan.over = Some(at);
+            parked.over = Some(at);
             None
         }
-        SignalKind::MinisocketKilled if orphan.over.is_none() => Some(Outcome::FinTimeout(at)),
+        SignalKind::MinisocketKilled if parked.over.is_none() => {
+            Some(MinisocketOutcome::FinTimeout(at))
+        }
         _ => None,
     }
 }

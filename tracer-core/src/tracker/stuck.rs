@@ -2,9 +2,10 @@
 //! core has it probed, and the response shows whether it is stuck.
 
 use super::Tracker;
-use super::stuck_watch::StuckWatch;
+use super::stuck_detector::StuckDetector;
 use crate::finding::Finding;
-use crate::stuck::{ProbeRequest, ProbeResponse, Resolution, StuckSocket};
+use crate::probe_request::ProbeRequest;
+use crate::stuck::{Resolution, StuckProbeResponse, StuckSocket};
 use crate::types::{EndpointId, Nanos};
 
 impl Tracker {
@@ -12,23 +13,23 @@ impl Tracker {
     /// ([`Tracker::due_stuck_probes`]), and reported.
     #[must_use]
     pub fn with_stuck_after(mut self, after: Nanos) -> Self {
-        self.stuck = Some(StuckWatch::new(after));
+        self.stuck = Some(StuckDetector::new(after));
         self
     }
 
     /// Fills `requests` with the sockets to be probed now. One response answers them all
-    /// ([`Tracker::apply_stuck_probe`]); until then there are no others.
+    /// ([`Input::StuckProbe`](crate::Input::StuckProbe)); until then there are no others.
     pub fn due_stuck_probes(&mut self, now: Nanos, requests: &mut Vec<ProbeRequest>) {
         requests.clear();
-        if let Some(watch) = &mut self.stuck {
-            watch.take_due(now, &self.table, requests);
+        if let Some(detector) = &mut self.stuck {
+            detector.take_due(now, &self.table, requests);
         }
     }
 
     /// Takes the response to a probe.
-    pub fn apply_stuck_probe(&mut self, response: &ProbeResponse) {
-        if let Some(watch) = &mut self.stuck {
-            let found = watch.apply(response, &mut self.table);
+    pub(super) fn apply_stuck_probe(&mut self, response: &StuckProbeResponse) {
+        if let Some(detector) = &mut self.stuck {
+            let found = detector.apply(response, &mut self.table);
             let found = found.into_iter().map(Finding::Stuck);
             self.findings.extend(found);
         }
@@ -38,7 +39,7 @@ impl Tracker {
     /// probe.
     #[must_use]
     pub fn stuck(&self) -> usize {
-        self.stuck.as_ref().map_or(0, StuckWatch::len)
+        self.stuck.as_ref().map_or(0, StuckDetector::len)
     }
 
     /// Returns those endpoints, each as it was reported; `None` without
@@ -47,29 +48,29 @@ impl Tracker {
         Some(self.stuck.as_ref()?.reported(&self.table))
     }
 
-    /// An endpoint has entered a state in which it can be stuck.
-    pub(super) fn enters_stuck_state(&mut self, id: EndpointId, at: Nanos) {
-        if let Some(watch) = &mut self.stuck {
-            watch.entered(at, id, &self.table);
+    /// Notes that an endpoint has entered a state in which it can be stuck.
+    pub(super) fn note_stuck_state(&mut self, id: EndpointId, at: Nanos) {
+        if let Some(detector) = &mut self.stuck {
+            detector.add(at, id, &self.table);
         }
     }
 
-    /// A snapshot shows an endpoint in such a state. Since when it is, only a probe shows.
-    pub(super) fn is_in_stuck_state(&mut self, id: EndpointId, at: Nanos) {
-        if let Some(watch) = &mut self.stuck {
-            watch.probe_at(at, id);
+    /// Probes an endpoint that a snapshot shows in such a state: only a probe shows since when.
+    pub(super) fn probe_stuck_state(&mut self, id: EndpointId, at: Nanos) {
+        if let Some(detector) = &mut self.stuck {
+            detector.probe_at(at, id);
         }
     }
 
-    /// An endpoint that was reported to be stuck is no longer.
+    /// Reports that an endpoint is no longer stuck.
     pub(super) fn resolve_stuck(&mut self, mut stuck: Box<StuckSocket>, at: Nanos, by: Resolution) {
         stuck.resolve(at, by);
         self.findings.push_back(Finding::Stuck(stuck));
     }
 
-    pub(super) fn pass_stuck_deadlines(&mut self) {
-        if let Some(watch) = &mut self.stuck {
-            watch.pass(&self.table);
+    pub(super) fn drop_outdated_stuck_deadlines(&mut self) {
+        if let Some(detector) = &mut self.stuck {
+            detector.drop_outdated(&self.table);
         }
     }
 

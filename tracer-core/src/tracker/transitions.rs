@@ -1,14 +1,14 @@
-//! A transition of one socket: which entry it moves, and what follows from that.
+//! A transition of one socket: which endpoint it moves, and what follows from that.
 
 use tcpclose_common::TcpState;
 
 use super::Tracker;
-use crate::close_path::Outcome;
+use crate::arena::Slot;
+use crate::close_path::MinisocketOutcome;
 use crate::event::Transition;
 use crate::live_endpoint::LiveEndpoint;
 use crate::stuck::Resolution;
-use crate::table::Entry;
-use crate::types::{EndpointId, OwnerSource, Role};
+use crate::types::{EndpointId, OwnerSource, Role, SharedOwner};
 
 impl Tracker {
     pub(super) fn transition(&mut self, transition: &Transition) {
@@ -18,22 +18,34 @@ impl Tracker {
             (_, TcpState::Listen) => {
                 let owner = self
                     .owners
-                    .of(transition.task.as_ref(), OwnerSource::Listen);
+                    .find_or_add(transition.task.as_ref(), OwnerSource::Listen);
                 let (netns, tuple) = (transition.netns, &transition.tuple);
-                self.listeners.opened(transition.id, netns, tuple, owner);
+                self.listeners.add(transition.id, netns, tuple, owner);
             }
             (TcpState::Listen, _) => {
                 let (netns, tuple) = (transition.netns, &transition.tuple);
-                self.listeners.closed(transition.id, netns, tuple);
+                self.listeners.remove(transition.id, netns, tuple);
             }
             (TcpState::Close, TcpState::SynSent) => {
                 // The socket's earlier life ended with a →CLOSE that was lost.
-                self.take_missed(transition.id, transition.at);
+                if let Some(earlier) = self.take_missed(transition.id, transition.at) {
+                    let may_be_hidden = self.filters_ports && earlier.state == TcpState::SynSent;
+                    let missing = u64::from(!may_be_hidden);
+                    self.uncounted.note_missing(missing, transition.at);
+                }
                 let mut endpoint = self.begin(transition);
-                endpoint.role = Role::Client;
-                endpoint.seen_from_start = true;
+                // Under TCP_REPAIR connect() restores a connection that either side has opened.
+                if transition
+                    .evidence
+                    .is_some_and(|evidence| evidence.flags.repair)
+                {
+                    endpoint.initial.restored = true;
+                } else {
+                    endpoint.role = Role::Client;
+                    endpoint.seen_from_start = true;
+                }
                 let task = transition.task.as_ref();
-                endpoint.owner = self.owners.of(task, OwnerSource::Connect);
+                endpoint.owner = self.owners.find_or_add(task, OwnerSource::Connect);
                 endpoint.advance(transition);
                 // connect() has chosen no port yet; this one is of the socket's earlier life.
                 endpoint.tuple.local_port = None;
@@ -44,38 +56,44 @@ impl Tracker {
             }
             _ => {
                 let known = self.table.find(transition.id);
-                let entry = match known {
-                    Some(entry) if !self.is_stale(entry, transition) => entry,
+                let slot = match known {
+                    Some(slot) if !self.is_stale(slot, transition) => slot,
                     _ => {
                         // Nearly all are new, and need no second search.
                         if known.is_some() {
                             self.take_missed(transition.id, transition.at);
+                            // With a cookie it is the same socket, which a snapshot showed.
+                            let missing = u64::from(!transition.id.is_cookie());
+                            self.uncounted.note_missing(missing, transition.at);
                         }
-                        let endpoint = self.endpoint_met(transition);
+                        let endpoint = self.new_endpoint_mid_life(transition);
                         self.insert(transition.id, endpoint)
                     }
                 };
-                self.advance(transition, entry);
+                self.advance(transition, slot);
             }
         }
     }
 
-    /// Whether what is known is an earlier socket at the same address: without a cookie, a state
-    /// that does not join is more likely another socket's than a transition that was missed.
-    fn is_stale(&self, entry: Entry, transition: &Transition) -> bool {
-        let Some(known) = self.table.at(entry) else {
+    /// Returns whether what is known is an earlier socket at the same address: without a cookie, a
+    /// state that does not join is more likely another socket's than a transition that was missed.
+    fn is_stale(&self, slot: Slot, transition: &Transition) -> bool {
+        let Some(known) = self.table.in_slot(slot) else {
             return true;
         };
         // A snapshot showed it before the record of its opening came.
-        let overtaken = transition.old == TcpState::SynRecv && !known.seen_from_start;
+        let overtaken = transition.old == TcpState::SynRecv
+            && !known.seen_from_start
+            && known.role != Role::Client;
         overtaken
             || !transition.id.is_cookie()
                 && known.state != transition.old
                 && transition.old != transition.new
     }
 
-    /// A connection that is met in the middle of its life, or as a child of a listening socket.
-    fn endpoint_met(&mut self, transition: &Transition) -> LiveEndpoint {
+    /// Returns an endpoint that is first seen in the middle of its life, or as a child of a
+    /// listening socket.
+    fn new_endpoint_mid_life(&mut self, transition: &Transition) -> LiveEndpoint {
         let mut endpoint = self.begin(transition);
         if transition.old == TcpState::SynRecv {
             endpoint.role = Role::Server;
@@ -83,11 +101,17 @@ impl Tracker {
             endpoint.since = transition.at.into();
             let (netns, tuple) = (transition.netns, &transition.tuple);
             endpoint.owner = self.listeners.owner_of(netns, tuple).cloned();
+        } else if transition.old == TcpState::SynSent {
+            let evidence = transition.evidence.as_ref();
+            endpoint.initial.restored = evidence.is_some_and(|evidence| evidence.flags.repair);
+            if !endpoint.initial.restored {
+                endpoint.role = Role::Client;
+            }
         }
         endpoint
     }
 
-    /// A connection whose first transition this is.
+    /// Returns a new endpoint, whose first transition this is.
     pub(super) fn begin(&mut self, transition: &Transition) -> LiveEndpoint {
         let id = if transition.id.is_cookie() {
             transition.id
@@ -98,38 +122,52 @@ impl Tracker {
         LiveEndpoint::new(id, transition)
     }
 
-    pub(super) fn insert(&mut self, key: EndpointId, endpoint: LiveEndpoint) -> Entry {
-        let (entry, evicted) = self.table.insert(key, endpoint);
+    pub(super) fn insert(&mut self, key: EndpointId, endpoint: LiveEndpoint) -> Slot {
+        let (slot, evicted) = self.table.insert(key, endpoint);
         self.evicted += u64::from(evicted.is_some());
-        entry
+        slot
     }
 
-    /// Moves a connection that is in the table, and out of it at →CLOSE.
-    fn advance(&mut self, transition: &Transition, entry: Entry) {
-        let Some(endpoint) = self.table.touch(entry) else {
+    /// Applies a transition to an endpoint in the table, and removes it at →CLOSE.
+    fn advance(&mut self, transition: &Transition, slot: Slot) {
+        let Some(endpoint) = self.table.renew(slot) else {
             return;
         };
         // The owner of a client is known from connect() already.
         let owner = endpoint.owner.as_ref();
         let is_known = owner.is_some_and(|owner| owner.source == OwnerSource::Connect);
         if !is_known
-            && let Some(closer) = self.owners.of(transition.task.as_ref(), OwnerSource::Close)
+            && let Some(closer) = self
+                .owners
+                .find_or_add(transition.task.as_ref(), OwnerSource::Close)
         {
+            let is_other = |owner: &SharedOwner| {
+                owner.source == OwnerSource::Listen && owner.pid != closer.pid
+            };
+            if owner.is_some_and(is_other) {
+                self.listeners
+                    .note_closer(endpoint.netns, &endpoint.tuple, &closer);
+            }
             endpoint.owner = Some(closer);
         }
         let since = endpoint.since.get();
-        let closing = endpoint.closing.as_deref_mut();
-        let watched = closing.filter(|_| transition.new != TcpState::CloseWait);
-        let watched = watched.and_then(|closing| closing.watched.take());
+        let mut resolved = None;
+        if transition.new != TcpState::CloseWait {
+            resolved = endpoint.take_reported_stuck();
+        }
         let was_closing = is_closing(endpoint.state);
-        endpoint.advance(transition);
+        if endpoint.advance(transition) {
+            self.uncounted.note_missing(1, transition.at);
+        }
         if is_closing(endpoint.state) && !was_closing {
-            self.stale_closing.closing(transition.id, transition.at);
+            self.stale_closing
+                .note_closing(transition.id, transition.at);
         }
         let entered = endpoint.since.get();
         if transition.new == TcpState::Established && transition.old != TcpState::Established {
             endpoint.establish(transition);
-            self.opened += 1;
+            let is_counted = !endpoint.initial.restored && !endpoint.tuple.is_self_test();
+            self.opened += u64::from(is_counted);
         }
         if reuses_tuple(transition) {
             // connect() took the place of a minisocket right after SYN_SENT, the peer's SYN before
@@ -140,46 +178,50 @@ impl Tracker {
             };
             let (netns, role) = (endpoint.netns, endpoint.role);
             let tuple = endpoint.tuple;
-            if let Some(orphan) = self.orphans.take_replaced(netns, &tuple) {
-                self.emit(&orphan.endpoint, Outcome::Lost(began));
+            if let Some(parked) = self.parked.take_replaced(netns, &tuple) {
+                self.report_close(&parked.endpoint, MinisocketOutcome::Unseen(began));
             }
             let replaced = self.time_waits.replaced(netns, &tuple, role, began);
             self.report_ended(replaced);
         }
-        if let Some(stuck) = watched.and_then(|watched| watched.reported) {
-            self.resolve_stuck(stuck, transition.at, Resolution::of(transition));
+        if let Some(stuck) = resolved {
+            self.resolve_stuck(
+                stuck,
+                transition.at,
+                Resolution::from_transition(transition),
+            );
         }
         if transition.new == TcpState::CloseWait
             && transition.old != TcpState::CloseWait
             && let Some(entered) = entered
         {
-            self.enters_stuck_state(transition.id, entered);
+            self.note_stuck_state(transition.id, entered);
         }
         if transition.new == TcpState::Close
-            && let Some(endpoint) = self.table.take(entry)
+            && let Some(endpoint) = self.table.take(slot)
         {
             let table = &self.table;
             let lives = |id| table.find(id).is_some();
-            self.stale_closing.closed(transition.id, lives);
+            self.stale_closing.note_closed(transition.id, lives);
             self.close(transition.id, endpoint, transition.at);
         }
     }
 }
 
-/// Whether this transition shows that a new connection has the addresses and ports for itself.
-/// connect() fails without them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT and
-/// before it has sent a SYN.
+/// Returns whether this transition shows that a new connection has the addresses and ports for
+/// itself. connect() fails without them (`EADDRNOTAVAIL` of `__inet_hash_connect`), after SYN_SENT
+/// and before it has sent a SYN.
 fn reuses_tuple(transition: &Transition) -> bool {
     match (transition.old, transition.new) {
         (TcpState::SynSent, TcpState::Close) => {
             let evidence = transition.evidence.as_ref();
-            evidence.is_some_and(|evidence| evidence.segs_out > 0)
+            evidence.is_some_and(|evidence| evidence.tcp.segs_out > 0)
         }
         (old, _) => matches!(old, TcpState::SynSent | TcpState::SynRecv),
     }
 }
 
-/// Whether this end has closed and waits for its peer.
+/// Returns whether the local side has closed and waits for the peer.
 pub(super) fn is_closing(state: TcpState) -> bool {
     use TcpState::{Closing, FinWait1, FinWait2, LastAck};
     matches!(state, FinWait1 | FinWait2 | Closing | LastAck)

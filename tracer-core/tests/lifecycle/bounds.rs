@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Minisocket;
+use tcpclose_core::MinisocketState;
 use tcpclose_core::finding::{Finding, LossLocation};
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, Socket, World, tuple};
 
 #[test]
@@ -38,7 +39,7 @@ fn a_connect_that_the_port_filter_hides_is_forgotten() {
     let _wanted = Socket::server(&mut world, 2);
     let _connecting = Socket::connecting(&mut world, 1);
     assert_eq!(world.tracker.live(), 2);
-    assert_eq!(world.tracker.live_and_wanted(), 1);
+    assert_eq!(world.tracker.live_matching_filter(), 1);
     world.pass_ms(200_000);
     assert_eq!(world.tracker.live(), 2, "connect() may still be trying");
     world.pass_ms(100_000);
@@ -46,7 +47,8 @@ fn a_connect_that_the_port_filter_hides_is_forgotten() {
     assert!(world.findings().is_empty(), "it was never wanted");
 }
 
-/// Where something was lost, what a snapshot lacks is asked for; of these nothing more was ever to come.
+/// Where something was lost, what a snapshot lacks is asked for; of these nothing more was ever to
+/// come.
 #[test]
 fn a_connect_that_the_port_filter_hides_is_not_reported_after_a_loss() {
     let mut world = World::new();
@@ -59,8 +61,10 @@ fn a_connect_that_the_port_filter_hides_is_not_reported_after_a_loss() {
         .resync(&everywhere, &HashSet::new(), world.now);
     for _ in 0..3 {
         world.pass_ms(1_000);
-        for lookup in world.lookups() {
-            world.tracker.probed(lookup.id, Minisocket::Gone, world.now);
+        for request in world.requests() {
+            world
+                .tracker
+                .apply_minisocket_probe(request.id, MinisocketState::Gone, world.now);
         }
     }
     assert!(world.findings().is_empty());
@@ -75,7 +79,7 @@ fn a_socket_that_connects_again_starts_anew() {
     end.to(&mut world, TcpState::SynSent);
     assert_eq!(world.tracker.live(), 1);
     end.tuple = tuple(40_001, 80);
-    end.evidence.error = 111;
+    end.evidence.tcp.error = 111;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.close().endpoint.tuple.peer().port(), 80);
 }

@@ -1,11 +1,12 @@
 //! What the kernel's function hooks report minisockets: exact times.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Poll;
+use tcpclose_core::PollResponse;
 use tcpclose_core::event::SignalKind;
-use tcpclose_core::finding::{ClosePath, Finding, Measured, TimeWait, TimeWaitEnd};
+use tcpclose_core::finding::{ClosePath, EndSource, Finding, TimeWait, TimeWaitEnd};
 use tcpclose_core::types::Nanos;
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, Socket, World, tuple};
 
 const ARMED: SignalKind = SignalKind::MinisocketArmed { time_wait: true };
@@ -17,7 +18,8 @@ fn hooked() -> World {
     world
 }
 
-/// A client that enters TIME_WAIT now. The kernel starts the minisocket before the transition to CLOSE.
+/// A client that enters TIME_WAIT now. The kernel starts the minisocket before the transition to
+/// CLOSE.
 fn enter(world: &mut World, id: u64, armed: bool) {
     enter_on(world, id, 40_000, armed);
 }
@@ -37,7 +39,7 @@ fn enter_on(world: &mut World, id: u64, port: u16, armed: bool) {
 /// A client whose process has closed it; the peer's FIN is still to come.
 fn park(world: &mut World, id: u64) {
     let mut end = Socket::client(world, id);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(world);
     world.signal(id, PARKED);
     end.to(world, TcpState::Close);
@@ -53,7 +55,7 @@ fn time_wait(world: &mut World) -> TimeWait {
 }
 
 #[test]
-fn an_expiry_is_exact_and_nobody_looks() {
+fn with_hooks_an_expiry_is_exact_and_nothing_is_polled() {
     let mut world = hooked();
     enter(&mut world, 5, true);
     world.close();
@@ -67,7 +69,7 @@ fn an_expiry_is_exact_and_nobody_looks() {
     let reported = time_wait(&mut world);
     assert_eq!(
         (reported.end, reported.measured),
-        (TimeWaitEnd::Expired, Measured::Hook)
+        (TimeWaitEnd::Expired, EndSource::Hook)
     );
     assert_eq!(
         (reported.dwell, reported.error),
@@ -108,7 +110,7 @@ fn taken_down_and_replaced_is_reuse() {
     let reported = time_wait(&mut world);
     assert_eq!(
         (reported.end, reported.measured),
-        (TimeWaitEnd::Reused, Measured::Hook)
+        (TimeWaitEnd::Reused, EndSource::Hook)
     );
     assert_eq!(reported.dwell, Nanos::from_millis(1_500));
 }
@@ -131,9 +133,10 @@ fn taken_down_and_not_replaced_is_killed() {
     );
 }
 
-/// The compiler may have inlined inet_twsk_deschedule_put() into its caller, as into 6.1's inet_twsk_purge().
+/// The compiler may have inlined inet_twsk_deschedule_put() into its caller, as into 6.1's
+/// inet_twsk_purge().
 #[test]
-fn gone_before_its_time_is_no_expiry_though_nothing_said_so() {
+fn a_timer_removed_early_is_not_an_expiry_even_without_a_signal() {
     let mut world = hooked();
     enter(&mut world, 5, true);
     world.close();
@@ -161,7 +164,7 @@ fn a_minisocket_that_was_never_made_is_an_overflow() {
     let mut due = Vec::new();
     world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
-    world.tracker.apply_poll(&Poll {
+    world.tracker.apply_poll(&PollResponse {
         netns: Some(NETNS),
         began: world.now,
         ended: world.now,

@@ -4,7 +4,7 @@ use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::{ClosePath, Finding, TimeWaitEnd};
 use tcpclose_core::types::Nanos;
-use tcpclose_core::{Input, Poll, TIME_WAIT, Tracker};
+use tcpclose_core::{Input, PollResponse, TIME_WAIT, Tracker};
 
 use crate::socket::{NETNS, Socket, World};
 
@@ -22,9 +22,9 @@ fn a_close_that_waits_for_its_rst_is_reported_when_a_later_event_shows_that_the_
     assert_eq!(world.findings().len(), 1);
 }
 
-/// Many ends expire in one poll; their order must not hang on a hash map's.
+/// Many endpoints expire in one poll; their order must not hang on a hash map's.
 #[test]
-fn what_one_look_tells_comes_in_the_order_of_time() {
+fn findings_of_one_poll_come_in_order_of_time() {
     let mut world = World::with_capacity(1000);
     let began = world.now;
     for id in 1..=200 {
@@ -35,7 +35,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
     }
     world.findings();
     let ended = began + TIME_WAIT + Nanos::from_secs(3);
-    world.tracker.take(&Input::Polled(Poll {
+    world.tracker.apply(&Input::Poll(PollResponse {
         netns: Some(NETNS),
         began: ended,
         ended,
@@ -56,7 +56,7 @@ fn what_one_look_tells_comes_in_the_order_of_time() {
 fn the_inputs_of_the_example_have_a_close_and_a_time_wait() {
     let mut tracker = Tracker::new(1);
     for line in include_str!("../../examples/inputs.jsonl").lines() {
-        tracker.take(&serde_json::from_str(line).expect("an input"));
+        tracker.apply(&serde_json::from_str(line).expect("an input"));
     }
     let Some(Finding::Close(close)) = tracker.next_finding() else {
         panic!("a close comes first");

@@ -1,14 +1,28 @@
 //! The core without a kernel: event sequences in, findings out, every time exact.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on panics"
+)]
+
 mod bounds;
+mod bytes;
+mod causes;
+mod earlier_errors;
 mod gauges;
+mod handshakes;
 mod hooks;
+mod initial_numbers;
+mod input_methods;
 mod inputs;
 mod missed;
 mod orphans;
 mod polls;
 mod probes;
 mod properties;
+mod refused_fins;
+mod reordered;
 mod resets;
 mod scenarios;
 mod seed;
@@ -17,4 +31,8 @@ mod socket;
 mod stuck;
 mod stuck_alike;
 mod time_waits;
+mod uncounted;
+mod unheld;
 mod unknown_paths;
+mod unprocessed;
+mod unusual_calls;

@@ -1,32 +1,36 @@
 //! What becomes of a FIN_WAIT2 minisocket.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Minisocket;
+use tcpclose_core::MinisocketState;
+use tcpclose_core::event::{Segment, SignalKind};
 use tcpclose_core::finding::{ClosePath, Initiator, ResetReason};
 use tcpclose_core::types::{EndpointId, Nanos};
 
-use crate::socket::{Socket, World, reset_sent};
+use crate::input_methods::InputMethods as _;
+use crate::socket::{IRS, ISS, Socket, World};
 
 fn park(world: &mut World, id: u64) {
     let mut end = Socket::client_on(world, id, 40_000 + id as u16);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(world);
     end.to(world, TcpState::Close);
 }
 
 #[test]
-fn the_looks_grow_rare_and_never_stop() {
+fn probes_become_rarer_but_never_stop() {
     let mut world = World::new();
     park(&mut world, 5);
     let mut probes = 0;
     for _ in 0..60_000 / 10 {
         world.pass_ms(10);
-        for lookup in world.lookups() {
+        for request in world.requests() {
             probes += 1;
             let left = Nanos::from_secs(60);
-            world
-                .tracker
-                .probed(lookup.id, Minisocket::FinWait2(left), world.now);
+            world.tracker.apply_minisocket_probe(
+                request.id,
+                MinisocketState::FinWait2(left),
+                world.now,
+            );
         }
     }
     assert!((55..70).contains(&probes), "{probes} probes in a minute");
@@ -38,9 +42,9 @@ fn a_minisocket_that_is_gone_at_its_deadline_timed_out() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(100);
-    world.answer(Minisocket::FinWait2(Nanos::from_millis(500)));
+    world.answer(MinisocketState::FinWait2(Nanos::from_millis(500)));
     world.pass_ms(600);
-    world.answer(Minisocket::Gone);
+    world.answer(MinisocketState::Gone);
     let close = world.close();
     assert_eq!(
         (close.path, close.initiator),
@@ -61,7 +65,7 @@ fn a_response_from_before_the_wait_began_ends_it_at_its_beginning() {
     let left = Nanos::from_secs(60);
     world
         .tracker
-        .probed(EndpointId(5), Minisocket::TimeWait(left), Nanos(0));
+        .apply_minisocket_probe(EndpointId(5), MinisocketState::TimeWait(left), Nanos(0));
     let close = world.close();
     assert_eq!(
         close.states.last(),
@@ -74,7 +78,7 @@ fn a_minisocket_that_is_gone_too_early_ended_unseen() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(100);
-    world.answer(Minisocket::Gone);
+    world.answer(MinisocketState::Gone);
     let close = world.close();
     assert_eq!(
         (close.path, close.initiator, close.segments),
@@ -87,7 +91,22 @@ fn data_for_the_minisocket_is_answered_by_a_reset() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(30);
-    world.signal(5, reset_sent(None));
+    let data = Segment {
+        fin: false,
+        rst: false,
+        has_ack: true,
+        seq: IRS.wrapping_add(1),
+        end: IRS.wrapping_add(6),
+        ack: ISS.wrapping_add(2),
+    };
+    world.signal(
+        5,
+        SignalKind::ResetSent {
+            reason: None,
+            answers: Some(data),
+            minisocket: true,
+        },
+    );
     let close = world.close();
     assert_eq!(close.path, ClosePath::Reset);
     assert_eq!(
@@ -97,7 +116,7 @@ fn data_for_the_minisocket_is_answered_by_a_reset() {
     assert_eq!(world.tracker.waiting_for_fin(), 0);
     world.pass_ms(1000);
     assert!(
-        world.lookups().is_empty(),
+        world.requests().is_empty(),
         "nobody asks for what has been reported"
     );
 }
@@ -107,12 +126,12 @@ fn a_fin_cannot_come_before_the_socket_was_parked_nor_later_than_now() {
     let mut world = World::new();
     park(&mut world, 5);
     world.pass_ms(30);
-    world.answer(Minisocket::TimeWait(Nanos::from_secs(70)));
+    world.answer(MinisocketState::TimeWait(Nanos::from_secs(70)));
     let close = world.close();
     assert_eq!(close.at, world.now);
     park(&mut world, 6);
     world.pass_ms(30);
-    world.answer(Minisocket::TimeWait(Nanos(0)));
+    world.answer(MinisocketState::TimeWait(Nanos(0)));
     let close = world.close();
     assert_eq!(
         close.states.last(),
@@ -132,7 +151,7 @@ fn when_too_many_are_parked_the_oldest_is_reported_as_unknown() {
 }
 
 #[test]
-fn a_new_connection_on_the_same_ports_does_not_tell_how_the_minisocket_ended() {
+fn a_new_connection_on_the_same_ports_does_not_show_how_the_minisocket_ended() {
     // connect() takes the place of one in FIN_WAIT2 too.
     let mut world = World::new();
     park(&mut world, 5);

@@ -1,14 +1,16 @@
-//! Looks at the minisockets in TIME_WAIT: when they are due, what they cost, and what one proves that saw not all.
+//! Polls of the minisockets in TIME_WAIT: when they are due, what they cost, and what one proves
+//! that saw not all.
 
-use tcpclose_core::finding::{Finding, Measured, TimeWaitEnd};
+use tcpclose_core::finding::{EndSource, Finding, TimeWaitEnd};
 use tcpclose_core::types::{EndpointId, Nanos};
-use tcpclose_core::{Poll, PolledMinisocket};
+use tcpclose_core::{PollResponse, PolledMinisocket};
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, Socket, World, tuple};
 use crate::time_waits::{POLL_INTERVAL, enter, is_due, poll_once};
 
 #[test]
-fn a_look_that_takes_long_is_no_restart() {
+fn a_slow_poll_is_not_a_timer_restart() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
@@ -19,7 +21,7 @@ fn a_look_that_takes_long_is_no_restart() {
         tuple: tuple(40_000, 3306),
         left: Nanos::from_millis(59_500),
     };
-    world.tracker.apply_poll(&Poll {
+    world.tracker.apply_poll(&PollResponse {
         netns: Some(NETNS),
         began: world.now - Nanos::from_millis(300),
         ended: world.now,
@@ -43,7 +45,7 @@ fn a_look_that_takes_long_is_no_restart() {
 
 /// It was seen 10 s before its timer was due: what happened since nobody knows.
 #[test]
-fn one_that_nobody_looked_for_may_have_been_taken_down() {
+fn an_unpolled_time_wait_may_have_ended_early() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(50_000);
@@ -52,13 +54,13 @@ fn one_that_nobody_looked_for_may_have_been_taken_down() {
     let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].end, reported[0].measured),
-        (TimeWaitEnd::Unknown, Measured::Poll)
+        (TimeWaitEnd::Unknown, EndSource::Poll)
     );
     assert_eq!(reported[0].error, Nanos::from_millis(6_001));
 }
 
 #[test]
-fn a_big_look_is_worked_through_piece_by_piece() {
+fn a_large_poll_is_applied_in_steps() {
     const MANY: u16 = 10_000;
     let mut world = World::with_capacity(20_000);
     for port in 0..MANY {
@@ -71,7 +73,7 @@ fn a_big_look_is_worked_through_piece_by_piece() {
     let mut due = Vec::new();
     world.tracker.due_polls(world.now, &mut due);
     assert_eq!(due.len(), 1);
-    world.tracker.apply_poll(&Poll {
+    world.tracker.apply_poll(&PollResponse {
         netns: Some(NETNS),
         began: world.now,
         ended: world.now,
@@ -108,7 +110,7 @@ fn a_big_look_is_worked_through_piece_by_piece() {
 }
 
 #[test]
-fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
+fn in_an_unreachable_namespace_the_end_is_unknown() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
@@ -116,7 +118,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
     let mut reported = Vec::new();
     for _ in 0..70 {
         world.pass_ms(1_000);
-        world.tracker.apply_poll(&Poll {
+        world.tracker.apply_poll(&PollResponse {
             netns: Some(NETNS),
             began: world.now,
             ended: world.now,
@@ -133,7 +135,7 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
     };
     assert_eq!(
         (reported.end, reported.measured),
-        (TimeWaitEnd::Unknown, Measured::Poll)
+        (TimeWaitEnd::Unknown, EndSource::Poll)
     );
     // From the poll that saw it to the latest that its timer can have fired: 60 s and an eighth.
     let (dwell, error) = (reported.dwell.as_millis(), reported.error.as_millis());
@@ -142,13 +144,13 @@ fn in_a_namespace_that_nobody_can_look_into_nothing_is_known_of_the_end() {
 }
 
 #[test]
-fn absence_from_an_incomplete_look_means_nothing() {
+fn absence_from_an_incomplete_poll_means_nothing() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(100_000);
     let (began, ended) = (world.now - POLL_INTERVAL, world.now);
     let (netns, found) = (Some(NETNS), Vec::new());
-    world.tracker.apply_poll(&Poll {
+    world.tracker.apply_poll(&PollResponse {
         netns,
         began,
         ended,
@@ -163,13 +165,13 @@ fn absence_from_an_incomplete_look_means_nothing() {
 }
 
 #[test]
-fn looks_take_two_percent_of_the_time_at_most() {
+fn polls_take_at_most_two_percent_of_the_time() {
     let mut world = World::new();
     enter(&mut world, 5);
     world.pass_ms(200);
     let (began, ended) = (world.now, world.now + Nanos::from_millis(1_000));
     let (netns, found) = (Some(NETNS), Vec::new());
-    world.tracker.apply_poll(&Poll {
+    world.tracker.apply_poll(&PollResponse {
         netns,
         began,
         ended,
@@ -186,7 +188,7 @@ fn looks_take_two_percent_of_the_time_at_most() {
 }
 
 #[test]
-fn one_that_comes_while_a_look_is_under_way_is_not_missing_in_it() {
+fn a_time_wait_that_begins_during_a_poll_is_not_missing_from_it() {
     let mut world = World::new();
     enter(&mut world, 4);
     world.pass_ms(200);

@@ -11,7 +11,8 @@ use tcpclose_core::types::Nanos;
 
 use crate::socket::{Socket, World};
 use crate::stuck::{
-    MINUTE, SECOND, existing, held_by, requests, respond, seen, stuck_sockets, waiting, world,
+    MINUTE, SECOND, existing, held_by, requests, respond, seen, stuck_socket, stuck_sockets,
+    waiting, world,
 };
 
 /// Responds, once for each endpoint, that all are that old.
@@ -90,14 +91,14 @@ fn process_of_stuck(world: &World) -> Vec<(u32, Option<u64>)> {
     let owners = ends.filter_map(|end| end.process.as_ref());
     let newest = owners.max_by_key(|owner| owner.as_of);
     newest
-        .map(|owner| (owner.process.pid, owner.process.room()))
+        .map(|owner| (owner.process.pid, owner.process.fds_left()))
         .into_iter()
         .collect()
 }
 
 fn with_limit(limit: u64, probed: ProbedSocket) -> ProbedSocket {
     let process = Process {
-        limit: Some(limit),
+        fd_limit: Some(limit),
         ..(**probed.process.as_ref().expect("it is held")).clone()
     };
     ProbedSocket {
@@ -167,4 +168,30 @@ fn another_endpoint_of_a_full_process_is_probed_when_the_first_is_gone() {
     respond(&mut world, seen_again);
     world.pass_ms(60 * SECOND);
     assert_eq!(requests(&mut world).len(), 1);
+}
+
+#[test]
+fn a_process_with_ever_more_stuck_sockets_gets_a_forecast_from_the_third_sample_on() {
+    let mut world = world();
+    let mut forecasts = Vec::new();
+    for id in 0..5 {
+        waiting(&mut world, id);
+        world.pass_ms(10 * SECOND);
+    }
+    world.pass_ms(10 * SECOND);
+    for id in 0..5 {
+        assert_eq!(requests(&mut world).len(), 1);
+        respond(&mut world, vec![held_by(9, seen(id, MINUTE))]);
+        let owner = stuck_socket(&mut world)
+            .process
+            .expect("a process holds it");
+        assert_eq!(owner.stuck, id as usize + 1);
+        forecasts.push(owner.forecast);
+        world.pass_ms(10 * SECOND);
+    }
+    assert_eq!(forecasts[..2], [None, None]);
+    let last = forecasts[4].expect("five samples");
+    assert_eq!((last.fit.per_second, last.fit.samples), (0.1, 5));
+    // 1,000 descriptors are left.
+    assert_eq!(last.exhausted_in, Some(Nanos::from_secs(10_000)));
 }

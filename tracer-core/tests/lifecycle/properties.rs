@@ -4,12 +4,17 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use strum::VariantArray as _;
 use tcpclose_common::TcpState;
-use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Transition};
+use tcpclose_core::event::{
+    Event, Evidence, Segment, Signal, SignalKind, SocketFlags, TcpFields, Transition,
+};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::stuck::{AgeKnown, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket};
+use tcpclose_core::stuck::{
+    AgeCertainty, HolderCoverage, ObservedSocket, ProbedSocket, StuckProbeResponse,
+};
 use tcpclose_core::types::{EndpointId, Inode, Nanos};
-use tcpclose_core::{Minisocket, Poll, PolledMinisocket, Tracker};
+use tcpclose_core::{MinisocketState, PollResponse, PolledMinisocket, ProbeRequest, Tracker};
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, tuple};
 
 fn state() -> impl Strategy<Value = TcpState> {
@@ -22,12 +27,16 @@ prop_compose! {
         error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
     ) -> Evidence {
         let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out] = numbers;
-        Evidence {
+        let tcp = TcpFields {
             snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
-            dead: flags[0], fin_alone: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], owned: flags[3], linger_zero: flags[4],
+        };
+        let flags = SocketFlags {
+            dead: flags[0], fin_without_data: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], lock_owned: flags[3], linger_zero: flags[4],
             timestamps: flags[5], saw_timestamp: flags[0], repair: flags[5],
-        }
+            fin_out_of_order: flags[2], backlog: flags[3], fin_ack_differs: flags[4],
+        };
+        Evidence { tcp, flags }
     }
 }
 
@@ -58,12 +67,12 @@ prop_compose! {
 
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
-        6 => (0u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
+        6 => (0_u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
             |(socket, old, new, evidence, step_back)| Input::Transition { socket, old, new, evidence, step_back }
         ),
-        2 => (0u64..4, 0u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
-        1 => (0u64..70_000).prop_map(Input::Pass),
-        1 => (0u8..5, 0u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
+        2 => (0_u64..4, 0_u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
+        1 => (0_u64..70_000).prop_map(Input::Pass),
+        1 => (0_u8..5, 0_u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
     ]
 }
 
@@ -132,25 +141,26 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
         }
         Input::Answer(which, left) => {
             let left = Nanos::from_millis(left);
-            let mut lookups = Vec::new();
-            tracker.due_probes(*now, &mut lookups);
-            for lookup in lookups {
+            let mut requests = Vec::new();
+            tracker.due_probes(*now, &mut requests);
+            for request in requests {
                 let answer = match which {
-                    0 => Minisocket::FinWait2(left),
-                    1 => Minisocket::TimeWait(left),
-                    2 => Minisocket::Gone,
-                    4 => Minisocket::Alive,
-                    _ => Minisocket::Unreachable,
+                    0 => MinisocketState::FinWait2(left),
+                    1 => MinisocketState::TimeWait(left),
+                    2 => MinisocketState::Gone,
+                    4 => MinisocketState::FullSocket,
+                    _ => MinisocketState::Unreachable,
                 };
-                tracker.probed(lookup.id, answer, *now);
+                tracker.apply_minisocket_probe(request.id, answer, *now);
             }
             let mut questions = Vec::new();
             tracker.due_stuck_probes(*now, &mut questions);
             let answers = questions.iter().map(|question| answer(question, which));
-            tracker.apply_stuck_probe(&ProbeResponse {
+            tracker.apply_stuck_probe(&StuckProbeResponse {
                 at: *now,
                 ended: *now,
                 found: answers.filter(|_| which < 3).collect(),
+                coverage: HolderCoverage::All,
             });
             let mut requests = Vec::new();
             tracker.due_polls(*now, &mut requests);
@@ -160,7 +170,7 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                     tuple: tuple(1, 2),
                     left,
                 };
-                tracker.apply_poll(&Poll {
+                tracker.apply_poll(&PollResponse {
                     netns: request.netns,
                     began: *now,
                     ended: *now,
@@ -189,6 +199,8 @@ fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
         queued: 0,
         unsent: u32::from(which == 1),
         keepalive: false,
+        mptcp: false,
+        opening: None,
         entered: None,
         activity: None,
     };
@@ -236,7 +248,7 @@ proptest! {
                         continue;
                     }
                     Finding::Stuck(stuck) => {
-                        let known = stuck.age.known == AgeKnown::Observed;
+                        let known = stuck.age.known == AgeCertainty::Observed;
                         prop_assert!(!known || stuck.at - stuck.age.since <= elapsed_since(start, now));
                         prop_assert_eq!(stuck.resolution().is_some(), stuck.event.to_string() == "resolved");
                         continue;
@@ -263,7 +275,8 @@ proptest! {
             feed(&mut tracker, &mut now, input);
         }
         for socket in 0..4 {
-            let evidence = Some(Evidence { error: 104, ..Evidence::default() });
+            let tcp = TcpFields { error: 104, ..TcpFields::default() };
+            let evidence = Some(Evidence { tcp, ..Evidence::default() });
             let end = Input::Transition {
                 socket, old: TcpState::Established, new: TcpState::Close, evidence, step_back: false,
             };
@@ -276,6 +289,7 @@ proptest! {
             feed(&mut tracker, &mut now, &Input::Answer(2, 0));
         }
         prop_assert_eq!(tracker.waiting_for_fin(), 0);
+        tracker.take_uncounted_losses(now);
         prop_assert_eq!(tracker.next_deadline(), None);
     }
 }

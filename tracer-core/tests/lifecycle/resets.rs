@@ -1,4 +1,4 @@
-//! Resets and refusals, from both ends.
+//! Resets and refusals, seen from both sides.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
@@ -40,7 +40,7 @@ fn the_peer_of_an_abort_names_no_motive() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.sends(5);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     let close = world.close();
@@ -63,7 +63,7 @@ fn the_peer_of_an_abort_names_no_motive() {
 fn linger_zero_resets() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.linger_zero = true;
+    end.evidence.flags.linger_zero = true;
     end.closes(&mut world, TcpState::Close);
     world.signal(5, ABORT);
     world.pass_ms(20);
@@ -79,7 +79,7 @@ fn linger_zero_resets() {
 fn an_abort_whose_rst_was_never_reported_is_inferred() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.linger_zero = true;
+    end.evidence.flags.linger_zero = true;
     end.closes(&mut world, TcpState::Close);
     world.pass_ms(20);
     assert_eq!(steps(&world.close()), ["~local RST,ACK 1 1"]);
@@ -92,7 +92,7 @@ fn linger_zero_after_the_peers_fin_is_a_reset_that_the_peer_began() {
     end.receives_fin();
     end.to(&mut world, TcpState::CloseWait);
     end.acknowledges();
-    end.evidence.linger_zero = true;
+    end.evidence.flags.linger_zero = true;
     world.pass_ms(3);
     end.closes(&mut world, TcpState::Close);
     world.signal(5, ABORT);
@@ -113,7 +113,7 @@ fn a_refused_connect_never_opened() {
     let mut world = World::new();
     let mut end = Socket::connecting(&mut world, 5);
     world.pass_ms(7);
-    end.evidence.error = 111;
+    end.evidence.tcp.error = 111;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     let close = world.close();
@@ -135,10 +135,10 @@ fn a_refused_connect_never_opened() {
 }
 
 #[test]
-fn a_connect_that_nobody_answers_has_no_initiator() {
+fn an_unanswered_connect_has_no_initiator() {
     let mut world = World::new();
     let mut end = Socket::connecting(&mut world, 5);
-    end.evidence.error = 110;
+    end.evidence.tcp.error = 110;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!(
@@ -152,7 +152,7 @@ fn a_connect_that_nobody_answers_has_no_initiator() {
 fn a_listener_closed_over_its_accept_queue_resets_what_waits_in_it() {
     let mut world = World::new();
     let mut end = Socket::server(&mut world, 5);
-    end.evidence.no_socket = true;
+    end.evidence.flags.no_socket = true;
     end.to(&mut world, TcpState::Close);
     world.signal(5, ABORT);
     world.pass_ms(20);
@@ -168,7 +168,7 @@ fn a_listener_closed_over_its_accept_queue_resets_what_waits_in_it() {
 fn sock_destroy_is_reported_as_such() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.error = 103;
+    end.evidence.tcp.error = 103;
     world.signal(5, ABORT);
     end.to(&mut world, TcpState::Close);
     let close = world.close();
@@ -183,12 +183,12 @@ fn sock_destroy_is_reported_as_such() {
 }
 
 #[test]
-fn data_for_a_closed_socket_is_reset_by_us_though_the_kernel_says_the_peer_did() {
+fn data_for_a_closed_socket_is_reset_by_us_though_the_kernel_blames_the_peer() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     world.signal(5, ABORT);
@@ -205,7 +205,7 @@ fn a_peer_that_stays_silent_makes_a_timeout() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.closes(&mut world, TcpState::FinWait1);
-    end.evidence.error = 110;
+    end.evidence.tcp.error = 110;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!(
@@ -219,11 +219,11 @@ fn a_peer_that_stays_silent_makes_a_timeout() {
 fn a_fin_that_never_left_began_nothing() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    let sent = end.evidence.snd_nxt;
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
+    let sent = end.evidence.tcp.snd_nxt;
+    end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(1000);
     end.closes(&mut world, TcpState::FinWait1);
-    end.evidence.snd_nxt = sent;
-    end.evidence.error = 104;
+    end.evidence.tcp.snd_nxt = sent;
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     world.pass_ms(20);
@@ -242,7 +242,7 @@ fn an_abort_behind_ones_own_fin_is_no_minisocket() {
         let mut end = Socket::client(&mut world, 5);
         end.closes_first(&mut world);
         end.receives(10, if linger_zero { 10 } else { 0 });
-        end.evidence.linger_zero = linger_zero;
+        end.evidence.flags.linger_zero = linger_zero;
         end.to(&mut world, TcpState::Close);
         world.signal(5, ABORT);
         let close = world.close();
@@ -268,7 +268,7 @@ fn an_abort_in_last_ack_is_no_orderly_end() {
     end.receives_fin();
     end.to(&mut world, TcpState::CloseWait);
     end.closes(&mut world, TcpState::LastAck);
-    end.evidence.linger_zero = true;
+    end.evidence.flags.linger_zero = true;
     end.to(&mut world, TcpState::Close);
     world.signal(5, ABORT);
     assert_eq!(world.close().path, ClosePath::Reset);
@@ -280,7 +280,7 @@ fn a_rst_that_answers_a_stray_segment_ends_nothing() {
     let mut end = Socket::connecting(&mut world, 5);
     // The answer to a challenge ACK; the connection is opened all the same.
     world.signal(5, reset_sent(Some("TCP_INVALID_ACK_SEQUENCE")));
-    end.evidence.bytes_acked = 1;
+    end.evidence.tcp.bytes_acked = 1;
     end.tuple = crate::socket::tuple(40_000, 3306);
     end.to(&mut world, TcpState::Established);
     world.pass_ms(100);
@@ -296,9 +296,9 @@ fn a_rst_that_answers_a_stray_segment_ends_nothing() {
 fn an_ack_whose_segment_the_closed_socket_refused_is_inferred() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     world.signal(5, ABORT);
     assert_eq!(steps(&world.close())[1], "~peer ACK 1 2");
@@ -308,7 +308,7 @@ fn an_ack_whose_segment_the_closed_socket_refused_is_inferred() {
 fn connect_to_nowhere_is_a_disconnect() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.owned = true;
+    end.evidence.flags.lock_owned = true;
     end.closes(&mut world, TcpState::Close);
     world.signal(5, ABORT);
     let reset = world.close().reset.unwrap();
@@ -319,12 +319,12 @@ fn connect_to_nowhere_is_a_disconnect() {
 fn the_kernels_own_reason_goes_before_ours() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
-    world.signal(5, reset_sent(Some("TCP_ABORT_ON_LINGER")));
+    world.signal(5, reset_sent(Some("TCP_ABORT_ON_DATA")));
     let reset = world.close().reset.unwrap();
-    assert_eq!(reset.reason, Some(ResetReason::Linger));
+    assert_eq!(reset.reason, Some(ResetReason::DataAfterClose));
 }
 
 #[test]
@@ -339,8 +339,8 @@ fn a_connection_that_is_moved_elsewhere_is_not_reset() {
             end.receives_fin();
             end.to(&mut world, state);
         }
-        end.evidence.repair = true;
-        end.evidence.owned = true;
+        end.evidence.flags.repair = true;
+        end.evidence.flags.lock_owned = true;
         end.closes(&mut world, TcpState::Close);
         world.pass_ms(20);
         let close = world.close();

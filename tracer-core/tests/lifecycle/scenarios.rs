@@ -1,10 +1,10 @@
-//! Orderly closes, from both ends.
+//! Orderly closes, seen from both sides.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Minisocket;
+use tcpclose_core::MinisocketState;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::{Close, ClosePath, HalfClose, Initiator, Side};
-use tcpclose_core::types::{Known, Nanos, OwnerSource, Role};
+use tcpclose_core::types::{Certainty, Nanos, OwnerSource, Role};
 
 use crate::socket::{Socket, World, reset_sent, task, tuple};
 
@@ -12,7 +12,7 @@ use crate::socket::{Socket, World, reset_sent, task, tuple};
 pub fn steps(close: &Close) -> Vec<String> {
     let number = |number: Option<u32>| number.map_or("-".to_owned(), |number| number.to_string());
     let line = |step: &tcpclose_core::finding::Step| {
-        let mark = if step.known == Known::Inferred {
+        let mark = if step.known == Certainty::Inferred {
             "~"
         } else {
             ""
@@ -128,7 +128,7 @@ fn one_segment_with_ack_and_fin_makes_three_for_the_end_that_closes_first() {
     end.is_acknowledged();
     end.to(&mut world, TcpState::FinWait2);
     end.receives_fin();
-    end.evidence.segs_in -= 1; // it was the same segment
+    end.evidence.tcp.segs_in -= 1; // it was the same segment
     end.acknowledges();
     end.to(&mut world, TcpState::Close);
 
@@ -153,12 +153,12 @@ fn two_segments_that_waited_together_in_the_backlog_are_not_called_one() {
     end.closes(&mut world, TcpState::FinWait1);
     end.is_acknowledged();
     end.receives_fin();
-    end.evidence.owned = true;
-    end.evidence.rcv_nxt -= 1;
-    end.evidence.done = false;
+    end.evidence.flags.lock_owned = true;
+    end.evidence.tcp.rcv_nxt -= 1;
+    end.evidence.flags.done = false;
     end.to(&mut world, TcpState::FinWait2);
-    end.evidence.rcv_nxt += 1;
-    end.evidence.done = true;
+    end.evidence.tcp.rcv_nxt += 1;
+    end.evidence.flags.done = true;
     end.to(&mut world, TcpState::Close);
 
     let close = world.close();
@@ -172,7 +172,7 @@ fn a_close_is_reported_only_when_the_peers_fin_has_reached_the_minisocket() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.sends(5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes(&mut world, TcpState::FinWait1);
     world.pass_ms(40);
     end.is_acknowledged();
@@ -185,11 +185,11 @@ fn a_close_is_reported_only_when_the_peers_fin_has_reached_the_minisocket() {
     assert_eq!(world.tracker.waiting_for_fin(), 1);
 
     world.pass_ms(100);
-    world.answer(Minisocket::FinWait2(Nanos::from_millis(59_900)));
+    world.answer(MinisocketState::FinWait2(Nanos::from_millis(59_900)));
     assert!(world.findings().is_empty());
     world.pass_ms(200);
     // The FIN came 50 ms ago.
-    world.answer(Minisocket::TimeWait(Nanos::from_millis(59_950)));
+    world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_950)));
 
     let close = world.close();
     assert_eq!(close.path, ClosePath::FourWay);
@@ -243,7 +243,7 @@ fn fins_that_cross_make_a_simultaneous_close() {
 }
 
 #[test]
-fn a_half_close_in_use_tells_how_long_and_how_much() {
+fn a_half_close_in_use_reports_its_duration_and_bytes() {
     let mut world = World::new();
     let (mut closer, mut other) = (Socket::client(&mut world, 5), Socket::server(&mut world, 6));
     closer.closes_first(&mut world);
@@ -327,7 +327,7 @@ fn fins_sent_again_count_as_segments() {
     world.signal(5, SignalKind::FinRetransmitted);
     world.signal(5, SignalKind::FinRetransmitted);
     end.is_acknowledged();
-    end.evidence.retransmits = 2;
+    end.evidence.tcp.retransmits = 2;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!((close.segments, close.retransmits), (Some(6), Some(2)));
@@ -342,7 +342,7 @@ fn an_incoming_connection_belongs_to_who_listens_until_somebody_closes_it() {
     listener.tuple = tuple(3306, 0);
     listener.to(&mut world, TcpState::Listen);
     let mut end = Socket::server(&mut world, 5);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     let owner = world.close().owner.unwrap();
@@ -350,7 +350,7 @@ fn an_incoming_connection_belongs_to_who_listens_until_somebody_closes_it() {
     listener.task = None;
     listener.to(&mut world, TcpState::Close);
     let mut end = Socket::server(&mut world, 6);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.close().owner, None, "the listener is gone");
 }
@@ -366,45 +366,7 @@ fn a_socket_that_connects_again_keeps_nothing_of_its_earlier_port() {
     end.to(&mut world, TcpState::SynSent);
     end.tuple = tuple(40_001, 3306);
     end.to(&mut world, TcpState::Established);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.close().endpoint.tuple.local().port(), 40_001);
-}
-
-#[test]
-fn fast_open_data_counts_from_the_first_byte() {
-    let mut world = World::new();
-    let mut end = Socket::connecting(&mut world, 5);
-    // Three bytes went with the SYN and were acknowledged with it; four came with the answer.
-    end.evidence.snd_una = crate::socket::ISS.wrapping_add(4);
-    end.evidence.snd_nxt = end.evidence.snd_una;
-    end.evidence.write_seq = end.evidence.snd_una;
-    end.evidence.bytes_acked = 4;
-    end.evidence.rcv_nxt = crate::socket::IRS.wrapping_add(5);
-    end.read_up_to = end.evidence.rcv_nxt;
-    end.evidence.bytes_received = 4;
-    end.tuple = tuple(40_000, 3306);
-    end.to(&mut world, TcpState::Established);
-    end.closes_first(&mut world);
-    end.enters_time_wait(&mut world);
-    let close = world.close();
-    assert_eq!(steps(&close)[0], "local FIN,ACK 4 5");
-    assert_eq!((close.bytes.sent, close.bytes.received), (Some(3), Some(4)));
-}
-
-#[test]
-fn half_close_counts_what_was_sent_not_what_was_written() {
-    let mut world = World::new();
-    let mut end = Socket::server(&mut world, 5);
-    end.receives_fin();
-    end.to(&mut world, TcpState::CloseWait);
-    end.acknowledges();
-    end.sends(100);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(5000);
-    world.pass_ms(10);
-    end.evidence.error = 32;
-    end.to(&mut world, TcpState::Close);
-    let close = world.close();
-    assert_eq!(close.half_close.map(|half| half.bytes_sent), Some(100));
-    assert_eq!(close.bytes.sent, Some(100));
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
 use tcpclose_core::finding::{ClosePath, Finding, Initiator, TimeWaitEnd};
-use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
-use tcpclose_core::{Minisocket, Poll, PolledMinisocket, SnapshotSocket};
+use tcpclose_core::types::{Certainty, EndpointId, Nanos, NetNs, Owner, OwnerSource, Role};
+use tcpclose_core::{MinisocketState, PollResponse, PolledMinisocket, SnapshotSocket, SocketKind};
 
+use crate::input_methods::InputMethods as _;
 use crate::scenarios::steps;
 use crate::socket::{NETNS, Socket, World, tuple};
 
@@ -21,13 +22,16 @@ fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> SnapshotSocke
             _ => tuple(3306, 40_000),
         },
         state,
-        left: left_ms.map(Nanos::from_millis),
+        kind: match left_ms {
+            Some(left) => SocketKind::Minisocket(Nanos::from_millis(left)),
+            None => SocketKind::Passive,
+        },
         owner: None,
     }
 }
 
 #[test]
-fn an_open_connection_is_tracked_and_a_listener_makes_it_a_server() {
+fn an_open_connection_is_tracked_and_one_that_a_listener_accepted_is_a_servers() {
     let mut world = World::new();
     let snapshot = [
         existing(4, TcpState::Listen, None),
@@ -51,6 +55,102 @@ fn an_open_connection_is_tracked_and_a_listener_makes_it_a_server() {
         steps(&close),
         ["peer FIN,ACK 1 -", "local FIN,ACK - 2", "peer ACK 2 -"]
     );
+}
+
+/// A listener may share its port with sockets that connect (`SO_REUSEPORT`).
+#[test]
+fn a_listener_on_the_port_proves_no_role() {
+    for (listens, kind, expected) in [
+        (true, SocketKind::Full, Role::Unknown),
+        (true, SocketKind::Active, Role::Client),
+        (false, SocketKind::Active, Role::Client),
+        (true, SocketKind::Passive, Role::Server),
+        // It may have been restored.
+        (false, SocketKind::Passive, Role::Unknown),
+    ] {
+        let mut world = World::new();
+        let listener = held_by(4, existing(4, TcpState::Listen, None));
+        let connection = SnapshotSocket {
+            kind,
+            ..existing(5, TcpState::Established, None)
+        };
+        let snapshot = [listener, connection];
+        let seen = if listens { 0.. } else { 1.. };
+        world.tracker.seed(&snapshot[seen], world.now);
+        let mut end = Socket::server(&mut World::new(), 5);
+        end.evidence.tcp.error = 104;
+        end.to(&mut world, TcpState::Close);
+        let close = world.close();
+        assert_eq!(close.endpoint.role, expected, "{kind:?}");
+        let through_the_listener = listens && expected != Role::Client;
+        assert_eq!(close.owner.is_some(), through_the_listener, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_minisocket_on_a_listeners_port_has_no_role() {
+    for state in [TcpState::FinWait2, TcpState::TimeWait] {
+        let mut world = World::new();
+        let snapshot = [
+            existing(4, TcpState::Listen, None),
+            existing(5, state, Some(20_000)),
+        ];
+        world.tracker.seed(&snapshot, world.now);
+        if state == TcpState::FinWait2 {
+            world.pass_ms(100);
+            world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_950)));
+            assert_eq!(world.close().endpoint.role, Role::Unknown);
+        }
+        // A SYN of the peer takes its place.
+        let _server = Socket::server(&mut world, 6);
+        let findings = world.findings();
+        let [Finding::TimeWait(ended)] = findings.as_slice() else {
+            panic!("{findings:?}")
+        };
+        assert_eq!(ended.endpoint.role, Role::Unknown);
+    }
+}
+
+/// Its SYN counts among the acknowledged bytes.
+#[test]
+fn a_connection_that_was_being_opened_is_a_clients_with_its_numbers() {
+    for known in [false, true] {
+        let mut world = World::new();
+        let mut end = Socket::connecting(&mut World::new(), 5);
+        if known {
+            let snapshot = SnapshotSocket {
+                tuple: tuple(40_000, 3306),
+                kind: SocketKind::Full,
+                ..existing(5, TcpState::SynSent, None)
+            };
+            world.tracker.seed(&[snapshot], world.now);
+        }
+        end.is_connected(&mut world);
+        end.sends(7);
+        end.evidence.tcp.error = 104;
+        world.signal(5, SignalKind::ResetReceived);
+        end.to(&mut world, TcpState::Close);
+        let close = world.close();
+        assert_eq!(close.endpoint.role, Role::Client);
+        assert_eq!(close.bytes.sent, Some(7));
+        assert_eq!(steps(&close), ["~peer RST,ACK 1 8"]);
+    }
+}
+
+#[test]
+fn a_connection_whose_syns_crossed_is_a_clients() {
+    let mut world = World::new();
+    let mut end = Socket::connecting(&mut World::new(), 5);
+    let listener = existing(4, TcpState::Listen, None);
+    let connecting = existing(5, TcpState::SynSent, None);
+    world.tracker.seed(&[listener, connecting], world.now);
+    end.to(&mut world, TcpState::SynRecv);
+    end.is_connected(&mut world);
+    end.evidence.tcp.error = 104;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(close.endpoint.role, Role::Client);
+    assert!(!close.endpoint.seen_from_start);
 }
 
 fn held_by(pid: u32, socket: SnapshotSocket) -> SnapshotSocket {
@@ -79,7 +179,7 @@ fn who_holds_a_socket_owns_it_until_it_is_closed_by_another() {
         let mut end = Socket::server(&mut World::new(), 5);
         match closer {
             Some(_) => end.closes(&mut world, TcpState::FinWait1),
-            None => end.evidence.error = 104,
+            None => end.evidence.tcp.error = 104,
         }
         end.to(&mut world, TcpState::Close);
         world.pass_ms(100);
@@ -97,7 +197,7 @@ fn a_connection_in_the_accept_queue_is_the_listeners() {
     ];
     world.tracker.seed(&snapshot, world.now);
     let mut end = Socket::server(&mut World::new(), 5);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.close().owner.unwrap().pid, 4);
 }
@@ -113,7 +213,7 @@ fn a_port_that_processes_share_has_no_owner() {
         }
         world.tracker.seed(&snapshot, world.now);
         let mut end = Socket::server(&mut world, 5);
-        end.evidence.error = 104;
+        end.evidence.tcp.error = 104;
         end.to(&mut world, TcpState::Close);
         let owner = world.close().owner.map(|owner| owner.pid);
         assert_eq!(owner, (!shared).then_some(4));
@@ -139,7 +239,7 @@ fn records_that_a_snapshot_overtook_are_no_gap() {
         .tracker
         .seed(&[existing(6, TcpState::Established, None)], world.now);
     let mut end = Socket::server(&mut world, 6);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert!(close.endpoint.seen_from_start);
@@ -154,7 +254,7 @@ fn an_orphan_that_was_parked_before_is_followed_to_its_close() {
         .seed(&[existing(5, TcpState::FinWait2, Some(50_000))], world.now);
     assert_eq!(world.tracker.waiting_for_fin(), 1);
     world.pass_ms(100);
-    world.answer(Minisocket::TimeWait(Nanos::from_millis(59_950)));
+    world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_950)));
     let close = world.close();
     assert_eq!(
         (close.path, close.initiator),
@@ -164,7 +264,7 @@ fn an_orphan_that_was_parked_before_is_followed_to_its_close() {
         close
             .steps
             .iter()
-            .all(|step| step.known == Known::Inferred && step.seq.is_none())
+            .all(|step| step.known == Certainty::Inferred && step.seq.is_none())
     );
     assert_eq!((close.segments, close.states.len()), (Some(4), 0));
     assert_eq!(world.tracker.in_time_wait(), 1);
@@ -184,7 +284,7 @@ fn a_time_wait_that_began_before_has_its_true_beginning() {
     };
     for (ms, found) in [(19_900, vec![sighting(100)]), (200, vec![])] {
         world.pass_ms(ms);
-        world.tracker.apply_poll(&Poll {
+        world.tracker.apply_poll(&PollResponse {
             netns: Some(NETNS),
             began: world.now,
             ended: world.now,
@@ -225,19 +325,19 @@ fn after_a_loss_what_is_gone_is_reported_as_unknown_and_what_lives_stays() {
     for _ in 0..2 {
         assert!(world.findings().is_empty(), "its record may still come");
         world.pass_ms(100);
-        world.answer(Minisocket::Gone);
+        world.answer(MinisocketState::Gone);
     }
     let close = world.close();
     assert_eq!((close.endpoint.id.0, close.path), (5, ClosePath::Unknown));
     assert_eq!(close.segments, None);
     assert_eq!(world.tracker.live(), 2);
-    stays.evidence.error = 104;
+    stays.evidence.tcp.error = 104;
     stays.to(&mut world, TcpState::Close);
     assert!(world.close().endpoint.seen_from_start);
 }
 
 #[test]
-fn a_reset_after_a_fin_that_nobody_saw_has_no_count_of_segments() {
+fn a_reset_after_an_unseen_fin_has_no_count_of_segments() {
     let mut world = World::new();
     let mut elsewhere = World::new();
     let mut end = Socket::server(&mut elsewhere, 5);
@@ -245,7 +345,7 @@ fn a_reset_after_a_fin_that_nobody_saw_has_no_count_of_segments() {
     end.to(&mut elsewhere, TcpState::CloseWait);
     end.acknowledges();
     end.closes(&mut world, TcpState::LastAck);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     let close = world.close();

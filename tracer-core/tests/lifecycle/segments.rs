@@ -1,10 +1,10 @@
 //! Closes whose last segment was seen itself: what a minisocket took, what a closed socket refused.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Minisocket;
+use tcpclose_core::MinisocketState;
 use tcpclose_core::event::{Segment, SignalKind};
 use tcpclose_core::finding::{
-    Close, ClosePath, Finding, Initiator, Measured, ResetReason, Side, TimeWaitEnd,
+    Close, ClosePath, EndSource, Finding, Initiator, ResetReason, Side, TimeWaitEnd,
 };
 use tcpclose_core::types::Nanos;
 
@@ -57,10 +57,11 @@ fn refuses(answered: Segment, minisocket: bool) -> SignalKind {
     }
 }
 
-/// A client whose process has closed it; the peer has acknowledged that, and its FIN is still to come.
+/// A client whose process has closed it; the peer has acknowledged that, and its FIN is still to
+/// come.
 fn park(world: &mut World) {
     let mut end = Socket::client(world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(world);
     end.to(world, TcpState::Close);
     assert!(world.findings().is_empty());
@@ -91,7 +92,7 @@ fn the_peers_fin_to_a_minisocket_is_reported_at_once_and_as_seen() {
         Some(&(TcpState::FinWait2, Some(Nanos::from_millis(7))))
     );
     assert_eq!(world.tracker.in_time_wait(), 1);
-    assert!(world.lookups().is_empty(), "nobody asks for what was seen");
+    assert!(world.requests().is_empty(), "nobody asks for what was seen");
 }
 
 #[test]
@@ -175,7 +176,7 @@ fn data_that_acknowledges_the_fin_and_is_refused_is_its_ack() {
     for fin in [false, true] {
         let mut world = world();
         let mut end = Socket::client(&mut world, 5);
-        end.evidence.dead = true;
+        end.evidence.flags.dead = true;
         end.closes_first(&mut world);
         end.to(&mut world, TcpState::Close);
         let data = segment(1, 100, 2);
@@ -191,14 +192,14 @@ fn data_that_acknowledges_the_fin_and_is_refused_is_its_ack() {
 }
 
 #[test]
-fn refused_data_that_crossed_this_ends_fin_tells_who_began() {
+fn refused_data_that_crossed_this_ends_fin_shows_the_initiator() {
     for (fin, initiator, count) in [(false, Initiator::Local, 2), (true, Initiator::Both, 3)] {
         let mut world = world();
         let mut end = Socket::client(&mut world, 5);
-        end.evidence.dead = true;
+        end.evidence.flags.dead = true;
         end.closes(&mut world, TcpState::FinWait1);
-        end.evidence.segs_in += 1;
-        end.evidence.error = 104;
+        end.evidence.tcp.segs_in += 1;
+        end.evidence.tcp.error = 104;
         world.signal(5, SignalKind::ResetReceived);
         end.to(&mut world, TcpState::Close);
         let data = segment(1, 100, 1);
@@ -214,11 +215,11 @@ fn what_waited_in_the_backlog_may_have_been_one_segment_or_two() {
     for (fin, segments) in [(false, Some(3)), (true, None)] {
         let mut world = world();
         let mut end = Socket::client(&mut world, 5);
-        end.evidence.dead = true;
+        end.evidence.flags.dead = true;
         end.closes(&mut world, TcpState::FinWait1);
-        end.evidence.owned = true;
+        end.evidence.flags.lock_owned = true;
         end.is_acknowledged();
-        end.evidence.segs_in += 1;
+        end.evidence.tcp.segs_in += 1;
         end.to(&mut world, TcpState::FinWait2);
         end.to(&mut world, TcpState::Close);
         let data = segment(1, 100, 2);
@@ -231,8 +232,8 @@ fn what_waited_in_the_backlog_may_have_been_one_segment_or_two() {
 fn a_fin_behind_a_hole_may_have_come_before_what_is_refused() {
     let mut world = world();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.out_of_order = 1;
-    end.evidence.dead = true;
+    end.evidence.tcp.out_of_order = 1;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
     world.signal(5, refuses(segment(1, 100, 2), false));
@@ -240,11 +241,11 @@ fn a_fin_behind_a_hole_may_have_come_before_what_is_refused() {
 }
 
 #[test]
-fn an_ack_that_was_refused_is_no_data() {
+fn a_refused_ack_is_not_data() {
     // TCP_LINGER2 below zero: no patience with the peer at all.
     let mut world = world();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
     world.signal(5, refuses(segment(1, 0, 2), false));
@@ -256,18 +257,18 @@ fn an_ack_that_was_refused_is_no_data() {
 }
 
 #[test]
-fn a_look_waits_once_for_the_segment_that_is_on_its_way() {
+fn a_probe_waits_once_for_the_segment_that_is_on_its_way() {
     for seen in [true, false] {
         let mut world = world();
         park(&mut world);
         world.pass_ms(20);
-        world.answer(Minisocket::TimeWait(Nanos::from_millis(59_990)));
+        world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_990)));
         assert!(world.findings().is_empty());
         if seen {
             world.signal(5, took(with_fin(segment(1, 0, 2)), true));
         } else {
             world.pass_ms(50);
-            world.answer(Minisocket::TimeWait(Nanos::from_millis(59_940)));
+            world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_940)));
         }
         let close = world.close();
         let mark = if seen { "" } else { "~" };
@@ -280,15 +281,15 @@ fn a_minisocket_that_is_gone_before_its_segment_was_seen_is_unknown() {
     let mut world = world();
     park(&mut world);
     world.pass_ms(20);
-    world.answer(Minisocket::Gone);
+    world.answer(MinisocketState::Gone);
     assert!(world.findings().is_empty());
     world.pass_ms(50);
-    world.answer(Minisocket::Gone);
+    world.answer(MinisocketState::Gone);
     assert_eq!(world.close().path, ClosePath::Unknown);
 }
 
 #[test]
-fn where_hooks_tell_too_the_segment_tells_more() {
+fn a_segment_takes_precedence_over_a_hook() {
     let armed = SignalKind::MinisocketArmed { time_wait: true };
     for hooks_and_segment in [
         (vec![armed], took(with_fin(segment(1, 0, 2)), true)),
@@ -329,7 +330,7 @@ fn a_rst_that_kills_a_time_wait_and_a_fin_that_prolongs_it_are_exact() {
     };
     assert_eq!(
         (reported.end, reported.measured, reported.restarts),
-        (TimeWaitEnd::Killed, Measured::Hook, 1)
+        (TimeWaitEnd::Killed, EndSource::Hook, 1)
     );
     assert_eq!(
         (reported.dwell, reported.error),
@@ -344,12 +345,12 @@ fn an_abort_of_the_peers_is_reported_by_its_timestamp() {
         let mut world = world();
         let mut end = Socket::server(&mut world, 5);
         end.sends(5);
-        end.evidence.timestamps = true;
+        end.evidence.flags.timestamps = true;
         end.receives_fin();
         end.to(&mut world, TcpState::CloseWait);
         end.acknowledges();
-        end.evidence.error = 32;
-        end.evidence.saw_timestamp = saw;
+        end.evidence.tcp.error = 32;
+        end.evidence.flags.saw_timestamp = saw;
         world.signal(5, SignalKind::ResetReceived);
         end.to(&mut world, TcpState::Close);
         assert_eq!(steps(&world.close())[2], rst);
@@ -360,8 +361,8 @@ fn an_abort_of_the_peers_is_reported_by_its_timestamp() {
 fn data_on_its_way_leaves_the_number_open_that_an_abort_acknowledges() {
     let mut world = world();
     let mut end = Socket::server(&mut world, 5);
-    end.evidence.snd_nxt = end.evidence.snd_nxt.wrapping_add(10);
-    end.evidence.error = 104;
+    end.evidence.tcp.snd_nxt = end.evidence.tcp.snd_nxt.wrapping_add(10);
+    end.evidence.tcp.error = 104;
     world.signal(5, SignalKind::ResetReceived);
     end.to(&mut world, TcpState::Close);
     let close = world.close();

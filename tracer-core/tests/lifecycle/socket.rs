@@ -1,10 +1,15 @@
-//! A socket as the kernel would show it: scenarios say what happens to it, and it keeps the evidence.
+//! A socket as the kernel would show it: scenarios say what happens to it, and it keeps the
+//! evidence.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::event::{Event, Evidence, Signal, SignalKind, Task, Transition};
+use tcpclose_core::event::{
+    Event, Evidence, Signal, SignalKind, SocketFlags, Task, TcpFields, Transition,
+};
 use tcpclose_core::finding::{Close, Finding};
 use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
-use tcpclose_core::{Lookup, Minisocket, Tracker};
+use tcpclose_core::{MinisocketState, ProbeRequest, Tracker};
+
+use crate::input_methods::InputMethods as _;
 
 /// The network namespace that the sockets live in.
 pub const NETNS: NetNs = NetNs::new(1).expect("it is not 0");
@@ -68,28 +73,29 @@ impl World {
     }
 
     /// The minisockets that are asked for now.
-    pub fn lookups(&mut self) -> Vec<Lookup> {
-        let mut lookups = Vec::new();
-        self.tracker.due_probes(self.now, &mut lookups);
-        lookups
+    pub fn requests(&mut self) -> Vec<ProbeRequest> {
+        let mut requests = Vec::new();
+        self.tracker.due_probes(self.now, &mut requests);
+        requests
     }
 
     /// Answers the one question that must be asked now.
-    pub fn answer(&mut self, minisocket: Minisocket) {
-        let lookups = self.lookups();
-        assert_eq!(lookups.len(), 1);
-        self.tracker.probed(lookups[0].id, minisocket, self.now);
+    pub fn answer(&mut self, minisocket: MinisocketState) {
+        let requests = self.requests();
+        assert_eq!(requests.len(), 1);
+        self.tracker
+            .apply_minisocket_probe(requests[0].id, minisocket, self.now);
     }
 }
 
-/// One end, with the fields that its transitions will carry.
+/// One endpoint, with the fields that its transitions will carry.
 pub struct Socket {
     pub id: u64,
     pub state: TcpState,
     pub evidence: Evidence,
     pub task: Option<Task>,
     pub tuple: Tuple,
-    /// `rcv_nxt` when this end last sent a segment.
+    /// `rcv_nxt` when this host last sent a segment.
     pub rcv_wup: u32,
     /// `copied_seq`.
     pub read_up_to: u32,
@@ -123,14 +129,27 @@ impl Socket {
     /// As [`Self::client`], from this port.
     pub fn client_on(world: &mut World, id: u64, port: u16) -> Self {
         let mut socket = Self::connecting(world, id);
-        socket.evidence.bytes_acked = 1;
-        socket.evidence.snd_una = ISS.wrapping_add(1);
-        socket.evidence.rcv_nxt = IRS.wrapping_add(1);
-        socket.rcv_wup = IRS.wrapping_add(1);
-        socket.evidence.snd_wl1 = IRS;
-        socket.evidence.segs_in = 1;
         socket.tuple = tuple(port, 3306);
-        socket.to(world, TcpState::Established);
+        socket.is_connected(world);
+        socket
+    }
+
+    /// The peer answers the SYN.
+    pub fn is_connected(&mut self, world: &mut World) {
+        self.evidence.tcp.bytes_acked = 1;
+        self.evidence.tcp.snd_una = ISS.wrapping_add(1);
+        self.evidence.tcp.rcv_nxt = IRS.wrapping_add(1);
+        self.rcv_wup = IRS.wrapping_add(1);
+        self.evidence.tcp.snd_wl1 = IRS;
+        self.evidence.tcp.segs_in = 1;
+        self.to(world, TcpState::Established);
+    }
+
+    /// A socket under `TCP_REPAIR`, in the middle of connect().
+    pub fn restoring(world: &mut World, id: u64) -> Self {
+        let mut socket = Self::new(id, TcpState::Close, tuple(0, 3306));
+        socket.evidence.flags.repair = true;
+        socket.to(world, TcpState::SynSent);
         socket
     }
 
@@ -140,31 +159,41 @@ impl Socket {
         socket.task = Some(task(77, "client"));
         socket.to(world, TcpState::SynSent);
         socket.task = None;
-        socket.evidence.segs_out = 1;
-        socket.evidence.snd_nxt = ISS.wrapping_add(1);
-        socket.evidence.write_seq = ISS.wrapping_add(1);
+        socket.evidence.tcp.segs_out = 1;
+        socket.evidence.tcp.snd_nxt = ISS.wrapping_add(1);
+        socket.evidence.tcp.write_seq = ISS.wrapping_add(1);
         socket
     }
 
-    /// A server's end that has just been opened by its peer.
+    /// A server's endpoint that has just been opened by its peer.
     pub fn server(world: &mut World, id: u64) -> Self {
         let mut socket = Self::new(id, TcpState::SynRecv, tuple(3306, 40_000));
-        socket.evidence.segs_in = 2;
-        socket.evidence.segs_out = 1;
+        socket.evidence.tcp.segs_in = 2;
+        socket.evidence.tcp.segs_out = 1;
         socket.to(world, TcpState::Established);
+        socket
+    }
+
+    /// A server's endpoint that the kernel has just made.
+    pub fn child(id: u64) -> Self {
+        let mut socket = Self::new(id, TcpState::SynRecv, tuple(3306, 40_000));
+        socket.evidence.tcp.segs_in = 1;
         socket
     }
 
     fn new(id: u64, state: TcpState, tuple: Tuple) -> Self {
         let (snd, rcv) = (ISS.wrapping_add(1), IRS.wrapping_add(1));
         let evidence = Evidence {
-            snd_una: snd,
-            snd_nxt: snd,
-            write_seq: snd,
-            rcv_nxt: rcv,
-            snd_wnd: 65_535,
-            snd_wl1: IRS,
-            ..Evidence::default()
+            tcp: TcpFields {
+                snd_una: snd,
+                snd_nxt: snd,
+                write_seq: snd,
+                rcv_nxt: rcv,
+                snd_wnd: 65_535,
+                snd_wl1: IRS,
+                ..TcpFields::default()
+            },
+            flags: SocketFlags::default(),
         };
         Self {
             id,
@@ -181,9 +210,10 @@ impl Socket {
     /// The state changes; the tracepoint shows the socket as it is.
     pub fn to(&mut self, world: &mut World, new: TcpState) {
         let old = std::mem::replace(&mut self.state, new);
-        let fin = self.evidence.rcv_nxt.wrapping_sub(1);
+        let fin = self.evidence.tcp.rcv_nxt.wrapping_sub(1);
         let acked_before = new == TcpState::CloseWait && self.rcv_wup == fin;
-        self.evidence.fin_alone = self.evidence.done && (acked_before || self.read_up_to == fin);
+        self.evidence.flags.fin_without_data =
+            self.evidence.flags.done && (acked_before || self.read_up_to == fin);
         world.tracker.ingest(&Event::Transition(Transition {
             at: world.now,
             id: EndpointId(self.id),
@@ -197,51 +227,51 @@ impl Socket {
         }));
         // tcp_send_fin follows its transition.
         if matches!(new, TcpState::FinWait1 | TcpState::LastAck) && old != new {
-            self.evidence.write_seq = self.evidence.write_seq.wrapping_add(1);
-            self.evidence.snd_nxt = self.evidence.write_seq;
-            self.evidence.segs_out += 1;
-            self.rcv_wup = self.evidence.rcv_nxt;
+            self.evidence.tcp.write_seq = self.evidence.tcp.write_seq.wrapping_add(1);
+            self.evidence.tcp.snd_nxt = self.evidence.tcp.write_seq;
+            self.evidence.tcp.segs_out += 1;
+            self.rcv_wup = self.evidence.tcp.rcv_nxt;
         }
     }
 
     /// The application writes, and it is sent and acknowledged.
     pub fn sends(&mut self, bytes: u32) {
         let evidence = &mut self.evidence;
-        evidence.write_seq = evidence.write_seq.wrapping_add(bytes);
-        evidence.snd_nxt = evidence.write_seq;
-        evidence.snd_una = evidence.write_seq;
-        evidence.bytes_acked += u64::from(bytes);
-        evidence.segs_out += 1;
-        evidence.segs_in += 1;
-        self.rcv_wup = evidence.rcv_nxt;
+        evidence.tcp.write_seq = evidence.tcp.write_seq.wrapping_add(bytes);
+        evidence.tcp.snd_nxt = evidence.tcp.write_seq;
+        evidence.tcp.snd_una = evidence.tcp.write_seq;
+        evidence.tcp.bytes_acked += u64::from(bytes);
+        evidence.tcp.segs_out += 1;
+        evidence.tcp.segs_in += 1;
+        self.rcv_wup = evidence.tcp.rcv_nxt;
     }
 
     /// Data comes in and is acknowledged; the application reads `read` bytes of it.
     pub fn receives(&mut self, bytes: u32, read: u32) {
         self.read_up_to = self.read_up_to.wrapping_add(read);
         let evidence = &mut self.evidence;
-        evidence.rcv_nxt = evidence.rcv_nxt.wrapping_add(bytes);
-        self.rcv_wup = evidence.rcv_nxt;
-        evidence.bytes_received += u64::from(bytes);
-        evidence.unread |= read < bytes;
-        evidence.snd_wl1 = evidence.rcv_nxt.wrapping_sub(bytes);
-        evidence.segs_in += 1;
-        evidence.segs_out += 1;
+        evidence.tcp.rcv_nxt = evidence.tcp.rcv_nxt.wrapping_add(bytes);
+        self.rcv_wup = evidence.tcp.rcv_nxt;
+        evidence.tcp.bytes_received += u64::from(bytes);
+        evidence.flags.unread |= read < bytes;
+        evidence.tcp.snd_wl1 = evidence.tcp.rcv_nxt.wrapping_sub(bytes);
+        evidence.tcp.segs_in += 1;
+        evidence.tcp.segs_out += 1;
     }
 
     /// The peer's FIN is taken: tcp_fin() up to its transition.
     pub fn receives_fin(&mut self) {
-        self.evidence.snd_wl1 = self.evidence.rcv_nxt;
-        self.evidence.rcv_nxt = self.evidence.rcv_nxt.wrapping_add(1);
-        self.evidence.bytes_received += 1;
-        self.evidence.segs_in += 1;
-        self.evidence.done = true;
+        self.evidence.tcp.snd_wl1 = self.evidence.tcp.rcv_nxt;
+        self.evidence.tcp.rcv_nxt = self.evidence.tcp.rcv_nxt.wrapping_add(1);
+        self.evidence.tcp.bytes_received += 1;
+        self.evidence.tcp.segs_in += 1;
+        self.evidence.flags.done = true;
     }
 
-    /// This end acknowledges what has come.
+    /// This host acknowledges what has come.
     pub fn acknowledges(&mut self) {
-        self.evidence.segs_out += 1;
-        self.rcv_wup = self.evidence.rcv_nxt;
+        self.evidence.tcp.segs_out += 1;
+        self.rcv_wup = self.evidence.tcp.rcv_nxt;
     }
 
     /// The process closes its side, and the peer acknowledges that: FIN_WAIT2.
@@ -261,10 +291,11 @@ impl Socket {
     /// The peer acknowledges all that was sent, in a segment of its own.
     pub fn is_acknowledged(&mut self) {
         let evidence = &mut self.evidence;
-        evidence.snd_wl1 = evidence.rcv_nxt;
-        evidence.bytes_acked += u64::from(evidence.snd_nxt.wrapping_sub(evidence.snd_una));
-        evidence.snd_una = evidence.snd_nxt;
-        evidence.segs_in += 1;
+        evidence.tcp.snd_wl1 = evidence.tcp.rcv_nxt;
+        evidence.tcp.bytes_acked +=
+            u64::from(evidence.tcp.snd_nxt.wrapping_sub(evidence.tcp.snd_una));
+        evidence.tcp.snd_una = evidence.tcp.snd_nxt;
+        evidence.tcp.segs_in += 1;
     }
 
     /// The process calls close() or shutdown(): the transition that goes with it.

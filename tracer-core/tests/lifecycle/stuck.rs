@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Minisocket;
-use tcpclose_core::SnapshotSocket;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
-    Activity, AgeKnown, Holder, ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket,
-    Resolution, StuckEvent, StuckSocket, Verdict,
+    Activity, AgeCertainty, Holder, HolderCoverage, ObservedSocket, ProbedSocket, Resolution,
+    StuckEvent, StuckProbeResponse, StuckSocket, Verdict,
 };
 use tcpclose_core::types::{EndpointId, Inode, Nanos, OwnerSource, StartTime};
+use tcpclose_core::{MinisocketState, ProbeRequest, SnapshotSocket, SocketKind};
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, Socket, World, task, tuple};
 
 pub const MINUTE: Nanos = Nanos::from_secs(60);
@@ -53,6 +53,8 @@ pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        mptcp: false,
+        opening: None,
         entered: None,
         activity: Some(Activity {
             since_data: None,
@@ -68,8 +70,8 @@ pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
         pid,
         started: StartTime::new(5),
         comm: (*b"web").into(),
-        open: 24,
-        limit: Some(1024),
+        open_fds: 24,
+        fd_limit: Some(1024),
         ..Process::default()
     };
     ProbedSocket {
@@ -78,6 +80,7 @@ pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
             pid,
             comm: (*b"web").into(),
             fds: vec![7],
+            thread: None,
         }],
         socket,
         process: Some(Arc::new(process)),
@@ -86,10 +89,17 @@ pub fn held_by(pid: u32, socket: ObservedSocket) -> ProbedSocket {
 
 /// Responds to what was requested, at once.
 pub fn respond(world: &mut World, found: Vec<ProbedSocket>) {
-    let (at, ended) = (world.now, world.now);
-    world
-        .tracker
-        .apply_stuck_probe(&ProbeResponse { at, ended, found });
+    respond_after(world, HolderCoverage::All, found);
+}
+
+/// The same, after a search of those processes.
+pub fn respond_after(world: &mut World, coverage: HolderCoverage, found: Vec<ProbedSocket>) {
+    world.tracker.apply_stuck_probe(&StuckProbeResponse {
+        at: world.now,
+        ended: world.now,
+        found,
+        coverage,
+    });
 }
 
 pub fn stuck_sockets(world: &mut World) -> Vec<StuckSocket> {
@@ -100,7 +110,7 @@ pub fn stuck_sockets(world: &mut World) -> Vec<StuckSocket> {
     world.findings().into_iter().filter_map(leak).collect()
 }
 
-fn stuck_socket(world: &mut World) -> StuckSocket {
+pub fn stuck_socket(world: &mut World) -> StuckSocket {
     let mut stuck_sockets = stuck_sockets(world);
     assert_eq!(stuck_sockets.len(), 1, "{stuck_sockets:?}");
     stuck_sockets.remove(0)
@@ -146,7 +156,7 @@ fn an_endpoint_is_probed_when_its_time_has_come_and_reported_with_its_exact_age(
     assert_eq!(reported.event, StuckEvent::Opened);
     assert_eq!(reported.verdict, Verdict::EofRead);
     assert_eq!(reported.age.since, entered);
-    assert_eq!(reported.age.known, AgeKnown::Observed);
+    assert_eq!(reported.age.known, AgeCertainty::Observed);
     assert_eq!(reported.at - entered, Nanos::from_millis(60_003));
     assert!(reported.endpoint.seen_from_start);
     let owner = reported
@@ -161,13 +171,13 @@ fn an_endpoint_is_probed_when_its_time_has_come_and_reported_with_its_exact_age(
 }
 
 #[test]
-fn an_endpoint_that_is_closed_in_time_is_never_probed_and_wakes_nobody() {
+fn an_endpoint_that_is_closed_in_time_is_never_probed_as_stuck() {
     let mut world = world();
     let mut end = waiting(&mut world, 5);
     end.closes(&mut world, TcpState::LastAck);
     world.pass_ms(1);
-    // In LAST_ACK it is looked up after two seconds, in case its end is missed; nothing else wakes
-    // anybody.
+    // In LAST_ACK it is looked up after two seconds, in case its end is missed; that is
+    // the only deadline.
     assert_eq!(
         world.tracker.next_deadline(),
         Some(world.now + Nanos::from_millis(1_999))
@@ -215,7 +225,7 @@ fn how_it_is_resolved_is_reported_with_the_total_time() {
         let mut end = stuck(&mut world, 5);
         let entered = world.now - MINUTE;
         world.pass_ms(30 * SECOND);
-        end.evidence.error = error;
+        end.evidence.tcp.error = error;
         end.task = exits.map(|exits| {
             let mut task = task(9, "web");
             task.exits = exits;
@@ -255,7 +265,7 @@ fn a_lost_close_resolves_it_once_a_snapshot_misses_it() {
     world.tracker.resync(&namespaces, &alive, world.now);
     for _ in 0..2 {
         world.pass_ms(100);
-        world.answer(Minisocket::Gone);
+        world.answer(MinisocketState::Gone);
     }
     let reported = stuck_sockets(&mut world).remove(0);
     assert_eq!(reported.event, StuckEvent::Resolved(Resolution::Unknown));
@@ -318,7 +328,7 @@ pub fn existing(world: &mut World, id: u64) {
         netns: NETNS,
         tuple: tuple(3306, 40_000),
         state: TcpState::CloseWait,
-        left: None,
+        kind: SocketKind::Full,
         owner: None,
     };
     world.tracker.seed(&[socket], world.now);
@@ -332,7 +342,7 @@ fn a_socket_that_was_stuck_before_is_reported_at_once_with_an_estimated_age() {
     respond(&mut world, vec![held_by(9, seen(5, Nanos::from_secs(200)))]);
     let reported = stuck_socket(&mut world);
     assert_eq!(reported.event, StuckEvent::Ongoing);
-    assert_eq!(reported.age.known, AgeKnown::Estimated);
+    assert_eq!(reported.age.known, AgeCertainty::Estimated);
     assert_eq!(reported.at - reported.age.since, Nanos::from_secs(200));
     assert!(!reported.endpoint.seen_from_start);
 }
@@ -376,10 +386,11 @@ fn a_probe_that_took_long_is_followed_by_rest() {
     let at = world.now;
     world.pass_ms(200);
     let seen = vec![held_by(9, seen(5, Nanos::from_millis(59_900)))];
-    world.tracker.apply_stuck_probe(&ProbeResponse {
+    world.tracker.apply_stuck_probe(&StuckProbeResponse {
         at,
         ended: world.now,
         found: seen,
+        coverage: HolderCoverage::All,
     });
     let rested = world.now + Nanos::from_secs(4);
     assert_eq!(world.tracker.next_deadline(), Some(rested));
@@ -387,30 +398,4 @@ fn a_probe_that_took_long_is_followed_by_rest() {
     assert_eq!(requests(&mut world), []);
     world.pass_ms(3 * SECOND);
     assert_eq!(requests(&mut world).len(), 1);
-}
-
-#[test]
-fn a_process_with_ever_more_stuck_sockets_gets_a_forecast_from_the_third_sample_on() {
-    let mut world = world();
-    let mut forecasts = Vec::new();
-    for id in 0..5 {
-        waiting(&mut world, id);
-        world.pass_ms(10 * SECOND);
-    }
-    world.pass_ms(10 * SECOND);
-    for id in 0..5 {
-        assert_eq!(requests(&mut world).len(), 1);
-        respond(&mut world, vec![held_by(9, seen(id, MINUTE))]);
-        let owner = stuck_socket(&mut world)
-            .process
-            .expect("a process holds it");
-        assert_eq!(owner.stuck, id as usize + 1);
-        forecasts.push(owner.forecast);
-        world.pass_ms(10 * SECOND);
-    }
-    assert_eq!(forecasts[..2], [None, None]);
-    let last = forecasts[4].expect("five looks");
-    assert_eq!((last.fit.per_second, last.fit.samples), (0.1, 5));
-    // 1,000 descriptors are left.
-    assert_eq!(last.exhausted_in, Some(Nanos::from_secs(10_000)));
 }

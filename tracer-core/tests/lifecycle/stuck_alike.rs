@@ -1,14 +1,13 @@
 //! A scan, the tracer and a recording of it describe the same stuck socket alike.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::Input;
-use tcpclose_core::SnapshotSocket;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::stuck::{
-    Activity, ObservedSocket, OwnerUnknown, ProbeResponse, ProbedSocket, Report, ScanHistory,
-    StuckSocket, Trends,
+    Activity, HolderCoverage, ObservedSocket, OwnerUnknown, ProbedSocket, Report, ScanHistory,
+    StuckProbeResponse, StuckSocket, Trends,
 };
 use tcpclose_core::types::{EndpointId, Nanos, Role};
+use tcpclose_core::{Input, SnapshotSocket, SocketKind};
 
 use crate::socket::{NETNS, World, tuple};
 use crate::stuck::{MINUTE, held_by, seen, world};
@@ -22,7 +21,7 @@ fn scanned(world: &World, scans: &mut ScanHistory, probed: &ProbedSocket) -> Vec
         .map(|stuck| {
             let process = probed.process.as_ref();
             let mut stuck =
-                stuck.held_by(probed.holders.clone(), process, OwnerUnknown::Unspecified);
+                stuck.with_holders(probed.holders.clone(), process, OwnerUnknown::NoHolder);
             // Somebody listens on its port.
             stuck.endpoint.role = Role::Server;
             stuck
@@ -34,7 +33,7 @@ fn scanned(world: &World, scans: &mut ScanHistory, probed: &ProbedSocket) -> Vec
 /// What the tracer makes of it, and what goes into a recording.
 fn traced(world: &mut World, recording: &mut Vec<Vec<u8>>, input: Input) -> Vec<StuckSocket> {
     recording.push(postcard::to_stdvec(&input).expect("memory takes everything"));
-    world.tracker.take(&input);
+    world.tracker.apply(&input);
     let found = world.findings().into_iter().map(|finding| match finding {
         Finding::Stuck(stuck) => *stuck,
         other => panic!("not a stuck socket: {other:?}"),
@@ -59,16 +58,17 @@ fn snapshot(state: TcpState, id: u64) -> SnapshotSocket {
         netns: NETNS,
         tuple: tuple(3306, if state == TcpState::Listen { 0 } else { 40_000 }),
         state,
-        left: None,
+        kind: SocketKind::Passive,
         owner: None,
     }
 }
 
 fn response(world: &World, probed: &ProbedSocket) -> Input {
-    Input::StuckProbed(ProbeResponse {
+    Input::StuckProbe(StuckProbeResponse {
         at: world.now,
         ended: world.now,
         found: vec![probed.clone()],
+        coverage: HolderCoverage::All,
     })
 }
 
@@ -78,7 +78,7 @@ fn alike(first: ObservedSocket, second: ObservedSocket, second_after: u64) -> [u
     let (mut scans, mut recording) = (ScanHistory::default(), Vec::new());
     let sockets = vec![snapshot(TcpState::Listen, 4), snapshot(first.state, 5)];
     let at = world.now;
-    let seed = Input::SnapshotSocket { sockets, at };
+    let seed = Input::Snapshot { sockets, at };
     assert_eq!(traced(&mut world, &mut recording, seed), []);
     let mut counts = [0; 2];
     let mut all = Vec::new();

@@ -1,10 +1,11 @@
 //! How long a TIME_WAIT lasts and how it ends, from polls of the minisockets.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::finding::{Finding, Measured, TimeWait, TimeWaitEnd};
+use tcpclose_core::finding::{EndSource, Finding, TimeWait, TimeWaitEnd};
 use tcpclose_core::types::{EndpointId, Nanos};
-use tcpclose_core::{Minisocket, Poll, PolledMinisocket};
+use tcpclose_core::{MinisocketState, PollResponse, PolledMinisocket};
 
+use crate::input_methods::InputMethods as _;
 use crate::socket::{NETNS, Socket, World, tuple};
 
 pub const POLL_INTERVAL: Nanos = Nanos::from_millis(2);
@@ -25,7 +26,7 @@ pub fn poll_once(world: &mut World, left_ms: Option<u64>, overflows: u64) -> Vec
         tuple: tuple(40_000, 3306),
         left: Nanos::from_millis(left),
     });
-    let poll = Poll {
+    let poll = PollResponse {
         netns: Some(NETNS),
         began: world.now - POLL_INTERVAL,
         ended: world.now,
@@ -47,17 +48,17 @@ pub fn is_due(world: &mut World) -> bool {
     let mut due = Vec::new();
     world.tracker.due_polls(world.now, &mut due);
     for request in &due {
-        let wanted = [(tuple(40_000, 3306), Some(EndpointId(5)))];
+        let minisockets = [(tuple(40_000, 3306), Some(EndpointId(5)))];
         assert_eq!(
-            (request.netns, &request.wanted[..]),
-            (Some(NETNS), &wanted[..])
+            (request.netns, (&*request.minisockets)),
+            (Some(NETNS), &minisockets[..])
         );
     }
     !due.is_empty()
 }
 
 #[test]
-fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
+fn an_expiry_lies_between_the_timer_and_the_first_poll_without_it() {
     let mut world = World::new();
     enter(&mut world, 5);
     assert!(!is_due(&mut world));
@@ -74,9 +75,10 @@ fn an_expiry_lies_between_the_timer_and_the_first_look_without_it() {
     };
     assert_eq!(
         (time_wait.end, time_wait.measured),
-        (TimeWaitEnd::Expired, Measured::Timer)
+        (TimeWaitEnd::Expired, EndSource::Timer)
     );
-    // Between the poll that still saw it, which began at 60,098 ms, and the one that ended at 60,350 ms.
+    // Between the poll that still saw it, which began at 60,098 ms, and the one that ended at
+    // 60,350 ms.
     assert_eq!(time_wait.dwell, Nanos::from_millis(60_224));
     assert_eq!(time_wait.error, Nanos::from_millis(126));
     assert_eq!(time_wait.owner.as_ref().unwrap().pid, 77);
@@ -149,7 +151,7 @@ fn a_connect_that_takes_its_place_ends_it_on_the_spot() {
     };
     assert_eq!(
         (time_wait.end, time_wait.measured),
-        (TimeWaitEnd::Reused, Measured::Hook)
+        (TimeWaitEnd::Reused, EndSource::Hook)
     );
     assert_eq!(time_wait.at, began);
     assert_eq!(
@@ -166,7 +168,7 @@ fn a_connect_that_never_had_its_place_does_not_end_it() {
         world.pass_ms(2_000);
         let mut refused = Socket::connecting(&mut world, 6);
         refused.tuple = tuple(40_000, 3306);
-        refused.evidence.segs_out = sent;
+        refused.evidence.tcp.segs_out = sent;
         refused.to(&mut world, TcpState::Close);
         world.pass_ms(100);
         let findings = world.findings();
@@ -214,7 +216,7 @@ fn one_that_is_gone_early_and_is_not_replaced_was_killed() {
     let reported = poll_once(&mut world, None, 0);
     assert_eq!(
         (reported[0].end, reported[0].measured),
-        (TimeWaitEnd::Killed, Measured::Poll)
+        (TimeWaitEnd::Killed, EndSource::Poll)
     );
     assert_eq!(reported[0].error, Nanos::from_millis(2_501));
 }
@@ -246,12 +248,12 @@ fn one_that_never_existed_overflowed_if_the_counter_reports_it() {
 fn an_orphan_enters_when_the_peers_fin_comes() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.dead = true;
+    end.evidence.flags.dead = true;
     end.closes_first(&mut world);
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.tracker.in_time_wait(), 0);
     world.pass_ms(500);
-    world.answer(Minisocket::TimeWait(Nanos::from_millis(59_900)));
+    world.answer(MinisocketState::TimeWait(Nanos::from_millis(59_900)));
     assert!(matches!(world.findings()[..], [Finding::Close(_)]));
     assert_eq!(world.tracker.in_time_wait(), 1);
     let entered = world.now - Nanos::from_millis(100);
@@ -270,7 +272,7 @@ fn what_closes_otherwise_enters_nothing() {
     end.is_acknowledged();
     end.to(&mut world, TcpState::Close);
     let mut end = Socket::client(&mut world, 6);
-    end.evidence.error = 104;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     assert_eq!(world.tracker.in_time_wait(), 0);
 }

@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{ClosePath, Finding, Initiator, Side};
-use tcpclose_core::types::{Known, Role};
+use tcpclose_core::types::{Certainty, Role};
 
 use crate::scenarios::{states, steps};
 use crate::socket::{Socket, World, reset_sent};
@@ -81,7 +81,7 @@ fn what_was_sent_again_and_not_seen_leaves_the_count_open() {
     end.to(&mut world, TcpState::CloseWait);
     end.closes(&mut world, TcpState::LastAck);
     end.is_acknowledged();
-    end.evidence.retransmits = 1;
+    end.evidence.tcp.retransmits = 1;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!((close.path, close.segments), (ClosePath::ThreeWay, None));
@@ -96,7 +96,7 @@ fn a_last_ack_that_came_with_something_sent_again_is_inferred() {
     end.acknowledges();
     end.to(&mut world, TcpState::Closing);
     end.is_acknowledged();
-    end.evidence.snd_wl1 = end.evidence.rcv_nxt.wrapping_sub(1); // the peer's FIN again
+    end.evidence.tcp.snd_wl1 = end.evidence.tcp.rcv_nxt.wrapping_sub(1); // the peer's FIN again
     end.to(&mut world, TcpState::Close);
     assert_eq!(steps(&world.close())[3], "~peer ACK 1 2");
 }
@@ -122,7 +122,7 @@ fn without_evidence_only_what_the_states_prove_is_reported() {
         close
             .steps
             .iter()
-            .all(|step| step.known == Known::Inferred && step.seq.is_none())
+            .all(|step| step.known == Certainty::Inferred && step.seq.is_none())
     );
     assert_eq!(
         (close.bytes.sent, close.bytes.received, close.retransmits),
@@ -134,14 +134,14 @@ fn without_evidence_only_what_the_states_prove_is_reported() {
 fn a_peer_whose_fin_comes_while_ours_waits_for_the_window_closed_first() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000); // the window is closed
-    let sent = end.evidence.snd_nxt;
+    end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(1000); // the window is closed
+    let sent = end.evidence.tcp.snd_nxt;
     end.closes(&mut world, TcpState::FinWait1);
-    end.evidence.snd_nxt = sent;
+    end.evidence.tcp.snd_nxt = sent;
     end.receives_fin();
     end.acknowledges();
     end.to(&mut world, TcpState::Closing);
-    end.evidence.snd_nxt = end.evidence.write_seq;
+    end.evidence.tcp.snd_nxt = end.evidence.tcp.write_seq;
     end.is_acknowledged();
     end.to(&mut world, TcpState::Close);
     let close = world.close();
@@ -161,11 +161,11 @@ fn a_peer_whose_fin_comes_while_ours_waits_for_the_window_closed_first() {
 }
 
 #[test]
-fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came() {
+fn a_fin_behind_data_in_flight_shows_what_it_acknowledges_when_nothing_else_came() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(5);
-    end.evidence.snd_nxt = end.evidence.write_seq; // sent, not yet acknowledged
+    end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(5);
+    end.evidence.tcp.snd_nxt = end.evidence.tcp.write_seq; // sent, not yet acknowledged
     end.closes(&mut world, TcpState::FinWait1);
     end.receives_fin();
     end.acknowledges();
@@ -177,7 +177,8 @@ fn a_fin_behind_data_in_flight_says_what_it_acknowledges_when_nothing_else_came(
 
 #[test]
 fn an_answer_that_waited_is_reported_by_what_went_out_in_all() {
-    // Bytes that waited; segments sent after the FIN was queued, besides the FIN's own; segments sent again.
+    // Bytes that waited; segments sent after the FIN was queued, besides the FIN's own; segments
+    // sent again.
     for (bytes, others, again, path) in [
         (1000, 0, 0, ClosePath::ThreeWay),
         (80, 1, 0, ClosePath::FourWay),
@@ -188,13 +189,13 @@ fn an_answer_that_waited_is_reported_by_what_went_out_in_all() {
     ] {
         let mut world = World::new();
         let mut end = Socket::server(&mut world, 5);
-        end.evidence.snd_wnd = 0;
+        end.evidence.tcp.snd_wnd = 0;
         end.receives_fin();
         end.to(&mut world, TcpState::CloseWait);
-        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(bytes);
+        end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(bytes);
         end.closes(&mut world, TcpState::LastAck);
-        end.evidence.segs_out += others;
-        end.evidence.retransmits += again;
+        end.evidence.tcp.segs_out += others;
+        end.evidence.tcp.retransmits += again;
         end.is_acknowledged();
         end.to(&mut world, TcpState::Close);
         let close = world.close();
@@ -208,7 +209,7 @@ fn an_answer_that_waited_is_reported_by_what_went_out_in_all() {
 fn a_fin_held_back_by_the_window_acknowledges_what_came_meanwhile() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.snd_wnd = 0;
+    end.evidence.tcp.snd_wnd = 0;
     end.closes(&mut world, TcpState::FinWait1);
     end.receives(50, 50);
     end.is_acknowledged();
@@ -238,20 +239,21 @@ fn an_address_without_cookie_that_comes_again_is_another_connection() {
 
 #[test]
 fn a_fin_that_waits_behind_data_leaves_the_ack_to_another_segment() {
-    // Left: whether this end's FIN, queued behind data for a slow peer, went out before the peer's RST.
+    // Left: whether the local FIN, queued behind data for a slow peer, went out before the peer's
+    // RST.
     for (left, segments) in [(false, Some(3)), (true, Some(3))] {
         let mut world = World::new();
         let mut end = Socket::server(&mut world, 5);
         end.receives_fin();
         end.to(&mut world, TcpState::CloseWait);
-        end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
-        let sent = end.evidence.snd_nxt;
+        end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(1000);
+        let sent = end.evidence.tcp.snd_nxt;
         end.closes(&mut world, TcpState::LastAck);
         if !left {
-            end.evidence.snd_nxt = sent;
+            end.evidence.tcp.snd_nxt = sent;
         }
         world.pass_ms(40);
-        end.evidence.error = 104;
+        end.evidence.tcp.error = 104;
         end.to(&mut world, TcpState::Close);
         let close = world.close();
         assert_eq!((close.path, close.segments), (ClosePath::Reset, segments));
@@ -265,9 +267,9 @@ fn an_abort_leaves_what_waits_in_the_backlog_unread() {
         let mut world = World::new();
         let mut end = Socket::client(&mut world, 5);
         end.closes(&mut world, TcpState::FinWait1);
-        end.evidence.linger_zero = true;
-        end.evidence.owned = true;
-        end.evidence.segs_in += waiting;
+        end.evidence.flags.linger_zero = true;
+        end.evidence.flags.lock_owned = true;
+        end.evidence.tcp.segs_in += waiting;
         end.closes(&mut world, TcpState::Close);
         world.signal(5, reset_sent(None));
         let close = world.close();
@@ -277,17 +279,17 @@ fn an_abort_leaves_what_waits_in_the_backlog_unread() {
 
 #[test]
 fn a_rst_after_the_peers_fin_and_data_that_it_never_acknowledged_is_likely_an_answer() {
-    // The FIN of this end was still waiting when the peer's came: CLOSING, not CLOSE_WAIT.
+    // The FIN of this host was still waiting when the peer's came: CLOSING, not CLOSE_WAIT.
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
-    end.evidence.write_seq = end.evidence.write_seq.wrapping_add(1000);
-    let sent = end.evidence.snd_nxt;
+    end.evidence.tcp.write_seq = end.evidence.tcp.write_seq.wrapping_add(1000);
+    let sent = end.evidence.tcp.snd_nxt;
     end.closes(&mut world, TcpState::FinWait1);
-    end.evidence.snd_nxt = sent;
+    end.evidence.tcp.snd_nxt = sent;
     end.receives_fin();
     end.to(&mut world, TcpState::Closing);
-    end.evidence.snd_nxt = end.evidence.write_seq;
-    end.evidence.error = 104;
+    end.evidence.tcp.snd_nxt = end.evidence.tcp.write_seq;
+    end.evidence.tcp.error = 104;
     end.to(&mut world, TcpState::Close);
     let close = world.close();
     assert_eq!(steps(&close).last().unwrap(), "~peer RST - -");

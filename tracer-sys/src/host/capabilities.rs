@@ -5,8 +5,10 @@ use std::fs;
 pub use caps::Capability;
 use caps::{CapSet, CapsHashSet};
 
+use super::namespace_link::in_initial_user_namespace;
+
 /// The capabilities that some part of the program needs, in the order of their numbers.
-pub const USED: [Capability; 7] = [
+pub const USED_CAPABILITIES: [Capability; 7] = [
     // Reads any file and lists any directory: tracefs and other users' /proc entries.
     Capability::CAP_DAC_READ_SEARCH,
     // Loads network programs, and destroys sockets.
@@ -34,6 +36,18 @@ impl Capabilities {
         Self(caps::read(None, CapSet::Effective).unwrap_or_default())
     }
 
+    /// Returns the effective set of the calling thread as /proc shows it. capget(2), which
+    /// [`Self::effective`] asks, leaves out what an AppArmor profile denies (`apparmor_capget` of
+    /// `security/apparmor/lsm.c`).
+    #[must_use]
+    pub fn in_proc() -> Self {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let bits = line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        let is_in = |capability: &Capability| bits.unwrap_or(0) & capability.bitmask() != 0;
+        Self(caps::all().into_iter().filter(is_in).collect())
+    }
+
     /// Returns the effective set of the calling thread as far as it counts on the whole host: that
     /// of a process in a user namespace of its own (a rootless container) is worth nothing to
     /// `bpf()`, which checks the initial one.
@@ -56,13 +70,13 @@ impl Capabilities {
     /// `CAP_BPF` and `CAP_PERFMON`.
     #[must_use]
     pub fn may_trace(&self) -> bool {
-        self.missing().is_empty()
+        self.missing_for_tracing().is_empty()
     }
 
     /// Returns the fewest that would have to be added for [`Self::may_trace`]; empty when nothing
     /// is missing.
     #[must_use]
-    pub fn missing(&self) -> Vec<Capability> {
+    pub fn missing_for_tracing(&self) -> Vec<Capability> {
         if self.has(Capability::CAP_SYS_ADMIN) {
             return vec![];
         }
@@ -82,8 +96,15 @@ pub fn may_trace() -> bool {
 /// Returns the capabilities that this process lacks for tracing; empty exactly when [`may_trace`]
 /// is true.
 #[must_use]
-pub fn missing() -> Vec<Capability> {
-    Capabilities::on_host().missing()
+pub fn missing_for_tracing() -> Vec<Capability> {
+    Capabilities::on_host().missing_for_tracing()
+}
+
+/// Returns whether this process has the capabilities for tracing, and a profile of AppArmor denies
+/// them.
+#[must_use]
+pub fn are_denied() -> bool {
+    !Capabilities::effective().may_trace() && Capabilities::in_proc().may_trace()
 }
 
 /// Returns whether this process has `capability` on the whole host.
@@ -92,38 +113,27 @@ pub fn has(capability: Capability) -> bool {
     Capabilities::on_host().has(capability)
 }
 
-/// Returns whether this process is in the host's own user namespace. A /proc without that link
-/// counts as yes: kernels without user namespaces have none.
-#[must_use]
-pub fn in_initial_user_namespace() -> bool {
-    // PROC_USER_INIT_INO in include/linux/proc_ns.h: the same number on every kernel.
-    fs::read_link("/proc/self/ns/user").map_or(true, |link| link.as_os_str() == "user:[4026531837]")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of<const N: usize>(capabilities: [Capability; N]) -> Capabilities {
+    fn from_array<const N: usize>(capabilities: [Capability; N]) -> Capabilities {
         Capabilities(capabilities.into_iter().collect())
     }
 
     #[test]
     fn the_effective_set_is_read_and_no_other() {
-        let status = fs::read_to_string("/proc/thread-self/status").expect("/proc is mounted");
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let bits = u64::from_str_radix(line.expect("it is there").trim(), 16).expect("a number");
-        let effective = Capabilities::effective();
-        for capability in caps::all() {
-            let expected = bits & capability.bitmask() != 0;
-            assert_eq!(effective.has(capability), expected, "{capability}");
-        }
+        assert_eq!(Capabilities::effective(), Capabilities::in_proc());
+        assert!(!are_denied());
     }
 
     #[test]
-    fn the_capabilities_used_are_in_the_order_of_their_numbers_and_have_their_names() {
-        assert!(USED.is_sorted_by_key(Capability::index));
-        let names: Vec<_> = USED.iter().map(Capability::to_string).collect();
+    fn the_used_capabilities_are_sorted_and_named() {
+        assert!(USED_CAPABILITIES.is_sorted_by_key(Capability::index));
+        let names: Vec<_> = USED_CAPABILITIES
+            .iter()
+            .map(Capability::to_string)
+            .collect();
         let expected = [
             "CAP_DAC_READ_SEARCH",
             "CAP_NET_ADMIN",
@@ -137,32 +147,35 @@ mod tests {
     }
 
     #[test]
-    fn tracing_takes_sys_admin_or_both_new_ones() {
-        assert!(of([Capability::CAP_SYS_ADMIN]).may_trace());
-        assert!(of([Capability::CAP_BPF, Capability::CAP_PERFMON]).may_trace());
+    fn tracing_needs_sys_admin_or_both_bpf_and_perfmon() {
+        assert!(from_array([Capability::CAP_SYS_ADMIN]).may_trace());
+        assert!(from_array([Capability::CAP_BPF, Capability::CAP_PERFMON]).may_trace());
         for lone in [
             Capability::CAP_BPF,
             Capability::CAP_PERFMON,
             Capability::CAP_NET_ADMIN,
         ] {
-            assert!(!of([lone]).may_trace(), "{lone}");
+            assert!(!from_array([lone]).may_trace(), "{lone}");
         }
-        assert!(!of([]).may_trace());
+        assert!(!from_array([]).may_trace());
     }
 
     #[test]
-    fn what_is_missing_is_the_least_that_helps() {
+    fn missing_for_tracing_is_the_smallest_sufficient_set() {
         let (bpf, perfmon) = (Capability::CAP_BPF, Capability::CAP_PERFMON);
-        assert_eq!(of([]).missing(), [bpf, perfmon]);
-        assert_eq!(of([bpf]).missing(), [perfmon]);
-        assert_eq!(of([perfmon]).missing(), [bpf]);
-        assert_eq!(of([Capability::CAP_SYS_ADMIN]).missing(), []);
-        assert_eq!(of([bpf, perfmon]).missing(), []);
+        assert_eq!(from_array([]).missing_for_tracing(), [bpf, perfmon]);
+        assert_eq!(from_array([bpf]).missing_for_tracing(), [perfmon]);
+        assert_eq!(from_array([perfmon]).missing_for_tracing(), [bpf]);
+        assert_eq!(
+            from_array([Capability::CAP_SYS_ADMIN]).missing_for_tracing(),
+            []
+        );
+        assert_eq!(from_array([bpf, perfmon]).missing_for_tracing(), []);
     }
 
     #[test]
-    fn all_functions_agree_about_this_process() {
-        assert_eq!(may_trace(), missing().is_empty());
+    fn the_functions_agree_about_this_process() {
+        assert_eq!(may_trace(), missing_for_tracing().is_empty());
         assert_eq!(
             has(Capability::CAP_BPF),
             Capabilities::on_host().has(Capability::CAP_BPF)

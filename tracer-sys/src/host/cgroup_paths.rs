@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "open_by_handle_at, which rustix does not have")]
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use super::cgroup::Cgroups;
@@ -21,7 +21,7 @@ pub struct CgroupPaths {
 
 /// `struct file_handle` of open_by_handle_at(2), with room for an id.
 #[repr(C)]
-struct Handle {
+struct FileHandle {
     bytes: u32,
     kind: i32,
     id: [u8; 8],
@@ -43,7 +43,7 @@ impl CgroupPaths {
     #[must_use]
     pub fn path(&self, id: u64) -> Option<String> {
         let mount = self.mount.as_ref()?;
-        let mut handle = Handle {
+        let mut handle = FileHandle {
             bytes: 8,
             kind: FILEID_KERNFS,
             id: id.to_ne_bytes(),
@@ -51,12 +51,12 @@ impl CgroupPaths {
         let directory = open_by_handle(mount, &mut handle)?;
         let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
         let found: PathBuf = fs::read_link(link).ok()?;
-        self.cgroups.path_of(&found)
+        self.cgroups.path_of_directory(&found)
     }
 }
 
 /// Calls open_by_handle_at(2), which rustix does not have; `None` where the kernel refuses.
-fn open_by_handle(mount: &File, handle: &mut Handle) -> Option<OwnedFd> {
+fn open_by_handle(mount: &File, handle: &mut FileHandle) -> Option<OwnedFd> {
     // SAFETY: the handle is a struct file_handle followed by as many bytes as it says, and the
     // kernel only reads it. The descriptor that it returns is new.
     unsafe {
@@ -86,7 +86,7 @@ mod tests {
     use crate::host::cgroup::Cgroups;
 
     #[test]
-    fn a_cgroup_is_found_by_its_id_where_the_rights_are_there() {
+    fn a_cgroup_is_found_by_its_id_with_the_rights() {
         let paths = CgroupPaths::new();
         let Some(point) = Cgroups::new().mount_point().map(ToOwned::to_owned) else {
             return;

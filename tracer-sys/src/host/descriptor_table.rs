@@ -9,7 +9,7 @@ pub struct DescriptorTable(Vec<SocketDescriptor>);
 impl DescriptorTable {
     /// Returns all descriptors of this inode: of several processes after fork() or when it was sent
     /// to another, several of one process after dup(). In the order of pid and number.
-    pub fn of(&self, inode: u32) -> impl Iterator<Item = SocketDescriptor> + '_ {
+    pub fn for_inode(&self, inode: u32) -> impl Iterator<Item = SocketDescriptor> + '_ {
         let start = self.0.partition_point(|other| other.inode < inode);
         let descriptors = self.0[start..].iter();
         descriptors
@@ -45,10 +45,10 @@ mod tests {
             descriptor(7, 1, 4),
         ];
         let table = DescriptorTable::from_iter(all);
-        let of = |inode| table.of(inode).collect::<Vec<_>>();
-        assert_eq!(of(7), [descriptor(7, 1, 4), descriptor(7, 2, 4)]);
-        assert_eq!(of(6), []);
-        assert_eq!(of(10), []);
+        let found = |inode| table.for_inode(inode).collect::<Vec<_>>();
+        assert_eq!(found(7), [descriptor(7, 1, 4), descriptor(7, 2, 4)]);
+        assert_eq!(found(6), []);
+        assert_eq!(found(10), []);
         assert_eq!(table.inodes().collect::<Vec<_>>(), [5, 7, 7, 9]);
     }
 }

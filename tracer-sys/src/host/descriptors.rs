@@ -1,27 +1,24 @@
 //! Finds the processes that hold a socket, with their descriptors, in /proc.
 //!
-//! Not by the crate `procfs`: proc_dir.rs says why.
+//! Not by the crate `procfs`, for the reasons in proc_dir.rs.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::ffi::CStr;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustix::fs::{RawDir, readlinkat_raw};
-use rustix::io::Errno;
-
+use super::descriptor_links::{open_descriptors, socket_inode, visit_descriptors};
 use super::descriptor_table::DescriptorTable;
-use super::proc_dir::{ProcDir, is_gone};
+use super::proc_dir::{ProcDir, is_process_gone, numbered_entries};
 use super::process;
+use super::thread_tables::visit_thread_tables;
 use tcpclose_common::SocketDescriptor;
 use tcpclose_core::process::Process;
-
-/// Bytes of directory entries that are read at once: some 1,000 descriptors.
-const ENTRIES_LEN: usize = 32 * 1024;
 
 /// The most threads that read /proc at once: processors are left for others.
 const MAX_THREADS: usize = 4;
@@ -33,6 +30,8 @@ pub struct HolderSearch {
     pub descriptors: DescriptorTable,
     /// The processes among the holders, by their ids.
     pub processes: BTreeMap<u32, Arc<Process>>,
+    /// The threads that have some of the descriptors in tables of their own.
+    pub threads: BTreeMap<SocketDescriptor, u32>,
     /// Processes whose descriptors could not be read, or not all of them, and why. Processes that
     /// exited meanwhile are not among them, nor are the kernel's own threads.
     pub unreadable: Vec<(u32, io::Error)>,
@@ -43,8 +42,9 @@ pub struct HolderSearch {
 /// Finds the holders of these inodes of sockfs, in one pass over the processes.
 ///
 /// Any process of any user and network namespace may hold any socket: only reading its links shows
-/// that. Processes without a descriptor are passed over, and everything when nothing is wanted. A
-/// descriptor table that a single thread has for itself (`unshare(CLONE_FILES)`) is not read.
+/// that. Processes without a descriptor are passed over, and everything when nothing is wanted. The
+/// tables that single threads have for themselves (`unshare(CLONE_FILES)`) are searched only for
+/// inodes that are in no other.
 ///
 /// With `pids`, only those processes are read; those that do not exist are in
 /// [`HolderSearch::unreadable`].
@@ -56,6 +56,7 @@ pub fn find_holders(inodes: &HashSet<u32>, pids: &[u32]) -> HolderSearch {
             if let Err(error) = reader.read_process(pid) {
                 reader.unreadable.push((pid, error));
             }
+            reader.read_thread_tables(&[pid]);
         }
     } else if !inodes.is_empty() {
         reader.read_all();
@@ -101,37 +102,27 @@ pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) 
     reader.finish()
 }
 
-/// Returns the number of descriptors that a process has open, of any kind.
-fn open_descriptors(process: &mut ProcDir) -> io::Result<u64> {
-    match count(&process.descriptors()?)? {
-        0 => process
-            .other_descriptors()?
-            .map_or(Ok(0), |descriptors| count(&descriptors)),
-        open => Ok(open),
-    }
-}
-
-fn count(directory: &OwnedFd) -> io::Result<u64> {
-    let mut buffer = Vec::with_capacity(ENTRIES_LEN);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    let mut open = 0;
-    while let Some(entry) = entries.next() {
-        open += u64::from(number(entry?.file_name()).is_some());
-    }
-    Ok(open)
-}
-
 impl HolderSearch {
-    /// Returns the owner of an inode: of several processes that hold it the one that started first,
-    /// so that of those which inherited it, it is the ancestor.
+    /// Returns the owner of an inode: of several processes that hold it the one of the highest
+    /// rank, and among those the one that started first, so that of those which inherited it, it is
+    /// the ancestor.
     #[must_use]
-    pub fn owner(&self, inode: u32) -> Option<&Process> {
-        let descriptors = self.descriptors.of(inode);
-        descriptors
-            .filter_map(|descriptor| self.processes.get(&descriptor.pid))
-            .map(|process| &**process)
-            .min_by_key(|process| (process.started, process.pid))
+    pub fn owner(&self, inode: u32, rank: impl Fn(u32) -> u8) -> Option<&Process> {
+        let owner = preferred_holder(&self.processes, self.descriptors.for_inode(inode), rank);
+        owner.map(|process| &**process)
     }
+}
+
+/// Returns the process of the highest rank, by its id, and among those the one that started first,
+/// of those that have these descriptors.
+pub fn preferred_holder(
+    processes: &BTreeMap<u32, Arc<Process>>,
+    descriptors: impl Iterator<Item = SocketDescriptor>,
+    rank: impl Fn(u32) -> u8,
+) -> Option<&Arc<Process>> {
+    descriptors
+        .filter_map(|descriptor| processes.get(&descriptor.pid))
+        .min_by_key(|process| (Reverse(rank(process.pid)), process.started, process.pid))
 }
 
 /// Reads the descriptors of processes.
@@ -139,6 +130,7 @@ struct DescriptorReader<'a> {
     inodes: &'a HashSet<u32>,
     descriptors: Vec<SocketDescriptor>,
     processes: BTreeMap<u32, Arc<Process>>,
+    threads: BTreeMap<SocketDescriptor, u32>,
     unreadable: Vec<(u32, io::Error)>,
     hidden: bool,
 }
@@ -149,6 +141,7 @@ impl<'a> DescriptorReader<'a> {
             inodes,
             descriptors: Vec::new(),
             processes: BTreeMap::new(),
+            threads: BTreeMap::new(),
             unreadable: Vec::new(),
             hidden: false,
         }
@@ -158,6 +151,7 @@ impl<'a> DescriptorReader<'a> {
         HolderSearch {
             descriptors: self.descriptors.into_iter().collect(),
             processes: self.processes,
+            threads: self.threads,
             unreadable: self.unreadable,
             hidden: self.hidden,
         }
@@ -166,14 +160,11 @@ impl<'a> DescriptorReader<'a> {
     /// Divides the processes among as many threads as help: reading links is all work for the
     /// kernel, and of different processes it goes on side by side.
     fn read_all(&mut self) {
-        let Ok(entries) = std::fs::read_dir("/proc") else {
+        let Ok(pids) = numbered_entries(Path::new("/proc")) else {
             self.hidden = true;
             return;
         };
-        let names = entries.flatten().map(|entry| entry.file_name());
-        let pids: Vec<u32> = names
-            .filter_map(|name| name.to_str()?.parse().ok())
-            .collect();
+        let pids: Vec<u32> = pids.flatten().collect();
         // Every pid namespace that has processes has its init.
         self.hidden = !pids.contains(&1);
 
@@ -182,7 +173,7 @@ impl<'a> DescriptorReader<'a> {
             let mut part = DescriptorReader::new(inodes);
             while let Some(&pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match part.read_process(pid) {
-                    Err(error) if !is_gone(&error) => part.unreadable.push((pid, error)),
+                    Err(error) if !is_process_gone(&error) => part.unreadable.push((pid, error)),
                     Ok(()) | Err(_) => {}
                 }
             }
@@ -200,22 +191,58 @@ impl<'a> DescriptorReader<'a> {
             };
             // Where no thread can be had, this one does it all.
             let workers: Vec<_> = (0..others).map_while(|_| start().ok()).collect();
-            self.add(work());
+            self.merge(work());
             for worker in workers {
                 match worker.join() {
-                    Ok(part) => self.add(part),
+                    Ok(part) => self.merge(part),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
         });
         self.unreadable.sort_unstable_by_key(|(pid, _)| *pid);
+        self.read_thread_tables(&pids);
     }
 
-    fn add(&mut self, part: Self) {
+    /// Searches the tables of single threads for the inodes that no process was found to hold.
+    fn read_thread_tables(&mut self, pids: &[u32]) {
+        let found = self.descriptors.iter().map(|descriptor| descriptor.inode);
+        let found: HashSet<u32> = found.collect();
+        let missing: HashSet<u32> = self.inodes.difference(&found).copied().collect();
+        if missing.is_empty() {
+            return;
+        }
+        for &pid in pids {
+            let before = self.descriptors.len();
+            let (descriptors, threads) = (&mut self.descriptors, &mut self.threads);
+            // Who may not compare them may not read them either, which is noted already.
+            let _ = visit_thread_tables(pid, |thread, fd, link| {
+                if let Some(inode) = socket_inode(link)
+                    && missing.contains(&inode)
+                {
+                    let descriptor = SocketDescriptor { pid, fd, inode };
+                    descriptors.push(descriptor);
+                    threads.insert(descriptor, thread);
+                }
+            });
+            if self.descriptors.len() > before && !self.processes.contains_key(&pid) {
+                let facts = ProcDir::open(pid).and_then(|mut process| {
+                    let open = open_descriptors(&mut process)?;
+                    process::read(&process, open)
+                });
+                match facts {
+                    Ok(facts) => drop(self.processes.insert(pid, Arc::new(facts))),
+                    Err(_) => self.descriptors.truncate(before),
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
         let Self {
             inodes: _,
             descriptors,
             mut processes,
+            threads: _,
             unreadable,
             hidden: _,
         } = part;
@@ -232,7 +259,7 @@ impl<'a> DescriptorReader<'a> {
             .and_then(|directory| self.read_descriptors(pid, &directory));
         if matches!(read, Ok(0)) {
             // None is open where the first thread has exited and others go on.
-            read = match process.other_descriptors() {
+            read = match process.descriptors_of_other_thread() {
                 Ok(Some(directory)) => self.read_descriptors(pid, &directory),
                 Ok(None) => Ok(0),
                 Err(error) => Err(error),
@@ -240,7 +267,7 @@ impl<'a> DescriptorReader<'a> {
         }
         let open = match read {
             Ok(open) => open,
-            Err(error) if is_gone(&error) => {
+            Err(error) if is_process_gone(&error) => {
                 self.descriptors.truncate(before);
                 return Err(error);
             }
@@ -265,48 +292,21 @@ impl<'a> DescriptorReader<'a> {
 
     /// Notes the descriptors that are wanted, and returns how many there are of any kind.
     fn read_descriptors(&mut self, pid: u32, directory: &OwnedFd) -> io::Result<u64> {
-        let mut buffer = Vec::with_capacity(ENTRIES_LEN);
-        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-        let mut link = [0; 64];
-        let mut open = 0;
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let Some(fd) = number(entry.file_name()) else {
-                continue;
-            };
-            open += 1;
-            match readlinkat_raw(directory, entry.file_name(), &mut link[..]) {
-                Ok(length) => {
-                    if let Some(inode) = socket_inode(&link[..length])
-                        && self.inodes.contains(&inode)
-                    {
-                        self.descriptors.push(SocketDescriptor { pid, fd, inode });
-                    }
-                }
-                // The descriptor was closed meanwhile.
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
+        visit_descriptors(directory, |fd, link| {
+            if let Some(inode) = socket_inode(link)
+                && self.inodes.contains(&inode)
+            {
+                self.descriptors.push(SocketDescriptor { pid, fd, inode });
             }
-        }
-        Ok(open)
+        })
     }
-}
-
-fn number(name: &CStr) -> Option<u32> {
-    name.to_str().ok()?.parse().ok()
-}
-
-/// Returns the inode in `socket:[12345]`.
-pub(crate) fn socket_inode(link: &[u8]) -> Option<u32> {
-    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
-    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
     use tcpclose_core::types::StartTime;
@@ -324,18 +324,22 @@ mod tests {
         let copy = socket.try_clone()?;
         for pids in [&[][..], &[std::process::id()]] {
             let search = find_holders(&HashSet::from([inode]), pids);
-            let fds: Vec<u32> = search.descriptors.of(inode).map(|it| it.fd).collect();
+            let fds: Vec<u32> = search
+                .descriptors
+                .for_inode(inode)
+                .map(|it| it.fd)
+                .collect();
             for fd in [&socket, &copy].map(|socket| socket.as_raw_fd() as u32) {
                 assert!(fds.contains(&fd), "{fds:?}");
             }
             let own = search.processes.get(&std::process::id());
-            assert!(own.is_some_and(|process| process.open >= 5), "{own:?}");
+            assert!(own.is_some_and(|process| process.open_fds >= 5), "{own:?}");
         }
         Ok(())
     }
 
     #[test]
-    fn the_holder_that_started_first_is_the_owner() {
+    fn the_holder_of_the_highest_rank_that_started_first_is_the_owner() {
         let process = |pid, started| {
             let process = Process {
                 pid,
@@ -354,34 +358,22 @@ mod tests {
             processes: [process(2, 30), process(5, 10), process(9, 20)].into(),
             ..HolderSearch::default()
         };
-        assert_eq!(search.owner(7).map(|process| process.pid), Some(5));
-        assert_eq!(search.owner(8), None);
+        let owner = |inode, rank: fn(u32) -> u8| Some(search.owner(inode, rank)?.pid);
+        assert_eq!(owner(7, |_| 0), Some(5));
+        assert_eq!(owner(7, |pid| u8::from(pid != 5)), Some(9));
+        assert_eq!(owner(7, |pid| u8::from(pid == 2)), Some(2));
+        assert_eq!(owner(8, |_| 0), None);
     }
 
     #[test]
-    fn nothing_wanted_is_nothing_read() {
+    fn without_inodes_nothing_is_read() {
         let search = find_holders(&HashSet::new(), &[]);
         assert!(search.processes.is_empty() && search.unreadable.is_empty() && !search.hidden);
     }
 
     #[test]
-    fn a_process_that_was_asked_for_and_is_not_there_is_said_to_be_missing() {
+    fn a_requested_process_that_does_not_exist_is_reported() {
         let search = find_holders(&HashSet::from([1]), &[u32::MAX]);
-        assert!(matches!(&*search.unreadable, [(u32::MAX, error)] if is_gone(error)));
-    }
-
-    #[test]
-    fn only_sockets_are_sockets() {
-        assert_eq!(socket_inode(b"socket:[4294967295]"), Some(u32::MAX));
-        for other in [
-            &b"socket:[]"[..],
-            b"socket:[1",
-            b"pipe:[1]",
-            b"/tmp/socket:[1]",
-            b"socket:[x]",
-            b"",
-        ] {
-            assert_eq!(socket_inode(other), None);
-        }
+        assert!(matches!(&*search.unreadable, [(u32::MAX, error)] if is_process_gone(error)));
     }
 }

@@ -4,18 +4,24 @@
 pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_paths;
+pub mod confinement;
 pub mod container;
+pub mod container_names;
+pub(crate) mod descriptor_links;
 pub mod descriptor_table;
 pub mod descriptors;
 mod kernel_release;
 pub(crate) mod mountinfo;
-pub mod pid_ns;
+pub mod name_service;
+pub mod namespace_link;
 pub mod privilege_drop;
 pub(crate) mod proc_dir;
 pub mod process;
+pub mod running_agents;
 pub mod self_usage;
 pub mod shared_cgroup_names;
 pub mod signals;
 pub mod systemd_unit;
+mod thread_tables;
 
-pub use kernel_release::kernel_release;
+pub use kernel_release::{is_too_old, kernel_release};

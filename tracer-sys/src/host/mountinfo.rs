@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -91,7 +91,7 @@ fn unescape(mut field: &[u8]) -> Vec<u8> {
                 c @ b'0'..=b'7',
                 after @ ..,
             ] if *first == b'\\' => {
-                plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                plain.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
                 after
             }
             _ => {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_that_is_not_utf_8_spoils_no_other() {
+    fn a_mount_point_that_is_not_utf_8_does_not_affect_others() {
         let mut points = Vec::new();
         let text = b"1 2 0:4 / /a\xff rw - nsfs nsfs rw\n1 2 0:4 / /b rw - nsfs nsfs rw\n";
         read(&text[..], |mount| points.push(mount.point())).expect("memory is readable");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_cut_anywhere_is_no_mount() {
+    fn a_truncated_line_is_skipped() {
         let line = b"418 26 0:4 net:[4026532281] /run/netns/blue rw shared:220 - nsfs nsfs rw";
         let file_system = line.iter().position(|&byte| byte == b'-').unwrap() + 2;
         for end in 0..file_system {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_no_number_is_none() {
+    fn a_non_numeric_device_is_skipped() {
         let mount = Mount::parse(b"1 2 0:x / /a rw - cgroup2 a rw").expect("a mount");
         assert_eq!(mount.device(), None);
     }

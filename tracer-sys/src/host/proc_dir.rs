@@ -7,22 +7,22 @@
 //! on with another thread where the first has exited.
 
 use std::ffi::{CStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
 /// The longest link that is read: the longest path.
-const LINK_LEN: usize = libc::PATH_MAX as usize;
+const MAX_LINK_LEN: usize = libc::PATH_MAX as usize;
 
 /// A directory that is opened to be listed.
-const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
+const DIRECTORY_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// An open `/proc/PID`.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct ProcDir {
     fd: OwnedFd,
     /// `/proc/PID/task/TID` of another thread, where the first has exited: that one has no
     /// descriptors and no memory any more.
-    survivor: Option<OwnedFd>,
+    other_thread: Option<OwnedFd>,
 }
 
 impl ProcDir {
@@ -43,14 +43,14 @@ impl ProcDir {
                 format!("/proc/{pid}"),
                 OFlags::PATH | OFlags::DIRECTORY,
             )?,
-            survivor: None,
+            other_thread: None,
         })
     }
 
     /// Switches to another thread than the first for all that only a living thread has, and returns
     /// the directory of its open descriptors; `None` where no other thread has any.
-    pub(super) fn other_descriptors(&mut self) -> io::Result<Option<OwnedFd>> {
-        let threads = open(&self.fd, c"task", LIST)?;
+    pub(super) fn descriptors_of_other_thread(&mut self) -> io::Result<Option<OwnedFd>> {
+        let threads = open(&self.fd, c"task", DIRECTORY_FLAGS)?;
         let first = self.pid.to_string();
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut names = RawDir::new(&threads, &mut buffer);
@@ -64,19 +64,19 @@ impl ProcDir {
             let thread = open(&threads, name, OFlags::PATH | OFlags::DIRECTORY);
             match thread.and_then(|thread| Ok(has_descriptors(&thread)?.then_some(thread))) {
                 Ok(Some(thread)) => {
-                    let descriptors = open(&thread, c"fd", LIST)?;
-                    self.survivor = Some(thread);
+                    let descriptors = open(&thread, c"fd", DIRECTORY_FLAGS)?;
+                    self.other_thread = Some(thread);
                     return Ok(Some(descriptors));
                 }
-                Err(error) if !is_gone(&error) => failure = Some(error),
+                Err(error) if !is_process_gone(&error) => failure = Some(error),
                 Ok(None) | Err(_) => {}
             }
         }
         failure.map_or(Ok(None), Err)
     }
 
-    fn living(&self) -> BorrowedFd<'_> {
-        self.survivor.as_ref().unwrap_or(&self.fd).as_fd()
+    fn live_task_dir(&self) -> BorrowedFd<'_> {
+        self.other_thread.as_ref().unwrap_or(&self.fd).as_fd()
     }
 
     /// Reads the first `limit` bytes of a file.
@@ -86,20 +86,20 @@ impl ProcDir {
 
     /// Reads the first `limit` bytes of a file that only a living thread has, as it goes with the
     /// memory.
-    pub(super) fn read_living(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
-        read_at(self.living(), name, limit)
+    pub(super) fn read_from_live_task(&self, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
+        read_at(self.live_task_dir(), name, limit)
     }
 
     pub(super) fn read_link(&self, name: &CStr) -> io::Result<PathBuf> {
-        let mut buffer = vec![0; LINK_LEN];
-        let length = readlinkat_raw(self.living(), name, buffer.as_mut_slice())?;
+        let mut buffer = vec![0; MAX_LINK_LEN];
+        let length = readlinkat_raw(self.live_task_dir(), name, buffer.as_mut_slice())?;
         buffer.truncate(length);
         Ok(OsString::from_vec(buffer).into())
     }
 
     /// Opens the directory of the first thread's open descriptors.
     pub(super) fn descriptors(&self) -> io::Result<OwnedFd> {
-        open(&self.fd, c"fd", LIST)
+        open(&self.fd, c"fd", DIRECTORY_FLAGS)
     }
 
     /// Returns whether it is a thread of the kernel: those have no descriptors and no namespaces of
@@ -122,17 +122,29 @@ pub fn stat_field(stat: &[u8], number: usize) -> Option<u64> {
 
 /// Returns whether an error of a file below `/proc/PID` only means that the process has exited: its
 /// directory is gone (`ENOENT`), or was opened before and shows nothing any more (`ESRCH`).
-pub(crate) fn is_gone(error: &io::Error) -> bool {
+pub(crate) fn is_process_gone(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::NOENT | Errno::SRCH)
     )
 }
 
+/// Lists the entries of a directory in /proc whose names are numbers: the processes, or the threads
+/// of one.
+pub(crate) fn numbered_entries(
+    directory: &Path,
+) -> io::Result<impl Iterator<Item = io::Result<u32>>> {
+    let entries = fs::read_dir(directory)?;
+    Ok(entries.filter_map(|entry| match entry {
+        Ok(entry) => entry.file_name().to_str()?.parse().ok().map(Ok),
+        Err(error) => Some(Err(error)),
+    }))
+}
+
 /// Returns whether a thread's directory shows any open descriptor.
 fn has_descriptors(thread: &OwnedFd) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); 256];
-    let mut entries = RawDir::new(open(thread, c"fd", LIST)?, &mut buffer);
+    let mut entries = RawDir::new(open(thread, c"fd", DIRECTORY_FLAGS)?, &mut buffer);
     while let Some(entry) = entries.next() {
         if entry?.file_name().to_bytes()[0] != b'.' {
             return Ok(true);
@@ -159,7 +171,7 @@ fn open(directory: impl AsFd, path: impl Arg, flags: OFlags) -> io::Result<Owned
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::AsRawFd as _;
 
     use super::*;
 
@@ -193,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_much_of_a_file_is_read() -> io::Result<()> {
+    fn a_file_is_read_up_to_the_limit() -> io::Result<()> {
         assert_eq!(own()?.read(c"status", 5)?, b"Name:");
         Ok(())
     }
@@ -205,16 +217,16 @@ mod tests {
         child.wait()?;
         if let Ok(directory) = directory {
             let error = directory.read(c"comm", 100).expect_err("it has exited");
-            assert!(is_gone(&error), "{error}");
+            assert!(is_process_gone(&error), "{error}");
         }
-        assert!(is_gone(
+        assert!(is_process_gone(
             &ProcDir::open(u32::MAX).expect_err("no such process")
         ));
         Ok(())
     }
 
     #[test]
-    fn this_process_is_none_of_the_kernel() -> io::Result<()> {
+    fn this_process_is_not_a_kernel_thread() -> io::Result<()> {
         assert!(!own()?.is_kernel_thread());
         Ok(())
     }

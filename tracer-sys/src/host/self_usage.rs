@@ -4,12 +4,12 @@ use std::fs;
 
 /// Returns the resident memory of this process in bytes; 0 where /proc does not show it.
 #[must_use]
-pub fn memory() -> u64 {
+pub fn resident_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    resident(&status).unwrap_or(0)
+    parse_resident_bytes(&status).unwrap_or(0)
 }
 
-fn resident(status: &str) -> Option<u64> {
+fn parse_resident_bytes(status: &str) -> Option<u64> {
     let value = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -24,10 +24,10 @@ mod tests {
     #[test]
     fn resident_memory_is_in_bytes() {
         assert_eq!(
-            resident("VmPeak:\t 9 kB\nVmRSS:\t    1824 kB\n"),
+            parse_resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t    1824 kB\n"),
             Some(1_867_776)
         );
-        assert_eq!(resident("Name:\tx\n"), None);
-        assert!(memory() > 100_000);
+        assert_eq!(parse_resident_bytes("Name:\tx\n"), None);
+        assert!(resident_bytes() > 100_000);
     }
 }

@@ -8,7 +8,7 @@ use super::container;
 
 /// The most names that are kept, as many as of the host's own. Further ones stay unknown: a name
 /// that was reported must not change.
-const MOST: usize = 12_288;
+pub const MAX_CGROUP_NAMES: usize = 12_288;
 
 /// The names; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +18,7 @@ impl SharedCgroupNames {
     /// Sets the path of the cgroup with this id.
     pub fn insert(&self, id: u64, path: String) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() < MOST {
+        if names.len() < MAX_CGROUP_NAMES {
             let container = container::from_cgroup_path(&path);
             names.insert(id, CgroupName { path, container });
         }

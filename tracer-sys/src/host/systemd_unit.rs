@@ -3,7 +3,7 @@
 use tcpclose_core::process::Unit;
 
 /// The kinds of unit that have processes. A slice has only other units.
-const KINDS: [&str; 6] = [
+const UNIT_SUFFIXES: [&str; 6] = [
     ".service", ".scope", ".mount", ".socket", ".swap", ".machine",
 ];
 
@@ -26,7 +26,9 @@ pub fn from_cgroup_path(path: &str) -> Option<Unit> {
 }
 
 fn is_unit(name: &str) -> bool {
-    let stem = KINDS.iter().find_map(|kind| name.strip_suffix(kind));
+    let stem = UNIT_SUFFIXES
+        .iter()
+        .find_map(|kind| name.strip_suffix(kind));
     stem.is_some_and(|stem| !stem.is_empty())
 }
 
@@ -37,8 +39,7 @@ fn unescape(name: &str) -> String {
 }
 
 /// Returns the most informative cgroup path in a `/proc/PID/cgroup` (cgroups(7)): that of v2, else
-/// systemd's own hierarchy, else that of any controller. The root says nothing, but is better than
-/// none.
+/// systemd's own hierarchy, else that of any controller. The root is the least informative.
 #[must_use]
 pub fn cgroup_path(text: &str) -> Option<&str> {
     let rank = |hierarchy: &str, controllers: &str, path: &str| {
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_did_not_make_is_no_unit() {
+    fn a_path_not_made_by_systemd_has_no_unit() {
         for path in [
             "",
             "/",
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_that_tells_most_is_taken() {
+    fn the_most_specific_path_is_used() {
         assert_eq!(
             cgroup_path("0::/system.slice/a.service\n"),
             Some("/system.slice/a.service")

@@ -4,25 +4,24 @@
 use std::collections::HashMap;
 use std::thread;
 
-use anyhow::Context as _;
 use aya::Ebpf;
 use aya::programs::{BtfTracePoint, FEntry, Program, TracePoint};
 
 use super::btf::Btf;
-use super::load_error::refusal;
+use super::load_error::{AttachError, ProgramUnavailable};
 use super::object::{KFREE_SKB, SET_STATE, SET_STATE_CLASSIC, SET_STATE_FALLBACK};
 
 /// Tracepoints that add causes; without one of them fewer causes are reported, and
 /// `tcpclose doctor` shows that.
-const SIGNALS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
+const CAUSE_TRACEPOINTS: [&str; 3] = ["tcp_send_reset", "tcp_receive_reset", "tcp_retransmit_skb"];
 
 /// How many arguments the tracepoint [`KFREE_SKB`] must pass: the fourth is the socket (since
 /// 6.11).
-const KFREE_SKB_ARGUMENTS: usize = 4;
+const MIN_KFREE_SKB_ARGUMENTS: usize = 4;
 
 /// Functions whose entry shows what happens to minisockets: each program's name in the object, and
 /// the function's in the kernel. All three are attached, or none.
-const HOOKS: [(&str, &str); 3] = [
+const MINISOCKET_HOOKS: [(&str, &str); 3] = [
     ("inet_twsk_kill", "inet_twsk_kill"),
     ("inet_twsk_deschedule_put", "inet_twsk_deschedule_put"),
     ("inet_twsk_schedule", "__inet_twsk_schedule"),
@@ -31,26 +30,26 @@ const HOOKS: [(&str, &str); 3] = [
 /// What could be attached beside the program on transitions.
 pub(super) struct AttachOutcome {
     /// Whether the fallback is loaded, to be attached when it is needed; if not, why.
-    pub fallback: Result<(), String>,
+    pub recursion_fallback: Result<(), ProgramUnavailable>,
     /// Tracepoints that could not be attached, and why.
-    pub missing: Vec<(&'static str, String)>,
+    pub missing_tracepoints: Vec<(&'static str, ProgramUnavailable)>,
     /// Whether the function hooks on minisockets are attached; if not, why.
-    pub hooks: Result<(), String>,
+    pub minisocket_hooks: Result<(), ProgramUnavailable>,
     /// Whether the program on dropped segments is attached; if not, why.
-    pub segments: Result<(), String>,
+    pub minisocket_segments: Result<(), ProgramUnavailable>,
 }
 
 /// The programs by their names in the object.
-struct ByName<'a>(HashMap<&'a str, &'a mut Program>);
+struct ProgramsByName<'a>(HashMap<&'a str, &'a mut Program>);
 
 /// Attaches the tier with all evidence.
-pub(super) fn with_btf(
+pub(super) fn btf_tier(
     ebpf: &mut Ebpf,
     btf: &Btf<'_>,
     has_cookie: bool,
-) -> anyhow::Result<AttachOutcome> {
-    let functions = HOOKS.map(|(_, function)| function.to_owned());
-    let tracepoints = SIGNALS.into_iter().chain([KFREE_SKB, SET_STATE]);
+) -> Result<AttachOutcome, AttachError> {
+    let functions = MINISOCKET_HOOKS.map(|(_, function)| function.to_owned());
+    let tracepoints = CAUSE_TRACEPOINTS.into_iter().chain([KFREE_SKB, SET_STATE]);
     let names: Vec<String> = tracepoints
         .map(|name| format!("btf_trace_{name}"))
         .chain(functions)
@@ -58,7 +57,7 @@ pub(super) fn with_btf(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let known = &btf.for_aya(&names)?;
 
-    let mut programs = ByName(ebpf.programs_mut().collect());
+    let mut programs = ProgramsByName(ebpf.programs_mut().collect());
     let set_state = programs.tracepoint(SET_STATE)?;
     let fallback = programs.tracepoint(SET_STATE_FALLBACK)?;
     // The verifier takes 10 ms for each of these two, and verifies both at the same time.
@@ -66,10 +65,10 @@ pub(super) fn with_btf(
         let verifier = thread::Builder::new().name("verifier".into());
         let fallback = verifier.spawn_scoped(scope, || {
             fallback.load(SET_STATE, known)?;
-            anyhow::Ok(fallback)
+            Ok::<_, AttachError>(fallback)
         });
         let loaded = set_state.load(SET_STATE, known).map(|()| set_state);
-        let fallback = fallback.context("starting a thread failed");
+        let fallback = fallback.map_err(AttachError::Thread);
         let fallback = fallback.and_then(|fallback| {
             fallback
                 .join()
@@ -78,79 +77,81 @@ pub(super) fn with_btf(
         (loaded, fallback)
     });
 
-    let mut missing = Vec::new();
-    for name in SIGNALS {
+    let mut missing_tracepoints = Vec::new();
+    for name in CAUSE_TRACEPOINTS {
         if let Err(error) = programs.attach(name, known) {
-            missing.push((name, first_line(&error)));
+            missing_tracepoints.push((name, error.into()));
         }
     }
     // A minisocket is recognized by its cookie.
-    let hooks = match has_cookie {
-        false => Err("they need socket cookies".to_owned()),
-        true => programs
+    let minisocket_hooks = if has_cookie {
+        programs
             .attach_hooks(known)
-            .map_err(|error| first_line(&error)),
+            .map_err(ProgramUnavailable::from)
+    } else {
+        Err(ProgramUnavailable::NeedsCookies)
     };
-    let segments = match btf.tracepoint_arguments(KFREE_SKB) >= Some(KFREE_SKB_ARGUMENTS) {
-        false => Err("the kernel's skb:kfree_skb does not name the socket".to_owned()),
-        true => programs
+    let passes_socket = btf.tracepoint_arguments(KFREE_SKB) >= Some(MIN_KFREE_SKB_ARGUMENTS);
+    let minisocket_segments = if passes_socket {
+        programs
             .attach(KFREE_SKB, known)
-            .map_err(|error| first_line(&error)),
+            .map_err(ProgramUnavailable::from)
+    } else {
+        Err(ProgramUnavailable::NeedsReceivingSocket)
     };
     set_state?.attach()?;
     Ok(AttachOutcome {
-        fallback: fallback.map(|_| ()).map_err(|error| first_line(&error)),
-        missing,
-        hooks,
-        segments,
+        recursion_fallback: fallback.map(|_| ()).map_err(ProgramUnavailable::from),
+        missing_tracepoints,
+        minisocket_hooks,
+        minisocket_segments,
     })
 }
 
 /// Attaches the tier that sees states, addresses and ports.
-pub(super) fn classic(ebpf: &mut Ebpf) -> anyhow::Result<AttachOutcome> {
-    let mut programs = ByName(ebpf.programs_mut().collect());
+pub(super) fn classic_tier(ebpf: &mut Ebpf) -> Result<AttachOutcome, AttachError> {
+    let mut programs = ProgramsByName(ebpf.programs_mut().collect());
     let program: &mut TracePoint = programs.take(SET_STATE_CLASSIC)?.try_into()?;
     program.load()?;
     program.attach("sock", SET_STATE)?;
     Ok(AttachOutcome {
-        fallback: Err("it needs the kernel's BTF".to_owned()),
-        missing: Vec::new(),
-        hooks: Err("they need the kernel's BTF".to_owned()),
-        segments: Err("it needs the kernel's BTF".to_owned()),
+        recursion_fallback: Err(ProgramUnavailable::NeedsBtf),
+        missing_tracepoints: Vec::new(),
+        minisocket_hooks: Err(ProgramUnavailable::NeedsBtf),
+        minisocket_segments: Err(ProgramUnavailable::NeedsBtf),
     })
 }
 
-impl<'a> ByName<'a> {
-    fn take(&mut self, name: &str) -> anyhow::Result<&'a mut Program> {
+impl<'a> ProgramsByName<'a> {
+    fn take(&mut self, name: &'static str) -> Result<&'a mut Program, AttachError> {
         let Self(programs) = self;
-        programs
-            .remove(name)
-            .with_context(|| format!("the eBPF object has no program {name}"))
+        programs.remove(name).ok_or(AttachError::NoProgram(name))
     }
 
-    fn tracepoint(&mut self, name: &str) -> anyhow::Result<&'a mut BtfTracePoint> {
+    fn tracepoint(&mut self, name: &'static str) -> Result<&'a mut BtfTracePoint, AttachError> {
         Ok(self.take(name)?.try_into()?)
     }
 
     /// Attaches the program of that name to the tracepoint of that name.
-    fn attach(&mut self, name: &str, btf: &aya::Btf) -> anyhow::Result<()> {
+    fn attach(&mut self, name: &'static str, btf: &aya::Btf) -> Result<(), AttachError> {
         let program = self.tracepoint(name)?;
         program.load(name, btf)?;
         program.attach()?;
         Ok(())
     }
 
-    /// Attaches all hooks or none: a beginning without its end would be worse than neither.
-    fn attach_hooks(&mut self, btf: &aya::Btf) -> anyhow::Result<()> {
-        let hooks = HOOKS.iter().map(|(name, function)| {
+    /// Attaches all hooks or none: a TIME_WAIT whose start is recorded but not its end would be
+    /// worse than neither.
+    fn attach_hooks(&mut self, btf: &aya::Btf) -> Result<(), AttachError> {
+        let hooks = MINISOCKET_HOOKS.iter().map(|(name, function)| {
             let program: &mut FEntry = self.take(name)?.try_into()?;
             Ok((function, program))
         });
-        let mut hooks = hooks.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut hooks = hooks.collect::<Result<Vec<_>, AttachError>>()?;
         let attached = hooks.iter_mut().try_for_each(|(function, program)| {
             program.load(function, btf)?;
             program.attach()?;
-            anyhow::Ok(())
+            Ok::<_, AttachError>(())
         });
         if attached.is_err() {
             for (_, program) in hooks {
@@ -160,13 +161,4 @@ impl<'a> ByName<'a> {
         }
         attached
     }
-}
-
-/// Returns the error in one line. The verifier's log is for developers.
-fn first_line(error: &anyhow::Error) -> String {
-    if let Some(reason) = refusal(error) {
-        return format!("the kernel refuses the program ({reason})");
-    }
-    let text = format!("{error:#}");
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -13,13 +13,13 @@ pub fn now() -> Nanos {
 
 /// Returns the processor time of the calling thread.
 #[must_use]
-pub fn thread_cpu() -> Nanos {
+pub fn thread_cpu_time() -> Nanos {
     read(ClockId::ThreadCPUTime)
 }
 
 /// Returns the processor time of all threads of this process, in user space and in the kernel.
 #[must_use]
-pub fn process_cpu() -> Nanos {
+pub fn process_cpu_time() -> Nanos {
     read(ClockId::ProcessCPUTime)
 }
 
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn the_cpu_clocks_count_work() {
-        for clock in [thread_cpu, process_cpu] {
+        for clock in [thread_cpu_time, process_cpu_time] {
             let before = clock();
             let mut sum = 0_u64;
             while clock() - before < Nanos::from_millis(2) {

@@ -1,12 +1,11 @@
 //! Decodes the records of the ring buffer into the core's events.
 
-use tcpclose_common::{self as wire, RecordKind, TcpState, flags};
+use tcpclose_common::{
+    self as wire, RingRecordKind, SocketFlags, TcpState, TransitionRecord, flags,
+};
 
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
 use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, SocketAddress, Tuple};
-
-const BARE: usize = wire::TransitionRecord::BARE;
-const WITH_TASK: usize = wire::TransitionRecord::WITH_TASK;
 
 /// Why a record cannot be decoded: the program and its eBPF object are of different builds, or
 /// memory is faulty.
@@ -41,20 +40,24 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// When the record's length, kind, states or IP version are unknown.
+#[expect(
+    clippy::unreachable,
+    reason = "transitions are longer and return first"
+)]
 pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
     let first = *bytes.first().ok_or(DecodeError::Empty)?;
-    let kind = RecordKind::from_repr(first).ok_or(DecodeError::UnknownKind(first))?;
+    let kind = RingRecordKind::from_repr(first).ok_or(DecodeError::UnknownKind(first))?;
     let wrong_length = DecodeError::WrongLength {
         kind: first,
         length: bytes.len(),
     };
-    if kind == RecordKind::Transition {
+    if kind == RingRecordKind::Transition {
         return transition(&whole(bytes).ok_or(wrong_length)?);
     }
     let record = bytemuck::try_pod_read_unaligned(bytes);
     let record: wire::SignalRecord = record.map_err(|_| wrong_length)?;
     let kind = match kind {
-        RecordKind::ResetSent => {
+        RingRecordKind::ResetSent => {
             let name = reasons.get(record.reason as usize).copied();
             SignalKind::ResetSent {
                 reason: name.filter(|name| !name.is_empty()),
@@ -62,18 +65,18 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
                 minisocket: record.state == TcpState::TimeWait as u8,
             }
         }
-        RecordKind::ResetReceived => SignalKind::ResetReceived,
-        RecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
-        RecordKind::MinisocketArmed => SignalKind::MinisocketArmed {
+        RingRecordKind::ResetReceived => SignalKind::ResetReceived,
+        RingRecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
+        RingRecordKind::MinisocketArmed => SignalKind::MinisocketArmed {
             time_wait: record.state == TcpState::TimeWait as u8,
         },
-        RecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
-        RecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
-        RecordKind::MinisocketSegment => SignalKind::MinisocketSegment {
+        RingRecordKind::MinisocketDescheduled => SignalKind::MinisocketDescheduled,
+        RingRecordKind::MinisocketKilled => SignalKind::MinisocketKilled,
+        RingRecordKind::MinisocketSegment => SignalKind::MinisocketSegment {
             segment: segment(&record).ok_or(DecodeError::NoSegment)?,
             time_wait: record.state == TcpState::TimeWait as u8,
         },
-        RecordKind::Transition => unreachable!("it was decoded above"),
+        RingRecordKind::Transition => unreachable!("it was decoded above"),
     };
     Ok(Event::Signal(Signal {
         at: Nanos(record.at),
@@ -84,25 +87,27 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
 
 /// Returns the transition with zeros for the fields that its record leaves out; `None` where the
 /// record has the wrong length.
-fn whole(bytes: &[u8]) -> Option<wire::TransitionRecord> {
-    let mut whole = [0; wire::TransitionRecord::WHOLE];
+fn whole(bytes: &[u8]) -> Option<TransitionRecord> {
+    const LEN_IPV4: usize = TransitionRecord::LEN_IPV4;
+    const LEN_IPV4_WITH_TASK: usize = TransitionRecord::LEN_IPV4_WITH_TASK;
+
+    let mut whole = [0; TransitionRecord::LEN_MAX];
     // Each length has a branch of its own: copies of a constant length are a few moves.
     match bytes.len() {
-        BARE => whole[..BARE].copy_from_slice(bytes),
-        WITH_TASK => whole[..WITH_TASK].copy_from_slice(bytes),
-        wire::TransitionRecord::WHOLE => whole.copy_from_slice(bytes),
+        LEN_IPV4 => whole[..LEN_IPV4].copy_from_slice(bytes),
+        LEN_IPV4_WITH_TASK => whole[..LEN_IPV4_WITH_TASK].copy_from_slice(bytes),
+        TransitionRecord::LEN_MAX => whole.copy_from_slice(bytes),
         _ => return None,
     }
-    let record: wire::TransitionRecord = bytemuck::pod_read_unaligned(&whole);
-    let needed = wire::TransitionRecord::length(record.ip, record.flags & flags::TASK != 0);
+    let record: TransitionRecord = bytemuck::pod_read_unaligned(&whole);
+    let needed = TransitionRecord::len_for(record.ip, record.flags & flags::TASK != 0);
     (bytes.len() >= needed).then_some(record)
 }
 
 /// Returns the segment of a signal that has one: a segment always has a flag.
 fn segment(record: &wire::SignalRecord) -> Option<Segment> {
-    const FIN: u8 = 1;
-    const RST: u8 = 4;
-    const ACK: u8 = 16;
+    use wire::segment_flags::{ACK, FIN, RST};
+
     let flags = record.segment_flags;
     (flags != 0).then_some(Segment {
         fin: flags & FIN != 0,
@@ -118,7 +123,7 @@ fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-fn transition(record: &wire::TransitionRecord) -> Result<Event, DecodeError> {
+fn transition(record: &TransitionRecord) -> Result<Event, DecodeError> {
     let has = |flag: u32| record.flags & flag != 0;
     let (ip, local, peer) = match record.ip {
         4 => (
@@ -135,36 +140,15 @@ fn transition(record: &wire::TransitionRecord) -> Result<Event, DecodeError> {
         uid: record.uid,
         cgroup: CgroupId::new(record.cgroup),
         comm: record.comm,
-        exits: match (has(flags::EXITS), has(flags::GOES_ON)) {
+        exits: match (has(flags::PROCESS_EXITING), has(flags::PROCESS_ALIVE)) {
             (true, _) => Some(true),
             (_, true) => Some(false),
             _ => None,
         },
     });
     let evidence = has(flags::EVIDENCE).then(|| Evidence {
-        snd_una: record.snd_una,
-        snd_nxt: record.snd_nxt,
-        write_seq: record.write_seq,
-        rcv_nxt: record.rcv_nxt,
-        snd_wnd: record.snd_wnd,
-        snd_wl1: record.snd_wl1,
-        segs_in: record.segs_in,
-        segs_out: record.segs_out,
-        bytes_acked: record.bytes_acked,
-        bytes_received: record.bytes_received,
-        error: record.error,
-        out_of_order: record.out_of_order,
-        retransmits: record.retransmits,
-        dead: has(flags::DEAD),
-        done: has(flags::DONE),
-        fin_alone: has(flags::FIN_ALONE),
-        unread: has(flags::UNREAD),
-        no_socket: has(flags::NO_SOCKET),
-        owned: has(flags::OWNED),
-        linger_zero: has(flags::LINGER_ZERO),
-        timestamps: has(flags::TIMESTAMPS),
-        saw_timestamp: has(flags::SAW_TIMESTAMP),
-        repair: has(flags::REPAIR),
+        tcp: record.tcp,
+        flags: SocketFlags::from_bits(record.flags),
     });
     Ok(Event::Transition(Transition {
         at: Nanos(record.at),
@@ -183,7 +167,7 @@ fn transition(record: &wire::TransitionRecord) -> Result<Event, DecodeError> {
 mod tests {
     use tcpclose_common::TcpState;
 
-    use super::{DecodeError, decode, flags, wire};
+    use super::{DecodeError, TransitionRecord, decode, flags, wire};
     use tcpclose_core::event::{Event, Segment, SignalKind};
 
     #[test]
@@ -209,7 +193,7 @@ mod tests {
         let (kind, length) = (2, 41);
         let long = reason(&[kind; 41]);
         assert_eq!(long, DecodeError::WrongLength { kind, length });
-        let mut transition = [1; wire::TransitionRecord::WHOLE];
+        let mut transition = [1; TransitionRecord::LEN_MAX];
         assert_eq!(reason(&transition), DecodeError::UnknownIpVersion(1));
         transition[3] = 6;
         transition[2] = 13;
@@ -223,14 +207,12 @@ mod tests {
 
     #[test]
     fn what_a_record_leaves_out_is_not_there() {
-        use wire::TransitionRecord;
-
-        let mut bytes = [1; TransitionRecord::WHOLE];
+        let mut bytes = [1; TransitionRecord::LEN_MAX];
         let v6 = "[101:101:101:101:101:101:101:101]:257";
         for (ip, has_task, length, local) in [
-            (4, false, TransitionRecord::BARE, "1.1.1.1:257"),
-            (4, true, TransitionRecord::WITH_TASK, "1.1.1.1:257"),
-            (6, true, TransitionRecord::WHOLE, v6),
+            (4, false, TransitionRecord::LEN_IPV4, "1.1.1.1:257"),
+            (4, true, TransitionRecord::LEN_IPV4_WITH_TASK, "1.1.1.1:257"),
+            (6, true, TransitionRecord::LEN_MAX, v6),
         ] {
             bytes[3] = ip;
             bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
@@ -240,8 +222,8 @@ mod tests {
             assert_eq!(read.tuple.local().to_string(), local);
             assert_eq!(read.task.is_some(), has_task);
             let lengths = [
-                TransitionRecord::BARE,
-                TransitionRecord::WITH_TASK,
+                TransitionRecord::LEN_IPV4,
+                TransitionRecord::LEN_IPV4_WITH_TASK,
                 length - 1,
             ];
             for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {

@@ -6,7 +6,7 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
 
-/// Prints one message, without a line end.
+/// Prints one message, without a newline.
 pub type Print = fn(fmt::Arguments<'_>);
 
 /// Messages of the eBPF programs on their way to the user.
@@ -28,7 +28,7 @@ impl Log for LogPrinter {
 
 impl EbpfLog {
     /// Starts reading, once the programs are loaded: takes the map that they log to.
-    pub(super) fn start(ebpf: &mut Ebpf, print: Print) -> anyhow::Result<Self> {
+    pub(super) fn start(ebpf: &mut Ebpf, print: Print) -> Result<Self, aya_log::Error> {
         Ok(Self(EbpfLogger::init_with_logger(ebpf, LogPrinter(print))?))
     }
 

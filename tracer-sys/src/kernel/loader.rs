@@ -7,16 +7,20 @@ use std::thread::{self, JoinHandle};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use rustix::process::{Resource, Rlimit, setrlimit};
-use tcpclose_common::{ProgramConfig, RINGS};
+use tcpclose_common::{ProgramConfig, RING_NAMES};
 
 use super::attach::{self, AttachOutcome};
 use super::btf::{self, Btf};
 use super::ebpf_log::{EbpfLog, Print};
-pub use super::load_error::LoadError;
-use super::object::{EBPF_OBJECT, FALLBACK_STAGE, PROGRAM_STATS};
+pub use super::load_error::{AttachError, LoadError, ProgramUnavailable};
+use super::object::{
+    CONFIG, EBPF_OBJECT, FALLBACK_STAGE, LOCAL_PORTS, LOST_RECORDS, PEER_PORTS, PROGRAM_STATS,
+    READER_ASLEEP,
+};
 use super::program_stats::ProgramStats;
 use super::recursion_fallback::RecursionFallback;
-use super::{offsets, tracefs};
+pub use super::tracefs::NoField;
+use super::{address_space, offsets, tracefs};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::types::NetNs;
 
@@ -67,18 +71,18 @@ pub struct Programs {
     /// Whether sockets have cookies here, so that records can be joined with sock_diag.
     pub has_cookie: bool,
     /// Tracepoints that could not be attached, and why.
-    pub missing: Vec<(&'static str, String)>,
+    pub missing_tracepoints: Vec<(&'static str, ProgramUnavailable)>,
     /// Whether function hooks on minisockets are attached; if not, why.
-    pub hooks: Result<(), String>,
+    pub minisocket_hooks: Result<(), ProgramUnavailable>,
     /// Whether the segments that minisockets take are seen; if not, why.
-    pub segments: Result<(), String>,
+    pub minisocket_segments: Result<(), ProgramUnavailable>,
     /// The kernel's names for its reset reasons, by number.
     pub reset_reasons: Vec<&'static str>,
     pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
     /// What records the transitions that interrupt others; if nothing does, why.
-    pub(super) fallback: Result<RecursionFallback, String>,
+    pub(super) recursion_fallback: Result<RecursionFallback, ProgramUnavailable>,
     pub(super) stats: ProgramStats,
     pub(super) log: Option<EbpfLog>,
     pub(super) ring_bytes: u32,
@@ -86,15 +90,15 @@ pub struct Programs {
 
 impl Programs {
     /// Returns what the programs do not see though this tier could, in sentences.
-    pub fn shortcomings(&self) -> impl Iterator<Item = String> {
-        let causes = self.missing.iter().map(|(tracepoint, why)| {
+    pub fn limitations(&self) -> impl Iterator<Item = String> {
+        let causes = self.missing_tracepoints.iter().map(|(tracepoint, why)| {
             format!(
                 "tracepoint {tracepoint} could not be attached, so causes may be missing: {why}"
             )
         });
-        let fallback = self.fallback.as_ref().err();
+        let fallback = self.recursion_fallback.as_ref().err();
         let fallback = fallback.filter(|_| self.tier == Tier::Btf).map(|why| {
-            format!("transitions that interrupt others are only counted as lost: {why}")
+            format!("transitions during another run of the program are only counted as lost: {why}")
         });
         causes.chain(fallback)
     }
@@ -109,11 +113,15 @@ impl LoaderThread {
     /// Starts the thread.
     #[must_use]
     pub fn start() -> Self {
+        // What is refused below must not end the program here.
+        if check_address_space(&TraceOptions::default()).is_err() {
+            return Self(None);
+        }
         let thread = thread::Builder::new().name("loader".into());
-        Self(thread.spawn(Self::make).ok())
+        Self(thread.spawn(Self::new_loader).ok())
     }
 
-    fn make() -> EbpfLoader<'static> {
+    fn new_loader() -> EbpfLoader<'static> {
         let mut loader = EbpfLoader::new();
         // Frees the BTF again.
         loader.btf(None);
@@ -125,7 +133,7 @@ impl LoaderThread {
         match thread.map(JoinHandle::join) {
             Some(Ok(loader)) => loader,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Self::make(),
+            None => Self::new_loader(),
         }
     }
 }
@@ -133,7 +141,7 @@ impl LoaderThread {
 /// Loads and attaches the programs.
 ///
 /// # Errors
-/// [`LoadError`]; its message says what is missing and what to do.
+/// [`LoadError`]; its message names what is missing and what to do.
 pub fn load(options: &TraceOptions) -> Result<Programs, LoadError> {
     load_with(LoaderThread::start(), options)
 }
@@ -143,10 +151,10 @@ pub fn load(options: &TraceOptions) -> Result<Programs, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Programs, LoadError> {
-    let object = EBPF_OBJECT.ok_or(LoadError::NoObject)?;
     if !crate::host::capabilities::may_trace() {
-        return Err(LoadError::NotPermitted);
+        return Err(LoadError::without_capabilities());
     }
+    check_address_space(options)?;
     lift_memlock_limit();
     let raw_btf = if options.classic {
         None
@@ -178,22 +186,22 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
         ..config
     };
     let mut ebpf = loader
-        .override_global("CONFIG", bytemuck::bytes_of(&config), true)
+        .override_global(CONFIG, bytemuck::bytes_of(&config), true)
         .override_global(aya_log::LEVEL, &level, true)
-        .load(object)
+        .load(EBPF_OBJECT)
         .map_err(LoadError::from_aya)?;
-    set_ports(&mut ebpf, "LOCAL_PORTS", &options.filter.local_ports)?;
-    set_ports(&mut ebpf, "PEER_PORTS", &options.filter.peer_ports)?;
+    set_ports(&mut ebpf, LOCAL_PORTS, &options.filter.local_ports)?;
+    set_ports(&mut ebpf, PEER_PORTS, &options.filter.peer_ports)?;
     let has_cookie = config.has_cookie != 0;
     let attached = match &btf {
-        Some(btf) => attach::with_btf(&mut ebpf, btf, has_cookie),
-        None => attach::classic(&mut ebpf),
+        Some(btf) => attach::btf_tier(&mut ebpf, btf, has_cookie),
+        None => attach::classic_tier(&mut ebpf),
     };
     let AttachOutcome {
-        missing,
-        hooks,
-        segments,
-        fallback,
+        missing_tracepoints,
+        minisocket_hooks,
+        minisocket_segments,
+        recursion_fallback,
     } = attached.map_err(LoadError::from_aya)?;
     let log = match options.log {
         Some(print) => Some(EbpfLog::start(&mut ebpf, print).map_err(LoadError::from_aya)?),
@@ -203,17 +211,17 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
         tier: btf.as_ref().map_or(Tier::Classic, |_| Tier::Btf),
         log,
         has_cookie,
-        missing,
-        hooks,
-        segments,
+        missing_tracepoints,
+        minisocket_hooks,
+        minisocket_segments,
         reset_reasons: btf.as_ref().map_or(Vec::new(), offsets::reset_reasons),
         rings: rings
             .iter()
             .map(|ring| take_map(&mut ebpf, ring))
             .collect::<Result<_, _>>()?,
-        lost: take_map(&mut ebpf, "LOST")?,
-        reader_asleep: take_map(&mut ebpf, "READER_ASLEEP")?,
-        fallback: match fallback {
+        lost: take_map(&mut ebpf, LOST_RECORDS)?,
+        reader_asleep: take_map(&mut ebpf, READER_ASLEEP)?,
+        recursion_fallback: match recursion_fallback {
             Ok(()) => Ok(RecursionFallback::new(take_map(&mut ebpf, FALLBACK_STAGE)?)),
             Err(why) => Err(why),
         },
@@ -223,10 +231,15 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
     })
 }
 
+fn check_address_space(options: &TraceOptions) -> Result<(), LoadError> {
+    let ring_bytes = rings().len() as u64 * u64::from(options.ring_bytes);
+    Ok(address_space::check(ring_bytes)?)
+}
+
 /// Returns the rings that are used: one for each CPU, as far as there are enough.
 fn rings() -> &'static [&'static str] {
     let cpus = aya::util::nr_cpus().map_or(1, usize::next_power_of_two);
-    &RINGS[..cpus.min(RINGS.len())]
+    &RING_NAMES[..cpus.min(RING_NAMES.len())]
 }
 
 /// Returns the level for the programs' log messages; 0 turns all of them off.
@@ -241,32 +254,26 @@ fn log_level(options: &TraceOptions) -> u8 {
 fn classic_config(options: &TraceOptions) -> Result<ProgramConfig, LoadError> {
     // The record of the tracepoint has no network namespace.
     if options.filter.netns.is_some() {
-        return Err(LoadError::FilterNeedsBtf("--netns"));
+        return Err(LoadError::filter_without_btf("--netns"));
     }
     let format = tracefs::TracepointFormat::read("sock/inet_sock_set_state")
-        .map_err(LoadError::NoTracefs)?;
+        .map_err(LoadError::without_tracefs)?;
     offsets::from_format(&format).map_err(LoadError::NoField)
 }
 
-fn take_map<T>(ebpf: &mut Ebpf, name: &str) -> Result<T, LoadError>
+fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError>
 where
     T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
 {
     let map = ebpf.take_map(name).ok_or_else(|| missing_map(name))?;
-    T::try_from(map).map_err(|error| LoadError::Other {
-        doing: "opening the maps",
-        error: error.into(),
-    })
+    T::try_from(map).map_err(LoadError::from_aya)
 }
 
-fn missing_map(name: &str) -> LoadError {
-    LoadError::Other {
-        doing: "opening the maps",
-        error: anyhow::anyhow!("the eBPF object has no map {name}"),
-    }
+fn missing_map(name: &'static str) -> LoadError {
+    LoadError::Attach(AttachError::NoMap(name))
 }
 
-fn set_ports(ebpf: &mut Ebpf, name: &str, ports: &BTreeSet<u16>) -> Result<(), LoadError> {
+fn set_ports(ebpf: &mut Ebpf, name: &'static str, ports: &BTreeSet<u16>) -> Result<(), LoadError> {
     if ports.is_empty() {
         return Ok(());
     }

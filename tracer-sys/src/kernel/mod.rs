@@ -1,7 +1,9 @@
 //! Interfaces to the kernel: the eBPF programs and their records, BTF, sock_diag, network
 //! namespaces, clocks.
 
+mod address_space;
 mod attach;
+pub mod attached;
 pub mod btf;
 pub mod clock;
 pub mod decode;
@@ -20,5 +22,3 @@ mod ring_positions;
 pub mod sock_diag;
 pub mod task_file_iter;
 pub(crate) mod tracefs;
-
-pub use object::EBPF_OBJECT;

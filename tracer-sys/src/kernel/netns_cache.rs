@@ -5,37 +5,49 @@ use std::collections::HashMap;
 use super::clock;
 use super::netns::{self, NetNsError, NetNsHandle};
 use super::sock_diag::{DiagClient, DiagError};
+use crate::absent_keys::AbsentKeys;
 use tcpclose_core::types::{Nanos, NetNs};
 
 /// The most namespaces that are remembered. Beyond that the cache starts anew.
-pub const REMEMBERED: usize = 4096;
+pub const MAX_CACHED_NAMESPACES: usize = 4096;
 
 /// How long a namespace that was not found, or could not be entered, is not searched for again.
-const ABSENT_PERIOD: Nanos = Nanos::from_secs(10);
+const ABSENT_RETRY_INTERVAL: Nanos = Nanos::from_secs(10);
 
 /// Enters network namespaces by their numbers.
 #[derive(Debug)]
-pub struct NetnsCache {
+pub struct NetNsCache {
     own: Option<NetNs>,
     handles: HashMap<NetNs, NetNsHandle>,
-    /// Namespaces that were not found or could not be entered, and when that was.
-    absent: HashMap<NetNs, Nanos>,
-    /// Finds all network namespaces of the host.
-    scan: fn() -> Vec<NetNsHandle>,
+    /// Namespaces that were not found or could not be entered.
+    absent: AbsentKeys<NetNs>,
+    /// Finds network namespaces of the host, the given one among them if it can.
+    scan: fn(NetNs) -> Vec<NetNsHandle>,
 }
 
-impl Default for NetnsCache {
+impl Default for NetNsCache {
     fn default() -> Self {
         Self {
             own: netns::current().ok(),
             handles: HashMap::new(),
-            absent: HashMap::new(),
-            scan: || netns::scan().namespaces,
+            absent: AbsentKeys::new(ABSENT_RETRY_INTERVAL, MAX_CACHED_NAMESPACES),
+            scan: |_| netns::scan().namespaces,
         }
     }
 }
 
-impl NetnsCache {
+impl NetNsCache {
+    /// Returns a cache that also finds namespaces which only a descriptor keeps alive
+    /// ([`netns::find_by_descriptors`]). A search for one that is gone then reads all descriptors
+    /// of the host.
+    #[must_use]
+    pub fn with_namespaces_by_descriptor() -> Self {
+        Self {
+            scan: netns::scan_for,
+            ..Self::default()
+        }
+    }
+
     /// Returns whether this is the network namespace of the process.
     #[must_use]
     pub fn is_own(&self, netns: NetNs) -> bool {
@@ -94,31 +106,27 @@ impl NetnsCache {
             return Ok(result);
         }
         self.handles.remove(&netns);
-        self.absent.retain(|_, since| now - *since < ABSENT_PERIOD);
-        if self.absent.contains_key(&netns) {
+        if self.absent.contains(&netns, now) {
             return Err(NetNsError::NotFound(netns));
         }
-        self.remember_all(netns);
+        self.scan_and_cache(netns);
         let entered = match self.handles.get(&netns) {
             Some(found) => enter(found),
             None => Err(NetNsError::NotFound(netns)),
         };
         entered.inspect_err(|_| {
             self.handles.remove(&netns);
-            if self.absent.len() >= REMEMBERED {
-                self.absent.clear();
-            }
             self.absent.insert(netns, now);
         })
     }
 
     /// Remembers all namespaces that a scan finds, so that a host with many of them takes one scan.
-    fn remember_all(&mut self, wanted: NetNs) {
-        let mut found = (self.scan)();
-        if self.handles.len() + found.len() > REMEMBERED {
+    fn scan_and_cache(&mut self, wanted: NetNs) {
+        let mut found = (self.scan)(wanted);
+        if self.handles.len() + found.len() > MAX_CACHED_NAMESPACES {
             self.handles.clear();
             found.sort_by_key(|handle| handle.id() != wanted);
-            found.truncate(REMEMBERED);
+            found.truncate(MAX_CACHED_NAMESPACES);
         }
         let found = found.into_iter().map(|handle| (handle.id(), handle));
         self.handles.extend(found);
@@ -133,56 +141,56 @@ mod tests {
 
     thread_local! {
         /// How often this test has scanned for namespaces, and how many there are, numbered from 1.
-        static WALKS: Cell<u32> = const { Cell::new(0) };
-        static THERE: Cell<u32> = const { Cell::new(0) };
+        static SCANS: Cell<u32> = const { Cell::new(0) };
+        static EXISTING: Cell<u32> = const { Cell::new(0) };
     }
 
     fn id(number: u32) -> NetNs {
         NetNs::new(number).expect("it is not 0")
     }
 
-    fn cache() -> NetnsCache {
-        NetnsCache {
+    fn cache() -> NetNsCache {
+        NetNsCache {
             own: None,
-            scan: || {
-                WALKS.set(WALKS.get() + 1);
-                let numbers = 1..=THERE.get();
+            scan: |_| {
+                SCANS.set(SCANS.get() + 1);
+                let numbers = 1..=EXISTING.get();
                 numbers.map(|number| NetNsHandle::new(id(number))).collect()
             },
-            ..NetnsCache::default()
+            ..NetNsCache::default()
         }
     }
 
-    fn enter(cache: &mut NetnsCache, number: u32, at: u64) -> Option<NetNs> {
+    fn enter(cache: &mut NetNsCache, number: u32, at: u64) -> Option<NetNs> {
         let entered = cache.enter(id(number), Nanos::from_secs(at), |handle| Ok(handle.id()));
         entered.ok()
     }
 
     #[test]
-    fn one_walk_finds_all_that_are_there() {
-        THERE.set(3);
+    fn one_scan_finds_all_namespaces() {
+        EXISTING.set(3);
         let mut cache = cache();
         for number in [2, 3, 1, 2] {
             assert_eq!(enter(&mut cache, number, 100), Some(id(number)));
         }
-        assert_eq!(WALKS.get(), 1);
+        assert_eq!(SCANS.get(), 1);
     }
 
     #[test]
-    fn one_that_is_absent_is_looked_for_again_only_after_a_while() {
+    fn an_absent_namespace_is_searched_again_only_after_an_interval() {
         let mut cache = cache();
         for at in 100..110 {
             assert_eq!(enter(&mut cache, 7, at), None);
         }
-        assert_eq!(WALKS.get(), 1);
-        THERE.set(7);
+        assert_eq!(SCANS.get(), 1);
+        EXISTING.set(7);
         assert_eq!(enter(&mut cache, 7, 110), Some(id(7)));
-        assert_eq!(WALKS.get(), 2);
+        assert_eq!(SCANS.get(), 2);
     }
 
     #[test]
-    fn one_that_cannot_be_entered_is_looked_for_once_in_a_while() {
-        THERE.set(1);
+    fn a_namespace_that_cannot_be_entered_is_retried_once_per_interval() {
+        EXISTING.set(1);
         let mut cache = cache();
         assert_eq!(enter(&mut cache, 1, 100), Some(id(1)));
         for at in 100..110 {
@@ -191,20 +199,20 @@ mod tests {
             });
             assert!(refused.is_err());
         }
-        assert_eq!(WALKS.get(), 2);
+        assert_eq!(SCANS.get(), 2);
     }
 
     #[test]
-    fn the_memory_is_bounded_and_keeps_the_one_that_is_wanted() {
-        let most = REMEMBERED as u32;
-        THERE.set(2 * most);
+    fn the_cache_is_bounded_and_keeps_the_requested_namespace() {
+        let most = MAX_CACHED_NAMESPACES as u32;
+        EXISTING.set(2 * most);
         let mut cache = cache();
         assert_eq!(enter(&mut cache, 2 * most, 100), Some(id(2 * most)));
-        assert_eq!(cache.handles.len(), REMEMBERED);
-        THERE.set(0);
+        assert_eq!(cache.handles.len(), MAX_CACHED_NAMESPACES);
+        EXISTING.set(0);
         for number in 0..most + 5 {
             assert_eq!(enter(&mut cache, 3 * most + number, 100), None);
         }
-        assert!(cache.absent.len() <= REMEMBERED);
+        assert!(cache.absent.len() <= MAX_CACHED_NAMESPACES);
     }
 }

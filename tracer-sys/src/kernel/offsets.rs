@@ -1,10 +1,10 @@
-//! Makes the eBPF programs' [`ProgramConfig`]: where this kernel keeps the fields that they read, and what
-//! it allows.
+//! Makes the eBPF programs' [`ProgramConfig`]: where this kernel keeps the fields that they read,
+//! and what it allows.
 
 use tcpclose_common::{ProgramConfig, task_file_context};
 
 use super::btf::{Btf, BtfError};
-use super::tracefs::TracepointFormat;
+use super::tracefs::{NoField, TracepointFormat};
 
 /// A number for which the kernel never drops a packet.
 const NO_SUCH_REASON: u32 = u32::MAX;
@@ -20,7 +20,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
     let sock = |member: &str| sock.offset(member);
     let tcp = |member: &str| tcp_sock.offset(member);
     let segment = |member: &str| Ok(control_block + in_segment.offset(member)?);
-    let (repair_byte, repair_bit) = tcp_sock.bit("repair")?;
+    let (repair_byte, repair_bit) = tcp_sock.bit_offset("repair")?;
     Ok(ProgramConfig {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
@@ -40,6 +40,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         sk_lock_owned: sock("sk_lock.owned")?,
         sk_lingertime: sock("sk_lingertime")?,
         sk_receive_queue_tail: sock("sk_receive_queue.prev")?,
+        sk_backlog_len: sock("sk_backlog.len")?,
         net_inum: btf.offset("net", "ns.inum")?,
         inet_sport: tcp("inet_conn.icsk_inet.inet_sport")?,
         snd_una: tcp("snd_una")?,
@@ -56,6 +57,8 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         bytes_received: tcp("bytes_received")?,
         total_retrans: tcp("total_retrans")?,
         rcv_ooopack: tcp("rcv_ooopack")?,
+        out_of_order_root: tcp("out_of_order_queue.rb_node")?,
+        out_of_order_last: tcp("ooo_last_skb")?,
         repair_byte,
         repair_bit,
         rx_opt_bits: tcp("rx_opt.saw_tstamp")?,
@@ -134,8 +137,8 @@ pub fn reset_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
 /// Fills the offsets of the classic tracepoint from its `format` file.
 ///
 /// # Errors
-/// The name of the field that the format lacks.
-pub fn from_format(format: &TracepointFormat) -> Result<ProgramConfig, String> {
+/// [`NoField`] with the name of the field that the format lacks.
+pub fn from_format(format: &TracepointFormat) -> Result<ProgramConfig, NoField> {
     let at = |name: &str| format.field(name).map(|field| field.offset);
     Ok(ProgramConfig {
         classic_size: format.size(),

@@ -8,7 +8,7 @@ use tcpclose_core::types::Nanos;
 
 /// Runs of the eBPF programs, all together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BpfRuns {
+pub struct ProgramRunStats {
     /// Number of runs.
     pub count: u64,
     /// Processor time of the runs.
@@ -19,18 +19,18 @@ pub struct BpfRuns {
 pub(super) struct ProgramStats(pub PerCpuArray<MapData, [u64; 3]>);
 
 impl ProgramStats {
-    /// Returns all runs since the start. The time is an estimate: one in [`RunStats::TIMED`] runs
-    /// on each CPU is timed.
+    /// Returns all runs since the start. The time is an estimate: one in
+    /// [`RunStats::SAMPLE_INTERVAL`] runs on each CPU is timed.
     ///
     /// # Errors
     /// When the map cannot be read.
-    pub fn total(&self) -> Result<BpfRuns, MapError> {
-        let mut total = BpfRuns::default();
+    pub fn total(&self) -> Result<ProgramRunStats, MapError> {
+        let mut total = ProgramRunStats::default();
         for program in 0..Program::COUNT {
             for words in self.0.get(&program, 0)?.iter() {
                 let runs: RunStats = bytemuck::cast(*words);
                 total.count += runs.count;
-                total.time = total.time + Nanos(runs.timed_ns * RunStats::TIMED);
+                total.time = total.time + Nanos(runs.timed_ns * RunStats::SAMPLE_INTERVAL);
             }
         }
         Ok(total)

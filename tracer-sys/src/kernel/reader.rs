@@ -7,7 +7,10 @@
 //! the record is complete, so a later one on another CPU has a later time. A record that is being
 //! written hides complete ones behind it; no ring is read further than one with such a record.
 
-#![expect(unsafe_code, reason = "tokio wants a promise about the descriptor")]
+#![expect(
+    unsafe_code,
+    reason = "AsyncFd requires a promise that the descriptor stays open"
+)]
 
 use std::future::poll_fn;
 use std::io;
@@ -22,29 +25,23 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::clock::now;
 use super::decode::{DecodeError, decode};
-use super::ebpf_log::EbpfLog;
-use super::loader::Programs;
-use super::program_stats::BpfRuns;
-use super::program_stats::ProgramStats;
-use super::recursion_fallback::RecursionFallback;
-use super::recursion_misses::{RecursionMisses, Skipped};
-use super::ring_positions::Positions;
+use super::ring_positions::RingPositions;
 use tcpclose_core::event::Event;
 use tcpclose_core::types::Nanos;
 
 /// How often an awake reader polls: a record reaches the user well within 100 ms.
-const POLL: Duration = Duration::from_millis(20);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// It polls more often where this part of a ring fills sooner. The rest of the ring is for the
 /// times when the reader has to wait for a processor.
-const FILL: u32 = 8;
+const POLL_FILL_DIVISOR: u32 = 8;
 /// The shortest time between two polls: the timer's resolution.
-const MOST_OFTEN: Duration = Duration::from_millis(1);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// `BPF_RINGBUF_HDR_SZ`: bytes of the header of each record in the ring.
-const RECORD_HEADER: usize = 8;
+const RECORD_HEADER_LEN: usize = 8;
 
 /// With more than one ring, records are handed over at this age: by then they are complete, and all
 /// older ones have been read.
-pub const SETTLED: Nanos = Nanos::from_millis(1);
+pub const MIN_RECORD_AGE: Nanos = Nanos::from_millis(1);
 
 /// Reads the records of the rings.
 pub struct RingReader {
@@ -58,68 +55,68 @@ pub struct RingReader {
     ring_bytes: u32,
     last_poll: Instant,
     /// How long to wait until the next poll, while awake.
-    pace: Duration,
+    poll_interval: Duration,
 }
 
 /// A ring, and the record that was taken from it and is not yet handed over.
 struct Ring {
     fd: AsyncFd<RingBuf<MapData>>,
-    head: Option<Result<Event, DecodeError>>,
+    next_record: Option<Result<Event, DecodeError>>,
     /// Bytes taken in this poll.
-    taken: usize,
-    positions: Positions,
+    bytes_taken: usize,
+    positions: RingPositions,
     /// Whether the next record is being written.
     blocked: bool,
-    /// The time up to which all its records have been taken.
-    settled: Nanos,
+    /// The time up to which all of its records have been taken.
+    complete_until: Nanos,
 }
 
 impl Ring {
     fn new(events: RingBuf<MapData>) -> io::Result<Self> {
-        let positions = Positions::map(events.as_fd())?;
+        let positions = RingPositions::map(events.as_fd())?;
         // SAFETY: the ring buffer owns its descriptor and keeps it open until it is dropped, after
         // the registration.
         let fd = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE)? };
         Ok(Self {
             fd,
-            head: None,
-            taken: 0,
+            next_record: None,
+            bytes_taken: 0,
             positions,
             blocked: false,
-            settled: now(),
+            complete_until: now(),
         })
     }
 
     /// Takes the next record, if one is complete.
-    fn refill(&mut self, reset_reasons: &[&'static str]) {
-        if self.head.is_some() {
+    fn take_next(&mut self, reset_reasons: &[&'static str]) {
+        if self.next_record.is_some() {
             return;
         }
         match self.fd.get_mut().next() {
             Some(bytes) => {
-                self.taken += bytes.len() + RECORD_HEADER;
-                self.head = Some(decode(&bytes, reset_reasons));
+                self.bytes_taken += bytes.len() + RECORD_HEADER_LEN;
+                self.next_record = Some(decode(&bytes, reset_reasons));
                 self.blocked = false;
             }
-            None => self.blocked = self.positions.differ(),
+            None => self.blocked = self.positions.has_unread(),
         }
     }
 
     /// Returns the time of the record that was taken; 0 for one that cannot be decoded.
-    fn at(&self) -> Option<Nanos> {
-        let head = self.head.as_ref()?.as_ref();
-        Some(head.map_or(Nanos(0), Event::at))
+    fn next_at(&self) -> Option<Nanos> {
+        let next_record = self.next_record.as_ref()?.as_ref();
+        Some(next_record.map_or(Nanos(0), Event::at))
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Polls every [`POLL`] or sooner.
+    /// Polls every [`MAX_POLL_INTERVAL`] or sooner.
     Awake,
     /// The eBPF programs are requested to wake the reader; one more poll follows, as a record may
-    /// have been under way meanwhile.
-    Dozing,
-    /// Only a wake-up or the caller's deadline ends this.
+    /// have been written meanwhile.
+    WakeupRequested,
+    /// Waits for a wake-up or the caller's deadline only.
     Asleep,
 }
 
@@ -143,7 +140,7 @@ impl RingReader {
             mode: Mode::Awake,
             ring_bytes,
             last_poll: Instant::now(),
-            pace: POLL,
+            poll_interval: MAX_POLL_INTERVAL,
         })
     }
 
@@ -154,7 +151,7 @@ impl RingReader {
     /// # Errors
     /// When a descriptor can no longer be polled.
     pub async fn wait(&mut self, deadline: Option<Instant>) -> io::Result<()> {
-        let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.pace);
+        let poll = (self.mode != Mode::Asleep).then(|| Instant::now() + self.poll_interval);
         match poll.into_iter().chain(deadline).min() {
             // An awake reader is not woken: no wake-up is requested.
             Some(until) if self.mode == Mode::Awake => sleep_until(until).await,
@@ -187,24 +184,24 @@ impl RingReader {
         .await
     }
 
-    /// Returns how far behind the present [`Self::horizon`] is.
+    /// Returns the age from which on records are handed over: 0 where there is only one ring.
     #[must_use]
-    pub fn lag(&self) -> Nanos {
+    pub fn min_record_age(&self) -> Nanos {
         match self.rings.len() {
             1 => Nanos(0),
-            _ => SETTLED,
+            _ => MIN_RECORD_AGE,
         }
     }
 
     /// Returns the time up to which [`Self::drain`] can hand over all records.
     #[must_use]
-    pub fn horizon(&self) -> Nanos {
-        now() - self.lag()
+    pub fn complete_until(&self) -> Nanos {
+        now() - self.min_record_age()
     }
 
-    /// Hands over the records up to `until`, which was the [`Self::horizon`] a moment ago, in the
-    /// order of their times, and decides how to wait for the next. Returns the time up to which all
-    /// are handed over: an earlier one where a record is being written.
+    /// Hands over the records up to `until`, which [`Self::complete_until`] returned a moment ago,
+    /// in the order of their times, and decides how to wait for the next. Returns the time up to
+    /// which all are handed over: an earlier one where a record is being written.
     ///
     /// # Errors
     /// When a wake-up cannot be requested.
@@ -215,42 +212,47 @@ impl RingReader {
     ) -> io::Result<Nanos> {
         // Records that come into a ring after it was found empty are later than `until`.
         for ring in &mut self.rings {
-            ring.refill(&self.reset_reasons);
+            ring.take_next(&self.reset_reasons);
         }
         loop {
             let blocked = self.rings.iter().filter(|ring| ring.blocked);
-            until = blocked.map(|ring| ring.settled).fold(until, Nanos::min);
-            let heads = self.rings.iter_mut();
-            let heads = heads.filter_map(|ring| Some((ring.at()?, ring)));
-            let Some((_, ring)) = heads
+            until = blocked
+                .map(|ring| ring.complete_until)
+                .fold(until, Nanos::min);
+            let pending = self.rings.iter_mut();
+            let pending = pending.filter_map(|ring| Some((ring.next_at()?, ring)));
+            let Some((_, ring)) = pending
                 .min_by_key(|(at, _)| *at)
                 .filter(|(at, _)| *at <= until)
             else {
                 break;
             };
-            ring.settled = ring.settled.max(ring.at().unwrap_or_default());
-            if let Some(event) = ring.head.take() {
+            ring.complete_until = ring.complete_until.max(ring.next_at().unwrap_or_default());
+            if let Some(event) = ring.next_record.take() {
                 each(event);
             }
-            ring.refill(&self.reset_reasons);
+            ring.take_next(&self.reset_reasons);
         }
         for ring in self.rings.iter_mut().filter(|ring| !ring.blocked) {
-            ring.settled = ring.settled.max(until);
+            ring.complete_until = ring.complete_until.max(until);
         }
         let last_poll = std::mem::replace(&mut self.last_poll, Instant::now());
         let taken = self.rings.iter_mut();
-        let fullest = taken.map(|ring| std::mem::take(&mut ring.taken)).max();
+        let fullest = taken
+            .map(|ring| std::mem::take(&mut ring.bytes_taken))
+            .max();
         let fullest = fullest.unwrap_or(0);
-        self.pace = pace(self.last_poll - last_poll, fullest, self.ring_bytes);
+        self.poll_interval =
+            poll_interval_for(self.last_poll - last_poll, fullest, self.ring_bytes);
         let mut rings = self.rings.iter();
-        let waiting = rings.any(|ring| ring.head.is_some() || ring.blocked);
+        let waiting = rings.any(|ring| ring.next_record.is_some() || ring.blocked);
         self.mode = match (fullest > 0 || waiting, self.mode) {
             (true, _) => Mode::Awake,
             (false, Mode::Awake) => {
                 self.reader_asleep.set(0, 1, 0).map_err(map_error)?;
-                Mode::Dozing
+                Mode::WakeupRequested
             }
-            (false, Mode::Dozing | Mode::Asleep) => Mode::Asleep,
+            (false, Mode::WakeupRequested | Mode::Asleep) => Mode::Asleep,
         };
         Ok(until)
     }
@@ -269,85 +271,12 @@ impl RingReader {
 
 /// Returns how long to wait until the next poll, when so many bytes came in the time since the last
 /// one.
-fn pace(since: Duration, bytes: usize, ring_bytes: u32) -> Duration {
-    let filled = f64::from(ring_bytes / FILL) / bytes as f64;
+fn poll_interval_for(since: Duration, bytes: usize, ring_bytes: u32) -> Duration {
+    let filled = f64::from(ring_bytes / POLL_FILL_DIVISOR) / bytes as f64;
     // Nothing came, or the last poll is days ago.
     let wait = Duration::try_from_secs_f64(since.as_secs_f64() * filled);
-    wait.unwrap_or(POLL).clamp(MOST_OFTEN, POLL)
-}
-
-impl Programs {
-    /// Starts reading. The programs stay attached as long as the returned guard lives.
-    ///
-    /// # Errors
-    /// When the ring buffer cannot be polled.
-    pub fn into_reader(self) -> io::Result<(RingReader, AttachedPrograms)> {
-        let Self {
-            ebpf,
-            tier: _,
-            has_cookie: _,
-            missing: _,
-            hooks: _,
-            segments: _,
-            reset_reasons,
-            rings,
-            lost,
-            reader_asleep,
-            fallback,
-            stats,
-            log,
-            ring_bytes,
-        } = self;
-        let reader = RingReader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
-        let misses = RecursionMisses::of(&ebpf);
-        Ok((
-            reader,
-            AttachedPrograms {
-                ebpf,
-                misses,
-                fallback: fallback.ok(),
-                stats,
-                log,
-            },
-        ))
-    }
-}
-
-/// The programs while they are attached; dropping this detaches them.
-pub struct AttachedPrograms {
-    /// Keeps programs and links alive.
-    ebpf: aya::Ebpf,
-    misses: RecursionMisses,
-    fallback: Option<RecursionFallback>,
-    stats: ProgramStats,
-    /// The programs' own log messages, if they are wanted.
-    pub log: Option<EbpfLog>,
-}
-
-impl AttachedPrograms {
-    /// Returns how often and how long the programs have run; `None` where that cannot be read.
-    #[must_use]
-    pub fn runs(&self) -> Option<BpfRuns> {
-        self.stats.total().ok()
-    }
-
-    /// Returns how many runs of the programs the kernel skipped since the last call, without those
-    /// that the fallback made up for. Call it about once a second.
-    pub fn take_misses(&mut self) -> u64 {
-        let Skipped { set_state, others } = self.misses.take();
-        let Some(fallback) = &mut self.fallback else {
-            return set_state.unwrap_or(0) + others;
-        };
-        // Counted before the last stage begins: at most too many, by the runs skipped in between,
-        // never too few.
-        let missed = if fallback.is_active() {
-            0
-        } else {
-            set_state.unwrap_or(0)
-        };
-        fallback.advance(&mut self.ebpf, set_state.is_none_or(|skipped| skipped > 0));
-        missed + others
-    }
+    wait.unwrap_or(MAX_POLL_INTERVAL)
+        .clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)
 }
 
 fn map_error(error: MapError) -> io::Error {
@@ -358,16 +287,25 @@ fn map_error(error: MapError) -> io::Error {
 mod tests {
     use std::time::Duration;
 
-    use super::{MOST_OFTEN, POLL, pace};
+    use super::{MAX_POLL_INTERVAL, MIN_POLL_INTERVAL, poll_interval_for};
 
     #[test]
-    fn the_reader_comes_back_before_an_eighth_of_the_ring_is_full() {
+    fn the_reader_polls_before_an_eighth_of_the_ring_is_full() {
         let since = Duration::from_millis(20);
-        assert_eq!(pace(since, 0, 8 << 20), POLL);
-        assert_eq!(pace(since, 168, 8 << 20), POLL);
-        assert_eq!(pace(since, 1 << 20, 8 << 20), POLL);
-        assert_eq!(pace(since, 2 << 20, 8 << 20), POLL / 2);
-        assert_eq!(pace(since, 8 << 20, 4096), MOST_OFTEN);
-        assert_eq!(pace(Duration::MAX, 1, 8 << 20), POLL);
+        assert_eq!(poll_interval_for(since, 0, 8 << 20), MAX_POLL_INTERVAL);
+        assert_eq!(poll_interval_for(since, 168, 8 << 20), MAX_POLL_INTERVAL);
+        assert_eq!(
+            poll_interval_for(since, 1 << 20, 8 << 20),
+            MAX_POLL_INTERVAL
+        );
+        assert_eq!(
+            poll_interval_for(since, 2 << 20, 8 << 20),
+            MAX_POLL_INTERVAL / 2
+        );
+        assert_eq!(poll_interval_for(since, 8 << 20, 4096), MIN_POLL_INTERVAL);
+        assert_eq!(
+            poll_interval_for(Duration::MAX, 1, 8 << 20),
+            MAX_POLL_INTERVAL
+        );
     }
 }

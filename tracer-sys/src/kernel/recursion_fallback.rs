@@ -7,17 +7,18 @@ use aya::maps::{Array, MapData};
 use aya::programs::BtfTracePoint;
 use tcpclose_common::FallbackStage;
 
+use super::load_error::AttachError;
 use super::object::SET_STATE_FALLBACK;
 
 /// The fallback, which is loaded from the start: loading takes rights which may be given up later.
 pub(super) struct RecursionFallback {
     /// The stage that both programs read.
     map: Array<MapData, u32>,
-    progress: Progress,
+    progress: AttachProgress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
+enum AttachProgress {
     /// Loaded, and not needed yet.
     Waiting,
     Attached,
@@ -32,13 +33,13 @@ impl RecursionFallback {
     pub fn new(map: Array<MapData, u32>) -> Self {
         Self {
             map,
-            progress: Progress::Waiting,
+            progress: AttachProgress::Waiting,
         }
     }
 
     /// Returns whether it records what the main program misses.
     pub fn is_active(&self) -> bool {
-        self.progress == Progress::Active
+        self.progress == AttachProgress::Active
     }
 
     /// Advances the attach sequence by one stage, if a run of the main program was skipped now or
@@ -46,27 +47,32 @@ impl RecursionFallback {
     /// 100 ms.
     pub fn advance(&mut self, ebpf: &mut Ebpf, is_needed: bool) {
         self.progress = match self.progress {
-            Progress::Waiting if is_needed => match attach(ebpf) {
-                Ok(()) => Progress::Attached,
-                Err(_) => Progress::Failed,
+            AttachProgress::Waiting if is_needed => match attach(ebpf) {
+                Ok(()) => AttachProgress::Attached,
+                Err(_) => AttachProgress::Failed,
             },
-            Progress::Attached => self.set_stage(FallbackStage::Syncing, Progress::Syncing),
-            Progress::Syncing => self.set_stage(FallbackStage::Active, Progress::Active),
+            AttachProgress::Attached => {
+                self.set_stage(FallbackStage::Syncing, AttachProgress::Syncing)
+            }
+            AttachProgress::Syncing => {
+                self.set_stage(FallbackStage::Active, AttachProgress::Active)
+            }
             progress => progress,
         };
     }
 
-    fn set_stage(&mut self, stage: FallbackStage, next: Progress) -> Progress {
+    fn set_stage(&mut self, stage: FallbackStage, next: AttachProgress) -> AttachProgress {
         match self.map.set(0, stage as u32, 0) {
             Ok(()) => next,
-            Err(_) => Progress::Failed,
+            Err(_) => AttachProgress::Failed,
         }
     }
 }
 
-fn attach(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+fn attach(ebpf: &mut Ebpf) -> Result<(), AttachError> {
     let program = ebpf.program_mut(SET_STATE_FALLBACK);
-    let program: &mut BtfTracePoint = program.ok_or(anyhow::anyhow!("no fallback"))?.try_into()?;
+    let program = program.ok_or(AttachError::NoProgram(SET_STATE_FALLBACK))?;
+    let program: &mut BtfTracePoint = program.try_into()?;
     program.attach()?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! (`recursion_misses`, kernel/bpf/syscall.c, from 5.12 on).
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 
 use aya::Ebpf;
 
@@ -21,7 +21,7 @@ pub(super) struct RecursionMisses {
 
 /// The runs that were skipped since the last call.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Skipped {
+pub(super) struct MissedRuns {
     /// Runs of the main program on state transitions; `None` where the kernel does not count it
     /// (before 5.12).
     pub set_state: Option<u64>,
@@ -31,7 +31,7 @@ pub(super) struct Skipped {
 
 impl RecursionMisses {
     /// Starts counting for the loaded programs.
-    pub fn of(ebpf: &Ebpf) -> Self {
+    pub fn new(ebpf: &Ebpf) -> Self {
         let counter = |wanted: &dyn Fn(&str) -> bool| MissCounter {
             programs: ebpf
                 .programs()
@@ -48,10 +48,10 @@ impl RecursionMisses {
     }
 
     /// Returns how many runs were skipped since the last call.
-    pub fn take(&mut self) -> Skipped {
-        Skipped {
-            set_state: self.set_state.take(),
-            others: self.others.take().unwrap_or(0),
+    pub fn take_new(&mut self) -> MissedRuns {
+        MissedRuns {
+            set_state: self.set_state.take_new(),
+            others: self.others.take_new().unwrap_or(0),
         }
     }
 }
@@ -65,7 +65,7 @@ struct MissCounter {
 
 impl MissCounter {
     /// Returns the new ones since the last call; `None` where the kernel does not count them.
-    fn take(&mut self) -> Option<u64> {
+    fn take_new(&mut self) -> Option<u64> {
         let count = |fd: &RawFd| {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
             parse(&info)

@@ -1,7 +1,7 @@
 //! Reads how far a ring buffer has been written and read: two pages that the kernel maps for user
 //! space (`ringbuf_map_mmap_kern` of kernel/bpf/ringbuf.c). aya keeps its own mapping private.
 
-#![expect(unsafe_code, reason = "memory that the kernel shares")]
+#![expect(unsafe_code, reason = "mmap of the ring's positions")]
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,30 +12,30 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
 /// The consumer's page, followed by the producer's.
-pub(super) struct Positions {
+pub(super) struct RingPositions {
     pages: NonNull<u8>,
-    page: usize,
+    page_len: usize,
 }
 
 // SAFETY: the pages stay mapped as long as this lives, whichever thread has it, and are only read,
 // atomically.
-unsafe impl Send for Positions {}
+unsafe impl Send for RingPositions {}
 // SAFETY: as above.
-unsafe impl Sync for Positions {}
+unsafe impl Sync for RingPositions {}
 
-impl Positions {
+impl RingPositions {
     /// Maps the two pages.
     ///
     /// # Errors
     /// The kernel refuses the mapping.
     pub fn map(ring: BorrowedFd<'_>) -> io::Result<Self> {
-        let page = page_size();
+        let page_len = page_size();
         let (anywhere, from_start) = (ptr::null_mut(), 0);
         // SAFETY: the kernel chooses the address, and nothing writes through it.
         let pages = unsafe {
             mmap(
                 anywhere,
-                2 * page,
+                2 * page_len,
                 ProtFlags::READ,
                 MapFlags::SHARED,
                 ring,
@@ -43,11 +43,11 @@ impl Positions {
             )?
         };
         let pages = NonNull::new(pages.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { pages, page })
+        Ok(Self { pages, page_len })
     }
 
     /// Returns whether there are unread records, complete or still being written.
-    pub fn differ(&self) -> bool {
+    pub fn has_unread(&self) -> bool {
         self.position(0) != self.position(1)
     }
 
@@ -55,7 +55,7 @@ impl Positions {
         // SAFETY: each page begins with its position, an unsigned long.
         let position = unsafe {
             self.pages
-                .byte_add(page * self.page)
+                .byte_add(page * self.page_len)
                 .cast::<AtomicUsize>()
                 .as_ref()
         };
@@ -63,9 +63,9 @@ impl Positions {
     }
 }
 
-impl Drop for Positions {
+impl Drop for RingPositions {
     fn drop(&mut self) {
-        // SAFETY: nobody has a reference into the pages any more.
-        let _ = unsafe { munmap(self.pages.as_ptr().cast(), 2 * self.page) };
+        // SAFETY: no reference into the pages is left.
+        let _ = unsafe { munmap(self.pages.as_ptr().cast(), 2 * self.page_len) };
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// Where tracefs may be mounted; the second path is the older one.
-const MOUNTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+const TRACEFS_PATHS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
 /// One field of a tracepoint's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub struct Field {
     /// Size in bytes.
     pub size: u32,
 }
+
+/// A tracepoint's record has no field of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no field {0}")]
+pub struct NoField(pub String);
 
 /// The fields of a tracepoint's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +45,12 @@ impl TracepointFormat {
     /// Returns a field by its name.
     ///
     /// # Errors
-    /// The name, where there is no such field.
-    pub fn field(&self, name: &str) -> Result<&Field, String> {
+    /// [`NoField`], where there is none of that name.
+    pub fn field(&self, name: &str) -> Result<&Field, NoField> {
         self.0
             .iter()
             .find(|field| field.name == name)
-            .ok_or_else(|| name.to_owned())
+            .ok_or_else(|| NoField(name.to_owned()))
     }
 
     /// Returns the size of the whole record in bytes.
@@ -62,9 +67,9 @@ impl TracepointFormat {
 fn mount() -> io::Result<PathBuf> {
     let mut error = io::Error::new(
         io::ErrorKind::NotFound,
-        format!("tracefs is not mounted at {}", MOUNTS[0]),
+        format!("tracefs is not mounted at {}", TRACEFS_PATHS[0]),
     );
-    for path in MOUNTS.iter().map(Path::new) {
+    for path in TRACEFS_PATHS.iter().map(Path::new) {
         match path.join("events").metadata() {
             Ok(_) => return Ok(path.to_owned()),
             Err(refused) if refused.kind() == io::ErrorKind::PermissionDenied => {
@@ -93,9 +98,9 @@ fn parse_line(line: &str) -> Option<Field> {
 
 #[cfg(test)]
 mod tests {
-    use super::TracepointFormat;
+    use super::{NoField, TracepointFormat};
 
-    const RHEL: &str = "\
+    const RHEL_FORMAT: &str = "\
 name: inet_sock_set_state
 ID: 1234
 format:
@@ -111,12 +116,12 @@ print fmt: \"family=%s\", REC->family
 ";
 
     #[test]
-    fn fields_are_found_where_the_format_says() {
-        let format = TracepointFormat::parse(RHEL);
+    fn offsets_come_from_the_format_file() {
+        let format = TracepointFormat::parse(RHEL_FORMAT);
         assert_eq!(format.field("skaddr").unwrap().offset, 16);
         assert_eq!(format.field("daddr_v6").unwrap().size, 16);
         assert_eq!(format.field("protocol").unwrap().offset, 38);
         assert_eq!(format.size(), 80);
-        assert_eq!(format.field("sport"), Err("sport".to_owned()));
+        assert_eq!(format.field("sport"), Err(NoField("sport".to_owned())));
     }
 }

@@ -1,26 +1,26 @@
-//! What the kernel reports a socket in CLOSE_WAIT.
+//! What the kernel reports about a socket in CLOSE_WAIT.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
 use tcpclose_common::TcpState;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DumpQuery, SocketLookup, StateSet};
 
-use crate::connections::{Pair, cookie, in_state, tuple};
+use crate::connections::{ConnectedPair, cookie, in_state, tuple};
 
 #[test]
-fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Outcome {
+fn close_wait_shows_unread_bytes_and_an_unread_fin() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             mut client,
             mut server,
-        } = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&server)?).id(cookie(&server));
+        } = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&server)?).with_id(cookie(&server));
         client.write_all(b"hello")?;
         let mut all = [0; 5];
         server.read_exact(&mut all)?;
@@ -34,15 +34,15 @@ fn close_wait_shows_unread_bytes_and_an_end_of_stream_that_was_not_read() -> Out
 }
 
 #[test]
-fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
+fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             mut client,
             mut server,
-        } = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&server)?).id(cookie(&server));
+        } = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&server)?).with_id(cookie(&server));
         client.write_all(b"hello")?;
         drop(client);
         assert_eq!(
@@ -63,18 +63,18 @@ fn a_fin_that_joined_unread_bytes_is_read_with_the_last_of_them() -> Outcome {
 }
 
 #[test]
-fn tcp_info_counts_and_ages() -> Outcome {
+fn tcp_info_counts_and_ages() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             mut client,
             server,
-        } = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&server)?)
-            .id(cookie(&server))
+        } = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&server)?)
+            .with_id(cookie(&server))
             .with_info();
-        let opener = SocketLookup::tuple(tuple(&client)?).with_info();
+        let opener = SocketLookup::new(tuple(&client)?).with_info();
         let opener = diag.lookup(&opener)?.and_then(|socket| socket.info);
         let opener = opener.ok_or("no tcp_info")?;
         assert_eq!(opener.bytes_acked, 1, "the SYN of an active open counts");
@@ -94,9 +94,9 @@ fn tcp_info_counts_and_ages() -> Outcome {
         let (ack, data) = (info.last_ack_recv_ms, info.last_data_recv_ms);
         assert!((90..5000).contains(&ack) && data >= ack + 150, "{info:?}");
         // Only a dump that asks for it carries it.
-        let states = StateSet::of(&[TcpState::CloseWait]);
-        let plain = diag.collect(&DumpQuery::states(states))?.0;
-        let full = diag.collect(&DumpQuery::states(states).with_info())?.0;
+        let states = StateSet::from_states(&[TcpState::CloseWait]);
+        let plain = diag.collect(&DumpQuery::new(states))?.0;
+        let full = diag.collect(&DumpQuery::new(states).with_info())?.0;
         assert_eq!((plain.len(), full.len()), (1, 1));
         assert!(plain[0].info.is_none() && full[0].info.is_some());
         Ok(())

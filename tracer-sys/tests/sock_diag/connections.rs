@@ -1,4 +1,4 @@
-//! Connections to look at, and looking until the kernel has caught up.
+//! Connections to list, and polling until the kernel has caught up.
 
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -9,19 +9,19 @@ use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, Tuple};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, KernelSocket, SocketLookup};
 
-/// Any error will do.
-pub type Any<T> = Result<T, Box<dyn std::error::Error>>;
+/// The result of a step, with any error.
+pub type AnyResult<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// A connection whose both ends are here.
-pub struct Pair {
+/// A connection whose both endpoints are here.
+pub struct ConnectedPair {
     pub listener: TcpListener,
     pub client: TcpStream,
     pub server: TcpStream,
 }
 
-impl Pair {
-    /// A listener's address, and the one to connect to.
-    pub fn to(listen: &str, connect: IpAddr) -> Any<Self> {
+impl ConnectedPair {
+    /// Connects to `connect`, at the port of a listener at `listen`.
+    pub fn connect(listen: &str, connect: IpAddr) -> AnyResult<Self> {
         let listener = TcpListener::bind(listen)?;
         let client = TcpStream::connect((connect, listener.local_addr()?.port()))?;
         let (server, _) = listener.accept()?;
@@ -32,13 +32,13 @@ impl Pair {
         })
     }
 
-    pub fn v4() -> Any<Self> {
-        Self::to("127.0.0.1:0", IpAddr::from([127, 0, 0, 1]))
+    pub fn v4() -> AnyResult<Self> {
+        Self::connect("127.0.0.1:0", IpAddr::from([127, 0, 0, 1]))
     }
 }
 
-/// Both ends, as this one sees them.
-pub fn tuple(stream: &TcpStream) -> Any<Tuple> {
+/// Both endpoints, as this one sees them.
+pub fn tuple(stream: &TcpStream) -> AnyResult<Tuple> {
     Ok(Tuple::from((stream.local_addr()?, stream.peer_addr()?)))
 }
 
@@ -47,12 +47,12 @@ pub fn cookie(socket: &impl AsFd) -> EndpointId {
     EndpointId(rustix::net::sockopt::socket_cookie(socket).expect("every socket has one"))
 }
 
-/// Looks until the socket is as wanted: what a peer sends takes a moment even on loopback.
+/// Polls until the socket is as wanted: what a peer sends takes a moment even on loopback.
 pub fn wait_for(
     diag: &mut DiagClient,
     lookup: &SocketLookup,
     wanted: impl Fn(Option<&KernelSocket>) -> bool,
-) -> Any<Option<KernelSocket>> {
+) -> AnyResult<Option<KernelSocket>> {
     let start = Instant::now();
     loop {
         let socket = diag.lookup(lookup)?;
@@ -71,7 +71,7 @@ pub fn in_state(
     diag: &mut DiagClient,
     lookup: &SocketLookup,
     state: TcpState,
-) -> Any<KernelSocket> {
+) -> AnyResult<KernelSocket> {
     let wanted = |socket: Option<&KernelSocket>| socket.is_some_and(|socket| socket.state == state);
     wait_for(diag, lookup, wanted)?.ok_or("nothing".into())
 }

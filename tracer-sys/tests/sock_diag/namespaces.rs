@@ -1,7 +1,10 @@
 //! Finding and entering network namespaces.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
@@ -9,52 +12,54 @@ use std::thread;
 
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
+use tcpclose_common::{SocketDescriptor, TcpState};
 use tcpclose_core::types::NetNs;
-use tcpclose_sys::kernel::netns::{self, NetNsError, ScanTarget};
-use tcpclose_sys::kernel::netns_cache::NetnsCache;
+use tcpclose_sys::kernel::netns::{self, KnownNamespaces, NetNsError, NetNsHandle, ScanTarget};
+use tcpclose_sys::kernel::netns_cache::NetNsCache;
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, StateSet};
 
+use tcpclose_kit::kernel::kernel_version;
 use tcpclose_kit::mounts::{bind, enter_new_mounts, mount_proc, mount_tmpfs};
 use tcpclose_kit::namespace::enter_new_netns;
 use tcpclose_kit::netns as kit_netns;
-use tcpclose_kit::own_network::Resident;
-use tcpclose_kit::process::Running;
+use tcpclose_kit::own_network::{NamespaceThread, in_new_netns};
+use tcpclose_kit::process::ChildGuard;
 use tcpclose_kit::scratch::Scratch;
-use tcpclose_kit::skip::is_root;
-use tcpclose_kit::{Outcome, command};
+use tcpclose_kit::skip::{is_root, skip};
+use tcpclose_kit::{TestResult, command};
 
-/// How a [`Holder`] holds a network namespace.
+/// How a [`NamespaceKeeper`] keeps a network namespace alive.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Holds {
+enum KeptBy {
     /// It lives in it.
-    ByLiving,
+    Process,
     /// It lives elsewhere, and has it mounted in its own mount namespace.
-    ByMount,
+    Mount,
 }
 
 /// A process that holds a network namespace which nothing else holds.
-struct Holder {
-    process: Running,
+struct NamespaceKeeper {
+    process: ChildGuard,
     netns: NetNs,
     _scratch: Scratch,
 }
 
-impl Holder {
-    fn new(holds: Holds) -> std::io::Result<Self> {
+impl NamespaceKeeper {
+    fn new(kept_by: KeptBy) -> std::io::Result<Self> {
         let netns = kit_netns::NetNs::try_new()?;
         let number = u32::try_from(netns.inode()).map_err(std::io::Error::other)?;
         let scratch = Scratch::new();
         let mut sleep = Command::new("sleep");
         command::end_with_this_thread(sleep.arg("1000"));
-        match holds {
-            Holds::ByLiving => command::spawn_in_netns(&mut sleep, &netns),
-            Holds::ByMount => {
+        match kept_by {
+            KeptBy::Process => command::spawn_in_netns(&mut sleep, &netns),
+            KeptBy::Mount => {
                 let file = scratch.write("netns", "")?;
                 command::with_mounted_netns(&mut sleep, &netns, &file);
             }
         }
         Ok(Self {
-            process: Running::spawn(&mut sleep)?,
+            process: ChildGuard::spawn(&mut sleep)?,
             netns: NetNs::new(number).expect("no namespace has the number 0"),
             _scratch: scratch,
         })
@@ -62,15 +67,15 @@ impl Holder {
 }
 
 #[test]
-fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
+fn the_caller_s_namespace_comes_first_and_each_is_listed_once() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let holder = Holder::new(Holds::ByLiving)?;
+    let keeper = NamespaceKeeper::new(KeptBy::Process)?;
     let scan = netns::scan();
     assert_eq!(scan.namespaces[0].id(), netns::current()?);
     let mut ids: Vec<NetNs> = scan.namespaces.iter().map(|handle| handle.id()).collect();
-    assert!(ids.contains(&holder.netns));
+    assert!(ids.contains(&keeper.netns));
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -79,44 +84,44 @@ fn the_caller_s_own_comes_first_and_each_only_once() -> Outcome {
 }
 
 #[test]
-fn one_that_a_process_lives_in_is_entered() -> Outcome {
+fn the_namespace_of_a_process_is_entered() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let holder = Holder::new(Holds::ByLiving)?;
-    let handle = netns::by_inode(holder.netns)?;
-    assert_eq!(handle.enter(netns::current)??, holder.netns);
+    let keeper = NamespaceKeeper::new(KeptBy::Process)?;
+    let handle = netns::by_inode(keeper.netns)?;
+    assert_eq!(handle.enter(netns::current)??, keeper.netns);
     assert_ne!(
         netns::current()?,
-        holder.netns,
+        keeper.netns,
         "this thread stays where it was"
     );
     Ok(())
 }
 
 #[test]
-fn one_that_only_a_mount_in_another_mount_namespace_holds_is_entered() -> Outcome {
+fn a_namespace_that_only_a_mount_in_another_mount_namespace_keeps_is_entered() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let holder = Holder::new(Holds::ByMount)?;
-    let handle = netns::by_inode(holder.netns)?;
+    let keeper = NamespaceKeeper::new(KeptBy::Mount)?;
+    let handle = netns::by_inode(keeper.netns)?;
     let mut diag = DiagClient::open_in(&handle)?;
-    assert_eq!(diag.netns(), Some(holder.netns));
-    assert_eq!(diag.collect(&DumpQuery::states(StateSet::all()))?.0, []);
+    assert_eq!(diag.netns(), Some(keeper.netns));
+    assert_eq!(diag.collect(&DumpQuery::new(StateSet::all()))?.0, []);
     Ok(())
 }
 
 #[test]
-fn one_whose_process_has_exited_is_gone() -> Outcome {
+fn a_namespace_whose_process_has_exited_is_gone() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    for holds in [Holds::ByLiving, Holds::ByMount] {
-        let holder = Holder::new(holds)?;
-        let id = holder.netns;
+    for kept_by in [KeptBy::Process, KeptBy::Mount] {
+        let keeper = NamespaceKeeper::new(kept_by)?;
+        let id = keeper.netns;
         let handle = netns::by_inode(id)?;
-        drop(holder);
+        drop(keeper);
         let error = DiagClient::open_in(&handle).expect_err("it is gone");
         assert!(
             matches!(error, DiagError::Namespace(NetNsError::Vanished(gone)) if gone == id),
@@ -127,14 +132,14 @@ fn one_whose_process_has_exited_is_gone() -> Outcome {
 }
 
 #[test]
-fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
+fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let resident = Resident::with(|| TcpListener::bind("127.0.0.1:4321"))?;
+    let resident = NamespaceThread::start(|| TcpListener::bind("127.0.0.1:4321"))?;
     let handle = netns::by_path(&resident.path)?;
     let mut diag = DiagClient::open_in(&handle)?;
-    let elsewhere = thread::spawn(move || diag.collect(&DumpQuery::states(StateSet::all())));
+    let elsewhere = thread::spawn(move || diag.collect(&DumpQuery::new(StateSet::all())));
     let (sockets, _) = elsewhere.join().expect("no panic")?;
     assert_eq!(sockets.len(), 1, "{sockets:?}");
     assert_eq!(sockets[0].tuple.local().port(), 4321);
@@ -143,12 +148,12 @@ fn a_client_works_from_outside_its_namespace_and_in_any_thread() -> Outcome {
 }
 
 #[test]
-fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Outcome {
+fn a_namespace_that_outlives_its_first_process_is_entered_again() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let mut cache = NetnsCache::default();
-    let first = Resident::with(|| Ok(()))?;
+    let mut cache = NetNsCache::default();
+    let first = NamespaceThread::start(|| Ok(()))?;
     let handle = netns::by_path(&first.path)?;
     let id = handle.id();
     assert_eq!(cache.run_in(id, netns::current)??, id);
@@ -179,31 +184,31 @@ fn one_that_lives_on_without_the_process_that_led_to_it_is_entered_again() -> Ou
 }
 
 #[test]
-fn users_may_give_path_inode_or_name() -> Outcome {
+fn a_spec_is_a_path_an_inode_or_a_name() -> TestResult {
     if !is_root() {
         return Ok(());
     }
     let outcome = thread::spawn(|| -> Result<(), String> {
-        let resident = Resident::with(|| Ok(())).map_err(|error| error.to_string())?;
+        let resident = NamespaceThread::start(|| Ok(())).map_err(|error| error.to_string())?;
         enter_new_mounts().map_err(|error| error.to_string())?;
         mount_tmpfs(Path::new("/run"), c"").map_err(|error| error.to_string())?;
         fs::create_dir("/run/netns").map_err(|error| error.to_string())?;
         bind(&resident.path, Path::new("/run/netns/blue")).map_err(|error| error.to_string())?;
         bind(&resident.path, Path::new("/run/netns/12")).map_err(|error| error.to_string())?;
 
-        let say = |words: &str| netns::by_user(words).map_err(|error| error.to_string());
-        let blue = say("blue")?;
-        assert_eq!(say("/run/netns/blue")?.id(), blue.id());
-        assert_eq!(say("12")?.id(), blue.id(), "a name before a number");
+        let find = |spec: &str| netns::by_spec(spec).map_err(|error| error.to_string());
+        let blue = find("blue")?;
+        assert_eq!(find("/run/netns/blue")?.id(), blue.id());
+        assert_eq!(find("12")?.id(), blue.id(), "a name before a number");
         // No process but this one, in its first thread, and no other mount leads there.
-        assert_eq!(say(&blue.id().to_string())?.id(), blue.id());
+        assert_eq!(find(&blue.id().to_string())?.id(), blue.id());
         let inside = blue
             .enter(netns::current)
             .map_err(|error| error.to_string())?;
         assert_eq!(inside.map_err(|error| error.to_string())?, blue.id());
-        assert!(say("\u{1b}[31mred").is_err_and(|error| !error.contains('\u{1b}')));
-        assert!(say("/run/netns").is_err());
-        assert!(say("3").is_err());
+        assert!(find("\u{1b}[31mred").is_err_and(|error| !error.contains('\u{1b}')));
+        find("/run/netns").unwrap_err();
+        find("3").unwrap_err();
         Ok(())
     });
     outcome.join().expect("no panic")?;
@@ -211,15 +216,15 @@ fn users_may_give_path_inode_or_name() -> Outcome {
 }
 
 #[test]
-fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
+fn without_rights_gaps_are_reported_and_the_scan_continues() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let resident = Resident::with(|| Ok(()))?;
+    let resident = NamespaceThread::start(|| Ok(()))?;
     let path = resident.path.clone();
-    let holder = Holder::new(Holds::ByLiving)?;
-    let hidden = netns::by_inode(holder.netns)?;
-    let hidden_process = ScanTarget::Process(holder.process.pid());
+    let keeper = NamespaceKeeper::new(KeptBy::Process)?;
+    let hidden = netns::by_inode(keeper.netns)?;
+    let hidden_process = ScanTarget::Process(keeper.process.pid());
     let worker = thread::spawn(move || -> Result<(), String> {
         enter_new_netns().map_err(|error| error.to_string())?;
         // The host's may hide the processes of other users.
@@ -228,7 +233,7 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
         let nobody = Uid::from_raw(65534);
         set_thread_res_uid(nobody, nobody, nobody).map_err(|error| error.to_string())?;
         let mut own = DiagClient::open().map_err(|error| error.to_string())?;
-        let all = DumpQuery::states(StateSet::all());
+        let all = DumpQuery::new(StateSet::all());
         let _ = own.collect(&all).map_err(|error| error.to_string())?;
 
         // Its file can be opened, being of the same process, but not entered.
@@ -251,13 +256,85 @@ fn without_rights_it_says_what_is_missing_and_goes_on() -> Outcome {
 }
 
 #[test]
-fn a_client_keeps_its_namespace_alive() -> Outcome {
+fn a_client_keeps_its_namespace_alive() -> TestResult {
     if !is_root() {
         return Ok(());
     }
-    let holder = Holder::new(Holds::ByLiving)?;
-    let mut diag = DiagClient::open_in(&netns::by_inode(holder.netns)?)?;
-    drop(holder);
-    assert_eq!(diag.collect(&DumpQuery::states(StateSet::all()))?.0, []);
+    let keeper = NamespaceKeeper::new(KeptBy::Process)?;
+    let mut diag = DiagClient::open_in(&netns::by_inode(keeper.netns)?)?;
+    drop(keeper);
+    assert_eq!(diag.collect(&DumpQuery::new(StateSet::all()))?.0, []);
+    Ok(())
+}
+
+/// A listener in a namespace that nothing else keeps alive, with its descriptor.
+fn left_behind() -> std::io::Result<(TcpListener, SocketDescriptor, u64)> {
+    let (listener, cookie) =
+        in_new_netns(|_| Ok((TcpListener::bind("127.0.0.1:0")?, netns::cookie()?)))?;
+    let fd = listener.as_raw_fd();
+    let inode = fs::metadata(format!("/proc/self/fd/{fd}"))?.ino();
+    let descriptor = SocketDescriptor {
+        pid: std::process::id(),
+        fd: u32::try_from(fd).map_err(std::io::Error::other)?,
+        inode: u32::try_from(inode).map_err(std::io::Error::other)?,
+    };
+    Ok((listener, descriptor, cookie))
+}
+
+#[test]
+fn a_socket_leads_to_a_namespace_that_it_alone_keeps_alive() -> TestResult {
+    if !is_root() {
+        return Ok(());
+    }
+    if kernel_version() < (5, 14) {
+        skip("cookies of namespaces need Linux 5.14");
+        return Ok(());
+    }
+    let (listener, descriptor, cookie) = left_behind()?;
+    let own = [descriptor.pid];
+    let find = |known: &mut KnownNamespaces| -> Vec<NetNsHandle> {
+        let mut found = netns::find_by_descriptors(known, &own).namespaces;
+        let among = netns::find_among_descriptors(&mut KnownNamespaces::default(), &[descriptor]);
+        // Other tests of this process have namespaces of their own.
+        found.retain(|handle| {
+            handle
+                .enter(netns::cookie)
+                .is_ok_and(|it| it.ok() == Some(cookie))
+        });
+        assert_eq!(among.namespaces.len(), 1);
+        found
+    };
+    let found = find(&mut KnownNamespaces::default());
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].path(), None);
+    let mut diag = DiagClient::open_in(&found[0])?;
+    let listening = DumpQuery::new(StateSet::from_states(&[TcpState::Listen]));
+    let (sockets, _) = diag.collect(&listening)?;
+    assert_eq!(sockets[0].tuple.local(), listener.local_addr()?);
+    drop(diag);
+    for known in [
+        KnownNamespaces {
+            ids: HashSet::from([found[0].id()]),
+            ..KnownNamespaces::default()
+        },
+        KnownNamespaces {
+            cookies: HashSet::from([cookie]),
+            ..KnownNamespaces::default()
+        },
+        KnownNamespaces {
+            inodes: HashSet::from([descriptor.inode]),
+            ..KnownNamespaces::default()
+        },
+    ] {
+        let mut known = known;
+        assert_eq!(find(&mut known), [], "it is known: {known:?}");
+    }
+    // Another test's socket may have the number by then, and is in another namespace.
+    drop(listener);
+    let error = DiagClient::open_in(&found[0]).expect_err("it is gone");
+    assert!(
+        matches!(error, DiagError::Namespace(NetNsError::Vanished(_))),
+        "{error:?}"
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! What the kernel says about sockets in every state that matters here.
+//! What the kernel reports about sockets in every state that matters here.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::sockets::set_option;
 use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DumpQuery, KernelSocket, SocketFamilies, SocketLookup, SocketTimer, StateSet,
 };
 
-use crate::connections::{Any, Pair, cookie, in_state, tuple, wait_for};
+use crate::connections::{AnyResult, ConnectedPair, cookie, in_state, tuple, wait_for};
 
 #[test]
-fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
+fn a_dump_shows_listeners_and_both_endpoints_of_connections() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let pair = Pair::v4()?;
-        let (sockets, report) = diag.collect(&DumpQuery::states(StateSet::all()))?;
+        let pair = ConnectedPair::v4()?;
+        let (sockets, report) = diag.collect(&DumpQuery::new(StateSet::all()))?;
         assert_eq!(
             (report.sockets, report.skipped, report.interrupted),
             (3, 0, false)
@@ -39,52 +39,58 @@ fn a_dump_shows_listeners_and_both_ends_of_connections() -> Outcome {
             assert_eq!(socket.state, TcpState::Established);
             assert_eq!(socket.tuple, tuple(stream)?);
             assert_eq!(socket.netns, diag.netns());
-            assert_eq!((socket.timer, socket.left_ms()), (SocketTimer::None, None));
+            assert_eq!(
+                (socket.timer, socket.remaining_ms()),
+                (SocketTimer::None, None)
+            );
             assert!(socket.inode.is_some());
             assert_eq!(diag_lookup(stream)?, Some(*socket));
         }
-        let states = StateSet::of(&[TcpState::CloseWait, TcpState::Listen]);
-        assert_eq!(diag.collect(&DumpQuery::states(states))?.0.len(), 1);
-        let other = DumpQuery::states(StateSet::all()).family(SocketFamilies::Inet6);
+        let states = StateSet::from_states(&[TcpState::CloseWait, TcpState::Listen]);
+        assert_eq!(diag.collect(&DumpQuery::new(states))?.0.len(), 1);
+        let other = DumpQuery::new(StateSet::all()).with_families(SocketFamilies::Inet6);
         assert_eq!(diag.collect(&other)?.0, []);
         Ok(())
     })
 }
 
-fn diag_lookup(stream: &TcpStream) -> Any<Option<KernelSocket>> {
-    let lookup = SocketLookup::tuple(tuple(stream)?).id(cookie(stream));
+fn diag_lookup(stream: &TcpStream) -> AnyResult<Option<KernelSocket>> {
+    let lookup = SocketLookup::new(tuple(stream)?).with_id(cookie(stream));
     Ok(DiagClient::open()?.lookup(&lookup)?)
 }
 
 #[test]
-fn time_wait_is_found_by_tuple_and_tells_its_time_left() -> Outcome {
+fn time_wait_is_found_by_tuple_with_its_remaining_time() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             client,
             server,
-        } = Pair::v4()?;
-        let (id, ends) = (cookie(&client), tuple(&client)?);
+        } = ConnectedPair::v4()?;
+        let (id, endpoints) = (cookie(&client), tuple(&client)?);
         drop(client);
         drop(server);
         let closed = Instant::now();
         for lookup in [
-            SocketLookup::tuple(ends),
-            SocketLookup::tuple(ends).id(id).with_info(),
+            SocketLookup::new(endpoints),
+            SocketLookup::new(endpoints).with_id(id).with_info(),
         ] {
             let socket = in_state(&mut diag, &lookup, TcpState::TimeWait)?;
-            assert_eq!((socket.id, socket.tuple, socket.inode), (id, ends, None));
+            assert_eq!(
+                (socket.id, socket.tuple, socket.inode),
+                (id, endpoints, None)
+            );
             assert!(socket.is_minisocket() && socket.info.is_none());
         }
         thread::sleep(Duration::from_millis(300));
         let left = diag
-            .lookup(&SocketLookup::tuple(ends))?
-            .and_then(|socket| socket.left_ms());
+            .lookup(&SocketLookup::new(endpoints))?
+            .and_then(|socket| socket.remaining_ms());
         let left = u64::from(left.ok_or("gone")?);
         let age = closed.elapsed().as_millis() as u64;
         assert!(
-            60_000u64.abs_diff(left + age) <= 20,
+            60_000_u64.abs_diff(left + age) <= 20,
             "{left} ms left after {age} ms"
         );
         Ok(())
@@ -92,32 +98,32 @@ fn time_wait_is_found_by_tuple_and_tells_its_time_left() -> Outcome {
 }
 
 #[test]
-fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
+fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
         // close(): the minisocket waits for the peer's FIN.
-        let orphan = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&orphan.client)?).id(cookie(&orphan.client));
+        let orphan = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&orphan.client)?).with_id(cookie(&orphan.client));
         drop(orphan.client);
         let mini = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
         assert!(mini.is_minisocket());
         assert!(
-            mini.left_ms()
+            mini.remaining_ms()
                 .is_some_and(|left| (1..=60_000).contains(&left))
         );
         assert_eq!((mini.inode, mini.cgroup), (None, None));
 
         // shutdown(): the socket has an owner.
-        let half = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&half.client)?).id(cookie(&half.client));
+        let half = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&half.client)?).with_id(cookie(&half.client));
         half.client.shutdown(Shutdown::Write)?;
         let full = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
-        assert_eq!((full.timer, full.left_ms()), (SocketTimer::None, None));
+        assert_eq!((full.timer, full.remaining_ms()), (SocketTimer::None, None));
         assert!(full.inode.is_some());
 
         // close() with TCP_LINGER2 over a minute: no owner, and yet no minisocket.
-        let patient = Pair::v4()?;
-        let lookup = SocketLookup::tuple(tuple(&patient.client)?).id(cookie(&patient.client));
+        let patient = ConnectedPair::v4()?;
+        let lookup = SocketLookup::new(tuple(&patient.client)?).with_id(cookie(&patient.client));
         set_option(&patient.client, libc::IPPROTO_TCP, libc::TCP_LINGER2, 120);
         drop(patient.client);
         let full = in_state(&mut diag, &lookup, TcpState::FinWait2)?;
@@ -125,9 +131,9 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
         assert!(!full.is_minisocket());
 
         // A dump sorts minisockets by what they stand for.
-        let fin_wait2 = DumpQuery::states(StateSet::of(&[TcpState::FinWait2]));
+        let fin_wait2 = DumpQuery::new(StateSet::from_states(&[TcpState::FinWait2]));
         assert_eq!(diag.collect(&fin_wait2)?.0.len(), 3);
-        let time_wait = DumpQuery::states(StateSet::of(&[TcpState::TimeWait]));
+        let time_wait = DumpQuery::new(StateSet::from_states(&[TcpState::TimeWait]));
         assert_eq!(diag.collect(&time_wait)?.0, []);
 
         // The peer's FIN promotes it, under the same identity.
@@ -139,56 +145,66 @@ fn an_orphan_s_minisocket_in_fin_wait2_differs_from_a_full_socket() -> Outcome {
 }
 
 #[test]
-fn ipv6_is_found() -> Outcome {
+fn ipv6_is_found() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             client,
             server,
-        } = Pair::to("[::1]:0", Ipv6Addr::LOCALHOST.into())?;
-        let lookup = SocketLookup::tuple(tuple(&client)?).id(cookie(&client));
+        } = ConnectedPair::connect("[::1]:0", Ipv6Addr::LOCALHOST.into())?;
+        let lookup = SocketLookup::new(tuple(&client)?).with_id(cookie(&client));
         let socket = in_state(&mut diag, &lookup, TcpState::Established)?;
         assert_eq!(
             (socket.tuple, socket.tuple.ip()),
             (tuple(&client)?, IpVersion::V6)
         );
-        let all = DumpQuery::states(StateSet::all());
-        assert_eq!(diag.collect(&all.family(SocketFamilies::Inet))?.0, []);
-        assert_eq!(diag.collect(&all.family(SocketFamilies::Inet6))?.0.len(), 3);
+        let all = DumpQuery::new(StateSet::all());
+        assert_eq!(
+            diag.collect(&all.with_families(SocketFamilies::Inet))?.0,
+            []
+        );
+        assert_eq!(
+            diag.collect(&all.with_families(SocketFamilies::Inet6))?
+                .0
+                .len(),
+            3
+        );
         drop(client);
         drop(server);
         let socket = in_state(&mut diag, &lookup, TcpState::TimeWait)?;
-        assert!(socket.left_ms().is_some_and(|left| left > 59_000));
+        assert!(socket.remaining_ms().is_some_and(|left| left > 59_000));
         Ok(())
     })
 }
 
 #[test]
-fn a_v4_mapped_connection_is_found_as_ipv4_in_every_state() -> Outcome {
+fn a_v4_mapped_connection_is_found_as_ipv4_in_every_state() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
         let mapped = "::ffff:127.0.0.1".parse::<IpAddr>()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             client,
             server,
-        } = Pair::to("[::]:0", mapped)?;
+        } = ConnectedPair::connect("[::]:0", mapped)?;
         for stream in [&client, &server] {
             assert!(stream.local_addr()?.is_ipv6(), "an AF_INET6 socket");
-            let lookup = SocketLookup::tuple(tuple(stream)?).id(cookie(stream));
+            let lookup = SocketLookup::new(tuple(stream)?).with_id(cookie(stream));
             assert_eq!(lookup.tuple.ip(), IpVersion::V4);
             let socket = in_state(&mut diag, &lookup, TcpState::Established)?;
             assert_eq!(socket.tuple, lookup.tuple);
         }
-        let lookup = SocketLookup::tuple(tuple(&client)?).id(cookie(&client));
+        let lookup = SocketLookup::new(tuple(&client)?).with_id(cookie(&client));
         drop(client);
         assert!(in_state(&mut diag, &lookup, TcpState::FinWait2)?.is_minisocket());
         drop(server);
         let socket = in_state(&mut diag, &lookup, TcpState::TimeWait)?;
         assert_eq!(socket.tuple, lookup.tuple);
         let dumped = diag
-            .collect(&DumpQuery::states(StateSet::of(&[TcpState::TimeWait])))?
+            .collect(&DumpQuery::new(StateSet::from_states(&[
+                TcpState::TimeWait,
+            ])))?
             .0;
         assert_eq!(
             dumped.iter().map(|socket| socket.tuple).collect::<Vec<_>>(),
@@ -199,45 +215,48 @@ fn a_v4_mapped_connection_is_found_as_ipv4_in_every_state() -> Outcome {
 }
 
 #[test]
-fn a_socket_that_is_gone_is_none_and_a_listener_does_not_stand_in() -> Outcome {
+fn a_closed_socket_is_not_found_nor_its_listener_instead() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let Pair {
+        let ConnectedPair {
             listener: _listener,
             client,
             server,
-        } = Pair::v4()?;
-        let ends = tuple(&server)?;
+        } = ConnectedPair::v4()?;
+        let endpoints = tuple(&server)?;
         let (server_id, client_id) = (cookie(&server), cookie(&client));
         assert_eq!(
-            diag.lookup(&SocketLookup::tuple(ends).id(client_id))?,
+            diag.lookup(&SocketLookup::new(endpoints).with_id(client_id))?,
             None,
             "another identity"
         );
 
         drop(client);
         drop(server);
-        // The passive end is gone after its last ACK; the listener has the same local address and
+        // The passive side is gone after its last ACK; the listener has the same local address and
         // port.
-        wait_for(&mut diag, &SocketLookup::tuple(ends), |socket| {
+        wait_for(&mut diag, &SocketLookup::new(endpoints), |socket| {
             socket.is_none()
         })?;
-        assert_eq!(diag.lookup(&SocketLookup::tuple(ends).id(server_id))?, None);
+        assert_eq!(
+            diag.lookup(&SocketLookup::new(endpoints).with_id(server_id))?,
+            None
+        );
         Ok(())
     })
 }
 
 #[test]
-fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
+fn a_socket_bound_to_an_interface_is_found_by_that_interface() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
-        let pair = Pair::v4()?;
+        let pair = ConnectedPair::v4()?;
         SockRef::from(&pair.client).bind_device(Some(b"lo"))?;
-        let lookup = SocketLookup::tuple(tuple(&pair.client)?);
+        let lookup = SocketLookup::new(tuple(&pair.client)?);
         assert_eq!(diag.lookup(&lookup)?, None);
         let loopback = InterfaceIndex::new(1);
         let socket = diag
-            .lookup(&lookup.interface(loopback))?
+            .lookup(&lookup.with_interface(loopback))?
             .ok_or("not found")?;
         assert_eq!(
             (socket.interface, socket.id),
@@ -246,19 +265,24 @@ fn a_socket_bound_to_an_interface_is_found_by_that() -> Outcome {
         assert_eq!(diag.lookup(&SocketLookup::from(&socket))?, Some(socket));
         // Whatever is known of its interface.
         for known in [None, loopback, InterfaceIndex::new(77)] {
-            let found = diag.find(&lookup.interface(known))?;
+            let found = diag.lookup_on_any_interface(&lookup.with_interface(known))?;
             assert_eq!(found.map(|found| found.id), Some(socket.id), "{known:?}");
         }
-        let unbound = SocketLookup::tuple(tuple(&pair.server)?).interface(loopback);
-        let found = diag.find(&unbound)?.map(|found| found.id);
+        let unbound = SocketLookup::new(tuple(&pair.server)?).with_interface(loopback);
+        let found = diag
+            .lookup_on_any_interface(&unbound)?
+            .map(|found| found.id);
         assert_eq!(found, Some(cookie(&pair.server)));
-        assert_eq!(diag.find(&lookup.id(EndpointId(u64::MAX >> 2)))?, None);
+        assert_eq!(
+            diag.lookup_on_any_interface(&lookup.with_id(EndpointId(u64::MAX >> 2)))?,
+            None
+        );
         Ok(())
     })
 }
 
 #[test]
-fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
+fn a_long_dump_is_complete_also_after_one_that_was_abandoned() -> TestResult {
     in_own_network(|_| {
         const CONNECTIONS: usize = 400;
         let mut diag = DiagClient::open()?;
@@ -268,13 +292,13 @@ fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
             streams.push(TcpStream::connect(listener.local_addr()?)?);
             streams.push(listener.accept()?.0);
         }
-        let query = DumpQuery::states(StateSet::connections()).with_info();
+        let query = DumpQuery::new(StateSet::connections()).with_info();
         let left = catch_unwind(AssertUnwindSafe(|| {
             diag.dump(&query, |_| std::panic::resume_unwind(Box::new("halfway")))
         }));
-        assert!(left.is_err());
+        left.unwrap_err();
         assert!(
-            diag.lookup(&SocketLookup::tuple(tuple(&streams[0])?))?
+            diag.lookup(&SocketLookup::new(tuple(&streams[0])?))?
                 .is_some()
         );
 
@@ -291,19 +315,22 @@ fn a_long_list_is_complete_and_one_left_halfway_does_no_harm() -> Outcome {
 }
 
 #[test]
-fn a_handshake_that_is_not_complete_has_the_identity_of_the_connection_to_be() -> Outcome {
+fn an_incomplete_handshake_has_the_cookie_of_its_later_connection() -> TestResult {
     in_own_network(|_| {
         let mut diag = DiagClient::open()?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         // No socket is made before the first data comes.
         set_option(&listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 10);
         let mut client = TcpStream::connect(listener.local_addr()?)?;
-        let ends = Tuple::from((client.peer_addr()?, client.local_addr()?));
-        let states = StateSet::of(&[TcpState::SynRecv]);
-        let (sockets, _) = diag.collect(&DumpQuery::states(states))?;
+        let endpoints = Tuple::from((client.peer_addr()?, client.local_addr()?));
+        let states = StateSet::from_states(&[TcpState::SynRecv]);
+        let (sockets, _) = diag.collect(&DumpQuery::new(states))?;
         assert_eq!(sockets.len(), 1, "{sockets:?}");
         let request = sockets[0];
-        assert_eq!((request.state, request.tuple), (TcpState::SynRecv, ends));
+        assert_eq!(
+            (request.state, request.tuple),
+            (TcpState::SynRecv, endpoints)
+        );
         assert_eq!(
             (request.timer, request.inode),
             (SocketTimer::Retransmit, None)

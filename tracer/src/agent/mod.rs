@@ -4,12 +4,13 @@
 //! their own; nothing that they wait for stops the loop.
 
 pub mod config;
-mod endpoint;
+mod http_server;
 mod output_locks;
 mod outputs;
 mod reload;
 mod replay;
-mod service;
+mod sd_notify;
+mod self_test;
 mod wakeups;
 
 use std::path::{Path, PathBuf};
@@ -20,20 +21,23 @@ use anyhow::Context as _;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::metrics::Snapshot;
+use crate::metrics::MetricsSnapshot;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
+use crate::plural::plural;
 use crate::record::Record;
+use crate::recording::IfExists;
 use crate::session::{Consumer, Live, Session, now};
-use crate::summary::{IntervalEnd, Summaries};
+use crate::summary::{IntervalEnd, Summarizer};
 use crate::usage::Usage;
 use config::Config;
-use endpoint::Scrape;
+use http_server::Scrape;
 use outputs::Outputs;
-use reload::Reloadable;
+use reload::ReloadableParts;
 pub use replay::replay;
+pub use self_test::self_test;
 use tcpclose_core::finding::{Finding, LossLocation};
-use tcpclose_core::summary::Pressure;
+use tcpclose_core::summary::PortPressure;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
@@ -46,18 +50,18 @@ const MAX_SNAPSHOT_AGE: Nanos = Nanos::from_secs(1);
 
 /// How long outputs may take at the end. The agent ends within 5 s, and the kernel needs time to
 /// detach the programs.
-const FINISH_TIME: Duration = Duration::from_secs(3);
+const FINISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long after `stuck_after` the sockets that were stuck before the start are all found.
-const SEARCH_TIME: Nanos = Nanos::from_secs(5);
+const SEARCH_TIMEOUT: Nanos = Nanos::from_secs(5);
 
 struct Agent {
-    reloadable: Reloadable,
-    summaries: Summaries,
+    reloadable: ReloadableParts,
+    summarizer: Summarizer,
     /// The port pressure at the end of the last interval.
-    pressure: Vec<Pressure>,
+    pressure: Vec<PortPressure>,
     /// The last answer to a scrape.
-    snapshot: Option<Arc<Snapshot>>,
+    snapshot: Option<Arc<MetricsSnapshot>>,
     wakeups: Wakeups,
     /// The event to handle next.
     wakeup: Option<Wakeup>,
@@ -82,12 +86,12 @@ pub async fn run(
     let mut session = Session::builder(options(&config)?)
         .capacity(config.max_connections.get())
         .stuck_after(Some(config.stuck_after.into()))
-        .record_to(record)
-        .after_attach(move || Ok(privilege_drop::give_up_all_but(&kept)?))
+        .record_to(record, IfExists::MoveAside)
+        .after_attach(move || Ok(privilege_drop::drop_all_except(&kept)?))
         .start()?;
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
     session.begin_recording()?;
-    service::ready();
+    sd_notify::ready();
     agent.announce(&session);
     session.run(agent).await.context(FailedWhileRunning)
 }
@@ -110,7 +114,7 @@ fn options(config: &Config) -> anyhow::Result<TraceOptions> {
 pub fn needed_capabilities(config: &Config) -> Vec<privilege_drop::KeptCapability> {
     let wanted = config.trace.namespace().ok().flatten();
     let own = netns::current().ok();
-    privilege_drop::needed(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
+    privilege_drop::needed_after_attach(wanted.is_some_and(|wanted| Some(wanted.id()) == own))
 }
 
 impl Agent {
@@ -134,11 +138,11 @@ impl Agent {
             session.recorded_cgroups(),
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
-        let stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIME;
-        let reloadable = Reloadable::start(config, file, outputs, scrapes)?;
+        let stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
+        let reloadable = ReloadableParts::start(config, file, outputs, scrapes)?;
         Ok(Self {
             reloadable,
-            summaries: Summaries::new(first.at).for_metrics(start, stuck_known_from),
+            summarizer: Summarizer::new(first.at).for_metrics(start, stuck_known_from),
             pressure: Vec::new(),
             snapshot: None,
             wakeups,
@@ -148,18 +152,18 @@ impl Agent {
     }
 
     fn announce(&self, session: &Session<Live>) {
-        let endpoint = match &self.reloadable.endpoint {
-            Some(endpoint) => format!("metrics at http://{}/metrics", endpoint.address()),
+        let http_server = match &self.reloadable.http_server {
+            Some(http_server) => format!("metrics at http://{}/metrics", http_server.address()),
             None => "no HTTP endpoint".to_owned(),
         };
-        notice!("the agent is running; {endpoint}");
-        for shortcoming in session.shortcomings() {
+        notice!("the agent is running; {http_server}");
+        for shortcoming in session.limitations() {
             notice!("{shortcoming}");
         }
     }
 
     fn take_finding(&mut self, finding: Finding) {
-        self.summaries.take(&finding);
+        self.summarizer.take(&finding);
         self.reloadable.outputs.offer(&Arc::new(finding.into()));
     }
 
@@ -173,18 +177,14 @@ impl Agent {
         let end = self.interval_end(now(), session);
         session.record_interval_end(&end);
         let context = session.interval_context();
-        let summary = self.summaries.end_interval(end, context);
+        let summary = self.summarizer.end_interval(end, context);
         // Outputs report their own losses.
         let lost = &summary.connections.lost;
-        let lost = lost.total() - lost.of(LossLocation::Output);
+        let lost = lost.total() - lost.get(LossLocation::Output);
         if lost > 0 {
             notice!(
                 "{lost} {} lost in the last interval; the summary shows where",
-                if lost == 1 {
-                    "record was"
-                } else {
-                    "records were"
-                }
+                plural(lost, "record was", "records were")
             );
         }
         self.reloadable
@@ -196,7 +196,7 @@ impl Agent {
     /// Answers a scrape, which may have gone meanwhile.
     fn answer(&mut self, scrape: Scrape, session: &Session<Live>) {
         let at = now();
-        let fresh = |snapshot: &&Arc<Snapshot>| at - snapshot.at < MAX_SNAPSHOT_AGE;
+        let fresh = |snapshot: &&Arc<MetricsSnapshot>| at - snapshot.at < MAX_SNAPSHOT_AGE;
         let snapshot = match self.snapshot.as_ref().filter(fresh) {
             Some(snapshot) => snapshot.clone(),
             None => Arc::new(self.take_snapshot(at, session)),
@@ -205,11 +205,11 @@ impl Agent {
         let _ = scrape.send(snapshot);
     }
 
-    fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> Snapshot {
+    fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> MetricsSnapshot {
         let end = self.interval_end(at, session);
-        Snapshot {
+        MetricsSnapshot {
             failed_threads: session.failed_threads(),
-            ..self.summaries.snapshot(end, session.interval_context())
+            ..self.summarizer.snapshot(end, session.interval_context())
         }
     }
 
@@ -225,14 +225,14 @@ impl Agent {
 
 fn usage(session: &Session<Live>) -> Usage {
     Usage {
-        cpu: clock::process_cpu(),
-        memory: self_usage::memory(),
+        cpu: clock::process_cpu_time(),
+        memory: self_usage::resident_bytes(),
         bpf: session.bpf_runs(),
     }
 }
 
 impl Consumer<Live> for Agent {
-    type Outcome = ();
+    type Output = ();
 
     async fn wait(&mut self) {
         self.wakeup = Some(tokio::select! {
@@ -244,7 +244,7 @@ impl Consumer<Live> for Agent {
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         match self.wakeup.take() {
             Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
-            Some(Wakeup::Watchdog) => service::alive(),
+            Some(Wakeup::Watchdog) => sd_notify::ping_watchdog(),
             Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
             Some(Wakeup::Hangup) => self.reloadable.start_reload(),
             Some(Wakeup::Reload(event)) => {
@@ -271,9 +271,11 @@ impl Consumer<Live> for Agent {
     }
 
     fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
-        service::stopping();
+        sd_notify::stopping();
         let last = self.end_interval(session);
-        self.reloadable.outputs.finish(Instant::now() + FINISH_TIME);
+        self.reloadable
+            .outputs
+            .finish(Instant::now() + FINISH_TIMEOUT);
         last
     }
 }

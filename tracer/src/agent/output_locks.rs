@@ -3,14 +3,23 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::Context as _;
+use rustix::fs::{Mode, OFlags};
+
+use crate::output::sink::Target;
+use crate::safe_path::{self, FilePlace};
 
 /// A file's name has at most 255 bytes (`NAME_MAX`), including the suffix `.lock`.
-const LONGEST: usize = 200;
+const MAX_NAME_LEN: usize = 200;
+
+/// A user who may open a lock's file may hold its lock, and so keep the agent from starting.
+const MODE: u32 = 0o600;
 
 /// The locks that this agent holds. Its outputs to one destination share a lock, which is released
 /// with the last of them.
@@ -18,11 +27,23 @@ const LONGEST: usize = 200;
 pub(super) struct OutputLocks(Arc<Mutex<HashMap<String, Weak<File>>>>);
 
 impl OutputLocks {
-    /// Takes the lock of a destination.
+    /// Takes the lock that an output needs: a file is locked itself, and stdout needs no lock.
     ///
     /// # Errors
     /// Another agent holds the lock, or its file cannot be created.
-    pub fn lock(&self, destination: &str, directory: &Path) -> anyhow::Result<Arc<File>> {
+    pub fn lock_output(
+        &self,
+        target: &Target,
+        directory: &Path,
+    ) -> anyhow::Result<Option<Arc<File>>> {
+        match target {
+            Target::Stdout | Target::File(_) => Ok(None),
+            target => self.lock(&target.to_string(), directory).map(Some),
+        }
+    }
+
+    /// Takes the lock of a destination.
+    fn lock(&self, destination: &str, directory: &Path) -> anyhow::Result<Arc<File>> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, lock| lock.strong_count() > 0);
         if let Some(lock) = held.get(destination).and_then(Weak::upgrade) {
@@ -42,8 +63,8 @@ fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
             path.display()
         )
     };
-    fs::create_dir_all(directory).with_context(failed)?;
-    let file = File::create(&path).with_context(failed)?;
+    safe_path::create_folders(directory).with_context(failed)?;
+    let file = open(&path).with_context(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -51,6 +72,16 @@ fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(failed),
     }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
+    let file = FilePlace::find(path)?.open(flags, Mode::from_raw_mode(MODE))?;
+    // An earlier version created it for all users to read.
+    if file.metadata()?.permissions().mode() & 0o777 != MODE {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
 }
 
 /// Returns a file name that is unique to the destination. Bytes that a file name cannot have, and
@@ -67,9 +98,9 @@ fn file_name(destination: &str) -> String {
             }
         }
     }
-    if name.len() > LONGEST {
+    if name.len() > MAX_NAME_LEN {
         let hash = fnv1a(destination.as_bytes());
-        name.truncate(LONGEST);
+        name.truncate(MAX_NAME_LEN);
         // Escaped names never contain `__`.
         let _ = write!(name, "__{hash:032x}");
     }
@@ -79,25 +110,26 @@ fn file_name(destination: &str) -> String {
 /// Returns the 128-bit hash FNV-1a (Fowler, Noll, Vo): it stays the same in every version, and two
 /// destinations never share one by chance.
 fn fnv1a(bytes: &[u8]) -> u128 {
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(BASIS, |hash, byte| {
-        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
+    const FNV_OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const FNV_PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(FNV_OFFSET_BASIS, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(FNV_PRIME)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs;
 
     use super::*;
 
     #[test]
-    fn a_lock_is_held_once_and_ends_with_its_holders() {
+    fn a_lock_is_exclusive_and_is_released_with_its_last_output() {
         let directory = std::env::temp_dir().join(format!("tcpclose-locks-{}", std::process::id()));
         let name = "syslog:unix:/dev/log";
         let locks = OutputLocks::default();
-        let held = locks.lock(name, &directory).expect("nobody holds it");
+        let held = locks.lock(name, &directory).expect("it is free");
         let shared = locks.lock(name, &directory).expect("it is our own");
         let others = OutputLocks::default();
         let error = others.lock(name, &directory).expect_err("it is held");
@@ -113,6 +145,27 @@ mod tests {
         others.lock(name, &directory).expect_err("one has it still");
         drop(shared);
         others.lock(name, &directory).expect("it is free again");
+        fs::remove_dir_all(&directory).expect("it is ours");
+    }
+
+    #[test]
+    fn only_its_owner_may_open_a_lock() {
+        let directory = std::env::temp_dir().join(format!("tcpclose-modes-{}", std::process::id()));
+        let path = directory.join("run/journald.lock");
+        let mode = || {
+            fs::metadata(&path)
+                .expect("it is there")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        let lock = || OutputLocks::default().lock("journald", &directory.join("run"));
+        drop(lock().expect("it is free"));
+        assert_eq!(mode(), 0o600);
+        // As an earlier version left it.
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
+        drop(lock().expect("it is free"));
+        assert_eq!(mode(), 0o600);
         fs::remove_dir_all(&directory).expect("it is ours");
     }
 

@@ -9,14 +9,12 @@ use anyhow::Context as _;
 use tokio::time;
 
 use super::output_locks::OutputLocks;
+use crate::cgroup_names::{CgroupNames, RecordedCgroupNames};
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
-use crate::output::cgroup_names::{CgroupNames, GivenNames};
 use crate::output::clock::WallClock;
-use crate::output::sink::{
-    ClosingSink, Counts, RenderContext, Sink, SinkConfig, Target, WorkerHandle,
-};
-use crate::output::state::{Output, OutputState};
+use crate::output::sink::{ClosingSink, RenderContext, Sink, SinkConfig, SinkThreadHandle, Target};
+use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::record::Record;
 use crate::session::now;
 use tcpclose_core::types::Nanos;
@@ -24,11 +22,11 @@ use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
 
 /// How long an output that a reload removed may take to deliver what it still holds.
-const CLOSE_TIME: Duration = Duration::from_millis(500);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a new output waits for the one that had its destination before. A thread that was given
-/// up after [`CLOSE_TIME`] needs a moment to release its file.
-const HANDOVER_TIME: Duration = Duration::from_millis(750);
+/// up after [`CLOSE_TIMEOUT`] needs a moment to release its file.
+const HANDOVER_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// The outputs of the agent.
 #[derive(Debug)]
@@ -37,9 +35,9 @@ pub(super) struct Outputs {
     /// Outputs that a reload removed and that still deliver what they hold.
     closing: Vec<ClosingSink>,
     /// Threads that were given up and had not ended by then. A file can have only one writer.
-    given_up: Vec<(Target, WorkerHandle)>,
+    given_up: Vec<(Target, SinkThreadHandle)>,
     /// The counts of outputs that have ended, by name. The next output of that name continues them.
-    ended_counts: BTreeMap<String, Counts>,
+    ended_counts: BTreeMap<String, OutputCounts>,
     shared: Shared,
 }
 
@@ -107,7 +105,8 @@ impl Outputs {
                 None => added.push(config),
             }
         }
-        self.given_up.retain(|(_, worker)| !worker.has_ended());
+        self.given_up
+            .retain(|(_, sink_thread)| !sink_thread.has_ended());
         self.closing.extend(removed.into_iter().map(Sink::close));
         for config in added {
             match self.start_after_predecessors(config, run_directory) {
@@ -129,23 +128,23 @@ impl Outputs {
         let closing = self
             .closing
             .iter()
-            .map(|sink| (sink.target(), sink.worker()));
+            .map(|sink| (sink.target(), sink.sink_thread()));
         let given_up = self
             .given_up
             .iter()
-            .map(|(target, worker)| (target, worker));
-        let predecessors: Vec<WorkerHandle> = closing
+            .map(|(target, sink_thread)| (target, sink_thread));
+        let predecessors: Vec<SinkThreadHandle> = closing
             .chain(given_up)
             .filter(|(target, _)| target.is_same_destination(&config.target))
-            .map(|(_, worker)| worker.clone())
+            .map(|(_, sink_thread)| sink_thread.clone())
             .collect();
         let is_file = matches!(config.target, Target::File(_));
-        let deadline = Instant::now() + HANDOVER_TIME;
+        let deadline = Instant::now() + HANDOVER_TIMEOUT;
         let mut context = self.shared.prepare(&config.target, run_directory);
         Sink::start_lazily(config, move || {
-            for worker in &predecessors {
+            for sink_thread in &predecessors {
                 anyhow::ensure!(
-                    worker.wait_until_ended(deadline) || !is_file,
+                    sink_thread.wait_until_ended(deadline) || !is_file,
                     "the previous output to this destination has not released it yet"
                 );
             }
@@ -159,14 +158,14 @@ impl Outputs {
         let workers: Vec<_> = self
             .closing
             .iter()
-            .map(|sink| sink.worker().clone())
+            .map(|sink| sink.sink_thread().clone())
             .collect();
         let all = async move {
-            for worker in workers {
-                worker.ended().await;
+            for sink_thread in workers {
+                sink_thread.ended().await;
             }
         };
-        let deadline = time::Instant::now() + CLOSE_TIME;
+        let deadline = time::Instant::now() + CLOSE_TIMEOUT;
         async move {
             // What has not ended by then is given up by `settle`.
             let _ = time::timeout_at(deadline, all).await;
@@ -177,17 +176,17 @@ impl Outputs {
     /// dropped.
     pub fn settle(&mut self) {
         for sink in std::mem::take(&mut self.closing) {
-            let (target, worker) = (sink.target().clone(), sink.worker().clone());
+            let (target, sink_thread) = (sink.target().clone(), sink.sink_thread().clone());
             self.add_counts(sink.name(), sink.give_up());
-            if !worker.has_ended() {
-                self.given_up.push((target, worker));
+            if !sink_thread.has_ended() {
+                self.given_up.push((target, sink_thread));
             }
         }
     }
 
     /// Returns the state and the counts of each output, including those that were removed. Counts
     /// start with the agent.
-    pub fn states(&self) -> Vec<Output> {
+    pub fn states(&self) -> Vec<OutputStatus> {
         let now = now();
         let mut earlier = self.ended_counts.clone();
         for sink in &self.closing {
@@ -204,10 +203,18 @@ impl Outputs {
                 });
             let mut counts = earlier.remove(&name).unwrap_or_default();
             counts += sink.counts();
-            states.push(output(&name, counts, state));
+            states.push(OutputStatus {
+                name: name.into(),
+                counts,
+                state,
+            });
         }
         let removed = earlier.into_iter();
-        states.extend(removed.map(|(name, counts)| output(&name, counts, OutputState::Removed)));
+        states.extend(removed.map(|(name, counts)| OutputStatus {
+            name: name.into(),
+            counts,
+            state: OutputState::Removed,
+        }));
         states
     }
 
@@ -224,12 +231,12 @@ impl Outputs {
     }
 
     /// Adds the last counts of an output.
-    fn add_counts(&mut self, name: String, counts: Counts) {
+    fn add_counts(&mut self, name: String, counts: OutputCounts) {
         let lost = counts.queued;
         if lost > 0 {
             notice!("output {name} could not deliver {lost} records in time; they are lost");
         }
-        *self.ended_counts.entry(name).or_default() += Counts {
+        *self.ended_counts.entry(name).or_default() += OutputCounts {
             dropped: counts.dropped + lost,
             queued: 0,
             ..counts
@@ -254,13 +261,9 @@ impl Shared {
         target: &Target,
         run_directory: &Path,
     ) -> anyhow::Result<RenderContext> {
-        let lock = match target {
-            // A file is locked itself, and stdout needs no lock.
-            Target::Stdout | Target::File(_) => None,
-            target => Some(self.locks.lock(&target.to_string(), run_directory)?),
-        };
+        let lock = self.locks.lock_output(target, run_directory)?;
         let cgroups: Box<dyn CgroupNames> = match &self.names {
-            Some(names) => Box::new(GivenNames::new(names.clone())),
+            Some(names) => Box::new(RecordedCgroupNames::for_this_host(names.clone())),
             None => Box::new(Cgroups::new()),
         };
         Ok(RenderContext {
@@ -268,29 +271,6 @@ impl Shared {
             cgroups,
             lock,
         })
-    }
-}
-
-fn output(name: &str, counts: Counts, state: OutputState) -> Output {
-    let Counts {
-        offered,
-        filtered,
-        cut,
-        dropped,
-        written,
-        failed,
-        queued,
-    } = counts;
-    Output {
-        name: name.into(),
-        offered,
-        written,
-        filtered,
-        cut,
-        dropped,
-        failed,
-        queued,
-        state,
     }
 }
 
@@ -325,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_waits_for_no_output_and_counts_what_it_could_not_deliver() {
+    fn a_reload_waits_for_no_output_and_counts_undelivered_records() {
         let folder = std::env::temp_dir().join(format!("tcpclose-blocked-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");
         // Nobody reads from it: it soon blocks its output.
@@ -343,21 +323,21 @@ mod tests {
         outputs.reconfigure(&[], &folder);
         let closing = &outputs.states()[0];
         assert_eq!(
-            (&closing.state, closing.dropped),
+            (&closing.state, closing.counts.dropped),
             (&OutputState::Removed, 0)
         );
-        assert!(closing.queued > 0, "{closing:?}");
+        assert!(closing.counts.queued > 0, "{closing:?}");
         // An output to the same destination has the same name, and continues the counts.
         outputs.reconfigure(&[config], &folder);
         offer(&mut outputs, 1);
         let states = outputs.states();
-        assert_eq!((states.len(), states[0].offered), (1, 5_001));
+        assert_eq!((states.len(), states[0].counts.offered), (1, 5_001));
 
         settle(&mut outputs);
         let settled = &outputs.states()[0];
-        assert_eq!((settled.offered, settled.queued), (5_001, 1));
-        assert!(settled.dropped > 0, "{settled:?}");
-        assert_eq!(settled.written + settled.dropped, 5_000);
+        assert_eq!((settled.counts.offered, settled.counts.queued), (5_001, 1));
+        assert!(settled.counts.dropped > 0, "{settled:?}");
+        assert_eq!(settled.counts.written + settled.counts.dropped, 5_000);
         drop(receiver);
         outputs.finish(Instant::now());
         fs::remove_dir_all(&folder).expect("it is ours");
@@ -377,18 +357,21 @@ mod tests {
         offer(&mut outputs, 3);
         outputs.reconfigure(&[config("b")], &folder);
         offer(&mut outputs, 2);
-        assert_eq!(outputs.states()[0].offered, 5);
+        assert_eq!(outputs.states()[0].counts.offered, 5);
         settle(&mut outputs);
         outputs.reconfigure(&[], &folder);
         settle(&mut outputs);
         let removed = outputs.states();
         assert_eq!(removed.len(), 1);
-        assert_eq!((removed[0].offered, removed[0].written), (5, 5));
+        assert_eq!(
+            (removed[0].counts.offered, removed[0].counts.written),
+            (5, 5)
+        );
         assert_eq!(removed[0].state, OutputState::Removed);
         outputs.reconfigure(&[config("a")], &folder);
         offer(&mut outputs, 1);
         let again = outputs.states();
-        assert_eq!((again.len(), again[0].offered), (1, 6));
+        assert_eq!((again.len(), again[0].counts.offered), (1, 6));
         assert_ne!(again[0].state, OutputState::Removed);
         outputs.finish(Instant::now() + Duration::from_secs(60));
         let lines = |file| fs::read_to_string(folder.join(file)).map(|text| text.lines().count());

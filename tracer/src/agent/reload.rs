@@ -7,22 +7,27 @@ use std::future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
-use super::config::{Config, Prometheus};
-use super::endpoint::{Endpoint, Scrape};
+use super::config::{Config, PrometheusConfig};
+use super::http_server::{HttpServer, Scrape};
 use super::outputs::Outputs;
-use super::service;
+use super::sd_notify;
 use crate::notice::notice;
 
+/// How long reading the file may take. A file on a network file system may block for ever.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The parts of the agent that follow its configuration, and the reload in progress.
-pub(super) struct Reloadable {
+pub(super) struct ReloadableParts {
     /// The configuration in effect.
     pub config: Config,
     pub outputs: Outputs,
-    pub endpoint: Option<Endpoint>,
+    pub http_server: Option<HttpServer>,
     /// Where the configuration was read from.
     file: Option<PathBuf>,
     scrapes: mpsc::Sender<Scrape>,
@@ -39,12 +44,12 @@ pub(super) enum ReloadEvent {
     /// The file was read.
     Read(anyhow::Result<Config>),
     /// The former HTTP endpoint has released its port, and this one is wanted.
-    EndpointStopped(Prometheus),
+    HttpServerStopped(PrometheusConfig),
     /// The removed outputs have ended, or have used up their time.
     OutputsClosed,
 }
 
-impl Reloadable {
+impl ReloadableParts {
     /// Opens the HTTP endpoint, which requests snapshots on `scrapes`.
     ///
     /// # Errors
@@ -55,11 +60,11 @@ impl Reloadable {
         outputs: Outputs,
         scrapes: mpsc::Sender<Scrape>,
     ) -> anyhow::Result<Self> {
-        let endpoint = listen(&config.prometheus, &scrapes)?;
+        let http_server = listen(&config.prometheus, &scrapes)?;
         Ok(Self {
             config,
             outputs,
-            endpoint,
+            http_server,
             file,
             scrapes,
             pending: None,
@@ -73,7 +78,7 @@ impl Reloadable {
             self.is_requested = true;
             return;
         }
-        service::reloading();
+        sd_notify::reloading();
         let read = read(self.file.clone(), self.config.clone());
         self.pending = Some(Box::pin(async { ReloadEvent::Read(read.await) }));
     }
@@ -100,13 +105,13 @@ impl Reloadable {
                     .reconfigure(&self.config.outputs, &self.config.run_directory);
                 self.wait_for_outputs();
             }
-            ReloadEvent::EndpointStopped(wanted) => {
+            ReloadEvent::HttpServerStopped(wanted) => {
                 self.listen_again(wanted);
                 self.finish_applying();
             }
             ReloadEvent::OutputsClosed => {
                 self.outputs.settle();
-                service::ready();
+                sd_notify::ready();
                 if std::mem::take(&mut self.is_requested) {
                     self.start_reload();
                 }
@@ -142,13 +147,13 @@ impl Reloadable {
             self.finish_applying();
             return;
         }
-        // The new endpoint may need the port of the old one, on another address.
-        let old = self.endpoint.take();
+        // The new server may need the port of the old one, on another address.
+        let old = self.http_server.take();
         self.pending = Some(Box::pin(async {
-            if let Some(endpoint) = old {
-                endpoint.stop().await;
+            if let Some(http_server) = old {
+                http_server.stop().await;
             }
-            ReloadEvent::EndpointStopped(prometheus)
+            ReloadEvent::HttpServerStopped(prometheus)
         }));
     }
 
@@ -170,17 +175,17 @@ impl Reloadable {
         }));
     }
 
-    /// Opens the new endpoint, or the old one again if that fails.
-    fn listen_again(&mut self, wanted: Prometheus) {
+    /// Opens the new server, or the old one again if that fails.
+    fn listen_again(&mut self, wanted: PrometheusConfig) {
         match listen(&wanted, &self.scrapes) {
-            Ok(endpoint) => {
-                self.endpoint = endpoint;
+            Ok(http_server) => {
+                self.http_server = http_server;
                 self.config.prometheus = wanted;
             }
             Err(error) => {
                 notice!("the HTTP endpoint is unchanged: {error:#}");
                 match listen(&self.config.prometheus, &self.scrapes) {
-                    Ok(endpoint) => self.endpoint = endpoint,
+                    Ok(http_server) => self.http_server = http_server,
                     Err(error) => {
                         notice!("there is no HTTP endpoint any more: {error:#}");
                     }
@@ -190,14 +195,17 @@ impl Reloadable {
     }
 }
 
-fn listen(config: &Prometheus, scrapes: &mpsc::Sender<Scrape>) -> anyhow::Result<Option<Endpoint>> {
+fn listen(
+    config: &PrometheusConfig,
+    scrapes: &mpsc::Sender<Scrape>,
+) -> anyhow::Result<Option<HttpServer>> {
     config
         .enabled
-        .then(|| Endpoint::start(config, scrapes.clone()))
+        .then(|| HttpServer::start(config, scrapes.clone()))
         .transpose()
 }
 
-/// Reads the file in a thread of its own: a network file system or a pipe may block it. Without a
+/// Reads the file in a thread of its own: a network file system may block it. Without a
 /// file, the current configuration stays.
 fn read(
     file: Option<PathBuf>,
@@ -211,7 +219,10 @@ fn read(
     });
     async {
         started.context("the thread that reads it could not be started")?;
-        let read = receiver.await;
+        let read = timeout(READ_TIMEOUT, receiver).await.with_context(|| {
+            let seconds = READ_TIMEOUT.as_secs();
+            format!("reading the file takes longer than {seconds} s; send SIGHUP again later")
+        })?;
         Ok(read.context("the thread that reads it has panicked, which is a bug in tcpclose")??)
     }
 }

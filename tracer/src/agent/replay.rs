@@ -1,8 +1,5 @@
 //! `tcpclose agent --replay FILE`: the records and summaries of a recording.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +9,20 @@ use anyhow::Context as _;
 use tokio::runtime::Handle;
 
 use super::config::Config;
-use crate::output::cgroup_names::GivenNames;
+use crate::cgroup_names::RecordedCgroupNames;
+use crate::output::Format;
 use crate::output::clock::WallClock;
+use crate::output::unbuffered_stdout::unbuffered_stdout;
 use crate::output::writer::{self, Line, Writer, WriterEnd};
 use crate::record::Record;
 use crate::recording::Damage;
-use crate::session::{Consumer, Replay, Session};
-use crate::summary::{IntervalEnd, Summaries};
+use crate::session::{Consumer, QuietTime, Replay, Session};
+use crate::summary::{IntervalEnd, Summarizer};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
+
+/// The most summaries of times in which the recording has no entries: those of a week of minutes.
+const MAX_QUIET_SUMMARIES: u64 = 10_000;
 
 /// Writes all findings, and a summary for each interval, to stdout as JSON lines. The recording of
 /// an agent contains its intervals. Other recordings get the intervals of the configuration,
@@ -34,32 +36,32 @@ pub fn replay(config: &Config, file: &Path, stop: &Arc<AtomicBool>) -> anyhow::R
     let mut session = Session::open(file)?;
     let options = writer::Options {
         clock: WallClock::new(session.clock()),
-        cgroups: Box::new(GivenNames::new(session.cgroups())),
+        cgroups: Box::new(RecordedCgroupNames::new(session.cgroups())),
         ..writer::Options::default()
     };
-    // Bypasses std's own buffer, whose lines would count as written.
-    let out = io::stdout().as_fd().try_clone_to_owned();
-    let out = File::from(out.context("stdout cannot be used")?);
-    let writer = Writer::start(writer::Format::Json, options, out);
-    let summarizer = Summarizer {
+    let out = unbuffered_stdout().context("stdout cannot be used")?;
+    let writer = Writer::start(Format::Json, options, out);
+    let replay = SummaryReplay {
         writer: writer.context("starting the writer failed")?,
         interval: config.interval.into(),
         running: None,
         interval_end: None,
+        quiet: QuietTime::new(MAX_QUIET_SUMMARIES),
         is_finished: false,
         stop: Arc::clone(stop),
     };
-    Handle::current().block_on(session.run(summarizer))?;
+    Handle::current().block_on(session.run(replay))?;
     Ok(session.into_damage())
 }
 
 /// A consumer that writes a recording's findings and summarizes its intervals.
-struct Summarizer {
+struct SummaryReplay {
     writer: Writer,
     interval: Nanos,
-    running: Option<(Summaries, NextEnd)>,
+    running: Option<(Summarizer, NextIntervalEnd)>,
     /// The end of the interval that the inputs have reached.
     interval_end: Option<IntervalEnd>,
+    quiet: QuietTime,
     /// Nothing more will be written: the reader of stdout has gone, or there is no later interval.
     is_finished: bool,
     stop: Arc<AtomicBool>,
@@ -67,20 +69,20 @@ struct Summarizer {
 
 /// When the current interval ends.
 #[derive(Clone, Copy)]
-enum NextEnd {
+enum NextIntervalEnd {
     /// At this time.
     At(Nanos),
     /// At the end that the recording contains.
     Recorded,
 }
 
-impl Consumer<Replay> for Summarizer {
-    type Outcome = ();
+impl Consumer<Replay> for SummaryReplay {
+    type Output = ();
 
     fn before_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         match (session.take_interval_end(), &self.running) {
             (Some(first), None) => {
-                self.running = Some((Summaries::new(first.at), NextEnd::Recorded));
+                self.running = Some((Summarizer::new(first.at), NextIntervalEnd::Recorded));
             }
             // The interval ends once it has its findings.
             (Some(end), Some(_)) => self.interval_end = Some(end),
@@ -90,8 +92,8 @@ impl Consumer<Replay> for Summarizer {
     }
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
-        if let Some((summaries, _)) = &mut self.running {
-            summaries.take(&finding);
+        if let Some((summarizer, _)) = &mut self.running {
+            summarizer.take(&finding);
         }
         self.write(finding.into());
         Ok(())
@@ -111,46 +113,59 @@ impl Consumer<Replay> for Summarizer {
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         // The recording of an agent contains the end of its last interval, unless it is cut.
         let has_ended = match self.running {
-            Some((_, NextEnd::Recorded)) => !session.damage().is_cut(),
-            Some((_, NextEnd::At(_))) => false,
+            Some((_, NextIntervalEnd::Recorded)) => !session.damage().is_cut(),
+            Some((_, NextIntervalEnd::At(_))) => false,
             None => true,
         };
         if !has_ended && !self.is_done() {
             self.end_interval(session, end_at(session.now()));
         }
         match self.writer.finish(Duration::MAX) {
-            Ok(_) | Err(WriterEnd::PipeClosed) => Ok(()),
+            Ok(_) | Err(WriterEnd::PipeClosed | WriterEnd::LimitReached) => Ok(()),
             Err(WriterEnd::Failed(error)) => Err(error).context("writing to stdout failed"),
         }
     }
 }
 
-impl Summarizer {
+impl SummaryReplay {
     /// Ends the intervals of the configuration that are over by now.
     fn end_intervals(&mut self, session: &Session<Replay>) {
         let now = session.now();
         if self.running.is_none() && now > Nanos(0) {
-            self.running = Some((Summaries::new(now), NextEnd::At(now + self.interval)));
+            self.running = Some((
+                Summarizer::new(now),
+                NextIntervalEnd::At(now + self.interval),
+            ));
         }
+        let Some((_, NextIntervalEnd::At(first))) = self.running else {
+            return;
+        };
+        let quiet = (now - first).0 / self.interval.0.max(1);
+        let shows_each = self.quiet.shows_each(quiet, 1);
         while !self.is_done()
-            && let Some((_, NextEnd::At(due))) = self.running
+            && let Some((_, NextIntervalEnd::At(due))) = self.running
             && due <= now
         {
             self.end_interval(session, end_at(due));
-            let next = due + self.interval;
+            // One summary stands for all intervals of a jump that is too long.
+            let intervals = match shows_each {
+                true => 1,
+                false => ((now - due).0 / self.interval.0.max(1)).max(1),
+            };
+            let next = due + Nanos(self.interval.0.saturating_mul(intervals));
             // The addition has saturated: there is no later interval.
             self.is_finished |= next <= due;
             if let Some((_, next_end)) = &mut self.running {
-                *next_end = NextEnd::At(next);
+                *next_end = NextIntervalEnd::At(next);
             }
         }
     }
 
     fn end_interval(&mut self, session: &Session<Replay>, end: IntervalEnd) {
-        let Some((summaries, _)) = &mut self.running else {
+        let Some((summarizer, _)) = &mut self.running else {
             return;
         };
-        let summary = summaries.end_interval(end, session.interval_context());
+        let summary = summarizer.end_interval(end, session.interval_context());
         self.write(Record::Summary(Box::new(summary)));
     }
 

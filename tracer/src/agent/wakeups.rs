@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior};
 
-use super::endpoint::Scrape;
+use super::http_server::Scrape;
 use super::reload::ReloadEvent;
-use super::service::{self, Watchdog};
+use super::sd_notify::{self, Watchdog};
 
 /// An event for the agent's loop.
 #[expect(
@@ -49,7 +49,7 @@ impl Wakeups {
     pub fn start(interval: Duration, scrapes: mpsc::Receiver<Scrape>) -> io::Result<Self> {
         Ok(Self {
             ticks: ticks(interval),
-            watchdog: service::watchdog(),
+            watchdog: sd_notify::watchdog(),
             scrapes,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

@@ -1,6 +1,7 @@
-//! The command line. Exit codes: 0 fine, 1 a finding, 2 could not run or bad usage.
+//! The command line.
 
 mod agent;
+mod common;
 mod doctor;
 mod leaks;
 mod record;
@@ -13,24 +14,15 @@ mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use tokio::runtime::Runtime;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use tcpclose_sys::host::name_service;
 
 use crate::notice::notice;
-
-/// Could not run, or bad usage.
-const EXIT_FAILED: u8 = 2;
 
 /// Show how TCP connections close, which never do and whose they are, from the kernel's own state
 /// transitions: no packet capture is needed.
 #[derive(Parser)]
-#[command(
-    name = "tcpclose",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "tcpclose", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,44 +31,53 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Show each endpoint as its connection closes
-    Watch(watch::Args),
+    Watch(watch::WatchArgs),
     /// Record what happens into a file, for a later `watch --replay FILE`
-    Record(record::Args),
+    Record(record::RecordArgs),
     /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
-    Leaks(leaks::Args),
+    Leaks(leaks::LeaksArgs),
+    /// Show connections that close abnormally (resets, timeouts, failed connects), and group them
+    /// by process, peer and cause when it ends
+    Resets(watch::ResetsArgs),
+    /// Draw each close as textbooks do: states with their times, segments, and what it means
+    Explain(watch::ExplainArgs),
     /// Run as a daemon that exports summaries, stuck sockets and closes to logs and metrics
-    Agent(agent::Args),
+    Agent(agent::AgentArgs),
     /// Report what this kernel and these privileges allow, and the effect of each missing piece
-    Doctor(doctor::Args),
+    Doctor(doctor::DoctorArgs),
+    /// Print the version
+    #[command(hide = true)]
+    Version,
 }
 
-/// Parses a number that is at least one.
-fn count(words: &str) -> Result<u64, &'static str> {
-    let count = words.parse().ok().filter(|count| *count > 0);
-    count.ok_or("must be a number of at least 1")
-}
-
-/// Returns the runtime of the commands that wait, which uses the calling thread only.
-fn event_loop() -> anyhow::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder
-        .enable_all()
-        .build()
-        .context("starting the event loop failed")
+/// Returns the definition of the command line, from which the man pages and completions are made.
+#[doc(hidden)]
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    name_service::use_files_and_dns_only();
     let result = match Cli::parse().command {
         Command::Watch(args) => watch::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Leaks(args) => leaks::run(&args),
+        Command::Resets(args) => watch::run(&args.into()),
+        Command::Explain(args) => watch::run(&args.into()),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Version => print_version(),
     };
     result.unwrap_or_else(|error| {
         notice!("{error:#}");
-        ExitCode::from(EXIT_FAILED)
+        ExitCode::from(common::EXIT_FAILED)
     })
+}
+
+fn print_version() -> anyhow::Result<ExitCode> {
+    common::print(concat!("tcpclose ", env!("CARGO_PKG_VERSION"), "\n"))?;
+    Ok(ExitCode::SUCCESS)
 }

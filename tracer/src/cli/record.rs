@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::event_loop;
+use super::common::{if_exists, single_threaded_runtime};
 use super::shutdown::{self, Shutdown};
 use super::tracing::{StuckArgs, announce};
+use crate::duration_arg::duration;
 use crate::filter::args::KernelFilterArgs;
 use crate::notice::notice;
-use crate::output::table::loss_message;
+use crate::output::loss_message;
 use crate::session::{Consumer, Live, Session};
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::TraceOptions;
@@ -24,13 +25,16 @@ Exit codes: 0 success (also after Ctrl-C), 2 cannot run, cannot write everything
 /// What `tcpclose record` takes.
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub(super) struct Args {
-    /// The file to write; an existing one is overwritten
+pub(super) struct RecordArgs {
+    /// The file to write; an existing one is refused (see --force)
     file: PathBuf,
+    /// Overwrite an existing file
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     filters: KernelFilterArgs,
     /// Stop after this time, such as 30s or 5m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     #[command(flatten)]
     stuck: StuckArgs,
@@ -42,26 +46,26 @@ pub(super) struct Args {
     no_btf: bool,
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RecordArgs) -> anyhow::Result<ExitCode> {
     let options = TraceOptions {
         every_transition: args.transitions,
         classic: args.no_btf,
-        filter: args.filters.live()?,
+        filter: args.filters.to_config().live()?,
         ..TraceOptions::default()
     };
-    let runtime = event_loop()?;
+    let runtime = single_threaded_runtime()?;
     runtime.block_on(record(args, options))
 }
 
-async fn record(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> {
+async fn record(args: &RecordArgs, options: TraceOptions) -> anyhow::Result<ExitCode> {
     let signals = Shutdown::listen()?;
     let mut session = Session::builder(options)
         .stuck_after(Some(args.stuck.stuck_after.into()))
-        .record_to(Some(&args.file))
+        .record_to(Some(&args.file), if_exists(args.force))
         .start()?;
     session.begin_recording()?;
     announce("recording", &session);
-    let consumer = RecordingOnly {
+    let consumer = DiscardFindings {
         shutdown: signals.after(args.duration),
         requested: false,
     };
@@ -69,13 +73,13 @@ async fn record(args: &Args, options: TraceOptions) -> anyhow::Result<ExitCode> 
 }
 
 /// Drops the findings, which a replay makes again, and reports losses.
-struct RecordingOnly {
+struct DiscardFindings {
     shutdown: Shutdown,
     requested: bool,
 }
 
-impl Consumer<Live> for RecordingOnly {
-    type Outcome = ExitCode;
+impl Consumer<Live> for DiscardFindings {
+    type Output = ExitCode;
 
     async fn wait(&mut self) {
         self.shutdown.requested().await;

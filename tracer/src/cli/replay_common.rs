@@ -4,24 +4,20 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::time::timeout;
 
+use super::common::{EXIT_FAILED, FLUSH_TIMEOUT, single_threaded_runtime};
 use super::shutdown::Shutdown;
-use super::{EXIT_FAILED, event_loop};
 use crate::notice::notice;
 use crate::recording::Damage;
-
-/// The longest time for writing the last lines after Ctrl-C.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Runs `work` until it is done or the user stops it, which sets the flag that is passed to `work`.
 pub(super) fn until_stopped(
     work: impl FnOnce(Arc<AtomicBool>) -> anyhow::Result<ExitCode> + Send + 'static,
 ) -> anyhow::Result<ExitCode> {
-    let runtime = event_loop()?;
+    let runtime = single_threaded_runtime()?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let code = runtime.block_on(async move {
@@ -33,7 +29,7 @@ pub(super) fn until_stopped(
             () = shutdown.requested() => {}
         }
         stop.store(true, Ordering::Relaxed);
-        match timeout(FLUSH_DEADLINE, work).await {
+        match timeout(FLUSH_TIMEOUT, work).await {
             Ok(code) => code.context("the replay has ended before its time")?,
             Err(_) => Ok(ExitCode::SUCCESS),
         }

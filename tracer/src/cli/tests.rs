@@ -48,15 +48,15 @@ fn the_commands_of_the_documents_are_accepted() {
     let mut accepted = 0;
     for (document, text) in DOCUMENTS {
         for command in commands(text) {
-            let words = command.split_whitespace().map(|word| {
+            let text = command.split_whitespace().map(|word| {
                 let chosen = PLACEHOLDERS.iter().find(|(name, _)| *name == word);
                 chosen.map_or(word, |(_, value)| value)
             });
-            let words: Vec<&str> = words.collect();
-            if words.first() == Some(&NOT_A_COMMAND) {
+            let text: Vec<&str> = text.collect();
+            if text.first() == Some(&NOT_A_COMMAND) {
                 continue;
             }
-            if let Err(error) = Cli::try_parse_from(["tcpclose"].iter().chain(&words)) {
+            if let Err(error) = Cli::try_parse_from(["tcpclose"].iter().chain(&text)) {
                 panic!("{document}: tcpclose {command}: {error}");
             }
             accepted += 1;
@@ -66,7 +66,7 @@ fn the_commands_of_the_documents_are_accepted() {
 }
 
 #[test]
-fn a_command_ends_where_its_line_says_something_else() {
+fn a_command_ends_before_the_prose_of_its_line() {
     for (line, expected) in [
         ("`tcpclose\nleaks --all`", &[][..]),
         ("`tcpclose leaks\n--all`", &["leaks --all"]),

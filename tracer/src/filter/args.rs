@@ -1,21 +1,92 @@
 //! The filter on the command line: the same flags for every subcommand.
 
+use std::time::Duration;
+
+use strum::VariantArray;
+use thiserror::Error;
+
+use super::config::KernelFilter;
+use super::containers::kubernetes_namespace;
+use crate::duration_arg::duration;
+use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::finding::{Cause, ClosePath};
 use tcpclose_core::types::{IpVersion, NetNs};
-use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
+use tcpclose_sys::kernel::netns::NetNsError;
 
 /// All filters.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct FilterArgs {
+    /// Only connections of processes with these names, such as `nginx`
+    #[arg(value_name = "NAME", value_parser = name)]
+    processes: Vec<String>,
+    /// Only connections with these ports, at either end
+    #[arg(long = "port", value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
+    ports: Vec<u16>,
+    /// Leave out connections of this host with itself over loopback addresses
+    #[arg(long)]
+    no_loopback: bool,
     /// Only connections of these processes
     #[arg(short, long = "pid", value_name = "PID,...", value_delimiter = ',', value_parser = pid)]
     pids: Vec<u32>,
+    /// Only connections of processes in these containers: their names or ids (12 digits are enough)
+    #[arg(long = "container", value_name = "NAME,...", value_delimiter = ',', value_parser = name)]
+    containers: Vec<String>,
+    /// Only connections of processes in these Kubernetes pods: their names or UIDs
+    #[arg(long = "pod", value_name = "NAME,...", value_delimiter = ',', value_parser = name)]
+    pods: Vec<String>,
+    /// Only connections of pods in these Kubernetes namespaces (a network namespace: --netns)
+    #[arg(long = "namespace", value_name = "NAME,...", value_delimiter = ',',
+          value_parser = kubernetes_namespace)]
+    namespaces: Vec<String>,
     #[command(flatten)]
     pub(crate) kernel: KernelFilterArgs,
 }
 
+/// Filters on how a connection closed.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct CloseFilterArgs {
+    /// Only closes of these kinds, such as `reset,timeout`
+    #[arg(long = "path", value_name = "PATH,...", value_delimiter = ',', value_parser = word::<ClosePath>)]
+    paths: Vec<ClosePath>,
+    /// Only closes with these causes, such as `refused,no_local_port`
+    #[arg(long = "cause", value_name = "CAUSE,...", value_delimiter = ',', value_parser = word::<Cause>)]
+    causes: Vec<Cause>,
+    /// Only connections that lived at least this long, such as 1s
+    #[arg(long = "min-life", value_name = "TIME", value_parser = duration)]
+    min_lifetime: Option<Duration>,
+}
+
+impl CloseFilterArgs {
+    /// Adds these filters to others.
+    pub(crate) fn add_to(&self, filter: ConnectionFilter) -> ConnectionFilter {
+        ConnectionFilter {
+            paths: self.paths.iter().copied().collect(),
+            causes: self.causes.iter().copied().collect(),
+            min_lifetime: self.min_lifetime.unwrap_or_default().into(),
+            ..filter
+        }
+    }
+}
+
+/// A word that is none of those that a filter takes.
+#[derive(Debug, Error)]
+#[error("the words are {all}")]
+struct UnknownWord {
+    all: String,
+}
+
+/// Reads one of a set of words.
+fn word<T: VariantArray + Copy + Into<&'static str>>(text: &str) -> Result<T, UnknownWord> {
+    let words = || T::VARIANTS.iter().copied();
+    let found = words().find(|word| (*word).into() == text);
+    found.ok_or_else(|| UnknownWord {
+        all: words().map(Into::into).collect::<Vec<&str>>().join(", "),
+    })
+}
+
 /// The filters that the kernel applies.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct KernelFilterArgs {
     /// Only connections with these local ports
     #[arg(short = 'L', long, value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
@@ -35,75 +106,118 @@ pub(crate) struct KernelFilterArgs {
     netns: Option<String>,
 }
 
-fn pid(words: &str) -> Result<u32, &'static str> {
-    let pid = words.parse().ok().filter(|pid| *pid > 0);
+fn pid(text: &str) -> Result<u32, &'static str> {
+    let pid = text.parse().ok().filter(|pid| *pid > 0);
     pid.ok_or("a process id is a number of at least 1")
 }
 
-fn port(words: &str) -> Result<u16, &'static str> {
-    let port = words.parse().ok().filter(|port| *port > 0);
+fn port(text: &str) -> Result<u16, &'static str> {
+    let port = text.parse().ok().filter(|port| *port > 0);
     port.ok_or("a port is a number from 1 to 65535")
+}
+
+fn name(words: &str) -> Result<String, &'static str> {
+    let name = Some(words).filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or("a name is not empty")
 }
 
 impl FilterArgs {
     /// Returns the part that the kernel does not apply.
-    pub(crate) fn in_user_space(&self) -> ConnectionFilter {
+    pub(crate) fn user_space_part(&self) -> ConnectionFilter {
         ConnectionFilter {
+            ports: self.ports.iter().copied().collect(),
             pids: self.pids.iter().copied().collect(),
+            processes: self.processes.iter().cloned().collect(),
+            no_loopback: self.no_loopback,
+            containers: ContainerFilter {
+                containers: self.containers.iter().cloned().collect(),
+                pods: self.pods.iter().cloned().collect(),
+                namespaces: self.namespaces.iter().cloned().collect(),
+            },
             ..ConnectionFilter::default()
         }
     }
 
     /// Returns the whole filter for what is on this host now.
     pub(crate) fn live(&self) -> Result<ConnectionFilter, NetNsError> {
-        Ok(self.with_kernel_part(self.kernel.live()?))
+        Ok(self.with_kernel_part(self.kernel.to_config().live()?))
     }
 
-    /// Returns the whole filter for a recording, whose kernel had other filters. A namespace may be gone by now, so a
-    /// number is taken as it is.
+    /// Returns the whole filter for a recording, whose kernel had other filters. A namespace may be
+    /// gone by now, so a number is taken as it is.
     pub(crate) fn recorded(&self) -> Result<ConnectionFilter, NetNsError> {
         let number = self.kernel.netns.as_ref();
-        match number.and_then(|words| NetNs::new(words.parse().ok()?)) {
+        match number.and_then(|text| NetNs::new(text.parse().ok()?)) {
             Some(number) => Ok(self.with_kernel_part(ConnectionFilter {
                 netns: Some(number),
-                ..self.kernel.without_namespace()
+                ..self.kernel.to_config().without_namespace()
             })),
             None => self.live(),
         }
     }
 
+    /// Returns a note for the user about filters that no connection is likely to pass.
+    pub(crate) fn note_on_contradictions(&self) -> Option<String> {
+        let KernelFilterArgs {
+            local_ports,
+            peer_ports,
+            ..
+        } = &self.kernel;
+        let ports = local_ports.iter().filter(|port| peer_ports.contains(port));
+        let ports: Vec<String> = ports.map(u16::to_string).collect();
+        (!ports.is_empty()).then(|| {
+            let ports = ports.join(",");
+            format!(
+                "-L and -D must both hold, and few connections have port {ports} at both ends: \
+                 did you mean --port {ports}?"
+            )
+        })
+    }
+
+    /// Returns a note for the user about what cannot be found in a recording.
+    pub(crate) fn note_on_recordings(&self) -> Option<&'static str> {
+        let ContainerFilter {
+            containers,
+            pods,
+            namespaces,
+        } = self.user_space_part().containers;
+        let is_named = !(containers.is_empty() && pods.is_empty() && namespaces.is_empty());
+        is_named.then_some(
+            "recordings have no names of containers, pods and Kubernetes namespaces: --container \
+             takes an id there, and --pod a UID",
+        )
+    }
+
     fn with_kernel_part(&self, kernel: ConnectionFilter) -> ConnectionFilter {
+        let ConnectionFilter {
+            netns,
+            local_ports,
+            peer_ports,
+            ip,
+            ..
+        } = kernel;
         ConnectionFilter {
-            pids: self.in_user_space().pids,
-            ..kernel
+            netns,
+            local_ports,
+            peer_ports,
+            ip,
+            ..self.user_space_part()
         }
     }
 }
 
 impl KernelFilterArgs {
-    /// Opens the namespace; `None` for all namespaces.
-    pub(crate) fn namespace(&self) -> Result<Option<NetNsHandle>, NetNsError> {
-        self.netns.as_deref().map(netns::by_user).transpose()
-    }
-
-    /// Returns the filter for what is on this host now.
-    pub(crate) fn live(&self) -> Result<ConnectionFilter, NetNsError> {
-        Ok(ConnectionFilter {
-            netns: self.namespace()?.map(|handle| handle.id()),
-            ..self.without_namespace()
-        })
-    }
-
-    fn without_namespace(&self) -> ConnectionFilter {
-        ConnectionFilter {
+    /// Returns the same filter in the form of the configuration.
+    pub(crate) fn to_config(&self) -> KernelFilter {
+        KernelFilter {
             local_ports: self.local_ports.iter().copied().collect(),
             peer_ports: self.peer_ports.iter().copied().collect(),
-            ip: match (self.ipv4, self.ipv6) {
+            ip_version: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(IpVersion::V4),
                 (_, true) => Some(IpVersion::V6),
                 _ => None,
             },
-            ..ConnectionFilter::default()
+            netns: self.netns.clone(),
         }
     }
 }

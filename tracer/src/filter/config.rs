@@ -1,11 +1,14 @@
-//! The filter in the agent's configuration: `[trace]`, which the kernel applies, and `filter = { … }` of an output.
+//! The filter in the agent's configuration: `[trace]`, which the kernel applies, and `filter = { …
+//! }` of an output.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::containers::kubernetes_namespace;
 use serde::{Deserialize, Deserializer, de};
+use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::filter::ConnectionFilter;
-use tcpclose_core::finding::{ClosePath, Initiator};
+use tcpclose_core::finding::{Cause, ClosePath, Initiator};
 use tcpclose_core::types::IpVersion;
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
 
@@ -34,7 +37,7 @@ impl KernelFilter {
     /// # Errors
     /// There is no such namespace, or it cannot be opened.
     pub fn namespace(&self) -> Result<Option<NetNsHandle>, NetNsError> {
-        self.netns.as_deref().map(netns::by_user).transpose()
+        self.netns.as_deref().map(netns::by_spec).transpose()
     }
 
     /// Returns the filter for what is on this host now.
@@ -44,11 +47,18 @@ impl KernelFilter {
     pub fn live(&self) -> Result<ConnectionFilter, NetNsError> {
         Ok(ConnectionFilter {
             netns: self.namespace()?.map(|handle| handle.id()),
+            ..self.without_namespace()
+        })
+    }
+
+    /// Returns the filter without its namespace, for what is not on this host.
+    pub(crate) fn without_namespace(&self) -> ConnectionFilter {
+        ConnectionFilter {
             local_ports: self.local_ports.clone(),
             peer_ports: self.peer_ports.clone(),
             ip: self.ip_version,
             ..ConnectionFilter::default()
-        })
+        }
     }
 }
 
@@ -65,7 +75,14 @@ struct OutputFilter {
     peer_ports: BTreeSet<u16>,
     #[serde(deserialize_with = "names")]
     processes: BTreeSet<String>,
+    #[serde(deserialize_with = "names_of_containers")]
+    containers: BTreeSet<String>,
+    #[serde(deserialize_with = "names_of_containers")]
+    pods: BTreeSet<String>,
+    #[serde(deserialize_with = "namespaces")]
+    namespaces: BTreeSet<String>,
     path: BTreeSet<ClosePath>,
+    cause: BTreeSet<Cause>,
     initiator: BTreeSet<Initiator>,
     #[serde(deserialize_with = "duration")]
     min_lifetime: Duration,
@@ -83,7 +100,11 @@ pub fn output_filter<'de, D: Deserializer<'de>>(
         local_ports,
         peer_ports,
         processes,
+        containers,
+        pods,
+        namespaces,
         path,
+        cause,
         initiator,
         min_lifetime,
         no_loopback,
@@ -91,8 +112,14 @@ pub fn output_filter<'de, D: Deserializer<'de>>(
     Ok(ConnectionFilter {
         local_ports,
         peer_ports,
+        containers: ContainerFilter {
+            containers,
+            pods,
+            namespaces,
+        },
         processes,
         paths: path,
+        causes: cause,
         initiators: initiator,
         min_lifetime: min_lifetime.into(),
         no_loopback,
@@ -101,24 +128,27 @@ pub fn output_filter<'de, D: Deserializer<'de>>(
 }
 
 fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<u16>, D::Error> {
-    BTreeSet::<Port>::deserialize(deserializer)
+    BTreeSet::<ConfiguredPort>::deserialize(deserializer)
         .map(|ports| ports.into_iter().map(|port| port.0).collect())
 }
+
+/// The number is none of a port that a connection can have.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection has port {0}: ports are 1 to 65535")]
+struct NoSuchPort(i64);
 
 /// A TCP port that a connection can have.
 #[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "i64")]
-struct Port(u16);
+struct ConfiguredPort(u16);
 
-impl TryFrom<i64> for Port {
-    type Error = String;
+impl TryFrom<i64> for ConfiguredPort {
+    type Error = NoSuchPort;
 
     fn try_from(port: i64) -> Result<Self, Self::Error> {
         match u16::try_from(port) {
             Ok(port @ 1..) => Ok(Self(port)),
-            _ => Err(format!(
-                "no connection has port {port}: ports are 1 to 65535"
-            )),
+            _ => Err(NoSuchPort(port)),
         }
     }
 }
@@ -141,6 +171,22 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>,
         ))),
         None => Ok(names),
     }
+}
+
+fn names_of_containers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeSet<String>, D::Error> {
+    let names = BTreeSet::<String>::deserialize(deserializer)?;
+    if names.contains("") {
+        return Err(de::Error::custom("a name is not empty"));
+    }
+    Ok(names)
+}
+
+fn namespaces<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = BTreeSet::<String>::deserialize(deserializer)?;
+    let names = names.iter().map(|name| kubernetes_namespace(name));
+    names.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 #[cfg(test)]
@@ -170,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_passes_where_nothing_is_asked() {
+    fn an_empty_filter_passes_everything() {
         let unknown = Finding::Close(Box::new(samples::unknown()));
         assert!(filter("").matches(&close()));
         assert!(filter("").matches(&unknown));
@@ -199,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_what_was_asked_for() {
+    fn unknown_values_do_not_match() {
         let unknown = Finding::Close(Box::new(samples::unknown()));
         assert!(!filter("processes = ['sshd']").matches(&unknown));
         assert!(!filter("min_lifetime = '1us'").matches(&unknown));
@@ -208,10 +254,32 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_has_no_lifetime_yet() {
+    fn a_stuck_socket_has_no_lifetime_yet() {
         let leak = Finding::Stuck(Box::new(samples::resolved()));
         assert!(filter("min_lifetime = '1h'").matches(&leak));
         assert!(!filter("local_ports = [1]").matches(&leak));
+    }
+
+    #[test]
+    fn containers_pods_and_kubernetes_namespaces_are_selected_by_name() {
+        let filter =
+            filter("containers = ['nginx']\npods = ['web-0']\nnamespaces = ['shop', 'default']");
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected = ContainerFilter {
+            containers: names(&["nginx"]),
+            pods: names(&["web-0"]),
+            namespaces: names(&["shop", "default"]),
+        };
+        assert_eq!(filter.containers, expected);
+        for (key, why) in [
+            ("namespaces = ['4026531840']", "use netns"),
+            ("namespaces = ['Shop']", "no Kubernetes namespace"),
+            ("pods = ['']", "a name is not empty"),
+        ] {
+            let toml = toml::Deserializer::parse(key).expect("TOML");
+            let error = output_filter(toml).expect_err("refused").to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

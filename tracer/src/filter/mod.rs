@@ -1,5 +1,7 @@
-//! Forms of the one connection filter ([`ConnectionFilter`](tcpclose_core::filter::ConnectionFilter)): the command line's
-//! and the configuration's.
+//! Forms of the one connection filter
+//! ([`ConnectionFilter`](tcpclose_core::filter::ConnectionFilter)): the command line's and the
+//! configuration's.
 
 pub mod args;
 pub mod config;
+pub(crate) mod containers;

@@ -5,9 +5,9 @@ use std::fs;
 
 use super::*;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+const METRICS_DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
-fn table(section: &Section) -> String {
+fn table(section: &CatalogueSection) -> String {
     let mut table =
         "| Prometheus | OTLP | kind | unit | labels | meaning |\n|---|---|---|---|---|---|\n"
             .to_owned();
@@ -16,17 +16,17 @@ fn table(section: &Section) -> String {
             true => format!("`{name}`"),
             false => "–".to_owned(),
         };
-        let prometheus = name(Consumer::Prometheus, &metric.prometheus_name());
-        let otlp = name(Consumer::Otlp, metric.name);
-        let kind = match metric.measure {
-            Measure::Histogram(_) => "histogram",
+        let prometheus = name(ExportFormat::Prometheus, &metric.prometheus_name());
+        let otlp = name(ExportFormat::Otlp, metric.name);
+        let kind = match metric.instrument {
+            Instrument::Histogram(_) => "histogram",
             _ if metric.is_counter() => "counter",
             _ => "gauge",
         };
         let labels = metric
             .labels
             .iter()
-            .map(|label| match UNBOUNDED.contains(label) {
+            .map(|label| match HIGH_CARDINALITY.contains(label) {
                 true => format!("(`{label}`)"),
                 false => format!("`{label}`"),
             });
@@ -58,10 +58,10 @@ fn with_tables(mut text: String) -> String {
 
 #[test]
 fn the_tables_in_the_docs_are_those_of_the_catalogue() {
-    let docs = fs::read_to_string(FILE).expect("docs/metrics.md");
+    let docs = fs::read_to_string(METRICS_DOC).expect("docs/metrics.md");
     let expected = with_tables(docs.clone());
     if std::env::var_os("TCPCLOSE_TEST_REWRITE").is_some_and(|value| value == "1") {
-        fs::write(FILE, &expected).expect("docs/metrics.md");
+        fs::write(METRICS_DOC, &expected).expect("docs/metrics.md");
         return;
     }
     assert!(

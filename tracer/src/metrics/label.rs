@@ -1,22 +1,23 @@
-//! Labels, which tell the series of a metric apart.
+//! Labels, which distinguish the series of a metric.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use tcpclose_core::process::Container;
 use tcpclose_core::stuck::Verdict;
 use tcpclose_core::types::{NetNs, Port};
 
-use super::snapshot::Outcome;
-use crate::output::escape::push_for_terminal;
+use super::snapshot::RecordOutcome;
+use crate::escape::push_for_terminal;
 
 /// The label with the name of a process.
-pub const PROCESS: &str = "process.title";
+pub const PROCESS_LABEL: &str = "process";
 
 /// Labels with an unbounded number of values. (The exporter for Prometheus bounds the names of
 /// processes itself.)
-pub const UNBOUNDED: [&str; 5] = [
+pub const HIGH_CARDINALITY: [&str; 5] = [
     "process.pid",
     "netns",
     "network.local.address",
@@ -34,13 +35,13 @@ pub enum Label {
     /// Who sent the first FIN or RST.
     Initiator(Initiator),
     /// Who sent the RST.
-    #[strum(serialize = "by")]
-    ResetBy(Side),
+    #[strum(serialize = "sender")]
+    ResetSender(Side),
     /// Why it was sent.
     #[strum(serialize = "reason")]
     ResetReason(Option<ResetReason>),
     /// How TIME_WAIT ended.
-    #[strum(serialize = "end")]
+    #[strum(serialize = "reason")]
     TimeWaitEnd(TimeWaitEnd),
     /// What the process of a stuck socket failed to do.
     Verdict(Verdict),
@@ -52,10 +53,9 @@ pub enum Label {
     /// The name of an output.
     Output(Arc<str>),
     /// What became of an output's records.
-    Outcome(Outcome),
+    Outcome(RecordOutcome),
     /// The name of a process.
-    #[strum(serialize = "process.title")]
-    Process(ProcessTitle),
+    Process(ProcessName),
     /// The id of a process.
     #[strum(serialize = "process.pid")]
     Pid(u32),
@@ -85,26 +85,97 @@ pub enum LabelValue {
 
 /// The name of a process in labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ProcessTitle {
+pub enum ProcessName {
     /// The process's name.
-    Named(Arc<str>),
+    Named {
+        /// What the kernel has, escaped.
+        title: Arc<str>,
+        /// The container that the process is in.
+        container: Option<Arc<ContainerLabels>>,
+    },
     /// All processes without a name of their own, and unknown ones.
     Other,
 }
 
-/// The word for [`ProcessTitle::Other`].
+/// The word for [`ProcessName::Other`].
 const OTHER: &str = "other";
 
-impl ProcessTitle {
+impl ProcessName {
     /// Escapes the name that the kernel has.
     #[must_use]
-    pub fn of(comm: &[u8]) -> Self {
-        let mut title = String::new();
-        push_for_terminal(&mut title, comm);
-        match &*title {
+    pub fn from_comm(comm: &[u8]) -> Self {
+        let mut name = String::new();
+        push_for_terminal(&mut name, comm);
+        match &*name {
             OTHER => Self::Other,
-            title => Self::Named(title.into()),
+            title => Self::Named {
+                title: title.into(),
+                container: None,
+            },
         }
+    }
+
+    /// Adds the names of the process's container, where those are known.
+    #[must_use]
+    pub fn in_container(self, container: Option<&Container>) -> Self {
+        match (self, container.and_then(ContainerLabels::new)) {
+            (Self::Named { title, .. }, container @ Some(_)) => Self::Named { title, container },
+            (name, _) => name,
+        }
+    }
+
+    /// Drops the name of the pod, which is another one after each rollout.
+    fn without_pod(&mut self) {
+        if let Self::Named {
+            container: Some(container),
+            ..
+        } = self
+        {
+            Arc::make_mut(container).pod = None;
+        }
+    }
+}
+
+/// The names of a container in labels, escaped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerLabels {
+    container: Option<String>,
+    namespace: Option<String>,
+    pod: Option<String>,
+}
+
+impl ContainerLabels {
+    fn new(container: &Container) -> Option<Arc<Self>> {
+        let escaped = |name: &str| {
+            let mut text = String::new();
+            push_for_terminal(&mut text, name.as_bytes());
+            text
+        };
+        let pod = container.pod_name();
+        container.names.as_ref()?;
+        Some(Arc::new(Self {
+            container: container.name().map(escaped),
+            namespace: pod.map(|pod| escaped(&pod.namespace)),
+            pod: pod.map(|pod| escaped(&pod.name)),
+        }))
+    }
+
+    /// Returns the labels with their names in OpenTelemetry's conventions, which tell the name in a
+    /// pod's specification from the runtime's own name for a container.
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, LabelValue)> {
+        let container = match self.namespace {
+            Some(_) => "k8s.container.name",
+            None => "container.name",
+        };
+        let pairs = [
+            (container, &self.container),
+            ("k8s.namespace.name", &self.namespace),
+            ("k8s.pod.name", &self.pod),
+        ];
+        let known = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)));
+        known.map(|(name, value)| (name, LabelValue::Text(value)))
     }
 }
 
@@ -115,14 +186,14 @@ impl Label {
         self.into()
     }
 
-    /// Returns the label's value. Words are those of the JSON records, but TCP states have the words
-    /// of OpenTelemetry's conventions.
+    /// Returns the label's value. Words are those of the JSON records, but TCP states have the
+    /// words of OpenTelemetry's conventions.
     #[must_use]
     pub fn value(&self) -> LabelValue {
         let word = match self {
             Self::Path(path) => path.into(),
             Self::Initiator(initiator) => initiator.into(),
-            Self::ResetBy(side) => side.into(),
+            Self::ResetSender(side) => side.into(),
             Self::ResetReason(reason) => reason.map_or("unknown", Into::into),
             Self::TimeWaitEnd(end) => end.into(),
             Self::Verdict(verdict) => verdict.into(),
@@ -130,8 +201,8 @@ impl Label {
             Self::Where(location) => location.into(),
             Self::Output(name) => name,
             Self::Outcome(outcome) => outcome.into(),
-            Self::Process(ProcessTitle::Named(title)) => title,
-            Self::Process(ProcessTitle::Other) => OTHER,
+            Self::Process(ProcessName::Named { title, .. }) => title,
+            Self::Process(ProcessName::Other) => OTHER,
             Self::Version => env!("CARGO_PKG_VERSION"),
             Self::LocalAddress(address) | Self::PeerAddress(address) => {
                 return LabelValue::Text(address.to_string());
@@ -143,10 +214,30 @@ impl Label {
         LabelValue::Text(word.to_owned())
     }
 
+    /// Returns the names and values that it stands for: its own, and for a process in a container
+    /// the container's.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, LabelValue)> {
+        let container = match self {
+            Self::Process(ProcessName::Named { container, .. }) => container.as_deref(),
+            _ => None,
+        };
+        let of_container = container.into_iter().flat_map(ContainerLabels::pairs);
+        [(self.name(), self.value())]
+            .into_iter()
+            .chain(of_container)
+    }
+
+    /// Drops the names that Prometheus does not get.
+    pub(super) fn drop_unbounded(&mut self) {
+        if let Self::Process(name) = self {
+            name.without_pod();
+        }
+    }
+
     /// Returns whether the number of its values is bounded, so that Prometheus gets it.
     #[must_use]
     pub fn is_bounded(&self) -> bool {
-        !UNBOUNDED.contains(&self.name())
+        !HIGH_CARDINALITY.contains(&self.name())
     }
 }
 

@@ -1,18 +1,18 @@
-//! What a metric is.
+//! The definition of a metric.
 
 use tcpclose_core::summary::Histogram;
 
-use super::label::{Label, PROCESS};
+use super::label::{Label, PROCESS_LABEL};
 use super::number::{Merge, Number};
-use super::snapshot::Snapshot;
+use super::snapshot::MetricsSnapshot;
 
-/// What tells the series of a metric apart.
+/// The labels that distinguish the series of a metric.
 pub type Labels = Vec<Label>;
 
 /// The series of a metric, each with its value.
 pub type Points<V> = Vec<(Labels, V)>;
 
-/// What a metric is called, what it means and where its values come from.
+/// A metric: its name, its meaning, and the source of its values.
 #[derive(Debug)]
 pub struct Metric {
     /// The name in OpenTelemetry.
@@ -24,29 +24,29 @@ pub struct Metric {
     /// The names of its labels, which OpenTelemetry calls attributes.
     pub labels: &'static [&'static str],
     /// Its kind, and where its values come from.
-    pub measure: Measure,
+    pub instrument: Instrument,
     /// How points with the same labels become one.
     merge: Merge,
     /// The only consumer that gets it; `None` if all do.
-    only: Option<Consumer>,
+    only: Option<ExportFormat>,
 }
 
 /// A metric's kind, with the function that reads its values.
 #[derive(Clone, Copy, Debug)]
-pub enum Measure {
+pub enum Instrument {
     /// Counts that only grow while the agent runs.
-    Counter(fn(&Snapshot) -> Points<Number>),
+    Counter(fn(&MetricsSnapshot) -> Points<Number>),
     /// Values at one moment.
-    Gauge(fn(&Snapshot) -> Points<Number>),
+    Gauge(fn(&MetricsSnapshot) -> Points<Number>),
     /// Durations by length, counted from the agent's start.
-    Histogram(fn(&Snapshot) -> Points<Histogram>),
+    Histogram(fn(&MetricsSnapshot) -> Points<Histogram>),
     /// A counter that is not in the snapshot: the consumer counts itself.
-    CountedByConsumer,
+    CountedByExporter,
 }
 
-/// Who reads metrics.
+/// The format in which metrics are exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Consumer {
+pub enum ExportFormat {
     /// Prometheus, which keeps every series that it has ever seen: it gets no labels with an
     /// unbounded number of values.
     Prometheus,
@@ -60,14 +60,14 @@ impl Metric {
         unit: &'static str,
         help: &'static str,
         labels: &'static [&'static str],
-        measure: Measure,
+        instrument: Instrument,
     ) -> Self {
         Self {
             name,
             unit,
             help,
             labels,
-            measure,
+            instrument,
             merge: Merge::Sum,
             only: None,
         }
@@ -77,14 +77,14 @@ impl Metric {
         Self { merge, ..self }
     }
 
-    pub(super) const fn only_for(self, consumer: Consumer) -> Self {
+    pub(super) const fn only_for(self, consumer: ExportFormat) -> Self {
         let only = Some(consumer);
         Self { only, ..self }
     }
 
     /// Returns whether a consumer gets the metric.
     #[must_use]
-    pub fn is_for(&self, consumer: Consumer) -> bool {
+    pub fn is_for(&self, consumer: ExportFormat) -> bool {
         self.only.is_none_or(|only| only == consumer)
     }
 
@@ -92,22 +92,25 @@ impl Metric {
     #[must_use]
     pub fn is_counter(&self) -> bool {
         matches!(
-            self.measure,
-            Measure::Counter(_) | Measure::CountedByConsumer
+            self.instrument,
+            Instrument::Counter(_) | Instrument::CountedByExporter
         )
     }
 
     /// Returns whether the metric's series have names of processes.
     #[must_use]
     pub fn names_processes(&self) -> bool {
-        self.labels.contains(&PROCESS)
+        self.labels.contains(&PROCESS_LABEL)
     }
 
     /// Drops the labels that the consumer does not get, and merges the points that are then alike.
-    pub(super) fn merged(&self, points: Points<Number>, consumer: Consumer) -> Points<Number> {
+    pub(super) fn merged(&self, points: Points<Number>, consumer: ExportFormat) -> Points<Number> {
         let mut merged = Points::new();
         for (mut labels, value) in points {
-            labels.retain(|label| consumer == Consumer::Otlp || label.is_bounded());
+            if consumer == ExportFormat::Prometheus {
+                labels.retain(Label::is_bounded);
+                labels.iter_mut().for_each(Label::drop_unbounded);
+            }
             self.merge_into(&mut merged, labels, value);
         }
         merged

@@ -2,7 +2,7 @@
 //! ("Prometheus and OpenMetrics Compatibility"). Collectors follow it too, so queries are the same
 //! for scraped metrics and for those that came over OTLP.
 
-use super::metric::{Measure, Metric};
+use super::metric::{Instrument, Metric};
 
 impl Metric {
     /// Returns the name in Prometheus: dots become underscores, and the unit and `total` for
@@ -17,7 +17,7 @@ impl Metric {
             }
         };
         match self.unit {
-            "1" if matches!(self.measure, Measure::Gauge(_)) => append("ratio"),
+            "1" if matches!(self.instrument, Instrument::Gauge(_)) => append("ratio"),
             "1" => {}
             unit => append(&unit_word(unit)),
         }

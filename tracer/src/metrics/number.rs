@@ -17,9 +17,9 @@ pub enum Merge {
     /// Their sum.
     Sum,
     /// The smaller one.
-    Least,
+    Min,
     /// The greater one.
-    Greatest,
+    Max,
 }
 
 impl Number {
@@ -44,15 +44,15 @@ impl Number {
         if let (Self::Count(one), Self::Count(other)) = (self, other) {
             return Self::Count(match how {
                 Merge::Sum => one + other,
-                Merge::Least => one.min(other),
-                Merge::Greatest => one.max(other),
+                Merge::Min => one.min(other),
+                Merge::Max => one.max(other),
             });
         }
         let (one, other) = (self.as_f64(), other.as_f64());
         Self::Measured(match how {
             Merge::Sum => one + other,
-            Merge::Least => one.min(other),
-            Merge::Greatest => one.max(other),
+            Merge::Min => one.min(other),
+            Merge::Max => one.max(other),
         })
     }
 }

@@ -1,70 +1,84 @@
 //! Everything that metrics are made from.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::output::state::Output;
+use crate::cgroup_names::CgroupNames;
+use crate::output_status::OutputStatus;
 use crate::usage::Usage;
-use tcpclose_core::summary::{Gauges, Ranking, Service, StuckNow, Summary, Totals};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::process::Container;
+use tcpclose_core::summary::{Gauges, Ranking, ServiceKey, StuckSummary, Summary, Totals};
+use tcpclose_core::types::{CgroupId, Nanos};
 
 /// The state of the agent at one moment. All counts start with the agent.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
+pub struct MetricsSnapshot {
     /// When all counts were 0. It stays the same when the wall clock is set.
     pub start: Timestamp,
     /// When the snapshot was made.
     pub at: Nanos,
     /// What has been counted.
     pub totals: Totals,
-    /// Connection ends that became established.
+    /// Endpoints that became established.
     pub opened: u64,
-    /// The current counts of connection ends.
+    /// The current counts of endpoints.
     pub gauges: Gauges,
     /// The stuck sockets; `None` as long as they are not known.
-    pub stuck: Option<StuckNow>,
+    pub stuck: Option<StuckSummary>,
     /// The processes and peers with most closes and resets in the last interval.
     pub rankings: Rankings,
+    /// The containers of those processes; empty before [`Self::look_up_containers`].
+    pub containers: HashMap<CgroupId, Container>,
     /// What became of each output's records.
-    pub outputs: Vec<Output>,
+    pub outputs: Vec<OutputStatus>,
     /// The resources that the agent itself has used.
     pub usage: Usage,
     /// Threads that have panicked and do not work again yet.
     pub failed_threads: Vec<&'static str>,
 }
 
-/// The snapshots at both ends of an interval.
+/// The snapshots at the beginning and the end of an interval.
 #[derive(Clone, Debug, Default)]
-pub struct Interval {
+pub struct SnapshotPair {
     /// At its beginning.
-    pub before: Arc<Snapshot>,
+    pub before: Arc<MetricsSnapshot>,
     /// At its end.
-    pub now: Arc<Snapshot>,
+    pub now: Arc<MetricsSnapshot>,
 }
 
-impl Snapshot {
+impl MetricsSnapshot {
+    /// Finds the containers of the processes that are named. Reads files, so the exporter of the
+    /// metrics calls it, and not the event loop.
+    pub fn look_up_containers(&mut self, cgroups: &mut dyn CgroupNames) {
+        let Rankings {
+            closes_of_processes,
+            resets_of_processes,
+            ..
+        } = &self.rankings;
+        let named = closes_of_processes
+            .top
+            .iter()
+            .chain(&resets_of_processes.top);
+        let owners = named.filter_map(|(service, _)| service.as_ref());
+        for id in owners.filter_map(|service| service.owner().cgroup) {
+            let container = cgroups
+                .name(id.get())
+                .and_then(|name| name.container.clone());
+            self.containers
+                .extend(container.map(|container| (id, container)));
+        }
+    }
+
     /// Returns the snapshot with counts since an earlier one.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let Totals {
-            closes,
-            resets,
-            time_wait_ends,
-            lost,
-            durations,
-        } = &self.totals;
         Self {
-            totals: Totals {
-                closes: closes - &earlier.totals.closes,
-                resets: resets - &earlier.totals.resets,
-                time_wait_ends: time_wait_ends - &earlier.totals.time_wait_ends,
-                lost: lost - &earlier.totals.lost,
-                durations: durations.since(&earlier.totals.durations),
-            },
+            totals: self.totals.since(&earlier.totals),
             opened: self.opened.saturating_sub(earlier.opened),
-            outputs: Output::all_since(&self.outputs, &earlier.outputs).collect(),
+            outputs: OutputStatus::all_since(&self.outputs, &earlier.outputs).collect(),
             usage: self.usage.since(&earlier.usage),
             ..self.clone()
         }
@@ -75,9 +89,9 @@ impl Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct Rankings {
     /// The processes with most closes.
-    pub closes_of_processes: Ranking<Option<Service>>,
+    pub closes_of_processes: Ranking<Option<ServiceKey>>,
     /// The processes with most resets, by either side.
-    pub resets_of_processes: Ranking<Option<Service>>,
+    pub resets_of_processes: Ranking<Option<ServiceKey>>,
     /// The peers of most closes.
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers of most resets, by either side.
@@ -98,11 +112,11 @@ impl From<&Summary> for Rankings {
 /// What became of a record that was offered to an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs, reason = "docs/outputs.md has them")]
-pub enum Outcome {
+pub enum RecordOutcome {
     Written,
     Filtered,
-    Cut,
+    #[strum(serialize = "cut")]
+    RateLimited,
     Dropped,
     Failed,
 }

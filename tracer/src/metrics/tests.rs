@@ -1,23 +1,23 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::output::samples;
+use crate::output::summary_samples;
 use tcpclose_core::summary::Histogram;
 
 fn all() -> impl Iterator<Item = &'static Metric> {
     CATALOGUE.iter().flat_map(|section| section.metrics)
 }
 
-fn metric(name: &'static str, unit: &'static str, measure: Measure) -> Metric {
-    Metric::new(name, unit, "", &[], measure)
+fn metric(name: &'static str, unit: &'static str, instrument: Instrument) -> Metric {
+    Metric::new(name, unit, "", &[], instrument)
 }
 
 #[test]
 fn prometheus_names_follow_opentelemetrys_rule() {
-    const COUNTER: Measure = Measure::Counter(|_| Vec::new());
-    const GAUGE: Measure = Measure::Gauge(|_| Vec::new());
-    const HISTOGRAM: Measure = Measure::Histogram(|_| Vec::new());
-    for (name, unit, measure, expected) in [
+    const COUNTER: Instrument = Instrument::Counter(|_| Vec::new());
+    const GAUGE: Instrument = Instrument::Gauge(|_| Vec::new());
+    const HISTOGRAM: Instrument = Instrument::Histogram(|_| Vec::new());
+    for (name, unit, instrument, expected) in [
         ("a.b_c", "{record}", COUNTER, "a_b_c_total"),
         ("a.b", "s", COUNTER, "a_b_seconds_total"),
         ("a.b", "s", GAUGE, "a_b_seconds"),
@@ -36,7 +36,7 @@ fn prometheus_names_follow_opentelemetrys_rule() {
         // A word that only ends like the unit is not the unit.
         ("a.milliseconds", "s", GAUGE, "a_milliseconds_seconds"),
     ] {
-        let derived = metric(name, unit, measure).prometheus_name();
+        let derived = metric(name, unit, instrument).prometheus_name();
         assert_eq!(derived, expected, "{name} {unit}");
     }
     assert_eq!(
@@ -98,13 +98,13 @@ fn every_metric_has_a_name_of_its_own_a_unit_and_a_help_text() {
 }
 
 /// Notes the points that it is shown.
-struct Seen<const OTLP: bool>(Vec<(&'static Metric, Labels)>);
+struct RecordedTier<const OTLP: bool>(Vec<(&'static Metric, Labels)>);
 
-impl<const OTLP: bool> Visitor for Seen<OTLP> {
-    const CONSUMER: Consumer = if OTLP {
-        Consumer::Otlp
+impl<const OTLP: bool> Visitor for RecordedTier<OTLP> {
+    const FORMAT: ExportFormat = if OTLP {
+        ExportFormat::Otlp
     } else {
-        Consumer::Prometheus
+        ExportFormat::Prometheus
     };
 
     fn numbers(&mut self, metric: &'static Metric, points: Points<Number>) {
@@ -119,13 +119,13 @@ impl<const OTLP: bool> Visitor for Seen<OTLP> {
 }
 
 fn assert_shows_what_it_describes<const OTLP: bool>() {
-    let mut seen = Seen::<OTLP>(Vec::new());
-    visit(&samples::snapshot(), &mut seen);
-    let consumer = Seen::<OTLP>::CONSUMER;
+    let mut seen = RecordedTier::<OTLP>(Vec::new());
+    visit(&summary_samples::snapshot(), &mut seen);
+    let consumer = RecordedTier::<OTLP>::FORMAT;
     for metric in all() {
         let of_this = seen.0.iter().filter(|(seen, _)| seen.name == metric.name);
         let points: Vec<&Labels> = of_this.map(|(_, labels)| labels).collect();
-        let is_counted_elsewhere = matches!(metric.measure, Measure::CountedByConsumer);
+        let is_counted_elsewhere = matches!(metric.instrument, Instrument::CountedByExporter);
         assert_eq!(
             !points.is_empty(),
             metric.is_for(consumer) && !is_counted_elsewhere,
@@ -146,7 +146,7 @@ fn assert_shows_what_it_describes<const OTLP: bool>() {
         let shown: BTreeSet<&str> = labels.map(Label::name).collect();
         let described = metric.labels.iter().copied();
         let described: BTreeSet<&str> = described
-            .filter(|label| OTLP || !UNBOUNDED.contains(label))
+            .filter(|label| OTLP || !HIGH_CARDINALITY.contains(label))
             .collect();
         assert_eq!(shown, described, "{}", metric.name);
     }
@@ -180,21 +180,27 @@ fn numbers_are_numbers_and_words_are_those_of_the_records() {
             text("fin_wait_2"),
         ),
         (Label::PeerAddress([192, 0, 2, 1].into()), text("192.0.2.1")),
-        (Label::Process(ProcessTitle::of(b"other")), text("other")),
-        (Label::Process(ProcessTitle::of(b"a\nb")), text("a\\nb")),
+        (
+            Label::Process(ProcessName::from_comm(b"other")),
+            text("other"),
+        ),
+        (
+            Label::Process(ProcessName::from_comm(b"a\nb")),
+            text("a\\nb"),
+        ),
     ] {
         assert_eq!(label.value(), value, "{label:?}");
     }
-    assert_eq!(ProcessTitle::of(b"other"), ProcessTitle::Other);
+    assert_eq!(ProcessName::from_comm(b"other"), ProcessName::Other);
 }
 
 #[test]
 fn numbers_of_one_series_become_one() {
     use Number::{Count, Measured};
     assert_eq!(Count(2).merge(Count(3), Merge::Sum), Count(5));
-    assert_eq!(Count(2).merge(Count(3), Merge::Greatest), Count(3));
+    assert_eq!(Count(2).merge(Count(3), Merge::Max), Count(3));
     assert_eq!(
-        Measured(0.5).merge(Measured(0.25), Merge::Least),
+        Measured(0.5).merge(Measured(0.25), Merge::Min),
         Measured(0.25)
     );
     assert_eq!(Measured(0.5).merge(Count(1), Merge::Sum), Measured(1.5));

@@ -3,15 +3,15 @@
 use tcpclose_core::summary::Histogram;
 
 use super::catalogue::CATALOGUE;
-use super::metric::{Consumer, Measure, Metric, Points};
+use super::metric::{ExportFormat, Instrument, Metric, Points};
 use super::number::Number;
-use super::snapshot::Snapshot;
+use super::snapshot::MetricsSnapshot;
 
 /// Takes the metrics of a snapshot, one after the other. Each has at least one point, and no two
 /// points of a metric have the same labels.
 pub trait Visitor {
     /// The consumer that the metrics are for.
-    const CONSUMER: Consumer;
+    const FORMAT: ExportFormat;
 
     /// Takes a counter or a gauge.
     fn numbers(&mut self, metric: &'static Metric, points: Points<Number>);
@@ -21,20 +21,20 @@ pub trait Visitor {
 }
 
 /// Shows a visitor the metrics that its consumer gets, in the order of the catalogue.
-pub fn visit<V: Visitor>(snapshot: &Snapshot, visitor: &mut V) {
+pub fn visit<V: Visitor>(snapshot: &MetricsSnapshot, visitor: &mut V) {
     for metric in CATALOGUE.iter().flat_map(|section| section.metrics) {
-        if !metric.is_for(V::CONSUMER) {
+        if !metric.is_for(V::FORMAT) {
             continue;
         }
-        match metric.measure {
-            Measure::Counter(measure) | Measure::Gauge(measure) => {
-                let points = metric.merged(measure(snapshot), V::CONSUMER);
+        match metric.instrument {
+            Instrument::Counter(instrument) | Instrument::Gauge(instrument) => {
+                let points = metric.merged(instrument(snapshot), V::FORMAT);
                 if !points.is_empty() {
                     visitor.numbers(metric, points);
                 }
             }
-            Measure::Histogram(measure) => visitor.histograms(metric, measure(snapshot)),
-            Measure::CountedByConsumer => {}
+            Instrument::Histogram(instrument) => visitor.histograms(metric, instrument(snapshot)),
+            Instrument::CountedByExporter => {}
         }
     }
 }

@@ -115,7 +115,7 @@ pub struct Rfc3339([u8; 27]);
 
 impl Rfc3339 {
     fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("it is of ASCII")
+        std::str::from_utf8(&self.0).expect("RFC 3339 text is ASCII")
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_source_has_is_taken_over_when_it_is_refreshed() {
+    fn a_refresh_takes_the_offset_of_the_source() {
         let source = ClockOffset::new(NOON);
         let mut clock = WallClock::new(source.clone());
         source.set(NOON + 1_000_000_000);

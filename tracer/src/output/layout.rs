@@ -5,7 +5,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The style of a cell where colours are enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(super) enum Style {
     #[default]
     Plain,
     Red,
@@ -18,25 +18,38 @@ pub(super) enum Paint {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cell {
     pub(super) text: String,
-    pub(super) paint: Paint,
+    pub(super) style: Style,
 }
 
 impl Cell {
+    pub(super) const fn new(text: String) -> Self {
+        Self {
+            text,
+            style: Style::Plain,
+        }
+    }
+
+    /// Pads the text on the left, so that it ends with a column of this width.
+    pub(super) fn align_right(&mut self, width: usize) {
+        let missing = width.saturating_sub(self.width());
+        self.text.insert_str(0, &" ".repeat(missing));
+    }
+
     /// Empties the cell for a new value.
-    pub(super) fn start(&mut self) -> &mut String {
+    pub(super) fn clear(&mut self) -> &mut String {
         self.text.clear();
-        self.paint = Paint::Plain;
+        self.style = Style::Plain;
         &mut self.text
     }
 
     pub(super) fn set(&mut self, text: &str) {
-        self.start().push_str(text);
+        self.clear().push_str(text);
     }
 
     /// Sets the cell to a dim `-`.
     pub(super) fn set_unknown(&mut self) {
         self.set("-");
-        self.paint = Paint::Dim;
+        self.style = Style::Dim;
     }
 
     /// Returns the number of terminal columns that the text takes.
@@ -64,25 +77,25 @@ impl Cell {
 }
 
 /// Returns the starts of columns of these widths, with one space between them.
-pub(super) const fn starts<const N: usize>(widths: [usize; N]) -> [usize; N] {
-    let mut starts = [0; N];
+pub(super) const fn column_starts<const N: usize>(widths: [usize; N]) -> [usize; N] {
+    let mut column_starts = [0; N];
     let mut column = 1;
     while column < N {
-        starts[column] = starts[column - 1] + widths[column - 1] + 1;
+        column_starts[column] = column_starts[column - 1] + widths[column - 1] + 1;
         column += 1;
     }
-    starts
+    column_starts
 }
 
 /// The spaces before each cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gaps<const N: usize>([usize; N]);
+pub(super) struct Spacing<const N: usize>([usize; N]);
 
-impl<const N: usize> Gaps<N> {
+impl<const N: usize> Spacing<N> {
     /// Positions each cell at its column's start, or one space after the cell before it. Empty
     /// cells take no room.
-    pub(super) fn new(cells: &[Cell; N], starts: &[usize; N]) -> Self {
-        let mut gaps = [0; N];
+    pub(super) fn new(cells: &[Cell; N], column_starts: &[usize; N]) -> Self {
+        let mut spacing = [0; N];
         let mut end = 0;
         for (column, cell) in cells
             .iter()
@@ -92,12 +105,12 @@ impl<const N: usize> Gaps<N> {
             let start = if column == 0 {
                 0
             } else {
-                starts[column].max(end + 1)
+                column_starts[column].max(end + 1)
             };
-            gaps[column] = start - end;
+            spacing[column] = start - end;
             end = start + cell.width();
         }
-        Self(gaps)
+        Self(spacing)
     }
 
     /// Returns the number of terminal columns that the line takes.
@@ -126,13 +139,13 @@ impl<const N: usize> Gaps<N> {
     pub(super) fn write(&self, cells: &[Cell; N], colours: bool, out: &mut Vec<u8>) {
         for (cell, gap) in cells.iter().zip(self.0) {
             out.resize(out.len() + gap, b' ');
-            let code: &[u8] = match cell.paint {
+            let code: &[u8] = match cell.style {
                 _ if !colours => b"",
-                Paint::Plain => b"",
-                Paint::Red => b"\x1b[31m",
-                Paint::Green => b"\x1b[32m",
-                Paint::Yellow => b"\x1b[33m",
-                Paint::Dim => b"\x1b[2m",
+                Style::Plain => b"",
+                Style::Red => b"\x1b[31m",
+                Style::Green => b"\x1b[32m",
+                Style::Yellow => b"\x1b[33m",
+                Style::Dim => b"\x1b[2m",
             };
             out.extend_from_slice(code);
             out.extend_from_slice(cell.text.as_bytes());
@@ -148,19 +161,19 @@ impl<const N: usize> Gaps<N> {
 mod tests {
     use super::*;
 
-    const STARTS: [usize; 4] = starts([4, 4, 4, 1]);
+    const STARTS: [usize; 4] = column_starts([4, 4, 4, 1]);
 
     fn cells(texts: [&str; 4]) -> [Cell; 4] {
         texts.map(|text| Cell {
             text: text.to_owned(),
-            paint: Paint::Plain,
+            style: Style::Plain,
         })
     }
 
     fn line(texts: [&str; 4]) -> String {
         let cells = cells(texts);
         let mut out = Vec::new();
-        Gaps::new(&cells, &STARTS).write(&cells, false, &mut out);
+        Spacing::new(&cells, &STARTS).write(&cells, false, &mut out);
         String::from_utf8(out).expect("only text went in")
     }
 
@@ -182,18 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn room_is_made_at_the_end_first() {
+    fn spaces_are_removed_from_the_right_first() {
         let cells = cells(["ab", "cd", "ef", "g"]);
-        let mut gaps = Gaps::new(&cells, &STARTS);
-        assert_eq!((gaps.slack(), gaps.line_width(&cells)), (6, 16));
-        assert_eq!(gaps.close_up(3), 3);
-        assert_eq!(gaps, Gaps([0, 3, 2, 1]));
-        assert_eq!(gaps.close_up(9), 3);
-        assert_eq!(gaps.line_width(&cells), 10);
+        let mut spacing = Spacing::new(&cells, &STARTS);
+        assert_eq!((spacing.slack(), spacing.line_width(&cells)), (6, 16));
+        assert_eq!(spacing.close_up(3), 3);
+        assert_eq!(spacing, Spacing([0, 3, 2, 1]));
+        assert_eq!(spacing.close_up(9), 3);
+        assert_eq!(spacing.line_width(&cells), 10);
     }
 
     #[test]
-    fn cutting_never_leaves_more_than_asked_for() {
+    fn a_cut_cell_is_never_wider_than_requested() {
         let cut = |text: &str, least, excess| {
             let mut cell = Cell::default();
             cell.set(text);
@@ -209,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_there_only_when_asked_for() {
+    fn colours_are_written_only_on_request() {
         let mut cells = cells(["ab", "", "", ""]);
-        cells[0].paint = Paint::Red;
-        let gaps = Gaps::new(&cells, &STARTS);
+        cells[0].style = Style::Red;
+        let spacing = Spacing::new(&cells, &STARTS);
         let (mut plain, mut coloured) = (Vec::new(), Vec::new());
-        gaps.write(&cells, false, &mut plain);
-        gaps.write(&cells, true, &mut coloured);
+        spacing.write(&cells, false, &mut plain);
+        spacing.write(&cells, true, &mut coloured);
         assert_eq!(plain, b"ab\n");
         assert_eq!(coloured, b"\x1b[31mab\x1b[0m\n");
     }

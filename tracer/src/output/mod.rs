@@ -1,19 +1,37 @@
-//! Findings out: JSON lines, the terminal table, and the thread that writes them.
+//! Findings out: JSON lines, the terminal tables, and the thread that writes them.
 
-pub mod cgroup_names;
+pub mod abnormal_tally;
+mod cause_text;
 pub mod clock;
 mod duration;
-pub(crate) mod escape;
 mod forecast_text;
 pub mod json;
+mod ladder;
 mod layout;
 pub mod leaks;
+mod loss_message;
+mod paragraph;
 pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sink;
-pub mod state;
+#[cfg(test)]
+pub(crate) mod summary_samples;
 pub mod table;
+pub mod terminal;
 pub mod transition;
+pub(crate) mod unbuffered_stdout;
 mod write_all;
 pub mod writer;
+
+pub use loss_message::loss_message;
+
+/// How records are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A table
+    #[default]
+    Table,
+    /// JSON lines: one object per line
+    Json,
+}

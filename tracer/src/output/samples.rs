@@ -7,42 +7,36 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use tcpclose_common::{COMM_LEN, TcpState};
 
-use crate::metrics::{Interval, Snapshot};
-use crate::output::cgroup_names::CgroupNames;
+use crate::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
-use crate::output::state::{Output, OutputState};
-use crate::summary::{IntervalEnd, Summaries, Summary};
-use crate::usage::Usage;
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
-    Bytes, Close, ClosePath, Endpoint, Finding, HalfClose, Initiator, Reset, ResetReason,
-    SegmentFlags, Side, Step,
+    Bytes, Close, ClosePath, Endpoint, HalfClose, InitialSequenceNumbers, Initiator, Reset,
+    ResetReason, SegmentFlags, Side, Step,
 };
 use tcpclose_core::process::Container;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
-    Age, AgeKnown, Fit, Forecast, Holder, ObservedSocket, OwnerProcess, Resolution, StuckEvent,
+    Age, AgeCertainty, Fit, Forecast, Holder, ObservedSocket, OwnerProcess, Resolution, StuckEvent,
     StuckSocket, Verdict,
 };
-use tcpclose_core::summary::{Gauges, IntervalContext, Pressure, Route, StuckCounts};
 use tcpclose_core::types::{
-    CgroupId, EndpointId, Inode, Known, Nanos, NetNs, Owner, OwnerSource, Role, SocketAddress,
+    Certainty, CgroupId, EndpointId, Inode, Nanos, NetNs, Owner, OwnerSource, Role, SocketAddress,
     Tuple,
 };
 use tcpclose_sys::host::cgroup::CgroupName;
-use tcpclose_sys::kernel::program_stats::BpfRuns;
 
 /// Monotonic zero is 2026-01-31T12:00:00Z, and local time is UTC.
 pub(crate) fn clock() -> WallClock {
     WallClock::fixed(1_769_860_800_000_000_000, TimeZone::UTC)
 }
 
-/// Microseconds.
+/// Returns so many microseconds.
 pub(super) const fn us(us: u64) -> Nanos {
     Nanos(us * 1_000)
 }
 
-pub(crate) fn ends(local: &str, peer: &str) -> Tuple {
+pub(crate) fn tuple(local: &str, peer: &str) -> Tuple {
     let end = |text: &str| text.parse::<SocketAddr>().expect("a sample's address");
     (end(local), end(peer)).into()
 }
@@ -62,7 +56,7 @@ fn step(
     flags: SegmentFlags,
     numbers: (u32, u32),
     at: Option<Nanos>,
-    known: Known,
+    known: Certainty,
 ) -> Step {
     Step {
         from,
@@ -74,7 +68,8 @@ fn step(
     }
 }
 
-/// A MySQL client's end: the server closes first and the client's ACK and FIN are one segment.
+/// The endpoint of a MySQL client: the server closes first and the client's ACK and FIN are one
+/// segment.
 pub(crate) fn three_way() -> Close {
     use SegmentFlags::{Ack, FinAck};
     Close {
@@ -82,8 +77,12 @@ pub(crate) fn three_way() -> Close {
         endpoint: Endpoint {
             id: EndpointId(13),
             netns: NetNs::new(4_026_531_840),
-            tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
+            tuple: tuple("127.0.0.1:48350", "127.0.0.1:3306"),
             role: Role::Client,
+            initial: Some(InitialSequenceNumbers {
+                iss: 7,
+                irs: 0x8000_0001,
+            }),
             seen_from_start: true,
             opened: Some(us(100)),
             lifetime: Some(us(8_400)),
@@ -91,22 +90,24 @@ pub(crate) fn three_way() -> Close {
         owner: owner(28_089, b"mariadb"),
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
+        cause: None,
+        connect_error: None,
         steps: smallvec![
             step(
                 Side::Peer,
                 FinAck,
                 (175, 212),
                 Some(us(8_460)),
-                Known::Observed,
+                Certainty::Observed,
             ),
             step(
                 Side::Local,
                 FinAck,
                 (212, 176),
                 Some(Nanos(8_550_400)),
-                Known::Observed,
+                Certainty::Observed,
             ),
-            step(Side::Peer, Ack, (176, 213), None, Known::Inferred),
+            step(Side::Peer, Ack, (176, 213), None, Certainty::Inferred),
         ],
         segments: Some(3),
         states: smallvec![
@@ -124,22 +125,25 @@ pub(crate) fn three_way() -> Close {
     }
 }
 
-/// An IPv6 server's end that was reset with data unread.
+/// The endpoint of an IPv6 server that was reset with data unread.
 pub(crate) fn reset() -> Close {
     Close {
         endpoint: Endpoint {
-            tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
+            tuple: tuple("[2001:db8::1]:443", "[2001:db8::2]:50000"),
             role: Role::Server,
+            initial: None,
             ..three_way().endpoint
         },
         path: ClosePath::Reset,
         initiator: Initiator::Local,
+        cause: None,
+        connect_error: None,
         steps: smallvec![step(
             Side::Local,
             SegmentFlags::RstAck,
             (1, 7),
             Some(us(8_500)),
-            Known::Observed,
+            Certainty::Observed,
         )],
         segments: Some(1),
         states: smallvec![(TcpState::Established, Some(us(8_360)))],
@@ -157,6 +161,8 @@ pub(crate) fn half_closed() -> Close {
     Close {
         path: ClosePath::FourWay,
         initiator: Initiator::Local,
+        cause: None,
+        connect_error: None,
         segments: Some(4),
         steps: smallvec![],
         states: smallvec![
@@ -174,15 +180,16 @@ pub(crate) fn half_closed() -> Close {
     }
 }
 
-/// An end of which next to nothing is known.
+/// An endpoint of which next to nothing is known.
 pub(crate) fn unknown() -> Close {
     Close {
         at: us(8_500),
         endpoint: Endpoint {
             id: EndpointId(14),
             netns: None,
-            tuple: ends("10.0.0.1:22", "10.0.0.2:60000"),
+            tuple: tuple("10.0.0.1:22", "10.0.0.2:60000"),
             role: Role::Unknown,
+            initial: None,
             seen_from_start: false,
             opened: None,
             lifetime: None,
@@ -190,6 +197,8 @@ pub(crate) fn unknown() -> Close {
         owner: None,
         path: ClosePath::Unknown,
         initiator: Initiator::Unknown,
+        cause: None,
+        connect_error: None,
         steps: smallvec![],
         segments: None,
         states: smallvec![
@@ -203,9 +212,9 @@ pub(crate) fn unknown() -> Close {
     }
 }
 
-/// A server's end that read everything and was never closed.
+/// The endpoint of a server that read everything and was never closed.
 pub(crate) fn stuck() -> StuckSocket {
-    let tuple = ends("10.0.0.1:80", "10.0.0.2:40001");
+    let tuple = tuple("10.0.0.1:80", "10.0.0.2:40001");
     let entered = us(8_500);
     let socket = ObservedSocket {
         id: EndpointId(15),
@@ -219,14 +228,16 @@ pub(crate) fn stuck() -> StuckSocket {
         queued: 0,
         unsent: 0,
         keepalive: false,
+        mptcp: false,
+        opening: None,
         entered: None,
         activity: None,
     };
     let process = Process {
         pid: 28_089,
         comm: (*b"web").into(),
-        open: 924,
-        limit: Some(1024),
+        open_fds: 924,
+        fd_limit: Some(1024),
         ..Process::default()
     };
     let fit = Fit {
@@ -242,13 +253,14 @@ pub(crate) fn stuck() -> StuckSocket {
             id: socket.id,
             tuple,
             role: Role::Server,
+            initial: None,
             lifetime: None,
             ..three_way().endpoint
         },
         socket,
         age: Age {
             since: entered,
-            known: AgeKnown::Observed,
+            known: AgeCertainty::Observed,
             earliest: Some(entered),
         },
         verdict: Verdict::EofRead,
@@ -264,6 +276,7 @@ pub(crate) fn stuck() -> StuckSocket {
             pid: 28_089,
             comm: (*b"web").into(),
             fds: vec![7],
+            thread: None,
         }],
         process: Some(OwnerProcess {
             as_of: Nanos(0),
@@ -293,7 +306,7 @@ pub(crate) fn transition() -> Transition {
         id: EndpointId(13),
         skaddr: SocketAddress::new(0xffff_8881_0a2b_3c40),
         netns: NetNs::new(4_026_531_840),
-        tuple: ends("127.0.0.1:48350", "127.0.0.1:3306"),
+        tuple: tuple("127.0.0.1:48350", "127.0.0.1:3306"),
         old: TcpState::Established,
         new: TcpState::FinWait1,
         task: Some(Task {
@@ -308,7 +321,7 @@ pub(crate) fn transition() -> Transition {
 }
 
 /// Knows cgroup 77 only.
-pub(super) struct OneCgroup(CgroupName);
+pub(crate) struct OneCgroup(CgroupName);
 
 impl OneCgroup {
     pub(crate) fn new(path: &str, container: Option<Container>) -> Self {
@@ -323,87 +336,4 @@ impl CgroupNames for OneCgroup {
     fn name(&mut self, id: u64) -> Option<&CgroupName> {
         (id == 77).then_some(&self.0)
     }
-}
-
-/// A minute of a host on which something leaks, the third of three.
-pub(crate) fn summary() -> Summary {
-    let mut summaries = Summaries::new(us(0)).for_metrics(clock().timestamp(us(0)), us(0));
-    for minute in 1..=2 {
-        let leaks = IntervalContext {
-            opened: 4 * minute,
-            stuck: Some(census(minute)),
-            ..IntervalContext::default()
-        };
-        let end = IntervalEnd {
-            at: Nanos::from_secs(60 * minute),
-            ..IntervalEnd::default()
-        };
-        summaries.end_interval(end, leaks);
-    }
-    for close in [three_way(), reset(), unknown()] {
-        summaries.take(&Finding::Close(Box::new(close)));
-    }
-    let route = Route {
-        netns: NetNs::new(4_026_531_840),
-        local: "127.0.0.1".parse().expect("an address"),
-        peer: "127.0.0.1:3306".parse().expect("an address"),
-    };
-    summaries.end_interval(
-        IntervalEnd {
-            at: Nanos::from_secs(180),
-            pressure: vec![Pressure {
-                route,
-                used: 7_058,
-                ports: 28_232,
-            }],
-            outputs: vec![Output {
-                name: "stdout".into(),
-                offered: 5,
-                written: 3,
-                queued: 2,
-                state: OutputState::Down {
-                    since: Nanos::from_secs(170),
-                    reason: "write failed: Resource temporarily unavailable (os error 11)"
-                        .to_owned(),
-                },
-                ..Output::default()
-            }],
-            usage: Some(Usage {
-                cpu: Nanos::from_millis(12),
-                memory: 9_437_184,
-                bpf: Some(BpfRuns {
-                    count: 36,
-                    time: us(15),
-                }),
-            }),
-        },
-        IntervalContext {
-            opened: 13,
-            now: Gauges {
-                live: 1_300,
-                waiting_for_fin: 2,
-                time_wait: 7_058,
-                ..Gauges::default()
-            },
-            stuck: Some(census(3)),
-        },
-    )
-}
-
-/// The agent at the end of that minute, as if it had started with it.
-pub(crate) fn snapshot() -> Snapshot {
-    let Interval { before, now } = summary().snapshots;
-    now.since(&before)
-}
-
-/// So many of a web server's, and one of nobody's.
-fn census(stuck_of_web: u64) -> StuckCounts {
-    let of_nobody = StuckSocket {
-        owner: None,
-        process: None,
-        ..stuck()
-    };
-    let mut ends = vec![stuck(); stuck_of_web as usize];
-    ends.push(of_nobody);
-    ends.iter().collect()
 }

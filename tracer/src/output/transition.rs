@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use tcpclose_core::event::Transition;
 use tcpclose_core::types::Nanos;
 
-use super::escape::{push_for_terminal, until_nul};
-use super::layout::{Cell, Gaps, starts};
+use super::layout::{Cell, Spacing, column_starts};
+use crate::escape::{push_for_terminal, until_nul};
 
 const COLUMNS: usize = 11;
-const TITLES: [&str; COLUMNS] = [
+const COLUMN_TITLES: [&str; COLUMNS] = [
     "SKADDR", "PID", "COMM", "LADDR", "LPORT", "RADDR", "RPORT", "OLDSTATE", "->", "NEWSTATE", "MS",
 ];
-const STARTS: [usize; COLUMNS] = starts([16, 7, 10, 15, 5, 15, 5, 11, 2, 11, 0]);
+const COLUMN_STARTS: [usize; COLUMNS] = column_starts([16, 7, 10, 15, 5, 15, 5, 11, 2, 11, 0]);
 
 /// Formats raw transitions as lines of a table. Nothing is cut.
 #[derive(Debug, Default)]
@@ -23,20 +23,20 @@ pub struct TransitionTable {
 impl TransitionTable {
     /// Appends the line of titles.
     pub fn write_header(&mut self, out: &mut Vec<u8>) {
-        for (cell, title) in self.cells.iter_mut().zip(TITLES) {
+        for (cell, title) in self.cells.iter_mut().zip(COLUMN_TITLES) {
             cell.set(title);
         }
         self.write(out);
     }
 
-    /// Appends the line of one transition. `in_old` is the time spent in the state that was left.
-    /// PID and COMM are `-` unless a system call caused the transition; tcpstates prints the task
-    /// that was on the CPU.
+    /// Appends the line of one transition. `time_in_old_state` is the time spent in the state that
+    /// was left. PID and COMM are `-` unless a system call caused the transition; tcpstates prints
+    /// the task that was on the CPU.
     pub fn write_transition(
         &mut self,
         out: &mut Vec<u8>,
         transition: &Transition,
-        in_old: Option<Nanos>,
+        time_in_old_state: Option<Nanos>,
     ) {
         let [
             address,
@@ -55,29 +55,29 @@ impl TransitionTable {
         match transition.skaddr {
             None => address.set_unknown(),
             Some(skaddr) => {
-                let _ = write!(address.start(), "{:x}", skaddr.get());
+                let _ = write!(address.clear(), "{:x}", skaddr.get());
             }
         }
         match &transition.task {
             Some(task) => {
-                let _ = write!(pid.start(), "{}", task.pid);
-                push_for_terminal(comm.start(), until_nul(&task.comm));
+                let _ = write!(pid.clear(), "{}", task.pid);
+                push_for_terminal(comm.clear(), until_nul(&task.comm));
             }
             None => {
                 pid.set_unknown();
                 comm.set_unknown();
             }
         }
-        let _ = write!(laddr.start(), "{}", local.ip());
-        let _ = write!(lport.start(), "{}", local.port());
-        let _ = write!(raddr.start(), "{}", peer.ip());
-        let _ = write!(rport.start(), "{}", peer.port());
+        let _ = write!(laddr.clear(), "{}", local.ip());
+        let _ = write!(lport.clear(), "{}", local.port());
+        let _ = write!(raddr.clear(), "{}", peer.ip());
+        let _ = write!(rport.clear(), "{}", peer.port());
         old.set(transition.old.into());
         arrow.set("->");
         new.set(transition.new.into());
-        match in_old {
+        match time_in_old_state {
             Some(span) => {
-                let _ = write!(ms.start(), "{:.3}", span.as_millis());
+                let _ = write!(ms.clear(), "{:.3}", span.as_millis());
             }
             None => ms.set_unknown(),
         }
@@ -85,19 +85,19 @@ impl TransitionTable {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        Gaps::new(&self.cells, &STARTS).write(&self.cells, false, out);
+        Spacing::new(&self.cells, &COLUMN_STARTS).write(&self.cells, false, out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::samples::{self, ends, us};
+    use crate::output::samples::{self, tuple, us};
     use tcpclose_core::event::Task;
 
-    fn line(transition: &Transition, in_old: Option<Nanos>) -> String {
+    fn line(transition: &Transition, time_in_old_state: Option<Nanos>) -> String {
         let mut out = Vec::new();
-        TransitionTable::default().write_transition(&mut out, transition, in_old);
+        TransitionTable::default().write_transition(&mut out, transition, time_in_old_state);
         String::from_utf8(out).expect("a line is UTF-8")
     }
 
@@ -117,11 +117,11 @@ ffff88810a2b3c40 28089   curl       127.0.0.1       48350 127.0.0.1       3306  
     }
 
     #[test]
-    fn nobody_is_made_the_owner_of_a_transition_from_softirq() {
+    fn a_transition_from_softirq_has_no_owner() {
         let transition = Transition {
             skaddr: None,
             task: None,
-            tuple: ends("[2001:db8::1]:443", "[2001:db8::2]:50000"),
+            tuple: tuple("[2001:db8::1]:443", "[2001:db8::2]:50000"),
             ..samples::transition()
         };
         assert_eq!(

@@ -1,14 +1,14 @@
 //! The parts of a recording that could not be read.
 
-use super::Broken;
+use super::BrokenPart;
 
 /// The most broken parts that are kept; further ones are only counted.
-const KEPT: usize = 8;
+const MAX_BROKEN_PARTS: usize = 8;
 
 /// The broken parts of one recording, in order.
 #[derive(Debug, Default)]
 pub struct Damage {
-    parts: Vec<Broken>,
+    parts: Vec<BrokenPart>,
     more: u64,
     is_cut: bool,
     /// Whether the frame with the wall clock's time was broken.
@@ -17,9 +17,9 @@ pub struct Damage {
 
 impl Damage {
     /// Adds the next broken part.
-    pub fn add(&mut self, broken: Broken) {
+    pub fn add(&mut self, broken: BrokenPart) {
         self.is_cut |= broken.resumed_at.is_none();
-        if self.parts.len() < KEPT {
+        if self.parts.len() < MAX_BROKEN_PARTS {
             self.parts.push(broken);
         } else {
             self.more += 1;
@@ -43,9 +43,11 @@ impl Damage {
         let parts = self.parts.iter().map(|broken| match broken.resumed_at {
             Some(resumed_at) => {
                 let skipped = resumed_at - broken.offset;
-                format!("{broken}; {skipped} bytes were skipped, and what follows was shown")
+                format!(
+                    "{broken}; {skipped} bytes were skipped, and everything after them was shown"
+                )
             }
-            None => format!("{broken}; what stands before that was shown"),
+            None => format!("{broken}; everything before that point was shown"),
         });
         let more = self.more;
         let more = (more > 0).then(|| format!("the recording is broken in {more} more places"));

@@ -25,7 +25,7 @@ pub enum Entry {
 
 /// An [`Entry`] as it is written.
 #[derive(Clone, Copy, Debug, Serialize)]
-#[allow(missing_docs, reason = "they are Entry's")]
+#[expect(missing_docs, reason = "they are Entry's")]
 pub enum EntryRef<'a> {
     Input(&'a Input),
     WallClock(i64),

@@ -4,28 +4,28 @@
 use std::io::{self, Read};
 
 /// The size of a frame's header in bytes: kind, three zeros, stored length, length, checksum.
-const HEADER: usize = 16;
+const HEADER_LEN: usize = 16;
 
 /// The longest content of a frame, stored or unpacked. A frame that claims more is broken, so that
 /// no file can use unlimited memory.
-const LONGEST: usize = 64 << 20;
+const MAX_FRAME_LEN: usize = 64 << 20;
 
 /// The kind of the recording's head: JSON, not compressed.
-pub(super) const HEAD: u8 = 1;
+pub(super) const KIND_HEAD: u8 = 1;
 /// The kind of a frame with compressed entries.
-pub(super) const ENTRIES: u8 = 2;
+pub(super) const KIND_ENTRIES: u8 = 2;
 /// The kind of the empty frame at the end of a complete recording.
-pub(super) const END: u8 = 3;
+pub(super) const KIND_END: u8 = 3;
 /// Readers skip frames of this kind and above if they do not know the kind.
-pub(super) const OPTIONAL: u8 = 128;
+pub(super) const FIRST_OPTIONAL_KIND: u8 = 128;
 
 /// The number of bytes that are read from the file at a time.
-const CHUNK: usize = 256 << 10;
+const READ_LEN: usize = 256 << 10;
 
 /// The most bytes of supposed frames that are checked in one file when searching for the next whole
 /// frame. That is enough for damaged files, and keeps a file that resembles a frame at each of its
 /// bytes from taking hours.
-const SEARCHED: usize = 256 << 20;
+const MAX_SEARCH_LEN: usize = 256 << 20;
 
 /// A whole frame as it is in the file.
 #[derive(Debug)]
@@ -38,12 +38,12 @@ pub(super) struct Frame {
 
 /// The reason why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum FrameError {
     #[error("the file ends in the middle of a frame")]
     Cut,
     #[error("a frame's checksum is wrong")]
     Checksum,
-    #[error("what stands there is no frame (its length is absurd)")]
+    #[error("no valid frame at this position (impossible length)")]
     TooLong,
     #[error("the file cannot be read any further ({0})")]
     Io(#[from] io::Error),
@@ -77,7 +77,7 @@ struct Header {
 }
 
 impl Header {
-    fn of(bytes: &[u8; HEADER]) -> Self {
+    fn parse(bytes: &[u8; HEADER_LEN]) -> Self {
         let number = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
@@ -91,11 +91,11 @@ impl Header {
     }
 
     fn is_too_long(&self) -> bool {
-        self.stored > LONGEST || self.length > LONGEST
+        self.stored > MAX_FRAME_LEN || self.length > MAX_FRAME_LEN
     }
 
     fn is_plausible(&self) -> bool {
-        let is_known = matches!(self.kind, ENTRIES | END | OPTIONAL..);
+        let is_known = matches!(self.kind, KIND_ENTRIES | KIND_END | FIRST_OPTIONAL_KIND..);
         is_known && self.zeros == [0; 3] && !self.is_too_long()
     }
 }
@@ -109,7 +109,7 @@ pub(super) struct Frames<R> {
     taken: usize,
     /// The offset of the next byte in the file.
     offset: u64,
-    /// The remaining bytes of [`SEARCHED`].
+    /// The remaining bytes of [`MAX_SEARCH_LEN`].
     search_left: usize,
 }
 
@@ -120,7 +120,7 @@ impl<R: Read> Frames<R> {
             buffer: Vec::new(),
             taken: 0,
             offset: 0,
-            search_left: SEARCHED,
+            search_left: MAX_SEARCH_LEN,
         }
     }
 
@@ -141,14 +141,14 @@ impl<R: Read> Frames<R> {
 
     /// Takes the next frame; `None` at the end of the file. Leaves a broken frame for
     /// [`Self::skip_broken`].
-    pub fn next(&mut self) -> Result<Option<Frame>, Fault> {
-        self.fill(HEADER)?;
+    pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        self.fill(HEADER_LEN)?;
         if self.bytes(0, 1).is_empty() {
             return Ok(None);
         }
         let header = self.whole_frame_at(0)?;
-        let stored = self.bytes(HEADER, header.stored).to_vec();
-        self.take(HEADER + stored.len());
+        let stored = self.bytes(HEADER_LEN, header.stored).to_vec();
+        self.take(HEADER_LEN + stored.len());
         Ok(Some(Frame {
             kind: header.kind,
             length: header.length,
@@ -159,9 +159,9 @@ impl<R: Read> Frames<R> {
     /// Skips to the next whole frame, or to the end of the file. Returns whether there is another
     /// frame.
     pub fn skip_broken(&mut self) -> io::Result<bool> {
-        self.fill(HEADER)?;
+        self.fill(HEADER_LEN)?;
         if let Some(header) = self.header_at(0).filter(|header| !header.is_too_long()) {
-            let behind = HEADER + header.stored;
+            let behind = HEADER_LEN + header.stored;
             if self.has_frame_at(behind)? {
                 self.take(behind);
                 return Ok(true);
@@ -174,7 +174,7 @@ impl<R: Read> Frames<R> {
             }
         }
         loop {
-            self.fill(1 + HEADER)?;
+            self.fill(1 + HEADER_LEN)?;
             if self.bytes(1, 1).is_empty() || self.search_left == 0 {
                 self.take_all();
                 return Ok(false);
@@ -189,42 +189,42 @@ impl<R: Read> Frames<R> {
 
     /// Returns whether a whole frame begins `at` bytes ahead.
     fn has_frame_at(&mut self, at: usize) -> io::Result<bool> {
-        self.fill(at + HEADER)?;
+        self.fill(at + HEADER_LEN)?;
         let Some(header) = self.header_at(at).filter(Header::is_plausible) else {
             return Ok(false);
         };
-        let Some(left) = self.search_left.checked_sub(HEADER + header.stored) else {
+        let Some(left) = self.search_left.checked_sub(HEADER_LEN + header.stored) else {
             self.search_left = 0;
             return Ok(false);
         };
         self.search_left = left;
         match self.whole_frame_at(at) {
             Ok(_) => Ok(true),
-            Err(Fault::Io(error)) => Err(error),
-            Err(Fault::Cut | Fault::Checksum | Fault::TooLong) => Ok(false),
+            Err(FrameError::Io(error)) => Err(error),
+            Err(FrameError::Cut | FrameError::Checksum | FrameError::TooLong) => Ok(false),
         }
     }
 
-    fn whole_frame_at(&mut self, at: usize) -> Result<Header, Fault> {
-        let header = self.header_at(at).ok_or(Fault::Cut)?;
+    fn whole_frame_at(&mut self, at: usize) -> Result<Header, FrameError> {
+        let header = self.header_at(at).ok_or(FrameError::Cut)?;
         if header.is_too_long() {
-            return Err(Fault::TooLong);
+            return Err(FrameError::TooLong);
         }
-        self.fill(at + HEADER + header.stored)?;
-        let stored = self.bytes(at + HEADER, header.stored);
+        self.fill(at + HEADER_LEN + header.stored)?;
+        let stored = self.bytes(at + HEADER_LEN, header.stored);
         if stored.len() < header.stored {
-            return Err(Fault::Cut);
+            return Err(FrameError::Cut);
         }
-        if checksum(&self.bytes(at, HEADER)[..12], stored) != header.checksum {
-            return Err(Fault::Checksum);
+        if checksum(&self.bytes(at, HEADER_LEN)[..12], stored) != header.checksum {
+            return Err(FrameError::Checksum);
         }
         Ok(header)
     }
 
     /// Returns the header `at` bytes ahead, if it has been read in full.
     fn header_at(&self, at: usize) -> Option<Header> {
-        let bytes = self.bytes(at, HEADER).try_into().ok()?;
-        Some(Header::of(bytes))
+        let bytes = self.bytes(at, HEADER_LEN).try_into().ok()?;
+        Some(Header::parse(bytes))
     }
 
     /// Returns `count` bytes from `at` bytes ahead, or fewer where fewer have been read.
@@ -254,7 +254,7 @@ impl<R: Read> Frames<R> {
         }
         while self.buffer.len() - self.taken < count {
             // Read in pieces, because the file may be shorter than its headers claim.
-            let mut piece = self.file.by_ref().take(CHUNK as u64);
+            let mut piece = self.file.by_ref().take(READ_LEN as u64);
             if piece.read_to_end(&mut self.buffer)? == 0 {
                 break;
             }

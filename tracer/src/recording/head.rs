@@ -14,7 +14,7 @@ pub struct Head {
     /// The kernel's release (`uname -r`).
     pub kernel: String,
     /// How much the recorder could see.
-    pub seen: Seen,
+    pub seen: RecordedTier,
     /// The most live endpoints that the core keeps.
     pub capacity: usize,
     /// Whether the kernel's hooks reported minisockets.
@@ -33,8 +33,8 @@ pub struct Head {
 /// How much the recorder could see: the [`Tier`] of its programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "they are Tier's")]
-pub enum Seen {
+#[expect(missing_docs, reason = "they are Tier's")]
+pub enum RecordedTier {
     Btf,
     Classic,
 }
@@ -47,8 +47,8 @@ impl Head {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: kernel_release(),
             seen: match tier {
-                Tier::Btf => Seen::Btf,
-                Tier::Classic => Seen::Classic,
+                Tier::Btf => RecordedTier::Btf,
+                Tier::Classic => RecordedTier::Classic,
             },
             capacity,
             hooks: false,

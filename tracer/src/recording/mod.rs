@@ -2,20 +2,20 @@
 //! docs/recording.md describes the format.
 
 mod damage;
+mod destination;
 mod entry;
+mod format_3;
 mod frame;
 mod head;
+mod plausible;
 mod reader;
 mod recorder;
+mod version;
 
 pub use damage::Damage;
+pub use destination::{IfExists, OLD_SUFFIX};
 pub use entry::{Entry, EntryRef};
-pub use head::{Head, Seen};
-pub use reader::{Broken, OpenError, Reader};
+pub use head::{Head, RecordedTier};
+pub use reader::{BrokenPart, OpenError, Reader};
 pub use recorder::{Recorded, Recorder};
-
-/// The version of the format that is written and read. No release had an earlier one.
-pub const VERSION: u32 = 2;
-
-/// The first line of a file, up to the version's number and the end of the line.
-const FIRST_WORDS: &[u8] = b"tcpclose recording ";
+pub use version::{OLDEST_VERSION, VERSION};

@@ -5,16 +5,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::frame::{self, Fault, Frames};
-use super::{Entry, FIRST_WORDS, Head, VERSION};
+use super::format_3::Format3Entry;
+use super::frame::{self, FrameError, Frames};
+use super::plausible::is_plausible;
+use super::version::{MAGIC, OLDEST_VERSION, VERSION};
+use super::{Entry, Head};
 
 /// The most bytes of the first line.
-const FIRST_LINE: usize = 64;
+const MAX_FIRST_LINE_LEN: usize = 64;
 
 /// A recording that is being read.
 #[derive(Debug)]
 pub struct Reader<R = File> {
     frames: Frames<R>,
+    version: u32,
     head: Head,
     /// Unpacked entries; the bytes before `taken` are used up.
     entries: Vec<u8>,
@@ -34,7 +38,7 @@ pub enum OpenError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The file is something else.
-    #[error("it is no recording of `tcpclose record`")]
+    #[error("it is not a recording made by tcpclose")]
     NotARecording,
     /// The file has another version of the format.
     #[error(
@@ -49,36 +53,38 @@ pub enum OpenError {
 
 /// A broken part of a recording.
 #[derive(Debug)]
-pub struct Broken {
+pub struct BrokenPart {
     /// The offset in the file of the broken part.
     pub offset: u64,
     /// The offset at which reading resumes; `None` if nothing that follows can be read.
     pub resumed_at: Option<u64>,
-    what: What,
+    reason: BrokenReason,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum What {
+enum BrokenReason {
     #[error(transparent)]
-    Frame(#[from] Fault),
-    #[error("the file ends there, and whoever recorded it had not finished")]
+    Frame(#[from] FrameError),
+    #[error("the recording ends there unfinished")]
     NotEnded,
     #[error("something follows the recording's end")]
     AfterEnd,
     #[error("a frame is of the unknown kind {0}")]
     UnknownKind(u8),
-    #[error("a frame's entries are none that this tcpclose understands")]
+    #[error("a frame has entries that this tcpclose does not understand")]
     Entries,
+    #[error("a frame has names or lists that are longer than any recorder writes")]
+    Implausible,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { offset, what, .. } = self;
-        write!(f, "the recording is broken at byte {offset}: {what}")
+        let Self { offset, reason, .. } = self;
+        write!(f, "the recording is broken at byte {offset}: {reason}")
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenPart {}
 
 impl Reader {
     /// Opens a file and reads its head.
@@ -97,19 +103,20 @@ impl<R: Read> Reader<R> {
     /// Returns an [`OpenError`] if the file is not a readable recording.
     pub fn new(file: R) -> Result<Self, OpenError> {
         let mut frames = Frames::new(file);
-        let first = frames.first_line(FIRST_LINE)?;
-        let version = version_of(&first).ok_or(OpenError::NotARecording)?;
-        if version != VERSION {
+        let first = frames.first_line(MAX_FIRST_LINE_LEN)?;
+        let version = parse_version(&first).ok_or(OpenError::NotARecording)?;
+        if !(OLDEST_VERSION..=VERSION).contains(&version) {
             return Err(OpenError::OtherVersion(version));
         }
         let frame = match frames.next() {
-            Ok(Some(frame)) if frame.kind == frame::HEAD => frame,
-            Err(Fault::Io(error)) => return Err(error.into()),
+            Ok(Some(frame)) if frame.kind == frame::KIND_HEAD => frame,
+            Err(FrameError::Io(error)) => return Err(error.into()),
             Ok(_) | Err(_) => return Err(OpenError::Head),
         };
         let head = serde_json::from_slice(&frame.stored).map_err(|_| OpenError::Head)?;
         Ok(Self {
             frames,
+            version,
             head,
             entries: Vec::new(),
             taken: 0,
@@ -128,92 +135,104 @@ impl<R: Read> Reader<R> {
     /// Returns the next entry; `None` at the end.
     ///
     /// # Errors
-    /// Returns [`Broken`] where entries are missing. Later calls return the entries that follow.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, Broken> {
+    /// Returns [`BrokenPart`] where entries are missing. Later calls return the entries that
+    /// follow.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, BrokenPart> {
         while self.taken == self.entries.len() {
             if self.over || !self.next_frame()? {
                 return Ok(None);
             }
         }
-        match postcard::take_from_bytes(&self.entries[self.taken..]) {
-            Ok((entry, rest)) => {
+        let entries = &self.entries[self.taken..];
+        let read = match self.version {
+            ..=3 => postcard::take_from_bytes::<Format3Entry>(entries)
+                .map(|(entry, rest)| (Entry::from(entry), rest)),
+            _ => postcard::take_from_bytes(entries),
+        };
+        match read {
+            Ok((entry, rest)) if is_plausible(&entry) => {
                 self.taken = self.entries.len() - rest.len();
                 Ok(Some(entry))
             }
-            Err(_) => {
-                self.entries.clear();
-                self.taken = 0;
-                Err(self.passed_over(self.frame_at, What::Entries))
-            }
+            Ok(_) => Err(self.skip_entries(BrokenReason::Implausible)),
+            Err(_) => Err(self.skip_entries(BrokenReason::Entries)),
         }
     }
 
+    /// Skips the remaining entries of the frame.
+    fn skip_entries(&mut self, reason: BrokenReason) -> BrokenPart {
+        // The memory of a large frame, too.
+        self.entries = Vec::new();
+        self.taken = 0;
+        self.passed_over(self.frame_at, reason)
+    }
+
     /// Unpacks the next frame of entries. Returns `false` at the end.
-    fn next_frame(&mut self) -> Result<bool, Broken> {
+    fn next_frame(&mut self) -> Result<bool, BrokenPart> {
         let at = self.frames.offset();
         let frame = match self.frames.next() {
             Ok(frame) => frame,
-            Err(fault) => return Err(self.skip(at, fault)),
+            Err(frame_error) => return Err(self.skip(at, frame_error)),
         };
         let Some(frame) = frame else {
             self.over = true;
             return match self.ended {
                 true => Ok(false),
-                false => Err(self.nothing_follows(at, What::NotEnded)),
+                false => Err(self.nothing_follows(at, BrokenReason::NotEnded)),
             };
         };
         if self.ended {
-            return Err(self.nothing_follows(at, What::AfterEnd));
+            return Err(self.nothing_follows(at, BrokenReason::AfterEnd));
         }
         match frame.kind {
-            frame::ENTRIES => {
+            frame::KIND_ENTRIES => {
                 self.frame_at = at;
                 self.taken = 0;
                 match lz4_flex::block::decompress(&frame.stored, frame.length) {
                     Ok(entries) if entries.len() == frame.length => self.entries = entries,
                     _ => {
                         self.entries.clear();
-                        return Err(self.passed_over(at, What::Entries));
+                        return Err(self.passed_over(at, BrokenReason::Entries));
                     }
                 }
             }
-            frame::END => self.ended = true,
-            frame::OPTIONAL.. => {}
-            kind => return Err(self.passed_over(at, What::UnknownKind(kind))),
+            frame::KIND_END => self.ended = true,
+            frame::FIRST_OPTIONAL_KIND.. => {}
+            kind => return Err(self.passed_over(at, BrokenReason::UnknownKind(kind))),
         }
         Ok(true)
     }
 
     /// Skips a broken frame, up to the next whole one. Nothing after the recording's end belongs to
     /// it.
-    fn skip(&mut self, at: u64, fault: Fault) -> Broken {
-        let can_go_on = !self.ended && !matches!(fault, Fault::Io(_));
+    fn skip(&mut self, at: u64, frame_error: FrameError) -> BrokenPart {
+        let can_go_on = !self.ended && !matches!(frame_error, FrameError::Io(_));
         // If the file cannot be read any further, nothing follows either.
         if can_go_on && self.frames.skip_broken().unwrap_or(false) {
-            return self.passed_over(at, fault.into());
+            return self.passed_over(at, frame_error.into());
         }
-        self.nothing_follows(at, fault.into())
+        self.nothing_follows(at, frame_error.into())
     }
 
-    fn passed_over(&self, offset: u64, what: What) -> Broken {
-        Broken {
+    fn passed_over(&self, offset: u64, reason: BrokenReason) -> BrokenPart {
+        BrokenPart {
             offset,
             resumed_at: Some(self.frames.offset()),
-            what,
+            reason,
         }
     }
 
-    fn nothing_follows(&mut self, offset: u64, what: What) -> Broken {
+    fn nothing_follows(&mut self, offset: u64, reason: BrokenReason) -> BrokenPart {
         self.over = true;
-        Broken {
+        BrokenPart {
             offset,
             resumed_at: None,
-            what,
+            reason,
         }
     }
 }
 
-fn version_of(first_line: &[u8]) -> Option<u32> {
-    let number = first_line.strip_prefix(FIRST_WORDS)?.strip_suffix(b"\n")?;
+fn parse_version(first_line: &[u8]) -> Option<u32> {
+    let number = first_line.strip_prefix(MAGIC)?.strip_suffix(b"\n")?;
     str::from_utf8(number).ok()?.parse().ok()
 }

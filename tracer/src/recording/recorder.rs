@@ -1,26 +1,25 @@
 //! Writes a recording. The caller only encodes; a thread compresses and writes.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use rustix::fs::{OFlags, fcntl_setfl};
-
-use super::{EntryRef, FIRST_WORDS, Head, VERSION, frame};
+use super::destination::{Destination, IfExists};
+use super::version::{MAGIC, VERSION};
+use super::{EntryRef, Head, frame};
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
 /// A frame is written when it has this size. A crash of the program, or one bad byte, costs one
 /// frame.
-const FRAME: usize = 256 << 10;
+const TARGET_FRAME_LEN: usize = 256 << 10;
 /// A frame is also written when its first entry is this old.
-const OLDEST: Nanos = Nanos::from_secs(1);
+const MAX_FRAME_AGE: Nanos = Nanos::from_secs(1);
 /// The most frames that wait for a slow disk: 32 MiB. Further ones are dropped and counted.
-const QUEUE: usize = 128;
+const MAX_QUEUED_FRAMES: usize = 128;
 
 /// A recording that is being written.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ pub struct Recorder {
     entries: Vec<u8>,
     count: u64,
     /// When the first of `entries` was recorded.
-    since: Nanos,
+    since: Option<Nanos>,
     /// The file, until the recording begins.
     prepared: Option<Prepared>,
     /// The thread that writes, once the recording has begun.
@@ -44,10 +43,10 @@ pub struct Recorder {
     now: Nanos,
 }
 
-/// A file that is locked and not overwritten yet.
+/// A recording that has not begun.
 #[derive(Debug)]
 struct Prepared {
-    file: File,
+    destination: Destination,
     /// The first bytes of the recording.
     start: Vec<u8>,
     /// Frames that were filled before the recording began.
@@ -91,23 +90,24 @@ impl Recorded {
 }
 
 impl Recorder {
-    /// Opens or creates the file. Its content stays until [`Self::begin`]; until then, entries are
-    /// kept in memory.
+    /// Opens or creates the file. What exists stays as it is until [`Self::begin`]; until then,
+    /// entries are kept in memory.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be created, or if another program records to it.
-    pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
-        let file = open(path)?;
-        let mut start = FIRST_WORDS.to_vec();
+    /// Returns an error if the file cannot be created, if `if_exists` refuses it, or if another
+    /// program records to it.
+    pub fn prepare(path: &Path, if_exists: IfExists, head: &Head) -> io::Result<Self> {
+        let destination = Destination::prepare(path, if_exists)?;
+        let mut start = MAGIC.to_vec();
         start.extend(format!("{VERSION}\n").bytes());
         let head = serde_json::to_vec(head)?;
-        frame::push(&mut start, frame::HEAD, head.len(), &head);
+        frame::push(&mut start, frame::KIND_HEAD, head.len(), &head);
         Ok(Self {
-            entries: Vec::with_capacity(FRAME + FRAME / 8),
+            entries: Vec::with_capacity(TARGET_FRAME_LEN + TARGET_FRAME_LEN / 8),
             count: 0,
-            since: Nanos(0),
+            since: None,
             prepared: Some(Prepared {
-                file,
+                destination,
                 start,
                 frames: Vec::new(),
             }),
@@ -120,8 +120,8 @@ impl Recorder {
         })
     }
 
-    /// Begins to write, and overwrites the file. Only its owner may read the file, as it shows who
-    /// connects to whom. Does nothing if the recording has begun.
+    /// Begins to write: now an existing file is overwritten or moved aside. Does nothing if the
+    /// recording has begun.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written, or if the thread cannot be started.
@@ -130,16 +130,13 @@ impl Recorder {
             return Ok(());
         };
         let Prepared {
-            mut file,
+            destination,
             start,
             frames: earlier,
         } = prepared;
-        if file.metadata()?.is_file() {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-            file.set_len(0)?;
-        }
+        let mut file = destination.begin()?;
         file.write_all(&start)?;
-        let (queue, frames) = mpsc::sync_channel(QUEUE);
+        let (queue, frames) = mpsc::sync_channel(MAX_QUEUED_FRAMES);
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || write(file, start.len() as u64, earlier.into_iter().chain(frames)))?;
@@ -165,7 +162,7 @@ impl Recorder {
     /// Records another entry, which is written together with the inputs around it.
     pub fn entry(&mut self, entry: EntryRef<'_>) {
         self.push(entry);
-        if self.entries.len() >= FRAME {
+        if self.entries.len() >= TARGET_FRAME_LEN {
             self.flush();
         }
     }
@@ -178,9 +175,9 @@ impl Recorder {
     }
 
     fn flush_due(&mut self, now: Nanos) {
-        if self.since == Nanos(0) || self.since + OLDEST <= now {
+        if self.since.is_none_or(|since| since + MAX_FRAME_AGE <= now) {
             self.flush();
-            self.since = now;
+            self.since = Some(now);
         }
     }
 
@@ -188,7 +185,7 @@ impl Recorder {
     /// for long.
     #[must_use]
     pub fn next_flush(&self) -> Option<Nanos> {
-        (self.count > 0).then_some(self.since + OLDEST)
+        (self.count > 0).then(|| self.since.unwrap_or_default() + MAX_FRAME_AGE)
     }
 
     /// Takes the number of entries that were dropped since the last call because the disk was too
@@ -242,7 +239,7 @@ impl Recorder {
             return;
         }
         let lost = self.push_loss();
-        let next = Vec::with_capacity(FRAME + FRAME / 8);
+        let next = Vec::with_capacity(TARGET_FRAME_LEN + TARGET_FRAME_LEN / 8);
         let frame = std::mem::replace(&mut self.entries, next);
         let count = std::mem::take(&mut self.count);
         let taken = match (&mut self.prepared, &self.writer) {
@@ -267,7 +264,7 @@ impl Recorder {
     fn push_loss(&mut self) -> u64 {
         let lost = std::mem::take(&mut self.unrecorded);
         if lost > 0 {
-            self.push(EntryRef::Input(&Input::Lost(Loss {
+            self.push(EntryRef::Input(&Input::Loss(Loss {
                 at: self.now,
                 lost,
                 location: LossLocation::Recording,
@@ -276,33 +273,6 @@ impl Recorder {
         }
         lost
     }
-}
-
-/// Opens and locks a file, without waiting for a reader or another program.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    // Without O_NONBLOCK, opening a pipe would wait for its reader.
-    let file = options.custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => io::Error::other("nobody reads from this pipe"),
-        _ => error,
-    })?;
-    if file.metadata()?.is_file() {
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other(
-                    "another program records to it; stop that one, or name another file",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        return Ok(file);
-    }
-    // The thread that writes may block.
-    fcntl_setfl(&file, OFlags::empty())?;
-    Ok(file)
 }
 
 /// Compresses and writes frames until one is empty: the end, without which the recording counts as
@@ -322,10 +292,10 @@ fn write(mut file: File, mut bytes: u64, frames: impl Iterator<Item = Vec<u8>>) 
     };
     for entries in frames {
         if entries.is_empty() {
-            add(frame::END, &[])?;
+            add(frame::KIND_END, &[])?;
             break;
         }
-        add(frame::ENTRIES, &entries)?;
+        add(frame::KIND_ENTRIES, &entries)?;
     }
     match file.sync_data() {
         // A pipe.

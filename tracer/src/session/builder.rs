@@ -4,38 +4,61 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::core_driver::CoreDriver;
 use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
 use super::live::Live;
-use super::minisocket_prober::{MinisocketProber, ProbeJob, ProbeResult};
+use super::minisocket_prober::{MinisocketProber, ProbeJob, ProbeJobResult};
 use super::owners;
+use super::probe_thread::{ProbeThread, Work};
 use super::recording::Recording;
 use super::resync::Resync;
-use super::snapshot::Snapshot;
-use super::worker::{Work, Worker};
+use super::snapshot::SocketSnapshot;
 use crate::clock_offset::ClockOffset;
-use crate::recording::Head;
-use crate::stuck::Prober;
-use tcpclose_core::Input;
-use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
+use crate::recording::{Head, IfExists};
+use crate::stuck::StuckProber;
+use tcpclose_core::stuck::{HolderCoverage, StuckProbeResponse};
 use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
+use tcpclose_core::{Input, ProbeRequest};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Tier, TraceOptions};
-use tcpclose_sys::kernel::netns_cache::NetnsCache;
+use tcpclose_sys::kernel::netns_cache::NetNsCache;
 
 /// The default number of live endpoints that the core keeps: 1,048,576, each of some 200 bytes.
 /// Beyond it, the endpoint that has been quiet for longest is dropped.
-const CAPACITY: usize = 1 << 20;
+const MAX_ENDPOINTS: usize = 1 << 20;
+
+/// Why a session could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// The eBPF programs cannot be loaded or attached.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The work after attaching failed.
+    #[error("a step after attaching the programs failed: {0:#}")]
+    AfterAttach(anyhow::Error),
+    /// The recording's file cannot be created.
+    #[error("creating the recording {path:?} failed: {error}")]
+    Recording {
+        /// The file.
+        path: PathBuf,
+        /// The answer of the operating system.
+        error: io::Error,
+    },
+    /// A thread that probes sockets cannot be started.
+    #[error("starting the threads that probe sockets failed: {0}")]
+    Thread(io::Error),
+    /// The ring buffers cannot be polled.
+    #[error("polling the ring buffers failed: {0}")]
+    Rings(io::Error),
+}
 
 /// Collects the options of a session, which [`Self::start`] starts.
 pub(crate) struct SessionBuilder {
     options: TraceOptions,
     capacity: usize,
     stuck_after: Option<Nanos>,
-    recording: Option<PathBuf>,
+    recording: Option<(PathBuf, IfExists)>,
     after_attach: Box<dyn FnOnce() -> anyhow::Result<()>>,
 }
 
@@ -45,7 +68,7 @@ impl Session<Live> {
     pub fn builder(options: TraceOptions) -> SessionBuilder {
         SessionBuilder {
             options,
-            capacity: CAPACITY,
+            capacity: MAX_ENDPOINTS,
             stuck_after: None,
             recording: None,
             after_attach: Box::new(|| Ok(())),
@@ -70,11 +93,11 @@ impl SessionBuilder {
         }
     }
 
-    /// Records all inputs of the core into this file.
+    /// Records all inputs of the core into this file, if there is one.
     #[must_use]
-    pub fn record_to(self, file: Option<&Path>) -> Self {
+    pub fn record_to(self, file: Option<&Path>, if_exists: IfExists) -> Self {
         Self {
-            recording: file.map(Path::to_owned),
+            recording: file.map(|file| (file.to_owned(), if_exists)),
             ..self
         }
     }
@@ -92,9 +115,8 @@ impl SessionBuilder {
     /// Loads and attaches the programs; must run within a tokio runtime.
     ///
     /// # Errors
-    /// Returns a [`LoadError`], whose message names what is missing and how to fix that. The
-    /// recording's file and [`Self::after_attach`] may fail, too.
-    pub fn start(self) -> Result<Session<Live>, LoadError> {
+    /// Returns a [`SessionError`], whose message names what is missing and how to fix that.
+    pub fn start(self) -> Result<Session<Live>, SessionError> {
         let Self {
             options,
             capacity,
@@ -104,69 +126,58 @@ impl SessionBuilder {
         } = self;
         let loader = LoaderThread::start();
         // Taken before the programs are attached, because their records are not read meanwhile.
-        let before = Snapshot::take_full_sockets(&options);
-        let owners = owners::of(&before.inodes);
+        let before = SocketSnapshot::take_full_sockets(&options);
+        let owners = owners::find_owners(&before);
         let programs = loader::load_with(loader, &options)?;
-        after_attach().map_err(|error| LoadError::Other {
-            doing: "going on after the programs were attached",
-            error,
-        })?;
-        let (tier, shortcomings) = (programs.tier, programs.shortcomings().collect());
+        after_attach().map_err(SessionError::AfterAttach)?;
+        let (tier, limitations) = (programs.tier, programs.limitations().collect());
         let has_cookies = programs.has_cookie;
         let head = Head {
-            hooks: programs.hooks.is_ok(),
-            segments: programs.segments.is_ok(),
+            hooks: programs.minisocket_hooks.is_ok(),
+            segments: programs.minisocket_segments.is_ok(),
             stuck_after,
             ..Head::new(&options, tier, capacity)
         };
-        let create = |path: PathBuf| {
-            let created = Recording::prepare(&path, &head);
-            created.with_context(|| path.display().to_string())
+        let create = |(path, if_exists): (PathBuf, IfExists)| {
+            let created = Recording::prepare(&path, if_exists, &head);
+            created.map_err(|error| SessionError::Recording { path, error })
         };
-        let recording = recording.map(create).transpose();
-        let recording = recording.map_err(|error| LoadError::Other {
-            doing: "making the recording's file",
-            error,
-        })?;
-        let no_thread = |error: io::Error| LoadError::Other {
-            doing: "starting the threads that look at sockets",
-            error: error.into(),
-        };
+        let recording = recording.map(create).transpose()?;
         let mut overflows = before.overflows;
-        let minisockets = move || -> Work<ProbeJob, ProbeResult> {
+        let minisockets = move || -> Work<ProbeJob, ProbeJobResult> {
             // A prober that is made after a panic starts its counts anew.
             let mut prober = MinisocketProber::new(std::mem::take(&mut overflows));
             Box::new(move |job| prober.run(job))
         };
-        let minisockets = Worker::start("sock_diag", minisockets, ProbeResult::given_up);
-        let minisockets = minisockets.map_err(no_thread)?;
+        let minisockets = ProbeThread::start("sock_diag", minisockets, ProbeJobResult::given_up);
+        let minisockets = minisockets.map_err(SessionError::Thread)?;
         let mut stuck = None;
         if stuck_after.is_some() {
-            let prober = || -> Work<Vec<ProbeRequest>, ProbeResponse> {
-                let mut prober = Prober::default();
+            let prober = || -> Work<Vec<ProbeRequest>, StuckProbeResponse> {
+                let mut prober = StuckProber::default();
                 Box::new(move |requests| prober.probe(requests))
             };
-            stuck = Some(Worker::start("stuck", prober, nothing_found).map_err(no_thread)?);
+            let started = ProbeThread::start("stuck", prober, nothing_found);
+            stuck = Some(started.map_err(SessionError::Thread)?);
         }
-        let (reader, attached) = programs.into_reader().map_err(|error| LoadError::Other {
-            doing: "polling the ring buffer",
-            error: error.into(),
-        })?;
+        let (reader, attached) = programs.into_reader().map_err(SessionError::Rings)?;
         let mut session = Session {
             core: CoreDriver::new(&head, recording),
             clock: ClockOffset::measured(),
             source: Live {
                 reader,
                 tier,
-                shortcomings,
+                limitations,
                 options,
                 has_cookies,
                 resync: Resync::default(),
-                netns_cache: NetnsCache::default(),
+                netns_cache: NetNsCache::default(),
+                timestamps: HashMap::new(),
                 minisockets,
                 stuck,
                 decode_failures: DecodeFailures::default(),
                 misses_read: Nanos(0),
+                misses_outdated: false,
                 attached,
             },
         };
@@ -176,12 +187,13 @@ impl SessionBuilder {
 }
 
 /// Returns an empty response, for requests whose thread has panicked.
-fn nothing_found(_: &Vec<ProbeRequest>) -> ProbeResponse {
+fn nothing_found(_: &Vec<ProbeRequest>) -> StuckProbeResponse {
     let at = now();
-    ProbeResponse {
+    StuckProbeResponse {
         at,
         ended: at,
         found: Vec::new(),
+        coverage: HolderCoverage::default(),
     }
 }
 
@@ -192,15 +204,15 @@ impl Session<Live> {
         if !self.source.has_cookies {
             return;
         }
-        let snapshot = Snapshot::take(&self.source.options, owners);
-        self.core.take(&Input::SnapshotSocket {
+        let snapshot = SocketSnapshot::take_with_descriptors(&self.source.options, owners);
+        self.core.take(&Input::Snapshot {
             sockets: snapshot.sockets,
             at: now(),
         });
         let unseen = snapshot.unseen.into_iter().map(|why| {
             format!("connections that are open already are not seen where this failed: {why}")
         });
-        self.source.shortcomings.extend(unseen);
+        self.source.limitations.extend(unseen);
     }
 
     /// Returns whether the records have socket cookies, by which they are matched with sockets.
@@ -217,7 +229,7 @@ impl Session<Live> {
 
     /// Returns sentences that describe what cannot be seen, and why.
     #[must_use]
-    pub fn shortcomings(&self) -> &[String] {
-        &self.source.shortcomings
+    pub fn limitations(&self) -> &[String] {
+        &self.source.limitations
     }
 }

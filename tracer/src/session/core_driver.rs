@@ -2,29 +2,20 @@
 //! recorded.
 
 use super::recording::Recording;
+use crate::record::RawTransition;
 use crate::recording::Head;
-use tcpclose_core::event::{Event, Transition};
+use tcpclose_core::event::Event;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::stuck::ProbeRequest;
 use tcpclose_core::types::Nanos;
-use tcpclose_core::{Input, Lookup, PollRequest, Tracker};
-
-/// A raw transition, for consumers that show every one.
-pub(crate) struct RawTransition<'a> {
-    /// The transition.
-    pub transition: &'a Transition,
-    /// How long the socket had been in the old state; `None` if it was not seen entering that
-    /// state.
-    pub dwell: Option<Nanos>,
-}
+use tcpclose_core::{Input, PollRequest, ProbeRequest, Tracker};
 
 /// Called with each transition before the core takes it; `None` if no consumer shows transitions.
-pub(crate) type OnTransition<'a> = Option<&'a mut dyn FnMut(&RawTransition<'_>)>;
+pub(crate) type OnTransition<'a> = Option<&'a mut dyn FnMut(&RawTransition)>;
 
 /// The probes that the core requests.
 #[derive(Debug, Default)]
 pub(super) struct DueProbes {
-    pub lookups: Vec<Lookup>,
+    pub lookups: Vec<ProbeRequest>,
     pub polls: Vec<PollRequest>,
     pub stuck: Vec<ProbeRequest>,
 }
@@ -75,7 +66,7 @@ impl CoreDriver {
         if let Some(recording) = &mut self.recording {
             recording.input(input);
         }
-        self.tracker.take(input);
+        self.tracker.apply(input);
         if let Input::Time(now) = input {
             let DueProbes {
                 lookups,
@@ -89,15 +80,18 @@ impl CoreDriver {
     }
 
     /// Does as [`Self::take`], after passing a transition to `on_transition`.
-    pub(super) fn take_showing(&mut self, input: &Input, on_transition: &mut OnTransition<'_>) {
+    pub(super) fn take_and_show(&mut self, input: &Input, on_transition: &mut OnTransition<'_>) {
         if let Some(show) = on_transition
             && let Input::Event(Event::Transition(transition)) = input
         {
             let known = self.tracker.in_state_since(transition.id);
-            let dwell = known
+            let time_in_old_state = known
                 .filter(|(state, _)| *state == transition.old)
                 .map(|(_, since)| transition.at - since);
-            show(&RawTransition { transition, dwell });
+            show(&RawTransition {
+                transition: *transition,
+                time_in_old_state,
+            });
         }
         self.take(input);
     }
@@ -105,6 +99,11 @@ impl CoreDriver {
     /// Takes the probes that have become due.
     pub(super) fn take_due(&mut self) -> DueProbes {
         std::mem::take(&mut self.due)
+    }
+
+    /// Takes the number of transitions that are missing without having been counted.
+    pub(super) fn take_uncounted_losses(&mut self, now: Nanos) -> u64 {
+        self.tracker.take_uncounted_losses(now)
     }
 
     pub(super) fn tracker(&self) -> &Tracker {

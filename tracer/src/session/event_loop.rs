@@ -3,10 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use super::core_driver::{CoreDriver, RawTransition};
+use super::core_driver::{CoreDriver, OnTransition};
 use super::recording::Recording;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
+use crate::notice::notice;
+use crate::record::RawTransition;
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::{EndpointId, Nanos};
@@ -22,7 +24,7 @@ pub(crate) struct Session<S> {
 /// Receives a session's findings: a terminal, the agent's outputs, or a recording.
 pub(crate) trait Consumer<S> {
     /// The result of a session that has ended.
-    type Outcome;
+    type Output;
 
     /// Waits for events of the consumer's own: a signal, a timer, an output that has failed. Safe
     /// to cancel.
@@ -45,7 +47,7 @@ pub(crate) trait Consumer<S> {
     }
 
     /// Takes a transition before the core does.
-    fn on_transition(&mut self, transition: &RawTransition<'_>) {
+    fn on_transition(&mut self, transition: &RawTransition) {
         let _ = transition;
     }
 
@@ -80,7 +82,7 @@ pub(crate) trait Consumer<S> {
     ///
     /// # Errors
     /// Returns an error if some findings could not be written.
-    fn finish(self, session: &mut Session<S>) -> anyhow::Result<Self::Outcome>;
+    fn finish(self, session: &mut Session<S>) -> anyhow::Result<Self::Output>;
 }
 
 impl<S: Source> Session<S> {
@@ -90,25 +92,29 @@ impl<S: Source> Session<S> {
     ///
     /// # Errors
     /// Returns the error that stopped the recording, if any; else the first error of the source or
-    /// of the consumer.
-    pub async fn run<C: Consumer<S>>(&mut self, mut consumer: C) -> anyhow::Result<C::Outcome> {
+    /// of the consumer. Further errors are reported on stderr.
+    pub async fn run<C: Consumer<S>>(&mut self, mut consumer: C) -> anyhow::Result<C::Output> {
         let ended = match self.begin_recording() {
             Ok(()) => self.run_until_done(&mut consumer).await,
             Err(error) => Err(error),
         };
-        let wants_transitions = consumer.wants_transitions();
-        let mut show = |transition: &RawTransition<'_>| consumer.on_transition(transition);
-        let show = wants_transitions.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
+        self.source.settle().await;
         let (core, clock) = (&mut self.core, &self.clock);
-        let drained = self.source.drain(core, clock, show).await;
+        let source = &mut self.source;
+        let drained = with_transitions(&mut consumer, |show| source.drain(core, clock, show));
         let delivered = self.deliver(&mut consumer);
         let finished = consumer.finish(self);
         let recorded = self.finish_recording();
-        recorded
-            .and(ended)
-            .and(drained)
-            .and(delivered)
-            .and(finished)
+        let failures = [recorded, ended, drained, delivered];
+        let failures = failures.into_iter().filter_map(Result::err);
+        let report = |other: anyhow::Error| notice!("{other:#}");
+        match (first_failure(failures, report), finished) {
+            (None, finished) => finished,
+            (Some(error), finished) => {
+                finished.err().map(report);
+                Err(error)
+            }
+        }
     }
 
     async fn run_until_done(&mut self, consumer: &mut impl Consumer<S>) -> anyhow::Result<()> {
@@ -128,10 +134,8 @@ impl<S: Source> Session<S> {
     }
 
     fn pump(&mut self, consumer: &mut impl Consumer<S>) -> anyhow::Result<ControlFlow<()>> {
-        let wants_transitions = consumer.wants_transitions();
-        let mut show = |transition: &RawTransition<'_>| consumer.on_transition(transition);
-        let show = wants_transitions.then_some(&mut show as &mut dyn FnMut(&RawTransition<'_>));
-        self.source.pump(&mut self.core, &self.clock, show)
+        let (source, core, clock) = (&mut self.source, &mut self.core, &self.clock);
+        with_transitions(consumer, |show| source.pump(core, clock, show))
     }
 
     fn deliver(&mut self, consumer: &mut impl Consumer<S>) -> anyhow::Result<()> {
@@ -149,6 +153,26 @@ impl<S: Source> Session<S> {
     }
 }
 
+/// Calls `work` with the function that shows the consumer each transition, if it wants them.
+fn with_transitions<S, T>(
+    consumer: &mut impl Consumer<S>,
+    work: impl FnOnce(OnTransition<'_>) -> T,
+) -> T {
+    let is_wanted = consumer.wants_transitions();
+    let mut show = |transition: &RawTransition| consumer.on_transition(transition);
+    work(is_wanted.then_some(&mut show))
+}
+
+/// Returns the first failure, which ends the session, after passing the others to `report`.
+pub(super) fn first_failure(
+    mut failures: impl Iterator<Item = anyhow::Error>,
+    report: impl FnMut(anyhow::Error),
+) -> Option<anyhow::Error> {
+    let first = failures.next();
+    failures.for_each(report);
+    first
+}
+
 impl<S> Session<S> {
     /// Returns the next finding that no consumer has taken yet.
     pub fn next_finding(&mut self) -> Option<Finding> {
@@ -164,7 +188,7 @@ impl<S> Session<S> {
     /// Returns when a socket entered its present state; `None` if `state` is another one, or if the
     /// session did not see the transition.
     #[must_use]
-    pub fn entered(&self, socket: EndpointId, state: TcpState) -> Option<Nanos> {
+    pub fn entered_at(&self, socket: EndpointId, state: TcpState) -> Option<Nanos> {
         let (known, since) = self.core.tracker().in_state_since(socket)?;
         (known == state).then_some(since)
     }
@@ -176,8 +200,8 @@ impl<S> Session<S> {
         self.core.tracker().waiting_for_fin()
     }
 
-    /// Begins to write the recording, if there is one, and overwrites its file. Called once nothing
-    /// more can prevent the session from starting; [`Self::run`] calls it, too.
+    /// Begins to write the recording, if there is one; an existing file is replaced. Called once
+    /// nothing more can prevent the session from starting; [`Self::run`] calls it, too.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.

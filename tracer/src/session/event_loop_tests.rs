@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::core_driver::{CoreDriver, OnTransition};
-use super::event_loop::{Consumer, Session};
+use super::event_loop::{Consumer, Session, first_failure};
 use super::recording::Recording;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
-use crate::recording::{Head, Reader};
+use crate::recording::{Head, IfExists, Reader};
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
@@ -19,7 +19,7 @@ use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
 
 /// Returns a finding that its number identifies.
 fn loss(lost: u64) -> Input {
-    Input::Lost(Loss {
+    Input::Loss(Loss {
         at: Nanos(lost),
         lost,
         location: LossLocation::Ring,
@@ -67,7 +67,9 @@ impl Source for FakeSource {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn drain(
+    async fn settle(&mut self) {}
+
+    fn drain(
         &mut self,
         core: &mut CoreDriver,
         _: &ClockOffset,
@@ -94,7 +96,7 @@ struct FakeConsumer {
 }
 
 impl Consumer<FakeSource> for FakeConsumer {
-    type Outcome = ();
+    type Output = ();
 
     async fn wait(&mut self) {
         if !self.wake_fails {
@@ -129,7 +131,7 @@ impl Consumer<FakeSource> for FakeConsumer {
 fn run(consumer: FakeConsumer, rounds: impl IntoIterator<Item = Round>) -> (Vec<u64>, String) {
     let file = Scratch::new();
     let head = Head::new(&TraceOptions::default(), Tier::Btf, 10);
-    let recording = Recording::prepare(&file.0, &head).expect("a file of ours");
+    let recording = Recording::prepare(&file.0, IfExists::Refuse, &head).expect("a file of ours");
     let mut session = Session {
         source: FakeSource {
             rounds: rounds.into_iter().collect(),
@@ -174,7 +176,7 @@ fn recorded(file: &Scratch) -> Vec<u64> {
     let mut reader = Reader::open(&file.0).expect("a recording");
     let mut lost = Vec::new();
     while let Some(entry) = reader.next_entry().expect("it is whole, with its end") {
-        if let crate::recording::Entry::Input(Input::Lost(loss)) = entry {
+        if let crate::recording::Entry::Input(Input::Loss(loss)) = entry {
             lost.push(loss.lost);
         }
     }
@@ -229,4 +231,19 @@ fn a_wake_that_fails_ends_the_session_as_any_other_end_does() {
     let (found, error) = run(consumer, []);
     assert_eq!(found, [99]);
     assert_eq!(error, "the interval cannot end");
+}
+
+#[test]
+fn only_the_first_failure_ends_a_session_and_the_others_are_reported() {
+    let failures = ["the disk is full", "the ring is broken", "stdout is closed"];
+    let mut reported = Vec::new();
+    let first = first_failure(failures.map(anyhow::Error::msg).into_iter(), |other| {
+        reported.push(other.to_string());
+    });
+    assert_eq!(
+        first.map(|error| error.to_string()).as_deref(),
+        Some(failures[0])
+    );
+    assert_eq!(reported, failures[1..]);
+    assert!(first_failure(std::iter::empty(), |_| panic!("there is none")).is_none());
 }

@@ -1,6 +1,7 @@
 //! The running kernel as a source: events from the rings, answers from sock_diag and /proc, time
 //! from the monotonic clock.
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -11,30 +12,32 @@ use tokio::time::Instant;
 use super::core_driver::{CoreDriver, DueProbes, OnTransition};
 use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
-use super::minisocket_prober::{ProbeJob, ProbeResult};
+use super::minisocket_prober::{ProbeJob, ProbeJobResult};
+use super::probe_thread::ProbeThread;
 use super::resync::Resync;
 use super::source::Source;
-use super::worker::Worker;
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
-use tcpclose_core::Input;
 use tcpclose_core::finding::{Loss, LossLocation};
-use tcpclose_core::stuck::{ProbeRequest, ProbeResponse};
+use tcpclose_core::stuck::StuckProbeResponse;
+use tcpclose_core::summary::Route;
 use tcpclose_core::types::Nanos;
+use tcpclose_core::{Input, ProbeRequest};
+use tcpclose_sys::kernel::attached::AttachedPrograms;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{Tier, TraceOptions};
-use tcpclose_sys::kernel::netns_cache::NetnsCache;
-use tcpclose_sys::kernel::reader::{AttachedPrograms, RingReader};
+use tcpclose_sys::kernel::netns_cache::NetNsCache;
+use tcpclose_sys::kernel::reader::RingReader;
 
 /// How often the counters of skipped runs are read (one file for each program), and drops of the
 /// recording are reported.
-const READ_MISSES: Nanos = Nanos::from_secs(1);
+const MISS_READ_INTERVAL: Nanos = Nanos::from_secs(1);
 
 /// A little longer than a close waits for the signals that explain it.
-const SETTLE: Duration = Duration::from_millis(25);
+const SETTLE_DELAY: Duration = Duration::from_millis(25);
 
 /// How often the eBPF programs' log messages are read, if they are enabled.
-const READ_LOG: Duration = Duration::from_millis(200);
+const LOG_READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The attached programs, and the threads that answer the core's probes.
 pub(crate) struct Live {
@@ -42,26 +45,32 @@ pub(crate) struct Live {
     /// How much the attached programs can see.
     pub(super) tier: Tier,
     /// Sentences that describe what cannot be seen, and why.
-    pub(super) shortcomings: Vec<String>,
+    pub(super) limitations: Vec<String>,
     pub(super) options: TraceOptions,
     /// Whether the records have cookies, by which sock_diag's answers are matched with them.
     pub(super) has_cookies: bool,
     pub(super) resync: Resync,
-    pub(super) netns_cache: NetnsCache,
-    pub(super) minisockets: Worker<ProbeJob, ProbeResult>,
-    pub(super) stuck: Option<Worker<Vec<ProbeRequest>, ProbeResponse>>,
+    pub(super) netns_cache: NetNsCache,
+    /// Routes of which it was seen whether their connections have timestamps.
+    pub(super) timestamps: HashMap<Route, bool>,
+    pub(super) minisockets: ProbeThread<ProbeJob, ProbeJobResult>,
+    pub(super) stuck: Option<ProbeThread<Vec<ProbeRequest>, StuckProbeResponse>>,
     pub(super) decode_failures: DecodeFailures,
     pub(super) misses_read: Nanos,
+    /// Whether records have come since, and with them possibly skipped runs.
+    pub(super) misses_outdated: bool,
     pub(super) attached: AttachedPrograms,
 }
 
 impl Source for Live {
     async fn wait(&mut self, core: &CoreDriver) -> anyhow::Result<()> {
-        let lag = self.reader.lag();
-        let next = core
-            .next_deadline()
-            .map(|deadline| Duration::from_nanos((deadline + lag - now()).0));
-        let log = self.attached.log.as_ref().map(|_| READ_LOG);
+        let lag = self.reader.min_record_age();
+        let read_misses = self
+            .misses_outdated
+            .then(|| self.misses_read + MISS_READ_INTERVAL);
+        let next = core.next_deadline().into_iter().chain(read_misses).min();
+        let next = next.map(|deadline| Duration::from_nanos((deadline + lag - now()).0));
+        let log = self.attached.log.as_ref().map(|_| LOG_READ_INTERVAL);
         let deadline = next
             .into_iter()
             .chain(log)
@@ -70,13 +79,13 @@ impl Source for Live {
         let stuck = &mut self.stuck;
         let stuck_answered = async {
             match stuck {
-                Some(stuck) => stuck.ready().await,
+                Some(stuck) => stuck.wait_for_answer().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            ready = self.reader.wait(deadline) => ready.context("polling the ring buffer failed"),
-            () = self.minisockets.ready() => Ok(()),
+            result = self.reader.wait(deadline) => result.context("polling the ring buffer failed"),
+            () = self.minisockets.wait_for_answer() => Ok(()),
             () = stuck_answered => Ok(()),
         }
     }
@@ -92,17 +101,32 @@ impl Source for Live {
         Ok(ControlFlow::Continue(()))
     }
 
-    async fn drain(
+    /// Waits for the signals that explain a close: they follow it.
+    async fn settle(&mut self) {
+        tokio::time::sleep(SETTLE_DELAY).await;
+    }
+
+    fn drain(
         &mut self,
         core: &mut CoreDriver,
         clock: &ClockOffset,
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<()> {
-        // The signals that explain a close follow it.
-        tokio::time::sleep(SETTLE).await;
+        // What was skipped since the counters were last read, or is missing, is reported now.
+        self.misses_read = Nanos(0);
         let pumped = self.pump(core, clock, on_transition);
+        let at = self.now();
+        let lost = core.take_uncounted_losses(Nanos(u64::MAX));
+        if lost > 0 {
+            core.take(&Input::Loss(Loss {
+                at,
+                lost,
+                location: LossLocation::Program,
+                repaired: false,
+            }));
+        }
         for loss in self.resync.abandon() {
-            core.take(&Input::Lost(loss));
+            core.take(&Input::Loss(loss));
         }
         pumped.map(drop)
     }
@@ -118,7 +142,7 @@ impl Session<Live> {
         let Live {
             minisockets, stuck, ..
         } = &self.source;
-        let stuck = stuck.as_ref().and_then(Worker::failed);
+        let stuck = stuck.as_ref().and_then(ProbeThread::failed);
         minisockets.failed().into_iter().chain(stuck).collect()
     }
 }
@@ -136,12 +160,14 @@ impl Live {
             recording.wall_clock(clock.get());
         }
         // Read before the rings are drained: all events up to this time are in them.
-        let at = self.reader.horizon();
+        let at = self.reader.complete_until();
         let (resync, failures) = (&mut self.resync, &mut self.decode_failures);
+        let misses_outdated = &mut self.misses_outdated;
         let at = self.reader.drain(at, |event| match event {
             Ok(event) => {
+                *misses_outdated = true;
                 resync.note(&event);
-                core.take_showing(&Input::Event(event), &mut on_transition);
+                core.take_and_show(&Input::Event(event), &mut on_transition);
             }
             Err(error) => {
                 if let Some(sentence) = failures.add(&error) {
@@ -162,12 +188,13 @@ impl Live {
     fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
         let (mut skipped, mut dropped, mut given_up) = (0, 0, 0);
-        if at - self.misses_read >= READ_MISSES {
+        if at - self.misses_read >= MISS_READ_INTERVAL {
             self.misses_read = at;
-            skipped = self.attached.take_misses();
+            self.misses_outdated = false;
+            skipped = self.attached.take_missed_runs();
             let recording = core.recording().as_mut();
             dropped = recording.map_or(0, |recording| recording.recorder().take_dropped());
-            let stuck = self.stuck.as_mut().map_or(0, Worker::take_given_up);
+            let stuck = self.stuck.as_mut().map_or(0, ProbeThread::take_given_up);
             given_up = self.minisockets.take_given_up() + stuck;
         }
         let loss = |(lost, location)| Loss {
@@ -182,21 +209,22 @@ impl Live {
             (given_up, LossLocation::Probe),
         ];
         for other in others.into_iter().filter(|(lost, _)| *lost > 0) {
-            core.take(&Input::Lost(loss(other)));
+            core.take(&Input::Loss(loss(other)));
         }
         let losses = [
             (lost, LossLocation::Ring),
             (skipped, LossLocation::Program),
+            (core.take_uncounted_losses(at), LossLocation::Program),
             (self.decode_failures.take(), LossLocation::Decode),
         ];
         let losses = losses.into_iter().filter(|(lost, _)| *lost > 0);
         let mut losses: Vec<Loss> = losses.map(loss).collect();
         if self.has_cookies && self.resync.begin(&mut losses, at) {
             let options = Box::new(self.options.clone());
-            self.minisockets.submit(ProbeJob::Everything(options));
+            self.minisockets.submit(ProbeJob::Snapshot(options));
         }
         for loss in losses {
-            core.take(&Input::Lost(loss));
+            core.take(&Input::Loss(loss));
         }
         Ok(())
     }
@@ -214,10 +242,10 @@ impl Live {
         }
         while let Some(result) = self.minisockets.take(until) {
             let inputs = match result {
-                ProbeResult::Minisockets(inputs) => inputs,
-                ProbeResult::Everything(snapshot) => self.resync.end(*snapshot),
-                ProbeResult::NoSnapshot => {
-                    self.resync.fail().into_iter().map(Input::Lost).collect()
+                ProbeJobResult::Minisockets(inputs) => inputs,
+                ProbeJobResult::SnapshotTaken(snapshot) => self.resync.end(*snapshot),
+                ProbeJobResult::SnapshotFailed => {
+                    self.resync.fail().into_iter().map(Input::Loss).collect()
                 }
             };
             for input in &inputs {
@@ -228,7 +256,7 @@ impl Live {
             return;
         };
         if let Some(answers) = prober.take(until) {
-            core.take(&Input::StuckProbed(answers));
+            core.take(&Input::StuckProbe(answers));
         }
         if !stuck.is_empty() {
             prober.submit(stuck);

@@ -6,53 +6,55 @@ use std::collections::HashMap;
 
 use tcpclose_common::TcpState;
 
-use super::snapshot::Snapshot;
+use super::snapshot::SocketSnapshot;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
+use crate::other_namespaces::OtherNamespaces;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
-use tcpclose_core::{Input, Lookup, Minisocket, Poll, PollRequest, PolledMinisocket};
-use tcpclose_sys::kernel::clock::{now, thread_cpu};
+use tcpclose_core::{
+    Input, MinisocketState, PollRequest, PollResponse, PolledMinisocket, ProbeRequest,
+};
+use tcpclose_sys::kernel::clock::{now, thread_cpu_time};
 use tcpclose_sys::kernel::loader::TraceOptions;
-use tcpclose_sys::kernel::netns;
-use tcpclose_sys::kernel::netns_cache::{NetnsCache, REMEMBERED};
+use tcpclose_sys::kernel::netns_cache::{MAX_CACHED_NAMESPACES, NetNsCache};
 use tcpclose_sys::kernel::sock_diag::{self, DiagClient, DumpQuery, KernelSocket, StateSet};
 
 /// After opening the other namespaces, which took some time, the prober does not open them again
 /// for this many times as long. That limits the cost to 5 % of a core.
-const REST: u64 = 20;
+const PROBE_PAUSE_FACTOR: u64 = 20;
 
 /// A job for the prober.
 pub(super) enum ProbeJob {
     /// The probes and polls of minisockets that the core requests.
     Minisockets {
-        lookups: Vec<Lookup>,
+        lookups: Vec<ProbeRequest>,
         polls: Vec<PollRequest>,
     },
     /// All sockets, after a loss.
-    Everything(Box<TraceOptions>),
+    Snapshot(Box<TraceOptions>),
 }
 
 /// The prober's result.
-pub(super) enum ProbeResult {
+pub(super) enum ProbeJobResult {
     Minisockets(Vec<Input>),
-    Everything(Box<Snapshot>),
+    SnapshotTaken(Box<SocketSnapshot>),
     /// The snapshot could not be taken.
-    NoSnapshot,
+    SnapshotFailed,
 }
 
-impl ProbeResult {
+impl ProbeJobResult {
     /// Returns the result of a job that was not done: nothing is known.
     pub fn given_up(job: &ProbeJob) -> Self {
         let ProbeJob::Minisockets { lookups, polls } = job else {
-            return Self::NoSnapshot;
+            return Self::SnapshotFailed;
         };
         let at = now();
-        let probed = lookups.iter().map(|lookup| Input::Probed {
+        let probed = lookups.iter().map(|lookup| Input::MinisocketProbe {
             id: lookup.id,
-            minisocket: Minisocket::Unreachable,
+            minisocket: MinisocketState::Unreachable,
             at,
         });
         let polled = polls.iter().map(|poll| {
-            Input::Polled(Poll {
+            Input::Poll(PollResponse {
                 netns: poll.netns,
                 began: at,
                 ended: at,
@@ -71,154 +73,125 @@ impl ProbeResult {
 /// Probes minisockets in many namespaces. An open netlink socket keeps its namespace alive, so
 /// those of other namespaces are closed after each job.
 pub(super) struct MinisocketProber {
-    netns_cache: NetnsCache,
+    netns_cache: NetNsCache,
     open: HashMap<Option<NetNs>, Option<DiagClient>>,
     overflows: TimeWaitOverflows,
     /// Clients for the other namespaces, if the present job has needed them.
     others: Option<OtherNamespaces>,
     open_others: fn() -> OtherNamespaces,
     /// The other namespaces are not opened before this time.
-    rests_until: Nanos,
-}
-
-/// Clients for all namespaces except the prober's own.
-struct OtherNamespaces {
-    sockets: Vec<DiagClient>,
-    /// Whether every other namespace could be opened.
-    complete: bool,
-}
-
-impl OtherNamespaces {
-    fn open() -> Self {
-        let (scan, own) = (netns::scan(), netns::current().ok());
-        let mut others = Self {
-            sockets: Vec::new(),
-            complete: scan.gaps.is_empty(),
-        };
-        for handle in scan
-            .namespaces
-            .iter()
-            .filter(|handle| Some(handle.id()) != own)
-        {
-            match DiagClient::open_in(handle) {
-                Ok(socket) => others.sockets.push(socket),
-                Err(_) => others.complete = false,
-            }
-        }
-        others
-    }
+    paused_until: Nanos,
 }
 
 impl MinisocketProber {
     /// Returns a prober. `overflows` are the counts at the start, which are not reported.
     pub fn new(overflows: TimeWaitOverflows) -> Self {
         Self {
-            netns_cache: NetnsCache::default(),
+            netns_cache: NetNsCache::default(),
             open: HashMap::new(),
             overflows,
             others: None,
             open_others: OtherNamespaces::open,
-            rests_until: Nanos(0),
+            paused_until: Nanos(0),
         }
     }
 
     /// Does one job.
-    pub fn run(&mut self, job: &ProbeJob) -> ProbeResult {
+    pub fn run(&mut self, job: &ProbeJob) -> ProbeJobResult {
         let (lookups, polls) = match job {
             ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
-            ProbeJob::Everything(options) => {
-                let snapshot = Snapshot::take(options, &HashMap::new());
-                return ProbeResult::Everything(Box::new(snapshot));
+            ProbeJob::Snapshot(options) => {
+                let snapshot = SocketSnapshot::take(options, &HashMap::new());
+                return ProbeJobResult::SnapshotTaken(Box::new(snapshot));
             }
         };
         let mut inputs = Vec::with_capacity(lookups.len() + polls.len());
         for lookup in lookups {
             let minisocket = self.probe(lookup);
-            inputs.push(Input::Probed {
+            inputs.push(Input::MinisocketProbe {
                 id: lookup.id,
                 minisocket,
                 at: now(),
             });
         }
-        inputs.extend(polls.iter().map(|poll| Input::Polled(self.poll(poll))));
+        inputs.extend(polls.iter().map(|poll| Input::Poll(self.poll(poll))));
         let netns_cache = &self.netns_cache;
         self.open
             .retain(|netns, _| netns.is_none_or(|netns| netns_cache.is_own(netns)));
         self.others = None;
-        ProbeResult::Minisockets(inputs)
+        ProbeJobResult::Minisockets(inputs)
     }
 
     /// Finds out what became of one minisocket.
-    fn probe(&mut self, lookup: &Lookup) -> Minisocket {
+    fn probe(&mut self, lookup: &ProbeRequest) -> MinisocketState {
         let Some(socket) = self.socket(lookup.netns) else {
-            return Minisocket::Unreachable;
+            return MinisocketState::Unreachable;
         };
-        let query = sock_diag::SocketLookup::tuple(lookup.tuple);
-        let query = lookup.cookie.map_or(query, |cookie| query.id(cookie));
-        let answer = match socket.find(&query) {
+        let query = sock_diag::SocketLookup::from(lookup);
+        let answer = match socket.lookup_on_any_interface(&query) {
             Ok(Some(found)) => minisocket(&found),
-            Ok(None) => Minisocket::Gone,
-            Err(_) => Minisocket::Unreachable,
+            Ok(None) => MinisocketState::Gone,
+            Err(_) => MinisocketState::Unreachable,
         };
         match answer {
-            Minisocket::Gone if lookup.netns.is_none() => self.probe_others(query),
+            MinisocketState::Gone if lookup.netns.is_none() => self.probe_others(query),
             answer => answer,
         }
     }
 
     /// Probes a socket of unknown namespace in all other namespaces, after it was not found in the
     /// prober's own. The socket is gone only if no namespace has it.
-    fn probe_others(&mut self, query: sock_diag::SocketLookup) -> Minisocket {
+    fn probe_others(&mut self, query: sock_diag::SocketLookup) -> MinisocketState {
         let began = now();
         if self.others.is_none() {
-            if began < self.rests_until {
-                return Minisocket::Unreachable;
+            if began < self.paused_until {
+                return MinisocketState::Unreachable;
             }
             self.others = Some((self.open_others)());
             let ended = now();
-            self.rests_until = ended + Nanos((ended - began).0.saturating_mul(REST));
+            self.paused_until = ended + Nanos((ended - began).0.saturating_mul(PROBE_PAUSE_FACTOR));
         }
         let Some(others) = &mut self.others else {
-            return Minisocket::Unreachable;
+            return MinisocketState::Unreachable;
         };
         for socket in &mut others.sockets {
-            match socket.find(&query) {
+            match socket.lookup_on_any_interface(&query) {
                 Ok(Some(found)) => return minisocket(&found),
                 Ok(None) => {}
-                Err(_) => return Minisocket::Unreachable,
+                Err(_) => return MinisocketState::Unreachable,
             }
         }
         match others.complete {
-            true => Minisocket::Gone,
-            false => Minisocket::Unreachable,
+            true => MinisocketState::Gone,
+            false => MinisocketState::Unreachable,
         }
     }
 
     /// Polls the requested minisockets in TIME_WAIT.
-    fn poll(&mut self, request: &PollRequest) -> Poll {
+    fn poll(&mut self, request: &PollRequest) -> PollResponse {
         let netns = request.netns;
-        let (began, before) = (now(), thread_cpu());
+        let (began, before) = (now(), thread_cpu_time());
         let overflows = self.take_overflows(netns);
-        let polled = self
-            .socket(netns)
-            .map(|socket| match look_up_each(socket, &request.wanted) {
-                Some(found) => (found, true),
-                None => dump_time_wait(socket),
-            });
+        let polled =
+            self.socket(netns)
+                .map(|socket| match look_up_each(socket, &request.minisockets) {
+                    Some(found) => (found, true),
+                    None => dump_time_wait(socket),
+                });
         let is_reached = polled.is_some();
         let (found, is_complete) = polled.unwrap_or_default();
         // Where the namespace is not known, a minisocket that the prober's own lacks may be in
         // another.
-        let all_found = request.wanted.len() == found.len() && !found.is_empty();
+        let all_found = request.minisockets.len() == found.len() && !found.is_empty();
         let (reached, complete) = match netns {
             Some(_) => (is_reached, is_complete),
             None => (all_found, all_found && is_complete),
         };
-        Poll {
+        PollResponse {
             netns,
             began,
             ended: now(),
-            cost: thread_cpu() - before,
+            cost: thread_cpu_time() - before,
             reached,
             complete,
             overflows,
@@ -247,7 +220,7 @@ impl MinisocketProber {
         let Some(count) = count.ok().flatten() else {
             return 0;
         };
-        if self.overflows.counts.len() >= REMEMBERED {
+        if self.overflows.counts.len() >= MAX_CACHED_NAMESPACES {
             self.overflows = TimeWaitOverflows::default();
         }
         let TimeWaitOverflows { counts, complete } = &mut self.overflows;
@@ -263,15 +236,15 @@ impl MinisocketProber {
 /// minisocket that is bound to a device only if the request names the device.
 fn look_up_each(
     socket: &mut DiagClient,
-    wanted: &[(Tuple, Option<EndpointId>)],
+    minisockets: &[(Tuple, Option<EndpointId>)],
 ) -> Option<Vec<PolledMinisocket>> {
-    if wanted.is_empty() {
+    if minisockets.is_empty() {
         return None;
     }
-    let mut found = Vec::with_capacity(wanted.len());
-    for (tuple, cookie) in wanted {
-        let query = sock_diag::SocketLookup::tuple(*tuple);
-        let query = cookie.map_or(query, |cookie| query.id(cookie));
+    let mut found = Vec::with_capacity(minisockets.len());
+    for (tuple, cookie) in minisockets {
+        let query = sock_diag::SocketLookup::new(*tuple);
+        let query = cookie.map_or(query, |cookie| query.with_id(cookie));
         found.push(polled_minisocket(&socket.lookup(&query).ok()??)?);
     }
     Some(found)
@@ -279,7 +252,7 @@ fn look_up_each(
 
 /// Dumps all minisockets in TIME_WAIT of a namespace; also returns whether the dump is complete.
 fn dump_time_wait(socket: &mut DiagClient) -> (Vec<PolledMinisocket>, bool) {
-    let query = DumpQuery::states(StateSet::of(&[TcpState::TimeWait]));
+    let query = DumpQuery::new(StateSet::from_states(&[TcpState::TimeWait]));
     match socket.collect(&query) {
         Ok((sockets, report)) => {
             let found = sockets.iter().filter_map(polled_minisocket).collect();
@@ -293,7 +266,7 @@ fn polled_minisocket(socket: &KernelSocket) -> Option<PolledMinisocket> {
     if socket.state != TcpState::TimeWait {
         return None;
     }
-    let left = Nanos::from_millis(socket.left_ms()?.into());
+    let left = Nanos::from_millis(socket.remaining_ms()?.into());
     Some(PolledMinisocket {
         cookie: socket.id,
         tuple: socket.tuple,
@@ -301,11 +274,15 @@ fn polled_minisocket(socket: &KernelSocket) -> Option<PolledMinisocket> {
     })
 }
 
-fn minisocket(found: &KernelSocket) -> Minisocket {
-    match (found.state, found.left_ms()) {
-        (TcpState::FinWait2, Some(left)) => Minisocket::FinWait2(Nanos::from_millis(left.into())),
-        (TcpState::TimeWait, Some(left)) => Minisocket::TimeWait(Nanos::from_millis(left.into())),
-        _ => Minisocket::Alive,
+fn minisocket(found: &KernelSocket) -> MinisocketState {
+    match (found.state, found.remaining_ms()) {
+        (TcpState::FinWait2, Some(left)) => {
+            MinisocketState::FinWait2(Nanos::from_millis(left.into()))
+        }
+        (TcpState::TimeWait, Some(left)) => {
+            MinisocketState::TimeWait(Nanos::from_millis(left.into()))
+        }
+        _ => MinisocketState::FullSocket,
     }
 }
 
@@ -324,8 +301,8 @@ mod tests {
         Tuple::new(IpVersion::V4, (loopback, local), (loopback, peer))
     }
 
-    fn minisocket_at(prober: &mut MinisocketProber, tuple: Tuple) -> Minisocket {
-        prober.probe(&Lookup {
+    fn minisocket_at(prober: &mut MinisocketProber, tuple: Tuple) -> MinisocketState {
+        prober.probe(&ProbeRequest {
             id: EndpointId(1),
             netns: None,
             tuple,
@@ -351,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_an_unknown_namespace_is_looked_for_in_the_own_first() {
+    fn a_socket_of_an_unknown_namespace_is_searched_in_the_own_namespace_first() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let client = std::net::TcpStream::connect(address).expect("it listens");
@@ -361,22 +338,22 @@ mod tests {
             ..alone(true)
         };
         let alive = minisocket_at(&mut prober, tuple_of(port, address.port()));
-        assert_eq!(alive, Minisocket::Alive);
+        assert_eq!(alive, MinisocketState::FullSocket);
     }
 
     /// An endpoint whose last transition was missed is reported once it is certain to be gone.
     #[test]
     fn a_socket_of_an_unknown_namespace_that_none_has_is_gone() {
         let gone = minisocket_at(&mut alone(true), tuple());
-        assert_eq!(gone, Minisocket::Gone);
+        assert_eq!(gone, MinisocketState::Gone);
         let unknown = minisocket_at(&mut alone(false), tuple());
-        assert_eq!(unknown, Minisocket::Unreachable);
+        assert_eq!(unknown, MinisocketState::Unreachable);
     }
 
     #[test]
-    fn of_a_job_that_is_given_up_nothing_is_known() {
+    fn a_job_that_is_given_up_yields_no_knowledge() {
         let job = ProbeJob::Minisockets {
-            lookups: vec![Lookup {
+            lookups: vec![ProbeRequest {
                 id: EndpointId(1),
                 netns: None,
                 tuple: tuple(),
@@ -384,20 +361,27 @@ mod tests {
             }],
             polls: vec![PollRequest {
                 netns: None,
-                wanted: Vec::new(),
+                minisockets: Vec::new(),
             }],
         };
-        let ProbeResult::Minisockets(inputs) = ProbeResult::given_up(&job) else {
+        let ProbeJobResult::Minisockets(inputs) = ProbeJobResult::given_up(&job) else {
             panic!("another kind of result")
         };
-        let [Input::Probed { id, minisocket, .. }, Input::Polled(poll)] = &inputs[..] else {
+        let [
+            Input::MinisocketProbe { id, minisocket, .. },
+            Input::Poll(poll),
+        ] = &*inputs
+        else {
             panic!("{inputs:?}")
         };
-        assert_eq!((*id, *minisocket), (EndpointId(1), Minisocket::Unreachable));
+        assert_eq!(
+            (*id, *minisocket),
+            (EndpointId(1), MinisocketState::Unreachable)
+        );
         // Absence means nothing.
         assert!(poll.reached && !poll.complete);
-        let job = ProbeJob::Everything(Box::default());
-        let result = ProbeResult::given_up(&job);
-        assert!(matches!(result, ProbeResult::NoSnapshot));
+        let job = ProbeJob::Snapshot(Box::default());
+        let result = ProbeJobResult::given_up(&job);
+        assert!(matches!(result, ProbeJobResult::SnapshotFailed));
     }
 }

@@ -3,6 +3,7 @@
 mod builder;
 mod core_driver;
 mod decode_failures;
+mod ephemeral_ports;
 mod event_loop;
 #[cfg(test)]
 mod event_loop_tests;
@@ -10,18 +11,21 @@ mod gauges;
 mod live;
 mod minisocket_prober;
 mod owners;
+mod port_pressure;
+mod probe_thread;
+mod quiet_time;
 mod recording;
 mod replay;
 mod resync;
 mod snapshot;
 mod source;
 mod time_wait_overflow;
-mod worker;
 
-pub(crate) use core_driver::RawTransition;
+pub(crate) use builder::SessionError;
 pub use core_driver::tracker_for;
 pub(crate) use event_loop::{Consumer, Session};
 pub(crate) use live::Live;
+pub(crate) use quiet_time::QuietTime;
 pub(crate) use replay::Replay;
 pub(crate) use source::Source;
 pub use tcpclose_sys::kernel::clock::now;

@@ -3,21 +3,26 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::snapshot::SocketSnapshot;
+use tcpclose_common::TcpState;
+use tcpclose_core::SnapshotSocket;
 use tcpclose_core::process::Process;
 use tcpclose_core::types::{CgroupId, EndpointId, Owner, OwnerSource, SharedOwner};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::descriptors::find_holders;
-use tcpclose_sys::host::pid_ns;
+use tcpclose_sys::host::namespace_link::in_initial_pid_namespace;
 
-/// Finds the owners of these sockets by the inodes of their files. Reads every process'
-/// descriptors, which takes some tenths of a second on a busy host.
+/// Finds the owners of the sockets of a snapshot by the inodes of their files. Reads every process'
+/// descriptors, which takes some tenths of a second on a busy host. Of several processes that hold
+/// a listening socket, one that holds connections of that port comes first: it accepts them.
 ///
 /// Returns no owners outside of the initial pid namespace, where the ids in /proc are not those
 /// that the eBPF programs see.
-pub(super) fn of(inodes: &HashMap<EndpointId, u32>) -> HashMap<EndpointId, SharedOwner> {
-    if !pid_ns::is_initial() {
+pub(super) fn find_owners(snapshot: &SocketSnapshot) -> HashMap<EndpointId, SharedOwner> {
+    if !in_initial_pid_namespace() {
         return HashMap::new();
     }
+    let inodes = &snapshot.inodes;
     let search = find_holders(&HashSet::from_iter(inodes.values().copied()), &[]);
     let cgroups = Cgroups::new();
     let owners: HashMap<u32, SharedOwner> = search
@@ -25,9 +30,34 @@ pub(super) fn of(inodes: &HashMap<EndpointId, u32>) -> HashMap<EndpointId, Share
         .iter()
         .map(|(pid, process)| (*pid, owner(process, &cgroups).into()))
         .collect();
-    let owned = inodes.iter().filter_map(|(socket, inode)| {
-        let process = search.owner(*inode)?;
-        Some((*socket, owners.get(&process.pid)?.clone()))
+    let port = |socket: &SnapshotSocket| (socket.netns, socket.tuple.local_port);
+    let (listeners, connections): (Vec<_>, Vec<_>) =
+        (snapshot.sockets.iter()).partition(|socket| socket.state == TcpState::Listen);
+    let is_shared = |socket: &&&SnapshotSocket| {
+        let inode = inodes.get(&socket.cookie).copied();
+        let descriptors = inode.map(|inode| search.descriptors.for_inode(inode));
+        let mut pids = descriptors.into_iter().flatten().map(|it| it.pid);
+        pids.next()
+            .is_some_and(|first| pids.any(|pid| pid != first))
+    };
+    let shared = listeners.iter().filter(is_shared);
+    let shared: HashSet<_> = shared.map(|socket| port(socket)).collect();
+    let accepted = connections.iter().filter(|it| shared.contains(&port(it)));
+    let acceptors = accepted.flat_map(|socket| {
+        let inode = inodes.get(&socket.cookie).copied();
+        let descriptors = inode.map(|inode| search.descriptors.for_inode(inode));
+        let descriptors = descriptors.into_iter().flatten();
+        descriptors.map(move |descriptor| (port(socket), descriptor.pid))
+    });
+    let acceptors: HashSet<_> = acceptors.collect();
+    let owned = snapshot.sockets.iter().filter_map(|socket| {
+        let inode = inodes.get(&socket.cookie)?;
+        let rank = |pid| match socket.state {
+            TcpState::Listen => u8::from(acceptors.contains(&(port(socket), pid))),
+            _ => 0,
+        };
+        let process = search.owner(*inode, rank)?;
+        Some((socket.cookie, owners.get(&process.pid)?.clone()))
     });
     owned.collect()
 }

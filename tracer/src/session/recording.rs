@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::notice::notice;
-use crate::recording::{EntryRef, Head, Recorder};
+use crate::recording::{EntryRef, Head, IfExists, Recorder};
 use crate::summary::IntervalEnd;
 use tcpclose_core::Input;
 use tcpclose_core::event::Event;
 use tcpclose_core::finding::LossLocation;
 use tcpclose_core::types::{CgroupId, Nanos};
 use tcpclose_sys::host::cgroup_paths::CgroupPaths;
-use tcpclose_sys::host::shared_cgroup_names::SharedCgroupNames;
-
-/// The most cgroups that are remembered, found or not. Further ones are recorded without names.
-const REMEMBERED: usize = 12_288;
+use tcpclose_sys::host::shared_cgroup_names::{MAX_CGROUP_NAMES, SharedCgroupNames};
 
 /// A recorder, and the cgroups whose names have been recorded.
 pub(super) struct Recording {
@@ -33,11 +30,11 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Opens the file, and leaves its content as it is until [`Self::begin`].
-    pub fn prepare(path: &Path, head: &Head) -> io::Result<Self> {
+    /// Opens the file, and leaves what exists as it is until [`Self::begin`].
+    pub fn prepare(path: &Path, if_exists: IfExists, head: &Head) -> io::Result<Self> {
         Ok(Self {
             file: path.to_owned(),
-            recorder: Recorder::prepare(path, head)?,
+            recorder: Recorder::prepare(path, if_exists, head)?,
             paths: CgroupPaths::new(),
             looked_up: HashSet::new(),
             names: SharedCgroupNames::default(),
@@ -56,13 +53,13 @@ impl Recording {
         }
         match input {
             // The recorder records these losses itself, as soon as it can.
-            Input::Lost(loss) if loss.location == LossLocation::Recording => return,
+            Input::Loss(loss) if loss.location == LossLocation::Recording => return,
             Input::Event(Event::Transition(transition)) => {
                 if let Some(task) = transition.task {
                     self.cgroup(task.cgroup);
                 }
             }
-            Input::SnapshotSocket { sockets, .. } => {
+            Input::Snapshot { sockets, .. } => {
                 for owner in sockets.iter().filter_map(|socket| socket.owner.as_ref()) {
                     self.cgroup(owner.cgroup);
                 }
@@ -76,7 +73,7 @@ impl Recording {
         let Some(id) = id.map(CgroupId::get) else {
             return;
         };
-        if self.looked_up.contains(&id) || self.looked_up.len() >= REMEMBERED {
+        if self.looked_up.contains(&id) || self.looked_up.len() >= MAX_CGROUP_NAMES {
             return;
         }
         self.looked_up.insert(id);
@@ -110,7 +107,7 @@ impl Recording {
         &mut self.recorder
     }
 
-    /// Begins to write, and overwrites the file.
+    /// Begins to write: now an existing file is overwritten or moved aside.
     ///
     /// # Errors
     /// Returns an error if the file cannot be written.

@@ -96,7 +96,7 @@ impl Session<Replay> {
 impl Replay {
     /// Returns the input for missing entries, whose number is not known.
     fn missing(&self) -> Input {
-        Input::Lost(Loss {
+        Input::Loss(Loss {
             at: self.now,
             lost: 1,
             location: LossLocation::Recording,
@@ -137,7 +137,7 @@ impl Source for Replay {
             };
             match entry {
                 Entry::Input(input) => {
-                    core.take_showing(&input, &mut on_transition);
+                    core.take_and_show(&input, &mut on_transition);
                     if let Input::Time(now) = input {
                         self.now = now;
                         return Ok(ControlFlow::Continue(()));
@@ -157,7 +157,9 @@ impl Source for Replay {
         }
     }
 
-    async fn drain(
+    async fn settle(&mut self) {}
+
+    fn drain(
         &mut self,
         _: &mut CoreDriver,
         _: &ClockOffset,

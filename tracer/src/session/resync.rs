@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use super::snapshot::Snapshot;
+use super::snapshot::SocketSnapshot;
 use tcpclose_core::Input;
 use tcpclose_core::event::Event;
 use tcpclose_core::finding::Loss;
@@ -12,19 +12,19 @@ use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
 
 /// The shortest time between two resyncs, because a snapshot makes the kernel iterate over all its
 /// sockets.
-const PERIOD: Nanos = Nanos::from_secs(10);
+const MIN_RESYNC_INTERVAL: Nanos = Nanos::from_secs(10);
 
 /// Decides when to resync, and turns a snapshot into inputs of the core.
 #[derive(Default)]
 pub(super) struct Resync {
     last: Option<Nanos>,
     /// Whether something was lost since the last snapshot was started.
-    owed: bool,
-    under_way: Option<UnderWay>,
+    is_needed: bool,
+    under_way: Option<SnapshotUnderWay>,
 }
 
 /// A snapshot that is being taken.
-struct UnderWay {
+struct SnapshotUnderWay {
     /// The losses that the snapshot makes up for.
     losses: Vec<Loss>,
     /// The sockets in the records that arrived since the snapshot was started.
@@ -37,14 +37,16 @@ impl Resync {
     /// Returns whether to take a snapshot now, for `losses` or for earlier ones that came too soon
     /// after the last snapshot. If so, takes `losses`, which are reported after the snapshot.
     pub fn begin(&mut self, losses: &mut Vec<Loss>, at: Nanos) -> bool {
-        self.owed |= !losses.is_empty();
-        let rests = self.last.is_some_and(|last| at - last < PERIOD);
-        if !self.owed || rests || self.under_way.is_some() {
+        self.is_needed |= !losses.is_empty();
+        let rests = self
+            .last
+            .is_some_and(|last| at - last < MIN_RESYNC_INTERVAL);
+        if !self.is_needed || rests || self.under_way.is_some() {
             return false;
         }
-        self.owed = false;
+        self.is_needed = false;
         self.last = Some(at);
-        self.under_way = Some(UnderWay {
+        self.under_way = Some(SnapshotUnderWay {
             losses: std::mem::take(losses),
             sockets: HashSet::new(),
             tuples: HashSet::new(),
@@ -70,11 +72,11 @@ impl Resync {
     }
 
     /// Returns the inputs that bring the core up to date with the snapshot.
-    pub fn end(&mut self, snapshot: Snapshot) -> Vec<Input> {
+    pub fn end(&mut self, snapshot: SocketSnapshot) -> Vec<Input> {
         let Some(under_way) = self.under_way.take() else {
             return Vec::new();
         };
-        let UnderWay {
+        let SnapshotUnderWay {
             losses,
             sockets: newer,
             tuples,
@@ -84,25 +86,25 @@ impl Resync {
             !newer.contains(&socket.cookie) && !tuples.contains(&(Some(socket.netns), socket.tuple))
         });
         let repaired = snapshot.unseen.is_empty();
-        let alive = Input::Alive {
+        let alive = Input::AliveSockets {
             namespaces: snapshot.complete,
             alive: snapshot.alive,
             began: snapshot.began,
         };
-        let existing = Input::SnapshotSocket {
+        let existing = Input::Snapshot {
             sockets,
             at: snapshot.ended,
         };
         let losses = losses
             .into_iter()
-            .map(|loss| Input::Lost(Loss { repaired, ..loss }));
+            .map(|loss| Input::Loss(Loss { repaired, ..loss }));
         [alive, existing].into_iter().chain(losses).collect()
     }
 
     /// Called when the snapshot could not be taken: returns its losses. Another snapshot is taken
     /// later.
     pub fn fail(&mut self) -> Vec<Loss> {
-        self.owed |= self.under_way.is_some();
+        self.is_needed |= self.under_way.is_some();
         self.abandon()
     }
 
@@ -120,9 +122,9 @@ mod tests {
     use tcpclose_common::TcpState;
 
     use super::*;
-    use tcpclose_core::SnapshotSocket;
     use tcpclose_core::event::{Signal, SignalKind};
     use tcpclose_core::finding::LossLocation;
+    use tcpclose_core::{SnapshotSocket, SocketKind};
 
     const LOSS: Loss = Loss {
         at: Nanos(1),
@@ -131,21 +133,21 @@ mod tests {
         repaired: false,
     };
 
-    fn snapshot(cookies: &[u64]) -> Snapshot {
+    fn snapshot(cookies: &[u64]) -> SocketSnapshot {
         let there = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let socket = |&cookie: &u64| SnapshotSocket {
             cookie: EndpointId(cookie),
             netns: NetNs::new(1).expect("it is not 0"),
             tuple: Tuple::from((there(cookie as u16), there(80))),
             state: TcpState::Established,
-            left: None,
+            kind: SocketKind::Full,
             owner: None,
         };
-        Snapshot::of(Nanos(10), cookies.iter().map(socket).collect())
+        SocketSnapshot::from_sockets(Nanos(10), cookies.iter().map(socket).collect())
     }
 
     #[test]
-    fn what_is_lost_too_soon_after_a_repair_is_repaired_later() {
+    fn a_loss_soon_after_a_resync_is_resynced_later() {
         let mut resync = Resync::default();
         let begun = Nanos::from_secs(100);
         assert!(resync.begin(&mut vec![LOSS], begun));
@@ -153,20 +155,20 @@ mod tests {
         let mut losses = vec![LOSS];
         let soon = begun + Nanos::from_secs(9);
         assert!(!resync.begin(&mut losses, soon));
-        assert_eq!(losses, [LOSS], "it is told at once");
-        let later = begun + PERIOD;
+        assert_eq!(losses, [LOSS], "it is reported at once");
+        let later = begun + MIN_RESYNC_INTERVAL;
         assert!(resync.begin(&mut Vec::new(), later));
         let inputs = resync.end(snapshot(&[]));
-        assert!(!inputs.iter().any(|input| matches!(input, Input::Lost(_))));
-        assert!(!resync.begin(&mut Vec::new(), later + PERIOD));
+        assert!(!inputs.iter().any(|input| matches!(input, Input::Loss(_))));
+        assert!(!resync.begin(&mut Vec::new(), later + MIN_RESYNC_INTERVAL));
     }
 
     #[test]
-    fn what_the_records_tell_is_newer_than_the_snapshot() {
+    fn records_take_precedence_over_the_snapshot() {
         let mut resync = Resync::default();
         let mut losses = vec![LOSS];
         assert!(resync.begin(&mut losses, Nanos(2)));
-        assert_eq!(losses, [], "it is told with the repair");
+        assert_eq!(losses, [], "it is reported after the resync");
         resync.note(&Event::Signal(Signal {
             at: Nanos(5),
             id: EndpointId(2),
@@ -174,10 +176,10 @@ mod tests {
         }));
         let inputs = resync.end(snapshot(&[1, 2, 3]));
         let [
-            Input::Alive { .. },
-            Input::SnapshotSocket { sockets, .. },
-            Input::Lost(loss),
-        ] = &inputs[..]
+            Input::AliveSockets { .. },
+            Input::Snapshot { sockets, .. },
+            Input::Loss(loss),
+        ] = &*inputs
         else {
             panic!("{inputs:?}")
         };
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_repair_in_ten_seconds_and_no_loss_waits_for_the_next() {
+    fn resyncs_are_ten_seconds_apart_and_losses_are_reported_at_once() {
         let mut resync = Resync::default();
         assert!(!resync.begin(&mut Vec::new(), Nanos(1)), "nothing is lost");
         assert!(resync.begin(&mut vec![LOSS], Nanos(2)));
@@ -195,8 +197,8 @@ mod tests {
         assert!(!resync.begin(&mut again, Nanos(3)), "one is under way");
         resync.end(snapshot(&[]));
         assert!(!resync.begin(&mut again, Nanos(4)));
-        assert_eq!(again.len(), 1, "it is told at once");
-        assert!(resync.begin(&mut again, Nanos(2) + PERIOD));
+        assert_eq!(again.len(), 1, "it is reported at once");
+        assert!(resync.begin(&mut again, Nanos(2) + MIN_RESYNC_INTERVAL));
         assert_eq!(resync.abandon(), [LOSS], "the session ends meanwhile");
     }
 
@@ -204,11 +206,14 @@ mod tests {
     fn another_snapshot_is_taken_in_place_of_one_that_failed() {
         let mut resync = Resync::default();
         assert!(resync.begin(&mut vec![LOSS], Nanos(2)));
-        assert_eq!(resync.fail(), [LOSS], "nothing has repaired it");
+        assert_eq!(resync.fail(), [LOSS], "no snapshot has made up for it");
         assert!(!resync.begin(&mut Vec::new(), Nanos(3)));
-        assert!(resync.begin(&mut Vec::new(), Nanos(2) + PERIOD));
+        assert!(resync.begin(&mut Vec::new(), Nanos(2) + MIN_RESYNC_INTERVAL));
         resync.end(snapshot(&[]));
         assert_eq!(resync.fail(), []);
-        assert!(!resync.begin(&mut Vec::new(), Nanos(2) + PERIOD + PERIOD));
+        assert!(!resync.begin(
+            &mut Vec::new(),
+            Nanos(2) + MIN_RESYNC_INTERVAL + MIN_RESYNC_INTERVAL
+        ));
     }
 }

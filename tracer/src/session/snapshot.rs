@@ -7,15 +7,16 @@ use tcpclose_common::TcpState;
 
 use super::time_wait_overflow::{self, TimeWaitOverflows};
 use crate::coverage;
-use tcpclose_core::SnapshotSocket;
+use crate::error_chain::error_chain;
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
+use tcpclose_core::{SnapshotSocket, SocketKind};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::TraceOptions;
-use tcpclose_sys::kernel::netns::{self, NetNsHandle};
+use tcpclose_sys::kernel::netns::{self, KnownNamespaces, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, KernelSocket, StateSet};
 
 /// All sockets at one moment.
-pub(super) struct Snapshot {
+pub(super) struct SocketSnapshot {
     pub began: Nanos,
     pub ended: Nanos,
     /// The sockets that the filter lets pass, listeners first.
@@ -34,11 +35,42 @@ pub(super) struct Snapshot {
     read_namespaces: HashSet<u64>,
 }
 
-impl Snapshot {
+impl SocketSnapshot {
     /// Takes a snapshot of the namespace in `options`, or of all namespaces. `owners` are the known
     /// owners of sockets.
     pub fn take(options: &TraceOptions, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
         Self::scan(StateSet::all(), options, owners)
+    }
+
+    /// Does as [`Self::take`], also of namespaces that only a descriptor keeps alive: that reads
+    /// all descriptors of the host.
+    pub fn take_with_descriptors(
+        options: &TraceOptions,
+        owners: &HashMap<EndpointId, SharedOwner>,
+    ) -> Self {
+        let mut snapshot = Self::take(options, owners);
+        if options.filter.netns.is_none() {
+            snapshot.add_by_descriptor(options, owners);
+        }
+        snapshot.ended = now();
+        snapshot
+    }
+
+    fn add_by_descriptor(
+        &mut self,
+        options: &TraceOptions,
+        owners: &HashMap<EndpointId, SharedOwner>,
+    ) {
+        let mut known = KnownNamespaces::from_handles(&netns::scan().namespaces);
+        let found = netns::find_by_descriptors(&mut known, &[]);
+        for handle in found.namespaces {
+            self.add(&handle, StateSet::all(), options, owners);
+        }
+        let gaps = coverage::scan_gaps(&found.gaps, &self.read_namespaces, false);
+        let gaps = gaps.into_iter().filter(|gap| gap.matters);
+        self.unseen.extend(gaps.map(|gap| gap.text));
+        self.sockets
+            .sort_by_key(|socket| socket.state != TcpState::Listen);
     }
 
     /// Does as [`Self::take`], without sockets in TIME_WAIT: they have no holders, and may be very
@@ -52,18 +84,18 @@ impl Snapshot {
         options: &TraceOptions,
         owners: &HashMap<EndpointId, SharedOwner>,
     ) -> Self {
-        let mut snapshot = Self::of(now(), Vec::new());
+        let mut snapshot = Self::from_sockets(now(), Vec::new());
         match options.filter.netns {
             Some(id) => match netns::by_inode(id) {
                 Ok(handle) => snapshot.add(&handle, states, options, owners),
-                Err(error) => snapshot.unseen.push(with_causes(error)),
+                Err(error) => snapshot.unseen.push(error_chain(&error)),
             },
             None => {
                 let scan = netns::scan();
                 for handle in scan.namespaces {
                     snapshot.add(&handle, states, options, owners);
                 }
-                let gaps = coverage::of_scan(&scan.gaps, &snapshot.read_namespaces);
+                let gaps = coverage::scan_gaps(&scan.gaps, &snapshot.read_namespaces, false);
                 let gaps = gaps.into_iter().map(|gap| gap.text);
                 snapshot.unseen.extend(gaps);
             }
@@ -77,7 +109,7 @@ impl Snapshot {
     }
 
     /// Returns a snapshot that has only these sockets.
-    pub(super) fn of(began: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
+    pub(super) fn from_sockets(began: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
         Self {
             began,
             ended: began,
@@ -101,7 +133,7 @@ impl Snapshot {
         let (sockets, whole) = match collect(handle, states) {
             Ok(collected) => collected,
             Err(error) => {
-                self.unseen.push(with_causes(error));
+                self.unseen.push(error_chain(&error));
                 return;
             }
         };
@@ -116,7 +148,7 @@ impl Snapshot {
                 self.overflows.counts.extend(count);
                 self.read_namespaces.extend(identity);
             }
-            Err(error) => self.unseen.push(with_causes(error)),
+            Err(error) => self.unseen.push(error_chain(&error)),
         }
         if whole {
             self.complete.insert(handle.id());
@@ -134,7 +166,7 @@ impl Snapshot {
                 netns: handle.id(),
                 tuple: socket.tuple,
                 state: socket.state,
-                left: socket.left_ms().map(|left| Nanos::from_millis(left.into())),
+                kind: kind(socket),
                 owner: owners.get(&socket.id).cloned(),
             });
         }
@@ -143,8 +175,15 @@ impl Snapshot {
 
 fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<KernelSocket>, bool), DiagError> {
     let mut diag = DiagClient::open_in(handle)?;
-    let (sockets, report) = diag.collect(&DumpQuery::states(states))?;
+    let (sockets, report) = diag.collect(&DumpQuery::new(states).with_info())?;
     Ok((sockets, !report.interrupted && report.skipped == 0))
+}
+
+fn kind(socket: &KernelSocket) -> SocketKind {
+    match socket.remaining_ms() {
+        Some(left) => SocketKind::Minisocket(Nanos::from_millis(left.into())),
+        None => SocketKind::full(socket.opening()),
+    }
 }
 
 /// Returns whether the filter lets a socket pass. The eBPF programs filter the records likewise.
@@ -155,11 +194,6 @@ fn passes_filter(options: &TraceOptions, netns: NetNs, socket: &KernelSocket) ->
     options.filter.matches_tuple(Some(netns), &socket.tuple)
 }
 
-/// Formats an error with its causes in one line.
-fn with_causes(error: impl std::error::Error + Send + Sync + 'static) -> String {
-    format!("{:#}", anyhow::Error::new(error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,10 +201,10 @@ mod tests {
     use tcpclose_sys::kernel::sock_diag::DiagError;
 
     #[test]
-    fn what_is_not_seen_is_told_with_its_cause() {
+    fn a_gap_is_reported_with_its_cause() {
         let error = DiagError::Namespace(NetNsError::Vanished(NetNs::new(7).expect("it is not 0")));
         let expected =
-            "cannot ask for the sockets of a network namespace: network namespace 7 is gone";
-        assert_eq!(with_causes(error), expected);
+            "cannot list the sockets of a network namespace: network namespace 7 is gone";
+        assert_eq!(error_chain(&error), expected);
     }
 }

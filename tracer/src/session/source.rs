@@ -26,11 +26,15 @@ pub(crate) trait Source {
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<ControlFlow<()>>;
 
-    /// Passes the inputs that are still on their way to the core, at the end of a session.
+    /// Waits for the inputs that are still on their way, at the end of a session.
+    async fn settle(&mut self);
+
+    /// Passes the inputs to the core that have come after the last [`Self::pump`], at the end of a
+    /// session.
     ///
     /// # Errors
     /// Fails as [`Self::pump`] does.
-    async fn drain(
+    fn drain(
         &mut self,
         core: &mut CoreDriver,
         clock: &ClockOffset,

@@ -4,31 +4,35 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::thread;
 use std::time::Duration;
 
-use tcpclose_common::TcpState;
+use tcpclose_common::{SocketDescriptor, TcpState};
 
-use super::listeners::Listener;
-use super::observe::{STATES, observe};
+use super::listeners::ListeningSocket;
+use super::mptcp::{self, MptcpSockets};
+use super::observe::{OBSERVED_STATES, observe};
 use super::sockstat;
 use super::task_file_iter::TaskFileIter;
-use crate::coverage::{self, CoverageGap, net_identity};
+use crate::coverage::{self, CoverageGap, namespace_text, net_identity};
+use crate::error_chain::error_chain;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::stuck::{ObservedSocket, STUCK_STATES};
 use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
+use tcpclose_sys::kernel::netns::{
+    self, KnownNamespaces, NamespacesByDescriptor, NetNsError, NetNsHandle, NetNsScan,
+};
 use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DiagError, DumpQuery, KernelSocket, SocketFamilies, SocketLookup,
 };
 
-/// Sockets that are looked up once more at most.
-const LOOKED_UP_AGAIN: usize = 4096;
+/// The most sockets that are looked up a second time.
+pub(super) const MAX_RELOOKUPS: usize = 4096;
 
-/// The time that a close() under way gets to end.
-const CLOSING: Duration = Duration::from_millis(20);
+/// How long to wait for a close() that is in progress.
+pub(super) const CLOSE_DELAY: Duration = Duration::from_millis(20);
 
-/// What is collected.
-pub(super) struct Wanted<'a> {
+/// Which sockets a scan reads.
+pub(super) struct ScanScope<'a> {
     /// The connections. `netns` is the handle of its namespace.
     pub filter: &'a ConnectionFilter,
     /// The only namespace to be read; `None` for all.
@@ -37,27 +41,29 @@ pub(super) struct Wanted<'a> {
     pub netns_cookie: Option<u64>,
 }
 
-/// What one scan has found in the tables.
-pub struct Collected {
+/// The sockets that one scan has read from the kernel's tables.
+pub struct ScannedSockets {
     /// When the scan began; the spans in it count from here.
     pub(super) at: Nanos,
     /// The sockets in a state in which they can be stuck.
     pub(crate) sockets: Vec<ObservedSocket>,
-    pub(super) listeners: Vec<Listener>,
+    pub(super) listeners: Vec<ListeningSocket>,
     /// What could not be read.
     pub(super) gaps: Vec<CoverageGap>,
-    /// The kernel's list of all open files, where it is being made.
-    pub(super) files: Option<TaskFileIter>,
+    /// The descriptors that the kernel's iterator over open files has listed, where it ran.
+    pub(super) files: Option<Vec<SocketDescriptor>>,
     /// The namespaces that were read, as [`net_identity`] knows them.
     identities: HashSet<u64>,
-    /// The same namespaces.
+    /// The numbers of these namespaces, and the inodes of the sockets that their lists show.
+    known: KnownNamespaces,
+    /// How these namespaces are entered, to probe their sockets again.
     handles: HashMap<NetNs, NetNsHandle>,
 }
 
-impl Collected {
+impl ScannedSockets {
     /// Reads the tables. `known`: sockets that the last scan found stuck; a dump may miss one.
     pub(super) fn read<'a>(
-        wanted: &Wanted<'_>,
+        scope: &ScanScope<'_>,
         known: impl Iterator<Item = &'a ObservedSocket>,
         files: Option<TaskFileIter>,
     ) -> Self {
@@ -70,21 +76,22 @@ impl Collected {
             sockets: Vec::new(),
             listeners: Vec::new(),
             gaps: Vec::new(),
-            files,
+            files: None,
             identities: HashSet::new(),
+            known: KnownNamespaces::default(),
             handles: HashMap::new(),
         };
         let mut read = |collected: &mut Self, handle: NetNsHandle| {
             let netns = Some(handle.id());
             let known = by_namespace.remove(&netns).unwrap_or_default();
-            let is_same = || match wanted
+            let is_same = || match scope
                 .netns_cookie
-                .map(|wanted| (wanted, handle.enter(netns::cookie)))
+                .map(|scope| (scope, handle.enter(netns::cookie)))
             {
-                Some((wanted, Ok(Ok(cookie)))) => wanted == cookie,
+                Some((scope, Ok(Ok(cookie)))) => scope == cookie,
                 _ => true,
             };
-            let is_there = is_same() && collected.read_namespace(wanted, &handle, &known);
+            let is_there = is_same() && collected.read_namespace(scope, &handle, &known);
             if is_there {
                 collected.handles.insert(handle.id(), handle);
             } else {
@@ -92,11 +99,12 @@ impl Collected {
             }
             is_there
         };
-        if let Some(handle) = wanted.netns {
+        if let Some(handle) = scope.netns {
             // Its file may be gone, and others still live in it; or another one has its number by
             // now.
             let is_there = read(&mut collected, handle.clone())
                 || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut collected, other));
+            collected.files = files.and_then(TaskFileIter::finish);
             if !is_there {
                 let text = format!(
                     "network namespace {} is gone: no process lives in it, and no file leads to it",
@@ -105,38 +113,61 @@ impl Collected {
                 collected.gaps.push(CoverageGap::note(text));
             }
         } else {
-            let scan = netns::scan();
-            let has_none = scan.namespaces.is_empty();
-            for handle in scan.namespaces {
+            let NetNsScan {
+                namespaces,
+                mut gaps,
+            } = netns::scan();
+            let has_none = namespaces.is_empty();
+            collected.known.ids = namespaces.iter().map(NetNsHandle::id).collect();
+            for handle in namespaces {
+                read(&mut collected, handle);
+            }
+            collected.files = files.and_then(TaskFileIter::finish);
+            let held = collected.find_by_descriptors(scope);
+            for handle in held.namespaces {
                 read(&mut collected, handle);
             }
             if has_none {
                 let known = by_namespace.remove(&None).unwrap_or_default();
-                collected.read_own(wanted, &known);
+                collected.read_own(scope, &known);
             }
-            let unseen = coverage::of_scan(&scan.gaps, &collected.identities);
+            gaps.extend(held.gaps);
+            let pids_requested = !scope.filter.pids.is_empty();
+            let unseen = coverage::scan_gaps(&gaps, &collected.identities, pids_requested);
             collected.gaps.extend(unseen);
         }
-        collected.keep_held(by_namespace.into_values().flatten());
+        collected.retain_with_holders(by_namespace.into_values().flatten());
         collected
+    }
+
+    /// Finds the namespaces that only a descriptor keeps alive: of any process, or of those whose
+    /// sockets are wanted.
+    fn find_by_descriptors(&mut self, scope: &ScanScope<'_>) -> NamespacesByDescriptor {
+        match &self.files {
+            Some(files) => netns::find_among_descriptors(&mut self.known, files),
+            None => {
+                let pids: Vec<u32> = scope.filter.pids.iter().copied().collect();
+                netns::find_by_descriptors(&mut self.known, &pids)
+            }
+        }
     }
 
     /// A namespace that nothing leads to any more is gone, and its sockets with it, unless a
     /// process still holds one of them: that keeps it, out of reach.
-    fn keep_held(&mut self, known: impl Iterator<Item = ObservedSocket>) {
+    fn retain_with_holders(&mut self, known: impl Iterator<Item = ObservedSocket>) {
         let known: Vec<ObservedSocket> = known.collect();
         let inodes = known.iter().filter_map(|socket| socket.inode);
         let search = find_holders(&inodes.map(Inode::get).collect(), &[]);
         let is_held = |socket: &ObservedSocket| {
-            let held = |inode: Inode| search.descriptors.of(inode.get()).next().is_some();
+            let held = |inode: Inode| search.descriptors.for_inode(inode.get()).next().is_some();
             socket.inode.is_some_and(held)
         };
         let kept: Vec<ObservedSocket> = known.into_iter().filter(is_held).collect();
         let unreached: BTreeSet<NetNs> = kept.iter().filter_map(|socket| socket.netns).collect();
         let gaps = unreached.into_iter().map(|netns| {
             CoverageGap::new(format!(
-                "network namespace {netns} cannot be found any more, though processes elsewhere hold sockets of it: \
-                 they are shown as they were"
+                "network namespace {netns} can no longer be found, but processes outside it still hold its \
+                 sockets; they are shown as last seen"
             ))
         });
         self.gaps.extend(gaps);
@@ -144,36 +175,40 @@ impl Collected {
     }
 
     /// Without /proc the own namespace has no number, and no other is found.
-    fn read_own(&mut self, wanted: &Wanted<'_>, known: &[ObservedSocket]) {
-        let read = DiagClient::open()
-            .and_then(|mut diag| self.read_sockets(wanted, &mut diag, SocketFamilies::Both, known));
+    fn read_own(&mut self, scope: &ScanScope<'_>, known: &[ObservedSocket]) {
+        let read = DiagClient::open().and_then(|mut diag| {
+            let families = Some(SocketFamilies::Both);
+            self.read_sockets(scope, &mut diag, families, sockstat::has_mptcp(), known)
+        });
         if let Err(error) = read {
-            self.not_read("the own network namespace", error, known);
+            self.note_unread_namespace("the own network namespace", error, known);
         }
     }
 
-    /// Returns false where the namespace is gone.
+    /// Reads the sockets of a namespace. Returns `false` if the namespace has vanished.
     fn read_namespace(
         &mut self,
-        wanted: &Wanted<'_>,
+        scope: &ScanScope<'_>,
         handle: &NetNsHandle,
         known: &[ObservedSocket],
     ) -> bool {
         let entered = handle.enter(|| {
-            let families = sockstat::families();
+            let (families, has_mptcp) = (sockstat::families(), sockstat::has_mptcp());
+            let is_in_use = families.is_some() || has_mptcp;
             (
-                net_identity("thread-self"),
-                families.map(|families| (families, DiagClient::open())),
+                (net_identity("thread-self"), netns::cookie()),
+                is_in_use.then(|| (families, has_mptcp, DiagClient::open())),
             )
         });
         let read = match entered {
-            Ok((identity, sockets)) => {
+            Ok(((identity, cookie), sockets)) => {
                 self.identities.extend(identity);
+                self.known.cookies.extend(cookie);
                 match sockets {
-                    Some((families, Ok(mut diag))) => {
-                        self.read_sockets(wanted, &mut diag, families, known)
+                    Some((families, has_mptcp, Ok(mut diag))) => {
+                        self.read_sockets(scope, &mut diag, families, has_mptcp, known)
                     }
-                    Some((_, Err(error))) => Err(error),
+                    Some((_, _, Err(error))) => Err(error),
                     None => Ok(()),
                 }
             }
@@ -184,44 +219,59 @@ impl Collected {
             // And its sockets with it.
             Err(DiagError::Namespace(NetNsError::Vanished(_))) => return false,
             Err(error) => {
-                self.not_read(&format!("network namespace {}", handle.id()), error, known);
+                self.note_unread_namespace(
+                    &format!("network namespace {}", handle.id()),
+                    error,
+                    known,
+                );
             }
         }
         true
     }
 
-    fn not_read(&mut self, namespace: &str, error: DiagError, known: &[ObservedSocket]) {
+    fn note_unread_namespace(
+        &mut self,
+        namespace: &str,
+        error: DiagError,
+        known: &[ObservedSocket],
+    ) {
         // A socket that is not seen is not gone.
         self.sockets.extend_from_slice(known);
-        let text = format!("{namespace}: {:#}", anyhow::Error::from(error));
+        let text = format!("{namespace}: {}", error_chain(&error));
         self.gaps.push(CoverageGap::new(text));
     }
 
     fn read_sockets(
         &mut self,
-        wanted: &Wanted<'_>,
+        scope: &ScanScope<'_>,
         diag: &mut DiagClient,
-        families: SocketFamilies,
+        families: Option<SocketFamilies>,
+        has_mptcp: bool,
         known: &[ObservedSocket],
     ) -> Result<(), DiagError> {
         let begun = now();
-        let query = DumpQuery::states(STATES.with(TcpState::Listen));
-        let (sockets, report) = diag.collect(&query.with_info().family(families))?;
+        let query = DumpQuery::new(OBSERVED_STATES.with(TcpState::Listen));
+        let listed = families.map(|families| query.with_info().with_families(families));
+        let listed = listed.map(|query| diag.collect(&query)).transpose()?;
+        let (mut sockets, report) = listed.unwrap_or_default();
         // The kernel computes ages when it comes to a socket; a long list takes it 50 ms.
         let listed = begun + Nanos((now() - begun).0 / 2);
         let late = listed - self.at;
         if report.interrupted {
             let text = format!(
-                "the sockets of network namespace {} changed while they were listed, each of three times: some may be \
-                 missing",
-                diag.netns().map_or(0, NetNs::get)
+                "the sockets of {} changed during each of three attempts to list them: some may be missing",
+                namespace_text(diag.netns())
             );
             self.gaps.push(CoverageGap::new(text));
         }
+        if has_mptcp {
+            self.add_mptcp(diag, &mut sockets)?;
+        }
         for socket in &sockets {
+            self.known.inodes.extend(socket.inode.map(Inode::get));
             match socket.state {
-                TcpState::Listen => self.listeners.push(Listener::from(socket)),
-                _ if wanted.filter.matches_tuple(diag.netns(), &socket.tuple) => {
+                TcpState::Listen => self.listeners.push(ListeningSocket::from(socket)),
+                _ if scope.filter.matches_tuple(diag.netns(), &socket.tuple) => {
                     self.sockets.push(observe(socket, late));
                 }
                 _ => {}
@@ -239,55 +289,88 @@ impl Collected {
         Ok(())
     }
 
-    /// Returns which of these sockets have left their state. While /proc was read, the process that
-    /// held one may have closed it.
-    pub(super) fn gone(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
-        let mut gone = self.gone_by_now(sockets.iter());
-        if gone.len() < sockets.len() {
-            // A close() takes the descriptor away first.
-            thread::sleep(CLOSING);
-            let rest = sockets.iter().filter(|socket| !gone.contains(&socket.id));
-            let later = self.gone_by_now(rest);
-            gone.extend(later);
+    /// Adds the MPTCP connections to a list of TCP sockets, in the place of their subflows.
+    fn add_mptcp(
+        &mut self,
+        diag: &mut DiagClient,
+        sockets: &mut Vec<KernelSocket>,
+    ) -> Result<(), DiagError> {
+        match MptcpSockets::read(diag) {
+            Ok(mptcp) => {
+                mptcp.remove_subflows(sockets);
+                self.gaps.extend(mptcp.gap(diag.netns()));
+                sockets.extend(mptcp.observed);
+                sockets.sort_by_key(|socket| socket.id);
+            }
+            Err(error @ DiagError::MptcpUnavailable) => {
+                let netns = namespace_text(diag.netns());
+                let text = format!("{netns} has MPTCP sockets, and {error}");
+                self.gaps.push(CoverageGap::new(text));
+            }
+            Err(error) => return Err(error),
         }
-        gone
+        Ok(())
     }
 
-    fn gone_by_now<'a>(
+    /// Returns which of these sockets have left their state. While /proc was read, the process that
+    /// held one may have closed it.
+    pub(super) fn vanished(&self, sockets: &[ObservedSocket]) -> HashSet<EndpointId> {
+        let mut vanished = self.vanished_now(sockets.iter());
+        if vanished.len() < sockets.len() {
+            // A close() takes the descriptor away first.
+            thread::sleep(CLOSE_DELAY);
+            let rest = sockets
+                .iter()
+                .filter(|socket| !vanished.contains(&socket.id));
+            let later = self.vanished_now(rest);
+            vanished.extend(later);
+        }
+        vanished
+    }
+
+    /// Opens sock_diag in a namespace that was read; `None` where that fails.
+    pub(super) fn open_diag(&self, netns: Option<NetNs>) -> Option<DiagClient> {
+        match netns {
+            Some(netns) => DiagClient::open_in(self.handles.get(&netns)?).ok(),
+            None => DiagClient::open().ok(),
+        }
+    }
+
+    fn vanished_now<'a>(
         &self,
         sockets: impl Iterator<Item = &'a ObservedSocket>,
     ) -> HashSet<EndpointId> {
         let mut by_namespace: HashMap<Option<NetNs>, Vec<&ObservedSocket>> = HashMap::new();
-        for socket in sockets.take(LOOKED_UP_AGAIN) {
+        for socket in sockets.take(MAX_RELOOKUPS) {
             by_namespace.entry(socket.netns).or_default().push(socket);
         }
-        let mut gone = HashSet::new();
+        let mut vanished = HashSet::new();
         for (netns, sockets) in by_namespace {
-            let diag = match netns.map(|netns| self.handles.get(&netns)) {
-                Some(Some(handle)) => DiagClient::open_in(handle),
-                Some(None) => continue,
-                None => DiagClient::open(),
+            let Some(mut diag) = self.open_diag(netns) else {
+                continue;
             };
-            let Ok(mut diag) = diag else { continue };
             let absent = sockets
                 .into_iter()
                 .filter(|socket| matches!(look_up(&mut diag, socket), Ok(None)));
-            gone.extend(absent.map(|socket| socket.id));
+            vanished.extend(absent.map(|socket| socket.id));
         }
-        gone
+        vanished
     }
 }
 
 /// Returns the socket as it is now; `None` when it is not in a state any more in which it can be
 /// stuck.
-fn look_up(
+pub(super) fn look_up(
     diag: &mut DiagClient,
     socket: &ObservedSocket,
 ) -> Result<Option<KernelSocket>, DiagError> {
-    let lookup = SocketLookup::tuple(socket.tuple)
-        .id(socket.id)
-        .interface(socket.interface)
+    if socket.mptcp {
+        return mptcp::look_up(diag, socket.id);
+    }
+    let lookup = SocketLookup::new(socket.tuple)
+        .with_id(socket.id)
+        .with_interface(socket.interface)
         .with_info();
-    let found = diag.find(&lookup)?;
+    let found = diag.lookup_on_any_interface(&lookup)?;
     Ok(found.filter(|socket| STUCK_STATES.contains(&socket.state)))
 }

@@ -1,16 +1,18 @@
 //! Who holds sockets.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::listeners::{Listener, queues};
-use super::task_file_iter::TaskFileIter;
+use super::listeners::{ListeningSocket, queues};
 use tcpclose_common::SocketDescriptor;
 use tcpclose_core::process::Process;
-use tcpclose_core::stuck::{Holder, ObservedSocket};
+use tcpclose_core::stuck::{Holder, HolderCoverage, ObservedSocket};
 use tcpclose_core::types::{EndpointId, Inode};
 use tcpclose_sys::host::descriptor_table::DescriptorTable;
-use tcpclose_sys::host::descriptors::{HolderSearch, find_holders, find_holders_among};
+use tcpclose_sys::host::descriptors::{
+    HolderSearch, find_holders, find_holders_among, preferred_holder,
+};
+use tcpclose_sys::host::namespace_link::in_initial_pid_namespace;
 
 /// Who holds which of some sockets.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,23 @@ pub(super) struct SocketHolders {
     processes: BTreeMap<u32, Arc<Process>>,
     /// Inodes of the listening sockets in whose queues connections wait.
     queues: HashMap<EndpointId, Vec<u32>>,
+    /// The threads that have some of the descriptors for themselves.
+    threads: BTreeMap<SocketDescriptor, u32>,
+}
+
+/// The most processes that are named of those that could not be inspected.
+const MAX_NAMED_PIDS: usize = 64;
+
+/// Returns which processes a search of all has covered.
+pub(super) fn coverage(search: &HolderSearch) -> HolderCoverage {
+    let unreadable = &search.unreadable;
+    if search.hidden || !in_initial_pid_namespace() || unreadable.len() > MAX_NAMED_PIDS {
+        HolderCoverage::Partial
+    } else if unreadable.is_empty() {
+        HolderCoverage::All
+    } else {
+        HolderCoverage::AllBut(unreadable.iter().map(|(pid, _)| *pid).collect())
+    }
 }
 
 impl SocketHolders {
@@ -30,14 +49,14 @@ impl SocketHolders {
     /// theirs are found. The search says what could not be read.
     pub fn find<'a>(
         sockets: impl Iterator<Item = &'a ObservedSocket> + Clone,
-        listeners: &[Listener],
+        listeners: &[ListeningSocket],
         pids: &[u32],
-        files: Option<TaskFileIter>,
+        files: Option<Vec<SocketDescriptor>>,
     ) -> (Self, HolderSearch) {
         let queues = queues(sockets.clone(), listeners);
         let accepted = sockets.filter_map(|socket| socket.inode).map(Inode::get);
         let inodes: HashSet<u32> = accepted.chain(queues.values().flatten().copied()).collect();
-        let mut search = match files.and_then(TaskFileIter::finish) {
+        let mut search = match files {
             Some(files) => find_holders_among(files, &inodes),
             None => find_holders(&inodes, pids),
         };
@@ -47,10 +66,12 @@ impl SocketHolders {
             let all = find_holders(&inodes, &[]);
             search.descriptors = all.descriptors;
             search.processes = all.processes;
+            search.threads = all.threads;
         }
         let found = Self {
             descriptors: std::mem::take(&mut search.descriptors),
             processes: std::mem::take(&mut search.processes),
+            threads: std::mem::take(&mut search.threads),
             queues,
         };
         (found, search)
@@ -68,7 +89,7 @@ impl SocketHolders {
             None => self.queues.get(&socket.id),
         };
         let inodes = own.into_iter().chain(queue.into_iter().flatten().copied());
-        inodes.flat_map(|inode| self.descriptors.of(inode))
+        inodes.flat_map(|inode| self.descriptors.for_inode(inode))
     }
 
     /// Returns whether any process is known to hold a socket.
@@ -83,10 +104,13 @@ impl SocketHolders {
     }
 
     /// Returns every process that holds a socket, with its descriptors.
-    pub fn of(&self, socket: &ObservedSocket) -> Vec<Holder> {
+    pub fn holders_of(&self, socket: &ObservedSocket) -> Vec<Holder> {
         let mut holders: Vec<Holder> = Vec::new();
-        for SocketDescriptor { pid, fd, .. } in self.descriptors(socket) {
-            match holders.iter_mut().find(|holder| holder.pid == pid) {
+        for descriptor in self.descriptors(socket) {
+            let SocketDescriptor { pid, fd, .. } = descriptor;
+            let thread = self.threads.get(&descriptor).copied();
+            let is_same = |holder: &&mut Holder| (holder.pid, holder.thread) == (pid, thread);
+            match holders.iter_mut().find(is_same) {
                 Some(holder) => holder.fds.push(fd),
                 None => {
                     let process = self.processes.get(&pid);
@@ -94,6 +118,7 @@ impl SocketHolders {
                         pid,
                         comm: process.map_or_else(Box::default, |process| process.comm.clone()),
                         fds: vec![fd],
+                        thread,
                     });
                 }
             }
@@ -101,10 +126,24 @@ impl SocketHolders {
         holders
     }
 
-    /// Returns the process that a socket belongs to: of several holders the one that started first.
-    pub fn owner(&self, socket: &ObservedSocket) -> Option<&Arc<Process>> {
-        self.descriptors(socket)
-            .filter_map(|holder| self.processes.get(&holder.pid))
-            .min_by_key(|process| (process.started, process.pid))
+    /// Returns the ids of the processes that hold a socket, each once.
+    pub fn pids(&self, socket: &ObservedSocket) -> BTreeSet<u32> {
+        let descriptors = self.descriptors(socket);
+        descriptors.map(|descriptor| descriptor.pid).collect()
+    }
+
+    /// Returns what is known of a holder.
+    pub fn process(&self, pid: u32) -> Option<&Arc<Process>> {
+        self.processes.get(&pid)
+    }
+
+    /// Returns the process that a socket belongs to: of several holders the one of the highest
+    /// rank, and among those the one that started first.
+    pub fn owner(
+        &self,
+        socket: &ObservedSocket,
+        rank: impl Fn(u32) -> u8,
+    ) -> Option<&Arc<Process>> {
+        preferred_holder(&self.processes, self.descriptors(socket), rank)
     }
 }

@@ -8,9 +8,9 @@ use tcpclose_core::{listening_address, possible_listeners};
 use tcpclose_sys::kernel::sock_diag::KernelSocket;
 
 /// A socket that listens.
-pub(super) struct Listener {
+pub(super) struct ListeningSocket {
     pub(super) netns: Option<NetNs>,
-    place: Tuple,
+    address: Tuple,
     /// `None` without a file.
     inode: Option<Inode>,
     /// Connections that wait to be accepted.
@@ -22,36 +22,36 @@ pub(super) struct Listener {
 /// an empty queue are ruled out.
 pub(super) fn queues<'a>(
     sockets: impl Iterator<Item = &'a ObservedSocket>,
-    listeners: &[Listener],
+    listeners: &[ListeningSocket],
 ) -> HashMap<EndpointId, Vec<u32>> {
-    let mut by_place: HashMap<(Option<NetNs>, Tuple), Vec<u32>> = HashMap::new();
+    let mut by_address: HashMap<(Option<NetNs>, Tuple), Vec<u32>> = HashMap::new();
     for listener in listeners.iter().filter(|listener| listener.waiting > 0) {
         let Some(inode) = listener.inode else {
             continue;
         };
-        let there = by_place.entry((listener.netns, listener.place));
+        let there = by_address.entry((listener.netns, listener.address));
         there.or_default().push(inode.get());
     }
     let waiting = sockets.filter(|socket| socket.inode.is_none());
     let queues = waiting.map(|socket| {
         let mut there = possible_listeners(&socket.tuple)
-            .filter_map(|place| by_place.get(&(socket.netns, place)).cloned());
+            .filter_map(|address| by_address.get(&(socket.netns, address)).cloned());
         (socket.id, there.next().unwrap_or_default())
     });
     queues.collect()
 }
 
-impl Listener {
+impl ListeningSocket {
     pub(super) fn port(&self) -> u16 {
-        self.place.local().port()
+        self.address.local().port()
     }
 }
 
-impl From<&KernelSocket> for Listener {
+impl From<&KernelSocket> for ListeningSocket {
     fn from(socket: &KernelSocket) -> Self {
         Self {
             netns: socket.netns,
-            place: listening_address(&socket.tuple),
+            address: listening_address(&socket.tuple),
             inode: socket.inode,
             waiting: socket.rqueue,
         }

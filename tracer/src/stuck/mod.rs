@@ -1,18 +1,21 @@
 //! Finds stuck sockets on this host, and fills the core's [`tcpclose_core::stuck`] with them: in
-//! scans of the whole host ([`Scanner`]) and in probes of single sockets ([`Prober`]). Neither
+//! scans of the whole host ([`Scanner`]) and in probes of single sockets ([`StuckProber`]). Neither
 //! traces anything.
 
 mod collect;
-mod departures;
 mod holders;
 mod listeners;
+mod mptcp;
 mod observe;
+mod preference;
 mod prober;
 mod scanner;
 mod sockstat;
+mod state_exits;
 mod task_file_iter;
+mod unreachable;
 
-pub use collect::Collected;
-pub use departures::Departures;
-pub use prober::Prober;
+pub use collect::ScannedSockets;
+pub use prober::StuckProber;
 pub use scanner::{ScanOptions, Scanner};
+pub use state_exits::StateExits;

@@ -1,48 +1,61 @@
 //! Probes of single sockets that may be stuck.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::thread;
 
 use tcpclose_common::TcpState;
 
-use super::holders::SocketHolders;
-use super::listeners::Listener;
-use super::observe::{STATES, observe};
-use tcpclose_core::stuck::{
-    ObservedSocket, ProbeRequest, ProbeResponse, ProbedSocket, STUCK_STATES,
-};
+use super::collect::{CLOSE_DELAY, MAX_RELOOKUPS, look_up};
+use super::holders::{self, SocketHolders};
+use super::listeners::ListeningSocket;
+use super::observe::{OBSERVED_STATES, observe};
+use super::preference::Preference;
+use super::unreachable::UnreachableNamespaces;
+use crate::other_namespaces::OtherNamespaces;
+use tcpclose_core::ProbeRequest;
+use tcpclose_core::stuck::{ObservedSocket, ProbedSocket, STUCK_STATES, StuckProbeResponse};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::netns;
-use tcpclose_sys::kernel::netns_cache::NetnsCache;
+use tcpclose_sys::kernel::netns_cache::NetNsCache;
 use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DiagError, DumpQuery, KernelSocket, SocketLookup, StateSet,
 };
 
-/// Up to so many sockets of a namespace are looked up one by one. Listing them makes the kernel
-/// walk over all that are open on the host.
-const ONE_BY_ONE: usize = 64;
+/// The most sockets of a namespace that are looked up one by one; more are read by a dump, for
+/// which the kernel walks over all sockets of the host.
+const MAX_SINGLE_LOOKUPS: usize = 64;
 
 /// Probes sockets in whatever namespace they live, and searches /proc for their holders. That may
 /// take a second, so it is for a thread of its own.
-#[derive(Debug, Default)]
-pub struct Prober {
-    netns_cache: NetnsCache,
+#[derive(Debug)]
+pub struct StuckProber {
+    netns_cache: NetNsCache,
+    unreachable: UnreachableNamespaces,
 }
 
-/// What was found of the sockets that are probed.
+impl Default for StuckProber {
+    fn default() -> Self {
+        Self {
+            netns_cache: NetNsCache::with_namespaces_by_descriptor(),
+            unreachable: UnreachableNamespaces::default(),
+        }
+    }
+}
+
+/// The sockets that a probe has found.
 #[derive(Default)]
-struct Found {
+struct ProbedSockets {
     /// Each with its request.
     sockets: Vec<(ProbeRequest, ObservedSocket)>,
-    listeners: Vec<Listener>,
+    listeners: Vec<ListeningSocket>,
 }
 
-impl Prober {
+impl StuckProber {
     /// Probes these sockets.
     #[must_use]
-    pub fn probe(&mut self, requests: &[ProbeRequest]) -> ProbeResponse {
+    pub fn probe(&mut self, requests: &[ProbeRequest]) -> StuckProbeResponse {
         let at = now();
-        let mut found = Found::default();
+        let mut found = ProbedSockets::default();
         let mut by_namespace: HashMap<Option<NetNs>, Vec<ProbeRequest>> = HashMap::new();
         for request in requests {
             let same = by_namespace.entry(request.netns).or_default();
@@ -53,43 +66,73 @@ impl Prober {
                 found.search_everywhere(&requests, at);
                 continue;
             };
-            // One that cannot be entered any more is gone, and its sockets with it.
-            if let Ok(mut diag) = self.netns_cache.open_diag(netns) {
-                let _ = found.search(&mut diag, &requests, at);
+            match self.netns_cache.open_diag(netns) {
+                Ok(mut diag) => drop(found.search(&mut diag, &requests, at)),
+                Err(_) => self.unreachable.note(netns, &requests),
             }
         }
         let sockets = found.sockets.iter().map(|(_, socket)| socket);
-        let (holders, _) = SocketHolders::find(sockets, &found.listeners, &[], None);
-        let found = found.sockets.iter().map(|(request, socket)| ProbedSocket {
+        let (holders, search) = SocketHolders::find(sockets, &found.listeners, &[], None);
+        let vanished = self.vanished(&found, &holders);
+        let sockets = found.sockets.iter().map(|(_, socket)| socket);
+        let preference = Preference::find(sockets, &holders, |netns| match netns {
+            Some(netns) => self.netns_cache.open_diag(netns).ok(),
+            None => DiagClient::open().ok(),
+        });
+        let sockets = found.sockets.iter();
+        let sockets = sockets.filter(|(request, _)| !vanished.contains(&request.id));
+        let found = sockets.map(|(request, socket)| ProbedSocket {
             id: request.id,
             socket: *socket,
-            holders: holders.of(socket),
-            process: holders.owner(socket).cloned(),
+            holders: holders.holders_of(socket),
+            process: holders
+                .owner(socket, |pid| preference.rank(socket, pid))
+                .cloned(),
         });
-        ProbeResponse {
+        StuckProbeResponse {
             at,
             found: found.collect(),
             ended: now(),
+            coverage: holders::coverage(&search),
         }
+    }
+
+    /// Returns the sockets without a holder that are not there any more after a moment: a process
+    /// that exits or closes takes the descriptor away first.
+    fn vanished(&mut self, found: &ProbedSockets, holders: &SocketHolders) -> HashSet<EndpointId> {
+        let unheld = found.sockets.iter();
+        let unheld = unheld.filter(|(_, socket)| !holders.is_held(socket));
+        let mut by_namespace: HashMap<NetNs, Vec<&(ProbeRequest, ObservedSocket)>> = HashMap::new();
+        for pair in unheld.take(MAX_RELOOKUPS) {
+            if let Some(netns) = pair.1.netns {
+                by_namespace.entry(netns).or_default().push(pair);
+            }
+        }
+        let mut vanished = HashSet::new();
+        if by_namespace.is_empty() {
+            return vanished;
+        }
+        thread::sleep(CLOSE_DELAY);
+        for (netns, sockets) in by_namespace {
+            let Ok(mut diag) = self.netns_cache.open_diag(netns) else {
+                continue;
+            };
+            let sockets = sockets.into_iter();
+            let gone = sockets.filter(|(_, socket)| matches!(look_up(&mut diag, socket), Ok(None)));
+            vanished.extend(gone.map(|(request, _)| request.id));
+        }
+        vanished
     }
 }
 
-impl Found {
+impl ProbedSockets {
     /// Searches all namespaces for sockets whose own is not known: the classic tracepoint does not
     /// show it. Where two have the same addresses and ports, neither is found.
     fn search_everywhere(&mut self, requests: &[ProbeRequest], began: Nanos) {
         let mut all = Self::default();
-        let own = netns::current();
-        if let Ok(mut diag) = DiagClient::open() {
+        let own = DiagClient::open().into_iter();
+        for mut diag in own.chain(OtherNamespaces::open().sockets) {
             let _ = all.list(&mut diag, requests, began);
-        }
-        for handle in netns::scan().namespaces {
-            if own.as_ref().is_ok_and(|own| *own == handle.id()) {
-                continue;
-            }
-            if let Ok(mut diag) = DiagClient::open_in(&handle) {
-                let _ = all.list(&mut diag, requests, began);
-            }
         }
         let mut counts: HashMap<EndpointId, usize> = HashMap::new();
         for (request, _) in &all.sockets {
@@ -107,7 +150,7 @@ impl Found {
         began: Nanos,
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
-        let few = requests.len() <= ONE_BY_ONE;
+        let few = requests.len() <= MAX_SINGLE_LOOKUPS;
         if few && self.look_up(diag, requests, began).is_ok() {
             return self.find_listeners(diag, before);
         }
@@ -124,9 +167,9 @@ impl Found {
     ) -> Result<(), DiagError> {
         let before = self.sockets.len();
         let start = now();
-        let (sockets, _) = diag.collect(&DumpQuery::states(STATES).with_info())?;
+        let (sockets, _) = diag.collect(&DumpQuery::new(OBSERVED_STATES).with_info())?;
         // The kernel computes ages when it comes to a socket.
-        let late = start + Nanos((now() - start).0 / 2) - began;
+        let since_scan_start = start + Nanos((now() - start).0 / 2) - began;
         let by_tuple: HashMap<_, _> = sockets
             .iter()
             .map(|socket| (socket.tuple, socket))
@@ -134,7 +177,7 @@ impl Found {
         for request in requests {
             let is_same = |socket: &&&KernelSocket| request.cookie.is_none_or(|id| id == socket.id);
             if let Some(socket) = by_tuple.get(&request.tuple).filter(is_same) {
-                self.take(request, socket, late);
+                self.take(request, socket, since_scan_start);
             }
         }
         self.find_listeners(diag, before)
@@ -147,9 +190,10 @@ impl Found {
             .iter()
             .any(|(_, socket)| socket.inode.is_none())
         {
-            let listening = DumpQuery::states(StateSet::of(&[TcpState::Listen]));
+            let listening = DumpQuery::new(StateSet::from_states(&[TcpState::Listen]));
             let (sockets, _) = diag.collect(&listening)?;
-            self.listeners.extend(sockets.iter().map(Listener::from));
+            self.listeners
+                .extend(sockets.iter().map(ListeningSocket::from));
         }
         Ok(())
     }
@@ -162,30 +206,31 @@ impl Found {
         began: Nanos,
     ) -> Result<(), DiagError> {
         for request in requests {
-            let lookup = SocketLookup::tuple(request.tuple).with_info();
-            let lookup = request.cookie.map_or(lookup, |cookie| lookup.id(cookie));
-            if let Some(socket) = diag.find(&lookup)? {
+            let lookup = SocketLookup::from(request).with_info();
+            if let Some(socket) = diag.lookup_on_any_interface(&lookup)? {
                 self.take(request, &socket, now() - began);
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, request: &ProbeRequest, socket: &KernelSocket, late: Nanos) {
+    fn take(&mut self, request: &ProbeRequest, socket: &KernelSocket, since_scan_start: Nanos) {
         if STUCK_STATES.contains(&socket.state) {
-            self.sockets.push((*request, observe(socket, late)));
+            self.sockets
+                .push((*request, observe(socket, since_scan_start)));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Read};
+    use std::io::{self, Read as _};
     use std::net::{TcpListener, TcpStream};
-    use std::os::fd::AsRawFd;
+    use std::os::fd::AsRawFd as _;
 
     use super::*;
     use tcpclose_core::types::{Port, Tuple};
+    use tcpclose_sys::kernel::netns;
 
     /// An accepted connection that its peer has closed and that read everything, and the request
     /// that asks for it.
@@ -206,7 +251,7 @@ mod tests {
     #[test]
     fn one_socket_and_many_are_found_alike() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        for count in [1, ONE_BY_ONE + 1] {
+        for count in [1, MAX_SINGLE_LOOKUPS + 1] {
             let all: Vec<_> = (0..count)
                 .map(|_| stuck(&listener))
                 .collect::<io::Result<_>>()?;
@@ -215,7 +260,7 @@ mod tests {
             elsewhere.id = EndpointId(u64::MAX);
             elsewhere.tuple.peer_port = Port::new(1);
             requests.push(elsewhere);
-            let response = Prober::default().probe(&requests);
+            let response = StuckProber::default().probe(&requests);
             assert_eq!(
                 response.found.len(),
                 count,
@@ -246,18 +291,18 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (_socket, mut request) = stuck(&listener)?;
         request.netns = None;
-        let response = Prober::default().probe(&[request]);
+        let response = StuckProber::default().probe(&[request]);
         assert_eq!(response.found.len(), 1);
         assert_eq!(response.found[0].socket.netns, Some(netns::current()?));
         Ok(())
     }
 
     #[test]
-    fn of_a_namespace_that_is_not_there_nothing_is_known() -> io::Result<()> {
+    fn sockets_of_a_missing_namespace_are_not_found() -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let (_socket, mut request) = stuck(&listener)?;
         request.netns = NetNs::new(1);
-        assert!(Prober::default().probe(&[request]).found.is_empty());
+        assert!(StuckProber::default().probe(&[request]).found.is_empty());
         Ok(())
     }
 }

@@ -26,6 +26,23 @@ pub(super) fn families() -> Option<SocketFamilies> {
     }
 }
 
+/// Returns whether the calling thread's network namespace has MPTCP sockets. What cannot be read is
+/// taken for in use.
+pub(super) fn has_mptcp() -> bool {
+    let text = fs::read_to_string("/proc/thread-self/net/protocols");
+    text.map_or(true, |text| counts_mptcp(&text))
+}
+
+/// Returns whether the lines `MPTCP  1936  5 …` and `MPTCPv6 …` count sockets in use, in the third
+/// column. Kernels without MPTCP have no such lines.
+fn counts_mptcp(text: &str) -> bool {
+    text.lines().any(|line| {
+        let mut columns = line.split_ascii_whitespace();
+        let is_mptcp = matches!(columns.next(), Some("MPTCP" | "MPTCPv6"));
+        is_mptcp && columns.nth(1) != Some("0")
+    })
+}
+
 /// Returns whether the line of a protocol, `TCP: inuse 3 orphan 0 …`, has sockets in use. The
 /// number counts sockets of that family that are in the hash tables (`sock_prot_inuse_get`);
 /// v4-mapped ones are TCP6's.
@@ -38,6 +55,18 @@ fn is_used(text: &str, protocol: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_mptcp_s_own_sockets_are_counted() {
+        let text = "protocol  size sockets  memory press\nTCP       2296      8     136   no\n";
+        assert!(!counts_mptcp(text));
+        let with = |line: &str| counts_mptcp(&format!("{text}{line}"));
+        assert!(!with(
+            "MPTCPv6   2064      0     136   no\nMPTCP     1936      0     136   no\n"
+        ));
+        assert!(with("MPTCP     1936      5     136   no\n"));
+        assert!(with("MPTCPv6   2064      1     136   no\n"));
+    }
 
     #[test]
     fn only_a_plain_zero_is_none() {

@@ -6,13 +6,13 @@ use std::thread::{self, JoinHandle};
 
 use tcpclose_common::SocketDescriptor;
 
-use tcpclose_sys::host::{capabilities, pid_ns};
+use tcpclose_sys::host::{capabilities, namespace_link};
 use tcpclose_sys::kernel::loader::LoadError;
 use tcpclose_sys::kernel::task_file_iter;
 
 /// With so many open files, reading them one by one in /proc costs more than loading a program that
 /// iterates over them.
-const WORTH_IT: u64 = 32_768;
+const MIN_OPEN_FILES: u64 = 32_768;
 
 /// An iteration under way, in a thread of its own.
 pub(super) struct TaskFileIter(JoinHandle<Result<Vec<SocketDescriptor>, LoadError>>);
@@ -21,11 +21,17 @@ impl TaskFileIter {
     /// Starts it where it is worth it, and allowed: `None` otherwise.
     pub fn start() -> Option<Self> {
         // The kernel's ids of processes are those of the initial pid namespace.
-        if open_files()? < WORTH_IT || !pid_ns::is_initial() || !capabilities::may_trace() {
+        if open_files()? < MIN_OPEN_FILES
+            || !namespace_link::in_initial_pid_namespace()
+            || !capabilities::may_trace()
+        {
             return None;
         }
         let thread = thread::Builder::new().name("task_file".into());
-        thread.spawn(task_file_iter::sockets).map(Self).ok()
+        thread
+            .spawn(task_file_iter::list_socket_descriptors)
+            .map(Self)
+            .ok()
     }
 
     /// Returns the descriptors of sockets; `None` where the kernel refused: /proc shows them too.

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use crate::program::agent;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::scratch::Scratch;
 
 fn text(bytes: &[u8]) -> &str {
@@ -21,7 +21,7 @@ fn checked(config: &str) -> std::io::Result<Output> {
 }
 
 #[test]
-fn what_is_printed_can_be_used() -> Outcome {
+fn the_printed_configuration_can_be_used() -> TestResult {
     let printed = agent().arg("--print-default-config").output()?;
     assert!(printed.status.success());
     let messages = checked(text(&printed.stdout))?;
@@ -31,7 +31,7 @@ fn what_is_printed_can_be_used() -> Outcome {
 }
 
 #[test]
-fn what_is_wrong_is_one_line_on_stderr_and_exit_code_2() -> Outcome {
+fn an_error_is_one_line_on_stderr_with_exit_code_2() -> TestResult {
     let messages = checked("[prometheus]\nlisten = 9433\n")?;
     assert_eq!(messages.status.code(), Some(2));
     let stderr = text(&messages.stderr);
@@ -45,7 +45,7 @@ fn what_is_wrong_is_one_line_on_stderr_and_exit_code_2() -> Outcome {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() -> Outcome {
+fn a_file_that_is_not_there_is_named() -> TestResult {
     let messages = agent().args(["--config", "/no/such/file.toml"]).output()?;
     assert_eq!(messages.status.code(), Some(2));
     let expected =
@@ -55,7 +55,7 @@ fn a_file_that_is_not_there_is_named() -> Outcome {
 }
 
 #[test]
-fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
+fn doctor_lists_the_kept_capabilities_with_reasons() -> TestResult {
     let messages = std::process::Command::new(env!("CARGO_BIN_EXE_tcpclose"))
         .args(["doctor", "--agent"])
         .output()?;
@@ -73,7 +73,7 @@ fn doctor_says_what_the_agent_keeps_and_why() -> Outcome {
 }
 
 #[test]
-fn what_an_output_needs_is_looked_for() -> Outcome {
+fn what_an_output_needs_is_checked() -> TestResult {
     for (output, missing) in [
         (
             "type = 'file'\npath = '/no/such/place/x.jsonl'",

@@ -6,13 +6,13 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::program::{Agent, agent, eventually, get, of_kind, records};
+use crate::program::{Agent, agent, eventually, get, records, records_of_kind};
 use crate::workload::{Plan, Server};
 use rustix::process::Signal;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
-use tcpclose_kit::wait::PATIENCE;
+use tcpclose_kit::wait::WAIT_TIMEOUT;
 
 fn file_output(scratch: &Scratch, name: &str) -> String {
     format!(
@@ -22,7 +22,7 @@ fn file_output(scratch: &Scratch, name: &str) -> String {
 }
 
 #[test]
-fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
+fn it_ends_within_five_seconds_even_when_no_process_reads_its_output() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         // A pipe that nobody reads: the output is stuck after 64 KiB.
@@ -49,7 +49,7 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
             "{messages}"
         );
         let records = records(&scratch.path("out.jsonl"))?;
-        assert!(of_kind(&records, "close").len() >= 2 * plan.total());
+        assert!(records_of_kind(&records, "close").len() >= 2 * plan.total());
         assert_eq!(records.last().expect("some")["kind"], "summary");
         drop(reader);
         Ok(())
@@ -57,14 +57,15 @@ fn it_ends_within_five_seconds_even_when_nobody_reads_its_output() -> Outcome {
 }
 
 #[test]
-fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
+fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let own = format!("[trace]\nnetns = \"{netns}\"\n");
         let first = own + &file_output(&scratch, "first.jsonl");
         let mut agent = Agent::start(&scratch, &first)?;
 
-        // What is written afterwards goes to a new file of the old name, whatever the configuration is by then.
+        // What is written afterwards goes to a new file of the old name, whatever the configuration
+        // is by then.
         fs::rename(scratch.path("first.jsonl"), scratch.path("earlier.jsonl"))?;
         scratch.write("agent.toml", "intervall = \"1s\"\n")?;
         agent.signal(Signal::HUP)?;
@@ -93,7 +94,11 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
         assert!(status.success(), "{status}");
         for name in ["first.jsonl", "second.jsonl"] {
             let records = records(&scratch.path(name))?;
-            assert_eq!(of_kind(&records, "close").len(), 2 * plan.total(), "{name}");
+            assert_eq!(
+                records_of_kind(&records, "close").len(),
+                2 * plan.total(),
+                "{name}"
+            );
         }
         for name in ["rotated.jsonl", "earlier.jsonl"] {
             assert!(records(&scratch.path(name))?.is_empty(), "{name}");
@@ -103,7 +108,7 @@ fn sighup_reads_a_good_file_and_refuses_a_bad_one() -> Outcome {
 }
 
 #[test]
-fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> Outcome {
+fn an_otlp_output_that_is_wrong_is_refused_and_the_agent_goes_on() -> TestResult {
     in_own_network(|netns| {
         let scratch = Scratch::new();
         let config = format!(
@@ -142,7 +147,7 @@ fn refused(scratch: &Scratch, config: &str) -> std::io::Result<String> {
 }
 
 #[test]
-fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
+fn a_second_agent_on_the_same_outputs_is_refused() -> TestResult {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let run = format!("run_directory = \"{}\"\n", scratch.path("run").display());
@@ -175,13 +180,16 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> Outcome {
 }
 
 #[test]
-fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
+fn every_thread_has_dropped_unneeded_capabilities() -> TestResult {
     in_own_network(|netns| {
         let scratch = Scratch::new();
         for (config, kept) in [
             // CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN
-            (String::new(), 1 << 2 | 1 << 19 | 1 << 21),
-            (format!("[trace]\nnetns = \"{netns}\"\n"), 1 << 2 | 1 << 19),
+            (String::new(), (1 << 2) | (1 << 19) | (1 << 21)),
+            (
+                format!("[trace]\nnetns = \"{netns}\"\n"),
+                (1 << 2) | (1 << 19),
+            ),
         ] {
             let config = config + &file_output(&scratch, "out.jsonl");
             let agent = Agent::start(&scratch, &config)?;
@@ -215,11 +223,11 @@ fn every_thread_has_given_up_what_is_not_needed() -> Outcome {
 }
 
 #[test]
-fn systemd_is_notified_of_everything() -> Outcome {
+fn systemd_is_notified_of_everything() -> TestResult {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let socket = UnixDatagram::bind(scratch.path("notify"))?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(WAIT_TIMEOUT))?;
         let next = |words: &str| -> std::io::Result<String> {
             let mut buffer = [0; 512];
             loop {
@@ -253,7 +261,7 @@ fn systemd_is_notified_of_everything() -> Outcome {
 }
 
 #[test]
-fn nobody_has_to_read_what_it_says() -> Outcome {
+fn a_closed_stderr_does_not_stop_it() -> TestResult {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let (reader, writer) = std::io::pipe()?;
@@ -275,7 +283,7 @@ fn nobody_has_to_read_what_it_says() -> Outcome {
 }
 
 #[test]
-fn it_says_that_it_is_well_and_knows_no_other_pages() -> Outcome {
+fn healthz_is_ok_and_other_paths_do_not_exist() -> TestResult {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let _agent = Agent::start(&scratch, "output = []\n")?;

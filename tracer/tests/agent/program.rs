@@ -1,7 +1,7 @@
 //! Running the agent.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tcpclose_kit::process::Running;
+use tcpclose_kit::process::ChildGuard;
 use tcpclose_kit::scratch::Scratch;
-use tcpclose_kit::wait::{self, PATIENCE};
+use tcpclose_kit::wait::{self, WAIT_TIMEOUT};
 
 /// `tcpclose agent`, to be given arguments.
 pub fn agent() -> Command {
@@ -27,7 +27,7 @@ pub fn agent() -> Command {
 
 /// A running agent, which is killed at the end if it has not ended by itself.
 pub struct Agent {
-    running: Running,
+    running: ChildGuard,
     stderr: PathBuf,
 }
 
@@ -50,7 +50,7 @@ impl Agent {
         let stderr = scratch.path("stderr");
         command.stderr(File::create(&stderr)?);
         let mut agent = Self {
-            running: Running::spawn(&mut command)?,
+            running: ChildGuard::spawn(&mut command)?,
             stderr,
         };
         agent.until("the agent is running")?;
@@ -60,7 +60,7 @@ impl Agent {
     /// With the stderr that the command has, which nobody reads.
     pub fn with_stderr_unread(mut command: Command) -> io::Result<Self> {
         Ok(Self {
-            running: Running::spawn(command.stdout(Stdio::null()))?,
+            running: ChildGuard::spawn(command.stdout(Stdio::null()))?,
             stderr: PathBuf::new(),
         })
     }
@@ -75,7 +75,7 @@ impl Agent {
 
     /// Waits until it has written this on stderr.
     pub fn until(&mut self, words: &str) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_TIMEOUT;
         while !self.stderr().contains(words) {
             let ended = self.running.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
@@ -105,7 +105,7 @@ impl Agent {
 /// Status line and body of an answer.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(WAIT_TIMEOUT))?;
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: tcpclose\r\nConnection: close\r\n\r\n"
@@ -129,7 +129,7 @@ pub fn records(path: &Path) -> io::Result<Vec<Value>> {
     text.lines().map(parse).collect()
 }
 
-pub fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn records_of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
     records
         .iter()
         .filter(|record| record["kind"] == kind)

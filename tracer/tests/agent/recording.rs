@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use serde_json::Value;
 
-use crate::program::{Agent, agent, eventually, of_kind, records};
+use crate::program::{Agent, agent, eventually, records, records_of_kind};
 use crate::workload::{Plan, Server};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 
@@ -19,7 +19,7 @@ const PLAN: Plan = Plan {
 };
 
 #[test]
-fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outcome {
+fn a_replay_reports_byte_for_byte_what_the_agent_reported() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let (out, file) = (scratch.path("out.jsonl"), scratch.path("agent.rec"));
@@ -53,7 +53,7 @@ fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outco
                 let ports = summary.pointer("/time_wait/pressure/0/used");
                 growth.is_some_and(Value::is_number) && ports.is_some_and(Value::is_number)
             };
-            Ok(of_kind(&lines, "summary")
+            Ok(records_of_kind(&lines, "summary")
                 .into_iter()
                 .find(reported)
                 .cloned())
@@ -63,7 +63,7 @@ fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outco
         let (status, _) = running.end()?;
         assert!(status.success(), "{status}");
         let live = fs::read_to_string(&out)?;
-        assert!(of_kind(&records(&out)?, "summary").len() >= 3);
+        assert!(records_of_kind(&records(&out)?, "summary").len() >= 3);
         assert!(reported["tracer"]["cpu_ms"].is_number(), "{reported}");
 
         // Another interval and no rights to trace: the recording has its own.
@@ -82,7 +82,7 @@ fn a_replay_tells_byte_for_byte_what_the_agent_reported_summaries_too() -> Outco
 
 /// Another agent has the port: the recording of yesterday is still there.
 #[test]
-fn a_start_that_fails_leaves_an_older_recording_as_it_is() -> Outcome {
+fn a_start_that_fails_leaves_an_older_recording_as_it_is() -> TestResult {
     in_own_network(|_| {
         let scratch = Scratch::new();
         let file = scratch.write("older.rec", "what somebody has recorded")?;

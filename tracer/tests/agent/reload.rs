@@ -1,24 +1,25 @@
 //! SIGHUP with another configuration: nothing is lost that need not be, and everything is counted.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 
-use crate::program::{Agent, eventually, get, of_kind, records};
+use crate::program::{Agent, eventually, get, records, records_of_kind};
 use crate::workload::{Plan, Server};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
+use tcpclose_kit::lease::Lease;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 
 const METRICS: &str = "127.0.0.1:19433";
 
-/// Files of the agent may be no longer, in blocks of 1 KiB or 512 bytes: some tens of closes. A full disk looks the same to it.
+/// Files of the agent may be no longer, in blocks of 1 KiB or 512 bytes: some tens of closes. A
+/// full disk looks the same to it.
 const DISK: &str = "64";
 
 /// The agent, on such a disk.
@@ -65,7 +66,7 @@ fn value(metrics: &str, series: &str) -> Option<u64> {
     line.map(|value| value.trim().parse().expect("a number"))
 }
 
-fn of_output(metrics: &str, output: &str, outcome: &str) -> u64 {
+fn output_records(metrics: &str, output: &str, outcome: &str) -> u64 {
     let series =
         format!("tcpclose_output_records_total{{output=\"{output}\",outcome=\"{outcome}\"}}");
     value(metrics, &series).unwrap_or_else(|| panic!("no {series} in {metrics}"))
@@ -96,7 +97,7 @@ fn clients(closes: usize) -> Plan {
 fn reported_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Result<u64> {
     let records = records(&scratch.path("stdout"))?;
     let (mut sum, mut waiting) = (0, 0);
-    for summary in of_kind(&records, "summary") {
+    for summary in records_of_kind(&records, "summary") {
         let outputs = summary["outputs"].as_array().expect("a list");
         let Some(output) = outputs.iter().find(|output| output["name"] == name) else {
             continue;
@@ -117,7 +118,7 @@ fn reported_by_summaries(scratch: &Scratch, name: &str, field: &str) -> io::Resu
 }
 
 #[test]
-fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_down() -> Outcome {
+fn a_failing_output_keeps_its_records_and_one_that_cannot_be_opened_is_down() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |path: &str, queue: usize| {
@@ -144,28 +145,34 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
                 metrics,
                 &format!("tcpclose_output_queued_records{{output=\"{x}\"}}"),
             );
-            of_output(metrics, &x, "written") + queued.unwrap_or_default() == 220
+            output_records(metrics, &x, "written") + queued.unwrap_or_default() == 220
         };
         let now = until("all is written or waits", held)?;
-        assert_eq!((up(&now, &x), of_output(&now, &x, "dropped")), (Some(0), 0));
+        assert_eq!(
+            (up(&now, &x), output_records(&now, &x, "dropped")),
+            (Some(0), 0)
+        );
 
         free_disk(&agent)?;
         let now = until("it works again", |metrics| up(metrics, &x) == Some(1))?;
-        assert_eq!(of_output(&now, &x, "written"), 220);
+        assert_eq!(output_records(&now, &x, "written"), 220);
 
         scratch.write("agent.toml", &config("no/y.jsonl", 500))?;
         agent.signal(Signal::HUP)?;
         let now = until("the new output is down", |metrics| {
             up(metrics, &y) == Some(0)
         })?;
-        assert_eq!((up(&now, &x), of_output(&now, &x, "written")), (None, 220));
+        assert_eq!(
+            (up(&now, &x), output_records(&now, &x, "written")),
+            (None, 220)
+        );
         let (_, health) = get(METRICS.parse()?, "/healthz")?;
         let why = format!("output {y} is down: there is no directory");
         assert!(health.contains(&why), "{health}");
         server.play(clients(10))?;
         fs::create_dir(scratch.path("no"))?;
         until("it is opened without a signal", |metrics| {
-            up(metrics, &y) == Some(1) && of_output(metrics, &y, "written") == 10
+            up(metrics, &y) == Some(1) && output_records(metrics, &y, "written") == 10
         })?;
 
         scratch.write("agent.toml", &config("x.jsonl", 500))?;
@@ -173,9 +180,9 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
         until("the first is back", |metrics| up(metrics, &x) == Some(1))?;
         server.play(clients(5))?;
         let now = until("its counts go on", |metrics| {
-            of_output(metrics, &x, "written") == 225
+            output_records(metrics, &x, "written") == 225
         })?;
-        assert_eq!(of_output(&now, &x, "dropped"), 0);
+        assert_eq!(output_records(&now, &x, "dropped"), 0);
 
         let messages = agent.stderr();
         assert!(
@@ -199,19 +206,16 @@ fn an_output_that_fails_keeps_what_it_holds_and_one_that_cannot_be_opened_is_dow
     })
 }
 
-/// Opens a pipe for writing once the agent has opened it for reading.
-fn open_for(agent: &str, pipe: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).custom_flags(libc::O_NONBLOCK);
-    eventually(agent, || match options.open(pipe) {
-        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-        opened => opened.map(Some),
+/// Waits until the agent opens the file.
+fn until_read(lease: &Lease) -> io::Result<()> {
+    eventually("the agent reads its configuration", || {
+        Ok(lease.is_waited_for()?.then_some(()))
     })
 }
 
-/// Reading the configuration from a pipe takes as long as the test wants.
+/// Opening the configuration takes as long as the test wants, as on a slow file system.
 #[test]
-fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
+fn the_agent_goes_on_while_its_configuration_is_read() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |name: &str| {
@@ -222,47 +226,47 @@ fn the_agent_goes_on_while_its_configuration_is_read() -> Outcome {
             )
         };
         let mut agent = Agent::start(&scratch, &config("first"))?;
-        let path = scratch.path("agent.toml");
-        fs::remove_file(&path)?;
-        let made = Command::new("mkfifo").arg(&path).status()?;
-        assert!(made.success(), "mkfifo: {made}");
+        let path = scratch.write("agent.toml", &config("second"))?;
+        let lease = Lease::take(&path)?;
 
         agent.signal(Signal::HUP)?;
-        let mut pipe = open_for("the agent reads its configuration", &path)?;
+        until_read(&lease)?;
         server.play(clients(5))?;
         until("closes are written meanwhile", |metrics| {
-            of_output(metrics, "first", "written") == 5
+            output_records(metrics, "first", "written") == 5
         })?;
         let (status, body) = get(METRICS.parse()?, "/healthz")?;
         assert_eq!((&*status, &*body), ("HTTP/1.1 200 OK", "ok\n"));
 
         // One more signal during a reload is taken after it.
         agent.signal(Signal::HUP)?;
-        pipe.write_all(config("second").as_bytes())?;
-        drop(pipe);
+        let next = scratch.write("next.toml", &config("third"))?;
+        let next_lease = Lease::take(&next)?;
+        fs::rename(&next, &path)?;
+        drop(lease);
         agent.until("the configuration was reloaded")?;
-        let mut pipe = open_for("the agent reads it once more", &path)?;
+        until_read(&next_lease)?;
         until("the first one holds", |metrics| {
             up(metrics, "second") == Some(1)
         })?;
-        pipe.write_all(config("third").as_bytes())?;
-        drop(pipe);
+        drop(next_lease);
         until("the second one holds", |metrics| {
             up(metrics, "third") == Some(1)
         })?;
 
+        let lease = Lease::take(&path)?;
         agent.signal(Signal::HUP)?;
-        let pipe = open_for("the agent reads it a third time", &path)?;
+        until_read(&lease)?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
-        drop(pipe);
+        drop(lease);
         assert_eq!(records(&scratch.path("stdout"))?.len(), 5);
         Ok(())
     })
 }
 
 #[test]
-fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over() -> Outcome {
+fn undelivered_records_of_a_removed_output_are_counted() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let config = |name: &str| {
@@ -277,7 +281,7 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
         server.play(clients(200))?;
         until("the disk is full, and all has come", |metrics| {
             let queued = value(metrics, "tcpclose_output_queued_records{output=\"old\"}");
-            let written = of_output(metrics, "old", "written");
+            let written = output_records(metrics, "old", "written");
             up(metrics, "old") == Some(0) && written + queued.unwrap_or_default() == 200
         })?;
         scratch.write("agent.toml", &config("new"))?;
@@ -287,11 +291,11 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
         server.play(clients(10))?;
         free_disk(&agent)?;
         let now = until("the new one writes", |metrics| {
-            up(metrics, "new") == Some(1) && of_output(metrics, "new", "written") == 10
+            up(metrics, "new") == Some(1) && output_records(metrics, "new", "written") == 10
         })?;
         let (written, dropped) = (
-            of_output(&now, "old", "written"),
-            of_output(&now, "old", "dropped"),
+            output_records(&now, "old", "written"),
+            output_records(&now, "old", "dropped"),
         );
         assert_eq!(written + dropped, 200);
         assert!(dropped > 0, "the disk was full");
@@ -311,7 +315,7 @@ fn what_a_removed_output_could_not_write_is_counted_and_its_place_is_taken_over(
 }
 
 #[test]
-fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
+fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> TestResult {
     in_own_network(|netns| {
         let scratch = Scratch::new();
         let config = |listen: &str, series: usize| {
@@ -337,6 +341,34 @@ fn the_endpoint_moves_on_its_port_and_stays_where_it_cannot() -> Outcome {
             "the old one is back",
             || Ok(get(elsewhere, "/healthz").ok()),
         )?;
+        agent.end()?;
+        Ok(())
+    })
+}
+
+/// A pipe without a writer, and a device that can be read for ever.
+#[test]
+fn a_file_that_became_another_kind_of_file_stops_nothing() -> TestResult {
+    in_own_network(|netns| {
+        let scratch = Scratch::new();
+        let config = format!("output = []\n[trace]\nnetns = \"{netns}\"\n");
+        let mut agent = Agent::start(&scratch, &config)?;
+        let file = scratch.path("agent.toml");
+        fs::remove_file(&file)?;
+        mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR)?;
+        agent.signal(Signal::HUP)?;
+        agent.until("the configuration is unchanged: ")?;
+        assert!(agent.stderr().contains("is not a regular file"));
+        fs::remove_file(&file)?;
+        std::os::unix::fs::symlink("/dev/zero", &file)?;
+        agent.signal(Signal::HUP)?;
+        eventually("the second refusal", || {
+            Ok((agent.stderr().matches("is not a regular file").count() == 2).then_some(()))
+        })?;
+        fs::remove_file(&file)?;
+        fs::write(&file, config)?;
+        agent.signal(Signal::HUP)?;
+        agent.until("the configuration was reloaded")?;
         agent.end()?;
         Ok(())
     })

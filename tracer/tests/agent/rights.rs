@@ -4,31 +4,19 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::program::{Agent, eventually, of_kind, records};
+use crate::program::{Agent, eventually, records, records_of_kind};
 use crate::workload::{Plan, Server};
 use rustix::process::Signal;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
-use tcpclose_kit::skip::skip;
+use tcpclose_kit::skip::has_programs;
 
 const UNIT: &str = include_str!("../../../dist/tcpclose-agent.service");
 
 fn values(key: &str) -> Vec<&'static str> {
     let lines = UNIT.lines();
     lines.filter_map(|line| line.strip_prefix(key)).collect()
-}
-
-/// Whether a program is missing. Says so, or panics where tests are not to be skipped.
-fn lacks(program: &str) -> bool {
-    let found = Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
-    if found.is_err() {
-        skip(&format!("needs {program}"));
-    }
-    found.is_err()
 }
 
 fn config(scratch: &Scratch, netns: &str) -> String {
@@ -41,8 +29,8 @@ fn config(scratch: &Scratch, netns: &str) -> String {
     )
 }
 
-/// Closes, and a socket that is stuck and then is not; the agent tells all of it.
-fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> Outcome {
+/// Closes, and a socket that is stuck and then is not; the agent reports all of it.
+fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> TestResult {
     let file = scratch.path("out/records.jsonl");
     server.play(Plan {
         by_client: 5,
@@ -52,7 +40,7 @@ fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> Outcome {
     let (client, stuck) = server.connect()?;
     drop(client);
     let leaks = |event: &str| {
-        eventually("the leak is told", || {
+        eventually("the stuck socket is reported", || {
             let text = fs::read_to_string(&file)?;
             Ok(text.contains(event).then_some(()))
         })
@@ -65,8 +53,8 @@ fn works(scratch: &Scratch, server: &Server, agent: &Agent) -> Outcome {
 }
 
 #[test]
-fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
-    if lacks("setpriv") {
+fn a_user_with_the_five_capabilities_can_run_it() -> TestResult {
+    if !has_programs(&["setpriv"]) {
         return Ok(());
     }
     in_own_network(|netns| {
@@ -112,14 +100,14 @@ fn a_user_with_the_five_capabilities_can_run_it() -> Outcome {
             .output()?;
         let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
         let left = format!(
-            "agent {}, which runs, has CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, and can get no more",
+            "running agent {} has CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, and can get no more",
             agent.pid()
         );
         assert!(doctor.contains(&left), "{doctor}");
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let records = records(&scratch.path("out/records.jsonl"))?;
-        let leaks = of_kind(&records, "leak");
+        let leaks = records_of_kind(&records, "leak");
         // It could look into this process, which is another user's.
         assert_eq!(
             leaks[0]["holders"][0]["pid"],
@@ -175,8 +163,8 @@ fn allowed() -> Result<BTreeSet<String>, Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn it_makes_no_system_call_that_the_unit_forbids() -> Outcome {
-    if lacks("strace") || lacks("systemd-analyze") {
+fn it_makes_no_system_call_that_the_unit_forbids() -> TestResult {
+    if !has_programs(&["strace", "systemd-analyze"]) {
         return Ok(());
     }
     in_own_network(|netns| {

@@ -1,11 +1,11 @@
 //! Churn for a while: what came in is what is reported, and memory stays flat.
 //!
-//! 20 seconds of it here; `cargo xtask soak` has the same for minutes, with `--losses` so that the ring buffer overflows and
-//! outputs drop and cut.
+//! 20 seconds of it here; `cargo xtask soak` has the same for minutes, with `--losses` so that the
+//! ring buffer overflows and outputs drop and cut.
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,39 +15,41 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::program::{Agent, agent, eventually, of_kind, records};
-use tcpclose_kit::Outcome;
+use crate::program::{Agent, agent, eventually, records, records_of_kind};
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::scratch::Scratch;
 
 /// How long, in seconds, where it is not the usual time.
 const SECONDS: &str = "TCPCLOSE_SOAK_SECONDS";
-const USUAL: Duration = Duration::from_secs(20);
+const DEFAULT_DURATION: Duration = Duration::from_secs(20);
 
 /// The file is rotated and memory is looked at so often.
 const SAMPLES: u32 = 60;
 
-/// Until then memory grows: for 62 s with the ends in TIME_WAIT, then once more as the table of those grows.
-const WARM: Duration = Duration::from_secs(180);
+/// Until then memory grows: for 62 s with the endpoints in TIME_WAIT, then once more as the table
+/// of those grows.
+const WARM_UP_TIME: Duration = Duration::from_secs(180);
 
 /// By so much memory may be more at the end than when it was warm.
-const FLAT: f64 = 1.1;
+const MAX_GROWTH_FACTOR: f64 = 1.1;
 
 /// Samples that are compared: the first so many since then with the last.
-const WINDOW: usize = 7;
+const MEDIAN_WINDOW: usize = 7;
 
-/// Memory of one end in TIME_WAIT, in bytes, with what the doubling of its table takes in vain: half of that was measured.
-const EACH: u64 = 700;
+/// Memory of one endpoint in TIME_WAIT, in bytes, with what the doubling of its table takes in
+/// vain: half of that was measured.
+const MAX_BYTES_PER_TIME_WAIT: u64 = 700;
 
 /// What buffers and queues may grow by, in KiB.
-const GROWS: u64 = 6 * 1024;
+const MAX_GROWTH_KIB: u64 = 6 * 1024;
 
-/// Connections a second at most, with two ends each: what is in TIME_WAIT, and so memory, hangs on it. What a busy machine
-/// has made late is not caught up with.
-const PACE: u32 = 1_500;
+/// Connections a second at most, with two endpoints each: what is in TIME_WAIT, and so memory,
+/// hangs on it. What a busy machine has made late is not caught up with.
+const MAX_CONNECTIONS_PER_SECOND: u32 = 1_500;
 
 /// Less than that is a sleep that was a little long.
-const LATE: Duration = Duration::from_millis(100);
+const MAX_SLEEP_EXCESS: Duration = Duration::from_millis(100);
 
 /// The agent is stopped each time that memory has been looked at so often.
 const STOPPED_EACH: usize = 14;
@@ -97,17 +99,18 @@ fn middle(samples: &[&(Duration, u64)]) -> u64 {
 
 /// What the records of an output add up to.
 #[derive(Default)]
-struct Told {
+struct ReportedCounts {
     closes: u64,
     /// Of the closes, which ends they are of.
     ends: HashSet<u64>,
-    /// `loss` records of what was lost before the outputs: those are records that an output can drop, too.
+    /// `loss` records of what was lost before the outputs: those are records that an output can
+    /// drop, too.
     losses: u64,
     /// Dropped by the output itself, as its `loss` records say.
     dropped: u64,
 }
 
-impl Told {
+impl ReportedCounts {
     /// Every line must be whole.
     fn add(&mut self, line: &str) -> io::Result<()> {
         let record: Value = serde_json::from_str(line)?;
@@ -132,10 +135,10 @@ impl Told {
     }
 }
 
-/// Reads the agent's stdout, but rests most of the time until it is told to hurry.
+/// Reads the agent's stdout, but rests most of the time until it is asked to hurry.
 struct LazyReader {
     hurry: Arc<AtomicBool>,
-    thread: JoinHandle<io::Result<Told>>,
+    thread: JoinHandle<io::Result<ReportedCounts>>,
 }
 
 impl LazyReader {
@@ -143,7 +146,7 @@ impl LazyReader {
         let hurry = Arc::<AtomicBool>::default();
         let asked = Arc::clone(&hurry);
         let thread = thread::spawn(move || {
-            let (mut reported, mut awake) = (Told::default(), Instant::now());
+            let (mut reported, mut awake) = (ReportedCounts::default(), Instant::now());
             for line in BufReader::new(pipe).lines() {
                 reported.add(&line?)?;
                 if awake.elapsed() > Duration::from_secs(1) && !asked.load(Ordering::Relaxed) {
@@ -156,12 +159,12 @@ impl LazyReader {
         Self { hurry, thread }
     }
 
-    fn finish(self) -> io::Result<Told> {
+    fn finish(self) -> io::Result<ReportedCounts> {
         self.thread.join().expect("it does not panic")
     }
 }
 
-/// Whether nothing closed in the last interval, and no output had anything left to write.
+/// Returns whether nothing closed in the last interval, and no output had anything left to write.
 fn has_caught_up(scratch: &Scratch) -> io::Result<Option<()>> {
     let text = fs::read_to_string(scratch.path("summaries"))?;
     // The last line may be half there.
@@ -177,20 +180,21 @@ fn has_caught_up(scratch: &Scratch) -> io::Result<Option<()>> {
 }
 
 #[test]
-fn soak() -> Outcome {
+fn soak() -> TestResult {
     run(false)
 }
 
-/// The agent is stopped until its ring buffer overflows, an output is read too slowly, and another one has a limit.
+/// The agent is stopped until its ring buffer overflows, an output is read too slowly, and another
+/// one has a limit.
 #[test]
-fn soak_with_losses() -> Outcome {
+fn soak_with_losses() -> TestResult {
     run(true)
 }
 
-fn run(with_losses: bool) -> Outcome {
+fn run(with_losses: bool) -> TestResult {
     let seconds = std::env::var(SECONDS).ok();
     let seconds = seconds.map(|seconds| seconds.parse()).transpose()?;
-    let time = seconds.map_or(USUAL, Duration::from_secs);
+    let time = seconds.map_or(DEFAULT_DURATION, Duration::from_secs);
     in_own_network(|netns| {
         let scratch = Scratch::new();
         let file = |name: &str| {
@@ -224,11 +228,13 @@ fn run(with_losses: bool) -> Outcome {
             listener: TcpListener::bind("0.0.0.0:0")?,
             connections: 0,
         };
-        let (begun, mut reported, mut samples) = (Instant::now(), Told::default(), Vec::new());
+        let (begun, mut reported, mut samples) =
+            (Instant::now(), ReportedCounts::default(), Vec::new());
         let (mut next, mut due) = (time / SAMPLES, begun);
         while begun.elapsed() < time {
             churn.turn()?;
-            due = (due + Duration::from_secs(1) / PACE).max(Instant::now() - LATE);
+            due = (due + Duration::from_secs(1) / MAX_CONNECTIONS_PER_SECOND)
+                .max(Instant::now() - MAX_SLEEP_EXCESS);
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if begun.elapsed() < next {
                 continue;
@@ -246,19 +252,19 @@ fn run(with_losses: bool) -> Outcome {
                 for _ in 0..OVERFLOW {
                     churn.turn()?;
                 }
-                due += Duration::from_secs(1) * OVERFLOW / PACE;
+                due += Duration::from_secs(1) * OVERFLOW / MAX_CONNECTIONS_PER_SECOND;
                 agent.signal(Signal::CONT)?;
             }
         }
         let took = begun.elapsed().as_secs_f64();
         reader.hurry.store(true, Ordering::Relaxed);
-        eventually("all is told", || has_caught_up(&scratch))?;
+        eventually("everything is reported", || has_caught_up(&scratch))?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         reported.take(&scratch, "closes")?;
 
         let summaries = records(&scratch.path("summaries"))?;
-        let summaries = of_kind(&summaries, "summary");
+        let summaries = records_of_kind(&summaries, "summary");
         let sum = |pointer: &str| -> u64 {
             let numbers = summaries.iter().map(|summary| summary.pointer(pointer));
             let number = |number: Option<&Value>| number.and_then(Value::as_u64);
@@ -280,15 +286,16 @@ fn run(with_losses: bool) -> Outcome {
             .map(|(at, kib)| format!("{}s {kib}", at.as_secs()));
         println!("memory in KiB: {}", shown.collect::<Vec<_>>().join(", "));
 
-        // Of each output: what was reported, what it dropped and what its limit cut is what there was.
-        let adds_up = |output: usize, reported: &Told, offered: u64| {
+        // Of each output: what was reported, what it dropped and what its limit cut is what there
+        // was.
+        let adds_up = |output: usize, reported: &ReportedCounts, offered: u64| {
             let of = |outcome: &str| sum(&format!("/outputs/{output}/{outcome}"));
             let (dropped, cut, failed) = (of("dropped"), of("cut"), of("failed"));
             let name = &summaries[0]["outputs"][output]["name"];
             let name = name.as_str().expect("it has one");
             let written = reported.closes + reported.losses;
             println!(
-                "{name}: {written} of {offered} told, {dropped} dropped, {cut} cut, {failed} failed"
+                "{name}: {written} of {offered} written, {dropped} dropped, {cut} cut, {failed} failed"
             );
             assert_eq!(written + dropped + cut + failed, offered, "{name}");
             assert_eq!(
@@ -300,17 +307,17 @@ fn run(with_losses: bool) -> Outcome {
         };
         let offered = closed + reported.losses;
         let (dropped, _) = adds_up(0, &reported, offered);
-        assert_eq!(reported.dropped, dropped, "what it dropped it has told");
+        assert_eq!(reported.dropped, dropped, "what it dropped is reported");
         let read = reader.finish()?;
         if with_losses {
             let (dropped, _) = adds_up(2, &read, offered);
-            assert_eq!(read.dropped, dropped, "what it dropped it has told");
-            let mut limited = Told::default();
+            assert_eq!(read.dropped, dropped, "what it dropped is reported");
+            let mut limited = ReportedCounts::default();
             limited.take(&scratch, "limited")?;
             let (_, cut) = adds_up(3, &limited, closed);
             assert!(lost > 0 && dropped > 0 && cut > 0, "losses were wanted");
         }
-        // A lost record may be that of an end's close or another one.
+        // A lost record may be a close or another one.
         assert!(
             closed <= ends && ends - closed <= lost,
             "{closed} of {ends} ends closed, {lost} lost"
@@ -318,31 +325,34 @@ fn run(with_losses: bool) -> Outcome {
         if lost == 0 {
             assert_eq!((opened, closed), (ends, ends), "nothing was lost");
         }
-        // Whoever is in TIME_WAIT takes memory; what has closed and was reported takes none.
-        let waiting = u64::from(churn.connections).min(62 * u64::from(PACE));
+        // An endpoint in TIME_WAIT takes memory; what has closed and was reported takes none.
+        let waiting = u64::from(churn.connections).min(62 * u64::from(MAX_CONNECTIONS_PER_SECOND));
         let (first, last) = (samples[0].1, samples[samples.len() - 1].1);
-        let may_grow = GROWS + waiting * EACH / 1024;
+        let may_grow = MAX_GROWTH_KIB + waiting * MAX_BYTES_PER_TIME_WAIT / 1024;
         assert!(
             last <= first + may_grow,
             "from {first} to {last} KiB, {may_grow} more may be"
         );
-        let warm: Vec<_> = samples.iter().filter(|(at, _)| *at >= WARM).collect();
-        if warm.len() >= 2 * WINDOW {
-            let first = middle(&warm[..WINDOW]);
-            let last = middle(&warm[warm.len() - WINDOW..]);
+        let warm: Vec<_> = samples
+            .iter()
+            .filter(|(at, _)| *at >= WARM_UP_TIME)
+            .collect();
+        if warm.len() >= 2 * MEDIAN_WINDOW {
+            let first = middle(&warm[..MEDIAN_WINDOW]);
+            let last = middle(&warm[warm.len() - MEDIAN_WINDOW..]);
             // Where the machine has become faster there is more in TIME_WAIT than there ever was.
             let waiting = summaries.iter().map(|it| it["time_wait"]["now"].as_u64());
             let waiting: Vec<u64> = waiting.map(|now| now.expect("a number")).collect();
             let most = |of: &[u64]| of.iter().max().copied().unwrap_or(0);
-            let by_then = warm[WINDOW - 1].0.as_secs() as usize;
+            let by_then = warm[MEDIAN_WINDOW - 1].0.as_secs() as usize;
             let before = most(&waiting[..by_then.min(waiting.len())]);
-            let more = (most(&waiting) - before) * EACH / 1024;
+            let more = (most(&waiting) - before) * MAX_BYTES_PER_TIME_WAIT / 1024;
             println!(
                 "memory once warm, in KiB: {first}, and at the end {last}; {before} were in TIME_WAIT at most by then, \
                  {more} KiB may be of those that were more later"
             );
             assert!(
-                last as f64 <= first as f64 * FLAT + more as f64,
+                last as f64 <= first as f64 * MAX_GROWTH_FACTOR + more as f64,
                 "from {first} to {last} KiB"
             );
         }

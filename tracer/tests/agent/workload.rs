@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -28,7 +28,7 @@ impl Plan {
 /// A server that the workload connects to.
 pub struct Server {
     listener: TcpListener,
-    /// Ports of the clients whose server's end is in TIME_WAIT.
+    /// Ports of the clients whose server is in TIME_WAIT.
     waiting: RefCell<HashSet<u16>>,
     recycled: Cell<usize>,
 }
@@ -51,13 +51,13 @@ impl Server {
         self.waiting.borrow().len()
     }
 
-    /// How many TIME_WAITs of server's ends a new connection has ended. The kernel gives a client a port that is free for
-    /// clients, so that happens by chance, too.
+    /// How many TIME_WAITs of the server a new connection has ended. The kernel gives a client a
+    /// port that is free for clients, so that happens by chance, too.
     pub fn recycled(&self) -> usize {
         self.recycled.get()
     }
 
-    /// Both ends of a new connection: the client's, and the server's.
+    /// Both endpoints of a new connection: the client's, and the server's.
     pub fn connect(&self) -> io::Result<(TcpStream, TcpStream)> {
         let client = TcpStream::connect(self.address()?)?;
         self.accept(client)
@@ -74,7 +74,7 @@ impl Server {
         Ok((client, self.listener.accept()?.0))
     }
 
-    /// The server's end closes first.
+    /// The server closes first.
     fn close_server(&self, client: TcpStream, server: TcpStream) -> io::Result<()> {
         self.waiting
             .borrow_mut()
@@ -105,8 +105,8 @@ impl Server {
 }
 
 impl Server {
-    /// The server closes first, and the same port connects again: that ends the server's TIME_WAIT, so often. The last one
-    /// stays.
+    /// The server closes first, and the same port connects again: that ends the server's TIME_WAIT,
+    /// so often. The last one stays.
     pub fn recycle(&self, times: usize) -> io::Result<()> {
         let mut from = SocketAddr::from(([127, 0, 0, 1], 0));
         for _ in 0..=times {

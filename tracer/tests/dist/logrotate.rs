@@ -3,7 +3,7 @@
 use crate::tool::{dist, find, read, run};
 
 #[test]
-fn logrotate_understands_it() {
+fn logrotate_accepts_the_file() {
     let Some(mut logrotate) = find("logrotate") else {
         return;
     };

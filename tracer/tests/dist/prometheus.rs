@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use tcpclose::metrics::{CATALOGUE, Consumer, Measure, Metric};
+use tcpclose::metrics::{CATALOGUE, ExportFormat, Instrument, Metric};
 
 use crate::tool::{dist, find, read, run};
 
@@ -43,7 +43,7 @@ fn dashboard() -> Vec<String> {
 /// The words in a text that may be names of metrics.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let process = |word: &str| word.starts_with("process_") && word != "process_title";
+    let process = |word: &str| word.starts_with("process_");
     words.filter(move |word| word.starts_with("tcpclose_") || process(word))
 }
 
@@ -53,7 +53,7 @@ fn metric(name: &str) -> Option<&'static Metric> {
     let mut all = CATALOGUE.iter().flat_map(|section| section.metrics);
     all.find(|metric| {
         let known = metric.prometheus_name();
-        let is_histogram = matches!(metric.measure, Measure::Histogram(_));
+        let is_histogram = matches!(metric.instrument, Instrument::Histogram(_));
         match name.strip_prefix(&*known) {
             Some(rest) => {
                 rest.is_empty() != is_histogram && (rest.is_empty() || parts.contains(&rest))
@@ -105,7 +105,7 @@ fn the_rules_fire_when_they_should_and_only_then() {
 }
 
 #[test]
-fn prometheus_understands_the_dashboards_queries() {
+fn prometheus_accepts_the_dashboards_queries() {
     let Some(mut promtool) = find("promtool") else {
         return;
     };
@@ -131,7 +131,7 @@ fn prometheus_understands_the_dashboards_queries() {
 }
 
 #[test]
-fn rules_their_tests_and_the_dashboard_ask_only_for_what_is_exported() {
+fn rules_their_tests_and_the_dashboard_query_only_exported_metrics() {
     let (rules, tests) = (
         read("prometheus/rules.yml"),
         read("prometheus/rules_test.yml"),
@@ -152,7 +152,7 @@ fn rules_their_tests_and_the_dashboard_ask_only_for_what_is_exported() {
         let mut exported = Vec::new();
         for name in asked {
             let metric = metric(name).unwrap_or_else(|| panic!("nothing exports {name}: {query}"));
-            assert!(metric.is_for(Consumer::Prometheus), "{name}: {query}");
+            assert!(metric.is_for(ExportFormat::Prometheus), "{name}: {query}");
             exported.extend(metric.labels.iter().map(|label| label.replace('.', "_")));
         }
         if is_of_prometheus {

@@ -44,7 +44,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    pub fn of(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             rewrite: std::env::var(REWRITE).is_ok_and(|value| value == "1"),
@@ -54,8 +54,8 @@ impl Kept {
         }
     }
 
-    /// Runs the program beside the recordings, and returns what it writes to stdout. Nothing of the host shows: neither
-    /// its time zone nor a terminal, nor variables of the environment.
+    /// Runs the program beside the recordings, and returns what it writes to stdout. Nothing of the
+    /// host shows: neither its time zone nor a terminal, nor variables of the environment.
     pub fn run(&mut self, args: &[&str]) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
             .args(args)

@@ -1,9 +1,10 @@
-//! Kept recordings, and what the program makes of each of them, byte for byte: whatever becomes of the code, recordings
-//! stay readable and outputs stay as they are. `tests/data/golden/README.md` says what the recordings cover.
+//! Kept recordings, and what the program makes of each of them, byte for byte: whatever becomes of
+//! the code, recordings stay readable and outputs stay as they are. `tests/data/golden/README.md`
+//! says what the recordings cover.
 //!
-//! Nothing here knows the program's own types: the tests depend on the program, the kept files and the schema alone. Where
-//! an output is meant to change, `TCPCLOSE_TEST_REWRITE=1` writes the kept outputs anew; look at each difference before
-//! it is committed.
+//! Nothing here knows the program's own types: the tests depend on the program, the kept files and
+//! the schema alone. Where an output is meant to change, `TCPCLOSE_TEST_REWRITE=1` writes the kept
+//! outputs anew; look at each difference before it is committed.
 
 mod difference;
 mod kept;
@@ -43,22 +44,26 @@ fn every_recording_is_reported_as_it_was() {
 
 /// Replays a recording in all ways. Returns what is not as it was.
 fn check(name: &str) -> Vec<String> {
-    let mut kept = Kept::of(name);
+    let mut kept = Kept::new(name);
     let file = format!("{name}.rec");
     let findings = kept.run(&["watch", "--replay", &file, "--format", "json"]);
     kept.compare("watch.jsonl", &findings);
 
-    for view in views::of(name) {
+    for view in views::for_recording(name) {
         let args: Vec<&str> = view.args.split(' ').collect();
-        let text = kept.run(&[&args[..], &["--replay", &file]].concat());
+        let text = kept.run(&[(&*args), &["--replay", &file]].concat());
         kept.compare(view.file, &text);
     }
 
-    // An agent tells the same findings, with summaries between them.
+    // An agent reports the same findings, with summaries between them.
     let reported = kept.run(&["agent", "--config", "agent.toml", "--replay", &file]);
     let (summaries, others) = split(&reported, "summary");
     kept.compare("summaries.jsonl", &summaries);
-    kept.agree("agent tells other findings than watch", &findings, &others);
+    kept.agree(
+        "agent reports other findings than watch",
+        &findings,
+        &others,
+    );
 
     // What is stuck is reported the same by both commands.
     let every = views::every(name);
@@ -66,7 +71,7 @@ fn check(name: &str) -> Vec<String> {
         "leaks", "--watch", every, "--format", "json", "--replay", &file,
     ]);
     let (expected, _) = split(&findings, "leak");
-    kept.agree("leaks tells other findings than watch", &expected, &stuck);
+    kept.agree("leaks reports other findings than watch", &expected, &stuck);
     kept.finish()
 }
 

@@ -23,7 +23,7 @@ pub fn every(recording: &str) -> &'static str {
 }
 
 /// The ways for a recording, beside those that all have with JSON.
-pub fn of(recording: &str) -> Vec<View> {
+pub fn for_recording(recording: &str) -> Vec<View> {
     let mut views = vec![view("watch.txt", "watch")];
     views.extend(match every(recording) {
         "2s" => [
@@ -67,6 +67,13 @@ const MORE: &[(&str, &[View])] = &[
             view("watch-peer-ports.txt", "watch -D 8088,9"),
             view("watch-both-ports.txt", "watch -L 8080 -D 50000"),
             view("watch-count.txt", "watch --count 3"),
+            view("resets.txt", "resets"),
+            view("resets-causes.txt", "resets --cause linger,refused"),
+            view("explain-resets.txt", "explain --path reset,timeout -4"),
+            view("watch-port.txt", "watch --port 8081,9"),
+            view("watch-path.txt", "watch --path timeout --min-life 1s"),
+            view("watch-no-loopback.txt", "watch --no-loopback"),
+            view("resets-ports.jsonl", "resets -L 8081 --format json"),
         ],
     ),
     (
@@ -90,6 +97,9 @@ const MORE: &[(&str, &[View])] = &[
             view("watch-netns.txt", "watch --netns 4026532005"),
             view("watch-pid.txt", "watch -p 88,377"),
             view("watch-pid.jsonl", "watch -p 88,377 --format json"),
+            view("resets.txt", "resets -p 377"),
+            view("explain.txt", "explain"),
+            view("watch-name.txt", "watch closer"),
         ],
     ),
     (
@@ -105,6 +115,7 @@ const MORE: &[(&str, &[View])] = &[
             view("watch-pid.txt", "watch -p 103,7000"),
             view("leaks-pid.txt", "leaks --watch 3m -p 103,7000"),
             view("leaks-ports.txt", "leaks --watch 3m -L 9000 --all"),
+            view("leaks-port.txt", "leaks --watch 3m --port 9000 leaker"),
             view("leaks-ipv6.jsonl", "leaks --watch 3m -6 --format json"),
             view("leaks-netns.txt", "leaks --watch 3m --netns 4026531842"),
             view("leaks-count.txt", "leaks --watch 1m --count 3"),

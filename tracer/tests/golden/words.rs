@@ -1,5 +1,6 @@
-//! The kept outputs have all that the schema allows: every word, `null` where something may be unknown, both values of
-//! each boolean, and in summaries a number other than 0 at every place. What is in none of them could be lost unseen.
+//! The kept outputs have all that the schema allows: every word, `null` where something may be
+//! unknown, both values of each boolean, and in summaries a number other than 0 at every place.
+//! What is in none of them could be lost unseen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,8 +16,8 @@ const VALUE: &str = "(a value)";
 /// Any number but 0.
 const NUMBER: &str = "(a number)";
 
-/// What may stand, or stands, where. A place is the names of the members that lead there, from the record's kind on; the
-/// items of an array stand where the array does.
+/// What may stand, or stands, where. A place is the names of the members that lead there, from the
+/// record's kind on; the items of an array stand where the array does.
 type Words = BTreeMap<String, BTreeSet<String>>;
 
 /// What no recording brings into an output, with the reason.
@@ -37,15 +38,30 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "as close.reset.reason",
     ),
     (
+        "close.close.cause",
+        &["no_local_port"],
+        "the kept recordings are older; a real connect() has it in integration/refused.rs",
+    ),
+    (
         "leak.leak.verdict",
         &["still_sending"],
-        "the core tells of what is stuck; a live `leaks --all` tells of others",
+        "the core reports what is stuck; a live `leaks --all` lists others too",
     ),
     (
         "leak.leak.owner_unknown",
         &["no_holder", "not_inspectable"],
-        "a live `leaks` knows which; a recorded look does not tell",
+        "recordings before format 4 do not tell; a live `watch` and `leaks` do",
     ),
+    (
+        "summary.time_wait.pressure.reusable",
+        &[VALUE, NUMBER],
+        FORMAT_4,
+    ),
+    ("summary.time_wait.pressure.used", &["null"], FORMAT_4),
+    ("summary.time_wait.pressure.share", &["null"], FORMAT_4),
+    ("leak.leak.protocol", &["mptcp"], MPTCP),
+    ("leak.leak.unread_bytes", &["null"], MPTCP),
+    ("leak.leak.verdict", &["not_closed"], MPTCP),
     (
         "leak.owner.source",
         &["close"],
@@ -54,7 +70,7 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     (
         "leak.conn.lifetime_ms",
         &[VALUE],
-        "it lives, or its end is told by its close",
+        "it lives, or its close reports its end",
     ),
     ("summary.processes.closes.exact", &["false"], MANY),
     ("summary.processes.resets.exact", &["false"], MANY),
@@ -62,6 +78,8 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ("summary.peers.resets.exact", &["false"], MANY),
     ("summary.close_wait.peers.exact", &["false"], MANY),
 ];
+const MPTCP: &str = "a live `leaks` lists MPTCP connections; the tracer follows TCP alone";
+const FORMAT_4: &str = "the kept recordings of agents are older; a live agent is asked";
 const MANY: &str = "it takes more than 4,096 in an interval, which unit tests have";
 
 #[test]

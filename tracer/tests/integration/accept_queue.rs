@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::families::for_each_family;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Family, ports_of, read_to_end, send};
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
@@ -42,7 +43,7 @@ fn listener_closes_with_a_connection_in_its_queue(family: Family) {
         .has("/reset/by", "peer")
         .moved(6, 0)
         .is_our_client();
-    // Two ends, and none for the listener itself.
+    // Two endpoints, and none for the listener itself.
     assert_eq!(lab.finish().len(), 2);
 }
 

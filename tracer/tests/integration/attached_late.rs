@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::capture::Ports;
+use crate::harness::families::{for_each_family, for_ipv4_and_ipv6};
 use crate::harness::helper;
-use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
+use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::record::Close;
 use crate::harness::sockets::{Connection, Family, expect, ports_of, read_to_end, send};
@@ -29,7 +30,8 @@ for_ipv4_and_ipv6!(
     in_another_namespace_than_the_tracers,
 );
 
-/// Asserts what an honest record of a connection older than the tracer can say, given what really happened.
+/// Asserts what an honest record of a connection older than the tracer can say, given what really
+/// happened.
 fn assert_honest(lab: &Lab, ports: Ports, end: Endpoint, sent: u64, received: u64) -> Close {
     let close = lab.close(ports, end);
     close
@@ -172,7 +174,8 @@ fn a_connection_in_fin_wait2_closes(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-/// The client's socket is only a minisocket when the tracer starts: it may say nothing of it, but nothing false.
+/// The client's socket is only a minisocket when the tracer starts: it may say nothing of it, but
+/// nothing false.
 fn an_orphan_in_fin_wait2_gets_the_peers_fin(family: Family) {
     let Some((mut lab, connection)) = older_connection(family) else {
         return;
@@ -250,10 +253,10 @@ fn the_owner_is_who_holds_the_socket(family: Family) {
     reset_on_close(&client);
     drop(client);
     let ends = [
-        (lab.close(older, Client), helper.pid()),
-        (lab.close(younger, Server), std::process::id()),
+        (lab.close(older, Client), helper.pid(), "proc"),
+        (lab.close(younger, Server), std::process::id(), "listen"),
     ];
-    for (close, pid) in ends {
+    for (close, pid, source) in ends {
         close.closed("reset", "peer");
         if kernel_version() < (5, 12) {
             // Without cookies a snapshot cannot be joined with what comes.
@@ -261,7 +264,7 @@ fn the_owner_is_who_holds_the_socket(family: Family) {
             continue;
         }
         close
-            .has("/owner/source", "proc")
+            .has("/owner/source", source)
             .has("/owner/pid", pid)
             .has("/owner/uid", 0);
     }

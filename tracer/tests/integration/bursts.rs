@@ -1,21 +1,22 @@
-//! Many connections at once: each end has its record, none is lost and none comes twice.
+//! Many connections at once: each endpoint has its record, none is lost and none comes twice.
 
 use std::collections::HashMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::thread;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Family, ports_of};
 use tcpclose_kit::sockets::reset_on_close;
 
-for_ipv4_and_ipv6!(every_end_of_a_burst_is_reported_once);
+for_ipv4_and_ipv6!(every_endpoint_of_a_burst_is_reported_once);
 
 const CLIENTS: u64 = 4;
 const VISITS: u64 = 250;
 
 /// Half of the connections are reset, half are closed by the client and then by the server.
-fn every_end_of_a_burst_is_reported_once(family: Family) {
+fn every_endpoint_of_a_burst_is_reported_once(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -46,9 +47,10 @@ fn every_end_of_a_burst_is_reported_once(family: Family) {
 
     let wanted = 2 * (CLIENTS * VISITS) as usize;
     lab.wait_for_closes(wanted);
-    let closes = lab.finish();
+    let (closes, lost) = lab.finish_with_losses();
     assert_eq!(closes.len(), wanted);
-    // A port may have been used again: what counts is how often it ended in which way, at both ends.
+    // A port may have been used again: what counts is how often it ended in which way, at both
+    // endpoints.
     let mut expected = HashMap::<(u16, bool), u32>::new();
     for visit in visits {
         *expected.entry(visit).or_default() += 2;
@@ -58,12 +60,14 @@ fn every_end_of_a_burst_is_reported_once(family: Family) {
     for close in &closes {
         let (local, peer) = close.ports();
         let client = if peer == address.port() { local } else { peer };
-        // An ACK and a FIN that waited in the backlog of a busy socket cannot be reported from one segment.
+        // An ACK and a FIN that waited in the backlog of a busy socket cannot be reported from one
+        // segment.
         close.has_one_of(
             "/close/path",
             &["reset", "four_way", "three_way", "unknown"],
         );
-        // Here and there this kernel runs no program for a moment, and counts that nowhere: of such an end the rest is unknown.
+        // The kernel skips a program that it interrupts, and there are kernels that run none while
+        // certain tasks are on the CPU: the rest of such an endpoint is unknown.
         if close.get("/conn/lifetime_ms").is_null() {
             close.closed("unknown", "local");
             missed += 1;
@@ -75,7 +79,8 @@ fn every_end_of_a_burst_is_reported_once(family: Family) {
             .or_default() += 1;
     }
     assert_eq!(reported, expected);
-    assert!(missed * 100 <= wanted, "{missed} of {wanted}");
+    assert!(missed * 20 <= wanted, "{missed} of {wanted}");
+    assert!(lost >= missed as u64, "{missed} missed, {lost} reported");
 }
 
 /// The client's port, and whether it reset the connection.

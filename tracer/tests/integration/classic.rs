@@ -1,6 +1,6 @@
-//! What the classic tracepoint shows of a close: which states an end passed and who began. The
-//! socket's own evidence is missing, so it does not show how many segments there were, how many bytes
-//! moved, and whether a reset ended the connection.
+//! What the classic tracepoint shows of a close: which states an endpoint passed and who began. The
+//! socket's own evidence is missing, so it does not show how many segments there were, how many
+//! bytes moved, and whether a reset ended the connection.
 
 use std::net::Shutdown;
 use std::thread;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::record::Close;
 use crate::harness::requirements;
@@ -19,18 +20,18 @@ use tcpclose_kit::command::with_tracefs;
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
-const LATE: Duration = Duration::from_millis(300);
+const CLOSE_DELAY: Duration = Duration::from_millis(300);
 
 for_ipv4_and_ipv6!(
     the_peers_fin_comes_late,
-    both_close_at_once,
+    the_server_follows_at_once,
     one_half_is_closed_first,
     a_reset_on_close,
     a_refused_connect,
 );
 
-/// A laboratory, and the program that watches it by the classic tracepoint. Nothing is filtered: the
-/// tracepoint does not name the namespace.
+/// A laboratory, and the program that watches it by the classic tracepoint. Nothing is filtered:
+/// the tracepoint does not name the namespace.
 fn lab(family: Family) -> Option<(Lab, Watch)> {
     if !requirements::has_classic_tracepoint() {
         return None;
@@ -64,7 +65,7 @@ fn the_peers_fin_comes_late(family: Family) {
     } = lab.converse("hello", "hello, you");
     drop(client);
     assert_eq!(read_to_end(&server), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     drop(server);
 
     // Whether the peer's FIN or a reset ended it cannot be seen.
@@ -84,7 +85,7 @@ fn the_peers_fin_comes_late(family: Family) {
     watch.stop_raw();
 }
 
-fn both_close_at_once(family: Family) {
+fn the_server_follows_at_once(family: Family) {
     let Some((lab, watch)) = lab(family) else {
         return;
     };
@@ -122,7 +123,7 @@ fn one_half_is_closed_first(family: Family) {
     client.shutdown(Shutdown::Write).unwrap();
     expect(&server, "question");
     assert_eq!(read_to_end(&server), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     send(&server, "answer");
     drop(server);
     assert_eq!(read_to_end(&client), "answer".len());

@@ -1,9 +1,11 @@
-//! A FIN that waits behind data which the peer's closed window keeps back: close() was called, but no capture shows it.
+//! A FIN that waits behind data which the peer's closed window keeps back: close() was called, but
+//! no capture shows it.
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
@@ -13,7 +15,7 @@ for_ipv4_and_ipv6!(
 );
 
 /// Sends until neither the peer's window nor our own buffer takes any more; how much that was.
-fn fill(mut stream: &TcpStream) -> u64 {
+fn fill_window(mut stream: &TcpStream) -> u64 {
     let mut sent = 0;
     stream.set_nonblocking(true).unwrap();
     let chunk = [b'x'; 65_536];
@@ -41,7 +43,7 @@ fn a_fin_that_never_left_began_nothing(family: Family) {
         listener: _listener,
         ports,
     } = lab.connect();
-    let sent = fill(&client);
+    let sent = fill_window(&client);
     drop(client);
     assert_eq!(lab.captured(ports).to_string(), "", "the FIN is kept back");
     drop(server);
@@ -72,7 +74,8 @@ fn a_fin_that_never_left_began_nothing(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-/// Both call shutdown(), the client first, but its FIN leaves only when the server reads: after the server's.
+/// Both call shutdown(), the client first, but its FIN leaves only when the server reads: after the
+/// server's.
 fn the_peers_fin_overtakes_ours(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
@@ -83,7 +86,7 @@ fn the_peers_fin_overtakes_ours(family: Family) {
         listener: _listener,
         ports,
     } = lab.connect();
-    let sent = fill(&client);
+    let sent = fill_window(&client);
     client.shutdown(Shutdown::Write).unwrap();
     assert_eq!(lab.captured(ports).to_string(), "", "the FIN is kept back");
     server.shutdown(Shutdown::Write).unwrap();

@@ -2,7 +2,8 @@
 
 use std::net::Shutdown;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, read_to_end};
 use crate::harness::watch::agree;
 use crate::harness::wire::Fate;

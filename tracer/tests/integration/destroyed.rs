@@ -1,17 +1,21 @@
 //! An administrator destroys a socket (`ss -K`).
 
-use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::families::for_each_family;
+use crate::harness::lab::Lab;
 use crate::harness::sock_diag;
 use crate::harness::sockets::{Connection, Family};
 use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
-for_each_family!(the_clients_end_is_destroyed, the_servers_end_is_destroyed);
+for_each_family!(
+    the_clients_socket_is_destroyed,
+    the_servers_socket_is_destroyed
+);
 
-fn the_clients_end_is_destroyed(family: Family) {
+fn the_clients_socket_is_destroyed(family: Family) {
     destroy(family, Client);
 }
 
-fn the_servers_end_is_destroyed(family: Family) {
+fn the_servers_socket_is_destroyed(family: Family) {
     destroy(family, Server);
 }
 
@@ -35,7 +39,7 @@ fn destroy(family: Family, victim: Endpoint) {
     sock_diag::destroy(&lab.ns, local, peer).expect("the kernel destroys sockets");
     lab.assert_captured(ports, &format!("{victim} RST,ACK"));
 
-    // The owner is who opened or holds the socket, never whoever destroys it.
+    // The owner is the process that opened or holds the socket, never the one that destroys it.
     let client_record = lab.truthful_close(ports, Client);
     client_record
         .is_our_client()

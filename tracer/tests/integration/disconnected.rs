@@ -2,10 +2,11 @@
 
 use socket2::SockRef;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, expect, ports_of, read_to_end, send};
-use crate::harness::sys;
 use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::sockets::disconnect;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(each_life_has_its_own_record);
@@ -20,7 +21,7 @@ fn each_life_has_its_own_record(family: Family) {
         listener,
         ports: first,
     } = lab.converse("one", "three");
-    sys::disconnect(&client).unwrap();
+    disconnect(&client).unwrap();
     lab.assert_captured(first, "client RST,ACK");
     drop(server);
 
@@ -34,7 +35,7 @@ fn each_life_has_its_own_record(family: Family) {
     assert_eq!(read_to_end(&server), 0);
     drop(server);
 
-    // The same ports may be chosen again: then the records are told apart by their order.
+    // The same ports may be chosen again: then their order distinguishes the records.
     let (nth, lives) = if second == first { (1, 2) } else { (0, 1) };
     let before = lab.closes(first, Client, lives).remove(0);
     lab.assert_truthful(&before, first, Client, 0);

@@ -13,10 +13,10 @@ use crate::harness::watch::Watch;
 use crate::harness::{program, requirements};
 use rustix::thread::CapabilitySet;
 use tcpclose_kit::command;
-use tcpclose_kit::process::{Ended, run};
+use tcpclose_kit::process::{CommandOutput, run};
 use tcpclose_kit::scratch::Scratch;
 
-fn assert_refused(ended: &Ended) {
+fn assert_refused(ended: &CommandOutput) {
     program::assert_no_panic(&ended.stderr);
     assert_eq!(ended.code, Some(2), "exit code; stderr: {}", ended.stderr);
     assert_eq!(ended.stdout, "", "stdout");
@@ -47,7 +47,7 @@ fn for_everybody(scratch: &Scratch) -> PathBuf {
 }
 
 #[test]
-fn an_ordinary_user_is_told_what_is_missing() {
+fn an_ordinary_user_gets_a_list_of_what_is_missing() {
     if !requirements::can_trace() {
         return;
     }
@@ -59,13 +59,13 @@ fn an_ordinary_user_is_told_what_is_missing() {
         &["watch", "--transitions"],
     ] {
         let mut command = Command::new(&program);
-        command::as_nobody(command.args(args));
+        command::as_unprivileged_user(command.args(args));
         assert_refused(&run(&mut command));
     }
 }
 
 #[test]
-fn root_without_capabilities_is_told_what_is_missing() {
+fn root_without_capabilities_gets_a_list_of_what_is_missing() {
     if !requirements::can_trace() {
         return;
     }
@@ -82,7 +82,7 @@ fn doctor_explains_to_an_ordinary_user() {
     }
     let scratch = Scratch::new();
     let mut command = Command::new(for_everybody(&scratch));
-    command::as_nobody(command.arg("doctor"));
+    command::as_unprivileged_user(command.arg("doctor"));
     let ended = run(&mut command);
     program::assert_no_panic(&ended.stderr);
     let output = format!("{}{}", ended.stdout, ended.stderr).to_lowercase();

@@ -44,7 +44,8 @@ impl Place {
             .port()
     }
 
-    /// Opens a connection to a listener and resets it at once: a close whose record keeps nobody waiting.
+    /// Opens a connection to a listener and resets it at once: a close whose record keeps nobody
+    /// waiting.
     fn visit(&self, listener: usize) -> Ports {
         let (family, socket) = &self.listeners[listener];
         let address = (family.connect_address(), self.port(listener));
@@ -77,7 +78,8 @@ fn ends(visits: &[(Ports, &[Endpoint])]) -> BTreeSet<(u16, u16)> {
         .collect()
 }
 
-/// Visits all listeners twice under a filter; `wanted` says which ends of which listener's visitors must come.
+/// Visits all listeners twice under a filter; `wanted` says which endpoints of which listener's
+/// visitors must come.
 fn assert_filter(place: &Place, args: &[&str], wanted: impl Fn(usize) -> &'static [Endpoint]) {
     let watch = Watch::start(&place.ns, args);
     let mut expected = Vec::new();
@@ -95,10 +97,10 @@ fn assert_filter(place: &Place, args: &[&str], wanted: impl Fn(usize) -> &'stati
 }
 
 const BOTH: &[Endpoint] = &[Client, Server];
-const NONE: &[Endpoint] = &[];
+const NEITHER: &[Endpoint] = &[];
 
 #[test]
-fn without_a_filter_all_ends_come() {
+fn without_a_filter_all_endpoints_are_reported() {
     let Some(place) = Place::with(&[Family::V4, Family::V6, Family::Mapped]) else {
         return;
     };
@@ -106,14 +108,14 @@ fn without_a_filter_all_ends_come() {
 }
 
 #[test]
-fn ipv4_alone_is_what_is_ipv4_on_the_wire() {
+fn the_ipv4_filter_passes_what_is_ipv4_on_the_wire() {
     let Some(place) = Place::with(&[Family::V4, Family::V6, Family::Mapped]) else {
         return;
     };
     assert_filter(
         &place,
         &["-4"],
-        |listener| if listener == 1 { NONE } else { BOTH },
+        |listener| if listener == 1 { NEITHER } else { BOTH },
     );
 }
 
@@ -125,7 +127,7 @@ fn ipv6_alone_leaves_v4_mapped_connections_out() {
     assert_filter(
         &place,
         &["-6"],
-        |listener| if listener == 1 { BOTH } else { NONE },
+        |listener| if listener == 1 { BOTH } else { NEITHER },
     );
 }
 
@@ -135,7 +137,7 @@ fn a_local_port_selects_the_servers_ends() {
         return;
     };
     assert_filter(&place, &["-L", &place.port(0).to_string()], |listener| {
-        if listener == 0 { &[Server] } else { NONE }
+        if listener == 0 { &[Server] } else { NEITHER }
     });
 }
 
@@ -146,18 +148,19 @@ fn local_ports_can_be_a_list() {
     };
     let list = format!("{},{}", place.port(0), place.port(1));
     assert_filter(&place, &["-L", &list], |listener| {
-        if listener == 2 { NONE } else { &[Server] }
+        if listener == 2 { NEITHER } else { &[Server] }
     });
 }
 
-/// A client's end has no local port yet when it connects; the filter must not forget it for that.
+/// A client's endpoint has no local port yet when it connects; the filter must not forget it for
+/// that.
 #[test]
 fn a_remote_port_selects_the_clients_ends() {
     let Some(place) = Place::with(&[Family::V4, Family::V6, Family::Mapped]) else {
         return;
     };
     assert_filter(&place, &["-D", &place.port(1).to_string()], |listener| {
-        if listener == 1 { &[Client] } else { NONE }
+        if listener == 1 { &[Client] } else { NEITHER }
     });
 }
 
@@ -168,7 +171,7 @@ fn remote_ports_can_be_a_list() {
     };
     let list = format!("{},{}", place.port(2), place.port(0));
     assert_filter(&place, &["-D", &list], |listener| {
-        if listener == 1 { NONE } else { &[Client] }
+        if listener == 1 { NEITHER } else { &[Client] }
     });
 }
 
@@ -179,7 +182,7 @@ fn filters_narrow_each_other() {
     };
     let list = format!("{},{}", place.port(0), place.port(1));
     assert_filter(&place, &["-6", "-L", &list], |listener| {
-        if listener == 1 { &[Server] } else { NONE }
+        if listener == 1 { &[Server] } else { NEITHER }
     });
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
@@ -54,7 +55,8 @@ fn the_question_carries_the_fin(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-/// One segment with the answer, the FIN and the ACK of the client's FIN, unless the ACK left before on a slow machine.
+/// One segment with the answer, the FIN and the ACK of the client's FIN, unless the ACK left before
+/// on a slow machine.
 fn the_answer_carries_fin_and_ack(family: Family) {
     const TRIES: usize = 20;
     let Some(lab) = Lab::on_loopback(family) else {

@@ -4,16 +4,17 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::families::for_each_family;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
-const LATE: Duration = Duration::from_millis(300);
+const CLOSE_DELAY: Duration = Duration::from_millis(300);
 const FOUR_BY_CLIENT: &str = "client FIN,ACK; server ACK; server FIN,ACK; client ACK";
 const FOUR_BY_SERVER: &str = "server FIN,ACK; client ACK; client FIN,ACK; server ACK";
 
 /// The scheduler may start the delay a little late on the other side's clock.
-const ALMOST_LATE: f64 = 290.0;
+const MIN_CLOSE_DELAY_MS: f64 = 290.0;
 
 for_each_family!(
     client_closes_and_server_follows_late,
@@ -35,7 +36,7 @@ fn client_closes_and_server_follows_late(family: Family) {
 
     drop(client);
     assert_eq!(read_to_end(&server), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     drop(server);
     lab.assert_captured(ports, FOUR_BY_CLIENT);
 
@@ -50,8 +51,8 @@ fn client_closes_and_server_follows_late(family: Family) {
         .was_watched_from_start();
     let waited = client.ms_in("FIN_WAIT1") + client.ms_in("FIN_WAIT2");
     assert!(
-        waited >= ALMOST_LATE,
-        "the peer was {LATE:?} late: {client}"
+        waited >= MIN_CLOSE_DELAY_MS,
+        "the peer was {CLOSE_DELAY:?} late: {client}"
     );
     client.has("/reset", ()).has("/time_wait", ());
 
@@ -65,8 +66,8 @@ fn client_closes_and_server_follows_late(family: Family) {
         .passed(&["ESTABLISHED", "CLOSE_WAIT", "LAST_ACK"])
         .was_watched_from_start();
     assert!(
-        server.ms_in("CLOSE_WAIT") >= ALMOST_LATE,
-        "it was {LATE:?} late: {server}"
+        server.ms_in("CLOSE_WAIT") >= MIN_CLOSE_DELAY_MS,
+        "it was {CLOSE_DELAY:?} late: {server}"
     );
     assert_eq!(lab.finish().len(), 2);
 }
@@ -84,7 +85,7 @@ fn server_closes_and_client_follows_late(family: Family) {
 
     drop(server);
     assert_eq!(read_to_end(&client), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     drop(client);
     lab.assert_captured(ports, FOUR_BY_SERVER);
 
@@ -126,7 +127,7 @@ fn client_shuts_down_and_reads_on(family: Family) {
     client.shutdown(Shutdown::Write).unwrap();
     expect(&server, "request");
     assert_eq!(read_to_end(&server), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     drop(server);
     assert_eq!(read_to_end(&client), 0);
     drop(client);
@@ -142,7 +143,7 @@ fn client_shuts_down_and_reads_on(family: Family) {
         .passed(&["ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2"])
         .was_watched_from_start();
     assert!(
-        client.ms_in("FIN_WAIT1") + client.ms_in("FIN_WAIT2") >= ALMOST_LATE,
+        client.ms_in("FIN_WAIT1") + client.ms_in("FIN_WAIT2") >= MIN_CLOSE_DELAY_MS,
         "{client}"
     );
 
@@ -171,7 +172,7 @@ fn nothing_was_ever_sent(family: Family) {
 
     drop(client);
     assert_eq!(read_to_end(&server), 0);
-    thread::sleep(LATE);
+    thread::sleep(CLOSE_DELAY);
     drop(server);
     lab.assert_captured(ports, FOUR_BY_CLIENT);
 

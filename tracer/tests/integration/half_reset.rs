@@ -1,18 +1,20 @@
-//! Resets of connections that were half closed already: the socket was in FIN_WAIT2 with its process still there.
+//! Resets of connections that were half closed already: the socket was in FIN_WAIT2 with its
+//! process still there.
 
 use std::net::{Shutdown, TcpStream};
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, read_to_end, send, wait_for_data};
-use crate::harness::sys;
 use crate::harness::watch::agree;
+use tcpclose_kit::sockets::is_in_fin_wait2;
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
-    linger_zero_behind_ones_own_fin,
-    unread_data_behind_ones_own_fin,
+    linger_zero_after_the_local_fin,
+    unread_data_after_the_local_fin,
     linger_zero_behind_the_peers_fin,
 );
 
@@ -23,12 +25,12 @@ fn half_closed_by_client(lab: &Lab) -> Connection {
     lab.assert_captured(connection.ports, "client FIN,ACK; server ACK");
     // What has left has not yet arrived.
     agree("FIN_WAIT2", &true, || {
-        sys::is_in_fin_wait2(&connection.client).unwrap()
+        is_in_fin_wait2(&connection.client).unwrap()
     });
     connection
 }
 
-fn linger_zero_behind_ones_own_fin(family: Family) {
+fn linger_zero_after_the_local_fin(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -43,7 +45,7 @@ fn linger_zero_behind_ones_own_fin(family: Family) {
     assert_reset_by_client(lab, server, ports, "linger", 5);
 }
 
-fn unread_data_behind_ones_own_fin(family: Family) {
+fn unread_data_after_the_local_fin(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

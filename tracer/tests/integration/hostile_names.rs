@@ -1,4 +1,4 @@
-//! Process names are chosen by whoever runs the process: no terminal may obey them.
+//! The user of a process chooses its name: no terminal may obey it.
 
 use crate::harness::capture::Ports;
 use crate::harness::helper;
@@ -8,7 +8,8 @@ use crate::harness::watch::Watch;
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_parity::segment::Endpoint::Client;
 
-/// Clears a terminal's screen, breaks a line, ends a JSON string, is no UTF-8. The kernel keeps 15 bytes.
+/// Clears a terminal's screen, breaks a line, ends a JSON string, is no UTF-8. The kernel keeps 15
+/// bytes.
 const EVIL: &[u8] = b"\x1b[2J\n\"\\,x\xff\x07\x7f\t";
 
 /// Lets a process of that name connect to us; we reset the connection.

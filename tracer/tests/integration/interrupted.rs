@@ -1,5 +1,6 @@
-//! Transitions that interrupt the program on its CPU while it is busy with another: those of timers. The kernel does not
-//! run the program a second time then; its fallback has to record them, once it is known that it is needed.
+//! Transitions that interrupt the program on its CPU while it is busy with another: those of
+//! timers. The kernel does not run the program a second time then; its fallback has to record them,
+//! once it is known that it is needed.
 
 #![expect(unsafe_code, reason = "system calls that std does not offer")]
 
@@ -16,17 +17,18 @@ use socket2::{Domain, Socket, Type};
 use crate::harness::patience::SOON;
 use crate::harness::requirements;
 use crate::harness::watch::{Watch, closes_in};
+use tcpclose_kit::kernel::is_realtime;
 use tcpclose_kit::netns::NetNs;
 use tcpclose_kit::skip;
 use tcpclose_kit::wait::within;
 
 /// Below the first retransmission of a SYN, after a second: then the kernel gives up.
-const PATIENCE_OF_THE_KERNEL: Duration = Duration::from_millis(400);
+const KERNEL_TIMEOUT: Duration = Duration::from_millis(400);
 const GIVEN_UP: Duration = Duration::from_secs(2);
 /// At nearly each tick of the kernel's clock, which may interrupt, some expire.
 const PAUSE: Duration = Duration::from_millis(3);
 /// Only a failing test, or an emulated machine on a busy host, waits this long for a tick to hit.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_TEST_TIME: Duration = Duration::from_secs(600);
 /// The fallback joins in steps of a second.
 const JOINED: Duration = Duration::from_secs(5);
 /// So many have to interrupt after that.
@@ -36,6 +38,11 @@ const ENOUGH: u64 = 120;
 fn none_is_missed_once_the_kernel_has_skipped_a_run() {
     if !requirements::can_trace() {
         return;
+    }
+    if is_realtime() {
+        return skip::skip(
+            "PREEMPT_RT: timers expire in threads, which do not interrupt a program",
+        );
     }
     let ns = NetNs::new();
     let (silent, busy) = ns.run(|| (listen(), [listen(), listen()]));
@@ -57,33 +64,37 @@ fn none_is_missed_once_the_kernel_has_skipped_a_run() {
         }
         // Until the fallback is active, some are missed.
         let (lost, _) = while_connecting(&ns, address, || {
-            within(LONGEST, || losses(&watch).first().cloned())?;
+            within(MAX_TEST_TIME, || losses(&watch).first().cloned())?;
             thread::sleep(JOINED);
-            Some(losses(&watch))
+            Some(())
         });
         let before = skipped(&watch);
         let (interrupted, expired) = while_connecting(&ns, address, || {
-            within(LONGEST, || {
+            within(MAX_TEST_TIME, || {
                 let since = skipped(&watch)? - before?;
                 (since >= ENOUGH).then_some(since)
             })
         });
         stop.store(true, Relaxed);
-        let lost = lost.expect("the kernel skips runs");
-        assert_eq!(losses(&watch), lost, "nothing is lost with the fallback");
+        lost.expect("the kernel skips runs");
         (interrupted.expect("it goes on skipping them"), expired)
     });
     let unreported = || {
+        // One whose last transition is missing is found to be gone, and has no known path.
         let closes = closes_in(&watch.lines());
-        let reported: HashSet<u16> = closes.iter().map(|close| close.ports().0).collect();
+        let closes = closes
+            .iter()
+            .filter(|close| close.path() == "connect_failed");
+        let reported: HashSet<u16> = closes.map(|close| close.ports().0).collect();
         expired
             .iter()
             .filter(|port| !reported.contains(port))
             .count() as u64
     };
     within(SOON, || (unreported() == 0).then_some(()));
-    // Of all runs that were skipped, half at least are the main program's, which the fallback has to record. There are kernels
-    // that run no programs at all while certain tasks are on the CPU, so some may be missing without having been skipped.
+    // Of all runs that were skipped, half at least are the main program's, which the fallback has
+    // to record. There are kernels that run no programs at all while certain tasks are on the CPU,
+    // so some may be missing without having been skipped.
     assert!(
         2 * unreported() < interrupted,
         "{} of {} connections are missing; {interrupted} runs were skipped",
@@ -108,7 +119,8 @@ fn listen() -> TcpListener {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
 }
 
-/// How many runs of the program's programs the kernel has skipped; `None` where it does not count them.
+/// How many runs of the program's programs the kernel has skipped; `None` where it does not count
+/// them.
 fn skipped(watch: &Watch) -> Option<u64> {
     let files = fs::read_dir(format!("/proc/{}/fdinfo", watch.pid())).unwrap();
     let counts = files.filter_map(|file| {
@@ -128,7 +140,8 @@ fn losses(watch: &Watch) -> Vec<String> {
     lines
 }
 
-/// Connects to where nobody answers, until it is told to stop and the kernel has given up all. Returns their ports.
+/// Connects to where nobody answers, until asked to stop and the kernel has given up all. Returns
+/// their ports.
 fn connect_in_vain(address: SocketAddr, stop: &AtomicBool) -> Vec<u16> {
     let (mut begun, mut waiting) = (Vec::new(), VecDeque::new());
     while !stop.load(Relaxed) || !waiting.is_empty() {
@@ -141,9 +154,7 @@ fn connect_in_vain(address: SocketAddr, stop: &AtomicBool) -> Vec<u16> {
         }
         if !stop.load(Relaxed) {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket
-                .set_tcp_user_timeout(Some(PATIENCE_OF_THE_KERNEL))
-                .unwrap();
+            socket.set_tcp_user_timeout(Some(KERNEL_TIMEOUT)).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket.connect(&address.into()).expect_err("nobody answers");
             let local = socket.local_addr().unwrap().as_socket();

@@ -1,10 +1,8 @@
-//! The textbook's example for real: a database client quits, and a capture shows how the connection closes. What
-//! tcpclose says of each end without a capture is the same.
+//! The textbook's example for real: a database client quits, and a capture shows how the connection
+//! closes. What tcpclose says of each endpoint without a capture is the same.
 
 use std::net::TcpListener;
 use std::process::Command;
-
-use tcpclose_parity::record::RecordedClose;
 
 use crate::harness::capture::Ports;
 use crate::harness::record::Close;
@@ -12,7 +10,7 @@ use crate::harness::requirements;
 use crate::harness::tshark::Tcpdump;
 use crate::harness::watch::Watch;
 use tcpclose_kit::netns::NetNs;
-use tcpclose_kit::process::{Process, run};
+use tcpclose_kit::process::{ChildProcess, run};
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip;
 use tcpclose_kit::skip::program_path;
@@ -23,7 +21,7 @@ const SESSIONS: usize = 3;
 
 /// A MariaDB server in a namespace of its own.
 struct Server {
-    process: Process,
+    process: ChildProcess,
     port: u16,
 }
 
@@ -64,7 +62,7 @@ impl Server {
         command
             .arg(format!("--socket={}", folder("socket")))
             .arg(format!("--pid-file={}", folder("pid")));
-        let process = Process::spawn(&mut command);
+        let process = ChildProcess::spawn(&mut command);
         let ready = |lines: &[String]| {
             lines
                 .iter()
@@ -95,7 +93,7 @@ impl Server {
         command
             .arg(format!("--port={}", self.port))
             .args(["-e", "SELECT 6*7;\nquit"]);
-        let mut client = Process::spawn(&mut command);
+        let mut client = ChildProcess::spawn(&mut command);
         assert_eq!(
             client.wait().code(),
             Some(0),
@@ -108,7 +106,7 @@ impl Server {
 }
 
 #[test]
-fn a_client_quits_and_the_record_of_each_end_is_what_the_capture_shows() {
+fn a_client_quits_and_the_record_of_each_endpoint_matches_the_capture() {
     if !requirements::can_trace()
         || !skip::has_programs(&Server::PROGRAMS)
         || !skip::has_programs(&Tcpdump::PROGRAMS)
@@ -132,7 +130,7 @@ fn a_client_quits_and_the_record_of_each_end_is_what_the_capture_shows() {
     assert_eq!(captured.len(), SESSIONS);
     for ((ports, segments), client) in captured.iter().zip(clients) {
         assert_eq!(ports.server, server.port);
-        let closing = Closing::of(segments);
+        let closing = Closing::from_segments(segments);
         let client_end = assert_same(&closes, *ports, Endpoint::Client, &closing);
         client_end
             .has("/owner/pid", client)
@@ -168,15 +166,15 @@ fn assert_same(closes: &[Close], ports: Ports, end: Endpoint, closing: &Closing)
     let close = close
         .unwrap_or_else(|| panic!("no record of the {end}'s end of {ports:?}"))
         .clone();
-    let record: RecordedClose = close.closing();
+    let record = close.closing();
     let differences = closing.differences(end, &record);
     assert!(
         differences.is_empty(),
         "{differences:#?}\ncaptured: {closing:#?}\nrecord of the {end}: {close}"
     );
-    // A number that is null agrees with everything, so each must be there. On loopback the peer's FIN always has its
-    // own: a segment that the sender still holds is never merged with the next, and one that it does not hold any more
-    // has been acknowledged.
+    // A number that is null agrees with everything, so each must be there. On loopback the peer's
+    // FIN always has its own: a segment that the sender still holds is never merged with the next,
+    // and one that it does not hold any more has been acknowledged.
     for step in &record.steps {
         assert!(step.ack.is_some() && step.seq.is_some(), "{step}: {close}");
     }

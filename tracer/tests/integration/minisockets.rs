@@ -1,4 +1,5 @@
-//! What reaches the minisocket of an end whose process has closed it: the peer's FIN, its RST, its data.
+//! What reaches the minisocket of an endpoint whose process has closed it: the peer's FIN, its RST,
+//! its data.
 
 use std::net::TcpStream;
 use std::thread;
@@ -7,9 +8,10 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::minisockets;
-use crate::harness::patience::PATIENCE;
+use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::record::Close;
 use crate::harness::sockets::{Connection, Family, read_to_end, send};
 use tcpclose_kit::kernel::kernel_version;
@@ -43,12 +45,12 @@ fn closed(lab: &Lab, prepare: impl FnOnce(&TcpStream)) -> (TcpStream, Ports) {
     (server, ports)
 }
 
-/// The same, and the client's end is seen to be a minisocket.
+/// The same, and the client's endpoint is seen to be a minisocket.
 fn parked(lab: &Lab) -> (TcpStream, Ports) {
     let (server, ports) = closed(lab, |_| ());
     // The ACK was sent; on another CPU it may still wait to be taken.
     let (since, parked) = (Instant::now(), Some(minisockets::FIN_WAIT2));
-    minisockets::wait_for_state(&lab.ns, (ports, Client), parked, since, PATIENCE);
+    minisockets::wait_for_state(&lab.ns, (ports, Client), parked, since, WAIT_TIMEOUT);
     (server, ports)
 }
 

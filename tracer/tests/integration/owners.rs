@@ -1,14 +1,18 @@
-//! Whose connection it was: never whoever was on the CPU.
+//! The owner is the process whose connection it was, not the one on the CPU.
 
 use std::net::SocketAddr;
 
 use crate::harness::capture::Ports;
+use crate::harness::families::for_ipv4_and_ipv6;
 use crate::harness::helper;
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Family, ports_of, read_to_end, send};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
-for_ipv4_and_ipv6!(a_process_that_exits_closes, each_end_has_its_own_process);
+for_ipv4_and_ipv6!(
+    a_process_that_exits_closes,
+    each_endpoint_has_its_own_process
+);
 
 /// The kernel closes what a process leaves open.
 fn a_process_that_exits_closes(family: Family) {
@@ -39,8 +43,8 @@ fn a_process_that_exits_closes(family: Family) {
     lab.finish();
 }
 
-/// Both ends close within microseconds of each other, in the same interrupt as often as not.
-fn each_end_has_its_own_process(family: Family) {
+/// Both endpoints close within microseconds of each other, in the same interrupt as often as not.
+fn each_endpoint_has_its_own_process(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

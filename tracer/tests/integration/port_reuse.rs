@@ -1,6 +1,7 @@
 //! The same addresses and ports again, moments later: another connection with a record of its own.
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Family, connect_from, expect, ports_of, read_to_end, send};
 use tcpclose_kit::kernel::kernel_version;
 use tcpclose_kit::sockets::reset_on_close;
@@ -52,7 +53,8 @@ fn after_a_reset(family: Family) {
     assert_eq!(lab.finish().len(), 2 * ROUNDS as usize);
 }
 
-/// The server closes first and keeps TIME_WAIT; the client's next SYN from the same port recycles it.
+/// The server closes first and keeps TIME_WAIT; the client's next SYN from the same port recycles
+/// it.
 fn over_the_servers_time_wait(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
@@ -80,7 +82,8 @@ fn over_the_servers_time_wait(family: Family) {
         for (nth, close) in closes.iter().enumerate() {
             let bytes = nth as u64 + 1;
             lab.assert_truthful(close, ports, end, nth);
-            // Before 5.12 nothing but a look shows the peer's FIN to a minisocket, and the next SYN may be faster.
+            // Before 5.12 nothing but a poll shows the peer's FIN to a minisocket, and the next SYN
+            // may be faster.
             let paths: &[&str] = if kernel_version() < (5, 12) {
                 &["three_way", "four_way", "unknown"]
             } else {

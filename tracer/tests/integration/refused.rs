@@ -5,13 +5,15 @@ use std::net::{SocketAddr, TcpStream};
 use socket2::{Domain, Socket, Type};
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::families::{for_each_family, for_ipv4_and_ipv6};
+use crate::harness::lab::Lab;
 use crate::harness::sockets::Family;
 use tcpclose_parity::segment::Endpoint::Client;
 
-for_each_family!(connecting_where_nobody_listens);
+for_each_family!(connecting_to_a_port_without_a_listener);
+for_ipv4_and_ipv6!(connecting_without_a_free_port);
 
-fn connecting_where_nobody_listens(family: Family) {
+fn connecting_to_a_port_without_a_listener(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -54,13 +56,16 @@ fn connecting_where_nobody_listens(family: Family) {
         .counts_segments()
         .is_our_client();
     close
+        .has("/close/cause", "refused")
+        .has("/close/errno", 111)
         .passed(&["SYN_SENT"])
         .moved(0, 0)
         .has("/conn/seen_from_start", true);
     close
         .has("/reset/by", "peer")
         .has("/reset/reason", "no_socket");
-    // Where nobody listens there is no second end, and sockets that never connected do not close.
+    // Where no program listens there is no second endpoint, and sockets that never connected do not
+    // close.
     assert_eq!(lab.finish().len(), 1);
 }
 
@@ -82,4 +87,28 @@ fn the_port_that_connect_chose_is_known() {
     let (local, peer) = closes[0].ports();
     assert!(local != 0 && peer == port, "{}", closes[0]);
     closes[0].has("/close/path", "connect_failed");
+}
+
+fn connecting_without_a_free_port(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (_listener, address) = lab.listen();
+    lab.set_range(40_000, 40_000);
+    let _only_one = lab.dial(address);
+    let refused = lab.ns.run(|| TcpStream::connect(address));
+    let error = refused.expect_err("the one port is taken");
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrNotAvailable);
+
+    let ports = Ports {
+        client: 0,
+        server: address.port(),
+    };
+    let close = lab.close(ports, Client);
+    close
+        .closed("connect_failed", "unknown")
+        .has("/close/abnormal", true)
+        .has("/close/cause", "no_local_port")
+        .has("/close/errno", ())
+        .is_our_client();
 }

@@ -1,14 +1,15 @@
-//! A connection that is moved elsewhere (`TCP_REPAIR`, as CRIU does it): close() sends nothing, and nothing is reported a
-//! RST.
+//! A connection that is moved elsewhere (`TCP_REPAIR`, as CRIU does it): close() sends nothing, and
+//! nothing is reported as a RST.
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family};
-use crate::harness::sys;
+use tcpclose_kit::sockets::set_option;
 use tcpclose_parity::segment::Endpoint::Client;
 
-for_ipv4_and_ipv6!(a_close_under_repair_is_no_reset);
+for_ipv4_and_ipv6!(a_close_under_tcp_repair_is_not_a_reset);
 
-fn a_close_under_repair_is_no_reset(family: Family) {
+fn a_close_under_tcp_repair_is_not_a_reset(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };
@@ -18,7 +19,7 @@ fn a_close_under_repair_is_no_reset(family: Family) {
         listener: _listener,
         ports,
     } = lab.converse("one", "three");
-    sys::repair(&client).unwrap();
+    set_option(&client, libc::IPPROTO_TCP, libc::TCP_REPAIR, 1);
     drop(client);
     let client = lab.close(ports, Client);
     client

@@ -1,12 +1,13 @@
-//! Closes by RST, from both sides, with the cause where the kernel or the socket tells it.
+//! Closes by RST, from both sides, with the cause where the kernel or the socket shows it.
 
 use std::io::Read as _;
 use std::net::{Shutdown, TcpStream};
 
-use crate::harness::lab::{Lab, for_each_family, for_ipv4_and_ipv6};
+use crate::harness::families::{for_each_family, for_ipv4_and_ipv6};
+use crate::harness::lab::Lab;
 use crate::harness::record::Close;
 use crate::harness::sockets::{Connection, Family, read_to_end, send, wait_for_data};
-use tcpclose_kit::sockets::reset_on_close;
+use tcpclose_kit::sockets::{is_in_fin_wait2, reset_on_close};
 use tcpclose_kit::wait::eventually;
 use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
@@ -38,7 +39,8 @@ fn is_our(end: Endpoint, close: &Close) {
     };
 }
 
-/// `breaker` aborts for `reason`; both ends have exchanged what `sent` says (by client, by server).
+/// `breaker` aborts for `reason`; both endpoints have exchanged what `sent` says (by client, by
+/// server).
 fn assert_reset(
     lab: Lab,
     connection: Connection,
@@ -119,7 +121,8 @@ fn server_closes_with_linger_zero(family: Family) {
     assert_reset(lab, connection, Server, "linger", (4, 5));
 }
 
-/// The client has closed both directions: its FIN is acknowledged, and then the server goes on sending.
+/// The client has closed both directions: its FIN is acknowledged, and then the server goes on
+/// sending.
 fn data_for_a_closed_socket_is_answered_with_a_reset(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
@@ -153,7 +156,8 @@ fn data_for_a_closed_socket_is_answered_with_a_reset(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-/// The same with shutdown(): the client only closed its own direction, so data is welcome and nothing is reset.
+/// The same with shutdown(): the client only closed its own direction, so data is welcome and
+/// nothing is reset.
 fn data_for_a_socket_with_a_living_half_is_not_reset(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
@@ -184,7 +188,8 @@ fn data_for_a_socket_with_a_living_half_is_not_reset(family: Family) {
     assert_eq!(lab.finish().len(), 2);
 }
 
-/// The client's FIN comes behind data that the server never reads: the server's close() answers with a reset.
+/// The client's FIN comes behind data that the server never reads: the server's close() answers
+/// with a reset.
 fn unread_data_behind_the_peers_fin(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
@@ -198,12 +203,8 @@ fn unread_data_behind_the_peers_fin(family: Family) {
 
     send(&client, "never read");
     client.shutdown(Shutdown::Write).unwrap();
-    let has_acked = || {
-        lab.captured(ports)
-            .to_string()
-            .starts_with("client FIN,ACK; server ACK")
-            .then_some(())
-    };
+    // The capture shows segments as they leave; the reset must not overtake the ACK on the way in.
+    let has_acked = || is_in_fin_wait2(&client).unwrap().then_some(());
     eventually(has_acked).expect("the server's kernel acknowledges the FIN");
     drop(server);
     lab.assert_captured(ports, "client FIN,ACK; server ACK; server RST,ACK");

@@ -7,7 +7,7 @@ use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::sockets::{Connection, Family};
 use crate::harness::watch::{Watch, closes_in};
-use tcpclose_kit::process::Process;
+use tcpclose_kit::process::ChildProcess;
 use tcpclose_kit::sockets::reset_on_close;
 use tcpclose_kit::wait::eventually;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
@@ -72,7 +72,7 @@ fn closes_just_before_an_interrupt_are_not_lost() {
 }
 
 #[test]
-fn nobody_has_to_read_what_it_says() {
+fn a_closed_stderr_does_not_stop_it() {
     let Some(lab) = lab() else { return };
     let full = std::fs::File::options().write(true).open("/dev/full");
     let mut command = lab.ns.command(program::path());
@@ -92,9 +92,10 @@ fn a_closed_pipe_is_a_clean_end() {
     for format in ["json", "table"] {
         let inode = lab.ns.inode().to_string();
         let mut command = lab.ns.command(program::path());
-        let mut process =
-            Process::spawn_unread(command.args(["watch", "--netns", &inode, "--format", format]));
-        let mut stdout = BufReader::new(process.take_stdout());
+        let mut process = ChildProcess::spawn_unread(
+            command.args(["watch", "--netns", &inode, "--format", format]),
+        );
+        let mut stdout = BufReader::new(process.stdout_pipe());
         let mut watch = Watch::adopt(process);
         visit(&lab);
         let mut first = String::new();

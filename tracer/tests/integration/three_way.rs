@@ -2,7 +2,8 @@
 
 use std::net::Shutdown;
 
-use crate::harness::lab::{Lab, for_each_family};
+use crate::harness::families::for_each_family;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
 use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
@@ -12,8 +13,9 @@ for_each_family!(
 );
 for_each_family!(client_that_shut_down_sees_three_segments);
 
-/// The passive end acknowledges late only while it takes itself for interactive, and only for 40 ms. On a busy
-/// machine it may come later than that: then its ACK goes alone, and the conversation is tried again.
+/// The passive side acknowledges late only while it takes itself for interactive, and only for 40
+/// ms. On a busy machine it may come later than that: then its ACK goes alone, and the conversation
+/// is tried again.
 const TRIES: usize = 20;
 
 fn server_closes_before_its_ack_has_gone(family: Family) {
@@ -49,7 +51,7 @@ fn close_in_three(family: Family, active: Endpoint, close: impl Fn(Connection)) 
     let passive = if active == Client { Server } else { Client };
     for _ in 0..TRIES {
         let connection = lab.converse("question", "answer");
-        // Both ends in turn answer, so that both take themselves for interactive.
+        // Both endpoints in turn answer, so that both take themselves for interactive.
         send(&connection.client, "thanks");
         expect(&connection.server, "thanks");
         let ports = connection.ports;

@@ -5,7 +5,8 @@ use std::time::Duration;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::harness::capture::Ports;
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::sockets::{Connection, Family, read_to_end, send};
 use crate::harness::wire::Fate;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
@@ -14,10 +15,10 @@ for_ipv4_and_ipv6!(
     a_peer_that_falls_silent_times_out,
     a_syn_without_answer_times_out,
     keepalive_gives_up,
-    a_closed_socket_waits_for_the_peers_fin_no_longer_than_it_may,
+    a_closed_socket_stops_waiting_for_the_peers_fin_in_time,
 );
 
-const PATIENCE_OF_THE_KERNEL: Duration = Duration::from_millis(400);
+const KERNEL_TIMEOUT: Duration = Duration::from_millis(400);
 
 fn a_peer_that_falls_silent_times_out(family: Family) {
     let Some(lab) = Lab::on_wire(family) else {
@@ -31,7 +32,7 @@ fn a_peer_that_falls_silent_times_out(family: Family) {
     } = lab.converse("one", "three");
 
     SockRef::from(&client)
-        .set_tcp_user_timeout(Some(PATIENCE_OF_THE_KERNEL))
+        .set_tcp_user_timeout(Some(KERNEL_TIMEOUT))
         .unwrap();
     lab.wire().judge_by(|_| Fate::Lost);
     send(&client, "is anybody there?");
@@ -55,9 +56,7 @@ fn a_syn_without_answer_times_out(family: Family) {
     lab.wire().judge_by(|_| Fate::Lost);
     let ports = lab.ns.run(|| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket
-            .set_tcp_user_timeout(Some(PATIENCE_OF_THE_KERNEL))
-            .unwrap();
+        socket.set_tcp_user_timeout(Some(KERNEL_TIMEOUT)).unwrap();
         socket.bind(&lab.client_address(0).into()).unwrap();
         let local = socket.local_addr().unwrap().as_socket().unwrap();
         socket.connect(&address.into()).expect_err("nobody answers");
@@ -112,7 +111,7 @@ fn keepalive_gives_up(family: Family) {
 }
 
 /// `tcp_fin_timeout` ends an orphan's FIN_WAIT2: that is no four-way close and no TIME_WAIT.
-fn a_closed_socket_waits_for_the_peers_fin_no_longer_than_it_may(family: Family) {
+fn a_closed_socket_stops_waiting_for_the_peers_fin_in_time(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

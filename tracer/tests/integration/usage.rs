@@ -1,4 +1,5 @@
-//! Bad usage: exit code 2, one clear sentence on stderr, nothing on stdout. Needs neither root nor eBPF.
+//! Bad usage: exit code 2, one clear sentence on stderr, nothing on stdout. Needs neither root nor
+//! eBPF.
 
 use crate::harness::program::{assert_no_panic, run_with};
 
@@ -125,7 +126,7 @@ fn a_flag_without_its_value() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_are_not_errors() {
     for args in [
         &["--help"][..],
         &["--version"],

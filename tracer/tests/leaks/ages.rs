@@ -1,6 +1,6 @@
 //! The estimated age against a clock of one's own.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use crate::program::scan;
 use crate::stuck::Pair;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::sockets::set_option;
 
-/// The kernel counts in ticks (10 ms with the coarsest that is in use, `CONFIG_HZ=100`), and takes a moment to list its
-/// sockets.
+/// The kernel counts in ticks (10 ms with the coarsest that is in use, `CONFIG_HZ=100`), and takes
+/// a moment to list its sockets.
 const ERROR_MS: f64 = 50.0;
 
 const WAIT: Duration = Duration::from_millis(700);
@@ -52,7 +52,7 @@ impl Ages {
 }
 
 #[test]
-fn right_where_no_byte_was_ever_sent() -> Outcome {
+fn right_where_no_byte_was_ever_sent() -> TestResult {
     in_own_network(|netns| {
         let pair = Pair::new()?;
         thread::sleep(WAIT);
@@ -68,7 +68,7 @@ fn right_where_no_byte_was_ever_sent() -> Outcome {
 }
 
 #[test]
-fn right_where_the_fin_came_with_the_last_bytes() -> Outcome {
+fn right_where_the_fin_came_with_the_last_bytes() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
         set_option(&pair.client, libc::IPPROTO_TCP, libc::TCP_CORK, 1);
@@ -89,7 +89,7 @@ fn right_where_the_fin_came_with_the_last_bytes() -> Outcome {
 }
 
 #[test]
-fn right_after_question_and_answer() -> Outcome {
+fn right_after_question_and_answer() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
         let mut five = [0; 5];
@@ -111,7 +111,7 @@ fn right_after_question_and_answer() -> Outcome {
 }
 
 #[test]
-fn too_small_but_bounded_where_the_answer_came_after_the_fin() -> Outcome {
+fn too_small_but_bounded_where_the_answer_came_after_the_fin() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
         pair.client.write_all(b"query")?;
@@ -138,7 +138,7 @@ fn too_small_but_bounded_where_the_answer_came_after_the_fin() -> Outcome {
 }
 
 #[test]
-fn too_small_where_keepalive_is_answered() -> Outcome {
+fn too_small_where_keepalive_is_answered() -> TestResult {
     in_own_network(|netns| {
         let pair = Pair::new()?;
         set_option(&pair.server, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1);
@@ -157,7 +157,7 @@ fn too_small_where_keepalive_is_answered() -> Outcome {
         let minute = crate::program::leaks(&["--netns", netns]).output()?;
         let text = String::from_utf8(minute.stdout)?;
         assert!(
-            text.contains("perhaps stuck: ") && text.contains("    1 of any age "),
+            text.contains("possibly stuck: ") && text.contains("    1 of any age "),
             "{text}"
         );
         drop(pair);
@@ -166,7 +166,7 @@ fn too_small_where_keepalive_is_answered() -> Outcome {
 }
 
 #[test]
-fn right_where_the_peer_never_reads_what_is_sent_at_once() -> Outcome {
+fn right_where_the_peer_never_reads_what_is_sent_at_once() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
         pair.client.write_all(b"query")?;
@@ -178,7 +178,8 @@ fn right_where_the_peer_never_reads_what_is_sent_at_once() -> Outcome {
             .find_map(Result::err)
             .ok_or("writing ended")?;
         assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
-        // The kernel probes the closed window 0.2, 0.6, 1.4 and 3 seconds later; each answer is an ACK.
+        // The kernel probes the closed window 0.2, 0.6, 1.4 and 3 seconds later; each answer is an
+        // ACK.
         thread::sleep(Duration::from_millis(2200));
         let ages = ages(netns, fin)?;
         // The last bytes may go with the first probe.

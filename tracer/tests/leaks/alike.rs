@@ -11,8 +11,8 @@ use socket2::SockRef;
 use crate::program::leaks;
 use crate::stuck::{Pair, Sleeper};
 use crate::traced::{in_traced_network, leak, watch_as_json};
-use tcpclose_kit::Outcome;
-use tcpclose_kit::process::Ended;
+use tcpclose_kit::TestResult;
+use tcpclose_kit::process::CommandOutput;
 use tcpclose_kit::scratch::Scratch;
 
 /// What must be the same: all but the time of the record, and with it the age. An age that is
@@ -26,14 +26,14 @@ fn described(mut record: Value) -> Value {
 }
 
 /// Scans once for what is stuck for as long as the tracer waits.
-fn scanned(netns: &str) -> std::io::Result<Ended> {
+fn scanned(netns: &str) -> std::io::Result<CommandOutput> {
     leaks(&["--min-age", "300ms", "--netns", netns, "--format", "json"])
         .output()
-        .map(Ended::from)
+        .map(CommandOutput::from)
 }
 
 #[test]
-fn a_socket_is_described_alike_by_a_scan_the_tracer_and_a_replay() -> Outcome {
+fn a_socket_is_described_alike_by_a_scan_the_tracer_and_a_replay() -> TestResult {
     in_traced_network(|netns| {
         for bound in [false, true] {
             let scratch = Scratch::new();
@@ -58,7 +58,7 @@ fn a_socket_is_described_alike_by_a_scan_the_tracer_and_a_replay() -> Outcome {
             assert_eq!(watch.stop()?, Some(0));
 
             let mut replay = leaks(&["--watch", "1s", "--format", "json", "--replay", recording]);
-            let replayed = Ended::from(replay.stderr(Stdio::null()).output()?);
+            let replayed = CommandOutput::from(replay.stderr(Stdio::null()).output()?);
             assert_eq!(replayed.record(), traced, "bound: {bound}");
             drop(sleeper);
         }
@@ -67,7 +67,7 @@ fn a_socket_is_described_alike_by_a_scan_the_tracer_and_a_replay() -> Outcome {
 }
 
 #[test]
-fn a_socket_bound_to_an_interface_stays_stuck_until_it_is_closed() -> Outcome {
+fn a_socket_bound_to_an_interface_stays_stuck_until_it_is_closed() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let server = Pair::forgotten()?;

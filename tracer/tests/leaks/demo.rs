@@ -2,12 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tcpclose_kit::Outcome;
-use tcpclose_kit::process::Ended;
+use tcpclose_kit::TestResult;
+use tcpclose_kit::process::CommandOutput;
 use tcpclose_kit::skip::{is_root, skip};
 
 #[test]
-fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
+fn the_demo_server_is_named_with_its_verdicts() -> TestResult {
     if !is_root() {
         return Ok(());
     }
@@ -19,7 +19,7 @@ fn the_demo_s_server_is_named_with_what_it_did_not_do() -> Outcome {
     }
     let mut command = Command::new(xtask);
     command.args(["demo", "leak", program]).stdin(Stdio::null());
-    let ended = Ended::from(command.output()?);
+    let ended = CommandOutput::from(command.output()?);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     for line in [
         "leaky-server",

@@ -1,21 +1,21 @@
 //! A host that does not stand still.
 
-use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::program::{leaks, scan};
+use crate::program::{self, leaks, scan};
 use crate::stuck::{Pair, Sleeper};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::command::inherit;
 use tcpclose_kit::command::without_proc;
-use tcpclose_kit::own_network::{elsewhere, in_own_network};
-use tcpclose_kit::process::Ended;
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::own_network::{in_new_netns, in_own_network};
+use tcpclose_kit::process::CommandOutput;
 
 /// Does `disturb` over and over in other threads while `work` runs.
 fn while_others<T>(disturb: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
-    /// Tells the others, also when `work` panics.
+    /// Informs the others, also when `work` panics.
     struct Over<'a>(&'a AtomicBool);
     impl Drop for Over<'_> {
         fn drop(&mut self) {
@@ -38,7 +38,7 @@ fn while_others<T>(disturb: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
+fn processes_that_exit_while_they_are_read_are_not_a_gap() -> TestResult {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
@@ -47,7 +47,7 @@ fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
         let spawn = || {
             let _ = Command::new("true").stdin(Stdio::null()).status();
         };
-        while_others(spawn, || -> Outcome {
+        while_others(spawn, || -> TestResult {
             for _ in 0..20 {
                 let ended = scan(&["--format", "json", "-L", &port])?;
                 assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -59,14 +59,14 @@ fn processes_that_exit_while_they_are_read_are_no_gap() -> Outcome {
 }
 
 #[test]
-fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() -> Outcome {
+fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let spawn = || {
             let sleeper = Sleeper::with(&server, &[207]);
             drop(sleeper);
         };
-        while_others(spawn, || -> Outcome {
+        while_others(spawn, || -> TestResult {
             for _ in 0..20 {
                 let ended = scan(&["--netns", netns, "--format", "json"])?;
                 assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
@@ -86,7 +86,7 @@ fn holders_that_exit_while_they_are_read_leave_a_socket_without_one_or_none() ->
 }
 
 #[test]
-fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody() -> Outcome {
+fn a_socket_closed_during_the_search_for_its_holder_is_not_reported() -> TestResult {
     in_own_network(|netns| {
         let kept = Pair::forgotten()?;
         let come_and_go = || {
@@ -96,7 +96,7 @@ fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody()
                 drop(pair.server);
             });
         };
-        while_others(come_and_go, || -> Outcome {
+        while_others(come_and_go, || -> TestResult {
             let mut unknown = 0;
             for _ in 0..40 {
                 let ended = scan(&["--netns", netns, "--format", "json"])?;
@@ -116,13 +116,13 @@ fn a_socket_that_is_closed_while_its_holder_is_looked_for_is_no_leak_of_nobody()
 }
 
 #[test]
-fn without_proc_the_own_namespace_is_looked_at_and_the_rest_is_reported_as_missing() -> Outcome {
+fn without_proc_only_the_own_namespace_is_scanned_and_the_gap_is_reported() -> TestResult {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
         let mut command = leaks(&["--min-age", "0s", "-L", &port]);
         without_proc(&mut command);
-        let ended = Ended::from(command.output()?);
+        let ended = CommandOutput::from(command.output()?);
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         assert!(ended.stdout.contains("1 eof_read"), "{}", ended.stdout);
         assert!(
@@ -137,14 +137,14 @@ fn without_proc_the_own_namespace_is_looked_at_and_the_rest_is_reported_as_missi
 }
 
 #[test]
-fn namespaces_that_vanish_are_no_gap() -> Outcome {
+fn namespaces_that_vanish_are_not_a_gap() -> TestResult {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
         let come_and_go = || {
-            let _ = elsewhere(|_| Ok(()));
+            let _ = in_new_netns(|_| Ok(()));
         };
-        while_others(come_and_go, || -> Outcome {
+        while_others(come_and_go, || -> TestResult {
             for _ in 0..20 {
                 let ended = scan(&["--format", "json", "-L", &port])?;
                 assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -155,7 +155,7 @@ fn namespaces_that_vanish_are_no_gap() -> Outcome {
 }
 
 #[test]
-fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
+fn sockets_that_come_and_go_hide_none_that_stays() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
@@ -163,7 +163,7 @@ fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
         let come_and_go = || {
             let _ = Pair::new();
         };
-        while_others(come_and_go, || -> Outcome {
+        while_others(come_and_go, || -> TestResult {
             for _ in 0..20 {
                 let ended = scan(&["--netns", netns, "--format", "json", "-L", &port])?;
                 assert_eq!(ended.record()["conn"]["local"]["port"].to_string(), port);
@@ -174,7 +174,7 @@ fn sockets_that_come_and_go_hide_none_that_stays() -> Outcome {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() -> Outcome {
+fn a_reader_that_goes_away_is_not_a_failure() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
         let mut child = leaks(&["--min-age", "0s", "--netns", netns, "--watch", "10ms"])
@@ -189,7 +189,7 @@ fn a_reader_that_goes_away_is_no_failure() -> Outcome {
 }
 
 #[test]
-fn a_reader_that_went_away_before_the_only_look_is_no_failure() -> Outcome {
+fn a_reader_that_went_away_before_the_only_scan_is_not_a_failure() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
         for format in ["table", "json"] {
@@ -204,7 +204,7 @@ fn a_reader_that_went_away_before_the_only_look_is_no_failure() -> Outcome {
 }
 
 #[test]
-fn nobody_has_to_read_what_is_missing() -> Outcome {
+fn a_closed_stderr_does_not_stop_a_scan() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
         let (reader, closed) = std::io::pipe()?;
@@ -213,7 +213,7 @@ fn nobody_has_to_read_what_is_missing() -> Outcome {
         let pids = format!("{},{}", std::process::id(), u32::MAX);
         for stderr in [Stdio::from(full), Stdio::from(closed)] {
             let mut command = leaks(&["--min-age", "0s", "--netns", netns, "-p", &pids]);
-            let ended = Ended::from(command.stderr(stderr).output()?);
+            let ended = CommandOutput::from(command.stderr(stderr).output()?);
             assert_eq!(ended.code, Some(2));
             assert!(ended.stdout.contains("1 eof_read"), "{}", ended.stdout);
         }
@@ -222,7 +222,7 @@ fn nobody_has_to_read_what_is_missing() -> Outcome {
 }
 
 #[test]
-fn bad_usage_is_exit_code_2() -> Outcome {
+fn bad_usage_is_exit_code_2() -> TestResult {
     for args in [
         &["--min-age", "soon"][..],
         &["--watch", "0s"],
@@ -238,23 +238,18 @@ fn bad_usage_is_exit_code_2() -> Outcome {
     Ok(())
 }
 
-fn has_own_pid_max() -> io::Result<bool> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release.split('.').map(|number| number.parse().unwrap_or(0));
-    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    Ok(version >= (6, 14))
-}
-
 #[test]
-fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome {
+fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> TestResult {
     in_own_network(|_| {
         let server = Pair::forgotten()?;
-        // Since 6.14 each pid namespace has a limit of its own: there, the highest that there can be.
-        let highest: u32 = match has_own_pid_max()? {
-            true => 4_194_304,
-            false => std::fs::read_to_string("/proc/sys/kernel/pid_max")?
+        // Since 6.14 each pid namespace has a limit of its own: there, the highest that there can
+        // be.
+        let highest: u32 = if kernel_version() >= (6, 14) {
+            4_194_304
+        } else {
+            std::fs::read_to_string("/proc/sys/kernel/pid_max")?
                 .trim()
-                .parse()?,
+                .parse()?
         };
         // Ids count up to the limit; then they begin anew, behind those of the first processes.
         let script = format!(
@@ -274,9 +269,9 @@ fn the_highest_process_ids_of_a_pid_namespace_are_read_as_they_are() -> Outcome 
                 "sh",
                 "-c",
             ])
-            .args([&*script, env!("CARGO_BIN_EXE_tcpclose")]);
+            .args([&*script, &program::path()]);
         inherit(&mut command, &server, &[207]);
-        let ended = Ended::from(command.output()?);
+        let ended = CommandOutput::from(command.output()?);
         let record = ended.record();
         let holders = record["holders"].as_array().ok_or("no holders")?;
         let pids: Vec<u64> = holders

@@ -1,21 +1,27 @@
 //! `tcpclose leaks` against the running kernel.
 //!
-//! Each test has network namespaces of its own. Without the rights to make them it is skipped, and reports that; with
-//! TCPCLOSE_TEST_REQUIRE=1 that is a failure.
+//! Each test has network namespaces of its own. Without the rights to make them it is skipped, and
+//! reports that; with TCPCLOSE_TEST_REQUIRE=1 that is a failure.
 
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+mod activation;
 mod ages;
 mod alike;
 mod cgroups;
 mod demo;
 mod environment;
+mod held_namespaces;
+mod mptcp;
 mod owners;
 mod program;
 mod rights;
+mod roles;
 mod strange_names;
 mod stuck;
-mod sys;
 mod task_file_iter;
 mod traced;
+mod unheld;
 mod verdicts;
 mod watch;
 mod watching;

@@ -2,21 +2,21 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 
 use serde_json::json;
 
 use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::namespace::enter_netns;
-use tcpclose_kit::own_network::{elsewhere, in_own_network};
+use tcpclose_kit::own_network::{in_new_netns, in_own_network};
 use tcpclose_kit::sockets::receive_descriptor;
 use tcpclose_kit::sockets::send_descriptor;
 
 #[test]
-fn the_process_and_its_descriptor_are_named() -> Outcome {
+fn the_process_and_its_descriptor_are_named() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
@@ -53,7 +53,7 @@ fn the_process_and_its_descriptor_are_named() -> Outcome {
 }
 
 #[test]
-fn a_process_whose_first_thread_has_exited_is_found() -> Outcome {
+fn a_process_whose_first_thread_has_exited_is_found() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let Some(sleeper) = Sleeper::without_first_thread(&server, 207)? else {
@@ -84,7 +84,7 @@ fn a_process_whose_first_thread_has_exited_is_found() -> Outcome {
 }
 
 #[test]
-fn a_descriptor_that_dup_copied_is_listed_twice() -> Outcome {
+fn a_descriptor_that_dup_copied_is_listed_twice() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let _sleeper = Sleeper::with(&server, &[207, 209])?;
@@ -97,7 +97,7 @@ fn a_descriptor_that_dup_copied_is_listed_twice() -> Outcome {
 }
 
 #[test]
-fn all_processes_that_inherited_it_are_listed_and_it_counts_once() -> Outcome {
+fn all_processes_that_inherited_it_are_listed_and_it_counts_once() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let first = Sleeper::with(&server, &[207])?;
@@ -130,7 +130,7 @@ fn all_processes_that_inherited_it_are_listed_and_it_counts_once() -> Outcome {
 }
 
 #[test]
-fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> Outcome {
+fn a_descriptor_in_flight_has_no_holder_until_it_is_received() -> TestResult {
     in_own_network(|netns| {
         let (here, there) = UnixStream::pair()?;
         let server = Pair::forgotten()?;
@@ -155,10 +155,10 @@ fn a_descriptor_between_two_processes_is_nobody_s_and_then_the_receiver_s() -> O
 }
 
 #[test]
-fn a_holder_in_another_network_namespace_is_found() -> Outcome {
+fn a_holder_in_another_network_namespace_is_found() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
-        elsewhere(move |other| {
+        in_new_netns(move |other| {
             let sleeper = Sleeper::with(&server, &[207])?;
             drop(server);
             assert_ne!(std::fs::read_link(other)?, std::fs::read_link(netns)?);
@@ -172,7 +172,7 @@ fn a_holder_in_another_network_namespace_is_found() -> Outcome {
 }
 
 #[test]
-fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
+fn a_namespace_need_not_be_named_to_be_found() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let sleeper = Sleeper::with(&server, &[207])?;
@@ -195,7 +195,7 @@ fn a_namespace_need_not_be_named_to_be_found() -> Outcome {
 }
 
 #[test]
-fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
+fn a_namespace_that_only_a_thread_lives_in_is_found() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let port = server.local_addr()?.port().to_string();
@@ -219,7 +219,7 @@ fn a_namespace_that_only_a_thread_lives_in_is_found() -> Outcome {
 }
 
 #[test]
-fn all_holders_are_listed_whoever_is_asked_for() -> Outcome {
+fn all_holders_are_listed_whichever_process_is_requested() -> TestResult {
     in_own_network(|netns| {
         let (shared, other) = (Pair::forgotten()?, Pair::forgotten()?);
         let first = Sleeper::with(&shared, &[207])?;
@@ -241,7 +241,7 @@ fn all_holders_are_listed_whoever_is_asked_for() -> Outcome {
 }
 
 #[test]
-fn only_the_processes_asked_for_are_reported() -> Outcome {
+fn only_the_requested_processes_are_reported() -> TestResult {
     in_own_network(|netns| {
         let (mine, yours) = (Pair::forgotten()?, Pair::forgotten()?);
         let sleeper = Sleeper::with(&yours, &[207])?;
@@ -264,7 +264,7 @@ fn only_the_processes_asked_for_are_reported() -> Outcome {
 }
 
 #[test]
-fn the_worst_owner_comes_first() -> Outcome {
+fn the_worst_owner_comes_first() -> TestResult {
     in_own_network(|netns| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let forgotten = |_| Pair::through(&listener)?.closed_after(b"", None);

@@ -1,13 +1,13 @@
 //! Names that others chose.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::program::{records, scan};
 use crate::stuck::{Pair, Sleeper};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
 
 /// A directory with a copy of sleep(1) under another name, removed at the end.
@@ -34,7 +34,7 @@ impl Drop for Copy {
 }
 
 #[test]
-fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
+fn nothing_in_a_name_reaches_the_terminal() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let (_copy, program) = Copy::named(b"\x1b[31m\n\"q'\xff\r")?;
@@ -63,7 +63,7 @@ fn nothing_in_a_name_reaches_the_terminal() -> Outcome {
 }
 
 #[test]
-fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
+fn a_command_line_of_a_megabyte_is_cut() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let zeros = "0".repeat(120_000);
@@ -91,7 +91,7 @@ fn a_command_line_of_a_megabyte_is_cut() -> Outcome {
 }
 
 #[test]
-fn a_program_that_was_deleted_is_reported() -> Outcome {
+fn a_program_that_was_deleted_is_reported() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let (copy, program) = Copy::named(b"gone")?;

@@ -1,13 +1,13 @@
 //! Connections whose peer has closed, and processes that hold them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 use tcpclose_kit::command::inherit;
-use tcpclose_kit::process::Running;
+use tcpclose_kit::process::ChildGuard;
 use tcpclose_kit::skip::skip;
 
 /// Long enough for a FIN to arrive on loopback, and for the kernel's ticks to show it.
@@ -31,8 +31,8 @@ impl Pair {
         Ok(Self { client, server })
     }
 
-    /// The client says something and closes. The server has read `read` bytes of it, the end of stream too when that
-    /// is `None`.
+    /// The client says something and closes. The server has read `read` bytes of it, the end of
+    /// stream too when that is `None`.
     pub fn closed_after(mut self, ended: &[u8], read: Option<usize>) -> io::Result<TcpStream> {
         self.client.write_all(ended)?;
         // So that the FIN comes behind what was read, and is no part of it.
@@ -68,8 +68,9 @@ pub fn not_accepted(listener: &TcpListener) -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// A process that holds a socket and sleeps; killed when dropped, or when the thread that started it ends.
-pub struct Sleeper(Running);
+/// A process that holds a socket and sleeps; killed when dropped, or when the thread that started
+/// it ends.
+pub struct Sleeper(ChildGuard);
 
 impl Sleeper {
     /// Starts it with a copy of `fd` under each of the numbers.
@@ -84,11 +85,11 @@ impl Sleeper {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         inherit(command, fd, numbers);
-        Running::spawn(command).map(Self)
+        ChildGuard::spawn(command).map(Self)
     }
 
-    /// The same, but only its second thread sleeps: the first has exited when this returns. `None`, and reported, where
-    /// there is no Python.
+    /// The same, but only its second thread sleeps: the first has exited when this returns. `None`,
+    /// and reported, where there is no Python.
     pub fn without_first_thread(fd: &impl AsRawFd, number: RawFd) -> io::Result<Option<Self>> {
         // What exits is the calling thread alone (exit(2)), which is the first.
         let script = format!(

@@ -1,6 +1,6 @@
-//! Stuck sockets in `tcpclose watch`: told when they turn stuck, and when they are no more.
+//! Stuck sockets in `tcpclose watch`: reported when they become stuck and when they are resolved.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::program;
 use crate::stuck::{Pair, Sleeper, not_accepted};
 use crate::watch::{Fallible, Watch};
 use rustix::thread::CapabilitySet;
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::command::{with_only_capabilities, with_tracefs};
 use tcpclose_kit::own_network::in_own_network;
 use tcpclose_kit::skip::skip;
 use tcpclose_kit::sockets::reset_on_close;
 
-/// Whether anything can be traced here. Skips the test where nothing can.
+/// Returns whether anything can be traced here. Skips the test where nothing can.
 pub fn can_trace() -> Fallible<bool> {
-    let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
-        .arg("doctor")
-        .output()?;
+    let doctor = Command::new(program::path()).arg("doctor").output()?;
     let can = doctor.status.success();
     if !can {
         skip("needs the eBPF programs and root");
@@ -39,7 +38,7 @@ fn watch_everywhere(args: &[&str]) -> Fallible<Watch> {
 }
 
 fn watch_command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    let mut command = Command::new(program::path());
     command
         .args(["watch", "--stuck-after", "300ms"])
         .args(args)
@@ -56,7 +55,7 @@ pub fn leak(watch: &mut Watch) -> Fallible<Value> {
     watch.record(r#""kind":"leak""#)
 }
 
-pub fn in_traced_network(test: impl FnOnce(&str) -> Outcome + Send) -> Outcome {
+pub fn in_traced_network(test: impl FnOnce(&str) -> TestResult + Send) -> TestResult {
     if !can_trace()? {
         return Ok(());
     }
@@ -68,7 +67,7 @@ fn age(record: &Value) -> Fallible<f64> {
 }
 
 #[test]
-fn it_is_reported_with_its_exact_age_and_that_it_was_closed() -> Outcome {
+fn it_is_reported_with_its_exact_age_and_that_it_was_closed() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let server = Pair::forgotten()?;
@@ -98,7 +97,7 @@ fn it_is_reported_with_its_exact_age_and_that_it_was_closed() -> Outcome {
 }
 
 #[test]
-fn a_process_that_exits_is_reported_as_the_end() -> Outcome {
+fn a_process_that_exits_is_reported_as_the_end() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         for unread in [false, true] {
@@ -122,7 +121,7 @@ fn a_process_that_exits_is_reported_as_the_end() -> Outcome {
 }
 
 #[test]
-fn a_reset_by_the_peer_is_reported_as_the_end() -> Outcome {
+fn a_reset_by_the_peer_is_reported_as_the_end() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let Pair { client, server } = Pair::new()?.half_closed()?;
@@ -139,7 +138,7 @@ fn a_reset_by_the_peer_is_reported_as_the_end() -> Outcome {
 }
 
 #[test]
-fn what_was_stuck_before_is_reported_with_an_estimated_age() -> Outcome {
+fn sockets_stuck_before_the_start_have_an_estimated_age() -> TestResult {
     in_traced_network(|netns| {
         let server = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(400));
@@ -158,7 +157,7 @@ fn what_was_stuck_before_is_reported_with_an_estimated_age() -> Outcome {
 }
 
 #[test]
-fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
+fn an_unaccepted_connection_belongs_to_the_listening_process() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
@@ -184,7 +183,7 @@ fn what_was_not_accepted_is_laid_to_the_one_that_listens() -> Outcome {
 }
 
 #[test]
-fn a_half_close_at_work_is_no_leak_until_it_rests() -> Outcome {
+fn a_half_close_in_use_is_not_stuck_until_it_is_idle() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let mut pair = Pair::new()?.half_closed()?;
@@ -198,14 +197,14 @@ fn a_half_close_at_work_is_no_leak_until_it_rests() -> Outcome {
         assert_eq!(opened["leak"]["verdict"], "eof_read");
         assert!(
             age(&opened)? >= 1_000.0,
-            "told only after it rested: {opened}"
+            "reported only after it rested: {opened}"
         );
         Ok(())
     })
 }
 
 #[test]
-fn filters_hold_for_stuck_sockets_too() -> Outcome {
+fn filters_hold_for_stuck_sockets_too() -> TestResult {
     in_traced_network(|netns| {
         let (first, second) = (Pair::forgotten()?, Pair::forgotten()?);
         let sleeper = Sleeper::with(&second, &[207])?;
@@ -226,7 +225,7 @@ fn filters_hold_for_stuck_sockets_too() -> Outcome {
 }
 
 #[test]
-fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
+fn a_process_that_leaks_on_gets_a_forecast() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch(netns, &[])?;
         let mut held = Vec::new();
@@ -235,7 +234,8 @@ fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
             let line = watch.wait_for(" stuck ")?;
             let here = format!(", {round} stuck here");
             assert!(line.contains(&here), "{line}");
-            let forecast = line.contains("grows by ") && line.contains("no descriptors left in ");
+            let forecast =
+                line.contains("grows by ") && line.contains("out of file descriptors in about ");
             assert_eq!(forecast, round >= 3, "{round}: {line}");
         }
         drop(held);
@@ -246,7 +246,7 @@ fn a_process_that_leaks_on_gets_a_forecast() -> Outcome {
 }
 
 #[test]
-fn connections_that_are_closed_in_time_are_not_reported() -> Outcome {
+fn connections_that_are_closed_in_time_are_not_reported() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &["--count", "60"])?;
         for _ in 0..30 {
@@ -264,7 +264,7 @@ fn connections_that_are_closed_in_time_are_not_reported() -> Outcome {
 
 /// A running `tcpclose leaks --watch` that traces, once it has scanned for the first time.
 fn watch_scans(netns: &str) -> Fallible<Watch> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+    let mut command = Command::new(program::path());
     command
         .args(["leaks", "--netns", netns, "--watch", "100ms"])
         .args(["--min-age", "300ms", "--format", "json"])
@@ -275,7 +275,7 @@ fn watch_scans(netns: &str) -> Fallible<Watch> {
 }
 
 #[test]
-fn leaks_that_open_while_leaks_watches_have_an_exact_age_and_an_end() -> Outcome {
+fn sockets_that_become_stuck_during_a_watch_have_an_exact_age_and_resolution() -> TestResult {
     in_traced_network(|netns| {
         let before = Pair::forgotten()?;
         thread::sleep(Duration::from_millis(400));
@@ -300,10 +300,10 @@ fn leaks_that_open_while_leaks_watches_have_an_exact_age_and_an_end() -> Outcome
 }
 
 #[test]
-fn where_nothing_can_be_traced_leaks_watch_reports_it_and_estimates() -> Outcome {
+fn where_nothing_can_be_traced_leaks_watch_reports_it_and_estimates() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::forgotten()?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+        let mut command = Command::new(program::path());
         command
             .args(["leaks", "--netns", netns, "--watch", "20ms", "--count", "3"])
             .args(["--min-age", "0s", "--format", "json"]);
@@ -325,7 +325,7 @@ fn where_nothing_can_be_traced_leaks_watch_reports_it_and_estimates() -> Outcome
 }
 
 #[test]
-fn the_classic_tracepoint_does_not_hide_stuck_sockets() -> Outcome {
+fn the_classic_tracepoint_does_not_hide_stuck_sockets() -> TestResult {
     in_traced_network(|netns| {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port().to_string();

@@ -1,17 +1,17 @@
 //! What the application has not done.
 
-use std::io::{Read, Write};
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
 use crate::program::{records, scan};
 use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
-use tcpclose_kit::Outcome;
+use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
-use tcpclose_kit::process::Ended;
+use tcpclose_kit::process::CommandOutput;
 
 #[test]
-fn nothing_stuck_is_exit_code_0() -> Outcome {
+fn nothing_stuck_is_exit_code_0() -> TestResult {
     in_own_network(|netns| {
         let _pair = Pair::new()?;
         let ended = records(netns)?;
@@ -24,7 +24,7 @@ fn nothing_stuck_is_exit_code_0() -> Outcome {
 }
 
 #[test]
-fn everything_read_and_never_closed() -> Outcome {
+fn everything_read_and_never_closed() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let ended = records(netns)?;
@@ -43,7 +43,7 @@ fn everything_read_and_never_closed() -> Outcome {
 }
 
 #[test]
-fn an_end_of_stream_that_was_not_read() -> Outcome {
+fn an_end_of_stream_that_was_not_read() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::new()?.closed_after(b"hello", Some(5))?;
         let leak = records(netns)?.record()["leak"].clone();
@@ -56,7 +56,7 @@ fn an_end_of_stream_that_was_not_read() -> Outcome {
 }
 
 #[test]
-fn unread_bytes_before_the_end_of_stream_are_counted() -> Outcome {
+fn unread_bytes_before_the_end_of_stream_are_counted() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::new()?.closed_after(b"hello", Some(2))?;
         let leak = records(netns)?.record()["leak"].clone();
@@ -74,7 +74,7 @@ fn unread_bytes_before_the_end_of_stream_are_counted() -> Outcome {
 }
 
 #[test]
-fn a_connection_that_was_not_accepted_is_its_listener_s() -> Outcome {
+fn a_connection_that_was_not_accepted_is_its_listener_s() -> TestResult {
     in_own_network(|netns| {
         let listener = TcpListener::bind("0.0.0.0:0")?;
         let port = listener.local_addr()?.port();
@@ -97,7 +97,7 @@ fn a_connection_that_was_not_accepted_is_its_listener_s() -> Outcome {
 }
 
 #[test]
-fn one_not_accepted_on_a_v4_mapped_address_is_its_listener_s() -> Outcome {
+fn one_not_accepted_on_a_v4_mapped_address_is_its_listener_s() -> TestResult {
     in_own_network(|netns| {
         let listener = TcpListener::bind("[::ffff:127.0.0.1]:0")?;
         let to = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
@@ -119,7 +119,7 @@ fn fill(server: &mut std::net::TcpStream) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_half_close_at_work_is_no_leak() -> Outcome {
+fn a_half_close_in_use_is_not_stuck() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?.half_closed()?;
         fill(&mut pair.server)?;
@@ -134,7 +134,7 @@ fn a_half_close_at_work_is_no_leak() -> Outcome {
         let table = String::from_utf8(ended.stdout)?;
         assert_eq!(
             table,
-            "0 sockets stuck in CLOSE_WAIT for 2.0s or longer, 1 younger or still at work\n"
+            "0 sockets stuck in CLOSE_WAIT for 2.0s or longer, 1 younger or still transferring data\n"
         );
         assert_eq!(ended.status.code(), Some(0));
         Ok(())
@@ -142,7 +142,7 @@ fn a_half_close_at_work_is_no_leak() -> Outcome {
 }
 
 #[test]
-fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
+fn a_half_close_whose_peer_does_not_read_is_stuck() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?.half_closed()?;
         fill(&mut pair.server)?;
@@ -151,7 +151,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
         let ended = crate::program::leaks(&args)
             .args(["--format", "json"])
             .output()?;
-        let record = Ended::from(ended).record();
+        let record = CommandOutput::from(ended).record();
         let leak = &record["leak"];
         assert_eq!(leak["verdict"], "eof_unread");
         let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;
@@ -161,7 +161,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
                 && advice.ends_with(&format!("; {unsent} bytes wait")),
             "{advice}"
         );
-        let table = Ended::from(crate::program::leaks(&args).output()?);
+        let table = CommandOutput::from(crate::program::leaks(&args).output()?);
         assert_eq!(table.code, Some(1));
         let line = "\n       the peer has not read for ";
         assert!(table.stdout.contains(line), "{}", table.stdout);
@@ -171,7 +171,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> Outcome {
 }
 
 #[test]
-fn ipv6_and_v4_mapped_connections_are_found_and_told_apart() -> Outcome {
+fn ipv6_and_v4_mapped_connections_are_found_and_distinguished() -> TestResult {
     in_own_network(|netns| {
         let listener = TcpListener::bind("[::]:0")?;
         let port = listener.local_addr()?.port();
@@ -193,7 +193,7 @@ fn ipv6_and_v4_mapped_connections_are_found_and_told_apart() -> Outcome {
 }
 
 #[test]
-fn ports_and_ages_filter() -> Outcome {
+fn ports_and_ages_filter() -> TestResult {
     in_own_network(|netns| {
         let server = Pair::forgotten()?;
         let (local, peer) = (
@@ -212,7 +212,7 @@ fn ports_and_ages_filter() -> Outcome {
         assert_eq!(young.status.code(), Some(0), "younger than a minute");
         assert!(
             String::from_utf8(young.stdout)?
-                .ends_with("for 1m00s or longer, 1 younger or still at work\n")
+                .ends_with("for 1m00s or longer, 1 younger or still transferring data\n")
         );
         Ok(())
     })

@@ -2,28 +2,33 @@
 
 use std::io::{self, BufRead as _, BufReader, Lines};
 use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tcpclose_kit::process::Running;
+use tcpclose_kit::process::ChildGuard;
+use tcpclose_kit::wait::WAIT_TIMEOUT;
 
 pub type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// A running `tcpclose leaks --watch` or `tcpclose watch`.
 pub struct Watch {
-    running: Running,
+    running: ChildGuard,
     /// The lines that were not read yet.
     pub lines: Lines<BufReader<ChildStdout>>,
+    /// The messages that came after it was attached and were not read yet.
+    messages: Option<Receiver<String>>,
 }
 
 impl Watch {
     /// Starts it.
     pub fn spawn(command: &mut Command) -> Fallible<Self> {
-        let mut running = Running::spawn(command.stdout(Stdio::piped()))?;
+        let mut running = ChildGuard::spawn(command.stdout(Stdio::piped()))?;
         let stdout = running.stdout.take().ok_or("no output")?;
         Ok(Self {
             running,
             lines: BufReader::new(stdout).lines(),
+            messages: None,
         })
     }
 
@@ -39,8 +44,25 @@ impl Watch {
             }
         }
         // So that it never waits for somebody who reads them.
-        std::thread::spawn(move || io::copy(&mut stderr, &mut io::sink()));
+        let (sender, receiver) = channel();
+        watch.messages = Some(receiver);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
         Ok(watch)
+    }
+
+    /// Waits for a message on stderr that contains this.
+    pub fn notice(&mut self, words: &str) -> Fallible<String> {
+        let messages = self.messages.as_ref().ok_or("stderr is not read")?;
+        loop {
+            let message = messages.recv_timeout(WAIT_TIMEOUT)?;
+            if message.contains(words) {
+                return Ok(message);
+            }
+        }
     }
 
     /// Returns the next line that contains this.

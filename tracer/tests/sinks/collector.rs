@@ -57,6 +57,8 @@ pub enum Answer {
     Take,
     /// Takes it, but for so many of its records.
     Reject(i64),
+    /// Takes it, and says so in this many bytes.
+    Chatter(usize),
     /// Wants it again, after this many seconds.
     Busy(u64),
     /// Wants it never again.
@@ -220,6 +222,10 @@ async fn answer_http(
             rejected = count;
             200
         }
+        Answer::Chatter(length) => {
+            let answer = taken(1, "\u{1b}".repeat(length)).encode_to_vec();
+            return Ok(Response::new(Full::from(answer)));
+        }
         Answer::Busy(seconds) => {
             let response = Response::builder()
                 .status(503)
@@ -238,7 +244,7 @@ async fn answer_http(
             "/v1/logs" => {
                 let request = ExportLogsServiceRequest::decode(body).expect("protobuf");
                 shelf.lock().logs.push(request);
-                answer = taken(rejected).encode_to_vec();
+                answer = taken(rejected, "too old".to_owned()).encode_to_vec();
             }
             "/v1/metrics" => {
                 let request = ExportMetricsServiceRequest::decode(body).expect("protobuf");
@@ -253,11 +259,11 @@ async fn answer_http(
     Ok(response.expect("a response"))
 }
 
-fn taken(rejected: i64) -> ExportLogsServiceResponse {
+fn taken(rejected: i64, error_message: String) -> ExportLogsServiceResponse {
     ExportLogsServiceResponse {
-        partial_success: (rejected > 0).then(|| ExportLogsPartialSuccess {
+        partial_success: (rejected > 0).then_some(ExportLogsPartialSuccess {
             rejected_log_records: rejected,
-            error_message: "too old".to_owned(),
+            error_message,
         }),
     }
 }
@@ -275,12 +281,13 @@ async fn serve_grpc(listener: TcpListener, shelf: Shelf) {
 }
 
 impl Shelf {
-    /// How many are rejected, or the error.
-    async fn answer_grpc<T>(&self, request: &tonic::Request<T>) -> Result<i64, Status> {
+    /// How many are rejected and why, or the error.
+    async fn answer_grpc<T>(&self, request: &tonic::Request<T>) -> Result<(i64, String), Status> {
         let token = request.metadata().get("authorization");
         match self.next_answer(token.and_then(|token| token.to_str().ok())) {
-            Answer::Take => Ok(0),
-            Answer::Reject(count) => Ok(count),
+            Answer::Take => Ok((0, String::new())),
+            Answer::Reject(count) => Ok((count, "too old".to_owned())),
+            Answer::Chatter(length) => Ok((1, "\u{1b}".repeat(length))),
             Answer::Busy(seconds) => {
                 let details = ErrorDetails::with_retry_info(Some(Duration::from_secs(seconds)));
                 Err(Status::with_error_details(
@@ -304,9 +311,9 @@ impl LogsService for Shelf {
         &self,
         request: tonic::Request<ExportLogsServiceRequest>,
     ) -> Result<tonic::Response<ExportLogsServiceResponse>, Status> {
-        let rejected = self.answer_grpc(&request).await?;
+        let (rejected, why) = self.answer_grpc(&request).await?;
         self.lock().logs.push(request.into_inner());
-        Ok(tonic::Response::new(taken(rejected)))
+        Ok(tonic::Response::new(taken(rejected, why)))
     }
 }
 

@@ -12,7 +12,8 @@ use tcpclose_kit::mounts::{enter_new_mounts, mount_tmpfs};
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::skip;
 
-/// Runs a test with a disk of 64 KiB, in a mount namespace of its own. Skips it where that is not allowed.
+/// Runs a test with a disk of 64 KiB, in a mount namespace of its own. Skips it where that is not
+/// allowed.
 fn with_small_disk(test: impl FnOnce(&Path) + Send) {
     let scratch = Scratch::new();
     let mounted = |path: &Path| -> io::Result<()> {
@@ -31,7 +32,7 @@ fn with_small_disk(test: impl FnOnce(&Path) + Send) {
 }
 
 #[test]
-fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
+fn a_full_disk_is_reported_leaves_no_partial_line_and_is_recovered_from() {
     with_small_disk(|disk| {
         let path = disk.join("closes.jsonl");
         let config = SinkConfig {
@@ -71,7 +72,8 @@ fn a_full_disk_is_said_leaves_no_half_line_and_is_recovered_from() {
         let mut all = ids(&before);
         all.extend(ids(&after));
         assert_eq!(all.len() as u64, counts.written);
-        // What came through, in order; the record of the loss behind what had waited; and what came later.
+        // What came through, in order; the record of the loss behind what had waited; and what came
+        // later.
         let first_dropped = all.len() as u64 - 1;
         assert!(all[..all.len() - 2].iter().copied().eq(1..first_dropped));
         assert_eq!(all[all.len() - 2..], [0, 2_000]);

@@ -51,18 +51,43 @@ fn not_everybody_may_read_it() {
     let _ = sink.finish(long());
 }
 
+/// A kill -9 in the middle of a write leaves such a line.
 #[test]
-fn a_file_is_continued_and_a_line_that_a_crash_cut_is_ended() {
+fn a_file_is_continued_and_a_line_that_a_crash_cut_is_removed() {
+    for cut in [
+        "{",
+        "{\"v\"",
+        "{\"v\":1,\"kind\":\"close\",\"ts\":\"2026-11-3",
+    ] {
+        for before in ["", "{\"v\":1,\"old\":1}\n"] {
+            let scratch = Scratch::new();
+            let path = scratch.path("closes.jsonl");
+            fs::write(&path, format!("{before}{cut}")).expect("a file");
+            let (mut sink, _) = start(&config(&path));
+            sink.offer(&close(7));
+            assert_eq!(sink.finish(long()).written, 1);
+            let text = fs::read_to_string(&path).expect("the file");
+            let new = text.strip_prefix(before).expect("what was whole");
+            assert_eq!(ids(new.as_bytes()), [7], "{text}");
+        }
+    }
+}
+
+/// The last line of a file that another program wrote need not have a newline.
+#[test]
+fn a_last_line_of_another_program_is_ended() {
     let scratch = Scratch::new();
     let path = scratch.path("closes.jsonl");
-    fs::write(&path, "{\"old\":1}\n{\"cut\":").expect("a file");
-    let (mut sink, _) = start(&config(&path));
-    sink.offer(&close(7));
-    assert_eq!(sink.finish(long()).written, 1);
-    let text = fs::read_to_string(&path).expect("the file");
-    let (old, new) = text.split_at("{\"old\":1}\n{\"cut\":\n".len());
-    assert_eq!(old, "{\"old\":1}\n{\"cut\":\n");
-    assert_eq!(ids(new.as_bytes()), [7]);
+    let long_line = format!("{{\"v\":1,{}", "x".repeat(2 << 20));
+    for old in ["{\"old\":1}\nexit", &long_line] {
+        fs::write(&path, old).expect("a file");
+        let (mut sink, _) = start(&config(&path));
+        sink.offer(&close(7));
+        assert_eq!(sink.finish(long()).written, 1);
+        let text = fs::read_to_string(&path).expect("the file");
+        let new = text.strip_prefix(&format!("{old}\n"));
+        assert_eq!(ids(new.expect("what was there").as_bytes()), [7]);
+    }
 }
 
 #[test]
@@ -83,7 +108,7 @@ fn a_second_writer_is_refused_until_the_first_is_gone() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_at_once() {
+fn a_path_that_is_not_a_file_is_refused_at_once() {
     let scratch = Scratch::new();
     let pipe = scratch.path("pipe");
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).expect("a pipe");
@@ -99,7 +124,8 @@ fn what_is_no_file_is_refused_at_once() {
     }
 }
 
-/// Renames the file again and again while records come, as logrotate does, and asks for it to be reopened.
+/// Renames the file again and again while records come, as logrotate does, and asks for it to be
+/// reopened.
 #[test]
 fn rotation_under_load_loses_and_cuts_nothing() {
     const RECORDS: u64 = 60_000;
@@ -112,7 +138,8 @@ fn rotation_under_load_loses_and_cuts_nothing() {
     for id in 1..=RECORDS {
         sink.offer(&close(id));
         if id % 1_500 == 0 {
-            // The last one may still be being written to: the new file is there when it no longer is.
+            // The last one may still be being written to: the new file is there when it no longer
+            // is.
             wait_until("the file is there again", || path.exists());
             fs::rename(&path, scratch.path(&format!("old.{rotated:03}"))).expect("a rename");
             rotated += 1;
@@ -136,7 +163,8 @@ fn rotation_under_load_loses_and_cuts_nothing() {
     assert!(messages.all().is_empty(), "{:?}", messages.all());
 }
 
-/// As logrotate's `copytruncate` does, but for the lines that come between its copy and its truncation.
+/// As logrotate's `copytruncate` does, but for the lines that come between its copy and its
+/// truncation.
 #[test]
 fn a_file_that_is_emptied_is_written_from_its_beginning() {
     let scratch = Scratch::new();
@@ -210,7 +238,8 @@ fn a_reader_meets_no_half_line() {
                 file.read_to_end(&mut text).expect("the text");
                 let end = text.iter().rposition(|byte| *byte == b'\n');
                 let whole = end.map_or(0, |end| end + 1);
-                // The kernel may show a write(2) that is still going on, of which the last line is not whole yet.
+                // The kernel may show a write(2) that is still going on, of which the last line is
+                // not whole yet.
                 let _ = ids(&text[..whole]);
                 looks += 1;
             }

@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tcpclose::output::cgroup_names::NoCgroups;
+use tcpclose::cgroup_names::NoCgroups;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
-use tcpclose::output::sink::{Counts, RenderContext, Sink, SinkConfig};
+use tcpclose::output::sink::{RenderContext, Sink, SinkConfig};
+use tcpclose::output_status::OutputCounts;
 use tcpclose::record::Record;
-use tcpclose::summary::{IntervalEnd, Summaries};
+use tcpclose::summary::{IntervalEnd, Summarizer};
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{
-    Bytes, Close, ClosePath, Endpoint, Finding, Initiator, Loss, LossLocation, Measured,
+    Bytes, Close, ClosePath, EndSource, Endpoint, Finding, Initiator, Loss, LossLocation,
     SegmentFlags, Side, Step, TimeWait, TimeWaitEnd,
 };
 use tcpclose_core::summary::IntervalContext;
-use tcpclose_core::types::{EndpointId, Known, Nanos, NetNs, Owner, OwnerSource, Role};
+use tcpclose_core::types::{Certainty, EndpointId, Nanos, NetNs, Owner, OwnerSource, Role};
 
 /// Monotonic zero is 2026-01-31T12:00:00Z.
 pub const NOON_NS: i64 = 1_769_860_800_000_000_000;
@@ -86,11 +87,11 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[track_caller]
-pub fn assert_adds_up(counts: Counts) {
-    let Counts {
+pub fn assert_adds_up(counts: OutputCounts) {
+    let OutputCounts {
         offered,
         filtered,
-        cut,
+        rate_limited,
         dropped,
         written,
         failed,
@@ -98,12 +99,12 @@ pub fn assert_adds_up(counts: Counts) {
     } = counts;
     assert_eq!(
         offered,
-        filtered + cut + dropped + written + failed + queued,
+        filtered + rate_limited + dropped + written + failed + queued,
         "{counts:?}"
     );
 }
 
-/// A close that its `conn.id` tells from all others.
+/// A close, which its `conn.id` distinguishes from all others.
 pub fn close(id: u64) -> Arc<Record> {
     close_of(id, b"mariadb")
 }
@@ -123,13 +124,15 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
         })),
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
+        cause: None,
+        connect_error: None,
         steps: smallvec![Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,
             seq: Some(174),
             ack: Some(211),
             at: Some(us(8_460)),
-            known: Known::Observed,
+            known: Certainty::Observed,
         }],
         segments: Some(3),
         states: smallvec![
@@ -154,6 +157,7 @@ fn endpoint(id: u64) -> Endpoint {
         netns: NetNs::new(4_026_531_840),
         tuple: (end("192.0.2.7:48350"), end("192.0.2.9:3306")).into(),
         role: Role::Client,
+        initial: None,
         seen_from_start: true,
         opened: Some(Nanos(100_000)),
         lifetime: Some(Nanos(8_400_000)),
@@ -168,7 +172,7 @@ pub fn time_wait(id: u64) -> Arc<Record> {
         entered: Nanos(8_500_000),
         dwell: Nanos::from_millis(60_991),
         end: TimeWaitEnd::Expired,
-        measured: Measured::Timer,
+        measured: EndSource::Timer,
         error: Nanos::from_millis(127),
         restarts: 0,
     }))))
@@ -202,20 +206,21 @@ pub fn ids(lines: &[u8]) -> Vec<u64> {
         .collect()
 }
 
-/// A summary of the seconds from one to another, with so many closes that were a quarter of a second in CLOSE_WAIT.
+/// A summary of the seconds from one to another, with so many closes that were a quarter of a
+/// second in CLOSE_WAIT.
 pub fn summary(from: u64, to: u64, closes: u64) -> Arc<Record> {
     Summed::new(from).up_to(to, closes)
 }
 
 /// An agent's summaries, one after the other.
-pub struct Summed(Summaries);
+pub struct Summed(Summarizer);
 
 impl Summed {
     /// From this second on.
     pub fn new(from: u64) -> Self {
         let from = Nanos::from_secs(from);
         let start = clock().timestamp(from);
-        Self(Summaries::new(from).for_metrics(start, from))
+        Self(Summarizer::new(from).for_metrics(start, from))
     }
 
     /// The summary of the seconds up to this one, as [`summary()`] has it.

@@ -1,5 +1,5 @@
-//! Outputs of type `journald`, to a real one with sockets and files of its own: it runs in a mount namespace with another
-//! /run, next to which the host's goes on as it was.
+//! Outputs of type `journald`, to a real one with sockets and files of its own: it runs in a mount
+//! namespace with another /run, next to which the host's goes on as it was.
 
 use smallvec::smallvec;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::findings::{
     assert_adds_up, close, close_of, long, loss, record, start, summary, time_wait, wait_until,
 };
 use tcpclose_kit::mounts::{enter_new_mounts, mount_tmpfs};
-use tcpclose_kit::process::{Running, output_of};
+use tcpclose_kit::process::{ChildGuard, output_of};
 use tcpclose_kit::skip::{find_program, skip};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -32,9 +32,9 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn start(&self) -> Running {
+    pub fn start(&self) -> ChildGuard {
         let running =
-            Running::spawn(Command::new(&self.program).stderr(std::process::Stdio::null()))
+            ChildGuard::spawn(Command::new(&self.program).stderr(std::process::Stdio::null()))
                 .expect("journald starts");
         wait_until("journald listens", || {
             // Its socket's file outlives it.
@@ -75,7 +75,8 @@ impl Journal {
     }
 }
 
-/// Runs a test in a mount namespace where a journald may be started. Skips it where that is not possible.
+/// Runs a test in a mount namespace where a journald may be started. Skips it where that is not
+/// possible.
 pub fn with_journal(test: impl FnOnce(&Journal) + Send) {
     let (Some(program), Some(_)) = (find_program("systemd-journald"), find_program("journalctl"))
     else {
@@ -240,5 +241,52 @@ fn a_journald_that_is_gone_is_waited_for_and_nothing_is_lost() {
         });
         assert!(ids.eq(1..=200));
         assert_eq!(messages.all().len(), 2, "{:?}", messages.all());
+    });
+}
+
+#[test]
+fn without_systemd_the_other_outputs_are_named() {
+    with_journal(|_| {
+        let (mut sink, messages) = start(&config());
+        sink.offer(&close(1));
+        messages.wait_for(&format!(
+            "output journald is down: no journald listens at {SOCKET}; without systemd, use an output of type syslog, file or stdout"
+        ));
+        assert_adds_up(sink.finish(std::time::Instant::now()));
+    });
+}
+
+/// With the configuration that packages install.
+#[test]
+fn the_self_test_of_the_default_configuration_arrives_in_sentences() {
+    with_journal(|journal| {
+        let _journald = journal.start();
+        let folder = Path::new("/run/self-test");
+        fs::create_dir_all(folder).expect("/run is our own");
+        let file = folder.join("agent.toml");
+        fs::write(&file, tcpclose::agent::config::DEFAULT_CONFIG).expect("/run is our own");
+        let output = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["agent", "--self-test", "--config"])
+            .arg(&file)
+            .output()
+            .expect("it is built");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(
+            stderr.contains("output journald has taken 2 records"),
+            "{stderr}"
+        );
+        let entries = journal.wait_for(2);
+        for entry in &entries {
+            assert_eq!(entry["TCPCLOSE_SELF_TEST"], "true");
+            // Alerts on warnings must not fire.
+            assert_eq!(entry["PRIORITY"], "6");
+        }
+        let sentence = entries[0]["MESSAGE"].as_str().expect("text");
+        assert!(
+            sentence.starts_with("self-test: tcpclose[")
+                && sentence.contains(" stuck in CLOSE_WAIT"),
+            "{sentence}"
+        );
     });
 }

@@ -1,5 +1,8 @@
 //! The agent's outputs against real receivers.
 
+#![expect(clippy::panic, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
 #[cfg(feature = "otlp")]
 mod collector;
 mod disk;
@@ -8,6 +11,7 @@ mod findings;
 mod journald;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod strangers;
 mod syslog;
 #[cfg(feature = "otlp")]
 mod throughput;

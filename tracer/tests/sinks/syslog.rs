@@ -13,7 +13,7 @@ use crate::findings::{
     LONG, assert_adds_up, close, close_of, long, loss, record, start, time_wait, wait_until,
 };
 use rustix::process::Signal;
-use tcpclose_kit::process::Running;
+use tcpclose_kit::process::ChildGuard;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::find_program;
 
@@ -94,8 +94,8 @@ input(type="imptcp" path="{folder}/stream" unlink="on" ruleset="all")
         )
     }
 
-    pub fn start(&self) -> Running {
-        let running = Running::spawn(
+    pub fn start(&self) -> ChildGuard {
+        let running = ChildGuard::spawn(
             Command::new(&self.program)
                 .args(["-n", "-f"])
                 .arg(self.path("rsyslog.conf"))
@@ -304,9 +304,10 @@ fn a_receiver_that_was_killed_is_found_again() {
     }
 }
 
-/// A receiver that stands still holds nothing up but its own output, and what it reads later is whole and in order.
+/// A receiver that stands still holds nothing up but its own output, and what it reads later is
+/// whole and in order.
 #[test]
-fn a_receiver_that_stands_still_costs_only_what_does_not_fit_the_queue() {
+fn a_stalled_receiver_costs_only_the_records_over_the_queue() {
     const RECORDS: u64 = 40_000;
     let Some(rsyslog) = Rsyslog::new() else {
         return;
@@ -359,7 +360,7 @@ fn a_udp_receiver_that_is_not_there_is_reported_once_and_nothing_is_lost_until_i
     for id in 1..=20 {
         sink.offer(&close(id));
     }
-    messages.wait_for("is down: nobody listens there");
+    messages.wait_for("is down: no program listens there");
     // SIGHUP makes it try again at once.
     for _ in 0..5 {
         sink.reopen();

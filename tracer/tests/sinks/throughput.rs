@@ -1,5 +1,5 @@
-//! How many records a second each output takes, with the real receiver on this host. Not a test of anything: it is run by
-//! hand, in the release profile, for the table in docs/outputs.md:
+//! How many records a second each output takes, with the real receiver on this host. Not a test of
+//! anything: it is run by hand, in the release profile, for the table in docs/outputs.md:
 //!
 //!     cargo test --release -p tcpclose --test sinks -- --ignored --nocapture throughput
 

@@ -34,7 +34,8 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Stands before a collector, and has a certificate for `name`. Runs as long as the test's process.
+    /// Stands before a collector, and has a certificate for `name`. Runs as long as the test's
+    /// process.
     fn guard(&self, protocol: Protocol, collector: &Collector, name: &str) -> SocketAddr {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
@@ -115,7 +116,7 @@ fn records_get_through_to_whom_the_authority_has_signed() {
 }
 
 #[test]
-fn a_certificate_that_is_not_right_is_said_and_nothing_is_sent() {
+fn an_untrusted_certificate_is_reported_and_nothing_is_sent() {
     let (scratch, right, other) = (Scratch::new(), Authority::new(), Authority::new());
     let file = scratch.path("ca.pem");
     fs::write(&file, right.pem()).expect("a file");

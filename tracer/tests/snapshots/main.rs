@@ -1,6 +1,8 @@
-//! What the program says before it does anything: its help at 80 columns, and how it refuses what it cannot do.
+//! What the program says before it does anything: its help at 80 columns, and how it refuses what
+//! it cannot do.
 //!
-//! `SNAPSHOTS=overwrite cargo test -p tcpclose --test snapshots` writes the kept texts anew; look at `git diff` then.
+//! `SNAPSHOTS=overwrite cargo test -p tcpclose --test snapshots` writes the kept texts anew; look
+//! at `git diff` then.
 
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::file;
@@ -43,6 +45,16 @@ fn help_of_leaks() {
 }
 
 #[test]
+fn help_of_resets() {
+    help(&["resets", "--help"], file!["help/resets.txt"]);
+}
+
+#[test]
+fn help_of_explain() {
+    help(&["explain", "--help"], file!["help/explain.txt"]);
+}
+
+#[test]
 fn help_of_record() {
     help(&["record", "--help"], file!["help/record.txt"]);
 }
@@ -58,7 +70,46 @@ fn help_of_doctor() {
 }
 
 #[test]
-fn the_default_configuration_is_printed_as_it_stands_in_the_sources() {
+fn help_and_version_are_commands_too() {
+    let asked = |args: &[&str]| {
+        tcpclose(args)
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone()
+    };
+    assert_eq!(asked(&["help", "leaks"]), asked(&["leaks", "--help"]));
+    assert_eq!(asked(&["version"]), asked(&["--version"]));
+}
+
+#[test]
+fn json_is_short_for_its_format() {
+    let replay = |args: &[&str]| {
+        let file = ["--replay", "tests/data/golden/orderly-closes.rec"];
+        let args = [&["watch"], args, &file].concat();
+        tcpclose(&args)
+            .assert()
+            .success()
+            .get_output()
+            .stdout
+            .clone()
+    };
+    assert_eq!(replay(&["--json"]), replay(&["--format", "json"]));
+    let coloured = replay(&["--color", "always"]);
+    assert!(coloured.contains(&0x1b) && !replay(&[]).contains(&0x1b));
+}
+
+#[test]
+fn a_duration_without_a_unit_is_refused() {
+    refused(
+        &["watch", "--duration", "5"],
+        file!["refusals/duration.txt"],
+    );
+}
+
+#[test]
+fn the_default_configuration_is_printed_unchanged() {
     tcpclose(&["agent", "--print-default-config"])
         .assert()
         .success()
@@ -66,7 +117,7 @@ fn the_default_configuration_is_printed_as_it_stands_in_the_sources() {
 }
 
 #[test]
-fn a_word_that_is_no_command_is_refused() {
+fn an_unknown_command_is_refused() {
     refused(&["wacth"], file!["refusals/no_command.txt"]);
 }
 
@@ -76,7 +127,7 @@ fn a_port_that_no_connection_has_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_recording_is_refused() {
+fn a_file_that_is_not_a_recording_is_refused() {
     refused(
         &["watch", "--replay", "Cargo.toml"],
         file!["refusals/no_recording.txt"],

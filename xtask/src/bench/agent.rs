@@ -12,32 +12,32 @@ use serde_json::Value;
 
 use super::tracer::Tracer;
 
-/// What it says when it is attached.
-const WORKS: &str = "tcpclose: the agent is running";
-/// A summary is shorter.
-const LONGEST_SUMMARY: i64 = 256 << 10;
+/// What it prints when it is attached.
+const READY_MESSAGE: &str = "tcpclose: the agent is running";
+/// In bytes; a summary is shorter.
+const MAX_SUMMARY_SIZE: i64 = 256 << 10;
 
 /// What it is to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
     /// What it writes by default, no single closes, as JSON to a file.
-    Little,
+    Default,
     /// Every finding as JSON to a file.
     EverythingToAFile,
-    /// Every finding as JSON to /dev/null, where no disk and no reader holds it up.
-    EverythingToNobody,
+    /// Every finding as JSON to /dev/null, where neither a disk nor a reader slows it down.
+    EverythingToDevNull,
 }
 
-/// A running `tcpclose agent` with the default configuration, but for its outputs, for one namespace, and for one summary
-/// in all: at its end.
+/// A running `tcpclose agent` with the default configuration, but for its outputs, for one
+/// namespace, and for one summary in all: at its end.
 pub struct Agent {
     /// The process.
     pub tracer: Tracer,
     findings: PathBuf,
 }
 
-/// Its last summary: that of all its time.
-pub struct Told(Value);
+/// Its last summary, which covers its whole run time.
+pub struct AgentSummary(Value);
 
 impl Agent {
     /// Starts it in our own namespace, and waits until it is attached. Its files go to `directory`.
@@ -46,9 +46,9 @@ impl Agent {
         // A file is appended to.
         let _ = fs::remove_file(&findings);
         let outputs = match writes {
-            Writes::Little => "kinds = [\"leak\", \"summary\", \"loss\"]\n",
+            Writes::Default => "kinds = [\"leak\", \"summary\", \"loss\"]\n",
             Writes::EverythingToAFile => "",
-            Writes::EverythingToNobody => {
+            Writes::EverythingToDevNull => {
                 "kinds = [\"summary\", \"loss\"]\n[[output]]\ntype = \"stdout\"\n"
             }
         };
@@ -62,16 +62,21 @@ impl Agent {
         fs::write(&config, text).context("cannot write the agent's configuration")?;
         let config = config.to_str().context("the path is no UTF-8")?;
         let args = ["agent", "--config", config];
-        let tracer = Tracer::start(program, &args, Stdio::null(), Some(WORKS))?;
+        let tracer = Tracer::start(program, &args, Stdio::null(), Some(READY_MESSAGE))?;
         Ok(Self { tracer, findings })
     }
 
-    /// Stops it, and returns what it has reported all its time.
-    pub fn stop(self) -> Result<Told> {
+    /// The file that it writes to.
+    pub fn findings(&self) -> &Path {
+        &self.findings
+    }
+
+    /// Stops it, and returns the summary of its whole run time.
+    pub fn stop(self) -> Result<AgentSummary> {
         let messages = self.tracer.stop()?;
         let mut file = File::open(&self.findings).context("the agent has written nothing")?;
         let length = i64::try_from(file.metadata()?.len())?;
-        file.seek(SeekFrom::End(-length.min(LONGEST_SUMMARY)))?;
+        file.seek(SeekFrom::End(-length.min(MAX_SUMMARY_SIZE)))?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail)?;
         // Others wait for the disk.
@@ -81,7 +86,7 @@ impl Agent {
         let summary = summaries.next().with_context(|| {
             format!("the agent has written no summary: {}", messages.join("; "))
         })?;
-        Ok(Told(serde_json::from_slice(summary)?))
+        Ok(AgentSummary(serde_json::from_slice(summary)?))
     }
 }
 
@@ -91,25 +96,30 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(serde_json::to_string(path)?)
 }
 
-impl Told {
+impl AgentSummary {
     fn number(&self, pointer: &str) -> Result<u64> {
         let number = self.0.pointer(pointer).and_then(Value::as_u64);
         number.with_context(|| format!("the agent's summary has no {pointer}"))
     }
 
-    /// Ends whose close it has told.
+    /// Its size in bytes, as a line of JSON.
+    pub fn size(&self) -> Result<usize> {
+        Ok(serde_json::to_vec(&self.0)?.len())
+    }
+
+    /// Endpoints whose close it has reported.
     pub fn closed(&self) -> Result<u64> {
         self.number("/connections/closed")
     }
 
-    /// Ends that live.
+    /// Live endpoints.
     pub fn live(&self) -> Result<u64> {
         self.number("/connections/live")
     }
 
-    /// What was lost at `place`, in the words of JSON's `loss`.
-    pub fn lost(&self, place: &str) -> Result<u64> {
-        self.number(&format!("/lost/{place}"))
+    /// What was lost at `location`, a word of JSON's `loss`.
+    pub fn lost(&self, location: &str) -> Result<u64> {
+        self.number(&format!("/lost/{location}"))
     }
 
     /// Findings that its outputs have not written.
@@ -131,13 +141,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_no_output_wrote_is_added_up_and_what_is_not_reported_is_an_error() {
-        let reported = Told(json!({
+    fn unwritten_findings_are_summed_and_a_missing_field_is_an_error() {
+        let reported = AgentSummary(json!({
             "lost": {"ring": 3},
             "outputs": [{"dropped": 1, "failed": 2}, {"dropped": 4, "failed": 0}],
         }));
         assert_eq!(reported.unwritten().unwrap(), 7);
         assert_eq!(reported.lost("ring").unwrap(), 3);
-        assert!(reported.lost("table").is_err());
+        reported.lost("table").unwrap_err();
     }
 }

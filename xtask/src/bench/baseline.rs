@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-/// A number may be worse than the kept one by so much.
-const TOLERATED: f64 = 0.2;
+/// How much more than the kept number is accepted, as a fraction.
+const MAX_INCREASE: f64 = 0.2;
 
 /// What was measured and is kept: `testing/bench/kept/baseline.json`.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Baseline {
                 continue;
             };
             // NaN is no number to be content with.
-            if value.is_nan() || *value > kept * (1.0 + TOLERATED) {
+            if value.is_nan() || *value > kept * (1.0 + MAX_INCREASE) {
                 wrong.push(format!(
                     "{what}: {value:.1}, {:.0} % more than the kept {kept:.1}",
                     (value / kept - 1.0) * 100.0
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_not_measured_any_more_is_wrong() {
+    fn a_missing_or_non_numeric_value_is_an_error() {
         let kept = baseline("1", &[("a", 100.0), ("b", 100.0)]);
         let now = baseline("1", &[("a", f64::NAN)]);
         assert_eq!(kept.compare(&now).len(), 1);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_keeps_is_wrong() {
+    fn a_value_without_baseline_is_an_error() {
         let now = baseline("1", &[("new", 1.0)]);
         assert_eq!(baseline("1", &[]).compare(&now).len(), 1);
     }

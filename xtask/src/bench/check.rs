@@ -1,4 +1,5 @@
-//! The short form: ratios and counts that hang on no machine's speed, compared with those that are kept.
+//! The short form: ratios and counts that do not depend on the machine's speed, compared with the
+//! kept ones.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -6,10 +7,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use object::{File, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use serde_json::Value;
 
-use super::{baseline::Baseline, core, kernel_cost, staged};
+use super::{baseline::Baseline, core, kernel_cost, root::run_as_root};
 use crate::{
     command::{announce, find_program, stdout_of},
-    compile,
+    ebpf::EbpfObject,
     privilege::Privilege,
     workspace::Workspace,
 };
@@ -18,20 +19,21 @@ use crate::{
 const BASELINE: &str = "testing/bench/kept/baseline.json";
 /// A churn, of which instructions are counted.
 const RECORDING: &str = "testing/bench/kept/churn.rec";
-/// The demand. What tcpstates costs is mostly its wake-ups, and these hang on the machine: with the same programs of tcpclose
-/// (280 ns a transition) the ratio was 54 to 65 where tcpstates took 17 µs, and 31 to 34 where it took 9 µs. So this finds
-/// what is a fifth worse there, and the counts of instructions find a fifth anywhere.
-const LEAST_RATIO: f64 = 25.0;
+/// The demand. What tcpstates costs is mostly its wake-ups, and these depend on the machine: with
+/// the same programs of tcpclose (280 ns a transition) the ratio was 54 to 65 where tcpstates took
+/// 17 µs, and 31 to 34 where it took 9 µs. So this finds what is a fifth worse there, and the
+/// counts of instructions find a fifth anywhere.
+const MIN_RATIO: f64 = 25.0;
 const ROUNDS: usize = 3;
 /// Bytes of the program with all that is in it by default.
-const MOST_PROGRAM: u64 = 12_000_000;
+const MAX_PROGRAM_SIZE: u64 = 12_000_000;
 
 /// What the short form is about.
 pub struct Check<'a> {
     /// The checkout.
     pub workspace: &'a Workspace,
-    /// The program with its eBPF programs; without it nothing is traced.
-    pub program: Option<&'a Path>,
+    /// The program.
+    pub program: &'a Path,
     /// What cannot be measured is an error, not left out.
     pub required: bool,
 }
@@ -44,7 +46,7 @@ struct Measured {
 }
 
 impl Check<'_> {
-    /// Measures and compares. Returns whether all is well, having said what is not.
+    /// Measures and compares. Reports what is worse, and returns whether nothing is.
     pub fn compare(&self) -> Result<bool> {
         let (now, mut wrong) = self.measure()?;
         let kept = Baseline::read(&self.workspace.root.join(BASELINE))?;
@@ -69,8 +71,7 @@ impl Check<'_> {
     pub fn keep(&self) -> Result<()> {
         let recording = self.workspace.root.join(RECORDING);
         if !recording.exists() {
-            let program = self.program.context("recording needs the eBPF programs")?;
-            staged(self.workspace, program, |again| {
+            run_as_root(self.workspace, self.program, |again| {
                 again.arg("--only=e").arg("--recording").arg(&recording);
             })?;
         }
@@ -118,11 +119,8 @@ impl Check<'_> {
         }
     }
 
-    /// a, or why not.
+    /// Measures a. Returns why it could not.
     fn kernel_cost(&self, measured: &mut Measured) -> Result<Option<String>> {
-        let Some(program) = self.program else {
-            return Ok(Some("the eBPF programs could not be built".into()));
-        };
         if !Privilege::detect().can_start_programs() {
             return Ok(Some("that needs root".into()));
         }
@@ -132,27 +130,25 @@ impl Check<'_> {
         if !Path::new(super::testbed::BPF_STATS).exists() {
             return Ok(Some("this kernel counts no run times of programs".into()));
         }
-        let rows = staged(self.workspace, program, |again| {
+        let rows = run_as_root(self.workspace, self.program, |again| {
             again.args(["--only=a", "--short", &format!("--rounds={ROUNDS}")]);
         })?;
         let ratio = rows.iter().find(|row| row.what == kernel_cost::RATIO);
         let ratio = ratio.context("the ratio was not measured")?.median();
         announce(format_args!("bench: tcpstates / tcpclose: {ratio:.1}"));
-        if !ratio.is_finite() || ratio < LEAST_RATIO {
+        if !ratio.is_finite() || ratio < MIN_RATIO {
             measured.wrong.push(format!(
-                "a transition costs tcpstates {ratio:.1} times what it costs tcpclose, and it was at least {LEAST_RATIO}"
+                "a transition costs tcpstates {ratio:.1} times what it costs tcpclose, and it was at least {MIN_RATIO}"
             ));
         }
         Ok(None)
     }
 
-    /// What of a is a count, or why not.
+    /// Counts the instructions of the eBPF programs. Returns why it could not.
     fn ebpf_size(&self, measured: &mut Measured) -> Result<Option<String>> {
-        if self.program.is_none() {
-            return Ok(Some("the eBPF programs could not be built".into()));
-        }
-        let path = compile::object(self.workspace);
-        let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let object = EbpfObject::provide(self.workspace)?;
+        let path = object.path();
+        let object = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         for (program, instructions) in program_sizes(&object)? {
             let what = format!("instructions in the eBPF program {program}");
             measured.numbers.insert(what, instructions);
@@ -160,15 +156,13 @@ impl Check<'_> {
         Ok(None)
     }
 
-    /// What of g hangs on no machine's speed, or why not.
+    /// The part of g that does not depend on the machine's speed. Returns why it could not be
+    /// measured.
     fn program_size(&self, measured: &mut Measured) -> Result<Option<String>> {
-        let Some(program) = self.program else {
-            return Ok(Some("the eBPF programs could not be built".into()));
-        };
-        let bytes = fs::metadata(program)?.len();
-        if bytes >= MOST_PROGRAM {
+        let bytes = fs::metadata(self.program)?.len();
+        if bytes >= MAX_PROGRAM_SIZE {
             measured.wrong.push(format!(
-                "the program has {bytes} bytes, and less than {MOST_PROGRAM} are demanded"
+                "the program has {bytes} bytes, and less than {MAX_PROGRAM_SIZE} are demanded"
             ));
         }
         let what = "bytes of the program";
@@ -176,7 +170,7 @@ impl Check<'_> {
         Ok(None)
     }
 
-    /// e, or why not.
+    /// Measures e. Returns why it could not.
     fn instructions(&self, measured: &mut Measured) -> Result<Option<String>> {
         let Some(valgrind) = find_program("valgrind") else {
             return Ok(Some("there is no valgrind".into()));
@@ -202,7 +196,7 @@ impl Check<'_> {
         Ok(None)
     }
 
-    /// Instructions of one function, and what the bench says that it worked on.
+    /// Instructions of one function, and what the bench reports that it worked on.
     fn count(&self, valgrind: &Path, bench: &Path, function: &str) -> Result<(f64, Value)> {
         let log = self.workspace.target.join("bench/callgrind.log");
         let output = stdout_of(
@@ -221,16 +215,16 @@ impl Check<'_> {
         Ok((count, serde_json::from_str(&output)?))
     }
 
-    /// f.
+    /// Measures f.
     fn memory(&self, measured: &mut Measured) -> Result<()> {
-        let sizes = core::live_ends(&core::built(self.workspace, "memory")?)?;
+        let sizes = core::live_endpoints(&core::built(self.workspace, "memory")?)?;
         for size in core::demanded(&sizes) {
-            let what = format!("bytes for each of {} live ends", size.ends);
-            let each = size.bytes_each();
-            if each > core::MOST_BYTES {
+            let what = format!("bytes for each of {} live endpoints", size.endpoints);
+            let each = size.bytes_per_endpoint();
+            if each > core::MAX_BYTES_PER_ENDPOINT {
                 measured.wrong.push(format!(
                     "{what}: {each:.1}, at most {} are demanded",
-                    core::MOST_BYTES
+                    core::MAX_BYTES_PER_ENDPOINT
                 ));
             }
             measured.numbers.insert(what, each);
@@ -239,11 +233,11 @@ impl Check<'_> {
     }
 }
 
-/// Instructions that stand in each program, what it calls left out; 8 bytes each. How long they take is not among them, but
-/// the count is the same wherever it is taken.
+/// Instructions that stand in each program, what it calls left out; 8 bytes each. How long they
+/// take is not among them, but the count is the same wherever it is taken.
 fn program_sizes(object: &[u8]) -> Result<BTreeMap<String, f64>> {
     let object = File::parse(object).context("the eBPF object is not as expected")?;
-    // What they call stands in `.text`, a program in a section that says what it is attached to.
+    // What they call stands in `.text`, a program in a section named after its tracepoint.
     let called = object.section_by_name(".text").map(|text| text.index());
     let programs = object.symbols().filter(|symbol| {
         symbol.kind() == SymbolKind::Text && symbol.size() > 0 && symbol.section_index() != called

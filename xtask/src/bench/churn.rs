@@ -1,4 +1,5 @@
-//! Connections that come and go as fast as they can: connect, one byte, close; both ends in one namespace.
+//! Connections that come and go as fast as they can: connect, one byte, close; client and server in
+//! one namespace.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -15,19 +16,20 @@ use anyhow::{Context as _, Result};
 
 /// Addresses that the servers have together: ports in TIME_WAIT are not used up in one round.
 const ADDRESSES: u8 = 100;
-/// So many connections a client may be ahead of its server: more than the listener's queue holds would wait a second to be
-/// tried again.
-const AHEAD: usize = 64;
+/// Connections that a client may be ahead of its server. A connection that the listener's queue has
+/// no room for would be tried again only after a second.
+const MAX_CLIENT_LEAD: usize = 64;
 
-/// Who plays the two ends of a connection.
+/// Which threads play client and server of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum ClosePattern {
     /// A client and a server, each in a thread of its own, as real connections have.
     TwoThreads,
-    /// The same, but the client waits for the server's end of each connection before it makes the next, as most clients do.
+    /// The same, but the client waits until the server has closed each connection before it makes
+    /// the next, as most clients do.
     InTurn,
-    /// One thread plays both. Nobody waits for the scheduler, so this is the fastest churn of one processor, and the
-    /// hardest to trace: nothing of a tracer's cost hides in waiting.
+    /// One thread plays both. No thread waits for the scheduler, so this is the fastest churn of
+    /// one processor, and the hardest to trace: nothing of a tracer's cost hides in waiting.
     OneThread,
 }
 
@@ -63,18 +65,18 @@ impl Until<'_> {
 }
 
 /// Churns for so long in one place.
-pub fn churn(duration: Duration, ends: Ends) -> Result<Churned> {
-    churn_in(duration, ends, 1)
+pub fn churn(duration: Duration, pattern: ClosePattern) -> Result<Churned> {
+    churn_in(duration, pattern, 1)
 }
 
 /// Churns for so long in so many places at once.
-pub fn churn_in(duration: Duration, ends: Ends, places: u8) -> Result<Churned> {
+pub fn churn_in(duration: Duration, pattern: ClosePattern, places: u8) -> Result<Churned> {
     let stop = AtomicBool::new(false);
     let until = &Until::Stopped(&stop);
     let begun = Instant::now();
     let connections = thread::scope(|scope| {
         let places: Vec<_> = (0..places)
-            .map(|place| scope.spawn(move || make(place, ends, until)))
+            .map(|place| scope.spawn(move || make(place, pattern, until)))
             .collect();
         thread::sleep(duration);
         stop.store(true, Ordering::Relaxed);
@@ -90,20 +92,37 @@ pub fn churn_in(duration: Duration, ends: Ends, places: u8) -> Result<Churned> {
     })
 }
 
-/// Makes so many connections, a client and a server in a thread each.
-pub fn make_some(connections: u64) -> Result<()> {
-    make(0, Ends::TwoThreads, &Until::Made(connections)).map(|_| ())
+/// Makes so many connections a second for so long, at even intervals. One thread plays client and
+/// server.
+pub fn paced(duration: Duration, connections_a_second: u32) -> Result<Churned> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot listen")?;
+    let wanted = duration.as_secs() * u64::from(connections_a_second);
+    let begun = Instant::now();
+    let addresses = (0..).zip(addresses(0, listener.local_addr()?.port()));
+    let in_time = addresses.map(|(number, address)| {
+        let due = Duration::from_secs(number) / connections_a_second;
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+        address
+    });
+    let connections = play_both(&listener, in_time, &Until::Made(wanted))?;
+    Ok(Churned {
+        connections,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
 }
 
-fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
+/// Makes so many connections, a client and a server in a thread each.
+pub fn make_some(connections: u64) -> Result<()> {
+    make(0, ClosePattern::TwoThreads, &Until::Made(connections)).map(|_| ())
+}
+
+fn make(place: u8, pattern: ClosePattern, until: &Until) -> Result<u64> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).context("cannot listen")?;
     let port = listener.local_addr()?.port();
-    let addresses = (1..=ADDRESSES)
-        .cycle()
-        .map(|number| SocketAddr::from((Ipv4Addr::new(127, 1, place, number), port)));
-    match ends {
-        Ends::OneThread => play_both(&listener, addresses, until),
-        Ends::InTurn => thread::scope(|scope| {
+    let addresses = addresses(place, port);
+    match pattern {
+        ClosePattern::OneThread => play_both(&listener, addresses, until),
+        ClosePattern::InTurn => thread::scope(|scope| {
             let server = scope.spawn(|| answer(&listener, until));
             let asked = ask(addresses, until);
             // It may wait for one more.
@@ -111,16 +130,23 @@ fn make(place: u8, ends: Ends, until: &Until) -> Result<u64> {
             server.join().expect("a thread has panicked")?;
             asked
         }),
-        Ends::TwoThreads => thread::scope(|scope| {
-            let (made, to_serve) = mpsc::sync_channel(AHEAD);
+        ClosePattern::TwoThreads => thread::scope(|scope| {
+            let (made, to_serve) = mpsc::sync_channel(MAX_CLIENT_LEAD);
             let server = scope.spawn(|| serve(&listener, to_serve));
             let connected = connect(addresses, made, until);
-            // It is reported that there is no more by a connection without a byte, also after an error.
+            // A connection without a byte ends the server, also after an error.
             drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
             let served = server.join().expect("a thread has panicked")?;
             connected.map(|()| served)
         }),
     }
+}
+
+/// Returns the servers' addresses, round and round.
+fn addresses(place: u8, port: u16) -> impl Iterator<Item = SocketAddr> {
+    (1..=ADDRESSES)
+        .cycle()
+        .map(move |number| SocketAddr::from((Ipv4Addr::new(127, 1, place, number), port)))
 }
 
 fn play_both(
@@ -144,7 +170,7 @@ fn play_both(
     Ok(made)
 }
 
-/// Reads what each server has to say, to its end. Returns how many there were.
+/// Reads each connection to its end. Returns how many there were.
 fn ask(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result<u64> {
     let mut made = 0;
     for address in addresses {
@@ -159,7 +185,7 @@ fn ask(addresses: impl Iterator<Item = SocketAddr>, until: &Until) -> Result<u64
     Ok(made)
 }
 
-/// Says one byte to each client, and closes.
+/// Sends one byte to each client, and closes.
 fn answer(listener: &TcpListener, until: &Until) -> Result<()> {
     for made in 1.. {
         let (mut accepted, _) = listener.accept().context("cannot accept")?;
@@ -190,7 +216,8 @@ fn connect(
     Ok(())
 }
 
-/// Reads each connection to its end and closes it, until one comes without a byte. Returns how many there were before.
+/// Reads each connection to its end and closes it, until one comes without a byte. Returns how many
+/// there were before.
 fn serve(listener: &TcpListener, made: Receiver<()>) -> Result<u64> {
     let mut served = 0;
     loop {
@@ -217,9 +244,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_served_is_what_was_made() {
-        for ends in [Ends::OneThread, Ends::InTurn, Ends::TwoThreads] {
-            assert_eq!(make(0, ends, &Until::Made(7)).unwrap(), 7);
+    fn every_connection_made_is_served() {
+        for pattern in [
+            ClosePattern::OneThread,
+            ClosePattern::InTurn,
+            ClosePattern::TwoThreads,
+        ] {
+            assert_eq!(make(0, pattern, &Until::Made(7)).unwrap(), 7);
         }
+    }
+
+    #[test]
+    fn a_paced_churn_keeps_its_rate() {
+        let churned = paced(Duration::from_secs(1), 5).unwrap();
+        assert_eq!(churned.connections, 5);
+        // The fifth begins after four intervals.
+        assert!(churned.seconds >= 0.8, "{churned:?}");
     }
 }

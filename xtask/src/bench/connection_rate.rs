@@ -6,29 +6,30 @@ use anyhow::{Context as _, Result};
 
 use super::{
     agent::Writes,
-    churn::{Ends, churn},
+    churn::{ClosePattern, churn},
     empty_program::EmptyProgram,
     report::{Row, ratios},
-    testbed::Stage,
+    testbed::Testbed,
 };
 use crate::command::announce;
 
-/// How long a turn is. Each has some in a round: rates of one churn differ by a third from second to second.
-const TURN: Duration = Duration::from_secs(1);
+/// Each tracer has some turns in a round: rates of one churn differ by a third from second to
+/// second.
+const TURN_TIME: Duration = Duration::from_secs(1);
 
 /// Who traces meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Traced {
     Not,
-    ByNothing,
+    ByEmptyProgram,
     ByAgent(Writes),
     ByTcpstates,
 }
 
-const ALL: [Traced; 5] = [
+const ALL_TRACERS: [Traced; 5] = [
     Traced::Not,
-    Traced::ByNothing,
-    Traced::ByAgent(Writes::Little),
+    Traced::ByEmptyProgram,
+    Traced::ByAgent(Writes::Default),
     Traced::ByAgent(Writes::EverythingToAFile),
     Traced::ByTcpstates,
 ];
@@ -37,46 +38,47 @@ impl Traced {
     fn name(self) -> &'static str {
         match self {
             Self::Not => "untraced",
-            Self::ByNothing => "an eBPF program that does nothing",
-            Self::ByAgent(Writes::Little) => "tcpclose agent writing no closes, its default",
+            Self::ByEmptyProgram => "an eBPF program that does nothing",
+            Self::ByAgent(Writes::Default) => "tcpclose agent writing no closes, its default",
             Self::ByAgent(_) => "tcpclose agent writing JSON",
             Self::ByTcpstates => "tcpstates",
         }
     }
 }
 
-impl Stage<'_> {
+impl Testbed<'_> {
     /// With each of them in turns, in each way to churn.
     pub fn connection_rate(&mut self) -> Result<()> {
-        for (ends, how) in [
-            (Ends::TwoThreads, ""),
-            (Ends::InTurn, ", one after the other"),
-            (Ends::OneThread, ", both ends in one thread"),
+        for (pattern, how) in [
+            (ClosePattern::TwoThreads, ""),
+            (ClosePattern::InTurn, ", one after the other"),
+            (ClosePattern::OneThread, ", client and server in one thread"),
         ] {
-            let rows = self.rates(ends, how)?;
+            let rows = self.rates(pattern, how)?;
             self.rows.extend(rows);
         }
         Ok(())
     }
 
-    fn rates(&self, ends: Ends, how: &str) -> Result<Vec<Row>> {
+    fn rates(&self, pattern: ClosePattern, how: &str) -> Result<Vec<Row>> {
         let row = |what: &str, unit| Row::new('b', format!("{what}{how}"), unit, vec![]);
-        let mut rates = ALL.map(|traced| row(&format!("connections, {}", traced.name()), "1/s"));
+        let mut rates =
+            ALL_TRACERS.map(|traced| row(&format!("connections, {}", traced.name()), "1/s"));
         let mut busy = row("processors busy meanwhile, untraced", "%");
         let mut unwritten = row("findings not written", "");
         let turns = if self.args.short { 1 } else { 4 };
         for round in 1..=self.args.rounds() {
             announce(format_args!("b{how}, round {round}"));
-            let mut means = [0.0; ALL.len()];
+            let mut means = [0.0; ALL_TRACERS.len()];
             let mut mean_busy = 0.0;
             let mut not_written = 0;
             for turn in 1..=turns {
-                for place in 0..ALL.len() {
-                    // Each stride is another order: nobody always comes after the same.
-                    let who = (place * turn + round) % ALL.len();
+                for place in 0..ALL_TRACERS.len() {
+                    // Each stride is another order: no tracer always follows the same one.
+                    let who = (place * turn + round) % ALL_TRACERS.len();
                     let before = Processors::now()?;
-                    let (rate, left) = self.rate(ALL[who], ends)?;
-                    if ALL[who] == Traced::Not {
+                    let (rate, left) = self.rate(ALL_TRACERS[who], pattern)?;
+                    if ALL_TRACERS[who] == Traced::Not {
                         mean_busy += Processors::now()?.busy_since(before) / turns as f64;
                     }
                     means[who] += rate / turns as f64;
@@ -90,11 +92,11 @@ impl Stage<'_> {
             unwritten.values.push(not_written as f64);
         }
         let mut percents = vec![];
-        for (rate, traced) in rates.iter().zip(ALL).skip(1) {
+        for (rate, traced) in rates.iter().zip(ALL_TRACERS).skip(1) {
             let mut percent = row(&format!("{}, of untraced", traced.name()), "%");
             percent.values = ratios(rate, &rates[0]);
             percent.values.iter_mut().for_each(|ratio| *ratio *= 100.0);
-            if (traced, ends) == (Traced::ByAgent(Writes::Little), Ends::TwoThreads) {
+            if (traced, pattern) == (Traced::ByAgent(Writes::Default), ClosePattern::TwoThreads) {
                 percent = percent.demands("at least 97", |value| value >= 97.0);
             }
             percents.push(percent);
@@ -106,12 +108,12 @@ impl Stage<'_> {
             .collect())
     }
 
-    /// Connections a second, and findings that nobody has written.
-    fn rate(&self, traced: Traced, ends: Ends) -> Result<(f64, u64)> {
-        let rate = || anyhow::Ok(churn(TURN, ends)?.rate());
+    /// Connections a second, and findings that were not written.
+    fn rate(&self, traced: Traced, pattern: ClosePattern) -> Result<(f64, u64)> {
+        let rate = || anyhow::Ok(churn(TURN_TIME, pattern)?.rate());
         Ok(match traced {
             Traced::Not => (rate()?, 0),
-            Traced::ByNothing => {
+            Traced::ByEmptyProgram => {
                 let _attached = EmptyProgram::attach()?;
                 (rate()?, 0)
             }
@@ -128,7 +130,8 @@ impl Stage<'_> {
     }
 }
 
-/// Time of all processors, in ticks: where they have none left for a tracer, what it takes is missing elsewhere.
+/// Time of all processors, in ticks: where they have none left for a tracer, what it takes is
+/// missing elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Processors {
     all: u64,
@@ -167,7 +170,7 @@ mod tests {
     use super::Processors;
 
     #[test]
-    fn what_is_neither_idle_nor_waits_for_a_disk_is_busy() {
+    fn time_that_is_neither_idle_nor_iowait_is_busy() {
         let of = |line| Processors::parse(line).unwrap();
         let before = of("cpu  100 0 100 500 0 0 0 0 0 0\ncpu0 1 2 3\n");
         let after = of("cpu  150 0 120 510 10 5 5 0 0 0\ncpu0 1 2 3\n");

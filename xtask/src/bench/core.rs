@@ -12,14 +12,14 @@ use serde_json::Value;
 use super::report::Row;
 use crate::{
     command::{announce, run, stdout_of},
-    compile,
+    ebpf::EbpfObject,
     workspace::Workspace,
 };
 
 /// Transitions a second through decoder and core, and findings as JSON, on a recorded stream.
 pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     run(
-        cargo(workspace, "bench")
+        cargo(workspace, "bench")?
             .args(["--bench", "core", "--", "--noplot"])
             .env("TCPCLOSE_RECORDING", recording),
         "`cargo bench --bench core`",
@@ -62,21 +62,21 @@ pub fn speed(workspace: &Workspace, recording: &Path) -> Result<Vec<Row>> {
     ])
 }
 
-/// What so many live ends take in the core: a line of `testing/bench/src/bin/memory.rs`.
+/// What so many live endpoints take in the core: a line of `testing/bench/src/bin/memory.rs`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct LiveEnds {
+pub struct LiveEndpoints {
     /// How many.
-    pub ends: u64,
+    pub endpoints: u64,
     /// Memory of all, counted by the allocator.
     pub bytes: f64,
-    /// The most that it was meanwhile: tables grow by copying.
+    /// Its peak: tables grow by copying.
     pub peak_bytes: f64,
     /// Time to open all.
     pub seconds: f64,
 }
 
 /// Runs the built bench.
-pub fn live_ends(bench: &Path) -> Result<Vec<LiveEnds>> {
+pub fn live_endpoints(bench: &Path) -> Result<Vec<LiveEndpoints>> {
     let output = stdout_of(&mut Command::new(bench))?;
     output
         .lines()
@@ -84,31 +84,31 @@ pub fn live_ends(bench: &Path) -> Result<Vec<LiveEnds>> {
         .collect()
 }
 
-impl LiveEnds {
+impl LiveEndpoints {
     /// Memory for one.
-    pub fn bytes_each(self) -> f64 {
-        self.bytes / self.ends as f64
+    pub fn bytes_per_endpoint(self) -> f64 {
+        self.bytes / self.endpoints as f64
     }
 }
 
 /// Bytes for each live end, demanded.
-pub const MOST_BYTES: f64 = 160.0;
+pub const MAX_BYTES_PER_ENDPOINT: f64 = 160.0;
 
 /// The sizes for which that is demanded; the plot has more.
-pub fn demanded(sizes: &[LiveEnds]) -> impl Iterator<Item = LiveEnds> {
+pub fn demanded(sizes: &[LiveEndpoints]) -> impl Iterator<Item = LiveEndpoints> {
     let sizes = sizes.iter().copied();
-    sizes.filter(|size| [1_000, 100_000, 1_000_000].contains(&size.ends))
+    sizes.filter(|size| [1_000, 100_000, 1_000_000].contains(&size.endpoints))
 }
 
-/// Memory and time of one end.
-pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
-    let rows = |size: LiveEnds| {
-        let memory = format!("memory for each of {} live ends", size.ends);
-        let time = format!("time to open {} ends, each", size.ends);
-        let ns = size.seconds / size.ends as f64 * 1e9;
+/// Memory and time for each endpoint.
+pub fn memory_rows(sizes: &[LiveEndpoints]) -> Vec<Row> {
+    let rows = |size: LiveEndpoints| {
+        let memory = format!("memory for each of {} live endpoints", size.endpoints);
+        let time = format!("time to open {} endpoints, each", size.endpoints);
+        let ns = size.seconds / size.endpoints as f64 * 1e9;
         [
-            Row::new('f', memory, "bytes", vec![size.bytes_each()])
-                .demands("at most 160", |value| value <= MOST_BYTES),
+            Row::new('f', memory, "bytes", vec![size.bytes_per_endpoint()])
+                .demands("at most 160", |value| value <= MAX_BYTES_PER_ENDPOINT),
             Row::new('f', time, "ns", vec![ns]),
         ]
     };
@@ -119,19 +119,16 @@ pub fn memory_rows(sizes: &[LiveEnds]) -> Vec<Row> {
 pub fn built(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     announce(format_args!("bench: compiling {name}"));
     run(
-        cargo(workspace, "build").args(["--release", "--bin", name]),
+        cargo(workspace, "build")?.args(["--release", "--bin", name]),
         &format!("compiling {name}"),
     )?;
     Ok(workspace.target.join("release").join(name))
 }
 
 /// With the same eBPF object as the program, or each would compile tcpclose again.
-fn cargo(workspace: &Workspace, verb: &str) -> Command {
+fn cargo(workspace: &Workspace, verb: &str) -> Result<Command> {
     let mut command = workspace.cargo();
     command.args([verb, "--package", "tcpclose-bench"]);
-    let object = compile::object(workspace);
-    if object.exists() {
-        command.env(compile::OBJECT_VARIABLE, object);
-    }
-    command
+    EbpfObject::provide(workspace)?.hand_to(&mut command);
+    Ok(command)
 }

@@ -6,16 +6,16 @@ use anyhow::Result;
 
 use super::{
     agent::Writes,
-    churn::{Ends, churn},
+    churn::{ClosePattern, churn},
     report::Row,
-    testbed::Stage,
+    testbed::Testbed,
 };
 use crate::command::announce;
 
-/// For what waits in the ring and in the queue: it is part of the cost.
-const LAST_WORDS: Duration = Duration::from_millis(1_500);
+/// For what still waits in the rings and the queue: handling it is part of the cost.
+const DRAIN_TIME: Duration = Duration::from_millis(1_500);
 
-impl Stage<'_> {
+impl Testbed<'_> {
     /// Where nothing happens, one window after the other.
     pub fn idleness(&mut self) -> Result<()> {
         announce("c: idle");
@@ -44,7 +44,7 @@ impl Stage<'_> {
 
     /// While connections churn.
     pub fn cpu(&mut self) -> Result<()> {
-        let each = self.transitions_each(Ends::TwoThreads)?;
+        let each = self.transitions_per_connection(ClosePattern::TwoThreads)?;
         let mut busy = Row::new('c', "CPU for 1 M transitions, JSON to a file", "s", vec![]);
         let mut unwritten = Row::new('c', "findings not written", "", vec![]);
         let mut resident = Row::new('c', "resident memory after the churn", "MiB", vec![]);
@@ -52,12 +52,12 @@ impl Stage<'_> {
             announce(format_args!("c, round {round}"));
             let agent = self.agent(Writes::EverythingToAFile)?;
             let before = agent.tracer.cpu()?;
-            let churned = churn(self.seconds(4), Ends::TwoThreads)?;
-            thread::sleep(LAST_WORDS);
+            let churned = churn(self.seconds(4), ClosePattern::TwoThreads)?;
+            thread::sleep(DRAIN_TIME);
             let transitions = churned.connections as f64 * each;
             busy.values
                 .push((agent.tracer.cpu()? - before) / transitions * 1e6);
-            let mib = agent.tracer.most_resident()? as f64 / 1_048_576.0;
+            let mib = agent.tracer.peak_memory()? as f64 / 1_048_576.0;
             resident.values.push(mib);
             unwritten.values.push(agent.stop()?.unwritten()? as f64);
         }

@@ -1,5 +1,5 @@
-//! The least that a tracer of TCP states takes, whatever it does: a program that does nothing, at the tracepoint of all of
-//! them.
+//! The minimum cost of any tracer of TCP states: a program that does nothing, at the tracepoint
+//! that all of them use.
 
 #![expect(unsafe_code, reason = "bpf(2)")]
 
@@ -16,7 +16,7 @@ const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 
 /// `r0 = 0; exit`
-const NOTHING: [u64; 2] = [0xb7, 0x95];
+const EMPTY_PROGRAM: [u64; 2] = [0xb7, 0x95];
 
 /// The first members of `union bpf_attr` for `BPF_PROG_LOAD`; the kernel takes the others as zero.
 #[repr(C)]
@@ -42,15 +42,17 @@ pub struct EmptyProgram {
 }
 
 impl EmptyProgram {
-    /// Attaches one to `sock:inet_sock_set_state`, by the way into a program that tcpclose's own take.
+    /// Attaches one to `sock:inet_sock_set_state`, by the way into a program that tcpclose's own
+    /// take.
     pub fn attach() -> Result<Self> {
         let load = Load {
             program_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-            instruction_count: NOTHING.len() as u32,
-            instructions: NOTHING.as_ptr(),
+            instruction_count: EMPTY_PROGRAM.len() as u32,
+            instructions: EMPTY_PROGRAM.as_ptr(),
             license: c"MIT".as_ptr(),
         };
-        // SAFETY: what the attributes point to outlives the call, and the call takes no others for this command.
+        // SAFETY: what the attributes point to outlives the call, and the call takes no others for
+        // this command.
         let program = unsafe { bpf(BPF_PROG_LOAD, &load) }.context("cannot load a program")?;
         let open = Open {
             name: c"inet_sock_set_state".as_ptr(),

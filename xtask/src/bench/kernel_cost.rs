@@ -5,17 +5,17 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    churn::{Ends, churn},
+    churn::{ClosePattern, churn},
     report::{Row, ratios},
-    testbed::{BpfStats, Stage},
+    testbed::{BpfStats, Testbed},
     tracer::Tracer,
 };
 use crate::command::announce;
 
-impl Stage<'_> {
+impl Testbed<'_> {
     /// tcpclose in both tiers, and tcpstates, in turns.
     pub fn kernel_cost(&mut self) -> Result<()> {
-        let each = self.transitions_each(Ends::OneThread)?;
+        let each = self.transitions_per_connection(ClosePattern::OneThread)?;
         let duration = self.seconds(4);
         let _counting = BpfStats::on()?;
         let row = |what| Row::new('a', what, "ns/transition", vec![]);
@@ -48,9 +48,9 @@ impl Stage<'_> {
 pub const RATIO: &str = "tcpstates / tcpclose watch";
 
 /// Time in all eBPF programs of a tracer for each transition, in ns.
-fn cost_of(tracer: Tracer, duration: Duration, transitions_each: f64) -> Result<f64> {
+fn cost_of(tracer: Tracer, duration: Duration, transitions_per_connection: f64) -> Result<f64> {
     let before = tracer.program_cost()?;
-    let churned = churn(duration, Ends::OneThread)?;
+    let churned = churn(duration, ClosePattern::OneThread)?;
     let after = tracer.program_cost()?;
-    Ok((after.ns - before.ns) as f64 / (churned.connections as f64 * transitions_each))
+    Ok((after.ns - before.ns) as f64 / (churned.connections as f64 * transitions_per_connection))
 }

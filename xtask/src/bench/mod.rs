@@ -1,6 +1,7 @@
 //! What tcpclose costs, beside bcc's tcpstates and beside nothing, in turns.
 
 mod agent;
+mod args;
 mod baseline;
 mod check;
 mod churn;
@@ -9,76 +10,24 @@ mod core;
 mod daemon;
 mod empty_program;
 mod kernel_cost;
-mod live_ends;
+pub mod leaks;
+mod live_endpoints;
 mod losses;
 mod plot;
 mod report;
+mod root;
+mod sizing;
 mod testbed;
 mod tracer;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-};
+use std::{fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
 
-use crate::{
-    command::run, compile, demo::in_own_network, privilege::Privilege, test_deps,
-    workspace::Workspace,
-};
+use crate::{compile, privilege::Privilege, test_deps, workspace::Workspace};
+pub use args::Bench;
 pub use check::Check;
-use report::Row;
-
-/// Arguments of `cargo xtask bench`.
-#[derive(Args)]
-pub struct Bench {
-    /// Only these measurements: a kernel cost, b connection rate, c CPU and idleness, d losses, e core, f memory,
-    /// g start and size
-    #[arg(long, value_delimiter = ',', value_name = "LETTERS")]
-    only: Vec<char>,
-    /// Few and short rounds, to see that everything works; the numbers are rough
-    #[arg(long)]
-    short: bool,
-    /// How often each is measured; 5 if not given
-    #[arg(long)]
-    rounds: Option<usize>,
-    /// Measure this build of tcpclose
-    #[arg(long)]
-    program: Option<PathBuf>,
-    /// Only what hangs on no machine's speed, compared with the kept numbers; exits with 1 if something is a fifth worse
-    #[arg(long, conflicts_with_all = ["only", "short", "rounds"])]
-    check: bool,
-    /// Keep the numbers of this check, to compare with from now on
-    #[arg(long, requires = "check")]
-    keep: bool,
-    /// Measure as root in a namespace of its own, and leave the results in this directory
-    #[arg(long, hide = true)]
-    staged: Option<PathBuf>,
-    /// Where the recorded churn goes, a short one
-    #[arg(long, hide = true)]
-    recording: Option<PathBuf>,
-    /// Only hold connections open
-    #[arg(long, hide = true)]
-    hold: Option<String>,
-}
-
-impl Bench {
-    /// Whether it is for a part of it, which needs no checkout.
-    pub fn is_part(&self) -> bool {
-        self.staged.is_some() || self.hold.is_some()
-    }
-
-    fn wants(&self, part: char) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
-    }
-
-    fn rounds(&self) -> usize {
-        self.rounds.unwrap_or(if self.short { 2 } else { 5 })
-    }
-}
+use root::run_as_root;
 
 /// Measures all, prints the table, and writes it, all values and the plot to target/bench.
 pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
@@ -94,7 +43,7 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     if args.check {
         let check = Check {
             workspace,
-            program: Some(&program),
+            program: &program,
             required: true,
         };
         if args.keep {
@@ -104,7 +53,7 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = staged(workspace, &program, |again| {
+    let mut rows = run_as_root(workspace, &program, |again| {
         again.arg(format!("--rounds={}", args.rounds()));
         if args.short {
             again.arg("--short");
@@ -114,13 +63,16 @@ pub fn bench(workspace: &Workspace, args: &Bench) -> Result<ExitCode> {
     })?;
     let directory = workspace.target.join("bench");
     if args.wants('e') {
-        rows.extend(core::speed(workspace, &directory.join(testbed::RECORDING))?);
+        rows.extend(core::speed(
+            workspace,
+            &directory.join(testbed::RECORDING_FILE),
+        )?);
     }
     let mut sizes = Vec::new();
     if args.wants('f') {
-        sizes = core::live_ends(&core::built(workspace, "memory")?)?;
+        sizes = core::live_endpoints(&core::built(workspace, "memory")?)?;
         rows.extend(core::memory_rows(&sizes));
-        write(&directory.join("live-ends.svg"), &plot::svg(&sizes))?;
+        write(&directory.join("live-endpoints.svg"), &plot::svg(&sizes))?;
     }
     rows.sort_by_key(|row| row.part);
     let table = report::table(&rows, args.rounds());
@@ -143,33 +95,13 @@ fn write(file: &Path, text: &str) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Measures with `program` as root in a namespace of its own, what the arguments that `add` adds say.
-fn staged(
-    workspace: &Workspace,
-    program: &Path,
-    add: impl FnOnce(&mut Command),
-) -> Result<Vec<Row>> {
-    let directory = workspace.target.join("bench");
-    fs::create_dir_all(&directory).context("cannot make target/bench")?;
-    let results = directory.join(testbed::RESULTS);
-    // Those of an earlier run are not this one's.
-    let _ = fs::remove_file(&results);
-    let own = env::current_exe().context("cannot find xtask itself")?;
-    let mut again = in_own_network(Privilege::detect(), own, &["bench".into()])?;
-    again.arg("--program").arg(program);
-    again.arg("--staged").arg(&directory);
-    add(&mut again);
-    run(&mut again, "measuring as root")?;
-    let results = fs::read(&results).context("the measurements have left no results")?;
-    Row::all_from_json(&results)
-}
-
-/// Measures what needs root and a network, or plays a part in that.
-pub fn part(args: &Bench) -> Result<ExitCode> {
+/// Runs a helper process: the measurements that need root and a namespace, or a holder of
+/// connections.
+pub fn run_helper(args: &Bench) -> Result<ExitCode> {
     if let Some(what) = &args.hold {
-        live_ends::hold(what)?;
+        live_endpoints::hold(what)?;
     }
-    let (Some(directory), Some(program)) = (&args.staged, &args.program) else {
+    let (Some(directory), Some(program)) = (&args.results_directory, &args.program) else {
         bail!("no program to measure");
     };
     testbed::measure(args, program, directory)?;

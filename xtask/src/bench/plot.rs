@@ -1,8 +1,8 @@
-//! A picture of how memory and time grow with the number of live ends, as SVG.
+//! A picture of how memory and time grow with the number of live endpoints, as SVG.
 
 use std::fmt::Write as _;
 
-use super::core::LiveEnds;
+use super::core::LiveEndpoints;
 
 /// One panel without the words around it.
 const WIDTH: f64 = 300.0;
@@ -10,8 +10,9 @@ const HEIGHT: f64 = 200.0;
 /// Room for the words.
 const MARGIN: f64 = 55.0;
 
-/// Two panels side by side, both axes logarithmic: what grows linearly is a straight line of slope 1, drawn dashed.
-pub fn svg(sizes: &[LiveEnds]) -> String {
+/// Two panels side by side, both axes logarithmic: what grows linearly is a straight line of slope
+/// 1, drawn dashed.
+pub fn svg(sizes: &[LiveEndpoints]) -> String {
     let width = 2.0 * (WIDTH + 2.0 * MARGIN);
     let height = HEIGHT + 2.0 * MARGIN;
     let mut svg = format!(
@@ -19,10 +20,13 @@ pub fn svg(sizes: &[LiveEnds]) -> String {
          font-family=\"sans-serif\" font-size=\"11\" text-anchor=\"middle\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    let memory: Vec<_> = sizes.iter().map(|it| (it.ends as f64, it.bytes)).collect();
+    let memory: Vec<_> = sizes
+        .iter()
+        .map(|it| (it.endpoints as f64, it.bytes))
+        .collect();
     let time: Vec<_> = sizes
         .iter()
-        .map(|it| (it.ends as f64, it.seconds * 1e6))
+        .map(|it| (it.endpoints as f64, it.seconds * 1e6))
         .collect();
     let second = WIDTH + 2.0 * MARGIN;
     panel(&mut svg, 0.0, "memory of the core, bytes", &memory);
@@ -49,7 +53,7 @@ fn panel(svg: &mut String, left: f64, title: &str, points: &[(f64, f64)]) {
         top - 15.0
     ));
     add(format!(
-        "<text x=\"{middle}\" y=\"{}\">live ends</text>",
+        "<text x=\"{middle}\" y=\"{}\">live endpoints</text>",
         bottom + 35.0
     ));
     for power in x_axis.powers() {

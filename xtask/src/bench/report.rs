@@ -93,7 +93,7 @@ pub fn machine() -> String {
     format!(
         "{count} × {model}, {:.0} GiB, Linux {}",
         kib as f64 / 1_048_576.0,
-        read("/proc/sys/kernel/osrelease").trim()
+        tcpclose_kit::kernel::kernel_release()
     )
 }
 
@@ -130,7 +130,7 @@ pub fn write(rows: &[Row], sizes: &[impl Serialize], rounds: usize, file: &Path)
         "machine": machine(),
         "rounds": rounds,
         "rows": rows,
-        "live_ends": sizes,
+        "live_endpoints": sizes,
     });
     fs::write(file, serde_json::to_vec_pretty(&all)?)
         .with_context(|| format!("cannot write {}", file.display()))

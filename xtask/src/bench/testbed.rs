@@ -11,33 +11,33 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Bench,
     agent::{Agent, Writes},
-    churn::{self, Ends, churn},
+    args::Bench,
+    churn::{self, ClosePattern, churn},
     report::{self, Row},
     tracer::Tracer,
 };
 use crate::command::{announce, find_program, run};
 
-/// The results, for whoever started this.
-pub const RESULTS: &str = "stage.json";
+/// The results, for the process that started this one.
+pub const RESULTS_FILE: &str = "testbed.json";
 /// A churn, for the core's bench.
-pub const RECORDING: &str = "churn.rec";
+pub const RECORDING_FILE: &str = "churn.rec";
 
-/// Of the recording that is kept in the repository: some 60 KiB.
-const KEPT_CONNECTIONS: u64 = 250;
+/// The kept recording has some 60 KiB.
+const CONNECTIONS_IN_KEPT_RECORDING: u64 = 250;
 
 /// Counts the run time of eBPF programs; it costs some ten nanoseconds a run itself.
 pub const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 /// Our own namespace: what else happens on the machine is not measured.
-const HERE: &str = "/proc/self/ns/net";
+const OWN_NETNS: &str = "/proc/self/ns/net";
 /// Where the tracepoints are described.
 const TRACEFS: &str = "/sys/kernel/tracing";
-/// What tcpclose says when it is attached.
-const WATCHING: &str = "tcpclose: watching";
+/// What `tcpclose watch` prints when it is attached.
+const WATCH_READY_MESSAGE: &str = "tcpclose: watching";
 
-/// Where everything of one run is measured.
-pub struct Stage<'a> {
+/// What the measurements of one run share.
+pub struct Testbed<'a> {
     pub args: &'a Bench,
     pub program: &'a Path,
     pub directory: &'a Path,
@@ -51,56 +51,60 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_local_port_range", "1024 65000")
         .context("cannot widen the port range")?;
     mount_tracefs()?;
-    let mut stage = Stage {
+    let mut testbed = Testbed {
         args,
         program,
         directory,
         tcpstates: find_program("tcpstates").context("there is no tcpstates here")?,
         rows: Vec::new(),
     };
-    // Before anything has happened here: ends in TIME_WAIT are looked after for a minute.
+    // Before anything has happened here: endpoints in TIME_WAIT are tracked for a minute.
     if args.wants('c') {
-        stage.idleness()?;
+        testbed.idleness()?;
     }
     if args.wants('g') {
         let size = fs::metadata(program)?.len() as f64 / 1_048_576.0;
-        let row = stage.starts("from exec to attached")?;
-        stage.rows.extend([
+        let row = testbed.starts("from exec to attached")?;
+        testbed.rows.extend([
             row.demands("under 150", |value| value < 150.0),
             Row::new('g', "size of the program", "MiB", vec![size]),
         ]);
     }
+    // No churn has left endpoints in TIME_WAIT behind yet, which cost an agent something, too.
+    if args.wants('h') {
+        testbed.sizing()?;
+    }
     if args.wants('e') {
-        stage.record()?;
+        testbed.record()?;
     }
     announce("warming up");
-    churn(Duration::from_secs(1), Ends::OneThread)?;
+    churn(Duration::from_secs(1), ClosePattern::OneThread)?;
     if args.wants('a') {
-        stage.kernel_cost()?;
+        testbed.kernel_cost()?;
     }
     if args.wants('b') {
-        stage.connection_rate()?;
+        testbed.connection_rate()?;
     }
     if args.wants('c') {
-        stage.cpu()?;
+        testbed.cpu()?;
     }
     if args.wants('d') {
-        stage.losses()?;
+        testbed.losses()?;
     }
-    // The sockets that are there already are looked at first.
+    // A snapshot of the existing sockets comes first.
     if args.wants('g') && args.wants('d') {
-        let row = stage.starts("from exec to attached, after the fastest churn")?;
-        stage.rows.push(row);
+        let row = testbed.starts("from exec to attached, after the fastest churn")?;
+        testbed.rows.push(row);
     }
     // Last: it leaves a million sockets for the kernel to clear away.
     if args.wants('f') {
-        stage.live_ends()?;
+        testbed.live_endpoints()?;
     }
     report::write(
-        &stage.rows,
+        &testbed.rows,
         &[(); 0],
         args.rounds(),
-        &directory.join(RESULTS),
+        &directory.join(RESULTS_FILE),
     )
 }
 
@@ -134,7 +138,7 @@ impl Drop for BpfStats {
     }
 }
 
-impl Stage<'_> {
+impl Testbed<'_> {
     /// So long, or a quarter of it in a short run.
     pub fn seconds(&self, whole: u64) -> Duration {
         Duration::from_secs(if self.args.short {
@@ -144,9 +148,9 @@ impl Stage<'_> {
         })
     }
 
-    /// `tcpclose ARGS` that says that it watches.
+    /// Starts `tcpclose ARGS` and waits until it is attached.
     pub fn tcpclose(&self, args: &[&str]) -> Result<Tracer> {
-        Tracer::start(self.program, args, Stdio::null(), Some(WATCHING))
+        Tracer::start(self.program, args, Stdio::null(), Some(WATCH_READY_MESSAGE))
     }
 
     /// bcc's tcpstates.
@@ -159,18 +163,19 @@ impl Stage<'_> {
         Agent::start(self.program, self.directory, writes)
     }
 
-    /// Transitions of one connection, both ends together: tcpstates' program runs once for each.
-    pub fn transitions_each(&self, ends: Ends) -> Result<f64> {
+    /// Transitions of one connection, both endpoints together: tcpstates' program runs once for
+    /// each.
+    pub fn transitions_per_connection(&self, pattern: ClosePattern) -> Result<f64> {
         let _counting = BpfStats::on()?;
         let tracer = self.tcpstates()?;
         let before = tracer.program_cost()?;
-        let churned = churn(Duration::from_secs(1), ends)?;
+        let churned = churn(Duration::from_secs(1), pattern)?;
         let after = tracer.program_cost()?;
-        let transitions = after.most_runs - before.most_runs;
+        let transitions = after.max_runs - before.max_runs;
         ensure!(transitions > 0, "tcpstates has seen nothing");
         let each = transitions as f64 / churned.connections as f64;
         announce(format_args!(
-            "{each:.2} transitions a connection, both ends together"
+            "{each:.2} transitions a connection, both endpoints together"
         ));
         Ok(each)
     }
@@ -179,22 +184,22 @@ impl Stage<'_> {
         announce("e: recording a churn");
         let file = match &self.args.recording {
             Some(file) => file,
-            None => &self.directory.join(RECORDING),
+            None => &self.directory.join(RECORDING_FILE),
         };
         let path = file.to_str().context("the recording's path is no UTF-8")?;
         let tracer = Tracer::start(
             self.program,
-            &["record", path, "--netns", HERE],
+            &["record", path, "--netns", OWN_NETNS],
             Stdio::null(),
             Some("tcpclose: recording"),
         )?;
         match self.args.recording {
-            Some(_) => churn::make_some(KEPT_CONNECTIONS)?,
-            None => drop(churn(self.seconds(4), Ends::TwoThreads)?),
+            Some(_) => churn::make_some(CONNECTIONS_IN_KEPT_RECORDING)?,
+            None => drop(churn(self.seconds(4), ClosePattern::TwoThreads)?),
         }
         thread::sleep(Duration::from_millis(500));
         tracer.stop()?;
-        // Whoever started this is to read it, who may be another user.
+        // The user who started this, who may not be root, reads it.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         fs::set_permissions(file, mode)?;
         Ok(())

@@ -14,13 +14,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// How long a tracer may take to attach.
-const PATIENCE: Duration = Duration::from_secs(20);
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running tracer; stopped when dropped.
 pub struct Tracer {
     child: Child,
     output: mpsc::Receiver<String>,
-    /// From its start to when it said that it watches, where it says that.
+    /// From its start to its line with `attached`, if it has one.
     pub attached_after: Duration,
 }
 
@@ -30,12 +30,12 @@ pub struct ProgramCost {
     /// Time in all programs, in ns.
     pub ns: u64,
     /// Runs of the program that runs most.
-    pub most_runs: u64,
+    pub max_runs: u64,
 }
 
 impl Tracer {
-    /// Starts `program` with stdout to `out` and waits until `attached` is in what it says on stderr; a program that says
-    /// nothing of the kind is given two seconds.
+    /// Starts `program` with stdout to `out` and waits until its stderr has a line with `attached`;
+    /// a program without such a line is given two seconds.
     pub fn start(
         program: &Path,
         args: &[&str],
@@ -51,10 +51,10 @@ impl Tracer {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let stderr = child.stderr.take().context("it has no stderr")?;
-        let (say, output) = mpsc::channel();
+        let (lines, output) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if say.send(line).is_err() {
+                if lines.send(line).is_err() {
                     break;
                 }
             }
@@ -64,11 +64,11 @@ impl Tracer {
             output,
             attached_after: Duration::ZERO,
         };
-        let mut output = "it said nothing".to_owned();
+        let mut output = "it printed nothing".to_owned();
         match attached {
             None => thread::sleep(Duration::from_secs(2)),
             Some(words) => loop {
-                match tracer.output.recv_timeout(PATIENCE) {
+                match tracer.output.recv_timeout(ATTACH_TIMEOUT) {
                     Ok(line) if line.contains(words) => break,
                     Ok(line) => output = line,
                     Err(_) => bail!("{} has not attached: {output}", program.display()),
@@ -100,10 +100,10 @@ impl Tracer {
         Ok(switches)
     }
 
-    /// The most memory that it has had, resident, in bytes.
-    pub fn most_resident(&self) -> Result<u64> {
+    /// Its peak resident memory in bytes.
+    pub fn peak_memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kib = number_after(&status, "VmHWM:").context("the kernel does not say")?;
+        let kib = number_after(&status, "VmHWM:").context("no VmHWM in its status")?;
         Ok(kib * 1024)
     }
 
@@ -125,7 +125,7 @@ impl Tracer {
         }
         Ok(ProgramCost {
             ns: programs.values().map(|(ns, _)| ns).sum(),
-            most_runs: programs.values().map(|(_, runs)| *runs).max().unwrap_or(0),
+            max_runs: programs.values().map(|(_, runs)| *runs).max().unwrap_or(0),
         })
     }
 

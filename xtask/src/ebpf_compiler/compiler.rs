@@ -60,20 +60,33 @@ impl fmt::Display for EbpfCompiler {
     }
 }
 
+impl EbpfCompiler {
+    /// Returns what two compilers that compile alike have in common.
+    pub fn identity(&self) -> String {
+        let Self {
+            vendor, version, ..
+        } = self;
+        let RustcVersion { full, llvm, .. } = version;
+        format!("{vendor} {full}, LLVM {llvm}")
+    }
+}
+
 /// The version that `rustc -vV` reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustcVersion {
-    /// "1.96.0"
+    /// The whole first line: "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"
+    pub full: String,
+    /// The version of the compiler: "1.96.0"
     pub release: String,
-    /// "22.1.8"
+    /// The version of its LLVM: "22.1.8"
     pub llvm: String,
-    /// "x86_64-unknown-linux-gnu"
+    /// The machine that it runs on: "x86_64-unknown-linux-gnu"
     pub host: String,
 }
 
 impl RustcVersion {
     /// Asks `rustc`.
-    pub fn of(rustc: &Path) -> Result<Self> {
+    pub fn query(rustc: &Path) -> Result<Self> {
         let reported = stdout_of(
             Command::new(rustc)
                 .arg("-vV")
@@ -84,7 +97,7 @@ impl RustcVersion {
             .with_context(|| format!("cannot read what `{} -vV` says", rustc.display()))
     }
 
-    /// Whether bpf-linker can work with its LLVM.
+    /// Returns whether bpf-linker can work with its LLVM.
     pub fn has_our_llvm(&self) -> bool {
         let major = self.llvm.split('.').next().unwrap_or_default();
         major.parse() == Ok(LLVM_MAJOR)
@@ -96,6 +109,7 @@ impl RustcVersion {
             Some(line.strip_prefix(':')?.trim().to_owned())
         };
         Some(Self {
+            full: reported.lines().next()?.to_owned(),
             release: field("release")?,
             llvm: field("LLVM version")?,
             host: field("host")?,
@@ -107,12 +121,16 @@ impl RustcVersion {
 mod tests {
     use super::*;
 
-    const TOLD: &str = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\nbinary: rustc\n\
+    const RUSTC_OUTPUT: &str = "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)\nbinary: rustc\n\
                         host: x86_64-unknown-linux-gnu\nrelease: 1.96.0\nLLVM version: 22.1.8\n";
 
     #[test]
     fn reads_a_compilers_version() {
-        let version = RustcVersion::parse(TOLD).unwrap();
+        let version = RustcVersion::parse(RUSTC_OUTPUT).unwrap();
+        assert_eq!(
+            version.full,
+            "rustc 1.96.0 (ac68faa20 2026-05-25) (built from a source tarball)"
+        );
         assert_eq!(version.release, "1.96.0");
         assert_eq!(version.llvm, "22.1.8");
         assert_eq!(version.host, "x86_64-unknown-linux-gnu");
@@ -120,9 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn another_llvm_is_not_ours() {
+    fn another_llvm_version_is_refused() {
         for llvm in ["21.1.0", "23.0.0", "2.2", "unknown"] {
-            let reported = TOLD.replace("22.1.8", llvm);
+            let reported = RUSTC_OUTPUT.replace("22.1.8", llvm);
             assert!(
                 !RustcVersion::parse(&reported).unwrap().has_our_llvm(),
                 "{llvm}"

@@ -1,4 +1,5 @@
-//! Debian's compiler: recent (it is there to build Firefox and Chromium) and with a compiled `core` for eBPF.
+//! Debian's compiler: recent (it is there to build Firefox and Chromium) and with a compiled `core`
+//! for eBPF.
 
 use std::{
     fs,
@@ -11,13 +12,15 @@ use anyhow::{Result, bail};
 use super::compiler::{Core, EbpfCompiler, RustcVersion, TARGET};
 use crate::{apt::Apt, command::stdout_of};
 
+/// Who distributes it.
+pub const VENDOR: &str = "Debian's";
 /// The compiler and its `core` for eBPF.
 pub const PACKAGES: [&str; 2] = ["rustc-web", "libstd-rust-web-dev-bpf"];
 /// Its linter.
 pub const CLIPPY_PACKAGE: &str = "rust-web-clippy";
 
 /// The first release of rustc with the LLVM that bpf-linker needs.
-const OLDEST: (u32, u32) = (1, 95);
+const MIN_RELEASE: (u32, u32) = (1, 95);
 
 /// The system's compiler, if it can compile for eBPF.
 pub fn find() -> Option<EbpfCompiler> {
@@ -36,9 +39,9 @@ pub fn find() -> Option<EbpfCompiler> {
     if !has_core(Path::new(core.trim())) {
         return None;
     }
-    let version = RustcVersion::of(&rustc).ok()?;
+    let version = RustcVersion::query(&rustc).ok()?;
     version.has_our_llvm().then(|| EbpfCompiler {
-        vendor: "Debian's",
+        vendor: VENDOR,
         cargo: None,
         core: Core::Prebuilt,
         clippy: Some(PathBuf::from("/usr/bin/cargo-clippy"))
@@ -53,11 +56,11 @@ pub fn install(apt: &Apt) -> Result<()> {
     for package in PACKAGES {
         match apt.candidate(package) {
             None => bail!("apt has no {package}"),
-            Some(version) if release_of(&version).is_none_or(|release| release < OLDEST) => {
+            Some(version) if release_of(&version).is_none_or(|release| release < MIN_RELEASE) => {
                 bail!(
                     "apt's {package} is {version}, and {}.{} is the oldest that will do",
-                    OLDEST.0,
-                    OLDEST.1
+                    MIN_RELEASE.0,
+                    MIN_RELEASE.1
                 )
             }
             Some(_) => {}
@@ -91,8 +94,8 @@ mod tests {
         assert_eq!(release_of("1.96.0+dfsg1-1~deb12u2"), Some((1, 96)));
         assert_eq!(release_of("2:1.85.0+dfsg3-1"), Some((1, 85)));
         assert_eq!(release_of("nonsense"), None);
-        assert!(Some((1, 85)) < Some(OLDEST));
-        assert!(Some((1, 100)) > Some(OLDEST));
+        assert!(Some((1, 85)) < Some(MIN_RELEASE));
+        assert!(Some((1, 100)) > Some(MIN_RELEASE));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::{
     workspace::Workspace,
 };
 
+/// Who distributes it.
+pub const VENDOR: &str = "rustup's";
 /// rustup's own file, which pins the nightly.
 const TOOLCHAIN_FILE: &str = include_str!("../../../tracer-ebpf/rust-toolchain.toml");
 
@@ -39,7 +41,7 @@ pub fn find(workspace: &Workspace) -> Option<EbpfCompiler> {
             Some(_) => return None,
             None => which.arg("nightly"),
         };
-        usable(Path::new(stdout_of(&mut which).ok()?.trim()))
+        compiler_if_usable(Path::new(stdout_of(&mut which).ok()?.trim()))
     })
 }
 
@@ -69,7 +71,7 @@ fn home(workspace: &Workspace) -> PathBuf {
     workspace.tools().join("rustup")
 }
 
-fn usable(rustc: &Path) -> Option<EbpfCompiler> {
+fn compiler_if_usable(rustc: &Path) -> Option<EbpfCompiler> {
     let binaries = rustc.parent()?;
     let source = binaries
         .parent()?
@@ -77,9 +79,9 @@ fn usable(rustc: &Path) -> Option<EbpfCompiler> {
     if !source.exists() {
         return None;
     }
-    let version = RustcVersion::of(rustc).ok()?;
+    let version = RustcVersion::query(rustc).ok()?;
     version.has_our_llvm().then(|| EbpfCompiler {
-        vendor: "rustup's",
+        vendor: VENDOR,
         rustc: rustc.to_owned(),
         cargo: Some(binaries.join("cargo")),
         core: Core::FromSource,

@@ -1,15 +1,16 @@
 //! The checks of the source that are no tests: formatting, lints, documentation, dependencies.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::{
     apt::Apt,
     command::{announce, exit_code, status},
-    compile::Ebpf,
+    ebpf::{Ebpf, EbpfObject, OBJECT_VARIABLE},
     ebpf_compiler::{CLIPPY_PACKAGE, Core},
     privilege::Privilege,
+    registries,
     test_runner::{Counts, cargo, is_ci},
     tool::Tool,
     workspace::Workspace,
@@ -35,8 +36,9 @@ pub fn format(workspace: &Workspace) -> Result<Counts> {
     Ok(counts)
 }
 
-/// clippy with warnings denied: all targets, the program without its optional features, the eBPF programs.
-pub fn lint(workspace: &Workspace, ebpf: Option<&Ebpf>, object: Option<&Path>) -> Result<Counts> {
+/// clippy with warnings denied: all targets, the program without its optional features, the eBPF
+/// programs.
+pub fn lint(workspace: &Workspace, ebpf: Option<&Ebpf>, object: &EbpfObject) -> Result<Counts> {
     let mut all = cargo(workspace, object);
     all.args(["clippy", "--all-targets", "--", "--deny", "warnings"]);
     let mut counts = check(&mut all, "cargo clippy --all-targets")?;
@@ -47,7 +49,7 @@ pub fn lint(workspace: &Workspace, ebpf: Option<&Ebpf>, object: Option<&Path>) -
     counts += check(&mut without_features, "cargo clippy --no-default-features")?;
     counts += match ebpf {
         Some(ebpf) => lint_ebpf(workspace, ebpf)?,
-        None => Counts::of_skipped_check(),
+        None => Counts::skipped_check(),
     };
     Ok(counts)
 }
@@ -55,7 +57,7 @@ pub fn lint(workspace: &Workspace, ebpf: Option<&Ebpf>, object: Option<&Path>) -
 fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf) -> Result<Counts> {
     announce("clippy for the eBPF programs");
     if let Some(is_good) = ebpf.lint(workspace)? {
-        return Ok(Counts::of_check(is_good));
+        return Ok(Counts::from_check(is_good));
     }
     // A nightly brings its own; Debian's is another package.
     let reason = if ebpf.compiler().core == Core::Prebuilt {
@@ -65,7 +67,7 @@ fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf) -> Result<Counts> {
         match installed {
             Ok(()) => {
                 if let Some(is_good) = Ebpf::prepare(workspace)?.lint(workspace)? {
-                    return Ok(Counts::of_check(is_good));
+                    return Ok(Counts::from_check(is_good));
                 }
                 format!("{CLIPPY_PACKAGE} does not fit the compiler")
             }
@@ -80,11 +82,11 @@ fn lint_ebpf(workspace: &Workspace, ebpf: &Ebpf) -> Result<Counts> {
     announce(format_args!(
         "skipping the lints of the eBPF programs: their compiler has no clippy: {reason}"
     ));
-    Ok(Counts::of_skipped_check())
+    Ok(Counts::skipped_check())
 }
 
 /// rustdoc for all items, private ones too, with warnings denied.
-pub fn document(workspace: &Workspace, object: Option<&Path>) -> Result<Counts> {
+pub fn document(workspace: &Workspace, object: &EbpfObject) -> Result<Counts> {
     let mut cargo = cargo(workspace, object);
     cargo
         .args(["doc", "--no-deps", "--document-private-items"])
@@ -92,14 +94,31 @@ pub fn document(workspace: &Workspace, object: Option<&Path>) -> Result<Counts> 
     check(&mut cargo, "cargo doc --no-deps --document-private-items")
 }
 
-/// Licences, duplicates and sources of the dependencies, by deny.toml. Advisories need the network at every run.
+/// `cargo package` for the crates that are published: each compiles from what is in its package
+/// alone, with the kept eBPF object.
+pub fn package(workspace: &Workspace) -> Result<Counts> {
+    let mut cargo = workspace.cargo();
+    cargo
+        // All that they need has been fetched to compile them.
+        .args(["package", "--offline", "--locked", "--allow-dirty", "--quiet"])
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env_remove(OBJECT_VARIABLE);
+    for name in workspace.published() {
+        registries::forget_local(name)?;
+        cargo.args(["--package", name]);
+    }
+    check(&mut cargo, "cargo package")
+}
+
+/// Licences, duplicates and sources of the dependencies, by deny.toml. Advisories need the network
+/// at every run.
 pub fn deny(workspace: &Workspace) -> Result<Counts> {
     let program = match CARGO_DENY.find_or_install(workspace) {
         Ok(program) => program,
         Err(error) if is_ci() => return Err(error),
         Err(error) => {
             announce(format_args!("skipping the dependencies' checks: {error:#}"));
-            return Ok(Counts::of_skipped_check());
+            return Ok(Counts::skipped_check());
         }
     };
     let mut deny = Command::new(program);
@@ -116,5 +135,5 @@ fn check(command: &mut Command, what: &str) -> Result<Counts> {
     if code != 0 {
         announce(format_args!("`{what}` failed; its messages are above"));
     }
-    Ok(Counts::of_check(code == 0))
+    Ok(Counts::from_check(code == 0))
 }

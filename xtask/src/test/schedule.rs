@@ -5,9 +5,9 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -15,14 +15,18 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::stages::{BUILD, Company, Stage};
-use crate::{command::announce, test_runner::Counts, workspace::Workspace};
+use super::stages::{BUILD, Concurrency, Stage};
+use crate::{
+    command::{announce, stream_lines},
+    test_runner::Counts,
+    workspace::Workspace,
+};
 
 /// How many stages that share the processors run at a time.
-const AT_A_TIME: usize = 3;
+const MAX_PARALLEL: usize = 3;
 
 /// What came of one stage.
-struct Outcome {
+struct StageResult {
     name: &'static str,
     counts: Counts,
     is_good: bool,
@@ -34,7 +38,7 @@ pub fn run(workspace: &Workspace, stages: &[&'static Stage], args: &[OsString]) 
     let logs = workspace.target.join("test");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let start = Instant::now();
-    let mut outcomes = Vec::new();
+    let mut results = Vec::new();
     for group in groups(stages) {
         let queue = Mutex::new(VecDeque::from(group.to_vec()));
         let done = Mutex::new(Vec::new());
@@ -43,12 +47,12 @@ pub fn run(workspace: &Workspace, stages: &[&'static Stage], args: &[OsString]) 
             loop {
                 let next = queue.lock().expect("no panic meanwhile").pop_front();
                 let Some(stage) = next else { return Ok(()) };
-                let outcome = run_one(stage, args, &logs, live)?;
-                done.lock().expect("no panic meanwhile").push(outcome);
+                let result = run_one(stage, args, &logs, live)?;
+                done.lock().expect("no panic meanwhile").push(result);
             }
         };
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..AT_A_TIME.min(group.len()))
+            let workers: Vec<_> = (0..MAX_PARALLEL.min(group.len()))
                 .map(|_| scope.spawn(work))
                 .collect();
             let results = workers
@@ -56,26 +60,36 @@ pub fn run(workspace: &Workspace, stages: &[&'static Stage], args: &[OsString]) 
                 .map(|worker| worker.join().expect("no panic inside"));
             results.collect::<Result<()>>()
         })?;
-        outcomes.extend(done.into_inner().expect("no panic meanwhile"));
-        let broken = |outcome: &Outcome| outcome.name == BUILD && !outcome.is_good;
-        if outcomes.iter().any(broken) {
+        results.extend(done.into_inner().expect("no panic meanwhile"));
+        let broken = |result: &StageResult| result.name == BUILD && !result.is_good;
+        if results.iter().any(broken) {
             announce("nothing else is run: it would fail for the same reason");
             break;
         }
     }
-    let counts = outcomes.iter().map(|outcome| outcome.counts).sum();
-    print!("{}", table(&outcomes, stages.len(), start.elapsed()));
+    let counts = results.iter().map(|result| result.counts).sum();
+    print!("{}", table(&results, stages.len(), start.elapsed()));
     Ok(counts)
 }
 
-/// Stages that run beside each other, group by group: neighbours that share the processors are one group.
+/// Stages that run beside each other, group by group: neighbours that share the processors are one
+/// group.
 fn groups<'a>(stages: &'a [&'static Stage]) -> impl Iterator<Item = &'a [&'static Stage]> {
-    stages.chunk_by(|one, next| [one, next].iter().all(|it| it.company == Company::Shared))
+    stages.chunk_by(|one, next| {
+        [one, next]
+            .iter()
+            .all(|it| it.concurrency == Concurrency::Shared)
+    })
 }
 
-/// Runs a stage in another process of this program. What it writes is shown at once, or at its end where others run
-/// beside it.
-fn run_one(stage: &'static Stage, args: &[OsString], logs: &Path, live: bool) -> Result<Outcome> {
+/// Runs a stage in another process of this program. What it writes is shown at once, or at its end
+/// where others run beside it.
+fn run_one(
+    stage: &'static Stage,
+    args: &[OsString],
+    logs: &Path,
+    live: bool,
+) -> Result<StageResult> {
     announce(format_args!("stage {}: {}", stage.name, stage.about));
     let start = Instant::now();
     let log = logs.join(format!("{}.log", stage.name));
@@ -84,7 +98,7 @@ fn run_one(stage: &'static Stage, args: &[OsString], logs: &Path, live: bool) ->
     // A stage that could not run has no counts.
     let counts = counts
         .filter(|counts| is_good || counts.failed > 0)
-        .unwrap_or(Counts::of_check(false));
+        .unwrap_or(Counts::from_check(false));
     let time = start.elapsed();
     if !live {
         show(stage, &log)?;
@@ -92,10 +106,10 @@ fn run_one(stage: &'static Stage, args: &[OsString], logs: &Path, live: bool) ->
     announce(format_args!(
         "stage {}: {} after {}: {counts}",
         stage.name,
-        result(is_good),
+        ok_or_failed(is_good),
         minutes(time)
     ));
-    Ok(Outcome {
+    Ok(StageResult {
         name: stage.name,
         counts,
         is_good,
@@ -110,37 +124,23 @@ fn observe(
     log: &Path,
     live: bool,
 ) -> Result<(Option<Counts>, Option<i32>)> {
-    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     // This program itself, even if it has been compiled anew meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command
         .args(["test", "--stage", stage.name, "--"])
-        .args(args)
-        .stdout(writer.try_clone().context("cannot make a pipe")?)
-        .stderr(writer);
-    let mut child = command.spawn().context("cannot start a stage")?;
-    // The command has the pipe's writing end open: with it gone, the pipe ends with the stage.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+        .args(args);
     let cannot_write = || format!("cannot write {}", log.display());
     let mut file = File::create(log).with_context(cannot_write)?;
-    let mut reader = BufReader::new(reader);
-    let (mut line, mut counts) = (Vec::new(), None);
-    while reader
-        .read_until(b'\n', &mut line)
-        .context("cannot read a stage's output")?
-        > 0
-    {
-        file.write_all(&line).with_context(cannot_write)?;
+    let mut counts = None;
+    let status = stream_lines(&mut command, |line| {
+        file.write_all(line).with_context(cannot_write)?;
         if live {
-            io::stdout().write_all(&line)?;
+            io::stdout().write_all(line)?;
         }
-        counts = str::from_utf8(&line)
-            .ok()
-            .and_then(Counts::parse)
-            .or(counts);
-        line.clear();
-    }
-    let status = child.wait().context("cannot wait for a stage")?;
+        let read = str::from_utf8(line).ok().and_then(Counts::parse);
+        counts = read.or(counts.take());
+        Ok(())
+    })?;
     Ok((counts, status.code()))
 }
 
@@ -154,37 +154,37 @@ fn show(stage: &Stage, log: &PathBuf) -> Result<()> {
     Ok(())
 }
 
-fn table(outcomes: &[Outcome], stages: usize, time: Duration) -> String {
+fn table(results: &[StageResult], stages: usize, time: Duration) -> String {
     let mut table = format!(
         "\n{:12} {:8} {:>7} {:>7} {:>7} {:>8}\n",
         "stage", "result", "time", "passed", "failed", "skipped"
     );
-    for outcome in outcomes {
+    for result in results {
         let Counts {
             passed,
             failed,
             skipped,
-        } = outcome.counts;
+        } = result.counts;
         let _ = writeln!(
             table,
             "{:12} {:8} {:>7} {passed:>7} {failed:>7} {skipped:>8}",
-            outcome.name,
-            result(outcome.is_good),
-            minutes(outcome.time)
+            result.name,
+            ok_or_failed(result.is_good),
+            minutes(result.time)
         );
     }
-    if outcomes.len() < stages {
-        let _ = writeln!(table, "{} stages were not run", stages - outcomes.len());
+    if results.len() < stages {
+        let _ = writeln!(table, "{} stages were not run", stages - results.len());
     }
     let _ = writeln!(table, "{:21} {:>7}\n", "all", minutes(time));
     table
 }
 
-fn result(is_good: bool) -> &'static str {
+fn ok_or_failed(is_good: bool) -> &'static str {
     if is_good { "ok" } else { "FAILED" }
 }
 
-/// "2:05"
+/// Formats a time in minutes and seconds: "2:05".
 fn minutes(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     format!("{}:{:02}", seconds / 60, seconds % 60)
@@ -196,7 +196,7 @@ mod tests {
     use crate::test::stages::STAGES;
 
     #[test]
-    fn what_measures_time_runs_alone() {
+    fn stages_that_measure_time_run_alone() {
         let stages: Vec<_> = STAGES.iter().collect();
         let groups: Vec<_> = groups(&stages).collect();
         let with = |name: &str| {
@@ -206,7 +206,11 @@ mod tests {
         assert_eq!(with("bench").map(|group| group.len()), Some(1));
         let shared = with("integration").expect("it is there");
         assert!(shared.iter().any(|stage| stage.name.starts_with("vm-")));
-        assert!(shared.iter().all(|stage| stage.company == Company::Shared));
+        assert!(
+            shared
+                .iter()
+                .all(|stage| stage.concurrency == Concurrency::Shared)
+        );
         assert_eq!(
             groups.iter().map(|group| group.len()).sum::<usize>(),
             stages.len()
@@ -215,14 +219,14 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_for_each_stage() {
-        let outcomes =
-            [("fmt", true, 1), ("leaks", false, 125)].map(|(name, is_good, seconds)| Outcome {
+        let results =
+            [("fmt", true, 1), ("leaks", false, 125)].map(|(name, is_good, seconds)| StageResult {
                 name,
-                counts: Counts::of_check(is_good),
+                counts: Counts::from_check(is_good),
                 is_good,
                 time: Duration::from_secs(seconds),
             });
-        let table = table(&outcomes, 3, Duration::from_secs(126));
+        let table = table(&results, 3, Duration::from_secs(126));
         let lines: Vec<_> = table.lines().filter(|line| !line.is_empty()).collect();
         assert_eq!(
             lines[1],

@@ -2,7 +2,7 @@
 
 use std::env;
 
-/// Whether everything is required, as in CI.
+/// Returns whether everything is required, as in CI.
 pub fn is_ci() -> bool {
     env::var("CI").is_ok_and(|ci| is_true(&ci))
 }

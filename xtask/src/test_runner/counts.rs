@@ -15,7 +15,7 @@ pub struct Counts {
 
 impl Counts {
     /// One check.
-    pub fn of_check(is_good: bool) -> Self {
+    pub fn from_check(is_good: bool) -> Self {
         Self {
             passed: usize::from(is_good),
             failed: usize::from(!is_good),
@@ -24,7 +24,7 @@ impl Counts {
     }
 
     /// One check that could not be made.
-    pub fn of_skipped_check() -> Self {
+    pub fn skipped_check() -> Self {
         Self {
             skipped: 1,
             ..Self::default()
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_no_counts() {
+    fn other_lines_are_not_counts() {
         for line in [
             "",
             "12 passed",

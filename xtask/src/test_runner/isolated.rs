@@ -1,8 +1,9 @@
 //! Tests in processes of their own, some at a time.
 //!
-//! A process that a test starts holds copies of all sockets of its parent until it executes its program: a close() by
-//! another test of the same process would not be the last one meanwhile, and the kernel would rightly name another
-//! closer. Each in a process of its own, tests may run side by side.
+//! A process that a test starts holds copies of all sockets of its parent until it executes its
+//! program: a close() by another test of the same process would not be the last one meanwhile, and
+//! the kernel would rightly name another closer. Each in a process of its own, tests may run side
+//! by side.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +25,7 @@ use crate::{command::announce, privilege::Privilege};
 /// One test of a program.
 pub struct IsolatedTest {
     program: Arc<TestProgram>,
-    /// Its name.
+    /// The name that the program selects it by.
     pub name: String,
 }
 
@@ -75,7 +76,7 @@ impl IsolatedTest {
         let seconds = start.elapsed().as_secs_f64();
         let counts = match output.code {
             0 => output.counts(),
-            _ => Counts::of_check(false),
+            _ => Counts::from_check(false),
         };
         let name = &self.name;
         let mut lines = String::new();

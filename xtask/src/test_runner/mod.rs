@@ -10,5 +10,5 @@ pub use self::ci::is_ci;
 pub use self::counts::Counts;
 pub use self::output::TestOutput;
 pub use self::programs::{
-    REQUIRE_VARIABLE, TestProgram, build, cargo, observe, privilege_for_tests,
+    REQUIRE_VARIABLE, TestProgram, build, build_with, cargo, observe, privilege_for_tests,
 };

@@ -26,7 +26,8 @@ impl TestOutput {
     pub fn read(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
-        // The runner writes the beginning of the line before the test runs, where it runs one test at a time.
+        // The runner writes the beginning of the line before the test runs, where it runs one test
+        // at a time.
         let (test, end) = match line.strip_prefix("test ") {
             Some(rest) => rest.rsplit_once(" ... ").unwrap_or((rest, "")),
             None => ("", line),
@@ -51,7 +52,8 @@ impl TestOutput {
         }
     }
 
-    /// Returns the number of tests by their result. The runner takes a test that skipped itself for one that passed.
+    /// Returns the number of tests by their result. The runner takes a test that skipped itself for
+    /// one that passed.
     pub fn counts(&self) -> Counts {
         let skipped = self.skipped.values().sum();
         let passed = self.passed_in_total + self.passed_since;

@@ -1,9 +1,10 @@
-//! The test programs: built with one selection of packages, so that nothing is compiled twice, and run here.
+//! The test programs: built with one selection of packages, so that nothing is compiled twice, and
+//! run here.
 
 use std::{
     ffi::OsString,
-    io::{self, BufRead as _, BufReader, Write as _},
-    path::{Path, PathBuf},
+    io::{self, Write as _},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -12,8 +13,8 @@ use cargo_metadata::Message;
 
 use super::{ci, counts::Counts, output::TestOutput};
 use crate::{
-    command::{announce, exit_code, run_to},
-    compile::OBJECT_VARIABLE,
+    command::{announce, exit_code, run_to, stream_lines},
+    ebpf::EbpfObject,
     privilege::Privilege,
     workspace::Workspace,
 };
@@ -31,22 +32,31 @@ pub struct TestProgram {
     pub path: PathBuf,
     /// Where it expects to run.
     directory: PathBuf,
+    /// What its environment has beside ours.
+    variables: Vec<(&'static str, OsString)>,
 }
 
-/// Builds the test programs that `select` has cargo build, of all packages: cargo chooses the features of what they
-/// share by the packages that it builds, so that fewer packages would mean to compile all those crates again.
+/// Builds the test programs that `select` has cargo build, of all packages: cargo chooses the
+/// features of what they share by the packages that it builds, so that fewer packages would mean to
+/// compile all those crates again.
 pub fn build(
     workspace: &Workspace,
-    object: Option<&Path>,
+    object: &EbpfObject,
     select: impl IntoIterator<Item = OsString>,
 ) -> Result<Vec<TestProgram>> {
     let mut command = cargo(workspace, object);
+    command.arg("test");
+    build_with(workspace, command, select)
+}
+
+/// Builds test programs with `cargo test` as it is given.
+pub fn build_with(
+    workspace: &Workspace,
+    mut command: Command,
+    select: impl IntoIterator<Item = OsString>,
+) -> Result<Vec<TestProgram>> {
     command
-        .args([
-            "test",
-            "--no-run",
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["--no-run", "--message-format=json-render-diagnostics"])
         .args(select);
     let messages = run_to(&mut command, "compiling the tests")?;
     let mut programs = Vec::new();
@@ -65,23 +75,28 @@ pub fn build(
             target: artifact.target.name,
             path: path.into_std_path_buf(),
             directory: package.manifest_path.as_std_path().with_file_name(""),
+            variables: Vec::new(),
         });
     }
     Ok(programs)
 }
 
-/// cargo for the host's crates: the same object for each step, or each would compile tcpclose again.
-pub fn cargo(workspace: &Workspace, object: Option<&Path>) -> Command {
+/// cargo for the host's crates: the same object for each step, or each would compile tcpclose
+/// again.
+pub fn cargo(workspace: &Workspace, object: &EbpfObject) -> Command {
     let mut command = workspace.cargo();
-    match object {
-        Some(object) => command.env(OBJECT_VARIABLE, object),
-        None => command.env_remove(OBJECT_VARIABLE),
-    };
+    object.hand_to(&mut command);
     command
 }
 
 impl TestProgram {
-    /// Returns a command that starts it as cargo would, as root where `privilege` is there to become root.
+    /// Has it started with a variable in its environment.
+    pub fn set_variable(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.variables.push((name, value.into()));
+    }
+
+    /// Returns a command that starts it as cargo would, as root where `privilege` is there to
+    /// become root.
     pub fn command(&self, privilege: Option<Privilege>) -> Command {
         let mut command = match privilege {
             Some(Privilege::Sudo | Privilege::SudoAsks) => {
@@ -93,7 +108,8 @@ impl TestProgram {
         };
         command
             .current_dir(&self.directory)
-            .env("CARGO_MANIFEST_DIR", &self.directory);
+            .env("CARGO_MANIFEST_DIR", &self.directory)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if ci::is_ci() {
             command.env(REQUIRE_VARIABLE, "1");
         }
@@ -116,10 +132,18 @@ impl TestProgram {
         Ok(output.counts_with_code())
     }
 
-    /// Returns the names of its tests, or of those that `args` select.
+    /// Returns the names of its tests, or of those that `args` select, without ignored ones.
     pub fn list(&self, args: &[OsString]) -> Result<Vec<String>> {
+        let ignored = self.list_with(&["--ignored"], args)?;
+        let mut names = self.list_with(&[], args)?;
+        names.retain(|name| !ignored.contains(name));
+        Ok(names)
+    }
+
+    fn list_with(&self, options: &[&str], args: &[OsString]) -> Result<Vec<String>> {
         let mut list = self.command(None);
-        list.args(["--list", "--format=terse"]).args(args);
+        list.args(["--list", "--format=terse"]);
+        list.args(options).args(args);
         let names = run_to(&mut list, "listing the tests")?;
         let names = names.lines().filter_map(|line| line.strip_suffix(": test"));
         Ok(names.map(str::to_owned).collect())
@@ -170,30 +194,13 @@ pub fn observe_with(
     command: &mut Command,
     mut show: impl FnMut(&str) -> io::Result<()>,
 ) -> Result<Observed> {
-    let cannot_start = format!("cannot start {}", command.get_program().display());
-    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone().context("cannot make a pipe")?)
-        .stderr(writer);
-    let mut child = command.spawn().context(cannot_start)?;
-    // The command has the pipe's writing end open: with it gone, the pipe ends with the program.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut output = TestOutput::default();
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
-    while reader
-        .read_until(b'\n', &mut line)
-        .context("cannot read the tests' output")?
-        > 0
-    {
-        let text = String::from_utf8_lossy(&line);
+    let status = stream_lines(command.stdin(Stdio::null()), |line| {
+        let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches('\n');
         output.read(text);
-        show(text).context("cannot write the tests' output")?;
-        line.clear();
-    }
-    let status = child.wait().context("cannot wait for a test program")?;
+        show(text).context("cannot write the tests' output")
+    })?;
     Ok(Observed {
         output,
         code: exit_code(status),

@@ -14,17 +14,16 @@ mount -t tmpfs tmpfs /run
 ln -s /run /var/run
 ip link set lo up
 for module in /modules/*; do
+    case $module in
+        *.xz) unxz "$module"; module=${module%.xz} ;;
+    esac
     insmod "$module"
 done
 
-set --
-while IFS= read -r argument; do
-    set -- "$@" "$argument"
-done </arguments
-
-# The second serial port is for the results alone: the kernel's own messages go to the first.
-stty -F /dev/ttyS1 raw
-exec </dev/null >/dev/ttyS1 2>&1
+# A serial port that is for the results alone: the kernel's own messages go to another. The kernel's command line names
+# it.
+stty -F "$RESULTS" raw
+exec </dev/null >"$RESULTS" 2>&1
 export TCPCLOSE_BIN=/tcpclose
 # These kernels allow function hooks: without them the tests of TIME_WAIT would prove less than they should.
 export TCPCLOSE_TEST_HOOKS=1
@@ -38,9 +37,18 @@ echo "@@ begin doctor"
 echo "@@ end doctor $?"
 for test in /tests/*; do
     name=${test##*/}
+    set --
+    while IFS= read -r argument; do
+        set -- "$@" "$argument"
+    done <"/arguments/$name"
     echo "@@ begin $name"
     "$test" "$@"
     echo "@@ end $name $?"
 done
+# At last the tests that change the whole kernel, and that no other machine runs.
+mount -t securityfs securityfs /sys/kernel/security
+echo "@@ begin security-modules"
+/tests/integration --ignored confined::
+echo "@@ end security-modules $?"
 echo "@@ finished"
 poweroff -f

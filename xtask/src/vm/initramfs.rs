@@ -13,23 +13,37 @@ use anyhow::{Context as _, Result, bail};
 use super::{kernels::Kernel, newc::Archive, programs::Programs};
 
 /// What the machine's kernel starts.
-const INIT: &str = include_str!("init.sh");
+const INIT_SCRIPT: &str = include_str!("init.sh");
 
 /// Directories to mount on or to write to, parents first.
 const DIRECTORIES: &[&str] = &[
-    "bin", "dev", "etc", "modules", "proc", "run", "sys", "tests", "tmp", "var",
+    "arguments",
+    "bin",
+    "dev",
+    "etc",
+    "modules",
+    "proc",
+    "run",
+    "sys",
+    "tests",
+    "tmp",
+    "var",
 ];
 
-/// Writes it to `file`. `args` go to each test program.
-pub fn write(kernel: &Kernel, programs: &Programs, args: &[OsString], file: &Path) -> Result<()> {
+/// Writes it to `file`. `arguments` gives those of each test program.
+pub fn write(
+    kernel: &Kernel,
+    programs: &Programs,
+    arguments: impl Fn(&str) -> Vec<OsString>,
+    file: &Path,
+) -> Result<()> {
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
         archive.directory(directory);
     }
     // For the moment before /dev is mounted.
     archive.device("dev/console", 5, 1);
-    archive.file("init", INIT.as_bytes());
-    archive.file("arguments", &lines(args)?);
+    archive.file("init", INIT_SCRIPT.as_bytes());
     archive.file("bin/busybox", &read(&kernel.busybox)?);
     archive.file("tcpclose", &read(&programs.tcpclose)?);
     for module in &kernel.modules {
@@ -38,12 +52,13 @@ pub fn write(kernel: &Kernel, programs: &Programs, args: &[OsString], file: &Pat
     }
     for (name, test) in &programs.tests {
         archive.file(&format!("tests/{name}"), test);
+        archive.file(&format!("arguments/{name}"), &lines(&arguments(name))?);
     }
-    for directory in directories_of(&programs.libraries) {
+    for directory in directories_of(&programs.files) {
         archive.directory(directory);
     }
-    for library in &programs.libraries {
-        archive.file(below_root(library)?, &read(library)?);
+    for file in &programs.files {
+        archive.file(below_root(file)?, &read(file)?);
     }
     fs::write(file, archive.finish()).with_context(|| format!("cannot write {}", file.display()))
 }
@@ -94,6 +109,6 @@ mod tests {
         let args = ["--exact", "it's one"].map(OsString::from);
         assert_eq!(lines(&args).unwrap(), b"--exact\nit's one\n");
         assert_eq!(lines(&[]).unwrap(), b"");
-        assert!(lines(&["a\nb".into()]).is_err());
+        lines(&["a\nb".into()]).unwrap_err();
     }
 }

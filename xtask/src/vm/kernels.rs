@@ -3,45 +3,21 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::private_apt::PrivateApt;
-use crate::command::{announce, stdout_of};
+use super::{private_apt::PrivateApt, series::Series};
+use crate::{command::announce, files::files_below};
 
-/// A kernel that the tests run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Series {
-    /// Its version without the last number.
-    pub version: &'static str,
-    /// The Debian that has it.
-    distribution: &'static str,
-}
-
-/// All of them, the oldest first.
-pub const ALL: &[Series] = &[
-    Series {
-        version: "5.10",
-        distribution: "bullseye",
-    },
-    Series {
-        version: "6.1",
-        distribution: "bookworm",
-    },
-    Series {
-        version: "6.12",
-        distribution: "trixie",
-    },
-];
-
-/// Debian's name for the machine that qemu plays.
-const ARCHITECTURE: &str = "amd64";
-/// Always depends on the newest kernel made for virtual machines.
-const NEWEST: &str = "linux-image-cloud-amd64";
+/// What the newest of a kind depends on: the kernel itself.
+const KERNEL_PACKAGE: &str = "linux-image-";
+/// From Linux 6.19 on that package is empty, and these have the kernel and its modules.
+const SPLIT_PACKAGES: [&str; 2] = ["linux-binary-", "linux-modules-"];
 /// Kernel modules that the tests need, each behind those it needs itself.
 const MODULES: &[&str] = &["inet_diag", "tcp_diag", "tun", "veth"];
+/// How their files' names end, plain and packed.
+const MODULE_ENDINGS: [&str; 2] = ["ko", "ko.xz"];
 
 /// A kernel with its modules and a shell for its machine.
 #[derive(Debug)]
@@ -54,85 +30,72 @@ pub struct Kernel {
     pub busybox: PathBuf,
 }
 
-/// The series that the user has named, or all.
-pub fn chosen(names: &[String]) -> Result<Vec<Series>> {
-    if names.is_empty() {
-        return Ok(ALL.to_vec());
+/// Finds the kernel in the cache `directory`, or fetches it.
+pub fn find_or_fetch(series: &Series, directory: &Path) -> Result<Kernel> {
+    let home = directory.join(series.name);
+    if !home.exists() {
+        fetch(series, &home).with_context(|| {
+            format!(
+                "cannot fetch Debian {}'s {}",
+                series.distribution, series.package
+            )
+        })?;
     }
-    let find = |name: &String| ALL.iter().copied().find(|series| series.version == name);
-    names
-        .iter()
-        .map(|name| {
-            find(name).with_context(|| {
-                let known: Vec<_> = ALL.iter().map(|series| series.version).collect();
-                format!(
-                    "no kernel {name} to test on; there are {}",
-                    known.join(", ")
-                )
-            })
-        })
-        .collect()
+    Kernel::in_directory(&home)
 }
 
-impl Series {
-    /// Finds the kernel in the cache `directory`, or fetches it.
-    pub fn find_or_fetch(self, directory: &Path) -> Result<Kernel> {
-        let home = directory.join(self.version);
-        if !home.exists() {
-            self.fetch(&home).with_context(|| {
-                format!(
-                    "cannot fetch Debian {}'s Linux {}",
-                    self.distribution, self.version
-                )
-            })?;
+fn fetch(series: &Series, home: &Path) -> Result<()> {
+    announce(format_args!(
+        "kernel {}: fetching Debian {}'s (once; `rm -r {}` for a newer one)",
+        series.name,
+        series.distribution,
+        home.display()
+    ));
+    // Everything is made beside its place, so that what is in place is complete.
+    let draft = home.with_added_extension("draft");
+    remove(&draft)?;
+    let tree = draft.join("tree");
+    let architecture = series.arch.debian();
+    let apt = PrivateApt::new(series.distribution, architecture, draft.join("apt"))?;
+    let package = apt.dependency(series.package, KERNEL_PACKAGE)?;
+    apt.unpack(&package, &tree)?;
+    if find_image(&files_below(&tree, |_| true)?).is_err() {
+        let version = package.trim_start_matches(KERNEL_PACKAGE);
+        for kind in SPLIT_PACKAGES {
+            apt.unpack(&format!("{kind}{version}"), &tree)?;
         }
-        Kernel::in_directory(&home)
     }
+    let stable = series.stable_distribution();
+    let apt = PrivateApt::new(stable, architecture, draft.join("stable-apt"))?;
+    apt.unpack("busybox-static", &tree)?;
 
-    fn fetch(self, home: &Path) -> Result<()> {
-        announce(format_args!(
-            "kernel {}: fetching Debian {}'s (once; `rm -r {}` for a newer one)",
-            self.version,
-            self.distribution,
-            home.display()
-        ));
-        // Everything is made beside its place, so that what is in place is complete.
-        let draft = home.with_extension("draft");
-        remove(&draft)?;
-        let apt = PrivateApt::of(self.distribution, ARCHITECTURE, draft.join("apt"))?;
-        let tree = draft.join("tree");
-        apt.unpack(&apt.first_dependency(NEWEST)?, &tree)?;
-        apt.unpack("busybox-static", &tree)?;
-
-        let kept = draft.join("kept");
-        fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
-        let files = files_below(&tree)?;
-        let busybox = kept.join("busybox");
-        copy(find(&files, "busybox")?, &busybox)?;
-        copy(find_image(&files)?, &kept.join("vmlinuz"))?;
-        for (number, module) in MODULES.iter().enumerate() {
-            // The number keeps the order in the directory's listing.
-            let to = kept.join(format!("{number}-{module}.ko"));
-            if let Ok(plain) = find(&files, &format!("{module}.ko")) {
-                copy(plain, &to)?;
-            } else if let Ok(packed) = find(&files, &format!("{module}.ko.xz")) {
-                copy(packed, &to.with_extension("ko.xz"))?;
-                stdout_of(
-                    Command::new(&busybox)
-                        .arg("unxz")
-                        .arg(to.with_extension("ko.xz")),
-                )?;
+    let kept = draft.join("kept");
+    fs::create_dir_all(&kept).with_context(|| format!("cannot make {}", kept.display()))?;
+    let files = files_below(&tree, |_| true)?;
+    copy(find(&files, "busybox")?, &kept.join("busybox"))?;
+    copy(find_image(&files)?, &kept.join("vmlinuz"))?;
+    for (number, module) in MODULES.iter().enumerate() {
+        // What is built in is in no file. The machine's own busybox unpacks what is packed.
+        for ending in MODULE_ENDINGS {
+            if let Ok(file) = find(&files, &format!("{module}.{ending}")) {
+                // The number keeps the order in the directory's listing.
+                copy(file, &kept.join(format!("{number}-{module}.{ending}")))?;
             }
         }
-        fs::rename(&kept, home).with_context(|| format!("cannot write {}", home.display()))?;
-        remove(&draft)
     }
+    fs::rename(&kept, home).with_context(|| format!("cannot write {}", home.display()))?;
+    remove(&draft)
 }
 
 impl Kernel {
     fn in_directory(home: &Path) -> Result<Self> {
-        let mut modules = files_below(home)?;
-        modules.retain(|file| file.extension().is_some_and(|extension| extension == "ko"));
+        let mut modules = files_below(home, |_| true)?;
+        modules.retain(|file| {
+            let name = file.to_string_lossy();
+            MODULE_ENDINGS
+                .iter()
+                .any(|ending| name.ends_with(&format!(".{ending}")))
+        });
         modules.sort();
         Ok(Self {
             image: home.join("vmlinuz"),
@@ -152,31 +115,12 @@ fn find<'a>(files: &'a [PathBuf], name: &str) -> Result<&'a Path> {
 fn find_image(files: &[PathBuf]) -> Result<&Path> {
     let is_image = |file: &&PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("vmlinuz-")
+        name == "vmlinuz" || name == "vmlinux" || name.starts_with("vmlinuz-")
     };
     let Some(image) = files.iter().find(is_image) else {
         bail!("the package has no kernel");
     };
     Ok(image)
-}
-
-/// All plain files below `directory`.
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut directories = vec![directory.to_owned()];
-    while let Some(directory) = directories.pop() {
-        let cannot = || format!("cannot read {}", directory.display());
-        for entry in fs::read_dir(&directory).with_context(cannot)? {
-            let entry = entry.with_context(cannot)?;
-            let kind = entry.file_type().with_context(cannot)?;
-            if kind.is_dir() {
-                directories.push(entry.path());
-            } else if kind.is_file() {
-                files.push(entry.path());
-            }
-        }
-    }
-    Ok(files)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -196,29 +140,20 @@ fn remove(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn versions(names: &[&str]) -> Vec<&'static str> {
-        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-        let chosen = chosen(&names).unwrap();
-        chosen.into_iter().map(|series| series.version).collect()
+    #[test]
+    fn the_kernel_is_found_where_each_debian_has_it() {
+        for path in [
+            "t/boot/vmlinuz-6.12.1-cloud-arm64",
+            "t/usr/lib/modules/7.3.4-cloud-amd64/vmlinuz",
+        ] {
+            let files = ["t/boot/System.map-6.12.1", "t/x/vmlinux.h", path].map(PathBuf::from);
+            assert_eq!(find_image(&files).unwrap(), Path::new(path));
+            find_image(&files[..2]).unwrap_err();
+        }
     }
 
     #[test]
-    fn all_kernels_are_chosen_where_none_is_named() {
-        assert_eq!(versions(&[]), ["5.10", "6.1", "6.12"]);
-        assert_eq!(versions(&["6.12", "5.10"]), ["6.12", "5.10"]);
-    }
-
-    #[test]
-    fn an_unknown_kernel_is_refused_and_the_known_ones_are_named() {
-        let error = chosen(&["6.2".to_owned()]).unwrap_err().to_string();
-        assert!(
-            error.contains("6.2") && error.contains("5.10, 6.1, 6.12"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_module_needs_only_what_stands_before_it() {
+    fn a_module_needs_only_earlier_modules() {
         let place = |name| MODULES.iter().position(|module| *module == name);
         assert!(place("inet_diag") < place("tcp_diag"));
     }

@@ -1,10 +1,10 @@
 //! The archive that a Linux kernel unpacks at boot: cpio in its "newc" format, as in the kernel's
 //! Documentation/driver-api/early-userspace/buffer-format.rst.
 
-const FILE: u32 = 0o100_000;
-const DIRECTORY: u32 = 0o040_000;
-const NODE: u32 = 0o020_000;
-const EXECUTABLE: u32 = 0o755;
+const MODE_FILE: u32 = 0o100_000;
+const MODE_DIRECTORY: u32 = 0o040_000;
+const MODE_DEVICE: u32 = 0o020_000;
+const MODE_EXECUTABLE: u32 = 0o755;
 
 /// An archive in the making.
 #[derive(Default)]
@@ -16,17 +16,17 @@ pub struct Archive {
 impl Archive {
     /// Adds a directory; its parent must be there.
     pub fn directory(&mut self, path: &str) {
-        self.entry(path, DIRECTORY | EXECUTABLE, (0, 0), &[]);
+        self.entry(path, MODE_DIRECTORY | MODE_EXECUTABLE, (0, 0), &[]);
     }
 
     /// Adds a file that can be executed; its directory must be there.
     pub fn file(&mut self, path: &str, content: &[u8]) {
-        self.entry(path, FILE | EXECUTABLE, (0, 0), content);
+        self.entry(path, MODE_FILE | MODE_EXECUTABLE, (0, 0), content);
     }
 
     /// Adds a character device.
     pub fn device(&mut self, path: &str, major: u32, minor: u32) {
-        self.entry(path, NODE | 0o600, (major, minor), &[]);
+        self.entry(path, MODE_DEVICE | 0o600, (major, minor), &[]);
     }
 
     /// The whole archive.

@@ -1,5 +1,6 @@
-//! apt for one of Debian's distributions, with sources and state of its own: nothing of the machine's changes, and no
-//! root is needed. A foreign distribution among the machine's own sources would replace its libraries.
+//! apt for one of Debian's distributions, with sources and state of its own: nothing of the
+//! machine's changes, and no root is needed. A foreign distribution among the machine's own sources
+//! would replace its libraries.
 
 use std::{
     ffi::OsString,
@@ -10,10 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::mirror;
-use crate::command::stdout_of;
+use crate::{apt::DOWNLOAD_AS_CALLER, command::stdout_of, debian_mirror};
 
-/// Where Debian keeps the keys of all its distributions. A machine's apt may trust its own distribution's only.
+/// Where Debian keeps the keys of all its distributions. A machine's apt may trust its own
+/// distribution's only.
 const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
@@ -27,7 +28,7 @@ pub struct PrivateApt {
 
 impl PrivateApt {
     /// Fetches the package lists of `distribution`.
-    pub fn of(distribution: &str, architecture: &'static str, directory: PathBuf) -> Result<Self> {
+    pub fn new(distribution: &str, architecture: &'static str, directory: PathBuf) -> Result<Self> {
         let apt = Self {
             directory,
             architecture,
@@ -37,11 +38,12 @@ impl PrivateApt {
             fs::create_dir_all(&needed)
                 .with_context(|| format!("cannot make {}", needed.display()))?;
         }
-        let addresses = mirror::addresses(&apt.directory.join("lists"))?;
+        let addresses = debian_mirror::addresses(&apt.directory.join("lists"))?;
         let keyring = KEYRINGS.into_iter().find(|file| Path::new(file).exists());
         apt.write("status", "")?;
         apt.write("sources.list", &sources(&addresses, distribution, keyring))?;
-        // One of several mirrors may lack the distribution: what is missing shows when it is asked for.
+        // One of several mirrors may lack the distribution: what is missing shows when it is asked
+        // for.
         let updated = stdout_of(apt.command("apt-get").args(["-qq", "update"]));
         match (updated, addresses.len()) {
             (Err(error), 1) => {
@@ -51,17 +53,17 @@ impl PrivateApt {
         }
     }
 
-    /// The package that the current version of `package` depends on first: for one that stands for the newest of a
-    /// kind, its concrete name.
-    pub fn first_dependency(&self, package: &str) -> Result<String> {
+    /// The first package whose name begins with `prefix` that the current version of `package`
+    /// depends on: for one that stands for the newest of a kind, its concrete name.
+    pub fn dependency(&self, package: &str, prefix: &str) -> Result<String> {
         let shown =
             stdout_of(
                 self.command("apt-cache")
                     .args(["show", "--no-all-versions", package]),
             )?;
-        first_dependency_in(&shown)
+        dependency_in(&shown, prefix)
             .map(str::to_owned)
-            .with_context(|| format!("{package} depends on nothing"))
+            .with_context(|| format!("{package} depends on no {prefix}…"))
     }
 
     /// Downloads `package`, checked against the archive's signature, and unpacks it into `into`.
@@ -105,8 +107,7 @@ impl PrivateApt {
         command
             .args(["-o", "Dir::Etc::SourceParts=-"])
             .args(["-o", "Acquire::Languages=none"])
-            // As root, apt downloads as a user who cannot enter every checkout.
-            .args(["-o", "APT::Sandbox::User=root"])
+            .args(DOWNLOAD_AS_CALLER)
             .arg("-o")
             .arg(format!("APT::Architecture={}", self.architecture))
             .arg("-o")
@@ -124,11 +125,12 @@ fn sources(addresses: &[String], distribution: &str, keyring: Option<&str>) -> S
         .collect()
 }
 
-fn first_dependency_in(shown: &str) -> Option<&str> {
+fn dependency_in<'a>(shown: &'a str, prefix: &str) -> Option<&'a str> {
     let dependencies = shown
         .lines()
         .find_map(|line| line.strip_prefix("Depends: "))?;
-    dependencies.split([',', ' ']).find(|word| !word.is_empty())
+    let mut words = dependencies.split([',', ' ']);
+    words.find(|word| word.starts_with(prefix))
 }
 
 /// The file that `apt-get download` has made: its name also has the version.
@@ -150,15 +152,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_that_stands_for_another_names_it() {
+    fn a_metapackage_names_its_concrete_package() {
         let shown = "Package: linux-image-cloud-amd64\nVersion: 6.1.176-1\n\
                      Depends: linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1)\nDescription: Linux\n";
         assert_eq!(
-            first_dependency_in(shown),
+            dependency_in(shown, "linux-image-"),
             Some("linux-image-6.1.0-50-cloud-amd64")
         );
-        assert_eq!(first_dependency_in("Depends: a, b (>= 2)\n"), Some("a"));
-        assert_eq!(first_dependency_in("Package: alone\n"), None);
+        let split =
+            "Depends: linux-base-cloud-amd64 (= 7.3.4-1), linux-image-7.3.4-amd64 (= 7.3.4-1)\n";
+        assert_eq!(
+            dependency_in(split, "linux-image-"),
+            Some("linux-image-7.3.4-amd64")
+        );
+        assert_eq!(dependency_in(split, "linux-binary-"), None);
+        assert_eq!(dependency_in("Package: alone\n", "linux-image-"), None);
     }
 
     #[test]

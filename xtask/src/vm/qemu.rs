@@ -14,24 +14,20 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use super::platform::Platform;
 use crate::{
     apt::Apt,
+    arch::Arch,
     command::{announce, find_program},
     privilege::Privilege,
 };
 
-const PROGRAM: &str = "qemu-system-x86_64";
-/// The package that has it. It is only unpacked: installed, it would take the place of another version's qemu-utils.
-const PACKAGE: &str = "qemu-system-x86";
-/// Where the unpacked package and what it needs have their libraries. qemu finds its own data beside its program.
-const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-
-/// More than an emulated machine needs for all tests, on a host that is busy otherwise too; only one that hangs takes so
-/// long.
+/// More than an emulated machine needs for all tests, on a host that is busy otherwise too; only
+/// one that hangs takes so long.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// A machine that the processor itself runs has started its first program long before.
-const TIME_TO_BOOT_ON_KVM: Duration = Duration::from_secs(8);
-const KVM: &str = "/dev/kvm";
+const KVM_BOOT_TIMEOUT: Duration = Duration::from_secs(8);
+const KVM_DEVICE: &str = "/dev/kvm";
 
 /// How qemu runs the machine's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +39,14 @@ pub enum Accelerator {
 }
 
 impl Accelerator {
-    /// The best that this machine seems to offer.
-    fn best() -> Self {
-        let may_use_kvm = OpenOptions::new().read(true).write(true).open(KVM).is_ok();
-        if may_use_kvm {
+    /// The best that this host seems to offer for machines of an architecture.
+    fn best(arch: Arch) -> Self {
+        let may_use_kvm = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(KVM_DEVICE)
+            .is_ok();
+        if may_use_kvm && arch.is_native() {
             Self::Kvm
         } else {
             Self::Emulation
@@ -56,8 +56,8 @@ impl Accelerator {
     fn argument(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            // With a thread for each CPU, one may run into the int3 of a tracepoint that the other has patched by then, and
-            // the kernel dies of it.
+            // With a thread for each CPU, one may run into the int3 of a tracepoint that the other
+            // has patched by then, and the kernel dies of it.
             Self::Emulation => "tcg,thread=single",
         }
     }
@@ -113,6 +113,7 @@ impl Machine<'_> {
 
 /// qemu on this host.
 pub struct Qemu {
+    platform: Platform,
     program: PathBuf,
     /// Where it finds libraries, besides the host's own.
     libraries: OsString,
@@ -120,33 +121,41 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// The host's, or Debian's, unpacked into `directory`.
-    pub fn find_or_fetch(directory: &Path) -> Result<Self> {
-        if let Some(program) = find_program(PROGRAM) {
-            return Ok(Self::new(program, OsString::new()));
+    /// The host's for an architecture, or Debian's, unpacked into a folder of `directory`.
+    pub fn find_or_fetch(arch: Arch, directory: &Path) -> Result<Self> {
+        let platform = Platform::for_arch(arch);
+        let accelerator = Accelerator::best(arch).into();
+        if let Some(program) = find_program(platform.program) {
+            return Ok(Self {
+                platform,
+                program,
+                libraries: OsString::new(),
+                accelerator,
+            });
         }
+        let directory = directory.join(platform.package);
         if !directory.exists() {
             let fetched = Apt::find(Privilege::detect())
                 .map_err(anyhow::Error::msg)
-                .and_then(|apt| apt.unpack(PACKAGE, directory));
+                .and_then(|apt| apt.unpack(platform.package, &directory));
             fetched.with_context(|| {
-                format!("there is no {PROGRAM} here (Debian's package: {PACKAGE})")
+                format!(
+                    "there is no {} here (Debian's package: {})",
+                    platform.program, platform.package
+                )
             })?;
         }
-        let libraries = env::join_paths(LIBRARIES.map(|library| directory.join(library)))
-            .context("the checkout's path has a colon")?;
-        Ok(Self::new(
-            directory.join("usr/bin").join(PROGRAM),
-            libraries,
-        ))
-    }
-
-    fn new(program: PathBuf, libraries: OsString) -> Self {
-        Self {
-            program,
-            libraries,
-            accelerator: Accelerator::best().into(),
-        }
+        // qemu finds its own data beside its program.
+        let libraries = ["usr/lib", "lib"].map(|folder| {
+            let folder = directory.join(folder);
+            folder.join(format!("{}-linux-gnu", env::consts::ARCH))
+        });
+        Ok(Self {
+            program: directory.join("usr/bin").join(platform.program),
+            libraries: env::join_paths(libraries).context("the checkout's path has a colon")?,
+            platform,
+            accelerator,
+        })
     }
 
     /// How machines are run, as far as is known.
@@ -158,8 +167,9 @@ impl Qemu {
     pub fn run(&self, machine: &Machine) -> Result<Ending> {
         if self.accelerator.get() == Accelerator::Kvm {
             let mut child = self.start(machine)?;
-            // A KVM inside a machine that is virtual itself may be there and never get a kernel to start.
-            wait(&mut child, TIME_TO_BOOT_ON_KVM, || {
+            // A KVM inside a machine that is virtual itself may be there and never get a kernel to
+            // start.
+            wait(&mut child, KVM_BOOT_TIMEOUT, || {
                 has_text(&machine.results()) || has_text(&machine.messages())
             })?;
             if has_text(&machine.results()) {
@@ -167,7 +177,7 @@ impl Qemu {
             }
             stop(&mut child)?;
             announce(format_args!(
-                "vm-test: {KVM} is here and starts no kernel: emulating"
+                "vm-test: {KVM_DEVICE} is here and starts no kernel: emulating"
             ));
             self.accelerator.set(Accelerator::Emulation);
         }
@@ -182,22 +192,22 @@ impl Qemu {
         create(&machine.console())?;
         create(&machine.results())?;
         let messages = create(&machine.messages())?;
-        let port = |file: PathBuf| format!("file:{}", file.display());
+        let accelerator = self.accelerator.get();
         let mut command = Command::new(&self.program);
         if !self.libraries.is_empty() {
             command.env("LD_LIBRARY_PATH", &self.libraries);
         }
         command
             .args(["-nodefaults", "-no-user-config", "-display", "none"])
-            .args(["-accel", self.accelerator.get().argument(), "-cpu", "max"])
+            .args(["-accel", accelerator.argument()])
+            .args(self.platform.machine(accelerator == Accelerator::Emulation))
             .args(["-smp", "2", "-m", "1G", "-no-reboot"])
             .arg("-kernel")
             .arg(machine.image)
             .arg("-initrd")
             .arg(machine.initramfs)
-            .args(["-append", "console=ttyS0 loglevel=5 panic=-1"])
-            .args(["-serial", &port(machine.console())])
-            .args(["-serial", &port(machine.results())])
+            .args(["-append", &self.platform.kernel_arguments()])
+            .args(self.platform.ports(&machine.console(), &machine.results()))
             .stdin(Stdio::null())
             .stderr(messages);
         command
@@ -260,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_qemu_that_fails_is_no_machine_that_switched_off() {
+    fn a_failing_qemu_is_not_a_shutdown() {
         let failing = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
         let ending = finish(failing).unwrap();
         assert!(matches!(ending, Ending::Failed(status) if status.code() == Some(3)));

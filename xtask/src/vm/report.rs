@@ -9,8 +9,8 @@ use super::{
 
 /// The tests of one kernel, when its machine has ended.
 pub struct Report<'a> {
-    /// "6.1"
-    pub version: &'a str,
+    /// What the user calls the kernel: "6.1"
+    pub name: &'a str,
     /// How the machine ended.
     pub ending: &'a Ending,
     /// The results that it wrote.
@@ -22,7 +22,7 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Whether everything ran and nothing failed.
+    /// Returns whether everything ran and nothing failed.
     pub fn is_good(&self) -> bool {
         *self.ending == Ending::Off && self.results.are_good()
     }
@@ -33,9 +33,9 @@ impl Report<'_> {
         let failed = programs.filter(|program| program.code != Some(0));
         failed
             .map(|program| {
-                let (version, name) = (self.version, &program.name);
+                let (kernel, name) = (self.name, &program.name);
                 format!(
-                    "==== {version}: {name} ====\n{}",
+                    "==== {kernel}: {name} ====\n{}",
                     shortened(program.output.failures())
                 )
             })
@@ -86,11 +86,11 @@ impl Report<'_> {
     }
 }
 
-/// The first lines of each test's part, and of each line what fits some lines of a terminal. A test that failed may
-/// have written thousands of long ones.
+/// The first lines of each test's part, and of each line what fits some lines of a terminal. A test
+/// that failed may have written thousands of long ones.
 fn shortened(failures: &str) -> String {
-    const LINES: usize = 20;
-    const CHARACTERS: usize = 400;
+    const MAX_LINES: usize = 20;
+    const MAX_CHARACTERS: usize = 400;
     let mut short = String::new();
     let mut lines = 0;
     for line in failures.lines() {
@@ -99,15 +99,15 @@ fn shortened(failures: &str) -> String {
             lines = 0;
         }
         lines += 1;
-        if lines > LINES {
+        if lines > MAX_LINES {
             continue;
         }
-        let end = line.char_indices().nth(CHARACTERS);
+        let end = line.char_indices().nth(MAX_CHARACTERS);
         match end {
             Some((end, _)) => short.extend([&line[..end], "…\n"]),
             None => short.extend([line, "\n"]),
         }
-        if lines == LINES {
+        if lines == MAX_LINES {
             short.push_str("…\n");
         }
     }
@@ -118,7 +118,7 @@ fn shortened(failures: &str) -> String {
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = self.results;
-        write!(f, "{}", self.version)?;
+        write!(f, "{}", self.name)?;
         if let Some(kernel) = &results.kernel {
             let failed: Vec<_> = results.failed().collect();
             write!(
@@ -156,7 +156,7 @@ mod tests {
     fn shown(ending: &Ending, text: &str) -> (String, bool) {
         let results = Results::parse(text);
         let report = Report {
-            version: "6.1",
+            name: "6.1",
             ending,
             results: &results,
             time: Duration::from_millis(61_500),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failed_test_tells_its_beginning() {
+    fn a_failed_test_shows_its_first_lines() {
         let long = format!(
             "---- a ----\n{}---- b ----\n{}\n",
             "more\n".repeat(1000),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_hangs_says_in_what() {
+    fn a_hung_machine_names_its_last_test() {
         let text = "@@ kernel 6.1.0-50\n@@ begin t\ntest a has been running for over 60 seconds\n";
         let (lines, good) = shown(&Ending::TimeLimit, text);
         assert!(
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_does_not_start_says_where_to_look() {
+    fn a_kernel_that_does_not_boot_names_its_logs() {
         let (line, good) = shown(&Ending::Off, "");
         assert_eq!(
             line,

@@ -1,12 +1,12 @@
-//! The output of a test machine. init.sh marks where each program begins and ends; between the marks is the output of
-//! Rust's test runner, and of tests that skipped themselves.
+//! The output of a test machine. init.sh marks where each program begins and ends; between the
+//! marks is the output of Rust's test runner, and of tests that skipped themselves.
 
 use std::collections::BTreeMap;
 
 use crate::test_runner::{Counts, TestOutput};
 
 /// The mark in front of init.sh's own lines.
-const MARK: &str = "@@ ";
+const LINE_MARK: &str = "@@ ";
 
 /// The parsed output of a machine.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Results {
 /// The output of one program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Program {
-    /// Its name.
+    /// The name of its file.
     pub name: String,
     /// Its exit code, once it has ended.
     pub code: Option<i32>,
@@ -37,7 +37,7 @@ impl Results {
         let mut program: Option<Program> = None;
         for line in text.lines() {
             let line = line.trim_end_matches('\r');
-            let Some(reported) = line.strip_prefix(MARK) else {
+            let Some(reported) = line.strip_prefix(LINE_MARK) else {
                 if let Some(program) = &mut program {
                     program.output.read(line);
                 }
@@ -63,7 +63,7 @@ impl Results {
         results
     }
 
-    /// Whether everything ran to its end and nothing failed.
+    /// Returns whether everything ran to its end and nothing failed.
     pub fn are_good(&self) -> bool {
         self.finished && self.programs.iter().all(|program| program.code == Some(0))
     }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_fails_without_a_word_of_the_runner_is_a_failure() {
+    fn a_program_that_fails_without_test_output_is_a_failure() {
         let results = Results::parse(
             "@@ kernel 5.10\n@@ begin doctor\nerror: refused\n@@ end doctor 2\n@@ finished\n",
         );

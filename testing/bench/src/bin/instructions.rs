@@ -1,29 +1,29 @@
-//! The core alone, to be run under `valgrind --tool=callgrind --toggle-collect=FUNCTION`, which counts the instructions of
-//! one of the two functions below. `cargo xtask bench --check` does so. One JSON object says what they worked on.
+//! The core alone, to be run under `valgrind --tool=callgrind --toggle-collect=FUNCTION`, which
+//! counts the instructions of one of the two functions below. `cargo xtask bench --check` does so.
+//! One JSON object says what they worked on.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "printing is what it is for"
+)]
 
 use std::hint::black_box;
-use std::path::Path;
 
-use tcpclose::clock_offset::ClockOffset;
 use tcpclose::output::clock::WallClock;
-use tcpclose_bench::Stream;
+use tcpclose_bench::{Stream, clock};
 use tcpclose_core::Tracker;
 use tcpclose_core::finding::Finding;
 
 fn main() {
-    let Some(path) = std::env::var_os("TCPCLOSE_RECORDING") else {
-        eprintln!("TCPCLOSE_RECORDING names no recording: testing/bench/kept has one");
-        return;
+    let stream = match Stream::from_environment() {
+        Ok(stream) => stream,
+        Err(reason) => return eprintln!("{reason}"),
     };
-    let stream = Stream::read(Path::new(&path));
     let findings = stream.findings();
     let mut lines = Vec::new();
     decode_and_track(&stream, &mut stream.tracker());
-    write_json(
-        &mut lines,
-        &findings,
-        &WallClock::new(ClockOffset::measured()),
-    );
+    write_json(&mut lines, &findings, &clock());
     println!(
         r#"{{"transitions":{},"findings":{}}}"#,
         stream.transitions,

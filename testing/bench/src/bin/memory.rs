@@ -1,5 +1,7 @@
-//! How much memory the core has for each live connection end: counted, not estimated. One JSON object a line.
+//! How much memory the core has for each live endpoint: counted, not estimated. One JSON object a
+//! line.
 
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -12,67 +14,67 @@ use tcpclose_core::event::{Event, Evidence, Task, Transition};
 use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, Port, Tuple};
 use tcpclose_core::{Input, Tracker};
 
-struct Counting;
+struct CountingAllocator;
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
+static PEAK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: the system's allocator does the work; only numbers are kept beside it.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
+        let live = LIVE_BYTES.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        LIVE_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(memory, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-/// Enough for a plot over three powers of ten.
+/// Endpoints of each measurement, for a plot over three powers of ten.
 const SIZES: [u64; 7] = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000];
-/// Time is that of the fastest of so many.
+/// The time is that of the fastest round.
 const ROUNDS: usize = 5;
 
 fn main() {
-    for ends in SIZES {
-        let rounds: Vec<_> = (0..ROUNDS).map(|_| open_all(ends)).collect();
+    for endpoints in SIZES {
+        let rounds: Vec<_> = (0..ROUNDS).map(|_| open_all(endpoints)).collect();
         let seconds = rounds.iter().map(|it| it.seconds).fold(f64::MAX, f64::min);
-        let Opened {
+        let Measurement {
             bytes, peak_bytes, ..
         } = rounds[0];
         println!(
-            r#"{{"ends":{ends},"bytes":{bytes},"peak_bytes":{peak_bytes},"seconds":{seconds:.9}}}"#
+            r#"{{"endpoints":{endpoints},"bytes":{bytes},"peak_bytes":{peak_bytes},"seconds":{seconds:.9}}}"#
         );
     }
 }
 
-struct Opened {
+struct Measurement {
     bytes: usize,
     peak_bytes: usize,
     seconds: f64,
 }
 
-fn open_all(ends: u64) -> Opened {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
+fn open_all(endpoints: u64) -> Measurement {
+    let before = LIVE_BYTES.load(Ordering::Relaxed);
+    PEAK_BYTES.store(before, Ordering::Relaxed);
     let begun = Instant::now();
     let mut tracker = Tracker::new(1 << 20);
-    for number in 0..ends {
+    for number in 0..endpoints {
         open(&mut tracker, number);
     }
     let seconds = begun.elapsed().as_secs_f64();
-    assert_eq!(tracker.live() as u64, ends);
-    Opened {
-        bytes: LIVE.load(Ordering::Relaxed) - before,
-        peak_bytes: PEAK.load(Ordering::Relaxed) - before,
+    assert_eq!(tracker.live() as u64, endpoints);
+    Measurement {
+        bytes: LIVE_BYTES.load(Ordering::Relaxed) - before,
+        peak_bytes: PEAK_BYTES.load(Ordering::Relaxed) - before,
         seconds,
     }
 }
@@ -98,7 +100,7 @@ fn open(tracker: &mut Tracker, number: u64) {
         (TcpState::SynSent, TcpState::Established, None),
     ];
     for (old, new, task) in steps {
-        tracker.take(&Input::Event(Event::Transition(Transition {
+        tracker.apply(&Input::Event(Event::Transition(Transition {
             at: Nanos(1000 * number + 1),
             id: EndpointId(number + 1),
             skaddr: None,

@@ -6,7 +6,7 @@ use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 #[test]
 fn four_segments_are_found_behind_handshake_and_data() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Server, "FA", 1, 11, 0),
         segment(Client, "A", 11, 2, 0),
         segment(Client, "FA", 11, 2, 0),
@@ -22,7 +22,7 @@ fn four_segments_are_found_behind_handshake_and_data() {
 
 #[test]
 fn ack_and_fin_in_one_segment_make_three() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "FA", 1, 12, 0),
         segment(Client, "A", 12, 2, 0),
@@ -36,7 +36,7 @@ fn ack_and_fin_in_one_segment_make_three() {
 
 #[test]
 fn fins_that_do_not_acknowledge_each_other_crossed() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "FA", 1, 11, 0),
         segment(Server, "A", 2, 12, 0),
@@ -49,9 +49,22 @@ fn fins_that_do_not_acknowledge_each_other_crossed() {
     );
 }
 
+/// The server's ACK overtook its FIN, which it had sent before it heard of the client's.
+#[test]
+fn a_fin_that_was_acknowledged_before_the_other_arrived_did_not_cross_it() {
+    let closing = Closing::from_segments(&with_handshake(&[
+        segment(Client, "FA", 11, 1, 0),
+        segment(Server, "A", 2, 12, 0),
+        segment(Server, "FA", 1, 11, 0),
+        segment(Client, "A", 12, 2, 0),
+    ]));
+    assert_eq!(closing.initiator, Initiator::One(Client));
+    assert_eq!(closing.path(), Some("four_way"));
+}
+
 #[test]
 fn data_can_carry_a_fin_and_acknowledge_one() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 30),
         segment(Server, "A", 1, 42, 500),
         segment(Server, "A", 501, 42, 500),
@@ -70,7 +83,7 @@ fn data_can_carry_a_fin_and_acknowledge_one() {
 
 #[test]
 fn an_ack_of_less_than_the_fin_does_not_count() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 30),
         segment(Server, "A", 1, 41, 0),
         segment(Server, "A", 1, 42, 0),
@@ -81,7 +94,7 @@ fn an_ack_of_less_than_the_fin_does_not_count() {
 
 #[test]
 fn a_fin_sent_again_counts_apart_and_so_does_its_second_ack() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 0),
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "A", 1, 12, 0),
@@ -93,11 +106,11 @@ fn a_fin_sent_again_counts_apart_and_so_does_its_second_ack() {
 
 #[test]
 fn a_reset_is_a_closing_segment_alone_or_behind_a_fin() {
-    let alone = Closing::of(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
+    let alone = Closing::from_segments(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
     assert_eq!(alone.to_string(), "server RST,ACK");
     assert_eq!(alone.initiator, Initiator::One(Server));
 
-    let behind = Closing::of(&with_handshake(&[
+    let behind = Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "A", 1, 12, 5),
         segment(Client, "R", 12, 0, 0),
@@ -110,7 +123,7 @@ fn a_reset_is_a_closing_segment_alone_or_behind_a_fin() {
 
 #[test]
 fn a_refused_connection_has_one_segment() {
-    let closing = Closing::of(&[
+    let closing = Closing::from_segments(&[
         segment(Client, "S", 0, 0, 0),
         segment(Server, "RA", 1, 1, 0),
     ]);
@@ -120,15 +133,15 @@ fn a_refused_connection_has_one_segment() {
 
 #[test]
 fn an_open_connection_has_no_closing() {
-    let closing = Closing::of(&with_handshake(&[]));
+    let closing = Closing::from_segments(&with_handshake(&[]));
     assert_eq!(
         (closing.initiator, closing.segments.len()),
-        (Initiator::Nobody, 0)
+        (Initiator::Unknown, 0)
     );
 }
 
 fn path(closing: &[tcpclose_parity::segment::Segment]) -> Option<&'static str> {
-    Closing::of(&with_handshake(closing)).path()
+    Closing::from_segments(&with_handshake(closing)).path()
 }
 
 #[test]
@@ -148,11 +161,14 @@ fn each_path_has_its_segments() {
         segment(Client, "S", 0, 0, 0),
         segment(Server, "RA", 1, 1, 0),
     ];
-    assert_eq!(Closing::of(&refused).path(), Some("connect_failed"));
+    assert_eq!(
+        Closing::from_segments(&refused).path(),
+        Some("connect_failed")
+    );
 }
 
 #[test]
-fn what_comes_behind_the_close_does_not_change_it() {
+fn segments_after_the_close_do_not_change_it() {
     let closed = [
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "FA", 1, 12, 0),
@@ -168,7 +184,7 @@ fn what_comes_behind_the_close_does_not_change_it() {
         ],
     ]
     .concat();
-    let closing = Closing::of(&with_handshake(&again));
+    let closing = Closing::from_segments(&with_handshake(&again));
     assert_eq!(
         (closing.segments.len(), closing.repeated_by(Server)),
         (3, 1)
@@ -177,7 +193,7 @@ fn what_comes_behind_the_close_does_not_change_it() {
 
 #[test]
 fn a_fin_sent_again_can_be_the_ack_that_got_lost() {
-    let closing = Closing::of(&with_handshake(&[
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Server, "FA", 1, 11, 0),
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "A", 2, 12, 0),

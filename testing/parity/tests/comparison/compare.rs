@@ -2,7 +2,7 @@
 
 use crate::segments::{segment, with_handshake};
 use tcpclose_parity::closing::Closing;
-use tcpclose_parity::compare::judge;
+use tcpclose_parity::compare::compare;
 use tcpclose_parity::record::{RecordedClose, RecordedStep};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 use tcpclose_parity::verdict::{Judgement, Verdict};
@@ -24,19 +24,20 @@ fn record(path: &str, initiator: &str, steps: Vec<RecordedStep>) -> RecordedClos
         segments: Some(steps.len() as u64),
         reset_by: None,
         steps,
+        half_close: None,
     }
 }
 
 /// The client's FIN rides on twenty bytes.
 fn three_way() -> Closing {
-    Closing::of(&with_handshake(&[
+    Closing::from_segments(&with_handshake(&[
         segment(Client, "FA", 11, 1, 20),
         segment(Server, "FA", 1, 32, 0),
         segment(Client, "A", 32, 2, 0),
     ]))
 }
 
-/// As the client's end tells it.
+/// As the client's endpoint reports it.
 fn reported() -> RecordedClose {
     let steps = vec![
         step("local", "FIN,ACK", 11, 1),
@@ -49,11 +50,11 @@ fn reported() -> RecordedClose {
 fn judged(change: impl FnOnce(&mut RecordedClose)) -> Judgement {
     let mut record = reported();
     change(&mut record);
-    judge(&three_way(), Client, &record)
+    compare(&three_way(), Client, &record)
 }
 
 #[test]
-fn the_record_of_each_end_can_match() {
+fn the_record_of_each_endpoint_can_match() {
     assert_eq!(judged(|_| {}).verdict(), Verdict::Matched);
     let mut server = reported();
     server.initiator = "peer".to_owned();
@@ -66,7 +67,7 @@ fn the_record_of_each_end_can_match() {
         step.from = from.to_owned();
     }
     assert_eq!(
-        judge(&three_way(), Server, &server).verdict(),
+        compare(&three_way(), Server, &server).verdict(),
         Verdict::Matched
     );
 }
@@ -82,7 +83,7 @@ fn null_numbers_are_counted_and_contradict_nothing() {
 }
 
 #[test]
-fn what_is_not_reported_is_unknown() {
+fn a_field_that_is_not_reported_is_unknown() {
     let unreported: [fn(&mut RecordedClose); 4] = [
         |record| record.path = "unknown".to_owned(),
         |record| record.initiator = "unknown".to_owned(),
@@ -125,8 +126,8 @@ fn a_mistake_in_an_inferred_step_is_misjudged() {
 }
 
 #[test]
-fn of_crossing_segments_each_end_may_see_its_own_first() {
-    let closing = Closing::of(&with_handshake(&[
+fn each_endpoint_may_see_its_own_crossing_segment_first() {
+    let closing = Closing::from_segments(&with_handshake(&[
         segment(Server, "FA", 1, 11, 0),
         segment(Client, "FA", 11, 1, 0),
         segment(Server, "A", 2, 12, 0),
@@ -139,14 +140,17 @@ fn of_crossing_segments_each_end_may_see_its_own_first() {
         step("peer", "ACK", 2, 12),
     ];
     let mut record = record("simultaneous", "both", steps);
-    assert_eq!(judge(&closing, Client, &record).verdict(), Verdict::Matched);
+    assert_eq!(
+        compare(&closing, Client, &record).verdict(),
+        Verdict::Matched
+    );
     record.steps.swap(0, 2);
-    let verdict = judge(&closing, Client, &record).verdict();
+    let verdict = compare(&closing, Client, &record).verdict();
     assert_eq!(verdict, Verdict::Wrong, "an ACK before one's own FIN");
 }
 
 #[test]
-fn an_end_counts_the_fins_that_it_sent_again() {
+fn an_endpoint_counts_the_fins_that_it_sent_again() {
     let segments = with_handshake(&[
         segment(Client, "FA", 11, 1, 0),
         segment(Client, "FA", 11, 1, 0),
@@ -167,7 +171,7 @@ fn an_end_counts_the_fins_that_it_sent_again() {
     ] {
         record.segments = Some(count);
         assert_eq!(
-            judge(&Closing::of(&segments), Client, &record).verdict(),
+            compare(&Closing::from_segments(&segments), Client, &record).verdict(),
             verdict
         );
     }
@@ -175,23 +179,23 @@ fn an_end_counts_the_fins_that_it_sent_again() {
 
 #[test]
 fn a_reset_without_ack_has_no_ack_number() {
-    let closing = Closing::of(&with_handshake(&[segment(Server, "R", 1, 0, 0)]));
+    let closing = Closing::from_segments(&with_handshake(&[segment(Server, "R", 1, 0, 0)]));
     let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
-    assert_eq!(judge(&closing, Client, &record).verdict(), Verdict::Wrong);
+    assert_eq!(compare(&closing, Client, &record).verdict(), Verdict::Wrong);
     record.steps[0].ack = None;
-    let judgement = judge(&closing, Client, &record);
+    let judgement = compare(&closing, Client, &record);
     assert_eq!(judgement.verdict(), Verdict::Matched);
     assert_eq!(judgement.numbers.null, 0, "there is nothing to know");
 }
 
 #[test]
-fn why_this_end_sent_a_reset_the_record_may_know_better() {
-    let closing = Closing::of(&with_handshake(&[segment(Client, "RA", 11, 1, 0)]));
-    let verdict = |end, path, by: &str| {
-        let initiator = if end == Client { "local" } else { "peer" };
+fn a_record_may_know_why_its_endpoint_sent_a_reset() {
+    let closing = Closing::from_segments(&with_handshake(&[segment(Client, "RA", 11, 1, 0)]));
+    let verdict = |endpoint, path, by: &str| {
+        let initiator = if endpoint == Client { "local" } else { "peer" };
         let mut reported = record(path, initiator, vec![step(initiator, "RST,ACK", 11, 1)]);
         reported.reset_by = Some(by.to_owned());
-        judge(&closing, end, &reported).verdict()
+        compare(&closing, endpoint, &reported).verdict()
     };
     assert_eq!(verdict(Client, "destroyed", "local"), Verdict::Matched);
     assert_eq!(verdict(Client, "timeout", "local"), Verdict::Matched);
@@ -200,14 +204,14 @@ fn why_this_end_sent_a_reset_the_record_may_know_better() {
 
 /// What scenarios assert is softer in one thing: whether an RST that was not seen had an ACK.
 #[test]
-fn scenarios_forgive_the_flags_of_a_reset_that_was_not_seen() {
-    let closing = Closing::of(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
+fn scenarios_ignore_the_flags_of_an_inferred_reset() {
+    let closing = Closing::from_segments(&with_handshake(&[segment(Server, "RA", 1, 11, 0)]));
     let mut record = record("reset", "peer", vec![step("peer", "RST", 1, 11)]);
     assert_eq!(closing.differences(Client, &record).len(), 1);
     record.steps[0].inferred = true;
     assert!(closing.differences(Client, &record).is_empty());
     assert_eq!(
-        judge(&closing, Client, &record).verdict(),
+        compare(&closing, Client, &record).verdict(),
         Verdict::Misjudged
     );
 }

@@ -3,4 +3,5 @@
 mod closing;
 mod compare;
 mod delivered;
+mod half_close;
 mod segments;

@@ -14,8 +14,9 @@ fn held(sockets: Vec<ObservedSocket>, pids: &[u32]) -> Vec<StuckSocket> {
             pid,
             comm: (*b"web").into(),
             fds: vec![7],
+            thread: None,
         };
-        stuck.held_by(vec![holder], Some(&process), OwnerUnknown::NoHolder)
+        stuck.with_holders(vec![holder], Some(&process), OwnerUnknown::NoHolder)
     });
     held.collect()
 }
@@ -41,7 +42,7 @@ fn owners_come_worst_first() {
     let groups = by_owner(&held(sockets, &[1, 2, 3, 3, 5]));
     let order: Vec<_> = groups
         .iter()
-        .map(|group| (group.owner, group.stuck()))
+        .map(|group| (group.count.owner, group.count.sample.stuck))
         .collect();
     let process = |pid| OwnerKey::Process((pid, None));
     assert_eq!(
@@ -55,11 +56,11 @@ fn owners_come_worst_first() {
     );
     let worst = &groups[0];
     assert_eq!(worst.sockets, [3, 2], "the oldest first");
-    assert_eq!(worst.oldest.since, NOW - Nanos::from_secs(62));
-    assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0], 10));
-    assert_eq!(worst.local_ports.most, [(80, 1), (443, 1)]);
-    assert_eq!(worst.peers.most, [(peer([10, 0, 0, 2], Some(40_000)), 2)]);
-    let owner = worst.process.as_ref().map(|owner| owner.process.pid);
+    assert_eq!(worst.count.oldest.since, NOW - Nanos::from_secs(62));
+    assert_eq!((worst.verdicts, worst.unread), ([0, 1, 1, 0, 0], Some(10)));
+    assert_eq!(worst.local_ports.top, [(80, 1), (443, 1)]);
+    assert_eq!(worst.peers.top, [(peer([10, 0, 0, 2], Some(40_000)), 2)]);
+    let owner = worst.count.process.as_ref().map(|owner| owner.process.pid);
     assert_eq!(owner, Some(3));
 }
 
@@ -70,9 +71,9 @@ fn sockets_without_a_process_are_counted_by_their_origin() {
     sockets[2].inode = None;
     let owners: Vec<OwnerKey> = by_owner(&unheld(sockets))
         .iter()
-        .map(|group| group.owner)
+        .map(|group| group.count.owner)
         .collect();
-    let nobody = |uid| OwnerKey::Nobody {
+    let nobody = |uid| OwnerKey::Unowned {
         cgroup: None,
         netns: NetNs::new(1),
         uid,
@@ -110,7 +111,7 @@ fn the_owner_of_a_connection_that_was_not_accepted_listens() {
     let source = stuck.owner.as_ref().map(|owner| owner.source);
     assert_eq!(source, Some(OwnerSource::Listen));
     let nobody = unheld(vec![waiting]).remove(0);
-    let nobody = nobody.held_by(vec![], None, OwnerUnknown::NotInspectable);
+    let nobody = nobody.with_holders(vec![], None, OwnerUnknown::NotInspectable);
     assert_eq!(nobody.owner_unknown, Some(OwnerUnknown::NotInspectable));
 }
 
@@ -134,10 +135,10 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
     let sockets = unheld(sockets);
     let groups = by_owner(&sockets);
     let (server, client) = (peer([10, 0, 0, 2], None), peer([10, 0, 0, 2], Some(3306)));
-    assert_eq!(groups[0].peers.most, [(server, 2), (client, 2)]);
+    assert_eq!(groups[0].peers.top, [(server, 2), (client, 2)]);
 
     let only = by_owner(&sockets[..1]);
-    assert_eq!(only[0].peers.most, [(client, 1)], "a single one");
+    assert_eq!(only[0].peers.top, [(client, 1)], "a single one");
     assert_eq!(client.to_string(), "10.0.0.2:3306");
     assert_eq!(server.to_string(), "10.0.0.2");
 }
@@ -146,21 +147,18 @@ fn a_client_s_peers_have_the_port_that_it_connects_to() {
 fn still_sending_is_in_its_group_and_not_counted() {
     let sockets = unheld(vec![socket(1, 61), busy(2)]);
     let groups = by_owner(&sockets);
-    assert_eq!((groups[0].sockets.len(), groups[0].stuck()), (2, 1));
-    let samples = count(&sockets);
+    assert_eq!(
+        (groups[0].sockets.len(), groups[0].count.sample.stuck),
+        (2, 1)
+    );
+    let counts: Vec<OwnerCount> = count_by_owner(&sockets).into_values().collect();
     let sample = Sample {
         stuck: 1,
         descriptors: 1,
     };
-    assert_eq!(samples, HashMap::from([(groups[0].owner, sample)]));
-}
-
-#[test]
-fn a_tally_names_the_most_frequent_and_counts_the_rest() {
-    let counts = HashMap::from([(80u16, 5), (81, 7), (82, 5), (83, 1), (84, 1)]);
-    let expected = TopValues {
-        most: vec![(81, 7), (80, 5), (82, 5)],
-        others: 2,
-    };
-    assert_eq!(TopValues::from(counts), expected);
+    assert_eq!(counts.len(), 1);
+    assert_eq!(
+        (counts[0].owner, counts[0].sample),
+        (groups[0].count.owner, sample)
+    );
 }

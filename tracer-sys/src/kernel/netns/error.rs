@@ -18,20 +18,22 @@ pub enum NetNsError {
     /// Nothing that led to it does any more.
     #[error("network namespace {0} is gone")]
     Vanished(NetNs),
-    /// No process and no mount leads to a namespace with this number.
+    /// No process and no mount refers to a namespace with this number.
     #[error(
-        "no process and no mount leads to a network namespace {0}; `lsns -t net` lists the ones of processes"
+        "no process and no mount refers to network namespace {0}; `lsns -t net` lists the ones of processes"
     )]
     NotFound(NetNs),
-    /// The file is there, but is no network namespace.
-    #[error("{0:?} is no network namespace; give a file like /proc/PID/ns/net or /run/netns/NAME")]
+    /// The file is there, but is not a network namespace.
+    #[error(
+        "{0:?} is not a network namespace; give a file like /proc/PID/ns/net or /run/netns/NAME"
+    )]
     NotANetNs(PathBuf),
     /// The file that leads to it cannot be opened.
     #[error("cannot open the network namespace {0:?}")]
     Open(PathBuf, #[source] io::Error),
     /// A name that names no file in `/run/netns`.
     #[error(
-        "no network namespace is named {0:?}; `ip netns` lists the names, and a path or an inode number will do too"
+        "no network namespace is named {0:?}; `ip netns` lists the names, and a path or an inode number is accepted, too"
     )]
     UnknownName(String),
     /// It could not be entered for another reason than rights.

@@ -5,23 +5,38 @@ use std::path::Path;
 
 use tcpclose_core::types::NetNs;
 
+use super::by_descriptor::{KnownNamespaces, find_by_descriptors};
 use super::error::NetNsError;
 use super::handle::NetNsHandle;
 use super::scan::scan;
 
 /// Where iproute2 keeps named namespaces (ip-netns(8)), and where it does on hosts without `/run`.
-const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+const NETNS_DIRS: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// Returns the namespace with this number, if [`scan`] finds it.
+/// Returns the namespace with this number, if [`scan`] or [`find_by_descriptors`] finds it.
 ///
 /// # Errors
 /// [`NetNsError::NotFound`].
 pub fn by_inode(id: NetNs) -> Result<NetNsHandle, NetNsError> {
-    let found = scan().namespaces;
+    let found = scan_for(id);
     found
         .into_iter()
         .find(|handle| handle.id() == id)
         .ok_or(NetNsError::NotFound(id))
+}
+
+/// Returns all namespaces that [`scan`] finds, and where `wanted` is not among them those that
+/// [`find_by_descriptors`] finds.
+pub(in crate::kernel) fn scan_for(wanted: NetNs) -> Vec<NetNsHandle> {
+    let mut found = scan().namespaces;
+    let mut known = KnownNamespaces {
+        ids: found.iter().map(NetNsHandle::id).collect(),
+        ..KnownNamespaces::default()
+    };
+    if !known.ids.contains(&wanted) {
+        found.extend(find_by_descriptors(&mut known, &[]).namespaces);
+    }
+    found
 }
 
 /// Returns the namespace that this file refers to: `/proc/PID/ns/net`, `/run/netns/NAME`, or any
@@ -30,7 +45,7 @@ pub fn by_inode(id: NetNs) -> Result<NetNsHandle, NetNsError> {
 /// # Errors
 /// The file cannot be opened, or is something else.
 pub fn by_path(path: &Path) -> Result<NetNsHandle, NetNsError> {
-    NetNsHandle::of_file(path)
+    NetNsHandle::from_file(path)
 }
 
 /// Returns the namespace that `ip netns` knows by this name.
@@ -42,7 +57,7 @@ pub fn by_name(name: &str) -> Result<NetNsHandle, NetNsError> {
     if name.contains('/') || matches!(name, "" | "." | "..") {
         return Err(unknown());
     }
-    for directory in NAMED {
+    for directory in NETNS_DIRS {
         match by_path(&Path::new(directory).join(name)) {
             Err(NetNsError::Open(_, error)) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
@@ -56,11 +71,11 @@ pub fn by_name(name: &str) -> Result<NetNsHandle, NetNsError> {
 ///
 /// # Errors
 /// As [`by_path`], [`by_inode`] and [`by_name`].
-pub fn by_user(words: &str) -> Result<NetNsHandle, NetNsError> {
-    if words.contains('/') {
-        return by_path(Path::new(words));
+pub fn by_spec(spec: &str) -> Result<NetNsHandle, NetNsError> {
+    if spec.contains('/') {
+        return by_path(Path::new(spec));
     }
-    match (by_name(words), words.parse().ok().and_then(NetNs::new)) {
+    match (by_name(spec), spec.parse().ok().and_then(NetNs::new)) {
         (Err(NetNsError::UnknownName(_)), Some(inode)) => by_inode(inode),
         (named, _) => named,
     }
@@ -85,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_namespace_is_said_to_be_none() {
+    fn a_file_that_is_not_a_network_namespace_is_refused() {
         for path in ["/proc/self/ns/mnt", "/dev/null", "/"] {
             let error = by_path(Path::new(path)).expect_err("no network namespace");
             assert!(matches!(error, NetNsError::NotANetNs(_)), "{path}: {error}");

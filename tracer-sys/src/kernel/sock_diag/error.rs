@@ -14,13 +14,18 @@ pub enum DiagError {
     )]
     Open(#[source] io::Error),
     /// The network namespace the socket was to be opened in could not be entered.
-    #[error("cannot ask for the sockets of a network namespace")]
+    #[error("cannot list the sockets of a network namespace")]
     Namespace(#[from] NetNsError),
     /// The kernel has no TCP socket diagnostics, or may not load the module.
     #[error(
         "this kernel gives no TCP socket diagnostics; load the module tcp_diag (CONFIG_INET_TCP_DIAG)"
     )]
     Unavailable,
+    /// The kernel has MPTCP, but no diagnostics of its sockets, or may not load the module.
+    #[error(
+        "this kernel lists no MPTCP sockets; load the module mptcp_diag (CONFIG_INET_MPTCP_DIAG, since Linux 5.9)"
+    )]
+    MptcpUnavailable,
     /// The request could not be sent.
     #[error("cannot send a socket diagnostics request")]
     Send(#[source] io::Error),
@@ -28,11 +33,11 @@ pub enum DiagError {
     #[error("cannot receive the kernel's socket diagnostics")]
     Receive(#[source] io::Error),
     /// The kernel dropped a part of its answer for lack of memory (`ENOBUFS`, `NLMSG_OVERRUN`).
-    #[error("the kernel dropped a part of its list of sockets; ask again")]
+    #[error("the kernel dropped a part of its list of sockets; try again")]
     Lost,
-    /// A datagram was larger than the receive buffer and lost its end. The buffer has grown since.
+    /// A datagram was larger than the receive buffer and was cut off. The buffer has grown since.
     #[error(
-        "a part of the kernel's list of sockets did not fit ({needed} bytes into {had}); ask again"
+        "a part of the kernel's list of sockets did not fit ({needed} bytes into {had}); try again"
     )]
     Truncated {
         /// Size of the datagram in bytes.
@@ -50,10 +55,10 @@ pub enum DiagError {
     Malformed(&'static str),
     /// It is not known whether the socket exists: it may be bound to an interface that was not
     /// tried.
-    #[error("the network namespace has too many interfaces to look for a socket on each")]
+    #[error("the network namespace has too many interfaces to search for a socket on each")]
     TooManyInterfaces,
     /// Nothing came within the socket's time limit.
-    #[error("the kernel did not answer a socket diagnostics request in time; ask again")]
+    #[error("the kernel did not answer a socket diagnostics request in time; try again")]
     NoAnswer,
 }
 

@@ -1,13 +1,15 @@
 //! Lists the interfaces of the namespace that a client of sock_diag reads: `RTM_GETLINK` of
 //! rtnetlink(7).
 
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 use rustix::net::Protocol;
 
 use super::error::DiagError;
-use super::message::{NetlinkBody, NetlinkMessages, read_u32};
-use super::netlink::{self, receive, send};
+use super::message::{NetlinkBody, read_u32};
+use super::netlink::{self, receive_answer, send};
+use super::request::{HEADER_LEN, NetlinkRequest};
 use crate::kernel::clock::now;
 use tcpclose_core::types::{InterfaceIndex, Nanos};
 
@@ -23,10 +25,10 @@ const IFLA_EXT_MASK: u16 = 29;
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 
 /// Netlink header, `struct ifinfomsg` and an attribute of four bytes.
-const REQUEST_LEN: usize = 16 + 16 + 8;
+const REQUEST_LEN: usize = HEADER_LEN + 16 + 8;
 
 /// How long a list is used: containers bring interfaces and take them away.
-const FRESH: Nanos = Nanos::from_secs(1);
+const MAX_LIST_AGE: Nanos = Nanos::from_secs(1);
 
 /// Lists the interfaces of the namespace that it was opened in.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Interfaces {
 
     /// Returns their indexes, as of a second ago at most.
     pub fn indexes(&mut self, buffer: &mut Vec<u8>) -> Result<&[InterfaceIndex], DiagError> {
-        let is_fresh = |listed_at: Nanos| now() - listed_at < FRESH;
+        let is_fresh = |listed_at: Nanos| now() - listed_at < MAX_LIST_AGE;
         if !self.listed_at.is_some_and(is_fresh) {
             self.list(buffer)?;
             self.listed_at = Some(now());
@@ -64,49 +66,25 @@ impl Interfaces {
         self.indexes.clear();
         self.sequence = self.sequence.wrapping_add(1);
         send(&self.fd, &request(self.sequence))?;
-        loop {
-            let length = receive(&self.fd, buffer)?;
-            for message in NetlinkMessages::of(&buffer[..length]) {
-                let message = message?;
-                if message.sequence != self.sequence {
-                    continue;
-                }
-                match message.body {
-                    NetlinkBody::Data(RTM_NEWLINK, link) => {
-                        let index = read_u32(link, 4)
-                            .ok_or(DiagError::Malformed("an interface's description"))?;
-                        self.indexes.extend(InterfaceIndex::new(index));
-                    }
-                    NetlinkBody::Done(0) => return Ok(()),
-                    NetlinkBody::Done(errno) | NetlinkBody::Error(errno) if errno != 0 => {
-                        return Err(DiagError::refused(errno));
-                    }
-                    NetlinkBody::Overrun => return Err(DiagError::Lost),
-                    NetlinkBody::Data(..)
-                    | NetlinkBody::Noop
-                    | NetlinkBody::Done(_)
-                    | NetlinkBody::Error(_) => {}
-                }
+        receive_answer::<()>(&self.fd, buffer, self.sequence, |message| {
+            if let NetlinkBody::Data(RTM_NEWLINK, link) = message.body {
+                let index =
+                    read_u32(link, 4).ok_or(DiagError::Malformed("an interface's description"))?;
+                self.indexes.extend(InterfaceIndex::new(index));
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(())
     }
 }
 
 /// Builds the request for a dump of all interfaces, without their counters.
 fn request(sequence: u32) -> [u8; REQUEST_LEN] {
-    let mut request = [0; REQUEST_LEN];
-    let mut put = |at: usize, bytes: &[u8]| {
-        request[at..at + bytes.len()].copy_from_slice(bytes);
-    };
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
-    put(0, &(REQUEST_LEN as u32).to_ne_bytes());
-    put(4, &RTM_GETLINK.to_ne_bytes());
-    put(6, &flags.to_ne_bytes());
-    put(8, &sequence.to_ne_bytes());
-    put(32, &8_u16.to_ne_bytes());
-    put(34, &IFLA_EXT_MASK.to_ne_bytes());
-    put(36, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    request
+    let mut request = NetlinkRequest::new(RTM_GETLINK, libc::NLM_F_DUMP, sequence);
+    request.put(32, &8_u16.to_ne_bytes());
+    request.put(34, &IFLA_EXT_MASK.to_ne_bytes());
+    request.put(36, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    request.into_bytes()
 }
 
 #[cfg(test)]

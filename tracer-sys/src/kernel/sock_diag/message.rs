@@ -2,8 +2,8 @@
 //! field.
 
 use super::error::DiagError;
+use super::request::HEADER_LEN;
 
-const HEADER_LEN: usize = 16;
 const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -38,6 +38,17 @@ pub enum NetlinkBody<'a> {
     Noop,
 }
 
+impl NetlinkMessage<'_> {
+    /// Returns whether this is the last message of an answer.
+    pub(super) fn is_last(&self) -> bool {
+        match self.body {
+            NetlinkBody::Done(_) => true,
+            NetlinkBody::Error(errno) => errno != 0,
+            NetlinkBody::Data(..) | NetlinkBody::Overrun | NetlinkBody::Noop => false,
+        }
+    }
+}
+
 /// The messages of one datagram. The iterator ends after an error: where the next message starts is
 /// unknown.
 pub struct NetlinkMessages<'a> {
@@ -46,11 +57,11 @@ pub struct NetlinkMessages<'a> {
 
 impl<'a> NetlinkMessages<'a> {
     /// Starts with the first message of a datagram.
-    pub fn of(datagram: &'a [u8]) -> Self {
+    pub fn new(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
 
-    fn parse(&mut self) -> Result<NetlinkMessage<'a>, DiagError> {
+    fn parse_next(&mut self) -> Result<NetlinkMessage<'a>, DiagError> {
         let datagram = std::mem::take(&mut self.rest);
         let length = read_u32(datagram, 0)
             .and_then(|length| usize::try_from(length).ok())
@@ -89,7 +100,7 @@ impl<'a> Iterator for NetlinkMessages<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        Some(self.parse())
+        Some(self.parse_next())
     }
 }
 
@@ -135,8 +146,8 @@ mod tests {
         let mut bytes = ((HEADER_LEN + payload.len()) as u32).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(flags.to_ne_bytes());
-        bytes.extend(7u32.to_ne_bytes());
-        bytes.extend(0u32.to_ne_bytes());
+        bytes.extend(7_u32.to_ne_bytes());
+        bytes.extend(0_u32.to_ne_bytes());
         bytes.extend(payload);
         bytes.resize(bytes.len().next_multiple_of(4), 0);
         bytes
@@ -147,7 +158,7 @@ mod tests {
         let mut datagram = message(20, 0, b"first");
         datagram.extend(message(20, DUMP_INTERRUPTED, b"second!"));
         datagram.extend(message(NLMSG_DONE, 0, &(-libc::EINTR).to_ne_bytes()));
-        let messages: Result<Vec<_>, _> = NetlinkMessages::of(&datagram).collect();
+        let messages: Result<Vec<_>, _> = NetlinkMessages::new(&datagram).collect();
         let messages = messages.expect("well formed");
         assert_eq!(messages[0].body, NetlinkBody::Data(20, b"first"));
         assert!(!messages[0].interrupted && messages[1].interrupted);
@@ -156,36 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_cut_anywhere_is_an_error_or_shorter_but_never_a_panic() {
+    fn a_truncated_datagram_never_panics() {
         let mut datagram = message(20, 0, b"first");
         datagram.extend(message(NLMSG_ERROR, 0, &(-libc::ENOENT).to_ne_bytes()));
         for end in 0..datagram.len() {
-            let complete = NetlinkMessages::of(&datagram[..end])
+            let complete = NetlinkMessages::new(&datagram[..end])
                 .filter(Result::is_ok)
                 .count();
             assert!(complete <= 1, "{end}");
         }
     }
 
-    #[test]
-    fn impossible_lengths_end_the_walk() {
-        for length in [0u32, 1, 15, 17, u32::MAX] {
-            let mut datagram = message(20, 0, &[]);
-            datagram[..4].copy_from_slice(&length.to_ne_bytes());
-            let mut messages = NetlinkMessages::of(&datagram);
-            assert!(matches!(
-                messages.next(),
-                Some(Err(DiagError::Malformed(_)))
-            ));
-            assert!(messages.next().is_none());
-        }
-    }
-
-    #[test]
-    fn an_error_without_its_number_ends_the_walk() {
-        let mut datagram = message(NLMSG_ERROR, 0, &[]);
-        datagram.extend(message(20, 0, b"behind it"));
-        let mut messages = NetlinkMessages::of(&datagram);
+    #[track_caller]
+    fn assert_malformed(datagram: &[u8]) {
+        let mut messages = NetlinkMessages::new(datagram);
         assert!(matches!(
             messages.next(),
             Some(Err(DiagError::Malformed(_)))
@@ -194,9 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn impossible_lengths_end_the_iteration() {
+        for length in [0_u32, 1, 15, 17, u32::MAX] {
+            let mut datagram = message(20, 0, &[]);
+            datagram[..4].copy_from_slice(&length.to_ne_bytes());
+            assert_malformed(&datagram);
+        }
+    }
+
+    #[test]
+    fn an_error_without_an_errno_ends_the_iteration() {
+        let mut datagram = message(NLMSG_ERROR, 0, &[]);
+        datagram.extend(message(20, 0, b"behind it"));
+        assert_malformed(&datagram);
+    }
+
+    #[test]
     fn the_smallest_error_number_does_not_overflow() {
         let datagram = message(NLMSG_ERROR, 0, &i32::MIN.to_ne_bytes());
-        let first = NetlinkMessages::of(&datagram)
+        let first = NetlinkMessages::new(&datagram)
             .next()
             .and_then(Result::ok)
             .map(|message| message.body);
@@ -206,14 +217,14 @@ mod tests {
     #[test]
     fn attributes_stop_at_the_first_that_does_not_fit() {
         let mut bytes = vec![];
-        for (kind, value) in [(8u16, &[3u8][..]), (21 | 0x8000, &[1; 8])] {
+        for (kind, value) in [(8_u16, &[3_u8][..]), (21 | 0x8000, &[1; 8])] {
             bytes.extend((4 + value.len() as u16).to_ne_bytes());
             bytes.extend(kind.to_ne_bytes());
             bytes.extend(value);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
         let whole: Vec<_> = attributes(&bytes).collect();
-        assert_eq!(whole, [(8, &[3u8][..]), (21, &[1; 8])]);
+        assert_eq!(whole, [(8, &[3_u8][..]), (21, &[1; 8])]);
         for end in 0..bytes.len() {
             assert!(attributes(&bytes[..end]).count() < 2);
         }

@@ -9,8 +9,10 @@
 //!
 //! # fn main() -> Result<(), tcpclose_sys::kernel::sock_diag::DiagError> {
 //! let mut diag = DiagClient::open()?;
-//! let stuck = DumpQuery::states(StateSet::of(&[TcpState::CloseWait])).with_info();
-//! let report = diag.dump(&stuck, |socket| println!("{} {}", socket.tuple.local(), socket.rqueue))?;
+//! let stuck = DumpQuery::new(StateSet::from_states(&[TcpState::CloseWait])).with_info();
+//! let report = diag.dump(&stuck, |socket| {
+//!     println!("{} {}", socket.tuple.local(), socket.rqueue);
+//! })?;
 //! println!("{} stuck", report.sockets);
 //! # Ok(())
 //! # }
@@ -26,26 +28,31 @@
 mod error;
 mod interfaces;
 #[cfg(test)]
-mod interrupted_tests;
+mod interrupted_dump_tests;
 pub(crate) mod message;
+mod mptcp;
 mod netlink;
 mod query;
+mod request;
 mod socket;
 mod wire;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use rustix::net::netlink::SOCK_DIAG;
 
 pub use error::DiagError;
 use interfaces::Interfaces;
-use message::{NetlinkBody, NetlinkMessages};
-use netlink::{receive, send};
+use message::NetlinkBody;
+use netlink::{receive_answer, send};
 pub use query::{DumpQuery, SocketFamilies, SocketLookup, StateSet};
 use query::{dump_request, lookup_request};
 use wire::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 
+pub use mptcp::{MptcpInfo, SocketProtocol};
 pub use socket::{KernelSocket, SocketTimer, TcpInfo};
 
 use super::netns::{self, NetNsHandle};
@@ -56,11 +63,11 @@ use tcpclose_core::types::NetNs;
 /// this one, independent of `SO_RCVBUF`.
 const BUFFER_LEN: usize = 64 * 1024;
 
-/// Interfaces that [`DiagClient::find`] tries. Each costs some microseconds.
-const INTERFACES: usize = 256;
+/// Interfaces that [`DiagClient::lookup_on_any_interface`] tries. Each costs some microseconds.
+const MAX_INTERFACES: usize = 256;
 
-/// How often [`DiagClient::collect`] repeats a dump that was disturbed.
-const ATTEMPTS: u32 = 3;
+/// How often [`DiagClient::collect`] tries a dump that is interrupted.
+const MAX_DUMP_ATTEMPTS: u32 = 3;
 
 /// A client for the sockets of one network namespace, usable from any thread, in whichever
 /// namespace that is.
@@ -97,7 +104,7 @@ impl DiagClient {
     /// # Errors
     /// [`DiagError::Open`], and [`DiagError::Unavailable`] where the kernel lacks `tcp_diag`.
     pub fn open() -> Result<Self, DiagError> {
-        Self::probe(Sockets::open()?, netns::current().ok())
+        Self::new(NetlinkSockets::open()?, netns::current().ok())
     }
 
     /// Opens a client for another network namespace: a thread enters it, opens the socket there and
@@ -106,13 +113,16 @@ impl DiagClient {
     /// # Errors
     /// As [`DiagClient::open`], and [`DiagError::Namespace`] when it is gone or may not be entered.
     pub fn open_in(namespace: &NetNsHandle) -> Result<Self, DiagError> {
-        Self::probe(namespace.enter(Sockets::open)??, Some(namespace.id()))
+        Self::new(
+            namespace.enter(NetlinkSockets::open)??,
+            Some(namespace.id()),
+        )
     }
 
     /// Makes one request for nothing. After that ENOENT can only mean "no such socket"; without
     /// `tcp_diag` it would be the answer to everything.
-    fn probe(sockets: Sockets, netns: Option<NetNs>) -> Result<Self, DiagError> {
-        let Sockets { fd, interfaces } = sockets;
+    fn new(sockets: NetlinkSockets, netns: Option<NetNs>) -> Result<Self, DiagError> {
+        let NetlinkSockets { fd, interfaces } = sockets;
         let mut diag = Self {
             fd,
             interfaces,
@@ -121,7 +131,7 @@ impl DiagClient {
             sequence: 0,
             unfinished: false,
         };
-        let nothing = DumpQuery::states(StateSet::EMPTY).family(SocketFamilies::Inet);
+        let nothing = DumpQuery::new(StateSet::empty()).with_families(SocketFamilies::Inet);
         match diag.dump(&nothing, |_| {}) {
             Err(DiagError::Refused(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Err(DiagError::Unavailable)
@@ -154,7 +164,7 @@ impl DiagClient {
         let sequence = self.next_sequence()?;
         send(&self.fd, &dump_request(query, sequence))?;
         self.unfinished = true;
-        self.read_dump(sequence, &mut report, &mut visit)?;
+        self.read_dump(query.protocol, sequence, &mut report, &mut visit)?;
         Ok(report)
     }
 
@@ -163,8 +173,8 @@ impl DiagClient {
     /// combined, and of each socket the latest description counts.
     ///
     /// # Errors
-    /// Those of the last attempt. Where the last attempt was merely interrupted, the report says
-    /// so.
+    /// Those of the last attempt. Where the last attempt was merely interrupted, the report
+    /// shows that.
     pub fn collect(
         &mut self,
         query: &DumpQuery,
@@ -173,8 +183,10 @@ impl DiagClient {
         let mut attempt = 1;
         let mut report = loop {
             match self.dump(query, |socket| sockets.push(*socket)) {
-                Ok(report) if !report.interrupted || attempt == ATTEMPTS => break report,
-                Err(error) if !error.is_transient() || attempt == ATTEMPTS => return Err(error),
+                Ok(report) if !report.interrupted || attempt == MAX_DUMP_ATTEMPTS => break report,
+                Err(error) if !error.is_transient() || attempt == MAX_DUMP_ATTEMPTS => {
+                    return Err(error);
+                }
                 Ok(_) | Err(_) => attempt += 1,
             }
         };
@@ -191,6 +203,30 @@ impl DiagClient {
         Ok((sockets, report))
     }
 
+    /// Returns all MPTCP connections in these states, in the order of their ids, with
+    /// [`KernelSocket::mptcp`].
+    ///
+    /// # Errors
+    /// As [`Self::collect`]; [`DiagError::MptcpUnavailable`] where the kernel cannot list them.
+    pub fn collect_mptcp(&mut self, states: StateSet) -> Result<Vec<KernelSocket>, DiagError> {
+        let mut all = Vec::new();
+        for families in [SocketFamilies::Inet, SocketFamilies::Inet6] {
+            let query = DumpQuery {
+                protocol: SocketProtocol::Mptcp,
+                ..DumpQuery::new(states).with_info().with_families(families)
+            };
+            match self.collect(&query) {
+                Ok((mut sockets, _)) => all.append(&mut sockets),
+                Err(DiagError::Refused(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(DiagError::MptcpUnavailable);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        all.sort_by_key(|socket| socket.id);
+        Ok(all)
+    }
+
     /// Finds the socket of a connection, also minisockets, v4-mapped ones and incomplete
     /// handshakes. `None`: there is none with this tuple, id and interface.
     ///
@@ -199,32 +235,25 @@ impl DiagClient {
     pub fn lookup(&mut self, lookup: &SocketLookup) -> Result<Option<KernelSocket>, DiagError> {
         let sequence = self.next_sequence()?;
         send(&self.fd, &lookup_request(lookup, sequence))?;
-        loop {
-            let length = receive(&self.fd, &mut self.buffer)?;
-            for message in NetlinkMessages::of(&self.buffer[..length]) {
-                let message = message?;
-                if message.sequence != sequence {
-                    continue;
-                }
-                match message.body {
-                    NetlinkBody::Data(SOCK_DIAG_BY_FAMILY, bytes) => {
-                        let socket = KernelSocket::parse(bytes, self.netns)
-                            .ok_or(DiagError::Malformed("a socket's description"))?;
-                        // Where no connection has the tuple, the kernel goes on to a listener on
-                        // the local address (`inet_lookup`), and returns that when no cookie
-                        // forbids it.
-                        let same = socket.tuple == lookup.tuple;
-                        return Ok(Some(socket).filter(|_| same));
-                    }
-                    // The kernel uses ESTALE for a socket with another cookie.
-                    NetlinkBody::Error(libc::ENOENT | libc::ESTALE) => return Ok(None),
-                    NetlinkBody::Error(0) | NetlinkBody::Data(..) | NetlinkBody::Noop => {}
-                    NetlinkBody::Error(errno) | NetlinkBody::Done(errno) => {
-                        return Err(DiagError::refused(errno));
-                    }
-                    NetlinkBody::Overrun => return Err(DiagError::Lost),
-                }
-            }
+        let netns = self.netns;
+        let answer = receive_answer(&self.fd, &mut self.buffer, sequence, |message| {
+            let NetlinkBody::Data(SOCK_DIAG_BY_FAMILY, bytes) = message.body else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let socket = KernelSocket::parse(bytes, netns)
+                .ok_or(DiagError::Malformed("a socket's description"))?;
+            // Where no connection has the tuple, the kernel goes on to a listener on the local
+            // address (`inet_lookup`), and returns that when no cookie forbids it.
+            let is_same = socket.tuple == lookup.tuple;
+            Ok(ControlFlow::Break(Some(socket).filter(|_| is_same)))
+        });
+        match answer {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(DiagError::Malformed(
+                "the answer for one socket is a list's end",
+            )),
+            Err(DiagError::Refused(error)) if is_no_such_socket(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -234,7 +263,10 @@ impl DiagClient {
     ///
     /// # Errors
     /// As [`Self::lookup`]; [`DiagError::TooManyInterfaces`] where not all could be tried.
-    pub fn find(&mut self, lookup: &SocketLookup) -> Result<Option<KernelSocket>, DiagError> {
+    pub fn lookup_on_any_interface(
+        &mut self,
+        lookup: &SocketLookup,
+    ) -> Result<Option<KernelSocket>, DiagError> {
         if let Some(found) = self.lookup(lookup)? {
             return Ok(Some(found));
         }
@@ -244,22 +276,23 @@ impl DiagClient {
             .into_iter()
             .chain(interfaces.iter().map(|one| Some(*one)));
         let others = others.filter(|interface| *interface != lookup.interface);
-        for interface in others.take(INTERFACES) {
-            if let Some(found) = self.lookup(&lookup.interface(interface))? {
+        for interface in others.take(MAX_INTERFACES) {
+            if let Some(found) = self.lookup(&lookup.with_interface(interface))? {
                 return Ok(Some(found));
             }
         }
-        match interfaces.len() > INTERFACES {
-            true => Err(DiagError::TooManyInterfaces),
-            false => Ok(None),
+        if interfaces.len() > MAX_INTERFACES {
+            return Err(DiagError::TooManyInterfaces);
         }
+        Ok(None)
     }
 
     /// Returns the number for the next request, once the answer to the last one has been read: the
     /// kernel refuses a dump with EBUSY while another is under way on the same socket.
     fn next_sequence(&mut self) -> Result<u32, DiagError> {
         while self.unfinished {
-            match self.read_dump(self.sequence, &mut DumpReport::default(), &mut |_| {}) {
+            let report = &mut DumpReport::default();
+            match self.read_dump(SocketProtocol::Tcp, self.sequence, report, &mut |_| {}) {
                 // Nothing is left to read.
                 Err(DiagError::NoAnswer) => self.unfinished = false,
                 Err(DiagError::Receive(error)) => return Err(DiagError::Receive(error)),
@@ -273,51 +306,44 @@ impl DiagClient {
 
     fn read_dump(
         &mut self,
+        protocol: SocketProtocol,
         sequence: u32,
         report: &mut DumpReport,
         visit: &mut impl FnMut(&KernelSocket),
     ) -> Result<(), DiagError> {
-        loop {
-            let length = receive(&self.fd, &mut self.buffer)?;
-            for message in NetlinkMessages::of(&self.buffer[..length]) {
-                let message = message?;
-                if message.sequence != sequence {
-                    continue;
-                }
-                report.interrupted |= message.interrupted;
-                match message.body {
-                    NetlinkBody::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) => {
-                        match KernelSocket::parse(bytes, self.netns) {
-                            Some(socket) => {
-                                report.sockets += 1;
-                                visit(&socket);
-                            }
-                            None => report.skipped += 1,
-                        }
+        let (netns, unfinished) = (self.netns, &mut self.unfinished);
+        receive_answer::<()>(&self.fd, &mut self.buffer, sequence, |message| {
+            report.interrupted |= message.interrupted;
+            *unfinished &= !message.is_last();
+            if let NetlinkBody::Data(SOCK_DIAG_BY_FAMILY | TCPDIAG_GETSOCK, bytes) = message.body {
+                match KernelSocket::parse_as(protocol, bytes, netns) {
+                    Some(socket) => {
+                        report.sockets += 1;
+                        visit(&socket);
                     }
-                    NetlinkBody::Done(0) => {
-                        self.unfinished = false;
-                        return Ok(());
-                    }
-                    NetlinkBody::Error(0) | NetlinkBody::Data(..) | NetlinkBody::Noop => {}
-                    NetlinkBody::Done(errno) | NetlinkBody::Error(errno) => {
-                        self.unfinished = false;
-                        return Err(DiagError::refused(errno));
-                    }
-                    NetlinkBody::Overrun => return Err(DiagError::Lost),
+                    None => report.skipped += 1,
                 }
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(())
     }
 }
 
+/// Returns whether the kernel refused a lookup because there is no such socket: it uses `ESTALE`
+/// for one with another cookie.
+fn is_no_such_socket(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOENT | Errno::STALE))
+}
+
 /// The sockets that are opened in a namespace.
-struct Sockets {
+struct NetlinkSockets {
     fd: OwnedFd,
     interfaces: Interfaces,
 }
 
-impl Sockets {
+impl NetlinkSockets {
     fn open() -> Result<Self, DiagError> {
         Ok(Self {
             fd: netlink::open(Some(SOCK_DIAG))?,

@@ -1,5 +1,6 @@
 //! The system calls on a netlink socket (netlink(7)).
 
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use rustix::net::{
 };
 
 use super::error::DiagError;
+use super::message::{NetlinkBody, NetlinkMessage, NetlinkMessages};
 
 /// The kernel answers at once, within the system call; this only guards against waiting for ever
 /// for a lost answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens a netlink socket of this protocol in the calling thread's network namespace.
 pub(super) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, DiagError> {
@@ -29,7 +31,7 @@ pub(super) fn open(protocol: Option<Protocol>) -> Result<OwnedFd, DiagError> {
         Errno::PROTONOSUPPORT => DiagError::Unavailable,
         error => DiagError::Open(error.into()),
     })?;
-    set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE))
+    set_socket_timeout(&fd, Timeout::Recv, Some(RECEIVE_TIMEOUT))
         .map_err(|error| DiagError::Open(error.into()))?;
     Ok(fd)
 }
@@ -58,7 +60,7 @@ pub(super) fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<usize, Diag
             Err(error) => return Err(DiagError::Receive(error.into())),
         };
         // Only port 0 is the kernel; another process's datagram is no answer. What has no netlink
-        // address comes from the other end of a socket pair, which plays the kernel in tests.
+        // address comes from a socket pair, which stands in for the kernel in tests.
         let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
         if sender.is_some_and(|sender| sender.pid() != 0) {
             continue;
@@ -72,5 +74,36 @@ pub(super) fn receive(fd: impl AsFd, buffer: &mut Vec<u8>) -> Result<usize, Diag
             });
         }
         return Ok(length);
+    }
+}
+
+/// Receives the answer to the request with this sequence number, and calls `each` with every
+/// message of it, until that breaks with a result or the answer ends. Returns the result; `None` at
+/// the end of the answer.
+pub(super) fn receive_answer<T>(
+    fd: impl AsFd,
+    buffer: &mut Vec<u8>,
+    sequence: u32,
+    mut each: impl FnMut(&NetlinkMessage<'_>) -> Result<ControlFlow<T>, DiagError>,
+) -> Result<Option<T>, DiagError> {
+    loop {
+        let length = receive(&fd, buffer)?;
+        for message in NetlinkMessages::new(&buffer[..length]) {
+            let message = message?;
+            if message.sequence != sequence {
+                continue;
+            }
+            if let ControlFlow::Break(result) = each(&message)? {
+                return Ok(Some(result));
+            }
+            match message.body {
+                NetlinkBody::Done(0) => return Ok(None),
+                NetlinkBody::Error(0) | NetlinkBody::Data(..) | NetlinkBody::Noop => {}
+                NetlinkBody::Done(errno) | NetlinkBody::Error(errno) => {
+                    return Err(DiagError::refused(errno));
+                }
+                NetlinkBody::Overrun => return Err(DiagError::Lost),
+            }
+        }
     }
 }

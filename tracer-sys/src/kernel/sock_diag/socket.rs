@@ -5,8 +5,11 @@ use std::net::Ipv6Addr;
 use tcpclose_common::TcpState;
 
 use super::message::{attributes, read_array, read_u16, read_u32, read_u64};
-use super::wire::{INET_DIAG_CGROUP_ID, INET_DIAG_INFO};
-use tcpclose_core::types::{CgroupId, EndpointId, Inode, InterfaceIndex, IpVersion, NetNs, Tuple};
+use super::mptcp::{self, MptcpInfo, SocketProtocol};
+use super::wire::{INET_DIAG_CGROUP_ID, INET_DIAG_INFO, INET_DIAG_ULP_INFO};
+use tcpclose_core::types::{
+    CgroupId, EndpointId, Inode, InterfaceIndex, IpVersion, NetNs, Opening, Tuple,
+};
 
 /// Length of `struct inet_diag_msg`; attributes follow.
 const MESSAGE_LEN: usize = 72;
@@ -21,7 +24,7 @@ pub struct KernelSocket {
     /// [`TcpState::FinWait2`]. A handshake that is not complete is reported as
     /// [`TcpState::SynRecv`].
     pub state: TcpState,
-    /// The addresses and ports of both ends; v4-mapped ones as IPv4.
+    /// The addresses and ports of both endpoints; v4-mapped ones as IPv4.
     pub tuple: Tuple,
     /// The network namespace it lives in; `None` where its number could not be read.
     pub netns: Option<NetNs>,
@@ -56,6 +59,12 @@ pub struct KernelSocket {
     /// Counters and ages; only where requested, and never of minisockets, listeners or incomplete
     /// handshakes.
     pub info: Option<TcpInfo>,
+    /// Of which protocol it is.
+    pub protocol: SocketProtocol,
+    /// Whether it carries an MPTCP connection; false where the kernel does not show that.
+    pub is_subflow: bool,
+    /// Counters and ages of an MPTCP socket; only where requested.
+    pub mptcp: Option<MptcpInfo>,
 }
 
 impl KernelSocket {
@@ -69,30 +78,69 @@ impl KernelSocket {
     }
 
     /// Returns how many milliseconds a minisocket has left. Of one in TIME_WAIT,
-    /// `now + left - 60 s` is the moment when the kernel last armed its timer: the start of
+    /// `now + remaining - 60 s` is the moment when the kernel last armed its timer: the start of
     /// TIME_WAIT, or the last FIN that the peer sent again. Of one in FIN_WAIT2 the length depends
     /// on `tcp_fin_timeout`, `TCP_LINGER2` and the retransmission timeout (at least 3.5 of it), so
     /// its start cannot be derived.
     #[must_use]
-    pub fn left_ms(&self) -> Option<u32> {
+    pub fn remaining_ms(&self) -> Option<u32> {
         self.is_minisocket().then_some(self.expires_ms)
+    }
+
+    /// Returns how the socket came to its connection, where its counters prove that.
+    ///
+    /// `bytes_acked` counts how far `snd_una` has come: by the SYN of an active open, too
+    /// (`tcp_rcv_synsent_state_process` calls `tcp_ack`), also where the SYNs crossed. A socket
+    /// that was accepted begins behind its SYN (`tcp_create_openreq_child`), with SYN cookies and
+    /// Fast Open alike, and one that is restored with `TCP_REPAIR` has none. While nothing is on
+    /// its way, all other acknowledged bytes are the data that was sent, and the FIN. What a
+    /// restored socket had in its queue was never sent by it: the difference is then the length
+    /// of that, which proves nothing.
+    #[must_use]
+    pub fn opening(&self) -> Option<Opening> {
+        let info = self.info.filter(|info| info.unacked == 0)?;
+        let fin = match self.state {
+            TcpState::Established | TcpState::CloseWait => 0,
+            TcpState::FinWait2 => 1,
+            _ => return None,
+        };
+        let sent = info.bytes_sent?.checked_sub(info.bytes_retrans?)?;
+        match info.bytes_acked.checked_sub(sent)?.checked_sub(fin)? {
+            0 => Some(Opening::Passive),
+            1 => Some(Opening::Active),
+            _ => None,
+        }
     }
 
     /// Parses a `struct inet_diag_msg` with its attributes. `None`: it is too short, or has a
     /// family or state that TCP does not have.
     pub(crate) fn parse(bytes: &[u8], netns: Option<NetNs>) -> Option<Self> {
+        Self::parse_as(SocketProtocol::Tcp, bytes, netns)
+    }
+
+    /// Parses the description of a socket of this protocol. An MPTCP socket's `rqueue` is the
+    /// memory that what it has received takes, and its `wqueue` that of what it sends.
+    pub(super) fn parse_as(
+        protocol: SocketProtocol,
+        bytes: &[u8],
+        netns: Option<NetNs>,
+    ) -> Option<Self> {
         let fixed: &[u8; MESSAGE_LEN] = bytes.first_chunk()?;
         let [family, state, timer, retransmits] = read_array(fixed, 0)?;
         let state = TcpState::from_repr(state)?;
         let local = (read_array(fixed, 8)?, u16::from_be(read_u16(fixed, 4)?));
         let peer = (read_array(fixed, 24)?, u16::from_be(read_u16(fixed, 6)?));
-        let cookie = u64::from(read_u32(fixed, 44)?) | u64::from(read_u32(fixed, 48)?) << 32;
+        let cookie = u64::from(read_u32(fixed, 44)?) | (u64::from(read_u32(fixed, 48)?) << 32);
         let timer = SocketTimer::from_raw(timer);
 
-        let (mut cgroup, mut info) = (None, None);
+        let (mut cgroup, mut info, mut mptcp_info, mut is_subflow) = (None, None, None, false);
         for (kind, value) in attributes(&bytes[MESSAGE_LEN..]) {
             match kind {
-                INET_DIAG_INFO => info = TcpInfo::parse(value),
+                INET_DIAG_INFO => match protocol {
+                    SocketProtocol::Tcp => info = TcpInfo::parse(value),
+                    SocketProtocol::Mptcp => mptcp_info = MptcpInfo::parse(value),
+                },
+                INET_DIAG_ULP_INFO => is_subflow = mptcp::is_subflow(value),
                 INET_DIAG_CGROUP_ID => cgroup = read_u64(value, 0).and_then(CgroupId::new),
                 _ => {}
             }
@@ -112,6 +160,9 @@ impl KernelSocket {
             retransmits,
             cgroup,
             info: info.filter(|_| state != TcpState::Listen),
+            protocol,
+            is_subflow,
+            mptcp: mptcp_info,
         })
     }
 }
@@ -211,7 +262,12 @@ pub struct TcpInfo {
     pub bytes_sent: Option<u64>,
     /// Of those, bytes sent again. `None` before 4.19.
     pub bytes_retrans: Option<u64>,
+    /// Whether its segments have timestamps (RFC 7323).
+    pub timestamps: bool,
 }
+
+/// In `tcpi_options` of `linux/tcp.h`.
+const TCPI_OPT_TIMESTAMPS: u8 = 1;
 
 impl TcpInfo {
     /// Parses a `struct tcp_info`, which only ever grows at its end: a longer one is read as far as
@@ -234,6 +290,7 @@ impl TcpInfo {
             data_segs_out: read_u32(bytes, 156)?,
             bytes_sent: read_u64(bytes, 200),
             bytes_retrans: read_u64(bytes, 208),
+            timestamps: bytes.get(5)? & TCPI_OPT_TIMESTAMPS != 0,
         })
     }
 }
@@ -245,12 +302,12 @@ mod tests {
     fn described(family: libc::c_int, state: u8, timer: u8) -> Vec<u8> {
         let mut bytes = vec![0; MESSAGE_LEN];
         bytes[..4].copy_from_slice(&[family as u8, state, timer, 2]);
-        bytes[4..6].copy_from_slice(&80u16.to_be_bytes());
-        bytes[6..8].copy_from_slice(&4242u16.to_be_bytes());
-        bytes[44..48].copy_from_slice(&7u32.to_ne_bytes());
-        bytes[48..52].copy_from_slice(&1u32.to_ne_bytes());
-        bytes[52..56].copy_from_slice(&59_996u32.to_ne_bytes());
-        bytes[68..72].copy_from_slice(&99u32.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&80_u16.to_be_bytes());
+        bytes[6..8].copy_from_slice(&4242_u16.to_be_bytes());
+        bytes[44..48].copy_from_slice(&7_u32.to_ne_bytes());
+        bytes[48..52].copy_from_slice(&1_u32.to_ne_bytes());
+        bytes[52..56].copy_from_slice(&59_996_u32.to_ne_bytes());
+        bytes[68..72].copy_from_slice(&99_u32.to_ne_bytes());
         bytes
     }
 
@@ -286,25 +343,25 @@ mod tests {
     }
 
     #[test]
-    fn the_timer_tells_a_minisocket_in_fin_wait2() {
+    fn the_timer_identifies_a_fin_wait2_minisocket() {
         let mini = KernelSocket::parse(&described(libc::AF_INET, 5, 3), None).expect("a socket");
         assert_eq!(
-            (mini.state, mini.left_ms()),
+            (mini.state, mini.remaining_ms()),
             (TcpState::FinWait2, Some(59_996))
         );
         let full = KernelSocket::parse(&described(libc::AF_INET, 5, 2), None).expect("a socket");
-        assert_eq!((full.is_minisocket(), full.left_ms()), (false, None));
+        assert_eq!((full.is_minisocket(), full.remaining_ms()), (false, None));
     }
 
     #[test]
     fn tcp_info_may_be_shorter_or_longer_than_known() {
-        let mut info = [0u8; 400];
-        info[140..144].copy_from_slice(&5u32.to_ne_bytes());
-        info[200..208].copy_from_slice(&9u64.to_ne_bytes());
+        let mut info = [0_u8; 400];
+        info[140..144].copy_from_slice(&5_u32.to_ne_bytes());
+        info[200..208].copy_from_slice(&9_u64.to_ne_bytes());
         let parse = |length: usize| {
             let mut bytes = described(libc::AF_INET, 8, 0);
             bytes.extend(attribute(INET_DIAG_INFO, &info[..length]));
-            bytes.extend(attribute(INET_DIAG_CGROUP_ID, &11u64.to_ne_bytes()));
+            bytes.extend(attribute(INET_DIAG_CGROUP_ID, &11_u64.to_ne_bytes()));
             let socket = KernelSocket::parse(&bytes, None).expect("a socket");
             assert_eq!(socket.cgroup, CgroupId::new(11));
             socket.info
@@ -319,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_cut_anywhere_give_none_or_less_but_never_a_panic() {
+    fn a_truncated_description_never_panics() {
         let mut bytes = described(libc::AF_INET, 8, 0);
         bytes.extend(attribute(INET_DIAG_INFO, &[1; 232]));
         for end in 0..bytes.len() {

@@ -10,5 +10,12 @@ pub(super) const TCPDIAG_GETSOCK: u16 = 18;
 /// `INET_DIAG_INFO` of `linux/inet_diag.h`: the attribute with `struct tcp_info`.
 pub(super) const INET_DIAG_INFO: u16 = 2;
 
+/// `INET_DIAG_ULP_INFO` of `linux/inet_diag.h`: the attribute with the upper layer's name.
+pub(super) const INET_DIAG_ULP_INFO: u16 = 19;
+
+/// `INET_DIAG_REQ_PROTOCOL` of `linux/inet_diag.h`: the attribute of a request with a protocol that
+/// does not fit its field. Since 5.9.
+pub(super) const INET_DIAG_REQ_PROTOCOL: u16 = 3;
+
 /// `INET_DIAG_CGROUP_ID` of `linux/inet_diag.h`: the attribute with the id of the cgroup.
 pub(super) const INET_DIAG_CGROUP_ID: u16 = 21;

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 use tcpclose_core::types::IpVersion;
 
@@ -9,15 +11,23 @@ fn refused(text: &str) -> String {
 
 #[test]
 fn the_printed_configuration_is_the_default() {
-    let printed = Config::parse(DEFAULT, "default").expect("it is valid");
+    let printed = Config::parse(DEFAULT_CONFIG, "default").expect("it is valid");
     assert_eq!(printed, Config::default());
     assert_eq!(Config::parse("", "empty"), Ok(Config::default()));
+}
+
+#[test]
+fn without_a_file_everything_goes_to_stdout() {
+    let config = Config::without_file();
+    let targets: Vec<_> = config.outputs.iter().map(|output| &output.target).collect();
+    assert_eq!(targets, [&Target::Stdout]);
+    assert_eq!(config.outputs[0].kinds, Config::default().outputs[0].kinds);
 }
 
 /// Keys that are commented out in the default configuration can be read.
 #[test]
 fn every_key_in_the_comments_exists() {
-    let text = DEFAULT
+    let text = DEFAULT_CONFIG
         .replace("# ip_version", "ip_version")
         .replace("# netns", "netns");
     let config = Config::parse(&text, "default").expect("it is valid");
@@ -274,7 +284,7 @@ fn meaningless_values_are_refused_with_their_position() {
             "a duration needs a unit: write \"10s\" for 10 seconds",
         ),
         (output("name = \"\""), "3:1", "a `name` must not be blank"),
-        (output("name = \"a\\nb\""), "3:1", "or contain control characters"),
+        (output("name = \"a\\nb\""), "3:1", "contain control characters"),
         (
             output("queue = 1048577"),
             "3:1",

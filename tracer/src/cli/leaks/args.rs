@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::printer::Format;
-use crate::cli::count;
+use crate::cli::common::{EXIT_FOUND, OutputArgs, positive_count};
+use crate::duration_arg::{InvalidDuration, duration, duration_from};
 use crate::filter::args::FilterArgs;
 use crate::stuck::ScanOptions;
 use tcpclose_sys::kernel::netns;
 
-/// Some sockets are stuck.
-const EXIT_SOME: u8 = 1;
 /// Not everything could be inspected.
 const EXIT_INCOMPLETE: u8 = 2;
 
@@ -26,26 +24,26 @@ Exit codes: 0 nothing is stuck, 1 something is stuck, 2 not everything could be 
 
 Examples:
   tcpclose leaks                  processes with stuck sockets, the worst first
+  tcpclose leaks nginx            only processes named nginx
   tcpclose leaks --all -p 4242    each stuck socket of one process
   tcpclose leaks --watch 5s       growth, and when file descriptors run out
   tcpclose leaks --watch 5s --replay FILE
                                   what was stuck when FILE was recorded")]
 #[derive(Clone)]
-pub(in crate::cli) struct Args {
+pub(in crate::cli) struct LeaksArgs {
     /// Show sockets that have been in CLOSE_WAIT for at least this time
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(super) min_age: Duration,
     /// List each socket; with --watch, half-closes at work too
     #[arg(short, long)]
     pub(super) all: bool,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
     /// Scan again at this interval; JSON then has only what changes
     #[arg(short, long, value_name = "TIME", value_parser = interval)]
     pub(super) watch: Option<Duration>,
     /// With --watch: stop after N scans
-    #[arg(long, value_name = "N", requires = "watch", value_parser = count)]
+    #[arg(long, value_name = "N", requires = "watch", value_parser = positive_count)]
     pub(super) count: Option<u64>,
     /// With --watch: show a recording at each interval of its own time, instead of this host
     #[arg(
@@ -59,18 +57,14 @@ pub(in crate::cli) struct Args {
     pub(super) filters: FilterArgs,
 }
 
-fn interval(words: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(words) {
-        Ok(interval) if interval.is_zero() => Err("must be longer than zero".into()),
-        Ok(interval) => Ok(interval),
-        Err(error) => Err(error.to_string()),
-    }
+fn interval(text: &str) -> Result<Duration, InvalidDuration> {
+    duration_from(Duration::from_millis(1), text)
 }
 
-impl Args {
+impl LeaksArgs {
     /// Returns what is to be scanned for.
     pub(super) fn scan_options(&self) -> anyhow::Result<ScanOptions> {
-        let netns = self.filters.kernel.namespace()?;
+        let netns = self.filters.kernel.to_config().namespace()?;
         let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
         Ok(ScanOptions {
             min_age: self.min_age.into(),
@@ -86,7 +80,7 @@ impl Args {
 pub(super) fn exit_code(some_stuck: bool, complete: bool) -> ExitCode {
     match (some_stuck, complete) {
         (_, false) => ExitCode::from(EXIT_INCOMPLETE),
-        (true, true) => ExitCode::from(EXIT_SOME),
+        (true, true) => ExitCode::from(EXIT_FOUND),
         (false, true) => ExitCode::SUCCESS,
     }
 }

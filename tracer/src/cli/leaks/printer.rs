@@ -1,42 +1,26 @@
 //! Writes reports to stdout, and what could not be inspected to stderr.
 
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write as _};
 
-use anyhow::Context;
-
+use crate::cgroup_names::CgroupNames;
+use crate::cli::common::{OutputArgs, PrintOutcome};
 use crate::coverage::CoverageGap;
 use crate::notice::notice;
-use crate::output::cgroup_names::CgroupNames;
+use crate::output::Format;
 use crate::output::clock::WallClock;
 use crate::output::json::write_stuck;
-use crate::output::leaks::{LeakTable, total};
+use crate::output::leaks::{LeakTable, headline};
 use tcpclose_core::stuck::{Report, StuckSocket};
 
 /// The size of the output buffer in bytes.
-const CHUNK: usize = 64 * 1024;
+const WRITE_CHUNK_LEN: usize = 64 * 1024;
 
 /// The most gaps that are printed while watching; each may be of another process.
 const MAX_GAPS: usize = 64;
 
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// A table
-    Table,
-    /// JSON lines: one object per line
-    Json,
-}
-
-/// Whether the output still has a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
-    All,
-    NobodyReads,
-}
-
 /// Prints reports, each in full or as the changes since the last one.
-pub(super) struct Printer {
+pub(super) struct ReportPrinter {
     format: Format,
     table: LeakTable,
     watching: bool,
@@ -47,21 +31,19 @@ pub(super) struct Printer {
     incomplete: bool,
 }
 
-impl Printer {
+impl ReportPrinter {
     pub(super) fn new(
-        format: Format,
+        output: OutputArgs,
         every_socket: bool,
         watching: bool,
         clock: WallClock,
         cgroups: Box<dyn CgroupNames>,
     ) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = io::stdout().is_terminal() && !plain;
         Self {
-            format,
+            format: output.format(),
             table: LeakTable {
                 every_socket,
-                colours,
+                colours: output.has_colours(),
             },
             watching,
             clock,
@@ -93,34 +75,34 @@ impl Printer {
     ///
     /// # Errors
     /// Returns an error if writing to stdout has failed.
-    pub(super) fn print(&mut self, report: &Report) -> anyhow::Result<Shown> {
+    pub(super) fn print(&mut self, report: &Report) -> anyhow::Result<PrintOutcome> {
         self.clock.refresh();
         let written = match self.format {
             Format::Table => self.write_table(report),
             Format::Json => self.write_json(report),
         };
-        shown(written)
+        PrintOutcome::from_write(written)
     }
 
     /// Writes one socket as JSON, as it is.
     ///
     /// # Errors
     /// Returns an error if writing to stdout has failed.
-    pub(super) fn print_socket(&mut self, stuck: &StuckSocket) -> anyhow::Result<Shown> {
+    pub(super) fn print_socket(&mut self, stuck: &StuckSocket) -> anyhow::Result<PrintOutcome> {
         self.clock.refresh();
         let mut line = Vec::new();
         let written = write_stuck(&mut line, stuck, &self.clock, self.cgroups.as_mut());
-        shown(written.and_then(|()| io::stdout().lock().write_all(&line)))
+        PrintOutcome::from_write(written.and_then(|()| io::stdout().lock().write_all(&line)))
     }
 
     fn write_table(&mut self, report: &Report) -> io::Result<()> {
         let mut out = io::stdout().lock();
         let table = self.table.write(report, self.cgroups.as_mut());
         let of = match self.incomplete {
-            true => " (not everything could be looked at)",
+            true => " (not everything could be inspected)",
             false => "",
         };
-        let headline = total(report);
+        let headline = headline(report);
         if self.watching {
             let time = self.clock.time_of_day(report.at);
             writeln!(out, "{time}  {headline}{of}\n{table}")?;
@@ -133,10 +115,10 @@ impl Printer {
     /// Writes every socket at first; while watching, then only what changes.
     fn write_json(&mut self, report: &Report) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut chunk = Vec::with_capacity(WRITE_CHUNK_LEN);
         let mut write = |stuck: &StuckSocket| -> io::Result<()> {
             write_stuck(&mut chunk, stuck, &self.clock, self.cgroups.as_mut())?;
-            if chunk.len() >= CHUNK {
+            if chunk.len() >= WRITE_CHUNK_LEN {
                 out.write_all(&chunk)?;
                 chunk.clear();
             }
@@ -146,20 +128,11 @@ impl Printer {
             write(stuck)?;
         }
         let is_first = report.changes.is_none();
-        let is_wanted = |stuck: &&StuckSocket| is_first || stuck.is_opened();
+        let is_wanted = |stuck: &&StuckSocket| is_first || stuck.is_newly_stuck();
         for stuck in report.worst_first().filter(is_wanted) {
             write(stuck)?;
         }
         out.write_all(&chunk)?;
         out.flush()
-    }
-}
-
-fn shown(written: io::Result<()>) -> anyhow::Result<Shown> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Shown::NobodyReads),
-        written => written
-            .map(|()| Shown::All)
-            .context("writing to stdout failed"),
     }
 }

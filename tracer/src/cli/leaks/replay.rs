@@ -6,29 +6,35 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use tokio::runtime::Handle;
 
-use super::args::{Args, exit_code};
-use super::printer::{Format, Printer, Shown};
+use super::args::{LeaksArgs, exit_code};
+use super::printer::ReportPrinter;
+use crate::cli::common::PrintOutcome;
+use crate::output::Format;
 
+use crate::cgroup_names::RecordedCgroupNames;
 use crate::cli::replay_common;
+use crate::filter::containers::passes_stuck;
 use crate::notice::notice;
-use crate::output::cgroup_names::GivenNames;
 use crate::output::clock::WallClock;
-use crate::output::table::loss_message;
-use crate::session::{Consumer, Replay, Session};
+use crate::output::loss_message;
+use crate::session::{Consumer, QuietTime, Replay, Session};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::stuck::{Changes, Report, StuckEvent, StuckSocket, Trends};
 use tcpclose_core::types::{EndpointId, Nanos};
 
+/// The most lines of reports of times in which the recording has no entries.
+const MAX_QUIET_LINES: u64 = 50_000;
+
 /// Shows the stuck sockets of a recording as fast as it can be read and written.
-pub(super) fn run(args: &Args, file: &Path, every: Nanos) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &LeaksArgs, file: &Path, interval: Nanos) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| {
         let mut session = Session::open(&file)?;
-        let reports = RecordedReports::begin(&args, &session, &file, every, stop)?;
+        let reports = RecordedReports::begin(&args, &session, &file, interval, stop)?;
         let code = Handle::current().block_on(session.run(reports))?;
         Ok(replay_common::exit_code(session.damage(), &file, code))
     })
@@ -39,17 +45,19 @@ struct RecordedReports {
     stop: Arc<AtomicBool>,
     format: Format,
     filter: ConnectionFilter,
-    printer: Printer,
+    names: RecordedCgroupNames,
+    printer: ReportPrinter,
     /// The time in CLOSE_WAIT after which a socket counts as stuck.
     min_age: Nanos,
-    every: Nanos,
+    interval: Nanos,
     /// When the next report is due; `None` before the recording's first time.
     due: Option<Nanos>,
     /// When the last report was due; `None` before the first.
     last: Option<Nanos>,
     /// The number of reports that are left.
     left: u64,
-    nobody_reads: bool,
+    quiet: QuietTime,
+    reader_gone: bool,
     /// Whether the core has dropped endpoints for lack of room.
     has_lost: bool,
     /// The stuck sockets, each as it was found. The ones in the last report are ongoing.
@@ -61,10 +69,10 @@ struct RecordedReports {
 
 impl RecordedReports {
     fn begin(
-        args: &Args,
+        args: &LeaksArgs,
         session: &Session<Replay>,
         file: &Path,
-        every: Nanos,
+        interval: Nanos,
         stop: Arc<AtomicBool>,
     ) -> anyhow::Result<Self> {
         let cannot = || format!("{} cannot be replayed", file.display());
@@ -72,19 +80,24 @@ impl RecordedReports {
         let min_age = min_age
             .context("it was recorded without stuck sockets: record it without --transitions");
         let min_age = min_age.with_context(cannot)?;
-        let names = Box::new(GivenNames::new(session.cgroups()));
+        if let Some(note) = args.filters.note_on_recordings() {
+            notice!("{note}");
+        }
+        let names = || RecordedCgroupNames::new(session.cgroups());
         let clock = WallClock::new(session.clock());
         Ok(Self {
             stop,
-            format: args.format,
+            format: args.output.format(),
             filter: args.filters.recorded()?,
-            printer: Printer::new(args.format, args.all, true, clock, names),
+            names: names(),
+            printer: ReportPrinter::new(args.output, args.all, true, clock, Box::new(names())),
             min_age,
-            every,
+            interval,
             due: None,
             last: None,
             left: args.count.unwrap_or(u64::MAX),
-            nobody_reads: false,
+            quiet: QuietTime::new(MAX_QUIET_LINES),
+            reader_gone: false,
             has_lost: false,
             open: BTreeMap::new(),
             resolved: Vec::new(),
@@ -92,7 +105,7 @@ impl RecordedReports {
         })
     }
 
-    fn note(&mut self, stuck: &StuckSocket) {
+    fn track(&mut self, stuck: &StuckSocket) {
         let id = stuck.endpoint.id;
         if stuck.resolution().is_none() {
             let opened = StuckSocket {
@@ -110,25 +123,37 @@ impl RecordedReports {
 
     /// Removes the sockets that the core has dropped for lack of room: it does not show how they
     /// end.
-    fn forget_lost(&mut self, session: &Session<Replay>) {
-        let followed: HashSet<EndpointId> =
-            session.stuck_sockets().map(|end| end.endpoint.id).collect();
+    fn forget_evicted(&mut self, session: &Session<Replay>) {
+        let followed: HashSet<EndpointId> = session
+            .stuck_sockets()
+            .map(|stuck| stuck.endpoint.id)
+            .collect();
         self.open.retain(|id, _| followed.contains(id));
     }
 
-    /// Makes the reports that were due before `at`.
+    /// Makes the reports that were due before `at`. Of a jump that is too long, only the first and
+    /// the last are made.
     fn report_before(&mut self, at: Nanos) -> anyhow::Result<()> {
+        let intervals = |due: Nanos| (at - Nanos(1) - due).0 / self.interval.0.max(1);
+        let Some(quiet) = self.due.map(intervals) else {
+            return Ok(());
+        };
+        let shows_each = self.quiet.shows_each(quiet, 1 + self.open.len() as u64);
         while let Some(due) = self.due.filter(|&due| due < at && self.left > 0) {
             self.report(due)?;
-            self.due = Some(due + self.every);
+            let intervals = match shows_each {
+                true => 1,
+                false => ((at - Nanos(1) - due).0 / self.interval.0.max(1)).max(1),
+            };
+            self.due = Some(due + Nanos(self.interval.0.saturating_mul(intervals)));
         }
         Ok(())
     }
 
     /// Makes the last report when the recording ends, if reports are left.
-    fn report_the_end(&mut self, now: Nanos) -> anyhow::Result<()> {
+    fn report_last(&mut self, now: Nanos) -> anyhow::Result<()> {
         match self.due {
-            Some(due) if self.left > 0 && now + self.every > due => self.report(now),
+            Some(due) if self.left > 0 && now + self.interval > due => self.report(now),
             _ => Ok(()),
         }
     }
@@ -146,8 +171,8 @@ impl RecordedReports {
                 }),
                 ..Report::new(at, self.min_age, sockets, &mut self.trends)
             };
-            let shown = self.printer.print(&report)?;
-            self.stop_unless(shown);
+            let outcome = self.printer.print(&report)?;
+            self.stop_if_reader_gone(outcome);
         }
         self.last = Some(at);
         for stuck in self.open.values_mut() {
@@ -156,16 +181,16 @@ impl RecordedReports {
         Ok(())
     }
 
-    fn stop_unless(&mut self, shown: Shown) {
-        if shown == Shown::NobodyReads {
+    fn stop_if_reader_gone(&mut self, outcome: PrintOutcome) {
+        if outcome == PrintOutcome::ReaderGone {
             self.left = 0;
-            self.nobody_reads = true;
+            self.reader_gone = true;
         }
     }
 }
 
 impl Consumer<Replay> for RecordedReports {
-    type Outcome = ExitCode;
+    type Output = ExitCode;
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
         match &finding {
@@ -173,15 +198,18 @@ impl Consumer<Replay> for RecordedReports {
                 notice!("{}", loss_message(loss));
                 self.has_lost |= loss.location == LossLocation::Table;
             }
-            Finding::Stuck(stuck) if self.filter.matches(&finding) => {
+            Finding::Stuck(stuck)
+                if self.filter.matches(&finding)
+                    && passes_stuck(&self.filter.containers, stuck, &mut self.names) =>
+            {
                 self.report_before(stuck.at)?;
                 if self.left == 0 {
                     return Ok(());
                 }
-                self.note(stuck);
+                self.track(stuck);
                 if self.format == Format::Json {
-                    let shown = self.printer.print_socket(stuck)?;
-                    self.stop_unless(shown);
+                    let outcome = self.printer.print_socket(stuck)?;
+                    self.stop_if_reader_gone(outcome);
                 }
             }
             Finding::Stuck(_) | Finding::Close(_) | Finding::TimeWait(_) => {}
@@ -191,7 +219,7 @@ impl Consumer<Replay> for RecordedReports {
 
     fn after_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         if std::mem::take(&mut self.has_lost) {
-            self.forget_lost(session);
+            self.forget_evicted(session);
         }
         let now = session.now();
         if self.due.is_none() && now > Nanos(0) {
@@ -206,9 +234,9 @@ impl Consumer<Replay> for RecordedReports {
 
     fn finish(mut self, session: &mut Session<Replay>) -> anyhow::Result<ExitCode> {
         if session.has_ended() {
-            self.report_the_end(session.now())?;
+            self.report_last(session.now())?;
         }
-        let cut_short = self.nobody_reads || self.stop.load(Ordering::Relaxed);
+        let cut_short = self.reader_gone || self.stop.load(Ordering::Relaxed);
         Ok(exit_code(!cut_short && !self.open.is_empty(), true))
     }
 }

@@ -7,40 +7,42 @@ use std::mem;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::Context as _;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::args::{Args, exit_code};
-use super::printer::{Printer, Shown};
+use super::args::{LeaksArgs, exit_code};
+use super::printer::ReportPrinter;
+use crate::cli::common::PrintOutcome;
 
 use crate::cli::shutdown::Shutdown;
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
-use crate::output::table::loss_message;
-use crate::session::{Consumer, Live, RawTransition, Session};
-use crate::stuck::{Collected, Departures, Scanner};
+use crate::output::loss_message;
+use crate::record::RawTransition;
+use crate::session::{Consumer, Live, Session};
+use crate::stuck::{ScannedSockets, Scanner, StateExits};
 use tcpclose_core::finding::Finding;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
 /// The time after which the records of sockets that a scan found gone have been read: while there
 /// is traffic, the ring buffer is read every 20 ms.
-const SETTLE: Duration = Duration::from_millis(75);
+const LAST_RECORDS_DELAY: Duration = Duration::from_millis(75);
 
 /// Scans at this interval, beside a tracing session where one can be started.
 pub(super) async fn run(
-    args: &Args,
+    args: &LeaksArgs,
     scanner: Scanner,
-    printer: Printer,
+    printer: ReportPrinter,
     clock: ClockOffset,
     every: Duration,
 ) -> anyhow::Result<ExitCode> {
     let mut watch = Watch {
         shutdown: Shutdown::listen()?,
         pace: interval(every),
-        stage: Stage::Pausing(scanner),
-        step: None,
-        departures: Departures::new(args.min_age.into()),
+        phase: WatchPhase::Pausing(scanner),
+        action: None,
+        state_exits: StateExits::new(args.min_age.into()),
         printer,
         clock,
         left: args.count,
@@ -54,7 +56,7 @@ pub(super) async fn run(
         return session.run(watch).await;
     }
     while watch.code.is_none() {
-        watch.step = Some(watch.next_step().await);
+        watch.action = Some(watch.next_action().await);
         watch.advance(None)?;
     }
     Ok(watch.code.unwrap_or(ExitCode::SUCCESS))
@@ -62,9 +64,9 @@ pub(super) async fn run(
 
 /// Starts a session that traces the connections that are scanned for. Returns `None`, with a
 /// notice, where a session would show nothing.
-fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
+fn start_session(args: &LeaksArgs) -> anyhow::Result<Option<Session<Live>>> {
     let options = TraceOptions {
-        filter: args.filters.kernel.live()?,
+        filter: args.filters.kernel.to_config().live()?,
         ..TraceOptions::default()
     };
     let why = match Session::builder(options).start() {
@@ -81,11 +83,11 @@ fn start_session(args: &Args) -> anyhow::Result<Option<Session<Live>>> {
 struct Watch {
     shutdown: Shutdown,
     pace: Interval,
-    stage: Stage,
-    /// The next step, once it is known.
-    step: Option<Step>,
-    departures: Departures,
-    printer: Printer,
+    phase: WatchPhase,
+    /// The next action, once it is known.
+    action: Option<NextAction>,
+    state_exits: StateExits,
+    printer: ReportPrinter,
     clock: ClockOffset,
     /// The number of scans that are left; `None` if it is unlimited.
     left: Option<u64>,
@@ -93,131 +95,134 @@ struct Watch {
     code: Option<ExitCode>,
 }
 
-/// The stage of a scan. Scans are slow, so they run in threads of their own.
-enum Stage {
+/// The phase of a scan. Scans are slow, so they run in threads of their own.
+enum WatchPhase {
     /// Waiting until the next scan is due.
     Pausing(Scanner),
-    Collecting(JoinHandle<(Scanner, Collected)>),
+    Collecting(JoinHandle<(Scanner, ScannedSockets)>),
     Evaluating(JoinHandle<Scanner>),
     /// Waiting for the records of sockets that are gone.
     Settling(Scanner, Instant),
     Ended,
 }
 
-/// An event that takes a scan to its next stage.
-enum Step {
+/// An event that takes a scan to its next phase.
+enum NextAction {
     Stop,
     Start,
-    Evaluate(Result<(Scanner, Collected), JoinError>),
-    Settle(Result<Scanner, JoinError>),
+    Evaluate(Box<Result<(Scanner, ScannedSockets), JoinError>>),
+    Settle(Box<Result<Scanner, JoinError>>),
     Report,
 }
 
 impl Watch {
-    /// Waits for the next step. Safe to cancel.
-    async fn next_step(&mut self) -> Step {
+    /// Waits for the next action. Safe to cancel.
+    async fn next_action(&mut self) -> NextAction {
         let Self {
             shutdown,
             pace,
-            stage,
+            phase,
             ..
         } = self;
-        let step = async {
-            match stage {
-                Stage::Pausing(_) => {
+        let action = async {
+            match phase {
+                WatchPhase::Pausing(_) => {
                     pace.tick().await;
-                    Step::Start
+                    NextAction::Start
                 }
-                Stage::Collecting(task) => Step::Evaluate(task.await),
-                Stage::Evaluating(task) => Step::Settle(task.await),
-                Stage::Settling(_, until) => {
+                WatchPhase::Collecting(task) => NextAction::Evaluate(Box::new(task.await)),
+                WatchPhase::Evaluating(task) => NextAction::Settle(Box::new(task.await)),
+                WatchPhase::Settling(_, until) => {
                     sleep_until(*until).await;
-                    Step::Report
+                    NextAction::Report
                 }
-                Stage::Ended => pending().await,
+                WatchPhase::Ended => pending().await,
             }
         };
         tokio::select! {
-            () = shutdown.requested() => Step::Stop,
-            step = step => step,
+            () = shutdown.requested() => NextAction::Stop,
+            action = action => action,
         }
     }
 
-    /// Takes the step that [`Self::next_step`] has waited for.
+    /// Takes the action that [`Self::next_action`] has waited for.
     fn advance(&mut self, session: Option<&Session<Live>>) -> anyhow::Result<()> {
-        const PANICKED: &str = "a scan ended in a panic";
-        match self.step.take() {
+        const SCANNER_PANICKED: &str = "a scan ended in a panic";
+        match self.action.take() {
             None => {}
-            Some(Step::Stop) => self.code = Some(ExitCode::SUCCESS),
-            Some(Step::Start) => {
-                if let Stage::Pausing(scanner) = mem::replace(&mut self.stage, Stage::Ended) {
-                    self.stage = Stage::Collecting(spawn_blocking(move || {
+            Some(NextAction::Stop) => self.code = Some(ExitCode::SUCCESS),
+            Some(NextAction::Start) => {
+                if let WatchPhase::Pausing(scanner) =
+                    mem::replace(&mut self.phase, WatchPhase::Ended)
+                {
+                    self.phase = WatchPhase::Collecting(spawn_blocking(move || {
                         let collected = scanner.collect();
                         (scanner, collected)
                     }));
                 }
             }
-            Some(Step::Evaluate(collected)) => {
-                let (mut scanner, mut collected) = collected.context(PANICKED)?;
+            Some(NextAction::Evaluate(collected)) => {
+                let (mut scanner, mut collected) = collected.context(SCANNER_PANICKED)?;
                 for socket in &mut collected.sockets {
                     let session = session.as_ref();
                     socket.entered =
-                        session.and_then(|session| session.entered(socket.id, socket.state));
+                        session.and_then(|session| session.entered_at(socket.id, socket.state));
                 }
-                self.stage = Stage::Evaluating(spawn_blocking(move || {
+                self.phase = WatchPhase::Evaluating(spawn_blocking(move || {
                     scanner.evaluate(collected);
                     scanner
                 }));
             }
-            Some(Step::Settle(scanner)) => {
-                let scanner = scanner.context(PANICKED)?;
-                let wait = session.map_or(Duration::ZERO, |_| SETTLE);
-                self.stage = Stage::Settling(scanner, Instant::now() + wait);
+            Some(NextAction::Settle(scanner)) => {
+                let scanner = scanner.context(SCANNER_PANICKED)?;
+                let wait = session.map_or(Duration::ZERO, |_| LAST_RECORDS_DELAY);
+                self.phase = WatchPhase::Settling(scanner, Instant::now() + wait);
                 return self.report_if_settled();
             }
-            Some(Step::Report) => return self.report(),
+            Some(NextAction::Report) => return self.report(),
         }
         Ok(())
     }
 
     /// Reports a scan as soon as it is known how all sockets that are gone have ended.
     fn report_if_settled(&mut self) -> anyhow::Result<()> {
-        let Stage::Settling(scanner, _) = &self.stage else {
+        let WatchPhase::Settling(scanner, _) = &self.phase else {
             return Ok(());
         };
-        let gone = scanner.gone();
-        if self.departures.of(&gone).len() < gone.len() {
+        let vanished = scanner.vanished();
+        if self.state_exits.exits_of(&vanished).len() < vanished.len() {
             return Ok(());
         }
         self.report()
     }
 
     fn report(&mut self) -> anyhow::Result<()> {
-        let Stage::Settling(mut scanner, _) = mem::replace(&mut self.stage, Stage::Ended) else {
+        let WatchPhase::Settling(mut scanner, _) = mem::replace(&mut self.phase, WatchPhase::Ended)
+        else {
             return Ok(());
         };
-        scanner.resolve(&self.departures.of(&scanner.gone()));
-        self.departures.end_scan();
+        scanner.resolve(&self.state_exits.exits_of(&scanner.vanished()));
+        self.state_exits.end_scan();
         let complete = self.printer.print_gaps(&scanner.take_gaps());
         self.clock.refresh();
         let report = scanner.report();
-        if self.printer.print(report)? == Shown::NobodyReads {
+        if self.printer.print(report)? == PrintOutcome::ReaderGone {
             self.code = Some(ExitCode::SUCCESS);
         }
         self.left = self.left.map(|left| left - 1);
         if self.code.is_none() && self.left == Some(0) {
             self.code = Some(exit_code(report.stuck().next().is_some(), complete));
         }
-        self.stage = Stage::Pausing(scanner);
+        self.phase = WatchPhase::Pausing(scanner);
         Ok(())
     }
 }
 
 impl Consumer<Live> for Watch {
-    type Outcome = ExitCode;
+    type Output = ExitCode;
 
     async fn wait(&mut self) {
-        self.step = Some(self.next_step().await);
+        self.action = Some(self.next_action().await);
     }
 
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
@@ -228,8 +233,9 @@ impl Consumer<Live> for Watch {
         true
     }
 
-    fn on_transition(&mut self, raw: &RawTransition<'_>) {
-        self.departures.note(raw.transition, raw.dwell);
+    fn on_transition(&mut self, raw: &RawTransition) {
+        self.state_exits
+            .record(&raw.transition, raw.time_in_old_state);
     }
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {

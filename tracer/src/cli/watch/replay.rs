@@ -7,37 +7,45 @@ use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
 
-use super::args::Args;
-use super::printer::{Printer, WhenFull};
-use super::viewer::Viewer;
+use super::args::WatchArgs;
+use super::consumer::WatchConsumer;
+use super::printer::{LinePrinter, SlowReaderPolicy};
+use crate::cgroup_names::RecordedCgroupNames;
 use crate::cli::replay_common;
+use crate::cli::tracing::CLASSIC_TIER;
 use crate::notice::notice;
-use crate::output::cgroup_names::GivenNames;
-use crate::recording::Seen;
+use crate::recording::RecordedTier;
 use crate::session::Session;
 
 /// Shows a recording as fast as it can be read and written.
-pub(super) fn run(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &WatchArgs, file: &Path) -> anyhow::Result<ExitCode> {
     let (args, file) = (args.clone(), file.to_owned());
     replay_common::until_stopped(move |stop| replay(&args, &file, stop))
 }
 
-fn replay(args: &Args, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
+fn replay(args: &WatchArgs, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
     let mut session = Session::open(file)?;
-    if session.head().seen == Seen::Classic {
-        notice!(
-            "it was recorded with the classic tracepoint only: no paths in doubt, no byte counts"
-        );
+    if session.head().seen == RecordedTier::Classic {
+        notice!("it was recorded with {CLASSIC_TIER}");
     }
     if args.transitions && !session.head().every_transition {
         notice!(
-            "it was recorded without --transitions: those that tell nothing of a close are not in it"
+            "it was recorded without --transitions: transitions that are not part of a close are missing"
         );
     }
-    let cgroups = Box::new(GivenNames::new(session.cgroups()));
-    let filter = args.filters.recorded()?;
-    let printer = Printer::new(args, filter, session.clock(), cgroups, WhenFull::Wait)?;
-    let viewer = Viewer::replay(printer, stop);
-    let code = Handle::current().block_on(session.run(viewer))?;
+    if let Some(note) = args.filters.note_on_recordings() {
+        notice!("{note}");
+    }
+    let cgroups = Box::new(RecordedCgroupNames::new(session.cgroups()));
+    let filter = args.closes.add_to(args.filters.recorded()?);
+    let printer = LinePrinter::new(
+        args,
+        filter,
+        session.clock(),
+        cgroups,
+        SlowReaderPolicy::Wait,
+    )?;
+    let consumer = WatchConsumer::replay(printer, stop);
+    let code = Handle::current().block_on(session.run(consumer))?;
     Ok(replay_common::exit_code(session.damage(), file, code))
 }

@@ -1,14 +1,14 @@
 //! The agent itself: lost events, its outputs, and the resources that it uses.
 
-use crate::output::state::{Output, OutputState};
+use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use tcpclose_core::finding::LossLocation;
-use tcpclose_sys::kernel::program_stats::BpfRuns;
+use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 use super::points::{count, measured};
 use crate::metrics::label::Label;
-use crate::metrics::metric::{Consumer, Measure, Metric, Points};
+use crate::metrics::metric::{ExportFormat, Instrument, Metric, Points};
 use crate::metrics::number::Number;
-use crate::metrics::snapshot::{Outcome, Snapshot};
+use crate::metrics::snapshot::{MetricsSnapshot, RecordOutcome};
 
 /// Series that scrapes dropped.
 pub(crate) const SERIES_DROPPED: Metric = Metric::new(
@@ -17,9 +17,9 @@ pub(crate) const SERIES_DROPPED: Metric = Metric::new(
     "Series that scrapes dropped because there were more than max_series. Each scrape counts them \
      anew.",
     &[],
-    Measure::CountedByConsumer,
+    Instrument::CountedByExporter,
 )
-.only_for(Consumer::Prometheus);
+.only_for(ExportFormat::Prometheus);
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(
@@ -27,29 +27,29 @@ pub(super) const METRICS: &[Metric] = &[
         "{event}",
         "Events that should have been seen and were not, by where they were lost.",
         &["where"],
-        Measure::Counter(lost),
+        Instrument::Counter(lost),
     ),
     Metric::new(
         "tcpclose.output.records",
         "{record}",
         "Records that an output was offered, by what became of them.",
         &["output", "outcome"],
-        Measure::Counter(output_records),
+        Instrument::Counter(output_records),
     ),
     Metric::new(
         "tcpclose.output.queued_records",
         "{record}",
         "Records that wait for the receiver of an output.",
         &["output"],
-        Measure::Gauge(|snapshot| of_outputs(snapshot, |output| output.queued)),
+        Instrument::Gauge(|snapshot| points_by_output(snapshot, |output| output.counts.queued)),
     ),
     Metric::new(
         "tcpclose.output.up",
         "{output}",
         "Whether an output works: 1 or 0.",
         &["output"],
-        Measure::Gauge(|snapshot| {
-            of_outputs(snapshot, |output| {
+        Instrument::Gauge(|snapshot| {
+            points_by_output(snapshot, |output| {
                 u64::from(output.state == OutputState::Up)
             })
         }),
@@ -59,28 +59,28 @@ pub(super) const METRICS: &[Metric] = &[
         "s",
         "Processor time of the agent in user space and in the kernel, without its eBPF programs.",
         &[],
-        Measure::Counter(|snapshot| measured(Number::seconds(snapshot.usage.cpu))),
+        Instrument::Counter(|snapshot| measured(Number::seconds(snapshot.usage.cpu))),
     ),
     Metric::new(
         "process.resident_memory",
         "By",
         "Resident memory of the agent.",
         &[],
-        Measure::Gauge(|snapshot| count(snapshot.usage.memory)),
+        Instrument::Gauge(|snapshot| count(snapshot.usage.memory)),
     ),
     Metric::new(
         "tcpclose.bpf.run",
         "s",
         "Run time of the agent's eBPF programs, estimated from every 64th run.",
         &[],
-        Measure::Counter(|snapshot| of_bpf(snapshot, |bpf| Number::seconds(bpf.time))),
+        Instrument::Counter(|snapshot| bpf_points(snapshot, |bpf| Number::seconds(bpf.time))),
     ),
     Metric::new(
         "tcpclose.bpf.runs",
         "{run}",
         "Runs of the agent's eBPF programs.",
         &[],
-        Measure::Counter(|snapshot| of_bpf(snapshot, |bpf| Number::Count(bpf.count))),
+        Instrument::Counter(|snapshot| bpf_points(snapshot, |bpf| Number::Count(bpf.count))),
     ),
     SERIES_DROPPED,
     Metric::new(
@@ -88,48 +88,46 @@ pub(super) const METRICS: &[Metric] = &[
         "{build}",
         "Always 1; the label is the agent's version.",
         &["version"],
-        Measure::Gauge(|_| vec![(vec![Label::Version], Number::Count(1))]),
+        Instrument::Gauge(|_| vec![(vec![Label::Version], Number::Count(1))]),
     ),
 ];
 
 /// What outputs lost is counted with their records.
-fn lost(snapshot: &Snapshot) -> Points<Number> {
+fn lost(snapshot: &MetricsSnapshot) -> Points<Number> {
     let lost = snapshot.totals.lost.iter();
     let lost = lost.filter(|(location, _)| *location != LossLocation::Output);
     lost.map(|(location, count)| (vec![Label::Where(location)], Number::Count(count)))
         .collect()
 }
 
-fn output_records(snapshot: &Snapshot) -> Points<Number> {
+fn output_records(snapshot: &MetricsSnapshot) -> Points<Number> {
     let points = snapshot.outputs.iter().flat_map(|output| {
-        let Output {
-            name,
+        let OutputCounts {
             offered: _,
             written,
             filtered,
-            cut,
+            rate_limited,
             dropped,
             failed,
             queued: _,
-            state: _,
-        } = output;
+        } = output.counts;
         let outcomes = [
-            (Outcome::Written, written),
-            (Outcome::Filtered, filtered),
-            (Outcome::Cut, cut),
-            (Outcome::Dropped, dropped),
-            (Outcome::Failed, failed),
+            (RecordOutcome::Written, written),
+            (RecordOutcome::Filtered, filtered),
+            (RecordOutcome::RateLimited, rate_limited),
+            (RecordOutcome::Dropped, dropped),
+            (RecordOutcome::Failed, failed),
         ];
         outcomes.map(|(outcome, count)| {
-            let labels = vec![Label::Output(name.clone()), Label::Outcome(outcome)];
-            (labels, Number::Count(*count))
+            let labels = vec![Label::Output(output.name.clone()), Label::Outcome(outcome)];
+            (labels, Number::Count(count))
         })
     });
     points.collect()
 }
 
 /// Returns one point for each output that has not been removed.
-fn of_outputs(snapshot: &Snapshot, value: fn(&Output) -> u64) -> Points<Number> {
+fn points_by_output(snapshot: &MetricsSnapshot, value: fn(&OutputStatus) -> u64) -> Points<Number> {
     let outputs = snapshot.outputs.iter();
     let present = outputs.filter(|output| output.state != OutputState::Removed);
     present
@@ -141,7 +139,7 @@ fn of_outputs(snapshot: &Snapshot, value: fn(&Output) -> u64) -> Points<Number> 
 }
 
 /// Returns no point where the runs cannot be read.
-fn of_bpf(snapshot: &Snapshot, value: fn(&BpfRuns) -> Number) -> Points<Number> {
+fn bpf_points(snapshot: &MetricsSnapshot, value: fn(&ProgramRunStats) -> Number) -> Points<Number> {
     let bpf = snapshot.usage.bpf.iter();
     bpf.map(|bpf| (Vec::new(), value(bpf))).collect()
 }

@@ -2,22 +2,22 @@
 
 use super::points::{CONNECTIONS, count, counts};
 use crate::metrics::label::Label;
-use crate::metrics::metric::{Measure, Metric};
+use crate::metrics::metric::{Instrument, Metric};
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.opened",
         CONNECTIONS,
-        "Connection ends that became established.",
+        "Endpoints that became established.",
         &[],
-        Measure::Counter(|snapshot| count(snapshot.opened)),
+        Instrument::Counter(|snapshot| count(snapshot.opened)),
     ),
     Metric::new(
         "tcpclose.closes",
         CONNECTIONS,
-        "Connection ends that closed, by the path they took and who sent the first FIN or RST.",
+        "Endpoints that closed, by the path they took and who sent the first FIN or RST.",
         &["path", "initiator"],
-        Measure::Counter(|snapshot| {
+        Instrument::Counter(|snapshot| {
             counts(&snapshot.totals.closes, |(path, initiator)| {
                 vec![Label::Path(path), Label::Initiator(initiator)]
             })
@@ -26,11 +26,11 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.resets",
         CONNECTIONS,
-        "Connection ends that were reset, by who sent the RST and why.",
-        &["by", "reason"],
-        Measure::Counter(|snapshot| {
-            counts(&snapshot.totals.resets, |(by, reason)| {
-                vec![Label::ResetBy(by), Label::ResetReason(reason)]
+        "Endpoints that were reset, by who sent the RST and why.",
+        &["sender", "reason"],
+        Instrument::Counter(|snapshot| {
+            counts(&snapshot.totals.resets, |(sender, reason)| {
+                vec![Label::ResetSender(sender), Label::ResetReason(reason)]
             })
         }),
     ),
@@ -38,8 +38,8 @@ pub(super) const METRICS: &[Metric] = &[
         "tcpclose.time_wait.ends",
         CONNECTIONS,
         "TIME_WAITs that are over, by how they ended.",
-        &["end"],
-        Measure::Counter(|snapshot| {
+        &["reason"],
+        Instrument::Counter(|snapshot| {
             counts(&snapshot.totals.time_wait_ends, |end| {
                 vec![Label::TimeWaitEnd(end)]
             })

@@ -12,24 +12,24 @@ use super::metric::Metric;
 pub(crate) use agent::SERIES_DROPPED;
 
 /// All metrics, by topic.
-pub const CATALOGUE: &[Section] = &[
-    Section {
+pub const CATALOGUE: &[CatalogueSection] = &[
+    CatalogueSection {
         name: "closes",
         metrics: closes::METRICS,
     },
-    Section {
+    CatalogueSection {
         name: "agent",
         metrics: agent::METRICS,
     },
-    Section {
+    CatalogueSection {
         name: "stuck",
         metrics: stuck::METRICS,
     },
-    Section {
+    CatalogueSection {
         name: "states",
         metrics: states::METRICS,
     },
-    Section {
+    CatalogueSection {
         name: "processes",
         metrics: processes::METRICS,
     },
@@ -37,7 +37,7 @@ pub const CATALOGUE: &[Section] = &[
 
 /// Metrics of one topic.
 #[derive(Debug)]
-pub struct Section {
+pub struct CatalogueSection {
     /// The name by which docs/metrics.md marks the table.
     pub name: &'static str,
     /// Its metrics.

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use tcpclose_core::summary::{Counts, Kind, Ranking};
+use tcpclose_core::summary::{CountKey, Counts, Ranking};
 
 use crate::metrics::label::Label;
 use crate::metrics::metric::{Labels, Points};
 use crate::metrics::number::Number;
 
-/// The unit of counts of connection ends.
+/// The unit of counts of endpoints.
 pub(super) const CONNECTIONS: &str = "{connection}";
 
 /// The unit of their growth.
@@ -20,7 +20,10 @@ pub(super) fn count(count: u64) -> Points<Number> {
 }
 
 /// Returns a point for each kind of what is counted.
-pub(super) fn counts<K: Kind>(counts: &Counts<K>, labels: impl Fn(K) -> Labels) -> Points<Number> {
+pub(super) fn counts<K: CountKey>(
+    counts: &Counts<K>,
+    labels: impl Fn(K) -> Labels,
+) -> Points<Number> {
     let counts = counts.iter();
     counts
         .map(|(kind, count)| (labels(kind), Number::Count(count)))
@@ -34,7 +37,7 @@ pub(super) fn measured(number: Number) -> Points<Number> {
 
 /// Returns a point for each peer of a ranking.
 pub(super) fn peers(ranking: &Ranking<IpAddr>) -> Points<Number> {
-    let peers = ranking.most.iter();
+    let peers = ranking.top.iter();
     peers
         .map(|(peer, count)| (vec![Label::PeerAddress(*peer)], Number::Count(*count)))
         .collect()

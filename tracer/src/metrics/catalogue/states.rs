@@ -1,67 +1,68 @@
 //! How many connections there are, and how long they stay in the states of a close.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::summary::{Histogram, Route, States};
+use tcpclose_core::summary::{Histogram, PerState, Route};
 use tcpclose_core::types::Port;
 
 use super::points::{CONNECTIONS, count, measured};
 use crate::metrics::label::Label;
-use crate::metrics::metric::{Measure, Metric, Points};
+use crate::metrics::metric::{Instrument, Metric, Points};
 use crate::metrics::number::{Merge, Number};
-use crate::metrics::snapshot::Snapshot;
+use crate::metrics::snapshot::MetricsSnapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.live_connections",
         CONNECTIONS,
-        "Live connection ends, without TIME_WAIT.",
+        "Live endpoints, without TIME_WAIT.",
         &[],
-        Measure::Gauge(|snapshot| count(snapshot.gauges.live)),
+        Instrument::Gauge(|snapshot| count(snapshot.gauges.live)),
     ),
     Metric::new(
         "tcpclose.waiting_for_fin_connections",
         CONNECTIONS,
-        "Connection ends that their process has closed and that wait for the peer's FIN.",
+        "Endpoints that their process has closed and that wait for the peer's FIN.",
         &[],
-        Measure::Gauge(|snapshot| count(snapshot.gauges.waiting_for_fin)),
+        Instrument::Gauge(|snapshot| count(snapshot.gauges.waiting_for_fin)),
     ),
     Metric::new(
         "tcpclose.time_wait.connections",
         CONNECTIONS,
-        "Connection ends in TIME_WAIT.",
+        "Endpoints in TIME_WAIT.",
         &[],
-        Measure::Gauge(|snapshot| count(snapshot.gauges.time_wait)),
+        Instrument::Gauge(|snapshot| count(snapshot.gauges.time_wait)),
     ),
     Metric::new(
         "tcpclose.ephemeral_ports.used",
         "1",
-        "Share of the ephemeral ports that is in use from a local address to a peer, live and in \
-         TIME_WAIT, of the routes with the greatest share in the last interval. At 1, connect() to \
-         that peer fails.",
+        "Share of the ephemeral ports that connect() cannot use from a local address to a peer, as \
+         connections have them, of the routes with the greatest share in the last interval. At 1, \
+         connect() to that peer fails. Nothing for routes whose share is not known.",
         &[
             "netns",
             "network.local.address",
             "network.peer.address",
             "network.peer.port",
         ],
-        Measure::Gauge(ephemeral_ports),
+        Instrument::Gauge(ephemeral_ports),
     )
-    .merged_by(Merge::Greatest),
+    .merged_by(Merge::Max),
     Metric::new(
         "tcpclose.state.duration",
         "s",
-        "Time that connection ends spent in a state of their close.",
+        "Time that endpoints spent in a state of their close.",
         &["network.connection.state"],
-        Measure::Histogram(durations),
+        Instrument::Histogram(durations),
     ),
 ];
 
-fn ephemeral_ports(snapshot: &Snapshot) -> Points<Number> {
+fn ephemeral_ports(snapshot: &MetricsSnapshot) -> Points<Number> {
     let pressure = &snapshot.gauges.pressure;
     if pressure.is_empty() {
         return measured(Number::Measured(0.0));
     }
-    let points = pressure.iter().map(|pressure| {
+    let points = pressure.iter().filter_map(|pressure| {
+        let share = pressure.share()?;
         let Route { netns, local, peer } = pressure.route;
         let labels = [
             netns.map(Label::Netns),
@@ -70,13 +71,13 @@ fn ephemeral_ports(snapshot: &Snapshot) -> Points<Number> {
             Port::new(peer.port()).map(Label::PeerPort),
         ];
         let known = labels.into_iter().flatten().collect();
-        (known, Number::Measured(pressure.share()))
+        Some((known, Number::Measured(share)))
     });
     points.collect()
 }
 
-fn durations(snapshot: &Snapshot) -> Points<Histogram> {
-    let States {
+fn durations(snapshot: &MetricsSnapshot) -> Points<Histogram> {
+    let PerState {
         fin_wait2,
         close_wait,
         last_ack,

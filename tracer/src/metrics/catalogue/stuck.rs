@@ -1,12 +1,12 @@
 //! Sockets that are stuck in CLOSE_WAIT.
 
-use tcpclose_core::summary::{StuckNow, StuckOwner};
+use tcpclose_core::summary::{StuckOwner, StuckSummary};
 
 use super::points::{CONNECTIONS, CONNECTIONS_PER_SECOND, count, measured, peers};
-use crate::metrics::label::{Label, PROCESS, ProcessTitle};
-use crate::metrics::metric::{Consumer, Labels, Measure, Metric, Points};
+use crate::metrics::label::{Label, PROCESS_LABEL, ProcessName};
+use crate::metrics::metric::{ExportFormat, Instrument, Labels, Metric, Points};
 use crate::metrics::number::{Merge, Number};
-use crate::metrics::snapshot::Snapshot;
+use crate::metrics::snapshot::MetricsSnapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(
@@ -14,37 +14,37 @@ pub(super) const METRICS: &[Metric] = &[
         CONNECTIONS,
         "Sockets that have been in CLOSE_WAIT for stuck_after and do not send.",
         &[],
-        Measure::Gauge(|snapshot| stuck(snapshot, |stuck| count(stuck.total()))),
+        Instrument::Gauge(|snapshot| stuck(snapshot, |stuck| count(stuck.total()))),
     ),
     Metric::new(
         "tcpclose.close_wait.stuck_verdicts",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, by what their process failed to do.",
         &["verdict"],
-        Measure::Gauge(|snapshot| stuck(snapshot, verdicts)),
+        Instrument::Gauge(|snapshot| stuck(snapshot, verdicts)),
     ),
     Metric::new(
         "tcpclose.close_wait.oldest",
         "s",
         "Age of the socket that has been stuck in CLOSE_WAIT for longest; 0 where none is stuck.",
         &[],
-        Measure::Gauge(oldest),
+        Instrument::Gauge(oldest),
     ),
     Metric::new(
         "tcpclose.process.close_wait.stuck",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most of them and the five \
          others that run out of file descriptors soonest. All others are `other`.",
-        OF_PROCESSES,
-        Measure::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
+        PROCESS_LABELS,
+        Instrument::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
     ),
     Metric::new(
         "tcpclose.process.close_wait.growth",
         CONNECTIONS_PER_SECOND,
-        "Growth of the number of stuck sockets, by a straight line through the last intervals.",
-        OF_PROCESSES,
-        Measure::Gauge(|snapshot| {
-            of_owners(snapshot, |owner| {
+        "Growth of the number of stuck sockets, by a linear fit of the last intervals.",
+        PROCESS_LABELS,
+        Instrument::Gauge(|snapshot| {
+            points_by_owner(snapshot, |owner| {
                 Some(Number::Measured(owner.forecast?.fit.per_second))
             })
         }),
@@ -54,40 +54,46 @@ pub(super) const METRICS: &[Metric] = &[
         "s",
         "Time until stuck sockets take the last file descriptor of a process, at the growth of the \
          last intervals.",
-        OF_PROCESSES,
-        Measure::Gauge(|snapshot| {
-            of_owners(snapshot, |owner| {
+        PROCESS_LABELS,
+        Instrument::Gauge(|snapshot| {
+            points_by_owner(snapshot, |owner| {
                 Some(Number::seconds(owner.exhausted_in()?))
             })
         }),
     )
-    .merged_by(Merge::Least),
+    .merged_by(Merge::Min),
     Metric::new(
         "tcpclose.peer.close_wait.stuck",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most of them.",
         &["network.peer.address"],
-        Measure::Gauge(|snapshot| stuck(snapshot, |stuck| peers(&stuck.peers))),
+        Instrument::Gauge(|snapshot| stuck(snapshot, |stuck| peers(&stuck.peers))),
     )
-    .only_for(Consumer::Otlp),
+    .only_for(ExportFormat::Otlp),
 ];
 
-const OF_PROCESSES: &[&str] = &["process.pid", PROCESS];
+const PROCESS_LABELS: &[&str] = &["process.pid", PROCESS_LABEL];
 
 /// Returns no points as long as the stuck sockets are not known.
-fn stuck(snapshot: &Snapshot, points: impl Fn(&StuckNow) -> Points<Number>) -> Points<Number> {
+fn stuck(
+    snapshot: &MetricsSnapshot,
+    points: impl Fn(&StuckSummary) -> Points<Number>,
+) -> Points<Number> {
     snapshot.stuck.as_ref().map(points).unwrap_or_default()
 }
 
-fn verdicts(stuck: &StuckNow) -> Points<Number> {
+fn verdicts(stuck: &StuckSummary) -> Points<Number> {
     let verdicts = stuck.verdicts.iter();
-    let verdicts = verdicts.filter(|(verdict, _)| verdict.is_stuck());
+    // MPTCP connections are not traced.
+    let verdicts = verdicts.filter(|(verdict, _)| {
+        verdict.is_stuck() && *verdict != tcpclose_core::stuck::Verdict::NotClosed
+    });
     verdicts
         .map(|(verdict, count)| (vec![Label::Verdict(verdict)], Number::Count(count)))
         .collect()
 }
 
-fn oldest(snapshot: &Snapshot) -> Points<Number> {
+fn oldest(snapshot: &MetricsSnapshot) -> Points<Number> {
     stuck(snapshot, |stuck| {
         let since = stuck.oldest.unwrap_or(snapshot.at);
         measured(Number::seconds(snapshot.at - since))
@@ -95,18 +101,21 @@ fn oldest(snapshot: &Snapshot) -> Points<Number> {
 }
 
 /// The values add up to the number of all stuck sockets.
-fn stuck_by_process(stuck: &StuckNow) -> Points<Number> {
+fn stuck_by_process(stuck: &StuckSummary) -> Points<Number> {
     let owners = stuck.owners.iter();
     let mut points: Points<Number> = owners
         .map(|owner| (process(owner), Number::Count(owner.stuck)))
         .collect();
     let named: u64 = stuck.owners.iter().map(|owner| owner.stuck).sum();
     let others = Number::Count(stuck.total().saturating_sub(named));
-    points.push((vec![Label::Process(ProcessTitle::Other)], others));
+    points.push((vec![Label::Process(ProcessName::Other)], others));
     points
 }
 
-fn of_owners(snapshot: &Snapshot, value: impl Fn(&StuckOwner) -> Option<Number>) -> Points<Number> {
+fn points_by_owner(
+    snapshot: &MetricsSnapshot,
+    value: impl Fn(&StuckOwner) -> Option<Number>,
+) -> Points<Number> {
     let owners = snapshot.stuck.iter().flat_map(|stuck| &stuck.owners);
     owners
         .filter_map(|owner| Some((process(owner), value(owner)?)))
@@ -117,6 +126,8 @@ fn process(owner: &StuckOwner) -> Labels {
     let process = &owner.process;
     vec![
         Label::Pid(process.pid),
-        Label::Process(ProcessTitle::of(&process.comm)),
+        Label::Process(
+            ProcessName::from_comm(&process.comm).in_container(process.container.as_ref()),
+        ),
     ]
 }

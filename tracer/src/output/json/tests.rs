@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::output::cgroup_names::NoCgroups;
-use crate::output::escape::is_hostile;
+use crate::cgroup_names::NoCgroups;
+use crate::escape::is_hostile;
 use crate::output::samples::{self, OneCgroup, us};
+use crate::output::summary_samples;
 use tcpclose_core::finding::{Close, Loss, LossLocation};
-use tcpclose_core::process::Container;
+use tcpclose_core::process::{Container, ContainerNames, PodName};
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
     let mut line = Vec::new();
@@ -29,12 +32,12 @@ fn a_close_is_the_documented_record() {
         line_with(samples::three_way(), cgroup),
         concat!(
             r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"#,
-            r#""conn":{"id":13,"family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
+            r#""conn":{"id":13,"pair":"eb7114d420404e12","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
             r#""peer":{"addr":"127.0.0.1","port":3306},"role":"client","seen_from_start":true,"#,
             r#""opened":"2026-01-31T12:00:00.000100Z","lifetime_ms":8.4},"#,
             r#""owner":{"pid":28089,"comm":"mariadb","uid":0,"cgroup":"/system.slice/cron.service","#,
             r#""container":null,"source":"connect"},"#,
-            r#""close":{"path":"three_way","initiator":"peer","segments":3,"steps":["#,
+            r#""close":{"path":"three_way","initiator":"peer","abnormal":false,"cause":null,"errno":null,"segments":3,"steps":["#,
             r#"{"from":"peer","flags":"FIN,ACK","seq":175,"ack":212,"at_ms":0.0,"known":"observed"},"#,
             r#"{"from":"local","flags":"FIN,ACK","seq":212,"ack":176,"at_ms":0.09,"known":"observed"},"#,
             r#"{"from":"peer","flags":"ACK","seq":176,"ack":213,"at_ms":null,"known":"inferred"}]},"#,
@@ -51,10 +54,10 @@ fn what_is_unknown_is_null() {
         line(samples::unknown()),
         concat!(
             r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":null,"#,
-            r#""conn":{"id":14,"family":"ipv4","local":{"addr":"10.0.0.1","port":22},"#,
+            r#""conn":{"id":14,"pair":null,"family":"ipv4","local":{"addr":"10.0.0.1","port":22},"#,
             r#""peer":{"addr":"10.0.0.2","port":60000},"role":"unknown","seen_from_start":false,"#,
             r#""opened":null,"lifetime_ms":null},"owner":null,"#,
-            r#""close":{"path":"unknown","initiator":"unknown","segments":null,"steps":[]},"#,
+            r#""close":{"path":"unknown","initiator":"unknown","abnormal":null,"cause":null,"errno":null,"segments":null,"steps":[]},"#,
             r#""states":[{"state":"ESTABLISHED","ms":null},{"state":"LAST_ACK","ms":0.05}],"#,
             r#""bytes":{"sent":null,"received":null},"retransmits":null,"reset":null,"#,
             r#""half_close":null,"time_wait":null}"#,
@@ -91,6 +94,7 @@ fn a_container_has_runtime_id_and_pod() {
         runtime: "containerd",
         id: "0123abcd".to_owned(),
         pod: Some("web-0".to_owned()),
+        names: None,
     };
     let text = line_with(
         samples::reset(),
@@ -98,6 +102,41 @@ fn a_container_has_runtime_id_and_pod() {
     );
     let expected = r#""container":{"runtime":"containerd","id":"0123abcd","pod":"web-0"}"#;
     assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn a_container_has_the_names_that_are_known_and_no_fields_for_the_others() {
+    let pod = PodName {
+        namespace: "shop".to_owned(),
+        name: "web-0".to_owned(),
+    };
+    for (container, pod, expected) in [
+        (
+            Some("nginx"),
+            Some(pod.clone()),
+            r#","name":"nginx","pod_name":"web-0","pod_namespace":"shop"},"#,
+        ),
+        (
+            None,
+            Some(pod),
+            r#","pod_name":"web-0","pod_namespace":"shop"},"#,
+        ),
+        (Some("a\u{9b}\n"), None, r#","name":"a\u009b\n"},"#),
+    ] {
+        let container = Container {
+            runtime: "containerd",
+            id: "0123abcd".to_owned(),
+            pod: None,
+            names: Some(Arc::new(ContainerNames {
+                container: container.map(str::to_owned),
+                pod,
+            })),
+        };
+        let cgroups = &mut OneCgroup::new("/kubepods/x", Some(container));
+        let text = line_with(samples::reset(), cgroups);
+        let expected = format!(r#"{{"runtime":"containerd","id":"0123abcd","pod":null{expected}"#);
+        assert!(text.contains(&expected), "{expected} in {text}");
+    }
 }
 
 #[test]
@@ -168,7 +207,7 @@ fn a_transition_is_a_record() {
 }
 
 #[test]
-fn a_transition_of_nobody_has_no_task() {
+fn a_transition_without_a_task_has_a_null_task() {
     let mut line = Vec::new();
     let transition = tcpclose_core::event::Transition {
         skaddr: None,
@@ -183,7 +222,7 @@ fn a_transition_of_nobody_has_no_task() {
 }
 
 #[test]
-fn a_resolved_leak_says_how() {
+fn a_resolved_stuck_socket_reports_how() {
     let finding = Finding::Stuck(Box::new(samples::resolved()));
     let mut line = Vec::new();
     let cgroup = &mut OneCgroup::new("/system.slice/web.service", None);
@@ -203,7 +242,7 @@ fn a_resolved_leak_says_how() {
 
 fn summary() -> serde_json::Value {
     let mut line = Vec::new();
-    let record = Record::Summary(Box::new(samples::summary()));
+    let record = Record::Summary(Box::new(summary_samples::summary()));
     let cgroups = &mut OneCgroup::new("/system.slice/app.service", None);
     write_record(&mut line, &record, &samples::clock(), cgroups).expect("memory takes everything");
     serde_json::from_slice(&line).expect("valid JSON")

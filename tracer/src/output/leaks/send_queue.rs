@@ -1,12 +1,13 @@
-//! What stuck sockets have still to send, in words.
+//! The send queues of stuck sockets, in words.
 
 use crate::output::duration::push_with_unit;
+use crate::plural::plural;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::Nanos;
 
 /// Returns why the bytes of these sockets do not get to their peers; `None` where none are left, or
 /// where they move.
-pub(in crate::output) fn unsent<'a>(
+pub(in crate::output) fn send_queue_text<'a>(
     sockets: impl IntoIterator<Item = &'a StuckSocket>,
 ) -> Option<String> {
     let (mut bytes, mut peers, mut closed) = (0, 0, None::<Nanos>);
@@ -17,21 +18,21 @@ pub(in crate::output) fn unsent<'a>(
     {
         bytes += u64::from(socket.unsent);
         peers += 1;
-        closed = closed.max(socket.peer_reads_nothing_for());
+        closed = closed.max(socket.peer_window_closed_for());
     }
-    let (bytes, wait, are) = match bytes {
-        0 => return None,
-        1 => ("1 byte".to_owned(), "waits", "is"),
-        bytes => (format!("{bytes} bytes"), "wait", "are"),
-    };
+    if bytes == 0 {
+        return None;
+    }
+    let waiting = format!("{bytes} {}", plural(bytes, "byte", "bytes"));
     let Some(closed) = closed else {
-        return Some(format!("{bytes} {are} not acknowledged by the peer"));
+        let are = plural(bytes, "is", "are");
+        return Some(format!("{waiting} {are} not acknowledged by the peer"));
     };
     let mut text = match peers {
         1 => "the peer has not read for ".to_owned(),
-        peers => format!("{peers} peers take nothing, one has not read for "),
+        peers => format!("{peers} peers do not read; the longest has not read for "),
     };
     push_with_unit(&mut text, closed);
-    text.push_str(&format!("; {bytes} {wait}"));
+    text.push_str(&format!("; {waiting} {}", plural(bytes, "waits", "wait")));
     Some(text)
 }

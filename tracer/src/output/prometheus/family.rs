@@ -5,12 +5,12 @@ use prometheus::proto::{
 };
 
 use crate::metrics::{
-    Consumer, Label, LabelValue, Metric, Number, Points, ProcessTitle, Visitor, prometheus_label,
+    ExportFormat, Label, LabelValue, Metric, Number, Points, ProcessName, Visitor, prometheus_label,
 };
-use tcpclose_core::summary::{BUCKETS, Histogram};
+use tcpclose_core::summary::{DURATION_BUCKETS, Histogram};
 
 /// Series that a histogram takes: one for each bucket and one for `+Inf`, the count and the sum.
-const SERIES_OF_HISTOGRAM: usize = BUCKETS.len() + 3;
+const HISTOGRAM_SERIES: usize = DURATION_BUCKETS.len() + 3;
 
 /// The families of a scrape.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ pub(super) enum Values {
 }
 
 impl Visitor for Families {
-    const CONSUMER: Consumer = Consumer::Prometheus;
+    const FORMAT: ExportFormat = ExportFormat::Prometheus;
 
     fn numbers(&mut self, metric: &'static Metric, points: Points<Number>) {
         let values = Values::Numbers(points);
@@ -52,22 +52,22 @@ impl Families {
     }
 
     /// Returns the names of processes, each once.
-    pub(super) fn process_titles(&self) -> Vec<ProcessTitle> {
-        let mut titles = Vec::new();
+    pub(super) fn process_names(&self) -> Vec<ProcessName> {
+        let mut names = Vec::new();
         for (labels, _) in self.0.iter().flat_map(Family::numbers) {
             for label in labels {
-                if let Label::Process(title) = label
-                    && !titles.contains(title)
+                if let Label::Process(name) = label
+                    && !names.contains(name)
                 {
-                    titles.push(title.clone());
+                    names.push(name.clone());
                 }
             }
         }
-        titles
+        names
     }
 
     /// Returns each metric that has names of processes, with its points.
-    pub(super) fn of_processes(
+    pub(super) fn process_families(
         &mut self,
     ) -> impl Iterator<Item = (&'static Metric, &mut Points<Number>)> {
         self.0
@@ -102,7 +102,7 @@ impl Family {
     fn series(&self) -> usize {
         match &self.values {
             Values::Numbers(points) => points.len(),
-            Values::Histograms(points) => points.len() * SERIES_OF_HISTOGRAM,
+            Values::Histograms(points) => points.len() * HISTOGRAM_SERIES,
         }
     }
 
@@ -156,13 +156,16 @@ fn number(labels: &[Label], value: Number, kind: MetricType) -> prometheus::prot
 
 fn histogram(labels: &[Label], histogram: &Histogram) -> prometheus::proto::Metric {
     let mut count = 0;
-    let buckets = BUCKETS.iter().zip(histogram.counts).map(|(end, inside)| {
-        count += inside;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(end.0 as f64 / 1e9);
-        bucket.set_cumulative_count(count);
-        bucket
-    });
+    let buckets = DURATION_BUCKETS
+        .iter()
+        .zip(histogram.counts)
+        .map(|(end, inside)| {
+            count += inside;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(end.0 as f64 / 1e9);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
     let mut value = HistogramValue::default();
     value.set_bucket(buckets.collect());
     value.set_sample_count(histogram.counts.iter().sum());
@@ -173,10 +176,10 @@ fn histogram(labels: &[Label], histogram: &Histogram) -> prometheus::proto::Metr
 }
 
 fn labelled(labels: &[Label]) -> prometheus::proto::Metric {
-    let pairs = labels.iter().map(|label| {
+    let pairs = labels.iter().flat_map(Label::pairs).map(|(name, value)| {
         let mut pair = LabelPair::default();
-        pair.set_name(prometheus_label(label.name()));
-        pair.set_value(match label.value() {
+        pair.set_name(prometheus_label(name));
+        pair.set_value(match value {
             LabelValue::Text(text) => text,
             LabelValue::Number(number) => number.to_string(),
         });

@@ -7,24 +7,27 @@ mod processes;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use prometheus::TextEncoder;
 
 use self::family::Families;
 use self::processes::ProcessNames;
-use crate::metrics::{self, CATALOGUE, Number, SERIES_DROPPED, Snapshot, Visitor as _};
-use crate::output::state::Output;
+use crate::cgroup_names::CgroupNames;
+use crate::metrics::{self, CATALOGUE, MetricsSnapshot, Number, SERIES_DROPPED, Visitor as _};
+use crate::output_status::OutputStatus;
 use crate::usage::Usage;
-use tcpclose_core::summary::StuckNow;
-use tcpclose_sys::kernel::program_stats::BpfRuns;
+use tcpclose_core::summary::StuckSummary;
+use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
 /// Turns snapshots into text. It remembers which names of processes it has exported, so that a
 /// series does not vanish as soon as it is at 0, and never exports more series than are allowed.
-#[derive(Debug)]
 pub struct Exporter {
     max_series: usize,
+    cgroups: Box<dyn CgroupNames>,
     processes: ProcessNames,
     dropped: u64,
 }
@@ -32,14 +35,14 @@ pub struct Exporter {
 /// Returns how many series there are with so many outputs before any process has a name.
 #[must_use]
 pub fn fixed_series(outputs: usize) -> usize {
-    let snapshot = Snapshot {
-        stuck: Some(StuckNow::default()),
-        outputs: vec![Output::default(); outputs],
+    let snapshot = MetricsSnapshot {
+        stuck: Some(StuckSummary::default()),
+        outputs: vec![OutputStatus::default(); outputs],
         usage: Usage {
-            bpf: Some(BpfRuns::default()),
+            bpf: Some(ProgramRunStats::default()),
             ..Usage::default()
         },
-        ..Snapshot::default()
+        ..MetricsSnapshot::default()
     };
     // Those of all `other` processes, and the counter of dropped series.
     families(&snapshot).series_without_processes() + series_of_process() + 1
@@ -51,38 +54,50 @@ fn series_of_process() -> usize {
     all.filter(|metric| metric.names_processes()).count()
 }
 
-fn families(snapshot: &Snapshot) -> Families {
+fn families(snapshot: &MetricsSnapshot) -> Families {
     let mut families = Families::default();
     metrics::visit(snapshot, &mut families);
     families
 }
 
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exporter")
+            .field("max_series", &self.max_series)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Exporter {
-    /// Makes an exporter of at most so many series.
+    /// Makes an exporter of at most so many series. `cgroups` finds the containers of processes.
     #[must_use]
-    pub fn new(max_series: usize) -> Self {
+    pub fn new(max_series: usize, cgroups: Box<dyn CgroupNames>) -> Self {
         Self {
             max_series,
+            cgroups,
             processes: ProcessNames::default(),
             dropped: 0,
         }
     }
 
-    /// Returns the metrics of a snapshot as text.
+    /// Returns the metrics of a snapshot as text. Reads files to find the names of containers.
     ///
     /// # Errors
     /// None in practice: the text goes to memory, and every family has a name and a value.
-    pub fn encode(&mut self, snapshot: &Snapshot) -> Result<String, prometheus::Error> {
-        let mut families = families(snapshot);
+    pub fn encode(&mut self, snapshot: &MetricsSnapshot) -> Result<String, prometheus::Error> {
+        let mut snapshot = snapshot.clone();
+        snapshot.look_up_containers(self.cgroups.as_mut());
+        let mut families = families(&snapshot);
         // The counter of dropped series takes one, and all other processes take those of a name.
         let room = self
             .max_series
             .saturating_sub(families.series_without_processes() + 1);
         let room = (room / series_of_process()).saturating_sub(1);
-        let titles = families.process_titles();
-        let unnamed = self.processes.update(&titles, snapshot.at, room);
+        let names = families.process_names();
+        let unnamed = self.processes.update(&names, snapshot.at, room);
         self.dropped += (unnamed * series_of_process()) as u64;
-        for (metric, points) in families.of_processes() {
+        for (metric, points) in families.process_families() {
             self.processes.apply(metric, points);
         }
         self.dropped += families.cut(self.max_series.saturating_sub(1));

@@ -2,47 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::{Label, Labels, Metric, Number, Points, ProcessTitle};
+use crate::metrics::{Label, Labels, Metric, Number, Points, ProcessName};
 use tcpclose_core::types::Nanos;
 
 /// How long a name stays at 0 before a new one may replace it: ten intervals by default.
-const REMEMBERED: Nanos = Nanos::from_secs(600);
+const MAX_UNSEEN_AGE: Nanos = Nanos::from_secs(600);
 
 /// The names of processes that have series.
 #[derive(Debug, Default)]
 pub(super) struct ProcessNames {
     /// When each was last seen in a snapshot.
-    last_seen: BTreeMap<ProcessTitle, Nanos>,
+    last_seen: BTreeMap<ProcessName, Nanos>,
 }
 
 impl ProcessNames {
     /// Notes the names that are in a snapshot, the most important first; returns how many of them
     /// have no room.
-    pub(super) fn update(&mut self, titles: &[ProcessTitle], at: Nanos, room: usize) -> usize {
-        for title in titles {
-            if let Some(last) = self.last_seen.get_mut(title) {
+    pub(super) fn update(&mut self, names: &[ProcessName], at: Nanos, room: usize) -> usize {
+        for name in names {
+            if let Some(last) = self.last_seen.get_mut(name) {
                 *last = at;
             }
         }
-        let named = titles.iter().filter(|title| **title != ProcessTitle::Other);
+        let named = names.iter().filter(|name| **name != ProcessName::Other);
         named
-            .filter(|title| !self.has_room_for(title, at, room))
+            .filter(|name| !self.has_room_for(name, at, room))
             .count()
     }
 
     /// Makes room for a name, if there is none by dropping the name that has been at 0 for longest
     /// and long enough.
-    fn has_room_for(&mut self, title: &ProcessTitle, at: Nanos, room: usize) -> bool {
-        if !self.last_seen.contains_key(title) && self.last_seen.len() >= room {
+    fn has_room_for(&mut self, name: &ProcessName, at: Nanos, room: usize) -> bool {
+        if !self.last_seen.contains_key(name) && self.last_seen.len() >= room {
             let eldest = self.last_seen.iter().min_by_key(|(_, last)| **last);
-            match eldest.map(|(title, last)| (title.clone(), *last)) {
-                Some((eldest, last)) if at - last >= REMEMBERED => {
+            match eldest.map(|(name, last)| (name.clone(), *last)) {
+                Some((eldest, last)) if at - last >= MAX_UNSEEN_AGE => {
                     self.last_seen.remove(&eldest);
                 }
                 _ => return false,
             }
         }
-        self.last_seen.insert(title.clone(), at);
+        self.last_seen.insert(name.clone(), at);
         true
     }
 
@@ -57,15 +57,15 @@ impl ProcessNames {
             named.extend(
                 self.last_seen
                     .keys()
-                    .map(|title| (labels(title), Number::Count(0))),
+                    .map(|name| (labels(name), Number::Count(0))),
             );
         }
         for (mut labels, value) in points.drain(..) {
             for label in &mut labels {
-                if let Label::Process(title) = label
-                    && !self.last_seen.contains_key(title)
+                if let Label::Process(name) = label
+                    && !self.last_seen.contains_key(name)
                 {
-                    *title = ProcessTitle::Other;
+                    *name = ProcessName::Other;
                 }
             }
             metric.merge_into(&mut named, labels, value);
@@ -74,6 +74,6 @@ impl ProcessNames {
     }
 }
 
-fn labels(title: &ProcessTitle) -> Labels {
-    vec![Label::Process(title.clone())]
+fn labels(name: &ProcessName) -> Labels {
+    vec![Label::Process(name.clone())]
 }

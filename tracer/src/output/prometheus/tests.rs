@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::cgroup_names::NoCgroups;
 use crate::output::samples;
-use crate::output::state::OutputState;
-use crate::summary::Summaries;
+use crate::output_status::{OutputCounts, OutputState};
+use crate::summary::Summarizer;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::process::Process;
+use tcpclose_core::process::{Container, ContainerNames, PodName, Process};
 use tcpclose_core::stuck::{Fit, Forecast, Verdict};
 use tcpclose_core::summary::{Counts, StuckOwner};
 use tcpclose_core::types::Nanos;
@@ -23,6 +24,7 @@ fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
             ..Process::default()
         }),
         stuck,
+        through_listener: 0,
         oldest: Nanos(0),
         forecast: exhausted.map(|seconds| Forecast {
             fit,
@@ -31,20 +33,20 @@ fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
     }
 }
 
-fn stuck(owners: Vec<StuckOwner>) -> Snapshot {
+fn stuck(owners: Vec<StuckOwner>) -> MetricsSnapshot {
     let mut verdicts = Counts::default();
     for owner in &owners {
         verdicts.add(Verdict::EofRead, owner.stuck);
     }
-    Snapshot {
+    MetricsSnapshot {
         at: Nanos::from_secs(100),
-        stuck: Some(StuckNow {
+        stuck: Some(StuckSummary {
             oldest: Some(Nanos::from_secs(30)),
             verdicts,
             owners,
-            ..StuckNow::default()
+            ..StuckSummary::default()
         }),
-        ..Snapshot::default()
+        ..MetricsSnapshot::default()
     }
 }
 
@@ -62,12 +64,14 @@ fn assert_line(text: &str, line: &str) {
 
 #[test]
 fn closes_are_counted_by_path_and_initiator() {
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summarizer = Summarizer::new(Nanos(0));
     for close in [samples::three_way(), samples::three_way(), samples::reset()] {
-        summaries.take(&Finding::Close(Box::new(close)));
+        summarizer.take(&Finding::Close(Box::new(close)));
     }
-    let snapshot = summaries.snapshot(Default::default(), Default::default());
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    let snapshot = summarizer.snapshot(Default::default(), Default::default());
+    let text = Exporter::new(1_000, Box::new(NoCgroups))
+        .encode(&snapshot)
+        .expect("it is text");
     assert_line(&text, "# TYPE tcpclose_closes_total counter");
     assert_line(
         &text,
@@ -79,7 +83,7 @@ fn closes_are_counted_by_path_and_initiator() {
     );
     assert_line(
         &text,
-        r#"tcpclose_resets_total{by="local",reason="unread_data"} 1"#,
+        r#"tcpclose_resets_total{sender="local",reason="unread_data"} 1"#,
     );
     // 0.09 ms and 0.09 ms.
     assert_line(
@@ -102,24 +106,26 @@ fn closes_are_counted_by_path_and_initiator() {
 }
 
 #[test]
-fn processes_of_one_name_are_one_series_and_hostile_names_do_no_harm() {
+fn processes_of_one_name_share_a_series_and_hostile_names_are_escaped() {
     let snapshot = stuck(vec![
         owner("web", 5, Some(300)),
         owner("web", 2, Some(60)),
         owner("a\"b\n\x1b[2J", 1, None),
     ]);
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    let text = Exporter::new(1_000, Box::new(NoCgroups))
+        .encode(&snapshot)
+        .expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="web"} 7"#,
+        r#"tcpclose_process_close_wait_stuck{process="web"} 7"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_descriptors_exhausted_seconds{process_title="web"} 60"#,
+        r#"tcpclose_process_descriptors_exhausted_seconds{process="web"} 60"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="a\"b\\n\\x1b[2J"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process="a\"b\\n\\x1b[2J"} 1"#,
     );
     assert_line(&text, "tcpclose_close_wait_oldest_seconds 70");
 }
@@ -127,7 +133,7 @@ fn processes_of_one_name_are_one_series_and_hostile_names_do_no_harm() {
 /// Room for two names.
 fn exporter_of_two() -> (Exporter, usize) {
     let most = fixed_series(0) + 2 * series_of_process();
-    (Exporter::new(most), most)
+    (Exporter::new(most, Box::new(NoCgroups)), most)
 }
 
 #[track_caller]
@@ -138,7 +144,7 @@ fn encoded(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
         .collect();
     let mut snapshot = stuck(owners);
     snapshot.at = Nanos::from_secs(at);
-    snapshot.usage.bpf = Some(BpfRuns::default());
+    snapshot.usage.bpf = Some(ProgramRunStats::default());
     exporter.encode(&snapshot).expect("it is text")
 }
 
@@ -157,55 +163,37 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     encoded(&mut exporter, 100, &[("a", 1), ("b", 1)]);
     encoded(&mut exporter, 160, &[("b", 1)]);
     let text = encoded(&mut exporter, 220, &[("c", 9)]);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="a"} 0"#);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="a"} 0"#,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 9"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="b"} 0"#,
-    );
-    assert_line(
-        &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="other"} 9"#,
-    );
-    assert_line(
-        &text,
-        r#"tcpclose_process_descriptors_exhausted_seconds{process_title="other"} 1"#,
+        r#"tcpclose_process_descriptors_exhausted_seconds{process="other"} 1"#,
     );
     assert_line(&text, "tcpclose_series_dropped_total 5");
     let text = encoded(&mut exporter, 700, &[("c", 9)]);
-    assert!(!text.contains(r#"process_title="a""#), "{text}");
+    assert!(!text.contains(r#"process="a""#), "{text}");
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 9"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="b"} 0"#,
-    );
-    assert_line(
-        &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="c"} 9"#,
-    );
-    assert_line(
-        &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="other"} 0"#,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 0"#,
     );
     // One that has something stays, however old.
     for at in (760..5_000).step_by(60) {
         let text = encoded(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
         assert!(series(&text) <= most, "{text}");
-        assert_line(
-            &text,
-            r#"tcpclose_process_close_wait_stuck{process_title="c"} 3"#,
-        );
+        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 3"#);
         assert_eq!(sum_of_processes(&text), 6, "{text}");
     }
     let text = encoded(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
+    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="d"} 2"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="d"} 2"#,
-    );
-    assert_line(
-        &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="other"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
     );
 }
 
@@ -213,34 +201,36 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
 fn the_sum_over_processes_is_the_total() {
     let mut snapshot = stuck(vec![owner("web", 5, None), owner("other", 2, None)]);
     let now = snapshot.stuck.as_mut().expect("some are");
-    // Three more belong to processes that are not among the ten, and one to nobody.
+    // Three more belong to processes that are not among the ten, and one to no process.
     now.verdicts = Counts::default();
     now.verdicts.add(Verdict::EofRead, 11);
     (now.other, now.unowned) = (3, 1);
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    let text = Exporter::new(1_000, Box::new(NoCgroups))
+        .encode(&snapshot)
+        .expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="web"} 5"#,
+        r#"tcpclose_process_close_wait_stuck{process="web"} 5"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="other"} 6"#,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 6"#,
     );
     assert_line(&text, "tcpclose_close_wait_stuck 11");
 }
 
 #[test]
-fn what_must_be_there_fits_into_the_least_that_can_be_configured() {
+fn the_fixed_series_fit_into_the_smallest_max_series() {
     let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
-    snapshot.outputs = vec![Output::default(); 2];
-    snapshot.usage.bpf = Some(BpfRuns::default());
-    let text = Exporter::new(fixed_series(2))
+    snapshot.outputs = vec![OutputStatus::default(); 2];
+    snapshot.usage.bpf = Some(ProgramRunStats::default());
+    let text = Exporter::new(fixed_series(2), Box::new(NoCgroups))
         .encode(&snapshot)
         .expect("it is text");
     assert_eq!(series(&text), fixed_series(2));
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process_title="other"} 1"#,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
     );
     for name in [
         r#"state_duration_seconds_count{network_connection_state="time_wait"}"#,
@@ -256,16 +246,20 @@ fn what_must_be_there_fits_into_the_least_that_can_be_configured() {
 
 #[test]
 fn an_output_that_was_removed_keeps_its_counts_but_is_not_down() {
-    let snapshot = Snapshot {
-        outputs: vec![Output {
+    let snapshot = MetricsSnapshot {
+        outputs: vec![OutputStatus {
             name: "file:/x".into(),
-            dropped: 7,
+            counts: OutputCounts {
+                dropped: 7,
+                ..OutputCounts::default()
+            },
             state: OutputState::Removed,
-            ..Output::default()
         }],
-        ..Snapshot::default()
+        ..MetricsSnapshot::default()
     };
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
+    let text = Exporter::new(1_000, Box::new(NoCgroups))
+        .encode(&snapshot)
+        .expect("it is text");
     assert_line(
         &text,
         r#"tcpclose_output_records_total{output="file:/x",outcome="dropped"} 7"#,
@@ -283,15 +277,99 @@ fn the_busiest_processes_are_named_and_all_others_counted_together() {
         };
         Finding::Close(Box::new(close))
     };
-    let mut summaries = Summaries::new(Nanos(0));
+    let mut summarizer = Summarizer::new(Nanos(0));
     for comm in ["web", "web", "db", ""] {
-        summaries.take(&close(comm));
+        summarizer.take(&close(comm));
     }
-    summaries.end_interval(Default::default(), Default::default());
-    let snapshot = summaries.snapshot(Default::default(), Default::default());
-    let text = Exporter::new(1_000).encode(&snapshot).expect("it is text");
-    assert_line(&text, r#"tcpclose_process_closes{process_title="web"} 2"#);
-    assert_line(&text, r#"tcpclose_process_closes{process_title="db"} 1"#);
-    assert_line(&text, r#"tcpclose_process_closes{process_title="other"} 1"#);
-    assert_line(&text, r#"tcpclose_process_resets{process_title="web"} 0"#);
+    summarizer.end_interval(Default::default(), Default::default());
+    let snapshot = summarizer.snapshot(Default::default(), Default::default());
+    let text = Exporter::new(1_000, Box::new(NoCgroups))
+        .encode(&snapshot)
+        .expect("it is text");
+    assert_line(&text, r#"tcpclose_process_closes{process="web"} 2"#);
+    assert_line(&text, r#"tcpclose_process_closes{process="db"} 1"#);
+    assert_line(&text, r#"tcpclose_process_closes{process="other"} 1"#);
+    assert_line(&text, r#"tcpclose_process_resets{process="web"} 0"#);
+}
+
+/// Its series say which container of which namespace it is, whatever its pod is called today.
+#[test]
+fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
+    let container = |namespace: Option<&str>, pod: &str| Container {
+        runtime: "containerd",
+        id: pod.to_owned(),
+        pod: None,
+        names: Some(Arc::new(ContainerNames {
+            container: Some("we\nb".to_owned()),
+            pod: namespace.map(|namespace| PodName {
+                namespace: namespace.to_owned(),
+                name: pod.to_owned(),
+            }),
+        })),
+    };
+    let in_container = |stuck, container| {
+        let mut owner = owner("nginx", stuck, None);
+        let mut process = Process::clone(&owner.process);
+        process.container = container;
+        owner.process = process.into();
+        owner
+    };
+    let snapshot = stuck(vec![
+        in_container(5, Some(container(Some("shop"), "web-0"))),
+        in_container(2, Some(container(Some("shop"), "web-1"))),
+        in_container(3, Some(container(Some("blog"), "web-0"))),
+        in_container(4, Some(container(None, "x"))),
+        in_container(1, None),
+    ]);
+    let mut exporter = Exporter::new(1_000, Box::new(NoCgroups));
+    let text = exporter.encode(&snapshot).expect("it is text");
+    for (labels, count) in [
+        (
+            r#",k8s_container_name="we\\nb",k8s_namespace_name="shop""#,
+            7,
+        ),
+        (
+            r#",k8s_container_name="we\\nb",k8s_namespace_name="blog""#,
+            3,
+        ),
+        (r#",container_name="we\\nb""#, 4),
+        ("", 1),
+    ] {
+        let line =
+            format!(r#"tcpclose_process_close_wait_stuck{{process="nginx"{labels}}} {count}"#);
+        assert_line(&text, &line);
+    }
+    assert!(!text.contains("web-0"), "{text}");
+    assert_eq!(sum_of_processes(&text), 15);
+    // Those without room are one series, whatever container they are in.
+    let mut exporter = Exporter::new(fixed_series(0), Box::new(NoCgroups));
+    let text = exporter.encode(&snapshot).expect("it is text");
+    assert_line(
+        &text,
+        r#"tcpclose_process_close_wait_stuck{process="other"} 15"#,
+    );
+}
+
+#[test]
+fn the_containers_of_the_busiest_processes_are_looked_up() {
+    let close = Finding::Close(Box::new(samples::three_way()));
+    let mut summarizer = Summarizer::new(Nanos(0));
+    summarizer.take(&close);
+    summarizer.end_interval(Default::default(), Default::default());
+    let snapshot = summarizer.snapshot(Default::default(), Default::default());
+    let container = Container {
+        runtime: "docker",
+        id: "0123abcd".to_owned(),
+        pod: None,
+        names: Some(Arc::new(ContainerNames {
+            container: Some("db".to_owned()),
+            pod: None,
+        })),
+    };
+    let cgroups = samples::OneCgroup::new("/docker/0123abcd", Some(container));
+    let text = Exporter::new(1_000, Box::new(cgroups)).encode(&snapshot);
+    assert_line(
+        &text.expect("it is text"),
+        r#"tcpclose_process_closes{process="mariadb",container_name="db"} 1"#,
+    );
 }

@@ -7,20 +7,24 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::config::{SinkConfig, Target};
-use super::queue::{Counts, Queue};
+use super::queue::Queue;
+use crate::output_status::OutputCounts;
 
 /// An output that gets no more records.
 #[derive(Debug)]
 pub struct ClosingSink {
     config: SinkConfig,
-    worker: WorkerHandle,
+    sink_thread: SinkThreadHandle,
 }
 
 impl ClosingSink {
-    pub(super) fn new(config: SinkConfig, worker: WorkerHandle) -> Self {
-        worker.queue.lock().closing = true;
-        worker.queue.wake();
-        Self { config, worker }
+    pub(super) fn new(config: SinkConfig, sink_thread: SinkThreadHandle) -> Self {
+        sink_thread.queue.lock().closing = true;
+        sink_thread.queue.wake();
+        Self {
+            config,
+            sink_thread,
+        }
     }
 
     /// Returns the output's name in messages and metrics.
@@ -37,54 +41,54 @@ impl ClosingSink {
 
     /// Returns a handle to the output's thread, by which others can wait for its end.
     #[must_use]
-    pub const fn worker(&self) -> &WorkerHandle {
-        &self.worker
+    pub const fn sink_thread(&self) -> &SinkThreadHandle {
+        &self.sink_thread
     }
 
     /// Returns what has become of the records so far.
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        self.worker.queue.lock().counts()
+    pub fn counts(&self) -> OutputCounts {
+        self.sink_thread.queue.lock().counts()
     }
 
     /// Returns what has become of all records; those still queued are lost. A thread that is not
     /// blocked by its receiver ends at once.
     #[must_use]
-    pub fn give_up(self) -> Counts {
-        let mut state = self.worker.queue.lock();
+    pub fn give_up(self) -> OutputCounts {
+        let mut state = self.sink_thread.queue.lock();
         state.abandoned = true;
         let counts = state.counts();
         drop(state);
-        self.worker.queue.wake();
+        self.sink_thread.queue.wake();
         counts
     }
 
     /// Blocks until all records are delivered, at most until `deadline`, and then
     /// [gives up](Self::give_up).
     #[must_use]
-    pub fn finish(self, deadline: Instant) -> Counts {
-        self.worker.wait_until_ended(deadline);
+    pub fn finish(self, deadline: Instant) -> OutputCounts {
+        self.sink_thread.wait_until_ended(deadline);
         self.give_up()
     }
 }
 
 /// A handle to the thread of an output.
 #[derive(Clone)]
-pub struct WorkerHandle {
+pub struct SinkThreadHandle {
     queue: Arc<Queue>,
     /// Closed when the thread has ended.
     alive: watch::Receiver<()>,
 }
 
-impl fmt::Debug for WorkerHandle {
+impl fmt::Debug for SinkThreadHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerHandle")
+        f.debug_struct("SinkThreadHandle")
             .field("has_ended", &self.has_ended())
             .finish_non_exhaustive()
     }
 }
 
-impl WorkerHandle {
+impl SinkThreadHandle {
     pub(super) const fn new(queue: Arc<Queue>, alive: watch::Receiver<()>) -> Self {
         Self { queue, alive }
     }

@@ -3,42 +3,32 @@
 //! Only whole lines stay in the file. One program at a time writes to it: the one that holds the
 //! file's lock (`flock`).
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use thiserror::Error;
+use rustix::fs::{Mode, OFlags};
 
+use super::destination_error::DestinationError;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 use crate::output::write_all::write_all;
 use crate::record::Record;
+use crate::safe_path::FilePlace;
 
 /// Records show who talks to whom: not everybody may read them.
-const MODE: u32 = 0o640;
+const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
-/// Why a file cannot be used.
-#[derive(Debug, Error)]
-pub(super) enum FileError {
-    #[error("there is no directory {}; create it", .0.display())]
-    NoDirectory(PathBuf),
-    #[error("it is not a regular file; choose another one")]
-    NotRegular,
-    #[error(
-        "another program writes to it and holds its lock; stop that program, or choose another file"
-    )]
-    Locked,
-    #[error("{operation} failed: {error}")]
-    Failed {
-        operation: &'static str,
-        error: io::Error,
-    },
-}
+/// How every line begins. What begins otherwise was written by somebody else.
+const LINE_START: &[u8] = b"{\"v\":";
+
+/// The longest line that is taken for a partial one of ours. Records are far shorter.
+const MAX_PARTIAL_LINE_LEN: usize = 1 << 20;
 
 /// A transport that appends JSON lines to a file.
-pub(super) struct LinesFile {
+pub(super) struct JsonLinesFile {
     path: PathBuf,
     file: File,
     context: RenderContext,
@@ -48,9 +38,9 @@ pub(super) struct LinesFile {
     partial: u64,
 }
 
-impl LinesFile {
+impl JsonLinesFile {
     /// Opens the file, or creates it.
-    pub(super) fn open(path: &Path, context: RenderContext) -> Result<Self, FileError> {
+    pub(super) fn open(path: &Path, context: RenderContext) -> Result<Self, DestinationError> {
         Ok(Self {
             path: path.to_owned(),
             file: open(path)?,
@@ -91,7 +81,7 @@ impl LinesFile {
     }
 }
 
-impl Transport for LinesFile {
+impl Transport for JsonLinesFile {
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         if self.is_deleted()
             && let Err(reason) = self.reopen()
@@ -119,14 +109,14 @@ impl Transport for LinesFile {
         }
     }
 
-    fn reopen(&mut self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), DestinationError> {
         if is_at(&self.file, &self.path) {
             return Ok(());
         }
         // No partial line may stay in the file that is left.
         self.remove_partial_line()
-            .map_err(|error| format!("a partial line could not be removed: {error}"))?;
-        self.file = open(&self.path).map_err(|error| error.to_string())?;
+            .map_err(DestinationError::PartialLine)?;
+        self.file = open(&self.path)?;
         Ok(())
     }
 }
@@ -138,36 +128,42 @@ fn end_of_lines(text: &[u8]) -> usize {
 }
 
 /// Checks that the file exists or can be created, without opening it.
-pub(super) fn check(path: &Path) -> Result<(), FileError> {
+pub(super) fn check(path: &Path) -> Result<(), DestinationError> {
     match path.parent() {
-        Some(directory) if !directory.is_dir() => Err(FileError::NoDirectory(directory.into())),
-        _ if path.exists() && !path.is_file() => Err(FileError::NotRegular),
-        _ => Ok(()),
+        Some(directory) if !directory.is_dir() => {
+            Err(DestinationError::NoDirectory(directory.into()))
+        }
+        _ if path.exists() && !path.is_file() => Err(DestinationError::NotRegular),
+        _ => FilePlace::find(path)
+            .and_then(|place| place.check())
+            .map_err(|error| DestinationError::Failed {
+                operation: "open",
+                error,
+            }),
     }
 }
 
-/// Opens the file for appending, locks it, and ends a line that a crash may have cut.
-fn open(path: &Path) -> Result<File, FileError> {
-    let failed = |operation| move |error| FileError::Failed { operation, error };
+/// Opens the file for appending, locks it, and removes a line that a crash has cut.
+fn open(path: &Path) -> Result<File, DestinationError> {
+    let failed = |operation| move |error| DestinationError::Failed { operation, error };
     loop {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(MODE)
-            // Opening a pipe must not block until it has a reader. For a file this has no effect.
-            .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(path)
+        // Opening a pipe must not block until it has a reader. For a file this has no effect.
+        let unblocked = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | unblocked;
+        let mut file = FilePlace::find(path)
+            .and_then(|place| place.open(flags, FILE_MODE))
             .map_err(|error| match path.parent() {
-                Some(directory) if !directory.exists() => FileError::NoDirectory(directory.into()),
+                Some(directory) if !directory.exists() => {
+                    DestinationError::NoDirectory(directory.into())
+                }
                 _ => failed("open")(error),
             })?;
         let metadata = file.metadata().map_err(failed("stat"))?;
         if !metadata.is_file() {
-            return Err(FileError::NotRegular);
+            return Err(DestinationError::NotRegular);
         }
         file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => FileError::Locked,
+            TryLockError::WouldBlock => DestinationError::Locked,
             TryLockError::Error(error) => failed("flock")(error),
         })?;
         // The file may have been renamed before it was locked: then its lock would protect nothing.
@@ -186,15 +182,21 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Removes the line that a crash has cut: it would stay as a line that is no JSON. A last line that
+/// is not ours is ended instead.
 fn end_cut_line(file: &mut File) -> io::Result<()> {
-    if file.metadata()?.len() == 0 {
-        return Ok(());
+    let length = file.metadata()?.len();
+    // With the newline before a partial line of the greatest length.
+    let from = length.saturating_sub(MAX_PARTIAL_LINE_LEN as u64 + 1);
+    let mut end = vec![0; usize::try_from(length - from).unwrap_or_default()];
+    file.read_exact_at(&mut end, from)?;
+    let whole = end_of_lines(&end);
+    let line = &end[whole..];
+    let has_start = from == 0 || whole > 0;
+    let is_ours = line.starts_with(LINE_START) || LINE_START.starts_with(line);
+    match line {
+        [] => Ok(()),
+        _ if has_start && is_ours => file.set_len(from + whole as u64),
+        _ => file.write_all(b"\n"),
     }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    if last != *b"\n" {
-        file.write_all(b"\n")?;
-    }
-    Ok(())
 }

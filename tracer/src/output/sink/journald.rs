@@ -1,8 +1,10 @@
 //! Entries of systemd's journal, over its native protocol. `MESSAGE` is one line for people, and
 //! each value of the JSON record has a field such as `TCPCLOSE_CONN_LOCAL_ADDR`.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use libsystemd::errors::SdError;
 use libsystemd::logging::{Priority, journal_send};
 
 use crate::record::Record;
@@ -11,6 +13,9 @@ use super::kind::Severity;
 use super::log_record::{LogRecord, text};
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
+
+/// Where journald listens.
+const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// A transport to systemd's journal.
 pub(super) struct Journald {
@@ -22,7 +27,7 @@ impl Journald {
         Self { context }
     }
 
-    fn send(&mut self, record: &Record) -> Result<(), String> {
+    fn send(&mut self, record: &Record) -> Result<(), SdError> {
         let log_record = LogRecord::new(record, &mut self.context);
         let priority = match log_record.severity {
             Severity::Warning => Priority::Warning,
@@ -36,7 +41,17 @@ impl Journald {
             .map(|(path, value)| (field_name(path), text(value)));
         let identifier = ("SYSLOG_IDENTIFIER".to_owned(), "tcpclose".to_owned());
         journal_send(priority, &log_record.message, fields.chain([identifier]))
-            .map_err(|error| error.to_string())
+    }
+}
+
+/// Returns why the journal has not taken a record.
+fn reason(error: &SdError) -> String {
+    if Path::new(SOCKET).exists() {
+        error.to_string()
+    } else {
+        format!(
+            "no journald listens at {SOCKET}; without systemd, use an output of type syslog, file or stdout"
+        )
     }
 }
 
@@ -47,8 +62,8 @@ impl Transport for Journald {
         for record in records {
             match self.send(record) {
                 Ok(()) => delivered.written += 1,
-                Err(reason) => {
-                    delivered.unavailable = Some(reason.into());
+                Err(error) => {
+                    delivered.unavailable = Some(reason(&error).into());
                     break;
                 }
             }

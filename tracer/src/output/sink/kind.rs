@@ -23,8 +23,8 @@ use tcpclose_core::finding::Finding;
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs, reason = "docs/json.md describes them")]
-pub enum Kind {
+#[expect(missing_docs, reason = "docs/json.md describes them")]
+pub enum RecordKind {
     Close,
     TimeWait,
     Leak,
@@ -32,10 +32,10 @@ pub enum Kind {
     Loss,
 }
 
-impl Kind {
+impl RecordKind {
     /// Returns the kind of a record.
     #[must_use]
-    pub const fn of(record: &Record) -> Self {
+    pub const fn from_record(record: &Record) -> Self {
         match record {
             Record::Finding(Finding::Close(_)) => Self::Close,
             Record::Finding(Finding::TimeWait(_)) => Self::TimeWait,
@@ -68,8 +68,10 @@ pub(super) enum Severity {
 impl Severity {
     /// Returns the severity of a record. A stuck socket and a loss need attention; the end of a
     /// TIME_WAIT hardly ever does.
-    pub(super) const fn of(record: &Record) -> Self {
+    pub(super) fn from_record(record: &Record) -> Self {
         match record {
+            // Nobody is to be alerted.
+            Record::Finding(finding) if finding.is_self_test() => Self::Info,
             Record::Finding(Finding::Close(_)) | Record::Summary(_) => Self::Info,
             Record::Finding(Finding::TimeWait(_)) => Self::Debug,
             Record::Finding(Finding::Stuck(stuck)) if stuck.resolution().is_some() => Self::Notice,

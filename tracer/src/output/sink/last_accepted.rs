@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::metrics::Snapshot;
+use crate::metrics::MetricsSnapshot;
 
 /// The last metrics that the receiver has accepted. Clones share them, so that they outlive a
 /// change of the output's configuration.
@@ -15,7 +15,7 @@ pub(super) struct LastAccepted(Arc<Mutex<Option<Accepted>>>);
 #[derive(Clone, Debug)]
 pub(super) struct Accepted {
     /// The snapshot that they were made from.
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<MetricsSnapshot>,
     /// The time of their points.
     pub(super) at: Timestamp,
 }

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{SinkConfig, Target};
+use super::destination_error::DestinationError;
 use super::last_accepted::LastAccepted;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 use super::{file, journald, stdout, syslog};
 use crate::record::Record;
-
-#[cfg(not(feature = "otlp"))]
-const WITHOUT_OTLP: &str = "this tcpclose was built without the feature `otlp`";
 
 /// Opens the destination of an output. A receiver that cannot be reached yet is not an error.
 ///
@@ -25,16 +23,12 @@ pub(super) fn open(
         expect(unused_variables, reason = "OTLP alone has metrics")
     )]
     last_accepted: &LastAccepted,
-) -> Result<Box<dyn Transport>, String> {
+) -> Result<Box<dyn Transport>, DestinationError> {
     Ok(match &config.target {
         Target::Stdout => {
-            let stdout = stdout::Stdout::open(context);
-            Box::new(stdout.map_err(|error| error.to_string())?)
+            Box::new(stdout::Stdout::open(context).map_err(DestinationError::Stdout)?)
         }
-        Target::File(path) => {
-            let file = file::LinesFile::open(path, context);
-            Box::new(file.map_err(|error| error.to_string())?)
-        }
+        Target::File(path) => Box::new(file::JsonLinesFile::open(path, context)?),
         Target::Journald => Box::new(journald::Journald::new(context)),
         Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, context)),
         #[cfg(feature = "otlp")]
@@ -44,9 +38,7 @@ pub(super) fn open(
             last_accepted.clone(),
         )?),
         #[cfg(not(feature = "otlp"))]
-        Target::Otlp(_) => {
-            return Err(WITHOUT_OTLP.to_owned());
-        }
+        Target::Otlp(_) => return Err(DestinationError::Feature("otlp")),
     })
 }
 
@@ -56,25 +48,25 @@ impl SinkConfig {
     ///
     /// # Errors
     /// Why the output cannot be used.
-    pub fn check_destination(&self) -> Result<(), String> {
+    pub fn check_destination(&self) -> Result<(), DestinationError> {
         match &self.target {
-            Target::File(path) => file::check(path).map_err(|error| error.to_string()),
+            Target::File(path) => file::check(path),
             #[cfg(feature = "otlp")]
             Target::Otlp(otlp) => super::otlp::check(otlp),
             #[cfg(not(feature = "otlp"))]
-            Target::Otlp(_) => Err(WITHOUT_OTLP.to_owned()),
+            Target::Otlp(_) => Err(DestinationError::Feature("otlp")),
             Target::Stdout | Target::Journald | Target::Syslog(_) => Ok(()),
         }
     }
 }
 
 /// Makes the context for each attempt to open an output.
-type MakeContext = Box<dyn FnMut() -> anyhow::Result<RenderContext> + Send>;
+type ContextFactory = Box<dyn FnMut() -> anyhow::Result<RenderContext> + Send>;
 
 /// A transport that is opened in the output's own thread.
 pub(super) struct LazyOpen {
     config: SinkConfig,
-    make_context: MakeContext,
+    make_context: ContextFactory,
     last_accepted: LastAccepted,
     transport: Option<Box<dyn Transport>>,
 }
@@ -82,7 +74,7 @@ pub(super) struct LazyOpen {
 impl LazyOpen {
     pub(super) const fn new(
         config: SinkConfig,
-        make_context: MakeContext,
+        make_context: ContextFactory,
         last_accepted: LastAccepted,
     ) -> Self {
         Self {
@@ -95,8 +87,8 @@ impl LazyOpen {
 }
 
 impl Transport for LazyOpen {
-    fn open(&mut self) -> Result<(), String> {
-        let context = (self.make_context)().map_err(|error| format!("{error:#}"))?;
+    fn open(&mut self) -> Result<(), DestinationError> {
+        let context = (self.make_context)().map_err(DestinationError::Context)?;
         self.transport = Some(open(&self.config, context, &self.last_accepted)?);
         Ok(())
     }
@@ -111,7 +103,7 @@ impl Transport for LazyOpen {
         }
     }
 
-    fn reopen(&mut self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), DestinationError> {
         self.transport
             .as_mut()
             .map_or(Ok(()), |transport| transport.reopen())

@@ -4,16 +4,16 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::output::escape::push_for_terminal;
+use crate::escape::push_for_terminal;
 use crate::record::Record;
 
-use super::kind::{Kind, Severity};
+use super::kind::{RecordKind, Severity};
 use super::message::one_line;
 use super::render::RenderContext;
 
 /// A record as a message with fields.
 pub(super) struct LogRecord {
-    pub(super) kind: Kind,
+    pub(super) kind: RecordKind,
     pub(super) severity: Severity,
     /// When the record became known.
     pub(super) at: Timestamp,
@@ -28,8 +28,8 @@ impl LogRecord {
         let mut fields = Vec::new();
         flatten(String::new(), context.value(record), &mut fields);
         Self {
-            kind: Kind::of(record),
-            severity: Severity::of(record),
+            kind: RecordKind::from_record(record),
+            severity: Severity::from_record(record),
             at: context.clock.timestamp(record.at()),
             message: one_line(record),
             fields,

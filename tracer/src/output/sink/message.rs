@@ -2,31 +2,41 @@
 
 use std::fmt::Write as _;
 
+use crate::escape::push_for_terminal;
+use crate::output::cause_text::cause_text;
 use crate::output::duration::push_with_unit;
-use crate::output::escape::push_for_terminal;
-use crate::output::table::loss_message;
+use crate::output::loss_message;
 use crate::record::Record;
 use tcpclose_core::finding::{
     Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
 };
-use tcpclose_core::stuck::{AgeKnown, StuckSocket};
+use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
 use tcpclose_core::summary::Summary;
-use tcpclose_core::types::{Nanos, Role, SharedOwner};
+use tcpclose_core::types::{Nanos, OwnerSource, Role, SharedOwner};
 
 /// Returns one line without control characters.
 pub(super) fn one_line(record: &Record) -> String {
     match record {
-        Record::Finding(Finding::Close(close)) => of_close(close),
-        Record::Finding(Finding::TimeWait(time_wait)) => of_time_wait(time_wait),
-        Record::Finding(Finding::Stuck(stuck)) => of_stuck(stuck),
-        Record::Finding(Finding::Loss(loss)) => loss_message(loss),
-        Record::Summary(summary) => of_summary(&summary.connections),
+        Record::Finding(finding) if finding.is_self_test() => {
+            format!("self-test: {}", line_of(record))
+        }
+        _ => line_of(record),
     }
 }
 
-/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed three_way, initiated by peer, 3 segments,
-/// after 8.4ms, …`
-fn of_close(close: &Close) -> String {
+fn line_of(record: &Record) -> String {
+    match record {
+        Record::Finding(Finding::Close(close)) => close_text(close),
+        Record::Finding(Finding::TimeWait(time_wait)) => time_wait_text(time_wait),
+        Record::Finding(Finding::Stuck(stuck)) => stuck_text(stuck),
+        Record::Finding(Finding::Loss(loss)) => loss_message(loss),
+        Record::Summary(summary) => summary_text(&summary.connections),
+    }
+}
+
+/// `mariadb[28089] 192.0.2.7:48350 > 192.0.2.9:3306 closed three_way, initiated by peer, 3
+/// segments, after 8.4ms, …`
+fn close_text(close: &Close) -> String {
     let mut text = owner_and_endpoint(&close.endpoint, close.owner.as_ref());
     if close.path == ClosePath::ConnectFailed {
         text.push_str(" connect failed");
@@ -46,7 +56,11 @@ fn of_close(close: &Close) -> String {
                 let _ = write!(text, " ({reason})");
             }
         }
-        None => {}
+        None => {
+            if let Some(cause) = close.cause {
+                let _ = write!(text, ": {}", cause_text(cause).what);
+            }
+        }
     }
     match close.segments {
         Some(1) => text.push_str(", 1 segment"),
@@ -68,14 +82,14 @@ fn of_close(close: &Close) -> String {
     text
 }
 
-/// Returns whether the RST was the answer to a SYN of this end.
+/// Returns whether the RST was the answer to a SYN of this host.
 fn is_refusal(close: &Close, reset: &Reset) -> bool {
     close.path == ClosePath::ConnectFailed
         && close.endpoint.role == Role::Client
         && reset.by == Side::Peer
 }
 
-fn of_time_wait(time_wait: &TimeWait) -> String {
+fn time_wait_text(time_wait: &TimeWait) -> String {
     let mut text = owner_and_endpoint(&time_wait.endpoint, time_wait.owner.as_ref());
     let _ = write!(text, " left TIME_WAIT: {}, after ", time_wait.end);
     push_with_unit(&mut text, time_wait.dwell);
@@ -86,17 +100,22 @@ fn of_time_wait(time_wait: &TimeWait) -> String {
     text
 }
 
-fn of_stuck(stuck: &StuckSocket) -> String {
+fn stuck_text(stuck: &StuckSocket) -> String {
     let mut text = owner_and_endpoint(&stuck.endpoint, stuck.owner.as_ref());
     let about = match stuck.age.known {
-        AgeKnown::Observed => "",
-        AgeKnown::Estimated => "about ",
+        AgeCertainty::Observed => "",
+        AgeCertainty::Estimated => "about ",
     };
     match stuck.resolution() {
         None => {
             let _ = write!(text, " has been stuck in CLOSE_WAIT for {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
             let _ = write!(text, ": {}", stuck.verdict);
+            text.push_str(match stuck.owner_unknown {
+                Some(OwnerUnknown::NoHolder) => ", no process holds it",
+                Some(OwnerUnknown::NotInspectable) => ", no holder was found",
+                Some(OwnerUnknown::Unspecified) | None => "",
+            });
         }
         Some(end) => {
             let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
@@ -108,10 +127,10 @@ fn of_stuck(stuck: &StuckSocket) -> String {
 }
 
 /// Returns the numbers that an operator looks for first; the fields have the others.
-fn of_summary(summary: &Summary) -> String {
+fn summary_text(summary: &Summary) -> String {
     let mut text = "summary of ".to_owned();
     push_with_unit(&mut text, summary.to - summary.from);
-    let reset = summary.closes.by(|(path, _)| path).of(ClosePath::Reset);
+    let reset = summary.closes.by(|(path, _)| path).get(ClosePath::Reset);
     let _ = write!(
         text,
         ": {} opened, {} closed, {reset} of them by reset; now {} live, {} in TIME_WAIT",
@@ -133,6 +152,10 @@ fn of_summary(summary: &Summary) -> String {
 fn owner_and_endpoint(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
     let mut text = String::new();
     if let Some(owner) = owner {
+        // Another process may have accepted.
+        if owner.source == OwnerSource::Listen {
+            text.push_str("listener ");
+        }
         push_for_terminal(&mut text, &owner.comm);
         let _ = write!(text, "[{}] ", owner.pid);
     }
@@ -149,6 +172,8 @@ fn owner_and_endpoint(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> Strin
 mod tests {
     use super::*;
     use crate::output::samples;
+    use crate::output::summary_samples;
+    use tcpclose_core::types::Owner;
 
     fn close(close: Close) -> String {
         one_line(&Finding::Close(Box::new(close)).into())
@@ -217,13 +242,46 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_begins_with_what_matters() {
-        let summary = Record::Summary(Box::new(samples::summary()));
+    fn a_stuck_socket_without_a_holder_is_described_as_such() {
+        let of = |unknown| {
+            let stuck = StuckSocket {
+                owner: None,
+                owner_unknown: Some(unknown),
+                ..samples::stuck()
+            };
+            one_line(&Finding::Stuck(Box::new(stuck)).into())
+        };
+        let start = "10.0.0.1:80 > 10.0.0.2:40001 has been stuck in CLOSE_WAIT for 1m00s: eof_read";
+        for (unknown, end) in [
+            (OwnerUnknown::NoHolder, ", no process holds it"),
+            (OwnerUnknown::NotInspectable, ", no holder was found"),
+            (OwnerUnknown::Unspecified, ""),
+        ] {
+            assert_eq!(of(unknown), format!("{start}{end}"));
+        }
+    }
+
+    #[test]
+    fn a_summary_begins_with_the_most_important_numbers() {
+        let summary = Record::Summary(Box::new(summary_samples::summary()));
         assert_eq!(
             one_line(&summary),
             "summary of 1m00s: 5 opened, 3 closed, 1 of them by reset; now 1300 live, 7058 in TIME_WAIT, 4 stuck in \
              CLOSE_WAIT"
         );
+    }
+
+    #[test]
+    fn an_owner_that_was_found_through_a_listening_socket_is_marked() {
+        let mut accepted = samples::three_way();
+        let owner = accepted.owner.as_deref().cloned();
+        accepted.owner = owner.map(|owner| {
+            SharedOwner::new(Owner {
+                source: OwnerSource::Listen,
+                ..owner
+            })
+        });
+        assert!(close(accepted).starts_with("listener mariadb[28089] "));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 
 mod closing;
 mod config;
+mod destination_error;
 mod file;
+mod gate;
+mod host_name;
 mod journald;
 mod kind;
 #[cfg_attr(
@@ -16,15 +19,16 @@ mod log_record;
 mod message;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod outage_messages;
 mod queue;
-mod rate;
 mod render;
+mod sink_thread;
 mod stdout;
 mod syslog;
 #[cfg(test)]
 mod tests;
+mod token_bucket;
 mod transport;
-mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,31 +38,34 @@ use std::time::Instant;
 use anyhow::Context as _;
 
 use crate::notice::notice;
+use crate::output_status::OutputCounts;
 use crate::record::Record;
 
+use self::gate::Gate;
 use self::last_accepted::LastAccepted;
 use self::lazy_open::LazyOpen;
 use self::queue::Queue;
-use self::rate::Bucket;
+use self::sink_thread::{ExitNotice, Notify, RetryDelays, SinkThread};
+use self::token_bucket::TokenBucket;
 use self::transport::Transport;
-use self::worker::{EndGuard, Notify, Pauses, Worker};
 
-pub use self::closing::{ClosingSink, WorkerHandle};
+pub use self::closing::{ClosingSink, SinkThreadHandle};
 pub use self::config::{
     Facility, MaxSize, OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SdId,
     SinkConfig, SyslogAddress, SyslogConfig, Target, Temporality,
 };
-pub use self::kind::Kind;
-pub use self::queue::{Counts, Outage};
+pub use self::destination_error::DestinationError;
+pub use self::kind::RecordKind;
+pub use self::queue::Outage;
 pub use self::render::RenderContext;
 
 /// A running output.
 pub struct Sink {
     config: SinkConfig,
-    bucket: Option<Bucket>,
+    bucket: Option<TokenBucket>,
     queue: Arc<Queue>,
     last_accepted: LastAccepted,
-    worker: WorkerHandle,
+    sink_thread: SinkThreadHandle,
 }
 
 impl fmt::Debug for Sink {
@@ -92,10 +99,15 @@ impl Sink {
     ) -> anyhow::Result<Self> {
         let last_accepted = LastAccepted::default();
         let transport = lazy_open::open(config, context, &last_accepted)
-            .map_err(anyhow::Error::msg)
             .with_context(|| format!("output {} cannot be used", config.name()))?;
         let notify = Box::new(notify);
-        Self::spawn(config, transport, last_accepted, notify, Pauses::default())
+        Self::spawn(
+            config,
+            transport,
+            last_accepted,
+            notify,
+            RetryDelays::default(),
+        )
     }
 
     /// As [`Self::start`], but a destination that cannot be opened yet is an outage: its thread
@@ -119,7 +131,7 @@ impl Sink {
             Box::new(transport),
             last_accepted,
             Box::new(notify),
-            Pauses::default(),
+            RetryDelays::default(),
         )
     }
 
@@ -128,24 +140,31 @@ impl Sink {
         transport: Box<dyn Transport>,
         last_accepted: LastAccepted,
         notify: Notify,
-        pauses: Pauses,
+        retry_delays: RetryDelays,
     ) -> anyhow::Result<Self> {
         let name = config.name();
-        let carries_losses = config.kinds.contains(&Kind::Loss);
+        let carries_losses = config.kinds.contains(&RecordKind::Loss);
         let queue = Arc::new(Queue::new(config.queue.get(), carries_losses));
-        let worker = Worker::new(name.clone(), Arc::clone(&queue), transport, notify, pauses);
-        let (guard, alive) = EndGuard::new(Arc::clone(&queue));
+        queue.lock().new_gate = Some(gate(config));
+        let sink_thread = SinkThread::new(
+            name.clone(),
+            Arc::clone(&queue),
+            transport,
+            notify,
+            retry_delays,
+        );
+        let (guard, alive) = ExitNotice::new(Arc::clone(&queue));
         thread::Builder::new()
             .name(format!("out-{}", config.target.output_type()))
             .spawn(move || {
                 let _guard = guard;
-                worker.run();
+                sink_thread.run();
             })
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
             bucket: bucket(config),
             config: config.clone(),
-            worker: WorkerHandle::new(Arc::clone(&queue), alive),
+            sink_thread: SinkThreadHandle::new(Arc::clone(&queue), alive),
             queue,
             last_accepted,
         })
@@ -163,7 +182,7 @@ impl Sink {
     pub fn can_adopt(&self, config: &SinkConfig) -> bool {
         let is_same = self.config.target.is_same_destination(&config.target)
             && self.config.name == config.name;
-        is_same && !self.worker.has_ended()
+        is_same && !self.sink_thread.has_ended()
     }
 
     /// Applies a configuration that the output [can adopt](Self::can_adopt), and
@@ -174,11 +193,16 @@ impl Sink {
         config: &SinkConfig,
         make_context: impl FnMut() -> anyhow::Result<RenderContext> + Send + 'static,
     ) {
-        if config.rate_limit != self.config.rate_limit {
+        let is_new_filter = config.filter.containers != self.config.filter.containers;
+        let is_new_limit = config.rate_limit != self.config.rate_limit || is_new_filter;
+        if is_new_limit {
             self.bucket = bucket(config);
         }
-        let carries_losses = config.kinds.contains(&Kind::Loss);
+        let carries_losses = config.kinds.contains(&RecordKind::Loss);
         let mut state = self.queue.lock();
+        if is_new_limit {
+            state.new_gate = Some(gate(config));
+        }
         state.reconfigure(config.queue.get(), carries_losses);
         if config.target != self.config.target {
             let last_accepted = self.last_accepted.clone();
@@ -196,16 +220,16 @@ impl Sink {
             Record::Finding(finding) => self.config.filter.matches(finding),
             Record::Summary(_) => true,
         };
-        let wanted = passes_filter && self.config.kinds.contains(&Kind::of(record));
+        let wanted = passes_filter && self.config.kinds.contains(&RecordKind::from_record(record));
         let passes = match &mut self.bucket {
             Some(bucket) if wanted && kind::is_limited(record) => bucket.take(Instant::now()),
             _ => true,
         };
         let mut state = self.queue.lock();
         if !wanted {
-            state.filter_out();
+            state.count_filtered();
         } else if !passes {
-            state.cut_off();
+            state.count_rate_limited();
         } else {
             let must_wake = state.push(record);
             drop(state);
@@ -217,7 +241,7 @@ impl Sink {
 
     /// Returns what has become of the offered records.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> OutputCounts {
         self.queue.lock().counts()
     }
 
@@ -225,6 +249,12 @@ impl Sink {
     #[must_use]
     pub fn outage(&self) -> Option<Outage> {
         self.queue.lock().outage()
+    }
+
+    /// Returns why the receiver last refused records for good; `None` if it never has.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.queue.lock().refusal.clone()
     }
 
     /// Opens the file again after the current delivery, or retries the receiver at once.
@@ -236,19 +266,33 @@ impl Sink {
     /// Takes no more records. Those that wait are delivered, and then the thread ends.
     #[must_use]
     pub fn close(self) -> ClosingSink {
-        ClosingSink::new(self.config, self.worker)
+        ClosingSink::new(self.config, self.sink_thread)
     }
 
     /// Closes the output and blocks until all records are delivered, at most until `deadline`.
     /// Returns what has become of them: those still `queued` are lost. A thread that is blocked by
     /// its receiver is left behind.
     #[must_use]
-    pub fn finish(self, deadline: Instant) -> Counts {
+    pub fn finish(self, deadline: Instant) -> OutputCounts {
         self.close().finish(deadline)
     }
 }
 
-fn bucket(config: &SinkConfig) -> Option<Bucket> {
-    let bucket = |limit| Bucket::new(limit, Instant::now());
+/// Returns the rate limit of records as they are offered. Where a gate takes records out of the
+/// queue, the gate has the rate limit.
+fn bucket(config: &SinkConfig) -> Option<TokenBucket> {
+    if config.filter.containers.is_all() {
+        full_bucket(config)
+    } else {
+        None
+    }
+}
+
+fn gate(config: &SinkConfig) -> Option<Gate> {
+    Gate::new(&config.filter.containers, full_bucket(config))
+}
+
+fn full_bucket(config: &SinkConfig) -> Option<TokenBucket> {
+    let bucket = |limit| TokenBucket::new(limit, Instant::now());
     config.rate_limit.map(bucket)
 }

@@ -2,56 +2,25 @@
 //! One lock protects both, so that the counts add up at any time.
 
 use std::collections::VecDeque;
-use std::ops::AddAssign;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::gate::{Decision, Gate};
 use super::transport::Transport;
+use crate::output_status::OutputCounts;
 use crate::record::Record;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
 
 /// The largest number of records in one delivery.
-pub(super) const BATCH: usize = 512;
+pub(super) const MAX_BATCH: usize = 512;
 
 /// Room behind a full queue for summaries alone: they report what was dropped, and the last summary
 /// may come when the queue is full.
 const SUMMARY_RESERVE: usize = 64;
 
 /// A delivery that takes this long is an outage. It is longer than the timeout of any protocol.
-const BLOCKED_AFTER: Duration = Duration::from_secs(30);
-
-/// What has become of the records that an output was offered. `offered` is always the sum of all
-/// other fields.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Records offered, and `loss` records of the output about itself.
-    pub offered: u64,
-    /// Rejected by the output's kinds or filter.
-    pub filtered: u64,
-    /// Cut by the rate limit.
-    pub cut: u64,
-    /// Lost because the queue was full.
-    pub dropped: u64,
-    /// Handed to the receiver, which is responsible for them from then on.
-    pub written: u64,
-    /// Refused by the receiver for good.
-    pub failed: u64,
-    /// Waiting for delivery.
-    pub queued: u64,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.offered += other.offered;
-        self.filtered += other.filtered;
-        self.cut += other.cut;
-        self.dropped += other.dropped;
-        self.written += other.written;
-        self.failed += other.failed;
-        self.queued += other.queued;
-    }
-}
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A time in which an output is down.
 #[derive(Clone, Debug)]
@@ -71,18 +40,22 @@ pub(super) struct Queue {
 pub(super) struct State {
     records: VecDeque<Arc<Record>>,
     capacity: usize,
-    counts: Counts,
+    counts: OutputCounts,
     /// Whether the output carries `loss` records.
     carries_losses: bool,
     /// The number of dropped records that no `loss` record reports yet, and the time of the last
     /// one.
     unreported: Option<(u64, Nanos)>,
     pub(super) outage: Option<Outage>,
+    /// Why the receiver last refused records for good.
+    pub(super) refusal: Option<String>,
     /// When the current delivery began.
     pub(super) busy: Option<Instant>,
     pub(super) reopen: bool,
     /// The transport to use from the next reopening on.
     pub(super) replacement: Option<Box<dyn Transport>>,
+    /// The gate to use from the next delivery on; the inner `None` is no gate.
+    pub(super) new_gate: Option<Option<Gate>>,
     /// No more records will come.
     pub(super) closing: bool,
     /// Nothing waits for the thread any more; it must end without further deliveries.
@@ -97,13 +70,15 @@ impl Queue {
             state: Mutex::new(State {
                 records: VecDeque::new(),
                 capacity,
-                counts: Counts::default(),
+                counts: OutputCounts::default(),
                 carries_losses,
                 unreported: None,
                 outage: None,
+                refusal: None,
                 busy: None,
                 reopen: false,
                 replacement: None,
+                new_gate: None,
                 closing: false,
                 abandoned: false,
                 ended: false,
@@ -144,8 +119,8 @@ impl Queue {
 }
 
 impl State {
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+    pub(super) fn counts(&self) -> OutputCounts {
+        OutputCounts {
             queued: self.records.len() as u64,
             ..self.counts
         }
@@ -154,7 +129,9 @@ impl State {
     /// Returns the current outage. A receiver that blocks the thread reports no failure: its outage
     /// follows from the duration of the delivery.
     pub(super) fn outage(&self) -> Option<Outage> {
-        let blocked = self.busy.filter(|since| since.elapsed() >= BLOCKED_AFTER);
+        let blocked = self
+            .busy
+            .filter(|since| since.elapsed() >= DELIVERY_TIMEOUT);
         let blocked = blocked.map(|since| Outage {
             since,
             reason: format!(
@@ -183,15 +160,15 @@ impl State {
     }
 
     /// Counts a record that is not wanted.
-    pub(super) fn filter_out(&mut self) {
+    pub(super) fn count_filtered(&mut self) {
         self.counts.offered += 1;
         self.counts.filtered += 1;
     }
 
-    /// Counts a record over the rate limit.
-    pub(super) fn cut_off(&mut self) {
+    /// Counts a record that is over the rate limit.
+    pub(super) fn count_rate_limited(&mut self) {
         self.counts.offered += 1;
-        self.counts.cut += 1;
+        self.counts.rate_limited += 1;
     }
 
     /// Appends a record, or drops it if the queue is full. Returns whether the thread may be
@@ -212,12 +189,29 @@ impl State {
                 self.unreported = Some((lost + 1, record.at()));
             }
         }
-        has_room && matches!(self.records.len(), 1 | BATCH)
+        has_room && matches!(self.records.len(), 1 | MAX_BATCH)
     }
 
     /// Returns the first records, at most `limit`. They stay queued until [`Self::complete`].
     pub(super) fn front(&self, limit: usize) -> Vec<Arc<Record>> {
         self.records.iter().take(limit).cloned().collect()
+    }
+
+    /// Removes those of the records after the first `skipped` that are not to be delivered.
+    pub(super) fn remove_undeliverable(&mut self, skipped: usize, decisions: &[Decision]) {
+        let mut at = skipped;
+        for decision in decisions {
+            match decision {
+                Decision::Deliver => {
+                    at += 1;
+                    continue;
+                }
+                Decision::Filter => self.counts.filtered += 1,
+                Decision::RateLimited => self.counts.rate_limited += 1,
+            }
+            self.records.remove(at);
+        }
+        self.report_dropped();
     }
 
     /// Removes the first records, and appends the report of those that were dropped meanwhile: it
@@ -226,6 +220,11 @@ impl State {
         self.records.drain(..written + failed);
         self.counts.written += written as u64;
         self.counts.failed += failed as u64;
+        self.report_dropped();
+    }
+
+    /// Appends the report of dropped records, if there are any and it has room.
+    fn report_dropped(&mut self) {
         if self.records.len() < self.capacity
             && let Some((lost, at)) = self.unreported.take()
         {

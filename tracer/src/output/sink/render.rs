@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::cgroup_names::{CgroupNames, NoCgroups};
 use crate::clock_offset::ClockOffset;
-use crate::output::cgroup_names::{CgroupNames, NoCgroups};
 use crate::output::clock::WallClock;
 use crate::output::json;
 use crate::record::Record;
@@ -36,12 +36,12 @@ impl RenderContext {
     /// Appends the JSON record as a line.
     pub(super) fn write_line(&mut self, lines: &mut Vec<u8>, record: &Record) {
         json::write_record(lines, record, &self.clock, self.cgroups.as_mut())
-            .expect("memory takes what is written, and every value has a JSON form");
+            .expect("writing to memory cannot fail, and every value has a JSON form");
     }
 
     /// Returns the JSON record, with names unescaped.
     pub(super) fn value(&mut self, record: &Record) -> Value {
-        json::value_of(record, &self.clock, self.cgroups.as_mut())
+        json::to_value(record, &self.clock, self.cgroups.as_mut())
             .expect("every value has a JSON form")
     }
 }

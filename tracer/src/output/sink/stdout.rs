@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use crate::output::unbuffered_stdout::unbuffered_stdout;
 use crate::output::write_all::write_all;
 use crate::record::Record;
 
@@ -20,10 +20,8 @@ pub(super) struct Stdout<W> {
 }
 
 impl Stdout<File> {
-    /// Bypasses std's own buffer, whose lines would count as written.
     pub(super) fn open(context: RenderContext) -> io::Result<Self> {
-        let fd = io::stdout().as_fd().try_clone_to_owned()?;
-        Ok(Self::to(fd.into(), context))
+        Ok(Self::to(unbuffered_stdout()?, context))
     }
 }
 
@@ -76,7 +74,7 @@ mod tests {
     use std::io::{PipeReader, Read as _};
 
     use super::*;
-    use crate::output::cgroup_names::NoCgroups;
+    use crate::cgroup_names::NoCgroups;
     use crate::output::samples;
     use tcpclose_core::finding::Finding;
 
@@ -178,7 +176,7 @@ mod tests {
         let (reader, writer) = io::pipe().expect("a pipe");
         drop::<PipeReader>(reader);
         let delivered = Stdout::to(writer, context()).deliver(&records(1));
-        let unavailable = delivered.unavailable.expect("nobody reads");
+        let unavailable = delivered.unavailable.expect("the reader has gone");
         assert!(
             unavailable.reason.contains("Broken pipe"),
             "{}",

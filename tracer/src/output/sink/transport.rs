@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::destination_error::DestinationError;
 use crate::record::Record;
 
 /// Delivers records to a receiver. Runs in the output's own thread, and may block there.
@@ -16,7 +17,7 @@ pub(super) trait Transport: Send {
     ///
     /// # Errors
     /// What failed.
-    fn open(&mut self) -> Result<(), String> {
+    fn open(&mut self) -> Result<(), DestinationError> {
         Ok(())
     }
 
@@ -25,7 +26,7 @@ pub(super) trait Transport: Send {
     ///
     /// # Errors
     /// What failed.
-    fn reopen(&mut self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), DestinationError> {
         Ok(())
     }
 

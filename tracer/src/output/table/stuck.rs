@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    BY, CAUSE, CloseTable, LIFE, PATH, Paint, SEG, STATES, WallClock, push_state_ms, push_with_unit,
+    BY, CAUSE, CloseTable, LIFE, PATH, SEG, STATES, Style, WallClock, push_state_ms, push_with_unit,
 };
 use crate::output::forecast_text::push_forecast;
-use tcpclose_core::stuck::{AgeKnown, StuckSocket};
+use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
 
 impl CloseTable {
     /// Appends the line of a socket that is stuck, or no longer stuck. BY is the peer, which has
@@ -20,11 +20,11 @@ impl CloseTable {
             age,
             verdict,
             owner,
-            owner_unknown: _,
+            owner_unknown,
             holders: _,
             process,
         } = stuck;
-        self.fill_end(endpoint, owner.as_ref(), *at, clock);
+        self.fill_endpoint(endpoint, owner.as_ref(), *at, clock);
         let (cells, lasted) = (&mut self.cells, *at - age.since);
         let resolution = stuck.resolution();
         let word = if resolution.is_some() {
@@ -36,8 +36,8 @@ impl CloseTable {
         cells[BY].set("peer");
         cells[SEG].set_unknown();
         let about = match age.known {
-            AgeKnown::Observed => "",
-            AgeKnown::Estimated => "~",
+            AgeCertainty::Observed => "",
+            AgeCertainty::Estimated => "~",
         };
         push_with_unit(
             {
@@ -46,9 +46,9 @@ impl CloseTable {
             },
             lasted,
         );
-        let _ = write!(cells[STATES].start(), "CW {about}");
+        let _ = write!(cells[STATES].clear(), "CW {about}");
         push_state_ms(&mut cells[STATES].text, lasted);
-        let cause = cells[CAUSE].start();
+        let cause = cells[CAUSE].clear();
         match resolution {
             Some(resolution) => cause.push_str(resolution.into()),
             None => {
@@ -57,6 +57,11 @@ impl CloseTable {
                     let _ = write!(cause, " on fd {fd}");
                     cause.push_str(if rest.is_empty() { "" } else { ", …" });
                 }
+                cause.push_str(match owner_unknown {
+                    Some(OwnerUnknown::NoHolder) => ", no process holds it",
+                    Some(OwnerUnknown::NotInspectable) => ", no holder was found",
+                    Some(OwnerUnknown::Unspecified) | None => "",
+                });
                 if let Some(owner) = process {
                     let _ = write!(cause, ", {} stuck here", owner.stuck);
                     if let Some(forecast) = &owner.forecast {
@@ -66,13 +71,13 @@ impl CloseTable {
                 }
             }
         }
-        let paint = match resolution {
-            None => Paint::Red,
-            Some(_) => Paint::Green,
+        let style = match resolution {
+            None => Style::Red,
+            Some(_) => Style::Green,
         };
         for column in [PATH, CAUSE] {
-            cells[column].paint = paint;
+            cells[column].style = style;
         }
-        self.write(out, endpoint);
+        self.write(out, endpoint, owner.as_ref());
     }
 }

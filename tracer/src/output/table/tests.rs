@@ -6,10 +6,10 @@ use unicode_width::UnicodeWidthStr as _;
 use strum::VariantArray as _;
 
 use super::*;
-use crate::output::samples::{self, clock, ends};
+use crate::output::samples::{self, clock, tuple};
 use tcpclose_core::finding::ResetReason;
-use tcpclose_core::stuck::{AgeKnown, Resolution, StuckEvent, StuckSocket};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::stuck::{AgeCertainty, Resolution, StuckEvent, StuckSocket};
+use tcpclose_core::types::{Nanos, Owner};
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
 
@@ -30,7 +30,7 @@ fn line(close: &Close) -> String {
 
 fn between(local: &str, peer: &str) -> Close {
     let mut close = samples::three_way();
-    close.endpoint.tuple = ends(local, peer);
+    close.endpoint.tuple = tuple(local, peer);
     close
 }
 
@@ -185,7 +185,7 @@ fn the_worst_line_does_not_wrap() {
 }
 
 #[test]
-fn a_narrow_terminal_wraps_what_cannot_fit() {
+fn a_narrow_terminal_wraps_lines_that_cannot_fit() {
     let close = between(LONGEST_V6, LONGEST_V6);
     assert_eq!(line_at(Some(80), &close), line(&close));
     assert_eq!(line_at(Some(0), &close), line(&close));
@@ -199,10 +199,7 @@ fn a_hostile_name_stays_in_its_line() {
         line.contains(" \\x1b[2J\\nq\"\\u{202e} 127.0.0.1:48350 "),
         "{line}"
     );
-    assert!(
-        !line.chars().any(super::super::escape::is_hostile),
-        "{line:?}"
-    );
+    assert!(!line.chars().any(crate::escape::is_hostile), "{line:?}");
 }
 
 #[test]
@@ -219,7 +216,7 @@ fn an_escaped_name_is_cut_before_an_address() {
 }
 
 #[test]
-fn a_cause_says_who_where_that_is_not_who_began() {
+fn a_cause_names_the_sender_where_it_is_not_the_initiator() {
     let with = |initiator, by, reason, kernel_reason| {
         let reset = Some(Reset {
             by,
@@ -246,6 +243,23 @@ fn a_cause_says_who_where_that_is_not_who_began() {
         with(Initiator::Local, Side::Local, None, Some("TCP_STATE")),
         " TCP_STATE"
     );
+}
+
+#[test]
+fn an_owner_that_was_found_through_a_listening_socket_is_marked() {
+    let mut close = samples::reset();
+    let owner = close.owner.as_deref().cloned().expect("it has one");
+    let unmarked = line(&close);
+    assert!(!unmarked.contains("owner listens"), "{unmarked}");
+    let listener = Owner {
+        source: OwnerSource::Listen,
+        ..owner
+    };
+    close.owner = Some(listener.into());
+    let marked = line(&close);
+    assert_eq!(marked, format!("{unmarked}, owner listens"));
+    close.reset = None;
+    assert!(line(&close).ends_with(" owner listens"));
 }
 
 #[test]
@@ -324,38 +338,6 @@ fn colours_mark_what_is_not_a_clean_close_and_change_no_width() {
     assert_eq!(bare, line(&samples::unknown()));
 }
 
-#[test]
-fn a_loss_is_one_sentence_that_says_what_to_do() {
-    let message = |lost, location| {
-        loss_message(&Loss {
-            at: Nanos(0),
-            lost,
-            location,
-            repaired: false,
-        })
-    };
-    assert_eq!(
-        message(12, LossLocation::Ring),
-        "12 kernel records were lost because the ring buffer was full, so closes are missing or incomplete: trace fewer \
-         connections (-L, -D, -4, -6) or free up CPU time for tcpclose"
-    );
-    assert_eq!(
-        message(1, LossLocation::Table),
-        "1 live connection was dropped because the connection table was full, so its close will be reported in part or \
-         not at all: trace fewer connections (-L, -D, -4, -6)"
-    );
-    assert_eq!(
-        message(1, LossLocation::Output),
-        "1 line was not written because the output was too slow for so many, so it is missing from it: read it faster, \
-         leave tcpclose more CPU time, or trace fewer connections (-L, -D, -4, -6)"
-    );
-    assert_eq!(
-        message(2, LossLocation::Decode),
-        "2 kernel records could not be understood, so closes are missing or incomplete: this is a bug in tcpclose, \
-         please report it with the output of `tcpclose doctor`"
-    );
-}
-
 fn stuck_line(table: &mut CloseTable, stuck: &StuckSocket) -> String {
     let mut out = Vec::new();
     table.write_stuck(&mut out, stuck, &clock());
@@ -363,12 +345,12 @@ fn stuck_line(table: &mut CloseTable, stuck: &StuckSocket) -> String {
 }
 
 #[test]
-fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
+fn a_stuck_socket_has_a_line_when_found_and_when_resolved() {
     let mut table = CloseTable::new(None, false);
     assert_eq!(
         stuck_line(&mut table, &samples::stuck()),
         "12:01:00 28089   web        10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   1m00s  CW 1m00s eof_read \
-         on fd 7, 31 stuck here, grows by 30.0 a minute, no descriptors left in 3m20s (straight line through 5 looks in \
+         on fd 7, 31 stuck here, grows by 30.0/min, out of file descriptors in about 3m20s (linear fit of 5 samples in \
          40.0s, R² 1.00)\n"
     );
     assert_eq!(
@@ -382,9 +364,9 @@ fn a_stuck_socket_has_two_lines_when_it_turns_so_and_when_it_is_no_more() {
 }
 
 #[test]
-fn an_estimated_age_is_marked_and_nobody_holds_what_nobody_holds() {
+fn an_estimated_age_is_marked_and_a_missing_holder_is_shown_as_none() {
     let mut stuck = samples::stuck();
-    stuck.age.known = AgeKnown::Estimated;
+    stuck.age.known = AgeCertainty::Estimated;
     stuck.owner = None;
     stuck.holders.clear();
     stuck.process = None;

@@ -1,9 +1,12 @@
+use crate::record::RawTransition;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use super::*;
 use crate::output::samples::{self, OneCgroup, us};
+use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
+use tcpclose_core::process::Container;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -83,7 +86,7 @@ fn loss() -> Line {
 fn transition() -> Line {
     Line::Transition(Box::new(RawTransition {
         transition: samples::transition(),
-        in_old: Some(us(8_360)),
+        time_in_old_state: Some(us(8_360)),
     }))
 }
 
@@ -108,18 +111,75 @@ fn end_of(writer: &mut Writer) -> WriterEnd {
 
 #[test]
 fn the_titles_come_first_and_at_once() {
-    for (format, title) in [
-        (Format::Table, "TIME     PID "),
-        (Format::TransitionTable, "SKADDR "),
-    ] {
+    for (transitions, title) in [(false, "TIME     PID "), (true, "SKADDR ")] {
         let page = Page::default();
-        let writer = Writer::start(format, options(4), page.clone()).expect("a thread");
+        let options = Options {
+            transitions,
+            ..options(4)
+        };
+        let writer = Writer::start(Format::Table, options, page.clone()).expect("a thread");
         wait_until("titles are flushed", || {
             page.flushed.load(Ordering::SeqCst) > 0
         });
         assert!(page.text().starts_with(title), "{}", page.text());
         assert_eq!(writer.finish(LONG).unwrap(), 0);
     }
+}
+
+/// Lets no line pass whose owner is not in this container.
+fn only_container(id: &str) -> Options {
+    let container = Container {
+        runtime: "docker",
+        id: "0123456789abcdef".to_owned(),
+        pod: None,
+        names: None,
+    };
+    Options {
+        cgroups: Box::new(OneCgroup::new("/docker/x", Some(container))),
+        containers: ContainerFilter {
+            containers: [id.to_owned()].into(),
+            ..ContainerFilter::default()
+        },
+        ..options(1_000)
+    }
+}
+
+#[test]
+fn lines_of_other_containers_are_left_out_and_losses_are_not() {
+    for (id, written) in [("0123456789ab", "loss close transition"), ("other", "loss")] {
+        let page = Page::default();
+        let options = only_container(id);
+        let mut writer = Writer::start(Format::Json, options, page.clone()).expect("a thread");
+        for line in [loss(), close(), transition()] {
+            writer.send(line);
+        }
+        assert_eq!(writer.finish(LONG).unwrap(), 0, "none is lost");
+        let text = page.text();
+        let kinds = text.lines().map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            record["kind"].as_str().expect("a kind").to_owned()
+        });
+        assert_eq!(kinds.collect::<Vec<_>>().join(" "), written);
+    }
+}
+
+#[test]
+fn the_writer_ends_after_as_many_lines_as_were_asked_for() {
+    let page = Page::default();
+    let mut options = only_container("0123456789ab");
+    options.limit = Some(2);
+    let mut writer = Writer::start(Format::Json, options, page.clone()).expect("a thread");
+    let mut of_nobody = samples::three_way();
+    of_nobody.owner = None;
+    let of_nobody = || Line::Record(Finding::Close(Box::new(of_nobody.clone())).into());
+    for line in [of_nobody(), loss(), close(), of_nobody(), close(), close()] {
+        writer.send(line);
+    }
+    assert!(matches!(end_of(&mut writer), WriterEnd::LimitReached));
+    assert_eq!(page.text().lines().count(), 3, "{}", page.text());
+    // Later lines are not wanted, so they are no loss.
+    writer.send(close());
+    assert_eq!(writer.take_dropped(), 0);
 }
 
 #[test]
@@ -160,7 +220,7 @@ fn tables_leave_losses_to_standard_error() {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_the_sender_goes_on() {
+fn lines_that_do_not_fit_are_counted_and_the_sender_is_not_blocked() {
     let page = Page::default();
     let stopped = page.gate.lock().expect("no panic in a writer");
     let mut writer = Writer::start(Format::Table, options(4), page.clone()).expect("a thread");
@@ -207,7 +267,7 @@ fn a_closed_pipe_is_reported_once() {
         .enable_time()
         .build();
     let again = async { tokio::time::timeout(Duration::from_millis(5), writer.closed()).await };
-    assert!(runtime.expect("a runtime").block_on(again).is_err());
+    runtime.expect("a runtime").block_on(again).unwrap_err();
     assert_eq!(writer.finish(LONG).unwrap(), 1);
 }
 
@@ -215,7 +275,7 @@ fn a_closed_pipe_is_reported_once() {
 fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
     let mut one = Vec::new();
     let Line::Record(record) = close() else {
-        unreachable!("a close is a finding")
+        panic!("a close is a finding")
     };
     let Options {
         clock, mut cgroups, ..
@@ -229,7 +289,7 @@ fn a_full_disk_is_reported_and_the_lines_it_took_are_not_lost() {
     }
     match end_of(&mut writer) {
         WriterEnd::Failed(error) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
-        WriterEnd::PipeClosed => panic!("a disk is no pipe"),
+        end => panic!("a disk is no pipe: {end:?}"),
     }
     writer.send(close());
     assert_eq!(writer.finish(LONG).unwrap(), 3);

@@ -3,21 +3,22 @@
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
-use super::sys;
+use tcpclose_kit::loopback_tap;
 use tcpclose_kit::netns::NetNs;
 use tcpclose_parity::segment::{Endpoint, Flags, Segment};
 
-/// Ports of a connection. Inside a namespace of its own they tell all of a test's connections apart.
+/// Ports of a connection. Inside a namespace of its own they tell all of a test's connections
+/// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The connecting end's port.
+    /// The connecting endpoint's port.
     pub client: u16,
-    /// The listening end's port.
+    /// The listening endpoint's port.
     pub server: u16,
 }
 
 impl Ports {
-    /// Local and peer's port as the given end sees them.
+    /// Local and peer's port as the given endpoint sees them.
     pub fn seen_from(self, end: Endpoint) -> (u16, u16) {
         match end {
             Endpoint::Client => (self.client, self.server),
@@ -73,6 +74,12 @@ impl Packet {
         })
     }
 
+    /// The number of a SYN that this port sent to the other.
+    pub fn syn(&self, from: u16, to: u16) -> Option<u32> {
+        let is_ours = self.flags.syn && (self.source, self.destination) == (from, to);
+        is_ours.then_some(self.seq)
+    }
+
     /// Which end of the connection sent it, if it belongs to that.
     pub fn sender(&self, ports: Ports) -> Option<Endpoint> {
         [Endpoint::Client, Endpoint::Server]
@@ -81,7 +88,7 @@ impl Packet {
     }
 }
 
-/// The absolute number that an end expects next, by the last segment that it sent.
+/// The absolute number that an endpoint expects next, by the last segment that it sent.
 pub fn expected_next(packets: &[Packet], ports: Ports, end: Endpoint) -> Option<u32> {
     let mut own = packets
         .iter()
@@ -90,7 +97,8 @@ pub fn expected_next(packets: &[Packet], ports: Ports, end: Endpoint) -> Option<
     own.next().map(|packet| packet.ack)
 }
 
-/// The segments of each connection that used these ports, one after the other, numbered as Wireshark does.
+/// The segments of each connection that used these ports, one after the other, numbered as
+/// Wireshark does.
 pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Segment>> {
     let mut connections: Vec<Vec<Segment>> = Vec::new();
     // Number before the first byte: of the client, of the server.
@@ -110,9 +118,9 @@ pub fn connections(packets: &[Packet], ports: Ports) -> Vec<Vec<Segment>> {
             is_answered = connections.is_empty();
             connections.push(Vec::new());
         }
-        // A SYN on another CPU may overtake the reset of the connection before: then the server's end of that sends a
-        // challenge ACK (RFC 5961), and the client, which knows nothing of it any more, a reset. Neither is of the new
-        // one.
+        // A SYN on another CPU may overtake the reset of the connection before: then the server's
+        // endpoint of that sends a challenge ACK (RFC 5961), and the client, which knows nothing of
+        // it any more, a reset. Neither is of the new one.
         let is_challenge = !packet.flags.syn && !packet.flags.rst && from == Endpoint::Server;
         let is_its_answer = packet.flags.rst && !packet.flags.ack && from == Endpoint::Client;
         is_answered |= packet.flags.syn && packet.flags.ack;
@@ -148,7 +156,7 @@ impl Capture {
     /// Starts to capture. The kernel buffers; nothing needs to run beside the test.
     pub fn start(ns: &NetNs) -> Self {
         let tap = ns
-            .run(sys::loopback_tap)
+            .run(loopback_tap::loopback_tap)
             .expect("a packet socket on loopback");
         Self {
             tap,
@@ -162,7 +170,7 @@ impl Capture {
         let mut packets = self.packets.lock().unwrap();
         let mut buffer = vec![0; LARGEST];
         while let Some(length) =
-            sys::next_departing(&self.tap, &mut buffer).expect("reading the capture")
+            loopback_tap::next_departing(&self.tap, &mut buffer).expect("reading the capture")
         {
             packets.extend(Packet::parse(&buffer[..length]));
         }

@@ -1,23 +1,23 @@
-//! Processes beside the test's own, to tell owners apart: this same test binary, started again with a task.
+//! Processes beside the test's own, to tell owners apart: this same test binary, started again with
+//! a task.
 
 use std::env;
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::sys;
 use tcpclose_kit::netns::NetNs;
-use tcpclose_kit::process::Process;
+use tcpclose_kit::process::ChildProcess;
 
 const TASK: &str = "TCPCLOSE_TEST_HELPER";
 const ENTRY: &str = "harness::helper::helper_process";
 
-fn start(ns: &NetNs, task: &str) -> Process {
+fn start(ns: &NetNs, task: &str) -> ChildProcess {
     let mut command = ns.command(env::current_exe().expect("this test binary"));
     command
         .args([ENTRY, "--exact", "--nocapture", "--test-threads=1"])
         .env(TASK, task);
-    Process::spawn(&mut command)
+    ChildProcess::spawn(&mut command)
 }
 
 /// Does the task it was started with; as a test among the others it does nothing.
@@ -28,7 +28,7 @@ fn helper_process() {
     match words[..] {
         ["serve", listen] => serve_and_exit(listen.parse().expect("an address")),
         ["connect", control, comm] => {
-            connect_when_told(control.parse().expect("an address"), &from_hex(comm))
+            connect_on_request(control.parse().expect("an address"), &from_hex(comm))
         }
         _ => panic!("no such task: {task}"),
     }
@@ -36,7 +36,7 @@ fn helper_process() {
 
 /// A process that accepts one connection, reads one byte, and exits without closing it.
 pub struct Server {
-    process: Process,
+    process: ChildProcess,
     /// Where it listens.
     pub port: u16,
 }
@@ -71,6 +71,7 @@ impl Server {
     }
 }
 
+#[expect(clippy::exit, reason = "no destructor may close the socket")]
 fn serve_and_exit(listen: SocketAddr) {
     let listener = TcpListener::bind(listen).expect("listening");
     println!(
@@ -79,12 +80,12 @@ fn serve_and_exit(listen: SocketAddr) {
     );
     let (mut stream, _) = listener.accept().expect("accepting");
     stream.read_exact(&mut [0]).expect("one byte");
-    sys::exit_without_close(0);
+    std::process::exit(0);
 }
 
-/// A process that connects when it is told to.
+/// A process that connects on command.
 pub struct Client {
-    process: Process,
+    process: ChildProcess,
     control: TcpStream,
 }
 
@@ -128,7 +129,8 @@ impl Client {
     }
 }
 
-fn connect_when_told(control: SocketAddr, comm: &[u8]) {
+#[expect(clippy::exit, reason = "no destructor is needed")]
+fn connect_on_request(control: SocketAddr, comm: &[u8]) {
     let mut control = TcpStream::connect(control).expect("the test listens");
     fs::write("/proc/self/comm", comm).expect("a name of one's own");
     let mut line = Vec::new();
@@ -140,7 +142,8 @@ fn connect_when_told(control: SocketAddr, comm: &[u8]) {
         }
         let address: SocketAddr = String::from_utf8_lossy(&line).parse().expect("an address");
         line.clear();
-        // The end of the stream or a reset: both end it, and a reset may come before connect() is back.
+        // The end of the stream, or a reset: either ends it, and a reset may come before connect()
+        // is back.
         match TcpStream::connect(address) {
             Ok(mut stream) => drop(stream.read_to_end(&mut Vec::new())),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
@@ -148,7 +151,7 @@ fn connect_when_told(control: SocketAddr, comm: &[u8]) {
         }
     }
     // The test runner's thread waits for this one; no destructor is needed.
-    sys::exit_without_close(0);
+    std::process::exit(0);
 }
 
 fn to_hex(bytes: &[u8]) -> String {

@@ -6,7 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
-use super::patience::{PATIENCE, SOON};
+use super::pair::has_pair_of;
+use super::patience::{SOON, WAIT_TIMEOUT};
 use super::program;
 use super::record::Close;
 use super::requirements;
@@ -15,7 +16,7 @@ use super::time_wait::TimeWait;
 use super::watch::{Watch, agree};
 use super::wire::Wire;
 use tcpclose_kit::netns::NetNs;
-use tcpclose_kit::process::Process;
+use tcpclose_kit::process::ChildProcess;
 use tcpclose_kit::wait::{eventually, within};
 use tcpclose_parity::closing::Closing;
 use tcpclose_parity::segment::Endpoint;
@@ -36,7 +37,7 @@ pub struct Lab {
     truth: Truth,
     watch: Option<Watch>,
     /// A process by which the namespace can be found from outside.
-    resident: Option<Process>,
+    resident: Option<ChildProcess>,
 }
 
 impl Lab {
@@ -68,7 +69,8 @@ impl Lab {
         self.watch = Some(Watch::start(&self.ns, &[]));
     }
 
-    /// A laboratory on loopback that is watched from another namespace, and in which nothing is captured.
+    /// A laboratory on loopback that is watched from another namespace, and in which nothing is
+    /// captured.
     pub fn watched_from_outside(family: Family) -> Option<Self> {
         if !requirements::can_trace() {
             return None;
@@ -106,13 +108,13 @@ impl Lab {
         self.watch.as_ref().expect("the program watches")
     }
 
-    /// A laboratory whose ends talk over a [`Wire`].
+    /// A laboratory whose endpoints talk over a [`Wire`].
     pub fn on_wire(family: Family) -> Option<Self> {
         if !requirements::can_trace() {
             return None;
         }
         let ns = NetNs::new();
-        let truth = Truth::Wire(Wire::lay(&ns)?);
+        let truth = Truth::Wire(Wire::create(&ns)?);
         let watch = Some(Watch::start(&ns, &[]));
         Some(Self {
             ns,
@@ -159,7 +161,7 @@ impl Lab {
     /// An address to connect from on a port of the kernel's choice.
     pub fn client_address(&self, port: u16) -> SocketAddr {
         let (listen, connect) = self.addresses();
-        // Over the wire both ends live at the near address.
+        // Over the wire both endpoints live at the near address.
         let near = if matches!(self.truth, Truth::Wire(_)) {
             listen
         } else {
@@ -173,7 +175,7 @@ impl Lab {
         SocketAddr::new(self.addresses().1.ip(), port)
     }
 
-    /// The addresses of a connection's ends, the connecting one first.
+    /// The addresses of a connection's endpoints, the connecting one first.
     pub fn ends(&self, ports: Ports) -> (SocketAddr, SocketAddr) {
         let client = self.client_address(ports.client);
         (client, self.connect_address(ports.server))
@@ -217,6 +219,13 @@ impl Lab {
         set.unwrap_or_else(|error| panic!("{file}: {error}"));
     }
 
+    /// Sets the range of local ports that connect() chooses from.
+    pub fn set_range(&self, first: u16, last: u16) {
+        let file = "/proc/sys/net/ipv4/ip_local_port_range";
+        let set = self.ns.run(|| fs::write(file, format!("{first} {last}")));
+        set.unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+
     /// All packets so far.
     pub fn packets(&self) -> Vec<Packet> {
         match &self.truth {
@@ -228,9 +237,10 @@ impl Lab {
 
     /// The closing of the `nth` connection with these ports as it was captured so far.
     pub fn nth_captured(&self, ports: Ports, nth: usize) -> Closing {
-        connections(&self.packets(), ports)
-            .get(nth)
-            .map_or_else(|| Closing::of(&[]), |segments| Closing::of(segments))
+        connections(&self.packets(), ports).get(nth).map_or_else(
+            || Closing::from_segments(&[]),
+            |segments| Closing::from_segments(segments),
+        )
     }
 
     /// The closing of the connection as it was captured so far.
@@ -238,7 +248,7 @@ impl Lab {
         self.nth_captured(ports, 0)
     }
 
-    /// Waits until all data that one end has sent is acknowledged.
+    /// Waits until all data that one endpoint has sent is acknowledged.
     pub fn wait_until_acknowledged(&self, ports: Ports, sender: Endpoint) {
         let acknowledged = || {
             let segments = connections(&self.packets(), ports).pop()?;
@@ -256,14 +266,16 @@ impl Lab {
             .unwrap_or_else(|| panic!("the data of the {sender} is never acknowledged"));
     }
 
-    /// Asserts that the connection closed on the wire as the scenario wants it, and waits until it has.
+    /// Asserts that the connection closed on the wire as the scenario wants it, and waits until it
+    /// has.
     pub fn assert_captured(&self, ports: Ports, closing: &str) {
         agree("the capture", &closing.to_owned(), || {
             self.captured(ports).to_string()
         });
     }
 
-    /// Waits until both ends have sent a FIN, however many segments they needed, and the last is acknowledged.
+    /// Waits until both endpoints have sent a FIN, however many segments they needed, and the last
+    /// is acknowledged.
     pub fn assert_ends_closed(&self, ports: Ports) -> Closing {
         self.nth_ends_closed(ports, 0)
     }
@@ -283,14 +295,14 @@ impl Lab {
             .unwrap_or_else(|| panic!("not closed: {}", self.nth_captured(ports, nth)))
     }
 
-    /// The record of one end; it agrees with the capture in every closing segment.
+    /// The record of one endpoint; it agrees with the capture in every closing segment.
     pub fn truthful_close(&self, ports: Ports, end: Endpoint) -> Close {
         let close = self.close(ports, end);
         self.assert_truthful(&close, ports, end, 0);
         close
     }
 
-    /// Asserts that the record of one end of the `nth` connection agrees with the capture.
+    /// Asserts that the record of one endpoint of the `nth` connection agrees with the capture.
     pub fn assert_truthful(&self, close: &Close, ports: Ports, end: Endpoint, nth: usize) {
         close
             .has("/conn/family", self.family.name())
@@ -317,22 +329,22 @@ impl Lab {
         );
     }
 
-    /// The record of one end, not compared with anything.
+    /// The record of one endpoint, not compared with anything.
     pub fn close(&self, ports: Ports, end: Endpoint) -> Close {
         self.watching().close(ports, end)
     }
 
-    /// The first records of one end of connections with the same ports.
+    /// The first records of one endpoint of connections with the same ports.
     pub fn closes(&self, ports: Ports, end: Endpoint, count: usize) -> Vec<Close> {
         self.watching().closes(ports, end, count)
     }
 
-    /// The `time_wait` record of one end.
+    /// The `time_wait` record of one endpoint.
     pub fn time_wait(&self, ports: Ports, end: Endpoint) -> TimeWait {
-        self.watching().time_wait(ports, end, PATIENCE)
+        self.watching().time_wait(ports, end, WAIT_TIMEOUT)
     }
 
-    /// The `time_wait` records of one end so far.
+    /// The `time_wait` records of one endpoint so far.
     pub fn time_waits(&self, ports: Ports, end: Endpoint) -> Vec<TimeWait> {
         self.watching().time_waits(ports, end)
     }
@@ -356,58 +368,27 @@ impl Lab {
             .wait_for(&format!("{count} closes"), reported);
     }
 
-    /// Ends the scenario: the program stops cleanly and nothing was printed twice. Returns all it has seen.
+    /// Ends the scenario: the program stops cleanly, nothing was printed twice, and every
+    /// connection has the name that its SYNs give it. Returns all it has seen.
     pub fn finish(mut self) -> Vec<Close> {
-        self.watch.take().expect("the program watches").stop()
+        let closes = self.watch.take().expect("the program watches").stop();
+        if !matches!(self.truth, Truth::Unseen) {
+            for close in &closes {
+                let is_named = || has_pair_of(close, &self.packets()).then_some(());
+                within(SOON, is_named).unwrap_or_else(|| panic!("not its pair: {close}"));
+            }
+        }
+        closes
+    }
+
+    /// Ends the scenario likewise, and returns how many records the program reports as lost, too.
+    pub fn finish_with_losses(mut self) -> (Vec<Close>, u64) {
+        let watch = self.watch.take().expect("the program watches");
+        watch.stop_with_losses()
     }
 }
 
 /// A process that only lives there.
-fn resident(ns: &NetNs) -> Process {
-    Process::spawn(ns.command("sleep").arg("600"))
+fn resident(ns: &NetNs) -> ChildProcess {
+    ChildProcess::spawn(ns.command("sleep").arg("600"))
 }
-
-/// Runs a scenario, a `fn(Family)`, as one test for each kind of socket.
-macro_rules! for_each_family {
-    ($($scenario:ident),+ $(,)?) => {
-        $(mod $scenario {
-            use crate::harness::sockets::Family;
-
-            #[test]
-            fn ipv4() {
-                super::$scenario(Family::V4);
-            }
-
-            #[test]
-            fn ipv6() {
-                super::$scenario(Family::V6);
-            }
-
-            #[test]
-            fn v4_mapped() {
-                super::$scenario(Family::Mapped);
-            }
-        })+
-    };
-}
-
-/// As [`for_each_family`], for scenarios in which the v4-mapped kind teaches nothing new.
-macro_rules! for_ipv4_and_ipv6 {
-    ($($scenario:ident),+ $(,)?) => {
-        $(mod $scenario {
-            use crate::harness::sockets::Family;
-
-            #[test]
-            fn ipv4() {
-                super::$scenario(Family::V4);
-            }
-
-            #[test]
-            fn ipv6() {
-                super::$scenario(Family::V6);
-            }
-        })+
-    };
-}
-
-pub(crate) use {for_each_family, for_ipv4_and_ipv6};

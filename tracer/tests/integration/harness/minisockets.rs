@@ -1,4 +1,5 @@
-//! The kernel's own list of sockets, /proc/net/tcp: a truth beside sock_diag, which the program under test asks.
+//! The kernel's own list of sockets, /proc/net/tcp: a truth beside sock_diag, which the program
+//! under test asks.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -27,7 +28,7 @@ pub struct Moment {
 
 impl Moment {
     /// Around what `act` does.
-    pub fn of<T>(act: impl FnOnce() -> T) -> (Self, T) {
+    pub fn during<T>(act: impl FnOnce() -> T) -> (Self, T) {
         let after = Instant::now();
         let done = act();
         let before = Instant::now();
@@ -35,17 +36,17 @@ impl Moment {
     }
 }
 
-/// The state of one end, as `/proc/net/tcp` shows it; `None` where it is not there.
+/// The state of one endpoint, as `/proc/net/tcp` shows it; `None` where it is not there.
 pub fn state(ns: &NetNs, ports: Ports, end: Endpoint) -> Option<u8> {
-    Tables::of(ns).state(ports, end)
+    Tables::read(ns).state(ports, end)
 }
 
-/// The tables of a namespace: open files go on showing it wherever they are read. A thread that stayed in the namespace
-/// would be a way into it, which the program finds.
+/// The tables of a namespace: open files go on showing it wherever they are read. A thread that
+/// stayed in the namespace would be a way into it, which the program finds.
 struct Tables(Vec<File>);
 
 impl Tables {
-    fn of(ns: &NetNs) -> Self {
+    fn read(ns: &NetNs) -> Self {
         let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
         let opened = ns.run(|| tables.map(File::open));
         // There is no second one without IPv6.
@@ -72,8 +73,8 @@ fn find(table: &str, ports: Ports, end: Endpoint) -> Option<u8> {
     })
 }
 
-/// Waits until one end is in this state, at most `limit`, and says when it came there: between the last look that
-/// showed another state (or `since`) and the first that showed it.
+/// Waits until one endpoint is in this state, at most `limit`, and says when it came there: between
+/// the last poll that showed another state (or `since`) and the first that showed it.
 pub fn wait_for_state(
     ns: &NetNs,
     (ports, end): (Ports, Endpoint),
@@ -81,7 +82,7 @@ pub fn wait_for_state(
     since: Instant,
     limit: Duration,
 ) -> Moment {
-    let mut tables = Tables::of(ns);
+    let mut tables = Tables::read(ns);
     let deadline = Instant::now() + limit;
     let mut after = since;
     while Instant::now() < deadline {
@@ -96,13 +97,13 @@ pub fn wait_for_state(
     panic!("the {end}'s end {ports:?} never is in state {wanted:?}")
 }
 
-/// Waits until one end is in TIME_WAIT.
+/// Waits until one endpoint is in TIME_WAIT.
 pub fn enters(ns: &NetNs, ports: Ports, end: Endpoint, since: Instant) -> Moment {
-    let limit = super::patience::PATIENCE;
+    let limit = super::patience::WAIT_TIMEOUT;
     wait_for_state(ns, (ports, end), Some(TIME_WAIT), since, limit)
 }
 
-/// Waits until the minisocket of one end is gone.
+/// Waits until the minisocket of one endpoint is gone.
 pub fn leaves(ns: &NetNs, ports: Ports, end: Endpoint, limit: Duration) -> Moment {
     wait_for_state(ns, (ports, end), None, Instant::now(), limit)
 }

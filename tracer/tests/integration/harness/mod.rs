@@ -1,9 +1,12 @@
 //! What the scenarios stand on.
 
 pub mod capture;
+pub mod families;
+pub mod firewall;
 pub mod helper;
 pub mod lab;
 pub mod minisockets;
+pub mod pair;
 pub mod patience;
 pub mod program;
 pub mod record;
@@ -11,7 +14,6 @@ pub mod requirements;
 pub mod segment;
 pub mod sock_diag;
 pub mod sockets;
-pub mod sys;
 pub mod time_wait;
 pub mod tshark;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tcpclose_kit::process::{Ended, run};
+use tcpclose_kit::process::{CommandOutput, run};
 
 /// `TCPCLOSE_BIN`, or what cargo has built for this test.
 pub fn path() -> String {
@@ -15,7 +15,7 @@ pub fn command() -> Command {
 }
 
 /// `tcpclose ARGS` to its end.
-pub fn run_with(args: &[&str]) -> Ended {
+pub fn run_with(args: &[&str]) -> CommandOutput {
     run(command().args(args))
 }
 

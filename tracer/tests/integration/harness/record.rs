@@ -127,8 +127,8 @@ impl Close {
             .has("/close/initiator", initiator)
     }
 
-    /// Asserts that the number of closing segments is known. Whether it is right, the capture says: a FIN may be sent
-    /// again at any time.
+    /// Asserts that the number of closing segments is known. Whether it is right, the capture says:
+    /// a FIN may be sent again at any time.
     pub fn counts_segments(&self) -> &Self {
         assert!(
             self.closing().segments.is_some(),
@@ -149,14 +149,16 @@ impl Close {
             .has("/bytes/received", received)
     }
 
-    /// Asserts that the owner is this process and comes from the one trustworthy source for a connecting end.
+    /// Asserts that the owner is this process and comes from the one trustworthy source for a
+    /// connecting endpoint.
     pub fn is_our_client(&self) -> &Self {
         self.has("/conn/role", "client")
             .has("/owner/source", "connect")
             .is_ours()
     }
 
-    /// Asserts that the owner is this process and comes from a source that can be trusted for an accepting end.
+    /// Asserts that the owner is this process and comes from a source that can be trusted for an
+    /// accepting endpoint.
     pub fn is_our_server(&self) -> &Self {
         self.has("/conn/role", "server")
             .has_one_of("/owner/source", &["listen", "close", "proc"])
@@ -169,8 +171,8 @@ impl Close {
             .has("/owner/uid", 0)
     }
 
-    /// Asserts what holds for every connection that the tracer saw from its first to its last moment: it reports that, and
-    /// its times are sane.
+    /// Asserts what holds for every connection that the tracer saw from its first to its last
+    /// moment: it reports that, and its times are sane.
     pub fn was_watched_from_start(&self) -> &Self {
         self.has("/conn/seen_from_start", true);
         for pointer in ["/ts", "/conn/opened"] {
@@ -203,7 +205,7 @@ impl fmt::Display for Close {
     }
 }
 
-/// Whether this is `2025-01-02T03:04:05.678901Z`.
+/// Returns whether this is `2025-01-02T03:04:05.678901Z`.
 fn is_utc_with_microseconds(text: &str) -> bool {
     const PATTERN: &str = "dddd-dd-ddTdd:dd:dd.ddddddZ";
     text.len() == PATTERN.len()

@@ -35,7 +35,7 @@ pub fn reset(from: SocketAddrV4, to: SocketAddrV4, seq: u32) -> Vec<u8> {
 fn pseudo_header(from: Ipv4Addr, to: Ipv4Addr) -> u32 {
     let words = |ip: Ipv4Addr| {
         let [a, b, c, d] = ip.octets().map(u32::from);
-        (a << 8 | b) + (c << 8 | d)
+        ((a << 8) | b) + ((c << 8) | d)
     };
     words(from) + words(to) + u32::from(TCP) + TCP_HEADER as u32
 }
@@ -44,7 +44,7 @@ fn pseudo_header(from: Ipv4Addr, to: Ipv4Addr) -> u32 {
 fn checksum(bytes: &[u8], start: u32) -> u16 {
     let words = bytes
         .chunks_exact(2)
-        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+        .map(|word| (u32::from(word[0]) << 8) | u32::from(word[1]));
     let mut sum = words.sum::<u32>() + start;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);

@@ -19,7 +19,7 @@ const NLMSG_HEADER: usize = 16;
 /// The kernel's answer: `EOPNOTSUPP` where it does not destroy sockets in that state.
 pub fn destroy(ns: &NetNs, local: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     let request = request(local, peer);
-    let mut answer = [0u8; 512];
+    let mut answer = [0_u8; 512];
     let length = ns.run(|| {
         let netlink = Socket::new(
             Domain::from(libc::AF_NETLINK),
@@ -62,7 +62,7 @@ fn request(local: SocketAddr, peer: SocketAddr) -> Vec<u8> {
     body.extend(peer.port().to_be_bytes());
     body.extend(address(local));
     body.extend(address(peer));
-    body.extend(0u32.to_ne_bytes());
+    body.extend(0_u32.to_ne_bytes());
     // INET_DIAG_NOCOOKIE, twice.
     body.extend(u64::MAX.to_ne_bytes());
 

@@ -42,19 +42,19 @@ impl Family {
     }
 }
 
-/// Both ends of an established connection, and the listener it came in on.
+/// Both endpoints of an established connection, and the listener it came in on.
 pub struct Connection {
-    /// The connecting end.
+    /// The connecting endpoint.
     pub client: TcpStream,
-    /// The accepted end.
+    /// The accepted endpoint.
     pub server: TcpStream,
     /// Still listening.
     pub listener: TcpListener,
-    /// How to find the connection again when its ends are gone.
+    /// How to find the connection again when its endpoints are gone.
     pub ports: Ports,
 }
 
-/// The ports of a connection, from its connecting end.
+/// The ports of a connection, from its connecting endpoint.
 pub fn ports_of(client: &TcpStream) -> Ports {
     let local = client.local_addr().expect("a bound socket");
     let peer = client.peer_addr().expect("a connected socket");

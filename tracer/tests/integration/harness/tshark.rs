@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use super::capture::{self, Capture, Ports};
 use super::sockets::{Family, expect, read_to_end, send};
 use tcpclose_kit::netns::NetNs;
-use tcpclose_kit::process::{Process, run};
+use tcpclose_kit::process::ChildProcess;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip;
 use tcpclose_kit::wait::eventually;
-use tcpclose_parity::segment::{Endpoint, Flags, Segment};
+use tcpclose_parity::segment::Segment;
+use tcpclose_parity::tshark;
 
 /// tcpdump on a namespace's loopback interface.
 pub struct Tcpdump {
-    process: Process,
+    process: ChildProcess,
     file: PathBuf,
-    /// Tells how many packets there should be.
+    /// Announces how many packets there should be.
     own: Capture,
 }
 
@@ -44,7 +45,7 @@ impl Tcpdump {
             ])
             .arg(&file)
             .arg("tcp");
-        let process = Process::spawn(&mut command);
+        let process = ChildProcess::spawn(&mut command);
         let listening = |lines: &[String]| {
             lines
                 .iter()
@@ -60,7 +61,8 @@ impl Tcpdump {
         Self { process, file, own }
     }
 
-    /// Stops it and returns the segments of each connection, told apart as Wireshark does (`tcp.stream`).
+    /// Stops it and returns the segments of each connection, distinguished as Wireshark does
+    /// (`tcp.stream`).
     pub fn stop(mut self) -> Vec<(Ports, Vec<Segment>)> {
         // An interrupted tcpdump forgets what it has not read yet.
         let expected = self.own.packets().len();
@@ -73,29 +75,16 @@ impl Tcpdump {
             "tcpdump: {}",
             self.process.stderr.text()
         );
-        let fields = [
-            "tcp.stream",
-            "tcp.srcport",
-            "tcp.dstport",
-            "tcp.flags",
-            "tcp.seq",
-            "tcp.ack",
-            "tcp.len",
-        ];
-        let mut command = std::process::Command::new(skip::program_path("tshark"));
-        command.arg("-r").arg(&self.file).args([
-            "-n",
-            "-o",
-            "tcp.relative_sequence_numbers:TRUE",
-            "-T",
-            "fields",
-        ]);
-        for field in fields {
-            command.args(["-e", field]);
-        }
-        let ended = run(&mut command);
-        assert_eq!(ended.code, Some(0), "tshark: {}", ended.stderr);
-        connections(&ended.stdout)
+        let streams = tshark::read(&skip::program_path("tshark"), &self.file);
+        let streams = streams.unwrap_or_else(|error| panic!("{error}"));
+        let connection = |stream: &tshark::Stream| {
+            let ports = Ports {
+                client: stream.client.port(),
+                server: stream.server.port(),
+            };
+            (ports, stream.segments())
+        };
+        streams.iter().map(connection).collect()
     }
 }
 
@@ -116,79 +105,8 @@ fn count_packets(pcap: &[u8]) -> usize {
     packets
 }
 
-/// Reads tshark's table. The end that sent the first segment of a stream is its client.
-fn connections(table: &str) -> Vec<(Ports, Vec<Segment>)> {
-    let mut connections: Vec<(Ports, Vec<Segment>)> = Vec::new();
-    for line in table.lines() {
-        let mut words = line.split('\t');
-        let mut number = || -> u32 {
-            let word = words.next().unwrap_or_default();
-            let parsed = match word.strip_prefix("0x") {
-                Some(hex) => u32::from_str_radix(hex, 16),
-                None => word.parse(),
-            };
-            parsed.unwrap_or_else(|_| panic!("no number {word:?} in tshark's {line:?}"))
-        };
-        let stream = number() as usize;
-        let (source, destination) = (number() as u16, number() as u16);
-        let flags = Flags::from_bits((number() & 0xff) as u8);
-        if stream == connections.len() {
-            connections.push((
-                Ports {
-                    client: source,
-                    server: destination,
-                },
-                Vec::new(),
-            ));
-        }
-        let (ports, segments) = &mut connections[stream];
-        let from = if source == ports.client {
-            Endpoint::Client
-        } else {
-            Endpoint::Server
-        };
-        segments.push(Segment {
-            from,
-            flags,
-            seq: number(),
-            ack: number(),
-            len: number(),
-        });
-    }
-    connections
-}
-
-#[test]
-fn tables_of_tshark_become_segments() {
-    let table = "0\t4000\t80\t0x0002\t0\t0\t0\n1\t4001\t80\t0x0002\t0\t0\t0\n0\t80\t4000\t0x0019\t1\t11\t5\n";
-    let connections = connections(table);
-    assert_eq!(connections.len(), 2);
-    let (ports, segments) = &connections[0];
-    assert_eq!(
-        *ports,
-        Ports {
-            client: 4000,
-            server: 80
-        }
-    );
-    let flags = Flags {
-        ack: true,
-        fin: true,
-        ..Flags::default()
-    };
-    assert_eq!(
-        segments[1],
-        Segment {
-            from: Endpoint::Server,
-            flags,
-            seq: 1,
-            ack: 11,
-            len: 5
-        }
-    );
-}
-
-/// The tests' own capture numbers segments exactly as Wireshark does, so that either can be the truth of a scenario.
+/// The tests' own capture numbers segments exactly as Wireshark does, so that either can be the
+/// truth of a scenario.
 #[test]
 fn the_tests_own_capture_shows_what_tshark_shows() {
     if !skip::is_root() || !skip::has_programs(&Tcpdump::PROGRAMS) {

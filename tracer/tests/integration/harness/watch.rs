@@ -11,13 +11,13 @@ use super::program;
 use super::record::Close;
 use super::time_wait::TimeWait;
 use tcpclose_kit::netns::NetNs;
-use tcpclose_kit::process::Process;
+use tcpclose_kit::process::ChildProcess;
 use tcpclose_kit::wait::eventually;
 use tcpclose_parity::segment::Endpoint;
 
 /// `tcpclose watch`, attached.
 pub struct Watch {
-    process: Process,
+    process: ChildProcess,
 }
 
 impl Watch {
@@ -42,14 +42,14 @@ impl Watch {
     /// Starts a command line of one's own and waits until it says that it watches.
     pub fn spawn(command: &mut Command) -> Self {
         let watch = Self {
-            process: Process::spawn(command),
+            process: ChildProcess::spawn(command),
         };
         watch.wait_until_attached();
         watch
     }
 
     /// Takes over a process whose standard output the test reads itself.
-    pub fn adopt(process: Process) -> Self {
+    pub fn adopt(process: ChildProcess) -> Self {
         let watch = Self { process };
         watch.wait_until_attached();
         watch
@@ -75,7 +75,7 @@ impl Watch {
         self.process.pid()
     }
 
-    /// Whether the program still runs.
+    /// Returns whether the program still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
@@ -96,12 +96,12 @@ impl Watch {
         })
     }
 
-    /// The `close` record of one end of a connection.
+    /// The `close` record of one endpoint of a connection.
     pub fn close(&self, ports: Ports, end: Endpoint) -> Close {
         self.closes(ports, end, 1).remove(0)
     }
 
-    /// The `time_wait` record of one end of a connection, and that there is only one by then.
+    /// The `time_wait` record of one endpoint of a connection, and that there is only one by then.
     pub fn time_wait(&self, ports: Ports, end: Endpoint, limit: Duration) -> TimeWait {
         let found = self.process.stdout.wait_for(limit, |lines| {
             let mut reported = self.time_waits_in(lines, ports, end);
@@ -116,7 +116,7 @@ impl Watch {
         })
     }
 
-    /// The `time_wait` records of one end so far.
+    /// The `time_wait` records of one endpoint so far.
     pub fn time_waits(&self, ports: Ports, end: Endpoint) -> Vec<TimeWait> {
         self.time_waits_in(&self.lines(), ports, end)
     }
@@ -130,7 +130,8 @@ impl Watch {
         reported
     }
 
-    /// The first `count` close records of one end of connections that used the same ports, in order.
+    /// The first `count` close records of one endpoint of connections that used the same ports, in
+    /// order.
     pub fn closes(&self, ports: Ports, end: Endpoint, count: usize) -> Vec<Close> {
         let what = format!("record {count} of the {end}'s end {ports:?}");
         self.wait_for(&what, |lines| {
@@ -142,8 +143,13 @@ impl Watch {
         })
     }
 
-    /// Waits for an end by itself (`--count`, `--duration`): exit code 0, and nothing went wrong on the way.
-    pub fn ended(mut self) -> Vec<Close> {
+    /// Waits until it ends by itself (`--count`, `--duration`): exit code 0, and nothing went wrong
+    /// on the way.
+    pub fn ended(self) -> Vec<Close> {
+        closes_in(&self.all_lines())
+    }
+
+    fn all_lines(mut self) -> Vec<String> {
         let status = self.process.wait();
         let stderr = self.process.stderr.text();
         program::assert_no_panic(&stderr);
@@ -152,20 +158,30 @@ impl Watch {
             Some(0),
             "exit code of tcpclose watch; its stderr:\n{stderr}"
         );
-        let closes = closes_in(&self.lines());
+        let lines = self.lines();
         let mut ids = HashSet::new();
-        for close in &closes {
+        for close in closes_in(&lines) {
             // A socket keeps its id when it connects a second time.
             let life = (close.id(), close.get("/conn/opened").to_string());
             assert!(ids.insert(life), "printed twice: {close}");
         }
-        closes
+        lines
     }
 
     /// Stops it as Ctrl-C does; otherwise as [`Self::ended`].
     pub fn stop(self) -> Vec<Close> {
         self.process.interrupt();
         self.ended()
+    }
+
+    /// Stops it as Ctrl-C does, and returns the closes and how many records it reports as lost.
+    pub fn stop_with_losses(self) -> (Vec<Close>, u64) {
+        self.process.interrupt();
+        let lines = self.all_lines();
+        let records = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+        let losses = records.filter(|record: &Value| record["kind"] == "loss");
+        let lost = losses.filter_map(|loss| loss["lost"].as_u64()).sum();
+        (closes_in(&lines), lost)
     }
 
     /// Stops it and returns all it wrote, whatever the format.

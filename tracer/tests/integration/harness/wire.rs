@@ -1,19 +1,22 @@
-//! A wire that the test holds in its hands: packets pass, wait or get lost as the test says.
+//! A wire that a test controls: packets pass, wait or get lost as the test decides.
 //!
-//! One TUN interface whose far side is a mirror: what is sent to the address beyond it comes back with source and
-//! destination exchanged, and so reaches a listener in the same namespace. Exchanging leaves all checksums right.
+//! One TUN interface whose far side is a mirror: what is sent to the address beyond it comes back
+//! with source and destination exchanged, and so reaches a listener in the same namespace.
+//! Exchanging leaves all checksums right.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use super::capture::Packet;
-use super::sys;
-use tcpclose_kit::namespace;
+use tcpclose_kit::interfaces;
 use tcpclose_kit::netns::NetNs;
 use tcpclose_kit::skip;
+use tcpclose_kit::wait::{eventually, is_readable};
 
 const INTERFACE: &str = "wire0";
 const NEAR_V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
@@ -54,9 +57,9 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Lays the wire; `None` (and reported) where the kernel has no TUN.
-    pub fn lay(ns: &NetNs) -> Option<Self> {
-        let tun = match ns.run(|| sys::open_tun(INTERFACE)) {
+    /// Creates the wire; `None` (and reported) where the kernel has no TUN.
+    pub fn create(ns: &NetNs) -> Option<Self> {
+        let tun = match ns.run(|| interfaces::open_tun(INTERFACE)) {
             Ok(tun) => tun,
             Err(error) => {
                 skip::skip(&format!("no TUN interface: {error}"));
@@ -64,9 +67,12 @@ impl Wire {
             }
         };
         ns.run(|| {
-            sys::add_ipv4(INTERFACE, NEAR_V4).expect("an IPv4 address on the wire");
-            sys::add_ipv6(INTERFACE, NEAR_V6).expect("an IPv6 address on the wire");
-            namespace::bring_up(INTERFACE).expect("the wire up");
+            interfaces::add_ipv4(INTERFACE, NEAR_V4).expect("an IPv4 address on the wire");
+            interfaces::add_ipv6(INTERFACE, NEAR_V6).expect("an IPv6 address on the wire");
+            interfaces::bring_up(INTERFACE).expect("the wire up");
+            // The kernel makes an IPv6 address usable in a work queue, also where it looks for no
+            // duplicate.
+            eventually(|| UdpSocket::bind((NEAR_V6, 0)).ok()).expect("a usable IPv6 address");
         });
         let state = State {
             judge: Box::new(|_| Fate::Pass),
@@ -111,13 +117,17 @@ impl Wire {
         let mut state = self.shared.state.lock().unwrap();
         state.judge = Box::new(|_| Fate::Pass);
         for packet in std::mem::take(&mut state.waiting) {
-            sys::write_packet(&self.shared.tun, &packet).expect("the wire takes packets");
+            (&self.shared.tun)
+                .write_all(&packet)
+                .expect("the wire takes packets");
         }
     }
 
     /// Puts a packet of the test's own making on the wire, as if it came from the far side.
     pub fn inject(&self, packet: &[u8]) {
-        sys::write_packet(&self.shared.tun, packet).expect("the wire takes packets");
+        (&self.shared.tun)
+            .write_all(packet)
+            .expect("the wire takes packets");
     }
 
     /// All packets that have left so far.
@@ -137,14 +147,14 @@ impl Drop for Wire {
 
 impl Shared {
     fn relay(&self) {
-        const LOOK_FOR_STOP_MS: i32 = 50;
-        const LARGEST: usize = 1 << 16;
-        let mut buffer = vec![0; LARGEST];
+        const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+        const MAX_PACKET_SIZE: usize = 1 << 16;
+        let mut buffer = vec![0; MAX_PACKET_SIZE];
         while !self.stop.load(Ordering::Relaxed) {
-            if !sys::readable(&self.tun, LOOK_FOR_STOP_MS).expect("polling the wire") {
+            if !is_readable(&self.tun, STOP_CHECK_INTERVAL).expect("polling the wire") {
                 continue;
             }
-            let length = sys::read_packet(&self.tun, &mut buffer).expect("reading the wire");
+            let length = (&self.tun).read(&mut buffer).expect("reading the wire");
             let bytes = &mut buffer[..length];
             // Neighbour discovery and the like get lost: nobody is there.
             let Some(packet) = Packet::parse(bytes) else {
@@ -154,7 +164,9 @@ impl Shared {
             let mut state = self.state.lock().unwrap();
             state.departed.push(packet);
             match (state.judge)(&packet) {
-                Fate::Pass => sys::write_packet(&self.tun, bytes).expect("the wire takes packets"),
+                Fate::Pass => (&self.tun)
+                    .write_all(bytes)
+                    .expect("the wire takes packets"),
                 Fate::Wait => state.waiting.push(bytes.to_vec()),
                 Fate::Lost => {}
             }

@@ -13,14 +13,16 @@ use crate::time_wait::namespaces::{OutOfReach, Vanished};
 use crate::time_wait::{close_first, inject_reset};
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
-/// The timer wheel may be late by an eighth, and the restart is some seconds later than the beginning.
-const LONGEST: Duration = Duration::from_secs(80);
+/// The timer wheel may be late by an eighth, and the restart is some seconds later than the
+/// beginning.
+const EXPIRY_TIMEOUT: Duration = Duration::from_secs(80);
 
-/// So long the wire loses what would end the restarted connection's close. FINs are sent again after 0.2, 0.6, 1.4, 3 s.
-const LOSSES: Duration = Duration::from_secs(2);
+/// So long the wire loses what would end the restarted connection's close. FINs are sent again
+/// after 0.2, 0.6, 1.4, 3 s.
+const LOSS_DELAY: Duration = Duration::from_secs(2);
 
 #[test]
-fn each_lasts_as_long_as_it_says() {
+fn each_lasts_as_long_as_reported() {
     let Some(lab) = Lab::on_wire(Family::V4) else {
         return;
     };
@@ -52,7 +54,7 @@ fn each_lasts_as_long_as_it_says() {
             out_of_reach,
         ]
         .map(|(lab, ports)| {
-            scope.spawn(move || minisockets::leaves(&lab.ns, ports, Client, LONGEST))
+            scope.spawn(move || minisockets::leaves(&lab.ns, ports, Client, EXPIRY_TIMEOUT))
         })
         .map(|looking| looking.join().unwrap())
     });
@@ -76,7 +78,7 @@ fn each_lasts_as_long_as_it_says() {
         .has("/time_wait/restarts", 1)
         .lasted(restarted_entered, left[3]);
     assert!(
-        reported.dwell_ms() >= 59_900.0 + LOSSES.as_secs_f64() * 1e3,
+        reported.dwell_ms() >= 59_900.0 + LOSS_DELAY.as_secs_f64() * 1e3,
         "it was started anew: {reported}"
     );
     lab.finish();
@@ -84,7 +86,8 @@ fn each_lasts_as_long_as_it_says() {
     vanished.end();
 }
 
-/// Its process closes it, and the peer follows: it waits in a minisocket for the FIN that puts it into TIME_WAIT.
+/// Its process closes it, and the peer follows: it waits in a minisocket for the FIN that puts it
+/// into TIME_WAIT.
 fn close_as_orphan(lab: &Lab, connection: Connection) -> (Ports, Moment) {
     let Connection {
         client,
@@ -102,7 +105,7 @@ fn close_as_orphan(lab: &Lab, connection: Connection) -> (Ports, Moment) {
 /// The acknowledgement of the server's FIN is lost for a while, so the FIN comes again, once.
 fn restart(lab: &Lab, connection: &Connection) -> Moment {
     let ports = connection.ports;
-    let until = Instant::now() + LOSSES;
+    let until = Instant::now() + LOSS_DELAY;
     let fins = Arc::new(Mutex::new(Vec::new()));
     let passed = Arc::clone(&fins);
     lab.wire().judge_by(move |packet| {
@@ -121,7 +124,7 @@ fn restart(lab: &Lab, connection: &Connection) -> Moment {
     });
     let entered = close_first(lab, connection, Client);
     // Its acknowledgement ends the server's socket.
-    minisockets::leaves(&lab.ns, ports, Server, LONGEST);
+    minisockets::leaves(&lab.ns, ports, Server, EXPIRY_TIMEOUT);
     let fins = fins.lock().unwrap();
     assert_eq!(fins.len(), 2, "the FIN came once more: {fins:?}");
     entered

@@ -1,12 +1,12 @@
-//! Namespaces that the program cannot look into any more. Only hooks tell then; else nobody saw the end, and nothing
-//! else may be claimed. The minute is waited for in [`expiry`](super::expiry).
+//! Namespaces that the program cannot look into any more. Only hooks tell then; else nobody saw the
+//! end, and nothing else may be claimed. The minute is waited for in [`expiry`](super::expiry).
 
 use std::time::{Duration, Instant};
 
 use crate::harness::capture::Ports;
 use crate::harness::lab::Lab;
 use crate::harness::minisockets::Moment;
-use crate::harness::patience::PATIENCE;
+use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::requirements::has_hooks;
 use crate::harness::sockets::Family;
 use crate::harness::time_wait::TimeWait;
@@ -15,7 +15,7 @@ use crate::time_wait::close_first;
 use tcpclose_parity::segment::Endpoint::Client;
 
 /// The kernel takes namespaces down in its own time, but soon.
-const CLEANED_UP: Duration = PATIENCE;
+const CLEANED_UP: Duration = WAIT_TIMEOUT;
 
 /// A connection in TIME_WAIT in a namespace watched from outside; its close has been reported.
 fn begin() -> (Lab, Ports, Moment) {
@@ -87,7 +87,7 @@ impl Vanished {
     }
 
     pub fn end(self) {
-        let reported = self.watch.time_wait(self.ports, Client, PATIENCE);
+        let reported = self.watch.time_wait(self.ports, Client, WAIT_TIMEOUT);
         if has_hooks() {
             reported.ended("killed").measured_by_hook_or("hook");
         } else {

@@ -3,26 +3,27 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::minisockets;
-use crate::harness::patience::PATIENCE;
+use crate::harness::patience::WAIT_TIMEOUT;
 use crate::harness::sockets::Family;
 use crate::time_wait::close_first;
 use tcpclose_parity::segment::Endpoint::Client;
 
 for_ipv4_and_ipv6!(
-    what_finds_no_room_is_reported,
-    what_finds_no_room_elsewhere_is_reported,
+    an_overflow_of_time_wait_is_reported,
+    an_overflow_in_another_namespace_is_reported,
 );
 
-fn what_finds_no_room_is_reported(family: Family) {
+fn an_overflow_of_time_wait_is_reported(family: Family) {
     if let Some(lab) = Lab::on_loopback(family) {
         overflow(lab);
     }
 }
 
 /// The program does not run in the namespace that it watches.
-fn what_finds_no_room_elsewhere_is_reported(family: Family) {
+fn an_overflow_in_another_namespace_is_reported(family: Family) {
     if let Some(lab) = Lab::watched_from_outside(family) {
         overflow(lab);
     }
@@ -38,7 +39,7 @@ fn overflow(lab: Lab) {
     let since = Instant::now();
     second.client.shutdown(std::net::Shutdown::Write).unwrap();
     second.server.shutdown(std::net::Shutdown::Write).unwrap();
-    minisockets::wait_for_state(&lab.ns, (second.ports, Client), None, since, PATIENCE);
+    minisockets::wait_for_state(&lab.ns, (second.ports, Client), None, since, WAIT_TIMEOUT);
     assert_eq!(overflows(&lab), before + 1, "TCPTimeWaitOverflow");
 
     lab.close(second.ports, Client)

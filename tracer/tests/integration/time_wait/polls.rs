@@ -1,4 +1,5 @@
-//! What it costs to follow ends in TIME_WAIT, and what happens where hooks are attached and say nothing.
+//! What it costs to follow ends in TIME_WAIT, and what happens where hooks are attached and say
+//! nothing.
 
 use std::fs;
 use std::net::Shutdown;
@@ -13,7 +14,7 @@ use tcpclose_parity::segment::Endpoint::Client;
 
 /// Some looks while something is pending, none when nothing is.
 #[test]
-fn looks_are_few_and_end_with_the_last_time_wait() {
+fn polls_are_few_and_stop_after_the_last_time_wait() {
     const SPAN: Duration = Duration::from_secs(3);
     /// A look each 5 s, and what else may wake it.
     const FEW: u64 = 6;
@@ -72,7 +73,7 @@ fn many_cost_little() {
 
 /// Tracing of functions can be turned off as a whole. Hooks are attached then, and never called.
 #[test]
-fn hooks_that_say_nothing_are_not_waited_for() {
+fn silent_hooks_are_not_waited_for() {
     if !requirements::can_trace() || !has_hooks() {
         return;
     }

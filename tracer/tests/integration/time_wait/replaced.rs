@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::lab::{Lab, for_ipv4_and_ipv6};
+use crate::harness::families::for_ipv4_and_ipv6;
+use crate::harness::lab::Lab;
 use crate::harness::minisockets::{self, Moment, TIME_WAIT};
 use crate::harness::sockets::{Connection, Family, connect_from, ports_of};
 use crate::time_wait::close_first;
@@ -53,7 +54,7 @@ fn a_connect_reuses_it(family: Family) {
     drop(client);
 
     thread::sleep(SECOND);
-    let (left, again) = Moment::of(|| lab.ns.run(|| connect_from(local, peer)));
+    let (left, again) = Moment::during(|| lab.ns.run(|| connect_from(local, peer)));
     let _again = (again.expect("it is reused"), listener.accept().unwrap());
     lab.time_wait(ports, Client)
         .ended("reused")
@@ -81,7 +82,7 @@ fn the_peers_syn_recycles_it(family: Family) {
     let (local, peer) = lab.ends(ports);
     drop((client, server));
 
-    let (left, again) = Moment::of(|| lab.ns.run(|| connect_from(local, peer)));
+    let (left, again) = Moment::during(|| lab.ns.run(|| connect_from(local, peer)));
     let _again = (again.expect("it is recycled"), listener.accept().unwrap());
     lab.time_wait(ports, Server)
         .ended("recycled")
@@ -91,7 +92,8 @@ fn the_peers_syn_recycles_it(family: Family) {
     lab.finish();
 }
 
-/// Without timestamps (`tcp_twsk_unique`) connect() fails: a transition to SYN_SENT and back, on the same addresses and ports.
+/// Without timestamps (`tcp_twsk_unique`) connect() fails: a transition to SYN_SENT and back, on
+/// the same addresses and ports.
 fn a_connect_that_the_kernel_refuses_leaves_it_alone(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;

@@ -1,20 +1,21 @@
 //! The `leak` record, of `tcpclose leaks` and of the tracer.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::parts::{Conn, Owner, VERSION, netns};
+use super::parts::{Conn, Owner, VERSION, netns, self_test};
+use crate::escape::cut;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
-use crate::output::escape::cut;
-use crate::output::leaks::unsent;
+use crate::output::leaks::send_queue_text;
 use tcpclose_core::process;
-use tcpclose_core::stuck::{self, Forecast, OwnerProcess, StuckSocket};
+use tcpclose_core::stuck::{self, Forecast, OwnerProcess, OwnerUnknown, StuckSocket, Verdict};
 use tcpclose_sys::host::cgroup::CgroupName;
 
 /// The most bytes of a command line in a record, which each socket of a process repeats.
-const COMMAND_LINE_LIMIT: usize = 256;
+const MAX_COMMAND_LINE_LEN: usize = 256;
 
 /// The record of a socket that is stuck, or no longer stuck.
 #[derive(Serialize)]
@@ -26,29 +27,34 @@ pub(in crate::output::json) struct Leak<'a> {
     netns: Option<u32>,
     conn: Conn,
     owner: Option<Owner<'a>>,
-    process: Option<Process<'a>>,
+    process: Option<ProcessRecord<'a>>,
     holders: Vec<Holder<'a>>,
-    leak: Stuck<'a>,
+    leak: LeakDetails<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_test: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct Stuck<'a> {
+struct LeakDetails<'a> {
     since: Rfc3339,
     age_ms: f64,
     age_known: &'static str,
     age_at_most_ms: Option<f64>,
     verdict: &'static str,
-    unread_bytes: u32,
+    unread_bytes: Option<u32>,
     unsent_bytes: u32,
     fds: &'a [u32],
     owner_unknown: Option<&'static str>,
     cgroup: Option<&'a str>,
     advice: String,
     resolved_by: Option<&'static str>,
+    /// Only where it is not TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
 }
 
 #[derive(Serialize)]
-struct Process<'a> {
+struct ProcessRecord<'a> {
     exe: Option<Cow<'a, str>>,
     command_line: Vec<Cow<'a, str>>,
     command_line_cut: bool,
@@ -79,6 +85,9 @@ struct Holder<'a> {
     pid: u32,
     comm: Cow<'a, str>,
     fds: &'a [u32],
+    /// Only where the descriptors are those of one thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<u32>,
 }
 
 impl<'a> Leak<'a> {
@@ -102,7 +111,16 @@ impl<'a> Leak<'a> {
         } = stuck;
         let (at, fds) = (*at, stuck.fds());
         let unread = socket.unread();
-        let explained = verdict.explain(unread.into(), fds);
+        let mut advice = verdict.explain(unread.map(u64::from), fds, *owner_unknown);
+        if let Some(unsent) = send_queue_text([stuck]) {
+            let _ = write!(advice, "; {unsent}");
+        }
+        if let Some(unknown @ (OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable)) =
+            owner_unknown
+        {
+            let why = unknown.explain(*verdict != Verdict::NotAccepted);
+            let _ = write!(advice, "; {why}");
+        }
         Self {
             v: VERSION,
             kind: "leak",
@@ -111,12 +129,12 @@ impl<'a> Leak<'a> {
             netns: netns(endpoint.netns),
             conn: Conn::new(endpoint, clock),
             owner: owner.as_deref().map(|owner| match process {
-                Some(known) => Owner::of_process(owner, &known.process),
+                Some(known) => Owner::from_process(owner, &known.process),
                 None => Owner::new(owner, None),
             }),
-            process: process.as_ref().map(Process::new),
+            process: process.as_ref().map(ProcessRecord::new),
             holders: holders.iter().map(Holder::new).collect(),
-            leak: Stuck {
+            leak: LeakDetails {
                 since: clock.rfc3339(age.since),
                 age_ms: rounded_ms(at - age.since),
                 age_known: age.known.into(),
@@ -127,17 +145,16 @@ impl<'a> Leak<'a> {
                 fds,
                 owner_unknown: owner_unknown.map(Into::into),
                 cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
-                advice: match unsent([stuck]) {
-                    Some(unsent) => format!("{explained}; {unsent}"),
-                    None => explained,
-                },
+                advice,
                 resolved_by: stuck.resolution().map(Into::into),
+                protocol: socket.mptcp.then_some("mptcp"),
             },
+            self_test: self_test(endpoint),
         }
     }
 }
 
-impl<'a> Process<'a> {
+impl<'a> ProcessRecord<'a> {
     fn new(owner: &'a OwnerProcess) -> Self {
         let process = &*owner.process;
         let exe = process.exe.as_deref();
@@ -149,7 +166,7 @@ impl<'a> Process<'a> {
             command_line_cut: process.command_line_cut || was_cut,
             unit: unit.map(|unit| unit.name.as_str()),
             user_unit: unit.and_then(|unit| unit.user.as_deref()),
-            descriptors: Descriptors::of(process),
+            descriptors: Descriptors::new(process),
             stuck: owner.stuck,
             growth: owner.forecast.map(Growth::from),
         }
@@ -158,7 +175,7 @@ impl<'a> Process<'a> {
 
 /// Returns the first bytes of the arguments, and whether there are more.
 fn command_line(process: &process::Process) -> (Vec<Cow<'_, str>>, bool) {
-    let mut room = COMMAND_LINE_LIMIT;
+    let mut room = MAX_COMMAND_LINE_LEN;
     let (mut line, mut was_cut) = (Vec::new(), false);
     for argument in process.arguments() {
         if room == 0 {
@@ -173,10 +190,10 @@ fn command_line(process: &process::Process) -> (Vec<Cow<'_, str>>, bool) {
 }
 
 impl Descriptors {
-    pub(in crate::output::json) fn of(process: &process::Process) -> Self {
+    pub(in crate::output::json) fn new(process: &process::Process) -> Self {
         Self {
-            open: process.open,
-            limit: process.limit,
+            open: process.open_fds,
+            limit: process.fd_limit,
         }
     }
 }
@@ -194,11 +211,18 @@ impl From<Forecast> for Growth {
 }
 
 impl<'a> Holder<'a> {
-    fn new(stuck::Holder { pid, comm, fds }: &'a stuck::Holder) -> Self {
+    fn new(holder: &'a stuck::Holder) -> Self {
+        let stuck::Holder {
+            pid,
+            comm,
+            fds,
+            thread,
+        } = holder;
         Self {
             pid: *pid,
             comm: String::from_utf8_lossy(comm),
             fds,
+            thread: *thread,
         }
     }
 }

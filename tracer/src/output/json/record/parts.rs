@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use super::pair::PairId;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use tcpclose_core::finding;
@@ -19,6 +20,7 @@ pub(in crate::output::json) const VERSION: u8 = 1;
 #[derive(Serialize)]
 pub(in crate::output::json) struct Conn {
     id: u64,
+    pair: Option<PairId>,
     family: &'static str,
     local: Address,
     peer: Address,
@@ -32,6 +34,7 @@ impl Conn {
     pub(in crate::output::json) fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
         Self {
             id: endpoint.id.0,
+            pair: endpoint.initial.map(PairId::from),
             family: endpoint.tuple.ip().into(),
             local: endpoint.tuple.local().into(),
             peer: endpoint.tuple.peer().into(),
@@ -41,6 +44,11 @@ impl Conn {
             lifetime_ms: endpoint.lifetime.map(rounded_ms),
         }
     }
+}
+
+/// Marks the records of the self-test's connections; all others lack the field.
+pub(super) fn self_test(endpoint: &finding::Endpoint) -> Option<bool> {
+    endpoint.tuple.is_self_test().then_some(true)
 }
 
 /// An address with its port.
@@ -87,7 +95,7 @@ impl<'a> Owner<'a> {
     }
 
     /// Returns an owner from /proc, with its cgroup and container.
-    pub(in crate::output::json) fn of_process(
+    pub(in crate::output::json) fn from_process(
         owner: &'a types::Owner,
         process: &'a process::Process,
     ) -> Self {
@@ -105,15 +113,30 @@ pub(in crate::output::json) struct Container<'a> {
     runtime: &'static str,
     id: &'a str,
     pod: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod_namespace: Option<&'a str>,
 }
 
 impl<'a> From<&'a process::Container> for Container<'a> {
     fn from(container: &'a process::Container) -> Self {
-        let process::Container { runtime, id, pod } = container;
+        let process::Container {
+            runtime,
+            id,
+            pod,
+            names: _,
+        } = container;
+        let pod_name = container.pod_name();
         Self {
             runtime,
             id,
             pod: pod.as_deref(),
+            name: container.name(),
+            pod_name: pod_name.map(|pod| &*pod.name),
+            pod_namespace: pod_name.map(|pod| &*pod.namespace),
         }
     }
 }

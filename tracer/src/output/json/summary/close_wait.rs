@@ -1,14 +1,15 @@
 //! The sockets that are stuck in CLOSE_WAIT, and their owners.
 
 use std::borrow::Cow;
+use std::num::NonZero;
 
 use serde::Serialize;
 
-use super::ranked::{List, RankedPeer};
+use super::ranked::{RankedList, RankedPeer};
 use crate::output::duration::rounded_ms;
 use crate::output::json::record::{Container, Descriptors, Growth};
 use tcpclose_core::stuck::Verdict;
-use tcpclose_core::summary::{StuckNow, StuckOwner};
+use tcpclose_core::summary::{StuckOwner, StuckSummary};
 use tcpclose_core::types::Nanos;
 
 #[derive(Serialize)]
@@ -16,15 +17,15 @@ pub(super) struct CloseWait<'a> {
     stuck: u64,
     verdicts: Verdicts,
     oldest_ms: Option<f64>,
-    owners: Vec<OwnerOfStuck<'a>>,
+    owners: Vec<StuckOwnerRecord<'a>>,
     other: u64,
     unowned: u64,
-    peers: List<RankedPeer>,
+    peers: RankedList<RankedPeer>,
 }
 
 impl<'a> CloseWait<'a> {
-    pub(super) fn new(stuck: &'a StuckNow, to: Nanos) -> Self {
-        let StuckNow {
+    pub(super) fn new(stuck: &'a StuckSummary, to: Nanos) -> Self {
+        let StuckSummary {
             verdicts,
             oldest,
             owners,
@@ -35,14 +36,14 @@ impl<'a> CloseWait<'a> {
         Self {
             stuck: stuck.total(),
             verdicts: Verdicts {
-                not_accepted: verdicts.of(Verdict::NotAccepted),
-                eof_unread: verdicts.of(Verdict::EofUnread),
-                eof_read: verdicts.of(Verdict::EofRead),
+                not_accepted: verdicts.get(Verdict::NotAccepted),
+                eof_unread: verdicts.get(Verdict::EofUnread),
+                eof_read: verdicts.get(Verdict::EofRead),
             },
             oldest_ms: oldest.map(|since| rounded_ms(to - since)),
             owners: owners
                 .iter()
-                .map(|owner| OwnerOfStuck::new(owner, to))
+                .map(|owner| StuckOwnerRecord::new(owner, to))
                 .collect(),
             other: *other,
             unowned: *unowned,
@@ -60,7 +61,7 @@ struct Verdicts {
 }
 
 #[derive(Serialize)]
-struct OwnerOfStuck<'a> {
+struct StuckOwnerRecord<'a> {
     pid: u32,
     comm: Cow<'a, str>,
     uid: u32,
@@ -69,15 +70,18 @@ struct OwnerOfStuck<'a> {
     unit: Option<&'a str>,
     descriptors: Descriptors,
     stuck: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through_listener: Option<NonZero<u64>>,
     oldest_ms: f64,
     growth: Option<Growth>,
 }
 
-impl<'a> OwnerOfStuck<'a> {
+impl<'a> StuckOwnerRecord<'a> {
     fn new(owner: &'a StuckOwner, to: Nanos) -> Self {
         let StuckOwner {
             process,
             stuck,
+            through_listener,
             oldest,
             forecast,
         } = owner;
@@ -88,8 +92,9 @@ impl<'a> OwnerOfStuck<'a> {
             cgroup: process.cgroup.as_deref(),
             container: process.container.as_ref().map(Container::from),
             unit: process.unit.as_ref().map(|unit| unit.name.as_str()),
-            descriptors: Descriptors::of(process),
+            descriptors: Descriptors::new(process),
             stuck: *stuck,
+            through_listener: NonZero::new(*through_listener),
             oldest_ms: rounded_ms(to - *oldest),
             growth: forecast.map(Growth::from),
         }

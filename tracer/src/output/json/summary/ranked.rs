@@ -5,23 +5,23 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use crate::output::cgroup_names::CgroupNames;
+use crate::cgroup_names::CgroupNames;
 use crate::output::json::record::Container;
 use tcpclose_core::process;
-use tcpclose_core::summary::{Ranking, Service};
+use tcpclose_core::summary::{Ranking, ServiceKey};
 use tcpclose_core::types::Owner;
 
 /// The names of a process.
 #[derive(Serialize)]
-struct Name<'a> {
+struct ProcessIdentity<'a> {
     comm: Option<Cow<'a, str>>,
     cgroup: Option<String>,
     #[serde(serialize_with = "container")]
     container: Option<process::Container>,
 }
 
-impl<'a> Name<'a> {
-    const NOBODY: Self = Self {
+impl<'a> ProcessIdentity<'a> {
+    const UNKNOWN_OWNER: Self = Self {
         comm: None,
         cgroup: None,
         container: None,
@@ -52,43 +52,53 @@ fn container<S: Serializer>(
 }
 
 #[derive(Serialize)]
-pub(super) struct Ranked<T> {
-    pub closes: List<T>,
-    pub resets: List<T>,
+pub(super) struct ClosesAndResets<T> {
+    pub closes: RankedList<T>,
+    pub resets: RankedList<T>,
 }
 
 #[derive(Serialize)]
-pub(super) struct List<T> {
+pub(super) struct RankedList<T> {
     most: Vec<T>,
     other: u64,
     exact: bool,
 }
 
+impl<T> RankedList<T> {
+    fn new<'a, K>(ranking: &'a Ranking<K>, mut entry: impl FnMut(&'a K, u64) -> T) -> Self {
+        let Ranking {
+            top,
+            rest,
+            exact,
+            rest_keys: _,
+        } = ranking;
+        Self {
+            most: top.iter().map(|(key, count)| entry(key, *count)).collect(),
+            other: *rest,
+            exact: *exact,
+        }
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct RankedProcess<'a> {
     #[serde(flatten)]
-    process: Name<'a>,
+    process: ProcessIdentity<'a>,
     count: u64,
 }
 
-impl<'a> List<RankedProcess<'a>> {
-    pub(super) fn of_processes(
-        ranking: &'a Ranking<Option<Service>>,
+impl<'a> RankedList<RankedProcess<'a>> {
+    pub(super) fn from_ranking(
+        ranking: &'a Ranking<Option<ServiceKey>>,
         cgroups: &mut dyn CgroupNames,
     ) -> Self {
-        let Ranking { most, other, exact } = ranking;
-        let most = most.iter().map(|(process, count)| RankedProcess {
+        Self::new(ranking, |process, count| RankedProcess {
             process: match process {
-                Some(Service(owner)) => Name::new(owner, cgroups),
-                None => Name::NOBODY,
+                Some(service) => ProcessIdentity::new(service.owner(), cgroups),
+                None => ProcessIdentity::UNKNOWN_OWNER,
             },
-            count: *count,
-        });
-        Self {
-            most: most.collect(),
-            other: *other,
-            exact: *exact,
-        }
+            count,
+        })
     }
 }
 
@@ -98,14 +108,8 @@ pub(super) struct RankedPeer {
     count: u64,
 }
 
-impl From<&Ranking<IpAddr>> for List<RankedPeer> {
+impl From<&Ranking<IpAddr>> for RankedList<RankedPeer> {
     fn from(ranking: &Ranking<IpAddr>) -> Self {
-        let Ranking { most, other, exact } = ranking;
-        let most = most.iter().map(|&(addr, count)| RankedPeer { addr, count });
-        Self {
-            most: most.collect(),
-            other: *other,
-            exact: *exact,
-        }
+        Self::new(ranking, |&addr, count| RankedPeer { addr, count })
     }
 }

@@ -110,7 +110,7 @@ fn is_host(host: &str) -> bool {
 /// syslog itself are left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "RFC 5424 describes them")]
+#[expect(missing_docs, reason = "RFC 5424 describes them")]
 pub enum Facility {
     User,
     #[default]

@@ -5,6 +5,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use tokio::runtime::Runtime;
 
 use crate::output::sink::config::{OtlpConfig, OtlpProtocol};
+use crate::output::sink::destination_error::DestinationError;
 
 use super::answer::{Answer, Failure};
 use super::grpc::Grpc;
@@ -21,8 +22,8 @@ impl Client {
     /// Prepares a client; the first request connects it.
     ///
     /// # Errors
-    /// A message that says which certificates cannot be read.
-    pub(super) fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, String> {
+    /// Certificates cannot be read.
+    pub(super) fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, DestinationError> {
         // Connections are bound to a runtime.
         let _guard = runtime.enter();
         let connector = tls::connector(config)?;

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, Metric as Message};
 
 use super::metrics::{self, Period};
-use crate::metrics::{Interval, Snapshot};
+use crate::cgroup_names::CgroupNames;
+use crate::metrics::{MetricsSnapshot, SnapshotPair};
 use crate::output::clock::WallClock;
 use crate::output::sink::config::Temporality;
 use crate::output::sink::last_accepted::{Accepted, LastAccepted};
@@ -22,15 +23,17 @@ impl Export {
     /// Makes the metrics at the end of an interval.
     ///
     /// Cumulative counts start with the agent, so a receiver that has missed exports has missed no
-    /// counts. Deltas start with the last export that was accepted, the first one with the interval.
+    /// counts. Deltas start with the last export that was accepted, the first one with the
+    /// interval.
     pub(super) fn new(
-        interval: &Interval,
+        interval: &SnapshotPair,
         temporality: Temporality,
         last: &LastAccepted,
         clock: &WallClock,
+        cgroups: &mut dyn CgroupNames,
     ) -> Self {
-        let Interval { before, now } = interval;
-        let time_of = |snapshot: &Snapshot| clock.timestamp(snapshot.at);
+        let SnapshotPair { before, now } = interval;
+        let time_of = |snapshot: &MetricsSnapshot| clock.timestamp(snapshot.at);
         let (counted, start, temporality) = match temporality {
             Temporality::Cumulative => (now.clone(), now.start, AggregationTemporality::Cumulative),
             Temporality::Delta => {
@@ -42,6 +45,8 @@ impl Export {
                 (since, at, AggregationTemporality::Delta)
             }
         };
+        let mut counted = MetricsSnapshot::clone(&counted);
+        counted.look_up_containers(cgroups);
         // The wall clock may have been set back.
         let at = time_of(now).max(start);
         let period = Period {

@@ -13,8 +13,8 @@ use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
 use super::answer::{Answer, Failure, printable};
-use super::http::with_causes;
-use super::request::{REQUEST_TIME, USER_AGENT};
+use super::http::failure_text;
+use super::request::{MAX_RESPONSE_LEN, REQUEST_TIMEOUT, USER_AGENT};
 use super::tls::Connector;
 
 /// A client that sends over gRPC.
@@ -27,13 +27,18 @@ pub(super) struct Grpc {
 impl Grpc {
     pub(super) fn new(config: &OtlpConfig, connector: Connector) -> Self {
         let endpoint = Channel::builder(config.endpoint.base().clone());
-        let endpoint = endpoint.user_agent(USER_AGENT).expect("it is plain");
+        let endpoint = endpoint
+            .user_agent(USER_AGENT)
+            .expect("the user agent is ASCII");
         let channel = endpoint
-            .connect_timeout(REQUEST_TIME)
+            // A status and its message come in headers.
+            .http2_max_header_list_size(MAX_RESPONSE_LEN as u32)
+            .connect_timeout(REQUEST_TIMEOUT)
             .connect_with_connector_lazy(connector);
         Self {
-            logs: LogsServiceClient::new(channel.clone()),
-            metrics: MetricsServiceClient::new(channel),
+            logs: LogsServiceClient::new(channel.clone())
+                .max_decoding_message_size(MAX_RESPONSE_LEN),
+            metrics: MetricsServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_LEN),
             headers: MetadataMap::from_headers(config.headers.map().clone()),
         }
     }
@@ -44,11 +49,7 @@ impl Grpc {
     ) -> Result<Answer, Failure> {
         let request = self.request(request.clone());
         let answer = self.logs.export(request).await.map_err(failure)?;
-        let partial = answer.into_inner().partial_success.unwrap_or_default();
-        Ok(Answer::new(
-            partial.rejected_log_records,
-            &partial.error_message,
-        ))
+        Ok(Answer::from_logs(answer.into_inner().partial_success))
     }
 
     pub(super) async fn metrics(
@@ -57,17 +58,13 @@ impl Grpc {
     ) -> Result<Answer, Failure> {
         let request = self.request(request.clone());
         let answer = self.metrics.export(request).await.map_err(failure)?;
-        let partial = answer.into_inner().partial_success.unwrap_or_default();
-        Ok(Answer::new(
-            partial.rejected_data_points,
-            &partial.error_message,
-        ))
+        Ok(Answer::from_metrics(answer.into_inner().partial_success))
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         *request.metadata_mut() = self.headers.clone();
-        request.set_timeout(REQUEST_TIME);
+        request.set_timeout(REQUEST_TIMEOUT);
         request
     }
 }
@@ -83,7 +80,7 @@ fn failure(status: Status) -> Failure {
     let source = std::error::Error::source(&status);
     let timed_out = matches!(code, Code::Cancelled | Code::DeadlineExceeded);
     let broken = source.is_some_and(|cause| !timed_out && !is_of_connecting(cause));
-    let cause = source.map(with_causes);
+    let cause = source.map(failure_text);
     let reason = match &cause {
         Some(cause) => format!("{message}: {cause}"),
         None => format!("the receiver answered {code:?}: {message}"),

@@ -16,15 +16,13 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use prost::Message;
 
+use crate::error_chain::error_chain;
 use crate::output::sink::config::OtlpConfig;
 use crate::output::sink::transport::Unavailable;
 
 use super::answer::{Answer, Failure, printable};
-use super::request::{self, REQUEST_TIME};
+use super::request::{self, MAX_RESPONSE_LEN, REQUEST_TIMEOUT};
 use super::tls::{self, Connector};
-
-/// The largest answer that is read. It has a few numbers and a sentence.
-const ANSWER_BYTES: usize = 64 * 1024;
 
 /// A client that sends over HTTP.
 pub(super) struct Http {
@@ -56,11 +54,7 @@ impl Http {
         request: &ExportLogsServiceRequest,
     ) -> Result<Answer, Failure> {
         let answer: ExportLogsServiceResponse = self.post(&self.logs, request).await?;
-        let partial = answer.partial_success.unwrap_or_default();
-        Ok(Answer::new(
-            partial.rejected_log_records,
-            &partial.error_message,
-        ))
+        Ok(Answer::from_logs(answer.partial_success))
     }
 
     pub(super) async fn metrics(
@@ -68,11 +62,7 @@ impl Http {
         request: &ExportMetricsServiceRequest,
     ) -> Result<Answer, Failure> {
         let answer: ExportMetricsServiceResponse = self.post(&self.metrics, request).await?;
-        let partial = answer.partial_success.unwrap_or_default();
-        Ok(Answer::new(
-            partial.rejected_data_points,
-            &partial.error_message,
-        ))
+        Ok(Answer::from_metrics(answer.partial_success))
     }
 
     async fn post<A: Message + Default>(
@@ -83,27 +73,27 @@ impl Http {
         let mut request = Request::post(uri.clone());
         request
             .headers_mut()
-            .expect("its parts are right")
+            .expect("the request is valid")
             .extend(self.headers.clone());
         let request = request
             .body(Full::from(message.encode_to_vec()))
-            .expect("its parts are right");
+            .expect("the request is valid");
         let answered = async {
             let response = self.client.request(request).await;
             let response = response.map_err(|error| match error.is_connect() {
-                true => Failure::Unavailable(with_causes(&error).into()),
-                false => Failure::Broken(with_causes(&error)),
+                true => Failure::Unavailable(failure_text(&error).into()),
+                false => Failure::Broken(failure_text(&error)),
             })?;
             let (head, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES).collect().await;
+            let body = Limited::new(body, MAX_RESPONSE_LEN).collect().await;
             let body = body.map_err(|error| {
                 Failure::Unavailable(format!("reading the answer failed: {error}").into())
             })?;
             Ok((head, body.to_bytes()))
         };
-        let answered = tokio::time::timeout(REQUEST_TIME, answered).await;
+        let answered = tokio::time::timeout(REQUEST_TIMEOUT, answered).await;
         let (head, body) = answered.unwrap_or_else(|_| {
-            let seconds = REQUEST_TIME.as_secs();
+            let seconds = REQUEST_TIMEOUT.as_secs();
             Err(Failure::Unavailable(
                 format!("no answer within {seconds} s").into(),
             ))
@@ -137,18 +127,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Returns an error's message with those of its causes. An error of TLS is explained instead.
-pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(sentence) = tls::explain(error) {
-        return sentence;
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
+pub(super) fn failure_text(error: &(dyn std::error::Error + 'static)) -> String {
+    tls::explain(error).unwrap_or_else(|| error_chain(error))
 }

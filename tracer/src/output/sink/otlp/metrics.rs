@@ -13,9 +13,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use crate::metrics::{
-    self, Consumer, Label, LabelValue, Labels, Metric, Number, Points, Snapshot, Visitor,
+    self, ExportFormat, Label, LabelValue, Labels, Metric, MetricsSnapshot, Number, Points, Visitor,
 };
-use tcpclose_core::summary::{BUCKETS, Histogram};
+use tcpclose_core::summary::{DURATION_BUCKETS, Histogram};
 
 use super::attributes::{attribute, text};
 use super::request::SCHEMA_URL;
@@ -31,7 +31,7 @@ pub(super) struct Period {
 
 /// Converts the metrics of a snapshot.
 pub(super) fn messages(
-    snapshot: &Snapshot,
+    snapshot: &MetricsSnapshot,
     period: Period,
     temporality: AggregationTemporality,
 ) -> Vec<Message> {
@@ -51,7 +51,7 @@ struct Messages {
 }
 
 impl Visitor for Messages {
-    const CONSUMER: Consumer = Consumer::Otlp;
+    const FORMAT: ExportFormat = ExportFormat::Otlp;
 
     fn numbers(&mut self, metric: &'static Metric, points: Points<Number>) {
         let Period { start, end } = self.period;
@@ -89,7 +89,10 @@ impl Visitor for Messages {
                 count: counts.iter().sum(),
                 sum: Some(sum.as_secs_f64()),
                 bucket_counts: counts.to_vec(),
-                explicit_bounds: BUCKETS.iter().map(|end| end.0 as f64 / 1e9).collect(),
+                explicit_bounds: DURATION_BUCKETS
+                    .iter()
+                    .map(|end| end.0 as f64 / 1e9)
+                    .collect(),
                 ..HistogramDataPoint::default()
             }
         });
@@ -114,12 +117,15 @@ impl Messages {
 }
 
 fn attributes(labels: &Labels) -> Vec<KeyValue> {
-    let attributes = labels.iter().map(|label: &Label| match label.value() {
-        LabelValue::Text(value) => attribute(label.name(), text(value)),
-        LabelValue::Number(number) => {
-            attribute(label.name(), any_value::Value::IntValue(number.into()))
-        }
-    });
+    let attributes = labels
+        .iter()
+        .flat_map(Label::pairs)
+        .map(|(name, value)| match value {
+            LabelValue::Text(value) => attribute(name, text(value)),
+            LabelValue::Number(number) => {
+                attribute(name, any_value::Value::IntValue(number.into()))
+            }
+        });
     attributes.collect()
 }
 

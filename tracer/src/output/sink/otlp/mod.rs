@@ -25,6 +25,7 @@ use tokio::runtime::{self, Runtime};
 use crate::record::Record;
 
 use super::config::OtlpConfig;
+use super::destination_error::DestinationError;
 use super::last_accepted::LastAccepted;
 use super::log_record::LogRecord;
 use super::render::RenderContext;
@@ -36,7 +37,7 @@ use self::exports::Export;
 pub(super) use self::tls::check;
 
 /// How long to collect records for one request.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// The transport of an output of type `otlp`.
 pub(super) struct Otlp {
@@ -54,23 +55,26 @@ impl Otlp {
     /// Prepares a client; the first request connects it.
     ///
     /// # Errors
-    /// A message that says which certificates cannot be read.
+    /// Certificates cannot be read.
     pub(super) fn new(
         config: &OtlpConfig,
         context: RenderContext,
         last_accepted: LastAccepted,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, DestinationError> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| format!("starting its event loop failed: {error}"))?;
+            .map_err(|error| DestinationError::Failed {
+                operation: "starting its event loop",
+                error,
+            })?;
         let client = Client::new(config, &runtime);
         let client = match client {
             Ok(client) => client,
-            Err(reason) => {
+            Err(error) => {
                 // Dropping a runtime panics if the caller is a task.
                 runtime.shutdown_background();
-                return Err(reason);
+                return Err(error);
             }
         };
         Ok(Self {
@@ -103,9 +107,14 @@ impl Otlp {
             return Ok(Answer::default());
         };
         let temporality = self.config.temporality;
-        let clock = &self.context.clock;
-        let Export { messages, accepted } =
-            Export::new(&summary.snapshots, temporality, &self.last_accepted, clock);
+        let RenderContext { clock, cgroups, .. } = &mut self.context;
+        let Export { messages, accepted } = Export::new(
+            &summary.snapshots,
+            temporality,
+            &self.last_accepted,
+            clock,
+            cgroups.as_mut(),
+        );
         let request = metrics::request(messages, &self.resource, &self.scope);
         let answer = self.send(async |client: &mut Client| client.metrics(&request).await)?;
         // If some points were rejected, the receiver has the others all the same.
@@ -172,12 +181,12 @@ impl Transport for Otlp {
     }
 
     /// Reads the certificates of the trusted authorities again.
-    fn reopen(&mut self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), DestinationError> {
         self.client = Client::new(&self.config, &self.runtime)?;
         Ok(())
     }
 
     fn batch_delay(&self) -> Duration {
-        PATIENCE
+        BATCH_DELAY
     }
 }

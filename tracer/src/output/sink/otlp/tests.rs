@@ -11,11 +11,15 @@ use opentelemetry_semantic_conventions::attribute as conventions;
 
 use super::request::SCHEMA_URL;
 use super::*;
-use crate::metrics::{CATALOGUE, Consumer, Interval, Snapshot, UNBOUNDED, prometheus_label};
+use crate::cgroup_names::NoCgroups;
+use crate::metrics::{
+    CATALOGUE, ExportFormat, HIGH_CARDINALITY, MetricsSnapshot, SnapshotPair, prometheus_label,
+};
 use crate::output::clock::WallClock;
 use crate::output::prometheus::Exporter;
 use crate::output::samples;
 use crate::output::sink::config::Temporality;
+use crate::output::summary_samples;
 use tcpclose_core::summary::{Histogram, Totals};
 use tcpclose_core::types::Nanos;
 
@@ -31,7 +35,10 @@ fn borrowed_names_are_those_of_the_published_conventions() {
         conventions::PROCESS_TITLE,
         conventions::CONTAINER_ID,
         conventions::CONTAINER_RUNTIME_NAME,
+        conventions::CONTAINER_NAME,
         conventions::K8S_POD_UID,
+        conventions::K8S_POD_NAME,
+        conventions::K8S_NAMESPACE_NAME,
         conventions::PROCESS_EXECUTABLE_PATH,
         conventions::PROCESS_COMMAND_ARGS,
     ]);
@@ -40,12 +47,31 @@ fn borrowed_names_are_those_of_the_published_conventions() {
         .map(|(_, name)| *name)
         .collect();
     assert_eq!(used, published);
+    assert_eq!(conventions::K8S_CONTAINER_NAME, attributes::NAME_IN_POD);
     assert_eq!(conventions::NETWORK_TRANSPORT, "network.transport");
     assert_eq!(
         conventions::NETWORK_CONNECTION_STATE,
         "network.connection.state"
     );
     assert_eq!(SCHEMA_URL, opentelemetry_semantic_conventions::SCHEMA_URL);
+}
+
+#[test]
+fn attributes_of_the_resource_come_from_the_environment_too() {
+    let read = |variable| attributes::from_environment(variable).collect::<Vec<_>>();
+    let pair = |name, value: &str| (name, value.to_owned());
+    assert_eq!(
+        read("k8s.node.name=node-1, host.name = node-1,a=b%2Cc%3D%C3%A4"),
+        [
+            pair("k8s.node.name", "node-1"),
+            pair("host.name", "node-1"),
+            pair("a", "b,c=ä"),
+        ]
+    );
+    assert_eq!(read("a=,b=c=d"), [pair("a", ""), pair("b", "c=d")]);
+    for broken in ["", ",", "a", "=b", "a=%", "a=%2", "a=%zz", "a=%+1", "a=%ff"] {
+        assert_eq!(read(broken), [], "{broken}");
+    }
 }
 
 fn metric<'a>(metrics: &'a [Metric], name: &str) -> &'a Data {
@@ -67,8 +93,8 @@ fn opened(metrics: &[Metric]) -> (u64, u64, i64) {
 }
 
 /// The agent after so many minutes, each like that of the samples.
-fn after(minutes: u64) -> Arc<Snapshot> {
-    let minute = samples::snapshot();
+fn after(minutes: u64) -> Arc<MetricsSnapshot> {
+    let minute = summary_samples::snapshot();
     let times = u32::try_from(minutes).expect("a few");
     let mut totals = Totals::default();
     for (kind, count) in minute.totals.closes.iter() {
@@ -78,7 +104,7 @@ fn after(minutes: u64) -> Arc<Snapshot> {
         counts: histogram.counts.map(|count| count * minutes),
         sum: histogram.sum * times,
     });
-    Arc::new(Snapshot {
+    Arc::new(MetricsSnapshot {
         at: Nanos::from_secs(60 * minutes),
         opened: minute.opened * minutes,
         totals,
@@ -87,8 +113,8 @@ fn after(minutes: u64) -> Arc<Snapshot> {
 }
 
 /// That minute of the agent.
-fn minute(number: u64) -> Interval {
-    Interval {
+fn minute(number: u64) -> SnapshotPair {
+    SnapshotPair {
         before: after(number - 1),
         now: after(number),
     }
@@ -102,18 +128,18 @@ impl Exports {
         Self(LastAccepted::default(), temporality)
     }
 
-    fn refused(&self, interval: &Interval) -> Vec<Metric> {
+    fn refused(&self, interval: &SnapshotPair) -> Vec<Metric> {
         self.export(interval, &samples::clock()).messages
     }
 
-    fn accepted(&self, interval: &Interval) -> Vec<Metric> {
+    fn accepted(&self, interval: &SnapshotPair) -> Vec<Metric> {
         let Export { messages, accepted } = self.export(interval, &samples::clock());
         self.0.set(accepted);
         messages
     }
 
-    fn export(&self, interval: &Interval, clock: &WallClock) -> Export {
-        Export::new(interval, self.1, &self.0, clock)
+    fn export(&self, interval: &SnapshotPair, clock: &WallClock) -> Export {
+        Export::new(interval, self.1, &self.0, clock, &mut NoCgroups)
     }
 }
 
@@ -173,11 +199,11 @@ fn the_start_stays_when_the_wall_clock_is_set() {
 fn a_restarted_agent_has_another_start() {
     let exports = Exports::new(Temporality::Cumulative);
     exports.accepted(&minute(1));
-    let now = Snapshot {
+    let now = MetricsSnapshot {
         start: samples::clock().timestamp(Nanos::from_secs(90)),
         ..(*after(2)).clone()
     };
-    let interval = Interval {
+    let interval = SnapshotPair {
         now: Arc::new(now),
         ..minute(2)
     };
@@ -189,7 +215,7 @@ fn a_restarted_agent_has_another_start() {
 fn every_metric_for_otlp_is_sent_with_its_unit_and_description() {
     let metrics = Exports::new(Temporality::Delta).accepted(&minute(1));
     let catalogue = CATALOGUE.iter().flat_map(|section| section.metrics);
-    let catalogue = catalogue.filter(|metric| metric.is_for(Consumer::Otlp));
+    let catalogue = catalogue.filter(|metric| metric.is_for(ExportFormat::Otlp));
     let expected: Vec<_> = catalogue.map(|metric| (metric.name, metric.unit)).collect();
     let sent: Vec<_> = metrics
         .iter()
@@ -255,11 +281,11 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
     };
     names(
         "tcpclose.process.closes",
-        "process.title=Some(StringValue(\"mariadb\"))",
+        "process=Some(StringValue(\"mariadb\"))",
     );
     names(
         "tcpclose.process.resets",
-        "process.title=Some(StringValue(\"mariadb\"))",
+        "process=Some(StringValue(\"mariadb\"))",
     );
     names(
         "tcpclose.peer.closes",
@@ -271,7 +297,7 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
         "process.pid=Some(IntValue(",
     );
     names("tcpclose.peer.close_wait.stuck", "10.0.0.2");
-    names("tcpclose.process.descriptors_exhausted", "process.title=");
+    names("tcpclose.process.descriptors_exhausted", "process=");
     names(
         "tcpclose.ephemeral_ports.used",
         "network.peer.port=Some(IntValue(3306))",
@@ -325,15 +351,17 @@ fn lines(name: &str, message: &Metric) -> Vec<String> {
 #[test]
 fn prometheus_and_otlp_have_the_same_names_labels_and_values() {
     let interval = minute(3);
-    let text = Exporter::new(10_000).encode(&interval.now).expect("text");
+    let text = Exporter::new(10_000, Box::new(NoCgroups))
+        .encode(&interval.now)
+        .expect("text");
     let text: BTreeSet<&str> = text.lines().collect();
     let messages = Exports::new(Temporality::Cumulative).accepted(&interval);
     let catalogue = CATALOGUE.iter().flat_map(|section| section.metrics);
     let mut compared = 0;
-    for metric in catalogue.filter(|metric| metric.is_for(Consumer::Otlp)) {
+    for metric in catalogue.filter(|metric| metric.is_for(ExportFormat::Otlp)) {
         // Labels that only OTLP has tell more series apart.
-        let is_unbounded = |label: &&str| UNBOUNDED.contains(label);
-        if !metric.is_for(Consumer::Prometheus) || metric.labels.iter().any(is_unbounded) {
+        let is_unbounded = |label: &&str| HIGH_CARDINALITY.contains(label);
+        if !metric.is_for(ExportFormat::Prometheus) || metric.labels.iter().any(is_unbounded) {
             continue;
         }
         let message = messages.iter().find(|message| message.name == metric.name);

@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 use crate::output::sink::config::{OtlpConfig, OtlpProtocol};
+use crate::output::sink::destination_error::DestinationError;
 
 /// Connects with TLS if the address begins with https://.
 pub(super) type Connector = HttpsConnector<HttpConnector>;
@@ -20,17 +21,17 @@ pub(super) type Connector = HttpsConnector<HttpConnector>;
 /// Makes a connector. With TLS, it reads the certificates of the trusted authorities.
 ///
 /// # Errors
-/// A message: there are no such certificates.
-pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
+/// There are no such certificates.
+pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, DestinationError> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring supports them");
+        .expect("ring supports the default TLS versions");
     let tls = match &config.ca_file {
         _ if !config.endpoint.is_https() => tls.with_root_certificates(RootCertStore::empty()),
         Some(file) => tls.with_root_certificates(authorities(file)?),
         None => tls
             .with_native_roots()
-            .map_err(|error| format!("{error}: name a file with some in `ca_file`"))?,
+            .map_err(DestinationError::NoAuthorities)?,
     };
     let builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls.with_no_client_auth())
@@ -44,26 +45,29 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, String> {
 /// Checks that `ca_file`, if there is one, can be used.
 ///
 /// # Errors
-/// A message that says why not.
-pub(in crate::output::sink) fn check(config: &OtlpConfig) -> Result<(), String> {
+/// The file cannot be read, or has no certificates.
+pub(in crate::output::sink) fn check(config: &OtlpConfig) -> Result<(), DestinationError> {
     match &config.ca_file {
         Some(file) => authorities(file).map(drop),
         None => Ok(()),
     }
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, String> {
-    let wrong = |error: &dyn Error| format!("ca_file {}: {error}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-        let certificate = certificate.map_err(|error| wrong(&error))?;
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-    }
+fn authorities(file: &Path) -> Result<RootCertStore, DestinationError> {
+    let roots = read_authorities(file).map_err(|error| DestinationError::CaFile {
+        file: file.to_owned(),
+        error,
+    })?;
     if roots.is_empty() {
-        return Err(format!(
-            "ca_file {} has no certificate in PEM (-----BEGIN CERTIFICATE-----)",
-            file.display()
-        ));
+        return Err(DestinationError::NoCertificate(file.to_owned()));
+    }
+    Ok(roots)
+}
+
+fn read_authorities(file: &Path) -> Result<RootCertStore, Box<dyn Error + Send + Sync>> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        roots.add(certificate?)?;
     }
     Ok(roots)
 }

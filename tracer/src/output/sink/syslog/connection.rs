@@ -15,7 +15,7 @@ use crate::output::sink::transport::Delivered;
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait for the ICMP error of a UDP port without a listener.
-const REFUSAL_TIME: Duration = Duration::from_millis(200);
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// How long data may stay unacknowledged before the connection is replaced by a new one.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,10 +23,10 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that is opened when there is something to send.
 pub(super) struct Connection {
     address: SyslogAddress,
-    open: Option<Open>,
+    open: Option<OpenConnection>,
 }
 
-enum Open {
+enum OpenConnection {
     Datagrams {
         socket: Socket,
         /// Whether a first message was sent and not refused: UDP also sends to ports without a
@@ -48,7 +48,7 @@ impl Connection {
     /// Sends messages until one cannot be sent.
     pub(super) fn send(&mut self, messages: impl Iterator<Item = Vec<u8>>) -> Delivered {
         let mut delivered = Delivered::default();
-        if self.open.as_ref().is_some_and(Open::was_closed) {
+        if self.open.as_ref().is_some_and(OpenConnection::was_closed) {
             self.open = None;
         }
         let open = match &mut self.open {
@@ -79,7 +79,8 @@ impl Connection {
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     self.open = None;
-                    delivered.unavailable = Some(format!("nobody listens there: {error}").into());
+                    delivered.unavailable =
+                        Some(format!("no program listens there: {error}").into());
                     return delivered;
                 }
                 Err(error) => {
@@ -93,7 +94,7 @@ impl Connection {
     }
 }
 
-impl Open {
+impl OpenConnection {
     /// Returns whether the receiver has closed the stream. Writing to it would lose messages
     /// without an error.
     fn was_closed(&self) -> bool {
@@ -140,29 +141,29 @@ impl Open {
 }
 
 fn wait_for_refusal(socket: &Socket) -> io::Result<()> {
-    socket.set_read_timeout(Some(REFUSAL_TIME))?;
+    socket.set_read_timeout(Some(REFUSAL_TIMEOUT))?;
     match socket.recv(&mut [MaybeUninit::uninit(); 1]) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(error),
         _ => Ok(()),
     }
 }
 
-fn connect(address: &SyslogAddress) -> io::Result<Open> {
+fn connect(address: &SyslogAddress) -> io::Result<OpenConnection> {
     match address {
         SyslogAddress::Unix(path) => match unix(path, Type::DGRAM) {
-            Ok(socket) => Ok(Open::Datagrams {
+            Ok(socket) => Ok(OpenConnection::Datagrams {
                 socket,
                 is_confirmed: true,
             }),
-            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
-                Ok(Open::Stream(unix(path, Type::STREAM)?, Vec::new()))
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Ok(
+                OpenConnection::Stream(unix(path, Type::STREAM)?, Vec::new()),
+            ),
             Err(error) => Err(error),
         },
         SyslogAddress::Udp(address) => connect_to_first(address, |address| {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
             socket.connect(&address.into())?;
-            Ok(Open::Datagrams {
+            Ok(OpenConnection::Datagrams {
                 socket,
                 is_confirmed: false,
             })
@@ -171,7 +172,7 @@ fn connect(address: &SyslogAddress) -> io::Result<Open> {
             let socket = Socket::from(TcpStream::connect_timeout(&address, RECEIVER_TIMEOUT)?);
             socket.set_write_timeout(Some(RECEIVER_TIMEOUT))?;
             socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-            Ok(Open::Stream(socket, Vec::new()))
+            Ok(OpenConnection::Stream(socket, Vec::new()))
         }),
     }
 }
@@ -186,8 +187,8 @@ fn unix(path: &Path, kind: Type) -> io::Result<Socket> {
 /// Connects to the first address of a host that works, or returns the last error.
 fn connect_to_first(
     host_and_port: &str,
-    connect: impl Fn(SocketAddr) -> io::Result<Open>,
-) -> io::Result<Open> {
+    connect: impl Fn(SocketAddr) -> io::Result<OpenConnection>,
+) -> io::Result<OpenConnection> {
     let mut result = Err(io::Error::other("the host has no address"));
     for address in host_and_port.to_socket_addrs()? {
         result = connect(address);

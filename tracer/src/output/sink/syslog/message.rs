@@ -1,28 +1,28 @@
 //! Formatting a record as an RFC 5424 message.
 
-use std::fs;
 use std::process;
 
 use syslog_fmt::Severity;
 use syslog_fmt::v5424::{Config, Formatter, Msg, Timestamp};
 
 use crate::output::sink::config::{Facility, SyslogConfig};
+use crate::output::sink::host_name::host_name;
 use crate::output::sink::kind;
 use crate::output::sink::log_record::{LogRecord, text};
 
 /// The longest name of a parameter, in characters (RFC 5424, section 6.3.3).
-const LONGEST_NAME: usize = 32;
+const MAX_PARAM_NAME_LEN: usize = 32;
 
 /// Formats messages.
-pub(super) struct Messages {
+pub(super) struct SyslogFormatter {
     formatter: Formatter,
     sd_id: String,
     max_size: usize,
 }
 
-impl Messages {
+impl SyslogFormatter {
     pub(super) fn new(config: &SyslogConfig) -> Self {
-        let host = host_name();
+        let host = header_host_name();
         let formatter = Config {
             facility: facility(config.facility),
             hostname: host.as_deref(),
@@ -91,14 +91,14 @@ impl Messages {
         written
             .and_then(|()| syslog_fmt::v5424::write_data(&mut message, [(&*self.sd_id, params)]))
             .and_then(|()| syslog_fmt::v5424::write_msg(&mut message, msg))
-            .expect("memory takes what is written");
+            .expect("writing to memory cannot fail");
         String::from_utf8(message).expect("all of it was text")
     }
 }
 
 /// Returns the path, without its first parts if it is too long.
 pub(super) fn param_name(mut path: &str) -> &str {
-    while path.len() > LONGEST_NAME {
+    while path.len() > MAX_PARAM_NAME_LEN {
         let (_, rest) = path.split_once('.').unwrap_or_else(|| path.split_at(1));
         path = rest;
     }
@@ -106,9 +106,8 @@ pub(super) fn param_name(mut path: &str) -> &str {
 }
 
 /// Returns the name of this host, limited to the characters that the header allows.
-fn host_name() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name: String = name
+fn header_host_name() -> Option<String> {
+    let name: String = host_name()?
         .chars()
         .filter(char::is_ascii_graphic)
         .take(255)

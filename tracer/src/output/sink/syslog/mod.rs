@@ -19,12 +19,12 @@ use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 
 use self::connection::Connection;
-use self::message::Messages;
+use self::message::SyslogFormatter;
 
 /// A transport to a syslog receiver.
 pub(super) struct Syslog {
     connection: Connection,
-    messages: Messages,
+    formatter: SyslogFormatter,
     context: RenderContext,
 }
 
@@ -32,7 +32,7 @@ impl Syslog {
     pub(super) fn new(config: &SyslogConfig, context: RenderContext) -> Self {
         Self {
             connection: Connection::new(config.address.clone()),
-            messages: Messages::new(config),
+            formatter: SyslogFormatter::new(config),
             context,
         }
     }
@@ -43,12 +43,12 @@ impl Transport for Syslog {
         self.context.clock.refresh();
         let Self {
             connection,
-            messages,
+            formatter,
             context,
         } = self;
         connection.send(records.iter().map(|record| {
             let log_record = LogRecord::new(record, context);
-            messages.format(&log_record)
+            formatter.format(&log_record)
         }))
     }
 }

@@ -1,9 +1,10 @@
 //! Messages against the RFC's grammar; tests/sinks/ has real receivers.
 
 use super::*;
-use crate::output::cgroup_names::NoCgroups;
+use crate::cgroup_names::NoCgroups;
 use crate::output::samples;
 use crate::output::sink::{SinkConfig, Target};
+use crate::output::summary_samples;
 use smallvec::smallvec;
 use tcpclose_core::finding::Close;
 use tcpclose_core::finding::Finding;
@@ -20,7 +21,7 @@ fn message(settings: &str, record: Record) -> String {
         lock: None,
     };
     let log_record = LogRecord::new(&record, &mut context);
-    String::from_utf8(Messages::new(&config).format(&log_record)).expect("UTF-8")
+    String::from_utf8(SyslogFormatter::new(&config).format(&log_record)).expect("UTF-8")
 }
 
 fn close(close: Close) -> Record {
@@ -75,7 +76,7 @@ fn a_message_has_all_parts() {
 }
 
 #[test]
-fn what_the_operator_set_is_used() {
+fn settings_of_the_operator_are_used() {
     let message = message(
         "facility = 'local3'\nsd_id = 'closes@9'",
         close(samples::three_way()),
@@ -102,7 +103,7 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
         close(samples::half_closed()),
         close(samples::reset()),
         Finding::Stuck(Box::new(samples::stuck())).into(),
-        Record::Summary(Box::new(samples::summary())),
+        Record::Summary(Box::new(summary_samples::summary())),
     ];
     for record in records {
         let mut context = RenderContext::default();
@@ -124,7 +125,7 @@ fn the_name_of_each_field_is_one_that_the_rfc_allows() {
 }
 
 #[test]
-fn of_a_message_that_is_too_long_the_longest_fields_are_left_out() {
+fn a_message_that_is_too_long_omits_its_longest_fields() {
     let mut long = samples::three_way();
     long.steps = smallvec![long.steps[0]; 200];
     let whole = message("max_size = 65507", close(long.clone()));

@@ -20,7 +20,7 @@ fn refused(toml: &str, why: &str) {
 fn a_type_is_enough() {
     let stdout = read("type = 'stdout'").expect("valid");
     assert_eq!(stdout, SinkConfig::new(Target::Stdout));
-    assert_eq!(stdout.kinds, Kind::VARIANTS.iter().copied().collect());
+    assert_eq!(stdout.kinds, RecordKind::VARIANTS.iter().copied().collect());
     let syslog = read("type = 'syslog'").expect("valid");
     assert_eq!(syslog.name(), "syslog:unix:/dev/log");
     let otlp = read("type = 'otlp'").expect("valid");
@@ -39,7 +39,10 @@ fn every_key_is_read() {
     )
     .expect("valid");
     assert_eq!(config.name(), "file:/tmp/x");
-    assert_eq!(config.kinds, BTreeSet::from([Kind::Close, Kind::TimeWait]));
+    assert_eq!(
+        config.kinds,
+        BTreeSet::from([RecordKind::Close, RecordKind::TimeWait])
+    );
     assert_eq!(config.queue.get(), 10);
     let limit = config.rate_limit.expect("a limit");
     assert_eq!(limit.per_second.get(), 5);

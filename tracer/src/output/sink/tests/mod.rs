@@ -1,4 +1,4 @@
 mod config;
 mod outages;
 mod receivers;
-mod worker;
+mod sink_thread;

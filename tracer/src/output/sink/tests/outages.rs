@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use super::super::sink_thread::RetryDelays;
 use super::super::transport::{Delivered, Transport};
-use super::super::worker::Pauses;
 use super::super::*;
 use super::receivers::{LONG, Scripted, Started, Turn, close, config, gated, long, start};
 
@@ -25,6 +25,30 @@ fn an_outage_is_reported_once_and_so_is_its_end() {
     assert!(sink.outage().is_none());
     assert_eq!(sink.finish(long()).written, 1);
     assert!(messages.recv().is_err(), "nothing else is reported");
+}
+
+/// Each second delivery fails.
+#[test]
+fn of_a_receiver_that_fails_again_and_again_few_outages_are_reported() {
+    const OUTAGES: u64 = 200;
+    let accepts = Turn {
+        written: 1,
+        failed: 0,
+        down: false,
+    };
+    let turns: Vec<Turn> = [Turn::DOWN, accepts].repeat(OUTAGES as usize);
+    let Started { mut sink, messages } = start(&config(512), Scripted::new(turns));
+    for id in 0..OUTAGES {
+        sink.offer(&close(id));
+    }
+    assert_eq!(sink.finish(long()).written, OUTAGES);
+    let messages: Vec<String> = messages.iter().collect();
+    let count = |words: &str| messages.iter().filter(|it| it.contains(words)).count();
+    assert_eq!(
+        (count("is down"), count("is up again")),
+        (5, 5),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -82,7 +106,7 @@ fn refused_records_are_counted_and_reported() {
         Box::new(scripted),
         LastAccepted::default(),
         Box::new(move |message: &str| drop(sender.send(message.to_owned()))),
-        Pauses::default(),
+        RetryDelays::default(),
     );
     let mut sink = sink.expect("a thread");
     // All at once, so that the first delivery has three.
@@ -97,7 +121,7 @@ fn refused_records_are_counted_and_reported() {
     let message = messages
         .recv_timeout(LONG)
         .expect("the refusal is reported");
-    assert!(message.contains("refused 2 records for good: it is malformed"));
+    assert!(message.contains("refused 2 records, which are not sent again: it is malformed"));
     let counts = sink.finish(long());
     assert_eq!((counts.written, counts.failed), (2, 2));
 }
@@ -134,10 +158,10 @@ fn a_panic_is_an_outage_and_the_output_cannot_be_adopted_any_more() {
 struct OpensAtThirdAttempt(u32, Scripted);
 
 impl Transport for OpensAtThirdAttempt {
-    fn open(&mut self) -> Result<(), String> {
+    fn open(&mut self) -> Result<(), DestinationError> {
         self.0 += 1;
         if self.0 < 3 {
-            return Err("it is locked".to_owned());
+            return Err(DestinationError::Locked);
         }
         Ok(())
     }
@@ -156,7 +180,7 @@ fn opens_at_third_attempt() -> OpensAtThirdAttempt {
 fn a_destination_that_cannot_be_opened_yet_is_an_outage_and_is_retried() {
     let Started { mut sink, messages } = start(&config(8), opens_at_third_attempt());
     let next = || messages.recv_timeout(LONG).expect("it is reported");
-    assert!(next().contains("is down: it is locked"));
+    assert!(next().contains("is down: another program writes to it"));
     sink.offer(&close(1));
     // Even without further records.
     assert!(next().contains("is up again"));

@@ -6,8 +6,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::super::sink_thread::RetryDelays;
 use super::super::transport::{Delivered, Transport, Unavailable};
-use super::super::worker::Pauses;
 use super::super::*;
 use crate::output::samples;
 use tcpclose_core::finding::{Close, Endpoint, Finding};
@@ -123,12 +123,18 @@ pub(super) struct Started {
 pub(super) fn start(config: &SinkConfig, transport: impl Transport + 'static) -> Started {
     let (sender, messages) = mpsc::channel();
     let notify = move |message: &str| drop(sender.send(message.to_owned()));
-    let pauses = Pauses {
+    let retry_delays = RetryDelays {
         first: Duration::from_millis(1),
         longest: Duration::from_millis(4),
     };
     let (transport, notify) = (Box::new(transport), Box::new(notify));
-    let sink = Sink::spawn(config, transport, LastAccepted::default(), notify, pauses);
+    let sink = Sink::spawn(
+        config,
+        transport,
+        LastAccepted::default(),
+        notify,
+        retry_delays,
+    );
     let sink = sink.expect("a thread");
     Started { sink, messages }
 }

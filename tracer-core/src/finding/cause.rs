@@ -1,0 +1,49 @@
+//! Why a connection ended that way, from the view of one endpoint.
+
+use serde::Deserialize;
+use strum::{Display, IntoStaticStr, VariantArray};
+
+/// The cause of an abnormal close. It is given only where the evidence proves it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Deserialize,
+    Display,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// connect() was answered with a RST: usually nothing listens on that port.
+    Refused,
+    /// ICMP or this host's routing ended connect(): no route, no such host, or a firewall that
+    /// refuses by ICMP.
+    Unreachable,
+    /// connect() got no local port for this destination (`EADDRNOTAVAIL`; or memory for the port
+    /// was missing).
+    NoLocalPort,
+    /// Nothing answered connect().
+    ConnectTimeout,
+    /// The peer answered no keepalive probe.
+    KeepaliveTimeout,
+    /// The peer acknowledged the local FIN, and no FIN of its own arrived before the wait in
+    /// FIN_WAIT2 ended (`tcp_fin_timeout` or `TCP_LINGER2`).
+    PeerNeverClosed,
+    /// This host closed the socket with received data that the application had not read.
+    UnreadData,
+    /// This host closed the socket with `SO_LINGER` on and a time of zero.
+    Linger,
+    /// Data came after this host had closed both directions.
+    DataAfterClose,
+    /// This host closed the listening socket with the connection still in its accept queue.
+    NotAccepted,
+    /// `SOCK_DESTROY` on this host.
+    Destroyed,
+}

@@ -1,0 +1,150 @@
+//! Why connections end abnormally, and what only looks like it.
+
+use tcpclose_common::TcpState;
+use tcpclose_core::MinisocketState;
+use tcpclose_core::event::SignalKind;
+use tcpclose_core::finding::{Cause, Close, ClosePath};
+use tcpclose_core::types::Nanos;
+
+use crate::socket::{Socket, World, reset_sent, tuple};
+
+const EHOSTUNREACH: u16 = 113;
+const ECONNREFUSED: u16 = 111;
+const ETIMEDOUT: u16 = 110;
+const ECONNRESET: u16 = 104;
+const EPROTO: u16 = 71;
+const ECONNABORTED: u16 = 103;
+
+/// A connect() that fails with this `sk_err`, after `segs_in` segments; the peer's RST is seen or
+/// not.
+fn failed_connect(port: Option<u16>, error: u16, segs_in: u32, reset: bool) -> Close {
+    let mut world = World::new();
+    let mut end = Socket::connecting(&mut world, 5);
+    end.tuple = tuple(port.unwrap_or(0), 3306);
+    end.evidence.tcp.error = error;
+    end.evidence.tcp.segs_in = segs_in;
+    if reset {
+        world.signal(5, SignalKind::ResetReceived);
+    }
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(20);
+    let close = world.close();
+    assert_eq!(close.path, ClosePath::ConnectFailed);
+    assert_eq!(close.connect_error, (error != 0).then_some(error));
+    close
+}
+
+#[test]
+fn a_failed_connect_has_the_cause_that_its_error_proves() {
+    let port = Some(40_000);
+    for (port, error, segs_in, reset, cause) in [
+        (port, ECONNREFUSED, 1, true, Some(Cause::Refused)),
+        (port, ECONNREFUSED, 0, false, Some(Cause::Unreachable)),
+        (port, EHOSTUNREACH, 0, false, Some(Cause::Unreachable)),
+        (port, ETIMEDOUT, 0, false, Some(Cause::ConnectTimeout)),
+        (None, 0, 0, false, Some(Cause::NoLocalPort)),
+        // An answer that the kernel did not take, and errors that are about something else.
+        (port, ETIMEDOUT, 1, false, None),
+        (port, EPROTO, 0, false, None),
+        // The RST's record was lost, or ICMP came after another segment.
+        (port, ECONNREFUSED, 1, false, None),
+        // The program closed the socket while connect() was under way.
+        (port, 0, 0, false, None),
+        // SOCK_DESTROY.
+        (port, ECONNABORTED, 0, false, None),
+    ] {
+        let close = failed_connect(port, error, segs_in, reset);
+        assert_eq!(close.cause, cause, "errno {error}");
+    }
+}
+
+#[test]
+fn a_restored_connection_that_fails_had_no_lack_of_ports() {
+    let mut world = World::new();
+    let mut end = Socket::restoring(&mut world, 5);
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(20);
+    assert_eq!(world.close().cause, None);
+}
+
+#[test]
+fn a_reset_of_this_host_has_the_cause_of_its_abort() {
+    let abort = |prepare: fn(&mut Socket), reason| {
+        let mut world = World::new();
+        let mut end = Socket::server(&mut world, 5);
+        prepare(&mut end);
+        end.closes(&mut world, TcpState::Close);
+        world.signal(5, reset_sent(reason));
+        world.pass_ms(20);
+        world.close().cause
+    };
+    let unread = abort(|end| end.receives(5, 0), Some("TCP_ABORT_ON_CLOSE"));
+    assert_eq!(unread, Some(Cause::UnreadData));
+    let linger = abort(|end| end.evidence.flags.linger_zero = true, None);
+    assert_eq!(linger, Some(Cause::Linger));
+    let disconnect = abort(|end| end.evidence.flags.lock_owned = true, None);
+    assert_eq!(disconnect, None, "the program's own choice is no cause");
+}
+
+#[test]
+fn what_the_peer_did_is_no_cause_of_its_reset() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.flags.linger_zero = true;
+    end.receives(5, 0);
+    end.evidence.tcp.error = ECONNRESET;
+    world.signal(5, SignalKind::ResetReceived);
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!((close.path, close.cause), (ClosePath::Reset, None));
+}
+
+#[test]
+fn a_fin_wait2_that_is_given_up_had_a_peer_that_never_closed() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.flags.dead = true;
+    end.closes_first(&mut world);
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(100);
+    world.answer(MinisocketState::FinWait2(Nanos::from_millis(500)));
+    world.pass_ms(600);
+    world.answer(MinisocketState::Gone);
+    let close = world.close();
+    assert_eq!(close.path, ClosePath::Timeout);
+    assert_eq!(close.cause, Some(Cause::PeerNeverClosed));
+}
+
+#[test]
+fn a_peer_that_acknowledges_nothing_leaves_the_timer_open() {
+    // tcp_retries2, TCP_USER_TIMEOUT or the window's probes: the evidence does not tell.
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.closes(&mut world, TcpState::FinWait1);
+    end.evidence.tcp.error = ETIMEDOUT;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!((close.path, close.cause), (ClosePath::Timeout, None));
+}
+
+#[test]
+fn keepalive_probes_without_an_answer_are_the_cause() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    world.pass_ms(1000);
+    world.signal(5, reset_sent(Some("TCP_KEEPALIVE_TIMEOUT")));
+    end.evidence.tcp.error = ETIMEDOUT;
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(close.cause, Some(Cause::KeepaliveTimeout));
+}
+
+#[test]
+fn an_orderly_close_has_no_cause() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.closes_first(&mut world);
+    end.enters_time_wait(&mut world);
+    let close = world.close();
+    assert_eq!((close.path.is_abnormal(), close.cause), (Some(false), None));
+}

@@ -1,0 +1,51 @@
+//! `tcpclose leaks`.
+
+mod args;
+mod printer;
+mod replay;
+mod watch;
+
+use std::process::ExitCode;
+
+use super::common::single_threaded_runtime;
+use crate::cli::common::PrintOutcome;
+use crate::clock_offset::ClockOffset;
+use crate::notice::notice;
+use crate::output::clock::WallClock;
+use crate::stuck::Scanner;
+pub(super) use args::LeaksArgs;
+use args::exit_code;
+use printer::ReportPrinter;
+use tcpclose_sys::host::cgroup::Cgroups;
+
+pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
+    if let Some(note) = args.filters.note_on_contradictions() {
+        notice!("{note}");
+    }
+    if let (Some(file), Some(every)) = (&args.replay, args.watch) {
+        return replay::run(args, file, every.into());
+    }
+    let mut scanner = Scanner::new(args.scan_options()?);
+    let (offset, cgroups) = (ClockOffset::measured(), Box::new(Cgroups::new()));
+    let clock = WallClock::new(offset.clone());
+    let watching = args.watch.is_some();
+    let mut printer = ReportPrinter::new(args.output, args.all, watching, clock, cgroups);
+    match args.watch {
+        None => {
+            scanner.scan();
+            let complete = printer.print_gaps(&scanner.take_gaps());
+            let report = scanner.report();
+            match printer.print(report)? {
+                PrintOutcome::ReaderGone => Ok(ExitCode::SUCCESS),
+                PrintOutcome::Printed => Ok(exit_code(report.stuck().next().is_some(), complete)),
+            }
+        }
+        Some(every) => {
+            let runtime = single_threaded_runtime()?;
+            let code = runtime.block_on(watch::run(args, scanner, printer, offset, every));
+            // A scan may be under way.
+            runtime.shutdown_background();
+            code
+        }
+    }
+}

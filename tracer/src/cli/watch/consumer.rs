@@ -1,0 +1,106 @@
+//! Shows the findings of a session, live or replayed.
+
+use std::future::pending;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::printer::LinePrinter;
+use crate::cli::shutdown::{self, Shutdown};
+use crate::output::writer::WriterEnd;
+use crate::record::RawTransition;
+use crate::session::{Consumer, Session, Source};
+use tcpclose_core::finding::Finding;
+
+/// Shows findings until the user, the output or a limit ends that.
+pub(super) struct WatchConsumer {
+    printer: LinePrinter,
+    signals: Option<Shutdown>,
+    /// Set when nothing more is to be shown.
+    stop: Arc<AtomicBool>,
+    /// The error that ended the output.
+    end: Option<WriterEnd>,
+    is_recorded: bool,
+}
+
+impl WatchConsumer {
+    /// Shows a live session until it is stopped. `is_recorded`: whether the session is recorded at
+    /// the same time.
+    pub fn live(printer: LinePrinter, signals: Shutdown, is_recorded: bool) -> Self {
+        Self {
+            printer,
+            signals: Some(signals),
+            stop: Arc::default(),
+            end: None,
+            is_recorded,
+        }
+    }
+
+    /// Shows a recording until `stop` is set.
+    pub fn replay(printer: LinePrinter, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            printer,
+            signals: None,
+            stop,
+            end: None,
+            is_recorded: false,
+        }
+    }
+}
+
+impl<S: Source> Consumer<S> for WatchConsumer {
+    type Output = ExitCode;
+
+    async fn wait(&mut self) {
+        let signals = &mut self.signals;
+        let stop_requested = async {
+            match signals {
+                Some(signals) => signals.requested().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            end = self.printer.writer.closed() => self.end = Some(end),
+            () = stop_requested => self.stop.store(true, Ordering::Relaxed),
+        }
+    }
+
+    fn wants_transitions(&self) -> bool {
+        self.printer.transitions
+    }
+
+    fn on_transition(&mut self, transition: &RawTransition) {
+        self.printer.show_transition(transition);
+    }
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
+        self.printer.show(finding);
+        Ok(())
+    }
+
+    fn after_findings(&mut self, session: &mut Session<S>) -> anyhow::Result<()> {
+        self.printer.show_dropped(session.now());
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.printer.is_done() || self.end.is_some() || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn finish(self, session: &mut Session<S>) -> anyhow::Result<ExitCode> {
+        let Self {
+            printer,
+            end,
+            is_recorded,
+            ..
+        } = self;
+        let code = match end {
+            Some(end) => printer.finish_ended(end),
+            None => printer.finish(session.waiting_for_fin(), session.now()),
+        };
+        if is_recorded {
+            shutdown::restore_default_signals();
+        }
+        code
+    }
+}

@@ -1,0 +1,9 @@
+//! The table of `tcpclose leaks`.
+
+mod send_queue;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(super) use send_queue::send_queue_text;
+pub use table::{LeakTable, headline};

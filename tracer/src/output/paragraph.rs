@@ -1,0 +1,53 @@
+//! Breaks text into lines.
+
+/// Appends a text in lines of at most `width` columns, but for a longer word: the first begins with
+/// `first`, the others with `others`.
+pub(super) fn push_paragraph(
+    text: &mut String,
+    first: &str,
+    others: &str,
+    words: &str,
+    width: usize,
+) {
+    text.push_str(first);
+    let mut column = first.chars().count();
+    let mut is_first_word = true;
+    for word in words.split_whitespace() {
+        let length = word.chars().count();
+        if !is_first_word {
+            if column + 1 + length > width {
+                text.push('\n');
+                text.push_str(others);
+                column = others.chars().count();
+            } else {
+                text.push(' ');
+                column += 1;
+            }
+        }
+        text.push_str(word);
+        column += length;
+        is_first_word = false;
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_paragraph;
+
+    #[test]
+    fn lines_are_as_long_as_they_may_be() {
+        let mut text = String::new();
+        push_paragraph(
+            &mut text,
+            "WHY  ",
+            "     ",
+            "one two three endless-word x",
+            12,
+        );
+        assert_eq!(
+            text,
+            "WHY  one two\n     three\n     endless-word\n     x\n"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! What the writer gets, and how it is to show it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use tcpclose_core::container_filter::ContainerFilter;
+
+use crate::cgroup_names::{CgroupNames, NoCgroups};
+use crate::clock_offset::ClockOffset;
+use crate::output::abnormal_tally::AbnormalTally;
+use crate::output::clock::WallClock;
+use crate::record::{RawTransition, Record};
+
+/// The most lines that wait for a slow reader: more than a full ring buffer can yield at once.
+pub const DEFAULT_CAPACITY: usize = 65_536;
+
+/// Options for formatting lines.
+pub struct Options {
+    /// Converts the kernel's times to wall time, with the offset that the source had when the line
+    /// was sent.
+    pub clock: WallClock,
+    /// Finds the names of the owners' cgroups, for JSON and for `containers`. Called in the
+    /// writer's thread.
+    pub cgroups: Box<dyn CgroupNames>,
+    /// Which lines are written: the part of the filter that needs the names of containers.
+    pub containers: ContainerFilter,
+    /// The most lines that are written, without those about losses; `None` for all.
+    pub limit: Option<u64>,
+    /// Whether the table is that of raw transitions, and not of closes. Either leaves losses out:
+    /// report them on standard error with [`loss_message`](fn@crate::output::loss_message).
+    pub transitions: bool,
+    /// Whether the table is a drawing of each close instead.
+    pub ladders: bool,
+    /// Counts the closes that are written.
+    pub tally: Option<Arc<Mutex<AbnormalTally>>>,
+    /// The number of columns of the terminal; `None` if the output is not a terminal, and nothing
+    /// is cut.
+    pub width: Option<u16>,
+    /// Whether tables are coloured.
+    pub colours: bool,
+    /// The most lines that wait, at least 1; further ones are dropped and counted.
+    pub capacity: usize,
+}
+
+impl Default for Options {
+    /// Returns the options for a pipe or file: nothing is cut, no colours, no cgroup names.
+    fn default() -> Self {
+        Self {
+            clock: WallClock::new(ClockOffset::measured()),
+            cgroups: Box::new(NoCgroups),
+            containers: ContainerFilter::default(),
+            limit: None,
+            transitions: false,
+            ladders: false,
+            tally: None,
+            width: None,
+            colours: false,
+            capacity: DEFAULT_CAPACITY,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            clock,
+            cgroups: _,
+            containers,
+            limit,
+            transitions,
+            ladders,
+            tally,
+            width,
+            colours,
+            capacity,
+        } = self;
+        f.debug_struct("Options")
+            .field("clock", clock)
+            .field("containers", containers)
+            .field("limit", limit)
+            .field("transitions", transitions)
+            .field("ladders", ladders)
+            .field("tally", tally)
+            .field("width", width)
+            .field("colours", colours)
+            .field("capacity", capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The content of one line.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// A finding or a summary.
+    Record(Record),
+    /// A raw transition.
+    Transition(Box<RawTransition>),
+}

@@ -1,0 +1,198 @@
+//! A lint of words: names that say nothing, words that docs/glossary.md has others for, and lines
+//! of prose that are longer than 100 columns.
+
+use std::{ffi::OsStr, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::{command::announce, files::files_below, test_runner::Counts, workspace::Workspace};
+
+/// Whose Rust sources are checked. Every Markdown file is.
+const CRATES: &[&str] = &[
+    "testing",
+    "tracer",
+    "tracer-common",
+    "tracer-core",
+    "tracer-ebpf",
+    "tracer-sys",
+    "xtask",
+];
+const MAX_COLUMNS: usize = 100;
+
+/// Adjectives and nouns that do not say what a constant limits, times or counts (CONTRIBUTING.md).
+const CONSTANTS: &[&str] = &[
+    "EARLY",
+    "KEPT",
+    "LATE",
+    "LONGEST",
+    "MOST",
+    "NAMED",
+    "PATIENCE",
+    "QUIET",
+    "REMEMBERED",
+    "REPORTED",
+    "REST",
+    "SMALL",
+];
+/// Words that no function's name has: see "probe", "poll", "scan" and "finding" in the glossary.
+const FUNCTIONS: &[&str] = &[
+    "look", "looked", "looks", "nobody", "said", "says", "tells", "told", "whoever",
+];
+/// Words that prose does without.
+const PROSE: &[&str] = &["perhaps", "tells", "told", "whoever"];
+/// An endpoint is called endpoint. "This ends" is a verb.
+const ENDS: &[[&str; 2]] = &[
+    ["an", "end"],
+    ["both", "ends"],
+    ["each", "end"],
+    ["one", "end"],
+    ["this", "end"],
+];
+
+/// Files that may use a word, and why.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    (
+        "SECURITY.md",
+        "whoever",
+        "an attacker is anyone who can do what the sentence says",
+    ),
+    ("xtask/src/test/words.rs", "", "the lists themselves"),
+];
+
+/// Checks all sources. Reports each finding with its file and line.
+pub fn check(workspace: &Workspace) -> Result<Counts> {
+    let mut findings = Vec::new();
+    // What is built, or belongs to git or an editor, is left out.
+    let enters = |name: &OsStr| name != "target" && !name.as_encoded_bytes().starts_with(b".");
+    let mut files = files_below(&workspace.root, enters)?;
+    files.retain(|file| file.extension().is_some_and(|it| it == "rs" || it == "md"));
+    for file in files {
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let file = file.strip_prefix(&workspace.root).unwrap_or(&file);
+        for (number, problem) in problems(file, &text) {
+            findings.push(format!("{}:{number}: {problem}", file.display()));
+        }
+    }
+    for finding in &findings {
+        announce(finding);
+    }
+    Ok(Counts::from_check(findings.is_empty()))
+}
+
+/// The problems of one file, each with the number of its line.
+fn problems(file: &Path, text: &str) -> Vec<(usize, String)> {
+    let is_source = file.extension().is_some_and(|extension| extension == "rs");
+    if is_source && !CRATES.iter().any(|name| file.starts_with(name)) {
+        return Vec::new();
+    }
+    let is_allowed = |word: &str| {
+        let mut allowed = ALLOWED.iter();
+        allowed.any(|(path, of, _)| file == Path::new(path) && (of.is_empty() || *of == word))
+    };
+    let mut problems = Vec::new();
+    let mut is_code_block = false;
+    for (number, line) in (1..).zip(text.lines()) {
+        let is_prose = match is_source {
+            true => line.trim_start().starts_with("//"),
+            false => {
+                is_code_block ^= line.starts_with("```");
+                !is_code_block && !line.starts_with(['|', '!']) && !line.starts_with("    ")
+            }
+        };
+        let words = if is_source && !is_prose {
+            words_of_names(line)
+        } else {
+            words_of_prose(line)
+        };
+        let words = words.into_iter().filter(|word| !is_allowed(word));
+        problems.extend(words.map(|word| (number, format!("do not use {word:?} here"))));
+        let is_table = line.trim_start_matches([' ', '/', '!']).starts_with('|');
+        if is_prose && !is_table && line.chars().count() > MAX_COLUMNS {
+            problems.push((number, format!("longer than {MAX_COLUMNS} columns")));
+        }
+    }
+    problems
+}
+
+/// JSON's `not_told` is one word.
+fn is_in_a_name(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// The unwanted words in names that a line of code gives.
+fn words_of_names(line: &str) -> Vec<&str> {
+    let mut tokens = line
+        .split(|letter| !is_in_a_name(letter))
+        .filter(|it| !it.is_empty());
+    let Some(keyword) = tokens.find(|token| ["const", "fn", "static"].contains(token)) else {
+        return Vec::new();
+    };
+    let name = tokens.next().unwrap_or_default();
+    match keyword {
+        "fn" if name == "of" => vec![name],
+        "fn" => {
+            let parts: Vec<&str> = name.split('_').collect();
+            let is_lookup =
+                |at: usize| parts[at].starts_with("look") && parts.get(at + 1) == Some(&"up");
+            let unwanted = |at: &usize| FUNCTIONS.contains(&parts[*at]) && !is_lookup(*at);
+            (0..parts.len())
+                .filter(unwanted)
+                .map(|at| parts[at])
+                .collect()
+        }
+        _ => CONSTANTS
+            .iter()
+            .copied()
+            .filter(|constant| *constant == name)
+            .collect(),
+    }
+}
+
+/// The unwanted words of a line of prose.
+fn words_of_prose(line: &str) -> Vec<&str> {
+    let words: Vec<&str> = line.split(|letter| !is_in_a_name(letter)).collect();
+    let is_end = |pair: &[&str]| ENDS.contains(&[pair[0].to_lowercase().as_str(), pair[1]]);
+    let ends = words
+        .windows(2)
+        .filter(|pair| is_end(pair))
+        .map(|pair| pair[1]);
+    let others = words.iter().copied();
+    let others = others.filter(|word| PROSE.contains(&word.to_lowercase().as_str()));
+    ends.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(file: &str, text: &str) -> Vec<usize> {
+        let problems = problems(Path::new(file), text);
+        problems.into_iter().map(|(number, _)| number).collect()
+    }
+
+    #[test]
+    fn names_and_comments_are_checked() {
+        let text = "/// This end is told.\npub fn of(x: u8) {}\nfn it_says_so() {}\nconst REST: u8 = 1;\n\
+                    fn file_of() {}\nfn look_up() {}\nlet told = 1;\n/// At the end of it.\n";
+        assert_eq!(numbers("xtask/src/a.rs", text), [1, 1, 2, 3, 4]);
+        assert_eq!(numbers("elsewhere/src/a.rs", text), [0; 0]);
+    }
+
+    #[test]
+    fn long_lines_of_prose_are_found_and_tables_and_code_are_not_prose() {
+        let long = "ä ".repeat(51);
+        let text = format!("{long}\n| {long}\n    {long}\n```\n{long}\n```\n{long}\n");
+        assert_eq!(numbers("README.md", &text), [1, 7]);
+        assert_eq!(
+            numbers("xtask/a.rs", &format!("// {long}\n{long}\n//! | {long}\n")),
+            [1]
+        );
+    }
+
+    #[test]
+    fn an_exception_is_for_one_file_and_word() {
+        assert_eq!(numbers("SECURITY.md", "whoever\nperhaps\n"), [2]);
+        assert_eq!(numbers("docs/json.md", "whoever\n"), [1]);
+    }
+}
