@@ -156,18 +156,19 @@ fn show(stage: &Stage, log: &PathBuf) -> Result<()> {
 
 fn table(results: &[StageResult], stages: usize, time: Duration) -> String {
     let mut table = format!(
-        "\n{:12} {:8} {:>7} {:>7} {:>7} {:>8}\n",
-        "stage", "result", "time", "passed", "failed", "skipped"
+        "\n{:12} {:8} {:>7} {:>7} {:>7} {:>8} {:>6}\n",
+        "stage", "result", "time", "passed", "failed", "skipped", "flaky"
     );
     for result in results {
         let Counts {
             passed,
             failed,
             skipped,
+            flaky,
         } = result.counts;
         let _ = writeln!(
             table,
-            "{:12} {:8} {:>7} {passed:>7} {failed:>7} {skipped:>8}",
+            "{:12} {:8} {:>7} {passed:>7} {failed:>7} {skipped:>8} {flaky:>6}",
             result.name,
             ok_or_failed(result.is_good),
             minutes(result.time)

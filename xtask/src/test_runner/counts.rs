@@ -11,6 +11,8 @@ pub struct Counts {
     pub failed: usize,
     /// Tests that found something missing and skipped themselves.
     pub skipped: usize,
+    /// Those of the passed ones that failed at first, and passed when they were run once more.
+    pub flaky: usize,
 }
 
 impl Counts {
@@ -19,7 +21,7 @@ impl Counts {
         Self {
             passed: usize::from(is_good),
             failed: usize::from(!is_good),
-            skipped: 0,
+            ..Self::default()
         }
     }
 
@@ -39,6 +41,14 @@ impl Counts {
             passed: number(" passed")?,
             failed: number(" failed")?,
             skipped: number(" skipped")?,
+            flaky: 0,
+        };
+        let counts = match parts.next() {
+            Some(flaky) => Self {
+                flaky: flaky.strip_suffix(" flaky")?.parse().ok()?,
+                ..counts
+            },
+            None => counts,
         };
         parts.next().is_none().then_some(counts)
     }
@@ -49,6 +59,7 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.flaky += other.flaky;
     }
 }
 
@@ -67,8 +78,13 @@ impl fmt::Display for Counts {
             passed,
             failed,
             skipped,
+            flaky,
         } = self;
-        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")?;
+        match flaky {
+            0 => Ok(()),
+            flaky => write!(f, ", {flaky} flaky"),
+        }
     }
 }
 
@@ -82,12 +98,17 @@ mod tests {
             passed: 12,
             failed: 0,
             skipped: 3,
+            flaky: 0,
         };
         assert_eq!(counts.to_string(), "12 passed, 0 failed, 3 skipped");
         assert_eq!(
             Counts::parse("12 passed, 0 failed, 3 skipped\n"),
             Some(counts)
         );
+        let counts = Counts { flaky: 2, ..counts };
+        let line = "12 passed, 0 failed, 3 skipped, 2 flaky";
+        assert_eq!(counts.to_string(), line);
+        assert_eq!(Counts::parse(line), Some(counts));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use anyhow::Result;
 
 use super::{
     counts::Counts,
+    output::MAX_REPEATED,
     programs::{TestProgram, observe_with},
 };
 use crate::{command::announce, privilege::Privilege};
@@ -39,7 +40,8 @@ pub fn list(program: &Arc<TestProgram>, args: &[OsString]) -> Result<Vec<Isolate
     Ok(tests.collect())
 }
 
-/// Runs each test in a process of its own, so many at a time.
+/// Runs each test in a process of its own, so many at a time, and a few that fail once more, as
+/// [`TestProgram::run`] does.
 pub fn run(
     tests: Vec<IsolatedTest>,
     privilege: Option<Privilege>,
@@ -47,6 +49,7 @@ pub fn run(
 ) -> Result<Counts> {
     announce(format_args!("{} tests, {at_a_time} at a time", tests.len()));
     let queue = Mutex::new(VecDeque::from(tests));
+    let failed = Mutex::new(Vec::new());
     let work = || -> Result<Counts> {
         let mut counts = Counts::default();
         loop {
@@ -54,16 +57,32 @@ pub fn run(
             let Some(test) = next else {
                 return Ok(counts);
             };
-            counts += test.run(privilege)?;
+            let of_test = test.run(privilege)?;
+            counts += of_test;
+            if of_test.failed > 0 {
+                failed.lock().expect("no panic meanwhile").push(test);
+            }
         }
     };
-    thread::scope(|scope| {
+    let mut counts: Counts = thread::scope(|scope| {
         let workers: Vec<_> = (0..at_a_time).map(|_| scope.spawn(work)).collect();
         let counts = workers
             .into_iter()
             .map(|worker| worker.join().expect("no panic inside"));
-        counts.sum()
-    })
+        counts.sum::<Result<Counts>>()
+    })?;
+    let failed = failed.into_inner().expect("no panic meanwhile");
+    if (1..=MAX_REPEATED).contains(&failed.len()) {
+        announce("once more those that failed, one at a time");
+        for test in failed {
+            if test.run(privilege)?.passed > 0 {
+                counts.failed -= 1;
+                counts.passed += 1;
+                counts.flaky += 1;
+            }
+        }
+    }
+    Ok(counts)
 }
 
 impl IsolatedTest {

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use super::counts::Counts;
 
+/// At most so many tests that failed are run once more: what goes wrong by accident goes wrong
+/// seldom. init.sh of the test machines has the same number.
+pub const MAX_REPEATED: usize = 3;
+
 /// The output of one test program.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TestOutput {
     /// The tests that failed.
     pub failed: Vec<String>,
+    /// Tests that failed and passed when they were run once more.
+    pub flaky: Vec<String>,
     /// How many tests skipped themselves, by reason.
     pub skipped: BTreeMap<String, usize>,
     /// Tests that the runner found slow and that have not ended.
@@ -57,10 +63,29 @@ impl TestOutput {
     pub fn counts(&self) -> Counts {
         let skipped = self.skipped.values().sum();
         let passed = self.passed_in_total + self.passed_since;
+        let flaky = self.flaky.len();
         Counts {
-            passed: passed.saturating_sub(skipped),
+            passed: passed.saturating_sub(skipped) + flaky,
             failed: self.failed.len(),
             skipped,
+            flaky,
+        }
+    }
+
+    /// Returns whether the tests that failed are to be run once more.
+    pub fn may_be_repeated(&self) -> bool {
+        (1..=MAX_REPEATED).contains(&self.failed.len())
+    }
+
+    /// Takes in what came of the tests that failed when they were run once more. Only those count
+    /// as flaky that ran to their end.
+    pub fn add_repetition(&mut self, repeated: &Self) {
+        let counts = repeated.counts();
+        if counts.passed + counts.failed == self.failed.len() {
+            let failed = |test: &String| repeated.failed.contains(test);
+            let (failed, flaky) = self.failed.drain(..).partition(failed);
+            self.failed = failed;
+            self.flaky = flaky;
         }
     }
 
@@ -132,6 +157,39 @@ mod tests {
         assert_eq!(output.running, ["slow::one"]);
         output.read("test slow::one ... ok");
         assert!(output.running.is_empty());
+    }
+
+    #[test]
+    fn a_test_that_passes_when_it_is_run_once_more_is_flaky() {
+        let first = read("test a ... ok\ntest b ... FAILED\ntest c ... FAILED\n");
+        assert!(first.may_be_repeated());
+        let mut output = first;
+        output.add_repetition(&read("test b ... ok\ntest c ... FAILED\n"));
+        let Counts {
+            passed,
+            failed,
+            flaky,
+            ..
+        } = output.counts();
+        assert_eq!((passed, failed, flaky), (2, 1, 1));
+        assert_eq!(
+            (&output.failed[..], &output.flaky[..]),
+            (&["c".to_owned()][..], &["b".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn a_test_that_does_not_end_the_second_time_has_failed() {
+        let mut output = read("test a ... FAILED\n");
+        output.add_repetition(&read("test a has been running for over 60 seconds\n"));
+        assert_eq!((output.counts().failed, output.counts().flaky), (1, 0));
+    }
+
+    #[test]
+    fn where_many_tests_fail_none_is_run_once_more() {
+        let output = read(&"test a ... FAILED\n".repeat(MAX_REPEATED + 1));
+        assert!(!output.may_be_repeated());
+        assert!(!read("test a ... ok\n").may_be_repeated());
     }
 
     #[test]

@@ -116,10 +116,21 @@ impl TestProgram {
         command
     }
 
-    /// Runs all its tests, or those that `args` select, and shows what they write.
+    /// Runs all its tests, or those that `args` select, and shows what they write. Tests of a real
+    /// kernel, which need root, may fail once by accident: a few that failed are run once more, and
+    /// count as flaky if they pass then.
     pub fn run(&self, privilege: Option<Privilege>, args: &[OsString]) -> Result<Counts> {
         announce(format_args!("{}: {}", self.package, self.target));
-        let output = observe(self.command(privilege).args(args))?;
+        let mut output = observe(self.command(privilege).args(args))?;
+        if privilege.is_some() && output.output.may_be_repeated() {
+            let failed = output.output.failed.clone();
+            announce(format_args!("once more: {}", failed.join(", ")));
+            let mut command = self.command(privilege);
+            command.args(["--include-ignored", "--exact"]).args(failed);
+            let repeated = observe(&mut command)?;
+            output.output.add_repetition(&repeated.output);
+            output.code = repeated.code;
+        }
         if output.code != 0 {
             let Self {
                 package, target, ..

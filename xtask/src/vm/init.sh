@@ -31,6 +31,31 @@ export TCPCLOSE_TEST_HOOKS=1
 export RUST_TEST_THREADS=1
 ulimit -n 20000
 
+# run NAME PROGRAM ARGUMENT...: a test program, and once more those of its tests that failed, if they are at most three.
+run() {
+    name=$1 program=$2
+    shift 2
+    run_once "$@"
+    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' /tmp/output | sort -u)
+    set -- $failed
+    [ $# -gt 0 ] && [ $# -le 3 ] && run_once --include-ignored --exact "$@"
+}
+run_once() {
+    echo "@@ begin $name"
+    rm -f /tmp/pipe
+    mkfifo /tmp/pipe
+    tee /tmp/output </tmp/pipe &
+    tee=$!
+    "$program" "$@" >/tmp/pipe 2>&1
+    code=$?
+    # A process that a test has left behind would keep the pipe open.
+    (sleep 10; kill $tee) 2>/dev/null &
+    guard=$!
+    wait $tee
+    kill $guard 2>/dev/null
+    echo "@@ end $name $code"
+}
+
 echo "@@ kernel $(uname -r)"
 echo "@@ begin doctor"
 /tcpclose doctor
@@ -41,14 +66,10 @@ for test in /tests/*; do
     while IFS= read -r argument; do
         set -- "$@" "$argument"
     done <"/arguments/$name"
-    echo "@@ begin $name"
-    "$test" "$@"
-    echo "@@ end $name $?"
+    run "$name" "$test" "$@"
 done
 # At last the tests that change the whole kernel, and that no other machine runs.
 mount -t securityfs securityfs /sys/kernel/security
-echo "@@ begin security-modules"
-/tests/integration --ignored confined::
-echo "@@ end security-modules $?"
+run security-modules /tests/integration --ignored confined::
 echo "@@ finished"
 poweroff -f

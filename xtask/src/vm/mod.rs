@@ -244,8 +244,8 @@ impl Lab {
             directory: &directory,
         };
         let mut counts = results.counts();
+        eprint!("{}", report.details());
         if !report.is_good() {
-            eprint!("{}", report.details());
             // A machine may fail without a test that does.
             counts.failed = counts.failed.max(1);
         }

@@ -27,10 +27,12 @@ impl Report<'_> {
         *self.ending == Ending::Off && self.results.are_good()
     }
 
-    /// The messages of the programs that failed, shortened: the whole is in the results' log.
+    /// The messages of the programs that failed, also at first only, shortened: the whole is in the
+    /// results' log.
     pub fn details(&self) -> String {
         let programs = self.results.programs.iter();
-        let failed = programs.filter(|program| program.code != Some(0));
+        let failed =
+            programs.filter(|program| program.code != Some(0) || !program.output.flaky.is_empty());
         failed
             .map(|program| {
                 let (kernel, name) = (self.name, &program.name);
@@ -139,6 +141,9 @@ impl fmt::Display for Report<'_> {
             write!(f, ", {} s", self.time.as_secs())?;
             for test in failed {
                 write!(f, "\n    failed: {test}")?;
+            }
+            for test in results.flaky() {
+                write!(f, "\n    failed at first: {test}")?;
             }
         }
         match self.trouble() {

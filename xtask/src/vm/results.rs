@@ -50,10 +50,10 @@ impl Results {
                 }
                 ("end", ended) => {
                     let code = ended.rsplit(' ').next().and_then(|code| code.parse().ok());
-                    if let Some(program) = &mut program {
+                    if let Some(mut program) = program.take() {
                         program.code = code;
+                        results.add(program);
                     }
-                    results.programs.extend(program.take());
                 }
                 ("finished", _) => results.finished = true,
                 _ => {}
@@ -61,6 +61,18 @@ impl Results {
         }
         results.programs.extend(program);
         results
+    }
+
+    /// Adds what came of a program; of one that ran once more with the tests that had failed, to
+    /// what came of it at first.
+    fn add(&mut self, program: Program) {
+        match self.programs.last_mut() {
+            Some(first) if first.name == program.name => {
+                first.output.add_repetition(&program.output);
+                first.code = program.code;
+            }
+            _ => self.programs.push(program),
+        }
     }
 
     /// Returns whether everything ran to its end and nothing failed.
@@ -81,6 +93,14 @@ impl Results {
             let failed = program.output.failed.iter();
             failed.map(|test| format!("{}: {test}", program.name))
         })
+    }
+
+    /// Names of the tests that passed at the second attempt only.
+    pub fn flaky(&self) -> impl Iterator<Item = &str> {
+        let programs = self.programs.iter();
+        programs
+            .flat_map(|program| &program.output.flaky)
+            .map(String::as_str)
     }
 
     /// How many tests skipped themselves, by reason.
@@ -145,6 +165,17 @@ mod tests {
             results.programs[0].output.failures(),
             "---- a::b stdout ----\nno cookie"
         );
+    }
+
+    #[test]
+    fn a_test_that_passes_the_second_time_is_flaky() {
+        let results = Results::parse(
+            "@@ kernel 6.1\n@@ begin leaks\ntest a ... ok\ntest b ... FAILED\n@@ end leaks 101\n\
+             @@ begin leaks\ntest b ... ok\n@@ end leaks 0\n@@ finished\n",
+        );
+        assert!(results.are_good());
+        assert_eq!(results.flaky().collect::<Vec<_>>(), ["b"]);
+        assert_eq!((results.counts().passed, results.counts().flaky), (2, 1));
     }
 
     #[test]
