@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::config::KernelFilter;
 use super::containers::kubernetes_namespace;
+use super::port_arg::{self, PortArg};
 use crate::duration_arg::duration;
 use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::filter::ConnectionFilter;
@@ -20,9 +21,10 @@ pub(crate) struct FilterArgs {
     /// Only connections of processes with these names, such as `nginx`
     #[arg(value_name = "NAME", value_parser = name)]
     processes: Vec<String>,
-    /// Only connections with these ports, at either end
-    #[arg(long = "port", value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
-    ports: Vec<u16>,
+    /// Only connections with these ports, at either end: numbers, ranges (8000-8100), services
+    #[arg(long = "port", value_name = "PORT,...", value_delimiter = ',',
+          value_parser = PortArg::parse)]
+    ports: Vec<PortArg>,
     /// Leave out connections of this host with itself over loopback addresses
     #[arg(long)]
     no_loopback: bool,
@@ -89,12 +91,13 @@ fn word<T: VariantArray + Copy + Into<&'static str>>(text: &str) -> Result<T, Un
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct KernelFilterArgs {
     /// Only connections with these local ports
-    #[arg(short = 'L', long, value_name = "PORT,...", value_delimiter = ',', value_parser = port)]
-    local_ports: Vec<u16>,
+    #[arg(short = 'L', long, value_name = "PORT,...", value_delimiter = ',',
+          value_parser = PortArg::parse)]
+    local_ports: Vec<PortArg>,
     /// Only connections with these peer ports
     #[arg(short = 'D', long = "peer-ports", visible_alias = "remote-ports", value_name = "PORT,...",
-          value_delimiter = ',', value_parser = port)]
-    peer_ports: Vec<u16>,
+          value_delimiter = ',', value_parser = PortArg::parse)]
+    peer_ports: Vec<PortArg>,
     /// Only IPv4, including v4-mapped connections of IPv6 sockets
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
@@ -111,11 +114,6 @@ fn pid(text: &str) -> Result<u32, &'static str> {
     pid.ok_or("a process id is a number of at least 1")
 }
 
-fn port(text: &str) -> Result<u16, &'static str> {
-    let port = text.parse().ok().filter(|port| *port > 0);
-    port.ok_or("a port is a number from 1 to 65535")
-}
-
 fn name(words: &str) -> Result<String, &'static str> {
     let name = Some(words).filter(|name| !name.is_empty());
     name.map(str::to_owned).ok_or("a name is not empty")
@@ -125,7 +123,7 @@ impl FilterArgs {
     /// Returns the part that the kernel does not apply.
     pub(crate) fn user_space_part(&self) -> ConnectionFilter {
         ConnectionFilter {
-            ports: self.ports.iter().copied().collect(),
+            ports: port_arg::ports(&self.ports),
             pids: self.pids.iter().copied().collect(),
             processes: self.processes.iter().cloned().collect(),
             no_loopback: self.no_loopback,
@@ -164,7 +162,7 @@ impl FilterArgs {
             ..
         } = &self.kernel;
         let ports = local_ports.iter().filter(|port| peer_ports.contains(port));
-        let ports: Vec<String> = ports.map(u16::to_string).collect();
+        let ports: Vec<String> = ports.map(PortArg::to_string).collect();
         (!ports.is_empty()).then(|| {
             let ports = ports.join(",");
             format!(
@@ -210,8 +208,8 @@ impl KernelFilterArgs {
     /// Returns the same filter in the form of the configuration.
     pub(crate) fn to_config(&self) -> KernelFilter {
         KernelFilter {
-            local_ports: self.local_ports.iter().copied().collect(),
-            peer_ports: self.peer_ports.iter().copied().collect(),
+            local_ports: port_arg::ports(&self.local_ports),
+            peer_ports: port_arg::ports(&self.peer_ports),
             ip_version: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(IpVersion::V4),
                 (_, true) => Some(IpVersion::V6),

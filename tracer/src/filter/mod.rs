@@ -5,3 +5,4 @@
 pub mod args;
 pub mod config;
 pub(crate) mod containers;
+mod port_arg;
