@@ -163,7 +163,7 @@ fn it_works_in_the_charts_container_and_names_pods() -> TestResult {
                     && container["pod"] == POD_UID
             };
             let closes = records_of_kind(&records, "close").into_iter();
-            let leaks = records_of_kind(&records, "leak").into_iter();
+            let leaks = records_of_kind(&records, "stuck").into_iter();
             // It could look into this process, which is outside of its container.
             let of_this = |leak: &Value| leak["holders"][0]["pid"] == pid;
             let is_named = closes.filter(of_pod).count() > 0;

@@ -152,7 +152,7 @@ fn a_second_agent_on_the_same_outputs_is_refused() -> TestResult {
         let scratch = Scratch::new();
         let run = format!("run_directory = \"{}\"\n", scratch.path("run").display());
         let syslog = "[[output]]\ntype = \"syslog\"\naddress = \"udp://127.0.0.1:5514\"\n";
-        let named = format!("{syslog}name = \"leaks\"\nkinds = [\"leak\"]\n");
+        let named = format!("{syslog}name = \"leaks\"\nkinds = [\"stuck\"]\n");
         let config = format!("{run}{syslog}{named}{}", file_output(&scratch, "out.jsonl"));
         let agent = Agent::start(&scratch, &config)?;
 

@@ -52,7 +52,7 @@ fn promtool_finds_nothing_wrong() -> TestResult {
             server_plays_some(&stuck)?;
             let (_, text) = get(AGENT.parse().map_err(io::Error::other)?, "/metrics")?;
             Ok(text
-                .contains("tcpclose_process_close_wait_stuck{")
+                .contains("tcpclose_process_stuck_sockets{")
                 .then_some(text))
         })?;
         server.play(PLAN)?;
@@ -87,7 +87,7 @@ fn stuck_sockets_are_exported_once_they_can_be_known() -> TestResult {
         let _agent = Agent::start(&scratch, &config)?;
         let (_, text) = get(AGENT.parse()?, "/metrics")?;
         assert!(text.contains("tcpclose_live_connections 0"), "{text}");
-        assert!(!text.contains("close_wait_stuck"), "{text}");
+        assert!(!text.contains("stuck_sockets"), "{text}");
         Ok(())
     })
 }
@@ -156,7 +156,7 @@ fn prometheus_reads_the_counts_of_the_workload() -> TestResult {
     in_own_network(|netns| {
         let (scratch, server) = (Scratch::new(), Server::new()?);
         let output = format!(
-            "[[output]]\ntype = \"file\"\npath = \"{}\"\nkinds = [\"close\", \"leak\"]\n",
+            "[[output]]\ntype = \"file\"\npath = \"{}\"\nkinds = [\"close\", \"stuck\"]\n",
             scratch.path("records.jsonl").display()
         );
         let config = config(&server, netns)?.replace("output = []\n", "") + &output;
@@ -224,11 +224,11 @@ fn prometheus_reads_the_counts_of_the_workload() -> TestResult {
         reached(&times("time_wait"), recycled)?;
         let waiting = server.in_time_wait() as f64;
         reached("tcpclose_time_wait_connections", waiting)?;
-        reached("tcpclose_close_wait_stuck", stuck.len() as f64)?;
-        reached("sum(tcpclose_process_close_wait_stuck)", stuck.len() as f64)?;
+        reached("tcpclose_stuck_sockets", stuck.len() as f64)?;
+        reached("sum(tcpclose_process_stuck_sockets)", stuck.len() as f64)?;
         let own = std::fs::read_to_string("/proc/self/comm")?;
         let own = format!(
-            "tcpclose_process_close_wait_stuck{{process=\"{}\"}}",
+            "tcpclose_process_stuck_sockets{{process=\"{}\"}}",
             own.trim_end()
         );
         reached(&own, stuck.len() as f64)?;

@@ -49,7 +49,7 @@ fn a_replay_reports_byte_for_byte_what_the_agent_reported() -> TestResult {
             let lines = whole.lines().map(serde_json::from_str::<Value>);
             let lines: Vec<Value> = lines.collect::<Result<_, _>>().map_err(io::Error::from)?;
             let reported = |summary: &&Value| {
-                let growth = summary.pointer("/close_wait/owners/0/growth/per_second");
+                let growth = summary.pointer("/stuck/owners/0/growth/per_second");
                 let ports = summary.pointer("/time_wait/pressure/0/used");
                 growth.is_some_and(Value::is_number) && ports.is_some_and(Value::is_number)
             };

@@ -107,7 +107,7 @@ fn a_user_with_the_five_capabilities_can_run_it() -> TestResult {
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let records = records(&scratch.path("out/records.jsonl"))?;
-        let leaks = records_of_kind(&records, "leak");
+        let leaks = records_of_kind(&records, "stuck");
         // It could look into this process, which is another user's.
         assert_eq!(
             leaks[0]["holders"][0]["pid"],

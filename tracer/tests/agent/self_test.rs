@@ -58,7 +58,7 @@ fn assert_are_the_tests_own(records: &[Value]) {
         closes.iter().all(|close| close["close"]["path"] == "reset"),
         "{closes:#?}"
     );
-    let events: Vec<_> = records_of_kind(records, "leak")
+    let events: Vec<_> = records_of_kind(records, "stuck")
         .iter()
         .map(|leak| leak["event"].clone())
         .collect();
@@ -74,7 +74,7 @@ fn every_output_has_the_stuck_socket_and_the_reset() -> TestResult {
             // It would leave out every loopback connection, and almost every record.
             + "filter = { no_loopback = true }\nrate_limit = { per_second = 1 }\n"
             + &file_output(&scratch, "leaks.jsonl")
-            + "kinds = [\"leak\"]\n"
+            + "kinds = [\"stuck\"]\n"
             + &file_output(&scratch, "summaries.jsonl")
             + "kinds = [\"summary\"]\n[[output]]\ntype = \"stdout\"\n";
         let output = self_test(&scratch, &config)?;
@@ -82,7 +82,7 @@ fn every_output_has_the_stuck_socket_and_the_reset() -> TestResult {
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(said.contains("output stdout has taken 6 records"), "{said}");
         assert!(said.contains("leaks.jsonl has taken 2 records"), "{said}");
-        let none = "summaries.jsonl can be opened; its kinds are neither close nor leak";
+        let none = "summaries.jsonl can be opened; its kinds are neither close nor stuck";
         assert!(said.contains(none), "{said}");
         assert_are_the_tests_own(&records(&scratch.path("all.jsonl"))?);
         fs::write(scratch.path("stdout"), &output.stdout)?;

@@ -130,17 +130,17 @@ fn stuck_sockets_are_reported_with_their_owner_and_growth() -> TestResult {
                 .last()
                 .map(|last| (*last).clone());
             let growing = |last: &Value| {
-                last.pointer("/close_wait/owners/0/growth/per_second")
+                last.pointer("/stuck/owners/0/growth/per_second")
                     .and_then(Value::as_f64)
                     .is_some_and(|rate| rate > 0.0)
             };
             Ok(last.filter(growing))
         })?;
-        let owner = &found["close_wait"]["owners"][0];
+        let owner = &found["stuck"]["owners"][0];
         assert_eq!(owner["pid"], std::process::id());
-        assert_eq!(owner["stuck"], found["close_wait"]["stuck"]);
+        assert_eq!(owner["stuck"], found["stuck"]["sockets"]);
         assert!(
-            found["close_wait"]["verdicts"]["eof_unread"].as_u64() > Some(0),
+            found["stuck"]["verdicts"]["eof_unread"].as_u64() > Some(0),
             "{found}"
         );
         let (_status, _) = agent.end()?;
@@ -164,7 +164,7 @@ fn sockets_stuck_before_the_start_are_all_counted_and_do_not_flood_the_journal()
         // As the default output, which is journald's.
         let config = format!(
             "interval = \"1s\"\nstuck_after = \"1s\"\n[trace]\nnetns = \"{netns}\"\n[[output]]\ntype = \"stdout\"\n\
-             kinds = [\"leak\", \"summary\", \"loss\"]\nrate_limit = {{ per_second = 100, burst = 1000 }}\n"
+             kinds = [\"stuck\", \"summary\", \"loss\"]\nrate_limit = {{ per_second = 100, burst = 1000 }}\n"
         );
         let agent = Agent::start(&scratch, &config)?;
         let out = scratch.path("stdout");
@@ -173,16 +173,16 @@ fn sockets_stuck_before_the_start_are_all_counted_and_do_not_flood_the_journal()
             let Ok(records) = records(&out) else {
                 return Ok(None);
             };
-            let all = |summary: &&&Value| summary["close_wait"]["stuck"] == STUCK_BEFORE;
+            let all = |summary: &&&Value| summary["stuck"]["sockets"] == STUCK_BEFORE;
             let summaries = records_of_kind(&records, "summary");
             Ok(summaries.iter().find(all).map(|summary| (*summary).clone()))
         })?;
-        let owner = &summary["close_wait"]["owners"][0];
+        let owner = &summary["stuck"]["owners"][0];
         assert_eq!(owner["stuck"], STUCK_BEFORE, "{owner}");
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         let records = records(&out)?;
-        let leaks = records_of_kind(&records, "leak");
+        let leaks = records_of_kind(&records, "stuck");
         let cut = sum(&records_of_kind(&records, "summary"), "/outputs/0/cut");
         assert!(cut > 0);
         assert_eq!(leaks.len() as u64 + cut, STUCK_BEFORE);

@@ -70,7 +70,7 @@ fn check(name: &str) -> Vec<String> {
     let stuck = kept.run(&[
         "leaks", "--watch", every, "--format", "json", "--replay", &file,
     ]);
-    let (expected, _) = split(&findings, "leak");
+    let (expected, _) = split(&findings, "stuck");
     kept.agree("leaks reports other findings than watch", &expected, &stuck);
     kept.finish()
 }

@@ -43,12 +43,12 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "the kept recordings are older; a real connect() has it in integration/refused.rs",
     ),
     (
-        "leak.leak.verdict",
+        "stuck.stuck.verdict",
         &["still_sending"],
         "the core reports what is stuck; a live `leaks --all` lists others too",
     ),
     (
-        "leak.leak.owner_unknown",
+        "stuck.stuck.owner_unknown",
         &["no_holder", "not_inspectable"],
         "recordings before format 4 do not tell; a live `watch` and `leaks` do",
     ),
@@ -59,16 +59,16 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ),
     ("summary.time_wait.pressure.used", &["null"], FORMAT_4),
     ("summary.time_wait.pressure.share", &["null"], FORMAT_4),
-    ("leak.leak.protocol", &["mptcp"], MPTCP),
-    ("leak.leak.unread_bytes", &["null"], MPTCP),
-    ("leak.leak.verdict", &["not_closed"], MPTCP),
+    ("stuck.stuck.protocol", &["mptcp"], MPTCP),
+    ("stuck.stuck.unread_bytes", &["null"], MPTCP),
+    ("stuck.stuck.verdict", &["not_closed"], MPTCP),
     (
-        "leak.owner.source",
+        "stuck.owner.source",
         &["close"],
         "who closes a stuck socket ends that",
     ),
     (
-        "leak.conn.lifetime_ms",
+        "stuck.conn.lifetime_ms",
         &[VALUE],
         "it lives, or its close reports its end",
     ),
@@ -76,7 +76,7 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ("summary.processes.resets.exact", &["false"], MANY),
     ("summary.peers.closes.exact", &["false"], MANY),
     ("summary.peers.resets.exact", &["false"], MANY),
-    ("summary.close_wait.peers.exact", &["false"], MANY),
+    ("summary.stuck.peers.exact", &["false"], MANY),
 ];
 const MPTCP: &str = "a live `leaks` lists MPTCP connections; the tracer follows TCP alone";
 const FORMAT_4: &str = "the kept recordings of agents are older; a live agent is asked";

@@ -41,10 +41,10 @@ fn a_connection_that_waits_belongs_to_the_process_that_accepts_there() -> TestRe
         not_accepted(&listener)?;
         let ended = scan(&["--netns", netns, "--format", "json"])?;
         let record = ended.record();
-        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["stuck"]["verdict"], "not_accepted");
         assert_eq!(record["owner"]["pid"], service.pid(), "{record}");
         assert_eq!(record["owner"]["source"], "listen");
-        assert_eq!(record["leak"]["fds"], serde_json::json!([207]));
+        assert_eq!(record["stuck"]["fds"], serde_json::json!([207]));
         assert_eq!(record["holders"].as_array().map(Vec::len), Some(2));
         let table = scan(&["--netns", netns])?.stdout;
         assert!(
@@ -78,7 +78,7 @@ fn a_scan_and_the_tracer_name_the_same_process() -> TestResult {
         let scan = leaks(&["--min-age", "300ms", "--netns", netns, "--format", "json"]).output()?;
         let scanned = CommandOutput::from(scan).record();
         assert_eq!(traced["owner"]["pid"], service.pid(), "{traced}");
-        for part in ["/owner", "/holders", "/leak/fds"] {
+        for part in ["/owner", "/holders", "/stuck/fds"] {
             assert_eq!(traced.pointer(part), scanned.pointer(part), "{part}");
         }
         // What it waited for is reset when the queue goes, which shows no process.

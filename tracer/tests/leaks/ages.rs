@@ -28,7 +28,7 @@ struct Ages {
 /// Looks at the only stuck socket there, whose FIN was sent at `fin`.
 fn ages(netns: &str, fin: Timestamp) -> Result<Ages, Box<dyn std::error::Error>> {
     let record = scan(&["--netns", netns, "--format", "json", "--all"])?.record();
-    let leak = &record["leak"];
+    let leak = &record["stuck"];
     assert_eq!(leak["age_known"], "estimated");
     let at: Timestamp = record["ts"].as_str().ok_or("no time")?.parse()?;
     let ages = Ages {

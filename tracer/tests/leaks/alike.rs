@@ -20,7 +20,7 @@ use tcpclose_kit::scratch::Scratch;
 fn described(mut record: Value) -> Value {
     record["ts"].take();
     for field in ["since", "age_ms", "age_at_most_ms"] {
-        record["leak"][field].take();
+        record["stuck"][field].take();
     }
     record
 }
@@ -50,7 +50,7 @@ fn a_socket_is_described_alike_by_a_scan_the_tracer_and_a_replay() -> TestResult
             let scan = scanned(netns)?.record();
             assert_eq!(scan["event"], "ongoing");
             assert_eq!(scan["owner"]["pid"], sleeper.pid());
-            assert_eq!(scan["leak"]["verdict"], "eof_unread");
+            assert_eq!(scan["stuck"]["verdict"], "eof_unread");
 
             let mut watch = watch_as_json(netns, &["--record", recording])?;
             let traced = leak(&mut watch)?;
@@ -74,10 +74,10 @@ fn a_socket_bound_to_an_interface_stays_stuck_until_it_is_closed() -> TestResult
         SockRef::from(&server).bind_device(Some(b"lo"))?;
         let opened = leak(&mut watch)?;
         assert_eq!(opened["event"], "opened");
-        assert_eq!(opened["leak"]["age_known"], "observed");
+        assert_eq!(opened["stuck"]["age_known"], "observed");
         assert_eq!(scanned(netns)?.records().len(), 1);
         drop(server);
-        assert_eq!(leak(&mut watch)?["leak"]["resolved_by"], "closed");
+        assert_eq!(leak(&mut watch)?["stuck"]["resolved_by"], "closed");
         assert_eq!(scanned(netns)?.records().len(), 0);
         Ok(())
     })

@@ -103,7 +103,7 @@ fn a_socket_closed_during_the_search_for_its_holder_is_not_reported() -> TestRes
                 let records = ended.records();
                 let owners = records
                     .iter()
-                    .map(|record| &record["leak"]["owner_unknown"]);
+                    .map(|record| &record["stuck"]["owner_unknown"]);
                 unknown += owners.filter(|unknown| !unknown.is_null()).count();
             }
             // A thread that is kept from the processor in the midst of close() is what remains.

@@ -51,7 +51,7 @@ fn a_socket_leads_to_its_namespace() -> TestResult {
         let record = ended.record();
         assert_eq!(record["netns"], netns, "{args:?}");
         assert_eq!(record["owner"]["pid"], sleeper.pid());
-        assert_eq!(record["leak"]["fds"], json!([207]));
+        assert_eq!(record["stuck"]["fds"], json!([207]));
     }
     drop(sleeper);
     let ended = scan(&["-L", &port])?;
@@ -78,7 +78,7 @@ fn a_listener_leads_to_the_namespace_of_its_queue() -> TestResult {
     let ended = scan(&["--format", "json", "-L", &port])?;
     let record = ended.record();
     assert_eq!(record["netns"], netns);
-    assert_eq!(record["leak"]["verdict"], "not_accepted");
+    assert_eq!(record["stuck"]["verdict"], "not_accepted");
     assert_eq!(record["owner"]["pid"], std::process::id());
     Ok(())
 }
@@ -170,7 +170,7 @@ fn watch_finds_a_stuck_socket_in_such_a_namespace() -> TestResult {
         return Ok(());
     }
     let (mut watch, server, netns) = watch(|command| command)?;
-    let record = watch.record(r#""kind":"leak""#)?;
+    let record = watch.record(r#""kind":"stuck""#)?;
     assert_eq!(record["netns"], netns);
     assert_eq!(record["owner"]["pid"], std::process::id());
     drop(server);

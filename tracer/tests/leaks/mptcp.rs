@@ -72,10 +72,10 @@ fn an_mptcp_connection_is_reported_as_such() -> TestResult {
             };
             let server = stuck(&listener, mptcp_connect, 5)?;
             let record = the_only(&found(|| records(netns))?);
-            assert_eq!(record["leak"]["protocol"], "mptcp");
-            assert_eq!(record["leak"]["verdict"], "not_closed");
-            assert_eq!(record["leak"]["unread_bytes"], 0);
-            assert_eq!(record["leak"]["fds"], json!([server.as_raw_fd()]));
+            assert_eq!(record["stuck"]["protocol"], "mptcp");
+            assert_eq!(record["stuck"]["verdict"], "not_closed");
+            assert_eq!(record["stuck"]["unread_bytes"], 0);
+            assert_eq!(record["stuck"]["fds"], json!([server.as_raw_fd()]));
             assert_eq!(record["conn"]["role"], "unknown");
             assert_eq!(
                 record["conn"]["local"]["port"],
@@ -96,7 +96,7 @@ fn of_unread_bytes_of_mptcp_the_number_is_not_known() -> TestResult {
             return Ok(());
         };
         let _server = stuck(&listener, mptcp_connect, 2)?;
-        let leak = the_only(&found(|| records(netns))?)["leak"].clone();
+        let leak = the_only(&found(|| records(netns))?)["stuck"].clone();
         assert_eq!(leak["protocol"], "mptcp");
         assert_eq!(leak["verdict"], "eof_unread");
         assert_eq!(leak["unread_bytes"], json!(null));
@@ -117,8 +117,8 @@ fn an_mptcp_connection_that_was_not_accepted_is_its_listener_s() -> TestResult {
         drop(client);
         thread::sleep(MOMENT);
         let record = the_only(&found(|| records(netns))?);
-        assert_eq!(record["leak"]["protocol"], "mptcp");
-        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["stuck"]["protocol"], "mptcp");
+        assert_eq!(record["stuck"]["verdict"], "not_accepted");
         assert_eq!(record["owner"]["pid"], std::process::id());
         Ok(())
     })
@@ -132,9 +132,9 @@ fn a_tcp_client_of_an_mptcp_listener_is_reported_once() -> TestResult {
         };
         let server = stuck(&listener, TcpStream::connect, 5)?;
         let record = the_only(&found(|| records(netns))?);
-        assert_eq!(record["leak"]["fds"], json!([server.as_raw_fd()]));
+        assert_eq!(record["stuck"]["fds"], json!([server.as_raw_fd()]));
         assert_eq!(
-            record["leak"]["protocol"],
+            record["stuck"]["protocol"],
             json!(null),
             "it is a TCP socket"
         );
@@ -154,8 +154,8 @@ fn a_client_that_fell_back_to_tcp_is_reported_once() -> TestResult {
         drop(listener.accept()?);
         thread::sleep(MOMENT);
         let record = the_only(&found(|| records(netns))?);
-        assert_eq!(record["leak"]["fds"], json!([client.as_raw_fd()]));
-        assert_eq!(record["leak"]["protocol"], "mptcp");
+        assert_eq!(record["stuck"]["fds"], json!([client.as_raw_fd()]));
+        assert_eq!(record["stuck"]["protocol"], "mptcp");
         Ok(())
     })
 }
@@ -175,7 +175,7 @@ fn the_age_of_an_mptcp_connection_is_that_of_the_fin() -> TestResult {
             assert_eq!(ended.code, Some(2));
             return Ok(());
         }
-        let age = the_only(&ended)["leak"]["age_ms"].as_f64();
+        let age = the_only(&ended)["stuck"]["age_ms"].as_f64();
         assert!(
             age.is_some_and(|age| (1000.0..10_000.0).contains(&age)),
             "{age:?}"

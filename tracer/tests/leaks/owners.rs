@@ -27,10 +27,10 @@ fn the_process_and_its_descriptor_are_named() -> TestResult {
             (&record["owner"]["pid"], &record["owner"]["comm"]),
             (&sleeper.pid().into(), &"sleep".into())
         );
-        assert_eq!(record["leak"]["fds"], json!([207]));
+        assert_eq!(record["stuck"]["fds"], json!([207]));
         let advice =
             "everything was read, up to the end of stream, and close() was never called on fd 207";
-        assert_eq!(record["leak"]["advice"], advice);
+        assert_eq!(record["stuck"]["advice"], advice);
         let process = &record["process"];
         assert_eq!(process["command_line"], json!(["sleep", "1000"]));
         assert!(
@@ -65,7 +65,7 @@ fn a_process_whose_first_thread_has_exited_is_found() -> TestResult {
             let record = ended.record();
             assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
             assert_eq!(record["owner"]["pid"], sleeper.pid());
-            assert_eq!(record["leak"]["fds"], json!([207]));
+            assert_eq!(record["stuck"]["fds"], json!([207]));
             let process = &record["process"];
             assert!(
                 process["exe"]
@@ -90,7 +90,7 @@ fn a_descriptor_that_dup_copied_is_listed_twice() -> TestResult {
         let _sleeper = Sleeper::with(&server, &[207, 209])?;
         drop(server);
         let record = records(netns)?.record();
-        assert_eq!(record["leak"]["fds"], json!([207, 209]));
+        assert_eq!(record["stuck"]["fds"], json!([207, 209]));
         assert_eq!(record["holders"].as_array().map(Vec::len), Some(1));
         Ok(())
     })
@@ -142,14 +142,14 @@ fn a_descriptor_in_flight_has_no_holder_until_it_is_received() -> TestResult {
             (&record["owner"], &record["holders"]),
             (&json!(null), &json!([]))
         );
-        assert_eq!(record["leak"]["verdict"], "eof_read");
+        assert_eq!(record["stuck"]["verdict"], "eof_read");
         let table = scan(&["--netns", netns])?.stdout;
         assert!(table.contains("1 eof_read"), "{table}");
 
         let received = receive_descriptor(&there)?;
         let record = records(netns)?.record();
         assert_eq!(record["owner"]["pid"], std::process::id());
-        assert_eq!(record["leak"]["fds"], json!([received.as_raw_fd()]));
+        assert_eq!(record["stuck"]["fds"], json!([received.as_raw_fd()]));
         Ok(())
     })
 }
@@ -247,7 +247,7 @@ fn only_the_requested_processes_are_reported() -> TestResult {
         let sleeper = Sleeper::with(&yours, &[207])?;
         drop(yours);
         let of = |pid: u32| scan(&["--netns", netns, "--format", "json", "-p", &pid.to_string()]);
-        assert_eq!(of(sleeper.pid())?.record()["leak"]["fds"], json!([207]));
+        assert_eq!(of(sleeper.pid())?.record()["stuck"]["fds"], json!([207]));
         let own = of(std::process::id())?.record();
         assert_eq!(own["conn"]["local"]["port"], mine.local_addr()?.port());
         let pid = sleeper.pid();

@@ -37,7 +37,7 @@ fn a_socket_is_shown_though_its_holder_may_not_be_seen() -> TestResult {
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         let record = ended.record();
         assert_eq!(
-            (&record["owner"], &record["leak"]["verdict"]),
+            (&record["owner"], &record["stuck"]["verdict"]),
             (&serde_json::Value::Null, &"eof_read".into())
         );
         assert!(
@@ -93,7 +93,7 @@ fn hidden_processes_are_reported() -> TestResult {
         let port = server.local_addr()?.port().to_string();
         let ended = scan_as_ordinary_user(&["-L", &port], c"hidepid=2")?;
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-        assert_eq!(ended.record()["leak"]["verdict"], "eof_read");
+        assert_eq!(ended.record()["stuck"]["verdict"], "eof_read");
         assert!(ended.stderr.contains("hidepid"), "{}", ended.stderr);
         drop(server);
         Ok(())
@@ -217,7 +217,7 @@ fn an_uninspectable_listener_is_reported_as_a_gap() -> TestResult {
         crate::stuck::not_accepted(&listener)?;
         let ended = scan_as_ordinary_user(&["-L", &port], PLAIN)?;
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-        let leak = ended.record()["leak"].clone();
+        let leak = ended.record()["stuck"].clone();
         assert_eq!(leak["verdict"], "not_accepted");
         assert_eq!(leak["owner_unknown"], "not_inspectable");
         let words = "1 socket has no holder that can be seen";

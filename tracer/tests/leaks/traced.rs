@@ -50,9 +50,9 @@ pub fn watch_as_json(netns: &str, args: &[&str]) -> Fallible<Watch> {
     watch(netns, &[&["--format", "json"], args].concat())
 }
 
-/// The next `leak` record.
+/// The next `stuck` record.
 pub fn leak(watch: &mut Watch) -> Fallible<Value> {
-    watch.record(r#""kind":"leak""#)
+    watch.record(r#""kind":"stuck""#)
 }
 
 pub fn in_traced_network(test: impl FnOnce(&str) -> TestResult + Send) -> TestResult {
@@ -63,7 +63,7 @@ pub fn in_traced_network(test: impl FnOnce(&str) -> TestResult + Send) -> TestRe
 }
 
 fn age(record: &Value) -> Fallible<f64> {
-    Ok(record["leak"]["age_ms"].as_f64().ok_or("no age")?)
+    Ok(record["stuck"]["age_ms"].as_f64().ok_or("no age")?)
 }
 
 #[test]
@@ -78,18 +78,18 @@ fn it_is_reported_with_its_exact_age_and_that_it_was_closed() -> TestResult {
         assert_eq!(opened["conn"]["seen_from_start"], true);
         assert_eq!(opened["owner"]["pid"], std::process::id());
         assert_eq!(opened["owner"]["source"], "proc");
-        assert_eq!(opened["leak"]["age_known"], "observed");
-        assert_eq!(opened["leak"]["age_at_most_ms"], opened["leak"]["age_ms"]);
-        assert_eq!(opened["leak"]["verdict"], "eof_read");
-        assert_eq!(opened["leak"]["resolved_by"], Value::Null);
-        let fds = opened["leak"]["fds"].as_array().ok_or("no descriptors")?;
+        assert_eq!(opened["stuck"]["age_known"], "observed");
+        assert_eq!(opened["stuck"]["age_at_most_ms"], opened["stuck"]["age_ms"]);
+        assert_eq!(opened["stuck"]["verdict"], "eof_read");
+        assert_eq!(opened["stuck"]["resolved_by"], Value::Null);
+        let fds = opened["stuck"]["fds"].as_array().ok_or("no descriptors")?;
         assert_eq!(fds.len(), 1);
         assert!(age(&opened)? >= 300.0, "{opened}");
         drop(server);
         let resolved = leak(&mut watch)?;
         assert_eq!(resolved["event"], "resolved");
-        assert_eq!(resolved["leak"]["resolved_by"], "closed");
-        assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
+        assert_eq!(resolved["stuck"]["resolved_by"], "closed");
+        assert_eq!(resolved["stuck"]["since"], opened["stuck"]["since"]);
         assert!(age(&resolved)? >= age(&opened)?);
         assert_eq!(watch.stop()?, Some(0));
         Ok(())
@@ -110,11 +110,11 @@ fn a_process_that_exits_is_reported_as_the_end() -> TestResult {
             drop(server);
             let opened = leak(&mut watch)?;
             assert_eq!(opened["owner"]["pid"], sleeper.pid());
-            assert_eq!(opened["leak"]["fds"], serde_json::json!([207]));
+            assert_eq!(opened["stuck"]["fds"], serde_json::json!([207]));
             drop(sleeper);
             let resolved = leak(&mut watch)?;
             assert_eq!(resolved["event"], "resolved");
-            assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
+            assert_eq!(resolved["stuck"]["resolved_by"], "process_exited");
         }
         Ok(())
     })
@@ -125,13 +125,13 @@ fn a_reset_by_the_peer_is_reported_as_the_end() -> TestResult {
     in_traced_network(|netns| {
         let mut watch = watch_as_json(netns, &[])?;
         let Pair { client, server } = Pair::new()?.half_closed()?;
-        assert_eq!(leak(&mut watch)?["leak"]["verdict"], "eof_unread");
+        assert_eq!(leak(&mut watch)?["stuck"]["verdict"], "eof_unread");
         // A second close() with SO_LINGER of 0 sends a RST.
         reset_on_close(&client);
         drop(client);
         let resolved = leak(&mut watch)?;
         assert_eq!(resolved["event"], "resolved");
-        assert_eq!(resolved["leak"]["resolved_by"], "reset");
+        assert_eq!(resolved["stuck"]["resolved_by"], "reset");
         drop(server);
         Ok(())
     })
@@ -145,13 +145,13 @@ fn sockets_stuck_before_the_start_have_an_estimated_age() -> TestResult {
         let mut watch = watch_as_json(netns, &[])?;
         let ongoing = leak(&mut watch)?;
         assert_eq!(ongoing["event"], "ongoing");
-        assert_eq!(ongoing["leak"]["age_known"], "estimated");
+        assert_eq!(ongoing["stuck"]["age_known"], "estimated");
         assert_eq!(ongoing["conn"]["seen_from_start"], false);
         assert!(age(&ongoing)? >= 400.0, "{ongoing}");
         drop(server);
         let resolved = leak(&mut watch)?;
-        assert_eq!(resolved["leak"]["resolved_by"], "closed");
-        assert_eq!(resolved["leak"]["age_known"], "estimated");
+        assert_eq!(resolved["stuck"]["resolved_by"], "closed");
+        assert_eq!(resolved["stuck"]["age_known"], "estimated");
         Ok(())
     })
 }
@@ -163,7 +163,7 @@ fn an_unaccepted_connection_belongs_to_the_listening_process() -> TestResult {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         not_accepted(&listener)?;
         let opened = leak(&mut watch)?;
-        assert_eq!(opened["leak"]["verdict"], "not_accepted");
+        assert_eq!(opened["stuck"]["verdict"], "not_accepted");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         assert_eq!(opened["owner"]["source"], "listen");
         drop(listener);
@@ -174,9 +174,9 @@ fn an_unaccepted_connection_belongs_to_the_listening_process() -> TestResult {
         let to = std::net::SocketAddr::from(([127, 0, 0, 1], listener.local_addr()?.port()));
         drop(std::net::TcpStream::connect(to)?);
         let opened = leak(&mut watch)?;
-        assert_eq!(opened["leak"]["verdict"], "not_accepted");
+        assert_eq!(opened["stuck"]["verdict"], "not_accepted");
         assert_eq!(opened["owner"]["pid"], std::process::id());
-        assert_eq!(opened["leak"]["fds"].as_array().map(Vec::len), Some(1));
+        assert_eq!(opened["stuck"]["fds"].as_array().map(Vec::len), Some(1));
         assert_eq!(opened["conn"]["role"], "server");
         Ok(())
     })
@@ -194,7 +194,7 @@ fn a_half_close_in_use_is_not_stuck_until_it_is_idle() -> TestResult {
             thread::sleep(Duration::from_millis(60));
         }
         let opened = leak(&mut watch)?;
-        assert_eq!(opened["leak"]["verdict"], "eof_read");
+        assert_eq!(opened["stuck"]["verdict"], "eof_read");
         assert!(
             age(&opened)? >= 1_000.0,
             "reported only after it rested: {opened}"
@@ -283,18 +283,18 @@ fn sockets_that_become_stuck_during_a_watch_have_an_exact_age_and_resolution() -
         let server = Pair::forgotten()?;
         let opened = leak(&mut watch)?;
         assert_eq!(opened["event"], "opened");
-        assert_eq!(opened["leak"]["age_known"], "observed");
+        assert_eq!(opened["stuck"]["age_known"], "observed");
         assert!(age(&opened)? >= 300.0, "{opened}");
         let sleeper = Sleeper::with(&server, &[207])?;
         drop(server);
         drop(sleeper);
         let resolved = leak(&mut watch)?;
-        assert_eq!(resolved["leak"]["resolved_by"], "process_exited");
-        assert_eq!(resolved["leak"]["since"], opened["leak"]["since"]);
+        assert_eq!(resolved["stuck"]["resolved_by"], "process_exited");
+        assert_eq!(resolved["stuck"]["since"], opened["stuck"]["since"]);
         drop(before);
         let resolved = leak(&mut watch)?;
-        assert_eq!(resolved["leak"]["age_known"], "estimated");
-        assert_eq!(resolved["leak"]["resolved_by"], "closed");
+        assert_eq!(resolved["stuck"]["age_known"], "estimated");
+        assert_eq!(resolved["stuck"]["resolved_by"], "closed");
         Ok(())
     })
 }
@@ -318,7 +318,7 @@ fn where_nothing_can_be_traced_leaks_watch_reports_it_and_estimates() -> TestRes
         );
         let stdout = String::from_utf8(output.stdout)?;
         let record: Value = serde_json::from_str(stdout.lines().next().ok_or("nothing")?)?;
-        assert_eq!(record["leak"]["age_known"], "estimated");
+        assert_eq!(record["stuck"]["age_known"], "estimated");
         assert_eq!(output.status.code(), Some(1));
         Ok(())
     })
@@ -334,7 +334,7 @@ fn the_classic_tracepoint_does_not_hide_stuck_sockets() -> TestResult {
         let mut watch = Watch::attached(&mut command)?;
         let server = Pair::through(&listener)?.closed_after(b"hello", None)?;
         let opened = leak(&mut watch)?;
-        assert_eq!(opened["leak"]["verdict"], "eof_read");
+        assert_eq!(opened["stuck"]["verdict"], "eof_read");
         assert_eq!(opened["owner"]["pid"], std::process::id());
         let number = std::fs::read_link(netns)?.to_string_lossy().into_owned();
         assert_eq!(number, format!("net:[{}]", opened["netns"]));

@@ -31,8 +31,8 @@ fn reported(netns: &str, watch: &mut Watch) -> Fallible<Value> {
         "/owner",
         "/process/exe",
         "/holders",
-        "/leak/owner_unknown",
-        "/leak/fds",
+        "/stuck/owner_unknown",
+        "/stuck/fds",
     ] {
         assert_eq!(traced.pointer(part), scanned.pointer(part), "{part}");
     }
@@ -45,12 +45,12 @@ fn assert_unheld(record: &Value) {
     assert_eq!(record["process"], Value::Null);
     assert_eq!(record["holders"], json!([]));
     // Some hosts protect a process even from root.
-    let unknown = record["leak"]["owner_unknown"].as_str();
+    let unknown = record["stuck"]["owner_unknown"].as_str();
     assert!(
         matches!(unknown, Some("no_holder" | "not_inspectable")),
         "{record}"
     );
-    let advice = record["leak"]["advice"].as_str().unwrap_or_default();
+    let advice = record["stuck"]["advice"].as_str().unwrap_or_default();
     assert!(!advice.contains("close() was never called"), "{advice}");
 }
 
@@ -122,7 +122,7 @@ fn kept_by_a_write_that_close_did_not_end() -> TestResult {
         descriptors::close_number(fd)?;
         let record = reported(netns, &mut watch)?;
         assert_unheld(&record);
-        let advice = record["leak"]["advice"].as_str().unwrap_or_default();
+        let advice = record["stuck"]["advice"].as_str().unwrap_or_default();
         assert!(advice.contains("the peer has not read for "), "{advice}");
         drop(client);
         let _ = writer.join();

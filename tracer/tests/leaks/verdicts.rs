@@ -30,10 +30,10 @@ fn everything_read_and_never_closed() -> TestResult {
         let ended = records(netns)?;
         let record = ended.record();
         assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
-        assert_eq!(record["kind"], "leak");
+        assert_eq!(record["kind"], "stuck");
         assert_eq!(record["event"], "ongoing");
-        assert_eq!(record["leak"]["verdict"], "eof_read");
-        assert_eq!(record["leak"]["unread_bytes"], 0);
+        assert_eq!(record["stuck"]["verdict"], "eof_read");
+        assert_eq!(record["stuck"]["unread_bytes"], 0);
         assert_eq!(record["conn"]["local"]["port"], server.local_addr()?.port());
         assert_eq!(record["conn"]["peer"]["port"], server.peer_addr()?.port());
         assert_eq!(record["owner"]["pid"], std::process::id());
@@ -46,7 +46,7 @@ fn everything_read_and_never_closed() -> TestResult {
 fn an_end_of_stream_that_was_not_read() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::new()?.closed_after(b"hello", Some(5))?;
-        let leak = records(netns)?.record()["leak"].clone();
+        let leak = records(netns)?.record()["stuck"].clone();
         assert_eq!(
             (&leak["verdict"], &leak["unread_bytes"]),
             (&"eof_unread".into(), &0.into())
@@ -59,7 +59,7 @@ fn an_end_of_stream_that_was_not_read() -> TestResult {
 fn unread_bytes_before_the_end_of_stream_are_counted() -> TestResult {
     in_own_network(|netns| {
         let _server = Pair::new()?.closed_after(b"hello", Some(2))?;
-        let leak = records(netns)?.record()["leak"].clone();
+        let leak = records(netns)?.record()["stuck"].clone();
         assert_eq!(
             (&leak["verdict"], &leak["unread_bytes"]),
             (&"eof_unread".into(), &3.into())
@@ -83,7 +83,7 @@ fn a_connection_that_was_not_accepted_is_its_listener_s() -> TestResult {
         drop(listener);
         let ended = records(netns)?;
         let record = ended.record();
-        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["stuck"]["verdict"], "not_accepted");
         assert_eq!(record["conn"]["peer"]["port"], client.port());
         assert_eq!(
             (&record["conn"]["local"]["port"], &record["conn"]["role"]),
@@ -91,7 +91,7 @@ fn a_connection_that_was_not_accepted_is_its_listener_s() -> TestResult {
         );
         assert_eq!(record["owner"]["pid"], sleeper.pid());
         assert_eq!(record["owner"]["source"], "listen");
-        assert_eq!(record["leak"]["fds"], serde_json::json!([205]));
+        assert_eq!(record["stuck"]["fds"], serde_json::json!([205]));
         Ok(())
     })
 }
@@ -104,7 +104,7 @@ fn one_not_accepted_on_a_v4_mapped_address_is_its_listener_s() -> TestResult {
         drop(std::net::TcpStream::connect(to)?);
         thread::sleep(MOMENT);
         let record = records(netns)?.record();
-        assert_eq!(record["leak"]["verdict"], "not_accepted");
+        assert_eq!(record["stuck"]["verdict"], "not_accepted");
         assert_eq!(record["owner"]["pid"], std::process::id());
         Ok(())
     })
@@ -152,7 +152,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> TestResult {
             .args(["--format", "json"])
             .output()?;
         let record = CommandOutput::from(ended).record();
-        let leak = &record["leak"];
+        let leak = &record["stuck"];
         assert_eq!(leak["verdict"], "eof_unread");
         let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;
         let advice = leak["advice"].as_str().ok_or("no advice")?;

@@ -104,10 +104,10 @@ fn sockets_in_use_between_scans_are_not_stuck() -> TestResult {
         // It has been in CLOSE_WAIT for longer than that, but it worked.
         let record = watch.record("")?;
         assert_eq!(
-            (&record["event"], &record["leak"]["verdict"]),
+            (&record["event"], &record["stuck"]["verdict"]),
             (&"opened".into(), &"eof_read".into())
         );
-        let age = record["leak"]["age_ms"].as_f64().ok_or("no age")?;
+        let age = record["stuck"]["age_ms"].as_f64().ok_or("no age")?;
         assert!(age >= 1_000.0, "it was told only after it rested: {age}");
         Ok(())
     })

@@ -88,7 +88,7 @@ fn every_example_of_the_docs_is_valid() {
 
 #[test]
 fn every_kind_has_an_example() {
-    for kind in ["close", "loss", "summary", "transition", "leak"] {
+    for kind in ["close", "loss", "summary", "transition", "stuck"] {
         assert!(!examples_of(kind).is_empty(), "{kind}");
     }
 }
@@ -110,14 +110,14 @@ fn the_examples_use_every_part_of_a_close() {
 
 #[test]
 fn the_examples_use_every_part_of_a_leak() {
-    let leaks = examples_of("leak");
+    let leaks = examples_of("stuck");
     for pointer in [
         "/owner/container",
         "/process/growth",
         "/process/growth/exhausted_in_ms",
         "/holders/1",
-        "/leak/age_at_most_ms",
-        "/leak/cgroup",
+        "/stuck/age_at_most_ms",
+        "/stuck/cgroup",
     ] {
         let used = |leak: &Value| leak.pointer(pointer).is_some_and(|value| !value.is_null());
         assert!(leaks.iter().any(used), "{pointer}");
@@ -166,16 +166,16 @@ fn possibly_unknown_fields_may_be_null() {
         "/process/descriptors/limit",
         "/process/growth",
         "/process",
-        "/leak/age_at_most_ms",
-        "/leak/cgroup",
+        "/stuck/age_at_most_ms",
+        "/stuck/cgroup",
     ];
-    for mut leak in examples_of("leak") {
+    for mut leak in examples_of("stuck") {
         for pointer in nullable {
             leak = replaced(&leak, pointer, Value::Null);
             assert!(schema.is_valid(&leak), "{pointer}: {leak}");
         }
         // And then nobody holds it.
-        for pointer in ["/holders", "/leak/fds"] {
+        for pointer in ["/holders", "/stuck/fds"] {
             leak = replaced(&leak, pointer, json!([]));
             assert!(schema.is_valid(&leak), "{pointer}: {leak}");
         }

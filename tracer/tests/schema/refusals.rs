@@ -42,7 +42,7 @@ fn a_word_that_is_none_of_ours_is_refused() {
         "/container/id",
         "/container/runtime",
         "/kernel_reason",
-        "/leak/advice",
+        "/stuck/advice",
         "/down/reason",
     ];
     let is_free = |pointer: &str| {
@@ -89,13 +89,13 @@ fn a_number_out_of_its_range_is_refused() {
             assert_refused(&schema, &replaced(&close, pointer, number), pointer);
         }
     }
-    for leak in examples_of("leak") {
+    for leak in examples_of("stuck") {
         for (pointer, number) in [
             ("/holders/0/pid", json!(0)),
             ("/holders/0/fds/0", json!(1_u64 << 32)),
             ("/process/stuck", json!(0.5)),
             ("/process/descriptors/open", json!(0.5)),
-            ("/leak/unread_bytes", json!(0.5)),
+            ("/stuck/unread_bytes", json!(0.5)),
         ] {
             assert_refused(&schema, &replaced(&leak, pointer, number), pointer);
         }
@@ -151,29 +151,29 @@ fn particular_errors_are_refused() {
             "/task",
             json!({"pid": 0, "comm": "swapper/0", "uid": 0}),
         ),
-        ("leak", "/kind", json!("close")),
-        ("leak", "/event", json!("closed")),
-        ("leak", "/event", json!(null)),
+        ("stuck", "/kind", json!("close")),
+        ("stuck", "/event", json!("closed")),
+        ("stuck", "/event", json!(null)),
         (
-            "leak",
+            "stuck",
             "/process/command_line",
             json!("/usr/bin/api --port"),
         ),
-        ("leak", "/process/unit", json!("api")),
+        ("stuck", "/process/unit", json!("api")),
         (
-            "leak",
+            "stuck",
             "/process/growth",
             json!({"per_second": 1, "samples": 2, "span_ms": 5, "r_squared": 1, "exhausted_in_ms": null}),
         ),
-        ("leak", "/holders", json!(null)),
-        ("leak", "/holders/0/fds", json!([])),
-        ("leak", "/leak/since", json!(null)),
-        ("leak", "/leak/age_ms", json!(null)),
-        ("leak", "/leak/age_known", json!("inferred")),
-        ("leak", "/leak/verdict", json!("leaked")),
-        ("leak", "/leak/verdict", json!(null)),
-        ("leak", "/leak/fds", json!(null)),
-        ("leak", "/leak/resolved_by", json!("exit")),
+        ("stuck", "/holders", json!(null)),
+        ("stuck", "/holders/0/fds", json!([])),
+        ("stuck", "/stuck/since", json!(null)),
+        ("stuck", "/stuck/age_ms", json!(null)),
+        ("stuck", "/stuck/age_known", json!("inferred")),
+        ("stuck", "/stuck/verdict", json!("leaked")),
+        ("stuck", "/stuck/verdict", json!(null)),
+        ("stuck", "/stuck/fds", json!(null)),
+        ("stuck", "/stuck/resolved_by", json!("exit")),
     ] {
         for example in examples_of(kind) {
             let record = replaced(&example, pointer, wrong.clone());

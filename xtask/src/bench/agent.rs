@@ -46,7 +46,7 @@ impl Agent {
         // A file is appended to.
         let _ = fs::remove_file(&findings);
         let outputs = match writes {
-            Writes::Default => "kinds = [\"leak\", \"summary\", \"loss\"]\n",
+            Writes::Default => "kinds = [\"stuck\", \"summary\", \"loss\"]\n",
             Writes::EverythingToAFile => "",
             Writes::EverythingToDevNull => {
                 "kinds = [\"summary\", \"loss\"]\n[[output]]\ntype = \"stdout\"\n"

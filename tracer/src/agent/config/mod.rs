@@ -84,7 +84,7 @@ impl Default for PrometheusConfig {
 impl Default for Config {
     fn default() -> Self {
         let quiet = SinkConfig {
-            kinds: BTreeSet::from([RecordKind::Leak, RecordKind::Summary, RecordKind::Loss]),
+            kinds: BTreeSet::from([RecordKind::Stuck, RecordKind::Summary, RecordKind::Loss]),
             rate_limit: Some(RateLimit {
                 per_second: NonZeroU32::new(100).expect("not zero"),
                 burst: NonZeroU32::new(1_000),

@@ -51,7 +51,7 @@ impl Delivery {
         let kinds = &config.kinds;
         Self {
             name: config.name(),
-            is_concerned: kinds.contains(&RecordKind::Close) || kinds.contains(&RecordKind::Leak),
+            is_concerned: kinds.contains(&RecordKind::Close) || kinds.contains(&RecordKind::Stuck),
             sink: open(&tested),
         }
     }

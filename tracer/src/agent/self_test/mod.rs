@@ -146,7 +146,7 @@ fn report(deliveries: &[Delivery]) -> bool {
             }
             Progress::NotConcerned => {
                 notice!(
-                    "self-test: output {name} can be opened; its kinds are neither close nor leak, so no record was sent"
+                    "self-test: output {name} can be opened; its kinds are neither close nor stuck, so no record was sent"
                 );
             }
             Progress::Waiting(reason) => {

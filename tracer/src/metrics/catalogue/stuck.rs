@@ -10,28 +10,28 @@ use crate::metrics::snapshot::MetricsSnapshot;
 
 pub(super) const METRICS: &[Metric] = &[
     Metric::new(
-        "tcpclose.close_wait.stuck",
+        "tcpclose.stuck.sockets",
         CONNECTIONS,
         "Sockets that have been in CLOSE_WAIT for stuck_after and do not send.",
         &[],
         Instrument::Gauge(|snapshot| stuck(snapshot, |stuck| count(stuck.total()))),
     ),
     Metric::new(
-        "tcpclose.close_wait.stuck_verdicts",
+        "tcpclose.stuck.verdicts",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, by what their process failed to do.",
         &["verdict"],
         Instrument::Gauge(|snapshot| stuck(snapshot, verdicts)),
     ),
     Metric::new(
-        "tcpclose.close_wait.oldest",
+        "tcpclose.stuck.oldest",
         "s",
         "Age of the socket that has been stuck in CLOSE_WAIT for longest; 0 where none is stuck.",
         &[],
         Instrument::Gauge(oldest),
     ),
     Metric::new(
-        "tcpclose.process.close_wait.stuck",
+        "tcpclose.process.stuck.sockets",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most of them and the five \
          others that run out of file descriptors soonest. All others are `other`.",
@@ -39,7 +39,7 @@ pub(super) const METRICS: &[Metric] = &[
         Instrument::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
     ),
     Metric::new(
-        "tcpclose.process.close_wait.growth",
+        "tcpclose.process.stuck.growth",
         CONNECTIONS_PER_SECOND,
         "Growth of the number of stuck sockets, by a linear fit of the last intervals.",
         PROCESS_LABELS,
@@ -63,7 +63,7 @@ pub(super) const METRICS: &[Metric] = &[
     )
     .merged_by(Merge::Min),
     Metric::new(
-        "tcpclose.peer.close_wait.stuck",
+        "tcpclose.peer.stuck.sockets",
         CONNECTIONS,
         "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most of them.",
         &["network.peer.address"],

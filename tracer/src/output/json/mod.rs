@@ -125,7 +125,7 @@ fn serialize_stuck<S: serde::Serializer>(
         None => None,
         Some(id) => cgroups.name(id.get()),
     };
-    record::Leak::new(stuck, clock, cgroup).serialize(serializer)
+    record::StuckRecord::new(stuck, clock, cgroup).serialize(serializer)
 }
 
 fn cgroup_of<'a>(

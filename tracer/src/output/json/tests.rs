@@ -230,7 +230,7 @@ fn a_resolved_stuck_socket_reports_how() {
     let record: serde_json::Value = serde_json::from_slice(&line).expect("valid JSON");
     assert_eq!(record["event"], "resolved");
     assert_eq!(record["conn"]["seen_from_start"], true);
-    let leak = &record["leak"];
+    let leak = &record["stuck"];
     assert_eq!(leak["resolved_by"], "process_exited");
     assert_eq!(leak["age_known"], "observed");
     assert_eq!(leak["age_ms"], 125_000.0);

@@ -117,7 +117,7 @@ fn processes_of_one_name_share_a_series_and_hostile_names_are_escaped() {
         .expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="web"} 7"#,
+        r#"tcpclose_process_stuck_sockets{process="web"} 7"#,
     );
     assert_line(
         &text,
@@ -125,9 +125,9 @@ fn processes_of_one_name_share_a_series_and_hostile_names_are_escaped() {
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="a\"b\\n\\x1b[2J"} 1"#,
+        r#"tcpclose_process_stuck_sockets{process="a\"b\\n\\x1b[2J"} 1"#,
     );
-    assert_line(&text, "tcpclose_close_wait_oldest_seconds 70");
+    assert_line(&text, "tcpclose_stuck_oldest_seconds 70");
 }
 
 /// Room for two names.
@@ -150,7 +150,7 @@ fn encoded(exporter: &mut Exporter, at: u64, owners: &[(&str, u64)]) -> String {
 
 fn sum_of_processes(text: &str) -> u64 {
     let lines = text.lines();
-    let lines = lines.filter(|line| line.starts_with("tcpclose_process_close_wait_stuck{"));
+    let lines = lines.filter(|line| line.starts_with("tcpclose_process_stuck_sockets{"));
     let values = lines.map(|line| line.rsplit_once(' ').expect("a value").1);
     values
         .map(|value| value.parse::<u64>().expect("a number"))
@@ -163,11 +163,11 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     encoded(&mut exporter, 100, &[("a", 1), ("b", 1)]);
     encoded(&mut exporter, 160, &[("b", 1)]);
     let text = encoded(&mut exporter, 220, &[("c", 9)]);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="a"} 0"#);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="a"} 0"#);
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="b"} 0"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 9"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 9"#,
     );
     assert_line(
         &text,
@@ -176,24 +176,24 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
     assert_line(&text, "tcpclose_series_dropped_total 5");
     let text = encoded(&mut exporter, 700, &[("c", 9)]);
     assert!(!text.contains(r#"process="a""#), "{text}");
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="b"} 0"#);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 9"#);
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="b"} 0"#);
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="c"} 9"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 0"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 0"#,
     );
     // One that has something stays, however old.
     for at in (760..5_000).step_by(60) {
         let text = encoded(&mut exporter, at, &[("c", 3), ("d", 2), ("e", 1)]);
         assert!(series(&text) <= most, "{text}");
-        assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="c"} 3"#);
+        assert_line(&text, r#"tcpclose_process_stuck_sockets{process="c"} 3"#);
         assert_eq!(sum_of_processes(&text), 6, "{text}");
     }
     let text = encoded(&mut exporter, 5_060, &[("c", 3), ("d", 2), ("e", 1)]);
-    assert_line(&text, r#"tcpclose_process_close_wait_stuck{process="d"} 2"#);
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="d"} 2"#);
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 1"#,
     );
 }
 
@@ -210,13 +210,13 @@ fn the_sum_over_processes_is_the_total() {
         .expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="web"} 5"#,
+        r#"tcpclose_process_stuck_sockets{process="web"} 5"#,
     );
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 6"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 6"#,
     );
-    assert_line(&text, "tcpclose_close_wait_stuck 11");
+    assert_line(&text, "tcpclose_stuck_sockets 11");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn the_fixed_series_fit_into_the_smallest_max_series() {
     assert_eq!(series(&text), fixed_series(2));
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 1"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 1"#,
     );
     for name in [
         r#"state_duration_seconds_count{network_connection_state="time_wait"}"#,
@@ -336,7 +336,7 @@ fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
         ("", 1),
     ] {
         let line =
-            format!(r#"tcpclose_process_close_wait_stuck{{process="nginx"{labels}}} {count}"#);
+            format!(r#"tcpclose_process_stuck_sockets{{process="nginx"{labels}}} {count}"#);
         assert_line(&text, &line);
     }
     assert!(!text.contains("web-0"), "{text}");
@@ -346,7 +346,7 @@ fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
     let text = exporter.encode(&snapshot).expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_close_wait_stuck{process="other"} 15"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 15"#,
     );
 }
 

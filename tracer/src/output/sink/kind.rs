@@ -27,7 +27,7 @@ use tcpclose_core::finding::Finding;
 pub enum RecordKind {
     Close,
     TimeWait,
-    Leak,
+    Stuck,
     Summary,
     Loss,
 }
@@ -39,7 +39,7 @@ impl RecordKind {
         match record {
             Record::Finding(Finding::Close(_)) => Self::Close,
             Record::Finding(Finding::TimeWait(_)) => Self::TimeWait,
-            Record::Finding(Finding::Stuck(_)) => Self::Leak,
+            Record::Finding(Finding::Stuck(_)) => Self::Stuck,
             Record::Finding(Finding::Loss(_)) => Self::Loss,
             Record::Summary(_) => Self::Summary,
         }

@@ -314,7 +314,7 @@ fn leaks_of_a_recording_are_reported_byte_for_byte_and_shown_at_intervals_of_its
     let live: Vec<String> = watch
         .stop_raw()
         .into_iter()
-        .filter(|line| line.contains(r#""kind":"leak""#))
+        .filter(|line| line.contains(r#""kind":"stuck""#))
         .collect();
     let of = |event: &str| {
         let word = format!(r#""event":"{event}""#);

@@ -1,7 +1,7 @@
 //! The shape of each record. The names and the order of the fields are the contract that docs/
 //! describes.
 
-mod leak;
+mod stuck;
 mod pair;
 mod parts;
 
@@ -19,7 +19,7 @@ use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::CgroupName;
 
-pub(super) use leak::{Descriptors, Growth, Leak};
+pub(super) use stuck::{Descriptors, Growth, StuckRecord};
 pub(super) use parts::{Address, Container, VERSION, netns};
 use parts::{Conn, Owner, self_test};
 

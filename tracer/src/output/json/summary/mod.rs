@@ -1,6 +1,6 @@
 //! The `summary` record.
 
-mod close_wait;
+mod stuck;
 mod ranked;
 
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::output::duration::rounded_ms;
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::summary;
 use crate::usage::Usage;
-use close_wait::CloseWait;
+use stuck::StuckSection;
 use ranked::{ClosesAndResets, RankedList, RankedPeer, RankedProcess};
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use tcpclose_core::summary::{CountKey, Counts, DurationStats, PortPressure};
@@ -33,7 +33,7 @@ pub(super) struct Summary<'a> {
     resets: Resets,
     states: States,
     time_wait: TimeWait,
-    close_wait: Option<CloseWait<'a>>,
+    stuck: Option<StuckSection<'a>>,
     processes: ClosesAndResets<RankedProcess<'a>>,
     peers: ClosesAndResets<RankedPeer>,
     lost: CountsByWord<LossLocation>,
@@ -103,7 +103,7 @@ impl<'a> Summary<'a> {
                 ends: CountsByWord(time_wait_ends.clone(), TimeWaitEnd::into),
                 pressure: now.pressure.iter().map(PressureRecord::new).collect(),
             },
-            close_wait: stuck.as_ref().map(|stuck| CloseWait::new(stuck, *to)),
+            stuck: stuck.as_ref().map(|stuck| StuckSection::new(stuck, *to)),
             processes: ClosesAndResets {
                 closes: RankedList::from_ranking(closes_of_processes, cgroups),
                 resets: RankedList::from_ranking(resets_of_processes, cgroups),

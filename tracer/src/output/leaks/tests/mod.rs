@@ -266,7 +266,7 @@ fn a_missing_owner_has_a_reason() {
         write_finding(&mut line, &finding, &clock, &mut NoCgroups)
             .expect("memory takes everything");
         let record: Value = serde_json::from_slice(&line).expect("it is JSON");
-        let word = record["leak"]["owner_unknown"].as_str().map(str::to_owned);
+        let word = record["stuck"]["owner_unknown"].as_str().map(str::to_owned);
         (word.unwrap_or_default(), table(&report, false))
     };
     for (unknown, word, who, why) in [
@@ -307,7 +307,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
     assert!(text.ends_with("}\n") && !text.contains('\u{1b}'), "{text}");
     let record: Value = serde_json::from_str(&text)?;
     let expected = json!({
-        "v": 1, "kind": "leak", "event": "ongoing", "ts": "2026-01-31T12:00:00.000000Z", "netns": 4_026_531_840_u32,
+        "v": 1, "kind": "stuck", "event": "ongoing", "ts": "2026-01-31T12:00:00.000000Z", "netns": 4_026_531_840_u32,
         "conn": {
             "id": 1, "pair": null, "family": "ipv4", "local": {"addr": "10.0.0.1", "port": 80},
             "peer": {"addr": "10.0.0.2", "port": 40_001}, "role": "server", "seen_from_start": false, "opened": null,
@@ -323,7 +323,8 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
             {"pid": 7, "comm": "web\u{1b}[2J", "fds": [5]},
             {"pid": 9, "comm": "web\u{1b}[2J", "fds": [5]},
         ],
-        "leak": {
+        "stuck": {
+            "state": "CLOSE_WAIT",
             "since": "2026-01-31T11:57:55.000000Z", "age_ms": 125_000.0, "age_known": "estimated",
             "age_at_most_ms": null, "verdict": "eof_read", "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
             "owner_unknown": null, "cgroup": null,

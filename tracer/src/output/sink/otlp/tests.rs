@@ -293,10 +293,10 @@ fn names_are_those_of_the_summary_and_none_comes_twice() {
     );
     names("tcpclose.peer.resets", "2001:db8::2");
     names(
-        "tcpclose.process.close_wait.stuck",
+        "tcpclose.process.stuck.sockets",
         "process.pid=Some(IntValue(",
     );
-    names("tcpclose.peer.close_wait.stuck", "10.0.0.2");
+    names("tcpclose.peer.stuck.sockets", "10.0.0.2");
     names("tcpclose.process.descriptors_exhausted", "process=");
     names(
         "tcpclose.ephemeral_ports.used",

@@ -257,7 +257,7 @@ fn changed_settings_keep_waiting_records_and_counts() {
         sink.offer(&close(id));
     }
     let after = SinkConfig {
-        kinds: [RecordKind::Leak].into(),
+        kinds: [RecordKind::Stuck].into(),
         queue: NonZeroUsize::MIN,
         ..before.clone()
     };

@@ -1,4 +1,4 @@
-//! The sockets that are stuck in CLOSE_WAIT, and their owners.
+//! The stuck sockets, and their owners.
 
 use std::borrow::Cow;
 use std::num::NonZero;
@@ -13,8 +13,8 @@ use tcpclose_core::summary::{StuckOwner, StuckSummary};
 use tcpclose_core::types::Nanos;
 
 #[derive(Serialize)]
-pub(super) struct CloseWait<'a> {
-    stuck: u64,
+pub(super) struct StuckSection<'a> {
+    sockets: u64,
     verdicts: Verdicts,
     oldest_ms: Option<f64>,
     owners: Vec<StuckOwnerRecord<'a>>,
@@ -23,7 +23,7 @@ pub(super) struct CloseWait<'a> {
     peers: RankedList<RankedPeer>,
 }
 
-impl<'a> CloseWait<'a> {
+impl<'a> StuckSection<'a> {
     pub(super) fn new(stuck: &'a StuckSummary, to: Nanos) -> Self {
         let StuckSummary {
             verdicts,
@@ -34,7 +34,7 @@ impl<'a> CloseWait<'a> {
             peers,
         } = stuck;
         Self {
-            stuck: stuck.total(),
+            sockets: stuck.total(),
             verdicts: Verdicts {
                 not_accepted: verdicts.get(Verdict::NotAccepted),
                 eof_unread: verdicts.get(Verdict::EofUnread),

@@ -1,4 +1,4 @@
-//! The `leak` record, of `tcpclose leaks` and of the tracer.
+//! The `stuck` record, of `tcpclose leaks` and of the tracer.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ const MAX_COMMAND_LINE_LEN: usize = 256;
 
 /// The record of a socket that is stuck, or no longer stuck.
 #[derive(Serialize)]
-pub(in crate::output::json) struct Leak<'a> {
+pub(in crate::output::json) struct StuckRecord<'a> {
     v: u8,
     kind: &'static str,
     event: &'static str,
@@ -29,13 +29,14 @@ pub(in crate::output::json) struct Leak<'a> {
     owner: Option<Owner<'a>>,
     process: Option<ProcessRecord<'a>>,
     holders: Vec<Holder<'a>>,
-    leak: LeakDetails<'a>,
+    stuck: StuckDetails<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     self_test: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct LeakDetails<'a> {
+struct StuckDetails<'a> {
+    state: &'static str,
     since: Rfc3339,
     age_ms: f64,
     age_known: &'static str,
@@ -90,7 +91,7 @@ struct Holder<'a> {
     thread: Option<u32>,
 }
 
-impl<'a> Leak<'a> {
+impl<'a> StuckRecord<'a> {
     /// Returns the record; `cgroup` is the cgroup of the socket.
     pub(in crate::output::json) fn new(
         stuck: &'a StuckSocket,
@@ -123,7 +124,7 @@ impl<'a> Leak<'a> {
         }
         Self {
             v: VERSION,
-            kind: "leak",
+            kind: "stuck",
             event: event.into(),
             ts: clock.rfc3339(at),
             netns: netns(endpoint.netns),
@@ -134,7 +135,8 @@ impl<'a> Leak<'a> {
             }),
             process: process.as_ref().map(ProcessRecord::new),
             holders: holders.iter().map(Holder::new).collect(),
-            leak: LeakDetails {
+            stuck: StuckDetails {
+                state: socket.state.into(),
                 since: clock.rfc3339(age.since),
                 age_ms: rounded_ms(at - age.since),
                 age_known: age.known.into(),
