@@ -115,10 +115,7 @@ fn processes_of_one_name_share_a_series_and_hostile_names_are_escaped() {
     let text = Exporter::new(1_000, Box::new(NoCgroups))
         .encode(&snapshot)
         .expect("it is text");
-    assert_line(
-        &text,
-        r#"tcpclose_process_stuck_sockets{process="web"} 7"#,
-    );
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="web"} 7"#);
     assert_line(
         &text,
         r#"tcpclose_process_descriptors_exhausted_seconds{process="web"} 60"#,
@@ -208,10 +205,7 @@ fn the_sum_over_processes_is_the_total() {
     let text = Exporter::new(1_000, Box::new(NoCgroups))
         .encode(&snapshot)
         .expect("it is text");
-    assert_line(
-        &text,
-        r#"tcpclose_process_stuck_sockets{process="web"} 5"#,
-    );
+    assert_line(&text, r#"tcpclose_process_stuck_sockets{process="web"} 5"#);
     assert_line(
         &text,
         r#"tcpclose_process_stuck_sockets{process="other"} 6"#,
@@ -335,8 +329,7 @@ fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
         (r#",container_name="we\\nb""#, 4),
         ("", 1),
     ] {
-        let line =
-            format!(r#"tcpclose_process_stuck_sockets{{process="nginx"{labels}}} {count}"#);
+        let line = format!(r#"tcpclose_process_stuck_sockets{{process="nginx"{labels}}} {count}"#);
         assert_line(&text, &line);
     }
     assert!(!text.contains("web-0"), "{text}");

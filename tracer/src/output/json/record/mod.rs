@@ -1,9 +1,9 @@
 //! The shape of each record. The names and the order of the fields are the contract that docs/
 //! describes.
 
-mod stuck;
 mod pair;
 mod parts;
+mod stuck;
 
 use std::borrow::Cow;
 
@@ -19,9 +19,9 @@ use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::CgroupName;
 
-pub(super) use stuck::{Descriptors, Growth, StuckRecord};
 pub(super) use parts::{Address, Container, VERSION, netns};
 use parts::{Conn, Owner, self_test};
+pub(super) use stuck::{Descriptors, Growth, StuckRecord};
 
 /// A finished close.
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! The `summary` record.
 
-mod stuck;
 mod ranked;
+mod stuck;
 
 use std::net::IpAddr;
 
@@ -14,8 +14,8 @@ use crate::output::duration::rounded_ms;
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::summary;
 use crate::usage::Usage;
-use stuck::StuckSection;
 use ranked::{ClosesAndResets, RankedList, RankedPeer, RankedProcess};
+use stuck::StuckSection;
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use tcpclose_core::summary::{CountKey, Counts, DurationStats, PortPressure};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
