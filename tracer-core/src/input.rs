@@ -36,9 +36,11 @@ pub enum Input {
     /// The response to a probe of sockets that may be stuck, which
     /// [`Tracker::due_stuck_probes`](crate::Tracker::due_stuck_probes) requested.
     StuckProbe(StuckProbeResponse),
-    /// The sockets of a snapshot. Those that are not known yet are added.
+    /// The sockets of a snapshot. Those that are not known yet are added; of the others, role and
+    /// owner are taken where no record has shown them. A snapshot may come in parts, and after
+    /// records that are newer: [`SnapshotJoin`](crate::SnapshotJoin) then selects its sockets.
     Snapshot {
-        /// The sockets, listeners first.
+        /// The sockets, listeners first; where only owners are new, listeners last.
         sockets: Vec<SnapshotSocket>,
         /// When the snapshot was taken.
         at: Nanos,

@@ -16,9 +16,13 @@ impl Tracker {
     /// known and of which the snapshot shows a minisocket is not alive any more: it is probed, as
     /// one that the snapshot lacks ([`Self::resync`]), and reported with what the probe shows.
     /// Listeners must come first: without one, a connection that was opened passively may also have
-    /// been restored.
+    /// been restored. Owners of listeners may follow: what came in on them and has no owner yet
+    /// gets it after all sockets, whose own holders are closer.
     pub(super) fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
         for socket in sockets {
+            if socket.kind.left().is_none() {
+                self.complete_known(socket);
+            }
             match (socket.state, socket.kind.left()) {
                 (TcpState::Listen, _) => {
                     let owner = socket.owner.clone();
@@ -49,6 +53,51 @@ impl Tracker {
                         self.probe_stuck_state(socket.cookie, at);
                     }
                 }
+            }
+        }
+        let mut listeners = (sockets.iter()).filter(|socket| socket.state == TcpState::Listen);
+        if listeners.any(|listener| listener.owner.is_some()) {
+            self.give_owners_of_listeners();
+        }
+    }
+
+    /// Adds what the snapshot shows of an endpoint that its records did not show: its role where
+    /// they began in the middle of its life, and its owner. A socket that was connected anew is
+    /// another endpoint.
+    fn complete_known(&mut self, socket: &SnapshotSocket) {
+        let is_incomplete = |known: &LiveEndpoint| {
+            let is_other = known.netns.is_some_and(|netns| netns != socket.netns);
+            let lacks_role = known.role == Role::Unknown && !known.seen_from_start;
+            known.tuple == socket.tuple && !is_other && (known.owner.is_none() || lacks_role)
+        };
+        if !self.table.get(socket.cookie).is_some_and(is_incomplete) {
+            return;
+        }
+        let LiveEndpoint { role, owner, .. } = self.endpoint_of(socket);
+        let Some(known) = self.table.get_mut(socket.cookie) else {
+            return;
+        };
+        if known.role == Role::Unknown && !known.seen_from_start && !known.initial.restored {
+            known.role = role;
+        }
+        // A client's owner called connect(): a listener on its port is another's.
+        if socket.owner.is_some() || known.role != Role::Client {
+            known.owner = known.owner.take().or(owner);
+        }
+    }
+
+    /// Gives the endpoints without an owner those of the sockets on which they came in.
+    fn give_owners_of_listeners(&mut self) {
+        let lacking = self.table.iter();
+        let lacking =
+            lacking.filter(|(_, known)| known.owner.is_none() && known.role != Role::Client);
+        let found = lacking.filter_map(|(key, known)| {
+            let owner = self.listeners.owner_of(known.netns, &known.tuple)?;
+            Some((key, owner.clone()))
+        });
+        for (key, owner) in found.collect::<Vec<_>>() {
+            if let Some(known) = self.table.get_mut(key) {
+                known.owner = Some(owner);
             }
         }
     }

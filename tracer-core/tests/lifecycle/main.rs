@@ -28,6 +28,7 @@ mod scenarios;
 mod seed;
 mod segments;
 mod socket;
+mod start;
 mod stuck;
 mod stuck_alike;
 mod time_waits;

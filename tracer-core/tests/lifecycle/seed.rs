@@ -13,7 +13,7 @@ use crate::input_methods::InputMethods as _;
 use crate::scenarios::steps;
 use crate::socket::{NETNS, Socket, World, tuple};
 
-fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> SnapshotSocket {
+pub fn existing(cookie: u64, state: TcpState, left_ms: Option<u64>) -> SnapshotSocket {
     SnapshotSocket {
         cookie: EndpointId(cookie),
         netns: NETNS,
@@ -153,7 +153,7 @@ fn a_connection_whose_syns_crossed_is_a_clients() {
     assert!(!close.endpoint.seen_from_start);
 }
 
-fn held_by(pid: u32, socket: SnapshotSocket) -> SnapshotSocket {
+pub fn held_by(pid: u32, socket: SnapshotSocket) -> SnapshotSocket {
     let owner = Owner {
         pid,
         uid: 0,

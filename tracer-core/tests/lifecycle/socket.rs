@@ -31,6 +31,8 @@ pub const fn reset_sent(reason: Option<&'static str>) -> SignalKind {
 pub struct World {
     pub tracker: Tracker,
     pub now: Nanos,
+    /// The transitions so far.
+    pub transitions: Vec<Event>,
 }
 
 impl World {
@@ -42,6 +44,7 @@ impl World {
         Self {
             tracker: Tracker::new(capacity),
             now: Nanos::from_secs(1000),
+            transitions: Vec::new(),
         }
     }
 
@@ -214,7 +217,7 @@ impl Socket {
         let acked_before = new == TcpState::CloseWait && self.rcv_wup == fin;
         self.evidence.flags.fin_without_data =
             self.evidence.flags.done && (acked_before || self.read_up_to == fin);
-        world.tracker.ingest(&Event::Transition(Transition {
+        let transition = Event::Transition(Transition {
             at: world.now,
             id: EndpointId(self.id),
             skaddr: SocketAddress::new(0xffff_8881_0a2b_3c40),
@@ -224,7 +227,9 @@ impl Socket {
             new,
             task: self.task,
             evidence: (!self.classic).then_some(self.evidence),
-        }));
+        });
+        world.tracker.ingest(&transition);
+        world.transitions.push(transition);
         // tcp_send_fin follows its transition.
         if matches!(new, TcpState::FinWait1 | TcpState::LastAck) && old != new {
             self.evidence.tcp.write_seq = self.evidence.tcp.write_seq.wrapping_add(1);

@@ -92,7 +92,7 @@ pub async fn run(
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
     session.begin_recording()?;
     sd_notify::ready();
-    agent.announce(&session);
+    agent.announce(&mut session);
     session.run(agent).await.context(FailedWhileRunning)
 }
 
@@ -151,15 +151,13 @@ impl Agent {
         })
     }
 
-    fn announce(&self, session: &Session<Live>) {
+    fn announce(&self, session: &mut Session<Live>) {
         let http_server = match &self.reloadable.http_server {
             Some(http_server) => format!("metrics at http://{}/metrics", http_server.address()),
             None => "no HTTP endpoint".to_owned(),
         };
         notice!("the agent is running; {http_server}");
-        for shortcoming in session.limitations() {
-            notice!("{shortcoming}");
-        }
+        session.announce_limitations();
     }
 
     fn take_finding(&mut self, finding: Finding) {

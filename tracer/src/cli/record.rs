@@ -64,7 +64,7 @@ async fn record(args: &RecordArgs, options: TraceOptions) -> anyhow::Result<Exit
         .record_to(Some(&args.file), if_exists(args.force))
         .start()?;
     session.begin_recording()?;
-    announce("recording", &session);
+    announce("recording", &mut session);
     let consumer = DiscardFindings {
         shutdown: signals.after(args.duration),
         requested: false,

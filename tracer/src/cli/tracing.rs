@@ -24,14 +24,13 @@ fn stuck_after(text: &str) -> Result<Duration, InvalidDuration> {
 pub(super) const CLASSIC_TIER: &str =
     "the classic tracepoint only: some close paths stay unknown, and there are no byte counts";
 
-/// Prints that tracing has begun, at which tier, and what cannot be seen.
-pub(super) fn announce(doing: &str, session: &Session<Live>) {
+/// Prints that tracing has begun, at which tier, and what cannot be seen. What was open before may
+/// still be learnt; where that takes long, the session says so.
+pub(super) fn announce(doing: &str, session: &mut Session<Live>) {
     let tier = match session.tier() {
         Tier::Btf => "every transition with the socket's own evidence".to_owned(),
         Tier::Classic => format!("{CLASSIC_TIER} (see `tcpclose doctor`)"),
     };
     notice!("{doing}; {tier}; Ctrl-C ends it");
-    for shortcoming in session.limitations() {
-        notice!("{shortcoming}");
-    }
+    session.announce_limitations();
 }

@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 use super::core_driver::CoreDriver;
 use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
+use super::existing_sockets::ExistingSockets;
 use super::live::Live;
 use super::minisocket_prober::{MinisocketProber, ProbeJob, ProbeJobResult};
-use super::owners;
 use super::probe_thread::{ProbeThread, Work};
 use super::recording::Recording;
 use super::resync::Resync;
-use super::snapshot::SocketSnapshot;
 use crate::clock_offset::ClockOffset;
+use crate::notice::notice;
 use crate::recording::{Head, IfExists};
 use crate::stuck::StuckProber;
+use tcpclose_core::ProbeRequest;
 use tcpclose_core::stuck::{HolderCoverage, StuckProbeResponse};
-use tcpclose_core::types::{EndpointId, Nanos, SharedOwner};
-use tcpclose_core::{Input, ProbeRequest};
+use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetNsCache;
@@ -125,9 +125,6 @@ impl SessionBuilder {
             after_attach,
         } = self;
         let loader = LoaderThread::start();
-        // Taken before the programs are attached, because their records are not read meanwhile.
-        let before = SocketSnapshot::take_full_sockets(&options);
-        let owners = owners::find_owners(&before);
         let programs = loader::load_with(loader, &options)?;
         after_attach().map_err(SessionError::AfterAttach)?;
         let (tier, limitations) = (programs.tier, programs.limitations().collect());
@@ -143,10 +140,8 @@ impl SessionBuilder {
             created.map_err(|error| SessionError::Recording { path, error })
         };
         let recording = recording.map(create).transpose()?;
-        let mut overflows = before.overflows;
-        let minisockets = move || -> Work<ProbeJob, ProbeJobResult> {
-            // A prober that is made after a panic starts its counts anew.
-            let mut prober = MinisocketProber::new(std::mem::take(&mut overflows));
+        let minisockets = || -> Work<ProbeJob, ProbeJobResult> {
+            let mut prober = MinisocketProber::new();
             Box::new(move |job| prober.run(job))
         };
         let minisockets = ProbeThread::start("sock_diag", minisockets, ProbeJobResult::given_up);
@@ -161,7 +156,10 @@ impl SessionBuilder {
             stuck = Some(started.map_err(SessionError::Thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(SessionError::Rings)?;
-        let mut session = Session {
+        // Without cookies, sockets could not be joined with the records.
+        let existing = has_cookies.then(|| ExistingSockets::start(&options));
+        let existing = existing.transpose().map_err(SessionError::Thread)?;
+        Ok(Session {
             core: CoreDriver::new(&head, recording),
             clock: ClockOffset::measured(),
             source: Live {
@@ -179,10 +177,10 @@ impl SessionBuilder {
                 misses_read: Nanos(0),
                 misses_outdated: false,
                 attached,
+                existing,
+                is_announced: false,
             },
-        };
-        session.seed(&owners);
-        Ok(session)
+        })
     }
 }
 
@@ -198,23 +196,6 @@ fn nothing_found(_: &Vec<ProbeRequest>) -> StuckProbeResponse {
 }
 
 impl Session<Live> {
-    /// Passes the sockets that are open already to the core. Without cookies they could not be
-    /// joined with the records.
-    fn seed(&mut self, owners: &HashMap<EndpointId, SharedOwner>) {
-        if !self.source.has_cookies {
-            return;
-        }
-        let snapshot = SocketSnapshot::take_with_descriptors(&self.source.options, owners);
-        self.core.take(&Input::Snapshot {
-            sockets: snapshot.sockets,
-            at: now(),
-        });
-        let unseen = snapshot.unseen.into_iter().map(|why| {
-            format!("connections that are open already are not seen where this failed: {why}")
-        });
-        self.source.limitations.extend(unseen);
-    }
-
     /// Returns whether the records have socket cookies, by which they are matched with sockets.
     #[must_use]
     pub fn has_cookies(&self) -> bool {
@@ -227,9 +208,12 @@ impl Session<Live> {
         self.source.tier
     }
 
-    /// Returns sentences that describe what cannot be seen, and why.
-    #[must_use]
-    pub fn limitations(&self) -> &[String] {
-        &self.source.limitations
+    /// Prints what cannot be seen, and why. What is not known yet of the connections that were open
+    /// before is printed from now on, if it takes long, and what of it could not be read.
+    pub fn announce_limitations(&mut self) {
+        for limitation in &self.source.limitations {
+            notice!("{limitation}");
+        }
+        self.source.is_announced = true;
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::core_driver::{CoreDriver, DueProbes, OnTransition};
 use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
+use super::existing_sockets::ExistingSockets;
 use super::minisocket_prober::{ProbeJob, ProbeJobResult};
 use super::probe_thread::ProbeThread;
 use super::resync::Resync;
@@ -60,6 +61,10 @@ pub(crate) struct Live {
     /// Whether records have come since, and with them possibly skipped runs.
     pub(super) misses_outdated: bool,
     pub(super) attached: AttachedPrograms,
+    /// What was open before the programs were attached, until all of it is known.
+    pub(super) existing: Option<ExistingSockets>,
+    /// Whether to print what is not known of it.
+    pub(super) is_announced: bool,
 }
 
 impl Source for Live {
@@ -68,7 +73,15 @@ impl Source for Live {
         let read_misses = self
             .misses_outdated
             .then(|| self.misses_read + MISS_READ_INTERVAL);
-        let next = core.next_deadline().into_iter().chain(read_misses).min();
+        let existing = self.existing.as_ref();
+        let next = match existing {
+            Some(existing) if existing.keeps_back() => existing.next_deadline(),
+            _ => {
+                let next = core.next_deadline().into_iter().chain(read_misses);
+                next.chain(existing.and_then(ExistingSockets::next_deadline))
+                    .min()
+            }
+        };
         let next = next.map(|deadline| Duration::from_nanos((deadline + lag - now()).0));
         let log = self.attached.log.as_ref().map(|_| LOG_READ_INTERVAL);
         let deadline = next
@@ -83,10 +96,18 @@ impl Source for Live {
                 None => std::future::pending().await,
             }
         };
+        let existing = &mut self.existing;
+        let existing_answered = async {
+            match existing {
+                Some(existing) => existing.wait_for_answer().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             result = self.reader.wait(deadline) => result.context("polling the ring buffer failed"),
             () = self.minisockets.wait_for_answer() => Ok(()),
             () = stuck_answered => Ok(()),
+            () = existing_answered => Ok(()),
         }
     }
 
@@ -112,6 +133,9 @@ impl Source for Live {
         clock: &ClockOffset,
         on_transition: OnTransition<'_>,
     ) -> anyhow::Result<()> {
+        if let Some(existing) = &mut self.existing {
+            existing.stop_keeping_back();
+        }
         // What was skipped since the counters were last read, or is missing, is reported now.
         self.misses_read = Nanos(0);
         let pumped = self.pump(core, clock, on_transition);
@@ -140,10 +164,15 @@ impl Session<Live> {
     /// Returns the names of the worker threads that have panicked and have not answered since.
     pub fn failed_threads(&self) -> Vec<&'static str> {
         let Live {
-            minisockets, stuck, ..
+            minisockets,
+            stuck,
+            existing,
+            ..
         } = &self.source;
         let stuck = stuck.as_ref().and_then(ProbeThread::failed);
-        minisockets.failed().into_iter().chain(stuck).collect()
+        let existing = existing.as_ref().and_then(ExistingSockets::failed);
+        let failed = minisockets.failed().into_iter().chain(stuck);
+        failed.chain(existing).collect()
     }
 }
 
@@ -162,12 +191,20 @@ impl Live {
         // Read before the rings are drained: all events up to this time are in them.
         let at = self.reader.complete_until();
         let (resync, failures) = (&mut self.resync, &mut self.decode_failures);
-        let misses_outdated = &mut self.misses_outdated;
+        let (existing, misses_outdated) = (&mut self.existing, &mut self.misses_outdated);
+        let mut take = |input: Input| {
+            if let Input::Event(event) = &input {
+                resync.note(event);
+            }
+            core.take_and_show(&input, &mut on_transition);
+        };
         let at = self.reader.drain(at, |event| match event {
             Ok(event) => {
                 *misses_outdated = true;
-                resync.note(&event);
-                core.take_and_show(&Input::Event(event), &mut on_transition);
+                match existing {
+                    Some(existing) => existing.take_event(event, &mut take),
+                    None => take(Input::Event(event)),
+                }
             }
             Err(error) => {
                 if let Some(sentence) = failures.add(&error) {
@@ -175,6 +212,13 @@ impl Live {
                 }
             }
         })?;
+        if let Some(existing) = existing {
+            existing.advance(at, &mut take);
+            if existing.keeps_back() {
+                return Ok(());
+            }
+            self.note_progress();
+        }
         self.take_losses(core, at)?;
         core.take(&Input::Time(at));
         self.probe(core, at);
@@ -182,6 +226,29 @@ impl Live {
             log.flush();
         }
         Ok(())
+    }
+
+    /// Passes on what is known of the time before the start, besides the sockets.
+    fn note_progress(&mut self) {
+        let Some(existing) = &mut self.existing else {
+            return;
+        };
+        if let Some(overflows) = existing.take_overflows() {
+            self.minisockets.submit(ProbeJob::Overflows(overflows));
+        }
+        if self.is_announced {
+            existing.tell_delay();
+        }
+        if !existing.is_done() {
+            return;
+        }
+        if existing.is_incomplete() {
+            self.resync.request();
+        }
+        if self.is_announced {
+            existing.tell_end();
+        }
+        self.existing = None;
     }
 
     /// Reports losses: after a resync where one starts, else at once.

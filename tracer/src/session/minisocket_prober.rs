@@ -31,6 +31,8 @@ pub(super) enum ProbeJob {
     },
     /// All sockets, after a loss.
     Snapshot(Box<TraceOptions>),
+    /// The overflows at the start, which are known only now.
+    Overflows(TimeWaitOverflows),
 }
 
 /// The prober's result.
@@ -44,8 +46,10 @@ pub(super) enum ProbeJobResult {
 impl ProbeJobResult {
     /// Returns the result of a job that was not done: nothing is known.
     pub fn given_up(job: &ProbeJob) -> Self {
-        let ProbeJob::Minisockets { lookups, polls } = job else {
-            return Self::SnapshotFailed;
+        let (lookups, polls) = match job {
+            ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
+            ProbeJob::Snapshot(_) => return Self::SnapshotFailed,
+            ProbeJob::Overflows(_) => return Self::Minisockets(Vec::new()),
         };
         let at = now();
         let probed = lookups.iter().map(|lookup| Input::MinisocketProbe {
@@ -84,12 +88,12 @@ pub(super) struct MinisocketProber {
 }
 
 impl MinisocketProber {
-    /// Returns a prober. `overflows` are the counts at the start, which are not reported.
-    pub fn new(overflows: TimeWaitOverflows) -> Self {
+    /// Returns a prober that knows no counts of overflows.
+    pub fn new() -> Self {
         Self {
             netns_cache: NetNsCache::default(),
             open: HashMap::new(),
-            overflows,
+            overflows: TimeWaitOverflows::default(),
             others: None,
             open_others: OtherNamespaces::open,
             paused_until: Nanos(0),
@@ -101,8 +105,12 @@ impl MinisocketProber {
         let (lookups, polls) = match job {
             ProbeJob::Minisockets { lookups, polls } => (lookups, polls),
             ProbeJob::Snapshot(options) => {
-                let snapshot = SocketSnapshot::take(options, &HashMap::new());
+                let snapshot = SocketSnapshot::take(options);
                 return ProbeJobResult::SnapshotTaken(Box::new(snapshot));
+            }
+            ProbeJob::Overflows(at_start) => {
+                self.overflows.add_older(at_start);
+                return ProbeJobResult::Minisockets(Vec::new());
             }
         };
         let mut inputs = Vec::with_capacity(lookups.len() + polls.len());
@@ -323,7 +331,7 @@ mod tests {
                     complete: false,
                 },
             },
-            ..MinisocketProber::new(TimeWaitOverflows::default())
+            ..MinisocketProber::new()
         }
     }
 

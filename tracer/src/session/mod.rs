@@ -7,6 +7,7 @@ mod ephemeral_ports;
 mod event_loop;
 #[cfg(test)]
 mod event_loop_tests;
+mod existing_sockets;
 mod gauges;
 mod live;
 mod minisocket_prober;

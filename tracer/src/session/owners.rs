@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::snapshot::SocketSnapshot;
 use tcpclose_common::TcpState;
 use tcpclose_core::SnapshotSocket;
 use tcpclose_core::process::Process;
@@ -12,17 +11,20 @@ use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::host::namespace_link::in_initial_pid_namespace;
 
-/// Finds the owners of the sockets of a snapshot by the inodes of their files. Reads every process'
-/// descriptors, which takes some tenths of a second on a busy host. Of several processes that hold
-/// a listening socket, one that holds connections of that port comes first: it accepts them.
+/// Finds the owners of the sockets of a snapshot by the inodes of their files, and returns the
+/// sockets that have one: connections, then listeners. Reads every process' descriptors, which takes
+/// some tenths of a second on a busy host. Of several processes that hold a listening socket, one
+/// that holds connections of that port comes first: it accepts them.
 ///
-/// Returns no owners outside of the initial pid namespace, where the ids in /proc are not those
-/// that the eBPF programs see.
-pub(super) fn find_owners(snapshot: &SocketSnapshot) -> HashMap<EndpointId, SharedOwner> {
+/// Returns none outside of the initial pid namespace, where the ids in /proc are not those that the
+/// eBPF programs see.
+pub(super) fn find_owners(
+    sockets: &[SnapshotSocket],
+    inodes: &HashMap<EndpointId, u32>,
+) -> Vec<SnapshotSocket> {
     if !in_initial_pid_namespace() {
-        return HashMap::new();
+        return Vec::new();
     }
-    let inodes = &snapshot.inodes;
     let search = find_holders(&HashSet::from_iter(inodes.values().copied()), &[]);
     let cgroups = Cgroups::new();
     let owners: HashMap<u32, SharedOwner> = search
@@ -32,7 +34,7 @@ pub(super) fn find_owners(snapshot: &SocketSnapshot) -> HashMap<EndpointId, Shar
         .collect();
     let port = |socket: &SnapshotSocket| (socket.netns, socket.tuple.local_port);
     let (listeners, connections): (Vec<_>, Vec<_>) =
-        (snapshot.sockets.iter()).partition(|socket| socket.state == TcpState::Listen);
+        (sockets.iter()).partition(|socket| socket.state == TcpState::Listen);
     let is_shared = |socket: &&&SnapshotSocket| {
         let inode = inodes.get(&socket.cookie).copied();
         let descriptors = inode.map(|inode| search.descriptors.for_inode(inode));
@@ -50,14 +52,18 @@ pub(super) fn find_owners(snapshot: &SocketSnapshot) -> HashMap<EndpointId, Shar
         descriptors.map(move |descriptor| (port(socket), descriptor.pid))
     });
     let acceptors: HashSet<_> = acceptors.collect();
-    let owned = snapshot.sockets.iter().filter_map(|socket| {
+    let owned = connections.into_iter().chain(listeners);
+    let owned = owned.filter_map(|socket| {
         let inode = inodes.get(&socket.cookie)?;
         let rank = |pid| match socket.state {
             TcpState::Listen => u8::from(acceptors.contains(&(port(socket), pid))),
             _ => 0,
         };
         let process = search.owner(*inode, rank)?;
-        Some((socket.cookie, owners.get(&process.pid)?.clone()))
+        Some(SnapshotSocket {
+            owner: Some(owners.get(&process.pid)?.clone()),
+            ..socket.clone()
+        })
     });
     owned.collect()
 }

@@ -2,13 +2,11 @@
 //! and which were never seen. Records that arrive while the snapshot is taken are newer than the
 //! snapshot.
 
-use std::collections::HashSet;
-
 use super::snapshot::SocketSnapshot;
-use tcpclose_core::Input;
 use tcpclose_core::event::Event;
 use tcpclose_core::finding::Loss;
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
+use tcpclose_core::types::Nanos;
+use tcpclose_core::{Input, SnapshotJoin};
 
 /// The shortest time between two resyncs, because a snapshot makes the kernel iterate over all its
 /// sockets.
@@ -27,10 +25,8 @@ pub(super) struct Resync {
 struct SnapshotUnderWay {
     /// The losses that the snapshot makes up for.
     losses: Vec<Loss>,
-    /// The sockets in the records that arrived since the snapshot was started.
-    sockets: HashSet<EndpointId>,
-    /// The addresses and ports of those sockets.
-    tuples: HashSet<(Option<NetNs>, Tuple)>,
+    /// What has arrived since the snapshot was started.
+    records: SnapshotJoin,
 }
 
 impl Resync {
@@ -48,27 +44,21 @@ impl Resync {
         self.last = Some(at);
         self.under_way = Some(SnapshotUnderWay {
             losses: std::mem::take(losses),
-            sockets: HashSet::new(),
-            tuples: HashSet::new(),
+            records: SnapshotJoin::default(),
         });
         true
     }
 
     /// Notes the socket of a record that arrives while a snapshot is taken.
     pub fn note(&mut self, event: &Event) {
-        let Some(under_way) = &mut self.under_way else {
-            return;
-        };
-        match event {
-            Event::Transition(transition) => {
-                under_way.sockets.insert(transition.id);
-                let tuple = (transition.netns, transition.tuple);
-                under_way.tuples.insert(tuple);
-            }
-            Event::Signal(signal) => {
-                under_way.sockets.insert(signal.id);
-            }
+        if let Some(under_way) = &mut self.under_way {
+            under_way.records.note(event);
         }
+    }
+
+    /// Asks for a snapshot when one may be taken again.
+    pub fn request(&mut self) {
+        self.is_needed = true;
     }
 
     /// Returns the inputs that bring the core up to date with the snapshot.
@@ -76,29 +66,24 @@ impl Resync {
         let Some(under_way) = self.under_way.take() else {
             return Vec::new();
         };
-        let SnapshotUnderWay {
-            losses,
-            sockets: newer,
-            tuples,
-        } = under_way;
-        let mut sockets = snapshot.sockets;
-        sockets.retain(|socket| {
-            !newer.contains(&socket.cookie) && !tuples.contains(&(Some(socket.netns), socket.tuple))
-        });
+        let SnapshotUnderWay { losses, records } = under_way;
+        self.is_needed |= records.is_full();
         let repaired = snapshot.unseen.is_empty();
         let alive = Input::AliveSockets {
             namespaces: snapshot.complete,
             alive: snapshot.alive,
             began: snapshot.began,
         };
-        let existing = Input::Snapshot {
-            sockets,
-            at: snapshot.ended,
-        };
+        let parts = snapshot.parts.into_iter();
+        let existing = parts.map(|part| Input::Snapshot {
+            sockets: records.untouched(part.sockets),
+            at: part.at,
+        });
         let losses = losses
             .into_iter()
             .map(|loss| Input::Loss(Loss { repaired, ..loss }));
-        [alive, existing].into_iter().chain(losses).collect()
+        let table = std::iter::once(alive).chain(existing);
+        table.chain(losses).collect()
     }
 
     /// Called when the snapshot could not be taken: returns its losses. Another snapshot is taken
@@ -124,6 +109,7 @@ mod tests {
     use super::*;
     use tcpclose_core::event::{Signal, SignalKind};
     use tcpclose_core::finding::LossLocation;
+    use tcpclose_core::types::{EndpointId, NetNs, Tuple};
     use tcpclose_core::{SnapshotSocket, SocketKind};
 
     const LOSS: Loss = Loss {

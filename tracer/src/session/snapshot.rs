@@ -8,20 +8,19 @@ use tcpclose_common::TcpState;
 use super::time_wait_overflow::{self, TimeWaitOverflows};
 use crate::coverage;
 use crate::error_chain::error_chain;
-use tcpclose_core::types::{EndpointId, Nanos, NetNs, SharedOwner};
+use tcpclose_core::types::{EndpointId, Nanos, NetNs};
 use tcpclose_core::{SnapshotSocket, SocketKind};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::TraceOptions;
 use tcpclose_sys::kernel::netns::{self, KnownNamespaces, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, DumpQuery, KernelSocket, StateSet};
 
-/// All sockets at one moment.
+/// All sockets, as they were while the snapshot was taken.
 pub(super) struct SocketSnapshot {
     pub began: Nanos,
-    pub ended: Nanos,
-    /// The sockets that the filter lets pass, listeners first.
-    pub sockets: Vec<SnapshotSocket>,
-    /// The inodes of `sockets` that have one.
+    /// The sockets that the filter lets pass.
+    pub parts: Vec<SnapshotPart>,
+    /// The inodes of those that have one.
     pub inodes: HashMap<EndpointId, u32>,
     /// The cookies of all sockets, including those that the filter drops.
     pub alive: HashSet<EndpointId>,
@@ -31,70 +30,37 @@ pub(super) struct SocketSnapshot {
     pub overflows: TimeWaitOverflows,
     /// Sentences that describe what could not be read, and why.
     pub unseen: Vec<String>,
+    /// The namespaces that were found.
+    namespaces: Vec<NetNsHandle>,
     /// The identities ([`coverage::net_identity`]) of the namespaces that were read.
     read_namespaces: HashSet<u64>,
 }
 
+/// The sockets of namespaces that were read at nearly the same time, so that the timers of
+/// minisockets show when these began. Listeners come first.
+pub(super) struct SnapshotPart {
+    pub at: Nanos,
+    pub sockets: Vec<SnapshotSocket>,
+}
+
+/// How much time there may be between the namespaces of a part: less than the error of timers.
+const MAX_PART_DURATION: Nanos = Nanos::from_millis(5);
+
 impl SocketSnapshot {
-    /// Takes a snapshot of the namespace in `options`, or of all namespaces. `owners` are the known
-    /// owners of sockets.
-    pub fn take(options: &TraceOptions, owners: &HashMap<EndpointId, SharedOwner>) -> Self {
-        Self::scan(StateSet::all(), options, owners)
-    }
-
-    /// Does as [`Self::take`], also of namespaces that only a descriptor keeps alive: that reads
-    /// all descriptors of the host.
-    pub fn take_with_descriptors(
-        options: &TraceOptions,
-        owners: &HashMap<EndpointId, SharedOwner>,
-    ) -> Self {
-        let mut snapshot = Self::take(options, owners);
-        if options.filter.netns.is_none() {
-            snapshot.add_by_descriptor(options, owners);
-        }
-        snapshot.ended = now();
-        snapshot
-    }
-
-    fn add_by_descriptor(
-        &mut self,
-        options: &TraceOptions,
-        owners: &HashMap<EndpointId, SharedOwner>,
-    ) {
-        let mut known = KnownNamespaces::from_handles(&netns::scan().namespaces);
-        let found = netns::find_by_descriptors(&mut known, &[]);
-        for handle in found.namespaces {
-            self.add(&handle, StateSet::all(), options, owners);
-        }
-        let gaps = coverage::scan_gaps(&found.gaps, &self.read_namespaces, false);
-        let gaps = gaps.into_iter().filter(|gap| gap.matters);
-        self.unseen.extend(gaps.map(|gap| gap.text));
-        self.sockets
-            .sort_by_key(|socket| socket.state != TcpState::Listen);
-    }
-
-    /// Does as [`Self::take`], without sockets in TIME_WAIT: they have no holders, and may be very
-    /// many.
-    pub fn take_full_sockets(options: &TraceOptions) -> Self {
-        Self::scan(StateSet::full_sockets(), options, &HashMap::new())
-    }
-
-    fn scan(
-        states: StateSet,
-        options: &TraceOptions,
-        owners: &HashMap<EndpointId, SharedOwner>,
-    ) -> Self {
-        let mut snapshot = Self::from_sockets(now(), Vec::new());
+    /// Takes a snapshot of the namespace in `options`, or of all namespaces.
+    pub fn take(options: &TraceOptions) -> Self {
+        let mut snapshot = Self::new(now());
         match options.filter.netns {
             Some(id) => match netns::by_inode(id) {
-                Ok(handle) => snapshot.add(&handle, states, options, owners),
+                Ok(handle) => snapshot.add(&handle, options),
                 Err(error) => snapshot.unseen.push(error_chain(&error)),
             },
             None => {
                 let scan = netns::scan();
-                for handle in scan.namespaces {
-                    snapshot.add(&handle, states, options, owners);
+                for handle in &scan.namespaces {
+                    snapshot.add(handle, options);
                 }
+                snapshot.namespaces = scan.namespaces;
                 let gaps = coverage::scan_gaps(&scan.gaps, &snapshot.read_namespaces, false);
                 let gaps = gaps.into_iter().map(|gap| gap.text);
                 snapshot.unseen.extend(gaps);
@@ -102,41 +68,60 @@ impl SocketSnapshot {
         }
         snapshot.overflows.complete = snapshot.unseen.is_empty();
         snapshot
-            .sockets
-            .sort_by_key(|socket| socket.state != TcpState::Listen);
-        snapshot.ended = now();
+    }
+
+    /// Takes a snapshot of the namespaces that only a descriptor keeps alive, and which this one
+    /// lacks. It reads all descriptors of the host.
+    pub fn take_by_descriptors(&self, options: &TraceOptions) -> Self {
+        let mut snapshot = Self::new(now());
+        if options.filter.netns.is_some() {
+            return snapshot;
+        }
+        let mut known = KnownNamespaces::from_handles(&self.namespaces);
+        known.inodes.extend(self.inodes.values());
+        let found = netns::find_by_descriptors(&mut known, &[]);
+        for handle in found.namespaces {
+            snapshot.add(&handle, options);
+        }
+        let read = self.read_namespaces.union(&snapshot.read_namespaces);
+        let gaps = coverage::scan_gaps(&found.gaps, &read.copied().collect(), false);
+        let gaps = gaps.into_iter().filter(|gap| gap.matters);
+        snapshot.unseen.extend(gaps.map(|gap| gap.text));
         snapshot
     }
 
-    /// Returns a snapshot that has only these sockets.
-    pub(super) fn from_sockets(began: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
+    fn new(began: Nanos) -> Self {
         Self {
             began,
-            ended: began,
-            sockets,
+            parts: Vec::new(),
             inodes: HashMap::new(),
             alive: HashSet::new(),
             complete: HashSet::new(),
             overflows: TimeWaitOverflows::default(),
             unseen: Vec::new(),
+            namespaces: Vec::new(),
             read_namespaces: HashSet::new(),
         }
     }
 
-    fn add(
-        &mut self,
-        handle: &NetNsHandle,
-        states: StateSet,
-        options: &TraceOptions,
-        owners: &HashMap<EndpointId, SharedOwner>,
-    ) {
-        let (sockets, whole) = match collect(handle, states) {
+    /// Returns a snapshot that has only these sockets.
+    #[cfg(test)]
+    pub(super) fn from_sockets(at: Nanos, sockets: Vec<SnapshotSocket>) -> Self {
+        Self {
+            parts: vec![SnapshotPart { at, sockets }],
+            ..Self::new(at)
+        }
+    }
+
+    fn add(&mut self, handle: &NetNsHandle, options: &TraceOptions) {
+        let (sockets, whole) = match collect(handle) {
             Ok(collected) => collected,
             Err(error) => {
                 self.unseen.push(error_chain(&error));
                 return;
             }
         };
+        let at = now();
         match handle.enter(|| {
             (
                 time_wait_overflow::count(),
@@ -154,28 +139,38 @@ impl SocketSnapshot {
             self.complete.insert(handle.id());
         }
         self.alive.extend(sockets.iter().map(|socket| socket.id));
-        for socket in sockets
+        let wanted = sockets
             .iter()
-            .filter(|socket| passes_filter(options, handle.id(), socket))
-        {
+            .filter(|socket| passes_filter(options, handle.id(), socket));
+        let mut shown = Vec::new();
+        for socket in wanted {
             if let Some(inode) = socket.inode {
                 self.inodes.insert(socket.id, inode.get());
             }
-            self.sockets.push(SnapshotSocket {
+            shown.push(SnapshotSocket {
                 cookie: socket.id,
                 netns: handle.id(),
                 tuple: socket.tuple,
                 state: socket.state,
                 kind: kind(socket),
-                owner: owners.get(&socket.id).cloned(),
+                owner: None,
             });
+        }
+        if shown.is_empty() {
+            return;
+        }
+        shown.sort_by_key(|socket| socket.state != TcpState::Listen);
+        match self.parts.last_mut() {
+            // Listeners of one namespace say nothing of another's connections.
+            Some(part) if at - part.at < MAX_PART_DURATION => part.sockets.append(&mut shown),
+            _ => self.parts.push(SnapshotPart { at, sockets: shown }),
         }
     }
 }
 
-fn collect(handle: &NetNsHandle, states: StateSet) -> Result<(Vec<KernelSocket>, bool), DiagError> {
+fn collect(handle: &NetNsHandle) -> Result<(Vec<KernelSocket>, bool), DiagError> {
     let mut diag = DiagClient::open_in(handle)?;
-    let (sockets, report) = diag.collect(&DumpQuery::new(states).with_info())?;
+    let (sockets, report) = diag.collect(&DumpQuery::new(StateSet::all()).with_info())?;
     Ok((sockets, !report.interrupted && report.skipped == 0))
 }
 

@@ -15,6 +15,16 @@ pub(super) struct TimeWaitOverflows {
     pub complete: bool,
 }
 
+impl TimeWaitOverflows {
+    /// Adds counts that are older than these.
+    pub fn add_older(&mut self, older: &Self) {
+        for (netns, count) in &older.counts {
+            self.counts.entry(*netns).or_insert(*count);
+        }
+        self.complete |= older.complete;
+    }
+}
+
 /// Reads the counter of the calling thread's namespace.
 pub(super) fn count() -> Option<u64> {
     parse(&fs::read_to_string("/proc/thread-self/net/netstat").ok()?)

@@ -41,6 +41,7 @@ mod recordings;
 mod refused;
 mod repaired;
 mod resets;
+mod start;
 mod stopping;
 mod three_way;
 mod time_wait;

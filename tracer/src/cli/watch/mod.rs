@@ -61,7 +61,7 @@ async fn watch(args: &WatchArgs, options: TraceOptions) -> anyhow::Result<ExitCo
         SlowReaderPolicy::Drop,
     )?;
     session.begin_recording()?;
-    announce("watching", &session);
+    announce("watching", &mut session);
     for pid in pids {
         if !Path::new("/proc").join(pid.to_string()).exists() {
             notice!(
