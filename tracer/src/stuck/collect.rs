@@ -9,18 +9,17 @@ use tcpclose_common::{SocketDescriptor, TcpState};
 use super::listeners::ListeningSocket;
 use super::mptcp::{self, MptcpSockets};
 use super::observe::{OBSERVED_STATES, observe};
-use super::sockstat;
-use super::task_file_iter::TaskFileIter;
-use crate::coverage::{self, CoverageGap, namespace_text, net_identity};
+use crate::coverage::{CoverageGap, namespace_text};
 use crate::error_chain::error_chain;
+use crate::namespace_walk::{NamespaceReader, NamespaceWalk, WalkScope};
+use crate::sockstat;
+use crate::task_file_iter::TaskFileIter;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::stuck::{ObservedSocket, STUCK_STATES};
 use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::clock::now;
-use tcpclose_sys::kernel::netns::{
-    self, KnownNamespaces, NamespacesByDescriptor, NetNsError, NetNsHandle, NetNsScan,
-};
+use tcpclose_sys::kernel::netns::{NetNsError, NetNsHandle};
 use tcpclose_sys::kernel::sock_diag::{
     DiagClient, DiagError, DumpQuery, KernelSocket, SocketFamilies, SocketLookup,
 };
@@ -52,12 +51,35 @@ pub struct ScannedSockets {
     pub(super) gaps: Vec<CoverageGap>,
     /// The descriptors that the kernel's iterator over open files has listed, where it ran.
     pub(super) files: Option<Vec<SocketDescriptor>>,
-    /// The namespaces that were read, as [`net_identity`] knows them.
-    identities: HashSet<u64>,
-    /// The numbers of these namespaces, and the inodes of the sockets that their lists show.
-    known: KnownNamespaces,
-    /// How these namespaces are entered, to probe their sockets again.
-    handles: HashMap<NetNs, NetNsHandle>,
+    /// The namespaces that were read, to probe their sockets again.
+    walk: NamespaceWalk,
+}
+
+/// Reads the sockets of one namespace after the other.
+struct SocketReader<'a> {
+    scope: &'a ScanScope<'a>,
+    /// The sockets that the last scan found stuck, of namespaces that were not read yet.
+    known: HashMap<Option<NetNs>, Vec<ObservedSocket>>,
+    collected: ScannedSockets,
+}
+
+impl NamespaceReader for SocketReader<'_> {
+    fn read(&mut self, walk: &mut NamespaceWalk, handle: &NetNsHandle) -> bool {
+        let netns = Some(handle.id());
+        let known = self.known.remove(&netns).unwrap_or_default();
+        let is_there = self
+            .collected
+            .read_namespace(walk, self.scope, handle, &known);
+        if !is_there {
+            self.known.insert(netns, known);
+        }
+        is_there
+    }
+
+    fn read_own(&mut self, walk: &mut NamespaceWalk) {
+        let known = self.known.remove(&None).unwrap_or_default();
+        self.collected.read_own(walk, self.scope, &known);
+    }
 }
 
 impl ScannedSockets {
@@ -71,85 +93,35 @@ impl ScannedSockets {
         for socket in known {
             by_namespace.entry(socket.netns).or_default().push(*socket);
         }
-        let mut collected = Self {
-            at: now(),
-            sockets: Vec::new(),
-            listeners: Vec::new(),
-            gaps: Vec::new(),
-            files: None,
-            identities: HashSet::new(),
-            known: KnownNamespaces::default(),
-            handles: HashMap::new(),
+        let mut reader = SocketReader {
+            scope,
+            known: by_namespace,
+            collected: Self {
+                at: now(),
+                sockets: Vec::new(),
+                listeners: Vec::new(),
+                gaps: Vec::new(),
+                files: None,
+                walk: NamespaceWalk::default(),
+            },
         };
-        let mut read = |collected: &mut Self, handle: NetNsHandle| {
-            let netns = Some(handle.id());
-            let known = by_namespace.remove(&netns).unwrap_or_default();
-            let is_same = || match scope
-                .netns_cookie
-                .map(|scope| (scope, handle.enter(netns::cookie)))
-            {
-                Some((scope, Ok(Ok(cookie)))) => scope == cookie,
-                _ => true,
-            };
-            let is_there = is_same() && collected.read_namespace(scope, &handle, &known);
-            if is_there {
-                collected.handles.insert(handle.id(), handle);
-            } else {
-                by_namespace.insert(netns, known);
-            }
-            is_there
+        let mut walk = NamespaceWalk::default();
+        let walked = WalkScope {
+            netns: scope.netns,
+            netns_cookie: scope.netns_cookie,
+            pids: &scope.filter.pids,
         };
-        if let Some(handle) = scope.netns {
-            // Its file may be gone, and others still live in it; or another one has its number by
-            // now.
-            let is_there = read(&mut collected, handle.clone())
-                || netns::by_inode(handle.id()).is_ok_and(|other| read(&mut collected, other));
-            collected.files = files.and_then(TaskFileIter::finish);
-            if !is_there {
-                let text = format!(
-                    "network namespace {} is gone: no process lives in it, and no file leads to it",
-                    handle.id()
-                );
-                collected.gaps.push(CoverageGap::note(text));
-            }
-        } else {
-            let NetNsScan {
-                namespaces,
-                mut gaps,
-            } = netns::scan();
-            let has_none = namespaces.is_empty();
-            collected.known.ids = namespaces.iter().map(NetNsHandle::id).collect();
-            for handle in namespaces {
-                read(&mut collected, handle);
-            }
-            collected.files = files.and_then(TaskFileIter::finish);
-            let held = collected.find_by_descriptors(scope);
-            for handle in held.namespaces {
-                read(&mut collected, handle);
-            }
-            if has_none {
-                let known = by_namespace.remove(&None).unwrap_or_default();
-                collected.read_own(scope, &known);
-            }
-            gaps.extend(held.gaps);
-            let pids_requested = !scope.filter.pids.is_empty();
-            let unseen = coverage::scan_gaps(&gaps, &collected.identities, pids_requested);
-            collected.gaps.extend(unseen);
-        }
-        collected.retain_with_holders(by_namespace.into_values().flatten());
+        let files = walk.run(&walked, files, &mut reader);
+        let SocketReader {
+            known,
+            mut collected,
+            ..
+        } = reader;
+        collected.files = files;
+        collected.gaps.append(&mut walk.gaps);
+        collected.walk = walk;
+        collected.retain_with_holders(known.into_values().flatten());
         collected
-    }
-
-    /// Finds the namespaces that only a descriptor keeps alive: of any process, or of those whose
-    /// sockets are wanted.
-    fn find_by_descriptors(&mut self, scope: &ScanScope<'_>) -> NamespacesByDescriptor {
-        match &self.files {
-            Some(files) => netns::find_among_descriptors(&mut self.known, files),
-            None => {
-                let pids: Vec<u32> = scope.filter.pids.iter().copied().collect();
-                netns::find_by_descriptors(&mut self.known, &pids)
-            }
-        }
     }
 
     /// A namespace that nothing leads to any more is gone, and its sockets with it, unless a
@@ -174,11 +146,15 @@ impl ScannedSockets {
         self.sockets.extend(kept);
     }
 
-    /// Without /proc the own namespace has no number, and no other is found.
-    fn read_own(&mut self, scope: &ScanScope<'_>, known: &[ObservedSocket]) {
+    fn read_own(
+        &mut self,
+        walk: &mut NamespaceWalk,
+        scope: &ScanScope<'_>,
+        known: &[ObservedSocket],
+    ) {
         let read = DiagClient::open().and_then(|mut diag| {
-            let families = Some(SocketFamilies::Both);
-            self.read_sockets(scope, &mut diag, families, sockstat::has_mptcp(), known)
+            let in_use = (Some(SocketFamilies::Both), sockstat::has_mptcp());
+            self.read_sockets(walk, scope, &mut diag, in_use, known)
         });
         if let Err(error) = read {
             self.note_unread_namespace("the own network namespace", error, known);
@@ -188,30 +164,22 @@ impl ScannedSockets {
     /// Reads the sockets of a namespace. Returns `false` if the namespace has vanished.
     fn read_namespace(
         &mut self,
+        walk: &mut NamespaceWalk,
         scope: &ScanScope<'_>,
         handle: &NetNsHandle,
         known: &[ObservedSocket],
     ) -> bool {
-        let entered = handle.enter(|| {
+        let entered = walk.enter(handle, || {
             let (families, has_mptcp) = (sockstat::families(), sockstat::has_mptcp());
             let is_in_use = families.is_some() || has_mptcp;
-            (
-                (net_identity("thread-self"), netns::cookie()),
-                is_in_use.then(|| (families, has_mptcp, DiagClient::open())),
-            )
+            is_in_use.then(|| ((families, has_mptcp), DiagClient::open()))
         });
         let read = match entered {
-            Ok(((identity, cookie), sockets)) => {
-                self.identities.extend(identity);
-                self.known.cookies.extend(cookie);
-                match sockets {
-                    Some((families, has_mptcp, Ok(mut diag))) => {
-                        self.read_sockets(scope, &mut diag, families, has_mptcp, known)
-                    }
-                    Some((_, _, Err(error))) => Err(error),
-                    None => Ok(()),
-                }
+            Ok(Some((in_use, Ok(mut diag)))) => {
+                self.read_sockets(walk, scope, &mut diag, in_use, known)
             }
+            Ok(Some((_, Err(error)))) => Err(error),
+            Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         };
         match read {
@@ -241,12 +209,13 @@ impl ScannedSockets {
         self.gaps.push(CoverageGap::new(text));
     }
 
+    /// Reads the sockets of a namespace that has some of these families, and MPTCP sockets or none.
     fn read_sockets(
         &mut self,
+        walk: &mut NamespaceWalk,
         scope: &ScanScope<'_>,
         diag: &mut DiagClient,
-        families: Option<SocketFamilies>,
-        has_mptcp: bool,
+        (families, has_mptcp): (Option<SocketFamilies>, bool),
         known: &[ObservedSocket],
     ) -> Result<(), DiagError> {
         let begun = now();
@@ -268,7 +237,7 @@ impl ScannedSockets {
             self.add_mptcp(diag, &mut sockets)?;
         }
         for socket in &sockets {
-            self.known.inodes.extend(socket.inode.map(Inode::get));
+            walk.known.inodes.extend(socket.inode.map(Inode::get));
             match socket.state {
                 TcpState::Listen => self.listeners.push(ListeningSocket::from(socket)),
                 _ if scope.filter.matches_tuple(diag.netns(), &socket.tuple) => {
@@ -330,10 +299,7 @@ impl ScannedSockets {
 
     /// Opens sock_diag in a namespace that was read; `None` where that fails.
     pub(super) fn open_diag(&self, netns: Option<NetNs>) -> Option<DiagClient> {
-        match netns {
-            Some(netns) => DiagClient::open_in(self.handles.get(&netns)?).ok(),
-            None => DiagClient::open().ok(),
-        }
+        self.walk.open_diag(netns)
     }
 
     fn vanished_now<'a>(

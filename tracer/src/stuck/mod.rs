@@ -10,9 +10,7 @@ mod observe;
 mod preference;
 mod prober;
 mod scanner;
-mod sockstat;
 mod state_exits;
-mod task_file_iter;
 mod unreachable;
 
 pub use collect::ScannedSockets;

@@ -13,7 +13,7 @@ use crate::filter::containers::passes_stuck;
 use crate::stuck::collect::{ScanScope, ScannedSockets};
 use crate::stuck::holders::{self, SocketHolders};
 use crate::stuck::preference::Preference;
-use crate::stuck::task_file_iter::TaskFileIter;
+use crate::task_file_iter::TaskFileIter;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{

@@ -11,7 +11,7 @@ use tcpclose_sys::kernel::sock_diag::SocketFamilies;
 
 /// The families with TCP sockets in the calling thread's network namespace; `None` where there are
 /// none. What cannot be read is taken for in use.
-pub(super) fn families() -> Option<SocketFamilies> {
+pub(crate) fn families() -> Option<SocketFamilies> {
     let read =
         |name: &str, protocol| match fs::read_to_string(format!("/proc/thread-self/net/{name}")) {
             Ok(text) => is_used(&text, protocol),
@@ -26,9 +26,22 @@ pub(super) fn families() -> Option<SocketFamilies> {
     }
 }
 
+/// As [`families`], of a scan that lists minisockets in TIME_WAIT too: the counts by family leave
+/// them out, and one number is of both.
+pub(crate) fn families_with_time_wait() -> Option<SocketFamilies> {
+    let has_none = |text: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix("TCP:"));
+        line.is_some_and(|line| line.contains(" tw 0 "))
+    };
+    match fs::read_to_string("/proc/thread-self/net/sockstat") {
+        Ok(text) if has_none(&text) => families(),
+        _ => Some(SocketFamilies::Both),
+    }
+}
+
 /// Returns whether the calling thread's network namespace has MPTCP sockets. What cannot be read is
 /// taken for in use.
-pub(super) fn has_mptcp() -> bool {
+pub(crate) fn has_mptcp() -> bool {
     let text = fs::read_to_string("/proc/thread-self/net/protocols");
     text.map_or(true, |text| counts_mptcp(&text))
 }

@@ -15,7 +15,7 @@ use tcpclose_sys::kernel::task_file_iter;
 const MIN_OPEN_FILES: u64 = 32_768;
 
 /// An iteration under way, in a thread of its own.
-pub(super) struct TaskFileIter(JoinHandle<Result<Vec<SocketDescriptor>, LoadError>>);
+pub(crate) struct TaskFileIter(JoinHandle<Result<Vec<SocketDescriptor>, LoadError>>);
 
 impl TaskFileIter {
     /// Starts it where it is worth it, and allowed: `None` otherwise.
