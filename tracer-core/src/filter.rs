@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::container_filter::ContainerFilter;
 use crate::event::{Task, Transition};
 use crate::finding::{Cause, ClosePath, Endpoint, Finding, Initiator};
+use crate::process::Process;
 use crate::stuck::StuckSocket;
 use crate::types::{IpVersion, Nanos, NetNs, SharedOwner, Tuple};
 
@@ -60,6 +61,26 @@ impl ConnectionFilter {
             && passes(&self.peer_ports, &peer)
             && (passes(&self.ports, &local) || passes(&self.ports, &peer))
             && self.ip.is_none_or(|ip| ip == tuple.ip())
+    }
+
+    /// Returns whether all that concerns addresses and ports lets this endpoint pass.
+    #[must_use]
+    pub fn matches_addresses(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
+        self.matches_tuple(netns, tuple) && !(self.no_loopback && tuple.local().ip().is_loopback())
+    }
+
+    /// Returns whether only connections of certain processes pass.
+    #[must_use]
+    pub fn is_of_processes(&self) -> bool {
+        !(self.pids.is_empty() && self.processes.is_empty() && self.containers.is_all())
+    }
+
+    /// Returns whether connections that this process holds pass, as far as it alone matters.
+    #[must_use]
+    pub fn matches_process(&self, process: &Process) -> bool {
+        self.matches_pids([process.pid])
+            && self.matches_names([&*process.comm])
+            && self.containers.matches(process.container.as_ref())
     }
 
     /// Returns whether the kernel's part lets this listener pass. A listener shows the owner of its
@@ -127,8 +148,7 @@ impl ConnectionFilter {
     }
 
     fn matches_endpoint(&self, endpoint: &Endpoint) -> bool {
-        self.matches_tuple(endpoint.netns, &endpoint.tuple)
-            && !(self.no_loopback && endpoint.tuple.local().ip().is_loopback())
+        self.matches_addresses(endpoint.netns, &endpoint.tuple)
     }
 
     fn matches_cause(&self, cause: Option<Cause>) -> bool {

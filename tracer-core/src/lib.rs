@@ -92,6 +92,7 @@ mod parked;
 mod probe_request;
 pub mod process;
 mod ranking;
+pub mod routes;
 mod snapshot;
 mod snapshot_join;
 mod stale_closing;

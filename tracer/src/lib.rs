@@ -24,6 +24,7 @@ mod other_namespaces;
 pub mod output;
 pub mod output_status;
 mod plural;
+mod ports;
 pub mod record;
 pub mod recording;
 mod safe_path;

@@ -34,7 +34,9 @@ impl Route {
 pub struct PortUse {
     /// The port.
     pub port: Port,
-    /// Since when only a minisocket has it, in TIME_WAIT or FIN_WAIT2; `None` while a socket does.
+    /// Since when only a minisocket in TIME_WAIT has it; `None` while a socket does, or a
+    /// minisocket in FIN_WAIT2: connect() takes that over nowhere (`tcp_twsk_unique` in
+    /// `net/ipv4/tcp_ipv4.c`, since 6.12).
     pub minisocket_since: Option<Nanos>,
 }
 
@@ -62,6 +64,21 @@ pub struct ReuseRules {
 }
 
 impl ReuseRules {
+    /// Returns the rules with what is known of the timestamps on a route: on loopback both
+    /// endpoints have them or none has; elsewhere `seen` is whether a connection of the route had
+    /// them.
+    #[must_use]
+    pub fn on_route(self, route: &Route, seen: Option<bool>) -> Self {
+        let on_route = match route.is_loopback() {
+            true => Some(true),
+            false => seen,
+        };
+        Self {
+            timestamps: self.timestamps.or(on_route),
+            ..self
+        }
+    }
+
     /// Returns whether connect() takes over a minisocket of that age on a route; `None` where that
     /// depends on what is not known.
     #[must_use]
@@ -121,6 +138,16 @@ impl PortPressure {
             used: known(used),
             reusable: known(reusable),
             ports,
+        }
+    }
+
+    /// Returns how many ports connect() can use, those among them that it takes over. `None` where
+    /// it is not known how many are in use.
+    #[must_use]
+    pub fn free(&self) -> Option<u32> {
+        match self.ports {
+            0 => Some(0),
+            ports => Some(ports.saturating_sub(self.used?)),
         }
     }
 

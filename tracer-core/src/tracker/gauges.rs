@@ -76,7 +76,7 @@ impl Tracker {
     }
 
     /// Calls `each` for the endpoints that have a local port, with the time since which only a
-    /// minisocket has it.
+    /// minisocket in TIME_WAIT has it.
     fn each_port_use(&self, mut each: impl FnMut(Option<NetNs>, &Tuple, Option<Nanos>, Role)) {
         let live = self.table.iter().map(|(_, endpoint)| {
             let LiveEndpoint {
@@ -88,7 +88,7 @@ impl Tracker {
             let LiveEndpoint {
                 role, netns, tuple, ..
             } = &parked.endpoint;
-            (*role, *netns, tuple, Some(parked.parked_at))
+            (*role, *netns, tuple, None)
         });
         let time_waits = self.time_waits.iter().map(|(endpoint, entered)| {
             (

@@ -1,12 +1,14 @@
 //! Shared by several commands.
 
 use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ColorChoice;
 use tokio::runtime::Runtime;
 
+use crate::duration_arg::{InvalidDuration, duration_from};
 use crate::output::{Format, terminal};
 use crate::recording::IfExists;
 
@@ -15,6 +17,23 @@ pub(super) const EXIT_FAILED: u8 = 2;
 
 /// The exit code of a question whose answer is that there is something.
 pub(super) const EXIT_FOUND: u8 = 1;
+
+/// The exit code of a scan that could not inspect everything.
+pub(super) const EXIT_INCOMPLETE: u8 = 2;
+
+/// Returns the exit code of a scan.
+pub(super) fn scan_exit_code(has_found: bool, complete: bool) -> ExitCode {
+    match (has_found, complete) {
+        (_, false) => ExitCode::from(EXIT_INCOMPLETE),
+        (true, true) => ExitCode::from(EXIT_FOUND),
+        (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+/// Parses the interval of repeated scans.
+pub(super) fn scan_interval(text: &str) -> Result<Duration, InvalidDuration> {
+    duration_from(Duration::from_millis(1), text)
+}
 
 /// The longest time for writing the last lines, after Ctrl-C or to a reader that has stopped
 /// reading.

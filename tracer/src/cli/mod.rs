@@ -3,7 +3,9 @@
 mod agent;
 mod common;
 mod doctor;
+mod gap_printer;
 mod leaks;
+mod ports;
 mod record;
 mod replay_common;
 mod shutdown;
@@ -36,6 +38,9 @@ enum Command {
     Record(record::RecordArgs),
     /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::LeaksArgs),
+    /// Find the destinations for which this host runs out of local ports: how many are left, what
+    /// takes them, and when the next is free
+    Ports(ports::PortsArgs),
     /// Show connections that close abnormally (resets, timeouts, failed connects), and group them
     /// by process, peer and cause when it ends
     Resets(watch::ResetsArgs),
@@ -65,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Leaks(args) => leaks::run(&args),
+        Command::Ports(args) => ports::run(&args),
         Command::Resets(args) => watch::run(&args.into()),
         Command::Explain(args) => watch::run(&args.into()),
         Command::Agent(args) => agent::run(&args),

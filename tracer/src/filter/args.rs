@@ -13,7 +13,7 @@ use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Cause, ClosePath};
 use tcpclose_core::types::{IpVersion, NetNs};
-use tcpclose_sys::kernel::netns::NetNsError;
+use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
 
 /// All filters.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -205,6 +205,16 @@ impl FilterArgs {
 }
 
 impl KernelFilterArgs {
+    /// Returns the only namespace that a scan reads, if one is given, with its cookie where that is
+    /// known: it distinguishes the namespace from a later one with its number.
+    pub(crate) fn scanned_namespace(
+        &self,
+    ) -> Result<(Option<NetNsHandle>, Option<u64>), NetNsError> {
+        let netns = self.to_config().namespace()?;
+        let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
+        Ok((netns, cookie.and_then(|entered| entered.ok()?.ok())))
+    }
+
     /// Returns the same filter in the form of the configuration.
     pub(crate) fn to_config(&self) -> KernelFilter {
         KernelFilter {

@@ -3,7 +3,6 @@
 mod builder;
 mod core_driver;
 mod decode_failures;
-mod ephemeral_ports;
 mod event_loop;
 #[cfg(test)]
 mod event_loop_tests;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::ephemeral_ports::EphemeralPorts;
 use super::live::Live;
+use crate::ports::EphemeralPorts;
 use tcpclose_core::PortsInUse;
 use tcpclose_core::summary::{PortPressure, PortUse, ReuseRules, Route};
 use tcpclose_core::types::{Nanos, NetNs, Tuple};
@@ -26,7 +26,7 @@ impl Live {
         for (route, uses) in routes.iter().zip(&ports.by_route) {
             let netns = route.netns;
             let ephemeral = ephemeral.entry(netns).or_insert_with(|| {
-                let mut ephemeral = EphemeralPorts::read(&mut self.netns_cache, netns)?;
+                let mut ephemeral = EphemeralPorts::read_in(&mut self.netns_cache, netns)?;
                 let bound = ports.bound.iter();
                 ephemeral.leave_out(bound.filter(|(it, _)| *it == netns).map(|(_, port)| *port));
                 Some(ephemeral)
@@ -40,7 +40,7 @@ impl Live {
                 continue;
             }
             let at = now();
-            let rules = self.rules_on(route, &uses, ephemeral.reuse, at);
+            let rules = self.rules_on(route, &uses, ephemeral.reuse(), at);
             let counted =
                 PortPressure::new(*route, uses.iter().copied(), ephemeral.count(), &rules, at);
             pressure.push((counted, uses.len()));
@@ -57,9 +57,9 @@ impl Live {
         pressure.into_iter().map(|(pressure, _)| pressure).collect()
     }
 
-    /// Returns the rules of a route with what can be known of its timestamps, where that matters:
-    /// on loopback both endpoints have them or none has; elsewhere a connection of the route shows
-    /// whether the peer has them, one that lives or did at an earlier call.
+    /// Returns the rules of a route with what can be known of its timestamps, where that matters: a
+    /// connection of the route shows whether the peer has them, one that lives or did at an earlier
+    /// call.
     fn rules_on(
         &mut self,
         route: &Route,
@@ -67,15 +67,9 @@ impl Live {
         rules: ReuseRules,
         at: Nanos,
     ) -> ReuseRules {
+        let rules = rules.on_route(route, None);
         if rules.timestamps.is_some() {
             return rules;
-        }
-        let with = |timestamps| ReuseRules {
-            timestamps,
-            ..rules
-        };
-        if route.is_loopback() {
-            return with(Some(true));
         }
         let is_open = |one: &PortUse| {
             let age = one.minisocket_since.map(|since| at - since);
@@ -91,7 +85,7 @@ impl Live {
             }
             self.timestamps.insert(*route, seen);
         }
-        with(seen.or_else(|| self.timestamps.get(route).copied()))
+        rules.on_route(route, seen.or_else(|| self.timestamps.get(route).copied()))
     }
 }
 

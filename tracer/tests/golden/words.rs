@@ -20,6 +20,10 @@ const NUMBER: &str = "(a number)";
 /// record's kind on; the items of an array stand where the array does.
 type Words = BTreeMap<String, BTreeSet<String>>;
 
+/// Kinds that no recording brings into an output: scans of the running host write them, and their
+/// tests compare them with the schema.
+const NEVER_REPLAYED_KINDS: &[&str] = &["route"];
+
 /// What no recording brings into an output, with the reason.
 const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     (
@@ -87,7 +91,8 @@ fn all_that_the_schema_allows_is_in_the_kept_outputs() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
     let kinds = schema["properties"]["kind"]["enum"].as_array();
     let mut allowed = Words::new();
-    for kind in kinds.into_iter().flatten().filter_map(Value::as_str) {
+    let kinds = kinds.into_iter().flatten().filter_map(Value::as_str);
+    for kind in kinds.filter(|kind| !NEVER_REPLAYED_KINDS.contains(kind)) {
         let definition = &schema["$defs"][kind];
         assert!(definition.is_object(), "the schema defines {kind}");
         allow(&mut allowed, definition, kind, &schema);

@@ -14,6 +14,7 @@ mod environment;
 mod held_namespaces;
 mod mptcp;
 mod owners;
+mod ports;
 mod program;
 mod rights;
 mod roles;

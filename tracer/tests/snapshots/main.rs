@@ -45,6 +45,11 @@ fn help_of_leaks() {
 }
 
 #[test]
+fn help_of_ports() {
+    help(&["ports", "--help"], file!["help/ports.txt"]);
+}
+
+#[test]
 fn help_of_resets() {
     help(&["resets", "--help"], file!["help/resets.txt"]);
 }

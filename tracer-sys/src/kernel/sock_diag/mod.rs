@@ -150,7 +150,7 @@ impl DiagClient {
 
     /// Calls `visit` with every socket that the query selects, without an allocation for each.
     ///
-    /// The dump is not repeated (see [`DumpReport::interrupted`]); [`DiagClient::collect`] repeats
+    /// The dump is not repeated (see [`DumpReport::interrupted`]); [`DiagClient::dump_all`] repeats
     /// it.
     ///
     /// # Errors
@@ -168,6 +168,31 @@ impl DiagClient {
         Ok(report)
     }
 
+    /// Calls `visit` with every socket that the query selects, and with some of them again where
+    /// the dump has to be repeated: one that was interrupted or lost a part is, up to three
+    /// attempts.
+    ///
+    /// # Errors
+    /// As [`Self::collect`].
+    pub fn dump_all(
+        &mut self,
+        query: &DumpQuery,
+        mut visit: impl FnMut(&KernelSocket),
+    ) -> Result<DumpReport, DiagError> {
+        let mut attempt = 1;
+        loop {
+            match self.dump(query, &mut visit) {
+                Ok(report) if !report.interrupted || attempt == MAX_DUMP_ATTEMPTS => {
+                    return Ok(report);
+                }
+                Err(error) if !error.is_transient() || attempt == MAX_DUMP_ATTEMPTS => {
+                    return Err(error);
+                }
+                Ok(_) | Err(_) => attempt += 1,
+            }
+        }
+    }
+
     /// Returns all sockets that the query selects, each once, in the order of their ids. A dump
     /// that was interrupted or lost a part is repeated, up to three attempts; their sockets are
     /// combined, and of each socket the latest description counts.
@@ -180,16 +205,7 @@ impl DiagClient {
         query: &DumpQuery,
     ) -> Result<(Vec<KernelSocket>, DumpReport), DiagError> {
         let mut sockets: Vec<KernelSocket> = Vec::new();
-        let mut attempt = 1;
-        let mut report = loop {
-            match self.dump(query, |socket| sockets.push(*socket)) {
-                Ok(report) if !report.interrupted || attempt == MAX_DUMP_ATTEMPTS => break report,
-                Err(error) if !error.is_transient() || attempt == MAX_DUMP_ATTEMPTS => {
-                    return Err(error);
-                }
-                Ok(_) | Err(_) => attempt += 1,
-            }
-        };
+        let mut report = self.dump_all(query, |socket| sockets.push(*socket))?;
         // The sort is stable: of equals the last one is the latest description.
         sockets.sort_by_key(|socket| socket.id);
         sockets.dedup_by(|later, kept| {

@@ -1,17 +1,12 @@
-//! The arguments of `tcpclose leaks`, and its exit codes.
+//! The arguments of `tcpclose leaks`.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::common::{EXIT_FOUND, OutputArgs, positive_count};
-use crate::duration_arg::{InvalidDuration, duration, duration_from};
+use crate::cli::common::{OutputArgs, positive_count, scan_interval};
+use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
 use crate::stuck::ScanOptions;
-use tcpclose_sys::kernel::netns;
-
-/// Not everything could be inspected.
-const EXIT_INCOMPLETE: u8 = 2;
 
 /// What `tcpclose leaks` takes.
 #[derive(clap::Args)]
@@ -40,7 +35,7 @@ pub(in crate::cli) struct LeaksArgs {
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Scan again at this interval; JSON then has only what changes
-    #[arg(short, long, value_name = "TIME", value_parser = interval)]
+    #[arg(short, long, value_name = "TIME", value_parser = scan_interval)]
     pub(super) watch: Option<Duration>,
     /// With --watch: stop after N scans
     #[arg(long, value_name = "N", requires = "watch", value_parser = positive_count)]
@@ -57,30 +52,16 @@ pub(in crate::cli) struct LeaksArgs {
     pub(super) filters: FilterArgs,
 }
 
-fn interval(text: &str) -> Result<Duration, InvalidDuration> {
-    duration_from(Duration::from_millis(1), text)
-}
-
 impl LeaksArgs {
     /// Returns what is to be scanned for.
     pub(super) fn scan_options(&self) -> anyhow::Result<ScanOptions> {
-        let netns = self.filters.kernel.to_config().namespace()?;
-        let cookie = netns.as_ref().map(|handle| handle.enter(netns::cookie));
+        let (netns, netns_cookie) = self.filters.kernel.scanned_namespace()?;
         Ok(ScanOptions {
             min_age: self.min_age.into(),
             filter: self.filters.live()?,
             netns,
-            netns_cookie: cookie.and_then(|entered| entered.ok()?.ok()),
+            netns_cookie,
             still_sending: self.all,
         })
-    }
-}
-
-/// Returns the exit code of a scan.
-pub(super) fn exit_code(some_stuck: bool, complete: bool) -> ExitCode {
-    match (some_stuck, complete) {
-        (_, false) => ExitCode::from(EXIT_INCOMPLETE),
-        (true, true) => ExitCode::from(EXIT_FOUND),
-        (false, true) => ExitCode::SUCCESS,
     }
 }

@@ -8,13 +8,12 @@ mod watch;
 use std::process::ExitCode;
 
 use super::common::single_threaded_runtime;
-use crate::cli::common::PrintOutcome;
+use crate::cli::common::{PrintOutcome, scan_exit_code};
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::stuck::Scanner;
 pub(super) use args::LeaksArgs;
-use args::exit_code;
 use printer::ReportPrinter;
 use tcpclose_sys::host::cgroup::Cgroups;
 
@@ -37,7 +36,9 @@ pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
             let report = scanner.report();
             match printer.print(report)? {
                 PrintOutcome::ReaderGone => Ok(ExitCode::SUCCESS),
-                PrintOutcome::Printed => Ok(exit_code(report.stuck().next().is_some(), complete)),
+                PrintOutcome::Printed => {
+                    Ok(scan_exit_code(report.stuck().next().is_some(), complete))
+                }
             }
         }
         Some(every) => {

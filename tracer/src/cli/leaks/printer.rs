@@ -1,12 +1,11 @@
 //! Writes reports to stdout, and what could not be inspected to stderr.
 
-use std::collections::HashSet;
 use std::io::{self, Write as _};
 
 use crate::cgroup_names::CgroupNames;
 use crate::cli::common::{OutputArgs, PrintOutcome};
+use crate::cli::gap_printer::GapPrinter;
 use crate::coverage::CoverageGap;
-use crate::notice::notice;
 use crate::output::Format;
 use crate::output::clock::WallClock;
 use crate::output::json::write_stuck;
@@ -16,9 +15,6 @@ use tcpclose_core::stuck::{Report, StuckSocket};
 /// The size of the output buffer in bytes.
 const WRITE_CHUNK_LEN: usize = 64 * 1024;
 
-/// The most gaps that are printed while watching; each may be of another process.
-const MAX_GAPS: usize = 64;
-
 /// Prints reports, each in full or as the changes since the last one.
 pub(super) struct ReportPrinter {
     format: Format,
@@ -26,7 +22,7 @@ pub(super) struct ReportPrinter {
     watching: bool,
     clock: WallClock,
     cgroups: Box<dyn CgroupNames>,
-    printed_gaps: HashSet<String>,
+    gaps: GapPrinter,
     /// Whether this scan could not inspect something that matters.
     incomplete: bool,
 }
@@ -48,26 +44,14 @@ impl ReportPrinter {
             watching,
             clock,
             cgroups,
-            printed_gaps: HashSet::new(),
+            gaps: GapPrinter::new(watching),
             incomplete: false,
         }
     }
 
-    /// Prints each gap once, and while watching only a limited number of them. Returns whether
-    /// nothing that matters is missing.
+    /// Prints the gaps of a scan. Returns whether nothing that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
-        let most = if self.watching { MAX_GAPS } else { usize::MAX };
-        for CoverageGap { text, .. } in gaps {
-            let printed = self.printed_gaps.len();
-            if printed >= most || !self.printed_gaps.insert(text.clone()) {
-                continue;
-            }
-            notice!("{text}");
-            if self.printed_gaps.len() == most {
-                notice!("further gaps are not printed: scan once without --watch");
-            }
-        }
-        self.incomplete = gaps.iter().any(|gap| gap.matters);
+        self.incomplete = !self.gaps.print(gaps);
         !self.incomplete
     }
 

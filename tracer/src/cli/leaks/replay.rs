@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 
-use super::args::{LeaksArgs, exit_code};
+use super::args::LeaksArgs;
 use super::printer::ReportPrinter;
-use crate::cli::common::PrintOutcome;
+use crate::cli::common::{PrintOutcome, scan_exit_code};
 use crate::output::Format;
 
 use crate::cgroup_names::RecordedCgroupNames;
@@ -237,6 +237,6 @@ impl Consumer<Replay> for RecordedReports {
             self.report_last(session.now())?;
         }
         let cut_short = self.reader_gone || self.stop.load(Ordering::Relaxed);
-        Ok(exit_code(!cut_short && !self.open.is_empty(), true))
+        Ok(scan_exit_code(!cut_short && !self.open.is_empty(), true))
     }
 }

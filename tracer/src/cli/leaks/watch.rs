@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
-use super::args::{LeaksArgs, exit_code};
+use super::args::LeaksArgs;
 use super::printer::ReportPrinter;
-use crate::cli::common::PrintOutcome;
+use crate::cli::common::{PrintOutcome, scan_exit_code};
 
 use crate::cli::shutdown::Shutdown;
 use crate::clock_offset::ClockOffset;
@@ -211,7 +211,7 @@ impl Watch {
         }
         self.left = self.left.map(|left| left - 1);
         if self.code.is_none() && self.left == Some(0) {
-            self.code = Some(exit_code(report.stuck().next().is_some(), complete));
+            self.code = Some(scan_exit_code(report.stuck().next().is_some(), complete));
         }
         self.phase = WatchPhase::Pausing(scanner);
         Ok(())

@@ -13,6 +13,7 @@ use serde_json::{Value, value};
 
 use tcpclose_core::event::Transition;
 use tcpclose_core::finding::Finding;
+use tcpclose_core::routes::RouteReport;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::{Nanos, SharedOwner};
 use tcpclose_sys::host::cgroup::CgroupName;
@@ -65,6 +66,16 @@ pub fn write_stuck(
 ) -> io::Result<()> {
     write_line(line, |serializer| {
         serialize_stuck(stuck, clock, cgroups, serializer)
+    })
+}
+
+/// Appends the record of a route as one line.
+///
+/// # Errors
+/// Fails as [`write_record`] does.
+pub fn write_route(line: &mut Vec<u8>, route: &RouteReport, clock: &WallClock) -> io::Result<()> {
+    write_line(line, |serializer| {
+        record::Route::new(route, clock).serialize(serializer)
     })
 }
 

@@ -6,4 +6,5 @@ mod table;
 mod tests;
 
 pub(super) use send_queue::send_queue_text;
+pub(super) use table::place_text;
 pub use table::{LeakTable, headline};

@@ -3,6 +3,7 @@
 
 mod pair;
 mod parts;
+mod route;
 mod stuck;
 
 use std::borrow::Cow;
@@ -19,8 +20,9 @@ use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
 use tcpclose_sys::host::cgroup::CgroupName;
 
-pub(super) use parts::{Address, Container, VERSION, netns};
+pub(super) use parts::{Address, Container, VERSION, netns, rounded_share};
 use parts::{Conn, Owner, self_test};
+pub(super) use route::Route;
 pub(super) use stuck::{Descriptors, Growth, StuckRecord};
 
 /// A finished close.

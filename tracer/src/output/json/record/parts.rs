@@ -105,6 +105,18 @@ impl<'a> Owner<'a> {
             ..Self::new(owner, None)
         }
     }
+
+    /// Returns a process that holds a descriptor of the socket.
+    pub(in crate::output::json) fn from_holder(process: &'a process::Process) -> Self {
+        Self {
+            pid: process.pid,
+            comm: String::from_utf8_lossy(&process.comm),
+            uid: process.uid,
+            cgroup: process.cgroup.as_deref(),
+            container: process.container.as_ref().map(Container::from),
+            source: types::OwnerSource::Proc.into(),
+        }
+    }
 }
 
 /// A container, with the names that its runtime uses.
@@ -139,6 +151,11 @@ impl<'a> From<&'a process::Container> for Container<'a> {
             pod_namespace: pod_name.map(|pod| &*pod.namespace),
         }
     }
+}
+
+/// Returns a share from 0 to 1, rounded to 4 decimals.
+pub(in crate::output::json) fn rounded_share(share: f64) -> f64 {
+    (share * 1e4).round() / 1e4
 }
 
 /// Returns the number of a network namespace.

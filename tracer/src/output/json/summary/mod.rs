@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::record::{Address, VERSION, netns};
+use super::record::{Address, VERSION, netns, rounded_share};
 use crate::cgroup_names::CgroupNames;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
@@ -236,7 +236,7 @@ impl PressureRecord {
             used,
             reusable,
             ports,
-            share: share.map(|share| (share * 1e4).round() / 1e4),
+            share: share.map(rounded_share),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::output::forecast_text::push_forecast;
 use crate::output::layout::{Cell, Style, column_starts};
 use crate::output::leaks::send_queue_text;
 use crate::plural::plural;
+pub(in crate::output) use owner::place_text;
 use owner::{push_command, set_process, unowned_text};
 use parts::{INDENT, OwnerLine, push_cells, push_top_values};
 use possibly_stuck::push_possibly_stuck;

@@ -29,6 +29,12 @@ pub(super) fn set_process(cells: &mut OwnerLine<Cell>, process: &Process) {
         Some(limit) => format!("{}/{limit}", process.open_fds),
         None => process.open_fds.to_string(),
     });
+    place.set(&place_text(process));
+}
+
+/// Returns where a process runs: its unit and its container, or else its cgroup; empty where it is
+/// in none.
+pub(in crate::output) fn place_text(process: &Process) -> String {
     let container = process.container.as_ref();
     let unit = process
         .unit
@@ -40,7 +46,7 @@ pub(super) fn set_process(cells: &mut OwnerLine<Cell>, process: &Process) {
         let path = process.cgroup.as_deref().filter(|path| *path != "/");
         places.extend(path.map(cgroup_text));
     }
-    place.set(&places.join(", "));
+    places.join(", ")
 }
 
 /// Returns what is known of sockets that no process holds.

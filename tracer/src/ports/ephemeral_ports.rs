@@ -3,8 +3,12 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::ops::RangeInclusive;
 
+use thiserror::Error;
+
+use tcpclose_core::routes::PortSettings;
 use tcpclose_core::summary::{ReuseRules, ReuseScope};
 use tcpclose_core::types::{Nanos, NetNs, Port};
 use tcpclose_sys::kernel::netns_cache::NetNsCache;
@@ -25,42 +29,46 @@ const DEFAULT_REUSE_DELAY: Nanos = Nanos::from_secs(1);
 /// Whether connections have timestamps; 0 if not.
 const TIMESTAMPS: &str = "/proc/sys/net/ipv4/tcp_timestamps";
 
+/// The most bytes of a setting that a message shows.
+const MAX_SHOWN_LEN: usize = 40;
+
+/// Why the ports that connect() may choose are not known.
+#[derive(Debug, Error)]
+pub(crate) enum EphemeralPortsError {
+    /// A setting cannot be read.
+    #[error("reading {path} failed: {error}")]
+    Unreadable {
+        path: &'static str,
+        error: io::Error,
+    },
+    /// A setting is not what the kernel writes.
+    #[error("{path} has {text:?}, which is no such setting")]
+    Malformed { path: &'static str, text: String },
+}
+
 /// The ephemeral ports of a network namespace, of IPv4 and of IPv6.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct EphemeralPorts {
+pub(crate) struct EphemeralPorts {
     range: RangeInclusive<u16>,
     /// In ascending order, and apart from each other, as the kernel writes them.
     reserved: Vec<RangeInclusive<u16>>,
     /// Ports in the range that are bound by other sockets and are not reserved.
     bound: HashSet<Port>,
     /// When connect() takes over one in TIME_WAIT. Timestamps are known where there are none.
-    pub reuse: ReuseRules,
+    reuse: ReuseRules,
 }
 
-/// What the kernel says about the ports of a namespace.
-struct PortSettings {
-    range: String,
-    reserved: String,
-    reuse: String,
-    reuse_delay: Option<String>,
-    timestamps: String,
-    /// The ports of sockets that are bound, and neither listen nor connect.
-    bound: Vec<Port>,
-}
-
-impl PortSettings {
-    /// Reads those of the calling thread's network namespace.
-    fn read() -> Option<Self> {
-        let read = |path: &str| fs::read_to_string(path).ok();
-        Some(Self {
-            range: read(PORT_RANGE)?,
-            reserved: read(RESERVED_PORTS)?,
-            reuse: read(REUSE)?,
-            reuse_delay: read(REUSE_DELAY),
-            timestamps: read(TIMESTAMPS)?,
-            bound: bound_ports(),
-        })
-    }
+/// Reads a setting of the calling thread's network namespace.
+fn read_setting<T>(
+    path: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<T, EphemeralPortsError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| EphemeralPortsError::Unreadable { path, error })?;
+    parse(&text).ok_or_else(|| EphemeralPortsError::Malformed {
+        path,
+        text: text.trim_end().chars().take(MAX_SHOWN_LEN).collect(),
+    })
 }
 
 /// Returns the ports of the sockets of the calling thread's namespace that are bound, and neither
@@ -76,30 +84,60 @@ fn bound_ports() -> Vec<Port> {
 impl EphemeralPorts {
     /// Reads the ports of a namespace. One that the kernel did not name is taken for the own
     /// namespace; it is not searched for. `None` where they cannot be read.
-    pub fn read(netns_cache: &mut NetNsCache, netns: Option<NetNs>) -> Option<Self> {
-        let settings = match netns {
-            Some(netns) => netns_cache.run_in(netns, PortSettings::read).ok()?,
-            None => PortSettings::read(),
-        }?;
-        let delay = settings.reuse_delay.as_deref().map(parse_number);
+    pub fn read_in(netns_cache: &mut NetNsCache, netns: Option<NetNs>) -> Option<Self> {
+        let read = match netns {
+            Some(netns) => netns_cache.run_in(netns, Self::read).ok()?,
+            None => Self::read(),
+        };
+        read.ok()
+    }
+
+    /// Reads the ports of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// A setting cannot be read, or is none that the kernel writes.
+    pub fn read() -> Result<Self, EphemeralPortsError> {
+        let delay = match read_setting(REUSE_DELAY, parse_number) {
+            Ok(ms) => Nanos::from_millis(ms),
+            Err(EphemeralPortsError::Unreadable { error, .. })
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                DEFAULT_REUSE_DELAY
+            }
+            Err(error) => return Err(error),
+        };
         let mut ports = Self {
-            range: parse_range(&settings.range)?,
-            reserved: parse_list(&settings.reserved)?,
+            range: read_setting(PORT_RANGE, parse_range)?,
+            reserved: read_setting(RESERVED_PORTS, parse_list)?,
             bound: HashSet::new(),
             reuse: ReuseRules {
-                scope: match parse_number(&settings.reuse)? {
+                scope: match read_setting(REUSE, parse_number)? {
                     0 => ReuseScope::Nowhere,
                     2 => ReuseScope::Loopback,
                     _ => ReuseScope::Everywhere,
                 },
-                delay: delay.map_or(Some(DEFAULT_REUSE_DELAY), |delay| {
-                    Some(Nanos::from_millis(delay?))
-                })?,
-                timestamps: (parse_number(&settings.timestamps)? == 0).then_some(false),
+                delay,
+                timestamps: (read_setting(TIMESTAMPS, parse_number)? == 0).then_some(false),
             },
         };
-        ports.leave_out(settings.bound);
-        Some(ports)
+        ports.leave_out(bound_ports());
+        Ok(ports)
+    }
+
+    /// Returns when connect() takes over ports in TIME_WAIT.
+    pub const fn reuse(&self) -> ReuseRules {
+        self.reuse
+    }
+
+    /// Returns these settings, counted.
+    pub fn settings(&self) -> PortSettings {
+        PortSettings {
+            first: *self.range.start(),
+            last: *self.range.end(),
+            reserved: self.reserved_count(),
+            bound: self.bound.len() as u32,
+            reuse: self.reuse,
+        }
     }
 
     /// Leaves out ports that are bound: connect() chooses none of them, whatever its peer is.
@@ -120,13 +158,17 @@ impl EphemeralPorts {
 
     /// Returns the number of ports.
     pub fn count(&self) -> u32 {
+        self.settings().ports()
+    }
+
+    /// Returns the number of ports in the range that are reserved.
+    fn reserved_count(&self) -> u32 {
         let reserved = self.reserved.iter().map(|ports| {
             let first = *ports.start().max(self.range.start());
             let last = *ports.end().min(self.range.end());
-            (first..=last).len()
+            (first..=last).len() as u32
         });
-        let left_out = reserved.sum::<usize>() + self.bound.len();
-        (self.range.len() - left_out) as u32
+        reserved.sum()
     }
 }
 
@@ -180,9 +222,9 @@ mod tests {
     fn the_ports_of_an_unknown_namespace_are_those_of_the_own() {
         let mut netns_cache = NetNsCache::default();
         let own = netns::current().expect("it has a number");
-        let ports = EphemeralPorts::read(&mut netns_cache, Some(own));
+        let ports = EphemeralPorts::read_in(&mut netns_cache, Some(own));
         assert!(ports.is_some());
-        assert_eq!(EphemeralPorts::read(&mut netns_cache, None), ports);
+        assert_eq!(EphemeralPorts::read_in(&mut netns_cache, None), ports);
     }
 
     #[test]
