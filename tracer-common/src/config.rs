@@ -74,6 +74,12 @@ config! {
     bytes_received,
     total_retrans,
     rcv_ooopack,
+    /// `lsndtime`, in ticks of the clock (`tcp_jiffies32`); 0 where the kernel has no such field
+    lsndtime,
+    /// `inet_conn.icsk_ack.lrcvtime`, as `lsndtime`
+    lrcvtime,
+    /// `rx_opt.rcv_tsecr`; 0 where the kernel has no such field
+    rcv_tsecr,
     /// `out_of_order_queue.rb_node`: NULL while no segment is out of order
     out_of_order_root,
     /// `ooo_last_skb`: the out-of-order segment with the highest number
@@ -142,6 +148,9 @@ config! {
     classic_saddr_v6,
     /// The offset of `daddr_v6`
     classic_daddr_v6,
+
+    /// Nanoseconds of a tick of the kernel's clock (`TICK_NSEC`)
+    tick_nanos,
 
     // What this kernel allows: 1 or 0
     /// `bpf_get_socket_cookie` may be called from tracing programs (5.12)

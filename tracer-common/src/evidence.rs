@@ -8,8 +8,9 @@ use crate::flags;
 /// Fields of `struct tcp_sock`, and of the `struct sock` that it begins with. Where a field does
 /// not have the kernel's name, its description does.
 ///
-/// Sequence numbers are the absolute ones of the wire. Recordings hold the fields in this order, so
-/// a change is a new version of their format.
+/// Sequence numbers are the absolute ones of the wire. What readable formats (JSON) may leave out
+/// has a default. Recordings hold the fields in this order, so a change is a new version of their
+/// format.
 #[derive(Clone, Copy)]
 #[cfg_attr(
     feature = "user",
@@ -53,15 +54,23 @@ pub struct TcpFields {
     pub out_of_order: u16,
     /// Segments sent again in the whole life of the connection (`total_retrans`).
     pub retransmits: u32,
+    /// Milliseconds since data was last sent, for the first time or again, plus one (`lsndtime`);
+    /// 0 where that is not known. Counts from ESTABLISHED on.
+    #[cfg_attr(feature = "user", serde(default))]
+    pub sent_ms_ago: u32,
+    /// Milliseconds since data was last received in order, plus one (`icsk_ack.lrcvtime`); 0 where
+    /// that is not known. Counts from ESTABLISHED on.
+    #[cfg_attr(feature = "user", serde(default))]
+    pub received_ms_ago: u32,
 }
 
 const _: () = {
-    assert!(size_of::<TcpFields>() == 56);
+    assert!(size_of::<TcpFields>() == 64);
     assert!(align_of::<TcpFields>() == 8);
     assert!(offset_of!(TcpFields, bytes_acked) == 32);
     assert!(offset_of!(TcpFields, error) == 48);
     // The last field ends where the structure ends: no padding anywhere.
-    assert!(offset_of!(TcpFields, retransmits) + 4 == size_of::<TcpFields>());
+    assert!(offset_of!(TcpFields, received_ms_ago) + 4 == size_of::<TcpFields>());
 };
 
 macro_rules! socket_flags {
@@ -110,11 +119,12 @@ socket_flags! {
     fin_out_of_order = FIN_OUT_OF_ORDER,
     backlog = BACKLOG,
     fin_ack_differs = FIN_ACK_DIFFERS,
+    peer_saw_silence = PEER_SAW_SILENCE,
 }
 
 /// The form of recordings: flags in a byte each, then those from [`flags::REPAIR`] on in one byte.
 /// Format 2 had only that flag there, as 0 or 1, and is read in the same way. A further flag is a
-/// new version of their format; there is room for four.
+/// new version of their format; there is room for three.
 #[cfg(feature = "user")]
 mod recorded {
     use super::SocketFlags;
@@ -181,7 +191,8 @@ mod tests {
             | flags::REPAIR
             | flags::FIN_OUT_OF_ORDER
             | flags::BACKLOG
-            | flags::FIN_ACK_DIFFERS;
+            | flags::FIN_ACK_DIFFERS
+            | flags::PEER_SAW_SILENCE;
         assert_eq!(SocketFlags::from_bits(u32::MAX).bits(), socket);
         for bit in (0..32).map(|bit| 1 << bit) {
             assert_eq!(SocketFlags::from_bits(bit).bits(), bit & socket);

@@ -42,3 +42,7 @@ pub const BACKLOG: u32 = 1 << 17;
 /// The peer's FIN is taken now, and its segment does not acknowledge `snd_una` (a later ACK has
 /// overtaken it), or cannot be read.
 pub const FIN_ACK_DIFFERS: u32 = 1 << 18;
+/// The peer's FIN is taken now, and the time that it echoes (RFC 7323) is that of the peer's own
+/// last data, half a second ago or more: when it sent the FIN, nothing that this host had sent since
+/// had reached it, but for acknowledgments of that data.
+pub const PEER_SAW_SILENCE: u32 = 1 << 19;

@@ -81,9 +81,9 @@ impl TransitionRecord {
 }
 
 const _: () = {
-    assert!(TransitionRecord::LEN_IPV4 == 104);
-    assert!(TransitionRecord::LEN_IPV4_WITH_TASK == 136);
-    assert!(TransitionRecord::LEN_MAX == 168);
+    assert!(TransitionRecord::LEN_IPV4 == 112);
+    assert!(TransitionRecord::LEN_IPV4_WITH_TASK == 144);
+    assert!(TransitionRecord::LEN_MAX == 176);
     assert!(align_of::<TransitionRecord>() == 8);
     assert!(offset_of!(TransitionRecord, flags) == 4);
     assert!(offset_of!(TransitionRecord, at) == 8);
@@ -94,8 +94,8 @@ const _: () = {
     assert!(offset_of!(TransitionRecord, local_port) == 40);
     assert!(offset_of!(TransitionRecord, netns) == 44);
     assert!(offset_of!(TransitionRecord, tcp) == 48);
-    assert!(offset_of!(TransitionRecord, pid) == 104);
-    assert!(offset_of!(TransitionRecord, cgroup) == 112);
+    assert!(offset_of!(TransitionRecord, pid) == 112);
+    assert!(offset_of!(TransitionRecord, cgroup) == 120);
     // The last field ends where the record ends: no padding anywhere.
     assert!(offset_of!(TransitionRecord, peer_v6) + 16 == TransitionRecord::LEN_MAX);
 };

@@ -91,6 +91,19 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Returns how long ago this host last sent data, for the first time or again; `None` where
+    /// that is not known. Accurate to a tick of the kernel's clock, 1 to 10 ms.
+    #[must_use]
+    pub fn since_sent(&self) -> Option<Nanos> {
+        since(self.tcp.sent_ms_ago)
+    }
+
+    /// Returns how long ago this host last received data in order, as [`Self::since_sent`].
+    #[must_use]
+    pub fn since_received(&self) -> Option<Nanos> {
+        since(self.tcp.received_ms_ago)
+    }
+
     /// Returns whether the peer has acknowledged all that was ever queued, the FIN included.
     #[must_use]
     pub fn all_is_acknowledged(&self) -> bool {
@@ -124,6 +137,11 @@ impl Evidence {
         let has_room = in_flight == 0 || (self.tcp.retransmits == 0 && in_flight <= ROOM);
         self.fin_leaves_at_once() && has_room
     }
+}
+
+/// Returns the time in a field of milliseconds plus one.
+fn since(field: u32) -> Option<Nanos> {
+    Some(Nanos::from_millis(field.checked_sub(1)?.into()))
 }
 
 /// A segment of the peer's, as the kernel read its header. Numbers are absolute.

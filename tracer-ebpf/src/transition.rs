@@ -3,6 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 use tcpclose_common::{
@@ -20,6 +21,13 @@ const SOCK_LINGER: u64 = 1 << 4;
 /// Bits of `struct tcp_options_received`.
 const SAW_TSTAMP: u8 = 1 << 0;
 const TSTAMP_OK: u8 = 1 << 1;
+
+const NANOS_PER_MS: u64 = 1_000_000;
+/// The longest time by which an ACK of data may follow it, and data the request for it, before the
+/// time that the peer echoes is taken for another: TCP_DELACK_MAX (200 ms), and some ticks.
+const MAX_ACK_DELAY_MS: u32 = 240;
+/// The shortest silence that is told apart from what is sent in turns.
+const MIN_SILENCE_MS: u32 = 500;
 
 /// Records a transition. Runs before `sk_state` is written: the socket still shows what led here.
 #[inline(always)]
@@ -56,6 +64,8 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     };
     let (id, is_cookie) = sk.id();
     let sock_flags: u64 = sk.field(config!(skc_flags));
+    // SAFETY: the helper has no preconditions.
+    let at = unsafe { bpf_ktime_get_ns() };
 
     let bits = RecordFlags::begin(record, flags::EVIDENCE);
     if is_cookie {
@@ -113,6 +123,10 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     }
     if rx_opt & SAW_TSTAMP != 0 {
         bits.add(flags::SAW_TIMESTAMP);
+        let takes_first_fin = new == TcpState::CloseWait;
+        if takes_first_fin && rx_opt & TSTAMP_OK != 0 && echoes_last_data(tcp, at) {
+            bits.add(flags::PEER_SAW_SILENCE);
+        }
     }
 
     // SAFETY: the record was reserved in the ring, with the length that it needs; every field that
@@ -122,14 +136,14 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).old = old;
         (*record).new = new;
         (*record).ip = ip;
-        (*record).at = bpf_ktime_get_ns();
+        (*record).at = at;
         (*record).id = id;
         (*record).skaddr = sk.0 as u64;
         (*record).local_port = local_port;
         (*record).peer_port = peer_port;
         (*record).netns = netns;
         fill_addresses(record, sk, ip);
-        fill_fields(&raw mut (*record).tcp, tcp, error);
+        fill_fields(&raw mut (*record).tcp, tcp, error, old);
         if has_task {
             bits.add(task::fill_task(record));
         } else if ip != 4 {
@@ -217,7 +231,7 @@ unsafe fn fill_addresses(record: *mut TransitionRecord, sk: Sock, ip: u8) {
 /// # Safety
 /// `fields` must point to writable memory of their size.
 #[inline(always)]
-unsafe fn fill_fields(fields: *mut TcpFields, tcp: TcpSock, error: u32) {
+unsafe fn fill_fields(fields: *mut TcpFields, tcp: TcpSock, error: u32, old: u8) {
     // SAFETY: the caller's promise.
     unsafe {
         (*fields).snd_una = tcp.field(config!(snd_una));
@@ -238,5 +252,57 @@ unsafe fn fill_fields(fields: *mut TcpFields, tcp: TcpSock, error: u32) {
         } else {
             out_of_order as u16
         };
+        // Both fields begin at ESTABLISHED (tcp_finish_connect, tcp_create_openreq_child).
+        let established =
+            old != TcpState::SynSent && old != TcpState::SynRecv && old != TcpState::Close;
+        if established {
+            // Both against one time, so that they can be compared.
+            let now = jiffies();
+            (*fields).sent_ms_ago = ms_ago(tcp, config!(lsndtime), now);
+            (*fields).received_ms_ago = ms_ago(tcp, config!(lrcvtime), now);
+        } else {
+            (*fields).sent_ms_ago = 0;
+            (*fields).received_ms_ago = 0;
+        }
     }
+}
+
+/// Returns the kernel's count of ticks, as TCP has it (`tcp_jiffies32`).
+#[inline(always)]
+fn jiffies() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_jiffies64() as u32 }
+}
+
+/// Returns how many milliseconds before `now` the time in a field was, plus one; 0 where that is
+/// not known. Both are counts of ticks.
+#[inline(always)]
+fn ms_ago(tcp: TcpSock, offset: u32, now: u32) -> u32 {
+    if offset == 0 {
+        return 0;
+    }
+    let ticks = now.wrapping_sub(tcp.field(offset));
+    let ms = u64::from(ticks) * u64::from(config!(tick_nanos)) / NANOS_PER_MS + 1;
+    // A time that seems to be in the future is one of long ago.
+    if ticks > i32::MAX as u32 || ms > u64::from(u32::MAX) {
+        return 0;
+    }
+    ms as u32
+}
+
+/// Returns whether the segment that is taken now echoes the time of the peer's last data, some time
+/// ago: all that the peer had received since then acknowledged that data. `rcv_tsecr` holds the
+/// echo less the socket's own offset (tcp_fast_parse_options), so it is in milliseconds of
+/// `CLOCK_MONOTONIC`. Where the unit is microseconds (`tcp_usec_ts`), it matches by chance only:
+/// once in ten million times.
+#[inline(always)]
+fn echoes_last_data(tcp: TcpSock, at: u64) -> bool {
+    if config!(rcv_tsecr) == 0 {
+        return false;
+    }
+    let silent = ms_ago(tcp, config!(lrcvtime), jiffies());
+    let echoed: u32 = tcp.field(config!(rcv_tsecr));
+    let since = ((at / NANOS_PER_MS) as u32).wrapping_sub(echoed);
+    let distance = since.wrapping_sub(silent).wrapping_add(MAX_ACK_DELAY_MS);
+    silent > MIN_SILENCE_MS && distance <= 2 * MAX_ACK_DELAY_MS
 }

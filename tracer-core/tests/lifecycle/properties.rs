@@ -23,18 +23,22 @@ fn state() -> impl Strategy<Value = TcpState> {
 
 prop_compose! {
     fn evidence()(
-        numbers in any::<[u32; 8]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 6]>(),
+        numbers in any::<[u32; 10]>(), bytes in any::<[u64; 2]>(), flags in any::<[bool; 6]>(),
         error in prop::sample::select(vec![0, 32, 103, 104, 110, 111, 113]), out_of_order in any::<u16>(),
     ) -> Evidence {
-        let [snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out] = numbers;
+        let [
+            snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
+            sent_ms_ago, received_ms_ago,
+        ] = numbers;
         let tcp = TcpFields {
             snd_una, snd_nxt, write_seq, rcv_nxt, snd_wnd, snd_wl1, segs_in, segs_out,
             bytes_acked: bytes[0], bytes_received: bytes[1], error, out_of_order, retransmits: 0,
+            sent_ms_ago, received_ms_ago,
         };
         let flags = SocketFlags {
             dead: flags[0], fin_without_data: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], lock_owned: flags[3], linger_zero: flags[4],
             timestamps: flags[5], saw_timestamp: flags[0], repair: flags[5],
-            fin_out_of_order: flags[2], backlog: flags[3], fin_ack_differs: flags[4],
+            fin_out_of_order: flags[2], backlog: flags[3], fin_ack_differs: flags[4], peer_saw_silence: flags[5],
         };
         Evidence { tcp, flags }
     }

@@ -19,6 +19,7 @@ impl Programs {
             ebpf,
             tier: _,
             has_cookie: _,
+            has_data_times: _,
             missing_tracepoints: _,
             minisocket_hooks: _,
             minisocket_segments: _,

@@ -1,7 +1,7 @@
 //! Reads the kernel's clocks: the one of the eBPF programs, and the processor time of a thread and
 //! of the process.
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_getres, clock_gettime};
 use tcpclose_core::types::Nanos;
 
 /// Returns the time of `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with
@@ -9,6 +9,15 @@ use tcpclose_core::types::Nanos;
 #[must_use]
 pub fn now() -> Nanos {
     read(ClockId::Monotonic)
+}
+
+/// Returns how long a tick of the kernel's clock takes: 1 to 10 ms, a second divided by
+/// `CONFIG_HZ`. It is the resolution of the coarse clocks (posix_get_coarse_res of
+/// kernel/time/posix-timers.c).
+#[must_use]
+pub fn tick() -> Nanos {
+    let resolution = clock_getres(ClockId::MonotonicCoarse);
+    Nanos(resolution.tv_sec as u64 * 1_000_000_000 + resolution.tv_nsec as u64)
 }
 
 /// Returns the processor time of the calling thread.
@@ -31,6 +40,12 @@ fn read(clock: ClockId) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tick_is_one_of_the_lengths_that_kernels_have() {
+        let hz = 1_000_000_000 / tick().0;
+        assert!([100, 250, 300, 1000].contains(&hz), "{hz}");
+    }
 
     #[test]
     fn the_cpu_clocks_count_work() {

@@ -70,6 +70,9 @@ pub struct Programs {
     pub tier: Tier,
     /// Whether sockets have cookies here, so that records can be joined with sock_diag.
     pub has_cookie: bool,
+    /// Whether records show when data was last sent and received, and the times that FINs echo: this
+    /// kernel's sockets have the fields.
+    pub has_data_times: bool,
     /// Tracepoints that could not be attached, and why.
     pub missing_tracepoints: Vec<(&'static str, ProgramUnavailable)>,
     /// Whether function hooks on minisockets are attached; if not, why.
@@ -211,6 +214,7 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
         tier: btf.as_ref().map_or(Tier::Classic, |_| Tier::Btf),
         log,
         has_cookie,
+        has_data_times: config.lsndtime != 0 && config.lrcvtime != 0 && config.rcv_tsecr != 0,
         missing_tracepoints,
         minisocket_hooks,
         minisocket_segments,

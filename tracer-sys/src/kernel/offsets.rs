@@ -4,6 +4,7 @@
 use tcpclose_common::{ProgramConfig, task_file_context};
 
 use super::btf::{Btf, BtfError};
+use super::clock;
 use super::tracefs::{NoField, TracepointFormat};
 
 /// A number for which the kernel never drops a packet.
@@ -57,6 +58,10 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         bytes_received: tcp("bytes_received")?,
         total_retrans: tcp("total_retrans")?,
         rcv_ooopack: tcp("rcv_ooopack")?,
+        lsndtime: tcp("lsndtime").unwrap_or(0),
+        lrcvtime: tcp("inet_conn.icsk_ack.lrcvtime").unwrap_or(0),
+        rcv_tsecr: tcp("rx_opt.rcv_tsecr").unwrap_or(0),
+        tick_nanos: clock::tick().0 as u32,
         out_of_order_root: tcp("out_of_order_queue.rb_node")?,
         out_of_order_last: tcp("ooo_last_skb")?,
         repair_byte,

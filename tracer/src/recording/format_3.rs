@@ -1,55 +1,22 @@
-//! The entries of recordings of formats 2 and 3, as far as they are encoded in another way.
+//! What only recordings of formats 2 and 3 encode in another way.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::Entry;
+use super::older_entry::OlderEntry;
 use crate::output_status::OutputStatus;
 use crate::summary::IntervalEnd;
 use crate::usage::Usage;
-use tcpclose_core::event::Event;
-use tcpclose_core::finding::Loss;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::{
     Holder, HolderCoverage, ObservedSocket, ProbedSocket, StuckProbeResponse,
 };
 use tcpclose_core::summary::{PortPressure, Route};
-use tcpclose_core::types::{EndpointId, Nanos, NetNs};
-use tcpclose_core::{Input, MinisocketState, PollResponse, SnapshotSocket};
+use tcpclose_core::types::{EndpointId, Nanos};
 
 /// An entry of such a recording.
-#[derive(Deserialize)]
-pub(super) enum Format3Entry {
-    Input(Format3Input),
-    WallClock(i64),
-    Cgroup { id: u64, path: String },
-    IntervalEnd(Format3IntervalEnd),
-}
-
-#[derive(Deserialize)]
-pub(super) enum Format3Input {
-    Event(Event),
-    Time(Nanos),
-    MinisocketProbe {
-        id: EndpointId,
-        minisocket: MinisocketState,
-        at: Nanos,
-    },
-    Poll(PollResponse),
-    StuckProbe(Format3ProbeResponse),
-    Snapshot {
-        sockets: Vec<SnapshotSocket>,
-        at: Nanos,
-    },
-    AliveSockets {
-        namespaces: HashSet<NetNs>,
-        alive: HashSet<EndpointId>,
-        began: Nanos,
-    },
-    Loss(Loss),
-}
+pub(super) type Format3Entry = OlderEntry<Format3ProbeResponse, Format3IntervalEnd>;
 
 #[derive(Deserialize)]
 pub(super) struct Format3ProbeResponse {
@@ -86,42 +53,6 @@ struct Format3PortPressure {
     route: Route,
     used: u32,
     ports: u32,
-}
-
-impl From<Format3Entry> for Entry {
-    fn from(entry: Format3Entry) -> Self {
-        match entry {
-            Format3Entry::Input(input) => Self::Input(input.into()),
-            Format3Entry::WallClock(offset) => Self::WallClock(offset),
-            Format3Entry::Cgroup { id, path } => Self::Cgroup { id, path },
-            Format3Entry::IntervalEnd(end) => Self::IntervalEnd(end.into()),
-        }
-    }
-}
-
-impl From<Format3Input> for Input {
-    fn from(input: Format3Input) -> Self {
-        match input {
-            Format3Input::Event(event) => Self::Event(event),
-            Format3Input::Time(at) => Self::Time(at),
-            Format3Input::MinisocketProbe { id, minisocket, at } => {
-                Self::MinisocketProbe { id, minisocket, at }
-            }
-            Format3Input::Poll(result) => Self::Poll(result),
-            Format3Input::StuckProbe(response) => Self::StuckProbe(response.into()),
-            Format3Input::Snapshot { sockets, at } => Self::Snapshot { sockets, at },
-            Format3Input::AliveSockets {
-                namespaces,
-                alive,
-                began,
-            } => Self::AliveSockets {
-                namespaces,
-                alive,
-                began,
-            },
-            Format3Input::Loss(loss) => Self::Loss(loss),
-        }
-    }
 }
 
 impl From<Format3ProbeResponse> for StuckProbeResponse {

@@ -7,6 +7,7 @@ mod entry;
 mod format_3;
 mod frame;
 mod head;
+mod older_entry;
 mod plausible;
 mod reader;
 mod recorder;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::format_3::Format3Entry;
 use super::frame::{self, FrameError, Frames};
+use super::older_entry::Format4Entry;
 use super::plausible::is_plausible;
 use super::version::{MAGIC, OLDEST_VERSION, VERSION};
 use super::{Entry, Head};
@@ -146,6 +147,8 @@ impl<R: Read> Reader<R> {
         let entries = &self.entries[self.taken..];
         let read = match self.version {
             ..=3 => postcard::take_from_bytes::<Format3Entry>(entries)
+                .map(|(entry, rest)| (Entry::from(entry), rest)),
+            4 => postcard::take_from_bytes::<Format4Entry>(entries)
                 .map(|(entry, rest)| (Entry::from(entry), rest)),
             _ => postcard::take_from_bytes(entries),
         };

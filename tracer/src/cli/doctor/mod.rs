@@ -124,6 +124,13 @@ fn problem_and_remedy(error: &LoadError) -> (String, &'static str) {
 fn evidence(best: &Result<loader::Programs, LoadError>) -> Check {
     const EFFECT: &str = "close paths that the states alone do not show, initiators of resets, byte counts, sequence numbers";
     let found = match best {
+        Ok(programs) if programs.tier == Tier::Btf && !programs.has_data_times => {
+            Err(MissingFeature::new(
+                "this kernel's sockets lack the times of the last data (struct tcp_sock)",
+                "idle times, and the causes stale_keepalive and crossed_keepalive",
+                "please report this kernel",
+            ))
+        }
         Ok(programs) if programs.tier == Tier::Btf => Ok(
             "tp_btf/inet_sock_set_state: each transition with the socket's own evidence".to_owned(),
         ),
