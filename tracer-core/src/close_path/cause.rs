@@ -4,9 +4,11 @@
 use tcpclose_common::TcpState;
 
 use super::facts::CloseFacts;
+use super::idle::passed_by_the_fin;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::errno::{EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use crate::finding::{Cause, ClosePath, Reset, ResetReason, Side};
+use crate::types::Role;
 
 impl CloseFacts<'_> {
     /// Returns the cause of a close with this path; `None` where it was orderly or nothing proves
@@ -21,7 +23,7 @@ impl CloseFacts<'_> {
                 own_reset(reset?).filter(|cause| *cause == Cause::KeepaliveTimeout)
             }
             ClosePath::Destroyed => Some(Cause::Destroyed),
-            ClosePath::Reset => own_reset(reset?),
+            ClosePath::Reset => own_reset(reset?).or_else(|| self.keepalive_race(reset?)),
             ClosePath::FourWay
             | ClosePath::ThreeWay
             | ClosePath::Simultaneous
@@ -60,6 +62,47 @@ impl CloseFacts<'_> {
             }
             _ => None,
         }
+    }
+}
+
+impl CloseFacts<'_> {
+    /// Returns why the peer answered data with a RST, where it had closed an idle connection before
+    /// it saw the data. Crossed comes before stale: what was on its way when the FIN arrived is
+    /// answered first.
+    ///
+    /// A connection is idle when no answer is due: the client has the last word of the server. A
+    /// server that owes an answer writes it to a client that would not wait, and a client that has
+    /// not got one wrote to a server that refuses to go on; neither used the connection again.
+    fn keepalive_race(&self, reset: &Reset) -> Option<Cause> {
+        let fin = self.peer_fin?;
+        let (at_fin, end) = (fin.evidence?, self.last.evidence?);
+        let restored = self.endpoint.initial.restored;
+        if reset.by != Side::Peer || self.endpoint.has_gap() || restored {
+            return None;
+        }
+        // A peer that has only shut down its sending side acknowledges what comes. (The RST's own
+        // ACK is not looked at: tcp_validate_incoming comes before tcp_ack.)
+        if end.tcp.snd_una != at_fin.tcp.snd_una {
+            return None;
+        }
+        let role = self.endpoint.role;
+        if passed_by_the_fin(fin, &at_fin) {
+            return (role == Role::Client).then_some(Cause::CrossedKeepalive);
+        }
+        if at_fin.tcp.snd_una != at_fin.tcp.write_seq
+            || self.end_of_data(&end) == at_fin.tcp.snd_nxt
+        {
+            return None;
+        }
+        let (sent, received) = (at_fin.since_sent()?, at_fin.since_received()?);
+        let is_idle = match role {
+            // In one tick, the answer to a request nearly always.
+            Role::Client => received <= sent,
+            // In one tick, either an answer or the next request.
+            Role::Server => sent < received,
+            Role::Unknown => false,
+        };
+        is_idle.then_some(Cause::StaleKeepalive)
     }
 }
 

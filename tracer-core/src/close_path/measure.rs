@@ -135,7 +135,7 @@ impl CloseFacts<'_> {
 
     /// Returns the sequence number after the last byte that was sent: the FIN's, if the FIN was
     /// sent.
-    fn end_of_data(&self, end: &Evidence) -> u32 {
+    pub(super) fn end_of_data(&self, end: &Evidence) -> u32 {
         let fin = self.fin.and_then(|change| change.evidence);
         let fin = fin.map(|at_fin| at_fin.tcp.write_seq);
         fin.filter(|fin| before(*fin, end.tcp.snd_nxt))

@@ -5,12 +5,13 @@
 //! about the kernel that it relies on; the functions named are those of net/ipv4/tcp_input.c and
 //! tcp.c. A rule that lacks its evidence never guesses: its result is unknown. `facts.rs`
 //! finds how the connection ended and who began to close, `reset.rs` the sender and the reason of
-//! a reset, `cause.rs` why the connection ended that way, `path.rs` the path, `steps.rs` the
-//! segments, `measure.rs` times and bytes.
+//! a reset, `cause.rs` why the connection ended that way, `idle.rs` how long it was silent before,
+//! `path.rs` the path, `steps.rs` the segments, `measure.rs` times and bytes.
 
 mod cause;
 mod error;
 mod facts;
+mod idle;
 mod measure;
 mod minisocket_outcome;
 mod path;
@@ -67,6 +68,7 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -
         path,
         initiator: facts.initiator(reset.as_ref()),
         cause: facts.cause(path, reset.as_ref()),
+        idle: facts.idle(reset.as_ref()),
         connect_error: facts.connect_error(path),
         segments: facts.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
         half_close: facts.half_close(path, at),

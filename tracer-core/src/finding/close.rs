@@ -24,6 +24,10 @@ pub struct Close {
     pub initiator: Initiator,
     /// Why it ended that way; `None` if it was orderly, or if nothing proves a cause.
     pub cause: Option<Cause>,
+    /// How long no data had been sent or received when the first FIN or RST was; `None` where that
+    /// is not known. Data that passed the peer's FIN on its way does not count, if it is proven
+    /// that it did. Accurate to a tick of the kernel's clock, 1 to 10 ms.
+    pub idle: Option<Nanos>,
     /// `sk_err` of a connect() that failed, where the kernel set it.
     pub connect_error: Option<u16>,
     /// The closing segments, in order. Incomplete where `segments` is `None`.

@@ -43,6 +43,7 @@ fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
         path,
         initiator,
         cause: None,
+        idle: None,
         connect_error: None,
         steps: smallvec![],
         segments: None,

@@ -16,6 +16,7 @@ mod hooks;
 mod initial_numbers;
 mod input_methods;
 mod inputs;
+mod keepalive_races;
 mod missed;
 mod orphans;
 mod polls;

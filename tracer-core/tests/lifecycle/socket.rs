@@ -251,6 +251,21 @@ impl Socket {
         self.rcv_wup = evidence.tcp.rcv_nxt;
     }
 
+    /// The application writes, and it is sent.
+    pub fn writes(&mut self, bytes: u32) {
+        let tcp = &mut self.evidence.tcp;
+        tcp.write_seq = tcp.write_seq.wrapping_add(bytes);
+        tcp.snd_nxt = tcp.write_seq;
+        tcp.segs_out += 1;
+        self.rcv_wup = tcp.rcv_nxt;
+    }
+
+    /// Data was last sent and received so long ago.
+    pub fn is_silent(&mut self, sent_ms: u32, received_ms: u32) {
+        self.evidence.tcp.sent_ms_ago = sent_ms + 1;
+        self.evidence.tcp.received_ms_ago = received_ms + 1;
+    }
+
     /// Data comes in and is acknowledged; the application reads `read` bytes of it.
     pub fn receives(&mut self, bytes: u32, read: u32) {
         self.read_up_to = self.read_up_to.wrapping_add(read);

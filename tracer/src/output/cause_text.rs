@@ -25,6 +25,16 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
         };
     }
     match cause {
+        Cause::StaleKeepalive => text!(
+            "stale keep-alive",
+            "the peer had closed the idle connection, and this host wrote to it after the peer's FIN had arrived",
+            "Give up idle connections sooner than the peer does (`idle_ms` shows when), or see that they are at the end of stream before they are used again."
+        ),
+        Cause::CrossedKeepalive => text!(
+            "crossed keep-alive",
+            "the peer closed the idle connection while data of this host was on the way: the data and the peer's FIN passed each other",
+            "Give up idle connections some seconds sooner than the peer does (`idle_ms` shows when), and retry what may be sent twice."
+        ),
         Cause::Refused => text!(
             "refused",
             "connect() was answered with a reset; usually nothing listens on that port, or a firewall answers for it",

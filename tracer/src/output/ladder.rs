@@ -19,6 +19,8 @@ const WIDTH: usize = 44;
 const INDENT: &str = "    ";
 /// The columns of the paragraph.
 const TEXT_WIDTH: usize = 76;
+/// The shortest silence before a close that is worth words.
+const MIN_SILENCE: Nanos = Nanos::from_secs(1);
 
 /// Appends the drawing of one close, with an empty line behind it.
 pub(super) fn write_ladder(out: &mut Vec<u8>, close: &Close, clock: &WallClock) {
@@ -166,6 +168,11 @@ fn in_words(close: &Close) -> String {
         words.pop();
         let _ = write!(words, ": {}.", cause_text(cause).what);
     }
+    if let Some(idle) = close.idle.filter(|idle| *idle >= MIN_SILENCE) {
+        words.push_str(" The connection had been silent for ");
+        push_with_unit(&mut words, idle);
+        words.push('.');
+    }
     let is_said = matches!(
         (close.initiator, reset_by),
         (Initiator::Local, Some(Side::Local)) | (Initiator::Peer, Some(Side::Peer))
@@ -283,6 +290,7 @@ mod tests {
             path: ClosePath::Timeout,
             initiator: Initiator::Local,
             cause: Some(Cause::PeerNeverClosed),
+            idle: Some(Nanos::from_secs(5)),
             retransmits: Some(1),
             half_close: Some(HalfClose {
                 by: Side::Local,
@@ -295,6 +303,7 @@ mod tests {
         let text = ladder(&close);
         for words in [
             "This host gave up waiting for the peer: no FIN of the peer arrived before",
+            "The connection had been silent for 5.0s.",
             "For 2.0s this host was only receiving: 70000 bytes came.",
             "1 segment was retransmitted in its whole life.",
         ] {

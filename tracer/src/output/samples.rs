@@ -91,6 +91,7 @@ pub(crate) fn three_way() -> Close {
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
         cause: None,
+        idle: Some(Nanos::from_millis(4)),
         connect_error: None,
         steps: smallvec![
             step(
@@ -137,6 +138,7 @@ pub(crate) fn reset() -> Close {
         path: ClosePath::Reset,
         initiator: Initiator::Local,
         cause: None,
+        idle: None,
         connect_error: None,
         steps: smallvec![step(
             Side::Local,
@@ -162,6 +164,7 @@ pub(crate) fn half_closed() -> Close {
         path: ClosePath::FourWay,
         initiator: Initiator::Local,
         cause: None,
+        idle: None,
         connect_error: None,
         segments: Some(4),
         steps: smallvec![],
@@ -198,6 +201,7 @@ pub(crate) fn unknown() -> Close {
         path: ClosePath::Unknown,
         initiator: Initiator::Unknown,
         cause: None,
+        idle: None,
         connect_error: None,
         steps: smallvec![],
         segments: None,

@@ -33,6 +33,7 @@ mod half_reset;
 mod hostile_names;
 mod icmp;
 mod interrupted;
+mod keepalive_races;
 mod mariadb;
 mod minisockets;
 mod owners;

@@ -58,6 +58,7 @@ impl<'a> Close<'a> {
             path,
             initiator,
             cause,
+            idle,
             connect_error,
             steps,
             segments,
@@ -80,6 +81,7 @@ impl<'a> Close<'a> {
                 abnormal: path.is_abnormal(),
                 cause: cause.map(Into::into),
                 errno: *connect_error,
+                idle_ms: idle.map(rounded_ms),
                 segments: *segments,
                 steps: Steps(steps),
             },
@@ -174,6 +176,7 @@ struct ClosePath<'a> {
     abnormal: Option<bool>,
     cause: Option<&'static str>,
     errno: Option<u16>,
+    idle_ms: Option<f64>,
     segments: Option<u32>,
     steps: Steps<'a>,
 }
