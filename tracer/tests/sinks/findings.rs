@@ -125,6 +125,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,
         cause: None,
+        idle: None,
         connect_error: None,
         steps: smallvec![Step {
             from: Side::Peer,
