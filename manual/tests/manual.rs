@@ -8,8 +8,8 @@ use tcpclose_kit::process::{CommandOutput, output_of, run};
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::find_program;
 
-const COMMANDS: [&str; 8] = [
-    "watch", "record", "leaks", "ports", "resets", "explain", "agent", "doctor",
+const COMMANDS: &[&str] = &[
+    "watch", "record", "leaks", "ports", "resets", "explain", "report", "agent", "doctor",
 ];
 
 /// A folder with everything that the program writes.

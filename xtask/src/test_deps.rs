@@ -61,6 +61,7 @@ const DEPENDENCIES: &[TestDependency] = &[
     dependency("mandoc", "mandoc", &["dist"]),
     dependency("fish", "fish", &["dist"]),
     dependency("zsh", "zsh", &["dist"]),
+    dependency("chromium", "chromium", &["dist"]),
     dependency("lintian", "lintian", &["package"]),
     dependency("rpm", "rpm", &["package"]),
     dependency("rpm2cpio", "rpm2cpio", &["package"]),

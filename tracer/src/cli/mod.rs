@@ -8,6 +8,7 @@ mod leaks;
 mod ports;
 mod record;
 mod replay_common;
+mod report;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,9 @@ enum Command {
     Resets(watch::ResetsArgs),
     /// Draw each close as textbooks do: states with their times, segments, and what it means
     Explain(watch::ExplainArgs),
+    /// Make one HTML page of a recording: verdicts, plots over time, and a drawn example of each
+    /// kind of close
+    Report(report::ReportArgs),
     /// Run as a daemon that exports summaries, stuck sockets and closes to logs and metrics
     Agent(agent::AgentArgs),
     /// Report what this kernel and these privileges allow, and the effect of each missing piece
@@ -73,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Ports(args) => ports::run(&args),
         Command::Resets(args) => watch::run(&args.into()),
         Command::Explain(args) => watch::run(&args.into()),
+        Command::Report(args) => report::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version => print_version(),

@@ -12,6 +12,7 @@ pub mod leaks;
 mod loss_message;
 mod paragraph;
 pub mod prometheus;
+pub(crate) mod report;
 pub mod routes;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -1,4 +1,4 @@
-//! The file of a recording, from its check to its first byte.
+//! The file of a recording or a report, from its check to its first byte.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io;
@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags, fcntl_setfl};
 
 use crate::safe_path::FilePlace;
 
-/// Only the owner may read a recording, as it shows who connects to whom.
+/// Only the owner may read it, as it shows who connects to whom.
 const FILE_MODE: u32 = 0o600;
 
 /// What is added to the name of an older recording that is moved aside.
@@ -28,7 +28,7 @@ pub enum IfExists {
 
 /// A file that is open, locked, and still as it was.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     place: FilePlace,
     file: File,
     kind: Kind,
@@ -109,10 +109,10 @@ fn open_existing(place: &FilePlace, if_exists: IfExists) -> io::Result<(File, Ki
             io::ErrorKind::AlreadyExists,
             "the file exists; name another one, or overwrite it with --force",
         )),
-        // Its owner could read the recording.
+        // Its owner could read what is written.
         IfExists::Overwrite if owner != rustix::process::geteuid().as_raw() => {
             let message = format!(
-                "the file belongs to user {owner}, who could read the recording; remove it, or \
+                "the file belongs to user {owner}, who could read what is written; remove it, or \
                  name another one"
             );
             Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
@@ -133,7 +133,7 @@ fn create(place: &FilePlace) -> io::Result<File> {
 fn lock(file: &File) -> io::Result<()> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => {
-            io::Error::other("another program records to it; stop that one, or name another file")
+            io::Error::other("another program writes to it; stop that one, or name another file")
         }
         TryLockError::Error(error) => error,
     })

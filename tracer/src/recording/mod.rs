@@ -14,6 +14,7 @@ mod recorder;
 mod version;
 
 pub use damage::Damage;
+pub(crate) use destination::Destination;
 pub use destination::{IfExists, OLD_SUFFIX};
 pub use entry::{Entry, EntryRef};
 pub use head::{Head, RecordedTier};

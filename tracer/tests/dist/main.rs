@@ -7,6 +7,7 @@
 mod chart;
 mod logrotate;
 mod prometheus;
+mod report;
 mod services;
 mod tool;
 mod unit;

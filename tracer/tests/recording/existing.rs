@@ -104,7 +104,7 @@ fn the_file_of_another_user_is_not_overwritten() {
     chown(&file, Some(65_534), None).unwrap();
     let refused = prepare(&file, IfExists::Overwrite).unwrap_err().to_string();
     assert!(
-        refused.contains("who could read the recording"),
+        refused.contains("who could read what is written"),
         "{refused}"
     );
     record(prepare(&file, IfExists::MoveAside).unwrap(), &file);

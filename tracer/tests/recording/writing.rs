@@ -67,7 +67,7 @@ fn a_recording_that_is_being_written_is_left_alone() {
     let file = Scratch::new("busy");
     let mut recorder = create(&file.0, &head()).unwrap();
     let other = create(&file.0, &head()).unwrap_err();
-    assert!(other.to_string().contains("another program records to it"));
+    assert!(other.to_string().contains("another program writes to it"));
     recorder.input(&input(0));
     recorder.finish().unwrap();
     let (entries, broken) = read(&fs::read(&file.0).unwrap()).unwrap();

@@ -60,6 +60,11 @@ fn help_of_explain() {
 }
 
 #[test]
+fn help_of_report() {
+    help(&["report", "--help"], file!["help/report.txt"]);
+}
+
+#[test]
 fn help_of_record() {
     help(&["record", "--help"], file!["help/record.txt"]);
 }

@@ -1,0 +1,168 @@
+//! `tcpclose report FILE`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, bail};
+use tokio::runtime::Handle;
+
+use super::common::{PrintOutcome, if_exists, print};
+use super::replay_common;
+use super::tracing::CLASSIC_TIER;
+use crate::cgroup_names::RecordedCgroupNames;
+use crate::escape::push_for_terminal;
+use crate::filter::args::{CloseFilterArgs, FilterArgs};
+use crate::filter::containers::passes;
+use crate::notice::notice;
+use crate::output::clock::WallClock;
+use crate::output::report::{Facts, Source, page};
+use crate::recording::{Destination, RecordedTier};
+use crate::session::{Consumer, Replay, Session};
+use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::finding::Finding;
+
+const AFTER_HELP: &str = "\
+Examples:
+  tcpclose record yesterday.rec           record until Ctrl-C
+  tcpclose report yesterday.rec           write report.html
+  tcpclose report yesterday.rec -o - nginx >nginx.html
+
+Exit codes: 0 success, 2 cannot run, wrong usage, or a broken recording";
+
+/// What `tcpclose report` takes.
+#[derive(Clone, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ReportArgs {
+    /// What `tcpclose record FILE` has recorded
+    #[arg(value_name = "FILE")]
+    recording: PathBuf,
+    /// The page to write; `-` is stdout
+    #[arg(short, long, value_name = "PAGE", default_value = "report.html")]
+    output: PathBuf,
+    /// Overwrite an existing page
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    filters: FilterArgs,
+    #[command(flatten)]
+    closes: CloseFilterArgs,
+}
+
+/// Makes one page of a recording.
+pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let args = args.clone();
+    replay_common::until_stopped(move |stop| report(&args, stop))
+}
+
+fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
+    let file = &args.recording;
+    let mut session = Session::open(file)?;
+    let page_file = PageFile::prepare(args)?;
+    let filter = args.closes.add_to(args.filters.recorded()?);
+    let mut notes = Vec::new();
+    if session.head().seen == RecordedTier::Classic {
+        notes.push(format!("It was recorded with {CLASSIC_TIER}."));
+    }
+    if !filter.is_all() {
+        notes.push("Only what passes the filters of the command line is shown.".to_owned());
+    }
+    notes.extend(args.filters.note_on_recordings().map(str::to_owned));
+    let gatherer = Gatherer {
+        facts: Facts::default(),
+        filter,
+        cgroups: RecordedCgroupNames::new(session.cgroups()),
+        clock: WallClock::new(session.clock()),
+        stop: Arc::clone(&stop),
+    };
+    let Gatherer {
+        facts,
+        mut cgroups,
+        clock,
+        ..
+    } = Handle::current().block_on(session.run(gatherer))?;
+    if stop.load(Ordering::Relaxed) {
+        bail!("stopped before the page was written");
+    }
+    notes.extend(session.damage().sentences());
+    let head = session.head();
+    let mut name = String::new();
+    let file_name = file.file_name().unwrap_or(file.as_os_str());
+    push_for_terminal(&mut name, file_name.as_encoded_bytes());
+    let source = Source {
+        file: name,
+        kernel: &head.kernel,
+        program: &head.program,
+        stuck_after: head.stuck_after,
+        notes,
+    };
+    let page = page(&facts, &source, &clock, &mut cgroups);
+    page_file.write(&page)?;
+    let code = ExitCode::SUCCESS;
+    Ok(replay_common::exit_code(session.damage(), file, code))
+}
+
+/// Where the page goes. A file is created before the recording is read, as that takes a while, and
+/// removed again if no page comes of it.
+enum PageFile {
+    Stdout,
+    File(PathBuf, Destination),
+}
+
+impl PageFile {
+    fn prepare(args: &ReportArgs) -> anyhow::Result<Self> {
+        let path = &args.output;
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        let destination = Destination::prepare(path, if_exists(args.force))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self::File(path.clone(), destination))
+    }
+
+    fn write(self, page: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Stdout => print(page).map(|_: PrintOutcome| ()),
+            Self::File(path, destination) => {
+                let written = destination
+                    .begin()
+                    .and_then(|mut file| file.write_all(page.as_bytes()));
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+                notice!("{} is written", path.display());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Gathers the facts of a session.
+struct Gatherer {
+    facts: Facts,
+    filter: ConnectionFilter,
+    cgroups: RecordedCgroupNames,
+    clock: WallClock,
+    stop: Arc<AtomicBool>,
+}
+
+impl Consumer<Replay> for Gatherer {
+    type Output = Self;
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
+        if self.filter.matches(&finding)
+            && passes(&self.filter.containers, &finding, &mut self.cgroups)
+        {
+            self.facts.add(&finding, &self.clock);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn finish(self, _: &mut Session<Replay>) -> anyhow::Result<Self> {
+        Ok(self)
+    }
+}

@@ -1,0 +1,10 @@
+//! `tcpclose report`: what a recording has, as one page for a browser.
+
+mod facts;
+mod over_time;
+mod page;
+mod plot;
+mod spread;
+
+pub(crate) use facts::Facts;
+pub(crate) use page::{Source, page};
