@@ -1,15 +1,23 @@
 //! The endpoint of a connection in findings.
 
-use super::types::{EndpointId, Nanos, NetNs, Role, Tuple};
+use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// The sequence numbers of the two SYNs, in RFC 9293's words. The other endpoint has the same two
 /// the other way round, also through NAT; a proxy and some firewalls change them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InitialSequenceNumbers {
     /// This host's.
     pub iss: u32,
     /// The peer's.
     pub irs: u32,
+}
+
+impl InitialSequenceNumbers {
+    /// Returns the numbers as the other endpoint has them.
+    pub(super) const fn mirrored(self) -> Self {
+        let Self { iss, irs } = self;
+        Self { iss: irs, irs: iss }
+    }
 }
 
 /// The endpoint that a finding is about.
@@ -33,4 +41,6 @@ pub struct Endpoint {
     /// From ESTABLISHED (from the first SYN if it was never established) until the endpoint had
     /// closed, without TIME_WAIT.
     pub lifetime: Option<Nanos>,
+    /// The process at the other end, where that is on this host and known.
+    pub peer_owner: Option<SharedOwner>,
 }

@@ -89,6 +89,7 @@ mod kernel_ids;
 mod listeners;
 mod live_endpoint;
 mod parked;
+mod peer;
 mod probe_request;
 pub mod process;
 mod ranking;

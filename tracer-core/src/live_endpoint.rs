@@ -6,11 +6,12 @@ use tcpclose_common::TcpState;
 use super::endpoint::{Endpoint, InitialSequenceNumbers};
 use super::errno::{self, ECONNABORTED};
 use super::event::{Evidence, Segment, TcpFields, Transition};
+use super::peer::Lent;
 use super::probe_request::ProbeRequest;
 use super::snapshot::SnapshotSocket;
 use super::stuck::{StuckSocket, StuckTracking};
 use super::types::{
-    EndpointId, Nanos, NetNs, OptionalNanos, OptionalSeq, Role, SharedOwner, Tuple,
+    EndpointId, Nanos, NetNs, OptionalId, OptionalNanos, OptionalSeq, Role, SharedOwner, Tuple,
 };
 
 /// The most state changes that are kept for one close. The longest path has four and repeats are
@@ -39,6 +40,9 @@ pub(super) struct LiveEndpoint {
     pub opened: OptionalNanos,
     pub initial: InitialNumbers,
     pub owner: Option<SharedOwner>,
+    /// The other endpoint of the connection, where that is on this host. It is certain only where
+    /// that one names this one, too: the other may have been replaced since.
+    pub peer: OptionalId,
     pub closing: Option<Box<CloseProgress>>,
 }
 
@@ -78,7 +82,7 @@ impl InitialNumbers {
     }
 
     /// Returns both initial sequence numbers, if they are known.
-    fn both(self) -> Option<InitialSequenceNumbers> {
+    pub fn both(self) -> Option<InitialSequenceNumbers> {
         let (iss, irs) = (self.iss.get()?, self.irs.get()?);
         Some(InitialSequenceNumbers { iss, irs })
     }
@@ -101,6 +105,8 @@ pub(super) struct CloseProgress {
     pub gap: bool,
     /// The results of probes while the socket is in a state in which it can be stuck.
     pub stuck_tracking: Option<Box<StuckTracking>>,
+    /// What the other endpoint has lent, where it was on this host and has closed.
+    pub lent_by_peer: Lent,
 }
 
 /// A RST that this host sent for the connection.
@@ -169,6 +175,7 @@ impl LiveEndpoint {
             opened: OptionalNanos::UNKNOWN,
             initial: InitialNumbers::default(),
             owner: None,
+            peer: OptionalId::default(),
             closing: None,
         }
     }
@@ -187,6 +194,7 @@ impl LiveEndpoint {
             opened: OptionalNanos::UNKNOWN,
             initial: InitialNumbers::default(),
             owner: socket.owner.clone(),
+            peer: OptionalId::default(),
             closing: None,
         }
     }
@@ -227,6 +235,11 @@ impl LiveEndpoint {
     /// Returns the FIN or RST that the minisocket received.
     pub fn minisocket_segment(&self) -> Option<Segment> {
         self.closing.as_deref()?.minisocket_segment
+    }
+
+    /// Returns what the other endpoint has lent, where it was on this host and has closed.
+    pub fn lent_by_peer(&self) -> Option<&Lent> {
+        Some(&self.closing.as_deref()?.lent_by_peer)
     }
 
     /// Returns whether a hook saw the kernel start a minisocket for the socket.
@@ -277,6 +290,7 @@ impl LiveEndpoint {
             seen_from_start: self.seen_from_start,
             opened: self.opened.get(),
             lifetime,
+            peer_owner: None,
         }
     }
 

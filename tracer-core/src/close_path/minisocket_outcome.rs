@@ -35,7 +35,7 @@ impl MinisocketOutcome {
     }
 
     /// Returns when it ended, unless the transitions show that.
-    pub(super) const fn at(self) -> Option<Nanos> {
+    pub(crate) const fn at(self) -> Option<Nanos> {
         match self {
             Self::SeenInTransitions => None,
             Self::PeerFin(at)

@@ -44,6 +44,11 @@ pub(super) fn is_discarded_child(endpoint: &LiveEndpoint) -> bool {
     *old == TcpState::SynRecv && untouched && endpoint.reset_sent().is_none()
 }
 
+/// Returns whether a RST of the peer's ended the connection, or one that looks like it.
+pub(super) fn is_reset_by_peer(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -> bool {
+    reset::cause(endpoint, outcome).is_some_and(|reset| reset.by == Side::Peer)
+}
+
 /// Returns the close of an endpoint whose last transition has been seen.
 pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -> Close {
     let facts = CloseFacts::new(endpoint, outcome);
@@ -69,6 +74,7 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -
         initiator: facts.initiator(reset.as_ref()),
         cause: facts.cause(path, reset.as_ref()),
         idle: facts.idle(reset.as_ref()),
+        peer_cause: None,
         connect_error: facts.connect_error(path),
         segments: facts.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
         half_close: facts.half_close(path, at),

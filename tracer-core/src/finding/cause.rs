@@ -52,4 +52,6 @@ pub enum Cause {
     NotAccepted,
     /// `SOCK_DESTROY` on this host.
     Destroyed,
+    /// A RST came that the peer's socket did not send: it is on this host, and open after that.
+    FromPath,
 }

@@ -28,6 +28,8 @@ pub struct Close {
     /// is not known. Data that passed the peer's FIN on its way does not count, if it is proven
     /// that it did. Accurate to a tick of the kernel's clock, 1 to 10 ms.
     pub idle: Option<Nanos>,
+    /// Why the peer reset the connection, where its end is on this host and proves that.
+    pub peer_cause: Option<Cause>,
     /// `sk_err` of a connect() that failed, where the kernel set it.
     pub connect_error: Option<u16>,
     /// The closing segments, in order. Incomplete where `segments` is `None`.

@@ -104,5 +104,6 @@ fn endpoint(socket: &ObservedSocket) -> Endpoint {
         seen_from_start: false,
         opened: None,
         lifetime: None,
+        peer_owner: None,
     }
 }

@@ -32,6 +32,7 @@ fn endpoint(peer: &str) -> Endpoint {
         seen_from_start: true,
         opened: None,
         lifetime: None,
+        peer_owner: None,
     }
 }
 
@@ -44,6 +45,7 @@ fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
         initiator,
         cause: None,
         idle: None,
+        peer_cause: None,
         connect_error: None,
         steps: smallvec![],
         segments: None,

@@ -3,6 +3,7 @@
 
 mod gauges;
 mod owners;
+mod peers;
 mod ports_in_use;
 mod probe_results;
 mod seed;
@@ -25,6 +26,7 @@ use super::input::Input;
 use super::listeners::Listeners;
 use super::live_endpoint::{LiveEndpoint, StateChange};
 use super::parked::ParkedEndpoints;
+use super::peer::Openings;
 use super::stale_closing::StaleClosing;
 use super::table::Table;
 use super::time_wait::{PollRequest, PollResponse, TimeWaits};
@@ -44,6 +46,7 @@ const RESET_SIGNAL_TIMEOUT: Nanos = Nanos::from_millis(20);
 const UNBOUND_CONNECT_TIMEOUT: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
+use peers::{ClosesAwaitingPeer, UnjoinedEndpoints, WaitingClose, add_lent_cause, set_from_path};
 use stuck_detector::StuckDetector;
 
 /// The core: takes events, results of probes and the time, and returns findings. It is pure: it has
@@ -61,6 +64,10 @@ pub struct Tracker {
     /// and in order of time.
     awaiting_reset: HashMap<EndpointId, LiveEndpoint>,
     awaiting_reset_order: VecDeque<(Nanos, EndpointId)>,
+    /// Endpoints whose peer may be opened on this host next.
+    openings: Openings,
+    unjoined: UnjoinedEndpoints,
+    awaiting_peer: ClosesAwaitingPeer,
     filters_ports: bool,
     /// Whether the kernel reports the segments that minisockets receive.
     sees_segments: bool,
@@ -90,6 +97,9 @@ impl Tracker {
             owners: Owners::default(),
             awaiting_reset: HashMap::new(),
             awaiting_reset_order: VecDeque::new(),
+            openings: Openings::default(),
+            unjoined: UnjoinedEndpoints::default(),
+            awaiting_peer: ClosesAwaitingPeer::default(),
             filters_ports: false,
             sees_segments: false,
             connecting: VecDeque::new(),
@@ -211,6 +221,12 @@ impl Tracker {
                 self.finish_close(endpoint, at + RESET_SIGNAL_TIMEOUT);
             }
         }
+        if self.unjoined.next_due().is_some_and(|due| due <= now) {
+            self.join_by_address();
+        }
+        while let Some(waiting) = self.awaiting_peer.take_due(now) {
+            self.end_wait_for_peer(waiting);
+        }
         if self.time_waits.next_tick().is_some_and(|at| at <= now) {
             let mut ended = Vec::new();
             self.time_waits.tick(now, &mut ended);
@@ -238,6 +254,7 @@ impl Tracker {
     /// Reports a loss that occurred outside the core, in order with the other findings.
     fn report_loss(&mut self, loss: Loss) {
         self.uncounted.note_loss(&loss);
+        self.awaiting_peer.note_loss();
         self.findings.push_back(Finding::Loss(loss));
     }
 
@@ -257,6 +274,8 @@ impl Tracker {
             .map(|(at, _)| *at + RESET_SIGNAL_TIMEOUT);
         reset_wait
             .into_iter()
+            .chain(self.unjoined.next_due())
+            .chain(self.awaiting_peer.next_due())
             .chain(self.parked.next_due())
             .chain(self.stale_closing.next_due())
             .chain(self.time_waits.next_due())
@@ -285,6 +304,13 @@ impl Tracker {
         self.report_ended(ended);
     }
 
+    /// Reports the closes that still wait for their peer's. Call when no more inputs follow.
+    pub fn end_waits_for_peers(&mut self) {
+        while let Some(waiting) = self.awaiting_peer.take_any() {
+            self.report_waiting(waiting, false);
+        }
+    }
+
     /// Returns the next finding, in the order in which they were made.
     pub fn next_finding(&mut self) -> Option<Finding> {
         self.findings.pop_front()
@@ -295,6 +321,7 @@ impl Tracker {
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
         let may_reset = reset_may_follow(&endpoint);
         if may_reset && endpoint.reset_sent().is_none() {
+            self.lend_owner(&endpoint);
             self.awaiting_reset_order.push_back((now, key));
             if let Some(earlier) = self.awaiting_reset.insert(key, endpoint) {
                 self.finish_close(earlier, now);
@@ -310,14 +337,15 @@ impl Tracker {
         if last.is_some_and(StateChange::is_parking) && endpoint.reset_sent().is_none() {
             self.park(endpoint, now);
         } else if !is_discarded_child(&endpoint) {
-            self.report_close(&endpoint, MinisocketOutcome::SeenInTransitions);
+            self.report_close(endpoint, MinisocketOutcome::SeenInTransitions);
         }
     }
 
     fn park(&mut self, endpoint: LiveEndpoint, now: Nanos) {
+        self.lend_owner(&endpoint);
         if let Some(evicted) = self.parked.park(endpoint, now) {
             self.evicted += 1;
-            self.report_close(&evicted.endpoint, MinisocketOutcome::Unseen(now));
+            self.report_close(evicted.endpoint, MinisocketOutcome::Unseen(now));
         }
     }
 
@@ -328,8 +356,33 @@ impl Tracker {
         }
     }
 
-    fn report_close(&mut self, endpoint: &LiveEndpoint, outcome: MinisocketOutcome) {
-        let close = reconstruct(endpoint, outcome);
+    /// Reports a close, or has it wait for that of its peer.
+    fn report_close(&mut self, endpoint: LiveEndpoint, outcome: MinisocketOutcome) {
+        if self.is_to_wait_for_peer(&endpoint, outcome) {
+            let last = endpoint.last_change().map(|last| last.at);
+            let at = outcome.at().or(last).unwrap_or_default();
+            self.lend_owner(&endpoint);
+            if let Some(earlier) = self.awaiting_peer.add(endpoint, outcome, at) {
+                self.report_waiting(earlier, false);
+            }
+            return;
+        }
+        self.report(&endpoint, outcome, false);
+    }
+
+    fn report_waiting(&mut self, waiting: WaitingClose, from_path: bool) {
+        self.report(&waiting.endpoint, waiting.outcome, from_path);
+    }
+
+    /// Reports a close, and that of its peer if it has waited for this one. `from_path`: whether
+    /// the RST that ended it came from neither end.
+    fn report(&mut self, endpoint: &LiveEndpoint, outcome: MinisocketOutcome, from_path: bool) {
+        let mut close = reconstruct(endpoint, outcome);
+        close.endpoint.peer_owner = self.peer_owner(endpoint);
+        add_lent_cause(&mut close, endpoint);
+        if from_path {
+            set_from_path(&mut close);
+        }
         let last = endpoint.last_change();
         let took = endpoint.minisocket_segment().is_some();
         let entered = match outcome {
@@ -355,6 +408,10 @@ impl Tracker {
                 .enter(ended, owner, cookie, at, error, hooked);
             self.evicted += u64::from(!followed);
         }
+        let peer = self.lend(endpoint, &close);
         self.findings.push_back(Finding::Close(Box::new(close)));
+        if let Some(peer) = peer {
+            self.report_waiting(peer, false);
+        }
     }
 }

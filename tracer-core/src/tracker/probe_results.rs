@@ -28,6 +28,12 @@ impl Tracker {
         {
             requests.push(endpoint.probe_request(id));
         }
+        while requests.len() < MAX_PROBES_AT_ONCE
+            && let Some(id) = self.awaiting_peer.take_probe()
+        {
+            let endpoint = self.table.get(id);
+            requests.extend(endpoint.map(|endpoint| endpoint.probe_request(id)));
+        }
     }
 
     /// Takes the result of a probe, obtained at `now`.
@@ -37,6 +43,7 @@ impl Tracker {
         minisocket: MinisocketState,
         now: Nanos,
     ) {
+        self.apply_peer_probe(id, minisocket, now);
         if !self.parked.contains(id) {
             self.apply_stale_closing_probe(id, minisocket, now);
             return;
@@ -74,7 +81,7 @@ impl Tracker {
             MinisocketState::Unreachable => MinisocketOutcome::Unseen(now),
         };
         if let Some(parked) = self.parked.remove(id) {
-            self.report_close(&parked.endpoint, outcome);
+            self.report_close(parked.endpoint, outcome);
         }
     }
 
@@ -110,9 +117,9 @@ impl Tracker {
             MinisocketState::FinWait2(_) => self.park(endpoint, now),
             MinisocketState::TimeWait(left) => {
                 let began = (now - (TIME_WAIT - left)).max(last_seen);
-                self.report_close(&endpoint, MinisocketOutcome::PeerFin(began));
+                self.report_close(endpoint, MinisocketOutcome::PeerFin(began));
             }
-            _ => self.report_close(&endpoint, MinisocketOutcome::Unseen(now)),
+            _ => self.report_close(endpoint, MinisocketOutcome::Unseen(now)),
         }
     }
 

@@ -19,9 +19,10 @@ impl Tracker {
     /// been restored. Owners of listeners may follow: what came in on them and has no owner yet
     /// gets it after all sockets, whose own holders are closer.
     pub(super) fn seed(&mut self, sockets: &[SnapshotSocket], at: Nanos) {
+        let mut new = 0;
         for socket in sockets {
             if socket.kind.left().is_none() {
-                self.complete_known(socket);
+                new += usize::from(self.complete_known(socket));
             }
             match (socket.state, socket.kind.left()) {
                 (TcpState::Listen, _) => {
@@ -49,6 +50,7 @@ impl Tracker {
                 _ => {
                     let endpoint = self.endpoint_of(socket);
                     self.insert(socket.cookie, endpoint);
+                    new += 1;
                     if socket.state == TcpState::CloseWait {
                         self.probe_stuck_state(socket.cookie, at);
                     }
@@ -59,23 +61,24 @@ impl Tracker {
         if listeners.any(|listener| listener.owner.is_some()) {
             self.give_owners_of_listeners();
         }
+        self.note_unjoined(new, at);
     }
 
     /// Adds what the snapshot shows of an endpoint that its records did not show: its role where
     /// they began in the middle of its life, and its owner. A socket that was connected anew is
-    /// another endpoint.
-    fn complete_known(&mut self, socket: &SnapshotSocket) {
+    /// another endpoint. Returns whether something was to be added.
+    fn complete_known(&mut self, socket: &SnapshotSocket) -> bool {
         let is_incomplete = |known: &LiveEndpoint| {
             let is_other = known.netns.is_some_and(|netns| netns != socket.netns);
             let lacks_role = known.role == Role::Unknown && !known.seen_from_start;
             known.tuple == socket.tuple && !is_other && (known.owner.is_none() || lacks_role)
         };
         if !self.table.get(socket.cookie).is_some_and(is_incomplete) {
-            return;
+            return false;
         }
         let LiveEndpoint { role, owner, .. } = self.endpoint_of(socket);
         let Some(known) = self.table.get_mut(socket.cookie) else {
-            return;
+            return false;
         };
         if known.role == Role::Unknown && !known.seen_from_start && !known.initial.restored {
             known.role = role;
@@ -84,6 +87,7 @@ impl Tracker {
         if socket.owner.is_some() || known.role != Role::Client {
             known.owner = known.owner.take().or(owner);
         }
+        true
     }
 
     /// Gives the endpoints without an owner those of the sockets on which they came in.
@@ -137,6 +141,7 @@ impl Tracker {
     fn is_known(&self, cookie: EndpointId) -> bool {
         self.table.get(cookie).is_some()
             || self.awaiting_reset.contains_key(&cookie)
+            || self.awaiting_peer.contains(cookie)
             || self.parked.contains(cookie)
     }
 

@@ -39,7 +39,7 @@ impl Tracker {
                 time_wait: true, ..
             } => {
                 if let Some(endpoint) = self.take_missed_end(id, at, false) {
-                    self.report_close(&endpoint, MinisocketOutcome::PeerFin(at));
+                    self.report_close(endpoint, MinisocketOutcome::PeerFin(at));
                 }
             }
             // It waited for the peer's FIN.
@@ -62,7 +62,7 @@ impl Tracker {
             if let Some(outcome) = fin_wait2_end(parked, signal, self.sees_segments)
                 && let Some(parked) = self.parked.remove(id)
             {
-                self.report_close(&parked.endpoint, outcome);
+                self.report_close(parked.endpoint, outcome);
             }
             return true;
         }

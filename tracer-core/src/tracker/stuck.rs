@@ -4,6 +4,7 @@
 use super::Tracker;
 use super::stuck_detector::StuckDetector;
 use crate::finding::Finding;
+use crate::live_endpoint::LiveEndpoint;
 use crate::probe_request::ProbeRequest;
 use crate::stuck::{Resolution, StuckProbeResponse, StuckSocket};
 use crate::types::{EndpointId, Nanos};
@@ -30,8 +31,24 @@ impl Tracker {
     pub(super) fn apply_stuck_probe(&mut self, response: &StuckProbeResponse) {
         if let Some(detector) = &mut self.stuck {
             let found = detector.apply(response, &mut self.table);
-            let found = found.into_iter().map(Finding::Stuck);
-            self.findings.extend(found);
+            for mut stuck in found {
+                self.add_peer_owner(&mut stuck);
+                self.findings.push_back(Finding::Stuck(stuck));
+            }
+        }
+    }
+
+    /// Names the process at the other end of a socket that was just found to be stuck.
+    fn add_peer_owner(&mut self, stuck: &mut StuckSocket) {
+        let id = stuck.endpoint.id;
+        let endpoint = self.table.get(id);
+        stuck.endpoint.peer_owner = endpoint.and_then(|endpoint| self.peer_owner(endpoint));
+        let endpoint = self.table.get_mut(id);
+        if let Some(reported) = endpoint.and_then(LiveEndpoint::reported_stuck_mut) {
+            reported
+                .endpoint
+                .peer_owner
+                .clone_from(&stuck.endpoint.peer_owner);
         }
     }
 

@@ -164,7 +164,9 @@ impl Tracker {
                 .note_closing(transition.id, transition.at);
         }
         let entered = endpoint.since.get();
-        if transition.new == TcpState::Established && transition.old != TcpState::Established {
+        let is_opened =
+            transition.new == TcpState::Established && transition.old != TcpState::Established;
+        if is_opened {
             endpoint.establish(transition);
             let is_counted = !endpoint.initial.restored && !endpoint.tuple.is_self_test();
             self.opened += u64::from(is_counted);
@@ -179,10 +181,13 @@ impl Tracker {
             let (netns, role) = (endpoint.netns, endpoint.role);
             let tuple = endpoint.tuple;
             if let Some(parked) = self.parked.take_replaced(netns, &tuple) {
-                self.report_close(&parked.endpoint, MinisocketOutcome::Unseen(began));
+                self.report_close(parked.endpoint, MinisocketOutcome::Unseen(began));
             }
             let replaced = self.time_waits.replaced(netns, &tuple, role, began);
             self.report_ended(replaced);
+        }
+        if is_opened {
+            self.join_opened(transition.id, transition.at);
         }
         if let Some(stuck) = resolved {
             self.resolve_stuck(

@@ -19,6 +19,7 @@ mod inputs;
 mod keepalive_races;
 mod missed;
 mod orphans;
+mod peers;
 mod polls;
 mod probes;
 mod properties;

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use super::cause_text::cause_text;
 use super::duration::push_with_unit;
+use super::owner_text::push_owner;
 use super::paragraph::push_paragraph;
 use crate::escape::push_for_terminal;
 use crate::plural::plural;
 use tcpclose_core::finding::{Cause, Close, ClosePath, Endpoint, Reset, Side};
 use tcpclose_core::summary::HeavyHitters;
-use tcpclose_core::types::{Nanos, OwnerSource, Role, SharedOwner};
+use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 /// The most groups that are shown.
 const MAX_GROUPS: usize = 20;
@@ -27,6 +28,7 @@ struct Group {
     /// The process and its peer.
     who: String,
     how: String,
+    /// This end's cause, or else what the peer's end says.
     cause: Option<Cause>,
 }
 
@@ -50,7 +52,7 @@ impl AbnormalTally {
         self.groups.add(Group {
             who: who(&close.endpoint, close.owner.as_ref()),
             how: how(close),
-            cause: close.cause,
+            cause: close.cause.or(close.peer_cause),
         });
     }
 
@@ -93,16 +95,7 @@ impl AbnormalTally {
     }
 }
 
-/// Appends `python3[7524]`, marked where the process was found through the listening socket only.
-pub(super) fn push_owner(text: &mut String, owner: &SharedOwner) {
-    push_for_terminal(text, &owner.comm);
-    let _ = write!(text, "[{}]", owner.pid);
-    if owner.source == OwnerSource::Listen {
-        text.push_str(" (listens)");
-    }
-}
-
-/// `python3[7524] → 127.0.0.1:8088`, `nginx[24311] 192.0.2.1:443 ← 10.0.0.7`
+/// `python3[7524] → 127.0.0.1:8088 (nginx[24311])`, `nginx[24311] 192.0.2.1:443 ← 10.0.0.7 (curl)`
 fn who(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
     let mut text = String::new();
     match owner {
@@ -115,6 +108,15 @@ fn who(endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
         Role::Server => write!(text, " {local} ← {}", peer.ip()),
         Role::Unknown => write!(text, " {local} – {peer}"),
     };
+    if let Some(peer_owner) = &endpoint.peer_owner {
+        text.push_str(" (");
+        match endpoint.role {
+            // Clients come and go: their numbers would make a group of each.
+            Role::Server => push_for_terminal(&mut text, &peer_owner.comm),
+            Role::Client | Role::Unknown => push_owner(&mut text, peer_owner),
+        }
+        text.push(')');
+    }
     text
 }
 
@@ -127,12 +129,16 @@ fn how(close: &Close) -> String {
         None => None,
     };
     match (close.path, by, close.cause) {
+        (ClosePath::Reset, _, Some(Cause::FromPath)) => "reset from the path".to_owned(),
         (ClosePath::ConnectFailed, _, Some(cause)) => cause_text(cause).short.to_owned(),
         (ClosePath::ConnectFailed, _, None) => "connect failed".to_owned(),
         (_, Some(by), Some(cause)) => format!("{by}: {}", cause_text(cause).short),
         (_, None, Some(cause)) => cause_text(cause).short.to_owned(),
         (ClosePath::Timeout, _, None) => "timed out".to_owned(),
-        (_, Some(by), None) => by.to_owned(),
+        (_, Some(by), None) => match close.peer_cause {
+            Some(cause) => format!("{by}, which says: {}", cause_text(cause).short),
+            None => by.to_owned(),
+        },
         (path, None, None) => path.to_string(),
     }
 }
@@ -198,6 +204,38 @@ unread data
              that the peer has not read yet.
 "
         );
+    }
+
+    #[test]
+    fn what_the_peers_end_shows_is_said() {
+        let reset_by_peer = |cause, peer_cause| {
+            let mut close = unread_data();
+            close.cause = cause;
+            close.peer_cause = peer_cause;
+            close.endpoint.peer_owner = samples::owner(24_311, b"nginx\x1b");
+            close.reset = Some(Reset {
+                by: Side::Peer,
+                reason: None,
+                kernel_reason: None,
+            });
+            close
+        };
+        let mut tally = AbnormalTally::default();
+        tally.add(&reset_by_peer(None, Some(Cause::UnreadData)));
+        let mut at_server = reset_by_peer(None, Some(Cause::UnreadData));
+        at_server.endpoint.role = Role::Server;
+        tally.add(&at_server);
+        tally.add(&reset_by_peer(Some(Cause::FromPath), None));
+        let text = tally.to_text().unwrap();
+        for line in [
+            "mariadb[28089] → 127.0.0.1:3306 (nginx\\x1b[24311])  reset by peer, which says: unread data\n",
+            "mariadb[28089] 127.0.0.1:48350 ← 127.0.0.1 (nginx\\x1b)  reset by peer, which says: unread data\n",
+            "mariadb[28089] → 127.0.0.1:3306 (nginx\\x1b[24311])  reset from the path\n",
+            "\nunread data\n",
+            "\nfrom the path\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 
     #[test]

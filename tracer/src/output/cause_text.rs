@@ -90,6 +90,11 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
             "the socket was destroyed with SOCK_DESTROY (ss -K)",
             "Ask who did: an administrator, or a program that evicts connections."
         ),
+        Cause::FromPath => text!(
+            "from the path",
+            "a reset came that the peer's socket, which is on this host and still open, did not send",
+            "See what lies between the two: a firewall that rejects or has forgotten the connection, a proxy, NAT, a moved address."
+        ),
     }
 }
 

@@ -4,13 +4,15 @@
 use std::fmt::Write as _;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::finding::{Close, ClosePath, HalfClose, Initiator, SegmentFlags, Side, Step};
+use tcpclose_core::finding::{
+    Cause, Close, ClosePath, HalfClose, Initiator, SegmentFlags, Side, Step,
+};
 use tcpclose_core::types::{Certainty, Nanos, Role};
 
-use super::abnormal_tally::push_owner;
 use super::cause_text::cause_text;
 use super::clock::WallClock;
 use super::duration::push_with_unit;
+use super::owner_text::push_owner;
 use super::paragraph::push_paragraph;
 use crate::plural::plural;
 
@@ -154,6 +156,9 @@ fn in_words(close: &Close) -> String {
         ClosePath::FourWay => counted(close, 4, "each side sent its FIN and got its ACK"),
         ClosePath::ThreeWay => counted(close, 3, "the second FIN carried the ACK of the first"),
         ClosePath::Simultaneous => "The FINs of both sides crossed.".to_owned(),
+        ClosePath::Reset if close.cause == Some(Cause::FromPath) => {
+            "A RST ended the connection.".to_owned()
+        }
         ClosePath::Reset => match reset_by {
             Some(Side::Local) => "This host reset the connection.".to_owned(),
             Some(Side::Peer) => "The peer reset the connection.".to_owned(),
@@ -188,6 +193,14 @@ fn in_words(close: &Close) -> String {
             (Initiator::Both, _) => " Both began to close.",
             (Initiator::Unknown, _) => "",
         });
+    }
+    if let Some(owner) = &close.endpoint.peer_owner {
+        words.push_str(" The peer is ");
+        push_owner(&mut words, owner);
+        words.push_str(" on this host.");
+    }
+    if let Some(cause) = close.peer_cause {
+        let _ = write!(words, " It says: {}.", cause_text(cause).what);
     }
     if let Some(half_close) = &close.half_close {
         push_half_close(&mut words, half_close);
@@ -282,6 +295,26 @@ mod tests {
 
 ";
         assert_eq!(ladder(&samples::unknown()), expected);
+    }
+
+    #[test]
+    fn the_peers_process_and_what_it_says_are_written_below() {
+        let mut close = samples::reset();
+        close.endpoint.peer_owner = samples::owner(24_311, b"nginx\n");
+        close.cause = None;
+        close.peer_cause = Some(Cause::Linger);
+        let flat = |close: &Close| {
+            let text = ladder(close);
+            let words: Vec<&str> = text.split_whitespace().collect();
+            words.join(" ")
+        };
+        let says = "The peer is nginx\\n[24311] on this host. It says: the socket was closed with \
+                    SO_LINGER on and a time of zero.";
+        assert!(flat(&close).contains(says), "{}", flat(&close));
+        close.peer_cause = None;
+        close.cause = Some(Cause::FromPath);
+        let words = "A RST ended the connection: a reset came that the peer's socket,";
+        assert!(flat(&close).contains(words), "{}", flat(&close));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ladder;
 mod layout;
 pub mod leaks;
 mod loss_message;
+mod owner_text;
 mod paragraph;
 pub mod prometheus;
 pub(crate) mod report;

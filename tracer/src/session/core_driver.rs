@@ -116,6 +116,11 @@ impl CoreDriver {
         self.tracker.next_deadline().into_iter().chain(flush).min()
     }
 
+    /// Has the core report the closes that still wait for their peer's, since no more inputs follow.
+    pub(super) fn end_waits(&mut self) {
+        self.tracker.end_waits_for_peers();
+    }
+
     pub(super) fn next_finding(&mut self) -> Option<Finding> {
         self.tracker.next_finding()
     }

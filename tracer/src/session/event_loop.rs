@@ -102,6 +102,7 @@ impl<S: Source> Session<S> {
         let (core, clock) = (&mut self.core, &self.clock);
         let source = &mut self.source;
         let drained = with_transitions(&mut consumer, |show| source.drain(core, clock, show));
+        self.core.end_waits();
         let delivered = self.deliver(&mut consumer);
         let finished = consumer.finish(self);
         let recorded = self.finish_recording();

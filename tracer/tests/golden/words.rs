@@ -47,6 +47,48 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "the kept recordings are older; a real connect() has it in integration/refused.rs",
     ),
     (
+        "close.close.cause",
+        &["from_path"],
+        "it takes a firewall between two ends; a real one has it in integration/peers.rs",
+    ),
+    (
+        "close.close.peer_cause",
+        &["keepalive_timeout", "peer_never_closed"],
+        "a peer that gave up long before; the core's scenarios have lent causes",
+    ),
+    ("close.conn.peer_owner.cgroup", &["null"], AS_OWNER),
+    ("close.conn.peer_owner.container", &[VALUE], AS_OWNER),
+    (
+        "close.conn.peer_owner.container.pod",
+        &["null", VALUE],
+        AS_OWNER,
+    ),
+    ("close.conn.peer_owner.source", &["proc"], AS_OWNER),
+    ("stuck.conn.peer_owner.cgroup", &["null"], AS_OWNER),
+    ("stuck.conn.peer_owner.container", &[VALUE], AS_OWNER),
+    (
+        "stuck.conn.peer_owner.container.pod",
+        &["null", VALUE],
+        AS_OWNER,
+    ),
+    (
+        "stuck.conn.peer_owner.source",
+        &["close", "listen", "proc"],
+        AS_OWNER,
+    ),
+    ("time_wait.conn.peer_owner.cgroup", &["null"], AS_OWNER),
+    ("time_wait.conn.peer_owner.container", &[VALUE], AS_OWNER),
+    (
+        "time_wait.conn.peer_owner.container.pod",
+        &["null", VALUE],
+        AS_OWNER,
+    ),
+    (
+        "time_wait.conn.peer_owner.source",
+        &["listen", "proc"],
+        AS_OWNER,
+    ),
+    (
         "stuck.stuck.verdict",
         &["still_sending"],
         "the core reports what is stuck; a live `leaks --all` lists others too",
@@ -82,6 +124,8 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ("summary.peers.resets.exact", &["false"], MANY),
     ("summary.stuck.peers.exact", &["false"], MANY),
 ];
+const AS_OWNER: &str =
+    "it is written as the owner is, which the kept outputs have in all its forms";
 const MPTCP: &str = "a live `leaks` lists MPTCP connections; the tracer follows TCP alone";
 const FORMAT_4: &str = "the kept recordings of agents are older; a live agent is asked";
 const MANY: &str = "it takes more than 4,096 in an interval, which unit tests have";

@@ -37,6 +37,7 @@ mod keepalive_races;
 mod mariadb;
 mod minisockets;
 mod owners;
+mod peers;
 mod port_reuse;
 mod recordings;
 mod refused;

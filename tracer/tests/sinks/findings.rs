@@ -126,6 +126,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
         initiator: Initiator::Peer,
         cause: None,
         idle: None,
+        peer_cause: None,
         connect_error: None,
         steps: smallvec![Step {
             from: Side::Peer,
@@ -162,6 +163,7 @@ fn endpoint(id: u64) -> Endpoint {
         seen_from_start: true,
         opened: Some(Nanos(100_000)),
         lifetime: Some(Nanos(8_400_000)),
+        peer_owner: None,
     }
 }
 

@@ -92,7 +92,7 @@ impl LiveEndpoints {
 }
 
 /// Bytes for each live end, demanded.
-pub const MAX_BYTES_PER_ENDPOINT: f64 = 160.0;
+pub const MAX_BYTES_PER_ENDPOINT: f64 = 176.0;
 
 /// The sizes for which that is demanded; the plot has more.
 pub fn demanded(sizes: &[LiveEndpoints]) -> impl Iterator<Item = LiveEndpoints> {

@@ -12,15 +12,15 @@ use serde::Serialize as _;
 use serde_json::{Value, value};
 
 use tcpclose_core::event::Transition;
-use tcpclose_core::finding::Finding;
+use tcpclose_core::finding::{Endpoint, Finding};
 use tcpclose_core::routes::RouteReport;
 use tcpclose_core::stuck::StuckSocket;
-use tcpclose_core::types::{Nanos, SharedOwner};
-use tcpclose_sys::host::cgroup::CgroupName;
+use tcpclose_core::types::{CgroupId, Nanos, SharedOwner};
 
 use super::clock::WallClock;
 use crate::cgroup_names::CgroupNames;
 use crate::record::Record;
+use record::OwnerCgroups;
 use serializer::JsonSerializer;
 
 /// Appends a record as one line.
@@ -114,12 +114,16 @@ fn serialize_finding<S: serde::Serializer>(
 ) -> Result<S::Ok, S::Error> {
     match finding {
         Finding::Close(close) => {
-            let cgroup = cgroup_of(close.owner.as_ref(), cgroups);
-            record::Close::new(close, clock, cgroup).serialize(serializer)
+            let owner = cgroup_of(close.owner.as_ref());
+            with_cgroups(owner, &close.endpoint, cgroups, |cgroups| {
+                record::Close::new(close, clock, cgroups).serialize(serializer)
+            })
         }
         Finding::TimeWait(time_wait) => {
-            let cgroup = cgroup_of(time_wait.owner.as_ref(), cgroups);
-            record::TimeWait::new(time_wait, clock, cgroup).serialize(serializer)
+            let owner = cgroup_of(time_wait.owner.as_ref());
+            with_cgroups(owner, &time_wait.endpoint, cgroups, |cgroups| {
+                record::TimeWait::new(time_wait, clock, cgroups).serialize(serializer)
+            })
         }
         Finding::Stuck(stuck) => serialize_stuck(stuck, clock, cgroups, serializer),
         Finding::Loss(loss) => record::Loss::new(loss, clock).serialize(serializer),
@@ -132,18 +136,34 @@ fn serialize_stuck<S: serde::Serializer>(
     cgroups: &mut dyn CgroupNames,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let cgroup = match stuck.socket.cgroup {
-        None => None,
-        Some(id) => cgroups.name(id.get()),
-    };
-    record::StuckRecord::new(stuck, clock, cgroup).serialize(serializer)
+    with_cgroups(stuck.socket.cgroup, &stuck.endpoint, cgroups, |cgroups| {
+        record::StuckRecord::new(stuck, clock, cgroups).serialize(serializer)
+    })
 }
 
-fn cgroup_of<'a>(
-    owner: Option<&SharedOwner>,
-    cgroups: &'a mut dyn CgroupNames,
-) -> Option<&'a CgroupName> {
-    cgroups.name(owner?.cgroup?.get())
+fn cgroup_of(owner: Option<&SharedOwner>) -> Option<CgroupId> {
+    owner?.cgroup
+}
+
+/// Calls `serialize` with the names of the owner's cgroup and of that of the process at the other
+/// end.
+fn with_cgroups<T>(
+    owner: Option<CgroupId>,
+    endpoint: &Endpoint,
+    cgroups: &mut dyn CgroupNames,
+    serialize: impl FnOnce(OwnerCgroups<'_>) -> T,
+) -> T {
+    let peer = cgroup_of(endpoint.peer_owner.as_ref());
+    let is_same = peer == owner;
+    // Looking up one name gives up the other.
+    let of_peer = peer
+        .filter(|_| !is_same)
+        .and_then(|id| cgroups.name(id.get()).cloned());
+    let of_owner = owner.and_then(|id| cgroups.name(id.get()));
+    serialize(OwnerCgroups {
+        owner: of_owner,
+        peer_owner: if is_same { of_owner } else { of_peer.as_ref() },
+    })
 }
 
 /// Appends a raw transition as one line. `time_in_old_state` is the time spent in the state that

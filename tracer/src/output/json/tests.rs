@@ -7,6 +7,8 @@ use crate::output::samples::{self, OneCgroup, us};
 use crate::output::summary_samples;
 use tcpclose_core::finding::{Close, Loss, LossLocation};
 use tcpclose_core::process::{Container, ContainerNames, PodName};
+use tcpclose_core::types::{Owner, OwnerSource};
+use tcpclose_sys::host::cgroup::CgroupName;
 
 fn line_with(close: Close, cgroups: &mut dyn CgroupNames) -> String {
     let mut line = Vec::new();
@@ -34,10 +36,11 @@ fn a_close_is_the_documented_record() {
             r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":4026531840,"#,
             r#""conn":{"id":13,"pair":"eb7114d420404e12","family":"ipv4","local":{"addr":"127.0.0.1","port":48350},"#,
             r#""peer":{"addr":"127.0.0.1","port":3306},"role":"client","seen_from_start":true,"#,
-            r#""opened":"2026-01-31T12:00:00.000100Z","lifetime_ms":8.4},"#,
+            r#""opened":"2026-01-31T12:00:00.000100Z","lifetime_ms":8.4,"peer_owner":null},"#,
             r#""owner":{"pid":28089,"comm":"mariadb","uid":0,"cgroup":"/system.slice/cron.service","#,
             r#""container":null,"source":"connect"},"#,
-            r#""close":{"path":"three_way","initiator":"peer","abnormal":false,"cause":null,"errno":null,"idle_ms":4.0,"segments":3,"steps":["#,
+            r#""close":{"path":"three_way","initiator":"peer","abnormal":false,"cause":null,"#,
+            r#""peer_cause":null,"errno":null,"idle_ms":4.0,"segments":3,"steps":["#,
             r#"{"from":"peer","flags":"FIN,ACK","seq":175,"ack":212,"at_ms":0.0,"known":"observed"},"#,
             r#"{"from":"local","flags":"FIN,ACK","seq":212,"ack":176,"at_ms":0.09,"known":"observed"},"#,
             r#"{"from":"peer","flags":"ACK","seq":176,"ack":213,"at_ms":null,"known":"inferred"}]},"#,
@@ -48,6 +51,41 @@ fn a_close_is_the_documented_record() {
     );
 }
 
+/// Names each cgroup by its id.
+#[derive(Default)]
+struct NamedById(Option<CgroupName>);
+
+impl CgroupNames for NamedById {
+    fn name(&mut self, id: u64) -> Option<&CgroupName> {
+        self.0 = Some(CgroupName {
+            path: format!("/{id}"),
+            container: None,
+        });
+        self.0.as_ref()
+    }
+}
+
+#[test]
+fn the_process_at_the_other_end_has_its_own_cgroup() {
+    for (cgroup, name) in [(77, "/77"), (78, "/78")] {
+        let mut close = samples::three_way();
+        let owner = samples::owner(1733, b"mariadbd").expect("it is there");
+        close.endpoint.peer_owner = Some(Arc::new(Owner {
+            cgroup: CgroupId::new(cgroup),
+            source: OwnerSource::Listen,
+            ..Owner::clone(&owner)
+        }));
+        let line = line_with(close, &mut NamedById::default());
+        let record: serde_json::Value = serde_json::from_str(&line).expect("valid JSON");
+        assert_eq!(record["owner"]["cgroup"], "/77");
+        let expected = serde_json::json!({
+            "pid": 1733, "comm": "mariadbd", "uid": 0, "cgroup": name, "container": null,
+            "source": "listen",
+        });
+        assert_eq!(record["conn"]["peer_owner"], expected);
+    }
+}
+
 #[test]
 fn what_is_unknown_is_null() {
     assert_eq!(
@@ -56,8 +94,9 @@ fn what_is_unknown_is_null() {
             r#"{"v":1,"kind":"close","ts":"2026-01-31T12:00:00.008500Z","netns":null,"#,
             r#""conn":{"id":14,"pair":null,"family":"ipv4","local":{"addr":"10.0.0.1","port":22},"#,
             r#""peer":{"addr":"10.0.0.2","port":60000},"role":"unknown","seen_from_start":false,"#,
-            r#""opened":null,"lifetime_ms":null},"owner":null,"#,
-            r#""close":{"path":"unknown","initiator":"unknown","abnormal":null,"cause":null,"errno":null,"idle_ms":null,"segments":null,"steps":[]},"#,
+            r#""opened":null,"lifetime_ms":null,"peer_owner":null},"owner":null,"#,
+            r#""close":{"path":"unknown","initiator":"unknown","abnormal":null,"cause":null,"#,
+            r#""peer_cause":null,"errno":null,"idle_ms":null,"segments":null,"steps":[]},"#,
             r#""states":[{"state":"ESTABLISHED","ms":null},{"state":"LAST_ACK","ms":0.05}],"#,
             r#""bytes":{"sent":null,"received":null},"retransmits":null,"reset":null,"#,
             r#""half_close":null,"time_wait":null}"#,

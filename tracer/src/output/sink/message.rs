@@ -6,9 +6,10 @@ use crate::escape::push_for_terminal;
 use crate::output::cause_text::cause_text;
 use crate::output::duration::push_with_unit;
 use crate::output::loss_message;
+use crate::output::owner_text::push_owner;
 use crate::record::Record;
 use tcpclose_core::finding::{
-    Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
+    Cause, Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
 };
 use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
 use tcpclose_core::summary::Summary;
@@ -51,9 +52,16 @@ fn close_text(close: &Close) -> String {
             text.push_str(": connection refused");
         }
         Some(reset) => {
-            let _ = write!(text, ", reset by {}", reset.by);
+            if close.cause == Some(Cause::FromPath) {
+                text.push_str(", reset from the path");
+            } else {
+                let _ = write!(text, ", reset by {}", reset.by);
+            }
             if let Some(reason) = reset.reason {
                 let _ = write!(text, " ({reason})");
+            }
+            if let Some(cause) = close.peer_cause {
+                let _ = write!(text, ", which says: {}", cause_text(cause).short);
             }
         }
         None => {
@@ -61,6 +69,13 @@ fn close_text(close: &Close) -> String {
                 let _ = write!(text, ": {}", cause_text(cause).what);
             }
         }
+    }
+    if close.path.is_abnormal() == Some(true)
+        && let Some(peer) = &close.endpoint.peer_owner
+    {
+        text.push_str(", the peer is ");
+        push_owner(&mut text, peer);
+        text.push_str(" on this host");
     }
     match close.segments {
         Some(1) => text.push_str(", 1 segment"),
@@ -194,6 +209,32 @@ mod tests {
         assert_eq!(
             close(samples::unknown()),
             "10.0.0.1:22 > 10.0.0.2:60000 closed unknown"
+        );
+    }
+
+    #[test]
+    fn a_reset_is_described_with_what_the_peers_end_shows() {
+        let mut reset = samples::reset();
+        reset.endpoint.peer_owner = samples::owner(24_311, b"nginx\n");
+        reset.reset = Some(Reset {
+            by: Side::Peer,
+            reason: None,
+            kernel_reason: None,
+        });
+        reset.cause = None;
+        reset.peer_cause = Some(Cause::UnreadData);
+        let says =
+            ", reset by peer, which says: unread data, the peer is nginx\\n[24311] on this host,";
+        assert!(close(reset.clone()).contains(says), "{}", close(reset));
+        let from_path = Close {
+            cause: Some(Cause::FromPath),
+            peer_cause: None,
+            ..reset.clone()
+        };
+        let text = close(from_path);
+        assert!(
+            text.contains(", reset from the path, the peer is "),
+            "{text}"
         );
     }
 

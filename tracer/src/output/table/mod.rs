@@ -18,6 +18,7 @@ use super::cause_text::cause_text;
 use super::clock::WallClock;
 use super::duration::{push_state_ms, push_with_unit};
 use super::layout::{Cell, Spacing, Style, column_starts};
+use super::owner_text::push_owner;
 use crate::escape::push_for_terminal;
 
 /// What the last column means, for `--help`.
@@ -197,6 +198,13 @@ impl CloseTable {
         }
         fill_states(&mut cells[STATES], close);
         fill_cause(cells[CAUSE].clear(), close);
+        if close.path.is_abnormal() == Some(true)
+            && let Some(peer) = &close.endpoint.peer_owner
+        {
+            let text = &mut cells[CAUSE].text;
+            text.push_str(if text.is_empty() { "peer " } else { ", peer " });
+            push_owner(text, peer);
+        }
         let style = style(close.path);
         cells[PATH].style = style;
         cells[CAUSE].style = style;
@@ -311,6 +319,10 @@ fn fill_cause(text: &mut String, close: &Close) {
         return;
     };
     let cause = close.cause.map(|cause| cause_text(cause).short);
+    if let (None, Some(cause)) = (cause, close.peer_cause) {
+        let _ = write!(text, "peer: {}", cause_text(cause).short);
+        return;
+    }
     text.push_str(
         cause
             .or_else(|| reason.map(Into::into))

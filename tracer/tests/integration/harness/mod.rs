@@ -11,6 +11,7 @@ pub mod patience;
 pub mod program;
 pub mod record;
 pub mod requirements;
+pub mod routed;
 pub mod segment;
 pub mod sock_diag;
 pub mod sockets;

@@ -18,9 +18,8 @@ use crate::output::duration::rounded_ms;
 use tcpclose_core::event;
 use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
-use tcpclose_sys::host::cgroup::CgroupName;
 
-pub(super) use parts::{Address, Container, VERSION, netns, rounded_share};
+pub(super) use parts::{Address, Container, OwnerCgroups, VERSION, netns, rounded_share};
 use parts::{Conn, Owner, self_test};
 pub(super) use route::Route;
 pub(super) use stuck::{Descriptors, Growth, StuckRecord};
@@ -32,7 +31,7 @@ pub(super) struct Close<'a> {
     kind: &'static str,
     ts: Rfc3339,
     netns: Option<u32>,
-    conn: Conn,
+    conn: Conn<'a>,
     owner: Option<Owner<'a>>,
     close: ClosePath<'a>,
     states: States<'a>,
@@ -49,7 +48,7 @@ impl<'a> Close<'a> {
     pub(super) fn new(
         close: &'a finding::Close,
         clock: &WallClock,
-        cgroup: Option<&'a CgroupName>,
+        cgroups: OwnerCgroups<'a>,
     ) -> Self {
         let finding::Close {
             at,
@@ -59,6 +58,7 @@ impl<'a> Close<'a> {
             initiator,
             cause,
             idle,
+            peer_cause,
             connect_error,
             steps,
             segments,
@@ -73,13 +73,16 @@ impl<'a> Close<'a> {
             kind: "close",
             ts: clock.rfc3339(*at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock),
-            owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
+            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
+            owner: owner
+                .as_deref()
+                .map(|owner| Owner::new(owner, cgroups.owner)),
             close: ClosePath {
                 path: path.into(),
                 initiator: initiator.into(),
                 abnormal: path.is_abnormal(),
                 cause: cause.map(Into::into),
+                peer_cause: peer_cause.map(Into::into),
                 errno: *connect_error,
                 idle_ms: idle.map(rounded_ms),
                 segments: *segments,
@@ -115,7 +118,7 @@ pub(super) struct TimeWait<'a> {
     kind: &'static str,
     ts: Rfc3339,
     netns: Option<u32>,
-    conn: Conn,
+    conn: Conn<'a>,
     owner: Option<Owner<'a>>,
     time_wait: TimeWaitDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +139,7 @@ impl<'a> TimeWait<'a> {
     pub(super) fn new(
         time_wait: &'a finding::TimeWait,
         clock: &WallClock,
-        cgroup: Option<&'a CgroupName>,
+        cgroups: OwnerCgroups<'a>,
     ) -> Self {
         let finding::TimeWait {
             at,
@@ -154,8 +157,10 @@ impl<'a> TimeWait<'a> {
             kind: "time_wait",
             ts: clock.rfc3339(*at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock),
-            owner: owner.as_deref().map(|owner| Owner::new(owner, cgroup)),
+            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
+            owner: owner
+                .as_deref()
+                .map(|owner| Owner::new(owner, cgroups.owner)),
             time_wait: TimeWaitDetails {
                 entered: clock.rfc3339(*entered),
                 dwell_ms: rounded_ms(*dwell),
@@ -175,6 +180,7 @@ struct ClosePath<'a> {
     initiator: &'static str,
     abnormal: Option<bool>,
     cause: Option<&'static str>,
+    peer_cause: Option<&'static str>,
     errno: Option<u16>,
     idle_ms: Option<f64>,
     segments: Option<u32>,

@@ -18,7 +18,7 @@ pub(in crate::output::json) const VERSION: u8 = 1;
 
 /// A connection, seen from one endpoint.
 #[derive(Serialize)]
-pub(in crate::output::json) struct Conn {
+pub(in crate::output::json) struct Conn<'a> {
     id: u64,
     pair: Option<PairId>,
     family: &'static str,
@@ -28,10 +28,17 @@ pub(in crate::output::json) struct Conn {
     seen_from_start: bool,
     opened: Option<Rfc3339>,
     lifetime_ms: Option<f64>,
+    peer_owner: Option<Owner<'a>>,
 }
 
-impl Conn {
-    pub(in crate::output::json) fn new(endpoint: &finding::Endpoint, clock: &WallClock) -> Self {
+impl<'a> Conn<'a> {
+    /// Returns the connection; `peer_cgroup` is the cgroup of the process at the other end.
+    pub(in crate::output::json) fn new(
+        endpoint: &'a finding::Endpoint,
+        clock: &WallClock,
+        peer_cgroup: Option<&'a CgroupName>,
+    ) -> Self {
+        let peer_owner = endpoint.peer_owner.as_deref();
         Self {
             id: endpoint.id.0,
             pair: endpoint.initial.map(PairId::from),
@@ -42,8 +49,16 @@ impl Conn {
             seen_from_start: endpoint.seen_from_start,
             opened: endpoint.opened.map(|at| clock.rfc3339(at)),
             lifetime_ms: endpoint.lifetime.map(rounded_ms),
+            peer_owner: peer_owner.map(|owner| Owner::new(owner, peer_cgroup)),
         }
     }
+}
+
+/// The cgroups of the processes at both ends of a connection, where they are known.
+#[derive(Clone, Copy)]
+pub(in crate::output::json) struct OwnerCgroups<'a> {
+    pub owner: Option<&'a CgroupName>,
+    pub peer_owner: Option<&'a CgroupName>,
 }
 
 /// Marks the records of the self-test's connections; all others lack the field.

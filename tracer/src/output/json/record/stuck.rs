@@ -5,14 +5,13 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::parts::{Conn, Owner, VERSION, netns, self_test};
+use super::parts::{Conn, Owner, OwnerCgroups, VERSION, netns, self_test};
 use crate::escape::cut;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
 use crate::output::leaks::send_queue_text;
 use tcpclose_core::process;
 use tcpclose_core::stuck::{self, Forecast, OwnerProcess, OwnerUnknown, StuckSocket, Verdict};
-use tcpclose_sys::host::cgroup::CgroupName;
 
 /// The most bytes of a command line in a record, which each socket of a process repeats.
 const MAX_COMMAND_LINE_LEN: usize = 256;
@@ -25,7 +24,7 @@ pub(in crate::output::json) struct StuckRecord<'a> {
     event: &'static str,
     ts: Rfc3339,
     netns: Option<u32>,
-    conn: Conn,
+    conn: Conn<'a>,
     owner: Option<Owner<'a>>,
     process: Option<ProcessRecord<'a>>,
     holders: Vec<Holder<'a>>,
@@ -92,11 +91,11 @@ struct Holder<'a> {
 }
 
 impl<'a> StuckRecord<'a> {
-    /// Returns the record; `cgroup` is the cgroup of the socket.
+    /// Returns the record; the cgroup of the owner is that of the socket.
     pub(in crate::output::json) fn new(
         stuck: &'a StuckSocket,
         clock: &WallClock,
-        cgroup: Option<&'a CgroupName>,
+        cgroups: OwnerCgroups<'a>,
     ) -> Self {
         let StuckSocket {
             at,
@@ -128,7 +127,7 @@ impl<'a> StuckRecord<'a> {
             event: event.into(),
             ts: clock.rfc3339(at),
             netns: netns(endpoint.netns),
-            conn: Conn::new(endpoint, clock),
+            conn: Conn::new(endpoint, clock, cgroups.peer_owner),
             owner: owner.as_deref().map(|owner| match process {
                 Some(known) => Owner::from_process(owner, &known.process),
                 None => Owner::new(owner, None),
@@ -146,7 +145,7 @@ impl<'a> StuckRecord<'a> {
                 unsent_bytes: socket.unsent,
                 fds,
                 owner_unknown: owner_unknown.map(Into::into),
-                cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
+                cgroup: cgroups.owner.map(|cgroup| cgroup.path.as_str()),
                 advice,
                 resolved_by: stuck.resolution().map(Into::into),
                 protocol: socket.mptcp.then_some("mptcp"),

@@ -311,7 +311,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
         "conn": {
             "id": 1, "pair": null, "family": "ipv4", "local": {"addr": "10.0.0.1", "port": 80},
             "peer": {"addr": "10.0.0.2", "port": 40_001}, "role": "server", "seen_from_start": false, "opened": null,
-            "lifetime_ms": null,
+            "lifetime_ms": null, "peer_owner": null,
         },
         "owner": {"pid": 7, "comm": "web\u{1b}[2J", "uid": 0, "cgroup": null, "container": null, "source": "proc"},
         "process": {

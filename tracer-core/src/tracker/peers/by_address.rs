@@ -1,0 +1,107 @@
+//! Joins endpoints by their addresses, where their initial sequence numbers are not known: those
+//! that a snapshot has shown.
+
+use std::hash::BuildHasher as _;
+
+use foldhash::fast::RandomState;
+use tcpclose_common::TcpState;
+
+use super::{Tracker, is_joinable};
+use crate::live_endpoint::LiveEndpoint;
+use crate::types::{EndpointId, Nanos, NetNs};
+
+/// An endpoint without a known peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Unjoined {
+    /// The same for both endpoints of a connection without NAT.
+    hash: u64,
+    netns: NetNs,
+    id: EndpointId,
+}
+
+/// The endpoints that were added since the last join.
+#[derive(Debug, Default)]
+pub(in crate::tracker) struct UnjoinedEndpoints {
+    count: usize,
+    /// When they are to be joined.
+    due: Option<Nanos>,
+}
+
+impl UnjoinedEndpoints {
+    /// Returns when the endpoints are to be joined.
+    pub const fn next_due(&self) -> Option<Nanos> {
+        self.due
+    }
+}
+
+/// A join walks all endpoints: it takes place once these add up to this part of them, as in the
+/// parts of a large snapshot, or after [`JOIN_DELAY`].
+const JOIN_FRACTION: usize = 4;
+
+/// How long endpoints that are few wait for a join.
+const JOIN_DELAY: Nanos = Nanos::from_secs(1);
+
+impl Tracker {
+    /// Notes that a snapshot has added so many endpoints, which are to be joined with their peers.
+    pub(in crate::tracker) fn note_unjoined(&mut self, count: usize, at: Nanos) {
+        if count == 0 {
+            return;
+        }
+        self.unjoined.count += count;
+        if self.unjoined.count.saturating_mul(JOIN_FRACTION) >= self.table.len() {
+            self.join_by_address();
+        } else {
+            self.unjoined.due.get_or_insert(at + JOIN_DELAY);
+        }
+    }
+
+    /// Joins the endpoints that have each other's addresses and ports, within a namespace. Of two
+    /// namespaces only where there are no others with the same ones, since containers may have the
+    /// same addresses, and where the addresses are not loopback's, which every namespace has.
+    pub(in crate::tracker) fn join_by_address(&mut self) {
+        self.unjoined = UnjoinedEndpoints::default();
+        let hasher = RandomState::default();
+        let unjoined = self.table.iter().filter_map(|(id, endpoint)| {
+            let is_wanted = endpoint.peer.get().is_none() && is_established(endpoint);
+            let tuple = endpoint.tuple;
+            Some(Unjoined {
+                hash: hasher.hash_one(tuple) ^ hasher.hash_one(tuple.mirrored()),
+                netns: endpoint.netns.filter(|_| is_wanted)?,
+                id,
+            })
+        });
+        let mut unjoined: Vec<Unjoined> = unjoined.collect();
+        unjoined.sort_unstable();
+        for group in unjoined.chunk_by(|one, other| one.hash == other.hash) {
+            let in_one_namespace = group.chunk_by(|one, other| one.netns == other.netns);
+            for group in in_one_namespace.chain([group]) {
+                if let [one, other] = group {
+                    self.join_if_mirrored(one.id, other.id);
+                }
+            }
+        }
+    }
+
+    fn join_if_mirrored(&mut self, one: EndpointId, other: EndpointId) {
+        let (Some(first), Some(second)) = (self.table.get(one), self.table.get(other)) else {
+            return;
+        };
+        let differ = matches!(
+            (first.initial.both(), second.initial.both()),
+            (Some(numbers), Some(others)) if numbers != others.mirrored()
+        );
+        let is_near = first.netns == second.netns || !first.tuple.local().ip().is_loopback();
+        if first.tuple == second.tuple.mirrored() && is_near && !differ {
+            self.join(one, other);
+        }
+    }
+}
+
+fn is_established(endpoint: &LiveEndpoint) -> bool {
+    use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
+    let is_synchronized = matches!(
+        endpoint.state,
+        Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck
+    );
+    is_joinable(endpoint) && is_synchronized
+}
