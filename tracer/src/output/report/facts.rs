@@ -14,9 +14,9 @@ use tcpclose_core::types::{EndpointId, Nanos, Role};
 use super::over_time::OverTime;
 use super::spread::Spread;
 use crate::escape::push_for_terminal;
-use crate::output::close_tally::CloseTally;
 use crate::output::cause_text::cause_text;
 use crate::output::clock::WallClock;
+use crate::output::close_tally::CloseTally;
 use crate::output::ladder::write_ladder;
 
 /// The most stuck sockets that are kept. Further ones are counted.
