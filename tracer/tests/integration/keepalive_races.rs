@@ -206,7 +206,7 @@ fn silence_ends_where_the_close_begins(family: Family) {
 #[test]
 fn python_uses_a_connection_that_its_server_has_closed() {
     const SCRIPT: &str = r#"
-import http.client, http.server, threading, time
+import http.client, http.server, threading
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -219,12 +219,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+closed = threading.Event()
+
+class Server(http.server.ThreadingHTTPServer):
+    # Until then only one direction is closed, and data would be accepted.
+    def shutdown_request(self, request):
+        super().shutdown_request(request)
+        closed.set()
+
+server = Server(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 client = http.client.HTTPConnection("127.0.0.1", server.server_address[1])
 client.request("GET", "/")
 assert client.getresponse().read() == b"ok"
-client.sock.recv(1, 2)  # MSG_PEEK: until the server has closed
+closed.wait()
 try:
     client.request("GET", "/")
     client.getresponse()
