@@ -8,7 +8,11 @@ use super::idle::passed_by_the_fin;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::errno::{EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use crate::finding::{Cause, ClosePath, Reset, ResetReason, Side};
-use crate::types::Role;
+use crate::types::{Nanos, Role};
+
+/// The shortest time without data of this host after which its next data is a new request, and not
+/// the rest of one that the peer has refused (an upload that is answered before its end).
+const MIN_PAUSE: Nanos = Nanos::from_millis(200);
 
 impl CloseFacts<'_> {
     /// Returns the cause of a close with this path; `None` where it was orderly or nothing proves
@@ -72,7 +76,8 @@ impl CloseFacts<'_> {
     ///
     /// A connection is idle when no answer is due: the client has the last word of the server. A
     /// server that owes an answer writes it to a client that would not wait, and a client that has
-    /// not got one wrote to a server that refuses to go on; neither used the connection again.
+    /// not got one, or is just sending, writes to a server that refuses to go on; neither used the
+    /// connection again.
     fn keepalive_race(&self, reset: &Reset) -> Option<Cause> {
         let fin = self.peer_fin?;
         let (at_fin, end) = (fin.evidence?, self.last.evidence?);
@@ -95,14 +100,14 @@ impl CloseFacts<'_> {
             return None;
         }
         let (sent, received) = (at_fin.since_sent()?, at_fin.since_received()?);
-        let is_idle = match role {
+        let is_settled = match role {
             // In one tick, the answer to a request nearly always.
             Role::Client => received <= sent,
             // In one tick, either an answer or the next request.
             Role::Server => sent < received,
             Role::Unknown => false,
         };
-        is_idle.then_some(Cause::StaleKeepalive)
+        (is_settled && sent >= MIN_PAUSE).then_some(Cause::StaleKeepalive)
     }
 }
 

@@ -21,8 +21,8 @@ use strum::{Display, IntoStaticStr, VariantArray};
 #[strum(serialize_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The peer had closed an idle connection, and this host wrote to it after the peer's FIN had
-    /// arrived: a RST answered.
+    /// The peer had closed the connection, on which no answer was due, and this host wrote to it
+    /// after the peer's FIN had arrived: a RST answered.
     StaleKeepalive,
     /// The peer closed an idle connection while data of this host was on the way: the data and the
     /// peer's FIN passed each other, and a RST answered the data.

@@ -137,6 +137,30 @@ fn a_client_without_an_answer_has_not_used_the_connection_again() {
 }
 
 #[test]
+fn an_upload_that_is_answered_before_its_end_was_not_idle() {
+    // The answer is there, and more of the request follows.
+    let mut world = World::new();
+    let mut end = idle_client(&mut world);
+    end.sends(1000);
+    end.receives(50, 0);
+    end.is_silent(100, 0);
+    is_closed_by_peer(&mut world, &mut end);
+    end.writes(1000);
+    assert_eq!(is_reset(&mut world, &mut end).cause, None);
+
+    // A server with TLS sends its close_notify before it closes the idle connection.
+    let mut world = World::new();
+    let mut end = idle_client(&mut world);
+    end.receives(31, 0);
+    end.is_silent(5_003, 0);
+    is_closed_by_peer(&mut world, &mut end);
+    end.writes(27);
+    let close = is_reset(&mut world, &mut end);
+    assert_eq!(close.cause, Some(Cause::StaleKeepalive));
+    assert_eq!(close.idle, ms(0), "that is data");
+}
+
+#[test]
 fn a_reset_without_data_after_the_fin_has_another_cause() {
     let mut world = World::new();
     let mut end = idle_client(&mut world);

@@ -27,8 +27,8 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
     match cause {
         Cause::StaleKeepalive => text!(
             "stale keep-alive",
-            "the peer had closed the idle connection, and this host wrote to it after the peer's FIN had arrived",
-            "Give up idle connections sooner than the peer does (`idle_ms` shows when), or see that they are at the end of stream before they are used again."
+            "the peer had closed the connection, and this host used it again after the peer's FIN had arrived",
+            "Give up idle connections sooner than the peer does (`idle_ms` shows when), and see whether one is at the end of stream before it is used again."
         ),
         Cause::CrossedKeepalive => text!(
             "crossed keep-alive",
