@@ -74,7 +74,7 @@ impl SnapshotJoin {
     }
 
     /// Returns whether there were more records than can be noted. What the snapshot shows of
-    /// connections is then left out, so that nothing false is told, and another one is needed.
+    /// connections is then left out, so that nothing false is reported, and another one is needed.
     #[must_use]
     pub const fn is_full(&self) -> bool {
         self.is_full

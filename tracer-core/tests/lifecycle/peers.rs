@@ -147,7 +147,7 @@ fn an_owner_found_through_a_listener_stays_marked_as_the_peers() {
 }
 
 #[test]
-fn the_end_that_was_reset_says_why_the_peer_did_it() {
+fn the_endpoint_that_was_reset_shows_why_the_peer_did_it() {
     let mut world = World::new();
     let (mut client, mut server) = connected(&mut world);
     abort_with_unread_data(&mut world, &mut client, &mut server);
@@ -184,7 +184,7 @@ fn a_peer_that_has_closed_before_has_left_its_cause() {
 }
 
 #[test]
-fn data_after_close_is_told_by_the_minisocket_that_refused_it() {
+fn data_after_close_is_shown_by_the_minisocket_that_refused_it() {
     let mut world = World::new();
     let (mut client, mut server) = connected(&mut world);
     client.evidence.flags.dead = true;
@@ -224,7 +224,7 @@ fn data_after_close_is_told_by_the_minisocket_that_refused_it() {
 fn a_reset_is_not_explained_by_what_the_peer_saw_of_another() {
     let mut world = World::new();
     let (mut client, mut server) = connected(&mut world);
-    // Two RSTs that crossed, of a firewall perhaps.
+    // Two RSTs that crossed, as of a firewall.
     is_reset(&mut world, &mut client);
     is_reset(&mut world, &mut server);
     let findings = world.findings();
@@ -335,7 +335,7 @@ fn a_peer_that_closes_meanwhile_is_not_known_to_be_open() {
 }
 
 #[test]
-fn after_a_loss_nothing_is_said_to_come_from_the_path() {
+fn after_a_loss_nothing_is_reported_to_come_from_the_path() {
     for location in [
         LossLocation::Ring,
         LossLocation::Program,
@@ -367,7 +367,7 @@ fn after_a_loss_nothing_is_said_to_come_from_the_path() {
 }
 
 #[test]
-fn a_reset_that_looks_like_ones_own_is_not_said_to_come_from_the_path() {
+fn a_reset_that_resembles_ones_own_is_not_reported_to_come_from_the_path() {
     let mut world = World::new();
     let (mut client, _server) = connected(&mut world);
     // Data for a closed socket: tcp_reset() ends it, and the RST that goes out is its own. The

@@ -1,5 +1,5 @@
 //! The start: what was open before is learnt while records already come. Whenever the snapshot was
-//! taken, and whenever it comes, each endpoint is told once.
+//! taken, and whenever it comes, each endpoint is reported once.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::Event;
@@ -86,7 +86,7 @@ fn older_connection_closes() -> Vec<Event> {
 }
 
 #[test]
-fn a_connection_that_was_open_before_is_told_once_and_with_what_was_known_in_time() {
+fn a_connection_that_was_open_before_is_reported_once_and_with_what_was_known_in_time() {
     let states = [
         TcpState::Established,
         TcpState::CloseWait,

@@ -70,8 +70,8 @@ pub struct Programs {
     pub tier: Tier,
     /// Whether sockets have cookies here, so that records can be joined with sock_diag.
     pub has_cookie: bool,
-    /// Whether records show when data was last sent and received, and the times that FINs echo: this
-    /// kernel's sockets have the fields.
+    /// Whether records show when data was last sent and received, and the times that FINs echo:
+    /// this kernel's sockets have the fields.
     pub has_data_times: bool,
     /// Tracepoints that could not be attached, and why.
     pub missing_tracepoints: Vec<(&'static str, ProgramUnavailable)>,

@@ -4,21 +4,25 @@ use clap::Parser as _;
 
 use super::Cli;
 
-const DOCUMENTS: [(&str, &str); 8] = [
-    ("README.md", include_str!("../../../README.md")),
-    ("ARCHITECTURE.md", include_str!("../../../ARCHITECTURE.md")),
-    ("docs/json.md", include_str!("../../../docs/json.md")),
-    ("docs/leaks.md", include_str!("../../../docs/leaks.md")),
-    ("docs/metrics.md", include_str!("../../../docs/metrics.md")),
-    (
-        "docs/operations.md",
-        include_str!("../../../docs/operations.md"),
-    ),
-    ("docs/outputs.md", include_str!("../../../docs/outputs.md")),
-    (
-        "docs/recording.md",
-        include_str!("../../../docs/recording.md"),
-    ),
+macro_rules! documents {
+    ($($name:literal,)*) => {
+        &[$(($name, include_str!(concat!("../../../", $name))),)*]
+    };
+}
+
+const DOCUMENTS: &[(&str, &str)] = documents![
+    "README.md",
+    "ARCHITECTURE.md",
+    "docs/json.md",
+    "docs/leaks.md",
+    "docs/metrics.md",
+    "docs/operations.md",
+    "docs/outputs.md",
+    "docs/recording.md",
+    "docs/runbooks/502-after-idle.md",
+    "docs/runbooks/cannot-assign-requested-address.md",
+    "docs/runbooks/connection-reset-by-peer.md",
+    "docs/runbooks/too-many-close-wait.md",
 ];
 
 /// Placeholders in the documents, each with a possible value.

@@ -78,7 +78,7 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
         Cause::DataAfterClose => text!(
             "data after close",
             "the peer sent data after this host had closed both directions",
-            "The program closed before the peer had finished: read until the end of stream first."
+            "If it had been idle (`idle_ms`), the peer reuses connections too late: let it give them up first. Else read until the end of stream before close()."
         ),
         Cause::NotAccepted => text!(
             "not accepted",

@@ -8,15 +8,6 @@ use tcpclose_core::types::Nanos;
 
 /// Appends the growth, the time until the last file descriptor is taken, and the basis of both.
 pub(super) fn push_forecast(text: &mut String, forecast: &Forecast) {
-    push_growth(text, forecast);
-    let fit = &forecast.fit;
-    let _ = write!(text, " (linear fit of {} samples in ", fit.samples);
-    push_with_unit(text, fit.span);
-    let _ = write!(text, ", R² {:.2})", fit.r_squared);
-}
-
-/// Appends the growth, and the time until the last file descriptor is taken.
-pub(super) fn push_growth(text: &mut String, forecast: &Forecast) {
     let Forecast { fit, exhausted_in } = forecast;
     let (word, rate) = if fit.per_second < 0.0 {
         ("falls", -fit.per_second)
@@ -36,4 +27,7 @@ pub(super) fn push_growth(text: &mut String, forecast: &Forecast) {
             push_with_unit(text, *left);
         }
     }
+    let _ = write!(text, " (linear fit of {} samples in ", fit.samples);
+    push_with_unit(text, fit.span);
+    let _ = write!(text, ", R² {:.2})", fit.r_squared);
 }

@@ -11,7 +11,6 @@ use tcpclose_core::types::{Certainty, Nanos, Role};
 
 use super::cause_text::cause_text;
 use super::clock::WallClock;
-use super::close_text::MIN_SILENCE;
 use super::duration::push_with_unit;
 use super::owner_text::push_owner;
 use super::paragraph::push_paragraph;
@@ -22,6 +21,8 @@ const WIDTH: usize = 44;
 const INDENT: &str = "    ";
 /// The columns of the paragraph.
 const TEXT_WIDTH: usize = 76;
+/// The shortest silence before a close that is worth words.
+const MIN_SILENCE: Nanos = Nanos::from_secs(1);
 
 /// Appends the drawing of one close, with an empty line behind it.
 pub(super) fn write_ladder(out: &mut Vec<u8>, close: &Close, clock: &WallClock) {
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_peers_process_and_what_it_says_are_written_below() {
+    fn the_peers_process_and_what_it_shows_are_written_below() {
         let mut close = samples::reset();
         close.endpoint.peer_owner = samples::owner(24_311, b"nginx\n");
         close.cause = None;

@@ -116,7 +116,7 @@ impl CoreDriver {
         self.tracker.next_deadline().into_iter().chain(flush).min()
     }
 
-    /// Has the core report the closes that still wait for their peer's, since no more inputs follow.
+    /// Has the core report the closes that still wait for their peer's, as no more inputs follow.
     pub(super) fn end_waits(&mut self) {
         self.tracker.end_waits_for_peers();
     }

@@ -12,9 +12,9 @@ use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::host::namespace_link::in_initial_pid_namespace;
 
 /// Finds the owners of the sockets of a snapshot by the inodes of their files, and returns the
-/// sockets that have one: connections, then listeners. Reads every process' descriptors, which takes
-/// some tenths of a second on a busy host. Of several processes that hold a listening socket, one
-/// that holds connections of that port comes first: it accepts them.
+/// sockets that have one: connections, then listeners. Reads every process' descriptors, which
+/// takes some tenths of a second on a busy host. Of several processes that hold a listening socket,
+/// one that holds connections of that port comes first: it accepts them.
 ///
 /// Returns none outside of the initial pid namespace, where the ids in /proc are not those that the
 /// eBPF programs see.

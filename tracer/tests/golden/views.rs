@@ -24,10 +24,7 @@ pub fn every(recording: &str) -> &'static str {
 
 /// The ways for a recording, beside those that all have with JSON.
 pub fn for_recording(recording: &str) -> Vec<View> {
-    let mut views = vec![
-        view("watch.txt", "watch"),
-        view("watch-verbose.txt", "watch -v"),
-    ];
+    let mut views = vec![view("watch.txt", "watch")];
     views.extend(match every(recording) {
         "2s" => [
             view("leaks.txt", "leaks --watch 2s"),

@@ -190,11 +190,9 @@ fn silence_ends_where_the_close_begins(family: Family) {
     // A connection that was never established.
     let (listener, address) = lab.listen();
     drop(listener);
-    assert!(
-        lab.ns
-            .run(|| std::net::TcpStream::connect(address))
-            .is_err()
-    );
+    lab.ns
+        .run(|| std::net::TcpStream::connect(address))
+        .unwrap_err();
     let failed = lab.finish().pop().unwrap();
     failed
         .has("/close/path", "connect_failed")

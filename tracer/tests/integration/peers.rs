@@ -19,7 +19,10 @@ use tcpclose_kit::process::run;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_parity::segment::Endpoint::{Client, Server};
 
-for_ipv4_and_ipv6!(the_end_that_was_reset_says_why, each_end_names_the_other);
+for_ipv4_and_ipv6!(
+    the_endpoint_that_was_reset_shows_why,
+    each_end_names_the_other
+);
 
 /// How often a proof is tried that a busy host may prevent.
 const MAX_TRIES: usize = 10;
@@ -27,7 +30,7 @@ const MAX_TRIES: usize = 10;
 /// Two bytes of which the server reads one before it exits: close() with unread data.
 const TOO_MUCH: &str = "ab";
 
-fn the_end_that_was_reset_says_why(family: Family) {
+fn the_endpoint_that_was_reset_shows_why(family: Family) {
     let Some(lab) = Lab::on_loopback(family) else {
         return;
     };

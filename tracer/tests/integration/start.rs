@@ -44,7 +44,7 @@ fn it_is_attached_as_soon_with_many_namespaces_as_with_few() {
     let many = shortest_start();
     assert!(many < few * 2, "{few:?} with few, {many:?} with many");
 
-    // A connection that is closed as soon as the program watches is told, once.
+    // A connection that is closed as soon as the program watches is reported, once.
     lab.add_resident();
     let Connection {
         client,

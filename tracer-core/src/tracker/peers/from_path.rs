@@ -44,7 +44,8 @@ impl Tracker {
 
     /// Returns whether the RST that ended a connection may have come from neither end: the kernel
     /// has accepted it in a state in which no RST of this host's own looks like that, and the peer
-    /// is open. Both ends were seen from the start, and are certain to be those of one connection.
+    /// is open. Both endpoints were seen from the start, and are certain to be those of one
+    /// connection.
     fn may_be_from_path(&self, waiting: &WaitingClose) -> bool {
         let endpoint = &waiting.endpoint;
         let Some((peer, last)) = self.live_peer(endpoint).zip(endpoint.last_change()) else {

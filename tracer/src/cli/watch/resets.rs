@@ -1,7 +1,8 @@
 //! `tcpclose resets`.
 
 use super::WatchArgs;
-use super::args::{ClosesArgs, Shown, TableArgs};
+use super::args::{ClosesArgs, Shown};
+use crate::cli::common::OutputArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -23,13 +24,13 @@ pub(in crate::cli) struct ResetsArgs {
     #[command(flatten)]
     closes: ClosesArgs,
     #[command(flatten)]
-    table: TableArgs,
+    output: OutputArgs,
 }
 
 impl From<ResetsArgs> for WatchArgs {
     fn from(args: ResetsArgs) -> Self {
         Self {
-            table: args.table,
+            output: args.output,
             ..args.closes.showing(Shown::Abnormal)
         }
     }

@@ -9,29 +9,17 @@ use crate::filter::containers;
 use crate::output::json;
 use crate::output::ladder::write_ladder;
 use crate::output::table::CloseTable;
-use crate::output::terminal::Size;
 use crate::output::transition::TransitionTable;
 use crate::output::write_all::write_all;
 use crate::record::Record;
 use tcpclose_core::finding::Finding;
 
 use super::end::WriterEnd;
-use super::options::{Line, Options, View};
+use super::options::{Line, Options};
 use crate::output::Format;
 
 /// The size in bytes at which a batch is written: a pipe's default capacity.
 const BATCH_BYTES: usize = 64 * 1024;
-/// The fewest lines between two headers, on a terminal of however few rows.
-const MIN_LINES_BETWEEN_HEADERS: usize = 10;
-
-/// How many lines the writer has dealt with.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    /// Those that are written, or not wanted.
-    pub done: AtomicU64,
-    /// Those that are wanted.
-    pub shown: AtomicU64,
-}
 
 /// Formats lines into a batch of text.
 pub(super) struct Formatter {
@@ -39,76 +27,36 @@ pub(super) struct Formatter {
     options: Options,
     closes: CloseTable,
     transitions: TransitionTable,
-    /// The number of lines after which the terminal no longer shows the last header; `None` where
-    /// there is no terminal.
-    screenful: Option<usize>,
-    since_header: usize,
 }
 
 impl Formatter {
     pub(super) fn new(format: Format, options: Options) -> Self {
         Self {
             format,
-            closes: CloseTable::new(None, options.table),
+            closes: CloseTable::new(options.width, options.colours),
             transitions: TransitionTable::default(),
             options,
-            screenful: None,
-            since_header: 0,
         }
     }
 
-    /// Appends the titles of the columns, if there are any.
     fn write_header(&mut self, batch: &mut Vec<u8>) {
-        self.since_header = 0;
-        match (self.format, self.options.view) {
-            (Format::Json, _) | (_, View::Ladders) => {}
-            (Format::Table, View::Transitions) => self.transitions.write_header(batch),
-            (Format::Table, View::Closes) => self.closes.write_header(batch),
+        match self.format {
+            Format::Table if self.options.ladders => {}
+            Format::Table if self.options.transitions => self.transitions.write_header(batch),
+            Format::Table => self.closes.write_header(batch),
+            Format::Json => {}
         }
     }
 
-    /// Takes over the present size of the terminal, before a batch.
-    fn fit_terminal(&mut self) {
-        let size = (self.options.terminal)();
-        self.screenful = size.filter(|size| size.rows > 0).map(|Size { rows, .. }| {
-            // The header and the cursor have a row each.
-            let lines = usize::from(rows).saturating_sub(2);
-            lines.max(MIN_LINES_BETWEEN_HEADERS)
-        });
-        if self.closes.set_width(size.map(|size| size.columns)) {
-            // Titles of the old layout do not fit.
-            self.since_header = usize::MAX;
-        }
-    }
-
-    /// Appends the text of a line, with a header before it where the terminal shows none. Appends
-    /// nothing if the line is not wanted.
     fn write_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
         if !self.is_wanted(line) {
             return Ok(());
         }
-        if self
-            .screenful
-            .is_some_and(|lines| self.since_header >= lines)
-        {
-            self.write_header(batch);
-        }
-        let start = batch.len();
-        self.format_line(batch, line)?;
-        if self.screenful.is_some() {
-            let text = batch.get(start..).unwrap_or_default();
-            let lines = text.iter().filter(|byte| **byte == b'\n').count();
-            self.since_header = self.since_header.saturating_add(lines);
-        }
-        Ok(())
-    }
-
-    fn format_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
         let Options {
             clock,
             cgroups,
             tally,
-            view,
+            ladders,
             ..
         } = &mut self.options;
         if let (Some(tally), Line::Record(Record::Finding(Finding::Close(close)))) = (tally, line) {
@@ -124,7 +72,7 @@ impl Formatter {
             (Format::Json, Line::Transition(raw)) => {
                 json::write_transition(batch, &raw.transition, raw.time_in_old_state, clock)?;
             }
-            (_, Line::Record(Record::Finding(Finding::Close(close)))) if *view == View::Ladders => {
+            (_, Line::Record(Record::Finding(Finding::Close(close)))) if *ladders => {
                 write_ladder(batch, close, clock);
             }
             (_, Line::Record(Record::Finding(Finding::Close(close)))) => {
@@ -133,11 +81,10 @@ impl Formatter {
             (_, Line::Record(Record::Finding(Finding::TimeWait(time_wait)))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
-            (Format::Table, Line::Stuck(group)) => self.closes.write_stuck(batch, group, clock),
-            // Of these, JSON has a record for each socket.
-            (Format::Json, Line::Stuck(_)) => {}
-            (_, Line::Record(Record::Finding(Finding::Loss(_) | Finding::Stuck(_)))) => {}
-            (_, Line::Record(Record::Summary(_))) => {}
+            (_, Line::Record(Record::Finding(Finding::Stuck(stuck)))) => {
+                self.closes.write_stuck(batch, stuck, clock);
+            }
+            (_, Line::Record(Record::Finding(Finding::Loss(_)) | Record::Summary(_))) => {}
             (_, Line::Transition(raw)) => {
                 self.transitions
                     .write_transition(batch, &raw.transition, raw.time_in_old_state);
@@ -158,7 +105,6 @@ impl Formatter {
             Line::Record(Record::Finding(finding)) => {
                 containers::passes(filter, finding, cgroups.as_mut())
             }
-            Line::Stuck(group) => containers::passes_stuck(filter, &group.latest, cgroups.as_mut()),
             Line::Transition(raw) => {
                 containers::passes_transition(filter, &raw.transition, cgroups.as_mut())
             }
@@ -179,7 +125,8 @@ impl Formatter {
 }
 
 /// Writes the header, and then all lines until the sender of the channel is gone or the limit is
-/// reached. Flushes whenever the channel is empty.
+/// reached. Flushes whenever the channel is empty. `done` counts the lines that are written, or not
+/// wanted.
 ///
 /// # Errors
 /// Nothing more can be written, or the limit is reached.
@@ -187,19 +134,14 @@ pub(super) fn run(
     lines: &Receiver<(i64, Line)>,
     mut formatter: Formatter,
     mut out: impl Write,
-    progress: &Progress,
+    done: &AtomicU64,
 ) -> Result<(), WriterEnd> {
     let mut batch = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
-    // Where in the batch the text of each line ends.
-    let mut ends: Vec<usize> = Vec::new();
-    formatter.fit_terminal();
     formatter.write_header(&mut batch);
     write_all(&mut out, &batch, |_| {})?;
     out.flush()?;
     while let Ok(first) = lines.recv() {
         batch.clear();
-        ends.clear();
-        formatter.fit_terminal();
         let mut next = Some(first);
         let mut is_last = false;
         while let Some((wall_clock, line)) = next {
@@ -207,10 +149,8 @@ pub(super) fn run(
             formatter.options.clock.set_offset(wall_clock);
             formatter.write_line(&mut batch, &line)?;
             if batch.len() == start {
-                progress.done.fetch_add(1, Ordering::Release);
+                done.fetch_add(1, Ordering::Release);
             } else {
-                progress.shown.fetch_add(1, Ordering::Relaxed);
-                ends.push(batch.len());
                 is_last = formatter.is_last(&line);
             }
             let full = batch.len() >= BATCH_BYTES;
@@ -220,12 +160,15 @@ pub(super) fn run(
                 lines.try_recv().ok()
             };
         }
-        let (mut position, mut ends) = (0, ends.iter().peekable());
+        let ends_drawing = formatter.options.ladders;
+        let mut last = 0;
         write_all(&mut out, &batch, |written| {
-            position += written.len();
-            while ends.next_if(|end| **end <= position).is_some() {
-                progress.done.fetch_add(1, Ordering::Release);
-            }
+            // A drawing ends with an empty line.
+            let ends = written.iter().filter(|byte| {
+                let before = std::mem::replace(&mut last, **byte);
+                **byte == b'\n' && (!ends_drawing || before == b'\n')
+            });
+            done.fetch_add(ends.count() as u64, Ordering::Release);
         })?;
         if batch.len() < BATCH_BYTES {
             out.flush()?;

@@ -54,7 +54,7 @@ impl<'a> Conn<'a> {
     }
 }
 
-/// The cgroups of the processes at both ends of a connection, where they are known.
+/// The cgroups of the processes at both endpoints of a connection, where they are known.
 #[derive(Clone, Copy)]
 pub(in crate::output::json) struct OwnerCgroups<'a> {
     pub owner: Option<&'a CgroupName>,
