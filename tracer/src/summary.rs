@@ -95,18 +95,19 @@ impl Summarizer {
             .stuck
             .map(|stuck| self.counts.summarize_stuck(stuck));
         let rankings = self.last.rankings.clone();
-        self.measure(now, context.opened, context.now, stuck, rankings)
+        let counts = (context.opened, context.unjoined);
+        self.measure(now, counts, context.now, stuck, rankings)
     }
 
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, end: IntervalEnd, context: IntervalContext) -> IntervalSummary {
-        let opened = context.opened;
+        let counts = (context.opened, context.unjoined);
         let has_usage = end.usage.is_some();
         let mut connections = self.counts.end_interval(end.at, context);
         connections.now.pressure.clone_from(&end.pressure);
         let now = Arc::new(self.measure(
             end,
-            opened,
+            counts,
             connections.now.clone(),
             connections.stuck.clone(),
             Rankings::from(&connections),
@@ -128,7 +129,7 @@ impl Summarizer {
     fn measure(
         &self,
         now: IntervalEnd,
-        opened: u64,
+        (opened, unjoined): (u64, u64),
         gauges: Gauges,
         stuck: Option<StuckSummary>,
         rankings: Rankings,
@@ -144,6 +145,7 @@ impl Summarizer {
             at,
             totals: self.counts.totals().clone(),
             opened,
+            unjoined,
             gauges: Gauges { pressure, ..gauges },
             stuck: stuck.filter(|_| at >= self.stuck_known_from),
             rankings,

@@ -66,6 +66,9 @@ impl Totals {
 pub struct IntervalContext {
     /// Endpoints that became established.
     pub opened: u64,
+    /// Endpoints since the start whose peer may be on this host and was not recognized
+    /// ([`Tracker::unjoined_endpoints`](crate::Tracker::unjoined_endpoints)).
+    pub unjoined: u64,
     /// The present counts.
     pub now: Gauges,
     /// The stuck sockets; `None` without detection of stuck sockets.
@@ -193,7 +196,12 @@ impl FindingCounts {
 
     /// Ends the interval, and begins the next.
     pub fn end_interval(&mut self, at: Nanos, context: IntervalContext) -> Summary {
-        let IntervalContext { opened, now, stuck } = context;
+        let IntervalContext {
+            opened,
+            unjoined: _,
+            now,
+            stuck,
+        } = context;
         if let Some(counts) = &stuck {
             self.trends.record(at, counts.samples());
         }

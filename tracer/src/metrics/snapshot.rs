@@ -24,6 +24,8 @@ pub struct MetricsSnapshot {
     pub totals: Totals,
     /// Endpoints that became established.
     pub opened: u64,
+    /// Endpoints whose peer may be on this host and was not recognized.
+    pub unjoined: u64,
     /// The current counts of endpoints.
     pub gauges: Gauges,
     /// The stuck sockets; `None` as long as they are not known.
@@ -78,6 +80,7 @@ impl MetricsSnapshot {
         Self {
             totals: self.totals.since(&earlier.totals),
             opened: self.opened.saturating_sub(earlier.opened),
+            unjoined: self.unjoined.saturating_sub(earlier.unjoined),
             outputs: OutputStatus::all_since(&self.outputs, &earlier.outputs).collect(),
             usage: self.usage.since(&earlier.usage),
             ..self.clone()

@@ -69,6 +69,7 @@ pub(crate) fn summary() -> IntervalSummary {
         },
         IntervalContext {
             opened: 13,
+            unjoined: 0,
             now: Gauges {
                 live: 1_300,
                 waiting_for_fin: 2,

@@ -47,6 +47,7 @@ impl<S> Session<S> {
     pub fn interval_context(&self) -> IntervalContext {
         IntervalContext {
             opened: self.established_total(),
+            unjoined: self.core.tracker().unjoined_endpoints(),
             now: self.gauges(),
             stuck: self.stuck_counts(),
         }

@@ -30,6 +30,14 @@ pub(super) const METRICS: &[Metric] = &[
         Instrument::Counter(lost),
     ),
     Metric::new(
+        "tcpclose.peers.unrecognized",
+        "{connection}",
+        "Connections whose other end may be on this host and was not recognized, because too many \
+         were opened at the time.",
+        &[],
+        Instrument::Counter(|snapshot| count(snapshot.unjoined)),
+    ),
+    Metric::new(
         "tcpclose.output.records",
         "{record}",
         "Records that an output was offered, by what became of them.",
