@@ -3,22 +3,25 @@
 use std::fmt::Write as _;
 
 use super::{
-    BY, CAUSE, CloseTable, LIFE, PATH, SEG, STATES, Style, WallClock, push_state_ms, push_with_unit,
+    BY, CAUSE, CloseTable, LIFE, PATH, SEG, STATES, Style, WallClock, abbreviation, push_state_ms,
+    push_with_unit,
 };
 use crate::output::forecast_text::push_forecast;
+use tcpclose_common::TcpState;
 use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
 
 impl CloseTable {
-    /// Appends the line of a socket that is stuck, or no longer stuck. BY is the peer, which has
-    /// closed. LIFE is the time in CLOSE_WAIT, with `~` where it is estimated.
+    /// Appends the line of a socket that is stuck, or no longer stuck. BY is the side that closed
+    /// first, LIFE the time in its state, with `~` where it is estimated.
     pub fn write_stuck(&mut self, out: &mut Vec<u8>, stuck: &StuckSocket, clock: &WallClock) {
         let StuckSocket {
             at,
             event: _,
             endpoint,
-            socket: _,
+            socket,
             age,
             verdict,
+            idle_before_fin: _,
             owner,
             owner_unknown,
             holders: _,
@@ -33,7 +36,11 @@ impl CloseTable {
             "stuck"
         };
         cells[PATH].set(word);
-        cells[BY].set("peer");
+        match socket.state {
+            TcpState::CloseWait | TcpState::LastAck => cells[BY].set("peer"),
+            TcpState::FinWait1 | TcpState::FinWait2 => cells[BY].set("local"),
+            _ => cells[BY].set_unknown(),
+        }
         cells[SEG].set_unknown();
         let about = match age.known {
             AgeCertainty::Observed => "",
@@ -46,7 +53,11 @@ impl CloseTable {
             },
             lasted,
         );
-        let _ = write!(cells[STATES].clear(), "CW {about}");
+        let _ = write!(
+            cells[STATES].clear(),
+            "{} {about}",
+            abbreviation(socket.state)
+        );
         push_state_ms(&mut cells[STATES].text, lasted);
         let cause = cells[CAUSE].clear();
         match resolution {
@@ -60,7 +71,7 @@ impl CloseTable {
                 cause.push_str(match owner_unknown {
                     Some(OwnerUnknown::NoHolder) => ", no process holds it",
                     Some(OwnerUnknown::NotInspectable) => ", no holder was found",
-                    Some(OwnerUnknown::Unspecified) | None => "",
+                    Some(OwnerUnknown::Closed | OwnerUnknown::Unspecified) | None => "",
                 });
                 if let Some(owner) = process {
                     let _ = write!(cause, ", {} stuck here", owner.stuck);
