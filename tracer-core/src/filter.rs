@@ -142,6 +142,17 @@ impl ConnectionFilter {
         ) && self.matches_endpoint(&stuck.endpoint)
     }
 
+    /// Returns whether an open connection passes: what only a close has is left out.
+    #[must_use]
+    pub fn matches_open(
+        &self,
+        netns: Option<NetNs>,
+        tuple: &Tuple,
+        owner: Option<&SharedOwner>,
+    ) -> bool {
+        self.matches_owner(owner) && self.matches_addresses(netns, tuple)
+    }
+
     fn matches_owner(&self, owner: Option<&SharedOwner>) -> bool {
         self.matches_pids(owner.map(|owner| owner.pid))
             && self.matches_names(owner.map(|owner| &*owner.comm))

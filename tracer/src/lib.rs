@@ -16,6 +16,7 @@ mod coverage;
 mod duration_arg;
 mod error_chain;
 mod escape;
+mod established;
 pub mod filter;
 pub mod metrics;
 mod namespace_walk;

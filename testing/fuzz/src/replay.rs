@@ -4,7 +4,8 @@ use tcpclose::cgroup_names::NoCgroups;
 use tcpclose::clock_offset::ClockOffset;
 use tcpclose::output::clock::WallClock;
 use tcpclose::output::json;
-use tcpclose::output::table::CloseTable;
+use tcpclose::output::stuck_digest::StuckGroup;
+use tcpclose::output::table::{CloseTable, TableOptions};
 use tcpclose::recording::Entry;
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
@@ -74,7 +75,7 @@ impl Outputs {
     fn new() -> Self {
         Self {
             clock: CLOCK.with(WallClock::clone),
-            table: CloseTable::new(Some(120), false),
+            table: CloseTable::new(Some(120), TableOptions::default()),
             line: Vec::new(),
         }
     }
@@ -94,11 +95,22 @@ impl Outputs {
         match finding {
             Finding::Close(close) => self.table.write_close(line, close, &self.clock),
             Finding::TimeWait(ended) => self.table.write_time_wait(line, ended, &self.clock),
-            Finding::Stuck(stuck) => self.table.write_stuck(line, stuck, &self.clock),
+            Finding::Stuck(stuck) => {
+                let group = StuckGroup {
+                    at: stuck.at,
+                    latest: stuck.clone(),
+                    stuck: 1,
+                    oldest: Some(stuck.age),
+                    resolved: 0,
+                };
+                self.table.write_stuck(line, &group, &self.clock);
+            }
             Finding::Loss(_) => return,
         }
         let text = std::str::from_utf8(line).expect("it is UTF-8");
-        let text = text.strip_suffix('\n').expect("it is a line");
-        assert!(!text.chars().any(char::is_control), "{text:?}");
+        let text = text.strip_suffix('\n').expect("it ends with a line");
+        for line in text.lines() {
+            assert!(!line.chars().any(char::is_control), "{text:?}");
+        }
     }
 }

@@ -2,8 +2,11 @@
 
 use foldhash::{HashMap, HashSet};
 
+use tcpclose_common::TcpState;
+
 use super::Tracker;
 use super::ports_in_use::PortsInUse;
+use crate::filter::ConnectionFilter;
 use crate::live_endpoint::LiveEndpoint;
 use crate::summary::{HeavyHitters, PortUse, Route};
 use crate::types::{Nanos, NetNs, Role, Tuple};
@@ -22,6 +25,24 @@ impl Tracker {
         let connecting = self.connecting.iter();
         let hidden = connecting.filter(|(at, key)| self.filter_may_hide(*at, *key));
         self.live() - hidden.count()
+    }
+
+    /// Returns how many of the live endpoints are open, which those in SYN_SENT are not yet, and how
+    /// many of these pass a filter. Iterates over all of them.
+    #[must_use]
+    pub fn open_endpoints(&self, filter: &ConnectionFilter) -> (usize, usize) {
+        let live = self.table.iter().map(|(_, endpoint)| endpoint);
+        let open = live.filter(|endpoint| endpoint.state != TcpState::SynSent);
+        open.fold((0, 0), |(open, matching), endpoint| {
+            let LiveEndpoint {
+                netns,
+                tuple,
+                owner,
+                ..
+            } = endpoint;
+            let passes = filter.matches_open(*netns, tuple, owner.as_ref());
+            (open + 1, matching + usize::from(passes))
+        })
     }
 
     /// Returns the routes with the most connections that this host opened, at most `len`: of live

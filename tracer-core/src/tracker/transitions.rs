@@ -7,7 +7,7 @@ use crate::arena::Slot;
 use crate::close_path::MinisocketOutcome;
 use crate::event::Transition;
 use crate::live_endpoint::LiveEndpoint;
-use crate::stuck::{Resolution, is_timed_from_entry};
+use crate::stuck::Resolution;
 use crate::types::{EndpointId, OwnerSource, Role, SharedOwner};
 
 impl Tracker {
@@ -152,11 +152,7 @@ impl Tracker {
         }
         let since = endpoint.since.get();
         let mut resolved = None;
-        // A probe may have shown the new state before its record came.
-        if endpoint
-            .stuck_tracking()
-            .is_some_and(|tracking| tracking.polls.state != transition.new)
-        {
+        if transition.new != TcpState::CloseWait {
             resolved = endpoint.take_reported_stuck();
         }
         let was_closing = is_closing(endpoint.state);
@@ -200,8 +196,8 @@ impl Tracker {
                 Resolution::from_transition(transition),
             );
         }
-        if is_timed_from_entry(transition.new)
-            && transition.old != transition.new
+        if transition.new == TcpState::CloseWait
+            && transition.old != TcpState::CloseWait
             && let Some(entered) = entered
         {
             self.note_stuck_state(transition.id, entered);

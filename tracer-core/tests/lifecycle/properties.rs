@@ -202,7 +202,6 @@ fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
         cgroup: None,
         queued: 0,
         unsent: u32::from(which == 1),
-        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,

@@ -52,7 +52,6 @@ pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
         cgroup: None,
         queued: 0,
         unsent: 0,
-        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,

@@ -28,7 +28,7 @@ pub(super) const CLASSIC_TIER: &str =
 /// still be learnt; where that takes long, the session says so.
 pub(super) fn announce(doing: &str, session: &mut Session<Live>) {
     let tier = match session.tier() {
-        Tier::Btf => "every transition with the socket's own evidence".to_owned(),
+        Tier::Btf => "every transition with its socket's evidence".to_owned(),
         Tier::Classic => format!("{CLASSIC_TIER} (see `tcpclose doctor`)"),
     };
     notice!("{doing}; {tier}; Ctrl-C ends it");

@@ -9,6 +9,7 @@ use super::config::KernelFilter;
 use super::containers::kubernetes_namespace;
 use super::port_arg::{self, PortArg};
 use crate::duration_arg::duration;
+use crate::output::duration::push_with_unit;
 use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Cause, ClosePath};
@@ -69,6 +70,30 @@ impl CloseFilterArgs {
             ..filter
         }
     }
+}
+
+impl CloseFilterArgs {
+    /// Returns the filters as they were given, such as `--path reset`.
+    pub(crate) fn described(&self) -> Vec<String> {
+        let Self {
+            paths,
+            causes,
+            min_lifetime,
+        } = self;
+        let least = min_lifetime.map(|least| {
+            let mut text = "--min-life ".to_owned();
+            push_with_unit(&mut text, least.into());
+            text
+        });
+        let all = [list("--path", paths), list("--cause", causes), least];
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// Returns a flag with its values, if there are any.
+fn list(flag: &str, values: &[impl ToString]) -> Option<String> {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    (!values.is_empty()).then(|| format!("{flag} {}", values.join(",")))
 }
 
 /// A word that is none of those that a filter takes.
@@ -156,18 +181,11 @@ impl FilterArgs {
 
     /// Returns a note for the user about filters that no connection is likely to pass.
     pub(crate) fn note_on_contradictions(&self) -> Option<String> {
-        let KernelFilterArgs {
-            local_ports,
-            peer_ports,
-            ..
-        } = &self.kernel;
-        let ports = local_ports.iter().filter(|port| peer_ports.contains(port));
-        let ports: Vec<String> = ports.map(PortArg::to_string).collect();
-        (!ports.is_empty()).then(|| {
-            let ports = ports.join(",");
+        self.hint().map(|hint| {
+            let ports = hint.trim_start_matches("--port ");
             format!(
                 "-L and -D must both hold, and few connections have port {ports} at both ends: \
-                 did you mean --port {ports}?"
+                 did you mean {hint}?"
             )
         })
     }
@@ -184,6 +202,79 @@ impl FilterArgs {
             "recordings have no names of containers, pods and Kubernetes namespaces: --container \
              takes an id there, and --pod a UID",
         )
+    }
+
+    /// Returns the filters as they were given, such as `-L 9000`.
+    pub(crate) fn described(&self) -> Vec<String> {
+        let Self {
+            processes,
+            ports,
+            no_loopback,
+            pids,
+            containers,
+            pods,
+            namespaces,
+            kernel,
+        } = self;
+        let KernelFilterArgs {
+            local_ports,
+            peer_ports,
+            ipv4,
+            ipv6,
+            netns,
+        } = kernel;
+        let flag = |flag: &str, is_given: &bool| is_given.then(|| flag.to_owned());
+        let all = [
+            list("-p", pids),
+            list("--port", ports),
+            list("-L", local_ports),
+            list("-D", peer_ports),
+            flag("-4", ipv4),
+            flag("-6", ipv6),
+            list("--netns", netns.as_slice()),
+            list("--container", containers),
+            list("--pod", pods),
+            list("--namespace", namespaces),
+            flag("--no-loopback", no_loopback),
+        ];
+        let names = (!processes.is_empty()).then(|| processes.join(" "));
+        names.into_iter().chain(all.into_iter().flatten()).collect()
+    }
+
+    /// Returns whether some of the filters are the kernel's, so that the core knows nothing of the
+    /// connections that they leave out.
+    pub(crate) fn has_kernel_part(&self) -> bool {
+        let KernelFilterArgs {
+            local_ports,
+            peer_ports,
+            ipv4,
+            ipv6,
+            netns,
+        } = &self.kernel;
+        let by_port = !(local_ports.is_empty() && peer_ports.is_empty());
+        by_port || *ipv4 || *ipv6 || netns.is_some()
+    }
+
+    /// Returns whether a network namespace is given.
+    pub(crate) fn has_netns(&self) -> bool {
+        self.kernel.netns.is_some()
+    }
+
+    /// Returns whether names of containers decide.
+    pub(crate) fn has_containers(&self) -> bool {
+        !self.user_space_part().containers.is_all()
+    }
+
+    /// Returns the filter that may be meant where -L and -D have the same ports.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let KernelFilterArgs {
+            local_ports,
+            peer_ports,
+            ..
+        } = &self.kernel;
+        let ports = local_ports.iter().filter(|port| peer_ports.contains(port));
+        let ports: Vec<String> = ports.map(PortArg::to_string).collect();
+        (!ports.is_empty()).then(|| format!("--port {}", ports.join(",")))
     }
 
     fn with_kernel_part(&self, kernel: ConnectionFilter) -> ConnectionFilter {

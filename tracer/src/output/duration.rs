@@ -14,7 +14,7 @@ pub(super) fn rounded_ms(span: Nanos) -> f64 {
 
 /// Appends a duration with its unit, in 6 columns up to 100 days: `0.05ms`, `8.4ms`, `123ms`,
 /// `1.2s`, `3m12s`, `5h07m`, `12d03h`.
-pub(super) fn push_with_unit(text: &mut String, span: Nanos) {
+pub(crate) fn push_with_unit(text: &mut String, span: Nanos) {
     let ns = span.0;
     let _ = if ns < 995_000 {
         let hundredths = (ns + 5_000) / 10_000;

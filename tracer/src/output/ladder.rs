@@ -11,6 +11,7 @@ use tcpclose_core::types::{Certainty, Nanos, Role};
 
 use super::cause_text::cause_text;
 use super::clock::WallClock;
+use super::close_text::MIN_SILENCE;
 use super::duration::push_with_unit;
 use super::owner_text::push_owner;
 use super::paragraph::push_paragraph;
@@ -21,8 +22,6 @@ const WIDTH: usize = 44;
 const INDENT: &str = "    ";
 /// The columns of the paragraph.
 const TEXT_WIDTH: usize = 76;
-/// The shortest silence before a close that is worth words.
-const MIN_SILENCE: Nanos = Nanos::from_secs(1);
 
 /// Appends the drawing of one close, with an empty line behind it.
 pub(super) fn write_ladder(out: &mut Vec<u8>, close: &Close, clock: &WallClock) {

@@ -1,6 +1,8 @@
 //! One line of a table with columns that absorb overflow: a value too long for its column pushes
 //! the following ones on, and the next columns with slack catch up.
 
+use std::borrow::Cow;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The style of a cell where colours are enabled.
@@ -56,24 +58,22 @@ impl Cell {
     pub(super) fn width(&self) -> usize {
         self.text.width()
     }
+}
 
-    /// Cuts up to `excess` columns off the end, down to `least` columns. Returns the number of
-    /// columns cut.
-    pub(super) fn cut_end(&mut self, least: usize, excess: usize) -> usize {
-        let before = self.width();
-        let target = before.saturating_sub(excess).max(least);
-        if excess == 0 || target >= before {
-            return 0;
-        }
-        let mut width = 0;
-        let end = self.text.char_indices().find(|(_, character)| {
-            width += character.width().unwrap_or(0);
-            width >= target
-        });
-        self.text.truncate(end.map_or(0, |(at, _)| at));
-        self.text.push('…');
-        before - self.width()
+/// Returns the first characters of a text, with `mark` behind them, in at most `width` columns; the
+/// text itself if it is not wider.
+pub(super) fn cut_to(text: &str, width: usize, mark: char) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
     }
+    let room = width.saturating_sub(mark.width().unwrap_or(0));
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        used += character.width().unwrap_or(0);
+        used > room
+    });
+    let kept = end.map_or(text, |(at, _)| text.get(..at).unwrap_or_default());
+    format!("{kept}{mark}").into()
 }
 
 /// Returns the starts of columns of these widths, with one space between them.
@@ -113,48 +113,61 @@ impl<const N: usize> Spacing<N> {
         Self(spacing)
     }
 
-    /// Returns the number of terminal columns that the line takes.
-    pub(super) fn line_width(&self, cells: &[Cell; N]) -> usize {
-        self.0.iter().sum::<usize>() + cells.iter().map(Cell::width).sum::<usize>()
-    }
-
-    /// Returns the number of spaces that could be removed.
-    pub(super) fn slack(&self) -> usize {
-        self.0.iter().map(|gap| gap.saturating_sub(1)).sum()
-    }
-
-    /// Removes up to `excess` spaces, at the end of the line first. Returns the number of spaces
-    /// removed.
-    pub(super) fn close_up(&mut self, excess: usize) -> usize {
-        let mut left = excess;
-        for gap in self.0.iter_mut().rev() {
-            let taken = gap.saturating_sub(1).min(left);
-            *gap -= taken;
-            left -= taken;
-        }
-        excess - left
-    }
-
     /// Appends the line.
     pub(super) fn write(&self, cells: &[Cell; N], colours: bool, out: &mut Vec<u8>) {
         for (cell, gap) in cells.iter().zip(self.0) {
             out.resize(out.len() + gap, b' ');
-            let code: &[u8] = match cell.style {
-                _ if !colours => b"",
-                Style::Plain => b"",
-                Style::Red => b"\x1b[31m",
-                Style::Green => b"\x1b[32m",
-                Style::Yellow => b"\x1b[33m",
-                Style::Dim => b"\x1b[2m",
-            };
-            out.extend_from_slice(code);
-            out.extend_from_slice(cell.text.as_bytes());
-            if !code.is_empty() {
-                out.extend_from_slice(b"\x1b[0m");
-            }
+            cell.style.write(&cell.text, colours, out);
         }
         out.push(b'\n');
     }
+}
+
+impl Style {
+    /// Appends a text in this style.
+    pub(super) fn write(self, text: &str, colours: bool, out: &mut Vec<u8>) {
+        let code: &[u8] = match self {
+            _ if !colours => b"",
+            Self::Plain => b"",
+            Self::Red => b"\x1b[31m",
+            Self::Green => b"\x1b[32m",
+            Self::Yellow => b"\x1b[33m",
+            Self::Dim => b"\x1b[2m",
+        };
+        out.extend_from_slice(code);
+        out.extend_from_slice(text.as_bytes());
+        if !code.is_empty() {
+            out.extend_from_slice(b"\x1b[0m");
+        }
+    }
+}
+
+/// Appends a row whose cells stand at their columns' starts, always: where a cell has no room
+/// behind the one before it, it stands in a line of its own. Empty cells take no room.
+pub(super) fn write_row<const N: usize>(
+    cells: &[Cell; N],
+    column_starts: &[usize; N],
+    colours: bool,
+    out: &mut Vec<u8>,
+) {
+    let mut end = None;
+    for (cell, start) in cells.iter().zip(column_starts) {
+        if cell.text.is_empty() {
+            continue;
+        }
+        let gap = match end {
+            None => *start,
+            Some(end) if end < *start => start - end,
+            Some(_) => {
+                out.push(b'\n');
+                *start
+            }
+        };
+        out.resize(out.len() + gap, b' ');
+        cell.style.write(&cell.text, colours, out);
+        end = Some(start + cell.width());
+    }
+    out.push(b'\n');
 }
 
 #[cfg(test)]
@@ -195,30 +208,27 @@ mod tests {
     }
 
     #[test]
-    fn spaces_are_removed_from_the_right_first() {
-        let cells = cells(["ab", "cd", "ef", "g"]);
-        let mut spacing = Spacing::new(&cells, &STARTS);
-        assert_eq!((spacing.slack(), spacing.line_width(&cells)), (6, 16));
-        assert_eq!(spacing.close_up(3), 3);
-        assert_eq!(spacing, Spacing([0, 3, 2, 1]));
-        assert_eq!(spacing.close_up(9), 3);
-        assert_eq!(spacing.line_width(&cells), 10);
+    fn columns_of_a_row_never_move() {
+        let row = |texts| {
+            let mut out = Vec::new();
+            write_row(&cells(texts), &STARTS, false, &mut out);
+            String::from_utf8(out).expect("only text went in")
+        };
+        assert_eq!(row(["ab", "cd", "ef", "g"]), "ab   cd   ef   g\n");
+        assert_eq!(
+            row(["ab", "cdefg", "hi", "j"]),
+            "ab   cdefg\n          hi   j\n"
+        );
+        assert_eq!(row(["", "cd", "", "g"]), "     cd        g\n");
     }
 
     #[test]
-    fn a_cut_cell_is_never_wider_than_requested() {
-        let cut = |text: &str, least, excess| {
-            let mut cell = Cell::default();
-            cell.set(text);
-            let gone = cell.cut_end(least, excess);
-            (cell.text, gone)
-        };
-        assert_eq!(cut("abcdef", 1, 2), ("abc…".to_owned(), 2));
-        assert_eq!(cut("abcdef", 5, 9), ("abcd…".to_owned(), 1));
-        assert_eq!(cut("abcdef", 6, 9), ("abcdef".to_owned(), 0));
-        assert_eq!(cut("abcdef", 1, 0), ("abcdef".to_owned(), 0));
-        assert_eq!(cut("数据库", 1, 2), ("数…".to_owned(), 3));
-        assert_eq!(cut("abc", 0, 9), ("…".to_owned(), 2));
+    fn a_cut_text_is_never_wider_than_requested() {
+        assert_eq!(cut_to("abcdef", 4, '…'), "abc…");
+        assert_eq!(cut_to("abcdef", 6, '…'), "abcdef");
+        assert_eq!(cut_to("数据库", 5, '…'), "数据…");
+        assert_eq!(cut_to("数据库", 4, '+'), "数+");
+        assert_eq!(cut_to("abc", 0, '…'), "…");
     }
 
     #[test]

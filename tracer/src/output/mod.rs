@@ -1,9 +1,10 @@
 //! Findings out: JSON lines, the terminal tables, and the thread that writes them.
 
-pub mod abnormal_tally;
 mod cause_text;
 pub mod clock;
-mod duration;
+pub mod close_tally;
+mod close_text;
+pub(crate) mod duration;
 mod forecast_text;
 pub mod json;
 mod ladder;
@@ -18,8 +19,10 @@ pub mod routes;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod sink;
+pub mod stuck_digest;
 #[cfg(test)]
 pub(crate) mod summary_samples;
+pub mod symbols;
 pub mod table;
 pub mod terminal;
 pub mod transition;

@@ -1,5 +1,7 @@
 //! Breaks text into lines.
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Appends a text in lines of at most `width` columns, but for a longer word: the first begins with
 /// `first`, the others with `others`.
 pub(super) fn push_paragraph(
@@ -10,15 +12,15 @@ pub(super) fn push_paragraph(
     width: usize,
 ) {
     text.push_str(first);
-    let mut column = first.chars().count();
+    let mut column = first.width();
     let mut is_first_word = true;
     for word in words.split_whitespace() {
-        let length = word.chars().count();
+        let length = word.width();
         if !is_first_word {
             if column + 1 + length > width {
                 text.push('\n');
                 text.push_str(others);
-                column = others.chars().count();
+                column = others.width();
             } else {
                 text.push(' ');
                 column += 1;

@@ -4,6 +4,7 @@ use super::event_loop::Session;
 use super::live::Live;
 use super::source::Source as _;
 use crate::summary::IntervalEnd;
+use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, PortPressure, StuckCounts};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
@@ -28,6 +29,13 @@ impl<S> Session<S> {
             time_wait: tracker.in_time_wait() as u64,
             pressure: Vec::new(),
         }
+    }
+
+    /// Returns how many connections are open, and how many of them pass a filter. Iterates over
+    /// all of them.
+    #[must_use]
+    pub fn open_endpoints(&self, filter: &ConnectionFilter) -> (usize, usize) {
+        self.core.tracker().open_endpoints(filter)
     }
 
     /// Returns the sockets that were reported as stuck and are not resolved; none without detection

@@ -55,13 +55,15 @@ impl Kept {
     }
 
     /// Runs the program beside the recordings, and returns what it writes to stdout. Nothing of the
-    /// host shows: neither its time zone nor a terminal, nor variables of the environment.
+    /// host shows: neither its time zone nor its locale, nor a terminal, nor other variables of the
+    /// environment.
     pub fn run(&mut self, args: &[&str]) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
             .args(args)
             .current_dir(directory())
             .env_clear()
             .env("TZ", "UTC")
+            .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null())
             .output()
             .expect("the program can be started");

@@ -24,7 +24,10 @@ pub fn every(recording: &str) -> &'static str {
 
 /// The ways for a recording, beside those that all have with JSON.
 pub fn for_recording(recording: &str) -> Vec<View> {
-    let mut views = vec![view("watch.txt", "watch")];
+    let mut views = vec![
+        view("watch.txt", "watch"),
+        view("watch-verbose.txt", "watch -v"),
+    ];
     views.extend(match every(recording) {
         "2s" => [
             view("leaks.txt", "leaks --watch 2s"),

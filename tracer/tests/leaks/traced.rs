@@ -1,7 +1,7 @@
 //! Stuck sockets in `tcpclose watch`: reported when they become stuck and when they are resolved.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -227,20 +227,44 @@ fn filters_hold_for_stuck_sockets_too() -> TestResult {
 #[test]
 fn a_process_that_leaks_on_gets_a_forecast() -> TestResult {
     in_traced_network(|netns| {
-        let mut watch = watch(netns, &[])?;
+        let mut watch = watch_as_json(netns, &[])?;
         let mut held = Vec::new();
         for round in 1..=4 {
             held.push(Pair::forgotten()?);
-            let line = watch.wait_for(" stuck ")?;
-            let here = format!(", {round} stuck here");
-            assert!(line.contains(&here), "{line}");
-            let forecast =
-                line.contains("grows by ") && line.contains("out of file descriptors in about ");
-            assert_eq!(forecast, round >= 3, "{round}: {line}");
+            let opened = leak(&mut watch)?;
+            assert_eq!(opened["process"]["stuck"], round, "{opened}");
+            let left = &opened["process"]["growth"]["exhausted_in_ms"];
+            assert_eq!(left.is_number(), round >= 3, "{round}: {opened}");
         }
         drop(held);
-        let line = watch.wait_for(" resolved ")?;
-        assert!(line.ends_with(" closed"), "{line}");
+        assert_eq!(leak(&mut watch)?["event"], "resolved");
+        Ok(())
+    })
+}
+
+#[test]
+fn in_the_table_a_process_has_one_line_for_its_stuck_sockets() -> TestResult {
+    in_traced_network(|netns| {
+        let held: Vec<TcpStream> = (0..5)
+            .map(|_| Pair::forgotten())
+            .collect::<Result<_, _>>()?;
+        let mut watch = watch(netns, &[])?;
+        let line = watch.wait_for(" stuck in ")?;
+        let pid = std::process::id().to_string();
+        for words in [
+            &pid,
+            " 5 sockets stuck in CLOSE_WAIT (oldest ~",
+            ": tcpclose leaks ",
+        ] {
+            assert!(line.contains(words), "{words}: {line}");
+        }
+        drop(held);
+        // Each close has its line at once, and the process the next one after a minute, or here.
+        let mut closes = 0;
+        while closes < 5 {
+            closes += usize::from(watch.wait_for(" closed by ")?.contains(&pid));
+        }
+        assert_eq!(watch.stop()?, Some(0));
         Ok(())
     })
 }

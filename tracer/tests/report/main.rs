@@ -30,8 +30,7 @@ fn a_page_has_verdicts_plots_and_an_example_of_each_kind() {
     for text in [
         "<title>tcpclose report: live-closes.rec</title>",
         "64 closes. Recorded on Linux 6.18.44 by tcpclose 0.1.0.",
-        "30 abnormal closes in 11.0s",
-        "reset by this host: unread data",
+        "reset by us: unread data",
         "Nothing was lost, and the path of every close is known.",
         "How long connections lived",
         "<th scope=\"row\">CLOSE_WAIT</th>",

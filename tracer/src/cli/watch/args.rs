@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgAction;
+
 use crate::cli::common::{OutputArgs, positive_count};
 use crate::cli::tracing::StuckArgs;
 use crate::duration_arg::duration;
 use crate::filter::args::{CloseFilterArgs, FilterArgs};
 use crate::output::table::STATES_HELP;
+use crate::output::writer::View;
+use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
 const AFTER_HELP: &str = "\
@@ -24,51 +28,44 @@ recording";
 /// What `tcpclose watch` takes.
 #[derive(Clone, Default, clap::Args)]
 #[command(after_help = AFTER_HELP, after_long_help = format!("{STATES_HELP}\n\n{AFTER_HELP}"))]
+#[command(mut_arg("stuck_after", |arg| arg.conflicts_with("replay")))]
 pub(in crate::cli) struct WatchArgs {
     #[command(flatten)]
-    pub(super) filters: FilterArgs,
+    pub(super) closes: ClosesArgs,
     #[command(flatten)]
-    pub(super) closes: CloseFilterArgs,
-    #[command(flatten)]
-    pub(super) output: OutputArgs,
-    /// Stop after N lines
-    #[arg(long, value_name = "N", value_parser = positive_count)]
-    pub(super) count: Option<u64>,
-    /// Stop after this time, such as 30s or 5m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub(super) duration: Option<Duration>,
+    pub(super) table: TableArgs,
     #[command(flatten)]
     pub(super) stuck: StuckArgs,
     /// Show every state transition, as bcc's tcpstates does, instead of closes
     #[arg(long, conflicts_with = "stuck_after")]
     pub(super) transitions: bool,
-    /// Use the classic tracepoint even if the kernel has BTF (shows less)
-    #[arg(long)]
-    pub(super) no_btf: bool,
     #[arg(skip)]
     pub(super) shown: Shown,
-    /// Print on stderr which transitions the eBPF programs leave out
-    #[arg(short, long)]
-    pub(super) verbose: bool,
     /// Record into a file as well, for a later --replay; an existing file is refused (see --force)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
     pub(super) record: Option<PathBuf>,
     /// Overwrite an existing file with --record
     #[arg(long, requires = "record")]
     pub(super) force: bool,
-    /// Show a recording instead of what happens now
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "no_btf", "verbose", "duration", "stuck_after"])]
-    pub(super) replay: Option<PathBuf>,
 }
 
 impl WatchArgs {
+    /// Returns what the lines are.
+    pub(super) const fn view(&self) -> View {
+        match self.shown {
+            _ if self.transitions => View::Transitions,
+            Shown::Ladders => View::Ladders,
+            Shown::Everything | Shown::Abnormal => View::Closes,
+        }
+    }
+
     /// Returns the options for tracing the kernel.
     pub(super) fn options(&self) -> anyhow::Result<TraceOptions> {
         Ok(TraceOptions {
             every_transition: self.transitions,
-            classic: self.no_btf,
-            log: self.verbose.then_some(crate::notice::write_line),
-            filter: self.filters.kernel.to_config().live()?,
+            classic: self.closes.no_btf,
+            log: (self.table.verbose > 1).then_some(crate::notice::write_line),
+            filter: self.closes.filters.kernel.to_config().live()?,
             ..TraceOptions::default()
         })
     }
@@ -86,46 +83,57 @@ pub(super) enum Shown {
     Ladders,
 }
 
-/// What the commands take that show only closes.
-#[derive(clap::Args)]
+/// Which closes are shown.
+#[derive(Clone, Default, clap::Args)]
 pub(super) struct ClosesArgs {
     #[command(flatten)]
-    filters: FilterArgs,
+    pub(super) filters: FilterArgs,
     #[command(flatten)]
-    closes: CloseFilterArgs,
-    /// Stop after N closes
+    pub(super) paths: CloseFilterArgs,
+    /// Stop after N closes; in `watch`, lines about stuck sockets count, too
     #[arg(long, value_name = "N", value_parser = positive_count)]
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// Stop after this time, such as 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]
-    duration: Option<Duration>,
+    pub(super) duration: Option<Duration>,
     /// Use the classic tracepoint even if the kernel has BTF (shows less)
     #[arg(long)]
-    no_btf: bool,
+    pub(super) no_btf: bool,
     /// Show a recording instead of what happens now
     #[arg(long, value_name = "FILE", conflicts_with_all = ["no_btf", "duration"])]
-    replay: Option<PathBuf>,
+    pub(super) replay: Option<PathBuf>,
 }
 
 impl ClosesArgs {
+    /// Returns the part of the filter that the kernel does not apply.
+    pub(super) fn user_space_filter(&self) -> ConnectionFilter {
+        self.paths.add_to(self.filters.user_space_part())
+    }
+
+    /// Returns the whole filter for a recording.
+    pub(super) fn recorded_filter(&self) -> anyhow::Result<ConnectionFilter> {
+        Ok(self.paths.add_to(self.filters.recorded()?))
+    }
+
     pub(super) fn showing(self, shown: Shown) -> WatchArgs {
-        let Self {
-            filters,
-            closes,
-            count,
-            duration,
-            no_btf,
-            replay,
-        } = self;
         WatchArgs {
-            filters,
-            closes,
-            count,
-            duration,
-            no_btf,
-            replay,
+            closes: self,
             shown,
             ..WatchArgs::default()
         }
     }
+}
+
+/// How closes are shown.
+#[derive(Clone, Default, clap::Args)]
+pub(super) struct TableArgs {
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    /// Never cut a name or break a line: the terminal may wrap it
+    #[arg(short, long)]
+    pub(super) wide: bool,
+    /// Show all that is known (addresses, states, bytes), and how each TIME_WAIT ended; -vv: also
+    /// which transitions the eBPF programs leave out, on stderr
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
 }

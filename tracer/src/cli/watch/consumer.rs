@@ -4,6 +4,9 @@ use std::future::pending;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::printer::LinePrinter;
 use crate::cli::shutdown::{self, Shutdown};
@@ -12,10 +15,16 @@ use crate::record::RawTransition;
 use crate::session::{Consumer, Session, Source};
 use tcpclose_core::finding::Finding;
 
+/// The shortest time until there may be something to show: the session's time is a little behind the
+/// clock.
+const MIN_WAKE_DELAY: Duration = Duration::from_millis(5);
+
 /// Shows findings until the user, the output or a limit ends that.
 pub(super) struct WatchConsumer {
     printer: LinePrinter,
     signals: Option<Shutdown>,
+    /// When there may be something to show although nothing has happened, in a live session.
+    wake_at: Option<Instant>,
     /// Set when nothing more is to be shown.
     stop: Arc<AtomicBool>,
     /// The error that ended the output.
@@ -30,6 +39,7 @@ impl WatchConsumer {
         Self {
             printer,
             signals: Some(signals),
+            wake_at: None,
             stop: Arc::default(),
             end: None,
             is_recorded,
@@ -41,6 +51,7 @@ impl WatchConsumer {
         Self {
             printer,
             signals: None,
+            wake_at: None,
             stop,
             end: None,
             is_recorded: false,
@@ -52,21 +63,28 @@ impl<S: Source> Consumer<S> for WatchConsumer {
     type Output = ExitCode;
 
     async fn wait(&mut self) {
-        let signals = &mut self.signals;
+        let (signals, wake_at) = (&mut self.signals, self.wake_at);
         let stop_requested = async {
             match signals {
                 Some(signals) => signals.requested().await,
                 None => pending().await,
             }
         };
+        let due = async {
+            match wake_at {
+                Some(at) => sleep_until(at).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             end = self.printer.writer.closed() => self.end = Some(end),
             () = stop_requested => self.stop.store(true, Ordering::Relaxed),
+            () = due => {}
         }
     }
 
     fn wants_transitions(&self) -> bool {
-        self.printer.transitions
+        self.printer.wants_transitions()
     }
 
     fn on_transition(&mut self, transition: &RawTransition) {
@@ -79,7 +97,12 @@ impl<S: Source> Consumer<S> for WatchConsumer {
     }
 
     fn after_findings(&mut self, session: &mut Session<S>) -> anyhow::Result<()> {
-        self.printer.show_dropped(session.now());
+        self.printer.after_findings(session);
+        if self.signals.is_some() {
+            let left = self.printer.next_due().map(|due| due - session.now());
+            let left = left.map(|left| Duration::from_nanos(left.0).max(MIN_WAKE_DELAY));
+            self.wake_at = left.and_then(|left| Instant::now().checked_add(left));
+        }
         Ok(())
     }
 
@@ -96,7 +119,7 @@ impl<S: Source> Consumer<S> for WatchConsumer {
         } = self;
         let code = match end {
             Some(end) => printer.finish_ended(end),
-            None => printer.finish(session.waiting_for_fin(), session.now()),
+            None => printer.finish(session),
         };
         if is_recorded {
             shutdown::restore_default_signals();

@@ -3,9 +3,11 @@
 mod args;
 mod consumer;
 mod explain;
+mod heartbeat;
 mod printer;
 mod replay;
 mod resets;
+mod summary;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,10 +28,10 @@ use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
 pub(super) fn run(args: &WatchArgs) -> anyhow::Result<ExitCode> {
-    if let Some(note) = args.filters.note_on_contradictions() {
+    if let Some(note) = args.closes.filters.note_on_contradictions() {
         notice!("{note}");
     }
-    if let Some(file) = &args.replay {
+    if let Some(file) = &args.closes.replay {
         return replay::run(args, file);
     }
     let options = args.options()?;
@@ -45,7 +47,7 @@ async fn watch(args: &WatchArgs, options: TraceOptions) -> anyhow::Result<ExitCo
         .stuck_after(stuck_after)
         .record_to(args.record.as_deref(), if_exists(args.force))
         .start()?;
-    let filter = args.closes.add_to(args.filters.user_space_part());
+    let filter = args.closes.user_space_filter();
     // The names come from the recording, so that a replay shows the same ones, but those of
     // containers, which no recording has.
     let cgroups: Box<dyn CgroupNames> = match session.recorded_cgroups() {
@@ -69,7 +71,7 @@ async fn watch(args: &WatchArgs, options: TraceOptions) -> anyhow::Result<ExitCo
             );
         }
     }
-    let signals = signals.after(args.duration);
+    let signals = signals.after(args.closes.duration);
     let consumer = WatchConsumer::live(printer, signals, args.record.is_some());
     session.run(consumer).await
 }

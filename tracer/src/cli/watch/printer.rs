@@ -1,26 +1,32 @@
 //! Prints the lines of `tcpclose watch`, for a live session or a replay.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::args::{Shown, WatchArgs};
+use super::heartbeat::{self, Heartbeat, Reasons};
+use super::summary::Summary;
 use crate::cgroup_names::CgroupNames;
-use crate::cli::common::{EXIT_FAILED, EXIT_FOUND, FLUSH_TIMEOUT};
+use crate::cli::common::FLUSH_TIMEOUT;
 use crate::clock_offset::ClockOffset;
+use crate::established::established;
+use crate::filter::args::FilterArgs;
 use crate::notice::notice;
 use crate::output::Format;
-use crate::output::abnormal_tally::AbnormalTally;
 use crate::output::clock::WallClock;
+use crate::output::close_tally::CloseTally;
 use crate::output::loss_message;
+use crate::output::stuck_digest::StuckDigest;
+use crate::output::table::TableOptions;
 use crate::output::terminal;
 use crate::output::unbuffered_stdout::unbuffered_stdout;
-use crate::output::writer::{self, DEFAULT_CAPACITY, Line, Writer, WriterEnd};
+use crate::output::writer::{self, DEFAULT_CAPACITY, Line, View, Writer, WriterEnd};
 use crate::plural::plural;
 use crate::record::RawTransition;
+use crate::session::{Session, Source};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
@@ -37,16 +43,18 @@ pub(super) enum SlowReaderPolicy {
 /// Passes the lines that are to be shown to the writer.
 pub(super) struct LinePrinter {
     format: Format,
-    /// Whether raw transitions are shown instead of findings.
-    pub transitions: bool,
+    view: View,
     filter: ConnectionFilter,
+    filter_args: FilterArgs,
     shown: Shown,
-    /// Counts abnormal closes, where only those are shown.
-    tally: Option<Arc<Mutex<AbnormalTally>>>,
-    /// Closes that may have been abnormal: their path is unknown.
-    unknown: u64,
-    /// What was lost.
-    lost: u64,
+    /// Whether the ends of TIME_WAITs are shown.
+    shows_time_waits: bool,
+    summary: Summary,
+    /// Closes that were not shown.
+    hidden: u64,
+    stuck: StuckDigest,
+    heartbeat: Option<Heartbeat>,
+    reasons: Reasons,
     pub writer: Writer,
     slow_reader: SlowReaderPolicy,
     left: u64,
@@ -62,36 +70,56 @@ impl LinePrinter {
         cgroups: Box<dyn CgroupNames>,
         slow_reader: SlowReaderPolicy,
     ) -> anyhow::Result<Self> {
+        let closes = &args.closes;
         // The writer alone knows which lines it leaves out, so it counts those that it writes.
         let (left, limit) = match filter.containers.is_all() {
-            true => (args.count.unwrap_or(u64::MAX), None),
-            false => (u64::MAX, args.count),
+            true => (closes.count.unwrap_or(u64::MAX), None),
+            false => (u64::MAX, closes.count),
         };
-        let tally: Option<Arc<Mutex<AbnormalTally>>> =
-            (args.shown == Shown::Abnormal).then(Arc::default);
+        let (format, view, shown) = (args.table.output.format(), args.view(), args.shown);
+        let symbols = terminal::symbols();
+        let has_summary = match shown {
+            Shown::Everything => format == Format::Table && view == View::Closes,
+            Shown::Abnormal => true,
+            Shown::Ladders => false,
+        };
+        let tally = has_summary.then(|| Arc::new(Mutex::new(CloseTally::new(symbols))));
         let options = writer::Options {
             clock: WallClock::new(clock),
             cgroups,
             containers: filter.containers.clone(),
             limit,
-            transitions: args.transitions,
-            ladders: args.shown == Shown::Ladders,
+            view,
             tally: tally.clone(),
-            width: terminal::width(),
-            colours: args.output.has_colours(),
+            terminal: terminal::size,
+            table: TableOptions {
+                whole_lines: args.table.wide,
+                verbose: args.table.verbose > 0,
+                colours: args.table.output.has_colours(),
+                symbols,
+            },
             capacity: DEFAULT_CAPACITY,
         };
         let out = unbuffered_stdout().context("stdout cannot be used")?;
-        let writer = Writer::start(args.output.format(), options, out)
-            .context("starting the writer failed")?;
+        let writer = Writer::start(format, options, out).context("starting the writer failed")?;
+        let filters = [closes.filters.described(), closes.paths.described()].concat();
         Ok(Self {
-            format: args.output.format(),
-            transitions: args.transitions,
+            format,
+            view,
             filter,
-            shown: args.shown,
-            tally,
-            unknown: 0,
-            lost: 0,
+            filter_args: closes.filters.clone(),
+            shown,
+            shows_time_waits: format == Format::Json || args.table.verbose > 0,
+            summary: Summary::new(tally, shown == Shown::Abnormal, format),
+            hidden: 0,
+            stuck: StuckDigest::default(),
+            heartbeat: None,
+            reasons: Reasons {
+                abnormal_only: shown == Shown::Abnormal,
+                filters: (!filters.is_empty()).then(|| filters.join(" and ")),
+                hint: closes.filters.hint(),
+                ..Reasons::default()
+            },
             writer,
             slow_reader,
             left,
@@ -104,25 +132,36 @@ impl LinePrinter {
         self.left == 0 || self.closed
     }
 
+    /// Returns whether raw transitions are shown instead of findings.
+    pub fn wants_transitions(&self) -> bool {
+        self.view == View::Transitions
+    }
+
     pub fn show_transition(&mut self, raw: &RawTransition) {
-        if self.transitions && self.left > 0 && self.filter.matches_transition(&raw.transition) {
-            self.left -= 1;
-            self.send(Line::Transition(Box::new(*raw)));
+        if self.wants_transitions() && self.filter.matches_transition(&raw.transition) {
+            self.send_line(Line::Transition(Box::new(*raw)));
         }
     }
 
     pub fn show(&mut self, finding: Finding) {
         if let Finding::Loss(loss) = finding {
-            self.lost(loss);
-        } else if !self.transitions && self.left > 0 && self.filter.matches(&finding) {
-            match self.is_wanted_kind(&finding) {
-                Some(true) => {
-                    self.left -= 1;
-                    self.send(Line::Record(finding.into()));
-                }
-                Some(false) => {}
-                None => self.unknown += 1,
+            return self.lost(loss);
+        }
+        if self.wants_transitions() || self.left == 0 {
+            return;
+        }
+        let is_close = matches!(finding, Finding::Close(_));
+        if !self.filter.matches(&finding) {
+            self.hidden += u64::from(is_close);
+            return;
+        }
+        match (self.is_wanted_kind(&finding), finding) {
+            (Some(true), Finding::Stuck(stuck)) if self.format == Format::Table => {
+                self.stuck.add(stuck);
             }
+            (Some(true), finding) => self.send_line(Line::Record(finding.into())),
+            (Some(false), _) => self.hidden += u64::from(is_close),
+            (None, _) => self.summary.unknown += 1,
         }
     }
 
@@ -130,26 +169,82 @@ impl LinePrinter {
     /// one where only those are.
     fn is_wanted_kind(&self, finding: &Finding) -> Option<bool> {
         match (self.shown, finding) {
+            (Shown::Everything, Finding::TimeWait(_)) => Some(self.shows_time_waits),
             (Shown::Everything, _) | (Shown::Ladders, Finding::Close(_)) => Some(true),
             (Shown::Abnormal, Finding::Close(close)) => close.path.is_abnormal(),
             _ => Some(false),
         }
     }
 
-    /// Reports the lines that were dropped because the writer was too slow.
-    pub fn show_dropped(&mut self, now: Nanos) {
+    /// Shows what is due after the findings up to the session's present time: the lines that were
+    /// dropped because the writer was too slow, processes with stuck sockets, and signs of life.
+    pub fn after_findings<S: Source>(&mut self, session: &Session<S>) {
+        let now = session.now();
+        self.summary.reached(now);
         let lost = self.writer.take_dropped();
         if lost > 0 {
             self.lost(output_loss(now, lost));
+        }
+        self.show_stuck(session, now);
+        if self.format == Format::Table
+            && self.slow_reader == SlowReaderPolicy::Drop
+            && !self.wants_transitions()
+        {
+            self.show_life(session, now);
+        }
+    }
+
+    /// Returns when [`Self::after_findings`] has something to show, if nothing happens until then.
+    pub fn next_due(&self) -> Option<Nanos> {
+        let heartbeat = self.heartbeat.as_ref().map(Heartbeat::next_due);
+        self.stuck.next_due().into_iter().chain(heartbeat).min()
+    }
+
+    /// Shows the processes whose stuck sockets are due by then.
+    fn show_stuck<S: Source>(&mut self, session: &Session<S>, until: Nanos) {
+        if self.stuck.next_due().is_none_or(|due| due > until) {
+            return;
+        }
+        let filter = &self.filter;
+        let stuck = session.stuck_sockets();
+        let stuck = stuck.filter(|socket| filter.matches_stuck(socket));
+        for group in self.stuck.take_due(session.now(), until, stuck) {
+            self.send_line(Line::Stuck(Box::new(group)));
+        }
+    }
+
+    /// Shows what is open, if no line came for a while.
+    fn show_life<S: Source>(&mut self, session: &Session<S>, now: Nanos) {
+        let heartbeat = self.heartbeat.get_or_insert_with(|| Heartbeat::new(now));
+        let silence = heartbeat.check(now, self.writer.shown(), self.hidden);
+        if let Some(silence) = silence {
+            let (open, matching) = session.open_endpoints(&self.filter);
+            let args = &self.filter_args;
+            self.reasons.open = match (args.has_kernel_part(), args.has_netns()) {
+                (false, _) => Some(open as u64),
+                (true, false) => established(),
+                (true, true) => None,
+            };
+            // Names of containers are known to the writer only.
+            self.reasons.matching = (!args.has_containers()).then_some(matching as u64);
+            notice!("{}", heartbeat::text(silence, &self.reasons));
         }
     }
 
     /// Reports a loss as a warning on stderr, and in JSON as a record, too.
     fn lost(&mut self, loss: Loss) {
         notice!("{}", loss_message(&loss));
-        self.lost += loss.lost;
+        self.summary.lost += loss.lost;
         if self.format == Format::Json {
             self.send(Line::Record(Finding::Loss(loss).into()));
+        }
+    }
+
+    /// Passes a line on, unless as many were as were asked for.
+    fn send_line(&mut self, line: Line) {
+        if self.left > 0 {
+            self.left -= 1;
+            self.send(line);
         }
     }
 
@@ -160,10 +255,11 @@ impl LinePrinter {
         }
     }
 
-    /// Writes the remaining lines. `waiting` is the number of endpoints that are closed and not
-    /// reported yet.
-    pub fn finish(self, waiting: usize, now: Nanos) -> anyhow::Result<ExitCode> {
-        if waiting > 0 && !self.transitions {
+    /// Writes the remaining lines, and the summary.
+    pub fn finish<S: Source>(mut self, session: &Session<S>) -> anyhow::Result<ExitCode> {
+        self.show_stuck(session, Nanos(u64::MAX));
+        let waiting = session.waiting_for_fin();
+        if waiting > 0 && !self.wants_transitions() {
             let of = match self.filter.is_all() {
                 true => "",
                 false => " (of all connections, not only those that match the filters)",
@@ -179,48 +275,20 @@ impl LinePrinter {
         };
         match self.writer.finish(deadline) {
             Ok(0) => {}
-            Ok(lost) => notice!("{}", loss_message(&output_loss(now, lost))),
+            Ok(lost) => {
+                notice!("{}", loss_message(&output_loss(session.now(), lost)));
+                self.summary.lost += lost;
+            }
             Err(end) => failure(end)?,
         }
-        Ok(show_tally(self.tally.as_deref(), self.unknown, self.lost))
+        Ok(self.summary.finish())
     }
 
     /// Ends after the output has; `end` is why.
     pub fn finish_ended(self, end: WriterEnd) -> anyhow::Result<ExitCode> {
         failure(end)?;
-        Ok(show_tally(self.tally.as_deref(), self.unknown, self.lost))
+        Ok(self.summary.finish())
     }
-}
-
-/// Shows the groups of abnormal closes, if only those were shown; returns the exit code that
-/// answers whether there were any.
-fn show_tally(tally: Option<&Mutex<AbnormalTally>>, unknown: u64, lost: u64) -> ExitCode {
-    let Some(tally) = tally else {
-        return ExitCode::SUCCESS;
-    };
-    if unknown > 0 {
-        notice!(
-            "{unknown} {} an unknown path, and may have been abnormal",
-            plural(unknown, "close has", "closes have")
-        );
-    }
-    let text = tally
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .to_text();
-    let Some(text) = text else {
-        notice!("no connection was seen to close abnormally");
-        return match (unknown, lost) {
-            (0, 0) => ExitCode::SUCCESS,
-            _ => ExitCode::from(EXIT_FAILED),
-        };
-    };
-    // Beside the lines where people read them, and never among those for programs.
-    let _ = match terminal::width() {
-        Some(_) => write!(io::stdout().lock(), "\n{text}"),
-        None => write!(io::stderr().lock(), "{text}"),
-    };
-    ExitCode::from(EXIT_FOUND)
 }
 
 fn output_loss(at: Nanos, lost: u64) -> Loss {

@@ -33,11 +33,11 @@ fn replay(args: &WatchArgs, file: &Path, stop: Arc<AtomicBool>) -> anyhow::Resul
             "it was recorded without --transitions: transitions that are not part of a close are missing"
         );
     }
-    if let Some(note) = args.filters.note_on_recordings() {
+    if let Some(note) = args.closes.filters.note_on_recordings() {
         notice!("{note}");
     }
     let cgroups = Box::new(RecordedCgroupNames::new(session.cgroups()));
-    let filter = args.closes.add_to(args.filters.recorded()?);
+    let filter = args.closes.recorded_filter()?;
     let printer = LinePrinter::new(
         args,
         filter,

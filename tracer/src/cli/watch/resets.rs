@@ -1,8 +1,7 @@
 //! `tcpclose resets`.
 
 use super::WatchArgs;
-use super::args::{ClosesArgs, Shown};
-use crate::cli::common::OutputArgs;
+use super::args::{ClosesArgs, Shown, TableArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -24,13 +23,13 @@ pub(in crate::cli) struct ResetsArgs {
     #[command(flatten)]
     closes: ClosesArgs,
     #[command(flatten)]
-    output: OutputArgs,
+    table: TableArgs,
 }
 
 impl From<ResetsArgs> for WatchArgs {
     fn from(args: ResetsArgs) -> Self {
         Self {
-            output: args.output,
+            table: args.table,
             ..args.closes.showing(Shown::Abnormal)
         }
     }

@@ -14,9 +14,9 @@ use tcpclose_core::types::{EndpointId, Nanos, Role};
 use super::over_time::OverTime;
 use super::spread::Spread;
 use crate::escape::push_for_terminal;
-use crate::output::abnormal_tally::AbnormalTally;
 use crate::output::cause_text::cause_text;
 use crate::output::clock::WallClock;
+use crate::output::close_tally::CloseTally;
 use crate::output::ladder::write_ladder;
 
 /// The most stuck sockets that are kept. Further ones are counted.
@@ -81,7 +81,7 @@ pub(crate) struct Facts {
     pub(super) waiting: OverTime<Waiting>,
     pub(super) processes: HeavyHitters<String>,
     pub(super) peers: HeavyHitters<String>,
-    pub(super) abnormal: AbnormalTally,
+    pub(super) abnormal: CloseTally,
     /// The first close of each outcome, drawn.
     pub(super) examples: BTreeMap<Outcome, String>,
     /// All losses in one place together.

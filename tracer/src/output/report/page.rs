@@ -89,7 +89,7 @@ fn about(facts: &Facts, source: &Source<'_>, clock: &WallClock) -> Markup {
 }
 
 fn verdicts(facts: &Facts, source: &Source<'_>, cgroups: &mut dyn CgroupNames) -> Markup {
-    let abnormal = facts.abnormal.to_text();
+    let abnormal = facts.abnormal.groups_text();
     let stuck = facts.stuck(source.stuck_after.unwrap_or(Nanos(0)));
     let unknown = facts.outcomes.get(&Outcome::Unknown).copied().unwrap_or(0);
     let losses: Vec<&Loss> = facts.losses.iter().flatten().collect();

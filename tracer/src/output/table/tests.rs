@@ -1,31 +1,37 @@
-use std::io::Write as _;
-
 use smallvec::smallvec;
-use unicode_width::UnicodeWidthStr as _;
-
-use strum::VariantArray as _;
+use tcpclose_common::TcpState;
+use unicode_width::UnicodeWidthStr;
 
 use super::*;
 use crate::output::samples::{self, clock, tuple};
-use tcpclose_core::finding::ResetReason;
-use tcpclose_core::stuck::{AgeCertainty, Resolution, StuckEvent, StuckSocket};
-use tcpclose_core::types::{Nanos, Owner};
+use crate::output::stuck_digest::StuckGroup;
+use tcpclose_core::finding::{
+    Bytes, Cause, EndSource, HalfClose, Initiator, Reset, ResetReason, Side,
+};
+use tcpclose_core::stuck::{AgeCertainty, StuckSocket};
+use tcpclose_core::types::{Owner, OwnerSource};
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
+
+fn options() -> TableOptions {
+    TableOptions::default()
+}
+
+fn verbose() -> TableOptions {
+    TableOptions {
+        verbose: true,
+        ..options()
+    }
+}
 
 fn text(table: &mut CloseTable, close: &Close) -> String {
     let mut out = Vec::new();
     table.write_close(&mut out, close, &clock());
-    let text = String::from_utf8(out).expect("a line is UTF-8");
-    text.strip_suffix('\n').expect("one line").to_owned()
+    String::from_utf8(out).expect("lines are UTF-8")
 }
 
-fn line_at(width: Option<u16>, close: &Close) -> String {
-    text(&mut CloseTable::new(width, false), close)
-}
-
-fn line(close: &Close) -> String {
-    line_at(None, close)
+fn lines_at(width: Option<u16>, close: &Close) -> String {
+    text(&mut CloseTable::new(width, options()), close)
 }
 
 fn between(local: &str, peer: &str) -> Close {
@@ -41,347 +47,378 @@ fn named(comm: &[u8]) -> Close {
     }
 }
 
-#[test]
-fn closes_stand_under_their_titles() {
+/// A client that wrote into a connection which its server had closed.
+fn reset_after_fin() -> Close {
+    Close {
+        path: ClosePath::Reset,
+        states: smallvec![
+            (TcpState::Established, Some(Nanos::from_secs(5))),
+            (TcpState::CloseWait, Some(Nanos::from_millis(460))),
+        ],
+        bytes: Bytes {
+            sent: Some(211),
+            received: Some(1_520),
+        },
+        retransmits: Some(2),
+        reset: Some(Reset {
+            by: Side::Peer,
+            reason: None,
+            kernel_reason: None,
+        }),
+        half_close: Some(HalfClose {
+            by: Side::Peer,
+            lasted: Nanos::from_millis(460),
+            bytes_sent: 27,
+            bytes_received: 0,
+        }),
+        ..samples::three_way()
+    }
+}
+
+fn unread_data() -> Close {
+    Close {
+        cause: Some(Cause::UnreadData),
+        ..samples::reset()
+    }
+}
+
+fn refused() -> Close {
+    Close {
+        path: ClosePath::ConnectFailed,
+        cause: Some(Cause::Refused),
+        states: smallvec![(TcpState::SynSent, Some(samples::us(50)))],
+        ..between("127.0.0.1:48350", "127.0.0.1:8099")
+    }
+}
+
+/// A server whose connection is known through its listening socket only.
+fn not_accepted() -> Close {
+    let owner = samples::owner(4_194_304, b"gunicorn-worker");
+    let owner = Owner {
+        source: OwnerSource::Listen,
+        ..owner.as_deref().cloned().expect("it has one")
+    };
+    Close {
+        cause: Some(Cause::NotAccepted),
+        owner: Some(owner.into()),
+        reset: Some(Reset {
+            by: Side::Local,
+            reason: Some(ResetReason::NotAccepted),
+            kernel_reason: None,
+        }),
+        ..samples::reset()
+    }
+}
+
+fn peer_never_closed() -> Close {
+    Close {
+        path: ClosePath::Timeout,
+        cause: Some(Cause::PeerNeverClosed),
+        reset: None,
+        ..samples::half_closed()
+    }
+}
+
+fn expired() -> TimeWait {
+    let close = samples::half_closed();
+    TimeWait {
+        at: close.at + Nanos::from_secs(60),
+        endpoint: close.endpoint,
+        owner: close.owner,
+        entered: close.at,
+        dwell: Nanos::from_millis(60_100),
+        end: TimeWaitEnd::Expired,
+        measured: EndSource::Hook,
+        error: samples::us(50),
+        restarts: 0,
+    }
+}
+
+fn group(stuck: u64, resolved: u64, latest: StuckSocket) -> StuckGroup {
+    StuckGroup {
+        at: latest.at + Nanos::from_secs(324),
+        oldest: (stuck > 0).then_some(latest.age),
+        latest: Box::new(latest),
+        stuck,
+        resolved,
+    }
+}
+
+/// Every kind of line.
+fn every_kind(width: Option<u16>, options: TableOptions) -> String {
     let mut out = Vec::new();
-    let mut table = CloseTable::new(Some(120), false);
+    let mut table = CloseTable::new(width, options);
     table.write_header(&mut out);
     for close in [
         samples::three_way(),
         samples::half_closed(),
-        samples::reset(),
+        reset_after_fin(),
+        unread_data(),
+        refused(),
+        not_accepted(),
+        peer_never_closed(),
         samples::unknown(),
-        between("192.168.178.100:48350", "10.1.2.3:443"),
+        between("192.168.178.100:48350", "255.255.255.255:65535"),
+        between("[2001:db8::10]:48350", "[2001:db8:0:1::25]:3306"),
+        between(LONGEST_V6, LONGEST_V6),
+        Close {
+            endpoint: between(LONGEST_V6, LONGEST_V6).endpoint,
+            ..unread_data()
+        },
+        named("数据库服务".as_bytes()),
+        named("\x1b[2J\nq\"\u{202e}\\".as_bytes()),
     ] {
         table.write_close(&mut out, &close, &clock());
     }
-    assert_eq!(
-        format!("\n{}", String::from_utf8_lossy(&out)),
-        "
-TIME     PID     COMM       LOCAL             PEER              ROLE   PATH      BY    SEG LIFE   STATES
-12:00:00 28089   mariadb    127.0.0.1:48350   127.0.0.1:3306    client three_way peer  3   8.4ms  ES 8.36 CW .09 LA .05
-12:00:00 28089   mariadb    127.0.0.1:48350   127.0.0.1:3306    client four_way  local 4   8.4ms  ES 2.00 F1 .04 F2 1.5s
-12:00:00 28089   mariadb    [2001:db8::1]:443 [2001:db8::2]:50000 server reset   local 1   8.4ms  ES 8.36 unread_data
-12:00:00 -       -          10.0.0.1:22       10.0.0.2:60000    -      -         -     -   -      ES - LA .05
-12:00:00 28089   mariadb    192.168.178.100:48350 10.1.2.3:443  client three_way peer  3   8.4ms  ES 8.36 CW .09 LA .05
-"
-    );
+    table.write_time_wait(&mut out, &expired(), &clock());
+    let mut unheld = samples::stuck();
+    unheld.owner = None;
+    unheld.process = None;
+    unheld.holders.clear();
+    unheld.age.known = AgeCertainty::Estimated;
+    for group in [
+        group(40, 0, samples::stuck()),
+        group(1, 3, unheld),
+        group(0, 1, samples::resolved()),
+        group(0, 40, samples::resolved()),
+    ] {
+        table.write_stuck(&mut out, &group, &clock());
+    }
+    String::from_utf8(out).expect("lines are UTF-8")
 }
 
-/// Every kind of line on terminals of several widths and in a pipe. `SNAPSHOTS=overwrite` rewrites
-/// the snapshot.
+/// `SNAPSHOTS=overwrite` rewrites the snapshot.
 #[test]
 fn every_kind_of_line_is_as_it_is_kept() {
-    let mut out = Vec::new();
-    let widths = [80, 120, 200].map(|width| (format!("{width} columns"), Some(width)));
-    for (name, width) in widths.into_iter().chain([("a pipe".to_owned(), None)]) {
-        let _ = writeln!(out, "{name}");
-        let mut table = CloseTable::new(width, false);
-        table.write_header(&mut out);
-        for close in [
-            samples::three_way(),
-            samples::half_closed(),
-            samples::reset(),
-            samples::unknown(),
-            between(LONGEST_V6, LONGEST_V6),
-        ] {
-            table.write_close(&mut out, &close, &clock());
-        }
-        for stuck in [samples::stuck(), samples::resolved()] {
-            table.write_stuck(&mut out, &stuck, &clock());
-        }
+    let ascii = TableOptions {
+        symbols: Symbols::Ascii,
+        ..options()
+    };
+    let whole_lines = TableOptions {
+        whole_lines: true,
+        ..options()
+    };
+    let mut all = String::new();
+    for (name, width, options) in [
+        ("40 columns", Some(40), options()),
+        ("80 columns", Some(80), options()),
+        ("100 columns", Some(100), options()),
+        ("160 columns", Some(160), options()),
+        ("240 columns", Some(240), options()),
+        ("80 columns, -v", Some(80), verbose()),
+        ("80 columns, -w", Some(80), whole_lines),
+        ("80 columns, ASCII", Some(80), ascii),
+        ("a pipe", None, options()),
+        ("a pipe, -v", None, verbose()),
+    ] {
+        let _ = writeln!(all, "# {name}\n{}", every_kind(width, options));
     }
-    let text = String::from_utf8(out).expect("lines are UTF-8");
     snapbox::assert_data_eq!(
-        text,
-        snapbox::file!["../../../tests/snapshots/tables/watch.txt"]
+        all,
+        snapbox::file!["../../../tests/snapshots/tables/watch.txt"].raw()
     );
 }
 
 #[test]
-fn a_usual_close_takes_no_more_than_120_columns() {
-    assert_eq!(line(&samples::three_way()).width(), 119);
-    assert_eq!(line(&samples::half_closed()).width(), 120);
+fn on_a_terminal_no_line_is_longer_than_it() {
+    for options in [options(), verbose()] {
+        for width in 80..260 {
+            let text = every_kind(Some(width), options);
+            let longest = text.lines().map(UnicodeWidthStr::width).max();
+            assert!(longest <= Some(usize::from(width)), "{width}:\n{text}");
+        }
+    }
 }
 
 #[test]
-fn into_a_pipe_nothing_is_cut() {
+fn columns_never_move() {
+    for (width, column) in [(80, "HOW"), (120, "HOW"), (160, "STATES"), (240, "BYTES")] {
+        let text = every_kind(Some(width), options());
+        let header = text.lines().next().unwrap_or_default();
+        let start = header.find(column).expect("the column has a title");
+        let before = header.get(..start).unwrap_or_default().width();
+        for close in [samples::three_way(), between(LONGEST_V6, LONGEST_V6)] {
+            let text = lines_at(Some(width), &close);
+            let word = match column {
+                "HOW" => "closed by peer",
+                "BYTES" => "211/174",
+                _ => "ES 8.36",
+            };
+            let line = text.lines().find(|line| line.contains(word));
+            let line = line.unwrap_or_else(|| panic!("{width}: {text}"));
+            let at = line.find(word).and_then(|at| line.get(..at));
+            assert_eq!(
+                at.map(UnicodeWidthStr::width),
+                Some(before),
+                "{width}:\n{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_address_is_never_cut() {
+    for width in (20..260).map(Some).chain([None]) {
+        let close = between(LONGEST_V6, LONGEST_V6);
+        let text = lines_at(width, &close);
+        assert!(text.contains(LONGEST_V6), "{width:?}: {text}");
+    }
+}
+
+#[test]
+fn into_a_pipe_nothing_is_cut_and_no_line_is_broken() {
+    let close = Close {
+        owner: samples::owner(4_194_304, &[0x1b; 15]),
+        endpoint: between(LONGEST_V6, LONGEST_V6).endpoint,
+        ..unread_data()
+    };
     assert_eq!(
-        line(&between(LONGEST_V6, LONGEST_V6)),
+        lines_at(None, &close),
         format!(
-            "12:00:00 28089   mariadb    {LONGEST_V6} {LONGEST_V6} client three_way peer 3 8.4ms ES 8.36 CW .09 LA .05"
+            "12:00:00 {} 4194304 → {LONGEST_V6}  8.4ms reset by us: unread data\n         └ 211 B sent, 174 B \
+             received\n",
+            r"\x1b".repeat(15)
         )
     );
 }
 
 #[test]
-fn long_addresses_lose_their_middles_and_keep_their_ports() {
-    let close = between(LONGEST_V6, LONGEST_V6);
-    let line = line_at(Some(120), &close);
-    assert_eq!(
-        line,
-        "12:00:00 28089 mariadb [2001:db…5:6666]:50000 [2001:db…5:6666]:50000 client three_way peer 3 8.4ms ES 8.36 CW .09 \
-         LA .05"
-    );
-    assert_eq!(line.width(), 120);
-    assert_eq!(line_at(Some(200), &close), self::line(&close));
-}
-
-#[test]
-fn the_longer_address_is_shortened_first() {
-    let line = line_at(Some(120), &between("[::1]:80", LONGEST_V6));
-    assert!(line.contains(" [::1]:80 "), "{line}");
-    assert!(line.contains("6666]:50000 "), "{line}");
-    assert_eq!(line.width(), 120);
-}
-
-#[test]
-fn spaces_go_before_letters_do() {
-    let line = line_at(
-        Some(120),
-        &between("[2001:db8:1::15]:48350", "[2001:db8:2::1]:443"),
-    );
+fn a_cut_name_keeps_its_pid() {
+    let line = lines_at(Some(80), &named(&[0x1b; 15]));
     assert!(
-        line.contains(" [2001:db8:1::15]:48350 [2001:db8:2::1]:443 "),
+        line.contains(r" \x1b\x1b\… 28089 → 127.0.0.1:3306 "),
         "{line}"
     );
-    assert!(line.width() <= 120, "{line}");
-}
-
-#[test]
-fn the_worst_line_does_not_wrap() {
-    let ms = |ms| Some(Nanos::from_millis(ms));
-    let mut close = Close {
-        path: ClosePath::Reset,
-        segments: Some(999),
-        states: smallvec![
-            (TcpState::SynRecv, ms(59_900)),
-            (TcpState::Established, ms(86_399_000)),
-            (TcpState::FinWait1, ms(3_599_000)),
-            (TcpState::FinWait2, ms(3_599_000)),
-        ],
-        reset: Some(Reset {
-            by: Side::Local,
-            reason: Some(ResetReason::DataAfterClose),
-            kernel_reason: None,
-        }),
-        owner: samples::owner(4_194_304, &[0x1b; 15]),
-        ..between(LONGEST_V6, LONGEST_V6)
-    };
-    close.endpoint.lifetime = ms(8_639_000_000);
-    for path in [
-        ClosePath::Reset,
-        ClosePath::ConnectFailed,
-        ClosePath::Simultaneous,
-    ] {
-        close.path = path;
-        for width in 120..400 {
-            let line = line_at(Some(width), &close);
-            assert!(line.width() <= usize::from(width), "{width}: {line}");
-            assert_eq!(line.matches("]:50000 ").count(), 2, "{line}");
-        }
-        assert_eq!(line_at(Some(400), &close), line(&close));
-    }
-}
-
-#[test]
-fn a_narrow_terminal_wraps_lines_that_cannot_fit() {
-    let close = between(LONGEST_V6, LONGEST_V6);
-    assert_eq!(line_at(Some(80), &close), line(&close));
-    assert_eq!(line_at(Some(0), &close), line(&close));
-    assert_eq!(line_at(Some(110), &close).width(), 110);
+    let line = lines_at(Some(80), &not_accepted());
+    assert!(line.contains(" (gunic… 4194304) ← "), "{line}");
 }
 
 #[test]
 fn a_hostile_name_stays_in_its_line() {
-    let line = line(&named("\x1b[2J\nq\"\u{202e}".as_bytes()));
+    for width in [Some(40), Some(80), None] {
+        let text = lines_at(width, &named("\x1b[2J\nq\"\u{202e}".as_bytes()));
+        let controls = |one: char| one != '\n' && crate::escape::is_hostile(one);
+        assert!(!text.chars().any(controls), "{text:?}");
+    }
+}
+
+#[test]
+fn without_unicode_only_ascii_is_written() {
+    let ascii = TableOptions {
+        symbols: Symbols::Ascii,
+        verbose: true,
+        ..options()
+    };
+    for width in [Some(40), Some(80), Some(160), None] {
+        let text = every_kind(width, ascii);
+        assert!(text.is_ascii(), "{text}");
+        assert!(text.contains("-> 127.0.0.1:3306"), "{text}");
+        assert!(text.contains("<- [2001:db8::2]:50000"), "{text}");
+    }
+}
+
+#[test]
+fn a_cause_that_has_no_room_stands_below() {
+    let close = Close {
+        endpoint: samples::three_way().endpoint,
+        ..unread_data()
+    };
+    let narrow = lines_at(Some(80), &close);
     assert!(
-        line.contains(" \\x1b[2J\\nq\"\\u{202e} 127.0.0.1:48350 "),
-        "{line}"
+        narrow.contains(" reset by us\n         └ unread data; "),
+        "{narrow}"
     );
-    assert!(!line.chars().any(crate::escape::is_hostile), "{line:?}");
+    let wider = lines_at(Some(100), &close);
+    assert!(
+        wider.contains(" reset by us: unread data\n         └ 211 B sent"),
+        "{wider}"
+    );
 }
 
 #[test]
-fn a_wide_name_is_measured_in_columns() {
-    assert!(line(&named("数据库".as_bytes())).contains(" 数据库     127.0.0.1:48350 "));
-}
-
-#[test]
-fn an_escaped_name_is_cut_before_an_address() {
-    let line = line_at(Some(120), &named(&[0x1b; 15]));
-    assert!(line.contains(r" \x1b\x1b\x1b\x1b\x1b"), "{line}");
-    assert!(line.contains(" 127.0.0.1:48350 127.0.0.1:3306 "), "{line}");
-    assert!(line.width() <= 120, "{line}");
-}
-
-#[test]
-fn a_cause_names_the_sender_where_it_is_not_the_initiator() {
-    let with = |initiator, by, reason, kernel_reason| {
+fn a_reset_without_a_cause_has_the_kernels_word() {
+    let with = |reason, kernel_reason| {
         let reset = Some(Reset {
-            by,
+            by: Side::Local,
             reason,
             kernel_reason,
         });
-        let line = line(&Close {
-            initiator,
+        How::from_close(&Close {
             reset,
             ..samples::reset()
-        });
-        let (_, cause) = line.split_once("ES 8.36").expect("the state is there");
-        cause.to_owned()
+        })
+        .to_string()
     };
-    let linger = Some(ResetReason::Linger);
-    assert_eq!(with(Initiator::Local, Side::Local, linger, None), " linger");
     assert_eq!(
-        with(Initiator::Peer, Side::Local, linger, None),
-        " linger by local"
+        with(Some(ResetReason::Disconnect), None),
+        "reset by us: disconnect"
     );
-    assert_eq!(with(Initiator::Local, Side::Peer, None, None), " by peer");
-    assert_eq!(with(Initiator::Peer, Side::Peer, None, None), "");
-    assert_eq!(
-        with(Initiator::Local, Side::Local, None, Some("TCP_STATE")),
-        " TCP_STATE"
-    );
+    assert_eq!(with(None, Some("TCP_STATE")), "reset by us: TCP_STATE");
+    assert_eq!(with(None, None), "reset by us");
 }
 
 #[test]
-fn an_owner_that_was_found_through_a_listening_socket_is_marked() {
-    let mut close = samples::reset();
-    let owner = close.owner.as_deref().cloned().expect("it has one");
-    let unmarked = line(&close);
-    assert!(!unmarked.contains("owner listens"), "{unmarked}");
-    let listener = Owner {
-        source: OwnerSource::Listen,
-        ..owner
-    };
-    close.owner = Some(listener.into());
-    let marked = line(&close);
-    assert_eq!(marked, format!("{unmarked}, owner listens"));
-    close.reset = None;
-    assert!(line(&close).ends_with(" owner listens"));
+fn every_what_fits_its_column() {
+    use strum::VariantArray as _;
+    let causes = Cause::VARIANTS.iter().copied().map(Some).chain([None]);
+    for cause in causes {
+        for path in ClosePath::VARIANTS {
+            for initiator in Initiator::VARIANTS {
+                let how = How::from_close(&Close {
+                    path: *path,
+                    initiator: *initiator,
+                    cause,
+                    ..samples::three_way()
+                });
+                assert!(how.what.len() <= How::WIDTH, "{how}");
+                assert!(how.to_string().len() <= How::MAX_WIDTH, "{how}");
+            }
+        }
+    }
 }
 
 #[test]
 fn nothing_known_is_a_dash() {
     let mut close = samples::unknown();
     close.states.clear();
-    close.endpoint.netns = None;
-    let cells: Vec<_> = line(&close).split_whitespace().map(str::to_owned).collect();
-    let dash = "-";
-    assert_eq!(
-        cells,
-        [
-            "12:00:00",
-            dash,
-            dash,
-            "10.0.0.1:22",
-            "10.0.0.2:60000",
-            dash,
-            dash,
-            dash,
-            dash,
-            dash,
-            dash
-        ]
-    );
-}
-
-#[test]
-fn every_state_has_an_abbreviation_of_its_own_and_the_help_knows_those_shown() {
-    let mut seen = TcpState::VARIANTS
-        .iter()
-        .copied()
-        .map(abbreviation)
-        .collect::<Vec<_>>();
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen.len(), TcpState::VARIANTS.len());
-    use TcpState as S;
-    for state in [
-        S::Established,
-        S::FinWait1,
-        S::FinWait2,
-        S::CloseWait,
-        S::LastAck,
-        S::Closing,
-        S::SynSent,
-        S::SynRecv,
-    ] {
-        let entry = format!("{}={}", abbreviation(state), state);
-        assert!(STATES_HELP.contains(&entry), "{entry}");
-    }
+    let text = text(&mut CloseTable::new(Some(160), options()), &close);
+    let cells: Vec<&str> = text.split_whitespace().collect();
+    let expected = "12:00:00 - 10.0.0.1:22 – 10.0.0.2:60000 - end not seen - - - -";
+    assert_eq!(cells.join(" "), expected);
 }
 
 #[test]
 fn colours_mark_what_is_not_a_clean_close_and_change_no_width() {
-    let mut table = CloseTable::new(Some(120), true);
-    let plain = line_at(Some(120), &samples::three_way());
-    assert_eq!(text(&mut table, &samples::three_way()), plain);
-
-    let red = text(&mut table, &samples::reset());
-    assert!(red.contains(" \x1b[31mreset\x1b[0m "), "{red:?}");
-    assert!(red.ends_with(" \x1b[31munread_data\x1b[0m"), "{red:?}");
-
-    let failed = Close {
-        path: ClosePath::ConnectFailed,
-        ..samples::three_way()
+    let coloured = TableOptions {
+        colours: true,
+        ..options()
     };
-    assert!(text(&mut table, &failed).contains(" \x1b[33mconnect_failed\x1b[0m "));
-
-    let unknown = text(&mut table, &samples::unknown());
-    assert!(
-        unknown.contains("12:00:00 \x1b[2m-\x1b[0m       \x1b[2m-\x1b[0m  "),
-        "{unknown:?}"
-    );
-    let bare = unknown.replace("\x1b[2m", "").replace("\x1b[0m", "");
-    assert_eq!(bare, line(&samples::unknown()));
-}
-
-fn stuck_line(table: &mut CloseTable, stuck: &StuckSocket) -> String {
-    let mut out = Vec::new();
-    table.write_stuck(&mut out, stuck, &clock());
-    String::from_utf8(out).expect("a line is UTF-8")
-}
-
-#[test]
-fn a_stuck_socket_has_a_line_when_found_and_when_resolved() {
-    let mut table = CloseTable::new(None, false);
-    assert_eq!(
-        stuck_line(&mut table, &samples::stuck()),
-        "12:01:00 28089   web        10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   1m00s  CW 1m00s eof_read \
-         on fd 7, 31 stuck here, grows by 30.0/min, out of file descriptors in about 3m20s (linear fit of 5 samples in \
-         40.0s, R² 1.00)\n"
-    );
-    assert_eq!(
-        stuck_line(&mut table, &samples::resolved()),
-        "12:02:05 28089   web        10.0.0.1:80       10.0.0.2:40001    server resolved  peer  -   2m05s  CW 2m05s \
-         process_exited\n"
-    );
-    let mut unseen = samples::resolved();
-    unseen.event = StuckEvent::Resolved(Resolution::Unknown);
-    assert!(stuck_line(&mut table, &unseen).ends_with(" CW 2m05s unknown\n"));
+    let strip = |text: &str| {
+        let codes = ["\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m", "\x1b[0m"];
+        codes
+            .iter()
+            .fold(text.to_owned(), |text, code| text.replace(code, ""))
+    };
+    for width in [Some(40), Some(80), Some(160), None] {
+        let text = every_kind(width, coloured);
+        assert_eq!(strip(&text), every_kind(width, options()));
+        let colour_of = |word: &str| {
+            let before = text.split(word).next().unwrap_or_default();
+            before.rsplit('\x1b').next().and_then(|code| code.get(..4))
+        };
+        assert_eq!(colour_of("reset by peer"), Some("[31m"), "{text}");
+        assert_eq!(colour_of("refused"), Some("[33m"), "{text}");
+    }
+    let plain = lines_at(Some(80), &samples::three_way());
+    let mut table = CloseTable::new(Some(80), coloured);
+    assert_eq!(text(&mut table, &samples::three_way()), plain);
 }
 
 #[test]
-fn an_estimated_age_is_marked_and_a_missing_holder_is_shown_as_none() {
-    let mut stuck = samples::stuck();
-    stuck.age.known = AgeCertainty::Estimated;
-    stuck.owner = None;
-    stuck.holders.clear();
-    stuck.process = None;
-    assert_eq!(
-        stuck_line(&mut CloseTable::new(None, false), &stuck),
-        "12:01:00 -       -          10.0.0.1:80       10.0.0.2:40001    server stuck     peer  -   ~1m00s CW ~1m00s \
-         eof_read\n"
-    );
-}
-
-#[test]
-fn a_stuck_socket_is_red_and_a_resolved_one_green() {
-    let mut table = CloseTable::new(Some(120), true);
-    let red = stuck_line(&mut table, &samples::stuck());
-    assert!(red.contains(" \x1b[31mstuck\x1b[0m "), "{red:?}");
-    let green = stuck_line(&mut table, &samples::resolved());
-    assert!(green.contains(" \x1b[32mresolved\x1b[0m "), "{green:?}");
+fn another_width_is_another_layout() {
+    let mut table = CloseTable::new(Some(80), options());
+    assert!(!table.set_width(Some(80)));
+    assert!(table.set_width(Some(200)));
+    let close = samples::three_way();
+    assert_eq!(text(&mut table, &close), lines_at(Some(200), &close));
 }

@@ -9,17 +9,29 @@ use crate::filter::containers;
 use crate::output::json;
 use crate::output::ladder::write_ladder;
 use crate::output::table::CloseTable;
+use crate::output::terminal::Size;
 use crate::output::transition::TransitionTable;
 use crate::output::write_all::write_all;
 use crate::record::Record;
 use tcpclose_core::finding::Finding;
 
 use super::end::WriterEnd;
-use super::options::{Line, Options};
+use super::options::{Line, Options, View};
 use crate::output::Format;
 
 /// The size in bytes at which a batch is written: a pipe's default capacity.
 const BATCH_BYTES: usize = 64 * 1024;
+/// The fewest lines between two headers, on a terminal of however few rows.
+const MIN_LINES_BETWEEN_HEADERS: usize = 10;
+
+/// How many lines the writer has dealt with.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Those that are written, or not wanted.
+    pub done: AtomicU64,
+    /// Those that are wanted.
+    pub shown: AtomicU64,
+}
 
 /// Formats lines into a batch of text.
 pub(super) struct Formatter {
@@ -27,36 +39,76 @@ pub(super) struct Formatter {
     options: Options,
     closes: CloseTable,
     transitions: TransitionTable,
+    /// The number of lines after which the terminal no longer shows the last header; `None` where
+    /// there is no terminal.
+    screenful: Option<usize>,
+    since_header: usize,
 }
 
 impl Formatter {
     pub(super) fn new(format: Format, options: Options) -> Self {
         Self {
             format,
-            closes: CloseTable::new(options.width, options.colours),
+            closes: CloseTable::new(None, options.table),
             transitions: TransitionTable::default(),
             options,
+            screenful: None,
+            since_header: 0,
         }
     }
 
+    /// Appends the titles of the columns, if there are any.
     fn write_header(&mut self, batch: &mut Vec<u8>) {
-        match self.format {
-            Format::Table if self.options.ladders => {}
-            Format::Table if self.options.transitions => self.transitions.write_header(batch),
-            Format::Table => self.closes.write_header(batch),
-            Format::Json => {}
+        self.since_header = 0;
+        match (self.format, self.options.view) {
+            (Format::Json, _) | (_, View::Ladders) => {}
+            (Format::Table, View::Transitions) => self.transitions.write_header(batch),
+            (Format::Table, View::Closes) => self.closes.write_header(batch),
         }
     }
 
+    /// Takes over the present size of the terminal, before a batch.
+    fn fit_terminal(&mut self) {
+        let size = (self.options.terminal)();
+        self.screenful = size.filter(|size| size.rows > 0).map(|Size { rows, .. }| {
+            // The header and the cursor have a row each.
+            let lines = usize::from(rows).saturating_sub(2);
+            lines.max(MIN_LINES_BETWEEN_HEADERS)
+        });
+        if self.closes.set_width(size.map(|size| size.columns)) {
+            // Titles of the old layout do not fit.
+            self.since_header = usize::MAX;
+        }
+    }
+
+    /// Appends the text of a line, with a header before it where the terminal shows none. Appends
+    /// nothing if the line is not wanted.
     fn write_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
         if !self.is_wanted(line) {
             return Ok(());
         }
+        if self
+            .screenful
+            .is_some_and(|lines| self.since_header >= lines)
+        {
+            self.write_header(batch);
+        }
+        let start = batch.len();
+        self.format_line(batch, line)?;
+        if self.screenful.is_some() {
+            let text = batch.get(start..).unwrap_or_default();
+            let lines = text.iter().filter(|byte| **byte == b'\n').count();
+            self.since_header = self.since_header.saturating_add(lines);
+        }
+        Ok(())
+    }
+
+    fn format_line(&mut self, batch: &mut Vec<u8>, line: &Line) -> io::Result<()> {
         let Options {
             clock,
             cgroups,
             tally,
-            ladders,
+            view,
             ..
         } = &mut self.options;
         if let (Some(tally), Line::Record(Record::Finding(Finding::Close(close)))) = (tally, line) {
@@ -72,7 +124,7 @@ impl Formatter {
             (Format::Json, Line::Transition(raw)) => {
                 json::write_transition(batch, &raw.transition, raw.time_in_old_state, clock)?;
             }
-            (_, Line::Record(Record::Finding(Finding::Close(close)))) if *ladders => {
+            (_, Line::Record(Record::Finding(Finding::Close(close)))) if *view == View::Ladders => {
                 write_ladder(batch, close, clock);
             }
             (_, Line::Record(Record::Finding(Finding::Close(close)))) => {
@@ -81,10 +133,11 @@ impl Formatter {
             (_, Line::Record(Record::Finding(Finding::TimeWait(time_wait)))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
-            (_, Line::Record(Record::Finding(Finding::Stuck(stuck)))) => {
-                self.closes.write_stuck(batch, stuck, clock);
-            }
-            (_, Line::Record(Record::Finding(Finding::Loss(_)) | Record::Summary(_))) => {}
+            (Format::Table, Line::Stuck(group)) => self.closes.write_stuck(batch, group, clock),
+            // Of these, JSON has a record for each socket.
+            (Format::Json, Line::Stuck(_)) => {}
+            (_, Line::Record(Record::Finding(Finding::Loss(_) | Finding::Stuck(_)))) => {}
+            (_, Line::Record(Record::Summary(_))) => {}
             (_, Line::Transition(raw)) => {
                 self.transitions
                     .write_transition(batch, &raw.transition, raw.time_in_old_state);
@@ -105,6 +158,7 @@ impl Formatter {
             Line::Record(Record::Finding(finding)) => {
                 containers::passes(filter, finding, cgroups.as_mut())
             }
+            Line::Stuck(group) => containers::passes_stuck(filter, &group.latest, cgroups.as_mut()),
             Line::Transition(raw) => {
                 containers::passes_transition(filter, &raw.transition, cgroups.as_mut())
             }
@@ -125,8 +179,7 @@ impl Formatter {
 }
 
 /// Writes the header, and then all lines until the sender of the channel is gone or the limit is
-/// reached. Flushes whenever the channel is empty. `done` counts the lines that are written, or not
-/// wanted.
+/// reached. Flushes whenever the channel is empty.
 ///
 /// # Errors
 /// Nothing more can be written, or the limit is reached.
@@ -134,14 +187,19 @@ pub(super) fn run(
     lines: &Receiver<(i64, Line)>,
     mut formatter: Formatter,
     mut out: impl Write,
-    done: &AtomicU64,
+    progress: &Progress,
 ) -> Result<(), WriterEnd> {
     let mut batch = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
+    // Where in the batch the text of each line ends.
+    let mut ends: Vec<usize> = Vec::new();
+    formatter.fit_terminal();
     formatter.write_header(&mut batch);
     write_all(&mut out, &batch, |_| {})?;
     out.flush()?;
     while let Ok(first) = lines.recv() {
         batch.clear();
+        ends.clear();
+        formatter.fit_terminal();
         let mut next = Some(first);
         let mut is_last = false;
         while let Some((wall_clock, line)) = next {
@@ -149,8 +207,10 @@ pub(super) fn run(
             formatter.options.clock.set_offset(wall_clock);
             formatter.write_line(&mut batch, &line)?;
             if batch.len() == start {
-                done.fetch_add(1, Ordering::Release);
+                progress.done.fetch_add(1, Ordering::Release);
             } else {
+                progress.shown.fetch_add(1, Ordering::Relaxed);
+                ends.push(batch.len());
                 is_last = formatter.is_last(&line);
             }
             let full = batch.len() >= BATCH_BYTES;
@@ -160,15 +220,12 @@ pub(super) fn run(
                 lines.try_recv().ok()
             };
         }
-        let ends_drawing = formatter.options.ladders;
-        let mut last = 0;
+        let (mut position, mut ends) = (0, ends.iter().peekable());
         write_all(&mut out, &batch, |written| {
-            // A drawing ends with an empty line.
-            let ends = written.iter().filter(|byte| {
-                let before = std::mem::replace(&mut last, **byte);
-                **byte == b'\n' && (!ends_drawing || before == b'\n')
-            });
-            done.fetch_add(ends.count() as u64, Ordering::Release);
+            position += written.len();
+            while ends.next_if(|end| **end <= position).is_some() {
+                progress.done.fetch_add(1, Ordering::Release);
+            }
         })?;
         if batch.len() < BATCH_BYTES {
             out.flush()?;

@@ -10,7 +10,7 @@ mod tests;
 use std::future;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -19,8 +19,9 @@ use tokio::sync::oneshot;
 
 use super::Format;
 use crate::clock_offset::ClockOffset;
+use batch::Progress;
 pub use end::WriterEnd;
-pub use options::{DEFAULT_CAPACITY, Line, Options};
+pub use options::{DEFAULT_CAPACITY, Line, Options, View};
 
 /// A thread that formats and writes lines from a bounded queue.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub struct Writer {
     capacity: u64,
     /// The number of lines that the queue took.
     queued: u64,
-    /// The number of those lines that are written.
-    done: Arc<AtomicU64>,
+    /// How many of those lines are written.
+    progress: Arc<Progress>,
     dropped: u64,
     /// Whether the reader of the pipe has gone, or wants no more.
     reader_gone: Arc<AtomicBool>,
@@ -58,8 +59,8 @@ impl Writer {
         let (queue, lines) = mpsc::sync_channel(capacity);
         let (end_of_output, end) = oneshot::channel();
         let (alive, running) = mpsc::channel::<()>();
-        let done = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&done);
+        let progress = Arc::new(Progress::default());
+        let counters = Arc::clone(&progress);
         let reader_gone = Arc::new(AtomicBool::new(false));
         let is_reader_gone = Arc::clone(&reader_gone);
         let thread = thread::Builder::new()
@@ -67,7 +68,7 @@ impl Writer {
             .spawn(move || {
                 let _alive = alive;
                 let formatter = batch::Formatter::new(format, options);
-                let Err(end) = batch::run(&lines, formatter, out, &counter) else {
+                let Err(end) = batch::run(&lines, formatter, out, &counters) else {
                     return;
                 };
                 let is_failure = matches!(end, WriterEnd::Failed(_));
@@ -80,7 +81,7 @@ impl Writer {
             clock,
             capacity: capacity as u64,
             queued: 0,
-            done,
+            progress,
             dropped: 0,
             reader_gone,
             end: Some(end),
@@ -124,7 +125,13 @@ impl Writer {
     /// queue.
     fn unwritten(&self) -> u64 {
         self.queued
-            .saturating_sub(self.done.load(Ordering::Acquire))
+            .saturating_sub(self.progress.done.load(Ordering::Acquire))
+    }
+
+    /// Returns the number of lines so far that passed the filter.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.progress.shown.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing can be written any more, and returns the reason. Later calls wait for
@@ -155,7 +162,7 @@ impl Writer {
         let Self {
             queue,
             queued,
-            done,
+            progress,
             dropped,
             running,
             thread,
@@ -169,7 +176,7 @@ impl Writer {
         }
         match end.and_then(|mut end| end.try_recv().ok()) {
             Some(end) => Err(end),
-            None => Ok(dropped + queued.saturating_sub(done.load(Ordering::Acquire))),
+            None => Ok(dropped + queued.saturating_sub(progress.done.load(Ordering::Acquire))),
         }
     }
 }

@@ -7,12 +7,27 @@ use tcpclose_core::container_filter::ContainerFilter;
 
 use crate::cgroup_names::{CgroupNames, NoCgroups};
 use crate::clock_offset::ClockOffset;
-use crate::output::abnormal_tally::AbnormalTally;
 use crate::output::clock::WallClock;
+use crate::output::close_tally::CloseTally;
+use crate::output::stuck_digest::StuckGroup;
+use crate::output::table::TableOptions;
+use crate::output::terminal::Size;
 use crate::record::{RawTransition, Record};
 
 /// The most lines that wait for a slow reader: more than a full ring buffer can yield at once.
 pub const DEFAULT_CAPACITY: usize = 65_536;
+
+/// What the lines for people are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// A table of closes.
+    #[default]
+    Closes,
+    /// A table of raw transitions.
+    Transitions,
+    /// A drawing of each close.
+    Ladders,
+}
 
 /// Options for formatting lines.
 pub struct Options {
@@ -26,18 +41,16 @@ pub struct Options {
     pub containers: ContainerFilter,
     /// The most lines that are written, without those about losses; `None` for all.
     pub limit: Option<u64>,
-    /// Whether the table is that of raw transitions, and not of closes. Either leaves losses out:
-    /// report them on standard error with [`loss_message`](fn@crate::output::loss_message).
-    pub transitions: bool,
-    /// Whether the table is a drawing of each close instead.
-    pub ladders: bool,
+    /// What is written where the format is not JSON. Losses are left out: report them on standard
+    /// error with [`loss_message`](fn@crate::output::loss_message).
+    pub view: View,
     /// Counts the closes that are written.
-    pub tally: Option<Arc<Mutex<AbnormalTally>>>,
-    /// The number of columns of the terminal; `None` if the output is not a terminal, and nothing
-    /// is cut.
-    pub width: Option<u16>,
-    /// Whether tables are coloured.
-    pub colours: bool,
+    pub tally: Option<Arc<Mutex<CloseTally>>>,
+    /// Returns the present size of the terminal; `None` if the output is not a terminal, and
+    /// nothing is cut. Called in the writer's thread.
+    pub terminal: fn() -> Option<Size>,
+    /// How the table of closes looks.
+    pub table: TableOptions,
     /// The most lines that wait, at least 1; further ones are dropped and counted.
     pub capacity: usize,
 }
@@ -50,11 +63,10 @@ impl Default for Options {
             cgroups: Box::new(NoCgroups),
             containers: ContainerFilter::default(),
             limit: None,
-            transitions: false,
-            ladders: false,
+            view: View::default(),
             tally: None,
-            width: None,
-            colours: false,
+            terminal: || None,
+            table: TableOptions::default(),
             capacity: DEFAULT_CAPACITY,
         }
     }
@@ -67,22 +79,19 @@ impl fmt::Debug for Options {
             cgroups: _,
             containers,
             limit,
-            transitions,
-            ladders,
+            view,
             tally,
-            width,
-            colours,
+            terminal: _,
+            table,
             capacity,
         } = self;
         f.debug_struct("Options")
             .field("clock", clock)
             .field("containers", containers)
             .field("limit", limit)
-            .field("transitions", transitions)
-            .field("ladders", ladders)
+            .field("view", view)
             .field("tally", tally)
-            .field("width", width)
-            .field("colours", colours)
+            .field("table", table)
             .field("capacity", capacity)
             .finish_non_exhaustive()
     }
@@ -93,6 +102,8 @@ impl fmt::Debug for Options {
 pub enum Line {
     /// A finding or a summary.
     Record(Record),
+    /// The stuck sockets of one process, for people.
+    Stuck(Box<StuckGroup>),
     /// A raw transition.
     Transition(Box<RawTransition>),
 }

@@ -1,9 +1,11 @@
 use crate::record::RawTransition;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use super::*;
 use crate::output::samples::{self, OneCgroup, us};
+use crate::output::terminal::Size;
 use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::process::Container;
@@ -111,12 +113,12 @@ fn end_of(writer: &mut Writer) -> WriterEnd {
 
 #[test]
 fn the_titles_come_first_and_at_once() {
-    for (transitions, title) in [(false, "TIME     PID "), (true, "SKADDR ")] {
+    for (view, title) in [
+        (View::Closes, "TIME     PROCESS "),
+        (View::Transitions, "SKADDR "),
+    ] {
         let page = Page::default();
-        let options = Options {
-            transitions,
-            ..options(4)
-        };
+        let options = Options { view, ..options(4) };
         let writer = Writer::start(Format::Table, options, page.clone()).expect("a thread");
         wait_until("titles are flushed", || {
             page.flushed.load(Ordering::SeqCst) > 0
@@ -180,6 +182,67 @@ fn the_writer_ends_after_as_many_lines_as_were_asked_for() {
     // Later lines are not wanted, so they are no loss.
     writer.send(close());
     assert_eq!(writer.take_dropped(), 0);
+}
+
+#[test]
+fn lines_of_several_rows_count_as_one() {
+    for view in [View::Closes, View::Ladders] {
+        let page = Page::default();
+        let stopped = page.gate.lock().expect("no panic in a test");
+        let options = Options { view, ..options(4) };
+        let mut writer = Writer::start(Format::Table, options, page.clone()).expect("a thread");
+        let reset = Finding::Close(Box::new(samples::reset()));
+        for _ in 0..2 {
+            writer.send(Line::Record(reset.clone().into()));
+        }
+        assert_eq!(writer.unwritten(), 2);
+        drop(stopped);
+        wait_until("both are written", || writer.unwritten() == 0);
+        assert_eq!(writer.shown(), 2);
+        assert_eq!(writer.finish(LONG).unwrap(), 0);
+        assert!(page.text().lines().count() > 4, "{}", page.text());
+    }
+}
+
+/// Returns what is written of 60 closes to a terminal of this size.
+fn on_a_terminal(terminal: fn() -> Option<Size>) -> String {
+    let page = Page::default();
+    let options = Options {
+        terminal,
+        ..options(100)
+    };
+    let mut writer = Writer::start(Format::Table, options, page.clone()).expect("a thread");
+    for _ in 0..60 {
+        writer.send(close());
+    }
+    assert_eq!(writer.finish(LONG).unwrap(), 0);
+    page.text()
+}
+
+#[test]
+fn the_titles_come_again_after_each_screenful_of_a_terminal() {
+    let text = on_a_terminal(|| {
+        Some(Size {
+            columns: 80,
+            rows: 24,
+        })
+    });
+    let titles = text.lines().enumerate();
+    let titles = titles.filter(|(_, line)| line.starts_with("TIME"));
+    let titles: Vec<usize> = titles.map(|(number, _)| number).collect();
+    assert_eq!(titles, [0, 23, 46]);
+    for terminal in [
+        || None,
+        || {
+            Some(Size {
+                columns: 80,
+                rows: 0,
+            })
+        },
+    ] as [fn() -> Option<Size>; 2]
+    {
+        assert_eq!(on_a_terminal(terminal).matches("TIME").count(), 1);
+    }
 }
 
 #[test]

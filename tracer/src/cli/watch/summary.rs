@@ -1,0 +1,85 @@
+//! The summary at the end of `tcpclose watch` and `tcpclose resets`.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cli::common::{EXIT_FAILED, EXIT_FOUND};
+use crate::notice::notice;
+use crate::output::Format;
+use crate::output::close_tally::{CloseTally, Watched};
+use crate::output::terminal;
+use crate::plural::plural;
+use tcpclose_core::types::Nanos;
+
+/// What the summary is made of.
+pub(super) struct Summary {
+    /// Counts the closes that are written; `None` where no summary is wanted.
+    tally: Option<Arc<Mutex<CloseTally>>>,
+    /// Whether only abnormal closes are shown, and the exit code is to answer whether there were
+    /// any.
+    abnormal_only: bool,
+    format: Format,
+    /// Closes that may have been abnormal: their path is unknown.
+    pub unknown: u64,
+    /// How many records, connections and lines were lost.
+    pub lost: u64,
+    /// The first and the last time.
+    span: Option<(Nanos, Nanos)>,
+}
+
+impl Summary {
+    pub fn new(tally: Option<Arc<Mutex<CloseTally>>>, abnormal_only: bool, format: Format) -> Self {
+        Self {
+            tally,
+            abnormal_only,
+            format,
+            unknown: 0,
+            lost: 0,
+            span: None,
+        }
+    }
+
+    /// Notes that connections were watched up to `now`.
+    pub fn reached(&mut self, now: Nanos) {
+        // A recording begins with entries before its first time.
+        if now > Nanos(0) {
+            self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    /// Shows the summary, and returns the exit code.
+    pub fn finish(self) -> ExitCode {
+        let Some(tally) = &self.tally else {
+            return ExitCode::SUCCESS;
+        };
+        let unknown = self.unknown;
+        if unknown > 0 {
+            notice!(
+                "{unknown} {} an unknown path, and may have been abnormal",
+                plural(unknown, "close has", "closes have")
+            );
+        }
+        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = Watched {
+            lasted: self.span.map_or(Nanos(0), |(first, last)| last - first),
+            lost: self.lost,
+            abnormal_only: self.abnormal_only,
+        };
+        let text = tally.to_text(&watched);
+        // Beside the lines where people read them, and never among those for programs.
+        let _ = match terminal::is_stdout() && self.format == Format::Table {
+            true => write!(io::stdout().lock(), "\n{text}"),
+            false => write!(io::stderr().lock(), "{text}"),
+        };
+        match (
+            self.abnormal_only,
+            tally.has_abnormal(),
+            unknown + self.lost,
+        ) {
+            (false, ..) | (true, false, 0) => ExitCode::SUCCESS,
+            (true, true, _) => ExitCode::from(EXIT_FOUND),
+            (true, false, _) => ExitCode::from(EXIT_FAILED),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Counts closes for the summary at the end of `tcpclose watch` and `tcpclose resets`, and groups
+//! the abnormal ones by process, peer and cause.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::cause_text::cause_text;
+use super::close_text::{How, push_owner, shown_comm};
+use super::duration::push_with_unit;
+use super::paragraph::push_paragraph;
+use super::symbols::Symbols;
+use crate::plural::plural;
+use tcpclose_core::finding::{Cause, Close, ClosePath, Endpoint};
+use tcpclose_core::summary::HeavyHitters;
+use tcpclose_core::types::{Nanos, Role, SharedOwner};
+
+/// The most groups that are shown.
+const MAX_GROUPS: usize = 20;
+/// The columns to which processes and peers are padded; what is longer is not aligned.
+const MAX_WHO_WIDTH: usize = 42;
+/// The columns of text.
+const TEXT_WIDTH: usize = 78;
+/// The indent of further lines about a cause.
+const OTHER_LINES: &str = "             ";
+
+/// What closes have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Group {
+    /// The process and its peer.
+    who: String,
+    how: How,
+    /// The cause at this endpoint, or else what the peer's shows.
+    cause: Option<Cause>,
+}
+
+/// How many connections closed in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    normal: u64,
+    reset: u64,
+    refused: u64,
+    failed: u64,
+    timed_out: u64,
+    destroyed: u64,
+    unknown: u64,
+}
+
+impl Counts {
+    fn add(&mut self, close: &Close) {
+        let count = match close.path {
+            ClosePath::FourWay | ClosePath::ThreeWay | ClosePath::Simultaneous => &mut self.normal,
+            ClosePath::Reset => &mut self.reset,
+            ClosePath::ConnectFailed if close.cause == Some(Cause::Refused) => &mut self.refused,
+            ClosePath::ConnectFailed => &mut self.failed,
+            ClosePath::Timeout => &mut self.timed_out,
+            ClosePath::Destroyed => &mut self.destroyed,
+            ClosePath::Unknown => &mut self.unknown,
+        };
+        *count += 1;
+    }
+
+    const fn named(&self) -> [(u64, &'static str); 7] {
+        [
+            (self.normal, "normal"),
+            (self.reset, "reset"),
+            (self.refused, "refused"),
+            (self.failed, "failed to connect"),
+            (self.timed_out, "timed out"),
+            (self.destroyed, "destroyed"),
+            (self.unknown, "not fully seen"),
+        ]
+    }
+}
+
+/// Counts closes. Bounded: groups that are rare are forgotten first, and counted as the rest.
+#[derive(Debug, Default)]
+pub struct CloseTally {
+    counts: Counts,
+    groups: HeavyHitters<Group>,
+    symbols: Symbols,
+}
+
+/// What a summary is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    /// How long connections were watched.
+    pub lasted: Nanos,
+    /// How many records, connections and lines were lost.
+    pub lost: u64,
+    /// Whether only abnormal closes were counted.
+    pub abnormal_only: bool,
+}
+
+impl CloseTally {
+    /// Returns a tally of nothing.
+    #[must_use]
+    pub fn new(symbols: Symbols) -> Self {
+        Self {
+            symbols,
+            ..Self::default()
+        }
+    }
+
+    /// Counts a close.
+    pub fn add(&mut self, close: &Close) {
+        self.counts.add(close);
+        if close.path.is_abnormal() == Some(true) {
+            self.groups.add(Group {
+                who: self.who(&close.endpoint, close.owner.as_ref()),
+                how: How::from_close(close),
+                cause: close.cause.or(close.peer_cause),
+            });
+        }
+    }
+
+    /// Returns whether an abnormal close was counted.
+    #[must_use]
+    pub fn has_abnormal(&self) -> bool {
+        let Counts {
+            normal: _,
+            unknown: _,
+            reset,
+            refused,
+            failed,
+            timed_out,
+            destroyed,
+        } = self.counts;
+        reset + refused + failed + timed_out + destroyed > 0
+    }
+
+    /// Returns the summary: the number of closes of each kind, the groups of abnormal ones, the
+    /// largest first, and what each cause means.
+    #[must_use]
+    pub fn to_text(&self, watched: &Watched) -> String {
+        let mut text = self.first_line(watched);
+        text.extend(self.groups_text());
+        text
+    }
+
+    /// Returns the part of the summary about abnormal closes; `None` without any.
+    #[must_use]
+    pub fn groups_text(&self) -> Option<String> {
+        if !self.has_abnormal() {
+            return None;
+        }
+        let mut text = String::new();
+        let ranking = self.groups.ranking(MAX_GROUPS);
+        let groups = ranking.top.iter();
+        let width = groups.map(|(group, _)| group.who.width()).max();
+        let width = width.unwrap_or(0).min(MAX_WHO_WIDTH);
+        let times = self.symbols.times();
+        for (Group { who, how, .. }, count) in &ranking.top {
+            let padding = " ".repeat(width.saturating_sub(who.width()));
+            let count = grouped(*count);
+            let _ = writeln!(text, "{count:>6} {times} {who}{padding}  {how}");
+        }
+        if ranking.rest > 0 {
+            let rest = grouped(ranking.rest);
+            let _ = writeln!(text, "{rest:>6} {times} in smaller groups");
+        }
+        let mut explained = BTreeSet::new();
+        let causes = ranking.top.iter().filter_map(|(group, _)| group.cause);
+        for cause in causes.filter(|cause| explained.insert(*cause)) {
+            let words = cause_text(cause);
+            let _ = writeln!(text, "\n{}", words.short);
+            let mut explain = |mark: &str, words: &str| {
+                push_paragraph(&mut text, mark, OTHER_LINES, words, TEXT_WIDTH);
+            };
+            explain("        WHY  ", &format!("{}.", words.what));
+            explain("        DO   ", words.advice);
+        }
+        Some(text)
+    }
+
+    /// `in 3m12s: 1,204 closes: 1,180 normal, 21 reset, 3 refused; nothing lost`
+    fn first_line(&self, watched: &Watched) -> String {
+        let counts = self.counts.named();
+        let total: u64 = counts.iter().map(|(count, _)| count).sum();
+        let kind = if watched.abnormal_only {
+            "abnormal "
+        } else {
+            ""
+        };
+        let mut words = "in ".to_owned();
+        push_with_unit(&mut words, watched.lasted);
+        let closes = plural(total, "close", "closes");
+        let _ = write!(words, ": {} {kind}{closes}", grouped(total));
+        let mut separator = ": ";
+        for (count, name) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(words, "{separator}{} {name}", grouped(count));
+            separator = ", ";
+        }
+        match watched.lost {
+            0 => words.push_str("; nothing lost"),
+            lost => {
+                let _ = write!(words, "; {} lost (see above)", grouped(lost));
+            }
+        }
+        let mut text = String::new();
+        push_paragraph(&mut text, "", "  ", &words, TEXT_WIDTH);
+        text
+    }
+
+    /// `python3 7524 → 127.0.0.1:8088 (nginx 24311)`, `nginx 24311 :443 ← 10.0.0.7 (curl)`
+    fn who(&self, endpoint: &Endpoint, owner: Option<&SharedOwner>) -> String {
+        let symbols = self.symbols;
+        let mut text = String::new();
+        match owner {
+            Some(owner) => push_owner(&mut text, owner, symbols),
+            None => text.push_str("unknown process"),
+        }
+        let (local, peer) = (endpoint.tuple.local(), endpoint.tuple.peer());
+        let _ = match endpoint.role {
+            Role::Client => write!(text, " {} {peer}", symbols.connected()),
+            Role::Server => {
+                let arrow = symbols.accepted();
+                write!(text, " :{} {arrow} {}", local.port(), peer.ip())
+            }
+            Role::Unknown => write!(text, " {local} {} {peer}", symbols.unknown_role()),
+        };
+        if let Some(peer_owner) = &endpoint.peer_owner {
+            text.push_str(" (");
+            match endpoint.role {
+                // Clients come and go: their numbers would make a group of each.
+                Role::Server => text.push_str(&shown_comm(peer_owner, symbols)),
+                Role::Client | Role::Unknown => push_owner(&mut text, peer_owner, symbols),
+            }
+            text.push(')');
+        }
+        text
+    }
+}
+
+/// Returns a number with commas between groups of three digits: `1,204`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CloseTally, Watched, grouped};
+    use crate::output::samples;
+    use tcpclose_core::finding::{Cause, Close, ClosePath, Reset, ResetReason, Side};
+    use tcpclose_core::types::{Nanos, Role};
+
+    const WATCHED: Watched = Watched {
+        lasted: Nanos::from_secs(192),
+        lost: 0,
+        abnormal_only: false,
+    };
+
+    fn unread_data() -> Close {
+        Close {
+            path: ClosePath::Reset,
+            cause: Some(Cause::UnreadData),
+            reset: Some(Reset {
+                by: Side::Local,
+                reason: Some(ResetReason::UnreadData),
+                kernel_reason: None,
+            }),
+            ..samples::three_way()
+        }
+    }
+
+    #[test]
+    fn orderly_closes_are_in_no_group() {
+        let mut tally = CloseTally::default();
+        for _ in 0..1_204 {
+            tally.add(&samples::three_way());
+        }
+        tally.add(&samples::unknown());
+        assert!(!tally.has_abnormal());
+        assert_eq!(
+            tally.to_text(&WATCHED),
+            "in 3m12s: 1,205 closes: 1,204 normal, 1 not fully seen; nothing lost\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_a_summary_too() {
+        let watched = Watched {
+            lost: 12,
+            abnormal_only: true,
+            ..WATCHED
+        };
+        assert_eq!(
+            CloseTally::default().to_text(&watched),
+            "in 3m12s: 0 abnormal closes; 12 lost (see above)\n"
+        );
+    }
+
+    #[test]
+    fn closes_are_grouped_and_each_cause_is_explained_once() {
+        let mut tally = CloseTally::default();
+        for close in [unread_data(), unread_data(), samples::three_way()] {
+            tally.add(&close);
+        }
+        let mut by_peer = unread_data();
+        by_peer.cause = None;
+        by_peer.endpoint.role = Role::Server;
+        by_peer.reset = Some(Reset {
+            by: Side::Peer,
+            reason: None,
+            kernel_reason: None,
+        });
+        by_peer.owner = None;
+        tally.add(&by_peer);
+        assert!(tally.has_abnormal());
+        assert_eq!(
+            tally.to_text(&WATCHED),
+            "\
+in 3m12s: 4 closes: 1 normal, 3 reset; nothing lost
+     2 × mariadb 28089 → 127.0.0.1:3306      reset by us: unread data
+     1 × unknown process :48350 ← 127.0.0.1  reset by peer
+
+unread data
+        WHY  the socket was closed with received data that the program had not
+             read.
+        DO   Read to the end before close(): the reset may also destroy data
+             that the peer has not read yet.
+"
+        );
+    }
+
+    #[test]
+    fn what_the_peers_endpoint_shows_is_written() {
+        let reset_by_peer = |cause, peer_cause| {
+            let mut close = unread_data();
+            close.cause = cause;
+            close.peer_cause = peer_cause;
+            close.endpoint.peer_owner = samples::owner(24_311, b"nginx\x1b");
+            close.reset = Some(Reset {
+                by: Side::Peer,
+                reason: None,
+                kernel_reason: None,
+            });
+            close
+        };
+        let mut tally = CloseTally::default();
+        tally.add(&reset_by_peer(None, Some(Cause::UnreadData)));
+        let mut at_server = reset_by_peer(None, Some(Cause::UnreadData));
+        at_server.endpoint.role = Role::Server;
+        tally.add(&at_server);
+        tally.add(&reset_by_peer(Some(Cause::FromPath), None));
+        let text = tally.groups_text().unwrap();
+        for line in [
+            "mariadb 28089 → 127.0.0.1:3306 (nginx\\x1b 24311)  reset by peer: unread data\n",
+            "mariadb 28089 :48350 ← 127.0.0.1 (nginx\\x1b)  reset by peer: unread data\n",
+            "mariadb 28089 → 127.0.0.1:3306 (nginx\\x1b 24311)  reset from the path\n",
+            "\nunread data\n",
+            "\nfrom the path\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+    }
+
+    #[test]
+    fn many_groups_end_in_a_rest() {
+        let mut tally = CloseTally::default();
+        for port in 1..=30 {
+            let mut close = unread_data();
+            close.cause = None;
+            let peer = format!("192.0.2.1:{port}").parse().unwrap();
+            close.endpoint.tuple = (close.endpoint.tuple.local(), peer).into();
+            tally.add(&close);
+        }
+        let text = tally.to_text(&WATCHED);
+        assert_eq!(text.lines().count(), 22, "{text}");
+        assert!(text.ends_with("    10 × in smaller groups\n"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn long_numbers_have_commas() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_204, "1,204"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+}
