@@ -14,6 +14,7 @@ mod kernel_release;
 pub(crate) mod mountinfo;
 pub mod name_service;
 pub mod namespace_link;
+pub mod priority;
 pub mod privilege_drop;
 pub(crate) mod proc_dir;
 pub mod process;

@@ -87,6 +87,7 @@ pub async fn run(
         .capacity(config.max_connections.get())
         .stuck_after(Some(config.stuck_after.into()))
         .record_to(record, IfExists::MoveAside)
+        .reader_nice(config.reader_nice)
         .after_attach(move || Ok(privilege_drop::drop_all_except(&kept)?))
         .start()?;
     let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;

@@ -6,7 +6,6 @@
 use std::future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,6 +17,7 @@ use super::http_server::{HttpServer, Scrape};
 use super::outputs::Outputs;
 use super::sd_notify;
 use crate::notice::notice;
+use tcpclose_sys::host::priority;
 
 /// How long reading the file may take. A file on a network file system may block for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,6 +125,7 @@ impl ReloadableParts {
             stuck_after,
             max_connections,
             run_directory,
+            reader_nice,
             trace,
             prometheus,
             outputs,
@@ -133,6 +134,7 @@ impl ReloadableParts {
         let needs_restart = [
             ("stuck_after", stuck_after != config.stuck_after),
             ("max_connections", max_connections != config.max_connections),
+            ("reader_nice", reader_nice != config.reader_nice),
             ("[trace]", trace != config.trace),
         ];
         for (name, _) in needs_restart.iter().filter(|(_, changed)| *changed) {
@@ -212,7 +214,7 @@ fn read(
     current: Config,
 ) -> impl Future<Output = anyhow::Result<Config>> + 'static {
     let (result, receiver) = oneshot::channel();
-    let started = thread::Builder::new().name("reload".to_owned()).spawn(|| {
+    let started = priority::spawn("reload", || {
         let config = file.map_or(Ok(current), |file| Config::read(&file));
         // The agent may have ended meanwhile.
         let _ = result.send(config);

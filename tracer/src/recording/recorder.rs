@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::destination::{Destination, IfExists};
 use super::version::{MAGIC, VERSION};
@@ -12,6 +12,7 @@ use super::{EntryRef, Head, frame};
 use tcpclose_core::Input;
 use tcpclose_core::finding::{Loss, LossLocation};
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::priority;
 
 /// A frame is written when it has this size. A crash of the program, or one bad byte, costs one
 /// frame.
@@ -137,9 +138,9 @@ impl Recorder {
         let mut file = destination.begin()?;
         file.write_all(&start)?;
         let (queue, frames) = mpsc::sync_channel(MAX_QUEUED_FRAMES);
-        let thread = thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || write(file, start.len() as u64, earlier.into_iter().chain(frames)))?;
+        let thread = priority::spawn("recorder", move || {
+            write(file, start.len() as u64, earlier.into_iter().chain(frames))
+        })?;
         self.writer = Some(FrameWriter { queue, thread });
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::existing_sockets::ExistingSockets;
 use super::live::Live;
 use super::minisocket_prober::{MinisocketProber, ProbeJob, ProbeJobResult};
 use super::probe_thread::{ProbeThread, Work};
+use super::reader_priority::ReaderPriority;
 use super::recording::Recording;
 use super::resync::Resync;
 use crate::clock_offset::ClockOffset;
@@ -20,6 +21,7 @@ use crate::stuck::StuckProber;
 use tcpclose_core::ProbeRequest;
 use tcpclose_core::stuck::{HolderCoverage, StuckProbeResponse};
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::priority;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::{self, LoadError, LoaderThread, Tier, TraceOptions};
 use tcpclose_sys::kernel::netns_cache::NetNsCache;
@@ -59,6 +61,7 @@ pub(crate) struct SessionBuilder {
     capacity: usize,
     stuck_after: Option<Nanos>,
     recording: Option<(PathBuf, IfExists)>,
+    reader_nice: i32,
     after_attach: Box<dyn FnOnce() -> anyhow::Result<()>>,
 }
 
@@ -71,6 +74,7 @@ impl Session<Live> {
             capacity: MAX_ENDPOINTS,
             stuck_after: None,
             recording: None,
+            reader_nice: 0,
             after_attach: Box::new(|| Ok(())),
         }
     }
@@ -102,6 +106,15 @@ impl SessionBuilder {
         }
     }
 
+    /// Reads the kernel's records with this nice value, where it is negative and allowed.
+    #[must_use]
+    pub fn reader_nice(self, reader_nice: i32) -> Self {
+        Self {
+            reader_nice,
+            ..self
+        }
+    }
+
     /// Calls `work` after the programs are attached and before any thread is started, because each
     /// thread drops its own privileges.
     #[must_use]
@@ -122,10 +135,14 @@ impl SessionBuilder {
             capacity,
             stuck_after,
             recording,
+            reader_nice,
             after_attach,
         } = self;
         let loader = LoaderThread::start();
         let programs = loader::load_with(loader, &options)?;
+        // Before privileges are dropped.
+        priority::keep_allowed(reader_nice);
+        let priority = ReaderPriority::take(reader_nice);
         after_attach().map_err(SessionError::AfterAttach)?;
         let (tier, limitations) = (programs.tier, programs.limitations().collect());
         let has_cookies = programs.has_cookie;
@@ -178,6 +195,7 @@ impl SessionBuilder {
                 misses_outdated: false,
                 attached,
                 existing,
+                priority,
                 is_announced: false,
             },
         })

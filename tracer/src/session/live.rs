@@ -15,6 +15,7 @@ use super::event_loop::Session;
 use super::existing_sockets::ExistingSockets;
 use super::minisocket_prober::{ProbeJob, ProbeJobResult};
 use super::probe_thread::ProbeThread;
+use super::reader_priority::ReaderPriority;
 use super::resync::Resync;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
@@ -63,6 +64,7 @@ pub(crate) struct Live {
     pub(super) attached: AttachedPrograms,
     /// What was open before the programs were attached, until all of it is known.
     pub(super) existing: Option<ExistingSockets>,
+    pub(super) priority: Option<ReaderPriority>,
     /// Whether to print what is not known of it.
     pub(super) is_announced: bool,
 }
@@ -255,6 +257,9 @@ impl Live {
     fn take_losses(&mut self, core: &mut CoreDriver, at: Nanos) -> io::Result<()> {
         let lost = self.reader.take_lost()?;
         let (mut skipped, mut dropped, mut given_up) = (0, 0, 0);
+        if let Some(priority) = &mut self.priority {
+            priority.check(at);
+        }
         if at - self.misses_read >= MISS_READ_INTERVAL {
             self.misses_read = at;
             self.misses_outdated = false;

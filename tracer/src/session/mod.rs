@@ -14,6 +14,7 @@ mod owners;
 mod port_pressure;
 mod probe_thread;
 mod quiet_time;
+mod reader_priority;
 mod recording;
 mod replay;
 mod resync;

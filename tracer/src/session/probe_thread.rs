@@ -2,16 +2,17 @@
 //! thread panics, its unanswered requests are given up, and another thread is started.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-use std::{io, thread};
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::notice::notice;
 use tcpclose_core::types::Nanos;
+use tcpclose_sys::host::priority;
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::reader::MIN_RECORD_AGE;
 
@@ -75,9 +76,7 @@ impl<Q: Send + Sync + 'static, A: Send + 'static> ProbeThread<Q, A> {
         let (requests, requested) = channel();
         let (answered, answers) = unbounded_channel();
         let work = (self.make_work)();
-        thread::Builder::new()
-            .name(self.name.into())
-            .spawn(move || answer_all(&requested, work, &answered))?;
+        priority::spawn(self.name, move || answer_all(&requested, work, &answered))?;
         Ok(Channels { requests, answers })
     }
 
@@ -270,7 +269,7 @@ mod tests {
         probe_thread.submit(2);
         while probe_thread.answers.is_empty() {
             assert_eq!(probe_thread.take(before), None);
-            thread::yield_now();
+            std::thread::yield_now();
         }
         assert_eq!(probe_thread.take(now()), Some(20));
     }

@@ -222,6 +222,58 @@ fn every_thread_has_dropped_unneeded_capabilities() -> TestResult {
     })
 }
 
+/// The ids and nice values of a process' threads: field 19 of their stat, behind the name, which
+/// may have any characters.
+fn nice_values(pid: u32) -> std::io::Result<Vec<(u32, i32)>> {
+    let mut values = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?;
+        // One may end meanwhile.
+        let Ok(stat) = fs::read_to_string(task.path().join("stat")) else {
+            continue;
+        };
+        let id = task.file_name().to_str().and_then(|id| id.parse().ok());
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+        let nice = fields.and_then(|fields| fields.split_whitespace().nth(16)?.parse().ok());
+        values.extend(id.zip(nice));
+    }
+    Ok(values)
+}
+
+/// Threads inherit the priority of the thread that starts them.
+#[test]
+fn only_the_thread_that_reads_has_priority() -> TestResult {
+    in_own_network(|netns| {
+        for (nice, is_reload) in [(-7, false), (-7, true), (0, false)] {
+            let scratch = Scratch::new();
+            let config = format!(
+                "reader_nice = {nice}\n[trace]\nnetns = \"{netns}\"\n{}",
+                file_output(&scratch, "out.jsonl")
+            );
+            let mut agent = Agent::start(&scratch, &config)?;
+            if is_reload {
+                // Its threads are started by the one that reads.
+                scratch.write(
+                    "agent.toml",
+                    &(config + &file_output(&scratch, "more.jsonl")),
+                )?;
+                agent.signal(Signal::HUP)?;
+                agent.until("the configuration was reloaded")?;
+            }
+            // A thread that is being started has not given its priority back yet.
+            eventually("no other thread has priority", || {
+                let threads = nice_values(agent.pid())?;
+                let are_right = (threads.iter())
+                    .all(|(id, own)| *own == if *id == agent.pid() { nice } else { 0 });
+                // The reader, the output, HTTP.
+                Ok((are_right && threads.len() >= 3).then_some(()))
+            })?;
+            agent.end()?;
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn systemd_is_notified_of_everything() -> TestResult {
     in_own_network(|_| {

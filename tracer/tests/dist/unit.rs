@@ -67,6 +67,17 @@ fn each_of_its_capabilities_has_a_reason_beside_it() {
     }
 }
 
+#[test]
+fn it_allows_the_priority_of_the_default_configuration() {
+    let config = include_str!("../../src/agent/config/default.toml");
+    let mut lines = config.lines();
+    let nice = lines.find_map(|line| line.strip_prefix("reader_nice = "));
+    let nice = nice.expect("there is a default");
+    let unit = read(UNIT);
+    assert!(unit.contains(&format!("\nLimitNICE={nice}\n")), "{nice}");
+    assert!(unit.contains(" setpriority\n"), "the call is allowed");
+}
+
 /// A wrong configuration is refused before the agent hears of it, and is no reason to try again.
 #[test]
 fn a_wrong_configuration_fails_a_reload_and_is_not_started_again() {

@@ -42,6 +42,16 @@ pub struct AgentSummary(Value);
 impl Agent {
     /// Starts it in our own namespace, and waits until it is attached. Its files go to `directory`.
     pub fn start(program: &Path, directory: &Path, writes: Writes) -> Result<Self> {
+        Self::start_with(program, directory, writes, "")
+    }
+
+    /// Does as [`Self::start`], with more keys of the configuration.
+    pub fn start_with(
+        program: &Path,
+        directory: &Path,
+        writes: Writes,
+        keys: &str,
+    ) -> Result<Self> {
         let findings = directory.join("findings.jsonl");
         // A file is appended to.
         let _ = fs::remove_file(&findings);
@@ -54,7 +64,7 @@ impl Agent {
         };
         let config = directory.join("agent.toml");
         let text = format!(
-            "interval = \"1h\"\nrun_directory = {}\n[trace]\nnetns = \"/proc/self/ns/net\"\n\
+            "interval = \"1h\"\n{keys}run_directory = {}\n[trace]\nnetns = \"/proc/self/ns/net\"\n\
              [[output]]\ntype = \"file\"\npath = {}\n{outputs}",
             quoted(&directory.join("run"))?,
             quoted(&findings)?,

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Args)]
 pub struct Bench {
     /// Only these measurements: a kernel cost, b connection rate, c CPU and idleness, d losses, e
-    /// core, f memory, g start and size, h needs at steady rates
+    /// core, f memory, g start and size, h needs at steady rates, i a storm of connections
     #[arg(long, value_delimiter = ',', value_name = "LETTERS")]
     pub only: Vec<char>,
     /// Few and short rounds, to see that everything works; the numbers are rough
@@ -36,12 +36,15 @@ pub struct Bench {
     /// Only hold connections open
     #[arg(long, hide = true)]
     pub hold: Option<String>,
+    /// Only connect and reset, again and again
+    #[arg(long, hide = true)]
+    pub storm: Option<String>,
 }
 
 impl Bench {
     /// Returns whether this is a helper process of a measurement, which needs no checkout.
     pub fn is_helper_process(&self) -> bool {
-        self.results_directory.is_some() || self.hold.is_some()
+        self.results_directory.is_some() || self.hold.is_some() || self.storm.is_some()
     }
 
     pub fn wants(&self, part: char) -> bool {

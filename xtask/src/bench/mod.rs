@@ -17,6 +17,7 @@ mod plot;
 mod report;
 mod root;
 mod sizing;
+mod storm;
 mod testbed;
 mod tracer;
 
@@ -100,6 +101,10 @@ fn write(file: &Path, text: &str) -> Result<()> {
 pub fn run_helper(args: &Bench) -> Result<ExitCode> {
     if let Some(what) = &args.hold {
         live_endpoints::hold(what)?;
+    }
+    if let Some(what) = &args.storm {
+        storm::connect_and_reset(what)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let (Some(directory), Some(program)) = (&args.results_directory, &args.program) else {
         bail!("no program to measure");

@@ -97,6 +97,9 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     if args.wants('d') {
         testbed.losses()?;
     }
+    if args.wants('i') {
+        testbed.storm()?;
+    }
     // They are learnt afterwards.
     if args.wants('g') && args.wants('d') {
         let row = testbed.starts("from exec to attached, after the fastest churn")?;

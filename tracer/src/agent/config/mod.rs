@@ -32,6 +32,9 @@ pub const DEFAULT_CONFIG: &str = include_str!("default.toml");
 /// assigns.
 const PROMETHEUS_PORT: u16 = 19_433;
 
+/// The default nice value of the thread that reads the kernel's records.
+pub const READER_NICE: i32 = -15;
+
 /// The configuration of the agent.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,6 +51,9 @@ pub struct Config {
     /// The directory for the locks of outputs without a file of their own.
     #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
+    /// The nice value of the thread that reads the kernel's records.
+    #[serde(deserialize_with = "reader_nice")]
+    pub reader_nice: i32,
     /// Which connections are traced.
     pub trace: KernelFilter,
     /// The HTTP endpoint.
@@ -96,6 +102,7 @@ impl Default for Config {
             stuck_after: Duration::from_secs(60),
             max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
             run_directory: "/run/tcpclose".into(),
+            reader_nice: READER_NICE,
             trace: KernelFilter::default(),
             prometheus: PrometheusConfig::default(),
             outputs: vec![quiet],
@@ -222,6 +229,14 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         return Err(de::Error::custom("an interval must be at least \"1s\""));
     }
     Ok(interval)
+}
+
+fn reader_nice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let nice = i64::deserialize(deserializer)?;
+    let nice = i32::try_from(nice)
+        .ok()
+        .filter(|nice| (-20..=0).contains(nice));
+    nice.ok_or_else(|| de::Error::custom("a nice value from -20 to 0 is needed here"))
 }
 
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::Error> {

@@ -12,7 +12,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -34,6 +33,7 @@ use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter};
 use crate::output_status::OutputState;
 use tcpclose_sys::host::cgroup::Cgroups;
+use tcpclose_sys::host::priority;
 
 /// The loop answers within milliseconds; if it has not by then, it does not run.
 const LOOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,12 +91,11 @@ impl HttpServer {
             .context("starting the HTTP endpoint failed")?;
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
-        thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                run(runtime, listener, server, stopped);
-                drop(end);
-            })
+        let serve = move || {
+            run(runtime, listener, server, stopped);
+            drop(end);
+        };
+        priority::spawn("http", serve)
             .context("the thread of the HTTP endpoint could not be started")?;
         Ok(Self {
             address,

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::check::{Check, MissingFeature};
+use crate::agent::config::READER_NICE;
 use tcpclose_sys::host::capabilities::{self, Capability};
 use tcpclose_sys::host::namespace_link::{in_initial_pid_namespace, in_initial_user_namespace};
+use tcpclose_sys::host::priority;
 use tcpclose_sys::kernel::loader::LoadError;
 use tcpclose_sys::kernel::netns;
 
@@ -113,6 +115,23 @@ pub(super) fn holders() -> Check {
     };
     Check {
         name: "holders of sockets",
+        found,
+    }
+}
+
+/// Whether the thread that reads may have the priority that the agent gives it by default.
+pub(super) fn priority() -> Check {
+    let found = if priority::may_have(READER_NICE) {
+        Ok(format!("the agent may read at nice {READER_NICE}"))
+    } else {
+        Err(MissingFeature::new(
+            format!("no thread may have nice {READER_NICE}"),
+            "records of the agent, in a storm of connections that wants all processors; the losses are counted",
+            "set LimitNICE= in its unit, run it with sudo, or give it CAP_SYS_NICE",
+        ))
+    };
+    Check {
+        name: "reader's priority",
         found,
     }
 }

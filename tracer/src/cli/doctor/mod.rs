@@ -55,6 +55,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         sock_diag(),
         access::namespaces(),
         access::holders(),
+        access::priority(),
     ];
 
     print(&report(&release, &checks, best.is_ok()))?;

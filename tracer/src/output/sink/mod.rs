@@ -32,7 +32,6 @@ mod transport;
 
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -48,6 +47,7 @@ use self::queue::Queue;
 use self::sink_thread::{ExitNotice, Notify, RetryDelays, SinkThread};
 use self::token_bucket::TokenBucket;
 use self::transport::Transport;
+use tcpclose_sys::host::priority;
 
 pub use self::closing::{ClosingSink, SinkThreadHandle};
 pub use self::config::{
@@ -154,12 +154,12 @@ impl Sink {
             retry_delays,
         );
         let (guard, alive) = ExitNotice::new(Arc::clone(&queue));
-        thread::Builder::new()
-            .name(format!("out-{}", config.target.output_type()))
-            .spawn(move || {
-                let _guard = guard;
-                sink_thread.run();
-            })
+        let thread_name = format!("out-{}", config.target.output_type());
+        let run = move || {
+            let _guard = guard;
+            sink_thread.run();
+        };
+        priority::spawn(thread_name, run)
             .with_context(|| format!("the thread of output {name} could not be started"))?;
         Ok(Self {
             bucket: bucket(config),

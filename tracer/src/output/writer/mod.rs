@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ use crate::clock_offset::ClockOffset;
 use batch::Progress;
 pub use end::WriterEnd;
 pub use options::{DEFAULT_CAPACITY, Line, Options, View};
+use tcpclose_sys::host::priority;
 
 /// A thread that formats and writes lines from a bounded queue.
 #[derive(Debug)]
@@ -63,19 +64,17 @@ impl Writer {
         let counters = Arc::clone(&progress);
         let reader_gone = Arc::new(AtomicBool::new(false));
         let is_reader_gone = Arc::clone(&reader_gone);
-        let thread = thread::Builder::new()
-            .name("output".to_owned())
-            .spawn(move || {
-                let _alive = alive;
-                let formatter = batch::Formatter::new(format, options);
-                let Err(end) = batch::run(&lines, formatter, out, &counters) else {
-                    return;
-                };
-                let is_failure = matches!(end, WriterEnd::Failed(_));
-                is_reader_gone.store(!is_failure, Ordering::Release);
-                // The receiver is gone while the writer is being finished.
-                let _ = end_of_output.send(end);
-            })?;
+        let thread = priority::spawn("output", move || {
+            let _alive = alive;
+            let formatter = batch::Formatter::new(format, options);
+            let Err(end) = batch::run(&lines, formatter, out, &counters) else {
+                return;
+            };
+            let is_failure = matches!(end, WriterEnd::Failed(_));
+            is_reader_gone.store(!is_failure, Ordering::Release);
+            // The receiver is gone while the writer is being finished.
+            let _ = end_of_output.send(end);
+        })?;
         Ok(Self {
             queue,
             clock,

@@ -1,6 +1,7 @@
 use crate::record::RawTransition;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::thread;
 use std::time::Instant;
 
 use super::*;
