@@ -116,6 +116,22 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_too_long_is_not_kept() {
+        use crate::types::OptionalId;
+        for id in [1, (1 << 48) - 1] {
+            assert_eq!(OptionalId::from(EndpointId(id)).get(), Some(EndpointId(id)));
+        }
+        for id in [0, 1 << 48, u64::MAX] {
+            assert_eq!(OptionalId::from(EndpointId(id)).get(), None);
+        }
+    }
+
+    #[test]
+    fn a_live_endpoint_takes_no_more_memory_for_its_peer() {
+        assert_eq!(size_of::<crate::live_endpoint::LiveEndpoint>(), 104);
+    }
+
+    #[test]
     fn the_newer_of_two_with_the_same_numbers_counts() {
         let mut openings = Openings::default();
         let mut join = |id, iss, irs| openings.join(numbers(iss, irs), EndpointId(id), NOW);

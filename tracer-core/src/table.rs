@@ -58,6 +58,11 @@ impl Table {
         Some(&self.slots.get(slot)?.endpoint)
     }
 
+    /// Returns the endpoint in a slot to be changed, without any effect on its age.
+    pub fn in_slot_mut(&mut self, slot: Slot) -> Option<&mut LiveEndpoint> {
+        Some(&mut self.slots.get_mut(slot)?.endpoint)
+    }
+
     /// Finds an endpoint and returns it.
     pub fn get(&self, key: EndpointId) -> Option<&LiveEndpoint> {
         self.in_slot(self.find(key)?)
@@ -65,8 +70,7 @@ impl Table {
 
     /// Finds an endpoint and returns it to be changed.
     pub fn get_mut(&mut self, key: EndpointId) -> Option<&mut LiveEndpoint> {
-        let slot = self.find(key)?;
-        Some(&mut self.slots.get_mut(slot)?.endpoint)
+        self.in_slot_mut(self.find(key)?)
     }
 
     /// Returns all endpoints with their keys, in no particular order.

@@ -187,7 +187,7 @@ impl Tracker {
             self.report_ended(replaced);
         }
         if is_opened {
-            self.join_opened(transition.id, transition.at);
+            self.join_opened(transition.id, slot, transition.at);
         }
         if let Some(stuck) = resolved {
             self.resolve_stuck(

@@ -83,7 +83,11 @@ impl Tracker {
     }
 
     fn join_if_mirrored(&mut self, one: EndpointId, other: EndpointId) {
-        let (Some(first), Some(second)) = (self.table.get(one), self.table.get(other)) else {
+        let Some((slot, other_slot)) = self.table.find(one).zip(self.table.find(other)) else {
+            return;
+        };
+        let found = self.table.in_slot(slot).zip(self.table.in_slot(other_slot));
+        let Some((first, second)) = found else {
             return;
         };
         let differ = matches!(
@@ -92,7 +96,7 @@ impl Tracker {
         );
         let is_near = first.netns == second.netns || !first.tuple.local().ip().is_loopback();
         if first.tuple == second.tuple.mirrored() && is_near && !differ {
-            self.join(one, other);
+            self.join((one, slot), (other, other_slot));
         }
     }
 }

@@ -6,6 +6,7 @@ mod from_path;
 mod waiting;
 
 use super::Tracker;
+use crate::arena::Slot;
 use crate::close_path::{MinisocketOutcome, is_reset_by_peer};
 use crate::finding::{Cause, Close, Side};
 use crate::live_endpoint::LiveEndpoint;
@@ -17,26 +18,23 @@ pub(super) use waiting::{ClosesAwaitingPeer, WaitingClose};
 impl Tracker {
     /// Joins an endpoint that was just opened with its peer, if that is on this host and was opened
     /// before. Without a cookie an endpoint's id may be another's a moment later.
-    pub(super) fn join_opened(&mut self, id: EndpointId, at: Nanos) {
-        let joinable = self.table.get(id).filter(|endpoint| is_joinable(endpoint));
+    pub(super) fn join_opened(&mut self, id: EndpointId, slot: Slot, at: Nanos) {
+        let opened = self.table.in_slot(slot);
+        let joinable = opened.filter(|endpoint| is_joinable(endpoint));
         if let Some(numbers) = joinable.and_then(|endpoint| endpoint.initial.both())
             && let Some(peer) = self.openings.join(numbers, id, at)
+            && let Some(peer_slot) = self.table.find(peer)
         {
-            self.join(id, peer);
+            self.join((id, slot), (peer, peer_slot));
         }
     }
 
-    /// Notes that two endpoints are those of one connection, unless one of them is gone.
-    fn join(&mut self, one: EndpointId, other: EndpointId) {
-        if self.table.get(one).is_none() {
-            return;
-        }
-        let Some(endpoint) = self.table.get_mut(other) else {
-            return;
-        };
-        endpoint.peer = one.into();
-        if let Some(endpoint) = self.table.get_mut(one) {
-            endpoint.peer = other.into();
+    /// Notes that two endpoints are those of one connection.
+    fn join(&mut self, one: (EndpointId, Slot), other: (EndpointId, Slot)) {
+        for ((_, slot), (peer, _)) in [(one, other), (other, one)] {
+            if let Some(endpoint) = self.table.in_slot_mut(slot) {
+                endpoint.peer = peer.into();
+            }
         }
     }
 
@@ -57,8 +55,10 @@ impl Tracker {
     fn unreported_peer(&mut self, endpoint: &LiveEndpoint) -> Option<&mut LiveEndpoint> {
         let id = endpoint.peer.get()?;
         let is_peer = |other: &LiveEndpoint| other.peer.get() == Some(endpoint.id);
-        if self.table.get(id).is_some_and(is_peer) {
-            return self.table.get_mut(id);
+        if let Some(slot) = self.table.find(id)
+            && self.table.in_slot(slot).is_some_and(is_peer)
+        {
+            return self.table.in_slot_mut(slot);
         }
         let closed = self.awaiting_reset.get_mut(&id);
         let parked = self.parked.get_mut(id).map(|parked| &mut parked.endpoint);
