@@ -27,8 +27,8 @@ impl Tracker {
         self.live() - hidden.count()
     }
 
-    /// Returns how many of the live endpoints are open, which those in SYN_SENT are not yet, and how
-    /// many of these pass a filter. Iterates over all of them.
+    /// Returns how many of the live endpoints are open, which those in SYN_SENT are not yet, and
+    /// how many of these pass a filter. Iterates over all of them.
     #[must_use]
     pub fn open_endpoints(&self, filter: &ConnectionFilter) -> (usize, usize) {
         let live = self.table.iter().map(|(_, endpoint)| endpoint);

@@ -48,7 +48,7 @@ impl How {
             (ClosePath::Timeout, ..) => (cause.unwrap_or("timed out"), None),
             (ClosePath::Destroyed, ..) => (cause.unwrap_or("destroyed"), None),
             (ClosePath::ConnectFailed, ..) => (cause.unwrap_or("connect failed"), None),
-            (ClosePath::Unknown, ..) => ("end not seen", cause),
+            (ClosePath::Unknown, ..) => ("not fully seen", cause),
             (ClosePath::Simultaneous, ..) | (_, _, Initiator::Both) => ("closed by both", cause),
             (_, _, Initiator::Local) => ("closed by us", cause),
             (_, _, Initiator::Peer) => ("closed by peer", cause),

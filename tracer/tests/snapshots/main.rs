@@ -4,6 +4,8 @@
 //! `SNAPSHOTS=overwrite cargo test -p tcpclose --test snapshots` writes the kept texts anew; look
 //! at `git diff` then.
 
+mod terminal;
+
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::file;
 

@@ -15,8 +15,7 @@ use crate::record::RawTransition;
 use crate::session::{Consumer, Session, Source};
 use tcpclose_core::finding::Finding;
 
-/// The shortest time until there may be something to show: the session's time is a little behind the
-/// clock.
+/// The shortest time until there may be something to show.
 const MIN_WAKE_DELAY: Duration = Duration::from_millis(5);
 
 /// Shows findings until the user, the output or a limit ends that.

@@ -47,8 +47,8 @@ impl Heartbeat {
         self.next
     }
 
-    /// Returns the silence up to now, if a sign of life is due. `shown` lines were shown so far, and
-    /// `hidden` closes were not.
+    /// Returns the silence up to now, if a sign of life is due. So far, `shown` lines were shown,
+    /// and `hidden` closes were not.
     pub fn check(&mut self, now: Nanos, shown: u64, hidden: u64) -> Option<Silence> {
         if shown != self.shown {
             *self = Self {
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(heartbeat.check(Nanos::from_secs(119), 1, 7), Some(silence));
     }
 
-    fn said(hidden: u64, reasons: &Reasons) -> String {
+    fn sign(hidden: u64, reasons: &Reasons) -> String {
         let lasted = Nanos::from_secs(60);
         text(Silence { lasted, hidden }, reasons)
     }
@@ -182,7 +182,7 @@ mod tests {
             ..Reasons::default()
         };
         assert_eq!(
-            said(0, &reasons),
+            sign(0, &reasons),
             "0 closes shown in 1m00s; 1,412 connections open, none matches -L 9000 and -D 9000. \
              Did you mean --port 9000?"
         );
@@ -192,7 +192,7 @@ mod tests {
             ..reasons.clone()
         };
         assert_eq!(
-            said(0, &some),
+            sign(0, &some),
             "0 closes shown in 1m00s; 1 open connection matches -L 9000 and -D 9000"
         );
         let unknown = Reasons {
@@ -201,7 +201,7 @@ mod tests {
             ..reasons
         };
         assert_eq!(
-            said(7, &unknown),
+            sign(7, &unknown),
             "0 closes shown in 1m00s; 7 closes did not match -L 9000 and -D 9000; no open \
              connection matches -L 9000 and -D 9000"
         );
@@ -213,13 +213,13 @@ mod tests {
             open: Some(1),
             ..Reasons::default()
         };
-        assert_eq!(said(0, &all), "0 closes shown in 1m00s; 1 connection open");
+        assert_eq!(sign(0, &all), "0 closes shown in 1m00s; 1 connection open");
         let abnormal = Reasons {
             abnormal_only: true,
             ..Reasons::default()
         };
         assert_eq!(
-            said(2, &abnormal),
+            sign(2, &abnormal),
             "0 abnormal closes shown in 1m00s; 2 closes normal"
         );
     }

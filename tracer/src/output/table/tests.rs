@@ -383,7 +383,7 @@ fn nothing_known_is_a_dash() {
     close.states.clear();
     let text = text(&mut CloseTable::new(Some(160), options()), &close);
     let cells: Vec<&str> = text.split_whitespace().collect();
-    let expected = "12:00:00 - 10.0.0.1:22 – 10.0.0.2:60000 - end not seen - - - -";
+    let expected = "12:00:00 - 10.0.0.1:22 – 10.0.0.2:60000 - not fully seen - - - -";
     assert_eq!(cells.join(" "), expected);
 }
 
