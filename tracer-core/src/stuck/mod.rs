@@ -5,8 +5,8 @@
 //! long ([`ProbeRequest`](crate::ProbeRequest)), or in a recording. One rule decides whether a
 //! socket is stuck ([`PollHistory`]). A [`Report`] has all that are stuck at one moment.
 //!
-//! The state is CLOSE_WAIT so far ([`STUCK_STATES`]), and the evidence that ages and verdicts are
-//! made of is that state's.
+//! What ends a state, and so what is missing where a socket stays in it, is a property of the state
+//! (`rule.rs`); ages and verdicts are made of the evidence that belongs to it.
 
 mod age;
 mod by_owner;
@@ -18,6 +18,7 @@ mod poll_history;
 mod probe;
 mod report;
 mod resolution;
+mod rule;
 mod scan_history;
 mod socket;
 #[cfg(test)]
@@ -27,26 +28,25 @@ mod verdict;
 
 use std::time::Duration;
 
-use tcpclose_common::TcpState;
-
 pub use age::{Age, AgeCertainty};
-pub use by_owner::{OwnerCount, OwnerGroup, Peer, TOP_VALUES, by_owner, count_by_owner};
+pub use by_owner::{
+    OwnerCount, OwnerGroup, Peer, TOP_VALUES, VerdictCount, by_owner, count_by_owner,
+};
 pub(super) use deadlines::Deadlines;
-pub use observed::{Activity, ObservedSocket};
+pub use observed::{Activity, ObservedSocket, Unanswered, UnansweredKind};
 pub use owner::{Holder, HolderCoverage, OwnerProcess, OwnerUnknown};
 pub use owner_key::OwnerKey;
 pub use poll_history::PollHistory;
 pub use probe::{ProbedSocket, StuckProbeResponse};
 pub use report::{Changes, Report};
 pub use resolution::Resolution;
+pub use rule::STUCK_STATES;
+pub(super) use rule::is_timed_from_entry;
 pub use scan_history::{ScanHistory, ScanOutcome};
 pub(super) use socket::StuckTracking;
 pub use socket::{StuckEvent, StuckSocket};
 pub use trend::{Fit, Forecast, MIN_SAMPLES, Sample, Trends};
 pub use verdict::Verdict;
-
-/// The states in which a socket can be stuck.
-pub const STUCK_STATES: [TcpState; 1] = [TcpState::CloseWait];
 
 /// The shortest time after which a socket may be called stuck. Every connection that its peer
 /// closes first is in CLOSE_WAIT for a moment: probing all of them would cost too much.

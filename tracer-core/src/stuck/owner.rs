@@ -69,7 +69,9 @@ pub enum OwnerUnknown {
     NoHolder,
     /// Not every process could be inspected, or seen.
     NotInspectable,
-    /// It may be either of these: the recording does not distinguish them.
+    /// Its process has closed it: the kernel alone keeps it, until the close is over.
+    Closed,
+    /// It may be either of the first two: the recording does not distinguish them.
     #[strum(serialize = "not_told")]
     Unspecified,
 }
@@ -89,6 +91,9 @@ impl OwnerUnknown {
             }
             (Self::NotInspectable, _) => {
                 "no holder was found, but not every process could be inspected"
+            }
+            (Self::Closed, _) => {
+                "its process has closed it: the kernel alone keeps it until the close is over"
             }
             (Self::Unspecified, _) => "no holder was found when it was recorded",
         }

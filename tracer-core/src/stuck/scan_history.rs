@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use tcpclose_common::TcpState;
+
 use super::observed::ObservedSocket;
 use super::poll_history::PollHistory;
 use super::socket::{StuckEvent, StuckSocket};
@@ -31,11 +33,11 @@ struct Scanned {
 pub struct ScanOutcome {
     /// Sockets that are old enough, half-closes at work among them.
     pub old: Vec<StuckSocket>,
-    /// The number of younger sockets.
+    /// The number of younger sockets in CLOSE_WAIT and FIN_WAIT2.
     pub younger: usize,
     /// The younger sockets that may be older than estimated.
     pub possibly_stuck: Vec<StuckSocket>,
-    /// Sockets that an earlier scan has found stuck and this one has not found.
+    /// Sockets that an earlier scan has found stuck and this one has not found in that state.
     pub gone: Vec<EndpointId>,
 }
 
@@ -50,7 +52,12 @@ impl ScanHistory {
         for socket in sockets {
             let before = self.sockets.get(&socket.id);
             let polls = PollHistory::new(&socket, at, before.map(|before| &before.polls), None);
-            let reported = before.is_some_and(|before| before.reported);
+            let was_reported = before.is_some_and(|before| before.reported);
+            let is_same_state = before.is_some_and(|before| before.polls.state == socket.state);
+            let reported = was_reported && is_same_state;
+            if was_reported && !is_same_state {
+                outcome.gone.push(socket.id);
+            }
             let is_old = polls.has_age(at, min_age);
             let scanned = Scanned {
                 polls,
@@ -58,7 +65,9 @@ impl ScanHistory {
                 scan: self.scan,
             };
             self.sockets.insert(socket.id, scanned);
-            outcome.younger += usize::from(!is_old);
+            // In other states sockets are young all the time, and without a fault.
+            let is_counted = matches!(socket.state, TcpState::CloseWait | TcpState::FinWait2);
+            outcome.younger += usize::from(!is_old && is_counted);
             let list = if is_old {
                 &mut outcome.old
             } else if PollHistory::may_have_age(&socket, min_age) {

@@ -38,8 +38,11 @@ pub struct StuckSocket {
     pub socket: ObservedSocket,
     /// When the socket entered its state.
     pub age: Age,
-    /// What its application has not done.
+    /// What keeps it there.
     pub verdict: Verdict,
+    /// In CLOSE_WAIT the time from the last data either way to the peer's FIN, where that is known:
+    /// as accurate as the age.
+    pub idle_before_fin: Option<Nanos>,
     /// The process it belongs to, where that is known.
     pub owner: Option<SharedOwner>,
     /// Why the owner is not known.
@@ -67,6 +70,7 @@ impl StuckSocket {
             socket,
             age,
             verdict,
+            idle_before_fin: age.idle_before_fin(&socket, at),
             owner: None,
             owner_unknown: None,
             holders: Vec::new(),
@@ -89,6 +93,10 @@ impl StuckSocket {
         let source = self.verdict.owner_source();
         let owner = process.map(|process| process.as_owner(source));
         self.owner = owner.or(self.owner);
+        let otherwise = match self.socket.is_orphan() {
+            true => OwnerUnknown::Closed,
+            false => otherwise,
+        };
         self.owner_unknown = self.owner.is_none().then_some(otherwise);
         self
     }
@@ -114,8 +122,8 @@ impl StuckSocket {
         }
     }
 
-    /// Returns whether the application is at fault: false for a half-close at work, which only a
-    /// list of all sockets has.
+    /// Returns whether it is certainly stuck: false for a half-close at work, and for a silent
+    /// connection, which only a list of all sockets has.
     #[must_use]
     pub const fn is_stuck(&self) -> bool {
         self.verdict.is_stuck()

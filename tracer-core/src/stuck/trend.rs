@@ -1,4 +1,8 @@
 //! How fast the number of an owner's stuck sockets grows, and when its descriptors run out.
+//!
+//! Descriptors run out by the line through the stuck sockets that take one, or by the line through
+//! the open descriptors of the process where that explains more: where each stuck socket keeps
+//! other files open, or where the process leaks something else.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,6 +11,10 @@ use crate::types::Nanos;
 
 /// Fewer samples than this make no forecast: two points lie on a line whatever they are.
 pub const MIN_SAMPLES: usize = 3;
+
+/// How much faster than the stuck sockets open descriptors have to grow: they are counted at
+/// slightly different times.
+const MIN_EXCESS_FACTOR: f64 = 1.05;
 
 /// Samples kept: the newest.
 const MAX_SAMPLES: usize = 60;
@@ -98,6 +106,28 @@ impl Fit {
         per_second != 0.0 && r_squared * (samples as f64 - 2.0) > 4.0 * (1.0 - r_squared)
     }
 
+    /// Returns twice the standard error of the slope.
+    fn margin(&self) -> f64 {
+        let Self {
+            per_second,
+            r_squared,
+            samples,
+            span: _,
+        } = *self;
+        let explained = r_squared * (samples as f64 - 2.0);
+        match explained > 0.0 {
+            true => 2.0 * per_second.abs() * ((1.0 - r_squared) / explained).sqrt(),
+            false => f64::INFINITY,
+        }
+    }
+
+    /// Returns whether open descriptors, of which this is the line, certainly grow faster than
+    /// their part of that line does.
+    fn explains_more_than(&self, part: Option<&Self>) -> bool {
+        let part = part.map_or(0.0, |part| part.per_second.max(0.0));
+        self.is_significant() && self.per_second - self.margin() > part * MIN_EXCESS_FACTOR
+    }
+
     /// Returns the time after which the line will have risen by `room`; `None` when it does not
     /// rise, or not within 100 years. Without room that time has come, whatever the line does: what
     /// is full cannot grow.
@@ -117,6 +147,9 @@ impl Fit {
 pub struct Forecast {
     /// The line through the numbers of stuck sockets.
     pub fit: Fit,
+    /// The line through the numbers of the process's open descriptors, where it explains more than
+    /// the stuck sockets do: `exhausted_in` is then taken from it.
+    pub open: Option<Fit>,
     /// The time until no descriptors are left; `None` where they do not run out, or where the limit
     /// is not known.
     pub exhausted_in: Option<Nanos>,
@@ -129,6 +162,8 @@ pub struct Sample {
     pub stuck: u64,
     /// Those that take a descriptor: a connection that was not accepted takes none.
     pub descriptors: u64,
+    /// All open descriptors of the process, and when they were counted; `None` without a process.
+    pub open: Option<(Nanos, u64)>,
 }
 
 impl Sample {
@@ -147,6 +182,7 @@ pub struct Trends(HashMap<OwnerKey, Trend>);
 struct Trend {
     stuck: Series,
     descriptors: Series,
+    open: Series,
 }
 
 impl Trends {
@@ -157,31 +193,39 @@ impl Trends {
             let mut trend = before.remove(&owner).unwrap_or_default();
             trend.stuck.push(at, sample.stuck);
             trend.descriptors.push(at, sample.descriptors);
+            if let Some((as_of, open)) = sample.open {
+                trend.open.push(as_of, open);
+            }
             self.0.insert(owner, trend);
         }
     }
 
-    /// Returns what was last counted of an owner.
+    /// Returns how many sockets of an owner were stuck when they were last counted.
     #[must_use]
-    pub fn last(&self, owner: &OwnerKey) -> Option<Sample> {
-        let Trend { stuck, descriptors } = self.0.get(owner)?;
-        Some(Sample {
-            stuck: stuck.last()?,
-            descriptors: descriptors.last()?,
-        })
+    pub fn last(&self, owner: &OwnerKey) -> Option<u64> {
+        self.0.get(owner)?.stuck.last()
     }
 
     /// Returns the forecast of an owner that may open `room` more descriptors; `None` while there
-    /// are fewer than [`MIN_SAMPLES`], or while the line through them predicts nothing
+    /// are fewer than [`MIN_SAMPLES`], or while no line predicts anything
     /// ([`Fit::is_significant`]).
     #[must_use]
     pub fn forecast(&self, owner: &OwnerKey, room: Option<u64>) -> Option<Forecast> {
-        let Trend { stuck, descriptors } = self.0.get(owner)?;
+        let Trend {
+            stuck,
+            descriptors,
+            open,
+        } = self.0.get(owner)?;
         // That nothing is left is certain without any line.
         let counts = |fit: &Fit| room == Some(0) || fit.is_significant();
-        Some(Forecast {
-            fit: stuck.fit().filter(counts)?,
-            exhausted_in: room.and_then(|room| descriptors.fit().filter(counts)?.time_to(room)),
+        let fit = stuck.fit()?;
+        let part = descriptors.fit().filter(counts);
+        let open = open.fit();
+        let open = open.filter(|open| open.explains_more_than(part.as_ref()));
+        (counts(&fit) || open.is_some()).then(|| Forecast {
+            fit,
+            open,
+            exhausted_in: room.and_then(|room| open.or(part)?.time_to(room)),
         })
     }
 }
@@ -288,6 +332,7 @@ mod tests {
             let count = Sample {
                 stuck: 10 * second,
                 descriptors: second,
+                open: None,
             };
             trends.record(Nanos::from_secs(second), [(OWNER, count)]);
         }
@@ -306,6 +351,7 @@ mod tests {
                 let sample = Sample {
                     stuck,
                     descriptors: stuck,
+                    open: None,
                 };
                 trends.record(Nanos::from_secs(second), [(OWNER, sample)]);
             }
@@ -325,6 +371,7 @@ mod tests {
         let count = Sample {
             stuck: 1,
             descriptors: 1,
+            open: None,
         };
         for second in 0..5 {
             let owners = if second == 3 {
@@ -335,5 +382,76 @@ mod tests {
             trends.record(Nanos::from_secs(second), owners);
         }
         assert_eq!(trends.forecast(&OWNER, Some(9)), None, "one sample since");
+    }
+
+    /// One stuck socket a second, beside open descriptors of these numbers.
+    fn beside(open: &[u64]) -> Option<Forecast> {
+        let mut trends = Trends::default();
+        for (second, &open) in (0..).zip(open) {
+            let at = Nanos::from_secs(second);
+            let sample = Sample {
+                stuck: second,
+                descriptors: second,
+                open: Some((at, open)),
+            };
+            trends.record(at, [(OWNER, sample)]);
+        }
+        trends.forecast(&OWNER, Some(100))
+    }
+
+    #[test]
+    fn open_descriptors_that_grow_faster_make_the_forecast() {
+        // Each stuck socket has an upstream one, which is not stuck.
+        let forecast = beside(&[10, 12, 14, 16, 18]).expect("five samples");
+        assert_eq!(forecast.fit.per_second, 1.0);
+        assert_eq!(forecast.open.map(|open| open.per_second), Some(2.0));
+        assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(50)));
+    }
+
+    #[test]
+    fn open_descriptors_that_explain_no_more_do_not() {
+        // The stuck sockets are all that grows; they waver; they fall; too noisy to be certain.
+        for open in [
+            &[10, 11, 12, 13, 14][..],
+            &[10, 14, 10, 14, 10],
+            &[90, 80, 70, 60, 50],
+            &[10, 40, 5, 42, 20],
+        ] {
+            let forecast = beside(open).expect("five samples");
+            assert_eq!(forecast.open, None, "{open:?}");
+            assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(100)));
+        }
+    }
+
+    #[test]
+    fn open_descriptors_grow_where_stuck_sockets_do_not() {
+        let mut trends = Trends::default();
+        for second in 0..5 {
+            let at = Nanos::from_secs(second);
+            let sample = Sample {
+                stuck: 7,
+                descriptors: 7,
+                open: Some((at, 50 + 2 * second)),
+            };
+            trends.record(at, [(OWNER, sample)]);
+        }
+        let forecast = trends.forecast(&OWNER, Some(100)).expect("five samples");
+        assert_eq!(forecast.fit.per_second, 0.0);
+        assert_eq!(forecast.exhausted_in, Some(Nanos::from_secs(50)));
+    }
+
+    #[test]
+    fn descriptors_that_were_not_counted_again_make_no_sample() {
+        let mut trends = Trends::default();
+        for second in 0..5 {
+            let sample = Sample {
+                stuck: second,
+                descriptors: second,
+                open: Some((Nanos(0), 900)),
+            };
+            trends.record(Nanos::from_secs(second), [(OWNER, sample)]);
+        }
+        let forecast = trends.forecast(&OWNER, Some(100)).expect("five samples");
+        assert_eq!(forecast.open, None);
     }
 }

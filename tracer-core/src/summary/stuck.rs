@@ -5,18 +5,22 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tcpclose_common::TcpState;
+
 use super::enum_counts::Counts;
 use crate::process::Process;
 use crate::ranking::{HeavyHitters, Ranking};
 use crate::stuck::{
-    Forecast, OwnerCount, OwnerKey, OwnerProcess, Sample, StuckSocket, Trends, Verdict,
-    count_by_owner,
+    Forecast, OwnerCount, OwnerKey, OwnerProcess, STUCK_STATES, Sample, StuckSocket, Trends,
+    Verdict, count_by_owner,
 };
 use crate::types::Nanos;
 
 /// The stuck sockets at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StuckSummary {
+    /// The number of stuck sockets in each of [`STUCK_STATES`], in their order.
+    pub states: [u64; STUCK_STATES.len()],
     /// The number of stuck sockets by verdict.
     pub verdicts: Counts<Verdict>,
     /// When the oldest one entered its state.
@@ -33,6 +37,11 @@ pub struct StuckSummary {
 }
 
 impl StuckSummary {
+    /// Returns the states with the number of stuck sockets in each.
+    pub fn by_state(&self) -> impl Iterator<Item = (TcpState, u64)> {
+        STUCK_STATES.into_iter().zip(self.states)
+    }
+
     /// Returns the number of stuck sockets.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -66,6 +75,7 @@ impl StuckOwner {
 /// Counts stuck sockets.
 #[derive(Debug, Default)]
 pub struct StuckCounts {
+    states: [u64; STUCK_STATES.len()],
     verdicts: Counts<Verdict>,
     oldest: Option<Nanos>,
     owners: HashMap<OwnerKey, OwnerCount>,
@@ -83,6 +93,10 @@ impl<'a> FromIterator<&'a StuckSocket> for StuckCounts {
             let oldest = &mut counts.oldest;
             *oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
             counts.verdicts.add(socket.verdict, 1);
+            let is_of = |state: &TcpState| *state == socket.socket.state;
+            if let Some(place) = STUCK_STATES.iter().position(is_of) {
+                counts.states[place] += 1;
+            }
             counts.peers.add(socket.endpoint.tuple.peer().ip());
         });
         let owners = count_by_owner(sockets);
@@ -126,6 +140,7 @@ impl StuckCounts {
         let rest = others.split_off(running_out.count());
         owners.extend(others);
         StuckSummary {
+            states: self.states,
             verdicts: self.verdicts,
             oldest: self.oldest,
             owners,

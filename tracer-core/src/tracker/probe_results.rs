@@ -99,8 +99,11 @@ impl Tracker {
             MinisocketState::FullSocket | MinisocketState::Unreachable
                 if is_closing(endpoint.state) =>
             {
-                self.stale_closing
-                    .found_alive(id, endpoint.since.get(), now);
+                let since = endpoint.since.get();
+                self.stale_closing.found_alive(id, since, now);
+                if minisocket == MinisocketState::FullSocket {
+                    self.note_long_closing(id, since, now);
+                }
                 return;
             }
             MinisocketState::FullSocket | MinisocketState::Unreachable => return,

@@ -8,6 +8,7 @@ use tcpclose_common::TcpState;
 use super::{MAX_TICK, Tracker};
 use crate::live_endpoint::{CloseProgress, LiveEndpoint};
 use crate::snapshot::SnapshotSocket;
+use crate::stuck::STUCK_STATES;
 use crate::time_wait::TIME_WAIT;
 use crate::types::{EndpointId, Nanos, NetNs, Opening, Role};
 
@@ -37,7 +38,7 @@ impl Tracker {
                     self.stale_closing.schedule_probe(socket.cookie, at);
                 }
                 (TcpState::TimeWait, Some(left)) => self.seed_time_wait(socket, left, at),
-                // One that is known to be in CLOSE_WAIT is probed when it is due.
+                // One that is known to be in its state is probed when it is due.
                 (TcpState::CloseWait, _) if self.has_missed_close_wait(socket.cookie) => {
                     self.probe_stuck_state(socket.cookie, at);
                 }
@@ -51,7 +52,7 @@ impl Tracker {
                     let endpoint = self.endpoint_of(socket);
                     self.insert(socket.cookie, endpoint);
                     new += 1;
-                    if socket.state == TcpState::CloseWait {
+                    if STUCK_STATES.contains(&socket.state) {
                         self.probe_stuck_state(socket.cookie, at);
                     }
                 }

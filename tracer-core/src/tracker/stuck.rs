@@ -72,6 +72,18 @@ impl Tracker {
         }
     }
 
+    /// Notes that an endpoint has been closing for long: it may be stuck in its state. Most closes
+    /// are over at once, and cost nothing here.
+    pub(super) fn note_long_closing(&mut self, id: EndpointId, since: Option<Nanos>, now: Nanos) {
+        // What was assessed is probed again when its time has come.
+        let is_assessed = |endpoint: &LiveEndpoint| endpoint.stuck_tracking().is_some();
+        if let Some(detector) = &mut self.stuck
+            && !self.table.get(id).is_some_and(is_assessed)
+        {
+            detector.probe_when_old(since.unwrap_or(now), id, now);
+        }
+    }
+
     /// Probes an endpoint that a snapshot shows in such a state: only a probe shows since when.
     pub(super) fn probe_stuck_state(&mut self, id: EndpointId, at: Nanos) {
         if let Some(detector) = &mut self.stuck {

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::stuck::{
     Deadlines, HolderCoverage, ObservedSocket, OwnerKey, OwnerProcess, PollHistory, ProbedSocket,
     STUCK_STATES, StuckEvent, StuckProbeResponse, StuckSocket, StuckTracking, Trends,
-    count_by_owner,
+    count_by_owner, is_timed_from_entry,
 };
 use crate::table::Table;
 use crate::types::{EndpointId, Nanos, SharedOwner};
@@ -42,7 +42,7 @@ pub(super) struct StuckDetector {
 
 /// What a probe makes of an endpoint.
 enum Assessment {
-    /// It has left its state.
+    /// It has left its state, or the kernel ends it by itself.
     Left,
     /// It may be stuck by then.
     ProbeAt(Nanos),
@@ -60,7 +60,7 @@ fn may_be_stuck(endpoint: &LiveEndpoint) -> bool {
 
 /// Returns whether an endpoint entered such a state at that time, and is in it still.
 fn is_since(endpoint: &LiveEndpoint, entered: Nanos) -> bool {
-    STUCK_STATES.contains(&endpoint.state) && endpoint.since.get() == Some(entered)
+    is_timed_from_entry(endpoint.state) && endpoint.since.get() == Some(entered)
 }
 
 fn is_still_in(table: &Table) -> impl Fn(Nanos, EndpointId) -> bool {
@@ -108,6 +108,12 @@ impl StuckDetector {
     /// Has an endpoint probed at that time.
     pub fn probe_at(&mut self, at: Nanos, id: EndpointId) {
         self.deadlines.probe_at(at, id);
+    }
+
+    /// Has an endpoint probed once it has been in its state for long enough, at `now` at the
+    /// earliest.
+    pub fn probe_when_old(&mut self, since: Nanos, id: EndpointId, now: Nanos) {
+        self.probe_at((since + self.after).max(now), id);
     }
 
     /// Drops the next deadlines if their endpoints have left their state.
@@ -208,7 +214,7 @@ impl StuckDetector {
     fn owner(&self, process: &Arc<Process>, at: Nanos) -> Option<OwnerProcess> {
         let owner = OwnerKey::Process(process.key());
         Some(OwnerProcess {
-            stuck: self.trends.last(&owner)?.stuck as usize,
+            stuck: self.trends.last(&owner)? as usize,
             forecast: self.trends.forecast(&owner, process.fds_left()),
             ..OwnerProcess::new(Arc::clone(process), at)
         })
@@ -277,9 +283,13 @@ fn assess(
         _ => StuckEvent::Opened,
     };
     let polls = PollHistory::new(&socket, at, before, acked);
-    let is_stuck = polls.is_stuck(&socket, at, after);
-    // Who connected or listens is no holder where it was searched in vain.
-    let may_hold = |owner: &SharedOwner| !holders.is_empty() || coverage.may_have_missed(owner.pid);
+    let can_be_stuck = socket.can_be_stuck();
+    let is_stuck = can_be_stuck && polls.is_stuck(&socket, at, after);
+    // Who connected or listens is no holder where it was searched in vain. Nobody holds what its
+    // process has closed, and its process is known all the same.
+    let may_hold = |owner: &SharedOwner| {
+        socket.is_orphan() || !holders.is_empty() || coverage.may_have_missed(owner.pid)
+    };
     let reported = is_stuck.then(|| {
         let verdict = polls.verdict(&socket, at, after);
         let found = Endpoint {
@@ -298,6 +308,9 @@ fn assess(
         Some(Box::new(StuckTracking { polls, reported }));
     if is_stuck {
         Assessment::Stuck
+    } else if !can_be_stuck {
+        // The kernel ends it.
+        Assessment::Left
     } else if polls.has_age(at, after) {
         // A half-close at work: not too often.
         Assessment::ProbeAt(polls.stuck_at(after).max(at + Nanos(after.0 / 4)))

@@ -7,7 +7,7 @@ use crate::arena::Slot;
 use crate::close_path::MinisocketOutcome;
 use crate::event::Transition;
 use crate::live_endpoint::LiveEndpoint;
-use crate::stuck::Resolution;
+use crate::stuck::{Resolution, is_timed_from_entry};
 use crate::types::{EndpointId, OwnerSource, Role, SharedOwner};
 
 impl Tracker {
@@ -152,7 +152,11 @@ impl Tracker {
         }
         let since = endpoint.since.get();
         let mut resolved = None;
-        if transition.new != TcpState::CloseWait {
+        // A probe may have shown the new state before its record came.
+        if endpoint
+            .stuck_tracking()
+            .is_some_and(|tracking| tracking.polls.state != transition.new)
+        {
             resolved = endpoint.take_reported_stuck();
         }
         let was_closing = is_closing(endpoint.state);
@@ -196,8 +200,8 @@ impl Tracker {
                 Resolution::from_transition(transition),
             );
         }
-        if transition.new == TcpState::CloseWait
-            && transition.old != TcpState::CloseWait
+        if is_timed_from_entry(transition.new)
+            && transition.old != transition.new
             && let Some(entered) = entered
         {
             self.note_stuck_state(transition.id, entered);

@@ -33,6 +33,7 @@ mod socket;
 mod start;
 mod stuck;
 mod stuck_alike;
+mod stuck_states;
 mod time_waits;
 mod uncounted;
 mod unheld;

@@ -202,6 +202,7 @@ fn answer(question: &ProbeRequest, which: u8) -> ProbedSocket {
         cgroup: None,
         queued: 0,
         unsent: u32::from(which == 1),
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,

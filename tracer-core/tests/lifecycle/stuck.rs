@@ -52,6 +52,7 @@ pub fn seen(id: u64, since_ack: Nanos) -> ObservedSocket {
         cgroup: None,
         queued: 0,
         unsent: 0,
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,

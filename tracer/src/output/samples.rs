@@ -237,6 +237,7 @@ pub(crate) fn stuck() -> StuckSocket {
         cgroup: CgroupId::new(77),
         queued: 0,
         unsent: 0,
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,
@@ -274,6 +275,7 @@ pub(crate) fn stuck() -> StuckSocket {
             earliest: Some(entered),
         },
         verdict: Verdict::EofRead,
+        idle_before_fin: None,
         owner: Some(Arc::new(Owner {
             pid: 28_089,
             uid: 0,
@@ -294,6 +296,7 @@ pub(crate) fn stuck() -> StuckSocket {
             stuck: 31,
             forecast: Some(Forecast {
                 fit,
+                open: None,
                 exhausted_in: Some(Nanos::from_secs(200)),
             }),
         }),

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::format_4::Format4ObservedSocket;
 use super::older_entry::OlderEntry;
 use crate::output_status::OutputStatus;
 use crate::summary::IntervalEnd;
 use crate::usage::Usage;
 use tcpclose_core::process::Process;
-use tcpclose_core::stuck::{
-    Holder, HolderCoverage, ObservedSocket, ProbedSocket, StuckProbeResponse,
-};
+use tcpclose_core::stuck::{Holder, HolderCoverage, ProbedSocket, StuckProbeResponse};
 use tcpclose_core::summary::{PortPressure, Route};
 use tcpclose_core::types::{EndpointId, Nanos};
 
@@ -28,7 +27,7 @@ pub(super) struct Format3ProbeResponse {
 #[derive(Deserialize)]
 struct Format3ProbedSocket {
     id: EndpointId,
-    socket: ObservedSocket,
+    socket: Format4ObservedSocket,
     holders: Vec<Format3Holder>,
     process: Option<Arc<Process>>,
 }
@@ -59,7 +58,7 @@ impl From<Format3ProbeResponse> for StuckProbeResponse {
     fn from(response: Format3ProbeResponse) -> Self {
         let found = response.found.into_iter().map(|probed| ProbedSocket {
             id: probed.id,
-            socket: probed.socket,
+            socket: probed.socket.into(),
             holders: probed.holders.into_iter().map(Holder::from).collect(),
             process: probed.process,
         });

@@ -23,7 +23,7 @@ pub struct Head {
     pub segments: bool,
     /// Whether the eBPF programs filtered local ports.
     pub filters_ports: bool,
-    /// The time in CLOSE_WAIT after which sockets were reported as stuck, if any.
+    /// The time in one state after which sockets were reported as stuck, if any.
     pub stuck_after: Option<Nanos>,
     /// Whether transitions that are not part of a close were recorded, too.
     #[serde(default)]

@@ -5,6 +5,7 @@ mod damage;
 mod destination;
 mod entry;
 mod format_3;
+mod format_4;
 mod frame;
 mod head;
 mod older_entry;

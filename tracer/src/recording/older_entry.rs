@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tcpclose_common::TcpState;
 
 use super::Entry;
+use super::format_4::Format4ProbeResponse;
 use crate::summary::IntervalEnd;
 use tcpclose_core::event::{Event, Evidence, Signal, SocketFlags, Task, TcpFields, Transition};
 use tcpclose_core::finding::Loss;
@@ -15,7 +16,7 @@ use tcpclose_core::types::{EndpointId, Nanos, NetNs, SocketAddress, Tuple};
 use tcpclose_core::{Input, MinisocketState, PollResponse, SnapshotSocket};
 
 /// An entry of a recording of format 4.
-pub(super) type Format4Entry = OlderEntry<StuckProbeResponse, IntervalEnd>;
+pub(super) type Format4Entry = OlderEntry<Format4ProbeResponse, IntervalEnd>;
 
 /// An entry whose responses of probes are encoded as `P`, and the ends of intervals as `E`.
 #[derive(Deserialize)]

@@ -8,14 +8,14 @@ use tcpclose_common::{SocketDescriptor, TcpState};
 
 use super::listeners::ListeningSocket;
 use super::mptcp::{self, MptcpSockets};
-use super::observe::{OBSERVED_STATES, observe};
+use super::observe::{OBSERVED_STATES, observe_stuck};
 use crate::coverage::{CoverageGap, namespace_text};
 use crate::error_chain::error_chain;
 use crate::namespace_walk::{NamespaceReader, NamespaceWalk, WalkScope};
 use crate::sockstat;
 use crate::task_file_iter::TaskFileIter;
 use tcpclose_core::filter::ConnectionFilter;
-use tcpclose_core::stuck::{ObservedSocket, STUCK_STATES};
+use tcpclose_core::stuck::ObservedSocket;
 use tcpclose_core::types::{EndpointId, Inode, Nanos, NetNs};
 use tcpclose_sys::host::descriptors::find_holders;
 use tcpclose_sys::kernel::clock::now;
@@ -38,6 +38,20 @@ pub(super) struct ScanScope<'a> {
     pub netns: Option<&'a NetNsHandle>,
     /// Distinguishes that namespace from a later one with its number; `None` where it is not known.
     pub netns_cookie: Option<u64>,
+    /// The silence after which established connections are read that nothing guards; `None`: no
+    /// established connection is read.
+    pub dead_after: Option<Nanos>,
+}
+
+impl ScanScope<'_> {
+    /// Returns whether a socket is to be judged: of established connections only those that may be
+    /// dead are.
+    fn is_wanted(&self, socket: &ObservedSocket) -> bool {
+        socket.state != TcpState::Established
+            || self
+                .dead_after
+                .is_some_and(|after| socket.may_be_dead(after))
+    }
 }
 
 /// The sockets that one scan has read from the kernel's tables.
@@ -219,7 +233,11 @@ impl ScannedSockets {
         known: &[ObservedSocket],
     ) -> Result<(), DiagError> {
         let begun = now();
-        let query = DumpQuery::new(OBSERVED_STATES.with(TcpState::Listen));
+        let states = OBSERVED_STATES.with(TcpState::Listen);
+        let query = DumpQuery::new(match scope.dead_after {
+            Some(_) => states.with(TcpState::Established),
+            None => states,
+        });
         let listed = families.map(|families| query.with_info().with_families(families));
         let listed = listed.map(|query| diag.collect(&query)).transpose()?;
         let (mut sockets, report) = listed.unwrap_or_default();
@@ -241,7 +259,9 @@ impl ScannedSockets {
             match socket.state {
                 TcpState::Listen => self.listeners.push(ListeningSocket::from(socket)),
                 _ if scope.filter.matches_tuple(diag.netns(), &socket.tuple) => {
-                    self.sockets.push(observe(socket, late));
+                    let observed = observe_stuck(socket, late);
+                    self.sockets
+                        .extend(observed.filter(|socket| scope.is_wanted(socket)));
                 }
                 _ => {}
             }
@@ -251,8 +271,9 @@ impl ScannedSockets {
             let place = sockets.binary_search_by_key(&socket.id, |socket| socket.id);
             if place.is_err() {
                 let found = look_up(diag, socket)?;
+                let observed = found.and_then(|socket| observe_stuck(&socket, late));
                 self.sockets
-                    .extend(found.as_ref().map(|socket| observe(socket, late)));
+                    .extend(observed.filter(|socket| scope.is_wanted(socket)));
             }
         }
         Ok(())
@@ -324,8 +345,7 @@ impl ScannedSockets {
     }
 }
 
-/// Returns the socket as it is now; `None` when it is not in a state any more in which it can be
-/// stuck.
+/// Returns the socket as it is now; `None` when it has left its state.
 pub(super) fn look_up(
     diag: &mut DiagClient,
     socket: &ObservedSocket,
@@ -338,5 +358,5 @@ pub(super) fn look_up(
         .with_interface(socket.interface)
         .with_info();
     let found = diag.lookup_on_any_interface(&lookup)?;
-    Ok(found.filter(|socket| STUCK_STATES.contains(&socket.state)))
+    Ok(found.filter(|found| found.state == socket.state && !found.is_minisocket()))
 }

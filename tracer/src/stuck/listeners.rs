@@ -32,7 +32,7 @@ pub(super) fn queues<'a>(
         let there = by_address.entry((listener.netns, listener.address));
         there.or_default().push(inode.get());
     }
-    let waiting = sockets.filter(|socket| socket.inode.is_none());
+    let waiting = sockets.filter(|socket| socket.waits_for_accept());
     let queues = waiting.map(|socket| {
         let mut there = possible_listeners(&socket.tuple)
             .filter_map(|address| by_address.get(&(socket.netns, address)).cloned());

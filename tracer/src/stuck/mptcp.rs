@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 
-use super::observe::OBSERVED_STATES;
 use crate::coverage::{CoverageGap, namespace_text};
 use tcpclose_common::TcpState;
 use tcpclose_core::types::{EndpointId, NetNs};
 use tcpclose_sys::kernel::sock_diag::{DiagClient, DiagError, KernelSocket, StateSet};
+
+/// The state in which MPTCP connections are judged: the rules of others are those of TCP's timers.
+const OBSERVED_STATES: StateSet = StateSet::from_states(&[TcpState::CloseWait]);
 
 /// The MPTCP connections of a namespace.
 pub(super) struct MptcpSockets {

@@ -62,7 +62,7 @@ impl Preference {
                     }
                 }
             }
-            if socket.inode.is_none() {
+            if socket.waits_for_accept() {
                 contested
                     .entry(local_port(socket))
                     .or_default()
@@ -111,7 +111,7 @@ impl Preference {
     /// and that one better than any other.
     pub fn rank(&self, socket: &ObservedSocket, pid: u32) -> u8 {
         let is_acceptor =
-            socket.inode.is_none() && self.acceptors.contains(&(local_port(socket), pid));
+            socket.waits_for_accept() && self.acceptors.contains(&(local_port(socket), pid));
         let is_in_cgroup = |cgroup| self.in_cgroup.contains(&(cgroup, pid));
         match is_acceptor {
             true => 2,

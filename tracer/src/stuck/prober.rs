@@ -8,7 +8,7 @@ use tcpclose_common::TcpState;
 use super::collect::{CLOSE_DELAY, MAX_RELOOKUPS, look_up};
 use super::holders::{self, SocketHolders};
 use super::listeners::ListeningSocket;
-use super::observe::{OBSERVED_STATES, observe};
+use super::observe::{OBSERVED_STATES, observe_stuck};
 use super::preference::Preference;
 use super::unreachable::UnreachableNamespaces;
 use crate::other_namespaces::OtherNamespaces;
@@ -101,7 +101,7 @@ impl StuckProber {
     /// that exits or closes takes the descriptor away first.
     fn vanished(&mut self, found: &ProbedSockets, holders: &SocketHolders) -> HashSet<EndpointId> {
         let unheld = found.sockets.iter();
-        let unheld = unheld.filter(|(_, socket)| !holders.is_held(socket));
+        let unheld = unheld.filter(|(_, socket)| !socket.is_orphan() && !holders.is_held(socket));
         let mut by_namespace: HashMap<NetNs, Vec<&(ProbeRequest, ObservedSocket)>> = HashMap::new();
         for pair in unheld.take(MAX_RELOOKUPS) {
             if let Some(netns) = pair.1.netns {
@@ -188,7 +188,7 @@ impl ProbedSockets {
         // A connection without a file waits in the queue of a listening socket.
         if self.sockets[before..]
             .iter()
-            .any(|(_, socket)| socket.inode.is_none())
+            .any(|(_, socket)| socket.waits_for_accept())
         {
             let listening = DumpQuery::new(StateSet::from_states(&[TcpState::Listen]));
             let (sockets, _) = diag.collect(&listening)?;
@@ -216,8 +216,9 @@ impl ProbedSockets {
 
     fn take(&mut self, request: &ProbeRequest, socket: &KernelSocket, since_scan_start: Nanos) {
         if STUCK_STATES.contains(&socket.state) {
+            let observed = observe_stuck(socket, since_scan_start);
             self.sockets
-                .push((*request, observe(socket, since_scan_start)));
+                .extend(observed.map(|observed| (*request, observed)));
         }
     }
 }

@@ -90,8 +90,52 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "stuck.stuck.verdict",
-        &["still_sending"],
+        &["still_sending", "still_receiving", "silent"],
         "the core reports what is stuck; a live `leaks --all` lists others too",
+    ),
+    (
+        "stuck.stuck.state",
+        &[
+            "FIN_WAIT2",
+            "LAST_ACK",
+            "FIN_WAIT1",
+            "CLOSING",
+            "ESTABLISHED",
+        ],
+        FORMAT_5,
+    ),
+    (
+        "stuck.stuck.verdict",
+        &["half_closed", "unanswered", "peer_not_reading"],
+        FORMAT_5,
+    ),
+    (
+        "stuck.stuck.resolved_by",
+        &["peer_closed", "acknowledged"],
+        FORMAT_5,
+    ),
+    ("stuck.stuck.owner_unknown", &["closed"], FORMAT_5),
+    ("stuck.stuck.unanswered", &[VALUE], FORMAT_5),
+    (
+        "stuck.stuck.unanswered.kind",
+        &["retransmissions", "window_probes", "keepalive_probes"],
+        FORMAT_5,
+    ),
+    ("summary.stuck.states.FIN_WAIT2", &[NUMBER], FORMAT_5),
+    ("summary.stuck.states.LAST_ACK", &[NUMBER], FORMAT_5),
+    ("summary.stuck.states.FIN_WAIT1", &[NUMBER], FORMAT_5),
+    ("summary.stuck.states.CLOSING", &[NUMBER], FORMAT_5),
+    ("summary.stuck.verdicts.half_closed", &[NUMBER], FORMAT_5),
+    ("summary.stuck.verdicts.unanswered", &[NUMBER], FORMAT_5),
+    (
+        "summary.stuck.verdicts.peer_not_reading",
+        &[NUMBER],
+        FORMAT_5,
+    ),
+    (
+        "summary.stuck.owners.growth.exhausted_in_ms",
+        &["null"],
+        "the processes that summaries name have a limit; unit tests have one without",
     ),
     (
         "stuck.stuck.owner_unknown",
@@ -128,6 +172,8 @@ const AS_OWNER: &str =
     "it is written as the owner is, which the kept outputs have in all its forms";
 const MPTCP: &str = "a live `leaks` lists MPTCP connections; the tracer follows TCP alone";
 const FORMAT_4: &str = "the kept recordings of agents are older; a live agent is asked";
+const FORMAT_5: &str =
+    "the kept recordings have stuck sockets in CLOSE_WAIT alone; live ones are in leaks/states.rs";
 const MANY: &str = "it takes more than 4,096 in an interval, which unit tests have";
 
 #[test]

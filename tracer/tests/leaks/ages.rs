@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::program::scan;
+use crate::program::{close_wait_record, scan};
 use crate::stuck::Pair;
 use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
@@ -25,9 +25,10 @@ struct Ages {
     at_most: Option<f64>,
 }
 
-/// Looks at the only stuck socket there, whose FIN was sent at `fin`.
+/// Looks at the only socket in CLOSE_WAIT there, whose FIN was sent at `fin`.
 fn ages(netns: &str, fin: Timestamp) -> Result<Ages, Box<dyn std::error::Error>> {
-    let record = scan(&["--netns", netns, "--format", "json", "--all"])?.record();
+    let ended = scan(&["--netns", netns, "--format", "json", "--all"])?;
+    let record = close_wait_record(&ended);
     let leak = &record["stuck"];
     assert_eq!(leak["age_known"], "estimated");
     let at: Timestamp = record["ts"].as_str().ok_or("no time")?.parse()?;

@@ -18,6 +18,7 @@ mod ports;
 mod program;
 mod rights;
 mod roles;
+mod states;
 mod strange_names;
 mod stuck;
 mod task_file_iter;

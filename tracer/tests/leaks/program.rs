@@ -3,6 +3,7 @@
 use std::io;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tcpclose_kit::process::CommandOutput;
 
 /// `TCPCLOSE_BIN`, or what cargo has built for this test.
@@ -23,6 +24,14 @@ pub fn scan(args: &[&str]) -> io::Result<CommandOutput> {
         .args(args)
         .output()
         .map(CommandOutput::from)
+}
+
+/// The record of the only socket in CLOSE_WAIT; the peer's end may be in FIN_WAIT2.
+pub fn close_wait_record(ended: &CommandOutput) -> Value {
+    let mut records = ended.records();
+    records.retain(|record| record["stuck"]["state"] == "CLOSE_WAIT");
+    assert_eq!(records.len(), 1, "{}", ended.stdout);
+    records.remove(0)
 }
 
 /// Scans one namespace once, as JSON.

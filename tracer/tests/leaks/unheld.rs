@@ -11,7 +11,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::program::leaks;
+use crate::program::{close_wait_record, leaks};
 use crate::stuck::{MOMENT, Pair};
 use crate::traced::{in_traced_network, leak, watch_as_json};
 use crate::watch::{Fallible, Watch};
@@ -26,7 +26,7 @@ fn reported(netns: &str, watch: &mut Watch) -> Fallible<Value> {
     let traced = leak(watch)?;
     assert_eq!(traced["event"], "opened");
     let mut scan = leaks(&["--min-age", "300ms", "--netns", netns, "--format", "json"]);
-    let scanned = CommandOutput::from(scan.output()?).record();
+    let scanned = close_wait_record(&CommandOutput::from(scan.output()?));
     for part in [
         "/owner",
         "/process/exe",

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use crate::program::{records, scan};
+use crate::program::{close_wait_record, records, scan};
 use crate::stuck::{MOMENT, Pair, Sleeper, not_accepted};
 use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
@@ -134,7 +134,7 @@ fn a_half_close_in_use_is_not_stuck() -> TestResult {
         let table = String::from_utf8(ended.stdout)?;
         assert_eq!(
             table,
-            "0 sockets stuck in CLOSE_WAIT for 2.0s or longer, 1 younger or still transferring data\n"
+            "0 sockets stuck for 2.0s or longer, 2 younger or still transferring data\n"
         );
         assert_eq!(ended.status.code(), Some(0));
         Ok(())
@@ -151,7 +151,7 @@ fn a_half_close_whose_peer_does_not_read_is_stuck() -> TestResult {
         let ended = crate::program::leaks(&args)
             .args(["--format", "json"])
             .output()?;
-        let record = CommandOutput::from(ended).record();
+        let record = close_wait_record(&CommandOutput::from(ended));
         let leak = &record["stuck"];
         assert_eq!(leak["verdict"], "eof_unread");
         let unsent = leak["unsent_bytes"].as_u64().ok_or("no number")?;

@@ -1,13 +1,15 @@
 //! Scans of sockets with known histories, with exact times.
 
 mod by_owner;
+mod states;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
 use crate::process::Process;
-use crate::types::{EndpointId, Inode, Nanos, NetNs, OwnerSource, Port, Tuple};
+use crate::types::{EndpointId, Inode, Nanos, NetNs, OwnerSource, Port, Role, Tuple};
+use tcpclose_common::TcpState;
 
 const NOW: Nanos = Nanos::from_secs(100_000);
 const MINUTE: Nanos = Nanos::from_secs(60);
@@ -30,6 +32,7 @@ fn socket(id: u64, age: u64) -> ObservedSocket {
         cgroup: None,
         queued: 0,
         unsent: 0,
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,
@@ -360,7 +363,9 @@ fn sockets_that_were_never_stuck_are_not_gone() {
 
 #[test]
 fn verdicts_name_what_to_check() {
-    let sentence = |verdict: Verdict, unread, fds: &[u32]| verdict.explain(Some(unread), fds, None);
+    let sentence = |verdict: Verdict, unread, fds: &[u32]| {
+        verdict.explain(TcpState::CloseWait, Some(unread), fds, None)
+    };
     assert_eq!(
         sentence(Verdict::EofRead, 0, &[7]),
         "everything was read, up to the end of stream, and close() was never called on fd 7"
@@ -384,7 +389,7 @@ fn a_socket_without_a_descriptor_may_have_been_closed() {
     for unknown in [OwnerUnknown::NoHolder, OwnerUnknown::NotInspectable] {
         for verdict in [Verdict::EofRead, Verdict::EofUnread, Verdict::NotClosed] {
             for unread in [None, Some(0), Some(1), Some(5)] {
-                let sentence = verdict.explain(unread, &[], Some(unknown));
+                let sentence = verdict.explain(TcpState::CloseWait, unread, &[], Some(unknown));
                 assert!(!sentence.contains("close()"), "{sentence}");
             }
         }

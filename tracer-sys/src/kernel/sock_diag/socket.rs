@@ -239,6 +239,8 @@ pub struct TcpInfo {
     pub retransmits: u8,
     /// Window or keepalive probes without an answer.
     pub probes: u8,
+    /// The retransmission timeout in microseconds; it doubles with each retransmission.
+    pub rto_us: u32,
     /// Segments sent and not acknowledged.
     pub unacked: u32,
     /// Segments sent again, ever.
@@ -276,6 +278,7 @@ impl TcpInfo {
         Some(Self {
             retransmits: *bytes.get(2)?,
             probes: *bytes.get(3)?,
+            rto_us: read_u32(bytes, 8)?,
             unacked: read_u32(bytes, 24)?,
             last_data_sent_ms: read_u32(bytes, 44)?,
             last_data_recv_ms: read_u32(bytes, 52)?,

@@ -7,13 +7,16 @@ use crate::cli::common::{OutputArgs, positive_count, scan_interval};
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
 use crate::stuck::ScanOptions;
+use tcpclose_core::types::Nanos;
 
 /// What `tcpclose leaks` takes.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Verdicts: not_accepted (the application has not accepted the connection), eof_unread (it has not read the end of stream), \
-eof_read (it has read everything and not closed the socket), still_sending (a half-close at work, which is not stuck). \
-An age with ~ is an estimate.
+eof_read (it has read everything and not closed the socket), half_closed (it has called shutdown() and not close(), and \
+the peer is silent), unanswered (the peer does not acknowledge what was sent), peer_not_reading (it answers and does not \
+read), silent (nothing moves; listed and not counted), still_sending and still_receiving (a half-close at work, which is \
+not stuck). An age with ~ is an estimate.
 
 Exit codes: 0 nothing is stuck, 1 something is stuck, 2 not everything could be examined (stderr names the gaps)
 
@@ -22,16 +25,29 @@ Examples:
   tcpclose leaks nginx            only processes named nginx
   tcpclose leaks --all -p 4242    each stuck socket of one process
   tcpclose leaks --watch 5s       growth, and when file descriptors run out
+  tcpclose leaks --dead           connections to peers that may be gone, too
   tcpclose leaks --watch 5s --replay FILE
                                   what was stuck when FILE was recorded")]
 #[derive(Clone)]
 pub(in crate::cli) struct LeaksArgs {
-    /// Show sockets that have been in CLOSE_WAIT for at least this time
+    /// Show sockets that have been in their state for at least this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(super) min_age: Duration,
     /// List each socket; with --watch, half-closes at work too
     #[arg(short, long)]
     pub(super) all: bool,
+    /// List established connections too that may be dead: the peer answers nothing, or they have
+    /// been silent for TIME (15m) and have no keepalive
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "15m",
+        value_parser = duration,
+        conflicts_with = "replay"
+    )]
+    pub(super) dead: Option<Duration>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Scan again at this interval; JSON then has only what changes
@@ -62,6 +78,7 @@ impl LeaksArgs {
             netns,
             netns_cookie,
             still_sending: self.all,
+            dead_after: self.dead.map(Nanos::from),
         })
     }
 }

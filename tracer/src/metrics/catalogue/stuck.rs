@@ -1,4 +1,4 @@
-//! Sockets that are stuck in CLOSE_WAIT.
+//! Stuck sockets.
 
 use tcpclose_core::summary::{StuckOwner, StuckSummary};
 
@@ -12,28 +12,35 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.stuck.sockets",
         CONNECTIONS,
-        "Sockets that have been in CLOSE_WAIT for stuck_after and do not send.",
+        "Sockets that have been stuck in their state for stuck_after.",
         &[],
         Instrument::Gauge(|snapshot| stuck(snapshot, |stuck| count(stuck.total()))),
     ),
     Metric::new(
+        "tcpclose.stuck.states",
+        CONNECTIONS,
+        "Stuck sockets by state.",
+        &["network.connection.state"],
+        Instrument::Gauge(|snapshot| stuck(snapshot, states)),
+    ),
+    Metric::new(
         "tcpclose.stuck.verdicts",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, by what their process failed to do.",
+        "Stuck sockets, by what their process or their peer failed to do.",
         &["verdict"],
         Instrument::Gauge(|snapshot| stuck(snapshot, verdicts)),
     ),
     Metric::new(
         "tcpclose.stuck.oldest",
         "s",
-        "Age of the socket that has been stuck in CLOSE_WAIT for longest; 0 where none is stuck.",
+        "Age of the socket that has been stuck for longest; 0 where none is stuck.",
         &[],
         Instrument::Gauge(oldest),
     ),
     Metric::new(
         "tcpclose.process.stuck.sockets",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, of the ten processes with most of them and the five \
+        "Stuck sockets, of the ten processes with most of them and the five \
          others that run out of file descriptors soonest. All others are `other`.",
         PROCESS_LABELS,
         Instrument::Gauge(|snapshot| stuck(snapshot, stuck_by_process)),
@@ -52,8 +59,8 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.process.descriptors_exhausted",
         "s",
-        "Time until stuck sockets take the last file descriptor of a process, at the growth of the \
-         last intervals.",
+        "Time until the last file descriptor of a process is taken, at the growth of its stuck \
+         sockets in the last intervals, or of its open descriptors where that explains more.",
         PROCESS_LABELS,
         Instrument::Gauge(|snapshot| {
             points_by_owner(snapshot, |owner| {
@@ -65,7 +72,7 @@ pub(super) const METRICS: &[Metric] = &[
     Metric::new(
         "tcpclose.peer.stuck.sockets",
         CONNECTIONS,
-        "Sockets that are stuck in CLOSE_WAIT, of the ten peers with most of them.",
+        "Stuck sockets, of the ten peers with most of them.",
         &["network.peer.address"],
         Instrument::Gauge(|snapshot| stuck(snapshot, |stuck| peers(&stuck.peers))),
     )
@@ -80,6 +87,13 @@ fn stuck(
     points: impl Fn(&StuckSummary) -> Points<Number>,
 ) -> Points<Number> {
     snapshot.stuck.as_ref().map(points).unwrap_or_default()
+}
+
+fn states(stuck: &StuckSummary) -> Points<Number> {
+    let states = stuck.by_state();
+    states
+        .map(|(state, count)| (vec![Label::State(state)], Number::Count(count)))
+        .collect()
 }
 
 fn verdicts(stuck: &StuckSummary) -> Points<Number> {

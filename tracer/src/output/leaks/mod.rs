@@ -4,7 +4,9 @@ mod send_queue;
 mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 
 pub(super) use send_queue::send_queue_text;
 pub(super) use table::place_text;
 pub use table::{LeakTable, headline};
+pub(super) use why::{remedy_text, why_text};

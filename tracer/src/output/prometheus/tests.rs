@@ -28,6 +28,7 @@ fn owner(comm: &str, stuck: u64, exhausted: Option<u64>) -> StuckOwner {
         oldest: Nanos(0),
         forecast: exhausted.map(|seconds| Forecast {
             fit,
+            open: None,
             exhausted_in: Some(Nanos::from_secs(seconds)),
         }),
     }

@@ -12,7 +12,7 @@ use tcpclose_core::finding::{
     Cause, Close, ClosePath, Endpoint, Finding, Initiator, Reset, Side, TimeWait,
 };
 use tcpclose_core::stuck::{AgeCertainty, OwnerUnknown, StuckSocket};
-use tcpclose_core::summary::Summary;
+use tcpclose_core::summary::{StuckSummary, Summary};
 use tcpclose_core::types::{Nanos, OwnerSource, Role, SharedOwner};
 
 /// Returns one line without control characters.
@@ -121,24 +121,38 @@ fn stuck_text(stuck: &StuckSocket) -> String {
         AgeCertainty::Observed => "",
         AgeCertainty::Estimated => "about ",
     };
+    let state = stuck.socket.state;
     match stuck.resolution() {
         None => {
-            let _ = write!(text, " has been stuck in CLOSE_WAIT for {about}");
+            let _ = write!(text, " has been stuck in {state} for {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
             let _ = write!(text, ": {}", stuck.verdict);
             text.push_str(match stuck.owner_unknown {
                 Some(OwnerUnknown::NoHolder) => ", no process holds it",
                 Some(OwnerUnknown::NotInspectable) => ", no holder was found",
-                Some(OwnerUnknown::Unspecified) | None => "",
+                Some(OwnerUnknown::Closed | OwnerUnknown::Unspecified) | None => "",
             });
         }
         Some(end) => {
-            let _ = write!(text, " is no longer stuck in CLOSE_WAIT after {about}");
+            let _ = write!(text, " is no longer stuck in {state} after {about}");
             push_with_unit(&mut text, stuck.at - stuck.age.since);
             let _ = write!(text, ": {end}");
         }
     }
     text
+}
+
+/// Appends the number of stuck sockets, in each state where they are in several.
+fn push_stuck(text: &mut String, stuck: &StuckSummary) {
+    let states: Vec<_> = stuck.by_state().filter(|(_, count)| *count > 0).collect();
+    match *states {
+        [] => text.push_str(", 0 stuck"),
+        _ => {
+            for (state, count) in states {
+                let _ = write!(text, ", {count} stuck in {state}");
+            }
+        }
+    }
 }
 
 /// Returns the numbers that an operator looks for first; the fields have the others.
@@ -155,7 +169,7 @@ fn summary_text(summary: &Summary) -> String {
         summary.now.time_wait,
     );
     if let Some(stuck) = &summary.stuck {
-        let _ = write!(text, ", {} stuck in CLOSE_WAIT", stuck.total());
+        push_stuck(&mut text, stuck);
     }
     let lost = summary.lost.total();
     if lost > 0 {

@@ -79,7 +79,7 @@ fn words(group: &StuckGroup) -> String {
     text.push_str(match latest.owner_unknown {
         Some(OwnerUnknown::NoHolder) => ", no process holds them",
         Some(OwnerUnknown::NotInspectable) => ", no holder was found",
-        Some(OwnerUnknown::Unspecified) | None => "",
+        Some(OwnerUnknown::Closed | OwnerUnknown::Unspecified) | None => "",
     });
     let process = latest.process.as_ref();
     if let Some(forecast) = process.and_then(|owner| owner.forecast.as_ref()) {

@@ -38,6 +38,9 @@ pub struct ScanOptions {
     pub netns_cookie: Option<u64>,
     /// Whether half-closes at work are reported too.
     pub still_sending: bool,
+    /// The silence after which established connections are reported that no keepalive timer
+    /// guards, beside those whose peer answers nothing; `None`: no established connection is.
+    pub dead_after: Option<Nanos>,
 }
 
 /// Scans the host, and remembers what it has found for the next scan.
@@ -105,12 +108,14 @@ impl Scanner {
             filter,
             netns,
             netns_cookie,
+            dead_after,
             ..
         } = &self.options;
         let wanted = ScanScope {
             filter,
             netns: netns.as_ref(),
             netns_cookie: *netns_cookie,
+            dead_after: *dead_after,
         };
         let files = match filter.pids.is_empty() {
             true => TaskFileIter::start(),
@@ -132,9 +137,10 @@ impl Scanner {
             mut possibly_stuck,
             gone: mut vanished,
         } = self.history.add(sockets, at, min_age);
-        let still_sending = old.iter().filter(|socket| !socket.is_stuck()).count();
+        let is_at_work = |socket: &StuckSocket| socket.verdict.is_at_work();
+        let still_sending = old.iter().filter(|socket| is_at_work(socket)).count();
         if !self.options.still_sending {
-            old.retain(StuckSocket::is_stuck);
+            old.retain(|socket| !is_at_work(socket));
         }
 
         let pids: Vec<u32> = self.options.filter.pids.iter().copied().collect();
@@ -145,7 +151,7 @@ impl Scanner {
         let sockets = old.iter().chain(&possibly_stuck);
         let unheld = sockets.map(|stuck| stuck.socket);
         let unheld: Vec<ObservedSocket> = unheld
-            .filter(|socket| pids.is_empty() && !holders.is_held(socket))
+            .filter(|socket| pids.is_empty() && !socket.is_orphan() && !holders.is_held(socket))
             .collect();
         let left = collected.vanished(&unheld);
         for id in &left {

@@ -13,6 +13,7 @@ fn scanner() -> Scanner {
         netns: None,
         netns_cookie: None,
         still_sending: false,
+        dead_after: None,
     })
 }
 
@@ -30,6 +31,7 @@ fn report(at: Nanos, pid: Option<u32>) -> Report {
         cgroup: None,
         queued: 0,
         unsent: 0,
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,

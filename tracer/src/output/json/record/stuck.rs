@@ -9,9 +9,11 @@ use super::parts::{Conn, Owner, OwnerCgroups, VERSION, netns, self_test};
 use crate::escape::cut;
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
-use crate::output::leaks::send_queue_text;
+use crate::output::leaks::{send_queue_text, why_text};
 use tcpclose_core::process;
-use tcpclose_core::stuck::{self, Forecast, OwnerProcess, OwnerUnknown, StuckSocket, Verdict};
+use tcpclose_core::stuck::{
+    self, Fit, Forecast, OwnerProcess, OwnerUnknown, StuckSocket, Unanswered, Verdict, VerdictCount,
+};
 
 /// The most bytes of a command line in a record, which each socket of a process repeats.
 const MAX_COMMAND_LINE_LEN: usize = 256;
@@ -41,6 +43,8 @@ struct StuckDetails<'a> {
     age_known: &'static str,
     age_at_most_ms: Option<f64>,
     verdict: &'static str,
+    idle_before_fin_ms: Option<f64>,
+    unanswered: Option<UnansweredRecord>,
     unread_bytes: Option<u32>,
     unsent_bytes: u32,
     fds: &'a [u32],
@@ -51,6 +55,12 @@ struct StuckDetails<'a> {
     /// Only where it is not TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct UnansweredRecord {
+    kind: &'static str,
+    count: u8,
 }
 
 #[derive(Serialize)]
@@ -77,7 +87,17 @@ pub(in crate::output::json) struct Growth {
     samples: usize,
     span_ms: f64,
     r_squared: f64,
+    open_descriptors: Option<Line>,
     exhausted_in_ms: Option<f64>,
+}
+
+/// The line through the numbers of open descriptors, from which `exhausted_in_ms` is.
+#[derive(Serialize)]
+struct Line {
+    per_second: f64,
+    samples: usize,
+    span_ms: f64,
+    r_squared: f64,
 }
 
 #[derive(Serialize)]
@@ -104,6 +124,7 @@ impl<'a> StuckRecord<'a> {
             socket,
             age,
             verdict,
+            idle_before_fin,
             owner,
             owner_unknown,
             holders,
@@ -111,12 +132,14 @@ impl<'a> StuckRecord<'a> {
         } = stuck;
         let (at, fds) = (*at, stuck.fds());
         let unread = socket.unread();
-        let mut advice = verdict.explain(unread.map(u64::from), fds, *owner_unknown);
+        let mut advice = why_text(&VerdictCount::from_socket(stuck), fds, *owner_unknown);
         if let Some(unsent) = send_queue_text([stuck]) {
             let _ = write!(advice, "; {unsent}");
         }
-        if let Some(unknown @ (OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable)) =
-            owner_unknown
+        if let Some(
+            unknown
+            @ (OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable | OwnerUnknown::Closed),
+        ) = owner_unknown
         {
             let why = unknown.explain(*verdict != Verdict::NotAccepted);
             let _ = write!(advice, "; {why}");
@@ -141,6 +164,8 @@ impl<'a> StuckRecord<'a> {
                 age_known: age.known.into(),
                 age_at_most_ms: age.earliest.map(|earliest| rounded_ms(at - earliest)),
                 verdict: verdict.into(),
+                idle_before_fin_ms: idle_before_fin.map(rounded_ms),
+                unanswered: socket.unanswered.map(UnansweredRecord::from),
                 unread_bytes: unread,
                 unsent_bytes: socket.unsent,
                 fds,
@@ -200,13 +225,44 @@ impl Descriptors {
 }
 
 impl From<Forecast> for Growth {
-    fn from(Forecast { fit, exhausted_in }: Forecast) -> Self {
+    fn from(forecast: Forecast) -> Self {
+        let Forecast {
+            fit,
+            open,
+            exhausted_in,
+        } = forecast;
         Self {
+            open_descriptors: open.map(Line::from),
             per_second: fit.per_second,
             samples: fit.samples,
             span_ms: rounded_ms(fit.span),
             r_squared: fit.r_squared,
             exhausted_in_ms: exhausted_in.map(rounded_ms),
+        }
+    }
+}
+
+impl From<Fit> for Line {
+    fn from(fit: Fit) -> Self {
+        Self {
+            per_second: fit.per_second,
+            samples: fit.samples,
+            span_ms: rounded_ms(fit.span),
+            r_squared: fit.r_squared,
+        }
+    }
+}
+
+impl From<Unanswered> for UnansweredRecord {
+    fn from(unanswered: Unanswered) -> Self {
+        let Unanswered {
+            kind,
+            count,
+            at_least: _,
+        } = unanswered;
+        Self {
+            kind: kind.into(),
+            count,
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::ranked::{RankedList, RankedPeer};
 use crate::output::duration::rounded_ms;
 use crate::output::json::record::{Container, Descriptors, Growth};
+use tcpclose_common::TcpState;
 use tcpclose_core::stuck::Verdict;
 use tcpclose_core::summary::{StuckOwner, StuckSummary};
 use tcpclose_core::types::Nanos;
@@ -15,6 +16,7 @@ use tcpclose_core::types::Nanos;
 #[derive(Serialize)]
 pub(super) struct StuckSection<'a> {
     sockets: u64,
+    states: States,
     verdicts: Verdicts,
     oldest_ms: Option<f64>,
     owners: Vec<StuckOwnerRecord<'a>>,
@@ -26,6 +28,7 @@ pub(super) struct StuckSection<'a> {
 impl<'a> StuckSection<'a> {
     pub(super) fn new(stuck: &'a StuckSummary, to: Nanos) -> Self {
         let StuckSummary {
+            states: _,
             verdicts,
             oldest,
             owners,
@@ -35,10 +38,14 @@ impl<'a> StuckSection<'a> {
         } = stuck;
         Self {
             sockets: stuck.total(),
+            states: States::new(stuck),
             verdicts: Verdicts {
                 not_accepted: verdicts.get(Verdict::NotAccepted),
                 eof_unread: verdicts.get(Verdict::EofUnread),
                 eof_read: verdicts.get(Verdict::EofRead),
+                half_closed: verdicts.get(Verdict::HalfClosed),
+                unanswered: verdicts.get(Verdict::Unanswered),
+                peer_not_reading: verdicts.get(Verdict::PeerNotReading),
             },
             oldest_ms: oldest.map(|since| rounded_ms(to - since)),
             owners: owners
@@ -58,6 +65,40 @@ struct Verdicts {
     not_accepted: u64,
     eof_unread: u64,
     eof_read: u64,
+    half_closed: u64,
+    unanswered: u64,
+    peer_not_reading: u64,
+}
+
+/// The number of stuck sockets by state.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+struct States {
+    close_wait: u64,
+    #[serde(rename = "FIN_WAIT2")]
+    fin_wait2: u64,
+    last_ack: u64,
+    #[serde(rename = "FIN_WAIT1")]
+    fin_wait1: u64,
+    closing: u64,
+}
+
+impl States {
+    fn new(stuck: &StuckSummary) -> Self {
+        let mut states = Self::default();
+        for (state, count) in stuck.by_state() {
+            let place = match state {
+                TcpState::CloseWait => &mut states.close_wait,
+                TcpState::FinWait2 => &mut states.fin_wait2,
+                TcpState::LastAck => &mut states.last_ack,
+                TcpState::FinWait1 => &mut states.fin_wait1,
+                TcpState::Closing => &mut states.closing,
+                _ => continue,
+            };
+            *place = count;
+        }
+        states
+    }
 }
 
 #[derive(Serialize)]

@@ -12,15 +12,16 @@ use crate::escape::push_for_terminal;
 use crate::output::duration::push_with_unit;
 use crate::output::forecast_text::push_forecast;
 use crate::output::layout::{Cell, Style, column_starts};
-use crate::output::leaks::send_queue_text;
+use crate::output::leaks::{remedy_text, send_queue_text, why_text};
 use crate::plural::plural;
 pub(in crate::output) use owner::place_text;
 use owner::{push_command, set_process, unowned_text};
 use parts::{INDENT, OwnerLine, push_cells, push_top_values};
 use possibly_stuck::push_possibly_stuck;
-use strum::VariantArray as _;
+use tcpclose_common::TcpState;
 use tcpclose_core::stuck::{
-    AgeCertainty, OwnerGroup, OwnerKey, OwnerUnknown, Report, StuckSocket, TOP_VALUES, Verdict,
+    AgeCertainty, OwnerGroup, OwnerKey, OwnerUnknown, Report, STUCK_STATES, StuckSocket,
+    TOP_VALUES, Verdict,
 };
 use tcpclose_core::summary::Ranking;
 use tcpclose_core::types::{Nanos, OwnerSource};
@@ -137,7 +138,7 @@ impl LeakTable {
 fn was_searched(unknown: Option<OwnerUnknown>) -> bool {
     matches!(
         unknown,
-        Some(OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable)
+        Some(OwnerUnknown::NoHolder | OwnerUnknown::NotInspectable | OwnerUnknown::Closed)
     )
 }
 
@@ -151,11 +152,17 @@ pub fn headline(report: &Report) -> String {
     );
     match &report.changes {
         None => {
-            text.push_str(" in CLOSE_WAIT");
+            push_states(&mut text, report);
             if report.min_age > Nanos(0) {
                 text.push_str(" for ");
                 push_with_unit(&mut text, report.min_age);
                 text.push_str(" or longer");
+            }
+            let silent = report.sockets.iter();
+            let silent = silent.filter(|stuck| stuck.verdict == Verdict::Silent);
+            let silent = silent.count();
+            if silent > 0 {
+                let _ = write!(text, ", {silent} silent");
             }
         }
         Some(changes) => {
@@ -165,7 +172,7 @@ pub fn headline(report: &Report) -> String {
         }
     }
     for (count, what) in [
-        (report.still_sending, "half-closed and still sending"),
+        (report.still_sending, "half-closed and at work"),
         (report.younger, "younger or still transferring data"),
     ] {
         if count > 0 {
@@ -173,6 +180,30 @@ pub fn headline(report: &Report) -> String {
         }
     }
     text
+}
+
+/// Appends the states of the stuck sockets; with several, how many are in each.
+fn push_states(text: &mut String, report: &Report) {
+    let count = |state| {
+        let in_state = report.stuck().filter(|stuck| stuck.socket.state == state);
+        (state, in_state.count())
+    };
+    let states = STUCK_STATES.into_iter().chain([TcpState::Established]);
+    let states: Vec<_> = states.map(count).filter(|(_, count)| *count > 0).collect();
+    match *states {
+        [] => {}
+        [(state, _)] => drop(write!(text, " in {state}")),
+        _ => {
+            for (place, (state, count)) in states.iter().enumerate() {
+                let _ = write!(
+                    text,
+                    "{}{count} in {state}",
+                    if place == 0 { " (" } else { ", " }
+                );
+            }
+            text.push(')');
+        }
+    }
 }
 
 /// Appends the age; `~` stands before one that is estimated.
@@ -186,25 +217,19 @@ fn push_age(text: &mut String, report: &Report, stuck: &StuckSocket) {
 /// Appends a line for each verdict; the descriptor is named where there is only one.
 fn push_verdicts(text: &mut String, group: &OwnerGroup, members: Vec<&StuckSocket>) {
     let unknown = members.first().and_then(|stuck| stuck.owner_unknown);
-    for (verdict, count) in Verdict::VARIANTS.iter().copied().zip(group.verdicts) {
-        if count == 0 {
-            continue;
-        }
+    for alike in &group.verdicts {
         let fds = match (group.count.owner, &*members) {
             (OwnerKey::Process((pid, _)), [only]) => only.fds_of(pid),
             _ => &[],
         };
-        let unread = if verdict == Verdict::EofUnread {
-            group.unread
-        } else {
-            Some(0)
-        };
-        let _ = writeln!(
-            text,
-            "{INDENT}{count} {}: {}",
-            verdict,
-            verdict.explain(unread, fds, unknown)
-        );
+        let _ = write!(text, "{INDENT}WHY    {} {}", alike.count, alike.verdict);
+        if alike.state != TcpState::CloseWait {
+            let _ = write!(text, " in {}", alike.state);
+        }
+        let _ = writeln!(text, ": {}", why_text(alike, fds, unknown));
+        if let Some(remedy) = remedy_text(alike, unknown) {
+            let _ = writeln!(text, "{INDENT}DO     {remedy}");
+        }
     }
     let through_listener = members.iter().filter(|stuck| {
         let owner = stuck.owner.as_ref();

@@ -37,6 +37,7 @@ fn socket(id: u64, inode: u32, queued: u32) -> ObservedSocket {
         cgroup: None,
         queued,
         unsent: 0,
+        unanswered: None,
         keepalive: false,
         mptcp: false,
         opening: None,
@@ -133,13 +134,16 @@ fn the_table_shows_process_verdict_and_addresses() {
     let expected = "\
 STUCK  OLDEST    PID COMM            DESCRIPTORS   UNIT OR CONTAINER
     2  ~2m05s      7 web\\x1b[2J      924/1024      web.service
-       1 eof_unread: 5 bytes and the end of stream behind them were never read, and close() was never called
-       1 eof_read: everything was read, up to the end of stream, and close() was never called
+       WHY    1 eof_unread: 5 bytes and the end of stream behind them were never read, and close() was never called
+       DO     look at the code that reads from these connections: it has stopped; it should read on until read() \
+returns 0, and then close()
+       WHY    1 eof_read: everything was read, up to the end of stream, and close() was never called
+       DO     call close() when read() returns 0, on every path, errors too
        local ports 80 (2); peers 10.0.0.2 (2)
        also held by 9 web\\x1b[2J
        /usr/bin/web --name a\\nb
     1  ~2m05s      - uid 0
-       1 eof_unread: the end of stream came and was never read
+       WHY    1 eof_unread: the end of stream came and was never read
        no process has a descriptor of it: io_uring, a mapping, a message in flight, a system call that close() \
 did not end or the kernel itself may keep it, or its process is exiting
        local ports 80 (1); peers 10.0.0.2:40003 (1)
@@ -196,6 +200,7 @@ fn a_forecast_shows_its_basis() {
         let sample = Sample {
             stuck,
             descriptors: stuck,
+            open: None,
         };
         trends.record(Nanos::from_secs(second), [(owner, sample)]);
     }
@@ -212,10 +217,10 @@ fn an_empty_report_is_one_line() {
         ..Report::default()
     };
     assert_eq!(table(&report, true), "");
-    let line = "0 sockets stuck in CLOSE_WAIT for 1m00s or longer";
+    let line = "0 sockets stuck for 1m00s or longer";
     assert_eq!(headline(&report), line);
     report.min_age = Nanos(0);
-    assert_eq!(headline(&report), "0 sockets stuck in CLOSE_WAIT");
+    assert_eq!(headline(&report), "0 sockets stuck");
 }
 
 #[test]
@@ -326,7 +331,8 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
         "stuck": {
             "state": "CLOSE_WAIT",
             "since": "2026-01-31T11:57:55.000000Z", "age_ms": 125_000.0, "age_known": "estimated",
-            "age_at_most_ms": null, "verdict": "eof_read", "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
+            "age_at_most_ms": null, "verdict": "eof_read",
+            "idle_before_fin_ms": null, "unanswered": null, "unread_bytes": 0, "unsent_bytes": 0, "fds": [5],
             "owner_unknown": null, "cgroup": null,
             "advice": "everything was read, up to the end of stream, and close() was never called on fd 5",
             "resolved_by": null,

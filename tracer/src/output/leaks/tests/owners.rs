@@ -60,7 +60,7 @@ fn a_process_is_shown_with_the_title_that_it_gave_itself() {
             process.exe = exe.map(Into::into);
         });
         let text = table(&report, false);
-        let line = text.lines().nth(6).map(str::trim_start);
+        let line = text.lines().nth(8).map(str::trim_start);
         line.map(str::to_owned).unwrap_or_default()
     };
     let postgres = Some("/usr/lib/postgresql/15/bin/postgres");
