@@ -37,7 +37,7 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Record what happens into a file, for a later `watch --replay FILE`
     Record(record::RecordArgs),
-    /// Find the sockets that are stuck in CLOSE_WAIT: whose they are, since when, and why
+    /// Find stuck sockets, most of them in CLOSE_WAIT: whose they are, since when, and why
     Leaks(leaks::LeaksArgs),
     /// Find the destinations for which this host runs out of local ports: how many are left, what
     /// takes them, and when the next is free

@@ -11,7 +11,7 @@ use tcpclose_sys::kernel::loader::Tier;
 /// Options for stuck-socket detection.
 #[derive(Clone, Default, clap::Args)]
 pub(super) struct StuckArgs {
-    /// Report sockets that have been in CLOSE_WAIT for this time, and how that ends
+    /// Report sockets that have been stuck in their state for this time, and how that ends
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = stuck_after)]
     pub(super) stuck_after: Duration,
 }

@@ -42,7 +42,7 @@ pub struct Config {
     /// The time between two summaries.
     #[serde(deserialize_with = "interval")]
     pub interval: Duration,
-    /// A socket that stays in CLOSE_WAIT for longer than this is reported as stuck.
+    /// A socket that is stuck in its state for longer than this is reported.
     #[serde(deserialize_with = "stuck_after")]
     pub stuck_after: Duration,
     /// The largest number of live endpoints to keep.
