@@ -88,6 +88,8 @@ pub struct RoutesReport {
     /// Routes that were left out because nothing shows whose they are, where only those of certain
     /// processes were asked for: they have minisockets only.
     pub unknown_owner: u32,
+    /// How many of those are full or nearly full, or may be.
+    pub unknown_owner_scarce: u32,
 }
 
 impl RoutesReport {
@@ -100,6 +102,7 @@ impl RoutesReport {
             own_netns,
             routes,
             unknown_owner: 0,
+            unknown_owner_scarce: 0,
         }
     }
 

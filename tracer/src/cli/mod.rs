@@ -13,6 +13,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 mod tracing;
+mod triage;
 mod watch;
 
 use std::process::ExitCode;
@@ -33,6 +34,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Find what is wrong with TCP closes on this host, in ten seconds: the worst first, with what
+    /// to do
+    Triage(triage::TriageArgs),
     /// Show each endpoint as its connection closes
     Watch(watch::WatchArgs),
     /// Record what happens into a file, for a later `watch --replay FILE`
@@ -71,6 +75,7 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     name_service::use_files_and_dns_only();
     let result = match Cli::parse().command {
+        Command::Triage(args) => triage::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Record(args) => record::run(&args),
         Command::Leaks(args) => leaks::run(&args),

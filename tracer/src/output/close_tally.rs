@@ -74,6 +74,18 @@ impl Counts {
     }
 }
 
+/// A group of abnormal closes in words.
+pub(super) struct AbnormalGroup {
+    /// The process and its peer.
+    pub who: String,
+    /// How they closed.
+    pub how: How,
+    /// This end's cause, or else what the peer's end shows.
+    pub cause: Option<Cause>,
+    /// How many there are.
+    pub count: u64,
+}
+
 /// Counts closes. Bounded: groups that are rare are forgotten first, and counted as the rest.
 #[derive(Debug, Default)]
 pub struct CloseTally {
@@ -128,6 +140,19 @@ impl CloseTally {
             destroyed,
         } = self.counts;
         reset + refused + failed + timed_out + destroyed > 0
+    }
+
+    /// Returns the largest groups of abnormal closes, at most `len`, and the number of closes in all
+    /// others.
+    pub(super) fn largest(&self, len: usize) -> (Vec<AbnormalGroup>, u64) {
+        let ranking = self.groups.ranking(len);
+        let groups = ranking.top.into_iter().map(|(group, count)| AbnormalGroup {
+            who: group.who,
+            how: group.how,
+            cause: group.cause,
+            count,
+        });
+        (groups.collect(), ranking.rest)
     }
 
     /// Returns the summary: the number of closes of each kind, the groups of abnormal ones, the

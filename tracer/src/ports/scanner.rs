@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::process::Process;
-use tcpclose_core::routes::{RouteReport, RoutesReport};
+use tcpclose_core::routes::{Fullness, RouteReport, RouteUsage, RoutesReport};
 use tcpclose_core::types::Inode;
 use tcpclose_sys::host::descriptors::{
     HolderSearch, find_holders, find_holders_among, preferred_holder,
@@ -74,23 +74,27 @@ impl PortScanner {
         let unheld = live().filter(|inode| owner(&search, **inode).is_none());
         gaps.extend(holders_gap(&search, unheld.count(), filter));
 
-        let (routes, unknown_owner) = reports(found.routes, &search, filter);
+        let (routes, unknown) = reports(found.routes, &search, filter);
+        let scarce = unknown
+            .iter()
+            .filter(|usage| usage.fullness() != Fullness::Free);
         let report = RoutesReport {
-            unknown_owner,
+            unknown_owner: unknown.len() as u32,
+            unknown_owner_scarce: scarce.count() as u32,
             ..RoutesReport::new(begun, netns::current().ok(), routes)
         };
         (report, gaps)
     }
 }
 
-/// Returns the reports of the routes that the filter on processes lets pass, and the number of
-/// those of which nothing shows whether it does.
+/// Returns the reports of the routes that the filter on processes lets pass, and those of which
+/// nothing shows whether it does.
 fn reports(
     found: Vec<FoundRoute>,
     search: &HolderSearch,
     filter: &ConnectionFilter,
-) -> (Vec<RouteReport>, u32) {
-    let (mut routes, mut unknown_owner) = (Vec::new(), 0);
+) -> (Vec<RouteReport>, Vec<RouteUsage>) {
+    let (mut routes, mut unknown) = (Vec::new(), Vec::new());
     for FoundRoute { usage, live } in found {
         let owners = || {
             live.iter()
@@ -98,12 +102,14 @@ fn reports(
         };
         if filter.is_of_processes() && !live.iter().flatten().any(|it| passes(search, *it, filter))
         {
-            unknown_owner += u32::from(owners().all(|owner| owner.is_none()));
+            if owners().all(|owner| owner.is_none()) {
+                unknown.push(usage);
+            }
             continue;
         }
         routes.push(RouteReport::new(usage, owners()));
     }
-    (routes, unknown_owner)
+    (routes, unknown)
 }
 
 /// Returns the process that a socket belongs to.

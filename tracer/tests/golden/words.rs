@@ -22,7 +22,7 @@ type Words = BTreeMap<String, BTreeSet<String>>;
 
 /// Kinds that no recording brings into an output: scans of the running host write them, and their
 /// tests compare them with the schema.
-const NEVER_REPLAYED_KINDS: &[&str] = &["route"];
+const NEVER_REPLAYED_KINDS: &[&str] = &["route", "triage"];
 
 /// What no recording brings into an output, with the reason.
 const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[

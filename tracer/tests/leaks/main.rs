@@ -23,6 +23,7 @@ mod strange_names;
 mod stuck;
 mod task_file_iter;
 mod traced;
+mod triage;
 mod unheld;
 mod verdicts;
 mod watch;

@@ -88,7 +88,15 @@ fn every_example_of_the_docs_is_valid() {
 
 #[test]
 fn every_kind_has_an_example() {
-    for kind in ["close", "loss", "summary", "transition", "stuck", "route"] {
+    for kind in [
+        "close",
+        "loss",
+        "summary",
+        "transition",
+        "stuck",
+        "route",
+        "triage",
+    ] {
         assert!(!examples_of(kind).is_empty(), "{kind}");
     }
 }

@@ -45,8 +45,16 @@ fn a_word_that_is_none_of_ours_is_refused() {
         "/stuck/advice",
         "/down/reason",
     ];
+    // Of a triage all but two are sentences.
+    let is_sentence = |pointer: &str| {
+        let is_word = ["/about", "/command"]
+            .iter()
+            .any(|it| pointer.ends_with(it));
+        pointer.starts_with("/verdicts/") && !is_word
+    };
     let is_free = |pointer: &str| {
         pointer.starts_with("/process/command_line/")
+            || is_sentence(pointer)
             || FREE.iter().any(|free| pointer.ends_with(free))
     };
     let schema = schema();

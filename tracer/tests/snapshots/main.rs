@@ -47,6 +47,11 @@ fn help_of_leaks() {
 }
 
 #[test]
+fn help_of_triage() {
+    help(&["triage", "--help"], file!["help/triage.txt"]);
+}
+
+#[test]
 fn help_of_ports() {
     help(&["ports", "--help"], file!["help/ports.txt"]);
 }

@@ -14,7 +14,7 @@ own. USED counts the ports that connect() cannot use, of those that it may choos
 connection passes; counts are of all connections of a route.
 
 Exit codes: 0 no route is nearly full, 1 a route uses 80% of its ports or more, 2 not everything could be examined \
-(stderr names the gaps), or how full a route is that may be full is not known
+(stderr names the gaps), or a route may be nearly full, or another process's, and that is not known
 
 Examples:
   tcpclose ports                  the fullest routes of this host first

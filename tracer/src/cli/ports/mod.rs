@@ -81,6 +81,7 @@ async fn watch(
 /// Returns the exit code of a scan.
 fn exit_code(report: &RoutesReport, complete: bool) -> ExitCode {
     let is_scarce = report.count(Fullness::Full) + report.count(Fullness::NearlyFull) > 0;
-    let is_known = is_scarce || report.count(Fullness::Unknown) == 0;
+    let unknown = report.count(Fullness::Unknown) > 0 || report.unknown_owner_scarce > 0;
+    let is_known = is_scarce || !unknown;
     scan_exit_code(is_scarce, complete && is_known)
 }

@@ -36,6 +36,7 @@ impl RoutesPrinter {
             format: args.output.format(),
             table: RouteTable {
                 every_route: args.all,
+                symbols: terminal::symbols(),
                 width: terminal::width(),
                 colours: args.output.has_colours(),
             },

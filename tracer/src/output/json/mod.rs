@@ -18,6 +18,7 @@ use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::{CgroupId, Nanos, SharedOwner};
 
 use super::clock::WallClock;
+use super::triage::Triage;
 use crate::cgroup_names::CgroupNames;
 use crate::record::Record;
 use record::OwnerCgroups;
@@ -76,6 +77,16 @@ pub fn write_stuck(
 pub fn write_route(line: &mut Vec<u8>, route: &RouteReport, clock: &WallClock) -> io::Result<()> {
     write_line(line, |serializer| {
         record::Route::new(route, clock).serialize(serializer)
+    })
+}
+
+/// Appends the record of a triage as one line.
+///
+/// # Errors
+/// Fails as [`write_record`] does.
+pub fn write_triage(line: &mut Vec<u8>, triage: &Triage, clock: &WallClock) -> io::Result<()> {
+    write_line(line, |serializer| {
+        record::Triage::new(triage, clock).serialize(serializer)
     })
 }
 

@@ -23,7 +23,7 @@ enum Mostly {
 
 /// Returns why ports are scarce on a route, as a sentence; `None` where it is not known whether
 /// they are.
-pub(super) fn why(usage: &RouteUsage) -> Option<String> {
+pub(in crate::output) fn why(usage: &RouteUsage) -> Option<String> {
     let (pressure, settings) = (usage.pressure?, usage.settings?);
     let ports = pressure.ports;
     let Some(mostly) = mostly(usage, &pressure) else {
@@ -65,7 +65,7 @@ pub(super) fn why(usage: &RouteUsage) -> Option<String> {
 }
 
 /// Returns what to do about it; empty where that is not known.
-pub(super) fn what_to_do(usage: &RouteUsage) -> String {
+pub(in crate::output) fn what_to_do(usage: &RouteUsage) -> String {
     let (Some(pressure), Some(settings)) = (usage.pressure, usage.settings) else {
         return String::new();
     };

@@ -1,6 +1,6 @@
 //! The table of `tcpclose ports`.
 
-mod advice;
+pub(super) mod advice;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -4,13 +4,12 @@
 use std::fmt::Write as _;
 
 use super::advice::{what_to_do, why};
-use crate::escape::{cut, push_for_terminal};
 use crate::output::duration::push_with_unit;
 use crate::output::layout::{Cell, Spacing, Style, column_starts};
-use crate::output::leaks::place_text;
 use crate::output::paragraph::push_paragraph;
+use crate::output::process_text::{push_process, push_process_at_length};
+use crate::output::symbols::Symbols;
 use crate::plural::plural;
-use tcpclose_core::process::Process;
 use tcpclose_core::routes::{Fullness, NEARLY_FULL_SHARE, RouteReport, RouteUsage, RoutesReport};
 use tcpclose_core::types::NetNs;
 
@@ -27,8 +26,6 @@ const TEXT_WIDTH: usize = 78;
 const OTHER_LINES: &str = "         ";
 /// The most routes that are listed where not all are wanted.
 const MAX_ROUTES: usize = 20;
-/// The most bytes of a command line that are shown.
-const MAX_COMMAND_LINE_LEN: usize = 60;
 
 /// What one scan does not know.
 const UNKNOWN_FROM_A_SCAN: &str = "Not known from a scan: the processes of ports in TIME_WAIT, \
@@ -40,6 +37,8 @@ const UNKNOWN_FROM_A_SCAN: &str = "Not known from a scan: the processes of ports
 pub struct RouteTable {
     /// Every route, not only the fullest ones.
     pub every_route: bool,
+    /// The arrow between addresses.
+    pub symbols: Symbols,
     /// The columns of the terminal, where there is one.
     pub width: Option<u16>,
     /// Whether to write colours.
@@ -94,7 +93,7 @@ impl RouteTable {
         }
         let width = shown
             .iter()
-            .map(|route| route_text(&route.usage).chars().count());
+            .map(|route| route_text(&route.usage, self.symbols).chars().count());
         let width = width.max().unwrap_or(0).min(MAX_ROUTE_WIDTH);
         let [used, share, live, time_wait, who] = COLUMN_WIDTHS;
         let starts = column_starts([width, used, share, live, time_wait, who]);
@@ -140,7 +139,7 @@ impl RouteTable {
         let usage = &route.usage;
         let fullness = usage.fullness();
         let mut cells = [
-            route_text(usage),
+            route_text(usage, self.symbols),
             used_text(usage),
             share_text(usage),
             usage.live.to_string(),
@@ -183,8 +182,9 @@ fn is_scarce(usage: &RouteUsage) -> bool {
 }
 
 /// `10.0.0.5 → 10.0.0.9:443`
-pub(super) fn route_text(usage: &RouteUsage) -> String {
-    format!("{} → {}", usage.route.local, usage.route.peer)
+fn route_text(usage: &RouteUsage, symbols: Symbols) -> String {
+    let (local, arrow, peer) = (usage.route.local, symbols.connected(), usage.route.peer);
+    format!("{local} {arrow} {peer}")
 }
 
 /// The ports that connect() cannot use, of those that it may choose; `?` where a number is not
@@ -222,11 +222,6 @@ fn owners_text(route: &RouteReport) -> String {
     text
 }
 
-fn push_process(text: &mut String, process: &Process) {
-    push_for_terminal(text, &process.comm);
-    let _ = write!(text, " {}", process.pid);
-}
-
 fn push_details(text: &mut String, route: &RouteReport) {
     let usage = &route.usage;
     let mut push = |mark: &str, words: &str| {
@@ -242,7 +237,7 @@ fn push_details(text: &mut String, route: &RouteReport) {
     }
     for owner in &route.owners {
         let mut words = String::new();
-        push_owner(&mut words, &owner.process);
+        push_process_at_length(&mut words, &owner.process);
         let _ = write!(
             words,
             ": {} {}",
@@ -270,24 +265,5 @@ fn push_details(text: &mut String, route: &RouteReport) {
     let advice = what_to_do(usage);
     if !advice.is_empty() {
         push("    DO   ", &advice);
-    }
-}
-
-/// `python3 12915 (/usr/bin/python3 nopool.py), billing.service`
-fn push_owner(text: &mut String, process: &Process) {
-    push_process(text, process);
-    let line = process.arguments().collect::<Vec<_>>().join(&b' ');
-    if !line.is_empty() {
-        let shown = cut(&line, MAX_COMMAND_LINE_LEN);
-        text.push_str(" (");
-        push_for_terminal(text, shown);
-        if shown.len() < line.len() || process.command_line_cut {
-            text.push('…');
-        }
-        text.push(')');
-    }
-    let place = place_text(process);
-    if !place.is_empty() {
-        let _ = write!(text, ", {place}");
     }
 }

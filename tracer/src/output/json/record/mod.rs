@@ -5,6 +5,7 @@ mod pair;
 mod parts;
 mod route;
 mod stuck;
+mod triage;
 
 use std::borrow::Cow;
 
@@ -23,6 +24,7 @@ pub(super) use parts::{Address, Container, OwnerCgroups, VERSION, netns, rounded
 use parts::{Conn, Owner, self_test};
 pub(super) use route::Route;
 pub(super) use stuck::{Descriptors, Growth, StuckRecord};
+pub(super) use triage::Triage;
 
 /// A finished close.
 #[derive(Serialize)]

@@ -1,0 +1,76 @@
+//! Counts what happens while a triage watches.
+
+use crate::cgroup_names::CgroupNames;
+use crate::cli::shutdown::Shutdown;
+use crate::filter::containers::passes;
+use crate::output::close_tally::CloseTally;
+use crate::output::terminal;
+use crate::output::triage::TracedCloses;
+use crate::session::{Consumer, Live, Session};
+use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::finding::Finding;
+use tcpclose_core::types::Nanos;
+
+/// Counts until the time is over, or the user stops it.
+pub(super) struct TriageConsumer {
+    filter: ConnectionFilter,
+    cgroups: Box<dyn CgroupNames>,
+    shutdown: Shutdown,
+    begun: Nanos,
+    watched: TracedCloses,
+    is_over: bool,
+}
+
+impl TriageConsumer {
+    pub fn new(
+        filter: ConnectionFilter,
+        cgroups: Box<dyn CgroupNames>,
+        shutdown: Shutdown,
+        begun: Nanos,
+    ) -> Self {
+        Self {
+            filter,
+            cgroups,
+            shutdown,
+            begun,
+            watched: TracedCloses {
+                tally: CloseTally::new(terminal::symbols()),
+                ..TracedCloses::default()
+            },
+            is_over: false,
+        }
+    }
+}
+
+impl Consumer<Live> for TriageConsumer {
+    type Output = TracedCloses;
+
+    async fn wait(&mut self) {
+        self.shutdown.requested().await;
+        self.is_over = true;
+    }
+
+    fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
+        let is_wanted = self.filter.matches(&finding)
+            && passes(&self.filter.containers, &finding, self.cgroups.as_mut());
+        match &finding {
+            Finding::Loss(loss) => self.watched.lost += loss.lost,
+            Finding::Close(close) if is_wanted && !close.endpoint.tuple.is_self_test() => {
+                self.watched.closes += 1;
+                self.watched.unknown += u64::from(close.path.is_abnormal().is_none());
+                self.watched.tally.add(close);
+            }
+            Finding::Close(_) | Finding::TimeWait(_) | Finding::Stuck(_) => {}
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_over
+    }
+
+    fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<TracedCloses> {
+        self.watched.span = session.now() - self.begun;
+        Ok(self.watched)
+    }
+}

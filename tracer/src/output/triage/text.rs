@@ -1,0 +1,102 @@
+//! The screen, of at most 80 columns.
+
+use std::fmt::Write as _;
+
+use super::verdict::{Triage, TriageVerdict};
+use crate::output::duration::push_with_unit;
+use crate::output::paragraph::push_paragraph;
+use crate::plural::plural;
+
+/// The columns of text.
+const TEXT_WIDTH: usize = 78;
+/// The indent of further lines.
+const OTHER_LINES: &str = "          ";
+/// The most gaps that are shown.
+const MAX_UNSEEN: usize = 5;
+
+/// Returns everything as text. `is_filtered`: not all connections of the host were judged.
+#[must_use]
+pub fn triage_text(triage: &Triage, is_filtered: bool, colours: bool) -> String {
+    let mut text = String::new();
+    for (number, verdict) in (1..).zip(&triage.verdicts) {
+        push_verdict(&mut text, number, verdict, colours);
+    }
+    for sentence in &triage.more {
+        push_paragraph(&mut text, "And ", "    ", sentence, TEXT_WIDTH);
+    }
+    if !triage.unseen.is_empty() {
+        text.push_str("Not seen:\n");
+        for sentence in triage.unseen.iter().take(MAX_UNSEEN) {
+            push_paragraph(&mut text, "  - ", "    ", sentence, TEXT_WIDTH);
+        }
+        let left = triage.unseen.len().saturating_sub(MAX_UNSEEN);
+        if left > 0 {
+            let _ = writeln!(text, "  - and {left} more");
+        }
+    }
+    push_paragraph(
+        &mut text,
+        "",
+        "",
+        &conclusion(triage, is_filtered),
+        TEXT_WIDTH,
+    );
+    text
+}
+
+fn push_verdict(text: &mut String, number: u32, verdict: &TriageVerdict, colours: bool) {
+    let mark = format!("{number:2}. ");
+    let mut what = String::new();
+    push_paragraph(&mut what, &mark, "    ", &verdict.what, TEXT_WIDTH);
+    match colours {
+        true => {
+            let _ = writeln!(text, "\x1b[1m{}\x1b[0m", what.trim_end());
+        }
+        false => text.push_str(&what),
+    }
+    let mut push = |mark: &str, words: &str| {
+        push_paragraph(text, mark, OTHER_LINES, words, TEXT_WIDTH);
+    };
+    for who in &verdict.who {
+        push("     WHO  ", who);
+    }
+    if let Some(why) = &verdict.why {
+        push("     WHY  ", why);
+    }
+    if let Some(advice) = &verdict.advice {
+        push("     DO   ", advice);
+    }
+    push("     MORE ", &verdict.command);
+}
+
+/// The last line: how much is wrong, and what was looked at.
+fn conclusion(triage: &Triage, is_filtered: bool) -> String {
+    let count = triage.verdicts.len() as u64;
+    let of = match is_filtered {
+        true => "the connections that match the filters",
+        false => "TCP closes on this host",
+    };
+    let mut text = match (count, triage.is_complete()) {
+        (0, true) => format!("Nothing is wrong with {of}"),
+        (0, false) => {
+            format!("Nothing wrong with {of} was seen, but not everything could be examined")
+        }
+        (count, _) => format!(
+            "{count} {} wrong with {of}",
+            plural(count, "thing is", "things are")
+        ),
+    };
+    match (triage.span, triage.closes) {
+        (Some(span), Some(closes)) => {
+            text.push_str(" (watched for ");
+            push_with_unit(&mut text, span);
+            let _ = write!(
+                text,
+                ", {closes} {} closed)",
+                plural(closes, "connection", "connections")
+            );
+        }
+        _ => text.push_str(" (scans alone: nothing could be traced)"),
+    }
+    text
+}
