@@ -43,6 +43,6 @@ pub const BACKLOG: u32 = 1 << 17;
 /// overtaken it), or cannot be read.
 pub const FIN_ACK_DIFFERS: u32 = 1 << 18;
 /// The peer's FIN is taken now, and the time that it echoes (RFC 7323) is that of the peer's own
-/// last data, half a second ago or more: when it sent the FIN, nothing that this host had sent since
-/// had reached it, but for acknowledgments of that data.
+/// last data, half a second ago or more: when it sent the FIN, nothing that this host had sent
+/// since had reached it, but for acknowledgments of that data.
 pub const PEER_SAW_SILENCE: u32 = 1 << 19;

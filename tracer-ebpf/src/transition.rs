@@ -26,7 +26,7 @@ const NANOS_PER_MS: u64 = 1_000_000;
 /// The longest time by which an ACK of data may follow it, and data the request for it, before the
 /// time that the peer echoes is taken for another: TCP_DELACK_MAX (200 ms), and some ticks.
 const MAX_ACK_DELAY_MS: u32 = 240;
-/// The shortest silence that is told apart from what is sent in turns.
+/// The shortest silence that is not taken for the pause between two segments.
 const MIN_SILENCE_MS: u32 = 500;
 
 /// Records a transition. Runs before `sk_state` is written: the socket still shows what led here.

@@ -41,7 +41,7 @@ pub struct TraceOptions {
 }
 
 impl Default for TraceOptions {
-    /// Everything, with the best tier, through rings of 4 MiB: some 33,000 records each.
+    /// Everything, with the best tier, through rings of 4 MiB: some 31,000 records each.
     fn default() -> Self {
         Self {
             filter: ConnectionFilter::default(),

@@ -54,7 +54,8 @@ fn assert_silent(close: &Close, before: Instant) {
 }
 
 fn is_reset(lab: &Lab, ports: Ports) -> Close {
-    let close = lab.truthful_close(ports, Client);
+    // Data that is sent again may carry the ACK of the FIN, and no capture tells it from another.
+    let close = lab.close(ports, Client);
     close.closed("reset", "peer").has("/reset/by", "peer");
     close
 }
@@ -73,9 +74,8 @@ fn a_client_writes_after_the_servers_fin(family: Family) {
         .has("/close/cause", "stale_keepalive")
         .has("/half_close/bytes_sent", REQUEST.len());
     assert_silent(&close, before);
-    let server = lab.truthful_close(connection.ports, Server);
-    server.has("/close/cause", "data_after_close");
-    assert_silent(&server, before);
+    // Its RST is seen from Linux 6.10 on.
+    assert_silent(&lab.close(connection.ports, Server), before);
     assert_eq!(lab.finish().len(), 2);
 }
 
