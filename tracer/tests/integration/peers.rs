@@ -225,23 +225,28 @@ fn a_reset_from_the_path_is_not_claimed_where_the_peer_is_gone() {
     watch.stop();
 }
 
-/// A connection that is older than the tracer proves nothing.
+/// A connection that is older than the tracer proves nothing. What was open before is learnt while
+/// records come already, so the first ones may close before that.
 #[test]
 fn a_reset_of_an_older_connection_is_not_claimed_to_come_from_the_path() {
     let Some(routed) = Routed::new() else { return };
     let (listener, address) = routed.listen();
-    let (client, server, ports) = connect(&routed, &listener);
+    let older: Vec<_> = (0..MAX_TRIES)
+        .map(|_| connect(&routed, &listener))
+        .collect();
     let watch = Routed::watch(address.port(), &[]);
     if !reject(&routed, address.port()) {
         return;
     }
-    send(&client, "again");
-    watch
-        .close(ports, Client)
-        .closed("reset", "peer")
-        .has("/close/cause", Value::Null)
-        // They have each other's addresses, and nobody else has.
-        .has("/conn/peer_owner/pid", std::process::id());
+    // They have each other's addresses, and nobody else has.
+    let is_known = older.iter().any(|(client, _server, ports)| {
+        send(client, "again");
+        let reset = watch.close(*ports, Client);
+        reset
+            .closed("reset", "peer")
+            .has("/close/cause", Value::Null);
+        *reset.get("/conn/peer_owner/pid") == std::process::id()
+    });
+    assert!(is_known, "{:?}", watch.lines());
     watch.stop();
-    drop(server);
 }
