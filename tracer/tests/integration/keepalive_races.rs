@@ -54,7 +54,7 @@ fn assert_silent(close: &Close, before: Instant) {
 }
 
 fn is_reset(lab: &Lab, ports: Ports) -> Close {
-    // Data that is sent again may carry the ACK of the FIN, and no capture tells it from another.
+    // Not compared with the capture: data that is sent again may carry the ACK of the FIN.
     let close = lab.close(ports, Client);
     close.closed("reset", "peer").has("/reset/by", "peer");
     close
