@@ -86,9 +86,9 @@ impl Verdict {
     }
 
     /// Returns a sentence that a developer can act on, for a socket in this state with this many
-    /// unread bytes, where that is known. It says only what is certain: that everything was read does not prove
-    /// that a read() returned 0, as a FIN behind unread bytes is consumed together with the last of
-    /// them. A socket without a descriptor may have been closed.
+    /// unread bytes, where that is known. It says only what is certain: that everything was read
+    /// does not prove that a read() returned 0, as a FIN behind unread bytes is consumed together
+    /// with the last of them. A socket without a descriptor may have been closed.
     #[must_use]
     pub fn explain(
         self,

@@ -129,7 +129,7 @@ fn a_half_close_at_work_is_not_stuck_until_data_stops() {
 }
 
 #[test]
-fn what_ends_fin_wait2_is_told() {
+fn what_ends_fin_wait2_is_reported() {
     let end = |last: &dyn Fn(&mut World, &mut Socket)| {
         let mut world = world();
         let mut end = shut_down(&mut world, 5);

@@ -235,7 +235,7 @@ fn pooled(silence: Duration) -> io::Result<TcpStream> {
 }
 
 #[test]
-fn idle_connections_of_a_pool_are_told_by_the_silence_before_the_fin() -> TestResult {
+fn idle_connections_of_a_pool_are_recognized_by_the_silence_before_the_fin() -> TestResult {
     in_own_network(|netns| {
         let _client = pooled(Duration::from_millis(1_200))?;
         let record = records(netns)?.record();

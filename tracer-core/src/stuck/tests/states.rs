@@ -196,7 +196,7 @@ fn the_silence_before_the_fin_is_that_of_the_last_data_either_way() {
 }
 
 #[test]
-fn idle_connections_of_a_pool_are_told_from_code_that_stopped() {
+fn idle_connections_of_a_pool_differ_from_code_that_stopped() {
     // The server closed after five seconds of silence, and the FIN alone is unread.
     let pooled = |id| ObservedSocket {
         id: EndpointId(id),
