@@ -150,7 +150,7 @@ fn a_fin_that_a_firewall_drops_is_unanswered() -> TestResult {
 }
 
 #[test]
-fn a_peer_that_does_not_read_is_told_from_one_that_is_gone() -> TestResult {
+fn a_peer_that_does_not_read_is_distinguished_from_one_that_is_gone() -> TestResult {
     in_own_network(|netns| {
         let mut pair = Pair::new()?;
         pair.server.set_nonblocking(true)?;

@@ -9,7 +9,8 @@ use tcpclose_core::types::Nanos;
 /// Silences that differ by less than a part of this size are one and the same timeout.
 const ALIKE_PART: u64 = 10;
 
-/// Returns why these sockets stay in their state. `fds`: the descriptors, where there is one socket.
+/// Returns why these sockets stay in their state. `fds`: the descriptors, where there is one
+/// socket.
 pub(in crate::output) fn why_text(
     alike: &VerdictCount,
     fds: &[u32],
