@@ -22,6 +22,8 @@ const MAX_GROUPS: usize = 20;
 const MAX_WHO_WIDTH: usize = 42;
 /// The columns of text.
 const TEXT_WIDTH: usize = 78;
+/// The columns of the narrowest usual terminal.
+const MAX_LINE_WIDTH: usize = 80;
 /// The indent of further lines about a cause.
 const OTHER_LINES: &str = "             ";
 
@@ -80,7 +82,7 @@ pub(super) struct AbnormalGroup {
     pub who: String,
     /// How they closed.
     pub how: How,
-    /// This end's cause, or else what the peer's end shows.
+    /// The cause at this endpoint, or else what the peer's shows.
     pub cause: Option<Cause>,
     /// How many there are.
     pub count: u64,
@@ -142,8 +144,8 @@ impl CloseTally {
         reset + refused + failed + timed_out + destroyed > 0
     }
 
-    /// Returns the largest groups of abnormal closes, at most `len`, and the number of closes in all
-    /// others.
+    /// Returns the largest groups of abnormal closes, at most `len`, and the number of closes in
+    /// all others.
     pub(super) fn largest(&self, len: usize) -> (Vec<AbnormalGroup>, u64) {
         let ranking = self.groups.ranking(len);
         let groups = ranking.top.into_iter().map(|(group, count)| AbnormalGroup {
@@ -177,9 +179,19 @@ impl CloseTally {
         let width = width.unwrap_or(0).min(MAX_WHO_WIDTH);
         let times = self.symbols.times();
         for (Group { who, how, .. }, count) in &ranking.top {
-            let padding = " ".repeat(width.saturating_sub(who.width()));
-            let count = grouped(*count);
-            let _ = writeln!(text, "{count:>6} {times} {who}{padding}  {how}");
+            let mut padding = " ".repeat(width.saturating_sub(who.width()) + 2);
+            let (count, how) = (grouped(*count), how.to_string());
+            let begin = format!("{count:>6} {times} ");
+            // What does not fit stands below, as nothing is cut.
+            if [&begin, who, &padding, &how]
+                .map(|part| part.width())
+                .iter()
+                .sum::<usize>()
+                > MAX_LINE_WIDTH
+            {
+                padding = format!("\n{}", " ".repeat(begin.width()));
+            }
+            let _ = writeln!(text, "{begin}{who}{padding}{how}");
         }
         if ranking.rest > 0 {
             let rest = grouped(ranking.rest);

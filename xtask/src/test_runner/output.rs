@@ -173,7 +173,7 @@ mod tests {
         } = output.counts();
         assert_eq!((passed, failed, flaky), (2, 1, 1));
         assert_eq!(
-            (&output.failed[..], &output.flaky[..]),
+            (&*output.failed, &*output.flaky),
             (&["c".to_owned()][..], &["b".to_owned()][..])
         );
     }
