@@ -22,6 +22,7 @@ const DOCUMENTS: &[(&str, &str)] = documents![
     "docs/runbooks/502-after-idle.md",
     "docs/runbooks/cannot-assign-requested-address.md",
     "docs/runbooks/connection-reset-by-peer.md",
+    "docs/runbooks/fin-wait2-does-not-go-away.md",
     "docs/runbooks/too-many-close-wait.md",
 ];
 
