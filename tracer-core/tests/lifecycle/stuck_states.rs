@@ -2,8 +2,8 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::stuck::{
-    AgeCertainty, ObservedSocket, OwnerUnknown, ProbedSocket, Resolution, StuckEvent, StuckSocket,
-    Unanswered, UnansweredKind, Verdict,
+    AgeCertainty, ObservedSocket, OwnerUnknown, ProbedSocket, Resolution, StuckEvent, Unanswered,
+    UnansweredKind, Verdict,
 };
 use tcpclose_core::types::{EndpointId, Nanos, OwnerSource};
 use tcpclose_core::{MinisocketState, SnapshotSocket, SocketKind};
@@ -307,7 +307,7 @@ fn a_socket_may_be_stuck_in_one_state_after_the_other() {
     assert_eq!(resolved(&mut world), Resolution::Closed);
     is_still_there(&mut world);
     found(&mut world, unacknowledged(5, TcpState::LastAck));
-    let again: StuckSocket = stuck_socket(&mut world);
+    let again = stuck_socket(&mut world);
     assert_eq!(
         (again.event, again.verdict),
         (StuckEvent::Opened, Verdict::Unanswered)

@@ -231,11 +231,11 @@ mod tests {
         let lines: Vec<_> = table.lines().filter(|line| !line.is_empty()).collect();
         assert_eq!(
             lines[1],
-            "fmt          ok          0:01       1       0        0"
+            "fmt          ok          0:01       1       0        0      0"
         );
         assert_eq!(
             lines[2],
-            "leaks        FAILED      2:05       0       1        0"
+            "leaks        FAILED      2:05       0       1        0      0"
         );
         assert_eq!(lines[3], "1 stages were not run");
         assert!(lines[4].ends_with("2:06"), "{}", lines[4]);
