@@ -85,6 +85,11 @@ impl Watch {
         self.process.stdout.now()
     }
 
+    /// The notices written so far, on stderr.
+    pub fn notices(&self) -> String {
+        self.process.stderr.text()
+    }
+
     /// Waits until `find` finds what it looks for among the lines.
     pub fn wait_for<T>(&self, what: &str, find: impl FnMut(&[String]) -> Option<T>) -> T {
         self.process.stdout.wait(find).unwrap_or_else(|| {
