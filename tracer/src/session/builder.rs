@@ -14,6 +14,7 @@ use super::probe_thread::{ProbeThread, Work};
 use super::reader_priority::ReaderPriority;
 use super::recording::Recording;
 use super::resync::Resync;
+use super::snapshot::SocketSnapshot;
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
 use crate::recording::{Head, IfExists};
@@ -162,7 +163,7 @@ impl SessionBuilder {
             Box::new(move |job| prober.run(job))
         };
         let minisockets = ProbeThread::start("sock_diag", minisockets, ProbeJobResult::given_up);
-        let minisockets = minisockets.map_err(SessionError::Thread)?;
+        let mut minisockets = minisockets.map_err(SessionError::Thread)?;
         let mut stuck = None;
         if stuck_after.is_some() {
             let prober = || -> Work<Vec<ProbeRequest>, StuckProbeResponse> {
@@ -173,9 +174,14 @@ impl SessionBuilder {
             stuck = Some(started.map_err(SessionError::Thread)?);
         }
         let (reader, attached) = programs.into_reader().map_err(SessionError::Rings)?;
-        // Without cookies, sockets could not be joined with the records.
-        let existing = has_cookies.then(|| ExistingSockets::start(&options));
-        let existing = existing.transpose().map_err(SessionError::Thread)?;
+        let existing = if has_cookies {
+            Some(ExistingSockets::start(&options).map_err(SessionError::Thread)?)
+        } else {
+            // Sockets could not be joined with the records.
+            let overflows = SocketSnapshot::take(&options).overflows;
+            minisockets.submit(ProbeJob::Overflows(overflows));
+            None
+        };
         Ok(Session {
             core: CoreDriver::new(&head, recording),
             clock: ClockOffset::measured(),
