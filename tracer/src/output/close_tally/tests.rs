@@ -107,7 +107,7 @@ fn what_the_peers_endpoint_shows_is_written() {
     let text = tally.groups_text().unwrap();
     for line in [
         "mariadb 28089 → 127.0.0.1:3306 (nginx\\x1b 24311)\n         reset by peer: unread data\n",
-        "mariadb 28089 :48350 ← 127.0.0.1 (nginx\\x1b)  reset by peer: unread data\n",
+        "mariadb 28089 :48350 ← 127.0.0.1 (nginx\\x1b)\n         reset by peer: unread data\n",
         "mariadb 28089 → 127.0.0.1:3306 (nginx\\x1b 24311)  reset from the path\n",
         "\nunread data\n",
         "\nfrom the path\n",
