@@ -341,10 +341,13 @@ impl LiveEndpoint {
                 self.initial.irs = Some(first_received(evidence)).into();
             }
             let closing = self.closing.get_or_insert_default();
-            // Only a RST of the same moment ends a connection; others answer stray segments of one
-            // that lives on.
+            // A RST that answers a segment ends a connection only in the same moment; others answer
+            // stray segments of one that lives on. One of its own accord (tcp_send_active_reset) is
+            // sent by functions alone that close the socket, however long an interrupt or a busy
+            // host keeps them.
             if let Some(sent) = closing.reset_sent
-                && (new != TcpState::Close || at - sent.at > MAX_RESET_TO_CLOSE)
+                && (new != TcpState::Close
+                    || sent.answers.is_some() && at - sent.at > MAX_RESET_TO_CLOSE)
             {
                 closing.reset_sent = None;
             }

@@ -1,7 +1,7 @@
 //! Resets and refusals, seen from both sides.
 
 use tcpclose_common::TcpState;
-use tcpclose_core::event::SignalKind;
+use tcpclose_core::event::{Segment, SignalKind};
 use tcpclose_core::finding::{ClosePath, Initiator, Reset, ResetReason, Side};
 
 use crate::scenarios::{states, steps};
@@ -180,6 +180,47 @@ fn sock_destroy_is_reported_as_such() {
         close.reset.and_then(|reset| reset.reason),
         Some(ResetReason::Destroyed)
     );
+}
+
+/// The function that sends the RST closes the socket; a machine that is emulated, or that loses its
+/// processor, may take long for that.
+#[test]
+fn a_rst_of_its_own_accord_belongs_to_the_close_that_comes_late() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.tcp.error = 103;
+    world.signal(5, ABORT);
+    world.pass_ms(60);
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_eq!(close.initiator, Initiator::Local);
+    assert_eq!(steps(&close), ["local RST,ACK 1 1"]);
+}
+
+/// One that answers a segment does not: the connection lived on.
+#[test]
+fn a_rst_that_answered_a_segment_long_before_the_close_does_not_belong_to_it() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.tcp.error = 103;
+    let answer = SignalKind::ResetSent {
+        reason: None,
+        answers: Some(Segment {
+            fin: false,
+            rst: false,
+            has_ack: true,
+            seq: 7,
+            end: 7,
+            ack: 9,
+        }),
+        minisocket: false,
+    };
+    world.signal(5, answer);
+    world.pass_ms(60);
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(60);
+    let close = world.close();
+    assert!(close.reset.is_none() && close.steps.is_empty(), "{close:?}");
 }
 
 #[test]
