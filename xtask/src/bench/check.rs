@@ -20,9 +20,9 @@ const BASELINE: &str = "testing/bench/kept/baseline.json";
 /// A churn, of which instructions are counted.
 const RECORDING: &str = "testing/bench/kept/churn.rec";
 /// What tcpstates costs is mostly its wake-ups, and these depend on the machine: with programs of
-/// tcpclose that take 280 to 320 ns a transition, the ratio was 54 to 65 where tcpstates took 17 µs,
-/// 31 to 34 where it took 9 µs, and 6 to 8 where it took 2.3 µs. So this finds gross faults alone,
-/// and the counts of instructions find a fifth anywhere.
+/// tcpclose that take 280 to 320 ns a transition, the ratio was 54 to 65 where tcpstates took 17
+/// µs, 31 to 34 where it took 9 µs, and 6 to 8 where it took 2.3 µs. So this finds gross faults
+/// alone, and the counts of instructions find a fifth anywhere.
 const MIN_RATIO: f64 = 5.0;
 const ROUNDS: usize = 3;
 /// Bytes of the program with all that is in it by default.
