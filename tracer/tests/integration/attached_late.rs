@@ -244,6 +244,7 @@ fn the_owner_is_who_holds_the_socket(family: Family) {
         server: address.port(),
     };
     lab.watch();
+    lab.watching().wait_until_old_sockets_are_known();
     reset_on_close(&server);
     drop(server);
     // And a connection that comes in on a listener older than the tracer.
@@ -288,6 +289,7 @@ fn in_another_namespace_than_the_tracers(family: Family) {
     // Of this port alone: other tests make connections in other namespaces meanwhile.
     let port = ports.server.to_string();
     let watch = Watch::spawn(program::command().args(["watch", "--format", "json", "-L", &port]));
+    watch.wait_until_old_sockets_are_known();
     reset_on_close(&client);
     drop(client);
     let ours = |lines: &[String], end: Endpoint| {
@@ -304,9 +306,7 @@ fn in_another_namespace_than_the_tracers(family: Family) {
     close
         .closed("reset", "peer")
         .has("/conn/seen_from_start", false);
-    // On a busy host the close may come before the sockets of all namespaces are known.
-    let is_known = !watch.notices().contains("are still being looked up");
-    if kernel_version() >= (5, 12) && is_known {
+    if kernel_version() >= (5, 12) {
         close.has("/owner/source", "proc").is_ours();
         close.has("/conn/role", "server");
     }

@@ -104,7 +104,8 @@ impl Lab {
         self.watch.expect("the program watches")
     }
 
-    fn watching(&self) -> &Watch {
+    /// The program that watches.
+    pub fn watching(&self) -> &Watch {
         self.watch.as_ref().expect("the program watches")
     }
 

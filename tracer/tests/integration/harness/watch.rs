@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -85,9 +86,16 @@ impl Watch {
         self.process.stdout.now()
     }
 
-    /// The notices written so far, on stderr.
-    pub fn notices(&self) -> String {
-        self.process.stderr.text()
+    /// Waits until the program knows the sockets that were open before it. It reports that only
+    /// where it has taken longer than two seconds.
+    pub fn wait_until_old_sockets_are_known(&self) {
+        thread::sleep(Duration::from_secs(3));
+        let has_notice = |text: &str| self.process.stderr.text().contains(text);
+        let is_known = || {
+            let is_late = has_notice("are still being looked up");
+            (!is_late || has_notice("is known now")).then_some(())
+        };
+        eventually(is_known).expect("what was open before becomes known");
     }
 
     /// Waits until `find` finds what it looks for among the lines.
