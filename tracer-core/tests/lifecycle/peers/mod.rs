@@ -1,13 +1,15 @@
 //! Both endpoints of a connection are on this host: they lend each other what they know.
 
+mod from_path;
+mod older;
+
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;
-use tcpclose_core::finding::{Cause, Close, ClosePath, Finding, Loss, LossLocation};
+use tcpclose_core::finding::{Cause, Close, ClosePath, Finding};
 use tcpclose_core::types::{EndpointId, Nanos, NetNs, Tuple};
-use tcpclose_core::{Input, MinisocketState, SnapshotSocket, SocketKind};
 
 use crate::input_methods::InputMethods as _;
-use crate::socket::{IRS, ISS, NETNS, Socket, World, reset_sent, task, tuple};
+use crate::socket::{IRS, ISS, Socket, World, reset_sent, task, tuple};
 
 const ECONNRESET: u16 = 104;
 const CLIENT: u64 = 5;
@@ -234,151 +236,6 @@ fn a_reset_is_not_explained_by_what_the_peer_saw_of_another() {
     }
 }
 
-/// A client that a RST has ended while its peer, here, is open; 20 ms later.
-fn reset_from_somewhere(world: &mut World) -> (Socket, Socket) {
-    let (mut client, server) = connected(world);
-    is_reset(world, &mut client);
-    world.pass_ms(19);
-    assert!(world.findings().is_empty(), "the peer may have sent it");
-    assert!(world.requests().is_empty());
-    world.pass_ms(1);
-    (client, server)
-}
-
-#[test]
-fn a_reset_that_neither_end_has_sent_came_from_the_path() {
-    let mut world = World::new();
-    reset_from_somewhere(&mut world);
-    assert!(world.findings().is_empty(), "the peer is to be probed");
-    world.answer(MinisocketState::FullSocket);
-    let close = world.close();
-    assert_eq!(close.cause, Some(Cause::FromPath));
-    assert_eq!(close.peer_cause, None);
-    assert_eq!(close.at, world.now - Nanos::from_millis(20));
-}
-
-#[test]
-fn a_reset_behind_the_peers_fin_came_from_the_path_if_that_is_open() {
-    let mut world = World::new();
-    let (mut client, mut server) = connected(&mut world);
-    // shutdown(): it goes on reading.
-    server.closes(&mut world, TcpState::FinWait1);
-    client.receives_fin();
-    client.to(&mut world, TcpState::CloseWait);
-    server.is_acknowledged();
-    server.to(&mut world, TcpState::FinWait2);
-    client.sends(10);
-    is_reset(&mut world, &mut client);
-    world.pass_ms(20);
-    world.answer(MinisocketState::FullSocket);
-    assert_eq!(world.close().cause, Some(Cause::FromPath));
-}
-
-#[test]
-fn a_peer_whose_last_records_are_missing_may_have_sent_the_reset() {
-    for answer in [
-        MinisocketState::Gone,
-        MinisocketState::Unreachable,
-        MinisocketState::FinWait2(Nanos(1)),
-        MinisocketState::TimeWait(Nanos(1)),
-    ] {
-        let mut world = World::new();
-        reset_from_somewhere(&mut world);
-        world.answer(answer);
-        let findings = world.findings();
-        assert_eq!(close_of(&findings, CLIENT).cause, None, "{answer:?}");
-    }
-}
-
-#[test]
-fn an_answer_that_does_not_come_in_time_is_not_waited_for() {
-    let mut world = World::new();
-    reset_from_somewhere(&mut world);
-    assert_eq!(world.requests().len(), 1);
-    let deadline = world.tracker.next_deadline();
-    assert_eq!(deadline, Some(world.now + Nanos::from_millis(1980)));
-    world.pass_ms(1979);
-    assert!(world.findings().is_empty());
-    world.pass_ms(1);
-    assert_eq!(world.close().cause, None);
-    // It comes late.
-    let at = world.now;
-    let late = MinisocketState::FullSocket;
-    world
-        .tracker
-        .apply_minisocket_probe(EndpointId(SERVER), late, at);
-    assert!(world.findings().is_empty());
-}
-
-#[test]
-fn an_answer_of_before_the_reset_proves_nothing() {
-    let mut world = World::new();
-    reset_from_somewhere(&mut world);
-    let before = world.now - Nanos::from_millis(21);
-    let open = MinisocketState::FullSocket;
-    world
-        .tracker
-        .apply_minisocket_probe(EndpointId(SERVER), open, before);
-    assert!(world.findings().is_empty());
-}
-
-#[test]
-fn a_peer_that_closes_meanwhile_is_not_known_to_be_open() {
-    let mut world = World::new();
-    let (_client, mut server) = reset_from_somewhere(&mut world);
-    server.evidence.flags.linger_zero = true;
-    server.closes(&mut world, TcpState::Close);
-    world.signal(SERVER, reset_sent(None));
-    let findings = world.findings();
-    let close = close_of(&findings, CLIENT);
-    assert_eq!((close.cause, close.peer_cause), (None, Some(Cause::Linger)));
-}
-
-#[test]
-fn after_a_loss_nothing_is_reported_to_come_from_the_path() {
-    for location in [
-        LossLocation::Ring,
-        LossLocation::Program,
-        LossLocation::Decode,
-    ] {
-        let mut world = World::new();
-        let (mut client, _server) = connected(&mut world);
-        is_reset(&mut world, &mut client);
-        world.tracker.apply_input(Input::Loss(Loss {
-            at: world.now,
-            lost: 1,
-            location,
-            repaired: true,
-        }));
-        world.pass_ms(20);
-        world.findings();
-        for request in world.requests() {
-            let (at, open) = (world.now, MinisocketState::FullSocket);
-            world.tracker.apply_minisocket_probe(request.id, open, at);
-        }
-        world.pass_ms(2000);
-        let findings = world.findings();
-        let causes = findings.iter().filter_map(|finding| match finding {
-            Finding::Close(close) => close.cause,
-            _ => None,
-        });
-        assert_eq!(causes.count(), 0, "{location}");
-    }
-}
-
-#[test]
-fn a_reset_that_resembles_ones_own_is_not_reported_to_come_from_the_path() {
-    let mut world = World::new();
-    let (mut client, _server) = connected(&mut world);
-    // Data for a closed socket: tcp_reset() ends it, and the RST that goes out is its own. The
-    // record of that one is missing.
-    client.closes(&mut world, TcpState::FinWait1);
-    is_reset(&mut world, &mut client);
-    world.pass_ms(20);
-    assert!(world.requests().is_empty());
-    assert_eq!(world.close().cause, None);
-}
-
 #[test]
 fn a_reset_of_a_peer_that_is_not_here_is_reported_at_once() {
     let mut world = World::new();
@@ -387,14 +244,6 @@ fn a_reset_of_a_peer_that_is_not_here_is_reported_at_once() {
     let close = world.close();
     assert_eq!((close.cause, close.peer_cause), (None, None));
     assert_eq!(peer_pid(&close), None);
-}
-
-#[test]
-fn a_session_that_ends_reports_the_closes_that_wait() {
-    let mut world = World::new();
-    reset_from_somewhere(&mut world);
-    world.tracker.end_waits_for_peers();
-    assert_eq!(world.close().cause, None);
 }
 
 #[test]
@@ -429,112 +278,6 @@ fn abort(world: &mut World, socket: &mut Socket) {
     socket.evidence.flags.linger_zero = true;
     socket.closes(world, TcpState::Close);
     world.signal(socket.id, reset_sent(None));
-}
-
-/// An open socket as a snapshot shows it.
-fn older(id: u64, netns: NetNs, tuple: Tuple) -> SnapshotSocket {
-    let owner = tcpclose_core::types::Owner {
-        pid: 1000 + id as u32,
-        uid: 0,
-        cgroup: None,
-        comm: (*b"older").into(),
-        source: tcpclose_core::types::OwnerSource::Proc,
-    };
-    SnapshotSocket {
-        cookie: EndpointId(id),
-        netns,
-        tuple,
-        state: TcpState::Established,
-        kind: SocketKind::Full,
-        owner: Some(owner.into()),
-    }
-}
-
-/// The peer's pid that the first of these sockets shows when it is aborted.
-fn peer_among(sockets: &[SnapshotSocket]) -> Option<u32> {
-    let mut world = World::new();
-    world.tracker.seed(sockets, world.now);
-    let mut socket = Socket::child(sockets[0].cookie.0);
-    socket.state = TcpState::Established;
-    socket.tuple = sockets[0].tuple;
-    abort(&mut world, &mut socket);
-    peer_pid(&world.close())
-}
-
-fn far(local: &str, peer: &str) -> Tuple {
-    Tuple::from((local.parse().unwrap(), peer.parse().unwrap()))
-}
-
-#[test]
-fn older_sockets_are_known_by_their_addresses() {
-    let (near, mirrored) = (tuple(40_000, 3306), tuple(3306, 40_000));
-    let here = |id, tuple| older(id, NETNS, tuple);
-    let there = |id, tuple| older(id, OTHER_NETNS, tuple);
-    assert_eq!(peer_among(&[here(5, near), here(6, mirrored)]), Some(1006));
-    assert_eq!(
-        peer_among(&[here(5, near), here(6, tuple(3306, 40_001))]),
-        None
-    );
-    // Each namespace has a loopback of its own.
-    assert_eq!(peer_among(&[here(5, near), there(6, mirrored)]), None);
-    let both = [
-        here(5, near),
-        there(7, mirrored),
-        there(8, near),
-        here(6, mirrored),
-    ];
-    assert_eq!(peer_among(&both), Some(1006));
-
-    let (out, back) = (
-        far("10.0.0.1:40000", "10.0.0.2:80"),
-        far("10.0.0.2:80", "10.0.0.1:40000"),
-    );
-    assert_eq!(peer_among(&[here(5, out), there(6, back)]), Some(1006));
-    // Two containers with the same addresses.
-    let third = NetNs::new(3).unwrap();
-    let alike = [here(5, out), there(6, back), older(7, third, out)];
-    assert_eq!(peer_among(&alike), None);
-}
-
-#[test]
-fn a_few_more_sockets_are_joined_a_second_later() {
-    let mut world = World::with_capacity(64);
-    let many = (0..20).map(|number| older(100 + number, NETNS, tuple(50_000, number as u16 + 1)));
-    let many: Vec<SnapshotSocket> = many.collect();
-    world.tracker.seed(&many, world.now);
-    let pair = [
-        older(CLIENT, NETNS, tuple(40_000, 3306)),
-        older(SERVER, NETNS, tuple(3306, 40_000)),
-    ];
-    world.tracker.seed(&pair, world.now);
-    assert_eq!(
-        world.tracker.next_deadline(),
-        Some(world.now + Nanos::from_secs(1))
-    );
-    world.pass_ms(1000);
-    let mut client = Socket::child(CLIENT);
-    client.state = TcpState::Established;
-    client.tuple = pair[0].tuple;
-    abort(&mut world, &mut client);
-    assert_eq!(peer_pid(&world.close()), Some(1006));
-}
-
-#[test]
-fn older_sockets_prove_no_reset_from_the_path() {
-    let mut world = World::new();
-    let sockets = [
-        older(CLIENT, NETNS, tuple(40_000, 3306)),
-        older(SERVER, NETNS, tuple(3306, 40_000)),
-    ];
-    world.tracker.seed(&sockets, world.now);
-    let mut client = Socket::child(CLIENT);
-    client.state = TcpState::Established;
-    client.tuple = sockets[0].tuple;
-    is_reset(&mut world, &mut client);
-    world.pass_ms(20);
-    assert!(world.requests().is_empty());
-    let close = world.close();
-    assert_eq!((close.cause, peer_pid(&close)), (None, Some(1006)));
 }
 
 #[test]
