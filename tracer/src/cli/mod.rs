@@ -9,6 +9,7 @@ mod ports;
 mod record;
 mod replay_common;
 mod report;
+mod scan_printer;
 mod shutdown;
 #[cfg(test)]
 mod tests;

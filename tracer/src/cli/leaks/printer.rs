@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use crate::cgroup_names::CgroupNames;
 use crate::cli::common::{OutputArgs, PrintOutcome};
-use crate::cli::gap_printer::GapPrinter;
+use crate::cli::scan_printer::{LineChunks, ScanPrinter};
 use crate::coverage::CoverageGap;
 use crate::output::Format;
 use crate::output::clock::WallClock;
@@ -12,19 +12,13 @@ use crate::output::json::write_stuck;
 use crate::output::leaks::{LeakTable, headline};
 use tcpclose_core::stuck::{Report, StuckSocket};
 
-/// The size of the output buffer in bytes.
-const WRITE_CHUNK_LEN: usize = 64 * 1024;
-
 /// Prints reports, each in full or as the changes since the last one.
 pub(super) struct ReportPrinter {
     format: Format,
     table: LeakTable,
-    watching: bool,
     clock: WallClock,
     cgroups: Box<dyn CgroupNames>,
-    gaps: GapPrinter,
-    /// Whether this scan could not inspect something that matters.
-    incomplete: bool,
+    printer: ScanPrinter,
 }
 
 impl ReportPrinter {
@@ -41,18 +35,15 @@ impl ReportPrinter {
                 every_socket,
                 colours: output.has_colours(),
             },
-            watching,
             clock,
             cgroups,
-            gaps: GapPrinter::new(watching),
-            incomplete: false,
+            printer: ScanPrinter::new(watching),
         }
     }
 
     /// Prints the gaps of a scan. Returns whether nothing that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
-        self.incomplete = !self.gaps.print(gaps);
-        !self.incomplete
+        self.printer.print_gaps(gaps)
     }
 
     /// Writes a report.
@@ -80,33 +71,16 @@ impl ReportPrinter {
     }
 
     fn write_table(&mut self, report: &Report) -> io::Result<()> {
-        let mut out = io::stdout().lock();
         let table = self.table.write(report, self.cgroups.as_mut());
-        let of = match self.incomplete {
-            true => " (not everything could be inspected)",
-            false => "",
-        };
-        let headline = headline(report);
-        if self.watching {
-            let time = self.clock.time_of_day(report.at);
-            writeln!(out, "{time}  {headline}{of}\n{table}")?;
-        } else {
-            writeln!(out, "{table}{headline}{of}")?;
-        }
-        out.flush()
+        let time = self.clock.time_of_day(report.at);
+        self.printer.write_table(&headline(report), &table, time)
     }
 
     /// Writes every socket at first; while watching, then only what changes.
     fn write_json(&mut self, report: &Report) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let mut chunk = Vec::with_capacity(WRITE_CHUNK_LEN);
-        let mut write = |stuck: &StuckSocket| -> io::Result<()> {
-            write_stuck(&mut chunk, stuck, &self.clock, self.cgroups.as_mut())?;
-            if chunk.len() >= WRITE_CHUNK_LEN {
-                out.write_all(&chunk)?;
-                chunk.clear();
-            }
-            Ok(())
+        let mut lines = LineChunks::new();
+        let mut write = |stuck: &StuckSocket| {
+            lines.push(|chunk| write_stuck(chunk, stuck, &self.clock, self.cgroups.as_mut()))
         };
         for stuck in report.changes.iter().flat_map(|changes| &changes.resolved) {
             write(stuck)?;
@@ -116,7 +90,6 @@ impl ReportPrinter {
         for stuck in report.worst_first().filter(is_wanted) {
             write(stuck)?;
         }
-        out.write_all(&chunk)?;
-        out.flush()
+        lines.finish()
     }
 }

@@ -1,10 +1,10 @@
 //! Writes routes to stdout, and what could not be inspected to stderr.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use super::args::PortsArgs;
 use crate::cli::common::PrintOutcome;
-use crate::cli::gap_printer::GapPrinter;
+use crate::cli::scan_printer::{LineChunks, ScanPrinter};
 use crate::clock_offset::ClockOffset;
 use crate::coverage::CoverageGap;
 use crate::output::clock::WallClock;
@@ -13,19 +13,13 @@ use crate::output::routes::{RouteTable, headline};
 use crate::output::{Format, terminal};
 use tcpclose_core::routes::RoutesReport;
 
-/// The size of the output buffer in bytes.
-const WRITE_CHUNK_LEN: usize = 64 * 1024;
-
 /// Prints reports, each in full.
 pub(super) struct RoutesPrinter {
     format: Format,
     table: RouteTable,
-    watching: bool,
     offset: ClockOffset,
     clock: WallClock,
-    gaps: GapPrinter,
-    /// Whether this scan could not inspect something that matters.
-    incomplete: bool,
+    printer: ScanPrinter,
 }
 
 impl RoutesPrinter {
@@ -40,18 +34,15 @@ impl RoutesPrinter {
                 width: terminal::width(),
                 colours: args.output.has_colours(),
             },
-            watching,
             clock: WallClock::new(offset.clone()),
             offset,
-            gaps: GapPrinter::new(watching),
-            incomplete: false,
+            printer: ScanPrinter::new(watching),
         }
     }
 
     /// Prints the gaps of a scan. Returns whether nothing that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
-        self.incomplete = !self.gaps.print(gaps);
-        !self.incomplete
+        self.printer.print_gaps(gaps)
     }
 
     /// Writes a report.
@@ -69,33 +60,16 @@ impl RoutesPrinter {
     }
 
     fn write_table(&mut self, report: &RoutesReport) -> io::Result<()> {
-        let mut out = io::stdout().lock();
         let table = self.table.write(report);
-        let of = match self.incomplete {
-            true => " (not everything could be inspected)",
-            false => "",
-        };
-        let headline = headline(report);
-        if self.watching {
-            let time = self.clock.time_of_day(report.at);
-            writeln!(out, "{time}  {headline}{of}\n{table}")?;
-        } else {
-            writeln!(out, "{table}{headline}{of}")?;
-        }
-        out.flush()
+        let time = self.clock.time_of_day(report.at);
+        self.printer.write_table(&headline(report), &table, time)
     }
 
     fn write_json(&mut self, report: &RoutesReport) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        let mut chunk = Vec::with_capacity(WRITE_CHUNK_LEN);
+        let mut lines = LineChunks::new();
         for route in &report.routes {
-            write_route(&mut chunk, route, &self.clock)?;
-            if chunk.len() >= WRITE_CHUNK_LEN {
-                out.write_all(&chunk)?;
-                chunk.clear();
-            }
+            lines.push(|chunk| write_route(chunk, route, &self.clock))?;
         }
-        out.write_all(&chunk)?;
-        out.flush()
+        lines.finish()
     }
 }
