@@ -75,6 +75,12 @@ impl ConnectionFilter {
         !(self.pids.is_empty() && self.processes.is_empty() && self.containers.is_all())
     }
 
+    /// Returns whether closes are selected by how they ended.
+    #[must_use]
+    pub fn selects_endings(&self) -> bool {
+        !(self.paths.is_empty() && self.causes.is_empty() && self.initiators.is_empty())
+    }
+
     /// Returns whether connections that this process holds pass, as far as it alone matters.
     #[must_use]
     pub fn matches_process(&self, process: &Process) -> bool {

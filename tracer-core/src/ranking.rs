@@ -12,10 +12,10 @@ use std::hash::Hash;
 /// Keys counted at one time.
 const MAX_KEYS: usize = 4096;
 
-/// Counts keys.
+/// Counts keys, and keeps a note of each, which is forgotten with it.
 #[derive(Clone, Debug)]
-pub struct HeavyHitters<K> {
-    counters: HashMap<K, Counter>,
+pub struct HeavyHitters<K, N = ()> {
+    counters: HashMap<K, Counter<N>>,
     capacity: usize,
     total: u64,
     /// No key was forgotten: all counts are exact.
@@ -23,9 +23,10 @@ pub struct HeavyHitters<K> {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counter {
+struct Counter<N> {
     counted: u64,
     rank: u64,
+    note: N,
 }
 
 /// The most frequent keys.
@@ -80,14 +81,15 @@ impl<K> Default for Ranking<K> {
     }
 }
 
-impl<K> Default for HeavyHitters<K> {
+impl<K, N> Default for HeavyHitters<K, N> {
     fn default() -> Self {
         Self::new(MAX_KEYS)
     }
 }
 
-impl<K> HeavyHitters<K> {
-    fn new(capacity: usize) -> Self {
+impl<K, N> HeavyHitters<K, N> {
+    /// Returns a table of at most `capacity` keys.
+    pub(crate) fn new(capacity: usize) -> Self {
         Self {
             counters: HashMap::new(),
             capacity,
@@ -95,11 +97,27 @@ impl<K> HeavyHitters<K> {
             exact: true,
         }
     }
+
+    /// Returns the count of all keys, forgotten ones included.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns whether no key was forgotten.
+    pub(crate) const fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Returns the keys that are not forgotten with their counts, in no order, and their notes.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, u64, &N)> {
+        let counters = self.counters.iter();
+        counters.map(|(key, counter)| (key, counter.counted, &counter.note))
+    }
 }
 
-impl<K: Hash + Ord + Clone> HeavyHitters<K> {
-    /// Counts a key.
-    pub fn add(&mut self, key: K) {
+impl<K: Hash + Ord + Clone, N: Default> HeavyHitters<K, N> {
+    /// Counts a key, and returns its note.
+    pub fn add(&mut self, key: K) -> &mut N {
         self.total += 1;
         if self.counters.len() >= self.capacity && !self.counters.contains_key(&key) {
             self.purge();
@@ -107,6 +125,13 @@ impl<K: Hash + Ord + Clone> HeavyHitters<K> {
         let counter = self.counters.entry(key).or_default();
         counter.counted += 1;
         counter.rank += 1;
+        &mut counter.note
+    }
+
+    /// Returns the note of a key that is not forgotten.
+    #[must_use]
+    pub fn note(&self, key: &K) -> Option<&N> {
+        self.counters.get(key).map(|counter| &counter.note)
     }
 
     /// At least half of the keys go.
@@ -148,7 +173,7 @@ mod tests {
 
     #[test]
     fn few_keys_are_counted_exactly() {
-        let mut hitters = HeavyHitters::default();
+        let mut hitters = HeavyHitters::<_>::default();
         for key in ["b", "a", "c", "a", "b", "a", "d"] {
             hitters.add(key);
         }
@@ -172,7 +197,7 @@ mod tests {
 
     #[test]
     fn of_equals_the_lesser_key_comes_first() {
-        let mut hitters = HeavyHitters::default();
+        let mut hitters = HeavyHitters::<_>::default();
         for key in [5, 3, 4] {
             hitters.add(key);
         }
@@ -180,8 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn each_key_has_a_note_of_its_own() {
+        let mut hitters: HeavyHitters<&str, Vec<u8>> = HeavyHitters::default();
+        hitters.add("a").push(1);
+        hitters.add("b").push(2);
+        hitters.add("a").push(3);
+        assert_eq!(hitters.note(&"a"), Some(&vec![1, 3]));
+        assert_eq!((hitters.note(&"c"), hitters.total()), (None, 3));
+    }
+
+    #[test]
     fn a_frequent_key_is_found_among_a_million_others_even_when_it_comes_last() {
-        let mut hitters = HeavyHitters::default();
+        let mut hitters = HeavyHitters::<_>::default();
         for other in 1..=1_000_000_u32 {
             hitters.add(other);
         }
@@ -198,7 +233,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_count_is_too_high_and_all_add_up(keys in prop::collection::vec(0..200_u32, 0..2_000)) {
-            let mut hitters = HeavyHitters::new(16);
+            let mut hitters = HeavyHitters::<u32>::new(16);
             let mut exact: HashMap<u32, u64> = HashMap::new();
             for &key in &keys {
                 hitters.add(key);

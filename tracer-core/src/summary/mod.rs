@@ -6,6 +6,7 @@
 
 mod durations;
 mod enum_counts;
+mod idle_timeouts;
 mod port_pressure;
 mod record;
 mod stuck;
@@ -25,11 +26,14 @@ use super::types::Nanos;
 pub use super::ranking::{HeavyHitters, Ranking};
 pub use durations::{DURATION_BUCKETS, DurationSketch, DurationStats, Histogram, RELATIVE_ERROR};
 pub use enum_counts::{CountKey, Counts};
+pub use idle_timeouts::{
+    FoundTimeouts, IdleTimeout, IdleTimeouts, MissedTimeouts, Service, ServiceSide, tolerance,
+};
 pub use port_pressure::{PortPressure, PortUse, ReuseRules, ReuseScope, Route};
 pub use record::{Gauges, PerState, ServiceKey, Summary};
 pub use stuck::{StuckCounts, StuckOwner, StuckSummary};
 
-/// Processes and peers named in each ranking.
+/// Processes, peers and idle timeouts named in each ranking.
 const TOP_NAMES: usize = 10;
 
 /// The counts since the start.
@@ -93,6 +97,7 @@ struct Interval {
     resets_of_processes: HeavyHitters<Option<ServiceKey>>,
     closes_of_peers: HeavyHitters<IpAddr>,
     resets_of_peers: HeavyHitters<IpAddr>,
+    idle_timeouts: IdleTimeouts,
 }
 
 /// The counts at the start of the interval.
@@ -156,6 +161,7 @@ impl FindingCounts {
             interval.resets_of_processes.add(process.clone());
             interval.resets_of_peers.add(peer);
         }
+        interval.idle_timeouts.record(close);
         interval.closes_of_processes.add(process);
         interval.closes_of_peers.add(peer);
         for (state, span) in &close.states {
@@ -234,6 +240,7 @@ impl FindingCounts {
             resets_of_processes: interval.resets_of_processes.ranking(TOP_NAMES),
             closes_of_peers: interval.closes_of_peers.ranking(TOP_NAMES),
             resets_of_peers: interval.resets_of_peers.ranking(TOP_NAMES),
+            idle_timeouts: interval.idle_timeouts.found(TOP_NAMES),
             lost,
             now,
             stuck: stuck.map(|counts| self.summarize_stuck(counts)),

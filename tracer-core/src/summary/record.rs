@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::durations::{DurationStats, Histogram};
 use super::enum_counts::Counts;
+use super::idle_timeouts::FoundTimeouts;
 use super::port_pressure::PortPressure;
 use super::stuck::StuckSummary;
 use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
@@ -39,6 +40,8 @@ pub struct Summary {
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers with the most resets, by either side.
     pub resets_of_peers: Ranking<IpAddr>,
+    /// The idle timeouts with the most closes.
+    pub idle_timeouts: FoundTimeouts,
     /// The losses, by location.
     pub lost: Counts<LossLocation>,
     /// The present counts.

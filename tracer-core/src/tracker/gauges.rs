@@ -50,7 +50,7 @@ impl Tracker {
     /// all of them, at some 50 ns each.
     #[must_use]
     pub fn busiest_routes(&self, len: usize) -> Vec<Route> {
-        let mut hitters = HeavyHitters::default();
+        let mut hitters = HeavyHitters::<Route>::default();
         self.each_port_use(|netns, tuple, _, role| {
             if role != Role::Server {
                 hitters.add(route(netns, tuple));

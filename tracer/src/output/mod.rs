@@ -6,6 +6,7 @@ pub mod close_tally;
 mod close_text;
 pub(crate) mod duration;
 mod forecast_text;
+mod idle_timeout_text;
 pub mod json;
 mod ladder;
 mod layout;

@@ -1,8 +1,11 @@
 //! Summaries to format in tests.
 
-use tcpclose_core::finding::Finding;
+use tcpclose_core::finding::{Finding, Side};
 use tcpclose_core::stuck::StuckSocket;
-use tcpclose_core::summary::{Gauges, IntervalContext, PortPressure, Route, StuckCounts};
+use tcpclose_core::summary::{
+    FoundTimeouts, Gauges, IdleTimeout, IntervalContext, MissedTimeouts, PortPressure, Route,
+    Service, ServiceSide, StuckCounts,
+};
 use tcpclose_core::types::{Nanos, NetNs};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
@@ -35,7 +38,7 @@ pub(crate) fn summary() -> IntervalSummary {
         local: "127.0.0.1".parse().expect("an address"),
         peer: "127.0.0.1:3306".parse().expect("an address"),
     };
-    summarizer.end_interval(
+    let mut summary = summarizer.end_interval(
         IntervalEnd {
             at: Nanos::from_secs(180),
             pressure: vec![PortPressure {
@@ -78,7 +81,33 @@ pub(crate) fn summary() -> IntervalSummary {
             },
             stuck: Some(stuck_counts(3)),
         },
-    )
+    );
+    summary.connections.idle_timeouts = FoundTimeouts {
+        most: vec![idle_timeout()],
+        others: 0,
+        exact: true,
+    };
+    summary
+}
+
+/// A server that closes idle connections too soon for its clients.
+pub(crate) fn idle_timeout() -> IdleTimeout {
+    IdleTimeout {
+        of: ServiceSide {
+            netns: NetNs::new(4_026_531_840),
+            service: Service::Peer("10.0.0.2:8088".parse().expect("an address")),
+            closed_by: Side::Peer,
+        },
+        owner: three_way().owner,
+        silence: Nanos::from_millis(5_004),
+        closes: 812,
+        silent_closes: 830,
+        missed: MissedTimeouts {
+            late: 2,
+            crossed: 1,
+            after_close: 0,
+        },
+    }
 }
 
 /// The agent at the end of that minute, as if it had started with it.

@@ -83,7 +83,15 @@ impl LinePrinter {
             Shown::Abnormal => true,
             Shown::Ladders => false,
         };
-        let tally = has_summary.then(|| Arc::new(Mutex::new(CloseTally::new(symbols))));
+        // Orderly closes are not among the abnormal ones, and whose container they are in the
+        // writer alone knows.
+        let is_selection =
+            filter.selects_endings() || (shown == Shown::Abnormal && !filter.containers.is_all());
+        let tally = match is_selection {
+            true => CloseTally::new(symbols).of_selection(),
+            false => CloseTally::new(symbols),
+        };
+        let tally = has_summary.then(|| Arc::new(Mutex::new(tally)));
         let options = writer::Options {
             clock: WallClock::new(clock),
             cgroups,
@@ -160,7 +168,10 @@ impl LinePrinter {
                 self.stuck.add(stuck);
             }
             (Some(true), finding) => self.send_line(Line::Record(finding.into())),
-            (Some(false), _) => self.hidden += u64::from(is_close),
+            (Some(false), finding) => {
+                self.hidden += u64::from(is_close);
+                self.summary.add_hidden(&finding);
+            }
             (None, _) => self.summary.unknown += 1,
         }
     }

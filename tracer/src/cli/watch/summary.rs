@@ -10,6 +10,7 @@ use crate::output::Format;
 use crate::output::close_tally::{CloseTally, Watched};
 use crate::output::terminal;
 use crate::plural::plural;
+use tcpclose_core::finding::Finding;
 use tcpclose_core::types::Nanos;
 
 /// What the summary is made of.
@@ -45,6 +46,14 @@ impl Summary {
         // A recording begins with entries before its first time.
         if now > Nanos(0) {
             self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    /// Counts the silence before a close that is not shown, since it was orderly.
+    pub fn add_hidden(&mut self, finding: &Finding) {
+        if let (Finding::Close(close), Some(tally)) = (finding, &self.tally) {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.add_silence(close);
         }
     }
 

@@ -10,17 +10,21 @@ use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::cause_text::cause_text;
-use super::close_text::{How, push_owner, shown_comm};
+use super::close_text::{How, MIN_SILENCE, push_owner, shown_comm};
 use super::duration::push_with_unit;
+use super::idle_timeout_text::idle_timeout_text;
+use super::leaks::is_one_silence;
 use super::paragraph::push_paragraph;
 use super::symbols::Symbols;
 use crate::plural::plural;
 use tcpclose_core::finding::{Cause, Close, ClosePath, Endpoint};
-use tcpclose_core::summary::HeavyHitters;
+use tcpclose_core::summary::{FoundTimeouts, HeavyHitters, IdleTimeouts};
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 /// The most groups that are shown.
 const MAX_GROUPS: usize = 20;
+/// The most idle timeouts that are shown.
+const MAX_TIMEOUTS: usize = 10;
 /// The columns to which processes and peers are padded; what is longer is not aligned.
 const MAX_WHO_WIDTH: usize = 42;
 /// The columns of text.
@@ -89,14 +93,52 @@ pub(super) struct AbnormalGroup {
     pub cause: Option<Cause>,
     /// How many there are.
     pub count: u64,
+    /// `idle 5.0s each time`, where that is so.
+    pub silence: Option<String>,
 }
 
 /// Counts closes. Bounded: groups that are rare are forgotten first, and counted as the rest.
 #[derive(Debug, Default)]
 pub struct CloseTally {
     counts: Counts,
-    groups: HeavyHitters<Group>,
+    groups: HeavyHitters<Group, GroupSilence>,
+    idle_timeouts: IdleTimeouts,
+    /// Whether not all closes of a service are counted, so that their silences show nothing.
+    is_selection: bool,
     symbols: Symbols,
+}
+
+/// The silences before the closes of a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct GroupSilence {
+    /// How many are known.
+    known: u64,
+    /// The shortest and the longest of them.
+    range: Option<(Nanos, Nanos)>,
+}
+
+impl GroupSilence {
+    fn add(&mut self, idle: Option<Nanos>) {
+        let Some(idle) = idle else { return };
+        let (least, most) = self.range.unwrap_or((idle, idle));
+        self.range = Some((least.min(idle), most.max(idle)));
+        self.known += 1;
+    }
+
+    /// Returns `idle 5.0s each time`, where that holds for all of several closes.
+    fn text(self, closes: u64) -> Option<String> {
+        let (least, most) = self.range?;
+        let is_each_time = closes > 1
+            && self.known == closes
+            && least >= MIN_SILENCE
+            && is_one_silence(least, most);
+        is_each_time.then(|| {
+            let mut text = "idle ".to_owned();
+            push_with_unit(&mut text, least);
+            text.push_str(" each time");
+            text
+        })
+    }
 }
 
 /// What a summary is about.
@@ -120,16 +162,44 @@ impl CloseTally {
         }
     }
 
+    /// Looks for no idle timeouts: not all closes of a service are counted.
+    #[must_use]
+    pub fn of_selection(self) -> Self {
+        Self {
+            is_selection: true,
+            ..self
+        }
+    }
+
+    /// Returns the characters that its texts are written with.
+    pub(super) const fn symbols(&self) -> Symbols {
+        self.symbols
+    }
+
     /// Counts a close.
     pub fn add(&mut self, close: &Close) {
         self.counts.add(close);
+        self.add_silence(close);
         if close.path.is_abnormal() == Some(true) {
-            self.groups.add(Group {
+            let group = Group {
                 who: self.who(&close.endpoint, close.owner.as_ref()),
                 how: How::from_close(close),
                 cause: close.cause.or(close.peer_cause),
-            });
+            };
+            self.groups.add(group).add(close.idle);
         }
+    }
+
+    /// Counts the silence before a close alone, for idle timeouts.
+    pub fn add_silence(&mut self, close: &Close) {
+        if !self.is_selection {
+            self.idle_timeouts.record(close);
+        }
+    }
+
+    /// Returns the idle timeouts that the closes show.
+    pub(super) fn idle_timeouts(&self) -> FoundTimeouts {
+        self.idle_timeouts.found(MAX_TIMEOUTS)
     }
 
     /// Returns whether an abnormal close was counted.
@@ -152,6 +222,7 @@ impl CloseTally {
     pub(super) fn largest(&self, len: usize) -> (Vec<AbnormalGroup>, u64) {
         let ranking = self.groups.ranking(len);
         let groups = ranking.top.into_iter().map(|(group, count)| AbnormalGroup {
+            silence: self.silence_text(&group, count),
             who: group.who,
             how: group.how,
             cause: group.cause,
@@ -166,7 +237,33 @@ impl CloseTally {
     pub fn to_text(&self, watched: &Watched) -> String {
         let mut text = self.first_line(watched);
         text.extend(self.groups_text());
+        text.extend(self.idle_timeouts_text());
         text
+    }
+
+    fn silence_text(&self, group: &Group, closes: u64) -> Option<String> {
+        self.groups.note(group)?.text(closes)
+    }
+
+    /// Returns the part of the summary about idle timeouts; `None` where none shows.
+    fn idle_timeouts_text(&self) -> Option<String> {
+        let FoundTimeouts {
+            most,
+            others,
+            exact: _,
+        } = self.idle_timeouts();
+        if most.is_empty() {
+            return None;
+        }
+        let mut text = "\nidle timeouts\n".to_owned();
+        for timeout in &most {
+            let words = idle_timeout_text(timeout, self.symbols);
+            push_paragraph(&mut text, "  ", "    ", &words, TEXT_WIDTH);
+        }
+        if others > 0 {
+            let _ = writeln!(text, "  and {others} more");
+        }
+        Some(text)
     }
 
     /// Returns the part of the summary about abnormal closes; `None` without any.
@@ -181,9 +278,12 @@ impl CloseTally {
         let width = groups.map(|(group, _)| group.who.width()).max();
         let width = width.unwrap_or(0).min(MAX_WHO_WIDTH);
         let times = self.symbols.times();
-        for (Group { who, how, .. }, count) in &ranking.top {
+        for (group, count) in &ranking.top {
+            let Group { who, how, .. } = group;
             let mut padding = " ".repeat(width.saturating_sub(who.width()) + 2);
-            let (count, how) = (grouped(*count), how.to_string());
+            let silence = self.silence_text(group, *count);
+            let silence = silence.map_or(String::new(), |silence| format!(" ({silence})"));
+            let (count, how) = (grouped(*count), format!("{how}{silence}"));
             let begin = format!("{count:>6} {times} ");
             // What does not fit stands below, as nothing is cut.
             if [&begin, who, &padding, &how]

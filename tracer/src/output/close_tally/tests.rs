@@ -116,6 +116,84 @@ fn what_the_peers_endpoint_shows_is_written() {
     }
 }
 
+/// A client whose server closed after 5 s of silence, at a second.
+fn closed_when_idle(second: u64) -> Close {
+    let mut close = samples::three_way();
+    close.idle = Some(Nanos::from_millis(5_000 + second));
+    close.steps[0].at = Some(Nanos::from_secs(second));
+    close
+}
+
+fn stale_keepalive(second: u64) -> Close {
+    Close {
+        path: ClosePath::Reset,
+        cause: Some(Cause::StaleKeepalive),
+        reset: Some(Reset {
+            by: Side::Peer,
+            reason: None,
+            kernel_reason: None,
+        }),
+        ..closed_when_idle(second)
+    }
+}
+
+#[test]
+fn a_silence_that_is_always_the_same_stands_beside_its_group() {
+    let idle = |closes: &[Close]| {
+        let mut tally = CloseTally::default();
+        for close in closes {
+            tally.add(close);
+        }
+        tally.groups_text().unwrap()
+    };
+    let each_time = [10, 11, 12].map(stale_keepalive);
+    let text = idle(&each_time);
+    assert!(
+        text.starts_with(
+            "     3 × mariadb 28089 → 127.0.0.1:3306\n         reset by peer: stale keep-alive \
+             (idle 5.0s each time)\n"
+        ),
+        "{text}"
+    );
+    let without = |one: Close| {
+        let mut closes = each_time.to_vec();
+        closes[1] = one;
+        let text = idle(&closes);
+        assert!(!text.contains("(idle"), "{text}");
+    };
+    without(Close {
+        idle: None,
+        ..stale_keepalive(11)
+    });
+    without(Close {
+        idle: Some(Nanos::from_secs(7)),
+        ..stale_keepalive(11)
+    });
+    assert!(!idle(&[stale_keepalive(10)]).contains("(idle"));
+}
+
+#[test]
+fn idle_timeouts_end_the_summary_unless_closes_were_selected() {
+    let closes = || (10..20).map(closed_when_idle).chain([stale_keepalive(20)]);
+    let mut tally = CloseTally::default();
+    closes().for_each(|close| tally.add(&close));
+    let text = tally.to_text(&WATCHED);
+    assert!(
+        text.ends_with(
+            "\nidle timeouts\n  127.0.0.1:3306 closes after 5.0s of silence (11 of 11); 1 request \
+             ran into\n    it (1 late, 0 crossed)\n"
+        ),
+        "{text}"
+    );
+    let mut selected = CloseTally::default().of_selection();
+    closes().for_each(|close| selected.add(&close));
+    assert!(!selected.to_text(&WATCHED).contains("timeouts"));
+    // Of `resets`, which shows no orderly close.
+    let mut abnormal = CloseTally::default();
+    closes().for_each(|close| abnormal.add_silence(&close));
+    assert!(abnormal.to_text(&WATCHED).contains("(11 of 11)"));
+}
+
 #[test]
 fn many_groups_end_in_a_rest() {
     let mut tally = CloseTally::default();

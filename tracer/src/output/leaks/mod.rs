@@ -9,4 +9,4 @@ mod why;
 pub(super) use send_queue::send_queue_text;
 pub(super) use table::place_text;
 pub use table::{LeakTable, headline};
-pub(super) use why::{remedy_text, why_text};
+pub(super) use why::{is_one_silence, remedy_text, why_text};

@@ -61,6 +61,6 @@ fn silence_text(least: Nanos, most: Nanos) -> String {
     text
 }
 
-fn is_one_silence(least: Nanos, most: Nanos) -> bool {
+pub(in crate::output) fn is_one_silence(least: Nanos, most: Nanos) -> bool {
     (most - least).0 <= most.0 / ALIKE_PART
 }

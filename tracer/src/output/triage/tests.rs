@@ -1,10 +1,10 @@
 use super::*;
 use crate::output::json::write_triage;
 use crate::output::samples;
-use tcpclose_core::finding::{Cause, Close, ClosePath};
+use tcpclose_core::finding::{Cause, Close, ClosePath, Initiator};
 use tcpclose_core::routes::RoutesReport;
 use tcpclose_core::stuck::{Report, Trends};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{Nanos, Role};
 
 /// A report with one stuck socket.
 fn stuck() -> Report {
@@ -115,6 +115,62 @@ fn the_worst_comes_first_and_losses_last() {
             "Not seen:\n",
             "  - 1 close has an unknown path, and may have been abnormal\n",
             "3 things are wrong with TCP closes on this host (watched for 10.0s, 412\n",
+            "connections closed)\n",
+        )
+    );
+}
+
+#[test]
+fn requests_that_run_into_an_idle_timeout_are_wrong() {
+    let traced = |requests: u64| {
+        let mut traced = watched(0);
+        for second in 10..20 {
+            let mut close = samples::three_way();
+            close.idle = Some(Nanos::from_secs(5));
+            close.steps[0].at = Some(Nanos::from_secs(second));
+            if second < 10 + requests {
+                close.path = ClosePath::Reset;
+                close.cause = Some(Cause::CrossedKeepalive);
+            }
+            traced.tally.add(&close);
+            // The server's end of them.
+            let tuple = samples::tuple("127.0.0.1:3306", "127.0.0.1:48350");
+            close.endpoint.tuple = tuple;
+            close.endpoint.role = Role::Server;
+            close.initiator = Initiator::Local;
+            close.path = ClosePath::FourWay;
+            close.cause = close.cause.and(Some(Cause::DataAfterClose));
+            traced.tally.add(&close);
+        }
+        Triage::new(
+            &Report::default(),
+            &RoutesReport::default(),
+            Some(&traced),
+            Vec::new(),
+        )
+    };
+    let none = traced(0);
+    assert!(!none.has_found(), "{none:?}");
+    assert_eq!(
+        text(&traced(2)),
+        concat!(
+            " 1. 127.0.0.1:3306 closes after 5.0s of silence (10 of 10); 2 requests ran\n",
+            "    into it (0 late, 2 crossed)\n",
+            "     WHO  mariadb 28089\n",
+            "     WHY  one side gives up idle connections after 5.0s of silence, and the\n",
+            "          other keeps them for longer and still uses them.\n",
+            "     DO   Let clients give up idle connections some seconds sooner than after\n",
+            "          5.0s, or let the server wait for longer than its clients do.\n",
+            "     MORE tcpclose resets --cause crossed_keepalive\n",
+            " 2. 2 connections closed abnormally: reset: crossed keep-alive (idle 5.0s each\n",
+            "    time)\n",
+            "     WHO  mariadb 28089 → 127.0.0.1:3306\n",
+            "     WHY  the peer closed the idle connection while data of this host was on\n",
+            "          the way: the data and the peer's FIN passed each other.\n",
+            "     DO   Give up idle connections some seconds sooner than the peer does\n",
+            "          (`idle_ms` shows when), and retry what may be sent twice.\n",
+            "     MORE tcpclose resets --cause crossed_keepalive\n",
+            "2 things are wrong with TCP closes on this host (watched for 10.0s, 412\n",
             "connections closed)\n",
         )
     );

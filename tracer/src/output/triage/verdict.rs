@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 use crate::output::cause_text::cause_text;
 use crate::output::close_tally::CloseTally;
+use crate::output::close_text::push_owner;
 use crate::output::duration::push_with_unit;
+use crate::output::idle_timeout_text::{idle_timeout_text, most_frequent_cause};
 use crate::output::leaks::{remedy_text, why_text};
 use crate::output::process_text::push_process_at_length;
 use crate::output::routes::advice::{what_to_do, why};
+use crate::output::symbols::Symbols;
 use crate::plural::plural;
+use tcpclose_core::finding::Side;
 use tcpclose_core::routes::{Fullness, RouteReport, RoutesReport};
 use tcpclose_core::stuck::{AgeCertainty, OwnerGroup, OwnerKey, Report};
+use tcpclose_core::summary::{FoundTimeouts, IdleTimeout, Service, tolerance};
 use tcpclose_core::types::Nanos;
 
 /// The most verdicts about one thing; what is less bad is counted.
@@ -26,6 +31,8 @@ pub enum About {
     Stuck,
     /// A route that is out of local ports, or nearly so.
     Route,
+    /// Requests that ran into an idle timeout.
+    IdleTimeout,
     /// Connections that closed abnormally.
     Abnormal,
     /// Events that were lost.
@@ -37,7 +44,7 @@ pub enum About {
 pub struct TriageVerdict {
     /// What it is about.
     pub about: About,
-    /// How many sockets, used ports, closes or lost events.
+    /// How many sockets, used ports, requests, closes or lost events.
     pub count: u64,
     /// What is wrong.
     pub what: String,
@@ -137,18 +144,27 @@ impl Triage {
         }
 
         if let Some(watched) = watched {
+            let FoundTimeouts { most, .. } = watched.tally.idle_timeouts();
+            let symbols = watched.tally.symbols();
+            let missed = most.iter().filter(|timeout| {
+                timeout.missed.total() > 0 && !is_seen_by_clients(timeout, &most)
+            });
+            let missed = missed.take(MAX_VERDICTS);
+            verdicts.extend(missed.map(|timeout| of_idle_timeout(timeout, symbols)));
             let (groups, left) = watched.tally.largest(MAX_VERDICTS);
             verdicts.extend(groups.into_iter().map(|group| {
                 let words = group.cause.map(cause_text);
                 let cause = group.cause.map(|cause| format!(" --cause {cause}"));
+                let silence = group.silence.map(|silence| format!(" ({silence})"));
                 TriageVerdict {
                     about: About::Abnormal,
                     count: group.count,
                     what: format!(
-                        "{} {} abnormally: {}",
+                        "{} {} abnormally: {}{}",
                         group.count,
                         plural(group.count, "connection closed", "connections closed"),
-                        group.how
+                        group.how,
+                        silence.unwrap_or_default()
                     ),
                     who: vec![group.who],
                     why: words.as_ref().map(|words| format!("{}.", words.what)),
@@ -287,6 +303,46 @@ fn of_route(route: &RouteReport) -> TriageVerdict {
         why: why(usage),
         advice: Some(what_to_do(usage)).filter(|advice| !advice.is_empty()),
         command: format!("tcpclose ports --port {}", peer.port()),
+    }
+}
+
+/// Returns whether this is the timeout of a server whose clients on this host show it, too: they
+/// also show which requests were late.
+fn is_seen_by_clients(timeout: &IdleTimeout, all: &[IdleTimeout]) -> bool {
+    let (Service::Listening(port), Side::Local) = (timeout.of.service, timeout.of.closed_by) else {
+        return false;
+    };
+    all.iter().any(|other| {
+        matches!(other.of.service, Service::Peer(peer) if peer.port() == port.get())
+            && other.of.closed_by == Side::Peer
+            && other.silence.0.abs_diff(timeout.silence.0) <= tolerance(timeout.silence).0
+    })
+}
+
+fn of_idle_timeout(timeout: &IdleTimeout, symbols: Symbols) -> TriageVerdict {
+    let mut why = "one side gives up idle connections after ".to_owned();
+    push_with_unit(&mut why, timeout.silence);
+    why.push_str(" of silence, and the other keeps them for longer and still uses them.");
+    let mut advice =
+        "Let clients give up idle connections some seconds sooner than after ".to_owned();
+    push_with_unit(&mut advice, timeout.silence);
+    advice.push_str(", or let the server wait for longer than its clients do.");
+    let cause = most_frequent_cause(timeout.missed);
+    let cause = cause.map(|cause| format!(" --cause {cause}"));
+    let owner = timeout.owner.as_ref();
+    let owner = owner.map(|owner| {
+        let mut text = String::new();
+        push_owner(&mut text, owner, symbols);
+        text
+    });
+    TriageVerdict {
+        about: About::IdleTimeout,
+        count: timeout.missed.total(),
+        what: idle_timeout_text(timeout, symbols),
+        who: owner.into_iter().collect(),
+        why: Some(why),
+        advice: Some(advice),
+        command: format!("tcpclose resets{}", cause.unwrap_or_default()),
     }
 }
 

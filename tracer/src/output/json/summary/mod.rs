@@ -1,5 +1,6 @@
 //! The `summary` record.
 
+mod idle_timeouts;
 mod ranked;
 mod stuck;
 
@@ -14,6 +15,7 @@ use crate::output::duration::rounded_ms;
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::summary;
 use crate::usage::Usage;
+use idle_timeouts::IdleTimeouts;
 use ranked::{ClosesAndResets, RankedList, RankedPeer, RankedProcess};
 use stuck::StuckSection;
 use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
@@ -36,6 +38,7 @@ pub(super) struct Summary<'a> {
     stuck: Option<StuckSection<'a>>,
     processes: ClosesAndResets<RankedProcess<'a>>,
     peers: ClosesAndResets<RankedPeer>,
+    idle_timeouts: IdleTimeouts<'a>,
     lost: CountsByWord<LossLocation>,
     outputs: Vec<OutputRecord<'a>>,
     tracer: Option<Tracer>,
@@ -66,6 +69,7 @@ impl<'a> Summary<'a> {
             resets_of_processes,
             closes_of_peers,
             resets_of_peers,
+            idle_timeouts,
             lost,
             now,
             stuck,
@@ -112,6 +116,7 @@ impl<'a> Summary<'a> {
                 closes: closes_of_peers.into(),
                 resets: resets_of_peers.into(),
             },
+            idle_timeouts: IdleTimeouts::new(idle_timeouts, cgroups),
             lost: CountsByWord(lost.clone(), LossLocation::into),
             outputs: outputs
                 .iter()

@@ -13,7 +13,7 @@ use tcpclose_core::types::Owner;
 
 /// The names of a process.
 #[derive(Serialize)]
-struct ProcessIdentity<'a> {
+pub(super) struct ProcessIdentity<'a> {
     comm: Option<Cow<'a, str>>,
     cgroup: Option<String>,
     #[serde(serialize_with = "container")]
@@ -27,7 +27,7 @@ impl<'a> ProcessIdentity<'a> {
         container: None,
     };
 
-    fn new(process: &'a Owner, cgroups: &mut dyn CgroupNames) -> Self {
+    pub(super) fn new(process: &'a Owner, cgroups: &mut dyn CgroupNames) -> Self {
         let cgroup = match process.cgroup {
             None => None,
             Some(id) => cgroups.name(id.get()).cloned(),
