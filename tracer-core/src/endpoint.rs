@@ -41,6 +41,8 @@ pub struct Endpoint {
     /// From ESTABLISHED (from the first SYN if it was never established) until the endpoint had
     /// closed, without TIME_WAIT.
     pub lifetime: Option<Nanos>,
+    /// The id of the other end, where that is on this host.
+    pub peer: Option<EndpointId>,
     /// The process at the other end, where that is on this host and known.
     pub peer_owner: Option<SharedOwner>,
 }

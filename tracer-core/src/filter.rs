@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::container_filter::ContainerFilter;
 use crate::event::{Task, Transition};
-use crate::finding::{Cause, ClosePath, Endpoint, Finding, Initiator};
+use crate::finding::{Cause, Close, ClosePath, Endpoint, Finding, Initiator};
 use crate::process::Process;
 use crate::stuck::StuckSocket;
 use crate::types::{IpVersion, Nanos, NetNs, SharedOwner, Tuple};
@@ -111,15 +111,7 @@ impl ConnectionFilter {
     #[must_use]
     pub fn matches(&self, finding: &Finding) -> bool {
         match finding {
-            Finding::Close(close) => {
-                let owner = close.owner.as_ref();
-                passes(&self.paths, &close.path)
-                    && passes(&self.initiators, &close.initiator)
-                    && self.matches_cause(close.cause)
-                    && self.matches_lifetime(&close.endpoint)
-                    && self.matches_owner(owner)
-                    && self.matches_endpoint(&close.endpoint)
-            }
+            Finding::Close(close) => self.matches_close(close),
             Finding::TimeWait(time_wait) => {
                 let owner = time_wait.owner.as_ref();
                 self.matches_lifetime(&time_wait.endpoint)
@@ -129,6 +121,17 @@ impl ConnectionFilter {
             Finding::Stuck(stuck) => self.matches_stuck(stuck),
             Finding::Loss(_) => true,
         }
+    }
+
+    /// Returns whether a close passes.
+    #[must_use]
+    pub fn matches_close(&self, close: &Close) -> bool {
+        passes(&self.paths, &close.path)
+            && passes(&self.initiators, &close.initiator)
+            && self.matches_cause(close.cause)
+            && self.matches_lifetime(&close.endpoint)
+            && self.matches_owner(close.owner.as_ref())
+            && self.matches_endpoint(&close.endpoint)
     }
 
     /// Returns whether a stuck socket passes.

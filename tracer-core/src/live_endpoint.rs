@@ -290,6 +290,7 @@ impl LiveEndpoint {
             seen_from_start: self.seen_from_start,
             opened: self.opened.get(),
             lifetime,
+            peer: self.peer.get(),
             peer_owner: None,
         }
     }

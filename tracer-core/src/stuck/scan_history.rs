@@ -113,6 +113,7 @@ fn endpoint(socket: &ObservedSocket) -> Endpoint {
         seen_from_start: false,
         opened: None,
         lifetime: None,
+        peer: None,
         peer_owner: None,
     }
 }

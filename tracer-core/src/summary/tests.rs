@@ -32,6 +32,7 @@ fn endpoint(peer: &str) -> Endpoint {
         seen_from_start: true,
         opened: None,
         lifetime: None,
+        peer: None,
         peer_owner: None,
     }
 }

@@ -163,6 +163,7 @@ fn endpoint(id: u64) -> Endpoint {
         seen_from_start: true,
         opened: Some(Nanos(100_000)),
         lifetime: Some(Nanos(8_400_000)),
+        peer: None,
         peer_owner: None,
     }
 }

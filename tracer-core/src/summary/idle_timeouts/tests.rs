@@ -21,6 +21,7 @@ fn close((began, silence): (u64, u64)) -> Close {
             seen_from_start: true,
             opened: None,
             lifetime: None,
+            peer: None,
             peer_owner: None,
         },
         owner: None,

@@ -82,6 +82,9 @@ fn both_ends_of_an_orderly_close_name_each_other() {
     server.to(&mut world, TcpState::Close);
     let findings = world.findings();
     assert_eq!(findings.len(), 2, "neither has waited");
+    let peer = |id| close_of(&findings, id).endpoint.peer;
+    assert_eq!(peer(CLIENT), Some(EndpointId(SERVER)));
+    assert_eq!(peer(SERVER), Some(EndpointId(CLIENT)));
     // The client is known from connect(), the server from its close().
     assert_eq!(peer_pid(close_of(&findings, CLIENT)), Some(88));
     assert_eq!(peer_pid(close_of(&findings, SERVER)), Some(77));
