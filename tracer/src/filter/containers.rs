@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::cgroup_names::CgroupNames;
 use tcpclose_core::container_filter::ContainerFilter;
 use tcpclose_core::event::Transition;
-use tcpclose_core::finding::Finding;
+use tcpclose_core::finding::{Close, Finding};
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::{CgroupId, SharedOwner};
 
@@ -27,11 +27,20 @@ pub(crate) fn passes(
 ) -> bool {
     match finding {
         _ if filter.is_all() => true,
-        Finding::Close(close) => is_in(filter, cgroup(close.owner.as_ref()), cgroups),
+        Finding::Close(close) => passes_close(filter, close, cgroups),
         Finding::TimeWait(time_wait) => is_in(filter, cgroup(time_wait.owner.as_ref()), cgroups),
         Finding::Stuck(stuck) => passes_stuck(filter, stuck, cgroups),
         Finding::Loss(_) => true,
     }
+}
+
+/// Returns whether a close passes, by the process that it belongs to.
+pub(crate) fn passes_close(
+    filter: &ContainerFilter,
+    close: &Close,
+    cgroups: &mut dyn CgroupNames,
+) -> bool {
+    is_in(filter, cgroup(close.owner.as_ref()), cgroups)
 }
 
 /// Returns whether a stuck socket passes: by the process that it belongs to, or by the cgroup that

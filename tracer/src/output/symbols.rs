@@ -45,6 +45,21 @@ impl Symbols {
         self.pick("×", "x")
     }
 
+    /// Returns a piece of a drawn segment.
+    pub(super) const fn line(self) -> &'static str {
+        self.pick("─", "-")
+    }
+
+    /// Returns a piece of a drawn segment that is inferred.
+    pub(super) const fn dots(self) -> &'static str {
+        self.pick("·", ".")
+    }
+
+    /// Returns the line of life of a drawn connection.
+    pub(super) const fn bar(self) -> &'static str {
+        self.pick("│", "|")
+    }
+
     /// Returns the mark where a name was cut.
     pub(super) const fn cut(self) -> char {
         match self {

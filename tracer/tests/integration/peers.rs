@@ -15,6 +15,7 @@ use crate::harness::program;
 use crate::harness::record::Close;
 use crate::harness::routed::{MIDDLE, Routed};
 use crate::harness::sockets::{Family, expect, ports_of, read_to_end, send};
+use crate::harness::watch::Watch;
 use tcpclose_kit::kernel::kernel_version;
 use tcpclose_kit::process::run;
 use tcpclose_kit::scratch::Scratch;
@@ -90,6 +91,47 @@ fn each_end_names_the_other(family: Family) {
         .has("/close/abnormal", false)
         .has("/conn/peer_owner/pid", std::process::id());
     client.finish();
+}
+
+/// `tcpclose explain` waits for both records.
+#[test]
+fn both_ends_of_a_connection_are_drawn_as_one() {
+    let Some(lab) = Lab::not_yet_watching(Family::V4) else {
+        return;
+    };
+    if kernel_version() < (5, 12) {
+        return skip("before 5.12 sockets have no cookie here, so no peer is found");
+    }
+    let mut explain = lab.ns.command(program::path());
+    explain.args(["explain", "--ascii", "--netns"]);
+    let explain = Watch::spawn(explain.arg(lab.ns.inode().to_string()));
+    let connection = lab.converse("a question", "an answer");
+    let ports = connection.ports;
+    drop(connection.server);
+    assert_eq!(read_to_end(&connection.client), 0);
+    drop(connection.client);
+    let is_drawn = |lines: &[String]| {
+        let title = format!("-> 127.0.0.1:{}", ports.server);
+        let at = lines.iter().position(|line| line.contains(&title))?;
+        let drawing = lines.get(at..)?;
+        let end = drawing
+            .iter()
+            .position(|line| line.starts_with("    CLOSED"))?;
+        drawing.get(..=end).map(<[String]>::to_vec)
+    };
+    let drawing = explain.wait_for("the drawing", is_drawn);
+    let both = |left: &str, right: &str| {
+        let has_both = |line: &String| line.contains(left) && line.trim_end().contains(right);
+        assert!(drawing.iter().any(has_both), "{left} {right}: {drawing:#?}");
+    };
+    both("ESTABLISHED", "  ESTABLISHED ");
+    both("CLOSE_WAIT ", "  FIN_WAIT1 ");
+    both("CLOSED", "  TIME_WAIT");
+    assert!(
+        !drawing.iter().any(|line| line.contains('?')),
+        "each segment was seen by both: {drawing:#?}"
+    );
+    explain.stop_raw();
 }
 
 /// Both records of a connection over the routed namespaces, in which the server's process has

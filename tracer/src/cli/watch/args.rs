@@ -41,6 +41,9 @@ pub(in crate::cli) struct WatchArgs {
     pub(super) transitions: bool,
     #[arg(skip)]
     pub(super) shown: Shown,
+    /// Whether nothing but ASCII is drawn, whatever the locale has.
+    #[arg(skip)]
+    pub(super) ascii: bool,
     /// Record into a file as well, for a later --replay; an existing file is refused (see --force)
     #[arg(long, value_name = "FILE", conflicts_with = "replay")]
     pub(super) record: Option<PathBuf>,

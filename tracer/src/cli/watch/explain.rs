@@ -10,6 +10,8 @@ Examples:
   tcpclose explain --path reset       of connections that are reset
   tcpclose explain --replay FILE      in what `tcpclose record FILE` has recorded
 
+Where both ends of a connection are on this host, they are drawn as one, which --count counts once.
+
 Exit codes: 0 success (also after Ctrl-C), 2 cannot run, wrong usage, or a broken recording";
 
 /// What `tcpclose explain` takes.
@@ -18,10 +20,16 @@ Exit codes: 0 success (also after Ctrl-C), 2 cannot run, wrong usage, or a broke
 pub(in crate::cli) struct ExplainArgs {
     #[command(flatten)]
     closes: ClosesArgs,
+    /// Draw with ASCII alone, whatever the locale has
+    #[arg(long)]
+    ascii: bool,
 }
 
 impl From<ExplainArgs> for WatchArgs {
     fn from(args: ExplainArgs) -> Self {
-        args.closes.showing(Shown::Ladders)
+        Self {
+            ascii: args.ascii,
+            ..args.closes.showing(Shown::Ladders)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `tcpclose watch`.
 
 mod args;
+mod both_ends;
 mod consumer;
 mod explain;
 mod heartbeat;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::args::{Shown, WatchArgs};
+use super::both_ends::{AwaitedEnds, Drawn};
 use super::heartbeat::{self, Heartbeat, Reasons};
 use super::summary::Summary;
 use crate::cgroup_names::CgroupNames;
@@ -20,6 +21,7 @@ use crate::output::clock::WallClock;
 use crate::output::close_tally::CloseTally;
 use crate::output::loss_message;
 use crate::output::stuck_digest::StuckDigest;
+use crate::output::symbols::Symbols;
 use crate::output::table::TableOptions;
 use crate::output::terminal;
 use crate::output::unbuffered_stdout::unbuffered_stdout;
@@ -53,6 +55,7 @@ pub(super) struct LinePrinter {
     /// Closes that were not shown.
     hidden: u64,
     stuck: StuckDigest,
+    awaited: AwaitedEnds,
     heartbeat: Option<Heartbeat>,
     reasons: Reasons,
     pub writer: Writer,
@@ -77,7 +80,10 @@ impl LinePrinter {
             false => (u64::MAX, closes.count),
         };
         let (format, view, shown) = (args.table.output.format(), args.view(), args.shown);
-        let symbols = terminal::symbols();
+        let symbols = match args.ascii {
+            true => Symbols::Ascii,
+            false => terminal::symbols(),
+        };
         let has_summary = match shown {
             Shown::Everything => format == Format::Table && view == View::Closes,
             Shown::Abnormal => true,
@@ -121,6 +127,7 @@ impl LinePrinter {
             summary: Summary::new(tally, shown == Shown::Abnormal, format),
             hidden: 0,
             stuck: StuckDigest::default(),
+            awaited: AwaitedEnds::default(),
             heartbeat: None,
             reasons: Reasons {
                 abnormal_only: shown == Shown::Abnormal,
@@ -159,6 +166,14 @@ impl LinePrinter {
             return;
         }
         let is_close = matches!(finding, Finding::Close(_));
+        if self.shown == Shown::Ladders {
+            if let Finding::Close(close) = finding
+                && let Some(drawn) = self.awaited.take(close)
+            {
+                self.draw(drawn);
+            }
+            return;
+        }
         if !self.filter.matches(&finding) {
             self.hidden += u64::from(is_close);
             return;
@@ -181,9 +196,32 @@ impl LinePrinter {
     fn is_wanted_kind(&self, finding: &Finding) -> Option<bool> {
         match (self.shown, finding) {
             (Shown::Everything, Finding::TimeWait(_)) => Some(self.shows_time_waits),
-            (Shown::Everything, _) | (Shown::Ladders, Finding::Close(_)) => Some(true),
+            (Shown::Everything, _) => Some(true),
             (Shown::Abnormal, Finding::Close(close)) => close.path.is_abnormal(),
             _ => Some(false),
+        }
+    }
+
+    /// Draws what the filter lets pass: of both endpoints it has to be one.
+    fn draw(&mut self, drawn: Drawn) {
+        let ends = match &drawn {
+            Drawn::OneEnd(close) => std::slice::from_ref(&**close),
+            Drawn::BothEnds(ends) => &ends[..],
+        };
+        if !ends.iter().any(|close| self.filter.matches_close(close)) {
+            self.hidden += ends.len() as u64;
+            return;
+        }
+        self.send_line(match drawn {
+            Drawn::OneEnd(close) => Line::Record(Finding::Close(close).into()),
+            Drawn::BothEnds(ends) => Line::BothEnds(ends),
+        });
+    }
+
+    /// Draws the ends whose other end has not closed by then.
+    fn draw_due(&mut self, until: Nanos) {
+        while let Some(close) = self.awaited.pop_due(until) {
+            self.draw(Drawn::OneEnd(close));
         }
     }
 
@@ -192,6 +230,7 @@ impl LinePrinter {
     pub fn after_findings<S: Source>(&mut self, session: &Session<S>) {
         let now = session.now();
         self.summary.reached(now);
+        self.draw_due(now);
         let lost = self.writer.take_dropped();
         if lost > 0 {
             self.lost(output_loss(now, lost));
@@ -208,7 +247,9 @@ impl LinePrinter {
     /// Returns when [`Self::after_findings`] has something to show, if nothing happens until then.
     pub fn next_due(&self) -> Option<Nanos> {
         let heartbeat = self.heartbeat.as_ref().map(Heartbeat::next_due);
-        self.stuck.next_due().into_iter().chain(heartbeat).min()
+        let awaited = self.awaited.next_due();
+        let due = self.stuck.next_due().into_iter().chain(heartbeat);
+        due.chain(awaited).min()
     }
 
     /// Shows the processes whose stuck sockets are due by then.
@@ -269,6 +310,7 @@ impl LinePrinter {
     /// Writes the remaining lines, and the summary.
     pub fn finish<S: Source>(mut self, session: &Session<S>) -> anyhow::Result<ExitCode> {
         self.show_stuck(session, Nanos(u64::MAX));
+        self.draw_due(Nanos(u64::MAX));
         let waiting = session.waiting_for_fin();
         if waiting > 0 && !self.wants_transitions() {
             let of = match self.filter.is_all() {

@@ -18,6 +18,7 @@ use crate::output::cause_text::cause_text;
 use crate::output::clock::WallClock;
 use crate::output::close_tally::CloseTally;
 use crate::output::ladder::write_ladder;
+use crate::output::symbols::Symbols;
 
 /// The most stuck sockets that are kept. Further ones are counted.
 const MAX_STUCK: usize = 20_000;
@@ -149,7 +150,7 @@ impl Facts {
         });
         self.examples.entry(outcome).or_insert_with(|| {
             let mut drawing = Vec::new();
-            write_ladder(&mut drawing, close, clock);
+            write_ladder(&mut drawing, close, clock, Symbols::Unicode);
             String::from_utf8_lossy(&drawing).into_owned()
         });
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use crate::filter::containers;
 use crate::output::json;
-use crate::output::ladder::write_ladder;
+use crate::output::ladder::{JoinedEnds, write_joined_ladder, write_ladder};
 use crate::output::table::CloseTable;
 use crate::output::terminal::Size;
 use crate::output::transition::TransitionTable;
@@ -109,6 +109,7 @@ impl Formatter {
             cgroups,
             tally,
             view,
+            table,
             ..
         } = &mut self.options;
         if let (Some(tally), Line::Record(Record::Finding(Finding::Close(close)))) = (tally, line) {
@@ -125,7 +126,7 @@ impl Formatter {
                 json::write_transition(batch, &raw.transition, raw.time_in_old_state, clock)?;
             }
             (_, Line::Record(Record::Finding(Finding::Close(close)))) if *view == View::Ladders => {
-                write_ladder(batch, close, clock);
+                write_ladder(batch, close, clock, table.symbols);
             }
             (_, Line::Record(Record::Finding(Finding::Close(close)))) => {
                 self.closes.write_close(batch, close, clock);
@@ -133,6 +134,12 @@ impl Formatter {
             (_, Line::Record(Record::Finding(Finding::TimeWait(time_wait)))) => {
                 self.closes.write_time_wait(batch, time_wait, clock);
             }
+            (Format::Table, Line::BothEnds(ends)) => {
+                let [one, other] = &**ends;
+                let ends = JoinedEnds::from_closes(one, other);
+                write_joined_ladder(batch, &ends, clock, table.symbols);
+            }
+            (Format::Json, Line::BothEnds(_)) => {}
             (Format::Table, Line::Stuck(group)) => self.closes.write_stuck(batch, group, clock),
             // Of these, JSON has a record for each socket.
             (Format::Json, Line::Stuck(_)) => {}
@@ -157,6 +164,10 @@ impl Formatter {
             Line::Record(Record::Summary(_)) => true,
             Line::Record(Record::Finding(finding)) => {
                 containers::passes(filter, finding, cgroups.as_mut())
+            }
+            Line::BothEnds(ends) => {
+                let mut ends = ends.iter();
+                ends.any(|end| containers::passes_close(filter, end, cgroups.as_mut()))
             }
             Line::Stuck(group) => containers::passes_stuck(filter, &group.latest, cgroups.as_mut()),
             Line::Transition(raw) => {

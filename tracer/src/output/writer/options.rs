@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tcpclose_core::container_filter::ContainerFilter;
+use tcpclose_core::finding::Close;
 
 use crate::cgroup_names::{CgroupNames, NoCgroups};
 use crate::clock_offset::ClockOffset;
@@ -102,6 +103,8 @@ impl fmt::Debug for Options {
 pub enum Line {
     /// A finding or a summary.
     Record(Record),
+    /// Both endpoints of a connection on this host, for people: drawn as one.
+    BothEnds(Box<[Close; 2]>),
     /// The stuck sockets of one process, for people.
     Stuck(Box<StuckGroup>),
     /// A raw transition.
