@@ -150,7 +150,7 @@ impl Summarizer {
             stuck: stuck.filter(|_| at >= self.stuck_known_from),
             rankings,
             // The exporter of the snapshot looks them up.
-            containers: HashMap::new(),
+            places: HashMap::new(),
             outputs,
             usage: usage.unwrap_or_default(),
             // The agent knows.

@@ -6,7 +6,7 @@ use std::ops::Sub;
 
 use strum::VariantArray as _;
 
-use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use crate::finding::{Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use crate::stuck::Verdict;
 
 /// An enum with a fixed number of kinds.
@@ -37,7 +37,7 @@ macro_rules! count_keys {
     )+};
 }
 
-count_keys!(ClosePath Initiator Side ResetReason TimeWaitEnd LossLocation Verdict);
+count_keys!(ClosePath Initiator Cause Side ResetReason TimeWaitEnd LossLocation Verdict);
 
 impl<A: CountKey, B: CountKey> CountKey for (A, B) {
     const COUNT: usize = A::COUNT * B::COUNT;
@@ -147,6 +147,7 @@ mod tests {
     fn every_kind_has_a_number_of_its_own() {
         numbered::<ClosePath>();
         numbered::<Initiator>();
+        numbered::<Option<Cause>>();
         numbered::<ResetReason>();
         numbered::<TimeWaitEnd>();
         numbered::<LossLocation>();

@@ -7,6 +7,7 @@
 mod durations;
 mod enum_counts;
 mod idle_timeouts;
+mod local_ports;
 mod port_pressure;
 mod record;
 mod stuck;
@@ -18,7 +19,8 @@ use std::net::IpAddr;
 use tcpclose_common::TcpState;
 
 use super::finding::{
-    Close, ClosePath, Finding, Initiator, LossLocation, ResetReason, Side, TimeWait, TimeWaitEnd,
+    Cause, Close, ClosePath, Finding, Initiator, LossLocation, ResetReason, Side, TimeWait,
+    TimeWaitEnd,
 };
 use super::stuck::Trends;
 use super::types::Nanos;
@@ -29,6 +31,7 @@ pub use enum_counts::{CountKey, Counts};
 pub use idle_timeouts::{
     FoundTimeouts, IdleTimeout, IdleTimeouts, MissedTimeouts, Service, ServiceSide, tolerance,
 };
+pub use local_ports::{CONNECTION_STATES, LocalPortStates};
 pub use port_pressure::{PortPressure, PortUse, ReuseRules, ReuseScope, Route};
 pub use record::{Gauges, PerState, ServiceKey, Summary};
 pub use stuck::{StuckCounts, StuckOwner, StuckSummary};
@@ -41,6 +44,8 @@ const TOP_NAMES: usize = 10;
 pub struct Totals {
     /// Endpoints that closed.
     pub closes: Counts<(ClosePath, Initiator)>,
+    /// The abnormal closes among them, by their cause, where that is known.
+    pub causes: Counts<Option<Cause>>,
     /// Resets among them.
     pub resets: Counts<(Side, Option<ResetReason>)>,
     /// How TIME_WAITs ended.
@@ -57,6 +62,7 @@ impl Totals {
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             closes: &self.closes - &earlier.closes,
+            causes: &self.causes - &earlier.causes,
             resets: &self.resets - &earlier.resets,
             time_wait_ends: &self.time_wait_ends - &earlier.time_wait_ends,
             lost: &self.lost - &earlier.lost,
@@ -154,6 +160,9 @@ impl FindingCounts {
             totals, interval, ..
         } = self;
         totals.closes.add((close.path, close.initiator), 1);
+        if close.path.is_abnormal() == Some(true) {
+            totals.causes.add(close.cause, 1);
+        }
         let process = close.owner.clone().map(ServiceKey::new);
         let peer = close.endpoint.tuple.peer().ip();
         if let Some(reset) = &close.reset {
@@ -222,6 +231,7 @@ impl FindingCounts {
         );
         let Totals {
             closes,
+            causes,
             resets,
             time_wait_ends,
             lost,
@@ -232,6 +242,7 @@ impl FindingCounts {
             to: at,
             opened: opened.saturating_sub(since.opened),
             closes,
+            causes,
             resets,
             states: interval.sketches.map(DurationSketch::stats),
             durations,

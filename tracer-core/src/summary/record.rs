@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use super::durations::{DurationStats, Histogram};
 use super::enum_counts::Counts;
 use super::idle_timeouts::FoundTimeouts;
+use super::local_ports::LocalPortStates;
 use super::port_pressure::PortPressure;
 use super::stuck::StuckSummary;
-use crate::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use crate::finding::{Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
 use crate::ranking::Ranking;
 use crate::types::{CgroupId, Nanos, SharedOwner};
 
@@ -24,6 +25,8 @@ pub struct Summary {
     pub opened: u64,
     /// Endpoints that closed, by path and who began.
     pub closes: Counts<(ClosePath, Initiator)>,
+    /// The abnormal closes among them, by their cause, where that is known.
+    pub causes: Counts<Option<Cause>>,
     /// Resets among them, by who sent the RST and why.
     pub resets: Counts<(Side, Option<ResetReason>)>,
     /// Time in closing states, of the endpoints that closed and whose time is known.
@@ -147,4 +150,6 @@ pub struct Gauges {
     pub time_wait: u64,
     /// The routes with the most ephemeral ports in use, the greatest share first.
     pub pressure: Vec<PortPressure>,
+    /// The endpoints of the local ports that are asked for, in the order of the ports.
+    pub local_ports: Vec<LocalPortStates>,
 }

@@ -134,6 +134,34 @@ fn closes_are_counted_by_path_initiator_and_cause() {
 }
 
 #[test]
+fn abnormal_closes_are_counted_by_cause() {
+    let mut summaries = FindingCounts::new(Nanos(0));
+    let mut end = |causes: &[Option<Cause>]| {
+        let orderly = close(ClosePath::FourWay, Initiator::Local, "10.0.0.2:80");
+        summaries.record(&finding_of(orderly));
+        for cause in causes {
+            let reset = close(ClosePath::Reset, Initiator::Peer, "10.0.0.2:80");
+            let reset = Close {
+                cause: *cause,
+                ..reset
+            };
+            summaries.record(&finding_of(reset));
+        }
+        summaries
+            .end_interval(Nanos(1), IntervalContext::default())
+            .causes
+    };
+    let stale = Some(Cause::StaleKeepalive);
+    let first = end(&[stale, stale, None]);
+    assert_eq!(
+        (first.get(stale), first.get(None), first.total()),
+        (2, 1, 3)
+    );
+    assert_eq!(end(&[stale]).total(), 1);
+    assert_eq!(summaries.totals().causes.get(stale), 3);
+}
+
+#[test]
 fn the_self_test_is_not_counted() {
     let mut summaries = FindingCounts::new(Nanos(0));
     let mut own = reset(Some(ResetReason::Linger), &owner("tcpclose", 7, 10));

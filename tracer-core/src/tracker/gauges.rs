@@ -1,5 +1,7 @@
 //! Present counts, for summaries.
 
+use std::collections::BTreeSet;
+
 use foldhash::{HashMap, HashSet};
 
 use tcpclose_common::TcpState;
@@ -8,8 +10,8 @@ use super::Tracker;
 use super::ports_in_use::PortsInUse;
 use crate::filter::ConnectionFilter;
 use crate::live_endpoint::LiveEndpoint;
-use crate::summary::{HeavyHitters, PortUse, Route};
-use crate::types::{Nanos, NetNs, Role, Tuple};
+use crate::summary::{HeavyHitters, LocalPortStates, PortUse, Route};
+use crate::types::{Nanos, NetNs, Port, Role, Tuple};
 
 impl Tracker {
     /// Returns the number of endpoints that became established since the start.
@@ -43,6 +45,33 @@ impl Tracker {
             let passes = filter.matches_open(*netns, tuple, owner.as_ref());
             (open + 1, matching + usize::from(passes))
         })
+    }
+
+    /// Counts the endpoints of these local ports by state. Iterates over all endpoints, unless no
+    /// port is asked for.
+    #[must_use]
+    pub fn states_of_local_ports(&self, ports: &BTreeSet<Port>) -> Vec<LocalPortStates> {
+        let mut counts: Vec<_> = ports.iter().copied().map(LocalPortStates::new).collect();
+        if counts.is_empty() {
+            return counts;
+        }
+        let live = self.table.iter();
+        let live = live.map(|(_, endpoint)| (endpoint.state, &endpoint.tuple));
+        let parked = self.parked.iter();
+        let parked = parked.map(|parked| (TcpState::FinWait2, &parked.endpoint.tuple));
+        let time_waits = self.time_waits.iter();
+        let time_waits = time_waits.map(|(endpoint, _)| (TcpState::TimeWait, &endpoint.tuple));
+        for (state, tuple) in live.chain(parked).chain(time_waits) {
+            let Some(port) = tuple.local_port else {
+                continue;
+            };
+            if let Ok(position) = counts.binary_search_by_key(&port, |count| count.port)
+                && !tuple.is_self_test()
+            {
+                counts[position].add(state);
+            }
+        }
+        counts
     }
 
     /// Returns the routes with the most connections that this host opened, at most `len`: of live

@@ -2,7 +2,7 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::summary::{PortUse, Route};
-use tcpclose_core::types::{EndpointId, NetNs};
+use tcpclose_core::types::{EndpointId, NetNs, Port};
 use tcpclose_core::{Input, SnapshotSocket, SocketKind};
 
 use crate::socket::{NETNS, Socket, World, tuple};
@@ -16,6 +16,40 @@ fn what_never_was_established_is_not_opened() {
     let _client = Socket::client(&mut world, 2);
     let _server = Socket::server(&mut world, 3);
     assert_eq!(world.tracker.established_total(), 2);
+}
+
+#[test]
+fn endpoints_of_listed_local_ports_are_counted_by_state() {
+    let mut world = World::new();
+    let mut time_wait = Socket::client_on(&mut world, 1, 40_001);
+    time_wait.closes_first(&mut world);
+    time_wait.enters_time_wait(&mut world);
+    let mut orphan = Socket::client_on(&mut world, 2, 40_001);
+    orphan.evidence.flags.dead = true;
+    orphan.closes_first(&mut world);
+    orphan.to(&mut world, TcpState::Close);
+    let mut closed = Socket::client_on(&mut world, 3, 40_002);
+    closed.to(&mut world, TcpState::CloseWait);
+    let _live = Socket::client_on(&mut world, 4, 40_002);
+    let _other = Socket::client_on(&mut world, 5, 40_004);
+    let ports = [40_001, 40_002, 40_003].map(|port| Port::new(port).unwrap());
+
+    let counted = world.tracker.states_of_local_ports(&ports.into());
+    let counted = counted.iter().flat_map(|counts| {
+        let states = counts.by_state().filter(|(_, count)| *count > 0);
+        states.map(|(state, count)| (counts.port.get(), state, count))
+    });
+    assert_eq!(
+        counted.collect::<Vec<_>>(),
+        [
+            (40_001, TcpState::FinWait2, 1),
+            (40_001, TcpState::TimeWait, 1),
+            (40_002, TcpState::Established, 1),
+            (40_002, TcpState::CloseWait, 1),
+        ]
+    );
+    let all = world.tracker.states_of_local_ports(&ports.into());
+    assert_eq!(all.len(), 3, "a port without endpoints is at 0");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod sd_notify;
 mod self_test;
 mod wakeups;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +39,7 @@ pub use replay::replay;
 pub use self_test::self_test;
 use tcpclose_core::finding::{Finding, LossLocation};
 use tcpclose_core::summary::PortPressure;
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{Nanos, Port};
 use tcpclose_sys::host::{privilege_drop, self_usage};
 use tcpclose_sys::kernel::clock;
 use tcpclose_sys::kernel::loader::TraceOptions;
@@ -175,7 +176,7 @@ impl Agent {
         }
         let end = self.interval_end(now(), session);
         session.record_interval_end(&end);
-        let context = session.interval_context();
+        let context = session.interval_context(self.local_ports());
         let summary = self.summarizer.end_interval(end, context);
         // Outputs report their own losses.
         let lost = &summary.connections.lost;
@@ -208,8 +209,15 @@ impl Agent {
         let end = self.interval_end(at, session);
         MetricsSnapshot {
             failed_threads: session.failed_threads(),
-            ..self.summarizer.snapshot(end, session.interval_context())
+            ..self
+                .summarizer
+                .snapshot(end, session.interval_context(self.local_ports()))
         }
+    }
+
+    /// Returns the ports whose connections are counted by state.
+    fn local_ports(&self) -> &BTreeSet<Port> {
+        &self.reloadable.config.prometheus.local_ports
     }
 
     fn interval_end(&self, at: Nanos, session: &Session<Live>) -> IntervalEnd {

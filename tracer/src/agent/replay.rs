@@ -1,5 +1,6 @@
 //! `tcpclose agent --replay FILE`: the records and summaries of a recording.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -165,7 +166,7 @@ impl SummaryReplay {
         let Some((summarizer, _)) = &mut self.running else {
             return;
         };
-        let summary = summarizer.end_interval(end, session.interval_context());
+        let summary = summarizer.end_interval(end, session.interval_context(&BTreeSet::new()));
         self.write(Record::Summary(Box::new(summary)));
     }
 

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tcpclose_common::TcpState;
-use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
-use tcpclose_core::process::Container;
+use tcpclose_core::finding::{
+    Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd,
+};
+use tcpclose_core::process::{Container, Unit};
 use tcpclose_core::stuck::Verdict;
 use tcpclose_core::types::{NetNs, Port};
 
@@ -14,6 +16,18 @@ use crate::escape::push_for_terminal;
 
 /// The label with the name of a process.
 pub const PROCESS_LABEL: &str = "process";
+
+/// The labels that a process's series have beside its name, as far as their values are known.
+pub const PLACE_LABELS: [&str; 5] = [
+    UNIT_LABEL,
+    "container.name",
+    "k8s.container.name",
+    "k8s.namespace.name",
+    "k8s.pod.name",
+];
+
+/// The label with the systemd unit of a process.
+const UNIT_LABEL: &str = "unit";
 
 /// Labels with an unbounded number of values. (The exporter for Prometheus bounds the names of
 /// processes itself.)
@@ -34,6 +48,8 @@ pub enum Label {
     Path(ClosePath),
     /// Who sent the first FIN or RST.
     Initiator(Initiator),
+    /// The cause of an abnormal close.
+    Cause(Option<Cause>),
     /// Who sent the RST.
     #[strum(serialize = "sender")]
     ResetSender(Side),
@@ -64,6 +80,9 @@ pub enum Label {
     /// This host's address.
     #[strum(serialize = "network.local.address")]
     LocalAddress(IpAddr),
+    /// A local port that the configuration lists.
+    #[strum(serialize = "network.local.port")]
+    LocalPort(Port),
     /// The peer's address.
     #[strum(serialize = "network.peer.address")]
     PeerAddress(IpAddr),
@@ -90,6 +109,8 @@ pub enum ProcessName {
     Named {
         /// What the kernel has, escaped.
         title: Arc<str>,
+        /// The system manager's service that the process is of, escaped.
+        unit: Option<Arc<str>>,
         /// The container that the process is in.
         container: Option<Arc<ContainerLabels>>,
     },
@@ -110,30 +131,32 @@ impl ProcessName {
             OTHER => Self::Other,
             title => Self::Named {
                 title: title.into(),
+                unit: None,
                 container: None,
             },
         }
     }
 
-    /// Adds the names of the process's container, where those are known.
+    /// Adds the names of the process's service and container, where those are known. Other units
+    /// than services (scopes) have a number or an id in their names, and no two runs the same one.
     #[must_use]
-    pub fn in_container(self, container: Option<&Container>) -> Self {
-        match (self, container.and_then(ContainerLabels::new)) {
-            (Self::Named { title, .. }, container @ Some(_)) => Self::Named { title, container },
-            (name, _) => name,
+    pub fn placed(self, unit: Option<&Unit>, container: Option<&Container>) -> Self {
+        let Self::Named { title, .. } = self else {
+            return self;
+        };
+        let unit = unit.filter(|unit| unit.name.ends_with(".service"));
+        Self::Named {
+            title,
+            unit: unit.map(|unit| escaped(&unit.name).into()),
+            container: container.and_then(ContainerLabels::new),
         }
     }
+}
 
-    /// Drops the name of the pod, which is another one after each rollout.
-    fn without_pod(&mut self) {
-        if let Self::Named {
-            container: Some(container),
-            ..
-        } = self
-        {
-            Arc::make_mut(container).pod = None;
-        }
-    }
+fn escaped(name: &str) -> String {
+    let mut text = String::new();
+    push_for_terminal(&mut text, name.as_bytes());
+    text
 }
 
 /// The names of a container in labels, escaped.
@@ -146,11 +169,6 @@ pub struct ContainerLabels {
 
 impl ContainerLabels {
     fn new(container: &Container) -> Option<Arc<Self>> {
-        let escaped = |name: &str| {
-            let mut text = String::new();
-            push_for_terminal(&mut text, name.as_bytes());
-            text
-        };
         let pod = container.pod_name();
         container.names.as_ref()?;
         Some(Arc::new(Self {
@@ -193,6 +211,7 @@ impl Label {
         let word = match self {
             Self::Path(path) => path.into(),
             Self::Initiator(initiator) => initiator.into(),
+            Self::Cause(cause) => cause.map_or("unknown", Into::into),
             Self::ResetSender(side) => side.into(),
             Self::ResetReason(reason) => reason.map_or("unknown", Into::into),
             Self::TimeWaitEnd(end) => end.into(),
@@ -209,29 +228,28 @@ impl Label {
             }
             Self::Pid(number) => return LabelValue::Number(*number),
             Self::Netns(netns) => return LabelValue::Number(netns.get()),
-            Self::PeerPort(port) => return LabelValue::Number(port.get().into()),
+            Self::LocalPort(port) | Self::PeerPort(port) => {
+                return LabelValue::Number(port.get().into());
+            }
         };
         LabelValue::Text(word.to_owned())
     }
 
-    /// Returns the names and values that it stands for: its own, and for a process in a container
-    /// the container's.
+    /// Returns the names and values that it stands for: its own, and for a process those of its
+    /// service and container.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, LabelValue)> {
-        let container = match self {
-            Self::Process(ProcessName::Named { container, .. }) => container.as_deref(),
-            _ => None,
+        let (unit, container) = match self {
+            Self::Process(ProcessName::Named {
+                unit, container, ..
+            }) => (unit.as_deref(), container.as_deref()),
+            _ => (None, None),
         };
+        let unit = unit.map(|unit| (UNIT_LABEL, LabelValue::Text(unit.to_owned())));
         let of_container = container.into_iter().flat_map(ContainerLabels::pairs);
         [(self.name(), self.value())]
             .into_iter()
+            .chain(unit)
             .chain(of_container)
-    }
-
-    /// Drops the names that Prometheus does not get.
-    pub(super) fn drop_unbounded(&mut self) {
-        if let Self::Process(name) = self {
-            name.without_pod();
-        }
     }
 
     /// Returns whether the number of its values is bounded, so that Prometheus gets it.

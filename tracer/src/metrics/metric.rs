@@ -109,7 +109,6 @@ impl Metric {
         for (mut labels, value) in points {
             if consumer == ExportFormat::Prometheus {
                 labels.retain(Label::is_bounded);
-                labels.iter_mut().for_each(Label::drop_unbounded);
             }
             self.merge_into(&mut merged, labels, value);
         }

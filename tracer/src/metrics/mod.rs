@@ -19,7 +19,7 @@ mod visitor;
 
 pub(crate) use catalogue::SERIES_DROPPED;
 pub use catalogue::{CATALOGUE, CatalogueSection};
-pub use label::{HIGH_CARDINALITY, Label, LabelValue, PROCESS_LABEL, ProcessName};
+pub use label::{HIGH_CARDINALITY, Label, LabelValue, PLACE_LABELS, PROCESS_LABEL, ProcessName};
 pub use metric::{ExportFormat, Instrument, Labels, Metric, Points};
 pub(crate) use name::prometheus_label;
 pub use number::{Merge, Number};

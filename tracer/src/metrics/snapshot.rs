@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::label::ProcessName;
 use crate::cgroup_names::CgroupNames;
 use crate::output_status::OutputStatus;
 use crate::usage::Usage;
-use tcpclose_core::process::Container;
-use tcpclose_core::summary::{Gauges, Ranking, ServiceKey, StuckSummary, Summary, Totals};
-use tcpclose_core::types::{CgroupId, Nanos};
+use tcpclose_core::process::{Container, Unit};
+use tcpclose_core::summary::{
+    Gauges, IdleTimeout, Ranking, ServiceKey, StuckSummary, Summary, Totals,
+};
+use tcpclose_core::types::{CgroupId, Nanos, Owner};
+use tcpclose_sys::host::systemd_unit;
 
 /// The state of the agent at one moment. All counts start with the agent.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +36,8 @@ pub struct MetricsSnapshot {
     pub stuck: Option<StuckSummary>,
     /// The processes and peers with most closes and resets in the last interval.
     pub rankings: Rankings,
-    /// The containers of those processes; empty before [`Self::look_up_containers`].
-    pub containers: HashMap<CgroupId, Container>,
+    /// Where those processes belong; empty before [`Self::look_up_places`].
+    pub places: HashMap<CgroupId, ProcessPlace>,
     /// What became of each output's records.
     pub outputs: Vec<OutputStatus>,
     /// The resources that the agent itself has used.
@@ -52,26 +56,39 @@ pub struct SnapshotPair {
 }
 
 impl MetricsSnapshot {
-    /// Finds the containers of the processes that are named. Reads files, so the exporter of the
-    /// metrics calls it, and not the event loop.
-    pub fn look_up_containers(&mut self, cgroups: &mut dyn CgroupNames) {
+    /// Finds the units and containers of the processes that are named. Reads files, so the exporter
+    /// of the metrics calls it, and not the event loop.
+    pub fn look_up_places(&mut self, cgroups: &mut dyn CgroupNames) {
         let Rankings {
             closes_of_processes,
             resets_of_processes,
+            idle_timeouts,
             ..
         } = &self.rankings;
         let named = closes_of_processes
             .top
             .iter()
             .chain(&resets_of_processes.top);
-        let owners = named.filter_map(|(service, _)| service.as_ref());
-        for id in owners.filter_map(|service| service.owner().cgroup) {
-            let container = cgroups
-                .name(id.get())
-                .and_then(|name| name.container.clone());
-            self.containers
-                .extend(container.map(|container| (id, container)));
+        let named = named.filter_map(|(service, _)| service.as_ref());
+        let timeouts = idle_timeouts.iter();
+        let owners = named
+            .map(|service| service.owner())
+            .chain(timeouts.filter_map(|timeout| timeout.owner.as_ref()));
+        for id in owners.filter_map(|owner| owner.cgroup) {
+            let place = cgroups.name(id.get()).map(|name| ProcessPlace {
+                unit: systemd_unit::from_cgroup_path(&name.path),
+                container: name.container.clone(),
+            });
+            self.places.extend(place.map(|place| (id, place)));
         }
+    }
+
+    /// Returns the name of a process in labels.
+    pub(super) fn process_name(&self, owner: &Owner) -> ProcessName {
+        let place = owner.cgroup.and_then(|id| self.places.get(&id));
+        let unit = place.and_then(|place| place.unit.as_ref());
+        let container = place.and_then(|place| place.container.as_ref());
+        ProcessName::from_comm(&owner.comm).placed(unit, container)
     }
 
     /// Returns the snapshot with counts since an earlier one.
@@ -88,6 +105,15 @@ impl MetricsSnapshot {
     }
 }
 
+/// Where a process belongs.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessPlace {
+    /// Its systemd unit.
+    pub unit: Option<Unit>,
+    /// Its container.
+    pub container: Option<Container>,
+}
+
 /// The processes and peers with most closes and resets in an interval.
 #[derive(Clone, Debug, Default)]
 pub struct Rankings {
@@ -99,6 +125,8 @@ pub struct Rankings {
     pub closes_of_peers: Ranking<IpAddr>,
     /// The peers of most resets, by either side.
     pub resets_of_peers: Ranking<IpAddr>,
+    /// The idle timeouts with most closes.
+    pub idle_timeouts: Vec<IdleTimeout>,
 }
 
 impl From<&Summary> for Rankings {
@@ -108,6 +136,7 @@ impl From<&Summary> for Rankings {
             resets_of_processes: summary.resets_of_processes.clone(),
             closes_of_peers: summary.closes_of_peers.clone(),
             resets_of_peers: summary.resets_of_peers.clone(),
+            idle_timeouts: summary.idle_timeouts.most.clone(),
         }
     }
 }

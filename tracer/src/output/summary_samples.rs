@@ -3,10 +3,10 @@
 use tcpclose_core::finding::{Finding, Side};
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{
-    FoundTimeouts, Gauges, IdleTimeout, IntervalContext, MissedTimeouts, PortPressure, Route,
-    Service, ServiceSide, StuckCounts,
+    FoundTimeouts, Gauges, IdleTimeout, IntervalContext, LocalPortStates, MissedTimeouts,
+    PortPressure, Route, Service, ServiceSide, StuckCounts,
 };
-use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::types::{Nanos, NetNs, Port};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 use super::samples::{clock, reset, stuck, three_way, unknown, us};
@@ -77,6 +77,10 @@ pub(crate) fn summary() -> IntervalSummary {
                 live: 1_300,
                 waiting_for_fin: 2,
                 time_wait: 7_058,
+                local_ports: Port::new(443)
+                    .map(LocalPortStates::new)
+                    .into_iter()
+                    .collect(),
                 ..Gauges::default()
             },
             stuck: Some(stuck_counts(3)),
@@ -113,7 +117,9 @@ pub(crate) fn idle_timeout() -> IdleTimeout {
 /// The agent at the end of that minute, as if it had started with it.
 pub(crate) fn snapshot() -> MetricsSnapshot {
     let SnapshotPair { before, now } = summary().snapshots;
-    now.since(&before)
+    let mut snapshot = now.since(&before);
+    snapshot.rankings.idle_timeouts = vec![idle_timeout()];
+    snapshot
 }
 
 /// Returns the counts of this many sockets of a web server, and of one without an owner.

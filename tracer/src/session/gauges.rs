@@ -1,5 +1,7 @@
 //! Counts of the present state, for summaries and scrapes.
 
+use std::collections::BTreeSet;
+
 use super::event_loop::Session;
 use super::live::Live;
 use super::source::Source as _;
@@ -7,6 +9,7 @@ use crate::summary::IntervalEnd;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, PortPressure, StuckCounts};
+use tcpclose_core::types::Port;
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The number of routes whose ports are counted.
@@ -20,14 +23,14 @@ impl<S> Session<S> {
     }
 
     /// Returns the numbers of endpoints by state, without [`Session::pressure`].
-    #[must_use]
-    pub fn gauges(&self) -> Gauges {
+    fn gauges(&self, local_ports: &BTreeSet<Port>) -> Gauges {
         let tracker = self.core.tracker();
         Gauges {
             live: tracker.live_matching_filter() as u64,
             waiting_for_fin: tracker.waiting_for_fin() as u64,
             time_wait: tracker.in_time_wait() as u64,
             pressure: Vec::new(),
+            local_ports: tracker.states_of_local_ports(local_ports),
         }
     }
 
@@ -50,13 +53,14 @@ impl<S> Session<S> {
         Some(self.core.tracker().stuck_sockets()?.collect())
     }
 
-    /// Returns what a summary needs at the end of its interval besides the findings.
+    /// Returns what a summary needs at the end of its interval besides the findings. The endpoints
+    /// of `local_ports` are counted by state.
     #[must_use]
-    pub fn interval_context(&self) -> IntervalContext {
+    pub fn interval_context(&self, local_ports: &BTreeSet<Port>) -> IntervalContext {
         IntervalContext {
             opened: self.established_total(),
             unjoined: self.core.tracker().unjoined_endpoints(),
-            now: self.gauges(),
+            now: self.gauges(local_ports),
             stuck: self.stuck_counts(),
         }
     }

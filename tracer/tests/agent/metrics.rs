@@ -32,7 +32,8 @@ const RECYCLED: usize = 5;
 fn config(server: &Server, netns: &str) -> io::Result<String> {
     let port = server.address()?.port();
     Ok(format!(
-        "output = []\nstuck_after = \"1s\"\n[trace]\nlocal_ports = [{port}]\nnetns = \"{netns}\"\n"
+        "output = []\nstuck_after = \"1s\"\n[prometheus]\nlocal_ports = [{port}]\n[trace]\n\
+         local_ports = [{port}]\nnetns = \"{netns}\"\n"
     ))
 }
 
@@ -55,6 +56,13 @@ fn promtool_finds_nothing_wrong() -> TestResult {
                 .contains("tcpclose_process_stuck_sockets{")
                 .then_some(text))
         })?;
+        let port = server.address()?.port();
+        let close_wait = format!(
+            "tcpclose_local_port_connections{{network_local_port=\"{port}\",\
+             network_connection_state=\"close_wait\"}} "
+        );
+        let (_, count) = text.split_once(&close_wait).ok_or("no such series")?;
+        assert!(!count.starts_with("0\n"), "{text}");
         server.play(PLAN)?;
         let mut check = Command::new("promtool")
             .args(["check", "metrics"])

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use tcpclose::metrics::{CATALOGUE, ExportFormat, Instrument, Metric};
+use tcpclose::metrics::{CATALOGUE, ExportFormat, Instrument, Metric, PLACE_LABELS};
 
 use crate::tool::{dist, find, read, run};
 
@@ -88,7 +88,7 @@ fn promtool_finds_no_fault_in_the_rules() {
         &mut promtool,
         ["check", "rules", rules.to_str().expect("text")],
     );
-    assert!(is_good && output.contains("11 rules found"), "{output}");
+    assert!(is_good && output.contains("12 rules found"), "{output}");
 }
 
 #[test]
@@ -154,6 +154,9 @@ fn rules_their_tests_and_the_dashboard_query_only_exported_metrics() {
             let metric = metric(name).unwrap_or_else(|| panic!("nothing exports {name}: {query}"));
             assert!(metric.is_for(ExportFormat::Prometheus), "{name}: {query}");
             exported.extend(metric.labels.iter().map(|label| label.replace('.', "_")));
+            if metric.names_processes() {
+                exported.extend(PLACE_LABELS.map(|label| label.replace('.', "_")));
+            }
         }
         if is_of_prometheus {
             let all = CATALOGUE.iter().flat_map(|section| section.metrics);

@@ -23,6 +23,7 @@ use crate::output::prometheus::fixed_series;
 use crate::output::sink::{RateLimit, RecordKind, SinkConfig, Target};
 use crate::toml_duration::duration;
 use tcpclose_core::stuck::MIN_STUCK_AFTER;
+use tcpclose_core::types::Port;
 use tcpclose_sys::kernel::netns;
 
 /// The default configuration, which explains every key. `--print-default-config` prints it.
@@ -31,6 +32,9 @@ pub const DEFAULT_CONFIG: &str = include_str!("default.toml");
 /// The port for Prometheus. It is outside of 9100 to 9999, which Prometheus' list of exporters
 /// assigns.
 const PROMETHEUS_PORT: u16 = 19_433;
+
+/// The most local ports whose connections are counted by state.
+const MAX_LOCAL_PORTS: usize = 64;
 
 /// The default nice value of the thread that reads the kernel's records.
 pub const READER_NICE: i32 = -15;
@@ -75,6 +79,9 @@ pub struct PrometheusConfig {
     /// The largest number of series. Further ones are left out and counted.
     #[serde(deserialize_with = "count")]
     pub max_series: NonZeroUsize,
+    /// The local ports whose connections are counted by state.
+    #[serde(deserialize_with = "local_ports")]
+    pub local_ports: BTreeSet<Port>,
 }
 
 impl Default for PrometheusConfig {
@@ -83,6 +90,7 @@ impl Default for PrometheusConfig {
             enabled: true,
             listen: (Ipv4Addr::LOCALHOST, PROMETHEUS_PORT).into(),
             max_series: NonZeroUsize::new(1_000).expect("not zero"),
+            local_ports: BTreeSet::new(),
         }
     }
 }
@@ -165,11 +173,17 @@ impl Config {
             let problem = format!("the outputs here and at {first} {}", conflict.problem);
             return Err(invalid(position(conflict.second), &problem));
         }
-        let needed = fixed_series(config.outputs.len());
+        let ports = config.prometheus.local_ports.len();
+        let needed = fixed_series(config.outputs.len(), ports);
         if config.prometheus.enabled && config.prometheus.max_series.get() < needed {
             let at = toml_position::value_position(text, "prometheus", "max_series").unwrap_or(0);
+            let ports = match ports {
+                0 => String::new(),
+                ports => format!(" and {ports} local ports"),
+            };
             let problem = format!(
-                "`max_series` must be at least {needed} with {} outputs: that many series always exist",
+                "`max_series` must be at least {needed} with {} outputs{ports}: that many series \
+                 always exist",
                 config.outputs.len()
             );
             return Err(invalid(at, &problem));
@@ -244,6 +258,21 @@ fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroUsize, D::
     let number = u32::try_from(number).ok();
     let number = number.and_then(|number| NonZeroUsize::new(number as usize));
     number.ok_or_else(|| de::Error::custom("a number from 1 to 4294967295 is needed here"))
+}
+
+fn local_ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Port>, D::Error> {
+    let numbers = Vec::<i64>::deserialize(deserializer)?;
+    let ports: Option<BTreeSet<Port>> = numbers
+        .into_iter()
+        .map(|number| Port::new(u16::try_from(number).ok()?))
+        .collect();
+    let ports = ports.ok_or_else(|| de::Error::custom("a port is a number from 1 to 65535"))?;
+    if ports.len() > MAX_LOCAL_PORTS {
+        return Err(de::Error::custom(format!(
+            "at most {MAX_LOCAL_PORTS} ports can be counted"
+        )));
+    }
+    Ok(ports)
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -129,6 +129,11 @@ fn an_invalid_value_is_one_line_with_its_position() {
             "2:11",
             "expected a boolean",
         ),
+        (
+            "[prometheus]\nlocal_ports = [443, 0]",
+            "2:15",
+            "a port is a number from 1 to 65535",
+        ),
         ("[output]\ntype = \"file\"", "1:1", "as in [[output]]"),
         (
             "output = [ { type = \"stdout\" }, { type = \"file\" } ]",
@@ -335,13 +340,19 @@ fn a_password_in_an_endpoint_is_refused_and_not_shown() {
 
 #[test]
 fn too_few_series_are_refused_with_the_number_that_is_needed() {
-    let least = fixed_series(2);
+    let least = fixed_series(2, 0);
     let text = |series: usize| {
         format!(
             "[prometheus]\nmax_series = {series}\n[[output]]\ntype = \"stdout\"\n[[output]]\ntype = \"journald\""
         )
     };
     Config::parse(&text(least), "agent.toml").expect("they fit");
+    let ports = "local_ports = [443, 5432]\n[[output]]\ntype = \"stdout\"";
+    let with_ports = text(least).replacen("[[output]]\ntype = \"stdout\"", ports, 1);
+    let more = least + 2 * 9;
+    let message = refused(&with_ports);
+    let needed = format!("at least {more} with 2 outputs and 2 local ports");
+    assert!(message.contains(&needed), "{message}");
     let message = refused(&text(least - 1));
     assert!(message.starts_with("agent.toml:2:14: "), "{message}");
     assert!(

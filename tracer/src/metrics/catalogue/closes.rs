@@ -24,6 +24,15 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     ),
     Metric::new(
+        "tcpclose.abnormal_closes",
+        CONNECTIONS,
+        "Endpoints that closed abnormally (reset, timeout, destroyed, connect failed), by cause.",
+        &["cause"],
+        Instrument::Counter(|snapshot| {
+            counts(&snapshot.totals.causes, |cause| vec![Label::Cause(cause)])
+        }),
+    ),
+    Metric::new(
         "tcpclose.resets",
         CONNECTIONS,
         "Endpoints that were reset, by who sent the RST and why.",

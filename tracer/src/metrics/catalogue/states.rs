@@ -33,6 +33,13 @@ pub(super) const METRICS: &[Metric] = &[
         Instrument::Gauge(|snapshot| count(snapshot.gauges.time_wait)),
     ),
     Metric::new(
+        "tcpclose.local_port.connections",
+        CONNECTIONS,
+        "Endpoints of the local ports that local_ports under [prometheus] lists, by state.",
+        &["network.local.port", "network.connection.state"],
+        Instrument::Gauge(local_ports),
+    ),
+    Metric::new(
         "tcpclose.ephemeral_ports.used",
         "1",
         "Share of the ephemeral ports that connect() cannot use from a local address to a peer, as \
@@ -55,6 +62,17 @@ pub(super) const METRICS: &[Metric] = &[
         Instrument::Histogram(durations),
     ),
 ];
+
+fn local_ports(snapshot: &MetricsSnapshot) -> Points<Number> {
+    let ports = snapshot.gauges.local_ports.iter();
+    let points = ports.flat_map(|counts| {
+        counts.by_state().map(|(state, count)| {
+            let labels = vec![Label::LocalPort(counts.port), Label::State(state)];
+            (labels, Number::Count(count))
+        })
+    });
+    points.collect()
+}
 
 fn ephemeral_ports(snapshot: &MetricsSnapshot) -> Points<Number> {
     let pressure = &snapshot.gauges.pressure;

@@ -141,7 +141,8 @@ fn process(owner: &StuckOwner) -> Labels {
     vec![
         Label::Pid(process.pid),
         Label::Process(
-            ProcessName::from_comm(&process.comm).in_container(process.container.as_ref()),
+            ProcessName::from_comm(&process.comm)
+                .placed(process.unit.as_ref(), process.container.as_ref()),
         ),
     ]
 }

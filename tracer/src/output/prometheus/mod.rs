@@ -17,7 +17,7 @@ use crate::cgroup_names::CgroupNames;
 use crate::metrics::{self, CATALOGUE, MetricsSnapshot, Number, SERIES_DROPPED, Visitor as _};
 use crate::output_status::OutputStatus;
 use crate::usage::Usage;
-use tcpclose_core::summary::StuckSummary;
+use tcpclose_core::summary::{CONNECTION_STATES, StuckSummary};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The content type of the text.
@@ -32,9 +32,10 @@ pub struct Exporter {
     dropped: u64,
 }
 
-/// Returns how many series there are with so many outputs before any process has a name.
+/// Returns how many series there are with so many outputs, and local ports whose connections are
+/// counted by state, before any process has a name.
 #[must_use]
-pub fn fixed_series(outputs: usize) -> usize {
+pub fn fixed_series(outputs: usize, local_ports: usize) -> usize {
     let snapshot = MetricsSnapshot {
         stuck: Some(StuckSummary::default()),
         outputs: vec![OutputStatus::default(); outputs],
@@ -45,13 +46,20 @@ pub fn fixed_series(outputs: usize) -> usize {
         ..MetricsSnapshot::default()
     };
     // Those of all `other` processes, and the counter of dropped series.
-    families(&snapshot).series_without_processes() + series_of_process() + 1
+    families(&snapshot).series_without_processes()
+        + local_ports * CONNECTION_STATES.len()
+        + series_of_process()
+        + 1
 }
 
 /// Returns how many series each name of a process takes at most.
 fn series_of_process() -> usize {
     let all = CATALOGUE.iter().flat_map(|section| section.metrics);
-    all.filter(|metric| metric.names_processes()).count()
+    let named = all.filter(|metric| metric.names_processes());
+    // An idle timeout of this host, and one of its peers.
+    named
+        .map(|metric| 1 + usize::from(metric.labels.contains(&"initiator")))
+        .sum()
 }
 
 fn families(snapshot: &MetricsSnapshot) -> Families {
@@ -70,7 +78,8 @@ impl fmt::Debug for Exporter {
 }
 
 impl Exporter {
-    /// Makes an exporter of at most so many series. `cgroups` finds the containers of processes.
+    /// Makes an exporter of at most so many series. `cgroups` finds the units and containers of
+    /// processes.
     #[must_use]
     pub fn new(max_series: usize, cgroups: Box<dyn CgroupNames>) -> Self {
         Self {
@@ -81,13 +90,14 @@ impl Exporter {
         }
     }
 
-    /// Returns the metrics of a snapshot as text. Reads files to find the names of containers.
+    /// Returns the metrics of a snapshot as text. Reads files to find the names of units and
+    /// containers.
     ///
     /// # Errors
     /// None in practice: the text goes to memory, and every family has a name and a value.
     pub fn encode(&mut self, snapshot: &MetricsSnapshot) -> Result<String, prometheus::Error> {
         let mut snapshot = snapshot.clone();
-        snapshot.look_up_containers(self.cgroups.as_mut());
+        snapshot.look_up_places(self.cgroups.as_mut());
         let mut families = families(&snapshot);
         // The counter of dropped series takes one, and all other processes take those of a name.
         let room = self

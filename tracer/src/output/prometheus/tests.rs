@@ -3,10 +3,11 @@ use std::sync::Arc;
 use super::*;
 use crate::cgroup_names::NoCgroups;
 use crate::output::samples;
+use crate::output::summary_samples::idle_timeout;
 use crate::output_status::{OutputCounts, OutputState};
 use crate::summary::Summarizer;
-use tcpclose_core::finding::Finding;
-use tcpclose_core::process::{Container, ContainerNames, PodName, Process};
+use tcpclose_core::finding::{Finding, Side};
+use tcpclose_core::process::{Container, ContainerNames, PodName, Process, Unit};
 use tcpclose_core::stuck::{Fit, Forecast, Verdict};
 use tcpclose_core::summary::{Counts, StuckOwner};
 use tcpclose_core::types::Nanos;
@@ -130,7 +131,7 @@ fn processes_of_one_name_share_a_series_and_hostile_names_are_escaped() {
 
 /// Room for two names.
 fn exporter_of_two() -> (Exporter, usize) {
-    let most = fixed_series(0) + 2 * series_of_process();
+    let most = fixed_series(0, 0) + 2 * series_of_process();
     (Exporter::new(most, Box::new(NoCgroups)), most)
 }
 
@@ -171,7 +172,8 @@ fn a_name_at_zero_makes_room_for_a_new_one_after_some_time_the_eldest_first() {
         &text,
         r#"tcpclose_process_descriptors_exhausted_seconds{process="other"} 1"#,
     );
-    assert_line(&text, "tcpclose_series_dropped_total 5");
+    let dropped = series_of_process();
+    assert_line(&text, &format!("tcpclose_series_dropped_total {dropped}"));
     let text = encoded(&mut exporter, 700, &[("c", 9)]);
     assert!(!text.contains(r#"process="a""#), "{text}");
     assert_line(&text, r#"tcpclose_process_stuck_sockets{process="b"} 0"#);
@@ -219,10 +221,16 @@ fn the_fixed_series_fit_into_the_smallest_max_series() {
     let mut snapshot = stuck(vec![owner("web", 1, Some(1))]);
     snapshot.outputs = vec![OutputStatus::default(); 2];
     snapshot.usage.bpf = Some(ProgramRunStats::default());
-    let text = Exporter::new(fixed_series(2), Box::new(NoCgroups))
+    let timeouts = [Side::Local, Side::Peer].map(|closed_by| {
+        let mut timeout = idle_timeout();
+        timeout.of.closed_by = closed_by;
+        timeout
+    });
+    snapshot.rankings.idle_timeouts = timeouts.into();
+    let text = Exporter::new(fixed_series(2, 0), Box::new(NoCgroups))
         .encode(&snapshot)
         .expect("it is text");
-    assert_eq!(series(&text), fixed_series(2));
+    assert_eq!(series(&text), fixed_series(2, 0));
     assert_line(
         &text,
         r#"tcpclose_process_stuck_sockets{process="other"} 1"#,
@@ -287,9 +295,9 @@ fn the_busiest_processes_are_named_and_all_others_counted_together() {
     assert_line(&text, r#"tcpclose_process_resets{process="web"} 0"#);
 }
 
-/// Its series say which container of which namespace it is, whatever its pod is called today.
+/// Its series say which container of which pod, or which service, it is.
 #[test]
-fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
+fn processes_are_distinguished_by_service_container_and_pod() {
     let container = |namespace: Option<&str>, pod: &str| Container {
         runtime: "containerd",
         id: pod.to_owned(),
@@ -302,50 +310,61 @@ fn processes_in_containers_are_distinguished_but_not_by_their_pods() {
             }),
         })),
     };
-    let in_container = |stuck, container| {
+    let placed = |stuck, container, unit: Option<&str>| {
         let mut owner = owner("nginx", stuck, None);
         let mut process = Process::clone(&owner.process);
         process.container = container;
+        process.unit = unit.map(|unit| Unit {
+            name: unit.to_owned(),
+            user: None,
+        });
         owner.process = process.into();
         owner
     };
+    let in_container = |stuck, container| placed(stuck, container, None);
     let snapshot = stuck(vec![
         in_container(5, Some(container(Some("shop"), "web-0"))),
         in_container(2, Some(container(Some("shop"), "web-1"))),
         in_container(3, Some(container(Some("blog"), "web-0"))),
         in_container(4, Some(container(None, "x"))),
         in_container(1, None),
+        placed(6, None, Some("nginx@1.service")),
+        placed(8, None, Some("session-7.scope")),
     ]);
     let mut exporter = Exporter::new(1_000, Box::new(NoCgroups));
     let text = exporter.encode(&snapshot).expect("it is text");
     for (labels, count) in [
         (
-            r#",k8s_container_name="we\\nb",k8s_namespace_name="shop""#,
-            7,
+            r#",k8s_container_name="we\\nb",k8s_namespace_name="shop",k8s_pod_name="web-0""#,
+            5,
         ),
         (
-            r#",k8s_container_name="we\\nb",k8s_namespace_name="blog""#,
+            r#",k8s_container_name="we\\nb",k8s_namespace_name="shop",k8s_pod_name="web-1""#,
+            2,
+        ),
+        (
+            r#",k8s_container_name="we\\nb",k8s_namespace_name="blog",k8s_pod_name="web-0""#,
             3,
         ),
         (r#",container_name="we\\nb""#, 4),
-        ("", 1),
+        (r#",unit="nginx@1.service""#, 6),
+        ("", 9),
     ] {
         let line = format!(r#"tcpclose_process_stuck_sockets{{process="nginx"{labels}}} {count}"#);
         assert_line(&text, &line);
     }
-    assert!(!text.contains("web-0"), "{text}");
-    assert_eq!(sum_of_processes(&text), 15);
+    assert_eq!(sum_of_processes(&text), 29);
     // Those without room are one series, whatever container they are in.
-    let mut exporter = Exporter::new(fixed_series(0), Box::new(NoCgroups));
+    let mut exporter = Exporter::new(fixed_series(0, 0), Box::new(NoCgroups));
     let text = exporter.encode(&snapshot).expect("it is text");
     assert_line(
         &text,
-        r#"tcpclose_process_stuck_sockets{process="other"} 15"#,
+        r#"tcpclose_process_stuck_sockets{process="other"} 29"#,
     );
 }
 
 #[test]
-fn the_containers_of_the_busiest_processes_are_looked_up() {
+fn places_of_the_busiest_processes_are_looked_up() {
     let close = Finding::Close(Box::new(samples::three_way()));
     let mut summarizer = Summarizer::new(Nanos(0));
     summarizer.take(&close);
@@ -360,10 +379,23 @@ fn the_containers_of_the_busiest_processes_are_looked_up() {
             pod: None,
         })),
     };
-    let cgroups = samples::OneCgroup::new("/docker/0123abcd", Some(container));
-    let text = Exporter::new(1_000, Box::new(cgroups)).encode(&snapshot);
-    assert_line(
-        &text.expect("it is text"),
-        r#"tcpclose_process_closes{process="mariadb",container_name="db"} 1"#,
-    );
+    for (path, container, place) in [
+        (
+            "/docker/0123abcd",
+            Some(container),
+            r#"container_name="db""#,
+        ),
+        (
+            "/system.slice/mariadb.service",
+            None,
+            r#"unit="mariadb.service""#,
+        ),
+    ] {
+        let cgroups = samples::OneCgroup::new(path, container);
+        let text = Exporter::new(1_000, Box::new(cgroups)).encode(&snapshot);
+        assert_line(
+            &text.expect("it is text"),
+            &format!(r#"tcpclose_process_closes{{process="mariadb",{place}}} 1"#),
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::escape::push_for_terminal;
 use crate::output::cause_text::cause_text;
+use crate::output::close_text::MIN_SILENCE;
 use crate::output::duration::push_with_unit;
 use crate::output::loss_message;
 use crate::output::owner_text::push_owner;
@@ -57,8 +58,14 @@ fn close_text(close: &Close) -> String {
             } else {
                 let _ = write!(text, ", reset by {}", reset.by);
             }
-            if let Some(reason) = reset.reason {
-                let _ = write!(text, " ({reason})");
+            match (close.cause, reset.reason) {
+                (Some(cause), _) => {
+                    let _ = write!(text, ": {}", cause_text(cause).what);
+                }
+                (None, Some(reason)) => {
+                    let _ = write!(text, " ({reason})");
+                }
+                (None, None) => {}
             }
             if let Some(cause) = close.peer_cause {
                 let _ = write!(text, ", which says: {}", cause_text(cause).short);
@@ -70,6 +77,7 @@ fn close_text(close: &Close) -> String {
             }
         }
     }
+    push_idle(&mut text, close);
     if close.path.is_abnormal() == Some(true)
         && let Some(peer) = &close.endpoint.peer_owner
     {
@@ -95,6 +103,18 @@ fn close_text(close: &Close) -> String {
         let _ = write!(text, ", {received} bytes received");
     }
     text
+}
+
+/// Appends the silence before an abnormal close, where that is worth a word.
+fn push_idle(text: &mut String, close: &Close) {
+    let is_abnormal = close.path.is_abnormal() == Some(true);
+    let idle = close
+        .idle
+        .filter(|idle| is_abnormal && *idle >= MIN_SILENCE);
+    if let Some(idle) = idle {
+        text.push_str(", idle for ");
+        push_with_unit(text, idle);
+    }
 }
 
 /// Returns whether the RST was the answer to a SYN of this host.
@@ -247,9 +267,33 @@ mod tests {
         };
         let text = close(from_path);
         assert!(
-            text.contains(", reset from the path, the peer is "),
+            text.contains(", reset from the path: a reset came that the peer's socket"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_cause_of_a_reset_is_in_words_with_the_silence_before_it() {
+        let mut reset = samples::reset();
+        reset.initiator = Initiator::Peer;
+        reset.reset = Some(Reset {
+            by: Side::Peer,
+            reason: None,
+            kernel_reason: None,
+        });
+        reset.cause = Some(Cause::StaleKeepalive);
+        reset.idle = Some(Nanos::from_millis(5_004));
+        let text = close(reset);
+        let words = " closed reset, initiated by peer, reset by peer: the peer had closed the \
+                     connection, and this host used it again after the peer's FIN had arrived, idle \
+                     for 5.0s, 1 segment,";
+        assert!(text.contains(words), "{text}");
+        let mut own = samples::reset();
+        own.cause = Some(Cause::UnreadData);
+        let text = close(own);
+        let words = "reset by local: the socket was closed with received data that the program had \
+                     not read, 1 segment";
+        assert!(text.contains(words), "{text}");
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::usage::Usage;
 use idle_timeouts::IdleTimeouts;
 use ranked::{ClosesAndResets, RankedList, RankedPeer, RankedProcess};
 use stuck::StuckSection;
-use tcpclose_core::finding::{ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd};
+use tcpclose_core::finding::{
+    Cause, ClosePath, Initiator, LossLocation, ResetReason, Side, TimeWaitEnd,
+};
 use tcpclose_core::summary::{CountKey, Counts, DurationStats, PortPressure};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
@@ -61,6 +63,7 @@ impl<'a> Summary<'a> {
             to,
             opened,
             closes,
+            causes,
             resets,
             states,
             durations: _,
@@ -89,6 +92,7 @@ impl<'a> Summary<'a> {
             closes: Closes {
                 path: CountsByWord(closes.by(|(path, _)| path), ClosePath::into),
                 initiator: CountsByWord(closes.by(|(_, initiator)| initiator), Initiator::into),
+                cause: CountsByWord(causes.clone(), |cause| cause.map_or("unknown", Into::into)),
             },
             resets: Resets {
                 by: CountsByWord(resets.by(|(by, _)| by), Side::into),
@@ -146,6 +150,7 @@ struct Connections {
 struct Closes {
     path: CountsByWord<ClosePath>,
     initiator: CountsByWord<Initiator>,
+    cause: CountsByWord<Option<Cause>>,
 }
 
 #[derive(Serialize)]

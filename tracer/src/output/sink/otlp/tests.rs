@@ -309,8 +309,10 @@ fn lines(name: &str, message: &Metric) -> Vec<String> {
     let labels = |attributes: &[KeyValue]| {
         let labels = attributes.iter().map(|label| {
             let value = label.value.clone().and_then(|value| value.value);
-            let Some(any_value::Value::StringValue(text)) = value else {
-                panic!("{name}: {value:?}")
+            let text = match value {
+                Some(any_value::Value::StringValue(text)) => text,
+                Some(any_value::Value::IntValue(number)) => number.to_string(),
+                _ => panic!("{name}: {value:?}"),
             };
             format!("{}=\"{text}\"", prometheus_label(&label.key))
         });
