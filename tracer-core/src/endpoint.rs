@@ -1,10 +1,13 @@
 //! The endpoint of a connection in findings.
 
+use serde::{Deserialize, Serialize};
+
+use super::kernel_ids::zero_is_none;
 use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 
 /// The sequence numbers of the two SYNs, in RFC 9293's words. The other endpoint has the same two
 /// the other way round, also through NAT; a proxy and some firewalls change them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InitialSequenceNumbers {
     /// This host's.
     pub iss: u32,
@@ -21,11 +24,12 @@ impl InitialSequenceNumbers {
 }
 
 /// The endpoint that a finding is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The socket cookie, or a number of the core's own where the kernel provides none.
     pub id: EndpointId,
     /// The network namespace it lived in, where that is known.
+    #[serde(with = "zero_is_none")]
     pub netns: Option<NetNs>,
     /// The local and peer addresses and ports.
     pub tuple: Tuple,

@@ -86,6 +86,7 @@ mod hash_index;
 mod input;
 mod interner;
 mod kernel_ids;
+mod known;
 mod listeners;
 mod live_endpoint;
 mod parked;
@@ -106,6 +107,7 @@ pub mod types;
 mod uncounted_losses;
 
 pub use input::Input;
+pub use known::{KnownMinisocket, KnownSocket, ProcessTrend};
 pub use listeners::{listening_address, possible_listeners};
 pub use parked::MinisocketState;
 pub use probe_request::ProbeRequest;

@@ -109,6 +109,11 @@ impl ParkedEndpoints {
         self.endpoints.get_mut(&id)
     }
 
+    /// Returns the endpoint with these addresses and ports.
+    pub fn find(&self, netns: Option<NetNs>, tuple: &Tuple) -> Option<&ParkedEndpoint> {
+        self.endpoints.get(self.by_tuple.get(&(netns, *tuple))?)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &ParkedEndpoint> {
         self.endpoints.values()
     }

@@ -301,7 +301,9 @@ fn bytes(address: IpAddr) -> [u8; 16] {
 }
 
 /// Which side opened the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, IntoStaticStr)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, IntoStaticStr,
+)]
 #[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Role {

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), warn(clippy::print_stderr, clippy::print_stdout))]
 
 pub mod agent;
+mod agent_socket;
 pub mod cgroup_names;
 pub mod cli;
 pub mod clock_offset;

@@ -9,6 +9,8 @@
 //! this process, or if its folder is one in which only those two may place names. Hard links count,
 //! too: in other folders, a file or link of root with a second name may have been placed by anyone.
 
+mod socket;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -24,6 +26,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::escape::push_for_terminal;
+pub(crate) use socket::ListeningPlace;
 
 /// Which links are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::recent::RouteHistory;
 use super::usage::{Fullness, RouteUsage};
 use crate::process::{Process, ProcessKey};
-use crate::types::{Nanos, NetNs};
+use crate::types::{Nanos, NetNs, OwnerSource};
 
 /// The most processes that are named of a route.
 const MAX_OWNERS: usize = 5;
@@ -16,46 +17,70 @@ const MAX_OWNERS: usize = 5;
 pub struct RouteOwner {
     /// The process.
     pub process: Arc<Process>,
-    /// How many connections of the route are its own.
+    /// How it is known.
+    pub source: OwnerSource,
+    /// How many live connections of the route are its own.
     pub connections: u32,
+    /// How many minisockets of the route were its connections; 0 where that is not known.
+    pub minisockets: u32,
 }
 
-/// A route, and whose its live connections are. A minisocket has no process.
+/// A route, and whose its connections are. A minisocket has no process: only a tracer that saw the
+/// connection knows whose it was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteReport {
     /// Its ports.
     pub usage: RouteUsage,
-    /// The processes with the most connections, these first; at most five.
+    /// The processes with the most connections and minisockets, these first; at most five.
     pub owners: Vec<RouteOwner>,
     /// How many processes there are beside these.
     pub other_owners: u32,
     /// Live connections whose process is not known.
     pub unowned: u32,
+    /// Minisockets whose process is not known.
+    pub unowned_minisockets: u32,
+    /// What a running agent knows of the route; `None` where none was asked.
+    pub history: Option<RouteHistory>,
 }
 
 impl RouteReport {
-    /// Makes a report of the owners of the route's live connections, one for each.
+    /// Makes a report of the owners of the route's live connections, one for each, and of those of
+    /// its minisockets where they are known.
     #[must_use]
     pub fn new<'a>(
         usage: RouteUsage,
-        owners: impl Iterator<Item = Option<&'a Arc<Process>>>,
+        live: impl Iterator<Item = Option<&'a Arc<Process>>>,
+        minisockets: impl Iterator<Item = Option<(&'a Arc<Process>, OwnerSource)>>,
     ) -> Self {
         let mut counts: HashMap<ProcessKey, RouteOwner> = HashMap::new();
-        let mut unowned = 0;
-        for owner in owners {
+        let mut count = |process: &Arc<Process>, source, (live, minisocket)| {
+            let owner = counts.entry(process.key()).or_insert_with(|| RouteOwner {
+                process: Arc::clone(process),
+                source,
+                connections: 0,
+                minisockets: 0,
+            });
+            owner.connections += live;
+            owner.minisockets += minisocket;
+        };
+        let (mut unowned, mut unowned_minisockets) = (0, 0);
+        for owner in live {
             match owner {
-                Some(process) => {
-                    let count = counts.entry(process.key()).or_insert_with(|| RouteOwner {
-                        process: Arc::clone(process),
-                        connections: 0,
-                    });
-                    count.connections += 1;
-                }
+                Some(process) => count(process, OwnerSource::Proc, (1, 0)),
                 None => unowned += 1,
             }
         }
+        for owner in minisockets {
+            match owner {
+                Some((process, source)) => count(process, source, (0, 1)),
+                None => unowned_minisockets += 1,
+            }
+        }
         let mut owners: Vec<RouteOwner> = counts.into_values().collect();
-        owners.sort_by_key(|owner| (u32::MAX - owner.connections, owner.process.pid));
+        owners.sort_by_key(|owner| {
+            let ports = owner.connections + owner.minisockets;
+            (u32::MAX - ports, owner.process.pid)
+        });
         let other_owners = owners.len().saturating_sub(MAX_OWNERS) as u32;
         owners.truncate(MAX_OWNERS);
         Self {
@@ -63,6 +88,8 @@ impl RouteReport {
             owners,
             other_owners,
             unowned,
+            unowned_minisockets,
+            history: None,
         }
     }
 
@@ -148,7 +175,7 @@ mod tests {
         };
         let settings = known.then_some(settings);
         let usage = RouteUsage::new(route, ports.collect(), settings, None, Nanos(7));
-        RouteReport::new(usage, std::iter::empty())
+        RouteReport::new(usage, std::iter::empty(), std::iter::empty())
     }
 
     #[test]
@@ -180,7 +207,7 @@ mod tests {
         };
         let all: Vec<Arc<Process>> = (1..=7).map(process).collect();
         let owners = all.iter().map(Some).chain([Some(&all[6]), None, None]);
-        let report = RouteReport::new(route(1, 9, true).usage, owners);
+        let report = RouteReport::new(route(1, 9, true).usage, owners, std::iter::empty());
         let named = report
             .owners
             .iter()

@@ -45,7 +45,7 @@ pub(super) use rule::is_timed_from_entry;
 pub use scan_history::{ScanHistory, ScanOutcome};
 pub(super) use socket::StuckTracking;
 pub use socket::{StuckEvent, StuckSocket};
-pub use trend::{Fit, Forecast, MIN_SAMPLES, Sample, Trends};
+pub use trend::{Fit, Forecast, MIN_SAMPLES, Sample, TrendLines, Trends};
 pub use verdict::Verdict;
 
 /// The shortest time after which a socket may be called stuck. Every connection that its peer

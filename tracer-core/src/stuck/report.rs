@@ -1,8 +1,11 @@
 //! All that is stuck at one moment: what a scan or a recording has to show, as a table or as JSON.
 
 use super::by_owner::{OwnerGroup, by_owner};
+use super::observed::ObservedSocket;
+use super::owner_key::OwnerKey;
 use super::socket::StuckSocket;
-use super::trend::Trends;
+use super::trend::{Forecast, TrendLines, Trends};
+use crate::process::ProcessKey;
 use crate::types::{Nanos, NetNs};
 
 /// The stuck sockets at one moment.
@@ -55,13 +58,8 @@ impl Report {
             let count = &group.count;
             let process = count.process.as_ref();
             let fds_left = process.and_then(|owner| owner.process.fds_left());
-            group.forecast = trends.forecast(&count.owner, fds_left);
-            let (stuck, forecast) = (count.sample.stuck as usize, group.forecast);
-            for &member in &group.sockets {
-                if let Some(owner) = &mut sockets[member].process {
-                    (owner.stuck, owner.forecast) = (stuck, forecast);
-                }
-            }
+            let forecast = trends.forecast(&count.owner, fds_left);
+            set_forecast(group, &mut sockets, forecast);
         }
         Self {
             at,
@@ -69,6 +67,28 @@ impl Report {
             sockets,
             owners,
             ..Self::default()
+        }
+    }
+
+    /// Adds forecasts of the processes that have none, from the lines that others know of the
+    /// processes of sockets.
+    pub fn add_growth(
+        &mut self,
+        mut known: impl FnMut(&ObservedSocket) -> Option<(ProcessKey, TrendLines)>,
+    ) {
+        let sockets = &mut self.sockets;
+        let without = |group: &&mut OwnerGroup| group.forecast.is_none();
+        for group in self.owners.iter_mut().filter(without) {
+            let OwnerKey::Process(owner) = group.count.owner else {
+                continue;
+            };
+            let process = group.count.process.as_ref();
+            let fds_left = process.and_then(|owner| owner.process.fds_left());
+            let members = group.sockets.iter();
+            let mut lines = members.filter_map(|&member| known(&sockets[member].socket));
+            let lines = lines.find(|(process, _)| *process == owner);
+            let forecast = lines.and_then(|(_, lines)| lines.forecast(fds_left));
+            set_forecast(group, sockets, forecast);
         }
     }
 
@@ -86,5 +106,16 @@ impl Report {
     pub fn worst_first(&self) -> impl Iterator<Item = &StuckSocket> {
         let members = self.owners.iter().flat_map(|group| &group.sockets);
         members.map(|&member| &self.sockets[member])
+    }
+}
+
+/// Adds the forecast of an owner to its group and to its sockets.
+fn set_forecast(group: &mut OwnerGroup, sockets: &mut [StuckSocket], forecast: Option<Forecast>) {
+    group.forecast = forecast;
+    let stuck = group.count.sample.stuck as usize;
+    for &member in &group.sockets {
+        if let Some(owner) = &mut sockets[member].process {
+            (owner.stuck, owner.forecast) = (stuck, forecast);
+        }
     }
 }

@@ -93,6 +93,16 @@ impl TimeWaits {
             .map(|entry| (&entry.endpoint, entry.entered))
     }
 
+    /// Returns the endpoint with these addresses and ports, and its process.
+    pub fn get(
+        &self,
+        netns: Option<NetNs>,
+        tuple: &Tuple,
+    ) -> Option<(&Endpoint, Option<&SharedOwner>)> {
+        let entry = self.entries.get(self.find(netns, tuple)?)?;
+        Some((&entry.endpoint, entry.owner.as_ref()))
+    }
+
     pub fn contains(&self, netns: Option<NetNs>, tuple: &Tuple) -> bool {
         self.find(netns, tuple).is_some()
     }

@@ -2,6 +2,7 @@
 //! one becomes the other.
 
 mod gauges;
+mod known;
 mod owners;
 mod peers;
 mod ports_in_use;

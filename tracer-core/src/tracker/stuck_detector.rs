@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tcpclose_common::TcpState;
 
 use crate::finding::Endpoint;
+use crate::known::ProcessTrend;
 use crate::live_endpoint::{LiveEndpoint, StateChange};
 use crate::probe_request::ProbeRequest;
 use crate::process::Process;
@@ -217,6 +218,19 @@ impl StuckDetector {
             stuck: self.trends.last(&owner)? as usize,
             forecast: self.trends.forecast(&owner, process.fds_left()),
             ..OwnerProcess::new(Arc::clone(process), at)
+        })
+    }
+
+    /// Returns how the stuck sockets of the process grow that a reported socket belongs to.
+    pub fn trend_of(&self, reported: &StuckSocket) -> Option<ProcessTrend> {
+        let key = reported.owner_key();
+        let OwnerKey::Process((pid, started)) = key else {
+            return None;
+        };
+        Some(ProcessTrend {
+            pid,
+            started,
+            lines: self.trends.lines(&key)?,
         })
     }
 

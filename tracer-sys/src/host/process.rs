@@ -16,6 +16,14 @@ pub const MAX_COMMAND_LINE_LEN: usize = 4096;
 /// More than any of the other files has: a cgroup path for each hierarchy is the longest part.
 const MAX_FILE_LEN: u64 = 64 * 1024;
 
+/// Reads what /proc shows of a running process, but for the number of its open descriptors.
+///
+/// # Errors
+/// It does not run, or may not be inspected.
+pub fn read_process(pid: u32) -> io::Result<Process> {
+    read(&ProcDir::open(pid)?, 0)
+}
+
 /// Reads the process's files. Those that cannot be read are left out.
 ///
 /// # Errors

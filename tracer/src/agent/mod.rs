@@ -3,6 +3,7 @@
 //! One loop owns the session, as in `tcpclose watch`. Outputs and the HTTP endpoint have threads of
 //! their own; nothing that they wait for stops the loop.
 
+mod answers;
 pub mod config;
 mod http_server;
 mod output_locks;
@@ -11,6 +12,7 @@ mod reload;
 mod replay;
 mod sd_notify;
 mod self_test;
+mod socket_server;
 mod wakeups;
 
 use std::collections::BTreeSet;
@@ -37,7 +39,9 @@ use outputs::Outputs;
 use reload::ReloadableParts;
 pub use replay::replay;
 pub use self_test::self_test;
+use socket_server::{AgentQuestion, SocketServer};
 use tcpclose_core::finding::{Finding, LossLocation};
+use tcpclose_core::routes::RecentRoutes;
 use tcpclose_core::summary::PortPressure;
 use tcpclose_core::types::{Nanos, Port};
 use tcpclose_sys::host::{privilege_drop, self_usage};
@@ -63,6 +67,11 @@ struct Agent {
     pressure: Vec<PortPressure>,
     /// The last answer to a scrape.
     snapshot: Option<Arc<MetricsSnapshot>>,
+    /// What commands ask for besides what the session knows.
+    recent_routes: RecentRoutes,
+    started: Nanos,
+    /// Where commands ask, if they may and can.
+    _socket_server: Option<SocketServer>,
     wakeups: Wakeups,
     /// The event to handle next.
     wakeup: Option<Wakeup>,
@@ -81,8 +90,9 @@ pub async fn run(
     record: Option<&Path>,
 ) -> anyhow::Result<()> {
     let (scrapes, wanted) = mpsc::channel(16);
+    let (questions, asked) = mpsc::channel(1);
     // Before anything that takes time: from now on a signal must not end the program by itself.
-    let wakeups = Wakeups::start(config.interval, wanted)?;
+    let wakeups = Wakeups::start(config.interval, wanted, asked)?;
     let kept = needed_capabilities(&config);
     let mut session = Session::builder(options(&config)?)
         .capacity(config.max_connections.get())
@@ -91,7 +101,7 @@ pub async fn run(
         .reader_nice(config.reader_nice)
         .after_attach(move || Ok(privilege_drop::drop_all_except(&kept)?))
         .start()?;
-    let agent = Agent::start(config, file, &mut session, scrapes, wakeups)?;
+    let agent = Agent::start(config, file, &mut session, (scrapes, questions), wakeups)?;
     session.begin_recording()?;
     sd_notify::ready();
     agent.announce(&mut session);
@@ -124,7 +134,7 @@ impl Agent {
         config: Config,
         file: Option<PathBuf>,
         session: &mut Session<Live>,
-        scrapes: mpsc::Sender<Scrape>,
+        (scrapes, questions): (mpsc::Sender<Scrape>, mpsc::Sender<AgentQuestion>),
         mut wakeups: Wakeups,
     ) -> anyhow::Result<Self> {
         let first = IntervalEnd {
@@ -141,12 +151,16 @@ impl Agent {
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
         let stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
+        let socket_server = listen(&config, questions);
         let reloadable = ReloadableParts::start(config, file, outputs, scrapes)?;
         Ok(Self {
             reloadable,
             summarizer: Summarizer::new(first.at).for_metrics(start, stuck_known_from),
             pressure: Vec::new(),
             snapshot: None,
+            recent_routes: RecentRoutes::new(first.at),
+            started: first.at,
+            _socket_server: socket_server,
             wakeups,
             wakeup: None,
             is_stopped: false,
@@ -164,6 +178,9 @@ impl Agent {
 
     fn take_finding(&mut self, finding: Finding) {
         self.summarizer.take(&finding);
+        if let Finding::Close(close) = &finding {
+            self.recent_routes.add(close);
+        }
         self.reloadable.outputs.offer(&Arc::new(finding.into()));
     }
 
@@ -230,6 +247,16 @@ impl Agent {
     }
 }
 
+/// Lets commands ask. An agent that cannot be asked works all the same.
+fn listen(config: &Config, questions: mpsc::Sender<AgentQuestion>) -> Option<SocketServer> {
+    if !config.answer_commands {
+        return None;
+    }
+    SocketServer::start(&config.run_directory, questions)
+        .inspect_err(|error| notice!("commands cannot ask this agent: {error:#}"))
+        .ok()
+}
+
 fn usage(session: &Session<Live>) -> Usage {
     Usage {
         cpu: clock::process_cpu_time(),
@@ -253,6 +280,11 @@ impl Consumer<Live> for Agent {
             Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
             Some(Wakeup::Watchdog) => sd_notify::ping_watchdog(),
             Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
+            Some(Wakeup::Question(AgentQuestion { question, answer })) => {
+                let (recent, started) = (&self.recent_routes, self.started);
+                // The command may have gone meanwhile.
+                let _ = answer.send(answers::answer(&question, session, recent, started));
+            }
             Some(Wakeup::Hangup) => self.reloadable.start_reload(),
             Some(Wakeup::Reload(event)) => {
                 let before = self.reloadable.config.interval;

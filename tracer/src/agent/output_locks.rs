@@ -55,7 +55,11 @@ impl OutputLocks {
     }
 }
 
-fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
+/// Takes the lock of a destination in a directory, which exists.
+///
+/// # Errors
+/// Another agent holds the lock, or its file cannot be created.
+pub(super) fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> {
     let path = directory.join(file_name(destination));
     let failed = || {
         format!(

@@ -126,6 +126,7 @@ impl ReloadableParts {
             max_connections,
             run_directory,
             reader_nice,
+            answer_commands,
             trace,
             prometheus,
             outputs,
@@ -135,6 +136,7 @@ impl ReloadableParts {
             ("stuck_after", stuck_after != config.stuck_after),
             ("max_connections", max_connections != config.max_connections),
             ("reader_nice", reader_nice != config.reader_nice),
+            ("answer_commands", answer_commands != config.answer_commands),
             ("[trace]", trace != config.trace),
         ];
         for (name, _) in needs_restart.iter().filter(|(_, changed)| *changed) {

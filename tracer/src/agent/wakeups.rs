@@ -10,6 +10,7 @@ use tokio::time::{self, MissedTickBehavior};
 use super::http_server::Scrape;
 use super::reload::ReloadEvent;
 use super::sd_notify::{self, Watchdog};
+use super::socket_server::{AgentQuestion, next_question};
 
 /// An event for the agent's loop.
 #[expect(
@@ -23,6 +24,8 @@ pub(super) enum Wakeup {
     Watchdog,
     /// An HTTP client needs a snapshot.
     Scrape(Scrape),
+    /// A command asks.
+    Question(AgentQuestion),
     /// SIGHUP: the configuration is to be read again.
     Hangup,
     /// A reload in progress can go on.
@@ -36,6 +39,7 @@ pub(super) struct Wakeups {
     ticks: time::Interval,
     watchdog: Watchdog,
     scrapes: mpsc::Receiver<Scrape>,
+    questions: mpsc::Receiver<AgentQuestion>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -46,11 +50,16 @@ impl Wakeups {
     ///
     /// # Errors
     /// The kernel refuses a handler.
-    pub fn start(interval: Duration, scrapes: mpsc::Receiver<Scrape>) -> io::Result<Self> {
+    pub fn start(
+        interval: Duration,
+        scrapes: mpsc::Receiver<Scrape>,
+        questions: mpsc::Receiver<AgentQuestion>,
+    ) -> io::Result<Self> {
         Ok(Self {
             ticks: ticks(interval),
             watchdog: sd_notify::watchdog(),
             scrapes,
+            questions,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -68,6 +77,7 @@ impl Wakeups {
             _ = self.ticks.tick() => Wakeup::IntervalEnd,
             () = self.watchdog.due() => Wakeup::Watchdog,
             Some(scrape) = self.scrapes.recv() => Wakeup::Scrape(scrape),
+            question = next_question(&mut self.questions) => Wakeup::Question(question),
             _ = self.hangup.recv() => Wakeup::Hangup,
             _ = self.terminate.recv() => Wakeup::Stop,
             _ = self.interrupt.recv() => Wakeup::Stop,

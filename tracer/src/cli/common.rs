@@ -1,6 +1,7 @@
 //! Shared by several commands.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::Context as _;
 use clap::ColorChoice;
 use tokio::runtime::Runtime;
 
+use crate::agent_socket::AgentAddress;
 use crate::duration_arg::{InvalidDuration, duration_from};
 use crate::output::{Format, terminal};
 use crate::recording::IfExists;
@@ -73,6 +75,26 @@ impl OutputArgs {
             ColorChoice::Auto => terminal::has_colours(),
             ColorChoice::Always => true,
             ColorChoice::Never => false,
+        }
+    }
+}
+
+/// Which agent is asked.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct AgentArg {
+    /// Ask the agent with this socket for what a scan cannot see, or `none`; without this option,
+    /// /run/tcpclose/agent.sock where an agent answers there
+    #[arg(long, value_name = "PATH")]
+    agent: Option<PathBuf>,
+}
+
+impl AgentArg {
+    /// Returns the address of the agent; `None` where none is to be asked.
+    pub(super) fn address(&self) -> Option<AgentAddress> {
+        match &self.agent {
+            None => Some(AgentAddress::default()),
+            Some(path) if path.as_os_str() == "none" => None,
+            Some(path) => Some(AgentAddress::named(path.clone())),
         }
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct FoundRoute {
     pub usage: RouteUsage,
     /// The live connections: the inodes of their sockets, `None` without a file.
     pub live: Vec<Option<Inode>>,
+    /// The minisockets, by their local ports.
+    pub minisockets: Vec<(Port, Tuple)>,
 }
 
 /// The routes of all namespaces that were read.
@@ -52,6 +54,7 @@ struct Connection {
 struct Members {
     ports: Vec<ScannedPort>,
     live: Vec<(Port, Option<Inode>)>,
+    minisockets: Vec<(Port, Tuple)>,
     timestamps: Option<bool>,
     /// Whether one of them passes the filter on addresses.
     is_wanted: bool,
@@ -205,9 +208,16 @@ impl<'a> FoundRoutes<'a> {
             // A dump may list a connection twice.
             members.live.sort_unstable();
             members.live.dedup_by_key(|(port, _)| *port);
+            members.minisockets.sort_unstable_by_key(|(port, _)| *port);
+            members.minisockets.dedup_by_key(|(port, _)| *port);
+            // What a new connection has taken over counts as that connection's.
+            let live = &members.live;
+            let is_live = |port| live.binary_search_by_key(&port, |(port, _)| *port).is_ok();
+            members.minisockets.retain(|(port, _)| !is_live(*port));
             FoundRoute {
                 usage: RouteUsage::new(route, members.ports, settings, members.timestamps, at),
                 live: members.live.into_iter().map(|(_, inode)| inode).collect(),
+                minisockets: members.minisockets,
             }
         });
         self.routes.extend(found);
@@ -240,6 +250,8 @@ impl Members {
         self.ports.push(ScannedPort { port, holder });
         if holder == PortHolder::Socket {
             self.live.push((port, connection.inode));
+        } else {
+            self.minisockets.push((port, connection.tuple));
         }
         self.timestamps = self.timestamps.or(connection.timestamps);
     }

@@ -3,6 +3,7 @@
 
 mod collect;
 mod ephemeral_ports;
+mod known;
 mod scanner;
 
 pub(crate) use ephemeral_ports::EphemeralPorts;

@@ -16,6 +16,8 @@ use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::netns::{self, NetNsHandle};
 
 use super::collect::{FoundRoute, FoundRoutes};
+use super::known::{self, KnownRoute};
+use crate::agent_socket::AgentAddress;
 use crate::coverage::{self, CoverageGap};
 use crate::namespace_walk::{NamespaceWalk, WalkScope};
 use crate::task_file_iter::TaskFileIter;
@@ -29,6 +31,8 @@ pub(crate) struct PortScanOptions {
     pub netns: Option<NetNsHandle>,
     /// Distinguishes that namespace from a later one with its number; `None` where it is not known.
     pub netns_cookie: Option<u64>,
+    /// The running agent that is asked what it knows of the routes.
+    pub agent: Option<AgentAddress>,
 }
 
 /// Scans the host for routes.
@@ -47,6 +51,7 @@ impl PortScanner {
             filter,
             netns,
             netns_cookie,
+            agent,
         } = &self.options;
         let begun = now();
         let scope = WalkScope {
@@ -74,7 +79,12 @@ impl PortScanner {
         let unheld = live().filter(|inode| owner(&search, **inode).is_none());
         gaps.extend(holders_gap(&search, unheld.count(), filter));
 
-        let (routes, unknown) = reports(found.routes, &search, filter);
+        let agent = agent.as_ref();
+        let known = agent.and_then(|agent| known::ask(agent, &found.routes, &search, &mut gaps));
+        let known = known.into_iter().flatten();
+        let known = known.map(Some).chain(std::iter::repeat_with(|| None));
+        let found = found.routes.into_iter().zip(known);
+        let (routes, unknown) = reports(found, &search, filter);
         let scarce = unknown
             .iter()
             .filter(|usage| usage.fullness() != Fullness::Free);
@@ -90,24 +100,37 @@ impl PortScanner {
 /// Returns the reports of the routes that the filter on processes lets pass, and those of which
 /// nothing shows whether it does.
 fn reports(
-    found: Vec<FoundRoute>,
+    found: impl Iterator<Item = (FoundRoute, Option<KnownRoute>)>,
     search: &HolderSearch,
     filter: &ConnectionFilter,
 ) -> (Vec<RouteReport>, Vec<RouteUsage>) {
     let (mut routes, mut unknown) = (Vec::new(), Vec::new());
-    for FoundRoute { usage, live } in found {
+    for (FoundRoute { usage, live, .. }, known) in found {
         let owners = || {
             live.iter()
                 .map(|inode| inode.and_then(|inode| owner(search, inode)))
         };
-        if filter.is_of_processes() && !live.iter().flatten().any(|it| passes(search, *it, filter))
-        {
-            if owners().all(|owner| owner.is_none()) {
+        let closed = known.as_ref().map_or(&[][..], |known| &known.minisockets);
+        let former = || {
+            closed
+                .iter()
+                .map(|owner| owner.as_ref().map(|(process, source)| (process, *source)))
+        };
+        let has_wanted = || {
+            let was_wanted = |(process, _): (&Arc<Process>, _)| filter.matches_process(process);
+            live.iter().flatten().any(|it| passes(search, *it, filter))
+                || former().flatten().any(was_wanted)
+        };
+        if filter.is_of_processes() && !has_wanted() {
+            if owners().all(|owner| owner.is_none()) && former().all(|owner| owner.is_none()) {
                 unknown.push(usage);
             }
             continue;
         }
-        routes.push(RouteReport::new(usage, owners()));
+        routes.push(RouteReport {
+            history: known.as_ref().map(|known| known.history.clone()),
+            ..RouteReport::new(usage, owners(), former())
+        });
     }
     (routes, unknown)
 }

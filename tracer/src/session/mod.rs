@@ -8,6 +8,7 @@ mod event_loop;
 mod event_loop_tests;
 mod existing_sockets;
 mod gauges;
+mod known;
 mod live;
 mod minisocket_prober;
 mod owners;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tcpclose_common::{SocketDescriptor, TcpState};
 
+use super::known::KnownSockets;
 use super::listeners::ListeningSocket;
 use super::mptcp::{self, MptcpSockets};
 use super::observe::{OBSERVED_STATES, observe_stuck};
@@ -65,6 +66,8 @@ pub struct ScannedSockets {
     pub(super) gaps: Vec<CoverageGap>,
     /// The descriptors that the kernel's iterator over open files has listed, where it ran.
     pub(super) files: Option<Vec<SocketDescriptor>>,
+    /// What a running agent knows of the sockets.
+    pub(super) known: KnownSockets,
     /// The namespaces that were read, to probe their sockets again.
     walk: NamespaceWalk,
 }
@@ -116,6 +119,7 @@ impl ScannedSockets {
                 listeners: Vec::new(),
                 gaps: Vec::new(),
                 files: None,
+                known: KnownSockets::default(),
                 walk: NamespaceWalk::default(),
             },
         };

@@ -4,6 +4,7 @@
 
 mod collect;
 mod holders;
+mod known;
 mod listeners;
 mod mptcp;
 mod observe;

@@ -15,6 +15,7 @@ mod losses;
 mod metrics;
 mod ports;
 mod program;
+mod questions;
 mod recording;
 mod reload;
 mod rights;

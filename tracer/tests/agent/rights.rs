@@ -95,6 +95,12 @@ fn a_user_with_the_five_capabilities_can_run_it() -> TestResult {
         assert!(status.contains("Uid:\t65534\t65534"), "{status}");
         let messages = agent.stderr();
         assert!(!messages.contains("could not be attached"), "{messages}");
+        // Root trusts it, as the directory of its socket was given to it.
+        let leaks = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
+            .args(["leaks", "--netns", netns, "--agent"])
+            .arg(scratch.path("run/agent.sock"))
+            .output()?;
+        assert_eq!(String::from_utf8_lossy(&leaks.stderr), "");
         let doctor = Command::new(env!("CARGO_BIN_EXE_tcpclose"))
             .args(["doctor", "--agent"])
             .output()?;

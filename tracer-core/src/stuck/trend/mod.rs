@@ -9,6 +9,8 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::owner_key::OwnerKey;
 use crate::types::Nanos;
 
@@ -29,7 +31,7 @@ struct Series {
 }
 
 /// The straight line that fits the samples best (ordinary least squares).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
     /// The line's slope: growth a second, negative when it shrinks.
     pub per_second: f64,
@@ -158,6 +160,36 @@ pub struct Forecast {
     pub exhausted_in: Option<Nanos>,
 }
 
+/// The lines through what was counted of one owner.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrendLines {
+    stuck: Fit,
+    descriptors: Option<Fit>,
+    open: Option<Fit>,
+}
+
+impl TrendLines {
+    /// Returns the forecast of an owner that may open `room` more descriptors; `None` while no line
+    /// predicts anything ([`Fit::is_significant`]).
+    #[must_use]
+    pub fn forecast(&self, room: Option<u64>) -> Option<Forecast> {
+        let Self {
+            stuck: fit,
+            descriptors,
+            open,
+        } = *self;
+        // That nothing is left is certain without any line.
+        let counts = |fit: &Fit| room == Some(0) || fit.is_significant();
+        let part = descriptors.filter(counts);
+        let open = open.filter(|open| open.explains_more_than(part.as_ref()));
+        (counts(&fit) || open.is_some()).then(|| Forecast {
+            fit,
+            open,
+            exhausted_in: room.and_then(|room| open.or(part)?.time_to(room)),
+        })
+    }
+}
+
 /// How many sockets of one owner are stuck.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -214,21 +246,18 @@ impl Trends {
     /// ([`Fit::is_significant`]).
     #[must_use]
     pub fn forecast(&self, owner: &OwnerKey, room: Option<u64>) -> Option<Forecast> {
-        let Trend {
-            stuck,
-            descriptors,
-            open,
-        } = self.0.get(owner)?;
-        // That nothing is left is certain without any line.
-        let counts = |fit: &Fit| room == Some(0) || fit.is_significant();
-        let fit = stuck.fit()?;
-        let part = descriptors.fit().filter(counts);
-        let open = open.fit();
-        let open = open.filter(|open| open.explains_more_than(part.as_ref()));
-        (counts(&fit) || open.is_some()).then(|| Forecast {
-            fit,
-            open,
-            exhausted_in: room.and_then(|room| open.or(part)?.time_to(room)),
+        self.lines(owner)?.forecast(room)
+    }
+
+    /// Returns the lines through what was counted of an owner; `None` while there are fewer than
+    /// [`MIN_SAMPLES`].
+    #[must_use]
+    pub fn lines(&self, owner: &OwnerKey) -> Option<TrendLines> {
+        let trend = self.0.get(owner)?;
+        Some(TrendLines {
+            stuck: trend.stuck.fit()?,
+            descriptors: trend.descriptors.fit(),
+            open: trend.open.fit(),
         })
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
+use crate::agent_socket::DEFAULT_RUN_DIRECTORY;
 use crate::filter::config::KernelFilter;
 use crate::output::prometheus::fixed_series;
 use crate::output::sink::{RateLimit, RecordKind, SinkConfig, Target};
@@ -58,6 +59,8 @@ pub struct Config {
     /// The nice value of the thread that reads the kernel's records.
     #[serde(deserialize_with = "reader_nice")]
     pub reader_nice: i32,
+    /// Whether commands on this host may ask the agent.
+    pub answer_commands: bool,
     /// Which connections are traced.
     pub trace: KernelFilter,
     /// The HTTP endpoint.
@@ -109,8 +112,9 @@ impl Default for Config {
             interval: Duration::from_secs(60),
             stuck_after: Duration::from_secs(60),
             max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
-            run_directory: "/run/tcpclose".into(),
+            run_directory: DEFAULT_RUN_DIRECTORY.into(),
             reader_nice: READER_NICE,
+            answer_commands: true,
             trace: KernelFilter::default(),
             prometheus: PrometheusConfig::default(),
             outputs: vec![quiet],

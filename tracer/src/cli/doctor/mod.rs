@@ -4,6 +4,7 @@ mod access;
 mod agent_privileges;
 mod check;
 mod kernel;
+mod running_agent;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         access::namespaces(),
         access::holders(),
         access::priority(),
+        running_agent::running_agent(),
     ];
 
     print(&report(&release, &checks, best.is_ok()))?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::cli::common::{OutputArgs, positive_count, scan_interval};
+use crate::cli::common::{AgentArg, OutputArgs, positive_count, scan_interval};
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
 use crate::stuck::ScanOptions;
@@ -65,6 +65,8 @@ pub(in crate::cli) struct LeaksArgs {
     )]
     pub(super) replay: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) agent: AgentArg,
+    #[command(flatten)]
     pub(super) filters: FilterArgs,
 }
 
@@ -79,6 +81,7 @@ impl LeaksArgs {
             netns_cookie,
             still_sending: self.all,
             dead_after: self.dead.map(Nanos::from),
+            agent: self.agent.address(),
         })
     }
 }

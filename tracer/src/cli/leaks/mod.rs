@@ -33,6 +33,9 @@ pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
         None => {
             scanner.scan();
             let complete = printer.print_gaps(&scanner.take_gaps());
+            if !scanner.agent_answers() {
+                printer.note_missing_agent();
+            }
             let report = scanner.report();
             match printer.print(report)? {
                 PrintOutcome::ReaderGone => Ok(ExitCode::SUCCESS),

@@ -10,7 +10,7 @@ use crate::output::Format;
 use crate::output::clock::WallClock;
 use crate::output::json::write_stuck;
 use crate::output::leaks::{LeakTable, headline};
-use tcpclose_core::stuck::{Report, StuckSocket};
+use tcpclose_core::stuck::{AgeCertainty, Report, StuckSocket};
 
 /// Prints reports, each in full or as the changes since the last one.
 pub(super) struct ReportPrinter {
@@ -19,6 +19,8 @@ pub(super) struct ReportPrinter {
     clock: WallClock,
     cgroups: Box<dyn CgroupNames>,
     printer: ScanPrinter,
+    /// Whether no agent has answered that would know ages.
+    lacks_agent: bool,
 }
 
 impl ReportPrinter {
@@ -38,12 +40,18 @@ impl ReportPrinter {
             clock,
             cgroups,
             printer: ScanPrinter::new(watching),
+            lacks_agent: false,
         }
     }
 
     /// Prints the gaps of a scan. Returns whether nothing that matters is missing.
     pub(super) fn print_gaps(&mut self, gaps: &[CoverageGap]) -> bool {
         self.printer.print_gaps(gaps)
+    }
+
+    /// Has reports whose ages are estimates say that an agent would know them.
+    pub(super) fn note_missing_agent(&mut self) {
+        self.lacks_agent = true;
     }
 
     /// Writes a report.
@@ -71,7 +79,13 @@ impl ReportPrinter {
     }
 
     fn write_table(&mut self, report: &Report) -> io::Result<()> {
-        let table = self.table.write(report, self.cgroups.as_mut());
+        let mut table = self.table.write(report, self.cgroups.as_mut());
+        let is_estimated = |stuck: &StuckSocket| stuck.age.known == AgeCertainty::Estimated;
+        if self.lacks_agent && report.stuck().any(is_estimated) {
+            table.push_str(
+                "~ is an estimate; a running agent (`tcpclose agent`) would know the age\n",
+            );
+        }
         let time = self.clock.time_of_day(report.at);
         self.printer.write_table(&headline(report), &table, time)
     }

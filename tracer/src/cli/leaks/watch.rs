@@ -165,8 +165,10 @@ impl Watch {
                 let (mut scanner, mut collected) = collected.context(SCANNER_PANICKED)?;
                 for socket in &mut collected.sockets {
                     let session = session.as_ref();
-                    socket.entered =
+                    let seen =
                         session.and_then(|session| session.entered_at(socket.id, socket.state));
+                    // What is older than the session an agent may have seen.
+                    socket.entered = seen.or(socket.entered);
                 }
                 self.phase = WatchPhase::Evaluating(spawn_blocking(move || {
                     scanner.evaluate(collected);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::common::{OutputArgs, positive_count, scan_interval};
+use crate::cli::common::{AgentArg, OutputArgs, positive_count, scan_interval};
 use crate::filter::args::FilterArgs;
 use crate::ports::PortScanOptions;
 
@@ -34,6 +34,8 @@ pub(in crate::cli) struct PortsArgs {
     #[arg(long, value_name = "N", requires = "watch", value_parser = positive_count)]
     pub(super) count: Option<u64>,
     #[command(flatten)]
+    pub(super) agent: AgentArg,
+    #[command(flatten)]
     pub(super) filters: FilterArgs,
 }
 
@@ -45,6 +47,7 @@ impl PortsArgs {
             filter: self.filters.live()?,
             netns,
             netns_cookie,
+            agent: self.agent.address(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::common::OutputArgs;
+use crate::cli::common::{AgentArg, OutputArgs};
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
 
@@ -30,6 +30,8 @@ pub(in crate::cli) struct TriageArgs {
     pub(super) min_age: Duration,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) agent: AgentArg,
     #[command(flatten)]
     pub(super) filters: FilterArgs,
 }

@@ -30,6 +30,7 @@ pub(super) fn run(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     let filter = args.filters.live()?;
     let (netns, netns_cookie) = args.filters.kernel.scanned_namespace()?;
     let mut unseen = Vec::new();
+    let agent = args.agent.address();
     let runtime = single_threaded_runtime()?;
     let watched = runtime.block_on(watch(args, &mut unseen))?;
 
@@ -40,12 +41,14 @@ pub(super) fn run(args: &TriageArgs) -> anyhow::Result<ExitCode> {
         netns_cookie,
         still_sending: false,
         dead_after: None,
+        agent: agent.clone(),
     });
     scanner.scan();
     let (routes, gaps) = PortScanner::new(PortScanOptions {
         filter: filter.clone(),
         netns,
         netns_cookie,
+        agent,
     })
     .scan();
     for CoverageGap { text, matters } in scanner.take_gaps().into_iter().chain(gaps) {

@@ -4,14 +4,17 @@
 use std::fmt::Write as _;
 
 use super::advice::{what_to_do, why};
+use crate::escape::push_for_terminal;
 use crate::output::duration::push_with_unit;
 use crate::output::layout::{Cell, Spacing, Style, column_starts};
 use crate::output::paragraph::push_paragraph;
 use crate::output::process_text::{push_process, push_process_at_length};
 use crate::output::symbols::Symbols;
 use crate::plural::plural;
-use tcpclose_core::routes::{Fullness, NEARLY_FULL_SHARE, RouteReport, RouteUsage, RoutesReport};
-use tcpclose_core::types::NetNs;
+use tcpclose_core::routes::{
+    Fullness, NEARLY_FULL_SHARE, RouteHistory, RouteOwner, RouteReport, RouteUsage, RoutesReport,
+};
+use tcpclose_core::types::{Nanos, NetNs};
 
 const COLUMN_TITLES: [&str; 6] = ["ROUTE", "USED", "SHARE", "LIVE", "TIME_WAIT", "WHO"];
 /// The widths of the columns after the first.
@@ -29,8 +32,8 @@ const MAX_ROUTES: usize = 20;
 
 /// What one scan does not know.
 const UNKNOWN_FROM_A_SCAN: &str = "Not known from a scan: the processes of ports in TIME_WAIT, \
-     which end closes first, how long connections live, and failed connects. `tcpclose watch` \
-     shows them from its start on.";
+     which end closes first, how long connections live, and failed connects. A running agent \
+     (`tcpclose agent`) knows them.";
 
 /// How the table is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +113,9 @@ impl RouteTable {
             };
             let _ = writeln!(text, "and {} routes more{full} (--all)", left.len());
         }
-        if shown.iter().any(|route| route.usage.time_wait > 0) {
+        let lacks_agent =
+            |route: &RouteReport| route.usage.time_wait > 0 && route.history.is_none();
+        if shown.iter().any(lacks_agent) {
             push_paragraph(&mut text, "", "", UNKNOWN_FROM_A_SCAN, TEXT_WIDTH);
         }
         text
@@ -235,15 +240,15 @@ fn push_details(text: &mut String, route: &RouteReport) {
         }
         push("    NOW  ", &words);
     }
+    let history = route.history.as_ref();
+    if let Some(failed) = history.and_then(|history| failed_text(history, usage.at)) {
+        push("    NOW  ", &failed);
+    }
     for owner in &route.owners {
         let mut words = String::new();
         push_process_at_length(&mut words, &owner.process);
-        let _ = write!(
-            words,
-            ": {} {}",
-            owner.connections,
-            plural(owner.connections.into(), "connection", "connections")
-        );
+        words.push_str(": ");
+        push_ports(&mut words, owner);
         push("    WHO  ", &words);
     }
     if route.other_owners > 0 {
@@ -259,11 +264,82 @@ fn push_details(text: &mut String, route: &RouteReport) {
         );
         push("    WHO  ", &words);
     }
-    if let Some(why) = why(usage) {
+    if route.unowned_minisockets > 0 && history.is_some() {
+        let count = route.unowned_minisockets;
+        let closed = plural(count.into(), "closed connection", "closed connections");
+        push("    WHO  ", &format!("not known of {count} {closed}"));
+    }
+    if let Some(mut why) = why(usage) {
+        if let Some(history) = history {
+            push_history(&mut why, history);
+        }
         push("    WHY  ", &why);
     }
     let advice = what_to_do(usage);
     if !advice.is_empty() {
         push("    DO   ", &advice);
     }
+}
+
+/// Appends `3 connections` or `1 connection, and 199 that it has closed`.
+fn push_ports(words: &mut String, owner: &RouteOwner) {
+    let (live, closed) = (owner.connections, owner.minisockets);
+    if live > 0 || closed == 0 {
+        let _ = write!(
+            words,
+            "{live} {}",
+            plural(live.into(), "connection", "connections")
+        );
+    }
+    match (live, closed) {
+        (_, 0) => {}
+        (0, closed) => {
+            let connections = plural(closed.into(), "connection", "connections");
+            let _ = write!(words, "has closed {closed} {connections}");
+        }
+        (_, closed) => {
+            let _ = write!(words, ", and {closed} that it has closed");
+        }
+    }
+}
+
+/// `100 connects have failed (python3 12915), the first 5.2s ago`
+fn failed_text(history: &RouteHistory, now: Nanos) -> Option<String> {
+    let since = history.failing_since?;
+    let mut words = format!(
+        "{} {} failed",
+        history.failed,
+        plural(history.failed, "connect has", "connects have")
+    );
+    for (place, (owner, _)) in history.failed_of.iter().enumerate() {
+        words.push_str(if place == 0 { " (" } else { ", " });
+        push_for_terminal(&mut words, &owner.comm);
+        let _ = write!(words, " {}", owner.pid);
+    }
+    if !history.failed_of.is_empty() {
+        words.push(')');
+    }
+    words.push_str(", the first ");
+    push_with_unit(&mut words, now - since);
+    words.push_str(" ago");
+    Some(words)
+}
+
+/// Appends which end closed first of late, and how long connections live.
+fn push_history(why: &mut String, history: &RouteHistory) {
+    let (here, peer) = (history.closed_here, history.closed_by_peer);
+    if here + peer == 0 {
+        return;
+    }
+    let _ = write!(
+        why,
+        " Of the last {} closes here, this end closed {here} first",
+        here + peer
+    );
+    if let Some(lifetime) = history.lifetime {
+        why.push_str("; connections live ");
+        push_with_unit(why, lifetime);
+        why.push_str(" (median)");
+    }
+    why.push('.');
 }

@@ -5,10 +5,10 @@ use crate::output::json::write_route;
 use crate::output::samples;
 use tcpclose_core::process::{Process, Unit};
 use tcpclose_core::routes::{
-    PortHolder, PortSettings, RouteReport, RouteUsage, RoutesReport, ScannedPort,
+    PortHolder, PortSettings, RouteHistory, RouteReport, RouteUsage, RoutesReport, ScannedPort,
 };
 use tcpclose_core::summary::{ReuseRules, ReuseScope, Route};
-use tcpclose_core::types::{Nanos, NetNs, Port};
+use tcpclose_core::types::{Nanos, NetNs, Owner, OwnerSource, Port};
 
 const NOW: Nanos = Nanos::from_secs(600);
 const OWN: Option<NetNs> = NetNs::new(4_026_531_840);
@@ -83,7 +83,11 @@ impl Sample {
         let usage = RouteUsage::new(route, ports.collect(), self.settings, None, NOW);
         let owners = self.owners.iter().map(Some);
         let unknown = usize::from(self.live).saturating_sub(self.owners.len());
-        RouteReport::new(usage, owners.chain(std::iter::repeat_n(None, unknown)))
+        RouteReport::new(
+            usage,
+            owners.chain(std::iter::repeat_n(None, unknown)),
+            std::iter::empty(),
+        )
     }
 }
 
@@ -135,8 +139,8 @@ ROUTE                             USED SHARE   LIVE TIME_WAIT WHO
          for each request: keep-alive, or a pool.
 127.0.0.1 → 127.0.0.1:3306       7/200    3%      7         0 mariadb 28089
 Not known from a scan: the processes of ports in TIME_WAIT, which end closes
-first, how long connections live, and failed connects. `tcpclose watch` shows
-them from its start on.
+first, how long connections live, and failed connects. A running agent
+(`tcpclose agent`) knows them.
 "
     );
     assert_eq!(headline(&report), "2 routes: 1 full");
@@ -188,8 +192,8 @@ ROUTE                                           USED SHARE   LIVE TIME_WAIT WHO
          over more addresses or ports of the server.
     in another network namespace: --netns 4026532281
 Not known from a scan: the processes of ports in TIME_WAIT, which end closes
-first, how long connections live, and failed connects. `tcpclose watch` shows
-them from its start on.
+first, how long connections live, and failed connects. A running agent
+(`tcpclose agent`) knows them.
 "
     );
 }
@@ -222,8 +226,8 @@ ROUTE                            USED SHARE   LIVE TIME_WAIT WHO
          connection of this route shows whether the peer has TCP timestamps.
 192.0.2.1 → 192.0.2.2:443           ?     ?      0         9
 Not known from a scan: the processes of ports in TIME_WAIT, which end closes
-first, how long connections live, and failed connects. `tcpclose watch` shows
-them from its start on.
+first, how long connections live, and failed connects. A running agent
+(`tcpclose agent`) knows them.
 "
     );
     assert_eq!(
@@ -306,7 +310,8 @@ fn a_route_is_the_documented_record() {
             r#""settings":{"port_range":{"first":40000,"last":40199},"reserved":0,"bound":0,"#,
             r#""tw_reuse":2,"tw_reuse_delay_ms":1000.0,"timestamps":null},"#,
             r#""owners":[],"other_owners":0,"unowned":0,"#,
-            r#""closes_first":null,"lifetime_ms":null,"failed":null}"#,
+            r#""unowned_minisockets":null,"counted_since":null,"closes_first":null,"#,
+            r#""lifetime_ms":null,"failed":null,"failing_since":null}"#,
             "\n",
             r#"{"v":1,"kind":"route","ts":"2026-01-31T12:10:00.000000Z","netns":4026531840,"#,
             r#""local":"127.0.0.1","peer":{"addr":"127.0.0.1","port":3306},"#,
@@ -315,9 +320,69 @@ fn a_route_is_the_documented_record() {
             r#""settings":{"port_range":{"first":40000,"last":40199},"reserved":0,"bound":0,"#,
             r#""tw_reuse":2,"tw_reuse_delay_ms":1000.0,"timestamps":true},"#,
             r#""owners":[{"pid":28089,"comm":"mariadb","uid":0,"cgroup":null,"container":null,"#,
-            r#""source":"proc","connections":7}],"other_owners":0,"unowned":0,"#,
-            r#""closes_first":null,"lifetime_ms":null,"failed":null}"#,
+            r#""source":"proc","connections":7,"minisockets":null}],"other_owners":0,"unowned":0,"#,
+            r#""unowned_minisockets":null,"counted_since":null,"closes_first":null,"#,
+            r#""lifetime_ms":null,"failed":null,"failing_since":null}"#,
             "\n",
         )
     );
+}
+
+/// As [`no_pool`], with what an agent knows of it.
+fn known_to_an_agent() -> RouteReport {
+    let usage = no_pool().usage;
+    let python = process(12_915, b"python3");
+    let owner = Owner {
+        pid: 12_915,
+        uid: 0,
+        cgroup: None,
+        comm: b"python3"[..].into(),
+        source: OwnerSource::Connect,
+    };
+    let minisockets = vec![Some((&python, OwnerSource::Connect)); 198];
+    let unknown = vec![None; 2];
+    let history = RouteHistory {
+        since: NOW - Nanos::from_secs(100),
+        closed_here: 1_204,
+        closed_by_peer: 0,
+        lifetime: Some(Nanos::from_millis(2)),
+        failed: 100,
+        failing_since: Some(NOW - Nanos::from_secs(5)),
+        failed_at: Some(NOW),
+        failed_of: vec![(Arc::new(owner), 100)],
+    };
+    RouteReport {
+        history: Some(history),
+        ..RouteReport::new(
+            usage,
+            std::iter::empty(),
+            minisockets.into_iter().chain(unknown),
+        )
+    }
+}
+
+#[test]
+fn an_agent_knows_whose_ports_in_time_wait_were_and_since_when_connects_fail() {
+    let text = table(&report(vec![known_to_an_agent()]));
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in [
+        "NOW 100 connects have failed (python3 12915), the first 5.0s ago",
+        "WHO python3 12915: has closed 198 connections",
+        "WHO not known of 2 closed connections",
+        "Of the last 1204 closes here, this end closed 1204 first; connections live 2.0ms (median).",
+    ] {
+        assert!(words.contains(expected), "{expected}: {text}");
+    }
+    assert!(!words.contains("Not known from a scan"), "{text}");
+    let mut line = Vec::new();
+    let written = write_route(&mut line, &known_to_an_agent(), &samples::clock());
+    written.expect("memory takes everything");
+    let line = String::from_utf8(line).expect("JSON is UTF-8");
+    for expected in [
+        r#""source":"connect","connections":0,"minisockets":198}]"#,
+        r#""unowned_minisockets":2,"counted_since":"2026-01-31T12:08:20.000000Z","closes_first":"local""#,
+        r#""lifetime_ms":2.0,"failed":100,"failing_since":"2026-01-31T12:09:55.000000Z"}"#,
+    ] {
+        assert!(line.contains(expected), "{expected}: {line}");
+    }
 }

@@ -8,10 +8,12 @@ use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::agent_socket::AgentAddress;
 use crate::coverage::{self, CoverageGap};
 use crate::filter::containers::passes_stuck;
 use crate::stuck::collect::{ScanScope, ScannedSockets};
 use crate::stuck::holders::{self, SocketHolders};
+use crate::stuck::known::KnownSockets;
 use crate::stuck::preference::Preference;
 use crate::task_file_iter::TaskFileIter;
 use tcpclose_core::filter::ConnectionFilter;
@@ -41,6 +43,8 @@ pub struct ScanOptions {
     /// The silence after which established connections are reported that no keepalive timer
     /// guards, beside those whose peer answers nothing; `None`: no established connection is.
     pub dead_after: Option<Nanos>,
+    /// The running agent that is asked what it knows of the sockets.
+    pub agent: Option<AgentAddress>,
 }
 
 /// Scans the host, and remembers what it has found for the next scan.
@@ -62,6 +66,8 @@ pub struct Scanner {
     /// that exits, descriptors are gone before its sockets are.
     former_owners: HashMap<EndpointId, Arc<Process>>,
     gaps: Vec<CoverageGap>,
+    /// Whether an agent has answered during the last scan.
+    agent_answers: bool,
 }
 
 impl Scanner {
@@ -78,6 +84,7 @@ impl Scanner {
             interval: None,
             former_owners: HashMap::new(),
             gaps: Vec::new(),
+            agent_answers: false,
         }
     }
 
@@ -100,7 +107,13 @@ impl Scanner {
         mem::take(&mut self.gaps)
     }
 
-    /// Reads the kernel's tables: the first step. The caller may then set when each socket entered
+    /// Returns whether a running agent has answered during the last scan.
+    #[must_use]
+    pub const fn agent_answers(&self) -> bool {
+        self.agent_answers
+    }
+
+    /// Reads the kernel's tables, and asks the agent: the first step. The caller may then set when each socket entered
     /// its state, where it knows that.
     #[must_use]
     pub fn collect(&self) -> ScannedSockets {
@@ -109,6 +122,7 @@ impl Scanner {
             netns,
             netns_cookie,
             dead_after,
+            agent,
             ..
         } = &self.options;
         let wanted = ScanScope {
@@ -122,7 +136,12 @@ impl Scanner {
             false => None,
         };
         let known = self.report.stuck().map(|stuck| &stuck.socket);
-        ScannedSockets::read(&wanted, known, files)
+        let mut collected = ScannedSockets::read(&wanted, known, files);
+        if let Some(agent) = agent {
+            let (sockets, gaps) = (&mut collected.sockets, &mut collected.gaps);
+            collected.known = KnownSockets::ask(agent, sockets, gaps);
+        }
+        collected
     }
 
     /// Makes a report of what was collected: the second step.
@@ -166,6 +185,8 @@ impl Scanner {
         possibly_stuck.retain(is_wanted);
 
         let unknown = self.owners_unknown(&search, &old, &holders);
+        let (known, coverage) = (mem::take(&mut collected.known), holders::coverage(&search));
+        self.agent_answers = known.is_answer();
         let served: HashSet<(Option<NetNs>, u16)> = collected
             .listeners
             .iter()
@@ -183,6 +204,7 @@ impl Scanner {
                 holders.holders_of(socket),
                 holders.owner(socket, |pid| preference.rank(socket, pid)),
             );
+            known.complete(&mut stuck, !held_by.is_empty(), &coverage);
             stuck.with_holders(held_by, owner, unknown)
         };
         let filter = &self.options.filter;
@@ -196,7 +218,7 @@ impl Scanner {
         let wants_all = pids.is_empty() && filter.processes.is_empty() && containers.is_all();
         let of_all = |count| if wants_all { count } else { 0 };
         let sockets = old.into_iter().map(complete).filter(&mut is_in).collect();
-        let report = Report {
+        let mut report = Report {
             own_netns: netns::current().ok(),
             still_sending: of_all(still_sending),
             younger: of_all(younger),
@@ -207,6 +229,7 @@ impl Scanner {
                 .collect(),
             ..Report::new(at, min_age, sockets, &mut self.trends)
         };
+        known.add_growth(&mut report);
         self.replace_report(report, &vanished.into_iter().collect());
     }
 

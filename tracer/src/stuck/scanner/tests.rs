@@ -14,6 +14,7 @@ fn scanner() -> Scanner {
         netns_cookie: None,
         still_sending: false,
         dead_after: None,
+        agent: None,
     })
 }
 

@@ -121,15 +121,18 @@ impl<'a> Owner<'a> {
         }
     }
 
-    /// Returns a process that holds a descriptor of the socket.
-    pub(in crate::output::json) fn from_holder(process: &'a process::Process) -> Self {
+    /// Returns a process that has or had connections, and how that is known.
+    pub(in crate::output::json) fn of_connections(
+        process: &'a process::Process,
+        source: types::OwnerSource,
+    ) -> Self {
         Self {
             pid: process.pid,
             comm: String::from_utf8_lossy(&process.comm),
             uid: process.uid,
             cgroup: process.cgroup.as_deref(),
             container: process.container.as_ref().map(Container::from),
-            source: types::OwnerSource::Proc.into(),
+            source: source.into(),
         }
     }
 }

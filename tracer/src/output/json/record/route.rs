@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::parts::{Address, Owner, VERSION, netns, rounded_share};
 use crate::output::clock::{Rfc3339, WallClock};
 use crate::output::duration::rounded_ms;
-use tcpclose_core::routes::{PortSettings, RouteOwner, RouteReport};
+use tcpclose_core::routes::{PortSettings, RouteHistory, RouteOwner, RouteReport};
 use tcpclose_core::summary::ReuseScope;
 
 /// The record of a route at the time of a scan.
@@ -31,10 +31,13 @@ pub(in crate::output::json) struct Route<'a> {
     owners: Vec<RouteOwnerRecord<'a>>,
     other_owners: u32,
     unowned: u32,
-    /// A scan knows none of these.
+    /// Only a running agent knows these.
+    unowned_minisockets: Option<u32>,
+    counted_since: Option<Rfc3339>,
     closes_first: Option<&'static str>,
     lifetime_ms: Option<f64>,
     failed: Option<u64>,
+    failing_since: Option<Rfc3339>,
 }
 
 /// Which ports connect() may choose, and when it takes over those in TIME_WAIT.
@@ -61,6 +64,7 @@ struct RouteOwnerRecord<'a> {
     #[serde(flatten)]
     owner: Owner<'a>,
     connections: u32,
+    minisockets: Option<u32>,
 }
 
 impl<'a> Route<'a> {
@@ -70,7 +74,10 @@ impl<'a> Route<'a> {
             owners,
             other_owners,
             unowned,
+            unowned_minisockets,
+            history,
         } = report;
+        let history = history.as_ref();
         let pressure = usage.pressure;
         let share = pressure.and_then(|pressure| pressure.share());
         Self {
@@ -89,12 +96,20 @@ impl<'a> Route<'a> {
             fin_wait2: usage.fin_wait2,
             next_free_ms: usage.next_free.map(rounded_ms),
             settings: usage.settings.map(Settings::from),
-            owners: owners.iter().map(RouteOwnerRecord::new).collect(),
+            owners: owners
+                .iter()
+                .map(|owner| RouteOwnerRecord::new(owner, history.is_some()))
+                .collect(),
             other_owners: *other_owners,
             unowned: *unowned,
-            closes_first: None,
-            lifetime_ms: None,
-            failed: None,
+            unowned_minisockets: history.map(|_| *unowned_minisockets),
+            counted_since: history.map(|history| clock.rfc3339(history.since)),
+            closes_first: history.and_then(RouteHistory::closes_first).map(Into::into),
+            lifetime_ms: history.and_then(|history| history.lifetime).map(rounded_ms),
+            failed: history.map(|history| history.failed),
+            failing_since: history
+                .and_then(|history| history.failing_since)
+                .map(|since| clock.rfc3339(since)),
         }
     }
 }
@@ -120,10 +135,11 @@ impl From<PortSettings> for Settings {
 }
 
 impl<'a> RouteOwnerRecord<'a> {
-    fn new(owner: &'a RouteOwner) -> Self {
+    fn new(owner: &'a RouteOwner, knows_minisockets: bool) -> Self {
         Self {
-            owner: Owner::from_holder(&owner.process),
+            owner: Owner::of_connections(&owner.process, owner.source),
             connections: owner.connections,
+            minisockets: knows_minisockets.then_some(owner.minisockets),
         }
     }
 }
