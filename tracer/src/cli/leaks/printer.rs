@@ -83,7 +83,7 @@ impl ReportPrinter {
         let is_estimated = |stuck: &StuckSocket| stuck.age.known == AgeCertainty::Estimated;
         if self.lacks_agent && report.stuck().any(is_estimated) {
             table.push_str(
-                "~ is an estimate; a running agent (`tcpclose agent`) would know the age\n",
+                "~ marks an estimate; a running agent (`tcpclose agent`) knows such ages\n",
             );
         }
         let time = self.clock.time_of_day(report.at);

@@ -333,11 +333,11 @@ fn push_history(why: &mut String, history: &RouteHistory) {
     }
     let _ = write!(
         why,
-        " Of the last {} closes here, this end closed {here} first",
+        " Of the last {} connections that closed, this end closed {here} first",
         here + peer
     );
     if let Some(lifetime) = history.lifetime {
-        why.push_str("; connections live ");
+        why.push_str("; they lived ");
         push_with_unit(why, lifetime);
         why.push_str(" (median)");
     }
