@@ -186,7 +186,11 @@ fn ages_and_beginnings_that_a_scan_can_only_estimate_are_exact() -> TestResult {
         assert_eq!(stderr, "");
 
         let shown = testbed.output("leaks", &["--min-age", "0s"])?;
-        assert!(!shown.stdout.contains("marks an estimate"), "{}", shown.stdout);
+        assert!(
+            !shown.stdout.contains("marks an estimate"),
+            "{}",
+            shown.stdout
+        );
 
         // A stopped agent does not answer, and a killed one does not finish its answer.
         testbed.agent().signal(Signal::STOP)?;
