@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_says_how_much_follows() {
+    fn a_header_has_the_length_of_what_follows() {
         let bytes = Header { version: 3, len: 9 }.to_bytes();
         assert_eq!(bytes, *b"TCPC\x03\0\0\0\x09\0\0\0");
         assert_eq!(Header::content_len(bytes, 3, 9), Ok(9));

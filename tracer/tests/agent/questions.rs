@@ -276,7 +276,7 @@ fn ports_names_the_process_of_ports_in_time_wait() -> TestResult {
         for expected in [
             "1 connection, and 19 that it has closed",
             "3 connects have failed (",
-            "this end closed 19 first; they lived ",
+            "this host closed 19 first; they lived ",
         ] {
             assert!(words.contains(expected), "{expected}: {words}");
         }

@@ -58,7 +58,7 @@ struct Failures {
 pub struct RouteHistory {
     /// Since when closes were counted, at least.
     pub since: Nanos,
-    /// Connections that this end closed first.
+    /// Connections that this host closed first.
     pub closed_here: u64,
     /// Connections that the peer closed first.
     pub closed_by_peer: u64,

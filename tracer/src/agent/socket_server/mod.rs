@@ -142,7 +142,7 @@ async fn serve(listener: UnixListener, asker: Arc<LoopAsker>) -> io::Error {
 }
 
 /// Returns whether a user may ask: root, and the one that the agent runs as. The mode of the socket
-/// says the same; whoever changes that changes no more than it.
+/// allows the same, and may be changed.
 fn may_ask(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw()
 }

@@ -164,7 +164,7 @@ fn what_is_no_question_is_not_answered() {
 }
 
 #[test]
-fn clients_that_say_nothing_or_read_nothing_keep_nobody_out() {
+fn clients_that_say_nothing_or_read_nothing_keep_no_other_out() {
     let directory = RunDirectory::new("idle");
     let _server = directory.serve().expect("a new folder");
     let connect = || UnixStream::connect(directory.socket()).expect("it listens");

@@ -30,8 +30,8 @@ impl Drop for Folder {
     }
 }
 
-/// What a client is told that asks a server which reads its question and sends these bytes.
-fn told(name: &str, answer: &'static [u8]) -> String {
+/// The error of a client that asks a server which reads its question and sends these bytes.
+fn error_about(name: &str, answer: &'static [u8]) -> String {
     let folder = Folder::new(name);
     let path = folder.path();
     let listener = UnixListener::bind(&path).expect("a socket");
@@ -47,7 +47,7 @@ fn told(name: &str, answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn where_nobody_listens_there_is_no_agent() {
+fn where_nothing_listens_there_is_no_agent() {
     let folder = Folder::new("nobody");
     let path = folder.path();
     let reason = |path: &Path| AgentClient::connect(path).expect_err("no agent").reason;
@@ -62,7 +62,7 @@ fn where_nobody_listens_there_is_no_agent() {
 
 #[test]
 fn other_versions_are_named_in_one_sentence() {
-    let words = told("newer", b"TCPC\x63\0\0\0\0\0\0\0");
+    let words = error_about("newer", b"TCPC\x63\0\0\0\0\0\0\0");
     assert!(words.contains("has version 99 of the protocol"), "{words}");
     assert!(words.contains("restart the agent"), "{words}");
 }
@@ -74,20 +74,20 @@ fn an_answer_that_is_cut_is_no_answer() {
         ("cut-1", b"TCPC\x01\0"),
         ("cut-2", b"TCPC\x01\0\0\0\x40\0\0\0\0\x05"),
     ] {
-        let words = told(name, cut);
+        let words = error_about(name, cut);
         assert!(words.contains("in the middle of its answer"), "{words}");
     }
 }
 
 #[test]
-fn what_no_agent_says_is_refused() {
+fn what_no_agent_answers_is_refused() {
     for (name, answer) in [
         ("http", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
         ("huge", b"TCPC\x01\0\0\0\xff\xff\xff\xff"),
         ("other", b"TCPC\x01\0\0\0\x02\0\0\0\x01\0"),
         ("content", b"TCPC\x01\0\0\0\x02\0\0\0\xff\xff"),
     ] {
-        let words = told(name, answer);
+        let words = error_about(name, answer);
         assert!(
             words.contains("gave no answer that an agent gives"),
             "{words}"

@@ -333,7 +333,7 @@ fn push_history(why: &mut String, history: &RouteHistory) {
     }
     let _ = write!(
         why,
-        " Of the last {} connections that closed, this end closed {here} first",
+        " Of the last {} connections that closed, this host closed {here} first",
         here + peer
     );
     if let Some(lifetime) = history.lifetime {

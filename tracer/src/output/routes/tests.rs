@@ -369,7 +369,7 @@ fn an_agent_knows_whose_ports_in_time_wait_were_and_since_when_connects_fail() {
         "NOW 100 connects have failed (python3 12915), the first 5.0s ago",
         "WHO python3 12915: has closed 198 connections",
         "WHO not known of 2 closed connections",
-        "Of the last 1204 connections that closed, this end closed 1204 first; they lived 2.0ms",
+        "Of the last 1204 connections that closed, this host closed 1204 first; they lived 2.0ms",
     ] {
         assert!(words.contains(expected), "{expected}: {text}");
     }

@@ -113,8 +113,8 @@ impl Scanner {
         self.agent_answers
     }
 
-    /// Reads the kernel's tables, and asks the agent: the first step. The caller may then set when each socket entered
-    /// its state, where it knows that.
+    /// Reads the kernel's tables, and asks the agent: the first step. The caller may then set when
+    /// each socket entered its state, where it knows that.
     #[must_use]
     pub fn collect(&self) -> ScannedSockets {
         let ScanOptions {
