@@ -36,6 +36,7 @@ fn close(second: u64, peer_port: u16, initiator: Initiator, lifetime_ms: u64) ->
             seen_from_start: true,
             opened: Some(Nanos(1)),
             lifetime: Some(Nanos::from_millis(lifetime_ms)),
+            peer: None,
             peer_owner: None,
         },
         owner: None,

@@ -33,6 +33,7 @@ fn socket() -> KnownSocket {
             seen_from_start: true,
             opened: Some(Nanos::from_secs(100)),
             lifetime: None,
+            peer: None,
             peer_owner: Some(owner()),
         },
         state: TcpState::CloseWait,
