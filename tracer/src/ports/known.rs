@@ -123,12 +123,12 @@ impl<'a> Processes<'a> {
             true => holder.or_else(running).filter(is_same),
             false => None,
         };
-        let process = process.unwrap_or_else(|| Arc::new(self.from_owner(owner)));
+        let process = process.unwrap_or_else(|| Arc::new(self.describe(owner)));
         self.described.insert(key, Arc::clone(&process));
         process
     }
 
-    fn from_owner(&mut self, owner: &Owner) -> Process {
+    fn describe(&mut self, owner: &Owner) -> Process {
         let cgroup = owner.cgroup.and_then(|id| self.cgroups.name(id.get()));
         Process {
             pid: owner.pid,
