@@ -162,12 +162,27 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         &[VALUE],
         "it lives, or its close reports its end",
     ),
+    (
+        "summary.closes.cause.from_path",
+        &[NUMBER],
+        "the recordings of agents are older than this cause",
+    ),
+    (
+        "summary.closes.cause.no_local_port",
+        &[NUMBER],
+        "no agent was recorded while ports were missing",
+    ),
     ("summary.processes.closes.exact", &["false"], MANY),
     ("summary.processes.resets.exact", &["false"], MANY),
     ("summary.peers.closes.exact", &["false"], MANY),
     ("summary.peers.resets.exact", &["false"], MANY),
     ("summary.stuck.peers.exact", &["false"], MANY),
 ];
+/// Parts of records that no kept output has, and why.
+const NEVER_REPLAYED_PARTS: [(&str, &str); 1] = [(
+    "summary.idle_timeouts.",
+    "a timeout shows after eight closes of a service; those of nginx are in leaks/triage.rs",
+)];
 const AS_OWNER: &str =
     "it is written as the owner is, which the kept outputs have in all its forms";
 const MPTCP: &str = "a live `leaks` lists MPTCP connections; the tracer follows TCP alone";
@@ -193,6 +208,10 @@ fn all_that_the_schema_allows_is_in_the_kept_outputs() {
         words.is_some_and(|words| words.contains(word))
     };
     let is_excepted = |place: &str, word: &str| {
+        let mut parts = NEVER_REPLAYED_PARTS.iter();
+        if parts.any(|(part, _)| place.starts_with(part)) {
+            return true;
+        }
         let mut exceptions = NEVER_REPLAYED.iter();
         exceptions.any(|(at, words, _)| *at == place && words.contains(&word))
     };
