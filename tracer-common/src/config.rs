@@ -55,6 +55,8 @@ config! {
     sk_backlog_len,
     /// `struct net`: `ns.inum`
     net_inum,
+    sk_protocol,
+    sk_type,
 
     // struct tcp_sock, in bytes from its start
     /// `inet_conn.icsk_inet.inet_sport`: still set where `skc_num` is 0 already
@@ -78,6 +80,9 @@ config! {
     lsndtime,
     /// `inet_conn.icsk_ack.lrcvtime`, as `lsndtime`
     lrcvtime,
+    /// `first_tx_mstamp`, when the last segment that was acknowledged had been sent, in microseconds
+    /// of `CLOCK_MONOTONIC`; 0 where the kernel has no such field
+    first_tx_mstamp,
     /// `rx_opt.rcv_tsecr`; 0 where the kernel has no such field
     rcv_tsecr,
     /// `out_of_order_queue.rb_node`: NULL while no segment is out of order
@@ -100,6 +105,18 @@ config! {
     skb_end_seq,
     /// `sk_buff.cb` plus `tcp_skb_cb.ack_seq`
     skb_ack_seq,
+    /// The offset of `sk_buff.sk`
+    skb_sk,
+    /// The offset of `sk_buff.skb_iif`: 0 where this host has made the packet
+    skb_iif,
+    /// The offset of `sk_buff.head`
+    skb_head,
+    /// The offset of `sk_buff.data`
+    skb_data,
+    /// The offset of `sk_buff.len`
+    skb_len,
+    /// `sk_buff.transport_header`, in bytes from `head`
+    skb_transport_header,
     /// The offset of `task_struct.flags`
     task_flags,
     /// The offset of `task_struct.group_leader`
@@ -159,6 +176,8 @@ config! {
     has_task,
     /// `tcp_send_reset` passes a reason as its third argument (6.10)
     has_reset_reason,
+    /// `kfree_skb` passes the receiving socket as its fourth argument (6.11)
+    has_receiving_socket,
     /// `tcp_retransmit_skb` passes an error as its third argument (6.16)
     has_retransmit_error,
 
@@ -169,6 +188,14 @@ config! {
     // Numbers of `enum skb_drop_reason`, which differ between kernels
     /// The number of `SKB_DROP_REASON_NOT_SPECIFIED`
     reason_not_specified,
+    /// One bit for each of the first 32 reasons for which a packet is dropped on its way out
+    output_reasons_0,
+    /// As `output_reasons_0`, from 32 on
+    output_reasons_32,
+    /// As `output_reasons_0`, from 64 on
+    output_reasons_64,
+    /// As `output_reasons_0`, from 96 on
+    output_reasons_96,
 
     // Filters: 0 lets everything pass
     /// 1: every transition is wanted, also those that are not part of a connection's life

@@ -55,7 +55,8 @@ pub struct TcpFields {
     /// Segments sent again in the whole life of the connection (`total_retrans`).
     pub retransmits: u32,
     /// Milliseconds since data was last sent, for the first time or again, plus one (`lsndtime`);
-    /// 0 where that is not known. Counts from ESTABLISHED on.
+    /// 0 where that is not known. Counts from ESTABLISHED on. With [`flags::FIN_SENT_TIME`] it is
+    /// about the FIN, in microseconds (`first_tx_mstamp`).
     #[cfg_attr(feature = "user", serde(default))]
     pub sent_ms_ago: u32,
     /// Milliseconds since data was last received in order, plus one (`icsk_ack.lrcvtime`); 0 where
@@ -120,11 +121,12 @@ socket_flags! {
     backlog = BACKLOG,
     fin_ack_differs = FIN_ACK_DIFFERS,
     peer_saw_silence = PEER_SAW_SILENCE,
+    fin_sent_time = FIN_SENT_TIME,
 }
 
 /// The form of recordings: flags in a byte each, then those from [`flags::REPAIR`] on in one byte.
 /// Format 2 had only that flag there, as 0 or 1, and is read in the same way. A further flag is a
-/// new version of their format; there is room for three.
+/// new version of their format; there is room for two.
 #[cfg(feature = "user")]
 mod recorded {
     use super::SocketFlags;
@@ -192,7 +194,8 @@ mod tests {
             | flags::FIN_OUT_OF_ORDER
             | flags::BACKLOG
             | flags::FIN_ACK_DIFFERS
-            | flags::PEER_SAW_SILENCE;
+            | flags::PEER_SAW_SILENCE
+            | flags::FIN_SENT_TIME;
         assert_eq!(SocketFlags::from_bits(u32::MAX).bits(), socket);
         for bit in (0..32).map(|bit| 1 << bit) {
             assert_eq!(SocketFlags::from_bits(bit).bits(), bit & socket);

@@ -46,3 +46,6 @@ pub const FIN_ACK_DIFFERS: u32 = 1 << 18;
 /// last data, half a second ago or more: when it sent the FIN, nothing that this host had sent
 /// since had reached it, but for acknowledgments of that data.
 pub const PEER_SAW_SILENCE: u32 = 1 << 19;
+/// The ACK of this host's FIN is taken now, and `sent_ms_ago` is not about data: it has the
+/// microseconds since the segment with the FIN was last sent, plus one.
+pub const FIN_SENT_TIME: u32 = 1 << 20;

@@ -58,4 +58,8 @@ pub enum RingRecordKind {
     /// A [`SignalRecord`]: a timewait minisocket took this FIN, or this RST which killed it
     /// (`skb:kfree_skb`).
     MinisocketSegment = 8,
+    /// A [`SignalRecord`]: a segment of this socket was dropped on this host, after TCP had handed
+    /// it to IP and before it left (`skb:kfree_skb`); `reason` is the kernel's `enum
+    /// skb_drop_reason`.
+    SegmentDropped = 9,
 }

@@ -3,7 +3,7 @@
 use core::mem::{align_of, offset_of, size_of};
 
 /// An event of a socket that is no transition: a reset sent or received, a FIN sent again, a
-/// segment that was taken and dropped.
+/// segment that was taken and dropped, or dropped on its way out.
 #[derive(Clone, Copy)]
 #[cfg_attr(feature = "user", derive(Debug, bytemuck::AnyBitPattern))]
 #[repr(C)]
@@ -23,9 +23,9 @@ pub struct SignalRecord {
     pub at: u64,
     /// The same as [`crate::TransitionRecord::id`].
     pub id: u64,
-    /// The kernel's `enum sk_rst_reason` of a reset sent; [`SignalRecord::NO_REASON`] where the
-    /// kernel gives none (before 6.10). The numbers differ between kernels: names come from the
-    /// kernel's BTF.
+    /// The kernel's `enum sk_rst_reason` of a reset sent, [`SignalRecord::NO_REASON`] where the
+    /// kernel gives none (before 6.10); `enum skb_drop_reason` of a segment dropped on its way out.
+    /// The numbers differ between kernels: names come from the kernel's BTF.
     pub reason: u32,
     /// Sequence number of the segment's first byte.
     pub seq: u32,

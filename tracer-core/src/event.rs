@@ -95,7 +95,19 @@ impl Evidence {
     /// that is not known. Accurate to a tick of the kernel's clock, 1 to 10 ms.
     #[must_use]
     pub fn since_sent(&self) -> Option<Nanos> {
+        if self.flags.fin_sent_time {
+            return None;
+        }
         since(self.tcp.sent_ms_ago)
+    }
+
+    /// Returns how long ago the segment with this host's FIN was last sent, where its ACK is taken
+    /// now; `None` where that is not known.
+    #[must_use]
+    pub fn since_fin_sent(&self) -> Option<Nanos> {
+        let micros = self.tcp.sent_ms_ago.checked_sub(1)?;
+        let is_known = self.flags.fin_sent_time;
+        is_known.then_some(Nanos::from_micros(micros.into()))
     }
 
     /// Returns how long ago this host last received data in order, as [`Self::since_sent`].
@@ -144,7 +156,7 @@ fn since(field: u32) -> Option<Nanos> {
     Some(Nanos::from_millis(field.checked_sub(1)?.into()))
 }
 
-/// A segment of the peer's, as the kernel read its header. Numbers are absolute.
+/// A segment, as its header has it. Numbers are absolute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
     /// FIN is set.
@@ -212,5 +224,13 @@ pub enum SignalKind {
         segment: Segment,
         /// The minisocket is in TIME_WAIT now; if not, it still waited for the peer's FIN.
         time_wait: bool,
+    },
+    /// This host dropped a segment of the socket, after TCP had handed it to IP and before it left.
+    SegmentDropped {
+        /// The segment.
+        segment: Segment,
+        /// The kernel's name of the reason, without its prefix.
+        #[serde(deserialize_with = "interner::optional")]
+        reason: Option<StaticName>,
     },
 }

@@ -18,6 +18,9 @@ use super::types::{
 /// merged; the rest is room for unexpected ones.
 const MAX_CHANGES: usize = 8;
 
+/// The most dropped segments that are kept for one close. A firewall may drop each try of a FIN.
+const MAX_DROPPED: usize = 16;
+
 /// The longest time between the RST and the →CLOSE that one kernel function causes; an interrupt
 /// may lie between.
 pub(super) const MAX_RESET_TO_CLOSE: Nanos = Nanos::from_millis(5);
@@ -107,6 +110,19 @@ pub(super) struct CloseProgress {
     pub stuck_tracking: Option<Box<StuckTracking>>,
     /// What the other endpoint has lent, where it was on this host and has closed.
     pub lent_by_peer: Lent,
+    /// The segments that this host dropped before they left.
+    pub dropped: Vec<DroppedSegment>,
+    /// Whether it dropped more than these.
+    pub more_dropped: bool,
+}
+
+/// A segment of this endpoint that this host dropped before it left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DroppedSegment {
+    pub at: Nanos,
+    pub segment: Segment,
+    /// The kernel's name of the reason.
+    pub reason: Option<&'static str>,
 }
 
 /// A RST that this host sent for the connection.
@@ -235,6 +251,28 @@ impl LiveEndpoint {
     /// Returns the FIN or RST that the minisocket received.
     pub fn minisocket_segment(&self) -> Option<Segment> {
         self.closing.as_deref()?.minisocket_segment
+    }
+
+    /// Returns the segments that this host dropped before they left.
+    pub fn dropped(&self) -> &[DroppedSegment] {
+        let closing = self.closing.as_deref();
+        closing.map_or(&[], |closing| &closing.dropped)
+    }
+
+    /// Returns whether it dropped more than [`Self::dropped`].
+    pub fn has_more_dropped(&self) -> bool {
+        let closing = self.closing.as_deref();
+        closing.is_some_and(|closing| closing.more_dropped)
+    }
+
+    /// Notes that this host dropped a segment of the endpoint before it left.
+    pub fn note_dropped(&mut self, dropped: DroppedSegment) {
+        let closing = self.closing.get_or_insert_default();
+        if closing.dropped.len() < MAX_DROPPED {
+            closing.dropped.push(dropped);
+        } else {
+            closing.more_dropped = true;
+        }
     }
 
     /// Returns what the other endpoint has lent, where it was on this host and has closed.

@@ -21,6 +21,12 @@ use super::kernel_ids::{KernelId as _, zero_is_none};
 pub struct Nanos(pub u64);
 
 impl Nanos {
+    /// Microseconds as nanoseconds.
+    #[must_use]
+    pub const fn from_micros(us: u64) -> Self {
+        Self(us * 1_000)
+    }
+
     /// Milliseconds as nanoseconds.
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {

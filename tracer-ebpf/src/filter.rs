@@ -70,7 +70,7 @@ pub fn passes_minisocket(tw: Sock) -> bool {
 }
 
 #[inline(always)]
-fn passes_signal(sk: Sock, local_port: u16) -> bool {
+pub fn passes_signal(sk: Sock, local_port: u16) -> bool {
     passes_netns(|| sk.netns())
         && passes_local_port(local_port)
         && passes_peer_port(|| u16::from_be(sk.field(config!(skc_dport))))

@@ -5,6 +5,7 @@
 #![allow(missing_docs, reason = "the program macros drop the docs")]
 
 mod classic;
+mod dropped;
 mod filter;
 mod kernel;
 mod minisocket;
@@ -20,6 +21,7 @@ use aya_ebpf::macros::{btf_tracepoint, fentry, tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext, TracePointContext};
 use tcpclose_common::{Program, RingRecordKind};
 
+use kernel::config;
 use program_stats::timed;
 
 /// Records every TCP state transition, with the evidence that the socket holds.
@@ -68,10 +70,18 @@ pub fn tcp_retransmit_skb(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Records the FIN or RST that a minisocket received: the kernel drops such a segment afterwards.
+/// Records the FIN or RST that a minisocket received, which the kernel drops afterwards, and what
+/// is dropped of this host's own segments before they have left.
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> i32 {
-    timed(Program::KfreeSkb, || minisocket::on_kfree_skb(&ctx));
+    timed(Program::KfreeSkb, || {
+        // Nearly all packets have another reason.
+        if ctx.arg::<u32>(2) == config!(reason_not_specified) {
+            minisocket::on_kfree_skb(&ctx);
+        } else {
+            dropped::on_kfree_skb(&ctx);
+        }
+    });
     0
 }
 

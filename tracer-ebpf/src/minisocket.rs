@@ -28,12 +28,9 @@ pub fn on_hook(ctx: &FEntryContext, kind: RingRecordKind) {
 /// drop what a minisocket took without naming a reason (tcp_timewait_state_process). A segment that
 /// was dropped before it reached the minisocket (a firewall, a wrong checksum) has a reason, or no
 /// socket.
-///
-/// This runs for each packet that the host drops, so the cheapest checks come first: nearly all
-/// have a reason.
 #[inline(always)]
 pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
-    if ctx.arg::<u32>(2) != config!(reason_not_specified) {
+    if config!(has_receiving_socket) == 0 {
         return;
     }
     let skb = Skb(ctx.arg::<*const c_void>(0));
@@ -81,6 +78,6 @@ fn record(kind: RingRecordKind, tw: Sock, bits: u32, skb: Skb) {
         cookie,
         flags::COOKIE | bits,
         SignalRecord::NO_REASON,
-        skb,
+        skb.segment(),
     );
 }

@@ -82,6 +82,43 @@ impl Skb {
         // SAFETY: the verifier has typed the argument; the offset is BTF's.
         unsafe { load(self.0, offset) }
     }
+
+    /// Returns the header's fields; [`Segment::NONE`] where there is no segment.
+    #[inline(always)]
+    pub fn segment(self) -> Segment {
+        if self.0.is_null() {
+            return Segment::NONE;
+        }
+        Segment {
+            flags: self.tcp_flags(),
+            seq: self.field(config!(skb_seq)),
+            end_seq: self.field(config!(skb_end_seq)),
+            ack_seq: self.field(config!(skb_ack_seq)),
+        }
+    }
+}
+
+/// What a record tells of a segment.
+#[derive(Clone, Copy)]
+pub struct Segment {
+    /// The low byte of the header's flags.
+    pub flags: u8,
+    /// Number of its first byte.
+    pub seq: u32,
+    /// The number behind it; SYN and FIN count.
+    pub end_seq: u32,
+    /// Its acknowledgment number.
+    pub ack_seq: u32,
+}
+
+impl Segment {
+    /// No segment.
+    pub const NONE: Self = Self {
+        flags: 0,
+        seq: 0,
+        end_seq: 0,
+        ack_seq: 0,
+    };
 }
 
 /// Records a signal of a full socket, if the filter lets it pass.
@@ -92,37 +129,39 @@ pub fn record(kind: RingRecordKind, sk: Sock, reason: u32, skb: Skb) {
     }
     let (id, is_cookie) = sk.id();
     let bits = if is_cookie { flags::COOKIE } else { 0 };
-    write_signal(kind, sk.field(config!(skc_state)), id, bits, reason, skb);
+    let segment = skb.segment();
+    write_signal(kind, sk.field(config!(skc_state)), id, bits, reason, segment);
 }
 
 /// Writes a signal of the socket with this id to the ring; `bits` are those of its
 /// [`SignalRecord::flags`].
 #[inline(always)]
-pub fn write_signal(kind: RingRecordKind, state: u8, id: u64, bits: u32, reason: u32, skb: Skb) {
+pub fn write_signal(
+    kind: RingRecordKind,
+    state: u8,
+    id: u64,
+    bits: u32,
+    reason: u32,
+    segment: Segment,
+) {
     let Some(entry) = ring::reserve::<SignalRecord>() else {
         return;
     };
     // SAFETY: the helper has no preconditions.
     let at = unsafe { bpf_ktime_get_ns() };
-    let mut record = SignalRecord {
+    let record = SignalRecord {
         kind: kind as u8,
         state,
-        segment_flags: 0,
+        segment_flags: segment.flags,
         reserved: 0,
         flags: bits,
         at,
         id,
         reason,
-        seq: 0,
-        end_seq: 0,
-        ack_seq: 0,
+        seq: segment.seq,
+        end_seq: segment.end_seq,
+        ack_seq: segment.ack_seq,
     };
-    if !skb.0.is_null() {
-        record.segment_flags = skb.tcp_flags();
-        record.seq = skb.field(config!(skb_seq));
-        record.end_seq = skb.field(config!(skb_end_seq));
-        record.ack_seq = skb.field(config!(skb_ack_seq));
-    }
     // SAFETY: the entry was reserved in the ring, with room for a signal.
     unsafe { entry.write(record) };
     ring::submit(entry);

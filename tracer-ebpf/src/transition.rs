@@ -23,6 +23,7 @@ const SAW_TSTAMP: u8 = 1 << 0;
 const TSTAMP_OK: u8 = 1 << 1;
 
 const NANOS_PER_MS: u64 = 1_000_000;
+const NANOS_PER_US: u64 = 1_000;
 /// The longest time by which an ACK of data may follow it, and data the request for it, before the
 /// time that the peer echoes is taken for another: TCP_DELACK_MAX (200 ms), and some ticks.
 const MAX_ACK_DELAY_MS: u32 = 240;
@@ -144,6 +145,10 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).netns = netns;
         fill_addresses(record, sk, ip);
         fill_fields(&raw mut (*record).tcp, tcp, error, old);
+        if let Some(ago) = fin_sent_us_ago(tcp, old, new, at) {
+            bits.add(flags::FIN_SENT_TIME);
+            (*record).tcp.sent_ms_ago = ago;
+        }
         if has_task {
             bits.add(task::fill_task(record));
         } else if ip != 4 {
@@ -265,6 +270,29 @@ unsafe fn fill_fields(fields: *mut TcpFields, tcp: TcpSock, error: u32, old: u8)
             (*fields).received_ms_ago = 0;
         }
     }
+}
+
+/// Returns how many microseconds before `at` the segment with this host's FIN was last sent, plus
+/// one, where its ACK is taken now. Nothing is sent after a FIN, so of all that the ACK covers that
+/// segment is the one that was sent last (tcp_rate_skb_delivered), unless an earlier one was sent
+/// again.
+#[inline(always)]
+fn fin_sent_us_ago(tcp: TcpSock, old: u8, new: u8, at: u64) -> Option<u32> {
+    let takes_ack = old == TcpState::FinWait1 as u8 && new == TcpState::FinWait2 as u8
+        || (old == TcpState::LastAck as u8 || old == TcpState::Closing as u8)
+            && new == TcpState::Close as u8;
+    if !takes_ack || config!(first_tx_mstamp) == 0 {
+        return None;
+    }
+    if tcp.field::<u32>(config!(snd_una)) != tcp.field::<u32>(config!(write_seq)) {
+        return None;
+    }
+    let sent: u64 = tcp.field(config!(first_tx_mstamp));
+    let ago = (at / NANOS_PER_US).wrapping_sub(sent);
+    if sent == 0 || ago >= u64::from(u32::MAX) {
+        return None;
+    }
+    Some(ago as u32 + 1)
 }
 
 /// Returns the kernel's count of ticks, as TCP has it (`tcp_jiffies32`).

@@ -51,6 +51,9 @@ fn tracker(rules: u8) -> Tracker {
     if has(4) {
         tracker = tracker.with_stuck_after(Nanos::from_secs(60));
     }
+    if has(5) {
+        tracker = tracker.with_drops();
+    }
     tracker
 }
 

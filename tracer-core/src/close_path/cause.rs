@@ -8,6 +8,7 @@ use super::idle::passed_by_the_fin;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::errno::{EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use crate::finding::{Cause, ClosePath, Reset, ResetReason, Side};
+use crate::live_endpoint::DroppedSegment;
 use crate::types::{Nanos, Role};
 
 /// The shortest time without data of this host after which its next data is a new request, and not
@@ -18,6 +19,9 @@ impl CloseFacts<'_> {
     /// Returns the cause of a close with this path; `None` where it was orderly or nothing proves
     /// a cause.
     pub(super) fn cause(&self, path: ClosePath, reset: Option<&Reset>) -> Option<Cause> {
+        if self.end_was_dropped_by_netfilter(path, reset) {
+            return Some(Cause::DroppedHere);
+        }
         match path {
             ClosePath::ConnectFailed => self.connect_failure(reset),
             ClosePath::Timeout if matches!(self.outcome, MinisocketOutcome::FinTimeout(_)) => {
@@ -33,6 +37,19 @@ impl CloseFacts<'_> {
             | ClosePath::Simultaneous
             | ClosePath::Unknown => None,
         }
+    }
+
+    /// Returns whether netfilter on this host dropped the RST that ended the connection, or each FIN
+    /// until the kernel gave up. (A try that netfilter drops is not counted as sent:
+    /// tcp_write_xmit.)
+    fn end_was_dropped_by_netfilter(&self, path: ClosePath, reset: Option<&Reset>) -> bool {
+        if let Some(dropped) = self.dropped_reset(reset) {
+            return dropped.is_by_netfilter();
+        }
+        path == ClosePath::Timeout
+            && self.outcome == MinisocketOutcome::SeenInTransitions
+            && !self.fin_was_sent()
+            && self.dropped_fins().any(DroppedSegment::is_by_netfilter)
     }
 
     /// Returns `sk_err` of a connect() that failed.

@@ -8,6 +8,7 @@ use super::reset::follows_close;
 use crate::event::{Segment, TcpFields};
 use crate::finding::{Initiator, Reset, ResetReason, Side};
 use crate::live_endpoint::{LiveEndpoint, StateChange};
+use crate::types::Nanos;
 
 /// What ended the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,7 @@ impl<'a> CloseFacts<'a> {
             }
             _ if self.fin.is_some() && self.fin_was_sent() => Initiator::Local,
             _ => match reset {
+                Some(_) if self.dropped_reset(reset).is_some() => Initiator::Unknown,
                 Some(reset) if reset.by == Side::Local => Initiator::Local,
                 Some(_) => Initiator::Peer,
                 None => Initiator::Unknown,
@@ -218,12 +220,37 @@ impl<'a> CloseFacts<'a> {
         self.fin_left_at_once() && evidence.is_some_and(|evidence| evidence.fin_leaves_surely())
     }
 
-    /// Returns whether the local FIN was ever sent. A window that the peer keeps closed delays the
+    /// Returns when the local FIN left; `None` if it never did or its time is not known.
+    pub(super) fn fin_left(&self) -> Option<Nanos> {
+        if !self.fin_was_sent() {
+            return None;
+        }
+        let fin = self.fin?;
+        if self.fin_time_is_known() {
+            return Some(fin.at);
+        }
+        let mut changes = self.endpoint.changes().iter();
+        let is_ack = |change: &&StateChange| {
+            let evidence = change.evidence;
+            evidence.is_some_and(|evidence| evidence.flags.fin_sent_time)
+        };
+        let acked = changes.find(is_ack)?;
+        let (at_fin, evidence) = (fin.evidence?, acked.evidence?);
+        // What was sent again may have been sent after the FIN.
+        if evidence.tcp.retransmits != at_fin.tcp.retransmits {
+            return None;
+        }
+        Some((acked.at - evidence.since_fin_sent()?).max(fin.at))
+    }
+
+    /// Returns whether the local FIN has ever left. A window that the peer keeps closed delays the
     /// FIN.
     pub(super) fn fin_was_sent(&self) -> bool {
         let Some(fin) = self.fin else { return false };
         match (fin.evidence, self.last.evidence) {
-            (Some(at_fin), Some(end)) => before(at_fin.tcp.write_seq, end.tcp.snd_nxt),
+            (Some(at_fin), Some(end)) => {
+                before(at_fin.tcp.write_seq, end.tcp.snd_nxt) && !self.all_fins_were_dropped()
+            }
             // Nothing shows it, and it nearly always is.
             _ => true,
         }

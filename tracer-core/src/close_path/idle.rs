@@ -12,7 +12,7 @@ use crate::types::Nanos;
 const MIN_COUNTER_WRAP: Nanos = Nanos::from_millis(1 << 32);
 
 /// The longest tick of the kernel's clock (`CONFIG_HZ=100`).
-const MAX_TICK: Nanos = Nanos::from_millis(10);
+pub(super) const MAX_TICK: Nanos = Nanos::from_millis(10);
 
 impl CloseFacts<'_> {
     /// Returns for how long no data had moved, in either direction, when the first FIN or RST was

@@ -3,26 +3,30 @@
 use tcpclose_common::TcpState;
 
 use super::facts::{CloseFacts, Ending, before};
+use super::idle::MAX_TICK;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::errno::ECONNREFUSED;
 use crate::event::Evidence;
-use crate::finding::{Bytes, ClosePath, HalfClose, ResetReason, Side, StateDurations, Step};
+use crate::finding::{Bytes, ClosePath, HalfClose, Reset, ResetReason, Side, StateDurations, Step};
+use crate::live_endpoint::StateChange;
 use crate::types::Nanos;
 
 impl CloseFacts<'_> {
     pub(super) fn segments(
         &self,
         path: ClosePath,
-        reset: Option<ResetReason>,
+        reset: Option<&Reset>,
         steps: &[Step],
     ) -> Option<u32> {
-        let reset_was_seen = steps.last().is_some_and(Step::is_reset);
+        let reset_was_seen =
+            steps.last().is_some_and(Step::is_reset) || self.dropped_reset(reset).is_some();
+        let reason = reset.and_then(|reset| reset.reason);
         let complete = match path {
             ClosePath::Simultaneous if self.endpoint.tuple.is_of_one_endpoint() => steps.len() == 2,
             ClosePath::FourWay | ClosePath::Simultaneous => steps.len() == 4,
             ClosePath::ThreeWay => steps.len() == 3,
             // The data that was refused may have carried the peer's FIN.
-            ClosePath::Reset if reset == Some(ResetReason::DataAfterClose) => {
+            ClosePath::Reset if reason == Some(ResetReason::DataAfterClose) => {
                 self.seen_from_established()
                     && self
                         .refused_segment()
@@ -54,7 +58,8 @@ impl CloseFacts<'_> {
             .and_then(|change| change.evidence)
             .zip(self.last.evidence);
         let all_seen = again.is_none_or(|(fin, end)| {
-            end.tcp.retransmits.wrapping_sub(fin.tcp.retransmits) == repeated
+            let none_dropped = self.dropped_fins().next().is_none();
+            end.tcp.retransmits.wrapping_sub(fin.tcp.retransmits) == repeated && none_dropped
                 || !self.fin_was_sent()
         });
         // What waited in the backlog may have been segments of the close.
@@ -142,40 +147,60 @@ impl CloseFacts<'_> {
             .unwrap_or(end.tcp.snd_nxt)
     }
 
+    /// Returns the time from the first FIN to the second, or to the end, and the bytes of that
+    /// time. It is known only where it is known when the local FIN left, if it did.
     pub(super) fn half_close(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
         let gave_up = matches!(path, ClosePath::ConnectFailed | ClosePath::Simultaneous);
-        // When a FIN left that had to wait is not known.
-        let waited =
-            self.fin.is_some_and(|fin| fin.evidence.is_some()) && !self.fin_time_is_known();
-        if gave_up || waited || self.peer_may_have_begun() {
+        if gave_up || self.peer_may_have_begun() {
             return None;
         }
         if let Some(began) = self.peer_fin {
-            let until = self.fin.unwrap_or(&self.last);
-            let (before, end) = (began.evidence?, self.last.evidence?);
-            // The FIN may have come earlier, and have waited for data in front of it.
-            if before.tcp.out_of_order != 0 {
-                return None;
-            }
-            let sent = self.end_of_data(&end).wrapping_sub(before.tcp.snd_nxt);
-            return (sent > 0).then(|| HalfClose {
-                by: Side::Peer,
-                lasted: until.at - began.at,
-                bytes_sent: sent.into(),
-                bytes_received: 0,
-            });
+            return self.half_close_by_peer(began);
         }
-        let (began, acked) = (self.fin?, self.fin_acked?);
-        let (before, after) = (began.evidence?, self.last.evidence?);
-        let in_order = before.tcp.out_of_order == after.tcp.out_of_order;
+        match self.crossed {
+            Some(crossed) if self.peer_fin_came_first() => self.half_close_by_peer(crossed),
+            _ => self.half_close_by_local(path, end),
+        }
+    }
+
+    fn half_close_by_peer(&self, began: &StateChange) -> Option<HalfClose> {
+        let until = match self.fin {
+            Some(fin) if fin.evidence.is_none() => fin.at,
+            Some(_) if self.fin_was_sent() => self.fin_left()?,
+            _ => self.last.at,
+        };
+        let (before, end) = (began.evidence?, self.last.evidence?);
+        // The FIN may have come earlier, and have waited for data in front of it.
+        if before.tcp.out_of_order != 0 {
+            return None;
+        }
+        let sent = self.end_of_data(&end).wrapping_sub(before.tcp.snd_nxt);
+        (sent > 0).then(|| HalfClose {
+            by: Side::Peer,
+            lasted: until - began.at,
+            bytes_sent: sent.into(),
+            bytes_received: 0,
+        })
+    }
+
+    fn half_close_by_local(&self, path: ClosePath, end: Nanos) -> Option<HalfClose> {
+        let acked = self.fin_acked?;
+        let began = self.fin_left()?;
+        let (at_fin, after) = (self.fin?.evidence?, self.last.evidence?);
+        let in_order = at_fin.tcp.out_of_order == after.tcp.out_of_order;
         if self.outcome == MinisocketOutcome::SeenInTransitions && !in_order {
             return None;
         }
+        let received_before = if self.fin_time_is_known() {
+            at_fin.tcp.rcv_nxt
+        } else {
+            received_before_fin(&at_fin, &acked.evidence?)?
+        };
         let done = u32::from(after.flags.done);
         let received = after
             .tcp
             .rcv_nxt
-            .wrapping_sub(before.tcp.rcv_nxt)
+            .wrapping_sub(received_before)
             .wrapping_sub(done);
         // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process
         // stays.
@@ -183,9 +208,21 @@ impl CloseFacts<'_> {
             && path != ClosePath::ThreeWay;
         (kept || received > 0).then(|| HalfClose {
             by: Side::Local,
-            lasted: end - began.at,
+            lasted: end - began,
             bytes_sent: 0,
             bytes_received: received.into(),
         })
     }
+}
+
+/// Returns `rcv_nxt` when a FIN left that had to wait, if what the socket shows when its process
+/// closed it and when the peer has acknowledged the FIN proves it: either nothing came between the
+/// two, or all that came did so before the FIN left.
+fn received_before_fin(at_fin: &Evidence, acked: &Evidence) -> Option<u32> {
+    let nothing_came = at_fin.tcp.rcv_nxt == acked.tcp.rcv_nxt;
+    let came_before = || {
+        let fin_and_tick = acked.since_fin_sent()? + MAX_TICK;
+        Some(acked.since_received()? > fin_and_tick)
+    };
+    (nothing_came || came_before() == Some(true)).then_some(acked.tcp.rcv_nxt)
 }

@@ -6,9 +6,11 @@
 //! tcp.c. A rule that lacks its evidence never guesses: its result is unknown. `facts.rs`
 //! finds how the connection ended and who began to close, `reset.rs` the sender and the reason of
 //! a reset, `cause.rs` why the connection ended that way, `idle.rs` how long it was silent before,
-//! `path.rs` the path, `steps.rs` the segments, `measure.rs` times and bytes.
+//! `path.rs` the path, `steps.rs` the segments, `dropped.rs` those that did not leave, `measure.rs`
+//! times and bytes.
 
 mod cause;
+mod dropped;
 mod error;
 mod facts;
 mod idle;
@@ -55,7 +57,9 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -
     let reset = reset::cause(endpoint, outcome);
     let ending = facts.ending(reset.as_ref());
     let (path, mut steps) = facts.path(ending);
-    if let Some(reset) = &reset {
+    if let Some(reset) = &reset
+        && facts.dropped_reset(Some(reset)).is_none()
+    {
         steps.push(facts.reset_step(reset));
     }
     if endpoint.tuple.is_of_one_endpoint() {
@@ -76,7 +80,7 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -
         idle: facts.idle(reset.as_ref()),
         peer_cause: None,
         connect_error: facts.connect_error(path),
-        segments: facts.segments(path, reset.as_ref().and_then(|reset| reset.reason), &steps),
+        segments: facts.segments(path, reset.as_ref(), &steps),
         half_close: facts.half_close(path, at),
         steps,
         states,

@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
 
+use super::dropped::{may_probe_window, next_seq};
 use super::facts::{CloseFacts, Ending};
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::event::Segment;
@@ -127,16 +128,20 @@ impl CloseFacts<'_> {
     /// change that ended CLOSE_WAIT shows whether there was one. (A FIN or RST of this host is sent
     /// after its transition; SOCK_DESTROY's RST before.)
     fn ack_of_peer_fin(&self, ending: Ending) -> Option<PeerFinAck> {
-        let came = self.peer_fin?.evidence?;
+        let peer_fin = self.peer_fin?;
+        let came = peer_fin.evidence?;
         let own_fin = self
             .fin
             .filter(|change| change.new == TcpState::LastAck && self.fin_was_sent());
-        let left = own_fin.unwrap_or(&self.last).evidence?;
+        let leaving = own_fin.unwrap_or(&self.last);
+        let left = leaving.evidence?;
         let own_reset = u32::from(ending == Ending::Destroyed && own_fin.is_none());
+        let dropped = self.dropped_acks(peer_fin.at, leaving.at)?;
         let sent = left.tcp.segs_out.wrapping_sub(came.tcp.segs_out);
-        if sent > own_reset {
+        if sent > own_reset + dropped {
             let repeats = left.tcp.retransmits != came.tcp.retransmits;
-            let seq = (!repeats).then_some(came.tcp.snd_nxt);
+            let may_probe = may_probe_window(&came) || may_probe_window(&left);
+            let seq = next_seq(&came).filter(|_| !repeats && !may_probe && dropped == 0);
             return Some(PeerFinAck::Separate { seq });
         }
         if own_fin.is_none() {
@@ -154,6 +159,9 @@ impl CloseFacts<'_> {
             return None;
         }
         let destroyed = u32::from(ending == Ending::Destroyed);
+        if !self.endpoint.dropped().is_empty() {
+            return None;
+        }
         let sent = end
             .tcp
             .segs_out
@@ -191,7 +199,7 @@ impl CloseFacts<'_> {
         if let Some(crossed) = self.crossed {
             steps.push(self.peer_fin_step(crossed, None));
             // tcp_fin() sends the ACK before it enters CLOSING.
-            steps.push(self.local_ack_step(crossed));
+            steps.extend(self.local_ack_step(crossed));
             if ending == Ending::Orderly {
                 steps.push(self.last_ack_step());
             }
@@ -230,7 +238,11 @@ impl CloseFacts<'_> {
                 Some(fin) => self.segment_step(&fin, Some(at)),
                 None => step(Side::Peer, SegmentFlags::FinAck, seq, end),
             });
-            steps.push(step(Side::Local, SegmentFlags::Ack, end, next));
+            let behind = evidence.map(|evidence| evidence.tcp.rcv_nxt.wrapping_add(1));
+            let behind = behind.or(took.map(|fin| fin.end));
+            if !behind.is_some_and(|behind| self.ack_was_dropped(behind, at)) {
+                steps.push(step(Side::Local, SegmentFlags::Ack, end, next));
+            }
             return (ClosePath::FourWay, steps);
         }
         let done = self.last.old == TcpState::FinWait2
@@ -250,13 +262,13 @@ impl CloseFacts<'_> {
                     &self.last,
                     acked.evidence.map(|evidence| evidence.tcp.rcv_nxt),
                 ));
-                steps.push(self.local_ack_step(&self.last));
+                steps.extend(self.local_ack_step(&self.last));
                 (ClosePath::ThreeWay, steps)
             }
             Some(false) => {
                 steps.push(self.ack_of_fin_step(acked, Some(&self.last)));
                 steps.push(self.peer_fin_step(&self.last, None));
-                steps.push(self.local_ack_step(&self.last));
+                steps.extend(self.local_ack_step(&self.last));
                 (ClosePath::FourWay, steps)
             }
             None => (ClosePath::Unknown, steps),
@@ -357,10 +369,8 @@ impl CloseFacts<'_> {
         crossed: &StateChange,
         ending: Ending,
     ) -> (ClosePath, Steps) {
-        let mut steps = smallvec![
-            self.peer_fin_step(crossed, None),
-            self.local_ack_step(crossed),
-        ];
+        let mut steps = smallvec![self.peer_fin_step(crossed, None)];
+        steps.extend(self.local_ack_step(crossed));
         if let Some(step) = self.fin_step(fin) {
             let ack = crossed
                 .evidence

@@ -2,6 +2,7 @@
 
 use tcpclose_common::TcpState;
 
+use super::dropped::next_seq;
 use super::facts::CloseFacts;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::event::{Evidence, Segment};
@@ -47,8 +48,12 @@ impl CloseFacts<'_> {
             } else {
                 None
             },
-            at: self.fin_time_is_known().then_some(change.at),
-            known: Certainty::Observed,
+            at: self.fin_left(),
+            known: if self.dropped_fins().next().is_none() || self.fin_is_acknowledged() {
+                Certainty::Observed
+            } else {
+                Certainty::Inferred
+            },
         })
     }
 
@@ -94,19 +99,24 @@ impl CloseFacts<'_> {
         }
     }
 
-    /// Returns the local ACK of the peer's FIN, sent by tcp_fin() on the spot.
-    pub(super) fn local_ack_step(&self, change: &StateChange) -> Step {
+    /// Returns the local ACK of the peer's FIN, sent by tcp_fin() on the spot; `None` if this host
+    /// dropped it.
+    pub(super) fn local_ack_step(&self, change: &StateChange) -> Option<Step> {
         let Some(evidence) = change.evidence else {
-            return inferred(Side::Local, SegmentFlags::Ack, None, None, change.at);
+            let flags = SegmentFlags::Ack;
+            return Some(inferred(Side::Local, flags, None, None, change.at));
         };
-        Step {
+        if self.ack_was_dropped(evidence.tcp.rcv_nxt, change.at) {
+            return None;
+        }
+        Some(Step {
             from: Side::Local,
             flags: SegmentFlags::Ack,
-            seq: self.local(evidence.tcp.snd_nxt),
+            seq: next_seq(&evidence).and_then(|seq| self.local(seq)),
             ack: self.peer(evidence.tcp.rcv_nxt),
             at: Some(change.at),
             known: Certainty::Observed,
-        }
+        })
     }
 
     /// Returns the peer's ACK of the local FIN. tcp_ack keeps its number as `snd_wl1`, before the
@@ -215,7 +225,9 @@ impl CloseFacts<'_> {
             }
             None => (
                 SegmentFlags::RstAck,
-                evidence.and_then(|evidence| self.local(evidence.tcp.snd_nxt)),
+                evidence
+                    .and_then(next_seq)
+                    .and_then(|seq| self.local(seq)),
                 evidence.and_then(|evidence| self.peer(evidence.tcp.rcv_nxt)),
             ),
         };

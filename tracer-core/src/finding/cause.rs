@@ -52,6 +52,9 @@ pub enum Cause {
     NotAccepted,
     /// `SOCK_DESTROY` on this host.
     Destroyed,
+    /// Netfilter on this host dropped the RST of this host that ended the connection, or each FIN
+    /// that it tried to send until the kernel gave up.
+    DroppedHere,
     /// A RST came that the peer's socket did not send: it is on this host, and open after that.
     FromPath,
 }

@@ -50,6 +50,13 @@ use owners::Owners;
 use peers::{ClosesAwaitingPeer, UnjoinedEndpoints, WaitingClose, add_lent_cause, set_from_path};
 use stuck_detector::StuckDetector;
 
+/// A close that waits for the record of a RST, or of its drop.
+#[derive(Debug)]
+struct AwaitingReset {
+    endpoint: LiveEndpoint,
+    outcome: MinisocketOutcome,
+}
+
 /// The core: takes events, results of probes and the time, and returns findings. It is pure: it has
 /// no clock and does no I/O.
 #[derive(Debug)]
@@ -61,9 +68,9 @@ pub struct Tracker {
     listeners: Listeners,
     stuck: Option<StuckDetector>,
     owners: Owners,
-    /// Closes that wait for the record of a RST that was sent, by the kernel's id of the socket,
-    /// and in order of time.
-    awaiting_reset: HashMap<EndpointId, LiveEndpoint>,
+    /// Closes that wait for the record of a RST that was sent, or that was dropped, by the kernel's
+    /// id of the socket, and in order of time.
+    awaiting_reset: HashMap<EndpointId, AwaitingReset>,
     awaiting_reset_order: VecDeque<(Nanos, EndpointId)>,
     /// Endpoints whose peer may be opened on this host next.
     openings: Openings,
@@ -72,6 +79,8 @@ pub struct Tracker {
     filters_ports: bool,
     /// Whether the kernel reports the segments that minisockets receive.
     sees_segments: bool,
+    /// Whether the kernel reports what this host drops of its own segments.
+    sees_drops: bool,
     /// Endpoints in SYN_SENT, in order of time; only with a filter on local ports.
     connecting: VecDeque<(Nanos, EndpointId)>,
     findings: VecDeque<Finding>,
@@ -103,6 +112,7 @@ impl Tracker {
             awaiting_peer: ClosesAwaitingPeer::default(),
             filters_ports: false,
             sees_segments: false,
+            sees_drops: false,
             connecting: VecDeque::new(),
             findings: VecDeque::new(),
             evicted: 0,
@@ -136,6 +146,14 @@ impl Tracker {
     pub fn with_segments(mut self) -> Self {
         self.sees_segments = true;
         self.time_waits.by_cookies = true;
+        self
+    }
+
+    /// Expects that the kernel reports the segments that this host drops before they leave: a close
+    /// by a RST that answers a segment waits for that.
+    #[must_use]
+    pub fn with_drops(mut self) -> Self {
+        self.sees_drops = true;
         self
     }
 
@@ -218,8 +236,8 @@ impl Tracker {
             && at + RESET_SIGNAL_TIMEOUT <= now
         {
             self.awaiting_reset_order.pop_front();
-            if let Some(endpoint) = self.awaiting_reset.remove(&id) {
-                self.finish_close(endpoint, at + RESET_SIGNAL_TIMEOUT);
+            if let Some(awaiting) = self.awaiting_reset.remove(&id) {
+                self.end_wait_for_reset(awaiting, at + RESET_SIGNAL_TIMEOUT);
             }
         }
         if self.unjoined.next_due().is_some_and(|due| due <= now) {
@@ -305,8 +323,14 @@ impl Tracker {
         self.report_ended(ended);
     }
 
-    /// Reports the closes that still wait for their peer's. Call when no more inputs follow.
-    pub fn end_waits_for_peers(&mut self) {
+    /// Reports the closes that still wait for the record of a RST or for their peer's close. Call
+    /// when no more inputs follow.
+    pub fn end_waits(&mut self) {
+        while let Some((at, id)) = self.awaiting_reset_order.pop_front() {
+            if let Some(awaiting) = self.awaiting_reset.remove(&id) {
+                self.end_wait_for_reset(awaiting, at);
+            }
+        }
         while let Some(waiting) = self.awaiting_peer.take_any() {
             self.report_waiting(waiting, false);
         }
@@ -322,13 +346,34 @@ impl Tracker {
     fn close(&mut self, key: EndpointId, endpoint: LiveEndpoint, now: Nanos) {
         let may_reset = reset_may_follow(&endpoint);
         if may_reset && endpoint.reset_sent().is_none() {
-            self.lend_owner(&endpoint);
-            self.awaiting_reset_order.push_back((now, key));
-            if let Some(earlier) = self.awaiting_reset.insert(key, endpoint) {
-                self.finish_close(earlier, now);
-            }
+            self.await_reset(key, endpoint, MinisocketOutcome::SeenInTransitions, now);
         } else {
             self.finish_close(endpoint, now);
+        }
+    }
+
+    /// Has a close wait for the record of a RST, or of its drop.
+    fn await_reset(
+        &mut self,
+        key: EndpointId,
+        endpoint: LiveEndpoint,
+        outcome: MinisocketOutcome,
+        now: Nanos,
+    ) {
+        self.lend_owner(&endpoint);
+        self.awaiting_reset_order.push_back((now, key));
+        let awaiting = AwaitingReset { endpoint, outcome };
+        if let Some(earlier) = self.awaiting_reset.insert(key, awaiting) {
+            self.end_wait_for_reset(earlier, now);
+        }
+    }
+
+    fn end_wait_for_reset(&mut self, awaiting: AwaitingReset, now: Nanos) {
+        let AwaitingReset { endpoint, outcome } = awaiting;
+        if outcome == MinisocketOutcome::SeenInTransitions {
+            self.finish_close(endpoint, now);
+        } else {
+            self.report_close(endpoint, outcome);
         }
     }
 

@@ -3,11 +3,24 @@
 use super::Tracker;
 use crate::close_path::MinisocketOutcome;
 use crate::event::{Segment, Signal, SignalKind};
-use crate::live_endpoint::ResetSent;
+use crate::live_endpoint::{DroppedSegment, LiveEndpoint, ResetSent};
+use crate::types::EndpointId;
 use crate::parked::ParkedEndpoint;
 
 impl Tracker {
     pub(super) fn signal(&mut self, signal: &Signal) {
+        if let SignalKind::SegmentDropped { segment, reason } = signal.kind {
+            let at = signal.at;
+            let dropped = DroppedSegment {
+                at,
+                segment,
+                reason,
+            };
+            if let Some(endpoint) = self.unreported(signal.id) {
+                endpoint.note_dropped(dropped);
+            }
+            return;
+        }
         self.recover_missed_end(signal);
         if self.apply_minisocket_signal(signal) {
             return;
@@ -22,11 +35,31 @@ impl Tracker {
             closing.armed |= matches!(signal.kind, SignalKind::MinisocketArmed { .. });
             closing.fin_retransmits += u32::from(signal.kind == SignalKind::FinRetransmitted);
         } else if reset_sent.is_some()
-            && let Some(mut endpoint) = self.awaiting_reset.remove(&signal.id)
+            && let Some(awaiting) = self.awaiting_reset.get_mut(&signal.id)
         {
-            endpoint.closing.get_or_insert_default().reset_sent = reset_sent;
-            self.finish_close(endpoint, signal.at);
+            let closing = awaiting.endpoint.closing.get_or_insert_default();
+            closing.reset_sent = closing.reset_sent.or(reset_sent);
+            // The drop of an answer follows; that of an abort has been reported before.
+            let is_answer = reset_sent.is_some_and(|sent| sent.answers.is_some());
+            let may_be_dropped = self.sees_drops && is_answer;
+            if !may_be_dropped
+                && let Some(awaiting) = self.awaiting_reset.remove(&signal.id)
+            {
+                self.end_wait_for_reset(awaiting, signal.at);
+            }
         }
+    }
+
+    /// Returns an endpoint whose close is not reported yet, by the kernel's id of its socket.
+    fn unreported(&mut self, id: EndpointId) -> Option<&mut LiveEndpoint> {
+        if let Some(slot) = self.table.find(id) {
+            return self.table.in_slot_mut(slot);
+        }
+        let closed = self.awaiting_reset.get_mut(&id);
+        let closed = closed.map(|awaiting| &mut awaiting.endpoint);
+        let parked = self.parked.get_mut(id).map(|parked| &mut parked.endpoint);
+        let waiting = self.awaiting_peer.get_mut(id);
+        closed.or(parked).or(waiting)
     }
 
     /// Applies a minisocket's signal to an endpoint that the table still has: the records of its
@@ -62,7 +95,12 @@ impl Tracker {
             if let Some(outcome) = fin_wait2_end(parked, signal, self.sees_segments)
                 && let Some(parked) = self.parked.remove(id)
             {
-                self.report_close(parked.endpoint, outcome);
+                let by_local = matches!(outcome, MinisocketOutcome::ResetByLocal(_));
+                if by_local && self.sees_drops {
+                    self.await_reset(id, parked.endpoint, outcome, at);
+                } else {
+                    self.report_close(parked.endpoint, outcome);
+                }
             }
             return true;
         }

@@ -9,7 +9,9 @@
 mod bounds;
 mod bytes;
 mod causes;
+mod dropped;
 mod earlier_errors;
+mod fin_times;
 mod gauges;
 mod handshakes;
 mod hooks;

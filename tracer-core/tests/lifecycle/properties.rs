@@ -38,7 +38,7 @@ prop_compose! {
         let flags = SocketFlags {
             dead: flags[0], fin_without_data: flags[0], unread: flags[1], done: flags[1], no_socket: flags[2], lock_owned: flags[3], linger_zero: flags[4],
             timestamps: flags[5], saw_timestamp: flags[0], repair: flags[5],
-            fin_out_of_order: flags[2], backlog: flags[3], fin_ack_differs: flags[4], peer_saw_silence: flags[5],
+            fin_out_of_order: flags[2], backlog: flags[3], fin_ack_differs: flags[4], peer_saw_silence: flags[5], fin_sent_time: flags[0],
         };
         Evidence { tcp, flags }
     }
@@ -74,7 +74,7 @@ fn input() -> impl Strategy<Value = Input> {
         6 => (0_u64..4, state(), state(), prop::option::weighted(0.9, evidence()), prop::bool::weighted(0.1)).prop_map(
             |(socket, old, new, evidence, step_back)| Input::Transition { socket, old, new, evidence, step_back }
         ),
-        2 => (0_u64..4, 0_u8..8, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
+        2 => (0_u64..4, 0_u8..9, segment()).prop_map(|(socket, which, segment)| Input::Signal { socket, which, segment }),
         1 => (0_u64..70_000).prop_map(Input::Pass),
         1 => (0_u8..5, 0_u64..70_000).prop_map(|(which, left)| Input::Answer(which, left)),
     ]
@@ -131,6 +131,10 @@ fn feed(tracker: &mut Tracker, now: &mut Nanos, input: &Input) {
                 3 => SignalKind::MinisocketArmed { time_wait },
                 4 => SignalKind::MinisocketDescheduled,
                 5 => SignalKind::MinisocketKilled,
+                6 => SignalKind::SegmentDropped {
+                    segment,
+                    reason: Some("NEIGH_FAILED"),
+                },
                 _ => SignalKind::MinisocketSegment { segment, time_wait },
             };
             tracker.ingest(&Event::Signal(Signal {
@@ -229,7 +233,7 @@ fn tracker(capacity: usize, hooks: bool, segments: bool) -> Tracker {
         tracker = tracker.with_hooks();
     }
     if segments {
-        tracker = tracker.with_segments();
+        tracker = tracker.with_segments().with_drops();
     }
     tracker
 }

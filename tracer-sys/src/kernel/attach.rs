@@ -35,8 +35,11 @@ pub(super) struct AttachOutcome {
     pub missing_tracepoints: Vec<(&'static str, ProgramUnavailable)>,
     /// Whether the function hooks on minisockets are attached; if not, why.
     pub minisocket_hooks: Result<(), ProgramUnavailable>,
-    /// Whether the program on dropped segments is attached; if not, why.
+    /// Whether the program on dropped packets is attached and sees the segments that minisockets
+    /// took; if not, why.
     pub minisocket_segments: Result<(), ProgramUnavailable>,
+    /// Whether it is attached and sees what this host drops of its own segments; if not, why.
+    pub dropped_segments: Result<(), ProgramUnavailable>,
 }
 
 /// The programs by their names in the object.
@@ -47,6 +50,7 @@ pub(super) fn btf_tier(
     ebpf: &mut Ebpf,
     btf: &Btf<'_>,
     has_cookie: bool,
+    tells_drops: bool,
 ) -> Result<AttachOutcome, AttachError> {
     let functions = MINISOCKET_HOOKS.map(|(_, function)| function.to_owned());
     let tracepoints = CAUSE_TRACEPOINTS.into_iter().chain([KFREE_SKB, SET_STATE]);
@@ -92,19 +96,26 @@ pub(super) fn btf_tier(
         Err(ProgramUnavailable::NeedsCookies)
     };
     let passes_socket = btf.tracepoint_arguments(KFREE_SKB) >= Some(MIN_KFREE_SKB_ARGUMENTS);
-    let minisocket_segments = if passes_socket {
+    let kfree_skb = if passes_socket || tells_drops {
         programs
             .attach(KFREE_SKB, known)
             .map_err(ProgramUnavailable::from)
     } else {
-        Err(ProgramUnavailable::NeedsReceivingSocket)
+        Ok(())
     };
+    let if_kernel = |can: bool, why: ProgramUnavailable| {
+        if can { kfree_skb.clone() } else { Err(why) }
+    };
+    let minisocket_segments =
+        if_kernel(passes_socket, ProgramUnavailable::NeedsReceivingSocket);
+    let dropped_segments = if_kernel(tells_drops, ProgramUnavailable::NeedsDropReasons);
     set_state?.attach()?;
     Ok(AttachOutcome {
         recursion_fallback: fallback.map(|_| ()).map_err(ProgramUnavailable::from),
         missing_tracepoints,
         minisocket_hooks,
         minisocket_segments,
+        dropped_segments,
     })
 }
 
@@ -119,6 +130,7 @@ pub(super) fn classic_tier(ebpf: &mut Ebpf) -> Result<AttachOutcome, AttachError
         missing_tracepoints: Vec::new(),
         minisocket_hooks: Err(ProgramUnavailable::NeedsBtf),
         minisocket_segments: Err(ProgramUnavailable::NeedsBtf),
+        dropped_segments: Err(ProgramUnavailable::NeedsBtf),
     })
 }
 

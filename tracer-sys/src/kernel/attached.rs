@@ -23,7 +23,8 @@ impl Programs {
             missing_tracepoints: _,
             minisocket_hooks: _,
             minisocket_segments: _,
-            reset_reasons,
+            dropped_segments: _,
+            reasons,
             rings,
             lost,
             reader_asleep,
@@ -32,7 +33,7 @@ impl Programs {
             log,
             ring_bytes,
         } = self;
-        let reader = RingReader::new(rings, lost, reader_asleep, reset_reasons, ring_bytes)?;
+        let reader = RingReader::new(rings, lost, reader_asleep, reasons, ring_bytes)?;
         let misses = RecursionMisses::new(&ebpf);
         Ok((
             reader,

@@ -31,12 +31,21 @@ pub enum DecodeError {
     /// A transition is of neither IPv4 nor IPv6.
     #[error("there is no IP version {0}")]
     UnknownIpVersion(u8),
-    /// A minisocket took a segment that is not in the record.
-    #[error("the segment that a minisocket took is missing")]
+    /// A signal is about a segment that is not in the record.
+    #[error("the segment that a signal is about is missing")]
     NoSegment,
 }
 
-/// Decodes one record. `reasons` are the kernel's names of its reset reasons, by number.
+/// The kernel's names of its reasons, by number.
+#[derive(Clone, Debug, Default)]
+pub struct ReasonNames {
+    /// Those for which it sends a RST.
+    pub resets: Vec<&'static str>,
+    /// Those for which it drops a packet.
+    pub drops: Vec<&'static str>,
+}
+
+/// Decodes one record. `reasons` are the kernel's names of its reasons.
 ///
 /// # Errors
 /// When the record's length, kind, states or IP version are unknown.
@@ -44,7 +53,7 @@ pub enum DecodeError {
     clippy::unreachable,
     reason = "transitions are longer and return first"
 )]
-pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeError> {
+pub fn decode(bytes: &[u8], reasons: &ReasonNames) -> Result<Event, DecodeError> {
     let first = *bytes.first().ok_or(DecodeError::Empty)?;
     let kind = RingRecordKind::from_repr(first).ok_or(DecodeError::UnknownKind(first))?;
     let wrong_length = DecodeError::WrongLength {
@@ -58,9 +67,8 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
     let record: wire::SignalRecord = record.map_err(|_| wrong_length)?;
     let kind = match kind {
         RingRecordKind::ResetSent => {
-            let name = reasons.get(record.reason as usize).copied();
             SignalKind::ResetSent {
-                reason: name.filter(|name| !name.is_empty()),
+                reason: name_of(&reasons.resets, record.reason),
                 answers: segment(&record),
                 minisocket: record.state == TcpState::TimeWait as u8,
             }
@@ -76,6 +84,10 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
             segment: segment(&record).ok_or(DecodeError::NoSegment)?,
             time_wait: record.state == TcpState::TimeWait as u8,
         },
+        RingRecordKind::SegmentDropped => SignalKind::SegmentDropped {
+            segment: segment(&record).ok_or(DecodeError::NoSegment)?,
+            reason: name_of(&reasons.drops, record.reason),
+        },
         RingRecordKind::Transition => unreachable!("it was decoded above"),
     };
     Ok(Event::Signal(Signal {
@@ -83,6 +95,11 @@ pub fn decode(bytes: &[u8], reasons: &[&'static str]) -> Result<Event, DecodeErr
         id: EndpointId(record.id),
         kind,
     }))
+}
+
+fn name_of(names: &[&'static str], number: u32) -> Option<&'static str> {
+    let name = names.get(number as usize).copied();
+    name.filter(|name| !name.is_empty())
 }
 
 /// Returns the transition with zeros for the fields that its record leaves out; `None` where the
@@ -167,7 +184,7 @@ fn transition(record: &TransitionRecord) -> Result<Event, DecodeError> {
 mod tests {
     use tcpclose_common::TcpState;
 
-    use super::{DecodeError, TransitionRecord, decode, flags, wire};
+    use super::{DecodeError, ReasonNames, TransitionRecord, decode, flags, wire};
     use tcpclose_core::event::{Event, Segment, SignalKind};
 
     #[test]
@@ -176,14 +193,14 @@ mod tests {
             for length in 0..200 {
                 let mut bytes = vec![kind; length];
                 bytes.iter_mut().skip(1).for_each(|byte| *byte = 3);
-                let _ = decode(&bytes, &[]);
+                let _ = decode(&bytes, &ReasonNames::default());
             }
         }
     }
 
     #[test]
     fn what_cannot_be_decoded_has_a_reason() {
-        let reason = |bytes: &[u8]| decode(bytes, &[]).unwrap_err();
+        let reason = |bytes: &[u8]| decode(bytes, &ReasonNames::default()).unwrap_err();
         assert_eq!(reason(&[]), DecodeError::Empty);
         assert_eq!(reason(&[0; 40]), DecodeError::UnknownKind(0));
         let (kind, length) = (1, 103);
@@ -216,7 +233,7 @@ mod tests {
         ] {
             bytes[3] = ip;
             bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
-            let Ok(Event::Transition(read)) = decode(&bytes[..length], &[]) else {
+            let Ok(Event::Transition(read)) = decode(&bytes[..length], &ReasonNames::default()) else {
                 panic!("{length} bytes are a transition");
             };
             assert_eq!(read.tuple.local().to_string(), local);
@@ -227,7 +244,7 @@ mod tests {
                 length - 1,
             ];
             for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {
-                assert!(decode(&bytes[..shorter], &[]).is_err(), "{shorter}");
+                assert!(decode(&bytes[..shorter], &ReasonNames::default()).is_err(), "{shorter}");
             }
         }
     }
@@ -242,7 +259,11 @@ mod tests {
         bytes[28] = 7;
         bytes[32] = 9;
         bytes[36] = 3;
-        let event = decode(&bytes, &["NOT_SPECIFIED", "NO_SOCKET"]).unwrap();
+        let reasons = ReasonNames {
+            resets: vec!["NOT_SPECIFIED", "NO_SOCKET"],
+            drops: vec!["NOT_SPECIFIED", "NETFILTER_DROP"],
+        };
+        let event = decode(&bytes, &reasons).unwrap();
         let Event::Signal(signal) = event else {
             panic!("not a signal")
         };
@@ -261,5 +282,15 @@ mod tests {
                 minisocket: true,
             }
         );
+        bytes[0] = 9;
+        let event = decode(&bytes, &reasons).unwrap();
+        let Event::Signal(signal) = event else {
+            panic!("not a signal")
+        };
+        let reason = match signal.kind {
+            SignalKind::SegmentDropped { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason, Some("NETFILTER_DROP"));
     }
 }

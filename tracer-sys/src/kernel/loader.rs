@@ -11,6 +11,7 @@ use tcpclose_common::{ProgramConfig, RING_NAMES};
 
 use super::attach::{self, AttachOutcome};
 use super::btf::{self, Btf};
+use super::decode::ReasonNames;
 use super::ebpf_log::{EbpfLog, Print};
 pub use super::load_error::{AttachError, LoadError, ProgramUnavailable};
 use super::object::{
@@ -79,8 +80,10 @@ pub struct Programs {
     pub minisocket_hooks: Result<(), ProgramUnavailable>,
     /// Whether the segments that minisockets take are seen; if not, why.
     pub minisocket_segments: Result<(), ProgramUnavailable>,
-    /// The kernel's names for its reset reasons, by number.
-    pub reset_reasons: Vec<&'static str>,
+    /// Whether it is seen that this host drops its own segments before they leave; if not, why.
+    pub dropped_segments: Result<(), ProgramUnavailable>,
+    /// The kernel's names for its reasons.
+    pub reasons: ReasonNames,
     pub(super) rings: Vec<RingBuf<MapData>>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) reader_asleep: Array<MapData, u32>,
@@ -196,14 +199,22 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
     set_ports(&mut ebpf, LOCAL_PORTS, &options.filter.local_ports)?;
     set_ports(&mut ebpf, PEER_PORTS, &options.filter.peer_ports)?;
     let has_cookie = config.has_cookie != 0;
+    let reasons = btf.as_ref().map_or_else(ReasonNames::default, |btf| ReasonNames {
+        resets: offsets::reset_reasons(btf),
+        drops: offsets::drop_reasons(btf),
+    });
     let attached = match &btf {
-        Some(btf) => attach::btf_tier(&mut ebpf, btf, has_cookie),
+        Some(btf) => {
+            let tells_drops = has_cookie && offsets::tells_output_drops(&reasons.drops);
+            attach::btf_tier(&mut ebpf, btf, has_cookie, tells_drops)
+        }
         None => attach::classic_tier(&mut ebpf),
     };
     let AttachOutcome {
         missing_tracepoints,
         minisocket_hooks,
         minisocket_segments,
+        dropped_segments,
         recursion_fallback,
     } = attached.map_err(LoadError::from_aya)?;
     let log = match options.log {
@@ -218,7 +229,8 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
         missing_tracepoints,
         minisocket_hooks,
         minisocket_segments,
-        reset_reasons: btf.as_ref().map_or(Vec::new(), offsets::reset_reasons),
+        dropped_segments,
+        reasons,
         rings: rings
             .iter()
             .map(|ring| take_map(&mut ebpf, ring))

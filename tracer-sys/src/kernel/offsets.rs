@@ -10,6 +10,34 @@ use super::tracefs::{NoField, TracepointFormat};
 /// A number for which the kernel never drops a packet.
 const NO_SUCH_REASON: u32 = u32::MAX;
 
+/// The reasons for which the kernel drops a packet between IP and the network device
+/// (`enum skb_drop_reason`, without the prefix), before a capture on the device would have it.
+const OUTPUT_REASONS: [&str; 19] = [
+    NETFILTER_DROP,
+    "BPF_CGROUP_EGRESS",
+    "IP_OUTNOROUTES",
+    "NEIGH_CREATEFAIL",
+    "NEIGH_FAILED",
+    "NEIGH_QUEUEFULL",
+    "NEIGH_DEAD",
+    "NEIGH_HH_FILLFAIL",
+    "TC_EGRESS",
+    "TC_COOKIE_ERROR",
+    "TC_CHAIN_NOTFOUND",
+    "TC_RECLASSIFY_LOOP",
+    "QDISC_DROP",
+    "QDISC_OVERLIMIT",
+    "QDISC_CONGESTED",
+    "CAKE_FLOOD",
+    "FQ_BAND_LIMIT",
+    "FQ_HORIZON_LIMIT",
+    "FQ_FLOW_LIMIT",
+];
+
+/// Netfilter's reason: where the kernel has it, it tells why it drops what goes out, too (5.18).
+const NETFILTER_DROP: &str = "NETFILTER_DROP";
+const DROP_REASON_PREFIX: &str = "SKB_DROP_REASON_";
+
 /// Fills the offsets and abilities for the `tp_btf` programs.
 ///
 /// # Errors
@@ -22,6 +50,13 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
     let tcp = |member: &str| tcp_sock.offset(member);
     let segment = |member: &str| Ok(control_block + in_segment.offset(member)?);
     let (repair_byte, repair_bit) = tcp_sock.bit_offset("repair")?;
+    let drop_reasons = drop_reasons(btf);
+    let [
+        output_reasons_0,
+        output_reasons_32,
+        output_reasons_64,
+        output_reasons_96,
+    ] = output_reasons(&drop_reasons);
     Ok(ProgramConfig {
         skc_flags: sock("__sk_common.skc_flags")?,
         skc_state: sock("__sk_common.skc_state")?,
@@ -43,6 +78,8 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         sk_receive_queue_tail: sock("sk_receive_queue.prev")?,
         sk_backlog_len: sock("sk_backlog.len")?,
         net_inum: btf.offset("net", "ns.inum")?,
+        sk_protocol: sock("sk_protocol").unwrap_or(0),
+        sk_type: sock("sk_type").unwrap_or(0),
         inet_sport: tcp("inet_conn.icsk_inet.inet_sport")?,
         snd_una: tcp("snd_una")?,
         snd_nxt: tcp("snd_nxt")?,
@@ -60,6 +97,7 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         rcv_ooopack: tcp("rcv_ooopack")?,
         lsndtime: tcp("lsndtime").unwrap_or(0),
         lrcvtime: tcp("inet_conn.icsk_ack.lrcvtime").unwrap_or(0),
+        first_tx_mstamp: tcp("first_tx_mstamp").unwrap_or(0),
         rcv_tsecr: tcp("rx_opt.rcv_tsecr").unwrap_or(0),
         tick_nanos: clock::tick().0 as u32,
         out_of_order_root: tcp("out_of_order_queue.rb_node")?,
@@ -71,6 +109,12 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         skb_seq: segment("seq")?,
         skb_end_seq: segment("end_seq")?,
         skb_ack_seq: segment("ack_seq")?,
+        skb_sk: btf.offset("sk_buff", "sk")?,
+        skb_iif: btf.offset("sk_buff", "skb_iif")?,
+        skb_head: btf.offset("sk_buff", "head")?,
+        skb_data: btf.offset("sk_buff", "data")?,
+        skb_len: btf.offset("sk_buff", "len")?,
+        skb_transport_header: btf.offset("sk_buff", "transport_header")?,
         task_flags: task.offset("flags")?,
         task_group_leader: task.offset("group_leader")?,
         task_comm: task.offset("comm")?,
@@ -80,17 +124,49 @@ pub fn from_btf(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
         has_task: btf.has_function("bpf_get_current_task_btf").into(),
         has_reset_reason: (btf.tracepoint_arguments("tcp_send_reset") >= Some(3)).into(),
         has_retransmit_error: (btf.tracepoint_arguments("tcp_retransmit_skb") >= Some(3)).into(),
-        reason_not_specified: drop_reason(btf, "SKB_DROP_REASON_NOT_SPECIFIED"),
+        has_receiving_socket: (btf.tracepoint_arguments("kfree_skb") >= Some(4)).into(),
+        reason_not_specified: reason_not_specified(&drop_reasons),
+        output_reasons_0,
+        output_reasons_32,
+        output_reasons_64,
+        output_reasons_96,
         ..ProgramConfig::ZERO
     })
 }
 
-/// Returns a number of `enum skb_drop_reason`; [`NO_SUCH_REASON`] where the kernel has none of that
-/// name.
-fn drop_reason(btf: &Btf<'_>, name: &str) -> u32 {
-    let reasons = btf.enum_names("skb_drop_reason");
-    let named = reasons.into_iter().find(|(_, known)| *known == name);
-    named.map_or(NO_SUCH_REASON, |(number, _)| number)
+/// Returns the number of `NOT_SPECIFIED`; [`NO_SUCH_REASON`] where the kernel gives no reasons.
+fn reason_not_specified(reasons: &[&str]) -> u32 {
+    let number = reasons.iter().position(|name| *name == "NOT_SPECIFIED");
+    number.map_or(NO_SUCH_REASON, |number| number as u32)
+}
+
+/// Returns one bit for each reason of [`OUTPUT_REASONS`]; none where the kernel does not tell
+/// netfilter's drops.
+fn output_reasons(reasons: &[&str]) -> [u32; 4] {
+    let mut bits = [0; 4];
+    if !tells_output_drops(reasons) {
+        return bits;
+    }
+    for (number, name) in reasons.iter().enumerate() {
+        if OUTPUT_REASONS.contains(name)
+            && let Some(word) = bits.get_mut(number / 32)
+        {
+            *word |= 1 << (number % 32);
+        }
+    }
+    bits
+}
+
+/// Returns whether a kernel with these [`drop_reasons`] tells why it drops what goes out.
+#[must_use]
+pub fn tells_output_drops(drop_reasons: &[&str]) -> bool {
+    drop_reasons.contains(&NETFILTER_DROP)
+}
+
+/// Returns the names of `enum skb_drop_reason` without their prefix, by number; none before 5.17.
+#[must_use]
+pub fn drop_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
+    names_by_number(btf, "skb_drop_reason", DROP_REASON_PREFIX)
 }
 
 /// Fills the offsets for the iterator over open files alone: finding each structure takes a pass
@@ -126,14 +202,17 @@ pub fn for_task_file_iter(btf: &Btf<'_>) -> Result<ProgramConfig, BtfError> {
 /// them.
 #[must_use]
 pub fn reset_reasons(btf: &Btf<'_>) -> Vec<&'static str> {
-    let named = btf.enum_names("sk_rst_reason");
+    names_by_number(btf, "sk_rst_reason", "SK_RST_REASON_")
+}
+
+fn names_by_number(btf: &Btf<'_>, of_enum: &str, prefix: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for (number, name) in named {
+    for (number, name) in btf.enum_names(of_enum) {
         let number = number as usize;
         // The numbers are small and dense; anything else is no reason to allocate without bound.
         if number < 256 {
             names.resize(names.len().max(number + 1), "");
-            names[number] = &*name.trim_start_matches("SK_RST_REASON_").to_owned().leak();
+            names[number] = &*name.trim_start_matches(prefix).to_owned().leak();
         }
     }
     names

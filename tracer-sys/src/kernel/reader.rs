@@ -24,7 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::clock::now;
-use super::decode::{DecodeError, decode};
+use super::decode::{DecodeError, ReasonNames, decode};
 use super::ring_positions::RingPositions;
 use tcpclose_core::event::Event;
 use tcpclose_core::types::Nanos;
@@ -49,7 +49,7 @@ pub struct RingReader {
     lost: PerCpuArray<MapData, u64>,
     lost_before: u64,
     reader_asleep: Array<MapData, u32>,
-    reset_reasons: Vec<&'static str>,
+    reasons: ReasonNames,
     mode: Mode,
     /// Size of each ring.
     ring_bytes: u32,
@@ -88,14 +88,14 @@ impl Ring {
     }
 
     /// Takes the next record, if one is complete.
-    fn take_next(&mut self, reset_reasons: &[&'static str]) {
+    fn take_next(&mut self, reasons: &ReasonNames) {
         if self.next_record.is_some() {
             return;
         }
         match self.fd.get_mut().next() {
             Some(bytes) => {
                 self.bytes_taken += bytes.len() + RECORD_HEADER_LEN;
-                self.next_record = Some(decode(&bytes, reset_reasons));
+                self.next_record = Some(decode(&bytes, reasons));
                 self.blocked = false;
             }
             None => self.blocked = self.positions.has_unread(),
@@ -125,7 +125,7 @@ impl RingReader {
         rings: Vec<RingBuf<MapData>>,
         lost: PerCpuArray<MapData, u64>,
         reader_asleep: Array<MapData, u32>,
-        reset_reasons: Vec<&'static str>,
+        reasons: ReasonNames,
         ring_bytes: u32,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -136,7 +136,7 @@ impl RingReader {
             lost,
             lost_before: 0,
             reader_asleep,
-            reset_reasons,
+            reasons,
             mode: Mode::Awake,
             ring_bytes,
             last_poll: Instant::now(),
@@ -212,7 +212,7 @@ impl RingReader {
     ) -> io::Result<Nanos> {
         // Records that come into a ring after it was found empty are later than `until`.
         for ring in &mut self.rings {
-            ring.take_next(&self.reset_reasons);
+            ring.take_next(&self.reasons);
         }
         loop {
             let blocked = self.rings.iter().filter(|ring| ring.blocked);
@@ -231,7 +231,7 @@ impl RingReader {
             if let Some(event) = ring.next_record.take() {
                 each(event);
             }
-            ring.take_next(&self.reset_reasons);
+            ring.take_next(&self.reasons);
         }
         for ring in self.rings.iter_mut().filter(|ring| !ring.blocked) {
             ring.complete_until = ring.complete_until.max(until);

@@ -48,7 +48,7 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
         Cause::NoLocalPort => text!(
             "no local port",
             "connect() got no local port for this destination: usually all are in use (EADDRNOTAVAIL)",
-            "Keep connections open or pool them; until then, widen `net.ipv4.ip_local_port_range`."
+            "Keep connections open or pool them; until then, widen `net.ipv4.ip_local_port_range`, or the range that the program sets for its sockets (IP_LOCAL_PORT_RANGE)."
         ),
         Cause::ConnectTimeout => text!(
             "no answer",
@@ -89,6 +89,11 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
             "destroyed",
             "the socket was destroyed with SOCK_DESTROY (ss -K)",
             "Ask who did: an administrator, or a program that evicts connections."
+        ),
+        Cause::DroppedHere => text!(
+            "dropped here",
+            "the firewall of this host (netfilter) dropped the FIN or the reset with which this host ended the connection: the peer does not know of it",
+            "Look for the rule, or the connection tracking, that drops what this host sends: `nft list ruleset`, `conntrack -S`."
         ),
         Cause::FromPath => text!(
             "from the path",

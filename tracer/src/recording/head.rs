@@ -19,8 +19,11 @@ pub struct Head {
     pub capacity: usize,
     /// Whether the kernel's hooks reported minisockets.
     pub hooks: bool,
-    /// Whether the kernel reported segments that it dropped.
+    /// Whether the kernel reported the segments that minisockets took.
     pub segments: bool,
+    /// Whether the kernel reported which of its own segments this host dropped.
+    #[serde(default)]
+    pub drops: bool,
     /// Whether the eBPF programs filtered local ports.
     pub filters_ports: bool,
     /// The time in one state after which sockets were reported as stuck, if any.
@@ -53,6 +56,7 @@ impl Head {
             capacity,
             hooks: false,
             segments: false,
+            drops: false,
             filters_ports: !options.filter.local_ports.is_empty(),
             stuck_after: None,
             every_transition: options.every_transition,

@@ -150,6 +150,7 @@ impl SessionBuilder {
         let head = Head {
             hooks: programs.minisocket_hooks.is_ok(),
             segments: programs.minisocket_segments.is_ok(),
+            drops: programs.dropped_segments.is_ok(),
             stuck_after,
             ..Head::new(&options, tier, capacity)
         };

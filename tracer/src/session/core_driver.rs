@@ -30,6 +30,9 @@ pub fn tracker_for(head: &Head) -> Tracker {
     if head.segments {
         tracker = tracker.with_segments();
     }
+    if head.drops {
+        tracker = tracker.with_drops();
+    }
     if head.filters_ports {
         tracker = tracker.with_port_filter();
     }
@@ -118,7 +121,7 @@ impl CoreDriver {
 
     /// Has the core report the closes that still wait for their peer's, as no more inputs follow.
     pub(super) fn end_waits(&mut self) {
-        self.tracker.end_waits_for_peers();
+        self.tracker.end_waits();
     }
 
     pub(super) fn next_finding(&mut self) -> Option<Finding> {

@@ -52,6 +52,11 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "it takes a firewall between two ends; a real one has it in integration/peers.rs",
     ),
     (
+        "close.close.cause",
+        &["dropped_here"],
+        "the kept recordings are older; a real firewall has it in integration/firewall.rs",
+    ),
+    (
         "close.close.peer_cause",
         &["keepalive_timeout", "peer_never_closed"],
         "a peer that gave up long before; the core's scenarios have lent causes",

@@ -8,6 +8,9 @@ use crate::harness::capture::Ports;
 use crate::harness::families::{for_each_family, for_ipv4_and_ipv6};
 use crate::harness::lab::Lab;
 use crate::harness::sockets::Family;
+use tcpclose_kit::kernel::kernel_version;
+use tcpclose_kit::skip::skip;
+use tcpclose_kit::sockets::set_option;
 use tcpclose_parity::segment::Endpoint::Client;
 
 for_each_family!(connecting_to_a_port_without_a_listener);
@@ -87,6 +90,39 @@ fn the_port_that_connect_chose_is_known() {
     let (local, peer) = closes[0].ports();
     assert!(local != 0 && peer == port, "{}", closes[0]);
     closes[0].has("/close/path", "connect_failed");
+}
+
+/// A range that the program sets for its sockets is exhausted while the host's is not.
+#[test]
+fn connecting_without_a_free_port_in_the_sockets_own_range() {
+    const IP_LOCAL_PORT_RANGE: i32 = 51;
+    const PORT: u32 = 40_000;
+    if kernel_version() < (6, 3) {
+        skip("this kernel has no IP_LOCAL_PORT_RANGE");
+        return;
+    }
+    let Some(lab) = Lab::on_loopback(Family::V4) else {
+        return;
+    };
+    let (_listener, address) = lab.listen();
+    let dial = || {
+        lab.ns.run(|| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let range = (PORT << 16 | PORT).cast_signed();
+            set_option(&socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range);
+            socket.connect(&address.into()).map(|()| socket)
+        })
+    };
+    let _only_one = dial().expect("the port is free");
+    let error = dial().expect_err("the one port is taken");
+    assert_eq!(error.kind(), std::io::ErrorKind::AddrNotAvailable);
+    let ports = Ports {
+        client: 0,
+        server: address.port(),
+    };
+    lab.close(ports, Client)
+        .closed("connect_failed", "unknown")
+        .has("/close/cause", "no_local_port");
 }
 
 fn connecting_without_a_free_port(family: Family) {

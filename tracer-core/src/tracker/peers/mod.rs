@@ -61,6 +61,7 @@ impl Tracker {
             return self.table.in_slot_mut(slot);
         }
         let closed = self.awaiting_reset.get_mut(&id);
+        let closed = closed.map(|awaiting| &mut awaiting.endpoint);
         let parked = self.parked.get_mut(id).map(|parked| &mut parked.endpoint);
         let waiting = self.awaiting_peer.get_mut(id);
         let closed = closed.into_iter().chain(parked).chain(waiting);
@@ -93,7 +94,9 @@ impl Tracker {
         let explains = is_certain && !is_reset_by(close, Side::Peer);
         let lent = &mut peer.closing.get_or_insert_default().lent_by_peer;
         lent.owner.clone_from(&endpoint.owner);
-        lent.cause = close.cause.filter(|_| explains);
+        // A RST that reached the peer is another one.
+        let reaches = |cause: &Cause| *cause != Cause::DroppedHere;
+        lent.cause = close.cause.filter(|cause| explains && reaches(cause));
         let id = peer.id;
         self.awaiting_peer.remove(id)
     }

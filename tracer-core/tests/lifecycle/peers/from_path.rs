@@ -158,6 +158,6 @@ fn a_reset_that_resembles_ones_own_is_not_reported_to_come_from_the_path() {
 fn a_session_that_ends_reports_the_closes_that_wait() {
     let mut world = World::new();
     reset_from_somewhere(&mut world);
-    world.tracker.end_waits_for_peers();
+    world.tracker.end_waits();
     assert_eq!(world.close().cause, None);
 }

@@ -51,6 +51,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         causes(&best),
         cookies(&best),
         segments(&best),
+        dropped_segments(&best),
         hooks(&best),
         classic_tracepoint(&classic),
         sock_diag(),
@@ -161,7 +162,7 @@ fn causes(best: &Result<loader::Programs, LoadError>) -> Check {
     const EFFECT: &str = "who sent a reset and why, and lost FINs";
     let found = match best {
         Ok(programs) if programs.tier == Tier::Btf && programs.missing_tracepoints.is_empty() => {
-            let named = if programs.reset_reasons.is_empty() {
+            let named = if programs.reasons.resets.is_empty() {
                 ""
             } else {
                 ", with the kernel's reasons"
@@ -226,6 +227,7 @@ fn remedy_for_unavailable(why: &ProgramUnavailable, refused: &'static str) -> &'
         ProgramUnavailable::NeedsBtf => "use a kernel with BTF",
         ProgramUnavailable::NeedsCookies => "use Linux 5.12 or newer",
         ProgramUnavailable::NeedsReceivingSocket => "use Linux 6.11 or newer",
+        ProgramUnavailable::NeedsDropReasons => "use Linux 5.18 or newer",
         ProgramUnavailable::Refused(_) | ProgramUnavailable::Failed(_) => refused,
     }
 }
@@ -247,6 +249,29 @@ fn segments(best: &Result<loader::Programs, LoadError>) -> Check {
     };
     Check {
         name: "last segments",
+        found,
+    }
+}
+
+fn dropped_segments(best: &Result<loader::Programs, LoadError>) -> Check {
+    const EFFECT: &str = "that a firewall or a queue of this host has dropped an ACK or a RST: it counts as sent when IP has it";
+    let found = match best.as_ref().map(|programs| &programs.dropped_segments) {
+        Ok(Ok(())) => {
+            Ok("skb:kfree_skb shows what this host drops of what it sends".to_owned())
+        }
+        Ok(Err(why)) => Err(MissingFeature::new(
+            why.to_string(),
+            EFFECT,
+            remedy_for_unavailable(why, "please report this kernel, with the reason above"),
+        )),
+        Err(_) => Err(MissingFeature::new(
+            "nothing can be attached",
+            EFFECT,
+            "see above",
+        )),
+    };
+    Check {
+        name: "own drops",
         found,
     }
 }
