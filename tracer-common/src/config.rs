@@ -80,8 +80,8 @@ config! {
     lsndtime,
     /// `inet_conn.icsk_ack.lrcvtime`, as `lsndtime`
     lrcvtime,
-    /// `first_tx_mstamp`, when the last segment that was acknowledged had been sent, in microseconds
-    /// of `CLOCK_MONOTONIC`; 0 where the kernel has no such field
+    /// `first_tx_mstamp`, when the last segment that was acknowledged had been sent, in
+    /// microseconds of `CLOCK_MONOTONIC`; 0 where the kernel has no such field
     first_tx_mstamp,
     /// `rx_opt.rcv_tsecr`; 0 where the kernel has no such field
     rcv_tsecr,

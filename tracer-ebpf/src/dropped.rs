@@ -33,9 +33,9 @@ struct TcpHeader {
     window: u16,
 }
 
-/// `kfree_skb(skb, location, reason, …)`, with `reason` since 5.17. A segment on its way out belongs
-/// to the socket that has sent it (`skb->sk`, __tcp_transmit_skb), and since 6.13 also where that
-/// is closed or a minisocket (ip_send_unicast_reply, tcp_v6_send_response).
+/// `kfree_skb(skb, location, reason, …)`, with `reason` since 5.17. A segment on its way out
+/// belongs to the socket that has sent it (`skb->sk`, __tcp_transmit_skb), and since 6.13 also
+/// where that is closed or a minisocket (ip_send_unicast_reply, tcp_v6_send_response).
 ///
 /// This runs for each packet that the host drops with a reason, so the cheapest checks come first.
 #[inline(always)]
@@ -52,9 +52,8 @@ pub fn on_kfree_skb(ctx: &BtfTracePointContext) {
     }
     let sk = Sock(sk);
     let state: u8 = sk.field(config!(skc_state));
-    let is_open = state == TcpState::Established
-        || state == TcpState::SynSent
-        || state == TcpState::SynRecv;
+    let is_open =
+        state == TcpState::Established || state == TcpState::SynSent || state == TcpState::SynRecv;
     // A connection that is at work may lose much data; only its end is of interest.
     if is_open && skb.field::<u32>(config!(skb_len)) > MAX_HEADERS {
         return;
@@ -119,7 +118,7 @@ fn header(skb: Skb) -> Option<(Segment, u16)> {
     let at = head.wrapping_add(u64::from(offset));
     // SAFETY: the helper reads any address, and fails where there is nothing.
     let header = unsafe { bpf_probe_read_kernel(at as *const TcpHeader) }.ok()?;
-    // IP's header, and perhaps Ethernet's, lie between `data` and TCP's.
+    // IP's header, and in a queue Ethernet's, lie between `data` and TCP's.
     let before = at.wrapping_sub(data) as u32;
     let own = u32::from(header.data_offset >> 4) * 4;
     let bytes = skb

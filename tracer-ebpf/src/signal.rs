@@ -98,7 +98,7 @@ impl Skb {
     }
 }
 
-/// What a record tells of a segment.
+/// What a record has of a segment.
 #[derive(Clone, Copy)]
 pub struct Segment {
     /// The low byte of the header's flags.
@@ -130,7 +130,14 @@ pub fn record(kind: RingRecordKind, sk: Sock, reason: u32, skb: Skb) {
     let (id, is_cookie) = sk.id();
     let bits = if is_cookie { flags::COOKIE } else { 0 };
     let segment = skb.segment();
-    write_signal(kind, sk.field(config!(skc_state)), id, bits, reason, segment);
+    write_signal(
+        kind,
+        sk.field(config!(skc_state)),
+        id,
+        bits,
+        reason,
+        segment,
+    );
 }
 
 /// Writes a signal of the socket with this id to the ring; `bits` are those of its

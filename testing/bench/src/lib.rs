@@ -14,7 +14,7 @@ use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
 use tcpclose_core::types::{CgroupId, NetNs, SocketAddress};
 use tcpclose_core::{Input, Tracker};
-use tcpclose_sys::kernel::decode::decode;
+use tcpclose_sys::kernel::decode::{ReasonNames, decode};
 
 /// What the core receives, transitions as the ring buffer holds them.
 enum BenchInput {
@@ -92,7 +92,8 @@ impl Stream {
             match input {
                 BenchInput::Record { record, length } => {
                     let bytes = &bytemuck::bytes_of(record)[..*length];
-                    let event = decode(bytes, &[]).expect("a record that was one");
+                    let event =
+                        decode(bytes, &ReasonNames::default()).expect("a record that was one");
                     tracker.apply(&Input::Event(event));
                 }
                 BenchInput::Input(input) => tracker.apply(input),
@@ -232,7 +233,11 @@ mod tests {
         let BenchInput::Record { record, length } = BenchInput::record(transition) else {
             panic!("it is a record");
         };
-        let read = decode(&bytemuck::bytes_of(&record)[..length], &[]).expect("it was one");
+        let read = decode(
+            &bytemuck::bytes_of(&record)[..length],
+            &ReasonNames::default(),
+        )
+        .expect("it was one");
         let written = Event::Transition(*transition);
         assert_eq!(format!("{read:?}"), format!("{written:?}"));
     }

@@ -2,14 +2,18 @@
 
 use tcpclose_common::{TransitionRecord, flags};
 use tcpclose_core::event::{Event, SignalKind};
-use tcpclose_sys::kernel::decode::decode;
+use tcpclose_sys::kernel::decode::{ReasonNames, decode};
 
-/// Names of reset reasons by their numbers, as BTF has them.
-const DROP_REASONS: [&str; 4] = ["NOT_SPECIFIED", "", "NO_SOCKET", "TCP_ABORT_ON_CLOSE"];
+/// Names of reasons by their numbers, as BTF has them.
+const REASONS: [&str; 4] = ["NOT_SPECIFIED", "", "NO_SOCKET", "TCP_ABORT_ON_CLOSE"];
 
 /// Decodes one record.
 pub fn ring_record(data: &[u8]) {
-    let Ok(event) = decode(data, &DROP_REASONS) else {
+    let reasons = ReasonNames {
+        resets: REASONS.to_vec(),
+        drops: REASONS.to_vec(),
+    };
+    let Ok(event) = decode(data, &reasons) else {
         return;
     };
     match event {
@@ -17,8 +21,7 @@ pub fn ring_record(data: &[u8]) {
             // A short record means the same as a whole one whose rest is zero.
             let mut whole = [0; TransitionRecord::LEN_MAX];
             whole[..data.len()].copy_from_slice(data);
-            let of_whole =
-                decode(&whole, &DROP_REASONS).expect("it was decoded when it was shorter");
+            let of_whole = decode(&whole, &reasons).expect("it was decoded when it was shorter");
             assert_eq!(format!("{event:?}"), format!("{of_whole:?}"));
 
             let record: TransitionRecord = bytemuck::pod_read_unaligned(&whole);
@@ -32,14 +35,13 @@ pub fn ring_record(data: &[u8]) {
             assert_eq!(transition.evidence.is_some(), has_evidence);
         }
         Event::Signal(signal) => {
-            if let SignalKind::ResetSent { reason, .. } = signal.kind {
+            if let SignalKind::ResetSent { reason, .. }
+            | SignalKind::SegmentDropped { reason, .. } = signal.kind
+            {
                 assert!(reason.is_none_or(|reason| !reason.is_empty()));
             }
             let cut = &data[..data.len() - 1];
-            assert!(
-                decode(cut, &DROP_REASONS).is_err(),
-                "a signal of any length"
-            );
+            assert!(decode(cut, &reasons).is_err(), "a signal of any length");
         }
     }
 }

@@ -39,8 +39,8 @@ impl CloseFacts<'_> {
         }
     }
 
-    /// Returns whether netfilter on this host dropped the RST that ended the connection, or each FIN
-    /// until the kernel gave up. (A try that netfilter drops is not counted as sent:
+    /// Returns whether netfilter on this host dropped the RST that ended the connection, or each
+    /// FIN until the kernel gave up. (A try that netfilter drops is not counted as sent:
     /// tcp_write_xmit.)
     fn end_was_dropped_by_netfilter(&self, path: ClosePath, reset: Option<&Reset>) -> bool {
         if let Some(dropped) = self.dropped_reset(reset) {

@@ -82,12 +82,14 @@ impl CloseFacts<'_> {
         }
         let dropped = self.endpoint.dropped().iter();
         let dropped = dropped.filter(|it| it.at >= from && it.at <= to && !it.segment.fin);
-        dropped.map(|it| (!it.segment.has_data()).then_some(1)).sum()
+        dropped
+            .map(|it| (!it.segment.has_data()).then_some(1))
+            .sum()
     }
 }
 
-/// Returns whether the next segment may be a probe of the peer's closed window, which has the number
-/// before the first that is not acknowledged (tcp_write_wakeup).
+/// Returns whether the next segment may be a probe of the peer's closed window, which has the
+/// number before the first that is not acknowledged (tcp_write_wakeup).
 pub(super) fn may_probe_window(evidence: &Evidence) -> bool {
     let tcp = &evidence.tcp;
     let window_end = tcp.snd_una.wrapping_add(tcp.snd_wnd);

@@ -225,9 +225,7 @@ impl CloseFacts<'_> {
             }
             None => (
                 SegmentFlags::RstAck,
-                evidence
-                    .and_then(next_seq)
-                    .and_then(|seq| self.local(seq)),
+                evidence.and_then(next_seq).and_then(|seq| self.local(seq)),
                 evidence.and_then(|evidence| self.peer(evidence.tcp.rcv_nxt)),
             ),
         };

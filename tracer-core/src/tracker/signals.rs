@@ -4,8 +4,8 @@ use super::Tracker;
 use crate::close_path::MinisocketOutcome;
 use crate::event::{Segment, Signal, SignalKind};
 use crate::live_endpoint::{DroppedSegment, LiveEndpoint, ResetSent};
-use crate::types::EndpointId;
 use crate::parked::ParkedEndpoint;
+use crate::types::EndpointId;
 
 impl Tracker {
     pub(super) fn signal(&mut self, signal: &Signal) {
@@ -42,9 +42,7 @@ impl Tracker {
             // The drop of an answer follows; that of an abort has been reported before.
             let is_answer = reset_sent.is_some_and(|sent| sent.answers.is_some());
             let may_be_dropped = self.sees_drops && is_answer;
-            if !may_be_dropped
-                && let Some(awaiting) = self.awaiting_reset.remove(&signal.id)
-            {
+            if !may_be_dropped && let Some(awaiting) = self.awaiting_reset.remove(&signal.id) {
                 self.end_wait_for_reset(awaiting, signal.at);
             }
         }

@@ -1,5 +1,5 @@
-//! Segments of this host that it drops itself before they leave: they are not claimed, and what
-//! netfilter drops of an end explains it.
+//! Segments of this host that it drops itself before they leave: they are not claimed, and a FIN or
+//! RST that netfilter drops explains the close.
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::{Segment, SignalKind};
@@ -215,7 +215,11 @@ fn an_ack_of_the_peers_fin_that_is_dropped_is_not_claimed() {
         }
         end.to(&mut world, TcpState::Close);
         let close = world.close();
-        let own: Vec<_> = close.steps.iter().filter(|it| it.from == Side::Local).collect();
+        let own: Vec<_> = close
+            .steps
+            .iter()
+            .filter(|it| it.from == Side::Local)
+            .collect();
         assert_eq!(own.len(), 1, "{:?}", steps(&close));
         assert_eq!(close.segments, None);
         assert_eq!(close.cause, None, "the close was orderly");

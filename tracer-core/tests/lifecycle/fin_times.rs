@@ -24,9 +24,10 @@ fn must_wait(socket: &mut Socket) {
 }
 
 fn fin_at(close: &Close) -> Option<Nanos> {
-    let fin = close.steps.iter().find(|step| {
-        step.from == Side::Local && step.flags.to_string() == "FIN,ACK"
-    });
+    let fin = close
+        .steps
+        .iter()
+        .find(|step| step.from == Side::Local && step.flags.to_string() == "FIN,ACK");
     fin.expect("a FIN").at
 }
 

@@ -50,7 +50,7 @@ pub(super) fn btf_tier(
     ebpf: &mut Ebpf,
     btf: &Btf<'_>,
     has_cookie: bool,
-    tells_drops: bool,
+    gives_reasons: bool,
 ) -> Result<AttachOutcome, AttachError> {
     let functions = MINISOCKET_HOOKS.map(|(_, function)| function.to_owned());
     let tracepoints = CAUSE_TRACEPOINTS.into_iter().chain([KFREE_SKB, SET_STATE]);
@@ -96,7 +96,7 @@ pub(super) fn btf_tier(
         Err(ProgramUnavailable::NeedsCookies)
     };
     let passes_socket = btf.tracepoint_arguments(KFREE_SKB) >= Some(MIN_KFREE_SKB_ARGUMENTS);
-    let kfree_skb = if passes_socket || tells_drops {
+    let kfree_skb = if passes_socket || gives_reasons {
         programs
             .attach(KFREE_SKB, known)
             .map_err(ProgramUnavailable::from)
@@ -106,9 +106,8 @@ pub(super) fn btf_tier(
     let if_kernel = |can: bool, why: ProgramUnavailable| {
         if can { kfree_skb.clone() } else { Err(why) }
     };
-    let minisocket_segments =
-        if_kernel(passes_socket, ProgramUnavailable::NeedsReceivingSocket);
-    let dropped_segments = if_kernel(tells_drops, ProgramUnavailable::NeedsDropReasons);
+    let minisocket_segments = if_kernel(passes_socket, ProgramUnavailable::NeedsReceivingSocket);
+    let dropped_segments = if_kernel(gives_reasons, ProgramUnavailable::NeedsDropReasons);
     set_state?.attach()?;
     Ok(AttachOutcome {
         recursion_fallback: fallback.map(|_| ()).map_err(ProgramUnavailable::from),

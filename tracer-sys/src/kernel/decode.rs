@@ -66,13 +66,11 @@ pub fn decode(bytes: &[u8], reasons: &ReasonNames) -> Result<Event, DecodeError>
     let record = bytemuck::try_pod_read_unaligned(bytes);
     let record: wire::SignalRecord = record.map_err(|_| wrong_length)?;
     let kind = match kind {
-        RingRecordKind::ResetSent => {
-            SignalKind::ResetSent {
-                reason: name_of(&reasons.resets, record.reason),
-                answers: segment(&record),
-                minisocket: record.state == TcpState::TimeWait as u8,
-            }
-        }
+        RingRecordKind::ResetSent => SignalKind::ResetSent {
+            reason: name_of(&reasons.resets, record.reason),
+            answers: segment(&record),
+            minisocket: record.state == TcpState::TimeWait as u8,
+        },
         RingRecordKind::ResetReceived => SignalKind::ResetReceived,
         RingRecordKind::FinRetransmitted => SignalKind::FinRetransmitted,
         RingRecordKind::MinisocketArmed => SignalKind::MinisocketArmed {
@@ -233,7 +231,8 @@ mod tests {
         ] {
             bytes[3] = ip;
             bytes[4..8].copy_from_slice(&(u32::from(has_task) * flags::TASK).to_ne_bytes());
-            let Ok(Event::Transition(read)) = decode(&bytes[..length], &ReasonNames::default()) else {
+            let Ok(Event::Transition(read)) = decode(&bytes[..length], &ReasonNames::default())
+            else {
                 panic!("{length} bytes are a transition");
             };
             assert_eq!(read.tuple.local().to_string(), local);
@@ -244,7 +243,10 @@ mod tests {
                 length - 1,
             ];
             for shorter in lengths.into_iter().filter(|shorter| *shorter < length) {
-                assert!(decode(&bytes[..shorter], &ReasonNames::default()).is_err(), "{shorter}");
+                assert!(
+                    decode(&bytes[..shorter], &ReasonNames::default()).is_err(),
+                    "{shorter}"
+                );
             }
         }
     }

@@ -199,14 +199,16 @@ pub fn load_with(loader: LoaderThread, options: &TraceOptions) -> Result<Program
     set_ports(&mut ebpf, LOCAL_PORTS, &options.filter.local_ports)?;
     set_ports(&mut ebpf, PEER_PORTS, &options.filter.peer_ports)?;
     let has_cookie = config.has_cookie != 0;
-    let reasons = btf.as_ref().map_or_else(ReasonNames::default, |btf| ReasonNames {
-        resets: offsets::reset_reasons(btf),
-        drops: offsets::drop_reasons(btf),
-    });
+    let reasons = btf
+        .as_ref()
+        .map_or_else(ReasonNames::default, |btf| ReasonNames {
+            resets: offsets::reset_reasons(btf),
+            drops: offsets::drop_reasons(btf),
+        });
     let attached = match &btf {
         Some(btf) => {
-            let tells_drops = has_cookie && offsets::tells_output_drops(&reasons.drops);
-            attach::btf_tier(&mut ebpf, btf, has_cookie, tells_drops)
+            let gives_reasons = has_cookie && offsets::has_output_reasons(&reasons.drops);
+            attach::btf_tier(&mut ebpf, btf, has_cookie, gives_reasons)
         }
         None => attach::classic_tier(&mut ebpf),
     };

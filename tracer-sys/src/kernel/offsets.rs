@@ -34,7 +34,8 @@ const OUTPUT_REASONS: [&str; 19] = [
     "FQ_FLOW_LIMIT",
 ];
 
-/// Netfilter's reason: where the kernel has it, it tells why it drops what goes out, too (5.18).
+/// Netfilter's reason: where the kernel has it, it gives reasons for what it drops on the way out,
+/// too (5.18).
 const NETFILTER_DROP: &str = "NETFILTER_DROP";
 const DROP_REASON_PREFIX: &str = "SKB_DROP_REASON_";
 
@@ -140,11 +141,11 @@ fn reason_not_specified(reasons: &[&str]) -> u32 {
     number.map_or(NO_SUCH_REASON, |number| number as u32)
 }
 
-/// Returns one bit for each reason of [`OUTPUT_REASONS`]; none where the kernel does not tell
+/// Returns one bit for each reason of [`OUTPUT_REASONS`]; none where the kernel does not report
 /// netfilter's drops.
 fn output_reasons(reasons: &[&str]) -> [u32; 4] {
     let mut bits = [0; 4];
-    if !tells_output_drops(reasons) {
+    if !has_output_reasons(reasons) {
         return bits;
     }
     for (number, name) in reasons.iter().enumerate() {
@@ -157,9 +158,10 @@ fn output_reasons(reasons: &[&str]) -> [u32; 4] {
     bits
 }
 
-/// Returns whether a kernel with these [`drop_reasons`] tells why it drops what goes out.
+/// Returns whether a kernel with these [`drop_reasons`] gives reasons for what it drops on the way
+/// out.
 #[must_use]
-pub fn tells_output_drops(drop_reasons: &[&str]) -> bool {
+pub fn has_output_reasons(drop_reasons: &[&str]) -> bool {
     drop_reasons.contains(&NETFILTER_DROP)
 }
 

@@ -93,11 +93,11 @@ fn a_fin_that_leaves_later_begins_when_it_does(family: Family) {
     lab.truthful_close(ports, Server).closed("four_way", "peer");
 }
 
-/// skb:kfree_skb tells why a segment is dropped on its way out since 5.18.
+/// skb:kfree_skb shows why a segment is dropped on its way out since 5.18.
 fn sees_drops() -> bool {
     let sees = kernel_version() >= (5, 18);
     if !sees {
-        skip("this kernel does not tell why it drops what it sends");
+        skip("this kernel does not say why it drops what it sends");
     }
     sees
 }

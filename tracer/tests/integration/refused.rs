@@ -108,7 +108,7 @@ fn connecting_without_a_free_port_in_the_sockets_own_range() {
     let dial = || {
         lab.ns.run(|| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            let range = (PORT << 16 | PORT).cast_signed();
+            let range = ((PORT << 16) | PORT).cast_signed();
             set_option(&socket, libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE, range);
             socket.connect(&address.into()).map(|()| socket)
         })

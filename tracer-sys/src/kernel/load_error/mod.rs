@@ -141,7 +141,7 @@ pub enum ProgramUnavailable {
     #[error("this kernel's skb:kfree_skb does not pass the receiving socket (Linux 6.11 does)")]
     NeedsReceivingSocket,
     /// The tracepoint on dropped packets lacks the reason, or output is dropped without one.
-    #[error("this kernel does not tell why it drops what it sends (Linux 5.18 does)")]
+    #[error("this kernel does not say why it drops what it sends (Linux 5.18 does)")]
     NeedsDropReasons,
     /// The kernel's verifier, or its rights, refuse the program.
     #[error("the kernel refuses the program ({0})")]

@@ -256,9 +256,7 @@ fn segments(best: &Result<loader::Programs, LoadError>) -> Check {
 fn dropped_segments(best: &Result<loader::Programs, LoadError>) -> Check {
     const EFFECT: &str = "that a firewall or a queue of this host has dropped an ACK or a RST: it counts as sent when IP has it";
     let found = match best.as_ref().map(|programs| &programs.dropped_segments) {
-        Ok(Ok(())) => {
-            Ok("skb:kfree_skb shows what this host drops of what it sends".to_owned())
-        }
+        Ok(Ok(())) => Ok("skb:kfree_skb shows what this host drops of what it sends".to_owned()),
         Ok(Err(why)) => Err(MissingFeature::new(
             why.to_string(),
             EFFECT,
