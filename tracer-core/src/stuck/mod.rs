@@ -25,6 +25,7 @@ mod socket;
 mod tests;
 mod trend;
 mod verdict;
+pub mod why;
 
 use std::time::Duration;
 

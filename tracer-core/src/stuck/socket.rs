@@ -9,6 +9,7 @@ use super::owner_key::OwnerKey;
 use super::poll_history::PollHistory;
 use super::resolution::Resolution;
 use super::verdict::Verdict;
+use super::why::HolderEvidence;
 use crate::endpoint::Endpoint;
 use crate::process::Process;
 use crate::types::{Nanos, SharedOwner};
@@ -51,6 +52,8 @@ pub struct StuckSocket {
     pub holders: Vec<Holder>,
     /// The owner, from /proc.
     pub process: Option<OwnerProcess>,
+    /// Why its holders do nothing with it; empty where that was not looked for.
+    pub why: Vec<HolderEvidence>,
 }
 
 impl StuckSocket {
@@ -75,6 +78,7 @@ impl StuckSocket {
             owner_unknown: None,
             holders: Vec::new(),
             process: None,
+            why: Vec::new(),
         }
     }
 

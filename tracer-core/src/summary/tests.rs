@@ -350,6 +350,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
             stuck: 31,
             forecast: None,
         }),
+        why: Vec::new(),
     }
 }
 

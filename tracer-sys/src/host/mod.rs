@@ -10,6 +10,8 @@ pub mod container_names;
 pub(crate) mod descriptor_links;
 pub mod descriptor_table;
 pub mod descriptors;
+mod epoll_sets;
+pub mod holder_evidence;
 mod kernel_release;
 pub(crate) mod mountinfo;
 pub mod name_service;
@@ -22,7 +24,9 @@ pub mod running_agents;
 pub mod self_usage;
 pub mod shared_cgroup_names;
 pub mod signals;
+mod system_calls;
 pub mod systemd_unit;
+mod thread_samples;
 mod thread_tables;
 
 pub use kernel_release::{is_too_old, kernel_release};

@@ -21,6 +21,9 @@ use rustix::path::Arg;
 /// The longest link that is read: the longest path.
 const MAX_LINK_LEN: usize = libc::PATH_MAX as usize;
 
+/// Bytes of directory entries that are read at once: some 1,000 threads.
+const ENTRIES_LEN: usize = 32 * 1024;
+
 /// A directory that is opened to be listed.
 const DIRECTORY_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
@@ -102,6 +105,38 @@ impl ProcDir {
         open(&self.fd, c"fd", DIRECTORY_FLAGS)
     }
 
+    /// Reads the first `limit` bytes of what the kernel shows of a descriptor.
+    pub(super) fn read_fdinfo(&self, fd: u32, limit: u64) -> io::Result<Vec<u8>> {
+        read_at(self.live_task_dir(), format!("fdinfo/{fd}"), limit)
+    }
+
+    /// Lists the threads, at most `limit` of them.
+    pub(super) fn threads(&self, limit: usize) -> io::Result<Vec<u32>> {
+        let threads = open(&self.fd, c"task", DIRECTORY_FLAGS)?;
+        let mut buffer = Vec::with_capacity(ENTRIES_LEN);
+        let mut names = RawDir::new(&threads, buffer.spare_capacity_mut());
+        let mut found = Vec::new();
+        while let Some(entry) = names.next() {
+            let entry = entry?;
+            let name = std::str::from_utf8(entry.file_name().to_bytes()).unwrap_or_default();
+            found.extend(name.parse::<u32>());
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads the first `limit` bytes of a thread's file.
+    pub(super) fn read_of_thread(&self, tid: u32, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
+        let thread = open(
+            &self.fd,
+            format!("task/{tid}"),
+            OFlags::PATH | OFlags::DIRECTORY,
+        )?;
+        read_at(&thread, name, limit)
+    }
+
     /// Returns whether it is a thread of the kernel: those have no descriptors and no namespaces of
     /// their own.
     pub(super) fn is_kernel_thread(&self) -> bool {
@@ -153,7 +188,7 @@ fn has_descriptors(thread: &OwnedFd) -> io::Result<bool> {
     Ok(false)
 }
 
-fn read_at(directory: impl AsFd, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
+fn read_at(directory: impl AsFd, name: impl Arg, limit: u64) -> io::Result<Vec<u8>> {
     let file = File::from(open(directory, name, OFlags::RDONLY)?);
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;

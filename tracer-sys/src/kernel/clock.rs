@@ -2,13 +2,24 @@
 //! of the process.
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{Nanos, StartTime};
+
+/// The unit of times in `/proc/PID/stat` (`USER_HZ`).
+const USER_TICK: Nanos = Nanos::from_millis(10);
 
 /// Returns the time of `CLOCK_MONOTONIC`, which the eBPF programs stamp their records with
 /// (`bpf_ktime_get_ns()`).
 #[must_use]
 pub fn now() -> Nanos {
     read(ClockId::Monotonic)
+}
+
+/// Returns when a process started, on the clock of [`now`]: /proc counts from the host's start, the
+/// time that it was suspended included.
+#[must_use]
+pub fn start_of_process(started: StartTime) -> Nanos {
+    let ago = read(ClockId::Boottime) - Nanos(started.get() * USER_TICK.0);
+    now() - ago
 }
 
 /// Returns how long a tick of the kernel's clock takes: 1 to 10 ms, a second divided by
@@ -45,6 +56,16 @@ mod tests {
     fn a_tick_is_one_of_the_lengths_that_kernels_have() {
         let hz = 1_000_000_000 / tick().0;
         assert!([100, 250, 300, 1000].contains(&hz), "{hz}");
+    }
+
+    #[test]
+    fn processes_have_started_before_now() {
+        let started = |ticks| StartTime::new(ticks).map(start_of_process);
+        let (first, second) = (started(1), started(101));
+        assert!(
+            first < second && second < Some(now()),
+            "{first:?} {second:?}"
+        );
     }
 
     #[test]

@@ -302,6 +302,7 @@ pub(crate) fn stuck() -> StuckSocket {
                 exhausted_in: Some(Nanos::from_secs(200)),
             }),
         }),
+        why: Vec::new(),
     }
 }
 

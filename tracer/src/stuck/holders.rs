@@ -126,6 +126,14 @@ impl SocketHolders {
         holders
     }
 
+    /// Returns the inode by which a process holds a socket: its own, or where it was not accepted
+    /// that of a listening socket.
+    pub fn inode_of(&self, socket: &ObservedSocket, pid: u32) -> Option<u32> {
+        let mut descriptors = self.descriptors(socket);
+        let held = descriptors.find(|descriptor| descriptor.pid == pid);
+        held.map(|descriptor| descriptor.inode)
+    }
+
     /// Returns the ids of the processes that hold a socket, each once.
     pub fn pids(&self, socket: &ObservedSocket) -> BTreeSet<u32> {
         let descriptors = self.descriptors(socket);

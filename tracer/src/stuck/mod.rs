@@ -3,6 +3,7 @@
 //! traces anything.
 
 mod collect;
+mod evidence;
 mod holders;
 mod known;
 mod listeners;
@@ -15,6 +16,7 @@ mod state_exits;
 mod unreachable;
 
 pub use collect::ScannedSockets;
+pub use evidence::EvidenceScope;
 pub use prober::StuckProber;
 pub use scanner::{ScanOptions, Scanner};
 pub use state_exits::StateExits;

@@ -28,3 +28,4 @@ mod unheld;
 mod verdicts;
 mod watch;
 mod watching;
+mod why;

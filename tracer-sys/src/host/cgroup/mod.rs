@@ -137,6 +137,20 @@ impl Cgroups {
         (is_there && mount.name(&directory) == path).then(|| metadata.ino())
     }
 
+    /// Returns whether the cgroup that a process has at `path` (`/proc/PID/cgroup`, v2) is frozen,
+    /// itself or by one above it. `None` where that is not known: it is gone, or the root.
+    #[must_use]
+    pub fn is_frozen(&self, path: &str) -> Option<bool> {
+        let mount = self.mount.as_ref()?;
+        let below = path.strip_prefix(&mount.prefix)?;
+        let directory = mount.point.join(below.trim_start_matches('/'));
+        let events = fs::read_to_string(directory.join("cgroup.events")).ok()?;
+        let state = events
+            .lines()
+            .find_map(|line| line.strip_prefix("frozen "))?;
+        Some(state == "1")
+    }
+
     fn search(&mut self, id: u64, now: Nanos) {
         let Some(mount) = &self.mount else { return };
         let walked_lately = self

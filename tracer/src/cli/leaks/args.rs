@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::common::{AgentArg, OutputArgs, positive_count, scan_interval};
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
-use crate::stuck::ScanOptions;
+use crate::stuck::{EvidenceScope, ScanOptions};
 use tcpclose_core::types::Nanos;
 
 /// What `tcpclose leaks` takes.
@@ -48,6 +48,10 @@ pub(in crate::cli) struct LeaksArgs {
         conflicts_with = "replay"
     )]
     pub(super) dead: Option<Duration>,
+    /// Read the epoll sets of processes with more than 10,000 descriptors too, which holds up
+    /// their event loops for 50 ms and more
+    #[arg(long, conflicts_with = "replay")]
+    pub(super) inspect: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Scan again at this interval; JSON then has only what changes
@@ -82,6 +86,10 @@ impl LeaksArgs {
             still_sending: self.all,
             dead_after: self.dead.map(Nanos::from),
             agent: self.agent.address(),
+            evidence: match self.inspect {
+                true => EvidenceScope::Everything,
+                false => EvidenceScope::Cheap,
+            },
         })
     }
 }

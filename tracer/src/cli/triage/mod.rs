@@ -17,7 +17,7 @@ use crate::output::json::write_triage;
 use crate::output::triage::{TracedCloses, Triage, triage_text};
 use crate::ports::{PortScanOptions, PortScanner};
 use crate::session::{Session, now};
-use crate::stuck::{ScanOptions, Scanner};
+use crate::stuck::{EvidenceScope, ScanOptions, Scanner};
 pub(super) use args::TriageArgs;
 use consumer::TriageConsumer;
 use tcpclose_sys::host::cgroup::Cgroups;
@@ -42,6 +42,7 @@ pub(super) fn run(args: &TriageArgs) -> anyhow::Result<ExitCode> {
         still_sending: false,
         dead_after: None,
         agent: agent.clone(),
+        evidence: EvidenceScope::None,
     });
     scanner.scan();
     let (routes, gaps) = PortScanner::new(PortScanOptions {

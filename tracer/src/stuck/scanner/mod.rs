@@ -12,6 +12,7 @@ use crate::agent_socket::AgentAddress;
 use crate::coverage::{self, CoverageGap};
 use crate::filter::containers::passes_stuck;
 use crate::stuck::collect::{ScanScope, ScannedSockets};
+use crate::stuck::evidence::{EvidenceScope, add_evidence};
 use crate::stuck::holders::{self, SocketHolders};
 use crate::stuck::known::KnownSockets;
 use crate::stuck::preference::Preference;
@@ -45,6 +46,8 @@ pub struct ScanOptions {
     pub dead_after: Option<Nanos>,
     /// The running agent that is asked what it knows of the sockets.
     pub agent: Option<AgentAddress>,
+    /// What is read of the holders of stuck sockets.
+    pub evidence: EvidenceScope,
 }
 
 /// Scans the host, and remembers what it has found for the next scan.
@@ -217,7 +220,9 @@ impl Scanner {
         // How many others there are is of no interest where certain processes are wanted.
         let wants_all = pids.is_empty() && filter.processes.is_empty() && containers.is_all();
         let of_all = |count| if wants_all { count } else { 0 };
-        let sockets = old.into_iter().map(complete).filter(&mut is_in).collect();
+        let mut sockets: Vec<StuckSocket> =
+            old.into_iter().map(complete).filter(&mut is_in).collect();
+        add_evidence(&mut sockets, &holders, self.options.evidence);
         let mut report = Report {
             own_netns: netns::current().ok(),
             still_sending: of_all(still_sending),

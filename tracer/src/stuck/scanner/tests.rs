@@ -15,6 +15,7 @@ fn scanner() -> Scanner {
         still_sending: false,
         dead_after: None,
         agent: None,
+        evidence: EvidenceScope::None,
     })
 }
 

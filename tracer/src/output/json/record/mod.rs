@@ -1,6 +1,7 @@
 //! The shape of each record. The names and the order of the fields are the contract that docs/
 //! describes.
 
+mod holder_evidence;
 mod pair;
 mod parts;
 mod route;

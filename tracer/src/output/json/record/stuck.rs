@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::holder_evidence::Why;
 use super::parts::{Conn, Owner, OwnerCgroups, VERSION, netns, self_test};
 use crate::escape::cut;
 use crate::output::clock::{Rfc3339, WallClock};
@@ -51,6 +52,9 @@ struct StuckDetails<'a> {
     owner_unknown: Option<&'static str>,
     cgroup: Option<&'a str>,
     advice: String,
+    /// Only where the holders were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Why<'a>>,
     resolved_by: Option<&'static str>,
     /// Only where it is not TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +133,7 @@ impl<'a> StuckRecord<'a> {
             owner_unknown,
             holders,
             process,
+            why: _,
         } = stuck;
         let (at, fds) = (*at, stuck.fds());
         let unread = socket.unread();
@@ -172,6 +177,7 @@ impl<'a> StuckRecord<'a> {
                 owner_unknown: owner_unknown.map(Into::into),
                 cgroup: cgroups.owner.map(|cgroup| cgroup.path.as_str()),
                 advice,
+                why: Why::new(stuck),
                 resolved_by: stuck.resolution().map(Into::into),
                 protocol: socket.mptcp.then_some("mptcp"),
             },

@@ -12,7 +12,7 @@ use crate::escape::push_for_terminal;
 use crate::output::duration::push_with_unit;
 use crate::output::forecast_text::push_forecast;
 use crate::output::layout::{Cell, Style, column_starts};
-use crate::output::leaks::{remedy_text, send_queue_text, why_text};
+use crate::output::leaks::{remedy_text, send_queue_text, where_text, why_text};
 use crate::plural::plural;
 pub(in crate::output) use owner::place_text;
 use owner::{push_command, set_process, unowned_text};
@@ -114,6 +114,11 @@ impl LeakTable {
         }
         push_cells(text, &cells, &COLUMN_STARTS, self.colours);
         push_verdicts(text, group, members().collect());
+        if let OwnerKey::Process((pid, _)) = group.count.owner
+            && let Some(evidence) = where_text(members(), pid)
+        {
+            let _ = writeln!(text, "{INDENT}WHERE  {evidence}");
+        }
         push_ports_and_peers(text, report, group);
         if let OwnerKey::Process((pid, _)) = group.count.owner {
             push_other_holders(text, members(), pid);
