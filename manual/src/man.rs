@@ -91,6 +91,11 @@ fn page(command: &Command, program: &Command, date: &str, others: &[&str]) -> Ve
         roff.text([roman(
             "The configuration that the service tcpclose-agent uses.",
         )]);
+        roff.control("TP", []);
+        roff.text([bold("/run/tcpclose/agent.sock")]);
+        roff.text([roman(
+            "The socket at which leaks, ports, triage and doctor ask the agent (run_directory, answer_commands).",
+        )]);
     }
     add_see_also(&mut roff, others);
     roff.to_writer(&mut page).expect("memory takes it");

@@ -115,17 +115,25 @@ impl RecentRoutes {
             local: endpoint.tuple.local().ip(),
             peer: endpoint.tuple.peer(),
         };
-        let is_new = !self.present.routes.contains_key(&route);
-        if is_new && self.present.routes.len() >= MAX_ROUTES {
+        let failing_since = match close.cause {
+            Some(Cause::NoLocalPort) => self.failing_since(&route, close.at),
+            _ => None,
+        };
+        if let Some(tally) = self.present.routes.get_mut(&route) {
+            tally.add(close, failing_since);
+            return;
+        }
+        if self.present.routes.len() >= MAX_ROUTES {
             self.begin_span(close.at);
         }
-        let earlier = self.before.routes.get(&route);
-        let failed_before = earlier.and_then(|tally| tally.failures.as_ref());
-        let failing_since = failed_before
-            .filter(|failures| close.at - failures.last < SPAN)
-            .map(|failures| failures.first);
         let tally = self.present.routes.entry(route).or_default();
         tally.add(close, failing_since);
+    }
+
+    /// Returns since when connects failed in the span before, if they still did a minute ago.
+    fn failing_since(&self, route: &Route, now: Nanos) -> Option<Nanos> {
+        let failures = self.before.routes.get(route)?.failures.as_ref()?;
+        (now - failures.last < SPAN).then_some(failures.first)
     }
 
     /// Returns what is known of a route at this time.

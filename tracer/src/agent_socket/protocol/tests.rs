@@ -189,3 +189,15 @@ fn the_longest_answers_fit() {
         assert!(len <= MAX_ANSWER_LEN / 2, "{len}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_refused_or_understood(content in proptest::collection::vec(0_u8.., 0..600)) {
+        if let Ok(question) = Question::from_content(&content) {
+            let frame = question.to_frame();
+            let again = Question::from_content(&frame[HEADER_LEN..]);
+            proptest::prop_assert_eq!(again, Ok(question));
+        }
+        let _ = Answer::from_content(&content);
+    }
+}

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::advice::{what_to_do, why};
-use crate::escape::push_for_terminal;
+use super::advice::what_to_do;
+use super::history::{failed_text, why_with_history};
 use crate::output::duration::push_with_unit;
 use crate::output::layout::{Cell, Spacing, Style, column_starts};
 use crate::output::paragraph::push_paragraph;
@@ -12,9 +12,9 @@ use crate::output::process_text::{push_process, push_process_at_length};
 use crate::output::symbols::Symbols;
 use crate::plural::plural;
 use tcpclose_core::routes::{
-    Fullness, NEARLY_FULL_SHARE, RouteHistory, RouteOwner, RouteReport, RouteUsage, RoutesReport,
+    Fullness, NEARLY_FULL_SHARE, RouteOwner, RouteReport, RouteUsage, RoutesReport,
 };
-use tcpclose_core::types::{Nanos, NetNs};
+use tcpclose_core::types::NetNs;
 
 const COLUMN_TITLES: [&str; 6] = ["ROUTE", "USED", "SHARE", "LIVE", "TIME_WAIT", "WHO"];
 /// The widths of the columns after the first.
@@ -269,10 +269,7 @@ fn push_details(text: &mut String, route: &RouteReport) {
         let closed = plural(count.into(), "closed connection", "closed connections");
         push("    WHO  ", &format!("not known of {count} {closed}"));
     }
-    if let Some(mut why) = why(usage) {
-        if let Some(history) = history {
-            push_history(&mut why, history);
-        }
+    if let Some(why) = why_with_history(route) {
         push("    WHY  ", &why);
     }
     let advice = what_to_do(usage);
@@ -301,45 +298,4 @@ fn push_ports(words: &mut String, owner: &RouteOwner) {
             let _ = write!(words, ", and {closed} that it has closed");
         }
     }
-}
-
-/// `100 connects have failed (python3 12915), the first 5.2s ago`
-fn failed_text(history: &RouteHistory, now: Nanos) -> Option<String> {
-    let since = history.failing_since?;
-    let mut words = format!(
-        "{} {} failed",
-        history.failed,
-        plural(history.failed, "connect has", "connects have")
-    );
-    for (place, (owner, _)) in history.failed_of.iter().enumerate() {
-        words.push_str(if place == 0 { " (" } else { ", " });
-        push_for_terminal(&mut words, &owner.comm);
-        let _ = write!(words, " {}", owner.pid);
-    }
-    if !history.failed_of.is_empty() {
-        words.push(')');
-    }
-    words.push_str(", the first ");
-    push_with_unit(&mut words, now - since);
-    words.push_str(" ago");
-    Some(words)
-}
-
-/// Appends which end closed first of late, and how long connections live.
-fn push_history(why: &mut String, history: &RouteHistory) {
-    let (here, peer) = (history.closed_here, history.closed_by_peer);
-    if here + peer == 0 {
-        return;
-    }
-    let _ = write!(
-        why,
-        " Of the last {} connections that closed, this host closed {here} first",
-        here + peer
-    );
-    if let Some(lifetime) = history.lifetime {
-        why.push_str("; they lived ");
-        push_with_unit(why, lifetime);
-        why.push_str(" (median)");
-    }
-    why.push('.');
 }

@@ -9,7 +9,8 @@ use crate::output::duration::push_with_unit;
 use crate::output::idle_timeout_text::{idle_timeout_text, most_frequent_cause};
 use crate::output::leaks::{remedy_text, why_text};
 use crate::output::process_text::push_process_at_length;
-use crate::output::routes::advice::{what_to_do, why};
+use crate::output::routes::advice::what_to_do;
+use crate::output::routes::history::{failed_text, why_with_history};
 use crate::output::symbols::Symbols;
 use crate::plural::plural;
 use tcpclose_core::finding::Side;
@@ -290,6 +291,10 @@ fn of_route(route: &RouteReport) -> TriageVerdict {
         what.push_str(", the next is free in about ");
         push_with_unit(&mut what, next);
     }
+    let history = route.history.as_ref();
+    if let Some(failed) = history.and_then(|history| failed_text(history, usage.at)) {
+        let _ = write!(what, "; {failed}");
+    }
     let who = route.owners.iter().take(MAX_OWNERS).map(|owner| {
         let mut text = String::new();
         push_process_at_length(&mut text, &owner.process);
@@ -300,7 +305,7 @@ fn of_route(route: &RouteReport) -> TriageVerdict {
         count: used.into(),
         what,
         who: who.collect(),
-        why: why(usage),
+        why: why_with_history(route),
         advice: Some(what_to_do(usage)).filter(|advice| !advice.is_empty()),
         command: format!("tcpclose ports --port {}", peer.port()),
     }
