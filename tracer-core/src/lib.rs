@@ -76,6 +76,7 @@
 
 mod arena;
 mod close_path;
+pub mod compare;
 pub mod container_filter;
 mod endpoint;
 mod errno;
@@ -89,6 +90,7 @@ mod kernel_ids;
 mod known;
 mod listeners;
 mod live_endpoint;
+pub mod open_endpoint;
 mod parked;
 mod peer;
 mod probe_request;

@@ -215,6 +215,15 @@ impl LiveEndpoint {
         }
     }
 
+    /// Returns whether it is established, or closing since.
+    pub const fn is_synchronized(&self) -> bool {
+        use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
+        matches!(
+            self.state,
+            Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck
+        )
+    }
+
     /// Returns the state changes of the close so far.
     pub fn changes(&self) -> &[StateChange] {
         let closing = self.closing.as_deref();

@@ -10,6 +10,7 @@ use super::Tracker;
 use super::ports_in_use::PortsInUse;
 use crate::filter::ConnectionFilter;
 use crate::live_endpoint::LiveEndpoint;
+use crate::open_endpoint::OpenEndpoint;
 use crate::summary::{HeavyHitters, LocalPortStates, PortUse, Route};
 use crate::types::{Nanos, NetNs, Port, Role, Tuple};
 
@@ -72,6 +73,14 @@ impl Tracker {
             }
         }
         counts
+    }
+
+    /// Returns the endpoints that are established and have not closed yet, in no particular order.
+    pub fn unclosed_endpoints(&self) -> impl Iterator<Item = OpenEndpoint> {
+        let live = self.table.iter().map(|(_, endpoint)| endpoint);
+        let live = live.filter(|endpoint| endpoint.is_synchronized());
+        let parked = self.parked.iter().map(|parked| &parked.endpoint);
+        live.chain(parked).map(OpenEndpoint::from_live)
     }
 
     /// Returns the routes with the most connections that this host opened, at most `len`: of live

@@ -4,7 +4,6 @@
 use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
-use tcpclose_common::TcpState;
 
 use super::{Tracker, is_joinable};
 use crate::live_endpoint::LiveEndpoint;
@@ -102,10 +101,5 @@ impl Tracker {
 }
 
 fn is_established(endpoint: &LiveEndpoint) -> bool {
-    use TcpState::{CloseWait, Closing, Established, FinWait1, FinWait2, LastAck};
-    let is_synchronized = matches!(
-        endpoint.state,
-        Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck
-    );
-    is_joinable(endpoint) && is_synchronized
+    is_joinable(endpoint) && endpoint.is_synchronized()
 }
