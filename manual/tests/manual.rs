@@ -9,7 +9,8 @@ use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::find_program;
 
 const COMMANDS: &[&str] = &[
-    "triage", "watch", "record", "leaks", "ports", "resets", "explain", "report", "agent", "doctor",
+    "triage", "watch", "record", "leaks", "ports", "resets", "explain", "compare", "report",
+    "agent", "doctor",
 ];
 
 /// A folder with everything that the program writes.

@@ -258,7 +258,7 @@ fn a_loss_at_that_time_leaves_it_open() {
 }
 
 #[test]
-fn a_fin_that_never_got_through_is_told_by_the_end_that_lives_on() {
+fn a_fin_that_never_got_through_shows_at_the_end_that_lives_on() {
     let fin = step(Side::Local, SegmentFlags::FinAck, at(Host::B, 2_000));
     let timeout = |steps: &[Step]| {
         let end = endpoint(Host::B, 1, 0);

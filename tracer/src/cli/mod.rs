@@ -2,6 +2,7 @@
 
 mod agent;
 mod common;
+mod compare;
 mod doctor;
 mod gap_printer;
 mod leaks;
@@ -52,6 +53,9 @@ enum Command {
     Resets(watch::ResetsArgs),
     /// Draw each close as textbooks do: states with their times, segments, and what it means
     Explain(watch::ExplainArgs),
+    /// Compare the recordings of two hosts: what went wrong between them, such as resets that
+    /// neither has sent
+    Compare(compare::CompareArgs),
     /// Make one HTML page of a recording: verdicts, plots over time, and a drawn example of each
     /// kind of close
     Report(report::ReportArgs),
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Ports(args) => ports::run(&args),
         Command::Resets(args) => watch::run(&args.into()),
         Command::Explain(args) => watch::run(&args.into()),
+        Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -13,6 +13,7 @@ macro_rules! documents {
 const DOCUMENTS: &[(&str, &str)] = documents![
     "README.md",
     "ARCHITECTURE.md",
+    "docs/compare.md",
     "docs/json.md",
     "docs/leaks.md",
     "docs/metrics.md",

@@ -40,7 +40,16 @@ pub(crate) fn passes_close(
     close: &Close,
     cgroups: &mut dyn CgroupNames,
 ) -> bool {
-    is_in(filter, cgroup(close.owner.as_ref()), cgroups)
+    passes_owner(filter, close.owner.as_ref(), cgroups)
+}
+
+/// Returns whether what belongs to this process passes.
+pub(crate) fn passes_owner(
+    filter: &ContainerFilter,
+    owner: Option<&SharedOwner>,
+    cgroups: &mut dyn CgroupNames,
+) -> bool {
+    is_in(filter, cgroup(owner), cgroups)
 }
 
 /// Returns whether a stuck socket passes: by the process that it belongs to, or by the cgroup that

@@ -7,6 +7,7 @@ use super::live::Live;
 use super::source::Source as _;
 use crate::summary::IntervalEnd;
 use tcpclose_core::filter::ConnectionFilter;
+use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, PortPressure, StuckCounts};
 use tcpclose_core::types::Port;
@@ -39,6 +40,11 @@ impl<S> Session<S> {
     #[must_use]
     pub fn open_endpoints(&self, filter: &ConnectionFilter) -> (usize, usize) {
         self.core.tracker().open_endpoints(filter)
+    }
+
+    /// Returns the endpoints that are established and have not closed yet.
+    pub fn unclosed_endpoints(&self) -> impl Iterator<Item = OpenEndpoint> {
+        self.core.tracker().unclosed_endpoints()
     }
 
     /// Returns the sockets that were reported as stuck and are not resolved; none without detection

@@ -18,6 +18,7 @@ mod attached_late;
 mod bursts;
 mod classic;
 mod closed_window;
+mod compare;
 mod confined;
 mod crossing;
 mod destroyed;

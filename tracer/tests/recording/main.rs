@@ -7,6 +7,7 @@
 )]
 #![expect(unsafe_code, reason = "system calls that std does not offer")]
 
+mod compared;
 mod damage;
 mod existing;
 mod harness;

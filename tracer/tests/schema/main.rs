@@ -96,6 +96,7 @@ fn every_kind_has_an_example() {
         "stuck",
         "route",
         "triage",
+        "compare",
     ] {
         assert!(!examples_of(kind).is_empty(), "{kind}");
     }

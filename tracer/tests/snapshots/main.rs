@@ -67,6 +67,11 @@ fn help_of_explain() {
 }
 
 #[test]
+fn help_of_compare() {
+    help(&["compare", "--help"], file!["help/compare.txt"]);
+}
+
+#[test]
 fn help_of_report() {
     help(&["report", "--help"], file!["help/report.txt"]);
 }

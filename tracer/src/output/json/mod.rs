@@ -11,6 +11,7 @@ use std::{fmt, io};
 use serde::Serialize as _;
 use serde_json::{Value, value};
 
+use tcpclose_core::compare::Report;
 use tcpclose_core::event::Transition;
 use tcpclose_core::finding::{Endpoint, Finding};
 use tcpclose_core::routes::RouteReport;
@@ -18,6 +19,7 @@ use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::types::{CgroupId, Nanos, SharedOwner};
 
 use super::clock::WallClock;
+use super::compare::{Compared, Recorded};
 use super::triage::Triage;
 use crate::cgroup_names::CgroupNames;
 use crate::record::Record;
@@ -87,6 +89,23 @@ pub fn write_route(line: &mut Vec<u8>, route: &RouteReport, clock: &WallClock) -
 pub fn write_triage(line: &mut Vec<u8>, triage: &Triage, clock: &WallClock) -> io::Result<()> {
     write_line(line, |serializer| {
         record::Triage::new(triage, clock).serialize(serializer)
+    })
+}
+
+/// Appends the record of a comparison as one line.
+///
+/// # Errors
+/// Fails as [`write_record`] does.
+pub(crate) fn write_compare(
+    line: &mut Vec<u8>,
+    compared: &Compared,
+    report: &Report,
+    recorded: &[Recorded; 2],
+    clock: &WallClock,
+) -> io::Result<()> {
+    let now = tcpclose_sys::kernel::clock::now();
+    write_line(line, |serializer| {
+        record::Compare::new(compared, report, recorded, clock, now).serialize(serializer)
     })
 }
 

@@ -3,6 +3,7 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{Close, ClosePath, SegmentFlags, Side, Step};
+use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Certainty, Nanos};
 
 /// One endpoint of a connection.
@@ -35,6 +36,13 @@ impl<'a> LadderEnd<'a> {
             _ => "CLOSED",
         };
         Self::new(&close.steps, &close.states, last)
+    }
+
+    /// Returns an endpoint that is still open.
+    pub fn from_open(open: &'a OpenEndpoint) -> Self {
+        let mut states = open.states.clone();
+        states.push((open.state, None));
+        Self::new(&open.steps, &states, "(still open)")
     }
 
     fn new(steps: &'a [Step], states: &[(TcpState, Option<Nanos>)], last: &'static str) -> Self {

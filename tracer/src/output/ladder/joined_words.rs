@@ -3,22 +3,33 @@
 
 use std::fmt::Write as _;
 
-use tcpclose_core::finding::{Close, Initiator};
-use tcpclose_core::types::{Nanos, Role};
+use tcpclose_core::finding::{Close, Endpoint, Initiator, Side};
+use tcpclose_core::open_endpoint::OpenEndpoint;
+use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
+use super::end::LadderEnd;
 use super::words::{
-    Names, path_in_words, push_half_close, push_idle, push_initiator, push_retransmits,
+    Names, capitalized, path_in_words, push_half_close, push_idle, push_initiator, push_retransmits,
 };
 use crate::output::cause_text::cause_text;
 use crate::output::symbols::Symbols;
+
+/// One endpoint, as it is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DrawnEnd<'a> {
+    /// It has closed.
+    Closed(&'a Close),
+    /// It is still open.
+    Open(&'a OpenEndpoint),
+}
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JoinedEnds<'a> {
     /// When the drawn close took place, by the left end's clock.
     pub at: Nanos,
-    pub left: &'a Close,
-    pub right: &'a Close,
+    pub left: DrawnEnd<'a>,
+    pub right: DrawnEnd<'a>,
 }
 
 impl<'a> JoinedEnds<'a> {
@@ -28,8 +39,38 @@ impl<'a> JoinedEnds<'a> {
         let (left, right) = if is_right { (other, one) } else { (one, other) };
         Self {
             at: one.at.max(other.at),
-            left,
-            right,
+            left: DrawnEnd::Closed(left),
+            right: DrawnEnd::Closed(right),
+        }
+    }
+}
+
+impl<'a> DrawnEnd<'a> {
+    pub(super) fn to_ladder_end(self) -> LadderEnd<'a> {
+        match self {
+            Self::Closed(close) => LadderEnd::from_close(close),
+            Self::Open(open) => LadderEnd::from_open(open),
+        }
+    }
+
+    pub(super) const fn endpoint(self) -> &'a Endpoint {
+        match self {
+            Self::Closed(close) => &close.endpoint,
+            Self::Open(open) => &open.endpoint,
+        }
+    }
+
+    pub(super) const fn owner(self) -> Option<&'a SharedOwner> {
+        match self {
+            Self::Closed(close) => close.owner.as_ref(),
+            Self::Open(open) => open.owner.as_ref(),
+        }
+    }
+
+    const fn close(self) -> Option<&'a Close> {
+        match self {
+            Self::Closed(close) => Some(close),
+            Self::Open(_) => None,
         }
     }
 }
@@ -37,7 +78,7 @@ impl<'a> JoinedEnds<'a> {
 /// Returns what happened, without what the drawing needs explained.
 pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
     let JoinedEnds { left, right, .. } = *ends;
-    let (left_name, right_name) = match (left.endpoint.role, right.endpoint.role) {
+    let (left_name, right_name) = match (left.endpoint().role, right.endpoint().role) {
         (Role::Client, _) | (_, Role::Server) => ("the client", "the server"),
         (Role::Server, _) | (_, Role::Client) => ("the server", "the client"),
         (Role::Unknown, Role::Unknown) => ("the left end", "the right end"),
@@ -47,19 +88,33 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
         (left, left_name, right_name),
         (right, right_name, left_name),
     ];
+    let closed = sides.map(|(end, us, peer)| end.close().map(|close| (close, Names { us, peer })));
     // Who closed first knows best; what is not fully seen is shown by the other end.
-    let mut tellers = sides.map(|(close, us, peer)| (close, Names { us, peer }));
+    let mut tellers: Vec<(&Close, Names)> = closed.into_iter().flatten().collect();
     tellers.sort_by_key(|(close, _)| {
         let began = matches!(close.initiator, Initiator::Local | Initiator::Both);
         (close.path.is_abnormal().is_none(), !began)
     });
-    let [(close, names), _] = tellers;
-    words.push_str(&path_in_words(close, names));
-    push_idle(&mut words, close);
-    push_initiator(&mut words, close, names);
+    if let Some((close, names)) = tellers.first() {
+        let closes = [left, right].map(DrawnEnd::close);
+        match is_reset_unsent(close, closes) {
+            true => {
+                let Names { us, peer } = names;
+                let _ = write!(words, "A RST reached {us}; the record of {peer} has none.");
+            }
+            false => words.push_str(&path_in_words(close, *names)),
+        }
+        push_idle(&mut words, close);
+        push_initiator(&mut words, close, *names);
+    }
     for (close, Names { us, .. }) in &tellers {
         if let Some(cause) = close.cause {
             let _ = write!(words, " As {us} has it: {}.", cause_text(cause).what);
+        }
+    }
+    for (end, name, _) in sides {
+        if end.close().is_none() {
+            let _ = write!(words, " {} is still open.", capitalized(&end_of(name)));
         }
     }
     let half_close = |(close, names): &(&Close, Names)| Some((close.half_close?, *names));
@@ -73,10 +128,28 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
     words
 }
 
+/// Returns whether an endpoint received a RST, and no endpoint has a record of having sent one.
+fn is_reset_unsent(close: &Close, closes: [Option<&Close>; 2]) -> bool {
+    let is_by = |close: &Close, side| close.reset.as_ref().is_some_and(|reset| reset.by == side);
+    let is_sent = closes
+        .into_iter()
+        .flatten()
+        .any(|close| is_by(close, Side::Local));
+    is_by(close, Side::Peer) && !is_sent
+}
+
+/// `the client's end`
+fn end_of(name: &str) -> String {
+    match name.strip_suffix(" end") {
+        Some(_) => name.to_owned(),
+        None => format!("{name}'s end"),
+    }
+}
+
 /// Appends the addresses that are others at the other end.
 fn push_translations(words: &mut String, ends: &JoinedEnds<'_>, symbols: Symbols) {
     let JoinedEnds { left, right, .. } = ends;
-    let (left, right) = (&left.endpoint.tuple, &right.endpoint.tuple);
+    let (left, right) = (&left.endpoint().tuple, &right.endpoint().tuple);
     for (own, seen) in [(left.local(), right.peer()), (right.local(), left.peer())] {
         if own != seen {
             let arrow = symbols.connected();

@@ -1,5 +1,5 @@
-//! A close as textbooks draw it, for `tcpclose explain`: one endpoint left, the
-//! other right, their states at the sides, and one paragraph in words.
+//! A close as textbooks draw it, for `tcpclose explain` and `tcpclose compare`: one endpoint left,
+//! the other right, their states at the sides, and one paragraph in words.
 
 mod end;
 mod joined_words;
@@ -20,7 +20,7 @@ use super::duration::push_with_unit;
 use super::paragraph::push_paragraph;
 use super::symbols::Symbols;
 use end::LadderEnd;
-pub(crate) use joined_words::JoinedEnds;
+pub(crate) use joined_words::{DrawnEnd, JoinedEnds};
 use segments::{Segment, of_both_ends, of_one_end};
 
 /// The columns between the two lines of life.
@@ -58,10 +58,7 @@ pub(crate) fn write_joined_ladder(
 ) {
     let mut text = String::new();
     push_joined_title(&mut text, ends, clock, symbols);
-    let (left, right) = (
-        LadderEnd::from_close(ends.left),
-        LadderEnd::from_close(ends.right),
-    );
+    let (left, right) = (ends.left.to_ladder_end(), ends.right.to_ladder_end());
     let segments = of_both_ends(left.steps, right.steps);
     push_drawing(&mut text, &segments, [Some(&left), Some(&right)], symbols);
     let mut words = joined_words::in_words(ends, symbols);
@@ -104,14 +101,14 @@ fn push_joined_title(
 ) {
     let JoinedEnds { left, right, .. } = ends;
     let _ = write!(text, "{}  ", clock.time_of_day(ends.at));
-    if let Some(owner) = &left.owner {
+    if let Some(owner) = left.owner() {
         push_owner(text, owner, symbols);
         text.push(' ');
     }
-    let arrow = arrow(left.endpoint.role, symbols);
-    let _ = write!(text, "{}", left.endpoint.tuple.local());
-    let mut other = format!("{arrow} {}", right.endpoint.tuple.local());
-    if let Some(owner) = &right.owner {
+    let arrow = arrow(left.endpoint().role, symbols);
+    let _ = write!(text, "{}", left.endpoint().tuple.local());
+    let mut other = format!("{arrow} {}", right.endpoint().tuple.local());
+    if let Some(owner) = right.owner() {
         other.push(' ');
         push_owner(&mut other, owner, symbols);
     }

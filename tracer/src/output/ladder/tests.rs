@@ -3,11 +3,12 @@
 use smallvec::smallvec;
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{
-    Cause, Close, ClosePath, Endpoint, HalfClose, Initiator, SegmentFlags, Side, Step,
+    Cause, Close, ClosePath, Endpoint, HalfClose, Initiator, Reset, SegmentFlags, Side, Step,
 };
+use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::types::{Certainty, EndpointId, Nanos, Role};
 
-use super::{JoinedEnds, write_joined_ladder, write_ladder};
+use super::{DrawnEnd, JoinedEnds, write_joined_ladder, write_ladder};
 use crate::output::samples;
 use crate::output::symbols::Symbols;
 
@@ -201,4 +202,66 @@ fn segments_that_cross_are_drawn_in_the_order_of_each_end() {
     The FINs of both sides crossed. Both began to close.
 ";
     assert!(text.contains(expected), "{text}");
+}
+
+/// A RST from the path, which the open end has not sent.
+#[test]
+fn what_one_end_has_nothing_of_is_marked() {
+    let client = samples::three_way();
+    let reset = Step {
+        from: Side::Peer,
+        flags: SegmentFlags::Rst,
+        seq: None,
+        ack: None,
+        at: None,
+        known: Certainty::Observed,
+    };
+    let by_peer = Reset {
+        by: Side::Peer,
+        reason: None,
+        kernel_reason: None,
+    };
+    let client = Close {
+        path: ClosePath::Reset,
+        steps: smallvec![reset],
+        states: smallvec![(TcpState::Established, None)],
+        reset: Some(by_peer),
+        cause: Some(Cause::FromPath),
+        ..client
+    };
+    let server = OpenEndpoint {
+        endpoint: Endpoint {
+            tuple: samples::tuple("10.92.0.2:3306", "10.92.0.1:1024"),
+            ..other_end().endpoint
+        },
+        owner: None,
+        state: TcpState::Established,
+        since: None,
+        steps: smallvec![],
+        states: smallvec![],
+    };
+    let ends = JoinedEnds {
+        at: client.at,
+        left: DrawnEnd::Closed(&client),
+        right: DrawnEnd::Open(&server),
+    };
+    let text = joined(&ends, Symbols::Ascii);
+    let expected = "\
+12:00:00  mariadb 28089 127.0.0.1:48350 -> 10.92.0.2:3306
+    ESTABLISHED                                           ESTABLISHED
+                                                          (still open)
+        | <------------------ RST ------------------? |
+    CLOSED
+";
+    assert!(text.starts_with(expected), "{text}");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let words = words.join(" ");
+    for sentence in [
+        "A RST reached the client; the record of the server has none.",
+        "The server's end is still open.",
+        "NAT: 127.0.0.1:48350 -> 10.92.0.1:1024 at the other end.",
+        "Of a segment with ?, the other end's record has nothing.",
+    ] {
+        assert!(words.contains(sentence), "{words}");
+    }
 }

@@ -4,13 +4,10 @@ use std::fmt::Write as _;
 
 use super::verdict::{Triage, TriageVerdict};
 use crate::output::duration::push_with_unit;
+use crate::output::numbered_verdict::{NumberedVerdict, TEXT_WIDTH, push_numbered_verdict};
 use crate::output::paragraph::push_paragraph;
 use crate::plural::plural;
 
-/// The columns of text.
-const TEXT_WIDTH: usize = 78;
-/// The indent of further lines.
-const OTHER_LINES: &str = "          ";
 /// The most gaps that are shown.
 const MAX_UNSEEN: usize = 5;
 
@@ -45,28 +42,22 @@ pub fn triage_text(triage: &Triage, is_filtered: bool, colours: bool) -> String 
 }
 
 fn push_verdict(text: &mut String, number: u32, verdict: &TriageVerdict, colours: bool) {
-    let mark = format!("{number:2}. ");
-    let mut what = String::new();
-    push_paragraph(&mut what, &mark, "    ", &verdict.what, TEXT_WIDTH);
-    match colours {
-        true => {
-            let _ = writeln!(text, "\x1b[1m{}\x1b[0m", what.trim_end());
-        }
-        false => text.push_str(&what),
-    }
-    let mut push = |mark: &str, words: &str| {
-        push_paragraph(text, mark, OTHER_LINES, words, TEXT_WIDTH);
+    let TriageVerdict {
+        what,
+        who,
+        why,
+        advice,
+        command,
+        ..
+    } = verdict;
+    let shown = NumberedVerdict {
+        what,
+        who,
+        why: why.as_deref(),
+        advice: advice.as_deref(),
+        command,
     };
-    for who in &verdict.who {
-        push("     WHO  ", who);
-    }
-    if let Some(why) = &verdict.why {
-        push("     WHY  ", why);
-    }
-    if let Some(advice) = &verdict.advice {
-        push("     DO   ", advice);
-    }
-    push("     MORE ", &verdict.command);
+    push_numbered_verdict(text, number, &shown, colours);
 }
 
 /// The last line: how much is wrong, and what was looked at.

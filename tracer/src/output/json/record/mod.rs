@@ -1,6 +1,7 @@
 //! The shape of each record. The names and the order of the fields are the contract that docs/
 //! describes.
 
+mod compare;
 mod holder_evidence;
 mod pair;
 mod parts;
@@ -21,6 +22,7 @@ use tcpclose_core::event;
 use tcpclose_core::finding;
 use tcpclose_core::types::Nanos;
 
+pub(super) use compare::Compare;
 pub(super) use parts::{Address, Container, OwnerCgroups, VERSION, netns, rounded_share};
 use parts::{Conn, Owner, self_test};
 pub(super) use route::Route;
