@@ -8,9 +8,12 @@ use super::cgroup::Cgroups;
 use super::descriptor_links::visit_descriptors;
 use super::epoll_sets::{self, FileKinds};
 use super::proc_dir::{ProcDir, is_process_gone, stat_field};
+use super::runtimes::{MAX_MAPS_LEN, recognize};
 use super::thread_samples::{self, ThreadSamples};
 use tcpclose_core::process::Process;
-use tcpclose_core::stuck::why::{ProcessCondition, ProcessEvidence};
+use tcpclose_core::stuck::why::{
+    ProcessCondition, ProcessEvidence, Runtime, ThreadActivity, ThreadEvidence,
+};
 
 /// The most processes that are read; the others are named as not read.
 const MAX_PROCESSES: usize = 1000;
@@ -102,6 +105,8 @@ impl Reading {
                 sets: None,
                 uses_io_uring: None,
                 threads: None,
+                runtime: runtime(&directory, process),
+                shares_mounts: shares_mounts(&directory),
                 unknown: Vec::new(),
             },
             directory,
@@ -178,8 +183,19 @@ impl Reading {
     }
 }
 
-fn is_unknown(thread: &tcpclose_core::stuck::why::ThreadEvidence) -> bool {
-    thread.activity == tcpclose_core::stuck::why::ThreadActivity::Unknown
+fn is_unknown(thread: &ThreadEvidence) -> bool {
+    thread.activity == ThreadActivity::Unknown
+}
+
+/// Recognizes what the process runs on.
+fn runtime(directory: &ProcDir, process: &Process) -> Option<Runtime> {
+    let maps = directory.read_from_live_task(c"maps", MAX_MAPS_LEN).ok()?;
+    recognize(process.exe.as_deref(), &maps)
+}
+
+fn shares_mounts(directory: &ProcDir) -> Option<bool> {
+    let own = std::fs::read_link("/proc/self/ns/mnt").ok()?;
+    Some(directory.read_link(c"ns/mnt").ok()? == own)
 }
 
 /// Returns the process that traces this one; `None` where none does.

@@ -21,6 +21,7 @@ pub mod privilege_drop;
 pub(crate) mod proc_dir;
 pub mod process;
 pub mod running_agents;
+mod runtimes;
 pub mod self_usage;
 pub mod shared_cgroup_names;
 pub mod signals;

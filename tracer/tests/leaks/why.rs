@@ -144,11 +144,15 @@ fn what_an_epoll_set_does_with_a_stuck_socket_is_found() -> TestResult {
             assert_eq!(holder["unknown"], json!([]), "{scene}");
             assert_eq!(holder["condition"], "ordinary", "{scene}");
         }
+        let command = format!("py-spy dump --pid {}", scenes.pid("edge"));
         let edge = scenes.why(&records, "edge");
+        assert_eq!(first(&edge).0["runtime"], "python");
+        assert_eq!(first(&edge).0["next_command"], *command);
         let registration = &first(&edge).0["registrations"][0];
         assert_eq!(registration["events"], "80000019");
         // The table has the same, and without the process's sets nothing is claimed.
         let table = scan(&["--netns", netns])?.stdout;
+        assert!(table.contains(&format!("NEXT   {command}\n")), "{table}");
         for (.., text) in expected {
             assert!(table.contains(&format!("WHERE  {text}")), "{text}\n{table}");
         }
@@ -297,6 +301,7 @@ fn a_thread_that_sleeps_in_a_call_on_the_socket_is_named() -> TestResult {
         let thread = &holder["threads_on_socket"][0];
         assert_eq!(thread["comm"], "writer", "{why:#}");
         assert_eq!(thread["call"], "sendto");
+        assert_eq!(holder["runtime"], "native");
         assert!(
             text.contains("thread writer (") && text.contains(") sleeps in sendto() on fd 5"),
             "{text}"

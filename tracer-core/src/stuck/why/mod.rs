@@ -5,11 +5,14 @@
 mod duplicate;
 mod epoll;
 mod holder;
+mod next_command;
 mod process;
+mod runtime;
 mod threads;
 
 pub use duplicate::{Duplicate, HolderOrigin};
 pub use epoll::{EpollEvents, EpollFinding, EpollRegistration, EpollSet};
 pub use holder::{DueEvent, HolderEvidence};
 pub use process::{ProcessCondition, ProcessEvidence};
+pub use runtime::Runtime;
 pub use threads::{SystemCall, ThreadActivity, ThreadEvidence, ThreadsFinding};

@@ -1,6 +1,7 @@
 //! What keeps a whole process from running, and what else is known of a holder's process.
 
 use super::epoll::EpollSet;
+use super::runtime::Runtime;
 use super::threads::ThreadEvidence;
 
 /// What keeps a process from running.
@@ -39,6 +40,10 @@ pub struct ProcessEvidence {
     pub uses_io_uring: Option<bool>,
     /// Its threads; `None` where they were not read.
     pub threads: Option<Vec<ThreadEvidence>>,
+    /// What it runs on; `None` where that could not be recognized.
+    pub runtime: Option<Runtime>,
+    /// Whether it sees the same mounts as tcpclose; `None` where that is not known.
+    pub shares_mounts: Option<bool>,
     /// What could not be read, and why: sentences.
     pub unknown: Vec<String>,
 }
@@ -56,6 +61,8 @@ impl ProcessEvidence {
             sets: None,
             uses_io_uring: None,
             threads: None,
+            runtime: None,
+            shares_mounts: None,
             unknown: vec![reason],
         }
     }

@@ -31,6 +31,8 @@ struct HolderRecord<'a> {
     out_of_descriptors: Option<bool>,
     forked: Option<bool>,
     duplicate: Option<&'static str>,
+    runtime: Option<&'static str>,
+    next_command: Option<String>,
     unknown: &'a [String],
 }
 
@@ -94,6 +96,8 @@ impl<'a> HolderRecord<'a> {
             out_of_descriptors: process.fds_left.map(|left| left == 0),
             forked: process.is_forked,
             duplicate: holder.duplicate.map(Into::into),
+            runtime: process.runtime.map(Into::into),
+            next_command: process.next_command(holder.pid),
             unknown: &process.unknown,
         }
     }

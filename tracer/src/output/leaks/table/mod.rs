@@ -119,6 +119,13 @@ impl LeakTable {
         {
             let _ = writeln!(text, "{INDENT}WHERE  {evidence}");
         }
+        let mut evidence = members().flat_map(|stuck| &stuck.why);
+        if let OwnerKey::Process((pid, _)) = group.count.owner
+            && let Some(holder) = evidence.find(|holder| holder.pid == pid)
+            && let Some(command) = holder.process.next_command(pid)
+        {
+            let _ = writeln!(text, "{INDENT}NEXT   {command}");
+        }
         push_ports_and_peers(text, report, group);
         if let OwnerKey::Process((pid, _)) = group.count.owner {
             push_other_holders(text, members(), pid);
