@@ -116,4 +116,4 @@ pub use probe_request::ProbeRequest;
 pub use snapshot::{SnapshotSocket, SocketKind};
 pub use snapshot_join::SnapshotJoin;
 pub use time_wait::{PollRequest, PollResponse, PolledMinisocket, TIME_WAIT};
-pub use tracker::{PortsInUse, Tracker};
+pub use tracker::{ListedEndpoint, PortsInUse, Tracker};

@@ -3,6 +3,7 @@
 
 mod gauges;
 mod known;
+mod listed;
 mod owners;
 mod peers;
 mod ports_in_use;
@@ -13,6 +14,7 @@ mod stuck;
 mod stuck_detector;
 mod transitions;
 
+pub use listed::ListedEndpoint;
 pub use ports_in_use::PortsInUse;
 
 use std::collections::VecDeque;

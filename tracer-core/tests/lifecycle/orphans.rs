@@ -169,3 +169,30 @@ fn a_new_connection_on_the_same_ports_does_not_show_how_the_minisocket_ended() {
     );
     assert_eq!(world.tracker.in_time_wait(), 0);
 }
+
+#[test]
+fn endpoints_are_listed_with_and_without_a_socket_the_longest_in_its_state_first() {
+    let mut world = World::new();
+    park(&mut world, 5);
+    world.pass_ms(100);
+    let mut half = Socket::client_on(&mut world, 6, 40_006);
+    half.closes_first(&mut world);
+    world.pass_ms(100);
+    let _open = Socket::client_on(&mut world, 7, 40_007);
+    let is_closing = |state, _: Option<&_>| state == TcpState::FinWait2;
+    let (listed, total) = world.tracker.list_endpoints(9, is_closing);
+    let found: Vec<_> = listed
+        .iter()
+        .map(|one| (one.id, one.state, one.is_orphan))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (EndpointId(5), TcpState::FinWait2, true),
+            (EndpointId(6), TcpState::FinWait2, false),
+        ]
+    );
+    assert_eq!(total, 2);
+    let (first, total) = world.tracker.list_endpoints(1, |_, _| true);
+    assert_eq!((first[0].id, first.len(), total), (EndpointId(5), 1, 3));
+}

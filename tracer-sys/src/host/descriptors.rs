@@ -102,6 +102,16 @@ pub fn find_holders_among(listed: Vec<SocketDescriptor>, inodes: &HashSet<u32>) 
     reader.finish()
 }
 
+/// Returns what /proc shows of one process, with the number of its open descriptors.
+///
+/// # Errors
+/// The process has exited, or its descriptors may not be read.
+pub fn process_with_id(pid: u32) -> io::Result<Process> {
+    let mut directory = ProcDir::open(pid)?;
+    let open = open_descriptors(&mut directory)?;
+    process::read(&directory, open)
+}
+
 impl HolderSearch {
     /// Returns the owner of an inode: of several processes that hold it the one of the highest
     /// rank, and among those the one that started first, so that of those which inherited it, it is
