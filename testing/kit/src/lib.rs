@@ -26,6 +26,7 @@ pub mod scratch;
 pub mod skip;
 pub mod sockets;
 mod system_call;
+pub mod tmux;
 pub mod wait;
 
 /// What a test returns.

@@ -1,10 +1,8 @@
 //! Tables on a real terminal: that of tmux, which a recording is replayed to.
 
 use std::path::Path;
-use std::process::Command;
 
-use tcpclose_kit::scratch::Scratch;
-use tcpclose_kit::skip::skip;
+use tcpclose_kit::tmux::Terminal;
 use tcpclose_kit::wait::eventually;
 
 /// What is shown when the program has ended.
@@ -13,37 +11,17 @@ const END: &str = "the end";
 /// Returns what is on a terminal of this size, with all that has scrolled away, after `watch` has
 /// replayed a recording; `None` where there is no tmux.
 fn shown(columns: u16, rows: u16, environment: &str, args: &str) -> Option<Vec<String>> {
-    if Command::new("tmux").arg("-V").output().is_err() {
-        skip("needs tmux");
-        return None;
-    }
-    let scratch = Scratch::new();
-    let socket = scratch.path("socket");
-    let tmux = |args: &[&str]| {
-        let output = Command::new("tmux")
-            .arg("-S")
-            .arg(&socket)
-            .args(["-f", "/dev/null"])
-            .args(args)
-            .env_remove("TMUX")
-            .env("LC_ALL", "C.UTF-8")
-            .output();
-        let output = output.expect("tmux runs");
-        String::from_utf8(output.stdout).expect("tmux writes UTF-8")
-    };
     let program = env!("CARGO_BIN_EXE_tcpclose");
     let recording = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/live-closes.rec");
     let command = format!(
         "env TZ=UTC {environment} {program} watch {args} --replay {}; echo {END}; sleep 600",
         recording.display()
     );
-    let (columns, rows) = (columns.to_string(), rows.to_string());
-    tmux(&["new-session", "-d", "-x", &columns, "-y", &rows, &command]);
+    let terminal = Terminal::start(columns, rows, &command)?;
     let text = eventually(|| {
-        let text = tmux(&["capture-pane", "-p", "-e", "-S", "-"]);
+        let text = terminal.everything();
         text.contains(END).then_some(text)
     });
-    tmux(&["kill-server"]);
     let text = text.expect("the program ends");
     Some(text.lines().map(str::to_owned).collect())
 }
