@@ -36,12 +36,13 @@ const OTHER_LINES: &str = "             ";
 
 /// What closes have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Group {
+pub(super) struct Group {
     /// The process and its peer.
-    who: String,
-    how: How,
+    pub who: String,
+    /// How they closed.
+    pub how: How,
     /// The cause at this endpoint, or else what the peer's shows.
-    cause: Option<Cause>,
+    pub cause: Option<Cause>,
 }
 
 /// How many connections closed in which way.
@@ -84,13 +85,10 @@ impl Counts {
 }
 
 /// A group of abnormal closes in words.
+#[derive(Clone, Debug)]
 pub(super) struct AbnormalGroup {
-    /// The process and its peer.
-    pub who: String,
-    /// How they closed.
-    pub how: How,
-    /// The cause at this endpoint, or else what the peer's shows.
-    pub cause: Option<Cause>,
+    /// What they have in common.
+    pub group: Group,
     /// How many there are.
     pub count: u64,
     /// `idle 5.0s each time`, where that is so.
@@ -181,12 +179,17 @@ impl CloseTally {
         self.counts.add(close);
         self.add_silence(close);
         if close.path.is_abnormal() == Some(true) {
-            let group = Group {
-                who: self.who(&close.endpoint, close.owner.as_ref()),
-                how: How::from_close(close),
-                cause: close.cause.or(close.peer_cause),
-            };
+            let group = self.group(close);
             self.groups.add(group).add(close.idle);
+        }
+    }
+
+    /// Returns the group of an abnormal close.
+    pub(super) fn group(&self, close: &Close) -> Group {
+        Group {
+            who: self.who(&close.endpoint, close.owner.as_ref()),
+            how: How::from_close(close),
+            cause: close.cause.or(close.peer_cause),
         }
     }
 
@@ -223,9 +226,7 @@ impl CloseTally {
         let ranking = self.groups.ranking(len);
         let groups = ranking.top.into_iter().map(|(group, count)| AbnormalGroup {
             silence: self.silence_text(&group, count),
-            who: group.who,
-            how: group.how,
-            cause: group.cause,
+            group,
             count,
         });
         (groups.collect(), ranking.rest)

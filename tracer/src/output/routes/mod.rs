@@ -7,3 +7,4 @@ mod table;
 mod tests;
 
 pub use table::{RouteTable, headline};
+pub(super) use table::{owners_text, route_text, share_text, used_text};

@@ -187,14 +187,14 @@ fn is_scarce(usage: &RouteUsage) -> bool {
 }
 
 /// `10.0.0.5 → 10.0.0.9:443`
-fn route_text(usage: &RouteUsage, symbols: Symbols) -> String {
+pub(in crate::output) fn route_text(usage: &RouteUsage, symbols: Symbols) -> String {
     let (local, arrow, peer) = (usage.route.local, symbols.connected(), usage.route.peer);
     format!("{local} {arrow} {peer}")
 }
 
 /// The ports that connect() cannot use, of those that it may choose; `?` where a number is not
 /// known.
-fn used_text(usage: &RouteUsage) -> String {
+pub(in crate::output) fn used_text(usage: &RouteUsage) -> String {
     match usage.pressure {
         Some(pressure) => match pressure.used {
             Some(used) => format!("{used}/{}", pressure.ports),
@@ -204,7 +204,7 @@ fn used_text(usage: &RouteUsage) -> String {
     }
 }
 
-fn share_text(usage: &RouteUsage) -> String {
+pub(in crate::output) fn share_text(usage: &RouteUsage) -> String {
     match usage.pressure.and_then(|pressure| pressure.share()) {
         Some(share) if share >= 1.0 => "FULL".to_owned(),
         // Never rounded up to what would be full.
@@ -214,7 +214,7 @@ fn share_text(usage: &RouteUsage) -> String {
 }
 
 /// `python3 12915, nginx 77 and 2 others`
-fn owners_text(route: &RouteReport) -> String {
+pub(in crate::output) fn owners_text(route: &RouteReport) -> String {
     let mut text = String::new();
     let mut owners = route.owners.iter();
     if let Some(first) = owners.next() {

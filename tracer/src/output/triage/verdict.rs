@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::output::cause_text::cause_text;
-use crate::output::close_tally::CloseTally;
+use crate::output::close_tally::{AbnormalGroup, CloseTally};
 use crate::output::close_text::push_owner;
 use crate::output::duration::push_with_unit;
 use crate::output::idle_timeout_text::{idle_timeout_text, most_frequent_cause};
@@ -153,17 +153,21 @@ impl Triage {
             let missed = missed.take(MAX_VERDICTS);
             verdicts.extend(missed.map(|timeout| of_idle_timeout(timeout, symbols)));
             let (groups, left) = watched.tally.largest(MAX_VERDICTS);
-            verdicts.extend(groups.into_iter().map(|group| {
+            verdicts.extend(groups.into_iter().map(|abnormal| {
+                let AbnormalGroup {
+                    group,
+                    count,
+                    silence,
+                } = abnormal;
                 let words = group.cause.map(cause_text);
                 let cause = group.cause.map(|cause| format!(" --cause {cause}"));
-                let silence = group.silence.map(|silence| format!(" ({silence})"));
+                let silence = silence.map(|silence| format!(" ({silence})"));
                 TriageVerdict {
                     about: About::Abnormal,
-                    count: group.count,
+                    count,
                     what: format!(
-                        "{} {} abnormally: {}{}",
-                        group.count,
-                        plural(group.count, "connection closed", "connections closed"),
+                        "{count} {} abnormally: {}{}",
+                        plural(count, "connection closed", "connections closed"),
                         group.how,
                         silence.unwrap_or_default()
                     ),
