@@ -9,7 +9,7 @@ use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::find_program;
 
 const COMMANDS: &[&str] = &[
-    "triage", "watch", "record", "leaks", "ports", "resets", "explain", "compare", "report",
+    "triage", "watch", "record", "leaks", "ports", "resets", "explain", "compare", "report", "top",
     "agent", "doctor",
 ];
 

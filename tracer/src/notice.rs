@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use crate::escape::steers_terminal;
 
@@ -14,10 +15,58 @@ macro_rules! notice {
 }
 pub(crate) use notice;
 
+/// The most messages that are kept; of further ones the oldest are lost.
+const MAX_KEPT: usize = 64;
+
+/// The messages that wait for the end of a full screen.
+#[derive(Debug)]
+struct Kept {
+    lines: Vec<String>,
+    /// Whether the last one was not taken for the screen yet.
+    is_new: bool,
+}
+
+static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+
+/// Keeps the messages from now on, until [`print_kept`].
+pub(crate) fn keep() {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.get_or_insert(Kept {
+        lines: Vec::new(),
+        is_new: false,
+    });
+}
+
+/// Prints the messages that were kept, and the later ones at once.
+pub(crate) fn print_kept() {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    for line in kept.take().into_iter().flat_map(|kept| kept.lines) {
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Returns the last message that was kept, once.
+pub(crate) fn take_new() -> Option<String> {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let kept = kept.as_mut().filter(|kept| kept.is_new)?;
+    kept.is_new = false;
+    let last = kept.lines.last()?;
+    Some(last.trim_end().replace('\n', " "))
+}
+
 pub fn write_line(words: fmt::Arguments<'_>) {
     let words: String = words.to_string().chars().map(visible).collect();
     // At once, so that no other thread's line comes in between.
     let line = format!("tcpclose: {words}\n");
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kept) = kept.as_mut() {
+        if kept.lines.len() >= MAX_KEPT {
+            kept.lines.remove(0);
+        }
+        kept.lines.push(line);
+        kept.is_new = true;
+        return;
+    }
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 

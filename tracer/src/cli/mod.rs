@@ -14,6 +14,7 @@ mod scan_printer;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod top;
 mod tracing;
 mod triage;
 mod watch;
@@ -59,6 +60,8 @@ enum Command {
     /// Make one HTML page of a recording: verdicts, plots over time, and a drawn example of each
     /// kind of close
     Report(report::ReportArgs),
+    /// Show live, by service, what closes, resets and gets stuck: a full screen, or text in intervals
+    Top(top::TopArgs),
     /// Run as a daemon that exports summaries, stuck sockets and closes to logs and metrics
     Agent(agent::AgentArgs),
     /// Report what this kernel and these privileges allow, and the effect of each missing piece
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => watch::run(&args.into()),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version => print_version(),

@@ -25,6 +25,7 @@ const DOCUMENTS: &[(&str, &str)] = documents![
     "docs/runbooks/connection-reset-by-peer.md",
     "docs/runbooks/fin-wait2-does-not-go-away.md",
     "docs/runbooks/too-many-close-wait.md",
+    "docs/top.md",
 ];
 
 /// Placeholders in the documents, each with a possible value.

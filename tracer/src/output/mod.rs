@@ -29,6 +29,7 @@ pub(crate) mod summary_samples;
 pub mod symbols;
 pub mod table;
 pub mod terminal;
+pub(crate) mod top;
 pub mod transition;
 pub mod triage;
 pub(crate) mod unbuffered_stdout;

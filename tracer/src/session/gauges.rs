@@ -6,11 +6,13 @@ use super::event_loop::Session;
 use super::live::Live;
 use super::source::Source as _;
 use crate::summary::IntervalEnd;
+use tcpclose_common::TcpState;
+use tcpclose_core::ListedEndpoint;
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::open_endpoint::OpenEndpoint;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::summary::{Gauges, IntervalContext, PortPressure, StuckCounts};
-use tcpclose_core::types::Port;
+use tcpclose_core::types::{Port, SharedOwner};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 /// The number of routes whose ports are counted.
@@ -45,6 +47,17 @@ impl<S> Session<S> {
     /// Returns the endpoints that are established and have not closed yet.
     pub fn unclosed_endpoints(&self) -> impl Iterator<Item = OpenEndpoint> {
         self.core.tracker().unclosed_endpoints()
+    }
+
+    /// Returns the endpoints whose state and owner are wanted: at most `most`, the ones first that
+    /// entered their state first, and how many there are. Iterates over all of them.
+    #[must_use]
+    pub fn list_endpoints(
+        &self,
+        most: usize,
+        wanted: impl Fn(TcpState, Option<&SharedOwner>) -> bool,
+    ) -> (Vec<ListedEndpoint>, usize) {
+        self.core.tracker().list_endpoints(most, wanted)
     }
 
     /// Returns the sockets that were reported as stuck and are not resolved; none without detection

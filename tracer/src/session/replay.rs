@@ -28,6 +28,8 @@ pub(crate) struct Replay {
     interval_end: Option<IntervalEnd>,
     /// Whether all entries have been read.
     ended: bool,
+    /// The time at which it stands still; `None`: it goes on to its end, which ends the session.
+    hold_at: Option<Nanos>,
     damage: Damage,
 }
 
@@ -49,6 +51,7 @@ impl Session<Replay> {
                 cgroups: SharedCgroupNames::default(),
                 interval_end: None,
                 ended: false,
+                hold_at: None,
                 damage: Damage::default(),
             },
         })
@@ -80,6 +83,11 @@ impl Session<Replay> {
         self.source.ended
     }
 
+    /// Replays up to this time, and then stands still, also at the end; `None`: replays all of it.
+    pub fn hold_at(&mut self, at: Option<Nanos>) {
+        self.source.hold_at = at;
+    }
+
     /// Returns the parts of the recording that could not be read so far.
     #[must_use]
     pub fn damage(&self) -> &Damage {
@@ -94,6 +102,11 @@ impl Session<Replay> {
 }
 
 impl Replay {
+    /// Returns whether it stands still.
+    fn is_held(&self) -> bool {
+        self.hold_at.is_some_and(|at| self.ended || self.now >= at)
+    }
+
     /// Returns the input for missing entries, whose number is not known.
     fn missing(&self) -> Input {
         Input::Loss(Loss {
@@ -107,6 +120,9 @@ impl Replay {
 
 impl Source for Replay {
     async fn wait(&mut self, _: &CoreDriver) -> anyhow::Result<()> {
+        if self.is_held() {
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 
@@ -117,13 +133,19 @@ impl Source for Replay {
         clock: &ClockOffset,
         mut on_transition: OnTransition<'_>,
     ) -> anyhow::Result<ControlFlow<()>> {
+        if self.is_held() {
+            return Ok(ControlFlow::Continue(()));
+        }
         clock.set(self.wall_clock.unwrap_or(0));
         loop {
             let entry = match self.reader.next_entry() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => {
                     self.ended = true;
-                    return Ok(ControlFlow::Break(()));
+                    return Ok(match self.hold_at {
+                        Some(_) => ControlFlow::Continue(()),
+                        None => ControlFlow::Break(()),
+                    });
                 }
                 Err(broken) => {
                     // Where no entries follow, the core need not know of those that are missing.

@@ -5,6 +5,7 @@
 //! at `git diff` then.
 
 mod terminal;
+mod top;
 
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::file;
@@ -69,6 +70,11 @@ fn help_of_explain() {
 #[test]
 fn help_of_compare() {
     help(&["compare", "--help"], file!["help/compare.txt"]);
+}
+
+#[test]
+fn help_of_top() {
+    help(&["top", "--help"], file!["help/top.txt"]);
 }
 
 #[test]
