@@ -26,11 +26,11 @@ struct Kept {
     is_new: bool,
 }
 
-static KEPT: Mutex<Option<Kept>> = Mutex::new(None);
+static KEPT_MESSAGES: Mutex<Option<Kept>> = Mutex::new(None);
 
 /// Keeps the messages from now on, until [`print_kept`].
 pub(crate) fn keep() {
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT_MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
     kept.get_or_insert(Kept {
         lines: Vec::new(),
         is_new: false,
@@ -39,7 +39,7 @@ pub(crate) fn keep() {
 
 /// Prints the messages that were kept, and the later ones at once.
 pub(crate) fn print_kept() {
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT_MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
     for line in kept.take().into_iter().flat_map(|kept| kept.lines) {
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
@@ -47,7 +47,7 @@ pub(crate) fn print_kept() {
 
 /// Returns the last message that was kept, once.
 pub(crate) fn take_new() -> Option<String> {
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT_MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = kept.as_mut().filter(|kept| kept.is_new)?;
     kept.is_new = false;
     let last = kept.lines.last()?;
@@ -58,7 +58,7 @@ pub fn write_line(words: fmt::Arguments<'_>) {
     let words: String = words.to_string().chars().map(visible).collect();
     // At once, so that no other thread's line comes in between.
     let line = format!("tcpclose: {words}\n");
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = KEPT_MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(kept) = kept.as_mut() {
         if kept.lines.len() >= MAX_KEPT {
             kept.lines.remove(0);

@@ -60,7 +60,8 @@ enum Command {
     /// Make one HTML page of a recording: verdicts, plots over time, and a drawn example of each
     /// kind of close
     Report(report::ReportArgs),
-    /// Show live, by service, what closes, resets and gets stuck: a full screen, or text in intervals
+    /// Show live, by service, what closes, resets and gets stuck: a full screen, or text in
+    /// intervals
     Top(top::TopArgs),
     /// Run as a daemon that exports summaries, stuck sockets and closes to logs and metrics
     Agent(agent::AgentArgs),

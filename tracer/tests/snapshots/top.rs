@@ -156,7 +156,7 @@ fn it_stops_and_goes_on() {
 }
 
 #[test]
-fn it_ends_with_its_terminal_even_where_no_signal_says_so() {
+fn it_ends_with_its_terminal_even_without_a_signal() {
     let scratch = Scratch::new();
     let pid = scratch.path("pid");
     let command = format!(

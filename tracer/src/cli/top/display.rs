@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::args::TopArgs;
-use super::screen::{Message, Screen, Told};
+use super::screen::{Message, Reported, Screen};
 use crate::cli::common::FLUSH_TIMEOUT;
 use crate::output::symbols::Symbols;
 use crate::output::terminal;
@@ -81,9 +81,9 @@ impl Display {
     /// Waits for what the user or the output wants. Safe to cancel.
     pub async fn wanted(&mut self) -> Wanted {
         match self {
-            Self::Screen(screen) => match screen.told().await {
-                Some(Told::Effect(effect)) => Wanted::Effect(effect),
-                Some(Told::Gone(error)) => Wanted::End(Err(error)),
+            Self::Screen(screen) => match screen.reported().await {
+                Some(Reported::Effect(effect)) => Wanted::Effect(effect),
+                Some(Reported::Gone(error)) => Wanted::End(Err(error)),
                 None => Wanted::End(Err(io::Error::other("the thread that draws has ended"))),
             },
             Self::Blocks(blocks) => Wanted::End(blocks.ended().await),

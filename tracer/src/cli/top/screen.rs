@@ -20,7 +20,7 @@ const MIN_DRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// For so long a message to the user is on the screen.
 const NOTICE_DELAY: Duration = Duration::from_secs(10);
 
-/// What the thread is told.
+/// What the thread has to know.
 pub(super) enum Message {
     /// A key was pressed.
     Key(Key),
@@ -38,8 +38,8 @@ pub(super) enum Message {
     End,
 }
 
-/// What the thread tells.
-pub(super) enum Told {
+/// What the thread reports.
+pub(super) enum Reported {
     /// Somebody has pressed a key for this.
     Effect(Effect),
     /// The thread has ended, because the terminal is gone or cannot be used.
@@ -51,7 +51,7 @@ pub(super) struct Screen {
     messages: Sender<Message>,
     /// The newest view that is not drawn yet.
     view: Arc<Mutex<Option<Box<View>>>>,
-    told: UnboundedReceiver<Told>,
+    reports: UnboundedReceiver<Reported>,
     /// Disconnected when the thread has ended.
     ended: Receiver<()>,
 }
@@ -65,7 +65,7 @@ impl Screen {
         let painter = Painter::new()?;
         terminal_guard::take()?;
         let (messages, received) = channel();
-        let (tell, told) = unbounded_channel();
+        let (report, reports) = unbounded_channel();
         let (alive, ended) = channel();
         let view = Arc::new(Mutex::new(None));
         let mut thread = ScreenThread {
@@ -75,7 +75,7 @@ impl Screen {
             incoming: Arc::clone(&view),
             view: None,
             notice: None,
-            tell,
+            report,
         };
         let started = keys::start(messages.clone()).and_then(|()| {
             let builder = thread::Builder::new().name("screen".to_owned());
@@ -84,7 +84,7 @@ impl Screen {
                 let ended = thread.run(&received);
                 terminal_guard::give_back();
                 if let Err(error) = ended {
-                    let _ = thread.tell.send(Told::Gone(error));
+                    let _ = thread.report.send(Reported::Gone(error));
                 }
             })
         });
@@ -95,7 +95,7 @@ impl Screen {
         Ok(Self {
             messages,
             view,
-            told,
+            reports,
             ended,
         })
     }
@@ -113,9 +113,9 @@ impl Screen {
         let _ = self.messages.send(message);
     }
 
-    /// Waits for what the thread has to tell; `None` when it has ended. Safe to cancel.
-    pub async fn told(&mut self) -> Option<Told> {
-        self.told.recv().await
+    /// Waits for what the thread reports; `None` when it has ended. Safe to cancel.
+    pub async fn reported(&mut self) -> Option<Reported> {
+        self.reports.recv().await
     }
 
     /// Gives the terminal back. One that takes no output is left after a while.
@@ -133,7 +133,7 @@ struct ScreenThread {
     incoming: Arc<Mutex<Option<Box<View>>>>,
     view: Option<Box<View>>,
     notice: Option<(String, Instant)>,
-    tell: UnboundedSender<Told>,
+    report: UnboundedSender<Reported>,
 }
 
 /// What is to be drawn.
@@ -201,7 +201,7 @@ impl ScreenThread {
             Effect::DrawAll => return Ok(Due::All),
             Effect::Suspend => return self.suspend(),
             effect => {
-                let _ = self.tell.send(Told::Effect(effect));
+                let _ = self.report.send(Reported::Effect(effect));
             }
         }
         Ok(Due::Changes)

@@ -27,7 +27,7 @@ impl TerminalSignals {
         })
     }
 
-    /// Waits for the next one, and returns what the screen is to be told. Safe to cancel.
+    /// Waits for the next one, and returns the message for the screen. Safe to cancel.
     pub async fn next(&mut self) -> Message {
         tokio::select! {
             _ = self.resized.recv() => Message::Resize,

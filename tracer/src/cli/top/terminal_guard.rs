@@ -13,12 +13,12 @@ use crate::notice;
 use crate::output::unbuffered_stdout::unbuffered_stdout;
 
 /// The other screen, without a cursor, and empty.
-const TAKE: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
+const TAKE_SEQUENCE: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
 /// No attributes, a cursor, and the screen before.
-const GIVE_BACK: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
+const GIVE_BACK_SEQUENCE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
 
 /// The terminal with its modes before, while it is taken.
-static TAKEN: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+static TAKEN_TERMINAL: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 static HOOK: Once = Once::new();
 
 /// Takes the terminal on stdout, if it is not taken. Messages to the user are kept until it is
@@ -34,7 +34,9 @@ pub(super) fn take() -> io::Result<()> {
             before(info);
         }));
     });
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN_TERMINAL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     if taken.is_some() {
         return Ok(());
     }
@@ -43,7 +45,7 @@ pub(super) fn take() -> io::Result<()> {
     let mut raw = modes.clone();
     raw.make_raw();
     tcsetattr(&out, OptionalActions::Now, &raw)?;
-    let written = out.write_all(TAKE);
+    let written = out.write_all(TAKE_SEQUENCE);
     notice::keep();
     // Given back even if that has failed half-way.
     *taken = Some((out, modes));
@@ -68,13 +70,15 @@ pub(super) fn give_back() {
 }
 
 fn give_back_modes(is_end: bool) {
-    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut taken = TAKEN_TERMINAL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let Some((mut out, modes)) = taken.take() else {
         return;
     };
     // One that takes nothing (Ctrl-S, a dead connection) must not keep the program.
     if takes_output(&out) {
-        let _ = out.write_all(GIVE_BACK);
+        let _ = out.write_all(GIVE_BACK_SEQUENCE);
     }
     if is_end {
         // Keys that nobody has read are not meant for the shell.

@@ -4,7 +4,7 @@ use crate::output::close_text::How;
 use tcpclose_core::finding::Close;
 use tcpclose_core::types::{Nanos, Role};
 
-/// The causes that are told apart; the rarest makes room for a new one.
+/// The causes that are counted each on its own; the rarest makes room for a new one.
 const MAX_CAUSES: usize = 6;
 /// After this time what was counted weighs half.
 const HALF_LIFE: Nanos = Nanos::from_secs(30);

@@ -223,7 +223,8 @@ impl View {
         Some(scan.stuck.stuck().count() as u64)
     }
 
-    /// Returns what is wrong, the worst first, in at most so many sentences; where nothing is, that.
+    /// Returns what is wrong, the worst first, in at most so many sentences; where nothing is, a
+    /// sentence about that. And whether anything is.
     pub(super) fn sentences(&self, most: usize) -> (Vec<String>, bool) {
         let verdicts = self.verdicts.iter().take(most).map(|verdict| {
             let mut text = verdict.what.clone();
