@@ -73,25 +73,60 @@ fn what_is_no_whole_recording_is_named_as_such() {
     );
 }
 
-/// Bytes that are lost at any place cost the frame that they were in, and are reported.
-#[test]
-fn wherever_bytes_are_lost_the_rest_is_compared() {
+/// The recording without some bytes at twelve places behind its head, the same in every run.
+fn damaged() -> impl Iterator<Item = (usize, Vec<u8>)> {
     let bytes = fs::read(kept("live-closes.rec")).unwrap();
-    let damaged = Scratch::new("compared-damaged");
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for _ in 0..12 {
+    (0..12).map(move |_| {
         random = random
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        // Behind the head.
         let at = 700 + (random >> 33) as usize % (bytes.len() - 800);
         let mut lost = bytes.clone();
         lost.drain(at..at + 40);
-        fs::write(&damaged.0, &lost).unwrap();
-        let Output { status, stdout, .. } = compare(&damaged.0, &kept("format-4.rec"));
+        (at, lost)
+    })
+}
+
+/// Bytes that are lost at any place cost the frame that they were in, and are reported.
+#[test]
+fn wherever_bytes_are_lost_the_rest_is_compared() {
+    let file = Scratch::new("compared-damaged");
+    for (at, bytes) in damaged() {
+        fs::write(&file.0, bytes).unwrap();
+        let Output { status, stdout, .. } = compare(&file.0, &kept("format-4.rec"));
         let text = String::from_utf8(stdout).unwrap();
         assert!(text.contains("A: the recording is broken"), "{at}: {text}");
         assert!(text.contains("endpoints closed"), "{at}: {text}");
         assert_eq!(status.code(), Some(2), "{at}: {text}");
+    }
+}
+
+/// Every command that reads a recording goes on behind what is broken, and reports what it skipped.
+#[test]
+fn wherever_bytes_are_lost_every_reader_goes_on() {
+    let file = Scratch::new("read-damaged");
+    for (at, bytes) in damaged().step_by(4) {
+        fs::write(&file.0, bytes).unwrap();
+        for command in [
+            "watch --replay",
+            "explain --replay",
+            "resets --replay",
+            "leaks --watch 2s --replay",
+            "report -o -",
+        ] {
+            let words = command.split(' ');
+            let mut reader = Command::new(env!("CARGO_BIN_EXE_tcpclose"));
+            let reader = reader.args(words).arg(&file.0).env("TZ", "UTC");
+            let Output {
+                status,
+                stdout,
+                stderr,
+            } = reader.output().expect("the program is there");
+            let text = String::from_utf8(stderr).unwrap();
+            assert!(text.contains("is broken at byte"), "{command} {at}: {text}");
+            assert!(!stdout.is_empty(), "{command} {at}: {text}");
+            assert_eq!(status.code(), Some(2), "{command} {at}: {text}");
+        }
     }
 }
