@@ -106,6 +106,8 @@ pub(super) struct CloseProgress {
     pub armed: bool,
     /// Whether the states that were seen do not join, so that at least one transition was missed.
     pub gap: bool,
+    /// Whether the exit of the process closed the socket, and no call of close().
+    pub closed_by_exit: bool,
     /// The results of probes while the socket is in a state in which it can be stuck.
     pub stuck_tracking: Option<Box<StuckTracking>>,
     /// What the other endpoint has lent, where it was on this host and has closed.
@@ -222,6 +224,12 @@ impl LiveEndpoint {
             self.state,
             Established | FinWait1 | FinWait2 | CloseWait | Closing | LastAck
         )
+    }
+
+    /// Returns whether the exit of the process closed the socket.
+    pub fn is_closed_by_exit(&self) -> bool {
+        let closing = self.closing.as_ref();
+        closing.is_some_and(|closing| closing.closed_by_exit)
     }
 
     /// Returns the state changes of the close so far.
@@ -406,6 +414,9 @@ impl LiveEndpoint {
                 closing.reset_received = None;
             }
             closing.gap |= missed;
+            // Transitions that no system call drives have no task.
+            let exits = transition.task.and_then(|task| task.exits);
+            closing.closed_by_exit |= exits == Some(true);
             if closing.changes.len() < MAX_CHANGES {
                 closing.changes.push(StateChange {
                     at,

@@ -28,10 +28,10 @@ impl CloseFacts<'_> {
                 Some(Cause::PeerNeverClosed)
             }
             ClosePath::Timeout => {
-                own_reset(reset?).filter(|cause| *cause == Cause::KeepaliveTimeout)
+                self.own_reset(reset?).filter(|cause| *cause == Cause::KeepaliveTimeout)
             }
             ClosePath::Destroyed => Some(Cause::Destroyed),
-            ClosePath::Reset => own_reset(reset?).or_else(|| self.keepalive_race(reset?)),
+            ClosePath::Reset => self.own_reset(reset?).or_else(|| self.keepalive_race(reset?)),
             ClosePath::FourWay
             | ClosePath::ThreeWay
             | ClosePath::Simultaneous
@@ -128,18 +128,27 @@ impl CloseFacts<'_> {
     }
 }
 
-/// Returns the cause of a RST that this host sent.
-fn own_reset(reset: &Reset) -> Option<Cause> {
-    if reset.by != Side::Local {
-        return None;
-    }
-    match reset.reason? {
-        ResetReason::UnreadData => Some(Cause::UnreadData),
-        ResetReason::Linger => Some(Cause::Linger),
-        ResetReason::DataAfterClose => Some(Cause::DataAfterClose),
-        ResetReason::NotAccepted => Some(Cause::NotAccepted),
-        ResetReason::Keepalive => Some(Cause::KeepaliveTimeout),
-        ResetReason::Destroyed => Some(Cause::Destroyed),
-        ResetReason::NoSocket | ResetReason::Timeout | ResetReason::Disconnect => None,
+impl CloseFacts<'_> {
+    /// Returns the cause of a RST that this host sent. A process that exits reads nothing more, so
+    /// its exit comes before what it had not read and what came later. `SO_LINGER` and a listener's
+    /// end reset whoever closes the socket.
+    fn own_reset(&self, reset: &Reset) -> Option<Cause> {
+        if reset.by != Side::Local {
+            return None;
+        }
+        match reset.reason? {
+            ResetReason::UnreadData | ResetReason::DataAfterClose
+                if self.endpoint.is_closed_by_exit() =>
+            {
+                Some(Cause::ProcessExited)
+            }
+            ResetReason::UnreadData => Some(Cause::UnreadData),
+            ResetReason::Linger => Some(Cause::Linger),
+            ResetReason::DataAfterClose => Some(Cause::DataAfterClose),
+            ResetReason::NotAccepted => Some(Cause::NotAccepted),
+            ResetReason::Keepalive => Some(Cause::KeepaliveTimeout),
+            ResetReason::Destroyed => Some(Cause::Destroyed),
+            ResetReason::NoSocket | ResetReason::Timeout | ResetReason::Disconnect => None,
+        }
     }
 }

@@ -48,6 +48,9 @@ pub enum Cause {
     Linger,
     /// Data came after this host had closed both directions.
     DataAfterClose,
+    /// The process exited or was killed, and its exit closed the socket: with received data that it
+    /// had not read, or while the peer was still to send data.
+    ProcessExited,
     /// This host closed the listening socket with the connection still in its accept queue.
     NotAccepted,
     /// `SOCK_DESTROY` on this host.

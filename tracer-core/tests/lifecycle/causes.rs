@@ -2,11 +2,11 @@
 
 use tcpclose_common::TcpState;
 use tcpclose_core::MinisocketState;
-use tcpclose_core::event::SignalKind;
+use tcpclose_core::event::{SignalKind, Task};
 use tcpclose_core::finding::{Cause, Close, ClosePath};
 use tcpclose_core::types::Nanos;
 
-use crate::socket::{Socket, World, reset_sent, tuple};
+use crate::socket::{Socket, World, reset_sent, task, tuple};
 
 const EHOSTUNREACH: u16 = 113;
 const ECONNREFUSED: u16 = 111;
@@ -84,6 +84,80 @@ fn a_reset_of_this_host_has_the_cause_of_its_abort() {
     assert_eq!(linger, Some(Cause::Linger));
     let disconnect = abort(|end| end.evidence.flags.lock_owned = true, None);
     assert_eq!(disconnect, None, "the program's own choice is no cause");
+}
+
+/// A task whose process is past exit(), or is not, as far as the kernel shows it.
+fn exiting(exits: Option<bool>) -> Option<Task> {
+    Some(Task {
+        exits,
+        ..task(88, "closer")
+    })
+}
+
+#[test]
+fn what_an_exit_had_not_read_or_came_after_it_has_the_exit_as_its_cause() {
+    let abort = |exits, prepare: fn(&mut Socket)| {
+        let mut world = World::new();
+        let mut end = Socket::server(&mut world, 5);
+        prepare(&mut end);
+        end.task = exiting(exits);
+        end.to(&mut world, TcpState::Close);
+        world.signal(5, reset_sent(None));
+        world.pass_ms(20);
+        world.close().cause
+    };
+    let unread: fn(&mut Socket) = |end| end.receives(5, 0);
+    assert_eq!(abort(Some(true), unread), Some(Cause::ProcessExited));
+    assert_eq!(abort(Some(false), unread), Some(Cause::UnreadData));
+    // The kernel does not show it.
+    assert_eq!(abort(None, unread), Some(Cause::UnreadData));
+    let linger: fn(&mut Socket) = |end| end.evidence.flags.linger_zero = true;
+    assert_eq!(abort(Some(true), linger), Some(Cause::Linger));
+
+    let data_after_fin = |exits| {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.evidence.flags.dead = true;
+        end.task = exiting(exits);
+        end.to(&mut world, TcpState::FinWait1);
+        end.task = None;
+        end.is_acknowledged();
+        end.to(&mut world, TcpState::FinWait2);
+        end.evidence.tcp.error = ECONNRESET;
+        world.signal(5, SignalKind::ResetReceived);
+        end.to(&mut world, TcpState::Close);
+        world.signal(5, reset_sent(None));
+        world.pass_ms(20);
+        world.close().cause
+    };
+    assert_eq!(data_after_fin(Some(true)), Some(Cause::ProcessExited));
+    assert_eq!(data_after_fin(Some(false)), Some(Cause::DataAfterClose));
+}
+
+#[test]
+fn an_exit_is_no_cause_of_the_peers_reset_nor_of_an_orderly_close() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.receives_fin();
+    end.to(&mut world, TcpState::CloseWait);
+    end.task = exiting(Some(true));
+    end.to(&mut world, TcpState::LastAck);
+    end.task = None;
+    end.evidence.tcp.error = ECONNRESET;
+    world.signal(5, SignalKind::ResetReceived);
+    end.to(&mut world, TcpState::Close);
+    world.pass_ms(20);
+    let close = world.close();
+    assert_eq!((close.path, close.cause), (ClosePath::Reset, None));
+
+    let mut orderly = Socket::client(&mut world, 6);
+    orderly.task = exiting(Some(true));
+    orderly.to(&mut world, TcpState::FinWait1);
+    orderly.task = None;
+    orderly.is_acknowledged();
+    orderly.to(&mut world, TcpState::FinWait2);
+    orderly.enters_time_wait(&mut world);
+    assert_eq!(world.close().cause, None);
 }
 
 #[test]

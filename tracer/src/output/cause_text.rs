@@ -80,6 +80,11 @@ pub(super) const fn cause_text(cause: Cause) -> CauseText {
             "the peer sent data after this host had closed both directions",
             "If it had been idle (`idle_ms`), the peer reuses connections too late: let it give them up first. Else read until the end of stream before close()."
         ),
+        Cause::ProcessExited => text!(
+            "process exited",
+            "the process exited or was killed, and its exit closed the socket, with data that it had not read or that came later",
+            "See why it ended: its log, `journalctl`, `dmesg` for the OOM killer. A server that is stopped should finish its requests first."
+        ),
         Cause::NotAccepted => text!(
             "not accepted",
             "the listening socket was closed before the program accepted the connection",

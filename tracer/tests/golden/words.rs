@@ -173,6 +173,11 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "the recordings of agents are older than this cause",
     ),
     (
+        "summary.closes.cause.dropped_here",
+        &[NUMBER],
+        "the recordings of agents are older than this cause",
+    ),
+    (
         "summary.closes.cause.no_local_port",
         &[NUMBER],
         "no agent was recorded while ports were missing",

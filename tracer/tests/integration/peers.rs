@@ -30,7 +30,7 @@ for_ipv4_and_ipv6!(
 /// How often a proof is tried that a busy host may prevent.
 const MAX_TRIES: usize = 10;
 
-/// Two bytes of which the server reads one before it exits: close() with unread data.
+/// Two bytes of which the server reads one before it exits.
 const TOO_MUCH: &str = "ab";
 
 /// Peers find each other among endpoints with cookies.
@@ -56,12 +56,12 @@ fn the_endpoint_that_was_reset_shows_why(family: Family) {
     reset
         .closed("reset", "peer")
         .has("/close/cause", Value::Null)
-        .has("/close/peer_cause", "unread_data")
+        .has("/close/peer_cause", "process_exited")
         .has("/conn/peer_owner/pid", server.pid())
         .has("/conn/peer_owner/source", "close");
     lab.truthful_close(ports, Server)
         .closed("reset", "local")
-        .has("/close/cause", "unread_data")
+        .has("/close/cause", "process_exited")
         .has("/close/peer_cause", Value::Null)
         .has("/conn/peer_owner/pid", std::process::id())
         .has("/conn/peer_owner/source", "connect");
@@ -155,12 +155,12 @@ fn assert_lent_across(routed: &Routed, server: &mut ServerProcess, to: SocketAdd
     reset
         .closed("reset", "peer")
         .has("/netns", routed.client.inode())
-        .has("/close/peer_cause", "unread_data")
+        .has("/close/peer_cause", "process_exited")
         .has("/conn/peer_owner/pid", server.pid());
     let abort = watch.close(seen_by_server, Server);
     abort
         .has("/netns", routed.server.inode())
-        .has("/close/cause", "unread_data")
+        .has("/close/cause", "process_exited")
         .has("/conn/pair", reset.get("/conn/pair").clone())
         .has("/conn/peer_owner/pid", std::process::id());
     watch.stop();
