@@ -48,6 +48,8 @@ const DEPENDENCIES: &[TestDependency] = &[
         &["integration"],
     ),
     dependency("mariadb", "mariadb-client-core", &["integration"]),
+    dependency("nginx", "nginx", &["leaks"]),
+    dependency("python3", "python3", &["leaks"]),
     dependency("prometheus", "prometheus", &["agent"]),
     dependency("promtool", "prometheus", &["agent", "dist"]),
     // The package that has systemd-journald too, outside PATH.

@@ -191,7 +191,7 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
 /// Parts of records that no kept output has, and why.
 const NEVER_REPLAYED_PARTS: [(&str, &str); 1] = [(
     "summary.idle_timeouts.",
-    "a timeout shows after eight closes of a service; those of nginx are in leaks/triage.rs",
+    "a timeout shows after eight closes of a service; that of nginx is in leaks/idle_timeout.rs",
 )];
 const AS_OWNER: &str =
     "it is written as the owner is, which the kept outputs have in all its forms";

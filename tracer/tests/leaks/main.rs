@@ -12,6 +12,7 @@ mod cgroups;
 mod demo;
 mod environment;
 mod held_namespaces;
+mod idle_timeout;
 mod mptcp;
 mod owners;
 mod ports;
