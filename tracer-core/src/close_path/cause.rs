@@ -27,11 +27,13 @@ impl CloseFacts<'_> {
             ClosePath::Timeout if matches!(self.outcome, MinisocketOutcome::FinTimeout(_)) => {
                 Some(Cause::PeerNeverClosed)
             }
-            ClosePath::Timeout => {
-                self.own_reset(reset?).filter(|cause| *cause == Cause::KeepaliveTimeout)
-            }
+            ClosePath::Timeout => self
+                .own_reset(reset?)
+                .filter(|cause| *cause == Cause::KeepaliveTimeout),
             ClosePath::Destroyed => Some(Cause::Destroyed),
-            ClosePath::Reset => self.own_reset(reset?).or_else(|| self.keepalive_race(reset?)),
+            ClosePath::Reset => self
+                .own_reset(reset?)
+                .or_else(|| self.keepalive_race(reset?)),
             ClosePath::FourWay
             | ClosePath::ThreeWay
             | ClosePath::Simultaneous
