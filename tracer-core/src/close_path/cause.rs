@@ -132,8 +132,8 @@ impl CloseFacts<'_> {
 
 impl CloseFacts<'_> {
     /// Returns the cause of a RST that this host sent. A process that exits reads nothing more, so
-    /// its exit comes before what it had not read and what came later. `SO_LINGER` and a listener's
-    /// end reset whoever closes the socket.
+    /// its exit comes before what it had not read and what came later. `SO_LINGER` and the end of
+    /// a listener reset in any case.
     fn own_reset(&self, reset: &Reset) -> Option<Cause> {
         if reset.by != Side::Local {
             return None;
