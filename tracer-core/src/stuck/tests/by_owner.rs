@@ -174,3 +174,52 @@ fn still_sending_is_in_its_group_and_not_counted() {
         (groups[0].count.owner, sample)
     );
 }
+
+#[test]
+fn a_first_scan_takes_the_growth_of_a_process_from_an_agent() {
+    let report = || {
+        let sockets = vec![socket(1, 100), socket(2, 90), socket(3, 80)];
+        Report::new(
+            NOW,
+            MINUTE,
+            held(sockets, &[7, 7, 8]),
+            &mut Trends::default(),
+        )
+    };
+    let mut trends = Trends::default();
+    let owner = OwnerKey::Process((7, None));
+    for count in 1..=4 {
+        let sample = Sample {
+            stuck: count,
+            descriptors: count,
+            open: None,
+        };
+        trends.record(after(count), [(owner, sample)]);
+    }
+    let lines = trends.lines(&owner).expect("four samples");
+    let forecasts = |report: &Report| -> Vec<_> {
+        let owners = report
+            .sockets
+            .iter()
+            .filter_map(|stuck| stuck.process.as_ref());
+        owners
+            .map(|owner| (owner.process.pid, owner.stuck, owner.forecast.is_some()))
+            .collect()
+    };
+    let alone = report();
+    assert!(alone.owners.iter().all(|group| group.forecast.is_none()));
+    // It is known of one of the sockets, and by another process's name of none.
+    let mut known = report();
+    known.add_growth(|socket| (socket.id == EndpointId(2)).then_some(((7, None), lines)));
+    assert_eq!(
+        forecasts(&known),
+        [(7, 2, true), (7, 2, true), (8, 1, false)]
+    );
+    let mut other = report();
+    other.add_growth(|_| Some(((9, None), lines)));
+    assert!(
+        forecasts(&other)
+            .iter()
+            .all(|(_, _, has_growth)| !has_growth)
+    );
+}
