@@ -23,6 +23,7 @@ mod states;
 mod strange_names;
 mod stuck;
 mod task_file_iter;
+mod top;
 mod traced;
 mod triage;
 mod unheld;
