@@ -1,6 +1,9 @@
 //! What may forbid eBPF to a process that has the capabilities for it: the kernel's lockdown, a
 //! seccomp filter, AppArmor, SELinux. The kernel reports an errno alone, so these are suspects,
 //! not proofs.
+//!
+//! Read from /proc and /sys by hand: `procfs` has neither the files of security modules nor the
+//! lockdown, and takes the whole of `status` apart for the one line that matters.
 
 use std::fmt;
 use std::fs;

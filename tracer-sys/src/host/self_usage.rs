@@ -1,4 +1,6 @@
 //! Reads how much of the host's memory this process uses.
+//!
+//! Not by the crate `procfs`, for the reasons in `proc_dir.rs`.
 
 use std::fs;
 

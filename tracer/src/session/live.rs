@@ -239,7 +239,7 @@ impl Live {
             self.minisockets.submit(ProbeJob::Overflows(overflows));
         }
         if self.is_announced {
-            existing.tell_delay();
+            existing.report_delay();
         }
         if !existing.is_done() {
             return;
@@ -248,7 +248,7 @@ impl Live {
             self.resync.request();
         }
         if self.is_announced {
-            existing.tell_end();
+            existing.report_end();
         }
         self.existing = None;
     }

@@ -31,7 +31,7 @@ pub(super) struct ReaderPriority {
     budget: Budget,
     has_priority: bool,
     /// When it was said that the budget was used up.
-    told: Option<Nanos>,
+    noticed_at: Option<Nanos>,
 }
 
 impl ReaderPriority {
@@ -45,7 +45,7 @@ impl ReaderPriority {
                 nice,
                 budget: Budget::new(processors, now(), thread_cpu_time()),
                 has_priority: true,
-                told: None,
+                noticed_at: None,
             }
         })
     }
@@ -66,12 +66,12 @@ impl ReaderPriority {
         } else if priority::give_back().is_ok() {
             self.has_priority = false;
             if self
-                .told
-                .is_some_and(|told| at - told < MIN_NOTICE_INTERVAL)
+                .noticed_at
+                .is_some_and(|noticed_at| at - noticed_at < MIN_NOTICE_INTERVAL)
             {
                 return;
             }
-            self.told = Some(at);
+            self.noticed_at = Some(at);
             notice!(
                 "reading the kernel's records takes more than a quarter of all processors, so it has no priority at times, and records may be lost"
             );

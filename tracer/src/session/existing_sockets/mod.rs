@@ -48,7 +48,7 @@ pub(super) struct ExistingSockets {
     /// The number of sockets that the snapshots showed.
     found: usize,
     /// Whether it was said that not all is known.
-    is_delay_told: bool,
+    is_delay_reported: bool,
 }
 
 /// Takes inputs for the core.
@@ -87,7 +87,7 @@ impl ExistingSockets {
             unseen: Vec::new(),
             overflows: None,
             found: 0,
-            is_delay_told: false,
+            is_delay_reported: false,
         }
     }
 
@@ -192,22 +192,22 @@ impl ExistingSockets {
     }
 
     /// Says, once, that what comes may not tell all yet.
-    pub fn tell_delay(&mut self) {
-        if self.kept_back.is_some() || self.is_delay_told || self.is_done() {
+    pub fn report_delay(&mut self) {
+        if self.kept_back.is_some() || self.is_delay_reported || self.is_done() {
             return;
         }
-        self.is_delay_told = true;
+        self.is_delay_reported = true;
         notice!(
             "connections that were open before are still being looked up; until then, their closes may lack role and owner"
         );
     }
 
     /// Says what could not be read, and, if it took long, that all else is known.
-    pub fn tell_end(&self) {
+    pub fn report_end(&self) {
         for why in &self.unseen {
             notice!("connections that were open before are not seen where this failed: {why}");
         }
-        if self.is_delay_told {
+        if self.is_delay_reported {
             let found = self.found;
             notice!(
                 "what was open before is known now: {found} {}",
