@@ -61,6 +61,13 @@ impl Verdict {
         )
     }
 
+    /// Returns whether such a socket may be destroyed on request: it is certainly stuck, and its
+    /// process has it. accept() would return one that was not accepted, destroyed.
+    #[must_use]
+    pub const fn may_be_destroyed(self) -> bool {
+        self.is_stuck() && !matches!(self, Self::NotAccepted)
+    }
+
     /// Returns whether a half-close is at work, so that nothing is wrong.
     #[must_use]
     pub const fn is_at_work(self) -> bool {

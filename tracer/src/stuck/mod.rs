@@ -3,6 +3,7 @@
 //! traces anything.
 
 mod collect;
+mod destroyer;
 mod evidence;
 mod holders;
 mod known;
@@ -16,6 +17,7 @@ mod state_exits;
 mod unreachable;
 
 pub use collect::ScannedSockets;
+pub(crate) use destroyer::{DestroyOutcome, SocketDestroyer};
 pub use evidence::EvidenceScope;
 pub use prober::StuckProber;
 pub use scanner::{ScanOptions, Scanner};

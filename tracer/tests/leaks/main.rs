@@ -10,6 +10,7 @@ mod ages;
 mod alike;
 mod cgroups;
 mod demo;
+mod destroy;
 mod environment;
 mod held_namespaces;
 mod idle_timeout;

@@ -395,3 +395,23 @@ fn a_socket_without_a_descriptor_may_have_been_closed() {
         }
     }
 }
+
+#[test]
+fn only_what_is_certainly_stuck_may_be_destroyed() {
+    use strum::VariantArray as _;
+
+    let may_be: Vec<Verdict> = Verdict::VARIANTS
+        .iter()
+        .copied()
+        .filter(|verdict| verdict.may_be_destroyed())
+        .collect();
+    let expected = [
+        Verdict::EofUnread,
+        Verdict::EofRead,
+        Verdict::NotClosed,
+        Verdict::HalfClosed,
+        Verdict::Unanswered,
+        Verdict::PeerNotReading,
+    ];
+    assert_eq!(may_be, expected);
+}

@@ -48,6 +48,17 @@ pub enum DiagError {
     /// The kernel answered with an error, at once or at the end of a dump.
     #[error("the kernel refused a socket diagnostics request")]
     Refused(#[source] io::Error),
+    /// The kernel destroys no sockets.
+    #[error("this kernel cannot destroy sockets (it has no CONFIG_INET_DIAG_DESTROY)")]
+    DestroyUnavailable,
+    /// A socket without a cookie is not destroyed.
+    #[error("the socket has no cookie, so that another could be destroyed in its place")]
+    NoCookie,
+    /// This process may not destroy sockets.
+    #[error(
+        "destroying a socket needs CAP_NET_ADMIN in its network namespace: use sudo, or the namespace's root"
+    )]
+    DestroyForbidden,
     /// The answer contradicts the layout in `linux/inet_diag.h` or `linux/netlink.h`.
     #[error(
         "the kernel's list of sockets cannot be understood ({0}); please report this with the output of `uname -r`"
@@ -71,9 +82,33 @@ impl DiagError {
         }
     }
 
+    /// Returns the error for an error number that the kernel refuses to destroy a socket with.
+    pub(super) fn from_refused_destroy(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => Self::DestroyUnavailable,
+            Some(libc::EPERM) => Self::DestroyForbidden,
+            _ => Self::Refused(error),
+        }
+    }
+
     /// Returns whether the same request may well succeed when it is made again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Lost | Self::Truncated { .. } | Self::NoAnswer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_destroys_no_sockets_is_named_as_such() {
+        let refused = |errno| DiagError::from_refused_destroy(io::Error::from_raw_os_error(errno));
+        let unavailable = refused(libc::EOPNOTSUPP);
+        assert!(matches!(unavailable, DiagError::DestroyUnavailable));
+        assert!(unavailable.to_string().contains("CONFIG_INET_DIAG_DESTROY"));
+        assert!(matches!(refused(libc::EPERM), DiagError::DestroyForbidden));
+        assert!(matches!(refused(libc::EBUSY), DiagError::Refused(_)));
     }
 }

@@ -49,14 +49,14 @@ use interfaces::Interfaces;
 use message::NetlinkBody;
 use netlink::{receive_answer, send};
 pub use query::{DumpQuery, SocketFamilies, SocketLookup, StateSet};
-use query::{dump_request, lookup_request};
+use query::{destroy_request, dump_request, lookup_request};
 use wire::{SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
 
 pub use mptcp::{MptcpInfo, SocketProtocol};
 pub use socket::{KernelSocket, SocketTimer, TcpInfo};
 
 use super::netns::{self, NetNsHandle};
-use tcpclose_core::types::NetNs;
+use tcpclose_core::types::{EndpointId, NetNs};
 
 /// Netlink fills at most 32 KiB at a time (`netlink_recvmsg` in `net/netlink/af_netlink.c` caps
 /// it), so a larger buffer would stay empty. The kernel makes the next piece while it hands out
@@ -269,6 +269,33 @@ impl DiagClient {
                 "the answer for one socket is a list's end",
             )),
             Err(DiagError::Refused(error)) if is_no_such_socket(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`DiagError::DestroyUnavailable`], [`DiagError::DestroyForbidden`] without `CAP_NET_ADMIN`,
+    /// or the kernel did not answer.
+    /// cookie, as another connection may have the same tuple by now.
+    ///
+    /// # Errors
+    /// [`DiagError::DestroyUnavailable`], [`DiagError::DestroyForbidden`] without CAP_NET_ADMIN, or
+    /// the kernel did not answer.
+    pub fn destroy(&mut self, lookup: &SocketLookup) -> Result<bool, DiagError> {
+        if !lookup.id.is_some_and(EndpointId::is_cookie) {
+            return Err(DiagError::NoCookie);
+        }
+        let sequence = self.next_sequence()?;
+        send(&self.fd, &destroy_request(lookup, sequence))?;
+        let answer = receive_answer(&self.fd, &mut self.buffer, sequence, |message| {
+            Ok(match message.body {
+                NetlinkBody::Error(0) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            })
+        });
+        match answer {
+            Ok(_) => Ok(true),
+            Err(DiagError::Refused(error)) if is_no_such_socket(&error) => Ok(false),
+            Err(DiagError::Refused(error)) => Err(DiagError::from_refused_destroy(error)),
             Err(error) => Err(error),
         }
     }

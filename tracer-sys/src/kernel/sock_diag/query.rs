@@ -9,7 +9,9 @@ use tcpclose_common::TcpState;
 use super::mptcp::{IPPROTO_MPTCP, NO_PROTOCOL, SocketProtocol};
 use super::request::{HEADER_LEN, NetlinkRequest};
 use super::socket::KernelSocket;
-use super::wire::{INET_DIAG_INFO, INET_DIAG_REQ_PROTOCOL, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK};
+use super::wire::{
+    INET_DIAG_INFO, INET_DIAG_REQ_PROTOCOL, SOCK_DESTROY, SOCK_DIAG_BY_FAMILY, TCPDIAG_GETSOCK,
+};
 use tcpclose_core::ProbeRequest;
 use tcpclose_core::types::{EndpointId, InterfaceIndex, IpVersion, Tuple};
 
@@ -247,11 +249,25 @@ fn both_families_request(query: &DumpQuery, sequence: u32) -> [u8; BOTH_FAMILIES
 
 /// Builds the request for one socket.
 pub(super) fn lookup_request(lookup: &SocketLookup, sequence: u32) -> [u8; REQUEST_LEN] {
+    socket_request(lookup, SOCK_DIAG_BY_FAMILY, 0, sequence)
+}
+
+/// Builds the request that destroys one socket, which is acknowledged.
+pub(super) fn destroy_request(lookup: &SocketLookup, sequence: u32) -> [u8; REQUEST_LEN] {
+    socket_request(lookup, SOCK_DESTROY, libc::NLM_F_ACK, sequence)
+}
+
+fn socket_request(
+    lookup: &SocketLookup,
+    kind: u16,
+    flags: libc::c_int,
+    sequence: u32,
+) -> [u8; REQUEST_LEN] {
     let family = match lookup.tuple.ip() {
         IpVersion::V4 => libc::AF_INET,
         IpVersion::V6 => libc::AF_INET6,
     };
-    let mut request = family_request(family, lookup.info, 0, sequence);
+    let mut request = family_request_of(kind, family, lookup.info, flags, sequence);
     let (local, peer) = (lookup.tuple.local(), lookup.tuple.peer());
     request.put(24, &local.port().to_be_bytes());
     request.put(26, &peer.port().to_be_bytes());
@@ -276,7 +292,17 @@ fn family_request(
     flags: libc::c_int,
     sequence: u32,
 ) -> NetlinkRequest<REQUEST_LEN> {
-    let mut request = NetlinkRequest::new(SOCK_DIAG_BY_FAMILY, flags, sequence);
+    family_request_of(SOCK_DIAG_BY_FAMILY, family, info, flags, sequence)
+}
+
+fn family_request_of(
+    kind: u16,
+    family: libc::c_int,
+    info: bool,
+    flags: libc::c_int,
+    sequence: u32,
+) -> NetlinkRequest<REQUEST_LEN> {
+    let mut request = NetlinkRequest::new(kind, flags, sequence);
     let fields = [family as u8, libc::IPPROTO_TCP as u8, extensions(info)];
     request.put(16, &fields);
     request

@@ -3,6 +3,9 @@
 /// `SOCK_DIAG_BY_FAMILY` of `linux/sock_diag.h`: the type of requests and of answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
+/// `SOCK_DESTROY` of `linux/sock_diag.h`: the type of the request that destroys a socket.
+pub(super) const SOCK_DESTROY: u16 = 21;
+
 /// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`: the type of the older request
 /// (`struct inet_diag_req`), and of its answers.
 pub(super) const TCPDIAG_GETSOCK: u16 = 18;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::common::{AgentArg, OutputArgs, positive_count, scan_interval};
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
+use crate::output::Format;
 use crate::stuck::{EvidenceScope, ScanOptions};
 use tcpclose_core::types::Nanos;
 
@@ -26,6 +27,7 @@ Examples:
   tcpclose leaks --all -p 4242    each stuck socket of one process
   tcpclose leaks --watch 5s       growth, and when file descriptors run out
   tcpclose leaks --dead           connections to peers that may be gone, too
+  tcpclose leaks --destroy        what could be destroyed, to have memory and peers back at once
   tcpclose leaks --watch 5s --replay FILE
                                   what was stuck when FILE was recorded")]
 #[derive(Clone)]
@@ -52,6 +54,13 @@ pub(in crate::cli) struct LeaksArgs {
     /// their event loops for 50 ms and more
     #[arg(long, conflicts_with = "replay")]
     pub(super) inspect: bool,
+    /// Name the sockets that can be destroyed (SOCK_DESTROY), and what their process and peer will
+    /// see; with --yes, destroy them
+    #[arg(long, conflicts_with_all = ["watch", "replay", "dead", "all"])]
+    pub(super) destroy: bool,
+    /// With --destroy: destroy them
+    #[arg(long, requires = "destroy")]
+    pub(super) yes: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
     /// Scan again at this interval; JSON then has only what changes
@@ -74,7 +83,26 @@ pub(in crate::cli) struct LeaksArgs {
     pub(super) filters: FilterArgs,
 }
 
+/// The least `--min-age` of sockets that are to be destroyed: any connection that its peer closes
+/// first is in CLOSE_WAIT for a moment.
+const MIN_DESTROY_AGE: Duration = Duration::from_secs(1);
+
 impl LeaksArgs {
+    /// Refuses what does not go together with `--destroy`.
+    pub(super) fn check_destroy(&self) -> anyhow::Result<()> {
+        if self.destroy {
+            anyhow::ensure!(
+                self.min_age >= MIN_DESTROY_AGE,
+                "--destroy takes sockets only that have been stuck for 1s or longer; raise --min-age"
+            );
+            anyhow::ensure!(
+                self.output.format() == Format::Table,
+                "--destroy writes text only; leave --json or --format away"
+            );
+        }
+        Ok(())
+    }
+
     /// Returns what is to be scanned for.
     pub(super) fn scan_options(&self) -> anyhow::Result<ScanOptions> {
         let (netns, netns_cookie) = self.filters.kernel.scanned_namespace()?;
@@ -86,9 +114,10 @@ impl LeaksArgs {
             still_sending: self.all,
             dead_after: self.dead.map(Nanos::from),
             agent: self.agent.address(),
-            evidence: match self.inspect {
-                true => EvidenceScope::Everything,
-                false => EvidenceScope::Cheap,
+            evidence: match (self.destroy, self.inspect) {
+                (true, _) => EvidenceScope::None,
+                (false, true) => EvidenceScope::Everything,
+                (false, false) => EvidenceScope::Cheap,
             },
         })
     }

@@ -1,6 +1,7 @@
 //! `tcpclose leaks`.
 
 mod args;
+mod destroy;
 mod printer;
 mod replay;
 mod watch;
@@ -24,6 +25,7 @@ pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
     if let (Some(file), Some(every)) = (&args.replay, args.watch) {
         return replay::run(args, file, every.into());
     }
+    args.check_destroy()?;
     let mut scanner = Scanner::new(args.scan_options()?);
     let (offset, cgroups) = (ClockOffset::measured(), Box::new(Cgroups::new()));
     let clock = WallClock::new(offset.clone());
@@ -37,6 +39,9 @@ pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
                 printer.note_missing_agent();
             }
             let report = scanner.report();
+            if args.destroy {
+                return destroy::run(report, args.yes, complete);
+            }
             match printer.print(report)? {
                 PrintOutcome::ReaderGone => Ok(ExitCode::SUCCESS),
                 PrintOutcome::Printed => {
