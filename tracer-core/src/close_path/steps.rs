@@ -3,9 +3,9 @@
 use tcpclose_common::TcpState;
 
 use super::dropped::next_seq;
-use super::facts::CloseFacts;
+use super::facts::{CloseFacts, before};
 use super::minisocket_outcome::MinisocketOutcome;
-use crate::event::{Evidence, Segment};
+use crate::event::{Evidence, Segment, TcpFields};
 use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
 use crate::live_endpoint::StateChange;
 use crate::types::{Certainty, Nanos};
@@ -99,14 +99,34 @@ impl CloseFacts<'_> {
         }
     }
 
+    /// Returns whether the count of segments shows that tcp_fin() has sent no ACK before this
+    /// change: without memory for it, it leaves that to a timer (__tcp_send_ack).
+    fn lacks_ack_of_fin(&self, change: &StateChange) -> bool {
+        let mut changes = self.endpoint.changes().iter();
+        let before_it = changes.rfind(|earlier| earlier.new == change.old);
+        let Some((earlier, now)) = before_it
+            .and_then(|earlier| earlier.evidence)
+            .zip(change.evidence)
+        else {
+            return false;
+        };
+        let since =
+            |count: fn(&TcpFields) -> u32| count(&now.tcp).wrapping_sub(count(&earlier.tcp));
+        // Its FIN follows the transition to FIN_WAIT1.
+        let own_fin =
+            change.old == TcpState::FinWait1 && before(earlier.tcp.write_seq, now.tcp.snd_nxt);
+        let others = since(|tcp| tcp.retransmits) + u32::from(own_fin);
+        since(|tcp| tcp.segs_out) <= others
+    }
+
     /// Returns the local ACK of the peer's FIN, sent by tcp_fin() on the spot; `None` if this host
-    /// dropped it.
+    /// dropped it or never sent it.
     pub(super) fn local_ack_step(&self, change: &StateChange) -> Option<Step> {
         let Some(evidence) = change.evidence else {
             let flags = SegmentFlags::Ack;
             return Some(inferred(Side::Local, flags, None, None, change.at));
         };
-        if self.ack_was_dropped(evidence.tcp.rcv_nxt, change.at) {
+        if self.ack_was_dropped(evidence.tcp.rcv_nxt, change.at) || self.lacks_ack_of_fin(change) {
             return None;
         }
         Some(Step {

@@ -227,6 +227,33 @@ fn an_ack_of_the_peers_fin_that_is_dropped_is_not_claimed() {
 }
 
 #[test]
+fn an_ack_of_the_peers_fin_for_which_there_was_no_memory_is_not_claimed() {
+    for (crossing, retransmits) in [(false, 0), (true, 0), (true, 1)] {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.closes(&mut world, TcpState::FinWait1);
+        end.evidence.tcp.retransmits = retransmits;
+        end.evidence.tcp.segs_out += retransmits;
+        if !crossing {
+            end.is_acknowledged();
+            end.to(&mut world, TcpState::FinWait2);
+        }
+        end.receives_fin();
+        if crossing {
+            end.to(&mut world, TcpState::Closing);
+            world.pass_ms(1);
+            end.is_acknowledged();
+        }
+        end.to(&mut world, TcpState::Close);
+        let close = world.close();
+        let mut own = close.steps.iter().filter(|it| it.from == Side::Local);
+        let fin = own.next().map(|step| step.flags.to_string());
+        assert_eq!((fin.as_deref(), own.next()), (Some("FIN,ACK"), None));
+        assert_eq!(close.segments, None);
+    }
+}
+
+#[test]
 fn an_ack_of_a_minisocket_that_is_dropped_is_not_claimed() {
     let mut world = world();
     world.tracker = world.tracker.with_segments();
