@@ -143,8 +143,8 @@ fn verdicts_come_first_and_say_how_they_are_proven() {
 NAT: 127.0.0.1:48350 at A is 10.92.0.1:2231 at B (1 connection)
 A  web.rec, 12:00:00 to 12:01:00, 1,300 endpoints closed, 1 open at its end
 B  db.rec, 12:00:00 to 12:01:00, 1,300 endpoints closed, 1 open at its end
-1,300 connections are in both recordings; how B's clock stands to A's is unknown:
-connections show the times of segments in one direction only
+1,300 connections are in both recordings; how B's clock stands to A's is
+unknown: connections show the times of segments in one direction only
 2 things went wrong between A and B.
 ";
     assert!(text.ends_with(end), "{text}");
