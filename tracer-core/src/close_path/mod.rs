@@ -14,6 +14,7 @@ mod dropped;
 mod error;
 mod facts;
 mod idle;
+mod lost;
 mod measure;
 mod minisocket_outcome;
 mod path;
@@ -80,6 +81,7 @@ pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -
         idle: facts.idle(reset.as_ref()),
         peer_cause: None,
         connect_error: facts.connect_error(path),
+        lost: facts.lost(path, reset.as_ref()),
         segments: facts.segments(path, reset.as_ref(), &steps),
         half_close: facts.half_close(path, at),
         steps,

@@ -81,6 +81,7 @@ fn close(endpoint: Endpoint, path: ClosePath, at: Nanos, steps: &[Step]) -> Clos
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: steps.into(),
         segments: None,
         states: smallvec![],

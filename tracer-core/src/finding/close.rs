@@ -32,6 +32,9 @@ pub struct Close {
     pub peer_cause: Option<Cause>,
     /// `sk_err` of a connect() that failed, where the kernel set it.
     pub connect_error: Option<u16>,
+    /// The data that an abnormal close of an established connection destroyed; `None` for others,
+    /// and where nothing shows it.
+    pub lost: Option<Lost>,
     /// The closing segments, in order. Incomplete where `segments` is `None`.
     pub steps: Steps,
     /// The number of closing segments, including retransmissions of the local FIN; `None` if it is
@@ -187,6 +190,17 @@ pub struct Bytes {
     pub sent: Option<u64>,
     /// Bytes received in order by this host.
     pub received: Option<u64>,
+}
+
+/// Data that an abnormal close destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Bytes that the application had written and the peer had not acknowledged. Some of them may
+    /// have reached it.
+    pub unacknowledged: u32,
+    /// Bytes that had been received and were dropped unread; `None` where there were some, whose
+    /// number the kernel side does not send.
+    pub unread: Option<u32>,
 }
 
 /// The reset of a connection: its sender and its cause.

@@ -13,7 +13,7 @@ use super::types::Nanos;
 pub use super::endpoint::{Endpoint, InitialSequenceNumbers};
 pub use cause::Cause;
 pub use close::{
-    Bytes, Close, ClosePath, HalfClose, Initiator, Reset, ResetReason, SegmentFlags, Side,
+    Bytes, Close, ClosePath, HalfClose, Initiator, Lost, Reset, ResetReason, SegmentFlags, Side,
     StateDurations, Step, Steps,
 };
 pub use time_wait::{EndSource, TimeWait, TimeWaitEnd};

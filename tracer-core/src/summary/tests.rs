@@ -48,6 +48,7 @@ fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![],
         segments: None,
         states: smallvec![],

@@ -3,7 +3,7 @@
 use tcpclose_common::TcpState;
 use tcpclose_core::MinisocketState;
 use tcpclose_core::event::{SignalKind, Task};
-use tcpclose_core::finding::{Cause, Close, ClosePath};
+use tcpclose_core::finding::{Cause, Close, ClosePath, Lost};
 use tcpclose_core::types::Nanos;
 
 use crate::socket::{Socket, World, reset_sent, task, tuple};
@@ -158,6 +158,53 @@ fn an_exit_is_no_cause_of_the_peers_reset_nor_of_an_orderly_close() {
     orderly.to(&mut world, TcpState::FinWait2);
     orderly.enters_time_wait(&mut world);
     assert_eq!(world.close().cause, None);
+}
+
+#[test]
+fn what_an_abnormal_close_destroyed_is_known_as_far_as_the_socket_shows_it() {
+    let lost = |unacknowledged, unread| {
+        Some(Lost {
+            unacknowledged,
+            unread,
+        })
+    };
+    let reset_by_peer = |state: Option<TcpState>| {
+        let mut world = World::new();
+        let mut end = Socket::client(&mut world, 5);
+        end.sends(10);
+        end.receives(5, 0);
+        end.writes(27);
+        if let Some(state) = state {
+            end.closes(&mut world, state);
+        }
+        end.evidence.tcp.error = ECONNRESET;
+        world.signal(5, SignalKind::ResetReceived);
+        end.to(&mut world, TcpState::Close);
+        world.pass_ms(20);
+        world.close().lost
+    };
+    // What was received can still be read.
+    assert_eq!(reset_by_peer(None), lost(27, Some(0)));
+    // The FIN is no data.
+    assert_eq!(reset_by_peer(Some(TcpState::FinWait1)), lost(27, Some(0)));
+
+    let mut world = World::new();
+    let mut abort = Socket::server(&mut world, 5);
+    abort.receives(5, 0);
+    abort.closes(&mut world, TcpState::Close);
+    world.signal(5, reset_sent(Some("TCP_ABORT_ON_CLOSE")));
+    world.pass_ms(20);
+    assert_eq!(world.close().lost, lost(0, None));
+
+    let mut orderly = Socket::client(&mut world, 6);
+    orderly.sends(10);
+    orderly.closes_first(&mut world);
+    orderly.enters_time_wait(&mut world);
+    assert_eq!(world.close().lost, None);
+    assert_eq!(
+        failed_connect(Some(40_000), ECONNREFUSED, 1, true).lost,
+        None
+    );
 }
 
 #[test]

@@ -101,6 +101,7 @@ pub(super) fn details(close: &Close, symbols: Symbols) -> Vec<String> {
     if close.path != ClosePath::ConnectFailed {
         parts.extend(bytes(close));
     }
+    parts.extend(unacknowledged(close));
     parts.extend(sent_again(close));
     if let Some(peer) = &close.endpoint.peer_owner {
         let mut text = "the peer is ".to_owned();
@@ -109,6 +110,13 @@ pub(super) fn details(close: &Close, symbols: Symbols) -> Vec<String> {
         parts.push(text);
     }
     parts
+}
+
+/// Returns the bytes that the peer had not acknowledged, if there are any.
+fn unacknowledged(close: &Close) -> Option<String> {
+    let lost = close.lost.filter(|lost| lost.unacknowledged > 0)?;
+    let size = Size(lost.unacknowledged.into());
+    Some(format!("{size} not acknowledged"))
 }
 
 /// Returns the segments that were retransmitted, if there are any.

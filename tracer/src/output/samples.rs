@@ -11,7 +11,7 @@ use crate::cgroup_names::CgroupNames;
 use crate::output::clock::WallClock;
 use tcpclose_core::event::{Task, Transition};
 use tcpclose_core::finding::{
-    Bytes, Close, ClosePath, Endpoint, HalfClose, InitialSequenceNumbers, Initiator, Reset,
+    Bytes, Close, ClosePath, Endpoint, HalfClose, InitialSequenceNumbers, Initiator, Lost, Reset,
     ResetReason, SegmentFlags, Side, Step,
 };
 use tcpclose_core::process::Container;
@@ -96,6 +96,7 @@ pub(crate) fn three_way() -> Close {
         idle: Some(Nanos::from_millis(4)),
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![
             step(
                 Side::Peer,
@@ -144,6 +145,10 @@ pub(crate) fn reset() -> Close {
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: Some(Lost {
+            unacknowledged: 0,
+            unread: None,
+        }),
         steps: smallvec![step(
             Side::Local,
             SegmentFlags::RstAck,
@@ -171,6 +176,7 @@ pub(crate) fn half_closed() -> Close {
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         segments: Some(4),
         steps: smallvec![],
         states: smallvec![
@@ -211,6 +217,7 @@ pub(crate) fn unknown() -> Close {
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![],
         segments: None,
         states: smallvec![

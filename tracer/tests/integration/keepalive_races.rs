@@ -72,6 +72,8 @@ fn a_client_writes_after_the_servers_fin(family: Family) {
     let close = is_reset(&lab, connection.ports);
     close
         .has("/close/cause", "stale_keepalive")
+        .has("/close/lost/unacknowledged_bytes", REQUEST.len())
+        .has("/close/lost/unread_bytes", 0)
         .has("/half_close/bytes_sent", REQUEST.len());
     assert_silent(&close, before);
     // Its RST is seen from Linux 6.10 on.

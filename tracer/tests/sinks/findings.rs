@@ -128,6 +128,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,

@@ -46,6 +46,7 @@ fn close(second: u64, peer_port: u16, initiator: Initiator, lifetime_ms: u64) ->
         idle: None,
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![],
         segments: None,
         states: smallvec![],

@@ -31,6 +31,7 @@ fn close((began, silence): (u64, u64)) -> Close {
         idle: Some(Nanos::from_millis(silence)),
         peer_cause: None,
         connect_error: None,
+        lost: None,
         steps: smallvec![Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,

@@ -65,6 +65,7 @@ impl<'a> Close<'a> {
             idle,
             peer_cause,
             connect_error,
+            lost,
             steps,
             segments,
             states,
@@ -89,6 +90,7 @@ impl<'a> Close<'a> {
                 cause: cause.map(Into::into),
                 peer_cause: peer_cause.map(Into::into),
                 errno: *connect_error,
+                lost: lost.map(Lost::from),
                 idle_ms: idle.map(rounded_ms),
                 segments: *segments,
                 steps: Steps(steps),
@@ -187,9 +189,29 @@ struct ClosePath<'a> {
     cause: Option<&'static str>,
     peer_cause: Option<&'static str>,
     errno: Option<u16>,
+    lost: Option<Lost>,
     idle_ms: Option<f64>,
     segments: Option<u32>,
     steps: Steps<'a>,
+}
+
+#[derive(Serialize)]
+struct Lost {
+    unacknowledged_bytes: u32,
+    unread_bytes: Option<u32>,
+}
+
+impl From<finding::Lost> for Lost {
+    fn from(lost: finding::Lost) -> Self {
+        let finding::Lost {
+            unacknowledged,
+            unread,
+        } = lost;
+        Self {
+            unacknowledged_bytes: unacknowledged,
+            unread_bytes: unread,
+        }
+    }
 }
 
 struct Steps<'a>(&'a [finding::Step]);
