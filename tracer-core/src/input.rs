@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Event;
 use super::finding::Loss;
 use super::parked::MinisocketState;
+use super::saved::{RestoreEnd, SavedEndpoints};
 use super::snapshot::SnapshotSocket;
 use super::stuck::StuckProbeResponse;
 use super::time_wait::PollResponse;
@@ -58,4 +59,10 @@ pub enum Input {
     /// Records were lost before they reached the core. The loss is reported in order with the other
     /// findings.
     Loss(Loss),
+    /// Endpoints that an earlier tracker of this boot has [saved](crate::Tracker::save). Each is
+    /// taken over once a snapshot or a record shows that its socket is still there.
+    Restore(SavedEndpoints),
+    /// All sockets that were open after the restart were looked at. The time between is reported,
+    /// and what has ended in it.
+    RestoreEnd(RestoreEnd),
 }

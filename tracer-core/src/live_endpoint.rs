@@ -16,7 +16,7 @@ use super::types::{
 
 /// The most state changes that are kept for one close. The longest path has four and repeats are
 /// merged; the rest is room for unexpected ones.
-const MAX_CHANGES: usize = 8;
+pub(super) const MAX_CHANGES: usize = 8;
 
 /// The most dropped segments that are kept for one close. A firewall may drop each try of a FIN.
 const MAX_DROPPED: usize = 16;

@@ -79,6 +79,12 @@ impl Table {
         live.map(|live| (live.key, &live.endpoint))
     }
 
+    /// Returns all endpoints with their keys, the longest in their state first.
+    pub fn in_order(&self) -> impl Iterator<Item = (EndpointId, &LiveEndpoint)> {
+        let live = self.slots.in_order(&self.order);
+        live.map(|live| (live.key, &live.endpoint))
+    }
+
     /// Adds an endpoint that is not in the table yet; returns its slot, and the endpoint that had
     /// to go.
     pub fn insert(

@@ -49,7 +49,10 @@ impl UncountedLosses {
             | LossLocation::Program
             | LossLocation::Decode
             | LossLocation::Recording => {}
-            LossLocation::Table | LossLocation::Output | LossLocation::Probe => return,
+            LossLocation::Table
+            | LossLocation::Output
+            | LossLocation::Probe
+            | LossLocation::Restart => return,
         }
         let own = loss.lost.min(self.handed_over);
         self.handed_over -= own;
@@ -86,6 +89,7 @@ mod tests {
             lost,
             location,
             repaired: false,
+            duration: None,
         }
     }
 

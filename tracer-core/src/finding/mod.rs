@@ -68,6 +68,10 @@ pub struct Loss {
     pub location: LossLocation,
     /// Whether the core has been resynced with the kernel's sockets since.
     pub repaired: bool,
+    /// For how long nothing was traced; only of [`LossLocation::Restart`]. Recordings hold no such
+    /// loss: it follows from their inputs.
+    #[serde(skip)]
+    pub duration: Option<Nanos>,
 }
 
 /// The location of a loss, which also shows what was lost.
@@ -103,4 +107,7 @@ pub enum LossLocation {
     /// Requests for the state of sockets that were not answered, because the thread that probes
     /// them has panicked.
     Probe,
+    /// Endpoints that were open before a restart of the tracer and ended before it traced again.
+    /// What opened and closed in between is not known.
+    Restart,
 }

@@ -21,6 +21,7 @@
 //!
 //! ESTABLISHED: not the age of the state counts, but the time since the peer was last heard.
 
+use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::observed::{Activity, ObservedSocket};
@@ -32,7 +33,18 @@ use crate::types::Nanos;
 const MAX_TICK: Nanos = Nanos::from_millis(10);
 
 /// How an age is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum AgeCertainty {
     /// The tracer saw the socket enter its state.
@@ -42,7 +54,7 @@ pub enum AgeCertainty {
 }
 
 /// The age of a socket: when it entered its present state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
     /// The moment, or the latest that it can have been.
     pub since: Nanos,

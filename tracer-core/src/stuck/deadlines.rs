@@ -89,6 +89,20 @@ impl Deadlines {
         })
     }
 
+    /// Returns the endpoints that are to be probed, each once. `still_in` returns which entries
+    /// still matter.
+    pub fn ids(
+        &self,
+        still_in: impl Fn(Nanos, EndpointId) -> bool,
+    ) -> impl Iterator<Item = EndpointId> {
+        let scheduled = self.scheduled.iter().map(|(_, id)| *id);
+        let entered = self
+            .entered
+            .iter()
+            .filter(move |(at, id)| !self.scheduled_at.contains_key(id) && still_in(*at, *id));
+        scheduled.chain(entered.map(|(_, id)| *id))
+    }
+
     /// Returns when the next endpoint is due.
     pub fn next_due(&self) -> Option<Nanos> {
         let first = self.entered.front().map(|(at, _)| *at + self.after);

@@ -60,7 +60,18 @@ impl HolderCoverage {
 }
 
 /// Why the owner of a stuck socket is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
 #[strum(serialize_all = "snake_case")]
 pub enum OwnerUnknown {
     /// No process has a descriptor of it, and all could be inspected. Something else keeps it: a

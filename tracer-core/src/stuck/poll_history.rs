@@ -1,5 +1,6 @@
 //! The rule by which a socket is stuck.
 
+use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::age::Age;
@@ -15,7 +16,7 @@ use crate::types::Nanos;
 /// ([`Self::has_age`]) and what would end the state is missing ([`Self::verdict`]): the application
 /// never accepted the socket, or no bytes have moved for that time ([`Self::has_moved_within`]). A
 /// time that has passed exactly has passed, for either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PollHistory {
     /// The state that the polls have shown.
     pub state: TcpState,

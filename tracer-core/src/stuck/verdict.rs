@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
 use super::owner::OwnerUnknown;
@@ -17,6 +18,8 @@ use crate::types::{OwnerSource, Role};
     Hash,
     PartialOrd,
     Ord,
+    Serialize,
+    Deserialize,
     strum::Display,
     strum::IntoStaticStr,
     strum::VariantArray,

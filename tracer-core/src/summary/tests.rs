@@ -230,6 +230,7 @@ fn an_interval_has_only_what_came_in_it_and_the_totals_have_all() {
         lost: 5,
         location: LossLocation::Ring,
         repaired: true,
+        duration: None,
     });
     summaries.record(&finding);
     summaries.record(&loss);

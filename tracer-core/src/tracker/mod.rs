@@ -8,6 +8,7 @@ mod owners;
 mod peers;
 mod ports_in_use;
 mod probe_results;
+mod restore;
 mod seed;
 mod signals;
 mod stuck;
@@ -30,6 +31,7 @@ use super::listeners::Listeners;
 use super::live_endpoint::{LiveEndpoint, StateChange};
 use super::parked::ParkedEndpoints;
 use super::peer::Openings;
+use super::saved::UnconfirmedEndpoints;
 use super::stale_closing::StaleClosing;
 use super::table::Table;
 use super::time_wait::{PollRequest, PollResponse, TimeWaits};
@@ -50,6 +52,7 @@ const UNBOUND_CONNECT_TIMEOUT: Nanos = Nanos::from_secs(300);
 
 use owners::Owners;
 use peers::{ClosesAwaitingPeer, UnjoinedEndpoints, WaitingClose, add_lent_cause, set_from_path};
+use restore::EndedUnseen;
 use stuck_detector::StuckDetector;
 
 /// A close that waits for the record of a RST, or of its drop.
@@ -66,6 +69,9 @@ pub struct Tracker {
     table: Table,
     parked: ParkedEndpoints,
     stale_closing: StaleClosing,
+    /// What an earlier tracker has saved.
+    unconfirmed: UnconfirmedEndpoints,
+    ended_unseen: EndedUnseen,
     time_waits: TimeWaits,
     listeners: Listeners,
     stuck: Option<StuckDetector>,
@@ -103,6 +109,8 @@ impl Tracker {
             table: Table::new(capacity),
             parked: ParkedEndpoints::new(capacity),
             stale_closing: StaleClosing::default(),
+            unconfirmed: UnconfirmedEndpoints::new(capacity),
+            ended_unseen: EndedUnseen::default(),
             time_waits: TimeWaits::new(capacity),
             listeners: Listeners::default(),
             stuck: None,
@@ -196,6 +204,8 @@ impl Tracker {
                 began,
             } => self.resync(namespaces, alive, *began),
             Input::Loss(loss) => self.report_loss(*loss),
+            Input::Restore(saved) => self.restore(saved),
+            Input::RestoreEnd(end) => self.end_restore(end),
         }
     }
 
@@ -221,6 +231,7 @@ impl Tracker {
         self.time_waits.continue_polls(now, &mut ended);
         self.report_ended(ended);
         self.drop_outdated_stuck_deadlines();
+        self.report_some_ended_unseen();
         if self.evicted > 0 {
             let lost = std::mem::take(&mut self.evicted);
             self.findings.push_back(Finding::Loss(Loss {
@@ -228,6 +239,7 @@ impl Tracker {
                 lost,
                 location: LossLocation::Table,
                 repaired: false,
+                duration: None,
             }));
         }
     }
@@ -303,6 +315,7 @@ impl Tracker {
             .chain(self.time_waits.next_tick())
             .chain(self.next_stuck_probe())
             .chain(self.uncounted.next_due())
+            .chain(self.ended_unseen.next_due())
             .min()
     }
 
@@ -325,9 +338,10 @@ impl Tracker {
         self.report_ended(ended);
     }
 
-    /// Reports the closes that still wait for the record of a RST or for their peer's close. Call
-    /// when no more inputs follow.
+    /// Reports the closes that still wait for the record of a RST, for their peer's close or for their
+    /// turn. Call when no more inputs follow.
     pub fn end_waits(&mut self) {
+        self.report_ended_unseen(usize::MAX);
         while let Some((at, id)) = self.awaiting_reset_order.pop_front() {
             if let Some(awaiting) = self.awaiting_reset.remove(&id) {
                 self.end_wait_for_reset(awaiting, at);

@@ -25,6 +25,13 @@ impl Tracker {
             if socket.kind.left().is_none() {
                 new += usize::from(self.complete_known(socket));
             }
+            if let Some(mut endpoint) = self.confirm_by_snapshot(socket, at) {
+                endpoint.complete_with(self.endpoint_of(socket));
+                new += usize::from(endpoint.peer.get().is_none());
+                self.go_on_watching(&mut endpoint, at);
+                self.insert(socket.cookie, endpoint);
+                continue;
+            }
             match (socket.state, socket.kind.left()) {
                 (TcpState::Listen, _) => {
                     let owner = socket.owner.clone();
@@ -139,7 +146,7 @@ impl Tracker {
         known.is_some_and(|endpoint| endpoint.state != TcpState::CloseWait)
     }
 
-    fn is_known(&self, cookie: EndpointId) -> bool {
+    pub(super) fn is_known(&self, cookie: EndpointId) -> bool {
         self.table.get(cookie).is_some()
             || self.awaiting_reset.contains_key(&cookie)
             || self.awaiting_peer.contains(cookie)

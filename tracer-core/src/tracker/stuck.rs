@@ -30,6 +30,7 @@ impl Tracker {
     /// Takes the response to a probe.
     pub(super) fn apply_stuck_probe(&mut self, response: &StuckProbeResponse) {
         if let Some(detector) = &mut self.stuck {
+            detector.note_change();
             let found = detector.apply(response, &mut self.table);
             for mut stuck in found {
                 self.add_peer_owner(&mut stuck);
@@ -62,12 +63,14 @@ impl Tracker {
     /// Returns those endpoints, each as it was reported; `None` without
     /// [`Tracker::with_stuck_after`].
     pub fn stuck_sockets(&self) -> Option<impl Iterator<Item = &StuckSocket>> {
-        Some(self.stuck.as_ref()?.reported(&self.table))
+        let reported = self.stuck.as_ref()?.reported(&self.table);
+        Some(reported.chain(self.unconfirmed.stuck()))
     }
 
     /// Notes that an endpoint has entered a state in which it can be stuck.
     pub(super) fn note_stuck_state(&mut self, id: EndpointId, at: Nanos) {
         if let Some(detector) = &mut self.stuck {
+            detector.note_change();
             detector.add(at, id, &self.table);
         }
     }
@@ -93,6 +96,9 @@ impl Tracker {
 
     /// Reports that an endpoint is no longer stuck.
     pub(super) fn resolve_stuck(&mut self, mut stuck: Box<StuckSocket>, at: Nanos, by: Resolution) {
+        if let Some(detector) = &mut self.stuck {
+            detector.note_change();
+        }
         stuck.resolve(at, by);
         self.findings.push_back(Finding::Stuck(stuck));
     }

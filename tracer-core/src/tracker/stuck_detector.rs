@@ -1,5 +1,6 @@
 //! All endpoints that may be stuck: when each is probed, and what the responses make of them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ pub(super) struct StuckDetector {
     /// One reported endpoint of each process that is running out of descriptors. It is probed
     /// repeatedly, because only a probe shows that the process has free descriptors again.
     refreshed: HashMap<OwnerKey, EndpointId>,
+    /// How often something changed.
+    revision: u64,
 }
 
 /// What a probe makes of an endpoint.
@@ -87,7 +90,51 @@ impl StuckDetector {
             reported: Vec::new(),
             trends: Trends::default(),
             refreshed: HashMap::new(),
+            revision: 0,
         }
+    }
+
+    /// Returns how often something changed.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub const fn note_change(&mut self) {
+        self.revision += 1;
+    }
+
+    /// Returns the endpoints that are stuck, or may be: the reported ones first, then those whose
+    /// time has not come, each once.
+    pub fn candidates<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = EndpointId> {
+        let reported = self.reported.iter().copied();
+        let reported = reported.filter(|id| is_reported(table, *id));
+        let is_candidate = |id: &EndpointId| table.get(*id).is_some_and(may_be_stuck);
+        reported.chain(self.deadlines.ids(is_still_in(table)).filter(is_candidate))
+    }
+
+    /// Takes over the report that an endpoint is stuck, which an earlier tracker has made. Returns
+    /// `false` if there is none, or if the endpoint is too young by now.
+    pub fn take_over(&mut self, endpoint: &mut LiveEndpoint, at: Nanos) -> bool {
+        self.note_change();
+        let Some(closing) = endpoint.closing.as_deref_mut() else {
+            return false;
+        };
+        let Some(tracking) = closing.stuck_tracking.as_deref_mut() else {
+            return false;
+        };
+        if !tracking.polls.has_age(at, self.after) {
+            tracking.reported = None;
+        }
+        let Some(reported) = &tracking.reported else {
+            return false;
+        };
+        self.reported.push(endpoint.id);
+        // How its process is now, a probe of one of its sockets shows.
+        if let Entry::Vacant(place) = self.refreshed.entry(reported.owner_key()) {
+            place.insert(endpoint.id);
+            self.deadlines.probe_at(at, endpoint.id);
+        }
+        true
     }
 
     /// Returns how many endpoints are reported, as of the last probe.

@@ -66,7 +66,9 @@ impl Tracker {
                             let missing = u64::from(!transition.id.is_cookie());
                             self.uncounted.note_missing(missing, transition.at);
                         }
-                        let endpoint = self.new_endpoint_mid_life(transition);
+                        let saved = self.confirm_by_transition(transition);
+                        let endpoint =
+                            saved.unwrap_or_else(|| self.new_endpoint_mid_life(transition));
                         self.insert(transition.id, endpoint)
                     }
                 };

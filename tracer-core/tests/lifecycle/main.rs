@@ -28,6 +28,7 @@ mod properties;
 mod refused_fins;
 mod reordered;
 mod resets;
+mod restarts;
 mod scenarios;
 mod seed;
 mod segments;

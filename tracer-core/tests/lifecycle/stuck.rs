@@ -118,7 +118,7 @@ pub fn stuck_socket(world: &mut World) -> StuckSocket {
 }
 
 /// One that has been reported to be stuck, held by process 9.
-fn stuck(world: &mut World, id: u64) -> Socket {
+pub fn stuck(world: &mut World, id: u64) -> Socket {
     let end = waiting(world, id);
     world.pass_ms(60 * SECOND);
     assert_eq!(requests(world).len(), 1);

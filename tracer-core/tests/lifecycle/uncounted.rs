@@ -116,6 +116,7 @@ fn what_a_counted_loss_explains_is_not_counted_again() {
             lost,
             location: LossLocation::Program,
             repaired: true,
+            duration: None,
         }));
     };
     lost(&mut world, 1);

@@ -289,6 +289,7 @@ mod tests {
                 lost: 1,
                 location: LossLocation::Ring,
                 repaired: true,
+                duration: None,
             });
             outputs.offer(&Arc::new(loss.into()));
         }

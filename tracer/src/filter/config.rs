@@ -212,6 +212,7 @@ mod tests {
             lost: 1,
             location: LossLocation::Ring,
             repaired: true,
+            duration: None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Losses in words.
 
+use super::duration::push_with_unit;
 use crate::plural::plural;
 use tcpclose_core::finding::{Loss, LossLocation};
 
@@ -51,6 +52,15 @@ pub fn loss_message(loss: &Loss) -> String {
                 "requests for the state of sockets were"
             ),
         ),
+        LossLocation::Restart => {
+            let mut span = String::new();
+            push_with_unit(&mut span, loss.duration.unwrap_or_default());
+            format!(
+                "nothing was traced for {span} while tcpclose was restarted: {lost} {} open before had ended by then in \
+                 an unknown way, and what opened and closed meanwhile is missing",
+                pick("connection that was", "connections that were"),
+            )
+        }
     }
 }
 
@@ -67,6 +77,7 @@ mod tests {
                 lost,
                 location,
                 repaired: false,
+                duration: None,
             })
         };
         assert_eq!(
@@ -88,6 +99,18 @@ mod tests {
             message(2, LossLocation::Decode),
             "2 kernel records could not be understood, so closes are missing or incomplete: this is a bug in tcpclose, \
              please report it with the output of `tcpclose doctor`"
+        );
+        let restart = loss_message(&Loss {
+            at: Nanos(0),
+            lost: 2,
+            location: LossLocation::Restart,
+            repaired: true,
+            duration: Some(Nanos::from_millis(2_300)),
+        });
+        assert_eq!(
+            restart,
+            "nothing was traced for 2.3s while tcpclose was restarted: 2 connections that were open before had ended by then \
+             in an unknown way, and what opened and closed meanwhile is missing"
         );
     }
 }

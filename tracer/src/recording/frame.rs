@@ -1,23 +1,25 @@
-//! The frames of a recording. Each is checked by itself, so the frames after a broken one can be
-//! read.
+//! The frames of a recording, and of the agent's state file. Each is checked by itself, so the
+//! frames after a broken one can be read.
 
 use std::io::{self, Read};
 
 /// The size of a frame's header in bytes: kind, three zeros, stored length, length, checksum.
-const HEADER_LEN: usize = 16;
+pub(crate) const HEADER_LEN: usize = 16;
 
 /// The longest content of a frame, stored or unpacked. A frame that claims more is broken, so that
 /// no file can use unlimited memory.
 const MAX_FRAME_LEN: usize = 64 << 20;
 
 /// The kind of the recording's head: JSON, not compressed.
-pub(super) const KIND_HEAD: u8 = 1;
+pub(crate) const KIND_HEAD: u8 = 1;
 /// The kind of a frame with compressed entries.
-pub(super) const KIND_ENTRIES: u8 = 2;
+pub(crate) const KIND_ENTRIES: u8 = 2;
 /// The kind of the empty frame at the end of a complete recording.
-pub(super) const KIND_END: u8 = 3;
+pub(crate) const KIND_END: u8 = 3;
+/// The kind of the frame of a state file with the time until which its agent worked.
+pub(crate) const KIND_UNTIL: u8 = 4;
 /// Readers skip frames of this kind and above if they do not know the kind.
-pub(super) const FIRST_OPTIONAL_KIND: u8 = 128;
+pub(crate) const FIRST_OPTIONAL_KIND: u8 = 128;
 
 /// The number of bytes that are read from the file at a time.
 const READ_LEN: usize = 256 << 10;
@@ -29,7 +31,7 @@ const MAX_SEARCH_LEN: usize = 256 << 20;
 
 /// A whole frame as it is in the file.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub kind: u8,
     /// Length of the content when it is unpacked.
     pub length: usize,
@@ -38,7 +40,7 @@ pub(super) struct Frame {
 
 /// The reason why a frame cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     #[error("the file ends in the middle of a frame")]
     Cut,
     #[error("a frame's checksum is wrong")]
@@ -50,7 +52,7 @@ pub(super) enum FrameError {
 }
 
 /// Appends a frame with this content, which is not compressed here.
-pub(super) fn push(file: &mut Vec<u8>, kind: u8, length: usize, stored: &[u8]) {
+pub(crate) fn push(file: &mut Vec<u8>, kind: u8, length: usize, stored: &[u8]) {
     let start = file.len();
     file.extend([kind, 0, 0, 0]);
     file.extend((stored.len() as u32).to_le_bytes());
@@ -102,7 +104,7 @@ impl Header {
 
 /// Reads the frames of a file.
 #[derive(Debug)]
-pub(super) struct Frames<R> {
+pub(crate) struct Frames<R> {
     file: R,
     /// Bytes that have been read from the file; those before `taken` are used up.
     buffer: Vec<u8>,

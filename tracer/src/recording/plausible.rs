@@ -4,9 +4,9 @@
 use super::Entry;
 use crate::output_status::OutputState;
 use crate::summary::IntervalEnd;
-use tcpclose_core::Input;
 use tcpclose_core::process::Process;
 use tcpclose_core::stuck::ProbedSocket;
+use tcpclose_core::{Input, SavedEndpoints};
 
 /// The longest path or command line in bytes. The kernel has at most 4,096 (`PATH_MAX`), and adds
 /// ` (deleted)`.
@@ -16,11 +16,14 @@ const MAX_TEXT_LEN: usize = 8_192;
 /// its own threads.
 const MAX_COMM_LEN: usize = 64;
 
+/// The most state changes of one endpoint.
+const MAX_CHANGES: usize = 64;
+
 /// The most outputs of an agent, and the most places where ephemeral ports are used.
 const MAX_OUTPUTS: usize = 4_096;
 
 /// Returns whether a recorder can have written the entry.
-pub(super) fn is_plausible(entry: &Entry) -> bool {
+pub(crate) fn is_plausible(entry: &Entry) -> bool {
     match entry {
         Entry::Input(input) => is_plausible_input(input),
         Entry::WallClock(_) => true,
@@ -36,8 +39,20 @@ fn is_plausible_input(input: &Input) -> bool {
             .filter_map(|socket| socket.owner.as_ref())
             .all(|owner| owner.comm.len() <= MAX_COMM_LEN),
         Input::StuckProbe(response) => response.found.iter().all(is_plausible_probe),
+        Input::Restore(saved) => is_plausible_restore(saved),
         _ => true,
     }
+}
+
+fn is_plausible_restore(saved: &SavedEndpoints) -> bool {
+    let owners = saved.owners().iter().map(|owner| &owner.comm);
+    let names = owners.chain(saved.holders().map(|holder| &holder.comm));
+    let processes = saved.processes().iter();
+    saved.most_changes() <= MAX_CHANGES
+        && names.into_iter().all(|name| name.len() <= MAX_COMM_LEN)
+        && processes
+            .into_iter()
+            .all(|process| is_plausible_process(process))
 }
 
 fn is_plausible_probe(probed: &ProbedSocket) -> bool {

@@ -270,6 +270,7 @@ impl Recorder {
                 lost,
                 location: LossLocation::Recording,
                 repaired: false,
+                duration: None,
             })));
         }
         lost

@@ -141,6 +141,7 @@ impl SessionBuilder {
         } = self;
         let loader = LoaderThread::start();
         let programs = loader::load_with(loader, &options)?;
+        let attached_at = now();
         // Before privileges are dropped.
         priority::keep_allowed(reader_nice);
         let priority = ReaderPriority::take(reader_nice);
@@ -202,6 +203,8 @@ impl SessionBuilder {
                 misses_outdated: false,
                 attached,
                 existing,
+                attached_at,
+                restart: None,
                 priority,
                 is_announced: false,
             },

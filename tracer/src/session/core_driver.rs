@@ -47,6 +47,8 @@ pub(crate) struct CoreDriver {
     tracker: Tracker,
     due: DueProbes,
     recording: Option<Recording>,
+    /// Until when all records have been taken.
+    time: Nanos,
 }
 
 impl CoreDriver {
@@ -56,6 +58,7 @@ impl CoreDriver {
             tracker: tracker_for(head),
             due: DueProbes::default(),
             recording,
+            time: Nanos(0),
         }
     }
 
@@ -71,6 +74,7 @@ impl CoreDriver {
         }
         self.tracker.apply(input);
         if let Input::Time(now) = input {
+            self.time = *now;
             let DueProbes {
                 lookups,
                 polls,
@@ -107,6 +111,11 @@ impl CoreDriver {
     /// Takes the number of transitions that are missing without having been counted.
     pub(super) fn take_uncounted_losses(&mut self, now: Nanos) -> u64 {
         self.tracker.take_uncounted_losses(now)
+    }
+
+    /// Returns until when all records have been taken.
+    pub(super) const fn time(&self) -> Nanos {
+        self.time
     }
 
     pub(super) fn tracker(&self) -> &Tracker {

@@ -24,6 +24,7 @@ fn loss(lost: u64) -> Input {
         lost,
         location: LossLocation::Ring,
         repaired: false,
+        duration: None,
     })
 }
 

@@ -16,6 +16,7 @@ use super::existing_sockets::ExistingSockets;
 use super::minisocket_prober::{ProbeJob, ProbeJobResult};
 use super::probe_thread::ProbeThread;
 use super::reader_priority::ReaderPriority;
+use super::restart::Restart;
 use super::resync::Resync;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
@@ -64,6 +65,10 @@ pub(crate) struct Live {
     pub(super) attached: AttachedPrograms,
     /// What was open before the programs were attached, until all of it is known.
     pub(super) existing: Option<ExistingSockets>,
+    /// From when on there are records.
+    pub(super) attached_at: Nanos,
+    /// What an earlier session has saved, until it is known what of it is still there.
+    pub(super) restart: Option<Restart>,
     pub(super) priority: Option<ReaderPriority>,
     /// Whether to print what is not known of it.
     pub(super) is_announced: bool,
@@ -149,6 +154,7 @@ impl Source for Live {
                 lost,
                 location: LossLocation::Program,
                 repaired: false,
+                duration: None,
             }));
         }
         for loss in self.resync.abandon() {
@@ -219,7 +225,7 @@ impl Live {
             if existing.keeps_back() {
                 return Ok(());
             }
-            self.note_progress();
+            self.note_progress(core, at);
         }
         self.take_losses(core, at)?;
         core.take(&Input::Time(at));
@@ -231,7 +237,7 @@ impl Live {
     }
 
     /// Passes on what is known of the time before the start, besides the sockets.
-    fn note_progress(&mut self) {
+    fn note_progress(&mut self, core: &mut CoreDriver, at: Nanos) {
         let Some(existing) = &mut self.existing else {
             return;
         };
@@ -249,6 +255,9 @@ impl Live {
         }
         if self.is_announced {
             existing.report_end();
+        }
+        if let Some(restart) = self.restart.take() {
+            core.take(&restart.end(at, self.attached_at, existing.searched()));
         }
         self.existing = None;
     }
@@ -274,6 +283,7 @@ impl Live {
             lost,
             location,
             repaired: false,
+            duration: None,
         };
         // A resync makes up for neither of these.
         let others = [

@@ -59,6 +59,11 @@ impl Recording {
                     self.cgroup(task.cgroup);
                 }
             }
+            Input::Restore(saved) => {
+                for owner in saved.owners() {
+                    self.cgroup(owner.cgroup);
+                }
+            }
             Input::Snapshot { sockets, .. } => {
                 for owner in sockets.iter().filter_map(|socket| socket.owner.as_ref()) {
                     self.cgroup(owner.cgroup);

@@ -114,6 +114,7 @@ impl Replay {
             lost: 1,
             location: LossLocation::Recording,
             repaired: false,
+            duration: None,
         })
     }
 }

@@ -117,6 +117,7 @@ mod tests {
         lost: 7,
         location: LossLocation::Ring,
         repaired: false,
+        duration: None,
     };
 
     fn snapshot(cookies: &[u64]) -> SocketSnapshot {

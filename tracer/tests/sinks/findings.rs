@@ -189,6 +189,7 @@ pub fn loss(lost: u64) -> Arc<Record> {
         lost,
         location: LossLocation::Ring,
         repaired: true,
+        duration: None,
     })))
 }
 

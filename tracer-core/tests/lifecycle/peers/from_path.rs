@@ -124,6 +124,7 @@ fn after_a_loss_nothing_is_reported_to_come_from_the_path() {
             lost: 1,
             location,
             repaired: true,
+            duration: None,
         }));
         world.pass_ms(20);
         world.findings();

@@ -350,6 +350,7 @@ fn output_loss(at: Nanos, lost: u64) -> Loss {
         lost,
         location: LossLocation::Output,
         repaired: false,
+        duration: None,
     }
 }
 

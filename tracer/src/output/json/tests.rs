@@ -218,12 +218,13 @@ fn a_loss_is_a_record() {
         lost: 12,
         location: LossLocation::Ring,
         repaired: false,
+        duration: None,
     });
     let mut line = Vec::new();
     write_finding(&mut line, &loss, &samples::clock(), &mut NoCgroups)
         .expect("memory takes everything");
     let expected = concat!(
-        r#"{"v":1,"kind":"loss","ts":"2026-01-31T12:00:00.000001Z","lost":12,"where":"ring","repaired":false}"#,
+        r#"{"v":1,"kind":"loss","ts":"2026-01-31T12:00:00.000001Z","lost":12,"where":"ring","repaired":false,"duration_ms":null}"#,
         "\n"
     );
     assert_eq!(String::from_utf8_lossy(&line), expected);

@@ -184,6 +184,7 @@ impl Facts {
             Some(before) => Loss {
                 lost: before.lost + loss.lost,
                 repaired: before.repaired && loss.repaired,
+                duration: before.duration.max(loss.duration),
                 ..loss
             },
         });

@@ -233,6 +233,7 @@ impl State {
                 lost,
                 location: LossLocation::Output,
                 repaired: false,
+                duration: None,
             });
             self.push(&Arc::new(loss.into()));
         }

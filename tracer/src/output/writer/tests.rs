@@ -82,6 +82,7 @@ fn loss() -> Line {
         lost: 12,
         location: LossLocation::Ring,
         repaired: false,
+        duration: None,
     });
     Line::Record(loss.into())
 }
@@ -260,7 +261,7 @@ fn finish_writes_all_that_is_queued() {
     let text = page.text();
     assert_eq!(text.lines().count(), 1_000);
     assert_eq!(text.matches(r#""cgroup":"/user.slice""#).count(), 999);
-    assert!(text.ends_with("\"where\":\"ring\",\"repaired\":false}\n"));
+    assert!(text.ends_with("\"where\":\"ring\",\"repaired\":false,\"duration_ms\":null}\n"));
 }
 
 #[test]

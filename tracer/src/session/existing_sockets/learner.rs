@@ -1,10 +1,12 @@
 //! What the thread does that learns which sockets were open before.
 
+use std::collections::HashSet;
+
 use crate::session::owners;
 use crate::session::snapshot::{SnapshotPart, SocketSnapshot};
 use crate::session::time_wait_overflow::TimeWaitOverflows;
 use tcpclose_core::SnapshotSocket;
-use tcpclose_core::types::EndpointId;
+use tcpclose_core::types::{EndpointId, NetNs};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
@@ -25,6 +27,8 @@ pub(super) struct Learnt {
     pub parts: Vec<SnapshotPart>,
     /// What could not be read, in sentences.
     pub unseen: Vec<String>,
+    /// The namespaces whose sockets were all read.
+    pub complete: HashSet<NetNs>,
     pub overflows: Option<TimeWaitOverflows>,
 }
 
@@ -77,6 +81,7 @@ impl Learner {
         let learnt = Learnt {
             parts,
             unseen: std::mem::take(&mut snapshot.unseen),
+            complete: std::mem::take(&mut snapshot.complete),
             overflows: Some(std::mem::take(&mut snapshot.overflows)),
         };
         self.snapshot = Some(snapshot);
@@ -104,6 +109,7 @@ impl Learner {
         Learnt {
             parts: found.parts,
             unseen: found.unseen,
+            complete: found.complete,
             overflows: None,
         }
     }

@@ -7,7 +7,7 @@ mod learner;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 
 use super::probe_thread::{ProbeThread, Work};
@@ -17,7 +17,7 @@ use crate::notice::notice;
 use crate::plural::plural;
 use learner::{LearnStep, Learner, Learnt, given_up};
 use tcpclose_core::event::Event;
-use tcpclose_core::types::Nanos;
+use tcpclose_core::types::{Nanos, NetNs};
 use tcpclose_core::{Input, SnapshotJoin};
 use tcpclose_sys::kernel::clock::now;
 use tcpclose_sys::kernel::loader::TraceOptions;
@@ -44,6 +44,8 @@ pub(super) struct ExistingSockets {
     /// The sockets that the core is to get, in order.
     waiting: VecDeque<SnapshotPart>,
     unseen: Vec<String>,
+    /// The namespaces whose sockets were all read.
+    complete: HashSet<NetNs>,
     overflows: Option<TimeWaitOverflows>,
     /// The number of sockets that the snapshots showed.
     found: usize,
@@ -85,6 +87,7 @@ impl ExistingSockets {
             kept_back_until,
             waiting: VecDeque::new(),
             unseen: Vec::new(),
+            complete: HashSet::new(),
             overflows: None,
             found: 0,
             is_delay_reported: false,
@@ -141,6 +144,7 @@ impl ExistingSockets {
             self.waiting
                 .extend(learnt.parts.into_iter().flat_map(slices));
             self.unseen.extend(learnt.unseen);
+            self.complete.extend(learnt.complete);
             self.overflows = learnt.overflows.or(self.overflows.take());
         }
         if self.kept_back.is_some() {
@@ -184,6 +188,15 @@ impl ExistingSockets {
     /// Returns whether more records came than could be joined, so that another snapshot is needed.
     pub const fn is_incomplete(&self) -> bool {
         self.records.is_full()
+    }
+
+    /// Returns the namespaces whose sockets are all known, and whether these are all that there
+    /// are.
+    pub fn searched(&self) -> (HashSet<NetNs>, bool) {
+        match self.is_incomplete() {
+            true => (HashSet::new(), false),
+            false => (self.complete.clone(), self.unseen.is_empty()),
+        }
     }
 
     /// Returns the name of the thread if it has panicked.

@@ -293,6 +293,7 @@ pub(super) struct Loss {
     #[serde(rename = "where")]
     location: &'static str,
     repaired: bool,
+    duration_ms: Option<f64>,
 }
 
 impl Loss {
@@ -302,6 +303,7 @@ impl Loss {
             lost,
             location,
             repaired,
+            duration,
         } = *loss;
         Self {
             v: VERSION,
@@ -310,6 +312,7 @@ impl Loss {
             lost,
             location: location.into(),
             repaired,
+            duration_ms: duration.map(rounded_ms),
         }
     }
 }

@@ -212,6 +212,7 @@ fn summaries_and_losses_pass_a_rate_limit() {
         lost: 1,
         location: tcpclose_core::finding::LossLocation::Ring,
         repaired: true,
+        duration: None,
     });
     let loss = Arc::new(loss.into());
     sink.offer(&close(1));
