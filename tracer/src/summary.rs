@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{MetricsSnapshot, Rankings, SnapshotPair};
+use crate::metrics::{MetricsSnapshot, Rankings, SnapshotPair, StateWrites};
 use crate::output_status::{OutputState, OutputStatus};
 use crate::usage::Usage;
 use tcpclose_core::finding::{Finding, LossLocation};
@@ -50,6 +50,7 @@ pub struct Summarizer {
     last: Arc<MetricsSnapshot>,
     /// From when on snapshots have stuck sockets.
     stuck_known_from: Nanos,
+    state: Option<StateWrites>,
 }
 
 impl Summarizer {
@@ -64,6 +65,7 @@ impl Summarizer {
             counts: summary::FindingCounts::new(at),
             last: Arc::new(last),
             stuck_known_from: Nanos(0),
+            state: None,
         }
     }
 
@@ -81,6 +83,11 @@ impl Summarizer {
             stuck_known_from,
             ..self
         }
+    }
+
+    /// Notes how often the agent's state file was written by now; `None` without one.
+    pub fn note_state_writes(&mut self, state: Option<StateWrites>) {
+        self.state = state;
     }
 
     /// Counts a finding.
@@ -153,6 +160,7 @@ impl Summarizer {
             places: HashMap::new(),
             outputs,
             usage: usage.unwrap_or_default(),
+            state: self.state,
             // The agent knows.
             failed_threads: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! Interfaces to the host: what this process may do, and the host's processes, cgroups and
 //! containers.
 
+mod boot_id;
 pub mod capabilities;
 pub mod cgroup;
 pub mod cgroup_paths;
@@ -30,4 +31,5 @@ pub mod systemd_unit;
 mod thread_samples;
 mod thread_tables;
 
+pub use boot_id::boot_id;
 pub use kernel_release::{is_too_old, kernel_release};

@@ -13,6 +13,7 @@ mod replay;
 mod sd_notify;
 mod self_test;
 mod socket_server;
+mod state_file;
 mod wakeups;
 
 use std::collections::BTreeSet;
@@ -40,7 +41,8 @@ use reload::ReloadableParts;
 pub use replay::replay;
 pub use self_test::self_test;
 use socket_server::{AgentQuestion, SocketServer};
-use tcpclose_core::finding::{Finding, LossLocation};
+use state_file::StateFile;
+use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::routes::RecentRoutes;
 use tcpclose_core::summary::PortPressure;
 use tcpclose_core::types::{Nanos, Port};
@@ -72,6 +74,9 @@ struct Agent {
     started: Nanos,
     /// Where commands ask, if they may and can.
     _socket_server: Option<SocketServer>,
+    state: Option<StateFile>,
+    /// Whether the state is to be saved as soon as all findings have been taken.
+    saves_state: bool,
     wakeups: Wakeups,
     /// The event to handle next.
     wakeup: Option<Wakeup>,
@@ -150,7 +155,11 @@ impl Agent {
             session.recorded_cgroups(),
         )?;
         let start = WallClock::new(session.clock()).timestamp(first.at);
-        let stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
+        let mut stuck_known_from = first.at + config.stuck_after.into() + SEARCH_TIMEOUT;
+        let mut state = open_state(&config, session, stuck_known_from);
+        if let Some(state) = &mut state {
+            stuck_known_from = state.take_over(session);
+        }
         let socket_server = listen(&config, questions);
         let reloadable = ReloadableParts::start(config, file, outputs, scrapes)?;
         Ok(Self {
@@ -161,6 +170,8 @@ impl Agent {
             recent_routes: RecentRoutes::new(first.at),
             started: first.at,
             _socket_server: socket_server,
+            state,
+            saves_state: false,
             wakeups,
             wakeup: None,
             is_stopped: false,
@@ -177,6 +188,9 @@ impl Agent {
     }
 
     fn take_finding(&mut self, finding: Finding) {
+        let is_restart = |loss: &Loss| loss.location == LossLocation::Restart;
+        // What the agent before has left is taken over: its file is out of date.
+        self.saves_state |= matches!(&finding, Finding::Loss(loss) if is_restart(loss));
         self.summarizer.take(&finding);
         if let Finding::Close(close) = &finding {
             self.recent_routes.add(close);
@@ -192,12 +206,15 @@ impl Agent {
             self.take_finding(finding);
         }
         let end = self.interval_end(now(), session);
+        self.note_state_writes();
         session.record_interval_end(&end);
         let context = session.interval_context(self.local_ports());
         let summary = self.summarizer.end_interval(end, context);
-        // Outputs report their own losses.
+        // Outputs report their own losses, and that of a restart was no record.
         let lost = &summary.connections.lost;
-        let lost = lost.total() - lost.get(LossLocation::Output);
+        let told = [LossLocation::Output, LossLocation::Restart];
+        let told: u64 = told.into_iter().map(|location| lost.get(location)).sum();
+        let lost = lost.total() - told;
         if lost > 0 {
             notice!(
                 "{lost} {} lost in the last interval; the summary shows where",
@@ -222,8 +239,9 @@ impl Agent {
         let _ = scrape.send(snapshot);
     }
 
-    fn take_snapshot(&self, at: Nanos, session: &Session<Live>) -> MetricsSnapshot {
+    fn take_snapshot(&mut self, at: Nanos, session: &Session<Live>) -> MetricsSnapshot {
         let end = self.interval_end(at, session);
+        self.note_state_writes();
         MetricsSnapshot {
             failed_threads: session.failed_threads(),
             ..self
@@ -235,6 +253,11 @@ impl Agent {
     /// Returns the ports whose connections are counted by state.
     fn local_ports(&self) -> &BTreeSet<Port> {
         &self.reloadable.config.prometheus.local_ports
+    }
+
+    fn note_state_writes(&mut self) {
+        let writes = self.state.as_ref().map(StateFile::writes);
+        self.summarizer.note_state_writes(writes);
     }
 
     fn interval_end(&self, at: Nanos, session: &Session<Live>) -> IntervalEnd {
@@ -255,6 +278,24 @@ fn listen(config: &Config, questions: mpsc::Sender<AgentQuestion>) -> Option<Soc
     SocketServer::start(&config.run_directory, questions)
         .inspect_err(|error| notice!("commands cannot ask this agent: {error:#}"))
         .ok()
+}
+
+/// Opens the state file, if there is to be one. The agent works without it, too.
+fn open_state(
+    config: &Config,
+    session: &Session<Live>,
+    stuck_known_from: Nanos,
+) -> Option<StateFile> {
+    let path = state_file::path(config.state_file.as_deref())?;
+    let traced = session.traced();
+    let opened = StateFile::open(&path, traced, stuck_known_from);
+    let opened = opened.inspect_err(|error| {
+        let path = path.display();
+        notice!(
+            "the state file {path} cannot be used, so a restart forgets what is known: {error:#}"
+        );
+    });
+    opened.ok()
 }
 
 fn usage(session: &Session<Live>) -> Usage {
@@ -278,6 +319,7 @@ impl Consumer<Live> for Agent {
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         match self.wakeup.take() {
             Some(Wakeup::IntervalEnd) => self.end_interval(session)?,
+            Some(Wakeup::SaveState) => self.saves_state = true,
             Some(Wakeup::Watchdog) => sd_notify::ping_watchdog(),
             Some(Wakeup::Scrape(scrape)) => self.answer(scrape, session),
             Some(Wakeup::Question(AgentQuestion { question, answer })) => {
@@ -305,6 +347,15 @@ impl Consumer<Live> for Agent {
         Ok(())
     }
 
+    fn after_findings(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.saves_state)
+            && let Some(state) = &mut self.state
+        {
+            state.save(session);
+        }
+        Ok(())
+    }
+
     fn is_done(&self) -> bool {
         self.is_stopped
     }
@@ -312,9 +363,12 @@ impl Consumer<Live> for Agent {
     fn finish(mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         sd_notify::stopping();
         let last = self.end_interval(session);
-        self.reloadable
-            .outputs
-            .finish(Instant::now() + FINISH_TIMEOUT);
+        let deadline = Instant::now() + FINISH_TIMEOUT;
+        // The end of the interval may have made more findings, which the next agent does not make.
+        if let Some(state) = self.state.take() {
+            state.finish(session, deadline);
+        }
+        self.reloadable.outputs.finish(deadline);
         last
     }
 }

@@ -68,7 +68,15 @@ pub(super) fn lock(destination: &str, directory: &Path) -> anyhow::Result<File> 
         )
     };
     safe_path::create_folders(directory).with_context(failed)?;
-    let file = open(&path).with_context(failed)?;
+    take_lock(&path, failed)
+}
+
+/// Opens or creates a lock's file, and takes the lock. `failed` says what else the user can do.
+///
+/// # Errors
+/// Another agent holds the lock, or its file cannot be created.
+pub(super) fn take_lock(path: &Path, failed: impl Fn() -> String) -> anyhow::Result<File> {
+    let file = open(path).with_context(&failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -125,6 +125,7 @@ impl ReloadableParts {
             stuck_after,
             max_connections,
             run_directory,
+            state_file,
             reader_nice,
             answer_commands,
             trace,
@@ -135,6 +136,7 @@ impl ReloadableParts {
         let needs_restart = [
             ("stuck_after", stuck_after != config.stuck_after),
             ("max_connections", max_connections != config.max_connections),
+            ("state_file", state_file != config.state_file),
             ("reader_nice", reader_nice != config.reader_nice),
             ("answer_commands", answer_commands != config.answer_commands),
             ("[trace]", trace != config.trace),

@@ -11,6 +11,7 @@ use super::http_server::Scrape;
 use super::reload::ReloadEvent;
 use super::sd_notify::{self, Watchdog};
 use super::socket_server::{AgentQuestion, next_question};
+use super::state_file::SAVE_INTERVAL;
 
 /// An event for the agent's loop.
 #[expect(
@@ -20,6 +21,8 @@ use super::socket_server::{AgentQuestion, next_question};
 pub(super) enum Wakeup {
     /// An interval is over.
     IntervalEnd,
+    /// What a restart must not forget is to be saved.
+    SaveState,
     /// systemd expects a sign of life.
     Watchdog,
     /// An HTTP client needs a snapshot.
@@ -37,6 +40,7 @@ pub(super) enum Wakeup {
 /// The sources of [`Wakeup`]s.
 pub(super) struct Wakeups {
     ticks: time::Interval,
+    saves: time::Interval,
     watchdog: Watchdog,
     scrapes: mpsc::Receiver<Scrape>,
     questions: mpsc::Receiver<AgentQuestion>,
@@ -57,6 +61,7 @@ impl Wakeups {
     ) -> io::Result<Self> {
         Ok(Self {
             ticks: ticks(interval),
+            saves: ticks(SAVE_INTERVAL),
             watchdog: sd_notify::watchdog(),
             scrapes,
             questions,
@@ -75,6 +80,7 @@ impl Wakeups {
     pub async fn next(&mut self) -> Wakeup {
         tokio::select! {
             _ = self.ticks.tick() => Wakeup::IntervalEnd,
+            _ = self.saves.tick() => Wakeup::SaveState,
             () = self.watchdog.due() => Wakeup::Watchdog,
             Some(scrape) = self.scrapes.recv() => Wakeup::Scrape(scrape),
             question = next_question(&mut self.questions) => Wakeup::Question(question),

@@ -42,8 +42,32 @@ pub struct MetricsSnapshot {
     pub outputs: Vec<OutputStatus>,
     /// The resources that the agent itself has used.
     pub usage: Usage,
+    /// How often the state file was written; `None` without one.
+    pub state: Option<StateWrites>,
     /// Threads that have panicked and do not work again yet.
     pub failed_threads: Vec<&'static str>,
+}
+
+/// How often the state file was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateWrites {
+    /// How often that succeeded.
+    pub written: u64,
+    /// How often it failed.
+    pub failed: u64,
+    /// How many connections the last one had no room for.
+    pub left_out: u64,
+}
+
+impl StateWrites {
+    /// Returns the counts since an earlier moment.
+    const fn since(self, earlier: Self) -> Self {
+        Self {
+            written: self.written.saturating_sub(earlier.written),
+            failed: self.failed.saturating_sub(earlier.failed),
+            left_out: self.left_out,
+        }
+    }
 }
 
 /// The snapshots at the beginning and the end of an interval.
@@ -100,6 +124,9 @@ impl MetricsSnapshot {
             unjoined: self.unjoined.saturating_sub(earlier.unjoined),
             outputs: OutputStatus::all_since(&self.outputs, &earlier.outputs).collect(),
             usage: self.usage.since(&earlier.usage),
+            state: self
+                .state
+                .map(|state| state.since(earlier.state.unwrap_or_default())),
             ..self.clone()
         }
     }

@@ -52,6 +52,7 @@ fn names_that_operators_know_are_derived() {
     for name in [
         "process_cpu_seconds_total",
         "process_resident_memory_bytes",
+        "process_start_time_seconds",
         "tcpclose_opened_total",
         "tcpclose_closes_total",
         "tcpclose_resets_total",

@@ -10,7 +10,7 @@ use tcpclose_core::types::{Nanos, NetNs, Port};
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 use super::samples::{clock, reset, stuck, three_way, unknown, us};
-use crate::metrics::{MetricsSnapshot, SnapshotPair};
+use crate::metrics::{MetricsSnapshot, SnapshotPair, StateWrites};
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use crate::summary::{IntervalEnd, IntervalSummary, Summarizer};
 use crate::usage::Usage;
@@ -33,6 +33,11 @@ pub(crate) fn summary() -> IntervalSummary {
     for close in [three_way(), reset(), unknown()] {
         summarizer.take(&Finding::Close(Box::new(close)));
     }
+    summarizer.note_state_writes(Some(StateWrites {
+        written: 18,
+        failed: 1,
+        left_out: 4,
+    }));
     let route = Route {
         netns: NetNs::new(4_026_531_840),
         local: "127.0.0.1".parse().expect("an address"),

@@ -144,6 +144,45 @@ impl FilePlace {
         Ok(renameat(&self.folder, &self.name, &self.folder, &name)?)
     }
 
+    /// Returns the place beside this one whose name has a suffix added.
+    ///
+    /// # Errors
+    /// The process may have no more descriptors.
+    pub fn with_suffix(&self, suffix: &str) -> io::Result<Self> {
+        let mut name = self.name.clone();
+        name.push(suffix);
+        Ok(Self {
+            folder: self.folder.try_clone()?,
+            name,
+            is_in_proc: self.is_in_proc,
+        })
+    }
+
+    /// Renames the file to the name of a place beside it, whose file it replaces.
+    ///
+    /// # Errors
+    /// The folder may not be written to, or the names are on two file systems.
+    pub fn rename_to(&self, other: &Self) -> io::Result<()> {
+        Ok(renameat(
+            &self.folder,
+            &self.name,
+            &other.folder,
+            &other.name,
+        )?)
+    }
+
+    /// Creates the file, which must not exist before: a file that was left behind is removed.
+    ///
+    /// # Errors
+    /// The folder may not be written to.
+    pub fn create_anew(&self, mode: Mode) -> io::Result<File> {
+        match unlinkat(&self.folder, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)
+    }
+
     /// Removes the file if it is still the one that is open.
     pub fn remove(&self, open: &File) -> io::Result<()> {
         let (open, named) = (fstat(open)?, self.stat()?);

@@ -162,7 +162,11 @@ impl Container {
             let volume = volume.unwrap_or_else(|| panic!("a volume for {wanted}"));
             let to = wanted["mountPath"].as_str().unwrap_or_default();
             let is_read_only = wanted["readOnly"] == true;
-            mounts.push(if let Some(path) = volume["hostPath"]["path"].as_str() {
+            mounts.push(if volume["hostPath"]["type"] == "DirectoryOrCreate" {
+                let directory = self.bundle.join("host").join(to.trim_start_matches('/'));
+                fs::create_dir_all(&directory).expect("a folder of the bundle");
+                bind(&directory.display().to_string(), to, is_read_only)
+            } else if let Some(path) = volume["hostPath"]["path"].as_str() {
                 bind(path, to, is_read_only)
             } else if volume["configMap"].is_object() {
                 let files = self.bundle.join("config");

@@ -18,6 +18,7 @@ mod program;
 mod questions;
 mod recording;
 mod reload;
+mod restart;
 mod rights;
 mod self_test;
 mod soak;

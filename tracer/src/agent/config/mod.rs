@@ -56,6 +56,10 @@ pub struct Config {
     /// The directory for the locks of outputs without a file of their own.
     #[serde(deserialize_with = "absolute")]
     pub run_directory: PathBuf,
+    /// The file with what a restart must not forget: none where it is empty, and where it is not
+    /// set, the one in systemd's `StateDirectory=`.
+    #[serde(deserialize_with = "state_file")]
+    pub state_file: Option<PathBuf>,
     /// The nice value of the thread that reads the kernel's records.
     #[serde(deserialize_with = "reader_nice")]
     pub reader_nice: i32,
@@ -113,6 +117,7 @@ impl Default for Config {
             stuck_after: Duration::from_secs(60),
             max_connections: NonZeroUsize::new(1 << 20).expect("not zero"),
             run_directory: DEFAULT_RUN_DIRECTORY.into(),
+            state_file: None,
             reader_nice: READER_NICE,
             answer_commands: true,
             trace: KernelFilter::default(),
@@ -286,6 +291,16 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::
             "`{address}` is not an address with a port; write it like \"127.0.0.1:{PROMETHEUS_PORT}\""
         ))
     })
+}
+
+fn state_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if !path.is_absolute() && !path.as_os_str().is_empty() {
+        return Err(de::Error::custom(
+            "a path must begin with `/`, or be empty for no file",
+        ));
+    }
+    Ok(Some(path))
 }
 
 fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {

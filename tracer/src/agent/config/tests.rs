@@ -29,10 +29,13 @@ fn without_a_file_everything_goes_to_stdout() {
 fn every_key_in_the_comments_exists() {
     let text = DEFAULT_CONFIG
         .replace("# ip_version", "ip_version")
-        .replace("# netns", "netns");
+        .replace("# netns", "netns")
+        .replace("# state_file", "state_file");
     let config = Config::parse(&text, "default").expect("it is valid");
     assert_eq!(config.trace.ip_version, Some(IpVersion::V4));
     assert_eq!(config.trace.netns.as_deref(), Some("4026531840"));
+    let state_file = Path::new("/var/lib/tcpclose/state");
+    assert_eq!(config.state_file.as_deref(), Some(state_file));
 }
 
 #[test]
@@ -108,6 +111,11 @@ fn an_invalid_value_is_one_line_with_its_position() {
             "a duration is at most",
         ),
         ("run_directory = \"\"", "1:17", "a path must begin with `/`"),
+        (
+            "state_file = \"state\"",
+            "1:14",
+            "a path must begin with `/`, or be empty for no file",
+        ),
         (
             "[trace]\nlocal_ports = [80, 0]",
             "2:15",

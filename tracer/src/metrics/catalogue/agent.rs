@@ -2,6 +2,7 @@
 
 use crate::output_status::{OutputCounts, OutputState, OutputStatus};
 use tcpclose_core::finding::LossLocation;
+use tcpclose_core::types::Nanos;
 use tcpclose_sys::kernel::program_stats::ProgramRunStats;
 
 use super::points::{count, measured};
@@ -62,6 +63,33 @@ pub(super) const METRICS: &[Metric] = &[
             })
         }),
     ),
+    Metric::new(
+        "tcpclose.state.writes",
+        "{write}",
+        "Writes of the state file, by what became of them; nothing without such a file.",
+        &["outcome"],
+        Instrument::Counter(state_writes),
+    ),
+    Metric::new(
+        "tcpclose.state.left_out",
+        "{connection}",
+        "Connections that the last state file had no room for; nothing without such a file.",
+        &[],
+        Instrument::Gauge(|snapshot| {
+            let state = snapshot.state.iter();
+            state
+                .map(|state| (Vec::new(), Number::Count(state.left_out)))
+                .collect()
+        }),
+    ),
+    Metric::new(
+        "process.start_time",
+        "s",
+        "When the agent started, since 1970: all counters were 0 then.",
+        &[],
+        Instrument::Gauge(|snapshot| measured(start_time(snapshot))),
+    )
+    .only_for(ExportFormat::Prometheus),
     Metric::new(
         "process.cpu",
         "s",
@@ -144,6 +172,23 @@ fn points_by_output(snapshot: &MetricsSnapshot, value: fn(&OutputStatus) -> u64)
             (labels, Number::Count(value(output)))
         })
         .collect()
+}
+
+fn state_writes(snapshot: &MetricsSnapshot) -> Points<Number> {
+    let writes = snapshot.state.iter().flat_map(|state| {
+        [
+            (RecordOutcome::Written, state.written),
+            (RecordOutcome::Failed, state.failed),
+        ]
+    });
+    writes
+        .map(|(outcome, count)| (vec![Label::Outcome(outcome)], Number::Count(count)))
+        .collect()
+}
+
+fn start_time(snapshot: &MetricsSnapshot) -> Number {
+    let since_1970 = snapshot.start.as_nanosecond().try_into();
+    Number::seconds(Nanos(since_1970.unwrap_or(0)))
 }
 
 /// Returns no point where the runs cannot be read.

@@ -14,7 +14,9 @@ use prometheus::TextEncoder;
 use self::family::Families;
 use self::processes::ProcessNames;
 use crate::cgroup_names::CgroupNames;
-use crate::metrics::{self, CATALOGUE, MetricsSnapshot, Number, SERIES_DROPPED, Visitor as _};
+use crate::metrics::{
+    self, CATALOGUE, MetricsSnapshot, Number, SERIES_DROPPED, StateWrites, Visitor as _,
+};
 use crate::output_status::OutputStatus;
 use crate::usage::Usage;
 use tcpclose_core::summary::{CONNECTION_STATES, StuckSummary};
@@ -39,6 +41,7 @@ pub fn fixed_series(outputs: usize, local_ports: usize) -> usize {
     let snapshot = MetricsSnapshot {
         stuck: Some(StuckSummary::default()),
         outputs: vec![OutputStatus::default(); outputs],
+        state: Some(StateWrites::default()),
         usage: Usage {
             bpf: Some(ProgramRunStats::default()),
             ..Usage::default()

@@ -48,6 +48,7 @@ fn stuck(owners: Vec<StuckOwner>) -> MetricsSnapshot {
             owners,
             ..StuckSummary::default()
         }),
+        state: Some(metrics::StateWrites::default()),
         ..MetricsSnapshot::default()
     }
 }
