@@ -76,11 +76,7 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         &["null", VALUE],
         AS_OWNER,
     ),
-    (
-        "stuck.conn.peer_owner.source",
-        &["close", "listen", "proc"],
-        AS_OWNER,
-    ),
+    ("stuck.conn.peer_owner.source", &["close", "proc"], AS_OWNER),
     ("time_wait.conn.peer_owner.cgroup", &["null"], AS_OWNER),
     ("time_wait.conn.peer_owner.container", &[VALUE], AS_OWNER),
     (
@@ -100,25 +96,15 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "stuck.stuck.state",
-        &[
-            "FIN_WAIT2",
-            "LAST_ACK",
-            "FIN_WAIT1",
-            "CLOSING",
-            "ESTABLISHED",
-        ],
+        &["LAST_ACK", "FIN_WAIT1", "CLOSING", "ESTABLISHED"],
         FORMAT_5,
     ),
     (
         "stuck.stuck.verdict",
-        &["half_closed", "unanswered", "peer_not_reading"],
+        &["unanswered", "peer_not_reading"],
         FORMAT_5,
     ),
-    (
-        "stuck.stuck.resolved_by",
-        &["peer_closed", "acknowledged"],
-        FORMAT_5,
-    ),
+    ("stuck.stuck.resolved_by", &["acknowledged"], FORMAT_5),
     ("stuck.stuck.owner_unknown", &["closed"], FORMAT_5),
     ("stuck.stuck.unanswered", &[VALUE], FORMAT_5),
     (
@@ -146,11 +132,6 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         "stuck.stuck.owner_unknown",
         &["no_holder", "not_inspectable"],
         "recordings before format 4 do not tell; a live `watch` and `leaks` do",
-    ),
-    (
-        "summary.time_wait.pressure.reusable",
-        &[VALUE, NUMBER],
-        FORMAT_4,
     ),
     ("summary.time_wait.pressure.used", &["null"], FORMAT_4),
     ("summary.time_wait.pressure.share", &["null"], FORMAT_4),

@@ -60,6 +60,8 @@ struct RecordedReports {
     reader_gone: bool,
     /// Whether the core has dropped endpoints for lack of room.
     has_lost: bool,
+    /// Whether the agent was restarted, and has taken over what was stuck.
+    has_restarted: bool,
     /// The stuck sockets, each as it was found. The ones in the last report are ongoing.
     open: BTreeMap<EndpointId, StuckSocket>,
     /// The sockets of the last report that are no longer stuck.
@@ -99,6 +101,7 @@ impl RecordedReports {
             quiet: QuietTime::new(MAX_QUIET_LINES),
             reader_gone: false,
             has_lost: false,
+            has_restarted: false,
             open: BTreeMap::new(),
             resolved: Vec::new(),
             trends: Trends::default(),
@@ -129,6 +132,18 @@ impl RecordedReports {
             .map(|stuck| stuck.endpoint.id)
             .collect();
         self.open.retain(|id, _| followed.contains(id));
+    }
+
+    /// Adds the sockets that the agent before had found stuck: they are not reported again.
+    fn add_taken_over(&mut self, session: &Session<Replay>) {
+        for stuck in session.stuck_sockets() {
+            let finding = Finding::Stuck(Box::new(stuck.clone()));
+            if self.filter.matches(&finding)
+                && passes_stuck(&self.filter.containers, stuck, &mut self.names)
+            {
+                self.open.insert(stuck.endpoint.id, stuck.clone());
+            }
+        }
     }
 
     /// Makes the reports that were due before `at`. Of a jump that is too long, only the first and
@@ -197,6 +212,7 @@ impl Consumer<Replay> for RecordedReports {
             Finding::Loss(loss) => {
                 notice!("{}", loss_message(loss));
                 self.has_lost |= loss.location == LossLocation::Table;
+                self.has_restarted |= loss.location == LossLocation::Restart;
             }
             Finding::Stuck(stuck)
                 if self.filter.matches(&finding)
@@ -220,6 +236,9 @@ impl Consumer<Replay> for RecordedReports {
     fn after_findings(&mut self, session: &mut Session<Replay>) -> anyhow::Result<()> {
         if std::mem::take(&mut self.has_lost) {
             self.forget_evicted(session);
+        }
+        if std::mem::take(&mut self.has_restarted) {
+            self.add_taken_over(session);
         }
         let now = session.now();
         if self.due.is_none() && now > Nanos(0) {
