@@ -40,6 +40,8 @@ pub(super) struct SavedProgress {
     pub fin_retransmits: u32,
     pub armed: bool,
     pub gap: bool,
+    /// Whether this host dropped segments before they left.
+    pub has_dropped: bool,
     pub peer_owner: Option<Position>,
     pub stuck: Option<SavedTracking>,
 }

@@ -73,6 +73,7 @@ impl SavedEndpoints {
             fin_retransmits,
             armed,
             gap,
+            has_dropped,
             peer_owner,
             stuck: _,
         } = saved;
@@ -81,6 +82,8 @@ impl SavedEndpoints {
             fin_retransmits: *fin_retransmits,
             armed: *armed,
             gap: *gap,
+            // Which ones is not known any more.
+            more_dropped: *has_dropped,
             lent_by_peer: Lent {
                 owner: self.owner(*peer_owner),
                 cause: None,

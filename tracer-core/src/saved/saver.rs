@@ -113,6 +113,8 @@ impl Saver {
             reset_received: _,
             reset_sent: _,
             minisocket_segment: _,
+            dropped,
+            more_dropped,
             armed,
             gap,
             stuck_tracking,
@@ -123,6 +125,7 @@ impl Saver {
             fin_retransmits: *fin_retransmits,
             armed: *armed,
             gap: *gap,
+            has_dropped: *more_dropped || !dropped.is_empty(),
             peer_owner: self.owner(lent_by_peer.owner.as_ref()),
             stuck: stuck_tracking.as_deref().map(|tracking| {
                 let StuckTracking { polls, reported } = tracking;
