@@ -133,6 +133,7 @@ impl SavedEndpoints {
             owner_unknown: *owner_unknown,
             holders: holders.clone(),
             process,
+            why: Vec::new(),
         }
     }
 }

@@ -151,6 +151,8 @@ impl Saver {
             owner_unknown,
             holders,
             process,
+            // Scans alone look for that.
+            why: _,
         } = stuck;
         let process = process.as_ref().map(|owner| {
             let known = Arc::as_ptr(&owner.process) as usize;
