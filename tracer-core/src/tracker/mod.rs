@@ -338,8 +338,8 @@ impl Tracker {
         self.report_ended(ended);
     }
 
-    /// Reports the closes that still wait for the record of a RST, for their peer's close or for their
-    /// turn. Call when no more inputs follow.
+    /// Reports the closes that still wait for the record of a RST, for their peer's close or for
+    /// their turn. Call when no more inputs follow.
     pub fn end_waits(&mut self) {
         self.report_ended_unseen(usize::MAX);
         while let Some((at, id)) = self.awaiting_reset_order.pop_front() {
