@@ -119,6 +119,8 @@ impl Saver {
             gap,
             stuck_tracking,
             lent_by_peer,
+            // What is not saved is not claimed later.
+            closed_by_exit: _,
         } = closing;
         SavedProgress {
             changes: changes.iter().map(saved_change).collect(),

@@ -106,6 +106,7 @@ fn tally() -> Tally {
         lost: 2,
         location: LossLocation::Ring,
         repaired: true,
+        duration: None,
     }));
     tally
 }
