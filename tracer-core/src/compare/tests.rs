@@ -169,6 +169,7 @@ fn loss(at: Nanos) -> Loss {
         lost: 3,
         location: LossLocation::Ring,
         repaired: false,
+        duration: None,
     }
 }
 

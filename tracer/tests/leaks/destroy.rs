@@ -27,7 +27,7 @@ fn unread() -> io::Result<TcpStream> {
 }
 
 fn errno(result: io::Result<usize>) -> Option<i32> {
-    result.err().and_then(|error| error.raw_os_error())
+    result.err()?.raw_os_error()
 }
 
 #[test]

@@ -273,13 +273,13 @@ impl DiagClient {
         }
     }
 
-    /// [`DiagError::DestroyUnavailable`], [`DiagError::DestroyForbidden`] without `CAP_NET_ADMIN`,
-    /// or the kernel did not answer.
-    /// cookie, as another connection may have the same tuple by now.
+    /// Destroys the socket with this tuple, id and interface (`SOCK_DESTROY`): the kernel closes
+    /// it, and resets the connection. Returns `false` where there is none any more. The id must be
+    /// a cookie, as another connection may have the same tuple by now.
     ///
     /// # Errors
-    /// [`DiagError::DestroyUnavailable`], [`DiagError::DestroyForbidden`] without CAP_NET_ADMIN, or
-    /// the kernel did not answer.
+    /// [`DiagError::DestroyUnavailable`], [`DiagError::DestroyForbidden`] without `CAP_NET_ADMIN`,
+    /// [`DiagError::NoCookie`], or the kernel did not answer.
     pub fn destroy(&mut self, lookup: &SocketLookup) -> Result<bool, DiagError> {
         if !lookup.id.is_some_and(EndpointId::is_cookie) {
             return Err(DiagError::NoCookie);
