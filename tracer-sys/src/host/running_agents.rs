@@ -1,6 +1,7 @@
 //! Finds the agents that run on this host, and reads what each of them may do.
 //!
-//! Not by the crate `procfs`, for the reasons in `proc_dir.rs`: each process of the host is looked at.
+//! Not by the crate `procfs`, for the reasons in `proc_dir.rs`: each process of the host is looked
+//! at.
 
 use std::fs;
 use std::io;

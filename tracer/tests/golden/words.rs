@@ -20,8 +20,8 @@ const NUMBER: &str = "(a number)";
 /// record's kind on; the items of an array stand where the array does.
 type Words = BTreeMap<String, BTreeSet<String>>;
 
-/// Kinds that no recording alone brings into an output: scans of the running host write them, or two
-/// recordings do, and their tests compare them with the schema.
+/// Kinds that no recording alone brings into an output: scans of the running host write them, or
+/// two recordings together. Their tests compare them with the schema.
 const NEVER_REPLAYED_KINDS: &[&str] = &["compare", "route", "triage"];
 
 /// What no recording brings into an output, with the reason.

@@ -19,6 +19,8 @@ use tcpclose_kit::process::ChildProcess;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::skip;
 
+const SCHEMA: &str = include_str!("../../../docs/tcpclose.schema.json");
+
 /// After so many seconds of silence the middle forgets an established connection.
 const FORGETS: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
 
@@ -134,6 +136,13 @@ fn what_the_middle_did_is_proven_by_both_recordings() {
     let (code, json) = compare(&a, &b, &["--json"]);
     let compared: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(compared["kind"], "compare", "{json}");
+    let schema = serde_json::from_str(SCHEMA).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = schema
+        .iter_errors(&compared)
+        .map(|it| it.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?} in {json}");
     assert_eq!(compared["joined"], 5, "{json}");
     assert_eq!(code, Some(1), "{json}");
     for (about, at, expected) in [
