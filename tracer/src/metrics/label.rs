@@ -11,7 +11,7 @@ use tcpclose_core::process::{Container, Unit};
 use tcpclose_core::stuck::Verdict;
 use tcpclose_core::types::{NetNs, Port};
 
-use super::snapshot::RecordOutcome;
+use super::record_outcome::RecordOutcome;
 use crate::escape::push_for_terminal;
 
 /// The label with the name of a process.

@@ -12,6 +12,7 @@ mod label;
 mod metric;
 mod name;
 mod number;
+mod record_outcome;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -14,9 +14,9 @@ use super::decode_failures::DecodeFailures;
 use super::event_loop::Session;
 use super::existing_sockets::ExistingSockets;
 use super::minisocket_prober::{ProbeJob, ProbeJobResult};
+use super::pending_restart::PendingRestart;
 use super::probe_thread::ProbeThread;
 use super::reader_priority::ReaderPriority;
-use super::restart::Restart;
 use super::resync::Resync;
 use super::source::Source;
 use crate::clock_offset::ClockOffset;
@@ -68,7 +68,7 @@ pub(crate) struct Live {
     /// From when on there are records.
     pub(super) attached_at: Nanos,
     /// What an earlier session has saved, until it is known what of it is still there.
-    pub(super) restart: Option<Restart>,
+    pub(super) restart: Option<PendingRestart>,
     pub(super) priority: Option<ReaderPriority>,
     /// Whether to print what is not known of it.
     pub(super) is_announced: bool,

@@ -12,6 +12,7 @@ mod known;
 mod live;
 mod minisocket_prober;
 mod owners;
+mod pending_restart;
 mod port_pressure;
 mod probe_thread;
 mod quiet_time;

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::event_loop::Session;
 use super::live::Live;
-use tcpclose_core::types::{Nanos, NetNs};
-use tcpclose_core::{Input, RestoreEnd, SaveScope, Saved, SavedEndpoints};
+use super::pending_restart::PendingRestart;
+use tcpclose_core::types::Nanos;
+use tcpclose_core::{Input, SaveScope, Saved, SavedEndpoints};
 
 /// What a session has saved.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,28 +16,6 @@ pub(crate) struct SavedSession {
     /// Whether all live endpoints were saved.
     pub is_complete: bool,
     pub endpoints: Saved,
-}
-
-/// What an earlier session has saved, until all sockets were looked at.
-pub(super) struct Restart {
-    until: Nanos,
-    is_complete: bool,
-}
-
-impl Restart {
-    /// Returns the input that ends it. `from`: from when on this session has records; `searched`:
-    /// the namespaces whose sockets were all read, and whether these are all.
-    pub fn end(&self, at: Nanos, from: Nanos, searched: (HashSet<NetNs>, bool)) -> Input {
-        let (searched, searched_all) = searched;
-        Input::RestoreEnd(RestoreEnd {
-            at,
-            until: self.until,
-            from,
-            is_complete: self.is_complete,
-            searched,
-            searched_all,
-        })
-    }
 }
 
 impl Session<Live> {
@@ -54,7 +33,7 @@ impl Session<Live> {
 
     /// Takes over what an earlier session has saved. Called before the first event is taken.
     pub fn take_over(&mut self, until: Nanos, is_complete: bool, parts: Vec<SavedEndpoints>) {
-        let restart = Restart { until, is_complete };
+        let restart = PendingRestart { until, is_complete };
         if self.source.existing.is_none() {
             // Sockets cannot be recognized without cookies.
             let at = self.source.attached_at;

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::args::TopArgs;
-use super::screen::{Message, Reported, Screen};
+use super::message::Message;
+use super::screen::{Reported, Screen};
 use crate::cli::common::FLUSH_TIMEOUT;
 use crate::output::symbols::Symbols;
 use crate::output::terminal;

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::key_decoder::KeyDecoder;
-use super::screen::Message;
+use super::message::Message;
 
 /// For so long the rest of a sequence may be on its way.
 const SEQUENCE_TIMEOUT: Timespec = Timespec {

@@ -6,6 +6,7 @@ mod key_decoder;
 mod keys;
 mod listed;
 mod live;
+mod message;
 mod painter;
 mod replay;
 mod scan;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::args::TopArgs;
 use super::display::{Display, Wanted, has_screen};
 use super::listed::{MAX_CLOSING, MAX_SOCKETS, closes_now};
-use super::screen::Message;
+use super::message::Message;
 use super::signals::{self, TerminalSignals};
 use crate::cgroup_names::{CgroupNames as _, RecordedCgroupNames};
 use crate::cli::replay_common;

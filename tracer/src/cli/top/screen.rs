@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::message::Message;
 use super::painter::Painter;
 use super::{keys, terminal_guard};
 use crate::notice;
@@ -19,24 +20,6 @@ use crate::output::top::{Effect, Key, Look, ScreenState, View, draw};
 const MIN_DRAW_INTERVAL: Duration = Duration::from_millis(50);
 /// For so long a message to the user is on the screen.
 const NOTICE_DELAY: Duration = Duration::from_secs(10);
-
-/// What the thread has to know.
-pub(super) enum Message {
-    /// A key was pressed.
-    Key(Key),
-    /// There is a new view.
-    View,
-    /// The terminal has another size.
-    Resize,
-    /// The program is to be stopped (SIGTSTP).
-    Suspend,
-    /// The program goes on (SIGCONT): the terminal may have been used otherwise meanwhile.
-    Continued,
-    /// No more keys will come: the terminal is gone, or cannot be read.
-    Gone(Option<io::Error>),
-    /// The end.
-    End,
-}
 
 /// What the thread reports.
 pub(super) enum Reported {

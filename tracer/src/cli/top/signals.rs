@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::screen::Message;
+use super::message::Message;
 
 /// Waits for signals about the terminal.
 pub(super) struct TerminalSignals {

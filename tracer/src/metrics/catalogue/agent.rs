@@ -9,7 +9,8 @@ use super::points::{count, measured};
 use crate::metrics::label::Label;
 use crate::metrics::metric::{ExportFormat, Instrument, Metric, Points};
 use crate::metrics::number::Number;
-use crate::metrics::snapshot::{MetricsSnapshot, RecordOutcome};
+use crate::metrics::record_outcome::RecordOutcome;
+use crate::metrics::snapshot::MetricsSnapshot;
 
 /// Series that scrapes dropped.
 pub(crate) const SERIES_DROPPED: Metric = Metric::new(

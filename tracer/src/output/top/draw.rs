@@ -8,8 +8,9 @@ use ratatui_core::layout::Rect;
 use ratatui_core::style::{Color, Modifier, Style};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::cells::{CellText, Tone, rate};
 use super::columns::place;
-use super::list::{CellText, ListKind, Tone, rate};
+use super::list::ListKind;
 use super::screen_state::{ScreenState, TABS};
 use super::service::Service;
 use super::view::View;

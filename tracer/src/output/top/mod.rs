@@ -3,6 +3,7 @@
 
 mod block;
 mod causes;
+mod cells;
 mod columns;
 mod draw;
 mod list;

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::list::{ListKind, connection_text, waits_for};
+use super::cells::{connection_text, waits_for};
+use super::list::ListKind;
 use super::view::{ResetRow, View};
 use crate::cgroup_names::NoCgroups;
 use crate::output::cause_text::cause_text;
