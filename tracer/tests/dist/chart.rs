@@ -197,7 +197,7 @@ fn the_agent_has_the_rights_of_the_systemd_unit_and_no_others() {
             .filter(|mount| mount["readOnly"] != true)
             .map(|mount| &mount["mountPath"])
             .collect();
-        assert_eq!(writable, ["/run/tcpclose"]);
+        assert_eq!(writable, ["/run/tcpclose", "/var/lib/tcpclose"]);
         let check = &pod["initContainers"][0]["securityContext"];
         assert_eq!(check["runAsNonRoot"], true);
         assert_eq!(check["capabilities"], json!({"drop": ["ALL"]}));
