@@ -25,6 +25,7 @@ const SKIPPED_TESTS: &[&str] = &[
     "attached_late::",
     "bursts::",
     "closed_window::",
+    "confined::",
     "crossing::",
     "disconnected::",
     "filters::",
