@@ -296,7 +296,7 @@ fn of_many_routes_the_fullest_are_shown_and_all_are_counted() -> TestResult {
             drop(client);
             drop(listener.accept()?);
         }
-        // A socket that changes meanwhile may be missing in what the kernel lists.
+        // A socket that changes during a dump may be missing in it (`inet_diag`).
         let rest = eventually(|| {
             let sockets = fs::read_to_string("/proc/thread-self/net/tcp").ok()?;
             (sockets.matches(" 06 ").count() == 3_000).then_some(())
