@@ -1,5 +1,6 @@
 //! A live endpoint, and the state changes of its close.
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tcpclose_common::TcpState;
 
@@ -138,8 +139,9 @@ pub(super) struct ResetSent {
     pub minisocket: bool,
 }
 
-/// A state change of a close, with the time spent in the state that was left.
-#[derive(Clone, Copy, Debug)]
+/// A state change of a close, with the time spent in the state that was left. Saved endpoints
+/// contain it as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct StateChange {
     pub at: Nanos,
     pub old: TcpState,

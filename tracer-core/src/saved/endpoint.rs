@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
-use crate::event::Evidence;
 use crate::kernel_ids::zero_is_none;
+use crate::live_endpoint::StateChange;
 use crate::stuck::{Age, Holder, ObservedSocket, OwnerUnknown, PollHistory, Verdict};
 use crate::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 
@@ -36,7 +36,7 @@ pub(super) struct SavedEndpoint {
 /// The events of its close so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SavedProgress {
-    pub changes: Vec<SavedChange>,
+    pub changes: Vec<StateChange>,
     pub fin_retransmits: u32,
     pub armed: bool,
     pub gap: bool,
@@ -44,16 +44,6 @@ pub(super) struct SavedProgress {
     pub has_dropped: bool,
     pub peer_owner: Option<Position>,
     pub stuck: Option<SavedTracking>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct SavedChange {
-    pub at: Nanos,
-    pub old: TcpState,
-    pub new: TcpState,
-    pub dwell: Option<Nanos>,
-    pub evidence: Option<Evidence>,
-    pub missed: bool,
 }
 
 /// What probes have shown of a socket that may be stuck.

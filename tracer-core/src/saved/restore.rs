@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::SavedEndpoints;
-use super::endpoint::{SavedChange, SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
-use crate::live_endpoint::{CloseProgress, InitialNumbers, LiveEndpoint, MAX_CHANGES, StateChange};
+use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
+use crate::live_endpoint::{CloseProgress, InitialNumbers, LiveEndpoint, MAX_CHANGES};
 use crate::peer::Lent;
 use crate::stuck::{OwnerProcess, StuckEvent, StuckSocket, StuckTracking};
 use crate::types::{OptionalId, OptionalNanos, SharedOwner};
@@ -78,7 +78,7 @@ impl SavedEndpoints {
             stuck: _,
         } = saved;
         CloseProgress {
-            changes: changes.iter().take(MAX_CHANGES).map(change).collect(),
+            changes: changes.iter().copied().take(MAX_CHANGES).collect(),
             fin_retransmits: *fin_retransmits,
             armed: *armed,
             gap: *gap,
@@ -135,24 +135,5 @@ impl SavedEndpoints {
             process,
             why: Vec::new(),
         }
-    }
-}
-
-const fn change(saved: &SavedChange) -> StateChange {
-    let SavedChange {
-        at,
-        old,
-        new,
-        dwell,
-        evidence,
-        missed,
-    } = *saved;
-    StateChange {
-        at,
-        old,
-        new,
-        dwell,
-        evidence,
-        missed,
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use super::endpoint::{SavedChange, SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
+use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
 use super::{Saved, SavedEndpoints};
-use crate::live_endpoint::{CloseProgress, LiveEndpoint, StateChange};
+use crate::live_endpoint::{CloseProgress, LiveEndpoint};
 use crate::stuck::{StuckSocket, StuckTracking};
 use crate::types::SharedOwner;
 
@@ -123,7 +123,7 @@ impl Saver {
             closed_by_exit: _,
         } = closing;
         SavedProgress {
-            changes: changes.iter().map(saved_change).collect(),
+            changes: changes.to_vec(),
             fin_retransmits: *fin_retransmits,
             armed: *armed,
             gap: *gap,
@@ -188,24 +188,5 @@ impl Saver {
             self.part.owners.push(Arc::clone(owner));
         }
         Some(position)
-    }
-}
-
-const fn saved_change(change: &StateChange) -> SavedChange {
-    let StateChange {
-        at,
-        old,
-        new,
-        dwell,
-        evidence,
-        missed,
-    } = *change;
-    SavedChange {
-        at,
-        old,
-        new,
-        dwell,
-        evidence,
-        missed,
     }
 }
