@@ -15,7 +15,7 @@ use super::tracing::CLASSIC_TIER;
 use crate::cgroup_names::RecordedCgroupNames;
 use crate::escape::push_for_terminal;
 use crate::filter::args::{CloseFilterArgs, FilterArgs};
-use crate::filter::containers::passes;
+use crate::filter::passes;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::report::{Facts, Source, page};
@@ -150,9 +150,7 @@ impl Consumer<Replay> for Gatherer {
     type Output = Self;
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
-        if self.filter.matches(&finding)
-            && passes(&self.filter.containers, &finding, &mut self.cgroups)
-        {
+        if passes(&self.filter, &finding, &mut self.cgroups) {
             self.facts.add(&finding, &self.clock);
         }
         Ok(())

@@ -232,72 +232,62 @@ fn remedy_for_unavailable(why: &ProgramUnavailable, refused: &'static str) -> &'
     }
 }
 
-fn segments(best: &Result<loader::Programs, LoadError>) -> Check {
-    const EFFECT: &str = "the peer's FIN or RST after close() itself: polls show that it arrived, but not the segment";
-    let found = match best.as_ref().map(|programs| &programs.minisocket_segments) {
-        Ok(Ok(())) => Ok("skb:kfree_skb shows the FIN or RST that ends a close".to_owned()),
+/// Whether a program that is there for something special is attached; `refused` is the remedy where
+/// the kernel takes it from nobody.
+fn special_program(
+    name: &'static str,
+    attached: Result<&Result<(), ProgramUnavailable>, &LoadError>,
+    gives: &str,
+    effect: &'static str,
+    refused: &'static str,
+) -> Check {
+    let found = match attached {
+        Ok(Ok(())) => Ok(gives.to_owned()),
         Ok(Err(why)) => Err(MissingFeature::new(
             why.to_string(),
-            EFFECT,
-            remedy_for_unavailable(why, "please report this kernel, with the reason above"),
+            effect,
+            remedy_for_unavailable(why, refused),
         )),
         Err(_) => Err(MissingFeature::new(
             "nothing can be attached",
-            EFFECT,
+            effect,
             "see above",
         )),
     };
-    Check {
-        name: "last segments",
-        found,
-    }
+    Check { name, found }
+}
+
+/// What to do where the kernel refuses a program that it should take.
+const REPORT_KERNEL: &str = "please report this kernel, with the reason above";
+
+fn segments(best: &Result<loader::Programs, LoadError>) -> Check {
+    special_program(
+        "last segments",
+        best.as_ref().map(|programs| &programs.minisocket_segments),
+        "skb:kfree_skb shows the FIN or RST that ends a close",
+        "the peer's FIN or RST after close() itself: polls show that it arrived, but not the segment",
+        REPORT_KERNEL,
+    )
 }
 
 fn dropped_segments(best: &Result<loader::Programs, LoadError>) -> Check {
-    const EFFECT: &str = "that a firewall or a queue of this host has dropped an ACK or a RST: it counts as sent when IP has it";
-    let found = match best.as_ref().map(|programs| &programs.dropped_segments) {
-        Ok(Ok(())) => Ok("skb:kfree_skb shows what this host drops of what it sends".to_owned()),
-        Ok(Err(why)) => Err(MissingFeature::new(
-            why.to_string(),
-            EFFECT,
-            remedy_for_unavailable(why, "please report this kernel, with the reason above"),
-        )),
-        Err(_) => Err(MissingFeature::new(
-            "nothing can be attached",
-            EFFECT,
-            "see above",
-        )),
-    };
-    Check {
-        name: "own drops",
-        found,
-    }
+    special_program(
+        "own drops",
+        best.as_ref().map(|programs| &programs.dropped_segments),
+        "skb:kfree_skb shows what this host drops of what it sends",
+        "that a firewall or a queue of this host has dropped an ACK or a RST: it counts as sent when IP has it",
+        REPORT_KERNEL,
+    )
 }
 
 fn hooks(best: &Result<loader::Programs, LoadError>) -> Check {
-    const EFFECT: &str = "exact ends of TIME_WAIT: polls narrow them down to about 0.1 s";
-    let found = match best.as_ref().map(|programs| &programs.minisocket_hooks) {
-        Ok(Ok(())) => {
-            Ok("fentry programs report when TIME_WAIT begins, restarts and ends".to_owned())
-        }
-        Ok(Err(why)) => Err(MissingFeature::new(
-            why.to_string(),
-            EFFECT,
-            remedy_for_unavailable(
-                why,
-                "use a kernel that takes fentry programs (CONFIG_FUNCTION_TRACER, and no sandbox that forbids them)",
-            ),
-        )),
-        Err(_) => Err(MissingFeature::new(
-            "nothing can be attached",
-            EFFECT,
-            "see above",
-        )),
-    };
-    Check {
-        name: "TIME_WAIT hooks",
-        found,
-    }
+    special_program(
+        "TIME_WAIT hooks",
+        best.as_ref().map(|programs| &programs.minisocket_hooks),
+        "fentry programs report when TIME_WAIT begins, restarts and ends",
+        "exact ends of TIME_WAIT: polls narrow them down to about 0.1 s",
+        "use a kernel that takes fentry programs (CONFIG_FUNCTION_TRACER, and no sandbox that forbids them)",
+    )
 }
 
 fn classic_tracepoint(classic: &Result<loader::Programs, LoadError>) -> Check {

@@ -16,7 +16,7 @@ use crate::output::Format;
 
 use crate::cgroup_names::RecordedCgroupNames;
 use crate::cli::replay_common;
-use crate::filter::containers::passes_stuck;
+use crate::filter::passes_stuck;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::loss_message;
@@ -137,10 +137,7 @@ impl RecordedReports {
     /// Adds the sockets that the agent before had found stuck: they are not reported again.
     fn add_taken_over(&mut self, session: &Session<Replay>) {
         for stuck in session.stuck_sockets() {
-            let finding = Finding::Stuck(Box::new(stuck.clone()));
-            if self.filter.matches(&finding)
-                && passes_stuck(&self.filter.containers, stuck, &mut self.names)
-            {
+            if passes_stuck(&self.filter, stuck, &mut self.names) {
                 self.open.insert(stuck.endpoint.id, stuck.clone());
             }
         }
@@ -214,10 +211,7 @@ impl Consumer<Replay> for RecordedReports {
                 self.has_lost |= loss.location == LossLocation::Table;
                 self.has_restarted |= loss.location == LossLocation::Restart;
             }
-            Finding::Stuck(stuck)
-                if self.filter.matches(&finding)
-                    && passes_stuck(&self.filter.containers, stuck, &mut self.names) =>
-            {
+            Finding::Stuck(stuck) if passes_stuck(&self.filter, stuck, &mut self.names) => {
                 self.report_before(stuck.at)?;
                 if self.left == 0 {
                     return Ok(());

@@ -15,7 +15,7 @@ use super::signals::{self, TerminalSignals};
 use crate::cgroup_names::CgroupNames;
 use crate::cli::shutdown::Shutdown;
 use crate::cli::tracing::announce;
-use crate::filter::containers::passes;
+use crate::filter::passes;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::loss_message;
@@ -221,9 +221,7 @@ impl Consumer<Live> for LiveTop {
         if let Finding::Loss(loss) = &finding {
             notice!("{}", loss_message(loss));
         }
-        if self.filter.matches(&finding)
-            && passes(&self.filter.containers, &finding, self.cgroups.as_mut())
-        {
+        if passes(&self.filter, &finding, self.cgroups.as_mut()) {
             self.tally.add(finding);
         }
         Ok(())

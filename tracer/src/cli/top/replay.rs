@@ -17,7 +17,7 @@ use super::signals::{self, TerminalSignals};
 use crate::cgroup_names::{CgroupNames as _, RecordedCgroupNames};
 use crate::cli::replay_common;
 use crate::cli::shutdown::Shutdown;
-use crate::filter::containers::{passes, passes_stuck};
+use crate::filter::{passes, passes_stuck};
 use crate::notice::notice;
 use crate::output::clock::WallClock;
 use crate::output::terminal;
@@ -199,9 +199,7 @@ impl ReplayedTop {
         self.state.find_names();
         let (filter, cgroups) = (&self.filter, &mut self.state.cgroups);
         let stuck = session.stuck_sockets();
-        let stuck = stuck.filter(|stuck| {
-            filter.matches_stuck(stuck) && passes_stuck(&filter.containers, stuck, cgroups)
-        });
+        let stuck = stuck.filter(|stuck| passes_stuck(filter, stuck, cgroups));
         let stuck = stuck.cloned().collect();
         let min_age = session.head().stuck_after.unwrap_or_default();
         let unseen = match session.head().stuck_after {
@@ -314,9 +312,7 @@ impl Consumer<Replay> for ReplayedTop {
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
         let state = &mut self.state;
-        if self.filter.matches(&finding)
-            && passes(&self.filter.containers, &finding, &mut state.cgroups)
-        {
+        if passes(&self.filter, &finding, &mut state.cgroups) {
             state.tally.add(finding);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::cgroup_names::CgroupNames;
 use crate::cli::shutdown::Shutdown;
-use crate::filter::containers::passes;
+use crate::filter::passes;
 use crate::output::close_tally::CloseTally;
 use crate::output::terminal;
 use crate::output::triage::TracedCloses;
@@ -51,8 +51,7 @@ impl Consumer<Live> for TriageConsumer {
     }
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
-        let is_wanted = self.filter.matches(&finding)
-            && passes(&self.filter.containers, &finding, self.cgroups.as_mut());
+        let is_wanted = passes(&self.filter, &finding, self.cgroups.as_mut());
         match &finding {
             Finding::Loss(loss) => self.watched.lost += loss.lost,
             Finding::Close(close) if is_wanted && !close.endpoint.tuple.is_self_test() => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::agent_socket::AgentAddress;
 use crate::coverage::{self, CoverageGap};
-use crate::filter::containers::passes_stuck;
+use crate::filter::passes_stuck;
 use crate::stuck::collect::{ScanScope, ScannedSockets};
 use crate::stuck::evidence::{EvidenceScope, add_evidence};
 use crate::stuck::holders::{self, SocketHolders};
@@ -211,14 +211,11 @@ impl Scanner {
             stuck.with_holders(held_by, owner, unknown)
         };
         let filter = &self.options.filter;
-        let containers = &filter.containers;
         let mut cgroups = Cgroups::new();
-        let mut is_in = |stuck: &StuckSocket| {
-            filter.matches_stuck(stuck)
-                && (containers.is_all() || passes_stuck(containers, stuck, &mut cgroups))
-        };
+        let mut is_in = |stuck: &StuckSocket| passes_stuck(filter, stuck, &mut cgroups);
         // How many others there are is of no interest where certain processes are wanted.
-        let wants_all = pids.is_empty() && filter.processes.is_empty() && containers.is_all();
+        let wants_all =
+            pids.is_empty() && filter.processes.is_empty() && filter.containers.is_all();
         let of_all = |count| if wants_all { count } else { 0 };
         let mut sockets: Vec<StuckSocket> =
             old.into_iter().map(complete).filter(&mut is_in).collect();
