@@ -12,6 +12,7 @@ mod reload;
 mod replay;
 mod sd_notify;
 mod self_test;
+mod serving;
 mod socket_server;
 mod state_file;
 mod wakeups;

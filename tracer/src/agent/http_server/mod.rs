@@ -22,14 +22,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use super::config;
+use super::{config, serving};
 use crate::metrics::MetricsSnapshot;
-use crate::notice::notice;
 use crate::output::prometheus::{self, Exporter};
 use crate::output_status::OutputState;
 use tcpclose_sys::host::cgroup::Cgroups;
@@ -92,7 +91,9 @@ impl HttpServer {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let serve = move || {
-            run(runtime, listener, server, stopped);
+            let serving = serve(listener, server);
+            serving::run(runtime, serving, stopped, "the HTTP endpoint has ended");
+            // The address is free by now, even after a panic.
             drop(end);
         };
         priority::spawn("http", serve)
@@ -118,23 +119,6 @@ impl HttpServer {
     }
 }
 
-/// Serves until it is stopped. The address is free afterwards, even after a panic.
-fn run(
-    runtime: Runtime,
-    listener: TcpListener,
-    server: Arc<RequestHandler>,
-    stopped: oneshot::Receiver<()>,
-) {
-    runtime.block_on(async {
-        tokio::select! {
-            error = serve(listener, server) => {
-                notice!("the HTTP endpoint has ended: {error}");
-            }
-            _ = stopped => {}
-        }
-    });
-}
-
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> anyhow::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => " (is another tcpclose agent running?)",
@@ -150,14 +134,7 @@ async fn serve(listener: TcpListener, server: Arc<RequestHandler>) -> io::Error 
     };
     let mut clients = Clients::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            // The client has gone already, or no descriptors are left: neither lasts.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+        let stream = serving::accept(async || listener.accept().await).await;
         let server = Arc::clone(&server);
         let has_request = Arc::new(AtomicBool::new(false));
         let requested = Arc::clone(&has_request);

@@ -17,14 +17,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::geteuid;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::runtime::{self, Runtime};
+use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::output_locks;
+use super::{output_locks, serving};
 use crate::agent_socket::{Answer, FrameError, HEADER_LEN, Question, socket_path};
-use crate::notice::notice;
 use crate::safe_path::{self, FilePlace, ListeningPlace};
 use tcpclose_sys::host::priority;
 
@@ -86,30 +85,17 @@ impl SocketServer {
             .build()?;
         let (stop, stopped) = oneshot::channel();
         let asker = Arc::new(LoopAsker::new(questions));
-        priority::spawn("answers", move || run(runtime, listener, asker, stopped))?;
+        priority::spawn("answers", move || {
+            let serving = serve(listener, asker);
+            let ended = "commands can no longer ask this agent";
+            serving::run(runtime, serving, stopped, ended);
+        })?;
         Ok(Self {
             _stop: stop,
             _place: place,
             _lock: lock,
         })
     }
-}
-
-/// Serves until it is stopped.
-fn run(
-    runtime: Runtime,
-    listener: UnixListener,
-    asker: Arc<LoopAsker>,
-    stopped: oneshot::Receiver<()>,
-) {
-    runtime.block_on(async {
-        tokio::select! {
-            error = serve(listener, asker) => {
-                notice!("commands can no longer ask this agent: {error}");
-            }
-            _ = stopped => {}
-        }
-    });
 }
 
 async fn serve(listener: UnixListener, asker: Arc<LoopAsker>) -> io::Error {
@@ -119,14 +105,7 @@ async fn serve(listener: UnixListener, asker: Arc<LoopAsker>) -> io::Error {
     };
     let mut clients = Clients::default();
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            // The client has gone already, or no descriptors are left: neither lasts.
-            Err(_) => {
-                sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+        let stream = serving::accept(async || listener.accept().await).await;
         let peer = stream.peer_cred().map(|peer| peer.uid());
         if !peer.is_ok_and(may_ask) {
             continue;
