@@ -76,6 +76,7 @@
 
 mod arena;
 mod close_path;
+mod close_progress;
 pub mod compare;
 pub mod container_filter;
 mod endpoint;

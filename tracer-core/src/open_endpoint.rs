@@ -2,9 +2,10 @@
 
 use tcpclose_common::TcpState;
 
+use super::close_progress::StateChange;
 use super::endpoint::Endpoint;
 use super::finding::{SegmentFlags, Side, StateDurations, Step, Steps};
-use super::live_endpoint::{LiveEndpoint, StateChange};
+use super::live_endpoint::LiveEndpoint;
 use super::types::{Certainty, Nanos, SharedOwner};
 
 /// An endpoint that has not closed yet.

@@ -6,9 +6,9 @@ use tcpclose_common::TcpState;
 use super::facts::CloseFacts;
 use super::idle::passed_by_the_fin;
 use super::minisocket_outcome::MinisocketOutcome;
+use crate::close_progress::DroppedSegment;
 use crate::errno::{EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use crate::finding::{Cause, ClosePath, Reset, ResetReason, Side};
-use crate::live_endpoint::DroppedSegment;
 use crate::types::{Nanos, Role};
 
 /// The shortest time without data of this host after which its next data is a new request, and not

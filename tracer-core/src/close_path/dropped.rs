@@ -2,9 +2,9 @@
 //! them as sent, and no capture has them.
 
 use super::facts::{CloseFacts, before};
+use crate::close_progress::{DroppedSegment, MAX_RESET_TO_CLOSE};
 use crate::event::Evidence;
 use crate::finding::{Reset, Side};
-use crate::live_endpoint::{DroppedSegment, MAX_RESET_TO_CLOSE};
 use crate::types::Nanos;
 
 /// The kernel's name for what netfilter drops (`enum skb_drop_reason`).

@@ -5,9 +5,10 @@ use tcpclose_common::TcpState;
 use super::error::{FinalError, final_error};
 use super::minisocket_outcome::MinisocketOutcome;
 use super::reset::follows_close;
+use crate::close_progress::StateChange;
 use crate::event::{Segment, TcpFields};
 use crate::finding::{Initiator, Reset, ResetReason, Side};
-use crate::live_endpoint::{LiveEndpoint, StateChange};
+use crate::live_endpoint::LiveEndpoint;
 use crate::types::Nanos;
 
 /// What ended the connection.

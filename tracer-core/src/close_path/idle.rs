@@ -3,9 +3,9 @@
 use tcpclose_common::TcpState;
 
 use super::facts::CloseFacts;
+use crate::close_progress::StateChange;
 use crate::event::Evidence;
 use crate::finding::Reset;
-use crate::live_endpoint::StateChange;
 use crate::types::Nanos;
 
 /// The kernel counts ticks in 32 bits, and has at most 1000 a second.

@@ -23,9 +23,10 @@ mod steps;
 
 use tcpclose_common::TcpState;
 
+use super::close_progress::StateChange;
 use super::event::Evidence;
 use super::finding::{Close, Side};
-use super::live_endpoint::{LiveEndpoint, StateChange};
+use super::live_endpoint::LiveEndpoint;
 use super::types::Nanos;
 use facts::CloseFacts;
 

@@ -6,9 +6,9 @@ use tcpclose_common::TcpState;
 use super::dropped::{may_probe_window, next_seq};
 use super::facts::{CloseFacts, Ending};
 use super::minisocket_outcome::MinisocketOutcome;
+use crate::close_progress::StateChange;
 use crate::event::Segment;
 use crate::finding::{ClosePath, SegmentFlags, Side, Step, Steps};
-use crate::live_endpoint::StateChange;
 use crate::types::{Certainty, Nanos};
 
 /// `TCP_MIN_MSS` of include/net/tcp.h: no full segment carries fewer bytes.

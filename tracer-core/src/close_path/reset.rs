@@ -4,10 +4,11 @@ use tcpclose_common::TcpState;
 
 use super::error::{FinalError, final_error};
 use super::minisocket_outcome::MinisocketOutcome;
+use crate::close_progress::MAX_RESET_TO_CLOSE;
 use crate::errno::ECONNREFUSED;
 use crate::event::Evidence;
 use crate::finding::{Reset, ResetReason, Side};
-use crate::live_endpoint::{LiveEndpoint, MAX_RESET_TO_CLOSE};
+use crate::live_endpoint::LiveEndpoint;
 
 /// Returns the sender and the cause of the reset; `None` if the connection was not reset, or if
 /// that could not be seen.

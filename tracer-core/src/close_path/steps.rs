@@ -5,9 +5,9 @@ use tcpclose_common::TcpState;
 use super::dropped::next_seq;
 use super::facts::{CloseFacts, before};
 use super::minisocket_outcome::MinisocketOutcome;
+use crate::close_progress::StateChange;
 use crate::event::{Evidence, Segment, TcpFields};
 use crate::finding::{Reset, ResetReason, SegmentFlags, Side, Step};
-use crate::live_endpoint::StateChange;
 use crate::types::{Certainty, Nanos};
 
 impl CloseFacts<'_> {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use tcpclose_common::TcpState;
 
+use crate::close_progress::StateChange;
 use crate::kernel_ids::zero_is_none;
-use crate::live_endpoint::StateChange;
 use crate::stuck::{Age, Holder, ObservedSocket, OwnerUnknown, PollHistory, Verdict};
 use crate::types::{EndpointId, Nanos, NetNs, Role, Tuple};
 

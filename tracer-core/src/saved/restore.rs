@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::SavedEndpoints;
 use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
-use crate::live_endpoint::{CloseProgress, InitialNumbers, LiveEndpoint, MAX_CHANGES};
+use crate::close_progress::{CloseProgress, MAX_CHANGES};
+use crate::live_endpoint::{InitialNumbers, LiveEndpoint};
 use crate::peer::Lent;
 use crate::stuck::{OwnerProcess, StuckEvent, StuckSocket, StuckTracking};
 use crate::types::{OptionalId, OptionalNanos, SharedOwner};

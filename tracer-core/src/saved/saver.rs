@@ -6,7 +6,8 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use super::endpoint::{SavedEndpoint, SavedProgress, SavedStuck, SavedTracking};
 use super::{Saved, SavedEndpoints};
-use crate::live_endpoint::{CloseProgress, LiveEndpoint};
+use crate::close_progress::CloseProgress;
+use crate::live_endpoint::LiveEndpoint;
 use crate::stuck::{StuckSocket, StuckTracking};
 use crate::types::SharedOwner;
 

@@ -6,7 +6,8 @@ use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
 use super::{RestoreEnd, SavedEndpoints};
-use crate::live_endpoint::{LiveEndpoint, StateChange};
+use crate::close_progress::StateChange;
+use crate::live_endpoint::LiveEndpoint;
 use crate::stuck::StuckSocket;
 use crate::types::{EndpointId, NetNs, OptionalNanos, Tuple};
 

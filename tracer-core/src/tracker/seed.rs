@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use tcpclose_common::TcpState;
 
 use super::{MAX_TICK, Tracker};
-use crate::live_endpoint::{CloseProgress, LiveEndpoint};
+use crate::close_progress::CloseProgress;
+use crate::live_endpoint::LiveEndpoint;
 use crate::snapshot::SnapshotSocket;
 use crate::stuck::STUCK_STATES;
 use crate::time_wait::TIME_WAIT;

@@ -2,8 +2,9 @@
 
 use super::Tracker;
 use crate::close_path::MinisocketOutcome;
+use crate::close_progress::{DroppedSegment, ResetSent};
 use crate::event::{Segment, Signal, SignalKind};
-use crate::live_endpoint::{DroppedSegment, LiveEndpoint, ResetSent};
+use crate::live_endpoint::LiveEndpoint;
 use crate::parked::ParkedEndpoint;
 use crate::types::EndpointId;
 

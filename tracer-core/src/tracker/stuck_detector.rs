@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tcpclose_common::TcpState;
 
+use crate::close_progress::StateChange;
 use crate::finding::Endpoint;
 use crate::known::ProcessTrend;
-use crate::live_endpoint::{LiveEndpoint, StateChange};
+use crate::live_endpoint::LiveEndpoint;
 use crate::probe_request::ProbeRequest;
 use crate::process::Process;
 use crate::stuck::{
