@@ -98,6 +98,8 @@ mod probe_request;
 pub mod process;
 mod ranking;
 pub mod routes;
+#[cfg(test)]
+mod samples;
 mod saved;
 mod snapshot;
 mod snapshot_join;

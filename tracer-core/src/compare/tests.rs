@@ -5,10 +5,9 @@ use tcpclose_common::TcpState;
 
 use super::*;
 use crate::endpoint::{Endpoint, InitialSequenceNumbers};
-use crate::finding::{
-    Bytes, Close, ClosePath, Initiator, LossLocation, Reset, SegmentFlags, Side, Step,
-};
+use crate::finding::{Close, ClosePath, Initiator, LossLocation, Reset, SegmentFlags, Side, Step};
 use crate::open_endpoint::OpenEndpoint;
+use crate::samples;
 use crate::types::{Certainty, EndpointId, Role, Tuple};
 
 const HOUR: u64 = 3_600_000;
@@ -27,9 +26,9 @@ fn endpoint(host: Host, number: u32, opened: u64) -> Endpoint {
         .parse()
         .unwrap();
     let server = "10.0.0.2:80".parse().unwrap();
-    let (tuple, role) = match host {
-        Host::A => ((client, server), Role::Client),
-        Host::B => ((server, client), Role::Server),
+    let (local, peer, role) = match host {
+        Host::A => (client, server, Role::Client),
+        Host::B => (server, client, Role::Server),
     };
     let numbers = InitialSequenceNumbers {
         iss: number,
@@ -40,17 +39,13 @@ fn endpoint(host: Host, number: u32, opened: u64) -> Endpoint {
     Endpoint {
         id: EndpointId(number.into()),
         netns: None,
-        tuple: tuple.into(),
         role,
         initial: Some(match host {
             Host::A => numbers,
             Host::B => numbers.mirrored(),
         }),
-        seen_from_start: true,
         opened: Some(at(host, opened + delay)),
-        lifetime: None,
-        peer: None,
-        peer_owner: None,
+        ..samples::endpoint(local, peer)
     }
 }
 
@@ -67,32 +62,20 @@ fn step(from: Side, flags: SegmentFlags, at: Nanos) -> Step {
 
 fn close(endpoint: Endpoint, path: ClosePath, at: Nanos, steps: &[Step]) -> Close {
     let reset = steps.iter().find(|step| step.is_reset());
+    let initiator = match steps.first().map(|step| step.from) {
+        Some(Side::Local) => Initiator::Local,
+        Some(Side::Peer) => Initiator::Peer,
+        None => Initiator::Unknown,
+    };
     Close {
         at,
-        endpoint,
-        owner: None,
-        path,
-        initiator: match steps.first().map(|step| step.from) {
-            Some(Side::Local) => Initiator::Local,
-            Some(Side::Peer) => Initiator::Peer,
-            None => Initiator::Unknown,
-        },
-        cause: None,
-        idle: None,
-        peer_cause: None,
-        connect_error: None,
-        lost: None,
         steps: steps.into(),
-        segments: None,
-        states: smallvec![],
-        bytes: Bytes::default(),
-        retransmits: None,
         reset: reset.map(|step| Reset {
             by: step.from,
             reason: None,
             kernel_reason: None,
         }),
-        half_close: None,
+        ..samples::close(endpoint, path, initiator)
     }
 }
 

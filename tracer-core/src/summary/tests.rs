@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::finding::{Bytes, EndSource, Endpoint, Loss, Reset};
+use crate::finding::{EndSource, Endpoint, Loss, Reset};
 use crate::process::Process;
+use crate::samples;
 use crate::stuck::{
     Age, AgeCertainty, ObservedSocket, OwnerProcess, StuckEvent, StuckSocket, Verdict,
 };
-use crate::types::{CgroupId, EndpointId, Inode, NetNs, Owner, OwnerSource, Role, SharedOwner};
+use crate::types::{CgroupId, Inode, Owner, OwnerSource, SharedOwner};
 
 fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
     Arc::new(Owner {
@@ -23,40 +24,11 @@ fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
 
 fn endpoint(peer: &str) -> Endpoint {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
-    Endpoint {
-        id: EndpointId(1),
-        netns: NetNs::new(1),
-        tuple: (end("10.0.0.1:40000"), end(peer)).into(),
-        role: Role::Client,
-        initial: None,
-        seen_from_start: true,
-        opened: None,
-        lifetime: None,
-        peer: None,
-        peer_owner: None,
-    }
+    samples::endpoint(end("10.0.0.1:40000"), end(peer))
 }
 
 fn close(path: ClosePath, initiator: Initiator, peer: &str) -> Close {
-    Close {
-        at: Nanos(0),
-        endpoint: endpoint(peer),
-        owner: None,
-        path,
-        initiator,
-        cause: None,
-        idle: None,
-        peer_cause: None,
-        connect_error: None,
-        lost: None,
-        steps: smallvec![],
-        segments: None,
-        states: smallvec![],
-        bytes: Bytes::default(),
-        retransmits: None,
-        reset: None,
-        half_close: None,
-    }
+    samples::close(endpoint(peer), path, initiator)
 }
 
 fn reset(reason: Option<ResetReason>, owner: &SharedOwner) -> Close {

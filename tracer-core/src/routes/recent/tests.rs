@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::finding::{Bytes, ClosePath, Endpoint};
-use crate::types::{EndpointId, NetNs, Owner, OwnerSource};
-use smallvec::smallvec;
+use crate::finding::{ClosePath, Endpoint};
+use crate::samples;
+use crate::types::{NetNs, Owner, OwnerSource};
 
 fn route(peer_port: u16) -> Route {
     Route {
@@ -25,35 +25,15 @@ fn owner(pid: u32) -> SharedOwner {
 
 fn close(second: u64, peer_port: u16, initiator: Initiator, lifetime_ms: u64) -> Close {
     let route = route(peer_port);
+    let endpoint = Endpoint {
+        netns: route.netns,
+        opened: Some(Nanos(1)),
+        lifetime: Some(Nanos::from_millis(lifetime_ms)),
+        ..samples::endpoint((route.local, 40_000).into(), route.peer)
+    };
     Close {
         at: Nanos::from_secs(second),
-        endpoint: Endpoint {
-            id: EndpointId(1),
-            netns: route.netns,
-            tuple: ((route.local, 40_000).into(), route.peer).into(),
-            role: Role::Client,
-            initial: None,
-            seen_from_start: true,
-            opened: Some(Nanos(1)),
-            lifetime: Some(Nanos::from_millis(lifetime_ms)),
-            peer: None,
-            peer_owner: None,
-        },
-        owner: None,
-        path: ClosePath::ThreeWay,
-        initiator,
-        cause: None,
-        idle: None,
-        peer_cause: None,
-        connect_error: None,
-        lost: None,
-        steps: smallvec![],
-        segments: None,
-        states: smallvec![],
-        bytes: Bytes::default(),
-        retransmits: None,
-        reset: None,
-        half_close: None,
+        ..samples::close(endpoint, ClosePath::ThreeWay, initiator)
     }
 }
 

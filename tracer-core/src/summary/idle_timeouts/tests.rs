@@ -3,35 +3,18 @@
 use smallvec::smallvec;
 
 use super::*;
-use crate::finding::{Bytes, ClosePath, Endpoint, SegmentFlags, Step};
-use crate::types::{Certainty, EndpointId};
+use crate::finding::{ClosePath, SegmentFlags, Step};
+use crate::samples;
+use crate::types::Certainty;
 
 /// A close of a client's connection by its server: `(seconds of its beginning, ms of silence)`.
 fn close((began, silence): (u64, u64)) -> Close {
     let end = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let began = Nanos::from_secs(began);
+    let endpoint = samples::endpoint(end("10.0.0.1:40000"), end("10.0.0.2:8088"));
     Close {
         at: began + Nanos::from_millis(3),
-        endpoint: Endpoint {
-            id: EndpointId(1),
-            netns: NetNs::new(1),
-            tuple: (end("10.0.0.1:40000"), end("10.0.0.2:8088")).into(),
-            role: Role::Client,
-            initial: None,
-            seen_from_start: true,
-            opened: None,
-            lifetime: None,
-            peer: None,
-            peer_owner: None,
-        },
-        owner: None,
-        path: ClosePath::FourWay,
-        initiator: Initiator::Peer,
-        cause: None,
         idle: Some(Nanos::from_millis(silence)),
-        peer_cause: None,
-        connect_error: None,
-        lost: None,
         steps: smallvec![Step {
             from: Side::Peer,
             flags: SegmentFlags::FinAck,
@@ -40,12 +23,7 @@ fn close((began, silence): (u64, u64)) -> Close {
             at: Some(began),
             known: Certainty::Observed,
         }],
-        segments: None,
-        states: smallvec![],
-        bytes: Bytes::default(),
-        retransmits: None,
-        reset: None,
-        half_close: None,
+        ..samples::close(endpoint, ClosePath::FourWay, Initiator::Peer)
     }
 }
 
