@@ -23,9 +23,11 @@ fn set(name: &str, value: &str) -> io::Result<()> {
     fs::write(format!("/proc/sys/net/ipv4/{name}"), value)
 }
 
+/// It asks none of the agents that other tests run.
 fn ports(args: &[&str]) -> Command {
     let mut command = Command::new(program::path());
-    command.arg("ports").args(args).stdin(Stdio::null());
+    command.args(["ports", "--agent", "none"]).args(args);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -11,10 +11,11 @@ pub fn path() -> String {
     std::env::var("TCPCLOSE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tcpclose").to_owned())
 }
 
-/// `tcpclose leaks`, to be given arguments.
+/// `tcpclose leaks`, to be given arguments. It asks none of the agents that other tests run.
 pub fn leaks(args: &[&str]) -> Command {
     let mut command = Command::new(path());
-    command.arg("leaks").args(args).stdin(Stdio::null());
+    command.args(["leaks", "--agent", "none"]).args(args);
+    command.stdin(Stdio::null());
     command
 }
 

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::future::pending;
 use std::io::{self, Write as _};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Display {
         };
         Ok(match has_screen() {
             true => Self::Screen(Screen::start(look, is_replay)?),
-            false => Self::Blocks(Blocks::start(look.symbols)?),
+            false => Self::Blocks(Blocks::start(look.symbols, is_replay)?),
         })
     }
 
@@ -100,16 +100,18 @@ impl Display {
     }
 }
 
-/// A thread that writes blocks of text. A slow reader misses some.
+/// A thread that writes blocks of text. A slow reader misses some of the running host, and none of
+/// a recording, which can wait.
 pub(super) struct Blocks {
     blocks: SyncSender<String>,
+    waits_for_reader: bool,
     symbols: Symbols,
     failed: Option<oneshot::Receiver<io::Error>>,
     done: Receiver<()>,
 }
 
 impl Blocks {
-    fn start(symbols: Symbols) -> io::Result<Self> {
+    fn start(symbols: Symbols, waits_for_reader: bool) -> io::Result<Self> {
         let out = unbuffered_stdout()?;
         let (blocks, received) = sync_channel(1);
         let (fail, failed) = oneshot::channel();
@@ -124,6 +126,7 @@ impl Blocks {
             })?;
         Ok(Self {
             blocks,
+            waits_for_reader,
             symbols,
             failed: Some(failed),
             done,
@@ -132,8 +135,11 @@ impl Blocks {
 
     fn show(&self, view: &View) {
         let text = block_text(view, block_width(), self.symbols);
-        match self.blocks.try_send(text) {
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        // Who no longer receives has reported why.
+        if self.waits_for_reader {
+            let _ = self.blocks.send(text);
+        } else {
+            let _ = self.blocks.try_send(text);
         }
     }
 

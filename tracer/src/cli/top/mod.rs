@@ -24,12 +24,14 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     if let Some(note) = args.filters.note_on_contradictions() {
         notice!("{note}");
     }
-    let runtime = single_threaded_runtime()?;
-    let code = match &args.replay {
-        Some(file) => runtime.block_on(replay::run(args, file)),
-        None => runtime.block_on(live::run(args)),
-    };
-    // A scan may be under way.
-    runtime.shutdown_background();
-    code
+    match &args.replay {
+        Some(file) => replay::run(args, file),
+        None => {
+            let runtime = single_threaded_runtime()?;
+            let code = runtime.block_on(live::run(args));
+            // A scan may be under way.
+            runtime.shutdown_background();
+            code
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::args::TopArgs;
@@ -15,6 +16,7 @@ use super::listed::{MAX_CLOSING, MAX_SOCKETS, closes_now};
 use super::message::Message;
 use super::signals::{self, TerminalSignals};
 use crate::cgroup_names::{CgroupNames as _, RecordedCgroupNames};
+use crate::cli::common::single_threaded_runtime;
 use crate::cli::replay_common;
 use crate::cli::shutdown::Shutdown;
 use crate::filter::{passes, passes_stuck};
@@ -37,7 +39,15 @@ const STEP_INTERVAL: Duration = Duration::from_millis(50);
 const MAX_SPEED: u8 = 10;
 
 /// Shows a recording until the user stops it.
-pub(super) async fn run(args: &TopArgs, file: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &TopArgs, file: &Path) -> anyhow::Result<ExitCode> {
+    if has_screen() {
+        return single_threaded_runtime()?.block_on(show(args, file));
+    }
+    let (args, file) = (args.clone(), file.to_owned());
+    replay_common::until_stopped(move |_| Handle::current().block_on(show(&args, &file)))
+}
+
+async fn show(args: &TopArgs, file: &Path) -> anyhow::Result<ExitCode> {
     let shutdown = Shutdown::listen()?;
     let mut session = Session::open(file)?;
     if let Some(note) = args.filters.note_on_recordings() {
@@ -153,11 +163,11 @@ impl ReplayedTop {
             () = self.shutdown.requested() => TopEvent::Stop,
             wanted = self.display.wanted() => TopEvent::Wanted(wanted),
             message = signals::next(&mut self.signals) => TopEvent::Signal(message),
-            _ = self.pace.tick() => TopEvent::Step,
+            _ = self.pace.tick(), if self.is_screen => TopEvent::Step,
         }
     }
 
-    /// Lets time go on.
+    /// Lets time go on. Only a screen has the speed of reality.
     fn step(&mut self, session: &mut Session<Replay>) {
         let passed = Nanos::from(self.stepped.elapsed());
         self.stepped = Instant::now();
