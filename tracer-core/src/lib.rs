@@ -77,8 +77,10 @@
 mod arena;
 mod close_path;
 mod close_progress;
+mod closes_awaiting_peer;
 pub mod compare;
 pub mod container_filter;
+mod ended_unseen;
 mod endpoint;
 mod errno;
 pub mod event;
@@ -88,6 +90,7 @@ mod hash_index;
 mod input;
 mod interner;
 mod kernel_ids;
+mod kernel_timing;
 mod known;
 mod listeners;
 mod live_endpoint;
@@ -111,6 +114,7 @@ mod time_wait;
 mod tracker;
 pub mod types;
 mod uncounted_losses;
+mod unjoined_endpoints;
 
 pub use input::Input;
 pub use known::{KnownMinisocket, KnownSocket, ProcessTrend};

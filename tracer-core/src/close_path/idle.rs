@@ -6,13 +6,11 @@ use super::facts::CloseFacts;
 use crate::close_progress::StateChange;
 use crate::event::Evidence;
 use crate::finding::Reset;
+use crate::kernel_timing::MAX_TICK;
 use crate::types::Nanos;
 
 /// The kernel counts ticks in 32 bits, and has at most 1000 a second.
 const MIN_COUNTER_WRAP: Nanos = Nanos::from_millis(1 << 32);
-
-/// The longest tick of the kernel's clock (`CONFIG_HZ=100`).
-pub(super) const MAX_TICK: Nanos = Nanos::from_millis(10);
 
 impl CloseFacts<'_> {
     /// Returns for how long no data had moved, in either direction, when the first FIN or RST was

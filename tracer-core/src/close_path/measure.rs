@@ -3,12 +3,12 @@
 use tcpclose_common::TcpState;
 
 use super::facts::{CloseFacts, Ending, before};
-use super::idle::MAX_TICK;
 use super::minisocket_outcome::MinisocketOutcome;
 use crate::close_progress::StateChange;
 use crate::errno::ECONNREFUSED;
 use crate::event::Evidence;
 use crate::finding::{Bytes, ClosePath, HalfClose, Reset, ResetReason, Side, StateDurations, Step};
+use crate::kernel_timing::MAX_TICK;
 use crate::types::Nanos;
 
 impl CloseFacts<'_> {

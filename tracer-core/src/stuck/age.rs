@@ -26,11 +26,8 @@ use tcpclose_common::TcpState;
 
 use super::observed::{Activity, ObservedSocket};
 use super::rule::StuckRule;
+use crate::kernel_timing::MAX_TICK;
 use crate::types::Nanos;
-
-/// The kernel counts in ticks of up to 10 ms (`CONFIG_HZ=100`): what is less apart may be of one
-/// moment.
-const MAX_TICK: Nanos = Nanos::from_millis(10);
 
 /// How an age is known.
 #[derive(

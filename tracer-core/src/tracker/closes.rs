@@ -1,11 +1,13 @@
 //! What becomes of an endpoint whose last transition was seen: its close is reported at once, or
 //! waits for the record of a RST, for the peer's FIN, or for the peer's close.
 
-use super::peers::{WaitingClose, add_lent_cause, set_from_path};
-use super::{AwaitingReset, MAX_TICK, Tracker};
+use super::peers::{add_lent_cause, set_from_path};
+use super::{AwaitingReset, Tracker};
 use crate::close_path::{MinisocketOutcome, is_discarded_child, reconstruct, reset_may_follow};
 use crate::close_progress::StateChange;
+use crate::closes_awaiting_peer::WaitingClose;
 use crate::finding::Finding;
+use crate::kernel_timing::MAX_TICK;
 use crate::live_endpoint::LiveEndpoint;
 use crate::types::{EndpointId, Nanos};
 

@@ -25,9 +25,12 @@ use foldhash::{HashMap, HashMapExt as _};
 use tcpclose_common::TcpState;
 
 use super::close_path::MinisocketOutcome;
+use super::closes_awaiting_peer::ClosesAwaitingPeer;
+use super::ended_unseen::EndedUnseen;
 use super::event::Event;
 use super::finding::{Finding, Loss, LossLocation, TimeWait};
 use super::input::Input;
+use super::kernel_timing::RESET_SIGNAL_TIMEOUT;
 use super::listeners::Listeners;
 use super::live_endpoint::LiveEndpoint;
 use super::parked::ParkedEndpoints;
@@ -38,23 +41,14 @@ use super::table::Table;
 use super::time_wait::{PollRequest, PollResponse, TimeWaits};
 use super::types::{EndpointId, Nanos};
 use super::uncounted_losses::UncountedLosses;
-
-/// The largest error of a timer's remaining time: the kernel's clock ticks every 1 to 10 ms.
-const MAX_TICK: Nanos = Nanos::from_millis(10);
-
-/// How long a close waits for the RST that `tcp_send_reset` reports after →CLOSE. It follows in the
-/// same system call.
-const RESET_SIGNAL_TIMEOUT: Nanos = Nanos::from_millis(20);
+use super::unjoined_endpoints::UnjoinedEndpoints;
+use owners::Owners;
+use stuck_detector::StuckDetector;
 
 /// How long an endpoint may stay in SYN_SENT without a local port. The port filter hides the rest
 /// of such a connection's life when its port is not wanted; connect() gives up after 127 s by
 /// default.
 const UNBOUND_CONNECT_TIMEOUT: Nanos = Nanos::from_secs(300);
-
-use owners::Owners;
-use peers::{ClosesAwaitingPeer, UnjoinedEndpoints};
-use restore::EndedUnseen;
-use stuck_detector::StuckDetector;
 
 /// A close that waits for the record of a RST, or of its drop.
 #[derive(Debug)]

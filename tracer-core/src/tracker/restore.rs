@@ -1,12 +1,13 @@
 //! Goes on with what an earlier tracker has saved, and saves for a later one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use tcpclose_common::TcpState;
 
 use super::Tracker;
 use super::stuck_detector::StuckDetector;
 use crate::close_path::MinisocketOutcome;
+use crate::ended_unseen::EndedUnseen;
 use crate::event::Transition;
 use crate::finding::{Loss, LossLocation};
 use crate::live_endpoint::LiveEndpoint;
@@ -20,24 +21,6 @@ use crate::types::{Nanos, Role};
 /// The most endpoints that are reported at a time to have ended before the restart: some
 /// milliseconds of work.
 const MAX_REPORTED_AT_ONCE: usize = 1024;
-
-/// Endpoints that ended while nothing was traced, to be reported a part at a time.
-#[derive(Debug, Default)]
-pub(super) struct EndedUnseen {
-    endpoints: VecDeque<LiveEndpoint>,
-    at: Nanos,
-    /// Whether their closes were not reported before.
-    reports_closes: bool,
-    /// How many were reported already, as a minisocket was left of them.
-    with_minisocket: u64,
-}
-
-impl EndedUnseen {
-    /// Returns when the next of them are to be reported: at once.
-    pub fn next_due(&self) -> Option<Nanos> {
-        (!self.endpoints.is_empty()).then_some(self.at)
-    }
-}
 
 impl Tracker {
     /// Saves endpoints for another tracker, at most `room`, those that may be stuck first, then
@@ -74,12 +57,6 @@ impl Tracker {
     #[must_use]
     pub fn stuck_revision(&self) -> u64 {
         self.stuck.as_ref().map_or(0, StuckDetector::revision)
-    }
-
-    /// Returns whether endpoints that were saved are still being looked for.
-    #[must_use]
-    pub const fn is_restoring(&self) -> bool {
-        self.unconfirmed.is_pending()
     }
 
     pub(super) fn restore(&mut self, saved: &SavedEndpoints) {

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 
 use tcpclose_common::TcpState;
 
-use super::{MAX_TICK, Tracker};
+use super::Tracker;
 use crate::close_progress::CloseProgress;
+use crate::kernel_timing::MAX_TICK;
 use crate::live_endpoint::LiveEndpoint;
 use crate::snapshot::SnapshotSocket;
 use crate::stuck::STUCK_STATES;

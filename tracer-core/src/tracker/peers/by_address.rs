@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use super::{Tracker, is_joinable};
 use crate::live_endpoint::LiveEndpoint;
 use crate::types::{EndpointId, Nanos, NetNs};
+use crate::unjoined_endpoints::UnjoinedEndpoints;
 
 /// An endpoint without a known peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,39 +19,11 @@ struct Unjoined {
     id: EndpointId,
 }
 
-/// The endpoints that were added since the last join.
-#[derive(Debug, Default)]
-pub(in crate::tracker) struct UnjoinedEndpoints {
-    count: usize,
-    /// When they are to be joined.
-    due: Option<Nanos>,
-}
-
-impl UnjoinedEndpoints {
-    /// Returns when the endpoints are to be joined.
-    pub const fn next_due(&self) -> Option<Nanos> {
-        self.due
-    }
-}
-
-/// A join walks all endpoints: it takes place once these add up to this part of them, as in the
-/// parts of a large snapshot, or after [`JOIN_DELAY`].
-const JOIN_FRACTION: usize = 4;
-
-/// How long endpoints that are few wait for a join.
-const JOIN_DELAY: Nanos = Nanos::from_secs(1);
-
 impl Tracker {
     /// Notes that a snapshot has added so many endpoints, which are to be joined with their peers.
     pub(in crate::tracker) fn note_unjoined(&mut self, count: usize, at: Nanos) {
-        if count == 0 {
-            return;
-        }
-        self.unjoined.count += count;
-        if self.unjoined.count.saturating_mul(JOIN_FRACTION) >= self.table.len() {
+        if self.unjoined.add(count, self.table.len(), at) {
             self.join_by_address();
-        } else {
-            self.unjoined.due.get_or_insert(at + JOIN_DELAY);
         }
     }
 

@@ -4,11 +4,10 @@ use tcpclose_common::TcpState;
 
 use super::{Tracker, have_same_numbers};
 use crate::close_path::MinisocketOutcome;
+use crate::closes_awaiting_peer::WaitingClose;
 use crate::live_endpoint::LiveEndpoint;
 use crate::parked::MinisocketState;
 use crate::types::{EndpointId, Nanos};
-
-use super::waiting::WaitingClose;
 
 impl Tracker {
     /// Ends the wait of a close whose peer has not closed in time, or has its peer probed.

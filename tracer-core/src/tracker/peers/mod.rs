@@ -3,17 +3,14 @@
 
 mod by_address;
 mod from_path;
-mod waiting;
 
 use super::Tracker;
 use crate::arena::Slot;
 use crate::close_path::{MinisocketOutcome, is_reset_by_peer};
+use crate::closes_awaiting_peer::WaitingClose;
 use crate::finding::{Cause, Close, Side};
 use crate::live_endpoint::LiveEndpoint;
 use crate::types::{EndpointId, Nanos, SharedOwner};
-
-pub(super) use by_address::UnjoinedEndpoints;
-pub(super) use waiting::{ClosesAwaitingPeer, WaitingClose};
 
 impl Tracker {
     /// Joins an endpoint that was just opened with its peer, if that is on this host and was opened

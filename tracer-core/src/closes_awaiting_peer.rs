@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use foldhash::HashMap;
 
-use crate::close_path::MinisocketOutcome;
-use crate::live_endpoint::LiveEndpoint;
-use crate::types::{EndpointId, Nanos};
+use super::close_path::MinisocketOutcome;
+use super::kernel_timing::RESET_SIGNAL_TIMEOUT;
+use super::live_endpoint::LiveEndpoint;
+use super::types::{EndpointId, Nanos};
 
 /// How long a close waits for its peer's. The peer's own wait for the record of its RST is as long,
 /// and began earlier.
-const PEER_CLOSE_TIMEOUT: Nanos = super::super::RESET_SIGNAL_TIMEOUT;
+const PEER_CLOSE_TIMEOUT: Nanos = RESET_SIGNAL_TIMEOUT;
 
 /// How long a close waits in all where the peer is still open, and is probed. On a busy host the
 /// answer takes a while.
@@ -21,7 +22,7 @@ const MAX_PROBES: usize = 1024;
 
 /// A close that waits for its peer's.
 #[derive(Debug)]
-pub(in crate::tracker) struct WaitingClose {
+pub(super) struct WaitingClose {
     pub endpoint: LiveEndpoint,
     pub outcome: MinisocketOutcome,
     /// When it has closed.
@@ -34,7 +35,7 @@ pub(in crate::tracker) struct WaitingClose {
 
 /// All closes that wait, by the endpoint's id.
 #[derive(Debug, Default)]
-pub(in crate::tracker) struct ClosesAwaitingPeer {
+pub(super) struct ClosesAwaitingPeer {
     waiting: HashMap<EndpointId, WaitingClose>,
     /// When each one's wait is over, in order. Those that are over already are passed over.
     deadlines: VecDeque<(Nanos, EndpointId)>,
