@@ -1,7 +1,7 @@
 //! Stores many values of one kind in slots. A value never moves, and the slot of a removed value is
 //! reused.
 
-/// No node.
+/// Stands for "no node" in a link.
 const NO_NODE: u32 = u32::MAX;
 
 /// The number of slots that are allocated at a time. One vector of all slots would move them

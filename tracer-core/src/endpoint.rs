@@ -9,9 +9,9 @@ use super::types::{EndpointId, Nanos, NetNs, Role, SharedOwner, Tuple};
 /// the other way round, also through NAT; a proxy and some firewalls change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InitialSequenceNumbers {
-    /// This host's.
+    /// The initial sequence number of this host's end.
     pub iss: u32,
-    /// The peer's.
+    /// The initial sequence number of the peer's end.
     pub irs: u32,
 }
 

@@ -58,7 +58,7 @@ pub struct Transition {
 pub struct Task {
     /// Process id (tgid).
     pub pid: u32,
-    /// User id.
+    /// The user id of the process.
     pub uid: u32,
     /// Cgroup (v2) id, where known.
     #[serde(with = "zero_is_none")]
@@ -84,9 +84,9 @@ impl Task {
 /// What the socket itself shows, just before a transition takes effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// Its fields.
+    /// What was read from `struct tcp_sock`.
     pub tcp: TcpFields,
-    /// Its flags.
+    /// The bits that were read beside it.
     pub flags: SocketFlags,
 }
 
@@ -227,7 +227,7 @@ pub enum SignalKind {
     },
     /// This host dropped a segment of the socket, after TCP had handed it to IP and before it left.
     SegmentDropped {
-        /// The segment.
+        /// What was dropped.
         segment: Segment,
         /// The kernel's name of the reason, without its prefix.
         #[serde(deserialize_with = "interner::optional")]

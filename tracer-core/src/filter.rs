@@ -154,8 +154,7 @@ impl ConnectionFilter {
     /// Returns whether only certain closes pass, so that no open connection does.
     #[must_use]
     pub fn is_of_closes(&self) -> bool {
-        !(self.paths.is_empty() && self.initiators.is_empty() && self.causes.is_empty())
-            || self.min_lifetime > Nanos(0)
+        self.selects_endings() || self.min_lifetime > Nanos(0)
     }
 
     /// Returns whether an open connection passes: what only a close has is left out.

@@ -25,7 +25,7 @@ pub enum Input {
     MinisocketProbe {
         /// The endpoint that was probed.
         id: EndpointId,
-        /// The result.
+        /// What the lookup has found.
         minisocket: MinisocketState,
         /// When the result was obtained.
         at: Nanos,

@@ -14,7 +14,7 @@ use super::types::{Nanos, SharedOwner, StartTime};
 pub struct KnownSocket {
     /// The endpoint. Its lifetime is not known before it closes.
     pub endpoint: Endpoint,
-    /// Its state.
+    /// The socket's present state.
     pub state: TcpState,
     /// When it entered that state, where that was seen.
     pub since: Option<Nanos>,

@@ -11,11 +11,11 @@ use super::types::{Certainty, Nanos, SharedOwner};
 /// An endpoint that has not closed yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenEndpoint {
-    /// The endpoint.
+    /// Addresses, ports, namespace and role.
     pub endpoint: Endpoint,
     /// The process it belongs to, where that is known.
     pub owner: Option<SharedOwner>,
-    /// Its state.
+    /// The socket's present state.
     pub state: TcpState,
     /// When it entered that state, where that was seen.
     pub since: Option<Nanos>,

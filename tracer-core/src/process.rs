@@ -141,7 +141,7 @@ pub struct ContainerNames {
 /// with network namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PodName {
-    /// The namespace.
+    /// The pod's Kubernetes namespace.
     pub namespace: String,
     /// The pod's name.
     pub name: String,

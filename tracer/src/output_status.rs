@@ -43,7 +43,7 @@ pub struct OutputCounts {
 /// Whether an output works.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputState {
-    /// It works.
+    /// What was sent lately has arrived.
     #[default]
     Up,
     /// It does not work.

@@ -35,7 +35,7 @@ impl From<Finding> for Record {
 /// A transition as the kernel reported it, with the time that the socket spent in the old state.
 #[derive(Clone, Copy, Debug)]
 pub struct RawTransition {
-    /// The transition.
+    /// The transition as it was recorded.
     pub transition: Transition,
     /// The time in the old state; `None` if the socket was not seen entering that state.
     pub time_in_old_state: Option<Nanos>,

@@ -16,9 +16,9 @@ use crate::types::Nanos;
 pub(super) enum Ending {
     /// FINs and their ACKs.
     Orderly,
-    /// A RST.
+    /// A RST was sent or received.
     Reset,
-    /// No answer.
+    /// The kernel gave up, as no answer came.
     Timeout,
     /// An administrator ended it (`SOCK_DESTROY`).
     Destroyed,

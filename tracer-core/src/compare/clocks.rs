@@ -145,7 +145,7 @@ impl ClockBounds {
 pub enum Alignment {
     /// It lies in an interval at any time.
     Known(Clocks),
-    /// Nothing is.
+    /// Neither the offset nor its limits are known.
     Unknown(Unaligned),
 }
 

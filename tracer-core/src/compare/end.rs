@@ -20,7 +20,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// Both.
+    /// Both hosts, in the order of the recordings.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
     /// Returns the other one.

@@ -57,7 +57,7 @@ pub struct Translation {
     pub count: u64,
 }
 
-/// All groups.
+/// The groups of all verdicts, with examples of each.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     groups: BTreeMap<Key, (u64, Vec<SharedPair>)>,

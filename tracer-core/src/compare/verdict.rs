@@ -65,7 +65,7 @@ impl From<Host> for Place {
 /// One thing that went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Verdict {
-    /// What.
+    /// What was found.
     pub kind: VerdictKind,
     /// The end that received the RST, that the connection had ended at, or that the FIN did not get
     /// through to.

@@ -15,7 +15,7 @@ const MAX_OWNERS: usize = 5;
 /// A process that has connections on a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteOwner {
-    /// The process.
+    /// The process that has ports of the route.
     pub process: Arc<Process>,
     /// How it is known.
     pub source: OwnerSource,
@@ -29,7 +29,7 @@ pub struct RouteOwner {
 /// connection knows whose it was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteReport {
-    /// Its ports.
+    /// How many ports of the route are in use.
     pub usage: RouteUsage,
     /// The processes with the most connections and minisockets, these first; at most five.
     pub owners: Vec<RouteOwner>,

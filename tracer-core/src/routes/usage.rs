@@ -22,7 +22,7 @@ pub enum PortHolder {
 /// A local port that a connection on a route has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScannedPort {
-    /// The port.
+    /// A local port of the route.
     pub port: Port,
     /// What has it.
     pub holder: PortHolder,
@@ -56,7 +56,7 @@ impl PortSettings {
 /// How near a route is to having no port left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fullness {
-    /// Below [`NEARLY_FULL_SHARE`].
+    /// The share is below [`NEARLY_FULL_SHARE`].
     Free,
     /// It may be full: how many ports are used is not known, and all that are taken are as many.
     Unknown,
@@ -69,7 +69,7 @@ pub enum Fullness {
 /// The ports of one route at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RouteUsage {
-    /// The route.
+    /// Where the ports are used.
     pub route: Route,
     /// When its ports were counted.
     pub at: Nanos,

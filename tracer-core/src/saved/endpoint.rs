@@ -26,7 +26,7 @@ pub(super) struct SavedEndpoint {
     pub iss: Option<u32>,
     pub irs: Option<u32>,
     pub syn_in_bytes_acked: u8,
-    /// With `TCP_REPAIR`.
+    /// Restored with `TCP_REPAIR`, so that its role is not known.
     pub repaired: bool,
     pub owner: Option<Position>,
     pub peer: Option<EndpointId>,

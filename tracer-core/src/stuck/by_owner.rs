@@ -22,7 +22,7 @@ pub const TOP_VALUES: usize = 3;
 /// The count of one owner's stuck sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnerCount {
-    /// The owner.
+    /// Who holds the sockets.
     pub owner: OwnerKey,
     /// The owner's process, as it was last seen.
     pub process: Option<OwnerProcess>,
@@ -81,7 +81,7 @@ pub fn count_by_owner<'a>(
 /// The stuck sockets of one owner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OwnerGroup {
-    /// Their count.
+    /// How many sockets, and how fast they grow.
     pub count: OwnerCount,
     /// The indices of its sockets in the list that was grouped, the oldest first.
     pub sockets: Vec<usize>,
@@ -101,9 +101,9 @@ pub struct OwnerGroup {
 /// How many of an owner's sockets are in one state for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerdictCount {
-    /// The state.
+    /// The state in which the sockets are stuck.
     pub state: TcpState,
-    /// The reason.
+    /// Why they are stuck.
     pub verdict: Verdict,
     /// How many there are.
     pub count: usize,

@@ -12,7 +12,7 @@ use crate::types::{CgroupId, EndpointId, Inode, InterfaceIndex, Nanos, NetNs, Op
 pub struct ObservedSocket {
     /// The socket cookie.
     pub id: EndpointId,
-    /// Its state.
+    /// The socket's present state.
     pub state: TcpState,
     /// Whether it is an MPTCP connection. Of those in recordings none is: they are not traced.
     #[serde(skip)]
@@ -59,7 +59,7 @@ pub struct ObservedSocket {
 pub struct Unanswered {
     /// What was sent.
     pub kind: UnansweredKind,
-    /// How often.
+    /// How many times it has fired without an answer.
     pub count: u8,
     /// For how long at least the first of them has had no answer, where the kernel's timer shows
     /// that.
@@ -76,7 +76,7 @@ pub enum UnansweredKind {
     Retransmissions,
     /// Probes of a closed window.
     WindowProbes,
-    /// Keepalive probes.
+    /// Keepalive probes of an idle connection.
     KeepaliveProbes,
 }
 

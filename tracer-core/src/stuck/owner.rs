@@ -29,7 +29,7 @@ pub enum HolderCoverage {
     /// That is not known: recordings did not hold it before format 4.
     #[default]
     Unrecorded,
-    /// Every process.
+    /// The descriptors of every process were looked at.
     All,
     /// Every process but these.
     AllBut(Vec<u32>),

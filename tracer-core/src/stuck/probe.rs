@@ -28,7 +28,7 @@ pub struct StuckProbeResponse {
 pub struct ProbedSocket {
     /// As in the [`ProbeRequest`](crate::ProbeRequest).
     pub id: EndpointId,
-    /// The socket.
+    /// The socket as sock_diag shows it.
     pub socket: ObservedSocket,
     /// All processes that hold it.
     pub holders: Vec<Holder>,

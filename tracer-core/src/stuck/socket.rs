@@ -31,7 +31,7 @@ pub enum StuckEvent {
 pub struct StuckSocket {
     /// When the socket was found stuck, or when that was resolved.
     pub at: Nanos,
-    /// The event.
+    /// What has happened to the socket.
     pub event: StuckEvent,
     /// The endpoint. Its lifetime is not known before it closes.
     pub endpoint: Endpoint,

@@ -111,7 +111,7 @@ pub struct DurationStats {
     pub count: u64,
     /// The sum of the durations: 8 hours of 10,000 TIME_WAITs a second would not fit [`Nanos`].
     pub sum: Duration,
-    /// The median.
+    /// The median; `None` where nothing was measured.
     pub p50: Option<Nanos>,
     /// The 90th percentile.
     pub p90: Option<Nanos>,

@@ -20,7 +20,7 @@ pub const CONNECTION_STATES: [TcpState; 9] = [
 /// The endpoints that have a local port, in all network namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalPortStates {
-    /// The port.
+    /// The local port, as listed in the configuration.
     pub port: Port,
     /// The number of endpoints in each of [`CONNECTION_STATES`], in their order.
     states: [u64; CONNECTION_STATES.len()],

@@ -32,7 +32,7 @@ impl Route {
 /// A local port that a connection on a route has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortUse {
-    /// The port.
+    /// The local port.
     pub port: Port,
     /// Since when only a minisocket in TIME_WAIT has it; `None` while a socket does, or a
     /// minisocket in FIN_WAIT2: connect() takes that over nowhere (`tcp_twsk_unique` in
@@ -43,11 +43,11 @@ pub struct PortUse {
 /// Where connect() takes over the ports of minisockets (`net.ipv4.tcp_tw_reuse`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReuseScope {
-    /// Nowhere (0).
+    /// `tcp_tw_reuse` is 0: TIME_WAITs are taken over nowhere.
     Nowhere,
-    /// Where one of the addresses is a loopback address (2).
+    /// `tcp_tw_reuse` is 2: where one of the addresses is a loopback address.
     Loopback,
-    /// Everywhere (1).
+    /// `tcp_tw_reuse` is 1: TIME_WAITs are taken over everywhere.
     Everywhere,
 }
 
@@ -98,7 +98,7 @@ impl ReuseRules {
 /// The ephemeral ports that a route uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortPressure {
-    /// The route.
+    /// Where the ports are used.
     pub route: Route,
     /// Ports that connect() cannot use, as connections of this route have them; `None` where it is
     /// not known of all that are in use.

@@ -17,7 +17,7 @@ pub struct ListedEndpoint {
     pub tuple: Tuple,
     /// Which side opened the connection.
     pub role: Role,
-    /// Its state.
+    /// The socket's present state.
     pub state: TcpState,
     /// When it entered that state, where that was seen.
     pub since: Option<Nanos>,

@@ -11,7 +11,7 @@ use super::protocol::VERSION;
 #[derive(Debug, Error)]
 #[error("{why}", why = self.sentence())]
 pub(crate) struct AgentError {
-    /// The socket.
+    /// The path of the agent's socket.
     pub path: PathBuf,
     pub reason: AgentErrorReason,
 }

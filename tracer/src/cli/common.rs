@@ -23,12 +23,23 @@ pub(super) const EXIT_FOUND: u8 = 1;
 /// The exit code of a scan that could not inspect everything.
 pub(super) const EXIT_INCOMPLETE: u8 = 2;
 
-/// Returns the exit code of a scan.
+/// Returns the exit code of a scan. What it could not inspect comes first: a script that counts
+/// stuck sockets must not take a part for all.
 pub(super) fn scan_exit_code(has_found: bool, complete: bool) -> ExitCode {
     match (has_found, complete) {
         (_, false) => ExitCode::from(EXIT_INCOMPLETE),
         (true, true) => ExitCode::from(EXIT_FOUND),
         (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+/// Returns the exit code of a question that is asked to find what is wrong: what was found stays
+/// wrong, whatever could not be inspected.
+pub(super) fn verdict_exit_code(has_found: bool, complete: bool) -> ExitCode {
+    match (has_found, complete) {
+        (true, _) => ExitCode::from(EXIT_FOUND),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(EXIT_INCOMPLETE),
     }
 }
 

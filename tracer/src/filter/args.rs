@@ -16,7 +16,7 @@ use tcpclose_core::finding::{Cause, ClosePath};
 use tcpclose_core::types::{IpVersion, NetNs};
 use tcpclose_sys::kernel::netns::{self, NetNsError, NetNsHandle};
 
-/// All filters.
+/// The filters that every command has.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct FilterArgs {
     /// Only connections of processes with these names, such as `nginx`
@@ -70,9 +70,7 @@ impl CloseFilterArgs {
             ..filter
         }
     }
-}
 
-impl CloseFilterArgs {
     /// Returns the filters as they were given, such as `--path reset`.
     pub(crate) fn described(&self) -> Vec<String> {
         let Self {

@@ -98,7 +98,7 @@ pub enum Label {
 pub enum LabelValue {
     /// A word or a name.
     Text(String),
-    /// A number.
+    /// A number, such as a port.
     Number(u32),
 }
 

@@ -14,7 +14,7 @@ pub enum Number {
 /// How two values become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// Their sum.
+    /// Both are added.
     Sum,
     /// The smaller one.
     Min,

@@ -137,7 +137,7 @@ impl MetricsSnapshot {
 pub struct ProcessPlace {
     /// Its systemd unit.
     pub unit: Option<Unit>,
-    /// Its container.
+    /// The container that the process runs in.
     pub container: Option<Container>,
 }
 

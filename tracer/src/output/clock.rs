@@ -147,7 +147,7 @@ impl fmt::Display for TimeOfDay {
 mod tests {
     use super::*;
 
-    /// 2026-01-31T12:00:00Z.
+    /// Nanoseconds since 1970 at 2026-01-31T12:00:00Z.
     const NOON: i64 = 1_769_860_800_000_000_000;
 
     fn zone(hours: i8) -> TimeZone {

@@ -17,7 +17,7 @@ const MAX_TEXT_LEN: usize = 8_192;
 const MAX_COMM_LEN: usize = 64;
 
 /// The most state changes of one endpoint.
-const MAX_CHANGES: usize = 64;
+const MAX_RECORDED_CHANGES: usize = 64;
 
 /// The most outputs of an agent, and the most places where ephemeral ports are used.
 const MAX_OUTPUTS: usize = 4_096;
@@ -48,7 +48,7 @@ fn is_plausible_restore(saved: &SavedEndpoints) -> bool {
     let owners = saved.owners().iter().map(|owner| &owner.comm);
     let names = owners.chain(saved.holders().map(|holder| &holder.comm));
     let processes = saved.processes().iter();
-    saved.most_changes() <= MAX_CHANGES
+    saved.most_changes() <= MAX_RECORDED_CHANGES
         && names.into_iter().all(|name| name.len() <= MAX_COMM_LEN)
         && processes
             .into_iter()

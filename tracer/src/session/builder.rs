@@ -43,7 +43,7 @@ pub(crate) enum SessionError {
     /// The recording's file cannot be created.
     #[error("creating the recording {path:?} failed: {error}")]
     Recording {
-        /// The file.
+        /// The recording.
         path: PathBuf,
         /// The answer of the operating system.
         error: io::Error,

@@ -14,7 +14,7 @@ use tcpclose_sys::kernel::clock::start_of_process;
 /// What is read of the holders of stuck sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceScope {
-    /// Nothing.
+    /// No evidence is collected.
     None,
     /// What costs them nothing that can be noticed.
     Cheap,

@@ -1,6 +1,6 @@
 //! In which ways a recording is shown.
 
-/// One way.
+/// One way to show a recording.
 #[derive(Clone, Copy)]
 pub struct View {
     /// The file that its text is kept in.

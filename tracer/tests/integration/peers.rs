@@ -198,7 +198,7 @@ fn reject(routed: &Routed, port: u16) -> bool {
     nft_in(&routed.middle, &rule)
 }
 
-/// Ends that.
+/// Lets the segments pass again.
 fn admit(routed: &Routed) -> bool {
     nft_in(&routed.middle, "delete table inet firewall\n")
 }

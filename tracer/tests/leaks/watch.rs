@@ -21,7 +21,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts it.
+    /// Starts the command and reads its output.
     pub fn spawn(command: &mut Command) -> Fallible<Self> {
         let mut running = ChildGuard::spawn(command.stdout(Stdio::piped()))?;
         let stdout = running.stdout.take().ok_or("no output")?;

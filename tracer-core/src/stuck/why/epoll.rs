@@ -7,9 +7,9 @@ use std::fmt;
 const READABLE: u32 = 0x41;
 /// `EPOLLRDHUP`: the peer's FIN has come.
 const PEER_CLOSED: u32 = 0x2000;
-/// `EPOLLONESHOT`.
+/// `EPOLLONESHOT` of `uapi/linux/eventpoll.h`.
 const ONESHOT: u32 = 1 << 30;
-/// `EPOLLET`.
+/// `EPOLLET` of `uapi/linux/eventpoll.h`.
 const EDGE: u32 = 1 << 31;
 /// `EP_PRIVATE_BITS` of fs/eventpoll.c: what is left of the mask when `EPOLLONESHOT` has fired.
 const PRIVATE_BITS: u32 = EDGE | ONESHOT | (1 << 29) | (1 << 28);
@@ -47,14 +47,14 @@ pub struct EpollRegistration {
     pub set: u32,
     /// The number under which the socket was registered.
     pub fd: u32,
-    /// The events.
+    /// The events that the set waits for.
     pub events: EpollEvents,
 }
 
 /// An epoll set of a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EpollSet {
-    /// Its descriptor.
+    /// The descriptor of the set.
     pub fd: u32,
     /// The sockets in it by their inodes, each with the registered numbers and events.
     pub sockets: BTreeMap<u32, Vec<(u32, EpollEvents)>>,

@@ -40,7 +40,7 @@ impl DueEvent {
 /// it waits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HolderEvidence {
-    /// Its id.
+    /// The process's id in the tracer's namespace.
     pub pid: u32,
     /// What its epoll sets do with the socket; `None` where they could not be read.
     pub epoll: Option<EpollFinding>,

@@ -27,7 +27,7 @@ pub struct ProcessEvidence {
     pub condition: Option<ProcessCondition>,
     /// The process that traces it (ptrace(2)).
     pub tracer: Option<u32>,
-    /// Its parent.
+    /// The id of its parent, where that is known.
     pub parent: Option<u32>,
     /// Whether it was made by fork() and has not called exec() since; `None` where that is not
     /// known.

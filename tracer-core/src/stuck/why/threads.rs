@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub struct SystemCall {
     /// Its name; `None` for one that is not known here.
     pub name: Option<&'static str>,
-    /// Its number.
+    /// The system call's number on this architecture.
     pub number: u32,
     /// The descriptor it is called with, where it takes one.
     pub fd: Option<u32>,
@@ -29,7 +29,7 @@ pub enum ThreadActivity {
 /// A thread, looked at twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadEvidence {
-    /// Its id.
+    /// The thread's id.
     pub tid: u32,
     /// Its name: any bytes but NUL. Escape it before it is shown.
     pub comm: Box<[u8]>,

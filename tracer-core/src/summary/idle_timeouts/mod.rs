@@ -45,7 +45,7 @@ pub enum Service {
 pub struct ServiceSide {
     /// The network namespace.
     pub netns: Option<NetNs>,
-    /// The service.
+    /// Whose connections end after a silence.
     pub service: Service,
     /// The side that sent the first FIN or RST.
     pub closed_by: Side,
@@ -58,7 +58,7 @@ pub struct IdleTimeout {
     pub of: ServiceSide,
     /// The process on this host, of the last of these connections that had a known one.
     pub owner: Option<SharedOwner>,
-    /// The silence.
+    /// How long the connections had been silent.
     pub silence: Nanos,
     /// The number of closes after this silence.
     pub closes: u64,

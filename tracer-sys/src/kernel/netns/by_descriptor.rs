@@ -22,7 +22,7 @@ use tcpclose_core::types::NetNs;
 /// examined.
 #[derive(Debug, Default)]
 pub struct KnownNamespaces {
-    /// Their numbers.
+    /// The inode numbers of the namespaces.
     pub ids: HashSet<NetNs>,
     /// Their cookies ([`super::cookie`]).
     pub cookies: HashSet<u64>,
@@ -43,10 +43,10 @@ impl KnownNamespaces {
     }
 }
 
-/// Further namespaces.
+/// Namespaces that only a socket keeps alive.
 #[derive(Debug, Default)]
 pub struct NamespacesByDescriptor {
-    /// Each once.
+    /// A handle of each namespace, once.
     pub namespaces: Vec<NetNsHandle>,
     /// Where there may be more, and which cannot be opened.
     pub gaps: Vec<ScanGap>,

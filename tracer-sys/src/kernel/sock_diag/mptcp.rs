@@ -26,7 +26,7 @@ pub struct MptcpInfo {
     pub unsent: u64,
     /// How often data was sent again.
     pub retransmits: u32,
-    /// Bytes sent.
+    /// Bytes that the application has sent.
     pub bytes_sent: u64,
     /// Bytes received in order.
     pub bytes_received: u64,

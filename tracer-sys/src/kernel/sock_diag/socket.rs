@@ -252,7 +252,7 @@ pub struct TcpInfo {
     pub bytes_received: u64,
     /// Segments sent, retransmissions included.
     pub segs_out: u32,
-    /// Segments received.
+    /// Segments that were received in the life of the connection.
     pub segs_in: u32,
     /// Segments with data that were sent.
     pub data_segs_out: u32,

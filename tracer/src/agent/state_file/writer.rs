@@ -31,7 +31,7 @@ const MODE: Mode = Mode::from_raw_mode(0o600);
 
 /// What the thread is to write.
 pub(super) enum StateJob {
-    /// Everything.
+    /// The whole file is written anew.
     All(Box<(StateHead, SavedSession)>),
     /// Nothing has changed, and the agent has worked until then.
     Until(Nanos),
@@ -48,7 +48,7 @@ pub(super) struct WriterCounts {
     pub needs_all: AtomicBool,
 }
 
-/// The thread.
+/// The thread that writes the state file.
 pub(super) struct StateWriter {
     jobs: SyncSender<StateJob>,
     ended: Receiver<()>,

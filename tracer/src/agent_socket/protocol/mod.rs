@@ -26,7 +26,7 @@ const MAX_QUESTION_LEN: usize = 128 * 1024;
 /// The most bytes of an answer; the longest has half of that.
 const MAX_ANSWER_LEN: usize = 1024 * 1024;
 
-/// A question.
+/// What a command asks the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Question {
     /// Who answers?
@@ -53,7 +53,7 @@ pub(crate) enum Answer {
 /// The agent that answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AgentStatus {
-    /// Its version.
+    /// The version of the agent's program.
     pub version: String,
     /// Its process id.
     pub pid: u32,

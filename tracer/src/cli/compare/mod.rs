@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, bail};
 
-use super::common::{EXIT_FOUND, EXIT_INCOMPLETE, PrintOutcome, print};
+use super::common::{PrintOutcome, print, verdict_exit_code};
 use super::replay_common;
 use crate::clock_offset::ClockOffset;
 use crate::escape::push_for_terminal;
@@ -91,11 +91,7 @@ fn compare(args: &CompareArgs, stop: &Arc<AtomicBool>) -> anyhow::Result<ExitCod
     }
     Ok(match print(&String::from_utf8_lossy(&text))? {
         PrintOutcome::ReaderGone => ExitCode::SUCCESS,
-        PrintOutcome::Printed => match (compared.has_found(), compared.is_complete()) {
-            (true, _) => ExitCode::from(EXIT_FOUND),
-            (false, true) => ExitCode::SUCCESS,
-            (false, false) => ExitCode::from(EXIT_INCOMPLETE),
-        },
+        PrintOutcome::Printed => verdict_exit_code(compared.has_found(), compared.is_complete()),
     })
 }
 

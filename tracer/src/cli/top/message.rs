@@ -18,6 +18,6 @@ pub(super) enum Message {
     Continued,
     /// No more keys will come: the terminal is gone, or cannot be read.
     Gone(Option<io::Error>),
-    /// The end.
+    /// The terminal is to be left as it was.
     End,
 }

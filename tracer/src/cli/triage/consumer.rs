@@ -55,9 +55,7 @@ impl Consumer<Live> for TriageConsumer {
         match &finding {
             Finding::Loss(loss) => self.watched.lost += loss.lost,
             Finding::Close(close) if is_wanted && !close.endpoint.tuple.is_self_test() => {
-                self.watched.closes += 1;
-                self.watched.unknown += u64::from(close.path.is_abnormal().is_none());
-                self.watched.tally.add(close);
+                self.watched.add(close);
             }
             Finding::Close(_) | Finding::TimeWait(_) | Finding::Stuck(_) => {}
         }

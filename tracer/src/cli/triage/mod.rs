@@ -5,7 +5,7 @@ mod consumer;
 
 use std::process::ExitCode;
 
-use super::common::{EXIT_FOUND, EXIT_INCOMPLETE, PrintOutcome, print, single_threaded_runtime};
+use super::common::{PrintOutcome, print, single_threaded_runtime, verdict_exit_code};
 use super::shutdown::Shutdown;
 use super::tracing::CLASSIC_TIER;
 use crate::clock_offset::ClockOffset;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     };
     match print(&text)? {
         PrintOutcome::ReaderGone => Ok(ExitCode::SUCCESS),
-        PrintOutcome::Printed => Ok(exit_code(&triage)),
+        PrintOutcome::Printed => Ok(verdict_exit_code(triage.has_found(), triage.is_complete())),
     }
 }
 
@@ -105,12 +105,4 @@ async fn watch(
         now(),
     );
     session.run(consumer).await.map(Some)
-}
-
-fn exit_code(triage: &Triage) -> ExitCode {
-    match (triage.has_found(), triage.is_complete()) {
-        (true, _) => ExitCode::from(EXIT_FOUND),
-        (false, true) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(EXIT_INCOMPLETE),
-    }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::cli::common::{EXIT_FAILED, EXIT_FOUND};
+use crate::cli::common::verdict_exit_code;
 use crate::notice::notice;
 use crate::output::Format;
 use crate::output::close_tally::{CloseTally, Watched};
@@ -81,14 +81,10 @@ impl Summary {
             true => write!(io::stdout().lock(), "\n{text}"),
             false => write!(io::stderr().lock(), "{text}"),
         };
-        match (
-            self.abnormal_only,
-            tally.has_abnormal(),
-            unknown + self.lost,
-        ) {
-            (false, ..) | (true, false, 0) => ExitCode::SUCCESS,
-            (true, true, _) => ExitCode::from(EXIT_FOUND),
-            (true, false, _) => ExitCode::from(EXIT_FAILED),
+        if self.abnormal_only {
+            verdict_exit_code(tally.has_abnormal(), unknown + self.lost == 0)
+        } else {
+            ExitCode::SUCCESS
         }
     }
 }

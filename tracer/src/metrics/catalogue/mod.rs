@@ -40,6 +40,6 @@ pub const CATALOGUE: &[CatalogueSection] = &[
 pub struct CatalogueSection {
     /// The name by which docs/metrics.md marks the table.
     pub name: &'static str,
-    /// Its metrics.
+    /// The metrics of the family.
     pub metrics: &'static [Metric],
 }

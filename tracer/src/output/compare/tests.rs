@@ -18,7 +18,7 @@ use crate::output::samples;
 use crate::output::symbols::Symbols;
 use crate::recording::Head;
 
-/// 2026-01-31T12:00:00Z.
+/// Nanoseconds since 1970 at 2026-01-31T12:00:00Z.
 const NOON: i64 = 1_769_860_800_000_000_000;
 
 fn recorded(file: &str, wall: i64) -> Recorded {

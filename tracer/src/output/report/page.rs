@@ -297,7 +297,7 @@ fn time_bars<K: Ord>(buckets: &[Bucket<K>], kinds: &[K], clock: &WallClock) -> V
     bars.collect()
 }
 
-/// `2026-01-31 12:00:00Z`
+/// Formats a time as `2026-01-31 12:00:00Z`.
 fn time(clock: &WallClock, at: Nanos) -> String {
     let time = clock.rfc3339(at).to_string();
     let (date_and_time, _) = time.split_once('.').unwrap_or((&time, ""));

@@ -38,7 +38,7 @@ pub enum DestinationError {
     /// A file of trusted authorities cannot be used.
     #[error("ca_file {}: {error}", file.display())]
     CaFile {
-        /// The file.
+        /// The file that cannot be written.
         file: PathBuf,
         /// What is wrong with it.
         error: Box<dyn StdError + Send + Sync>,

@@ -1,7 +1,7 @@
 //! Columns that fit the width: the less important ones give way, and what is left goes to those
 //! that can use it. Nothing depends on what the cells contain, so columns never move.
 
-/// A column.
+/// A column of a list: its heading, width and alignment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     pub title: &'static str,

@@ -48,7 +48,7 @@ Left, Right      10 s back and forth; < and > a minute
 /// How the screen looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Look {
-    /// The characters.
+    /// The characters that may be drawn.
     pub symbols: Symbols,
     /// Whether there are colours: those of the terminal's own palette, on its own background.
     pub colours: bool,

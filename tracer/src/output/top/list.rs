@@ -20,7 +20,7 @@ pub(crate) enum ListKind {
     Stuck,
     /// Groups of abnormal closes.
     Resets,
-    /// Routes.
+    /// The routes by the share of their ports in use.
     Routes,
     /// Connections that close now.
     Closing,

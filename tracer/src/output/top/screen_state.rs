@@ -39,7 +39,7 @@ pub(crate) enum Effect {
     Draw,
     /// Draw all of it, as something else has written on the terminal.
     DrawAll,
-    /// End.
+    /// The program ends.
     Quit,
     /// Stop the program until it is continued.
     Suspend,

@@ -13,13 +13,12 @@ use super::service::Service;
 use crate::output::close_tally::CloseTally;
 use crate::output::symbols::Symbols;
 use crate::output::triage::TracedCloses;
+use tcpclose_common::COMM_LEN;
 use tcpclose_core::finding::{Close, Finding};
 use tcpclose_core::types::{CgroupId, Nanos, NetNs, Role, SharedOwner};
 
 /// The most processes' names, each in one cgroup, that are counted on their own.
 const MAX_ORIGINS: usize = 10_000;
-/// The bytes of a process's name, as the kernel has it.
-const COMM_LEN: usize = 16;
 /// The process ids that are kept of an origin: those that were seen last.
 const MAX_PIDS: usize = 4;
 /// The destinations that are kept of an origin: those that it connected to last.
@@ -62,7 +61,7 @@ impl OriginKey {
 /// What was counted of an origin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
-    /// All closes.
+    /// The rate of all closes.
     pub closes: RateWindow,
     /// The abnormal ones.
     pub abnormal: RateWindow,
@@ -168,13 +167,8 @@ impl Tally {
     }
 
     fn add_close(&mut self, close: Close) {
-        let is_abnormal = close.path.is_abnormal();
-        self.traced.closes += 1;
-        self.traced.unknown += u64::from(is_abnormal.is_none());
-        let is_abnormal = is_abnormal == Some(true);
-        if is_abnormal {
-            self.traced.tally.add(&close);
-        }
+        let is_abnormal = close.path.is_abnormal() == Some(true);
+        self.traced.add(&close);
         let key = OriginKey::new(close.owner.as_ref());
         if self.origins.len() >= self.capacity && !self.origins.contains_key(&key) {
             self.forget_quiet();

@@ -31,7 +31,7 @@ pub(crate) struct HostScan {
     pub at: Nanos,
     /// The stuck sockets.
     pub stuck: Arc<Report>,
-    /// The routes.
+    /// The last scan's routes.
     pub routes: Arc<RoutesReport>,
     /// Processes of which descriptors were counted.
     pub processes: Vec<Process>,
@@ -53,7 +53,7 @@ pub(crate) struct ReplayPosition {
 /// The sockets of one service.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenedService {
-    /// The service.
+    /// Whose connections these are.
     pub service: Service,
     /// Its open endpoints, the ones first that entered their state first.
     pub endpoints: Vec<ListedEndpoint>,
@@ -65,7 +65,7 @@ pub(crate) struct OpenedService {
 
 /// What a view is made from.
 pub(crate) struct Sources<'a> {
-    /// The closes.
+    /// The closes since the start.
     pub tally: &'a Tally,
     /// The names of services.
     pub names: &'a ServiceNames,
@@ -73,7 +73,7 @@ pub(crate) struct Sources<'a> {
     pub scan: Option<&'a HostScan>,
     /// The present time.
     pub now: Nanos,
-    /// Converts it.
+    /// Converts the kernel's time to the wall clock's.
     pub clock: WallClock,
     /// How many connections are open.
     pub open: u64,
@@ -98,7 +98,7 @@ pub(crate) struct ServiceRow {
     pub abnormal_total: u64,
     /// The main cause of these of late.
     pub cause: Option<String>,
-    /// Stuck sockets.
+    /// How many sockets of the service are stuck.
     pub stuck: u64,
     /// Open descriptors and their limit, of the process that has the fewest left.
     pub files: Option<(u64, Option<u64>)>,

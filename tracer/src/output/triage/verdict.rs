@@ -13,7 +13,7 @@ use crate::output::routes::advice::what_to_do;
 use crate::output::routes::history::{failed_text, why_with_history};
 use crate::output::symbols::Symbols;
 use crate::plural::plural;
-use tcpclose_core::finding::Side;
+use tcpclose_core::finding::{Close, Side};
 use tcpclose_core::routes::{Fullness, RouteReport, RoutesReport};
 use tcpclose_core::stuck::{AgeCertainty, OwnerGroup, OwnerKey, Report};
 use tcpclose_core::summary::{FoundTimeouts, IdleTimeout, Service, tolerance};
@@ -70,8 +70,17 @@ pub struct TracedCloses {
     pub unknown: u64,
     /// Events that were lost.
     pub lost: u64,
-    /// The abnormal closes.
+    /// What becomes of a summary of them.
     pub tally: CloseTally,
+}
+
+impl TracedCloses {
+    /// Counts a close.
+    pub fn add(&mut self, close: &Close) {
+        self.closes += 1;
+        self.unknown += u64::from(close.path.is_abnormal().is_none());
+        self.tally.add(close);
+    }
 }
 
 /// Everything that is wrong.

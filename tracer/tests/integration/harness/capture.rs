@@ -36,7 +36,7 @@ pub struct Packet {
     ack: u32,
     /// Bytes of payload.
     pub len: u32,
-    /// Its flags.
+    /// The TCP flags of the segment.
     pub flags: Flags,
 }
 

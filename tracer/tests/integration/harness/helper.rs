@@ -55,7 +55,7 @@ impl Server {
         Self { process, port }
     }
 
-    /// Process id.
+    /// Returns the process's id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -101,7 +101,7 @@ impl Client {
         Self { process, control }
     }
 
-    /// Process id.
+    /// Returns the process's id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }

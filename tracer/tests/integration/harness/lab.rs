@@ -30,7 +30,7 @@ enum Truth {
 
 /// Namespace, capture and watching program of one scenario.
 pub struct Lab {
-    /// The namespace.
+    /// The namespace in which the host lives.
     pub ns: NetNs,
     /// The sockets' kind.
     pub family: Family,

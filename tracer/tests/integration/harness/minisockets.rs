@@ -11,7 +11,7 @@ use tcpclose_parity::segment::Endpoint;
 
 /// FIN_WAIT2 in /proc/net/tcp.
 pub const FIN_WAIT2: u8 = 5;
-/// TIME_WAIT there.
+/// `TIME_WAIT` as the kernel numbers it.
 pub const TIME_WAIT: u8 = 6;
 
 /// An emulated machine needs some ms for a look.

@@ -37,7 +37,7 @@ impl Close {
             .unwrap_or_else(|| panic!("no number at {pointer}: {self}"))
     }
 
-    /// `conn.id`.
+    /// Returns `conn.id`.
     pub fn id(&self) -> u64 {
         self.get("/conn/id")
             .as_u64()
@@ -61,7 +61,7 @@ impl Close {
         (port("/conn/local/port"), port("/conn/peer/port"))
     }
 
-    /// `close.path`.
+    /// Returns `close.path`.
     pub fn path(&self) -> &str {
         self.text("/close/path")
     }

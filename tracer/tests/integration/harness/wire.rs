@@ -27,7 +27,7 @@ const FAR_V6: Ipv6Addr = Ipv6Addr::new(0xfd66, 0, 0, 0, 0, 0, 0, 2);
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It arrives.
+    /// The segment arrives.
     Pass,
     /// It waits for [`Wire::release`].
     Wait,

@@ -283,7 +283,7 @@ struct HalfClose {
     bytes_received: u64,
 }
 
-/// A loss.
+/// The `loss` object of a record.
 #[derive(Serialize)]
 pub(super) struct Loss {
     v: u8,

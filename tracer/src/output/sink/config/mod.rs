@@ -101,7 +101,7 @@ pub enum InvalidOutput {
     /// A key of one type is set on an output of another type.
     #[error("an output of type {actual} has no `{key}`: that key belongs to type {expected}")]
     ForeignKey {
-        /// The key.
+        /// The key of the configuration.
         key: &'static str,
         /// The type that has the key.
         expected: OutputType,

@@ -13,7 +13,7 @@ use crate::output::sink::log_record::{LogRecord, text};
 /// The longest name of a parameter, in characters (RFC 5424, section 6.3.3).
 const MAX_PARAM_NAME_LEN: usize = 32;
 
-/// Formats messages.
+/// Formats records as syslog messages (RFC 5424).
 pub(super) struct SyslogFormatter {
     formatter: Formatter,
     sd_id: String,

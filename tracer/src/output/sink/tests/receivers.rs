@@ -42,7 +42,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Accepts nothing.
+    /// A receiver that accepts nothing.
     pub const DOWN: Self = Self {
         written: 0,
         failed: 0,
