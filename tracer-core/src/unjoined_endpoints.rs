@@ -1,5 +1,5 @@
-//! When endpoints that a snapshot has shown are joined with their peers: a join walks all endpoints,
-//! so it is not done for each part of a large snapshot.
+//! When endpoints that a snapshot has shown are joined with their peers: a join walks all
+//! endpoints, so it is not done for each part of a large snapshot.
 
 use super::types::Nanos;
 

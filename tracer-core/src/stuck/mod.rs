@@ -1,4 +1,5 @@
-//! Stuck sockets: sockets that stay in a state which their process should have ended.
+//! Stuck sockets: sockets that stay in a state which their process or its peer should
+//! have ended.
 //!
 //! There is one description of them, [`StuckSocket`], whether they are found by scans of the host
 //! ([`ScanHistory`]), by the tracer, which has an endpoint probed when it has been in its state for

@@ -100,7 +100,7 @@ pub struct Socket {
     pub tuple: Tuple,
     /// `rcv_nxt` when this host last sent a segment.
     pub rcv_wup: u32,
-    /// `copied_seq`.
+    /// What the process has read (`copied_seq`).
     pub read_up_to: u32,
     /// The classic tracepoint shows no evidence.
     pub classic: bool,

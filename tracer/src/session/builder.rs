@@ -88,7 +88,7 @@ impl SessionBuilder {
         Self { capacity, ..self }
     }
 
-    /// Reports sockets that stay in CLOSE_WAIT for this time as stuck; with `None`, no socket is
+    /// Reports sockets that stay in their state for this time as stuck; with `None`, no socket is
     /// reported as stuck.
     #[must_use]
     pub fn stuck_after(self, stuck_after: Option<Nanos>) -> Self {

@@ -1,5 +1,5 @@
-//! A lint of words: names that say nothing, words that docs/glossary.md has others for, and lines
-//! of prose that are longer than 100 columns.
+//! A lint of words: names and comments that say nothing, words that docs/glossary.md has others
+//! for, paths in documents that do not exist, and lines of prose that are longer than 100 columns.
 
 use std::{ffi::OsStr, fs, path::Path};
 
@@ -18,6 +18,8 @@ const CRATES: &[&str] = &[
     "xtask",
 ];
 const MAX_COLUMNS: usize = 100;
+/// What so few words say of something public, its name says, too.
+const MAX_SHORT_WORDS: usize = 2;
 
 /// Adjectives and nouns that do not say what a constant limits, times or counts (CONTRIBUTING.md).
 const CONSTANTS: &[&str] = &[
@@ -70,7 +72,11 @@ pub fn check(workspace: &Workspace) -> Result<Counts> {
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let file = file.strip_prefix(&workspace.root).unwrap_or(&file);
-        for (number, problem) in problems(file, &text) {
+        let mut problems = problems(file, &text);
+        if file.extension().is_some_and(|it| it == "md") {
+            problems.extend(missing_paths(&workspace.root, &text));
+        }
+        for (number, problem) in problems {
             findings.push(format!("{}:{number}: {problem}", file.display()));
         }
     }
@@ -112,7 +118,47 @@ fn problems(file: &Path, text: &str) -> Vec<(usize, String)> {
             problems.push((number, format!("longer than {MAX_COLUMNS} columns")));
         }
     }
+    let has_api = ["tracer", "tracer-core", "tracer-sys"].map(|it| file.starts_with(it));
+    if is_source && has_api.contains(&true) {
+        problems.extend(short_comments(text));
+    }
     problems
+}
+
+/// The paths in backticks that begin with a crate's name and do not exist, each with the number of
+/// its line.
+fn missing_paths(root: &Path, text: &str) -> Vec<(usize, String)> {
+    let mut missing = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let paths = quoted.filter(|path| {
+            let first = path.split_once('/').map(|(first, _)| first);
+            first.is_some_and(|first| CRATES.contains(&first))
+                && !path.contains(['*', ' ', ':', '<', '{'])
+        });
+        let absent = paths.filter(|path| !root.join(path).exists());
+        missing.extend(absent.map(|path| (number, format!("there is no {path}"))));
+    }
+    missing
+}
+
+/// The documentation comments of at most two words on something public, which repeat its name, each
+/// with the number of its line.
+fn short_comments(text: &str) -> Vec<(usize, String)> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_comment = |at: usize| lines.get(at).is_some_and(|line| line.starts_with("///"));
+    let is_public = |at: usize| lines.get(at).is_some_and(|line| line.starts_with("pub "));
+    let mut short = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let Some(comment) = line.strip_prefix("/// ") else {
+            continue;
+        };
+        let stands_alone = (at == 0 || !is_comment(at - 1)) && is_public(at + 1);
+        if stands_alone && comment.split_whitespace().count() <= MAX_SHORT_WORDS {
+            short.push((at + 1, format!("{comment:?} says no more than the name")));
+        }
+    }
+    short
 }
 
 /// JSON's `not_told` is one word.
@@ -188,6 +234,22 @@ mod tests {
             numbers("xtask/a.rs", &format!("// {long}\n{long}\n//! | {long}\n")),
             [1]
         );
+    }
+
+    #[test]
+    fn a_comment_on_something_public_says_more_than_two_words() {
+        let text = "/// Its state.\npub state: u8,\n/// Its state.\nstate: u8,\n\
+                    /// The state.\n/// Unknown at first.\npub old: u8,\n";
+        assert_eq!(numbers("tracer/src/a.rs", text), [1]);
+        assert_eq!(numbers("xtask/src/a.rs", text), [0; 0]);
+    }
+
+    #[test]
+    fn paths_in_documents_exist() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let text = "`xtask/src/main.rs`\n`xtask/src/gone.rs` and `xtask/src/`\n`conn/x`\n";
+        let missing = missing_paths(&root, text);
+        assert_eq!(missing, [(2, "there is no xtask/src/gone.rs".to_owned())]);
     }
 
     #[test]

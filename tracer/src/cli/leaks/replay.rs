@@ -47,7 +47,7 @@ struct RecordedReports {
     filter: ConnectionFilter,
     names: RecordedCgroupNames,
     printer: ReportPrinter,
-    /// The time in CLOSE_WAIT after which a socket counts as stuck.
+    /// The time in its state after which a socket counts as stuck.
     min_age: Nanos,
     interval: Nanos,
     /// When the next report is due; `None` before the recording's first time.

@@ -25,7 +25,7 @@ pub(in crate::cli) struct TriageArgs {
     /// Watch for this time
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub(super) span: Duration,
-    /// Report sockets that have been in CLOSE_WAIT for at least this time
+    /// Report sockets that have been stuck in their state for at least this time
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(super) min_age: Duration,
     #[command(flatten)]

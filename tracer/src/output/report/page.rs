@@ -34,7 +34,7 @@ pub(crate) struct Source<'a> {
     pub kernel: &'a str,
     /// The version that recorded it.
     pub program: &'a str,
-    /// After which time in CLOSE_WAIT sockets counted as stuck, if they were looked for.
+    /// After which time in their state sockets counted as stuck, if they were looked for.
     pub stuck_after: Option<Nanos>,
     /// What a reader has to know: which parts are missing or broken.
     pub notes: Vec<String>,

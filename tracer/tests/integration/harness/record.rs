@@ -37,7 +37,7 @@ impl Close {
             .unwrap_or_else(|| panic!("no number at {pointer}: {self}"))
     }
 
-    /// Returns `conn.id`.
+    /// Returns `conn.id`, which is the same in all records of an endpoint.
     pub fn id(&self) -> u64 {
         self.get("/conn/id")
             .as_u64()
@@ -61,7 +61,7 @@ impl Close {
         (port("/conn/local/port"), port("/conn/peer/port"))
     }
 
-    /// Returns `close.path`.
+    /// Returns `close.path`, the kind of the close.
     pub fn path(&self) -> &str {
         self.text("/close/path")
     }

@@ -48,7 +48,7 @@ pub struct Connection {
     pub client: TcpStream,
     /// The accepted endpoint.
     pub server: TcpStream,
-    /// Still listening.
+    /// The listener, which is still open.
     pub listener: TcpListener,
     /// How to find the connection again when its endpoints are gone.
     pub ports: Ports,
