@@ -19,6 +19,7 @@ mod demo;
 mod ebpf;
 mod ebpf_compiler;
 mod files;
+mod fleet;
 mod needs;
 mod package;
 mod parity;
@@ -82,6 +83,9 @@ enum Task {
     Demo(demo::Demo),
     /// Compare tcpclose's records of closes with captures of them; exit with 1 if a record is wrong
     Parity(parity::Parity),
+    /// Write the records that the agents of a simulated fleet would write, and the truth about it
+    #[command(disable_help_flag = true)]
+    Fleet(fleet::Fleet),
     /// Measure what tracing costs, compared with tcpstates and with no tracer
     Bench(bench::Bench),
     /// Run the agent beside a churn of connections for minutes; exit with 1 if its numbers do not
@@ -125,6 +129,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::demo(&workspace, &args),
         Task::Bench(args) => bench::bench(&workspace, &args),
         Task::BenchLeaks(args) => bench::leaks::bench_leaks(&workspace, &args),
+        Task::Fleet(args) => fleet::fleet(&workspace, &args),
         Task::Package(args) => package::package(&workspace, &args).map(|_| ExitCode::SUCCESS),
         Task::Parity(args) => parity::parity(&workspace, &args),
         Task::Soak(args) => soak::soak(&workspace, &args),
