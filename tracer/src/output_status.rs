@@ -19,7 +19,7 @@ pub struct OutputStatus {
 }
 
 /// What has become of the records that an output was offered. Counted from the start, `offered` is
-/// always the sum of all other fields. The names of the fields are those of the JSON.
+/// always the sum of the others up to `queued`. The names of the fields are those of the JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputCounts {
     /// Records that were offered, and `loss` records of the output about itself.
@@ -38,6 +38,11 @@ pub struct OutputCounts {
     pub failed: u64,
     /// Records that wait for the receiver now.
     pub queued: u64,
+    /// Of the written, failed, dropped and queued records, those that were sent and whose answer
+    /// was lost: the receiver may have them once more than the other counts say. Not part of the
+    /// sum. Recordings do not hold it.
+    #[serde(skip)]
+    pub uncertain: u64,
 }
 
 /// Whether an output works.
@@ -93,6 +98,7 @@ impl AddAssign for OutputCounts {
         self.dropped += other.dropped;
         self.failed += other.failed;
         self.queued += other.queued;
+        self.uncertain += other.uncertain;
     }
 }
 
@@ -110,6 +116,7 @@ impl Sub for OutputCounts {
             dropped: self.dropped.saturating_sub(earlier.dropped),
             failed: self.failed.saturating_sub(earlier.failed),
             queued: self.queued,
+            uncertain: self.uncertain.saturating_sub(earlier.uncertain),
         }
     }
 }

@@ -260,6 +260,7 @@ mod tests {
                 dropped: 0,
                 failed: 0,
                 queued: 5,
+                uncertain: 0,
             },
             state: OutputState::Up,
         };

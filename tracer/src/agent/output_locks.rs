@@ -1,5 +1,5 @@
 //! Locks for destinations that are not files: they keep a second agent from the same journald,
-//! syslog or OTLP receiver.
+//! syslog, HTTP or OTLP receiver.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

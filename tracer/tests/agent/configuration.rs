@@ -88,6 +88,10 @@ fn what_an_output_needs_is_checked() -> TestResult {
             "cannot be used: ca_file /etc/passwd has no certificate in PEM",
         ),
         (
+            "type = 'http'\nurl = 'https://h:1'\nheader_files = { a = '/no/such/token' }",
+            "output http:https://h:1 cannot be used: header_files /no/such/token: ",
+        ),
+        (
             "type = 'file'\npath = '/tmp'",
             "output file:/tmp cannot be used: it is not a regular file",
         ),

@@ -96,6 +96,7 @@ pub fn assert_adds_up(counts: OutputCounts) {
         written,
         failed,
         queued,
+        uncertain: _,
     } = counts;
     assert_eq!(
         offered,

@@ -8,6 +8,8 @@ mod collector;
 mod disk;
 mod files;
 mod findings;
+#[cfg(feature = "http")]
+mod http;
 mod journald;
 #[cfg(feature = "otlp")]
 mod otlp;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::collector::{BOTH, Collector};
 use crate::findings::{close, long, start};
+use crate::http::Receiver;
 use crate::journald::with_journal;
 use crate::syslog::Rsyslog;
 use tcpclose_kit::scratch::Scratch;
@@ -65,5 +66,13 @@ fn throughput() {
         let (name, address) = (protocol.name(), collector.address);
         let keys = format!("type = 'otlp'\nprotocol = '{name}'\nendpoint = 'http://{address}'");
         measure(&format!("otlp, {name}"), &keys, file);
+    }
+    for compression in ["gzip", "none"] {
+        let receiver = Receiver::start();
+        let keys = format!(
+            "type = 'http'\nurl = 'http://{}'\ncompression = '{compression}'",
+            receiver.address
+        );
+        measure(&format!("http, {compression}"), &keys, file);
     }
 }

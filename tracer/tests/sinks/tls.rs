@@ -20,23 +20,23 @@ use crate::findings::{assert_adds_up, close, long, start, try_start, wait_until}
 use tcpclose_kit::scratch::Scratch;
 
 /// An authority of our own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// Stands before a collector, and has a certificate for `name`. Runs as long as the test's
+    /// Stands before a receiver, and has a certificate for `name`. Runs as long as the test's
     /// process.
-    fn guard(&self, protocol: Protocol, collector: &Collector, name: &str) -> SocketAddr {
+    pub fn guard(&self, protocol: Protocol, receiver: SocketAddr, name: &str) -> SocketAddr {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
@@ -52,7 +52,7 @@ impl Authority {
             Protocol::Http => b"http/1.1".to_vec(),
             Protocol::Grpc => b"h2".to_vec(),
         }];
-        let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), collector.address);
+        let (acceptor, behind) = (TlsAcceptor::from(Arc::new(config)), receiver);
         let (tell, reported) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let mut runtime = runtime::Builder::new_current_thread();
@@ -70,7 +70,7 @@ impl Authority {
                             return;
                         };
                         let inside = TcpStream::connect(behind).await;
-                        let mut inside = inside.expect("the collector listens");
+                        let mut inside = inside.expect("the receiver listens");
                         let _ = copy_bidirectional(&mut outside, &mut inside).await;
                     });
                 }
@@ -97,7 +97,7 @@ fn records_get_through_to_whom_the_authority_has_signed() {
     fs::write(&file, authority.pem()).expect("a file");
     for protocol in BOTH {
         let collector = Collector::start(protocol);
-        let address = authority.guard(protocol, &collector, "127.0.0.1");
+        let address = authority.guard(protocol, collector.address, "127.0.0.1");
         let endpoint = format!("https://{address}");
         let (mut sink, messages) = start(&config(protocol, &endpoint, file.to_str()));
         for id in 0..100 {
@@ -124,18 +124,18 @@ fn an_untrusted_certificate_is_reported_and_nothing_is_sent() {
         let collector = Collector::start(protocol);
         for (address, file, why) in [
             (
-                other.guard(protocol, &collector, "127.0.0.1"),
+                other.guard(protocol, collector.address, "127.0.0.1"),
                 file.to_str(),
                 "its certificate is not signed by a trusted authority",
             ),
             // The host's own authorities did not sign it.
             (
-                right.guard(protocol, &collector, "127.0.0.1"),
+                right.guard(protocol, collector.address, "127.0.0.1"),
                 None,
                 "its certificate is not signed by a trusted authority",
             ),
             (
-                right.guard(protocol, &collector, "collector.example"),
+                right.guard(protocol, collector.address, "collector.example"),
                 file.to_str(),
                 "its certificate cannot be trusted: certificate not valid for name \"127.0.0.1\"",
             ),
@@ -170,7 +170,7 @@ fn certificates_are_read_anew_with_the_configuration() {
     fs::write(&file, old.pem()).expect("a file");
     for protocol in BOTH {
         let collector = Collector::start(protocol);
-        let address = new.guard(protocol, &collector, "127.0.0.1");
+        let address = new.guard(protocol, collector.address, "127.0.0.1");
         fs::write(&file, old.pem()).expect("a file");
         let endpoint = format!("https://{address}");
         let (mut sink, messages) = start(&config(protocol, &endpoint, file.to_str()));

@@ -64,7 +64,7 @@ fn exclusive_destination(target: &Target) -> Option<Option<PathBuf>> {
     match target {
         Target::Stdout => Some(None),
         Target::File(path) => Some(Some(canonical(path))),
-        Target::Journald | Target::Syslog(_) | Target::Otlp(_) => None,
+        Target::Journald | Target::Syslog(_) | Target::Http(_) | Target::Otlp(_) => None,
     }
 }
 

@@ -96,7 +96,11 @@ fn no_message_has_words_of_rust() {
         ("[prometheus]\n", "enabled listen max_series"),
         (
             "[[output]]\ntype = \"otlp\"\n",
-            "type name kinds filter rate_limit queue endpoint ca_file protocol temporality headers resource",
+            "type name kinds filter rate_limit queue endpoint ca_file protocol temporality headers header_files resource",
+        ),
+        (
+            "[[output]]\ntype = \"http\"\n",
+            "url compression batch batch_delay timeout headers header_files ca_file",
         ),
         ("[[output]]\ntype = \"file\"\n", "path"),
         (

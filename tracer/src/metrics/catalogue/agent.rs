@@ -54,6 +54,20 @@ pub(super) const METRICS: &[Metric] = &[
         Instrument::Gauge(|snapshot| points_by_output(snapshot, |output| output.counts.queued)),
     ),
     Metric::new(
+        "tcpclose.output.uncertain_records",
+        "{record}",
+        "Records that were sent and whose answer was lost: the receiver may have them once more.",
+        &["output"],
+        Instrument::Counter(|snapshot| {
+            let outputs = snapshot.outputs.iter();
+            let points = outputs.map(|output| {
+                let labels = vec![Label::Output(output.name.clone())];
+                (labels, Number::Count(output.counts.uncertain))
+            });
+            points.collect()
+        }),
+    ),
+    Metric::new(
         "tcpclose.output.up",
         "{output}",
         "Whether an output works: 1 or 0.",
@@ -147,6 +161,7 @@ fn output_records(snapshot: &MetricsSnapshot) -> Points<Number> {
             dropped,
             failed,
             queued: _,
+            uncertain: _,
         } = output.counts;
         let outcomes = [
             (RecordOutcome::Written, written),

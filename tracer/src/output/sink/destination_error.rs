@@ -49,6 +49,14 @@ pub enum DestinationError {
     /// The host has no trusted authorities.
     #[error("{0}: name a file with some in `ca_file`")]
     NoAuthorities(io::Error),
+    /// A file with the value of a header cannot be used.
+    #[error("header_files {}: {error}", file.display())]
+    HeaderFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        error: io::Error,
+    },
     /// The output needs a feature that this build lacks.
     #[error("this tcpclose was built without the feature `{0}`")]
     Feature(&'static str),

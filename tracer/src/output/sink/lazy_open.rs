@@ -7,7 +7,7 @@ use super::config::{SinkConfig, Target};
 use super::destination_error::DestinationError;
 use super::last_accepted::LastAccepted;
 use super::render::RenderContext;
-use super::transport::{Delivered, Transport};
+use super::transport::{DEFAULT_MAX_BATCH, Delivered, Transport};
 use super::{file, journald, stdout, syslog};
 use crate::record::Record;
 
@@ -29,6 +29,10 @@ pub(super) fn open(
             Box::new(stdout::Stdout::open(context).map_err(DestinationError::Stdout)?)
         }
         Target::File(path) => Box::new(file::JsonLinesFile::open(path, context)?),
+        #[cfg(feature = "http")]
+        Target::Http(http) => Box::new(super::http::Http::new(http, context)?),
+        #[cfg(not(feature = "http"))]
+        Target::Http(_) => return Err(DestinationError::Feature("http")),
         Target::Journald => Box::new(journald::Journald::new(context)),
         Target::Syslog(syslog) => Box::new(syslog::Syslog::new(syslog, context)),
         #[cfg(feature = "otlp")]
@@ -52,9 +56,13 @@ impl SinkConfig {
         match &self.target {
             Target::File(path) => file::check(path),
             #[cfg(feature = "otlp")]
-            Target::Otlp(otlp) => super::otlp::check(otlp),
+            Target::Otlp(otlp) => super::http_client::check(otlp.ca_file.as_deref(), &otlp.headers),
             #[cfg(not(feature = "otlp"))]
             Target::Otlp(_) => Err(DestinationError::Feature("otlp")),
+            #[cfg(feature = "http")]
+            Target::Http(http) => super::http_client::check(http.ca_file.as_deref(), &http.headers),
+            #[cfg(not(feature = "http"))]
+            Target::Http(_) => Err(DestinationError::Feature("http")),
             Target::Stdout | Target::Journald | Target::Syslog(_) => Ok(()),
         }
     }
@@ -107,6 +115,11 @@ impl Transport for LazyOpen {
         self.transport
             .as_mut()
             .map_or(Ok(()), |transport| transport.reopen())
+    }
+
+    fn max_batch(&self) -> usize {
+        let transport = self.transport.as_ref();
+        transport.map_or(DEFAULT_MAX_BATCH, |transport| transport.max_batch())
     }
 
     fn batch_delay(&self) -> Duration {

@@ -7,6 +7,10 @@ mod destination_error;
 mod file;
 mod gate;
 mod host_name;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_client;
 mod journald;
 mod kind;
 #[cfg_attr(
@@ -51,7 +55,8 @@ use tcpclose_sys::host::priority;
 
 pub use self::closing::{ClosingSink, SinkThreadHandle};
 pub use self::config::{
-    Facility, MaxSize, OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, RateLimit, SdId,
+    AnswerTimeout, Batch, BatchDelay, Compression, Facility, HeaderFiles, HeaderValues, HttpConfig,
+    HttpUrl, MaxSize, OtlpConfig, OtlpEndpoint, OtlpProtocol, RateLimit, RequestHeaders, SdId,
     SinkConfig, SyslogAddress, SyslogConfig, Target, Temporality,
 };
 pub use self::destination_error::DestinationError;

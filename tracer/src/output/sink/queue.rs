@@ -6,14 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::gate::{Decision, Gate};
-use super::transport::Transport;
+use super::transport::{DEFAULT_MAX_BATCH, Transport};
 use crate::output_status::OutputCounts;
 use crate::record::Record;
 use tcpclose_core::finding::{Finding, Loss, LossLocation};
 use tcpclose_core::types::Nanos;
-
-/// The largest number of records in one delivery.
-pub(super) const MAX_BATCH: usize = 512;
 
 /// Room behind a full queue for summaries alone: they report what was dropped, and the last summary
 /// may come when the queue is full.
@@ -41,6 +38,10 @@ pub(super) struct State {
     records: VecDeque<Arc<Record>>,
     capacity: usize,
     counts: OutputCounts,
+    /// The largest number of records in one delivery.
+    pub(super) max_batch: usize,
+    /// The number of records at the front that count as uncertain already.
+    uncertain: usize,
     /// Whether the output carries `loss` records.
     carries_losses: bool,
     /// The number of dropped records that no `loss` record reports yet, and the time of the last
@@ -71,6 +72,8 @@ impl Queue {
                 records: VecDeque::new(),
                 capacity,
                 counts: OutputCounts::default(),
+                max_batch: DEFAULT_MAX_BATCH,
+                uncertain: 0,
                 carries_losses,
                 unreported: None,
                 outage: None,
@@ -189,7 +192,7 @@ impl State {
                 self.unreported = Some((lost + 1, record.at()));
             }
         }
-        has_room && matches!(self.records.len(), 1 | MAX_BATCH)
+        has_room && (self.records.len() == 1 || self.records.len() == self.max_batch)
     }
 
     /// Returns the first records, at most `limit`. They stay queued until [`Self::complete`].
@@ -214,10 +217,18 @@ impl State {
         self.report_dropped();
     }
 
+    /// Counts the first records, which the receiver may have got without an answer; each once,
+    /// however often it is sent.
+    pub(super) fn count_uncertain(&mut self, records: usize) {
+        self.counts.uncertain += records.saturating_sub(self.uncertain) as u64;
+        self.uncertain = self.uncertain.max(records);
+    }
+
     /// Removes the first records, and appends the report of those that were dropped meanwhile: it
     /// comes after all records that were offered before them.
     pub(super) fn complete(&mut self, written: usize, failed: usize) {
         self.records.drain(..written + failed);
+        self.uncertain = self.uncertain.saturating_sub(written + failed);
         self.counts.written += written as u64;
         self.counts.failed += failed as u64;
         self.report_dropped();

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::gate::{Decision, Gate};
 use super::outage_messages::OutageMessages;
-use super::queue::{MAX_BATCH, Outage, Queue};
+use super::queue::{Outage, Queue};
 use super::transport::{Transport, Unavailable};
 use crate::plural::plural;
 use crate::record::Record;
@@ -106,6 +106,7 @@ impl SinkThread {
             let delivered = self.transport.deliver(&records);
             let mut state = self.queue.lock();
             state.busy = None;
+            state.count_uncertain(delivered.uncertain);
             state.complete(delivered.written, delivered.failed);
             drop(state);
             self.passed = self
@@ -130,7 +131,8 @@ impl SinkThread {
         if let Some(gate) = state.new_gate.take() {
             self.gate = gate;
         }
-        let records = state.front(MAX_BATCH);
+        let max_batch = state.max_batch;
+        let records = state.front(max_batch);
         let Some(gate) = &mut self.gate else {
             self.passed = 0;
             return records;
@@ -145,7 +147,7 @@ impl SinkThread {
             .iter()
             .filter(|decision| **decision == Decision::Deliver)
             .count();
-        state.front(self.passed.min(MAX_BATCH))
+        state.front(self.passed.min(max_batch))
     }
 
     /// Retries until the transport is open. Returns false if it is no longer needed.
@@ -159,6 +161,7 @@ impl SinkThread {
             drop(state);
             match self.transport.open() {
                 Ok(()) => {
+                    self.queue.lock().max_batch = self.transport.max_batch();
                     self.pause = self.retry_delays.first;
                     // Only deliveries show whether the receiver takes records.
                     if has_failed {
@@ -213,7 +216,11 @@ impl SinkThread {
             }
         }
         let until = Instant::now() + self.transport.batch_delay();
-        while state.len() < MAX_BATCH && !state.closing && !state.reopen && Instant::now() < until {
+        while state.len() < state.max_batch
+            && !state.closing
+            && !state.reopen
+            && Instant::now() < until
+        {
             state = queue.wait(state, Some(until));
         }
         true

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::destination_error::DestinationError;
 use crate::record::Record;
 
+/// The largest number of records in one delivery to most receivers.
+pub(super) const DEFAULT_MAX_BATCH: usize = 512;
+
 /// Delivers records to a receiver. Runs in the output's own thread, and may block there.
 pub(super) trait Transport: Send {
     /// Delivers records from the front of `records`, which is never empty: as many as suit the
@@ -30,6 +33,11 @@ pub(super) trait Transport: Send {
         Ok(())
     }
 
+    /// Returns the largest number of records in one delivery.
+    fn max_batch(&self) -> usize {
+        DEFAULT_MAX_BATCH
+    }
+
     /// Returns how long to wait for more records before a delivery, for protocols whose requests
     /// are expensive.
     fn batch_delay(&self) -> Duration {
@@ -45,6 +53,9 @@ pub(super) struct Delivered {
     /// This many records after those were refused for good: a retry would not help. The rest is
     /// still undelivered.
     pub(super) failed: usize,
+    /// The answer to a request with this many records from the front was lost: the receiver may
+    /// have got them, whatever else became of them in this delivery or becomes of them in the next.
+    pub(super) uncertain: usize,
     /// Why records were refused.
     pub(super) refusal: Option<String>,
     /// Why the rest could not be delivered now.

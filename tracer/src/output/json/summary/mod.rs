@@ -256,6 +256,7 @@ struct OutputRecord<'a> {
     name: &'a str,
     #[serde(flatten)]
     counts: OutputCounts,
+    uncertain: u64,
     state: &'static str,
     down: Option<Down<'a>>,
 }
@@ -284,6 +285,7 @@ impl<'a> OutputRecord<'a> {
         Self {
             name,
             counts: *counts,
+            uncertain: counts.uncertain,
             state: word,
             down,
         }

@@ -1,12 +1,15 @@
 //! The configuration of an output, as serde reads it from the agent's configuration file.
 
+mod host_and_port;
+mod http;
 mod otlp;
+mod request_headers;
 mod syslog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use strum::VariantArray as _;
@@ -18,7 +21,9 @@ use crate::filter::config::output_filter;
 
 use super::kind::RecordKind;
 
-pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpHeaders, OtlpProtocol, Temporality};
+pub use self::http::{AnswerTimeout, Batch, BatchDelay, Compression, HttpConfig, HttpUrl};
+pub use self::otlp::{OtlpConfig, OtlpEndpoint, OtlpProtocol, Temporality};
+pub use self::request_headers::{HeaderFiles, HeaderValues, RequestHeaders};
 pub use self::syslog::{Facility, MaxSize, SdId, SyslogAddress, SyslogConfig};
 
 /// How many records wait for a slow receiver by default: about 40 MB of closes.
@@ -60,6 +65,8 @@ pub enum Target {
     Journald,
     /// A syslog receiver (RFC 5424).
     Syslog(SyslogConfig),
+    /// JSON lines posted over HTTP.
+    Http(Box<HttpConfig>),
     /// A receiver of OpenTelemetry's protocol.
     Otlp(Box<OtlpConfig>),
 }
@@ -91,6 +98,8 @@ pub enum OutputType {
     Journald,
     /// The output is a [`Target::Syslog`].
     Syslog,
+    /// The output is a [`Target::Http`].
+    Http,
     /// The output is a [`Target::Otlp`].
     Otlp,
 }
@@ -103,20 +112,23 @@ pub enum InvalidOutput {
     ForeignKey {
         /// The key of the configuration.
         key: &'static str,
-        /// The type that has the key.
-        expected: OutputType,
+        /// The types that have the key.
+        expected: &'static str,
         /// The type of the output.
         actual: OutputType,
     },
     /// An output of type `file` has no path.
     #[error("an output of type file needs a `path`: the file's name")]
     MissingPath,
+    /// An output of type `http` has no URL.
+    #[error("an output of type http needs a `url`: the address to which records are posted")]
+    MissingUrl,
     /// A path is relative.
     #[error("a `{0}` must begin with `/`: a daemon has no working directory of its own")]
     RelativePath(&'static str),
     /// There are certificates for an endpoint without TLS.
-    #[error("a `ca_file` is for an endpoint that begins with https://")]
-    CaFileWithoutTls,
+    #[error("a `ca_file` is for {0} that begins with https://")]
+    CaFileWithoutTls(&'static str),
     /// A name is empty or cannot be printed.
     #[error(
         "a `name` must not be blank, contain control characters, or have more than {MAX_NAME_LEN} bytes"
@@ -152,28 +164,42 @@ struct Keys {
     ca_file: Option<PathBuf>,
     protocol: Option<OtlpProtocol>,
     temporality: Option<Temporality>,
-    headers: Option<OtlpHeaders>,
+    headers: Option<HeaderValues>,
+    header_files: Option<HeaderFiles>,
     resource: Option<BTreeMap<String, String>>,
+    url: Option<HttpUrl>,
+    compression: Option<Compression>,
+    batch: Option<Batch>,
+    batch_delay: Option<BatchDelay>,
+    timeout: Option<AnswerTimeout>,
 }
 
 impl Keys {
     fn check_types(&self) -> Result<(), InvalidOutput> {
-        use OutputType::{File, Otlp, Syslog};
         let keys = [
-            ("path", self.path.is_some(), File),
-            ("address", self.address.is_some(), Syslog),
-            ("facility", self.facility.is_some(), Syslog),
-            ("sd_id", self.sd_id.is_some(), Syslog),
-            ("max_size", self.max_size.is_some(), Syslog),
-            ("endpoint", self.endpoint.is_some(), Otlp),
-            ("ca_file", self.ca_file.is_some(), Otlp),
-            ("protocol", self.protocol.is_some(), Otlp),
-            ("temporality", self.temporality.is_some(), Otlp),
-            ("headers", self.headers.is_some(), Otlp),
-            ("resource", self.resource.is_some(), Otlp),
+            ("path", self.path.is_some(), "file"),
+            ("address", self.address.is_some(), "syslog"),
+            ("facility", self.facility.is_some(), "syslog"),
+            ("sd_id", self.sd_id.is_some(), "syslog"),
+            ("max_size", self.max_size.is_some(), "syslog"),
+            ("url", self.url.is_some(), "http"),
+            ("compression", self.compression.is_some(), "http"),
+            ("batch", self.batch.is_some(), "http"),
+            ("batch_delay", self.batch_delay.is_some(), "http"),
+            ("timeout", self.timeout.is_some(), "http"),
+            ("ca_file", self.ca_file.is_some(), "http or otlp"),
+            ("headers", self.headers.is_some(), "http or otlp"),
+            ("header_files", self.header_files.is_some(), "http or otlp"),
+            ("endpoint", self.endpoint.is_some(), "otlp"),
+            ("protocol", self.protocol.is_some(), "otlp"),
+            ("temporality", self.temporality.is_some(), "otlp"),
+            ("resource", self.resource.is_some(), "otlp"),
         ];
         let actual = self.output_type;
-        let foreign = |&(_, is_set, expected): &(_, bool, _)| is_set && expected != actual;
+        let own = actual.to_string();
+        let foreign = |&(_, is_set, expected): &(_, bool, &str)| {
+            is_set && expected.split(" or ").all(|expected| expected != own)
+        };
         match keys.into_iter().find(foreign) {
             Some((key, _, expected)) => Err(InvalidOutput::ForeignKey {
                 key,
@@ -190,6 +216,10 @@ impl TryFrom<Keys> for SinkConfig {
 
     fn try_from(keys: Keys) -> Result<Self, InvalidOutput> {
         keys.check_types()?;
+        let headers = RequestHeaders {
+            values: keys.headers.unwrap_or_default(),
+            files: keys.header_files.unwrap_or_default(),
+        };
         let target = match keys.output_type {
             OutputType::Stdout => Target::Stdout,
             OutputType::File => {
@@ -206,24 +236,31 @@ impl TryFrom<Keys> for SinkConfig {
                 sd_id: keys.sd_id.unwrap_or_default(),
                 max_size: keys.max_size.unwrap_or_default(),
             }),
+            OutputType::Http => {
+                let url = keys.url.ok_or(InvalidOutput::MissingUrl)?;
+                let is_https = url.uri().scheme_str() == Some("https");
+                check_ca_file(keys.ca_file.as_deref(), is_https, "a url")?;
+                Target::Http(Box::new(HttpConfig {
+                    url,
+                    ca_file: keys.ca_file,
+                    headers,
+                    compression: keys.compression.unwrap_or_default(),
+                    batch: keys.batch.unwrap_or_default(),
+                    batch_delay: keys.batch_delay.unwrap_or_default(),
+                    timeout: keys.timeout.unwrap_or_default(),
+                }))
+            }
             OutputType::Otlp => {
                 let protocol = keys.protocol.unwrap_or_default();
                 let endpoint = keys.endpoint.unwrap_or_else(|| protocol.default_endpoint());
-                match &keys.ca_file {
-                    Some(path) if !path.is_absolute() => {
-                        return Err(InvalidOutput::RelativePath("ca_file"));
-                    }
-                    Some(_) if !endpoint.is_https() => {
-                        return Err(InvalidOutput::CaFileWithoutTls);
-                    }
-                    _ => {}
-                }
+                let is_https = endpoint.is_https();
+                check_ca_file(keys.ca_file.as_deref(), is_https, "an endpoint")?;
                 Target::Otlp(Box::new(OtlpConfig {
                     endpoint,
                     ca_file: keys.ca_file,
                     protocol,
                     temporality: keys.temporality.unwrap_or_default(),
-                    headers: keys.headers.unwrap_or_default(),
+                    headers,
                     resource: keys.resource.unwrap_or_default(),
                 }))
             }
@@ -250,6 +287,18 @@ impl TryFrom<Keys> for SinkConfig {
             rate_limit: keys.rate_limit,
             queue,
         })
+    }
+}
+
+fn check_ca_file(
+    file: Option<&Path>,
+    is_https: bool,
+    address: &'static str,
+) -> Result<(), InvalidOutput> {
+    match file {
+        Some(path) if !path.is_absolute() => Err(InvalidOutput::RelativePath("ca_file")),
+        Some(_) if !is_https => Err(InvalidOutput::CaFileWithoutTls(address)),
+        _ => Ok(()),
     }
 }
 
@@ -288,6 +337,7 @@ impl fmt::Display for Target {
             Self::Stdout | Self::Journald => write!(f, "{output_type}"),
             Self::File(path) => write!(f, "{output_type}:{}", path.display()),
             Self::Syslog(syslog) => write!(f, "{output_type}:{}", syslog.address),
+            Self::Http(http) => write!(f, "{output_type}:{}", http.url),
             Self::Otlp(otlp) => write!(f, "{output_type}:{}", otlp.endpoint),
         }
     }
@@ -301,6 +351,7 @@ impl Target {
             (Self::Stdout, Self::Stdout) | (Self::Journald, Self::Journald) => true,
             (Self::File(path), Self::File(other)) => path == other,
             (Self::Syslog(syslog), Self::Syslog(other)) => syslog.address == other.address,
+            (Self::Http(http), Self::Http(other)) => http.url == other.url,
             (Self::Otlp(otlp), Self::Otlp(other)) => {
                 (&otlp.endpoint, otlp.protocol) == (&other.endpoint, other.protocol)
             }
@@ -315,6 +366,7 @@ impl Target {
             Self::File(_) => OutputType::File,
             Self::Journald => OutputType::Journald,
             Self::Syslog(_) => OutputType::Syslog,
+            Self::Http(_) => OutputType::Http,
             Self::Otlp(_) => OutputType::Otlp,
         }
     }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use hyper::Uri;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::http::uri::Authority;
 use serde::Deserialize;
 use thiserror::Error;
+
+use super::host_and_port::{has_credentials, is_host_and_port};
+use super::request_headers::RequestHeaders;
 
 /// An output of type `otlp`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,7 @@ pub struct OtlpConfig {
     /// From when the sums of metrics count.
     pub temporality: Temporality,
     /// Headers of each request, for receivers that want a token.
-    pub headers: OtlpHeaders,
+    pub headers: RequestHeaders,
     /// Attributes of the resource, which are added to `service.name`, `host.name` and the like or
     /// replace them.
     pub resource: BTreeMap<String, String>,
@@ -47,9 +48,6 @@ pub enum InvalidOtlpKey {
         "`{0}` is not an address of a collector; write it like \"http://127.0.0.1:4318\", or with https://"
     )]
     Endpoint(String),
-    /// A header breaks the grammar of HTTP.
-    #[error("`{0}` with this value is not a valid HTTP header")]
-    Header(String),
 }
 
 /// `http://host:port` or `https://host:port`, with a path before `/v1/logs` if the receiver has
@@ -100,11 +98,7 @@ impl TryFrom<String> for OtlpEndpoint {
     type Error = InvalidOtlpKey;
 
     fn try_from(text: String) -> Result<Self, InvalidOtlpKey> {
-        let has_credentials = |uri: Uri| {
-            uri.authority()
-                .is_some_and(|authority| authority.as_str().contains('@'))
-        };
-        if text.parse().is_ok_and(has_credentials) {
+        if text.parse().is_ok_and(|uri| has_credentials(&uri)) {
             return Err(InvalidOtlpKey::Credentials);
         }
         let plain = text.trim_end_matches('/');
@@ -128,47 +122,6 @@ impl TryFrom<String> for OtlpEndpoint {
             logs,
             metrics,
         })
-    }
-}
-
-/// Returns whether the authority has a host and, if it has a port, a valid one.
-fn is_host_and_port(authority: &Authority) -> bool {
-    let rest = authority.as_str().strip_prefix(authority.host());
-    let port = rest.map(|rest| rest.strip_prefix(':'));
-    let is_port = |port: &str| port.parse().is_ok_and(|port: u16| port > 0);
-    !authority.host().is_empty()
-        && (authority.as_str() == authority.host() || port.flatten().is_some_and(is_port))
-}
-
-/// Headers of HTTP, or metadata of gRPC.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>")]
-pub struct OtlpHeaders(HeaderMap);
-
-impl OtlpHeaders {
-    /// Returns all headers.
-    #[must_use]
-    pub fn map(&self) -> &HeaderMap {
-        &self.0
-    }
-}
-
-impl TryFrom<BTreeMap<String, String>> for OtlpHeaders {
-    type Error = InvalidOtlpKey;
-
-    fn try_from(table: BTreeMap<String, String>) -> Result<Self, InvalidOtlpKey> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in table {
-            let (Ok(key), Ok(mut value)) =
-                (HeaderName::try_from(&name), HeaderValue::try_from(value))
-            else {
-                return Err(InvalidOtlpKey::Header(name));
-            };
-            // Most values are tokens, which no message may show.
-            value.set_sensitive(true);
-            headers.insert(key, value);
-        }
-        Ok(Self(headers))
     }
 }
 

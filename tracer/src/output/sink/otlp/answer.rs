@@ -3,10 +3,7 @@
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
 
-use crate::output::sink::transport::Unavailable;
-
-/// Characters of a receiver's text that messages show.
-const MAX_SHOWN_CHARS: usize = 200;
+use crate::output::sink::http_client::printable;
 
 /// A receiver's answer to a request that it accepted.
 #[derive(Debug, Default)]
@@ -36,20 +33,4 @@ impl Answer {
             message: printable(message),
         }
     }
-}
-
-/// Returns a receiver's text in printable form, cut to a reasonable length.
-pub(super) fn printable(text: &str) -> String {
-    text.escape_debug().take(MAX_SHOWN_CHARS).collect()
-}
-
-/// Why a request failed.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The receiver refuses it for good.
-    Refused(String),
-    /// It may be accepted later.
-    Unavailable(Unavailable),
-    /// The connection broke before there was an answer.
-    Broken(String),
 }

@@ -6,11 +6,13 @@ use tokio::runtime::Runtime;
 
 use crate::output::sink::config::{OtlpConfig, OtlpProtocol};
 use crate::output::sink::destination_error::DestinationError;
+use crate::output::sink::http_client::Failure;
+use crate::output::sink::http_client::header_files::read_headers;
+use crate::output::sink::http_client::tls::{self, HttpVersion};
 
-use super::answer::{Answer, Failure};
+use super::answer::Answer;
 use super::grpc::Grpc;
 use super::http::Http;
-use super::tls;
 
 /// Sends requests over HTTP or gRPC.
 pub(super) enum Client {
@@ -22,14 +24,20 @@ impl Client {
     /// Prepares a client; the first request connects it.
     ///
     /// # Errors
-    /// Certificates cannot be read.
+    /// Certificates or headers cannot be read.
     pub(super) fn new(config: &OtlpConfig, runtime: &Runtime) -> Result<Self, DestinationError> {
         // Connections are bound to a runtime.
         let _guard = runtime.enter();
-        let connector = tls::connector(config)?;
+        let headers = read_headers(&config.headers)?;
+        let version = match config.protocol {
+            OtlpProtocol::HttpProtobuf => HttpVersion::Http1,
+            OtlpProtocol::Grpc => HttpVersion::Http2,
+        };
+        let ca_file = config.ca_file.as_deref();
+        let connector = tls::connector(config.endpoint.base(), ca_file, version)?;
         Ok(match config.protocol {
-            OtlpProtocol::HttpProtobuf => Self::Http(Http::new(config, connector)),
-            OtlpProtocol::Grpc => Self::Grpc(Grpc::new(config, connector)),
+            OtlpProtocol::HttpProtobuf => Self::Http(Http::new(config, connector, headers)),
+            OtlpProtocol::Grpc => Self::Grpc(Grpc::new(config, connector, headers)),
         })
     }
 

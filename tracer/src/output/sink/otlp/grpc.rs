@@ -9,13 +9,16 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+use hyper::HeaderMap;
+
 use crate::output::sink::config::OtlpConfig;
+use crate::output::sink::http_client::{
+    Connector, Failure, MAX_RESPONSE_LEN, USER_AGENT, failure_text, printable,
+};
 use crate::output::sink::transport::Unavailable;
 
-use super::answer::{Answer, Failure, printable};
-use super::http::failure_text;
-use super::request::{MAX_RESPONSE_LEN, REQUEST_TIMEOUT, USER_AGENT};
-use super::tls::Connector;
+use super::answer::Answer;
+use super::request::REQUEST_TIMEOUT;
 
 /// A client that sends over gRPC.
 pub(super) struct Grpc {
@@ -25,7 +28,7 @@ pub(super) struct Grpc {
 }
 
 impl Grpc {
-    pub(super) fn new(config: &OtlpConfig, connector: Connector) -> Self {
+    pub(super) fn new(config: &OtlpConfig, connector: Connector, headers: HeaderMap) -> Self {
         let endpoint = Channel::builder(config.endpoint.base().clone());
         let endpoint = endpoint
             .user_agent(USER_AGENT)
@@ -39,7 +42,7 @@ impl Grpc {
             logs: LogsServiceClient::new(channel.clone())
                 .max_decoding_message_size(MAX_RESPONSE_LEN),
             metrics: MetricsServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_LEN),
-            headers: MetadataMap::from_headers(config.headers.map().clone()),
+            headers: MetadataMap::from_headers(headers),
         }
     }
 
@@ -98,13 +101,16 @@ fn failure(status: Status) -> Failure {
         Code::ResourceExhausted => retry_after.is_some(),
         _ => cause.is_some(),
     };
-    if again {
-        Failure::Unavailable(Unavailable {
-            reason,
-            retry_after,
-        })
-    } else {
-        Failure::Refused(reason)
+    if !again {
+        return Failure::Refused(reason);
+    }
+    let unavailable = Unavailable {
+        reason,
+        retry_after,
+    };
+    match timed_out {
+        true => Failure::Unanswered(unavailable),
+        false => Failure::Unavailable(unavailable),
     }
 }
 

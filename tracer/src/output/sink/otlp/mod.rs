@@ -13,28 +13,27 @@ mod metrics;
 mod request;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::Runtime;
 
 use crate::record::Record;
 
 use super::config::OtlpConfig;
 use super::destination_error::DestinationError;
+use super::http_client::{self, Failure};
 use super::last_accepted::LastAccepted;
 use super::log_record::LogRecord;
 use super::render::RenderContext;
 use super::transport::{Delivered, Transport};
 
-use self::answer::{Answer, Failure};
+use self::answer::Answer;
 use self::client::Client;
 use self::exports::Export;
-pub(super) use self::tls::check;
 
 /// How long to collect records for one request.
 const BATCH_DELAY: Duration = Duration::from_secs(1);
@@ -49,25 +48,21 @@ pub(super) struct Otlp {
     scope: InstrumentationScope,
     last_accepted: LastAccepted,
     context: RenderContext,
+    /// Whether the answer to a request of the current delivery was lost.
+    is_uncertain: bool,
 }
 
 impl Otlp {
     /// Prepares a client; the first request connects it.
     ///
     /// # Errors
-    /// Certificates cannot be read.
+    /// Certificates or headers cannot be read.
     pub(super) fn new(
         config: &OtlpConfig,
         context: RenderContext,
         last_accepted: LastAccepted,
     ) -> Result<Self, DestinationError> {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| DestinationError::Failed {
-                operation: "starting its event loop",
-                error,
-            })?;
+        let runtime = http_client::event_loop()?;
         let client = Client::new(config, &runtime);
         let client = match client {
             Ok(client) => client,
@@ -89,6 +84,7 @@ impl Otlp {
             },
             last_accepted,
             context,
+            is_uncertain: false,
         })
     }
 
@@ -129,13 +125,20 @@ impl Otlp {
         request: impl AsyncFn(&mut Client) -> Result<Answer, Failure>,
     ) -> Result<Answer, Failure> {
         let Self {
-            runtime, client, ..
+            runtime,
+            client,
+            is_uncertain,
+            ..
         } = self;
         runtime.block_on(async {
-            match request(client).await {
-                Err(Failure::Broken(_)) => request(client).await,
-                answer => answer,
+            let mut answer = request(client).await;
+            if let Err(Failure::Broken(_)) = answer {
+                *is_uncertain = true;
+                answer = request(client).await;
             }
+            let is_lost = matches!(answer, Err(Failure::Broken(_) | Failure::Unanswered(_)));
+            *is_uncertain |= is_lost;
+            answer
         })
     }
 }
@@ -144,6 +147,7 @@ impl Transport for Otlp {
     /// Sends one request: the records up to the next summary, or a summary.
     fn deliver(&mut self, records: &[Arc<Record>]) -> Delivered {
         self.context.clock.refresh();
+        self.is_uncertain = false;
         let is_summary = |record: &Arc<Record>| matches!(**record, Record::Summary(_));
         let logs = records.iter().position(is_summary);
         let (count, answer) = match logs {
@@ -153,6 +157,7 @@ impl Transport for Otlp {
                 (count, self.send_logs(&records[..count]))
             }
         };
+        let uncertain = if self.is_uncertain { count } else { 0 };
         match answer {
             Ok(Answer { rejected, message }) => {
                 // A summary is one record, however many of its data points were rejected.
@@ -161,26 +166,32 @@ impl Transport for Otlp {
                     written: count - rejected,
                     failed: rejected,
                     refusal: (rejected > 0).then_some(message),
+                    uncertain,
                     unavailable: None,
                 }
             }
             Err(Failure::Refused(reason)) => Delivered {
                 failed: count,
                 refusal: Some(reason),
+                uncertain,
                 ..Delivered::default()
             },
-            Err(Failure::Unavailable(unavailable)) => Delivered {
-                unavailable: Some(unavailable),
-                ..Delivered::default()
-            },
+            Err(Failure::Unavailable(unavailable) | Failure::Unanswered(unavailable)) => {
+                Delivered {
+                    uncertain,
+                    unavailable: Some(unavailable),
+                    ..Delivered::default()
+                }
+            }
             Err(Failure::Broken(reason)) => Delivered {
+                uncertain,
                 unavailable: Some(reason.into()),
                 ..Delivered::default()
             },
         }
     }
 
-    /// Reads the certificates of the trusted authorities again.
+    /// Reads the certificates of the trusted authorities and the files with headers again.
     fn reopen(&mut self) -> Result<(), DestinationError> {
         self.client = Client::new(&self.config, &self.runtime)?;
         Ok(())

@@ -119,6 +119,62 @@ fn a_wrong_configuration_is_refused_with_the_reason() {
 }
 
 #[test]
+fn an_output_of_type_http_needs_a_url_alone() {
+    let http = read("type = 'http'\nurl = 'http://h:8123/in/?query=a b&c=%20'").expect("valid");
+    assert_eq!(http.name(), "http:http://h:8123/in");
+    let Target::Http(config) = &http.target else {
+        panic!("{http:?}")
+    };
+    assert_eq!(config.url.uri(), "http://h:8123/in/?query=a%20b&c=%20");
+    assert_eq!(config.compression, Compression::Gzip);
+    assert_eq!(config.batch.0.get(), 5_000);
+    let other = read("type = 'http'\nurl = 'http://h:8123/in/?query=d'").expect("valid");
+    assert!(!http.target.is_same_destination(&other.target));
+    for url in [
+        "h:8123",
+        "ftp://h",
+        "http://",
+        "http://h:0/",
+        "http://h/#a",
+        "http://h/a b",
+    ] {
+        refused(
+            &format!("type = 'http'\nurl = '{url}'"),
+            "not an address to post to",
+        );
+    }
+    refused("type = 'http'", "an output of type http needs a `url`");
+    refused(
+        "type = 'http'\nurl = 'http://me:secret@h'",
+        "a user and a password",
+    );
+    for (more, why) in [
+        ("endpoint = 'http://h'", "of type http has no `endpoint`"),
+        ("batch = 0", "1 to 65536 records"),
+        ("batch_delay = '2m'", "\"60s\" at most"),
+        ("timeout = '1m'", "\"100ms\" to \"12s\""),
+        ("compression = 'zip'", "unknown variant `zip`"),
+        ("ca_file = '/ca.pem'", "for a url that begins with https://"),
+        (
+            "headers = { content-length = '1' }",
+            "itself sets the header `content-length`",
+        ),
+        ("headers = { a = \"b\\nc\" }", "not a valid HTTP header"),
+        ("header_files = { a = 'b' }", "must begin with `/`"),
+        (
+            "header_files = { 'a b' = '/b' }",
+            "not the name of an HTTP header",
+        ),
+    ] {
+        refused(&format!("type = 'http'\nurl = 'http://h'\n{more}"), why);
+    }
+    refused(
+        "type = 'stdout'\nheaders = { a = 'b' }",
+        "belongs to type http or otlp",
+    );
+}
+
+#[test]
 fn addresses_of_receivers_are_read() {
     for address in [
         "unix:/dev/log",
@@ -148,6 +204,7 @@ fn the_example_in_the_docs_is_valid() {
             "file:/var/log/tcpclose/records.jsonl",
             "journald",
             "syslog:tcp://192.0.2.1:601",
+            "http:https://clickhouse.example:8443",
             "otlp:http://127.0.0.1:4317"
         ]
     );

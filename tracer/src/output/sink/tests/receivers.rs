@@ -79,6 +79,7 @@ impl Transport for Scripted {
         Delivered {
             written,
             failed,
+            uncertain: 0,
             refusal: (failed > 0).then(|| "it is malformed".to_owned()),
             unavailable: turn
                 .down

@@ -25,6 +25,7 @@ fn sum(counts: OutputCounts) -> u64 {
         written,
         failed,
         queued,
+        uncertain: _,
     } = counts;
     filtered + rate_limited + dropped + written + failed + queued
 }

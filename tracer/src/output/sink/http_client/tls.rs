@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use hyper::Uri;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::crypto::ring;
@@ -12,22 +13,38 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::output::sink::config::{OtlpConfig, OtlpProtocol};
 use crate::output::sink::destination_error::DestinationError;
 
 /// Connects with TLS if the address begins with https://.
-pub(super) type Connector = HttpsConnector<HttpConnector>;
+pub(in crate::output::sink) type Connector = HttpsConnector<HttpConnector>;
 
-/// Makes a connector. With TLS, it reads the certificates of the trusted authorities.
+/// The version of HTTP that a receiver must speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::output::sink) enum HttpVersion {
+    Http1,
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "gRPC alone needs it")
+    )]
+    Http2,
+}
+
+/// Makes a connector to an address. With TLS, it reads the certificates of the trusted authorities.
 ///
 /// # Errors
 /// There are no such certificates.
-pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, DestinationError> {
+pub(in crate::output::sink) fn connector(
+    uri: &Uri,
+    ca_file: Option<&Path>,
+    version: HttpVersion,
+) -> Result<Connector, DestinationError> {
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring supports the default TLS versions");
-    let tls = match &config.ca_file {
-        _ if !config.endpoint.is_https() => tls.with_root_certificates(RootCertStore::empty()),
+    let tls = match ca_file {
+        _ if uri.scheme_str() != Some("https") => {
+            tls.with_root_certificates(RootCertStore::empty())
+        }
         Some(file) => tls.with_root_certificates(authorities(file)?),
         None => tls
             .with_native_roots()
@@ -36,9 +53,9 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, DestinationErr
     let builder = HttpsConnectorBuilder::new()
         .with_tls_config(tls.with_no_client_auth())
         .https_or_http();
-    Ok(match config.protocol {
-        OtlpProtocol::HttpProtobuf => builder.enable_http1().build(),
-        OtlpProtocol::Grpc => builder.enable_http2().build(),
+    Ok(match version {
+        HttpVersion::Http1 => builder.enable_http1().build(),
+        HttpVersion::Http2 => builder.enable_http2().build(),
     })
 }
 
@@ -46,8 +63,8 @@ pub(super) fn connector(config: &OtlpConfig) -> Result<Connector, DestinationErr
 ///
 /// # Errors
 /// The file cannot be read, or has no certificates.
-pub(in crate::output::sink) fn check(config: &OtlpConfig) -> Result<(), DestinationError> {
-    match &config.ca_file {
+pub(in crate::output::sink) fn check(ca_file: Option<&Path>) -> Result<(), DestinationError> {
+    match ca_file {
         Some(file) => authorities(file).map(drop),
         None => Ok(()),
     }
