@@ -151,6 +151,8 @@ impl Consumer<Replay> for Gatherer {
 
     fn on_finding(&mut self, finding: Finding) -> anyhow::Result<()> {
         if passes(&self.filter, &finding, &mut self.cgroups) {
+            // The recording says what time it is, and where the clock was set.
+            self.clock.refresh();
             self.facts.add(&finding, &self.clock);
         }
         Ok(())

@@ -29,7 +29,7 @@ fn a_page_has_verdicts_plots_and_an_example_of_each_kind() {
     let page = page(&recording("live-closes.rec"), &[]);
     for text in [
         "<title>tcpclose report: live-closes.rec</title>",
-        "64 closes. Recorded on Linux 6.18.44 by tcpclose 0.1.0.",
+        "to 2026-11-30 15:34:21Z, 1m15s: 64 closes. Recorded on Linux 6.18.44 by tcpclose 0.1.0.",
         "reset by us: unread data",
         "Nothing was lost, and the path of every close is known.",
         "How long connections lived",
