@@ -80,6 +80,11 @@ impl OutputArgs {
         }
     }
 
+    /// Returns when there are colours.
+    pub(super) const fn color(self) -> ColorChoice {
+        self.color
+    }
+
     /// Returns whether tables are coloured.
     pub(super) fn has_colours(self) -> bool {
         match self.color {

@@ -26,6 +26,7 @@ const DOCUMENTS: &[(&str, &str)] = documents![
     "docs/runbooks/fin-wait2-does-not-go-away.md",
     "docs/runbooks/too-many-close-wait.md",
     "docs/top.md",
+    "docs/watch.md",
 ];
 
 /// Placeholders in the documents, each with a possible value.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::program;
 use tcpclose_kit::TestResult;
 use tcpclose_kit::own_network::in_own_network;
+use tcpclose_kit::tmux::Terminal;
 
 #[test]
 fn without_a_terminal_each_interval_shows_what_is_wrong() -> TestResult {
@@ -58,6 +59,43 @@ fn without_a_terminal_each_interval_shows_what_is_wrong() -> TestResult {
         top.kill()?;
         top.wait()?;
         assert!(wanted.is_empty(), "not shown: {wanted:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn leaks_on_a_terminal_is_its_list_of_stuck_sockets_even_where_nothing_can_be_traced() -> TestResult
+{
+    // What scans need, without what eBPF does.
+    const SCANS_ONLY: &str = "setpriv --inh-caps -all --bounding-set \
+                              -all,+net_admin,+dac_read_search,+sys_ptrace";
+    in_own_network(|netns| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let client = TcpStream::connect(listener.local_addr()?)?;
+        let _stuck = listener.accept()?;
+        drop(client);
+        let program = program::path();
+        let args = format!("leaks --watch 1s --min-age 0s --agent none --netns {netns}");
+        for (size, prefix, headline) in [
+            (
+                (80, 24),
+                SCANS_ONLY,
+                "tcpclose top  scans only: closes not seen",
+            ),
+            ((200, 50), "", "tcpclose top"),
+        ] {
+            let command = format!("{prefix} {} {args}; echo ended $?; sleep 600", program);
+            let Some(terminal) = Terminal::start(size.0, size.1, &command) else {
+                return Ok(());
+            };
+            let screen = terminal.wait_for("2 Stuck 1");
+            assert!(screen.contains(headline), "{screen}");
+            assert!(screen.contains("STUCK  OLDEST PROCESS"), "{screen}");
+            terminal.press(&["Enter"]);
+            terminal.wait_for("WHY");
+            terminal.press(&["q"]);
+            terminal.wait_for("ended 0");
+        }
         Ok(())
     })
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::common::{AgentArg, OutputArgs, positive_count, scan_interval};
+use crate::cli::top::TopArgs;
 use crate::duration_arg::duration;
 use crate::filter::args::FilterArgs;
 use crate::output::Format;
@@ -63,7 +64,8 @@ pub(in crate::cli) struct LeaksArgs {
     pub(super) yes: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
-    /// Scan again at this interval; JSON then has only what changes
+    /// Scan again at this interval; on a terminal, in the list of stuck sockets of `top` (unless
+    /// --all or --count is given). JSON then has only what changes
     #[arg(short, long, value_name = "TIME", value_parser = scan_interval)]
     pub(super) watch: Option<Duration>,
     /// With --watch: stop after N scans
@@ -101,6 +103,22 @@ impl LeaksArgs {
             );
         }
         Ok(())
+    }
+
+    /// Returns whether `top`'s list of stuck sockets shows what is asked for: all of it is on a
+    /// screen, and nobody waits for the exit code.
+    pub(super) fn fits_on_a_screen(&self) -> bool {
+        self.output.format() == Format::Table
+            && !self.all
+            && self.count.is_none()
+            && self.replay.is_none()
+    }
+
+    /// Returns the same for `top`.
+    pub(super) fn as_top(&self, every: Duration) -> anyhow::Result<TopArgs> {
+        let (agent, filters) = (self.agent.clone(), self.filters.clone());
+        let (scans, color) = (self.scan_options()?, self.output.color());
+        Ok(TopArgs::for_stuck(every, &scans, color, agent, filters))
     }
 
     /// Returns what is to be scanned for.

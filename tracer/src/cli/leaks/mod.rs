@@ -9,6 +9,7 @@ mod watch;
 use std::process::ExitCode;
 
 use super::common::single_threaded_runtime;
+use super::top;
 use crate::cli::common::{PrintOutcome, scan_exit_code};
 use crate::clock_offset::ClockOffset;
 use crate::notice::notice;
@@ -19,6 +20,12 @@ use printer::ReportPrinter;
 use tcpclose_sys::host::cgroup::Cgroups;
 
 pub(super) fn run(args: &LeaksArgs) -> anyhow::Result<ExitCode> {
+    if let Some(every) = args.watch
+        && args.fits_on_a_screen()
+        && top::has_screen()
+    {
+        return top::run(&args.as_top(every)?);
+    }
     if let Some(note) = args.filters.note_on_contradictions() {
         notice!("{note}");
     }

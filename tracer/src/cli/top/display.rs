@@ -39,7 +39,7 @@ pub(super) enum Wanted {
 }
 
 /// Returns whether stdout is a terminal that can have a full screen.
-pub(super) fn has_screen() -> bool {
+pub(in crate::cli) fn has_screen() -> bool {
     let is_dumb = env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty());
     terminal::is_stdout() && !is_dumb
 }
@@ -60,7 +60,7 @@ impl Display {
             colours: args.has_colours(),
         };
         Ok(match has_screen() {
-            true => Self::Screen(Screen::start(look, is_replay)?),
+            true => Self::Screen(Screen::start(look, args.first, is_replay)?),
             false => Self::Blocks(Blocks::start(look.symbols, is_replay)?),
         })
     }

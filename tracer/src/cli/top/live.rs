@@ -15,6 +15,7 @@ use super::signals::{self, TerminalSignals};
 use crate::cgroup_names::CgroupNames;
 use crate::cli::shutdown::Shutdown;
 use crate::cli::tracing::announce;
+use crate::clock_offset::ClockOffset;
 use crate::filter::passes;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
@@ -26,7 +27,7 @@ use crate::output::top::{
 use crate::session::{Consumer, Live, Session, now};
 use tcpclose_core::filter::ConnectionFilter;
 use tcpclose_core::finding::Finding;
-use tcpclose_core::types::CgroupId;
+use tcpclose_core::types::{CgroupId, SharedOwner};
 use tcpclose_sys::host::cgroup::Cgroups;
 use tcpclose_sys::kernel::loader::TraceOptions;
 
@@ -37,18 +38,32 @@ pub(super) async fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         filter: args.filters.kernel.to_config().live()?,
         ..TraceOptions::default()
     };
-    let mut session = Session::builder(options).start()?;
+    let session = Session::builder(options).start();
     let scans = Scans::new(args)?;
     let signals = match has_screen() {
         true => Some(TerminalSignals::listen()?),
         false => None,
     };
     let display = Display::start(args, false).context("the terminal cannot be used")?;
+    let (mut session, untraced) = match session {
+        Ok(session) => (Some(session), None),
+        // Scans need less, and are worth having.
+        Err(error) => (None, Some(format!("{:#}", anyhow::Error::from(error)))),
+    };
     // Kept for the end where there is a screen.
-    announce("counting", &mut session);
+    match (&mut session, &untraced) {
+        (Some(session), _) => announce("counting", session),
+        (None, why) => notice!(
+            "scans only: closes and resets are not seen: {}",
+            why.as_deref().unwrap_or_default()
+        ),
+    }
     let mut pace = interval(args.interval);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let top = LiveTop {
+    let clock = session
+        .as_ref()
+        .map_or_else(ClockOffset::measured, Session::clock);
+    let mut top = LiveTop {
         tally: Tally::new(now(), terminal::symbols()),
         names: ServiceNames::default(),
         filter: args.filters.user_space_part(),
@@ -59,14 +74,24 @@ pub(super) async fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         shutdown,
         signals,
         pace,
-        clock: WallClock::new(session.clock()),
+        clock: WallClock::new(clock),
+        untraced,
         opened: None,
         left: args.count,
         is_first: true,
         event: None,
         code: None,
     };
-    session.run(top).await
+    if let Some(mut session) = session {
+        return session.run(top).await;
+    }
+    while top.code.is_none() {
+        let event = top.next_event().await;
+        top.clock.source().refresh();
+        top.handle(event, None)?;
+    }
+    top.display.end();
+    Ok(top.code.unwrap_or(ExitCode::SUCCESS))
 }
 
 enum TopEvent {
@@ -90,6 +115,8 @@ struct LiveTop {
     signals: Option<TerminalSignals>,
     pace: Interval,
     clock: WallClock,
+    /// Why nothing is traced.
+    untraced: Option<String>,
     /// The service that is looked into.
     opened: Option<Service>,
     /// The intervals that are left; `None` if it is unlimited.
@@ -111,7 +138,7 @@ impl LiveTop {
         }
     }
 
-    fn tick(&mut self, session: &Session<Live>) {
+    fn tick(&mut self, session: Option<&Session<Live>>) {
         let (tally, names) = (&self.tally, &mut self.names);
         self.scans.start(|| {
             let (cgroups, pids) = tally.wanted(MAX_PROCESSES);
@@ -135,31 +162,35 @@ impl LiveTop {
         }
     }
 
-    fn show(&mut self, session: &Session<Live>) {
+    fn show(&mut self, session: Option<&Session<Live>>) {
         let names = &self.names;
         let opened = self.opened.clone().map(|service| {
-            let (endpoints, total) = session.list_endpoints(MAX_SOCKETS, |_, owner| {
-                names.service(&OriginKey::new(owner)) == service
-            });
+            let is_its =
+                |_, owner: Option<&SharedOwner>| names.service(&OriginKey::new(owner)) == service;
+            let listed = session.map(|session| session.list_endpoints(MAX_SOCKETS, is_its));
+            let (endpoints, total) = listed.unwrap_or_default();
             (service, endpoints, total)
         });
         self.clock.refresh();
-        let (open, matching) = session.open_endpoints(&self.filter);
+        let open = session.map(|session| session.open_endpoints(&self.filter));
+        let (open, matching) = open.unwrap_or_default();
+        let closing = session.map(|session| session.list_endpoints(MAX_CLOSING, closes_now));
         let view = View::new(Sources {
             tally: &self.tally,
             names,
             scan: self.scan.as_ref(),
-            now: session.now(),
+            now: session.map_or_else(now, Session::now),
             clock: self.clock.clone(),
             open: open.min(matching) as u64,
-            closing: session.list_endpoints(MAX_CLOSING, closes_now),
+            closing: closing.unwrap_or_default(),
             opened,
             position: None,
+            untraced: self.untraced.as_deref(),
         });
         self.display.show(view);
     }
 
-    fn handle(&mut self, event: TopEvent, session: &Session<Live>) -> anyhow::Result<()> {
+    fn handle(&mut self, event: TopEvent, session: Option<&Session<Live>>) -> anyhow::Result<()> {
         match event {
             TopEvent::Stop
             | TopEvent::Wanted(Wanted::Effect(Effect::Quit) | Wanted::End(Ok(()))) => {
@@ -187,7 +218,8 @@ impl LiveTop {
                     self.show(session);
                 }
                 Effect::Restart => {
-                    self.tally = Tally::new(session.now(), terminal::symbols());
+                    let now = session.map_or_else(now, Session::now);
+                    self.tally = Tally::new(now, terminal::symbols());
                     self.show(session);
                 }
                 Effect::Pause(_)
@@ -212,7 +244,7 @@ impl Consumer<Live> for LiveTop {
 
     fn on_wake(&mut self, session: &mut Session<Live>) -> anyhow::Result<()> {
         match self.event.take() {
-            Some(event) => self.handle(event, session),
+            Some(event) => self.handle(event, Some(session)),
             None => Ok(()),
         }
     }

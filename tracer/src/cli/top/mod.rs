@@ -19,6 +19,7 @@ use std::process::ExitCode;
 use super::common::single_threaded_runtime;
 use crate::notice::notice;
 pub(super) use args::TopArgs;
+pub(super) use display::has_screen;
 
 pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     if let Some(note) = args.filters.note_on_contradictions() {

@@ -251,6 +251,7 @@ impl ReplayedTop {
                 passed: now - self.first.unwrap_or(now),
                 ended: session.has_ended(),
             }),
+            untraced: None,
         });
         self.display.show(view);
     }

@@ -47,6 +47,8 @@ pub(super) struct Scans {
     /// Here while no scan is under way.
     worker: Option<Box<ScanWorker>>,
     running: Option<JoinHandle<(Box<ScanWorker>, ScanResult)>>,
+    /// The shortest time from one scan of the host to the next.
+    interval: Duration,
     /// When the next scan of the host is due.
     due: Instant,
     began: Instant,
@@ -56,6 +58,7 @@ impl Scans {
     pub fn new(args: &TopArgs) -> anyhow::Result<Self> {
         let filter = args.filters.live()?;
         let (netns, netns_cookie) = args.filters.kernel.scanned_namespace()?;
+        let stuck = args.stuck.as_ref();
         let (netns_of_ports, _) = args.filters.kernel.scanned_namespace()?;
         let worker = ScanWorker {
             stuck: Scanner::new(ScanOptions {
@@ -64,9 +67,9 @@ impl Scans {
                 netns,
                 netns_cookie,
                 still_sending: false,
-                dead_after: None,
+                dead_after: stuck.and_then(|stuck| stuck.dead_after),
                 agent: args.agent.address(),
-                evidence: EvidenceScope::None,
+                evidence: stuck.map_or(EvidenceScope::None, |stuck| stuck.evidence),
             }),
             ports: PortScanner::new(PortScanOptions {
                 filter,
@@ -80,6 +83,7 @@ impl Scans {
         Ok(Self {
             worker: Some(worker.into()),
             running: None,
+            interval: stuck.map_or(MIN_SCAN_INTERVAL, |stuck| stuck.interval),
             due: Instant::now(),
             began: Instant::now(),
         })
@@ -114,7 +118,7 @@ impl Scans {
         let (worker, result) = finished.context("a scan ended in a panic")?;
         self.worker = Some(worker);
         if result.host.is_some() {
-            let pause = (self.began.elapsed() * PAUSE_FACTOR).max(MIN_SCAN_INTERVAL);
+            let pause = (self.began.elapsed() * PAUSE_FACTOR).max(self.interval);
             self.due = Instant::now() + pause;
         }
         Ok(result)

@@ -14,7 +14,7 @@ use super::message::Message;
 use super::painter::Painter;
 use super::{keys, terminal_guard};
 use crate::notice;
-use crate::output::top::{Effect, Key, Look, ScreenState, View, draw};
+use crate::output::top::{Effect, Key, ListKind, Look, ScreenState, View, draw};
 
 /// The shortest time between two screens.
 const MIN_DRAW_INTERVAL: Duration = Duration::from_millis(50);
@@ -44,7 +44,7 @@ impl Screen {
     ///
     /// # Errors
     /// It cannot be used, or the threads cannot be started.
-    pub fn start(look: Look, is_replay: bool) -> io::Result<Self> {
+    pub fn start(look: Look, first: ListKind, is_replay: bool) -> io::Result<Self> {
         let painter = Painter::new()?;
         terminal_guard::take()?;
         let (messages, received) = channel();
@@ -54,7 +54,7 @@ impl Screen {
         let mut thread = ScreenThread {
             painter,
             look,
-            state: ScreenState::new(look.symbols, is_replay),
+            state: ScreenState::new(look.symbols, is_replay).beginning_with(first),
             incoming: Arc::clone(&view),
             view: None,
             notice: None,

@@ -61,6 +61,7 @@ pub(super) fn service_cells(
     service: &Service,
     row: &ServiceRow,
     is_scanned: bool,
+    is_traced: bool,
 ) -> Vec<CellText> {
     let name_tone = match service.is_remainder() {
         true => Tone::Dim,
@@ -93,18 +94,22 @@ pub(super) fn service_cells(
         true => row.stuck.to_string(),
         false => "-".to_owned(),
     };
+    let unless_untraced = |text: String| match is_traced {
+        true => text,
+        false => "-".to_owned(),
+    };
     vec![
         CellText::new(service.name(), name_tone),
         CellText::new(&*row.process, Tone::Dim),
         CellText::new(
-            rate(row.closes),
+            unless_untraced(rate(row.closes)),
             if row.closes > 0.0 {
                 Tone::Plain
             } else {
                 Tone::Dim
             },
         ),
-        CellText::new(rate(row.abnormal), bad_if(is_recent)),
+        CellText::new(unless_untraced(rate(row.abnormal)), bad_if(is_recent)),
         CellText::new(
             row.cause.clone().unwrap_or_default(),
             if is_recent { Tone::Plain } else { Tone::Dim },
@@ -113,7 +118,7 @@ pub(super) fn service_cells(
         CellText::new(files, files_tone),
         CellText::new(ports, ports_tone),
         CellText::new(
-            grouped(row.abnormal_total),
+            unless_untraced(grouped(row.abnormal_total)),
             if row.abnormal_total > 0 {
                 Tone::Plain
             } else {

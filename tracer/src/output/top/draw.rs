@@ -334,13 +334,17 @@ fn count(kind: ListKind, view: &View) -> (Option<u64>, Tone) {
         ListKind::Resets => {
             let all = view.resets.iter().map(|row| row.abnormal.count).sum();
             let is_now = view.abnormal > 0.0;
-            (Some(all), if is_now { Tone::Bad } else { Tone::Plain })
+            let tone = if is_now { Tone::Bad } else { Tone::Plain };
+            (view.is_traced.then_some(all), tone)
         }
         ListKind::Routes => {
             let scarce = view.scarce_routes() as u64;
             (view.scan.as_ref().map(|_| scarce), bad_if(scarce))
         }
-        ListKind::Closing | ListKind::Sockets => (Some(view.closing.1 as u64), Tone::Plain),
+        ListKind::Closing | ListKind::Sockets => {
+            let closing = view.closing.1 as u64;
+            (view.is_traced.then_some(closing), Tone::Plain)
+        }
     }
 }
 
@@ -356,15 +360,21 @@ pub(super) fn headline(paused: bool, view: &View, width: usize) -> String {
             false => write!(place, " x{}", position.speed),
         };
     }
-    let parts = [
+    let mut parts = vec![
         (5, "tcpclose top".to_owned()),
         (0, if paused { "PAUSED" } else { "" }.to_owned()),
-        (4, format!("{} open", grouped(view.open))),
-        (1, format!("{} closes/s", rate(view.closes))),
-        (0, format!("{} resets/s", rate(view.abnormal))),
-        (2, format!("lost {}", grouped(view.lost))),
-        (3, place),
     ];
+    if view.is_traced {
+        parts.extend([
+            (4, format!("{} open", grouped(view.open))),
+            (1, format!("{} closes/s", rate(view.closes))),
+            (0, format!("{} resets/s", rate(view.abnormal))),
+            (2, format!("lost {}", grouped(view.lost))),
+        ]);
+    } else {
+        parts.push((0, "scans only: closes not seen".to_owned()));
+    }
+    parts.push((3, place));
     let text = |most: u8| {
         let parts = parts
             .iter()

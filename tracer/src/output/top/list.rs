@@ -133,6 +133,13 @@ impl ListKind {
     pub(super) fn nothing(self, view: &View) -> &'static str {
         let is_scanned = view.scan.is_some();
         match self {
+            Self::Services | Self::Stuck | Self::Routes if !is_scanned && !view.is_traced => {
+                "not scanned yet"
+            }
+            Self::Services if !view.is_traced => "no service has stuck sockets or uses many ports",
+            Self::Resets | Self::Closing | Self::Sockets if !view.is_traced => {
+                "not seen: nothing is traced"
+            }
             Self::Services => "no connection has closed yet",
             Self::Routes if view.position.is_some() => "a recording does not show routes",
             Self::Stuck | Self::Routes if !is_scanned => "not scanned yet",
@@ -221,7 +228,7 @@ impl<'a> List<'a> {
         match self.kind {
             ListKind::Services => {
                 let (service, row) = &view.services[row];
-                service_cells(service, row, scan.is_some())
+                service_cells(service, row, scan.is_some(), view.is_traced)
             }
             ListKind::Stuck => {
                 let Some(scan) = scan else {

@@ -18,6 +18,7 @@ mod view;
 
 pub(crate) use block::block_text;
 pub(crate) use draw::{Look, draw};
+pub(crate) use list::ListKind;
 pub(crate) use screen_state::{Effect, Key, ScreenState};
 pub(crate) use service::Service;
 pub(crate) use tally::{OriginKey, ServiceNames, Tally};

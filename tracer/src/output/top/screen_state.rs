@@ -127,6 +127,12 @@ impl ScreenState {
         }
     }
 
+    /// Begins with another list.
+    pub const fn beginning_with(mut self, list: ListKind) -> Self {
+        self.tab = list;
+        self
+    }
+
     /// Returns whether the screen stands still. In a recording, time does instead.
     pub const fn stands_still(&self) -> bool {
         self.paused && !self.is_replay

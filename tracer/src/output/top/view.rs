@@ -83,6 +83,8 @@ pub(crate) struct Sources<'a> {
     pub opened: Option<(Service, Vec<ListedEndpoint>, usize)>,
     /// Where in a recording that is.
     pub position: Option<ReplayPosition>,
+    /// Why closes are not seen, where nothing is traced.
+    pub untraced: Option<&'a str>,
 }
 
 /// A line about a service.
@@ -164,6 +166,8 @@ pub(crate) struct View {
     pub(super) verdicts: Vec<TriageVerdict>,
     pub(super) unseen: Vec<String>,
     pub(super) position: Option<ReplayPosition>,
+    /// Whether closes are seen, and not what scans find alone.
+    pub(super) is_traced: bool,
 }
 
 impl View {
@@ -179,13 +183,18 @@ impl View {
             closing,
             opened,
             position,
+            untraced,
         } = sources;
         let (stuck, routes) = match scan {
             Some(scan) => (Arc::clone(&scan.stuck), Arc::clone(&scan.routes)),
             None => Default::default(),
         };
-        let unseen = scan.map_or_else(Vec::new, |scan| scan.unseen.clone());
-        let triage = Triage::new(&stuck, &routes, Some(&tally.traced), unseen);
+        let mut unseen = scan.map_or_else(Vec::new, |scan| scan.unseen.clone());
+        if let Some(why) = untraced {
+            unseen.insert(0, format!("closes and resets are not seen: {why}"));
+        }
+        let traced = untraced.is_none().then_some(&tally.traced);
+        let triage = Triage::new(&stuck, &routes, traced, unseen);
         let opened = opened.map(|(service, endpoints, total)| {
             let closes = tally.kept_closes().into_iter();
             let is_its = |close: &&Arc<Close>| {
@@ -214,6 +223,7 @@ impl View {
             verdicts: triage.verdicts,
             unseen: triage.unseen,
             position,
+            is_traced: untraced.is_none(),
         }
     }
 

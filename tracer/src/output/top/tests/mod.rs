@@ -210,6 +210,24 @@ fn view_of(tally: &Tally, scan: Option<&HostScan>, opened: Option<Service>) -> V
         closing: (vec![endpoint(1_000), endpoint(2_000)], 2),
         opened: opened.map(|service| (service, vec![endpoint(1_000)], 1)),
         position: None,
+        untraced: None,
+    })
+}
+
+/// Where nothing can be traced.
+fn untraced_view() -> View {
+    let nothing = Tally::new(at(0), Symbols::Unicode);
+    View::new(Sources {
+        tally: &nothing,
+        names: &names(),
+        scan: Some(&scan()),
+        now: at(10_000),
+        clock: samples::clock(),
+        open: 0,
+        closing: (Vec::new(), 0),
+        opened: None,
+        position: None,
+        untraced: Some("no right to load eBPF programs"),
     })
 }
 

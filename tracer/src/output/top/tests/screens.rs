@@ -54,6 +54,26 @@ fn unicode(keys: &[Key], size: (u16, u16)) -> String {
 }
 
 #[test]
+fn scans_alone_begin_with_stuck_sockets_and_show_no_closes() {
+    let view = untraced_view();
+    let mut shown = String::new();
+    for size in [(80, 24), (200, 50)] {
+        let mut state = ScreenState::new(Symbols::Unicode, false).beginning_with(ListKind::Stuck);
+        shown += &text(&drawn(&mut state, &view, size, Look::default()));
+        for key in ['1', '3', '5'] {
+            state.press(Key::Char(key), Some(&view));
+            let screen = text(&drawn(&mut state, &view, size, Look::default()));
+            shown.extend(screen.lines().take(8).map(|line| format!("{line}\n")));
+        }
+    }
+    assert_data_eq!(shown, snapbox::file!["screens/untraced.txt"]);
+    let mut nothing_found = untraced_view();
+    nothing_found.verdicts.clear();
+    let (sentences, is_wrong) = nothing_found.sentences(3);
+    assert!(!is_wrong && sentences[0].ends_with("no right to load eBPF programs"));
+}
+
+#[test]
 fn services_at_80_columns() {
     assert_data_eq!(
         unicode(&[], (80, 24)),
