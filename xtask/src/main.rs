@@ -26,6 +26,7 @@ mod parity;
 mod privilege;
 mod registries;
 mod run;
+mod screens;
 mod soak;
 mod static_target;
 mod test;
@@ -81,6 +82,8 @@ enum Task {
     },
     /// Show tcpclose on a server that leaks, in a network namespace of its own
     Demo(demo::Demo),
+    /// Draw the pictures of the README from what the program really writes, in docs/screens
+    Screenshots(screens::Screenshots),
     /// Compare tcpclose's records of closes with captures of them; exit with 1 if a record is wrong
     Parity(parity::Parity),
     /// Write the records that the agents of a simulated fleet would write, and the truth about it
@@ -116,6 +119,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
         Task::BenchLeaks(args) if args.is_helper_process() => {
             return bench::leaks::run_helper(args);
         }
+        Task::Screenshots(args) if args.is_helper_process() => return screens::run_helper(args),
         _ => {}
     }
     let workspace = Workspace::find()?;
@@ -132,6 +136,7 @@ fn run_task(task: Task) -> Result<ExitCode> {
         Task::Fleet(args) => fleet::fleet(&workspace, &args),
         Task::Package(args) => package::package(&workspace, &args).map(|_| ExitCode::SUCCESS),
         Task::Parity(args) => parity::parity(&workspace, &args),
+        Task::Screenshots(args) => screens::screenshots(&workspace, &args),
         Task::Soak(args) => soak::soak(&workspace, &args),
         Task::Test(args) => test::test(&workspace, &args),
         Task::VmTest { kernels, args } => vm::vm_test(&workspace, &kernels, &args),

@@ -40,6 +40,7 @@ const DEPENDENCIES: &[TestDependency] = &[
     dependency("ip", "iproute2", &["parity", "bench", "leaks"]),
     dependency("nft", "nftables", &["parity"]),
     dependency("tcpstates", "libbpf-tools", &["integration", "bench"]),
+    dependency("tmux", "tmux", &["leaks", "screens", "unit"]),
     dependency("valgrind", "valgrind", &["bench"]),
     dependency("mariadbd", "mariadb-server-core", &["integration"]),
     dependency(
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_stage_gets_what_its_tests_need() {
-        assert_eq!(programs(&for_stage("unit")), ["tshark"]);
+        assert_eq!(programs(&for_stage("unit")), ["tshark", "tmux"]);
         assert!(for_stage("fmt").is_empty());
     }
 

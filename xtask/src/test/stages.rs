@@ -68,6 +68,7 @@ pub const STAGES: &[Stage] = &[
     stage("unit", Run::Quick, Concurrency::Alone, tasks::suite, "tests of all crates that no other stage has"),
     stage("core", Run::Quick, Concurrency::Alone, tasks::suite, "tests of tracer-core"),
     stage("fuzz", Run::Quick, Concurrency::Alone, tasks::suite, "the parsers of foreign bytes, over the kept corpus and some seconds of random input"),
+    stage("screens", Run::Quick, Concurrency::Alone, tasks::screens, "the pictures of the README against what the program writes on a terminal"),
     stage("doc", Run::Quick, Concurrency::Alone, tasks::doc, "rustdoc, warnings denied, and the examples in the documentation"),
     stage("ebpf", Run::Usual, Concurrency::Alone, tasks::ebpf, "the kept eBPF object against what its sources become"),
     stage("crates", Run::Usual, Concurrency::Alone, tasks::crates, "cargo package for the crates that are published, each compiled from its package"),

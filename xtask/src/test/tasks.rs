@@ -12,7 +12,7 @@ use crate::{
     compile,
     ebpf::{self, Ebpf, EbpfObject},
     privilege::Privilege,
-    test_deps,
+    screens, test_deps,
     test_runner::{
         self, Counts, TestProgram, is_ci,
         isolated::{self, IsolatedTest},
@@ -146,6 +146,15 @@ pub fn lint(context: &Context) -> Result<Counts> {
 pub fn ebpf(context: &Context) -> Result<Counts> {
     Ok(match ebpf::compare(context.workspace)? {
         Some(is_same) => Counts::from_check(is_same),
+        None => Counts::skipped_check(),
+    })
+}
+
+/// Compares the pictures of the README with what the program writes.
+pub fn screens(context: &Context) -> Result<Counts> {
+    test_deps::provide(Privilege::detect(), context.stage, is_ci())?;
+    Ok(match screens::check(context.workspace)? {
+        Some(is_good) => Counts::from_check(is_good),
         None => Counts::skipped_check(),
     })
 }
