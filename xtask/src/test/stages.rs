@@ -74,6 +74,7 @@ pub const STAGES: &[Stage] = &[
     stage("crates", Run::Usual, Concurrency::Alone, tasks::crates, "cargo package for the crates that are published, each compiled from its package"),
     stage("deny", Run::Usual, Concurrency::Alone, tasks::deny, "licences, duplicates and sources of the dependencies"),
     stage("dist", Run::Quick, Concurrency::Alone, tasks::suite, "the files in dist/ against systemd, promtool, logrotate and helm; man pages and completions"),
+    stage("fleet", Run::Usual, Concurrency::Shared, tasks::suite, "the queries for fleets on ClickHouse and DuckDB: each finds what was planted in a simulated fleet"),
     stage("vm-5.10", Run::Usual, Concurrency::Shared, tasks::vm_test, "the kernel tests on Linux 5.10, in a virtual machine"),
     stage("integration", Run::Usual, Concurrency::Shared, tasks::integration, "closes on this kernel against captures of them; root"),
     stage("vm-6.1", Run::Usual, Concurrency::Shared, tasks::vm_test, "the same on Linux 6.1"),

@@ -11,6 +11,7 @@ use crate::{
     command::{Failed, announce, run},
     compile,
     ebpf::{self, Ebpf, EbpfObject},
+    fleet_engines,
     privilege::Privilege,
     screens, test_deps,
     test_runner::{
@@ -39,6 +40,7 @@ pub fn stage_of(package: &str, target: &str) -> &'static str {
         ("tcpclose-fuzz", _) => "fuzz",
         ("tcpclose-sys", _) => "sys",
         ("tcpclose-manual", _) => "dist",
+        ("tcpclose-fleet", "engines") => "fleet",
         ("tcpclose", "agent") => "agent",
         ("tcpclose", "dist") => "dist",
         ("tcpclose", "integration") => "integration",
@@ -88,6 +90,7 @@ impl Context<'_> {
         };
         test_deps::provide(Privilege::detect(), suite, is_ci())?;
         chart_tools::provide(self.workspace, suite, is_ci())?;
+        fleet_engines::provide(self.workspace, suite, is_ci())?;
         let object = self.object()?;
         let targets = self.workspace.test_targets.iter();
         let tests = targets
