@@ -187,7 +187,7 @@ fn totals_are_exact(fleet: &mut Loaded) {
     assert_eq!(sum(&time_waits, "time_waits"), count(&counts["time_waits"]));
 }
 
-/// Whoever posts records names the host in each of them, or it stays empty.
+/// What posts records names the host in each of them, or it stays empty.
 #[test]
 fn a_record_may_name_its_host() {
     let scratch = tcpclose_kit::scratch::Scratch::new();
