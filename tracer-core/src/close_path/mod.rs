@@ -6,8 +6,8 @@
 //! tcp.c. A rule that lacks its evidence never guesses: its result is unknown. `facts.rs`
 //! finds how the connection ended and who began to close, `reset.rs` the sender and the reason of
 //! a reset, `cause.rs` why the connection ended that way, `idle.rs` how long it was silent before,
-//! `path.rs` the path, `steps.rs` the segments, `dropped.rs` those that did not leave, `measure.rs`
-//! times and bytes.
+//! `path.rs` the path, `steps.rs` the segments, `refused.rs` those that a closed socket refused,
+//! `dropped.rs` those that did not leave, `measure.rs` times and bytes.
 
 mod cause;
 mod dropped;
@@ -18,6 +18,7 @@ mod lost;
 mod measure;
 mod minisocket_outcome;
 mod path;
+mod refused;
 mod reset;
 mod steps;
 
