@@ -150,6 +150,13 @@ impl DiagClient {
 
     /// Calls `visit` with every socket that the query selects, without an allocation for each.
     ///
+    /// What other namespaces do meanwhile hides none, though all share one hash table: the kernel
+    /// counts only this namespace's sockets of a bucket, to continue there with the next piece of
+    /// the list (`num` in `inet_diag_dump_icsk` of `net/ipv4/inet_diag.c`). A socket of this
+    /// namespace that comes or goes in that very bucket may hide another. One that begins its
+    /// TIME_WAIT may be missing before 6.10: its minisocket has no references yet when the bucket
+    /// is free again (`inet_twsk_hashdance` of `net/ipv4/inet_timewait_sock.c`).
+    ///
     /// The dump is not repeated (see [`DumpReport::interrupted`]); [`DiagClient::dump_all`] repeats
     /// it.
     ///
