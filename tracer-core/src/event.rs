@@ -142,12 +142,27 @@ impl Evidence {
     /// again.
     #[must_use]
     pub fn fin_leaves_surely(&self) -> bool {
+        self.fin_leaves_at_once() && self.all_leaves_surely()
+    }
+
+    /// Returns whether a FIN that is queued now is certain to leave now, with or behind the data
+    /// that waits (tcp_send_fin pushes it): the congestion window is that of
+    /// [`Self::fin_leaves_surely`].
+    #[must_use]
+    pub fn all_leaves_surely(&self) -> bool {
         /// `TCP_MSS_DEFAULT` of linux/tcp.h: hardly a path has segments of fewer bytes.
         const TCP_MSS_DEFAULT: u32 = 536;
         const ROOM: u32 = 9 * TCP_MSS_DEFAULT;
-        let in_flight = self.tcp.snd_nxt.wrapping_sub(self.tcp.snd_una);
-        let has_room = in_flight == 0 || (self.tcp.retransmits == 0 && in_flight <= ROOM);
-        self.fin_leaves_at_once() && has_room
+        let TcpFields {
+            snd_una,
+            write_seq,
+            snd_wnd,
+            retransmits,
+            ..
+        } = self.tcp;
+        let before_fin = write_seq.wrapping_sub(snd_una);
+        let has_room = before_fin == 0 || (retransmits == 0 && before_fin <= ROOM);
+        before_fin < snd_wnd && has_room
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Lent {
     pub owner: Option<SharedOwner>,
     /// Why it ended the connection by a RST, or gave up.
     pub cause: Option<Cause>,
+    /// Whether it had acknowledged this endpoint's FIN by no segment before its own FIN.
+    pub acks_with_fin: Option<bool>,
 }
 
 /// The endpoints that were opened last and whose peer was not. When there are too many, the one

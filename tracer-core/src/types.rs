@@ -185,6 +185,13 @@ impl Tuple {
         (self.local, self.local_port) == (self.peer, self.peer_port) && self.local_port.is_some()
     }
 
+    /// Returns whether the addresses alone show that both endpoints are on one host.
+    #[must_use]
+    pub fn is_within_host(&self) -> bool {
+        let ip = self.local().ip();
+        ip == self.peer().ip() || ip.to_canonical().is_loopback()
+    }
+
     /// Returns whether one endpoint has the [address](SELF_TEST_ADDRESS) of the self-test's
     /// connections. Findings about them are marked, and summaries and metrics leave them out.
     #[must_use]

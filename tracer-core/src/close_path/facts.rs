@@ -39,6 +39,9 @@ pub(super) struct CloseFacts<'a> {
     /// The FINs crossed: FIN_WAIT1→CLOSING.
     pub(super) crossed: Option<&'a StateChange>,
     pub(super) last: StateChange,
+    /// Whether the peer may have acknowledged the local FIN by a segment that the socket has not
+    /// counted.
+    pub(super) may_miss_ack: bool,
 }
 
 impl<'a> CloseFacts<'a> {
@@ -61,6 +64,7 @@ impl<'a> CloseFacts<'a> {
             fin_acked: to(TcpState::FinWait2),
             crossed: to(TcpState::Closing),
             last: changes.last().copied().unwrap_or(nothing),
+            may_miss_ack: false,
         }
     }
 

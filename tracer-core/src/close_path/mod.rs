@@ -54,9 +54,23 @@ pub(super) fn is_reset_by_peer(endpoint: &LiveEndpoint, outcome: MinisocketOutco
     reset::cause(endpoint, outcome).is_some_and(|reset| reset.by == Side::Peer)
 }
 
-/// Returns the close of an endpoint whose last transition has been seen.
-pub(super) fn reconstruct(endpoint: &LiveEndpoint, outcome: MinisocketOutcome) -> Close {
-    let facts = CloseFacts::new(endpoint, outcome);
+/// Returns whether an endpoint has acknowledged its peer's FIN by no segment before its own FIN;
+/// `None` if that is not known, or not yet.
+pub(super) fn acks_with_fin(endpoint: &LiveEndpoint) -> Option<bool> {
+    CloseFacts::new(endpoint, MinisocketOutcome::SeenInTransitions).acks_with_fin()
+}
+
+/// Returns the close of an endpoint whose last transition has been seen. `may_miss_ack`: whether
+/// the peer may have acknowledged the local FIN by a segment that the socket has not counted.
+pub(super) fn reconstruct(
+    endpoint: &LiveEndpoint,
+    outcome: MinisocketOutcome,
+    may_miss_ack: bool,
+) -> Close {
+    let facts = CloseFacts {
+        may_miss_ack,
+        ..CloseFacts::new(endpoint, outcome)
+    };
     let reset = reset::cause(endpoint, outcome);
     let ending = facts.ending(reset.as_ref());
     let (path, mut steps) = facts.path(ending);

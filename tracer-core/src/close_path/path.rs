@@ -177,6 +177,23 @@ impl CloseFacts<'_> {
         }
     }
 
+    /// Returns whether the peer's FIN was acknowledged by no segment before the local FIN, as far
+    /// as the changes up to that show it.
+    pub(super) fn acks_with_fin(&self) -> Option<bool> {
+        let fin = self.fin.filter(|fin| fin.new == TcpState::LastAck)?;
+        let peer_fin = self.peer_fin?;
+        let (came, left) = (peer_fin.evidence?, fin.evidence?);
+        let dropped = self.dropped_acks(peer_fin.at, fin.at)?;
+        let sent = left.tcp.segs_out.wrapping_sub(came.tcp.segs_out);
+        if sent > dropped {
+            return Some(false);
+        }
+        // An ACK may leave before one that waits; what leaves before it with data is no such ACK.
+        let tried_once = self.fin_left_at_once() || !left.fin_leaves_at_once();
+        let at_once = left.all_leaves_surely() && tried_once;
+        (at_once && self.dropped_fins().next().is_none()).then_some(true)
+    }
+
     /// Returns path and segments of a close that this host began.
     pub(super) fn active_close(&self, ending: Ending) -> (ClosePath, Steps) {
         let Some(fin) = self.fin else {
@@ -262,7 +279,12 @@ impl CloseFacts<'_> {
                     acked.evidence.map(|evidence| evidence.tcp.rcv_nxt),
                 ));
                 steps.extend(self.local_ack_step(&self.last));
-                (ClosePath::ThreeWay, steps)
+                let path = if self.may_miss_ack {
+                    ClosePath::Unknown
+                } else {
+                    ClosePath::ThreeWay
+                };
+                (path, steps)
             }
             Some(false) => {
                 steps.push(self.ack_of_fin_step(acked, Some(&self.last)));

@@ -52,6 +52,7 @@ impl CloseFacts<'_> {
             Some(false)
         } else {
             self.one_segment_acked_and_closed(fin, acked)
+                .filter(|one| !(*one && self.may_miss_ack))
         }
     }
 }

@@ -87,7 +87,7 @@ impl SavedEndpoints {
             more_dropped: *has_dropped,
             lent_by_peer: Lent {
                 owner: self.owner(*peer_owner),
-                cause: None,
+                ..Lent::default()
             },
             ..CloseProgress::default()
         }

@@ -87,7 +87,8 @@ impl Tracker {
     /// Reports a close, and that of its peer if it has waited for this one. `from_path`: whether
     /// the RST that ended it came from neither end.
     fn report(&mut self, endpoint: &LiveEndpoint, outcome: MinisocketOutcome, from_path: bool) {
-        let mut close = reconstruct(endpoint, outcome);
+        let may_miss_ack = self.may_miss_ack_of_fin(endpoint);
+        let mut close = reconstruct(endpoint, outcome, may_miss_ack);
         close.endpoint.peer_owner = self.peer_owner(endpoint);
         add_lent_cause(&mut close, endpoint);
         if from_path {

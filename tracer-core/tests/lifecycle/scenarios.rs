@@ -120,7 +120,7 @@ fn the_end_that_answers_the_first_fin_at_once_sends_its_ack_with_its_own_fin() {
 #[test]
 fn one_segment_with_ack_and_fin_makes_three_for_the_end_that_closes_first() {
     let mut world = World::new();
-    let mut end = Socket::server(&mut world, 5);
+    let mut end = Socket::remote_server(&mut world, 5);
     end.sends(174);
     end.receives(211, 211);
     end.closes(&mut world, TcpState::FinWait1);

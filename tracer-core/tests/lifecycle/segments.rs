@@ -175,7 +175,7 @@ fn data_with_a_fin_for_a_minisocket_is_a_segment_more() {
 fn data_that_acknowledges_the_fin_and_is_refused_is_its_ack() {
     for fin in [false, true] {
         let mut world = world();
-        let mut end = Socket::client(&mut world, 5);
+        let mut end = Socket::remote_server(&mut world, 5);
         end.evidence.flags.dead = true;
         end.closes_first(&mut world);
         end.to(&mut world, TcpState::Close);

@@ -123,6 +123,12 @@ pub fn tuple(local_port: u16, peer_port: u16) -> Tuple {
     Tuple::from((end(local_port), end(peer_port)))
 }
 
+/// The same, with a peer on another host.
+fn remote_tuple(local_port: u16, peer_port: u16) -> Tuple {
+    let end = |host: u8, port: u16| format!("192.0.2.{host}:{port}").parse().unwrap();
+    Tuple::from((end(1, local_port), end(2, peer_port)))
+}
+
 impl Socket {
     /// A client that has just been connected.
     pub fn client(world: &mut World, id: u64) -> Self {
@@ -170,7 +176,16 @@ impl Socket {
 
     /// A server's endpoint that has just been opened by its peer.
     pub fn server(world: &mut World, id: u64) -> Self {
-        let mut socket = Self::new(id, TcpState::SynRecv, tuple(3306, 40_000));
+        Self::server_with(world, id, tuple(3306, 40_000))
+    }
+
+    /// As [`Self::server`], with a peer on another host.
+    pub fn remote_server(world: &mut World, id: u64) -> Self {
+        Self::server_with(world, id, remote_tuple(3306, 40_000))
+    }
+
+    fn server_with(world: &mut World, id: u64, tuple: Tuple) -> Self {
+        let mut socket = Self::new(id, TcpState::SynRecv, tuple);
         socket.evidence.tcp.segs_in = 2;
         socket.evidence.tcp.segs_out = 1;
         socket.to(world, TcpState::Established);

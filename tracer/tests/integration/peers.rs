@@ -13,10 +13,10 @@ use crate::harness::helper::{Client as ClientProcess, Server as ServerProcess};
 use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::record::Close;
+use crate::harness::requirements;
 use crate::harness::routed::{MIDDLE, Routed};
 use crate::harness::sockets::{Family, expect, ports_of, read_to_end, send};
 use crate::harness::watch::Watch;
-use tcpclose_kit::kernel::kernel_version;
 use tcpclose_kit::process::run;
 use tcpclose_kit::scratch::Scratch;
 use tcpclose_kit::skip::skip;
@@ -35,7 +35,7 @@ const TOO_MUCH: &str = "ab";
 
 /// Peers find each other among endpoints with cookies.
 fn watched_with_cookies(family: Family) -> Option<Lab> {
-    if kernel_version() < (5, 12) {
+    if !requirements::finds_peers() {
         skip("before 5.12 sockets have no cookie here, so no peer is found");
         return None;
     }
@@ -99,7 +99,7 @@ fn both_ends_of_a_connection_are_drawn_as_one() {
     let Some(lab) = Lab::not_yet_watching(Family::V4) else {
         return;
     };
-    if kernel_version() < (5, 12) {
+    if !requirements::finds_peers() {
         return skip("before 5.12 sockets have no cookie here, so no peer is found");
     }
     let mut explain = lab.ns.command(program::path());

@@ -83,7 +83,7 @@ fn over_the_servers_time_wait(family: Family) {
             let bytes = nth as u64 + 1;
             lab.assert_truthful(close, ports, end, nth);
             // Before 5.12 nothing but a poll shows the peer's FIN to a minisocket, and the next SYN
-            // may be faster.
+            // may be faster; and no peer shows that its FIN was its first ACK.
             let paths: &[&str] = if kernel_version() < (5, 12) {
                 &["three_way", "four_way", "unknown"]
             } else {

@@ -4,6 +4,7 @@ use std::net::Shutdown;
 
 use crate::harness::families::for_each_family;
 use crate::harness::lab::Lab;
+use crate::harness::requirements;
 use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
 use tcpclose_parity::segment::Endpoint::{self, Client, Server};
 
@@ -69,7 +70,11 @@ fn close_in_three(family: Family, active: Endpoint, close: impl Fn(Connection)) 
         client.moved(14, 6).is_our_client().was_watched_from_start();
         server.moved(6, 14).is_our_server().was_watched_from_start();
         if closing.segments.len() == 3 {
-            first.closed("three_way", "local").counts_segments();
+            if requirements::finds_peers() {
+                first.closed("three_way", "local").counts_segments();
+            } else {
+                first.closed("unknown", "local");
+            }
             first.passed(&["ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2"]);
             second.closed("three_way", "peer").counts_segments();
             second.passed(&["ESTABLISHED", "CLOSE_WAIT", "LAST_ACK"]);

@@ -6,7 +6,7 @@ mod from_path;
 
 use super::Tracker;
 use crate::arena::Slot;
-use crate::close_path::{MinisocketOutcome, is_reset_by_peer};
+use crate::close_path::{MinisocketOutcome, acks_with_fin, is_reset_by_peer};
 use crate::closes_awaiting_peer::WaitingClose;
 use crate::finding::{Cause, Close, Side};
 use crate::live_endpoint::LiveEndpoint;
@@ -80,7 +80,21 @@ impl Tracker {
         if let Some(peer) = self.unreported_peer(endpoint) {
             let lent = &mut peer.closing.get_or_insert_default().lent_by_peer;
             lent.owner.clone_from(&endpoint.owner);
+            lent.acks_with_fin = acks_with_fin(endpoint);
         }
+    }
+
+    /// Returns whether the peer may have acknowledged the endpoint's FIN by a segment that the
+    /// socket had not counted when the peer's FIN ended the connection. Segments that one host
+    /// sends to itself are queued on the processor that sends them (netif_rx), and what two
+    /// processors hold may reach the socket in either order: it counts a segment when it has its
+    /// lock (tcp_v4_rcv). What comes from elsewhere stays in one queue. So of a peer on this host
+    /// its own end has to show that there was no such segment.
+    pub(super) fn may_miss_ack_of_fin(&mut self, endpoint: &LiveEndpoint) -> bool {
+        let lent = endpoint.lent_by_peer().and_then(|lent| lent.acks_with_fin);
+        let shown = lent.or_else(|| acks_with_fin(self.unreported_peer(endpoint)?));
+        let is_here = endpoint.peer.get().is_some() || endpoint.tuple.is_within_host();
+        shown.map_or(is_here, |with_fin| !with_fin)
     }
 
     /// Lends what a close has shown to the peer. Returns the peer's own close if it has waited for
@@ -91,6 +105,7 @@ impl Tracker {
         let explains = is_certain && !is_reset_by(close, Side::Peer);
         let lent = &mut peer.closing.get_or_insert_default().lent_by_peer;
         lent.owner.clone_from(&endpoint.owner);
+        lent.acks_with_fin = acks_with_fin(endpoint);
         // A RST that reached the peer is another one.
         let reaches = |cause: &Cause| *cause != Cause::DroppedHere;
         lent.cause = close.cause.filter(|cause| explains && reaches(cause));

@@ -2,6 +2,7 @@
 
 mod from_path;
 mod older;
+mod overtaken;
 
 use tcpclose_common::TcpState;
 use tcpclose_core::event::SignalKind;

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use tcpclose_kit::command::with_tracefs;
+use tcpclose_kit::kernel::kernel_version;
 use tcpclose_kit::process::{CommandOutput, run};
 use tcpclose_kit::skip::skip;
 
@@ -27,6 +28,12 @@ pub fn has_hooks() -> bool {
 /// have, function hooks among it.
 pub fn has_all_but_age() -> bool {
     std::env::var("TCPCLOSE_TEST_HOOKS").is_ok_and(|value| value == "1")
+}
+
+/// Returns whether the two endpoints of a connection within this host find each other: sockets have
+/// cookies in eBPF programs from 5.12 on.
+pub fn finds_peers() -> bool {
+    kernel_version() >= (5, 12)
 }
 
 /// Returns whether the program can trace here. Says why not.
