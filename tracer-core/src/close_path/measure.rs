@@ -205,7 +205,8 @@ impl CloseFacts<'_> {
         // With close() no process is left to read (SOCK_DEAD); after shutdown(SHUT_WR) the process
         // stays.
         let kept = acked.evidence.is_some_and(|evidence| !evidence.flags.dead)
-            && path != ClosePath::ThreeWay;
+            && path != ClosePath::ThreeWay
+            && !self.may_be_three_way(path);
         (kept || received > 0).then(|| HalfClose {
             by: Side::Local,
             lasted: end - began,

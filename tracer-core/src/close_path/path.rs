@@ -359,6 +359,17 @@ impl CloseFacts<'_> {
         (ClosePath::FourWay, steps)
     }
 
+    /// Returns whether a path is unknown because the peer may have acknowledged the local FIN by a
+    /// segment before its own.
+    pub(super) fn may_be_three_way(&self, path: ClosePath) -> bool {
+        let acked = self.fin.zip(self.fin_acked);
+        path == ClosePath::Unknown
+            && self.may_miss_ack
+            && self.outcome == MinisocketOutcome::SeenInTransitions
+            && acked.and_then(|(fin, acked)| self.one_segment_acked_and_closed(fin, acked))
+                == Some(true)
+    }
+
     /// Returns whether the segment that acknowledged the local FIN was the peer's FIN, too. A
     /// segment is counted in `segs_in` when it arrives, but in the backlog of a locked socket it is
     /// processed later. Two segments may wait there and appear as one, unless only one has come

@@ -46,6 +46,7 @@ fn a_fin_that_overtook_the_ack_before_it_makes_no_three_way_close() {
         let close = server_close(1, client_ends);
         assert_eq!((close.path, close.segments), (ClosePath::Unknown, None));
         assert_eq!(close.initiator, Initiator::Local);
+        assert!(close.half_close.is_none(), "it may be none");
         let known = ["local FIN,ACK 1 1", "peer FIN,ACK 1 2", "local ACK 2 2"];
         assert_eq!(steps(&close), known, "what it took is known");
     }
