@@ -115,6 +115,7 @@ impl<'a> CloseFacts<'a> {
     pub(super) fn initiator(&self, reset: Option<&Reset>) -> Initiator {
         let refuses = reset.is_some_and(|reset| reset.reason == Some(ResetReason::DataAfterClose));
         match self.first_old() {
+            _ if self.peer_fin_waited_first() => self.initiator_after_waiting_fin(),
             _ if self.peer_may_have_begun() => Initiator::Unknown,
             TcpState::CloseWait | TcpState::LastAck => Initiator::Peer,
             TcpState::FinWait1 | TcpState::FinWait2 => Initiator::Local,
@@ -142,6 +143,28 @@ impl<'a> CloseFacts<'a> {
                 Some(_) => Initiator::Peer,
                 None => Initiator::Unknown,
             },
+        }
+    }
+
+    /// Returns whether a FIN of the peer waited behind a hole when this host sent its own FIN, or
+    /// when the connection was reset: it had arrived before.
+    pub(super) fn peer_fin_waited_first(&self) -> bool {
+        let first = self.endpoint.changes().first();
+        first.is_some_and(|first| {
+            first.old == TcpState::Established
+                && matches!(first.new, TcpState::FinWait1 | TcpState::Close)
+                && first.evidence.is_some_and(|it| it.flags.fin_out_of_order)
+        })
+    }
+
+    fn initiator_after_waiting_fin(&self) -> Initiator {
+        if !self.fin_was_sent() {
+            Initiator::Peer
+        } else if self.fin_left_at_once() {
+            // It acknowledges nothing behind the hole.
+            Initiator::Both
+        } else {
+            Initiator::Unknown
         }
     }
 

@@ -64,7 +64,8 @@ impl CloseFacts<'_> {
         });
         // What waited in the backlog may have been segments of the close.
         let by_reset = matches!(path, ClosePath::Reset | ClosePath::Destroyed);
-        let unprocessed = self.peer_may_have_begun()
+        let waited = self.fin.is_none() && self.peer_fin_waited_first();
+        let unprocessed = (self.peer_may_have_begun() && !waited)
             || (by_reset && (self.fin_met_backlog() || self.abort_met_backlog()));
         (complete && all_seen && !unprocessed && !self.endpoint.has_gap())
             .then(|| steps.len() as u32 + repeated)

@@ -42,15 +42,12 @@ impl CloseFacts<'_> {
                 self.passive_close(ending)
             } else if self.fin.is_some() {
                 self.active_close(ending)
+            } else if self.first_old() == TcpState::Closing {
+                (ClosePath::Simultaneous, Steps::new())
             } else {
-                let crossed = self.first_old() == TcpState::Closing;
                 (
-                    if crossed {
-                        ClosePath::Simultaneous
-                    } else {
-                        ClosePath::Unknown
-                    },
-                    Steps::new(),
+                    ClosePath::Unknown,
+                    self.waiting_fin_step().into_iter().collect(),
                 )
             };
         self.put_waiting_fin_in_place(&mut steps);
@@ -294,6 +291,19 @@ impl CloseFacts<'_> {
             }
             None => (ClosePath::Unknown, steps),
         }
+    }
+
+    /// Returns the peer's FIN that waited behind a hole when the connection was reset. Its numbers
+    /// are not known.
+    fn waiting_fin_step(&self) -> Option<Step> {
+        self.peer_fin_waited_first().then_some(Step {
+            from: Side::Peer,
+            flags: SegmentFlags::FinAck,
+            seq: None,
+            ack: None,
+            at: None,
+            known: Certainty::Inferred,
+        })
     }
 
     /// Moves the peer's FIN to where it arrived, if it waited behind a hole meanwhile: before this

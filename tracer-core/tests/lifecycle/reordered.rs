@@ -95,10 +95,7 @@ fn a_fin_that_waited_and_is_refused_when_it_comes_again_has_no_numbers() {
     world.signal(5, refuses(true, number, number.wrapping_add(1)));
     world.pass_ms(20);
     let close = world.close();
-    assert_eq!(
-        (close.initiator, close.segments),
-        (Initiator::Unknown, None)
-    );
+    assert_eq!((close.initiator, close.segments), (Initiator::Both, None));
     assert_eq!(
         steps(&close),
         ["~peer FIN,ACK - -", "local FIN,ACK 1 1", "local RST 2 -"]

@@ -43,7 +43,7 @@ fn the_ack_of_a_fin_that_a_later_ack_overtook_is_not_known() {
 }
 
 #[test]
-fn an_abort_while_the_peers_fin_is_out_of_order_has_no_known_initiator() {
+fn an_abort_while_the_peers_fin_is_out_of_order_comes_after_that() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.flags.fin_out_of_order = true;
@@ -51,11 +51,40 @@ fn an_abort_while_the_peers_fin_is_out_of_order_has_no_known_initiator() {
     end.evidence.flags.linger_zero = true;
     end.closes(&mut world, TcpState::Close);
     world.signal(5, reset_sent(None));
-    assert_closed(&world.close(), ClosePath::Reset, Initiator::Unknown, None);
+    let close = world.close();
+    assert_closed(&close, ClosePath::Reset, Initiator::Peer, Some(2));
+    assert_eq!(steps(&close), ["~peer FIN,ACK - -", "local RST,ACK 1 1"]);
 }
 
 #[test]
-fn a_fin_while_the_peers_is_out_of_order_leaves_path_and_initiator_open() {
+fn a_rst_of_the_peer_whose_fin_is_out_of_order_is_its_second_segment() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    end.evidence.flags.fin_out_of_order = true;
+    end.evidence.tcp.out_of_order = 1;
+    end.evidence.tcp.error = 104;
+    world.signal(5, SignalKind::ResetReceived);
+    end.to(&mut world, TcpState::Close);
+    let close = world.close();
+    assert_closed(&close, ClosePath::Reset, Initiator::Peer, Some(2));
+    assert_eq!(steps(&close)[0], "~peer FIN,ACK - -");
+}
+
+#[test]
+fn what_waits_in_the_backlog_is_not_counted_with_a_fin_behind_a_hole() {
+    let mut world = World::new();
+    let mut end = Socket::client(&mut world, 5);
+    has_backlog(&mut end, true);
+    end.evidence.flags.fin_out_of_order = true;
+    end.evidence.tcp.out_of_order = 1;
+    end.evidence.flags.linger_zero = true;
+    end.closes(&mut world, TcpState::Close);
+    world.signal(5, reset_sent(None));
+    assert_closed(&world.close(), ClosePath::Reset, Initiator::Peer, None);
+}
+
+#[test]
+fn a_fin_while_the_peers_is_out_of_order_crosses_it_and_leaves_the_path_open() {
     let mut world = World::new();
     let mut end = Socket::client(&mut world, 5);
     end.evidence.flags.fin_out_of_order = true;
@@ -73,7 +102,7 @@ fn a_fin_while_the_peers_is_out_of_order_leaves_path_and_initiator_open() {
             close.segments,
             close.half_close
         ),
-        (ClosePath::Unknown, Initiator::Unknown, None, None)
+        (ClosePath::Unknown, Initiator::Both, None, None)
     );
 }
 
