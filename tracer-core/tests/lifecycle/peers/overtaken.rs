@@ -6,7 +6,6 @@ use tcpclose_core::finding::{Close, ClosePath, Initiator};
 use tcpclose_core::types::EndpointId;
 
 use super::{CLIENT, SERVER, close_of, connected};
-use crate::input_methods::InputMethods as _;
 use crate::scenarios::steps;
 use crate::socket::{Socket, World};
 
