@@ -8,7 +8,8 @@ use clap::Args;
 #[derive(Args)]
 pub struct Bench {
     /// Only these measurements: a kernel cost, b connection rate, c CPU and idleness, d losses, e
-    /// core, f memory, g start and size, h needs at steady rates, i a storm of connections
+    /// core, f memory, g start and size, h needs at steady rates, i a storm of connections, j the
+    /// commands that people watch
     #[arg(long, value_delimiter = ',', value_name = "LETTERS")]
     pub only: Vec<char>,
     /// Few and short rounds, to see that everything works; the numbers are rough

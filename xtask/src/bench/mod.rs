@@ -20,6 +20,7 @@ mod sizing;
 mod storm;
 mod testbed;
 mod tracer;
+mod views;
 
 use std::{fs, path::Path, process::ExitCode};
 

@@ -94,6 +94,9 @@ pub fn measure(args: &Bench, program: &Path, directory: &Path) -> Result<()> {
     if args.wants('c') {
         testbed.cpu()?;
     }
+    if args.wants('j') {
+        testbed.views()?;
+    }
     if args.wants('d') {
         testbed.losses()?;
     }
