@@ -10,6 +10,7 @@ mod ports;
 mod record;
 mod replay_common;
 mod report;
+mod report_lines;
 mod scan_printer;
 mod shutdown;
 #[cfg(test)]

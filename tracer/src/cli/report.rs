@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::common::{PrintOutcome, if_exists, print};
 use super::replay_common;
+use super::report_lines::{self, Gathered};
 use super::tracing::CLASSIC_TIER;
 use crate::cgroup_names::RecordedCgroupNames;
 use crate::escape::push_for_terminal;
@@ -18,7 +19,7 @@ use crate::filter::args::{CloseFilterArgs, FilterArgs};
 use crate::filter::passes;
 use crate::notice::notice;
 use crate::output::clock::WallClock;
-use crate::output::report::{Facts, Source, page};
+use crate::output::report::{Facts, Recorded, Source, page};
 use crate::recording::{Destination, RecordedTier};
 use crate::session::{Consumer, Replay, Session};
 use tcpclose_core::filter::ConnectionFilter;
@@ -29,14 +30,19 @@ Examples:
   tcpclose record yesterday.rec           record until Ctrl-C
   tcpclose report yesterday.rec           write report.html
   tcpclose report yesterday.rec -o - nginx >nginx.html
+  tcpclose report closes.jsonl            of JSON lines of `watch --json` or an agent
 
-Exit codes: 0 success, 2 cannot run, wrong usage, or a broken recording";
+Exit codes: 0 success, 2 cannot run, wrong usage, a broken recording, or \
+lines that are no records";
+
+const FILTERED: &str = "Only what passes the filters of the command line is shown.";
 
 /// What `tcpclose report` takes.
 #[derive(Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ReportArgs {
-    /// What `tcpclose record FILE` has recorded
+    /// What `tcpclose record FILE` has recorded, or JSON lines that `watch --json` or an agent has
+    /// written
     #[arg(value_name = "FILE")]
     recording: PathBuf,
     /// The page to write; `-` is stdout
@@ -59,6 +65,27 @@ pub(super) fn run(args: &ReportArgs) -> anyhow::Result<ExitCode> {
 
 fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> {
     let file = &args.recording;
+    if let Some(lines) = report_lines::open(file)? {
+        let page_file = PageFile::prepare(args)?;
+        let filter = args.closes.add_to(args.filters.recorded()?);
+        let Gathered {
+            facts,
+            clock,
+            mut cgroups,
+            mut notes,
+            code,
+        } = report_lines::gather(lines, &filter, file, &stop)?;
+        if !filter.is_all() {
+            notes.push(FILTERED.to_owned());
+        }
+        let source = Source {
+            file: shown_name(file),
+            recorded: None,
+            notes,
+        };
+        page_file.write(&page(&facts, &source, &clock, &mut cgroups))?;
+        return Ok(code);
+    }
     let mut session = Session::open(file)?;
     let page_file = PageFile::prepare(args)?;
     let filter = args.closes.add_to(args.filters.recorded()?);
@@ -67,7 +94,7 @@ fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> 
         notes.push(format!("It was recorded with {CLASSIC_TIER}."));
     }
     if !filter.is_all() {
-        notes.push("Only what passes the filters of the command line is shown.".to_owned());
+        notes.push(FILTERED.to_owned());
     }
     notes.extend(args.filters.note_on_recordings().map(str::to_owned));
     let gatherer = Gatherer {
@@ -88,20 +115,26 @@ fn report(args: &ReportArgs, stop: Arc<AtomicBool>) -> anyhow::Result<ExitCode> 
     }
     notes.extend(session.damage().sentences());
     let head = session.head();
-    let mut name = String::new();
-    let file_name = file.file_name().unwrap_or(file.as_os_str());
-    push_for_terminal(&mut name, file_name.as_encoded_bytes());
     let source = Source {
-        file: name,
-        kernel: &head.kernel,
-        program: &head.program,
-        stuck_after: head.stuck_after,
+        file: shown_name(file),
+        recorded: Some(Recorded {
+            kernel: &head.kernel,
+            program: &head.program,
+            stuck_after: head.stuck_after,
+        }),
         notes,
     };
     let page = page(&facts, &source, &clock, &mut cgroups);
     page_file.write(&page)?;
     let code = ExitCode::SUCCESS;
     Ok(replay_common::exit_code(session.damage(), file, code))
+}
+
+fn shown_name(file: &Path) -> String {
+    let mut name = String::new();
+    let file_name = file.file_name().unwrap_or(file.as_os_str());
+    push_for_terminal(&mut name, file_name.as_encoded_bytes());
+    name
 }
 
 /// Where the page goes. A file is created before the recording is read, as that takes a while, and

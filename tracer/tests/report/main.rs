@@ -1,5 +1,7 @@
 //! `tcpclose report`: pages of kept recordings.
 
+mod json_lines;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,6 +1,7 @@
 //! What the page shows, gathered from findings. Everything is bounded, however long the recording.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use strum::VariantArray as _;
 use tcpclose_common::TcpState;
@@ -90,20 +91,56 @@ pub(crate) struct Facts {
     pub(super) stuck_left_out: u64,
     /// The sockets that are stuck, until they no longer are.
     stuck: BTreeMap<EndpointId, StuckSocket>,
+    /// The same of JSON lines: whose they are, and the verdict.
+    stuck_lines: BTreeMap<EndpointId, String>,
 }
 
 impl Facts {
     /// Takes in a finding.
     pub(crate) fn add(&mut self, finding: &Finding, clock: &WallClock) {
-        let at = finding.at();
-        let (first, last) = self.span.unwrap_or((at, at));
-        self.span = Some((first.min(at), last.max(at)));
+        self.widen_span(finding.at());
         match finding {
             Finding::Close(close) => self.add_close(close, clock),
             Finding::TimeWait(time_wait) => self.add_time_wait(time_wait),
             Finding::Stuck(stuck) => self.add_stuck(stuck),
             Finding::Loss(loss) => self.add_loss(*loss),
         }
+    }
+
+    /// Takes in that a socket is stuck, in these words, or no longer.
+    pub(crate) fn add_stuck_line(&mut self, id: EndpointId, at: Nanos, what: Option<String>) {
+        self.widen_span(at);
+        let Some(what) = what else {
+            if self.stuck_lines.remove(&id).is_some() {
+                self.waiting.add(at, Waiting::Stuck, -1);
+            }
+            return;
+        };
+        let len = self.stuck_lines.len();
+        match self.stuck_lines.entry(id) {
+            Entry::Occupied(mut known) => drop(known.insert(what)),
+            Entry::Vacant(_) if len >= MAX_STUCK => self.stuck_left_out += 1,
+            Entry::Vacant(free) => {
+                free.insert(what);
+                self.waiting.add(at, Waiting::Stuck, 1);
+            }
+        }
+    }
+
+    fn widen_span(&mut self, at: Nanos) {
+        let (first, last) = self.span.unwrap_or((at, at));
+        self.span = Some((first.min(at), last.max(at)));
+    }
+
+    /// What was stuck when the JSON lines ended, by its words, the most frequent first.
+    pub(super) fn stuck_lines(&self) -> Vec<(&str, u64)> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for what in self.stuck_lines.values() {
+            *counts.entry(what).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| u64::MAX - count);
+        counts
     }
 
     /// The number of closes.

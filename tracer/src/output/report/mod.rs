@@ -7,4 +7,4 @@ mod plot;
 mod spread;
 
 pub(crate) use facts::Facts;
-pub(crate) use page::{Source, page};
+pub(crate) use page::{Recorded, Source, page};

@@ -30,14 +30,21 @@ const STYLE: &str = include_str!("page.css");
 pub(crate) struct Source<'a> {
     /// The name of the recording.
     pub file: String,
+    /// How it was recorded; `None` of JSON lines, which do not have that.
+    pub recorded: Option<Recorded<'a>>,
+    /// What a reader has to know: which parts are missing or broken.
+    pub notes: Vec<String>,
+}
+
+/// The head of a recording.
+#[derive(Clone, Copy)]
+pub(crate) struct Recorded<'a> {
     /// The release of the kernel that was recorded.
     pub kernel: &'a str,
     /// The version that recorded it.
     pub program: &'a str,
-    /// After which time in their state sockets counted as stuck, if they were looked for.
+    /// After which time in CLOSE_WAIT sockets counted as stuck, if they were looked for.
     pub stuck_after: Option<Nanos>,
-    /// What a reader has to know: which parts are missing or broken.
-    pub notes: Vec<String>,
 }
 
 /// Returns the whole page.
@@ -83,14 +90,21 @@ fn about(facts: &Facts, source: &Source<'_>, clock: &WallClock) -> Markup {
                 None => { "Nothing happened: " }
             }
             (closes) " " (plural(closes, "close", "closes"))
-            ". Recorded on Linux " (source.kernel) " by tcpclose " (source.program) "."
+            @match source.recorded {
+                Some(head) => {
+                    ". Recorded on Linux " (head.kernel) " by tcpclose " (head.program) "."
+                }
+                None => { ". Read from JSON lines." }
+            }
         }
     }
 }
 
 fn verdicts(facts: &Facts, source: &Source<'_>, cgroups: &mut dyn CgroupNames) -> Markup {
     let abnormal = facts.abnormal.groups_text();
-    let stuck = facts.stuck(source.stuck_after.unwrap_or(Nanos(0)));
+    let stuck_after = source.recorded.and_then(|head| head.stuck_after);
+    let stuck = facts.stuck(stuck_after.unwrap_or(Nanos(0)));
+    let stuck_lines = facts.stuck_lines();
     let unknown = facts.outcomes.get(&Outcome::Unknown).copied().unwrap_or(0);
     let losses: Vec<&Loss> = facts.losses.iter().flatten().collect();
     let is_whole = unknown == 0 && losses.is_empty() && source.notes.is_empty();
@@ -110,11 +124,26 @@ fn verdicts(facts: &Facts, source: &Source<'_>, cgroups: &mut dyn CgroupNames) -
                     p { (facts.stuck_left_out) " more stuck sockets are not listed." }
                 }
             }
-            @if abnormal.is_none() && stuck.sockets.is_empty() {
-                p { "Nothing is wrong with the TCP closes in this recording"
+            @if !stuck_lines.is_empty() {
+                h3 { "Sockets that were stuck when the JSON lines ended" }
+                table {
+                    thead { tr { th { "process, state and verdict" } th { "sockets" } } }
+                    tbody {
+                        @for (what, count) in stuck_lines.iter().take(MAX_RANKED) {
+                            tr { th scope="row" { (what) } td { (count) } }
+                        }
+                    }
+                }
+                @let more: u64 = stuck_lines.iter().skip(MAX_RANKED).map(|it| it.1).sum();
+                @if more + facts.stuck_left_out > 0 {
+                    p { (more + facts.stuck_left_out) " more stuck sockets are not listed." }
+                }
+            }
+            @if abnormal.is_none() && stuck.sockets.is_empty() && stuck_lines.is_empty() {
+                p { "Nothing is wrong with the TCP closes in this file"
                     @if is_whole { "." } @else { ", as far as it was seen." } }
             }
-            @if source.stuck_after.is_none() {
+            @if source.recorded.is_some() && stuck_after.is_none() {
                 p { "Stuck sockets were not looked for." }
             }
             h3 { "What could not be seen" }
