@@ -5,8 +5,8 @@
 -- the tables below, one for each kind of record. So a way in needs no other setting than the name
 -- of one table, and a column that comes later needs no change of it.
 --
--- Each table is partitioned by day and forgets its rows after a while; docs/fleet.md has the
--- measured bytes of a row.
+-- Each table is partitioned by day or month and forgets its rows after a while; docs/fleet.md has
+-- the measured bytes of a row.
 
 CREATE DATABASE IF NOT EXISTS tcpclose;
 
