@@ -49,3 +49,6 @@ pub const PEER_SAW_SILENCE: u32 = 1 << 19;
 /// The ACK of this host's FIN is taken now, and `sent_ms_ago` is not about data: it has the
 /// microseconds since the segment with the FIN was last sent, plus one.
 pub const FIN_SENT_TIME: u32 = 1 << 20;
+/// connect() begins a connection: `tcp` has not the socket's fields, which show nothing yet, but
+/// the [`CallingThread`](crate::CallingThread).
+pub const CALLING_THREAD: u32 = 1 << 21;

@@ -24,7 +24,7 @@ pub use recursion_fallback::FallbackStage;
 pub use signal::{SignalRecord, segment_flags};
 pub use state::TcpState;
 pub use task_file_iter::{SocketDescriptor, task_file_context};
-pub use transition::{COMM_LEN, TransitionRecord};
+pub use transition::{COMM_LEN, CallingThread, TransitionRecord};
 
 /// The ring buffers, by their names in the object. Those of a CPU's number modulo
 /// [`ProgramConfig::ring_mask`] plus one are used: with one for all, its lock and its positions

@@ -7,6 +7,23 @@ use crate::evidence::TcpFields;
 /// Bytes of a task's `comm`, its closing NUL included (the kernel's `TASK_COMM_LEN`).
 pub const COMM_LEN: usize = 16;
 
+/// The thread that called connect(), in the place of [`TransitionRecord::tcp`].
+#[derive(Clone, Copy)]
+#[cfg_attr(feature = "user", derive(Debug, bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct CallingThread {
+    /// Its id, in the initial pid namespace.
+    pub tid: u32,
+    /// Its name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+const _: () = {
+    assert!(size_of::<CallingThread>() == 20);
+    assert!(size_of::<CallingThread>() <= size_of::<TcpFields>());
+    assert!(align_of::<CallingThread>() <= align_of::<TcpFields>());
+};
+
 /// One state transition of one TCP socket, with the evidence in the socket *before* it took effect
 /// (`sock:inet_sock_set_state` fires before `sk_state` is written).
 ///
@@ -43,7 +60,8 @@ pub struct TransitionRecord {
     pub peer_port: u16,
     /// Inode number of the network namespace; 0 where the kernel does not give it.
     pub netns: u32,
-    /// The socket's own evidence; zeros without [`flags::EVIDENCE`](crate::flags::EVIDENCE).
+    /// The socket's own evidence; zeros without [`flags::EVIDENCE`](crate::flags::EVIDENCE). With
+    /// [`flags::CALLING_THREAD`](crate::flags::CALLING_THREAD) it begins with a [`CallingThread`].
     pub tcp: TcpFields,
     /// Process id (tgid); 0 without [`flags::TASK`](crate::flags::TASK).
     pub pid: u32,

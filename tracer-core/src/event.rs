@@ -6,7 +6,7 @@ pub use tcpclose_common::{SocketFlags, TcpFields};
 
 use super::interner::{self, StaticName};
 use super::kernel_ids::zero_is_none;
-use super::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
+use super::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Thread, Tuple};
 
 /// Something that the kernel reported about one socket.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,6 +55,7 @@ pub struct Transition {
 
 /// A process, at the time of a system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Task {
     /// Process id (tgid).
     pub pid: u32,
@@ -68,6 +69,9 @@ pub struct Task {
     /// Whether all threads of the process are past exit(), so that its exit closes the descriptors;
     /// `None` if the kernel does not show it.
     pub exits: Option<bool>,
+    /// The thread whose system call it was; known of connect() alone.
+    #[serde(default)]
+    pub thread: Option<Thread>,
 }
 
 impl Task {

@@ -75,6 +75,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod calling_thread;
 mod close_path;
 mod close_progress;
 mod closes_awaiting_peer;

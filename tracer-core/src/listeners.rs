@@ -54,6 +54,7 @@ fn through_listener(owner: &SharedOwner) -> SharedOwner {
         OwnerSource::Listen => SharedOwner::clone(owner),
         OwnerSource::Connect | OwnerSource::Close | OwnerSource::Proc => SharedOwner::new(Owner {
             source: OwnerSource::Listen,
+            thread: None,
             ..Owner::clone(owner)
         }),
     }
@@ -196,6 +197,7 @@ mod tests {
             cgroup: None,
             comm: (*b"server").into(),
             source: OwnerSource::Listen,
+            thread: None,
         }))
     }
 

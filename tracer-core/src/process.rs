@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interner::{self, StaticName};
 use super::kernel_ids::zero_is_none;
-use super::types::{Owner, OwnerSource, SharedOwner, StartTime};
+use super::types::{Owner, OwnerSource, StartTime};
 
 /// A process, at the time it was inspected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,14 +64,15 @@ impl Process {
 
     /// Returns the process as the owner of a connection.
     #[must_use]
-    pub fn as_owner(&self, source: OwnerSource) -> SharedOwner {
-        SharedOwner::new(Owner {
+    pub fn as_owner(&self, source: OwnerSource) -> Owner {
+        Owner {
             pid: self.pid,
             uid: self.uid,
             cgroup: None,
             comm: self.comm.clone(),
             source,
-        })
+            thread: None,
+        }
     }
 
     /// Returns the arguments that were kept, without empty ones at the end: a program that

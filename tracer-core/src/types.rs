@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, IntoStaticStr};
+use tcpclose_common::COMM_LEN;
 
 pub use super::kernel_ids::{
     CgroupId, Inode, InterfaceIndex, NetNs, Port, SocketAddress, StartTime,
@@ -366,8 +367,27 @@ pub enum OwnerSource {
     Proc,
 }
 
+/// A thread, at the time of a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Thread {
+    /// Its id, in the initial pid namespace; that of a process's first thread is the process's.
+    pub id: u32,
+    /// Its name, NUL-padded: any bytes. Escape it before it is shown.
+    pub comm: [u8; COMM_LEN],
+}
+
+impl Thread {
+    /// Returns the name without the NULs behind it.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        let mut parts = self.comm.split(|byte| *byte == 0);
+        parts.next().unwrap_or_default()
+    }
+}
+
 /// The process an endpoint belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct Owner {
     /// Process id (tgid) in the initial pid namespace.
     pub pid: u32,
@@ -380,6 +400,23 @@ pub struct Owner {
     pub comm: Box<[u8]>,
     /// Where this is known from.
     pub source: OwnerSource,
+    /// Its thread that called connect(), where that was seen.
+    #[serde(default)]
+    pub thread: Option<Thread>,
+}
+
+impl Owner {
+    /// Returns the thread that called connect(), unless it is the process's first one.
+    #[must_use]
+    pub fn further_thread(&self) -> Option<&Thread> {
+        self.thread.as_ref().filter(|thread| thread.id != self.pid)
+    }
+
+    /// Returns the thread that called connect() if `process`, found in another way, is the same.
+    pub(crate) fn thread_of(&self, process: &Self) -> Option<Thread> {
+        let is_same = (self.pid, &self.comm) == (process.pid, &process.comm);
+        self.thread.filter(|_| is_same)
+    }
 }
 
 /// An owner shared by the connections that have it.

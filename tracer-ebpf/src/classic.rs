@@ -125,6 +125,9 @@ fn try_on_set_state(ctx: &Context) -> Option<()> {
         (*record).peer_port = peer_port;
         if has_task {
             (*record).flags = task::fill_task(record);
+            if filter::is_connect(old, new) {
+                (*record).flags |= task::fill_calling_thread(record);
+            }
         } else if ip != 4 {
             task::clear_task(record);
         }

@@ -41,8 +41,7 @@ pub fn passes(old: u8, new: u8, netns: u32, ip: u8, local_port: u16, peer_port: 
         return false;
     }
     // No port is chosen yet when connect() starts: the ESTABLISHED that follows decides.
-    let connecting = old == TcpState::Close && new == TcpState::SynSent;
-    if !connecting && !passes_local_port(local_port) {
+    if !is_connect(old, new) && !passes_local_port(local_port) {
         return false;
     }
     // A listener shows who owns the connections that come in, from any port and in any IP version.
@@ -101,6 +100,12 @@ fn passes_ip(ip: impl FnOnce() -> u8) -> bool {
     wanted == 0 || wanted == u32::from(ip())
 }
 
+/// Returns whether connect() begins a connection, in the context of the thread that called it.
+#[inline(always)]
+pub fn is_connect(old: u8, new: u8) -> bool {
+    old == TcpState::Close && new == TcpState::SynSent
+}
+
 /// Returns whether the task on the CPU is the one whose system call drove the transition.
 ///
 /// connect(), listen() and the first FIN of an endpoint happen in a system call only. A close from
@@ -110,7 +115,7 @@ fn passes_ip(ip: impl FnOnce() -> u8) -> bool {
 pub fn is_syscall_driven(old: u8, new: u8, aborts: bool) -> bool {
     use TcpState::{Close, CloseWait, Established, FinWait1, LastAck, Listen, SynSent};
     let is = |from: TcpState, to: TcpState| old == from && new == to;
-    is(Close, SynSent)
+    is_connect(old, new)
         || is(Close, Listen)
         || is(Established, FinWait1)
         || is(CloseWait, LastAck)

@@ -2,12 +2,12 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
+use aya_ebpf::helpers::generated::{self, bpf_get_current_cgroup_id, bpf_get_current_task_btf};
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_uid_gid,
     bpf_probe_read_kernel,
 };
-use tcpclose_common::{COMM_LEN, TransitionRecord, flags};
+use tcpclose_common::{COMM_LEN, CallingThread, TransitionRecord, flags};
 
 use crate::kernel::{config, load};
 
@@ -58,6 +58,25 @@ pub unsafe fn fill_task(record: *mut TransitionRecord) -> u32 {
         (*record).comm = comm;
     }
     bits
+}
+
+/// Writes the current thread in the place of the socket's fields, where connect() begins a
+/// connection, and returns the flag that goes with it.
+///
+/// # Safety
+/// As [`fill_task`].
+#[inline(always)]
+pub unsafe fn fill_calling_thread(record: *mut TransitionRecord) -> u32 {
+    // SAFETY: the caller's promise; a thread takes less room than the fields, and no stricter
+    // alignment.
+    unsafe {
+        let thread = (&raw mut (*record).tcp).cast::<CallingThread>();
+        (*thread).tid = bpf_get_current_pid_tgid() as u32;
+        // Straight into the record, with NULs behind it: it fails without a current task only.
+        let comm = (&raw mut (*thread).comm).cast();
+        generated::bpf_get_current_comm(comm, COMM_LEN as u32);
+    }
+    flags::CALLING_THREAD
 }
 
 /// Returns the process's name before 5.11, where the current task has no type for the verifier.

@@ -131,7 +131,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
     }
 
     // SAFETY: the record was reserved in the ring, with the length that it needs; every field that
-    // fits is written before it is submitted.
+    // fits and has a meaning is written before it is submitted.
     unsafe {
         (*record).kind = RingRecordKind::Transition as u8;
         (*record).old = old;
@@ -144,7 +144,11 @@ pub fn on_set_state(ctx: &BtfTracePointContext) {
         (*record).peer_port = peer_port;
         (*record).netns = netns;
         fill_addresses(record, sk, ip);
-        fill_fields(&raw mut (*record).tcp, tcp, error, old);
+        if filter::is_connect(old, new) {
+            bits.add(task::fill_calling_thread(record));
+        } else {
+            fill_fields(&raw mut (*record).tcp, tcp, error, old);
+        }
         if let Some(ago) = fin_sent_us_ago(tcp, old, new, at) {
             bits.add(flags::FIN_SENT_TIME);
             (*record).tcp.sent_ms_ago = ago;

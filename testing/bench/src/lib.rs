@@ -12,7 +12,7 @@ use tcpclose::session;
 use tcpclose_common::{self as wire, RingRecordKind, flags};
 use tcpclose_core::event::{Event, Transition};
 use tcpclose_core::finding::Finding;
-use tcpclose_core::types::{CgroupId, NetNs, SocketAddress};
+use tcpclose_core::types::{CgroupId, NetNs, SocketAddress, Thread};
 use tcpclose_core::{Input, Tracker};
 use tcpclose_sys::kernel::decode::{ReasonNames, decode};
 
@@ -135,6 +135,7 @@ fn wire_record(transition: &Transition) -> wire::TransitionRecord {
     let evidence = transition.evidence.unwrap_or_default();
     let task = transition.task;
     let exits = task.and_then(|task| task.exits);
+    let thread = task.and_then(|task| task.thread);
     let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     let v4 = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => ip.octets(),
@@ -155,6 +156,7 @@ fn wire_record(transition: &Transition) -> wire::TransitionRecord {
             | flag(task.is_some(), flags::TASK)
             | flag(exits == Some(true), flags::PROCESS_EXITING)
             | flag(exits == Some(false), flags::PROCESS_ALIVE)
+            | flag(thread.is_some(), flags::CALLING_THREAD)
             | evidence.flags.bits(),
         at: transition.at.0,
         id: transition.id.0,
@@ -164,7 +166,7 @@ fn wire_record(transition: &Transition) -> wire::TransitionRecord {
         local_port: transition.tuple.local().port(),
         peer_port: transition.tuple.peer().port(),
         netns: transition.netns.map_or(0, NetNs::get),
-        tcp: evidence.tcp,
+        tcp: thread.map_or(evidence.tcp, in_place_of_fields),
         pid: task.map_or(0, |task| task.pid),
         uid: task.map_or(0, |task| task.uid),
         cgroup: task.and_then(|task| task.cgroup).map_or(0, CgroupId::get),
@@ -172,6 +174,17 @@ fn wire_record(transition: &Transition) -> wire::TransitionRecord {
         local_v6: v6(local),
         peer_v6: v6(peer),
     }
+}
+
+/// Returns the fields of the record of a connect(), which begin with the thread.
+fn in_place_of_fields(thread: Thread) -> wire::TcpFields {
+    let mut bytes = [0; size_of::<wire::TcpFields>()];
+    let thread = wire::CallingThread {
+        tid: thread.id,
+        comm: thread.comm,
+    };
+    bytes[..size_of::<wire::CallingThread>()].copy_from_slice(bytemuck::bytes_of(&thread));
+    bytemuck::pod_read_unaligned(&bytes)
 }
 
 #[cfg(test)]
@@ -205,6 +218,7 @@ mod tests {
             cgroup: CgroupId::new(9),
             comm: *b"0123456789abcde\0",
             exits: None,
+            thread: None,
         };
         let evidence = Evidence {
             tcp: TcpFields {

@@ -57,6 +57,7 @@ impl Installed {
             cgroup: Some(CGROUP),
             comm,
             exits: Some(false),
+            thread: None,
         }
     }
 
@@ -69,6 +70,7 @@ impl Installed {
             cgroup: Some(CGROUP),
             comm: self.name().as_bytes().into(),
             source: OwnerSource::Proc,
+            thread: None,
         })
     }
 

@@ -12,7 +12,7 @@ use super::verdict::Verdict;
 use super::why::HolderEvidence;
 use crate::endpoint::Endpoint;
 use crate::process::Process;
-use crate::types::{Nanos, SharedOwner};
+use crate::types::{Nanos, Owner, SharedOwner};
 
 /// The event of a stuck socket that is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
@@ -95,7 +95,14 @@ impl StuckSocket {
         self.holders = holders;
         self.process = process.map(|process| OwnerProcess::new(Arc::clone(process), self.at));
         let source = self.verdict.owner_source();
-        let owner = process.map(|process| process.as_owner(source));
+        let owner = process.map(|process| {
+            let found = process.as_owner(source);
+            let opener = self.owner.as_ref();
+            SharedOwner::new(Owner {
+                thread: opener.and_then(|opener| opener.thread_of(&found)),
+                ..found
+            })
+        });
         self.owner = owner.or(self.owner);
         let otherwise = match self.socket.is_orphan() {
             true => OwnerUnknown::Closed,

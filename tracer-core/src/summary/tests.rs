@@ -19,6 +19,7 @@ fn owner(comm: &str, cgroup: u64, pid: u32) -> SharedOwner {
         cgroup: CgroupId::new(cgroup),
         comm: comm.as_bytes().into(),
         source: OwnerSource::Close,
+        thread: None,
     })
 }
 
@@ -315,7 +316,7 @@ fn stuck_socket(pid: u32, open: u64, limit: u64) -> StuckSocket {
         verdict: Verdict::EofRead,
         idle_before_fin: None,
         endpoint,
-        owner: Some(process.as_owner(OwnerSource::Proc)),
+        owner: Some(process.as_owner(OwnerSource::Proc).into()),
         owner_unknown: None,
         holders: vec![],
         process: Some(OwnerProcess {

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::event::Task;
-use crate::types::{Owner, OwnerSource, SharedOwner};
+use crate::types::{Owner, OwnerSource, SharedOwner, Thread};
 
 /// The most distinct owners that are kept. Beyond that the collection starts anew; the connections
 /// keep theirs.
@@ -22,10 +22,11 @@ impl Owners {
     /// Returns the owner for a task; `None` without a task.
     pub fn find_or_add(&mut self, task: Option<&Task>, source: OwnerSource) -> Option<SharedOwner> {
         let task = task?;
-        let hash = self.hasher.hash_one((task.pid, task.uid, source));
+        let thread = task.thread;
+        let hash = hash_of(&self.hasher, task.pid, task.uid, source, thread);
         let is = |owner: &SharedOwner| {
             (owner.pid, owner.uid, owner.source) == (task.pid, task.uid, source)
-                && owner.cgroup == task.cgroup
+                && (owner.cgroup, owner.thread) == (task.cgroup, thread)
                 && has_name(task, &owner.comm)
         };
         if let Some(owner) = self.known.find(hash, is) {
@@ -40,13 +41,24 @@ impl Owners {
             cgroup: task.cgroup,
             comm: task.name().into(),
             source,
+            thread,
         });
         let hasher = &self.hasher;
         self.known.insert_unique(hash, owner.clone(), |owner| {
-            hasher.hash_one((owner.pid, owner.uid, owner.source))
+            hash_of(hasher, owner.pid, owner.uid, owner.source, owner.thread)
         });
         Some(owner)
     }
+}
+
+fn hash_of(
+    hasher: &RandomState,
+    pid: u32,
+    uid: u32,
+    source: OwnerSource,
+    thread: Option<Thread>,
+) -> u64 {
+    hasher.hash_one((pid, uid, source, thread.map(|thread| thread.id)))
 }
 
 /// Returns whether the task's name without its padding, which may be anything behind a NUL, is this
@@ -60,8 +72,8 @@ fn has_name(task: &Task, name: &[u8]) -> bool {
 mod tests {
     use super::{MAX_OWNERS, Owners};
     use crate::event::Task;
-    use crate::types::CgroupId;
     use crate::types::OwnerSource::{Close, Connect};
+    use crate::types::{CgroupId, Thread};
 
     fn task(pid: u32) -> Option<Task> {
         Some(Task {
@@ -70,6 +82,7 @@ mod tests {
             cgroup: CgroupId::new(2),
             comm: *b"name\0\0\0\0\0\0\0\0\0\0\0\0",
             exits: None,
+            thread: None,
         })
     }
 
@@ -86,6 +99,29 @@ mod tests {
         assert_ne!(owner_address(task(7), Connect), first);
         assert_ne!(owner_address(task(8), Close), first);
         assert_eq!(owner_address(None, Close), None);
+    }
+
+    #[test]
+    fn each_thread_that_connects_is_another_owner() {
+        let mut owners = Owners::default();
+        let mut owner_of = |thread: Option<Thread>| {
+            let task = task(7).map(|task| Task { thread, ..task });
+            let owner = owners.find_or_add(task.as_ref(), Connect);
+            owner.map(|owner| (std::sync::Arc::as_ptr(&owner), owner.thread))
+        };
+        let thread = |id, name: &[u8; 16]| Some(Thread { id, comm: *name });
+        let threads = [
+            None,
+            thread(7, b"name\0\0\0\0\0\0\0\0\0\0\0\0"),
+            thread(8, b"pool-1\0\0\0\0\0\0\0\0\0\0"),
+            thread(8, b"renamed\0\0\0\0\0\0\0\0\0"),
+        ];
+        let all: Vec<_> = threads.iter().map(|thread| owner_of(*thread)).collect();
+        for (place, (owner, thread)) in all.iter().zip(threads).enumerate() {
+            assert_eq!(owner.map(|(_, thread)| thread), Some(thread));
+            assert_eq!(owner_of(thread), *owner, "it is known");
+            assert!(!all[..place].contains(owner));
+        }
     }
 
     #[test]

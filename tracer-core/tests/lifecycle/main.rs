@@ -37,6 +37,7 @@ mod start;
 mod stuck;
 mod stuck_alike;
 mod stuck_states;
+mod threads;
 mod time_waits;
 mod uncounted;
 mod unheld;

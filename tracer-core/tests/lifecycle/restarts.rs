@@ -11,7 +11,7 @@ use tcpclose_core::{Input, RestoreEnd, SaveScope, Saved, SavedEndpoints, Snapsho
 
 use crate::input_methods::InputMethods as _;
 use crate::seed::existing;
-use crate::socket::{NETNS, Socket, World, tuple};
+use crate::socket::{NETNS, POOL_THREAD, Socket, World, tuple};
 use crate::stuck::{MINUTE, SECOND, held_by, requests, respond, seen, stuck, waiting, world};
 
 /// For how long nothing is traced.
@@ -120,8 +120,11 @@ fn a_connection_keeps_its_start_and_origin_whether_a_snapshot_or_a_record_shows_
         assert_eq!(close.endpoint.opened, Some(opened));
         assert_eq!(close.endpoint.role, Role::Client);
         assert!(close.endpoint.seen_from_start && close.endpoint.initial.is_some());
-        let owner = close.owner.map(|owner| (owner.pid, owner.source));
-        assert_eq!(owner, Some((77, OwnerSource::Connect)));
+        let owner = close
+            .owner
+            .map(|owner| (owner.pid, owner.source, owner.thread));
+        let connected = (77, OwnerSource::Connect, Some(POOL_THREAD));
+        assert_eq!(owner, Some(connected));
         assert_eq!(world.tracker.take_uncounted_losses(Nanos(u64::MAX)), 0);
     }
 }

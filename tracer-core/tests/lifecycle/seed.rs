@@ -160,6 +160,7 @@ pub fn held_by(pid: u32, socket: SnapshotSocket) -> SnapshotSocket {
         cgroup: None,
         comm: b"holder"[..].into(),
         source: OwnerSource::Proc,
+        thread: None,
     };
     SnapshotSocket {
         owner: Some(Arc::new(owner)),

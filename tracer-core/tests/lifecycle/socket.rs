@@ -6,7 +6,7 @@ use tcpclose_core::event::{
     Event, Evidence, Signal, SignalKind, SocketFlags, Task, TcpFields, Transition,
 };
 use tcpclose_core::finding::{Close, Finding};
-use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Tuple};
+use tcpclose_core::types::{CgroupId, EndpointId, Nanos, NetNs, SocketAddress, Thread, Tuple};
 use tcpclose_core::{MinisocketState, ProbeRequest, Tracker};
 
 use crate::input_methods::InputMethods as _;
@@ -106,6 +106,12 @@ pub struct Socket {
     pub classic: bool,
 }
 
+/// The thread by which process 77 connects.
+pub const POOL_THREAD: Thread = Thread {
+    id: 79,
+    comm: *b"pool-2\0\0\0\0\0\0\0\0\0\0",
+};
+
 pub fn task(pid: u32, comm: &str) -> Task {
     let mut padded = [0; 16];
     padded[..comm.len()].copy_from_slice(comm.as_bytes());
@@ -115,6 +121,7 @@ pub fn task(pid: u32, comm: &str) -> Task {
         cgroup: CgroupId::new(7),
         comm: padded,
         exits: Some(false),
+        thread: None,
     }
 }
 
@@ -165,7 +172,10 @@ impl Socket {
     /// A client that has sent its SYN.
     pub fn connecting(world: &mut World, id: u64) -> Self {
         let mut socket = Self::new(id, TcpState::Close, tuple(0, 3306));
-        socket.task = Some(task(77, "client"));
+        socket.task = Some(Task {
+            thread: Some(POOL_THREAD),
+            ..task(77, "client")
+        });
         socket.to(world, TcpState::SynSent);
         socket.task = None;
         socket.evidence.tcp.segs_out = 1;

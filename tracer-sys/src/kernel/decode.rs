@@ -1,11 +1,13 @@
 //! Decodes the records of the ring buffer into the core's events.
 
 use tcpclose_common::{
-    self as wire, RingRecordKind, SocketFlags, TcpState, TransitionRecord, flags,
+    self as wire, RingRecordKind, SocketFlags, TcpFields, TcpState, TransitionRecord, flags,
 };
 
 use tcpclose_core::event::{Event, Evidence, Segment, Signal, SignalKind, Task, Transition};
-use tcpclose_core::types::{CgroupId, EndpointId, IpVersion, Nanos, NetNs, SocketAddress, Tuple};
+use tcpclose_core::types::{
+    CgroupId, EndpointId, IpVersion, Nanos, NetNs, SocketAddress, Thread, Tuple,
+};
 
 /// Why a record cannot be decoded: the program and its eBPF object are of different builds, or
 /// memory is faulty.
@@ -138,6 +140,14 @@ fn padded([a, b, c, d]: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
+/// Returns the thread that stands in the place of the socket's fields.
+fn calling_thread(record: &TransitionRecord) -> Thread {
+    let bytes = bytemuck::bytes_of(&record.tcp);
+    let wire::CallingThread { tid, comm } =
+        bytemuck::pod_read_unaligned(&bytes[..size_of::<wire::CallingThread>()]);
+    Thread { id: tid, comm }
+}
+
 fn transition(record: &TransitionRecord) -> Result<Event, DecodeError> {
     let has = |flag: u32| record.flags & flag != 0;
     let (ip, local, peer) = match record.ip {
@@ -150,6 +160,7 @@ fn transition(record: &TransitionRecord) -> Result<Event, DecodeError> {
         other => return Err(DecodeError::UnknownIpVersion(other)),
     };
     let state = |raw| TcpState::from_repr(raw).ok_or(DecodeError::UnknownState(raw));
+    let calls = has(flags::CALLING_THREAD);
     let task = has(flags::TASK).then_some(Task {
         pid: record.pid,
         uid: record.uid,
@@ -160,9 +171,14 @@ fn transition(record: &TransitionRecord) -> Result<Event, DecodeError> {
             (_, true) => Some(false),
             _ => None,
         },
+        thread: calls.then(|| calling_thread(record)),
     });
     let evidence = has(flags::EVIDENCE).then(|| Evidence {
-        tcp: record.tcp,
+        // Before connect() the socket's fields show nothing.
+        tcp: match calls {
+            true => TcpFields::default(),
+            false => record.tcp,
+        },
         flags: SocketFlags::from_bits(record.flags),
     });
     Ok(Event::Transition(Transition {

@@ -10,10 +10,12 @@ use serde_json::{Error, from_slice};
 use strum::VariantArray;
 
 use super::record::{
-    CloseRecord, Conn, HalfClose, LossRecord, Lost, Owner, Reset, Step, StuckRecord, TimeWaitRecord,
+    CloseRecord, Conn, HalfClose, LossRecord, Lost, Owner, Reset, Step, StuckRecord, Thread,
+    TimeWaitRecord,
 };
 use crate::cgroup_names::RecordedCgroupNames;
 use crate::escape::{cut, push_for_terminal};
+use tcpclose_common::COMM_LEN;
 use tcpclose_core::finding::{self, Endpoint, Finding, Loss, TimeWait};
 use tcpclose_core::types::{
     self, Certainty, CgroupId, EndpointId, Nanos, NetNs, OwnerSource, Role, SharedOwner, Tuple,
@@ -155,6 +157,7 @@ impl Converter {
                 "proc" => OwnerSource::Proc,
                 other => return Err(unknown(other)),
             },
+            thread: owner.thread.map(thread),
         })))
     }
 
@@ -171,6 +174,17 @@ impl Converter {
         self.numbers.insert(path, number);
         CgroupId::new(number)
     }
+}
+
+/// Returns the thread that called connect(), with as much of its name as the kernel's has.
+fn thread(record: Thread) -> types::Thread {
+    let mut comm = [0; COMM_LEN];
+    let name = cut(record.name.as_bytes(), COMM_LEN - 1);
+    for (place, byte) in comm.iter_mut().zip(name) {
+        *place = *byte;
+    }
+    let id = record.id;
+    types::Thread { id, comm }
 }
 
 fn loss(record: &LossRecord) -> Result<Finding, Error> {

@@ -71,6 +71,13 @@ pub(super) struct Owner {
     pub uid: u32,
     pub cgroup: Option<String>,
     pub source: String,
+    pub thread: Option<Thread>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Thread {
+    pub name: String,
+    pub id: u32,
 }
 
 #[derive(Deserialize)]

@@ -48,6 +48,7 @@ pub(crate) fn owner(pid: u32, comm: &[u8]) -> Option<Arc<Owner>> {
         cgroup: CgroupId::new(77),
         comm: comm.into(),
         source: OwnerSource::Connect,
+        thread: None,
     }))
 }
 
@@ -291,6 +292,7 @@ pub(crate) fn stuck() -> StuckSocket {
             cgroup: None,
             comm: (*b"web").into(),
             source: OwnerSource::Proc,
+            thread: None,
         })),
         owner_unknown: None,
         holders: vec![Holder {
@@ -338,6 +340,7 @@ pub(crate) fn transition() -> Transition {
             cgroup: CgroupId::new(77),
             comm,
             exits: Some(false),
+            thread: None,
         }),
         evidence: None,
     }

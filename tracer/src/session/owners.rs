@@ -76,5 +76,6 @@ fn owner(process: &Process, cgroups: &Cgroups) -> Owner {
         cgroup: path.and_then(|path| CgroupId::new(cgroups.id(path)?)),
         comm: process.comm.clone(),
         source: OwnerSource::Proc,
+        thread: None,
     }
 }

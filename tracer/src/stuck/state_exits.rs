@@ -83,6 +83,7 @@ mod tests {
                 cgroup: None,
                 comm: [0; 16],
                 exits: Some(false),
+                thread: None,
             }),
             evidence: Some(Evidence::default()),
         }

@@ -209,11 +209,11 @@ fn a_state_that_cannot_be_used_stops_no_agent() -> TestResult {
         let scratch = Scratch::new();
         scratch.write("state", "tcpclose state 0\n")?;
         let mut agent = start(&scratch, netns, &scratch.path("1.jsonl"))?;
-        agent.until("is not taken over: it has version 0, and this tcpclose reads version 1")?;
+        agent.until("is not taken over: it has version 0, and this tcpclose reads version 2")?;
         let (status, _) = agent.end()?;
         assert!(status.success(), "{status}");
         assert!(records_of_kind(&records(&scratch.path("1.jsonl"))?, "loss").is_empty());
-        assert!(fs::read(scratch.path("state"))?.starts_with(b"tcpclose state 1\n"));
+        assert!(fs::read(scratch.path("state"))?.starts_with(b"tcpclose state 2\n"));
         Ok(())
     })
 }

@@ -14,7 +14,7 @@ use crate::harness::lab::Lab;
 use crate::harness::program;
 use crate::harness::record::Close;
 use crate::harness::requirements;
-use crate::harness::sockets::{Connection, Family, expect, read_to_end, send};
+use crate::harness::sockets::{Connection, Family, expect, ports_of, read_to_end, send};
 use crate::harness::watch::Watch;
 use tcpclose_kit::command::with_tracefs;
 use tcpclose_kit::sockets::reset_on_close;
@@ -28,6 +28,7 @@ for_ipv4_and_ipv6!(
     one_half_is_closed_first,
     a_reset_on_close,
     a_refused_connect,
+    a_client_has_the_thread_that_called_connect,
 );
 
 /// A laboratory, and the program that watches it by the classic tracepoint. Nothing is filtered:
@@ -182,5 +183,24 @@ fn a_refused_connect(family: Family) {
     close
         .has("/close/path", "connect_failed")
         .passed(&["SYN_SENT"]);
+    watch.stop_raw();
+}
+
+fn a_client_has_the_thread_that_called_connect(family: Family) {
+    let Some((lab, watch)) = lab(family) else {
+        return;
+    };
+    let (listener, address) = lab.listen();
+    let (client, thread) = lab.dial_in_thread(address, c"pool-1");
+    let (server, _) = listener.accept().unwrap();
+    let ports = ports_of(&client);
+    drop(client);
+    assert_eq!(read_to_end(&server), 0);
+    drop(server);
+    watch
+        .close(ports, Client)
+        .is_our_client()
+        .has("/owner/thread/name", "pool-1")
+        .has("/owner/thread/id", thread);
     watch.stop_raw();
 }

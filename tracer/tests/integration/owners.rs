@@ -11,7 +11,8 @@ use tcpclose_parity::segment::Endpoint::{Client, Server};
 
 for_ipv4_and_ipv6!(
     a_process_that_exits_closes,
-    each_endpoint_has_its_own_process
+    each_endpoint_has_its_own_process,
+    a_client_has_the_thread_that_called_connect,
 );
 
 /// The kernel closes what a process leaves open.
@@ -72,5 +73,32 @@ fn each_endpoint_has_its_own_process(family: Family) {
             .is_our_server();
     }
     helper.finish();
+    lab.finish();
+}
+
+/// Another thread closes, and another one accepts.
+fn a_client_has_the_thread_that_called_connect(family: Family) {
+    let Some(lab) = Lab::on_loopback(family) else {
+        return;
+    };
+    let (listener, address) = lab.listen();
+    for name in [c"pool-1", c"a long name, 15"] {
+        let (client, thread) = lab.dial_in_thread(address, name);
+        let (server, _) = listener.accept().unwrap();
+        let ports = ports_of(&client);
+        drop(client);
+        assert_eq!(read_to_end(&server), 0);
+        drop(server);
+        let client = lab.truthful_close(ports, Client);
+        client
+            .is_our_client()
+            .has("/owner/thread/name", name.to_str().unwrap())
+            .has("/owner/thread/id", thread);
+        assert_ne!(client.get("/owner/comm"), client.get("/owner/thread/name"));
+        lab.truthful_close(ports, Server)
+            .is_our_server()
+            .has("/owner/thread", ())
+            .has("/conn/peer_owner/thread/id", thread);
+    }
     lab.finish();
 }

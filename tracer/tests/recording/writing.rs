@@ -19,7 +19,7 @@ fn recorded_entries_are_read_back() {
     let file = Scratch::new("again");
     record(&file.0, 100);
     let bytes = fs::read(&file.0).unwrap();
-    assert!(bytes.starts_with(b"tcpclose recording 6\n"));
+    assert!(bytes.starts_with(b"tcpclose recording 7\n"));
     assert_eq!(*Reader::new(&*bytes).unwrap().head(), head());
     let (entries, broken) = read(&bytes).unwrap();
     assert!(broken.is_none(), "{broken:?}");

@@ -122,6 +122,7 @@ pub fn close_of(id: u64, comm: &[u8]) -> Arc<Record> {
             cgroup: None,
             comm: comm.into(),
             source: OwnerSource::Connect,
+            thread: None,
         })),
         path: ClosePath::ThreeWay,
         initiator: Initiator::Peer,

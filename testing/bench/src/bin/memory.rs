@@ -94,6 +94,7 @@ fn open(tracker: &mut Tracker, number: u64) {
         cgroup: CgroupId::new(7),
         comm: *b"client\0\0\0\0\0\0\0\0\0\0",
         exits: None,
+        thread: None,
     };
     let steps = [
         (TcpState::Close, TcpState::SynSent, Some(task)),

@@ -20,6 +20,7 @@ fn owner(pid: u32) -> SharedOwner {
         cgroup: None,
         comm: b"python3"[..].into(),
         source: OwnerSource::Connect,
+        thread: None,
     })
 }
 

@@ -16,6 +16,7 @@ fn older(id: u64, netns: NetNs, tuple: Tuple) -> SnapshotSocket {
         cgroup: None,
         comm: (*b"older").into(),
         source: tcpclose_core::types::OwnerSource::Proc,
+        thread: None,
     };
     SnapshotSocket {
         cookie: EndpointId(id),

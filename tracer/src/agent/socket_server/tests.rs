@@ -155,8 +155,8 @@ fn what_is_no_question_is_not_answered() {
     let _server = directory.serve().expect("a new folder");
     for words in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
-        b"TCPC\x01\0\0\0\xff\xff\xff\xff",
-        b"TCPC\x01\0\0\0\x02\0\0\0\xff\xff",
+        b"TCPC\x02\0\0\0\xff\xff\xff\xff",
+        b"TCPC\x02\0\0\0\x02\0\0\0\xff\xff",
     ] {
         assert_eq!(directory.answer_to(words), b"", "{words:?}");
     }

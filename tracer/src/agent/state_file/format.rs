@@ -11,7 +11,7 @@ use tcpclose_core::{Input, SavedEndpoints};
 
 /// The version of the format. It rises with each change of what is saved, and with that of the
 /// recordings' entries: a file of another version is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The first line of a file, up to the version's number and the end of the line.
 const MAGIC: &[u8] = b"tcpclose state ";

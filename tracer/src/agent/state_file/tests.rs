@@ -157,7 +157,7 @@ fn each_refusal_is_a_sentence() {
     fs::write(folder.path(), &good[..good.len() - 1]).expect("it is ours");
     assert_eq!(folder.refusal(), "it is damaged: it is cut");
     fs::write(folder.path(), b"tcpclose state 9\n").expect("it is ours");
-    let version = "it has version 9, and this tcpclose reads version 1";
+    let version = "it has version 9, and this tcpclose reads version 2";
     assert_eq!(folder.refusal(), version);
     fs::write(folder.path(), b"[trace]\n").expect("it is ours");
     assert_eq!(folder.refusal(), "it is not a state file of tcpclose");

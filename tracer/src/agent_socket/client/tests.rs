@@ -71,8 +71,8 @@ fn other_versions_are_named_in_one_sentence() {
 fn an_answer_that_is_cut_is_no_answer() {
     for (name, cut) in [
         ("cut-0", &b""[..]),
-        ("cut-1", b"TCPC\x01\0"),
-        ("cut-2", b"TCPC\x01\0\0\0\x40\0\0\0\0\x05"),
+        ("cut-1", b"TCPC\x02\0"),
+        ("cut-2", b"TCPC\x02\0\0\0\x40\0\0\0\0\x05"),
     ] {
         let words = error_about(name, cut);
         assert!(words.contains("in the middle of its answer"), "{words}");
@@ -83,9 +83,9 @@ fn an_answer_that_is_cut_is_no_answer() {
 fn what_no_agent_answers_is_refused() {
     for (name, answer) in [
         ("http", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]),
-        ("huge", b"TCPC\x01\0\0\0\xff\xff\xff\xff"),
-        ("other", b"TCPC\x01\0\0\0\x02\0\0\0\x01\0"),
-        ("content", b"TCPC\x01\0\0\0\x02\0\0\0\xff\xff"),
+        ("huge", b"TCPC\x02\0\0\0\xff\xff\xff\xff"),
+        ("other", b"TCPC\x02\0\0\0\x02\0\0\0\x01\0"),
+        ("content", b"TCPC\x02\0\0\0\x02\0\0\0\xff\xff"),
     ] {
         let words = error_about(name, answer);
         assert!(
@@ -115,7 +115,7 @@ fn one_that_answers_a_byte_at_a_time_is_not_waited_for_either() {
     let serving = thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client comes");
         let header = Header {
-            version: 1,
+            version: 2,
             len: 1 << 20,
         };
         let mut sent = stream.write_all(&header.to_bytes());

@@ -15,7 +15,7 @@ use tcpclose_core::{KnownMinisocket, KnownSocket};
 
 /// The version of questions and answers. A change of any of their fields is a new version: a test
 /// compares their bytes.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The most things that one question may ask for.
 pub(super) const MAX_ITEMS: usize = 1_024;

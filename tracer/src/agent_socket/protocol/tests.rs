@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use tcpclose_common::TcpState;
 use tcpclose_core::finding::{Endpoint, InitialSequenceNumbers};
-use tcpclose_core::types::{CgroupId, NetNs, Owner, OwnerSource, Role, SharedOwner};
+use tcpclose_core::types::{CgroupId, NetNs, Owner, OwnerSource, Role, SharedOwner, Thread};
 
 fn tuple() -> Tuple {
     let ends: [SocketAddr; 2] = [([10, 0, 0, 1], 40_000).into(), ([10, 0, 0, 2], 80).into()];
@@ -19,6 +19,10 @@ fn owner() -> SharedOwner {
         cgroup: CgroupId::new(77),
         comm: b"python3"[..].into(),
         source: OwnerSource::Connect,
+        thread: Some(Thread {
+            id: 4243,
+            comm: *b"pool-1\0\0\0\0\0\0\0\0\0\0",
+        }),
     })
 }
 
@@ -118,8 +122,8 @@ fn the_bytes_are_those_of_this_version() {
     let frames = questions().map(|question| hex(&question.to_frame()));
     let answers = answers().map(|answer| hex(&answer.to_frame()));
     let all = [frames, answers].concat().join("\n");
-    assert_eq!(VERSION, 1);
-    assert_eq!(all, include_str!("version_1.hex").trim_end());
+    assert_eq!(VERSION, 2);
+    assert_eq!(all, include_str!("version_2.hex").trim_end());
 }
 
 #[test]
@@ -171,6 +175,10 @@ fn the_longest_answers_fit() {
         cgroup: CgroupId::new(u64::MAX),
         comm: [b'x'; 16][..].into(),
         source: OwnerSource::Proc,
+        thread: Some(Thread {
+            id: u32::MAX,
+            comm: [b'x'; 16],
+        }),
     });
     let sockets = KnownSocket {
         owner: Some(owner.clone()),

@@ -38,7 +38,7 @@ fn a_close_is_the_documented_record() {
             r#""peer":{"addr":"127.0.0.1","port":3306},"role":"client","seen_from_start":true,"#,
             r#""opened":"2026-01-31T12:00:00.000100Z","lifetime_ms":8.4,"peer_owner":null},"#,
             r#""owner":{"pid":28089,"comm":"mariadb","uid":0,"cgroup":"/system.slice/cron.service","#,
-            r#""container":null,"source":"connect"},"#,
+            r#""container":null,"source":"connect","thread":null},"#,
             r#""close":{"path":"three_way","initiator":"peer","abnormal":false,"cause":null,"#,
             r#""peer_cause":null,"errno":null,"lost":null,"idle_ms":4.0,"segments":3,"steps":["#,
             r#"{"from":"peer","flags":"FIN,ACK","seq":175,"ack":212,"at_ms":0.0,"known":"observed"},"#,
@@ -80,7 +80,7 @@ fn the_process_at_the_other_end_has_its_own_cgroup() {
         assert_eq!(record["owner"]["cgroup"], "/77");
         let expected = serde_json::json!({
             "pid": 1733, "comm": "mariadbd", "uid": 0, "cgroup": name, "container": null,
-            "source": "listen",
+            "source": "listen", "thread": null,
         });
         assert_eq!(record["conn"]["peer_owner"], expected);
     }

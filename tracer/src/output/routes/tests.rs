@@ -320,7 +320,7 @@ fn a_route_is_the_documented_record() {
             r#""settings":{"port_range":{"first":40000,"last":40199},"reserved":0,"bound":0,"#,
             r#""tw_reuse":2,"tw_reuse_delay_ms":1000.0,"timestamps":true},"#,
             r#""owners":[{"pid":28089,"comm":"mariadb","uid":0,"cgroup":null,"container":null,"#,
-            r#""source":"proc","connections":7,"minisockets":null}],"other_owners":0,"unowned":0,"#,
+            r#""source":"proc","thread":null,"connections":7,"minisockets":null}],"other_owners":0,"unowned":0,"#,
             r#""unowned_minisockets":null,"counted_since":null,"closes_first":null,"#,
             r#""lifetime_ms":null,"failed":null,"failing_since":null}"#,
             "\n",
@@ -338,6 +338,7 @@ fn known_to_an_agent() -> RouteReport {
         cgroup: None,
         comm: b"python3"[..].into(),
         source: OwnerSource::Connect,
+        thread: None,
     };
     let minisockets = vec![Some((&python, OwnerSource::Connect)); 198];
     let unknown = vec![None; 2];
@@ -379,7 +380,7 @@ fn an_agent_knows_whose_ports_in_time_wait_were_and_since_when_connects_fail() {
     written.expect("memory takes everything");
     let line = String::from_utf8(line).expect("JSON is UTF-8");
     for expected in [
-        r#""source":"connect","connections":0,"minisockets":198}]"#,
+        r#""source":"connect","thread":null,"connections":0,"minisockets":198}]"#,
         r#""unowned_minisockets":2,"counted_since":"2026-01-31T12:08:20.000000Z","closes_first":"local""#,
         r#""lifetime_ms":2.0,"failed":100,"failing_since":"2026-01-31T12:09:55.000000Z"}"#,
     ] {

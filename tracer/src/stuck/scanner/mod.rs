@@ -269,7 +269,7 @@ impl Scanner {
                 && let Some(process) = former.remove(&stuck.socket.id)
             {
                 let source = stuck.verdict.owner_source();
-                stuck.owner = Some(process.as_owner(source));
+                stuck.owner = Some(process.as_owner(source).into());
                 stuck.owner_unknown = None;
                 stuck.process = Some(OwnerProcess::new(process, at));
             }

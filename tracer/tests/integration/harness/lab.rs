@@ -1,8 +1,10 @@
 //! A laboratory for one scenario: a namespace, a capture, and the program watching.
 
+use std::ffi::CStr;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use super::capture::{Capture, Packet, Ports, connections};
@@ -187,6 +189,16 @@ impl Lab {
         self.ns
             .run(|| TcpStream::connect(address))
             .expect("connecting")
+    }
+
+    /// Connects in a thread of this name. Returns its id, too.
+    pub fn dial_in_thread(&self, address: SocketAddr, name: &CStr) -> (TcpStream, i32) {
+        let connect = || {
+            rustix::thread::set_name(name).expect("naming a thread");
+            let id = rustix::thread::gettid().as_raw_pid();
+            (TcpStream::connect(address).expect("connecting"), id)
+        };
+        thread::scope(|scope| scope.spawn(|| self.ns.run(connect)).join()).expect("no panic")
     }
 
     /// An established connection.

@@ -91,6 +91,23 @@ pub(in crate::output::json) struct Owner<'a> {
     cgroup: Option<&'a str>,
     container: Option<Container<'a>>,
     source: &'static str,
+    thread: Option<Thread<'a>>,
+}
+
+/// The thread that called connect().
+#[derive(Serialize)]
+struct Thread<'a> {
+    name: Cow<'a, str>,
+    id: u32,
+}
+
+impl<'a> From<&'a types::Thread> for Thread<'a> {
+    fn from(thread: &'a types::Thread) -> Self {
+        Self {
+            name: String::from_utf8_lossy(thread.name()),
+            id: thread.id,
+        }
+    }
 }
 
 impl<'a> Owner<'a> {
@@ -106,6 +123,7 @@ impl<'a> Owner<'a> {
             cgroup: cgroup.map(|cgroup| cgroup.path.as_str()),
             container: container.map(Container::from),
             source: owner.source.into(),
+            thread: owner.thread.as_ref().map(Thread::from),
         }
     }
 
@@ -133,6 +151,7 @@ impl<'a> Owner<'a> {
             cgroup: process.cgroup.as_deref(),
             container: process.container.as_ref().map(Container::from),
             source: source.into(),
+            thread: None,
         }
     }
 }

@@ -318,7 +318,7 @@ fn a_record_has_all_there_is() -> Result<(), Box<dyn std::error::Error>> {
             "peer": {"addr": "10.0.0.2", "port": 40_001}, "role": "server", "seen_from_start": false, "opened": null,
             "lifetime_ms": null, "peer_owner": null,
         },
-        "owner": {"pid": 7, "comm": "web\u{1b}[2J", "uid": 0, "cgroup": null, "container": null, "source": "proc"},
+        "owner": {"pid": 7, "comm": "web\u{1b}[2J", "uid": 0, "cgroup": null, "container": null, "source": "proc", "thread": null},
         "process": {
             "exe": "/usr/bin/web", "command_line": ["web", "--name", "a\nb"], "command_line_cut": false,
             "unit": "web.service", "user_unit": null, "descriptors": {"open": 924, "limit": 1024}, "stuck": 2,

@@ -33,6 +33,7 @@ fn owner(pid: u32, comm: &[u8], cgroup: u64) -> Option<Arc<Owner>> {
         cgroup: CgroupId::new(cgroup),
         comm: comm.into(),
         source: OwnerSource::Connect,
+        thread: None,
     }))
 }
 
