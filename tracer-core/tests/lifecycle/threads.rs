@@ -1,7 +1,6 @@
 //! The thread that called connect().
 
 use tcpclose_common::TcpState;
-use tcpclose_core::stuck::ProbedSocket;
 use tcpclose_core::types::{OwnerSource, SharedOwner, Thread};
 
 use crate::socket::{POOL_THREAD, Socket, World, task, tuple};
@@ -12,7 +11,7 @@ fn source_and_thread(owner: Option<SharedOwner>) -> Option<(OwnerSource, Option<
 }
 
 #[test]
-fn a_client_keeps_the_thread_that_connected_whoever_closes() {
+fn a_client_keeps_the_thread_that_connected_when_another_closes() {
     let mut world = World::new();
     let mut socket = Socket::client(&mut world, 5);
     socket.task = Some(task(77, "client"));
@@ -43,7 +42,7 @@ fn owner_of_stuck(pid: u32, comm: &[u8]) -> Option<(OwnerSource, Option<Thread>)
     assert_eq!(requests(&mut world).len(), 1);
     let mut observed = seen(5, MINUTE);
     observed.tuple = tuple(40_000, 3306);
-    let mut probed: ProbedSocket = held_by(pid, observed);
+    let mut probed = held_by(pid, observed);
     if let Some(process) = &mut probed.process {
         std::sync::Arc::make_mut(process).comm = comm.into();
     }

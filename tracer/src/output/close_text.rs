@@ -210,6 +210,16 @@ pub(super) fn push_owner(text: &mut String, owner: &SharedOwner, symbols: Symbol
     );
 }
 
+/// Returns the thread that called connect(): `thread pool-3 7531`. `None` for the first thread of
+/// its process, of which the process says enough.
+pub(super) fn thread_text(owner: &SharedOwner, symbols: Symbols) -> Option<String> {
+    let thread = owner.further_thread()?;
+    let mut name = String::new();
+    push_for_terminal(&mut name, thread.name());
+    let name = symbols.show(&name);
+    Some(format!("thread {name} {}", thread.id))
+}
+
 /// Returns what stands before and after an owner.
 pub(super) fn owner_marks(owner: &SharedOwner) -> (&'static str, &'static str) {
     match owner.source {

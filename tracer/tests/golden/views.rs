@@ -105,6 +105,7 @@ const MORE: &[(&str, &[View])] = &[
             view("watch-name.txt", "watch closer"),
         ],
     ),
+    ("threads", &[view("explain.txt", "explain")]),
     (
         "losses-and-resync",
         &[

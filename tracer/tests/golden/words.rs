@@ -76,7 +76,7 @@ const NEVER_REPLAYED: &[(&str, &[&str], &str)] = &[
         &["null", VALUE],
         AS_OWNER,
     ),
-    ("stuck.conn.peer_owner.source", &["close", "proc"], AS_OWNER),
+    ("stuck.conn.peer_owner.source", &["proc"], AS_OWNER),
     ("time_wait.conn.peer_owner.cgroup", &["null"], AS_OWNER),
     ("time_wait.conn.peer_owner.container", &[VALUE], AS_OWNER),
     (

@@ -9,7 +9,8 @@ use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 use super::end::LadderEnd;
 use super::words::{
-    Names, capitalized, path_in_words, push_half_close, push_idle, push_initiator, push_retransmits,
+    Names, capitalized, path_in_words, push_half_close, push_idle, push_initiator,
+    push_retransmits, push_thread,
 };
 use crate::output::cause_text::cause_text;
 use crate::output::symbols::Symbols;
@@ -123,6 +124,9 @@ pub(super) fn in_words(ends: &JoinedEnds<'_>, symbols: Symbols) -> String {
     }
     for (close, Names { us, .. }) in &tellers {
         push_retransmits(&mut words, close, &format!(" by {us}"));
+    }
+    for (end, ..) in sides {
+        push_thread(&mut words, end.owner(), symbols);
     }
     push_translations(&mut words, ends, symbols);
     words

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use tcpclose_core::finding::{Cause, Close, ClosePath, HalfClose, Initiator, Side};
+use tcpclose_core::types::SharedOwner;
 
 use super::end::{LadderEnd, waits};
 use crate::output::cause_text::cause_text;
-use crate::output::close_text::{MIN_SILENCE, push_owner};
+use crate::output::close_text::{MIN_SILENCE, push_owner, thread_text};
 use crate::output::duration::push_with_unit;
 use crate::output::symbols::Symbols;
 use crate::plural::plural;
@@ -36,6 +37,7 @@ pub(super) fn in_words(close: &Close, symbols: Symbols) -> String {
     }
     push_idle(&mut words, close);
     push_initiator(&mut words, close, THIS_HOST);
+    push_thread(&mut words, close.owner.as_ref(), symbols);
     if let Some(owner) = &close.endpoint.peer_owner {
         words.push_str(" The peer is ");
         push_owner(&mut words, owner, symbols);
@@ -52,6 +54,13 @@ pub(super) fn in_words(close: &Close, symbols: Symbols) -> String {
         words.push_str(DOTTED);
     }
     words
+}
+
+/// Appends which thread connected, where that is worth a sentence.
+pub(super) fn push_thread(words: &mut String, owner: Option<&SharedOwner>, symbols: Symbols) {
+    if let Some(thread) = owner.and_then(|owner| thread_text(owner, symbols)) {
+        let _ = write!(words, " The connect() was that of {thread}.");
+    }
 }
 
 /// Returns how the connection ended, as a sentence.

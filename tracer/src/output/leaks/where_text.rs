@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::escape::push_for_terminal;
+use crate::output::leaks::opening_threads_text;
 use crate::plural::plural;
 use tcpclose_core::stuck::StuckSocket;
 use tcpclose_core::stuck::why::{
@@ -15,19 +16,38 @@ use tcpclose_sys::host::holder_evidence::SAMPLE_INTERVAL;
 /// The most system calls that are named.
 const MAX_NAMED_CALLS: usize = 3;
 
-/// Returns what is known of why this process does nothing with these sockets; `None` where nothing
-/// is, or nothing was looked for.
+/// Returns what is known of why this process does nothing with these sockets, and which of its
+/// threads has opened them; `None` where nothing is, or nothing was looked for.
 pub(in crate::output) fn where_text<'a>(
     sockets: impl IntoIterator<Item = &'a StuckSocket>,
     pid: u32,
 ) -> Option<String> {
-    let held = sockets.into_iter().flat_map(|stuck| {
+    let sockets: Vec<&StuckSocket> = sockets.into_iter().collect();
+    let mut parts = evidence_texts(&sockets, pid);
+    parts.extend(opening_threads_text(&sockets));
+    let held = sockets.iter().flat_map(|stuck| &stuck.why);
+    let own = held.filter(|holder| holder.pid == pid);
+    let unknown = own.map(|holder| &holder.process.unknown).next();
+    if let Some(unknown) = unknown
+        && !unknown.is_empty()
+    {
+        parts.push(format!("not known: {}", unknown.join("; ")));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Returns what the evidence of the process shows.
+fn evidence_texts(sockets: &[&StuckSocket], pid: u32) -> Vec<String> {
+    let held = sockets.iter().flat_map(|stuck| {
         let due = DueEvent::from_verdict(stuck.verdict);
         let own = stuck.why.iter().filter(move |holder| holder.pid == pid);
         own.map(move |holder| (due, holder))
     });
     let held: Vec<(DueEvent, &HolderEvidence)> = held.collect();
-    let process = &*held.first()?.1.process;
+    let Some((_, first)) = held.first() else {
+        return Vec::new();
+    };
+    let process = &*first.process;
     let mut parts = epoll_texts(&held);
     parts.extend(process_text(process));
     let is_held_up = matches!(
@@ -38,10 +58,7 @@ pub(in crate::output) fn where_text<'a>(
         parts.extend(threads_on_sockets(&held).or_else(|| threads_text(process)));
     }
     parts.extend(duplicates_text(&held, process));
-    if !process.unknown.is_empty() {
-        parts.push(format!("not known: {}", process.unknown.join("; ")));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
+    parts
 }
 
 /// Returns a sentence for each way in which the sockets are in the process's epoll sets.

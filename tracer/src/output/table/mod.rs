@@ -15,7 +15,7 @@ use tcpclose_core::finding::{Close, ClosePath, Endpoint, TimeWait, TimeWaitEnd};
 use tcpclose_core::types::{Nanos, Role, SharedOwner};
 
 use super::clock::WallClock;
-use super::close_text::{self, How, Size, owner_marks, shown_comm};
+use super::close_text::{self, How, Size, owner_marks, shown_comm, thread_text};
 use super::duration::{push_state_ms, push_with_unit};
 use super::layout::{Cell, Spacing, Style, cut_to, write_row};
 use super::paragraph::push_paragraph;
@@ -87,7 +87,12 @@ impl CloseTable {
 
     /// Appends the lines of one close.
     pub fn write_close(&mut self, out: &mut Vec<u8>, close: &Close, clock: &WallClock) {
-        let details = close_text::details(close, self.options.symbols);
+        let mut details = close_text::details(close, self.options.symbols);
+        if self.options.verbose {
+            let owner = close.owner.as_ref();
+            let thread = owner.and_then(|owner| thread_text(owner, self.options.symbols));
+            details.extend(thread.map(|thread| format!("connected by {thread}")));
+        }
         self.fill_endpoint(&close.endpoint, close.owner.as_ref(), close.at, clock);
         let has_all = self.has_all();
         let cells = &mut self.cells;

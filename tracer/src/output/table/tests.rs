@@ -9,7 +9,7 @@ use tcpclose_core::finding::{
     Bytes, Cause, EndSource, HalfClose, Initiator, Reset, ResetReason, Side,
 };
 use tcpclose_core::stuck::{AgeCertainty, StuckSocket};
-use tcpclose_core::types::{Owner, OwnerSource};
+use tcpclose_core::types::{Owner, OwnerSource, Thread};
 
 const LONGEST_V6: &str = "[2001:db8:1111:2222:3333:4444:5555:6666]:50000";
 
@@ -228,6 +228,30 @@ fn on_a_terminal_no_line_is_longer_than_it() {
             assert!(longest <= Some(usize::from(width)), "{width}:\n{text}");
         }
     }
+}
+
+#[test]
+fn verbose_lines_name_the_thread_that_connected() {
+    let mut close = samples::three_way();
+    let owner = close.owner.as_deref().expect("it has one").clone();
+    let connected_by = |id| {
+        let comm = *b"pool-\x1b2\0\0\0\0\0\0\0\0\0";
+        let thread = Some(Thread { id, comm });
+        let owner = owner.clone();
+        Some(Owner { thread, ..owner }.into())
+    };
+    let text = |close: &Close, options| {
+        let mut out = Vec::new();
+        CloseTable::new(Some(100), options).write_close(&mut out, close, &samples::clock());
+        String::from_utf8(out).expect("a table is UTF-8")
+    };
+    close.owner = connected_by(28_092);
+    let verbose_text = text(&close, verbose());
+    let words = r"connected by thread pool-\x1b2 28092";
+    assert!(verbose_text.contains(words), "{verbose_text}");
+    assert!(!text(&close, options()).contains("thread"));
+    close.owner = connected_by(owner.pid);
+    assert!(!text(&close, verbose()).contains("thread"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::view::{ResetRow, View};
 use crate::cgroup_names::NoCgroups;
 use crate::output::cause_text::cause_text;
 use crate::output::close_tally::{AbnormalGroup, grouped};
-use crate::output::close_text::push_owner;
+use crate::output::close_text::{push_owner, thread_text};
 use crate::output::duration::push_with_unit;
 use crate::output::ladder::write_ladder;
 use crate::output::leaks::LeakTable;
@@ -161,6 +161,9 @@ fn push_endpoint(text: &mut String, endpoint: &ListedEndpoint, view: &View, symb
     if let Some(owner) = &endpoint.owner {
         text.push_str("  ");
         push_owner(text, owner, symbols);
+        if let Some(thread) = thread_text(owner, symbols) {
+            let _ = write!(text, ", connected by {thread}");
+        }
     }
     let state: &str = endpoint.state.into();
     let _ = write!(text, "\n{state}");
